@@ -1,1 +1,7 @@
-//! Placeholder.
+//! What is decided about sessions: decoders, ledger, census, verdicts.
+//!
+//! Everything here is a pure function of its inputs, `now` included. There is deliberately no I/O, no async, no clock
+//! and no token: a session arrives as a fingerprint.
+
+pub mod decoder;
+pub mod instant;

@@ -1,0 +1,305 @@
+//! Expiry decoders: how a stored value becomes an instant.
+//!
+//! The families are those of `docs/profiles.md`. No value panics: what cannot be an instant between the years 1 and
+//! 9999 is [`Decoded::Undecodable`], and NULL or positive infinity is [`Decoded::Never`].
+
+use crate::instant::{Instant, SECOND};
+
+/// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
+pub const POSTGRES_EPOCH: i64 = 946_684_800 * SECOND;
+
+/// How a column stores an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Decoder {
+    /// PostgreSQL `timestamp with time zone`.
+    Timestamptz,
+    /// `timestamp without time zone` holding the UTC wall clock.
+    TimestampUtc,
+    /// Seconds since 1970, as an integer or as decimal digits in text.
+    EpochSeconds,
+    /// Milliseconds since 1970, as an integer or as decimal digits in text.
+    EpochMillis,
+    /// ISO 8601 text: `2026-01-31T12:00:00.000Z`, a space for the `T`, an offset or none (then UTC).
+    IsoText,
+    /// A column that holds integers of epoch milliseconds beside ISO text (Prisma on SQLite).
+    EpochMillisOrIso,
+}
+
+/// A value as the database hands it over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Raw<'a> {
+    /// NULL.
+    Null,
+    /// A PostgreSQL timestamp: microseconds since 2000, with the extremes for the infinities.
+    Postgres(i64),
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number (SQLite).
+    Real(f64),
+    /// Text, possibly not UTF-8.
+    Text(&'a [u8]),
+    /// Anything else (a SQLite blob).
+    Other,
+}
+
+/// What a stored value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// An instant.
+    At(Instant),
+    /// NULL or infinity: the session has no end.
+    Never,
+    /// Not an instant that this decoder can read, or one outside the years 1 to 9999.
+    Undecodable,
+}
+
+impl Decoder {
+    /// Every decoder, in the order of the documentation.
+    pub const ALL: [Self; 6] = [
+        Self::Timestamptz,
+        Self::TimestampUtc,
+        Self::EpochSeconds,
+        Self::EpochMillis,
+        Self::IsoText,
+        Self::EpochMillisOrIso,
+    ];
+
+    /// The name used in profiles and configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Timestamptz => "timestamptz",
+            Self::TimestampUtc => "timestamp-utc",
+            Self::EpochSeconds => "epoch-s",
+            Self::EpochMillis => "epoch-ms",
+            Self::IsoText => "iso-text",
+            Self::EpochMillisOrIso => "epoch-ms-or-iso",
+        }
+    }
+
+    /// The decoder of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|decoder| decoder.name() == name)
+    }
+
+    /// What `raw` means under this decoder.
+    #[must_use]
+    pub fn decode(self, raw: Raw<'_>) -> Decoded {
+        match (self, raw) {
+            (_, Raw::Null) => Decoded::Never,
+            (Self::Timestamptz | Self::TimestampUtc, Raw::Postgres(micros)) => postgres(micros),
+            (Self::EpochSeconds, Raw::Integer(value)) => scaled(value, SECOND),
+            (Self::EpochMillis | Self::EpochMillisOrIso, Raw::Integer(value)) => scaled(value, 1_000),
+            (Self::EpochSeconds, Raw::Real(value)) => real(value, 1e6),
+            (Self::EpochMillis | Self::EpochMillisOrIso, Raw::Real(value)) => real(value, 1e3),
+            (Self::EpochSeconds, Raw::Text(text)) => {
+                digits(text).map_or(Decoded::Undecodable, |v| scaled(v, SECOND))
+            }
+            (Self::EpochMillis, Raw::Text(text)) => {
+                digits(text).map_or(Decoded::Undecodable, |v| scaled(v, 1_000))
+            }
+            (Self::IsoText | Self::EpochMillisOrIso, Raw::Text(text)) => {
+                iso(text).map_or(Decoded::Undecodable, Decoded::At)
+            }
+            _ => Decoded::Undecodable,
+        }
+    }
+}
+
+fn postgres(micros: i64) -> Decoded {
+    if micros == i64::MAX {
+        return Decoded::Never;
+    }
+    micros
+        .checked_add(POSTGRES_EPOCH)
+        .and_then(Instant::from_micros)
+        .map_or(Decoded::Undecodable, Decoded::At)
+}
+
+fn scaled(value: i64, micros_each: i64) -> Decoded {
+    value.checked_mul(micros_each).and_then(Instant::from_micros).map_or(Decoded::Undecodable, Decoded::At)
+}
+
+fn real(value: f64, micros_each: f64) -> Decoded {
+    let micros = (value * micros_each).floor();
+    // The bound keeps the cast exact and refuses NaN and the infinities.
+    if !(micros.abs() < 9e18) {
+        return Decoded::Undecodable;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "bounded just above")]
+    Instant::from_micros(micros as i64).map_or(Decoded::Undecodable, Decoded::At)
+}
+
+/// An optional minus sign and one to eighteen digits, nothing else.
+fn digits(text: &[u8]) -> Option<i64> {
+    let (sign, digits) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        all => (1, all),
+    };
+    if digits.len() > 18 { None } else { Some(sign * number(digits)?) }
+}
+
+/// One or more decimal digits as a number; the caller bounds their count.
+fn number(digits: &[u8]) -> Option<i64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
+}
+
+/// `YYYY-MM-DD`, `T` or space, `HH:MM:SS`, optionally `.f` (1 to 9 digits, cut to microseconds), then optionally a
+/// space and one of `Z`, `±HH`, `±HHMM`, `±HH:MM`.
+fn iso(text: &[u8]) -> Option<Instant> {
+    let (head, rest) = text.split_at_checked(19)?;
+    let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b' ', h0, h1, b':', n0, n1, b':', s0, s1] = head
+    else {
+        return None;
+    };
+    let (year, month, day) = (number(&[*y0, *y1, *y2, *y3])?, number(&[*m0, *m1])?, number(&[*d0, *d1])?);
+    let (hour, minute, second) = (number(&[*h0, *h1])?, number(&[*n0, *n1])?, number(&[*s0, *s1])?);
+    if year < 1 || day < 1 || day > days_in_month(year, month)? || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (fraction, zone) = fraction(rest)?;
+    let seconds =
+        days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset(zone)?;
+    Instant::from_micros(seconds * SECOND + fraction)
+}
+
+/// Splits a leading `.digits` off, as microseconds.
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let Some(rest) = text.strip_prefix(b".") else {
+        return Some((0, text));
+    };
+    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if !(1..=9).contains(&count) {
+        return None;
+    }
+    let (digits, zone) = rest.split_at(count);
+    let micros =
+        (0..6).fold(0, |sum, place| sum * 10 + digits.get(place).map_or(0, |digit| i64::from(digit - b'0')));
+    Some((micros, zone))
+}
+
+/// Seconds east of UTC; no zone is UTC.
+fn offset(zone: &[u8]) -> Option<i64> {
+    let zone = match zone {
+        [] => return Some(0),
+        [b' ', rest @ ..] => rest,
+        all => all,
+    };
+    let (sign, hours, minutes) = match zone {
+        [b'Z'] => return Some(0),
+        [sign, h0, h1] => (sign, number(&[*h0, *h1])?, 0),
+        [sign, h0, h1, m0, m1] | [sign, h0, h1, b':', m0, m1] => {
+            (sign, number(&[*h0, *h1])?, number(&[*m0, *m1])?)
+        }
+        _ => return None,
+    };
+    let sign = match sign {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    if hours > 15 || minutes > 59 { None } else { Some(sign * (hours * 3_600 + minutes * 60)) }
+}
+
+fn days_in_month(year: i64, month: i64) -> Option<i64> {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
+        4 | 6 | 9 | 11 => Some(30),
+        2 => Some(if leap { 29 } else { 28 }),
+        _ => None,
+    }
+}
+
+/// Days from 1970-01-01 in the proleptic Gregorian calendar, counting years from March.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: i64) -> Decoded {
+        Decoded::At(Instant::from_micros(micros).unwrap())
+    }
+
+    #[test]
+    fn reads_every_iso_shape() {
+        let noon = 1_769_860_800 * SECOND; // 2026-01-31T12:00:00Z
+        for (text, micros) in [
+            ("2026-01-31T12:00:00Z", noon),
+            ("2026-01-31 12:00:00", noon),
+            ("2026-01-31T12:00:00.123Z", noon + 123_000),
+            ("2026-01-31T12:00:00.123456789Z", noon + 123_456),
+            ("2026-01-31 12:00:00.000 +00:00", noon),
+            ("2026-01-31T14:30:00+02:30", noon),
+            ("2026-01-31T07:00:00-05", noon),
+            ("2026-01-31T07:00:00-0500", noon),
+        ] {
+            assert_eq!(Decoder::IsoText.decode(Raw::Text(text.as_bytes())), at(micros), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_an_instant() {
+        for text in [
+            "",
+            "now",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "2026-01-31",
+            "2026-01-31T24:00:00Z",
+            "2026-01-31T12:00:00.Z",
+            "2026-01-31T12:00:00.1234567890Z",
+            "2026-01-31T12:00:00+16",
+            "2026-01-31T12:00:00Zjunk",
+            "-2026-01-31T12:00:00Z",
+            "1769860800000",
+            "é026-01-31T12:00:00",
+        ] {
+            assert_eq!(Decoder::IsoText.decode(Raw::Text(text.as_bytes())), Decoded::Undecodable, "{text}");
+        }
+    }
+
+    #[test]
+    fn null_and_infinity_never_expire_and_extremes_do_not_panic() {
+        for decoder in Decoder::ALL {
+            assert_eq!(decoder.decode(Raw::Null), Decoded::Never);
+            for value in [i64::MIN, i64::MAX, i64::MIN + 1, i64::MAX - 1] {
+                assert_eq!(decoder.decode(Raw::Integer(value)), Decoded::Undecodable);
+            }
+            for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300] {
+                assert_eq!(decoder.decode(Raw::Real(value)), Decoded::Undecodable);
+            }
+        }
+        assert_eq!(Decoder::Timestamptz.decode(Raw::Postgres(i64::MAX)), Decoded::Never);
+        assert_eq!(Decoder::Timestamptz.decode(Raw::Postgres(i64::MIN)), Decoded::Undecodable);
+        assert_eq!(Decoder::TimestampUtc.decode(Raw::Postgres(i64::MAX - 1)), Decoded::Undecodable);
+    }
+
+    #[test]
+    fn reads_epochs_as_integer_and_as_text() {
+        assert_eq!(Decoder::EpochSeconds.decode(Raw::Integer(1)), at(SECOND));
+        assert_eq!(Decoder::EpochMillis.decode(Raw::Text(b"-1500")), at(-1_500_000));
+        assert_eq!(Decoder::EpochMillis.decode(Raw::Text(b"1234567890123456789")), Decoded::Undecodable);
+        assert_eq!(Decoder::EpochSeconds.decode(Raw::Text(b"-")), Decoded::Undecodable);
+        assert_eq!(Decoder::EpochMillisOrIso.decode(Raw::Text(b"1970-01-01T00:00:01.000+00:00")), at(SECOND));
+    }
+
+    #[test]
+    fn names_read_back() {
+        for decoder in Decoder::ALL {
+            assert_eq!(Decoder::parse(decoder.name()), Some(decoder));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The mapping: which table and columns hold what.
+
+use sessionwatch_rules::decoder::Decoder;
+
+/// A possibly schema-qualified table or view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableName {
+    /// The schema; nothing on SQLite, or to follow the search path.
+    pub schema: Option<String>,
+    /// The table.
+    pub name: String,
+}
+
+/// A column that holds an instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstantColumn {
+    /// The column.
+    pub column: String,
+    /// How to read it.
+    pub decoder: Decoder,
+}
+
+/// Where the users of the sessions are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsersMapping {
+    /// The table of users.
+    pub table: TableName,
+    /// The column that the session's user column refers to.
+    pub key: String,
+    /// Columns that help a person to recognise a user, in order.
+    pub display: Vec<String>,
+}
+
+/// How one target stores sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Id of the profile it came from, or `custom`.
+    pub profile: String,
+    /// The table of sessions.
+    pub sessions: TableName,
+    /// A column that names a row and is not the token.
+    pub id: Option<String>,
+    /// The token.
+    pub token: String,
+    /// The user.
+    pub user: Option<String>,
+    /// The end of the session.
+    pub expires: InstantColumn,
+    /// When the session was created.
+    pub created: Option<InstantColumn>,
+    /// The client's address.
+    pub ip: Option<String>,
+    /// The client's user agent.
+    pub agent: Option<String>,
+    /// The users.
+    pub users: Option<UsersMapping>,
+    /// A table that fills while sessions stay empty when the application uses stateless (JWT) sessions.
+    pub accounts: Option<TableName>,
+    /// The longest lifetime that the framework gives a session by default, in seconds.
+    pub max_lifetime_s: Option<u64>,
+}

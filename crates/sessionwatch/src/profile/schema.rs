@@ -1,0 +1,161 @@
+//! The schema as found in a database: what detection and `doctor` reason about. Filled by the targets, no SQL here.
+
+/// A database product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dialect {
+    /// PostgreSQL and what speaks its protocol.
+    Postgres,
+    /// SQLite.
+    Sqlite,
+}
+
+/// Every table and view that the role can see.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    /// The database product.
+    pub dialect: Dialect,
+    /// Tables, in search-path order, then the others by name.
+    pub tables: Vec<Table>,
+}
+
+/// What kind of relation it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// An ordinary table.
+    Table,
+    /// A partitioned table.
+    Partitioned,
+    /// A view.
+    View,
+    /// A materialized view.
+    MaterializedView,
+    /// A foreign table.
+    Foreign,
+}
+
+/// A table or view.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The schema; nothing on SQLite.
+    pub schema: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// What kind of relation it is.
+    pub kind: TableKind,
+    /// Position of its schema on the search path; nothing when it is not on it.
+    pub search_path: Option<usize>,
+    /// The planner's estimate of its rows.
+    pub estimated_rows: Option<u64>,
+    /// Row-level security hides rows from this role, or may.
+    pub rows_hidden: bool,
+    /// Columns in order.
+    pub columns: Vec<Column>,
+    /// Indexes.
+    pub indexes: Vec<Index>,
+    /// Foreign keys.
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+/// A column.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// The declared type as the database prints it, lower case, e.g. `timestamp(3) without time zone`.
+    pub declared: String,
+    /// What the type can hold.
+    pub kind: ColumnKind,
+    /// Whether it can be NULL.
+    pub nullable: bool,
+    /// Whether this role may read it.
+    pub readable: bool,
+}
+
+/// What a column's type can hold. On SQLite the declared type is no evidence, so it is `Text`, `Integer` or `Other`
+/// by affinity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// A 2-, 4- or 8-byte integer.
+    Integer,
+    /// Text of any kind.
+    Text,
+    /// A UUID.
+    Uuid,
+    /// Bytes.
+    Bytes,
+    /// `timestamp with time zone`.
+    Timestamptz,
+    /// `timestamp without time zone`.
+    Timestamp,
+    /// `json` or `jsonb`.
+    Json,
+    /// Anything else.
+    Other,
+}
+
+/// An index.
+#[derive(Clone, Debug)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Leading columns in order; empty for an index on expressions.
+    pub columns: Vec<String>,
+    /// Unique.
+    pub unique: bool,
+    /// The primary key.
+    pub primary: bool,
+    /// Covers every row (no `WHERE`) and is valid and ready: it can prove something.
+    pub complete: bool,
+}
+
+/// A foreign key.
+#[derive(Clone, Debug)]
+pub struct ForeignKey {
+    /// Its name.
+    pub name: String,
+    /// Referring columns.
+    pub columns: Vec<String>,
+    /// Schema of the table referred to.
+    pub target_schema: Option<String>,
+    /// The table referred to.
+    pub target_table: String,
+    /// Columns referred to.
+    pub target_columns: Vec<String>,
+    /// Checked for every row (`NOT VALID` is not).
+    pub validated: bool,
+    /// What happens when the user goes, in SQL: `CASCADE`, `SET NULL`, `NO ACTION`, …
+    pub on_delete: String,
+}
+
+impl Schema {
+    /// The table of that name; without a schema, the first on the search path, else the only one of that name.
+    #[must_use]
+    pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Table> {
+        let mut named = self.tables.iter().filter(|table| table.name == name);
+        match schema {
+            Some(schema) => named.find(|table| table.schema.as_deref() == Some(schema)),
+            None => named.min_by_key(|table| table.search_path.unwrap_or(usize::MAX)),
+        }
+    }
+}
+
+impl Table {
+    /// The column of that name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The name of a complete unique index on exactly that column: proof that no value occurs twice.
+    #[must_use]
+    pub fn unique_on(&self, column: &str) -> Option<&str> {
+        let proves = |index: &&Index| index.unique && index.complete && index.columns == [column];
+        self.indexes.iter().find(proves).map(|index| index.name.as_str())
+    }
+
+    /// A validated foreign key from exactly that column.
+    #[must_use]
+    pub fn foreign_key_on(&self, column: &str) -> Option<&ForeignKey> {
+        self.foreign_keys.iter().find(|key| key.columns == [column])
+    }
+}
