@@ -124,7 +124,7 @@ fn scaled(value: i64, micros_each: i64) -> Decoded {
 fn real(value: f64, micros_each: f64) -> Decoded {
     let micros = (value * micros_each).floor();
     // The bound keeps the cast exact and refuses NaN and the infinities.
-    if !(micros.abs() < 9e18) {
+    if micros.is_nan() || micros.abs() >= 9e18 {
         return Decoded::Undecodable;
     }
     #[expect(clippy::cast_possible_truncation, reason = "bounded just above")]

@@ -7,3 +7,6 @@ pub mod census;
 pub mod decoder;
 pub mod instant;
 pub mod ledger;
+pub mod settings;
+pub mod severity;
+pub mod verdict;

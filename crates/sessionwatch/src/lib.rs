@@ -1,6 +1,7 @@
 //! sessionwatch: looks at a web application's session table and says what is wrong.
 //!
-//! Reading order: [`cli`] parses and dispatches; [`config`] says what to watch; [`profile`] knows how frameworks store
-//! sessions; [`target`] looks at a database; [`checks`] lists the rules, which are decided in `sessionwatch-rules`.
+//! Reading order: [`profile`] knows how frameworks store sessions; [`target`] looks at a database, read-only.
 
+pub mod clock;
 pub mod profile;
+pub mod target;

@@ -1,4 +1,6 @@
-//! How a target stores sessions: the schema as found, and the mapping of its columns to the words of this program.
+//! How a target stores sessions: the schema as found, the catalogue of known stores, and the mapping between them.
 
+pub mod catalogue;
+pub mod detect;
 pub mod mapping;
 pub mod schema;

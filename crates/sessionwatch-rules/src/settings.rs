@@ -1,0 +1,45 @@
+//! Thresholds of the checks; the defaults are those of the operator's guide.
+
+use crate::instant::{DAY, SECOND};
+
+/// Thresholds of the checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Orphaned sessions that are tolerated.
+    pub orphaned_max: u64,
+    /// Active sessions for each user with an active session.
+    pub ratio_max: f64,
+    /// Active sessions of one user.
+    pub user_max: u64,
+    /// Sessions that one user may create in an hour.
+    pub rapid_max_per_hour: u64,
+    /// Sessions that one user may hold, where creation is not stored.
+    pub rapid_max_sessions: u64,
+    /// Expired rows still stored.
+    pub expired_max: u64,
+    /// Age of the oldest expired row, in microseconds past its expiry.
+    pub expired_max_age_us: i64,
+    /// Fewest active sessions of the baseline.
+    pub active_min: u64,
+    /// Most active sessions of the baseline.
+    pub active_max: u64,
+    /// Time that a look may take for each 10 000 sessions, in microseconds; also the least that it may take.
+    pub look_budget_us: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            orphaned_max: 10,
+            ratio_max: 3.0,
+            user_max: 20,
+            rapid_max_per_hour: 10,
+            rapid_max_sessions: 5,
+            expired_max: 100,
+            expired_max_age_us: 7 * DAY,
+            active_min: 50,
+            active_max: 500,
+            look_budget_us: SECOND / 10,
+        }
+    }
+}

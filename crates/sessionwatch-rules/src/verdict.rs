@@ -1,0 +1,324 @@
+//! Verdicts: one pure function a check, from the census and the thresholds to what is wrong.
+
+use crate::{
+    census::{Census, Fact, outlier_limit, users_above},
+    instant::DAY,
+    settings::Settings,
+};
+
+/// The outcome of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing wrong.
+    Healthy,
+    /// Something wrong.
+    Failing,
+    /// Not to be known, and why. Never healthy.
+    Unknown(String),
+}
+
+/// A verdict with what made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The outcome.
+    pub verdict: Verdict,
+    /// The value that was compared.
+    pub value: Option<f64>,
+    /// What it fails at.
+    pub threshold: String,
+    /// What is wrong, or right, in one sentence.
+    pub summary: String,
+    /// The constraint that proves it.
+    pub proof: Option<String>,
+}
+
+/// What a verdict is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The census.
+    pub census: &'a Census,
+    /// The thresholds.
+    pub settings: &'a Settings,
+    /// How long the look took, in microseconds.
+    pub duration_us: i64,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a value for people; counts stay below 2^53")]
+fn finding(failing: bool, value: u64, threshold: String, summary: String) -> Finding {
+    let verdict = if failing { Verdict::Failing } else { Verdict::Healthy };
+    Finding { verdict, value: Some(value as f64), threshold, summary, proof: None }
+}
+
+fn unknown(threshold: String, reason: &str) -> Finding {
+    Finding {
+        verdict: Verdict::Unknown(reason.into()),
+        value: None,
+        threshold,
+        summary: format!("not known: {reason}"),
+        proof: None,
+    }
+}
+
+/// `duplicate-tokens`: any token on more than one row.
+#[must_use]
+pub fn duplicate_tokens(facts: Facts<'_>) -> Finding {
+    let threshold = "> 0".to_owned();
+    match &facts.census.duplicates {
+        Fact::Unknown(reason) => unknown(threshold, reason),
+        Fact::Proved(index) => {
+            let summary = "no token can be on more than one row".to_owned();
+            Finding { proof: Some(index.clone()), ..finding(false, 0, threshold, summary) }
+        }
+        Fact::Counted(found) if found.tokens == 0 => {
+            finding(false, 0, threshold, "no token is on more than one row".into())
+        }
+        Fact::Counted(found) => {
+            let whose = match found.across_users {
+                0 => "each of one user: a fault in session creation".to_owned(),
+                across => format!("{across} of them shared by several users: one person can act as another"),
+            };
+            let summary =
+                format!("{} on more than one row, {whose}", counted(found.tokens, "token", "tokens"));
+            finding(true, found.tokens, threshold, summary)
+        }
+    }
+}
+
+/// `orphaned-sessions`: sessions whose user does not exist.
+#[must_use]
+pub fn orphaned_sessions(facts: Facts<'_>) -> Finding {
+    let threshold = format!("> {}", facts.settings.orphaned_max);
+    match &facts.census.orphaned {
+        Fact::Unknown(reason) => unknown(threshold, reason),
+        Fact::Proved(key) => {
+            let summary = "every session's user must exist".to_owned();
+            Finding { proof: Some(key.clone()), ..finding(false, 0, threshold, summary) }
+        }
+        Fact::Counted(rows) => {
+            let summary = format!("{} whose user does not exist", counted(*rows, "session", "sessions"));
+            finding(*rows > facts.settings.orphaned_max, *rows, threshold, summary)
+        }
+    }
+}
+
+/// `sessions-per-user`: active sessions for each user that has one.
+#[must_use]
+pub fn sessions_per_user(facts: Facts<'_>) -> Finding {
+    let (ratio, limit) = (facts.census.sessions_per_user(), facts.settings.ratio_max);
+    let summary = format!(
+        "{ratio:.2} active sessions a user, over {}",
+        counted(facts.census.users_active(), "user", "users")
+    );
+    Finding { value: Some(ratio), ..finding(ratio > limit, 0, format!("> {limit:.1}"), summary) }
+}
+
+/// `user-session-excess`: one user with more active sessions than the limit, or than its peers by far.
+#[must_use]
+pub fn user_session_excess(facts: Facts<'_>) -> Finding {
+    let held = &facts.census.active_per_user;
+    let limit = facts.settings.user_max;
+    let bound = outlier_limit(held).map_or(limit, |outlier| outlier.min(limit));
+    let users = users_above(held, bound);
+    let most = facts.census.max_per_user();
+    let summary = if users == 0 {
+        format!("no user stands out; the most that one holds is {most}")
+    } else {
+        format!(
+            "{} with more than {bound} active sessions; the most is {most}",
+            counted(users, "user", "users")
+        )
+    };
+    let threshold = if bound < limit { format!("> {bound} (outlier)") } else { format!("> {bound}") };
+    finding(users > 0, most, threshold, summary)
+}
+
+/// `rapid-creation`: a user who created many sessions in the last hour; where creation is not stored, one who holds
+/// many.
+#[must_use]
+pub fn rapid_creation(facts: Facts<'_>) -> Finding {
+    let (held, limit, unit) = match &facts.census.created_per_user {
+        Some(created) => {
+            (created, facts.settings.rapid_max_per_hour, "created more than {} sessions in the last hour")
+        }
+        None => (
+            &facts.census.rows_per_user,
+            facts.settings.rapid_max_sessions,
+            "hold more than {} sessions (creation is not stored, so this counts sessions of any age)",
+        ),
+    };
+    let users = users_above(held, limit);
+    let most = held.keys().next_back().copied().unwrap_or(0);
+    let did = unit.replace("{}", &limit.to_string());
+    let summary = if users == 0 {
+        format!("no user {did}").replace("no user hold", "no user holds")
+    } else {
+        format!("{} {did}", counted(users, "user", "users"))
+    };
+    let window = if facts.census.created_per_user.is_some() { "in an hour" } else { "held (fallback rule)" };
+    finding(users > 0, most, format!("> {limit} {window}"), summary)
+}
+
+/// `expired-backlog`: expired rows that nobody removed.
+#[must_use]
+pub fn expired_backlog(facts: Facts<'_>) -> Finding {
+    let (census, settings) = (facts.census, facts.settings);
+    let age = census.oldest_expired.map_or(0, |oldest| census.taken_at.since(oldest));
+    let old = age > settings.expired_max_age_us;
+    let mut summary =
+        format!("{} still stored", counted(census.expired, "expired session", "expired sessions"));
+    if census.expired > 0 {
+        summary.push_str(&format!(
+            ", the oldest ended {} ago",
+            counted((age / DAY).unsigned_abs(), "day", "days")
+        ));
+    }
+    let threshold =
+        format!("> {}, or older than {} days", settings.expired_max, settings.expired_max_age_us / DAY);
+    finding(census.expired > settings.expired_max || old, census.expired, threshold, summary)
+}
+
+/// `active-sessions`: active sessions outside the baseline.
+#[must_use]
+pub fn active_sessions(facts: Facts<'_>) -> Finding {
+    let (active, low, high) = (facts.census.active, facts.settings.active_min, facts.settings.active_max);
+    let summary =
+        format!("{}, baseline {low} to {high}", counted(active, "active session", "active sessions"));
+    finding(active < low || active > high, active, format!("outside {low}–{high}"), summary)
+}
+
+/// `session-lifetime`: an expiry further ahead than the policy, missing, or unreadable.
+#[must_use]
+pub fn session_lifetime(facts: Facts<'_>) -> Finding {
+    let census = facts.census;
+    let Some(beyond) = census.beyond_policy else {
+        return unknown("policy".into(), "no lifetime policy is configured");
+    };
+    let wrong = beyond + census.never_expiring + census.undecodable;
+    let summary = format!(
+        "{beyond} sessions end later than the policy allows, {} never end, {} have an unreadable end",
+        census.never_expiring, census.undecodable
+    );
+    finding(wrong > 0, wrong, "> 0".into(), summary)
+}
+
+/// `slow-observation`: the look took longer than its budget.
+#[must_use]
+pub fn slow_observation(facts: Facts<'_>) -> Finding {
+    let rows = i64::try_from(facts.census.sessions).unwrap_or(i64::MAX);
+    let least = facts.settings.look_budget_us;
+    let budget = least.saturating_mul(rows / 10_000).max(least);
+    let (took_ms, budget_ms) = ((facts.duration_us / 1_000).unsigned_abs(), budget / 1_000);
+    let summary =
+        format!("the look took {took_ms} ms for {}", counted(facts.census.sessions, "session", "sessions"));
+    finding(facts.duration_us > budget, took_ms, format!("> {budget_ms} ms"), summary)
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        census::{Duplicates, Histogram},
+        instant::Instant,
+    };
+
+    fn census() -> Census {
+        Census {
+            taken_at: Instant::from_micros(100 * DAY).unwrap(),
+            sessions: 100,
+            active: 100,
+            expired: 0,
+            never_expiring: 0,
+            undecodable: 0,
+            anonymous: 0,
+            active_with_user: 100,
+            oldest_expired: None,
+            furthest_expiry: None,
+            beyond_policy: Some(0),
+            active_per_user: Histogram::from([(1, 100)]),
+            rows_per_user: Histogram::from([(1, 100)]),
+            created_per_user: None,
+            created_last_hour: None,
+            duplicates: Fact::Counted(Duplicates::default()),
+            orphaned: Fact::Counted(0),
+        }
+    }
+
+    fn fails(check: fn(Facts<'_>) -> Finding, census: &Census) -> bool {
+        let facts = Facts { census, settings: &Settings::default(), duration_us: 0 };
+        check(facts).verdict == Verdict::Failing
+    }
+
+    #[test]
+    fn every_threshold_fails_just_above_and_not_at_it() {
+        let at = |change: fn(&mut Census, u64), limit: u64, check: fn(Facts<'_>) -> Finding| {
+            let (mut on, mut over) = (census(), census());
+            change(&mut on, limit);
+            change(&mut over, limit + 1);
+            assert!(!fails(check, &on), "at {limit}");
+            assert!(fails(check, &over), "above {limit}");
+        };
+        at(
+            |census, n| census.duplicates = Fact::Counted(Duplicates { tokens: n, across_users: 0 }),
+            0,
+            duplicate_tokens,
+        );
+        at(|census, n| census.orphaned = Fact::Counted(n), 10, orphaned_sessions);
+        at(
+            |census, n| {
+                (census.active_with_user, census.active_per_user) = (2 * n, Histogram::from([(3, 200)]))
+            },
+            300,
+            sessions_per_user,
+        );
+        at(|census, n| census.active_per_user = Histogram::from([(n, 1)]), 20, user_session_excess);
+        at(|census, n| census.rows_per_user = Histogram::from([(n, 1)]), 5, rapid_creation);
+        at(|census, n| census.created_per_user = Some(Histogram::from([(n, 1)])), 10, rapid_creation);
+        at(|census, n| census.expired = n, 100, expired_backlog);
+        at(|census, n| census.active = n, 500, active_sessions);
+        at(|census, n| census.never_expiring = n, 0, session_lifetime);
+    }
+
+    #[test]
+    fn few_active_sessions_are_outside_the_baseline_too() {
+        assert!(fails(active_sessions, &Census { active: 49, ..census() }));
+        assert!(!fails(active_sessions, &Census { active: 50, ..census() }));
+    }
+
+    #[test]
+    fn one_old_expired_row_is_enough() {
+        let oldest = |micros| Census { expired: 1, oldest_expired: Instant::from_micros(micros), ..census() };
+        assert!(!fails(expired_backlog, &oldest(93 * DAY)));
+        assert!(fails(expired_backlog, &oldest(93 * DAY - 1)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_never_healthy() {
+        let facts = Census {
+            orphaned: Fact::Unknown("no users".into()),
+            duplicates: Fact::Unknown("x".into()),
+            beyond_policy: None,
+            ..census()
+        };
+        for check in [orphaned_sessions, duplicate_tokens, session_lifetime] {
+            let finding = check(Facts { census: &facts, settings: &Settings::default(), duration_us: 0 });
+            assert!(matches!(finding.verdict, Verdict::Unknown(_)));
+        }
+    }
+
+    #[test]
+    fn the_budget_of_a_look_grows_with_the_table() {
+        let slow = |sessions, duration_us| {
+            let census = Census { sessions, ..census() };
+            slow_observation(Facts { census: &census, settings: &Settings::default(), duration_us }).verdict
+                == Verdict::Failing
+        };
+        assert!(!slow(10, 100_000));
+        assert!(slow(10, 100_001));
+        assert!(!slow(1_000_000, 10_000_000));
+        assert!(slow(1_000_000, 10_000_001));
+    }
+}

@@ -1,0 +1,147 @@
+//! The catalogue of session stores: one text file a profile, embedded.
+
+use std::collections::BTreeMap;
+
+use sessionwatch_rules::decoder::Decoder;
+
+use super::schema::{Column, ColumnKind, Dialect};
+
+/// Every embedded profile; the order breaks ties.
+const FILES: [(&str, &str); 11] = [
+    ("authjs-prisma", include_str!("../../profiles/authjs-prisma.toml")),
+    ("authjs-prisma-mapped", include_str!("../../profiles/authjs-prisma-mapped.toml")),
+    ("authjs-pg", include_str!("../../profiles/authjs-pg.toml")),
+    ("authjs-drizzle", include_str!("../../profiles/authjs-drizzle.toml")),
+    ("authjs-kysely", include_str!("../../profiles/authjs-kysely.toml")),
+    ("authjs-typeorm", include_str!("../../profiles/authjs-typeorm.toml")),
+    ("authjs-supabase", include_str!("../../profiles/authjs-supabase.toml")),
+    ("authjs-d1", include_str!("../../profiles/authjs-d1.toml")),
+    ("better-auth-kysely", include_str!("../../profiles/better-auth-kysely.toml")),
+    ("better-auth-drizzle", include_str!("../../profiles/better-auth-drizzle.toml")),
+    ("better-auth-prisma", include_str!("../../profiles/better-auth-prisma.toml")),
+];
+
+/// How one framework stores sessions: candidates for each role, first match wins.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Its name, from the file name.
+    #[serde(skip)]
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// The framework's default lifetime of a session, in days.
+    pub max_lifetime_days: u64,
+    /// Schemas it is usually in; empty for no preference.
+    pub schemas: Vec<String>,
+    /// Usual names of the table.
+    pub tables: Vec<String>,
+    /// Columns that name a row.
+    pub id: Vec<String>,
+    /// Columns that hold the token.
+    pub token: Vec<String>,
+    /// Columns that hold the user.
+    pub user: Vec<String>,
+    /// Columns that hold the end.
+    pub expires: Vec<String>,
+    /// Columns that hold the creation.
+    pub created: Vec<String>,
+    /// Columns that hold the address.
+    #[serde(default)]
+    pub ip: Vec<String>,
+    /// Columns that hold the user agent.
+    #[serde(default)]
+    pub agent: Vec<String>,
+    /// Usual names of the table of users.
+    pub users: Vec<String>,
+    /// Columns that help to recognise a user.
+    pub display: Vec<String>,
+    /// Usual names of the table of accounts.
+    pub accounts: Vec<String>,
+    /// Declared types, by role, that speak for this profile on PostgreSQL.
+    #[serde(default)]
+    pub declared: BTreeMap<String, String>,
+    /// The same on SQLite.
+    #[serde(default)]
+    pub declared_sqlite: BTreeMap<String, String>,
+    /// Decoder by kind of column; `sqlite` for all of SQLite.
+    pub decoders: BTreeMap<String, String>,
+}
+
+/// Why a profile file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("profile `{id}`: {problem}")]
+pub struct ProfileError {
+    id: String,
+    problem: String,
+}
+
+impl Profile {
+    /// Reads a profile file.
+    ///
+    /// # Errors
+    ///
+    /// If it is not TOML, has an unknown or missing key, or names a decoder that does not exist.
+    pub fn parse(id: &str, text: &str) -> Result<Self, ProfileError> {
+        let fail = |problem: String| ProfileError { id: id.to_owned(), problem };
+        let mut profile: Self = toml::from_str(text).map_err(|error| fail(error.message().to_owned()))?;
+        if let Some(name) = profile.decoders.values().find(|name| Decoder::parse(name).is_none()) {
+            return Err(fail(format!("there is no decoder `{name}`")));
+        }
+        id.clone_into(&mut profile.name);
+        Ok(profile)
+    }
+
+    /// The decoder for a column of that kind, if this profile stores instants so.
+    #[must_use]
+    pub fn decoder(&self, dialect: Dialect, column: &Column) -> Option<Decoder> {
+        let kind = match (dialect, column.kind) {
+            (Dialect::Sqlite, _) => "sqlite",
+            (_, ColumnKind::Timestamptz) => "timestamptz",
+            (_, ColumnKind::Timestamp) => "timestamp",
+            (_, ColumnKind::Integer) => "integer",
+            (_, ColumnKind::Text) => "text",
+            _ => return None,
+        };
+        Decoder::parse(self.decoders.get(kind)?)
+    }
+
+    /// Declared types that speak for this profile.
+    #[must_use]
+    pub fn declared(&self, dialect: Dialect) -> &BTreeMap<String, String> {
+        if dialect == Dialect::Sqlite { &self.declared_sqlite } else { &self.declared }
+    }
+}
+
+/// The embedded profiles.
+#[must_use]
+pub fn embedded() -> Vec<Profile> {
+    FILES.iter().map(|(id, text)| Profile::parse(id, text).expect("embedded profiles are tested")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_profile_reads() {
+        assert_eq!(embedded().len(), FILES.len());
+    }
+
+    #[test]
+    fn a_faulty_profile_says_what_is_wrong() {
+        let (_, text) = FILES[0];
+        assert!(
+            Profile::parse("mine", &text.replace("timestamp-utc", "lunar"))
+                .unwrap_err()
+                .to_string()
+                .contains("`lunar`")
+        );
+        assert!(
+            Profile::parse("mine", &format!("colour = 1\n{text}"))
+                .unwrap_err()
+                .to_string()
+                .contains("colour")
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! Addresses of targets: a PostgreSQL URL or connection string, or a SQLite file.
+
+use std::{fmt, path::PathBuf};
+
+use super::postgres::dsn::{Dsn, DsnError};
+
+/// Where a target is.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// A PostgreSQL server.
+    Postgres(Box<Dsn>),
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// Why an address cannot be used. No message repeats the address: it may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// MySQL and MariaDB.
+    #[error("MySQL and MariaDB are not supported yet")]
+    MySql,
+    /// Neither a known scheme nor a file.
+    #[error(
+        "not the address of a database; accepted are postgres://USER:PASSWORD@HOST:PORT/DATABASE, sqlite:PATH, or the path of a SQLite file"
+    )]
+    Unknown,
+    /// A faulty PostgreSQL address.
+    #[error("faulty PostgreSQL address: {0}")]
+    Postgres(#[from] DsnError),
+}
+
+impl Address {
+    /// Reads an address.
+    ///
+    /// # Errors
+    ///
+    /// If the scheme is not known, or the rest is not an address of that scheme.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(Box::new(Dsn::parse(text)?)));
+        }
+        for scheme in ["sqlite://", "sqlite:", "file://", "file:"] {
+            if let Some(path) = text.strip_prefix(scheme) {
+                let path = path.split_once('?').map_or(path, |(path, _)| path);
+                let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+                return if path.is_empty() {
+                    Err(AddressError::Unknown)
+                } else {
+                    Ok(Self::Sqlite(path.into()))
+                };
+            }
+        }
+        if text.starts_with("mysql://") || text.starts_with("mariadb://") {
+            return Err(AddressError::MySql);
+        }
+        let path = PathBuf::from(text);
+        let named_like_one =
+            path.extension().is_some_and(|end| ["db", "sqlite", "sqlite3"].iter().any(|known| end == *known));
+        if !text.contains("://") && (named_like_one || path.is_file()) {
+            Ok(Self::Sqlite(path))
+        } else {
+            Err(AddressError::Unknown)
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(dsn) => dsn.fmt(f),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_products_apart_and_repeats_no_password() {
+        assert!(
+            matches!(Address::parse("sqlite:app%20one.db"), Ok(Address::Sqlite(path)) if path == PathBuf::from("app one.db"))
+        );
+        assert!(matches!(Address::parse("app.sqlite3"), Ok(Address::Sqlite(_))));
+        assert!(matches!(Address::parse("mysql://u:hunter2@h/d"), Err(AddressError::MySql)));
+        for hostile in
+            ["", "postgres://", "http://u:hunter2@h", "sqlite:", "postgres://u:hunter2@h:99999/d", "\0"]
+        {
+            let message =
+                Address::parse(hostile).map_or_else(|error| error.to_string(), |address| address.to_string());
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What can keep a target from being looked at, in words for a person.
+
+/// Why a look did not succeed. Messages hold no value, no credential and no database text.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(&'static str),
+    /// The connection broke.
+    #[error("the connection was lost")]
+    Lost,
+    /// The look passed its time limit.
+    #[error("the look passed its limit of {0} s")]
+    TimedOut(u64),
+    /// The server ended a statement that ran too long.
+    #[error("a query passed the statement timeout and was ended")]
+    StatementTimeout,
+    /// A lock was not granted in time.
+    #[error("the session table is locked by somebody else")]
+    Locked,
+    /// No permission.
+    #[error("the role may not read what is needed")]
+    Permission,
+    /// The database refused a query; the code is the SQLSTATE or SQLite's.
+    #[error("the database refused a query (code {0})")]
+    Query(String),
+    /// Not a database file, or none.
+    #[error("cannot open the SQLite file: {0}")]
+    File(&'static str),
+    /// No session table was recognised.
+    #[error("no session table was recognised{0}")]
+    NotRecognised(String),
+    /// TLS could not be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] super::postgres::tls::TlsError),
+}
+
+impl TargetError {
+    /// How to mend it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Connect(_) | Self::Lost => {
+                "check host, port, user, password, database and sslmode of the address"
+            }
+            Self::TimedOut(_) | Self::StatementTimeout => {
+                "give it more time with --timeout, or try --engine pushdown"
+            }
+            Self::Locked => "try again when the migration or maintenance that holds the lock is over",
+            Self::Permission => {
+                "grant SELECT on the columns that are needed: `sessionwatch grants URL` prints the statements"
+            }
+            Self::Query(_) => "run again with --verbose and report it",
+            Self::File(_) => "check the path and its permissions",
+            Self::NotRecognised(_) => {
+                "name the table and columns under [target.mapping] in sessionwatch.toml"
+            }
+            Self::Tls(_) => {
+                "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without checking"
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A look at a target: census and evidence, by either engine, inside one snapshot.
+
+use sessionwatch_rules::{
+    census::{Census, Duplicates, Fact, Histogram},
+    instant::Instant,
+    ledger::{Frame, Holder},
+};
+
+use super::{
+    error::TargetError,
+    session::Session,
+    sql::{Rows, Sql},
+};
+
+/// Lines of evidence for one finding.
+pub const EVIDENCE_LIMIT: usize = 10;
+/// Above that many suspects, the whole table is grouped instead of listing them.
+const SUSPECT_LIMIT: usize = 2_000;
+
+/// How a census is obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// Pull compact rows once and aggregate here.
+    Scan,
+    /// Aggregate in the database.
+    Pushdown,
+}
+
+/// Users that stand out, most first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tops {
+    /// By active sessions.
+    pub active: Vec<Holder>,
+    /// By sessions created in the last hour; by rows where creation is not stored.
+    pub created: Vec<Holder>,
+}
+
+/// One row that made a verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The first characters of the token.
+    pub token_prefix: Option<String>,
+    /// The row's id.
+    pub id: Option<String>,
+    /// The user's id.
+    pub user: Option<String>,
+    /// The end of the session.
+    pub expires_at: Option<Instant>,
+    /// How many rows it stands for.
+    pub rows: u64,
+    /// What helps a person to recognise the user.
+    pub display: Vec<Option<String>>,
+}
+
+/// The census by the engine, and the users that stand out.
+///
+/// # Errors
+///
+/// If a query fails.
+pub async fn census(session: &Session, sql: &Sql<'_>, engine: Engine) -> Result<(Census, Tops), TargetError> {
+    match engine {
+        Engine::Scan => scan(session, sql).await,
+        Engine::Pushdown => pushdown(session, sql).await,
+    }
+}
+
+async fn scan(session: &Session, sql: &Sql<'_>) -> Result<(Census, Tops), TargetError> {
+    let has_created = sql.mapping.created.is_some();
+    let frame = Frame { now: sql.now, max_lifetime_us: sql.max_lifetime_us, has_created };
+    let ledger = session.scan(sql, frame).await?;
+    let suspects = ledger.suspects();
+    let duplicates = match (suspects.len(), sql.duplicate_proof()) {
+        (0, Some(index)) => Fact::Proved(index.to_owned()),
+        (0, None) => Fact::Counted(Duplicates::default()),
+        (count, _) => {
+            duplicates(session, &sql.duplicates((count <= SUSPECT_LIMIT).then_some(&suspects))).await?
+        }
+    };
+    let created =
+        if has_created { ledger.top_recent(EVIDENCE_LIMIT) } else { ledger.top_rows(EVIDENCE_LIMIT) };
+    let tops = Tops { active: ledger.top_active(EVIDENCE_LIMIT), created };
+    Ok((ledger.census(duplicates, orphans_elsewhere(sql)), tops))
+}
+
+async fn duplicates(session: &Session, query: &str) -> Result<Fact<Duplicates>, TargetError> {
+    let rows = session.fetch(query).await?;
+    let row = rows.first().ok_or(TargetError::Lost)?;
+    Ok(Fact::Counted(Duplicates { tokens: count(row, 0)?, across_users: count(row, 1)? }))
+}
+
+/// What is known of orphans without looking at rows.
+fn orphans_elsewhere(sql: &Sql<'_>) -> Option<Fact<u64>> {
+    if let Some(key) = sql.orphan_proof() {
+        Some(Fact::Proved(key.to_owned()))
+    } else if sql.looks_for_orphans() {
+        None
+    } else {
+        Some(Fact::Unknown("the table of users is not known".into()))
+    }
+}
+
+async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<(Census, Tops), TargetError> {
+    let rows = session.fetch(&sql.counts()).await?;
+    let row = rows.first().ok_or(TargetError::Lost)?;
+    let has_created = sql.mapping.created.is_some();
+    let mut census = Census {
+        taken_at: sql.now,
+        sessions: count(row, 0)?,
+        active: count(row, 1)?,
+        expired: count(row, 2)?,
+        never_expiring: count(row, 3)?,
+        undecodable: count(row, 4)?,
+        anonymous: count(row, 5)?,
+        active_with_user: count(row, 6)?,
+        oldest_expired: instant(row, 7),
+        furthest_expiry: instant(row, 8),
+        beyond_policy: sql.max_lifetime_us.map(|_| count(row, 9)).transpose()?,
+        created_last_hour: has_created.then(|| count(row, 10)).transpose()?,
+        active_per_user: Histogram::new(),
+        rows_per_user: Histogram::new(),
+        created_per_user: has_created.then(Histogram::new),
+        duplicates: Fact::Counted(Duplicates::default()),
+        orphaned: Fact::Counted(0),
+    };
+    for row in session.fetch(&sql.per_user()).await? {
+        let (held, users) = (count(&row, 1)?, count(&row, 2)?);
+        match (row.first().and_then(Option::as_deref), &mut census.created_per_user) {
+            (Some("rows"), _) => _ = census.rows_per_user.insert(held, users),
+            (Some("active"), _) => _ = census.active_per_user.insert(held, users),
+            (Some("recent"), Some(histogram)) => _ = histogram.insert(held, users),
+            _ => census.orphaned = orphans_elsewhere(sql).unwrap_or(Fact::Counted(users)),
+        }
+    }
+    census.duplicates = match sql.duplicate_proof() {
+        Some(index) => Fact::Proved(index.to_owned()),
+        None => duplicates(session, &sql.duplicates(None)).await?,
+    };
+    let created = if has_created { 'r' } else { 'n' };
+    let tops = Tops { active: top(session, sql, 'a').await?, created: top(session, sql, created).await? };
+    Ok((census, tops))
+}
+
+async fn top(session: &Session, sql: &Sql<'_>, tally: char) -> Result<Vec<Holder>, TargetError> {
+    let rows = session.fetch(&sql.top_users(tally, EVIDENCE_LIMIT)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Holder { user: row.first().cloned().flatten().unwrap_or_default(), sessions: count(row, 1)? })
+        })
+        .collect()
+}
+
+/// The rows of a kind, as evidence.
+///
+/// # Errors
+///
+/// If the query fails.
+pub async fn rows(session: &Session, sql: &Sql<'_>, rows: Rows<'_>) -> Result<Vec<Evidence>, TargetError> {
+    Ok(session.fetch(&sql.rows(rows, EVIDENCE_LIMIT)).await?.iter().map(|row| evidence(row)).collect())
+}
+
+/// Reads a line of [`Sql::rows`] or [`Sql::list`].
+#[must_use]
+pub fn evidence(row: &[Option<String>]) -> Evidence {
+    let text = |at: usize| row.get(at).cloned().flatten();
+    Evidence {
+        token_prefix: text(0),
+        id: text(1),
+        user: text(2),
+        expires_at: instant(row, 3),
+        rows: count(row, 4).unwrap_or(1),
+        display: row.get(5..).unwrap_or_default().to_vec(),
+    }
+}
+
+fn count(row: &[Option<String>], at: usize) -> Result<u64, TargetError> {
+    let value = row.get(at).and_then(Option::as_deref).and_then(|text| text.parse().ok());
+    value.ok_or_else(|| TargetError::Query("unexpected count".into()))
+}
+
+fn instant(row: &[Option<String>], at: usize) -> Option<Instant> {
+    row.get(at)?.as_deref()?.parse().ok().and_then(Instant::from_micros)
+}

@@ -1,0 +1,175 @@
+//! Reads tables, columns, indexes and keys from `pg_catalog`, which every role may read.
+
+use super::Session;
+use crate::{
+    profile::schema::{Column, ColumnKind, Dialect, ForeignKey, Index, Schema, Table, TableKind},
+    target::error::TargetError,
+};
+
+type Row = Vec<Option<String>>;
+
+const TABLES: &str = "
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, pg_catalog.row_security_active(c.oid),
+       array_position(pg_catalog.current_schemas(false), n.nspname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+ORDER BY array_position(pg_catalog.current_schemas(false), n.nspname) NULLS LAST, n.nspname, c.relname";
+
+const COLUMNS: &str = "
+SELECT a.attrelid, a.attname, lower(pg_catalog.format_type(a.atttypid, a.atttypmod)), t.typname, a.attnotnull,
+       pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_type t ON t.oid = COALESCE((SELECT NULLIF(b.typbasetype, 0) FROM pg_catalog.pg_type b WHERE b.oid = a.atttypid), a.atttypid)
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
+ORDER BY a.attrelid, a.attnum";
+
+const INDEXES: &str = "
+SELECT i.indrelid, c.relname, i.indisunique, i.indisprimary,
+       i.indisvalid AND i.indisready AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate, a.attname
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS k(at)
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.at]
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
+ORDER BY i.indrelid, i.indexrelid, k.at";
+
+const KEYS: &str = "
+SELECT o.conrelid, o.conname, n.nspname, c.relname, o.convalidated, o.confdeltype, a.attname, f.attname
+FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class c ON c.oid = o.confrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL generate_subscripts(o.conkey, 1) AS k(at)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = o.conkey[k.at]
+JOIN pg_catalog.pg_attribute f ON f.attrelid = o.confrelid AND f.attnum = o.confkey[k.at]
+WHERE o.contype = 'f'
+ORDER BY o.conrelid, o.oid, k.at";
+
+/// The tables and views that the role can see.
+pub(super) async fn read(session: &Session) -> Result<Schema, TargetError> {
+    // The four answers travel together: one round trip each, none waits for another.
+    let (tables, columns, indexes, keys) = tokio::try_join!(
+        session.fetch(TABLES),
+        session.fetch(COLUMNS),
+        session.fetch(INDEXES),
+        session.fetch(KEYS)
+    )?;
+    let mut found: Vec<(String, Table)> =
+        tables.iter().filter_map(|row| Some((text(row, 0)?.to_owned(), table(row)?))).collect();
+    for row in &columns {
+        if let (Some(table), Some(column)) = (owner(&mut found, row), column(row)) {
+            table.columns.push(column);
+        }
+    }
+    for row in &indexes {
+        if let Some(table) = owner(&mut found, row) {
+            add_index(table, row);
+        }
+    }
+    for row in &keys {
+        if let Some(table) = owner(&mut found, row) {
+            add_key(table, row);
+        }
+    }
+    Ok(Schema { dialect: Dialect::Postgres, tables: found.into_iter().map(|(_, table)| table).collect() })
+}
+
+fn text(row: &Row, at: usize) -> Option<&str> {
+    row.get(at)?.as_deref()
+}
+
+fn flag(row: &Row, at: usize) -> bool {
+    text(row, at) == Some("t")
+}
+
+fn owner<'a>(found: &'a mut [(String, Table)], row: &Row) -> Option<&'a mut Table> {
+    let oid = text(row, 0)?;
+    found.iter_mut().find(|(table, _)| table == oid).map(|(_, table)| table)
+}
+
+fn table(row: &Row) -> Option<Table> {
+    Some(Table {
+        schema: Some(text(row, 1)?.to_owned()),
+        name: text(row, 2)?.to_owned(),
+        kind: match text(row, 3)? {
+            "p" => TableKind::Partitioned,
+            "v" => TableKind::View,
+            "m" => TableKind::MaterializedView,
+            "f" => TableKind::Foreign,
+            _ => TableKind::Table,
+        },
+        search_path: text(row, 6).and_then(|position| position.parse().ok()),
+        estimated_rows: text(row, 4).and_then(|rows| rows.parse().ok()),
+        rows_hidden: flag(row, 5),
+        columns: Vec::new(),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
+    })
+}
+
+fn column(row: &Row) -> Option<Column> {
+    let kind = match text(row, 3)? {
+        "int2" | "int4" | "int8" => ColumnKind::Integer,
+        "text" | "varchar" | "bpchar" | "citext" | "name" => ColumnKind::Text,
+        "uuid" => ColumnKind::Uuid,
+        "bytea" => ColumnKind::Bytes,
+        "timestamptz" => ColumnKind::Timestamptz,
+        "timestamp" => ColumnKind::Timestamp,
+        "json" | "jsonb" => ColumnKind::Json,
+        _ => ColumnKind::Other,
+    };
+    Some(Column {
+        name: text(row, 1)?.to_owned(),
+        declared: text(row, 2)?.to_owned(),
+        kind,
+        nullable: !flag(row, 4),
+        readable: flag(row, 5),
+    })
+}
+
+fn add_index(table: &mut Table, row: &Row) {
+    let Some(name) = text(row, 1) else { return };
+    if table.indexes.last().is_none_or(|index| index.name != name) {
+        table.indexes.push(Index {
+            name: name.to_owned(),
+            columns: Vec::new(),
+            unique: flag(row, 2),
+            primary: flag(row, 3),
+            complete: flag(row, 4),
+        });
+    }
+    if let (Some(index), Some(column)) = (table.indexes.last_mut(), text(row, 5)) {
+        index.columns.push(column.to_owned());
+    }
+}
+
+fn add_key(table: &mut Table, row: &Row) {
+    let (Some(name), Some(target), Some(from), Some(to)) =
+        (text(row, 1), text(row, 3), text(row, 6), text(row, 7))
+    else {
+        return;
+    };
+    if table.foreign_keys.last().is_none_or(|key| key.name != name) {
+        let on_delete = match text(row, 5) {
+            Some("c") => "CASCADE",
+            Some("n") => "SET NULL",
+            Some("d") => "SET DEFAULT",
+            Some("r") => "RESTRICT",
+            _ => "NO ACTION",
+        };
+        table.foreign_keys.push(ForeignKey {
+            name: name.to_owned(),
+            columns: Vec::new(),
+            target_schema: text(row, 2).map(str::to_owned),
+            target_table: target.to_owned(),
+            target_columns: Vec::new(),
+            validated: flag(row, 4),
+            on_delete: on_delete.to_owned(),
+        });
+    }
+    if let Some(key) = table.foreign_keys.last_mut() {
+        key.columns.push(from.to_owned());
+        key.target_columns.push(to.to_owned());
+    }
+}

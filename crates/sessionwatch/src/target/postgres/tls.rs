@@ -1,0 +1,125 @@
+//! TLS to PostgreSQL by rustls, with libpq's levels of certificate checking.
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::dsn::{Dsn, SslMode};
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file of trusted certificates cannot be used.
+    #[error("the certificate file named by `sslrootcert` cannot be read or holds no certificate")]
+    RootCert,
+    /// The system's certificates cannot be used.
+    #[error("the system's trusted certificates cannot be loaded")]
+    System,
+}
+
+/// Checks the chain but not the host name, or neither.
+#[derive(Debug)]
+struct Lenient {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// A TLS connector for the address.
+///
+/// # Errors
+///
+/// If trusted certificates are needed and cannot be loaded.
+pub fn connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|_| TlsError::System)?;
+    let mut config = match (dsn.ssl_mode, &dsn.root_cert) {
+        (SslMode::VerifyFull, None) => {
+            builder.with_platform_verifier().map_err(|_| TlsError::System)?.with_no_client_auth()
+        }
+        (SslMode::VerifyFull, Some(path)) => {
+            builder.with_root_certificates(roots(path)?).with_no_client_auth()
+        }
+        (mode, path) => {
+            let chain = match (mode, path) {
+                (SslMode::VerifyCa, Some(path)) => {
+                    let roots = Arc::new(roots(path)?);
+                    let verifier =
+                        WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+                    Some(verifier.map_err(|_| TlsError::RootCert)?)
+                }
+                (SslMode::VerifyCa, None) => return Err(TlsError::RootCert),
+                _ => None,
+            };
+            let lenient = Arc::new(Lenient { chain, provider });
+            builder.dangerous().with_custom_certificate_verifier(lenient).with_no_client_auth()
+        }
+    };
+    // Direct TLS (PostgreSQL 17) closes the connection unless the protocol is named.
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|_| TlsError::RootCert)? {
+        store.add(certificate.map_err(|_| TlsError::RootCert)?).map_err(|_| TlsError::RootCert)?;
+    }
+    if store.is_empty() { Err(TlsError::RootCert) } else { Ok(store) }
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

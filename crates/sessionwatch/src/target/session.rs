@@ -1,0 +1,90 @@
+//! An open target, whatever the product: one read-only transaction.
+
+use sessionwatch_rules::{instant::Instant, ledger::Frame, ledger::Ledger};
+
+use super::{
+    address::Address,
+    error::TargetError,
+    postgres::{self, Limits},
+    sql::Sql,
+    sqlite,
+};
+use crate::profile::schema::Schema;
+
+/// A target inside its read-only transaction.
+#[derive(Debug)]
+pub enum Session {
+    /// PostgreSQL.
+    Postgres(postgres::Session),
+    /// SQLite.
+    Sqlite(sqlite::Session),
+}
+
+impl Session {
+    /// Opens the target.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached or refuses.
+    pub async fn open(address: &Address, limits: Limits, deep: bool, key: i64) -> Result<Self, TargetError> {
+        match address {
+            Address::Postgres(dsn) => Ok(Self::Postgres(postgres::Session::open(dsn, limits, deep).await?)),
+            Address::Sqlite(path) => Ok(Self::Sqlite(sqlite::Session::open(path, limits, key)?)),
+        }
+    }
+
+    /// The instant of the look: the server's clock, or this machine's for a file.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn now(&self) -> Result<Instant, TargetError> {
+        match self {
+            Self::Postgres(session) => session.now().await,
+            Self::Sqlite(_) => Ok(crate::clock::now()),
+        }
+    }
+
+    /// The tables and views that can be seen.
+    ///
+    /// # Errors
+    ///
+    /// If the catalogue cannot be read.
+    pub async fn schema(&self) -> Result<Schema, TargetError> {
+        match self {
+            Self::Postgres(session) => session.schema().await,
+            Self::Sqlite(session) => session.schema(),
+        }
+    }
+
+    /// The rows of a query, as text.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+        match self {
+            Self::Postgres(session) => session.fetch(sql).await,
+            Self::Sqlite(session) => session.fetch(sql),
+        }
+    }
+
+    /// Pulls the sessions into a ledger.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
+        match self {
+            Self::Postgres(session) => session.scan(sql, frame).await,
+            Self::Sqlite(session) => session.scan(sql, frame),
+        }
+    }
+
+    /// Ends the transaction and the connection.
+    pub async fn close(self) {
+        if let Self::Postgres(session) = self {
+            session.close().await;
+        }
+    }
+}

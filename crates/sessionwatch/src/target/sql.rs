@@ -1,0 +1,610 @@
+//! The SQL of observation, for both dialects: every query reads, selects no token, and returns text or integers.
+//!
+//! The token column appears only inside a fingerprint, a prefix of 8 characters, a grouping or a NULL test.
+
+use std::fmt::Write as _;
+
+use sessionwatch_rules::{decoder::Decoder, instant::HOUR, instant::Instant};
+
+use crate::profile::{
+    mapping::{InstantColumn, Mapping, TableName, UsersMapping},
+    schema::{ColumnKind, Dialect, Schema},
+};
+
+/// Characters of a token that may be shown.
+pub const PREFIX_LENGTH: usize = 8;
+/// A row without an end, where instants are integers.
+const NEVER: &str = "9223372036854775807";
+/// A row whose end cannot be read, where instants are integers.
+const UNDECODABLE: &str = "-9223372036854775807";
+
+/// What the queries of one look refer to.
+#[derive(Clone, Debug)]
+pub struct Sql<'a> {
+    /// How the target stores sessions.
+    pub mapping: &'a Mapping,
+    /// The schema as found.
+    pub schema: &'a Schema,
+    /// The key of the fingerprints.
+    pub key: i64,
+    /// The instant of the look.
+    pub now: Instant,
+    /// The longest lifetime the policy allows, in microseconds.
+    pub max_lifetime_us: Option<i64>,
+    /// Distrust indexes and constraints: read the rows.
+    pub deep: bool,
+}
+
+/// An instant column inside SQL, with the conditions on it.
+struct InstantSql {
+    /// An expression: a native timestamp, or an integer of microseconds with sentinels.
+    value: String,
+    native: Option<Decoder>,
+}
+
+/// Which sessions to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Status {
+    /// Not ended.
+    Active,
+    /// Ended.
+    Expired,
+    /// Both.
+    All,
+}
+
+/// A list of rows to fetch.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows<'a> {
+    /// Rows on tokens that occur more than once, a line a token and user.
+    Duplicates,
+    /// Rows whose user does not exist.
+    Orphans,
+    /// Expired rows, oldest first.
+    OldestExpired,
+    /// Rows that end too late or never, latest first.
+    BeyondPolicy,
+    /// Rows of these users.
+    OfUser(&'a str),
+}
+
+/// Quotes an identifier.
+#[must_use]
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a string.
+#[must_use]
+pub fn string(dialect: Dialect, text: &str) -> String {
+    let quoted = format!("'{}'", text.replace('\'', "''"));
+    if dialect == Dialect::Postgres && text.contains('\\') {
+        format!("E{}", quoted.replace('\\', "\\\\"))
+    } else {
+        quoted
+    }
+}
+
+/// Quotes a table with its schema.
+#[must_use]
+pub fn table(name: &TableName) -> String {
+    match &name.schema {
+        Some(schema) => format!("{}.{}", identifier(schema), identifier(&name.name)),
+        None => identifier(&name.name),
+    }
+}
+
+impl Sql<'_> {
+    fn dialect(&self) -> Dialect {
+        self.schema.dialect
+    }
+
+    fn kind(&self, table: &TableName, column: &str) -> ColumnKind {
+        let found = self.schema.find(table.schema.as_deref(), &table.name);
+        found.and_then(|table| table.column(column)).map_or(ColumnKind::Other, |column| column.kind)
+    }
+
+    fn column(&self, name: &str) -> String {
+        format!("s.{}", identifier(name))
+    }
+
+    /// `FROM` the sessions, under the alias `s`.
+    fn sessions(&self) -> String {
+        let hint = if self.deep && self.dialect() == Dialect::Sqlite { " NOT INDEXED" } else { "" };
+        format!("{} AS s{hint}", table(&self.mapping.sessions))
+    }
+
+    /// The token as text, for use inside a hash, a prefix or a group only.
+    fn token(&self) -> String {
+        let column = self.column(&self.mapping.token);
+        match (self.dialect(), self.kind(&self.mapping.sessions, &self.mapping.token)) {
+            (Dialect::Postgres, ColumnKind::Text) | (Dialect::Sqlite, _) => column,
+            (Dialect::Postgres, ColumnKind::Bytes) => format!("pg_catalog.encode({column}, 'hex')"),
+            (Dialect::Postgres, _) => format!("{column}::text"),
+        }
+    }
+
+    /// The keyed 64-bit hash of the token.
+    fn fingerprint(&self) -> String {
+        match self.dialect() {
+            Dialect::Postgres => format!("pg_catalog.hashtextextended({}, {})", self.token(), self.key),
+            Dialect::Sqlite => format!("sw_fingerprint({})", self.token()),
+        }
+    }
+
+    /// The part of the token that may be shown.
+    fn prefix(&self) -> String {
+        match self.dialect() {
+            Dialect::Postgres => format!("pg_catalog.left({}, {PREFIX_LENGTH})", self.token()),
+            Dialect::Sqlite => format!("sw_prefix({})", self.token()),
+        }
+    }
+
+    fn text(&self, expression: &str) -> String {
+        format!("CAST({expression} AS text)")
+    }
+
+    /// The user of a session, NULL where the schema has none.
+    fn user(&self) -> String {
+        self.mapping.user.as_deref().map_or_else(|| "CAST(NULL AS text)".into(), |user| self.column(user))
+    }
+
+    fn instant(&self, column: &InstantColumn) -> InstantSql {
+        let value = self.column(&column.column);
+        match self.dialect() {
+            Dialect::Sqlite => InstantSql {
+                value: format!("sw_instant('{}', {value})", column.decoder.name()),
+                native: None,
+            },
+            Dialect::Postgres => match column.decoder {
+                Decoder::Timestamptz | Decoder::TimestampUtc => {
+                    InstantSql { value, native: Some(column.decoder) }
+                }
+                other => {
+                    let text = self.kind(&self.mapping.sessions, &column.column) == ColumnKind::Text;
+                    InstantSql { value: postgres_micros(other, &value, text), native: None }
+                }
+            },
+        }
+    }
+
+    /// What a scan selects: fingerprint, user, expiry, creation (where there is one), orphan (where it must be looked
+    /// for). Instants come as stored.
+    #[must_use]
+    pub fn scan(&self) -> String {
+        let mapping = self.mapping;
+        let user = match (self.dialect(), &mapping.user) {
+            (Dialect::Postgres, Some(user)) => match self.kind(&mapping.sessions, user) {
+                ColumnKind::Integer => format!("{}::int8", self.column(user)),
+                _ => self.text(&self.column(user)),
+            },
+            _ => self.text(&self.user()),
+        };
+        let mut columns = vec![self.fingerprint(), user, self.stored(&mapping.expires)];
+        columns.extend(mapping.created.as_ref().map(|created| self.stored(created)));
+        let (join, orphan) = self.orphan_join();
+        columns.extend(orphan);
+        format!("SELECT {}\nFROM {}{join}", columns.join(", "), self.sessions())
+    }
+
+    fn stored(&self, column: &InstantColumn) -> String {
+        let value = self.column(&column.column);
+        match (self.dialect(), column.decoder, self.kind(&self.mapping.sessions, &column.column)) {
+            (Dialect::Sqlite, ..) | (_, Decoder::Timestamptz | Decoder::TimestampUtc, _) => value,
+            (Dialect::Postgres, _, ColumnKind::Integer) => format!("{value}::int8"),
+            (Dialect::Postgres, ..) => format!("{value}::text"),
+        }
+    }
+
+    /// Whether orphans must be looked for in the rows: there are users, and nothing proves that all exist.
+    #[must_use]
+    pub fn looks_for_orphans(&self) -> bool {
+        self.mapping.user.is_some() && self.mapping.users.is_some() && self.orphan_proof().is_none()
+    }
+
+    /// The validated foreign key that forbids orphans.
+    #[must_use]
+    pub fn orphan_proof(&self) -> Option<&str> {
+        let users = self.mapping.users.as_ref()?;
+        let sessions =
+            self.schema.find(self.mapping.sessions.schema.as_deref(), &self.mapping.sessions.name)?;
+        let key = sessions.foreign_key_on(self.mapping.user.as_deref()?)?;
+        let refers = key.target_table == users.table.name
+            && key.target_columns.iter().eq([&users.key])
+            && (users.table.schema.is_none() || key.target_schema == users.table.schema);
+        // SQLite checks foreign keys only where the application asked for it, so one proves nothing there.
+        (refers && key.validated && !self.deep && self.dialect() == Dialect::Postgres)
+            .then_some(key.name.as_str())
+    }
+
+    /// The unique index that forbids duplicates.
+    #[must_use]
+    pub fn duplicate_proof(&self) -> Option<&str> {
+        let sessions =
+            self.schema.find(self.mapping.sessions.schema.as_deref(), &self.mapping.sessions.name)?;
+        if self.deep { None } else { sessions.unique_on(&self.mapping.token) }
+    }
+
+    fn orphan_join(&self) -> (String, Option<String>) {
+        match (&self.mapping.users, &self.mapping.user) {
+            (Some(users), Some(user)) if self.looks_for_orphans() => {
+                let user = self.column(user);
+                let join = self.users_join(users, &user);
+                let orphan = format!("({user} IS NOT NULL AND u.k IS NULL)");
+                (join, Some(orphan))
+            }
+            _ => (String::new(), None),
+        }
+    }
+
+    /// Joins each row to at most one user, whose key is `u.k`.
+    fn users_join(&self, users: &UsersMapping, user: &str) -> String {
+        let key = identifier(&users.key);
+        let found = self.schema.find(users.table.schema.as_deref(), &users.table.name);
+        let unique = found.is_some_and(|table| table.unique_on(&users.key).is_some());
+        let distinct = if unique { "" } else { "DISTINCT " };
+        let source = format!("(SELECT {distinct}{key} AS k FROM {})", table(&users.table));
+        let same_kind = self.mapping.user.as_deref().is_some_and(|column| {
+            self.kind(&self.mapping.sessions, column) == self.kind(&users.table, &users.key)
+        });
+        if same_kind || self.dialect() == Dialect::Sqlite {
+            format!("\nLEFT JOIN {source} AS u ON u.k = {user}")
+        } else {
+            format!("\nLEFT JOIN {source} AS u ON {} = {}", self.text("u.k"), self.text(user))
+        }
+    }
+
+    /// One row: sessions, active, expired, never expiring, undecodable, anonymous, active with user, oldest expired,
+    /// furthest expiry, beyond policy, created in the last hour.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let now = self.now;
+        let finite = format!("{} AND NOT {}", expiry.active(now), expiry.never());
+        let beyond = self.max_lifetime_us.map_or("0".into(), |policy| {
+            format!("COUNT(*) FILTER (WHERE {})", expiry.beyond(now.plus(policy)))
+        });
+        let recent = self.mapping.created.as_ref().map_or("0".into(), |created| {
+            format!("COUNT(*) FILTER (WHERE {})", self.instant(created).after(now.plus(-HOUR)))
+        });
+        format!(
+            "SELECT COUNT(*),\n  COUNT(*) FILTER (WHERE {active}),\n  COUNT(*) FILTER (WHERE {expired}),\n  \
+             COUNT(*) FILTER (WHERE {never}),\n  COUNT(*) FILTER (WHERE {undecodable}),\n  \
+             COUNT(*) FILTER (WHERE {user} IS NULL),\n  COUNT(*) FILTER (WHERE {active} AND {user} IS NOT NULL),\n  \
+             {oldest},\n  {furthest},\n  {beyond},\n  {recent}\nFROM {sessions}",
+            active = expiry.active(now),
+            expired = expiry.expired(now),
+            never = expiry.never(),
+            undecodable = expiry.undecodable(),
+            user = self.user(),
+            oldest = expiry.micros(&format!("MIN({}) FILTER (WHERE {})", expiry.value, expiry.expired(now))),
+            furthest = expiry.micros(&format!("MAX({}) FILTER (WHERE {finite})", expiry.value)),
+            sessions = self.sessions(),
+        )
+    }
+
+    /// Rows of a kind (`rows`, `active`, `recent`, `orphaned`), a number held, and the users (or, for orphans, rows).
+    #[must_use]
+    pub fn per_user(&self) -> String {
+        let (mut sql, recent) = self.users_tallied();
+        sql.push_str("\nSELECT 'rows', n, COUNT(*) FROM known WHERE NOT o GROUP BY n");
+        sql.push_str("\nUNION ALL SELECT 'active', a, COUNT(*) FROM known WHERE a > 0 GROUP BY a");
+        if recent {
+            sql.push_str(
+                "\nUNION ALL SELECT 'recent', r, COUNT(*) FROM known WHERE NOT o AND r > 0 GROUP BY r",
+            );
+        }
+        sql.push_str(
+            "\nUNION ALL SELECT 'orphaned', 0, CAST(COALESCE(SUM(n), 0) AS bigint) FROM known WHERE o",
+        );
+        sql
+    }
+
+    /// `WITH known AS (…)`: each user `u` with rows `n`, active `a`, created in the last hour `r`, orphan `o`.
+    fn users_tallied(&self) -> (String, bool) {
+        let expiry = self.instant(&self.mapping.expires);
+        let recent =
+            self.mapping.created.as_ref().map(|created| self.instant(created).after(self.now.plus(-HOUR)));
+        let user = self.user();
+        let (join, orphan) = match &self.mapping.users {
+            Some(users) if self.looks_for_orphans() => (self.users_join(users, "per.u"), "(u.k IS NULL)"),
+            _ => (String::new(), "(1 = 0)"),
+        };
+        let sql = format!(
+            "WITH per AS (\n  SELECT {user} AS u, COUNT(*) AS n, COUNT(*) FILTER (WHERE {active}) AS a, {created} AS r\n  \
+             FROM {sessions} WHERE {user} IS NOT NULL GROUP BY {user}\n), known AS (\n  \
+             SELECT per.u AS u, n, a, r, {orphan} AS o FROM per{join}\n)",
+            active = expiry.active(self.now),
+            created =
+                recent.as_ref().map_or("0".into(), |recent| format!("COUNT(*) FILTER (WHERE {recent})")),
+            sessions = self.sessions(),
+        );
+        (sql, recent.is_some())
+    }
+
+    /// The users with the most of one tally (`n`, `a` or `r`), most first.
+    #[must_use]
+    pub fn top_users(&self, tally: char, limit: usize) -> String {
+        let (mut sql, _) = self.users_tallied();
+        let existing = if tally == 'a' { "" } else { " AND NOT o" };
+        let order = match self.dialect() {
+            Dialect::Postgres => "CAST(u AS text) COLLATE \"C\"",
+            Dialect::Sqlite => "CAST(u AS text)",
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            sql,
+            "\nSELECT CAST(u AS text), {tally} FROM known WHERE {tally} > 0{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
+        );
+        sql
+    }
+
+    /// One row: tokens on several rows, those over several users. Only among the suspects, where some are named.
+    #[must_use]
+    pub fn duplicates(&self, suspects: Option<&[u64]>) -> String {
+        let user = self.user();
+        format!(
+            "SELECT COUNT(*), COALESCE(SUM(CASE WHEN d.users > 1 THEN 1 ELSE 0 END), 0)\nFROM (\n  \
+             SELECT COUNT(DISTINCT {user}) + MAX(CASE WHEN {user} IS NULL THEN 1 ELSE 0 END) AS users\n  \
+             FROM {sessions}\n  WHERE {token} IS NOT NULL{among}\n  GROUP BY {token}\n  HAVING COUNT(*) > 1\n) AS d",
+            sessions = self.sessions(),
+            token = self.token(),
+            among = self.among(suspects),
+        )
+    }
+
+    fn among(&self, suspects: Option<&[u64]>) -> String {
+        let Some(suspects) = suspects else {
+            return String::new();
+        };
+        let list: Vec<String> =
+            suspects.iter().map(|fingerprint| fingerprint.cast_signed().to_string()).collect();
+        format!(" AND {} IN ({})", self.fingerprint(), list.join(", "))
+    }
+
+    /// Rows of evidence: token prefix, row id, user, expiry in microseconds, number of rows, then the display columns.
+    #[must_use]
+    pub fn rows(&self, rows: Rows<'_>, limit: usize) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let micros = expiry.micros(&expiry.value);
+        let id =
+            self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
+        let user = self.user();
+        let (display, users) = self.display();
+        let (condition, order) = match rows {
+            Rows::Duplicates => {
+                let doubled = format!(
+                    "SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL GROUP BY {token} HAVING COUNT(*) > 1",
+                    token = self.token(),
+                    sessions = self.sessions()
+                );
+                (format!("{} IN ({doubled})", self.token()), format!("{}, 3, 2", self.fingerprint()))
+            }
+            Rows::Orphans => (self.orphan_condition(), "4, 3, 2".into()),
+            Rows::OldestExpired => (expiry.expired(self.now), format!("{}, 2", expiry.value)),
+            Rows::BeyondPolicy => {
+                let late = self
+                    .max_lifetime_us
+                    .map_or("1 = 0".into(), |policy| expiry.beyond(self.now.plus(policy)));
+                (format!("({late} OR {})", expiry.never()), format!("{} DESC, 2", expiry.value))
+            }
+            Rows::OfUser(id) => {
+                let wanted = string(self.dialect(), id);
+                (format!("{} = {wanted}", self.text(&user)), format!("{} DESC, 2", expiry.value))
+            }
+        };
+        format!(
+            "SELECT {prefix}, {id}, {user}, {micros}, 1{display}\nFROM {sessions}{users}\nWHERE {condition}\nORDER BY {order}\nLIMIT {limit}",
+            prefix = self.prefix(),
+            user = self.text(&user),
+            sessions = self.sessions(),
+        )
+    }
+
+    /// The columns that name a user, and the join to them.
+    fn display(&self) -> (String, String) {
+        match (&self.mapping.users, &self.mapping.user) {
+            (Some(users), Some(user)) => {
+                let shown = users
+                    .display
+                    .iter()
+                    .map(|column| format!(", {}", self.text(&format!("w.{}", identifier(column)))));
+                let on = format!(
+                    "{} = {}",
+                    self.text(&format!("w.{}", identifier(&users.key))),
+                    self.text(&self.column(user))
+                );
+                let same = self.kind(&self.mapping.sessions, user) == self.kind(&users.table, &users.key);
+                let on =
+                    if same { format!("w.{} = {}", identifier(&users.key), self.column(user)) } else { on };
+                (shown.collect(), format!("\nLEFT JOIN {} AS w ON {on}", table(&users.table)))
+            }
+            _ => (String::new(), String::new()),
+        }
+    }
+
+    fn orphan_condition(&self) -> String {
+        match (&self.mapping.users, &self.mapping.user) {
+            (Some(users), Some(user)) => {
+                format!("{} IS NOT NULL AND w.{} IS NULL", self.column(user), identifier(&users.key))
+            }
+            _ => "1 = 0".into(),
+        }
+    }
+
+    /// The display columns of these users: id, then the columns.
+    #[must_use]
+    pub fn users_named(&self, ids: &[&str]) -> Option<String> {
+        let users =
+            self.mapping.users.as_ref().filter(|users| !users.display.is_empty() && !ids.is_empty())?;
+        let list: Vec<String> = ids.iter().map(|id| string(self.dialect(), id)).collect();
+        let key = self.text(&format!("w.{}", identifier(&users.key)));
+        let shown: String = users
+            .display
+            .iter()
+            .map(|column| format!(", {}", self.text(&format!("w.{}", identifier(column)))))
+            .collect();
+        Some(format!(
+            "SELECT {key}{shown}\nFROM {} AS w\nWHERE {key} IN ({})",
+            table(&users.table),
+            list.join(", ")
+        ))
+    }
+
+    /// Sessions for a person to read: token prefix, row id, user, expiry, rows, display columns.
+    #[must_use]
+    pub fn list(&self, status: Status, user: Option<&str>, ascending: bool, limit: usize) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let mut conditions = match status {
+            Status::Active => vec![expiry.active(self.now)],
+            Status::Expired => vec![expiry.expired(self.now)],
+            Status::All => vec![],
+        };
+        conditions
+            .extend(user.map(|id| format!("{} = {}", self.text(&self.user()), string(self.dialect(), id))));
+        let condition = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("\nWHERE {}", conditions.join(" AND "))
+        };
+        let id =
+            self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
+        let (display, users) = self.display();
+        format!(
+            "SELECT {prefix}, {id}, {user}, {micros}, 1{display}\nFROM {sessions}{users}{condition}\nORDER BY {value}{direction}, 2\nLIMIT {limit}",
+            prefix = self.prefix(),
+            user = self.text(&self.user()),
+            micros = expiry.micros(&expiry.value),
+            value = expiry.value,
+            direction = if ascending { "" } else { " DESC" },
+            sessions = self.sessions(),
+        )
+    }
+}
+
+impl InstantSql {
+    fn literal(&self, at: Instant) -> String {
+        let text = || crate::clock::timestamp(at);
+        match self.native {
+            Some(Decoder::Timestamptz) => format!("TIMESTAMPTZ '{}+00'", text()),
+            Some(_) => format!("TIMESTAMP '{}'", text()),
+            None => at.micros().to_string(),
+        }
+    }
+
+    /// The first instant past the year 9999.
+    fn end(&self) -> &'static str {
+        if self.native == Some(Decoder::Timestamptz) {
+            "TIMESTAMPTZ '10000-01-01 00:00:00+00'"
+        } else {
+            "TIMESTAMP '10000-01-01 00:00:00'"
+        }
+    }
+
+    fn never(&self) -> String {
+        let value = &self.value;
+        if self.native.is_some() {
+            format!("({value} IS NULL OR {value} = 'infinity')")
+        } else {
+            format!("({value} = {NEVER})")
+        }
+    }
+
+    fn undecodable(&self) -> String {
+        let value = &self.value;
+        if self.native.is_some() {
+            let (start, end) = (self.literal(Instant::MIN), self.end());
+            format!("({value} < {start} OR ({value} >= {end} AND {value} < 'infinity'))")
+        } else {
+            format!("({value} = {UNDECODABLE})")
+        }
+    }
+
+    /// A finite instant later than `limit`.
+    fn after(&self, limit: Instant) -> String {
+        let (value, limit) = (&self.value, self.literal(limit));
+        if self.native.is_some() {
+            format!("({value} > {limit} AND {value} < {})", self.end())
+        } else {
+            format!("({value} > {limit} AND {value} <> {NEVER})")
+        }
+    }
+
+    fn active(&self, now: Instant) -> String {
+        if self.native.is_some() {
+            format!("({} OR {})", self.never(), self.after(now))
+        } else {
+            format!("({} > {})", self.value, now.micros())
+        }
+    }
+
+    fn expired(&self, now: Instant) -> String {
+        let (value, now) = (&self.value, self.literal(now));
+        if self.native.is_some() {
+            format!("({value} <= {now} AND {value} >= {})", self.literal(Instant::MIN))
+        } else {
+            format!("({value} <= {now} AND {value} <> {UNDECODABLE})")
+        }
+    }
+
+    fn beyond(&self, limit: Instant) -> String {
+        self.after(limit)
+    }
+
+    /// Microseconds since 1970 of an expression of this column's type; NULL for an infinity or what cannot be read.
+    fn micros(&self, expression: &str) -> String {
+        if self.native.is_some() {
+            format!(
+                "CASE WHEN isfinite({expression}) THEN CAST(EXTRACT(EPOCH FROM {expression}) * 1000000 AS bigint) END"
+            )
+        } else {
+            format!("NULLIF(NULLIF({expression}, {NEVER}), {UNDECODABLE})")
+        }
+    }
+}
+
+/// An integer of microseconds from a column that is not a native timestamp, on Postgres; never raises an error.
+fn postgres_micros(decoder: Decoder, value: &str, text: bool) -> String {
+    let scale = if decoder == Decoder::EpochSeconds { 1_000_000 } else { 1_000 };
+    let (low, high) = (Instant::MIN.micros() / scale, Instant::MAX.micros() / scale);
+    let scaled = format!(
+        "CASE WHEN {value}::bigint BETWEEN {low} AND {high} THEN {value}::bigint * {scale} ELSE {UNDECODABLE} END"
+    );
+    match (decoder, text) {
+        (Decoder::EpochSeconds | Decoder::EpochMillis, true) => format!(
+            "(CASE WHEN {value} IS NULL THEN {NEVER} WHEN {value}::text ~ '^-?[0-9]{{1,18}}$' THEN {scaled} ELSE {UNDECODABLE} END)"
+        ),
+        (_, false) => format!("(CASE WHEN {value} IS NULL THEN {NEVER} ELSE {scaled} END)"),
+        _ => format!(
+            "(CASE WHEN {value} IS NULL THEN {NEVER} ELSE COALESCE({}, {UNDECODABLE}) END)",
+            postgres_iso(&format!("{value}::text"))
+        ),
+    }
+}
+
+/// The ISO reader of `sessionwatch_rules::decoder`, in SQL: NULL where the text is not an instant.
+fn postgres_iso(value: &str) -> String {
+    let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
+    let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));
+    let shape = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?( ?Z| ?[+-][0-9]{2}(:?[0-9]{2})?)?$";
+    let month_days = format!(
+        "(CASE {month} WHEN 2 THEN CASE WHEN {year} % 4 = 0 AND ({year} % 100 <> 0 OR {year} % 400 = 0) THEN 29 ELSE 28 END \
+         WHEN 4 THEN 30 WHEN 6 THEN 30 WHEN 9 THEN 30 WHEN 11 THEN 30 ELSE 31 END)"
+    );
+    let fraction = format!("rpad(coalesce(left(substring({value} from '[.]([0-9]+)'), 6), ''), 6, '0')::int");
+    let zone = |pattern: &str| format!("coalesce(substring({value} from '{pattern}'), '0')::int");
+    let hours = zone("^.{19}[^+-]*[+-]([0-9]{2})");
+    let minutes = zone("^.{19}[^+-]*[+-][0-9]{2}:?([0-9]{2})$");
+    let sign = format!("(CASE WHEN {value} ~ '^.{{19}}[^+-]*-' THEN -1 ELSE 1 END)");
+    format!(
+        "CASE WHEN {value} ~ '{shape}' THEN CASE WHEN {year} >= 1 AND {month} BETWEEN 1 AND 12 AND {day} BETWEEN 1 AND 31 THEN \
+         CASE WHEN {day} <= {month_days} AND {hour} <= 23 AND {minute} <= 59 AND {second} <= 59 AND {hours} <= 15 AND {minutes} <= 59 THEN \
+         (SELECT CASE WHEN m BETWEEN {low} AND {high} THEN m END FROM (SELECT ((make_date({year}, {month}, {day}) - DATE '1970-01-01')::bigint * 86400 \
+         + {hour} * 3600 + {minute} * 60 + {second} - {sign} * ({hours} * 3600 + {minutes} * 60)) * 1000000 + {fraction} AS m) AS i) END END END",
+        hour = part(12, 2),
+        minute = part(15, 2),
+        second = part(18, 2),
+        low = Instant::MIN.micros(),
+        high = Instant::MAX.micros(),
+    )
+}

@@ -1,0 +1,244 @@
+//! SQLite: a file opened read-only, in one transaction, with the functions that keep tokens inside the database.
+
+use std::{hash::Hasher, path::Path, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags, types::ValueRef};
+use sessionwatch_rules::{
+    decoder::{Decoded, Decoder, Raw},
+    ledger::{Frame, Ledger, Row},
+};
+use siphasher::sip::SipHasher13;
+
+use super::{error::TargetError, postgres::Limits, sql::PREFIX_LENGTH, sql::Sql};
+use crate::profile::schema::{Column, ColumnKind, Dialect, ForeignKey, Index, Schema, Table, TableKind};
+
+/// A file inside its read transaction.
+#[derive(Debug)]
+pub struct Session {
+    connection: Connection,
+}
+
+impl Session {
+    /// Opens the file and the transaction.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing, not a database, or locked.
+    pub fn open(path: &Path, limits: Limits, key: i64) -> Result<Self, TargetError> {
+        if !path.is_file() {
+            return Err(TargetError::File("there is no such file"));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(|error| query_error(&error))?;
+        register(&connection, key).map_err(|error| query_error(&error))?;
+        connection.busy_timeout(limits.lock_timeout).map_err(|error| query_error(&error))?;
+        limit(&mut connection, limits.timeout)?;
+        let opening = "PRAGMA query_only = ON; BEGIN; SELECT COUNT(*) FROM sqlite_schema;";
+        connection.execute_batch(opening).map_err(|error| query_error(&error))?;
+        Ok(Self { connection })
+    }
+
+    /// The tables and views of the file.
+    ///
+    /// # Errors
+    ///
+    /// If the schema cannot be read.
+    pub fn schema(&self) -> Result<Schema, TargetError> {
+        let names = self.fetch("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
+        let mut tables = Vec::new();
+        for row in names {
+            if let [Some(name), Some(kind)] = row.as_slice() {
+                tables.push(self.table(name, kind == "view")?);
+            }
+        }
+        Ok(Schema { dialect: Dialect::Sqlite, tables })
+    }
+
+    fn table(&self, name: &str, view: bool) -> Result<Table, TargetError> {
+        let quoted = super::sql::string(Dialect::Sqlite, name);
+        let columns = self
+            .fetch(&format!("SELECT name, lower(type), \"notnull\", pk FROM pragma_table_info({quoted})"))?;
+        let mut indexes = Vec::new();
+        for row in
+            self.fetch(&format!("SELECT name, \"unique\", origin, partial FROM pragma_index_list({quoted})"))?
+        {
+            let Some(Some(index)) = row.first() else { continue };
+            let parts = self.fetch(&format!(
+                "SELECT name FROM pragma_index_info({}) ORDER BY seqno",
+                super::sql::string(Dialect::Sqlite, index)
+            ))?;
+            indexes.push(Index {
+                name: index.clone(),
+                complete: parts.iter().all(|part| part.iter().all(Option::is_some)) && is(&row, 3, "0"),
+                columns: parts.into_iter().filter_map(|part| part.into_iter().next().flatten()).collect(),
+                unique: is(&row, 1, "1"),
+                primary: is(&row, 2, "pk"),
+            });
+        }
+        let keyed: Vec<&Vec<Option<String>>> = columns.iter().filter(|row| !is(row, 3, "0")).collect();
+        // A table keyed by its row id has no index of its own.
+        if let ([key], false) = (keyed.as_slice(), indexes.iter().any(|index| index.primary))
+            && let Some(Some(column)) = key.first()
+        {
+            indexes.push(Index {
+                name: "primary key".into(),
+                columns: vec![column.clone()],
+                unique: true,
+                primary: true,
+                complete: true,
+            });
+        }
+        let keys = self.fetch(&format!("SELECT \"from\", \"table\", COALESCE(\"to\", 'id'), on_delete FROM pragma_foreign_key_list({quoted})"))?;
+        Ok(Table {
+            schema: None,
+            name: name.to_owned(),
+            kind: if view { TableKind::View } else { TableKind::Table },
+            search_path: Some(0),
+            estimated_rows: None,
+            rows_hidden: false,
+            columns: columns.iter().filter_map(column).collect(),
+            indexes,
+            foreign_keys: keys.iter().filter_map(foreign_key).collect(),
+        })
+    }
+
+    /// The rows of a query, as text.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails or passes the time limit.
+    pub fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+        let mut statement = self.connection.prepare(sql).map_err(|error| query_error(&error))?;
+        let width = statement.column_count();
+        let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+        let mut fetched = Vec::new();
+        while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
+            let value = |at| row.get_ref(at).map(text).map_err(|error| query_error(&error));
+            fetched.push((0..width).map(value).collect::<Result<_, _>>()?);
+        }
+        Ok(fetched)
+    }
+
+    /// Pulls the sessions into a ledger.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails or passes the time limit.
+    pub fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
+        let mut ledger = Ledger::new(frame, 0);
+        let mut statement = self.connection.prepare(&sql.scan()).map_err(|error| query_error(&error))?;
+        let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+        let created = sql.mapping.created.as_ref().map(|created| created.decoder);
+        let orphan_at = 3 + usize::from(created.is_some());
+        while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
+            let value = |at: usize| row.get_ref(at).unwrap_or(ValueRef::Null);
+            let integer =
+                |at: usize| if let ValueRef::Integer(value) = value(at) { Some(value) } else { None };
+            ledger.insert(Row {
+                fingerprint: integer(0).map(i64::cast_unsigned),
+                user: if let ValueRef::Text(user) = value(1) { Some(user) } else { None },
+                expiry: sql.mapping.expires.decoder.decode(raw(value(2))),
+                created: created.map_or(Decoded::Never, |decoder| decoder.decode(raw(value(3)))),
+                orphan: sql.looks_for_orphans() && integer(orphan_at) == Some(1),
+            });
+        }
+        Ok(ledger)
+    }
+}
+
+/// `sw_fingerprint`, `sw_prefix` and `sw_instant`: what Postgres has built in.
+fn register(connection: &Connection, key: i64) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("sw_fingerprint", 1, flags, move |call| {
+        Ok(bytes(call.get_raw(0)).map(|token| {
+            let mut hasher = SipHasher13::new_with_keys(key.cast_unsigned(), 0);
+            hasher.write(&token);
+            hasher.finish().cast_signed()
+        }))
+    })?;
+    connection.create_scalar_function("sw_prefix", 1, flags, |call| {
+        let prefix =
+            |token: Vec<u8>| String::from_utf8_lossy(&token).chars().take(PREFIX_LENGTH).collect::<String>();
+        Ok(bytes(call.get_raw(0)).map(prefix))
+    })?;
+    connection.create_scalar_function("sw_instant", 2, flags, |call| {
+        let name: String = call.get(0)?;
+        let decoded = Decoder::parse(&name)
+            .map_or(Decoded::Undecodable, |decoder| decoder.decode(raw(call.get_raw(1))));
+        Ok(match decoded {
+            Decoded::At(at) => at.micros(),
+            Decoded::Never => i64::MAX,
+            Decoded::Undecodable => -i64::MAX,
+        })
+    })
+}
+
+/// Interrupts whatever runs when the time is up.
+fn limit(connection: &mut Connection, timeout: Duration) -> Result<(), TargetError> {
+    let deadline = std::time::Instant::now() + timeout;
+    let late = move || std::time::Instant::now() >= deadline;
+    connection.progress_handler(10_000, Some(late)).map_err(|error| query_error(&error))
+}
+
+fn bytes(value: ValueRef<'_>) -> Option<Vec<u8>> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(value) => Some(value.to_string().into_bytes()),
+        ValueRef::Real(value) => Some(value.to_string().into_bytes()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
+    }
+}
+
+fn raw(value: ValueRef<'_>) -> Raw<'_> {
+    match value {
+        ValueRef::Null => Raw::Null,
+        ValueRef::Integer(value) => Raw::Integer(value),
+        ValueRef::Real(value) => Raw::Real(value),
+        ValueRef::Text(text) => Raw::Text(text),
+        ValueRef::Blob(_) => Raw::Other,
+    }
+}
+
+fn text(value: ValueRef<'_>) -> Option<String> {
+    bytes(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn is(row: &[Option<String>], at: usize, expected: &str) -> bool {
+    row.get(at).is_some_and(|value| value.as_deref() == Some(expected))
+}
+
+fn column(row: &Vec<Option<String>>) -> Option<Column> {
+    let declared = row.get(1)?.clone().unwrap_or_default();
+    let kind = if declared.contains("int") {
+        ColumnKind::Integer
+    } else if ["char", "clob", "text"].iter().any(|word| declared.contains(word)) {
+        ColumnKind::Text
+    } else {
+        ColumnKind::Other
+    };
+    Some(Column { name: row.first()?.clone()?, declared, kind, nullable: is(row, 2, "0"), readable: true })
+}
+
+fn foreign_key(row: &Vec<Option<String>>) -> Option<ForeignKey> {
+    Some(ForeignKey {
+        name: format!("foreign key on {}", row.first()?.as_deref()?),
+        columns: vec![row.first()?.clone()?],
+        target_schema: None,
+        target_table: row.get(1)?.clone()?,
+        target_columns: vec![row.get(2)?.clone()?],
+        validated: false,
+        on_delete: row.get(3)?.clone()?,
+    })
+}
+
+fn query_error(error: &rusqlite::Error) -> TargetError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => TargetError::StatementTimeout,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => TargetError::Locked,
+        Some(ErrorCode::NotADatabase) => TargetError::File("it is not a SQLite database"),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => TargetError::File("it may not be read"),
+        Some(ErrorCode::DatabaseCorrupt) => TargetError::File("the database is damaged"),
+        Some(code) => TargetError::Query(format!("{code:?}")),
+        None => TargetError::Query("unexpected value".into()),
+    }
+}
