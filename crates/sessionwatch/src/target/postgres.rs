@@ -50,7 +50,9 @@ impl Session {
         let session = Self { client, driver };
         let mut opening = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {1};\n\
-             SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO'",
+             SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
+             SELECT CASE WHEN current_setting('server_version_num')::int >= 140000\n\
+             THEN set_config('client_connection_check_interval', '1000', true) END",
             limits.timeout.as_millis(),
             limits.lock_timeout.as_millis(),
         );

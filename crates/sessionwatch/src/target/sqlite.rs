@@ -96,9 +96,9 @@ impl Session {
             search_path: Some(0),
             estimated_rows: None,
             rows_hidden: false,
-            columns: columns.iter().filter_map(column).collect(),
+            columns: columns.iter().filter_map(|row| column(row)).collect(),
             indexes,
-            foreign_keys: keys.iter().filter_map(foreign_key).collect(),
+            foreign_keys: keys.iter().filter_map(|row| foreign_key(row)).collect(),
         })
     }
 
@@ -207,7 +207,7 @@ fn is(row: &[Option<String>], at: usize, expected: &str) -> bool {
     row.get(at).is_some_and(|value| value.as_deref() == Some(expected))
 }
 
-fn column(row: &Vec<Option<String>>) -> Option<Column> {
+fn column(row: &[Option<String>]) -> Option<Column> {
     let declared = row.get(1)?.clone().unwrap_or_default();
     let kind = if declared.contains("int") {
         ColumnKind::Integer
@@ -219,7 +219,7 @@ fn column(row: &Vec<Option<String>>) -> Option<Column> {
     Some(Column { name: row.first()?.clone()?, declared, kind, nullable: is(row, 2, "0"), readable: true })
 }
 
-fn foreign_key(row: &Vec<Option<String>>) -> Option<ForeignKey> {
+fn foreign_key(row: &[Option<String>]) -> Option<ForeignKey> {
     Some(ForeignKey {
         name: format!("foreign key on {}", row.first()?.as_deref()?),
         columns: vec![row.first()?.clone()?],

@@ -1,0 +1,130 @@
+//! The list of checks: id, severity, action and documentation of each. How each decides is in `sessionwatch-rules`.
+
+use sessionwatch_rules::{
+    severity::Severity,
+    verdict::{self, Facts, Finding},
+};
+
+/// What shows a reader that a finding is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Rows on tokens that occur more than once.
+    Duplicates,
+    /// Rows without an existing user.
+    Orphans,
+    /// Users with the most active sessions.
+    ActiveHolders,
+    /// Users that created the most sessions.
+    Creators,
+    /// The oldest expired rows.
+    OldestExpired,
+    /// The rows that end latest.
+    BeyondPolicy,
+    /// The value says it all.
+    Value,
+}
+
+/// A check.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// Its id, which never changes.
+    pub id: &'static str,
+    /// Its severity, unless configured otherwise.
+    pub severity: Severity,
+    /// What to do when it fails.
+    pub action: &'static str,
+    /// What shows that it is true.
+    pub proof: Proof,
+    /// How it decides.
+    pub decide: fn(Facts<'_>) -> Finding,
+}
+
+/// Every check, in the order of output.
+pub const ALL: [Check; 9] = [
+    Check {
+        id: "duplicate-tokens",
+        severity: Severity::Critical,
+        action: "end every session on these tokens, then make the token column unique",
+        proof: Proof::Duplicates,
+        decide: verdict::duplicate_tokens,
+    },
+    Check {
+        id: "orphaned-sessions",
+        severity: Severity::High,
+        action: "delete these rows, then add a foreign key with ON DELETE CASCADE",
+        proof: Proof::Orphans,
+        decide: verdict::orphaned_sessions,
+    },
+    Check {
+        id: "sessions-per-user",
+        severity: Severity::High,
+        action: "review how sessions are created and ended: sign-in should not add one each time",
+        proof: Proof::ActiveHolders,
+        decide: verdict::sessions_per_user,
+    },
+    Check {
+        id: "user-session-excess",
+        severity: Severity::Medium,
+        action: "ask the user whether these are theirs; end all but the most recent ones",
+        proof: Proof::ActiveHolders,
+        decide: verdict::user_session_excess,
+    },
+    Check {
+        id: "rapid-creation",
+        severity: Severity::Medium,
+        action: "look for a script or a stolen password; consider a limit on sign-ins",
+        proof: Proof::Creators,
+        decide: verdict::rapid_creation,
+    },
+    Check {
+        id: "expired-backlog",
+        severity: Severity::Medium,
+        action: "schedule a job that deletes expired rows; most libraries delete one only when it is presented again",
+        proof: Proof::OldestExpired,
+        decide: verdict::expired_backlog,
+    },
+    Check {
+        id: "active-sessions",
+        severity: Severity::Low,
+        action: "compare with your usual number of users, and set the baseline to it",
+        proof: Proof::Value,
+        decide: verdict::active_sessions,
+    },
+    Check {
+        id: "session-lifetime",
+        severity: Severity::Medium,
+        action: "find what writes these expiries, and end the sessions",
+        proof: Proof::BeyondPolicy,
+        decide: verdict::session_lifetime,
+    },
+    Check {
+        id: "slow-observation",
+        severity: Severity::Low,
+        action: "look at the database's load, or use the pushdown engine",
+        proof: Proof::Value,
+        decide: verdict::slow_observation,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_page_of_the_fixed_shape() {
+        for check in ALL {
+            let path = format!("{}/../../docs/checks/{}.md", env!("CARGO_MANIFEST_DIR"), check.id);
+            let page = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{path} is missing"));
+            for part in [
+                format!("# {}\n", check.id),
+                "## What it finds".into(),
+                "## Why it matters".into(),
+                "## How to fix".into(),
+                "## Example".into(),
+            ] {
+                assert!(page.contains(&part), "{path} lacks `{part}`");
+            }
+            assert!(page.contains(check.severity.name()), "{path} does not name its severity");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A believable small application in a SQLite file, with an anomaly of every kind.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, params};
+use sessionwatch_rules::instant::{DAY, HOUR, Instant};
+
+const FIRST: [&str; 12] =
+    ["Ada", "Bilal", "Chiara", "Dmitri", "Esra", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kavya", "Leila"];
+const LAST: [&str; 12] = [
+    "Abara",
+    "Brandt",
+    "Castillo",
+    "Dahl",
+    "Eriksen",
+    "Farouk",
+    "Gruber",
+    "Haddad",
+    "Ito",
+    "Jansen",
+    "Kowalska",
+    "Lindqvist",
+];
+const USERS: u64 = 3_000;
+const MINUTE: i64 = HOUR / 60;
+/// The framework's lifetime of a session.
+const LIFETIME: i64 = 30 * DAY;
+
+const SCHEMA: &str = r#"
+CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
+CREATE TABLE accounts ("userId" TEXT, provider TEXT, "providerAccountId" TEXT);
+CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" TEXT, expires INTEGER NOT NULL, "createdAt" INTEGER NOT NULL);
+CREATE INDEX sessions_user ON sessions ("userId");
+"#;
+
+/// Why the demonstration could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// There is a file already; it is left as it is.
+    #[error("there is a file of that name already")]
+    Exists,
+    /// The file could not be written.
+    #[error("cannot write the demonstration's database")]
+    Write(#[from] rusqlite::Error),
+}
+
+/// Makes the application; the same `now` makes the same rows.
+///
+/// # Errors
+///
+/// If the file exists or cannot be written.
+pub fn create(path: &Path, now: Instant) -> Result<(), DemoError> {
+    if path.exists() {
+        return Err(DemoError::Exists);
+    }
+    let mut connection = Connection::open(path)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    Planter { transaction: &transaction, now, seed: 1, made: 0 }.plant()?;
+    transaction.commit()?;
+    Ok(())
+}
+
+struct Planter<'a> {
+    transaction: &'a Transaction<'a>,
+    now: Instant,
+    seed: u64,
+    made: u64,
+}
+
+impl Planter<'_> {
+    /// The next number of a fixed sequence (SplitMix64).
+    fn next(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn within(&mut self, limit: i64) -> i64 {
+        i64::try_from(self.next() % limit.unsigned_abs().max(1)).unwrap_or(0)
+    }
+
+    fn token(&mut self) -> String {
+        let (high, low) = (self.next(), self.next());
+        format!(
+            "{:08x}-{:04x}-4{:03x}-9{:03x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xfff,
+            low >> 48 & 0xfff,
+            low & 0xffff_ffff_ffff
+        )
+    }
+
+    fn session(&mut self, token: &str, user: &str, created: i64, expires: i64) -> rusqlite::Result<()> {
+        self.made += 1;
+        let id = format!("s{:06}", self.made);
+        let row = params![id, token, user, expires / 1_000, created / 1_000];
+        self.transaction.prepare_cached("INSERT INTO sessions VALUES (?, ?, ?, ?, ?)")?.execute(row)?;
+        Ok(())
+    }
+
+    fn fresh(&mut self, user: &str, age: i64) -> rusqlite::Result<()> {
+        let created = self.now.micros() - age;
+        let token = self.token();
+        self.session(&token, user, created, created + LIFETIME)
+    }
+
+    fn plant(&mut self) -> rusqlite::Result<()> {
+        for number in 0..USERS {
+            let (first, last) = (FIRST[(number % 12) as usize], LAST[(number / 12 % 12) as usize]);
+            let (id, email) = (
+                format!("u{number:04}"),
+                format!("{}.{}{number}@example.org", first.to_lowercase(), last.to_lowercase()),
+            );
+            self.transaction.execute(
+                "INSERT INTO users VALUES (?, ?, ?)",
+                params![id, format!("{first} {last}"), email],
+            )?;
+            self.transaction
+                .execute("INSERT INTO accounts VALUES (?, 'github', ?)", params![id, number.to_string()])?;
+        }
+        for _ in 0..3_600 {
+            let (user, age) = (self.next() % USERS, self.within(29 * DAY));
+            self.fresh(&format!("u{user:04}"), age)?;
+        }
+        for user in 0..14 {
+            self.fresh(&format!("gone{user:02}"), DAY)?;
+        }
+        for _ in 0..37 {
+            let age = self.within(20 * DAY) + DAY;
+            self.fresh("u0042", age)?;
+        }
+        for turn in 0..26 {
+            self.fresh("u1337", turn * 2 * MINUTE)?;
+        }
+        self.expired()?;
+        self.duplicates()?;
+        for user in ["u0007", "u0008"] {
+            let (token, now) = (self.token(), self.now.micros());
+            self.session(&token, user, now - DAY, now + 3_650 * DAY)?;
+        }
+        Ok(())
+    }
+
+    fn expired(&mut self) -> rusqlite::Result<()> {
+        for turn in 0..420 {
+            let ended = self.now.micros() - (turn * 63 * DAY / 419).max(HOUR);
+            let (token, user) = (self.token(), self.next() % USERS);
+            self.session(&token, &format!("u{user:04}"), ended - LIFETIME, ended)?;
+        }
+        Ok(())
+    }
+
+    /// Two tokens twice for one user, and one that two users share.
+    fn duplicates(&mut self) -> rusqlite::Result<()> {
+        for (one, other) in [("u0100", "u0100"), ("u0200", "u0200"), ("u0300", "u0301")] {
+            let (token, created) = (self.token(), self.now.micros() - 3 * DAY);
+            self.session(&token, one, created, created + LIFETIME)?;
+            self.session(&token, other, created + HOUR, created + HOUR + LIFETIME)?;
+        }
+        Ok(())
+    }
+}
