@@ -1,2 +1,123 @@
-//! Placeholder.
-fn main() {}
+//! The project's chores. `cargo xtask help` lists them; CI runs `cargo xtask test`.
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "cargo xtask COMMAND
+
+  test    install what the tests need, then format check, lint and every test
+  setup   only install what the tests need
+  fmt     format the code
+  lint    format check and Clippy
+  deny    licences, bans and sources of dependencies (needs cargo-deny)
+  race    time sessionwatch against psql on a private PostgreSQL [--rows N] [--runs N]
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("test") => test(),
+        Some("setup") => setup(),
+        Some("fmt") => cargo(&["fmt", "--all"]),
+        Some("lint") => lint(),
+        Some("deny") => cargo(&["deny", "check", "bans", "licenses", "sources"])
+            .context("is cargo-deny installed? `cargo install --locked cargo-deny`"),
+        Some("race") => race(&arguments[1..]),
+        _ => {
+            say(HELP);
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn test() -> Result<()> {
+    setup()?;
+    lint()?;
+    cargo(&["test", "--workspace", "--locked"])
+}
+
+fn lint() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+}
+
+fn race(arguments: &[String]) -> Result<()> {
+    setup()?;
+    cargo(&["build", "--release", "--locked", "--package", "sessionwatch"])?;
+    let mut all = vec!["run", "--release", "--locked", "--package", "bench", "--"];
+    all.extend(arguments.iter().map(String::as_str));
+    cargo(&all)
+}
+
+/// Installs a PostgreSQL server and PgBouncer where the system lets us; says what is missing elsewhere.
+fn setup() -> Result<()> {
+    let mut missing = Vec::new();
+    if testbed_server().is_none() {
+        missing.push("postgresql");
+    }
+    if !Path::new("/usr/sbin/pgbouncer").exists() && !on_path("pgbouncer") {
+        missing.push("pgbouncer");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!(
+        "the tests need {}: install these packages (Debian, Ubuntu: `sudo apt-get install {}`; elsewhere the same names) and run again",
+        missing.join(" and "),
+        missing.join(" ")
+    );
+    if !on_path("apt-get") {
+        bail!(by_hand);
+    }
+    say(&format!("installing {}", missing.join(", ")));
+    let as_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    let apt = |arguments: &[&str]| {
+        let mut command = if as_root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !as_root {
+            command.args(["-n", "apt-get"]);
+        }
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    install.extend(&missing);
+    if apt(&["update"]) && apt(&install) { Ok(()) } else { bail!(by_hand) }
+}
+
+fn testbed_server() -> Option<()> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let found = versions.flatten().any(|version| version.path().join("bin/initdb").exists());
+    (found || on_path("initdb")).then_some(())
+}
+
+fn on_path(program: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output()
+        .is_ok_and(|found| found.status.success())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    say(&format!("==> cargo {}", arguments.join(" ")));
+    let status = Command::new(env!("CARGO")).args(arguments).status().context("cargo cannot be run")?;
+    if status.success() { Ok(()) } else { bail!("`cargo {}` failed", arguments.join(" ")) }
+}

@@ -30,6 +30,8 @@ pub struct Finding {
     pub summary: String,
     /// The constraint that proves it.
     pub proof: Option<String>,
+    /// Where the check is about users: the number of sessions above which one is meant.
+    pub bound: Option<u64>,
 }
 
 /// What a verdict is made from.
@@ -46,7 +48,7 @@ pub struct Facts<'a> {
 #[expect(clippy::cast_precision_loss, reason = "a value for people; counts stay below 2^53")]
 fn finding(failing: bool, value: u64, threshold: String, summary: String) -> Finding {
     let verdict = if failing { Verdict::Failing } else { Verdict::Healthy };
-    Finding { verdict, value: Some(value as f64), threshold, summary, proof: None }
+    Finding { verdict, value: Some(value as f64), threshold, summary, proof: None, bound: None }
 }
 
 fn unknown(threshold: String, reason: &str) -> Finding {
@@ -56,6 +58,7 @@ fn unknown(threshold: String, reason: &str) -> Finding {
         threshold,
         summary: format!("not known: {reason}"),
         proof: None,
+        bound: None,
     }
 }
 
@@ -129,7 +132,7 @@ pub fn user_session_excess(facts: Facts<'_>) -> Finding {
         )
     };
     let threshold = if bound < limit { format!("> {bound} (outlier)") } else { format!("> {bound}") };
-    finding(users > 0, most, threshold, summary)
+    Finding { bound: Some(bound), ..finding(users > 0, most, threshold, summary) }
 }
 
 /// `rapid-creation`: a user who created many sessions in the last hour; where creation is not stored, one who holds
@@ -155,7 +158,7 @@ pub fn rapid_creation(facts: Facts<'_>) -> Finding {
         format!("{} {did}", counted(users, "user", "users"))
     };
     let window = if facts.census.created_per_user.is_some() { "in an hour" } else { "held (fallback rule)" };
-    finding(users > 0, most, format!("> {limit} {window}"), summary)
+    Finding { bound: Some(limit), ..finding(users > 0, most, format!("> {limit} {window}"), summary) }
 }
 
 /// `expired-backlog`: expired rows that nobody removed.

@@ -170,7 +170,7 @@ async fn look_unbounded(request: &Request) -> Result<Report, TargetError> {
             distrust(&mut finding, reason, census.sessions == 0);
         }
         let evidence = if finding.verdict == Verdict::Failing {
-            evidence(&opened, &queries, check.proof, &tops).await?
+            evidence(&opened, &queries, (check.proof, finding.bound.unwrap_or(0)), &tops).await?
         } else {
             vec![]
         };
@@ -216,7 +216,7 @@ fn distrust(finding: &mut Finding, reason: &str, empty: bool) {
 async fn evidence(
     opened: &Opened,
     queries: &Sql<'_>,
-    proof: Proof,
+    (proof, bound): (Proof, u64),
     tops: &Tops,
 ) -> Result<Vec<Evidence>, TargetError> {
     let session = &opened.session;
@@ -225,10 +225,15 @@ async fn evidence(
         Proof::Orphans => observe::rows(session, queries, Rows::Orphans).await,
         Proof::OldestExpired => observe::rows(session, queries, Rows::OldestExpired).await,
         Proof::BeyondPolicy => observe::rows(session, queries, Rows::BeyondPolicy).await,
-        Proof::ActiveHolders => holders(session, queries, &tops.active).await,
-        Proof::Creators => holders(session, queries, &tops.created).await,
+        Proof::ActiveHolders => holders(session, queries, above(&tops.active, bound)).await,
+        Proof::Creators => holders(session, queries, above(&tops.created, bound)).await,
         Proof::Value => Ok(vec![]),
     }
+}
+
+/// The holders of more than `bound`; they come most first.
+fn above(holders: &[Holder], bound: u64) -> &[Holder] {
+    &holders[..holders.partition_point(|holder| holder.sessions > bound)]
 }
 
 async fn holders(

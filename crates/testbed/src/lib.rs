@@ -1,1 +1,280 @@
-//! Placeholder.
+//! Private, disposable PostgreSQL and PgBouncer servers for tests and benchmarks.
+//!
+//! A server lives in a temporary folder and never runs as root. A watchdog shell that holds a pipe from this process
+//! stops it and removes the folder when the process ends, however it ends.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpListener,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use anyhow::{Context, Result, bail};
+
+const PASSWORD: &str = "testbed";
+
+/// A PostgreSQL server with a PgBouncer in transaction mode before it.
+#[derive(Debug)]
+pub struct Server {
+    bin: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    bouncer_port: u16,
+    /// Closing its standard input stops the servers.
+    _watchdog: Child,
+}
+
+/// A database of a [`Server`].
+#[derive(Debug)]
+pub struct Database<'a> {
+    server: &'a Server,
+    name: String,
+}
+
+/// The one server that all tests of a binary share.
+///
+/// # Panics
+///
+/// If no server can be started.
+#[must_use]
+pub fn shared() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(&[]).expect("a private PostgreSQL server starts"))
+}
+
+impl Server {
+    /// Starts a server, with these settings besides those for speed.
+    ///
+    /// # Errors
+    ///
+    /// If the binaries are missing or do not start.
+    pub fn start(settings: &[&str]) -> Result<Self> {
+        let bin = binaries()?;
+        let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?.keep();
+        let owner = unprivileged()?;
+        if let Some((user, group)) = owner {
+            chown(&folder, Some(user), Some(group))?;
+        }
+        let (port, bouncer_port) = (free_port()?, free_port()?);
+        let data = folder.join("data");
+        let secret = folder.join("password");
+        fs::write(&secret, PASSWORD)?;
+        let run = |program: &Path, arguments: &[&str]| run(owner, program, arguments);
+        let text = |path: &Path| path.display().to_string();
+        let (data_text, secret_text) = (text(&data), text(&secret));
+        let initdb = [
+            "-D",
+            &data_text,
+            "-U",
+            "postgres",
+            "--pwfile",
+            &secret_text,
+            "-A",
+            "scram-sha-256",
+            "--auth-local=trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ];
+        run(&bin.join("initdb"), &initdb)?;
+        let mut configuration = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+        writeln!(
+            configuration,
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nfsync = off\nsynchronous_commit = off\n\
+             full_page_writes = off\nmax_connections = 200\ntimezone = 'UTC'\n{}",
+            folder.display(),
+            settings.join("\n")
+        )?;
+        let watchdog = watch(&folder, &data)?;
+        let server = Self { bin, folder, port, bouncer_port, _watchdog: watchdog };
+        let log = text(&server.folder.join("postgres.log"));
+        run(&server.bin.join("pg_ctl"), &["start", "-w", "-s", "-D", &data_text, "-l", &log])?;
+        server.start_bouncer(owner)?;
+        Ok(server)
+    }
+
+    fn start_bouncer(&self, owner: Option<(u32, u32)>) -> Result<()> {
+        let configuration = self.folder.join("pgbouncer.ini");
+        let folder = self.folder.display();
+        let text = format!(
+            "[databases]\n* = host={folder} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\nauth_type = trust\n\
+             auth_file = {folder}/users\npool_mode = transaction\nignore_startup_parameters = extra_float_digits\n\
+             pidfile = {folder}/pgbouncer.pid\nlogfile = {folder}/pgbouncer.log\n",
+            self.port, self.bouncer_port
+        );
+        fs::write(&configuration, text)?;
+        fs::write(
+            self.folder.join("users"),
+            format!("\"postgres\" \"{PASSWORD}\"\n\"watch\" \"{PASSWORD}\"\n"),
+        )?;
+        // In the background, it returns once it listens.
+        run(owner, Path::new("pgbouncer"), &["-q", "-d", &configuration.display().to_string()])
+    }
+
+    /// A new database, a copy of the template where one is named.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be created.
+    pub fn database(&self, template: Option<&str>) -> Result<Database<'_>> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let template = template.unwrap_or("template0");
+        self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"))?;
+        Ok(Database { server: self, name })
+    }
+
+    /// Runs SQL as superuser with the real `psql`, in a UTC session: the output, unaligned, fields split by `|`.
+    ///
+    /// # Errors
+    ///
+    /// If `psql` fails, with what it said.
+    pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
+        let mut child = Command::new(self.bin.join("psql"))
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-U",
+                "postgres",
+                "-d",
+                database,
+                "-f",
+                "-",
+            ])
+            .env("PGHOST", &self.folder)
+            .env("PGPORT", self.port.to_string())
+            .env("PGTZ", "UTC")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("psql cannot be run")?;
+        child.stdin.take().context("standard input is piped")?.write_all(sql.as_bytes())?;
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The folder of binaries.
+    #[must_use]
+    pub fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    /// The folder of the socket, and the port.
+    #[must_use]
+    pub fn socket(&self) -> (&Path, u16) {
+        (&self.folder, self.port)
+    }
+}
+
+impl Database<'_> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs SQL as superuser.
+    ///
+    /// # Errors
+    ///
+    /// If `psql` fails, with what it said.
+    pub fn psql(&self, sql: &str) -> Result<String> {
+        self.server.psql(&self.name, sql)
+    }
+
+    /// Its address for that user.
+    #[must_use]
+    pub fn url(&self, user: &str) -> String {
+        format!("postgres://{user}:{PASSWORD}@127.0.0.1:{}/{}", self.server.port, self.name)
+    }
+
+    /// Its address for that user through PgBouncer.
+    #[must_use]
+    pub fn bouncer_url(&self, user: &str) -> String {
+        format!("postgres://{user}:{PASSWORD}@127.0.0.1:{}/{}", self.server.bouncer_port, self.name)
+    }
+}
+
+/// Stops the servers and removes the folder as soon as this process lets go of the pipe.
+fn watch(folder: &Path, data: &Path) -> Result<Child> {
+    let script = "read -r _; for f in \"$2/postmaster.pid\" \"$1/pgbouncer.pid\"; do [ -f \"$f\" ] && kill -QUIT \"$(head -n 1 \"$f\")\"; done; \
+                  while [ -f \"$2/postmaster.pid\" ] && kill -0 \"$(head -n 1 \"$2/postmaster.pid\")\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
+    Command::new("setsid")
+        .args(["sh", "-c", script, "watchdog"])
+        .args([folder, data])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("the watchdog cannot be started")
+}
+
+fn run(owner: Option<(u32, u32)>, program: &Path, arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new(if owner.is_some() { Path::new("setpriv") } else { program });
+    if let Some((user, group)) = owner {
+        command
+            .args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups", "--"])
+            .arg(program);
+    }
+    // A daemon that inherited a pipe would keep it open, so its output goes nowhere; it has a log.
+    let status = command
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if status.with_context(|| format!("`{}` cannot be run", program.display()))?.success() {
+        Ok(())
+    } else {
+        bail!("`{} {}` failed", program.display(), arguments.join(" "))
+    }
+}
+
+/// The newest installed server.
+fn binaries() -> Result<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .context("no PostgreSQL server is installed: run `cargo xtask setup`")?;
+    let mut found: Vec<(u32, PathBuf)> = versions
+        .flatten()
+        .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    found.sort();
+    found.pop().map(|(_, bin)| bin).context("no PostgreSQL server is installed: run `cargo xtask setup`")
+}
+
+/// Who to be when this process is root, which PostgreSQL refuses.
+fn unprivileged() -> Result<Option<(u32, u32)>> {
+    let id = |arguments: &[&str]| -> Result<u32> {
+        let output = Command::new("id").args(arguments).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    };
+    if id(&["-u"])? != 0 {
+        return Ok(None);
+    }
+    let user = ["postgres", "nobody"]
+        .into_iter()
+        .find_map(|name| Some((id(&["-u", name]).ok()?, id(&["-g", name]).ok()?)));
+    Ok(Some(user.context("there is no unprivileged user to run PostgreSQL as")?))
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

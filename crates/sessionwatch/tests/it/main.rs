@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Stories about the whole program, on a real PostgreSQL (directly and through PgBouncer) and on real SQLite files.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a story ends the story")]
+
+mod agreement;
+mod faults;
+mod guide;
+mod harness;
+mod secrecy;
+mod sqlite;

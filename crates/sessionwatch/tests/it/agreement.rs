@@ -1,0 +1,268 @@
+//! `scan`, `pushdown` and a naive reference give the same census on random tables, under every decoder, on both
+//! databases.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use sessionwatch::{
+    profile::{
+        mapping::{InstantColumn, Mapping, TableName, UsersMapping},
+        schema::Dialect,
+    },
+    target::{
+        address::Address,
+        observe::{self, Engine},
+        postgres::Limits,
+        session::Session,
+        sql::{Sql, string},
+    },
+};
+use sessionwatch_rules::{
+    census::{Census, Duplicates, Fact, Histogram},
+    decoder::{Decoded, Decoder, Raw},
+    instant::{DAY, Instant},
+};
+
+const NOW: i64 = 1_800_000_000_000_000;
+
+/// A stored session: token, user, expiry as stored.
+type Stored = (u8, Option<u8>, String);
+
+/// Column types and decoders that are tried.
+const POSTGRES: [(&str, Decoder); 7] = [
+    ("timestamptz", Decoder::Timestamptz),
+    ("timestamp", Decoder::TimestampUtc),
+    ("bigint", Decoder::EpochSeconds),
+    ("bigint", Decoder::EpochMillis),
+    ("text", Decoder::EpochSeconds),
+    ("varchar(40)", Decoder::EpochMillis),
+    ("text", Decoder::IsoText),
+];
+const SQLITE: [(&str, Decoder); 4] = [
+    ("integer", Decoder::EpochSeconds),
+    ("text", Decoder::EpochMillis),
+    ("text", Decoder::IsoText),
+    ("datetime", Decoder::EpochMillisOrIso),
+];
+
+/// Values of a column: ordinary ones around the bounds, and hostile ones.
+fn values(decoder: Decoder) -> Vec<&'static str> {
+    match decoder {
+        Decoder::Timestamptz | Decoder::TimestampUtc => vec![
+            "2027-01-15 08:00:00",
+            "2027-01-15 08:00:00.000001",
+            "2027-01-15 07:59:59.999999",
+            "2026-12-01 00:00:00",
+            "2027-03-01 00:00:00",
+            "infinity",
+            "-infinity",
+            "0044-03-15 00:00:00 BC",
+            "294276-12-31 23:59:59",
+            "9999-12-31 23:59:59",
+        ],
+        Decoder::EpochSeconds => {
+            vec![
+                "1800000000",
+                "1800000001",
+                "1799999999",
+                "1700000000",
+                "1900000000",
+                "-1",
+                "0",
+                "999999999999999999",
+                "-999999999999999999",
+            ]
+        }
+        Decoder::EpochMillis => {
+            vec![
+                "1800000000000",
+                "1800000000001",
+                "1799999999999",
+                "1700000000000",
+                "1900000000000",
+                "-5",
+                "999999999999999999",
+            ]
+        }
+        Decoder::IsoText | Decoder::EpochMillisOrIso => vec![
+            "2027-01-15T08:00:00.000Z",
+            "2027-01-15 08:00:00.000001+00:00",
+            "2027-01-15T09:30:00+01:30",
+            "2027-01-15T07:59:59.999999Z",
+            "2026-02-29T00:00:00Z",
+            "2024-02-29 00:00:00.5 +00:00",
+            "2027-06-01T00:00:00-0800",
+            "0001-01-01T00:00:00+01",
+            "never",
+            "",
+            "2027-13-01T00:00:00Z",
+            "9999-12-31T23:59:59-15",
+            "2027-01-15T08:00:00.1234567Z",
+            "2027-01-15",
+        ],
+    }
+}
+
+fn rows(decoder: Decoder) -> impl Strategy<Value = Vec<Stored>> {
+    let value = proptest::sample::select(values(decoder)).prop_map(str::to_owned);
+    proptest::collection::vec((0u8..40, proptest::option::of(0u8..12), value), 0..60)
+}
+
+/// The meaning of a stored value, worked out apart from the engines for what the databases parse themselves.
+fn meaning(decoder: Decoder, value: &str) -> Decoded {
+    match (decoder, value) {
+        (Decoder::Timestamptz | Decoder::TimestampUtc, "infinity") => Decoded::Never,
+        (Decoder::Timestamptz | Decoder::TimestampUtc, text) if text.contains("BC") => Decoded::Undecodable,
+        (Decoder::Timestamptz | Decoder::TimestampUtc, text) => {
+            Decoder::IsoText.decode(Raw::Text(text.as_bytes()))
+        }
+        (other, text) => other.decode(Raw::Text(text.as_bytes())),
+    }
+}
+
+/// The census, row by row.
+fn reference(rows: &[Stored], decoder: Decoder) -> Census {
+    let now = Instant::from_micros(NOW).unwrap();
+    let (mut tokens, mut active, mut held) =
+        (BTreeMap::<u8, Vec<Option<u8>>>::new(), BTreeMap::new(), BTreeMap::new());
+    let ends: Vec<Decoded> = rows.iter().map(|row| meaning(decoder, &row.2)).collect();
+    let is_active =
+        |end: &Decoded| matches!(end, Decoded::Never) || matches!(end, Decoded::At(at) if *at > now);
+    for ((token, user, _), end) in rows.iter().zip(&ends) {
+        tokens.entry(*token).or_default().push(*user);
+        if let Some(user) = user {
+            *held.entry(*user).or_insert(0u64) += 1;
+            *active.entry(*user).or_insert(0u64) += u64::from(is_active(end));
+        }
+    }
+    let doubled = tokens.values().filter(|users| users.len() > 1);
+    let across = doubled.clone().filter(|users| users.iter().any(|user| *user != users[0]));
+    let count = |test: &dyn Fn(&Decoded) -> bool| ends.iter().filter(|end| test(end)).count() as u64;
+    let mut histograms = [Histogram::new(), Histogram::new()];
+    for (user, sessions) in &held {
+        if active[user] > 0 {
+            *histograms[0].entry(active[user]).or_default() += 1;
+        }
+        if *user < 9 {
+            *histograms[1].entry(*sessions).or_default() += 1;
+        }
+    }
+    let [active_per_user, rows_per_user] = histograms;
+    let at = |end: &Decoded| if let Decoded::At(at) = end { Some(*at) } else { None };
+    Census {
+        taken_at: now,
+        sessions: rows.len() as u64,
+        active: count(&is_active),
+        expired: count(&|end| at(end).is_some_and(|at| at <= now)),
+        never_expiring: count(&|end| *end == Decoded::Never),
+        undecodable: count(&|end| *end == Decoded::Undecodable),
+        anonymous: rows.iter().filter(|row| row.1.is_none()).count() as u64,
+        active_with_user: active.values().sum(),
+        oldest_expired: ends.iter().filter_map(at).filter(|at| *at <= now).min(),
+        furthest_expiry: ends.iter().filter_map(at).filter(|at| *at > now).max(),
+        beyond_policy: Some(count(&|end| at(end).is_some_and(|at| at > now.plus(30 * DAY)))),
+        active_per_user,
+        rows_per_user,
+        created_per_user: None,
+        created_last_hour: None,
+        duplicates: Fact::Counted(Duplicates {
+            tokens: doubled.count() as u64,
+            across_users: across.count() as u64,
+        }),
+        orphaned: Fact::Counted(
+            held.iter().filter(|(user, _)| **user >= 9).map(|(_, sessions)| sessions).sum(),
+        ),
+    }
+}
+
+fn table(kind: &str, rows: &[Stored]) -> String {
+    let mut sql = format!(
+        "DROP TABLE IF EXISTS s; DROP TABLE IF EXISTS u; CREATE TABLE s (t text, u integer, e {kind}); CREATE TABLE u (id integer);\n\
+         INSERT INTO u VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (8);\n"
+    );
+    for (token, user, value) in rows {
+        let user = user.map_or("NULL".into(), |user| user.to_string());
+        sql.push_str(&format!(
+            "INSERT INTO s VALUES ('token-number-{token}', {user}, {});\n",
+            string(Dialect::Sqlite, value)
+        ));
+    }
+    sql
+}
+
+fn censuses(address: &Address, decoder: Decoder) -> Vec<Census> {
+    let name = |name: &str| TableName { schema: None, name: name.into() };
+    let mapping = Mapping {
+        profile: "custom".into(),
+        sessions: name("s"),
+        id: None,
+        token: "t".into(),
+        user: Some("u".into()),
+        expires: InstantColumn { column: "e".into(), decoder },
+        created: None,
+        ip: None,
+        agent: None,
+        users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec![] }),
+        accounts: None,
+        max_lifetime_s: None,
+    };
+    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+    let runtime = tokio_runtime();
+    runtime.block_on(async {
+        let session = Session::open(address, limits, false, 7).await.unwrap();
+        let schema = session.schema().await.unwrap();
+        let now = Instant::from_micros(NOW).unwrap();
+        let sql = Sql {
+            mapping: &mapping,
+            schema: &schema,
+            key: 7,
+            now,
+            max_lifetime_us: Some(30 * DAY),
+            deep: false,
+        };
+        let mut found = vec![];
+        for engine in [Engine::Scan, Engine::Pushdown] {
+            found.push(observe::census(&session, &sql, engine).await.unwrap().0);
+        }
+        session.close().await;
+        found
+    })
+}
+
+fn tokio_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn agree(cases: u32, columns: &[(&str, Decoder)], address: &Address, load: &dyn Fn(&str)) {
+    for (kind, decoder) in columns {
+        let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+        let outcome = TestRunner::new(config).run(&rows(*decoder), |rows| {
+            load(&table(kind, &rows));
+            let expected = reference(&rows, *decoder);
+            for census in censuses(address, *decoder) {
+                prop_assert_eq!(&census, &expected, "{} {:?}", kind, decoder);
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            panic!("{kind} as {}: {error}", decoder.name());
+        }
+    }
+}
+
+#[test]
+fn engines_agree_with_the_reference_on_postgres() {
+    let database = testbed::shared().database(None).unwrap();
+    let address = Address::parse(&database.url("postgres")).unwrap();
+    agree(12, &POSTGRES, &address, &|sql| drop(database.psql(sql).unwrap()));
+}
+
+#[test]
+fn engines_agree_with_the_reference_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let address = Address::Sqlite(path.clone());
+    agree(40, &SQLITE, &address, &|sql| {
+        rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap()
+    });
+}

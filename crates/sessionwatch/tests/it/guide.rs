@@ -1,0 +1,95 @@
+//! The operator's guide and the program agree on every number.
+
+use serde_json::json;
+
+use crate::harness::{check, outcome};
+
+/// The schema that the guide was written for, without the constraints, so that every anomaly can be planted.
+pub(crate) const SCHEMA: &str = r#"
+CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text, "xUsername" text, "createdAt" timestamp(3) DEFAULT now());
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
+CREATE TABLE accounts (id text PRIMARY KEY, "userId" integer);
+INSERT INTO users (name, "xUsername") SELECT 'User ' || n, 'user' || n FROM generate_series(1, 60) AS n;
+INSERT INTO sessions
+  SELECT 's' || n, 'token-' || md5(n::text), 1 + n % 60, now() + n * interval '1 hour' FROM generate_series(1, 90) AS n;
+"#;
+
+/// Two tokens twice (one over two users), twelve orphans, seven sessions of one user, 130 expired.
+pub(crate) const ANOMALIES: &str = r#"
+INSERT INTO sessions SELECT 'd' || n, 'token-' || md5(n::text), 1 + n % 60, now() + interval '1 day' FROM generate_series(1, 1) AS n;
+INSERT INTO sessions SELECT 'e' || n, 'token-' || md5(n::text), 9, now() + interval '1 day' FROM generate_series(2, 2) AS n;
+INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 1000 + n, now() + interval '1 day' FROM generate_series(1, 12) AS n;
+INSERT INTO sessions SELECT 'm' || n, 'many-' || n, 5, now() + interval '1 day' FROM generate_series(1, 7) AS n;
+INSERT INTO sessions SELECT 'x' || n, 'old-' || n, 7, now() - n * interval '1 hour' FROM generate_series(1, 130) AS n;
+"#;
+
+const DUPLICATES: &str = r#"SELECT count(*) FROM (SELECT "sessionToken" FROM sessions GROUP BY "sessionToken" HAVING COUNT(*) > 1) AS d"#;
+const ORPHANS: &str =
+    r#"SELECT count(*) FROM sessions s LEFT JOIN users u ON s."userId" = u.id WHERE u.id IS NULL"#;
+const RAPID: &str = r#"SELECT count(*) FROM (SELECT s."userId", COUNT(*) AS session_count FROM sessions s JOIN users u ON s."userId" = u.id
+  GROUP BY s."userId", u.name, u."xUsername" HAVING COUNT(*) > 5) AS r"#;
+const RATIO: &str = r#"SELECT COUNT(DISTINCT s."userId"), COUNT(s.id), ROUND(COUNT(s.id)::numeric / NULLIF(COUNT(DISTINCT s."userId"), 0), 2)
+  FROM sessions s WHERE s.expires > NOW()"#;
+const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*) FILTER (WHERE NOT expires > NOW()) FROM sessions"#;
+
+#[test]
+fn every_number_of_the_guide_is_the_number_of_the_report() {
+    let database = testbed::shared().database(None).unwrap();
+    database.psql(SCHEMA).unwrap();
+    database.psql(ANOMALIES).unwrap();
+    let number = |sql: &str| database.psql(sql).unwrap().trim().to_owned();
+    for url in [database.url("postgres"), database.bouncer_url("postgres")] {
+        for engine in ["scan", "pushdown"] {
+            let report = check(&url, &["--engine", engine]);
+            let census = &report["census"];
+            assert_eq!(number(DUPLICATES), census["duplicate_tokens"].to_string());
+            assert_eq!(number(ORPHANS), census["orphaned"].to_string());
+            assert_eq!(number(STATUS), format!("{}|{}", census["active"], census["expired"]));
+            let ratio = census["sessions_per_user"].as_f64().unwrap();
+            assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", census["users_active"], census["active"]));
+            let rapid = outcome(&report, "rapid-creation");
+            assert_eq!(number(RAPID), rapid["evidence"].as_array().unwrap().len().to_string());
+            assert!(
+                outcome(&report, "duplicate-tokens")["summary"]
+                    .as_str()
+                    .unwrap()
+                    .contains("1 of them shared by several users")
+            );
+            assert_eq!(report["profile"], "authjs-prisma");
+            for id in ["duplicate-tokens", "orphaned-sessions", "expired-backlog", "rapid-creation"] {
+                assert_eq!(outcome(&report, id)["verdict"], "failing", "{id}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
+    let database = testbed::shared().database(None).unwrap();
+    database.psql(SCHEMA).unwrap();
+    database
+        .psql(
+            r#"ALTER TABLE sessions ADD CONSTRAINT one_token UNIQUE ("sessionToken");
+               ALTER TABLE sessions ADD CONSTRAINT of_user FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE"#,
+        )
+        .unwrap();
+    for engine in ["scan", "pushdown"] {
+        let report = check(&database.url("postgres"), &["--engine", engine]);
+        assert_eq!(report["verdict"], "healthy", "{report:#}");
+        assert_eq!(outcome(&report, "duplicate-tokens")["proof"], "one_token");
+        assert_eq!(outcome(&report, "orphaned-sessions")["proof"], "of_user");
+        let deep = check(&database.url("postgres"), &["--engine", engine, "--deep"]);
+        assert_eq!(outcome(&deep, "duplicate-tokens")["proof"], json!(null));
+    }
+}
+
+#[test]
+fn the_zone_of_the_server_changes_nothing() {
+    let database = testbed::shared().database(None).unwrap();
+    database.psql(SCHEMA).unwrap();
+    let before = check(&database.url("postgres"), &[])["census"]["active"].clone();
+    database
+        .psql(&format!("ALTER DATABASE {} SET timezone = 'Pacific/Kiritimati'", database.name()))
+        .unwrap();
+    assert_eq!(check(&database.url("postgres"), &["--engine", "pushdown"])["census"]["active"], before);
+}
