@@ -50,7 +50,9 @@ impl TargetError {
             Self::Permission => {
                 "grant SELECT on the columns that are needed: `sessionwatch grants URL` prints the statements"
             }
-            Self::Query(_) => "run again with --verbose and report it",
+            Self::Query(_) => {
+                "look the code up in the documentation of the database; if the table is an ordinary one, please report it"
+            }
             Self::File(_) => "check the path and its permissions",
             Self::NotRecognised(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"
