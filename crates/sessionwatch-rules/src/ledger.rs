@@ -1,22 +1,23 @@
 //! The ledger: the in-memory mirror of a target's sessions, fed row by row, without tokens.
 //!
-//! Costs 28 bytes a session (20 without a creation column) and 5 to 9 for the index of fingerprints, besides one entry
-//! a user.
-
-use std::hash::BuildHasher;
-
-use hashbrown::{DefaultHashBuilder, HashTable};
+//! Costs 24 bytes a session and 24 a user, besides the text of ids that are text. Rows are put on shelves by
+//! fingerprint as they arrive and sorted shelf by shelf at the end: a large hash table would wait for memory at every
+//! row, and sorted ledgers are compared by walking along both.
 
 use crate::{
     census::{Census, Duplicates, Fact, Histogram},
     decoder::Decoded,
+    holdings::{Holding, Mark, Names, add_up, spread},
     instant::{HOUR, Instant},
+    shelves::Shelves,
 };
+
+pub use crate::holdings::{Holder, User};
 
 const NEVER: i64 = i64::MAX;
 const UNDECODABLE: i64 = i64::MIN;
-const NO_USER: u32 = u32::MAX;
-const NO_FINGERPRINT: u64 = 0;
+/// The key of sessions without a user; as an integer id, the one that no sequence reaches.
+const NO_USER: u64 = i64::MIN.cast_unsigned();
 
 /// What a look compares every row with.
 #[derive(Clone, Copy, Debug)]
@@ -34,23 +35,14 @@ pub struct Frame {
 pub struct Row<'a> {
     /// Keyed hash of the token; nothing for a row without a token.
     pub fingerprint: Option<u64>,
-    /// The user's id as text; nothing for an anonymous session.
-    pub user: Option<&'a [u8]>,
+    /// The user; nothing for an anonymous session.
+    pub user: Option<User<'a>>,
     /// Its end.
     pub expiry: Decoded,
     /// Its creation.
     pub created: Decoded,
     /// The user does not exist.
     pub orphan: bool,
-}
-
-/// A user and the sessions it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// The user's id.
-    pub user: String,
-    /// How many.
-    pub sessions: u64,
 }
 
 /// What happened between two looks.
@@ -66,63 +58,51 @@ pub struct Changes {
     pub rebound: Vec<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    rows: u32,
-    active: u32,
-    recent: u32,
-    orphan: bool,
-}
-
-/// The users of a ledger: ids in one arena, found by hash.
-#[derive(Debug, Default)]
-struct Directory {
-    text: Vec<u8>,
-    ends: Vec<usize>,
-    tallies: Vec<Tally>,
-    index: HashTable<u32>,
-    hasher: DefaultHashBuilder,
+/// A ledger in the making.
+#[derive(Debug)]
+pub struct Intake {
+    frame: Frame,
+    entries: Shelves<Entry>,
+    marks: Shelves<Mark>,
+    names: Names,
+    census: Census,
 }
 
 /// The in-memory mirror of a target's sessions at one look.
 #[derive(Debug)]
 pub struct Ledger {
-    frame: Frame,
-    fingerprints: Vec<u64>,
-    users: Vec<u32>,
-    expiries: Vec<i64>,
-    index: HashTable<u32>,
+    /// Sorted by fingerprint within a shelf, and from shelf to shelf.
+    entries: Vec<Vec<Entry>>,
     suspects: Vec<u64>,
-    directory: Directory,
+    holdings: Vec<Holding>,
+    names: Names,
     census: Census,
 }
 
-impl Ledger {
-    /// An empty ledger with room for about that many sessions.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    fingerprint: u64,
+    user: u64,
+    expiry: i64,
+}
+
+impl Intake {
+    /// An empty intake with room for about that many sessions.
     #[must_use]
     pub fn new(frame: Frame, expected: usize) -> Self {
         Self {
             frame,
-            fingerprints: Vec::with_capacity(expected),
-            users: Vec::with_capacity(expected),
-            expiries: Vec::with_capacity(expected),
-            index: HashTable::with_capacity(expected),
-            suspects: Vec::new(),
-            directory: Directory::default(),
+            entries: Shelves::new(expected),
+            marks: Shelves::new(expected),
+            names: Names::default(),
             census: empty(&frame),
         }
     }
 
     /// Takes in one session.
+    #[inline]
     pub fn insert(&mut self, row: Row<'_>) {
-        let position = u32::try_from(self.fingerprints.len())
-            .expect("a table of over four billion sessions is not scanned");
-        let fingerprint = row.fingerprint.unwrap_or(NO_FINGERPRINT);
-        self.fingerprints.push(fingerprint);
-        if fingerprint != NO_FINGERPRINT {
-            self.note_fingerprint(fingerprint, position);
-        }
-        let active = self.count_expiry(row.expiry);
+        let (expiry, active) = self.count_expiry(row.expiry);
         let recent = self.count_creation(row.created);
         let user = match row.user {
             None => {
@@ -131,33 +111,18 @@ impl Ledger {
             }
             Some(id) => {
                 self.census.active_with_user += u64::from(active);
-                let user = self.directory.intern(id);
-                let tally = &mut self.directory.tallies[user as usize];
-                tally.rows += 1;
-                tally.active += u32::from(active);
-                tally.recent += u32::from(recent);
-                tally.orphan |= row.orphan;
+                let user = self.names.key(id);
+                spread(&mut self.marks, Mark { user, active, recent, orphan: row.orphan });
                 user
             }
         };
-        self.users.push(user);
-    }
-
-    fn note_fingerprint(&mut self, fingerprint: u64, position: u32) {
-        let fingerprints = &self.fingerprints;
-        let same = |other: &u32| fingerprints[*other as usize] == fingerprint;
-        // The fingerprint is itself a keyed hash, so it is its own hash value.
-        let entry = self.index.entry(fingerprint, same, |other| fingerprints[*other as usize]);
-        match entry {
-            hashbrown::hash_table::Entry::Occupied(_) => self.suspects.push(fingerprint),
-            hashbrown::hash_table::Entry::Vacant(vacant) => {
-                vacant.insert(position);
-            }
+        if let Some(fingerprint) = row.fingerprint {
+            self.entries.push(fingerprint, Entry { fingerprint, user, expiry });
         }
     }
 
-    /// Counts the row under its expiry; true if it is active.
-    fn count_expiry(&mut self, expiry: Decoded) -> bool {
+    /// Counts the row under its expiry: as stored, and whether it is active.
+    fn count_expiry(&mut self, expiry: Decoded) -> (i64, bool) {
         let census = &mut self.census;
         let now = self.frame.now;
         census.sessions += 1;
@@ -185,8 +150,7 @@ impl Ledger {
             }
         };
         census.active += u64::from(active);
-        self.expiries.push(stored);
-        active
+        (stored, active)
     }
 
     /// Counts the row under its creation; true if that was in the last hour.
@@ -199,25 +163,25 @@ impl Ledger {
         recent
     }
 
-    /// Sessions in the ledger.
+    /// The ledger of all that was taken in.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.fingerprints.len()
+    pub fn finish(self) -> Ledger {
+        let mut entries = self.entries.into_shelves();
+        let mut suspects = Vec::new();
+        for shelf in &mut entries {
+            shelf.sort_unstable_by_key(|entry| entry.fingerprint);
+            let repeated = runs(shelf).filter(|run| run.len() > 1);
+            suspects.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
+        }
+        Ledger { entries, suspects, holdings: add_up(self.marks), names: self.names, census: self.census }
     }
+}
 
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.fingerprints.is_empty()
-    }
-
+impl Ledger {
     /// Fingerprints seen more than once, each once: suspects, to be confirmed on the token itself.
     #[must_use]
-    pub fn suspects(&self) -> Vec<u64> {
-        let mut suspects = self.suspects.clone();
-        suspects.sort_unstable();
-        suspects.dedup();
-        suspects
+    pub fn suspects(&self) -> &[u64] {
+        &self.suspects
     }
 
     /// The census, with what only the database can say: confirmed duplicates, and whether orphans were looked for.
@@ -226,15 +190,15 @@ impl Ledger {
         let mut census = self.census.clone();
         census.duplicates = duplicates;
         let mut orphaned = 0;
-        for tally in &self.directory.tallies {
-            bump(&mut census.active_per_user, tally.active);
-            if tally.orphan {
-                orphaned += u64::from(tally.rows);
+        for holding in &self.holdings {
+            bump(&mut census.active_per_user, holding.active);
+            if holding.orphan {
+                orphaned += u64::from(holding.rows);
                 continue;
             }
-            bump(&mut census.rows_per_user, tally.rows);
+            bump(&mut census.rows_per_user, holding.rows);
             if let Some(histogram) = &mut census.created_per_user {
-                bump(histogram, tally.recent);
+                bump(histogram, holding.recent);
             }
         }
         census.orphaned = orphans.unwrap_or(Fact::Counted(orphaned));
@@ -244,19 +208,19 @@ impl Ledger {
     /// The users with the most active sessions, most first.
     #[must_use]
     pub fn top_active(&self, limit: usize) -> Vec<Holder> {
-        self.directory.top(limit, |tally| tally.active)
+        self.names.top(&self.holdings, limit, |holding| holding.active)
     }
 
     /// The existing users with the most sessions created in the last hour, most first.
     #[must_use]
     pub fn top_recent(&self, limit: usize) -> Vec<Holder> {
-        self.directory.top(limit, |tally| if tally.orphan { 0 } else { tally.recent })
+        self.names.top(&self.holdings, limit, |holding| if holding.orphan { 0 } else { holding.recent })
     }
 
     /// The existing users with the most rows of any status, most first.
     #[must_use]
     pub fn top_rows(&self, limit: usize) -> Vec<Holder> {
-        self.directory.top(limit, |tally| if tally.orphan { 0 } else { tally.rows })
+        self.names.top(&self.holdings, limit, |holding| if holding.orphan { 0 } else { holding.rows })
     }
 
     /// What happened since `earlier`, a ledger of the same target under the same fingerprint key. Tokens that stand on
@@ -264,82 +228,36 @@ impl Ledger {
     #[must_use]
     pub fn changes_since(&self, earlier: &Self) -> Changes {
         let mut changes = Changes::default();
-        let doubled = |ledger: &Self, fingerprint: &u64| ledger.suspects.contains(fingerprint);
-        for (position, fingerprint) in self.fingerprints.iter().enumerate() {
-            if *fingerprint == NO_FINGERPRINT || doubled(self, fingerprint) || doubled(earlier, fingerprint) {
-                continue;
+        let mut before = earlier.entries.iter().flat_map(|shelf| runs(shelf)).peekable();
+        for now in self.entries.iter().flat_map(|shelf| runs(shelf)) {
+            while let Some(gone) = before.next_if(|run| key(run) < key(now)) {
+                changes.ended += u64::from(gone.len() == 1);
             }
-            match earlier.find(*fingerprint) {
-                None => changes.created += 1,
-                Some(before) if earlier.user(before) != self.user(position) => {
-                    changes.rebound.push(*fingerprint)
+            match (before.next_if(|run| key(run) == key(now)), now) {
+                (None, [_]) => changes.created += 1,
+                (Some([before]), [now]) if earlier.user(before) != self.user(now) => {
+                    changes.rebound.push(now.fingerprint);
                 }
-                Some(before) => {
-                    changes.extended += u64::from(earlier.expiries[before] != self.expiries[position])
-                }
+                (Some([before]), [now]) => changes.extended += u64::from(before.expiry != now.expiry),
+                _ => {}
             }
         }
-        let gone = |fingerprint: &&u64| **fingerprint != NO_FINGERPRINT && self.find(**fingerprint).is_none();
-        changes.ended = earlier.fingerprints.iter().filter(gone).count() as u64;
-        changes.rebound.sort_unstable();
+        changes.ended += before.filter(|gone| gone.len() == 1).count() as u64;
         changes
     }
 
-    fn find(&self, fingerprint: u64) -> Option<usize> {
-        self.index
-            .find(fingerprint, |at| self.fingerprints[*at as usize] == fingerprint)
-            .map(|at| *at as usize)
-    }
-
-    fn user(&self, position: usize) -> Option<&[u8]> {
-        let user = self.users[position];
-        if user == NO_USER { None } else { Some(self.directory.id(user)) }
+    fn user(&self, entry: &Entry) -> Option<User<'_>> {
+        (entry.user != NO_USER).then(|| self.names.user(entry.user))
     }
 }
 
-impl Directory {
-    fn id(&self, user: u32) -> &[u8] {
-        slice(&self.text, &self.ends, user)
-    }
-
-    fn intern(&mut self, id: &[u8]) -> u32 {
-        let (text, ends, hasher) = (&self.text, &self.ends, &self.hasher);
-        let hash = hasher.hash_one(id);
-        let same = |user: &u32| slice(text, ends, *user) == id;
-        if let Some(user) = self.index.find(hash, same) {
-            return *user;
-        }
-        let user = u32::try_from(self.ends.len()).expect("fewer users than sessions");
-        self.index.insert_unique(hash, user, |other| hasher.hash_one(slice(text, ends, *other)));
-        self.text.extend_from_slice(id);
-        self.ends.push(self.text.len());
-        self.tallies.push(Tally::default());
-        user
-    }
-
-    fn top(&self, limit: usize, count: impl Fn(&Tally) -> u32) -> Vec<Holder> {
-        let mut ranked: Vec<(u32, u32)> =
-            (0u32..).zip(&self.tallies).map(|(user, tally)| (count(tally), user)).collect();
-        ranked.retain(|(sessions, _)| *sessions > 0);
-        let by_rank =
-            |a: &(u32, u32), b: &(u32, u32)| b.0.cmp(&a.0).then_with(|| self.id(a.1).cmp(self.id(b.1)));
-        if ranked.len() > limit && limit > 0 {
-            ranked.select_nth_unstable_by(limit - 1, by_rank);
-        }
-        ranked.truncate(limit);
-        ranked.sort_unstable_by(by_rank);
-        let holder = |(sessions, user): (u32, u32)| Holder {
-            user: String::from_utf8_lossy(self.id(user)).into_owned(),
-            sessions: u64::from(sessions),
-        };
-        ranked.into_iter().map(holder).collect()
-    }
+/// The entries of a sorted shelf, those of one fingerprint together.
+fn runs(shelf: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    shelf.chunk_by(|one, other| one.fingerprint == other.fingerprint)
 }
 
-fn slice<'a>(text: &'a [u8], ends: &[usize], user: u32) -> &'a [u8] {
-    let user = user as usize;
-    let start = user.checked_sub(1).map_or(0, |before| ends[before]);
-    &text[start..ends[user]]
+fn key(run: &[Entry]) -> Option<u64> {
+    run.first().map(|entry| entry.fingerprint)
 }
 
 fn bump(histogram: &mut Histogram, held: u32) {
@@ -380,17 +298,17 @@ mod tests {
 
     fn ledger(rows: &[(u64, Option<&str>, i64)]) -> Ledger {
         let frame = Frame { now: instant(1_000), max_lifetime_us: Some(500), has_created: false };
-        let mut ledger = Ledger::new(frame, 0);
+        let mut intake = Intake::new(frame, 0);
         for (fingerprint, user, expiry) in rows {
-            ledger.insert(Row {
+            intake.insert(Row {
                 fingerprint: Some(*fingerprint),
-                user: user.map(str::as_bytes),
+                user: user.map(|user| User::Text(user.as_bytes())),
                 expiry: Decoded::At(instant(*expiry)),
                 created: Decoded::Never,
                 orphan: *user == Some("ghost"),
             });
         }
-        ledger
+        intake.finish()
     }
 
     #[test]
@@ -414,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_repeated_fingerprint_is_suspected_once() {
-        assert_eq!(ledger(&[(7, None, 1), (7, None, 1), (7, None, 1), (8, None, 1)]).suspects(), vec![7]);
+        assert_eq!(ledger(&[(7, None, 1), (7, None, 1), (7, None, 1), (8, None, 1)]).suspects(), [7]);
     }
 
     #[test]
@@ -423,6 +341,38 @@ mod tests {
             ledger(&[(1, Some("a"), 10), (2, Some("a"), 10), (3, Some("b"), 10), (9, Some("z"), 10)]);
         let after = ledger(&[(4, Some("a"), 10), (2, Some("a"), 20), (3, Some("c"), 10), (9, Some("z"), 10)]);
         let expected = Changes { created: 1, extended: 1, ended: 1, rebound: vec![3] };
+        assert_eq!(after.changes_since(&before), expected);
+    }
+
+    #[test]
+    fn ledgers_on_different_shelves_are_walked_alike() {
+        let frame = Frame { now: instant(1_000), max_lifetime_us: None, has_created: false };
+        let fill = |expected: usize, rows: std::ops::Range<u64>| {
+            let mut intake = Intake::new(frame, expected);
+            for row in rows {
+                intake.insert(Row {
+                    fingerprint: Some(row.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+                    user: (row % 10 > 0).then_some(User::Integer(i64::try_from(row % 100).unwrap())),
+                    expiry: Decoded::Never,
+                    created: Decoded::Never,
+                    orphan: false,
+                });
+            }
+            intake.finish()
+        };
+        let (before, after) = (fill(0, 0..20_000), fill(20_000, 5_000..21_000));
+        assert_eq!((before.entries.len(), after.entries.len()), (1, 4));
+        let expected = Changes { created: 1_000, extended: 0, ended: 5_000, rebound: vec![] };
+        assert_eq!(after.changes_since(&before), expected);
+        assert_eq!(before.changes_since(&before), Changes::default());
+    }
+
+    #[test]
+    fn a_token_that_became_anonymous_or_double() {
+        let before =
+            ledger(&[(1, Some("a"), 10), (2, Some("a"), 10), (3, Some("a"), 10), (3, Some("b"), 10)]);
+        let after = ledger(&[(1, None, 10), (2, Some("a"), 10), (2, Some("a"), 10), (3, Some("a"), 10)]);
+        let expected = Changes { rebound: vec![1], ..Changes::default() };
         assert_eq!(after.changes_since(&before), expected);
     }
 }

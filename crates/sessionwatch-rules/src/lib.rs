@@ -10,3 +10,6 @@ pub mod ledger;
 pub mod settings;
 pub mod severity;
 pub mod verdict;
+
+mod holdings;
+mod shelves;

@@ -73,7 +73,7 @@ async fn scan(session: &Session, sql: &Sql<'_>) -> Result<(Census, Tops), Target
         (0, Some(index)) => Fact::Proved(index.to_owned()),
         (0, None) => Fact::Counted(Duplicates::default()),
         (count, _) => {
-            duplicates(session, &sql.duplicates((count <= SUSPECT_LIMIT).then_some(&suspects))).await?
+            duplicates(session, &sql.duplicates((count <= SUSPECT_LIMIT).then_some(suspects))).await?
         }
     };
     let created =

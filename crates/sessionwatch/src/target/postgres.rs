@@ -8,21 +8,25 @@ pub mod tls;
 
 mod catalog;
 mod scan;
+mod tap;
+mod wire;
 
 use std::time::Duration;
 
 use sessionwatch_rules::{instant::Instant, ledger::Frame, ledger::Ledger};
-use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
+use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
-use self::dsn::Dsn;
+use self::{
+    dsn::Dsn,
+    wire::{NoTlsOffered, Wire},
+};
 use super::{error::TargetError, sql::Sql};
 use crate::profile::schema::Schema;
 
 /// A connection inside its read-only transaction.
 #[derive(Debug)]
 pub struct Session {
-    client: Client,
-    driver: tokio::task::JoinHandle<()>,
+    wire: Wire,
 }
 
 /// Limits of a look.
@@ -41,13 +45,7 @@ impl Session {
     ///
     /// If the server cannot be reached or refuses.
     pub async fn open(dsn: &Dsn, limits: Limits, deep: bool) -> Result<Self, TargetError> {
-        let (client, connection) =
-            dsn.config.connect(tls::connector(dsn)?).await.map_err(|error| connect_error(&error))?;
-        let driver = tokio::spawn(async move {
-            // A broken connection is reported by the query that met it.
-            let _ = connection.await;
-        });
-        let session = Self { client, driver };
+        let session = Self { wire: wire::connect(dsn).await? };
         let mut opening = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {1};\n\
              SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
@@ -64,7 +62,7 @@ impl Session {
                 ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
             );
         }
-        session.client.batch_execute(&opening).await.map_err(|error| query_error(&error))?;
+        session.wire.client.batch_execute(&opening).await.map_err(|error| query_error(&error))?;
         Ok(session)
     }
 
@@ -94,7 +92,7 @@ impl Session {
     ///
     /// If the query fails.
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
-        let messages = self.client.simple_query(sql).await.map_err(|error| query_error(&error))?;
+        let messages = self.wire.client.simple_query(sql).await.map_err(|error| query_error(&error))?;
         let row = |message| match message {
             SimpleQueryMessage::Row(row) => {
                 Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
@@ -110,21 +108,32 @@ impl Session {
     ///
     /// If the copy fails or breaks off.
     pub async fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
-        scan::run(&self.client, sql, frame).await
+        scan::run(&self.wire.client, &self.wire.outlet, sql, frame).await
     }
 
     /// Ends the transaction and the connection.
     pub async fn close(self) {
         // Nothing was written: whether the rollback arrives changes nothing.
-        let _ = self.client.batch_execute("ROLLBACK").await;
-        drop(self.client);
-        let _ = self.driver.await;
+        let _ = self.wire.client.batch_execute("ROLLBACK").await;
+        drop(self.wire.client);
+        let _ = self.wire.driver.await;
     }
 
-    /// A handle that can end the running query from outside.
+    /// Asks the server to end what runs, and drops the connection.
+    pub async fn abandon(self) {
+        if let Some(connector) = self.wire.connector {
+            let token = self.wire.client.cancel_token();
+            let asked = token.cancel_query(connector);
+            // A server that cannot be asked notices by itself that nobody listens any more.
+            let _ = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        }
+        self.wire.driver.abort();
+    }
+
+    /// Whether the connection is encrypted.
     #[must_use]
-    pub fn cancel_token(&self) -> tokio_postgres::CancelToken {
-        self.client.cancel_token()
+    pub fn encrypted(&self) -> bool {
+        self.wire.encrypted
     }
 }
 
@@ -138,14 +147,52 @@ fn connect_error(error: &tokio_postgres::Error) -> TargetError {
         Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has no connection free",
         Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "the server is starting or stopping",
         Some(_) => "the server refused the connection",
-        None => match std::error::Error::source(error).map(ToString::to_string) {
-            Some(source) if source.contains("certificate") => "the server's certificate is not trusted",
-            Some(source) if source.contains("refused") => "nothing listens at that host and port",
-            Some(source) if source.contains("lookup") => "the host name is not known",
-            Some(source) if source.contains("timed out") => "the server did not answer in time",
-            _ => "the server could not be reached, or refused TLS",
-        },
+        None => unreachable_because(error),
     })
+}
+
+/// Why no server answered, without the system's text.
+fn unreachable_because(error: &tokio_postgres::Error) -> &'static str {
+    use std::io::ErrorKind;
+    if cause::<NoTlsOffered>(error).is_some() {
+        return "the server offers no TLS, and sslmode asks for it";
+    }
+    match cause::<rustls::Error>(error) {
+        Some(rustls::Error::InvalidCertificate(why)) => return tls::distrust(why),
+        Some(_) => return "TLS could not be agreed on with the server",
+        None => {}
+    }
+    match cause::<std::io::Error>(error).map(std::io::Error::kind) {
+        Some(ErrorKind::ConnectionRefused) => "nothing listens at that host and port",
+        Some(ErrorKind::TimedOut) => "the server did not answer in time",
+        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => "the host cannot be reached",
+        Some(ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => {
+            "the server closed the connection at once"
+        }
+        Some(ErrorKind::InvalidData) => "what answers at that host and port is not PostgreSQL",
+        Some(_) => "the host name is not known, or the host cannot be reached",
+        None if error.to_string().contains("authentication") => {
+            "the server asks for a way to log in that is not possible here (channel binding needs TLS and a SCRAM password)"
+        }
+        None => "the server could not be reached",
+    }
+}
+
+/// The first error of that type among the causes.
+fn cause<T: std::error::Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An I/O error hides the error that it was made from.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// What a failed query means, without the server's text.

@@ -175,7 +175,7 @@ impl Sql<'_> {
         let mapping = self.mapping;
         let user = match (self.dialect(), &mapping.user) {
             (Dialect::Postgres, Some(user)) => match self.kind(&mapping.sessions, user) {
-                ColumnKind::Integer => format!("{}::int8", self.column(user)),
+                ColumnKind::Integer => self.column(user),
                 _ => self.text(&self.column(user)),
             },
             _ => self.text(&self.user()),
@@ -191,7 +191,7 @@ impl Sql<'_> {
         let value = self.column(&column.column);
         match (self.dialect(), column.decoder, self.kind(&self.mapping.sessions, &column.column)) {
             (Dialect::Sqlite, ..) | (_, Decoder::Timestamptz | Decoder::TimestampUtc, _) => value,
-            (Dialect::Postgres, _, ColumnKind::Integer) => format!("{value}::int8"),
+            (Dialect::Postgres, _, ColumnKind::Integer) => value,
             (Dialect::Postgres, ..) => format!("{value}::text"),
         }
     }
@@ -244,14 +244,17 @@ impl Sql<'_> {
         let unique = found.is_some_and(|table| table.unique_on(&users.key).is_some());
         let distinct = if unique { "" } else { "DISTINCT " };
         let source = format!("(SELECT {distinct}{key} AS k FROM {})", table(&users.table));
-        let same_kind = self.mapping.user.as_deref().is_some_and(|column| {
-            self.kind(&self.mapping.sessions, column) == self.kind(&users.table, &users.key)
-        });
-        if same_kind || self.dialect() == Dialect::Sqlite {
+        if self.keyed_alike(users) || self.dialect() == Dialect::Sqlite {
             format!("\nLEFT JOIN {source} AS u ON u.k = {user}")
         } else {
             format!("\nLEFT JOIN {source} AS u ON {} = {}", self.text("u.k"), self.text(user))
         }
+    }
+
+    /// Whether the column of the session and the key of the users are of one kind, so that an index can join them.
+    fn keyed_alike(&self, users: &UsersMapping) -> bool {
+        let kind = |user: &String| self.kind(&self.mapping.sessions, user);
+        self.mapping.user.as_ref().map(kind) == Some(self.kind(&users.table, &users.key))
     }
 
     /// One row: sessions, active, expired, never expiring, undecodable, anonymous, active with user, oldest expired,
@@ -327,9 +330,11 @@ impl Sql<'_> {
     pub fn top_users(&self, tally: char, limit: usize) -> String {
         let (mut sql, _) = self.users_tallied();
         let existing = if tally == 'a' { "" } else { " AND NOT o" };
-        let order = match self.dialect() {
-            Dialect::Postgres => "CAST(u AS text) COLLATE \"C\"",
-            Dialect::Sqlite => "CAST(u AS text)",
+        let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
+        let order = match (self.dialect(), kind) {
+            (Dialect::Postgres, Some(ColumnKind::Integer)) => "u",
+            (Dialect::Postgres, _) => "CAST(u AS text) COLLATE \"C\"",
+            (Dialect::Sqlite, _) => "CAST(u AS text)",
         };
         // Writing to a String cannot fail.
         let _ = write!(
@@ -414,9 +419,11 @@ impl Sql<'_> {
                     self.text(&format!("w.{}", identifier(&users.key))),
                     self.text(&self.column(user))
                 );
-                let same = self.kind(&self.mapping.sessions, user) == self.kind(&users.table, &users.key);
-                let on =
-                    if same { format!("w.{} = {}", identifier(&users.key), self.column(user)) } else { on };
+                let on = if self.keyed_alike(users) {
+                    format!("w.{} = {}", identifier(&users.key), self.column(user))
+                } else {
+                    on
+                };
                 (shown.collect(), format!("\nLEFT JOIN {} AS w ON {on}", table(&users.table)))
             }
             _ => (String::new(), String::new()),
@@ -444,8 +451,11 @@ impl Sql<'_> {
             .iter()
             .map(|column| format!(", {}", self.text(&format!("w.{}", identifier(column)))))
             .collect();
+        // Compared as what it is, the key is looked up in its index.
+        let indexed = self.dialect() == Dialect::Postgres && self.keyed_alike(users);
+        let compared = if indexed { format!("w.{}", identifier(&users.key)) } else { key.clone() };
         Some(format!(
-            "SELECT {key}{shown}\nFROM {} AS w\nWHERE {key} IN ({})",
+            "SELECT {key}{shown}\nFROM {} AS w\nWHERE {compared} IN ({})",
             table(&users.table),
             list.join(", ")
         ))

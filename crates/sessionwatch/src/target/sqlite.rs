@@ -5,7 +5,7 @@ use std::{hash::Hasher, path::Path, time::Duration};
 use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags, types::ValueRef};
 use sessionwatch_rules::{
     decoder::{Decoded, Decoder, Raw},
-    ledger::{Frame, Ledger, Row},
+    ledger::{Frame, Intake, Ledger, Row, User},
 };
 use siphasher::sip::SipHasher13;
 
@@ -125,7 +125,7 @@ impl Session {
     ///
     /// If the query fails or passes the time limit.
     pub fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
-        let mut ledger = Ledger::new(frame, 0);
+        let mut intake = Intake::new(frame, 0);
         let mut statement = self.connection.prepare(&sql.scan()).map_err(|error| query_error(&error))?;
         let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
         let created = sql.mapping.created.as_ref().map(|created| created.decoder);
@@ -134,15 +134,15 @@ impl Session {
             let value = |at: usize| row.get_ref(at).unwrap_or(ValueRef::Null);
             let integer =
                 |at: usize| if let ValueRef::Integer(value) = value(at) { Some(value) } else { None };
-            ledger.insert(Row {
+            intake.insert(Row {
                 fingerprint: integer(0).map(i64::cast_unsigned),
-                user: if let ValueRef::Text(user) = value(1) { Some(user) } else { None },
+                user: if let ValueRef::Text(user) = value(1) { Some(User::Text(user)) } else { None },
                 expiry: sql.mapping.expires.decoder.decode(raw(value(2))),
                 created: created.map_or(Decoded::Never, |decoder| decoder.decode(raw(value(3)))),
                 orphan: sql.looks_for_orphans() && integer(orphan_at) == Some(1),
             });
         }
-        Ok(ledger)
+        Ok(intake.finish())
     }
 }
 

@@ -12,6 +12,8 @@ use percent_encoding::percent_decode_str;
 pub enum SslMode {
     /// No encryption.
     Disable,
+    /// Encryption if the server insists.
+    Allow,
     /// Encryption if the server offers it.
     Prefer,
     /// Encryption, the certificate unchecked.
@@ -159,11 +161,7 @@ impl Dsn {
             || self.config.get_hosts().iter().any(
                 |host| matches!(host, tokio_postgres::config::Host::Tcp(name) if name.contains("pooler")),
             );
-        self.config.application_name("sessionwatch").ssl_mode(match self.ssl_mode {
-            SslMode::Disable => tokio_postgres::config::SslMode::Disable,
-            SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
-            _ => tokio_postgres::config::SslMode::Require,
-        });
+        self.config.application_name("sessionwatch");
         if self.config.get_connect_timeout().is_none() {
             self.config.connect_timeout(Duration::from_secs(10));
         }
@@ -174,7 +172,8 @@ impl Dsn {
 fn ssl_mode(value: &str) -> Result<SslMode, DsnError> {
     match value {
         "disable" => Ok(SslMode::Disable),
-        "allow" | "prefer" => Ok(SslMode::Prefer),
+        "allow" => Ok(SslMode::Allow),
+        "prefer" => Ok(SslMode::Prefer),
         "require" => Ok(SslMode::Require),
         "verify-ca" => Ok(SslMode::VerifyCa),
         "verify-full" => Ok(SslMode::VerifyFull),

@@ -1,13 +1,12 @@
-//! The scan: one binary COPY, decoded field by field into the ledger as it arrives.
+//! The scan: one binary COPY, read field by field into the ledger as it arrives.
 
-use bytes::Bytes;
-use futures_util::{StreamExt, pin_mut};
 use sessionwatch_rules::{
     decoder::{Decoded, Decoder, Raw},
-    ledger::{Frame, Ledger, Row},
+    ledger::{Frame, Intake, Ledger, Row, User},
 };
 use tokio_postgres::Client;
 
+use super::tap::Outlet;
 use crate::{
     profile::schema::ColumnKind,
     target::{error::TargetError, sql::Sql},
@@ -18,35 +17,70 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const HEADER_LENGTH: usize = 19;
 
 /// How to read the columns of a scan.
-struct Layout {
+#[derive(Debug)]
+pub(super) struct Layout {
     integer_user: bool,
     expires: (Decoder, bool),
     created: Option<(Decoder, bool)>,
     orphan: bool,
 }
 
-pub(super) async fn run(client: &Client, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
-    let layout = Layout::of(sql);
+/// Reads the rows of a scan as they arrive.
+#[derive(Debug)]
+pub(super) struct Collector {
+    layout: Layout,
+    intake: Intake,
+    begun: bool,
+    failed: bool,
+}
+
+pub(super) async fn run(
+    client: &Client,
+    outlet: &Outlet,
+    sql: &Sql<'_>,
+    frame: Frame,
+) -> Result<Ledger, TargetError> {
     let sessions = sql.schema.find(sql.mapping.sessions.schema.as_deref(), &sql.mapping.sessions.name);
     let expected = sessions.and_then(|table| table.estimated_rows).unwrap_or(0);
     // The estimate only sizes the first allocation, so a wrong one costs little.
-    let mut ledger = Ledger::new(frame, usize::try_from(expected).unwrap_or(0).min(50_000_000));
+    let intake = Intake::new(frame, usize::try_from(expected).unwrap_or(0).min(50_000_000));
+    outlet.open(Collector { layout: Layout::of(sql), intake, begun: false, failed: false });
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", sql.scan());
-    let stream = client.copy_out(statement.as_str()).await.map_err(|error| super::query_error(&error))?;
-    pin_mut!(stream);
-    let mut first = true;
-    while let Some(message) = stream.next().await {
-        let message: Bytes = message.map_err(|error| super::query_error(&error))?;
-        let mut tuple = Fields(&message);
-        if std::mem::take(&mut first) && message.starts_with(HEADER) {
-            tuple.take(HEADER_LENGTH).ok_or(TargetError::Lost)?;
+    let outcome = client.batch_execute(&statement).await;
+    let collector = outlet.close();
+    outcome.map_err(|error| super::query_error(&error))?;
+    collector.and_then(Collector::finish).ok_or_else(|| TargetError::Query("unexpected row".into()))
+}
+
+impl Collector {
+    /// Takes in the row of one message.
+    #[inline]
+    pub(super) fn row(&mut self, message: &[u8]) {
+        let mut tuple = Fields(message);
+        if !self.begun {
+            self.begun = true;
+            self.failed |= !message.starts_with(HEADER) || tuple.take(HEADER_LENGTH).is_none();
         }
         if tuple.0.is_empty() || tuple.take(2) == Some(&[0xff, 0xff]) {
-            continue;
+            return;
         }
-        layout.insert(&mut tuple, &mut ledger).ok_or_else(|| TargetError::Query("unexpected row".into()))?;
+        self.failed |= self.layout.insert(&mut tuple, &mut self.intake).is_none();
     }
-    Ok(ledger)
+
+    /// The ledger, unless a row could not be read.
+    pub(super) fn finish(self) -> Option<Ledger> {
+        (!self.failed).then(|| self.intake.finish())
+    }
+
+    /// One that cannot read any row.
+    #[cfg(test)]
+    pub(super) fn refusing() -> Self {
+        let now = sessionwatch_rules::instant::Instant::MIN;
+        let frame = Frame { now, max_lifetime_us: None, has_created: false };
+        let expires = (Decoder::Timestamptz, false);
+        let layout = Layout { integer_user: false, expires, created: None, orphan: false };
+        Self { layout, intake: Intake::new(frame, 0), begun: false, failed: false }
+    }
 }
 
 impl Layout {
@@ -67,13 +101,12 @@ impl Layout {
         }
     }
 
-    fn insert(&self, fields: &mut Fields<'_>, ledger: &mut Ledger) -> Option<()> {
+    #[inline]
+    fn insert(&self, fields: &mut Fields<'_>, intake: &mut Intake) -> Option<()> {
         let fingerprint = fields.next()?.and_then(integer).map(i64::cast_unsigned);
-        let user = fields.next()?;
-        let mut digits = Digits::default();
-        let user = match user {
-            Some(bytes) if self.integer_user => Some(digits.write(integer(bytes)?)),
-            other => other,
+        let user = match fields.next()? {
+            Some(bytes) if self.integer_user => Some(User::Integer(integer(bytes)?)),
+            other => other.map(User::Text),
         };
         let expiry = instant(self.expires, fields.next()?);
         let created = match self.created {
@@ -81,7 +114,7 @@ impl Layout {
             None => Decoded::Never,
         };
         let orphan = self.orphan && fields.next()? == Some(&[1]);
-        ledger.insert(Row { fingerprint, user, expiry, created, orphan });
+        intake.insert(Row { fingerprint, user, expiry, created, orphan });
         Some(())
     }
 }
@@ -98,8 +131,13 @@ fn instant((decoder, is_integer): (Decoder, bool), field: Option<&[u8]>) -> Deco
     decoder.decode(raw)
 }
 
+/// An integer of 2, 4 or 8 bytes.
 fn integer(bytes: &[u8]) -> Option<i64> {
-    bytes.try_into().ok().map(i64::from_be_bytes)
+    match *bytes {
+        [a, b] => Some(i16::from_be_bytes([a, b]).into()),
+        [a, b, c, d] => Some(i32::from_be_bytes([a, b, c, d]).into()),
+        _ => bytes.try_into().ok().map(i64::from_be_bytes),
+    }
 }
 
 /// The fields of one tuple: each a length of four bytes, -1 for NULL, and the value.
@@ -123,39 +161,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A decimal integer written without an allocation.
-#[derive(Default)]
-struct Digits([u8; 20]);
-
-impl Digits {
-    fn write(&mut self, value: i64) -> &[u8] {
-        let mut rest = value.unsigned_abs();
-        let mut start = self.0.len();
-        loop {
-            start -= 1;
-            self.0[start] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        if value < 0 {
-            start -= 1;
-            self.0[start] = b'-';
-        }
-        &self.0[start..]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn writes_integers_as_the_database_does() {
-        for value in [0, 7, -7, i64::MAX, i64::MIN] {
-            assert_eq!(Digits::default().write(value), value.to_string().as_bytes());
-        }
+    fn reads_integers_of_every_width() {
+        assert_eq!(integer(&(-2i16).to_be_bytes()), Some(-2));
+        assert_eq!(integer(&i32::MIN.to_be_bytes()), Some(i32::MIN.into()));
+        assert_eq!(integer(&i64::MAX.to_be_bytes()), Some(i64::MAX));
+        assert_eq!(integer(&[1, 2, 3]), None);
     }
 
     #[test]

@@ -79,6 +79,25 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     if store.is_empty() { Err(TlsError::RootCert) } else { Ok(store) }
 }
 
+/// Why a certificate is not trusted.
+#[must_use]
+pub fn distrust(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "the server's certificate is for another host name"
+        }
+        CertificateError::UnknownIssuer => "the server's certificate is not from a trusted authority",
+        CertificateError::Revoked => "the server's certificate has been revoked",
+        _ => "the server's certificate is not trusted",
+    }
+}
+
 impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,

@@ -1,0 +1,53 @@
+//! Shelves: values spread by the leading bits of a key, so that each shelf can be sorted inside the processor's cache.
+
+/// Values on one shelf, about: small enough for a cache, many enough that shelves stay few.
+const SHELF: usize = 4_096;
+/// The most shelves, as a power of two: every one is a place that is written to in turn.
+const MOST_BITS: u32 = 12;
+
+/// Values spread over shelves; all keys of one shelf are smaller than those of the next.
+#[derive(Debug)]
+pub(crate) struct Shelves<T> {
+    shelves: Vec<Vec<T>>,
+    bits: u32,
+}
+
+impl<T> Shelves<T> {
+    /// Room for about that many values with evenly spread keys.
+    pub(crate) fn new(expected: usize) -> Self {
+        let bits = (expected / SHELF).checked_ilog2().unwrap_or(0).min(MOST_BITS);
+        // Evenly spread keys still fill some shelves more than others.
+        let room = (expected >> bits) / 16 * 17;
+        Self { shelves: (0..1usize << bits).map(|_| Vec::with_capacity(room)).collect(), bits }
+    }
+
+    /// Puts a value on the shelf of its key.
+    #[inline]
+    pub(crate) fn push(&mut self, key: u64, value: T) {
+        let shelf = if self.bits == 0 { 0 } else { key >> (u64::BITS - self.bits) };
+        // The shelf number has `bits` bits, and there are that many shelves.
+        self.shelves[usize::try_from(shelf).unwrap_or_default()].push(value);
+    }
+
+    /// The shelves in the order of their keys.
+    pub(crate) fn into_shelves(self) -> Vec<Vec<T>> {
+        self.shelves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_a_shelf_is_smaller_than_those_of_the_next() {
+        let mut shelves = Shelves::new(5 * SHELF);
+        let keys = (0u64..1_000).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).chain([0, u64::MAX]);
+        for key in keys {
+            shelves.push(key, key);
+        }
+        let shelves = shelves.into_shelves();
+        assert_eq!(shelves.len(), 4);
+        assert!(shelves.windows(2).all(|pair| pair[0].iter().max() < pair[1].iter().min()));
+    }
+}

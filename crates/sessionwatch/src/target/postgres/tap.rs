@@ -1,0 +1,216 @@
+//! The tap: takes the rows of a COPY out of what a server sends, before the driver sees them.
+//!
+//! The driver hands over one message a row, through a queue, which costs more than reading the row. It also sends a COPY
+//! only as a named statement, which transaction poolers mix up. With the tap, a COPY is an ordinary simple query whose
+//! rows go straight from the receive buffer into the ledger.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
+
+use super::scan::Collector;
+
+/// Bytes that are received at once.
+const CHUNK: usize = 128 * 1024;
+/// Tag and length of a message.
+const HEADER: usize = 5;
+/// No message of a look is nearly as long; a longer one is not this protocol.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// Where a tap puts rows: empty unless a scan is running.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outlet(Arc<Mutex<Option<Collector>>>);
+
+/// A connection whose COPY rows go to an outlet.
+#[derive(Debug)]
+pub(super) struct Tap<S> {
+    stream: S,
+    outlet: Outlet,
+    /// Received, and not yet sorted, between `start` and `end`.
+    received: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Complete messages for the driver; up to `passed`, handed over.
+    passing: Vec<u8>,
+    passed: usize,
+}
+
+impl Outlet {
+    /// Rows go to `collector` from now on.
+    pub(super) fn open(&self, collector: Collector) {
+        *self.lock() = Some(collector);
+    }
+
+    /// Takes the collector back.
+    pub(super) fn close(&self) -> Option<Collector> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Collector>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Tap<S> {
+    /// A tap on a connection on which nothing but the protocol has been received yet.
+    pub(super) fn new(stream: S, outlet: Outlet) -> Self {
+        Self { stream, outlet, received: Vec::new(), start: 0, end: 0, passing: Vec::new(), passed: 0 }
+    }
+
+    /// Sorts what was received into rows and messages for the driver.
+    fn sort(&mut self) -> io::Result<()> {
+        let mut outlet = self.outlet.lock();
+        while let Some(length) = message_length(&self.received[self.start..self.end])? {
+            let message = &self.received[self.start..self.start + length];
+            self.start += length;
+            match (message.first(), outlet.as_mut()) {
+                (Some(b'd'), Some(collector)) => collector.row(&message[HEADER..]),
+                (Some(b'H' | b'c'), Some(_)) => {}
+                _ => self.passing.extend_from_slice(message),
+            }
+        }
+        Ok(())
+    }
+
+    /// Room for what comes next: what is not sorted yet moves to the front, and a long message gets a longer buffer.
+    fn make_room(&mut self) {
+        self.received.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.received.len() < self.end + CHUNK / 2 {
+            self.received.resize(self.end + CHUNK, 0);
+        }
+    }
+
+    /// Hands over as much as fits; false if there was nothing.
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let waiting = &self.passing[self.passed..];
+        let fitting = waiting.len().min(buffer.remaining());
+        buffer.put_slice(&waiting[..fitting]);
+        self.passed += fitting;
+        if self.passed == self.passing.len() {
+            self.passing.clear();
+            self.passed = 0;
+        }
+        fitting > 0
+    }
+}
+
+/// The length of the message at the start of `bytes`, once all of it is there.
+fn message_length(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let Some(length) = bytes.get(1..HEADER).and_then(|length| length.try_into().ok()) else {
+        return Ok(None);
+    };
+    // The length counts itself, but not the tag.
+    match usize::try_from(i32::from_be_bytes(length)) {
+        Ok(length) if (4..LONGEST).contains(&length) => Ok((bytes.len() > length).then_some(length + 1)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+impl<S: AsyncRead + Unpin> Tap<S> {
+    /// Receives what there is: how many bytes, none at the end.
+    fn receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.make_room();
+        let mut room = ReadBuf::new(&mut self.received[self.end..]);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
+        let came = room.filled().len();
+        self.end += came;
+        Poll::Ready(Ok(came))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let tap = &mut *self;
+        while !tap.hand_over(buffer) {
+            let came = ready!(tap.receive(context))?;
+            if came == 0 {
+                break;
+            }
+            tap.sort()?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.stream.channel_binding()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = i32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [&[tag][..], &length, body].concat()
+    }
+
+    /// What the driver sees of `sent`, which arrives in pieces of that size.
+    fn passed(sent: &[u8], piece: usize, collector: Option<Collector>) -> (io::Result<Vec<u8>>, Outlet) {
+        let outlet = Outlet::default();
+        collector.into_iter().for_each(|collector| outlet.open(collector));
+        let mut builder = tokio_test::io::Builder::new();
+        for piece in sent.chunks(piece) {
+            builder.read(piece);
+        }
+        let mut tap = Tap::new(builder.build(), outlet.clone());
+        let mut seen = Vec::new();
+        let outcome = tokio_test::block_on(tap.read_to_end(&mut seen));
+        (outcome.map(|_| seen), outlet)
+    }
+
+    #[test]
+    fn rows_leave_the_stream_and_everything_else_stays_however_it_is_cut() {
+        let (notice, done) = (message(b'N', b"notice"), message(b'C', b"COPY 2\0"));
+        let rows = [message(b'H', &[1]), message(b'd', &[0xff; 300]), message(b'c', b"")].concat();
+        let sent = [&notice[..], &rows, &done].concat();
+        for piece in [1, 2, 5, 7, 299, 4_096] {
+            let (seen, outlet) = passed(&sent, piece, Some(Collector::refusing()));
+            assert_eq!(seen.unwrap(), [&notice[..], &done].concat(), "{piece}");
+            assert!(outlet.close().is_some_and(|collector| collector.finish().is_none()));
+            assert_eq!(passed(&sent, piece, None).0.unwrap(), sent, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_an_error() {
+        for length in [[0xff; 4], [0, 0, 0, 3], [0x7f, 0, 0, 0]] {
+            let sent = [&[b'd'][..], &length, &[0; 20]].concat();
+            assert_eq!(passed(&sent, 25, None).0.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+    }
+}
