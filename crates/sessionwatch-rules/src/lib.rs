@@ -7,8 +7,10 @@ pub mod census;
 pub mod decoder;
 pub mod instant;
 pub mod ledger;
+pub mod plausibility;
 pub mod settings;
 pub mod severity;
+pub mod threshold;
 pub mod verdict;
 
 mod holdings;

@@ -27,4 +27,10 @@ impl Severity {
             Self::Critical => "critical",
         }
     }
+
+    /// The severity of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.name() == name)
+    }
 }

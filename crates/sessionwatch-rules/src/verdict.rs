@@ -4,6 +4,7 @@ use crate::{
     census::{Census, Fact, outlier_limit, users_above},
     instant::DAY,
     settings::Settings,
+    threshold::Threshold,
 };
 
 /// The outcome of a check.
@@ -52,20 +53,15 @@ fn finding(failing: bool, value: u64, threshold: String, summary: String) -> Fin
 }
 
 fn unknown(threshold: String, reason: &str) -> Finding {
-    Finding {
-        verdict: Verdict::Unknown(reason.into()),
-        value: None,
-        threshold,
-        summary: format!("not known: {reason}"),
-        proof: None,
-        bound: None,
-    }
+    let verdict = Verdict::Unknown(reason.into());
+    let summary = format!("not known: {reason}");
+    Finding { verdict, value: None, threshold, summary, proof: None, bound: None }
 }
 
 /// `duplicate-tokens`: any token on more than one row.
 #[must_use]
 pub fn duplicate_tokens(facts: Facts<'_>) -> Finding {
-    let threshold = "> 0".to_owned();
+    let threshold = format!("> {}", facts.settings.duplicates_max);
     match &facts.census.duplicates {
         Fact::Unknown(reason) => unknown(threshold, reason),
         Fact::Proved(index) => {
@@ -82,7 +78,7 @@ pub fn duplicate_tokens(facts: Facts<'_>) -> Finding {
             };
             let summary =
                 format!("{} on more than one row, {whose}", counted(found.tokens, "token", "tokens"));
-            finding(true, found.tokens, threshold, summary)
+            finding(found.tokens > facts.settings.duplicates_max, found.tokens, threshold, summary)
         }
     }
 }
@@ -120,7 +116,8 @@ pub fn sessions_per_user(facts: Facts<'_>) -> Finding {
 pub fn user_session_excess(facts: Facts<'_>) -> Finding {
     let held = &facts.census.active_per_user;
     let limit = facts.settings.user_max;
-    let bound = outlier_limit(held).map_or(limit, |outlier| outlier.min(limit));
+    let outlier = facts.settings.user_outliers.then(|| outlier_limit(held)).flatten();
+    let bound = outlier.map_or(limit, |outlier| outlier.min(limit));
     let users = users_above(held, bound);
     let most = facts.census.max_per_user();
     let summary = if users == 0 {
@@ -214,6 +211,28 @@ pub fn slow_observation(facts: Facts<'_>) -> Finding {
     let summary =
         format!("the look took {took_ms} ms for {}", counted(facts.census.sessions, "session", "sessions"));
     finding(facts.duration_us > budget, took_ms, format!("> {budget_ms} ms"), summary)
+}
+
+/// A check in the operator's own SQL, which gave `value`.
+#[must_use]
+pub fn custom(value: f64, threshold: Threshold) -> Finding {
+    let failing = threshold.is_met_by(value);
+    let verdict = if failing { Verdict::Failing } else { Verdict::Healthy };
+    let summary = format!("the query gives {value}");
+    Finding {
+        verdict,
+        value: Some(value),
+        threshold: threshold.to_string(),
+        summary,
+        proof: None,
+        bound: None,
+    }
+}
+
+/// A check that could not be made.
+#[must_use]
+pub fn not_made(reason: &str) -> Finding {
+    unknown(String::new(), reason)
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {

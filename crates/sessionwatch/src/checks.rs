@@ -1,7 +1,11 @@
 //! The list of checks: id, severity, action and documentation of each. How each decides is in `sessionwatch-rules`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sessionwatch_rules::{
+    settings::Settings,
     severity::Severity,
+    threshold::Threshold,
     verdict::{self, Facts, Finding},
 };
 
@@ -37,6 +41,68 @@ pub struct Check {
     pub proof: Proof,
     /// How it decides.
     pub decide: fn(Facts<'_>) -> Finding,
+}
+
+/// Which checks run, with which thresholds and severities.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Thresholds.
+    pub settings: Settings,
+    /// Ids of checks that do not run.
+    pub disabled: BTreeSet<&'static str>,
+    /// Severities other than the usual ones.
+    pub severities: BTreeMap<&'static str, Severity>,
+    /// The operator's own checks.
+    pub custom: Vec<Custom>,
+}
+
+/// A check in the operator's own SQL.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Custom {
+    /// Its id.
+    pub id: String,
+    /// One `SELECT`.
+    pub sql: String,
+    /// The number that is judged.
+    pub counted: Counted,
+    /// What it fails at.
+    pub threshold: Threshold,
+    /// Rows at which counting stops.
+    pub max_rows: u64,
+    /// Its severity.
+    pub severity: Severity,
+    /// What to do when it fails; may be empty.
+    pub action: String,
+    /// Names of the targets that it looks at; empty for all.
+    pub targets: Vec<String>,
+}
+
+/// What number a check in SQL gives. Nothing else of its result leaves the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// How many rows there are.
+    Rows,
+    /// The first column of the first row.
+    First,
+}
+
+impl Rules {
+    /// Whether the check of that id runs.
+    #[must_use]
+    pub fn enabled(&self, id: &str) -> bool {
+        !self.disabled.contains(id)
+    }
+
+    /// The severity of a check.
+    #[must_use]
+    pub fn severity(&self, check: &Check) -> Severity {
+        self.severities.get(check.id).copied().unwrap_or(check.severity)
+    }
+
+    /// The ids of all checks, those of the operator last.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        ALL.iter().map(|check| check.id).chain(self.custom.iter().map(|custom| custom.id.as_str()))
+    }
 }
 
 /// Every check, in the order of output.

@@ -2,19 +2,20 @@
 
 mod check;
 mod completions;
+mod config;
 mod demo;
 mod man;
 mod sessions;
 mod sql;
+mod target;
 
-use std::{io::Write as _, process::ExitCode, time::Duration};
+use std::{io::Write as _, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::target::{
-    address::{Address, AddressError},
-    error::TargetError,
-    postgres::Limits,
+use crate::{
+    config::ConfigError,
+    target::{address::AddressError, error::TargetError},
 };
 
 /// Look at the log-in sessions of a web application and say what is wrong.
@@ -29,25 +30,14 @@ pub struct Cli {
 enum Command {
     Demo(demo::Args),
     Check(check::Args),
+    #[command(subcommand)]
     Sessions(sessions::Args),
     Sql(sql::Args),
+    #[command(subcommand)]
+    Config(config::Args),
     Completions(completions::Args),
     /// Print the manual page
     Man,
-}
-
-/// Which target, and how long it may take.
-#[derive(Debug, Args)]
-pub struct TargetArgs {
-    /// Address: postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file
-    #[arg(env = "DATABASE_URL", hide_env_values = true)]
-    pub url: String,
-    /// Seconds that the whole look may take
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600), value_name = "SECONDS")]
-    pub timeout: u64,
-    /// Seconds to wait for a lock
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600), value_name = "SECONDS")]
-    pub lock_timeout: u64,
 }
 
 /// Why a command did not do its work.
@@ -56,6 +46,9 @@ pub enum Failure {
     /// The address is faulty.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The configuration is faulty.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The arguments are faulty.
     #[error("{0}")]
     Usage(String),
@@ -70,26 +63,6 @@ pub enum Failure {
     Output(#[from] std::io::Error),
 }
 
-impl TargetArgs {
-    /// The address.
-    ///
-    /// # Errors
-    ///
-    /// If it is not one.
-    pub fn address(&self) -> Result<Address, AddressError> {
-        Address::parse(&self.url)
-    }
-
-    /// The time limits.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            timeout: Duration::from_secs(self.timeout),
-            lock_timeout: Duration::from_secs(self.lock_timeout),
-        }
-    }
-}
-
 impl Cli {
     /// Does the work; the exit code is 0 healthy, 1 a check is failing, 2 usage, 3 something could not be checked.
     #[must_use]
@@ -99,6 +72,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Sessions(args) => sessions::run(&args),
             Command::Sql(args) => sql::run(&args),
+            Command::Config(args) => config::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => man::run(),
         };
@@ -115,14 +89,10 @@ impl Cli {
 
 impl Failure {
     fn report(&self) -> ExitCode {
-        // With standard error closed there is nobody left to tell.
-        let mut stderr = std::io::stderr();
-        let _ = writeln!(stderr, "error: {self}");
-        if let Self::Target(error) = self {
-            let _ = writeln!(stderr, "hint: {}", error.hint());
-        }
+        let hint = if let Self::Target(error) = self { Some(error.hint()) } else { None };
+        complain(&self.to_string(), hint.as_deref());
         match self {
-            Self::Address(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Target(_) | Self::Demo(_) | Self::Output(_) => ExitCode::from(3),
         }
     }
@@ -137,7 +107,32 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
+/// Work on an open target, within its time limit.
+///
+/// # Errors
+///
+/// If the work fails, or the time is up.
+async fn in_time<T>(
+    target: &crate::config::Target,
+    work: impl Future<Output = Result<T, TargetError>>,
+) -> Result<T, TargetError> {
+    let limit = target.limits.timeout;
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(TargetError::TimedOut(limit.as_secs())),
+    }
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// An error for the person, on standard error; with that closed there is nobody left to tell.
+fn complain(message: &str, hint: Option<&str>) {
+    let mut stderr = std::io::stderr();
+    let _ = writeln!(stderr, "error: {message}");
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
 }

@@ -1,186 +1,214 @@
-//! One look: open, recognise, observe, decide, gather evidence, close.
+//! One look: open, observe, decide, gather evidence, close. Whatever goes wrong makes checks unknown, never healthy.
 
 use std::time::{Duration, Instant as Clock};
 
 use sessionwatch_rules::{
     census::Census,
-    instant::{DAY, Instant, SECOND},
     ledger::Holder,
-    settings::Settings,
-    verdict::{Facts, Finding, Verdict},
+    severity::Severity,
+    verdict::{self, Facts, Finding, Verdict},
 };
 
 use crate::{
-    checks::{self, Check, Proof},
-    profile::{
-        catalogue,
-        detect::{Candidate, Detection, detect},
-        mapping::TableName,
-        schema::Schema,
-    },
+    checks::{self, Custom, Proof, Rules},
+    config::Target,
+    open::{Opened, open},
+    profile::{catalogue::Profile, detect::Candidate, mapping::TableName},
     target::{
-        address::Address,
         error::TargetError,
         observe::{self, Engine, Evidence, Tops},
-        postgres::Limits,
         session::Session,
         sql::{self, Rows, Sql},
     },
 };
 
 /// What to look at, and how.
-#[derive(Clone, Debug)]
-pub struct Request {
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
     /// Where.
-    pub address: Address,
-    /// By which engine.
-    pub engine: Engine,
+    pub target: &'a Target,
+    /// Every known profile.
+    pub catalogue: &'a [Profile],
+    /// Which checks run, and their thresholds.
+    pub rules: &'a Rules,
     /// Distrust indexes and constraints.
     pub deep: bool,
-    /// Time limits.
-    pub limits: Limits,
     /// Ids of the checks to run; empty for all.
-    pub only: Vec<String>,
-    /// Thresholds.
-    pub settings: Settings,
+    pub only: &'a [String],
 }
 
 /// A check with its outcome.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The check.
-    pub check: Check,
+    /// The check's id.
+    pub id: String,
+    /// Its severity.
+    pub severity: Severity,
+    /// What to do when it fails; may be empty.
+    pub action: String,
     /// What it found.
     pub finding: Finding,
     /// Rows that show it.
     pub evidence: Vec<Evidence>,
 }
 
-/// What a look found.
+impl Outcome {
+    /// The page of documentation about the check.
+    #[must_use]
+    pub fn page(&self) -> Option<String> {
+        let builtin = checks::ALL.iter().find(|check| check.id == self.id)?;
+        Some(format!("docs/checks/{}.md", builtin.id))
+    }
+}
+
+/// What was seen of a target.
 #[derive(Clone, Debug)]
-pub struct Report {
-    /// Masked address.
-    pub target: String,
+pub struct Seen {
     /// How its sessions are stored.
     pub candidate: Candidate,
+    /// The census.
+    pub census: Census,
+}
+
+/// The outcome of a look.
+#[derive(Debug)]
+pub struct Report {
+    /// The target's name.
+    pub target: String,
     /// By which engine.
     pub engine: Engine,
     /// How long the look took.
     pub duration: Duration,
-    /// The census.
-    pub census: Census,
+    /// What was seen, or why nothing was.
+    pub seen: Result<Seen, TargetError>,
     /// One outcome a check.
     pub outcomes: Vec<Outcome>,
     /// What a reader should know about this target.
     pub notes: Vec<String>,
 }
 
-/// An open target whose session table was recognised.
-#[derive(Debug)]
-pub struct Opened {
-    /// The session.
-    pub session: Session,
-    /// The schema as found.
-    pub schema: Schema,
-    /// The table of sessions.
-    pub candidate: Candidate,
-    /// The key of the fingerprints of this process.
-    pub key: i64,
-    /// The instant of the look.
-    pub now: Instant,
+/// What a look that succeeded brings home.
+struct Found {
+    seen: Seen,
+    outcomes: Vec<Outcome>,
+    notes: Vec<String>,
 }
 
-impl Opened {
-    /// The queries of this target.
-    #[must_use]
-    pub fn sql(&self, deep: bool) -> Sql<'_> {
-        let lifetime = self.candidate.mapping.max_lifetime_s.and_then(|seconds| i64::try_from(seconds).ok());
-        Sql {
-            mapping: &self.candidate.mapping,
-            schema: &self.schema,
-            key: self.key,
-            now: self.now,
-            max_lifetime_us: lifetime.map(|seconds| seconds * SECOND + DAY),
-            deep,
+impl Request<'_> {
+    fn wants(&self, id: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == id)
+    }
+
+    fn custom(&self) -> impl Iterator<Item = &Custom> {
+        let here = |custom: &&Custom| custom.targets.is_empty() || custom.targets.contains(&self.target.name);
+        self.rules.custom.iter().filter(here).filter(|custom| self.wants(&custom.id))
+    }
+
+    fn builtin(&self) -> impl Iterator<Item = checks::Check> {
+        checks::ALL.into_iter().filter(|check| self.rules.enabled(check.id) && self.wants(check.id))
+    }
+}
+
+/// Takes a look within the target's time limit.
+pub async fn look(request: Request<'_>) -> Report {
+    let started = Clock::now();
+    let target = request.target;
+    let outcome = match open(target, request.catalogue, request.deep).await {
+        Ok(opened) => {
+            let left = target.limits.timeout.saturating_sub(started.elapsed());
+            match tokio::time::timeout(left, inspect(request, &opened, started)).await {
+                Ok(outcome) => {
+                    opened.session.close().await;
+                    outcome
+                }
+                Err(_) => {
+                    opened.session.abandon().await;
+                    Err(TargetError::TimedOut(target.limits.timeout.as_secs()))
+                }
+            }
+        }
+        Err(error) => Err(error),
+    };
+    let (engine, duration) = (target.engine, started.elapsed());
+    let target = target.name.clone();
+    match outcome {
+        Ok(Found { seen, outcomes, notes }) => {
+            Report { target, engine, duration, seen: Ok(seen), outcomes, notes }
+        }
+        Err(error) => {
+            let outcomes = blind(request, &error.to_string());
+            Report { target, engine, duration, seen: Err(error), outcomes, notes: vec![] }
         }
     }
 }
 
-/// Opens a target and recognises its sessions.
-///
-/// # Errors
-///
-/// If it cannot be reached, or no session table is recognised.
-pub async fn open(address: &Address, limits: Limits, deep: bool) -> Result<Opened, TargetError> {
-    let key = fingerprint_key();
-    let session = Session::open(address, limits, deep, key).await?;
-    let now = session.now().await?;
-    let schema = session.schema().await?;
-    let Detection { candidates, refused } = detect(&schema, &catalogue::embedded());
-    match candidates.into_iter().next() {
-        Some(candidate) => Ok(Opened { session, schema, candidate, key, now }),
-        None => Err(match refused.first() {
-            Some((table, columns)) => TargetError::NotRecognised(format!(
-                ": table `{table}` may not be read in column `{}`",
-                columns.join("`, `")
-            )),
-            None => TargetError::NotRecognised(String::new()),
-        }),
-    }
+/// Every check, unknown.
+fn blind(request: Request<'_>, reason: &str) -> Vec<Outcome> {
+    let builtin = request.builtin().map(|check| Outcome {
+        id: check.id.into(),
+        severity: request.rules.severity(&check),
+        action: check.action.into(),
+        finding: verdict::not_made(reason),
+        evidence: vec![],
+    });
+    let custom = request.custom().map(|custom| custom_outcome(custom, verdict::not_made(reason)));
+    builtin.chain(custom).collect()
 }
 
-/// A key that no two processes share, so that fingerprints mean nothing outside this one.
-fn fingerprint_key() -> i64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id()).cast_signed()
-}
-
-/// Takes a look within the time limit.
-///
-/// # Errors
-///
-/// If the target cannot be reached or read, or the time is up.
-pub async fn look(request: &Request) -> Result<Report, TargetError> {
-    let deadline = request.limits.timeout + Duration::from_millis(500);
-    match tokio::time::timeout(deadline, look_unbounded(request)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(TargetError::TimedOut(request.limits.timeout.as_secs())),
-    }
-}
-
-async fn look_unbounded(request: &Request) -> Result<Report, TargetError> {
-    let started = Clock::now();
-    let opened = open(&request.address, request.limits, request.deep).await?;
-    let queries = opened.sql(request.deep);
-    let (census, tops) = observe::census(&opened.session, &queries, request.engine).await?;
+async fn inspect(request: Request<'_>, opened: &Opened, started: Clock) -> Result<Found, TargetError> {
+    let settings = &request.rules.settings;
+    let queries = opened.sql(request.deep, settings);
+    let (census, tops) = observe::census(&opened.session, &queries, request.target.engine).await?;
     let duration = started.elapsed();
-    let doubt = doubt(&opened, &census).await?;
-    let facts = Facts {
-        census: &census,
-        settings: &request.settings,
-        duration_us: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
-    };
+    let doubt = doubt(opened, &census).await?;
+    let duration_us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    let facts = Facts { census: &census, settings, duration_us };
     let mut outcomes = Vec::new();
-    for check in checks::ALL
-        .into_iter()
-        .filter(|check| request.only.is_empty() || request.only.iter().any(|id| id == check.id))
-    {
+    for check in request.builtin() {
         let mut finding = (check.decide)(facts);
         if let (Some(reason), Verdict::Healthy | Verdict::Failing) = (&doubt, &finding.verdict) {
             distrust(&mut finding, reason, census.sessions == 0);
         }
         let evidence = if finding.verdict == Verdict::Failing {
-            evidence(&opened, &queries, (check.proof, finding.bound.unwrap_or(0)), &tops).await?
+            evidence(opened, &queries, (check.proof, finding.bound.unwrap_or(0)), &tops).await?
         } else {
             vec![]
         };
-        outcomes.push(Outcome { check, finding, evidence });
+        let (id, severity) = (check.id.to_owned(), request.rules.severity(&check));
+        outcomes.push(Outcome { id, severity, action: check.action.into(), finding, evidence });
+    }
+    for custom in request.custom() {
+        outcomes.push(custom_outcome(custom, judge(&opened.session, custom).await?));
     }
     let mut notes = opened.candidate.notes.clone();
+    notes.extend(opened.others.first().map(|other| {
+        let (chosen, other) = (&opened.candidate.mapping.sessions, &other.mapping.sessions);
+        format!(
+            "{} was chosen, but {} looks like sessions too: name one in the configuration",
+            sql::table(chosen),
+            sql::table(other)
+        )
+    }));
     notes.extend(doubt);
-    let (candidate, target) = (opened.candidate.clone(), request.address.to_string());
-    opened.session.close().await;
-    Ok(Report { target, candidate, engine: request.engine, duration, census, outcomes, notes })
+    Ok(Found { seen: Seen { candidate: opened.candidate.clone(), census }, outcomes, notes })
+}
+
+fn custom_outcome(custom: &Custom, finding: Finding) -> Outcome {
+    let (id, action) = (custom.id.clone(), custom.action.clone());
+    Outcome { id, severity: custom.severity, action, finding, evidence: vec![] }
+}
+
+/// Runs a check of the operator's own. A query that fails makes that check unknown, and no other.
+async fn judge(session: &Session, custom: &Custom) -> Result<Finding, TargetError> {
+    let value = session.number(&custom.sql, custom.counted, custom.max_rows).await;
+    let mut finding = match value {
+        Err(TargetError::Lost) => return Err(TargetError::Lost),
+        Err(error) => verdict::not_made(&format!("the query failed: {error}")),
+        Ok(None) => verdict::not_made("the query gives no number"),
+        Ok(Some(value)) => verdict::custom(value, custom.threshold),
+    };
+    finding.threshold = custom.threshold.to_string();
+    Ok(finding)
 }
 
 /// What keeps this target's numbers from being the whole truth.
@@ -225,8 +253,8 @@ async fn evidence(
         Proof::Orphans => observe::rows(session, queries, Rows::Orphans).await,
         Proof::OldestExpired => observe::rows(session, queries, Rows::OldestExpired).await,
         Proof::BeyondPolicy => observe::rows(session, queries, Rows::BeyondPolicy).await,
-        Proof::ActiveHolders => holders(session, queries, above(&tops.active, bound)).await,
-        Proof::Creators => holders(session, queries, above(&tops.created, bound)).await,
+        Proof::ActiveHolders => observe::named(session, queries, above(&tops.active, bound)).await,
+        Proof::Creators => observe::named(session, queries, above(&tops.created, bound)).await,
         Proof::Value => Ok(vec![]),
     }
 }
@@ -234,29 +262,4 @@ async fn evidence(
 /// The holders of more than `bound`; they come most first.
 fn above(holders: &[Holder], bound: u64) -> &[Holder] {
     &holders[..holders.partition_point(|holder| holder.sessions > bound)]
-}
-
-async fn holders(
-    session: &Session,
-    queries: &Sql<'_>,
-    holders: &[Holder],
-) -> Result<Vec<Evidence>, TargetError> {
-    let ids: Vec<&str> = holders.iter().map(|holder| holder.user.as_str()).collect();
-    let named = match queries.users_named(&ids) {
-        Some(query) => session.fetch(&query).await?,
-        None => vec![],
-    };
-    let display = |id: &str| {
-        let row = named.iter().find(|row| row.first().is_some_and(|user| user.as_deref() == Some(id)));
-        row.and_then(|row| row.get(1..)).unwrap_or_default().to_vec()
-    };
-    let evidence = |holder: &Holder| Evidence {
-        token_prefix: None,
-        id: None,
-        user: Some(holder.user.clone()),
-        expires_at: None,
-        rows: holder.sessions,
-        display: display(&holder.user),
-    };
-    Ok(holders.iter().map(evidence).collect())
 }

@@ -2,5 +2,6 @@
 
 pub mod catalogue;
 pub mod detect;
+pub mod explicit;
 pub mod mapping;
 pub mod schema;

@@ -8,7 +8,7 @@ use sessionwatch_rules::{instant::HOUR, instant::Instant, verdict::Verdict};
 
 use crate::{
     clock,
-    look::{Outcome, Report},
+    look::{Outcome, Report, Seen},
     target::observe::{Engine, Evidence},
 };
 
@@ -42,96 +42,42 @@ impl Report {
         }
     }
 
-    /// The report in that format.
-    #[must_use]
-    pub fn render(&self, format: Format) -> String {
-        match format {
-            Format::Table => self.text(),
-            Format::Json => format!("{:#}\n", self.json()),
-            Format::Ndjson => format!("{}\n", self.json()),
-            Format::Csv => self.csv(),
-            Format::Markdown => self.markdown(),
-        }
-    }
-
     fn json(&self) -> Value {
-        let census = &self.census;
+        let seen = self.seen.as_ref().ok();
         json!({
             "schema": 1,
             "target": self.target,
-            "profile": self.candidate.mapping.profile,
+            "profile": seen.map(|seen| &seen.candidate.mapping.profile),
             "engine": engine_name(self.engine),
-            "taken_at": clock::rfc3339(census.taken_at),
+            "taken_at": seen.map(|seen| clock::rfc3339(seen.census.taken_at)),
             "duration_ms": self.duration.as_secs_f64() * 1000.0,
-            "census": {
-                "sessions": census.sessions, "active": census.active, "expired": census.expired,
-                "users_active": census.users_active(), "sessions_per_user": census.sessions_per_user(),
-                "duplicate_tokens": census.duplicates.value().map(|found| found.tokens),
-                "orphaned": census.orphaned.value(), "created_last_hour": census.created_last_hour,
-                "max_per_user": census.max_per_user(), "never_expiring": census.never_expiring,
-                "undecodable": census.undecodable, "anonymous": census.anonymous,
-                "oldest_expired": census.oldest_expired.map(clock::rfc3339),
-                "furthest_expiry": census.furthest_expiry.map(clock::rfc3339),
-            },
+            "census": seen.map(census_json),
             "checks": self.outcomes.iter().map(outcome_json).collect::<Vec<_>>(),
             "notes": self.notes,
+            "error": self.seen.as_ref().err().map(ToString::to_string),
             "verdict": self.verdict(),
         })
     }
 
     fn text(&self) -> String {
-        let census = &self.census;
+        let seen = match &self.seen {
+            Ok(seen) => seen,
+            Err(error) => return format!("{}: not known, {error}\n\nVerdict: unknown\n", self.target),
+        };
+        let census = &seen.census;
         let mut text = format!(
             "{} · {} · {} sessions looked at in {:.0} ms ({}), {}\n\n",
             self.target,
-            self.candidate.title,
+            seen.candidate.title,
             census.sessions,
             self.duration.as_secs_f64() * 1000.0,
             engine_name(self.engine),
             clock::readable(census.taken_at),
         );
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header([
-            "",
-            "check",
-            "severity",
-            "what was found",
-            "fails at",
-        ]);
-        for outcome in &self.outcomes {
-            let mark = mark(&outcome.finding.verdict);
-            let proof = outcome
-                .finding
-                .proof
-                .as_ref()
-                .map_or(String::new(), |name| format!(" (proved by constraint {name})"));
-            let summary = match &outcome.finding.verdict {
-                Verdict::Unknown(reason) => reason.clone(),
-                _ => format!("{}{proof}", outcome.finding.summary),
-            };
-            table.add_row([
-                mark,
-                outcome.check.id,
-                outcome.check.severity.name(),
-                &summary,
-                &outcome.finding.threshold,
-            ]);
-        }
-        table.set_width(100).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{table}");
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "{}", self.table());
         for outcome in self.outcomes.iter().filter(|outcome| outcome.finding.verdict == Verdict::Failing) {
-            let _ = writeln!(
-                text,
-                "\n{} ({}): {}",
-                outcome.check.id,
-                outcome.check.severity.name(),
-                outcome.finding.summary
-            );
-            for evidence in &outcome.evidence {
-                let _ = writeln!(text, "  {}", evidence_line(evidence, census.taken_at));
-            }
-            let _ = writeln!(text, "  → {}. See docs/checks/{}.md", outcome.check.action, outcome.check.id);
+            text.push_str(&failing(outcome, census.taken_at));
         }
         if !self.notes.is_empty() {
             text.push_str("\nTo know about this target:\n");
@@ -143,22 +89,45 @@ impl Report {
         text
     }
 
-    fn csv(&self) -> String {
-        let mut text = "check,severity,verdict,value,threshold,summary\n".to_owned();
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header([
+            "",
+            "check",
+            "severity",
+            "what was found",
+            "fails at",
+        ]);
         for outcome in &self.outcomes {
             let finding = &outcome.finding;
+            let proof = finding.proof.as_ref().map(|name| format!(" (proved by constraint {name})"));
+            let summary = match &finding.verdict {
+                Verdict::Unknown(reason) => reason.clone(),
+                _ => format!("{}{}", finding.summary, proof.unwrap_or_default()),
+            };
+            let (mark, severity) = (mark(&finding.verdict), outcome.severity.name());
+            table.add_row([mark, &outcome.id, severity, &summary, &finding.threshold]);
+        }
+        table.set_width(100).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        table
+    }
+
+    fn csv(&self) -> String {
+        let line = |outcome: &Outcome| {
+            let finding = &outcome.finding;
             let value = finding.value.map_or(String::new(), |value| value.to_string());
-            let fields = [
-                outcome.check.id,
-                outcome.check.severity.name(),
-                verdict_name(&finding.verdict),
+            let (severity, verdict) = (outcome.severity.name(), verdict_name(&finding.verdict));
+            csv_line(&[
+                &self.target,
+                &outcome.id,
+                severity,
+                verdict,
                 &value,
                 &finding.threshold,
                 &finding.summary,
-            ];
-            text.push_str(&csv_line(&fields));
-        }
-        text
+            ])
+        };
+        self.outcomes.iter().map(line).collect()
     }
 
     fn markdown(&self) -> String {
@@ -169,18 +138,66 @@ impl Report {
         );
         for outcome in &self.outcomes {
             let finding = &outcome.finding;
-            let summary = finding.summary.replace('|', "\\|");
+            let cell = |text: &str| text.replace('|', "\\|");
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {summary} | {} |",
-                outcome.check.id,
-                outcome.check.severity.name(),
+                "| {} | {} | {} | {} | {} |",
+                outcome.id,
+                outcome.severity.name(),
                 verdict_name(&finding.verdict),
-                finding.threshold
+                cell(&finding.summary),
+                cell(&finding.threshold)
             );
         }
         text
     }
+}
+
+/// Reports in that format. One report is one JSON document; several are a list of them.
+#[must_use]
+pub fn render(reports: &[Report], format: Format) -> String {
+    let each = |write: fn(&Report) -> String, between: &str| {
+        reports.iter().map(write).collect::<Vec<_>>().join(between)
+    };
+    match (format, reports) {
+        (Format::Table, _) => each(Report::text, "\n"),
+        (Format::Json, [report]) => format!("{:#}\n", report.json()),
+        (Format::Json, _) => format!("{:#}\n", Value::from_iter(reports.iter().map(Report::json))),
+        (Format::Ndjson, _) => each(|report| format!("{}\n", report.json()), ""),
+        (Format::Csv, _) => {
+            format!("target,check,severity,verdict,value,threshold,summary\n{}", each(Report::csv, ""))
+        }
+        (Format::Markdown, _) => each(Report::markdown, "\n"),
+    }
+}
+
+/// A failing check in full: what, for whom, what to do.
+fn failing(outcome: &Outcome, now: Instant) -> String {
+    let mut text = format!("\n{} ({}): {}\n", outcome.id, outcome.severity.name(), outcome.finding.summary);
+    for evidence in &outcome.evidence {
+        let _ = writeln!(text, "  {}", evidence_line(evidence, now));
+    }
+    if !outcome.action.is_empty() {
+        let _ = writeln!(text, "  → {}", outcome.action);
+    }
+    if let Some(page) = outcome.page() {
+        let _ = writeln!(text, "  See {page}");
+    }
+    text
+}
+
+fn census_json(seen: &Seen) -> Value {
+    let census = &seen.census;
+    json!({
+        "sessions": census.sessions, "active": census.active, "expired": census.expired,
+        "users_active": census.users_active(), "sessions_per_user": census.sessions_per_user(),
+        "duplicate_tokens": census.duplicates.value().map(|found| found.tokens),
+        "orphaned": census.orphaned.value(), "created_last_hour": census.created_last_hour,
+        "max_per_user": census.max_per_user(), "never_expiring": census.never_expiring,
+        "undecodable": census.undecodable, "anonymous": census.anonymous,
+        "oldest_expired": census.oldest_expired.map(clock::rfc3339),
+        "furthest_expiry": census.furthest_expiry.map(clock::rfc3339),
+    })
 }
 
 /// One line of CSV; a field that a spreadsheet would run as a formula is quoted with an apostrophe.
@@ -198,10 +215,53 @@ pub fn csv_line(fields: &[&str]) -> String {
     format!("{}\n", fields.iter().map(field).collect::<Vec<_>>().join(","))
 }
 
+/// Rows to show, for people and for programs.
+#[derive(Clone, Debug)]
+pub struct Sheet {
+    /// What the rows are, as a key of the JSON document.
+    pub kind: &'static str,
+    /// Names of the columns.
+    pub header: Vec<String>,
+    /// The rows, as text from a database.
+    pub rows: Vec<Vec<String>>,
+    /// The rows as JSON.
+    pub documents: Vec<Value>,
+}
+
+impl Sheet {
+    /// The rows in that format.
+    #[must_use]
+    pub fn render(&self, format: Format) -> String {
+        match format {
+            Format::Table | Format::Markdown => {
+                let mut table = Table::new();
+                let markdown = format == Format::Markdown;
+                let cell = |text: &String| {
+                    let text = printable(text);
+                    if markdown { text.replace('|', "\\|") } else { text }
+                };
+                table.load_style(if markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
+                table.set_header(&self.header).add_rows(self.rows.iter().map(|row| row.iter().map(cell)));
+                format!("{table}\n")
+            }
+            Format::Csv => {
+                let line = |row: &Vec<String>| csv_line(&row.iter().map(String::as_str).collect::<Vec<_>>());
+                format!("{}{}", line(&self.header), self.rows.iter().map(line).collect::<String>())
+            }
+            Format::Json => {
+                let mut document = json!({ "schema": 1 });
+                document[self.kind] = json!(self.documents);
+                format!("{document:#}\n")
+            }
+            Format::Ndjson => self.documents.iter().map(|document| format!("{document}\n")).collect(),
+        }
+    }
+}
+
 /// `active`, `expired` or, without a readable end, `no end`.
 #[must_use]
-pub fn status(evidence: &Evidence, now: Instant) -> &'static str {
-    match evidence.expires_at {
+pub fn status(expires_at: Option<Instant>, now: Instant) -> &'static str {
+    match expires_at {
         Some(at) if at > now => "active",
         Some(_) => "expired",
         None => "no end",
@@ -211,8 +271,8 @@ pub fn status(evidence: &Evidence, now: Instant) -> &'static str {
 /// Hours until the end; negative after it.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "hours for people")]
-pub fn hours_left(evidence: &Evidence, now: Instant) -> Option<f64> {
-    evidence.expires_at.map(|at| at.since(now) as f64 / HOUR as f64)
+pub fn hours_left(expires_at: Option<Instant>, now: Instant) -> Option<f64> {
+    expires_at.map(|at| at.since(now) as f64 / HOUR as f64)
 }
 
 /// Text from a database, with what could steer a terminal taken out.
@@ -232,7 +292,7 @@ fn evidence_line(evidence: &Evidence, now: Instant) -> String {
     if evidence.token_prefix.is_none() {
         parts.push(format!("{} sessions", evidence.rows));
     } else {
-        parts.push(match (evidence.expires_at, hours_left(evidence, now)) {
+        parts.push(match (evidence.expires_at, hours_left(evidence.expires_at, now)) {
             (Some(at), Some(hours)) if hours > 0.0 => {
                 format!("ends {} ({hours:.1} h left)", clock::readable(at))
             }
@@ -247,9 +307,9 @@ fn outcome_json(outcome: &Outcome) -> Value {
     let finding = &outcome.finding;
     let reason = if let Verdict::Unknown(reason) = &finding.verdict { Some(reason) } else { None };
     json!({
-        "id": outcome.check.id, "severity": outcome.check.severity.name(), "verdict": verdict_name(&finding.verdict),
+        "id": outcome.id, "severity": outcome.severity.name(), "verdict": verdict_name(&finding.verdict),
         "value": finding.value, "threshold": finding.threshold, "summary": finding.summary, "reason": reason,
-        "proof": finding.proof, "action": outcome.check.action,
+        "proof": finding.proof, "action": outcome.action,
         "evidence": outcome.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
     })
 }

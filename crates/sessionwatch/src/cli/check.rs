@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_rules::settings::Settings;
-
-use super::{Failure, TargetArgs};
+use super::{Failure, target::TargetArgs};
 use crate::{
-    checks,
     look::{self, Report, Request},
-    report::Format,
+    report::{self, Format},
+    suggest::nearest,
     target::observe::Engine,
 };
 
@@ -20,9 +18,9 @@ pub(super) struct Args {
     /// Run only this check; may be repeated
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// How the facts are obtained
-    #[arg(long, value_enum, default_value = "scan")]
-    engine: Engine,
+    /// How the facts are obtained [default: scan]
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
     /// Distrust indexes and constraints: read every row
     #[arg(long)]
     deep: bool,
@@ -32,31 +30,42 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    if let Some(unknown) = args.only.iter().find(|id| checks::ALL.iter().all(|check| check.id != **id)) {
-        let known: Vec<&str> = checks::ALL.iter().map(|check| check.id).collect();
+    let (config, mut targets) = args.target.choose()?;
+    if let Some(unknown) = args.only.iter().find(|id| config.rules.ids().all(|known| known != **id)) {
+        let hint = nearest(unknown, config.rules.ids());
+        let known: Vec<&str> = config.rules.ids().collect();
         return Err(Failure::Usage(format!(
-            "there is no check `{unknown}`; the checks are {}",
+            "there is no check `{unknown}`{hint}; the checks are {}",
             known.join(", ")
         )));
     }
-    let request = Request {
-        address: args.target.address()?,
-        engine: args.engine,
-        deep: args.deep,
-        limits: args.target.limits(),
-        only: args.only.clone(),
-        settings: Settings::default(),
-    };
-    let report = super::block_on(async { Ok(look::look(&request).await?) })?;
-    super::print(&report.render(args.format))?;
-    Ok(exit_code(&report))
+    for target in &mut targets {
+        target.engine = args.engine.unwrap_or(target.engine);
+    }
+    let reports = super::block_on(async {
+        let mut reports = Vec::new();
+        for target in &targets {
+            let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
+            let request = Request { target, catalogue, rules, deep: args.deep, only: &args.only };
+            reports.push(look::look(request).await);
+        }
+        Ok(reports)
+    })?;
+    for report in &reports {
+        if let Err(error) = &report.seen {
+            super::complain(&format!("{}: {error}", report.target), Some(&error.hint()));
+        }
+    }
+    super::print(&report::render(&reports, args.format))?;
+    Ok(exit_code(&reports))
 }
 
 /// 0 healthy, 1 failing, 3 not known.
-pub(super) fn exit_code(report: &Report) -> ExitCode {
-    match report.verdict() {
-        "healthy" => ExitCode::SUCCESS,
-        "failing" => ExitCode::from(1),
-        _ => ExitCode::from(3),
+pub(super) fn exit_code(reports: &[Report]) -> ExitCode {
+    let any = |verdict: &str| reports.iter().any(|report| report.verdict() == verdict);
+    match (any("failing"), any("unknown")) {
+        (true, _) => ExitCode::from(1),
+        (false, true) => ExitCode::from(3),
+        (false, false) => ExitCode::SUCCESS,
     }
 }

@@ -1,16 +1,15 @@
 //! `demo`: a small application with everything wrong, looked at.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode};
 
-use sessionwatch_rules::settings::Settings;
-
-use super::Failure;
+use super::{Failure, target};
 use crate::{
     clock,
+    config::Config,
     demo::{self, DemoError},
     look::{self, Request},
-    report::Format,
-    target::{address::Address, observe::Engine, postgres::Limits},
+    report::{self, Format},
+    target::address::Address,
 };
 
 /// Make a small application with everything wrong, and look at it
@@ -29,17 +28,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Err(error) => return Err(error.into()),
     }
-    let limit = Duration::from_secs(30);
-    let request = Request {
-        address: Address::Sqlite(args.path.clone()),
-        engine: Engine::Scan,
-        deep: false,
-        limits: Limits { timeout: limit, lock_timeout: limit },
-        only: vec![],
-        settings: Settings::default(),
-    };
-    let report = super::block_on(async { Ok(look::look(&request).await?) })?;
-    super::print(&report.render(Format::Table))?;
+    let (config, target) = (Config::default(), target::plain(Address::Sqlite(args.path.clone())));
+    let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
+    let request = Request { target: &target, catalogue, rules, deep: false, only: &[] };
+    let report = super::block_on(async { Ok(look::look(request).await) })?;
+    super::print(&report::render(&[report], Format::Table))?;
     let path = args.path.display();
     super::print(&format!(
         "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch sessions {path} --status active --limit 10\n  \

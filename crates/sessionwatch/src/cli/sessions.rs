@@ -2,22 +2,32 @@
 
 use std::process::ExitCode;
 
-use comfy_table::{Table, presets};
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use sessionwatch_rules::instant::Instant;
 
-use super::{Failure, TargetArgs};
+use super::{Failure, target::TargetArgs};
 use crate::{
-    clock, look,
-    report::{self, Format, printable},
+    clock,
+    open::{Opened, open},
+    report::{self, Format, Sheet},
     target::{
-        observe::{self, Evidence},
-        sql::Status,
+        error::TargetError,
+        observe::{self, Evidence, Line, Rank},
+        sql::{List, Sort, Status},
     },
 };
 
-/// List sessions, latest expiry first
+/// Show sessions and the users who hold them
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Args {
+    List(ListArgs),
+    Show(ShowArgs),
+    Top(TopArgs),
+}
+
+/// List sessions, latest end first
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ListArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Only sessions of this user
@@ -26,10 +36,44 @@ pub(super) struct Args {
     /// Which sessions
     #[arg(long, value_enum, default_value = "all")]
     status: Status,
-    /// Earliest expiry first
+    /// By what they are sorted
+    #[arg(long, value_enum, default_value = "expires")]
+    sort: Sort,
+    /// Smallest first
     #[arg(long)]
     ascending: bool,
-    /// The most that are listed
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Show one session, or those whose tokens begin so
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArgs {
+    /// Row id, or the first 8 characters of the token
+    #[arg(value_name = "ID|PREFIX")]
+    name: String,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Rank users by their sessions
+#[derive(Debug, clap::Args)]
+pub(super) struct TopArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// By what users are ranked
+    #[arg(long, value_enum, default_value = "active")]
+    by: Rank,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// How much is shown, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Shown {
+    /// The most that are shown
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
     /// How the list is written
@@ -38,64 +82,142 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let address = args.target.address()?;
-    let text = super::block_on(async {
-        let opened = look::open(&address, args.target.limits(), false).await?;
-        let query =
-            opened.sql(false).list(args.status, args.user.as_deref(), args.ascending, args.limit as usize);
-        let rows = opened.session.fetch(&query).await?;
-        let sessions: Vec<Evidence> = rows.iter().map(|row| observe::evidence(row)).collect();
-        let display =
-            opened.candidate.mapping.users.as_ref().map(|users| users.display.clone()).unwrap_or_default();
-        let text = render(&sessions, &display, opened.now, args.format);
-        opened.session.close().await;
-        Ok(text)
-    })?;
+    let text = match args {
+        Args::List(args) => {
+            let list = List {
+                status: args.status,
+                user: args.user.as_deref(),
+                named: None,
+                sort: args.sort,
+                ascending: args.ascending,
+                limit: args.shown.limit as usize,
+            };
+            lines(&args.target, &args.shown, list)?
+        }
+        Args::Show(args) => {
+            let list = List { named: Some(&args.name), ..List::all(args.shown.limit as usize) };
+            let Some(text) = lines_if_any(&args.target, &args.shown, list)? else {
+                return Err(Failure::Usage(
+                    "no session has that row id, or a token that begins so (give exactly 8 characters of it)"
+                        .into(),
+                ));
+            };
+            text
+        }
+        Args::Top(args) => top(args)?,
+    };
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn render(
-    sessions: &[Evidence],
-    display: &[String],
-    now: sessionwatch_rules::instant::Instant,
-    format: Format,
-) -> String {
+fn lines(target: &TargetArgs, shown: &Shown, list: List<'_>) -> Result<String, Failure> {
+    Ok(lines_if_any(target, shown, list)?.unwrap_or_else(|| "no session\n".into()))
+}
+
+/// The sessions of a list; nothing, where a person reads, if there are none.
+fn lines_if_any(target: &TargetArgs, shown: &Shown, list: List<'_>) -> Result<Option<String>, Failure> {
+    let (config, target) = target.choose_one()?;
+    super::block_on(async {
+        let opened = open(&target, &config.catalogue, false).await?;
+        let settings = &config.rules.settings;
+        let lines =
+            super::in_time(&target, observe::list(&opened.session, &opened.sql(false, settings), list)).await;
+        let sheet = lines.map(|lines| sheet(&lines, &display(&opened), opened.now));
+        opened.session.close().await;
+        let sheet = sheet?;
+        let readable = [Format::Table, Format::Markdown].contains(&shown.format) || list.named.is_some();
+        Ok((!sheet.rows.is_empty() || !readable).then(|| sheet.render(shown.format)))
+    })
+}
+
+fn top(args: &TopArgs) -> Result<String, Failure> {
+    let (config, target) = args.target.choose_one()?;
+    super::block_on(async {
+        let opened = open(&target, &config.catalogue, false).await?;
+        let mapping = &opened.candidate.mapping;
+        let ranking = if mapping.user.is_none() {
+            Err(TargetError::Mapping("no column of the user is known, so users cannot be ranked".into()))
+        } else if args.by == Rank::Recent && mapping.created.is_none() {
+            Err(TargetError::Mapping("creation is not stored, so recent sessions cannot be told".into()))
+        } else {
+            let sql = opened.sql(false, &config.rules.settings);
+            let limit = args.shown.limit as usize;
+            super::in_time(&target, observe::ranking(&opened.session, &sql, args.by, limit)).await
+        };
+        let sheet = ranking.map(|ranking| ranks(&ranking, &display(&opened)));
+        opened.session.close().await;
+        Ok(sheet?.render(args.shown.format))
+    })
+}
+
+/// The columns of the users that are shown.
+fn display(opened: &Opened) -> Vec<String> {
+    opened.candidate.mapping.users.as_ref().map(|users| users.display.clone()).unwrap_or_default()
+}
+
+fn sheet(lines: &[Line], display: &[String], now: Instant) -> Sheet {
     let mut header = vec!["token", "id", "user", "expires", "status", "hours left"];
-    header.extend(display.iter().map(String::as_str));
-    let line = |session: &Evidence| {
-        let text = |value: &Option<String>| value.as_deref().map(printable).unwrap_or_default();
-        let mut line = vec![
-            text(&session.token_prefix),
-            text(&session.id),
-            text(&session.user),
-            session.expires_at.map(clock::rfc3339).unwrap_or_default(),
-            report::status(session, now).to_owned(),
-            report::hours_left(session, now).map(|hours| format!("{hours:.1}")).unwrap_or_default(),
-        ];
-        line.extend(session.display.iter().map(text));
-        line
-    };
-    let lines: Vec<Vec<String>> = sessions.iter().map(line).collect();
-    match format {
-        Format::Table | Format::Markdown => {
-            let mut table = Table::new();
-            let preset = if format == Format::Table { presets::NOTHING } else { presets::ASCII_MARKDOWN };
-            table.load_style(preset).set_header(header).add_rows(lines);
-            format!("{table}\n")
-        }
-        Format::Csv => {
-            let rows = lines
-                .iter()
-                .map(|line| report::csv_line(&line.iter().map(String::as_str).collect::<Vec<_>>()));
-            format!("{}{}", report::csv_line(&header), rows.collect::<String>())
-        }
-        Format::Json => {
-            let rows: Vec<_> = sessions.iter().map(report::evidence_json).collect();
-            format!("{:#}\n", json!({ "schema": 1, "sessions": rows }))
-        }
-        Format::Ndjson => {
-            sessions.iter().map(|session| format!("{}\n", report::evidence_json(session))).collect()
-        }
+    let has = |test: fn(&Line) -> bool| lines.iter().any(test);
+    let (created, ip, agent) = (
+        has(|line| line.created_at.is_some()),
+        has(|line| line.ip.is_some()),
+        has(|line| line.agent.is_some()),
+    );
+    for (shown, name) in [(created, "created"), (ip, "ip"), (agent, "agent")] {
+        header.extend(shown.then_some(name));
     }
+    header.extend(display.iter().map(String::as_str));
+    let row = |line: &Line| {
+        let mut row = vec![
+            line.token_prefix.clone(),
+            line.id.clone(),
+            line.user.clone(),
+            line.expires_at.map(clock::readable),
+            Some(report::status(line.expires_at, now).to_owned()),
+            report::hours_left(line.expires_at, now).map(|hours| format!("{hours:.1}")),
+        ];
+        let more = [
+            (created, line.created_at.map(clock::readable)),
+            (ip, line.ip.clone()),
+            (agent, line.agent.clone()),
+        ];
+        row.extend(more.into_iter().filter(|(shown, _)| *shown).map(|(_, text)| text));
+        row.extend(line.display.iter().cloned());
+        row.into_iter().map(Option::unwrap_or_default).collect()
+    };
+    let document = |line: &Line| {
+        json!({
+            "token_prefix": line.token_prefix, "id": line.id, "user": line.user,
+            "expires_at": line.expires_at.map(clock::rfc3339), "status": report::status(line.expires_at, now),
+            "hours_left": report::hours_left(line.expires_at, now),
+            "created_at": line.created_at.map(clock::rfc3339), "ip": line.ip, "agent": line.agent,
+            "display": columns(display, &line.display),
+        })
+    };
+    Sheet {
+        kind: "sessions",
+        header: header.into_iter().map(str::to_owned).collect(),
+        rows: lines.iter().map(row).collect(),
+        documents: lines.iter().map(document).collect(),
+    }
+}
+
+fn ranks(ranking: &[Evidence], display: &[String]) -> Sheet {
+    let row = |holder: &Evidence| {
+        let mut row = vec![holder.user.clone().unwrap_or_default(), holder.rows.to_string()];
+        row.extend(holder.display.iter().map(|text| text.clone().unwrap_or_default()));
+        row
+    };
+    let document = |holder: &Evidence| json!({ "user": holder.user, "sessions": holder.rows, "display": columns(display, &holder.display) });
+    let header = ["user", "sessions"].into_iter().map(str::to_owned).chain(display.iter().cloned());
+    Sheet {
+        kind: "users",
+        header: header.collect(),
+        rows: ranking.iter().map(row).collect(),
+        documents: ranking.iter().map(document).collect(),
+    }
+}
+
+fn columns(names: &[String], values: &[Option<String>]) -> Map<String, Value> {
+    names.iter().cloned().zip(values.iter().map(|value| json!(value))).collect()
 }

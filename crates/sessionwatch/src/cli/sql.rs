@@ -1,37 +1,111 @@
-//! `sql`: the query behind a check, for this target.
+//! `sql`: the queries behind the checks and those of the guide, written for this target.
 
 use std::process::ExitCode;
 
-use super::{Failure, TargetArgs};
+use super::{Failure, target::TargetArgs};
 use crate::{
-    checks::{self, Proof},
-    look,
+    checks::{self, Check, Proof},
+    open::open,
+    profile::schema::Dialect,
+    suggest::nearest,
     target::sql::{Rows, Sql},
 };
 
-/// Print the query behind a check, written for this target
+/// What the operator's guide calls its queries.
+const GUIDE: [&str; 7] = [
+    "all sessions, with their users",
+    "tokens on more than one row",
+    "sessions whose user does not exist",
+    "users who create many sessions",
+    "active sessions for each user that has one",
+    "the sessions of one user",
+    "sessions by status",
+];
+
+/// Print queries to paste into psql or sqlite3, written for this target
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Id of the check
-    check: String,
+    /// Id of a check, or query-1 to query-7 of the guide; without one, all of them. An address may stand here too
+    #[arg(value_name = "CHECK")]
+    name: Option<String>,
+    /// The user of query-6
+    #[arg(long, value_name = "ID", default_value = "123")]
+    user: String,
     #[command(flatten)]
     target: TargetArgs,
 }
 
+/// What is printed.
+enum Wanted<'a> {
+    All,
+    Guide(u8),
+    Check(&'a Check),
+}
+
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let check = checks::ALL.iter().find(|check| check.id == args.check).ok_or_else(|| {
-        let known: Vec<&str> = checks::ALL.iter().map(|check| check.id).collect();
-        Failure::Usage(format!("there is no check `{}`; the checks are {}", args.check, known.join(", ")))
-    })?;
-    let address = args.target.address()?;
+    let mut target = args.target.clone();
+    let wanted = match &args.name {
+        None => Wanted::All,
+        Some(name) => match wanted(name) {
+            Some(wanted) => wanted,
+            // `sql URL`, without a check.
+            None if target.url.is_none() && !looks_like_an_id(name) => {
+                target.url = Some(name.clone());
+                Wanted::All
+            }
+            None => return Err(unknown(name)),
+        },
+    };
+    let (config, target) = target.choose_one()?;
     let text = super::block_on(async {
-        let opened = look::open(&address, args.target.limits(), false).await?;
-        let text = format!("{};\n", query(&opened.sql(false), check.proof));
+        let opened = open(&target, &config.catalogue, false).await?;
+        let sql = Sql { pasted: true, ..opened.sql(false, &config.rules.settings) };
+        let text = print(&sql, &wanted, &args.user);
         opened.session.close().await;
         Ok(text)
     })?;
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn wanted(name: &str) -> Option<Wanted<'_>> {
+    if let Some(number) = name.strip_prefix("query-") {
+        return number.parse().ok().filter(|number| (1..=7).contains(number)).map(Wanted::Guide);
+    }
+    checks::ALL.iter().find(|check| check.id == name).map(Wanted::Check)
+}
+
+fn looks_like_an_id(name: &str) -> bool {
+    name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+}
+
+fn unknown(name: &str) -> Failure {
+    let known: Vec<&str> = checks::ALL.iter().map(|check| check.id).collect();
+    let hint = nearest(name, known.iter().copied());
+    Failure::Usage(format!(
+        "there is no query `{name}`{hint}; there are query-1 to query-7, and {}",
+        known.join(", ")
+    ))
+}
+
+fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, user: &str) -> String {
+    let guide = |number: u8| {
+        let about = GUIDE[usize::from(number) - 1];
+        format!("-- query-{number}: {about}\n{};\n", sql.of_guide(number, user))
+    };
+    let check = |check: &Check| format!("-- {}\n{};\n", check.id, query(sql, check.proof));
+    match wanted {
+        Wanted::Guide(number) => guide(*number),
+        Wanted::Check(one) => check(one),
+        Wanted::All => {
+            let client = if sql.schema.dialect == Dialect::Postgres { "psql" } else { "sqlite3" };
+            let queries: Vec<String> = (1..=7).map(guide).chain(checks::ALL.iter().map(check)).collect();
+            format!(
+                "-- For {client}. The guide's queries, then what each check looks at.\n\n{}",
+                queries.join("\n")
+            )
+        }
+    }
 }
 
 fn query(sql: &Sql<'_>, proof: Proof) -> String {

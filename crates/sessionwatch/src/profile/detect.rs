@@ -153,7 +153,9 @@ fn users(schema: &Schema, table: &Table, user: &Column, profile: &Profile) -> Op
     Some(UsersMapping { table: name_of(users), display: shown.cloned().collect(), key })
 }
 
-fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> {
+/// What the schema cannot prevent, and what to know about the table.
+#[must_use]
+pub fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> {
     let mut notes = Vec::new();
     match table.kind {
         TableKind::View | TableKind::MaterializedView => {

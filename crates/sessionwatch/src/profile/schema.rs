@@ -1,5 +1,7 @@
 //! The schema as found in a database: what detection and `doctor` reason about. Filled by the targets, no SQL here.
 
+use super::mapping::TableName;
+
 /// A database product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dialect {
@@ -136,6 +138,13 @@ impl Schema {
             Some(schema) => named.find(|table| table.schema.as_deref() == Some(schema)),
             None => named.min_by_key(|table| table.search_path.unwrap_or(usize::MAX)),
         }
+    }
+
+    /// What the type of a column can hold; `Other` for one that is not there.
+    #[must_use]
+    pub fn kind(&self, table: &TableName, column: &str) -> ColumnKind {
+        let found = self.find(table.schema.as_deref(), &table.name);
+        found.and_then(|table| table.column(column)).map_or(ColumnKind::Other, |column| column.kind)
     }
 }
 

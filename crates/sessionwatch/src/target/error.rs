@@ -30,6 +30,17 @@ pub enum TargetError {
     /// No session table was recognised.
     #[error("no session table was recognised{0}")]
     NotRecognised(String),
+    /// The mapping of the configuration does not fit the database.
+    #[error("the mapping does not fit: {0}")]
+    Mapping(String),
+    /// Stored expiries make no sense under the decoder.
+    #[error("the stored expiries make no sense as `{written}`")]
+    Implausible {
+        /// The decoder that was to be used.
+        written: &'static str,
+        /// One under which they would make sense.
+        better: Option<&'static str>,
+    },
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(#[from] super::postgres::tls::TlsError),
@@ -38,8 +49,11 @@ pub enum TargetError {
 impl TargetError {
     /// How to mend it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        if let Self::Implausible { better: Some(better), .. } = self {
+            return format!("they make sense as `{better}`: write that decoder under [target.mapping]");
+        }
+        let hint = match self {
             Self::Connect(_) | Self::Lost => {
                 "check host, port, user, password, database and sslmode of the address"
             }
@@ -57,9 +71,14 @@ impl TargetError {
             Self::NotRecognised(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"
             }
+            Self::Mapping(_) => "mend [target.mapping] in the configuration, or grant what is missing",
+            Self::Implausible { .. } => {
+                "name the column of the expiry and its decoder under [target.mapping] in sessionwatch.toml"
+            }
             Self::Tls(_) => {
                 "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without checking"
             }
-        }
+        };
+        hint.into()
     }
 }

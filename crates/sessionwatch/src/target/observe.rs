@@ -9,7 +9,7 @@ use sessionwatch_rules::{
 use super::{
     error::TargetError,
     session::Session,
-    sql::{Rows, Sql},
+    sql::{List, Rows, Sql},
 };
 
 /// Lines of evidence for one finding.
@@ -136,12 +136,20 @@ async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<(Census, Tops), Ta
         None => duplicates(session, &sql.duplicates(None)).await?,
     };
     let created = if has_created { 'r' } else { 'n' };
-    let tops = Tops { active: top(session, sql, 'a').await?, created: top(session, sql, created).await? };
+    let tops = Tops {
+        active: top(session, sql, 'a', EVIDENCE_LIMIT).await?,
+        created: top(session, sql, created, EVIDENCE_LIMIT).await?,
+    };
     Ok((census, tops))
 }
 
-async fn top(session: &Session, sql: &Sql<'_>, tally: char) -> Result<Vec<Holder>, TargetError> {
-    let rows = session.fetch(&sql.top_users(tally, EVIDENCE_LIMIT)).await?;
+async fn top(
+    session: &Session,
+    sql: &Sql<'_>,
+    tally: char,
+    limit: usize,
+) -> Result<Vec<Holder>, TargetError> {
+    let rows = session.fetch(&sql.top_users(tally, limit)).await?;
     rows.iter()
         .map(|row| {
             Ok(Holder { user: row.first().cloned().flatten().unwrap_or_default(), sessions: count(row, 1)? })
@@ -154,11 +162,11 @@ async fn top(session: &Session, sql: &Sql<'_>, tally: char) -> Result<Vec<Holder
 /// # Errors
 ///
 /// If the query fails.
-pub async fn rows(session: &Session, sql: &Sql<'_>, rows: Rows<'_>) -> Result<Vec<Evidence>, TargetError> {
+pub async fn rows(session: &Session, sql: &Sql<'_>, rows: Rows) -> Result<Vec<Evidence>, TargetError> {
     Ok(session.fetch(&sql.rows(rows, EVIDENCE_LIMIT)).await?.iter().map(|row| evidence(row)).collect())
 }
 
-/// Reads a line of [`Sql::rows`] or [`Sql::list`].
+/// Reads a line of [`Sql::rows`].
 #[must_use]
 pub fn evidence(row: &[Option<String>]) -> Evidence {
     let text = |at: usize| row.get(at).cloned().flatten();
@@ -179,4 +187,107 @@ fn count(row: &[Option<String>], at: usize) -> Result<u64, TargetError> {
 
 fn instant(row: &[Option<String>], at: usize) -> Option<Instant> {
     row.get(at)?.as_deref()?.parse().ok().and_then(Instant::from_micros)
+}
+
+/// A session in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The first characters of the token.
+    pub token_prefix: Option<String>,
+    /// The row's id.
+    pub id: Option<String>,
+    /// The user's id.
+    pub user: Option<String>,
+    /// The end of the session.
+    pub expires_at: Option<Instant>,
+    /// Its creation.
+    pub created_at: Option<Instant>,
+    /// The client's address.
+    pub ip: Option<String>,
+    /// The client's user agent.
+    pub agent: Option<String>,
+    /// What helps a person to recognise the user.
+    pub display: Vec<Option<String>>,
+}
+
+/// The sessions of a list.
+///
+/// # Errors
+///
+/// If the query fails.
+pub async fn list(session: &Session, sql: &Sql<'_>, list: List<'_>) -> Result<Vec<Line>, TargetError> {
+    let line = |row: Vec<Option<String>>| {
+        let text = |at: usize| row.get(at).cloned().flatten();
+        Line {
+            token_prefix: text(0),
+            id: text(1),
+            user: text(2),
+            expires_at: instant(&row, 3),
+            created_at: instant(&row, 4),
+            ip: text(5),
+            agent: text(6),
+            display: row.get(7..).unwrap_or_default().to_vec(),
+        }
+    };
+    Ok(session.fetch(&sql.list(list)).await?.into_iter().map(line).collect())
+}
+
+/// By what users are ranked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Rank {
+    /// Active sessions.
+    Active,
+    /// Rows of any status.
+    Rows,
+    /// Sessions created in the last hour.
+    Recent,
+}
+
+/// The users with the most sessions, and what helps to recognise them.
+///
+/// # Errors
+///
+/// If a query fails.
+pub async fn ranking(
+    session: &Session,
+    sql: &Sql<'_>,
+    rank: Rank,
+    limit: usize,
+) -> Result<Vec<Evidence>, TargetError> {
+    let tally = match rank {
+        Rank::Active => 'a',
+        Rank::Rows => 'n',
+        Rank::Recent => 'r',
+    };
+    named(session, sql, &top(session, sql, tally, limit).await?).await
+}
+
+/// Holders, with what helps to recognise them.
+///
+/// # Errors
+///
+/// If the query fails.
+pub async fn named(
+    session: &Session,
+    sql: &Sql<'_>,
+    holders: &[Holder],
+) -> Result<Vec<Evidence>, TargetError> {
+    let ids: Vec<&str> = holders.iter().map(|holder| holder.user.as_str()).collect();
+    let named = match sql.users_named(&ids) {
+        Some(query) => session.fetch(&query).await?,
+        None => vec![],
+    };
+    let display = |id: &str| {
+        let row = named.iter().find(|row| row.first().is_some_and(|user| user.as_deref() == Some(id)));
+        row.and_then(|row| row.get(1..)).unwrap_or_default().to_vec()
+    };
+    let evidence = |holder: &Holder| Evidence {
+        token_prefix: None,
+        id: None,
+        user: Some(holder.user.clone()),
+        expires_at: None,
+        rows: holder.sessions,
+        display: display(&holder.user),
+    };
+    Ok(holders.iter().map(evidence).collect())
 }

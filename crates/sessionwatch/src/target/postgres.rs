@@ -21,7 +21,10 @@ use self::{
     wire::{NoTlsOffered, Wire},
 };
 use super::{error::TargetError, sql::Sql};
-use crate::profile::schema::Schema;
+use crate::{checks::Counted, profile::schema::Schema};
+
+/// How long a server may take to be told that a look is over.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A connection inside its read-only transaction.
 #[derive(Debug)]
@@ -102,6 +105,39 @@ impl Session {
         Ok(messages.into_iter().filter_map(row).collect())
     }
 
+    /// The number that a query of the operator's gives; nothing if it gives none.
+    ///
+    /// The extended protocol takes one statement only, so the query cannot leave the read-only transaction; a savepoint
+    /// keeps that usable if the query fails.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails, is more than one statement, or writes.
+    pub async fn number(
+        &self,
+        sql: &str,
+        counted: Counted,
+        max_rows: u64,
+    ) -> Result<Option<f64>, TargetError> {
+        let whole = match counted {
+            Counted::Rows => format!(
+                "SELECT COUNT(*)::float8 FROM (SELECT 1 FROM (\n{sql}\n) AS query LIMIT {max_rows}) AS counted"
+            ),
+            Counted::First => {
+                format!("SELECT query.first::float8 FROM (\n{sql}\n) AS query(first) LIMIT 1")
+            }
+        };
+        let client = &self.wire.client;
+        let guarded = async {
+            client.batch_execute("SAVEPOINT custom").await?;
+            let rows = client.query_typed(&whole, &[]).await;
+            client.batch_execute("ROLLBACK TO SAVEPOINT custom").await?;
+            let first = rows?.into_iter().next();
+            first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
+        };
+        guarded.await.map_err(|error| query_error(&error))
+    }
+
     /// Pulls the sessions into a ledger.
     ///
     /// # Errors
@@ -113,10 +149,13 @@ impl Session {
 
     /// Ends the transaction and the connection.
     pub async fn close(self) {
-        // Nothing was written: whether the rollback arrives changes nothing.
-        let _ = self.wire.client.batch_execute("ROLLBACK").await;
-        drop(self.wire.client);
-        let _ = self.wire.driver.await;
+        let ending = async {
+            // Nothing was written: whether the rollback arrives changes nothing.
+            let _ = self.wire.client.batch_execute("ROLLBACK").await;
+            drop(self.wire.client);
+            let _ = self.wire.driver.await;
+        };
+        let _ = tokio::time::timeout(GOODBYE, ending).await;
     }
 
     /// Asks the server to end what runs, and drops the connection.
@@ -125,7 +164,7 @@ impl Session {
             let token = self.wire.client.cancel_token();
             let asked = token.cancel_query(connector);
             // A server that cannot be asked notices by itself that nobody listens any more.
-            let _ = tokio::time::timeout(Duration::from_secs(1), asked).await;
+            let _ = tokio::time::timeout(GOODBYE, asked).await;
         }
         self.wire.driver.abort();
     }

@@ -9,7 +9,7 @@ use super::{
     sql::Sql,
     sqlite,
 };
-use crate::profile::schema::Schema;
+use crate::{checks::Counted, profile::schema::Schema};
 
 /// A target inside its read-only transaction.
 #[derive(Debug)]
@@ -78,6 +78,31 @@ impl Session {
         match self {
             Self::Postgres(session) => session.scan(sql, frame).await,
             Self::Sqlite(session) => session.scan(sql, frame),
+        }
+    }
+
+    /// The number that a query of the operator's gives; nothing if it gives none. A query that fails leaves the
+    /// transaction usable.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails, is more than one statement, or writes.
+    pub async fn number(
+        &self,
+        sql: &str,
+        counted: Counted,
+        max_rows: u64,
+    ) -> Result<Option<f64>, TargetError> {
+        match self {
+            Self::Postgres(session) => session.number(sql, counted, max_rows).await,
+            Self::Sqlite(session) => session.number(sql, counted, max_rows),
+        }
+    }
+
+    /// Asks the database to end what runs, and drops the connection.
+    pub async fn abandon(self) {
+        if let Self::Postgres(session) = self {
+            session.abandon().await;
         }
     }
 

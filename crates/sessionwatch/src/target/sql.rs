@@ -2,9 +2,16 @@
 //!
 //! The token column appears only inside a fingerprint, a prefix of 8 characters, a grouping or a NULL test.
 
+mod instant;
+mod reading;
+
+pub use reading::{List, Sort, Status};
+
 use std::fmt::Write as _;
 
 use sessionwatch_rules::{decoder::Decoder, instant::HOUR, instant::Instant};
+
+use self::instant::InstantSql;
 
 use crate::profile::{
     mapping::{InstantColumn, Mapping, TableName, UsersMapping},
@@ -13,11 +20,6 @@ use crate::profile::{
 
 /// Characters of a token that may be shown.
 pub const PREFIX_LENGTH: usize = 8;
-/// A row without an end, where instants are integers.
-const NEVER: &str = "9223372036854775807";
-/// A row whose end cannot be read, where instants are integers.
-const UNDECODABLE: &str = "-9223372036854775807";
-
 /// What the queries of one look refer to.
 #[derive(Clone, Debug)]
 pub struct Sql<'a> {
@@ -33,29 +35,13 @@ pub struct Sql<'a> {
     pub max_lifetime_us: Option<i64>,
     /// Distrust indexes and constraints: read the rows.
     pub deep: bool,
-}
-
-/// An instant column inside SQL, with the conditions on it.
-struct InstantSql {
-    /// An expression: a native timestamp, or an integer of microseconds with sentinels.
-    value: String,
-    native: Option<Decoder>,
-}
-
-/// Which sessions to list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Status {
-    /// Not ended.
-    Active,
-    /// Ended.
-    Expired,
-    /// Both.
-    All,
+    /// For a person to paste elsewhere: by the clock of the database, and without functions of this program.
+    pub pasted: bool,
 }
 
 /// A list of rows to fetch.
 #[derive(Clone, Copy, Debug)]
-pub enum Rows<'a> {
+pub enum Rows {
     /// Rows on tokens that occur more than once, a line a token and user.
     Duplicates,
     /// Rows whose user does not exist.
@@ -64,8 +50,6 @@ pub enum Rows<'a> {
     OldestExpired,
     /// Rows that end too late or never, latest first.
     BeyondPolicy,
-    /// Rows of these users.
-    OfUser(&'a str),
 }
 
 /// Quotes an identifier.
@@ -100,8 +84,7 @@ impl Sql<'_> {
     }
 
     fn kind(&self, table: &TableName, column: &str) -> ColumnKind {
-        let found = self.schema.find(table.schema.as_deref(), &table.name);
-        found.and_then(|table| table.column(column)).map_or(ColumnKind::Other, |column| column.kind)
+        self.schema.kind(table, column)
     }
 
     fn column(&self, name: &str) -> String {
@@ -136,6 +119,7 @@ impl Sql<'_> {
     fn prefix(&self) -> String {
         match self.dialect() {
             Dialect::Postgres => format!("pg_catalog.left({}, {PREFIX_LENGTH})", self.token()),
+            Dialect::Sqlite if self.pasted => format!("substr({}, 1, {PREFIX_LENGTH})", self.token()),
             Dialect::Sqlite => format!("sw_prefix({})", self.token()),
         }
     }
@@ -150,22 +134,10 @@ impl Sql<'_> {
     }
 
     fn instant(&self, column: &InstantColumn) -> InstantSql {
+        let kind = self.kind(&self.mapping.sessions, &column.column);
         let value = self.column(&column.column);
-        match self.dialect() {
-            Dialect::Sqlite => InstantSql {
-                value: format!("sw_instant('{}', {value})", column.decoder.name()),
-                native: None,
-            },
-            Dialect::Postgres => match column.decoder {
-                Decoder::Timestamptz | Decoder::TimestampUtc => {
-                    InstantSql { value, native: Some(column.decoder) }
-                }
-                other => {
-                    let text = self.kind(&self.mapping.sessions, &column.column) == ColumnKind::Text;
-                    InstantSql { value: postgres_micros(other, &value, text), native: None }
-                }
-            },
-        }
+        let clock = self.pasted.then_some(self.now);
+        InstantSql::new((self.dialect(), clock), column.decoder, (&value, kind))
     }
 
     /// What a scan selects: fingerprint, user, expiry, creation (where there is one), orphan (where it must be looked
@@ -358,6 +330,22 @@ impl Sql<'_> {
         )
     }
 
+    /// Some expiries as stored: the type that the value has, and the value as text.
+    #[must_use]
+    pub fn sample(&self, limit: usize) -> String {
+        let value = self.column(&self.mapping.expires.column);
+        let kind = match self.dialect() {
+            Dialect::Sqlite => format!("typeof({value})"),
+            Dialect::Postgres
+                if self.kind(&self.mapping.sessions, &self.mapping.expires.column) == ColumnKind::Integer =>
+            {
+                "'integer'".into()
+            }
+            Dialect::Postgres => "'text'".into(),
+        };
+        format!("SELECT {kind}, {}\nFROM {}\nLIMIT {limit}", self.text(&value), self.sessions())
+    }
+
     fn among(&self, suspects: Option<&[u64]>) -> String {
         let Some(suspects) = suspects else {
             return String::new();
@@ -369,7 +357,7 @@ impl Sql<'_> {
 
     /// Rows of evidence: token prefix, row id, user, expiry in microseconds, number of rows, then the display columns.
     #[must_use]
-    pub fn rows(&self, rows: Rows<'_>, limit: usize) -> String {
+    pub fn rows(&self, rows: Rows, limit: usize) -> String {
         let expiry = self.instant(&self.mapping.expires);
         let micros = expiry.micros(&expiry.value);
         let id =
@@ -383,7 +371,9 @@ impl Sql<'_> {
                     token = self.token(),
                     sessions = self.sessions()
                 );
-                (format!("{} IN ({doubled})", self.token()), format!("{}, 3, 2", self.fingerprint()))
+                // Rows of one token stand together.
+                let order = if self.pasted { self.token() } else { self.fingerprint() };
+                (format!("{} IN ({doubled})", self.token()), format!("{order}, 3, 2"))
             }
             Rows::Orphans => (self.orphan_condition(), "4, 3, 2".into()),
             Rows::OldestExpired => (expiry.expired(self.now), format!("{}, 2", expiry.value)),
@@ -392,10 +382,6 @@ impl Sql<'_> {
                     .max_lifetime_us
                     .map_or("1 = 0".into(), |policy| expiry.beyond(self.now.plus(policy)));
                 (format!("({late} OR {})", expiry.never()), format!("{} DESC, 2", expiry.value))
-            }
-            Rows::OfUser(id) => {
-                let wanted = string(self.dialect(), id);
-                (format!("{} = {wanted}", self.text(&user)), format!("{} DESC, 2", expiry.value))
             }
         };
         format!(
@@ -460,161 +446,4 @@ impl Sql<'_> {
             list.join(", ")
         ))
     }
-
-    /// Sessions for a person to read: token prefix, row id, user, expiry, rows, display columns.
-    #[must_use]
-    pub fn list(&self, status: Status, user: Option<&str>, ascending: bool, limit: usize) -> String {
-        let expiry = self.instant(&self.mapping.expires);
-        let mut conditions = match status {
-            Status::Active => vec![expiry.active(self.now)],
-            Status::Expired => vec![expiry.expired(self.now)],
-            Status::All => vec![],
-        };
-        conditions
-            .extend(user.map(|id| format!("{} = {}", self.text(&self.user()), string(self.dialect(), id))));
-        let condition = if conditions.is_empty() {
-            String::new()
-        } else {
-            format!("\nWHERE {}", conditions.join(" AND "))
-        };
-        let id =
-            self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
-        let (display, users) = self.display();
-        format!(
-            "SELECT {prefix}, {id}, {user}, {micros}, 1{display}\nFROM {sessions}{users}{condition}\nORDER BY {value}{direction}, 2\nLIMIT {limit}",
-            prefix = self.prefix(),
-            user = self.text(&self.user()),
-            micros = expiry.micros(&expiry.value),
-            value = expiry.value,
-            direction = if ascending { "" } else { " DESC" },
-            sessions = self.sessions(),
-        )
-    }
-}
-
-impl InstantSql {
-    fn literal(&self, at: Instant) -> String {
-        let text = || crate::clock::timestamp(at);
-        match self.native {
-            Some(Decoder::Timestamptz) => format!("TIMESTAMPTZ '{}+00'", text()),
-            Some(_) => format!("TIMESTAMP '{}'", text()),
-            None => at.micros().to_string(),
-        }
-    }
-
-    /// The first instant past the year 9999.
-    fn end(&self) -> &'static str {
-        if self.native == Some(Decoder::Timestamptz) {
-            "TIMESTAMPTZ '10000-01-01 00:00:00+00'"
-        } else {
-            "TIMESTAMP '10000-01-01 00:00:00'"
-        }
-    }
-
-    fn never(&self) -> String {
-        let value = &self.value;
-        if self.native.is_some() {
-            format!("({value} IS NULL OR {value} = 'infinity')")
-        } else {
-            format!("({value} = {NEVER})")
-        }
-    }
-
-    fn undecodable(&self) -> String {
-        let value = &self.value;
-        if self.native.is_some() {
-            let (start, end) = (self.literal(Instant::MIN), self.end());
-            format!("({value} < {start} OR ({value} >= {end} AND {value} < 'infinity'))")
-        } else {
-            format!("({value} = {UNDECODABLE})")
-        }
-    }
-
-    /// A finite instant later than `limit`.
-    fn after(&self, limit: Instant) -> String {
-        let (value, limit) = (&self.value, self.literal(limit));
-        if self.native.is_some() {
-            format!("({value} > {limit} AND {value} < {})", self.end())
-        } else {
-            format!("({value} > {limit} AND {value} <> {NEVER})")
-        }
-    }
-
-    fn active(&self, now: Instant) -> String {
-        if self.native.is_some() {
-            format!("({} OR {})", self.never(), self.after(now))
-        } else {
-            format!("({} > {})", self.value, now.micros())
-        }
-    }
-
-    fn expired(&self, now: Instant) -> String {
-        let (value, now) = (&self.value, self.literal(now));
-        if self.native.is_some() {
-            format!("({value} <= {now} AND {value} >= {})", self.literal(Instant::MIN))
-        } else {
-            format!("({value} <= {now} AND {value} <> {UNDECODABLE})")
-        }
-    }
-
-    fn beyond(&self, limit: Instant) -> String {
-        self.after(limit)
-    }
-
-    /// Microseconds since 1970 of an expression of this column's type; NULL for an infinity or what cannot be read.
-    fn micros(&self, expression: &str) -> String {
-        if self.native.is_some() {
-            format!(
-                "CASE WHEN isfinite({expression}) THEN CAST(EXTRACT(EPOCH FROM {expression}) * 1000000 AS bigint) END"
-            )
-        } else {
-            format!("NULLIF(NULLIF({expression}, {NEVER}), {UNDECODABLE})")
-        }
-    }
-}
-
-/// An integer of microseconds from a column that is not a native timestamp, on Postgres; never raises an error.
-fn postgres_micros(decoder: Decoder, value: &str, text: bool) -> String {
-    let scale = if decoder == Decoder::EpochSeconds { 1_000_000 } else { 1_000 };
-    let (low, high) = (Instant::MIN.micros() / scale, Instant::MAX.micros() / scale);
-    let scaled = format!(
-        "CASE WHEN {value}::bigint BETWEEN {low} AND {high} THEN {value}::bigint * {scale} ELSE {UNDECODABLE} END"
-    );
-    match (decoder, text) {
-        (Decoder::EpochSeconds | Decoder::EpochMillis, true) => format!(
-            "(CASE WHEN {value} IS NULL THEN {NEVER} WHEN {value}::text ~ '^-?[0-9]{{1,18}}$' THEN {scaled} ELSE {UNDECODABLE} END)"
-        ),
-        (_, false) => format!("(CASE WHEN {value} IS NULL THEN {NEVER} ELSE {scaled} END)"),
-        _ => format!(
-            "(CASE WHEN {value} IS NULL THEN {NEVER} ELSE COALESCE({}, {UNDECODABLE}) END)",
-            postgres_iso(&format!("{value}::text"))
-        ),
-    }
-}
-
-/// The ISO reader of `sessionwatch_rules::decoder`, in SQL: NULL where the text is not an instant.
-fn postgres_iso(value: &str) -> String {
-    let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
-    let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));
-    let shape = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?( ?Z| ?[+-][0-9]{2}(:?[0-9]{2})?)?$";
-    let month_days = format!(
-        "(CASE {month} WHEN 2 THEN CASE WHEN {year} % 4 = 0 AND ({year} % 100 <> 0 OR {year} % 400 = 0) THEN 29 ELSE 28 END \
-         WHEN 4 THEN 30 WHEN 6 THEN 30 WHEN 9 THEN 30 WHEN 11 THEN 30 ELSE 31 END)"
-    );
-    let fraction = format!("rpad(coalesce(left(substring({value} from '[.]([0-9]+)'), 6), ''), 6, '0')::int");
-    let zone = |pattern: &str| format!("coalesce(substring({value} from '{pattern}'), '0')::int");
-    let hours = zone("^.{19}[^+-]*[+-]([0-9]{2})");
-    let minutes = zone("^.{19}[^+-]*[+-][0-9]{2}:?([0-9]{2})$");
-    let sign = format!("(CASE WHEN {value} ~ '^.{{19}}[^+-]*-' THEN -1 ELSE 1 END)");
-    format!(
-        "CASE WHEN {value} ~ '{shape}' THEN CASE WHEN {year} >= 1 AND {month} BETWEEN 1 AND 12 AND {day} BETWEEN 1 AND 31 THEN \
-         CASE WHEN {day} <= {month_days} AND {hour} <= 23 AND {minute} <= 59 AND {second} <= 59 AND {hours} <= 15 AND {minutes} <= 59 THEN \
-         (SELECT CASE WHEN m BETWEEN {low} AND {high} THEN m END FROM (SELECT ((make_date({year}, {month}, {day}) - DATE '1970-01-01')::bigint * 86400 \
-         + {hour} * 3600 + {minute} * 60 + {second} - {sign} * ({hours} * 3600 + {minutes} * 60)) * 1000000 + {fraction} AS m) AS i) END END END",
-        hour = part(12, 2),
-        minute = part(15, 2),
-        second = part(18, 2),
-        low = Instant::MIN.micros(),
-        high = Instant::MAX.micros(),
-    )
 }

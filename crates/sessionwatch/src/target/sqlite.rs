@@ -2,7 +2,10 @@
 
 use std::{hash::Hasher, path::Path, time::Duration};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags, types::ValueRef};
+use rusqlite::{
+    Batch, Connection, ErrorCode, OpenFlags, fallible_iterator::FallibleIterator as _,
+    functions::FunctionFlags, types::ValueRef,
+};
 use sessionwatch_rules::{
     decoder::{Decoded, Decoder, Raw},
     ledger::{Frame, Intake, Ledger, Row, User},
@@ -10,6 +13,7 @@ use sessionwatch_rules::{
 use siphasher::sip::SipHasher13;
 
 use super::{error::TargetError, postgres::Limits, sql::PREFIX_LENGTH, sql::Sql};
+use crate::checks::Counted;
 use crate::profile::schema::{Column, ColumnKind, Dialect, ForeignKey, Index, Schema, Table, TableKind};
 
 /// A file inside its read transaction.
@@ -117,6 +121,32 @@ impl Session {
             fetched.push((0..width).map(value).collect::<Result<_, _>>()?);
         }
         Ok(fetched)
+    }
+
+    /// The number that a query of the operator's gives; nothing if it gives none.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails, or is more than one statement. The file is open for reading only.
+    pub fn number(&self, sql: &str, counted: Counted, max_rows: u64) -> Result<Option<f64>, TargetError> {
+        let whole = match counted {
+            Counted::Rows => format!("SELECT COUNT(*) FROM (SELECT 1 FROM (\n{sql}\n) LIMIT {max_rows})"),
+            Counted::First => format!("SELECT * FROM (\n{sql}\n) LIMIT 1"),
+        };
+        let mut statements = Batch::new(&self.connection, &whole);
+        let mut one = || statements.next().map_err(|error| query_error(&error));
+        // What stands behind a first statement would be left out silently.
+        let (Some(mut statement), None) = (one()?, one()?) else {
+            return Err(TargetError::Query("more than one statement".into()));
+        };
+        let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+        let row = rows.next().map_err(|error| query_error(&error))?;
+        #[expect(clippy::cast_precision_loss, reason = "a count; they stay below 2^53")]
+        Ok(row.and_then(|row| match row.get_ref(0) {
+            Ok(ValueRef::Integer(number)) => Some(number as f64),
+            Ok(ValueRef::Real(number)) => Some(number),
+            _ => None,
+        }))
     }
 
     /// Pulls the sessions into a ledger.

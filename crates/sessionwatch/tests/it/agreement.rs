@@ -219,6 +219,7 @@ fn censuses(address: &Address, decoder: Decoder) -> Vec<Census> {
             now,
             max_lifetime_us: Some(30 * DAY),
             deep: false,
+            pasted: false,
         };
         let mut found = vec![];
         for engine in [Engine::Scan, Engine::Pushdown] {

@@ -9,7 +9,7 @@ fn bad_input_is_a_usage_error() {
         (vec!["check", "nonsense"], "not the address of a database"),
         (vec!["check", "mysql://u:hunter2@h/d"], "MySQL"),
         (vec!["check", "x.db", "--only", "duplicate-token"], "there is no check"),
-        (vec!["check"], "<URL>"),
+        (vec!["check"], "no target"),
     ] {
         let said = harness::run(&arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);

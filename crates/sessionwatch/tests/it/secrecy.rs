@@ -17,7 +17,7 @@ fn no_output_holds_more_than_the_prefix_of_a_token() {
             let check = harness::run(&["check", &url, "--engine", engine, "--format", format]);
             said.push_str(&format!("{}{}", check.stdout, check.stderr));
         }
-        let list = harness::run(&["sessions", &url, "--format", format, "--limit", "1000"]);
+        let list = harness::run(&["sessions", "list", &url, "--format", format, "--limit", "1000"]);
         assert_eq!(list.code, 0, "{}", list.stderr);
         said.push_str(&format!("{}{}", list.stdout, list.stderr));
     }

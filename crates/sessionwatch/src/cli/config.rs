@@ -1,0 +1,43 @@
+//! `config`: check, example, schema and reference of the configuration file.
+
+use std::process::ExitCode;
+
+use super::{Failure, target::ConfigArgs};
+use crate::config::{Config, reference};
+
+/// Check the configuration, or show what can be configured
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Args {
+    /// Check the configuration file, without connecting to anything
+    Check(ConfigArgs),
+    /// Print a file with every key, its default and what it is for
+    Example,
+    /// Print the JSON schema of the file, for editors
+    Schema,
+    /// Print the reference of all keys as Markdown
+    Reference,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    match args {
+        Args::Check(args) => {
+            let config = Config::load(args.config.as_deref())?;
+            let Some(file) = &config.file else {
+                return Err(Failure::Usage(
+                    "there is no sessionwatch.toml here: name a file with --config, or write one with `sessionwatch init`".into(),
+                ));
+            };
+            let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+            let targets = if names.is_empty() { "none".into() } else { names.join(", ") };
+            super::print(&format!(
+                "{} is in order.\ntargets: {targets}\nchecks: {}\n",
+                file.display(),
+                config.rules.ids().filter(|id| config.rules.enabled(id)).collect::<Vec<_>>().join(", ")
+            ))?;
+        }
+        Args::Example => super::print(&reference::example())?,
+        Args::Schema => super::print(&format!("{:#}\n", reference::schema()))?,
+        Args::Reference => super::print(&reference::page())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

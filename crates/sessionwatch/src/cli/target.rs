@@ -1,0 +1,109 @@
+//! Which target a command is about: an address, the name of a configured target, or what the configuration or the
+//! environment names.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::Failure;
+use crate::{
+    config::{Config, Storage, Target, environment},
+    suggest::nearest,
+    target::{address::Address, observe::Engine, postgres::Limits},
+};
+
+/// Which target, and how long it may take.
+#[derive(Clone, Debug, Args)]
+pub(super) struct TargetArgs {
+    /// Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file), or the name of a
+    /// configured target; without one, every configured target, else $DATABASE_URL
+    #[arg(value_name = "URL")]
+    pub(super) url: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Seconds that a whole look may take [default: 30]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600), value_name = "SECONDS")]
+    pub(super) timeout: Option<u64>,
+    /// Seconds to wait for a lock [default: 2]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600), value_name = "SECONDS")]
+    pub(super) lock_timeout: Option<u64>,
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// Configuration file [default: sessionwatch.toml, if there is one]
+    #[arg(long, env = "SESSIONWATCH_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl TargetArgs {
+    /// The configuration and the targets that are meant, at least one.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration or the address is faulty, or nothing names a target.
+    pub(super) fn choose(&self) -> Result<(Config, Vec<Target>), Failure> {
+        let config = Config::load(self.config.config.as_deref())?;
+        let mut targets = self.named(&config)?;
+        for target in &mut targets {
+            let seconds = |given: Option<u64>, otherwise| given.map_or(otherwise, Duration::from_secs);
+            target.limits = Limits {
+                timeout: seconds(self.timeout, target.limits.timeout),
+                lock_timeout: seconds(self.lock_timeout, target.limits.lock_timeout),
+            };
+        }
+        Ok((config, targets))
+    }
+
+    /// The same for a command that is about one target.
+    ///
+    /// # Errors
+    ///
+    /// The same, or if several targets are configured and none is named.
+    pub(super) fn choose_one(&self) -> Result<(Config, Target), Failure> {
+        let (config, mut targets) = self.choose()?;
+        if targets.len() > 1 {
+            let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+            return Err(Failure::Usage(format!("name one of the configured targets: {}", names.join(", "))));
+        }
+        Ok((config, targets.remove(0)))
+    }
+
+    fn named(&self, config: &Config) -> Result<Vec<Target>, Failure> {
+        if let Some(url) = &self.url {
+            if let Some(target) = config.targets.iter().find(|target| target.name == *url) {
+                return Ok(vec![target.clone()]);
+            }
+            let address = Address::parse(url).map_err(|error| {
+                let hint = nearest(url, config.targets.iter().map(|target| target.name.as_str()));
+                if hint.is_empty() {
+                    error.into()
+                } else {
+                    Failure::Usage(format!("there is no target of that name{hint}"))
+                }
+            })?;
+            return Ok(vec![plain(address)]);
+        }
+        if !config.targets.is_empty() {
+            return Ok(config.targets.clone());
+        }
+        match environment::variable("DATABASE_URL") {
+            Some(url) => Ok(vec![plain(Address::parse(&url)?)]),
+            None => Err(Failure::Usage(
+                "no target: give an address, set DATABASE_URL, or name targets in sessionwatch.toml (`sessionwatch init` writes one)".into(),
+            )),
+        }
+    }
+}
+
+/// A target that no configuration names.
+pub(super) fn plain(address: Address) -> Target {
+    Target {
+        name: address.to_string(),
+        address,
+        storage: Storage::Detect,
+        engine: Engine::Scan,
+        limits: Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(2) },
+    }
+}

@@ -1,0 +1,274 @@
+//! The configuration file: found, read and turned into what the program uses. Everything wrong is reported at once.
+
+pub mod environment;
+pub mod keys;
+pub mod reference;
+
+mod reader;
+mod rules;
+mod targets;
+
+use std::path::{Path, PathBuf};
+
+pub use self::reader::Problem;
+use self::reader::{Node, Reader};
+use crate::{
+    checks::Rules,
+    profile::{
+        catalogue::{self, Profile},
+        mapping::Mapping,
+    },
+    target::{address::Address, observe::Engine, postgres::Limits},
+};
+
+/// The file that is read when none is named.
+pub const FILE: &str = "sessionwatch.toml";
+
+/// A configuration, ready for use.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it came from; nothing for the defaults.
+    pub file: Option<PathBuf>,
+    /// The targets, in the order of the file.
+    pub targets: Vec<Target>,
+    /// Which checks run, and their thresholds.
+    pub rules: Rules,
+    /// Every profile: those built in, then the operator's.
+    pub catalogue: Vec<Profile>,
+}
+
+/// A target as configured.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name in reports.
+    pub name: String,
+    /// Where it is.
+    pub address: Address,
+    /// How its sessions are stored.
+    pub storage: Storage,
+    /// How facts are obtained.
+    pub engine: Engine,
+    /// Time limits.
+    pub limits: Limits,
+}
+
+/// How a target's sessions are stored.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// To be recognised by the columns.
+    Detect,
+    /// As this profile says.
+    Profile(String),
+    /// In these tables and columns.
+    Explicit(Box<Mapping>),
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {0}")]
+    Unreadable(PathBuf),
+    /// The file has problems.
+    #[error("{} in {}:{}", count(.problems.len()), .file.display(), lines(.problems))]
+    Faulty {
+        /// The file.
+        file: PathBuf,
+        /// Everything that is wrong, in the order of the file.
+        problems: Vec<Problem>,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { file: None, targets: vec![], rules: Rules::default(), catalogue: catalogue::embedded() }
+    }
+}
+
+impl Config {
+    /// Reads the named file; without one, `sessionwatch.toml` of the current folder if it is there, else the defaults.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or anything in it is wrong.
+    pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = match named {
+            Some(path) => path,
+            None if Path::new(FILE).is_file() => Path::new(FILE),
+            None => return Ok(Self::default()),
+        };
+        let text = std::fs::read_to_string(file).map_err(|_| ConfigError::Unreadable(file.to_owned()))?;
+        Self::parse(file, &text)
+    }
+
+    /// Reads the text of a file; `file` names it, and is what other paths are relative to.
+    ///
+    /// # Errors
+    ///
+    /// If anything in it is wrong.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(text);
+        let root = reader.read();
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let catalogue = profiles(&mut reader, &root, folder);
+        let targets = targets::read(&mut reader, &root, (folder, &catalogue));
+        let rules = rules::read(&mut reader, &root);
+        let problems = reader.into_problems();
+        if problems.is_empty() {
+            Ok(Self { file: Some(file.to_owned()), targets, rules, catalogue })
+        } else {
+            Err(ConfigError::Faulty { file: file.to_owned(), problems })
+        }
+    }
+}
+
+/// The built-in profiles and those of the files that are named.
+fn profiles(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Vec<Profile> {
+    let mut catalogue = catalogue::embedded();
+    for file in root.texts("profiles") {
+        let path = folder.join(&file);
+        let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let profile = match std::fs::read_to_string(&path) {
+            Err(_) => Err(format!("cannot read the profile {}", path.display())),
+            Ok(_) if catalogue.iter().any(|known| known.name == id) => {
+                Err(format!("there is a profile `{id}` already: give the file another name"))
+            }
+            Ok(text) => Profile::parse(&id, &text).map_err(|error| error.to_string()),
+        };
+        match profile {
+            Ok(profile) => catalogue.push(profile),
+            Err(message) => reader.problem(root.at("profiles"), "profiles", message),
+        }
+    }
+    catalogue
+}
+
+fn count(problems: usize) -> String {
+    if problems == 1 { "one problem".into() } else { format!("{problems} problems") }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        match Config::parse(Path::new("folder/sessionwatch.toml"), text) {
+            Ok(_) => vec![],
+            Err(ConfigError::Faulty { problems, .. }) => problems.iter().map(ToString::to_string).collect(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = Config::parse(Path::new(FILE), "").unwrap();
+        assert_eq!(config.rules, Rules::default());
+        assert!(config.targets.is_empty());
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once_with_place_and_remedy() {
+        let text = "
+profile = []
+[checks.orphaned-session]
+max = 3
+[checks.expired-backlog]
+max = -1
+max_age_days = \"seven\"
+[checks.duplicate-tokens]
+severity = \"criticl\"
+[[target]]
+url = \"postgres://u:hunter2@h/d?sslmod=x\"
+[target.mapping]
+sessions = \"s\"
+[[check]]
+id = \"Mine\"
+sql = \"SELECT 1\"
+threshold = \"=> 3\"
+targets = [\"mian\"]
+[[target]]
+name = \"main\"
+url = \"postgres://u@h/d\"
+url_file = \"x\"
+profile = \"authjs-prism\"
+";
+        let found = problems(text);
+        for (line, part) in [
+            (2, "profile: there is no such key; did you mean `profiles`?"),
+            (3, "did you mean `orphaned-sessions`?"),
+            (6, "checks.expired-backlog.max: must be a whole number from 0 to"),
+            (7, "must be a whole number from 1 to 36500"),
+            (9, "did you mean `critical`?"),
+            (10, "target: the key `name` is missing"),
+            (11, "target.url: faulty PostgreSQL address: parameter `sslmod` is not known"),
+            (12, "target.mapping: the key `token` is missing"),
+            (12, "target.mapping: the key `decoder` is missing"),
+            (15, "small letters, digits and hyphens"),
+            (17, "must be >, >="),
+            (18, "there is no target `mian`; did you mean `main`?"),
+            (22, "url and url_file are both written"),
+            (23, "there is no profile `authjs-prism`; did you mean `authjs-prisma`?"),
+        ] {
+            let said = found
+                .iter()
+                .any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
+            assert!(said, "line {line}, `{part}` is missing in {found:#?}");
+        }
+        assert!(!found.concat().contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_not_toml_is_said_with_its_place() {
+        let found = problems("[[target]]\nname = \"x\nurl = 3\n");
+        assert!(found[0].starts_with("2:") && found[0].contains("not TOML"), "{found:?}");
+        assert!(problems("target = 3")[0].contains("write it as [[target]]"));
+        assert!(problems("checks = 3")[0].contains("holds sections"));
+        assert!(
+            problems("[[checks.active-sessions]]\nmax = 1")[0]
+                .contains("write it as [checks.active-sessions]")
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_used() {
+        let text = r#"
+[checks.sessions-per-user]
+max = 2
+severity = "low"
+[checks.active-sessions]
+enabled = false
+[checks.session-lifetime]
+max_days = 2
+[[target]]
+name = "main"
+url = "postgres://u@h/d"
+engine = "pushdown"
+timeout = 5
+[target.mapping]
+sessions = "auth.sessions"
+token = "t"
+expires = "e"
+decoder = "epoch-s"
+user = "u"
+users = "people"
+display = ["mail"]
+[[check]]
+id = "mine"
+sql = "SELECT 1"
+"#;
+        let config = Config::parse(Path::new(FILE), text).unwrap();
+        assert_eq!(config.rules.settings.ratio_max, 2.0);
+        assert_eq!(config.rules.settings.lifetime_max_us, Some(2 * sessionwatch_rules::instant::DAY));
+        assert!(!config.rules.enabled("active-sessions") && config.rules.enabled("sessions-per-user"));
+        assert_eq!(config.rules.custom[0].max_rows, 100_000);
+        let target = &config.targets[0];
+        assert_eq!((target.engine, target.limits.timeout.as_secs()), (Engine::Pushdown, 5));
+        let Storage::Explicit(mapping) = &target.storage else { panic!("{target:?}") };
+        assert_eq!(mapping.sessions.schema.as_deref(), Some("auth"));
+        assert_eq!(mapping.users.as_ref().map(|users| users.key.as_str()), Some("id"));
+    }
+}

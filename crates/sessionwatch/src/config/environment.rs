@@ -1,0 +1,41 @@
+//! The one place that reads the environment besides the command line.
+
+/// A variable of the environment; nothing if it is unset, empty or not text.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Puts variables in for `${NAME}`; an error names the variable that is not set, or says what is not closed.
+///
+/// # Errors
+///
+/// If a variable is not set, or a `${` is not closed.
+pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}').ok_or("a `${` is not closed by a `}`")?;
+        expanded.push_str(before);
+        expanded
+            .push_str(&lookup(name).ok_or_else(|| format!("the environment variable {name} is not set"))?);
+        rest = after;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn puts_variables_in_once() {
+        let lookup = |name: &str| (name == "A").then(|| "${A}".to_owned());
+        assert_eq!(expand("x${A}y", lookup).as_deref(), Ok("x${A}y"));
+        assert_eq!(expand("$A {A} $", lookup).as_deref(), Ok("$A {A} $"));
+        assert!(expand("${B}", lookup).is_err_and(|problem| problem.contains('B')));
+        assert!(expand("${A", lookup).is_err());
+    }
+}

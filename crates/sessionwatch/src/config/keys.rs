@@ -1,0 +1,346 @@
+//! Every section and key of the configuration file: checking, the example, the schema and the reference are made from
+//! this list.
+
+/// What a key may hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number within these bounds.
+    Whole(u64, u64),
+    /// A number within these bounds.
+    Decimal(f64, f64),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of texts.
+    Texts,
+}
+
+/// What holds where a key is not written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Otherwise {
+    /// This value, as TOML.
+    Value(&'static str),
+    /// What these words say; the second is a value to show in examples.
+    Words(&'static str, &'static str),
+    /// Nothing: it must be written. A value to show in examples.
+    Required(&'static str),
+}
+
+/// A key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// What holds without it.
+    pub otherwise: Otherwise,
+    /// What it is for, with its unit.
+    pub about: &'static str,
+}
+
+/// A section.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its dotted path; empty for the top of the file.
+    pub path: &'static str,
+    /// Written as `[[path]]`, any number of times.
+    pub repeated: bool,
+    /// What it is for.
+    pub about: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+const SEVERITIES: &[&str] = &["low", "medium", "high", "critical"];
+const DECODERS: &[&str] =
+    &["timestamptz", "timestamp-utc", "epoch-s", "epoch-ms", "iso-text", "epoch-ms-or-iso"];
+const COUNT: Kind = Kind::Whole(0, 1_000_000_000_000);
+const DAYS: Kind = Kind::Whole(1, 36_500);
+
+const fn key(name: &'static str, kind: Kind, otherwise: Otherwise, about: &'static str) -> Key {
+    Key { name, kind, otherwise, about }
+}
+
+const fn optional(name: &'static str, example: &'static str, about: &'static str) -> Key {
+    key(name, Kind::Text, Otherwise::Words("not used", example), about)
+}
+
+const fn severity(default: &'static str) -> Key {
+    key(
+        "severity",
+        Kind::Choice(SEVERITIES),
+        Otherwise::Value(default),
+        "How bad a finding is; decides who is told, and how fast",
+    )
+}
+
+const fn check(path: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
+    Section { path, repeated: false, about, keys }
+}
+
+const ENABLED: Key = key("enabled", Kind::Flag, Otherwise::Value("true"), "Whether the check runs");
+
+/// Every section, in the order of the example.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        path: "",
+        repeated: false,
+        about: "sessionwatch.toml",
+        keys: &[key(
+            "profiles",
+            Kind::Texts,
+            Otherwise::Value("[]"),
+            "Files of profiles of your own, beside those that are built in; relative to this file",
+        )],
+    },
+    Section { path: "target", repeated: true, about: "A database that holds sessions", keys: TARGET },
+    Section {
+        path: "target.mapping",
+        repeated: false,
+        about: "The tables and columns, where no profile fits; then `profile` is left out",
+        keys: MAPPING,
+    },
+    check(
+        "checks.duplicate-tokens",
+        "Tokens on more than one row",
+        &[
+            ENABLED,
+            severity("\"critical\""),
+            key("max", COUNT, Otherwise::Value("0"), "Tokens that are tolerated"),
+        ],
+    ),
+    check(
+        "checks.orphaned-sessions",
+        "Sessions whose user does not exist",
+        &[
+            ENABLED,
+            severity("\"high\""),
+            key("max", COUNT, Otherwise::Value("10"), "Sessions that are tolerated"),
+        ],
+    ),
+    check(
+        "checks.sessions-per-user",
+        "Active sessions for each user that has one",
+        &[
+            ENABLED,
+            severity("\"high\""),
+            key("max", Kind::Decimal(1.0, 1e9), Otherwise::Value("3.0"), "The ratio that is tolerated"),
+        ],
+    ),
+    check(
+        "checks.user-session-excess",
+        "Users who hold many active sessions",
+        &[
+            ENABLED,
+            severity("\"medium\""),
+            key("max", COUNT, Otherwise::Value("20"), "Active sessions of one user that are tolerated"),
+            key(
+                "outliers",
+                Kind::Flag,
+                Otherwise::Value("true"),
+                "Also find users below the limit who hold far more than the others",
+            ),
+        ],
+    ),
+    check(
+        "checks.rapid-creation",
+        "Users who create many sessions",
+        &[
+            ENABLED,
+            severity("\"medium\""),
+            key(
+                "max_per_hour",
+                COUNT,
+                Otherwise::Value("10"),
+                "Sessions that one user may create in an hour",
+            ),
+            key(
+                "max_held",
+                COUNT,
+                Otherwise::Value("5"),
+                "Sessions of any age that one user may hold, where creation is not stored",
+            ),
+        ],
+    ),
+    check(
+        "checks.expired-backlog",
+        "Expired sessions that are still stored",
+        &[
+            ENABLED,
+            severity("\"medium\""),
+            key("max", COUNT, Otherwise::Value("100"), "Expired sessions that are tolerated"),
+            key(
+                "max_age_days",
+                DAYS,
+                Otherwise::Value("7"),
+                "Days after its end that a session may still be stored",
+            ),
+        ],
+    ),
+    check(
+        "checks.active-sessions",
+        "Active sessions outside the baseline",
+        &[
+            ENABLED,
+            severity("\"low\""),
+            key("min", COUNT, Otherwise::Value("50"), "The fewest that are usual"),
+            key("max", COUNT, Otherwise::Value("500"), "The most that are usual"),
+        ],
+    ),
+    check(
+        "checks.session-lifetime",
+        "Sessions that end too late, never, or at an unreadable time",
+        &[
+            ENABLED,
+            severity("\"medium\""),
+            key(
+                "max_days",
+                DAYS,
+                Otherwise::Words("the default of the framework and one day more", "31"),
+                "Days from now at which a session must have ended",
+            ),
+        ],
+    ),
+    check(
+        "checks.slow-observation",
+        "Looks that take long",
+        &[
+            ENABLED,
+            severity("\"low\""),
+            key(
+                "budget_ms",
+                Kind::Whole(1, 3_600_000),
+                Otherwise::Value("100"),
+                "Milliseconds that a look may take for each 10 000 sessions, and at least",
+            ),
+        ],
+    ),
+    Section { path: "check", repeated: true, about: "A check of your own, in SQL", keys: CUSTOM },
+];
+
+const TARGET: &[Key] = &[
+    key("name", Kind::Text, Otherwise::Required("\"main\""), "Its name in reports and on the command line"),
+    key(
+        "url",
+        Kind::Text,
+        Otherwise::Words("url_file", "\"${DATABASE_URL}\""),
+        "Its address, as for the command line; ${NAME} stands for a variable of the environment",
+    ),
+    key(
+        "url_file",
+        Kind::Text,
+        Otherwise::Words("url", "\"/run/secrets/database-url\""),
+        "A file that holds nothing but the address",
+    ),
+    key(
+        "profile",
+        Kind::Text,
+        Otherwise::Words("recognised by the columns", "\"authjs-prisma\""),
+        "How its sessions are stored",
+    ),
+    key(
+        "engine",
+        Kind::Choice(&["scan", "pushdown"]),
+        Otherwise::Value("\"scan\""),
+        "Pull compact rows once, or aggregate in the database",
+    ),
+    key("timeout", Kind::Whole(1, 600), Otherwise::Value("30"), "Seconds that a whole look may take"),
+    key("lock_timeout", Kind::Whole(1, 600), Otherwise::Value("2"), "Seconds to wait for a lock"),
+];
+
+const MAPPING: &[Key] = &[
+    key(
+        "sessions",
+        Kind::Text,
+        Otherwise::Required("\"public.sessions\""),
+        "The table or view of sessions, with its schema or found along the search path",
+    ),
+    key("token", Kind::Text, Otherwise::Required("\"sessionToken\""), "The column of the token"),
+    key("expires", Kind::Text, Otherwise::Required("\"expires\""), "The column of the session's end"),
+    key("decoder", Kind::Choice(DECODERS), Otherwise::Required("\"timestamp-utc\""), "How the end is stored"),
+    optional("id", "\"id\"", "A column that names a row and is not the token"),
+    optional("user", "\"userId\"", "The column of the user"),
+    optional("created", "\"createdAt\"", "The column of the session's creation"),
+    key(
+        "created_decoder",
+        Kind::Choice(DECODERS),
+        Otherwise::Words("the decoder of the end", "\"timestamp-utc\""),
+        "How the creation is stored",
+    ),
+    optional("ip", "\"ipAddress\"", "The column of the client's address"),
+    optional("agent", "\"userAgent\"", "The column of the client's user agent"),
+    optional("users", "\"public.users\"", "The table of users"),
+    key("users_key", Kind::Text, Otherwise::Value("\"id\""), "The column of the users that `user` refers to"),
+    key(
+        "display",
+        Kind::Texts,
+        Otherwise::Words("[]", "[\"name\", \"email\"]"),
+        "Columns of the users that help a person to recognise one",
+    ),
+    optional(
+        "accounts",
+        "\"public.accounts\"",
+        "A table that fills while sessions stay empty when the application uses JWT sessions",
+    ),
+    key(
+        "lifetime_days",
+        DAYS,
+        Otherwise::Words("no policy", "30"),
+        "The longest lifetime that the application gives a session, in days",
+    ),
+];
+
+const CUSTOM: &[Key] = &[
+    key(
+        "id",
+        Kind::Text,
+        Otherwise::Required("\"sessions-of-suspended-users\""),
+        "Its id: small letters, digits and hyphens",
+    ),
+    key(
+        "sql",
+        Kind::Text,
+        Otherwise::Required(
+            "\"SELECT 1 FROM sessions s JOIN users u ON u.id = s.\\\"userId\\\" WHERE u.suspended\"",
+        ),
+        "One SELECT; it runs read-only, and only a number comes back",
+    ),
+    key(
+        "value",
+        Kind::Choice(&["rows", "first"]),
+        Otherwise::Value("\"rows\""),
+        "The number that is judged: how many rows there are, or the first column of the first row",
+    ),
+    key("threshold", Kind::Text, Otherwise::Value("\"> 0\""), "Fails at: >, >=, <, <=, = or != and a number"),
+    key("max_rows", Kind::Whole(1, 10_000_000), Otherwise::Value("100000"), "Rows at which counting stops"),
+    severity("\"medium\""),
+    key("action", Kind::Text, Otherwise::Words("none", "\"end these sessions\""), "What to do when it fails"),
+    key(
+        "targets",
+        Kind::Texts,
+        Otherwise::Words("all", "[\"main\"]"),
+        "Names of the targets that it looks at",
+    ),
+];
+
+impl Section {
+    /// The section of that path.
+    #[must_use]
+    pub fn find(path: &str) -> Option<&'static Self> {
+        SECTIONS.iter().find(|section| section.path == path)
+    }
+
+    /// The first part of the names of the sections below this one.
+    pub fn below(&self) -> impl Iterator<Item = &'static str> {
+        let prefix = if self.path.is_empty() { String::new() } else { format!("{}.", self.path) };
+        SECTIONS.iter().filter_map(move |section| {
+            let rest = section.path.strip_prefix(&prefix)?;
+            let name = rest.split_once('.').map_or(rest, |(first, _)| first);
+            (!name.is_empty()).then_some(name)
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! `[checks.*]` and `[[check]]` as used.
+
+use sessionwatch_rules::{
+    instant::DAY,
+    settings::Settings,
+    severity::Severity,
+    threshold::{NotAThreshold, Threshold},
+};
+
+use super::reader::{Node, Reader};
+use crate::{
+    checks::{self, Counted, Custom, Rules},
+    suggest::nearest,
+};
+
+pub(super) fn read(reader: &mut Reader<'_>, root: &Node) -> Rules {
+    let targets: Vec<&str> = root.below("target").iter().filter_map(|target| target.text("name")).collect();
+    let mut rules = Rules::default();
+    for check in checks::ALL {
+        if let Some(node) = root.below(&format!("checks.{}", check.id)).first() {
+            if node.flag("enabled") == Some(false) {
+                rules.disabled.insert(check.id);
+            }
+            if let Some(severity) = node.text("severity").and_then(Severity::parse) {
+                rules.severities.insert(check.id, severity);
+            }
+            set(&mut rules.settings, check.id, node);
+        }
+    }
+    let settings = &rules.settings;
+    if settings.active_min > settings.active_max
+        && let Some(node) = root.below("checks.active-sessions").first()
+    {
+        let message = format!("min ({}) is above max ({})", settings.active_min, settings.active_max);
+        reader.problem(node.at, "checks.active-sessions", message);
+    }
+    for node in root.below("check") {
+        if let Some(custom) = custom(reader, node, (&targets, &rules.custom)) {
+            rules.custom.push(custom);
+        }
+    }
+    rules
+}
+
+fn set(settings: &mut Settings, id: &str, node: &Node) {
+    let whole = |key: &str, field: &mut u64| {
+        if let Some(value) = node.whole(key) {
+            *field = value;
+        }
+    };
+    match id {
+        "duplicate-tokens" => whole("max", &mut settings.duplicates_max),
+        "orphaned-sessions" => whole("max", &mut settings.orphaned_max),
+        "sessions-per-user" => settings.ratio_max = node.decimal("max").unwrap_or(settings.ratio_max),
+        "user-session-excess" => {
+            whole("max", &mut settings.user_max);
+            settings.user_outliers = node.flag("outliers").unwrap_or(settings.user_outliers);
+        }
+        "rapid-creation" => {
+            whole("max_per_hour", &mut settings.rapid_max_per_hour);
+            whole("max_held", &mut settings.rapid_max_sessions);
+        }
+        "expired-backlog" => {
+            whole("max", &mut settings.expired_max);
+            settings.expired_max_age_us = days(node, "max_age_days").unwrap_or(settings.expired_max_age_us);
+        }
+        "active-sessions" => {
+            whole("min", &mut settings.active_min);
+            whole("max", &mut settings.active_max);
+        }
+        "session-lifetime" => settings.lifetime_max_us = days(node, "max_days"),
+        "slow-observation" => {
+            let budget = node.whole("budget_ms").and_then(|ms| i64::try_from(ms * 1_000).ok());
+            settings.look_budget_us = budget.unwrap_or(settings.look_budget_us);
+        }
+        _ => {}
+    }
+}
+
+fn days(node: &Node, key: &str) -> Option<i64> {
+    node.whole(key).and_then(|days| i64::try_from(days).ok()).map(|days| days * DAY)
+}
+
+fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[Custom])) -> Option<Custom> {
+    let id = node.text("id")?.to_owned();
+    let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    if id.is_empty() || !id.chars().all(plain) {
+        let message = "must be small letters, digits and hyphens, such as \"suspended-users\"";
+        reader.problem(node.at("id"), "check.id", message.into());
+    }
+    if checks::ALL.iter().any(|check| check.id == id) || before.iter().any(|check| check.id == id) {
+        reader.problem(node.at("id"), "check.id", "another check has that id".into());
+    }
+    let threshold = node.text("threshold").unwrap_or("> 0").parse();
+    if let Err(error @ NotAThreshold) = &threshold {
+        reader.problem(node.at("threshold"), "check.threshold", error.to_string());
+    }
+    let named = node.texts("targets");
+    for name in &named {
+        if !targets.contains(&name.as_str()) {
+            let hint = nearest(name, targets.iter().copied());
+            let message = format!("there is no target `{name}`{hint}");
+            reader.problem(node.at("targets"), "check.targets", message);
+        }
+    }
+    Some(Custom {
+        id,
+        // One statement, which stands inside another: a semicolon at its end would end that.
+        sql: node.text("sql")?.trim().trim_end_matches(';').to_owned(),
+        counted: if node.text("value") == Some("first") { Counted::First } else { Counted::Rows },
+        threshold: threshold.unwrap_or_else(|NotAThreshold| default_threshold()),
+        max_rows: node.whole("max_rows").unwrap_or(100_000),
+        severity: node.text("severity").and_then(Severity::parse).unwrap_or(Severity::Medium),
+        action: node.text("action").unwrap_or_default().to_owned(),
+        targets: named,
+    })
+}
+
+fn default_threshold() -> Threshold {
+    Threshold { comparison: sessionwatch_rules::threshold::Comparison::Above, number: 0.0 }
+}

@@ -1,0 +1,164 @@
+//! Opening a target: connect, read the schema, recognise the table of sessions, and make sure that its expiries can be
+//! read.
+
+use sessionwatch_rules::{
+    decoder::{Decoder, Raw},
+    instant::{DAY, Instant, SECOND},
+    plausibility::{plausible_share, plausible_under},
+    settings::Settings,
+};
+
+use crate::{
+    config::{Storage, Target},
+    profile::{
+        catalogue::Profile,
+        detect::{Candidate, Detection, detect},
+        explicit,
+        schema::{ColumnKind, Dialect, Schema},
+    },
+    target::{error::TargetError, session::Session, sql::Sql},
+};
+
+/// Rows whose expiry is looked at before a decoder is believed.
+const SAMPLE: usize = 1_000;
+/// Below that share of plausible expiries a decoder is not believed, and from the other on one may take its place.
+const BELIEVED: f64 = 0.5;
+const CONVINCING: f64 = 0.9;
+
+/// An open target whose session table was recognised.
+#[derive(Debug)]
+pub struct Opened {
+    /// The session.
+    pub session: Session,
+    /// The schema as found.
+    pub schema: Schema,
+    /// The table of sessions.
+    pub candidate: Candidate,
+    /// Other tables that could be meant, worst last.
+    pub others: Vec<Candidate>,
+    /// The key of the fingerprints of this process.
+    pub key: i64,
+    /// The instant of the look.
+    pub now: Instant,
+}
+
+impl Opened {
+    /// The queries of this target under these thresholds.
+    #[must_use]
+    pub fn sql(&self, deep: bool, settings: &Settings) -> Sql<'_> {
+        let default = || {
+            let seconds = i64::try_from(self.candidate.mapping.max_lifetime_s?).ok()?;
+            Some(seconds * SECOND + DAY)
+        };
+        Sql {
+            mapping: &self.candidate.mapping,
+            schema: &self.schema,
+            key: self.key,
+            now: self.now,
+            max_lifetime_us: settings.lifetime_max_us.or_else(default),
+            deep,
+            pasted: false,
+        }
+    }
+}
+
+/// Opens a target and recognises its sessions, within the target's time limit.
+///
+/// # Errors
+///
+/// If it cannot be reached in time, no session table is recognised, or its expiries cannot be read.
+pub async fn open(target: &Target, catalogue: &[Profile], deep: bool) -> Result<Opened, TargetError> {
+    let key = fingerprint_key();
+    let limit = target.limits.timeout;
+    let opening = async {
+        let session = Session::open(&target.address, target.limits, deep, key).await?;
+        let now = session.now().await?;
+        let schema = session.schema().await?;
+        let mut candidates = recognise(&schema, &target.storage, catalogue)?;
+        let best = candidates.remove(0);
+        let detected = !matches!(target.storage, Storage::Explicit(_));
+        let mut opened = Opened { session, schema, candidate: best, others: vec![], key, now };
+        let table = &opened.candidate.mapping.sessions;
+        opened.others = candidates.into_iter().filter(|other| other.mapping.sessions != *table).collect();
+        settle_decoder(&mut opened, detected).await?;
+        Ok(opened)
+    };
+    match tokio::time::timeout(limit, opening).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(TargetError::TimedOut(limit.as_secs())),
+    }
+}
+
+/// A key that no two processes share, so that fingerprints mean nothing outside this one.
+fn fingerprint_key() -> i64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id()).cast_signed()
+}
+
+/// The tables that may be meant, best first; at least one.
+fn recognise(
+    schema: &Schema,
+    storage: &Storage,
+    catalogue: &[Profile],
+) -> Result<Vec<Candidate>, TargetError> {
+    let named: Vec<Profile>;
+    let (catalogue, wanted) = match storage {
+        Storage::Explicit(mapping) => return Ok(vec![explicit::check(schema, mapping)?]),
+        Storage::Detect => (catalogue, String::new()),
+        Storage::Profile(name) => {
+            named = catalogue.iter().filter(|profile| profile.name == *name).cloned().collect();
+            (named.as_slice(), format!(" by profile `{name}`"))
+        }
+    };
+    let Detection { candidates, refused } = detect(schema, catalogue);
+    match refused.first() {
+        _ if !candidates.is_empty() => Ok(candidates),
+        Some((table, columns)) => Err(TargetError::NotRecognised(format!(
+            "{wanted}: table `{table}` may not be read in column `{}`",
+            columns.join("`, `")
+        ))),
+        None => Err(TargetError::NotRecognised(wanted)),
+    }
+}
+
+/// Looks at stored expiries, where their type leaves open what they mean; replaces a decoder that was only guessed.
+async fn settle_decoder(opened: &mut Opened, detected: bool) -> Result<(), TargetError> {
+    let mapping = &opened.candidate.mapping;
+    let kind = opened.schema.kind(&mapping.sessions, &mapping.expires.column);
+    let open =
+        opened.schema.dialect == Dialect::Sqlite || [ColumnKind::Integer, ColumnKind::Text].contains(&kind);
+    if !open {
+        return Ok(());
+    }
+    let sql = opened.sql(false, &Settings::default()).sample(SAMPLE);
+    let rows = opened.session.fetch(&sql).await?;
+    let values: Vec<Raw<'_>> = rows.iter().map(|row| stored(row)).collect();
+    let written = mapping.expires.decoder;
+    if plausible_share(written, &values, opened.now).is_none_or(|share| share >= BELIEVED) {
+        return Ok(());
+    }
+    let better = plausible_under(&values, opened.now, CONVINCING);
+    match better {
+        Some(decoder) if detected => {
+            opened.candidate.mapping.expires.decoder = decoder;
+            opened.candidate.notes.push(format!(
+                "expiries are stored as `{}`, not as `{}`, which is usual for this profile",
+                decoder.name(),
+                written.name()
+            ));
+            Ok(())
+        }
+        _ => Err(TargetError::Implausible { written: written.name(), better: better.map(Decoder::name) }),
+    }
+}
+
+/// A line of [`Sql::sample`]: the type that the value has, and the value as text.
+fn stored(row: &[Option<String>]) -> Raw<'_> {
+    match (row.first().and_then(Option::as_deref), row.get(1).and_then(Option::as_deref)) {
+        (_, None) => Raw::Null,
+        (Some("integer"), Some(text)) => text.parse().map_or(Raw::Other, Raw::Integer),
+        (Some("real"), Some(text)) => text.parse().map_or(Raw::Other, Raw::Real),
+        (Some("blob"), _) => Raw::Other,
+        (_, Some(text)) => Raw::Text(text.as_bytes()),
+    }
+}

@@ -1,0 +1,205 @@
+//! An explicit mapping, checked against the schema: everything that does not fit is said at once.
+
+use sessionwatch_rules::decoder::Decoder;
+
+use super::{
+    detect::{Candidate, notes},
+    mapping::{InstantColumn, Mapping, TableName},
+    schema::{Column, ColumnKind, Dialect, Schema, Table},
+};
+use crate::{suggest::nearest, target::error::TargetError};
+
+/// The candidate that the mapping describes.
+///
+/// # Errors
+///
+/// If a table or column is missing or may not be read, or a decoder does not fit its column.
+pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, TargetError> {
+    let mut problems = Vec::new();
+    let sessions = find(schema, &mapping.sessions, &mut problems);
+    if let Some(table) = sessions {
+        let named = [
+            Some(&mapping.token),
+            Some(&mapping.expires.column),
+            mapping.id.as_ref(),
+            mapping.user.as_ref(),
+            mapping.created.as_ref().map(|created| &created.column),
+            mapping.ip.as_ref(),
+            mapping.agent.as_ref(),
+        ];
+        for name in named.into_iter().flatten() {
+            column(table, name, &mut problems);
+        }
+        let instants = [Some(&mapping.expires), mapping.created.as_ref()];
+        problems.extend(
+            instants.into_iter().flatten().filter_map(|instant| unfit(schema.dialect, table, instant)),
+        );
+    }
+    if let Some(users) = &mapping.users
+        && let Some(table) = find(schema, &users.table, &mut problems)
+    {
+        for name in [&users.key].into_iter().chain(&users.display) {
+            column(table, name, &mut problems);
+        }
+    }
+    if let Some(accounts) = &mapping.accounts {
+        find(schema, accounts, &mut problems);
+    }
+    match sessions {
+        Some(table) if problems.is_empty() => Ok(candidate(schema, table, mapping)),
+        _ => Err(TargetError::Mapping(problems.join("; "))),
+    }
+}
+
+fn candidate(schema: &Schema, table: &Table, mapping: &Mapping) -> Candidate {
+    let full = |name: &TableName| {
+        let found = schema.find(name.schema.as_deref(), &name.name);
+        TableName { schema: found.and_then(|table| table.schema.clone()), name: name.name.clone() }
+    };
+    let mut mapping = mapping.clone();
+    mapping.sessions = full(&mapping.sessions);
+    mapping.accounts = mapping.accounts.as_ref().map(full);
+    if let Some(users) = &mut mapping.users {
+        users.table = full(&users.table);
+    }
+    Candidate {
+        title: "the mapping of the configuration".into(),
+        score: 0,
+        why: vec!["the configuration names its tables and columns".into()],
+        notes: notes(schema.dialect, table, &mapping),
+        mapping,
+    }
+}
+
+fn find<'a>(schema: &'a Schema, name: &TableName, problems: &mut Vec<String>) -> Option<&'a Table> {
+    let found = schema.find(name.schema.as_deref(), &name.name);
+    if found.is_none() {
+        let hint = nearest(&name.name, schema.tables.iter().map(|table| table.name.as_str()));
+        problems.push(format!("there is no table `{}`, or the role may not see it{hint}", name.name));
+    }
+    found
+}
+
+fn column(table: &Table, name: &str, problems: &mut Vec<String>) {
+    match table.column(name) {
+        Some(column) if column.readable => {}
+        Some(_) => problems.push(format!("the role may not read `{}`.`{name}`", table.name)),
+        None => {
+            let hint = nearest(name, table.columns.iter().map(|column| column.name.as_str()));
+            problems.push(format!("table `{}` has no column `{name}`{hint}", table.name));
+        }
+    }
+}
+
+fn unfit(dialect: Dialect, table: &Table, instant: &InstantColumn) -> Option<String> {
+    let column = table.column(&instant.column)?;
+    if fits(dialect, column, instant.decoder) {
+        return None;
+    }
+    let fitting: Vec<&str> =
+        Decoder::ALL.into_iter().filter(|other| fits(dialect, column, *other)).map(Decoder::name).collect();
+    let instead = if fitting.is_empty() {
+        "no decoder fits".into()
+    } else {
+        format!("fitting: {}", fitting.join(", "))
+    };
+    Some(format!(
+        "decoder `{}` does not fit column `{}` of type {}; {instead}",
+        instant.decoder.name(),
+        column.name,
+        column.declared
+    ))
+}
+
+fn fits(dialect: Dialect, column: &Column, decoder: Decoder) -> bool {
+    match (dialect, decoder) {
+        (Dialect::Sqlite, Decoder::Timestamptz | Decoder::TimestampUtc)
+        | (Dialect::Postgres, Decoder::EpochMillisOrIso) => false,
+        (Dialect::Sqlite, _) => true,
+        (Dialect::Postgres, Decoder::Timestamptz) => column.kind == ColumnKind::Timestamptz,
+        (Dialect::Postgres, Decoder::TimestampUtc) => column.kind == ColumnKind::Timestamp,
+        (Dialect::Postgres, Decoder::IsoText) => column.kind == ColumnKind::Text,
+        (Dialect::Postgres, Decoder::EpochSeconds | Decoder::EpochMillis) => {
+            [ColumnKind::Integer, ColumnKind::Text].contains(&column.kind)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::schema::TableKind;
+
+    fn schema() -> Schema {
+        let column = |name: &str, kind| Column {
+            name: name.into(),
+            declared: format!("{kind:?}").to_lowercase(),
+            kind,
+            nullable: false,
+            readable: name != "secret",
+        };
+        let columns = vec![
+            column("token", ColumnKind::Text),
+            column("expires", ColumnKind::Timestamp),
+            column("secret", ColumnKind::Text),
+        ];
+        let table = Table {
+            schema: Some("auth".into()),
+            name: "login".into(),
+            kind: TableKind::Table,
+            search_path: None,
+            estimated_rows: None,
+            rows_hidden: false,
+            columns,
+            indexes: vec![],
+            foreign_keys: vec![],
+        };
+        Schema { dialect: Dialect::Postgres, tables: vec![table] }
+    }
+
+    fn mapping(table: &str, token: &str, decoder: Decoder) -> Mapping {
+        Mapping {
+            profile: "custom".into(),
+            sessions: TableName { schema: None, name: table.into() },
+            id: None,
+            token: token.into(),
+            user: None,
+            expires: InstantColumn { column: "expires".into(), decoder },
+            created: None,
+            ip: None,
+            agent: None,
+            users: None,
+            accounts: None,
+            max_lifetime_s: None,
+        }
+    }
+
+    #[test]
+    fn a_mapping_that_fits_gets_the_schema_that_was_found() {
+        let candidate = check(&schema(), &mapping("login", "token", Decoder::TimestampUtc)).unwrap();
+        assert_eq!(candidate.mapping.sessions.schema.as_deref(), Some("auth"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_with_what_would() {
+        for (table, token, decoder, part) in [
+            (
+                "logins",
+                "token",
+                Decoder::TimestampUtc,
+                "no table `logins`, or the role may not see it; did you mean `login`?",
+            ),
+            ("login", "tokn", Decoder::TimestampUtc, "no column `tokn`; did you mean `token`?"),
+            ("login", "secret", Decoder::TimestampUtc, "may not read `login`.`secret`"),
+            (
+                "login",
+                "token",
+                Decoder::EpochSeconds,
+                "does not fit column `expires` of type timestamp; fitting: timestamp-utc",
+            ),
+        ] {
+            let said = check(&schema(), &mapping(table, token, decoder)).unwrap_err().to_string();
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Suggestions for words that are not known.
+
+/// `; did you mean …?`, where one of the known words is near.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let ranked = known.map(|known| (strsim::damerau_levenshtein(word, known), known));
+    match ranked.min() {
+        Some((distance, known)) if distance <= known.len() / 3 + 1 => format!("; did you mean `{known}`?"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_what_is_near_and_nothing_else() {
+        assert_eq!(nearest("sesions", ["users", "sessions"].into_iter()), "; did you mean `sessions`?");
+        assert_eq!(nearest("colour", ["url", "max"].into_iter()), "");
+        assert_eq!(nearest("x", std::iter::empty()), "");
+    }
+}

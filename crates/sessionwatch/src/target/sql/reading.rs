@@ -1,0 +1,157 @@
+//! Queries for a person to read: lists of sessions, and the guide's counts.
+
+use super::{Rows, Sql, string};
+
+/// Which sessions to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Status {
+    /// Not ended.
+    Active,
+    /// Ended.
+    Expired,
+    /// Both, and those whose end cannot be read.
+    All,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sort {
+    /// By end.
+    Expires,
+    /// By creation; by end where creation is not stored.
+    Created,
+    /// By user.
+    User,
+}
+
+/// A list of sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct List<'a> {
+    /// Which.
+    pub status: Status,
+    /// Only this user's.
+    pub user: Option<&'a str>,
+    /// Only the one with this row id, or those whose tokens begin so (up to 8 characters).
+    pub named: Option<&'a str>,
+    /// In which order.
+    pub sort: Sort,
+    /// Smallest first.
+    pub ascending: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl List<'_> {
+    /// The guide's list: every session, latest end first.
+    #[must_use]
+    pub const fn all(limit: usize) -> Self {
+        Self { status: Status::All, user: None, named: None, sort: Sort::Expires, ascending: false, limit }
+    }
+}
+
+impl Sql<'_> {
+    /// Sessions: token prefix, row id, user, expiry in microseconds, creation in microseconds, address, user agent, then
+    /// the display columns of the users.
+    #[must_use]
+    pub fn list(&self, list: List<'_>) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let created = self.mapping.created.as_ref().map(|created| self.instant(created));
+        let text = |column: &Option<String>| {
+            column
+                .as_deref()
+                .map_or_else(|| "CAST(NULL AS text)".into(), |name| self.text(&self.column(name)))
+        };
+        let order = match (list.sort, &created) {
+            (Sort::User, _) => "user_id".to_owned(),
+            (Sort::Created, Some(created)) => created.value.clone(),
+            _ => expiry.value.clone(),
+        };
+        let mut conditions = match list.status {
+            Status::Active => vec![expiry.active(self.now)],
+            Status::Expired => vec![expiry.expired(self.now)],
+            Status::All => vec![],
+        };
+        conditions.extend(list.user.map(|id| self.of_user(id)));
+        conditions.extend(list.named.map(|name| self.named(name)));
+        let condition = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("\nWHERE {}", conditions.join("\n  AND "))
+        };
+        let (display, users) = self.display();
+        let created =
+            created.map_or_else(|| "CAST(NULL AS bigint)".into(), |created| created.micros(&created.value));
+        format!(
+            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires} AS expires_us,\n  \
+             {created} AS created_us,\n  {ip} AS ip,\n  {agent} AS agent{display}\nFROM {sessions}{users}{condition}\n\
+             ORDER BY {order}{direction}, 2\nLIMIT {limit}",
+            prefix = self.prefix(),
+            id = text(&self.mapping.id),
+            user = self.text(&self.user()),
+            expires = expiry.micros(&expiry.value),
+            ip = text(&self.mapping.ip),
+            agent = text(&self.mapping.agent),
+            sessions = self.sessions(),
+            direction = if list.ascending { "" } else { " DESC" },
+            limit = list.limit,
+        )
+    }
+
+    /// The condition that a row belongs to a user, by index where the id can be compared as what it is.
+    pub(super) fn of_user(&self, id: &str) -> String {
+        let wanted = string(self.dialect(), id);
+        format!("{} = {wanted}", self.text(&self.user()))
+    }
+
+    fn named(&self, name: &str) -> String {
+        let wanted = string(self.dialect(), name);
+        let prefix = format!("{} = {wanted}", self.prefix());
+        match &self.mapping.id {
+            Some(id) => format!("({} = {wanted} OR {prefix})", self.text(&self.column(id))),
+            None => prefix,
+        }
+    }
+
+    /// The guide's fifth query: users with an active session, active sessions, and their ratio.
+    #[must_use]
+    pub fn ratio(&self) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let user = self.user();
+        format!(
+            "SELECT COUNT(DISTINCT {user}) AS users,\n  COUNT({user}) AS sessions,\n  \
+             ROUND(COUNT({user}) * 1.0 / NULLIF(COUNT(DISTINCT {user}), 0), 2) AS sessions_per_user\n\
+             FROM {}\nWHERE {}",
+            self.sessions(),
+            expiry.active(self.now)
+        )
+    }
+
+    /// The guide's seventh query: sessions by status.
+    #[must_use]
+    pub fn by_status(&self) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        format!(
+            "SELECT CASE WHEN {active} THEN 'active' WHEN {expired} THEN 'expired' ELSE 'unreadable' END AS status,\n  \
+             COUNT(*) AS sessions\nFROM {}\nGROUP BY 1\nORDER BY 1",
+            self.sessions(),
+            active = expiry.active(self.now),
+            expired = expiry.expired(self.now),
+        )
+    }
+
+    /// The guide's queries by number, 1 to 7; the sixth is about `user`.
+    #[must_use]
+    pub fn of_guide(&self, number: u8, user: &str) -> String {
+        const LIMIT: usize = 100;
+        match number {
+            1 => self.list(List::all(LIMIT)),
+            2 => self.rows(Rows::Duplicates, LIMIT),
+            3 => self.rows(Rows::Orphans, LIMIT),
+            4 if self.mapping.created.is_some() => self.top_users('r', LIMIT),
+            4 => self.top_users('n', LIMIT),
+            5 => self.ratio(),
+            6 => self.list(List { user: Some(user), ..List::all(20) }),
+            _ => self.by_status(),
+        }
+    }
+}
