@@ -4,6 +4,9 @@ mod check;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
+mod grants;
+mod init;
 mod man;
 mod sessions;
 mod sql;
@@ -29,10 +32,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Init(init::Args),
+    Doctor(doctor::Args),
     Check(check::Args),
     #[command(subcommand)]
     Sessions(sessions::Args),
     Sql(sql::Args),
+    Grants(grants::Args),
     #[command(subcommand)]
     Config(config::Args),
     Completions(completions::Args),
@@ -69,9 +75,12 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
             Command::Demo(args) => demo::run(&args),
+            Command::Init(args) => init::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Sessions(args) => sessions::run(&args),
             Command::Sql(args) => sql::run(&args),
+            Command::Grants(args) => grants::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => man::run(),

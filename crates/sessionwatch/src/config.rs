@@ -31,6 +31,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The targets, in the order of the file.
     pub targets: Vec<Target>,
+    /// Targets whose address cannot be had at present: they matter only where they are meant.
+    pub unresolved: Vec<Unresolved>,
     /// Which checks run, and their thresholds.
     pub rules: Rules,
     /// Every profile: those built in, then the operator's.
@@ -50,6 +52,15 @@ pub struct Target {
     pub engine: Engine,
     /// Time limits.
     pub limits: Limits,
+}
+
+/// A target whose address refers to a variable that is not set, or to a file that cannot be read.
+#[derive(Clone, Debug)]
+pub struct Unresolved {
+    /// Its name.
+    pub name: String,
+    /// What is missing.
+    pub problem: Problem,
 }
 
 /// How a target's sessions are stored.
@@ -81,7 +92,13 @@ pub enum ConfigError {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { file: None, targets: vec![], rules: Rules::default(), catalogue: catalogue::embedded() }
+        Self {
+            file: None,
+            targets: vec![],
+            unresolved: vec![],
+            rules: Rules::default(),
+            catalogue: catalogue::embedded(),
+        }
     }
 }
 
@@ -101,6 +118,20 @@ impl Config {
         Self::parse(file, &text)
     }
 
+    /// Makes sure that the address of every target can be had, or of the one that is named.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot.
+    pub fn resolved(&self, name: Option<&str>) -> Result<(), ConfigError> {
+        let meant = self.unresolved.iter().filter(|target| name.is_none_or(|name| target.name == name));
+        let problems: Vec<Problem> = meant.map(|target| target.problem.clone()).collect();
+        match &self.file {
+            Some(file) if !problems.is_empty() => Err(ConfigError::Faulty { file: file.clone(), problems }),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the text of a file; `file` names it, and is what other paths are relative to.
     ///
     /// # Errors
@@ -111,11 +142,11 @@ impl Config {
         let root = reader.read();
         let folder = file.parent().unwrap_or(Path::new("."));
         let catalogue = profiles(&mut reader, &root, folder);
-        let targets = targets::read(&mut reader, &root, (folder, &catalogue));
+        let (targets, unresolved) = targets::read(&mut reader, &root, (folder, &catalogue));
         let rules = rules::read(&mut reader, &root);
         let problems = reader.into_problems();
         if problems.is_empty() {
-            Ok(Self { file: Some(file.to_owned()), targets, rules, catalogue })
+            Ok(Self { file: Some(file.to_owned()), targets, unresolved, rules, catalogue })
         } else {
             Err(ConfigError::Faulty { file: file.to_owned(), problems })
         }

@@ -29,7 +29,7 @@ const LIFETIME: i64 = 30 * DAY;
 const SCHEMA: &str = r#"
 CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
 CREATE TABLE accounts ("userId" TEXT, provider TEXT, "providerAccountId" TEXT);
-CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" TEXT, expires INTEGER NOT NULL, "createdAt" INTEGER NOT NULL);
+CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" TEXT, expires DATETIME NOT NULL, "createdAt" DATETIME NOT NULL);
 CREATE INDEX sessions_user ON sessions ("userId");
 "#;
 

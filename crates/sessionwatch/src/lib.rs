@@ -10,6 +10,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod doctor;
+pub mod grants;
 pub mod look;
 pub mod open;
 pub mod profile;

@@ -14,6 +14,7 @@ use crate::{
         catalogue::Profile,
         detect::{Candidate, Detection, detect},
         explicit,
+        mapping::InstantColumn,
         schema::{ColumnKind, Dialect, Schema},
     },
     target::{error::TargetError, session::Session, sql::Sql},
@@ -34,8 +35,12 @@ pub struct Opened {
     pub schema: Schema,
     /// The table of sessions.
     pub candidate: Candidate,
-    /// Other tables that could be meant, worst last.
+    /// Other profiles under which the same table can be read, best first.
+    readings: Vec<Candidate>,
+    /// Other tables that could be meant, best first.
     pub others: Vec<Candidate>,
+    /// The stored expiries spoke for another decoder than the profile.
+    pub decoder_replaced: bool,
     /// The key of the fingerprints of this process.
     pub key: i64,
     /// The instant of the look.
@@ -43,6 +48,19 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The first candidate is meant, unless the values speak for another reading of the same table.
+    fn of(
+        session: Session,
+        schema: Schema,
+        mut candidates: Vec<Candidate>,
+        (key, now): (i64, Instant),
+    ) -> Self {
+        let candidate = candidates.remove(0);
+        let same = |other: &Candidate| other.mapping.sessions == candidate.mapping.sessions;
+        let (readings, others) = candidates.into_iter().partition(same);
+        Self { session, schema, candidate, readings, others, decoder_replaced: false, key, now }
+    }
+
     /// The queries of this target under these thresholds.
     #[must_use]
     pub fn sql(&self, deep: bool, settings: &Settings) -> Sql<'_> {
@@ -74,13 +92,11 @@ pub async fn open(target: &Target, catalogue: &[Profile], deep: bool) -> Result<
         let session = Session::open(&target.address, target.limits, deep, key).await?;
         let now = session.now().await?;
         let schema = session.schema().await?;
-        let mut candidates = recognise(&schema, &target.storage, catalogue)?;
-        let best = candidates.remove(0);
+        let candidates = recognise(&schema, &target.storage, catalogue)?;
+        let mut opened = Opened::of(session, schema, candidates, (key, now));
         let detected = !matches!(target.storage, Storage::Explicit(_));
-        let mut opened = Opened { session, schema, candidate: best, others: vec![], key, now };
-        let table = &opened.candidate.mapping.sessions;
-        opened.others = candidates.into_iter().filter(|other| other.mapping.sessions != *table).collect();
-        settle_decoder(&mut opened, detected).await?;
+        settle_expiry(&mut opened, detected).await?;
+        settle_creation(&mut opened).await?;
         Ok(opened)
     };
     match tokio::time::timeout(limit, opening).await {
@@ -122,25 +138,23 @@ fn recognise(
 }
 
 /// Looks at stored expiries, where their type leaves open what they mean; replaces a decoder that was only guessed.
-async fn settle_decoder(opened: &mut Opened, detected: bool) -> Result<(), TargetError> {
-    let mapping = &opened.candidate.mapping;
-    let kind = opened.schema.kind(&mapping.sessions, &mapping.expires.column);
-    let open =
-        opened.schema.dialect == Dialect::Sqlite || [ColumnKind::Integer, ColumnKind::Text].contains(&kind);
-    if !open {
-        return Ok(());
-    }
-    let sql = opened.sql(false, &Settings::default()).sample(SAMPLE);
-    let rows = opened.session.fetch(&sql).await?;
+async fn settle_expiry(opened: &mut Opened, detected: bool) -> Result<(), TargetError> {
+    let rows = sample(opened, &opened.candidate.mapping.expires.column).await?;
     let values: Vec<Raw<'_>> = rows.iter().map(|row| stored(row)).collect();
-    let written = mapping.expires.decoder;
-    if plausible_share(written, &values, opened.now).is_none_or(|share| share >= BELIEVED) {
+    let now = opened.now;
+    let believed = |decoder| plausible_share(decoder, &values, now).is_none_or(|share| share >= BELIEVED);
+    let written = opened.candidate.mapping.expires.decoder;
+    if believed(written) {
         return Ok(());
     }
-    let better = plausible_under(&values, opened.now, CONVINCING);
-    match better {
+    if let Some(at) = opened.readings.iter().position(|other| believed(other.mapping.expires.decoder)) {
+        opened.candidate = opened.readings.remove(at);
+        return Ok(());
+    }
+    match plausible_under(&values, now, CONVINCING) {
         Some(decoder) if detected => {
             opened.candidate.mapping.expires.decoder = decoder;
+            opened.decoder_replaced = true;
             opened.candidate.notes.push(format!(
                 "expiries are stored as `{}`, not as `{}`, which is usual for this profile",
                 decoder.name(),
@@ -148,8 +162,44 @@ async fn settle_decoder(opened: &mut Opened, detected: bool) -> Result<(), Targe
             ));
             Ok(())
         }
-        _ => Err(TargetError::Implausible { written: written.name(), better: better.map(Decoder::name) }),
+        better => {
+            Err(TargetError::Implausible { written: written.name(), better: better.map(Decoder::name) })
+        }
     }
+}
+
+/// The same for creation, without which a look can do.
+async fn settle_creation(opened: &mut Opened) -> Result<(), TargetError> {
+    let Some(created) = opened.candidate.mapping.created.clone() else {
+        return Ok(());
+    };
+    let rows = sample(opened, &created.column).await?;
+    let values: Vec<Raw<'_>> = rows.iter().map(|row| stored(row)).collect();
+    if plausible_share(created.decoder, &values, opened.now).is_none_or(|share| share >= BELIEVED) {
+        return Ok(());
+    }
+    let candidate = &mut opened.candidate;
+    if let Some(decoder) = plausible_under(&values, opened.now, CONVINCING) {
+        candidate.mapping.created = Some(InstantColumn { decoder, ..created });
+    } else {
+        candidate
+            .notes
+            .push(format!("`{}` cannot be read as a time, so creation is not known", created.column));
+        candidate.mapping.created = None;
+    }
+    opened.decoder_replaced = true;
+    Ok(())
+}
+
+/// Some values of a column; none where its type says what they are.
+async fn sample(opened: &Opened, column: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+    let kind = opened.schema.kind(&opened.candidate.mapping.sessions, column);
+    let sure = opened.schema.dialect == Dialect::Postgres
+        && ![ColumnKind::Integer, ColumnKind::Text].contains(&kind);
+    if sure {
+        return Ok(vec![]);
+    }
+    opened.session.fetch(&opened.sql(false, &Settings::default()).sample(column, SAMPLE)).await
 }
 
 /// A line of [`Sql::sample`]: the type that the value has, and the value as text.

@@ -3,6 +3,7 @@
 //! Nothing here writes to a database, and no token leaves one.
 
 pub mod address;
+pub mod audit;
 pub mod error;
 pub mod observe;
 pub mod postgres;

@@ -22,6 +22,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
         Args::Check(args) => {
             let config = Config::load(args.config.as_deref())?;
+            config.resolved(None)?;
             let Some(file) = &config.file else {
                 return Err(Failure::Usage(
                     "there is no sessionwatch.toml here: name a file with --config, or write one with `sessionwatch init`".into(),

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     super::print(&report::render(&[report], Format::Table))?;
     let path = args.path.display();
     super::print(&format!(
-        "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch sessions {path} --status active --limit 10\n  \
+        "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch doctor {path}\n  sessionwatch sessions list {path} --status active --limit 10\n  \
          sessionwatch sql duplicate-tokens {path}\n"
     ))?;
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use sessionwatch_rules::settings::Settings;
+
 use super::{Failure, target::TargetArgs};
 use crate::{
     checks::{self, Check, Proof},
@@ -60,7 +62,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = super::block_on(async {
         let opened = open(&target, &config.catalogue, false).await?;
         let sql = Sql { pasted: true, ..opened.sql(false, &config.rules.settings) };
-        let text = print(&sql, &wanted, &args.user);
+        let text = print(&sql, &wanted, (&args.user, &config.rules.settings));
         opened.session.close().await;
         Ok(text)
     })?;
@@ -88,12 +90,12 @@ fn unknown(name: &str) -> Failure {
     ))
 }
 
-fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, user: &str) -> String {
+fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, (user, settings): (&str, &Settings)) -> String {
     let guide = |number: u8| {
         let about = GUIDE[usize::from(number) - 1];
-        format!("-- query-{number}: {about}\n{};\n", sql.of_guide(number, user))
+        format!("-- query-{number}: {about}\n{};\n", sql.of_guide(number, user, settings))
     };
-    let check = |check: &Check| format!("-- {}\n{};\n", check.id, query(sql, check.proof));
+    let check = |check: &Check| format!("-- {}\n{};\n", check.id, query(sql, check.proof, settings));
     match wanted {
         Wanted::Guide(number) => guide(*number),
         Wanted::Check(one) => check(one),
@@ -108,16 +110,18 @@ fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, user: &str) -> String {
     }
 }
 
-fn query(sql: &Sql<'_>, proof: Proof) -> String {
+fn query(sql: &Sql<'_>, proof: Proof, settings: &Settings) -> String {
     const LIMIT: usize = 100;
     match proof {
         Proof::Duplicates => sql.rows(Rows::Duplicates, LIMIT),
         Proof::Orphans => sql.rows(Rows::Orphans, LIMIT),
         Proof::OldestExpired => sql.rows(Rows::OldestExpired, LIMIT),
         Proof::BeyondPolicy => sql.rows(Rows::BeyondPolicy, LIMIT),
-        Proof::ActiveHolders => sql.top_users('a', LIMIT),
-        Proof::Creators if sql.mapping.created.is_some() => sql.top_users('r', LIMIT),
-        Proof::Creators => sql.top_users('n', LIMIT),
+        Proof::ActiveHolders => sql.top_users('a', settings.user_max, LIMIT),
+        Proof::Creators if sql.mapping.created.is_some() => {
+            sql.top_users('r', settings.rapid_max_per_hour, LIMIT)
+        }
+        Proof::Creators => sql.top_users('n', settings.rapid_max_sessions, LIMIT),
         Proof::Value => sql.counts(),
     }
 }

@@ -72,6 +72,7 @@ impl TargetArgs {
 
     fn named(&self, config: &Config) -> Result<Vec<Target>, Failure> {
         if let Some(url) = &self.url {
+            config.resolved(Some(url))?;
             if let Some(target) = config.targets.iter().find(|target| target.name == *url) {
                 return Ok(vec![target.clone()]);
             }
@@ -85,6 +86,7 @@ impl TargetArgs {
             })?;
             return Ok(vec![plain(address)]);
         }
+        config.resolved(None)?;
         if !config.targets.is_empty() {
             return Ok(config.targets.clone());
         }

@@ -80,10 +80,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn problem(&mut self, at: usize, path: &str, message: String) {
+        let problem = self.describe(at, path, message);
+        self.problems.push(problem);
+    }
+
+    /// A problem, without counting it among those of the file.
+    pub(super) fn describe(&self, at: usize, path: &str, message: String) -> Problem {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        self.problems.push(Problem { position: (line, column), path: path.to_owned(), message });
+        Problem { position: (line, column), path: path.to_owned(), message }
     }
 
     fn section(&mut self, section: &'static Section, path: &str, (at, table): (usize, &DeTable<'_>)) -> Node {

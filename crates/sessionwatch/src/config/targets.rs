@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use sessionwatch_rules::decoder::Decoder;
 
 use super::{
-    Storage, Target, environment,
+    Problem, Storage, Target, Unresolved, environment,
     reader::{Node, Reader},
 };
 use crate::{
@@ -19,19 +19,31 @@ use crate::{
 
 const SECONDS_A_DAY: u64 = 86_400;
 
+/// The targets, and those whose address cannot be had at present.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     root: &Node,
     (folder, catalogue): (&Path, &[Profile]),
-) -> Vec<Target> {
-    let mut targets: Vec<Target> = Vec::new();
+) -> (Vec<Target>, Vec<Unresolved>) {
+    let (mut targets, mut unresolved) = (Vec::<Target>::new(), Vec::<Unresolved>::new());
     for node in root.below("target") {
         let name = node.text("name").unwrap_or_default().to_owned();
-        if targets.iter().any(|target| target.name == name) {
+        let taken = |other: &str| other == name;
+        if targets.iter().any(|target| taken(&target.name))
+            || unresolved.iter().any(|target| taken(&target.name))
+        {
             reader.problem(node.at("name"), "target.name", "another target has that name".into());
         }
         let storage = storage(reader, node, catalogue);
-        if let Some(address) = address(reader, node, folder) {
+        let url = match url(reader, node, folder) {
+            None => continue,
+            Some(Ok(url)) => url,
+            Some(Err(problem)) => {
+                unresolved.push(Unresolved { name, problem });
+                continue;
+            }
+        };
+        if let Some(address) = address(reader, node, (folder, &url)) {
             let seconds = |key, otherwise| Duration::from_secs(node.whole(key).unwrap_or(otherwise));
             let engine =
                 if node.text("engine") == Some("pushdown") { Engine::Pushdown } else { Engine::Scan };
@@ -39,10 +51,11 @@ pub(super) fn read(
             targets.push(Target { name, address, storage, engine, limits });
         }
     }
-    targets
+    (targets, unresolved)
 }
 
-fn address(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Address> {
+/// The address as text; nothing if what is written is wrong, an error if what it refers to is not there.
+fn url(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<String, Problem>> {
     let (key, url) = match (node.text("url"), node.text("url_file")) {
         (Some(_), Some(_)) => {
             let message = "url and url_file are both written: leave one out";
@@ -55,18 +68,23 @@ fn address(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Addres
             let text = std::fs::read_to_string(&path).map_err(|_| format!("cannot read {}", path.display()));
             ("url_file", text.map(|text| text.trim().to_owned()))
         }
-        (None, None) if node.has("url") || node.has("url_file") => return None,
         (None, None) => {
-            reader.problem(node.at, "target", "the key `url` or `url_file` is missing".into());
+            if !node.has("url") && !node.has("url_file") {
+                reader.problem(node.at, "target", "the key `url` or `url_file` is missing".into());
+            }
             return None;
         }
     };
-    let address = url.and_then(|url| Address::parse(&url).map_err(|error| error.to_string()));
-    match address {
+    Some(url.map_err(|message| reader.describe(node.at(key), &format!("target.{key}"), message)))
+}
+
+fn address(reader: &mut Reader<'_>, node: &Node, (folder, url): (&Path, &str)) -> Option<Address> {
+    match Address::parse(url) {
         Ok(Address::Sqlite(path)) => Some(Address::Sqlite(folder.join(path))),
         Ok(address) => Some(address),
-        Err(message) => {
-            reader.problem(node.at(key), &format!("target.{key}"), message);
+        Err(error) => {
+            let key = if node.has("url") { "url" } else { "url_file" };
+            reader.problem(node.at(key), &format!("target.{key}"), error.to_string());
             None
         }
     }

@@ -219,6 +219,7 @@ mod tests {
             kind: TableKind::Table,
             search_path: Some(0),
             estimated_rows: None,
+            row_security: false,
             rows_hidden: false,
             columns: columns.iter().map(column).collect(),
             indexes: vec![],

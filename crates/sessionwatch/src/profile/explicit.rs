@@ -149,6 +149,7 @@ mod tests {
             kind: TableKind::Table,
             search_path: None,
             estimated_rows: None,
+            row_security: false,
             rows_hidden: false,
             columns,
             indexes: vec![],

@@ -48,6 +48,8 @@ pub struct Table {
     pub search_path: Option<usize>,
     /// The planner's estimate of its rows.
     pub estimated_rows: Option<u64>,
+    /// Row-level security is enabled.
+    pub row_security: bool,
     /// Row-level security hides rows from this role, or may.
     pub rows_hidden: bool,
     /// Columns in order.

@@ -12,8 +12,8 @@ pub enum TargetError {
     /// The look passed its time limit.
     #[error("the look passed its limit of {0} s")]
     TimedOut(u64),
-    /// The server ended a statement that ran too long.
-    #[error("a query passed the statement timeout and was ended")]
+    /// The server ended a statement.
+    #[error("a query was ended by the statement timeout, or by an administrator")]
     StatementTimeout,
     /// A lock was not granted in time.
     #[error("the session table is locked by somebody else")]

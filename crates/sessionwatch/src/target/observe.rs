@@ -149,7 +149,7 @@ async fn top(
     tally: char,
     limit: usize,
 ) -> Result<Vec<Holder>, TargetError> {
-    let rows = session.fetch(&sql.top_users(tally, limit)).await?;
+    let rows = session.fetch(&sql.top_users(tally, 0, limit)).await?;
     rows.iter()
         .map(|row| {
             Ok(Holder { user: row.first().cloned().flatten().unwrap_or_default(), sessions: count(row, 1)? })

@@ -169,6 +169,12 @@ impl Session {
         self.wire.driver.abort();
     }
 
+    /// Whether the connection is more than a local socket.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.wire.connector.is_some()
+    }
+
     /// Whether the connection is encrypted.
     #[must_use]
     pub fn encrypted(&self) -> bool {

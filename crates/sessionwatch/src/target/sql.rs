@@ -297,9 +297,9 @@ impl Sql<'_> {
         (sql, recent.is_some())
     }
 
-    /// The users with the most of one tally (`n`, `a` or `r`), most first.
+    /// The users with more than `above` of one tally (`n`, `a` or `r`), most first.
     #[must_use]
-    pub fn top_users(&self, tally: char, limit: usize) -> String {
+    pub fn top_users(&self, tally: char, above: u64, limit: usize) -> String {
         let (mut sql, _) = self.users_tallied();
         let existing = if tally == 'a' { "" } else { " AND NOT o" };
         let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
@@ -311,7 +311,7 @@ impl Sql<'_> {
         // Writing to a String cannot fail.
         let _ = write!(
             sql,
-            "\nSELECT CAST(u AS text), {tally} FROM known WHERE {tally} > 0{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
+            "\nSELECT CAST(u AS text), {tally} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
         );
         sql
     }
@@ -330,15 +330,13 @@ impl Sql<'_> {
         )
     }
 
-    /// Some expiries as stored: the type that the value has, and the value as text.
+    /// Some values of a column of instants as stored: the type that the value has, and the value as text.
     #[must_use]
-    pub fn sample(&self, limit: usize) -> String {
-        let value = self.column(&self.mapping.expires.column);
+    pub fn sample(&self, column: &str, limit: usize) -> String {
+        let value = self.column(column);
         let kind = match self.dialect() {
             Dialect::Sqlite => format!("typeof({value})"),
-            Dialect::Postgres
-                if self.kind(&self.mapping.sessions, &self.mapping.expires.column) == ColumnKind::Integer =>
-            {
+            Dialect::Postgres if self.kind(&self.mapping.sessions, column) == ColumnKind::Integer => {
                 "'integer'".into()
             }
             Dialect::Postgres => "'text'".into(),
@@ -359,7 +357,7 @@ impl Sql<'_> {
     #[must_use]
     pub fn rows(&self, rows: Rows, limit: usize) -> String {
         let expiry = self.instant(&self.mapping.expires);
-        let micros = expiry.micros(&expiry.value);
+        let end = self.end(&expiry);
         let id =
             self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
         let user = self.user();
@@ -385,7 +383,7 @@ impl Sql<'_> {
             }
         };
         format!(
-            "SELECT {prefix}, {id}, {user}, {micros}, 1{display}\nFROM {sessions}{users}\nWHERE {condition}\nORDER BY {order}\nLIMIT {limit}",
+            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {end},\n  1 AS session_rows{display}\nFROM {sessions}{users}\nWHERE {condition}\nORDER BY {order}\nLIMIT {limit}",
             prefix = self.prefix(),
             user = self.text(&user),
             sessions = self.sessions(),

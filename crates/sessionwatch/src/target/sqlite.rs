@@ -99,6 +99,7 @@ impl Session {
             kind: if view { TableKind::View } else { TableKind::Table },
             search_path: Some(0),
             estimated_rows: None,
+            row_security: false,
             rows_hidden: false,
             columns: columns.iter().filter_map(|row| column(row)).collect(),
             indexes,

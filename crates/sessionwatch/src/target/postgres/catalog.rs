@@ -10,7 +10,7 @@ type Row = Vec<Option<String>>;
 
 const TABLES: &str = "
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, pg_catalog.row_security_active(c.oid),
-       array_position(pg_catalog.current_schemas(false), n.nspname)
+       array_position(pg_catalog.current_schemas(false), n.nspname), c.relrowsecurity
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
@@ -101,6 +101,7 @@ fn table(row: &Row) -> Option<Table> {
         },
         search_path: text(row, 6).and_then(|position| position.parse().ok()),
         estimated_rows: text(row, 4).and_then(|rows| rows.parse().ok()),
+        row_security: flag(row, 7),
         rows_hidden: flag(row, 5),
         columns: Vec::new(),
         indexes: Vec::new(),

@@ -3,9 +3,10 @@
 //! The driver reads the URL; what it does not know is taken off first: certificate checks, and the parameters that
 //! hosting services and object mappers add.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use percent_encoding::percent_decode_str;
+use tokio_postgres::config::Host;
 
 /// How far the connection is protected. Names and meanings are those of libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +133,18 @@ impl Dsn {
         dsn.finish()
     }
 
+    /// Whether every host is this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.config.get_hosts().iter().all(|host| match host {
+            Host::Tcp(name) => {
+                name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            #[cfg(unix)]
+            Host::Unix(_) => true,
+        })
+    }
+
     fn parameter(&mut self, name: &str, value: &str) -> Result<(), DsnError> {
         match (name, value) {
             ("sslmode", _) => self.ssl_mode = ssl_mode(value)?,
@@ -158,9 +171,11 @@ impl Dsn {
             self.config.host("localhost");
         }
         self.pooled |= self.config.get_ports().iter().any(|port| [6432, 6543].contains(port))
-            || self.config.get_hosts().iter().any(
-                |host| matches!(host, tokio_postgres::config::Host::Tcp(name) if name.contains("pooler")),
-            );
+            || self
+                .config
+                .get_hosts()
+                .iter()
+                .any(|host| matches!(host, Host::Tcp(name) if name.contains("pooler")));
         self.config.application_name("sessionwatch");
         if self.config.get_connect_timeout().is_none() {
             self.config.connect_timeout(Duration::from_secs(10));
@@ -184,9 +199,9 @@ fn ssl_mode(value: &str) -> Result<SslMode, DsnError> {
 impl fmt::Display for Dsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = match self.config.get_hosts().first() {
-            Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
+            Some(Host::Tcp(name)) => name.clone(),
             #[cfg(unix)]
-            Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
+            Some(Host::Unix(path)) => path.display().to_string(),
             None => "localhost".into(),
         };
         let user = self.config.get_user().unwrap_or_default();

@@ -38,7 +38,7 @@ impl InstantSql {
 
     fn literal(&self, at: Instant) -> String {
         match self.clock {
-            Some(now) if at != Instant::MIN => self.from_now(at.since(now)),
+            Some(now) if at != Instant::MIN => self.clock_moved_by(at.since(now)),
             _ => self.fixed(at),
         }
     }
@@ -53,7 +53,7 @@ impl InstantSql {
     }
 
     /// The database's clock, moved by that many microseconds.
-    fn from_now(&self, micros: i64) -> String {
+    fn clock_moved_by(&self, micros: i64) -> String {
         let now = match (self.dialect, self.native) {
             (Dialect::Sqlite, _) => "CAST(strftime('%s', 'now') AS integer) * 1000000".to_owned(),
             (_, Some(Decoder::Timestamptz)) => "now()".to_owned(),
@@ -125,6 +125,18 @@ impl InstantSql {
 
     pub(super) fn beyond(&self, limit: Instant) -> String {
         self.after(limit)
+    }
+
+    /// Hours from `now` to a finite end, for a person.
+    pub(super) fn hours_left(&self, now: Instant) -> String {
+        let (value, now) = (&self.value, self.literal(now));
+        if self.native.is_some() {
+            format!(
+                "CASE WHEN isfinite({value}) THEN ROUND(CAST(EXTRACT(EPOCH FROM ({value} - {now})) / 3600 AS numeric), 1) END"
+            )
+        } else {
+            format!("ROUND(({} - {now}) / 3600000000.0, 1)", self.micros(value))
+        }
     }
 
     /// Microseconds since 1970 of an expression of this column's type; NULL for an infinity or what cannot be read.

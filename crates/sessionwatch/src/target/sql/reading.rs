@@ -1,6 +1,9 @@
 //! Queries for a person to read: lists of sessions, and the guide's counts.
 
-use super::{Rows, Sql, string};
+use sessionwatch_rules::settings::Settings;
+
+use super::{Rows, Sql, instant::InstantSql, string};
+use crate::profile::schema::{ColumnKind, Dialect};
 
 /// Which sessions to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -82,13 +85,13 @@ impl Sql<'_> {
         let created =
             created.map_or_else(|| "CAST(NULL AS bigint)".into(), |created| created.micros(&created.value));
         format!(
-            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires} AS expires_us,\n  \
-             {created} AS created_us,\n  {ip} AS ip,\n  {agent} AS agent{display}\nFROM {sessions}{users}{condition}\n\
+            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  \
+             {created},\n  {ip} AS ip,\n  {agent} AS agent{display}\nFROM {sessions}{users}{condition}\n\
              ORDER BY {order}{direction}, 2\nLIMIT {limit}",
             prefix = self.prefix(),
             id = text(&self.mapping.id),
             user = self.text(&self.user()),
-            expires = expiry.micros(&expiry.value),
+            expires = self.end(&expiry),
             ip = text(&self.mapping.ip),
             agent = text(&self.mapping.agent),
             sessions = self.sessions(),
@@ -97,10 +100,39 @@ impl Sql<'_> {
         )
     }
 
-    /// The condition that a row belongs to a user, by index where the id can be compared as what it is.
-    pub(super) fn of_user(&self, id: &str) -> String {
+    /// The end of a session: in microseconds, or, for a person, as stored, with the status and the hours that are left.
+    pub(super) fn end(&self, expiry: &InstantSql) -> String {
+        if !self.pasted {
+            return expiry.micros(&expiry.value);
+        }
+        format!(
+            "{} AS expires,\n  {} AS status,\n  {} AS hours_until_expiry",
+            expiry.value,
+            self.status(expiry),
+            expiry.hours_left(self.now)
+        )
+    }
+
+    fn status(&self, expiry: &InstantSql) -> String {
+        format!(
+            "CASE WHEN {} THEN 'active' WHEN {} THEN 'expired' ELSE 'unreadable' END",
+            expiry.active(self.now),
+            expiry.expired(self.now)
+        )
+    }
+
+    /// The condition that a row belongs to a user; by index, where the id can be compared as what it is.
+    fn of_user(&self, id: &str) -> String {
         let wanted = string(self.dialect(), id);
-        format!("{} = {wanted}", self.text(&self.user()))
+        let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
+        match (self.dialect(), kind) {
+            (Dialect::Postgres, Some(ColumnKind::Text)) => format!("{} = {wanted}", self.user()),
+            (Dialect::Postgres, Some(ColumnKind::Integer)) => match id.parse::<i64>() {
+                Ok(id) => format!("{} = {id}", self.user()),
+                Err(_) => "1 = 0".into(),
+            },
+            _ => format!("{} = {wanted}", self.text(&self.user())),
+        }
     }
 
     fn named(&self, name: &str) -> String {
@@ -131,24 +163,22 @@ impl Sql<'_> {
     pub fn by_status(&self) -> String {
         let expiry = self.instant(&self.mapping.expires);
         format!(
-            "SELECT CASE WHEN {active} THEN 'active' WHEN {expired} THEN 'expired' ELSE 'unreadable' END AS status,\n  \
-             COUNT(*) AS sessions\nFROM {}\nGROUP BY 1\nORDER BY 1",
+            "SELECT {} AS status,\n  COUNT(*) AS sessions\nFROM {}\nGROUP BY 1\nORDER BY 1",
+            self.status(&expiry),
             self.sessions(),
-            active = expiry.active(self.now),
-            expired = expiry.expired(self.now),
         )
     }
 
     /// The guide's queries by number, 1 to 7; the sixth is about `user`.
     #[must_use]
-    pub fn of_guide(&self, number: u8, user: &str) -> String {
+    pub fn of_guide(&self, number: u8, user: &str, settings: &Settings) -> String {
         const LIMIT: usize = 100;
         match number {
             1 => self.list(List::all(LIMIT)),
             2 => self.rows(Rows::Duplicates, LIMIT),
             3 => self.rows(Rows::Orphans, LIMIT),
-            4 if self.mapping.created.is_some() => self.top_users('r', LIMIT),
-            4 => self.top_users('n', LIMIT),
+            4 if self.mapping.created.is_some() => self.top_users('r', settings.rapid_max_per_hour, LIMIT),
+            4 => self.top_users('n', settings.rapid_max_sessions, LIMIT),
             5 => self.ratio(),
             6 => self.list(List { user: Some(user), ..List::all(20) }),
             _ => self.by_status(),

@@ -1,0 +1,80 @@
+//! `doctor`: is this target safe, and can it be watched?
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use serde_json::{Value, json};
+
+use super::{Failure, target::TargetArgs};
+use crate::{
+    clock,
+    doctor::{self, Finding, Level, Patient},
+    open::open,
+};
+
+/// Examine schema, role, connection and clock, with the SQL that mends what is wrong
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// How the findings are written
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// One document.
+    Json,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let (config, target) = args.target.choose_one()?;
+    let findings = super::block_on(async {
+        let opened = open(&target, &config.catalogue, false).await?;
+        let local_now = clock::now();
+        let sessions = &opened.candidate.mapping.sessions;
+        let audit = super::in_time(&target, opened.session.audit(sessions)).await;
+        let findings = audit.map(|audit| {
+            doctor::examine(Patient { address: &target.address, opened: &opened, audit: &audit, local_now })
+        });
+        opened.session.close().await;
+        Ok(findings?)
+    })?;
+    super::print(&match args.format {
+        Format::Table => text(&target.name, &findings),
+        Format::Json => format!("{:#}\n", document(&target.name, &findings)),
+    })?;
+    let failing = findings.iter().any(|finding| finding.level == Level::Fail);
+    Ok(if failing { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn text(target: &str, findings: &[Finding]) -> String {
+    let mut text = format!("{target}\n\n");
+    for finding in findings {
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "{:4}  {}: {}", finding.level.name(), finding.id, finding.summary);
+        for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
+            let _ = writeln!(text, "        → {line}");
+        }
+    }
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let (fail, warn) = (count(Level::Fail), count(Level::Warn));
+    let _ = writeln!(
+        text,
+        "\n{} passed, {warn} could be better, {fail} must be mended",
+        findings.len() - fail - warn
+    );
+    text
+}
+
+fn document(target: &str, findings: &[Finding]) -> Value {
+    let finding = |finding: &Finding| {
+        json!({
+            "id": finding.id, "level": finding.level.name(), "summary": finding.summary, "fix": finding.fix,
+        })
+    };
+    json!({ "schema": 1, "target": target, "findings": findings.iter().map(finding).collect::<Vec<_>>() })
+}

@@ -1,0 +1,35 @@
+//! `grants`: the least that watching and acting need.
+
+use std::process::ExitCode;
+
+use super::{Failure, target::TargetArgs};
+use crate::{
+    grants::{self, Roles},
+    open::open,
+};
+
+/// Print SQL that creates roles which may do just what is needed
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Name of the role that watches
+    #[arg(long, value_name = "NAME", default_value = "sessionwatch_watch")]
+    watch_role: String,
+    /// Name of the role that acts
+    #[arg(long, value_name = "NAME", default_value = "sessionwatch_act")]
+    act_role: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let (config, target) = args.target.choose_one()?;
+    let sql = super::block_on(async {
+        let opened = open(&target, &config.catalogue, false).await?;
+        let roles = Roles { watch: &args.watch_role, act: &args.act_role };
+        let sql = grants::statements(&opened.schema, &opened.candidate.mapping, roles);
+        opened.session.close().await;
+        Ok(sql)
+    })?;
+    super::print(&sql)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,176 @@
+//! `init`: recognise a database's sessions, say why, and write a configuration for it.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use super::{Failure, target::TargetArgs};
+use crate::{
+    config::{self, Storage, Target, reference},
+    open::{Opened, open},
+    profile::{
+        catalogue::Profile,
+        mapping::{Mapping, TableName},
+    },
+    target::address::Address,
+};
+
+/// Recognise the sessions of a database, and write sessionwatch.toml for it
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The target's name in the file
+    #[arg(long, default_value = "main")]
+    name: String,
+    /// Where the file is written; - for standard output
+    #[arg(long, short, default_value = config::FILE, value_name = "FILE")]
+    output: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let to_stdout = args.output == Path::new("-");
+    if !to_stdout && !args.force && args.output.exists() {
+        return Err(Failure::Usage(format!(
+            "{} is there already: name another file with --output, or write over it with --force",
+            args.output.display()
+        )));
+    }
+    let (config, target) = args.target.choose_one()?;
+    let (file, said) = super::block_on(async {
+        let opened = open(&target, &config.catalogue, false).await?;
+        let texts = (file(&args.name, &target, &opened, &config.catalogue), said(&opened));
+        opened.session.close().await;
+        Ok(texts)
+    })?;
+    // What was found is for the person; the file may go to standard output.
+    let _ = std::io::stderr().write_all(said.as_bytes());
+    if to_stdout {
+        super::print(&file)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    write(&args.output, &file, args.force).map_err(|_| {
+        Failure::Usage(format!("cannot write {}: name another place with --output", args.output.display()))
+    })?;
+    let next = match target.address {
+        Address::Postgres(_) => {
+            "The address is not in the file: it takes it from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
+        }
+        Address::Sqlite(_) => "Next:\n",
+    };
+    super::print(&format!(
+        "Wrote {}. {next}  sessionwatch check\n  sessionwatch doctor\n",
+        args.output.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, text: &str, force: bool) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).truncate(force).create(force).create_new(!force);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+/// What was found, for the person.
+fn said(opened: &Opened) -> String {
+    let mut text = format!("Recognised: {}.\n", opened.candidate.title);
+    let mut list = |title: &str, lines: &[String]| {
+        if !lines.is_empty() {
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(text, "{title}");
+        }
+        for line in lines {
+            let _ = writeln!(text, "  - {line}");
+        }
+    };
+    list("Why:", &opened.candidate.why);
+    list("To know:", &opened.candidate.notes);
+    let others: Vec<String> = opened.others.iter().map(|other| other.why.join("; ")).collect();
+    list("Ambiguous, this could be meant instead:", &others);
+    text.push('\n');
+    text
+}
+
+/// The configuration of one target, and every check, commented out.
+fn file(name: &str, target: &Target, opened: &Opened, catalogue: &[Profile]) -> String {
+    let mapping = &opened.candidate.mapping;
+    let mut text =
+        String::from("# Configuration of sessionwatch: `sessionwatch config example` shows every key.\n");
+    for why in &opened.candidate.why {
+        let _ = writeln!(text, "#\n# Recognised: {why}.");
+    }
+    for note in &opened.candidate.notes {
+        let _ = writeln!(text, "# To know: {note}.");
+    }
+    let url = match &target.address {
+        Address::Postgres(_) => "${DATABASE_URL}".to_owned(),
+        Address::Sqlite(path) => {
+            let full = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            format!("sqlite:{}", full.display())
+        }
+    };
+    let _ = write!(text, "\n[[target]]\nname = {}\nurl = {}\n", quoted(name), quoted(&url));
+    // A profile says it all, unless the database is not quite as the profile has it.
+    let by_profile = catalogue.iter().any(|profile| profile.name == mapping.profile)
+        && opened.others.is_empty()
+        && !opened.decoder_replaced
+        && !matches!(target.storage, Storage::Explicit(_));
+    if by_profile {
+        let _ = writeln!(text, "profile = {}", quoted(&mapping.profile));
+        text.push_str(
+            "\n# What the profile comes to here; used instead of it if you remove the marks and `profile`.\n",
+        );
+    }
+    let mark = if by_profile { "# " } else { "" };
+    for line in mapping_lines(mapping) {
+        let _ = writeln!(text, "{mark}{line}");
+    }
+    let checks = reference::example();
+    if let Some((_, checks)) = checks.split_once("\n# Tokens on more than one row.\n") {
+        let _ = write!(text, "\n# Tokens on more than one row.\n{checks}");
+    }
+    text
+}
+
+fn mapping_lines(mapping: &Mapping) -> Vec<String> {
+    let text = |key: &str, value: Option<&str>| value.map(|value| format!("{key} = {}", quoted(value)));
+    let table = |name: &TableName| match &name.schema {
+        Some(schema) => format!("{schema}.{}", name.name),
+        None => name.name.clone(),
+    };
+    let users = mapping.users.as_ref();
+    let display = users.filter(|users| !users.display.is_empty()).map(|users| {
+        let shown: Vec<String> = users.display.iter().map(|column| quoted(column)).collect();
+        format!("display = [{}]", shown.join(", "))
+    });
+    let lines = [
+        Some("[target.mapping]".to_owned()),
+        text("sessions", Some(&table(&mapping.sessions))),
+        text("token", Some(&mapping.token)),
+        text("expires", Some(&mapping.expires.column)),
+        text("decoder", Some(mapping.expires.decoder.name())),
+        text("id", mapping.id.as_deref()),
+        text("user", mapping.user.as_deref()),
+        text("created", mapping.created.as_ref().map(|created| created.column.as_str())),
+        text("created_decoder", mapping.created.as_ref().map(|created| created.decoder.name())),
+        text("ip", mapping.ip.as_deref()),
+        text("agent", mapping.agent.as_deref()),
+        text("users", users.map(|users| table(&users.table)).as_deref()),
+        text("users_key", users.map(|users| users.key.as_str())),
+        display,
+        text("accounts", mapping.accounts.as_ref().map(table).as_deref()),
+        mapping.max_lifetime_s.map(|seconds| format!("lifetime_days = {}", (seconds / 86_400).max(1))),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}

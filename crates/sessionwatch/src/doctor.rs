@@ -1,0 +1,402 @@
+//! The doctor: what about a target keeps its sessions from being safe, or sessionwatch from seeing them, and the SQL
+//! that mends it. Pure: facts in, findings out.
+
+use sessionwatch_rules::instant::{Instant, SECOND};
+
+use crate::{
+    open::Opened,
+    profile::schema::{Dialect, Index, Table, TableKind},
+    target::{
+        address::Address,
+        audit::Audit,
+        postgres::dsn::SslMode,
+        sql::{identifier, table as quoted},
+    },
+};
+
+/// Clocks that differ by more are worth a word; by more than the other, wrong.
+const CLOCK_WARN: i64 = 2 * SECOND;
+const CLOCK_FAIL: i64 = 60 * SECOND;
+
+/// How a finding is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Pass,
+    /// Could be better.
+    Warn,
+    /// Must be mended.
+    Fail,
+}
+
+/// One thing that was examined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was examined, kebab-case.
+    pub id: &'static str,
+    /// How it is.
+    pub level: Level,
+    /// What was found.
+    pub summary: String,
+    /// SQL, or words, that mend it.
+    pub fix: Option<String>,
+}
+
+/// A target as examined.
+#[derive(Clone, Copy, Debug)]
+pub struct Patient<'a> {
+    /// Where it is.
+    pub address: &'a Address,
+    /// What was found in it.
+    pub opened: &'a Opened,
+    /// What it says of itself.
+    pub audit: &'a Audit,
+    /// The instant by this machine's clock.
+    pub local_now: Instant,
+}
+
+impl Level {
+    /// The word for it in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+fn pass(id: &'static str, summary: impl Into<String>) -> Finding {
+    Finding { id, level: Level::Pass, summary: summary.into(), fix: None }
+}
+
+fn warn(id: &'static str, summary: impl Into<String>, fix: impl Into<String>) -> Finding {
+    Finding { id, level: Level::Warn, summary: summary.into(), fix: Some(fix.into()) }
+}
+
+fn fail(id: &'static str, summary: impl Into<String>, fix: impl Into<String>) -> Finding {
+    Finding { level: Level::Fail, ..warn(id, summary, fix) }
+}
+
+/// Examines a target.
+#[must_use]
+pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
+    let mut findings = vec![pass("server", server(patient.audit))];
+    findings.extend(transport(patient));
+    findings.extend(pooler(patient.address));
+    findings.push(recognition(patient.opened));
+    findings.extend(role(patient));
+    let mapping = &patient.opened.candidate.mapping;
+    let sessions = patient.opened.schema.find(mapping.sessions.schema.as_deref(), &mapping.sessions.name);
+    if let Some(table) = sessions {
+        findings.push(visibility(patient, table));
+        if [TableKind::Table, TableKind::Partitioned].contains(&table.kind) {
+            findings.push(token_unique(patient, table));
+            findings.push(user_exists(patient, table));
+            findings.extend(indexes(patient, table));
+            findings.extend(statistics(patient, table));
+        } else {
+            let fix =
+                "examine the tables behind it: name one under [target.mapping], if it holds every session";
+            findings.push(warn("table", "not a table of its own: it has no constraints and no indexes", fix));
+        }
+    }
+    findings.push(expiry(patient));
+    findings.push(creation(patient));
+    findings.extend(clock(patient));
+    findings.extend(journal(patient.audit));
+    findings
+}
+
+fn server(audit: &Audit) -> String {
+    let replica = if audit.replica { ", a replica: it may lag behind" } else { "" };
+    format!("{}{replica}", audit.server)
+}
+
+fn transport(patient: Patient<'_>) -> Option<Finding> {
+    let Address::Postgres(dsn) = patient.address else { return None };
+    let fix = "add sslmode=verify-full to the address (and sslrootcert=FILE, if the authority is your own)";
+    Some(match (patient.audit.encrypted?, dsn.ssl_mode) {
+        (_, _) if dsn.is_loopback() => pass("transport", "the connection stays on this machine"),
+        (false, _) => fail(
+            "transport",
+            "the connection is not encrypted: token prefixes and the password's proof cross the network in clear",
+            fix,
+        ),
+        (true, SslMode::VerifyFull) => {
+            pass("transport", "encrypted, and the server's certificate is checked")
+        }
+        (true, SslMode::VerifyCa) => {
+            warn("transport", "encrypted, but the certificate's host name is not checked", fix)
+        }
+        (true, _) => warn(
+            "transport",
+            "encrypted, but the server's certificate is not checked: somebody in between could read along",
+            fix,
+        ),
+    })
+}
+
+fn pooler(address: &Address) -> Option<Finding> {
+    let Address::Postgres(dsn) = address else { return None };
+    let summary = "the address looks like that of a pooler: looks work through it, but a query that has to be cancelled may run on until its timeout";
+    dsn.pooled.then(|| {
+        warn("pooler", summary, "use the direct address of the database, or of a replica, where there is one")
+    })
+}
+
+fn recognition(opened: &Opened) -> Finding {
+    let why = opened.candidate.why.join("; ");
+    match opened.others.first() {
+        None => pass("recognition", why),
+        Some(other) => warn(
+            "recognition",
+            format!("{why}; {} looks like sessions too", quoted(&other.mapping.sessions)),
+            "name the profile or the mapping in sessionwatch.toml: `sessionwatch init` writes one",
+        ),
+    }
+}
+
+fn role(patient: Patient<'_>) -> Option<Finding> {
+    let role = patient.audit.role.as_ref()?;
+    let excess: Vec<&str> = [
+        (role.superuser, "is a superuser"),
+        (role.writes, "may change or remove sessions"),
+        (role.creates, "may create tables beside them"),
+    ]
+    .into_iter()
+    .filter_map(|(has, what)| has.then_some(what))
+    .collect();
+    Some(if excess.is_empty() {
+        pass("role", format!("`{}` may read what is needed, and no more", role.name))
+    } else {
+        let fix = "make a role that may only read: `sessionwatch grants` prints the statements";
+        warn("role", format!("`{}` {}, which watching does not need", role.name, excess.join(", ")), fix)
+    })
+}
+
+fn visibility(patient: Patient<'_>, table: &Table) -> Finding {
+    if table.rows_hidden {
+        let name = quoted(&patient.opened.candidate.mapping.sessions);
+        let role = patient.audit.role.as_ref().map_or("ROLE".into(), |role| identifier(&role.name));
+        let fix = format!("CREATE POLICY sessionwatch ON {name} FOR SELECT TO {role} USING (true);");
+        fail("visibility", "row-level security hides rows from this role: nothing can be known for sure", fix)
+    } else {
+        pass("visibility", "every row can be seen")
+    }
+}
+
+fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
+    let mapping = &patient.opened.candidate.mapping;
+    let column = identifier(&mapping.token);
+    if let Some(index) = table.unique_on(&mapping.token) {
+        return pass(
+            "token-unique",
+            format!("`{index}` keeps tokens unique; `check --deep` also looks past it"),
+        );
+    }
+    let broken = table
+        .indexes
+        .iter()
+        .find(|index| index.unique && !index.complete && index.columns == [mapping.token.as_str()]);
+    let create = create_index(patient, "UNIQUE ", &mapping.token);
+    match broken {
+        Some(Index { name, .. }) => fail(
+            "token-unique",
+            format!(
+                "the unique index `{name}` is invalid, deferred or partial: it does not keep every token unique"
+            ),
+            format!("DROP INDEX {};\n{create}", identifier(name)),
+        ),
+        None => fail(
+            "token-unique",
+            format!("nothing keeps {column} unique: one token can stand for two people"),
+            format!(
+                "{create}  -- fails while duplicates exist: see `sessionwatch check --only duplicate-tokens`"
+            ),
+        ),
+    }
+}
+
+fn create_index(patient: Patient<'_>, unique: &str, column: &str) -> String {
+    let sessions = &patient.opened.candidate.mapping.sessions;
+    let table = patient.opened.schema.find(sessions.schema.as_deref(), &sessions.name);
+    let plain = table.is_some_and(|table| table.kind == TableKind::Table);
+    // Neither SQLite nor a partitioned table can have one made beside the application's work.
+    let concurrently = if dialect(patient) == Dialect::Postgres && plain { "CONCURRENTLY " } else { "" };
+    let name =
+        identifier(&format!("{}_{column}_{}", sessions.name, if unique.is_empty() { "idx" } else { "key" }));
+    format!("CREATE {unique}INDEX {concurrently}{name} ON {} ({});", quoted(sessions), identifier(column))
+}
+
+fn dialect(patient: Patient<'_>) -> Dialect {
+    patient.opened.schema.dialect
+}
+
+fn user_exists(patient: Patient<'_>, table: &Table) -> Finding {
+    let mapping = &patient.opened.candidate.mapping;
+    let (Some(user), Some(users)) = (&mapping.user, &mapping.users) else {
+        let fix = "grant SELECT on the key of the users, or name them under [target.mapping]";
+        return warn(
+            "user-exists",
+            "no readable table of users is known: orphaned sessions cannot be found",
+            fix,
+        );
+    };
+    let sessions = quoted(&mapping.sessions);
+    match table.foreign_key_on(user) {
+        Some(key) if dialect(patient) == Dialect::Sqlite => warn(
+            "user-exists",
+            format!("{} exists, but SQLite checks it only on connections that ask for it", key.name),
+            "PRAGMA foreign_keys = ON;  -- in the application, on every connection",
+        ),
+        Some(key) if !key.validated => warn(
+            "user-exists",
+            format!("the foreign key `{}` was never checked for the rows that were there", key.name),
+            format!("ALTER TABLE {sessions} VALIDATE CONSTRAINT {};", identifier(&key.name)),
+        ),
+        Some(key) if key.on_delete != "CASCADE" => warn(
+            "user-exists",
+            format!(
+                "the foreign key `{}` does not remove the sessions of a user who is deleted ({})",
+                key.name, key.on_delete
+            ),
+            format!(
+                "ALTER TABLE {sessions} DROP CONSTRAINT {0}, ADD CONSTRAINT {0} FOREIGN KEY ({1}) REFERENCES {2} ({3}) ON DELETE CASCADE;",
+                identifier(&key.name),
+                identifier(user),
+                quoted(&users.table),
+                identifier(&users.key)
+            ),
+        ),
+        Some(key) => {
+            pass("user-exists", format!("`{}` ends the sessions of a user who is deleted", key.name))
+        }
+        None if dialect(patient) == Dialect::Sqlite => warn(
+            "user-exists",
+            "no foreign key to the users: sessions outlive them",
+            "remake the table with REFERENCES … ON DELETE CASCADE: SQLite cannot add a foreign key",
+        ),
+        None => {
+            let name = identifier(&format!("{}_{user}_fkey", mapping.sessions.name));
+            warn(
+                "user-exists",
+                "no foreign key to the users: sessions outlive them",
+                format!(
+                    "ALTER TABLE {sessions} ADD CONSTRAINT {name} FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE CASCADE NOT VALID;\n\
+                     ALTER TABLE {sessions} VALIDATE CONSTRAINT {name};  -- after the orphans are gone",
+                    identifier(user),
+                    quoted(&users.table),
+                    identifier(&users.key)
+                ),
+            )
+        }
+    }
+}
+
+fn indexes(patient: Patient<'_>, table: &Table) -> Vec<Finding> {
+    let mapping = &patient.opened.candidate.mapping;
+    let led_by = |column: &str| {
+        table
+            .indexes
+            .iter()
+            .find(|index| index.complete && index.columns.first().is_some_and(|first| first == column))
+    };
+    let wanted = [
+        ("index-user", mapping.user.as_deref(), "finding or ending one user's sessions"),
+        ("index-expires", Some(mapping.expires.column.as_str()), "cleaning up expired sessions"),
+    ];
+    let finding = |(id, column, what): (&'static str, Option<&str>, &str)| {
+        let column = column?;
+        Some(match led_by(column) {
+            Some(index) => pass(id, format!("`{}` serves {what}", index.name)),
+            None => warn(
+                id,
+                format!("no index begins with `{column}`: {what} reads the whole table"),
+                create_index(patient, "", column),
+            ),
+        })
+    };
+    wanted.into_iter().filter_map(finding).collect()
+}
+
+fn statistics(patient: Patient<'_>, table: &Table) -> Option<Finding> {
+    if dialect(patient) == Dialect::Sqlite || table.estimated_rows.is_some() {
+        return None;
+    }
+    let fix = format!("ANALYZE {};", quoted(&patient.opened.candidate.mapping.sessions));
+    Some(warn("statistics", "the table was never analyzed: the planner guesses its size", fix))
+}
+
+fn expiry(patient: Patient<'_>) -> Finding {
+    let expires = &patient.opened.candidate.mapping.expires;
+    let read = format!(
+        "`{}` is read as {}, and the stored values make sense so",
+        expires.column,
+        expires.decoder.name()
+    );
+    let zone = patient.audit.time_zone.as_deref().filter(|zone| !["UTC", "GMT", "Etc/UTC"].contains(zone));
+    match (expires.decoder, zone) {
+        (sessionwatch_rules::decoder::Decoder::TimestampUtc, Some(zone)) => warn(
+            "expiry",
+            format!(
+                "{read}; but the server's time zone is {zone}, so a comparison of this column with NOW() is wrong by hours (sessionwatch does not make it)"
+            ),
+            "compare with (now() AT TIME ZONE 'UTC') in queries of your own",
+        ),
+        _ => pass("expiry", read),
+    }
+}
+
+fn creation(patient: Patient<'_>) -> Finding {
+    let mapping = &patient.opened.candidate.mapping;
+    match &mapping.created {
+        Some(created) => pass("creation", format!("`{}` tells when a session was created", created.column)),
+        None => warn(
+            "creation",
+            "creation is not stored: rapid creation is judged by how many sessions a user holds",
+            match dialect(patient) {
+                Dialect::Postgres => format!(
+                    "ALTER TABLE {} ADD COLUMN \"createdAt\" timestamptz NOT NULL DEFAULT now();  -- if the framework allows for it",
+                    quoted(&mapping.sessions)
+                ),
+                Dialect::Sqlite => "add a column createdAt, if the framework allows for it".into(),
+            },
+        ),
+    }
+}
+
+fn clock(patient: Patient<'_>) -> Option<Finding> {
+    if dialect(patient) == Dialect::Sqlite {
+        return None;
+    }
+    let apart = patient.local_now.since(patient.opened.now).abs();
+    let summary =
+        format!("the clocks of the server and of this machine differ by {:.1} s", micros_to_seconds(apart));
+    let fix = "keep both machines' clocks by NTP";
+    Some(match apart {
+        CLOCK_FAIL.. => fail("clock", summary, fix),
+        CLOCK_WARN.. => warn("clock", summary, fix),
+        _ => pass("clock", summary),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+fn micros_to_seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn journal(audit: &Audit) -> Option<Finding> {
+    let journal = audit.journal.as_deref()?;
+    Some(if journal == "wal" {
+        pass("journal", "write-ahead log: a look keeps nobody from writing")
+    } else {
+        let fix = "PRAGMA journal_mode = WAL;  -- once, in the application";
+        warn(
+            "journal",
+            format!("journal mode `{journal}`: the application cannot write while a look reads"),
+            fix,
+        )
+    })
+}

@@ -1,0 +1,120 @@
+//! Grants: SQL that makes a role which may only read what watching needs, and one that may act.
+
+use std::fmt::Write as _;
+
+use crate::{
+    profile::{
+        mapping::{Mapping, TableName},
+        schema::{Dialect, Schema},
+    },
+    target::sql::{identifier, table},
+};
+
+/// The names of the roles.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles<'a> {
+    /// Watches.
+    pub watch: &'a str,
+    /// Acts.
+    pub act: &'a str,
+}
+
+/// The statements for a target, with a comment on each.
+#[must_use]
+pub fn statements(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
+    match schema.dialect {
+        Dialect::Postgres => postgres(schema, mapping, roles),
+        Dialect::Sqlite => "-- SQLite has no roles. Let the account that runs sessionwatch read the file and write the folder it is in only\n\
+                            -- where the write-ahead log is used; sessionwatch opens the file read-only.\n"
+            .into(),
+    }
+}
+
+fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
+    let (watch, act) = (identifier(roles.watch), identifier(roles.act));
+    let sessions = table(&mapping.sessions);
+    let mut sql = format!(
+        "-- Run as the owner of the tables. Give each role a password of its own, or let it log in another way.\n\n\
+         -- Watching: may read these columns, and nothing else.\n\
+         CREATE ROLE {watch} LOGIN NOINHERIT CONNECTION LIMIT 5 PASSWORD NULL;\n\
+         ALTER ROLE {watch} SET default_transaction_read_only = on;\n\
+         ALTER ROLE {watch} SET statement_timeout = '60s';\n"
+    );
+    // Writing to a String cannot fail, here and below.
+    for schema in schemas(mapping) {
+        let _ = writeln!(sql, "GRANT USAGE ON SCHEMA {} TO {watch}, {act};", identifier(schema));
+    }
+    let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
+    if let Some(users) = &mapping.users {
+        let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();
+        let _ = writeln!(sql, "GRANT SELECT ({}) ON {} TO {watch};", columns(&shown), table(&users.table));
+    }
+    if let Some(accounts) = &mapping.accounts {
+        let first =
+            schema.find(accounts.schema.as_deref(), &accounts.name).and_then(|found| found.columns.first());
+        if let Some(column) = first {
+            let _ = writeln!(
+                sql,
+                "GRANT SELECT ({}) ON {} TO {watch};  -- tells whether an empty table means JWT sessions",
+                identifier(&column.name),
+                table(accounts)
+            );
+        }
+    }
+    sql.push_str(&hidden(schema, mapping, roles.watch));
+    let _ = write!(
+        sql,
+        "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
+         CREATE ROLE {act} LOGIN NOINHERIT CONNECTION LIMIT 2 PASSWORD NULL;\n\
+         ALTER ROLE {act} SET statement_timeout = '60s';\n\
+         GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n"
+    );
+    if let Some(users) = &mapping.users {
+        let _ =
+            writeln!(sql, "GRANT SELECT ({}) ON {} TO {act};", identifier(&users.key), table(&users.table));
+    }
+    sql.push_str(&hidden(schema, mapping, roles.act));
+    let _ = write!(sql, "\n-- Then, in psql: \\password {} and \\password {}\n", roles.watch, roles.act);
+    sql
+}
+
+/// A policy, where row-level security would hide rows.
+fn hidden(schema: &Schema, mapping: &Mapping, role: &str) -> String {
+    let found = schema.find(mapping.sessions.schema.as_deref(), &mapping.sessions.name);
+    if !found.is_some_and(|found| found.row_security) {
+        return String::new();
+    }
+    let policy = identifier(&format!("{role}_sees_all"));
+    format!(
+        "CREATE POLICY {policy} ON {} TO {} USING (true) WITH CHECK (true);\n",
+        table(&mapping.sessions),
+        identifier(role)
+    )
+}
+
+fn schemas(mapping: &Mapping) -> Vec<&str> {
+    let tables: [Option<&TableName>; 3] = [
+        Some(&mapping.sessions),
+        mapping.users.as_ref().map(|users| &users.table),
+        mapping.accounts.as_ref(),
+    ];
+    let mut schemas: Vec<&str> =
+        tables.into_iter().flatten().filter_map(|name| name.schema.as_deref()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    schemas
+}
+
+/// The columns of the sessions that are read.
+fn session_columns(mapping: &Mapping) -> Vec<&str> {
+    let mut columns = vec![mapping.token.as_str(), mapping.expires.column.as_str()];
+    columns.extend(
+        [&mapping.id, &mapping.user, &mapping.ip, &mapping.agent].into_iter().flatten().map(String::as_str),
+    );
+    columns.extend(mapping.created.as_ref().map(|created| created.column.as_str()));
+    columns
+}
+
+fn columns(names: &[&str]) -> String {
+    names.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")
+}
