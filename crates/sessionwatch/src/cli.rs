@@ -25,6 +25,9 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
+    /// Say on standard error what is asked of the database, and what it answers to what fails
+    #[arg(long, short, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -73,6 +76,11 @@ impl Cli {
     /// Does the work; the exit code is 0 healthy, 1 a check is failing, 2 usage, 3 something could not be checked.
     #[must_use]
     pub fn run(self) -> ExitCode {
+        if self.verbose {
+            let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time();
+            // Somebody who embeds the command line may have a log of their own.
+            let _ = log.with_target(false).with_writer(std::io::stderr).with_ansi(false).try_init();
+        }
         let outcome = match self.command {
             Command::Demo(args) => demo::run(&args),
             Command::Init(args) => init::run(&args),

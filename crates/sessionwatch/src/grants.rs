@@ -41,9 +41,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
          ALTER ROLE {watch} SET statement_timeout = '60s';\n"
     );
     // Writing to a String cannot fail, here and below.
-    for schema in schemas(mapping) {
-        let _ = writeln!(sql, "GRANT USAGE ON SCHEMA {} TO {watch}, {act};", identifier(schema));
-    }
+    sql.push_str(&usage(mapping, &watch));
     let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
     if let Some(users) = &mapping.users {
         let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();
@@ -67,7 +65,8 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
         "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
          CREATE ROLE {act} LOGIN NOINHERIT CONNECTION LIMIT 2 PASSWORD NULL;\n\
          ALTER ROLE {act} SET statement_timeout = '60s';\n\
-         GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n"
+         {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n",
+        usage = usage(mapping, &act),
     );
     if let Some(users) = &mapping.users {
         let _ =
@@ -90,6 +89,11 @@ fn hidden(schema: &Schema, mapping: &Mapping, role: &str) -> String {
         table(&mapping.sessions),
         identifier(role)
     )
+}
+
+fn usage(mapping: &Mapping, role: &str) -> String {
+    let grant = |schema: &str| format!("GRANT USAGE ON SCHEMA {} TO {role};\n", identifier(schema));
+    schemas(mapping).into_iter().map(grant).collect()
 }
 
 fn schemas(mapping: &Mapping) -> Vec<&str> {

@@ -129,10 +129,9 @@ fn recognise(
     let Detection { candidates, refused } = detect(schema, catalogue);
     match refused.first() {
         _ if !candidates.is_empty() => Ok(candidates),
-        Some((table, columns)) => Err(TargetError::NotRecognised(format!(
-            "{wanted}: table `{table}` may not be read in column `{}`",
-            columns.join("`, `")
-        ))),
+        Some((table, columns)) => {
+            Err(TargetError::Unreadable { table: table.clone(), columns: columns.join("`, `") })
+        }
         None => Err(TargetError::NotRecognised(wanted)),
     }
 }

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::Write as _,
     net::TcpListener,
-    os::unix::fs::chown,
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -18,6 +18,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+pub use self::{
+    certificates::Certificates,
+    proxy::{Fault, Proxy},
+};
+
+mod certificates;
+mod proxy;
+
 const PASSWORD: &str = "testbed";
 
 /// A PostgreSQL server with a PgBouncer in transaction mode before it.
@@ -27,6 +35,7 @@ pub struct Server {
     folder: PathBuf,
     port: u16,
     bouncer_port: u16,
+    certificates: Option<Certificates>,
     /// Closing its standard input stops the servers.
     _watchdog: Child,
 }
@@ -56,6 +65,19 @@ impl Server {
     ///
     /// If the binaries are missing or do not start.
     pub fn start(settings: &[&str]) -> Result<Self> {
+        Self::launch(settings, false)
+    }
+
+    /// Starts a server that takes connections over TCP only with TLS, with a certificate for `localhost`.
+    ///
+    /// # Errors
+    ///
+    /// If the binaries are missing or do not start.
+    pub fn start_with_tls() -> Result<Self> {
+        Self::launch(&["ssl = on", "ssl_cert_file = '../server.pem'", "ssl_key_file = '../server.key'"], true)
+    }
+
+    fn launch(settings: &[&str], tls: bool) -> Result<Self> {
         let bin = binaries()?;
         let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?.keep();
         let owner = unprivileged()?;
@@ -79,12 +101,9 @@ impl Server {
             "-A",
             "scram-sha-256",
             "--auth-local=trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
         ];
-        run(&bin.join("initdb"), &initdb)?;
+        run(&bin.join("initdb"), &[&initdb[..], &["-E", "UTF8", "--locale=C", "--no-sync"]].concat())?;
+        let certificates = if tls { Some(secure(&folder, &data, owner)?) } else { None };
         let mut configuration = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         writeln!(
             configuration,
@@ -94,7 +113,7 @@ impl Server {
             settings.join("\n")
         )?;
         let watchdog = watch(&folder, &data)?;
-        let server = Self { bin, folder, port, bouncer_port, _watchdog: watchdog };
+        let server = Self { bin, folder, port, bouncer_port, certificates, _watchdog: watchdog };
         let log = text(&server.folder.join("postgres.log"));
         run(&server.bin.join("pg_ctl"), &["start", "-w", "-s", "-D", &data_text, "-l", &log])?;
         server.start_bouncer(owner)?;
@@ -106,28 +125,26 @@ impl Server {
         let folder = self.folder.display();
         let text = format!(
             "[databases]\n* = host={folder} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\nauth_type = trust\n\
-             auth_file = {folder}/users\npool_mode = transaction\nignore_startup_parameters = extra_float_digits\n\
+             auth_file = {folder}/users\nauth_user = postgres\npool_mode = transaction\nignore_startup_parameters = extra_float_digits\n\
              pidfile = {folder}/pgbouncer.pid\nlogfile = {folder}/pgbouncer.log\n",
             self.port, self.bouncer_port
         );
         fs::write(&configuration, text)?;
-        fs::write(
-            self.folder.join("users"),
-            format!("\"postgres\" \"{PASSWORD}\"\n\"watch\" \"{PASSWORD}\"\n"),
-        )?;
+        // Other users are looked up in the server, whose local socket trusts whoever connects.
+        fs::write(self.folder.join("users"), format!("\"postgres\" \"{PASSWORD}\"\n"))?;
         // In the background, it returns once it listens.
         run(owner, Path::new("pgbouncer"), &["-q", "-d", &configuration.display().to_string()])
     }
 
-    /// A new database, a copy of the template where one is named.
+    /// A new database, a copy of that one where one is named.
     ///
     /// # Errors
     ///
     /// If it cannot be created.
-    pub fn database(&self, template: Option<&str>) -> Result<Database<'_>> {
+    pub fn database(&self, template: Option<&Database<'_>>) -> Result<Database<'_>> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let template = template.unwrap_or("template0");
+        let template = template.map_or("template0", |template| template.name.as_str());
         self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"))?;
         Ok(Database { server: self, name })
     }
@@ -169,6 +186,32 @@ impl Server {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Stops the server at once, as a crash would.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be stopped.
+    pub fn crash(&self) -> Result<()> {
+        let data = self.folder.join("data").display().to_string();
+        run(unprivileged()?, &self.bin.join("pg_ctl"), &["stop", "-s", "-m", "immediate", "-D", &data])
+    }
+
+    /// The certificates of a server with TLS.
+    ///
+    /// # Panics
+    ///
+    /// If it has none.
+    #[must_use]
+    pub fn certificates(&self) -> &Certificates {
+        self.certificates.as_ref().expect("the server was started with TLS")
+    }
+
+    /// The ports of PostgreSQL and of PgBouncer.
+    #[must_use]
+    pub fn ports(&self) -> [u16; 2] {
+        [self.port, self.bouncer_port]
+    }
+
     /// The folder of binaries.
     #[must_use]
     pub fn bin(&self) -> &Path {
@@ -201,14 +244,32 @@ impl Database<'_> {
     /// Its address for that user.
     #[must_use]
     pub fn url(&self, user: &str) -> String {
-        format!("postgres://{user}:{PASSWORD}@127.0.0.1:{}/{}", self.server.port, self.name)
+        self.url_at(user, self.server.port)
     }
 
-    /// Its address for that user through PgBouncer.
+    /// Its addresses for that user: directly, and through PgBouncer.
     #[must_use]
-    pub fn bouncer_url(&self, user: &str) -> String {
-        format!("postgres://{user}:{PASSWORD}@127.0.0.1:{}/{}", self.server.bouncer_port, self.name)
+    pub fn urls(&self, user: &str) -> [String; 2] {
+        self.server.ports().map(|port| self.url_at(user, port))
     }
+
+    /// Its address for that user at another port.
+    #[must_use]
+    pub fn url_at(&self, user: &str, port: u16) -> String {
+        format!("postgres://{user}:{PASSWORD}@127.0.0.1:{port}/{}", self.name)
+    }
+}
+
+/// Makes certificates, and lets nobody in over TCP without TLS.
+fn secure(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<Certificates> {
+    let certificates = Certificates::make(folder)?;
+    let key = folder.join("server.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+    if let Some((user, group)) = owner {
+        chown(&key, Some(user), Some(group))?;
+    }
+    fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")?;
+    Ok(certificates)
 }
 
 /// Stops the servers and removes the folder as soon as this process lets go of the pipe.

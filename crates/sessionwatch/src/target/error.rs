@@ -30,6 +30,14 @@ pub enum TargetError {
     /// No session table was recognised.
     #[error("no session table was recognised{0}")]
     NotRecognised(String),
+    /// The table of sessions may not be read.
+    #[error("the role may not read table `{table}` in column `{columns}`")]
+    Unreadable {
+        /// The table.
+        table: String,
+        /// The columns.
+        columns: String,
+    },
     /// The mapping of the configuration does not fit the database.
     #[error("the mapping does not fit: {0}")]
     Mapping(String),
@@ -61,8 +69,8 @@ impl TargetError {
                 "give it more time with --timeout, or try --engine pushdown"
             }
             Self::Locked => "try again when the migration or maintenance that holds the lock is over",
-            Self::Permission => {
-                "grant SELECT on the columns that are needed: `sessionwatch grants URL` prints the statements"
+            Self::Permission | Self::Unreadable { .. } => {
+                "grant SELECT on the columns that are needed: as their owner, `sessionwatch grants` prints the statements"
             }
             Self::Query(_) => {
                 "look the code up in the documentation of the database; if the table is an ordinary one, please report it"

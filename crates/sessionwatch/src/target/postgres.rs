@@ -95,6 +95,7 @@ impl Session {
     ///
     /// If the query fails.
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+        tracing::debug!("query: {sql}");
         let messages = self.wire.client.simple_query(sql).await.map_err(|error| query_error(&error))?;
         let row = |message| match message {
             SimpleQueryMessage::Row(row) => {
@@ -128,6 +129,7 @@ impl Session {
             }
         };
         let client = &self.wire.client;
+        tracing::debug!("query: {whole}");
         let guarded = async {
             client.batch_execute("SAVEPOINT custom").await?;
             let rows = client.query_typed(&whole, &[]).await;
@@ -158,21 +160,22 @@ impl Session {
         let _ = tokio::time::timeout(GOODBYE, ending).await;
     }
 
-    /// Asks the server to end what runs, and drops the connection.
-    pub async fn abandon(self) {
-        if let Some(connector) = self.wire.connector {
+    /// Asks the server to end what runs, and ends the connection.
+    pub async fn abandon(mut self) {
+        if let Some(connector) = self.wire.canceller.take() {
             let token = self.wire.client.cancel_token();
             let asked = token.cancel_query(connector);
             // A server that cannot be asked notices by itself that nobody listens any more.
             let _ = tokio::time::timeout(GOODBYE, asked).await;
         }
-        self.wire.driver.abort();
+        // Closing waits for the query to end: a pooler that still passes a request to cancel on should find it there.
+        self.close().await;
     }
 
     /// Whether the connection is more than a local socket.
     #[must_use]
     pub fn is_remote(&self) -> bool {
-        self.wire.connector.is_some()
+        self.wire.canceller.is_some()
     }
 
     /// Whether the connection is encrypted.
@@ -183,6 +186,7 @@ impl Session {
 }
 
 fn connect_error(error: &tokio_postgres::Error) -> TargetError {
+    note(error);
     TargetError::Connect(match error.code() {
         Some(code) if *code == SqlState::INVALID_PASSWORD => "the password was refused",
         Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
@@ -194,6 +198,20 @@ fn connect_error(error: &tokio_postgres::Error) -> TargetError {
         Some(_) => "the server refused the connection",
         None => unreachable_because(error),
     })
+}
+
+/// Tells whoever asked for it what failed. The server's words only where they are about names and resources: others may
+/// quote values.
+fn note(error: &tokio_postgres::Error) {
+    match error.as_db_error() {
+        Some(refusal) => {
+            let code = refusal.code().code();
+            let harmless = ["08", "28", "3D", "42", "53", "57"].iter().any(|class| code.starts_with(class));
+            let message = if harmless { refusal.message() } else { "(not shown: it may quote a value)" };
+            tracing::debug!("the server refused: SQLSTATE {code} {message}");
+        }
+        None => tracing::debug!("the connection failed: {error}"),
+    }
 }
 
 /// Why no server answered, without the system's text.
@@ -242,6 +260,7 @@ fn cause<T: std::error::Error + 'static>(error: &tokio_postgres::Error) -> Optio
 
 /// What a failed query means, without the server's text.
 fn query_error(error: &tokio_postgres::Error) -> TargetError {
+    note(error);
     match error.code() {
         Some(code) if *code == SqlState::QUERY_CANCELED => TargetError::StatementTimeout,
         Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => TargetError::Locked,

@@ -113,6 +113,7 @@ impl Session {
     ///
     /// If the query fails or passes the time limit.
     pub fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+        tracing::debug!("query: {sql}");
         let mut statement = self.connection.prepare(sql).map_err(|error| query_error(&error))?;
         let width = statement.column_count();
         let mut rows = statement.query([]).map_err(|error| query_error(&error))?;

@@ -1,6 +1,40 @@
-//! Bad input and broken databases: one clear message, the right exit code, no secret.
+//! Bad input and broken databases: one clear message, the right exit code, no secret, nothing left running.
 
-use crate::{guide, harness};
+use std::{net::TcpListener, process::Stdio, time::Instant};
+
+use testbed::{Database, Fault, Proxy, Server};
+
+use crate::{
+    guide,
+    harness::{self, Said},
+};
+
+/// Enough rows that a scan is under way when a fault comes.
+const LARGE: &str = r#"
+INSERT INTO sessions SELECT 'l' || n, 'large-' || md5(n::text), 1 + n % 60, now() + interval '1 day' FROM generate_series(1, 50000) AS n;
+"#;
+/// Into the scan, but far from its end.
+const MIDDLE: usize = 400_000;
+/// Looks on this table last until somebody ends them.
+const ENDLESS: &str = "
+ALTER TABLE sessions RENAME TO stored;
+CREATE VIEW sessions AS SELECT stored.* FROM stored, pg_sleep(600);
+";
+
+/// Unknown, with the reason, in every output.
+fn assert_unknown(said: &Said, reason: &str) {
+    assert_eq!(said.code, 3, "{} {}", said.stdout, said.stderr);
+    assert!(said.stderr.contains(reason) && said.stderr.contains("hint:"), "{}", said.stderr);
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["verdict"], "unknown");
+    assert!(report["error"].as_str().unwrap().contains(reason), "{report:#}");
+    assert_eq!(report["checks"].as_array().unwrap().len(), 9);
+    assert!(report["checks"].as_array().unwrap().iter().all(|check| check["verdict"] == "unknown"));
+}
+
+fn check(url: &str, more: &[&str]) -> Said {
+    harness::run(&[&["check", url, "--format", "json"], more].concat())
+}
 
 #[test]
 fn bad_input_is_a_usage_error() {
@@ -8,8 +42,11 @@ fn bad_input_is_a_usage_error() {
         (vec!["check", "postgres://u:hunter2@h/d?sslmod=require"], "sslmod"),
         (vec!["check", "nonsense"], "not the address of a database"),
         (vec!["check", "mysql://u:hunter2@h/d"], "MySQL"),
-        (vec!["check", "x.db", "--only", "duplicate-token"], "there is no check"),
+        (vec!["check", "x.db", "--only", "duplicate-token"], "did you mean `duplicate-tokens`?"),
         (vec!["check"], "no target"),
+        (vec!["sql", "query-8", "x.db"], "query-1 to query-7"),
+        (vec!["sessions", "list", "x.db", "--limit", "0"], "--limit"),
+        (vec!["check", "--config", "/no/such.toml"], "cannot read the configuration file"),
     ] {
         let said = harness::run(&arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
@@ -20,75 +57,177 @@ fn bad_input_is_a_usage_error() {
 
 #[test]
 fn a_database_that_cannot_be_looked_at_is_not_healthy() {
-    let database = testbed::shared().database(None).unwrap();
+    let database = harness::empty();
     let wrong = database.url("postgres").replace(":testbed@", ":hunter2@");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = format!("postgres://u:hunter2@127.0.0.1:{port}/d");
     let elsewhere = database.url("postgres").replace(database.name(), "no_such_database");
-    let empty = database.url("postgres");
+    let [empty, pooled] = database.urls("postgres");
     for (url, part) in [
         (&wrong, "the password was refused"),
         (&nobody, "nothing listens"),
         (&elsewhere, "no database of that name"),
         (&empty, "no session table was recognised"),
+        (&pooled, "no session table was recognised"),
     ] {
-        let said = harness::run(&["check", url]);
-        assert_eq!(said.code, 3, "{}", said.stderr);
-        assert!(said.stderr.contains(part) && said.stderr.contains("hint:"), "{}", said.stderr);
+        let said = check(url, &[]);
+        assert_unknown(&said, part);
         assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
     }
 }
 
 #[test]
 fn a_locked_table_is_reported_in_time() {
-    let database = testbed::shared().database(None).unwrap();
-    database.psql(guide::SCHEMA).unwrap();
+    let database = harness::healthy();
     let (folder, port) = testbed::shared().socket();
-    let url = database.url("postgres");
-    // psql holds the lock for as long as the program that it runs.
-    let script = format!(
-        "BEGIN;\nLOCK TABLE sessions IN ACCESS EXCLUSIVE MODE;\n\\! {} check {url} --lock-timeout 1 2>&1; echo code $?\nROLLBACK;\n",
-        env!("CARGO_BIN_EXE_sessionwatch")
-    );
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), script).unwrap();
-    let output = std::process::Command::new(testbed::shared().bin().join("psql"))
-        .args(["-X", "-q", "-U", "postgres", "-h"])
-        .arg(folder)
-        .args(["-p", &port.to_string(), "-d", database.name(), "-f"])
-        .arg(file.path())
-        .output()
+    for url in database.urls("postgres") {
+        // psql holds the lock for as long as the program that it runs.
+        let script = format!(
+            "BEGIN;\nLOCK TABLE sessions IN ACCESS EXCLUSIVE MODE;\n\\! {} check {url} --lock-timeout 1 2>&1; echo code $?\nROLLBACK;\n",
+            env!("CARGO_BIN_EXE_sessionwatch")
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), script).unwrap();
+        let output = std::process::Command::new(testbed::shared().bin().join("psql"))
+            .args(["-X", "-q", "-U", "postgres", "-h"])
+            .arg(folder)
+            .args(["-p", &port.to_string(), "-d", database.name(), "-f"])
+            .arg(file.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("locked by somebody else") && said.contains("code 3"), "{said}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_in_the_middle_of_a_scan_is_not_healthy() {
+    let database = harness::healthy();
+    database.psql(LARGE).unwrap();
+    for port in testbed::shared().ports() {
+        let proxy = Proxy::start(port, Fault::CutAfter(MIDDLE)).unwrap();
+        let url = database.url_at("postgres", proxy.port());
+        assert_unknown(&check(&url, &[]), "the connection was lost");
+        assert_eq!(harness::left_behind(&database), "");
+        proxy.set(Fault::None);
+        assert_eq!(check(&url, &["--only", "duplicate-tokens"]).code, 0, "restored");
+    }
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_a_scan_is_not_healthy() {
+    let server = Server::start(&[]).unwrap();
+    let database = server.database(None).unwrap();
+    database.psql(guide::SCHEMA).unwrap();
+    database.psql(LARGE).unwrap();
+    let proxy = Proxy::start(server.ports()[0], Fault::FreezeAfter(MIDDLE)).unwrap();
+    let url = database.url_at("postgres", proxy.port());
+    let child = harness::command(&["check", &url, "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("locked by somebody else") && said.contains("code 3"), "{said}");
+    proxy.wait_until_frozen();
+    server.crash().unwrap();
+    proxy.set(Fault::None);
+    assert_unknown(&harness::said(&child.wait_with_output().unwrap()), "the connection was lost");
+}
+
+#[test]
+fn silence_ends_within_the_time_limit() {
+    let database = harness::healthy();
+    database.psql(LARGE).unwrap();
+    // Somebody who takes connections, and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = format!("postgres://u@127.0.0.1:{}/d", silent.local_addr().unwrap().port());
+    let mut ways = vec![(mute, None)];
+    for port in testbed::shared().ports() {
+        let proxy = Proxy::start(port, Fault::FreezeAfter(MIDDLE)).unwrap();
+        ways.push((database.url_at("postgres", proxy.port()), Some(proxy)));
+    }
+    for (url, _proxy) in &ways {
+        let started = Instant::now();
+        assert_unknown(&check(url, &["--timeout", "1"]), "passed its limit of 1 s");
+        assert!(started.elapsed().as_secs() < 10, "far past the limit");
+        assert_eq!(harness::left_behind(&database), "");
+    }
+}
+
+#[test]
+fn a_query_that_runs_too_long_is_ended_in_the_database_too() {
+    let database = harness::healthy();
+    database.psql(ENDLESS).unwrap();
+    for url in database.urls("postgres") {
+        for engine in ["scan", "pushdown"] {
+            let started = Instant::now();
+            assert_unknown(&check(&url, &["--timeout", "1", "--engine", engine]), "passed its limit of 1 s");
+            assert!(started.elapsed().as_secs() < 10, "far past the limit");
+            assert_eq!(harness::left_behind(&database), "");
+        }
+    }
+}
+
+#[test]
+fn nothing_stays_behind_when_the_program_is_killed() {
+    let database = harness::healthy();
+    database.psql(ENDLESS).unwrap();
+    for url in database.urls("postgres") {
+        let mut child = harness::command(&["check", &url]).stderr(Stdio::null()).spawn().unwrap();
+        wait_for_scan(&database);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(harness::left_behind(&database), "");
+    }
+}
+
+fn wait_for_scan(database: &Database<'_>) {
+    let running = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND query LIKE 'COPY%' AND state = 'active'",
+        database.name()
+    );
+    let begun = (0..200).any(|_| {
+        database.psql("SELECT pg_sleep(0.05)").unwrap();
+        database.psql(&running).unwrap().trim() == "1"
+    });
+    assert!(begun, "the scan never began");
 }
 
 #[test]
 fn an_empty_table_beside_accounts_is_not_known_to_be_healthy() {
-    let database = testbed::shared().database(None).unwrap();
-    database.psql(guide::SCHEMA).unwrap();
+    let database = harness::healthy();
     database.psql("DELETE FROM sessions").unwrap();
-    let said = harness::run(&["check", &database.url("postgres")]);
-    assert_eq!(said.code, 3);
-    assert!(said.stdout.contains("the session table is empty"), "{}", said.stdout);
+    for url in database.urls("postgres") {
+        let said = harness::run(&["check", &url]);
+        assert_eq!(said.code, 3);
+        assert!(said.stdout.contains("the session table is empty"), "{}", said.stdout);
+    }
     database.psql("INSERT INTO accounts VALUES ('a', 1)").unwrap();
-    assert!(harness::run(&["check", &database.url("postgres")]).stdout.contains("JWT"));
+    for url in database.urls("postgres") {
+        assert!(harness::run(&["check", &url]).stdout.contains("JWT"));
+    }
 }
 
 #[test]
 fn hidden_rows_make_health_unknown() {
-    let database = testbed::shared().database(None).unwrap();
-    database.psql(guide::SCHEMA).unwrap();
-    let role = format!("hidden_{}", database.name());
+    let database = harness::healthy();
+    let role = harness::role(&database, "hidden");
     database
         .psql(&format!(
-            "CREATE ROLE {role} LOGIN PASSWORD 'testbed'; GRANT SELECT ON sessions, users TO {role};
+            "GRANT SELECT ON sessions, users TO {role};
              ALTER TABLE sessions ENABLE ROW LEVEL SECURITY;
              CREATE POLICY part ON sessions FOR SELECT TO {role} USING (\"userId\" < 30)"
         ))
         .unwrap();
-    let report = harness::check(&database.url(&role), &[]);
-    assert_eq!(report["verdict"], "unknown");
-    assert!(report["notes"].to_string().contains("row-level security"));
-    database.psql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
+    for url in database.urls(&role) {
+        let report = harness::check(&url, &[]);
+        assert_eq!(report["verdict"], "unknown");
+        assert!(report["notes"].to_string().contains("row-level security"));
+        let doctor = harness::run(&["doctor", &url]);
+        assert_eq!(doctor.code, 1);
+        assert!(
+            doctor.stdout.contains("fail  visibility") && doctor.stdout.contains("CREATE POLICY"),
+            "{}",
+            doctor.stdout
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{check, outcome};
+use crate::harness::{self, check, outcome};
 
 /// The schema that the guide was written for, without the constraints, so that every anomaly can be planted.
 pub(crate) const SCHEMA: &str = r#"
@@ -34,11 +34,9 @@ const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*)
 
 #[test]
 fn every_number_of_the_guide_is_the_number_of_the_report() {
-    let database = testbed::shared().database(None).unwrap();
-    database.psql(SCHEMA).unwrap();
-    database.psql(ANOMALIES).unwrap();
+    let database = harness::anomalous();
     let number = |sql: &str| database.psql(sql).unwrap().trim().to_owned();
-    for url in [database.url("postgres"), database.bouncer_url("postgres")] {
+    for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = check(&url, &["--engine", engine]);
             let census = &report["census"];
@@ -65,31 +63,33 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
 
 #[test]
 fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
-    let database = testbed::shared().database(None).unwrap();
-    database.psql(SCHEMA).unwrap();
+    let database = harness::healthy();
     database
         .psql(
             r#"ALTER TABLE sessions ADD CONSTRAINT one_token UNIQUE ("sessionToken");
                ALTER TABLE sessions ADD CONSTRAINT of_user FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE"#,
         )
         .unwrap();
-    for engine in ["scan", "pushdown"] {
-        let report = check(&database.url("postgres"), &["--engine", engine]);
-        assert_eq!(report["verdict"], "healthy", "{report:#}");
-        assert_eq!(outcome(&report, "duplicate-tokens")["proof"], "one_token");
-        assert_eq!(outcome(&report, "orphaned-sessions")["proof"], "of_user");
-        let deep = check(&database.url("postgres"), &["--engine", engine, "--deep"]);
-        assert_eq!(outcome(&deep, "duplicate-tokens")["proof"], json!(null));
+    for url in database.urls("postgres") {
+        for engine in ["scan", "pushdown"] {
+            let report = check(&url, &["--engine", engine]);
+            assert_eq!(report["verdict"], "healthy", "{report:#}");
+            assert_eq!(outcome(&report, "duplicate-tokens")["proof"], "one_token");
+            assert_eq!(outcome(&report, "orphaned-sessions")["proof"], "of_user");
+            let deep = check(&url, &["--engine", engine, "--deep"]);
+            assert_eq!(outcome(&deep, "duplicate-tokens")["proof"], json!(null));
+        }
     }
 }
 
 #[test]
 fn the_zone_of_the_server_changes_nothing() {
-    let database = testbed::shared().database(None).unwrap();
-    database.psql(SCHEMA).unwrap();
+    let database = harness::healthy();
     let before = check(&database.url("postgres"), &[])["census"]["active"].clone();
     database
         .psql(&format!("ALTER DATABASE {} SET timezone = 'Pacific/Kiritimati'", database.name()))
         .unwrap();
-    assert_eq!(check(&database.url("postgres"), &["--engine", "pushdown"])["census"]["active"], before);
+    for url in database.urls("postgres") {
+        assert_eq!(check(&url, &["--engine", "pushdown"])["census"]["active"], before);
+    }
 }

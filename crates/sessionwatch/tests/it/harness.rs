@@ -1,8 +1,15 @@
-//! The program as a child process, in a scrubbed environment.
+//! The program as a child process, in a scrubbed environment, and databases to point it at.
 
-use std::process::{Command, Output};
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+};
 
 use serde_json::Value;
+use testbed::{Database, Server};
+
+use crate::guide;
 
 /// What the program said.
 pub(crate) struct Said {
@@ -11,12 +18,33 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
+/// How long a look takes on a busy machine says nothing about the program.
+const PATIENT: &str = "[checks.slow-observation]\nbudget_ms = 3600000\n";
+
+/// The program, in an empty environment and a folder with nothing but patience.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("sessionwatch.toml"), PATIENT).unwrap();
+        folder
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sessionwatch"));
+    command.args(arguments).env_clear().current_dir(folder.path()).stdin(Stdio::null());
+    command
+}
+
 pub(crate) fn run(arguments: &[&str]) -> Said {
-    let output: Output = Command::new(env!("CARGO_BIN_EXE_sessionwatch"))
-        .args(arguments)
-        .env_clear()
-        .output()
-        .expect("the program runs");
+    said(&command(arguments).output().expect("the program runs"))
+}
+
+/// The same in that folder, with these variables.
+pub(crate) fn run_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Said {
+    let output = command(arguments).current_dir(folder).envs(variables.iter().copied()).output();
+    said(&output.expect("the program runs"))
+}
+
+pub(crate) fn said(output: &Output) -> Said {
     Said {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -26,11 +54,73 @@ pub(crate) fn run(arguments: &[&str]) -> Said {
 
 /// `check --format json`.
 pub(crate) fn check(url: &str, more: &[&str]) -> Value {
-    let said = run(&[&["check", url, "--format", "json"], more].concat());
+    json(&[&["check", url, "--format", "json"], more].concat())
+}
+
+/// Whatever prints JSON.
+pub(crate) fn json(arguments: &[&str]) -> Value {
+    let said = run(arguments);
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("no JSON: {} {}", said.stdout, said.stderr))
 }
 
 /// The named check of a report.
 pub(crate) fn outcome<'a>(report: &'a Value, id: &str) -> &'a Value {
     report["checks"].as_array().unwrap().iter().find(|check| check["id"] == id).unwrap()
+}
+
+/// A database with the guide's tables, in order.
+pub(crate) fn healthy() -> Database<'static> {
+    static TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
+    clone(&TEMPLATE, &[guide::SCHEMA])
+}
+
+/// A database with the guide's tables, and something wrong of every kind.
+pub(crate) fn anomalous() -> Database<'static> {
+    static TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
+    clone(&TEMPLATE, &[guide::SCHEMA, guide::ANOMALIES])
+}
+
+/// A database with nothing in it.
+pub(crate) fn empty() -> Database<'static> {
+    testbed::shared().database(None).unwrap()
+}
+
+/// A copy of a template that is filled once.
+fn clone(template: &'static OnceLock<Database<'static>>, scripts: &[&str]) -> Database<'static> {
+    let template = template.get_or_init(|| {
+        let database = empty();
+        scripts.iter().for_each(|script| drop(database.psql(script).unwrap()));
+        database
+    });
+    testbed::shared().database(Some(template)).unwrap()
+}
+
+/// A server that insists on TLS.
+pub(crate) fn secure() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start_with_tls().expect("a private PostgreSQL server starts"))
+}
+
+/// A new role that may log in, of a name that no other story uses.
+pub(crate) fn role(database: &Database<'_>, kind: &str) -> String {
+    let role = format!("{kind}_{}", database.name());
+    database.psql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'testbed'")).unwrap();
+    role
+}
+
+/// Waits until the program's queries have left a server, asking a bounded number of times.
+pub(crate) fn left_behind(database: &Database<'_>) -> String {
+    let running = format!(
+        "SELECT state, query FROM pg_stat_activity WHERE application_name = 'sessionwatch' AND datname = '{}' AND state <> 'idle'",
+        database.name()
+    );
+    let mut left = String::new();
+    for _ in 0..100 {
+        left = database.psql(&running).unwrap();
+        if left.is_empty() {
+            break;
+        }
+        database.psql("SELECT pg_sleep(0.1)").unwrap();
+    }
+    left
 }

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a story ends the story")]
 
 mod agreement;
+mod checks;
+mod commands;
 mod faults;
 mod guide;
 mod harness;
 mod secrecy;
 mod sqlite;
+mod tls;

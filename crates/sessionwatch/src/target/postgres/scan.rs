@@ -46,6 +46,7 @@ pub(super) async fn run(
     let intake = Intake::new(frame, usize::try_from(expected).unwrap_or(0).min(50_000_000));
     outlet.open(Collector { layout: Layout::of(sql), intake, begun: false, failed: false });
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", sql.scan());
+    tracing::debug!("query: {statement}");
     let outcome = client.batch_execute(&statement).await;
     let collector = outlet.close();
     outcome.map_err(|error| super::query_error(&error))?;

@@ -39,6 +39,7 @@ pub(super) struct Tap<S> {
     /// Complete messages for the driver; up to `passed`, handed over.
     passing: Vec<u8>,
     passed: usize,
+    lingers: bool,
 }
 
 impl Outlet {
@@ -60,7 +61,22 @@ impl Outlet {
 impl<S> Tap<S> {
     /// A tap on a connection on which nothing but the protocol has been received yet.
     pub(super) fn new(stream: S, outlet: Outlet) -> Self {
-        Self { stream, outlet, received: Vec::new(), start: 0, end: 0, passing: Vec::new(), passed: 0 }
+        Self {
+            stream,
+            outlet,
+            received: Vec::new(),
+            start: 0,
+            end: 0,
+            passing: Vec::new(),
+            passed: 0,
+            lingers: false,
+        }
+    }
+
+    /// Closes only after the other side has. A pooler may still be passing on what was asked of it, and PgBouncer 1.18
+    /// ends with an error if whoever asked it to cancel a query does not wait, as libpq does.
+    pub(super) fn lingering(stream: S) -> Self {
+        Self { lingers: true, ..Self::new(stream, Outlet::default()) }
     }
 
     /// Sorts what was received into rows and messages for the driver.
@@ -144,7 +160,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -158,6 +174,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing is expected but the end, be it an orderly one or not.
+        while self.lingers && matches!(ready!(self.receive(context)), Ok(1..)) {
+            self.start = self.end;
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Wire {
     pub(super) outlet: Outlet,
     pub(super) encrypted: bool,
     /// Opens the connection that asks to cancel; nothing for a local socket.
-    pub(super) connector: Option<Connector>,
+    pub(super) canceller: Option<Connector>,
 }
 
 /// Whether to encrypt.
@@ -66,7 +66,8 @@ pub(super) struct Connector {
     direct: bool,
     rustls: Option<MakeRustlsConnect>,
     host: String,
-    outlet: Outlet,
+    /// Where rows go; nothing for the connection that asks to cancel.
+    outlet: Option<Outlet>,
     encrypted: Arc<AtomicBool>,
 }
 
@@ -121,7 +122,7 @@ async fn connect_remote(
         direct: dsn.config.get_ssl_negotiation() == SslNegotiation::Direct,
         rustls: if encryption == Encryption::Never { None } else { Some(tls::connector(dsn)?) },
         host: String::new(),
-        outlet: outlet.clone(),
+        outlet: Some(outlet.clone()),
         encrypted: Arc::clone(&encrypted),
     };
     let mut config = dsn.config.clone();
@@ -132,7 +133,8 @@ async fn connect_remote(
             let _ = connection.await;
         });
         let encrypted = encrypted.load(Ordering::Relaxed);
-        Wire { client, driver, outlet, encrypted, connector: Some(connector) }
+        let canceller = Some(Connector { outlet: None, ..connector });
+        Wire { client, driver, outlet, encrypted, canceller }
     }))
 }
 
@@ -152,7 +154,7 @@ async fn connect_local(dsn: &Dsn, folder: &Path) -> Result<Wire, TargetError> {
     let driver = tokio::spawn(async move {
         let _ = connection.await;
     });
-    Ok(Wire { client, driver, outlet, encrypted: false, connector: None })
+    Ok(Wire { client, driver, outlet, encrypted: false, canceller: None })
 }
 
 impl Connector {
@@ -171,7 +173,10 @@ impl Connector {
             _ if self.encryption == Encryption::Always => return Err(io::Error::other(NoTlsOffered)),
             _ => Stream::Plain(socket),
         };
-        Ok(Tap::new(stream, self.outlet))
+        Ok(match self.outlet {
+            Some(outlet) => Tap::new(stream, outlet),
+            None => Tap::lingering(stream),
+        })
     }
 }
 

@@ -1,0 +1,175 @@
+//! Every check: a table that it finds nothing wrong with, and one that it does, by both engines; and checks of one's own.
+
+use serde_json::Value;
+
+use crate::harness::{self, outcome};
+
+/// Makes a check fail on the healthy table; some need a configuration.
+fn tripping(id: &str) -> (&'static str, &'static str) {
+    match id {
+        "duplicate-tokens" => (r#"UPDATE sessions SET "sessionToken" = 'same' WHERE id IN ('s1', 's2')"#, ""),
+        "orphaned-sessions" => ("DELETE FROM users WHERE id <= 10", ""),
+        "sessions-per-user" => (r#"UPDATE sessions SET "userId" = 1 + "userId" % 20"#, ""),
+        "user-session-excess" => (r#"UPDATE sessions SET "userId" = 1 WHERE id < 's3'"#, ""),
+        "rapid-creation" => {
+            (r#"UPDATE sessions SET "userId" = 1 WHERE id IN ('s1', 's2', 's3', 's4', 's5', 's6')"#, "")
+        }
+        "expired-backlog" => ("UPDATE sessions SET expires = now() - interval '8 days' WHERE id = 's1'", ""),
+        "active-sessions" => ("DELETE FROM sessions WHERE id > 's2'", ""),
+        "session-lifetime" => ("UPDATE sessions SET expires = 'infinity' WHERE id = 's1'", ""),
+        "slow-observation" => (
+            "ALTER TABLE sessions RENAME TO stored; CREATE VIEW sessions AS SELECT stored.* FROM stored, pg_sleep(0.2)",
+            "[checks.slow-observation]\nbudget_ms = 1\n",
+        ),
+        other => panic!("{other} has no table that trips it"),
+    }
+}
+
+#[test]
+fn each_check_passes_in_order_and_fails_for_its_own_reason() {
+    let healthy = harness::healthy();
+    let folder = tempfile::tempdir().unwrap();
+    for check in sessionwatch::checks::ALL {
+        let database = testbed::shared().database(Some(&healthy)).unwrap();
+        let (sql, configuration) = tripping(check.id);
+        let file = folder.path().join(format!("{}.toml", check.id));
+        std::fs::write(&file, configuration).unwrap();
+        for (url, engine) in database.urls("postgres").iter().zip(["scan", "pushdown"]) {
+            let passing = harness::check(url, &["--engine", engine, "--only", check.id]);
+            assert_eq!(passing["verdict"], "healthy", "{}: {passing:#}", check.id);
+        }
+        database.psql(sql).unwrap();
+        for engine in ["scan", "pushdown"] {
+            let mut arguments = vec!["--engine", engine, "--only", check.id];
+            let path = file.display().to_string();
+            if !configuration.is_empty() {
+                arguments.extend(["--config", &path]);
+            }
+            let report = harness::check(&database.url("postgres"), &arguments);
+            let found = outcome(&report, check.id);
+            assert_eq!(found["verdict"], "failing", "{} by {engine}: {found:#}", check.id);
+            assert_eq!(found["severity"], check.severity.name());
+            let shown = !found["evidence"].as_array().unwrap().is_empty();
+            let by_rows = check.proof != sessionwatch::checks::Proof::Value;
+            assert!(shown == by_rows || check.id == "sessions-per-user", "{found:#}");
+        }
+    }
+}
+
+#[test]
+fn thresholds_severities_and_switches_of_the_configuration_hold() {
+    let database = harness::anomalous();
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[target]]\nname = \"one\"\nurl = \"{}\"\n[[target]]\nname = \"two\"\nurl = \"${{TWO}}\"\nengine = \"pushdown\"\n\
+         [checks.orphaned-sessions]\nmax = 12\n[checks.expired-backlog]\nseverity = \"critical\"\n[checks.rapid-creation]\nenabled = false\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let two = database.urls("postgres")[1].clone();
+    let said = harness::run_in(folder.path(), &[("TWO", &two)], &["check", "--format", "json"]);
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    let reports: Value = serde_json::from_str(&said.stdout).unwrap();
+    for (report, (name, engine)) in
+        reports.as_array().unwrap().iter().zip([("one", "scan"), ("two", "pushdown")])
+    {
+        assert_eq!((&report["target"], &report["engine"]), (&name.into(), &engine.into()));
+        assert_eq!(outcome(report, "orphaned-sessions")["verdict"], "healthy");
+        assert_eq!(outcome(report, "expired-backlog")["severity"], "critical");
+        assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "rapid-creation"));
+    }
+    // One target that cannot be reached hides nothing of the other.
+    let said = harness::run_in(
+        folder.path(),
+        &[("TWO", "postgres://u@127.0.0.1:1/d")],
+        &["check", "--format", "ndjson", "--only", "orphaned-sessions"],
+    );
+    assert_eq!(said.code, 3);
+    let verdicts: Vec<Value> = said
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["verdict"].clone())
+        .collect();
+    assert_eq!(verdicts, ["healthy", "unknown"]);
+}
+
+/// The reports of checks of one's own on this target.
+fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = String::new();
+    for (id, rest) in checks {
+        text.push_str(&format!("[[check]]\nid = \"{id}\"\n{rest}\n"));
+    }
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let mut arguments = vec!["check", url, "--format", "json"];
+    for (id, _) in checks {
+        arguments.extend(["--only", id]);
+    }
+    let said = harness::run_in(folder.path(), &[], &arguments);
+    let report =
+        serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr));
+    (said.code, report)
+}
+
+#[test]
+fn checks_of_ones_own_give_a_number_and_nothing_else() {
+    let database = harness::anomalous();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.db").display().to_string();
+    let made = harness::run(&["demo", "--path", &file]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let mut urls = database.urls("postgres").to_vec();
+    urls.push(file);
+    for url in &urls {
+        let (code, report) = custom(
+            url,
+            &[
+                (
+                    "rows",
+                    "sql = \"SELECT * FROM sessions LIMIT 7; \"\nthreshold = \"> 6\"\nseverity = \"low\"",
+                ),
+                ("capped", "sql = \"SELECT * FROM sessions\"\nmax_rows = 5\nthreshold = \"!= 5\""),
+                (
+                    "first",
+                    "sql = \"SELECT COUNT(*) * 0.5, 'x' FROM users\"\nvalue = \"first\"\nthreshold = \"< 1\"",
+                ),
+                ("commented", "sql = \"SELECT 1 -- all of them\"\nthreshold = \"< 1\""),
+            ],
+        );
+        assert_eq!(code, 1, "{report:#}");
+        for (id, verdict) in
+            [("rows", "failing"), ("capped", "healthy"), ("first", "healthy"), ("commented", "healthy")]
+        {
+            assert_eq!(outcome(&report, id)["verdict"], verdict, "{url} {id}: {report:#}");
+        }
+        assert_eq!(
+            (&outcome(&report, "rows")["value"], &outcome(&report, "rows")["severity"]),
+            (&7.0.into(), &"low".into())
+        );
+    }
+}
+
+#[test]
+fn a_check_of_ones_own_can_do_no_harm() {
+    let database = harness::healthy();
+    let hostile = [
+        ("two", r#"sql = "SELECT 1) AS q; COMMIT; DELETE FROM sessions; SELECT * FROM (SELECT 1""#),
+        ("writes", r#"sql = "WITH gone AS (DELETE FROM sessions RETURNING 1) SELECT * FROM gone""#),
+        ("wrong", r#"sql = "SELECT nothing FROM nowhere""#),
+        ("leaks", "sql = 'SELECT \"sessionToken\" FROM sessions'\nvalue = \"first\""),
+        ("empty", "sql = \"SELECT 1 WHERE false\"\nvalue = \"first\""),
+    ];
+    for url in database.urls("postgres") {
+        let (code, report) = custom(&url, &hostile);
+        assert_eq!(code, 3);
+        for (id, _) in hostile {
+            let found = outcome(&report, id);
+            assert_eq!(found["verdict"], "unknown", "{found:#}");
+        }
+        assert!(!report.to_string().contains("token-"), "{report:#}");
+        // What failed kept nothing else from being known.
+        let (_, mixed) = custom(&url, &[hostile[2], ("fine", "sql = \"SELECT 1\"")]);
+        assert_eq!(outcome(&mixed, "fine")["verdict"], "failing");
+    }
+    assert_eq!(database.psql("SELECT COUNT(*) FROM sessions").unwrap().trim(), "90");
+}

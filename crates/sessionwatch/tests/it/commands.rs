@@ -1,0 +1,209 @@
+//! init, doctor, grants, sessions, sql and config, as a person uses them one after the other.
+
+use crate::harness;
+
+#[test]
+fn init_writes_a_file_that_the_other_commands_take() {
+    let database = harness::healthy();
+    let folder = tempfile::tempdir().unwrap();
+    let url = database.url("postgres");
+    let none = harness::run_in(folder.path(), &[], &["config", "check"]);
+    assert!(none.code == 2 && none.stderr.contains("no sessionwatch.toml"), "{}", none.stderr);
+    let made = harness::run_in(folder.path(), &[], &["init", &url]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert!(
+        made.stderr.contains("Auth.js with Prisma") && made.stderr.contains("cannot prevent"),
+        "{}",
+        made.stderr
+    );
+    let file = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
+    assert!(file.contains("profile = \"authjs-prisma\"") && !file.contains("testbed"), "{file}");
+    let again = harness::run_in(folder.path(), &[], &["init", &url]);
+    assert!(again.code == 2 && again.stderr.contains("--force"), "{}", again.stderr);
+    let unset = harness::run_in(folder.path(), &[], &["config", "check"]);
+    assert!(unset.code == 2 && unset.stderr.contains("DATABASE_URL is not set"), "{}", unset.stderr);
+    let variables = [("DATABASE_URL", url.as_str())];
+    assert_eq!(harness::run_in(folder.path(), &variables, &["config", "check"]).code, 0);
+    let named = harness::run_in(folder.path(), &variables, &["check", "main", "--only", "duplicate-tokens"]);
+    assert_eq!(named.code, 0, "{}", named.stderr);
+    let near = harness::run_in(folder.path(), &variables, &["check", "mian"]);
+    assert!(near.code == 2 && near.stderr.contains("did you mean `main`?"), "{}", near.stderr);
+    // The mapping that stands there as a comment says the same as the profile.
+    let explicit = file.replace("profile =", "# profile =");
+    let (_, mapping) = explicit.split_once("# [target.mapping]").unwrap();
+    let (mapping, _) = mapping.split_once("\n\n").unwrap();
+    let explicit = explicit.replace(
+        &format!("# [target.mapping]{mapping}"),
+        &format!("[target.mapping]{}", mapping.replace("\n# ", "\n")),
+    );
+    std::fs::write(folder.path().join("explicit.toml"), explicit).unwrap();
+    let arguments = ["check", "--config", "explicit.toml", "--format", "json", "--only", "orphaned-sessions"];
+    let said = harness::run_in(folder.path(), &variables, &arguments);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((&report["profile"], &report["census"]["sessions"]), (&"custom".into(), &90.into()));
+}
+
+#[test]
+fn init_says_why_it_refuses_values_that_make_no_sense() {
+    let database = harness::empty();
+    database
+        .psql(
+            r#"CREATE TABLE sessions (id text, "sessionToken" text, "userId" text, expires varchar);
+               INSERT INTO sessions VALUES ('a', 'token-number-one', 'u', 'whenever')"#,
+        )
+        .unwrap();
+    for url in database.urls("postgres") {
+        let said = harness::run(&["init", &url, "--output", "-"]);
+        assert_eq!(said.code, 3);
+        assert!(
+            said.stderr.contains("make no sense as `epoch-ms`") && said.stdout.is_empty(),
+            "{}",
+            said.stderr
+        );
+    }
+    database.psql("UPDATE sessions SET expires = '2030-01-01T00:00:00Z'").unwrap();
+    let said = harness::run(&["init", &database.url("postgres"), "--output", "-"]);
+    assert!(said.stdout.contains("\ndecoder = \"iso-text\""), "{} {}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("stored as `iso-text`"), "{}", said.stderr);
+}
+
+#[test]
+fn the_doctor_prescribes_sql_that_cures() {
+    let database = harness::healthy();
+    let url = database.url("postgres");
+    let sick = harness::json(&["doctor", &url, "--format", "json"]);
+    let level = |report: &serde_json::Value, id: &str| {
+        let findings = report["findings"].as_array().unwrap();
+        let found = findings.iter().find(|finding| finding["id"] == id);
+        found.map(|found| found["level"].as_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    assert_eq!(level(&sick, "token-unique"), "fail");
+    for id in ["role", "user-exists", "index-user", "index-expires", "creation"] {
+        assert_eq!(level(&sick, id), "warn", "{id}: {sick:#}");
+    }
+    for id in ["token-unique", "user-exists", "index-user", "index-expires"] {
+        let findings = sick["findings"].as_array().unwrap();
+        let fix = findings.iter().find(|finding| finding["id"] == id).unwrap()["fix"].as_str().unwrap();
+        database.psql(fix).unwrap_or_else(|error| panic!("{fix}: {error}"));
+    }
+    let cured = harness::json(&["doctor", &url, "--format", "json"]);
+    for id in ["token-unique", "user-exists", "index-user", "index-expires", "clock", "expiry", "visibility"]
+    {
+        assert_eq!(level(&cured, id), "pass", "{id}: {cured:#}");
+    }
+    assert_eq!(harness::run(&["doctor", &url]).code, 0);
+    database.psql(r#"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"sessions_sessionToken_key"'::regclass"#).unwrap();
+    let broken = harness::run(&["doctor", &url]);
+    assert!(broken.code == 1 && broken.stdout.contains("DROP INDEX"), "{}", broken.stdout);
+}
+
+#[test]
+fn the_roles_that_grants_makes_are_enough_and_no_more() {
+    let database = harness::anomalous();
+    let url = database.url("postgres");
+    let (watch, act) = (format!("w_{}", database.name()), format!("a_{}", database.name()));
+    let sql = harness::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
+    database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    database.psql(&format!("ALTER ROLE {watch} PASSWORD 'testbed'")).unwrap();
+    for url in database.urls(&watch) {
+        for engine in ["scan", "pushdown"] {
+            let report = harness::check(&url, &["--engine", engine]);
+            assert_eq!((&report["verdict"], &report["census"]["orphaned"]), (&"failing".into(), &12.into()));
+        }
+        let doctor = harness::json(&["doctor", &url, "--format", "json"]);
+        let role =
+            doctor["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "role").unwrap();
+        assert_eq!(role["level"], "pass", "{role}");
+    }
+    for (role, statement, allowed) in [
+        (&watch, "DELETE FROM sessions", false),
+        (&watch, "SELECT * FROM users", false),
+        (&act, "UPDATE sessions SET expires = now()", false),
+        (&act, "DELETE FROM sessions WHERE expires < now()", true),
+    ] {
+        let outcome =
+            database.psql(&format!("SET ROLE {role}; SET default_transaction_read_only = off; {statement}"));
+        assert_eq!(outcome.is_ok(), allowed, "{role}: {statement}");
+    }
+}
+
+#[test]
+fn sessions_are_listed_shown_and_ranked() {
+    let database = harness::anomalous();
+    for url in database.urls("postgres") {
+        let list = |more: &[&str]| {
+            let document = harness::json(&[&["sessions", "list", &url, "--format", "json"], more].concat());
+            document["sessions"].as_array().unwrap().clone()
+        };
+        assert_eq!(list(&["--status", "expired", "--limit", "1000"]).len(), 130);
+        let of_user = list(&["--user", "5", "--status", "active"]);
+        assert_eq!(of_user.len(), 9);
+        assert!(
+            of_user
+                .iter()
+                .all(|session| session["status"] == "active" && session["display"]["name"] == "User 5")
+        );
+        let first = &list(&["--limit", "1", "--ascending"])[0];
+        assert!((first["hours_left"].as_f64().unwrap() + 130.0).abs() < 1.0, "{first}");
+        assert!(list(&["--user", "not a number"]).is_empty());
+        let by_user = list(&["--sort", "user", "--ascending", "--limit", "1"]);
+        assert_eq!(by_user[0]["user"], "1");
+        for (name, count) in [("m1", 1), ("old-1", 1), ("orphan-3", 1), ("many-1", 1)] {
+            let said = harness::run(&["sessions", "show", name, &url, "--format", "ndjson"]);
+            assert_eq!((said.code, said.stdout.lines().count()), (0, count), "{name} {}", said.stderr);
+        }
+        assert_eq!(harness::run(&["sessions", "show", "nobody", &url]).code, 2);
+        let top =
+            harness::json(&["sessions", "top", &url, "--limit", "1", "--format", "json", "--by", "rows"]);
+        assert_eq!((&top["users"][0]["user"], &top["users"][0]["sessions"]), (&"7".into(), &132.into()));
+        let recent = harness::run(&["sessions", "top", &url, "--by", "recent"]);
+        assert!(recent.code == 3 && recent.stderr.contains("creation is not stored"), "{}", recent.stderr);
+    }
+}
+
+#[test]
+fn every_printed_query_runs_elsewhere_and_agrees() {
+    let database = harness::anomalous();
+    let url = database.url("postgres");
+    let report = harness::check(&url, &[]);
+    let rows = |name: &str| {
+        let sql = harness::run(&["sql", name, &url, "--user", "5"]).stdout;
+        database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}")).lines().count()
+    };
+    assert_eq!(rows("query-1"), 100);
+    assert_eq!(rows("query-2"), 4);
+    assert_eq!(rows("query-3"), 12);
+    let rapid = harness::outcome(&report, "rapid-creation")["evidence"].as_array().unwrap().len();
+    assert_eq!(rows("query-4"), rapid);
+    assert_eq!(rows("query-6"), 9);
+    assert_eq!(rows("query-7"), 2);
+    let sql = harness::run(&["sql", "query-5", &url]).stdout;
+    let ratio = format!("{:.2}", report["census"]["sessions_per_user"].as_f64().unwrap());
+    assert!(database.psql(&sql).unwrap().trim().ends_with(&ratio), "{ratio}");
+    let all = harness::run(&["sql", &url]).stdout;
+    database.psql(&all).unwrap();
+    for check in report["checks"].as_array().unwrap() {
+        assert!(all.contains(&format!("-- {}\n", check["id"].as_str().unwrap())), "{check}");
+    }
+}
+
+#[test]
+fn help_the_manual_and_completions_are_there() {
+    for (arguments, part) in [
+        (vec!["--help"], "doctor"),
+        (vec!["check", "--help"], "--engine"),
+        (vec!["man"], ".TH sessionwatch"),
+        (vec!["completions", "bash"], "_sessionwatch"),
+        (vec!["config", "schema"], "json-schema.org"),
+        (vec!["config", "example"], "[[target]]"),
+    ] {
+        let said = harness::run(&arguments);
+        assert!(
+            said.code == 0 && said.stdout.contains(part),
+            "{arguments:?}: {} {}",
+            said.stdout,
+            said.stderr
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! Encrypted connections: what each `sslmode` accepts and refuses.
+
+use crate::{guide, harness};
+
+/// The address on the server that insists on TLS, by that host name, with those parameters.
+fn url(database: &testbed::Database<'_>, host: &str, parameters: &str) -> String {
+    let url = database.url("postgres").replace("127.0.0.1", host);
+    format!("{url}?{parameters}")
+}
+
+#[test]
+fn each_mode_checks_what_its_name_says() {
+    let server = harness::secure();
+    let database = server.database(None).unwrap();
+    database.psql(guide::SCHEMA).unwrap();
+    let authority = format!("sslrootcert={}", server.certificates().authority().display());
+    let stranger = format!("sslrootcert={}", server.certificates().stranger().display());
+    let refused = "the server refuses this user";
+    for (host, mode, expected) in [
+        ("localhost", "sslmode=disable".to_owned(), Err(refused)),
+        ("localhost", "sslmode=allow".to_owned(), Ok(())),
+        ("localhost", "sslmode=prefer".to_owned(), Ok(())),
+        ("127.0.0.1", "sslmode=require".to_owned(), Ok(())),
+        ("localhost", format!("sslmode=verify-ca&{authority}"), Ok(())),
+        ("127.0.0.1", format!("sslmode=verify-ca&{authority}"), Ok(())),
+        ("localhost", format!("sslmode=verify-ca&{stranger}"), Err("not from a trusted authority")),
+        ("localhost", format!("sslmode=require&{stranger}"), Err("not from a trusted authority")),
+        ("localhost", format!("sslmode=verify-full&{authority}"), Ok(())),
+        ("127.0.0.1", format!("sslmode=verify-full&{authority}"), Err("for another host name")),
+        ("localhost", format!("sslmode=verify-full&{stranger}"), Err("not from a trusted authority")),
+        ("localhost", "sslmode=verify-full&sslrootcert=/no/such/file".to_owned(), Err("sslrootcert")),
+        ("localhost", "sslmode=require&channel_binding=require".to_owned(), Ok(())),
+    ] {
+        let said = harness::run(&["check", &url(&database, host, &mode)]);
+        match expected {
+            Ok(()) => assert_eq!(said.code, 0, "{host} {mode}: {}", said.stderr),
+            Err(part) => {
+                assert_eq!(said.code, 3, "{host} {mode}");
+                assert!(said.stderr.contains(part), "{host} {mode}: {}", said.stderr);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
+    let database = harness::healthy();
+    for (parameters, expected) in [
+        ("sslmode=prefer", Ok(())),
+        ("sslmode=allow", Ok(())),
+        ("sslmode=disable", Ok(())),
+        ("sslmode=require", Err("offers no TLS")),
+        ("sslmode=verify-full", Err("offers no TLS")),
+        ("sslmode=prefer&channel_binding=require", Err("channel binding")),
+    ] {
+        let said = harness::run(&["check", &format!("{}?{parameters}", database.url("postgres"))]);
+        match expected {
+            Ok(()) => assert_eq!(said.code, 0, "{parameters}: {}", said.stderr),
+            Err(part) => {
+                assert!(said.code == 3 && said.stderr.contains(part), "{parameters}: {}", said.stderr)
+            }
+        }
+    }
+}
+
+#[test]
+fn passwords_sockets_and_options_are_taken_from_the_address() {
+    let database = harness::healthy();
+    let role = harness::role(&database, "odd");
+    let settings = format!(
+        "ALTER ROLE {role} PASSWORD 'p@ss/w:rd?#%'; GRANT SELECT ON sessions, users, accounts TO {role};
+         CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.sessions (LIKE sessions); GRANT USAGE ON SCHEMA elsewhere TO {role};
+         GRANT SELECT ON elsewhere.sessions TO {role}"
+    );
+    database.psql(&settings).unwrap();
+    let odd = database.url(&role).replace(":testbed@", ":p%40ss%2Fw%3Ard%3F%23%25@");
+    assert_eq!(harness::run(&["check", &odd]).code, 0);
+    let path = format!("{odd}?options=-c%20search_path%3Delsewhere");
+    let empty = harness::run(&["check", &path]);
+    assert!(empty.code == 3 && empty.stdout.contains("the session table is empty"), "{}", empty.stdout);
+    let (folder, port) = testbed::shared().socket();
+    let folder = folder.display().to_string().replace('/', "%2F");
+    let socket = format!("postgres://{role}@{folder}:{port}/{}", database.name());
+    let said = harness::run(&["check", &socket]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+}

@@ -1,0 +1,56 @@
+//! Certificates for tests: an authority, a server certificate for `localhost`, and an authority of somebody else.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+/// The files of a server with TLS.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: PathBuf,
+}
+
+impl Certificates {
+    /// Makes them in that folder.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be made or written.
+    pub(crate) fn make(folder: &Path) -> Result<Self> {
+        let (authority, key) = new_authority("authority")?;
+        let (stranger, stranger_key) = new_authority("stranger")?;
+        let server_key = KeyPair::generate()?;
+        let server = CertificateParams::new(["localhost".to_owned()])?
+            .signed_by(&server_key, &Issuer::from_params(&authority, &key))?;
+        let files = [
+            ("authority.pem", authority.self_signed(&key)?.pem()),
+            ("stranger.pem", stranger.self_signed(&stranger_key)?.pem()),
+            ("server.pem", server.pem()),
+            ("server.key", server_key.serialize_pem()),
+        ];
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text)?;
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// The authority that signed the server's certificate.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("authority.pem")
+    }
+
+    /// An authority that did not.
+    #[must_use]
+    pub fn stranger(&self) -> PathBuf {
+        self.folder.join("stranger.pem")
+    }
+}
+
+fn new_authority(name: &str) -> Result<(CertificateParams, KeyPair)> {
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok((params, KeyPair::generate()?))
+}
