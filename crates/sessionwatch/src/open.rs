@@ -141,13 +141,18 @@ async fn settle_expiry(opened: &mut Opened, detected: bool) -> Result<(), Target
     let rows = sample(opened, &opened.candidate.mapping.expires.column).await?;
     let values: Vec<Raw<'_>> = rows.iter().map(|row| stored(row)).collect();
     let now = opened.now;
-    let believed = |decoder| plausible_share(decoder, &values, now).is_none_or(|share| share >= BELIEVED);
-    let written = opened.candidate.mapping.expires.decoder;
-    if believed(written) {
-        return Ok(());
+    let share = |decoder| plausible_share(decoder, &values, now).unwrap_or(1.0);
+    let mut share_found = share(opened.candidate.mapping.expires.decoder);
+    // Another profile under which more of the values make sense is the better reading of the table.
+    for at in 0..opened.readings.len() {
+        let other = share(opened.readings[at].mapping.expires.decoder);
+        if other > share_found {
+            std::mem::swap(&mut opened.candidate, &mut opened.readings[at]);
+            share_found = other;
+        }
     }
-    if let Some(at) = opened.readings.iter().position(|other| believed(other.mapping.expires.decoder)) {
-        opened.candidate = opened.readings.remove(at);
+    let written = opened.candidate.mapping.expires.decoder;
+    if share_found >= BELIEVED {
         return Ok(());
     }
     match plausible_under(&values, now, CONVINCING) {

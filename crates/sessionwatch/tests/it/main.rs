@@ -8,6 +8,7 @@ mod commands;
 mod faults;
 mod guide;
 mod harness;
+mod profiles;
 mod secrecy;
 mod sqlite;
 mod tls;

@@ -1,0 +1,325 @@
+//! Session tables as the frameworks make them, and as people bend them: recognised, read, and what is odd is said.
+
+use crate::harness::{self, outcome};
+
+/// Profile, tables, and the expiries of an active and of an expired session, as stored.
+type Store = (&'static str, &'static str, [&'static str; 2]);
+
+const ZONED: [&str; 2] = ["'2090-01-01 00:00:00+00'", "'2020-01-01 00:00:00+00'"];
+const NAIVE: [&str; 2] = ["'2090-01-01 00:00:00'", "'2020-01-01 00:00:00'"];
+const MILLIS: [&str; 2] = ["3786912000000", "1577836800000"];
+const ISO: [&str; 2] = ["'2090-01-01T00:00:00.000Z'", "'2020-01-01T00:00:00.000Z'"];
+const OFFSET: [&str; 2] = ["'2090-01-01T00:00:00.000+00:00'", "'2020-01-01T00:00:00.000+00:00'"];
+
+/// Columns come as token, user, expiry; then what the frameworks add.
+const POSTGRES: [Store; 10] = [
+    (
+        "authjs-pg",
+        r#"CREATE TABLE users (id serial PRIMARY KEY, name varchar(255), email varchar(255));
+           CREATE TABLE sessions ("sessionToken" varchar(255) NOT NULL, "userId" integer NOT NULL, expires timestamptz NOT NULL, id serial PRIMARY KEY)"#,
+        ZONED,
+    ),
+    (
+        "authjs-prisma",
+        r#"CREATE TABLE "User" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "User" (id) ON DELETE CASCADE, expires timestamp(3) NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY)"#,
+        NAIVE,
+    ),
+    (
+        "authjs-prisma-mapped",
+        r#"CREATE TABLE users (id text PRIMARY KEY, name text);
+           CREATE TABLE sessions (session_token text NOT NULL UNIQUE, user_id text NOT NULL, expires timestamp(3) NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY)"#,
+        NAIVE,
+    ),
+    (
+        "authjs-drizzle",
+        r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE session ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE, expires timestamp NOT NULL)"#,
+        NAIVE,
+    ),
+    (
+        "authjs-kysely",
+        r#"CREATE TABLE "User" (id uuid PRIMARY KEY, name text, email text);
+           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" uuid NOT NULL, expires timestamptz NOT NULL, id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
+        ZONED,
+    ),
+    (
+        "authjs-typeorm",
+        r#"CREATE TABLE users (id uuid PRIMARY KEY, name varchar);
+           CREATE TABLE sessions ("sessionToken" varchar NOT NULL UNIQUE, "userId" uuid, expires varchar NOT NULL, id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
+        ["'3786912000000'", "'1577836800000'"],
+    ),
+    (
+        "authjs-supabase",
+        r#"CREATE SCHEMA next_auth; CREATE TABLE next_auth.users (id uuid PRIMARY KEY, name text, email text);
+           CREATE TABLE next_auth.sessions ("sessionToken" text NOT NULL UNIQUE, "userId" uuid, expires timestamptz NOT NULL, id uuid DEFAULT gen_random_uuid() PRIMARY KEY)"#,
+        ZONED,
+    ),
+    (
+        "better-auth-kysely",
+        r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE, "expiresAt" timestamptz NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
+             "createdAt" timestamptz DEFAULT now() NOT NULL, "ipAddress" text DEFAULT '192.0.2.1', "userAgent" text)"#,
+        ZONED,
+    ),
+    (
+        "better-auth-drizzle",
+        r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE session (token text NOT NULL UNIQUE, user_id text NOT NULL, expires_at timestamp NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
+             created_at timestamp DEFAULT (now() AT TIME ZONE 'UTC') NOT NULL, ip_address text, user_agent text)"#,
+        NAIVE,
+    ),
+    (
+        "better-auth-prisma",
+        r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL, "expiresAt" timestamp(3) NOT NULL, id text DEFAULT gen_random_uuid()::text PRIMARY KEY,
+             "createdAt" timestamp(3) DEFAULT (now() AT TIME ZONE 'UTC') NOT NULL, "ipAddress" text, "userAgent" text)"#,
+        NAIVE,
+    ),
+];
+
+const SQLITE: [Store; 8] = [
+    (
+        "authjs-prisma",
+        r#"CREATE TABLE "User" (id TEXT PRIMARY KEY, name TEXT);
+           CREATE TABLE "Session" ("sessionToken" TEXT NOT NULL UNIQUE, "userId" TEXT NOT NULL REFERENCES "User" (id), expires DATETIME NOT NULL, id TEXT DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
+        MILLIS,
+    ),
+    (
+        "authjs-prisma",
+        r#"CREATE TABLE "User" (id TEXT PRIMARY KEY, name TEXT);
+           CREATE TABLE "Session" ("sessionToken" TEXT NOT NULL UNIQUE, "userId" TEXT NOT NULL, expires DATETIME NOT NULL, id TEXT DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
+        [MILLIS[0], OFFSET[1]],
+    ),
+    (
+        "authjs-drizzle",
+        r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE session ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL REFERENCES "user" (id), expires integer NOT NULL)"#,
+        MILLIS,
+    ),
+    (
+        "authjs-kysely",
+        r#"CREATE TABLE "User" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE "Session" ("sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL, expires datetime NOT NULL, id text DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
+        ISO,
+    ),
+    (
+        "authjs-typeorm",
+        r#"CREATE TABLE users (id varchar PRIMARY KEY, name varchar);
+           CREATE TABLE sessions ("sessionToken" varchar NOT NULL UNIQUE, "userId" varchar, expires varchar NOT NULL, id varchar DEFAULT (hex(randomblob(8))) PRIMARY KEY)"#,
+        ["'3786912000000'", "'1577836800000'"],
+    ),
+    (
+        "authjs-d1",
+        r#"CREATE TABLE users (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE sessions ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL, expires datetime NOT NULL, id text DEFAULT (hex(randomblob(8))))"#,
+        ISO,
+    ),
+    (
+        "better-auth-kysely",
+        r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE session (token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id), "expiresAt" date NOT NULL, id text DEFAULT (hex(randomblob(8))) PRIMARY KEY,
+             "createdAt" date DEFAULT '2020-01-01T00:00:00.000Z' NOT NULL, "ipAddress" text, "userAgent" text)"#,
+        ISO,
+    ),
+    (
+        "better-auth-drizzle",
+        r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
+           CREATE TABLE session (token text NOT NULL UNIQUE, user_id text NOT NULL, expires_at integer NOT NULL, id text DEFAULT (hex(randomblob(8))) PRIMARY KEY,
+             created_at integer DEFAULT 1577836800000 NOT NULL, ip_address text, user_agent text)"#,
+        MILLIS,
+    ),
+];
+
+/// Two sessions of one user, who exists, in the first three columns of the table of sessions.
+fn fill(tables: &str, expiries: [&str; 2]) -> String {
+    let name = |marker: &str| {
+        let (_, rest) = tables.rsplit_once(marker).unwrap();
+        rest.split(" (").next().unwrap().to_owned()
+    };
+    let sessions = name("CREATE TABLE ");
+    let users = tables.split("CREATE TABLE ").nth(1).unwrap().split(" (").next().unwrap();
+    let columns = tables.rsplit_once(&format!("{sessions} (")).unwrap().1;
+    let columns: Vec<&str> =
+        columns.split(", ").take(3).map(|column| column.split(' ').next().unwrap()).collect();
+    let user = match tables {
+        numbered if numbered.contains("id serial PRIMARY KEY, name") => "7",
+        _ => "'11111111-1111-4111-8111-111111111111'",
+    };
+    let rows: Vec<String> = ["one", "two"]
+        .iter()
+        .zip(expiries)
+        .map(|(token, expiry)| format!("('token-of-session-{token}', {user}, {expiry})"))
+        .collect();
+    format!(
+        "INSERT INTO {users} (id, name) VALUES ({user}, 'Ada');\nINSERT INTO {sessions} ({}) VALUES {};",
+        columns.join(", "),
+        rows.join(", ")
+    )
+}
+
+fn assert_read(url: &str, profile: &str) {
+    for engine in ["scan", "pushdown"] {
+        let report = harness::check(url, &["--engine", engine]);
+        let census = &report["census"];
+        assert_eq!(report["profile"], profile, "{report:#}");
+        let numbers =
+            ["sessions", "active", "expired", "orphaned", "undecodable"].map(|key| census[key].as_u64());
+        assert_eq!(numbers, [2, 1, 1, 0, 0].map(Some), "{profile}: {report:#}");
+        assert_eq!(census["oldest_expired"], "2020-01-01T00:00:00.000000Z", "{profile}");
+    }
+    let list = harness::json(&["sessions", "list", url, "--format", "json"]);
+    assert_eq!(list["sessions"][0]["display"]["name"], "Ada", "{profile}: {list:#}");
+}
+
+#[test]
+fn every_store_is_recognised_and_read_on_postgres() {
+    for (profile, tables, expiries) in POSTGRES {
+        let database = harness::empty();
+        database.psql(tables).unwrap();
+        database.psql(&fill(tables, expiries)).unwrap();
+        database.urls("postgres").iter().for_each(|url| assert_read(url, profile));
+    }
+}
+
+#[test]
+fn every_store_is_recognised_and_read_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    for (at, (profile, tables, expiries)) in SQLITE.iter().enumerate() {
+        let path = folder.path().join(format!("{at}.db"));
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(tables).unwrap();
+        connection.execute_batch(&fill(tables, *expiries)).unwrap();
+        assert_read(&path.display().to_string(), profile);
+    }
+}
+
+#[test]
+fn tables_that_people_bent_are_read_and_described() {
+    let database = harness::healthy();
+    for (bend, note, sessions) in [
+        (
+            "ALTER TABLE sessions RENAME TO stored; CREATE VIEW sessions AS SELECT * FROM stored",
+            "is a view",
+            90,
+        ),
+        ("DROP VIEW sessions; CREATE MATERIALIZED VIEW sessions AS SELECT * FROM stored", "is a view", 90),
+        (
+            r#"DROP MATERIALIZED VIEW sessions; CREATE TABLE sessions (LIKE stored) PARTITION BY HASH (id);
+               CREATE TABLE part0 PARTITION OF sessions FOR VALUES WITH (modulus 2, remainder 0);
+               CREATE TABLE part1 PARTITION OF sessions FOR VALUES WITH (modulus 2, remainder 1);
+               INSERT INTO sessions SELECT * FROM stored"#,
+            "is partitioned",
+            90,
+        ),
+    ] {
+        database.psql(bend).unwrap();
+        database
+            .psql("DROP TABLE IF EXISTS never; ALTER TABLE IF EXISTS stored RENAME COLUMN expires TO ended")
+            .ok();
+        for url in database.urls("postgres") {
+            for engine in ["scan", "pushdown"] {
+                let report = harness::check(&url, &["--engine", engine]);
+                assert_eq!(report["census"]["sessions"], sessions, "{note}: {report:#}");
+                assert!(report["notes"].to_string().contains(note), "{note}: {:#}", report["notes"]);
+            }
+            let doctor = harness::run(&["doctor", &url]);
+            assert!(doctor.code <= 1, "{}", doctor.stderr);
+        }
+        database.psql("ALTER TABLE stored RENAME COLUMN ended TO expires").ok();
+    }
+}
+
+#[test]
+fn two_tables_of_sessions_are_ambiguous_and_a_missing_column_is_named() {
+    let database = harness::healthy();
+    database.psql("CREATE SCHEMA old; CREATE TABLE old.sessions (LIKE sessions INCLUDING ALL)").unwrap();
+    for url in database.urls("postgres") {
+        let report = harness::check(&url, &[]);
+        assert_eq!(report["census"]["sessions"], 90);
+        assert!(
+            report["notes"].to_string().contains(r#"\"old\".\"sessions\" looks like sessions too"#),
+            "{report:#}"
+        );
+        let init = harness::run(&["init", &url, "--output", "-"]);
+        assert!(
+            init.stderr.contains("Ambiguous") && init.stdout.contains("sessions = \"public.sessions\""),
+            "{}",
+            init.stderr
+        );
+    }
+    database.psql("DROP SCHEMA old CASCADE; ALTER TABLE sessions RENAME COLUMN expires TO ends").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mapping = |expires: &str, decoder: &str| {
+        let text = format!(
+            "[[target]]\nname = \"main\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"{expires}\"\ndecoder = \"{decoder}\"\n",
+            database.url("postgres")
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        harness::run_in(folder.path(), &[], &["check", "--format", "json", "--only", "duplicate-tokens"])
+    };
+    let missing = mapping("expire", "timestamp-utc");
+    assert!(missing.code == 3 && missing.stderr.contains("no column `expire`"), "{}", missing.stderr);
+    let unfit = mapping("ends", "epoch-s");
+    assert!(unfit.code == 3 && unfit.stderr.contains("fitting: timestamp-utc"), "{}", unfit.stderr);
+    assert_eq!(mapping("ends", "timestamp-utc").code, 0);
+}
+
+#[test]
+fn users_of_any_type_are_counted_alike() {
+    for kind in ["smallint", "integer", "bigint", "uuid", "text", "varchar(60)"] {
+        let value = match kind {
+            "uuid" => "('00000000-0000-4000-8000-0000000000' || lpad((n % 7)::text, 2, '0'))::uuid",
+            "text" | "varchar(60)" => "'user ''' || n % 7",
+            _ => "n % 7",
+        };
+        let database = harness::empty();
+        database
+            .psql(&format!(
+                r#"CREATE TABLE users (id {kind} PRIMARY KEY, name text);
+                   CREATE TABLE sessions (id text, "sessionToken" text, "userId" {kind}, expires timestamp(3));
+                   INSERT INTO users SELECT DISTINCT {value}, 'x' FROM generate_series(2, 6) AS n;
+                   INSERT INTO sessions SELECT n::text, 'token-' || n, {value}, now() + interval '1 day' FROM generate_series(1, 70) AS n;
+                   INSERT INTO sessions SELECT 'a' || n, 'anonymous-' || n, NULL, now() + interval '1 day' FROM generate_series(1, 5) AS n"#
+            ))
+            .unwrap();
+        for engine in ["scan", "pushdown"] {
+            let report = harness::check(&database.url("postgres"), &["--engine", engine]);
+            let census = &report["census"];
+            let numbers = ["sessions", "anonymous", "users_active", "orphaned", "max_per_user"]
+                .map(|key| census[key].as_u64());
+            assert_eq!(numbers, [75, 5, 7, 20, 10].map(Some), "{kind} by {engine}: {report:#}");
+            let rapid = outcome(&report, "rapid-creation")["evidence"].as_array().unwrap().clone();
+            assert_eq!(rapid.len(), 5, "{kind} by {engine}");
+            assert_eq!(rapid[0]["display"][0], "x", "{kind} by {engine}: {rapid:?}");
+        }
+    }
+}
+
+#[test]
+fn deep_looks_past_an_index_that_lies() {
+    let database = harness::healthy();
+    database
+        .psql(
+            r#"CREATE UNIQUE INDEX one_token ON sessions ("sessionToken");
+               -- As after a change of the collation under the server: the index stays, and holds no longer.
+               UPDATE pg_index SET indisready = false, indisvalid = false, indislive = false WHERE indexrelid = 'one_token'::regclass"#,
+        )
+        .unwrap();
+    database.psql(r#"UPDATE sessions SET "sessionToken" = 'same' WHERE id IN ('s1', 's2')"#).unwrap();
+    let lie = "UPDATE pg_index SET indisready = true, indisvalid = true, indislive = true WHERE indexrelid = 'one_token'::regclass";
+    database.psql(lie).unwrap();
+    for url in database.urls("postgres") {
+        for engine in ["scan", "pushdown"] {
+            let deep = harness::check(&url, &["--engine", engine, "--deep"]);
+            let found = outcome(&deep, "duplicate-tokens");
+            assert_eq!(
+                (&found["verdict"], &found["value"]),
+                (&"failing".into(), &1.0.into()),
+                "{engine}: {found:#}"
+            );
+        }
+        let trusting = harness::check(&url, &["--engine", "pushdown"]);
+        assert_eq!(outcome(&trusting, "duplicate-tokens")["proof"], "one_token");
+    }
+}
