@@ -197,36 +197,31 @@ fn every_store_is_recognised_and_read_on_sqlite() {
 #[test]
 fn tables_that_people_bent_are_read_and_described() {
     let database = harness::healthy();
-    for (bend, note, sessions) in [
+    for (bend, note) in [
         (
             "ALTER TABLE sessions RENAME TO stored; CREATE VIEW sessions AS SELECT * FROM stored",
             "is a view",
             90,
         ),
-        ("DROP VIEW sessions; CREATE MATERIALIZED VIEW sessions AS SELECT * FROM stored", "is a view", 90),
+        ("DROP VIEW sessions; CREATE MATERIALIZED VIEW sessions AS SELECT * FROM stored", "is a view"),
         (
             r#"DROP MATERIALIZED VIEW sessions; CREATE TABLE sessions (LIKE stored) PARTITION BY HASH (id);
                CREATE TABLE part0 PARTITION OF sessions FOR VALUES WITH (modulus 2, remainder 0);
                CREATE TABLE part1 PARTITION OF sessions FOR VALUES WITH (modulus 2, remainder 1);
                INSERT INTO sessions SELECT * FROM stored"#,
             "is partitioned",
-            90,
         ),
     ] {
         database.psql(bend).unwrap();
-        database
-            .psql("DROP TABLE IF EXISTS never; ALTER TABLE IF EXISTS stored RENAME COLUMN expires TO ended")
-            .ok();
         for url in database.urls("postgres") {
             for engine in ["scan", "pushdown"] {
                 let report = harness::check(&url, &["--engine", engine]);
-                assert_eq!(report["census"]["sessions"], sessions, "{note}: {report:#}");
+                assert_eq!(report["census"]["sessions"], 90, "{note}: {report:#}");
                 assert!(report["notes"].to_string().contains(note), "{note}: {:#}", report["notes"]);
             }
             let doctor = harness::run(&["doctor", &url]);
             assert!(doctor.code <= 1, "{}", doctor.stderr);
         }
-        database.psql("ALTER TABLE stored RENAME COLUMN ended TO expires").ok();
     }
 }
 
