@@ -14,7 +14,8 @@ const HELP: &str = "cargo xtask COMMAND
   fmt     format the code
   lint    format check and Clippy
   deny    licences, bans and sources of dependencies (needs cargo-deny)
-  race    time sessionwatch against psql on a private PostgreSQL [--rows N] [--runs N]
+  race    time sessionwatch against psql and an exporter on a private PostgreSQL
+          [--rows N,…] [--runs N] [--json FILE]
 ";
 
 fn main() -> ExitCode {

@@ -84,7 +84,7 @@ impl Contestant {
 fn run(command: &[String]) -> Result<Run> {
     let (program, arguments) = command.split_first().context("a command has a program")?;
     let started = Instant::now();
-    let mut child = Command::new(program)
+    let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

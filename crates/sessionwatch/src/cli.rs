@@ -12,12 +12,16 @@ mod sessions;
 mod sql;
 mod target;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::ConfigError,
+    config::{ConfigError, environment},
+    progress, report,
     target::{address::AddressError, error::TargetError},
 };
 
@@ -81,6 +85,9 @@ impl Cli {
             // Somebody who embeds the command line may have a log of their own.
             let _ = log.with_target(false).with_writer(std::io::stderr).with_ansi(false).try_init();
         }
+        if std::io::stderr().is_terminal() {
+            progress::watch();
+        }
         let outcome = match self.command {
             Command::Demo(args) => demo::run(&args),
             Command::Init(args) => init::run(&args),
@@ -137,6 +144,15 @@ async fn in_time<T>(
     match tokio::time::timeout(limit, work).await {
         Ok(outcome) => outcome,
         Err(_) => Err(TargetError::TimedOut(limit.as_secs())),
+    }
+}
+
+/// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set.
+fn print_readable(text: &str) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() && environment::variable("NO_COLOR").is_none() {
+        print(&report::paint(text))
+    } else {
+        print(text)
     }
 }
 

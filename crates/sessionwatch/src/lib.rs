@@ -15,6 +15,7 @@ pub mod grants;
 pub mod look;
 pub mod open;
 pub mod profile;
+pub mod progress;
 pub mod report;
 pub mod suggest;
 pub mod target;

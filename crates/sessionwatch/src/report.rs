@@ -77,7 +77,7 @@ impl Report {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "{}", self.table());
         for outcome in self.outcomes.iter().filter(|outcome| outcome.finding.verdict == Verdict::Failing) {
-            text.push_str(&failing(outcome, census.taken_at));
+            text.push_str(&failing(outcome, &self.target, census.taken_at));
         }
         if !self.notes.is_empty() {
             text.push_str("\nTo know about this target:\n");
@@ -172,7 +172,7 @@ pub fn render(reports: &[Report], format: Format) -> String {
 }
 
 /// A failing check in full: what, for whom, what to do.
-fn failing(outcome: &Outcome, now: Instant) -> String {
+fn failing(outcome: &Outcome, target: &str, now: Instant) -> String {
     let mut text = format!("\n{} ({}): {}\n", outcome.id, outcome.severity.name(), outcome.finding.summary);
     for evidence in &outcome.evidence {
         let _ = writeln!(text, "  {}", evidence_line(evidence, now));
@@ -181,7 +181,9 @@ fn failing(outcome: &Outcome, now: Instant) -> String {
         let _ = writeln!(text, "  → {}", outcome.action);
     }
     if let Some(page) = outcome.page() {
-        let _ = writeln!(text, "  See {page}");
+        // A masked address is of no use on a command line.
+        let target = if target.contains("***") { "URL" } else { target };
+        let _ = writeln!(text, "  More: {page}, and `sessionwatch sql {} {target}`", outcome.id);
     }
     text
 }
@@ -213,6 +215,30 @@ pub fn csv_line(fields: &[&str]) -> String {
         }
     };
     format!("{}\n", fields.iter().map(field).collect::<Vec<_>>().join(","))
+}
+
+/// Colours the words at the start of a line that say how something is.
+#[must_use]
+pub fn paint(text: &str) -> String {
+    const GREEN: &str = "32";
+    const YELLOW: &str = "33";
+    const RED: &str = "31";
+    const WORDS: [(&str, &str); 9] = [
+        (" ok ", GREEN),
+        (" ?  ", YELLOW),
+        (" FAIL ", RED),
+        ("pass ", GREEN),
+        ("warn ", YELLOW),
+        ("fail ", RED),
+        ("Verdict: healthy", GREEN),
+        ("Verdict: unknown", YELLOW),
+        ("Verdict: failing", RED),
+    ];
+    let line = |line: &str| match WORDS.iter().find(|(word, _)| line.starts_with(word)) {
+        Some((word, colour)) => format!("\x1b[{colour}m{word}\x1b[0m{}", &line[word.len()..]),
+        None => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// Rows to show, for people and for programs.

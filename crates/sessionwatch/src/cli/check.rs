@@ -56,7 +56,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             super::complain(&format!("{}: {error}", report.target), Some(&error.hint()));
         }
     }
-    super::print(&report::render(&reports, args.format))?;
+    let text = report::render(&reports, args.format);
+    if args.format == Format::Table {
+        super::print_readable(&text)?
+    } else {
+        super::print(&text)?
+    }
     Ok(exit_code(&reports))
 }
 

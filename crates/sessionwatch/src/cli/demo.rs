@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
     let request = Request { target: &target, catalogue, rules, deep: false, only: &[] };
     let report = super::block_on(async { Ok(look::look(request).await) })?;
-    super::print(&report::render(&[report], Format::Table))?;
+    super::print_readable(&report::render(&[report], Format::Table))?;
     let path = args.path.display();
     super::print(&format!(
         "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch doctor {path}\n  sessionwatch sessions list {path} --status active --limit 10\n  \

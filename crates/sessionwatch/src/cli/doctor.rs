@@ -43,10 +43,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         opened.session.close().await;
         Ok(findings?)
     })?;
-    super::print(&match args.format {
-        Format::Table => text(&target.name, &findings),
-        Format::Json => format!("{:#}\n", document(&target.name, &findings)),
-    })?;
+    match args.format {
+        Format::Table => super::print_readable(&text(&target.name, &findings))?,
+        Format::Json => super::print(&format!("{:#}\n", document(&target.name, &findings)))?,
+    }
     let failing = findings.iter().any(|finding| finding.level == Level::Fail);
     Ok(if failing { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

@@ -13,8 +13,11 @@ use sessionwatch_rules::{
 use siphasher::sip::SipHasher13;
 
 use super::{error::TargetError, postgres::Limits, sql::PREFIX_LENGTH, sql::Sql};
-use crate::checks::Counted;
-use crate::profile::schema::{Column, ColumnKind, Dialect, ForeignKey, Index, Schema, Table, TableKind};
+use crate::{
+    checks::Counted,
+    profile::schema::{Column, ColumnKind, Dialect, ForeignKey, Index, Schema, Table, TableKind},
+    progress::Progress,
+};
 
 /// A file inside its read transaction.
 #[derive(Debug)]
@@ -158,6 +161,7 @@ impl Session {
     /// If the query fails or passes the time limit.
     pub fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
         let mut intake = Intake::new(frame, 0);
+        let mut progress = Progress::new(0);
         let mut statement = self.connection.prepare(&sql.scan()).map_err(|error| query_error(&error))?;
         let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
         let created = sql.mapping.created.as_ref().map(|created| created.decoder);
@@ -173,6 +177,7 @@ impl Session {
                 created: created.map_or(Decoded::Never, |decoder| decoder.decode(raw(value(3)))),
                 orphan: sql.looks_for_orphans() && integer(orphan_at) == Some(1),
             });
+            progress.advance();
         }
         Ok(intake.finish())
     }

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use super::tap::Outlet;
 use crate::{
     profile::schema::ColumnKind,
+    progress::Progress,
     target::{error::TargetError, sql::Sql},
 };
 
@@ -30,6 +31,7 @@ pub(super) struct Layout {
 pub(super) struct Collector {
     layout: Layout,
     intake: Intake,
+    progress: Progress,
     begun: bool,
     failed: bool,
 }
@@ -42,9 +44,10 @@ pub(super) async fn run(
 ) -> Result<Ledger, TargetError> {
     let sessions = sql.schema.find(sql.mapping.sessions.schema.as_deref(), &sql.mapping.sessions.name);
     let expected = sessions.and_then(|table| table.estimated_rows).unwrap_or(0);
+    let progress = Progress::new(expected);
     // The estimate only sizes the first allocation, so a wrong one costs little.
     let intake = Intake::new(frame, usize::try_from(expected).unwrap_or(0).min(50_000_000));
-    outlet.open(Collector { layout: Layout::of(sql), intake, begun: false, failed: false });
+    outlet.open(Collector { layout: Layout::of(sql), intake, progress, begun: false, failed: false });
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", sql.scan());
     tracing::debug!("query: {statement}");
     let outcome = client.batch_execute(&statement).await;
@@ -66,6 +69,7 @@ impl Collector {
             return;
         }
         self.failed |= self.layout.insert(&mut tuple, &mut self.intake).is_none();
+        self.progress.advance();
     }
 
     /// The ledger, unless a row could not be read.
@@ -80,7 +84,8 @@ impl Collector {
         let frame = Frame { now, max_lifetime_us: None, has_created: false };
         let expires = (Decoder::Timestamptz, false);
         let layout = Layout { integer_user: false, expires, created: None, orphan: false };
-        Self { layout, intake: Intake::new(frame, 0), begun: false, failed: false }
+        let intake = Intake::new(frame, 0);
+        Self { layout, intake, progress: Progress::new(0), begun: false, failed: false }
     }
 }
 

@@ -1,0 +1,88 @@
+//! Progress of long work, on a terminal: drawn once it has taken a second, wiped when it is over.
+
+use std::{
+    io::Write as _,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Whether anybody watches: set by the command line where standard error is a terminal.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// Work that takes longer shows its progress.
+const PATIENCE: Duration = Duration::from_secs(1);
+const REDRAWN: Duration = Duration::from_millis(200);
+/// Rows between two looks at the clock.
+const STRIDE: u64 = 4_096;
+
+/// Lets progress be drawn from now on.
+pub fn watch() {
+    WATCHED.store(true, Ordering::Relaxed);
+}
+
+/// The progress of a scan.
+#[derive(Debug)]
+pub struct Progress {
+    expected: u64,
+    done: u64,
+    started: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Progress {
+    /// Of about that many rows; nothing is known with zero.
+    #[must_use]
+    pub fn new(expected: u64) -> Self {
+        Self { expected, done: 0, started: Instant::now(), drawn: None }
+    }
+
+    /// One row more.
+    #[inline]
+    pub fn advance(&mut self) {
+        self.done += 1;
+        if self.done.is_multiple_of(STRIDE) && WATCHED.load(Ordering::Relaxed) {
+            self.draw();
+        }
+    }
+
+    fn draw(&mut self) {
+        let taken = self.started.elapsed();
+        if taken < PATIENCE || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAWN) {
+            return;
+        }
+        self.drawn = Some(Instant::now());
+        // Nobody is harmed by a line that cannot be drawn.
+        let _ = write!(std::io::stderr(), "\r\x1b[K{}", line(self.done, self.expected, taken));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.drawn.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn line(done: u64, expected: u64, taken: Duration) -> String {
+    let rate = done as f64 / taken.as_secs_f64();
+    let mut line = format!("{done} sessions, {rate:.0} a second");
+    if expected > done {
+        let left = (expected - done) as f64 / rate;
+        line.push_str(&format!(", of about {expected}: {left:.0} s left"));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_rate_and_time_left_where_the_end_is_known() {
+        let taken = Duration::from_secs(2);
+        assert_eq!(line(1_000, 4_000, taken), "1000 sessions, 500 a second, of about 4000: 6 s left");
+        assert_eq!(line(1_000, 0, taken), "1000 sessions, 500 a second");
+    }
+}
