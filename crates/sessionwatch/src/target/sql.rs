@@ -304,7 +304,8 @@ impl Sql<'_> {
         let existing = if tally == 'a' { "" } else { " AND NOT o" };
         let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
         let order = match (self.dialect(), kind) {
-            (Dialect::Postgres, Some(ColumnKind::Integer)) => "u",
+            // Qualified, for `u` alone would be the text of the first column of the result.
+            (Dialect::Postgres, Some(ColumnKind::Integer)) => "known.u",
             (Dialect::Postgres, _) => "CAST(u AS text) COLLATE \"C\"",
             (Dialect::Sqlite, _) => "CAST(u AS text)",
         };

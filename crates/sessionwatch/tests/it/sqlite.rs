@@ -47,3 +47,43 @@ fn files_that_are_no_database_are_said_to_be_none() {
         assert!(said.stderr.contains(part), "{}", said.stderr);
     }
 }
+
+#[test]
+fn a_file_that_is_locked_or_endless_is_not_healthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let tables = r#"
+        CREATE TABLE users (id TEXT PRIMARY KEY);
+        CREATE TABLE stored ("sessionToken" TEXT, "userId" TEXT, expires INTEGER);
+        INSERT INTO stored VALUES ('token-number-1', 'u', 4102444800000);
+        CREATE VIEW sessions AS SELECT stored.* FROM stored,
+          (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n)"#;
+    connection.execute_batch(tables).unwrap();
+    let mapping = "[[target]]\nname = \"main\"\nurl = \"app.db\"\n[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\n\
+                   expires = \"expires\"\ndecoder = \"epoch-ms\"\nuser = \"userId\"\n";
+    std::fs::write(folder.path().join("sessionwatch.toml"), mapping).unwrap();
+    for engine in ["scan", "pushdown"] {
+        let arguments = ["check", "--engine", engine, "--timeout", "1", "--format", "json"];
+        let said = harness::run_in(folder.path(), &[], &arguments);
+        assert!(said.code == 3 && said.stderr.contains("ended by the statement timeout"), "{}", said.stderr);
+        assert!(said.stdout.contains("\"verdict\": \"unknown\""), "{}", said.stdout);
+    }
+    connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let said = harness::run_in(folder.path(), &[], &["check", "--lock-timeout", "1"]);
+    assert!(said.code == 3 && said.stderr.contains("locked"), "{}", said.stderr);
+}
+
+#[test]
+fn looking_at_a_file_changes_nothing_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.db");
+    assert_eq!(harness::run(&["demo", "--path", &path.display().to_string()]).code, 0);
+    let before = std::fs::read(&path).unwrap();
+    for command in ["check", "doctor", "sql", "grants"] {
+        assert!(harness::run(&[command, &path.display().to_string()]).code <= 1);
+    }
+    assert!(
+        std::fs::read(&path).unwrap() == before && std::fs::read_dir(folder.path()).unwrap().count() == 1
+    );
+}
