@@ -39,6 +39,8 @@ pub struct Check {
     pub action: &'static str,
     /// What shows that it is true.
     pub proof: Proof,
+    /// It counts by user, and can say nothing without one.
+    pub about_users: bool,
     /// How it decides.
     pub decide: fn(Facts<'_>) -> Finding,
 }
@@ -112,6 +114,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Critical,
         action: "end every session on these tokens, then make the token column unique",
         proof: Proof::Duplicates,
+        about_users: false,
         decide: verdict::duplicate_tokens,
     },
     Check {
@@ -119,6 +122,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::High,
         action: "delete these rows, then add a foreign key with ON DELETE CASCADE",
         proof: Proof::Orphans,
+        about_users: false,
         decide: verdict::orphaned_sessions,
     },
     Check {
@@ -126,6 +130,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::High,
         action: "review how sessions are created and ended: sign-in should not add one each time",
         proof: Proof::ActiveHolders,
+        about_users: true,
         decide: verdict::sessions_per_user,
     },
     Check {
@@ -133,6 +138,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Medium,
         action: "ask the user whether these are theirs; end all but the most recent ones",
         proof: Proof::ActiveHolders,
+        about_users: true,
         decide: verdict::user_session_excess,
     },
     Check {
@@ -140,6 +146,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Medium,
         action: "look for a script or a stolen password; consider a limit on sign-ins",
         proof: Proof::Creators,
+        about_users: true,
         decide: verdict::rapid_creation,
     },
     Check {
@@ -147,6 +154,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Medium,
         action: "schedule a job that deletes expired rows; most libraries delete one only when it is presented again",
         proof: Proof::OldestExpired,
+        about_users: false,
         decide: verdict::expired_backlog,
     },
     Check {
@@ -154,6 +162,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Low,
         action: "compare with your usual number of users, and set the baseline to it",
         proof: Proof::Value,
+        about_users: false,
         decide: verdict::active_sessions,
     },
     Check {
@@ -161,6 +170,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Medium,
         action: "find what writes these expiries, and end the sessions",
         proof: Proof::BeyondPolicy,
+        about_users: false,
         decide: verdict::session_lifetime,
     },
     Check {
@@ -168,6 +178,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Low,
         action: "look at the database's load, or use the pushdown engine",
         proof: Proof::Value,
+        about_users: false,
         decide: verdict::slow_observation,
     },
 ];

@@ -20,7 +20,8 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::{ConfigError, environment},
+    config::{Config, ConfigError, Target, environment},
+    open::{Opened, open},
     progress, report,
     target::{address::AddressError, error::TargetError},
 };
@@ -131,19 +132,27 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
-/// Work on an open target, within its time limit.
+/// Opens a target, does the work within its time limit, and closes it.
 ///
 /// # Errors
 ///
-/// If the work fails, or the time is up.
-async fn in_time<T>(
-    target: &crate::config::Target,
-    work: impl Future<Output = Result<T, TargetError>>,
-) -> Result<T, TargetError> {
+/// If the target cannot be opened, the work fails, or the time is up.
+async fn with_open<T>(
+    config: &Config,
+    target: &Target,
+    work: impl AsyncFnOnce(&Opened) -> Result<T, TargetError>,
+) -> Result<T, Failure> {
+    let opened = open(target, &config.catalogue, false).await?;
     let limit = target.limits.timeout;
-    match tokio::time::timeout(limit, work).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(TargetError::TimedOut(limit.as_secs())),
+    match tokio::time::timeout(limit, work(&opened)).await {
+        Ok(outcome) => {
+            opened.session.close().await;
+            Ok(outcome?)
+        }
+        Err(_) => {
+            opened.session.abandon().await;
+            Err(TargetError::TimedOut(limit.as_secs()).into())
+        }
     }
 }
 

@@ -33,7 +33,10 @@ impl Report {
     pub fn verdict(&self) -> &'static str {
         let any =
             |name: &str| self.outcomes.iter().any(|outcome| verdict_name(&outcome.finding.verdict) == name);
-        if any("failing") {
+        // Nothing that was checked is nothing that is known.
+        if self.outcomes.is_empty() {
+            "unknown"
+        } else if any("failing") {
             "failing"
         } else if any("unknown") {
             "unknown"
@@ -83,7 +86,7 @@ impl Report {
             text.push_str("\nTo know about this target:\n");
         }
         for note in &self.notes {
-            let _ = writeln!(text, "  - {note}");
+            let _ = writeln!(text, "  - {}", printable(note));
         }
         let _ = writeln!(text, "\nVerdict: {}", self.verdict());
         text

@@ -8,7 +8,7 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     clock,
     doctor::{self, Finding, Level, Patient},
-    open::open,
+    report::printable,
 };
 
 /// Examine schema, role, connection and clock, with the SQL that mends what is wrong
@@ -32,17 +32,11 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one()?;
-    let findings = super::block_on(async {
-        let opened = open(&target, &config.catalogue, false).await?;
+    let findings = super::block_on(super::with_open(&config, &target, async |opened| {
         let local_now = clock::now();
-        let sessions = &opened.candidate.mapping.sessions;
-        let audit = super::in_time(&target, opened.session.audit(sessions)).await;
-        let findings = audit.map(|audit| {
-            doctor::examine(Patient { address: &target.address, opened: &opened, audit: &audit, local_now })
-        });
-        opened.session.close().await;
-        Ok(findings?)
-    })?;
+        let audit = opened.session.audit(&opened.candidate.mapping.sessions).await?;
+        Ok(doctor::examine(Patient { address: &target.address, opened, audit: &audit, local_now }))
+    }))?;
     match args.format {
         Format::Table => super::print_readable(&text(&target.name, &findings))?,
         Format::Json => super::print(&format!("{:#}\n", document(&target.name, &findings)))?,
@@ -55,9 +49,9 @@ fn text(target: &str, findings: &[Finding]) -> String {
     let mut text = format!("{target}\n\n");
     for finding in findings {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "{:4}  {}: {}", finding.level.name(), finding.id, finding.summary);
+        let _ = writeln!(text, "{:4}  {}: {}", finding.level.name(), finding.id, printable(&finding.summary));
         for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
-            let _ = writeln!(text, "        → {line}");
+            let _ = writeln!(text, "        → {}", printable(line));
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();

@@ -3,10 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Failure, target::TargetArgs};
-use crate::{
-    grants::{self, Roles},
-    open::open,
-};
+use crate::grants::{self, Roles};
 
 /// Print SQL that creates roles which may do just what is needed
 #[derive(Debug, clap::Args)]
@@ -23,13 +20,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one()?;
-    let sql = super::block_on(async {
-        let opened = open(&target, &config.catalogue, false).await?;
+    let sql = super::block_on(super::with_open(&config, &target, async |opened| {
         let roles = Roles { watch: &args.watch_role, act: &args.act_role };
-        let sql = grants::statements(&opened.schema, &opened.candidate.mapping, roles);
-        opened.session.close().await;
-        Ok(sql)
-    })?;
+        Ok(grants::statements(&opened.schema, &opened.candidate.mapping, roles))
+    }))?;
     super::print(&sql)?;
     Ok(ExitCode::SUCCESS)
 }

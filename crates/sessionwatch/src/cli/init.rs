@@ -10,11 +10,12 @@ use std::{
 use super::{Failure, target::TargetArgs};
 use crate::{
     config::{self, Storage, Target, reference},
-    open::{Opened, open},
+    open::Opened,
     profile::{
         catalogue::Profile,
         mapping::{Mapping, TableName},
     },
+    report::printable,
     target::address::Address,
 };
 
@@ -43,12 +44,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         )));
     }
     let (config, target) = args.target.choose_one()?;
-    let (file, said) = super::block_on(async {
-        let opened = open(&target, &config.catalogue, false).await?;
-        let texts = (file(&args.name, &target, &opened, &config.catalogue), said(&opened));
-        opened.session.close().await;
-        Ok(texts)
-    })?;
+    let (file, said) = super::block_on(super::with_open(&config, &target, async |opened| {
+        Ok((file(&args.name, &target, opened, &config.catalogue), said(opened)))
+    }))?;
     // What was found is for the person; the file may go to standard output.
     let _ = std::io::stderr().write_all(said.as_bytes());
     if to_stdout {
@@ -86,7 +84,7 @@ fn said(opened: &Opened) -> String {
             let _ = writeln!(text, "{title}");
         }
         for line in lines {
-            let _ = writeln!(text, "  - {line}");
+            let _ = writeln!(text, "  - {}", printable(line));
         }
     };
     list("Why:", &opened.candidate.why);
@@ -103,10 +101,10 @@ fn file(name: &str, target: &Target, opened: &Opened, catalogue: &[Profile]) -> 
     let mut text =
         String::from("# Configuration of sessionwatch: `sessionwatch config example` shows every key.\n");
     for why in &opened.candidate.why {
-        let _ = writeln!(text, "#\n# Recognised: {why}.");
+        let _ = writeln!(text, "#\n# Recognised: {}.", printable(why));
     }
     for note in &opened.candidate.notes {
-        let _ = writeln!(text, "# To know: {note}.");
+        let _ = writeln!(text, "# To know: {}.", printable(note));
     }
     let url = match &target.address {
         Address::Postgres(_) => "${DATABASE_URL}".to_owned(),
@@ -170,7 +168,7 @@ fn mapping_lines(mapping: &Mapping) -> Vec<String> {
     lines.into_iter().flatten().collect()
 }
 
-/// A TOML string.
+/// A TOML string on one line: what JSON escapes reads the same there, but for one character.
 fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }

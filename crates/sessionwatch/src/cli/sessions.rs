@@ -8,7 +8,7 @@ use sessionwatch_rules::instant::Instant;
 use super::{Failure, target::TargetArgs};
 use crate::{
     clock,
-    open::{Opened, open},
+    open::Opened,
     report::{self, Format, Sheet},
     target::{
         error::TargetError,
@@ -117,37 +117,31 @@ fn lines(target: &TargetArgs, shown: &Shown, list: List<'_>) -> Result<String, F
 /// The sessions of a list; nothing, where a person reads, if there are none.
 fn lines_if_any(target: &TargetArgs, shown: &Shown, list: List<'_>) -> Result<Option<String>, Failure> {
     let (config, target) = target.choose_one()?;
-    super::block_on(async {
-        let opened = open(&target, &config.catalogue, false).await?;
-        let settings = &config.rules.settings;
-        let lines =
-            super::in_time(&target, observe::list(&opened.session, &opened.sql(false, settings), list)).await;
-        let sheet = lines.map(|lines| sheet(&lines, &display(&opened), opened.now));
-        opened.session.close().await;
-        let sheet = sheet?;
+    super::block_on(super::with_open(&config, &target, async |opened| {
+        let sql = opened.sql(false, &config.rules.settings);
+        let lines = observe::list(&opened.session, &sql, list).await?;
+        let sheet = sheet(&lines, &display(opened), opened.now);
         let readable = [Format::Table, Format::Markdown].contains(&shown.format) || list.named.is_some();
         Ok((!sheet.rows.is_empty() || !readable).then(|| sheet.render(shown.format)))
-    })
+    }))
 }
 
 fn top(args: &TopArgs) -> Result<String, Failure> {
     let (config, target) = args.target.choose_one()?;
-    super::block_on(async {
-        let opened = open(&target, &config.catalogue, false).await?;
+    super::block_on(super::with_open(&config, &target, async |opened| {
         let mapping = &opened.candidate.mapping;
-        let ranking = if mapping.user.is_none() {
-            Err(TargetError::Mapping("no column of the user is known, so users cannot be ranked".into()))
-        } else if args.by == Rank::Recent && mapping.created.is_none() {
-            Err(TargetError::Mapping("creation is not stored, so recent sessions cannot be told".into()))
-        } else {
-            let sql = opened.sql(false, &config.rules.settings);
-            let limit = args.shown.limit as usize;
-            super::in_time(&target, observe::ranking(&opened.session, &sql, args.by, limit)).await
-        };
-        let sheet = ranking.map(|ranking| ranks(&ranking, &display(&opened)));
-        opened.session.close().await;
-        Ok(sheet?.render(args.shown.format))
-    })
+        if mapping.user.is_none() {
+            let why = "no column of the user is known, so users cannot be ranked";
+            return Err(TargetError::Mapping(why.into()));
+        }
+        if args.by == Rank::Recent && mapping.created.is_none() {
+            let why = "creation is not stored, so recent sessions cannot be told";
+            return Err(TargetError::Mapping(why.into()));
+        }
+        let sql = opened.sql(false, &config.rules.settings);
+        let ranking = observe::ranking(&opened.session, &sql, args.by, args.shown.limit as usize).await?;
+        Ok(ranks(&ranking, &display(opened)).render(args.shown.format))
+    }))
 }
 
 /// The columns of the users that are shown.

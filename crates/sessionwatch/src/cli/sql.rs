@@ -7,7 +7,6 @@ use sessionwatch_rules::settings::Settings;
 use super::{Failure, target::TargetArgs};
 use crate::{
     checks::{self, Check, Proof},
-    open::open,
     profile::schema::Dialect,
     suggest::nearest,
     target::sql::{Rows, Sql},
@@ -59,13 +58,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         },
     };
     let (config, target) = target.choose_one()?;
-    let text = super::block_on(async {
-        let opened = open(&target, &config.catalogue, false).await?;
+    let text = super::block_on(super::with_open(&config, &target, async |opened| {
         let sql = Sql { pasted: true, ..opened.sql(false, &config.rules.settings) };
-        let text = print(&sql, &wanted, (&args.user, &config.rules.settings));
-        opened.session.close().await;
-        Ok(text)
-    })?;
+        Ok(print(&sql, &wanted, (&args.user, &config.rules.settings)))
+    }))?;
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -52,9 +52,9 @@ pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, TargetErro
 }
 
 fn candidate(schema: &Schema, table: &Table, mapping: &Mapping) -> Candidate {
-    let full = |name: &TableName| {
-        let found = schema.find(name.schema.as_deref(), &name.name);
-        TableName { schema: found.and_then(|table| table.schema.clone()), name: name.name.clone() }
+    let full = |name: &TableName| match named(schema, name) {
+        Some(table) => TableName { schema: table.schema.clone(), name: table.name.clone() },
+        None => name.clone(),
     };
     let mut mapping = mapping.clone();
     mapping.sessions = full(&mapping.sessions);
@@ -72,12 +72,18 @@ fn candidate(schema: &Schema, table: &Table, mapping: &Mapping) -> Candidate {
 }
 
 fn find<'a>(schema: &'a Schema, name: &TableName, problems: &mut Vec<String>) -> Option<&'a Table> {
-    let found = schema.find(name.schema.as_deref(), &name.name);
+    let found = named(schema, name);
     if found.is_none() {
         let hint = nearest(&name.name, schema.tables.iter().map(|table| table.name.as_str()));
         problems.push(format!("there is no table `{}`, or the role may not see it{hint}", name.name));
     }
     found
+}
+
+/// The table of that name; what looks like a schema before a dot may be part of the name.
+fn named<'a>(schema: &'a Schema, name: &TableName) -> Option<&'a Table> {
+    let whole = || schema.find(None, &format!("{}.{}", name.schema.as_ref()?, name.name));
+    schema.find(name.schema.as_deref(), &name.name).or_else(whole)
 }
 
 fn column(table: &Table, name: &str, problems: &mut Vec<String>) {

@@ -24,6 +24,9 @@ pub enum TargetError {
     /// The database refused a query; the code is the SQLSTATE or SQLite's.
     #[error("the database refused a query (code {0})")]
     Query(String),
+    /// A function that a look needs is missing.
+    #[error("the server lacks a function that a look needs")]
+    Unsupported,
     /// Not a database file, or none.
     #[error("cannot open the SQLite file: {0}")]
     File(&'static str),
@@ -75,6 +78,7 @@ impl TargetError {
             Self::Query(_) => {
                 "look the code up in the documentation of the database; if the table is an ordinary one, please report it"
             }
+            Self::Unsupported => "PostgreSQL 11 or later is needed, or what speaks its language as fully",
             Self::File(_) => "check the path and its permissions",
             Self::NotRecognised(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"

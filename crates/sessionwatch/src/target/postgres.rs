@@ -268,6 +268,7 @@ fn query_error(error: &tokio_postgres::Error) -> TargetError {
         Some(code) if *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN => {
             TargetError::Lost
         }
+        Some(code) if *code == SqlState::UNDEFINED_FUNCTION => TargetError::Unsupported,
         Some(code) => TargetError::Query(code.code().to_owned()),
         None => TargetError::Lost,
     }

@@ -101,7 +101,7 @@ impl Sql<'_> {
     fn token(&self) -> String {
         let column = self.column(&self.mapping.token);
         match (self.dialect(), self.kind(&self.mapping.sessions, &self.mapping.token)) {
-            (Dialect::Postgres, ColumnKind::Text) | (Dialect::Sqlite, _) => column,
+            (Dialect::Sqlite, _) => column,
             (Dialect::Postgres, ColumnKind::Bytes) => format!("pg_catalog.encode({column}, 'hex')"),
             (Dialect::Postgres, _) => format!("{column}::text"),
         }

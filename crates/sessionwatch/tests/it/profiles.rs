@@ -314,3 +314,61 @@ fn deep_looks_past_an_index_that_lies() {
         assert_eq!(outcome(&trusting, "duplicate-tokens")["proof"], "one_token");
     }
 }
+
+#[test]
+fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
+    let database = harness::empty();
+    database
+        .psql(
+            "CREATE SCHEMA \"sch\"\"ema; DROP TABLE x; --\";
+             CREATE TABLE \"sch\"\"ema; DROP TABLE x; --\".\"ses'sions\n[[check]]\" (\"sessionToken\" text, \"userId\" text, expires timestamptz);
+             INSERT INTO \"sch\"\"ema; DROP TABLE x; --\".\"ses'sions\n[[check]]\"
+               SELECT 'token-' || n, E'o''brien \\\\ \\x1b[31m', now() + interval '1 day' FROM generate_series(1, 60) AS n",
+        )
+        .unwrap();
+    for url in database.urls("postgres") {
+        for engine in ["scan", "pushdown"] {
+            let said = harness::run(&["check", &url, "--engine", engine]);
+            assert_eq!(said.code, 1, "{}", said.stderr);
+            assert!(
+                !said.stdout.contains('\u{1b}') && said.stdout.contains("o'brien \\ \u{fffd}[31m"),
+                "{}",
+                said.stdout
+            );
+        }
+        let user =
+            harness::json(&["sessions", "list", &url, "--user", "o'brien \\ \u{1b}[31m", "--format", "json"]);
+        assert_eq!(user["sessions"].as_array().unwrap().len(), 60);
+        let sql = harness::run(&["sql", &url]).stdout;
+        database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let folder = tempfile::tempdir().unwrap();
+        let variables = [("DATABASE_URL", url.as_str())];
+        assert_eq!(harness::run_in(folder.path(), &variables, &["init"]).code, 0);
+        let check = harness::run_in(folder.path(), &variables, &["config", "check"]);
+        assert_eq!(check.code, 0, "{}", check.stderr);
+    }
+}
+
+#[test]
+fn without_a_column_of_the_user_nothing_is_known_about_users() {
+    let database = harness::healthy();
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[target]]\nname = \"main\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+         decoder = \"timestamp-utc\"\n[checks.duplicate-tokens]\nenabled = false\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    for engine in ["scan", "pushdown"] {
+        let arguments = ["check", "--format", "json", "--engine", engine];
+        let said = harness::run_in(folder.path(), &[], &arguments);
+        assert_eq!(said.code, 3, "{}", said.stderr);
+        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        for id in ["sessions-per-user", "user-session-excess", "rapid-creation", "orphaned-sessions"] {
+            assert_eq!(outcome(&report, id)["verdict"], "unknown", "{id}");
+        }
+        assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "duplicate-tokens"));
+    }
+    let asked = harness::run_in(folder.path(), &[], &["check", "--only", "duplicate-tokens"]);
+    assert!(asked.code == 0 && asked.stdout.contains("duplicate-tokens"), "{}", asked.stdout);
+}
