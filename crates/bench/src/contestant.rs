@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use testbed::{Database, Server};
 use wait4::Wait4;
 
-use crate::exporter::Exporter;
+use crate::{exporter::Exporter, run::Run};
 
 const GUIDE: &str = include_str!("guide.sql");
 const COPY: &str = r#"COPY (SELECT hashtextextended(s."sessionToken", 42), s."userId", s.expires FROM sessions AS s) TO STDOUT (FORMAT binary)"#;
@@ -28,13 +28,6 @@ pub(crate) struct Contestant {
     pub(crate) ours: bool,
     work: Work,
     pub(crate) runs: Vec<Run>,
-}
-
-/// One run.
-#[derive(Clone, Copy)]
-pub(crate) struct Run {
-    pub(crate) milliseconds: f64,
-    pub(crate) peak_bytes: u64,
 }
 
 enum Work {

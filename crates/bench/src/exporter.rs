@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use wait4::Wait4;
 
-use crate::contestant::Run;
+use crate::run::Run;
 
 pub(crate) const PROGRAM: &str = "/usr/bin/prometheus-sql-exporter";
 /// What the exporter says when a round is over.

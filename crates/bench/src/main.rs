@@ -4,6 +4,7 @@
 mod contestant;
 mod exporter;
 mod report;
+mod run;
 
 use std::path::{Path, PathBuf};
 

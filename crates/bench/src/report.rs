@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::contestant::{BARE, Contestant, EXPORTER, Run, SCAN, SEVEN};
+use crate::{
+    contestant::{BARE, Contestant, EXPORTER, SCAN, SEVEN},
+    run::Run,
+};
 
 /// What one table size gave.
 pub(crate) struct Round {
