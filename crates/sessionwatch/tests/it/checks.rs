@@ -39,13 +39,13 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
             assert_eq!(passing["verdict"], "healthy", "{}: {passing:#}", check.id);
         }
         database.psql(sql).unwrap();
-        for engine in ["scan", "pushdown"] {
+        for (url, engine) in database.urls("postgres").iter().zip(["pushdown", "scan"]) {
             let mut arguments = vec!["--engine", engine, "--only", check.id];
             let path = file.display().to_string();
             if !configuration.is_empty() {
                 arguments.extend(["--config", &path]);
             }
-            let report = harness::check(&database.url("postgres"), &arguments);
+            let report = harness::check(url, &arguments);
             let found = outcome(&report, check.id);
             assert_eq!(found["verdict"], "failing", "{} by {engine}: {found:#}", check.id);
             assert_eq!(found["severity"], check.severity.name());

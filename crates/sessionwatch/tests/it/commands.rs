@@ -22,7 +22,8 @@ fn init_writes_a_file_that_the_other_commands_take() {
     assert!(again.code == 2 && again.stderr.contains("--force"), "{}", again.stderr);
     let unset = harness::run_in(folder.path(), &[], &["config", "check"]);
     assert!(unset.code == 2 && unset.stderr.contains("DATABASE_URL is not set"), "{}", unset.stderr);
-    let variables = [("DATABASE_URL", url.as_str())];
+    let pooled = &database.urls("postgres")[1];
+    let variables = [("DATABASE_URL", pooled.as_str())];
     assert_eq!(harness::run_in(folder.path(), &variables, &["config", "check"]).code, 0);
     let named = harness::run_in(folder.path(), &variables, &["check", "main", "--only", "duplicate-tokens"]);
     assert_eq!(named.code, 0, "{}", named.stderr);
@@ -87,7 +88,7 @@ fn the_doctor_prescribes_sql_that_cures() {
         let fix = findings.iter().find(|finding| finding["id"] == id).unwrap()["fix"].as_str().unwrap();
         database.psql(fix).unwrap_or_else(|error| panic!("{fix}: {error}"));
     }
-    let cured = harness::json(&["doctor", &url, "--format", "json"]);
+    let cured = harness::json(&["doctor", &database.urls("postgres")[1], "--format", "json"]);
     for id in ["token-unique", "user-exists", "index-user", "index-expires", "clock", "expiry", "visibility"]
     {
         assert_eq!(level(&cured, id), "pass", "{id}: {cured:#}");
@@ -165,8 +166,8 @@ fn sessions_are_listed_shown_and_ranked() {
 #[test]
 fn every_printed_query_runs_elsewhere_and_agrees() {
     let database = harness::anomalous();
-    let url = database.url("postgres");
-    let report = harness::check(&url, &[]);
+    let [direct, url] = database.urls("postgres");
+    let report = harness::check(&direct, &[]);
     let rows = |name: &str| {
         let sql = harness::run(&["sql", name, &url, "--user", "5"]).stdout;
         database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}")).lines().count()

@@ -1,6 +1,10 @@
 //! Bad input and broken databases: one clear message, the right exit code, no secret, nothing left running.
 
-use std::{net::TcpListener, process::Stdio, time::Instant};
+use std::{
+    net::TcpListener,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use testbed::{Database, Fault, Proxy, Server};
 
@@ -111,6 +115,16 @@ fn a_connection_that_is_cut_in_the_middle_of_a_scan_is_not_healthy() {
         assert_eq!(harness::left_behind(&database), "");
         proxy.set(Fault::None);
         assert_eq!(check(&url, &["--only", "duplicate-tokens"]).code, 0, "restored");
+    }
+}
+
+#[test]
+fn a_slow_line_only_takes_longer() {
+    let database = harness::healthy();
+    for port in testbed::shared().ports() {
+        let proxy = Proxy::start(port, Fault::Delay(Duration::from_millis(20))).unwrap();
+        let said = check(&database.url_at("postgres", proxy.port()), &[]);
+        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
     }
 }
 

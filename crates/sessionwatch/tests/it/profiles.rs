@@ -372,3 +372,37 @@ fn without_a_column_of_the_user_nothing_is_known_about_users() {
     let asked = harness::run_in(folder.path(), &[], &["check", "--only", "duplicate-tokens"]);
     assert!(asked.code == 0 && asked.stdout.contains("duplicate-tokens"), "{}", asked.stdout);
 }
+
+#[test]
+fn a_profile_of_ones_own_is_recognised_like_the_others() {
+    let database = harness::empty();
+    database
+        .psql(
+            "CREATE TABLE people (id bigint PRIMARY KEY, nick text); INSERT INTO people VALUES (1, 'ada');
+             CREATE TABLE logins (secret text UNIQUE, person bigint REFERENCES people, until bigint);
+             INSERT INTO logins SELECT 'secret-' || n, 1, extract(epoch FROM now())::bigint + 3600 FROM generate_series(1, 3) AS n",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let profile = "title = \"Our log-ins\"\nmax_lifetime_days = 1\nschemas = []\ntables = [\"logins\"]\nid = []\ntoken = [\"secret\"]\n\
+                   user = [\"person\"]\nexpires = [\"until\"]\ncreated = []\nusers = [\"people\"]\ndisplay = [\"nick\"]\naccounts = []\n\
+                   decoders = { integer = \"epoch-s\" }\n";
+    std::fs::write(folder.path().join("ours.toml"), profile).unwrap();
+    let configuration = |profiles: &str| {
+        std::fs::write(folder.path().join("sessionwatch.toml"), format!("profiles = [\"{profiles}\"]\n"))
+            .unwrap();
+    };
+    for url in database.urls("postgres") {
+        configuration("ours.toml");
+        let said = harness::run_in(folder.path(), &[], &["sessions", "list", &url, "--format", "json"]);
+        let list: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!(list["sessions"][2]["display"]["nick"], "ada", "{} {}", said.stdout, said.stderr);
+        configuration("other.toml");
+        let missing = harness::run_in(folder.path(), &[], &["check", &url]);
+        assert!(
+            missing.code == 2 && missing.stderr.contains("cannot read the profile"),
+            "{}",
+            missing.stderr
+        );
+    }
+}
