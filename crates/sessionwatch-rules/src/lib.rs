@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its inputs, `now` included. There is deliberately no I/O, no async, no clock
 //! and no token: a session arrives as a fingerprint.
 
+pub mod alert;
 pub mod census;
 pub mod decoder;
 pub mod instant;

@@ -1,0 +1,253 @@
+//! Alerts: the life of a failing check on a target, advanced by each look. Pure: `now` is a parameter, and what is to be
+//! told comes back as a notice.
+
+use crate::{instant::Instant, severity::Severity};
+
+/// How an alert behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Failing looks in a row before it fires, at least one.
+    pub pending_looks: u32,
+    /// Healthy looks in a row before it is resolved, at least one.
+    pub clear_looks: u32,
+    /// Microseconds after which one that still fires is told again; nothing for never.
+    pub repeat_after_us: Option<i64>,
+}
+
+/// What a look says of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Nothing wrong.
+    Healthy,
+    /// Something wrong.
+    Failing,
+    /// Not to be known.
+    Unknown,
+}
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nothing wrong.
+    #[default]
+    Ok,
+    /// Failing, not yet often enough.
+    Pending {
+        /// Failing looks in a row.
+        looks: u32,
+    },
+    /// Failing often enough to be told.
+    Firing {
+        /// When it began to fire.
+        since: Instant,
+        /// Healthy looks in a row.
+        clear: u32,
+        /// When it was last told; nothing while it has been silenced from the start.
+        told: Option<Instant>,
+    },
+}
+
+/// An alert: a state, and what lies beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alert {
+    /// Where it stands.
+    pub state: State,
+    /// The last look could not say: the state is that of the look before.
+    pub stale: bool,
+    /// Somebody looks after it: it is not told again until it is resolved.
+    pub acknowledged: bool,
+}
+
+/// What is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It fires.
+    Firing,
+    /// It still fires.
+    Repeated,
+    /// It is over.
+    Resolved,
+}
+
+impl Policy {
+    /// The policy for a severity: critical fires at once, the others at the second failing look; all clear at the second
+    /// healthy one. Critical and high are told again every four hours, the others every day.
+    #[must_use]
+    pub const fn of(severity: Severity) -> Self {
+        const HOUR: i64 = crate::instant::HOUR;
+        let (pending_looks, hours) = match severity {
+            Severity::Critical => (1, 4),
+            Severity::High => (2, 4),
+            Severity::Medium | Severity::Low => (2, 24),
+        };
+        Self { pending_looks, clear_looks: 2, repeat_after_us: Some(hours * HOUR) }
+    }
+}
+
+impl Notice {
+    /// The word for it in messages and in the store.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Repeated => "repeated",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+impl State {
+    /// The word for it in messages and in the store.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Pending { .. } => "pending",
+            Self::Firing { .. } => "firing",
+        }
+    }
+}
+
+impl Alert {
+    /// The alert after a look, and what is to be told of it. A silenced alert lives on, and is told when the silence ends.
+    #[must_use]
+    pub fn advance(
+        self,
+        sign: Sign,
+        (now, silenced): (Instant, bool),
+        policy: Policy,
+    ) -> (Self, Option<Notice>) {
+        let next = match sign {
+            Sign::Unknown => Self { stale: true, ..self },
+            Sign::Failing => Self { state: self.state.failing(now, policy), stale: false, ..self },
+            Sign::Healthy => Self { state: self.state.healthy(policy), stale: false, ..self },
+        };
+        match (self.state, next.state) {
+            (State::Firing { told, .. }, State::Ok) => (Self::default(), told.map(|_| Notice::Resolved)),
+            (_, State::Firing { since, clear, told }) if sign == Sign::Failing && !silenced => {
+                match next.due(told, now, policy) {
+                    None => (next, None),
+                    due => (Self { state: State::Firing { since, clear, told: Some(now) }, ..next }, due),
+                }
+            }
+            _ => (next, None),
+        }
+    }
+
+    fn due(self, told: Option<Instant>, now: Instant, policy: Policy) -> Option<Notice> {
+        let Some(told) = told else { return Some(Notice::Firing) };
+        let waited = policy.repeat_after_us.is_some_and(|wait| now.since(told) >= wait);
+        (waited && !self.acknowledged).then_some(Notice::Repeated)
+    }
+}
+
+impl State {
+    fn failing(self, now: Instant, policy: Policy) -> Self {
+        let looks = match self {
+            Self::Firing { since, told, .. } => return Self::Firing { since, clear: 0, told },
+            Self::Pending { looks } => looks.saturating_add(1),
+            Self::Ok => 1,
+        };
+        if looks >= policy.pending_looks {
+            Self::Firing { since: now, clear: 0, told: None }
+        } else {
+            Self::Pending { looks }
+        }
+    }
+
+    fn healthy(self, policy: Policy) -> Self {
+        match self {
+            Self::Firing { since, clear, told } if clear + 1 < policy.clear_looks => {
+                Self::Firing { since, clear: clear + 1, told }
+            }
+            _ => Self::Ok,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::instant::HOUR;
+
+    const POLICY: Policy = Policy { pending_looks: 2, clear_looks: 2, repeat_after_us: Some(3 * HOUR) };
+
+    /// The notices of a sequence of looks, an hour apart.
+    fn notices(signs: &str, policy: Policy) -> String {
+        let mut alert = Alert::default();
+        let look = |(hour, sign): (i64, char)| {
+            let sign_of = |letter: char| match letter.to_ascii_lowercase() {
+                'f' => Sign::Failing,
+                'u' => Sign::Unknown,
+                _ => Sign::Healthy,
+            };
+            let now = Instant::from_micros(hour * HOUR).unwrap();
+            let (next, notice) = alert.advance(sign_of(sign), (now, sign.is_uppercase()), policy);
+            alert = next;
+            match notice {
+                None => '.',
+                Some(Notice::Firing) => '!',
+                Some(Notice::Repeated) => 'r',
+                Some(Notice::Resolved) => 'o',
+            }
+        };
+        (0i64..).zip(signs.chars()).map(look).collect()
+    }
+
+    #[test]
+    fn fires_once_repeats_and_resolves_once() {
+        for (signs, expected) in [
+            ("fffhhh", ".!..o."),
+            ("fhfhfh", "......"),
+            ("fffffff", ".!..r.."),
+            ("ffhfhfhh", ".!...r.o"),
+            ("ffuuhh", ".!...o"),
+            ("fuf", "..!"),
+            ("uuuu", "...."),
+            // Capitals: silenced. It is told when the silence ends, and never resolved if nobody heard of it.
+            ("FFFf", "...!"),
+            ("FFhh", "...."),
+            ("ffHH", ".!.o"),
+        ] {
+            assert_eq!(notices(signs, POLICY), expected, "{signs}");
+        }
+        assert_eq!(notices("f", Policy::of(Severity::Critical)), "!");
+    }
+
+    #[test]
+    fn nobody_is_told_again_of_what_somebody_looks_after() {
+        let now = |hour| (Instant::from_micros(hour * HOUR).unwrap(), false);
+        let (alert, _) = Alert::default().advance(Sign::Failing, now(0), Policy::of(Severity::Critical));
+        let acknowledged = Alert { acknowledged: true, ..alert };
+        assert_eq!(acknowledged.advance(Sign::Failing, now(50), POLICY).1, None);
+        assert_eq!(alert.advance(Sign::Failing, now(50), POLICY).1, Some(Notice::Repeated));
+    }
+
+    proptest! {
+        /// However looks go, firing and resolved alternate, and nothing is repeated of what does not fire.
+        #[test]
+        fn firing_and_resolved_alternate(signs in "[fhuFHU]{0,60}", pending in 1u32..4, clear in 1u32..4) {
+            let policy = Policy { pending_looks: pending, clear_looks: clear, repeat_after_us: Some(2 * HOUR) };
+            let mut firing = false;
+            for notice in notices(&signs, policy).chars() {
+                match notice {
+                    '!' => { prop_assert!(!firing); firing = true; }
+                    'o' => { prop_assert!(firing); firing = false; }
+                    'r' => prop_assert!(firing),
+                    _ => {}
+                }
+            }
+        }
+
+        /// Enough failing looks fire, and enough healthy ones resolve, from wherever.
+        #[test]
+        fn nothing_is_missed(signs in "[fhuFHU]{0,30}") {
+            let told = notices(&format!("{signs}hhfff"), POLICY);
+            prop_assert!(told[told.len() - 3..].contains('!'), "{told}");
+            let over = notices(&format!("{signs}hhfffhh"), POLICY);
+            prop_assert!(over.ends_with('o'), "{over}");
+        }
+    }
+}
