@@ -17,5 +17,6 @@ pub mod open;
 pub mod profile;
 pub mod progress;
 pub mod report;
+pub mod store;
 pub mod suggest;
 pub mod target;
