@@ -107,6 +107,9 @@ impl Rules {
     }
 }
 
+/// The id of the alert that a target cannot be looked at.
+pub const BLIND: &str = "blind";
+
 /// Every check, in the order of output.
 pub const ALL: [Check; 9] = [
     Check {

@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+mod alerts;
+mod audit;
 mod check;
 mod completions;
 mod config;
@@ -8,6 +10,7 @@ mod doctor;
 mod grants;
 mod init;
 mod man;
+mod serve;
 mod sessions;
 mod sql;
 mod target;
@@ -47,6 +50,11 @@ enum Command {
     Sessions(sessions::Args),
     Sql(sql::Args),
     Grants(grants::Args),
+    Serve(serve::Args),
+    #[command(subcommand)]
+    Alerts(alerts::Args),
+    #[command(subcommand)]
+    Audit(audit::Args),
     #[command(subcommand)]
     Config(config::Args),
     Completions(completions::Args),
@@ -69,6 +77,12 @@ pub enum Failure {
     /// The target could not be looked at.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The daemon could not start or go on.
+    #[error(transparent)]
+    Daemon(#[from] crate::daemon::DaemonError),
     /// The demonstration could not be made.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
@@ -97,6 +111,9 @@ impl Cli {
             Command::Sessions(args) => sessions::run(&args),
             Command::Sql(args) => sql::run(&args),
             Command::Grants(args) => grants::run(&args),
+            Command::Serve(args) => serve::run(&args),
+            Command::Alerts(args) => alerts::run(&args),
+            Command::Audit(args) => audit::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => man::run(),
@@ -118,7 +135,9 @@ impl Failure {
         complain(&self.to_string(), hint.as_deref());
         match self {
             Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
-            Self::Target(_) | Self::Demo(_) | Self::Output(_) => ExitCode::from(3),
+            Self::Target(_) | Self::Store(_) | Self::Daemon(_) | Self::Demo(_) | Self::Output(_) => {
+                ExitCode::from(3)
+            }
         }
     }
 }

@@ -6,12 +6,19 @@ pub mod reference;
 
 mod reader;
 mod rules;
+mod serve;
 mod targets;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-pub use self::reader::Problem;
 use self::reader::{Node, Reader};
+pub use self::{
+    reader::Problem,
+    serve::{Channel, Kind, Route, Serve},
+};
 use crate::{
     checks::Rules,
     profile::{
@@ -37,6 +44,8 @@ pub struct Config {
     pub rules: Rules,
     /// Every profile: those built in, then the operator's.
     pub catalogue: Vec<Profile>,
+    /// The watch.
+    pub serve: Serve,
 }
 
 /// A target as configured.
@@ -52,6 +61,8 @@ pub struct Target {
     pub engine: Engine,
     /// Time limits.
     pub limits: Limits,
+    /// Time between two looks of the watch.
+    pub every: Duration,
 }
 
 /// A target whose address refers to a variable that is not set, or to a file that cannot be read.
@@ -98,6 +109,7 @@ impl Default for Config {
             unresolved: vec![],
             rules: Rules::default(),
             catalogue: catalogue::embedded(),
+            serve: Serve::default(),
         }
     }
 }
@@ -144,9 +156,10 @@ impl Config {
         let catalogue = profiles(&mut reader, &root, folder);
         let (targets, unresolved) = targets::read(&mut reader, &root, (folder, &catalogue));
         let rules = rules::read(&mut reader, &root);
+        let serve = serve::read(&mut reader, &root, folder);
         let problems = reader.into_problems();
         if problems.is_empty() {
-            Ok(Self { file: Some(file.to_owned()), targets, unresolved, rules, catalogue })
+            Ok(Self { file: Some(file.to_owned()), targets, unresolved, rules, catalogue, serve })
         } else {
             Err(ConfigError::Faulty { file: file.to_owned(), problems })
         }

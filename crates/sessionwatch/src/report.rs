@@ -45,7 +45,9 @@ impl Report {
         }
     }
 
-    fn json(&self) -> Value {
+    /// The report as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
         let seen = self.seen.as_ref().ok();
         json!({
             "schema": 1,

@@ -21,10 +21,12 @@ use anyhow::{Context, Result, bail};
 pub use self::{
     certificates::Certificates,
     proxy::{Fault, Proxy},
+    sink::{Received, Sink},
 };
 
 mod certificates;
 mod proxy;
+mod sink;
 
 const PASSWORD: &str = "testbed";
 

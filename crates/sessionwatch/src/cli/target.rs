@@ -107,5 +107,6 @@ pub(super) fn plain(address: Address) -> Target {
         storage: Storage::Detect,
         engine: Engine::Scan,
         limits: Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(2) },
+        every: Duration::from_secs(60),
     }
 }

@@ -220,6 +220,14 @@ pub const SECTIONS: &[Section] = &[
         ],
     ),
     Section { path: "check", repeated: true, about: "A check of your own, in SQL", keys: CUSTOM },
+    Section { path: "serve", repeated: false, about: "The watch: `sessionwatch serve`", keys: SERVE },
+    Section { path: "channel", repeated: true, about: "A way to tell people", keys: CHANNEL },
+    Section {
+        path: "route",
+        repeated: true,
+        about: "Who is told of what; without one, every channel is told of everything",
+        keys: ROUTE,
+    },
 ];
 
 const TARGET: &[Key] = &[
@@ -250,6 +258,78 @@ const TARGET: &[Key] = &[
     ),
     key("timeout", Kind::Whole(1, 600), Otherwise::Value("30"), "Seconds that a whole look may take"),
     key("lock_timeout", Kind::Whole(1, 600), Otherwise::Value("2"), "Seconds to wait for a lock"),
+    key(
+        "every",
+        Kind::Whole(60, 604_800),
+        Otherwise::Value("60"),
+        "Seconds between two looks of `serve`; a look reads the table once",
+    ),
+];
+
+const SERVE: &[Key] = &[
+    key(
+        "store",
+        Kind::Text,
+        Otherwise::Value("\"sessionwatch-state.db\""),
+        "The file of the watch's memory, made where it is missing; relative to this file",
+    ),
+    key(
+        "listen",
+        Kind::Text,
+        Otherwise::Value("\"127.0.0.1:9797\""),
+        "Where /metrics, /healthz and /readyz answer; port 0 takes a free one",
+    ),
+    key("keep_days", DAYS, Otherwise::Value("30"), "Days for which looks are kept"),
+];
+
+const CHANNEL: &[Key] = &[
+    key("name", Kind::Text, Otherwise::Required("\"chat\""), "Its name in routes"),
+    key(
+        "kind",
+        Kind::Choice(&["webhook", "slack"]),
+        Otherwise::Required("\"slack\""),
+        "What is sent: signed JSON, or a message for Slack",
+    ),
+    key(
+        "url",
+        Kind::Text,
+        Otherwise::Words("url_file", "\"${SLACK_WEBHOOK_URL}\""),
+        "Where it is sent; ${NAME} stands for a variable of the environment",
+    ),
+    key(
+        "url_file",
+        Kind::Text,
+        Otherwise::Words("url", "\"/run/secrets/slack-url\""),
+        "A file that holds nothing but the URL",
+    ),
+    key(
+        "secret",
+        Kind::Text,
+        Otherwise::Words("not signed", "\"${WEBHOOK_SECRET}\""),
+        "Key of the signature of a webhook; ${NAME} stands for a variable of the environment",
+    ),
+];
+
+const ROUTE: &[Key] = &[
+    key("channels", Kind::Texts, Otherwise::Required("[\"chat\"]"), "Names of the channels that are told"),
+    key(
+        "severity",
+        Kind::Choice(SEVERITIES),
+        Otherwise::Value("\"low\""),
+        "The mildest findings that are told",
+    ),
+    key(
+        "targets",
+        Kind::Texts,
+        Otherwise::Words("all", "[\"main\"]"),
+        "Names of the targets that it is about",
+    ),
+    key(
+        "checks",
+        Kind::Texts,
+        Otherwise::Words("all", "[\"duplicate-tokens\"]"),
+        "Ids of the checks that it is about",
+    ),
 ];
 
 const MAPPING: &[Key] = &[

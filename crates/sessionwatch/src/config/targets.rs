@@ -48,7 +48,8 @@ pub(super) fn read(
             let engine =
                 if node.text("engine") == Some("pushdown") { Engine::Pushdown } else { Engine::Scan };
             let limits = Limits { timeout: seconds("timeout", 30), lock_timeout: seconds("lock_timeout", 2) };
-            targets.push(Target { name, address, storage, engine, limits });
+            let every = seconds("every", 60);
+            targets.push(Target { name, address, storage, engine, limits, every });
         }
     }
     (targets, unresolved)

@@ -12,3 +12,4 @@ mod profiles;
 mod secrecy;
 mod sqlite;
 mod tls;
+mod watch;

@@ -1,0 +1,283 @@
+//! The watch: whom it tells, how often, and what it remembers.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Stdio},
+};
+
+use serde_json::Value;
+use sessionwatch::{
+    config::Config,
+    daemon::round,
+    look::{self, Request},
+    store::{Store, outbox},
+};
+use sessionwatch_rules::instant::{HOUR, Instant};
+use testbed::{Database, Received, Sink};
+
+use crate::harness;
+
+/// A configuration of one target and one channel.
+fn configuration(url: &str, hook: &str, more: &str) -> String {
+    format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\nsecret = \"key\"\n{more}"
+    )
+}
+
+/// What is told of two days of looks, an hour apart; before the look of an hour, its SQL is run.
+fn told(database: &Database<'_>, script: &[(i64, &str)], more: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(&database.url("postgres"), "http://127.0.0.1:1/", more);
+    let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
+    let store = Store::open(&config.serve.store).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut told = Vec::new();
+    for hour in 0..48 {
+        for (_, sql) in script.iter().filter(|(at, _)| *at == hour) {
+            database.psql(sql).unwrap();
+        }
+        let request = Request {
+            target: &config.targets[0],
+            catalogue: &config.catalogue,
+            rules: &config.rules,
+            deep: false,
+            only: &[],
+        };
+        let report = runtime.block_on(look::look(request));
+        let now = Instant::from_micros(1_800_000_000_000_000 + hour * HOUR).unwrap();
+        round::keep(&store, &report, &config.serve, now).unwrap();
+        for due in store.read(|connection| outbox::due(connection, now, 1_000)).unwrap() {
+            let message: Value = serde_json::from_str(&due.message).unwrap();
+            let text = |key: &str| message[key].as_str().unwrap().to_owned();
+            told.push(format!("{hour} {} {}", text("check"), text("notice")));
+            store.write(|transaction| outbox::delivered(transaction, due.id)).unwrap();
+        }
+    }
+    told
+}
+
+#[test]
+fn each_incident_is_told_once_and_resolved_once_and_quiet_hours_are_quiet() {
+    let database = harness::healthy();
+    let script = [
+        (3, r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#),
+        (5, r#"UPDATE sessions SET "sessionToken" = 'other-token' WHERE id = 's1'"#),
+        (
+            10,
+            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
+        ),
+        (14, "DELETE FROM sessions WHERE id LIKE 'o%'"),
+        // One failing look is not enough for what is not critical.
+        (
+            20,
+            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
+        ),
+        (21, "DELETE FROM sessions WHERE id LIKE 'o%'"),
+        (30, "ALTER TABLE sessions RENAME COLUMN expires TO gone"),
+        (36, "ALTER TABLE sessions RENAME COLUMN gone TO expires"),
+        (40, "ALTER TABLE sessions RENAME COLUMN expires TO gone"),
+        (42, "ALTER TABLE sessions RENAME COLUMN gone TO expires"),
+    ];
+    let expected = [
+        "3 duplicate-tokens firing",
+        "6 duplicate-tokens resolved",
+        "11 orphaned-sessions firing",
+        "15 orphaned-sessions resolved",
+        "32 blind firing",
+        "36 blind resolved",
+    ];
+    assert_eq!(told(&database, &script, ""), expected);
+}
+
+#[test]
+fn routes_tell_only_whom_it_concerns() {
+    let database = harness::anomalous();
+    let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
+    let told = told(&database, &[], route);
+    assert!(told.contains(&"0 duplicate-tokens firing".to_owned()), "{told:?}");
+    assert!(told.contains(&"1 orphaned-sessions firing".to_owned()), "{told:?}");
+    assert!(told.contains(&"4 duplicate-tokens repeated".to_owned()), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("expired-backlog")), "{told:?}");
+}
+
+/// The daemon, and the address of its metrics.
+struct Running {
+    child: Child,
+    address: String,
+}
+
+fn serve(folder: &Path) -> Running {
+    let mut child = harness::command(&["serve"]).current_dir(folder).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split("http://").nth(1).unwrap().trim_end().trim_end_matches("/metrics").to_owned();
+    Running { child, address }
+}
+
+impl Running {
+    fn get(&self, page: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Asks it to end: its exit code.
+    fn stop(mut self) -> Option<i32> {
+        let kill = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(kill.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended where the story went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn notices(received: &[Received]) -> Vec<String> {
+    let notice = |received: &Received| {
+        let message: Value = serde_json::from_str(&received.body).unwrap();
+        format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
+    };
+    received.iter().map(notice).collect()
+}
+
+#[test]
+fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
+    let database = harness::anomalous();
+    // Busy once: the message comes again, with the same key.
+    let sink = Sink::start(&["503 Service Unavailable\r\nRetry-After: 1"]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(&database.urls("postgres")[1], &sink.url(), "");
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let mut running = serve(folder.path());
+    let received = sink.wait_for(2);
+    assert_eq!(notices(&received), ["duplicate-tokens firing"; 2]);
+    let header = |received: &Received, name: &str| {
+        received.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.clone()).unwrap()
+    };
+    assert_eq!(header(&received[0], "webhook-id"), header(&received[1], "webhook-id"));
+    assert!(header(&received[1], "webhook-signature").starts_with("v1,"));
+    assert!(!received[0].body.contains("token-c4ca4238"), "no more than a prefix: {}", received[0].body);
+    let metrics = running.get("/metrics");
+    for part in [
+        "sessionwatch_target_up{target=\"app\"} 1\n",
+        "sessionwatch_sessions{target=\"app\",kind=\"duplicate_tokens\"} 2\n",
+        "sessionwatch_check_failing{target=\"app\",check=\"orphaned-sessions\"} 1\n",
+        "sessionwatch_alert_firing{target=\"app\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n",
+    ] {
+        assert!(metrics.contains(part), "{part} is missing in {metrics}");
+    }
+    assert!(
+        running.get("/readyz").starts_with("HTTP/1.1 200")
+            && running.get("/healthz").starts_with("HTTP/1.1 200")
+    );
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    // What was told is not told again by the next one; what pends fires at its second look.
+    let again = serve(folder.path());
+    let received = sink.wait_for(3);
+    assert!(
+        !notices(&received[2..]).contains(&"duplicate-tokens firing".to_owned()),
+        "{:?}",
+        notices(&received)
+    );
+    assert!(
+        notices(&received[2..]).contains(&"orphaned-sessions firing".to_owned()),
+        "{:?}",
+        notices(&received)
+    );
+    assert_eq!(again.stop(), Some(0));
+}
+
+#[test]
+fn people_look_after_alerts_silence_them_and_leave_a_record() {
+    let database = harness::anomalous();
+    let sink = Sink::start(&[]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("sessionwatch.toml"),
+        configuration(&database.url("postgres"), &sink.url(), ""),
+    )
+    .unwrap();
+    let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
+    let early = run(&["alerts", "list"]);
+    assert!(early.code == 2 && early.stderr.contains("`sessionwatch serve` makes it"), "{}", early.stderr);
+    let running = serve(folder.path());
+    assert_eq!(notices(&sink.wait_for(1)), ["duplicate-tokens firing"]);
+    let acknowledged = run(&["alerts", "ack", "app", "duplicate-tokens", "--note", "on it"]);
+    assert_eq!(acknowledged.code, 0, "{}", acknowledged.stderr);
+    let nothing = run(&["alerts", "ack", "app", "sessions-per-user"]);
+    assert!(nothing.code == 2 && nothing.stderr.contains("alerts list"), "{}", nothing.stderr);
+    let listed = run(&["alerts", "list", "--format", "json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let alert = &listed["alerts"][0];
+    assert_eq!(
+        (&alert["check"], &alert["acknowledged_by"], &alert["note"]),
+        (&"duplicate-tokens".into(), &"ada".into(), &"on it".into())
+    );
+    assert_eq!(
+        run(&["alerts", "silence", "--check", "orphaned-sessions", "--minutes", "60", "--note", "clean-up"])
+            .code,
+        0
+    );
+    assert!(run(&["alerts", "silences"]).stdout.contains("orphaned-sessions"));
+    assert_eq!(running.stop(), Some(0));
+    // The next look is the second failing one of the orphans, which are silent now.
+    let again = serve(folder.path());
+    let received = notices(&sink.wait_for(2));
+    assert!(received.len() > 1 && !received.contains(&"orphaned-sessions firing".to_owned()), "{received:?}");
+    assert_eq!(again.stop(), Some(0));
+    assert_eq!(run(&["alerts", "unsilence", "1"]).code, 0);
+    assert_eq!(run(&["alerts", "unsilence", "1"]).code, 2);
+    let verified = run(&["audit", "verify"]);
+    assert!(verified.code == 0 && verified.stdout.contains("whole"), "{}", verified.stdout);
+    let store = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
+    store.execute("UPDATE audit SET actor = 'eve' WHERE id = 1", []).unwrap();
+    assert_eq!(run(&["audit", "verify"]).code, 1);
+}
+
+#[test]
+fn a_watch_that_cannot_work_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = "[[target]]\nname = \"app\"\nurl = \"postgres://u@127.0.0.1:1/d\"\n";
+    for (text, code, part) in [
+        (String::new(), 2, "no target is configured"),
+        (
+            format!("{target}[serve]\nlisten = \"nowhere\""),
+            2,
+            "serve.listen: must be an IP address and a port",
+        ),
+        (format!("{target}[serve]\nlisten = \"{}\"", taken.local_addr().unwrap()), 3, "cannot listen on"),
+        (format!("{target}[serve]\nstore = \"no/such/folder/s.db\""), 3, "cannot open the store"),
+        (
+            format!("{target}[[channel]]\nname = \"c\"\nkind = \"slack\"\nurl = \"${{NOWHERE}}\""),
+            2,
+            "NOWHERE is not set",
+        ),
+        (
+            format!("{target}[[channel]]\nname = \"c\"\nkind = \"slack\"\nurl = \"ftp://hunter2\""),
+            2,
+            "must begin with https://",
+        ),
+        (
+            format!("{target}[[route]]\nchannels = [\"chat\"]\nchecks = [\"blnd\"]"),
+            2,
+            "did you mean `blind`?",
+        ),
+    ] {
+        std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
+        let said = harness::run_in(folder.path(), &[], &["serve"]);
+        assert_eq!(said.code, code, "{text}: {}", said.stderr);
+        assert!(said.stderr.contains(part) && !said.stderr.contains("hunter2"), "{}", said.stderr);
+    }
+}
