@@ -3,6 +3,7 @@
 use crate::{
     census::{Census, Fact, outlier_limit, users_above},
     instant::DAY,
+    ledger::Changes,
     settings::Settings,
     threshold::Threshold,
 };
@@ -44,6 +45,8 @@ pub struct Facts<'a> {
     pub settings: &'a Settings,
     /// How long the look took, in microseconds.
     pub duration_us: i64,
+    /// What happened since the look before; nothing at the first one.
+    pub changes: Option<&'a Changes>,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a value for people; counts stay below 2^53")]
@@ -81,6 +84,21 @@ pub fn duplicate_tokens(facts: Facts<'_>) -> Finding {
             finding(found.tokens > facts.settings.duplicates_max, found.tokens, threshold, summary)
         }
     }
+}
+
+/// `token-rebound`: a token whose user is another than at the look before.
+#[must_use]
+pub fn token_rebound(facts: Facts<'_>) -> Finding {
+    let threshold = "> 0".to_owned();
+    let Some(changes) = facts.changes else {
+        return unknown(threshold, "first look");
+    };
+    let rebound = changes.rebound.len() as u64;
+    let summary = match rebound {
+        0 => "no token changed its user since the last look".to_owned(),
+        count => format!("{} changed the user since the last look", counted(count, "token", "tokens")),
+    };
+    finding(rebound > 0, rebound, threshold, summary)
 }
 
 /// `orphaned-sessions`: sessions whose user does not exist.
@@ -270,7 +288,7 @@ mod tests {
     }
 
     fn fails(check: fn(Facts<'_>) -> Finding, census: &Census) -> bool {
-        let facts = Facts { census, settings: &Settings::default(), duration_us: 0 };
+        let facts = Facts { census, settings: &Settings::default(), duration_us: 0, changes: None };
         check(facts).verdict == Verdict::Failing
     }
 
@@ -326,16 +344,39 @@ mod tests {
             ..census()
         };
         for check in [orphaned_sessions, duplicate_tokens, session_lifetime] {
-            let finding = check(Facts { census: &facts, settings: &Settings::default(), duration_us: 0 });
+            let finding = check(Facts {
+                census: &facts,
+                settings: &Settings::default(),
+                duration_us: 0,
+                changes: None,
+            });
             assert!(matches!(finding.verdict, Verdict::Unknown(_)));
         }
+    }
+
+    #[test]
+    fn a_token_that_changed_its_user_is_told_and_a_first_look_knows_nothing() {
+        let census = census();
+        let verdict = |changes: Option<&Changes>| {
+            token_rebound(Facts { census: &census, settings: &Settings::default(), duration_us: 0, changes })
+                .verdict
+        };
+        assert_eq!(verdict(None), Verdict::Unknown("first look".into()));
+        assert_eq!(verdict(Some(&Changes { created: 5, ..Changes::default() })), Verdict::Healthy);
+        assert_eq!(verdict(Some(&Changes { rebound: vec![7], ..Changes::default() })), Verdict::Failing);
     }
 
     #[test]
     fn the_budget_of_a_look_grows_with_the_table() {
         let slow = |sessions, duration_us| {
             let census = Census { sessions, ..census() };
-            slow_observation(Facts { census: &census, settings: &Settings::default(), duration_us }).verdict
+            slow_observation(Facts {
+                census: &census,
+                settings: &Settings::default(),
+                duration_us,
+                changes: None,
+            })
+            .verdict
                 == Verdict::Failing
         };
         assert!(!slow(10, 100_000));

@@ -14,6 +14,8 @@ use sessionwatch_rules::{
 pub enum Proof {
     /// Rows on tokens that occur more than once.
     Duplicates,
+    /// Rows of tokens whose user changed.
+    Rebound,
     /// Rows without an existing user.
     Orphans,
     /// Users with the most active sessions.
@@ -39,6 +41,8 @@ pub struct Check {
     pub action: &'static str,
     /// What shows that it is true.
     pub proof: Proof,
+    /// It compares two looks, so only the watch can make it.
+    pub compares: bool,
     /// It counts by user, and can say nothing without one.
     pub about_users: bool,
     /// How it decides.
@@ -111,20 +115,31 @@ impl Rules {
 pub const BLIND: &str = "blind";
 
 /// Every check, in the order of output.
-pub const ALL: [Check; 9] = [
+pub const ALL: [Check; 10] = [
     Check {
         id: "duplicate-tokens",
         severity: Severity::Critical,
         action: "end every session on these tokens, then make the token column unique",
         proof: Proof::Duplicates,
+        compares: false,
         about_users: false,
         decide: verdict::duplicate_tokens,
+    },
+    Check {
+        id: "token-rebound",
+        severity: Severity::Critical,
+        action: "end these sessions at once: somebody's log-in became somebody else's",
+        proof: Proof::Rebound,
+        compares: true,
+        about_users: true,
+        decide: verdict::token_rebound,
     },
     Check {
         id: "orphaned-sessions",
         severity: Severity::High,
         action: "delete these rows, then add a foreign key with ON DELETE CASCADE",
         proof: Proof::Orphans,
+        compares: false,
         about_users: false,
         decide: verdict::orphaned_sessions,
     },
@@ -133,6 +148,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::High,
         action: "review how sessions are created and ended: sign-in should not add one each time",
         proof: Proof::ActiveHolders,
+        compares: false,
         about_users: true,
         decide: verdict::sessions_per_user,
     },
@@ -141,6 +157,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Medium,
         action: "ask the user whether these are theirs; end all but the most recent ones",
         proof: Proof::ActiveHolders,
+        compares: false,
         about_users: true,
         decide: verdict::user_session_excess,
     },
@@ -149,6 +166,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Medium,
         action: "look for a script or a stolen password; consider a limit on sign-ins",
         proof: Proof::Creators,
+        compares: false,
         about_users: true,
         decide: verdict::rapid_creation,
     },
@@ -157,6 +175,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Medium,
         action: "schedule a job that deletes expired rows; most libraries delete one only when it is presented again",
         proof: Proof::OldestExpired,
+        compares: false,
         about_users: false,
         decide: verdict::expired_backlog,
     },
@@ -165,6 +184,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Low,
         action: "compare with your usual number of users, and set the baseline to it",
         proof: Proof::Value,
+        compares: false,
         about_users: false,
         decide: verdict::active_sessions,
     },
@@ -173,6 +193,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Medium,
         action: "find what writes these expiries, and end the sessions",
         proof: Proof::BeyondPolicy,
+        compares: false,
         about_users: false,
         decide: verdict::session_lifetime,
     },
@@ -181,6 +202,7 @@ pub const ALL: [Check; 9] = [
         severity: Severity::Low,
         action: "look at the database's load, or use the pushdown engine",
         proof: Proof::Value,
+        compares: false,
         about_users: false,
         decide: verdict::slow_observation,
     },

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     clock,
     config::{Config, Target},
-    look::{self, Request},
+    look::{self, Memory, Request},
     store::{Store, StoreError, looks, outbox},
 };
 
@@ -144,23 +144,25 @@ async fn watch_target(
 ) {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + delay, target.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let memory = Memory::default();
     loop {
         tokio::select! {
-            () = next_look(&mut ticks, &shared, &target) => {}
+            () = next_look(&mut ticks, (&shared, &target), &memory) => {}
             // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
             _ = stopping.changed() => return,
         }
     }
 }
 
-async fn next_look(ticks: &mut tokio::time::Interval, shared: &Shared, target: &Target) {
+async fn next_look(ticks: &mut tokio::time::Interval, (shared, target): (&Shared, &Target), memory: &Memory) {
     ticks.tick().await;
-    look_once(shared, target).await;
+    look_once(shared, target, memory).await;
 }
 
-async fn look_once(shared: &Shared, target: &Target) {
+async fn look_once(shared: &Shared, target: &Target, memory: &Memory) {
     let (catalogue, rules) = (shared.config.catalogue.as_slice(), &shared.config.rules);
-    let report = look::look(Request { target, catalogue, rules, deep: false, only: &[] }).await;
+    let report =
+        look::look(Request { target, catalogue, rules, deep: false, only: &[], memory: Some(memory) }).await;
     let now = clock::now();
     match round::keep(&shared.store, &report, &shared.config.serve, now) {
         Ok(told) => {

@@ -1,10 +1,13 @@
 //! One look: open, observe, decide, gather evidence, close. Whatever goes wrong makes checks unknown, never healthy.
 
-use std::time::{Duration, Instant as Clock};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant as Clock},
+};
 
 use sessionwatch_rules::{
     census::Census,
-    ledger::Holder,
+    ledger::{Changes, Holder, Ledger},
     severity::Severity,
     verdict::{self, Facts, Finding, Verdict},
 };
@@ -35,7 +38,13 @@ pub struct Request<'a> {
     pub deep: bool,
     /// Ids of the checks to run; empty for all.
     pub only: &'a [String],
+    /// What is kept from look to look, where there are several.
+    pub memory: Option<&'a Memory>,
 }
+
+/// The sessions of the last look, to compare the next one with.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Option<Ledger>>);
 
 /// A check with its outcome.
 #[derive(Clone, Debug)]
@@ -58,6 +67,17 @@ impl Outcome {
     pub fn page(&self) -> Option<String> {
         let builtin = checks::ALL.iter().find(|check| check.id == self.id)?;
         Some(format!("docs/checks/{}.md", builtin.id))
+    }
+}
+
+impl Memory {
+    /// What happened since the last look; nothing at the first one, or where an engine pulls no rows.
+    fn changes(&self, ledger: Option<Ledger>) -> Option<Changes> {
+        let ledger = ledger?;
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = last.as_ref().map(|last| ledger.changes_since(last));
+        *last = Some(ledger);
+        changes
     }
 }
 
@@ -109,7 +129,7 @@ impl Request<'_> {
         let meant = |check: &checks::Check| {
             if self.only.is_empty() { self.rules.enabled(check.id) } else { self.wants(check.id) }
         };
-        checks::ALL.into_iter().filter(meant)
+        checks::ALL.into_iter().filter(|check| !check.compares || self.memory.is_some()).filter(meant)
     }
 }
 
@@ -162,11 +182,13 @@ fn blind(request: Request<'_>, reason: &str) -> Vec<Outcome> {
 async fn inspect(request: Request<'_>, opened: &Opened, started: Clock) -> Result<Found, TargetError> {
     let settings = &request.rules.settings;
     let queries = opened.sql(request.deep, settings);
-    let (census, tops) = observe::census(&opened.session, &queries, request.target.engine).await?;
+    let observation = observe::observe(&opened.session, &queries, request.target.engine).await?;
+    let changes = request.memory.and_then(|memory| memory.changes(observation.ledger));
+    let (census, tops) = (observation.census, observation.tops);
     let duration = started.elapsed();
     let doubt = doubt(opened, &census).await?;
     let duration_us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    let facts = Facts { census: &census, settings, duration_us };
+    let facts = Facts { census: &census, settings, duration_us, changes: changes.as_ref() };
     let mut outcomes = Vec::new();
     for check in request.builtin() {
         let mut finding = if check.about_users && opened.candidate.mapping.user.is_none() {
@@ -178,7 +200,8 @@ async fn inspect(request: Request<'_>, opened: &Opened, started: Clock) -> Resul
             distrust(&mut finding, reason, census.sessions == 0);
         }
         let evidence = if finding.verdict == Verdict::Failing {
-            evidence(opened, &queries, (check.proof, finding.bound.unwrap_or(0)), &tops).await?
+            let rebound = changes.as_ref().map_or(&[][..], |changes| &changes.rebound);
+            evidence(opened, &queries, (check.proof, finding.bound.unwrap_or(0)), (&tops, rebound)).await?
         } else {
             vec![]
         };
@@ -253,11 +276,12 @@ async fn evidence(
     opened: &Opened,
     queries: &Sql<'_>,
     (proof, bound): (Proof, u64),
-    tops: &Tops,
+    (tops, rebound): (&Tops, &[u64]),
 ) -> Result<Vec<Evidence>, TargetError> {
     let session = &opened.session;
     match proof {
         Proof::Duplicates => observe::rows(session, queries, Rows::Duplicates).await,
+        Proof::Rebound => observe::rows(session, queries, Rows::Fingerprints(rebound)).await,
         Proof::Orphans => observe::rows(session, queries, Rows::Orphans).await,
         Proof::OldestExpired => observe::rows(session, queries, Rows::OldestExpired).await,
         Proof::BeyondPolicy => observe::rows(session, queries, Rows::BeyondPolicy).await,

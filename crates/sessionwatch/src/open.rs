@@ -105,10 +105,14 @@ pub async fn open(target: &Target, catalogue: &[Profile], deep: bool) -> Result<
     }
 }
 
-/// A key that no two processes share, so that fingerprints mean nothing outside this one.
+/// A key that no two processes share, so that fingerprints mean nothing outside this one; within it, looks compare.
 fn fingerprint_key() -> i64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id()).cast_signed()
+    use std::{
+        hash::{BuildHasher, RandomState},
+        sync::OnceLock,
+    };
+    static KEY: OnceLock<i64> = OnceLock::new();
+    *KEY.get_or_init(|| RandomState::new().hash_one(std::process::id()).cast_signed())
 }
 
 /// The tables that may be meant, best first; at least one.

@@ -46,7 +46,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let mut reports = Vec::new();
         for target in &targets {
             let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
-            let request = Request { target, catalogue, rules, deep: args.deep, only: &args.only };
+            let request =
+                Request { target, catalogue, rules, deep: args.deep, only: &args.only, memory: None };
             reports.push(look::look(request).await);
         }
         Ok(reports)

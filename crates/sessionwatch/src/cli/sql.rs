@@ -9,7 +9,7 @@ use crate::{
     checks::{self, Check, Proof},
     profile::schema::Dialect,
     suggest::nearest,
-    target::sql::{Rows, Sql},
+    target::sql::{List, Rows, Sql},
 };
 
 /// What the operator's guide calls its queries.
@@ -110,6 +110,8 @@ fn query(sql: &Sql<'_>, proof: Proof, settings: &Settings) -> String {
     const LIMIT: usize = 100;
     match proof {
         Proof::Duplicates => sql.rows(Rows::Duplicates, LIMIT),
+        // No query sees two looks: this one shows what they are compared by.
+        Proof::Rebound => sql.list(List::all(LIMIT)),
         Proof::Orphans => sql.rows(Rows::Orphans, LIMIT),
         Proof::OldestExpired => sql.rows(Rows::OldestExpired, LIMIT),
         Proof::BeyondPolicy => sql.rows(Rows::BeyondPolicy, LIMIT),

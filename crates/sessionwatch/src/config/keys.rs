@@ -114,6 +114,11 @@ pub const SECTIONS: &[Section] = &[
         ],
     ),
     check(
+        "checks.token-rebound",
+        "Tokens whose user changed between two looks of the watch",
+        &[ENABLED, severity("\"critical\"")],
+    ),
+    check(
         "checks.orphaned-sessions",
         "Sessions whose user does not exist",
         &[

@@ -3,7 +3,7 @@
 use sessionwatch_rules::{
     census::{Census, Duplicates, Fact, Histogram},
     instant::Instant,
-    ledger::{Frame, Holder},
+    ledger::{Frame, Holder, Ledger},
 };
 
 use super::{
@@ -52,19 +52,30 @@ pub struct Evidence {
     pub display: Vec<Option<String>>,
 }
 
-/// The census by the engine, and the users that stand out.
+/// What an engine found.
+#[derive(Debug)]
+pub struct Observation {
+    /// The census.
+    pub census: Census,
+    /// The users that stand out.
+    pub tops: Tops,
+    /// The mirror of the sessions, to compare the next look with; an engine that pulls no rows has none.
+    pub ledger: Option<Ledger>,
+}
+
+/// Observes a target by the engine.
 ///
 /// # Errors
 ///
 /// If a query fails.
-pub async fn census(session: &Session, sql: &Sql<'_>, engine: Engine) -> Result<(Census, Tops), TargetError> {
+pub async fn observe(session: &Session, sql: &Sql<'_>, engine: Engine) -> Result<Observation, TargetError> {
     match engine {
         Engine::Scan => scan(session, sql).await,
         Engine::Pushdown => pushdown(session, sql).await,
     }
 }
 
-async fn scan(session: &Session, sql: &Sql<'_>) -> Result<(Census, Tops), TargetError> {
+async fn scan(session: &Session, sql: &Sql<'_>) -> Result<Observation, TargetError> {
     let has_created = sql.mapping.created.is_some();
     let frame = Frame { now: sql.now, max_lifetime_us: sql.max_lifetime_us, has_created };
     let ledger = session.scan(sql, frame).await?;
@@ -79,7 +90,8 @@ async fn scan(session: &Session, sql: &Sql<'_>) -> Result<(Census, Tops), Target
     let created =
         if has_created { ledger.top_recent(EVIDENCE_LIMIT) } else { ledger.top_rows(EVIDENCE_LIMIT) };
     let tops = Tops { active: ledger.top_active(EVIDENCE_LIMIT), created };
-    Ok((ledger.census(duplicates, orphans_elsewhere(sql)), tops))
+    let census = ledger.census(duplicates, orphans_elsewhere(sql));
+    Ok(Observation { census, tops, ledger: Some(ledger) })
 }
 
 async fn duplicates(session: &Session, query: &str) -> Result<Fact<Duplicates>, TargetError> {
@@ -99,7 +111,7 @@ fn orphans_elsewhere(sql: &Sql<'_>) -> Option<Fact<u64>> {
     }
 }
 
-async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<(Census, Tops), TargetError> {
+async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<Observation, TargetError> {
     let rows = session.fetch(&sql.counts()).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
     let has_created = sql.mapping.created.is_some();
@@ -140,7 +152,7 @@ async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<(Census, Tops), Ta
         active: top(session, sql, 'a', EVIDENCE_LIMIT).await?,
         created: top(session, sql, created, EVIDENCE_LIMIT).await?,
     };
-    Ok((census, tops))
+    Ok(Observation { census, tops, ledger: None })
 }
 
 async fn top(
@@ -162,7 +174,7 @@ async fn top(
 /// # Errors
 ///
 /// If the query fails.
-pub async fn rows(session: &Session, sql: &Sql<'_>, rows: Rows) -> Result<Vec<Evidence>, TargetError> {
+pub async fn rows(session: &Session, sql: &Sql<'_>, rows: Rows<'_>) -> Result<Vec<Evidence>, TargetError> {
     Ok(session.fetch(&sql.rows(rows, EVIDENCE_LIMIT)).await?.iter().map(|row| evidence(row)).collect())
 }
 

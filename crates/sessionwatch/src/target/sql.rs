@@ -41,7 +41,9 @@ pub struct Sql<'a> {
 
 /// A list of rows to fetch.
 #[derive(Clone, Copy, Debug)]
-pub enum Rows {
+pub enum Rows<'a> {
+    /// Rows on tokens of these fingerprints.
+    Fingerprints(&'a [u64]),
     /// Rows on tokens that occur more than once, a line a token and user.
     Duplicates,
     /// Rows whose user does not exist.
@@ -356,7 +358,7 @@ impl Sql<'_> {
 
     /// Rows of evidence: token prefix, row id, user, expiry in microseconds, number of rows, then the display columns.
     #[must_use]
-    pub fn rows(&self, rows: Rows, limit: usize) -> String {
+    pub fn rows(&self, rows: Rows<'_>, limit: usize) -> String {
         let expiry = self.instant(&self.mapping.expires);
         let end = self.end(&expiry);
         let id =
@@ -373,6 +375,10 @@ impl Sql<'_> {
                 // Rows of one token stand together.
                 let order = if self.pasted { self.token() } else { self.fingerprint() };
                 (format!("{} IN ({doubled})", self.token()), format!("{order}, 3, 2"))
+            }
+            Rows::Fingerprints(some) => {
+                let among = self.among(Some(some));
+                (among.trim_start_matches(" AND ").to_owned(), "3, 2".into())
             }
             Rows::Orphans => (self.orphan_condition(), "4, 3, 2".into()),
             Rows::OldestExpired => (expiry.expired(self.now), format!("{}, 2", expiry.value)),

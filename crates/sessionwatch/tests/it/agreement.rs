@@ -246,7 +246,8 @@ fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops)> {
         };
         let mut found = vec![];
         for engine in [Engine::Scan, Engine::Pushdown] {
-            found.push(observe::census(&session, &sql, engine).await.unwrap());
+            let observation = observe::observe(&session, &sql, engine).await.unwrap();
+            found.push((observation.census, observation.tops));
         }
         session.close().await;
         found

@@ -29,7 +29,8 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
 fn each_check_passes_in_order_and_fails_for_its_own_reason() {
     let healthy = harness::healthy();
     let folder = tempfile::tempdir().unwrap();
-    for check in sessionwatch::checks::ALL {
+    // What compares two looks has stories of its own, with the watch.
+    for check in sessionwatch::checks::ALL.into_iter().filter(|check| !check.compares) {
         let database = testbed::shared().database(Some(&healthy)).unwrap();
         let (sql, configuration) = tripping(check.id);
         let file = folder.path().join(format!("{}.toml", check.id));

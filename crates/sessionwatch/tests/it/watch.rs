@@ -11,7 +11,7 @@ use serde_json::Value;
 use sessionwatch::{
     config::Config,
     daemon::round,
-    look::{self, Request},
+    look::{self, Memory, Request},
     store::{Store, outbox},
 };
 use sessionwatch_rules::instant::{HOUR, Instant};
@@ -34,7 +34,7 @@ fn told(database: &Database<'_>, script: &[(i64, &str)], more: &str) -> Vec<Stri
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
     let store = Store::open(&config.serve.store).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut told = Vec::new();
+    let (mut told, memory) = (Vec::new(), Memory::default());
     for hour in 0..48 {
         for (_, sql) in script.iter().filter(|(at, _)| *at == hour) {
             database.psql(sql).unwrap();
@@ -45,6 +45,7 @@ fn told(database: &Database<'_>, script: &[(i64, &str)], more: &str) -> Vec<Stri
             rules: &config.rules,
             deep: false,
             only: &[],
+            memory: Some(&memory),
         };
         let report = runtime.block_on(look::look(request));
         let now = Instant::from_micros(1_800_000_000_000_000 + hour * HOUR).unwrap();
@@ -70,6 +71,8 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_hours_are_quiet() {
             r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
         ),
         (14, "DELETE FROM sessions WHERE id LIKE 'o%'"),
+        // The token of one person becomes another's.
+        (17, r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#),
         // One failing look is not enough for what is not critical.
         (
             20,
@@ -86,6 +89,8 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_hours_are_quiet() {
         "6 duplicate-tokens resolved",
         "11 orphaned-sessions firing",
         "15 orphaned-sessions resolved",
+        "17 token-rebound firing",
+        "19 token-rebound resolved",
         "32 blind firing",
         "36 blind resolved",
     ];
