@@ -10,6 +10,7 @@ mod doctor;
 mod grants;
 mod init;
 mod man;
+mod notify;
 mod serve;
 mod sessions;
 mod sql;
@@ -56,6 +57,8 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Args),
     #[command(subcommand)]
+    Notify(notify::Args),
+    #[command(subcommand)]
     Config(config::Args),
     Completions(completions::Args),
     /// Print the manual page
@@ -80,6 +83,9 @@ pub enum Failure {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// A channel did not accept a message.
+    #[error(transparent)]
+    Delivery(#[from] crate::daemon::deliver::Failure),
     /// The daemon could not start or go on.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::DaemonError),
@@ -114,6 +120,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Alerts(args) => alerts::run(&args),
             Command::Audit(args) => audit::run(&args),
+            Command::Notify(args) => notify::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => man::run(),
@@ -135,9 +142,12 @@ impl Failure {
         complain(&self.to_string(), hint.as_deref());
         match self {
             Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
-            Self::Target(_) | Self::Store(_) | Self::Daemon(_) | Self::Demo(_) | Self::Output(_) => {
-                ExitCode::from(3)
-            }
+            Self::Target(_)
+            | Self::Store(_)
+            | Self::Delivery(_)
+            | Self::Daemon(_)
+            | Self::Demo(_)
+            | Self::Output(_) => ExitCode::from(3),
         }
     }
 }

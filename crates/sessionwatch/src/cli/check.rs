@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{Failure, target::TargetArgs};
 use crate::{
+    checks,
     look::{self, Report, Request},
     report::{self, Format},
     suggest::nearest,
@@ -37,6 +38,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(format!(
             "there is no check `{unknown}`{hint}; the checks are {}",
             known.join(", ")
+        )));
+    }
+    if let Some(check) =
+        checks::ALL.iter().find(|check| check.compares && args.only.iter().any(|id| id == check.id))
+    {
+        return Err(Failure::Usage(format!(
+            "`{}` compares two looks: only `sessionwatch serve` makes it",
+            check.id
         )));
     }
     for target in &mut targets {

@@ -105,6 +105,7 @@ fn slack(message: &str) -> Result<Value, Failure> {
     let mark = match message["notice"].as_str() {
         Some("resolved") => "Resolved",
         Some("repeated") => "Still failing",
+        Some("test") => "Test",
         _ => "Failing",
     };
     let mut said = format!(

@@ -286,3 +286,21 @@ fn a_watch_that_cannot_work_says_why() {
         assert!(said.stderr.contains(part) && !said.stderr.contains("hunter2"), "{}", said.stderr);
     }
 }
+
+#[test]
+fn a_channel_can_be_tried() {
+    let sink = Sink::start(&["200 OK", "403 Forbidden"]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let slack = configuration("postgres://u@127.0.0.1:1/d", &sink.url(), "").replace("webhook\"", "slack\"");
+    std::fs::write(folder.path().join("sessionwatch.toml"), slack).unwrap();
+    let run = |channel: &str| harness::run_in(folder.path(), &[], &["notify", "test", channel]);
+    assert_eq!(run("hook").code, 0);
+    let body: Value = serde_json::from_str(&sink.wait_for(1)[0].body).unwrap();
+    assert!(body["text"].as_str().unwrap().starts_with("*Test: test*"), "{body}");
+    let refused = run("hook");
+    assert!(refused.code == 3 && refused.stderr.contains("answered 403"), "{}", refused.stderr);
+    let unknown = run("hok");
+    assert!(unknown.code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
+    let compares = harness::run_in(folder.path(), &[], &["check", "--only", "token-rebound"]);
+    assert!(compares.code == 2 && compares.stderr.contains("serve"), "{}", compares.stderr);
+}
