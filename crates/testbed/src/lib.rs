@@ -126,13 +126,13 @@ impl Server {
         let configuration = self.folder.join("pgbouncer.ini");
         let folder = self.folder.display();
         let text = format!(
-            "[databases]\n* = host={folder} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\nauth_type = trust\n\
+            "[databases]\n* = host={folder} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\nauth_type = scram-sha-256\n\
              auth_file = {folder}/users\nauth_user = postgres\npool_mode = transaction\nignore_startup_parameters = extra_float_digits\n\
-             pidfile = {folder}/pgbouncer.pid\nlogfile = {folder}/pgbouncer.log\n",
+             tcp_user_timeout = 3000\npidfile = {folder}/pgbouncer.pid\nlogfile = {folder}/pgbouncer.log\n",
             self.port, self.bouncer_port
         );
         fs::write(&configuration, text)?;
-        // Other users are looked up in the server, whose local socket trusts whoever connects.
+        // Other users and their passwords are looked up in the server, whose local socket trusts whoever connects.
         fs::write(self.folder.join("users"), format!("\"postgres\" \"{PASSWORD}\"\n"))?;
         // In the background, it returns once it listens.
         run(owner, Path::new("pgbouncer"), &["-q", "-d", &configuration.display().to_string()])

@@ -13,14 +13,17 @@ use std::{
 
 use anyhow::Result;
 
-/// What happens to bytes from the server. Bytes to the server always pass.
+/// The longest that anybody waits for a freeze to begin.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What happens to bytes from the server. Bytes to the server pass, unless a freeze has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// They pass.
     None,
     /// After so many the connection is cut, and new ones are refused service.
     CutAfter(usize),
-    /// After so many nothing more passes, and the connection stays open.
+    /// After so many nothing passes in either direction, and connections stay open, whoever closes them: a black hole.
     FreezeAfter(usize),
     /// Each piece waits that long.
     Delay(Duration),
@@ -46,7 +49,9 @@ struct State {
     fault: Fault,
     from_server: usize,
     frozen: bool,
-    captured: Vec<u8>,
+    /// What passed to the server, and what passed to the client: apart, so that nothing is torn where they take turns.
+    asked: Vec<u8>,
+    answered: Vec<u8>,
 }
 
 impl Proxy {
@@ -58,7 +63,7 @@ impl Proxy {
     pub fn start(upstream: u16, fault: Fault) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
-        let state = State { fault, from_server: 0, frozen: false, captured: Vec::new() };
+        let state = State { fault, from_server: 0, frozen: false, asked: vec![], answered: vec![] };
         let shared = Arc::new(Shared {
             upstream,
             state: Mutex::new(state),
@@ -92,16 +97,27 @@ impl Proxy {
     }
 
     /// Waits until a freeze has begun.
+    ///
+    /// # Panics
+    ///
+    /// If none does.
     pub fn wait_until_frozen(&self) {
         let state = self.shared.lock();
-        let waited = self.shared.changed.wait_while(state, |state| !state.frozen);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let waited = self.shared.changed.wait_timeout_while(state, PATIENCE, |state| !state.frozen);
+        assert!(waited.unwrap_or_else(PoisonError::into_inner).0.frozen, "no freeze has begun");
     }
 
-    /// Every byte that passed, in both directions.
+    /// Whether a freeze has begun.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.shared.lock().frozen
+    }
+
+    /// Every byte that passed: those to the server, then those to the client.
     #[must_use]
     pub fn captured(&self) -> Vec<u8> {
-        self.shared.lock().captured.clone()
+        let state = self.shared.lock();
+        [&state.asked[..], &state.answered].concat()
     }
 }
 
@@ -148,6 +164,12 @@ impl Shared {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
+
+    /// Waits out a freeze: then neither what a client says nor the end of a connection gets through.
+    fn thaw(&self) -> MutexGuard<'_, State> {
+        let waited = self.changed.wait_while(self.lock(), |state| state.frozen);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn serve(shared: &Arc<Shared>, client: TcpStream) -> std::io::Result<()> {
@@ -155,46 +177,107 @@ fn serve(shared: &Arc<Shared>, client: TcpStream) -> std::io::Result<()> {
     let (to_server, to_client) = (server.try_clone()?, client.try_clone()?);
     let requests = Arc::clone(shared);
     thread::spawn(move || {
-        let _ = pump(client, to_server, |bytes| {
-            requests.lock().captured.extend_from_slice(bytes);
+        let admit = |bytes: &[u8]| {
+            requests.thaw().asked.extend_from_slice(bytes);
             Some(bytes.len())
-        });
+        };
+        pump(&requests, (client, to_server), admit);
     });
     let answers = Arc::clone(shared);
     thread::spawn(move || {
-        let _ = pump(server, to_client, |bytes| {
+        let admit = |bytes: &[u8]| {
             let passing = answers.admit(bytes.len())?;
-            answers.lock().captured.extend_from_slice(&bytes[..passing]);
+            answers.lock().answered.extend_from_slice(&bytes[..passing]);
             Some(passing)
-        });
+        };
+        pump(&answers, (server, to_client), admit);
     });
     Ok(())
 }
 
 /// Passes bytes on until one side ends, then ends both.
 fn pump(
-    mut from: TcpStream,
-    mut to: TcpStream,
+    shared: &Shared,
+    (mut from, mut to): (TcpStream, TcpStream),
     mut admit: impl FnMut(&[u8]) -> Option<usize>,
-) -> std::io::Result<()> {
+) {
     let mut buffer = [0; 16 * 1024];
-    let outcome = loop {
-        let count = match from.read(&mut buffer) {
-            Ok(0) => break Ok(()),
-            Ok(count) => count,
-            Err(error) => break Err(error),
-        };
+    'open: while let Ok(count @ 1..) = from.read(&mut buffer) {
         let mut rest = &buffer[..count];
         while !rest.is_empty() {
-            let Some(passing) = admit(rest) else {
-                let _ = from.shutdown(Shutdown::Both);
-                return to.shutdown(Shutdown::Both);
-            };
-            to.write_all(&rest[..passing])?;
+            let Some(passing) = admit(rest) else { break 'open };
+            if to.write_all(&rest[..passing]).is_err() {
+                break 'open;
+            }
             rest = &rest[passing..];
         }
-    };
+    }
+    drop(shared.thaw());
+    // The other direction may have closed them before.
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
-    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver};
+
+    use super::*;
+
+    /// A server that says a thousand bytes to whoever comes, and then listens to the end: what it heard comes by the
+    /// channel.
+    fn speaker() -> (u16, Receiver<Vec<u8>>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                client.write_all(&[b'x'; 1000]).unwrap();
+                let mut heard = Vec::new();
+                // A connection may also break.
+                let _ = client.read_to_end(&mut heard);
+                let _ = sender.send(heard);
+            }
+        });
+        (port, receiver)
+    }
+
+    fn client(proxy: &Proxy) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", proxy.port())).unwrap()
+    }
+
+    #[test]
+    fn passes_records_and_cuts() {
+        let (port, heard) = speaker();
+        let proxy = Proxy::start(port, Fault::None).unwrap();
+        let mut whole = client(&proxy);
+        whole.write_all(b"question").unwrap();
+        whole.read_exact(&mut [0; 1000]).unwrap();
+        drop(whole);
+        assert_eq!(heard.recv().unwrap(), b"question");
+        let captured = proxy.captured();
+        assert_eq!(captured.len(), 1008);
+        assert!(captured.windows(8).any(|part| part == b"question"));
+        proxy.set(Fault::CutAfter(300));
+        let mut some = Vec::new();
+        // The end may be an abrupt one.
+        let _ = client(&proxy).read_to_end(&mut some);
+        assert_eq!(some.len(), 300);
+    }
+
+    #[test]
+    fn a_black_hole_swallows_both_directions_and_the_end_until_it_is_restored() {
+        let (port, heard) = speaker();
+        let proxy = Proxy::start(port, Fault::FreezeAfter(300)).unwrap();
+        let mut lost = client(&proxy);
+        lost.read_exact(&mut [0; 300]).unwrap();
+        proxy.wait_until_frozen();
+        lost.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert!(lost.read(&mut [0; 1]).is_err(), "neither a byte nor an end comes");
+        lost.write_all(b"goodbye").unwrap();
+        drop(lost);
+        assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "nor does the end go");
+        proxy.set(Fault::None);
+        heard.recv_timeout(PATIENCE).unwrap();
+    }
 }

@@ -48,6 +48,10 @@ fn no_more_of_a_token_than_its_prefix_is_printed_or_sent() {
         }
         let sent = proxy.captured();
         let sent = String::from_utf8_lossy(&sent);
+        assert!(
+            sent.contains("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            "questions are captured too"
+        );
         for (what, text) in [("printed", said.as_str()), ("sent", &sent)] {
             assert!(text.contains(orphan.trim()), "prefixes are {what}");
             let leaked = longer.lines().find(|longer| text.contains(longer));
