@@ -49,11 +49,14 @@ impl Session {
     /// If the server cannot be reached or refuses.
     pub async fn open(dsn: &Dsn, limits: Limits, deep: bool) -> Result<Self, TargetError> {
         let session = Self { wire: wire::connect(dsn).await? };
+        // A server that waits for its client to take in an answer heeds no other limit than that of TCP.
         let mut opening = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {1};\n\
              SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
              SELECT CASE WHEN current_setting('server_version_num')::int >= 140000\n\
-             THEN set_config('client_connection_check_interval', '1000', true) END",
+             THEN set_config('client_connection_check_interval', '1000', true) END,\n\
+             CASE WHEN current_setting('tcp_user_timeout', true) IS NOT NULL\n\
+             THEN set_config('tcp_user_timeout', '{0}', true) END",
             limits.timeout.as_millis(),
             limits.lock_timeout.as_millis(),
         );
