@@ -192,15 +192,31 @@ fn connect_error(error: &tokio_postgres::Error) -> TargetError {
     note(error);
     TargetError::Connect(match error.code() {
         Some(code) if *code == SqlState::INVALID_PASSWORD => "the password was refused",
-        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            "the server refuses this user"
-        }
+        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => refusal(error),
         Some(code) if *code == SqlState::INVALID_CATALOG_NAME => "there is no database of that name",
         Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has no connection free",
         Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "the server is starting or stopping",
+        // PgBouncer has this one code for whatever it refuses.
+        Some(code) if *code == SqlState::PROTOCOL_VIOLATION && says(error, "authentication failed") => {
+            "the password was refused"
+        }
         Some(_) => "the server refused the connection",
         None => unreachable_because(error),
     })
+}
+
+/// Why a server does not let a user in. It names the file in every language.
+fn refusal(error: &tokio_postgres::Error) -> &'static str {
+    if says(error, "pg_hba.conf") {
+        "the server refuses this user from here, or without TLS: no line of its pg_hba.conf fits"
+    } else {
+        "the server refuses this user"
+    }
+}
+
+/// Whether the server's message has these words.
+fn says(error: &tokio_postgres::Error, words: &str) -> bool {
+    error.as_db_error().is_some_and(|refusal| refusal.message().contains(words))
 }
 
 /// Tells whoever asked for it what failed. The server's words only where they are about names and resources: others may
@@ -237,6 +253,7 @@ fn unreachable_because(error: &tokio_postgres::Error) -> &'static str {
         }
         Some(ErrorKind::InvalidData) => "what answers at that host and port is not PostgreSQL",
         Some(_) => "the host name is not known, or the host cannot be reached",
+        None if error.is_closed() => "the server closed the connection at once",
         None if error.to_string().contains("authentication") => {
             "the server asks for a way to log in that is not possible here (channel binding needs TLS and a SCRAM password)"
         }
@@ -271,6 +288,8 @@ fn query_error(error: &tokio_postgres::Error) -> TargetError {
         Some(code) if *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN => {
             TargetError::Lost
         }
+        // A connection exception: what PgBouncer says when its server is gone.
+        Some(code) if code.code().starts_with("08") => TargetError::Lost,
         Some(code) if *code == SqlState::UNDEFINED_FUNCTION => TargetError::Unsupported,
         Some(code) => TargetError::Query(code.code().to_owned()),
         None => TargetError::Lost,
