@@ -86,7 +86,7 @@ pub(crate) fn empty() -> Database<'static> {
 }
 
 /// A copy of a template that is filled once.
-fn clone(template: &'static OnceLock<Database<'static>>, scripts: &[&str]) -> Database<'static> {
+pub(crate) fn clone(template: &'static OnceLock<Database<'static>>, scripts: &[&str]) -> Database<'static> {
     let template = template.get_or_init(|| {
         let database = empty();
         scripts.iter().for_each(|script| drop(database.psql(script).unwrap()));

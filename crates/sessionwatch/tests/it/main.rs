@@ -8,6 +8,7 @@ mod commands;
 mod faults;
 mod guide;
 mod harness;
+mod holes;
 mod profiles;
 mod secrecy;
 mod sqlite;
