@@ -171,9 +171,9 @@ async fn with_open<T>(
     target: &Target,
     work: impl AsyncFnOnce(&Opened) -> Result<T, TargetError>,
 ) -> Result<T, Failure> {
+    let (started, limit) = (std::time::Instant::now(), target.limits.timeout);
     let opened = open(target, &config.catalogue, false).await?;
-    let limit = target.limits.timeout;
-    match tokio::time::timeout(limit, work(&opened)).await {
+    match tokio::time::timeout(limit.saturating_sub(started.elapsed()), work(&opened)).await {
         Ok(outcome) => {
             opened.session.close().await;
             Ok(outcome?)
