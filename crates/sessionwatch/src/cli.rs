@@ -22,6 +22,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use tracing::Level;
 
 use crate::{
     config::{Config, ConfigError, Target, environment},
@@ -101,12 +102,9 @@ impl Cli {
     /// Does the work; the exit code is 0 healthy, 1 a check is failing, 2 usage, 3 something could not be checked.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        if self.verbose {
-            let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time();
-            // Somebody who embeds the command line may have a log of their own.
-            let _ = log.with_target(false).with_writer(std::io::stderr).with_ansi(false).try_init();
-        }
-        if std::io::stderr().is_terminal() {
+        let watching = matches!(self.command, Command::Serve(_));
+        log(if self.verbose { Level::DEBUG } else { Level::WARN }, watching);
+        if std::io::stderr().is_terminal() && !watching {
             progress::watch();
         }
         let outcome = match self.command {
@@ -197,6 +195,14 @@ fn print_readable(text: &str) -> Result<(), Failure> {
 fn print(text: &str) -> Result<(), Failure> {
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// What is logged on standard error: everything for who asks for it; of a daemon, what goes wrong, with the time.
+fn log(level: Level, watching: bool) {
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
+    let log = log.with_writer(std::io::stderr);
+    // Somebody who embeds the command line may have a log of their own.
+    let _ = if watching { log.try_init() } else { log.without_time().try_init() };
 }
 
 /// An error for the person, on standard error; with that closed there is nobody left to tell.

@@ -7,11 +7,18 @@ pub mod deliver;
 pub mod metrics;
 pub mod round;
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     time::MissedTickBehavior,
 };
 
@@ -19,7 +26,7 @@ use crate::{
     clock,
     config::{Config, Target},
     look::{self, Memory, Request},
-    store::{Store, StoreError, looks, outbox},
+    store::{Store, StoreError, outbox},
 };
 
 /// How long the parts may take to stop.
@@ -65,7 +72,18 @@ pub struct Daemon {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    ended: mpsc::UnboundedReceiver<()>,
     listener: TcpListener,
+}
+
+/// Tells the daemon that a thread has ended, however it ended.
+struct End(mpsc::UnboundedSender<()>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // A daemon that has stopped need not know.
+        let _ = self.0.send(());
+    }
 }
 
 impl Daemon {
@@ -82,6 +100,7 @@ impl Daemon {
         let shared =
             Arc::new(Shared { config, store, latest: metrics::Latest::default(), nudge: Notify::new() });
         let (stop, stopping) = watch::channel(false);
+        let (end, ended) = mpsc::unbounded_channel();
         let mut threads = Vec::new();
         let count = u32::try_from(shared.config.targets.len()).unwrap_or(u32::MAX).max(1);
         for (number, target) in (0u32..).zip(shared.config.targets.clone()) {
@@ -89,11 +108,12 @@ impl Daemon {
             // A single target is looked at at once.
             let delay = SPLAY.min(target.every) * number / count;
             let name = format!("watch {}", target.name);
-            threads.push(thread(name, move || block_on(watch_target(shared, target, delay, stopping)))?);
+            let end = End(end.clone());
+            threads.push(thread(name, end, move || watch_target(shared, target, delay, stopping))?);
         }
         let delivering = Arc::clone(&shared);
-        threads.push(thread("deliver".into(), move || block_on(deliver_all(delivering, client, stopping)))?);
-        Ok(Self { shared, threads, stop, listener })
+        threads.push(thread("deliver".into(), End(end), move || deliver_all(delivering, client, stopping))?);
+        Ok(Self { shared, threads, stop, ended, listener })
     }
 
     /// The address at which metrics are served.
@@ -105,7 +125,8 @@ impl Daemon {
         self.listener.local_addr()
     }
 
-    /// Serves metrics until `shutdown`, then stops every part: whether all of them stopped in time.
+    /// Serves metrics until `shutdown`, then stops every part: whether all of them did their work to the end, and stopped
+    /// in time. A part that ends by itself stops the others: half a watch would look like a whole one.
     ///
     /// # Errors
     ///
@@ -115,24 +136,35 @@ impl Daemon {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<bool, DaemonError> {
         let router = metrics::router(Arc::clone(&self.shared));
-        axum::serve(self.listener, router).with_graceful_shutdown(shutdown).await?;
+        let (asked, mut ended) = (Arc::new(AtomicBool::new(false)), self.ended);
+        let noted = Arc::clone(&asked);
+        let until = async move {
+            tokio::select! {
+                () = shutdown => noted.store(true, Ordering::Relaxed),
+                _ = ended.recv() => tracing::error!("a part of the daemon ended by itself"),
+            }
+        };
+        axum::serve(self.listener, router).with_graceful_shutdown(until).await?;
         // Without anybody who listens there is nobody left to stop.
         let _ = self.stop.send(true);
         let joined =
             tokio::task::spawn_blocking(move || self.threads.into_iter().all(|thread| thread.join().is_ok()));
-        Ok(matches!(tokio::time::timeout(STOPPING, joined).await, Ok(Ok(true))))
+        let stopped = matches!(tokio::time::timeout(STOPPING, joined).await, Ok(Ok(true)));
+        Ok(stopped && asked.load(Ordering::Relaxed))
     }
 }
 
-fn thread(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(work)
-}
-
-fn block_on(work: impl Future<Output = ()>) {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(work),
-        Err(error) => tracing::error!("a thread cannot run: {error}"),
-    }
+/// A thread that does the work on a runtime of its own, where it may also compute and wait for a file.
+fn thread<F: Future<Output = ()>>(
+    name: String,
+    end: End,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _end = end;
+        runtime.block_on(work());
+    })
 }
 
 /// Looks at one target in its rhythm; ticks that were missed are left out.
@@ -144,29 +176,35 @@ async fn watch_target(
 ) {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + delay, target.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let memory = Memory::default();
+    let mut memory = Memory::default();
     loop {
         tokio::select! {
-            () = next_look(&mut ticks, (&shared, &target), &memory) => {}
+            () = next_look(&mut ticks, (&shared, &target), &mut memory) => {}
             // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
             _ = stopping.changed() => return,
         }
     }
 }
 
-async fn next_look(ticks: &mut tokio::time::Interval, (shared, target): (&Shared, &Target), memory: &Memory) {
+async fn next_look(
+    ticks: &mut tokio::time::Interval,
+    (shared, target): (&Shared, &Target),
+    memory: &mut Memory,
+) {
     ticks.tick().await;
     look_once(shared, target, memory).await;
 }
 
-async fn look_once(shared: &Shared, target: &Target, memory: &Memory) {
+async fn look_once(shared: &Shared, target: &Target, memory: &mut Memory) {
     let (catalogue, rules) = (shared.config.catalogue.as_slice(), &shared.config.rules);
     let report =
         look::look(Request { target, catalogue, rules, deep: false, only: &[], memory: Some(memory) }).await;
     let now = clock::now();
+    shared.latest.put(&target.name, &report);
     match round::keep(&shared.store, &report, &shared.config.serve, now) {
         Ok(told) => {
-            tracing::info!(target = target.name, verdict = report.verdict(), told, "looked");
+            memory.keep(report);
+            tracing::debug!(target = target.name, told, "looked");
             if told > 0 {
                 shared.nudge.notify_one();
             }
@@ -174,17 +212,6 @@ async fn look_once(shared: &Shared, target: &Target, memory: &Memory) {
         // Watching goes on: the next look finds the same, and tells it then.
         Err(error) => tracing::error!(target = target.name, "what was seen could not be kept: {error}"),
     }
-    shared.latest.put(&target.name, &report);
-    if let Err(error) = forget(shared, now) {
-        tracing::error!("old looks could not be forgotten: {error}");
-    }
-}
-
-fn forget(shared: &Shared, now: sessionwatch_rules::instant::Instant) -> Result<(), StoreError> {
-    shared
-        .store
-        .write(|transaction| looks::forget(transaction, now.plus(-shared.config.serve.keep_us)))
-        .map(drop)
 }
 
 /// Delivers what is due, when there is something new and from time to time.
@@ -193,11 +220,19 @@ async fn deliver_all(shared: Arc<Shared>, client: reqwest::Client, mut stopping:
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
-            _ = ticks.tick() => deliver_due(&shared, &client).await,
-            () = shared.nudge.notified() => deliver_due(&shared, &client).await,
+            () = next_delivery(&mut ticks, &shared, &client) => {}
+            // A delivery that is under way is dropped, and made again by the next daemon, with the same key.
             _ = stopping.changed() => return,
         }
     }
+}
+
+async fn next_delivery(ticks: &mut tokio::time::Interval, shared: &Shared, client: &reqwest::Client) {
+    tokio::select! {
+        _ = ticks.tick() => {}
+        () = shared.nudge.notified() => {}
+    }
+    deliver_due(shared, client).await;
 }
 
 async fn deliver_due(shared: &Shared, client: &reqwest::Client) {

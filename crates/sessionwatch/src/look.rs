@@ -1,9 +1,6 @@
 //! One look: open, observe, decide, gather evidence, close. Whatever goes wrong makes checks unknown, never healthy.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant as Clock},
-};
+use std::time::{Duration, Instant as Clock};
 
 use sessionwatch_rules::{
     census::Census,
@@ -19,7 +16,7 @@ use crate::{
     profile::{catalogue::Profile, detect::Candidate, mapping::TableName},
     target::{
         error::TargetError,
-        observe::{self, Engine, Evidence, Tops},
+        observe::{self, Engine, Evidence, Observation, Tops},
         session::Session,
         sql::{self, Rows, Sql},
     },
@@ -44,7 +41,7 @@ pub struct Request<'a> {
 
 /// The sessions of the last look, to compare the next one with.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<Option<Ledger>>);
+pub struct Memory(Option<Ledger>);
 
 /// A check with its outcome.
 #[derive(Clone, Debug)]
@@ -72,12 +69,15 @@ impl Outcome {
 
 impl Memory {
     /// What happened since the last look; nothing at the first one, or where an engine pulls no rows.
-    fn changes(&self, ledger: Option<Ledger>) -> Option<Changes> {
-        let ledger = ledger?;
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = last.as_ref().map(|last| ledger.changes_since(last));
-        *last = Some(ledger);
-        changes
+    fn changes(&self, ledger: Option<&Ledger>) -> Option<Changes> {
+        Some(ledger?.changes_since(self.0.as_ref()?))
+    }
+
+    /// Compares the next look with this one. To be done once what it found is safe: what changed is found only once.
+    pub fn keep(&mut self, report: Report) {
+        if report.ledger.is_some() {
+            self.0 = report.ledger;
+        }
     }
 }
 
@@ -105,6 +105,8 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
     /// What a reader should know about this target.
     pub notes: Vec<String>,
+    /// The mirror of the sessions, where looks are compared.
+    ledger: Option<Ledger>,
 }
 
 /// What a look that succeeded brings home.
@@ -112,6 +114,7 @@ struct Found {
     seen: Seen,
     outcomes: Vec<Outcome>,
     notes: Vec<String>,
+    ledger: Option<Ledger>,
 }
 
 impl Request<'_> {
@@ -156,12 +159,12 @@ pub async fn look(request: Request<'_>) -> Report {
     let (engine, duration) = (target.engine, started.elapsed());
     let target = target.name.clone();
     match outcome {
-        Ok(Found { seen, outcomes, notes }) => {
-            Report { target, engine, duration, seen: Ok(seen), outcomes, notes }
+        Ok(Found { seen, outcomes, notes, ledger }) => {
+            Report { target, engine, duration, seen: Ok(seen), outcomes, notes, ledger }
         }
         Err(error) => {
             let outcomes = blind(request, &error.to_string());
-            Report { target, engine, duration, seen: Err(error), outcomes, notes: vec![] }
+            Report { target, engine, duration, seen: Err(error), outcomes, notes: vec![], ledger: None }
         }
     }
 }
@@ -183,8 +186,8 @@ async fn inspect(request: Request<'_>, opened: &Opened, started: Clock) -> Resul
     let settings = &request.rules.settings;
     let queries = opened.sql(request.deep, settings);
     let observation = observe::observe(&opened.session, &queries, request.target.engine).await?;
-    let changes = request.memory.and_then(|memory| memory.changes(observation.ledger));
-    let (census, tops) = (observation.census, observation.tops);
+    let Observation { census, tops, ledger } = observation;
+    let changes = request.memory.and_then(|memory| memory.changes(ledger.as_ref()));
     let duration = started.elapsed();
     let doubt = doubt(opened, &census).await?;
     let duration_us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -221,7 +224,8 @@ async fn inspect(request: Request<'_>, opened: &Opened, started: Clock) -> Resul
         )
     }));
     notes.extend(doubt);
-    Ok(Found { seen: Seen { candidate: opened.candidate.clone(), census }, outcomes, notes })
+    let ledger = ledger.filter(|_| request.memory.is_some());
+    Ok(Found { seen: Seen { candidate: opened.candidate.clone(), census }, outcomes, notes, ledger })
 }
 
 fn custom_outcome(custom: &Custom, finding: Finding) -> Outcome {

@@ -1,5 +1,7 @@
 //! The one place that reads the environment besides the command line.
 
+use std::path::PathBuf;
+
 /// A variable of the environment; nothing if it is unset, empty or not text.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -24,6 +26,22 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Str
     }
     expanded.push_str(rest);
     Ok(expanded)
+}
+
+/// A secret that is written with variables, or stands in a file by itself; an error says what is not there.
+///
+/// # Errors
+///
+/// If a variable is not set, or the file cannot be read.
+pub(super) fn secret(written: Result<&str, PathBuf>) -> Result<String, String> {
+    match written {
+        Ok(text) => expand(text, variable),
+        Err(file) => {
+            let text =
+                std::fs::read_to_string(&file).map_err(|_| format!("cannot read {}", file.display()))?;
+            Ok(text.trim().to_owned())
+        }
+    }
 }
 
 #[cfg(test)]

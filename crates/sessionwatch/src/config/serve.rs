@@ -153,19 +153,14 @@ fn channel(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut S
     }
     let kind = if node.text("kind") == Some("slack") { Kind::Slack } else { Kind::Webhook };
     let url = match (node.text("url"), node.text("url_file")) {
-        (Some(url), None) => environment::expand(url, environment::variable),
-        (None, Some(file)) => {
-            let path = folder.join(file);
-            let text = std::fs::read_to_string(&path).map_err(|_| format!("cannot read {}", path.display()));
-            text.map(|text| text.trim().to_owned())
-        }
+        (Some(url), None) => environment::secret(Ok(url)),
+        (None, Some(file)) => environment::secret(Err(folder.join(file))),
         _ => {
             reader.problem(node.at, "channel", "write either `url` or `url_file`".into());
             return;
         }
     };
-    let secret =
-        node.text("secret").map(|secret| environment::expand(secret, environment::variable)).transpose();
+    let secret = node.text("secret").map(|secret| environment::secret(Ok(secret))).transpose();
     match (url, secret) {
         (Ok(url), Ok(secret)) if url.starts_with("https://") || url.starts_with("http://") => {
             serve.channels.push(Channel { name, kind, url, secret });

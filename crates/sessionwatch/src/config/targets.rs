@@ -63,12 +63,8 @@ fn url(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<Str
             reader.problem(node.at("url_file"), "target", message.into());
             return None;
         }
-        (Some(url), None) => ("url", environment::expand(url, environment::variable)),
-        (None, Some(file)) => {
-            let path = folder.join(file);
-            let text = std::fs::read_to_string(&path).map_err(|_| format!("cannot read {}", path.display()));
-            ("url_file", text.map(|text| text.trim().to_owned()))
-        }
+        (Some(url), None) => ("url", environment::secret(Ok(url))),
+        (None, Some(file)) => ("url_file", environment::secret(Err(folder.join(file)))),
         (None, None) => {
             if !node.has("url") && !node.has("url_file") {
                 reader.problem(node.at, "target", "the key `url` or `url_file` is missing".into());

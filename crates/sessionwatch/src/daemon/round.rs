@@ -1,5 +1,6 @@
 //! A round: what a look changes, in one transaction. Alerts live on, and what is to be told goes into the outbox.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sessionwatch_rules::{
     alert::{Alert, Notice, Policy, Sign, State},
@@ -47,6 +48,8 @@ pub fn keep(store: &Store, report: &Report, serve: &Serve, now: Instant) -> Resu
         let verdict = if report.seen.is_ok() { report.verdict() } else { BLIND };
         let look = Look { target: &report.target, taken_at: now, duration_us, verdict, report: &document };
         looks::insert(transaction, look)?;
+        looks::forget(transaction, &report.target, now.plus(-serve.keep_us))?;
+        outbox::forget(transaction, now.plus(-serve.keep_us))?;
         let silences = silences::list(transaction, now)?;
         let mut told = 0;
         for subject in subjects(report) {
@@ -58,14 +61,7 @@ pub fn keep(store: &Store, report: &Report, serve: &Serve, now: Instant) -> Resu
             alerts::put(transaction, &kept)?;
             let Some(notice) = notice else { continue };
             for channel in serve.told(&report.target, subject.check, subject.severity) {
-                let key = format!(
-                    "{}/{}/{}/{}/{}",
-                    report.target,
-                    subject.check,
-                    notice.name(),
-                    now.micros(),
-                    channel.name
-                );
+                let key = key(&[&report.target, subject.check, notice.name(), &channel.name], now);
                 let message = message(&kept, &subject, notice, &key);
                 outbox::put(transaction, (&key, &channel.name), &message.to_string(), now)?;
                 told += 1;
@@ -121,6 +117,13 @@ fn next(before: Option<Kept>, target: &str, subject: &Subject<'_>, (alert, now):
         note: note.filter(|_| !over),
         updated_at: now,
     }
+}
+
+/// The same for every attempt at one message, and no other's; fit for a header, whatever people call things.
+fn key(parts: &[&str], now: Instant) -> String {
+    let plain = |part: &&str| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string();
+    let parts: Vec<String> = parts.iter().map(plain).collect();
+    format!("{}/{}", parts.join("/"), now.micros())
 }
 
 fn message(kept: &Kept, subject: &Subject<'_>, notice: Notice, key: &str) -> Value {

@@ -34,25 +34,13 @@ pub fn insert(connection: &Connection, look: Look<'_>) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Forgets looks taken before an instant: how many.
+/// Forgets looks at a target that were taken before an instant.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn forget(connection: &Connection, before: Instant) -> Result<usize, StoreError> {
-    Ok(connection.execute("DELETE FROM looks WHERE taken_at < ?1", [before.micros()])?)
-}
-
-/// When the last look at a target was taken that saw something.
-///
-/// # Errors
-///
-/// If it cannot be read.
-pub fn last_seen(connection: &Connection, target: &str) -> Result<Option<Instant>, StoreError> {
-    let micros: Option<i64> = connection.query_row(
-        "SELECT MAX(taken_at) FROM looks WHERE target = ?1 AND verdict <> 'blind'",
-        [target],
-        |row| row.get(0),
-    )?;
-    Ok(micros.and_then(Instant::from_micros))
+pub fn forget(connection: &Connection, target: &str, before: Instant) -> Result<(), StoreError> {
+    let query = "DELETE FROM looks WHERE target = ?1 AND taken_at < ?2";
+    connection.execute(query, params![target, before.micros()])?;
+    Ok(())
 }

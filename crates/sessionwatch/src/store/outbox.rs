@@ -104,6 +104,16 @@ pub fn failed(
     Ok(())
 }
 
+/// Forgets messages that were delivered, and due before an instant.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn forget(connection: &Connection, before: Instant) -> Result<(), StoreError> {
+    connection.execute("DELETE FROM outbox WHERE state = 'done' AND next_at < ?1", [before.micros()])?;
+    Ok(())
+}
+
 /// How many messages wait, and how many are dead.
 ///
 /// # Errors
@@ -149,9 +159,20 @@ mod tests {
         let third = due_at(at(165)).remove(0);
         store.write(|transaction| delivered(transaction, third.id)).unwrap();
         assert!(due_at(at(1_000_000)).is_empty());
+        store.write(|transaction| forget(transaction, at(165))).unwrap();
+        assert_eq!(delivered_messages(&store), 1);
+        store.write(|transaction| forget(transaction, at(166))).unwrap();
+        assert_eq!(delivered_messages(&store), 0);
+        store.write(|transaction| put(transaction, ("key", "chat"), "{}", at(170))).unwrap();
+        let third = due_at(at(170)).remove(0);
         let hopeless = Due { attempts: MOST_ATTEMPTS - 1, ..third };
         store.write(|transaction| failed(transaction, &hopeless, ("gone", None), at(200))).unwrap();
         assert_eq!(store.read(counts).unwrap(), (0, 1));
+    }
+
+    fn delivered_messages(store: &crate::store::Store) -> i64 {
+        let count = "SELECT COUNT(*) FROM outbox WHERE state = 'done'";
+        store.read(|connection| Ok(connection.query_row(count, [], |row| row.get(0))?)).unwrap()
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn told(database: &Database<'_>, script: &[(i64, &str)], more: &str) -> Vec<Stri
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
     let store = Store::open(&config.serve.store).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (mut told, memory) = (Vec::new(), Memory::default());
+    let (mut told, mut memory) = (Vec::new(), Memory::default());
     for hour in 0..48 {
         for (_, sql) in script.iter().filter(|(at, _)| *at == hour) {
             database.psql(sql).unwrap();
@@ -50,6 +50,7 @@ fn told(database: &Database<'_>, script: &[(i64, &str)], more: &str) -> Vec<Stri
         let report = runtime.block_on(look::look(request));
         let now = Instant::from_micros(1_800_000_000_000_000 + hour * HOUR).unwrap();
         round::keep(&store, &report, &config.serve, now).unwrap();
+        memory.keep(report);
         for due in store.read(|connection| outbox::due(connection, now, 1_000)).unwrap() {
             let message: Value = serde_json::from_str(&due.message).unwrap();
             let text = |key: &str| message[key].as_str().unwrap().to_owned();
@@ -161,7 +162,8 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
     // Busy once: the message comes again, with the same key.
     let sink = Sink::start(&["503 Service Unavailable\r\nRetry-After: 1"]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let text = configuration(&database.urls("postgres")[1], &sink.url(), "");
+    // A name that no header can hold.
+    let text = configuration(&database.urls("postgres")[1], &sink.url(), "").replace("\"app\"", "\"Büro 1\"");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let mut running = serve(folder.path());
     let received = sink.wait_for(2);
@@ -174,10 +176,10 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
     assert!(!received[0].body.contains("token-c4ca4238"), "no more than a prefix: {}", received[0].body);
     let metrics = running.get("/metrics");
     for part in [
-        "sessionwatch_target_up{target=\"app\"} 1\n",
-        "sessionwatch_sessions{target=\"app\",kind=\"duplicate_tokens\"} 2\n",
-        "sessionwatch_check_failing{target=\"app\",check=\"orphaned-sessions\"} 1\n",
-        "sessionwatch_alert_firing{target=\"app\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n",
+        "sessionwatch_target_up{target=\"Büro 1\"} 1\n",
+        "sessionwatch_sessions{target=\"Büro 1\",kind=\"duplicate_tokens\"} 2\n",
+        "sessionwatch_check_failing{target=\"Büro 1\",check=\"orphaned-sessions\"} 1\n",
+        "sessionwatch_alert_firing{target=\"Büro 1\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n",
     ] {
         assert!(metrics.contains(part), "{part} is missing in {metrics}");
     }
