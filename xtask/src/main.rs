@@ -1,7 +1,7 @@
 //! The project's chores. `cargo xtask help` lists them; CI runs `cargo xtask test`.
 
 use std::{
-    path::Path,
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
@@ -15,8 +15,17 @@ const HELP: &str = "cargo xtask COMMAND
   lint    format check and Clippy
   deny    licences, bans and sources of dependencies (needs cargo-deny)
   race    time sessionwatch against psql and an exporter on a private PostgreSQL
-          [--rows N,…] [--runs N] [--json FILE]
+          [--rows N,…] [--runs N] [--json FILE]; with --targets N,… [--sessions N]
+          one `serve` over so many targets instead
 ";
+
+/// The programs that the tests run, and the packages that they come in.
+const NEEDED: [(&str, &str); 4] = [
+    ("initdb", "postgresql"),
+    ("pgbouncer", "pgbouncer"),
+    ("promtool", "prometheus"),
+    ("prometheus-alertmanager", "prometheus-alertmanager"),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -66,27 +75,26 @@ fn race(arguments: &[String]) -> Result<()> {
     cargo(&all)
 }
 
-/// Installs a PostgreSQL server and PgBouncer where the system lets us; says what is missing elsewhere.
+/// Installs what the tests need where the system lets us; says what is missing elsewhere.
 fn setup() -> Result<()> {
-    let mut missing = Vec::new();
-    if testbed_server().is_none() {
-        missing.push("postgresql");
-    }
-    if !Path::new("/usr/sbin/pgbouncer").exists() && !on_path("pgbouncer") {
-        missing.push("pgbouncer");
-    }
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let by_hand = format!(
-        "the tests need {}: install these packages (Debian, Ubuntu: `sudo apt-get install {}`; elsewhere the same names) and run again",
-        missing.join(" and "),
+        "the tests need {}: install these packages (Debian, Ubuntu: `sudo apt-get install {}`; elsewhere the same or similar names) and run again",
+        missing.join(", "),
         missing.join(" ")
     );
     if !on_path("apt-get") {
         bail!(by_hand);
     }
     say(&format!("installing {}", missing.join(", ")));
+    if install(&missing) { Ok(()) } else { bail!(by_hand) }
+}
+
+fn install(packages: &[&str]) -> bool {
     let as_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     let apt = |arguments: &[&str]| {
         let mut command = if as_root { Command::new("apt-get") } else { Command::new("sudo") };
@@ -99,15 +107,17 @@ fn setup() -> Result<()> {
             .status()
             .is_ok_and(|status| status.success())
     };
-    let mut install = vec!["install", "--yes", "--no-install-recommends"];
-    install.extend(&missing);
-    if apt(&["update"]) && apt(&install) { Ok(()) } else { bail!(by_hand) }
+    apt(&["update"]) && apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
 }
 
-fn testbed_server() -> Option<()> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    let found = versions.flatten().any(|version| version.path().join("bin/initdb").exists());
-    (found || on_path("initdb")).then_some(())
+fn is_installed(program: &str) -> bool {
+    on_path(program) || off_path().any(|folder| folder.join(program).exists())
+}
+
+/// Folders where Debian keeps programs that are not for everybody.
+fn off_path() -> impl Iterator<Item = PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")])
 }
 
 fn on_path(program: &str) -> bool {

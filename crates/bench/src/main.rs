@@ -2,6 +2,7 @@
 //! and budgets.
 
 mod contestant;
+mod crowd;
 mod exporter;
 mod report;
 mod run;
@@ -23,6 +24,12 @@ struct Args {
     /// Counted runs of each, after one that is not counted
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Instead of the race: let one `serve` watch so many targets, and say how long a round takes and what it costs
+    #[arg(long, value_delimiter = ',', value_name = "COUNT")]
+    targets: Vec<usize>,
+    /// Sessions of each target, with --targets
+    #[arg(long, default_value_t = 1_000)]
+    sessions: u64,
     /// Also write the figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -30,6 +37,13 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if !args.targets.is_empty() {
+        let figures = crowd::run(&args.targets, args.sessions)?;
+        return match &args.json {
+            Some(path) => Ok(std::fs::write(path, format!("{figures:#}\n"))?),
+            None => Ok(()),
+        };
+    }
     let server = Server::start(&["shared_buffers = '512MB'"])?;
     let mut rounds = Vec::new();
     for rows in &args.rows {

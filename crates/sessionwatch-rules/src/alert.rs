@@ -8,6 +8,8 @@ use crate::{instant::Instant, severity::Severity};
 pub struct Policy {
     /// Failing looks in a row before it fires, at least one.
     pub pending_looks: u32,
+    /// Microseconds of failing after which it fires, however few looks there were.
+    pub pending_us: i64,
     /// Healthy looks in a row before it is resolved, at least one.
     pub clear_looks: u32,
     /// Microseconds after which one that still fires is told again; nothing for never.
@@ -35,6 +37,8 @@ pub enum State {
     Pending {
         /// Failing looks in a row.
         looks: u32,
+        /// The first of them.
+        since: Instant,
     },
     /// Failing often enough to be told.
     Firing {
@@ -80,7 +84,13 @@ impl Policy {
             Severity::High => (2, 4),
             Severity::Medium | Severity::Low => (2, 24),
         };
-        Self { pending_looks, clear_looks: 2, repeat_after_us: Some(hours * HOUR) }
+        Self { pending_looks, pending_us: HOUR / 4, clear_looks: 2, repeat_after_us: Some(hours * HOUR) }
+    }
+
+    /// The policy where looks are so far apart, in microseconds: to wait for a second one would be to tell too late.
+    #[must_use]
+    pub fn between_looks(self, distance: i64) -> Self {
+        if distance < self.pending_us { self } else { Self { pending_looks: 1, clear_looks: 1, ..self } }
     }
 }
 
@@ -117,12 +127,13 @@ impl Alert {
         (now, silenced): (Instant, bool),
         policy: Policy,
     ) -> (Self, Option<Notice>) {
+        let state = self.state.rebased(now);
         let next = match sign {
             Sign::Unknown => Self { stale: true, ..self },
-            Sign::Failing => Self { state: self.state.failing(now, policy), stale: false, ..self },
-            Sign::Healthy => Self { state: self.state.healthy(policy), stale: false, ..self },
+            Sign::Failing => Self { state: state.failing(now, policy), stale: false, ..self },
+            Sign::Healthy => Self { state: state.healthy(policy), stale: false, ..self },
         };
-        match (self.state, next.state) {
+        match (state, next.state) {
             (State::Firing { told, .. }, State::Ok) => (Self::default(), told.map(|_| Notice::Resolved)),
             (_, State::Firing { since, clear, told }) if sign == Sign::Failing && !silenced => {
                 match next.due(told, now, policy) {
@@ -143,15 +154,26 @@ impl Alert {
 
 impl State {
     fn failing(self, now: Instant, policy: Policy) -> Self {
-        let looks = match self {
+        let (looks, since) = match self {
             Self::Firing { since, told, .. } => return Self::Firing { since, clear: 0, told },
-            Self::Pending { looks } => looks.saturating_add(1),
-            Self::Ok => 1,
+            Self::Pending { looks, since } => (looks.saturating_add(1), since),
+            Self::Ok => (1, now),
         };
-        if looks >= policy.pending_looks {
-            Self::Firing { since: now, clear: 0, told: None }
+        if looks >= policy.pending_looks || now.since(since) >= policy.pending_us {
+            Self::Firing { since, clear: 0, told: None }
         } else {
-            Self::Pending { looks }
+            Self::Pending { looks, since }
+        }
+    }
+
+    /// The clock was set back: what seems to lie ahead was just now.
+    fn rebased(self, now: Instant) -> Self {
+        match self {
+            Self::Ok => self,
+            Self::Pending { looks, since } => Self::Pending { looks, since: since.min(now) },
+            Self::Firing { since, clear, told } => {
+                Self::Firing { since: since.min(now), clear, told: told.map(|told| told.min(now)) }
+            }
         }
     }
 
@@ -172,7 +194,8 @@ mod tests {
     use super::*;
     use crate::instant::HOUR;
 
-    const POLICY: Policy = Policy { pending_looks: 2, clear_looks: 2, repeat_after_us: Some(3 * HOUR) };
+    const POLICY: Policy =
+        Policy { pending_looks: 2, pending_us: 9 * HOUR, clear_looks: 2, repeat_after_us: Some(3 * HOUR) };
 
     /// The notices of a sequence of looks, an hour apart.
     fn notices(signs: &str, policy: Policy) -> String {
@@ -194,6 +217,40 @@ mod tests {
             }
         };
         (0i64..).zip(signs.chars()).map(look).collect()
+    }
+
+    /// What people hear, by counting runs of known looks.
+    fn model(signs: &str, (pending, clear, repeat): (u32, u32, i64)) -> String {
+        let (mut bad, mut good, mut firing, mut told) = (0, 0, false, None);
+        let hear = |(hour, sign): (i64, char)| {
+            let silent = sign.is_uppercase();
+            match sign.to_ascii_lowercase() {
+                'f' => (bad, good) = (bad + 1, 0),
+                'h' => (bad, good) = (0, good + 1),
+                _ => return '.',
+            }
+            if good >= clear && firing || good > 0 && !firing {
+                let heard = firing && told.take().is_some();
+                firing = false;
+                return if heard { 'o' } else { '.' };
+            }
+            firing |= bad >= pending;
+            if !firing || bad == 0 || silent {
+                return '.';
+            }
+            match told {
+                None => {
+                    told = Some(hour);
+                    '!'
+                }
+                Some(last) if hour - last >= repeat => {
+                    told = Some(hour);
+                    'r'
+                }
+                Some(_) => '.',
+            }
+        };
+        (0i64..).zip(signs.chars()).map(hear).collect()
     }
 
     #[test]
@@ -225,11 +282,41 @@ mod tests {
         assert_eq!(alert.advance(Sign::Failing, now(50), POLICY).1, Some(Notice::Repeated));
     }
 
+    #[test]
+    fn where_looks_are_rare_one_is_enough_and_time_counts_too() {
+        let daily = POLICY.between_looks(24 * HOUR);
+        assert_eq!(notices("fh", daily), "!o");
+        assert_eq!(POLICY.between_looks(HOUR), POLICY);
+        let patient = Policy { pending_looks: 100, pending_us: 3 * HOUR, ..POLICY };
+        assert_eq!(notices("ffffh", patient), "...!.");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_keeps_nobody_waiting_for_longer_than_the_repeat() {
+        let at = |hour: i64| (Instant::from_micros((100 + hour) * HOUR).unwrap(), false);
+        let (alert, told) = Alert::default().advance(Sign::Failing, at(0), Policy::of(Severity::Critical));
+        assert_eq!(told, Some(Notice::Firing));
+        let (alert, told) = alert.advance(Sign::Failing, at(-10), POLICY);
+        assert_eq!(told, None);
+        let (alert, told) = alert.advance(Sign::Failing, at(-7), POLICY);
+        assert_eq!(told, Some(Notice::Repeated));
+        assert_eq!(alert.advance(Sign::Failing, at(3), POLICY).1, Some(Notice::Repeated));
+    }
+
     proptest! {
+        /// The model: a plain account of the rules, from the whole story each time, says the same.
+        #[test]
+        fn agrees_with_a_model(signs in "[fhuFHU]{0,40}", pending in 1u32..4, clear in 1u32..4, repeat in 1i64..5) {
+            let policy = Policy {
+                pending_looks: pending, clear_looks: clear, repeat_after_us: Some(repeat * HOUR), ..POLICY
+            };
+            prop_assert_eq!(notices(&signs, policy), model(&signs, (pending, clear, repeat)));
+        }
+
         /// However looks go, firing and resolved alternate, and nothing is repeated of what does not fire.
         #[test]
         fn firing_and_resolved_alternate(signs in "[fhuFHU]{0,60}", pending in 1u32..4, clear in 1u32..4) {
-            let policy = Policy { pending_looks: pending, clear_looks: clear, repeat_after_us: Some(2 * HOUR) };
+            let policy = Policy { pending_looks: pending, clear_looks: clear, ..POLICY };
             let mut firing = false;
             for notice in notices(&signs, policy).chars() {
                 match notice {

@@ -4,7 +4,10 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::shelves::Shelves;
+use crate::{
+    bytes::{Reader, Writer},
+    shelves::Shelves,
+};
 
 /// A user's id as a database hands it over. All users of one ledger are of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +111,27 @@ impl Names {
         user
     }
 
+    /// Whether a key names a user here.
+    pub(crate) fn knows(&self, key: u64) -> bool {
+        self.ends.is_empty() || usize::try_from(key).is_ok_and(|number| number < self.ends.len())
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        let all = 0..u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        writer.list(all.into_iter(), |writer, user| writer.text(slice(&self.text, &self.ends, user)));
+    }
+
+    /// The names as written, to be looked up by key only.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut names = Self::default();
+        reader.list(|reader| {
+            names.text.extend_from_slice(reader.text()?);
+            names.ends.push(names.text.len());
+            Some(())
+        })?;
+        Some(names)
+    }
+
     /// The user of a key.
     pub(crate) fn user(&self, key: u64) -> User<'_> {
         match u32::try_from(key) {
@@ -152,7 +176,7 @@ impl User<'_> {
         }
     }
 
-    fn to_text(self) -> String {
+    pub(crate) fn to_text(self) -> String {
         match self {
             Self::Integer(id) => id.to_string(),
             Self::Text(id) => String::from_utf8_lossy(id).into_owned(),

@@ -5,6 +5,7 @@
 //! row, and sorted ledgers are compared by walking along both.
 
 use crate::{
+    bytes::{Reader, Writer},
     census::{Census, Duplicates, Fact, Histogram},
     decoder::Decoded,
     holdings::{Holding, Mark, Names, add_up, spread},
@@ -45,17 +46,17 @@ pub struct Row<'a> {
     pub orphan: bool,
 }
 
-/// What happened between two looks.
+/// What differs between two looks, by fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Tokens that were not there before.
-    pub created: u64,
+pub(crate) struct Difference {
+    /// Tokens that were not there before, in their order, and whose they are.
+    pub(crate) created: Vec<(u64, Option<u64>)>,
     /// Tokens whose expiry moved.
-    pub extended: u64,
-    /// Tokens that are gone.
-    pub ended: u64,
-    /// Fingerprints of tokens whose user changed.
-    pub rebound: Vec<u64>,
+    pub(crate) extended: u64,
+    /// Tokens that are gone, in their order.
+    pub(crate) ended: Vec<u64>,
+    /// Tokens whose user changed.
+    pub(crate) rebound: Vec<u64>,
 }
 
 /// A ledger in the making.
@@ -71,19 +72,26 @@ pub struct Intake {
 /// The in-memory mirror of a target's sessions at one look.
 #[derive(Debug)]
 pub struct Ledger {
-    /// Sorted by fingerprint within a shelf, and from shelf to shelf.
-    entries: Vec<Vec<Entry>>,
+    snapshot: Snapshot,
     suspects: Vec<u64>,
     holdings: Vec<Holding>,
-    names: Names,
     census: Census,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    fingerprint: u64,
-    user: u64,
-    expiry: i64,
+/// The part of a ledger that later ones are compared with.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    /// Sorted by fingerprint within a shelf, and from shelf to shelf.
+    pub(crate) entries: Vec<Vec<Entry>>,
+    pub(crate) names: Names,
+}
+
+/// One session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) fingerprint: u64,
+    pub(crate) user: u64,
+    pub(crate) expiry: i64,
 }
 
 impl Intake {
@@ -173,7 +181,8 @@ impl Intake {
             let repeated = runs(shelf).filter(|run| run.len() > 1);
             suspects.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
         }
-        Ledger { entries, suspects, holdings: add_up(self.marks), names: self.names, census: self.census }
+        let snapshot = Snapshot { entries, names: self.names };
+        Ledger { snapshot, suspects, holdings: add_up(self.marks), census: self.census }
     }
 }
 
@@ -208,42 +217,96 @@ impl Ledger {
     /// The users with the most active sessions, most first.
     #[must_use]
     pub fn top_active(&self, limit: usize) -> Vec<Holder> {
-        self.names.top(&self.holdings, limit, |holding| holding.active)
+        self.snapshot.names.top(&self.holdings, limit, |holding| holding.active)
     }
 
     /// The existing users with the most sessions created in the last hour, most first.
     #[must_use]
     pub fn top_recent(&self, limit: usize) -> Vec<Holder> {
-        self.names.top(&self.holdings, limit, |holding| if holding.orphan { 0 } else { holding.recent })
+        self.snapshot.names.top(
+            &self.holdings,
+            limit,
+            |holding| if holding.orphan { 0 } else { holding.recent },
+        )
     }
 
     /// The existing users with the most rows of any status, most first.
     #[must_use]
     pub fn top_rows(&self, limit: usize) -> Vec<Holder> {
-        self.names.top(&self.holdings, limit, |holding| if holding.orphan { 0 } else { holding.rows })
+        self.snapshot.names.top(
+            &self.holdings,
+            limit,
+            |holding| if holding.orphan { 0 } else { holding.rows },
+        )
     }
 
-    /// What happened since `earlier`, a ledger of the same target under the same fingerprint key. Tokens that stand on
-    /// several rows are left out: they are findings of their own.
-    #[must_use]
-    pub fn changes_since(&self, earlier: &Self) -> Changes {
-        let mut changes = Changes::default();
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub(crate) fn into_snapshot(self) -> Snapshot {
+        self.snapshot
+    }
+
+    /// The keys of users who do not exist, in their order.
+    pub(crate) fn ghosts(&self) -> Vec<u64> {
+        let ghosts = self.holdings.iter().filter(|holding| holding.orphan);
+        let mut keys: Vec<u64> = ghosts.map(|holding| holding.user).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+impl Snapshot {
+    /// What differs from `earlier`, of the same target under the same fingerprint key. Tokens that stand on several rows
+    /// are left out: they are findings of their own.
+    pub(crate) fn differs_from(&self, earlier: &Self) -> Difference {
+        let mut difference = Difference::default();
         let mut before = earlier.entries.iter().flat_map(|shelf| runs(shelf)).peekable();
+        let mut gone = |run: &[Entry]| {
+            if let [gone] = run {
+                difference.ended.push(gone.fingerprint);
+            }
+        };
         for now in self.entries.iter().flat_map(|shelf| runs(shelf)) {
-            while let Some(gone) = before.next_if(|run| key(run) < key(now)) {
-                changes.ended += u64::from(gone.len() == 1);
+            while let Some(run) = before.next_if(|run| key(run) < key(now)) {
+                gone(run);
             }
             match (before.next_if(|run| key(run) == key(now)), now) {
-                (None, [_]) => changes.created += 1,
-                (Some([before]), [now]) if earlier.user(before) != self.user(now) => {
-                    changes.rebound.push(now.fingerprint);
+                (None, [now]) => {
+                    difference.created.push((now.fingerprint, (now.user != NO_USER).then_some(now.user)));
                 }
-                (Some([before]), [now]) => changes.extended += u64::from(before.expiry != now.expiry),
+                (Some([before]), [now]) if earlier.user(before) != self.user(now) => {
+                    difference.rebound.push(now.fingerprint);
+                }
+                (Some([before]), [now]) => difference.extended += u64::from(before.expiry != now.expiry),
                 _ => {}
             }
         }
-        changes.ended += before.filter(|gone| gone.len() == 1).count() as u64;
-        changes
+        before.for_each(gone);
+        difference
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        self.names.write(writer);
+        writer.list(self.entries.iter(), |writer, shelf| {
+            writer.list(shelf.iter(), |writer, entry| {
+                writer.number(entry.fingerprint);
+                writer.number(entry.user);
+                writer.signed(entry.expiry);
+            });
+        });
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let names = Names::read(reader)?;
+        let entry = |reader: &mut Reader<'_>| {
+            let (fingerprint, user) = (reader.number()?, reader.number()?);
+            let known = user == NO_USER || names.knows(user);
+            known.then_some(Entry { fingerprint, user, expiry: reader.signed()? })
+        };
+        let entries = reader.list(|reader| reader.list(entry))?;
+        Some(Self { entries, names })
     }
 
     fn user(&self, entry: &Entry) -> Option<User<'_>> {
@@ -340,8 +403,9 @@ mod tests {
         let before =
             ledger(&[(1, Some("a"), 10), (2, Some("a"), 10), (3, Some("b"), 10), (9, Some("z"), 10)]);
         let after = ledger(&[(4, Some("a"), 10), (2, Some("a"), 20), (3, Some("c"), 10), (9, Some("z"), 10)]);
-        let expected = Changes { created: 1, extended: 1, ended: 1, rebound: vec![3] };
-        assert_eq!(after.changes_since(&before), expected);
+        let difference = after.snapshot.differs_from(&before.snapshot);
+        assert_eq!(difference.created.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [4]);
+        assert_eq!((difference.extended, difference.ended, difference.rebound), (1, vec![1], vec![3]));
     }
 
     #[test]
@@ -361,10 +425,11 @@ mod tests {
             intake.finish()
         };
         let (before, after) = (fill(0, 0..20_000), fill(20_000, 5_000..21_000));
-        assert_eq!((before.entries.len(), after.entries.len()), (1, 4));
-        let expected = Changes { created: 1_000, extended: 0, ended: 5_000, rebound: vec![] };
-        assert_eq!(after.changes_since(&before), expected);
-        assert_eq!(before.changes_since(&before), Changes::default());
+        assert_eq!((before.snapshot.entries.len(), after.snapshot.entries.len()), (1, 4));
+        let difference = after.snapshot.differs_from(&before.snapshot);
+        assert_eq!((difference.created.len(), difference.ended.len()), (1_000, 5_000));
+        assert_eq!((difference.extended, difference.rebound), (0, vec![]));
+        assert_eq!(before.snapshot.differs_from(&before.snapshot), Difference::default());
     }
 
     #[test]
@@ -372,7 +437,7 @@ mod tests {
         let before =
             ledger(&[(1, Some("a"), 10), (2, Some("a"), 10), (3, Some("a"), 10), (3, Some("b"), 10)]);
         let after = ledger(&[(1, None, 10), (2, Some("a"), 10), (2, Some("a"), 10), (3, Some("a"), 10)]);
-        let expected = Changes { rebound: vec![1], ..Changes::default() };
-        assert_eq!(after.changes_since(&before), expected);
+        let expected = Difference { rebound: vec![1], ..Difference::default() };
+        assert_eq!(after.snapshot.differs_from(&before.snapshot), expected);
     }
 }

@@ -5,7 +5,9 @@
 
 pub mod alert;
 pub mod census;
+pub mod checklist;
 pub mod decoder;
+pub mod history;
 pub mod instant;
 pub mod ledger;
 pub mod plausibility;
@@ -14,5 +16,6 @@ pub mod severity;
 pub mod threshold;
 pub mod verdict;
 
+mod bytes;
 mod holdings;
 mod shelves;

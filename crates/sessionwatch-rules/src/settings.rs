@@ -19,6 +19,12 @@ pub struct Settings {
     pub rapid_max_per_hour: u64,
     /// Sessions that one user may hold, where creation is not stored.
     pub rapid_max_sessions: u64,
+    /// Sessions that came back after they had ended that are tolerated.
+    pub revived_max: u64,
+    /// Fewest sessions created in the busiest hour of a day.
+    pub rate_min: u64,
+    /// Most sessions created in an hour.
+    pub rate_max: u64,
     /// Expired rows still stored.
     pub expired_max: u64,
     /// Age of the oldest expired row, in microseconds past its expiry.
@@ -43,6 +49,9 @@ impl Default for Settings {
             user_outliers: true,
             rapid_max_per_hour: 10,
             rapid_max_sessions: 5,
+            revived_max: 0,
+            rate_min: 10,
+            rate_max: 50,
             expired_max: 100,
             expired_max_age_us: 7 * DAY,
             active_min: 50,

@@ -2,8 +2,8 @@
 
 use crate::{
     census::{Census, Fact, outlier_limit, users_above},
+    history::Compared,
     instant::DAY,
-    ledger::Changes,
     settings::Settings,
     threshold::Threshold,
 };
@@ -45,9 +45,12 @@ pub struct Facts<'a> {
     pub settings: &'a Settings,
     /// How long the look took, in microseconds.
     pub duration_us: i64,
-    /// What happened since the look before; nothing at the first one.
-    pub changes: Option<&'a Changes>,
+    /// What happened since the look before.
+    pub compared: Compared<'a>,
 }
+
+/// Why a first look knows nothing of changes.
+const FIRST: &str = "first look";
 
 #[expect(clippy::cast_precision_loss, reason = "a value for people; counts stay below 2^53")]
 fn finding(failing: bool, value: u64, threshold: String, summary: String) -> Finding {
@@ -90,8 +93,10 @@ pub fn duplicate_tokens(facts: Facts<'_>) -> Finding {
 #[must_use]
 pub fn token_rebound(facts: Facts<'_>) -> Finding {
     let threshold = "> 0".to_owned();
-    let Some(changes) = facts.changes else {
-        return unknown(threshold, "first look");
+    let changes = match facts.compared {
+        Compared::Impossible(reason) => return unknown(threshold, reason),
+        Compared::First => return unknown(threshold, FIRST),
+        Compared::Since(changes) => changes,
     };
     let rebound = changes.rebound.len() as u64;
     let summary = match rebound {
@@ -99,6 +104,53 @@ pub fn token_rebound(facts: Facts<'_>) -> Finding {
         count => format!("{} changed the user since the last look", counted(count, "token", "tokens")),
     };
     finding(rebound > 0, rebound, threshold, summary)
+}
+
+/// `revived-sessions`: a session that had ended and is there again.
+#[must_use]
+pub fn revived_sessions(facts: Facts<'_>) -> Finding {
+    let threshold = format!("> {}", facts.settings.revived_max);
+    let changes = match facts.compared {
+        Compared::Impossible(reason) => return unknown(threshold, reason),
+        Compared::First => return unknown(threshold, FIRST),
+        Compared::Since(changes) => changes,
+    };
+    let revived = changes.revived.len() as u64;
+    let summary = match revived {
+        0 => "no session came back after it had ended".to_owned(),
+        count => format!("{} came back after they had ended", counted(count, "session", "sessions")),
+    };
+    finding(revived > facts.settings.revived_max, revived, threshold, summary)
+}
+
+/// `creation-rate`: sessions created in an hour, outside the baseline. Too few are found only by the busiest hour of a day.
+#[must_use]
+pub fn creation_rate(facts: Facts<'_>) -> Finding {
+    let (low, high) = (facts.settings.rate_min, facts.settings.rate_max);
+    let threshold = format!("outside {low}–{high} an hour");
+    let (seen, busiest) = match facts.compared {
+        Compared::Since(changes) => (Some(changes.created_last_hour), changes.busiest_hour),
+        Compared::First | Compared::Impossible(_) => (None, None),
+    };
+    let rate = match (facts.census.created_last_hour, seen, facts.compared) {
+        (Some(stored), ..) => stored,
+        (None, Some(seen), _) => seen,
+        (None, None, Compared::Impossible(reason)) => return unknown(threshold, reason),
+        (None, None, _) => return unknown(threshold, FIRST),
+    };
+    let quiet = busiest.map(|most| most.max(rate)).filter(|most| *most < low);
+    let created = counted(rate, "session", "sessions");
+    let summary = match quiet {
+        _ if rate > high => format!("{created} created in the last hour, more than the usual {high}"),
+        Some(most) => {
+            format!(
+                "no hour of the last day saw more than {} created, the usual least is {low}",
+                counted(most, "session", "sessions")
+            )
+        }
+        None => format!("{created} created in the last hour, baseline {low} to {high}"),
+    };
+    finding(rate > high || quiet.is_some(), rate, threshold, summary)
 }
 
 /// `orphaned-sessions`: sessions whose user does not exist.
@@ -150,29 +202,35 @@ pub fn user_session_excess(facts: Facts<'_>) -> Finding {
     Finding { bound: Some(bound), ..finding(users > 0, most, threshold, summary) }
 }
 
-/// `rapid-creation`: a user who created many sessions in the last hour; where creation is not stored, one who holds
-/// many.
+/// `rapid-creation`: a user who created many sessions in the last hour, as stored or as first seen; where neither can be
+/// known, one who holds many.
 #[must_use]
 pub fn rapid_creation(facts: Facts<'_>) -> Finding {
-    let (held, limit, unit) = match &facts.census.created_per_user {
-        Some(created) => {
-            (created, facts.settings.rapid_max_per_hour, "created more than {} sessions in the last hour")
+    let (settings, census) = (facts.settings, facts.census);
+    let (created, held) = (settings.rapid_max_per_hour, settings.rapid_max_sessions);
+    let (histogram, limit, did, window) = match (&census.created_per_user, facts.compared) {
+        (Some(stored), _) => {
+            (stored, created, "created more than {} sessions in the last hour", "in an hour")
         }
-        None => (
-            &facts.census.rows_per_user,
-            facts.settings.rapid_max_sessions,
-            "hold more than {} sessions (creation is not stored, so this counts sessions of any age)",
-        ),
+        (None, Compared::Since(changes)) => {
+            let did = "created more than {} sessions in the last hour, as they were first seen";
+            (&changes.created_per_user, created, did, "in an hour (first seen)")
+        }
+        (None, Compared::First) => return unknown(format!("> {created} in an hour (first seen)"), FIRST),
+        (None, Compared::Impossible(_)) => {
+            let did =
+                "hold more than {} sessions (creation is not stored, so this counts sessions of any age)";
+            (&census.rows_per_user, held, did, "held (fallback rule)")
+        }
     };
-    let users = users_above(held, limit);
-    let most = held.keys().next_back().copied().unwrap_or(0);
-    let did = unit.replace("{}", &limit.to_string());
+    let users = users_above(histogram, limit);
+    let most = histogram.keys().next_back().copied().unwrap_or(0);
+    let did = did.replace("{}", &limit.to_string());
     let summary = if users == 0 {
         format!("no user {did}").replace("no user hold", "no user holds")
     } else {
         format!("{} {did}", counted(users, "user", "users"))
     };
-    let window = if facts.census.created_per_user.is_some() { "in an hour" } else { "held (fallback rule)" };
     Finding { bound: Some(limit), ..finding(users > 0, most, format!("> {limit} {window}"), summary) }
 }
 
@@ -288,7 +346,12 @@ mod tests {
     }
 
     fn fails(check: fn(Facts<'_>) -> Finding, census: &Census) -> bool {
-        let facts = Facts { census, settings: &Settings::default(), duration_us: 0, changes: None };
+        let facts = Facts {
+            census,
+            settings: &Settings::default(),
+            duration_us: 0,
+            compared: Compared::Impossible("looks are not compared"),
+        };
         check(facts).verdict == Verdict::Failing
     }
 
@@ -348,22 +411,29 @@ mod tests {
                 census: &facts,
                 settings: &Settings::default(),
                 duration_us: 0,
-                changes: None,
+                compared: Compared::Impossible("looks are not compared"),
             });
             assert!(matches!(finding.verdict, Verdict::Unknown(_)));
         }
     }
 
     #[test]
-    fn a_token_that_changed_its_user_is_told_and_a_first_look_knows_nothing() {
+    fn a_first_look_knows_nothing_of_changes() {
         let census = census();
-        let verdict = |changes: Option<&Changes>| {
-            token_rebound(Facts { census: &census, settings: &Settings::default(), duration_us: 0, changes })
-                .verdict
+        for check in [token_rebound, revived_sessions, creation_rate, rapid_creation] {
+            let settings = &Settings::default();
+            let facts = Facts { census: &census, settings, duration_us: 0, compared: Compared::First };
+            assert_eq!(check(facts).verdict, Verdict::Unknown("first look".into()));
+        }
+    }
+
+    #[test]
+    fn creation_is_judged_as_stored_where_it_is_stored() {
+        let rate = |created| {
+            let census = Census { created_last_hour: Some(created), ..census() };
+            fails(creation_rate, &census)
         };
-        assert_eq!(verdict(None), Verdict::Unknown("first look".into()));
-        assert_eq!(verdict(Some(&Changes { created: 5, ..Changes::default() })), Verdict::Healthy);
-        assert_eq!(verdict(Some(&Changes { rebound: vec![7], ..Changes::default() })), Verdict::Failing);
+        assert!(!rate(50) && rate(51) && !rate(0), "a quiet hour alone is nothing");
     }
 
     #[test]
@@ -374,7 +444,7 @@ mod tests {
                 census: &census,
                 settings: &Settings::default(),
                 duration_us,
-                changes: None,
+                compared: Compared::Impossible("looks are not compared"),
             })
             .verdict
                 == Verdict::Failing

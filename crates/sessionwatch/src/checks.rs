@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sessionwatch_rules::{
+    alert::Policy,
     settings::Settings,
     severity::Severity,
     threshold::Threshold,
     verdict::{self, Facts, Finding},
 };
+
+use crate::schedule::Schedule;
 
 /// What shows a reader that a finding is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub enum Proof {
     Duplicates,
     /// Rows of tokens whose user changed.
     Rebound,
+    /// Rows of tokens that had ended.
+    Revived,
     /// Rows without an existing user.
     Orphans,
     /// Users with the most active sessions.
@@ -43,6 +48,8 @@ pub struct Check {
     pub proof: Proof,
     /// It compares two looks, so only the watch can make it.
     pub compares: bool,
+    /// What it finds happens between two looks, and is not found again: one look is enough for an alert.
+    pub momentary: bool,
     /// It counts by user, and can say nothing without one.
     pub about_users: bool,
     /// How it decides.
@@ -58,6 +65,10 @@ pub struct Rules {
     pub disabled: BTreeSet<&'static str>,
     /// Severities other than the usual ones.
     pub severities: BTreeMap<&'static str, Severity>,
+    /// How alerts behave, where it is not as usual, by severity.
+    pub policies: BTreeMap<Severity, Policy>,
+    /// Schedules of checks that have one of their own, by id.
+    pub schedules: BTreeMap<String, Schedule>,
     /// The operator's own checks.
     pub custom: Vec<Custom>,
 }
@@ -99,6 +110,12 @@ impl Rules {
         !self.disabled.contains(id)
     }
 
+    /// How alerts of that severity behave.
+    #[must_use]
+    pub fn policy(&self, severity: Severity) -> Policy {
+        self.policies.get(&severity).copied().unwrap_or(Policy::of(severity))
+    }
+
     /// The severity of a check.
     #[must_use]
     pub fn severity(&self, check: &Check) -> Severity {
@@ -114,14 +131,18 @@ impl Rules {
 /// The id of the alert that a target cannot be looked at.
 pub const BLIND: &str = "blind";
 
+/// The id of the alert that a channel takes no messages.
+pub const UNDELIVERED: &str = "undelivered";
+
 /// Every check, in the order of output.
-pub const ALL: [Check; 10] = [
+pub const ALL: [Check; 12] = [
     Check {
         id: "duplicate-tokens",
         severity: Severity::Critical,
         action: "end every session on these tokens, then make the token column unique",
         proof: Proof::Duplicates,
         compares: false,
+        momentary: false,
         about_users: false,
         decide: verdict::duplicate_tokens,
     },
@@ -131,8 +152,19 @@ pub const ALL: [Check; 10] = [
         action: "end these sessions at once: somebody's log-in became somebody else's",
         proof: Proof::Rebound,
         compares: true,
+        momentary: true,
         about_users: true,
         decide: verdict::token_rebound,
+    },
+    Check {
+        id: "revived-sessions",
+        severity: Severity::High,
+        action: "find out who restored these rows, and end the sessions: log-ins that were over work again",
+        proof: Proof::Revived,
+        compares: true,
+        momentary: true,
+        about_users: false,
+        decide: verdict::revived_sessions,
     },
     Check {
         id: "orphaned-sessions",
@@ -140,6 +172,7 @@ pub const ALL: [Check; 10] = [
         action: "delete these rows, then add a foreign key with ON DELETE CASCADE",
         proof: Proof::Orphans,
         compares: false,
+        momentary: false,
         about_users: false,
         decide: verdict::orphaned_sessions,
     },
@@ -149,6 +182,7 @@ pub const ALL: [Check; 10] = [
         action: "review how sessions are created and ended: sign-in should not add one each time",
         proof: Proof::ActiveHolders,
         compares: false,
+        momentary: false,
         about_users: true,
         decide: verdict::sessions_per_user,
     },
@@ -158,6 +192,7 @@ pub const ALL: [Check; 10] = [
         action: "ask the user whether these are theirs; end all but the most recent ones",
         proof: Proof::ActiveHolders,
         compares: false,
+        momentary: false,
         about_users: true,
         decide: verdict::user_session_excess,
     },
@@ -167,8 +202,19 @@ pub const ALL: [Check; 10] = [
         action: "look for a script or a stolen password; consider a limit on sign-ins",
         proof: Proof::Creators,
         compares: false,
+        momentary: false,
         about_users: true,
         decide: verdict::rapid_creation,
+    },
+    Check {
+        id: "creation-rate",
+        severity: Severity::Medium,
+        action: "look at sign-ins and at what creates sessions; set the baseline to what is usual",
+        proof: Proof::Value,
+        compares: true,
+        momentary: false,
+        about_users: false,
+        decide: verdict::creation_rate,
     },
     Check {
         id: "expired-backlog",
@@ -176,6 +222,7 @@ pub const ALL: [Check; 10] = [
         action: "schedule a job that deletes expired rows; most libraries delete one only when it is presented again",
         proof: Proof::OldestExpired,
         compares: false,
+        momentary: false,
         about_users: false,
         decide: verdict::expired_backlog,
     },
@@ -185,6 +232,7 @@ pub const ALL: [Check; 10] = [
         action: "compare with your usual number of users, and set the baseline to it",
         proof: Proof::Value,
         compares: false,
+        momentary: false,
         about_users: false,
         decide: verdict::active_sessions,
     },
@@ -194,6 +242,7 @@ pub const ALL: [Check; 10] = [
         action: "find what writes these expiries, and end the sessions",
         proof: Proof::BeyondPolicy,
         compares: false,
+        momentary: false,
         about_users: false,
         decide: verdict::session_lifetime,
     },
@@ -203,6 +252,7 @@ pub const ALL: [Check; 10] = [
         action: "look at the database's load, or use the pushdown engine",
         proof: Proof::Value,
         compares: false,
+        momentary: false,
         about_users: false,
         decide: verdict::slow_observation,
     },

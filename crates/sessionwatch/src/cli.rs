@@ -2,6 +2,7 @@
 
 mod alerts;
 mod audit;
+mod backup;
 mod check;
 mod completions;
 mod config;
@@ -9,8 +10,10 @@ mod demo;
 mod doctor;
 mod grants;
 mod init;
+mod integrations;
 mod man;
 mod notify;
+mod report;
 mod serve;
 mod sessions;
 mod sql;
@@ -19,6 +22,7 @@ mod target;
 use std::{
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::{Parser, Subcommand};
@@ -27,7 +31,8 @@ use tracing::Level;
 use crate::{
     config::{Config, ConfigError, Target, environment},
     open::{Opened, open},
-    progress, report,
+    progress,
+    report::paint,
     target::{address::AddressError, error::TargetError},
 };
 
@@ -38,8 +43,18 @@ pub struct Cli {
     /// Say on standard error what is asked of the database, and what it answers to what fails
     #[arg(long, short, global = true)]
     verbose: bool,
+    /// How lines on standard error are written: for people, or each as a JSON object
+    #[arg(long, global = true, value_enum, default_value = "text", env = "SESSIONWATCH_LOG_FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+/// How lines on standard error are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,9 +71,14 @@ enum Command {
     #[command(subcommand)]
     Alerts(alerts::Args),
     #[command(subcommand)]
+    Report(report::Args),
+    #[command(subcommand)]
     Audit(audit::Args),
+    Backup(backup::Args),
     #[command(subcommand)]
     Notify(notify::Args),
+    #[command(subcommand)]
+    Integrations(integrations::Args),
     #[command(subcommand)]
     Config(config::Args),
     Completions(completions::Args),
@@ -85,8 +105,8 @@ pub enum Failure {
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     /// A channel did not accept a message.
-    #[error(transparent)]
-    Delivery(#[from] crate::daemon::deliver::Failure),
+    #[error("{0}")]
+    Delivery(String),
     /// The daemon could not start or go on.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::DaemonError),
@@ -103,7 +123,7 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let watching = matches!(self.command, Command::Serve(_));
-        log(if self.verbose { Level::DEBUG } else { Level::WARN }, watching);
+        log(if self.verbose { Level::DEBUG } else { Level::WARN }, (self.log_format, watching));
         if std::io::stderr().is_terminal() && !watching {
             progress::watch();
         }
@@ -117,8 +137,11 @@ impl Cli {
             Command::Grants(args) => grants::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Alerts(args) => alerts::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Audit(args) => audit::run(&args),
+            Command::Backup(args) => backup::run(&args),
             Command::Notify(args) => notify::run(&args),
+            Command::Integrations(args) => integrations::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => man::run(),
@@ -186,7 +209,7 @@ async fn with_open<T>(
 /// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set.
 fn print_readable(text: &str) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() && environment::variable("NO_COLOR").is_none() {
-        print(&report::paint(text))
+        print(&paint(text))
     } else {
         print(text)
     }
@@ -197,16 +220,40 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether lines on standard error are JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
 /// What is logged on standard error: everything for who asks for it; of a daemon, what goes wrong, with the time.
-fn log(level: Level, watching: bool) {
+fn log(level: Level, (format, watching): (LogFormat, bool)) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
     let log = log.with_writer(std::io::stderr);
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
     // Somebody who embeds the command line may have a log of their own.
-    let _ = if watching { log.try_init() } else { log.without_time().try_init() };
+    let _ = match format {
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text if watching => log.try_init(),
+        LogFormat::Text => log.without_time().try_init(),
+    };
+}
+
+/// Says that this program has a bug, which is at that place.
+pub fn complain_of_bug(place: &str) {
+    complain(&format!("this is a bug of sessionwatch{place}"), Some("please report it"));
+}
+
+/// Something that the person should know, on standard error; with that closed there is nobody left to tell.
+fn complain_of(line: &str) {
+    if JSON.load(Ordering::Relaxed) {
+        return tracing::warn!("{line}");
+    }
+    let _ = writeln!(std::io::stderr(), "note: {line}");
 }
 
 /// An error for the person, on standard error; with that closed there is nobody left to tell.
 fn complain(message: &str, hint: Option<&str>) {
+    if JSON.load(Ordering::Relaxed) {
+        return tracing::error!(hint, "{message}");
+    }
     let mut stderr = std::io::stderr();
     let _ = writeln!(stderr, "error: {message}");
     if let Some(hint) = hint {

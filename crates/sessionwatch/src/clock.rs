@@ -1,6 +1,62 @@
 //! The one place that reads the clock, and how instants are printed.
 
+use std::{sync::Arc, time::Duration};
+
 use sessionwatch_rules::instant::Instant;
+use tokio::sync::watch;
+
+/// How long to wait at most before the clock is read again, which somebody may have set.
+const GLANCE: Duration = Duration::from_secs(10);
+/// The same, where nothing passes by itself.
+const GLIMPSE: Duration = Duration::from_secs(1);
+
+/// Where the watch takes the time from.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    /// This machine.
+    #[default]
+    System,
+    /// A clock that stands still until it is set.
+    Set(Arc<watch::Sender<Instant>>),
+}
+
+impl Clock {
+    /// A clock that stands still at that instant until it is set.
+    #[must_use]
+    pub fn set(at: Instant) -> (Self, Arc<watch::Sender<Instant>>) {
+        let hand = Arc::new(watch::Sender::new(at));
+        (Self::Set(Arc::clone(&hand)), hand)
+    }
+
+    /// The present instant.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        match self {
+            Self::System => now(),
+            Self::Set(hand) => *hand.borrow(),
+        }
+    }
+
+    /// Waits until an instant, or until the clock should be read again.
+    pub async fn wait_until(&self, at: Instant) {
+        let left = u64::try_from(at.since(self.now())).unwrap_or(0);
+        match self {
+            Self::System => pause(Duration::from_micros(left).min(GLANCE)).await,
+            Self::Set(hand) => {
+                let mut hand = hand.subscribe();
+                if *hand.borrow_and_update() < at {
+                    // It may also have been set back since the instant was worked out.
+                    let _ = tokio::time::timeout(GLIMPSE, hand.changed()).await;
+                }
+            }
+        }
+    }
+}
+
+/// Nothing, for so long.
+pub async fn pause(duration: Duration) {
+    let _ = tokio::time::timeout(duration, std::future::pending::<()>()).await;
+}
 
 /// The present instant by this machine's clock.
 #[must_use]

@@ -4,20 +4,20 @@ pub mod environment;
 pub mod keys;
 pub mod reference;
 
+mod channels;
+mod plan;
 mod reader;
 mod rules;
 mod serve;
 mod targets;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use self::reader::{Node, Reader};
 pub use self::{
+    channels::{Channel, Kind},
     reader::Problem,
-    serve::{Channel, Kind, Route, Serve},
+    serve::{Maintenance, Route, Serve, WeeklyReport},
 };
 use crate::{
     checks::Rules,
@@ -25,6 +25,7 @@ use crate::{
         catalogue::{self, Profile},
         mapping::Mapping,
     },
+    schedule::{Entry, Schedule},
     target::{address::Address, observe::Engine, postgres::Limits},
 };
 
@@ -61,8 +62,33 @@ pub struct Target {
     pub engine: Engine,
     /// Time limits.
     pub limits: Limits,
-    /// Time between two looks of the watch.
-    pub every: Duration,
+    /// When the watch looks at it.
+    pub rhythm: Rhythm,
+    /// A replica, which is looked at first.
+    pub replica: Option<Address>,
+    /// Microseconds without a query after which it suspends itself; nothing if it never does.
+    pub suspends_after: Option<i64>,
+}
+
+/// When the watch looks at a target.
+#[derive(Clone, Debug, Default)]
+pub struct Rhythm {
+    /// The checks that belong together.
+    pub preset: Preset,
+    /// When those are due that no preset or configuration says otherwise of.
+    pub base: Option<Schedule>,
+}
+
+/// Checks that are due together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// All of them often, and each night without trust in indexes.
+    #[default]
+    Default,
+    /// The daily and weekly ones of the operator's guide.
+    Guide,
+    /// All of them rarely, and when the database is said to be awake.
+    ScaleToZero,
 }
 
 /// A target whose address refers to a variable that is not set, or to a file that cannot be read.
@@ -144,6 +170,32 @@ impl Config {
         }
     }
 
+    /// Why the watch cannot run with it, if it cannot.
+    #[must_use]
+    pub fn refused(&self) -> Option<String> {
+        if self.targets.is_empty() && self.unresolved.is_empty() {
+            return Some("no target is configured: `sessionwatch init` writes a file that names one".into());
+        }
+        let channels =
+            self.serve.unresolved.iter().map(|(name, problem)| format!("channel `{name}`: {problem}"));
+        let store = self.serve.store_unresolved.as_ref().map(|problem| format!("serve.store: {problem}"));
+        let targets = self.resolved(None).err().map(|error| error.to_string());
+        let all: Vec<String> = channels.chain(store).chain(targets).collect();
+        (!all.is_empty()).then(|| all.join("\n"))
+    }
+
+    /// Whether the watch makes a check of a target.
+    #[must_use]
+    pub fn makes(&self, target: &Target, check: &str) -> bool {
+        self.plan(target).iter().any(|entry| entry.checks.contains(check))
+    }
+
+    /// The checks that the watch makes of a target, by their schedules.
+    #[must_use]
+    pub fn plan(&self, target: &Target) -> Vec<Entry> {
+        plan::entries(target, &self.rules, &self.serve.zone)
+    }
+
     /// Reads the text of a file; `file` names it, and is what other paths are relative to.
     ///
     /// # Errors
@@ -154,9 +206,10 @@ impl Config {
         let root = reader.read();
         let folder = file.parent().unwrap_or(Path::new("."));
         let catalogue = profiles(&mut reader, &root, folder);
-        let (targets, unresolved) = targets::read(&mut reader, &root, (folder, &catalogue));
-        let rules = rules::read(&mut reader, &root);
-        let serve = serve::read(&mut reader, &root, folder);
+        let zone = plan::zone(&mut reader, &root);
+        let (targets, unresolved) = targets::read(&mut reader, &root, (folder, &catalogue, &zone));
+        let rules = rules::read(&mut reader, &root, &zone);
+        let serve = serve::read(&mut reader, &root, (folder, &zone));
         let problems = reader.into_problems();
         if problems.is_empty() {
             Ok(Self { file: Some(file.to_owned()), targets, unresolved, rules, catalogue, serve })
@@ -263,6 +316,85 @@ profile = \"authjs-prism\"
             assert!(said, "line {line}, `{part}` is missing in {found:#?}");
         }
         assert!(!found.concat().contains("hunter2"));
+    }
+
+    /// A watch with something wrong on many a line.
+    const FAULTY_WATCH: &str = "
+[[target]]
+name = \"main\"
+url = \"app.db\"
+cron = \"every day\"
+[[target]]
+name = \"main\"
+url = \"app.db\"
+schedule = \"guide\"
+every = \"30s\"
+[[target]]
+name = \"third\"
+url = \"app.db\"
+every = \"5m\"
+cron = \"0 6 * * *\"
+[checks.active-sessions]
+cron = \"0 0 31 2 *\"
+[alerts.critical]
+pending_looks = 0
+[serve]
+store = \"mysql://u:hunter2@h/d\"
+listen = \"9797\"
+timezone = \"Europe/Atlantis\"
+[report]
+channels = [\"caht\"]
+[[maintenance]]
+cron = \"61 * * * *\"
+lasts = \"1h\"
+checks = [\"dup\"]
+[[channel]]
+name = \"chat\"
+kind = \"slack\"
+url = \"https://x/hunter2\"
+template = \"{{ chekc }}\"
+[[channel]]
+name = \"chat\"
+kind = \"telegram\"
+[[channel]]
+name = \"mail\"
+kind = \"email\"
+url = \"https://mail.example\"
+from = \"nobody\"
+to = [\"ops@example.org\"]
+[[channel]]
+name = \"pager\"
+kind = \"pagerdutty\"
+";
+
+    #[test]
+    fn everything_wrong_with_the_watch_is_said_too() {
+        let found = problems(FAULTY_WATCH);
+        for (line, part) in [
+            (5, "must be minute, hour, day of month, month and day of week"),
+            (7, "another target has that name"),
+            (10, "must be a time such as"),
+            (15, "every and cron are both written"),
+            (17, "names no instant that ever comes"),
+            (19, "must be a whole number from 1"),
+            (21, "must be the path of a file, or postgres://"),
+            (22, "must be an IP address and a port"),
+            (23, "must be the IANA name of a time zone"),
+            (25, "there is no channel `caht`; did you mean `chat`?"),
+            (27, "must be minute, hour"),
+            (29, "there is no check `dup`"),
+            (34, "must be a Jinja template"),
+            (36, "another channel has that name"),
+            (35, "needs the key `chat`"),
+            (42, "must be an address such as"),
+            (46, "did you mean `pagerduty`?"),
+        ] {
+            let said = found
+                .iter()
+                .any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
+            assert!(said, "line {line}, `{part}` is missing in {found:#?}");
+        }
+        assert!(!found.concat().contains("hunter2"), "{found:?}");
     }
 
     #[test]

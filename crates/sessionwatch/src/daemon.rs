@@ -1,40 +1,48 @@
 //! The daemon: looks at every target in its rhythm, keeps what changes, tells whom it concerns, serves metrics.
 //!
-//! Each target has a thread of its own, so that one that is slow or hangs delays no other. What is to be told is written
-//! with what it tells of, before anything is sent.
+//! Rhythms are kept by tasks that only wait; each look runs on a thread of its own, so that one that is slow or hangs
+//! delays no other. What is to be told is written with what it tells of, before anything is sent.
 
-pub mod deliver;
+pub mod leadership;
 pub mod metrics;
 pub mod round;
 
+mod delivery;
+mod pages;
+mod system;
+mod watching;
+mod weekly;
+
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant as Monotonic},
 };
 
+use sessionwatch_rules::instant::Instant;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, mpsc, watch},
-    time::MissedTickBehavior,
+    sync::{Notify, broadcast, mpsc, watch},
+    task::JoinSet,
 };
 
+use self::{leadership::Leadership, watching::Watching};
 use crate::{
-    clock,
-    config::{Config, Target},
-    look::{self, Memory, Request},
-    store::{Store, StoreError, outbox},
+    clock::Clock,
+    config::{Config, ConfigError},
+    store::{Place, Store, StoreError, censuses},
 };
 
 /// How long the parts may take to stop.
 const STOPPING: Duration = Duration::from_secs(8);
-/// First looks are spread over so long, that many targets do not ask at once.
-const SPLAY: Duration = Duration::from_secs(20);
-/// How often the outbox is looked at without being told to.
-const DELIVERY: Duration = Duration::from_secs(5);
+/// How long a store on a server is waited for once the daemon is to end.
+const LAST_WORDS: Duration = Duration::from_secs(4);
+/// Events that a listener may lag behind.
+const EVENTS: usize = 256;
 
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -48,42 +56,108 @@ pub enum DaemonError {
     /// The system refused a thread or a signal.
     #[error("the system refused what the daemon needs to run")]
     System(#[from] std::io::Error),
-    /// TLS could not be set up for delivery.
-    #[error("HTTPS cannot be set up for the channels")]
-    Https,
+}
+
+/// What is asked of a running daemon.
+#[derive(Debug)]
+pub enum Command {
+    /// To end. Asked a second time, at once.
+    Stop,
+    /// To go on with another configuration, if it is in order.
+    Reload(Box<Result<Config, ConfigError>>),
+}
+
+/// Something that listeners may want to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A look was kept.
+    Looked {
+        /// The target.
+        target: String,
+        /// When.
+        at: Instant,
+    },
+    /// A channel took messages, or did not.
+    Delivered {
+        /// The channel.
+        channel: String,
+    },
 }
 
 /// What the parts share.
 #[derive(Debug)]
 pub struct Shared {
-    /// The configuration.
-    pub config: Config,
     /// The memory.
     pub store: Store,
-    /// What was seen last.
+    /// The time.
+    pub clock: Clock,
+    /// When this daemon began.
+    begun: Instant,
+    /// Who does what.
+    pub leadership: Leadership,
+    /// What was seen and delivered last.
     pub latest: metrics::Latest,
+    /// What happens.
+    pub events: broadcast::Sender<Event>,
+    config: RwLock<Arc<Config>>,
+    /// Who waits to hear that a database is awake.
+    awake: RwLock<BTreeMap<String, Arc<Notify>>>,
     /// Something is to be delivered.
-    pub nudge: Notify,
+    nudges: watch::Sender<u64>,
+    failures: mpsc::UnboundedSender<&'static str>,
+    /// Signs of life of the part that keeps the rhythms.
+    beats: AtomicU64,
+}
+
+impl Shared {
+    /// The present configuration.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says what happened to whoever listens.
+    fn happened(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    /// Something is to be delivered.
+    fn nudge(&self) {
+        self.nudges.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Somebody says that the database of a target is awake: whether there is such a target.
+    fn is_awake(&self, target: &str) -> bool {
+        let awake = self.awake.read().unwrap_or_else(PoisonError::into_inner);
+        awake.get(target).inspect(|waiting| waiting.notify_one()).is_some()
+    }
+
+    /// A part cannot go on, and without it nothing should.
+    fn fail(&self, why: &'static str) {
+        // A daemon that has stopped need not know.
+        let _ = self.failures.send(why);
+    }
+
+    fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The daemon, running.
 #[derive(Debug)]
 pub struct Daemon {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-    stop: watch::Sender<bool>,
-    ended: mpsc::UnboundedReceiver<()>,
+    parts: Parts,
+    failed: mpsc::UnboundedReceiver<&'static str>,
     listener: TcpListener,
 }
 
-/// Tells the daemon that a thread has ended, however it ended.
-struct End(mpsc::UnboundedSender<()>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        // A daemon that has stopped need not know.
-        let _ = self.0.send(());
-    }
+/// The threads that do the work under one configuration.
+#[derive(Debug)]
+struct Parts {
+    threads: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
 }
 
 impl Daemon {
@@ -92,28 +166,38 @@ impl Daemon {
     /// # Errors
     ///
     /// If the store or the port cannot be had.
-    pub async fn start(config: Config) -> Result<Self, DaemonError> {
-        let store = Store::open(&config.serve.store)?;
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, DaemonError> {
+        let place = config.serve.store.clone();
+        // The store has a thread of its own where it is on a server, and this one waits for it.
+        let store =
+            tokio::task::spawn_blocking(move || open(&place)).await.map_err(std::io::Error::other)??;
         let listen = config.serve.listen;
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
-        let client = deliver::client().map_err(|_| DaemonError::Https)?;
-        let shared =
-            Arc::new(Shared { config, store, latest: metrics::Latest::default(), nudge: Notify::new() });
-        let (stop, stopping) = watch::channel(false);
-        let (end, ended) = mpsc::unbounded_channel();
-        let mut threads = Vec::new();
-        let count = u32::try_from(shared.config.targets.len()).unwrap_or(u32::MAX).max(1);
-        for (number, target) in (0u32..).zip(shared.config.targets.clone()) {
-            let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
-            // A single target is looked at at once.
-            let delay = SPLAY.min(target.every) * number / count;
-            let name = format!("watch {}", target.name);
-            let end = End(end.clone());
-            threads.push(thread(name, end, move || watch_target(shared, target, delay, stopping))?);
-        }
-        let delivering = Arc::clone(&shared);
-        threads.push(thread("deliver".into(), End(end), move || deliver_all(delivering, client, stopping))?);
-        Ok(Self { shared, threads, stop, ended, listener })
+        let holder = config.serve.name.clone().unwrap_or_else(system::name);
+        let leadership = Leadership::new(store.is_shared(), holder);
+        let (failures, failed) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            store,
+            begun: clock.now(),
+            clock,
+            leadership,
+            latest: metrics::Latest::default(),
+            events: broadcast::Sender::new(EVENTS),
+            config: RwLock::new(Arc::new(config)),
+            awake: RwLock::default(),
+            nudges: watch::Sender::new(0),
+            failures,
+            beats: AtomicU64::new(0),
+        });
+        prepare(&shared)?;
+        let parts = Parts::start(&shared)?;
+        Ok(Self { shared, parts, failed, listener })
+    }
+
+    /// What the parts share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The address at which metrics are served.
@@ -125,141 +209,223 @@ impl Daemon {
         self.listener.local_addr()
     }
 
-    /// Serves metrics until `shutdown`, then stops every part: whether all of them did their work to the end, and stopped
-    /// in time. A part that ends by itself stops the others: half a watch would look like a whole one.
+    /// Serves metrics and does what is asked until that is to stop: whether all parts did their work to the end, and
+    /// stopped in time. A part that ends by itself stops the others: half a watch would look like a whole one.
     ///
     /// # Errors
     ///
-    /// If the port fails.
+    /// If the system refuses a thread to go on after a change of configuration.
     pub async fn serve(
-        self,
-        shutdown: impl Future<Output = ()> + Send + 'static,
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
     ) -> Result<bool, DaemonError> {
-        let router = metrics::router(Arc::clone(&self.shared));
-        let (asked, mut ended) = (Arc::new(AtomicBool::new(false)), self.ended);
-        let noted = Arc::clone(&asked);
-        let until = async move {
+        let (closed, closing) = watch::channel(false);
+        let router = pages::router(Arc::clone(&self.shared));
+        let serving = axum::serve(self.listener, router).with_graceful_shutdown(closed_now(closing));
+        let pages = tokio::spawn(serving.into_future());
+        let mut life = system::Life::start(Arc::clone(&self.shared));
+        let asked = loop {
             tokio::select! {
-                () = shutdown => noted.store(true, Ordering::Relaxed),
-                _ = ended.recv() => tracing::error!("a part of the daemon ended by itself"),
+                command = commands.recv() => match command {
+                    Some(Command::Reload(config)) => {
+                        self.parts = life.during(reload(&self.shared, self.parts, *config)).await?;
+                    }
+                    Some(Command::Stop) | None => break true,
+                },
+                why = self.failed.recv() => {
+                    tracing::error!("{}: the daemon ends", why.unwrap_or("a part ended by itself"));
+                    break false;
+                }
+                () = life.next() => {}
             }
         };
-        axum::serve(self.listener, router).with_graceful_shutdown(until).await?;
+        system::stopping();
+        self.shared.store.end_by(Monotonic::now() + LAST_WORDS);
+        let stopped = tokio::select! {
+            stopped = self.parts.stop() => stopped,
+            () = asked_again(&mut commands) => false,
+        };
+        self.shared.store.settle();
+        // Nobody who waits for a page is waited for.
+        let _ = closed.send(true);
+        pages.abort();
+        Ok(asked && stopped)
+    }
+}
+
+/// Waits until the daemon is asked to end once more.
+async fn asked_again(commands: &mut mpsc::UnboundedReceiver<Command>) {
+    loop {
+        match commands.recv().await {
+            Some(Command::Stop) => return,
+            // It is too late for that.
+            Some(Command::Reload(_)) => {}
+            // Nobody who could ask is nobody who asks.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn closed_now(mut closing: watch::Receiver<bool>) {
+    // The sender lives as long as the pages.
+    let _ = closing.wait_for(|closed| *closed).await;
+}
+
+fn open(place: &Place) -> Result<Store, StoreError> {
+    let store = Store::open(place)?;
+    store.hold()?;
+    Ok(store)
+}
+
+/// Goes on with another configuration, or with the present one if that is not in order.
+async fn reload(
+    shared: &Arc<Shared>,
+    parts: Parts,
+    config: Result<Config, ConfigError>,
+) -> Result<Parts, DaemonError> {
+    system::reloading();
+    let parts = match usable(shared, config) {
+        Some(config) => replace(shared, parts, config).await?,
+        None => parts,
+    };
+    system::ready();
+    Ok(parts)
+}
+
+/// The new configuration, if it is in order.
+fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config> {
+    let present = shared.config();
+    let refused = match &config {
+        Err(error) => Some(error.to_string()),
+        Ok(config) => config.refused(),
+    };
+    shared.latest.reloaded(refused.is_none());
+    let Ok(mut config) = config.map_err(drop) else {
+        tracing::error!("the new configuration is not used: {}", refused.unwrap_or_default());
+        return None;
+    };
+    if let Some(why) = refused {
+        tracing::error!("the new configuration is not used: {why}");
+        return None;
+    }
+    if config.serve.listen != present.serve.listen || config.serve.store != present.serve.store {
+        tracing::warn!("`store` and `listen` of [serve] change only with a restart");
+        config.serve.listen = present.serve.listen;
+        config.serve.store = present.serve.store.clone();
+    }
+    Some(config)
+}
+
+async fn replace(shared: &Arc<Shared>, parts: Parts, config: Config) -> Result<Parts, DaemonError> {
+    if !parts.stop().await {
+        tracing::warn!("a part did not stop in time, and ends by itself");
+    }
+    *shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    let shared = Arc::clone(shared);
+    // The store may have to be waited for.
+    let started = tokio::task::spawn_blocking(move || {
+        if let Err(error) = prepare(&shared) {
+            tracing::error!("alerts of what is not watched any more stay until the next start: {error}");
+        }
+        Parts::start(&shared)
+    });
+    let parts = started.await.map_err(std::io::Error::other)??;
+    tracing::warn!("the new configuration is in use");
+    Ok(parts)
+}
+
+/// Brings what is kept into line with the configuration.
+fn prepare(shared: &Shared) -> Result<(), StoreError> {
+    let config = shared.config();
+    shared.latest.retain(&config);
+    round::retire(&shared.store, &config, shared.clock.now())?;
+    for target in &config.targets {
+        if let Some(at) = shared.store.read(|db| censuses::last(db, &target.name))? {
+            shared.latest.recall(&target.name, at);
+        }
+    }
+    Ok(())
+}
+
+impl Parts {
+    fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
+        let (stop, stopping) = watch::channel(false);
+        let config = shared.config();
+        let of = config.targets.len();
+        let watched = config.targets.iter().enumerate().map(|(number, target)| Watching {
+            shared: Arc::clone(shared),
+            config: Arc::clone(&config),
+            target: target.clone(),
+            place: (number, of),
+            awake: Arc::new(Notify::new()),
+            stopping: stopping.clone(),
+        });
+        let watched: Vec<Watching> = watched.collect();
+        *shared.awake.write().unwrap_or_else(PoisonError::into_inner) = watched
+            .iter()
+            .map(|watching| (watching.target.name.clone(), Arc::clone(&watching.awake)))
+            .collect();
+        let leases: Vec<String> = config
+            .targets
+            .iter()
+            .map(|target| leadership::lease(&target.name))
+            .chain([leadership::DELIVERY.to_owned()])
+            .collect();
+        let mut threads = vec![];
+        threads.push(thread(shared, "watch", |shared| {
+            all(shared, watched.into_iter().map(Watching::run).collect())
+        })?);
+        if shared.store.is_shared() {
+            let stopping = stopping.clone();
+            let lead = async move |shared: Arc<Shared>| {
+                shared.leadership.keep(&shared.store, &leases, stopping).await;
+            };
+            threads.push(thread(shared, "lead", lead)?);
+        }
+        threads.push(thread(shared, "deliver", |shared| delivery::run(shared, config, stopping))?);
+        Ok(Self { threads, stop })
+    }
+
+    /// Stops every part: whether they did so in time, and none had ended by itself.
+    async fn stop(self) -> bool {
         // Without anybody who listens there is nobody left to stop.
         let _ = self.stop.send(true);
         let joined =
             tokio::task::spawn_blocking(move || self.threads.into_iter().all(|thread| thread.join().is_ok()));
-        let stopped = matches!(tokio::time::timeout(STOPPING, joined).await, Ok(Ok(true)));
-        Ok(stopped && asked.load(Ordering::Relaxed))
+        matches!(tokio::time::timeout(STOPPING, joined).await, Ok(Ok(true)))
     }
 }
 
-/// A thread that does the work on a runtime of its own, where it may also compute and wait for a file.
+/// All of them, at the same time.
+async fn all(shared: Arc<Shared>, works: Vec<impl Future<Output = ()> + Send + 'static>) {
+    let mut running: JoinSet<()> = works.into_iter().collect();
+    while let Some(ended) = running.join_next().await {
+        if ended.is_err() {
+            shared.fail("the watching of a target ended in a panic");
+        }
+    }
+}
+
+/// A thread that does the work on a runtime of its own, where it may also wait for a file. Should it panic, the daemon
+/// ends.
 fn thread<F: Future<Output = ()>>(
-    name: String,
-    end: End,
-    work: impl FnOnce() -> F + Send + 'static,
+    shared: &Arc<Shared>,
+    name: &'static str,
+    work: impl FnOnce(Arc<Shared>) -> F + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
+    /// Tells the daemon of a thread that ended in a panic.
+    struct End(Arc<Shared>);
+    impl Drop for End {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.fail("a part of the daemon ended in a panic");
+            }
+        }
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(name).spawn(move || {
-        let _end = end;
-        runtime.block_on(work());
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        let _end = End(Arc::clone(&shared));
+        runtime.block_on(work(shared));
     })
-}
-
-/// Looks at one target in its rhythm; ticks that were missed are left out.
-async fn watch_target(
-    shared: Arc<Shared>,
-    target: Target,
-    delay: Duration,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + delay, target.every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut memory = Memory::default();
-    loop {
-        tokio::select! {
-            () = next_look(&mut ticks, (&shared, &target), &mut memory) => {}
-            // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
-            _ = stopping.changed() => return,
-        }
-    }
-}
-
-async fn next_look(
-    ticks: &mut tokio::time::Interval,
-    (shared, target): (&Shared, &Target),
-    memory: &mut Memory,
-) {
-    ticks.tick().await;
-    look_once(shared, target, memory).await;
-}
-
-async fn look_once(shared: &Shared, target: &Target, memory: &mut Memory) {
-    let (catalogue, rules) = (shared.config.catalogue.as_slice(), &shared.config.rules);
-    let report =
-        look::look(Request { target, catalogue, rules, deep: false, only: &[], memory: Some(memory) }).await;
-    let now = clock::now();
-    shared.latest.put(&target.name, &report);
-    match round::keep(&shared.store, &report, &shared.config.serve, now) {
-        Ok(told) => {
-            memory.keep(report);
-            tracing::debug!(target = target.name, told, "looked");
-            if told > 0 {
-                shared.nudge.notify_one();
-            }
-        }
-        // Watching goes on: the next look finds the same, and tells it then.
-        Err(error) => tracing::error!(target = target.name, "what was seen could not be kept: {error}"),
-    }
-}
-
-/// Delivers what is due, when there is something new and from time to time.
-async fn deliver_all(shared: Arc<Shared>, client: reqwest::Client, mut stopping: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(DELIVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            () = next_delivery(&mut ticks, &shared, &client) => {}
-            // A delivery that is under way is dropped, and made again by the next daemon, with the same key.
-            _ = stopping.changed() => return,
-        }
-    }
-}
-
-async fn next_delivery(ticks: &mut tokio::time::Interval, shared: &Shared, client: &reqwest::Client) {
-    tokio::select! {
-        _ = ticks.tick() => {}
-        () = shared.nudge.notified() => {}
-    }
-    deliver_due(shared, client).await;
-}
-
-async fn deliver_due(shared: &Shared, client: &reqwest::Client) {
-    const AT_ONCE: u32 = 50;
-    let due = match shared.store.read(|connection| outbox::due(connection, clock::now(), AT_ONCE)) {
-        Ok(due) => due,
-        Err(error) => return tracing::error!("the outbox cannot be read: {error}"),
-    };
-    for message in due {
-        let outcome = deliver::deliver(client, &shared.config.serve.channels, &message, clock::now()).await;
-        if let Err(failure) = &outcome {
-            tracing::warn!(
-                channel = message.channel,
-                attempts = message.attempts + 1,
-                "not delivered: {failure}"
-            );
-        }
-        let kept = shared.store.write(|transaction| match &outcome {
-            Ok(()) => outbox::delivered(transaction, message.id),
-            Err(failure) => {
-                let why = failure.to_string();
-                outbox::failed(transaction, &message, (&why, failure.retry_after()), clock::now())
-            }
-        });
-        if let Err(error) = kept {
-            // It is delivered again later, with the same key.
-            tracing::error!("a delivery could not be noted: {error}");
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //! store sessions; [`target`] looks at a database, read-only; [`checks`] lists the rules, which are decided in
 //! `sessionwatch-rules`; [`report`] is what people and programs read.
 
+pub mod checklist;
 pub mod checks;
 pub mod cli;
 pub mod clock;
@@ -13,11 +14,15 @@ pub mod daemon;
 pub mod demo;
 pub mod doctor;
 pub mod grants;
+pub mod integrations;
 pub mod look;
+pub mod memory;
+pub mod notify;
 pub mod open;
 pub mod profile;
 pub mod progress;
 pub mod report;
+pub mod schedule;
 pub mod store;
 pub mod suggest;
 pub mod target;

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant as Clock};
 
 use sessionwatch_rules::{
     census::Census,
-    ledger::{Changes, Holder, Ledger},
+    history::Changes,
+    instant::Instant,
+    ledger::Holder,
     severity::Severity,
     verdict::{self, Facts, Finding, Verdict},
 };
@@ -12,9 +14,11 @@ use sessionwatch_rules::{
 use crate::{
     checks::{self, Custom, Proof, Rules},
     config::Target,
-    open::{Opened, open},
+    memory::{self, Memory, Mirror, Source, Standing},
+    open::{Access, Opened, open_at},
     profile::{catalogue::Profile, detect::Candidate, mapping::TableName},
     target::{
+        address::Address,
         error::TargetError,
         observe::{self, Engine, Evidence, Observation, Tops},
         session::Session,
@@ -35,13 +39,9 @@ pub struct Request<'a> {
     pub deep: bool,
     /// Ids of the checks to run; empty for all.
     pub only: &'a [String],
-    /// What is kept from look to look, where there are several.
-    pub memory: Option<&'a Memory>,
+    /// What the watch kept of the looks before, and the present instant by its clock; nothing for a single look.
+    pub watched: Option<(&'a Memory, Instant)>,
 }
-
-/// The sessions of the last look, to compare the next one with.
-#[derive(Debug, Default)]
-pub struct Memory(Option<Ledger>);
 
 /// A check with its outcome.
 #[derive(Clone, Debug)]
@@ -64,20 +64,6 @@ impl Outcome {
     pub fn page(&self) -> Option<String> {
         let builtin = checks::ALL.iter().find(|check| check.id == self.id)?;
         Some(format!("docs/checks/{}.md", builtin.id))
-    }
-}
-
-impl Memory {
-    /// What happened since the last look; nothing at the first one, or where an engine pulls no rows.
-    fn changes(&self, ledger: Option<&Ledger>) -> Option<Changes> {
-        Some(ledger?.changes_since(self.0.as_ref()?))
-    }
-
-    /// Compares the next look with this one. To be done once what it found is safe: what changed is found only once.
-    pub fn keep(&mut self, report: Report) {
-        if report.ledger.is_some() {
-            self.0 = report.ledger;
-        }
     }
 }
 
@@ -105,8 +91,10 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
     /// What a reader should know about this target.
     pub notes: Vec<String>,
+    /// How far the replica lags that was looked at, in microseconds; nothing if that is not known, or none was.
+    pub lag_us: Option<i64>,
     /// The mirror of the sessions, where looks are compared.
-    ledger: Option<Ledger>,
+    pub mirror: Option<Mirror>,
 }
 
 /// What a look that succeeded brings home.
@@ -114,7 +102,8 @@ struct Found {
     seen: Seen,
     outcomes: Vec<Outcome>,
     notes: Vec<String>,
-    ledger: Option<Ledger>,
+    lag_us: Option<i64>,
+    mirror: Option<Mirror>,
 }
 
 impl Request<'_> {
@@ -132,40 +121,93 @@ impl Request<'_> {
         let meant = |check: &checks::Check| {
             if self.only.is_empty() { self.rules.enabled(check.id) } else { self.wants(check.id) }
         };
-        checks::ALL.into_iter().filter(|check| !check.compares || self.memory.is_some()).filter(meant)
+        checks::ALL.into_iter().filter(|check| !check.compares || self.watched.is_some()).filter(meant)
     }
 }
 
-/// Takes a look within the target's time limit.
+/// Takes a look within the target's time limit: at its replica, where it has one, and at the database itself where that
+/// fails.
 pub async fn look(request: Request<'_>) -> Report {
     let started = Clock::now();
     let target = request.target;
-    let outcome = match open(target, request.catalogue, request.deep).await {
-        Ok(opened) => {
-            let left = target.limits.timeout.saturating_sub(started.elapsed());
-            match tokio::time::timeout(left, inspect(request, &opened, started)).await {
-                Ok(outcome) => {
-                    opened.session.close().await;
-                    outcome
-                }
-                Err(_) => {
-                    opened.session.abandon().await;
-                    Err(TargetError::TimedOut(target.limits.timeout.as_secs()))
-                }
-            }
+    let limit = target.limits.timeout;
+    let mut missed = None;
+    if let Some(replica) = &target.replica {
+        match attempt(request, (replica, Source::Replica), (started, limit / 2)).await {
+            Ok(found) => return report(request, started, Ok(found)),
+            Err(error) => missed = Some(error),
         }
-        Err(error) => Err(error),
+    }
+    let (missed, hanging) = missed.map_or((None, None), |Missed { error, hanging }| (Some(error), hanging));
+    let attempt = attempt(request, (&target.address, Source::Primary), (started, limit));
+    // A replica that hangs is not waited for.
+    let (outcome, ()) = tokio::join!(attempt, abandon(hanging));
+    let outcome = match outcome {
+        Ok(mut found) => {
+            found.notes.extend(missed.map(|error| format!("the replica was not looked at: {error}")));
+            Ok(found)
+        }
+        Err(Missed { error, hanging }) => {
+            abandon(hanging).await;
+            Err(error)
+        }
     };
-    let (engine, duration) = (target.engine, started.elapsed());
-    let target = target.name.clone();
+    report(request, started, outcome)
+}
+
+/// Why there is nothing to report of a copy.
+struct Missed {
+    error: TargetError,
+    /// It still works on what it was asked.
+    hanging: Option<Session>,
+}
+
+impl From<TargetError> for Missed {
+    fn from(error: TargetError) -> Self {
+        Self { error, hanging: None }
+    }
+}
+
+async fn abandon(hanging: Option<Session>) {
+    if let Some(session) = hanging {
+        session.abandon().await;
+    }
+}
+
+fn report(request: Request<'_>, started: Clock, outcome: Result<Found, TargetError>) -> Report {
+    let (engine, duration) = (request.target.engine, started.elapsed());
+    let target = request.target.name.clone();
     match outcome {
-        Ok(Found { seen, outcomes, notes, ledger }) => {
-            Report { target, engine, duration, seen: Ok(seen), outcomes, notes, ledger }
+        Ok(Found { seen, outcomes, notes, lag_us, mirror }) => {
+            Report { target, engine, duration, seen: Ok(seen), outcomes, notes, lag_us, mirror }
         }
         Err(error) => {
             let outcomes = blind(request, &error.to_string());
-            Report { target, engine, duration, seen: Err(error), outcomes, notes: vec![], ledger: None }
+            let (notes, lag_us, mirror) = (vec![], None, None);
+            Report { target, engine, duration, seen: Err(error), outcomes, notes, lag_us, mirror }
         }
+    }
+}
+
+/// A look at one copy of the database, to be over when the limit has passed since the start.
+async fn attempt(
+    request: Request<'_>,
+    (address, source): (&Address, Source),
+    (started, limit): (Clock, Duration),
+) -> Result<Found, Missed> {
+    let late = || TargetError::TimedOut(limit.as_secs().max(1));
+    let left = || limit.saturating_sub(started.elapsed());
+    let key = request.watched.and_then(|(memory, _)| memory.key());
+    let placed = request.watched.is_some() && request.target.replica.is_some();
+    let access = Access { address, deep: request.deep, key, placed };
+    let opening = open_at(request.target, request.catalogue, access);
+    let opened = tokio::time::timeout(left(), opening).await.map_err(|_| late())??;
+    match tokio::time::timeout(left(), inspect(request, (&opened, source), started)).await {
+        Ok(outcome) => {
+            opened.session.close().await;
+            Ok(outcome?)
+        }
+        Err(_) => Err(Missed { error: late(), hanging: Some(opened.session) }),
     }
 }
 
@@ -182,16 +224,28 @@ fn blind(request: Request<'_>, reason: &str) -> Vec<Outcome> {
     builtin.chain(custom).collect()
 }
 
-async fn inspect(request: Request<'_>, opened: &Opened, started: Clock) -> Result<Found, TargetError> {
+async fn inspect(
+    request: Request<'_>,
+    (opened, source): (&Opened, Source),
+    started: Clock,
+) -> Result<Found, TargetError> {
     let settings = &request.rules.settings;
     let queries = opened.sql(request.deep, settings);
     let observation = observe::observe(&opened.session, &queries, request.target.engine).await?;
     let Observation { census, tops, ledger } = observation;
-    let changes = request.memory.and_then(|memory| memory.changes(ledger.as_ref()));
+    let shape = memory::shape(&opened.candidate.mapping, opened.key);
+    let standing = Standing { source, position: opened.position };
+    let changes = request
+        .watched
+        .zip(ledger.as_ref())
+        .filter(|((memory, _), _)| !memory.is_ahead_of(standing))
+        .and_then(|((memory, now), ledger)| memory.changes(ledger, (shape, now), standing));
     let duration = started.elapsed();
     let doubt = doubt(opened, &census).await?;
     let duration_us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    let facts = Facts { census: &census, settings, duration_us, changes: changes.as_ref() };
+    let watched = request.watched.map(|(memory, _)| memory);
+    let compared = memory::compared(watched, (ledger.as_ref(), standing), changes.as_ref());
+    let facts = Facts { census: &census, settings, duration_us, compared };
     let mut outcomes = Vec::new();
     for check in request.builtin() {
         let mut finding = if check.about_users && opened.candidate.mapping.user.is_none() {
@@ -203,8 +257,8 @@ async fn inspect(request: Request<'_>, opened: &Opened, started: Clock) -> Resul
             distrust(&mut finding, reason, census.sessions == 0);
         }
         let evidence = if finding.verdict == Verdict::Failing {
-            let rebound = changes.as_ref().map_or(&[][..], |changes| &changes.rebound);
-            evidence(opened, &queries, (check.proof, finding.bound.unwrap_or(0)), (&tops, rebound)).await?
+            let shown = (check.proof, finding.bound.unwrap_or(0));
+            evidence(opened, &queries, shown, (&tops, changes.as_ref())).await?
         } else {
             vec![]
         };
@@ -223,9 +277,23 @@ async fn inspect(request: Request<'_>, opened: &Opened, started: Clock) -> Resul
             sql::table(other)
         )
     }));
+    // What is hidden now may be seen at the next look, and would seem to have come back.
+    let whole = doubt.is_none() || census.sessions == 0;
     notes.extend(doubt);
-    let ledger = ledger.filter(|_| request.memory.is_some());
-    Ok(Found { seen: Seen { candidate: opened.candidate.clone(), census }, outcomes, notes, ledger })
+    let lag_us = if source == Source::Replica { opened.session.lag().await? } else { None };
+    if source == Source::Replica {
+        notes.push(lag_note(lag_us));
+    }
+    let ledger = ledger.filter(|_| whole && watched.is_some_and(|memory| !memory.is_ahead_of(standing)));
+    let mirror = ledger.map(|ledger| Mirror { ledger, changes, shape, standing });
+    Ok(Found { seen: Seen { candidate: opened.candidate.clone(), census }, outcomes, notes, lag_us, mirror })
+}
+
+fn lag_note(lag_us: Option<i64>) -> String {
+    match lag_us {
+        Some(lag_us) => format!("the replica was looked at, which lags by {} ms", lag_us / 1_000),
+        None => "the replica was looked at; by how much it lags is not known".into(),
+    }
 }
 
 fn custom_outcome(custom: &Custom, finding: Finding) -> Outcome {
@@ -280,17 +348,31 @@ async fn evidence(
     opened: &Opened,
     queries: &Sql<'_>,
     (proof, bound): (Proof, u64),
-    (tops, rebound): (&Tops, &[u64]),
+    (tops, changes): (&Tops, Option<&Changes>),
 ) -> Result<Vec<Evidence>, TargetError> {
     let session = &opened.session;
+    // Where creation is not stored, it is taken from what was first seen.
+    let stored = opened.candidate.mapping.created.is_some();
     match proof {
         Proof::Duplicates => observe::rows(session, queries, Rows::Duplicates).await,
-        Proof::Rebound => observe::rows(session, queries, Rows::Fingerprints(rebound)).await,
+        Proof::Rebound => {
+            let rebound = changes.map_or(&[][..], |changes| &changes.rebound);
+            observe::rows(session, queries, Rows::Fingerprints(rebound)).await
+        }
+        Proof::Revived => {
+            let revived = changes.map_or(&[][..], |changes| &changes.revived);
+            observe::rows(session, queries, Rows::Fingerprints(revived)).await
+        }
         Proof::Orphans => observe::rows(session, queries, Rows::Orphans).await,
         Proof::OldestExpired => observe::rows(session, queries, Rows::OldestExpired).await,
         Proof::BeyondPolicy => observe::rows(session, queries, Rows::BeyondPolicy).await,
         Proof::ActiveHolders => observe::named(session, queries, above(&tops.active, bound)).await,
-        Proof::Creators => observe::named(session, queries, above(&tops.created, bound)).await,
+        Proof::Creators => {
+            let seen = changes.filter(|_| !stored).map(|changes| changes.creators.as_slice());
+            let creators = above(seen.unwrap_or(&tops.created), bound);
+            let shown = &creators[..creators.len().min(observe::EVIDENCE_LIMIT)];
+            observe::named(session, queries, shown).await
+        }
         Proof::Value => Ok(vec![]),
     }
 }

@@ -1,6 +1,6 @@
 //! Parse, dispatch, exit code.
 
-use std::{io::Write as _, panic, process::ExitCode};
+use std::{panic, process::ExitCode};
 
 use clap::Parser;
 
@@ -13,10 +13,7 @@ fn main() -> ExitCode {
         let place = panic
             .location()
             .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
-        let _ = writeln!(
-            std::io::stderr(),
-            "error: this is a bug of sessionwatch{place}\nhint: please report it"
-        );
+        sessionwatch::cli::complain_of_bug(&place);
     }));
     panic::catch_unwind(|| sessionwatch::cli::Cli::parse().run()).unwrap_or(ExitCode::from(BUG))
 }

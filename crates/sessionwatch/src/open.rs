@@ -17,7 +17,7 @@ use crate::{
         mapping::InstantColumn,
         schema::{ColumnKind, Dialect, Schema},
     },
-    target::{error::TargetError, session::Session, sql::Sql},
+    target::{address::Address, error::TargetError, session::Session, sql::Sql},
 };
 
 /// Rows whose expiry is looked at before a decoder is believed.
@@ -45,6 +45,8 @@ pub struct Opened {
     pub key: i64,
     /// The instant of the look.
     pub now: Instant,
+    /// How far this copy had come; nothing if it was not asked, or does not say.
+    pub position: Option<u64>,
 }
 
 impl Opened {
@@ -58,7 +60,17 @@ impl Opened {
         let candidate = candidates.remove(0);
         let same = |other: &Candidate| other.mapping.sessions == candidate.mapping.sessions;
         let (readings, others) = candidates.into_iter().partition(same);
-        Self { session, schema, candidate, readings, others, decoder_replaced: false, key, now }
+        Self {
+            session,
+            schema,
+            candidate,
+            readings,
+            others,
+            decoder_replaced: false,
+            key,
+            now,
+            position: None,
+        }
     }
 
     /// The queries of this target under these thresholds.
@@ -80,33 +92,60 @@ impl Opened {
     }
 }
 
+/// How a target is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// Which of its copies.
+    pub address: &'a Address,
+    /// Indexes are distrusted.
+    pub deep: bool,
+    /// The key of fingerprints; nothing for that of this process.
+    pub key: Option<i64>,
+    /// How far the copy has come is asked.
+    pub placed: bool,
+}
+
 /// Opens a target and recognises its sessions, within the target's time limit.
 ///
 /// # Errors
 ///
 /// If it cannot be reached in time, no session table is recognised, or its expiries cannot be read.
 pub async fn open(target: &Target, catalogue: &[Profile], deep: bool) -> Result<Opened, TargetError> {
-    let key = fingerprint_key();
     let limit = target.limits.timeout;
-    let opening = async {
-        let session = Session::open(&target.address, target.limits, deep, key).await?;
-        let now = session.now().await?;
-        let schema = session.schema().await?;
-        let candidates = recognise(&schema, &target.storage, catalogue)?;
-        let mut opened = Opened::of(session, schema, candidates, (key, now));
-        let detected = !matches!(target.storage, Storage::Explicit(_));
-        settle_expiry(&mut opened, detected).await?;
-        settle_creation(&mut opened).await?;
-        Ok(opened)
-    };
-    match tokio::time::timeout(limit, opening).await {
+    let access = Access { address: &target.address, deep, key: None, placed: false };
+    match tokio::time::timeout(limit, open_at(target, catalogue, access)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(TargetError::TimedOut(limit.as_secs())),
     }
 }
 
+/// Opens one copy of a target and recognises its sessions.
+///
+/// # Errors
+///
+/// If it cannot be reached, no session table is recognised, or its expiries cannot be read.
+pub async fn open_at(
+    target: &Target,
+    catalogue: &[Profile],
+    access: Access<'_>,
+) -> Result<Opened, TargetError> {
+    let key = access.key.unwrap_or_else(fingerprint_key);
+    let session = Session::open(access.address, target.limits, access.deep, key).await?;
+    let now = session.now().await?;
+    let position = if access.placed { session.position().await? } else { None };
+    let schema = session.schema().await?;
+    let candidates = recognise(&schema, &target.storage, catalogue)?;
+    let mut opened = Opened::of(session, schema, candidates, (key, now));
+    opened.position = position;
+    let detected = !matches!(target.storage, Storage::Explicit(_));
+    settle_expiry(&mut opened, detected).await?;
+    settle_creation(&mut opened).await?;
+    Ok(opened)
+}
+
 /// A key that no two processes share, so that fingerprints mean nothing outside this one; within it, looks compare.
-fn fingerprint_key() -> i64 {
+#[must_use]
+pub fn fingerprint_key() -> i64 {
     use std::{
         hash::{BuildHasher, RandomState},
         sync::OnceLock,

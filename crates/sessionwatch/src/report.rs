@@ -228,16 +228,19 @@ pub fn paint(text: &str) -> String {
     const GREEN: &str = "32";
     const YELLOW: &str = "33";
     const RED: &str = "31";
-    const WORDS: [(&str, &str); 9] = [
+    const WORDS: [(&str, &str); 12] = [
         (" ok ", GREEN),
         (" ?  ", YELLOW),
         (" FAIL ", RED),
+        (" out ", RED),
         ("pass ", GREEN),
         ("warn ", YELLOW),
         ("fail ", RED),
         ("Verdict: healthy", GREEN),
         ("Verdict: unknown", YELLOW),
         ("Verdict: failing", RED),
+        ("Verdict: pass", GREEN),
+        ("Verdict: fail", RED),
     ];
     let line = |line: &str| match WORDS.iter().find(|(word, _)| line.starts_with(word)) {
         Some((word, colour)) => format!("\x1b[{colour}m{word}\x1b[0m{}", &line[word.len()..]),

@@ -1,31 +1,86 @@
-//! The memory of the watch: one SQLite file that only its owner may read.
+//! The memory of the watch: one SQLite file that only its owner may read, or a schema on a PostgreSQL server where several
+//! watch together.
 //!
 //! What a look changes is written in one transaction, notices included, before anything is sent. There is deliberately no
-//! token in it, and no fingerprint.
+//! token in it; fingerprints of the last look are, under a key of this store.
 
 pub mod alerts;
+pub mod attestations;
 pub mod audit;
-pub mod looks;
+pub mod censuses;
+pub mod db;
+pub mod events;
+pub mod leases;
+pub mod ledgers;
 pub mod outbox;
+pub mod reports;
+pub mod row;
 pub mod silences;
 
+mod backup;
+mod remote;
+
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant as Clock},
 };
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::watch;
 
-/// Every migration, oldest first; the number of those applied is SQLite's `user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/20261124120000_first.sql")];
+use self::{db::Db, remote::Remote};
+use crate::target::{error::TargetError, postgres::dsn::Dsn};
+
+/// Every migration, oldest first.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/20261124120000_first.sql"),
+    include_str!("../migrations/20261124180000_history.sql"),
+];
+/// Keeps others from writing.
+const KEEP: &str = "BEGIN IMMEDIATE";
+/// How long to wait before a disk that was full is tried again.
+const DISK_PAUSE: Duration = Duration::from_secs(20);
+
+/// Where a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a SQLite file.
+    File(PathBuf),
+    /// On a PostgreSQL server.
+    Server(Box<Dsn>),
+}
 
 /// The store.
 #[derive(Debug)]
 pub struct Store {
-    connection: Mutex<Connection>,
+    backend: Mutex<Backend>,
+    /// Until when a server is waited for; nothing for a file.
+    end: Option<watch::Sender<Option<Clock>>>,
+}
+
+#[derive(Debug)]
+enum Backend {
+    File(Box<FileStore>),
+    Server(Remote),
+}
+
+#[derive(Debug)]
+struct FileStore {
+    path: PathBuf,
+    connection: Connection,
+    /// Stands in for the file while the disk is full.
+    shelter: Option<Shelter>,
+    /// Locked while a daemon works on the file.
+    held: Option<File>,
+}
+
+#[derive(Debug)]
+struct Shelter {
+    connection: Connection,
+    tried: Clock,
 }
 
 /// Why the store cannot be used. Messages hold no value from it.
@@ -34,6 +89,23 @@ pub enum StoreError {
     /// The file cannot be opened or made.
     #[error("cannot open the store {0}: is the folder there, and may it be written?")]
     Open(PathBuf),
+    /// The server cannot be reached.
+    #[error("the store: {0}")]
+    Connect(#[source] TargetError),
+    /// The server does not do its part.
+    #[error("the store's server cannot be used: {0}")]
+    Server(&'static str),
+    /// The server refused; the code is the SQLSTATE.
+    #[error(
+        "the store's server refused (code {0}): the role must own the schema, or be allowed to create it"
+    )]
+    Refused(String),
+    /// Another daemon works on it.
+    #[error("another sessionwatch works on the store {0}: stop that one, or give each a store of its own")]
+    Held(PathBuf),
+    /// There is such a file already.
+    #[error("{0} exists, or cannot be made: name a new file in a folder that may be written")]
+    Exists(PathBuf),
     /// The file is of a newer program.
     #[error(
         "the store was written by a newer sessionwatch (version {found}; this one knows {known}): use that one"
@@ -47,6 +119,12 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk that holds the store is full")]
     Full,
+    /// Somebody else writes, for longer than one waits.
+    #[error("another sessionwatch keeps the store from being written, as it does while its disk is full")]
+    Busy,
+    /// Somebody else has taken over.
+    #[error("another sessionwatch has taken over")]
+    Fenced,
     /// Anything else.
     #[error("the store cannot be read or written")]
     Broken(#[source] rusqlite::Error),
@@ -54,75 +132,298 @@ pub enum StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(rusqlite::ErrorCode::DatabaseBusy) => Self::Busy,
+            // There is no room for the index of the log.
+            _ if code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
             _ => Self::Broken(error),
         }
     }
 }
 
 impl Store {
-    /// Opens the file, makes it where there is none, and brings it up to date.
+    /// Opens the store, makes it where there is none, and brings it up to date.
     ///
     /// # Errors
     ///
     /// If it cannot be opened, or was written by a newer program.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let refused = |_| StoreError::Open(path.to_owned());
-        // Made here, so that nobody else may read it for even a moment.
-        let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600).open(path).map_err(refused)?;
-        let mut connection = Connection::open(path).map_err(|_| StoreError::Open(path.to_owned()))?;
-        connection.busy_timeout(Duration::from_secs(10))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        migrate(&mut connection)?;
-        Ok(Self { connection: Mutex::new(connection) })
+    pub fn open(place: &Place) -> Result<Self, StoreError> {
+        let backend = match place {
+            Place::File(path) => Backend::File(Box::new(FileStore::open(path)?)),
+            Place::Server(dsn) => {
+                let remote = Remote::start(dsn.as_ref().clone())?;
+                let schema = dsn.schema.as_deref().unwrap_or("sessionwatch");
+                let schema = crate::target::sql::identifier(schema);
+                remote.begin(true)?;
+                remote.script(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; COMMIT"))?;
+                Backend::Server(remote)
+            }
+        };
+        let end = if let Backend::Server(remote) = &backend { Some(remote.end()) } else { None };
+        let store = Self { backend: Mutex::new(backend), end };
+        // Whoever only reads need not wait for those who write.
+        if !store.read(is_current)? {
+            store.write(|db| migrate(db, MIGRATIONS.len()))?;
+        }
+        Ok(store)
     }
 
-    /// Does something in one transaction: all of it is kept, or nothing.
+    /// Opens a store that somebody has made; nothing where nobody has.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out, or it cannot be opened.
+    pub fn find(place: &Place) -> Result<Option<Self>, StoreError> {
+        let made = match place {
+            Place::File(path) => path.is_file(),
+            Place::Server(dsn) => {
+                let remote = Remote::start(dsn.as_ref().clone())?;
+                remote.begin(false)?;
+                let found = remote.rows("SELECT 1 WHERE to_regclass('migrations') IS NOT NULL", &[])?;
+                remote.script("COMMIT")?;
+                !found.is_empty()
+            }
+        };
+        made.then(|| Self::open(place)).transpose()
+    }
+
+    /// Keeps other daemons from working on the same file. On a server they take turns instead.
+    ///
+    /// # Errors
+    ///
+    /// If another one works on it.
+    pub fn hold(&self) -> Result<(), StoreError> {
+        match &mut *self.lock() {
+            Backend::File(file) => file.hold(),
+            Backend::Server(_) => Ok(()),
+        }
+    }
+
+    /// Does not wait for a server from that instant on: whoever uses the store is to end.
+    pub fn end_by(&self, at: Clock) {
+        if let Some(end) = &self.end {
+            end.send_replace(Some(at));
+        }
+    }
+
+    /// Writes into the file what is in memory only, before that is gone.
+    pub fn settle(&self) {
+        if self.end.is_none()
+            && let Backend::File(file) = &mut *self.lock()
+            && !file.leave_shelter()
+        {
+            tracing::error!("the disk is still full: what happened since it became so is lost");
+        }
+    }
+
+    /// Whether daemons on several machines can share it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(&*self.lock(), Backend::Server(_))
+    }
+
+    /// Does something in one transaction: all of it is kept, or nothing. Where the disk is full, a daemon does it once
+    /// more, in memory.
     ///
     /// # Errors
     ///
     /// If it fails, or cannot be written.
-    pub fn write<T>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut connection = self.lock();
-        // Taken at once, so that two writers wait for each other instead of failing halfway.
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let outcome = work(&transaction)?;
-        transaction.commit()?;
-        Ok(outcome)
+    pub fn write<T>(&self, work: impl Fn(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match &mut *self.lock() {
+            Backend::File(file) => file.write(work),
+            Backend::Server(remote) => {
+                remote.begin(true)?;
+                let outcome = work(Db::Server(remote));
+                match outcome {
+                    Ok(done) => remote.script("COMMIT").map(|()| done),
+                    Err(error) => {
+                        // Where even that fails the connection is given up, and the transaction with it.
+                        let _ = remote.script("ROLLBACK");
+                        Err(error)
+                    }
+                }
+            }
+        }
     }
 
-    /// Reads something.
+    /// Reads something, as it stands at one instant.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        work(&self.lock())
+    pub fn read<T>(&self, work: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match &mut *self.lock() {
+            Backend::File(file) => {
+                let transaction = file.active().transaction()?;
+                work(Db::File(&transaction))
+            }
+            Backend::Server(remote) => {
+                remote.begin(false)?;
+                let outcome = work(Db::Server(remote));
+                remote.script("COMMIT")?;
+                outcome
+            }
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the disk is full, so that what happens is in memory only.
+    #[must_use]
+    pub fn is_sheltered(&self) -> bool {
+        matches!(&*self.lock(), Backend::File(file) if file.shelter.is_some())
+    }
+
+    /// Bytes that it takes.
+    ///
+    /// # Errors
+    ///
+    /// If it does not say.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        let query = match &*self.lock() {
+            Backend::File(_) => "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+            Backend::Server(_) => {
+                "SELECT CAST(SUM(pg_total_relation_size(oid)) AS BIGINT) FROM pg_class
+                 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+            }
+        };
+        Ok(self.read(|db| db.row(query, &[]))?.map_or(0, |row| row.count(0)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Backend> {
+        self.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let applied: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+impl FileStore {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let refused = |_| StoreError::Open(path.to_owned());
+        // Made here, so that nobody else may read it for even a moment.
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).mode(0o600).open(path).map_err(refused)?;
+        let connection = Connection::open(path).map_err(|_| StoreError::Open(path.to_owned()))?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(Self { path: path.to_owned(), connection, shelter: None, held: None })
+    }
+
+    fn hold(&mut self) -> Result<(), StoreError> {
+        // Not the database itself: closing a second handle of that would end SQLite's own locks.
+        let mut name = self.path.clone().into_os_string();
+        name.push(".lock");
+        let refused = |_| StoreError::Open(self.path.clone());
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&name).map_err(refused)?;
+        file.try_lock().map_err(|_| StoreError::Held(self.path.clone()))?;
+        self.held = Some(file);
+        Ok(())
+    }
+
+    /// What is worked on: the file, or what stands in for it.
+    fn active(&mut self) -> &mut Connection {
+        self.shelter.as_mut().map_or(&mut self.connection, |shelter| &mut shelter.connection)
+    }
+
+    fn write<T>(&mut self, work: impl Fn(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.shelter.as_ref().is_some_and(|shelter| shelter.tried.elapsed() >= DISK_PAUSE) {
+            self.leave_shelter();
+        }
+        match transact(self.active(), &work) {
+            // Whoever does only one thing would take the memory along when it ends.
+            Err(StoreError::Full) if self.shelter.is_none() && self.held.is_some() => {
+                self.take_shelter()?;
+                transact(self.active(), &work)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Goes on in memory, with all that the file holds.
+    fn take_shelter(&mut self) -> Result<(), StoreError> {
+        tracing::error!(
+            "the disk that holds the store {} is full: watching and telling go on, but what happens from now on is in memory only",
+            self.path.display()
+        );
+        let mut memory = Connection::open_in_memory()?;
+        // What others could still write there would be written over later.
+        self.connection.execute_batch(KEEP)?;
+        if let Err(error) = transact(&mut memory, |db| backup::rows(Db::File(&self.connection), db)) {
+            self.connection.execute_batch("ROLLBACK")?;
+            return Err(error);
+        }
+        self.shelter = Some(Shelter { connection: memory, tried: Clock::now() });
+        Ok(())
+    }
+
+    /// Writes what happened meanwhile into the file: whether there is room again.
+    fn leave_shelter(&mut self) -> bool {
+        let Some(shelter) = &mut self.shelter else { return true };
+        shelter.tried = Clock::now();
+        let written = write_back(&shelter.connection, &self.connection);
+        if written.is_err() {
+            // What stands in the file is kept as it is, and others from writing; the error may have ended that already.
+            let _ = self.connection.execute_batch("ROLLBACK");
+            let _ = self.connection.execute_batch(KEEP);
+        }
+        match written {
+            Ok(()) => {
+                tracing::warn!("the store {} can be written again", self.path.display());
+                self.shelter = None;
+                true
+            }
+            // That the disk is full has been said.
+            Err(StoreError::Full) => false,
+            Err(error) => {
+                tracing::error!("what happens is in memory only: {error}");
+                false
+            }
+        }
+    }
+}
+
+/// Ends the transaction of a shelter with all that has been kept in memory.
+fn write_back(memory: &Connection, file: &Connection) -> Result<(), StoreError> {
+    if file.is_autocommit() {
+        file.execute_batch(KEEP)?;
+    }
+    backup::rows(Db::File(memory), Db::File(file))?;
+    Ok(file.execute_batch("COMMIT")?)
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    work: impl Fn(Db<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    // Taken at once, so that two writers wait for each other instead of failing halfway.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let outcome = work(Db::File(&transaction))?;
+    transaction.commit()?;
+    Ok(outcome)
+}
+
+/// Whether a file needs no migration.
+fn is_current(db: Db<'_>) -> Result<bool, StoreError> {
+    let Db::File(_) = db else { return Ok(false) };
+    if db.row("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'", &[])?.is_none() {
+        return Ok(false);
+    }
+    let applied = db.row("SELECT MAX(version) FROM migrations", &[])?.map_or(0, |row| row.count(0));
+    Ok(applied == MIGRATIONS.len() as u64)
+}
+
+/// Brings a store up to the migration of that number.
+fn migrate(db: Db<'_>, up_to: usize) -> Result<(), StoreError> {
+    db.script("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
+    let applied = db.row("SELECT MAX(version) FROM migrations", &[])?.map_or(0, |row| row.int(0));
     let applied = usize::try_from(applied).unwrap_or(usize::MAX);
     if applied > MIGRATIONS.len() {
         return Err(StoreError::Newer { found: applied, known: MIGRATIONS.len() });
     }
-    for migration in &MIGRATIONS[applied..] {
-        transaction.execute_batch(migration)?;
+    for (version, migration) in (1..).zip(MIGRATIONS).take(up_to).skip(applied) {
+        db.script(migration)?;
+        db.run("INSERT INTO migrations (version) VALUES ($1)", &[i64::from(version).into()])?;
     }
-    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
-    transaction.commit()?;
     Ok(())
 }
 
@@ -130,46 +431,180 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use sessionwatch_rules::instant::Instant;
+
     use super::*;
 
-    /// A store of its own.
+    /// A store for one test, and the folder that it is in.
+    pub(crate) struct Own {
+        store: Store,
+        _folder: Option<tempfile::TempDir>,
+    }
+
+    impl std::ops::Deref for Own {
+        type Target = Store;
+
+        fn deref(&self) -> &Store {
+            &self.store
+        }
+    }
+
+    /// A store of each kind: one in a file, and one on a server.
+    pub(crate) fn both() -> [Own; 2] {
+        let (folder, file) = store();
+        let database = testbed::shared().database(None).unwrap();
+        let dsn = Dsn::parse(&database.url("postgres")).unwrap();
+        let server = Store::open(&Place::Server(Box::new(dsn))).unwrap();
+        [Own { store: file, _folder: Some(folder) }, Own { store: server, _folder: None }]
+    }
+
+    /// A store in a file of its own.
     pub(crate) fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store.db")).unwrap();
+        let store = Store::open(&Place::File(folder.path().join("store.db"))).unwrap();
         (folder, store)
+    }
+
+    fn count(store: &Store, table: &str) -> u64 {
+        store.read(|db| db.row(&format!("SELECT COUNT(*) FROM {table}"), &[])).unwrap().unwrap().count(0)
     }
 
     #[test]
     fn only_its_owner_may_read_it_and_it_opens_again() {
         let (folder, store) = store();
-        drop(store);
         let path = folder.path().join("store.db");
+        store.hold().unwrap();
+        let second = Store::open(&Place::File(path.clone())).unwrap();
+        assert!(matches!(second.hold(), Err(StoreError::Held(_))));
+        drop(store);
+        second.hold().unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        Store::open(&path).unwrap();
-        assert!(matches!(Store::open(&folder.path().join("no/store.db")), Err(StoreError::Open(_))));
+        let nowhere = Place::File(folder.path().join("no/store.db"));
+        assert!(matches!(Store::open(&nowhere), Err(StoreError::Open(_))));
+    }
+
+    #[test]
+    fn both_kinds_keep_and_give_back_the_same() {
+        let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+        for store in both() {
+            let silence = silences::Silence {
+                id: 1,
+                target: None,
+                check: Some("blind".into()),
+                subject: Some("ada".into()),
+                until: at(100),
+                owner: "bo".into(),
+                note: "why".into(),
+            };
+            assert_eq!(store.write(|db| silences::begin(db, &silence)).unwrap(), 1);
+            assert_eq!(store.read(|db| silences::list(db, at(99))).unwrap(), [silence]);
+            assert!(!store.write(|db| silences::end(db, 1, at(100))).unwrap());
+            assert!(store.write(|db| silences::end(db, 1, at(50))).unwrap());
+            assert_eq!(store.read(|db| silences::list(db, at(60))).unwrap(), []);
+            let attestation = attestations::Attestation {
+                at: at(5),
+                target: "app".into(),
+                item: "user-reports".into(),
+                holds: true,
+                owner: "ada".into(),
+                note: "none".into(),
+            };
+            store.write(|db| attestations::add(db, &attestation)).unwrap();
+            let last = |to| {
+                store.read(|db| attestations::last(db, ("app", "user-reports"), (at(0), at(to)))).unwrap()
+            };
+            assert_eq!((last(5), last(6)), (None, Some(attestation)));
+            assert_eq!([7, 8].map(|offered| store.write(|db| ledgers::key(db, offered)).unwrap()), [7, 7]);
+            store.write(|db| ledgers::put(db, "app", &[0, 255, 7], at(9))).unwrap();
+            store.write(|db| ledgers::put(db, "app", &[1, 0], at(10))).unwrap();
+            assert_eq!(store.read(|db| ledgers::get(db, "app")).unwrap(), Some((at(10), vec![1, 0])));
+            store.write(|db| reports::put(db, "app", "{}", at(3))).unwrap();
+            assert_eq!(store.read(|db| reports::get(db, "app")).unwrap(), Some((at(3), "{}".into())));
+            assert!(store.size().unwrap() > 10_000);
+        }
     }
 
     #[test]
     fn one_of_a_newer_program_is_left_alone() {
         let (folder, store) = store();
-        store.write(|transaction| Ok(transaction.pragma_update(None, "user_version", 99)?)).unwrap();
-        let newer = Store::open(&folder.path().join("store.db"));
+        store.write(|db| db.run("INSERT INTO migrations (version) VALUES (99)", &[])).unwrap();
+        let newer = Store::open(&Place::File(folder.path().join("store.db")));
         assert!(matches!(newer, Err(StoreError::Newer { found: 99, .. })));
     }
 
     #[test]
     fn what_fails_leaves_nothing_behind() {
         let (_folder, store) = store();
-        let failed: Result<(), StoreError> = store.write(|transaction| {
-            transaction.execute("INSERT INTO silences (until, owner, note) VALUES (1, 'a', 'b')", [])?;
-            Err(StoreError::Full)
+        let failed: Result<(), StoreError> = store.write(|db| {
+            db.run("INSERT INTO secrets (name, value) VALUES ('a', 1)", &[])?;
+            Err(StoreError::Fenced)
         });
         assert!(failed.is_err());
-        let left: i64 = store
-            .read(|connection| {
-                Ok(connection.query_row("SELECT COUNT(*) FROM silences", [], |row| row.get(0))?)
-            })
-            .unwrap();
-        assert_eq!(left, 0);
+        assert_eq!(count(&store, "secrets"), 0);
+    }
+
+    #[test]
+    fn what_an_older_program_wrote_is_read_by_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        let mut old = FileStore::open(&path).unwrap();
+        old.write(|db| {
+            migrate(db, 1)?;
+            db.script(include_str!("../migrations/samples/20261124120000_first.sql"))
+        })
+        .unwrap();
+        drop(old);
+        let store = Store::open(&Place::File(path)).unwrap();
+        let kept = store.read(|db| alerts::list(db, true)).unwrap();
+        assert_eq!((kept.len(), kept[0].acknowledged_by.as_deref()), (2, Some("ada")));
+        let due = store.read(|db| outbox::due(db, "chat", (Instant::MAX, 10))).unwrap();
+        assert_eq!((due.len(), due[0].again), (1, false));
+        assert_eq!(store.read(|db| silences::list(db, Instant::MIN)).unwrap().len(), 1);
+        assert_eq!(store.read(audit::verify).unwrap(), audit::Trail::Whole(1));
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_and_what_happened_is_written_when_there_is_room() {
+        let (folder, store) = store();
+        store.hold().unwrap();
+        let limit = |pages: i64| match &mut *store.lock() {
+            Backend::File(file) => {
+                file.connection.pragma_update(None, "max_page_count", pages).unwrap();
+                if let Some(shelter) = &mut file.shelter {
+                    shelter.tried -= DISK_PAUSE;
+                }
+            }
+            Backend::Server(_) => unreachable!("a file"),
+        };
+        let put = |name: String| {
+            let text = "x".repeat(10_000);
+            store
+                .write(|db| {
+                    let values = [name.as_str().into(), text.as_str().into()];
+                    db.run("INSERT INTO reports (target, at, report) VALUES ($1, 1, $2)", &values)
+                })
+                .unwrap()
+        };
+        let other = Store::open(&Place::File(folder.path().join("store.db"))).unwrap();
+        let on_disk = || count(&other, "reports");
+        limit(60);
+        for number in 0..20 {
+            put(number.to_string());
+        }
+        assert!(store.is_sheltered());
+        assert_eq!(count(&store, "reports"), 20);
+        assert!(on_disk() < 20);
+        if let Backend::File(file) = &*other.lock() {
+            file.connection.busy_timeout(Duration::ZERO).unwrap();
+        }
+        let refused = other.write(|db| db.run("DELETE FROM reports", &[]));
+        assert!(matches!(refused, Err(StoreError::Busy)), "what is written there would be lost");
+        limit(60);
+        put("still full".into());
+        assert!(store.is_sheltered());
+        limit(10_000);
+        put("room".into());
+        assert!(!store.is_sheltered());
+        assert_eq!((count(&store, "reports"), on_disk()), (22, 22));
     }
 }

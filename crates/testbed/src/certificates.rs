@@ -17,7 +17,7 @@ impl Certificates {
     /// # Errors
     ///
     /// If they cannot be made or written.
-    pub(crate) fn make(folder: &Path) -> Result<Self> {
+    pub fn make(folder: &Path) -> Result<Self> {
         let (authority, key) = new_authority("authority")?;
         let (stranger, stranger_key) = new_authority("stranger")?;
         let server_key = KeyPair::generate()?;
@@ -45,6 +45,18 @@ impl Certificates {
     #[must_use]
     pub fn stranger(&self) -> PathBuf {
         self.folder.join("stranger.pem")
+    }
+
+    /// The server's certificate.
+    #[must_use]
+    pub fn server(&self) -> PathBuf {
+        self.folder.join("server.pem")
+    }
+
+    /// The server's key.
+    #[must_use]
+    pub fn server_key(&self) -> PathBuf {
+        self.folder.join("server.key")
     }
 }
 

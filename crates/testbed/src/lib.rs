@@ -1,6 +1,7 @@
-//! Private, disposable PostgreSQL and PgBouncer servers for tests and benchmarks.
+//! Private, disposable PostgreSQL and PgBouncer servers for tests and benchmarks, and whom alerts are sent to: an
+//! Alertmanager, and sinks that keep HTTP requests and mail.
 //!
-//! A server lives in a temporary folder and never runs as root. A watchdog shell that holds a pipe from this process
+//! A [`Server`] lives in a temporary folder and never runs as root. A watchdog shell that holds a pipe from this process
 //! stops it and removes the folder when the process ends, however it ends.
 
 use std::{
@@ -19,14 +20,22 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 pub use self::{
+    alertmanager::Alertmanager,
     certificates::Certificates,
     proxy::{Fault, Proxy},
+    replica::Replica,
     sink::{Received, Sink},
+    smtp::{Encryption, Mail, MailOptions, MailSink},
 };
 
+mod alertmanager;
+mod arrivals;
 mod certificates;
 mod proxy;
+mod replica;
+mod service;
 mod sink;
+mod smtp;
 
 const PASSWORD: &str = "testbed";
 
@@ -157,35 +166,16 @@ impl Server {
     ///
     /// If `psql` fails, with what it said.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
-        let mut child = Command::new(self.bin.join("psql"))
-            .args([
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-U",
-                "postgres",
-                "-d",
-                database,
-                "-f",
-                "-",
-            ])
-            .env("PGHOST", &self.folder)
-            .env("PGPORT", self.port.to_string())
-            .env("PGTZ", "UTC")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("psql cannot be run")?;
-        child.stdin.take().context("standard input is piped")?.write_all(sql.as_bytes())?;
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        psql((&self.bin, &self.folder, self.port), database, sql)
+    }
+
+    /// Starts a streaming replica of this server.
+    ///
+    /// # Errors
+    ///
+    /// If the copy cannot be made, or does not start.
+    pub fn replica(&self) -> Result<Replica> {
+        Replica::of(self)
     }
 
     /// Stops the server at once, as a crash would.
@@ -260,6 +250,26 @@ impl Database<'_> {
     pub fn url_at(&self, user: &str, port: u16) -> String {
         format!("postgres://{user}:{PASSWORD}@127.0.0.1:{port}/{}", self.name)
     }
+}
+
+/// Runs SQL as superuser with the `psql` of that folder of binaries, at the server of that socket and port.
+fn psql((bin, socket, port): (&Path, &Path, u16), database: &str, sql: &str) -> Result<String> {
+    let mut child = Command::new(bin.join("psql"))
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-f", "-"])
+        .env("PGHOST", socket)
+        .env("PGPORT", port.to_string())
+        .env("PGTZ", "UTC")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("psql cannot be run")?;
+    child.stdin.take().context("standard input is piped")?.write_all(sql.as_bytes())?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Makes certificates, and lets nobody in over TCP without TLS.

@@ -1,42 +1,47 @@
 //! A sink: an HTTP server that keeps what it is sent, and answers as it is told to.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Duration,
+    io::{self, BufRead, BufReader, Write},
+    net::TcpStream,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+use crate::{arrivals::Arrivals, service::Service};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Received {
+    /// The method, such as `POST`.
+    pub method: String,
+    /// The path with the query, such as `/hook`.
+    pub path: String,
     /// Headers, names in small letters.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
 }
 
-/// An HTTP server for tests.
+/// An HTTP server for tests. It ends with this value.
 #[derive(Debug)]
 pub struct Sink {
-    port: u16,
+    service: Service,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
+    received: Arrivals<Received>,
+    answers: Mutex<Answers>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    received: Vec<Received>,
-    /// Answers still to give, the first one first; then 200.
-    answers: Vec<String>,
+#[derive(Debug)]
+enum Answers {
+    /// None is given, and connections stay open.
+    Never,
+    /// These, the first one first; then 200.
+    These(Vec<String>),
 }
 
 impl Sink {
@@ -46,63 +51,183 @@ impl Sink {
     ///
     /// If it cannot listen.
     pub fn start(answers: &[&str]) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared::default());
-        shared.lock().answers = answers.iter().map(|answer| (*answer).to_owned()).collect();
+        Self::start_at(0, answers)
+    }
+
+    /// Starts a sink at that port, such as one where another was stopped.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot listen.
+    pub fn start_at(port: u16, answers: &[&str]) -> Result<Self> {
+        Self::launch(port, Answers::These(answers.iter().map(|answer| (*answer).to_owned()).collect()))
+    }
+
+    /// Starts a sink that reads what it is sent and never answers.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot listen.
+    pub fn start_silent() -> Result<Self> {
+        Self::launch(0, Answers::Never)
+    }
+
+    fn launch(port: u16, answers: Answers) -> Result<Self> {
+        let shared = Arc::new(Shared { received: Arrivals::new(), answers: Mutex::new(answers) });
         let serving = Arc::clone(&shared);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // What does not speak HTTP gets no answer.
-                let _ = answer(&serving, stream);
-            }
-        });
-        Ok(Self { port, shared })
+        let service = Service::start(port, move |stream| serve(&serving, stream))?;
+        Ok(Self { service, shared })
     }
 
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/hook", self.port)
+        format!("http://127.0.0.1:{}/hook", self.port())
+    }
+
+    /// The port it listens at.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.service.port()
+    }
+
+    /// All requests that have arrived so far.
+    #[must_use]
+    pub fn received(&self) -> Vec<Received> {
+        self.shared.received.all()
     }
 
     /// Waits until so many requests have arrived, for half a minute at most: all that have.
     #[must_use]
     pub fn wait_for(&self, count: usize) -> Vec<Received> {
-        let patience = Duration::from_secs(30);
-        let state = self.shared.lock();
-        let waited =
-            self.shared.changed.wait_timeout_while(state, patience, |state| state.received.len() < count);
-        waited.unwrap_or_else(PoisonError::into_inner).0.received.clone()
+        self.shared.received.wait_for(count)
+    }
+
+    /// Refuses connections from now on, and ends those it has: all requests that have arrived.
+    pub fn stop(self) -> Vec<Received> {
+        drop(self.service);
+        self.shared.received.all()
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps a request: the answer to it, if there is to be one. Requests and answers come in the same order.
+    fn keep(&self, request: Received) -> Option<String> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.received.push(request);
+        match &mut *answers {
+            Answers::Never => None,
+            Answers::These(left) if left.is_empty() => Some("200 OK".to_owned()),
+            Answers::These(left) => Some(left.remove(0)),
+        }
     }
 }
 
-fn answer(shared: &Shared, mut stream: TcpStream) -> Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut headers = Vec::new();
+fn serve(shared: &Shared, mut stream: &TcpStream) -> Result<()> {
+    let mut reader = BufReader::new(stream);
+    let request = read_request(&mut reader)?;
+    if let Some(status) = shared.keep(request) {
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+    } else {
+        // It lasts until the client has enough of waiting, or the sink ends.
+        io::copy(&mut reader, &mut io::sink())?;
+    }
+    Ok(())
+}
+
+fn read_request(reader: &mut impl BufRead) -> Result<Received> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = words.next().zip(words.next()).context("a request line")?;
+    let mut headers = Vec::new();
     loop {
         line.clear();
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         headers.push((name.to_lowercase(), value.to_owned()));
     }
-    let length =
-        headers.iter().find(|(name, _)| name == "content-length").context("a body of known length")?;
-    let mut body = vec![0; length.1.parse()?];
+    let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    ensure!(header("transfer-encoding").is_none(), "a body of known length");
+    let length = header("content-length").map_or(Ok(0), |length| length.parse())?;
+    let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let mut state = shared.lock();
-    state.received.push(Received { headers, body: String::from_utf8_lossy(&body).into_owned() });
-    let status = if state.answers.is_empty() { "200 OK".to_owned() } else { state.answers.remove(0) };
-    shared.changed.notify_all();
-    drop(state);
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
-    Ok(())
+    Ok(Received { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{ErrorKind, Read},
+        time::Duration,
+    };
+
+    use super::*;
+
+    const REQUEST: &str = "POST /hook?a=1 HTTP/1.1\r\nX-Kind: test\r\nContent-Length: 5\r\n\r\nhello";
+
+    fn connect(port: u16) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    /// Sends the rest of a request: the status line of the answer.
+    fn finish(mut stream: &TcpStream, rest: &str) -> String {
+        stream.write_all(rest.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn keeps_requests_and_answers_in_turn() {
+        let sink = Sink::start(&["503 Busy"]).unwrap();
+        assert!(sink.received().is_empty());
+        assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 503 Busy");
+        assert_eq!(finish(&connect(sink.port()), "GET /x HTTP/1.1\r\n\r\n"), "HTTP/1.1 200 OK");
+        let [posted, got] = &sink.received()[..] else { panic!("{:?}", sink.received()) };
+        assert_eq!((posted.method.as_str(), posted.path.as_str()), ("POST", "/hook?a=1"));
+        assert_eq!(posted.headers[0], ("x-kind".to_owned(), "test".to_owned()));
+        assert_eq!(posted.body, "hello");
+        assert_eq!((got.method.as_str(), got.path.as_str(), got.body.as_str()), ("GET", "/x", ""));
+    }
+
+    #[test]
+    fn a_slow_client_holds_up_nobody() {
+        let sink = Sink::start(&[]).unwrap();
+        let slow = connect(sink.port());
+        let (begin, rest) = REQUEST.split_at(30);
+        (&slow).write_all(begin.as_bytes()).unwrap();
+        assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 200 OK");
+        assert_eq!(sink.received().len(), 1);
+        assert_eq!(finish(&slow, rest), "HTTP/1.1 200 OK");
+        assert_eq!(sink.received().len(), 2);
+    }
+
+    #[test]
+    fn a_silent_sink_keeps_a_request_and_its_client_waiting() {
+        let sink = Sink::start_silent().unwrap();
+        let mut client = connect(sink.port());
+        client.write_all(REQUEST.as_bytes()).unwrap();
+        assert_eq!(sink.wait_for(1)[0].body, "hello");
+        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let waited = client.read(&mut [0; 1]).unwrap_err().kind();
+        assert!(matches!(waited, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{waited}");
+        drop(sink);
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the connection ends with the sink");
+    }
+
+    #[test]
+    fn comes_back_at_the_port_where_it_was_stopped() {
+        let sink = Sink::start(&[]).unwrap();
+        let port = sink.port();
+        finish(&connect(port), REQUEST);
+        assert_eq!(sink.stop().len(), 1);
+        assert_eq!(TcpStream::connect(("127.0.0.1", port)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let back = Sink::start_at(port, &["503 Busy"]).unwrap();
+        assert_eq!(finish(&connect(port), REQUEST), "HTTP/1.1 503 Busy");
+        assert_eq!(back.received().len(), 1);
+    }
 }

@@ -1,8 +1,10 @@
 //! `alerts`: what the watch found, and what people say of it.
 
-use std::process::ExitCode;
+pub(super) mod history;
 
-use serde_json::json;
+use std::{fmt::Write as _, process::ExitCode};
+
+use serde_json::{Value, json};
 use sessionwatch_rules::{
     alert::State,
     instant::{Instant, SECOND},
@@ -10,15 +12,19 @@ use sessionwatch_rules::{
 
 use super::{Failure, target::ConfigArgs};
 use crate::{
+    checks::{BLIND, UNDELIVERED},
     clock,
     config::Config,
-    report::{Format, Sheet},
+    daemon::round,
+    report::{Format, Sheet, printable},
     store::{
-        Store,
+        Place, Store, StoreError,
         alerts::{self, Kept},
         audit,
+        db::Db,
         silences::{self, Silence},
     },
+    suggest::nearest,
 };
 
 /// Show what the watch found, look after it, or silence it
@@ -35,8 +41,22 @@ pub(super) enum Args {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
+    /// Show an alert in full, with what was found last
+    Show {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How the alert is written
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Search what happened: alerts that fired, were repeated or resolved, and verdicts that changed
+    History(history::Args),
     /// Say that somebody looks after a firing alert: it is not told again until it is resolved
     Ack(AckArgs),
+    /// Say that a firing alert is over: it is told as resolved, and fires again if it still fails
+    Resolve(AckArgs),
     /// Tell nothing of a target, a check or both for a while
     Silence(SilenceArgs),
     /// End a silence
@@ -59,16 +79,23 @@ pub(super) enum Args {
     },
 }
 
-/// What is acknowledged, and by whom.
+/// Which alert.
 #[derive(Debug, clap::Args)]
-pub(super) struct AckArgs {
+pub(super) struct Which {
     /// Name of the target
     target: String,
     /// Id of the check
     check: String,
+}
+
+/// Which alert, and who says what of it.
+#[derive(Debug, clap::Args)]
+pub(super) struct AckArgs {
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Who looks after it
+    /// Who says so
     #[arg(long, env = "USER")]
     owner: String,
     /// What that person says
@@ -87,6 +114,9 @@ pub(super) struct SilenceArgs {
     /// Only this check
     #[arg(long)]
     check: Option<String>,
+    /// Only findings that are about nobody else than this user, or this prefix of a token
+    #[arg(long, value_name = "USER|PREFIX")]
+    subject: Option<String>,
     /// For how many minutes
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..=525_600), value_name = "MINUTES")]
     minutes: i64,
@@ -102,19 +132,22 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let now = clock::now();
     let text = match args {
         Args::List { config, all, format } => {
-            let kept = open(config)?.read(|connection| alerts::list(connection, *all))?;
+            let kept = open(config)?.1.read(|db| alerts::list(db, *all))?;
             if kept.is_empty() && *format == Format::Table {
                 "no alert\n".into()
             } else {
                 sheet(&kept).render(*format)
             }
         }
+        Args::Show { which, config, format } => show(which, config, *format)?,
+        Args::History(args) => history::run(args, now)?,
         Args::Ack(args) => acknowledge(args, now)?,
+        Args::Resolve(args) => resolve(args, now)?,
         Args::Silence(args) => silence(args, now)?,
         Args::Unsilence { id, config, owner } => {
-            let ended = open(config)?.write(|transaction| {
-                audit::add(transaction, (owner, "unsilence"), &json!({ "silence": id }).to_string(), now)?;
-                silences::end(transaction, *id)
+            let ended = open(config)?.1.write(|db| {
+                audit::add(db, (owner, "unsilence"), &json!({ "silence": id }).to_string(), now)?;
+                silences::end(db, *id, now)
             })?;
             if !ended {
                 return Err(Failure::Usage(format!(
@@ -124,7 +157,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             format!("silence {id} has ended\n")
         }
         Args::Silences { config, format } => {
-            let silences = open(config)?.read(|connection| silences::list(connection, now))?;
+            let silences = open(config)?.1.read(|db| silences::list(db, now))?;
             if silences.is_empty() && *format == Format::Table {
                 "no silence\n".into()
             } else {
@@ -136,57 +169,159 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The store of the configuration. It is not made here: without a watch there is nothing in it.
-pub(super) fn open(args: &ConfigArgs) -> Result<Store, Failure> {
+/// The configuration and its store. That is not made here: without a watch there is nothing in it.
+pub(super) fn open(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
     let config = Config::load(args.config.as_deref())?;
-    if !config.serve.store.is_file() {
-        return Err(Failure::Usage(format!(
-            "there is no store {}: `sessionwatch serve` makes it",
-            config.serve.store.display()
-        )));
+    if let Some(problem) = &config.serve.store_unresolved {
+        return Err(Failure::Usage(format!("serve.store: {problem}")));
     }
-    Ok(Store::open(&config.serve.store)?)
+    match (Store::find(&config.serve.store)?, &config.serve.store) {
+        (Some(store), _) => Ok((config, store)),
+        (None, Place::File(path)) => Err(Failure::Usage(format!(
+            "there is no store {}: `sessionwatch serve` makes it",
+            path.display()
+        ))),
+        (None, Place::Server(_)) => Err(Failure::Usage(
+            "there is no store in the database that serve.store names: `sessionwatch serve` makes it".into(),
+        )),
+    }
+}
+
+/// Does something with an alert that fires, and notes who did it.
+fn with_firing(
+    args: &AckArgs,
+    (action, now): (&str, Instant),
+    work: impl Fn(Db<'_>, &Config, Kept) -> Result<(), StoreError>,
+) -> Result<(), Failure> {
+    let Which { target, check } = &args.which;
+    let (config, store) = open(&args.config)?;
+    let found = store.write(|db| {
+        let firing = |kept: &Kept| matches!(kept.alert.state, State::Firing { .. });
+        let Some(kept) = alerts::get(db, target, check)?.filter(firing) else { return Ok(false) };
+        let detail = json!({ "target": target, "check": check, "note": args.note });
+        audit::add(db, (&args.owner, action), &detail.to_string(), now)?;
+        work(db, &config, kept)?;
+        Ok(true)
+    })?;
+    if found {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "no alert of `{check}` fires on `{target}`: `sessionwatch alerts list` shows those that do"
+    )))
 }
 
 fn acknowledge(args: &AckArgs, now: Instant) -> Result<String, Failure> {
-    let found = open(&args.config)?.write(|transaction| {
-        let Some(mut kept) = alerts::get(transaction, &args.target, &args.check)? else { return Ok(None) };
-        if !matches!(kept.alert.state, State::Firing { .. }) {
-            return Ok(None);
-        }
+    with_firing(args, ("acknowledge", now), |db, _, mut kept| {
         kept.acknowledged_by = Some(args.owner.clone());
         kept.note = Some(args.note.clone()).filter(|note| !note.is_empty());
-        let detail = json!({ "target": args.target, "check": args.check, "note": args.note });
-        audit::add(transaction, (&args.owner, "acknowledge"), &detail.to_string(), now)?;
-        alerts::put(transaction, &kept)?;
-        Ok(Some(()))
+        alerts::put(db, &kept)
     })?;
-    found.ok_or_else(|| {
-        Failure::Usage(format!(
-            "no alert of `{}` fires on `{}`: `sessionwatch alerts list` shows those that do",
-            args.check, args.target
-        ))
+    Ok(format!("{} looks after {} on {}\n", args.owner, args.which.check, args.which.target))
+}
+
+fn resolve(args: &AckArgs, now: Instant) -> Result<String, Failure> {
+    with_firing(args, ("resolve", now), |db, config, kept| {
+        let note = if args.note.is_empty() { String::new() } else { format!(": {}", args.note) };
+        let why = format!("resolved by {}{note}", args.owner);
+        round::resolve(db, &config.serve, (&kept, &why), now).map(drop)
     })?;
-    Ok(format!("{} looks after {} on {}\n", args.owner, args.check, args.target))
+    let Which { target, check } = &args.which;
+    Ok(format!("{check} on {target} is resolved; it fires again if it still fails\n"))
+}
+
+fn show(which: &Which, config: &ConfigArgs, format: Format) -> Result<String, Failure> {
+    let (_, store) = open(config)?;
+    let kept = store.read(|db| alerts::get(db, &which.target, &which.check))?;
+    let Some(kept) = kept else {
+        return Err(Failure::Usage(format!(
+            "there is no alert of `{}` on `{}`: `sessionwatch alerts list --all` shows those that there are",
+            which.check, which.target
+        )));
+    };
+    if format != Format::Table {
+        return Ok(sheet(&[kept]).render(format));
+    }
+    Ok(in_full(&kept))
+}
+
+/// An alert with its last finding, for a person.
+fn in_full(kept: &Kept) -> String {
+    let mut text = format!(
+        "{} on {} ({}): {}{}\n{}\n",
+        kept.check,
+        kept.target,
+        kept.severity,
+        kept.alert.state.name(),
+        if kept.alert.stale { ", not known at present" } else { "" },
+        printable(&kept.summary)
+    );
+    // Writing to a String cannot fail, here and below.
+    if let State::Pending { since, .. } | State::Firing { since, .. } = kept.alert.state {
+        let _ = writeln!(text, "since {}", clock::readable(since));
+    }
+    if let Some(owner) = &kept.acknowledged_by {
+        let note = kept.note.as_ref().map(|note| format!(": {}", printable(note))).unwrap_or_default();
+        let _ = writeln!(text, "{} looks after it{note}", printable(owner));
+    }
+    let finding: Value =
+        kept.finding.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    for (name, key) in [("value", "value"), ("fails at", "threshold"), ("what to do", "action")] {
+        match &finding[key] {
+            Value::String(said) if !said.is_empty() => drop(writeln!(text, "{name}: {}", printable(said))),
+            Value::Number(number) => drop(writeln!(text, "{name}: {}", number.as_f64().unwrap_or_default())),
+            _ => {}
+        }
+    }
+    for row in finding["evidence"].as_array().into_iter().flatten() {
+        let said = |key: &str| row[key].as_str().map(printable);
+        let token = said("token_prefix").map(|prefix| format!("token {prefix}…"));
+        let user = said("user").map(|user| format!("user {user}"));
+        let parts: Vec<String> = [token, user, said("expires_at").map(|end| format!("ends {end}"))]
+            .into_iter()
+            .flatten()
+            .collect();
+        let _ = writeln!(text, "  {}", parts.join(" "));
+    }
+    text
 }
 
 fn silence(args: &SilenceArgs, now: Instant) -> Result<String, Failure> {
+    let (config, store) = open(&args.config)?;
+    known(&config, args)?;
     let silence = Silence {
         id: 0,
         target: args.target.clone(),
         check: args.check.clone(),
+        subject: args.subject.clone(),
         until: now.plus(args.minutes * 60 * SECOND),
         owner: args.owner.clone(),
         note: args.note.clone(),
     };
-    let id = open(&args.config)?.write(|transaction| {
+    let id = store.write(|db| {
         let detail = json!({
-            "target": silence.target, "check": silence.check, "until": clock::rfc3339(silence.until), "note": silence.note,
+            "target": silence.target, "check": silence.check, "subject": silence.subject,
+            "until": clock::rfc3339(silence.until), "note": silence.note,
         });
-        audit::add(transaction, (&silence.owner, "silence"), &detail.to_string(), now)?;
-        silences::begin(transaction, &silence)
+        audit::add(db, (&silence.owner, "silence"), &detail.to_string(), now)?;
+        silences::begin(db, &silence)
     })?;
     Ok(format!("silence {id} holds until {}\n", clock::readable(silence.until)))
+}
+
+/// A silence of what there is not would silence nothing, and nobody would notice.
+fn known(config: &Config, args: &SilenceArgs) -> Result<(), Failure> {
+    let channels = config.serve.channels.iter().map(|channel| channel.name.as_str());
+    let targets: Vec<&str> =
+        config.targets.iter().map(|target| target.name.as_str()).chain(channels).collect();
+    let checks: Vec<&str> = config.rules.ids().chain([BLIND, UNDELIVERED]).collect();
+    for (what, name, known) in [("target", &args.target, targets), ("check", &args.check, checks)] {
+        if let Some(name) = name.as_ref().filter(|name| !known.contains(&name.as_str())) {
+            let hint = nearest(name, known.iter().copied());
+            return Err(Failure::Usage(format!("there is no {what} `{name}`{hint}")));
+        }
+    }
+    Ok(())
 }
 
 fn sheet(kept: &[Kept]) -> Sheet {
@@ -231,6 +366,7 @@ fn quiet(silences: &[Silence]) -> Sheet {
             silence.id.to_string(),
             all(&silence.target),
             all(&silence.check),
+            all(&silence.subject),
             clock::readable(silence.until),
             silence.owner.clone(),
             silence.note.clone(),
@@ -238,13 +374,13 @@ fn quiet(silences: &[Silence]) -> Sheet {
     };
     let document = |silence: &Silence| {
         json!({
-            "id": silence.id, "target": silence.target, "check": silence.check, "until": clock::rfc3339(silence.until),
+            "id": silence.id, "target": silence.target, "check": silence.check, "subject": silence.subject, "until": clock::rfc3339(silence.until),
             "owner": silence.owner, "note": silence.note,
         })
     };
     Sheet {
         kind: "silences",
-        header: ["silence", "target", "check", "until", "by", "why"].map(str::to_owned).to_vec(),
+        header: ["silence", "target", "check", "subject", "until", "by", "why"].map(str::to_owned).to_vec(),
         rows: silences.iter().map(row).collect(),
         documents: silences.iter().map(document).collect(),
     }

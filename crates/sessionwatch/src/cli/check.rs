@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         for target in &targets {
             let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
             let request =
-                Request { target, catalogue, rules, deep: args.deep, only: &args.only, memory: None };
+                Request { target, catalogue, rules, deep: args.deep, only: &args.only, watched: None };
             reports.push(look::look(request).await);
         }
         Ok(reports)

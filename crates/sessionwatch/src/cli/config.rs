@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use super::{Failure, target::ConfigArgs};
-use crate::config::{Config, reference};
+use sessionwatch_rules::instant::{HOUR, Instant, SECOND};
+
+use crate::{
+    config::{Config, Target, reference},
+    schedule::Timetable,
+};
 
 /// Check the configuration, or show what can be configured
 #[derive(Debug, clap::Subcommand)]
@@ -35,10 +40,29 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 file.display(),
                 config.rules.ids().filter(|id| config.rules.enabled(id)).collect::<Vec<_>>().join(", ")
             ))?;
+            for line in costs(&config) {
+                super::print(&format!("{line}\n"))?;
+            }
         }
         Args::Example => super::print(&reference::example())?,
         Args::Schema => super::print(&format!("{:#}\n", reference::schema()))?,
         Args::Reference => super::print(&reference::page())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the schedules cost that keep a database awake which would suspend itself.
+pub(super) fn costs(config: &Config) -> Vec<String> {
+    let cost = |target: &Target| {
+        let suspends_after = target.suspends_after?;
+        let table = Timetable::new(&target.name, config.plan(target), (None, Instant::MIN));
+        let (looks, awake_us) = table.cost(suspends_after);
+        let (hours, of) = (awake_us / HOUR, 30 * 24);
+        Some(format!(
+            "{}: {looks} looks a month keep its database awake for {hours} of {of} hours, since it suspends itself {} s after the last query",
+            target.name,
+            suspends_after / SECOND
+        ))
+    };
+    config.targets.iter().filter_map(cost).collect()
 }

@@ -1,13 +1,27 @@
-//! `notify`: does a channel work?
+//! `notify`: does a channel work, and what did it not take?
 
 use std::process::ExitCode;
 
 use serde_json::json;
+use sessionwatch_rules::instant::Instant;
 
-use super::{Failure, target::ConfigArgs};
-use crate::{clock, config::Config, daemon::deliver, store::outbox::Due, suggest::nearest};
+use super::{Failure, alerts, target::ConfigArgs};
+use crate::{
+    clock,
+    config::{Channel, Config, Kind},
+    notify::{self, Message, Sender},
+    report::{Format, Sheet},
+    store::{
+        audit,
+        outbox::{self, Due},
+    },
+    suggest::nearest,
+};
 
-/// Try a channel
+/// Messages that are listed at most.
+const LISTED: u32 = 100;
+
+/// Try a channel, or see what it did not take
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Args {
     /// Send a marked test message over a channel
@@ -17,29 +31,149 @@ pub(super) enum Args {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// List the messages that were given up on
+    Dead {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How the list is written
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Deliver the messages of a channel after all that were given up on
+    Retry {
+        /// Name of the channel
+        channel: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Who wants it
+        #[arg(long, env = "USER")]
+        owner: String,
+    },
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let Args::Test { channel, config } = args;
-    let serve = Config::load(config.config.as_deref())?.serve;
-    if let Some((name, problem)) = serve.unresolved.iter().find(|(name, _)| name == channel) {
+    let text = match args {
+        Args::Test { channel, config } => test(channel, config)?,
+        Args::Dead { config, format } => {
+            let dead = alerts::open(config)?.1.read(|db| outbox::dead(db, LISTED))?;
+            if dead.is_empty() && *format == Format::Table {
+                "no message was given up on\n".into()
+            } else {
+                sheet(&dead).render(*format)
+            }
+        }
+        Args::Retry { channel, config, owner } => {
+            let (config, store) = alerts::open(config)?;
+            known(&config, channel)?;
+            let now = clock::now();
+            let count = store.write(|db| {
+                audit::add(db, (owner, "retry"), &json!({ "channel": channel }).to_string(), now)?;
+                outbox::revive(db, channel, now)
+            })?;
+            format!("{count} messages are due again\n")
+        }
+    };
+    super::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The channel of that name.
+fn known<'a>(config: &'a Config, name: &str) -> Result<&'a Channel, Failure> {
+    let serve = &config.serve;
+    if let Some((name, problem)) = serve.unresolved.iter().find(|(unresolved, _)| unresolved == name) {
         return Err(Failure::Usage(format!("channel `{name}`: {problem}")));
     }
-    if serve.channels.iter().all(|known| known.name != *channel) {
-        let hint = nearest(channel, serve.channels.iter().map(|known| known.name.as_str()));
-        return Err(Failure::Usage(format!("there is no channel `{channel}`{hint}")));
-    }
+    serve.channels.iter().find(|channel| channel.name == name).ok_or_else(|| {
+        let hint = nearest(name, serve.channels.iter().map(|known| known.name.as_str()));
+        Failure::Usage(format!("there is no channel `{name}`{hint}"))
+    })
+}
+
+fn test(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
+    let config = Config::load(args.config.as_deref())?;
+    let channel = known(&config, name)?;
     let now = clock::now();
-    let key = format!("test/{}/{channel}", now.micros());
-    let message = json!({
-        "schema": 1, "key": key, "notice": "test", "target": "test", "check": "test", "severity": "low",
-        "summary": "This is a test of sessionwatch: nothing is wrong.", "since": null, "at": clock::rfc3339(now), "finding": null,
-    });
-    let due = Due { id: 0, key, channel: channel.clone(), message: message.to_string(), attempts: 0 };
+    let message = marked(now);
+    let text = serde_json::to_string(&message).unwrap_or_default();
+    let recipients: Vec<Option<String>> =
+        if channel.kind == Kind::Email { channel.to.iter().cloned().map(Some).collect() } else { vec![None] };
+    let due = |recipient: &Option<String>| Due {
+        id: 0,
+        key: message.key.clone(),
+        channel: channel.name.clone(),
+        recipient: recipient.clone(),
+        message: text.clone(),
+        attempts: 0,
+        again: false,
+        error: None,
+        created_at: now,
+    };
+    let mut problems = vec![];
     super::block_on(async {
-        let client = deliver::client().map_err(|_| crate::daemon::DaemonError::Https)?;
-        Ok(deliver::deliver(&client, &serve.channels, &due, now).await?)
+        for recipient in &recipients {
+            let sent = async { Sender::new(channel)?.deliver(channel, &[due(recipient)], now).await };
+            problems.extend(sent.await.err().map(|why| problem(recipient.as_deref(), &why)));
+        }
+        Ok(())
     })?;
-    super::print(&format!("{channel} accepted a test message\n"))?;
-    Ok(ExitCode::SUCCESS)
+    if problems.is_empty() {
+        return Ok(format!("{name} accepted a test message\n"));
+    }
+    let problems = problems.join("; ");
+    Err(Failure::Delivery(format!("channel `{name}` did not accept a test message: {problems}")))
+}
+
+fn problem(recipient: Option<&str>, why: &notify::Failure) -> String {
+    match recipient {
+        Some(recipient) => format!("{why}, for {recipient}"),
+        None => why.to_string(),
+    }
+}
+
+/// A message that says that it is a test.
+fn marked(now: Instant) -> Message {
+    Message {
+        schema: 1,
+        key: format!("test/{}", now.micros()),
+        notice: "test".into(),
+        target: "test".into(),
+        check: "test".into(),
+        severity: "low".into(),
+        summary: "This is a test of sessionwatch: nothing is wrong.".into(),
+        since: None,
+        at: clock::rfc3339(now),
+        finding: None,
+        again: false,
+        text: None,
+    }
+}
+
+fn sheet(dead: &[Due]) -> Sheet {
+    let told = |due: &Due| serde_json::from_str::<Message>(&due.message).ok();
+    let row = |due: &Due| {
+        let message = told(due);
+        vec![
+            due.channel.clone(),
+            due.recipient.clone().unwrap_or_default(),
+            clock::readable(due.created_at),
+            message.as_ref().map(|message| message.notice.clone()).unwrap_or_default(),
+            message.as_ref().map(|message| message.target.clone()).unwrap_or_default(),
+            message.as_ref().map(|message| message.check.clone()).unwrap_or_default(),
+            due.error.clone().unwrap_or_default(),
+        ]
+    };
+    let document = |due: &Due| {
+        json!({
+            "channel": due.channel, "recipient": due.recipient, "at": clock::rfc3339(due.created_at), "attempts": due.attempts,
+            "error": due.error, "message": told(due),
+        })
+    };
+    Sheet {
+        kind: "messages",
+        header: ["channel", "recipient", "since", "notice", "target", "check", "why"]
+            .map(str::to_owned)
+            .to_vec(),
+        rows: dead.iter().map(row).collect(),
+        documents: dead.iter().map(document).collect(),
+    }
 }

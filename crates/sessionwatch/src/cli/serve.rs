@@ -1,9 +1,15 @@
 //! `serve`: watch every configured target.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
+
+use tokio::sync::mpsc;
 
 use super::{Failure, target::ConfigArgs};
-use crate::{config::Config, daemon::Daemon};
+use crate::{
+    clock::Clock,
+    config::Config,
+    daemon::{Command, Daemon},
+};
 
 /// Watch every configured target: look, remember, tell, serve metrics
 #[derive(Debug, clap::Args)]
@@ -14,35 +20,48 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let config = Config::load(args.config.config.as_deref())?;
-    config.resolved(None)?;
-    if config.targets.is_empty() {
-        return Err(Failure::Usage(
-            "no target is configured: `sessionwatch init` writes a file that names one".into(),
-        ));
-    }
-    if let Some((name, problem)) = config.serve.unresolved.first() {
-        return Err(Failure::Usage(format!("channel `{name}`: {problem}")));
+    if let Some(why) = config.refused() {
+        return Err(Failure::Usage(why));
     }
     let (targets, channels) = (config.targets.len(), config.serve.channels.len());
-    super::block_on(async {
-        let daemon = Daemon::start(config).await?;
+    for line in super::config::costs(&config) {
+        super::complain_of(&line);
+    }
+    let file = config.file.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        // Before anything is ready to be told to end.
+        let commands = commands(file)?;
+        let daemon = Daemon::start(config, Clock::System).await?;
         let address = daemon.address()?;
         super::print(&format!(
             "Watching {targets} target(s), telling {channels} channel(s), metrics on http://{address}/metrics\n"
         ))?;
-        let stopped = daemon.serve(shutdown()?).await?;
+        let stopped = daemon.serve(commands).await?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
-    })
+    });
+    // What still waits for a file or a server is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
-/// Until the system or a person asks the program to end.
-fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+/// What the system or a person asks of the program by signals.
+fn commands(file: Option<PathBuf>) -> std::io::Result<mpsc::UnboundedReceiver<Command>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let (sender, commands) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let command = tokio::select! {
+                _ = terminate.recv() => Command::Stop,
+                _ = interrupt.recv() => Command::Stop,
+                _ = hang_up.recv() => Command::Reload(Box::new(Config::load(file.as_deref()))),
+            };
+            if sender.send(command).is_err() {
+                return;
+            }
         }
-    })
+    });
+    Ok(commands)
 }

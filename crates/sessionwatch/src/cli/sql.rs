@@ -111,7 +111,7 @@ fn query(sql: &Sql<'_>, proof: Proof, settings: &Settings) -> String {
     match proof {
         Proof::Duplicates => sql.rows(Rows::Duplicates, LIMIT),
         // No query sees two looks: this one shows what they are compared by.
-        Proof::Rebound => sql.list(List::all(LIMIT)),
+        Proof::Rebound | Proof::Revived => sql.list(List::all(LIMIT)),
         Proof::Orphans => sql.rows(Rows::Orphans, LIMIT),
         Proof::OldestExpired => sql.rows(Rows::OldestExpired, LIMIT),
         Proof::BeyondPolicy => sql.rows(Rows::BeyondPolicy, LIMIT),

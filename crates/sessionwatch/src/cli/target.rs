@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Failure;
 use crate::{
-    config::{Config, Storage, Target, environment},
+    config::{Config, Rhythm, Storage, Target, environment},
     suggest::nearest,
     target::{address::Address, observe::Engine, postgres::Limits},
 };
@@ -107,6 +107,8 @@ pub(super) fn plain(address: Address) -> Target {
         storage: Storage::Detect,
         engine: Engine::Scan,
         limits: Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(2) },
-        every: Duration::from_secs(60),
+        rhythm: Rhythm::default(),
+        replica: None,
+        suspends_after: None,
     }
 }

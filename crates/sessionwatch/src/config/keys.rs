@@ -12,6 +12,8 @@ pub enum Kind {
     Whole(u64, u64),
     /// A number within these bounds.
     Decimal(f64, f64),
+    /// A time within these bounds, in seconds.
+    Span(u64, u64),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of texts.
@@ -82,6 +84,20 @@ const fn check(path: &'static str, about: &'static str, keys: &'static [Key]) ->
     Section { path, repeated: false, about, keys }
 }
 
+/// A week.
+const LONGEST: u64 = 604_800;
+const EVERY: Key = key(
+    "every",
+    Kind::Span(60, LONGEST),
+    Otherwise::Words("the target's", "\"1h\""),
+    "Its own rhythm in the watch",
+);
+const CRON: Key = key(
+    "cron",
+    Kind::Text,
+    Otherwise::Words("not used", "\"0 6 * * mon\""),
+    "Instead of `every`, its own times",
+);
 const ENABLED: Key = key("enabled", Kind::Flag, Otherwise::Value("true"), "Whether the check runs");
 
 /// Every section, in the order of the example.
@@ -109,6 +125,8 @@ pub const SECTIONS: &[Section] = &[
         "Tokens on more than one row",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"critical\""),
             key("max", COUNT, Otherwise::Value("0"), "Tokens that are tolerated"),
         ],
@@ -116,13 +134,26 @@ pub const SECTIONS: &[Section] = &[
     check(
         "checks.token-rebound",
         "Tokens whose user changed between two looks of the watch",
-        &[ENABLED, severity("\"critical\"")],
+        &[ENABLED, EVERY, CRON, severity("\"critical\"")],
+    ),
+    check(
+        "checks.revived-sessions",
+        "Sessions that had ended and are there again, between two looks of the watch",
+        &[
+            ENABLED,
+            EVERY,
+            CRON,
+            severity("\"high\""),
+            key("max", COUNT, Otherwise::Value("0"), "Sessions that are tolerated"),
+        ],
     ),
     check(
         "checks.orphaned-sessions",
         "Sessions whose user does not exist",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"high\""),
             key("max", COUNT, Otherwise::Value("10"), "Sessions that are tolerated"),
         ],
@@ -132,6 +163,8 @@ pub const SECTIONS: &[Section] = &[
         "Active sessions for each user that has one",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"high\""),
             key("max", Kind::Decimal(1.0, 1e9), Otherwise::Value("3.0"), "The ratio that is tolerated"),
         ],
@@ -141,6 +174,8 @@ pub const SECTIONS: &[Section] = &[
         "Users who hold many active sessions",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"medium\""),
             key("max", COUNT, Otherwise::Value("20"), "Active sessions of one user that are tolerated"),
             key(
@@ -156,6 +191,8 @@ pub const SECTIONS: &[Section] = &[
         "Users who create many sessions",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"medium\""),
             key(
                 "max_per_hour",
@@ -172,10 +209,29 @@ pub const SECTIONS: &[Section] = &[
         ],
     ),
     check(
+        "checks.creation-rate",
+        "Sessions created an hour, outside the baseline, as the watch sees them",
+        &[
+            ENABLED,
+            EVERY,
+            CRON,
+            severity("\"medium\""),
+            key(
+                "min",
+                COUNT,
+                Otherwise::Value("10"),
+                "The fewest that are usual in the busiest hour of a day",
+            ),
+            key("max", COUNT, Otherwise::Value("50"), "The most that are usual in an hour"),
+        ],
+    ),
+    check(
         "checks.expired-backlog",
         "Expired sessions that are still stored",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"medium\""),
             key("max", COUNT, Otherwise::Value("100"), "Expired sessions that are tolerated"),
             key(
@@ -191,6 +247,8 @@ pub const SECTIONS: &[Section] = &[
         "Active sessions outside the baseline",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"low\""),
             key("min", COUNT, Otherwise::Value("50"), "The fewest that are usual"),
             key("max", COUNT, Otherwise::Value("500"), "The most that are usual"),
@@ -201,6 +259,8 @@ pub const SECTIONS: &[Section] = &[
         "Sessions that end too late, never, or at an unreadable time",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"medium\""),
             key(
                 "max_days",
@@ -215,6 +275,8 @@ pub const SECTIONS: &[Section] = &[
         "Looks that take long",
         &[
             ENABLED,
+            EVERY,
+            CRON,
             severity("\"low\""),
             key(
                 "budget_ms",
@@ -224,8 +286,19 @@ pub const SECTIONS: &[Section] = &[
             ),
         ],
     ),
+    alerts("alerts.critical", "How alerts of critical findings behave", CRITICAL),
+    alerts("alerts.high", "How alerts of high findings behave", HIGH),
+    alerts("alerts.medium", "How alerts of medium findings behave", MILD),
+    alerts("alerts.low", "How alerts of low findings behave", MILD),
     Section { path: "check", repeated: true, about: "A check of your own, in SQL", keys: CUSTOM },
     Section { path: "serve", repeated: false, about: "The watch: `sessionwatch serve`", keys: SERVE },
+    Section { path: "report", repeated: false, about: "The checklist, sent by itself", keys: REPORT },
+    Section {
+        path: "maintenance",
+        repeated: true,
+        about: "Times at which nothing is told; what still fails afterwards is told then",
+        keys: MAINTENANCE,
+    },
     Section { path: "channel", repeated: true, about: "A way to tell people", keys: CHANNEL },
     Section {
         path: "route",
@@ -264,10 +337,34 @@ const TARGET: &[Key] = &[
     key("timeout", Kind::Whole(1, 600), Otherwise::Value("30"), "Seconds that a whole look may take"),
     key("lock_timeout", Kind::Whole(1, 600), Otherwise::Value("2"), "Seconds to wait for a lock"),
     key(
+        "replica_url",
+        Kind::Text,
+        Otherwise::Words("not used", "\"${REPLICA_URL}\""),
+        "The address of a read replica, which is looked at first; its lag is stated",
+    ),
+    key(
+        "schedule",
+        Kind::Choice(&["default", "guide", "scale-to-zero"]),
+        Otherwise::Value("\"default\""),
+        "When `serve` looks: all checks by `every` and each night without trust in indexes; daily and weekly as in the guide; or rarely, and when told that the database is awake",
+    ),
+    key(
         "every",
-        Kind::Whole(60, 604_800),
-        Otherwise::Value("60"),
-        "Seconds between two looks of `serve`; a look reads the table once",
+        Kind::Span(60, LONGEST),
+        Otherwise::Words("60s; 6h with schedule = \"scale-to-zero\"", "\"60s\""),
+        "Time between two looks of `serve`, which reads the table once; s, m, h and d are units",
+    ),
+    key(
+        "cron",
+        Kind::Text,
+        Otherwise::Words("not used", "\"*/5 8-18 * * mon-fri\""),
+        "Instead of `every`: minute, hour, day of month, month, day of week, in the time zone of [serve]",
+    ),
+    key(
+        "suspends_after",
+        Kind::Span(1, LONGEST),
+        Otherwise::Words("5m for hosts of Neon, otherwise never", "\"5m\""),
+        "Time without a query after which the database suspends itself; for the statement of what a schedule costs",
     ),
 ];
 
@@ -276,7 +373,13 @@ const SERVE: &[Key] = &[
         "store",
         Kind::Text,
         Otherwise::Value("\"sessionwatch-state.db\""),
-        "The file of the watch's memory, made where it is missing; relative to this file",
+        "The watch's memory: a file, made where it is missing, relative to this one; or the address of a PostgreSQL database, for several that watch together",
+    ),
+    key(
+        "store_file",
+        Kind::Text,
+        Otherwise::Words("store", "\"/run/secrets/store-url\""),
+        "A file that holds nothing but the path or address of the store",
     ),
     key(
         "listen",
@@ -284,21 +387,110 @@ const SERVE: &[Key] = &[
         Otherwise::Value("\"127.0.0.1:9797\""),
         "Where /metrics, /healthz and /readyz answer; port 0 takes a free one",
     ),
-    key("keep_days", DAYS, Otherwise::Value("30"), "Days for which looks are kept"),
+    key("keep_days", DAYS, Otherwise::Value("400"), "Days for which history is kept"),
+    key(
+        "timezone",
+        Kind::Text,
+        Otherwise::Value("\"UTC\""),
+        "The zone of cron expressions, by its IANA name",
+    ),
+    key(
+        "name",
+        Kind::Text,
+        Otherwise::Words("host name and process number", "\"watcher-1\""),
+        "The name of this process among those that share a store",
+    ),
+];
+
+const fn alerts(path: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
+    Section { path, repeated: false, about, keys }
+}
+
+const fn pending(looks: &'static str) -> Key {
+    key(
+        "pending_looks",
+        Kind::Whole(1, 1_000),
+        Otherwise::Value(looks),
+        "Failing looks in a row before it is told; one, where looks are further apart than pending_for",
+    )
+}
+
+const PENDING_FOR: Key = key(
+    "pending_for",
+    Kind::Span(1, LONGEST),
+    Otherwise::Value("\"15m\""),
+    "Time of failing after which it is told, however few looks there were",
+);
+const CLEAR: Key = key(
+    "clear_looks",
+    Kind::Whole(1, 1_000),
+    Otherwise::Value("2"),
+    "Healthy looks in a row before it is told as resolved",
+);
+const REPEAT: Key = key(
+    "repeat",
+    Kind::Flag,
+    Otherwise::Value("true"),
+    "Whether it is told again while nobody looks after it",
+);
+
+const fn repeat_after(after: &'static str) -> Key {
+    key("repeat_after", Kind::Span(60, LONGEST), Otherwise::Value(after), "Time after which it is told again")
+}
+
+const CRITICAL: &[Key] = &[pending("1"), PENDING_FOR, CLEAR, REPEAT, repeat_after("\"4h\"")];
+const HIGH: &[Key] = &[pending("2"), PENDING_FOR, CLEAR, REPEAT, repeat_after("\"4h\"")];
+const MILD: &[Key] = &[pending("2"), PENDING_FOR, CLEAR, REPEAT, repeat_after("\"1d\"")];
+
+const REPORT: &[Key] = &[
+    key(
+        "cron",
+        Kind::Text,
+        Otherwise::Value("\"0 7 * * mon\""),
+        "When: minute, hour, day of month, month, day of week, in the time zone of [serve]",
+    ),
+    key("channels", Kind::Texts, Otherwise::Required("[\"chat\"]"), "Names of the channels that get it"),
+];
+
+const MAINTENANCE: &[Key] = &[
+    key(
+        "cron",
+        Kind::Text,
+        Otherwise::Required("\"0 2 * * sun\""),
+        "When it begins: minute, hour, day of month, month, day of week, in the time zone of [serve]",
+    ),
+    key("lasts", Kind::Span(60, LONGEST), Otherwise::Required("\"2h\""), "How long it lasts"),
+    key(
+        "targets",
+        Kind::Texts,
+        Otherwise::Words("all", "[\"main\"]"),
+        "Names of the targets that it is about",
+    ),
+    key("checks", Kind::Texts, Otherwise::Words("all", "[\"blind\"]"), "Ids of the checks that it is about"),
 ];
 
 const CHANNEL: &[Key] = &[
     key("name", Kind::Text, Otherwise::Required("\"chat\""), "Its name in routes"),
     key(
         "kind",
-        Kind::Choice(&["webhook", "slack"]),
+        Kind::Choice(&[
+            "webhook",
+            "slack",
+            "discord",
+            "teams",
+            "telegram",
+            "email",
+            "pagerduty",
+            "alertmanager",
+            "ntfy",
+        ]),
         Otherwise::Required("\"slack\""),
-        "What is sent: signed JSON, or a message for Slack",
+        "What is sent, and how",
     ),
     key(
         "url",
         Kind::Text,
-        Otherwise::Words("url_file", "\"${SLACK_WEBHOOK_URL}\""),
+        Otherwise::Words("url_file; for pagerduty and telegram their own", "\"${SLACK_WEBHOOK_URL}\""),
         "Where it is sent; ${NAME} stands for a variable of the environment",
     ),
     key(
@@ -310,8 +502,44 @@ const CHANNEL: &[Key] = &[
     key(
         "secret",
         Kind::Text,
-        Otherwise::Words("not signed", "\"${WEBHOOK_SECRET}\""),
-        "Key of the signature of a webhook; ${NAME} stands for a variable of the environment",
+        Otherwise::Words("none", "\"${CHANNEL_SECRET}\""),
+        "The key of a webhook's signature, the bot token of telegram, the routing key of pagerduty, the access token of ntfy",
+    ),
+    key(
+        "secret_file",
+        Kind::Text,
+        Otherwise::Words("secret", "\"/run/secrets/channel\""),
+        "A file that holds nothing but the secret",
+    ),
+    key(
+        "chat",
+        Kind::Text,
+        Otherwise::Words("none", "\"-1001234567890\""),
+        "The chat of telegram, by its number",
+    ),
+    key(
+        "from",
+        Kind::Text,
+        Otherwise::Words("none", "\"sessionwatch <watch@example.org>\""),
+        "The sender of e-mail",
+    ),
+    key(
+        "to",
+        Kind::Texts,
+        Otherwise::Words("none", "[\"ops@example.org\"]"),
+        "The recipients of e-mail; each gets a message of its own",
+    ),
+    key(
+        "ca_file",
+        Kind::Text,
+        Otherwise::Words("those of the system alone", "\"company-ca.pem\""),
+        "A PEM file with certificate authorities to trust besides those of the system",
+    ),
+    key(
+        "template",
+        Kind::Text,
+        Otherwise::Words("the usual text", "\"{{ notice }}: {{ check }} on {{ target }}: {{ summary }}\""),
+        "The text for people, as a Jinja template",
     ),
 ];
 
@@ -403,6 +631,8 @@ const CUSTOM: &[Key] = &[
     key("threshold", Kind::Text, Otherwise::Value("\"> 0\""), "Fails at: >, >=, <, <=, = or != and a number"),
     key("max_rows", Kind::Whole(1, 10_000_000), Otherwise::Value("100000"), "Rows at which counting stops"),
     severity("\"medium\""),
+    EVERY,
+    CRON,
     key("action", Kind::Text, Otherwise::Words("none", "\"end these sessions\""), "What to do when it fails"),
     key(
         "targets",

@@ -256,6 +256,14 @@ fn read(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
             let number = u64::from_str_radix(number.as_str(), number.radix()).ok()?;
             (min..=max).contains(&number).then_some(Value::Whole(number))
         }
+        (Kind::Span(min, max), DeValue::Integer(_) | DeValue::String(_)) => {
+            let seconds = match value {
+                DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok()?,
+                DeValue::String(text) => span(text)?,
+                _ => return None,
+            };
+            (min..=max).contains(&seconds).then_some(Value::Whole(seconds))
+        }
         (Kind::Decimal(min, max), DeValue::Integer(_) | DeValue::Float(_)) => {
             let text = match value {
                 DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
@@ -273,6 +281,19 @@ fn read(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
     }
 }
 
+/// Seconds of a number with a unit, such as `90s` or `6h`.
+fn span(text: &str) -> Option<u64> {
+    let (number, unit) = text.trim().split_at_checked(text.trim().len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.trim_end().parse::<u64>().ok()?.checked_mul(seconds)
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -280,6 +301,9 @@ impl fmt::Display for Kind {
             Self::Flag => f.write_str("true or false"),
             Self::Whole(min, max) => write!(f, "a whole number from {min} to {max}"),
             Self::Decimal(min, max) => write!(f, "a number from {min} to {max}"),
+            Self::Span(min, max) => {
+                write!(f, "a time such as \"90s\", \"5m\", \"6h\" or \"1d\", from {min} to {max} seconds")
+            }
             Self::Choice(words) => write!(f, "one of \"{}\"", words.join("\", \"")),
             Self::Texts => f.write_str("a list of texts, such as [\"one\", \"other\"]"),
         }

@@ -95,6 +95,9 @@ fn key_schema(key: &Key) -> Value {
         Kind::Text => json!({ "type": "string" }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Whole(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Span(min, max) => json!({
+            "oneOf": [{ "type": "string", "pattern": "^[0-9]+ *[smhd]$" }, { "type": "integer", "minimum": min, "maximum": max }],
+        }),
         Kind::Decimal(min, max) => json!({ "type": "number", "minimum": min, "maximum": max }),
         Kind::Choice(words) => json!({ "type": "string", "enum": words }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
@@ -149,7 +152,10 @@ mod tests {
         // Everything is switched on but what excludes something else.
         let uncommented: String = example()
             .lines()
-            .filter(|line| !line.starts_with("# url_file") && !line.starts_with("# profile "))
+            .filter(|line| {
+                let key = line.trim_start_matches("# ").split(' ').next().unwrap_or_default();
+                !["url_file", "store_file", "secret_file", "ca_file", "profile", "every"].contains(&key)
+            })
             .map(|line| match line.strip_prefix("# ") {
                 Some(rest)
                     if rest.starts_with('[')
@@ -160,7 +166,8 @@ mod tests {
                 _ => format!("{line}\n"),
             })
             .collect();
-        let text = uncommented.replace("${DATABASE_URL}", "postgres://u@h/d");
+        let text =
+            uncommented.replace("${DATABASE_URL}", "postgres://u@h/d").replace("${REPLICA_URL}", "r.db");
         let config =
             Config::parse(Path::new("x.toml"), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let mut settings = config.rules.settings.clone();

@@ -1,19 +1,24 @@
 //! `[checks.*]` and `[[check]]` as used.
 
+use jiff::tz::TimeZone;
 use sessionwatch_rules::{
-    instant::DAY,
+    alert::Policy,
+    instant::{DAY, SECOND},
     settings::Settings,
     severity::Severity,
     threshold::{NotAThreshold, Threshold},
 };
 
-use super::reader::{Node, Reader};
+use super::{
+    plan,
+    reader::{Node, Reader},
+};
 use crate::{
     checks::{self, Counted, Custom, Rules},
     suggest::nearest,
 };
 
-pub(super) fn read(reader: &mut Reader<'_>, root: &Node) -> Rules {
+pub(super) fn read(reader: &mut Reader<'_>, root: &Node, zone: &TimeZone) -> Rules {
     let targets: Vec<&str> = root.below("target").iter().filter_map(|target| target.text("name")).collect();
     let mut rules = Rules::default();
     for check in checks::ALL {
@@ -25,21 +30,55 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node) -> Rules {
                 rules.severities.insert(check.id, severity);
             }
             set(&mut rules.settings, check.id, node);
+            let place = format!("checks.{}", check.id);
+            if let Some(schedule) = plan::schedule(reader, node, (&place, zone)) {
+                rules.schedules.insert(check.id.to_owned(), schedule);
+            }
         }
     }
     let settings = &rules.settings;
-    if settings.active_min > settings.active_max
-        && let Some(node) = root.below("checks.active-sessions").first()
-    {
-        let message = format!("min ({}) is above max ({})", settings.active_min, settings.active_max);
-        reader.problem(node.at, "checks.active-sessions", message);
+    for (place, min, max) in [
+        ("checks.active-sessions", settings.active_min, settings.active_max),
+        ("checks.creation-rate", settings.rate_min, settings.rate_max),
+    ] {
+        if let Some(node) = root.below(place).first().filter(|_| min > max) {
+            reader.problem(node.at, place, format!("min ({min}) is above max ({max})"));
+        }
     }
+    policies(root, &mut rules);
     for node in root.below("check") {
         if let Some(custom) = custom(reader, node, (&targets, &rules.custom)) {
+            if let Some(schedule) = plan::schedule(reader, node, ("check", zone)) {
+                rules.schedules.insert(custom.id.clone(), schedule);
+            }
             rules.custom.push(custom);
         }
     }
     rules
+}
+
+/// `[alerts.*]`: how alerts of each severity behave.
+fn policies(root: &Node, rules: &mut Rules) {
+    for severity in [Severity::Low, Severity::Medium, Severity::High, Severity::Critical] {
+        let Some(node) = root.below(&format!("alerts.{}", severity.name())).first().cloned() else {
+            continue;
+        };
+        let usual = Policy::of(severity);
+        let looks = |key: &str, otherwise| {
+            node.whole(key).and_then(|looks| u32::try_from(looks).ok()).unwrap_or(otherwise)
+        };
+        let span = |key: &str| {
+            node.whole(key).and_then(|seconds| i64::try_from(seconds).ok()).map(|seconds| seconds * SECOND)
+        };
+        let repeat = span("repeat_after").or(usual.repeat_after_us);
+        let policy = Policy {
+            pending_looks: looks("pending_looks", usual.pending_looks),
+            pending_us: span("pending_for").unwrap_or(usual.pending_us),
+            clear_looks: looks("clear_looks", usual.clear_looks),
+            repeat_after_us: if node.flag("repeat") == Some(false) { None } else { repeat },
+        };
+        rules.policies.insert(severity, policy);
+    }
 }
 
 fn set(settings: &mut Settings, id: &str, node: &Node) {
@@ -59,6 +98,11 @@ fn set(settings: &mut Settings, id: &str, node: &Node) {
         "rapid-creation" => {
             whole("max_per_hour", &mut settings.rapid_max_per_hour);
             whole("max_held", &mut settings.rapid_max_sessions);
+        }
+        "revived-sessions" => whole("max", &mut settings.revived_max),
+        "creation-rate" => {
+            whole("min", &mut settings.rate_min);
+            whole("max", &mut settings.rate_max);
         }
         "expired-backlog" => {
             whole("max", &mut settings.expired_max);

@@ -1,56 +1,54 @@
-//! `[serve]`, `[[channel]]` and `[[route]]` as used.
+//! `[serve]`, `[report]`, `[[maintenance]]` and `[[route]]` as used.
 
 use std::{
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use sessionwatch_rules::{instant::DAY, severity::Severity};
+use jiff::tz::TimeZone;
+use sessionwatch_rules::{
+    instant::{DAY, Instant, SECOND},
+    severity::Severity,
+};
 
 use super::{
-    environment,
+    channels::{self, Channel},
+    environment, plan,
     reader::{Node, Reader},
 };
-use crate::{checks, suggest::nearest};
+use crate::{
+    checks,
+    schedule::Schedule,
+    store::Place,
+    suggest::nearest,
+    target::{address::Address, postgres::dsn::Dsn},
+};
 
 /// The watch.
 #[derive(Clone, Debug)]
 pub struct Serve {
-    /// The file of its memory.
-    pub store: PathBuf,
+    /// Its memory.
+    pub store: Place,
+    /// Why that cannot be had at present.
+    pub store_unresolved: Option<String>,
     /// Where metrics are served.
     pub listen: SocketAddr,
-    /// Microseconds for which looks are kept.
+    /// Microseconds for which history is kept.
     pub keep_us: i64,
+    /// The zone of cron expressions.
+    pub zone: TimeZone,
+    /// The name of this process among those that share the store; nothing for host name and process number.
+    pub name: Option<String>,
     /// Ways to tell people.
     pub channels: Vec<Channel>,
     /// Who is told of what; empty: every channel of everything.
     pub routes: Vec<Route>,
+    /// When nothing is told.
+    pub maintenance: Vec<Maintenance>,
+    /// The checklist that is sent by itself.
+    pub report: Option<WeeklyReport>,
     /// Why a channel cannot be used at present, by its name.
     pub unresolved: Vec<(String, String)>,
-}
-
-/// A way to tell people.
-#[derive(Clone)]
-pub struct Channel {
-    /// Its name.
-    pub name: String,
-    /// What is sent.
-    pub kind: Kind,
-    /// Where to.
-    pub url: String,
-    /// The key of the signature.
-    pub secret: Option<String>,
-}
-
-/// What is sent over a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// JSON, signed.
-    Webhook,
-    /// A message for Slack.
-    Slack,
 }
 
 /// Who is told of what.
@@ -66,17 +64,48 @@ pub struct Route {
     pub checks: Vec<String>,
 }
 
+/// Times at which nothing is told.
+#[derive(Clone, Debug)]
+pub struct Maintenance {
+    /// When it begins.
+    pub begins: Schedule,
+    /// Microseconds that it lasts.
+    pub lasts: i64,
+    /// Names of targets; empty for all.
+    pub targets: Vec<String>,
+    /// Ids of checks; empty for all.
+    pub checks: Vec<String>,
+}
+
+/// The checklist that is sent by itself.
+#[derive(Clone, Debug)]
+pub struct WeeklyReport {
+    /// When.
+    pub due: Schedule,
+    /// Names of channels.
+    pub channels: Vec<String>,
+}
+
 impl Default for Serve {
     fn default() -> Self {
         Self {
-            store: PathBuf::from("sessionwatch-state.db"),
+            store: Place::File(PathBuf::from("sessionwatch-state.db")),
+            store_unresolved: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 9797)),
-            keep_us: 30 * DAY,
+            keep_us: 400 * DAY,
+            zone: TimeZone::UTC,
+            name: None,
             channels: vec![],
             routes: vec![],
+            maintenance: vec![],
+            report: None,
             unresolved: vec![],
         }
     }
+}
+
+fn names(list: &[String], name: &str) -> bool {
+    list.is_empty() || list.iter().any(|listed| listed == name)
 }
 
 impl Serve {
@@ -84,9 +113,7 @@ impl Serve {
     #[must_use]
     pub fn told(&self, target: &str, check: &str, severity: Severity) -> Vec<&Channel> {
         let about = |route: &&Route| {
-            severity >= route.severity
-                && (route.targets.is_empty() || route.targets.iter().any(|name| name == target))
-                && (route.checks.is_empty() || route.checks.iter().any(|id| id == check))
+            severity >= route.severity && names(&route.targets, target) && names(&route.checks, check)
         };
         let routes: Vec<&Route> = self.routes.iter().filter(about).collect();
         let meant = |channel: &&Channel| {
@@ -94,21 +121,27 @@ impl Serve {
         };
         self.channels.iter().filter(meant).collect()
     }
-}
 
-impl fmt::Debug for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL of a chat's webhook is a secret of its own.
-        f.debug_struct("Channel").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    /// Whether nothing is told of a check on a target because of maintenance.
+    #[must_use]
+    pub fn in_maintenance(&self, target: &str, check: &str, now: Instant) -> bool {
+        let holds = |window: &Maintenance| {
+            names(&window.targets, target)
+                && names(&window.checks, check)
+                && window.begins.before(now).is_some_and(|begun| now.since(begun) < window.lasts)
+        };
+        self.maintenance.iter().any(holds)
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Serve {
-    let mut serve = Serve { store: folder.join(Serve::default().store), ..Serve::default() };
+pub(super) fn read(reader: &mut Reader<'_>, root: &Node, (folder, zone): (&Path, &TimeZone)) -> Serve {
+    let usual = Serve::default();
+    let mut serve = Serve { zone: zone.clone(), ..usual };
+    if let Place::File(path) = &mut serve.store {
+        *path = folder.join(&path);
+    }
     if let Some(node) = root.below("serve").first() {
-        if let Some(store) = node.text("store") {
-            serve.store = folder.join(store);
-        }
+        store(reader, node, (folder, &mut serve));
         match node.text("listen").map(str::parse) {
             Some(Ok(listen)) => serve.listen = listen,
             Some(Err(_)) => {
@@ -119,23 +152,12 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Serve
         }
         let days = node.whole("keep_days").and_then(|days| i64::try_from(days).ok());
         serve.keep_us = days.map_or(serve.keep_us, |days| days * DAY);
+        serve.name = node.text("name").map(str::to_owned);
     }
-    for node in root.below("channel") {
-        channel(reader, node, (folder, &mut serve));
-    }
-    let known: Vec<&str> = root.below("channel").iter().filter_map(|node| node.text("name")).collect();
-    let targets: Vec<&str> = root.below("target").iter().filter_map(|node| node.text("name")).collect();
-    let own = root.below("check").iter().filter_map(|node| node.text("id"));
-    let ids: Vec<&str> = checks::ALL.iter().map(|check| check.id).chain([checks::BLIND]).chain(own).collect();
+    (serve.channels, serve.unresolved) = channels::read(reader, root, folder);
+    let listed = Listed::of(root);
     for node in root.below("route") {
-        for (key, what, known) in
-            [("channels", "channel", &known), ("targets", "target", &targets), ("checks", "check", &ids)]
-        {
-            for name in node.texts(key).iter().filter(|name| !known.contains(&name.as_str())) {
-                let message = format!("there is no {what} `{name}`{}", nearest(name, known.iter().copied()));
-                reader.problem(node.at(key), &format!("route.{key}"), message);
-            }
-        }
+        listed.check(reader, node, "route");
         serve.routes.push(Route {
             channels: node.texts("channels"),
             severity: node.text("severity").and_then(Severity::parse).unwrap_or(Severity::Low),
@@ -143,31 +165,93 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Serve
             checks: node.texts("checks"),
         });
     }
+    for node in root.below("maintenance") {
+        listed.check(reader, node, "maintenance");
+        let lasts = node.whole("lasts").and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
+        if let Some(begins) = plan::cron(reader, node, ("maintenance", zone)) {
+            let (targets, checks) = (node.texts("targets"), node.texts("checks"));
+            serve.maintenance.push(Maintenance { begins, lasts: lasts * SECOND, targets, checks });
+        }
+    }
+    if let Some(node) = root.below("report").first() {
+        listed.check(reader, node, "report");
+        let weekly = || Schedule::cron("0 7 * * mon", zone).ok();
+        let due = if node.has("cron") { plan::cron(reader, node, ("report", zone)) } else { weekly() };
+        serve.report = due.map(|due| WeeklyReport { due, channels: node.texts("channels") });
+    }
     serve
 }
 
-fn channel(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Serve)) {
-    let Some(name) = node.text("name").map(str::to_owned) else { return };
-    if serve.channels.iter().any(|channel| channel.name == name) {
-        reader.problem(node.at("name"), "channel.name", "another channel has that name".into());
-    }
-    let kind = if node.text("kind") == Some("slack") { Kind::Slack } else { Kind::Webhook };
-    let url = match (node.text("url"), node.text("url_file")) {
-        (Some(url), None) => environment::secret(Ok(url)),
+/// Where the memory is.
+fn store(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Serve)) {
+    let written = match (node.text("store"), node.text("store_file")) {
+        (Some(_), Some(_)) => {
+            let message = "store and store_file are both written: leave one out";
+            return reader.problem(node.at("store_file"), "serve", message.into());
+        }
+        (Some(text), None) => environment::secret(Ok(text)),
         (None, Some(file)) => environment::secret(Err(folder.join(file))),
-        _ => {
-            reader.problem(node.at, "channel", "write either `url` or `url_file`".into());
-            return;
-        }
+        (None, None) => return,
     };
-    let secret = node.text("secret").map(|secret| environment::secret(Ok(secret))).transpose();
-    match (url, secret) {
-        (Ok(url), Ok(secret)) if url.starts_with("https://") || url.starts_with("http://") => {
-            serve.channels.push(Channel { name, kind, url, secret });
+    match written {
+        Err(missing) => serve.store_unresolved = Some(missing),
+        Ok(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+            match Dsn::parse(&url) {
+                Ok(dsn) => serve.store = Place::Server(Box::new(dsn)),
+                Err(error) => {
+                    reader.problem(
+                        node.at("store"),
+                        "serve.store",
+                        format!("faulty PostgreSQL address: {error}"),
+                    );
+                }
+            }
         }
-        (Ok(_), Ok(_)) => {
-            reader.problem(node.at, "channel", "the URL must begin with https:// (or http://)".into());
+        Ok(path) if path.contains("://") => {
+            let message = "must be the path of a file, or postgres://USER:PASSWORD@HOST/DATABASE";
+            reader.problem(node.at("store"), "serve.store", message.into());
         }
-        (Err(problem), _) | (_, Err(problem)) => serve.unresolved.push((name, problem)),
+        Ok(path) => {
+            let path = match Address::parse(&path) {
+                Ok(Address::Sqlite(path)) => path,
+                _ => path.into(),
+            };
+            serve.store = Place::File(folder.join(path));
+        }
+    }
+}
+
+/// Everything that has a name.
+struct Listed<'a> {
+    channels: Vec<&'a str>,
+    targets: Vec<&'a str>,
+    checks: Vec<&'a str>,
+}
+
+impl<'a> Listed<'a> {
+    fn of(root: &'a Node) -> Self {
+        let named = |section: &str, key: &'static str| {
+            root.below(section).iter().filter_map(|node| node.text(key)).collect::<Vec<_>>()
+        };
+        let builtin = checks::ALL.iter().map(|check| check.id).chain([checks::BLIND, checks::UNDELIVERED]);
+        Self {
+            channels: named("channel", "name"),
+            targets: named("target", "name"),
+            checks: builtin.chain(named("check", "id")).collect(),
+        }
+    }
+
+    /// Complains of names that nothing has.
+    fn check(&self, reader: &mut Reader<'_>, node: &Node, section: &str) {
+        for (key, what, known) in [
+            ("channels", "channel", &self.channels),
+            ("targets", "target", &self.targets),
+            ("checks", "check", &self.checks),
+        ] {
+            for name in node.texts(key).iter().filter(|name| !known.contains(&name.as_str())) {
+                let message = format!("there is no {what} `{name}`{}", nearest(name, known.iter().copied()));
+                reader.problem(node.at(key), &format!("{section}.{key}"), message);
+            }
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use sessionwatch_rules::decoder::Decoder;
+use jiff::tz::TimeZone;
+use sessionwatch_rules::{decoder::Decoder, instant::SECOND};
 
 use super::{
-    Problem, Storage, Target, Unresolved, environment,
+    Preset, Problem, Rhythm, Storage, Target, Unresolved, environment, plan,
     reader::{Node, Reader},
 };
 use crate::{
@@ -23,7 +24,7 @@ const SECONDS_A_DAY: u64 = 86_400;
 pub(super) fn read(
     reader: &mut Reader<'_>,
     root: &Node,
-    (folder, catalogue): (&Path, &[Profile]),
+    (folder, catalogue, zone): (&Path, &[Profile], &TimeZone),
 ) -> (Vec<Target>, Vec<Unresolved>) {
     let (mut targets, mut unresolved) = (Vec::<Target>::new(), Vec::<Unresolved>::new());
     for node in root.below("target") {
@@ -48,11 +49,57 @@ pub(super) fn read(
             let engine =
                 if node.text("engine") == Some("pushdown") { Engine::Pushdown } else { Engine::Scan };
             let limits = Limits { timeout: seconds("timeout", 30), lock_timeout: seconds("lock_timeout", 2) };
-            let every = seconds("every", 60);
-            targets.push(Target { name, address, storage, engine, limits, every });
+            let replica = match replica(reader, node, folder) {
+                Ok(replica) => replica,
+                Err(problem) => {
+                    unresolved.push(Unresolved { name, problem });
+                    continue;
+                }
+            };
+            let rhythm = rhythm(reader, node, zone);
+            let suspends_after = suspends_after(node, &url);
+            targets.push(Target { name, address, storage, engine, limits, rhythm, replica, suspends_after });
         }
     }
     (targets, unresolved)
+}
+
+fn rhythm(reader: &mut Reader<'_>, node: &Node, zone: &TimeZone) -> Rhythm {
+    let preset = match node.text("schedule") {
+        Some("guide") => Preset::Guide,
+        Some("scale-to-zero") => Preset::ScaleToZero,
+        _ => Preset::Default,
+    };
+    let written = if node.has("cron") { "cron" } else { "every" };
+    if preset == Preset::Guide && node.has(written) {
+        let message = format!("`{written}` changes nothing with schedule = \"guide\": leave one of them out");
+        reader.problem(node.at(written), &format!("target.{written}"), message);
+    }
+    Rhythm { preset, base: plan::schedule(reader, node, ("target", zone)) }
+}
+
+/// The address of the replica; an error if what it refers to is not there.
+fn replica(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Result<Option<Address>, Problem> {
+    const KEY: &str = "replica_url";
+    let Some(written) = node.text(KEY) else { return Ok(None) };
+    let place = format!("target.{KEY}");
+    let url = environment::secret(Ok(written));
+    let url = url.map_err(|message| reader.describe(node.at(KEY), &place, message))?;
+    match Address::parse(&url) {
+        Ok(Address::Sqlite(path)) => Ok(Some(Address::Sqlite(folder.join(path)))),
+        Ok(address) => Ok(Some(address)),
+        Err(error) => {
+            reader.problem(node.at(KEY), &place, error.to_string());
+            Ok(None)
+        }
+    }
+}
+
+/// Neon suspends after five minutes unless told otherwise: <https://neon.com/docs/introduction/scale-to-zero>.
+fn suspends_after(node: &Node, url: &str) -> Option<i64> {
+    let known = url.contains(".neon.tech").then_some(300);
+    let seconds = node.whole("suspends_after").or(known)?;
+    Some(i64::try_from(seconds).unwrap_or(i64::MAX / SECOND) * SECOND)
 }
 
 /// The address as text; nothing if what is written is wrong, an error if what it refers to is not there.

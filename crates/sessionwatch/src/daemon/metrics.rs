@@ -1,88 +1,227 @@
-//! Metrics in the Prometheus text format, and whether the daemon is alive and ready.
+//! Metrics in the Prometheus text format.
 
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use sessionwatch_rules::{alert, instant::Instant};
+use sessionwatch_rules::{alert, instant::Instant, verdict::Verdict};
 
-use super::Shared;
+use super::{Shared, leadership};
 use crate::{
-    clock,
+    config::Config,
     look::Report,
-    store::{StoreError, alerts, outbox},
+    store::{StoreError, alerts, censuses::Point, outbox},
 };
 
-/// What was seen last of each target.
+/// What was seen and delivered last.
 #[derive(Debug, Default)]
-pub struct Latest(Mutex<BTreeMap<String, Last>>);
+pub struct Latest(Mutex<State>);
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    targets: BTreeMap<String, Last>,
+    channels: BTreeMap<String, Sent>,
+    /// Whether the last change of configuration was taken; nothing before one.
+    reloaded: Option<bool>,
+}
 
 /// What is served of a target.
 #[derive(Clone, Debug, Default)]
 struct Last {
     looks: u64,
     blind: u64,
-    seconds: f64,
+    /// How long the last look took, and all of them.
+    seconds: [f64; 2],
+    /// How late the last look was.
+    lag_seconds: f64,
+    replica_lag_seconds: Option<f64>,
+    seen: bool,
     seen_at: Option<Instant>,
     /// Names of gauges, and values; nothing that cannot be known.
-    census: Vec<(&'static str, f64)>,
+    census: Vec<(String, f64)>,
     /// Ids of checks, and whether they fail; nothing that is unknown.
-    checks: Vec<(String, Option<bool>)>,
+    checks: BTreeMap<String, Option<bool>>,
+}
+
+/// What is served of a channel.
+#[derive(Clone, Debug, Default)]
+struct Sent {
+    delivered: u64,
+    failed: u64,
+    seconds: f64,
 }
 
 /// A metric: name, type, help.
-struct Metric(&'static str, &'static str, &'static str);
+#[derive(Clone, Copy, Debug)]
+pub struct Metric(pub &'static str, pub &'static str, pub &'static str);
 
-const UP: Metric =
+/// `sessionwatch_build_info`
+pub const BUILD: Metric = Metric("sessionwatch_build_info", "gauge", "The version that runs");
+/// `sessionwatch_target_up`
+pub const UP: Metric =
     Metric("sessionwatch_target_up", "gauge", "Whether the last look at the target saw something");
-const LOOKS: Metric = Metric("sessionwatch_looks_total", "counter", "Looks since the start");
-const BLIND: Metric =
+/// `sessionwatch_target_leader`
+pub const LEADER: Metric =
+    Metric("sessionwatch_target_leader", "gauge", "Whether this process watches the target");
+/// `sessionwatch_looks_total`
+pub const LOOKS: Metric = Metric("sessionwatch_looks_total", "counter", "Looks since the start");
+/// `sessionwatch_blind_looks_total`
+pub const BLIND: Metric =
     Metric("sessionwatch_blind_looks_total", "counter", "Looks since the start that saw nothing");
-const SECONDS: Metric = Metric("sessionwatch_look_duration_seconds", "gauge", "How long the last look took");
-const AGE: Metric =
+/// `sessionwatch_look_duration_seconds`
+pub const SECONDS: Metric =
+    Metric("sessionwatch_look_duration_seconds", "gauge", "How long the last look took");
+/// `sessionwatch_look_duration_seconds_total`
+pub const ALL_SECONDS: Metric =
+    Metric("sessionwatch_look_duration_seconds_total", "counter", "How long all looks took since the start");
+/// `sessionwatch_scheduler_lag_seconds`
+pub const LAG: Metric = Metric("sessionwatch_scheduler_lag_seconds", "gauge", "How late the last look began");
+/// `sessionwatch_replica_lag_seconds`
+pub const REPLICA: Metric = Metric(
+    "sessionwatch_replica_lag_seconds",
+    "gauge",
+    "How far the replica lagged that was looked at; absent where none was",
+);
+/// `sessionwatch_last_seen_timestamp_seconds`
+pub const AGE: Metric =
     Metric("sessionwatch_last_seen_timestamp_seconds", "gauge", "When the target was last seen");
-const CENSUS: Metric =
+/// `sessionwatch_sessions`
+pub const CENSUS: Metric =
     Metric("sessionwatch_sessions", "gauge", "Sessions and users by kind, at the last look");
-const FAILING: Metric =
+/// `sessionwatch_check_failing`
+pub const FAILING: Metric =
     Metric("sessionwatch_check_failing", "gauge", "Whether a check fails; absent while unknown");
-const ALERT: Metric = Metric("sessionwatch_alert_firing", "gauge", "Whether the alert of a check fires");
-const OUTBOX: Metric =
+/// `sessionwatch_alert_firing`
+pub const ALERT: Metric = Metric("sessionwatch_alert_firing", "gauge", "Whether the alert of a check fires");
+/// `sessionwatch_alert_state`
+pub const STATE: Metric = Metric(
+    "sessionwatch_alerts",
+    "gauge",
+    "Alerts by state: ok, pending, firing; acknowledged and stale apart",
+);
+/// `sessionwatch_outbox_messages`
+pub const OUTBOX: Metric =
     Metric("sessionwatch_outbox_messages", "gauge", "Messages that wait to be delivered, or cannot be");
+/// `sessionwatch_deliveries_total`
+pub const DELIVERIES: Metric =
+    Metric("sessionwatch_deliveries_total", "counter", "Attempts to deliver since the start, by outcome");
+/// `sessionwatch_delivery_duration_seconds_total`
+pub const DELIVERY: Metric = Metric(
+    "sessionwatch_delivery_duration_seconds_total",
+    "counter",
+    "How long all attempts to deliver took",
+);
+/// `sessionwatch_store_size_bytes`
+pub const STORE: Metric = Metric("sessionwatch_store_size_bytes", "gauge", "Bytes that the store takes");
+/// `sessionwatch_store_sheltered`
+pub const SHELTER: Metric = Metric(
+    "sessionwatch_store_sheltered",
+    "gauge",
+    "Whether the disk is full, so that what happens is in memory only",
+);
+/// `sessionwatch_config_reload_success`
+pub const RELOAD: Metric = Metric(
+    "sessionwatch_config_reload_success",
+    "gauge",
+    "Whether the last change of configuration was taken; absent before one",
+);
+
+/// Every metric, in the order in which they are served.
+pub const ALL: [Metric; 20] = [
+    BUILD,
+    UP,
+    LEADER,
+    LOOKS,
+    BLIND,
+    SECONDS,
+    ALL_SECONDS,
+    LAG,
+    REPLICA,
+    AGE,
+    CENSUS,
+    FAILING,
+    ALERT,
+    STATE,
+    OUTBOX,
+    DELIVERIES,
+    DELIVERY,
+    STORE,
+    SHELTER,
+    RELOAD,
+];
 
 impl Latest {
-    /// Takes in a look.
-    pub fn put(&self, target: &str, report: &Report) {
-        let mut latest = self.lock();
-        let last = latest.entry(target.to_owned()).or_default();
+    /// Takes in a look that was so many microseconds late.
+    pub fn put(&self, report: &Report, (point, lag_us): (&Point, i64)) {
+        let mut state = self.lock();
+        let last = state.targets.entry(report.target.clone()).or_default();
+        let seconds = report.duration.as_secs_f64();
         last.looks += 1;
-        last.seconds = report.duration.as_secs_f64();
-        last.checks = report
-            .outcomes
-            .iter()
-            .map(|outcome| (outcome.id.clone(), failing(&outcome.finding.verdict)))
-            .collect();
-        match &report.seen {
-            Ok(seen) => {
-                last.seen_at = Some(seen.census.taken_at);
-                last.census = gauges(&seen.census);
-            }
-            Err(_) => {
-                last.blind += 1;
-                last.census.clear();
+        last.seconds = [seconds, last.seconds[1] + seconds];
+        last.lag_seconds = micros(lag_us);
+        last.replica_lag_seconds = report.lag_us.map(micros);
+        for outcome in &report.outcomes {
+            last.checks.insert(outcome.id.clone(), failing(&outcome.finding.verdict));
+        }
+        last.seen = report.seen.is_ok();
+        last.blind += u64::from(report.seen.is_err());
+        last.census = point.gauges.iter().map(|(name, [value, ..])| (name.clone(), *value)).collect();
+        if report.seen.is_ok() {
+            last.seen_at = Some(point.at);
+        }
+    }
+
+    /// An earlier process looked at a target then.
+    pub fn recall(&self, target: &str, at: Instant) {
+        self.lock().targets.entry(target.to_owned()).or_default().seen_at.get_or_insert(at);
+    }
+
+    /// Takes in an attempt to deliver.
+    pub fn sent(&self, channel: &str, took: Duration, delivered: bool) {
+        let mut state = self.lock();
+        let sent = state.channels.entry(channel.to_owned()).or_default();
+        sent.seconds += took.as_secs_f64();
+        *(if delivered { &mut sent.delivered } else { &mut sent.failed }) += 1;
+    }
+
+    /// Whether a target has been looked at.
+    #[must_use]
+    pub fn has_looked(&self, target: &str) -> bool {
+        self.lock().targets.contains_key(target)
+    }
+
+    /// How often this process has looked at a target.
+    #[must_use]
+    pub fn looks(&self, target: &str) -> u64 {
+        self.lock().targets.get(target).map_or(0, |last| last.looks)
+    }
+
+    /// A change of configuration was taken, or not.
+    pub fn reloaded(&self, taken: bool) {
+        self.lock().reloaded = Some(taken);
+    }
+
+    /// Forgets what is not configured.
+    pub fn retain(&self, config: &Config) {
+        let mut state = self.lock();
+        state.targets.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
+        state.channels.retain(|name, _| config.serve.channels.iter().any(|channel| channel.name == *name));
+        for target in &config.targets {
+            if let Some(last) = state.targets.get_mut(&target.name) {
+                last.checks.retain(|check, _| config.makes(target, check));
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Last>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn failing(verdict: &sessionwatch_rules::verdict::Verdict) -> Option<bool> {
-    use sessionwatch_rules::verdict::Verdict;
+fn failing(verdict: &Verdict) -> Option<bool> {
     match verdict {
         Verdict::Healthy => Some(false),
         Verdict::Failing => Some(true),
@@ -90,9 +229,14 @@ fn failing(verdict: &sessionwatch_rules::verdict::Verdict) -> Option<bool> {
     }
 }
 
+/// What a look measured: names and values of all that is known; nothing if it saw nothing.
+#[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a gauge; counts stay below 2^53")]
-fn gauges(census: &sessionwatch_rules::census::Census) -> Vec<(&'static str, f64)> {
-    let known = [
+pub fn gauges(report: &Report) -> Option<Vec<(&'static str, f64)>> {
+    let census = &report.seen.as_ref().ok()?.census;
+    let changes = report.mirror.as_ref().and_then(|mirror| mirror.changes.as_ref());
+    let created = census.created_last_hour.or(changes.map(|changes| changes.created_last_hour));
+    let counts = [
         ("stored", Some(census.sessions)),
         ("active", Some(census.active)),
         ("expired", Some(census.expired)),
@@ -103,104 +247,134 @@ fn gauges(census: &sessionwatch_rules::census::Census) -> Vec<(&'static str, f64
         ("max_per_user", Some(census.max_per_user())),
         ("duplicate_tokens", census.duplicates.value().map(|found| found.tokens)),
         ("orphaned", census.orphaned.value()),
-        ("created_last_hour", census.created_last_hour),
+        ("created_last_hour", created),
+        ("created", changes.map(|changes| changes.created)),
+        ("extended", changes.map(|changes| changes.extended)),
+        ("ended", changes.map(|changes| changes.ended)),
+        ("rebound", changes.map(|changes| changes.rebound.len() as u64)),
+        ("revived", changes.map(|changes| changes.revived.len() as u64)),
     ];
-    known.into_iter().filter_map(|(kind, count)| Some((kind, count? as f64))).collect()
+    let counts = counts.into_iter().filter_map(|(kind, count)| Some((kind, count? as f64)));
+    Some(counts.chain([("per_user", census.sessions_per_user())]).collect())
 }
 
-/// The pages of the daemon.
-pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(|| std::future::ready("alive\n")))
-        .route("/readyz", get(ready))
-        .with_state(shared)
-}
-
-async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
-    match text(&shared) {
-        Ok(text) => (StatusCode::OK, kind, text),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("# {error}\n")),
-    }
-}
-
-/// Ready once every target has been looked at.
-async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let looked = shared.latest.lock().len();
-    let of = shared.config.targets.len();
-    let status = if looked == of { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{looked} of {of} targets looked at\n"))
-}
-
-fn text(shared: &Shared) -> Result<String, StoreError> {
-    let (kept, (waiting, dead)) =
-        shared.store.read(|connection| Ok((alerts::list(connection, true)?, outbox::counts(connection)?)))?;
-    let latest = shared.latest.lock().clone();
-    let each = |metric: &Metric, value: &dyn Fn(&Last) -> Option<f64>| {
-        let lines = latest
-            .iter()
-            .filter_map(|(target, last)| Some((vec![("target", target.as_str())], value(last)?)));
-        family(metric, lines.collect())
-    };
-    let census = latest.iter().flat_map(|(target, last)| {
-        last.census
-            .iter()
-            .map(move |(kind, count)| (vec![("target", target.as_str()), ("kind", *kind)], *count))
-    });
-    let checks = latest.iter().flat_map(|(target, last)| {
-        let known = last.checks.iter().filter_map(|(check, failing)| Some((check, (*failing)?)));
-        known.map(move |(check, failing)| {
-            (vec![("target", target.as_str()), ("check", check.as_str())], f64::from(u8::from(failing)))
-        })
+/// All of them, as they stand.
+pub(super) fn text(shared: &Shared) -> Result<String, StoreError> {
+    let (kept, boxed) = shared.store.read(|db| Ok((alerts::list(db, true)?, outbox::counts(db)?)))?;
+    let size = shared.store.size()?;
+    let state = shared.latest.lock().clone();
+    let config = shared.config();
+    let leads = config.targets.iter().map(|target| {
+        let leads = shared.leadership.term(&leadership::lease(&target.name)).is_some();
+        (vec![("target", target.name.as_str())], flag(leads))
     });
     let firing = kept.iter().map(|kept| {
-        let fires = matches!(kept.alert.state, alert::State::Firing { .. });
         let labels = vec![
             ("target", kept.target.as_str()),
             ("check", kept.check.as_str()),
             ("severity", kept.severity.as_str()),
         ];
-        (labels, f64::from(u8::from(fires)))
+        (labels, flag(matches!(kept.alert.state, alert::State::Firing { .. })))
     });
-    let boxed = [("waiting", waiting), ("dead", dead)];
+    let count =
+        |test: &dyn Fn(&alert::Alert) -> bool| kept.iter().filter(|kept| test(&kept.alert)).count() as u64;
+    let mut states: Vec<(&str, u64)> = ["ok", "pending", "firing"]
+        .into_iter()
+        .map(|name| (name, count(&|alert| alert.state.name() == name)))
+        .collect();
+    states.push(("acknowledged", count(&|alert| alert.acknowledged)));
+    states.push(("stale", count(&|alert| alert.stale)));
+    let waiting = boxed.iter().map(|(channel, state, count)| {
+        (vec![("channel", channel.as_str()), ("state", state.as_str())], gauge(*count))
+    });
+    let one = |value: f64| vec![(vec![], value)];
     Ok([
-        each(&UP, &|last| Some(f64::from(u8::from(!last.census.is_empty())))),
-        each(&LOOKS, &|last| Some(as_gauge(last.looks))),
-        each(&BLIND, &|last| Some(as_gauge(last.blind))),
-        each(&SECONDS, &|last| Some(last.seconds)),
-        each(&AGE, &|last| last.seen_at.map(seconds)),
-        family(&CENSUS, census.collect()),
-        family(&FAILING, checks.collect()),
+        family(&BUILD, vec![(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)]),
+        looked(&state.targets),
+        family(&LEADER, leads.collect()),
         family(&ALERT, firing.collect()),
-        family(
-            &OUTBOX,
-            boxed.iter().map(|(state, count)| (vec![("state", *state)], as_gauge(*count))).collect(),
-        ),
-        format!("# at {}\n", clock::rfc3339(clock::now())),
+        family(&STATE, states.iter().map(|(name, count)| (vec![("state", *name)], gauge(*count))).collect()),
+        family(&OUTBOX, waiting.collect()),
+        sent(&state.channels),
+        family(&STORE, one(gauge(size))),
+        family(&SHELTER, one(flag(shared.store.is_sheltered()))),
+        state.reloaded.map_or_else(String::new, |taken| family(&RELOAD, one(flag(taken)))),
     ]
     .concat())
 }
 
+/// What is served of the targets.
+fn looked(targets: &BTreeMap<String, Last>) -> String {
+    let each = |metric: &Metric, value: &dyn Fn(&Last) -> Option<f64>| {
+        // Of a target that only an earlier process looked at, no more is known than when.
+        let known = targets.iter().filter(|(_, last)| last.looks > 0 || metric.0 == AGE.0);
+        let lines =
+            known.filter_map(|(target, last)| Some((vec![("target", target.as_str())], value(last)?)));
+        family(metric, lines.collect())
+    };
+    let census = targets.iter().flat_map(|(target, last)| {
+        let lines = last.census.iter();
+        lines.map(move |(kind, count)| (vec![("target", target.as_str()), ("kind", kind.as_str())], *count))
+    });
+    let checks = targets.iter().flat_map(|(target, last)| {
+        let known = last.checks.iter().filter_map(|(check, failing)| Some((check, (*failing)?)));
+        known.map(move |(check, failing)| {
+            (vec![("target", target.as_str()), ("check", check.as_str())], flag(failing))
+        })
+    });
+    [
+        each(&UP, &|last| Some(flag(last.seen))),
+        each(&LOOKS, &|last| Some(gauge(last.looks))),
+        each(&BLIND, &|last| Some(gauge(last.blind))),
+        each(&SECONDS, &|last| Some(last.seconds[0])),
+        each(&ALL_SECONDS, &|last| Some(last.seconds[1])),
+        each(&LAG, &|last| Some(last.lag_seconds)),
+        each(&REPLICA, &|last| last.replica_lag_seconds),
+        each(&AGE, &|last| last.seen_at.map(|at| micros(at.micros()))),
+        family(&CENSUS, census.collect()),
+        family(&FAILING, checks.collect()),
+    ]
+    .concat()
+}
+
+/// What is served of the channels.
+fn sent(channels: &BTreeMap<String, Sent>) -> String {
+    let outcomes = channels.iter().flat_map(|(channel, sent)| {
+        [("delivered", sent.delivered), ("failed", sent.failed)]
+            .map(|(outcome, count)| (vec![("channel", channel.as_str()), ("outcome", outcome)], gauge(count)))
+    });
+    let seconds = channels.iter().map(|(channel, sent)| (vec![("channel", channel.as_str())], sent.seconds));
+    [family(&DELIVERIES, outcomes.collect()), family(&DELIVERY, seconds.collect())].concat()
+}
+
+fn flag(flag: bool) -> f64 {
+    f64::from(u8::from(flag))
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a gauge; counts stay below 2^53")]
-fn as_gauge(count: u64) -> f64 {
+fn gauge(count: u64) -> f64 {
     count as f64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "the format's instants are floating-point seconds")]
-fn seconds(at: Instant) -> f64 {
-    at.micros() as f64 / 1e6
+/// Microseconds as seconds.
+#[expect(clippy::cast_precision_loss, reason = "the format's times are floating-point seconds")]
+fn micros(micros: i64) -> f64 {
+    micros as f64 / 1e6
 }
 
-/// A metric with its values, by labels.
+/// A metric with its values, by labels; nothing of one without values.
 fn family(metric: &Metric, values: Vec<(Vec<(&str, &str)>, f64)>) -> String {
     let Metric(name, kind, help) = metric;
+    if values.is_empty() {
+        return String::new();
+    }
     let mut text = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     for (labels, value) in values {
         let labels: Vec<String> =
             labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escape(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name}{{{}}} {value}", labels.join(","));
+        let _ = writeln!(text, "{name}{labels} {value}");
     }
     text
 }

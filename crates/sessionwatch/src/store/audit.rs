@@ -3,11 +3,10 @@
 
 use std::fmt::Write as _;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
 use sessionwatch_rules::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
-use super::StoreError;
+use super::{StoreError, db::Db};
 
 /// What the first entry carries.
 const NOTHING: &str = "";
@@ -21,28 +20,79 @@ pub enum Trail {
     Broken(i64),
 }
 
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When.
+    pub at: Instant,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// The rest, as JSON.
+    pub detail: String,
+}
+
 /// Adds an entry.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn add(
-    connection: &Connection,
-    (actor, action): (&str, &str),
-    detail: &str,
-    now: Instant,
-) -> Result<(), StoreError> {
-    let last = connection
-        .query_row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", [], |row| row.get::<_, String>(0))
-        .optional()?;
-    let previous = last.unwrap_or_else(|| NOTHING.into());
+pub fn add(db: Db<'_>, (actor, action): (&str, &str), detail: &str, now: Instant) -> Result<(), StoreError> {
+    let last = db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?;
+    let previous = last.map_or_else(|| NOTHING.into(), |row| row.text(0));
     let hash = hash(&previous, now.micros(), [actor, action, detail]);
-    connection.execute(
-        "INSERT INTO audit (at, actor, action, detail, previous, hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![now.micros(), actor, action, detail, previous, hash],
+    let id = db.next_id("audit")?;
+    db.run(
+        "INSERT INTO audit (id, at, actor, action, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            id.into(),
+            now.into(),
+            actor.into(),
+            action.into(),
+            detail.into(),
+            (&previous).into(),
+            (&hash).into(),
+        ],
     )?;
     Ok(())
+}
+
+/// The entries between two instants, oldest first; the latest where there are more than the limit.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn between(db: Db<'_>, (from, to): (Instant, Instant), limit: u32) -> Result<Vec<Entry>, StoreError> {
+    let rows = db.rows(
+        "SELECT at, actor, action, detail FROM audit WHERE at >= $1 AND at < $2 ORDER BY id DESC LIMIT $3",
+        &[from.into(), to.into(), limit.into()],
+    )?;
+    let entry = |row: &super::row::Row| Entry {
+        at: row.instant(0).unwrap_or(Instant::MIN),
+        actor: row.text(1),
+        action: row.text(2),
+        detail: row.text(3),
+    };
+    Ok(rows.iter().rev().map(entry).collect())
+}
+
+/// The hash of the last entry. Whoever keeps it elsewhere sees entries cut off the end, which no chain shows by itself.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn head(db: Db<'_>) -> Result<Option<String>, StoreError> {
+    Ok(db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?.map(|row| row.text(0)))
+}
+
+/// Whether an entry has that hash.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn knows(db: Db<'_>, hash: &str) -> Result<bool, StoreError> {
+    Ok(db.row("SELECT 1 FROM audit WHERE hash = $1", &[hash.into()])?.is_some())
 }
 
 /// Follows the trail from its start.
@@ -50,22 +100,27 @@ pub fn add(
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn verify(connection: &Connection) -> Result<Trail, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT id, at, actor, action, detail, previous, hash FROM audit ORDER BY id")?;
-    let mut rows = statement.query([])?;
-    let (mut last, mut count) = (NOTHING.to_owned(), 0);
-    while let Some(row) = rows.next()? {
-        let text = |at: usize| row.get::<_, String>(at);
-        let (actor, action, detail, previous, found) = (text(2)?, text(3)?, text(4)?, text(5)?, text(6)?);
-        let expected = hash(&previous, row.get(1)?, [&actor, &action, &detail]);
-        if previous != last || found != expected {
-            return Ok(Trail::Broken(row.get(0)?));
+pub fn verify(db: Db<'_>) -> Result<Trail, StoreError> {
+    /// Entries that are read at once.
+    const PAGE: i64 = 1_000;
+    let (mut last, mut count, mut seen) = (NOTHING.to_owned(), 0, 0);
+    loop {
+        let page = db.rows(
+            "SELECT id, at, actor, action, detail, previous, hash FROM audit WHERE id > $1 ORDER BY id LIMIT $2",
+            &[seen.into(), PAGE.into()],
+        )?;
+        for row in &page {
+            let [actor, action, detail, previous, found] = [2, 3, 4, 5, 6].map(|at| row.text(at));
+            if previous != last || found != hash(&previous, row.int(1), [&actor, &action, &detail]) {
+                return Ok(Trail::Broken(row.int(0)));
+            }
+            (last, seen) = (found, row.int(0));
+            count += 1;
         }
-        last = found;
-        count += 1;
+        if page.is_empty() {
+            return Ok(Trail::Whole(count));
+        }
     }
-    Ok(Trail::Whole(count))
 }
 
 /// SHA-256 over every part with its length, so that no two entries read alike.
@@ -101,7 +156,7 @@ mod tests {
             for detail in ["a", "b", "c"] {
                 store.write(|transaction| add(transaction, ("first", "second"), detail, now)).unwrap();
             }
-            let tampered = store.write(|transaction| Ok(transaction.execute_batch(tamper)?));
+            let tampered = store.write(|db| db.script(tamper));
             assert!(tampered.is_ok() && store.read(verify).unwrap() == expected, "{tamper}");
         }
     }

@@ -1,11 +1,13 @@
 //! The outbox: what is to be told, by which channel. Written with what it tells of, delivered afterwards at least once.
+//!
+//! A message is marked before it is sent. One that is found marked after a crash may have arrived: it is sent again, and
+//! says so.
 
-use rusqlite::{Connection, params};
 use sessionwatch_rules::instant::{Instant, SECOND};
 
-use super::StoreError;
+use super::{StoreError, db::Db, row::Row};
 
-/// Attempts after which a message is dead: with the waits between them, more than a day.
+/// Attempts after which a message is dead: with the waits between them, almost 19 hours.
 pub const MOST_ATTEMPTS: u32 = 20;
 const FIRST_WAIT: i64 = 5 * SECOND;
 const LONGEST_WAIT: i64 = 2 * 3_600 * SECOND;
@@ -19,54 +21,166 @@ pub struct Due {
     pub key: String,
     /// The channel's name.
     pub channel: String,
+    /// Whom the channel tells, where it tells each by themselves.
+    pub recipient: Option<String>,
     /// What is told, as JSON.
     pub message: String,
     /// Attempts before this one.
     pub attempts: u32,
+    /// It may have arrived already.
+    pub again: bool,
+    /// What the last attempt failed of.
+    pub error: Option<String>,
+    /// When it was put in.
+    pub created_at: Instant,
 }
+
+/// A message to put in.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    /// No other message's.
+    pub key: &'a str,
+    /// The channel's name.
+    pub channel: &'a str,
+    /// Whom the channel tells, where it tells each by themselves.
+    pub recipient: Option<&'a str>,
+    /// What it tells of, an alert's target and check: what is older of it is told first.
+    pub subject: &'a str,
+    /// What is told, as JSON.
+    pub message: &'a str,
+    /// When it may be sent.
+    pub at: Instant,
+}
+
+const COLUMNS: &str = "id, idempotency_key, channel, recipient, message, attempts, again, error, created_at";
 
 /// Puts a message in; a second one of the same key is the same message.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn put(
-    connection: &Connection,
-    (key, channel): (&str, &str),
-    message: &str,
-    now: Instant,
-) -> Result<(), StoreError> {
-    connection.execute(
-        "INSERT INTO outbox (idempotency_key, channel, message, created_at, next_at)
-         VALUES (?1, ?2, ?3, ?4, ?4)
+pub fn put(db: Db<'_>, letter: Letter<'_>, now: Instant) -> Result<(), StoreError> {
+    let id = db.next_id("outbox")?;
+    db.run(
+        "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (idempotency_key) DO NOTHING",
-        params![key, channel, message, now.micros()],
+        &[
+            id.into(),
+            letter.key.into(),
+            letter.channel.into(),
+            super::row::Value::Text(letter.recipient),
+            letter.subject.into(),
+            letter.message.into(),
+            now.into(),
+            letter.at.into(),
+        ],
     )?;
     Ok(())
 }
 
-/// The messages that are due, oldest first.
+/// The messages of a channel that may be sent: none before its time, and of one subject the oldest first. Once one is due,
+/// those that were put in to be told together with it are due too.
 ///
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn due(connection: &Connection, now: Instant, limit: u32) -> Result<Vec<Due>, StoreError> {
-    let mut statement = connection.prepare(
-        "SELECT id, idempotency_key, channel, message, attempts FROM outbox
-         WHERE state = 'due' AND next_at <= ?1
-         ORDER BY next_at, id
-         LIMIT ?2",
+pub fn due(db: Db<'_>, channel: &str, (now, limit): (Instant, u32)) -> Result<Vec<Due>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM outbox
+         WHERE channel = $1 AND state = 'due'
+           AND (next_at <= $2 OR attempts = 0 AND EXISTS (
+             SELECT 1 FROM outbox AS first WHERE first.channel = $1 AND first.state = 'due' AND first.next_at <= $2))
+           AND NOT EXISTS (
+             SELECT 1 FROM outbox AS older
+             WHERE older.channel = $1 AND older.subject = outbox.subject AND older.subject <> '' AND older.id < outbox.id
+               AND older.state IN ('due', 'sending') AND COALESCE(older.recipient, '') = COALESCE(outbox.recipient, ''))
+         ORDER BY id LIMIT $3"
+    );
+    let rows = db.rows(&query, &[channel.into(), now.into(), limit.into()])?;
+    Ok(rows.iter().map(letter).collect())
+}
+
+/// When the next message of a channel is due that is not due yet.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn next_due(db: Db<'_>, channel: &str, now: Instant) -> Result<Option<Instant>, StoreError> {
+    let rows = db.rows(
+        "SELECT MIN(next_at) FROM outbox WHERE channel = $1 AND state = 'due' AND next_at > $2",
+        &[channel.into(), now.into()],
     )?;
-    let rows = statement.query_map(params![now.micros(), limit], |row| {
-        Ok(Due {
-            id: row.get(0)?,
-            key: row.get(1)?,
-            channel: row.get(2)?,
-            message: row.get(3)?,
-            attempts: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(rows.first().and_then(|row| row.instant(0)))
+}
+
+/// Whether a message of a channel has failed so often that waits for others than that recipient.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn is_stuck(
+    db: Db<'_>,
+    (channel, recipient): (&str, Option<&str>),
+    attempts: u32,
+) -> Result<bool, StoreError> {
+    let rows = db.rows(
+        "SELECT 1 FROM outbox WHERE channel = $1 AND state IN ('due', 'sending') AND attempts >= $2
+           AND COALESCE(recipient, '') <> $3 LIMIT 1",
+        &[channel.into(), attempts.into(), recipient.unwrap_or_default().into()],
+    )?;
+    Ok(!rows.is_empty())
+}
+
+/// The clock was set back: what waits for a time that had come is due now.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn rebase(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
+    db.run("UPDATE outbox SET next_at = $1 WHERE state = 'due' AND next_at > $1", &[now.into()])?;
+    Ok(())
+}
+
+/// The channels for which something is due.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn channels(db: Db<'_>) -> Result<Vec<String>, StoreError> {
+    let rows = db.rows("SELECT DISTINCT channel FROM outbox WHERE state IN ('due', 'sending')", &[])?;
+    Ok(rows.iter().map(|row| row.text(0)).collect())
+}
+
+/// Gives up on all messages of a channel that there is no more: how many.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn abandon(db: Db<'_>, channel: &str, why: &str) -> Result<u64, StoreError> {
+    let query =
+        "UPDATE outbox SET state = 'dead', error = $2 WHERE channel = $1 AND state IN ('due', 'sending')";
+    db.run(query, &[channel.into(), why.into()])
+}
+
+/// Marks messages as being sent.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn sending(db: Db<'_>, due: &[Due]) -> Result<(), StoreError> {
+    for message in due {
+        db.run("UPDATE outbox SET state = 'sending' WHERE id = $1", &[message.id.into()])?;
+    }
+    Ok(())
+}
+
+/// Makes messages due again that were being sent when whoever sent them ended: they may have arrived.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn resume(db: Db<'_>) -> Result<u64, StoreError> {
+    db.run("UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending'", &[])
 }
 
 /// A message was delivered.
@@ -74,58 +188,100 @@ pub fn due(connection: &Connection, now: Instant, limit: u32) -> Result<Vec<Due>
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn delivered(connection: &Connection, id: i64) -> Result<(), StoreError> {
-    connection.execute(
-        "UPDATE outbox SET state = 'done', attempts = attempts + 1, error = NULL WHERE id = ?1",
-        [id],
+pub fn delivered(db: Db<'_>, id: i64) -> Result<(), StoreError> {
+    db.run(
+        "UPDATE outbox SET state = 'done', attempts = attempts + 1, error = NULL WHERE id = $1",
+        &[id.into()],
     )?;
     Ok(())
 }
 
 /// A message was not delivered: it is tried again after a while, which doubles, or when the channel asked for; after too
-/// many attempts, or one that cannot succeed, it is dead.
+/// many attempts it is dead. True if it is.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
 pub fn failed(
-    connection: &Connection,
+    db: Db<'_>,
     due: &Due,
     (error, retry_after): (&str, Option<i64>),
     now: Instant,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let attempts = due.attempts + 1;
-    let state = if attempts >= MOST_ATTEMPTS { "dead" } else { "due" };
+    let dead = attempts >= MOST_ATTEMPTS;
     let next = now.plus(retry_after.unwrap_or(0).max(wait(attempts)));
-    connection.execute(
-        "UPDATE outbox SET attempts = ?2, next_at = ?3, state = ?4, error = ?5 WHERE id = ?1",
-        params![due.id, attempts, next.micros(), state, error],
+    db.run(
+        "UPDATE outbox SET attempts = $2, next_at = $3, state = $4, error = $5, again = $6 WHERE id = $1",
+        &[
+            due.id.into(),
+            attempts.into(),
+            next.into(),
+            if dead { "dead" } else { "due" }.into(),
+            error.into(),
+            due.again.into(),
+        ],
     )?;
-    Ok(())
+    Ok(dead)
 }
 
-/// Forgets messages that were delivered, and due before an instant.
-///
-/// # Errors
-///
-/// If it cannot be written.
-pub fn forget(connection: &Connection, before: Instant) -> Result<(), StoreError> {
-    connection.execute("DELETE FROM outbox WHERE state = 'done' AND next_at < ?1", [before.micros()])?;
-    Ok(())
-}
-
-/// How many messages wait, and how many are dead.
+/// The messages that are dead, latest first.
 ///
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn counts(connection: &Connection) -> Result<(u64, u64), StoreError> {
-    let counts = connection.query_row(
-        "SELECT COUNT(CASE WHEN state = 'due' THEN 1 END), COUNT(CASE WHEN state = 'dead' THEN 1 END) FROM outbox",
-        [],
-        |row| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?)),
+pub fn dead(db: Db<'_>, limit: u32) -> Result<Vec<Due>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT $1");
+    Ok(db.rows(&query, &[limit.into()])?.iter().map(letter).collect())
+}
+
+/// Makes dead messages of a channel due again: how many.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn revive(db: Db<'_>, channel: &str, now: Instant) -> Result<u64, StoreError> {
+    db.run(
+        "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2 WHERE state = 'dead' AND channel = $1",
+        &[channel.into(), now.into()],
+    )
+}
+
+/// Forgets messages that were delivered or given up on, and due before an instant.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
+    db.run("DELETE FROM outbox WHERE state IN ('done', 'dead') AND next_at < $1", &[before.into()])?;
+    Ok(())
+}
+
+/// How many messages of each channel are in each state.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn counts(db: Db<'_>) -> Result<Vec<(String, String, u64)>, StoreError> {
+    let rows = db.rows(
+        "SELECT channel, state, COUNT(*) FROM outbox WHERE state <> 'done' GROUP BY channel, state ORDER BY channel, state",
+        &[],
     )?;
-    Ok((counts.0.into(), counts.1.into()))
+    Ok(rows.iter().map(|row| (row.text(0), row.text(1), row.count(2))).collect())
+}
+
+fn letter(row: &Row) -> Due {
+    Due {
+        id: row.int(0),
+        key: row.text(1),
+        channel: row.text(2),
+        recipient: row.maybe_text(3),
+        message: row.text(4),
+        attempts: u32::try_from(row.int(5)).unwrap_or(0),
+        again: row.int(6) != 0,
+        error: row.maybe_text(7),
+        created_at: row.instant(8).unwrap_or(Instant::MIN),
+    }
 }
 
 /// Microseconds to wait after so many attempts.
@@ -137,42 +293,88 @@ fn wait(attempts: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::store;
+    use crate::store::tests::both;
+
+    fn letter(key: &str, at: Instant) -> Letter<'_> {
+        Letter { key, channel: "chat", recipient: None, subject: "app/x", message: "{}", at }
+    }
 
     #[test]
     fn a_message_is_tried_until_it_arrives_or_dies() {
-        let (_folder, store) = store();
-        let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
-        let due_at = |now| store.read(|connection| due(connection, now, 10)).unwrap();
-        for _ in 0..2 {
-            store.write(|transaction| put(transaction, ("key", "chat"), "{}", at(100))).unwrap();
+        for store in both() {
+            let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
+            let due_at = |now| store.read(|db| due(db, "chat", (now, 10))).unwrap();
+            let states = || store.read(counts).unwrap();
+            for _ in 0..2 {
+                store.write(|db| put(db, letter("key", at(100)), at(100))).unwrap();
+            }
+            assert_eq!(due_at(at(100)).len(), 1, "one key is one message");
+            assert!(due_at(at(50)).is_empty());
+            store.write(|db| rebase(db, at(50))).unwrap();
+            assert_eq!(due_at(at(50)).len(), 1, "the clock went back");
+            let first = due_at(at(100)).remove(0);
+            store.write(|db| failed(db, &first, ("no answer", None), at(100))).unwrap();
+            assert!(due_at(at(104)).is_empty());
+            let second = due_at(at(105)).remove(0);
+            assert_eq!(second.error.as_deref(), Some("no answer"));
+            let doubtful = Due { again: true, ..second };
+            store.write(|db| failed(db, &doubtful, ("slow down", Some(60 * SECOND)), at(105))).unwrap();
+            assert!(due_at(at(164)).is_empty());
+            let third = due_at(at(165)).remove(0);
+            assert!(third.again, "it may have arrived");
+            store.write(|db| delivered(db, third.id)).unwrap();
+            assert!(due_at(at(1_000_000)).is_empty());
+            store.write(|db| forget(db, at(165))).unwrap();
+            assert_eq!(store.read(|db| db.rows("SELECT id FROM outbox", &[])).unwrap().len(), 1);
+            store.write(|db| forget(db, at(166))).unwrap();
+            assert!(store.read(|db| db.rows("SELECT id FROM outbox", &[])).unwrap().is_empty());
+            store.write(|db| put(db, letter("key", at(170)), at(170))).unwrap();
+            let hopeless = Due { attempts: MOST_ATTEMPTS - 1, ..due_at(at(170)).remove(0) };
+            assert!(store.write(|db| failed(db, &hopeless, ("gone", None), at(200))).unwrap());
+            assert_eq!(states(), [("chat".to_owned(), "dead".to_owned(), 1)]);
+            assert_eq!(store.read(|db| dead(db, 10)).unwrap()[0].error.as_deref(), Some("gone"));
+            assert_eq!(store.write(|db| revive(db, "chat", at(300))).unwrap(), 1);
+            assert_eq!(due_at(at(300)).len(), 1);
         }
-        assert_eq!(due_at(at(100)).len(), 1, "one key is one message");
-        let first = due_at(at(100)).remove(0);
-        store.write(|transaction| failed(transaction, &first, ("no answer", None), at(100))).unwrap();
-        assert!(due_at(at(104)).is_empty());
-        let second = due_at(at(105)).remove(0);
-        store
-            .write(|transaction| failed(transaction, &second, ("slow down", Some(60 * SECOND)), at(105)))
-            .unwrap();
-        assert!(due_at(at(164)).is_empty());
-        let third = due_at(at(165)).remove(0);
-        store.write(|transaction| delivered(transaction, third.id)).unwrap();
-        assert!(due_at(at(1_000_000)).is_empty());
-        store.write(|transaction| forget(transaction, at(165))).unwrap();
-        assert_eq!(delivered_messages(&store), 1);
-        store.write(|transaction| forget(transaction, at(166))).unwrap();
-        assert_eq!(delivered_messages(&store), 0);
-        store.write(|transaction| put(transaction, ("key", "chat"), "{}", at(170))).unwrap();
-        let third = due_at(at(170)).remove(0);
-        let hopeless = Due { attempts: MOST_ATTEMPTS - 1, ..third };
-        store.write(|transaction| failed(transaction, &hopeless, ("gone", None), at(200))).unwrap();
-        assert_eq!(store.read(counts).unwrap(), (0, 1));
     }
 
-    fn delivered_messages(store: &crate::store::Store) -> i64 {
-        let count = "SELECT COUNT(*) FROM outbox WHERE state = 'done'";
-        store.read(|connection| Ok(connection.query_row(count, [], |row| row.get(0))?)).unwrap()
+    #[test]
+    fn what_was_being_sent_when_the_sender_ended_is_sent_again_and_says_so() {
+        for store in both() {
+            let now = Instant::from_micros(1).unwrap();
+            store.write(|db| put(db, letter("key", now), now)).unwrap();
+            let due_now = || store.read(|db| due(db, "chat", (now, 10))).unwrap();
+            let first = due_now();
+            store.write(|db| sending(db, &first)).unwrap();
+            assert!(due_now().is_empty() && !first[0].again);
+            assert_eq!(store.read(channels).unwrap(), ["chat"]);
+            assert_eq!(store.write(resume).unwrap(), 1);
+            assert!(due_now()[0].again);
+        }
+    }
+
+    #[test]
+    fn what_is_older_of_an_alert_is_told_first_and_what_belongs_together_at_once() {
+        for store in both() {
+            let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
+            let other = Letter { subject: "other/x", ..letter("c", at(60)) };
+            for letter in [letter("a", at(10)), letter("b", at(10)), other] {
+                store.write(|db| put(db, letter, at(5))).unwrap();
+            }
+            let keys = |now| -> Vec<String> {
+                let due = store.read(|db| due(db, "chat", (now, 10))).unwrap();
+                due.into_iter().map(|due| due.key).collect()
+            };
+            assert!(keys(at(9)).is_empty());
+            assert_eq!(keys(at(10)), ["a", "c"]);
+            let first = store.read(|db| due(db, "chat", (at(10), 1))).unwrap().remove(0);
+            store.write(|db| failed(db, &first, ("busy", None), at(10))).unwrap();
+            assert!(!keys(at(11)).contains(&"b".to_owned()), "its elder still waits");
+            store.write(|db| delivered(db, first.id)).unwrap();
+            assert_eq!(keys(at(11)), ["b", "c"]);
+            assert_eq!(store.write(|db| abandon(db, "chat", "gone")).unwrap(), 2);
+            assert!(keys(at(100)).is_empty());
+        }
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Silences: what is not told for a while.
 
-use rusqlite::{Connection, params};
 use sessionwatch_rules::instant::Instant;
 
-use super::StoreError;
+use super::{StoreError, db::Db, row::Row};
 
 /// A silence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +13,8 @@ pub struct Silence {
     pub target: Option<String>,
     /// Of this check; nothing for all.
     pub check: Option<String>,
+    /// Of findings that are about nothing but this user or token prefix; nothing for all.
+    pub subject: Option<String>,
     /// Its end.
     pub until: Instant,
     /// Who asked for it.
@@ -27,22 +28,31 @@ pub struct Silence {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn begin(connection: &Connection, silence: &Silence) -> Result<i64, StoreError> {
-    connection.execute(
-        "INSERT INTO silences (target, check_id, until, owner, note)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![silence.target, silence.check, silence.until.micros(), silence.owner, silence.note],
+pub fn begin(db: Db<'_>, silence: &Silence) -> Result<i64, StoreError> {
+    let id = db.next_id("silences")?;
+    db.run(
+        "INSERT INTO silences (id, target, check_id, subject, until, owner, note) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            id.into(),
+            (&silence.target).into(),
+            (&silence.check).into(),
+            (&silence.subject).into(),
+            silence.until.into(),
+            (&silence.owner).into(),
+            (&silence.note).into(),
+        ],
     )?;
-    Ok(connection.last_insert_rowid())
+    Ok(id)
 }
 
-/// Ends a silence: whether there was one.
+/// Ends a silence: whether it held.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn end(connection: &Connection, id: i64) -> Result<bool, StoreError> {
-    Ok(connection.execute("DELETE FROM silences WHERE id = ?1", [id])? > 0)
+pub fn end(db: Db<'_>, id: i64, now: Instant) -> Result<bool, StoreError> {
+    let query = "UPDATE silences SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL AND until > $2";
+    Ok(db.run(query, &[id.into(), now.into()])? > 0)
 }
 
 /// The silences that hold at an instant.
@@ -50,28 +60,26 @@ pub fn end(connection: &Connection, id: i64) -> Result<bool, StoreError> {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn list(connection: &Connection, now: Instant) -> Result<Vec<Silence>, StoreError> {
-    let mut statement = connection.prepare(
-        "SELECT id, target, check_id, until, owner, note FROM silences
-         WHERE until > ?1
-         ORDER BY until, id",
+pub fn list(db: Db<'_>, now: Instant) -> Result<Vec<Silence>, StoreError> {
+    let rows = db.rows(
+        "SELECT id, target, check_id, subject, until, owner, note FROM silences
+         WHERE until > $1 AND ended_at IS NULL ORDER BY until, id",
+        &[now.into()],
     )?;
-    let rows = statement.query_map([now.micros()], |row| {
-        let until = Instant::from_micros(row.get(3)?).unwrap_or(Instant::MIN);
-        Ok(Silence {
-            id: row.get(0)?,
-            target: row.get(1)?,
-            check: row.get(2)?,
-            until,
-            owner: row.get(4)?,
-            note: row.get(5)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let silence = |row: &Row| Silence {
+        id: row.int(0),
+        target: row.maybe_text(1),
+        check: row.maybe_text(2),
+        subject: row.maybe_text(3),
+        until: row.instant(4).unwrap_or(Instant::MIN),
+        owner: row.text(5),
+        note: row.text(6),
+    };
+    Ok(rows.iter().map(silence).collect())
 }
 
 impl Silence {
-    /// Whether it holds for a check on a target.
+    /// Whether it holds for a check on a target, whomever that is about.
     #[must_use]
     pub fn covers(&self, target: &str, check: &str) -> bool {
         self.target.as_deref().is_none_or(|only| only == target)

@@ -32,6 +32,33 @@ pub struct Session {
     wire: Wire,
 }
 
+/// A connection for something else than looking.
+#[derive(Debug)]
+pub struct Link(Wire);
+
+impl Link {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be reached or refuses.
+    pub async fn open(dsn: &Dsn) -> Result<Self, TargetError> {
+        Ok(Self(wire::connect(dsn).await?))
+    }
+
+    /// What speaks to the server.
+    #[must_use]
+    pub fn client(&self) -> &tokio_postgres::Client {
+        &self.0.client
+    }
+
+    /// Whether the connection is known to be gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.client.is_closed()
+    }
+}
+
 /// Limits of a look.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -81,6 +108,40 @@ impl Session {
         let rows = self.fetch("SELECT (EXTRACT(EPOCH FROM now()) * 1000000)::bigint").await?;
         let micros = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
         micros.and_then(Instant::from_micros).ok_or_else(|| TargetError::Query("clock".into()))
+    }
+
+    /// How far this server lags behind the one that it replicates, in microseconds; nothing if it is no replica, or does
+    /// not say. One that receives, and has replayed all of it, does not lag, however long ago that was.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn lag(&self) -> Result<Option<i64>, TargetError> {
+        let query = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL\n\
+             WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver) THEN 0\n\
+             ELSE EXTRACT(EPOCH FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000000 END";
+        #[expect(clippy::cast_possible_truncation, reason = "microseconds, far below 2^53")]
+        Ok(self.told(query).await?.map(|lag| lag as i64))
+    }
+
+    /// How far this server has come, in bytes of the write-ahead log; nothing if it does not say.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn position(&self) -> Result<Option<u64>, TargetError> {
+        let query = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()\n\
+             ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn";
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes, far below 2^53")]
+        Ok(self.told(query).await?.map(|position| position as u64))
+    }
+
+    /// A number that not every server tells.
+    async fn told(&self, query: &str) -> Result<Option<f64>, TargetError> {
+        match self.number(query, Counted::First, 1).await {
+            Err(TargetError::Lost) => Err(TargetError::Lost),
+            told => Ok(told.ok().flatten()),
+        }
     }
 
     /// The tables and views that the role can see.

@@ -45,6 +45,30 @@ impl Session {
         }
     }
 
+    /// How far this copy of the database has come, in bytes of its write-ahead log; nothing if that cannot be known.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn position(&self) -> Result<Option<u64>, TargetError> {
+        match self {
+            Self::Postgres(session) => session.position().await,
+            Self::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// How far a replica lags, in microseconds; nothing if that cannot be known.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn lag(&self) -> Result<Option<i64>, TargetError> {
+        match self {
+            Self::Postgres(session) => session.lag().await,
+            Self::Sqlite(_) => Ok(None),
+        }
+    }
+
     /// The tables and views that can be seen.
     ///
     /// # Errors

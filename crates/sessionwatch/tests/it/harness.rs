@@ -1,9 +1,12 @@
 //! The program as a child process, in a scrubbed environment, and databases to point it at.
 
 use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::OnceLock,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -123,4 +126,85 @@ pub(crate) fn left_behind(database: &Database<'_>) -> String {
         database.psql("SELECT pg_sleep(0.1)").unwrap();
     }
     left
+}
+
+/// The daemon, and the address of its pages.
+pub(crate) struct Watch {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+}
+
+/// What a page at an address says to a request: its status, and the text.
+pub(crate) fn page(address: &str, (method, path): (&str, &str)) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// Starts the daemon with the configuration in a folder.
+pub(crate) fn watch(folder: &Path) -> Watch {
+    watch_by(command(&["serve"]).current_dir(folder))
+}
+
+/// Starts the daemon by that command.
+pub(crate) fn watch_by(command: &mut Command) -> Watch {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split("http://").nth(1).unwrap().trim_end().trim_end_matches("/metrics").to_owned();
+    Watch { child, address }
+}
+
+/// Asks again and again, for a minute at most, until something is so.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let (_open, closed) = std::sync::mpsc::channel::<()>();
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: waited for in vain");
+        let _ = closed.recv_timeout(Duration::from_millis(50));
+    }
+}
+
+impl Watch {
+    /// What one of its pages says.
+    pub(crate) fn page(&self, path: &str) -> String {
+        page(&self.address, ("GET", path)).1
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+    }
+
+    /// Waits until it has ended: its exit code.
+    pub(crate) fn ended(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Asks it to end: its exit code.
+    pub(crate) fn stop(self) -> Option<i32> {
+        self.signal("TERM");
+        self.ended()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It has ended where the story went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The answer to a request for a page of that address.
+pub(crate) fn get(address: &str, page: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }

@@ -3,14 +3,28 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a story ends the story")]
 
 mod agreement;
+mod backup;
+mod channels;
 mod checks;
 mod commands;
+mod deliveries;
+mod disk;
+mod fastforward;
 mod faults;
 mod guide;
+mod hangs;
 mod harness;
 mod holes;
+mod integrations;
+mod kills;
+mod lifecycle;
+mod mail;
+mod packaging;
 mod profiles;
+mod replica;
 mod secrecy;
+mod soak;
 mod sqlite;
+mod system;
 mod tls;
 mod watch;

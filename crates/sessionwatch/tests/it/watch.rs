@@ -1,23 +1,18 @@
 //! The watch: whom it tells, how often, and what it remembers.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Stdio},
 };
 
 use serde_json::Value;
-use sessionwatch::{
-    config::Config,
-    daemon::round,
-    look::{self, Memory, Request},
-    store::{Store, outbox},
-};
-use sessionwatch_rules::instant::{HOUR, Instant};
 use testbed::{Database, Received, Sink};
 
-use crate::harness;
+use crate::{
+    fastforward::{MINUTE, Watch, monday},
+    harness,
+};
 
 /// A configuration of one target and one channel.
 fn configuration(url: &str, hook: &str, more: &str) -> String {
@@ -27,61 +22,59 @@ fn configuration(url: &str, hook: &str, more: &str) -> String {
     )
 }
 
-/// What is told of two days of looks, an hour apart; before the look of an hour, its SQL is run.
-fn told(database: &Database<'_>, script: &[(i64, &str)], more: &str) -> Vec<String> {
+/// What is told in these minutes, a look in each but those that are left out; before the look of a minute, its SQL is run.
+fn told(
+    database: &Database<'_>,
+    (minutes, left_out): (i64, &[i64]),
+    script: &[(i64, &str)],
+    more: &str,
+) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let text = configuration(&database.url("postgres"), "http://127.0.0.1:1/", more);
-    let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
-    let store = Store::open(&config.serve.store).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (mut told, mut memory) = (Vec::new(), Memory::default());
-    for hour in 0..48 {
-        for (_, sql) in script.iter().filter(|(at, _)| *at == hour) {
+    let sink = Sink::start(&[]).unwrap();
+    let text = configuration(&database.url("postgres"), &sink.url(), more);
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    for minute in 1..minutes {
+        for (_, sql) in script.iter().filter(|(at, _)| *at == minute) {
             database.psql(sql).unwrap();
         }
-        let request = Request {
-            target: &config.targets[0],
-            catalogue: &config.catalogue,
-            rules: &config.rules,
-            deep: false,
-            only: &[],
-            memory: Some(&memory),
-        };
-        let report = runtime.block_on(look::look(request));
-        let now = Instant::from_micros(1_800_000_000_000_000 + hour * HOUR).unwrap();
-        round::keep(&store, &report, &config.serve, now).unwrap();
-        memory.keep(report);
-        for due in store.read(|connection| outbox::due(connection, now, 1_000)).unwrap() {
-            let message: Value = serde_json::from_str(&due.message).unwrap();
-            let text = |key: &str| message[key].as_str().unwrap().to_owned();
-            told.push(format!("{hour} {} {}", text("check"), text("notice")));
-            store.write(|transaction| outbox::delivered(transaction, due.id)).unwrap();
-        }
+        let at = monday().plus(minute * MINUTE);
+        if left_out.contains(&minute) { watch.set(at) } else { watch.to(at) }
     }
-    told
+    watch.delivered();
+    assert!(watch.stop());
+    told_by(&sink)
+}
+
+/// The minute of each message, what it is about, and what it says.
+fn told_by(sink: &Sink) -> Vec<String> {
+    let line = |received: Received| {
+        let message: Value = serde_json::from_str(&received.body).unwrap();
+        let text = |key: &str| message[key].as_str().unwrap().to_owned();
+        let at: jiff::Timestamp = text("at").parse().unwrap();
+        let minute = (at.as_microsecond() - monday().micros()) / MINUTE;
+        (minute, format!("{minute} {} {}", text("check"), text("notice")))
+    };
+    let mut lines: Vec<(i64, String)> = sink.received().into_iter().map(line).collect();
+    lines.sort();
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 #[test]
-fn each_incident_is_told_once_and_resolved_once_and_quiet_hours_are_quiet() {
+fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
     let database = harness::healthy();
+    let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
     let script = [
         (3, r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#),
         (5, r#"UPDATE sessions SET "sessionToken" = 'other-token' WHERE id = 's1'"#),
-        (
-            10,
-            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
-        ),
+        (10, orphans),
         (14, "DELETE FROM sessions WHERE id LIKE 'o%'"),
         // The token of one person becomes another's.
         (17, r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#),
-        // One failing look is not enough for what is not critical.
-        (
-            20,
-            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
-        ),
+        // One failing look is not enough for orphans, but these had ended.
+        (20, orphans),
         (21, "DELETE FROM sessions WHERE id LIKE 'o%'"),
         (30, "ALTER TABLE sessions RENAME COLUMN expires TO gone"),
-        (36, "ALTER TABLE sessions RENAME COLUMN gone TO expires"),
+        (33, "ALTER TABLE sessions RENAME COLUMN gone TO expires"),
         (40, "ALTER TABLE sessions RENAME COLUMN expires TO gone"),
         (42, "ALTER TABLE sessions RENAME COLUMN gone TO expires"),
     ];
@@ -92,20 +85,24 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_hours_are_quiet() {
         "15 orphaned-sessions resolved",
         "17 token-rebound firing",
         "19 token-rebound resolved",
+        "20 revived-sessions firing",
+        "22 revived-sessions resolved",
         "32 blind firing",
-        "36 blind resolved",
+        "35 blind resolved",
     ];
-    assert_eq!(told(&database, &script, ""), expected);
+    // After three failures looks are two minutes apart.
+    assert_eq!(told(&database, (48, &[33, 34]), &script, ""), expected);
 }
 
 #[test]
 fn routes_tell_only_whom_it_concerns() {
     let database = harness::anomalous();
     let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
-    let told = told(&database, &[], route);
+    let often = "[alerts.critical]\nrepeat_after = \"3m\"\n";
+    let told = told(&database, (5, &[]), &[], &format!("{route}{often}"));
     assert!(told.contains(&"0 duplicate-tokens firing".to_owned()), "{told:?}");
     assert!(told.contains(&"1 orphaned-sessions firing".to_owned()), "{told:?}");
-    assert!(told.contains(&"4 duplicate-tokens repeated".to_owned()), "{told:?}");
+    assert!(told.contains(&"3 duplicate-tokens repeated".to_owned()), "{told:?}");
     assert!(!told.iter().any(|line| line.contains("expired-backlog")), "{told:?}");
 }
 
@@ -125,11 +122,7 @@ fn serve(folder: &Path) -> Running {
 
 impl Running {
     fn get(&self, page: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {page} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        harness::get(&self.address, page)
     }
 
     /// Asks it to end: its exit code.
@@ -189,20 +182,15 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
     );
     running.child.kill().unwrap();
     running.child.wait().unwrap();
-    // What was told is not told again by the next one; what pends fires at its second look.
+    // The next one knows what was told, and that a look was taken less than a minute ago.
     let again = serve(folder.path());
-    let received = sink.wait_for(3);
-    assert!(
-        !notices(&received[2..]).contains(&"duplicate-tokens firing".to_owned()),
-        "{:?}",
-        notices(&received)
-    );
-    assert!(
-        notices(&received[2..]).contains(&"orphaned-sessions firing".to_owned()),
-        "{:?}",
-        notices(&received)
-    );
+    assert!(again.get("/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = again.get("/metrics");
+    let firing =
+        "sessionwatch_alert_firing{target=\"Büro 1\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n";
+    assert!(metrics.contains(firing) && !metrics.contains("sessionwatch_looks_total"), "{metrics}");
     assert_eq!(again.stop(), Some(0));
+    assert_eq!(sink.received().len(), 2);
 }
 
 #[test]
@@ -237,17 +225,28 @@ fn people_look_after_alerts_silence_them_and_leave_a_record() {
         0
     );
     assert!(run(&["alerts", "silences"]).stdout.contains("orphaned-sessions"));
+    let nobody = run(&["alerts", "silence", "--check", "orphaned-session", "--minutes", "60", "--note", "x"]);
+    assert!(nobody.code == 2 && nobody.stderr.contains("did you mean"), "{}", nobody.stderr);
+    let shown = run(&["alerts", "show", "app", "duplicate-tokens"]).stdout;
+    assert!(shown.contains("ada looks after it: on it") && shown.contains("what to do:"), "{shown}");
+    let resolved = run(&["alerts", "resolve", "app", "duplicate-tokens", "--note", "restored"]);
+    assert_eq!(resolved.code, 0, "{}", resolved.stderr);
+    assert_eq!(notices(&sink.wait_for(2))[1], "duplicate-tokens resolved");
+    let history = run(&["alerts", "history", "--alerts-only", "--text", "RESOLVED BY ada"]).stdout;
+    assert!(history.contains("resolved by ada: restored"), "{history}");
+    assert_eq!(run(&["alerts", "history", "--from", "yesterday"]).code, 2);
     assert_eq!(running.stop(), Some(0));
-    // The next look is the second failing one of the orphans, which are silent now.
-    let again = serve(folder.path());
-    let received = notices(&sink.wait_for(2));
-    assert!(received.len() > 1 && !received.contains(&"orphaned-sessions firing".to_owned()), "{received:?}");
-    assert_eq!(again.stop(), Some(0));
     assert_eq!(run(&["alerts", "unsilence", "1"]).code, 0);
     assert_eq!(run(&["alerts", "unsilence", "1"]).code, 2);
     let verified = run(&["audit", "verify"]);
     assert!(verified.code == 0 && verified.stdout.contains("whole"), "{}", verified.stdout);
     let store = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
+    let head: String =
+        store.query_row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).unwrap();
+    assert_eq!(run(&["audit", "verify", "--head", &head]).code, 0);
+    store.execute("DELETE FROM audit WHERE hash = ?1", [&head]).unwrap();
+    let cut = run(&["audit", "verify", "--head", &head]);
+    assert!(cut.code == 1 && cut.stdout.contains("cut off"), "{}", cut.stdout);
     store.execute("UPDATE audit SET actor = 'eve' WHERE id = 1", []).unwrap();
     assert_eq!(run(&["audit", "verify"]).code, 1);
 }
@@ -298,7 +297,7 @@ fn a_channel_can_be_tried() {
     let run = |channel: &str| harness::run_in(folder.path(), &[], &["notify", "test", channel]);
     assert_eq!(run("hook").code, 0);
     let body: Value = serde_json::from_str(&sink.wait_for(1)[0].body).unwrap();
-    assert!(body["text"].as_str().unwrap().starts_with("*Test: test*"), "{body}");
+    assert!(body["text"].as_str().unwrap().starts_with("*Test: test (low) on test*"), "{body}");
     let refused = run("hook");
     assert!(refused.code == 3 && refused.stderr.contains("answered 403"), "{}", refused.stderr);
     let unknown = run("hok");

@@ -26,7 +26,7 @@ pub enum SslMode {
 }
 
 /// A PostgreSQL address.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Dsn {
     /// What the driver needs, the password among it.
     pub config: tokio_postgres::Config,

@@ -1,0 +1,460 @@
+//! The checklist: what the numbers of a period prove. What too few looks saw does not pass.
+
+use crate::instant::{DAY, HOUR, Instant, SECOND};
+
+/// Orphaned sessions at which the guide's checklist fails.
+pub const ORPHANED: u32 = 5;
+/// Expired sessions at which the guide's checklist fails.
+pub const EXPIRED: u32 = 10;
+/// Sessions for each user below which the guide's checklist fails.
+pub const RATIO_MIN: f64 = 1.0;
+/// The longest time in which nobody needs to have looked, in microseconds: who looks once a day is late at times, and
+/// clocks are put back.
+pub const GAP: i64 = DAY + 2 * HOUR;
+/// By how much the clock of an application may differ from that of its database, in microseconds.
+const SKEW: i64 = 60 * SECOND;
+
+/// Why nothing is known of what has no number.
+const UNMEASURED: &str = "it was not measured in this period";
+
+/// Whether an item holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds.
+    Pass,
+    /// It does not.
+    Fail,
+    /// Not to be known, and why. Never a pass.
+    Unknown(String),
+}
+
+/// A number over a period.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Track {
+    /// The lowest, and when it was so low first.
+    pub lowest: (f64, Instant),
+    /// The highest, and when it was so high first.
+    pub highest: (f64, Instant),
+    /// The last.
+    pub last: f64,
+}
+
+/// A time at which a check had the same verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// When it begins.
+    pub from: Instant,
+    /// When it ends.
+    pub to: Instant,
+    /// The verdict by name.
+    pub verdict: String,
+}
+
+/// How far ahead sessions ended at a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Microseconds to the furthest end; nothing if no active session has one.
+    pub ahead: Option<i64>,
+    /// Sessions that never end.
+    pub never: u64,
+    /// Sessions whose end cannot be read.
+    pub unreadable: u64,
+}
+
+/// Where a number is, as to the range in which it is healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Inside, all the time.
+    In,
+    /// Outside, at least once.
+    Out,
+    /// Not to be known.
+    Unknown,
+}
+
+impl Verdict {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Why it is unknown.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        if let Self::Unknown(reason) = self { Some(reason) } else { None }
+    }
+
+    /// The same in the face of a doubt: what passes is not known then, and what fails fails all the same.
+    #[must_use]
+    pub fn unless(self, doubt: Option<String>) -> Self {
+        match (self, doubt) {
+            (Self::Pass, Some(doubt)) => Self::Unknown(doubt),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// Of several: fail if one fails, else unknown if one is, else pass; of none, unknown.
+    #[must_use]
+    pub fn of_all<'a>(verdicts: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let unknown = verdicts.clone().filter(|verdict| verdict.reason().is_some()).count();
+        if verdicts.clone().any(|verdict| *verdict == Self::Fail) {
+            Self::Fail
+        } else if unknown > 0 || verdicts.count() == 0 {
+            Self::Unknown(format!("{unknown} not known"))
+        } else {
+            Self::Pass
+        }
+    }
+
+    fn of(holds: bool) -> Self {
+        if holds { Self::Pass } else { Self::Fail }
+    }
+}
+
+impl Track {
+    /// The track of points in time, each with its mean, lowest and highest; nothing without a point.
+    #[must_use]
+    pub fn of(points: impl Iterator<Item = (Instant, [f64; 3])>) -> Option<Self> {
+        points.fold(None, |track: Option<Self>, (at, [mean, low, high])| {
+            let mut track = track.unwrap_or(Self { lowest: (low, at), highest: (high, at), last: mean });
+            if low < track.lowest.0 {
+                track.lowest = (low, at);
+            }
+            if high > track.highest.0 {
+                track.highest = (high, at);
+            }
+            Some(Self { last: mean, ..track })
+        })
+    }
+}
+
+impl Place {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Whether there was never more than that.
+#[must_use]
+pub fn at_most(track: Option<&Track>, limit: f64) -> Verdict {
+    track.map_or_else(unmeasured, |track| Verdict::of(track.highest.0 <= limit))
+}
+
+/// Whether there were always fewer than that.
+#[must_use]
+pub fn fewer_than(track: Option<&Track>, limit: u32) -> Verdict {
+    track.map_or_else(unmeasured, |track| Verdict::of(track.highest.0 < f64::from(limit)))
+}
+
+/// Whether sessions for each user were in proportion. The track leaves out the times without an active session.
+#[must_use]
+pub fn ratio(track: Option<&Track>, max: f64) -> Verdict {
+    match track {
+        None => Verdict::Unknown("there was no active session in this period".into()),
+        Some(track) => Verdict::of(track.lowest.0 >= RATIO_MIN && track.highest.0 <= max),
+    }
+}
+
+/// Whether the busiest hour saw as many sessions created as is usual.
+#[must_use]
+pub fn creation_rate(track: Option<&Track>, (min, max): (f64, f64)) -> Verdict {
+    track.map_or_else(unmeasured, |track| Verdict::of((min..=max).contains(&track.highest.0)))
+}
+
+/// Whether the logs are free of critical signals; nothing where no log is read.
+#[must_use]
+pub fn critical_signals(count: Option<u64>) -> Verdict {
+    match count {
+        None => Verdict::Unknown("no log source is configured".into()),
+        Some(count) => Verdict::of(count == 0),
+    }
+}
+
+/// Whether a person says that it holds; nothing where nobody says anything.
+#[must_use]
+pub fn attested(holds: Option<bool>) -> Verdict {
+    match holds {
+        None => Verdict::Unknown("nobody has vouched for it in this period".into()),
+        Some(holds) => Verdict::of(holds),
+    }
+}
+
+/// Whether sessions have a lifetime that nothing lengthens. `failed` says whether their ends were ever beyond the policy.
+#[must_use]
+pub fn lifetime(failed: bool, extended: Option<&Track>) -> Verdict {
+    if failed { Verdict::Fail } else { unextended(extended) }
+}
+
+/// Whether no session can last longer than that many microseconds.
+#[must_use]
+pub fn ends_within(ends: Option<Ends>, limit: i64, extended: Option<&Track>) -> Verdict {
+    let unknown = |reason: &str| Verdict::Unknown(reason.into());
+    match ends {
+        None => unknown("the last look that saw something is not of this period"),
+        Some(Ends { never: 1.., .. }) => Verdict::Fail,
+        Some(Ends { ahead: Some(ahead), .. }) if ahead > limit.saturating_add(SKEW) => Verdict::Fail,
+        Some(Ends { unreadable: 1.., .. }) => unknown("not every end can be read"),
+        Some(Ends { ahead: None, .. }) => unknown("there was no active session at the last look"),
+        Some(Ends { ahead: Some(_), .. }) => unextended(extended),
+    }
+}
+
+/// Whether no session was extended. Where some are, that each has an end says nothing of how long it lasts.
+fn unextended(extended: Option<&Track>) -> Verdict {
+    match extended {
+        None => Verdict::Unknown("whether sessions are extended was not measured in this period".into()),
+        Some(track) if track.highest.0 > 0.0 => Verdict::Unknown(
+            "sessions are extended while they are used, so their ends do not bound how long they last".into(),
+        ),
+        Some(_) => Verdict::Pass,
+    }
+}
+
+/// Whether a number was in a range all the time.
+#[must_use]
+pub fn within(track: Option<&Track>, (low, high): (f64, f64)) -> Place {
+    match track {
+        None => Place::Unknown,
+        Some(track) if track.lowest.0 < low || track.highest.0 > high => Place::Out,
+        Some(_) => Place::In,
+    }
+}
+
+/// Whether the peak of a number was in a range.
+#[must_use]
+pub fn peak_within(track: Option<&Track>, (low, high): (f64, f64)) -> Place {
+    match track {
+        None => Place::Unknown,
+        Some(track) if (low..=high).contains(&track.highest.0) => Place::In,
+        Some(_) => Place::Out,
+    }
+}
+
+/// Whether too many looks saw nothing: more than one in ten.
+#[must_use]
+pub fn is_blind(looks: u64, blind: u64) -> bool {
+    blind.saturating_mul(10) > looks
+}
+
+/// The longest time between two instants of a period at which something was seen, in their order.
+#[must_use]
+pub fn longest_gap(
+    seen: impl Iterator<Item = Instant>,
+    (from, to): (Instant, Instant),
+) -> (Instant, Instant) {
+    let (mut last, mut longest) = (from, (from, from));
+    for at in seen.map(|at| at.clamp(from, to)).chain([to]) {
+        if at.since(last) > longest.1.since(longest.0) {
+            longest = (last, at);
+        }
+        last = at;
+    }
+    longest
+}
+
+/// A time, if it is too long for nobody to have looked.
+#[must_use]
+pub fn too_long((from, to): (Instant, Instant)) -> Option<(Instant, Instant)> {
+    (to.since(from) > GAP).then_some((from, to))
+}
+
+/// The verdicts of a check over a period, from when each of them began, in their order. The first may be older.
+#[must_use]
+pub fn spans(began: &[(Instant, String)], (from, to): (Instant, Instant)) -> Vec<Span> {
+    let ends = began.iter().skip(1).map(|(at, _)| *at).chain([to]);
+    let span = |((at, verdict), end): (&(Instant, String), Instant)| Span {
+        from: (*at).max(from),
+        to: end.min(to),
+        verdict: verdict.clone(),
+    };
+    began.iter().zip(ends).map(span).filter(|span| span.from < span.to).collect()
+}
+
+/// The longest time for which a check had no verdict, if that is too long, or all such times together are more than a tenth
+/// of the period. What comes before the first verdict counts.
+#[must_use]
+pub fn undecided(spans: &[Span], (from, to): (Instant, Instant)) -> Option<(Instant, Instant)> {
+    let start = (from, spans.first().map_or(to, |span| span.from));
+    let unknown = spans.iter().filter(|span| span.verdict == "unknown").map(|span| (span.from, span.to));
+    let times: Vec<(Instant, Instant)> = std::iter::once(start).chain(unknown).collect();
+    let length = |time: &(Instant, Instant)| time.1.since(time.0);
+    let longest = times.iter().copied().max_by_key(length)?;
+    // Before the first verdict a watch that looks once a day has a day.
+    let unknown: i64 = times.iter().skip(1).map(length).sum();
+    let much = unknown > to.since(from) / 10;
+    if much { Some(longest) } else { too_long(longest) }
+}
+
+fn unmeasured() -> Verdict {
+    Verdict::Unknown(UNMEASURED.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> Instant {
+        Instant::from_micros(hours * HOUR).unwrap()
+    }
+
+    fn track(low: f64, high: f64) -> Option<Track> {
+        Some(Track { lowest: (low, at(1)), highest: (high, at(2)), last: low })
+    }
+
+    fn is_unknown(verdict: &Verdict) -> bool {
+        verdict.reason().is_some()
+    }
+
+    #[test]
+    fn a_track_knows_when_it_was_worst_first() {
+        let points = [(at(1), [3.0, 2.0, 4.0]), (at(2), [7.0, 1.0, 9.0]), (at(3), [5.0, 1.0, 9.0])];
+        let expected = Track { lowest: (1.0, at(2)), highest: (9.0, at(2)), last: 5.0 };
+        assert_eq!(Track::of(points.into_iter()), Some(expected));
+        assert_eq!(Track::of(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn every_threshold_holds_at_it_and_not_beyond() {
+        let none = |high: f64| at_most(track(0.0, high).as_ref(), 0.0);
+        let orphaned = |high: f64| fewer_than(track(0.0, high).as_ref(), ORPHANED);
+        let expired = |high: f64| fewer_than(track(0.0, high).as_ref(), EXPIRED);
+        let high_ratio = |high: f64| ratio(track(1.0, high).as_ref(), 3.0);
+        let low_ratio = |low: f64| ratio(track(low, 2.0).as_ref(), 3.0);
+        let rate = |high: f64| creation_rate(track(0.0, high).as_ref(), (10.0, 50.0));
+        for (name, verdict, expected) in [
+            ("no token", none(0.0), Verdict::Pass),
+            ("one token", none(1.0), Verdict::Fail),
+            ("4 orphans", orphaned(4.0), Verdict::Pass),
+            ("5 orphans", orphaned(5.0), Verdict::Fail),
+            ("9 expired", expired(9.0), Verdict::Pass),
+            ("10 expired", expired(10.0), Verdict::Fail),
+            ("a ratio of 3", high_ratio(3.0), Verdict::Pass),
+            ("a ratio above 3", high_ratio(3.01), Verdict::Fail),
+            ("a ratio of 1", low_ratio(1.0), Verdict::Pass),
+            ("a ratio below 1", low_ratio(0.99), Verdict::Fail),
+            ("50 created", rate(50.0), Verdict::Pass),
+            ("51 created", rate(51.0), Verdict::Fail),
+            ("10 created", rate(10.0), Verdict::Pass),
+            ("9 created", rate(9.0), Verdict::Fail),
+            ("no signal", critical_signals(Some(0)), Verdict::Pass),
+            ("one signal", critical_signals(Some(1)), Verdict::Fail),
+            ("vouched for", attested(Some(true)), Verdict::Pass),
+            ("denied", attested(Some(false)), Verdict::Fail),
+        ] {
+            assert_eq!(verdict, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_number_is_unknown() {
+        for verdict in [
+            at_most(None, 0.0),
+            fewer_than(None, ORPHANED),
+            ratio(None, 3.0),
+            creation_rate(None, (10.0, 50.0)),
+            critical_signals(None),
+            attested(None),
+            lifetime(false, None),
+            ends_within(None, DAY, track(0.0, 0.0).as_ref()),
+        ] {
+            assert!(is_unknown(&verdict), "{verdict:?}");
+        }
+        assert_eq!(within(None, (0.0, 1.0)), Place::Unknown);
+        assert_eq!(peak_within(None, (0.0, 1.0)), Place::Unknown);
+    }
+
+    #[test]
+    fn a_doubt_keeps_from_passing_and_not_from_failing() {
+        let doubt = || Some("nobody looked".to_owned());
+        assert_eq!(Verdict::Pass.unless(doubt()), Verdict::Unknown("nobody looked".into()));
+        assert_eq!(Verdict::Fail.unless(doubt()), Verdict::Fail);
+        assert_eq!(Verdict::Unknown("x".into()).unless(doubt()), Verdict::Unknown("x".into()));
+        assert_eq!(Verdict::Pass.unless(None), Verdict::Pass);
+    }
+
+    #[test]
+    fn one_that_fails_outweighs_all_and_one_unknown_those_that_pass() {
+        let (pass, fail, unknown) = (Verdict::Pass, Verdict::Fail, Verdict::Unknown("x".into()));
+        assert_eq!(Verdict::of_all([&pass, &unknown, &fail].into_iter()), Verdict::Fail);
+        assert!(is_unknown(&Verdict::of_all([&pass, &unknown].into_iter())));
+        assert_eq!(Verdict::of_all([&pass, &pass].into_iter()), Verdict::Pass);
+        assert!(is_unknown(&Verdict::of_all(std::iter::empty())));
+    }
+
+    #[test]
+    fn lifetimes_are_bounded_only_while_nothing_is_extended() {
+        let (none, some) = (track(0.0, 0.0), track(0.0, 1.0));
+        assert_eq!(lifetime(true, some.as_ref()), Verdict::Fail);
+        assert_eq!(lifetime(false, none.as_ref()), Verdict::Pass);
+        assert!(is_unknown(&lifetime(false, some.as_ref())));
+        let ends = |ahead, never, unreadable| Some(Ends { ahead, never, unreadable });
+        for (name, ends, expected) in [
+            ("at the limit, and clocks differ", ends(Some(DAY + SKEW), 0, 0), Some(Verdict::Pass)),
+            ("beyond it", ends(Some(DAY + SKEW + 1), 0, 0), Some(Verdict::Fail)),
+            ("never", ends(Some(1), 1, 0), Some(Verdict::Fail)),
+            ("beyond it, another unreadable", ends(Some(2 * DAY), 0, 1), Some(Verdict::Fail)),
+            ("unreadable", ends(Some(1), 0, 1), None),
+            ("no session", ends(None, 0, 0), None),
+        ] {
+            let verdict = ends_within(ends, DAY, none.as_ref());
+            assert_eq!(Some(&verdict).filter(|verdict| !is_unknown(verdict)), expected.as_ref(), "{name}");
+        }
+        assert!(is_unknown(&ends_within(ends(Some(1), 0, 0), DAY, some.as_ref())));
+    }
+
+    #[test]
+    fn a_range_holds_all_the_time_and_at_its_bounds() {
+        let place = |low, high| within(track(low, high).as_ref(), (50.0, 500.0));
+        assert_eq!((place(50.0, 500.0), place(49.0, 500.0)), (Place::In, Place::Out));
+        assert_eq!(place(50.0, 501.0), Place::Out);
+        let peak = |low, high| peak_within(track(low, high).as_ref(), (10.0, 50.0));
+        assert_eq!((peak(0.0, 10.0), peak(0.0, 50.0)), (Place::In, Place::In));
+        assert_eq!((peak(0.0, 9.0), peak(0.0, 51.0)), (Place::Out, Place::Out));
+    }
+
+    #[test]
+    fn one_blind_look_in_ten_is_borne() {
+        assert!(!is_blind(0, 0) && !is_blind(10, 1) && is_blind(10, 2) && is_blind(19, 2));
+    }
+
+    #[test]
+    fn gaps_at_both_ends_count() {
+        let period = (at(0), at(100));
+        let gap = |seen: &[i64]| longest_gap(seen.iter().map(|hours| at(*hours)), period);
+        assert_eq!(gap(&[]), period);
+        assert_eq!(gap(&[-1, 30, 99]), (at(30), at(99)));
+        assert_eq!(gap(&[60, 99]), (at(0), at(60)));
+        assert_eq!(gap(&[1, 2, 3]), (at(3), at(100)));
+        assert_eq!(too_long((at(0), at(26))), None);
+        assert_eq!(too_long((at(0), at(26).plus(1))), Some((at(0), at(26).plus(1))));
+    }
+
+    #[test]
+    fn a_check_without_a_verdict_for_long_is_noticed() {
+        let period = (at(0), at(168));
+        let undecided = |began: &[(i64, &str)]| {
+            let began: Vec<(Instant, String)> =
+                began.iter().map(|(hours, verdict)| (at(*hours), (*verdict).to_owned())).collect();
+            undecided(&spans(&began, period), period)
+        };
+        assert_eq!(undecided(&[]), Some(period), "never made");
+        assert_eq!(undecided(&[(-400, "healthy")]), None);
+        assert_eq!(undecided(&[(-400, "unknown"), (-300, "healthy")]), None, "before the period");
+        assert_eq!(undecided(&[(-1, "unknown"), (16, "healthy")]), None);
+        assert_eq!(undecided(&[(-1, "unknown"), (17, "healthy")]), Some((at(0), at(17))));
+        assert_eq!(undecided(&[(26, "healthy")]), None, "begun within the first day");
+        assert_eq!(undecided(&[(27, "healthy")]), Some((at(0), at(27))));
+        assert_eq!(undecided(&[(0, "healthy"), (150, "unknown")]), Some((at(150), at(168))));
+    }
+}

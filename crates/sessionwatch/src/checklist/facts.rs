@@ -1,0 +1,196 @@
+//! What the store knows of a period: the numbers of every look, how far they can be trusted, and what people say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use sessionwatch_rules::{
+    checklist::{self as rules, Ends, Place, Span, Track, Verdict},
+    instant::{HOUR, Instant},
+    settings::Settings,
+};
+
+use crate::{
+    clock,
+    config::{Config, Target},
+    store::{
+        StoreError, alerts,
+        attestations::{self, Attestation},
+        censuses::{self, Point},
+        db::Db,
+        events, reports,
+    },
+};
+
+/// The item that a person vouches for.
+pub const USER_REPORTS: &str = "user-reports";
+/// The checks whose verdicts say how far the numbers can be trusted.
+const CHECKS: [&str; 9] = [
+    "duplicate-tokens",
+    "token-rebound",
+    "revived-sessions",
+    "orphaned-sessions",
+    "sessions-per-user",
+    "user-session-excess",
+    "creation-rate",
+    "expired-backlog",
+    "session-lifetime",
+];
+
+/// How much of a period was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Coverage {
+    /// Looks.
+    pub(super) looks: u64,
+    /// Those among them that saw nothing.
+    pub(super) blind: u64,
+    /// Hours of the period in which something was seen.
+    pub(super) hours_seen: usize,
+    /// Hours of the period, a begun one included.
+    pub(super) hours: usize,
+    /// The longest time in which nothing was seen.
+    pub(super) gap: (Instant, Instant),
+}
+
+/// What the store knows of a period.
+#[derive(Clone, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) period: (Instant, Instant),
+    pub(super) coverage: Coverage,
+    /// Points at which something was seen, oldest first.
+    points: Vec<Point>,
+    /// Verdicts over the period by check; nothing of a check that is not made.
+    verdicts: BTreeMap<&'static str, Vec<Span>>,
+    pub(super) attested: Option<Attestation>,
+    /// Critical signals in the logs; nothing where no log is read.
+    pub(super) signals: Option<u64>,
+    /// How far ahead sessions ended at the last look, and when that was; nothing if it is of another time.
+    pub(super) ends: Option<(Instant, Ends)>,
+}
+
+/// A gauge, and the check that judges it: while the check does not know, the number means nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measure(pub(super) &'static str, pub(super) &'static str);
+
+impl<'a> Facts<'a> {
+    /// Reads them.
+    pub(super) fn read(
+        db: Db<'_>,
+        (config, target): (&'a Config, &Target),
+        period: (Instant, Instant),
+        now: Instant,
+    ) -> Result<Self, StoreError> {
+        let mut points = censuses::between(db, &target.name, period, now)?;
+        let (looks, blind) =
+            points.iter().fold((0, 0), |(looks, blind), point| (looks + point.looks, blind + point.blind));
+        points.retain(|point| point.looks > point.blind);
+        let mut verdicts = BTreeMap::new();
+        for check in CHECKS.into_iter().filter(|check| config.makes(target, check)) {
+            let mut began = events::verdicts(db, (&target.name, check), period)?;
+            if began.is_empty() {
+                // It has not changed for as long as history is kept.
+                let kept = alerts::get(db, &target.name, check)?;
+                began.extend(kept.and_then(|kept| kept.verdict).map(|verdict| (Instant::MIN, verdict)));
+            }
+            verdicts.insert(check, rules::spans(&began, period));
+        }
+        let last = reports::get(db, &target.name)?.filter(|(at, _)| *at >= period.0 && *at < period.1);
+        Ok(Self {
+            settings: &config.rules.settings,
+            period,
+            coverage: coverage(&points, (looks, blind), period),
+            points,
+            verdicts,
+            attested: attestations::last(db, (&target.name, USER_REPORTS), period)?,
+            // Logs are not read yet.
+            signals: None,
+            ends: last.and_then(|(at, report)| Some((at, ends(&serde_json::from_str(&report).ok()?)?))),
+        })
+    }
+
+    /// A gauge over the period.
+    pub(super) fn track(&self, gauge: &str) -> Option<Track> {
+        Track::of(self.points.iter().filter_map(|point| Some((point.at, *point.gauges.get(gauge)?))))
+    }
+
+    /// Sessions for each user over the period, without the times at which nobody had one.
+    pub(super) fn ratio(&self) -> Option<Track> {
+        let ratio = |point: &Point| {
+            let [mean, low, high] = *point.gauges.get("per_user")?;
+            let some = if low > 0.0 { [mean, low, high] } else { [high; 3] };
+            (high > 0.0).then_some((point.at, some))
+        };
+        Track::of(self.points.iter().filter_map(ratio))
+    }
+
+    /// The verdict on a number, as far as it can be trusted.
+    pub(super) fn judge(&self, measure: Measure, verdict: Verdict) -> Verdict {
+        if self.points.is_empty() {
+            return Verdict::Unknown("no look of this period saw anything".into());
+        }
+        verdict.unless(self.doubt(measure))
+    }
+
+    /// The place of a number, as far as it can be trusted.
+    pub(super) fn place(&self, measure: Measure, place: Place) -> Place {
+        if place == Place::In && self.doubt(measure).is_some() { Place::Unknown } else { place }
+    }
+
+    /// When a check failed first in the period.
+    pub(super) fn failed(&self, check: &str) -> Option<Instant> {
+        let spans = self.verdicts.get(check)?;
+        spans.iter().find(|span| span.verdict == "failing").map(|span| span.from)
+    }
+
+    /// Why a number is not the whole truth.
+    fn doubt(&self, Measure(gauge, check): Measure) -> Option<String> {
+        let Coverage { looks, blind, .. } = self.coverage;
+        if rules::is_blind(looks, blind) {
+            return Some(format!("{blind} of {looks} looks saw nothing"));
+        }
+        let known = self.points.iter().filter(|point| point.gauges.contains_key(gauge));
+        let gap = rules::longest_gap(known.map(|point| point.at), self.period);
+        if let Some(gap) = rules::too_long(gap) {
+            return Some(format!("it was not measured {}", time(gap)));
+        }
+        match self.verdicts.get(check) {
+            None => Some(format!("the check {check} is not made")),
+            Some(spans) => rules::undecided(spans, self.period)
+                .map(|gap| format!("the check {check} could not tell {}", time(gap))),
+        }
+    }
+}
+
+/// `from … to …`.
+pub(super) fn time((from, to): (Instant, Instant)) -> String {
+    format!("from {} to {}", clock::readable(from), clock::readable(to))
+}
+
+fn coverage(seen: &[Point], (looks, blind): (u64, u64), (from, to): (Instant, Instant)) -> Coverage {
+    let hours: BTreeSet<i64> = seen.iter().map(|point| point.at.since(from).max(0) / HOUR).collect();
+    let all = (to.since(from) + HOUR - 1) / HOUR;
+    Coverage {
+        looks,
+        blind,
+        hours_seen: hours.len(),
+        hours: usize::try_from(all).unwrap_or(0),
+        gap: rules::longest_gap(seen.iter().map(|point| point.at), (from, to)),
+    }
+}
+
+/// How far ahead sessions ended, by a report; nothing if that saw nothing.
+fn ends(report: &Value) -> Option<Ends> {
+    let census = report["census"].as_object()?;
+    let count = |key: &str| census.get(key).and_then(Value::as_u64);
+    let instant = |value: &Value| {
+        let at: jiff::Timestamp = value.as_str()?.parse().ok()?;
+        Instant::from_micros(at.as_microsecond())
+    };
+    let furthest = census.get("furthest_expiry").and_then(instant);
+    let taken_at = instant(&report["taken_at"])?;
+    Some(Ends {
+        ahead: furthest.map(|furthest| furthest.since(taken_at)),
+        never: count("never_expiring")?,
+        unreadable: count("undecodable")?,
+    })
+}

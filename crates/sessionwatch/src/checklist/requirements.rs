@@ -1,0 +1,222 @@
+//! Requirements of security standards, as far as a session table proves them. Each row says which part it looks at; to
+//! pass it is not to meet the whole requirement.
+
+use sessionwatch_rules::{
+    checklist::{self as rules, Track, Verdict},
+    instant::{DAY, HOUR},
+};
+
+use super::{
+    Item, Subject,
+    facts::{Facts, Measure},
+    guide::{BACKLOG, DUPLICATES, LOOK, ORPHANS, action, float, highest, number},
+};
+use crate::clock;
+
+/// At level 1 of NIST SP 800-63B-4, 2.1.3, a log-in should last no longer.
+const AAL1: i64 = 30 * DAY;
+/// At level 2 of NIST SP 800-63B-4, 2.2.3, a log-in should last no longer; revision 3 had 12 hours.
+const AAL2: i64 = 24 * HOUR;
+/// Why a row is there that no table proves.
+const HIDDEN: &str = "a table cannot show it";
+
+/// Every requirement.
+pub(super) fn items(facts: &Facts<'_>) -> Vec<Item> {
+    vec![
+        unique_tokens(facts),
+        hidden(Subject {
+            id: "random-tokens",
+            source: "OWASP ASVS 5.0.0 7.2.3; NIST SP 800-63B-4 5.1",
+            title: "Tokens cannot be guessed",
+            looked_at: "nothing: no token leaves the database",
+            mend: "",
+            find_out: "see in the code that tokens come from a cryptographic generator, 128 bits or more",
+        }),
+        own_token(facts),
+        hidden(Subject {
+            id: "inactivity-timeout",
+            source: "OWASP ASVS 5.0.0 7.3.1",
+            title: "Sessions that are not used end",
+            looked_at: "nothing: most tables do not say when a session was used",
+            mend: "",
+            find_out: "leave a session unused for as long as your policy says, and use it again",
+        }),
+        absolute_lifetime(facts),
+        ended_stays_ended(facts),
+        deleted_users(facts),
+        old_rows(facts),
+        assurance(facts, AAL1),
+        assurance(facts, AAL2),
+        concurrent_sessions(facts),
+        termination(facts),
+    ]
+}
+
+fn hidden(subject: Subject) -> Item {
+    Item::new(subject, "", (Verdict::Unknown(HIDDEN.into()), String::new()))
+}
+
+fn unique_tokens(facts: &Facts<'_>) -> Item {
+    let subject = Subject {
+        id: "unique-tokens",
+        source: "OWASP ASVS 5.0.0 7.2.3; NIST SP 800-53 r5 SC-23(3)",
+        title: "No two sessions share a token",
+        looked_at: "tokens on more than one row",
+        mend: action("duplicate-tokens"),
+        find_out: LOOK,
+    };
+    none(facts, DUPLICATES, subject)
+}
+
+fn own_token(facts: &Facts<'_>) -> Item {
+    let subject = Subject {
+        id: "new-token-at-log-in",
+        source: "OWASP ASVS 5.0.0 7.2.4",
+        title: "No token passes from one user to another",
+        looked_at: "tokens whose user changed between two looks",
+        mend: action("token-rebound"),
+        find_out: LOOK,
+    };
+    none(facts, Measure("rebound", "token-rebound"), subject)
+}
+
+fn absolute_lifetime(facts: &Facts<'_>) -> Item {
+    let (check, extended) = ("session-lifetime", facts.track("extended"));
+    let failed = facts.failed(check);
+    let verdict = rules::lifetime(failed.is_some(), extended.as_ref());
+    let evidence = match (failed, extended) {
+        (Some(when), _) => format!("ends beyond the policy, or none, on {}", clock::readable(when)),
+        (None, None) => String::new(),
+        (None, Some(_)) => format!("extended between two looks, {}", highest(extended)),
+    };
+    let subject = Subject {
+        id: "absolute-lifetime",
+        source: "OWASP ASVS 5.0.0 7.3.2",
+        title: "Every session ends after a set time, used or not",
+        looked_at: "ends beyond the policy, and ends that are put off",
+        mend: action(check),
+        find_out: "see in the code that a session ends at a set time after log-in, however much it is used",
+    };
+    Item::new(subject, "policy", (facts.judge(Measure("extended", check), verdict), evidence))
+}
+
+fn ended_stays_ended(facts: &Facts<'_>) -> Item {
+    let subject = Subject {
+        id: "ended-stays-ended",
+        source: "OWASP ASVS 5.0.0 7.4.1",
+        title: "A session that has ended does not come back",
+        looked_at: "sessions that were gone at one look and there at a later one",
+        mend: action("revived-sessions"),
+        find_out: LOOK,
+    };
+    none(facts, Measure("revived", "revived-sessions"), subject)
+}
+
+fn deleted_users(facts: &Facts<'_>) -> Item {
+    let subject = Subject {
+        id: "deleted-users",
+        source: "OWASP ASVS 5.0.0 7.4.2",
+        title: "No session is left of a user who was deleted",
+        looked_at: "sessions whose user does not exist, expired ones included",
+        mend: action("orphaned-sessions"),
+        find_out: LOOK,
+    };
+    none(facts, ORPHANS, subject)
+}
+
+fn old_rows(facts: &Facts<'_>) -> Item {
+    let measure = BACKLOG;
+    let settings = facts.settings;
+    let failed = facts.failed(measure.1);
+    let verdict = if failed.is_some() { Verdict::Fail } else { Verdict::Pass };
+    let evidence = match failed {
+        Some(when) => format!("too many, or too old, on {}", clock::readable(when)),
+        None => highest(facts.track(measure.0)),
+    };
+    let subject = Subject {
+        id: "expired-rows-deleted",
+        source: "OWASP ASVS 5.0.0 14.2.7",
+        title: "Expired sessions are deleted in time",
+        looked_at: "expired sessions that are still stored, and their age",
+        mend: action(measure.1),
+        find_out: LOOK,
+    };
+    let threshold =
+        format!("at most {}, no older than {} days", settings.expired_max, settings.expired_max_age_us / DAY);
+    Item::new(subject, &threshold, (facts.judge(measure, verdict), evidence))
+}
+
+fn assurance(facts: &Facts<'_>, limit: i64) -> Item {
+    // The check is one that knows whenever all rows were seen.
+    let measure = Measure("extended", "expired-backlog");
+    let ends = facts.ends.map(|(_, ends)| ends);
+    let verdict = rules::ends_within(ends, limit, facts.track(measure.0).as_ref());
+    let evidence = facts.ends.map_or_else(String::new, |(when, ends)| {
+        let ahead = ends.ahead.map(|ahead| format!("the furthest end is {} ahead", length(ahead)));
+        let never = Some(ends.never).filter(|never| *never > 0).map(|never| format!("{never} never end"));
+        let parts: Vec<String> = ahead.into_iter().chain(never).collect();
+        if parts.is_empty() {
+            String::new()
+        } else {
+            format!("{}, on {}", parts.join(", "), clock::readable(when))
+        }
+    });
+    let (id, source, title) = if limit == AAL1 {
+        ("aal1-lifetime", "NIST SP 800-63B-4 2.1.3", "At AAL1, log-ins last no longer than 30 days")
+    } else {
+        ("aal2-lifetime", "NIST SP 800-63B-4 2.2.3", "At AAL2, log-ins last no longer than 24 hours")
+    };
+    let subject = Subject {
+        id,
+        source,
+        title,
+        looked_at: "the furthest end at the last look, and ends that are put off",
+        mend: "shorten the lifetime of sessions, if this level is what you need",
+        find_out: "see in the code how long after log-in a session can last at most",
+    };
+    Item::new(subject, &length(limit), (facts.judge(measure, verdict), evidence))
+}
+
+fn concurrent_sessions(facts: &Facts<'_>) -> Item {
+    let measure = Measure("max_per_user", "user-session-excess");
+    let (track, limit) = (facts.track(measure.0), facts.settings.user_max);
+    let verdict = facts.judge(measure, rules::at_most(track.as_ref(), float(limit)));
+    let subject = Subject {
+        id: "concurrent-sessions",
+        source: "NIST SP 800-53 r5 AC-10; OWASP ASVS 5.0.0 7.1.2",
+        title: "No user holds more sessions than the limit",
+        looked_at: "the most active sessions that one user held",
+        mend: action(measure.1),
+        find_out: LOOK,
+    };
+    Item::new(subject, &limit.to_string(), (verdict, highest(track)))
+}
+
+fn termination(facts: &Facts<'_>) -> Item {
+    let subject = Subject {
+        id: "session-termination",
+        source: "NIST SP 800-53 r5 AC-12",
+        title: "Every session ends by itself",
+        looked_at: "sessions without an end",
+        mend: action("session-lifetime"),
+        find_out: LOOK,
+    };
+    none(facts, Measure("never_expiring", "expired-backlog"), subject)
+}
+
+/// A row that passes while there is nothing of what it looks at.
+fn none(facts: &Facts<'_>, measure: Measure, subject: Subject) -> Item {
+    let track: Option<Track> = facts.track(measure.0);
+    let verdict = facts.judge(measure, rules::at_most(track.as_ref(), 0.0));
+    Item::new(subject, "0", (verdict, highest(track)))
+}
+
+/// A length of time for people.
+#[expect(clippy::cast_precision_loss, reason = "days and hours for people")]
+fn length(micros: i64) -> String {
+    if micros > 2 * DAY {
+        format!("{} days", number(micros as f64 / DAY as f64))
+    } else {
+        format!("{} hours", number(micros as f64 / HOUR as f64))
+    }
+}

@@ -1,0 +1,101 @@
+//! `alerts history`, and `report history`: what happened between two dates.
+
+use serde_json::json;
+use sessionwatch_rules::instant::{DAY, Instant};
+
+use crate::{
+    cli::{Failure, alerts::open, target::ConfigArgs},
+    clock,
+    report::{Format, Sheet, printable},
+    store::events::{self, Event, Search},
+};
+
+/// What is looked for.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// From this date or instant on, such as 2026-01-31 or 2026-01-31T12:00:00Z [default: 7 days ago]
+    #[arg(long, value_name = "DATE")]
+    from: Option<String>,
+    /// Before this date or instant [default: now]
+    #[arg(long, value_name = "DATE")]
+    to: Option<String>,
+    /// Only this target
+    #[arg(long)]
+    target: Option<String>,
+    /// Only this check
+    #[arg(long)]
+    check: Option<String>,
+    /// Only what has these words in it, large or small
+    #[arg(long, value_name = "WORDS")]
+    text: Option<String>,
+    /// Only alerts that fired, were repeated or resolved
+    #[arg(long)]
+    alerts_only: bool,
+    /// The most lines; of more, the latest
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+    /// How the list is written
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> {
+    let (from, to) = (date("from", args.from.as_deref())?, date("to", args.to.as_deref())?);
+    let search = Search {
+        from: from.unwrap_or(now.plus(-7 * DAY)),
+        to: to.unwrap_or(now),
+        target: args.target.clone(),
+        check: args.check.clone(),
+        text: args.text.clone(),
+        alerts_only: args.alerts_only,
+        limit: args.limit,
+    };
+    if search.from >= search.to {
+        return Err(Failure::Usage("--from must be before --to".into()));
+    }
+    let (_, store) = open(&args.config)?;
+    let found = store.read(|db| events::search(db, &search))?;
+    if found.is_empty() && args.format == Format::Table {
+        return Ok("nothing happened\n".into());
+    }
+    Ok(sheet(&found).render(args.format))
+}
+
+/// A date or an instant as people write it; UTC, unless it says otherwise.
+pub(in crate::cli) fn date(option: &str, text: Option<&str>) -> Result<Option<Instant>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    let instant = text.parse::<jiff::Timestamp>().ok();
+    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let found = instant.or_else(|| day().map(|day| day.timestamp()));
+    found.and_then(|at| Instant::from_micros(at.as_microsecond())).map(Some).ok_or_else(|| {
+        Failure::Usage(format!("--{option} must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z"))
+    })
+}
+
+fn sheet(events: &[Event]) -> Sheet {
+    let row = |event: &Event| {
+        let kind = event.kind.clone();
+        vec![
+            clock::readable(event.at),
+            event.target.clone(),
+            event.check.clone(),
+            kind,
+            printable(&event.summary),
+        ]
+    };
+    let document = |event: &Event| {
+        let detail: serde_json::Value = serde_json::from_str(&event.detail).unwrap_or_default();
+        json!({
+            "at": clock::rfc3339(event.at), "target": event.target, "check": event.check, "kind": event.kind,
+            "summary": event.summary, "detail": detail,
+        })
+    };
+    Sheet {
+        kind: "events",
+        header: ["at", "target", "check", "what", "summary"].map(str::to_owned).to_vec(),
+        rows: events.iter().map(row).collect(),
+        documents: events.iter().map(document).collect(),
+    }
+}

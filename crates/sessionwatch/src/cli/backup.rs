@@ -1,0 +1,47 @@
+//! `backup`: a copy of the store, whether or not a daemon works on it.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use super::{Failure, alerts, target::ConfigArgs};
+use crate::store::StoreError;
+
+/// Copy the store, as it stands at one instant, into a new SQLite file; the daemon may go on meanwhile
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The file to write; there must be none yet
+    file: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let (_, store) = alerts::open(&args.config)?;
+    store.backup(&args.file).map_err(|error| match error {
+        StoreError::Exists(_) => Failure::Usage(error.to_string()),
+        error => error.into(),
+    })?;
+    let bytes = std::fs::metadata(&args.file)?.len();
+    super::print(&format!("copied the store to {} ({})\n", args.file.display(), size(bytes)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes, for a person.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        for (bytes, said) in [(1, "1 kB"), (98_304, "99 kB"), (1_250_000, "1.2 MB"), (12_000_000, "12.0 MB")]
+        {
+            assert_eq!(size(bytes), said);
+        }
+    }
+}

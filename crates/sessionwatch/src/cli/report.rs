@@ -1,0 +1,212 @@
+//! `report`: the checklist of a week, what happened in it, and what people vouch for.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use serde_json::{Value, json};
+use sessionwatch_rules::{
+    checklist::Verdict,
+    instant::{DAY, Instant},
+};
+
+use super::{
+    Failure,
+    alerts::{
+        self,
+        history::{self, date},
+    },
+    target::ConfigArgs,
+};
+use crate::{
+    checklist::{self, Checklist, USER_REPORTS},
+    clock,
+    config::{Config, Target},
+    store::{
+        attestations::{self, Attestation},
+        audit,
+    },
+    suggest::nearest,
+};
+
+/// Make the checklist of a week, see what happened in it, or vouch for what no query can say
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Args {
+    /// Judge a week by what the watch saw in it: exit code 1 if an item of the guide fails, 3 if one is not known
+    Checklist(ChecklistArgs),
+    /// Search what happened: alerts that fired, were repeated or resolved, and verdicts that changed
+    History(history::Args),
+    /// Say whether an item holds that only a person can know of
+    Attest(AttestArgs),
+}
+
+/// How a checklist is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// For issues and wikis.
+    Markdown,
+    /// One document.
+    Json,
+    /// One page, to be read or printed.
+    Html,
+}
+
+/// Which checklist.
+#[derive(Debug, clap::Args)]
+pub(super) struct ChecklistArgs {
+    /// Name of a configured target; without one, every one
+    target: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The seven days that end with this date, or at this instant [default: now]
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"])]
+    week_ending: Option<String>,
+    /// From this date or instant on, such as 2026-01-31 or 2026-01-31T12:00:00Z [default: 7 days before the end]
+    #[arg(long, value_name = "DATE")]
+    from: Option<String>,
+    /// Before this date or instant [default: now]
+    #[arg(long, value_name = "DATE")]
+    to: Option<String>,
+    /// How the checklist is written
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Where it is written to [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What holds, or does not, and who says so.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("says").required(true).args(["holds", "fails"]))]
+pub(super) struct AttestArgs {
+    /// Name of a configured target
+    target: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The item of the checklist
+    #[arg(long, value_parser = [USER_REPORTS], default_value = USER_REPORTS)]
+    item: String,
+    /// Who says so
+    #[arg(long, env = "USER")]
+    owner: String,
+    /// What was looked at, and what came of it
+    #[arg(long)]
+    note: String,
+    /// It holds: nobody reported anything
+    #[arg(long)]
+    holds: bool,
+    /// It does not
+    #[arg(long)]
+    fails: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let now = clock::now();
+    match args {
+        Args::Checklist(args) => make(args, now),
+        Args::History(args) => {
+            super::print(&history::run(args, now)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Args::Attest(args) => {
+            super::print(&attest(args, now)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn make(args: &ChecklistArgs, now: Instant) -> Result<ExitCode, Failure> {
+    let period = period(args, now)?;
+    let (config, store) = alerts::open(&args.config)?;
+    let targets = targets(&config, args.target.as_deref())?;
+    let lists = store.read(|db| {
+        let list = |target: &&Target| checklist::over(db, (&config, target), period, now);
+        targets.iter().map(list).collect::<Result<Vec<_>, _>>()
+    })?;
+    let text = render(&lists, args.format);
+    match &args.output {
+        Some(path) => std::fs::write(path, text).map_err(|_| {
+            let path = path.display();
+            Failure::Usage(format!("cannot write {path}: is the folder there, and may it be written?"))
+        })?,
+        None if args.format == Format::Table => super::print_readable(&text)?,
+        None => super::print(&text)?,
+    }
+    let verdicts: Vec<Verdict> = lists.iter().map(Checklist::verdict).collect();
+    Ok(match Verdict::of_all(verdicts.iter()) {
+        Verdict::Pass => ExitCode::SUCCESS,
+        Verdict::Fail => ExitCode::from(1),
+        Verdict::Unknown(_) => ExitCode::from(3),
+    })
+}
+
+/// From when until when, never beyond now.
+fn period(args: &ChecklistArgs, now: Instant) -> Result<(Instant, Instant), Failure> {
+    let option = args.week_ending.as_deref();
+    let (from, to) = match date("week-ending", option)? {
+        Some(end) => {
+            // A date means all of that day.
+            let day = option.is_some_and(|text| text.parse::<jiff::Timestamp>().is_err());
+            let end = if day { end.plus(DAY) } else { end };
+            (end.plus(-7 * DAY), end)
+        }
+        None => {
+            let to = date("to", args.to.as_deref())?.unwrap_or(now);
+            (date("from", args.from.as_deref())?.unwrap_or(to.plus(-7 * DAY)), to)
+        }
+    };
+    let to = to.min(now);
+    if from >= to {
+        return Err(Failure::Usage("the period must begin before it ends, and before now".into()));
+    }
+    Ok((from, to))
+}
+
+/// The targets that are meant, at least one.
+fn targets<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Target>, Failure> {
+    config.resolved(name)?;
+    let meant = |target: &&Target| name.is_none_or(|name| target.name == name);
+    let found: Vec<&Target> = config.targets.iter().filter(meant).collect();
+    match name {
+        _ if !found.is_empty() => Ok(found),
+        None => Err(Failure::Usage(
+            "no target is configured: `sessionwatch init` writes a file that names one".into(),
+        )),
+        Some(name) => {
+            let hint = nearest(name, config.targets.iter().map(|target| target.name.as_str()));
+            Err(Failure::Usage(format!("there is no target `{name}`{hint}")))
+        }
+    }
+}
+
+/// One checklist is one JSON document; several are a list of them.
+fn render(lists: &[Checklist], format: Format) -> String {
+    let each = |write: fn(&Checklist) -> String| lists.iter().map(write).collect::<Vec<_>>().join("\n");
+    match (format, lists) {
+        (Format::Table, _) => each(Checklist::text),
+        (Format::Markdown, _) => each(Checklist::markdown),
+        (Format::Html, _) => checklist::html(lists),
+        (Format::Json, [list]) => format!("{:#}\n", list.json()),
+        (Format::Json, _) => format!("{:#}\n", Value::from_iter(lists.iter().map(Checklist::json))),
+    }
+}
+
+fn attest(args: &AttestArgs, now: Instant) -> Result<String, Failure> {
+    let (config, store) = alerts::open(&args.config)?;
+    targets(&config, Some(&args.target))?;
+    let attestation = Attestation {
+        at: now,
+        target: args.target.clone(),
+        item: args.item.clone(),
+        holds: args.holds,
+        owner: args.owner.clone(),
+        note: args.note.clone(),
+    };
+    let detail = json!({ "target": args.target, "item": args.item, "holds": args.holds, "note": args.note });
+    store.write(|db| {
+        audit::add(db, (&args.owner, "attest"), &detail.to_string(), now)?;
+        attestations::add(db, &attestation)
+    })?;
+    let says = if args.holds { "holds" } else { "does not hold" };
+    Ok(format!("{} says that {} {says} on {}\n", args.owner, args.item, args.target))
+}

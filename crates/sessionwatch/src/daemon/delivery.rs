@@ -1,0 +1,261 @@
+//! Delivery: what is due in the outbox goes out, each channel by itself, so that one that does not answer delays no other.
+
+use std::{sync::Arc, time::Duration};
+
+use sessionwatch_rules::instant::{Instant, SECOND};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant as Monotonic, MissedTickBehavior},
+};
+
+use super::{Event, Shared, leadership::DELIVERY, round, weekly};
+use crate::{
+    config::{Channel, Config},
+    notify::{Failure, Message, Sender},
+    store::{
+        StoreError,
+        outbox::{self, Due},
+    },
+};
+
+/// How often the outbox is looked at without being told to.
+const PERIOD: Duration = Duration::from_secs(5);
+/// Messages that are read at once, and told together at most.
+const AT_ONCE: u32 = 1_000;
+/// Attempts that fail before others are told.
+const PATIENT: u32 = 5;
+
+/// Delivers, while this daemon leads the delivery, until it is asked to stop.
+pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, mut stopping: watch::Receiver<bool>) {
+    while !*stopping.borrow() {
+        let term = tokio::select! {
+            term = shared.leadership.lead(DELIVERY) => term,
+            _ = stopping.changed() => continue,
+        };
+        // What an earlier leader was sending may have arrived.
+        let resumed = shared.store.write(|db| {
+            shared.leadership.guard(db, DELIVERY, term)?;
+            outbox::resume(db)
+        });
+        match resumed {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(
+                count,
+                "messages were being sent when the last daemon ended: sent again, and marked"
+            ),
+            Err(error) => {
+                tracing::error!("the outbox cannot be used yet: {error}");
+                crate::clock::pause(PERIOD.min(Duration::from_secs(1))).await;
+                continue;
+            }
+        }
+        lead(&shared, &config, term, &mut stopping).await;
+    }
+}
+
+/// Delivers until this daemon leads no more, or is asked to stop.
+async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stopping: &mut watch::Receiver<bool>) {
+    let mut workers = JoinSet::new();
+    for channel in config.serve.channels.clone() {
+        let worker = Worker { shared: Arc::clone(shared), config: Arc::clone(config), channel, term };
+        workers.spawn(worker.run());
+    }
+    if let Some(report) = config.serve.report.clone() {
+        workers.spawn(weekly::run(Arc::clone(shared), Arc::clone(config), report, term));
+    }
+    let mut ticks = tokio::time::interval(PERIOD);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                if shared.leadership.term(DELIVERY) != Some(term) {
+                    break;
+                }
+            }
+            Some(ended) = workers.join_next() => {
+                if ended.is_err() {
+                    shared.fail("the delivery of a channel ended in a panic");
+                    break;
+                }
+            }
+            _ = stopping.changed() => break,
+        }
+    }
+    // A delivery that is under way is dropped, and made again later, with the same key and marked.
+    workers.shutdown().await;
+}
+
+/// How a channel takes what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// It takes more.
+    On,
+    /// Nothing more for now.
+    Stop,
+    /// It wants nothing before that instant.
+    RestUntil(Instant),
+}
+
+/// What delivers to one channel.
+struct Worker {
+    shared: Arc<Shared>,
+    config: Arc<Config>,
+    channel: Channel,
+    term: i64,
+}
+
+impl Worker {
+    async fn run(self) {
+        let mut sender = Sender::new(&self.channel);
+        let mut nudges = self.shared.nudges.subscribe();
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut last, mut rest) = (self.shared.clock.now(), None);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                // The sender is what this worker holds.
+                _ = nudges.changed() => {}
+                () = self.next_due(last) => {}
+            }
+            let now = self.shared.clock.now();
+            if now.plus(SECOND) < last {
+                rest = None;
+                self.noted(self.shared.store.write(|db| outbox::rebase(db, now)));
+            }
+            last = now;
+            if rest.is_some_and(|until| now < until) {
+                continue;
+            }
+            if sender.is_err() {
+                // What was missing may be there now.
+                sender = Sender::new(&self.channel);
+            }
+            rest = loop {
+                match self.deliver_due(&sender).await {
+                    Pace::On => {}
+                    Pace::Stop => break None,
+                    Pace::RestUntil(until) => break Some(until),
+                }
+            };
+        }
+    }
+
+    /// Waits until a message is due that was not at that instant.
+    async fn next_due(&self, last: Instant) {
+        let next = self.shared.store.read(|db| outbox::next_due(db, &self.channel.name, last));
+        match self.noted(next).flatten() {
+            Some(at) => self.shared.clock.wait_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Delivers what is due, until the channel takes no more.
+    async fn deliver_due(&self, sender: &Result<Sender, Failure>) -> Pace {
+        let now = self.shared.clock.now();
+        let due = self.shared.store.read(|db| outbox::due(db, &self.channel.name, (now, AT_ONCE)));
+        let Some(due) = self.noted(due) else { return Pace::Stop };
+        let groups = groups(due, self.channel.kind.is_for_programs());
+        let end = if groups.is_empty() { Pace::Stop } else { Pace::On };
+        for group in groups {
+            let pace = self.deliver(sender, &group).await;
+            if pace != Pace::On {
+                return pace;
+            }
+        }
+        end
+    }
+
+    /// Delivers messages that are told together.
+    async fn deliver(&self, sender: &Result<Sender, Failure>, group: &[Due]) -> Pace {
+        let shared = &self.shared;
+        let marked = shared.store.write(|db| {
+            shared.leadership.guard(db, DELIVERY, self.term)?;
+            outbox::sending(db, group)
+        });
+        if self.noted(marked).is_none() {
+            return Pace::Stop;
+        }
+        let begun = Monotonic::now();
+        let outcome = match sender {
+            Ok(sender) => sender.deliver(&self.channel, group, shared.clock.now()).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        shared.latest.sent(&self.channel.name, begun.elapsed(), outcome.is_ok());
+        let attempts = group.iter().map(|due| due.attempts).max().unwrap_or(0) + 1;
+        if let Err(failure) = &outcome {
+            let (channel, count) = (&self.channel.name, group.len());
+            tracing::warn!(channel, count, attempts, "not delivered: {failure}");
+        }
+        let now = shared.clock.now();
+        let told = self.noted(shared.store.write(|db| self.note(db, (group, &outcome), now)));
+        if told.is_some_and(|told| told > 0) {
+            shared.nudge();
+        }
+        shared.happened(Event::Delivered { channel: self.channel.name.clone() });
+        match outcome {
+            // What cannot be noted would be sent for ever.
+            _ if told.is_none() => Pace::Stop,
+            Ok(()) => Pace::On,
+            Err(failure) if failure.is_about_one() => Pace::On,
+            Err(failure) => failure.retry_after().map_or(Pace::Stop, |wait| Pace::RestUntil(now.plus(wait))),
+        }
+    }
+
+    /// Notes how a delivery went: how many messages are to be delivered by others.
+    fn note(
+        &self,
+        db: crate::store::db::Db<'_>,
+        (group, outcome): (&[Due], &Result<(), Failure>),
+        now: Instant,
+    ) -> Result<u32, StoreError> {
+        let (serve, name) = (&self.config.serve, self.channel.name.as_str());
+        let Err(failure) = outcome else {
+            for due in group {
+                outbox::delivered(db, due.id)?;
+            }
+            let recipient = group.first().and_then(|due| due.recipient.as_deref());
+            // One recipient that is reached says nothing of another that is not.
+            let stuck = outbox::is_stuck(db, (name, recipient), PATIENT)?;
+            return if stuck { Ok(0) } else { round::delivered(db, serve, (name, None), now) };
+        };
+        let (why, mut bad) = (failure.to_string(), false);
+        for due in group {
+            let due = Due { again: due.again || failure.is_doubtful(), ..due.clone() };
+            let dead = outbox::failed(db, &due, (&why, failure.retry_after()), now)?;
+            if dead {
+                tracing::error!(channel = name, key = due.key, "given up: {why}");
+            }
+            bad |= dead || due.attempts + 1 >= PATIENT;
+        }
+        if !bad {
+            return Ok(0);
+        }
+        let why = match group.first().and_then(|due| due.recipient.as_deref()) {
+            Some(recipient) => format!("{why}, for {recipient}"),
+            None => why,
+        };
+        round::delivered(db, serve, (name, Some(&why)), now)
+    }
+
+    /// What came of using the store; nothing if it failed, which is said.
+    fn noted<T>(&self, outcome: Result<T, StoreError>) -> Option<T> {
+        let channel = &self.channel.name;
+        outcome.inspect_err(|error| tracing::error!(channel, "the outbox cannot be used: {error}")).ok()
+    }
+}
+
+/// Messages that are told together: to people those of one check and notice, to programs each by itself.
+fn groups(due: Vec<Due>, apart: bool) -> Vec<Vec<Due>> {
+    let mut groups: Vec<(Option<[String; 4]>, Vec<Due>)> = vec![];
+    for due in due {
+        let kind = serde_json::from_str::<Message>(&due.message).ok().filter(|_| !apart).map(|message| {
+            [message.check, message.notice, message.severity, due.recipient.clone().unwrap_or_default()]
+        });
+        match groups.iter_mut().find(|(known, _)| kind.is_some() && *known == kind) {
+            Some((_, group)) => group.push(due),
+            None => groups.push((kind, vec![due])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}

@@ -1,0 +1,119 @@
+//! Who does what where several daemons share a store: each target, and the delivery, has one leader.
+//!
+//! A lease holds for a few seconds and is renewed well before it runs out. Whoever takes one over gets a new term; what the
+//! old leader still wants to write is refused, since every transaction of a leader makes sure of its term first.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant as Monotonic},
+};
+
+use tokio::sync::watch;
+
+use crate::store::{Store, StoreError, db::Db, leases};
+
+/// How often leases are taken or renewed.
+const RENEWAL: Duration = Duration::from_secs(2);
+/// How long a lease is believed in without being renewed: less than it holds in the store.
+const BELIEVED: Duration = Duration::from_secs(5);
+/// The lease of the delivery.
+pub const DELIVERY: &str = "delivery";
+
+/// What this daemon leads.
+#[derive(Debug)]
+pub struct Leadership {
+    holder: String,
+    /// Terms by lease, and when they were last renewed; nothing where nobody else can lead.
+    held: Option<watch::Sender<BTreeMap<String, Held>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    term: i64,
+    renewed: Monotonic,
+}
+
+/// The lease of a target.
+#[must_use]
+pub fn lease(target: &str) -> String {
+    format!("target/{target}")
+}
+
+impl Leadership {
+    /// Of a store that nobody else works on, or of one that is shared, under that name.
+    #[must_use]
+    pub fn new(shared: bool, holder: String) -> Self {
+        Self { holder, held: shared.then(|| watch::Sender::new(BTreeMap::new())) }
+    }
+
+    /// The term under which this daemon leads, if it does.
+    #[must_use]
+    pub fn term(&self, lease: &str) -> Option<i64> {
+        let Some(held) = &self.held else { return Some(0) };
+        let held = held.borrow();
+        held.get(lease).filter(|held| held.renewed.elapsed() < BELIEVED).map(|held| held.term)
+    }
+
+    /// Waits until this daemon leads: the term.
+    pub async fn lead(&self, lease: &str) -> i64 {
+        let Some(held) = &self.held else { return 0 };
+        let mut changes = held.subscribe();
+        loop {
+            if let Some(term) = self.term(lease) {
+                return term;
+            }
+            // The sender is this one.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Makes sure, inside a transaction, that a term is not over.
+    ///
+    /// # Errors
+    ///
+    /// If somebody else has taken over.
+    pub fn guard(&self, db: Db<'_>, lease: &str, term: i64) -> Result<(), StoreError> {
+        if self.held.is_none() { Ok(()) } else { leases::guard(db, lease, (&self.holder, term)) }
+    }
+
+    /// Takes and renews leases until it is asked to stop, and then gives them up.
+    pub async fn keep(&self, store: &Store, leases: &[String], mut stopping: watch::Receiver<bool>) {
+        let Some(held) = &self.held else { return };
+        let mut ticks = tokio::time::interval(RENEWAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.renew(store, leases, held),
+                _ = stopping.changed() => break,
+            }
+        }
+        held.send_replace(BTreeMap::new());
+        if let Err(error) = store.write(|db| leases::release(db, &self.holder)) {
+            tracing::warn!("leases were not given up, and run out by themselves: {error}");
+        }
+    }
+
+    fn renew(&self, store: &Store, leases: &[String], held: &watch::Sender<BTreeMap<String, Held>>) {
+        // Counted from before it is written: the store counts from later.
+        let renewed = Monotonic::now();
+        let taken = store.write(|db| {
+            let mut taken = BTreeMap::new();
+            for lease in leases {
+                if let Some(term) = leases::take(db, lease, &self.holder)? {
+                    taken.insert(lease.clone(), Held { term, renewed });
+                }
+            }
+            Ok(taken)
+        });
+        match taken {
+            Ok(taken) => {
+                let before = held.send_replace(taken.clone());
+                let new = taken.keys().filter(|lease| !before.contains_key(*lease)).count();
+                if new > 0 {
+                    tracing::info!("now leading {new} more of {} leases", leases.len());
+                }
+            }
+            Err(error) => tracing::error!("leases could not be renewed: {error}"),
+        }
+    }
+}

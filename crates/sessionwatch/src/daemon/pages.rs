@@ -1,0 +1,55 @@
+//! The pages of the daemon: metrics, whether it is alive and ready, and the place to say that a database is awake.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::IntoResponse,
+    routing::{get, post},
+};
+
+use super::{Shared, metrics};
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| std::future::ready("alive\n")))
+        .route("/readyz", get(ready))
+        .route("/awake/{target}", post(awake))
+        .with_state(shared)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
+    // The store may have to be waited for.
+    match tokio::task::spawn_blocking(move || metrics::text(&shared)).await {
+        Ok(Ok(text)) => (StatusCode::OK, kind, text),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("# {error}\n")),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, "# the metrics cannot be written\n".into()),
+    }
+}
+
+/// Ready once every target that is led here has been looked at.
+async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let config = shared.config();
+    let led = |name: &str| shared.leadership.term(&super::leadership::lease(name)).is_some();
+    let led = config.targets.iter().filter(|target| led(&target.name));
+    let (mut looked, mut of) = (0, 0);
+    for target in led {
+        of += 1;
+        looked += u32::from(shared.latest.has_looked(&target.name));
+    }
+    let status = if looked == of { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, format!("{looked} of {of} targets looked at\n"))
+}
+
+/// Whoever wakes a database that suspends itself says so here, and it is looked at while it is awake anyway.
+async fn awake(State(shared): State<Arc<Shared>>, Path(target): Path<String>) -> impl IntoResponse {
+    if shared.is_awake(&target) {
+        (StatusCode::ACCEPTED, "it is looked at soon\n")
+    } else {
+        (StatusCode::NOT_FOUND, "there is no target of that name\n")
+    }
+}

@@ -1,0 +1,473 @@
+//! A dashboard for Grafana, in its classic JSON model:
+//! <https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/>.
+
+use serde_json::{Value, json};
+
+use super::led;
+use crate::daemon::metrics::{
+    AGE, ALERT, BLIND, CENSUS, DELIVERIES, FAILING, LAG, LEADER, LOOKS, Metric, OUTBOX, REPLICA, SECONDS,
+    SHELTER, STATE, STORE, UP,
+};
+
+/// The version of the model that Grafana 10.4 writes; newer ones bring it up to date when they read it.
+const MODEL: u32 = 39;
+/// Columns of the grid.
+const COLUMNS: u32 = 24;
+/// The targets that were chosen.
+const CHOSEN: &str = "target=~\"$target\"";
+
+/// How a panel shows what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// One number; a colour from one on, if that is bad.
+    Number { bad: bool },
+    /// Lines over time.
+    Lines,
+    /// Stretches of time in which something holds, with the words for 0 and 1.
+    Stretches([(&'static str, &'static str); 2]),
+    /// A row for each of what there is now.
+    Table,
+}
+
+/// A panel.
+#[derive(Clone, Debug)]
+struct Panel {
+    title: &'static str,
+    about: &'static str,
+    shape: Shape,
+    /// As Grafana names it.
+    unit: &'static str,
+    /// In columns, and in lines of the grid.
+    size: (u32, u32),
+    /// Expressions, and what their series are called.
+    asked: Vec<(String, &'static str)>,
+}
+
+/// The dashboard, ready to be imported.
+#[must_use]
+pub fn dashboard() -> Value {
+    json!({
+        "id": null,
+        "uid": "sessionwatch",
+        "title": "sessionwatch",
+        "description": "Log-in sessions: what there is, what is wrong, and whether the watch is well",
+        "tags": ["sessionwatch", "sessions"],
+        "timezone": "browser",
+        "editable": true,
+        "graphTooltip": 1,
+        "refresh": "1m",
+        "time": { "from": "now-24h", "to": "now" },
+        "timepicker": {},
+        "schemaVersion": MODEL,
+        "version": 1,
+        "links": [],
+        "annotations": { "list": [] },
+        "templating": { "list": variables() },
+        "panels": placed(),
+    })
+}
+
+fn variables() -> Value {
+    json!([
+        {
+            "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus",
+            "current": {}, "options": [], "hide": 0, "includeAll": false, "multi": false, "refresh": 1, "regex": "",
+        },
+        {
+            "name": "target", "label": "Target", "type": "query", "datasource": datasource(),
+            "definition": format!("label_values({}, target)", LEADER.0),
+            "query": { "query": format!("label_values({}, target)", LEADER.0), "refId": "target" },
+            "current": { "selected": true, "text": ["All"], "value": ["$__all"] }, "options": [],
+            "hide": 0, "includeAll": true, "allValue": ".*", "multi": true, "refresh": 2, "regex": "", "sort": 1,
+        },
+    ])
+}
+
+fn datasource() -> Value {
+    json!({ "type": "prometheus", "uid": "${datasource}" })
+}
+
+/// All panels with their numbers and places: a row begins a new line, and so does a panel that finds no room.
+fn placed() -> Vec<Value> {
+    let (mut panels, mut next, mut top) = (vec![], 1_u32, 0_u32);
+    for (title, row) in rows() {
+        panels.push(json!({
+            "id": next, "type": "row", "title": title, "collapsed": false, "panels": [],
+            "gridPos": { "x": 0, "y": top, "w": COLUMNS, "h": 1 },
+        }));
+        (next, top) = (next + 1, top + 1);
+        let (mut left, mut height) = (0, 0);
+        for panel in row {
+            let (w, h) = panel.size;
+            if left + w > COLUMNS {
+                (left, top, height) = (0, top + height, 0);
+            }
+            panels.push(panel.model(next, &json!({ "x": left, "y": top, "w": w, "h": h })));
+            (next, left, height) = (next + 1, left + w, height.max(h));
+        }
+        top += height;
+    }
+    panels
+}
+
+fn rows() -> [(&'static str, Vec<Panel>); 5] {
+    [
+        ("Now", now()),
+        ("Sessions", sessions()),
+        ("Verdicts and alerts", verdicts()),
+        ("The looks", looks()),
+        ("Delivery and store", delivery()),
+    ]
+}
+
+/// What the leader says of the chosen targets.
+fn of_chosen(metric: &Metric, labels: &str) -> String {
+    led(metric, &format!("{{{CHOSEN}}}"), labels)
+}
+
+fn number(title: &'static str, about: &'static str, expr: String) -> Panel {
+    Panel {
+        title,
+        about,
+        shape: Shape::Number { bad: true },
+        unit: "short",
+        size: (4, 4),
+        asked: vec![(expr, "")],
+    }
+}
+
+fn lines(
+    (title, unit): (&'static str, &'static str),
+    about: &'static str,
+    asked: Vec<(String, &'static str)>,
+) -> Panel {
+    Panel { title, about, shape: Shape::Lines, unit, size: (8, 8), asked }
+}
+
+fn now() -> Vec<Panel> {
+    let sum = |expr: String| format!("sum({expr}) or vector(0)");
+    vec![
+        Panel {
+            shape: Shape::Number { bad: false },
+            ..number("Targets seen", "Targets whose last look saw something", sum(of_chosen(&UP, "target")))
+        },
+        number(
+            "Targets not seen",
+            "Targets whose last look saw nothing: nobody knows how they are",
+            sum(format!("1 - {}", of_chosen(&UP, "target"))),
+        ),
+        number(
+            "Checks that fail",
+            "At the last look, whether or not somebody was told",
+            sum(of_chosen(&FAILING, "target, check")),
+        ),
+        number(
+            "Alerts that fire",
+            "What was told, and is not over",
+            sum(format!("max by (target, check) ({}{{{CHOSEN}}})", ALERT.0)),
+        ),
+        number(
+            "Dead messages",
+            "Messages that were given up on: people were not told",
+            sum(format!("max by (channel) ({}{{state=\"dead\"}})", OUTBOX.0)),
+        ),
+        number(
+            "Full disks",
+            "Processes whose disk is full, so that what happens is in memory only",
+            sum(SHELTER.0.to_owned()),
+        ),
+    ]
+}
+
+fn sessions() -> Vec<Panel> {
+    let kinds = |kinds: &str| led(&CENSUS, &format!("{{{CHOSEN},kind=~\"{kinds}\"}}"), "target, kind");
+    let legend = "{{target}} {{kind}}";
+    let lines = |title, about, shown: &str| lines((title, "short"), about, vec![(kinds(shown), legend)]);
+    vec![
+        lines("Census", "Rows stored, by what they are", "stored|active|expired|never_expiring"),
+        lines("Users", "Users with an active session", "users_active"),
+        lines("Sessions per user", "On average, and the most that one user holds", "per_user|max_per_user"),
+        lines(
+            "Out of order",
+            "What should not be there at all",
+            "duplicate_tokens|orphaned|rebound|revived|undecodable",
+        ),
+        lines("Creation", "Sessions created in the hour before the look", "created_last_hour"),
+        lines("Changes", "Sessions created, extended and ended between two looks", "created|extended|ended"),
+    ]
+}
+
+fn verdicts() -> Vec<Panel> {
+    let words = [("healthy", "green"), ("failing", "red")];
+    vec![
+        Panel {
+            title: "Verdicts",
+            about: "Each check at each look; nothing where it is unknown",
+            shape: Shape::Stretches(words),
+            unit: "short",
+            size: (COLUMNS, 10),
+            asked: vec![(of_chosen(&FAILING, "target, check"), "{{target}} {{check}}")],
+        },
+        Panel {
+            title: "Alerts that fire",
+            about: "`sessionwatch alerts show TARGET CHECK` says whom each concerns",
+            shape: Shape::Table,
+            unit: "short",
+            size: (16, 8),
+            asked: vec![(format!("max by (target, check, severity) ({}{{{CHOSEN}}}) == 1", ALERT.0), "")],
+        },
+        lines(
+            ("Alerts by state", "short"),
+            "Of all targets",
+            vec![(format!("max by (state) ({})", STATE.0), "{{state}}")],
+        ),
+    ]
+}
+
+fn looks() -> Vec<Panel> {
+    let of_target = |metric: &Metric| vec![(of_chosen(metric, "target"), "{{target}}")];
+    let blind = format!("sum by (target) (increase({}{{{CHOSEN}}}[1h]))", BLIND.0);
+    let all = format!("sum by (target) (increase({}{{{CHOSEN}}}[1h]))", LOOKS.0);
+    let leader = format!("max by (target, instance) ({}{{{CHOSEN}}})", LEADER.0);
+    let words = [("stands by", "transparent"), ("watches", "green")];
+    vec![
+        lines(("Duration of the last look", "s"), "From connecting to the verdicts", of_target(&SECONDS)),
+        lines(("Lateness", "s"), "How long after its time the last look began", of_target(&LAG)),
+        lines(
+            ("Age of what is known", "s"),
+            "Time since the target was last seen",
+            vec![(format!("time() - {}", of_chosen(&AGE, "target")), "{{target}}")],
+        ),
+        lines(("Lag of the replica", "s"), "Only where a replica was looked at", of_target(&REPLICA)),
+        lines(
+            ("Looks in an hour", "short"),
+            "And those that saw nothing",
+            vec![(all, "{{target}}"), (blind, "{{target}} blind")],
+        ),
+        Panel {
+            title: "Who watches",
+            about: "Which process leads each target, where several share a store",
+            shape: Shape::Stretches(words),
+            unit: "short",
+            size: (8, 8),
+            asked: vec![(leader, "{{target}} {{instance}}")],
+        },
+    ]
+}
+
+fn delivery() -> Vec<Panel> {
+    vec![
+        lines(
+            ("Outbox", "short"),
+            "Messages that wait to be delivered, or cannot be",
+            vec![(format!("max by (channel, state) ({})", OUTBOX.0), "{{channel}} {{state}}")],
+        ),
+        lines(
+            ("Attempts to deliver in an hour", "short"),
+            "By outcome",
+            vec![(
+                format!("sum by (channel, outcome) (increase({}[1h]))", DELIVERIES.0),
+                "{{channel}} {{outcome}}",
+            )],
+        ),
+        lines(
+            ("Size of the store", "bytes"),
+            "Bytes that it takes",
+            vec![(format!("max by (instance) ({})", STORE.0), "{{instance}}")],
+        ),
+    ]
+}
+
+impl Panel {
+    fn model(&self, id: u32, place: &Value) -> Value {
+        let now = matches!(self.shape, Shape::Number { .. } | Shape::Table);
+        let asked = self.asked.iter().zip('A'..).map(|((expr, legend), letter)| {
+            json!({
+                "refId": letter.to_string(), "datasource": datasource(), "editorMode": "code", "expr": expr,
+                "legendFormat": legend, "instant": now, "range": !now,
+                "format": if self.shape == Shape::Table { "table" } else { "time_series" },
+            })
+        });
+        let mut model = json!({
+            "id": id, "type": self.shape.name(), "title": self.title, "description": self.about, "gridPos": place,
+            "datasource": datasource(), "targets": asked.collect::<Vec<_>>(),
+            "fieldConfig": { "defaults": self.shape.field(self.unit), "overrides": [] },
+            "options": self.shape.options(),
+        });
+        if self.shape == Shape::Table {
+            let shown = json!({ "excludeByName": { "Time": true, "Value": true }, "indexByName": {}, "renameByName": {} });
+            model["transformations"] = json!([{ "id": "organize", "options": shown }]);
+        }
+        model
+    }
+}
+
+impl Shape {
+    /// The type of panel.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Number { .. } => "stat",
+            Self::Lines => "timeseries",
+            Self::Stretches(_) => "state-timeline",
+            Self::Table => "table",
+        }
+    }
+
+    /// How values are shown.
+    fn field(self, unit: &str) -> Value {
+        match self {
+            Self::Number { bad } => {
+                let bad = bad.then(|| json!({ "color": "red", "value": 1 }));
+                let steps: Vec<Value> =
+                    [json!({ "color": "green", "value": null })].into_iter().chain(bad).collect();
+                json!({
+                    "unit": unit, "color": { "mode": "thresholds" }, "mappings": [],
+                    "thresholds": { "mode": "absolute", "steps": steps },
+                })
+            }
+            Self::Lines => json!({
+                "unit": unit, "min": 0, "color": { "mode": "palette-classic" }, "mappings": [],
+                "custom": { "drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": false },
+            }),
+            Self::Stretches([(no, pale), (yes, strong)]) => json!({
+                "unit": unit, "color": { "mode": "thresholds" },
+                "custom": { "fillOpacity": 70, "lineWidth": 0 },
+                "thresholds": { "mode": "absolute", "steps": [{ "color": pale, "value": null }, { "color": strong, "value": 1 }] },
+                "mappings": [{ "type": "value", "options": {
+                    "0": { "text": no, "color": pale, "index": 0 }, "1": { "text": yes, "color": strong, "index": 1 },
+                } }],
+            }),
+            Self::Table => json!({ "unit": unit, "custom": { "align": "auto" }, "mappings": [] }),
+        }
+    }
+
+    fn options(self) -> Value {
+        let last = json!({ "calcs": ["lastNotNull"], "fields": "", "values": false });
+        let legend = json!({ "displayMode": "list", "placement": "bottom", "showLegend": true });
+        match self {
+            Self::Number { .. } => {
+                json!({ "reduceOptions": last, "colorMode": "value", "graphMode": "none", "textMode": "auto" })
+            }
+            Self::Lines => json!({ "legend": legend, "tooltip": { "mode": "multi", "sort": "desc" } }),
+            Self::Stretches(_) => json!({
+                "legend": legend, "tooltip": { "mode": "single" }, "mergeValues": true, "showValue": "auto",
+                "alignValue": "left", "rowHeight": 0.9,
+            }),
+            Self::Table => json!({ "showHeader": true, "cellHeight": "sm", "footer": { "show": false } }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{
+        super::tests::{foreign, metrics_of},
+        *,
+    };
+
+    /// The types of panel that the dashboard uses, of those that Grafana brings along.
+    const TYPES: [&str; 5] = ["row", "stat", "timeseries", "state-timeline", "table"];
+
+    fn panels() -> Vec<Value> {
+        dashboard()["panels"].as_array().unwrap().clone()
+    }
+
+    /// All texts in a document.
+    fn texts(value: &Value) -> Vec<&str> {
+        match value {
+            Value::String(text) => vec![text],
+            Value::Array(values) => values.iter().flat_map(texts).collect(),
+            Value::Object(fields) => fields.values().flat_map(texts).collect(),
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn the_model_has_what_is_documented() {
+        let dashboard = dashboard();
+        let uid = dashboard["uid"].as_str().unwrap();
+        assert!((8..=40).contains(&uid.len()), "{uid}");
+        for (key, fits) in [
+            ("title", dashboard["title"].is_string()),
+            ("tags", dashboard["tags"].as_array().is_some_and(|tags| tags.iter().all(Value::is_string))),
+            ("timezone", ["utc", "browser"].contains(&dashboard["timezone"].as_str().unwrap())),
+            ("editable", dashboard["editable"].is_boolean()),
+            ("graphTooltip", dashboard["graphTooltip"].as_u64().is_some_and(|mode| mode <= 2)),
+            ("time", dashboard["time"]["from"].is_string() && dashboard["time"]["to"].is_string()),
+            ("refresh", dashboard["refresh"].is_string()),
+            ("schemaVersion", dashboard["schemaVersion"].is_u64()),
+            ("annotations", dashboard["annotations"]["list"].is_array()),
+        ] {
+            assert!(fits, "{key}: {}", dashboard[key]);
+        }
+    }
+
+    #[test]
+    fn every_panel_has_a_number_of_its_own_and_lies_within_the_grid_on_no_other() {
+        let mut taken = BTreeSet::new();
+        let mut numbers = BTreeSet::new();
+        for panel in panels() {
+            assert!(numbers.insert(panel["id"].as_u64().unwrap()), "{panel}");
+            let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
+            assert!(w >= 1 && h >= 1 && x + w <= 24, "{panel}");
+            for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                assert!(taken.insert(place), "{panel} lies on another at {place:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_panel_asks_the_chosen_source_for_metrics_that_are_served() {
+        let mut shown = BTreeSet::new();
+        for panel in panels() {
+            let kind = panel["type"].as_str().unwrap();
+            assert!(TYPES.contains(&kind) && panel["title"].is_string(), "{panel}");
+            if kind == "row" {
+                continue;
+            }
+            assert!(panel["fieldConfig"]["defaults"].is_object() && panel["options"].is_object(), "{panel}");
+            let asked = panel["targets"].as_array().unwrap();
+            assert!(!asked.is_empty(), "{panel}");
+            for source in asked.iter().chain([&panel]).map(|from| &from["datasource"]) {
+                assert_eq!(
+                    (&source["type"], &source["uid"]),
+                    (&"prometheus".into(), &"${datasource}".into())
+                );
+            }
+            let letters: BTreeSet<&str> =
+                asked.iter().map(|asked| asked["refId"].as_str().unwrap()).collect();
+            assert_eq!(letters.len(), asked.len(), "{panel}");
+            for expr in asked.iter().map(|asked| asked["expr"].as_str().unwrap()) {
+                assert_eq!(foreign(expr), Vec::<String>::new(), "{expr}");
+                shown.extend(metrics_of(expr));
+            }
+        }
+        for metric in [CENSUS, FAILING, ALERT, SECONDS, LAG, OUTBOX, STORE] {
+            assert!(shown.contains(metric.0), "{} is not shown", metric.0);
+        }
+    }
+
+    #[test]
+    fn every_variable_that_is_used_is_declared() {
+        let dashboard = dashboard();
+        let declared: Vec<&str> = dashboard["templating"]["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|variable| variable["name"].as_str().unwrap())
+            .collect();
+        let mut used = BTreeSet::new();
+        for text in texts(&dashboard) {
+            for rest in text.split('$').skip(1) {
+                let rest = rest.trim_start_matches('{');
+                let end = rest.find(|character: char| !character.is_alphanumeric() && character != '_');
+                used.insert(rest[..end.unwrap_or(rest.len())].to_owned());
+            }
+        }
+        // Grafana's own begin with two underscores.
+        used.retain(|name| !name.starts_with("__"));
+        assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), declared);
+    }
+}

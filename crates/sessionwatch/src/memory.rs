@@ -1,0 +1,186 @@
+//! What the watch keeps of a target from look to look, so that the next one sees what changed.
+
+use std::hash::Hasher as _;
+
+use sessionwatch_rules::{
+    history::{Changes, Compared, History},
+    instant::Instant,
+    ledger::Ledger,
+};
+use siphasher::sip::SipHasher13;
+
+use crate::{profile::mapping::Mapping, target::sql};
+
+/// Why looks are not compared, where they are not.
+pub const ALONE: &str = "looks are compared by `sessionwatch serve` only";
+const BEHIND: &str = "the replica is behind the look before: what it lacks says nothing";
+const PUSHED_DOWN: &str = "the pushdown engine pulls no rows to compare";
+
+/// Which copy of the database a look read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The database itself.
+    #[default]
+    Primary,
+    /// A replica, which may lag.
+    Replica,
+}
+
+/// What a look read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Which copy.
+    pub source: Source,
+    /// How far that had come, in bytes of the write-ahead log; nothing if it does not say.
+    pub position: Option<u64>,
+}
+
+/// How what two looks read follows on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// As the looks do.
+    Forward,
+    /// Perhaps not: what differs may only differ there.
+    Unclear,
+    /// Not as the looks do.
+    Backward,
+}
+
+/// What is kept from look to look.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The key of the fingerprints; nothing for that of this process.
+    key: Option<i64>,
+    history: Option<History>,
+    standing: Standing,
+}
+
+/// What a look adds to the memory.
+#[derive(Debug)]
+pub struct Mirror {
+    /// The sessions.
+    pub ledger: Ledger,
+    /// What changed since the look before; nothing at a first one.
+    pub changes: Option<Changes>,
+    /// What the fingerprints depend on.
+    pub shape: u64,
+    /// Where they were read.
+    pub standing: Standing,
+}
+
+impl Memory {
+    /// A memory whose fingerprints are under that key, with what an earlier process kept.
+    #[must_use]
+    pub fn restored(key: i64, bytes: Option<&[u8]>) -> Self {
+        let history = bytes.and_then(History::from_bytes);
+        Self { key: Some(key), history, standing: Standing::default() }
+    }
+
+    /// The key of the fingerprints.
+    #[must_use]
+    pub fn key(&self) -> Option<i64> {
+        self.key
+    }
+
+    /// What happened since the last look; nothing at a first one.
+    #[must_use]
+    pub fn changes(
+        &self,
+        ledger: &Ledger,
+        (shape, now): (u64, Instant),
+        standing: Standing,
+    ) -> Option<Changes> {
+        let elsewhere = self.order(standing) != Order::Forward;
+        self.history.as_ref()?.changes(ledger, (shape, now), elsewhere)
+    }
+
+    /// Whether a look there read what is older than what the look before read: then there is nothing to compare, nor to
+    /// keep.
+    #[must_use]
+    pub fn is_ahead_of(&self, standing: Standing) -> bool {
+        self.order(standing) == Order::Backward
+    }
+
+    fn order(&self, standing: Standing) -> Order {
+        match (self.standing, standing) {
+            _ if self.history.is_none() => Order::Forward,
+            // Nothing is ahead of the database itself.
+            (_, Standing { source: Source::Primary, .. }) => Order::Forward,
+            (Standing { position: Some(before), .. }, Standing { position: Some(now), .. }) => {
+                if now < before { Order::Backward } else { Order::Forward }
+            }
+            (before, now) if before.source == now.source => Order::Forward,
+            _ => Order::Unclear,
+        }
+    }
+
+    /// The memory after a look. To be kept once what it found is safe: what changed is found only once.
+    #[must_use]
+    pub fn after(&self, mirror: Mirror, now: Instant) -> Self {
+        let Mirror { ledger, changes, shape, standing } = mirror;
+        Self { key: self.key, history: Some(History::after(shape, ledger, now, changes)), standing }
+    }
+
+    /// What a later process needs to go on; nothing before a first look.
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        self.history.as_ref().map(History::to_bytes)
+    }
+}
+
+/// What a fingerprint and its user depend on, besides the row.
+#[must_use]
+pub fn shape(mapping: &Mapping, key: i64) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write_i64(key);
+    let table = sql::table(&mapping.sessions);
+    for part in [table.as_str(), mapping.token.as_str(), mapping.user.as_deref().unwrap_or_default()] {
+        hasher.write(part.as_bytes());
+        hasher.write_u8(0);
+    }
+    hasher.finish()
+}
+
+/// How a look compares with the look before: `watched` by whom, with which rows of which copy, and what changed.
+#[must_use]
+pub fn compared<'a>(
+    watched: Option<&Memory>,
+    (ledger, standing): (Option<&Ledger>, Standing),
+    changes: Option<&'a Changes>,
+) -> Compared<'a> {
+    match (watched, ledger, changes) {
+        (None, ..) => Compared::Impossible(ALONE),
+        (Some(_), None, _) => Compared::Impossible(PUSHED_DOWN),
+        (Some(memory), ..) if memory.is_ahead_of(standing) => Compared::Impossible(BEHIND),
+        (Some(_), Some(_), None) => Compared::First,
+        (Some(_), Some(_), Some(changes)) => Compared::Since(changes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_rules::ledger::{Frame, Intake};
+
+    use super::*;
+
+    #[test]
+    fn a_replica_is_compared_unless_it_is_behind() {
+        let at = |source, position| Standing { source, position };
+        let (primary, replica) = (Source::Primary, Source::Replica);
+        for (before, now, order) in [
+            (at(primary, Some(5)), at(replica, Some(4)), Order::Backward),
+            (at(primary, Some(5)), at(replica, Some(5)), Order::Forward),
+            (at(replica, Some(5)), at(replica, Some(4)), Order::Backward),
+            (at(replica, Some(5)), at(primary, Some(4)), Order::Forward),
+            (at(primary, None), at(replica, Some(4)), Order::Unclear),
+            (at(replica, None), at(replica, None), Order::Forward),
+        ] {
+            let frame = Frame { now: Instant::MIN, max_lifetime_us: None, has_created: false };
+            let ledger = Intake::new(frame, 0).finish();
+            let history = Some(History::after(1, ledger, Instant::MIN, None));
+            let memory = Memory { key: None, history, standing: before };
+            assert_eq!(memory.order(now), order, "{before:?} {now:?}");
+        }
+        assert_eq!(Memory::default().order(at(replica, None)), Order::Forward);
+    }
+}

@@ -1,0 +1,37 @@
+//! Prometheus' Alertmanager: alerts of its API v2.
+
+use serde_json::json;
+use sessionwatch_rules::instant::{DAY, Instant};
+
+use super::{Post, Told, distinct, shortened};
+use crate::{clock, config::Channel};
+
+/// How long an alert stands without being repeated. It is resolved by a message, long before.
+const STANDS: i64 = 30 * DAY;
+/// The longest value of a label and of an annotation. Alertmanager has no limit, but pages and other programs have.
+const LABEL: usize = 1_024;
+const ANNOTATION: usize = 8_192;
+
+pub(super) fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Post {
+    let alerts: Vec<_> = told
+        .messages
+        .iter()
+        .map(|message| {
+            let ends = if message.is_good() { now } else { now.plus(STANDS) };
+            json!({
+                "labels": {
+                    "alertname": distinct(&message.check, LABEL), "target": distinct(&message.target, LABEL),
+                    "severity": message.severity, "service": "sessionwatch",
+                },
+                "annotations": {
+                    "summary": shortened(&message.summary, ANNOTATION),
+                    "action": shortened(message.action().unwrap_or_default(), ANNOTATION),
+                },
+                "startsAt": message.since.as_ref().unwrap_or(&message.at),
+                "endsAt": clock::rfc3339(ends),
+            })
+        })
+        .collect();
+    let url = format!("{}/api/v2/alerts", channel.url.trim_end_matches('/'));
+    Post { url, body: json!(alerts).to_string(), ..Post::default() }
+}

@@ -1,0 +1,57 @@
+//! Discord: an embed for a webhook, which mentions nobody.
+
+use serde_json::json;
+
+use super::{Post, Told, shortened, unmarked};
+use crate::config::Channel;
+
+/// The longest title and description that Discord takes.
+const TITLE: usize = 256;
+const DESCRIPTION: usize = 4_096;
+/// The marks of Discord's Markdown, mentions and emojis: nothing that is told becomes a link or an emphasis.
+const MARKS: &str = "\\*_~`|<>[]()#";
+const GREEN: u32 = 0x2e_a0_43;
+const AMBER: u32 = 0xd2_99_22;
+const RED: u32 = 0xcf_22_2e;
+
+pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
+    let colour = match told.first.severity.as_str() {
+        _ if told.first.is_good() => GREEN,
+        "critical" | "high" => RED,
+        _ => AMBER,
+    };
+    let embed = json!({
+        "title": shortened(&unmarked(&told.title(), MARKS), TITLE),
+        "description": shortened(&unmarked(&told.text, MARKS), DESCRIPTION), "color": colour, "timestamp": told.first.at,
+    });
+    let body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
+    Post { url: channel.url.clone(), body: body.to_string(), ..Post::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        config::Kind,
+        notify::{
+            Message,
+            tests::{message, posted},
+        },
+    };
+
+    #[test]
+    fn an_embed_keeps_to_the_limits_and_mentions_nobody() {
+        let long = Message { summary: "@everyone ".repeat(1_000), ..message(&"t".repeat(500)) };
+        let (_, body) = posted(Kind::Discord, "https://x", &[long]);
+        assert_eq!(body["allowed_mentions"]["parse"].as_array().unwrap().len(), 0);
+        let length = |key: &str| body["embeds"][0][key].as_str().unwrap().chars().count();
+        assert!(length("title") <= 256 && length("description") <= 4_096);
+        let linked = Message { summary: "[click](http://evil)".into(), ..message("a") };
+        let (_, body) = posted(Kind::Discord, "https://x", &[linked]);
+        let text = body["embeds"][0]["description"].as_str().unwrap();
+        assert!(text.starts_with("\\[click\\]\\(http://evil\\)"), "{text}");
+        let over = Message { notice: "resolved".into(), ..message("a") };
+        let colour =
+            |message: Message| posted(Kind::Discord, "https://x", &[message]).1["embeds"][0]["color"].clone();
+        assert_ne!(colour(over), colour(message("a")));
+    }
+}

@@ -1,0 +1,161 @@
+//! E-mail over SMTP: a plain and an HTML part, one message a recipient.
+
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor,
+    message::{Mailbox, MultiPart},
+    transport::smtp::Error,
+    transport::smtp::client::{Certificate, Tls, TlsParameters},
+};
+
+use super::{Failure, PATIENCE, Told, hash, shortened, tls_failure};
+use crate::config::Channel;
+
+/// The longest text of a mail.
+const MOST: usize = 100_000;
+
+/// What speaks SMTP.
+pub struct Transport(AsyncSmtpTransport<Tokio1Executor>);
+
+/// What speaks to the server of that channel. Without `?tls=` in its address, `smtp://` insists on STARTTLS, except on this
+/// machine.
+pub(super) fn transport(channel: &Channel) -> Result<Transport, Failure> {
+    let url = secured(&channel.url);
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
+        .map_err(|_| Failure::Malformed)?
+        .timeout(Some(PATIENCE));
+    if let Some(pem) = &channel.authorities {
+        let host = host(&url);
+        let authority = Certificate::from_pem(pem).map_err(|_| Failure::Tls)?;
+        let parameters = TlsParameters::builder(host.to_owned()).add_root_certificate(authority).build();
+        let parameters = parameters.map_err(|_| Failure::Tls)?;
+        builder = builder.tls(if url.starts_with("smtps://") {
+            Tls::Wrapper(parameters)
+        } else {
+            Tls::Required(parameters)
+        });
+    }
+    Ok(Transport(builder.build()))
+}
+
+/// The address with a decision about TLS.
+fn secured(url: &str) -> String {
+    let here = ["127.0.0.1", "localhost", "[::1]"].contains(&host(url));
+    if url.starts_with("smtps://") || url.contains("tls=") || here {
+        return url.to_owned();
+    }
+    format!("{url}{}tls=required", if url.contains('?') { '&' } else { '?' })
+}
+
+/// The host of an address.
+fn host(url: &str) -> &str {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    let place = authority.rsplit('@').next().unwrap_or_default();
+    if place.starts_with('[') { place.split_inclusive(']').next() } else { place.split(':').next() }
+        .unwrap_or_default()
+}
+
+impl Transport {
+    pub(super) async fn send(
+        &self,
+        channel: &Channel,
+        told: &Told<'_>,
+        recipient: Option<&str>,
+    ) -> Result<(), Failure> {
+        let to = recipient.or(channel.to.first().map(String::as_str)).unwrap_or_default();
+        let mail = mail(channel, told, to)?;
+        match self.0.send(mail).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+fn mail(channel: &Channel, told: &Told<'_>, to: &str) -> Result<Mail, Failure> {
+    let mailbox = |address: &str| address.parse::<Mailbox>().map_err(|_| Failure::Damaged);
+    let from = mailbox(channel.from.as_deref().unwrap_or_default())?;
+    // The same for every attempt, so that mailboxes can drop a second copy.
+    let id = format!("<{}@{}>", &hash(&format!("{}\n{to}", told.first.key))[..32], from.email.domain());
+    let (title, text) = (told.title(), shortened(&told.text, MOST));
+    let html =
+        format!("<!doctype html><h2>{}</h2><p>{}</p>", escape(&title), escape(&text).replace('\n', "<br>"));
+    Mail::builder()
+        .from(from)
+        .to(mailbox(to)?)
+        .subject(title)
+        .message_id(Some(id))
+        .header(lettre::message::header::ContentTransferEncoding::EightBit)
+        .multipart(MultiPart::alternative_plain_html(text, html))
+        .map_err(|_| Failure::Damaged)
+}
+
+fn failure(error: &Error) -> Failure {
+    if let Some(code) = error.status() {
+        return Failure::Refused { status: code.to_string().parse().unwrap_or(0), retry_after: None };
+    }
+    match tls_failure(error) {
+        Some(failure) => failure,
+        // STARTTLS or a way to log in is missing.
+        None if error.is_client() || error.is_tls() => Failure::Unprotected,
+        None if error.is_response() || error.is_timeout() || is_broken(error) => Failure::NoAnswer,
+        None => Failure::Unreachable,
+    }
+}
+
+/// Whether a connection ended that had been made, perhaps after the message went out.
+fn is_broken(error: &Error) -> bool {
+    use std::io::{
+        self,
+        ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof},
+    };
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof];
+    cause.is_some_and(|cause| kinds.contains(&cause.kind()))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Kind,
+        notify::tests::{channel, message},
+    };
+
+    #[test]
+    fn addresses_insist_on_tls_but_on_this_machine() {
+        for (url, expected) in [
+            ("smtps://u:p@mail.example", "smtps://u:p@mail.example"),
+            ("smtp://u:p@mail.example:587", "smtp://u:p@mail.example:587?tls=required"),
+            ("smtp://mail.example?tls=opportunistic", "smtp://mail.example?tls=opportunistic"),
+            ("smtp://localhost:25", "smtp://localhost:25"),
+            ("smtp://[::1]:25", "smtp://[::1]:25"),
+            ("smtp://127.0.0.1@mail.example", "smtp://127.0.0.1@mail.example?tls=required"),
+        ] {
+            assert_eq!(secured(url), expected);
+        }
+    }
+
+    #[test]
+    fn no_line_of_a_name_becomes_a_header_and_no_markup_is_run() {
+        let messages = [message("x\r\nBcc: eve@example.org")];
+        let told = Told { first: &messages[0], messages: &messages, text: "<script>".into() };
+        let written = mail(&channel(Kind::Email, "smtp://localhost"), &told, "ops@example.org").unwrap();
+        let text = String::from_utf8(written.formatted()).unwrap();
+        assert!(!text.contains("\nBcc:") && text.contains("&lt;script&gt;"), "{text}");
+        let id = |to| mail(&channel(Kind::Email, "smtp://localhost"), &told, to).unwrap().formatted();
+        let id = |to| {
+            String::from_utf8(id(to))
+                .unwrap()
+                .lines()
+                .find(|line| line.starts_with("Message-ID"))
+                .map(str::to_owned)
+        };
+        assert!(id("a@example.org").unwrap().ends_with("@example.org>"));
+        assert_eq!(id("a@example.org"), id("a@example.org"));
+        assert_ne!(id("a@example.org"), id("b@example.org"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Texts in the operator's own words.
+
+use minijinja::{Environment, UndefinedBehavior, Value, value::Serde};
+use serde_json::{Value as Json, json};
+
+use super::Message;
+use crate::report::printable;
+
+const NAME: &str = "template";
+
+/// A text with places for what is told.
+#[derive(Clone)]
+pub struct Template(Environment<'static>);
+
+/// What is wrong with a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a Jinja template: line {0}: {1}")]
+pub struct BadTemplate(usize, String);
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub fn parse(text: &str) -> Result<Self, BadTemplate> {
+        let mut environment = Environment::new();
+        // A misspelt name is found when the configuration is read, not at night.
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment
+            .add_template_owned(NAME, text.to_owned())
+            .map_err(|error| BadTemplate(error.line().unwrap_or(1), error.kind().to_string()))?;
+        let template = Self(environment);
+        let sample = Message {
+            schema: 1,
+            key: String::new(),
+            notice: "test".into(),
+            target: String::new(),
+            check: String::new(),
+            severity: String::new(),
+            summary: String::new(),
+            since: None,
+            at: String::new(),
+            finding: None,
+            again: false,
+            text: None,
+        };
+        match template.render(&[sample]) {
+            Ok(_) => Ok(template),
+            Err(message) => Err(BadTemplate(1, message)),
+        }
+    }
+
+    /// The text.
+    ///
+    /// # Errors
+    ///
+    /// If it uses what is not there.
+    pub fn render(&self, messages: &[Message]) -> Result<String, String> {
+        let Some(first) = messages.first() else { return Ok(String::new()) };
+        let targets: Vec<&str> = messages.iter().map(|message| message.target.as_str()).collect();
+        let names = json!({
+            "notice": first.notice, "word": first.word(), "check": first.check, "severity": first.severity,
+            "target": targets.join(", "), "targets": targets, "summary": first.summary, "since": first.since, "at": first.at,
+            "action": first.action().unwrap_or_default(), "again": messages.iter().any(|message| message.again),
+            "text": first.text, "messages": messages,
+        });
+        let names = plain(names, "");
+        let template = self.0.get_template(NAME).map_err(|error| error.kind().to_string())?;
+        template.render(Value::from(Serde(names))).map_err(|error| error.kind().to_string())
+    }
+}
+
+/// The same without control characters, so that no name adds a line. The text of a report has lines of its own.
+fn plain(value: Json, name: &str) -> Json {
+    match value {
+        Json::String(text) if name == "text" => {
+            Json::String(text.split('\n').map(printable).collect::<Vec<_>>().join("\n"))
+        }
+        Json::String(text) => Json::String(printable(&text)),
+        Json::Array(items) => items.into_iter().map(|item| plain(item, name)).collect(),
+        Json::Object(items) => {
+            items.into_iter().map(|(key, item)| (key.clone(), plain(item, &key))).collect()
+        }
+        other => other,
+    }
+}
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Template")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::tests::message;
+
+    #[test]
+    fn says_what_the_operator_wants_and_refuses_what_it_cannot_say() {
+        let template =
+            Template::parse("{{ word }}: {{ check }} on {{ target }}{% if again %} again{% endif %}")
+                .unwrap();
+        let said = template.render(&[message("a"), Message { again: true, ..message("b") }]).unwrap();
+        assert_eq!(said, "Failing: duplicate-tokens on a, b again");
+        assert_eq!(Template::parse("\n{{ check").unwrap_err().0, 2);
+        assert!(Template::parse("{{ chekc }}").unwrap_err().to_string().contains("undefined"));
+    }
+}

@@ -1,0 +1,51 @@
+//! Webhooks: the message as JSON, with the headers of the Standard Webhooks specification.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sessionwatch_rules::instant::{Instant, SECOND};
+use sha2::Sha256;
+
+use super::{Failure, Post, Told};
+use crate::config::Channel;
+
+pub(super) fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure> {
+    let body = serde_json::to_string(told.first).map_err(|_| Failure::Damaged)?;
+    let timestamp = (now.micros() / SECOND).to_string();
+    let key = told.first.key.clone();
+    let signed = channel.secret.as_ref().map(|secret| signature(secret, [&key, &timestamp, &body]));
+    let mut headers = vec![("webhook-id", key), ("webhook-timestamp", timestamp)];
+    headers.extend(signed.map(|signature| ("webhook-signature", signature)));
+    Ok(Post { url: channel.url.clone(), headers, body })
+}
+
+/// HMAC-SHA256 over id, timestamp and body, parted by dots.
+fn signature(secret: &str, parts: [&str; 3]) -> String {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key(secret)) else { return String::new() };
+    mac.update(parts.join(".").as_bytes());
+    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+/// The bytes of a secret: those that it encodes where it is written as the specification has it, else its own.
+fn key(secret: &str) -> Vec<u8> {
+    let encoded = secret.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
+    encoded.unwrap_or_else(|| secret.as_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_as_the_specification_does() {
+        // Worked out apart, with openssl: printf 'id.1.{}' | openssl dgst -sha256 -hmac key -binary | base64
+        let signed = "v1,5PVmP2AfJGwnp9flV+flrzfukNWA9zyUdqvI+IQalVs=";
+        assert_eq!(signature("key", ["id", "1", "{}"]), signed);
+        assert_eq!(signature("whsec_a2V5", ["id", "1", "{}"]), signed);
+        // An example of other implementations.
+        let example = ["msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", r#"{"test": 2432232314}"#];
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        assert_eq!(signature(secret, example), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(key("whsec_?"), b"whsec_?");
+    }
+}

@@ -1,0 +1,418 @@
+//! When a target is looked at, and by which checks. Pure: the present instant is a parameter, and so is how a look went.
+
+use std::{collections::BTreeSet, hash::Hasher as _};
+
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds},
+};
+use jiff::{Timestamp, tz::TimeZone};
+use sessionwatch_rules::instant::{DAY, Instant, SECOND};
+use siphasher::sip::SipHasher13;
+
+/// Looks at a target are at least so far apart, whatever asks for them.
+pub const LEAST_GAP: i64 = 60 * SECOND;
+/// Failures in a row after which looks become rarer.
+const PATIENT_FAILURES: u32 = 3;
+/// The longest wait of a target that fails.
+const LONGEST_BACK_OFF: i64 = 15 * 60 * SECOND;
+/// Looks may take up this part of the time.
+const SHARE: i64 = 10;
+/// Targets on the same cron expression are spread over so long.
+const SPLAY: i64 = 20 * SECOND;
+/// Days over which costs are worked out.
+const MONTH: i64 = 30;
+
+/// When something is due.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Schedule {
+    /// At this distance, in microseconds.
+    Every(i64),
+    /// At the times of this expression, in this zone.
+    Cron(Box<Cron>, TimeZone),
+}
+
+/// What is wrong with a cron expression.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCron {
+    /// It cannot be read.
+    #[error("must be minute, hour, day of month, month and day of week, such as \"0 6 * * mon\" ({0})")]
+    Unreadable(String),
+    /// It names no instant.
+    #[error("names no instant that ever comes")]
+    Never,
+}
+
+/// Checks with a schedule in common.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// When they are due.
+    pub schedule: Schedule,
+    /// Their ids.
+    pub checks: BTreeSet<String>,
+    /// Indexes and constraints are distrusted.
+    pub deep: bool,
+}
+
+/// All schedules of a target, and what was done last.
+#[derive(Clone, Debug)]
+pub struct Timetable {
+    entries: Vec<Entry>,
+    /// Of each entry, when it was last done.
+    done: Vec<Option<Instant>>,
+    looked: Option<Instant>,
+    /// The first look, if there was none.
+    first: Instant,
+    /// Somebody asked for a look out of turn.
+    hurried: bool,
+    failures: u32,
+    took_us: i64,
+    seed: u64,
+}
+
+/// A look that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The checks to make.
+    pub checks: BTreeSet<String>,
+    /// Distrust indexes and constraints.
+    pub deep: bool,
+}
+
+impl Schedule {
+    /// Reads a cron expression of five fields.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or names no instant.
+    pub fn cron(text: &str, zone: &TimeZone) -> Result<Self, BadCron> {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
+        let cron = parser.parse(text).map_err(|error| BadCron::Unreadable(error.to_string()))?;
+        let schedule = Self::Cron(Box::new(cron), zone.clone());
+        // A date such as 31 February is read without complaint. The instant to start from does not matter.
+        let start = Instant::from_micros(20_000 * DAY).unwrap_or(Instant::MIN);
+        schedule.after(start).map(|_| schedule.clone()).ok_or(BadCron::Never)
+    }
+
+    /// The first time after an instant; nothing if there is none.
+    #[must_use]
+    pub fn after(&self, last: Instant) -> Option<Instant> {
+        match self {
+            Self::Every(distance) => Some(last.plus(*distance)),
+            Self::Cron(cron, zone) => {
+                let last = Timestamp::from_microsecond(last.micros()).ok()?.to_zoned(zone.clone());
+                let next = cron.find_next_occurrence(&last, false).ok()?;
+                Instant::from_micros(next.timestamp().as_microsecond())
+            }
+        }
+    }
+
+    /// Microseconds between two times, from an instant on.
+    #[must_use]
+    pub fn distance(&self, now: Instant) -> i64 {
+        let next = self.after(now);
+        let second = next.and_then(|next| self.after(next));
+        next.zip(second).map_or(i64::MAX, |(next, second)| second.since(next))
+    }
+
+    /// The last time at or before an instant; nothing if there is none. Only for cron expressions.
+    #[must_use]
+    pub fn before(&self, now: Instant) -> Option<Instant> {
+        let Self::Cron(cron, zone) = self else { return None };
+        let now = Timestamp::from_microsecond(now.micros()).ok()?.to_zoned(zone.clone());
+        let last = cron.find_previous_occurrence(&now, true).ok()?;
+        Instant::from_micros(last.timestamp().as_microsecond())
+    }
+}
+
+impl Timetable {
+    /// The schedules of the target of that name, which was last looked at then, or is to be looked at first then.
+    #[must_use]
+    pub fn new(name: &str, entries: Vec<Entry>, (looked, first): (Option<Instant>, Instant)) -> Self {
+        let mut hasher = SipHasher13::new();
+        hasher.write(name.as_bytes());
+        Self {
+            done: vec![looked; entries.len()],
+            entries,
+            looked,
+            first,
+            hurried: false,
+            failures: 0,
+            took_us: 0,
+            seed: hasher.finish(),
+        }
+    }
+
+    /// Asks for a look out of turn: it is due as soon as looks may follow each other.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// When the next look is due.
+    #[must_use]
+    pub fn next(&self, now: Instant) -> Instant {
+        let due = (0..self.entries.len()).filter_map(|at| self.due_at(at, now)).min();
+        let due = if self.hurried { Some(now) } else { due };
+        let earliest = self.looked.map_or(self.first, |looked| looked.plus(self.gap()));
+        due.unwrap_or(Instant::MAX).max(earliest)
+    }
+
+    /// The look that is due at an instant; nothing before it is.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Option<Due> {
+        if self.next(now) > now {
+            return None;
+        }
+        let mut due = Due { checks: BTreeSet::new(), deep: false };
+        for (at, entry) in self.entries.iter().enumerate() {
+            let hurried = self.hurried && !entry.deep;
+            if hurried || self.due_at(at, now).is_some_and(|due| due <= now) {
+                due.checks.extend(entry.checks.iter().cloned());
+                due.deep |= entry.deep;
+            }
+        }
+        Some(due)
+    }
+
+    /// A look was taken: what it did is done, and what was missed before it is left out. One that failed is due again.
+    pub fn looked(&mut self, due: &Due, (now, took_us): (Instant, i64), succeeded: bool) {
+        for (entry, done) in self.entries.iter().zip(&mut self.done) {
+            if succeeded && entry.checks.is_subset(&due.checks) && (due.deep || !entry.deep) {
+                *done = Some(now);
+            }
+        }
+        self.hurried = false;
+        self.looked = Some(now);
+        self.took_us = took_us;
+        self.failures = if succeeded { 0 } else { self.failures.saturating_add(1) };
+    }
+
+    /// The clock was set back: what seems to lie ahead was just now.
+    pub fn rebase(&mut self, now: Instant) {
+        for last in self.done.iter_mut().chain([&mut self.looked]) {
+            *last = last.map(|last| last.min(now));
+        }
+    }
+
+    /// Whether the clock was set back since the last look.
+    #[must_use]
+    pub fn is_ahead(&self, now: Instant) -> bool {
+        self.looked.is_some_and(|looked| looked > now)
+    }
+
+    /// When an entry is due: at once the first time.
+    fn due_at(&self, at: usize, now: Instant) -> Option<Instant> {
+        let Some(done) = self.done[at] else { return Some(now) };
+        let entry = &self.entries[at];
+        let splay = match entry.schedule {
+            Schedule::Every(_) => 0,
+            Schedule::Cron(..) => i64::try_from(self.seed % SPLAY.unsigned_abs()).unwrap_or(0),
+        };
+        // Done at the splayed time of a tick is done with the tick.
+        entry.schedule.after(done.plus(-splay).max(Instant::MIN)).map(|next| next.plus(splay))
+    }
+
+    /// Time between two looks, at least: longer where they take long, and doubling where they fail.
+    fn gap(&self) -> i64 {
+        let busy = self.took_us.saturating_mul(SHARE - 1).clamp(0, LONGEST_BACK_OFF);
+        let failing = self.failures.saturating_sub(PATIENT_FAILURES - 1).min(10);
+        let back_off =
+            if failing == 0 { 0 } else { LEAST_GAP.saturating_mul(1 << failing).min(LONGEST_BACK_OFF) };
+        LEAST_GAP.max(busy).max(back_off) + self.jitter(back_off / 10)
+    }
+
+    /// Up to that much, another for each target and failure.
+    fn jitter(&self, most: i64) -> i64 {
+        let mut hasher = SipHasher13::new();
+        hasher.write_u64(self.seed);
+        hasher.write_u32(self.failures);
+        if most == 0 { 0 } else { (hasher.finish() >> 1).cast_signed() % most }
+    }
+
+    /// What the schedules cost in a month of 30 days: looks, and microseconds that a database is awake which suspends
+    /// itself after so many without a query.
+    #[must_use]
+    pub fn cost(&self, suspends_after: i64) -> (u64, i64) {
+        let start = Instant::from_micros(20_000 * DAY).unwrap_or(Instant::MIN);
+        let end = start.plus(MONTH * DAY);
+        let (done, looked) = (vec![Some(start); self.done.len()], Some(start));
+        let mut table = Self { done, looked, hurried: false, failures: 0, took_us: 0, ..self.clone() };
+        let (mut looks, mut awake, mut now) = (0, 0, start);
+        loop {
+            let next = table.next(now);
+            awake += next.min(end).since(now).min(suspends_after);
+            if next >= end {
+                return (looks, awake);
+            }
+            looks += 1;
+            now = next;
+            if let Some(due) = table.due(now) {
+                table.looked(&due, (now, 0), true);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: i64 = 60 * SECOND;
+    const HOUR: i64 = 60 * MINUTE;
+
+    fn at(micros: i64) -> Instant {
+        Instant::from_micros(micros).unwrap()
+    }
+
+    fn utc(text: &str) -> Instant {
+        at(text.parse::<Timestamp>().unwrap().as_microsecond())
+    }
+
+    fn entry(schedule: Schedule, checks: &[&str], deep: bool) -> Entry {
+        Entry { schedule, checks: checks.iter().map(|id| (*id).to_owned()).collect(), deep }
+    }
+
+    fn cron(text: &str, zone: &str) -> Schedule {
+        Schedule::cron(text, &TimeZone::get(zone).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn cron_keeps_to_local_time_over_a_change_of_clocks() {
+        let daily = cron("30 6 * * *", "Europe/Berlin");
+        assert_eq!(daily.after(utc("2026-10-24T10:00:00Z")), Some(utc("2026-10-25T05:30:00Z")));
+        assert_eq!(daily.after(utc("2026-10-23T10:00:00Z")), Some(utc("2026-10-24T04:30:00Z")));
+        assert_eq!(daily.before(utc("2026-10-25T05:29:00Z")), Some(utc("2026-10-24T04:30:00Z")));
+        // The hour that is left out in spring is not a day that is left out.
+        let gap = cron("30 2 * * *", "Europe/Berlin").after(utc("2026-03-28T12:00:00Z")).unwrap();
+        assert!(gap < utc("2026-03-29T12:00:00Z"), "{gap:?}");
+    }
+
+    #[test]
+    fn bad_expressions_are_told_apart() {
+        let zone = TimeZone::UTC;
+        for text in ["", "every day", "61 * * * *", "* * * * * *", "* * * *"] {
+            assert!(matches!(Schedule::cron(text, &zone), Err(BadCron::Unreadable(_))), "{text}");
+        }
+        assert_eq!(Schedule::cron("0 0 31 2 *", &zone).unwrap_err(), BadCron::Never);
+    }
+
+    #[test]
+    fn one_look_serves_all_that_is_due_and_missed_ticks_are_left_out() {
+        let start = utc("2026-11-24T02:58:00Z");
+        let entries = vec![
+            entry(Schedule::Every(MINUTE), &["a", "b"], false),
+            entry(cron("0 3 * * *", "UTC"), &["a", "b", "c"], true),
+        ];
+        let mut table = Timetable::new("x", entries, (Some(start), start));
+        let looks: Vec<(i64, usize, bool)> = (0..6)
+            .map(|_| {
+                let now = table.next(start);
+                let due = table.due(now).unwrap();
+                assert_eq!(table.due(now.plus(-1)), None);
+                table.looked(&due, (now, 0), true);
+                (now.since(start) / SECOND, due.checks.len(), due.deep)
+            })
+            .collect();
+        let deep: Vec<_> = looks.iter().filter(|(_, checks, deep)| *deep && *checks == 3).collect();
+        assert_eq!((looks.len(), deep.len()), (6, 1), "{looks:?}");
+        assert!(looks.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{looks:?}");
+        // An hour without a look is one look late, not sixty.
+        let late = start.plus(HOUR);
+        let due = table.due(late).unwrap();
+        table.looked(&due, (late, 0), true);
+        assert_eq!(table.next(late), late.plus(MINUTE));
+    }
+
+    #[test]
+    fn failing_and_slow_targets_are_looked_at_less_often() {
+        let start = at(DAY);
+        let table =
+            || Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], (Some(start), start));
+        let gaps = |took: i64, succeeded: bool| -> Vec<i64> {
+            let mut table = table();
+            let mut now = start;
+            let gap = |_| {
+                let next = table.next(now);
+                let gap = next.since(now);
+                now = next;
+                table.looked(&table.due(now).unwrap(), (now, took), succeeded);
+                gap / SECOND
+            };
+            (0..9).map(gap).collect()
+        };
+        assert_eq!(gaps(SECOND, true), [60; 9]);
+        assert_eq!(gaps(20 * SECOND, true)[1..], [180; 8]);
+        let failing = gaps(0, false);
+        assert_eq!(failing[..3], [60; 3]);
+        assert!(failing[3] >= 120 && failing[4] >= 240 && failing[8] >= 900, "{failing:?}");
+        assert!(failing.iter().all(|gap| *gap <= 990), "{failing:?}");
+    }
+
+    #[test]
+    fn a_look_out_of_turn_still_keeps_its_distance() {
+        let start = at(DAY);
+        let entries = vec![
+            entry(Schedule::Every(6 * HOUR), &["a"], false),
+            entry(cron("0 3 * * *", "UTC"), &["a"], true),
+        ];
+        let mut table = Timetable::new("x", entries, (Some(start), start));
+        table.hurry();
+        assert_eq!(table.next(start.plus(SECOND)), start.plus(LEAST_GAP));
+        let due = table.due(start.plus(LEAST_GAP)).unwrap();
+        assert!(!due.deep && due.checks.len() == 1);
+        table.looked(&due, (start.plus(LEAST_GAP), 0), true);
+        assert!(table.next(start.plus(LEAST_GAP)) > start.plus(2 * HOUR));
+        let mut new =
+            Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], (None, start.plus(5)));
+        assert_eq!((new.next(start), new.due(start)), (start.plus(5), None));
+        let due = new.due(start.plus(5)).unwrap();
+        new.looked(&due, (start.plus(5), 0), false);
+        assert_eq!(new.next(start.plus(5)), start.plus(5 + LEAST_GAP), "what failed is due again");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_stops_nothing() {
+        let mut table = Timetable::new(
+            "x",
+            vec![entry(Schedule::Every(MINUTE), &["a"], false)],
+            (Some(at(10 * HOUR)), at(0)),
+        );
+        let now = at(7 * HOUR);
+        assert!(table.is_ahead(now) && table.next(now) > now.plus(HOUR));
+        table.rebase(now);
+        assert_eq!(table.next(now), now.plus(MINUTE));
+    }
+
+    #[test]
+    fn a_schedule_says_what_it_costs() {
+        let cost = |schedule| {
+            Timetable::new("x", vec![entry(schedule, &["a"], false)], (None, at(0))).cost(5 * MINUTE)
+        };
+        assert_eq!(cost(Schedule::Every(MINUTE)), (30 * 1_440 - 1, MONTH * DAY));
+        assert_eq!(cost(Schedule::Every(6 * HOUR)), (119, 120 * 5 * MINUTE));
+        assert_eq!(cost(cron("0 6 * * *", "UTC")).0, 30);
+    }
+
+    proptest! {
+        /// Whatever the schedules, looks keep their distance, and none is waited for in vain.
+        #[test]
+        fn looks_keep_their_distance(minutes in prop::collection::vec(1i64..600, 1..4), minute in 0u8..60, took in 0i64..30) {
+            let mut entries: Vec<Entry> =
+                minutes.iter().map(|every| entry(Schedule::Every(every * MINUTE), &["a"], false)).collect();
+            entries.push(entry(cron(&format!("{minute} * * * *"), "UTC"), &["b"], false));
+            let mut table = Timetable::new("x", entries, (None, at(DAY)));
+            let mut now = at(DAY);
+            for _ in 0..50 {
+                let next = table.next(now);
+                prop_assert!(next.since(now) <= HOUR + SPLAY);
+                let due = table.due(next).unwrap();
+                prop_assert!(!due.checks.is_empty());
+                table.looked(&due, (next, took * SECOND), true);
+                prop_assert!(table.next(next).since(next) >= LEAST_GAP);
+                now = next;
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Copies of a store.
+
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path};
+
+use rusqlite::{Connection, backup::Backup};
+
+use super::{
+    Backend, MIGRATIONS, Store, StoreError,
+    db::Db,
+    migrate,
+    row::{Cell, Value},
+    transact,
+};
+
+/// Every table, in an order in which they can be filled.
+const TABLES: [&str; 11] = [
+    "alerts",
+    "attestations",
+    "audit",
+    "censuses",
+    "events",
+    "leases",
+    "ledgers",
+    "outbox",
+    "reports",
+    "secrets",
+    "silences",
+];
+
+/// Copies one database over another, at one instant.
+pub(super) fn copy(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
+    let backup = Backup::new(from, to)?;
+    loop {
+        match backup.step(-1)? {
+            rusqlite::backup::StepResult::Done => return Ok(()),
+            // Somebody else reads or writes the other side: it is tried again, after the busy timeout.
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+impl Store {
+    /// Writes a copy of the store, as it stands at one instant, into a new SQLite file that only its owner may read.
+    ///
+    /// # Errors
+    ///
+    /// If there is such a file, or it cannot be written.
+    pub fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        let refused = |_| StoreError::Exists(to.to_owned());
+        OpenOptions::new().create_new(true).write(true).mode(0o600).open(to).map_err(refused)?;
+        self.copy_to(to).inspect_err(|_| {
+            // Half a copy is worth nothing; why it is one is told.
+            let _ = std::fs::remove_file(to);
+        })
+    }
+
+    fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        let mut copied = Connection::open(to)?;
+        match &mut *self.lock() {
+            Backend::File(file) => copy(file.active(), &mut copied)?,
+            Backend::Server(remote) => {
+                remote.begin(false)?;
+                remote.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
+                transact(&mut copied, |db| rows(Db::Server(remote), db))?;
+                remote.script("COMMIT")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies every row of every table over what is there.
+pub(super) fn rows(from: Db<'_>, to: Db<'_>) -> Result<(), StoreError> {
+    migrate(to, MIGRATIONS.len())?;
+    for table in TABLES {
+        let columns = to.rows(&format!("SELECT name FROM pragma_table_info('{table}')"), &[])?;
+        let columns: Vec<String> = columns.iter().map(|row| row.text(0)).collect();
+        let holders: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
+        let (columns, holders) = (columns.join(", "), holders.join(", "));
+        to.run(&format!("DELETE FROM {table}"), &[])?;
+        let insert = format!("INSERT INTO {table} ({columns}) VALUES ({holders})");
+        for row in from.rows(&format!("SELECT {columns} FROM {table}"), &[])? {
+            let value = |cell| match cell {
+                &Cell::Int(number) => Value::Int(Some(number)),
+                Cell::Text(text) => Value::Text(Some(text)),
+                Cell::Bytes(bytes) => Value::Bytes(bytes),
+                Cell::Null => Value::Text(None),
+            };
+            to.run(&insert, &row.0.iter().map(value).collect::<Vec<_>>())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::store;
+
+    #[test]
+    fn no_table_is_left_out() {
+        let (_folder, store) = store();
+        let query =
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'migrations' ORDER BY name";
+        let rows = store.read(|db| db.rows(query, &[])).unwrap();
+        assert_eq!(rows.iter().map(|row| row.text(0)).collect::<Vec<_>>(), TABLES);
+    }
+}

@@ -1,0 +1,205 @@
+//! Censuses: gauges of a target over time. Single looks for two days, five-minute means for two weeks, hourly ones for as
+//! long as history is kept.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use sessionwatch_rules::instant::{DAY, Instant, SECOND};
+
+use super::{StoreError, db::Db};
+
+/// Resolutions in seconds, and microseconds for which each is kept; the coarsest is kept for as long as all history.
+const STEPS: [(i64, i64); 2] = [(0, 2 * DAY), (300, 14 * DAY)];
+/// The coarsest resolution, in seconds.
+const HOURLY: i64 = 3_600;
+
+/// Gauges by name: the mean, the lowest and the highest.
+pub type Gauges = BTreeMap<String, [f64; 3]>;
+
+/// One point in time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// When it begins.
+    pub at: Instant,
+    /// Looks that are in it.
+    pub looks: u64,
+    /// Those among them that saw nothing.
+    pub blind: u64,
+    /// What the others saw.
+    pub gauges: Gauges,
+}
+
+impl Point {
+    /// The point of a single look; nothing seen is a blind one.
+    #[must_use]
+    pub fn of(at: Instant, seen: Option<&[(&'static str, f64)]>) -> Self {
+        let gauges = seen.unwrap_or_default().iter().map(|(name, value)| ((*name).to_owned(), [*value; 3]));
+        Self { at, looks: 1, blind: u64::from(seen.is_none()), gauges: gauges.collect() }
+    }
+
+    /// Takes another one in.
+    #[expect(clippy::cast_precision_loss, reason = "a mean of gauges; counts stay below 2^53")]
+    pub fn merge(&mut self, other: &Self) {
+        let (here, there) = ((self.looks - self.blind) as f64, (other.looks - other.blind) as f64);
+        for (name, [mean, low, high]) in &other.gauges {
+            let merged = self.gauges.entry(name.clone()).or_insert([*mean, *low, *high]);
+            if here > 0.0 {
+                let mean = (merged[0] * here + mean * there) / (here + there).max(1.0);
+                *merged = [mean, merged[1].min(*low), merged[2].max(*high)];
+            }
+        }
+        self.looks += other.looks;
+        self.blind += other.blind;
+    }
+}
+
+/// Keeps a look, takes it into the coarser resolutions, and forgets what has passed its time.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn put(db: Db<'_>, target: &str, point: &Point, keep_us: i64) -> Result<(), StoreError> {
+    for resolution in [0, 300, HOURLY] {
+        let width = resolution * SECOND;
+        let start = if width == 0 { point.at.micros() } else { point.at.micros().div_euclid(width) * width };
+        let start = Instant::from_micros(start).unwrap_or(point.at);
+        let mut merged = Point { at: start, ..point.clone() };
+        let before = db.row(
+            "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at = $3",
+            &[target.into(), resolution.into(), start.into()],
+        )?;
+        if let Some(row) = before {
+            let mut earlier = read(&row);
+            earlier.merge(&merged);
+            merged = earlier;
+        }
+        let gauges = written(&merged.gauges);
+        let [looks, blind] =
+            [merged.looks, merged.blind].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        db.run(
+            "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (target, resolution, at) DO UPDATE SET looks = excluded.looks, blind = excluded.blind, gauges = excluded.gauges",
+            &[target.into(), resolution.into(), start.into(), looks.into(), blind.into(), gauges.as_str().into()],
+        )?;
+    }
+    for (resolution, kept) in STEPS.into_iter().chain([(HOURLY, i64::MAX)]) {
+        let before = point.at.plus(-kept.min(keep_us));
+        db.run(
+            "DELETE FROM censuses WHERE target = $1 AND resolution = $2 AND at < $3",
+            &[target.into(), resolution.into(), before.into()],
+        )?;
+    }
+    Ok(())
+}
+
+/// The points of a target between two instants, in the finest resolution that goes back so far.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn between(
+    db: Db<'_>,
+    target: &str,
+    (from, to): (Instant, Instant),
+    now: Instant,
+) -> Result<Vec<Point>, StoreError> {
+    let fine = STEPS.into_iter().find(|(_, kept)| now.since(from) <= *kept);
+    let resolution = fine.map_or(HOURLY, |(resolution, _)| resolution);
+    let start = Instant::from_micros(
+        from.micros().div_euclid((resolution * SECOND).max(1)) * (resolution * SECOND).max(1),
+    );
+    let rows = db.rows(
+        "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
+        &[target.into(), resolution.into(), start.unwrap_or(from).into(), to.into()],
+    )?;
+    Ok(rows.iter().map(read).collect())
+}
+
+/// When a target was last looked at.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last(db: Db<'_>, target: &str) -> Result<Option<Instant>, StoreError> {
+    let row =
+        db.row("SELECT MAX(at) FROM censuses WHERE target = $1 AND resolution = 0", &[target.into()])?;
+    Ok(row.and_then(|row| row.instant(0)))
+}
+
+fn read(row: &super::row::Row) -> Point {
+    Point {
+        at: row.instant(0).unwrap_or(Instant::MIN),
+        looks: row.count(1),
+        blind: row.count(2),
+        gauges: gauges(&row.text(3)),
+    }
+}
+
+/// Gauges as JSON: one number where mean, lowest and highest are the same, as they mostly are.
+fn written(gauges: &Gauges) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "only where nothing is lost")]
+    let number = |value: f64| {
+        let whole = value as i64;
+        if whole as f64 == value { Value::from(whole) } else { Value::from(value) }
+    };
+    let gauge = |[mean, low, high]: &[f64; 3]| {
+        let same = mean.to_bits() == low.to_bits() && mean.to_bits() == high.to_bits();
+        if same { number(*mean) } else { Value::from([*mean, *low, *high].map(number).to_vec()) }
+    };
+    let gauges: Map<String, Value> =
+        gauges.iter().map(|(name, values)| (name.clone(), gauge(values))).collect();
+    Value::Object(gauges).to_string()
+}
+
+/// Gauges as written; none of what is damaged.
+fn gauges(text: &str) -> Gauges {
+    let gauge = |value: &Value| match value {
+        Value::Array(values) => {
+            let numbers: Vec<f64> = values.iter().filter_map(Value::as_f64).collect();
+            numbers.try_into().ok()
+        }
+        value => value.as_f64().map(|value| [value; 3]),
+    };
+    let gauges: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    gauges.iter().filter_map(|(name, value)| Some((name.clone(), gauge(value)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_rules::instant::HOUR;
+
+    use super::*;
+    use crate::store::tests::both;
+
+    #[test]
+    fn looks_are_rolled_up_and_forgotten_in_time() {
+        for store in both() {
+            let at = |minute: i64| Instant::from_micros(100 * DAY + minute * 60 * SECOND).unwrap();
+            for minute in 0..120 {
+                let point = Point::of(at(minute), (minute != 7).then_some(&[("active", minute as f64)]));
+                store.write(|db| put(db, "app", &point, 400 * DAY)).unwrap();
+            }
+            let points = |from, to, now| store.read(|db| between(db, "app", (from, to), now)).unwrap();
+            assert_eq!(points(at(0), at(120), at(120)).len(), 120);
+            // Three days later only the coarser ones are asked for.
+            let fine = points(at(0), at(120), at(120).plus(3 * DAY));
+            assert_eq!(fine.len(), 24);
+            assert_eq!((fine[1].looks, fine[1].blind), (5, 1));
+            assert_eq!(fine[1].gauges["active"], [(5.0 + 6.0 + 8.0 + 9.0) / 4.0, 5.0, 9.0]);
+            let hourly = points(at(0), at(120), at(120).plus(30 * DAY));
+            assert_eq!(hourly.len(), 2);
+            assert_eq!(hourly[1].gauges["active"], [89.5, 60.0, 119.0]);
+            let late = Point::of(at(0).plus(20 * DAY), Some(&[("active", 1.0)]));
+            store.write(|db| put(db, "app", &late, 400 * DAY)).unwrap();
+            let left = |resolution: i64| {
+                let query = "SELECT COUNT(*) FROM censuses WHERE resolution = $1";
+                store.read(|db| db.row(query, &[resolution.into()])).unwrap().unwrap().count(0)
+            };
+            assert_eq!([0, 300, 3_600].map(left), [1, 1, 3]);
+            assert_eq!(store.read(|db| last(db, "app")).unwrap(), Some(late.at));
+            let end = Point::of(late.at.plus(HOUR), None);
+            store.write(|db| put(db, "app", &end, DAY)).unwrap();
+            assert_eq!(left(3_600), 2, "no longer than history is kept");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Events: what happened, when. Verdicts that changed, alerts that fired, were repeated or resolved.
+
+use sessionwatch_rules::instant::Instant;
+
+use super::{StoreError, db::Db};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Instant,
+    /// The target's name.
+    pub target: String,
+    /// The check's id.
+    pub check: String,
+    /// What: `verdict`, the notice of an alert, or `report`.
+    pub kind: String,
+    /// In one sentence.
+    pub summary: String,
+    /// The rest, as JSON.
+    pub detail: String,
+}
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// From this instant on.
+    pub from: Instant,
+    /// Before this instant.
+    pub to: Instant,
+    /// Only of this target.
+    pub target: Option<String>,
+    /// Only of this check.
+    pub check: Option<String>,
+    /// Only with these words in the summary, large or small.
+    pub text: Option<String>,
+    /// Only what was told of alerts.
+    pub alerts_only: bool,
+    /// The most events, the latest first where there are more.
+    pub limit: u32,
+}
+
+/// Keeps an event.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn add(db: Db<'_>, event: &Event) -> Result<(), StoreError> {
+    let id = db.next_id("events")?;
+    db.run(
+        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            id.into(),
+            event.at.into(),
+            (&event.target).into(),
+            (&event.check).into(),
+            (&event.kind).into(),
+            (&event.summary).into(),
+            (&event.detail).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The events that are looked for, oldest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
+    let text = search.text.as_ref().map(|text| text.to_lowercase());
+    let rows = db.rows(
+        "SELECT at, target, check_id, kind, summary, detail FROM events
+         WHERE at >= $1 AND at < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
+           AND (CAST($5 AS TEXT) IS NULL OR REPLACE(LOWER(summary), $5, '') <> LOWER(summary)) AND ($6 = 0 OR kind IN ('firing', 'repeated', 'resolved'))
+         ORDER BY id DESC LIMIT $7",
+        &[
+            search.from.into(),
+            search.to.into(),
+            (&search.target).into(),
+            (&search.check).into(),
+            (&text).into(),
+            search.alerts_only.into(),
+            search.limit.into(),
+        ],
+    )?;
+    let event = |row: &super::row::Row| Event {
+        at: row.instant(0).unwrap_or(Instant::MIN),
+        target: row.text(1),
+        check: row.text(2),
+        kind: row.text(3),
+        summary: row.text(4),
+        detail: row.text(5),
+    };
+    Ok(rows.iter().rev().map(event).collect())
+}
+
+/// The verdicts of a check, by name, from the one that held at an instant until another, and when each began, oldest
+/// first. The first may have begun long before.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn verdicts(
+    db: Db<'_>,
+    (target, check): (&str, &str),
+    (from, to): (Instant, Instant),
+) -> Result<Vec<(Instant, String)>, StoreError> {
+    let rows = db.rows(
+        "SELECT at, detail FROM events
+         WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at < $4 AND at >= COALESCE((
+           SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at <= $3), $3)
+         ORDER BY id",
+        &[target.into(), check.into(), from.into(), to.into()],
+    )?;
+    let mut found = Vec::new();
+    for row in &rows {
+        let (at, detail): (_, serde_json::Value) =
+            (row.instant(0).unwrap_or(Instant::MIN), serde_json::from_str(&row.text(1)).unwrap_or_default());
+        let name = |key: &str| detail[key].as_str().map(str::to_owned);
+        // What was before the first one that is still kept, that one says.
+        if found.is_empty() && at > from {
+            found.extend(name("before").map(|before| (from, before)));
+        }
+        found.extend(name("after").map(|after| (at, after)));
+    }
+    Ok(found)
+}
+
+/// When something of a kind happened last.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last(db: Db<'_>, kind: &str) -> Result<Option<Instant>, StoreError> {
+    Ok(db.row("SELECT MAX(at) FROM events WHERE kind = $1", &[kind.into()])?.and_then(|row| row.instant(0)))
+}
+
+/// Forgets what happened before an instant.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
+    db.run("DELETE FROM events WHERE at < $1", &[before.into()])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::both;
+
+    #[test]
+    fn verdicts_begin_with_the_one_that_held() {
+        for store in both() {
+            let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+            for (second, target, kind, before, after) in [
+                (1, "one", "verdict", None, "unknown"),
+                (3, "one", "verdict", Some("unknown"), "healthy"),
+                (4, "one", "firing", None, "of no concern"),
+                (5, "two", "verdict", Some("healthy"), "unknown"),
+                (6, "one", "verdict", Some("healthy"), "failing"),
+            ] {
+                let detail = serde_json::json!({ "before": before, "after": after }).to_string();
+                let [target, check, kind] = [target, "blind", kind].map(str::to_owned);
+                let event = Event { at: at(second), target, check, kind, summary: String::new(), detail };
+                store.write(|db| add(db, &event)).unwrap();
+            }
+            let verdicts = |target: &str, from, to| -> Vec<(i64, String)> {
+                let found =
+                    store.read(|db| super::verdicts(db, (target, "blind"), (at(from), at(to)))).unwrap();
+                found.into_iter().map(|(at, verdict)| (at.micros() / 1_000_000, verdict)).collect()
+            };
+            let expected = |pairs: &[(i64, &str)]| -> Vec<(i64, String)> {
+                pairs.iter().map(|(second, verdict)| (*second, (*verdict).to_owned())).collect()
+            };
+            assert_eq!(verdicts("one", 4, 9), expected(&[(3, "healthy"), (6, "failing")]));
+            assert_eq!(verdicts("one", 3, 6), expected(&[(3, "healthy")]));
+            assert_eq!(verdicts("one", 0, 2), expected(&[(1, "unknown")]));
+            assert_eq!(verdicts("two", 0, 9), expected(&[(0, "healthy"), (5, "unknown")]));
+            assert_eq!(verdicts("three", 0, 9), []);
+        }
+    }
+
+    #[test]
+    fn finds_what_is_looked_for_and_nothing_else() {
+        for store in both() {
+            let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+            for (second, target, check, kind, summary) in [
+                (1, "one", "blind", "firing", "the target cannot be looked at"),
+                (2, "two", "blind", "firing", "the Target cannot be looked at"),
+                (3, "one", "orphaned-sessions", "verdict", "11 sessions whose user does not exist"),
+                (4, "one", "blind", "resolved", "100% again"),
+            ] {
+                let [target, check, kind, summary] = [target, check, kind, summary].map(str::to_owned);
+                let event = Event { at: at(second), target, check, kind, summary, detail: "{}".into() };
+                store.write(|db| add(db, &event)).unwrap();
+            }
+            let all = Search {
+                from: at(0),
+                to: at(9),
+                target: None,
+                check: None,
+                text: None,
+                alerts_only: false,
+                limit: 100,
+            };
+            let found = |search: Search| -> Vec<i64> {
+                let events = store.read(|db| super::search(db, &search)).unwrap();
+                events.iter().map(|event| event.at.micros() / 1_000_000).collect()
+            };
+            let text = |text: &str| Some(text.to_owned());
+            assert_eq!(found(all.clone()), [1, 2, 3, 4]);
+            assert_eq!(found(Search { limit: 2, ..all.clone() }), [3, 4]);
+            assert_eq!(found(Search { from: at(2), to: at(4), ..all.clone() }), [2, 3]);
+            assert_eq!(found(Search { target: text("one"), check: text("blind"), ..all.clone() }), [1, 4]);
+            assert_eq!(found(Search { text: text("TARGET cannot"), ..all.clone() }), [1, 2]);
+            assert_eq!(found(Search { text: text("%"), ..all.clone() }), [4]);
+            assert_eq!(found(Search { alerts_only: true, ..all.clone() }), [1, 2, 4]);
+            store.write(|db| forget(db, at(3))).unwrap();
+            assert_eq!(found(all), [3, 4]);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Reports: the last one of each target, whole.
+
+use sessionwatch_rules::instant::Instant;
+
+use super::{StoreError, db::Db};
+
+/// Keeps a report as JSON.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn put(db: Db<'_>, target: &str, report: &str, now: Instant) -> Result<(), StoreError> {
+    db.run(
+        "INSERT INTO reports (target, at, report) VALUES ($1, $2, $3)
+         ON CONFLICT (target) DO UPDATE SET at = excluded.at, report = excluded.report",
+        &[target.into(), now.into(), report.into()],
+    )?;
+    Ok(())
+}
+
+/// The last report of a target as JSON, and when it was made.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn get(db: Db<'_>, target: &str) -> Result<Option<(Instant, String)>, StoreError> {
+    let row = db.row("SELECT at, report FROM reports WHERE target = $1", &[target.into()])?;
+    Ok(row.and_then(|row| Some((row.instant(0)?, row.text(1)))))
+}

@@ -1,0 +1,324 @@
+//! Channels that fail: nobody else waits for them, nothing is lost, and it is said what is wrong.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    process::Stdio,
+    sync::mpsc,
+    time::Duration,
+};
+
+use sessionwatch::store::outbox;
+use sessionwatch_rules::instant::SECOND;
+use testbed::{Database, MailOptions, MailSink, Received, Sink};
+
+use crate::{
+    channels::{body, channel, configuration, header, leak, target},
+    fastforward::{MINUTE, Watch, monday},
+    harness,
+};
+
+/// What a webhook was told: check, notice, and whether it may have been told before.
+fn told(received: &[Received]) -> Vec<String> {
+    let line = |received: &Received| {
+        let told = body(received);
+        let again = if told["again"] == true { " again" } else { "" };
+        format!("{} {}{again}", told["check"].as_str().unwrap(), told["notice"].as_str().unwrap())
+    };
+    received.iter().map(line).collect()
+}
+
+/// A watch of a healthy database with a channel `bad`, which may fail, and a channel `good`.
+fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &Sink, good: &Sink) -> Watch {
+    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-rebound\", \"undelivered\"]\n";
+    let text = configuration(&[
+        target("app", database),
+        channel("bad", "webhook", &bad.url(), ""),
+        channel("good", "webhook", &good.url(), route),
+    ]);
+    Watch::start(folder, &text, monday())
+}
+
+#[test]
+fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_later() {
+    let database = harness::healthy();
+    let (bad, good) = (Sink::start(&[]).unwrap(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = watched(&database, folder.path(), &bad, &good);
+    let port = bad.port();
+    assert!(bad.stop().is_empty());
+    let story = [
+        "duplicate-tokens firing",
+        "duplicate-tokens resolved",
+        "duplicate-tokens firing",
+        "duplicate-tokens resolved",
+    ];
+    for minute in 1..=4 {
+        leak(&database, minute % 2 == 1);
+        watch.to(monday().plus(minute * MINUTE));
+        assert_eq!(
+            told(&good.wait_for(usize::try_from(minute).unwrap())).len(),
+            usize::try_from(minute).unwrap()
+        );
+    }
+    assert_eq!(told(&good.received()), story);
+    watch.tried("bad", 1);
+    let back = Sink::start_at(port, &[]).unwrap();
+    watch.set(monday().plus(10 * MINUTE));
+    // That it could not be reached before the message went out leaves no doubt.
+    assert_eq!(told(&back.wait_for(4)), story);
+    watch.delivered();
+    assert!(watch.stop());
+}
+
+#[test]
+fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark() {
+    let database = harness::healthy();
+    let (bad, good) = (Sink::start_silent().unwrap(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = watched(&database, folder.path(), &bad, &good);
+    leak(&database, true);
+    watch.to(monday().plus(MINUTE));
+    let first = bad.wait_for(1);
+    assert_eq!(
+        (told(&good.wait_for(1)), told(&first)),
+        (vec!["duplicate-tokens firing".into()], vec!["duplicate-tokens firing".into()])
+    );
+    watch.tried("bad", 1);
+    let port = bad.port();
+    bad.stop();
+    let back = Sink::start_at(port, &[]).unwrap();
+    watch.set(monday().plus(MINUTE + 5 * SECOND));
+    let second = back.wait_for(1);
+    assert_eq!(told(&second), ["duplicate-tokens firing again"]);
+    assert_eq!(header(&first[0], "webhook-id"), header(&second[0], "webhook-id"));
+    watch.delivered();
+    assert!(watch.stop());
+}
+
+#[test]
+fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
+    let database = harness::healthy();
+    let (bad, good) = (
+        Sink::start(&[
+            "401 Unauthorized",
+            "403 Forbidden",
+            "401 Unauthorized",
+            "401 Unauthorized",
+            "401 Unauthorized",
+        ])
+        .unwrap(),
+        Sink::start(&[]).unwrap(),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = watched(&database, folder.path(), &bad, &good);
+    leak(&database, true);
+    let mut at = monday().plus(MINUTE);
+    watch.to(at);
+    for attempt in 1..=5 {
+        watch.tried("bad", attempt);
+        assert_eq!(bad.received().len(), usize::try_from(attempt).unwrap());
+        // Five seconds, then twice as long each time.
+        let next = watch.shared.store.read(|db| outbox::next_due(db, "bad", at)).unwrap().unwrap();
+        assert_eq!(next.since(at), (5 * SECOND) << (attempt - 1));
+        if attempt == 5 {
+            assert_eq!(told(&good.wait_for(2)), ["duplicate-tokens firing", "undelivered firing"]);
+            let said = body(&good.received()[1]);
+            assert!(said["summary"].as_str().unwrap().contains("answered 401: is its secret"), "{said}");
+            assert_eq!((said["target"].as_str(), said["severity"].as_str()), (Some("bad"), Some("high")));
+        } else {
+            assert_eq!(good.received().len(), 1);
+        }
+        at = next;
+        watch.set(at);
+    }
+    assert_eq!(told(&good.wait_for(3))[2], "undelivered resolved");
+    watch.delivered();
+    assert_eq!(told(&bad.received()), ["duplicate-tokens firing"; 6]);
+    assert!(watch.stop());
+}
+
+#[test]
+fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
+    let database = harness::healthy();
+    let until = monday().plus(3 * MINUTE + 7 * SECOND);
+    let date = jiff::Timestamp::from_microsecond(until.micros()).unwrap();
+    let busy =
+        format!("429 Too Many Requests\r\nRetry-After: {}", date.strftime("%a, %d %b %Y %H:%M:%S GMT"));
+    let (bad, good) = (Sink::start(&[&busy]).unwrap(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = watched(&database, folder.path(), &bad, &good);
+    leak(&database, true);
+    watch.to(monday().plus(MINUTE));
+    watch.tried("bad", 1);
+    let next = watch.shared.store.read(|db| outbox::next_due(db, "bad", monday())).unwrap();
+    assert_eq!(next, Some(until));
+    // A token of another check becomes somebody else's meanwhile.
+    database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
+    watch.to(monday().plus(2 * MINUTE));
+    assert_eq!(told(&good.wait_for(2)), ["duplicate-tokens firing", "token-rebound firing"]);
+    assert_eq!(bad.received().len(), 1);
+    watch.set(until);
+    assert_eq!(
+        told(&bad.wait_for(3)),
+        ["duplicate-tokens firing", "duplicate-tokens firing", "token-rebound firing"]
+    );
+    watch.delivered();
+    assert!(watch.stop());
+}
+
+/// A server that answers one request with that head and a body without end: how many bytes were taken of it.
+fn endless(head: &'static str) -> (String, std::thread::JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/endless", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut request = [0; 4_096];
+        let _ = stream.read(&mut request).unwrap();
+        let mut taken = 0;
+        let mut piece = format!("HTTP/1.1 {head}\r\n\r\n").into_bytes();
+        while stream.write_all(&piece).is_ok() {
+            taken += piece.len();
+            piece = vec![b'x'; 65_536];
+        }
+        taken
+    });
+    (url, serving)
+}
+
+#[test]
+fn what_a_channel_answers_is_neither_followed_nor_read() {
+    let elsewhere = Sink::start(&[]).unwrap();
+    let moved = format!("307 Temporary Redirect\r\nLocation: {}", elsewhere.url());
+    let sink = Sink::start(&[&moved]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let test = |url: &str| {
+        let text = channel("hook", "webhook", url, "secret = \"key\"");
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        harness::run_in(folder.path(), &[], &["notify", "test", "hook"])
+    };
+    let said = test(&sink.url());
+    assert!(said.code == 3 && said.stderr.contains("answered 307: it sends elsewhere"), "{}", said.stderr);
+    assert!(elsewhere.received().is_empty());
+    for (head, code) in [("200 OK", 0), ("500 Internal Server Error", 3)] {
+        let (url, serving) = endless(head);
+        let said = test(&url);
+        assert_eq!(said.code, code, "{}", said.stderr);
+        assert!(serving.join().unwrap() < 64 << 20);
+    }
+}
+
+#[test]
+fn a_test_of_each_kind_says_what_is_wrong_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = |kind: &str, url: &str, channel_name: &str| {
+        let more = "secret = \"key\"\nchat = \"-1\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]";
+        let text = channel("hook", kind, url, more);
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        harness::run_in(folder.path(), &[], &["notify", "test", channel_name])
+    };
+    let kinds = ["webhook", "slack", "discord", "teams", "telegram", "pagerduty", "alertmanager", "ntfy"];
+    // It speaks first, and in the clear.
+    let plain = MailSink::start(MailOptions::default()).unwrap();
+    for kind in kinds {
+        let sink = Sink::start(&["200 OK", "401 Unauthorized", "404 Not Found", "500 Oh"]).unwrap();
+        let url = format!("http://127.0.0.1:{}/secret-path/topic", sink.port());
+        let accepted = test(kind, &url, "hook");
+        assert_eq!(
+            (accepted.code, accepted.stdout.as_str()),
+            (0, "hook accepted a test message\n"),
+            "{kind}: {}",
+            accepted.stderr
+        );
+        assert!(sink.received()[0].body.contains("test"), "{kind}");
+        let encrypted = format!("https://127.0.0.1:{}/secret-path/topic", plain.port());
+        for (url, part) in [
+            (&url, "channel `hook` did not accept a test message: the channel answered 401: is its secret"),
+            (&url, "the channel answered 404: is its url right?"),
+            (&url, "the channel answered 500\n"),
+            (&encrypted, "it does not offer the TLS"),
+        ] {
+            let said = test(kind, url, "hook");
+            assert!(said.code == 3 && said.stderr.contains(part), "{kind}: {}", said.stderr);
+            assert!(!said.stderr.contains("secret-path"), "{}", said.stderr);
+        }
+        sink.stop();
+        let gone = test(kind, &url, "hook");
+        assert!(gone.code == 3 && gone.stderr.contains("cannot be reached"), "{kind}: {}", gone.stderr);
+    }
+    let gone = test("email", "smtp://localhost:1", "hook");
+    assert!(
+        gone.code == 3 && gone.stderr.contains("cannot be reached, for b@example.org"),
+        "{}",
+        gone.stderr
+    );
+    let unknown = test("slack", "http://127.0.0.1:1/", "hok");
+    assert!(unknown.code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
+}
+
+/// The daemon's log, line by line as it comes.
+fn log(child: &mut std::process::Child) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || log.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+    lines
+}
+
+#[test]
+fn no_secret_of_a_channel_is_printed_anywhere() {
+    let database = harness::anomalous();
+    let sinks = ["slack", "webhook", "ntfy", "telegram", "discord"]
+        .map(|kind| (kind, Sink::start(&["401 Unauthorized"; 20]).unwrap()));
+    let mut parts = vec![target("app", &database)];
+    for (kind, sink) in &sinks {
+        let url = format!("http://user:hidden-password@127.0.0.1:{}/hidden-path", sink.port());
+        parts.push(channel(kind, kind, &url, "secret = \"hidden-secret\"\nchat = \"1\""));
+    }
+    parts.push(channel("down", "slack", "http://127.0.0.1:1/hidden-path", ""));
+    let addresses = "from = \"a@example.org\"\nto = [\"b@example.org\"]";
+    parts.push(channel("mail", "email", "smtp://user:hidden-password@localhost:1", addresses));
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("sessionwatch-state.db");
+    std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&parts)).unwrap();
+    let mut child = harness::command(&["--verbose", "serve"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = log(&mut child);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    stdout.read_line(&mut said).unwrap();
+    let address = said.split("http://").nth(1).unwrap().trim_end().trim_end_matches("/metrics").to_owned();
+    let mut left = vec!["slack", "webhook", "ntfy", "telegram", "discord", "down", "mail"];
+    while !left.is_empty() {
+        let line = lines.recv_timeout(Duration::from_secs(30)).unwrap();
+        left.retain(|name| {
+            !(line.contains("not delivered") && line.contains(&format!("channel=\"{name}\"")))
+        });
+        said.push_str(&line);
+    }
+    said.push_str(&harness::get(&address, "/metrics"));
+    // What was given up on is shown too.
+    let store = rusqlite::Connection::open(state).unwrap();
+    store.busy_timeout(Duration::from_secs(30)).unwrap();
+    store.execute("UPDATE outbox SET state = 'dead'", []).unwrap();
+    for arguments in [
+        &["alerts", "history"][..],
+        &["notify", "dead"],
+        &["notify", "dead", "--format", "json"],
+        &["alerts", "list"],
+    ] {
+        let output = harness::run_in(folder.path(), &[], arguments);
+        assert!(!output.stdout.is_empty(), "{arguments:?}: {}", output.stderr);
+        said.push_str(&format!("{}{}", output.stdout, output.stderr));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    stdout.read_to_string(&mut said).unwrap();
+    said.extend(lines.iter());
+    assert!(said.contains("the channel answered 401") && said.contains("cannot be reached"), "{said}");
+    assert!(!said.contains("hidden"), "{}", said.lines().find(|line| line.contains("hidden")).unwrap());
+}

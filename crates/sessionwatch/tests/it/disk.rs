@@ -1,0 +1,220 @@
+//! The store on a disk that is full: a small file system of the story's own, which nobody else sees.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use serde_json::Value;
+use sessionwatch::store::{Place, Store, audit};
+use testbed::Sink;
+
+use crate::{
+    fastforward::{Apart, MINUTE, monday, program},
+    harness,
+};
+
+/// A file system of two mebibytes in a folder, which only the program sees that is run with it.
+const SMALL: &str = "mount -t tmpfs -o size=2m,mode=700 small \"$0\" && exec \"$@\"";
+
+/// A command that runs the program with a small disk at that folder.
+fn beside(disk: &Path, program: &Path) -> Command {
+    fs::create_dir_all(disk).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c"]);
+    let possible = command.arg(SMALL).arg(disk).arg("true").stderr(Stdio::piped()).output();
+    let possible = possible.expect("unshare, of the package util-linux, can be run");
+    assert!(
+        possible.status.success(),
+        "a mount namespace can be had, as root or where user namespaces are allowed: {}",
+        String::from_utf8_lossy(&possible.stderr)
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", SMALL]).arg(disk).arg(program);
+    command
+}
+
+/// A command that runs the program where a process sees its small disk.
+fn inside(process: u32) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["--user", "--mount", "--preserve-credentials", "--target", &process.to_string()]);
+    command.arg(env!("CARGO_BIN_EXE_sessionwatch"));
+    command
+}
+
+/// A watch of one target, whose store is on the small disk.
+fn configuration(url: &str, hook: &str, store: &Path) -> String {
+    format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\n\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n[[route]]\nchannels = [\"hook\"]\nseverity = \"critical\"\n",
+        store.display()
+    )
+}
+
+/// Fills a disk to its last page.
+fn fill(file: &Path) {
+    let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
+    while file.write_all(&[b'x'; 4096]).is_ok() {}
+}
+
+/// Bytes of the store's files.
+fn size(disk: &Path) -> Vec<(String, u64)> {
+    let mut sizes: Vec<(String, u64)> = ["state.db", "state.db-wal", "state.db-shm"]
+        .map(|name| (name.to_owned(), fs::metadata(disk.join(name)).unwrap().len()))
+        .into();
+    sizes.sort();
+    sizes
+}
+
+/// The watch on its small disk.
+struct Crowded {
+    watch: Apart,
+    minute: i64,
+    /// The disk as seen from here.
+    disk: PathBuf,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Crowded {
+    fn start(folder: &Path) -> Self {
+        let mut command = beside(&folder.join("disk"), program());
+        let mut watch = Apart::start_by(command.stderr(Stdio::piped()), folder, monday());
+        let said = BufReader::new(watch.log().unwrap());
+        let log = Arc::new(Mutex::new(vec![]));
+        let keeping = Arc::clone(&log);
+        std::thread::spawn(move || {
+            said.lines().map_while(Result::ok).for_each(|line| keeping.lock().unwrap().push(line));
+        });
+        assert!(watch.looked());
+        let disk = folder.join("disk");
+        let disk = Path::new("/proc")
+            .join(watch.id().to_string())
+            .join("root")
+            .join(disk.strip_prefix("/").unwrap());
+        Self { watch, minute: 0, disk, log }
+    }
+
+    /// A look, a minute later.
+    fn look(&mut self) {
+        self.minute += 1;
+        self.watch.set(monday().plus(self.minute * MINUTE));
+        assert!(self.watch.looked());
+    }
+
+    fn is_sheltered(&self) -> bool {
+        self.watch.page("/metrics").contains("sessionwatch_store_sheltered 1\n")
+    }
+
+    /// How many lines of the log say so.
+    fn said(&self, words: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(words)).count()
+    }
+}
+
+/// All that happened is in a copy of the store.
+fn assert_whole(copy: &Path) {
+    let kept = Store::open(&Place::File(copy.to_owned())).unwrap();
+    let told = "SELECT kind FROM events WHERE check_id = 'duplicate-tokens' AND kind IN ('firing', 'resolved') ORDER BY id";
+    let told: Vec<String> =
+        kept.read(|db| db.rows(told, &[])).unwrap().iter().map(|row| row.text(0)).collect();
+    assert_eq!(told, ["firing", "resolved"]);
+    let sound = kept.read(|db| db.row("PRAGMA integrity_check", &[])).unwrap().unwrap().text(0);
+    assert_eq!(sound, "ok");
+    assert_eq!(kept.read(audit::verify).unwrap(), audit::Trail::Whole(1));
+}
+
+#[test]
+fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(&database.url("postgres"), &sink.url(), &folder.path().join("disk/state.db"));
+    fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let mut crowded = Crowded::start(folder.path());
+    let config = folder.path().join("sessionwatch.toml").display().to_string();
+    let run = |watch: &Apart, arguments: &[&str]| {
+        let mut command = inside(watch.id());
+        harness::said(&command.args(arguments).args(["--config", &config]).output().unwrap())
+    };
+    let silence =
+        ["alerts", "silence", "--check", "blind", "--minutes", "9", "--owner", "ada", "--note", "x"];
+    let said = run(&crowded.watch, &silence);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let filler = crowded.disk.join("filler");
+    fill(&filler);
+    database.psql(r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#).unwrap();
+    crowded.look();
+    assert_eq!(sink.wait_for(1).len(), 1, "a new alert is told");
+    assert!(crowded.is_sheltered());
+    // What others wrote to the file would be lost: they may only read.
+    let refused = run(&crowded.watch, &silence);
+    assert!(
+        refused.code == 3 && refused.stderr.contains("while its disk is full"),
+        "{} {}",
+        refused.code,
+        refused.stderr
+    );
+    let before = size(&crowded.disk);
+    database.psql("UPDATE sessions SET \"sessionToken\" = 'token-' || id WHERE id IN ('s1', 's2')").unwrap();
+    for _ in 0..20 {
+        crowded.look();
+    }
+    assert_eq!(size(&crowded.disk), before);
+    assert_eq!(sink.wait_for(2).len(), 2, "it is told as resolved");
+    assert_eq!(crowded.said("is full: watching and telling go on"), 1);
+    fs::remove_file(&filler).unwrap();
+    harness::wait_until("the store is written again", || {
+        crowded.look();
+        !crowded.is_sheltered()
+    });
+    assert_eq!(crowded.said("can be written again"), 1);
+    let copy = folder.path().join("copy.db");
+    let said = run(&crowded.watch, &["backup", copy.to_str().unwrap()]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_whole(&copy);
+    // Full again, it has room again when it is to end: what is in memory only is written then.
+    fill(&filler);
+    crowded.look();
+    assert!(crowded.is_sheltered());
+    fs::remove_file(&filler).unwrap();
+    let log = Arc::clone(&crowded.log);
+    assert!(crowded.watch.stop());
+    let again = || log.lock().unwrap().iter().filter(|line| line.contains("can be written again")).count();
+    harness::wait_until("it is written in the end", || again() == 2);
+    let keys: Vec<String> = sink
+        .received()
+        .iter()
+        .map(|received| serde_json::from_str::<Value>(&received.body).unwrap()["key"].to_string())
+        .collect();
+    assert_eq!(keys.len(), 2, "nothing is told twice: {keys:?}");
+}
+
+#[test]
+fn a_start_on_a_full_disk_says_so() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let store = folder.path().join("state.db");
+    let write = |store: &Path| {
+        let text = configuration(&database.url("postgres"), "http://127.0.0.1:1/", store);
+        fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    };
+    write(&store);
+    assert_eq!(harness::watch(folder.path()).stop(), Some(0));
+    let disk = folder.path().join("disk");
+    write(&disk.join("state.db"));
+    for made in [false, true] {
+        let copy = if made { "cp state.db disk/ && " } else { "" };
+        let script =
+            format!("{copy} {{ head -c 3000000 /dev/zero > disk/filler 2>/dev/null; exec \"$0\" serve; }}");
+        let output = beside(&disk, Path::new("sh"))
+            .args(["-c", &script, env!("CARGO_BIN_EXE_sessionwatch")])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = harness::said(&output);
+        assert_eq!(said.code, 3, "{made}: {}", said.stderr);
+        assert!(said.stderr.contains("the disk that holds the store is full"), "{made}: {}", said.stderr);
+    }
+}

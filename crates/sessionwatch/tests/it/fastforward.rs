@@ -1,0 +1,334 @@
+//! The daemon under a clock that the story sets: in this process, or in one of its own.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, ChildStdin, Command as Process, Stdio},
+    sync::{
+        Arc, OnceLock,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use sessionwatch::{
+    clock::Clock,
+    config::Config,
+    daemon::{Command, Daemon, Event, Shared},
+    store::outbox,
+};
+use sessionwatch_rules::instant::{Instant, SECOND};
+use tokio::sync::{broadcast, mpsc, watch};
+
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+
+/// Where stories begin: a Monday, at six in the morning.
+pub(crate) fn monday() -> Instant {
+    Instant::from_micros(1_736_143_200 * SECOND).unwrap()
+}
+
+/// The daemon, running.
+pub(crate) struct Watch {
+    hand: Arc<watch::Sender<Instant>>,
+    events: broadcast::Receiver<Event>,
+    commands: mpsc::UnboundedSender<Command>,
+    thread: JoinHandle<bool>,
+    pub(crate) address: String,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Watch {
+    /// Starts it with that configuration, in that folder, and waits for the first look at each target.
+    pub(crate) fn start(folder: &Path, text: &str, from: Instant) -> Self {
+        let config = Config::parse(&folder.join("sessionwatch.toml"), text).unwrap();
+        let targets = config.targets.len();
+        let (clock, hand) = Clock::set(from);
+        let (commands, received) = mpsc::unbounded_channel();
+        let (started, shared) = sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let daemon = Daemon::start(config, clock).await.unwrap();
+                let (shared, address) = (Arc::clone(daemon.shared()), daemon.address().unwrap());
+                started.send((Arc::clone(&shared), shared.events.subscribe(), address.to_string())).unwrap();
+                daemon.serve(received).await.unwrap()
+            })
+        });
+        let (shared, events, address) = shared.recv().unwrap();
+        let watch = Self { hand, events, commands, thread, address, shared };
+        let looked = |watch: &Self| {
+            let config = watch.shared.config();
+            config.targets.iter().all(|target| watch.shared.latest.looks(&target.name) > 0)
+        };
+        let mut seconds = 0;
+        crate::harness::wait_until("the first looks", || {
+            let done = looked(&watch);
+            if targets > 1 && !done {
+                // They are spread over twenty seconds.
+                seconds += 2;
+                watch.set(from.plus(seconds * SECOND));
+            }
+            done
+        });
+        watch
+    }
+
+    /// Sets the clock, and waits for a look at each target.
+    pub(crate) fn all_to(&mut self, at: Instant) {
+        let mut left: BTreeSet<String> =
+            self.shared.config().targets.iter().map(|target| target.name.clone()).collect();
+        self.set(at);
+        while !left.is_empty() {
+            let mut seen = None;
+            self.wait_for(|event| match event {
+                Event::Looked { target, at: looked } if *looked == at => {
+                    seen = Some(target.clone());
+                    true
+                }
+                _ => false,
+            });
+            if let Some(target) = seen {
+                left.remove(&target);
+            }
+        }
+    }
+
+    /// Waits until so many attempts at a message of that channel have failed.
+    pub(crate) fn tried(&mut self, channel: &str, attempts: u32) {
+        let tried = |watch: &Self| {
+            let waiting =
+                |db: sessionwatch::store::db::Db<'_>| outbox::due(db, channel, (Instant::MAX, 1_000));
+            watch.shared.store.read(waiting).unwrap().iter().any(|due| due.attempts >= attempts)
+        };
+        while !tried(self) {
+            self.wait_for(|event| matches!(event, Event::Delivered { .. }));
+        }
+    }
+
+    /// Sets the clock, and waits for a look.
+    pub(crate) fn to(&mut self, at: Instant) {
+        while self.events.try_recv().is_ok() {}
+        self.set(at);
+        self.looked();
+    }
+
+    /// Only sets the clock.
+    pub(crate) fn set(&self, at: Instant) {
+        self.hand.send_replace(at);
+    }
+
+    /// Sets the clock, and waits for a look at each of those targets.
+    pub(crate) fn each_to(&mut self, at: Instant, targets: &[&str]) {
+        while self.events.try_recv().is_ok() {}
+        self.set(at);
+        let mut left = targets.to_vec();
+        while !left.is_empty() {
+            self.wait_for(|event| match event {
+                Event::Looked { target, at: looked } if *looked == at => {
+                    let before = left.len();
+                    left.retain(|name| name != target);
+                    left.len() < before
+                }
+                _ => false,
+            });
+        }
+    }
+
+    /// Sets the clock, and lets it go on in steps until there is a look: seconds until then.
+    pub(crate) fn goes_on(&mut self, from: Instant) -> i64 {
+        let mut heard = self.shared.events.subscribe();
+        let mut seconds = 0;
+        self.set(from);
+        crate::harness::wait_until("a look", || {
+            let looked = std::iter::from_fn(|| heard.try_recv().ok())
+                .any(|event| matches!(event, Event::Looked { at, .. } if at.since(from).abs() < 10 * MINUTE));
+            if !looked {
+                seconds += 4;
+                self.set(from.plus(seconds * SECOND));
+            }
+            looked
+        });
+        seconds
+    }
+
+    /// What one of its pages says.
+    pub(crate) fn page(&self, path: &str) -> String {
+        crate::harness::page(&self.address, ("GET", path)).1
+    }
+
+    /// Waits until nothing waits to be delivered.
+    pub(crate) fn delivered(&mut self) {
+        while !self.shared.store.read(outbox::counts).unwrap().is_empty() {
+            self.wait_for(|event| matches!(event, Event::Delivered { .. }));
+        }
+    }
+
+    /// Sets the clock on to each next attempt at a message of that channel, until there is none: when the last one was.
+    pub(crate) fn exhausted(&mut self, channel: &str, from: Instant) -> Instant {
+        let mut at = from;
+        for _ in 0..100 {
+            let next = self.shared.store.read(|db| {
+                let is_sent =
+                    outbox::counts(db)?.iter().any(|(name, state, _)| name == channel && state == "sending");
+                let waits = is_sent || !outbox::due(db, channel, (at, 1))?.is_empty();
+                Ok((waits, outbox::next_due(db, channel, at)?))
+            });
+            match next.unwrap() {
+                (true, _) => self.wait_for(|event| matches!(event, Event::Delivered { .. })),
+                (false, Some(next)) => {
+                    at = next;
+                    self.set(at);
+                }
+                (false, None) => return at,
+            }
+        }
+        panic!("there is no end of attempts at {channel}");
+    }
+
+    pub(crate) fn looked(&mut self) {
+        self.wait_for(|event| matches!(event, Event::Looked { .. }));
+    }
+
+    fn wait_for(&mut self, wanted: impl FnMut(&Event) -> bool) {
+        assert!(self.hears(wanted, Duration::from_secs(30)), "what is waited for");
+    }
+
+    /// Whether there is such an event within that time.
+    fn hears(&mut self, mut wanted: impl FnMut(&Event) -> bool, patience: Duration) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let waited = async {
+            let events = async { while !wanted(&self.events.recv().await.expect("the daemon runs")) {} };
+            tokio::time::timeout(patience, events).await
+        };
+        runtime.block_on(waited).is_ok()
+    }
+
+    /// Asks something of it.
+    pub(crate) fn ask(&self, command: Command) {
+        self.commands.send(command).unwrap();
+    }
+
+    /// Ends it: whether all parts ended well.
+    pub(crate) fn stop(self) -> bool {
+        self.ask(Command::Stop);
+        self.thread.join().unwrap()
+    }
+}
+
+/// The daemon in a process of its own.
+pub(crate) struct Apart {
+    child: Child,
+    hand: Option<ChildStdin>,
+    looks: Receiver<String>,
+    /// Where its pages are, once it listens.
+    address: Arc<OnceLock<String>>,
+}
+
+impl Apart {
+    /// Starts it with the configuration of that folder.
+    pub(crate) fn start(folder: &Path, from: Instant) -> Self {
+        Self::start_by(Process::new(program()).stderr(Stdio::null()), folder, from)
+    }
+
+    /// Starts it by a command that runs the program of [`program`].
+    pub(crate) fn start_by(command: &mut Process, folder: &Path, from: Instant) -> Self {
+        let mut child = command
+            .arg(folder.join("sessionwatch.toml"))
+            .arg(from.micros().to_string())
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let (sender, looks) = sync_channel(1_000);
+        let address = Arc::new(OnceLock::new());
+        let listens = Arc::clone(&address);
+        std::thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                match line.strip_prefix("http://") {
+                    Some(address) => listens.set(address.to_owned()).unwrap(),
+                    // A story that has ended looks no more.
+                    None => drop(sender.send(line)),
+                }
+            }
+        });
+        let hand = child.stdin.take();
+        Self { child, hand, looks, address }
+    }
+
+    /// What one of its pages says.
+    pub(crate) fn page(&self, path: &str) -> String {
+        crate::harness::page(self.address.wait(), ("GET", path)).1
+    }
+
+    /// Sets the clock.
+    pub(crate) fn set(&mut self, at: Instant) {
+        let hand = self.hand.as_mut().unwrap();
+        // One that was killed hears nothing any more.
+        let _ = writeln!(hand, "{}", at.micros());
+    }
+
+    /// Waits for a look: whether there was one in half a minute.
+    pub(crate) fn looked(&self) -> bool {
+        self.looks.recv_timeout(Duration::from_secs(30)).is_ok()
+    }
+
+    /// Whether there was a look since this was last asked.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.looks.try_iter().count() > 0
+    }
+
+    /// Kibibytes of memory that it holds.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// What it logs, where that is piped.
+    pub(crate) fn log(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it: whether it ended well.
+    pub(crate) fn stop(mut self) -> bool {
+        self.hand = None;
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // It has ended where the story went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The example of that name, built when it is first needed.
+pub(crate) fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let built = Process::new(env!("CARGO"))
+            .args(["build", "--quiet", "--locked", "--package", "sessionwatch", "--example", "fastforward"])
+            .status();
+        assert!(built.unwrap().success(), "the example builds");
+        let tests = std::env::current_exe().unwrap();
+        tests.parent().and_then(Path::parent).unwrap().join("examples/fastforward")
+    })
+}

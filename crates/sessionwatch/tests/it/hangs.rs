@@ -1,0 +1,230 @@
+//! Targets that hang, are slow or locked, clocks that jump, and databases that sleep: what the watch does about it.
+
+use std::path::Path;
+
+use serde_json::Value;
+use sessionwatch::{
+    daemon::Event,
+    store::silences::{self, Silence},
+};
+use sessionwatch_rules::instant::{DAY, HOUR, SECOND};
+use testbed::{Fault, Proxy, Sink};
+use tokio::sync::broadcast::Receiver;
+
+use crate::{
+    fastforward::{MINUTE, Watch, monday},
+    harness,
+};
+
+/// The end of a configuration: a channel that is told of these checks.
+fn common(sink: &Sink, checks: &str) -> String {
+    format!(
+        "[checks.slow-observation]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n[[route]]\nchannels = [\"hook\"]\nchecks = [{checks}]\n",
+        sink.url()
+    )
+}
+
+fn target(name: &str, url: &str, more: &str) -> String {
+    format!("[[target]]\nname = \"{name}\"\nurl = \"{url}\"\n{more}\n")
+}
+
+/// What was told, in the order in which it arrived.
+fn told(sink: &Sink) -> Vec<String> {
+    let line = |received: &testbed::Received| {
+        let message: Value = serde_json::from_str(&received.body).unwrap();
+        let text = |key: &str| message[key].as_str().unwrap().to_owned();
+        format!("{} {} {}", text("target"), text("check"), text("notice"))
+    };
+    sink.received().iter().map(line).collect()
+}
+
+/// Minutes at which a target was looked at since this was last asked.
+fn looks(heard: &mut Receiver<Event>, name: &str) -> Vec<i64> {
+    let mut looks = vec![];
+    while let Ok(event) = heard.try_recv() {
+        match event {
+            Event::Looked { target, at } if target == name => looks.push(at.since(monday()) / MINUTE - 10),
+            _ => {}
+        }
+    }
+    looks
+}
+
+#[test]
+fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let hanging = Proxy::start(testbed::shared().ports()[0], Fault::FreezeAfter(3_000)).unwrap();
+    let slow = Proxy::start(testbed::shared().ports()[0], Fault::Delay(std::time::Duration::from_millis(20)))
+        .unwrap();
+    let url = |proxy: &Proxy| database.url_at("postgres", proxy.port());
+    let targets = target("hanging", &url(&hanging), "timeout = 1")
+        + &target("slow", &url(&slow), "")
+        + &target("good", &database.url("postgres"), "");
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = Watch::start(folder.path(), &(targets + &common(&sink, "\"blind\"")), monday());
+    let mut heard = watch.shared.events.subscribe();
+    // The first looks are over by then.
+    let at = |minute: i64| monday().plus((10 + minute) * MINUTE);
+    let (others, all) = (["good", "slow"], ["hanging", "good", "slow"]);
+    // The others do not wait for it.
+    for minute in 1..=8 {
+        watch.each_to(at(minute), &others);
+    }
+    // However often it has failed, it is looked at again within that time.
+    let mut minute = 8;
+    for _ in 0..8 {
+        minute += 17;
+        watch.each_to(at(minute), &all);
+    }
+    assert_eq!(*looks(&mut heard, "hanging").last().unwrap(), minute);
+    watch.each_to(at(minute + 14), &others);
+    minute += 17;
+    watch.each_to(at(minute), &all);
+    assert_eq!(looks(&mut heard, "hanging"), [minute], "it is left alone for a while");
+    hanging.set(Fault::None);
+    minute += 17;
+    watch.each_to(at(minute), &all);
+    watch.each_to(at(minute + 1), &all);
+    watch.delivered();
+    let metrics = watch.page("/metrics");
+    assert!(watch.stop());
+    assert_eq!(told(&sink)[0], "hanging blind firing");
+    let (last, repeated) = (told(&sink).pop().unwrap(), "hanging blind repeated");
+    assert_eq!(last, "hanging blind resolved");
+    assert!(told(&sink)[1..].iter().all(|line| *line == last || line == repeated), "{:?}", told(&sink));
+    for name in others {
+        let none = format!("sessionwatch_blind_looks_total{{target=\"{name}\"}} 0\n");
+        assert!(metrics.contains(&none), "{metrics}");
+    }
+    assert_eq!(harness::left_behind(&database), "");
+}
+
+#[test]
+fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
+    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let path = folder.path().join("app.db");
+    assert_eq!(harness::run(&["demo", "--path", path.to_str().unwrap()]).code, 0);
+    let writer = rusqlite::Connection::open(&path).unwrap();
+    writer.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE").unwrap();
+    let text = target("app", "app.db", "lock_timeout = 1") + &common(&sink, "\"blind\"");
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    watch.to(monday().plus(MINUTE));
+    watch.to(monday().plus(2 * MINUTE));
+    assert!(sink.wait_for(1)[0].body.contains("locked by somebody else"));
+    writer.execute_batch("COMMIT").unwrap();
+    watch.to(monday().plus(5 * MINUTE));
+    watch.delivered();
+    assert!(watch.stop());
+    assert_eq!(told(&sink), ["app blind firing", "app blind resolved"]);
+}
+
+#[test]
+fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
+    let database = harness::anomalous();
+    // The first message is to come again in five seconds, by the clock.
+    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&["503 Busy"]).unwrap());
+    let checks = "\"duplicate-tokens\", \"orphaned-sessions\"";
+    let text = target("app", &database.url("postgres"), "") + &common(&sink, checks);
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    let silence = Silence {
+        id: 0,
+        target: None,
+        check: Some("orphaned-sessions".into()),
+        subject: None,
+        until: monday().plus(HOUR),
+        owner: "ada".into(),
+        note: "x".into(),
+    };
+    watch.shared.store.write(|db| silences::begin(db, &silence)).unwrap();
+    assert_eq!(sink.wait_for(1).len(), 1);
+    let at = |hours: i64, minutes: i64| monday().plus(hours * HOUR + minutes * MINUTE);
+    // Five hours back: what waits for a time that had come is not delayed by hours, and looks go on within a minute.
+    assert!(watch.goes_on(at(-5, 0)) <= 80);
+    assert_eq!(sink.wait_for(2).len(), 2);
+    watch.to(at(-5, 4));
+    assert_eq!(told(&sink), ["app duplicate-tokens firing"; 2]);
+    // Five hours on: it is time to tell it again, and the silence is over.
+    watch.to(at(1, 0));
+    let orphaned = || told(&sink).iter().filter(|line| line.contains("orphaned")).count();
+    assert_eq!(sink.wait_for(4).len(), 4);
+    assert_eq!(orphaned(), 1);
+    // Thirty days on and back: each told once more, and then after the usual time again.
+    watch.to(at(30 * 24, 0));
+    assert_eq!(sink.wait_for(6).len(), 6);
+    assert!(watch.goes_on(at(1, 1)) <= 80);
+    watch.to(at(5, 0));
+    assert_eq!(sink.received().len(), 6);
+    watch.to(at(5, 4));
+    assert_eq!(sink.wait_for(8).len(), 8);
+    watch.delivered();
+    assert!(watch.stop());
+    assert_eq!(told(&sink)[4..].iter().filter(|line| line.ends_with("repeated")).count(), 4);
+}
+
+/// The looks that its metrics count.
+fn counted(watch: &Watch) -> u64 {
+    let metrics = watch.page("/metrics");
+    let line =
+        metrics.lines().find_map(|line| line.strip_prefix("sessionwatch_looks_total{target=\"app\"} "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let text = target("app", &database.url("postgres"), "") + &common(&sink, "\"blind\"");
+    let report = "[report]\nchannels = [\"hook\"]\n";
+    let mut watch = Watch::start(folder.path(), &(text + report), monday());
+    watch.to(monday().plus(30 * DAY));
+    assert_eq!(told(&sink).len() + sink.wait_for(1).len(), 2);
+    watch.goes_on(monday());
+    watch.to(monday().plus(HOUR + MINUTE));
+    assert_eq!(sink.wait_for(2).len(), 2, "it is due at seven on Mondays");
+    assert!(watch.stop());
+}
+
+#[test]
+fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let more = "schedule = \"scale-to-zero\"\nsuspends_after = 300";
+    let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"blind\"");
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    let at = |hours: i64, seconds: i64| monday().plus(hours * HOUR + seconds * SECOND);
+    let mut heard = watch.shared.events.subscribe();
+    watch.set(at(5, 3_599));
+    let awake =
+        |watch: &Watch, name: &str| harness::page(&watch.address, ("POST", &format!("/awake/{name}"))).0;
+    assert_eq!((counted(&watch), awake(&watch, "nobody")), (1, 404));
+    assert_eq!(awake(&watch, "app"), 202);
+    harness::wait_until("a look out of turn", || counted(&watch) == 2);
+    for _ in 0..3 {
+        assert_eq!(awake(&watch, "app"), 202);
+    }
+    watch.set(at(5, 3_599 + 59));
+    assert_eq!(counted(&watch), 2);
+    watch.to(at(5, 3_599 + 60));
+    assert_eq!(counted(&watch), 3);
+    watch.set(at(11, 3_599));
+    assert_eq!(counted(&watch), 3);
+    watch.to(at(12, 60));
+    assert!(watch.stop());
+    // Never within a minute of the last.
+    let looks: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok())
+        .filter_map(|event| if let Event::Looked { at, .. } = event { Some(at) } else { None })
+        .collect();
+    assert_eq!(looks, [at(5, 3_599), at(5, 3_599 + 60), at(12, 60)]);
+    assert_costs(folder.path(), &text);
+}
+
+/// What the presets cost in a month.
+fn assert_costs(folder: &Path, text: &str) {
+    for (preset, looks, hours) in [("scale-to-zero", 119, 10), ("guide", 34, 2), ("default", 43_199, 720)] {
+        std::fs::write(folder.join("sessionwatch.toml"), text.replace("scale-to-zero", preset)).unwrap();
+        let said = harness::run_in(folder, &[], &["config", "check"]);
+        let line = format!("app: {looks} looks a month keep its database awake for {hours} of 720 hours");
+        assert!(said.code == 0 && said.stdout.contains(&line), "{line}: {}", said.stdout);
+    }
+}

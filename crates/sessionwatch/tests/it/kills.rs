@@ -1,0 +1,204 @@
+//! The watch is killed at any moment, and other watchers take over: no alert is lost.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, Instant as Clock},
+};
+
+use serde_json::Value;
+use sessionwatch::{
+    config::Config,
+    store::{Store, audit, events, outbox},
+};
+use sessionwatch_rules::instant::Instant;
+use testbed::{Database, Sink};
+
+use crate::{
+    fastforward::{Apart, MINUTE, monday},
+    harness,
+};
+
+const KILLS: i64 = 200;
+
+fn configuration(url: &str, sink: &Sink, store: &str) -> String {
+    format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
+         [checks.revived-sessions]\nenabled = false\n\
+         [alerts.critical]\nclear_looks = 1\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
+        sink.url()
+    )
+}
+
+/// Makes the two tokens one, or two again.
+fn toggle(database: &Database<'_>, leaked: bool) {
+    let token = if leaked { "'same-token'" } else { "'token-' || id" };
+    database
+        .psql(&format!(r#"UPDATE sessions SET "sessionToken" = {token} WHERE id IN ('s1', 's2')"#))
+        .unwrap();
+}
+
+fn open(folder: &Path) -> Store {
+    let config = Config::load(Some(&folder.join("sessionwatch.toml"))).unwrap();
+    Store::open(&config.serve.store).unwrap()
+}
+
+/// What happened to alerts, in the order in which it did: check and notice.
+fn happened(store: &Store) -> Vec<(String, String)> {
+    let search = events::Search {
+        from: Instant::MIN,
+        to: Instant::MAX,
+        target: None,
+        check: None,
+        text: None,
+        alerts_only: true,
+        limit: 1_000_000,
+    };
+    let found = store.read(|db| events::search(db, &search)).unwrap();
+    found.into_iter().map(|event| (event.check, event.kind)).collect()
+}
+
+/// Messages by key, and whether each time it was told it was marked as told before.
+fn told(sink: &Sink) -> BTreeMap<String, Vec<bool>> {
+    let mut told = BTreeMap::<String, Vec<bool>>::new();
+    for received in sink.received() {
+        let message: Value = serde_json::from_str(&received.body).unwrap();
+        let key = message["key"].as_str().unwrap().to_owned();
+        told.entry(key).or_default().push(message["again"].as_bool().unwrap());
+    }
+    told
+}
+
+/// Numbers that look random, and are the same each time.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+/// Lets a little time pass, for something to happen in that nobody can wait for.
+fn pass(duration: Duration) {
+    let (_open, closed) = std::sync::mpsc::channel::<()>();
+    let _ = closed.recv_timeout(duration);
+}
+
+#[test]
+fn two_hundred_kills_lose_no_alert_and_break_no_store() {
+    let database = harness::healthy();
+    let sink = Sink::start(&[]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(&database.url("postgres"), &sink, "state.db");
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let (mut seed, mut minute, mut leaked) = (7, 0, false);
+    for _ in 0..KILLS {
+        let mut watch = Apart::start(folder.path(), monday().plus(minute * MINUTE));
+        // Looks, changes and deliveries go on until the blow, which falls anywhere: also before the first look.
+        for _ in 0..random(&mut seed) % 4 {
+            pass(Duration::from_millis(random(&mut seed) % 60));
+            minute += 1;
+            leaked = !leaked;
+            toggle(&database, leaked);
+            watch.set(monday().plus(minute * MINUTE));
+        }
+        pass(Duration::from_millis(random(&mut seed) % 60));
+        watch.kill();
+        minute += 1;
+    }
+    // A last one in peace delivers what was left.
+    let mut watch = Apart::start(folder.path(), monday().plus(minute * MINUTE));
+    let store = open(folder.path());
+    assert!(watch.looked());
+    for _ in 0..1_000 {
+        if store.read(outbox::counts).unwrap().is_empty() {
+            break;
+        }
+        minute += 1;
+        watch.set(monday().plus(minute * MINUTE));
+        pass(Duration::from_millis(30));
+    }
+    assert!(watch.stop());
+    assert_eq!(store.read(outbox::counts).unwrap(), [], "everything arrived");
+    let duplicates: Vec<String> = happened(&store)
+        .into_iter()
+        .filter(|(check, _)| check == "duplicate-tokens")
+        .map(|(_, kind)| kind)
+        .collect();
+    assert!(duplicates.len() > 50, "{duplicates:?}");
+    for (number, kind) in duplicates.iter().enumerate() {
+        assert_eq!(kind, if number % 2 == 0 { "firing" } else { "resolved" }, "{number} of {duplicates:?}");
+    }
+    let told = told(&sink);
+    assert_eq!(told.len(), happened(&store).len(), "one message for each thing that happened");
+    for (key, times) in &told {
+        assert!(
+            times.iter().skip(1).all(|again| *again),
+            "{key} was told twice without saying so: {times:?}"
+        );
+    }
+    assert!(matches!(store.read(audit::verify).unwrap(), audit::Trail::Whole(_)));
+    drop(store);
+    let file = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    let sound: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(sound, "ok");
+}
+
+#[test]
+fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
+    const TAKEOVERS: usize = 5;
+    let database = harness::healthy();
+    let shared = harness::empty();
+    let sink = Sink::start(&[]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // Through a pooler that gives each transaction another connection.
+    let text = configuration(&database.url("postgres"), &sink, &shared.urls("postgres")[1]);
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let store = open(folder.path());
+    let holder = || {
+        let query = "SELECT holder FROM leases WHERE name = 'target/app'";
+        let row = store.read(|db| db.row(query, &[])).unwrap();
+        row.map(|row| row.text(0).rsplit(':').next().unwrap_or_default().parse::<u32>().unwrap())
+    };
+    let mut minute = 0;
+    let mut watches: Vec<Apart> = (0..3).map(|_| Apart::start(folder.path(), monday())).collect();
+    let mut leaders = BTreeSet::new();
+    for round in 0..=TAKEOVERS {
+        let begun = Clock::now();
+        toggle(&database, round % 2 == 0);
+        // Time goes on for all of them, and one of them looks.
+        let leader = loop {
+            minute += 1;
+            for watch in &mut watches {
+                watch.set(monday().plus(minute * MINUTE));
+            }
+            let leading = holder();
+            let looked = watches.iter().position(Apart::has_looked);
+            if let Some(leader) = looked.filter(|leader| leading == Some(watches[*leader].id())) {
+                break leader;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "nobody leads");
+            pass(Duration::from_millis(50));
+        };
+        // The first leader has nobody to wait for; the others wait for a lease to run out.
+        assert!(begun.elapsed() < Duration::from_secs(10), "took over after {:?}", begun.elapsed());
+        // Something may be told twice.
+        while told(&sink).len() <= round {
+            let before = sink.received().len();
+            assert!(sink.wait_for(before + 1).len() > before, "round {round} is not told");
+        }
+        leaders.insert(watches[leader].id());
+        if round < TAKEOVERS {
+            watches.remove(leader).kill();
+            watches.push(Apart::start(folder.path(), monday().plus(minute * MINUTE)));
+        }
+    }
+    assert_eq!(leaders.len(), TAKEOVERS + 1);
+    assert!(watches.into_iter().all(Apart::stop));
+    let notices: Vec<String> = happened(&store).into_iter().map(|(_, kind)| kind).collect();
+    let expected: Vec<&str> = ["firing", "resolved"].into_iter().cycle().take(TAKEOVERS + 1).collect();
+    assert_eq!(notices, expected);
+    let told = told(&sink);
+    assert_eq!(told.len(), TAKEOVERS + 1);
+    let twice: usize = told.values().map(|times| times.len() - 1).sum();
+    assert!(twice <= TAKEOVERS, "at most one a takeover: {told:?}");
+    assert!(told.values().all(|times| times.iter().skip(1).all(|again| *again)), "{told:?}");
+}

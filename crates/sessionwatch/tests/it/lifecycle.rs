@@ -1,0 +1,220 @@
+//! The life of alerts under a clock that the story sets: silences, maintenance, restarts, and what is seen only over time.
+
+use std::path::Path;
+
+use serde_json::Value;
+use sessionwatch::store::{
+    alerts,
+    silences::{self, Silence},
+};
+use sessionwatch_rules::{alert::State, instant::HOUR};
+use testbed::{Database, Sink};
+
+use crate::{
+    fastforward::{MINUTE, Watch, monday},
+    harness,
+};
+
+/// A target that is looked at every minute, and a channel.
+fn configuration(database: &Database<'_>, sink: &Sink, more: &str) -> String {
+    format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n{more}",
+        database.url("postgres"),
+        sink.url()
+    )
+}
+
+/// What was told: check and notice.
+fn told(sink: &Sink) -> Vec<String> {
+    let line = |body: String| {
+        let message: Value = serde_json::from_str(&body).unwrap();
+        format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
+    };
+    sink.received().into_iter().map(|received| line(received.body)).collect()
+}
+
+/// Tells of nothing that it is asked to be silent about.
+fn silence(check: &str, subject: Option<&str>, until: sessionwatch_rules::instant::Instant) -> Silence {
+    Silence {
+        id: 0,
+        target: None,
+        check: Some(check.into()),
+        subject: subject.map(str::to_owned),
+        until,
+        owner: "ada".into(),
+        note: "known".into(),
+    }
+}
+
+/// Looks at each of these minutes.
+fn minutes(watch: &mut Watch, minutes: std::ops::RangeInclusive<i64>) {
+    for minute in minutes {
+        watch.to(monday().plus(minute * MINUTE));
+    }
+}
+
+fn leak(database: &Database<'_>, ids: &str, token: &str) {
+    let sql = format!(r#"UPDATE sessions SET "sessionToken" = '{token}' || id WHERE id IN ({ids})"#);
+    database.psql(&sql.replace("' || id", if token == "same-token" { "'" } else { "' || id" })).unwrap();
+}
+
+#[test]
+fn a_silence_about_a_user_covers_findings_about_nobody_else() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, ""), monday());
+    let store = &watch.shared.store;
+    for user in ["2", "3"] {
+        store
+            .write(|db| silences::begin(db, &silence("duplicate-tokens", Some(user), monday().plus(HOUR))))
+            .unwrap();
+    }
+    // Sessions s1 and s2 are those of the users 2 and 3.
+    leak(&database, "'s1', 's2'", "same-token");
+    minutes(&mut watch, 1..=3);
+    watch.delivered();
+    assert!(told(&sink).is_empty(), "{:?}", told(&sink));
+    leak(&database, "'s1', 's2', 's3'", "same-token");
+    minutes(&mut watch, 4..=4);
+    watch.delivered();
+    assert_eq!(told(&sink), ["duplicate-tokens firing"]);
+    assert!(watch.stop());
+}
+
+#[test]
+fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let window = "[[maintenance]]\ncron = \"2 6 * * *\"\nlasts = \"5m\"\nchecks = [\"duplicate-tokens\"]\n";
+    let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, window), monday());
+    leak(&database, "'s1', 's2'", "same-token");
+    minutes(&mut watch, 2..=4);
+    watch.delivered();
+    assert!(told(&sink).is_empty(), "in maintenance: {:?}", told(&sink));
+    minutes(&mut watch, 7..=7);
+    watch.delivered();
+    assert_eq!(told(&sink), ["duplicate-tokens firing"]);
+    leak(&database, "'s1', 's2'", "new-");
+    minutes(&mut watch, 8..=9);
+    watch.delivered();
+    assert_eq!(told(&sink).last().map(String::as_str), Some("duplicate-tokens resolved"));
+    watch
+        .shared
+        .store
+        .write(|db| silences::begin(db, &silence("duplicate-tokens", None, monday().plus(20 * MINUTE))))
+        .unwrap();
+    leak(&database, "'s1', 's2'", "same-token");
+    minutes(&mut watch, 10..=12);
+    // Nobody heard of it, so nobody hears that it is over.
+    leak(&database, "'s1', 's2'", "newer-");
+    minutes(&mut watch, 13..=15);
+    watch.delivered();
+    assert_eq!(told(&sink).len(), 2, "{:?}", told(&sink));
+    leak(&database, "'s1', 's2'", "same-token");
+    minutes(&mut watch, 16..=20);
+    watch.delivered();
+    assert_eq!(told(&sink).len(), 3, "{:?}", told(&sink));
+    assert!(watch.stop());
+}
+
+#[test]
+fn a_dead_database_silences_everything_but_that_it_is_dead() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let often = "[alerts.critical]\nrepeat_after = \"2m\"\n";
+    let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, often), monday());
+    leak(&database, "'s1', 's2'", "same-token");
+    minutes(&mut watch, 1..=1);
+    database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
+    minutes(&mut watch, 2..=4);
+    watch.delivered();
+    assert_eq!(told(&sink), ["duplicate-tokens firing", "blind firing"]);
+    let kept = watch.shared.store.read(|db| alerts::get(db, "app", "duplicate-tokens")).unwrap().unwrap();
+    assert!(kept.alert.stale && matches!(kept.alert.state, State::Firing { .. }), "{kept:?}");
+    assert!(kept.summary.contains("2 tokens") || kept.summary.contains("1 token"), "{}", kept.summary);
+    database.psql("ALTER TABLE sessions RENAME COLUMN gone TO expires").unwrap();
+    leak(&database, "'s1', 's2'", "new-");
+    minutes(&mut watch, 7..=8);
+    watch.delivered();
+    assert_eq!(told(&sink)[2..], ["blind resolved", "duplicate-tokens resolved"]);
+    assert!(watch.stop());
+}
+
+#[test]
+fn a_restart_still_sees_what_changed_while_nobody_looked() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(&database, &sink, "");
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    database.psql("DELETE FROM sessions WHERE id = 's5'").unwrap();
+    minutes(&mut watch, 1..=1);
+    assert!(watch.stop());
+    database
+        .psql(
+            r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9';
+               INSERT INTO sessions SELECT 's5', 'token-' || md5('5'), 6, now() + interval '1 hour'"#,
+        )
+        .unwrap();
+    let mut watch = Watch::start(folder.path(), &text, monday().plus(90 * MINUTE));
+    watch.delivered();
+    let mut heard = told(&sink);
+    heard.sort();
+    assert_eq!(heard, ["revived-sessions firing", "token-rebound firing"]);
+    assert!(watch.stop());
+    no_token_in(folder.path());
+}
+
+/// No file of the watch holds more of a token than its prefix.
+fn no_token_in(folder: &Path) {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let content = std::fs::read(entry.path()).unwrap();
+        bytes += content.len();
+        // Tokens of the guide's tables: `token-` and 32 hexadecimal digits, of which 2 may be kept.
+        let found = content
+            .windows(12)
+            .any(|part| part.starts_with(b"token-") && part[6..].iter().all(u8::is_ascii_hexdigit));
+        assert!(!found, "a token in {}", entry.path().display());
+    }
+    assert!(bytes > 10_000, "there is a store to look into");
+}
+
+#[test]
+fn a_day_in_which_nobody_logs_in_is_found() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let hourly = configuration(&database, &sink, "").replace("[checks", "every = \"1h\"\n[checks");
+    let mut watch = Watch::start(folder.path(), &hourly, monday());
+    for hour in 1..=24 {
+        watch.to(monday().plus(hour * HOUR));
+    }
+    watch.delivered();
+    assert_eq!(told(&sink), ["creation-rate firing"]);
+    let message: Value = serde_json::from_str(&sink.received()[0].body).unwrap();
+    let expected = "no hour of the last day saw more than 0 sessions created, the usual least is 10";
+    assert_eq!(message["summary"], expected);
+    assert!(watch.stop());
+}
+
+#[test]
+fn the_checklist_is_sent_each_week() {
+    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let report = "[report]\nchannels = [\"hook\"]\n[checks.creation-rate]\nmin = 0\n";
+    let daily =
+        configuration(&database, &sink, report).replace("[checks.slow", "every = \"6h\"\n[checks.slow");
+    let mut watch = Watch::start(folder.path(), &daily, monday());
+    // It begins on a Monday at six, and the checklist is due at seven.
+    for quarter in 1..=30 {
+        watch.to(monday().plus(quarter * 6 * HOUR));
+    }
+    let received = sink.wait_for(2);
+    watch.delivered();
+    assert_eq!(told(&sink), ["checklist report", "checklist report"]);
+    let message: Value = serde_json::from_str(&received[1].body).unwrap();
+    assert!(message["summary"].as_str().unwrap().contains("app"), "{message}");
+    let text = message["text"].as_str().unwrap();
+    assert!(text.contains("duplicate"), "{text}");
+    assert!(watch.stop());
+}

@@ -1,0 +1,194 @@
+//! E-mail over real SMTP: encryption, log-in, what a mail looks like, and recipients that are refused.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use testbed::{Certificates, Encryption, Mail, MailOptions, MailSink, Received, Sink};
+
+use crate::{
+    channels::{body, channel, configuration, leak, target},
+    fastforward::{MINUTE, Watch, monday},
+    harness::{self, Said},
+};
+
+const ADDRESSES: &str = "from = \"sessionwatch <watch@example.org>\"\nto = [\"ops@example.org\"]\n";
+
+/// What `notify test` says of an e-mail channel with that address and more keys.
+fn tried(url: &str, more: &str) -> Said {
+    let folder = tempfile::tempdir().unwrap();
+    let text = channel("mail", "email", url, &format!("{ADDRESSES}{more}"));
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    harness::run_in(folder.path(), &[], &["notify", "test", "mail"])
+}
+
+/// A part of a mail: its kind, and its text decoded.
+fn parts(mail: &Mail) -> Vec<(String, String)> {
+    let (_, boundary) = mail.data.split_once("boundary=\"").unwrap();
+    let boundary = format!("--{}", boundary.split('"').next().unwrap());
+    let parts = mail.data.split(&boundary).skip(1).filter(|part| !part.starts_with("--"));
+    let part = |part: &str| {
+        let (headers, text) = part.trim_start().split_once("\r\n\r\n").unwrap();
+        let header = |name: &str| {
+            let line = headers.lines().find(|line| line.to_lowercase().starts_with(name));
+            line.map(|line| line.split_once(": ").unwrap().1.to_owned()).unwrap_or_default()
+        };
+        let text = match header("content-transfer-encoding").as_str() {
+            "base64" => String::from_utf8(STANDARD.decode(text.replace("\r\n", "")).unwrap()).unwrap(),
+            "quoted-printable" => plain(text),
+            _ => text.to_owned(),
+        };
+        (header("content-type"), text.replace("\r\n", "\n"))
+    };
+    parts.map(part).collect()
+}
+
+/// Decodes quoted-printable text.
+fn plain(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let joined = text.replace("=\r\n", "");
+    let mut pieces = joined.split('=');
+    bytes.extend(pieces.next().unwrap_or_default().bytes());
+    for piece in pieces {
+        let (code, rest) = piece.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).unwrap());
+        bytes.extend(rest.bytes());
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn mail_goes_out_over_starttls_over_tls_and_in_the_clear_on_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path()).unwrap();
+    let authority = format!("ca_file = {:?}\n", certificates.authority());
+    for (encryption, scheme, more, secure) in [
+        (Encryption::StartTls(&certificates), "smtp", authority.as_str(), true),
+        (Encryption::Tls(&certificates), "smtps", &authority, true),
+        (Encryption::None, "smtp", "", false),
+    ] {
+        let sink = MailSink::start(MailOptions { encryption, insist_on_login: true }).unwrap();
+        let url = |password: &str| format!("{scheme}://watch:{password}@localhost:{}", sink.port());
+        let said = tried(&url("hunter2"), more);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let mail = &sink.wait_for(1)[0];
+        assert_eq!((mail.secure, mail.login.as_deref()), (secure, Some("watch")));
+        assert_eq!(
+            (mail.from.as_str(), mail.to.as_slice()),
+            ("watch@example.org", &["ops@example.org".to_owned()][..])
+        );
+        let wrong = tried(&url("hunter3"), more);
+        assert!(wrong.code == 3 && wrong.stderr.contains("answered 535: is its secret"), "{}", wrong.stderr);
+        assert!(!wrong.stderr.contains("hunter") && sink.received().len() == 1, "{}", wrong.stderr);
+    }
+}
+
+#[test]
+fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path()).unwrap();
+    let stranger = format!("ca_file = {:?}\n", certificates.stranger());
+    let start = |encryption| MailSink::start(MailOptions { encryption, ..MailOptions::default() }).unwrap();
+    let sinks =
+        [Encryption::StartTls(&certificates), Encryption::Tls(&certificates), Encryption::None].map(start);
+    let [starttls, tls, plain] = [0, 1, 2].map(|number| format!("localhost:{}", sinks[number].port()));
+    let (untrusted, unprotected) = ("certificate is not trusted", "does not offer the TLS or the log-in");
+    for (url, more, code, part) in [
+        (format!("smtp://{starttls}?tls=required"), "", 3, untrusted),
+        (format!("smtp://{starttls}"), stranger.as_str(), 3, untrusted),
+        (format!("smtps://{tls}"), "", 3, untrusted),
+        (format!("smtps://{tls}"), &stranger, 3, untrusted),
+        (format!("smtp://{plain}?tls=required"), "", 3, unprotected),
+        (format!("smtps://{plain}"), "", 3, unprotected),
+        (format!("smtp://{starttls}"), "", 3, "answered 530"),
+        (format!("smtp://{plain}?tls=sometimes"), "", 3, "not of a form that can be used"),
+        (format!("smtp://{plain}"), "ca_file = \"sessionwatch.toml\"", 2, "holds no certificate"),
+        (format!("smtp://{plain}"), "ca_file = \"missing.pem\"", 2, "cannot read"),
+    ] {
+        let said = tried(&url, more);
+        assert_eq!(said.code, code, "{url}: {}", said.stderr);
+        assert!(said.stderr.contains(part), "{url}: {}", said.stderr);
+    }
+    assert!(sinks.iter().all(|sink| sink.received().is_empty()));
+}
+
+#[test]
+fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
+    let database = harness::healthy();
+    let sink = MailSink::start(MailOptions::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let more = "from = \"watch@example.org\"\nto = [\"ada@example.org\", \"Grace <grace@example.org>\"]\n\
+                [[route]]\nchannels = [\"mail\"]\nchecks = [\"duplicate-tokens\"]";
+    let url = format!("smtp://localhost:{}", sink.port());
+    let text =
+        [target("<b>Büro</b>\\n\\rBcc: eve@example.org", &database), channel("mail", "email", &url, more)];
+    let text = configuration(&text).replace("\\\\", "\\");
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    leak(&database, true);
+    watch.to(monday().plus(MINUTE));
+    watch.delivered();
+    let mails = sink.wait_for(2);
+    let to: Vec<&str> = mails.iter().map(|mail| mail.to[0].as_str()).collect();
+    assert_eq!((mails.len(), to), (2, vec!["ada@example.org", "grace@example.org"]));
+    let headers = mails[0].data.split_once("\r\n\r\n").unwrap().0;
+    assert!(!headers.contains("\nBcc") && headers.contains("\nMIME-Version: 1.0"), "{headers}");
+    let [plain, html] = &parts(&mails[0])[..] else { panic!("{}", mails[0].data) };
+    assert!(
+        plain.0.starts_with("text/plain; charset=utf-8") && html.0.starts_with("text/html; charset=utf-8")
+    );
+    assert!(plain.1.starts_with("1 token on more than one row") && plain.1.contains("\n→ "), "{}", plain.1);
+    assert!(
+        html.1.contains("&lt;b&gt;Büro&lt;/b&gt;\u{fffd}\u{fffd}Bcc: eve") && !html.1.contains("<b>"),
+        "{}",
+        html.1
+    );
+    let id =
+        |mail: &Mail| mail.data.lines().find(|line| line.starts_with("Message-ID: ")).unwrap().to_owned();
+    assert!(id(&mails[0]).ends_with("@example.org>") && id(&mails[0]) != id(&mails[1]), "{}", id(&mails[0]));
+    assert!(watch.stop());
+}
+
+#[test]
+fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end() {
+    let database = harness::healthy();
+    let (mails, hook) = (MailSink::start(MailOptions::default()).unwrap(), Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let more = "from = \"watch@example.org\"\nto = [\"nobody@example.org\", \"ada@example.org\", \"busy@example.org\", \
+                \"noone@example.org\", \"grace@example.org\"]\n\
+                [[route]]\nchannels = [\"mail\", \"hook\"]\nchecks = [\"duplicate-tokens\", \"undelivered\"]";
+    let text = configuration(&[
+        target("app", &database),
+        channel("hook", "webhook", &hook.url(), ""),
+        channel("mail", "email", &format!("smtp://localhost:{}", mails.port()), more),
+    ]);
+    let text = text.replace("\"1m\"", "\"12h\"");
+    std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    leak(&database, true);
+    let mut at = monday().plus(720 * MINUTE);
+    watch.to(at);
+    // Those who are well are told before anybody is tried again.
+    assert_eq!(mails.wait_for(2).len(), 2);
+    at = watch.exhausted("mail", at);
+    assert!(at.since(monday()) > (12 + 18) * 60 * MINUTE, "attempts of more than 18 hours");
+    let to: Vec<String> = mails.received().iter().map(|mail| mail.to.join(" ")).collect();
+    assert_eq!(to, ["ada@example.org", "grace@example.org", "busy@example.org"]);
+    // Nobody looked after it, so it was told again every four hours.
+    let told = |received: &[Received]| -> Vec<String> {
+        let line =
+            |told: serde_json::Value| format!("{} {} {}", told["target"], told["check"], told["notice"]);
+        let lines = received.iter().map(|received| line(body(received)).replace('"', ""));
+        lines.filter(|line| !line.ends_with("repeated")).collect()
+    };
+    let before = hook.received();
+    assert_eq!(told(&before), ["app duplicate-tokens firing", "mail undelivered firing"]);
+    assert!(before[1].body.contains("the channel answered 550, for no"), "{}", before[1].body);
+    let dead = harness::run_in(folder.path(), &[], &["notify", "dead"]).stdout;
+    for part in ["nobody@example.org", "noone@example.org", "the channel answered 550"] {
+        assert!(dead.contains(part), "{dead}");
+    }
+    assert!(!dead.contains("ada@") && !dead.contains("busy@"), "{dead}");
+    leak(&database, false);
+    watch.to(at.plus(720 * MINUTE));
+    let mut after = told(&hook.wait_for(before.len() + 2)[before.len()..]);
+    after.sort();
+    assert_eq!(after, ["app duplicate-tokens resolved", "mail undelivered resolved"]);
+    assert!(watch.stop());
+}

@@ -1,0 +1,131 @@
+//! What the files for packagers and the documentation tell people to run is understood by the program.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser as _, error::ErrorKind};
+use sessionwatch::cli::Cli;
+
+/// The words of a command in a shell, up to where its output goes or another command begins.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (vec![], String::new(), None);
+    for character in line.chars().chain([' ']) {
+        match (character, quote) {
+            ('\'' | '"', None) => quote = Some(character),
+            (_, Some(open)) if character == open => quote = None,
+            (_, Some(_)) => word.push(character),
+            ('#', None) if word.is_empty() => break,
+            ('|' | '>' | '<' | ';' | '&' | '`', None) => {
+                words.push(std::mem::take(&mut word));
+                break;
+            }
+            (' ', None) => words.push(std::mem::take(&mut word)),
+            _ => word.push(character),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// What begins a line that is a command of the program, in a shell, a workflow or a unit.
+const BEGINNINGS: [&str; 5] = ["ExecStart=/usr/bin/", "- run: ", "run: ", "sudo ", ""];
+
+/// The commands of the program in a text: those that begin a line, of a document a line for a shell, and those in
+/// backquotes.
+fn commands(text: &str, is_document: bool) -> Vec<Vec<String>> {
+    let (mut commands, mut fence) = (vec![], None);
+    for line in text.lines().map(str::trim) {
+        if let Some(language) = line.strip_prefix("```") {
+            fence = if fence.is_some() { None } else { Some(language) };
+            continue;
+        }
+        let begun = BEGINNINGS.iter().filter_map(|beginning| line.strip_prefix(beginning));
+        let begun = begun.filter(|_| !is_document || fence == Some("sh"));
+        let quoted = line.split('`').skip(1).step_by(2);
+        commands.extend(begun.chain(quoted).filter(|text| text.starts_with("sessionwatch ")).map(words));
+    }
+    commands
+}
+
+/// Whether the program understands a command. Who acts is taken from the environment, which may not say.
+fn understood(command: &[String]) -> Result<(), clap::Error> {
+    let parse = |more: &[&str]| {
+        let more = more.iter().map(|&word| word.to_owned());
+        Cli::try_parse_from(command.iter().cloned().chain(more)).map(drop)
+    };
+    match parse(&[]) {
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => parse(&["--owner", "ada"]),
+        outcome => outcome,
+    }
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn commands_are_found_where_people_read_them() {
+    let said = |command: &[&str]| command.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let unit = "ExecStart=/usr/bin/sessionwatch serve --config /etc/a.toml\n  sessionwatch check \"$URL\" >> \"$OUT\"";
+    let serve = said(&["sessionwatch", "serve", "--config", "/etc/a.toml"]);
+    assert_eq!(commands(unit, false), [serve, said(&["sessionwatch", "check", "$URL"])]);
+    let page = "sessionwatch is good:\n`sessionwatch man`\n```sh\nsessionwatch demo  # look\n```\n```text\nsessionwatch says\n```";
+    assert_eq!(commands(page, true), [said(&["sessionwatch", "man"]), said(&["sessionwatch", "demo"])]);
+    assert!(understood(&said(&["sessionwatch", "check", "--formt", "json"])).is_err());
+}
+
+#[test]
+fn every_command_that_is_named_is_understood() {
+    let (mut named, mut wrong) = (0, vec![]);
+    let documents = files(&root().join("packaging")).into_iter().chain(files(&root().join("docs")));
+    for path in documents.chain([root().join("README.md")]) {
+        let is_document = path.extension().is_some_and(|extension| extension == "md");
+        for command in commands(&std::fs::read_to_string(&path).unwrap(), is_document) {
+            named += 1;
+            if let Err(error) = understood(&command) {
+                wrong.push(format!("{}: {}: {error}", path.display(), command.join(" ")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(named > 50, "only {named} commands were found");
+}
+
+#[test]
+fn the_container_starts_a_command_that_is_understood_as_nobody_in_particular() {
+    let file = std::fs::read_to_string(root().join("packaging/docker/Dockerfile")).unwrap();
+    let list = |directive: &str| {
+        let line = file.lines().find_map(|line| line.strip_prefix(directive)).unwrap();
+        serde_json::from_str::<Vec<String>>(line).unwrap()
+    };
+    let command = [list("ENTRYPOINT "), list("CMD ")].concat();
+    assert!(understood(&command).is_ok() && command[0].ends_with("/sessionwatch"), "{command:?}");
+    let user = file.lines().rev().find_map(|line| line.strip_prefix("USER ")).unwrap();
+    let user: u32 = user.split(':').next().unwrap().parse().unwrap();
+    assert_ne!(user, 0);
+    assert!(file.lines().any(|line| line == "EXPOSE 9797"));
+}
+
+#[test]
+fn the_unit_is_told_what_the_daemon_says_and_grants_little() {
+    let unit = std::fs::read_to_string(root().join("packaging/systemd/sessionwatch.service")).unwrap();
+    for line in [
+        "Type=notify",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "WatchdogSec=90",
+        "DynamicUser=yes",
+        "StateDirectory=sessionwatch",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "CapabilityBoundingSet=",
+        "UMask=0077",
+        "Restart=always",
+    ] {
+        assert!(unit.lines().any(|written| written == line), "{line} is missing");
+    }
+}

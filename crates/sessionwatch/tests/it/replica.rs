@@ -1,0 +1,176 @@
+//! A target with a replica: that is looked at first, and the database itself where it cannot be.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use testbed::{Database, Fault, Proxy, Replica, Server, Sink};
+
+use crate::{
+    fastforward::{MINUTE, Watch, monday},
+    guide, harness,
+};
+
+/// A server with the guide's tables, and its replica. Each is reached by a proxy.
+struct Pair<'a> {
+    database: Database<'a>,
+    server: &'a Server,
+    replica: Replica,
+    before_server: Proxy,
+    before_replica: Proxy,
+}
+
+impl<'a> Pair<'a> {
+    fn start(server: &'a Server) -> Self {
+        let database = server.database(None).unwrap();
+        database.psql(guide::SCHEMA).unwrap();
+        let replica = server.replica().unwrap();
+        replica.catch_up(server).unwrap();
+        let proxy = |port| Proxy::start(port, Fault::None).unwrap();
+        let (before_server, before_replica) = (proxy(server.ports()[0]), proxy(replica.port()));
+        Self { database, server, replica, before_server, before_replica }
+    }
+
+    /// A configuration with both, and a channel.
+    fn configuration(&self, more: &str) -> String {
+        let url = |proxy: &Proxy| self.database.url_at("postgres", proxy.port());
+        format!(
+            "[checks.slow-observation]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+             [[target]]\nname = \"app\"\nurl = \"{}\"\nreplica_url = \"{}\"\n{more}",
+            url(&self.before_server),
+            url(&self.before_replica)
+        )
+    }
+
+    /// `check` with that configuration: the report.
+    fn check(&self, folder: &Path) -> Value {
+        let said = harness::run_in(folder, &[], &["check", "--format", "json"]);
+        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+        serde_json::from_str(&said.stdout).unwrap()
+    }
+}
+
+/// The lag in the metrics.
+fn lag(watch: &Watch) -> f64 {
+    let metrics = watch.page("/metrics");
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("sessionwatch_replica_lag_seconds{target=\"app\"} "));
+    line.unwrap_or_else(|| panic!("no lag in {metrics}")).parse().unwrap()
+}
+
+#[test]
+fn the_replica_is_looked_at_and_its_lag_is_said() {
+    let server = Server::start(&[]).unwrap();
+    let pair = Pair::start(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let text = pair.configuration("");
+    std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
+    let notes = pair.check(folder.path())["notes"].to_string();
+    assert!(notes.contains("the replica was looked at, which lags by 0 ms"), "{notes}");
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    assert_eq!(lag(&watch), 0.0);
+    pair.replica.pause().unwrap();
+    pair.database.psql("DELETE FROM sessions WHERE id = 's5'").unwrap();
+    let received = "pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()";
+    harness::wait_until("the replica receives", || {
+        pair.replica.psql("postgres", &format!("SELECT {received}")).unwrap().trim() == "t"
+    });
+    watch.to(monday().plus(MINUTE));
+    let first = lag(&watch);
+    watch.to(monday().plus(2 * MINUTE));
+    let second = lag(&watch);
+    assert!(first > 0.0 && second > first, "{first} {second}");
+    let stored =
+        watch.shared.store.read(|db| db.row("SELECT report FROM reports", &[])).unwrap().unwrap().text(0);
+    assert!(stored.contains("the replica was looked at, which lags by"), "{stored}");
+    pair.replica.resume().unwrap();
+    pair.replica.catch_up(&server).unwrap();
+    watch.to(monday().plus(3 * MINUTE));
+    assert_eq!(lag(&watch), 0.0);
+    assert!(pair.before_server.captured().is_empty(), "nobody spoke to the database itself");
+    // Cut off from its server it has replayed all that it received, and lags all the same.
+    server.crash().unwrap();
+    harness::wait_until("the replica is cut off", || {
+        pair.replica.psql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver").unwrap().trim() == "0"
+    });
+    watch.to(monday().plus(4 * MINUTE));
+    assert!(lag(&watch) > 0.0);
+    assert!(watch.stop());
+}
+
+#[test]
+fn where_the_replica_is_down_or_hangs_the_database_itself_is_looked_at_in_the_same_look() {
+    let server = Server::start(&[]).unwrap();
+    let pair = Pair::start(&server);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("sessionwatch.toml"), pair.configuration("timeout = 4\n")).unwrap();
+    for (fault, why) in [
+        (Fault::CutAfter(0), "the replica was not looked at: "),
+        (Fault::FreezeAfter(0), "the replica was not looked at: the look passed its limit of 2 s"),
+        // In the middle of its answers.
+        (Fault::FreezeAfter(3_000), "the replica was not looked at: the look passed its limit of 2 s"),
+    ] {
+        pair.before_replica.set(fault);
+        let begun = Instant::now();
+        let notes = pair.check(folder.path())["notes"].to_string();
+        assert!(notes.contains(why), "{fault:?}: {notes}");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{fault:?}: {:?}", begun.elapsed());
+    }
+    pair.before_replica.set(Fault::None);
+    pair.replica.stop().unwrap();
+    let notes = pair.check(folder.path())["notes"].to_string();
+    assert!(notes.contains("the replica was not looked at"), "{notes}");
+    pair.replica.start().unwrap();
+    assert!(pair.check(folder.path())["notes"].to_string().contains("the replica was looked at"));
+}
+
+#[test]
+fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_what_happened() {
+    let server = Server::start(&[]).unwrap();
+    let pair = Pair::start(&server);
+    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let channel = format!(
+        "[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n[[route]]\nchannels = [\"hook\"]\n\
+         checks = [\"token-rebound\", \"revived-sessions\", \"rapid-creation\", \"blind\"]\n",
+        sink.url()
+    );
+    let mut watch = Watch::start(folder.path(), &pair.configuration(&channel), monday());
+    let mut minute = 0;
+    let mut look = |watch: &mut Watch, fault: Fault| {
+        pair.before_replica.set(fault);
+        minute += 1;
+        watch.to(monday().plus(minute * MINUTE));
+    };
+    pair.replica.pause().unwrap();
+    pair.database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
+    let token =
+        pair.database.psql(r#"DELETE FROM sessions WHERE id = 's5' RETURNING "sessionToken" "#).unwrap();
+    for _ in 0..4 {
+        look(&mut watch, Fault::CutAfter(0));
+        look(&mut watch, Fault::None);
+    }
+    pair.replica.resume().unwrap();
+    pair.replica.catch_up(pair.server).unwrap();
+    look(&mut watch, Fault::None);
+    look(&mut watch, Fault::None);
+    // What happens is found by the replica as well.
+    pair.database
+        .psql(&format!("INSERT INTO sessions SELECT 's5', '{}', 5, now() + interval '1 day'", token.trim()))
+        .unwrap();
+    pair.replica.catch_up(pair.server).unwrap();
+    look(&mut watch, Fault::None);
+    watch.delivered();
+    assert!(watch.stop());
+    let told: Vec<String> = sink
+        .received()
+        .iter()
+        .map(|received| {
+            let message: Value = serde_json::from_str(&received.body).unwrap();
+            format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(told, ["token-rebound firing", "token-rebound resolved", "revived-sessions firing"]);
+}

@@ -1,0 +1,247 @@
+//! A fortnight of watching, with an application that lives beside it, and incidents of every kind.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Value;
+use sessionwatch::clock;
+use sessionwatch_rules::instant::DAY;
+use testbed::Sink;
+
+use crate::{
+    fastforward::{Apart, MINUTE, monday},
+    harness,
+};
+
+const STEP: i64 = 10 * MINUTE;
+const DAILY: i64 = DAY / STEP;
+
+/// Something that goes wrong: the look before which it begins, how many looks later its end is, and what finds it.
+struct Incident {
+    at: i64,
+    looks: i64,
+    check: &'static str,
+    begin: &'static str,
+    end: &'static str,
+}
+
+const fn incident(day: i64, looks: i64, check: &'static str, [begin, end]: [&'static str; 2]) -> Incident {
+    Incident { at: day * DAILY + 37, looks, check, begin, end }
+}
+
+/// One a day; the days between are quiet.
+const INCIDENTS: [Incident; 9] = [
+    incident(
+        1,
+        5,
+        "duplicate-tokens",
+        [
+            r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#,
+            r#"UPDATE sessions SET "sessionToken" = 'token-' || id WHERE id IN ('s1', 's2')"#,
+        ],
+    ),
+    incident(
+        2,
+        20,
+        "orphaned-sessions",
+        [
+            r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 9000 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
+            "DELETE FROM sessions WHERE id LIKE 'o%'",
+        ],
+    ),
+    incident(
+        3,
+        1,
+        "token-rebound",
+        [r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#, "SELECT 1"],
+    ),
+    incident(
+        4,
+        100,
+        "expired-backlog",
+        [
+            "UPDATE sessions SET expires = now() - interval '8 days' WHERE id = 's3'",
+            "UPDATE sessions SET expires = now() + interval '8 days' WHERE id = 's3'",
+        ],
+    ),
+    incident(
+        5,
+        3,
+        "blind",
+        [
+            "ALTER TABLE sessions RENAME COLUMN expires TO gone",
+            "ALTER TABLE sessions RENAME COLUMN gone TO expires",
+        ],
+    ),
+    incident(
+        8,
+        4,
+        "rapid-creation",
+        [
+            r#"INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day' FROM generate_series(1, 11) AS n"#,
+            "DELETE FROM sessions WHERE id LIKE 'r%'",
+        ],
+    ),
+    incident(
+        9,
+        1,
+        "revived-sessions",
+        [r#"INSERT INTO sessions SELECT 'b', 'rapid-1', 7, now() + interval '1 day'"#, "SELECT 1"],
+    ),
+    incident(
+        10,
+        4,
+        "creation-rate",
+        [
+            r#"INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n % 60 + 1, now() + interval '1 day' FROM generate_series(1, 30) AS n"#,
+            "DELETE FROM sessions WHERE id LIKE 'c%'",
+        ],
+    ),
+    incident(
+        12,
+        30,
+        "session-lifetime",
+        [
+            "UPDATE sessions SET expires = now() + interval '400 days' WHERE id = 's4'",
+            "UPDATE sessions SET expires = now() + interval '8 days' WHERE id = 's4'",
+        ],
+    ),
+];
+
+/// What concerns the people who are told only of what is grave.
+const GRAVE: [&str; 5] =
+    ["duplicate-tokens", "orphaned-sessions", "token-rebound", "blind", "revived-sessions"];
+
+/// The application between two looks: four people log in, and four of two hours ago log out.
+fn life(step: i64) -> String {
+    let login = |n: i64| {
+        let (number, user) = (step * 4 + n, (step * 4 + n).rem_euclid(60) + 1);
+        format!("('a{number}', 'alive-{number}', {user}, now() + interval '5 days')")
+    };
+    let logins: Vec<String> = (0..4).map(login).collect();
+    format!(
+        "INSERT INTO sessions VALUES {}; DELETE FROM sessions WHERE id LIKE 'a%' AND substr(id, 2)::int < {}",
+        logins.join(", "),
+        (step - 11) * 4
+    )
+}
+
+fn configuration(url: &str, sinks: [&Sink; 2]) -> String {
+    let [all, grave] = sinks.map(Sink::url);
+    format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nevery = \"10m\"\n[checks.slow-observation]\nenabled = false\n\
+         [checks.user-session-excess]\noutliers = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+         [[channel]]\nname = \"all\"\nkind = \"webhook\"\nurl = \"{all}\"\n\
+         [[channel]]\nname = \"grave\"\nkind = \"webhook\"\nurl = \"{grave}\"\n\
+         [[route]]\nchannels = [\"all\"]\n[[route]]\nchannels = [\"grave\"]\nseverity = \"high\"\n"
+    )
+}
+
+/// Notices by check, in the order in which they were told, and the look at which each was.
+fn told(sink: &Sink) -> BTreeMap<String, Vec<(String, i64)>> {
+    let mut told = BTreeMap::<String, Vec<(String, i64)>>::new();
+    for received in sink.received() {
+        let message: Value = serde_json::from_str(&received.body).unwrap();
+        let text = |key: &str| message[key].as_str().unwrap().to_owned();
+        let at: jiff::Timestamp = text("at").parse().unwrap();
+        let look = (at.as_microsecond() - monday().micros()) / STEP;
+        told.entry(text("check")).or_default().push((text("notice"), look));
+    }
+    told
+}
+
+#[test]
+fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
+    let database = harness::healthy();
+    let sinks = [(); 2].map(|()| Sink::start(&[]).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(&database.url("postgres"), [&sinks[0], &sinks[1]]);
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let url = database.url("postgres");
+    let (application, connection) =
+        runtime.block_on(tokio_postgres::connect(&url, tokio_postgres::NoTls)).unwrap();
+    runtime.spawn(connection);
+    let run = |sql: &str| runtime.block_on(application.batch_execute(sql)).unwrap();
+    (-12..0).for_each(|step| run(&life(step)));
+    let mut watch = Apart::start(folder.path(), monday());
+    assert!(watch.looked());
+    let mut resident = vec![];
+    for step in 1..14 * DAILY {
+        // While its column has another name, the application is down too.
+        let down = INCIDENTS.iter().any(|incident| {
+            incident.check == "blind" && (incident.at..=incident.at + incident.looks).contains(&step)
+        });
+        if !down {
+            run(&life(step));
+        }
+        for incident in &INCIDENTS {
+            if step == incident.at {
+                run(incident.begin);
+            }
+            if step == incident.at + incident.looks {
+                run(incident.end);
+            }
+        }
+        watch.set(monday().plus(step * STEP));
+        assert!(watch.looked(), "look {step}");
+        if step % DAILY == 0 {
+            resident.push(watch.resident());
+        }
+    }
+    let [all, grave] = &sinks;
+    let _ = all.wait_for(2 * INCIDENTS.len());
+    let _ = grave.wait_for(2 * GRAVE.len());
+    assert!(watch.stop());
+    exactly(all, grave);
+    checklists(folder.path());
+    let (early, late) = (resident[2], resident[12]);
+    assert!(late < early + early / 4, "{resident:?} kibibytes, a day each");
+}
+
+/// Each incident was told once, and resolved once, to whom it concerns; and nothing else was.
+fn exactly(all: &Sink, grave: &Sink) {
+    for incident in &INCIDENTS {
+        for (sink, meant) in [(all, true), (grave, GRAVE.contains(&incident.check))] {
+            let notices = told(sink).remove(incident.check).unwrap_or_default();
+            let words: Vec<&str> = notices.iter().map(|(notice, _)| notice.as_str()).collect();
+            assert_eq!(words, if meant { vec!["firing", "resolved"] } else { vec![] }, "{}", incident.check);
+            let look = notices.first().map_or(incident.at, |(_, look)| *look);
+            assert!((incident.at..incident.at + 3).contains(&look), "{} at look {look}", incident.check);
+        }
+    }
+    for told in [told(all), told(grave)] {
+        let planted = |check: &String| INCIDENTS.iter().any(|incident| incident.check == check);
+        let others: Vec<_> = told.iter().filter(|(check, _)| !planted(check)).collect();
+        assert!(others.is_empty(), "quiet times are quiet: {others:?}");
+    }
+}
+
+/// Each week's checklist knows what happened in it, and nothing of the other one.
+fn checklists(folder: &Path) {
+    let week = |number: i64| -> Vec<String> {
+        let date = |day: i64| clock::rfc3339(monday().plus(day * DAY));
+        let (from, to) = (date(number * 7), date(number * 7 + 7));
+        let said = harness::run_in(
+            folder,
+            &[],
+            &["report", "checklist", "app", "--from", &from, "--to", &to, "--format", "json"],
+        );
+        let list: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
+        let line =
+            |item: &Value| format!("{} {}", item["id"].as_str().unwrap(), item["verdict"].as_str().unwrap());
+        list["items"].as_array().unwrap_or_else(|| panic!("{list:#}")).iter().map(line).collect()
+    };
+    let expected = |[duplicates, orphans, rate]: [&str; 3]| {
+        [
+            format!("duplicate-tokens {duplicates}"),
+            format!("orphaned-sessions {orphans}"),
+            "sessions-per-user pass".into(),
+            "expired-sessions pass".into(),
+            "critical-log-lines unknown".into(),
+            format!("creation-rate {rate}"),
+            "user-reports unknown".into(),
+        ]
+    };
+    assert_eq!(week(0), expected(["fail", "fail", "pass"]));
+    assert_eq!(week(1), expected(["pass", "pass", "fail"]));
+}

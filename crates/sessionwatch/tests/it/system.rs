@@ -1,0 +1,320 @@
+//! The daemon and the system: a supervisor that wants to know, signals, and what is logged.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use testbed::{Database, Fault, Proxy, Sink};
+
+use crate::harness::{self, Watch};
+
+/// The end of a configuration: a channel, and where metrics are served.
+fn common(hook: &str, store: &str) -> String {
+    format!(
+        "[checks.slow-observation]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n"
+    )
+}
+
+fn target(name: &str, url: &str) -> String {
+    format!("[[target]]\nname = \"{name}\"\nurl = \"{url}\"\n")
+}
+
+fn write(folder: &Path, text: &str) {
+    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+}
+
+/// A daemon whose log is kept.
+struct Logged {
+    watch: Watch,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Logged {
+    fn start(command: &mut Command) -> Self {
+        let mut watch = harness::watch_by(command.stderr(Stdio::piped()));
+        let said = BufReader::new(watch.child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(vec![]));
+        let keeping = Arc::clone(&log);
+        std::thread::spawn(move || {
+            said.lines().map_while(Result::ok).for_each(|line| keeping.lock().unwrap().push(line));
+        });
+        Self { watch, log }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until so many lines hold those words.
+    fn wait_for(&self, count: usize, words: &str) {
+        harness::wait_until(words, || {
+            self.lines().iter().filter(|line| line.contains(words)).count() >= count
+        });
+    }
+
+    /// Asks it for another configuration, and waits until it says what it makes of that for the so manieth time.
+    fn reload(&self, count: usize, words: &str) {
+        self.watch.signal("HUP");
+        self.wait_for(count, words);
+    }
+}
+
+const USED: &str = "the new configuration is in use";
+const REFUSED: &str = "the new configuration is not used";
+
+/// A supervisor, and the place where it listens.
+fn supervisor(folder: &Path) -> (UnixDatagram, PathBuf) {
+    let place = folder.join("notify");
+    let socket = UnixDatagram::bind(&place).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    (socket, place)
+}
+
+/// What a supervisor is told next, besides that all is well.
+fn heard(socket: &UnixDatagram) -> String {
+    let begun = Instant::now();
+    loop {
+        let mut bytes = [0; 1_000];
+        let count = socket.recv(&mut bytes).expect("the daemon says something");
+        let text = String::from_utf8_lossy(&bytes[..count]).trim().to_owned();
+        if text != "WATCHDOG=1" {
+            return text;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "only that all is well");
+    }
+}
+
+#[test]
+fn a_supervisor_hears_how_the_daemon_is() {
+    let database = harness::healthy();
+    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let good = target("app", &database.url("postgres")) + &common(&sink.url(), "state.db");
+    write(folder.path(), &good);
+    let (socket, place) = supervisor(folder.path());
+    let start = || {
+        let mut command = harness::command(&["serve"]);
+        command.current_dir(folder.path()).env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "400000");
+        command
+    };
+    // What cannot begin is never ready.
+    write(folder.path(), &good.replace("state.db", "no/such/folder/state.db"));
+    assert_eq!(start().stderr(Stdio::null()).status().unwrap().code(), Some(3));
+    write(folder.path(), &good);
+    let watch = Logged::start(&mut start());
+    assert_eq!(heard(&socket), "READY=1");
+    assert!(folder.path().join("state.db").is_file());
+    assert_eq!(harness::page(&watch.watch.address, ("GET", "/healthz")).0, 200);
+    let begun = Instant::now();
+    for _ in 0..5 {
+        let mut bytes = [0; 100];
+        let count = socket.recv(&mut bytes).unwrap();
+        assert_eq!(bytes[..count].trim_ascii(), b"WATCHDOG=1");
+    }
+    // The first one comes at once, the others each after half the time.
+    assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
+    for (text, words) in [(good.as_str(), USED), ("nonsense", REFUSED)] {
+        write(folder.path(), text);
+        watch.reload(1, words);
+        let reloading = heard(&socket);
+        let (state, time) = reloading.split_once('\n').expect("both in one message");
+        let time: u64 = time.strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
+        assert!(state == "RELOADING=1" && time > 0, "{reloading}");
+        assert_eq!(heard(&socket), "READY=1");
+    }
+    watch.watch.signal("TERM");
+    assert_eq!(heard(&socket), "STOPPING=1");
+    assert_eq!(watch.watch.ended(), Some(0));
+}
+
+#[test]
+fn a_good_change_is_taken_over_without_losing_what_is_known() {
+    let (one, other) = (harness::anomalous(), harness::healthy());
+    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let common = common(&sink.url(), "state.db");
+    let url = |database: &Database<'_>| database.url("postgres");
+    write(folder.path(), &(target("one", &url(&one)) + &common));
+    let watch = Logged::start(harness::command(&["serve"]).current_dir(folder.path()));
+    assert_eq!(notices(&sink.wait_for(1)), ["one duplicate-tokens firing"]);
+    // A second target, whose threshold is another one.
+    let both = target("one", &url(&one)) + &target("other", &url(&other));
+    write(folder.path(), &format!("{both}[checks.active-sessions]\nmin = 1\nmax = 2\n{common}"));
+    watch.reload(1, USED);
+    let failing = "sessionwatch_check_failing{target=\"other\",check=\"active-sessions\"} 1";
+    harness::wait_until(failing, || watch.watch.page("/metrics").contains(failing));
+    let metrics = watch.watch.page("/metrics");
+    assert!(metrics.contains("sessionwatch_looks_total{target=\"one\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("sessionwatch_config_reload_success 1\n"), "{metrics}");
+    // Nobody watches the first one any more: whoever heard of its alert hears that.
+    write(folder.path(), &(target("other", &url(&other)) + &common));
+    watch.reload(2, USED);
+    let received = sink.wait_for(2);
+    assert_eq!(notices(&received)[1..], ["one duplicate-tokens resolved"]);
+    assert!(received[1].body.contains("it is not watched any more"), "{}", received[1].body);
+    assert!(!watch.watch.page("/metrics").contains("target=\"one\""));
+    for number in 0..20 {
+        watch.watch.signal("HUP");
+        assert_eq!(harness::page(&watch.watch.address, ("GET", "/healthz")).0, 200, "{number}");
+    }
+    watch.wait_for(3, USED);
+    let metrics = watch.watch.page("/metrics");
+    assert!(
+        metrics.contains("sessionwatch_looks_total{target=\"other\"} 1\n"),
+        "no look out of turn: {metrics}"
+    );
+    assert_eq!(watch.watch.stop(), Some(0));
+    assert_eq!(sink.received().len(), 2);
+}
+
+fn notices(received: &[testbed::Received]) -> Vec<String> {
+    let notice = |received: &testbed::Received| {
+        let message: Value = serde_json::from_str(&received.body).unwrap();
+        let text = |key: &str| message[key].as_str().unwrap().to_owned();
+        format!("{} {} {}", text("target"), text("check"), text("notice"))
+    };
+    received.iter().map(notice).collect()
+}
+
+#[test]
+fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
+    let database = harness::healthy();
+    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let common = common(&sink.url(), "state.db");
+    let app = target("app", &database.url("postgres"));
+    write(folder.path(), &(app.clone() + &common));
+    let watch =
+        Logged::start(harness::command(&["serve", "--log-format", "json"]).current_dir(folder.path()));
+    let hook = |name: &str| {
+        format!(
+            "[[channel]]\nname = \"{name}\"\nkind = \"webhook\"\nurl = \"https://u:hunter2@${{{name}}}/x\"\n"
+        )
+    };
+    let nowhere = target("nowhere", "postgres://u:hunter2@${NO_HOST}/d");
+    for (number, (text, parts)) in [
+        (
+            format!("wrong = 1\n{app}evry = 60\n{common}"),
+            &["wrong: there is no such key", "evry: there is no such key"][..],
+        ),
+        (format!("{app}cron = \"61 * * * *\"\n{common}"), &["target.cron: must be minute"]),
+        (format!("{app}{app}{common}"), &["another target has that name"]),
+        (common.clone(), &["no target is configured"]),
+        (
+            format!("{app}{nowhere}{common}{}{}", hook("NO_ONE"), hook("NO_OTHER")),
+            &["NO_HOST is not set", "NO_ONE is not set", "NO_OTHER is not set"],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        write(folder.path(), &text);
+        watch.reload(number + 1, REFUSED);
+        let lines = watch.lines();
+        assert_eq!(lines.len(), number + 1, "one line for all of it: {lines:#?}");
+        let line: Value = serde_json::from_str(&lines[number]).unwrap();
+        assert_eq!(line["level"], "ERROR");
+        let message = line["message"].as_str().unwrap();
+        assert!(parts.iter().all(|part| message.matches(part).count() == 1), "{parts:?}: {message}");
+        assert!(!message.contains("hunter2"), "{message}");
+        let metrics = watch.watch.page("/metrics");
+        assert!(metrics.contains("sessionwatch_config_reload_success 0\n"), "{metrics}");
+        assert!(metrics.contains("sessionwatch_target_leader{target=\"app\"} 1\n"), "{metrics}");
+    }
+    assert_eq!(watch.watch.stop(), Some(0));
+}
+
+/// It ends well, and in time.
+fn assert_ends(watch: Watch) {
+    let begun = Instant::now();
+    assert_eq!(watch.stop(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn it_ends_in_time_while_a_look_hangs_and_a_channel_does_not_answer() {
+    let (one, other) = (harness::healthy(), harness::anomalous());
+    let proxy = Proxy::start(testbed::shared().ports()[0], Fault::FreezeAfter(3_000)).unwrap();
+    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start_silent().unwrap());
+    let hanging = target("hanging", &one.url_at("postgres", proxy.port()));
+    let targets = target("app", &other.url("postgres")) + &hanging;
+    write(folder.path(), &(targets + &common(&sink.url(), "state.db")));
+    let watch = harness::watch(folder.path());
+    proxy.wait_until_frozen();
+    assert_eq!(sink.wait_for(1).len(), 1);
+    assert_ends(watch);
+    proxy.set(Fault::None);
+    assert_eq!(harness::left_behind(&one), "");
+}
+
+/// A daemon with a look behind it, whose store does not answer any more.
+fn without_store(folder: &Path, database: &Database<'_>, proxy: &Proxy) -> Watch {
+    let store = harness::empty().url_at("postgres", proxy.port());
+    let sink = Sink::start(&[]).unwrap();
+    let targets = ["a", "b", "c"].map(|name| target(name, &database.url("postgres"))).concat();
+    write(folder, &(targets + &common(&sink.url(), &store)));
+    let watch = harness::watch(folder);
+    harness::wait_until("a look", || watch.page("/metrics").contains("sessionwatch_looks_total"));
+    proxy.set(Fault::FreezeAfter(0));
+    proxy.wait_until_frozen();
+    watch
+}
+
+#[test]
+fn it_ends_in_time_while_the_store_hangs_and_at_once_when_asked_twice() {
+    let database = harness::healthy();
+    for twice in [false, true] {
+        let proxy = Proxy::start(testbed::shared().ports()[0], Fault::None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let watch = without_store(folder.path(), &database, &proxy);
+        if !twice {
+            assert_ends(watch);
+            continue;
+        }
+        let begun = Instant::now();
+        watch.signal("TERM");
+        watch.signal("INT");
+        assert_eq!(watch.ended(), Some(3));
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn every_line_of_the_log_can_be_json() {
+    let database = harness::anomalous();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let app = target("app", &database.url("postgres")) + "suspends_after = 300\n";
+    let nowhere = target("nowhere", &database.url_at("postgres", port));
+    write(folder.path(), &(app + &nowhere + &common(&format!("http://127.0.0.1:{port}/"), "state.db")));
+    let mut command = harness::command(&["serve", "--verbose"]);
+    let watch = Logged::start(command.current_dir(folder.path()).env("SESSIONWATCH_LOG_FORMAT", "json"));
+    watch.wait_for(1, "not delivered");
+    write(folder.path(), "nonsense");
+    watch.reload(1, REFUSED);
+    let lines = watch.lines();
+    assert_eq!(watch.watch.stop(), Some(0));
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect();
+    let has = |key: &str, value: &str| lines.iter().any(|line| line[key] == value);
+    assert!(lines.iter().all(|line| {
+        let at: Result<jiff::Timestamp, _> = line["timestamp"].as_str().unwrap_or_default().parse();
+        at.is_ok() && line["level"].is_string() && line["message"].is_string()
+    }));
+    assert!(has("target", "app") && has("channel", "hook"), "{lines:#?}");
+    let costs =
+        |line: &Value| line["message"].as_str().unwrap().contains("looks a month keep its database awake");
+    assert!(lines.iter().any(costs), "{lines:#?}");
+    // What a command says to its caller too.
+    let said = harness::run_in(folder.path(), &[], &["check", "--log-format", "json"]);
+    let line: Value = serde_json::from_str(said.stderr.trim()).unwrap();
+    assert!(said.code == 2 && line["level"] == "ERROR", "{line}");
+    let help = harness::run(&["serve", "--help"]).stdout;
+    assert!(help.contains("--log-format") && help.contains("SESSIONWATCH_LOG_FORMAT"), "{help}");
+}

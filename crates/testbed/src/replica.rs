@@ -1,0 +1,160 @@
+//! A streaming replica of a server.
+
+use std::{fs, io::Write as _, os::unix::fs::chown, path::PathBuf, process::Child};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{Server, free_port, psql, run, unprivileged, watch};
+
+/// A replica that answers queries, in a folder of its own. It is stopped and removed as a [`Server`] is.
+#[derive(Debug)]
+pub struct Replica {
+    bin: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    /// Closing its standard input stops the server.
+    _watchdog: Child,
+}
+
+impl Replica {
+    pub(crate) fn of(server: &Server) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?.keep();
+        let owner = unprivileged()?;
+        if let Some((user, group)) = owner {
+            chown(&folder, Some(user), Some(group))?;
+        }
+        let (port, data) = (free_port()?, folder.join("data"));
+        let (from, at) = server.socket();
+        let (from, at, to) = (from.display().to_string(), at.to_string(), data.display().to_string());
+        let copy = [
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+            "-U",
+            "postgres",
+            "-h",
+            &from,
+            "-p",
+            &at,
+            "-D",
+            &to,
+        ];
+        run(owner, &server.bin().join("pg_basebackup"), &copy)?;
+        let mut configuration = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+        writeln!(configuration, "port = {port}\nunix_socket_directories = '{}'", folder.display())?;
+        let watchdog = watch(&folder, &data)?;
+        let replica = Self { bin: server.bin().to_owned(), folder, port, _watchdog: watchdog };
+        replica.start()?;
+        Ok(replica)
+    }
+
+    /// The port it listens at.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn start(&self) -> Result<()> {
+        let log = self.folder.join("postgres.log").display().to_string();
+        self.control(&["start", "-w", "-s", "-l", &log])
+    }
+
+    /// Stops it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not stop.
+    pub fn stop(&self) -> Result<()> {
+        self.control(&["stop", "-w", "-s", "-m", "fast"])
+    }
+
+    /// Stands still from now on: it receives what happens, and shows none of it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub fn pause(&self) -> Result<()> {
+        self.psql("postgres", "SELECT pg_wal_replay_pause()")?;
+        self.wait_until("pg_get_wal_replay_pause_state() = 'paused'")
+    }
+
+    /// Goes on.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub fn resume(&self) -> Result<()> {
+        self.psql("postgres", "SELECT pg_wal_replay_resume()").map(drop)
+    }
+
+    /// Waits until it shows all that has happened on its server.
+    ///
+    /// # Errors
+    ///
+    /// If it does not in half a minute.
+    pub fn catch_up(&self, server: &Server) -> Result<()> {
+        let sql = "BEGIN;\nSET LOCAL synchronous_commit = on;\nSELECT pg_logical_emit_message(true, 'testbed', '');\n\
+                   COMMIT;\nSELECT pg_current_wal_flush_lsn();";
+        let said = server.psql("postgres", sql)?;
+        let position = said.lines().last().context("a position")?;
+        self.wait_until(&format!("pg_last_wal_replay_lsn() >= '{position}'"))
+    }
+
+    /// Runs SQL as superuser.
+    ///
+    /// # Errors
+    ///
+    /// If `psql` fails, with what it said.
+    pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
+        psql((&self.bin, &self.folder, self.port), database, sql)
+    }
+
+    fn control(&self, arguments: &[&str]) -> Result<()> {
+        let data = self.folder.join("data").display().to_string();
+        run(unprivileged()?, &self.bin.join("pg_ctl"), &[arguments, &["-D", &data]].concat())
+    }
+
+    fn wait_until(&self, condition: &str) -> Result<()> {
+        let query = format!("SELECT pg_sleep(0.05);\nSELECT {condition};");
+        for _ in 0..600 {
+            if self.psql("postgres", &query)?.trim_end().ends_with('t') {
+                return Ok(());
+            }
+        }
+        ensure!(false, "the replica never came to `{condition}`");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_what_happens_on_its_server_unless_it_stands_still() {
+        let server = Server::start(&[]).unwrap();
+        let replica = server.replica().unwrap();
+        let seen = || replica.psql("postgres", "SELECT count(*) FROM t").unwrap().trim().to_owned();
+        server.psql("postgres", "CREATE TABLE t (id int)").unwrap();
+        replica.catch_up(&server).unwrap();
+        assert_eq!(seen(), "0");
+        replica.pause().unwrap();
+        server.psql("postgres", "INSERT INTO t VALUES (1)").unwrap();
+        assert_eq!(seen(), "0");
+        replica.resume().unwrap();
+        replica.catch_up(&server).unwrap();
+        assert_eq!(seen(), "1");
+        replica.stop().unwrap();
+        assert!(replica.psql("postgres", "SELECT 1").is_err());
+        replica.start().unwrap();
+        assert_eq!(seen(), "1");
+    }
+}

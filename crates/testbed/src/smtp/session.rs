@@ -1,0 +1,217 @@
+//! What a mail sink and a client say to each other over one connection.
+
+use std::{
+    io::{BufRead as _, BufReader, Read, Write},
+    sync::PoisonError,
+};
+
+use anyhow::{Result, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{Mail, Shared};
+
+const USER: &str = "watch";
+const PASSWORD: &str = "hunter2";
+
+/// Why a conversation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Quit,
+    /// It goes on over TLS, from the beginning.
+    StartTls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TlsState {
+    Absent,
+    OnOffer,
+    Used,
+}
+
+/// A conversation.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    shared: &'a Shared,
+    tls: TlsState,
+    login: Option<String>,
+    /// The message in the making.
+    envelope: Option<Envelope>,
+}
+
+#[derive(Debug)]
+struct Envelope {
+    from: String,
+    to: Vec<String>,
+}
+
+/// A connection, line by line.
+struct Wire<S>(BufReader<S>);
+
+impl<'a> Session<'a> {
+    /// One without TLS.
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self { shared, tls: TlsState::Absent, login: None, envelope: None }
+    }
+
+    /// The same, where STARTTLS has to come first.
+    pub(super) fn offering_tls(self) -> Self {
+        Self { tls: TlsState::OnOffer, ..self }
+    }
+
+    /// The same, over TLS.
+    pub(super) fn over_tls(self) -> Self {
+        Self { tls: TlsState::Used, ..self }
+    }
+
+    /// Does what the client says until the conversation is over. Whatever came after a STARTTLS is lost.
+    pub(super) fn converse(mut self, stream: &mut (impl Read + Write)) -> Result<Ending> {
+        let mut wire = Wire(BufReader::new(stream));
+        loop {
+            let line = wire.hear()?;
+            let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
+            let reply = match verb.to_uppercase().as_str() {
+                "QUIT" => {
+                    wire.say("221 2.0.0 bye")?;
+                    return Ok(Ending::Quit);
+                }
+                "STARTTLS" if self.tls == TlsState::OnOffer => {
+                    wire.say("220 2.0.0 go ahead")?;
+                    return Ok(Ending::StartTls);
+                }
+                "EHLO" => self.introduce(),
+                "HELO" => "250 testbed",
+                "NOOP" => "250 2.0.0 nothing done",
+                "RSET" => {
+                    self.envelope = None;
+                    "250 2.0.0 forgotten"
+                }
+                _ if self.tls == TlsState::OnOffer => "530 5.7.0 STARTTLS comes first",
+                "AUTH" => self.log_in(&mut wire, rest)?,
+                "MAIL" => self.begin(rest),
+                "RCPT" => self.address(rest),
+                "DATA" => self.take(&mut wire)?,
+                _ => "502 5.5.1 no such command",
+            };
+            wire.say(reply)?;
+        }
+    }
+
+    fn introduce(&mut self) -> &'static str {
+        self.envelope = None;
+        match self.tls {
+            TlsState::OnOffer => "250-testbed\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 STARTTLS",
+            TlsState::Absent | TlsState::Used => {
+                "250-testbed\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH PLAIN LOGIN"
+            }
+        }
+    }
+
+    fn log_in(&mut self, wire: &mut Wire<impl Read + Write>, rest: &str) -> Result<&'static str> {
+        if self.login.is_some() || self.envelope.is_some() {
+            return Ok("503 5.5.1 not now");
+        }
+        let (mechanism, initial) = rest.split_once(' ').unwrap_or((rest, ""));
+        let mut ask = |question: &str, known: &str| -> Result<Option<String>> {
+            if known.is_empty() {
+                wire.say(&format!("334 {}", STANDARD.encode(question)))?;
+                return Ok(decode(&wire.hear()?));
+            }
+            Ok(decode(known))
+        };
+        let given = match mechanism.to_uppercase().as_str() {
+            "PLAIN" => ask("", initial)?.and_then(|given| {
+                let mut parts = given.split('\0').skip(1).map(str::to_owned);
+                parts.next().zip(parts.next())
+            }),
+            "LOGIN" => {
+                let user = ask("Username:", initial)?;
+                user.zip(ask("Password:", "")?)
+            }
+            _ => return Ok("504 5.5.4 no such mechanism"),
+        };
+        Ok(match given {
+            None => "501 5.5.2 cannot be decoded",
+            Some((user, password)) if user == USER && password == PASSWORD => {
+                self.login = Some(user);
+                "235 2.7.0 welcome"
+            }
+            Some(_) => "535 5.7.8 wrong user or password",
+        })
+    }
+
+    fn begin(&mut self, rest: &str) -> &'static str {
+        if self.shared.insist_on_login && self.login.is_none() {
+            return "530 5.7.0 log in first";
+        }
+        if self.envelope.is_some() {
+            return "503 5.5.1 one message at a time";
+        }
+        let Some(from) = address_after("FROM:", rest) else { return "501 5.5.4 from whom?" };
+        self.envelope = Some(Envelope { from, to: vec![] });
+        "250 2.1.0 go on"
+    }
+
+    fn address(&mut self, rest: &str) -> &'static str {
+        let Some(envelope) = &mut self.envelope else { return "503 5.5.1 MAIL comes first" };
+        let Some(to) = address_after("TO:", rest).filter(|to| !to.is_empty()) else {
+            return "501 5.5.4 to whom?";
+        };
+        if to.starts_with("no") {
+            return "550 5.1.1 no such mailbox";
+        }
+        let mut put_off = self.shared.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        if to.starts_with("busy") && put_off.insert(to.clone()) {
+            return "451 4.2.0 busy, come again";
+        }
+        envelope.to.push(to);
+        "250 2.1.5 go on"
+    }
+
+    fn take(&mut self, wire: &mut Wire<impl Read + Write>) -> Result<&'static str> {
+        let Some(Envelope { from, to }) = self.envelope.take_if(|envelope| !envelope.to.is_empty()) else {
+            return Ok("503 5.5.1 for nobody");
+        };
+        wire.say("354 end with a dot")?;
+        let mut data = String::new();
+        loop {
+            let line = wire.hear()?;
+            if line == "." {
+                break;
+            }
+            // A dot in front of a line is the client's, so that no line of the message is the end of it.
+            data.push_str(line.strip_prefix('.').unwrap_or(&line));
+            data.push_str("\r\n");
+        }
+        let secure = self.tls == TlsState::Used;
+        self.shared.mails.push(Mail { from, to, data, secure, login: self.login.clone() });
+        Ok("250 2.0.0 kept")
+    }
+}
+
+impl<S: Read + Write> Wire<S> {
+    /// The next line, without its end.
+    fn hear(&mut self) -> Result<String> {
+        let mut line = Vec::new();
+        self.0.read_until(b'\n', &mut line)?;
+        ensure!(line.ends_with(b"\r\n"), "a line ends in CR LF, and in nothing else");
+        line.truncate(line.len() - 2);
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        let stream = self.0.get_mut();
+        stream.write_all(format!("{line}\r\n").as_bytes())?;
+        Ok(stream.flush()?)
+    }
+}
+
+/// The address between angle brackets after that word. What follows it are wishes that this server ignores.
+fn address_after(word: &str, rest: &str) -> Option<String> {
+    let (start, rest) = rest.split_at_checked(word.len())?;
+    let (address, _) = rest.trim_start().strip_prefix('<')?.split_once('>')?;
+    start.eq_ignore_ascii_case(word).then(|| address.to_owned())
+}
+
+fn decode(text: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(text).ok()?).ok()
+}
