@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The longest that anybody waits for something to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What has arrived, the first one first.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl<T: Clone> Arrivals<T> {
         self.lock().clone()
     }
 
-    /// Waits until there are so many, for half a minute at most: all that there are.
+    /// Waits until there are so many, for two minutes at most: all that there are.
     pub(crate) fn wait_for(&self, count: usize) -> Vec<T> {
         let waited = self.grown.wait_timeout_while(self.lock(), PATIENCE, |list| list.len() < count);
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()

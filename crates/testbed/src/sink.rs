@@ -97,7 +97,7 @@ impl Sink {
         self.shared.received.all()
     }
 
-    /// Waits until so many requests have arrived, for half a minute at most: all that have.
+    /// Waits until so many requests have arrived, for two minutes at most: all that have.
     #[must_use]
     pub fn wait_for(&self, count: usize) -> Vec<Received> {
         self.shared.received.wait_for(count)

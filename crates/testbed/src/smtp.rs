@@ -114,7 +114,7 @@ impl MailSink {
         self.shared.mails.all()
     }
 
-    /// Waits until so many messages have been accepted, for half a minute at most: all that have.
+    /// Waits until so many messages have been accepted, for two minutes at most: all that have.
     #[must_use]
     pub fn wait_for(&self, count: usize) -> Vec<Mail> {
         self.shared.mails.wait_for(count)

@@ -192,7 +192,7 @@ impl Watch {
     }
 
     fn wait_for(&mut self, wanted: impl FnMut(&Event) -> bool) {
-        assert!(self.hears(wanted, Duration::from_secs(30)), "what is waited for");
+        assert!(self.hears(wanted, Duration::from_secs(120)), "what is waited for");
     }
 
     /// Whether there is such an event within that time.
@@ -272,9 +272,9 @@ impl Apart {
         let _ = writeln!(hand, "{}", at.micros());
     }
 
-    /// Waits for a look: whether there was one in half a minute.
+    /// Waits for a look: whether there was one in two minutes.
     pub(crate) fn looked(&self) -> bool {
-        self.looks.recv_timeout(Duration::from_secs(30)).is_ok()
+        self.looks.recv_timeout(Duration::from_secs(120)).is_ok()
     }
 
     /// Whether there was a look since this was last asked.
