@@ -117,14 +117,9 @@ pub(super) fn read(
     let (mut channels, mut unresolved) = (Vec::<Channel>::new(), Vec::<(String, String)>::new());
     for node in root.below("channel") {
         let Some(name) = node.text("name").map(str::to_owned) else { continue };
-        let named = root.below("channel").iter().filter(|other| other.text("name") == Some(&name));
-        if named.count() > 1
-            && root
-                .below("channel")
-                .iter()
-                .find(|other| other.text("name") == Some(&name))
-                .is_some_and(|first| first.at != node.at)
-        {
+        // One that is faulty has its name all the same.
+        let first = root.below("channel").iter().find(|other| other.text("name") == Some(&name));
+        if first.is_some_and(|first| first.at != node.at) {
             reader.problem(node.at("name"), "channel.name", "another channel has that name".into());
         }
         match channel(reader, node, (folder, &name)) {
