@@ -23,6 +23,8 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(5);
 /// Messages that are read at once, and told together at most.
 const AT_ONCE: u32 = 1_000;
+/// How long a delivery that is under way may still take when this daemon is to stop or to go on otherwise.
+const GRACE: Duration = Duration::from_secs(3);
 /// Attempts that fail before others are told.
 const PATIENT: u32 = 5;
 
@@ -56,13 +58,23 @@ pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, mut stopping: 
 
 /// Delivers until this daemon leads no more, or is asked to stop.
 async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stopping: &mut watch::Receiver<bool>) {
-    let mut workers = JoinSet::new();
+    let (mut workers, (leave, leaving)) = (JoinSet::new(), watch::channel(false));
     for channel in config.serve.channels.clone() {
-        let worker = Worker { shared: Arc::clone(shared), config: Arc::clone(config), channel, term };
+        let leaving = leaving.clone();
+        let worker =
+            Worker { shared: Arc::clone(shared), config: Arc::clone(config), channel, term, leaving };
         workers.spawn(worker.run());
     }
     if let Some(report) = config.serve.report.clone() {
-        workers.spawn(weekly::run(Arc::clone(shared), Arc::clone(config), report, term));
+        let (sending, mut leaving) =
+            (weekly::run(Arc::clone(shared), Arc::clone(config), report, term), leaving);
+        workers.spawn(async move {
+            tokio::select! {
+                () = sending => {}
+                // What it writes is one transaction, so it can be left anywhere.
+                _ = leaving.changed() => {}
+            }
+        });
     }
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
@@ -81,7 +93,11 @@ async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stopping: &
             _ = stopping.changed() => break,
         }
     }
-    // A delivery that is under way is dropped, and made again later, with the same key and marked.
+    // The workers hold the other end.
+    let _ = leave.send(true);
+    let finished = async { while workers.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GRACE, finished).await;
+    // A delivery that takes longer is dropped, and made again later, with the same key and marked.
     workers.shutdown().await;
 }
 
@@ -102,10 +118,13 @@ struct Worker {
     config: Arc<Config>,
     channel: Channel,
     term: i64,
+    /// Nothing more is to be sent.
+    leaving: watch::Receiver<bool>,
 }
 
 impl Worker {
     async fn run(self) {
+        let mut leaving = self.leaving.clone();
         let mut sender = Sender::new(&self.channel);
         let mut nudges = self.shared.nudges.subscribe();
         let mut ticks = tokio::time::interval(PERIOD);
@@ -117,6 +136,7 @@ impl Worker {
                 // The sender is what this worker holds.
                 _ = nudges.changed() => {}
                 () = self.next_due(last) => {}
+                _ = leaving.changed() => return,
             }
             let now = self.shared.clock.now();
             if now.plus(SECOND) < last {
@@ -158,6 +178,9 @@ impl Worker {
         let groups = groups(due, self.channel.kind.is_for_programs());
         let end = if groups.is_empty() { Pace::Stop } else { Pace::On };
         for group in groups {
+            if *self.leaving.borrow() {
+                return Pace::Stop;
+            }
             let pace = self.deliver(sender, &group).await;
             if pace != Pace::On {
                 return pace;
@@ -209,7 +232,7 @@ impl Worker {
         (group, outcome): (&[Due], &Result<(), Failure>),
         now: Instant,
     ) -> Result<u32, StoreError> {
-        let (serve, name) = (&self.config.serve, self.channel.name.as_str());
+        let (config, name) = (&self.config, self.channel.name.as_str());
         let Err(failure) = outcome else {
             for due in group {
                 outbox::delivered(db, due.id)?;
@@ -217,7 +240,7 @@ impl Worker {
             let recipient = group.first().and_then(|due| due.recipient.as_deref());
             // One recipient that is reached says nothing of another that is not.
             let stuck = outbox::is_stuck(db, (name, recipient), PATIENT)?;
-            return if stuck { Ok(0) } else { round::delivered(db, serve, (name, None), now) };
+            return if stuck { Ok(0) } else { round::delivered(db, config, (name, None), now) };
         };
         let (why, mut bad) = (failure.to_string(), false);
         for due in group {
@@ -235,7 +258,7 @@ impl Worker {
             Some(recipient) => format!("{why}, for {recipient}"),
             None => why,
         };
-        round::delivered(db, serve, (name, Some(&why)), now)
+        round::delivered(db, config, (name, Some(&why)), now)
     }
 
     /// What came of using the store; nothing if it failed, which is said.

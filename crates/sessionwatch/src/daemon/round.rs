@@ -97,9 +97,7 @@ pub fn keep(
     let mut told = 0;
     for mut subject in subjects(report) {
         let distance = distances.get(subject.check).copied().unwrap_or(0);
-        if subject.check != BLIND {
-            subject.policy = policy(rules, &subject, distance);
-        }
+        subject.policy = policy(rules, &subject, distance);
         told += advance(db, before.remove(subject.check), &subject, circumstances)?;
     }
     Ok(told)
@@ -107,7 +105,11 @@ pub fn keep(
 
 /// How the alert of a check behaves that is made at such a distance.
 fn policy(rules: &Rules, subject: &Subject<'_>, distance: i64) -> Policy {
-    let policy = rules.policy(subject.severity).between_looks(distance);
+    let policy = rules.policy(subject.severity);
+    if subject.check == BLIND {
+        return Policy { pending_looks: BLIND_LOOKS, clear_looks: 1, ..policy };
+    }
+    let policy = policy.between_looks(distance);
     let momentary = checks::ALL.iter().any(|check| check.id == subject.check && check.momentary);
     if momentary { Policy { pending_looks: 1, ..policy } } else { policy }
 }
@@ -119,7 +121,7 @@ fn policy(rules: &Rules, subject: &Subject<'_>, distance: i64) -> Policy {
 /// If it cannot be written.
 pub(super) fn delivered(
     db: Db<'_>,
-    serve: &Serve,
+    config: &Config,
     (channel, failure): (&str, Option<&str>),
     now: Instant,
 ) -> Result<u32, StoreError> {
@@ -138,13 +140,14 @@ pub(super) fn delivered(
         check: UNDELIVERED,
         severity: Severity::High,
         sign,
-        policy: Policy { pending_looks: 1, clear_looks: 1, ..Policy::of(Severity::High) },
+        policy: Policy { pending_looks: 1, clear_looks: 1, ..config.rules.policy(Severity::High) },
         summary,
         verdict: if failure.is_some() { "failing" } else { "healthy" },
         finding: json!({ "action": format!("sessionwatch notify test {channel}") }),
         about: vec![],
     };
-    let circumstances = Circumstances { serve, silences: &silences, except: Some(channel), now };
+    let circumstances =
+        Circumstances { serve: &config.serve, silences: &silences, except: Some(channel), now };
     advance(db, before, &subject, circumstances)
 }
 
@@ -361,14 +364,13 @@ fn subjects(report: &Report) -> impl Iterator<Item = Subject<'_>> {
         Ok(_) => (Sign::Healthy, "healthy", "the target can be looked at".to_owned()),
         Err(error) => (Sign::Failing, "failing", format!("the target cannot be looked at: {error}")),
     };
-    let policy = Policy { pending_looks: BLIND_LOOKS, clear_looks: 1, ..Policy::of(Severity::High) };
     let hint = report.seen.as_ref().err().map(crate::target::error::TargetError::hint);
     let blind = Subject {
         target: &report.target,
         check: BLIND,
         severity: Severity::High,
         sign,
-        policy,
+        policy: Policy::of(Severity::High),
         summary,
         verdict,
         finding: json!({ "action": hint }),

@@ -40,6 +40,8 @@ pub(super) struct Watching {
 struct Kept {
     term: i64,
     memory: Memory,
+    /// How far apart the looks are at which each check is made.
+    distances: BTreeMap<String, i64>,
     /// When the memory was last written, and how long to wait from then.
     saved: Option<(Instant, i64)>,
 }
@@ -79,7 +81,7 @@ impl Watching {
         let share = i64::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
         let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);
         let timetable = Timetable::new(name, self.config.plan(&self.target), (looked, first));
-        Ok((Kept { term, memory, saved: None }, timetable))
+        Ok((Kept { term, memory, distances: self.distances(), saved: None }, timetable))
     }
 
     /// Watches while this daemon leads the target.
@@ -158,13 +160,13 @@ impl Watching {
         let news = news.is_some_and(|changes| !changes.rebound.is_empty() || !changes.revived.is_empty());
         let next = report.mirror.take().map(|mirror| kept.memory.after(mirror, now));
         let bytes = next.as_ref().filter(|_| news || kept.is_due(now)).and_then(Memory::to_bytes);
-        let (term, distances) = (kept.term, self.distances());
+        let term = kept.term;
         let outcome = shared.store.write(|db| {
             shared.leadership.guard(db, &lease(name), term)?;
             if let Some(bytes) = &bytes {
                 ledgers::put(db, name, bytes, now)?;
             }
-            round::keep(db, &report, (&self.config.serve, &self.config.rules, &distances), (&point, now))
+            round::keep(db, &report, (&self.config.serve, &self.config.rules, &kept.distances), (&point, now))
         });
         match outcome {
             Ok(told) => {

@@ -111,7 +111,8 @@ impl Watch {
     pub(crate) fn to(&mut self, at: Instant) {
         while self.events.try_recv().is_ok() {}
         self.set(at);
-        self.looked();
+        // An earlier look may still be being kept.
+        self.wait_for(|event| matches!(event, Event::Looked { at: looked, .. } if *looked >= at));
     }
 
     /// Only sets the clock.
@@ -185,10 +186,6 @@ impl Watch {
             }
         }
         panic!("there is no end of attempts at {channel}");
-    }
-
-    pub(crate) fn looked(&mut self) {
-        self.wait_for(|event| matches!(event, Event::Looked { .. }));
     }
 
     fn wait_for(&mut self, wanted: impl FnMut(&Event) -> bool) {

@@ -172,6 +172,25 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
     assert_eq!(sink.received().len(), 2);
 }
 
+#[test]
+fn a_message_whose_answer_is_on_its_way_is_not_sent_again_after_a_reload_or_an_end() {
+    let (database, folder) = (harness::anomalous(), tempfile::tempdir().unwrap());
+    let sink = Sink::start(&[]).unwrap();
+    // The message arrives at once, and its answer half a second later.
+    let slow = Proxy::start(sink.port(), Fault::Delay(Duration::from_millis(500))).unwrap();
+    let url = format!("http://127.0.0.1:{}/hook", slow.port());
+    write(folder.path(), &(target("one", &database.url("postgres")) + &common(&url, "state.db")));
+    let watch = Logged::start(harness::command(&["serve"]).current_dir(folder.path()));
+    let _ = sink.wait_for(1);
+    watch.reload(1, USED);
+    assert_eq!(watch.watch.stop(), Some(0));
+    assert_eq!(notices(&sink.received()), ["one duplicate-tokens firing"]);
+    let store = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    let noted: String =
+        store.query_row("SELECT group_concat(state) FROM outbox", [], |row| row.get(0)).unwrap();
+    assert_eq!(noted, "done");
+}
+
 fn notices(received: &[testbed::Received]) -> Vec<String> {
     let notice = |received: &testbed::Received| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
