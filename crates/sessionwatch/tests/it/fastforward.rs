@@ -112,7 +112,7 @@ impl Watch {
         while self.events.try_recv().is_ok() {}
         self.set(at);
         // An earlier look may still be being kept.
-        self.wait_for(|event| matches!(event, Event::Looked { at: looked, .. } if *looked >= at));
+        self.wait_for(|event| matches!(event, Event::Looked { at: looked, .. } if *looked == at));
     }
 
     /// Only sets the clock.
