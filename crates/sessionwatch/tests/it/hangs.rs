@@ -214,6 +214,8 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     // Never within a minute of the last.
     let looks: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok())
         .filter_map(|event| if let Event::Looked { at, .. } = event { Some(at) } else { None })
+        // The first look is counted before it is told of, and may be heard of as well.
+        .filter(|at| *at > monday())
         .collect();
     assert_eq!(looks, [at(5, 3_599), at(5, 3_599 + 60), at(12, 60)]);
     assert_costs(folder.path(), &text);
