@@ -4,12 +4,15 @@
 //! and no token: a session arrives as a fingerprint.
 
 pub mod alert;
+pub mod brake;
 pub mod census;
 pub mod checklist;
 pub mod decoder;
 pub mod history;
 pub mod instant;
 pub mod ledger;
+pub mod pace;
+pub mod planned;
 pub mod plausibility;
 pub mod settings;
 pub mod severity;

@@ -1,0 +1,81 @@
+//! The pace of acting: how many rows the next batch takes, so that nobody waits long for a lock.
+
+/// How long a batch should hold its locks, in microseconds: half of what an application should ever wait.
+pub const AIM_US: i64 = 25_000;
+/// Rows of the first batch.
+const FIRST: usize = 250;
+/// Bounds of a batch, in rows.
+const LEAST: usize = 10;
+const MOST: usize = 5_000;
+
+/// How many rows a batch takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    size: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { size: FIRST }
+    }
+}
+
+impl Pace {
+    /// Rows of the next batch.
+    #[must_use]
+    pub fn size(self) -> usize {
+        self.size
+    }
+
+    /// Learns from a batch of so many rows that held its locks for so many microseconds.
+    pub fn took(&mut self, rows: usize, held_us: i64) {
+        let held_us = usize::try_from(held_us.max(1)).unwrap_or(usize::MAX);
+        let aim = usize::try_from(AIM_US).unwrap_or(usize::MAX);
+        let fitting = rows.saturating_mul(aim) / held_us;
+        // A short batch at the end says little, and a fast one may have been luck: growth is by half at most.
+        let next = if fitting < self.size { fitting } else { fitting.min(self.size + self.size / 2) };
+        if rows >= self.size || fitting < self.size {
+            self.size = next.clamp(LEAST, MOST);
+        }
+    }
+
+    /// Somebody else held a lock, or the database is busy.
+    pub fn was_blocked(&mut self) {
+        self.size = (self.size / 2).max(LEAST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_while_there_is_time_and_shrinks_at_once() {
+        let mut pace = Pace::default();
+        for _ in 0..20 {
+            let rows = pace.size();
+            // Ten microseconds a row.
+            pace.took(rows, i64::try_from(rows * 10).unwrap());
+        }
+        assert_eq!(pace.size(), 2_500);
+        pace.took(2_500, 500_000);
+        assert_eq!(pace.size(), 125);
+        pace.took(125, i64::MAX);
+        assert_eq!(pace.size(), LEAST);
+        pace.was_blocked();
+        assert_eq!(pace.size(), LEAST);
+        for _ in 0..40 {
+            pace.took(pace.size(), 0);
+        }
+        assert_eq!(pace.size(), MOST);
+    }
+
+    #[test]
+    fn a_short_last_batch_teaches_nothing() {
+        let mut pace = Pace::default();
+        pace.took(3, 10);
+        assert_eq!(pace, Pace::default());
+        pace.took(3, 50_000);
+        assert_eq!(pace.size(), LEAST);
+    }
+}
