@@ -53,11 +53,8 @@ fn row(bytes: &mut &[u8]) -> Option<Planned> {
     let flags = take(bytes, 1)?.first().copied()?;
     let place = u64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
     let mark = i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
-    let expires = if flags & ENDS != 0 {
-        Some(i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?))
-    } else {
-        None
-    };
+    let expires =
+        if flags & ENDS != 0 { Some(i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?)) } else { None };
     let active = flags & ACTIVE != 0;
     let mut text = || {
         let length = u16::from_le_bytes(take(bytes, 2)?.try_into().ok()?);

@@ -5,6 +5,7 @@
 //! token in it; fingerprints of the last look are, under a key of this store.
 
 pub mod alerts;
+pub mod archived;
 pub mod attestations;
 pub mod audit;
 pub mod censuses;
@@ -13,6 +14,7 @@ pub mod events;
 pub mod leases;
 pub mod ledgers;
 pub mod outbox;
+pub mod plans;
 pub mod reports;
 pub mod row;
 pub mod silences;
@@ -35,9 +37,10 @@ use self::{db::Db, remote::Remote};
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
+    include_str!("../migrations/20261125120000_acting.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";

@@ -1,7 +1,8 @@
 //! Targets: the databases that are looked at, read-only, by scan or by aggregates inside them.
 //!
-//! Nothing here writes to a database, and no token leaves one.
+//! Looks write nothing, and no token leaves a database; acting has a connection of its own.
 
+pub mod acting;
 pub mod address;
 pub mod audit;
 pub mod error;

@@ -221,6 +221,7 @@ mod tests {
             estimated_rows: None,
             row_security: false,
             rows_hidden: false,
+            without_rowid: false,
             columns: columns.iter().map(column).collect(),
             indexes: vec![],
             foreign_keys: vec![],

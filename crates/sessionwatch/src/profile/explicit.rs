@@ -157,6 +157,7 @@ mod tests {
             estimated_rows: None,
             row_security: false,
             rows_hidden: false,
+            without_rowid: false,
             columns,
             indexes: vec![],
             foreign_keys: vec![],

@@ -31,6 +31,24 @@ pub struct UsersMapping {
     pub display: Vec<String>,
 }
 
+/// How a session is ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Revoke {
+    /// Its row is removed.
+    #[default]
+    Delete,
+    /// Its expiry is set to now.
+    Expire,
+    /// A column is set to a value.
+    Flag {
+        /// The column.
+        column: String,
+        /// The value, as text.
+        value: String,
+    },
+}
+
 /// How one target stores sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {

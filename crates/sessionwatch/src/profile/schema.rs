@@ -52,6 +52,8 @@ pub struct Table {
     pub row_security: bool,
     /// Row-level security hides rows from this role, or may.
     pub rows_hidden: bool,
+    /// A SQLite table whose rows have no numbers.
+    pub without_rowid: bool,
     /// Columns in order.
     pub columns: Vec<Column>,
     /// Indexes.

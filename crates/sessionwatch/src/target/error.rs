@@ -21,6 +21,9 @@ pub enum TargetError {
     /// No permission.
     #[error("the role may not read what is needed")]
     Permission,
+    /// Nothing can be changed there.
+    #[error("the database may only be read")]
+    ReadOnly,
     /// The database refused a query; the code is the SQLSTATE or SQLite's.
     #[error("the database refused a query (code {0})")]
     Query(String),
@@ -75,6 +78,7 @@ impl TargetError {
             Self::Permission | Self::Unreadable { .. } => {
                 "grant SELECT on the columns that are needed: as their owner, `sessionwatch grants` prints the statements"
             }
+            Self::ReadOnly => "act on the primary, not on a replica; a file must be one that may be written",
             Self::Query(_) => {
                 "look the code up in the documentation of the database; if the table is an ordinary one, please report it"
             }

@@ -6,6 +6,7 @@
 pub mod dsn;
 pub mod tls;
 
+mod acting;
 mod catalog;
 mod scan;
 mod tap;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use sessionwatch_rules::{instant::Instant, ledger::Frame, ledger::Ledger};
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
+pub use self::acting::Actor;
 use self::{
     dsn::Dsn,
     wire::{NoTlsOffered, Wire},
@@ -351,6 +353,7 @@ fn query_error(error: &tokio_postgres::Error) -> TargetError {
         }
         // A connection exception: what PgBouncer says when its server is gone.
         Some(code) if code.code().starts_with("08") => TargetError::Lost,
+        Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => TargetError::ReadOnly,
         Some(code) if *code == SqlState::UNDEFINED_FUNCTION => TargetError::Unsupported,
         Some(code) => TargetError::Query(code.code().to_owned()),
         None => TargetError::Lost,

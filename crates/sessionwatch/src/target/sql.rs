@@ -2,9 +2,13 @@
 //!
 //! The token column appears only inside a fingerprint, a prefix of 8 characters, a grouping or a NULL test.
 
+mod acting;
 mod instant;
+mod planning;
 mod reading;
 
+pub use acting::{Change, Named, place, tid};
+pub use planning::{Chosen, Filter};
 pub use reading::{List, Sort, Status};
 
 use std::fmt::Write as _;
@@ -329,7 +333,7 @@ impl Sql<'_> {
              FROM {sessions}\n  WHERE {token} IS NOT NULL{among}\n  GROUP BY {token}\n  HAVING COUNT(*) > 1\n) AS d",
             sessions = self.sessions(),
             token = self.token(),
-            among = self.among(suspects),
+            among = self.on(suspects),
         )
     }
 
@@ -347,7 +351,7 @@ impl Sql<'_> {
         format!("SELECT {kind}, {}\nFROM {}\nLIMIT {limit}", self.text(&value), self.sessions())
     }
 
-    fn among(&self, suspects: Option<&[u64]>) -> String {
+    fn on(&self, suspects: Option<&[u64]>) -> String {
         let Some(suspects) = suspects else {
             return String::new();
         };
@@ -377,8 +381,8 @@ impl Sql<'_> {
                 (format!("{} IN ({doubled})", self.token()), format!("{order}, 3, 2"))
             }
             Rows::Fingerprints(some) => {
-                let among = self.among(Some(some));
-                (among.trim_start_matches(" AND ").to_owned(), "3, 2".into())
+                let on = self.on(Some(some));
+                (on.trim_start_matches(" AND ").to_owned(), "3, 2".into())
             }
             Rows::Orphans => (self.orphan_condition(), "4, 3, 2".into()),
             Rows::OldestExpired => (expiry.expired(self.now), format!("{}, 2", expiry.value)),

@@ -1,5 +1,9 @@
 //! SQLite: a file opened read-only, in one transaction, with the functions that keep tokens inside the database.
 
+mod acting;
+
+pub use self::acting::Actor;
+
 use std::{hash::Hasher, path::Path, time::Duration};
 
 use rusqlite::{
@@ -104,10 +108,17 @@ impl Session {
             estimated_rows: None,
             row_security: false,
             rows_hidden: false,
+            without_rowid: self.without_rowid(&quoted)?,
             columns: columns.iter().filter_map(|row| column(row)).collect(),
             indexes,
             foreign_keys: keys.iter().filter_map(|row| foreign_key(row)).collect(),
         })
+    }
+
+    /// Whether that table was made without row numbers.
+    fn without_rowid(&self, quoted: &str) -> Result<bool, TargetError> {
+        let rows = self.fetch(&format!("SELECT wr FROM pragma_table_list WHERE name = {quoted}"))?;
+        Ok(rows.first().is_some_and(|row| is(row, 0, "1")))
     }
 
     /// The rows of a query, as text.
@@ -272,6 +283,7 @@ fn query_error(error: &rusqlite::Error) -> TargetError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => TargetError::StatementTimeout,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => TargetError::Locked,
+        Some(ErrorCode::ReadOnly) => TargetError::ReadOnly,
         Some(ErrorCode::NotADatabase) => TargetError::File("it is not a SQLite database"),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => TargetError::File("it may not be read"),
         Some(ErrorCode::DatabaseCorrupt) => TargetError::File("the database is damaged"),

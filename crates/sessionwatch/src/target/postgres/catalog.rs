@@ -103,6 +103,7 @@ fn table(row: &Row) -> Option<Table> {
         estimated_rows: text(row, 4).and_then(|rows| rows.parse().ok()),
         row_security: flag(row, 7),
         rows_hidden: flag(row, 5),
+        without_rowid: false,
         columns: Vec::new(),
         indexes: Vec::new(),
         foreign_keys: Vec::new(),

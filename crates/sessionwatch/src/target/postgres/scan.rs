@@ -6,7 +6,7 @@ use sessionwatch_rules::{
 };
 use tokio_postgres::Client;
 
-use super::tap::Outlet;
+use super::tap::{Outlet, Taker};
 use crate::{
     profile::schema::ColumnKind,
     progress::Progress,
@@ -47,11 +47,12 @@ pub(super) async fn run(
     let progress = Progress::new(expected);
     // The estimate only sizes the first allocation, so a wrong one costs little.
     let intake = Intake::new(frame, usize::try_from(expected).unwrap_or(0).min(50_000_000));
-    outlet.open(Collector { layout: Layout::of(sql), intake, progress, begun: false, failed: false });
+    let collector = Collector { layout: Layout::of(sql), intake, progress, begun: false, failed: false };
+    outlet.open(Taker::Scan(collector));
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", sql.scan());
     tracing::debug!("query: {statement}");
     let outcome = client.batch_execute(&statement).await;
-    let collector = outlet.close();
+    let collector = if let Some(Taker::Scan(collector)) = outlet.close() { Some(collector) } else { None };
     outcome.map_err(|error| super::query_error(&error))?;
     collector.and_then(Collector::finish).ok_or_else(|| TargetError::Query("unexpected row".into()))
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use super::scan::Collector;
+use crate::archive::whole::Whole;
 
 /// Bytes that are received at once.
 const CHUNK: usize = 128 * 1024;
@@ -25,7 +26,26 @@ const LONGEST: usize = 64 * 1024 * 1024;
 
 /// Where a tap puts rows: empty unless a scan is running.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outlet(Arc<Mutex<Option<Collector>>>);
+pub(super) struct Outlet(Arc<Mutex<Option<Taker>>>);
+
+/// What takes rows in.
+#[derive(Debug)]
+pub(super) enum Taker {
+    /// A scan, into the ledger.
+    Scan(Collector),
+    /// Whole rows, for the archive.
+    Whole(Whole),
+}
+
+impl Taker {
+    #[inline]
+    fn row(&mut self, message: &[u8]) {
+        match self {
+            Self::Scan(collector) => collector.row(message),
+            Self::Whole(whole) => whole.push(message),
+        }
+    }
+}
 
 /// A connection whose COPY rows go to an outlet.
 #[derive(Debug)]
@@ -43,17 +63,17 @@ pub(super) struct Tap<S> {
 }
 
 impl Outlet {
-    /// Rows go to `collector` from now on.
-    pub(super) fn open(&self, collector: Collector) {
-        *self.lock() = Some(collector);
+    /// Rows go to `taker` from now on.
+    pub(super) fn open(&self, taker: Taker) {
+        *self.lock() = Some(taker);
     }
 
-    /// Takes the collector back.
-    pub(super) fn close(&self) -> Option<Collector> {
+    /// Takes back what took rows in.
+    pub(super) fn close(&self) -> Option<Taker> {
         self.lock().take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Collector>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Taker>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,7 +106,7 @@ impl<S> Tap<S> {
             let message = &self.received[self.start..self.start + length];
             self.start += length;
             match (message.first(), outlet.as_mut()) {
-                (Some(b'd'), Some(collector)) => collector.row(&message[HEADER..]),
+                (Some(b'd'), Some(taker)) => taker.row(&message[HEADER..]),
                 (Some(b'H' | b'c'), Some(_)) => {}
                 _ => self.passing.extend_from_slice(message),
             }
@@ -202,7 +222,7 @@ mod tests {
     /// What the driver sees of `sent`, which arrives in pieces of that size.
     fn passed(sent: &[u8], piece: usize, collector: Option<Collector>) -> (io::Result<Vec<u8>>, Outlet) {
         let outlet = Outlet::default();
-        collector.into_iter().for_each(|collector| outlet.open(collector));
+        collector.into_iter().for_each(|collector| outlet.open(Taker::Scan(collector)));
         let mut builder = tokio_test::io::Builder::new();
         for piece in sent.chunks(piece) {
             builder.read(piece);
@@ -221,7 +241,8 @@ mod tests {
         for piece in [1, 2, 5, 7, 299, 4_096] {
             let (seen, outlet) = passed(&sent, piece, Some(Collector::refusing()));
             assert_eq!(seen.unwrap(), [&notice[..], &done].concat(), "{piece}");
-            assert!(outlet.close().is_some_and(|collector| collector.finish().is_none()));
+            let Some(Taker::Scan(collector)) = outlet.close() else { unreachable!("it was put there") };
+            assert!(collector.finish().is_none());
             assert_eq!(passed(&sent, piece, None).0.unwrap(), sent, "{piece}");
         }
     }

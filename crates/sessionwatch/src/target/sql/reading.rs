@@ -122,7 +122,7 @@ impl Sql<'_> {
     }
 
     /// The condition that a row belongs to a user; by index, where the id can be compared as what it is.
-    fn of_user(&self, id: &str) -> String {
+    pub(super) fn of_user(&self, id: &str) -> String {
         let wanted = string(self.dialect(), id);
         let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
         match (self.dialect(), kind) {
@@ -135,7 +135,7 @@ impl Sql<'_> {
         }
     }
 
-    fn named(&self, name: &str) -> String {
+    pub(super) fn named(&self, name: &str) -> String {
         let wanted = string(self.dialect(), name);
         let prefix = format!("{} = {wanted}", self.prefix());
         match &self.mapping.id {

@@ -1,0 +1,203 @@
+//! Sealing: rows are encrypted in the age format (<https://age-encryption.org/v1>) to a recipient, and read again with
+//! the identity that belongs to it.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+};
+
+use age::{secrecy::ExposeSecret as _, x25519};
+use zeroize::Zeroizing;
+
+use super::whole::{Head, Whole};
+
+/// Why something cannot be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// It is not a recipient.
+    #[error(
+        "`{0}` is not a recipient of the age format: one begins with `age1` and is what `age-keygen -y` prints"
+    )]
+    Recipient(String),
+    /// There is an identity already.
+    #[error("there is a file {0} already: it is left as it is")]
+    Exists(PathBuf),
+    /// The identity cannot be written.
+    #[error("cannot write the identity to {0}: is the folder there, and may it be written?")]
+    Write(PathBuf),
+    /// The identity cannot be read.
+    #[error("cannot read an identity from {0}: it is a file with a line that begins with `AGE-SECRET-KEY-1`")]
+    Read(PathBuf),
+    /// It is sealed to another recipient.
+    #[error("that identity does not open the archive: it was sealed to {0}")]
+    Wrong(String),
+    /// It was changed since.
+    #[error("the archive is damaged: what it holds is not what was sealed")]
+    Damaged,
+    /// The memory or the random source failed.
+    #[error("the rows cannot be sealed")]
+    Sealing,
+}
+
+/// To whom archives are sealed.
+#[derive(Clone)]
+pub struct Recipient(x25519::Recipient);
+
+/// What opens archives.
+pub struct Identity(x25519::Identity);
+
+impl Recipient {
+    /// Reads `age1…`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a recipient.
+    pub fn parse(text: &str) -> Result<Self, SealError> {
+        let text = text.trim();
+        x25519::Recipient::from_str(text).map(Self).map_err(|_| SealError::Recipient(text.to_owned()))
+    }
+
+    /// Encrypts bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random numbers.
+    pub fn seal(&self, bytes: &[u8]) -> Result<Vec<u8>, SealError> {
+        let recipients = std::iter::once(&self.0 as &dyn age::Recipient);
+        let encryptor = age::Encryptor::with_recipients(recipients).map_err(|_| SealError::Sealing)?;
+        let mut sealed = Vec::with_capacity(bytes.len() + 512);
+        let mut writer = encryptor.wrap_output(&mut sealed).map_err(|_| SealError::Sealing)?;
+        writer.write_all(bytes).map_err(|_| SealError::Sealing)?;
+        writer.finish().map_err(|_| SealError::Sealing)?;
+        Ok(sealed)
+    }
+
+    /// Encrypts rows: a first line about all of them, and then a line each.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random numbers.
+    pub fn seal_rows(&self, about: &str, whole: &Whole, rows: &[&Head]) -> Result<Vec<u8>, SealError> {
+        let length = rows.iter().map(|row| whole.columns(row).len()).sum::<usize>() + about.len() + 1;
+        let mut lines = Zeroizing::new(Vec::with_capacity(length));
+        lines.extend_from_slice(about.as_bytes());
+        lines.push(b'\n');
+        rows.iter().for_each(|row| lines.extend_from_slice(whole.columns(row)));
+        self.seal(&lines)
+    }
+}
+
+impl std::fmt::Display for Recipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Recipient({})", self.0)
+    }
+}
+
+impl Identity {
+    /// Makes one in a file that only its owner may read; nothing that is there is written over.
+    ///
+    /// # Errors
+    ///
+    /// If there is such a file, or it cannot be written.
+    pub fn create(path: &Path) -> Result<Self, SealError> {
+        let identity = x25519::Identity::generate();
+        let open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = open.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => SealError::Exists(path.to_owned()),
+            _ => SealError::Write(path.to_owned()),
+        })?;
+        let text = Zeroizing::new(format!(
+            "# Opens the archives of sessionwatch. Keep it where the archives are not.\n# public key: {}\n{}\n",
+            identity.to_public(),
+            identity.to_string().expose_secret()
+        ));
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        written.map_err(|_| SealError::Write(path.to_owned()))?;
+        Ok(Self(identity))
+    }
+
+    /// Reads one from a file, as this program or `age-keygen` writes it.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn read(path: &Path) -> Result<Self, SealError> {
+        let text = std::fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.map_err(|_| SealError::Read(path.to_owned()))?;
+        let found = text.lines().find_map(|line| x25519::Identity::from_str(line.trim()).ok());
+        found.map(Self).ok_or_else(|| SealError::Read(path.to_owned()))
+    }
+
+    /// To whom it belongs.
+    #[must_use]
+    pub fn recipient(&self) -> Recipient {
+        Recipient(self.0.to_public())
+    }
+
+    /// Decrypts what was sealed to that recipient.
+    ///
+    /// # Errors
+    ///
+    /// If it was sealed to another one, or changed since.
+    pub fn open(&self, sealed: &[u8], recipient: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let decryptor = age::Decryptor::new_buffered(sealed).map_err(|_| SealError::Damaged)?;
+        let identities = std::iter::once(&self.0 as &dyn age::Identity);
+        let mut reader = decryptor.decrypt(identities).map_err(|error| match error {
+            age::DecryptError::NoMatchingKeys => SealError::Wrong(recipient.to_owned()),
+            _ => SealError::Damaged,
+        })?;
+        // Room for all of it at once, so that no copies are left where it grew.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(sealed.len()));
+        reader.read_to_end(&mut bytes).map_err(|_| SealError::Damaged)?;
+        Ok(bytes)
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity(of {})", self.0.to_public())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_with_its_identity_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let identity = Identity::create(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(Identity::create(&path), Err(SealError::Exists(_))));
+        let recipient = Recipient::parse(&identity.recipient().to_string()).unwrap();
+        let mut whole = Whole::default();
+        whole.push(b"(0,1)\t7\t1\ta\tone\n(0,2)\t7\t2\tb\ttwo\n(0,3)\t7\t3\tc\tthree\n");
+        let heads = whole.heads().unwrap();
+        let sealed = recipient.seal_rows("about", &whole, &[&heads[0], &heads[2]]).unwrap();
+        assert!(!sealed.windows(3).any(|part| part == b"one"));
+        let name = recipient.to_string();
+        let again = Identity::read(&path).unwrap();
+        assert_eq!(again.open(&sealed, &name).unwrap().as_slice(), b"about\na\tone\nc\tthree\n");
+        let other = Identity::create(&folder.path().join("other")).unwrap();
+        assert!(matches!(other.open(&sealed, &name), Err(SealError::Wrong(_))));
+        let mut damaged = sealed.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert!(matches!(again.open(&damaged, &name), Err(SealError::Damaged)));
+        assert!(matches!(again.open(&sealed[..20], &name), Err(SealError::Damaged)));
+        assert!(!format!("{again:?}").contains("SECRET"));
+        std::fs::write(&path, "nothing").unwrap();
+        assert!(matches!(Identity::read(&path), Err(SealError::Read(_))));
+        assert!(matches!(Recipient::parse("age1x"), Err(SealError::Recipient(_))));
+    }
+}

@@ -1,0 +1,171 @@
+//! A connection for acting, with credentials of its own: rows are read whole into the archive, and removed or changed.
+
+use super::{
+    address::Address,
+    error::TargetError,
+    postgres,
+    postgres::Limits,
+    sql::{Change, Sql},
+    sqlite,
+};
+use crate::archive::whole::Whole;
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was committed.
+    Committed,
+    /// It was not, and never will be.
+    Undone,
+    /// It has not ended yet.
+    Running,
+    /// The database does not know.
+    Unknown,
+}
+
+/// A column as the database declares it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+}
+
+/// A connection for acting.
+#[derive(Debug)]
+pub enum Actor {
+    /// PostgreSQL.
+    Postgres(postgres::Actor),
+    /// SQLite.
+    Sqlite(sqlite::Actor),
+}
+
+impl Actor {
+    /// Connects; `key` is that of marks.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be reached or refuses.
+    pub async fn open(address: &Address, limits: Limits, key: i64) -> Result<Self, TargetError> {
+        match address {
+            Address::Postgres(dsn) => Ok(Self::Postgres(postgres::Actor::open(dsn, limits).await?)),
+            Address::Sqlite(path) => Ok(Self::Sqlite(sqlite::Actor::open(path, limits, key)?)),
+        }
+    }
+
+    /// What this role lacks of what is needed for a change, and for undoing it; each as `PRIVILEGE ON what`.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked, or may only be read.
+    pub async fn lacks(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<Vec<String>, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.lacks(sql, change).await,
+            Self::Sqlite(actor) => actor.writable().map(|()| vec![]),
+        }
+    }
+
+    /// Every column of the sessions that can be put back.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<Declared>, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.columns(sql).await,
+            Self::Sqlite(actor) => actor.columns(sql),
+        }
+    }
+
+    /// Begins a transaction: its number, by which its fate can be learnt later, where there are such numbers.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn begin(&mut self) -> Result<Option<i64>, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.begin().await.map(Some),
+            Self::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// The rows of [`Sql::whole`].
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.whole(query).await,
+            Self::Sqlite(actor) => actor.whole(query),
+        }
+    }
+
+    /// Removes or changes rows that are still what was read: which they were, by their position in the list.
+    ///
+    /// # Errors
+    ///
+    /// If the statement fails.
+    pub async fn change(
+        &mut self,
+        (sql, columns): (&Sql<'_>, &[String]),
+        (change, orphans): (Change<'_>, bool),
+        read: &[(u64, i64)],
+    ) -> Result<Vec<bool>, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.change(&sql.change(change, read, orphans), read).await,
+            Self::Sqlite(actor) => actor.change(&sql.change_one(change, columns, orphans), read),
+        }
+    }
+
+    /// The rows of a statement, as text, in the transaction if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the statement fails.
+    pub async fn fetch(&mut self, statement: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.fetch(statement).await,
+            Self::Sqlite(actor) => actor.fetch(statement),
+        }
+    }
+
+    /// Commits the transaction.
+    ///
+    /// # Errors
+    ///
+    /// If it may not have been: its fate is to be learnt.
+    pub async fn commit(&mut self) -> Result<(), TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.end("COMMIT").await,
+            Self::Sqlite(actor) => actor.commit(),
+        }
+    }
+
+    /// Undoes the transaction. Where even that fails, the connection is of no use any more.
+    pub async fn rollback(&mut self) {
+        match self {
+            Self::Postgres(actor) => _ = actor.end("ROLLBACK").await,
+            Self::Sqlite(actor) => actor.rollback(),
+        }
+    }
+
+    /// What became of a transaction.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn fate(&mut self, transaction: Option<i64>) -> Result<Fate, TargetError> {
+        match (self, transaction) {
+            (Self::Postgres(actor), Some(transaction)) => actor.fate(transaction).await,
+            _ => Ok(Fate::Unknown),
+        }
+    }
+
+    /// Whether the connection is known to be gone.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Postgres(actor) if actor.is_lost())
+    }
+}

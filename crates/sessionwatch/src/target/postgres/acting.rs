@@ -1,0 +1,186 @@
+//! Acting on PostgreSQL: short transactions, within limits set inside each, over the simple protocol.
+
+use tokio_postgres::SimpleQueryMessage;
+
+use super::{
+    Limits,
+    dsn::Dsn,
+    query_error,
+    tap::Taker,
+    wire::{self, Wire},
+};
+use crate::{
+    archive::whole::Whole,
+    profile::schema::Dialect,
+    target::{
+        acting::{Declared, Fate},
+        error::TargetError,
+        sql::{self, Change, Sql},
+    },
+};
+
+/// How long a batch waits for a lock, in milliseconds: less than an application should ever wait for the batch.
+const LOCK_TIMEOUT_MS: u32 = 20;
+/// How long a batch may wait for this program, in milliseconds; it is undone if that is held up.
+const IDLE_TIMEOUT_MS: u32 = 10_000;
+
+/// A connection for acting.
+#[derive(Debug)]
+pub struct Actor {
+    wire: Wire,
+    limits: Limits,
+    schema: Option<String>,
+}
+
+impl Actor {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be reached or refuses.
+    pub(in crate::target) async fn open(dsn: &Dsn, limits: Limits) -> Result<Self, TargetError> {
+        Ok(Self { wire: wire::connect(dsn).await?, limits, schema: dsn.schema.clone() })
+    }
+
+    pub(in crate::target) async fn begin(&mut self) -> Result<i64, TargetError> {
+        let path = match &self.schema {
+            Some(schema) => format!("SET LOCAL search_path = {};\n", sql::identifier(schema)),
+            None => String::new(),
+        };
+        let rows = self
+            .fetch(&format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\nSET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
+                 SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\nSET LOCAL standard_conforming_strings = on;\n\
+                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{path}SELECT txid_current()",
+                self.limits.timeout.as_millis(),
+            ))
+            .await?;
+        let number = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        number.ok_or_else(|| TargetError::Query("transaction".into()))
+    }
+
+    pub(in crate::target) async fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
+        tracing::debug!("query: {query}");
+        self.wire.outlet.open(Taker::Whole(Whole::default()));
+        let outcome = self.wire.client.batch_execute(&format!("COPY ({query}) TO STDOUT")).await;
+        let taker = self.wire.outlet.close();
+        outcome.map_err(|error| query_error(&error))?;
+        match taker {
+            Some(Taker::Whole(whole)) => Ok(whole),
+            _ => Err(TargetError::Lost),
+        }
+    }
+
+    pub(in crate::target) async fn change(
+        &mut self,
+        statement: &str,
+        read: &[(u64, i64)],
+    ) -> Result<Vec<bool>, TargetError> {
+        let rows = self.fetch(statement).await?;
+        let row = rows.first().ok_or(TargetError::Lost)?;
+        let count = row.first().and_then(|count| count.as_deref()?.parse::<usize>().ok());
+        if count == Some(read.len()) {
+            return Ok(vec![true; read.len()]);
+        }
+        let places = row.get(1).and_then(Option::as_deref).unwrap_or_default();
+        let mut changed: Vec<u64> = places.split(' ').filter_map(sql::place).collect();
+        changed.sort_unstable();
+        Ok(read.iter().map(|(place, _)| changed.binary_search(place).is_ok()).collect())
+    }
+
+    pub(in crate::target) async fn fetch(
+        &mut self,
+        statement: &str,
+    ) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+        tracing::debug!("query: {}", statement.get(..400).unwrap_or(statement));
+        let messages = self.wire.client.simple_query(statement).await.map_err(|error| query_error(&error))?;
+        let row = |message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+            }
+            _ => None,
+        };
+        Ok(messages.into_iter().filter_map(row).collect())
+    }
+
+    pub(in crate::target) async fn end(&mut self, how: &str) -> Result<(), TargetError> {
+        self.wire.client.batch_execute(how).await.map_err(|error| query_error(&error))
+    }
+
+    pub(in crate::target) async fn fate(&mut self, transaction: i64) -> Result<Fate, TargetError> {
+        let rows = self.fetch(&format!("SELECT txid_status({transaction})")).await;
+        let status = match rows {
+            Err(TargetError::Lost) => return Err(TargetError::Lost),
+            // A number that this server never gave: it is another one, or was restored from a backup.
+            Err(_) => return Ok(Fate::Unknown),
+            Ok(rows) => rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()),
+        };
+        Ok(match status.as_deref() {
+            Some("committed") => Fate::Committed,
+            Some("aborted") => Fate::Undone,
+            Some("in progress") => Fate::Running,
+            _ => Fate::Unknown,
+        })
+    }
+
+    pub(in crate::target) async fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<Declared>, TargetError> {
+        let table = sql::string(Dialect::Postgres, &sql::table(&sql.mapping.sessions));
+        let rows = self
+            .fetch(&format!(
+                "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute AS a\n\
+                 WHERE a.attrelid = {table}::regclass AND a.attnum > 0 AND NOT a.attisdropped\n  \
+                 AND COALESCE(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY a.attnum"
+            ))
+            .await?;
+        let column = |row: Vec<Option<String>>| {
+            let mut cells = row.into_iter();
+            Some(Declared { name: cells.next()??, kind: cells.next()?? })
+        };
+        Ok(rows.into_iter().filter_map(column).collect())
+    }
+
+    pub(in crate::target) async fn lacks(
+        &mut self,
+        sql: &Sql<'_>,
+        change: Change<'_>,
+    ) -> Result<Vec<String>, TargetError> {
+        let sessions = sql::table(&sql.mapping.sessions);
+        let quoted = sql::string(Dialect::Postgres, &sessions);
+        let mut needed =
+            vec![(format!("has_table_privilege({quoted}, 'SELECT')"), format!("SELECT ON {sessions}"))];
+        let column = match change {
+            Change::Delete => None,
+            Change::Expire(_) => Some(sql.mapping.expires.column.as_str()),
+            Change::Flag(column, _) => Some(column),
+        };
+        match column {
+            None => {
+                for privilege in ["DELETE", "INSERT"] {
+                    let held = format!("has_table_privilege({quoted}, '{privilege}')");
+                    needed.push((held, format!("{privilege} ON {sessions}")));
+                }
+            }
+            Some(column) => {
+                let name = sql::string(Dialect::Postgres, column);
+                let held = format!("has_column_privilege({quoted}, {name}, 'UPDATE')");
+                needed.push((held, format!("UPDATE ({}) ON {sessions}", sql::identifier(column))));
+            }
+        }
+        if let Some(users) = &sql.mapping.users {
+            let table = sql::table(&users.table);
+            let (quoted, key) =
+                (sql::string(Dialect::Postgres, &table), sql::string(Dialect::Postgres, &users.key));
+            let held = format!("has_column_privilege({quoted}, {key}, 'SELECT')");
+            needed.push((held, format!("SELECT ({}) ON {table}", sql::identifier(&users.key))));
+        }
+        let asked: Vec<&str> = needed.iter().map(|(held, _)| held.as_str()).collect();
+        let rows = self.fetch(&format!("SELECT {}", asked.join(", "))).await?;
+        let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
+        let lacking = needed.into_iter().zip(row).filter(|(_, held)| held.as_deref() != Some("t"));
+        Ok(lacking.map(|((_, what), _)| what).collect())
+    }
+
+    pub(in crate::target) fn is_lost(&self) -> bool {
+        self.wire.client.is_closed()
+    }
+}

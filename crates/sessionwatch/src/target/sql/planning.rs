@@ -1,0 +1,307 @@
+//! The SQL of planning: which rows an action would touch, named without their tokens.
+
+use sessionwatch_rules::instant::Instant;
+
+use super::{Sql, identifier, string, table};
+use crate::profile::{
+    mapping::{Revoke, UsersMapping},
+    schema::{ColumnKind, Dialect},
+};
+
+/// Conditions on sessions that a person names; all that are given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    /// Of this user.
+    pub user: Option<String>,
+    /// Whose id, name or handle contains this, in upper or lower case.
+    pub user_like: Option<String>,
+    /// Created after that instant, in microseconds.
+    pub created_after: Option<i64>,
+    /// Created before that instant.
+    pub created_before: Option<i64>,
+    /// That end after that instant.
+    pub expires_after: Option<i64>,
+    /// That end before that instant.
+    pub expires_before: Option<i64>,
+    /// From this address.
+    pub ip: Option<String>,
+    /// Whose user agent contains this.
+    pub agent_like: Option<String>,
+}
+
+/// What an action is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Chosen<'a> {
+    /// Rows that ended before that instant.
+    Expired(Instant),
+    /// Rows whose user does not exist.
+    Orphaned,
+    /// Rows on tokens that occur more than once: all, where several users share the token; all but the newest, where it is
+    /// one user's.
+    Duplicates,
+    /// Active rows of users who hold more than so many, beyond that number; those that end last are kept.
+    Excess(u64),
+    /// Rows of one user.
+    User(&'a str),
+    /// The row of that id, or on tokens that begin so.
+    Named(&'a str),
+    /// Every row.
+    All,
+    /// Rows that fit.
+    Where(&'a Filter),
+}
+
+impl Sql<'_> {
+    /// What names a row inside one query: nothing if the table has nothing that does.
+    #[must_use]
+    pub fn row_name(&self, placed: bool) -> Option<String> {
+        match (self.dialect(), &self.mapping.id) {
+            (Dialect::Postgres, _) if placed => Some("s.ctid".into()),
+            (Dialect::Sqlite, _) if placed => Some("s.rowid".into()),
+            (_, Some(id)) if self.is_unique(id) => Some(self.column(id)),
+            _ => None,
+        }
+    }
+
+    /// Whether no two rows have the same value there.
+    #[must_use]
+    pub fn is_unique(&self, column: &str) -> bool {
+        let name = &self.mapping.sessions;
+        let found = self.schema.find(name.schema.as_deref(), &name.name);
+        found.is_some_and(|table| table.unique_on(column).is_some())
+    }
+
+    /// A hash, under the key of this look, of what must not have changed when a plan is carried out: id, token, user and
+    /// expiry.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        let named = [self.mapping.id.as_deref(), self.mapping.user.as_deref()];
+        let columns = named.map(|column| column.map(|column| self.column(column)));
+        let [id, user] = columns.map(|column| column.unwrap_or_else(|| "NULL".into()));
+        let (token, expires) = (self.column(&self.mapping.token), self.column(&self.mapping.expires.column));
+        if self.dialect() == Dialect::Sqlite {
+            let parts = [id, token, user, expires].map(|part| format!("quote({part})"));
+            return format!("sw_fingerprint({})", parts.join(" || ',' || "));
+        }
+        let zoned = self.kind(&self.mapping.sessions, &self.mapping.expires.column);
+        let expires = if zoned == ColumnKind::Timestamptz {
+            // As text, an instant depends on the zone of the session.
+            format!("({expires} AT TIME ZONE 'UTC')")
+        } else {
+            expires
+        };
+        let parts = [(0, id), (1, token), (2, user), (3, expires)].map(|(turn, part)| {
+            format!(
+                "pg_catalog.hashtextextended(COALESCE(({part})::text, '~'), {})",
+                self.key.wrapping_add(turn)
+            )
+        });
+        format!("({})", parts.join(" # "))
+    }
+
+    /// The rows that an action would touch: place, id, mark, prefix, user, end in microseconds, whether it is active.
+    #[must_use]
+    pub fn planned(&self, chosen: Chosen<'_>, revoke: &Revoke, placed: bool) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let place = match self.dialect() {
+            Dialect::Postgres if placed => "s.ctid::text",
+            Dialect::Sqlite if placed => "s.rowid",
+            _ => "CAST(NULL AS text)",
+        };
+        let id =
+            self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
+        format!(
+            "SELECT {place}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END\nFROM {sessions}\nWHERE {condition}{order}",
+            mark = self.mark(),
+            prefix = self.prefix(),
+            user = self.text(&self.user()),
+            end = expiry.micros(&expiry.value),
+            active = expiry.active(self.now),
+            sessions = self.sessions(),
+            condition = self.chosen(chosen, revoke, placed),
+            // Rows that lie together are removed together.
+            order = if placed {
+                if self.dialect() == Dialect::Postgres { "\nORDER BY s.ctid" } else { "\nORDER BY s.rowid" }
+            } else {
+                ""
+            },
+        )
+    }
+
+    /// How many rows an action would touch now.
+    #[must_use]
+    pub fn counted(&self, chosen: Chosen<'_>, revoke: &Revoke, placed: bool) -> String {
+        format!("SELECT COUNT(*)\nFROM {}\nWHERE {}", self.sessions(), self.chosen(chosen, revoke, placed))
+    }
+
+    /// One row: active sessions, and all.
+    #[must_use]
+    pub fn totals(&self) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        format!(
+            "SELECT COUNT(*) FILTER (WHERE {}), COUNT(*)\nFROM {}",
+            expiry.active(self.now),
+            self.sessions()
+        )
+    }
+
+    fn chosen(&self, chosen: Chosen<'_>, revoke: &Revoke, placed: bool) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let condition = match chosen {
+            Chosen::Expired(before) => return expiry.expired(before),
+            Chosen::Orphaned => return self.orphaned(),
+            Chosen::Duplicates => self.doubled(placed),
+            Chosen::Excess(keep) => self.beyond(keep, placed),
+            Chosen::User(id) => self.of_user(id),
+            Chosen::Named(name) => self.named(name),
+            Chosen::All => "1 = 1".into(),
+            Chosen::Where(filter) => self.fits(filter),
+        };
+        match revoke {
+            Revoke::Delete => condition,
+            // What has ended already need not be ended.
+            Revoke::Expire => format!("{condition}\n  AND {}", expiry.active(self.now)),
+            Revoke::Flag { column, value } => {
+                let (column, value) = (self.text(&self.column(column)), string(self.dialect(), value));
+                format!("{condition}\n  AND ({column} IS NULL OR {column} <> {value})")
+            }
+        }
+    }
+
+    /// The condition that a row's user does not exist.
+    #[must_use]
+    pub fn orphaned(&self) -> String {
+        let (Some(users), Some(user)) = (&self.mapping.users, &self.mapping.user) else {
+            return "1 = 0".into();
+        };
+        let user = self.column(user);
+        format!(
+            "{user} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {} AS w WHERE {})",
+            table(&users.table),
+            self.is_user(users)
+        )
+    }
+
+    /// The condition that `w` is the user of `s`.
+    fn is_user(&self, users: &UsersMapping) -> String {
+        let (key, user) = (format!("w.{}", identifier(&users.key)), self.user());
+        if self.keyed_alike(users) || self.dialect() == Dialect::Sqlite {
+            format!("{key} = {user}")
+        } else {
+            format!("{} = {}", self.text(&key), self.text(&user))
+        }
+    }
+
+    fn doubled(&self, placed: bool) -> String {
+        let (name, token, user) =
+            (self.row_name(placed).unwrap_or_default(), self.token(), self.text(&self.user()));
+        let expiry = self.instant(&self.mapping.expires);
+        let newest = match &self.mapping.created {
+            Some(created) => {
+                format!("CASE WHEN {0} IS NULL THEN 1 ELSE 0 END, {0} DESC", self.instant(created).value)
+            }
+            None => format!("CASE WHEN {} THEN 0 ELSE 1 END, {} DESC", expiry.never(), expiry.value),
+        };
+        let doubled = format!(
+            "SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL GROUP BY {token} HAVING COUNT(*) > 1",
+            sessions = self.sessions()
+        );
+        self.among(
+            placed,
+            &format!(
+                "SELECT r.place FROM (\n    SELECT {name} AS place, MIN({user}) OVER same AS low, MAX({user}) OVER same AS high,\n      \
+                 COUNT({user}) OVER same AS known, COUNT(*) OVER same AS n,\n      \
+                 ROW_NUMBER() OVER (PARTITION BY {token} ORDER BY {newest}, {name} DESC) AS turn\n    \
+                 FROM {sessions}\n    WHERE {token} IN ({doubled})\n    WINDOW same AS (PARTITION BY {token})\n  ) AS r\n  \
+                 WHERE r.low <> r.high OR (r.known > 0 AND r.known < r.n) OR r.turn > 1",
+                sessions = self.sessions(),
+            ),
+        )
+    }
+
+    fn beyond(&self, keep: u64, placed: bool) -> String {
+        let (name, user) = (self.row_name(placed).unwrap_or_default(), self.user());
+        let expiry = self.instant(&self.mapping.expires);
+        self.among(
+            placed,
+            &format!(
+                "SELECT r.place FROM (\n    SELECT {name} AS place,\n      ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY \
+                 CASE WHEN {never} THEN 0 ELSE 1 END, {value} DESC, {name} DESC) AS turn\n    \
+                 FROM {sessions}\n    WHERE {user} IS NOT NULL AND {active}\n  ) AS r\n  WHERE r.turn > {keep}",
+                never = expiry.never(),
+                value = expiry.value,
+                active = expiry.active(self.now),
+                sessions = self.sessions(),
+            ),
+        )
+    }
+
+    /// The condition that a row is among those that a query names.
+    fn among(&self, placed: bool, query: &str) -> String {
+        let name = self.row_name(placed).unwrap_or_default();
+        match self.dialect() {
+            // Found by their places at once, which a semi-join does not do.
+            Dialect::Postgres => format!("{name} = ANY(ARRAY({query}))"),
+            Dialect::Sqlite => format!("{name} IN ({query})"),
+        }
+    }
+
+    fn fits(&self, filter: &Filter) -> String {
+        let mut conditions = Vec::new();
+        let mut instant = |column: Option<&crate::profile::mapping::InstantColumn>,
+                           after: Option<i64>,
+                           before: Option<i64>| {
+            let Some(column) = column else { return };
+            let sql = self.instant(column);
+            let at = |micros: i64| Instant::from_micros(micros).unwrap_or(Instant::MAX);
+            // What never ends, ends after any instant.
+            let never = sql.never();
+            conditions.extend(after.map(|after| format!("({} OR {never})", sql.after(at(after)))));
+            conditions.extend(before.map(|before| sql.expired(at(before))));
+        };
+        instant(Some(&self.mapping.expires), filter.expires_after, filter.expires_before);
+        instant(self.mapping.created.as_ref(), filter.created_after, filter.created_before);
+        conditions.extend(filter.user.as_deref().map(|user| self.of_user(user)));
+        conditions.extend(filter.user_like.as_deref().map(|part| self.user_like(part)));
+        if let (Some(ip), Some(column)) = (&filter.ip, &self.mapping.ip) {
+            conditions.push(format!("{} = {}", self.text(&self.column(column)), string(self.dialect(), ip)));
+        }
+        if let (Some(part), Some(column)) = (&filter.agent_like, &self.mapping.agent) {
+            conditions.push(self.contains(&self.text(&self.column(column)), part));
+        }
+        if conditions.is_empty() { "1 = 0".into() } else { conditions.join("\n  AND ") }
+    }
+
+    /// The condition that a user's id, name or handle contains a text.
+    fn user_like(&self, part: &str) -> String {
+        let own = self.contains(&self.text(&self.user()), part);
+        let Some(users) = self.mapping.users.as_ref().filter(|users| !users.display.is_empty()) else {
+            return own;
+        };
+        let shown = users
+            .display
+            .iter()
+            .map(|column| self.contains(&self.text(&format!("w.{}", identifier(column))), part));
+        let shown = shown.collect::<Vec<_>>().join(" OR ");
+        format!(
+            "({own} OR EXISTS (SELECT 1 FROM {} AS w WHERE {} AND ({shown})))",
+            table(&users.table),
+            self.is_user(users)
+        )
+    }
+
+    /// The condition that a text contains another, in upper or lower case.
+    #[must_use]
+    pub fn contains(&self, expression: &str, part: &str) -> String {
+        let escaped: String = part
+            .chars()
+            .flat_map(|character| {
+                let escape = matches!(character, '%' | '_' | '!').then_some('!');
+                escape.into_iter().chain([character])
+            })
+            .collect();
+        let pattern = string(self.dialect(), &format!("%{}%", escaped.to_lowercase()));
+        format!("lower({expression}) LIKE {pattern} ESCAPE '!'")
+    }
+}

@@ -1,0 +1,150 @@
+//! Acting on SQLite: the file is open for writing, and each batch is a transaction that takes the writers' lock at once.
+
+use std::{fmt::Write as _, path::Path};
+
+use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use serde_json::{Value, json};
+
+use super::{limit, query_error, register, text};
+use crate::{
+    archive::whole::Whole,
+    profile::schema::Dialect,
+    target::{acting::Declared, error::TargetError, postgres::Limits, sql, sql::Sql},
+};
+
+/// A connection for acting.
+#[derive(Debug)]
+pub struct Actor {
+    connection: Connection,
+    limits: Limits,
+}
+
+impl Actor {
+    /// Opens the file.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or not a database.
+    pub(in crate::target) fn open(path: &Path, limits: Limits, key: i64) -> Result<Self, TargetError> {
+        if !path.is_file() {
+            return Err(TargetError::File("there is no such file"));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| query_error(&error))?;
+        register(&connection, key).map_err(|error| query_error(&error))?;
+        connection.busy_timeout(limits.lock_timeout).map_err(|error| query_error(&error))?;
+        // What refers to a session goes with it, as the schema says.
+        connection.pragma_update(None, "foreign_keys", true).map_err(|error| query_error(&error))?;
+        Ok(Self { connection, limits })
+    }
+
+    pub(in crate::target) fn writable(&mut self) -> Result<(), TargetError> {
+        self.start()?;
+        self.rollback();
+        Ok(())
+    }
+
+    /// Takes the writers' lock.
+    fn start(&mut self) -> Result<(), TargetError> {
+        limit(&mut self.connection, self.limits.timeout)?;
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| query_error(&error))
+    }
+
+    pub(in crate::target) fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
+        tracing::debug!("query: {query}");
+        limit(&mut self.connection, self.limits.timeout)?;
+        let mut statement = self.connection.prepare(query).map_err(|error| query_error(&error))?;
+        let width = statement.column_count();
+        let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+        let mut whole = Whole::default();
+        while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
+            let number = |at: usize| row.get::<_, i64>(at).map_err(|error| query_error(&error));
+            let mut head = String::new();
+            for at in 0..3 {
+                // Writing to a String cannot fail.
+                let _ = write!(head, "{}\t", number(at)?);
+            }
+            whole.push(head.as_bytes());
+            let cells = (3..width).map(|at| row.get_ref(at).map(cell)).collect::<Result<Vec<Value>, _>>();
+            let mut line = zeroize::Zeroizing::new(
+                serde_json::to_vec(&cells.map_err(|error| query_error(&error))?)
+                    .map_err(|_| TargetError::Query("unexpected value".into()))?,
+            );
+            line.push(b'\n');
+            whole.push(&line);
+        }
+        Ok(whole)
+    }
+
+    pub(in crate::target) fn change(
+        &mut self,
+        statement: &str,
+        read: &[(u64, i64)],
+    ) -> Result<Vec<bool>, TargetError> {
+        if self.connection.is_autocommit() {
+            self.start()?;
+        }
+        let mut statement = self.connection.prepare_cached(statement).map_err(|error| query_error(&error))?;
+        let one = |(place, version): &(u64, i64)| {
+            let changed = statement.execute([place.cast_signed(), *version]);
+            changed.map(|count| count > 0).map_err(|error| query_error(&error))
+        };
+        read.iter().map(one).collect()
+    }
+
+    pub(in crate::target) fn fetch(
+        &mut self,
+        statement: &str,
+    ) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+        limit(&mut self.connection, self.limits.timeout)?;
+        let mut statement = self.connection.prepare(statement).map_err(|error| query_error(&error))?;
+        let width = statement.column_count();
+        let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+        let mut fetched = Vec::new();
+        while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
+            let value = |at| row.get_ref(at).map(text).map_err(|error| query_error(&error));
+            fetched.push((0..width).map(value).collect::<Result<_, _>>()?);
+        }
+        Ok(fetched)
+    }
+
+    pub(in crate::target) fn commit(&mut self) -> Result<(), TargetError> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("COMMIT").map_err(|error| query_error(&error))
+    }
+
+    pub(in crate::target) fn rollback(&mut self) {
+        if !self.connection.is_autocommit() {
+            // A transaction that cannot even be undone ends with the connection.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
+    pub(in crate::target) fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<Declared>, TargetError> {
+        let table = sql::string(Dialect::Sqlite, &sql.mapping.sessions.name);
+        // Generated and hidden columns are not in that list.
+        let rows = self.fetch(&format!("SELECT name, type FROM pragma_table_info({table})"))?;
+        let column = |row: Vec<Option<String>>| {
+            let mut cells = row.into_iter();
+            Some(Declared { name: cells.next()??, kind: cells.next().flatten().unwrap_or_default() })
+        };
+        Ok(rows.into_iter().filter_map(column).collect())
+    }
+}
+
+/// A value with its type, which in SQLite each has for itself.
+fn cell(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => json!(number),
+        // Its bits, since not every number can be written exactly, and some not at all.
+        ValueRef::Real(number) => json!({ "real": number.to_bits() }),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => json!(text),
+            Err(_) => json!({ "text": text }),
+        },
+        ValueRef::Blob(bytes) => json!({ "blob": bytes }),
+    }
+}
