@@ -1,5 +1,8 @@
 //! The brake: plans that reach too far are not carried out without a second thought.
 
+/// So many rows may end in a table in which nothing is active.
+const FEW: u64 = 100;
+
 /// How far a plan reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -27,6 +30,8 @@ pub enum Braked {
     Share(f64),
     /// It names many rows.
     Rows(u64),
+    /// It names rows of a table in which nothing is active, as when the wrong column is read as the end: so many.
+    NoneActive(u64),
 }
 
 impl Brake {
@@ -39,6 +44,8 @@ impl Brake {
             Some(Braked::Share(share))
         } else if reach.rows > self.rows {
             Some(Braked::Rows(reach.rows))
+        } else if reach.all_active == 0 && reach.rows > FEW {
+            Some(Braked::NoneActive(reach.rows))
         } else {
             None
         }
@@ -55,7 +62,9 @@ mod tests {
         let reach = |rows, active, all_active| Reach { rows, active, all_active };
         assert_eq!(brake.holds(reach(20, 20, 100)), None);
         assert_eq!(brake.holds(reach(21, 21, 100)), Some(Braked::Share(0.21)));
-        assert_eq!(brake.holds(reach(10_000, 0, 0)), None);
+        assert_eq!(brake.holds(reach(10_000, 0, 1)), None);
+        assert_eq!(brake.holds(reach(100, 0, 0)), None);
+        assert_eq!(brake.holds(reach(101, 0, 0)), Some(Braked::NoneActive(101)));
         assert_eq!(brake.holds(reach(10_001, 0, 0)), Some(Braked::Rows(10_001)));
         // The only session there is may be ended like any other single one.
         assert_eq!(brake.holds(reach(1, 1, 1)), None);

@@ -1,9 +1,12 @@
 //! The command line: one file a subcommand.
 
+mod acting;
 mod alerts;
+mod archive;
 mod audit;
 mod backup;
 mod check;
+mod cleanup;
 mod completions;
 mod config;
 mod demo;
@@ -14,6 +17,7 @@ mod integrations;
 mod man;
 mod notify;
 mod report;
+mod revoke;
 mod serve;
 mod sessions;
 mod sql;
@@ -69,6 +73,12 @@ enum Command {
     Grants(grants::Args),
     Serve(serve::Args),
     #[command(subcommand)]
+    Cleanup(cleanup::Args),
+    #[command(subcommand)]
+    Revoke(revoke::Args),
+    #[command(subcommand)]
+    Archive(archive::Args),
+    #[command(subcommand)]
     Alerts(alerts::Args),
     #[command(subcommand)]
     Report(report::Args),
@@ -104,6 +114,9 @@ pub enum Failure {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// A plan could not be made or carried out.
+    #[error(transparent)]
+    Act(#[from] crate::actions::ActError),
     /// A channel did not accept a message.
     #[error("{0}")]
     Delivery(String),
@@ -136,6 +149,9 @@ impl Cli {
             Command::Sql(args) => sql::run(&args),
             Command::Grants(args) => grants::run(&args),
             Command::Serve(args) => serve::run(&args),
+            Command::Cleanup(args) => cleanup::run(&args),
+            Command::Revoke(args) => revoke::run(&args),
+            Command::Archive(args) => archive::run(&args),
             Command::Alerts(args) => alerts::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Audit(args) => audit::run(&args),
@@ -159,12 +175,22 @@ impl Cli {
 
 impl Failure {
     fn report(&self) -> ExitCode {
-        let hint = if let Self::Target(error) = self { Some(error.hint()) } else { None };
+        let hint = match self {
+            Self::Target(error) => Some(error.hint()),
+            Self::Act(error) => error.hint(),
+            _ => None,
+        };
         complain(&self.to_string(), hint.as_deref());
+        if let Self::Act(error) = self {
+            // With standard error closed there is nobody left to tell.
+            let _ = std::io::stderr().write_all(acting::choices(error).as_bytes());
+        }
         match self {
+            Self::Act(error) if error.is_usage() => ExitCode::from(2),
             Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Target(_)
             | Self::Store(_)
+            | Self::Act(_)
             | Self::Delivery(_)
             | Self::Daemon(_)
             | Self::Demo(_)

@@ -4,6 +4,7 @@ pub mod environment;
 pub mod keys;
 pub mod reference;
 
+mod actions;
 mod channels;
 mod plan;
 mod reader;
@@ -15,8 +16,10 @@ use std::path::{Path, PathBuf};
 
 use self::reader::{Node, Reader};
 pub use self::{
+    actions::Actions,
     channels::{Channel, Kind},
     reader::Problem,
+    reader::seconds,
     serve::{Maintenance, Route, Serve, WeeklyReport},
 };
 use crate::{
@@ -47,6 +50,8 @@ pub struct Config {
     pub catalogue: Vec<Profile>,
     /// The watch.
     pub serve: Serve,
+    /// How far actions may reach.
+    pub actions: Actions,
 }
 
 /// A target as configured.
@@ -68,6 +73,10 @@ pub struct Target {
     pub replica: Option<Address>,
     /// Microseconds without a query after which it suspends itself; nothing if it never does.
     pub suspends_after: Option<i64>,
+    /// Where, and as whom, sessions are ended; nothing where that is not configured.
+    pub act: Option<Address>,
+    /// No configuration names it: it was given as an address.
+    pub ad_hoc: bool,
 }
 
 /// When the watch looks at a target.
@@ -136,6 +145,7 @@ impl Default for Config {
             rules: Rules::default(),
             catalogue: catalogue::embedded(),
             serve: Serve::default(),
+            actions: Actions::default(),
         }
     }
 }
@@ -212,7 +222,8 @@ impl Config {
         let serve = serve::read(&mut reader, &root, (folder, &zone));
         let problems = reader.into_problems();
         if problems.is_empty() {
-            Ok(Self { file: Some(file.to_owned()), targets, unresolved, rules, catalogue, serve })
+            let actions = Actions::default();
+            Ok(Self { file: Some(file.to_owned()), targets, unresolved, rules, catalogue, serve, actions })
         } else {
             Err(ConfigError::Faulty { file: file.to_owned(), problems })
         }

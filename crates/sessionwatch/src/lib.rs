@@ -5,6 +5,7 @@
 //! store sessions; [`target`] looks at a database, read-only; [`checks`] lists the rules, which are decided in
 //! `sessionwatch-rules`; [`report`] is what people and programs read.
 
+pub mod actions;
 pub mod archive;
 pub mod checklist;
 pub mod checks;

@@ -41,18 +41,18 @@ impl Progress {
     pub fn advance(&mut self) {
         self.done += 1;
         if self.done.is_multiple_of(STRIDE) && WATCHED.load(Ordering::Relaxed) {
-            self.draw();
+            self.draw("");
         }
     }
 
-    fn draw(&mut self) {
+    fn draw(&mut self, state: &str) {
         let taken = self.started.elapsed();
         if taken < PATIENCE || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAWN) {
             return;
         }
         self.drawn = Some(Instant::now());
         // Nobody is harmed by a line that cannot be drawn.
-        let _ = write!(std::io::stderr(), "\r\x1b[K{}", line(self.done, self.expected, taken));
+        let _ = write!(std::io::stderr(), "\r\x1b[K{}{state}", line(self.done, self.expected, taken));
     }
 }
 
@@ -60,6 +60,26 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if self.drawn.is_some() {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// The progress of work of which the number done is told now and then.
+#[derive(Debug)]
+pub struct Meter(Progress);
+
+impl Meter {
+    /// Of that many rows.
+    #[must_use]
+    pub fn new(expected: u64) -> Self {
+        Self(Progress::new(expected))
+    }
+
+    /// So many are done; the state is said behind.
+    pub fn draw(&mut self, done: u64, state: &str) {
+        if WATCHED.load(Ordering::Relaxed) {
+            self.0.done = done;
+            self.0.draw(state);
         }
     }
 }

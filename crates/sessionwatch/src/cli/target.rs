@@ -110,5 +110,7 @@ pub(super) fn plain(address: Address) -> Target {
         rhythm: Rhythm::default(),
         replica: None,
         suspends_after: None,
+        act: None,
+        ad_hoc: true,
     }
 }

@@ -281,7 +281,15 @@ fn read(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
     }
 }
 
-/// Seconds of a number with a unit, such as `90s` or `6h`.
+/// Seconds of a time as a person writes it: `90s`, `15m`, `24h`, `7d`.
+///
+/// # Errors
+///
+/// If it is none.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    span(text).ok_or_else(|| "a time is meant, like 90s, 15m, 24h or 7d".into())
+}
+
 fn span(text: &str) -> Option<u64> {
     let (number, unit) = text.trim().split_at_checked(text.trim().len().checked_sub(1)?)?;
     let seconds = match unit {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     profile::{
         catalogue::Profile,
-        mapping::{InstantColumn, Mapping, TableName, UsersMapping},
+        mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
     },
     suggest::nearest,
     target::{address::Address, observe::Engine, postgres::Limits},
@@ -58,7 +58,19 @@ pub(super) fn read(
             };
             let rhythm = rhythm(reader, node, zone);
             let suspends_after = suspends_after(node, &url);
-            targets.push(Target { name, address, storage, engine, limits, rhythm, replica, suspends_after });
+            let (act, ad_hoc) = (None, false);
+            targets.push(Target {
+                name,
+                address,
+                storage,
+                engine,
+                limits,
+                rhythm,
+                replica,
+                suspends_after,
+                act,
+                ad_hoc,
+            });
         }
     }
     (targets, unresolved)
@@ -182,6 +194,7 @@ fn mapping(reader: &mut Reader<'_>, node: &Node) -> Mapping {
             display: node.texts("display"),
         }),
         accounts: table("accounts"),
+        revoke: Revoke::Delete,
         max_lifetime_s: node.whole("lifetime_days").map(|days| days * SECONDS_A_DAY),
     }
 }

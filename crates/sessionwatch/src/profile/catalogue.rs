@@ -64,6 +64,12 @@ pub struct Profile {
     /// The same on SQLite.
     #[serde(default)]
     pub declared_sqlite: BTreeMap<String, String>,
+    /// What removing a row does to the framework.
+    #[serde(default)]
+    pub effects: String,
+    /// What ends log-ins where removing rows does not.
+    #[serde(default)]
+    pub force_out: String,
     /// Decoder by kind of column; `sqlite` for all of SQLite.
     pub decoders: BTreeMap<String, String>,
 }

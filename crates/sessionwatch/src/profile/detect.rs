@@ -2,7 +2,7 @@
 
 use super::{
     catalogue::Profile,
-    mapping::{InstantColumn, Mapping, TableName, UsersMapping},
+    mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
     schema::{Column, Dialect, Schema, Table, TableKind},
 };
 
@@ -84,6 +84,7 @@ fn candidate(schema: &Schema, table: &Table, profile: &Profile) -> Option<Candid
         agent: readable(table, &profile.agent).map(|column| column.name.clone()),
         users,
         accounts: sibling(schema, table, &profile.accounts).map(name_of),
+        revoke: Revoke::Delete,
         max_lifetime_s: Some(profile.max_lifetime_days * 86_400),
     };
     let roles = [("id", readable(table, &profile.id)), ("user", Some(user)), ("expires", Some(expires))];

@@ -178,6 +178,7 @@ mod tests {
             agent: None,
             users: None,
             accounts: None,
+            revoke: crate::profile::mapping::Revoke::Delete,
             max_lifetime_s: None,
         }
     }

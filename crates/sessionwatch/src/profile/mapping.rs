@@ -74,6 +74,8 @@ pub struct Mapping {
     pub users: Option<UsersMapping>,
     /// A table that fills while sessions stay empty when the application uses stateless (JWT) sessions.
     pub accounts: Option<TableName>,
+    /// How a session is ended.
+    pub revoke: Revoke,
     /// The longest lifetime that the framework gives a session by default, in seconds.
     pub max_lifetime_s: Option<u64>,
 }

@@ -11,6 +11,17 @@ pub enum Dialect {
     Sqlite,
 }
 
+impl Dialect {
+    /// Its name in what is kept.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
 /// Every table and view that the role can see.
 #[derive(Clone, Debug)]
 pub struct Schema {

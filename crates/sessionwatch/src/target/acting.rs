@@ -8,7 +8,7 @@ use super::{
     sql::{Change, Sql},
     sqlite,
 };
-use crate::archive::whole::Whole;
+use crate::archive::{rows::Rows, whole::Whole};
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,24 @@ impl Actor {
         match self {
             Self::Postgres(actor) => actor.change(&sql.change(change, read, orphans), read).await,
             Self::Sqlite(actor) => actor.change(&sql.change_one(change, columns, orphans), read),
+        }
+    }
+
+    /// Puts rows back by [`Sql::put_back`]: which of those positions are back, of rows with these marks.
+    ///
+    /// # Errors
+    ///
+    /// If the statement fails.
+    pub async fn put_back(
+        &mut self,
+        sql: &Sql<'_>,
+        rows: &Rows,
+        wanted: &[(usize, i64)],
+    ) -> Result<Vec<bool>, TargetError> {
+        let statement = sql.put_back(&rows.about.columns, &rows.about.change);
+        match self {
+            Self::Postgres(actor) => actor.put_back(&statement, rows, wanted).await,
+            Self::Sqlite(actor) => actor.put_back(&statement, rows, wanted),
         }
     }
 

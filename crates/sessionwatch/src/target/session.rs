@@ -11,6 +11,16 @@ use super::{
 };
 use crate::{checks::Counted, profile::schema::Schema};
 
+/// Rows that are read at once.
+const PAGE: usize = 5_000;
+
+/// A row as text.
+pub type TextRow = Vec<Option<String>>;
+
+/// Rows of a file that are still to be given; a server keeps its own.
+#[derive(Debug)]
+pub struct Pages(Vec<TextRow>);
+
 /// A target inside its read-only transaction.
 #[derive(Debug)]
 pub enum Session {
@@ -91,6 +101,48 @@ impl Session {
             Self::Postgres(session) => session.fetch(sql).await,
             Self::Sqlite(session) => session.fetch(sql),
         }
+    }
+
+    /// Begins to read many rows, of which [`Self::next_page`] gives some thousands at a time.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn pages(&self, sql: &str) -> Result<Pages, TargetError> {
+        match self {
+            Self::Postgres(session) => {
+                session.fetch(&format!("DECLARE pages NO SCROLL CURSOR FOR {sql}")).await?;
+                Ok(Pages(vec![]))
+            }
+            Self::Sqlite(session) => {
+                let mut rows = session.fetch(sql)?;
+                rows.reverse();
+                Ok(Pages(rows))
+            }
+        }
+    }
+
+    /// The next rows, as text; nothing at the end.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn next_page(&self, pages: &mut Pages) -> Result<Option<Vec<TextRow>>, TargetError> {
+        let rows = match self {
+            Self::Postgres(session) => session.fetch(&format!("FETCH {PAGE} FROM pages")).await?,
+            Self::Sqlite(_) => {
+                let mut rows = pages.0.split_off(pages.0.len().saturating_sub(PAGE));
+                rows.reverse();
+                rows
+            }
+        };
+        if rows.is_empty() {
+            if let Self::Postgres(session) = self {
+                session.fetch("CLOSE pages").await?;
+            }
+            return Ok(None);
+        }
+        Ok(Some(rows))
     }
 
     /// Pulls the sessions into a ledger.

@@ -6,6 +6,7 @@ mod acting;
 mod instant;
 mod planning;
 mod reading;
+mod restoring;
 
 pub use acting::{Change, Named, place, tid};
 pub use planning::{Chosen, Filter};

@@ -1,6 +1,9 @@
 //! Acting on PostgreSQL: short transactions, within limits set inside each, over the simple protocol.
 
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{
+    SimpleQueryMessage,
+    types::{ToSql, Type},
+};
 
 use super::{
     Limits,
@@ -10,7 +13,7 @@ use super::{
     wire::{self, Wire},
 };
 use crate::{
-    archive::whole::Whole,
+    archive::{rows::Rows, whole::Whole},
     profile::schema::Dialect,
     target::{
         acting::{Declared, Fate},
@@ -86,6 +89,40 @@ impl Actor {
         let mut changed: Vec<u64> = places.split(' ').filter_map(sql::place).collect();
         changed.sort_unstable();
         Ok(read.iter().map(|(place, _)| changed.binary_search(place).is_ok()).collect())
+    }
+
+    /// The statement's text holds no value: those are parameters, which servers do not log unless told to.
+    pub(in crate::target) async fn put_back(
+        &mut self,
+        statement: &str,
+        rows: &Rows,
+        wanted: &[(usize, i64)],
+    ) -> Result<Vec<bool>, TargetError> {
+        tracing::debug!("query: {statement}");
+        let columns: Vec<Vec<Option<&str>>> = (0..rows.about.columns.len())
+            .map(|column| {
+                let cell = |(at, _): &(usize, i64)| rows.row(*at).get(column).and_then(|cell| cell.text());
+                wanted.iter().map(cell).collect()
+            })
+            .collect();
+        let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+            columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
+        // Unnamed, and so nothing that a pooler could lose.
+        let back = self.wire.client.query_typed(statement, &parameters).await;
+        let back = back.map_err(|error| query_error(&error))?;
+        let mut marks: Vec<i64> =
+            back.iter().filter_map(|row| row.try_get::<_, &str>(0).ok()?.parse().ok()).collect();
+        // Rows alike in every respect have one mark, and each of them counts once.
+        Ok(wanted
+            .iter()
+            .map(|(_, mark)| match marks.iter().position(|back| back == mark) {
+                Some(at) => {
+                    marks.swap_remove(at);
+                    true
+                }
+                None => false,
+            })
+            .collect())
     }
 
     pub(in crate::target) async fn fetch(

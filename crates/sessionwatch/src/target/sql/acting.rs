@@ -154,6 +154,19 @@ impl Sql<'_> {
         )
     }
 
+    /// The same, but only those that were not ended: a row that is only marked keeps its mark.
+    #[must_use]
+    pub fn unchanged(&self, named: Named, rows: &[&Planned], revoke: &Revoke) -> String {
+        let present = self.present(named, rows);
+        match revoke {
+            Revoke::Flag { column, value } => {
+                let (column, value) = (self.text(&self.column(column)), string(self.dialect(), value));
+                format!("{present} AND ({column} IS NULL OR {column} <> {value})")
+            }
+            _ => present,
+        }
+    }
+
     /// Removes or changes the rows that are still what was read: places and versions, pairwise. One line: how many they
     /// were, and, where some are missing, the places of those.
     #[must_use]

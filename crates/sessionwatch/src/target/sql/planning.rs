@@ -135,15 +135,59 @@ impl Sql<'_> {
         format!("SELECT COUNT(*)\nFROM {}\nWHERE {}", self.sessions(), self.chosen(chosen, revoke, placed))
     }
 
-    /// One row: active sessions, and all.
+    /// One row: active sessions, all, and those whose end cannot be read or is before that instant.
     #[must_use]
-    pub fn totals(&self) -> String {
+    pub fn totals(&self, long_ago: Instant) -> String {
         let expiry = self.instant(&self.mapping.expires);
         format!(
-            "SELECT COUNT(*) FILTER (WHERE {}), COUNT(*)\nFROM {}",
+            "SELECT COUNT(*) FILTER (WHERE {}), COUNT(*), COUNT(*) FILTER (WHERE {} OR {})\nFROM {}",
             expiry.active(self.now),
+            expiry.undecodable(),
+            expiry.expired(long_ago),
             self.sessions()
         )
+    }
+
+    /// Users whose id, name or handle contains a text: id, then the display columns; nothing where no users are known.
+    #[must_use]
+    pub fn users_like(&self, part: &str, limit: usize) -> Option<String> {
+        let users = self.mapping.users.as_ref()?;
+        let key = self.text(&format!("w.{}", identifier(&users.key)));
+        let shown = users.display.iter().map(|column| self.text(&format!("w.{}", identifier(column))));
+        let columns: Vec<String> = [key].into_iter().chain(shown).collect();
+        let fits: Vec<String> = columns.iter().map(|column| self.contains(column, part)).collect();
+        Some(format!(
+            "SELECT {}\nFROM {} AS w\nWHERE {}\nORDER BY 1\nLIMIT {limit}",
+            columns.join(", "),
+            table(&users.table),
+            fits.join(" OR ")
+        ))
+    }
+
+    /// The condition that a row is of that id, or else on a token that begins so.
+    fn called(&self, name: &str) -> String {
+        let prefix: String = name.chars().take(super::PREFIX_LENGTH).collect();
+        let begins = if name.is_empty() || prefix != name {
+            "1 = 0".into()
+        } else {
+            // Upper and lower case differ in tokens.
+            let length = prefix.chars().count();
+            format!("substr({}, 1, {length}) = {}", self.prefix(), string(self.dialect(), &prefix))
+        };
+        match &self.mapping.id {
+            Some(id) => {
+                let wanted = string(self.dialect(), name);
+                let is =
+                    |alias: &str| format!("{} = {wanted}", self.text(&format!("{alias}.{}", identifier(id))));
+                format!(
+                    "({} OR ({begins} AND NOT EXISTS (SELECT 1 FROM {} AS q WHERE {})))",
+                    is("s"),
+                    table(&self.mapping.sessions),
+                    is("q")
+                )
+            }
+            None => begins,
+        }
     }
 
     fn chosen(&self, chosen: Chosen<'_>, revoke: &Revoke, placed: bool) -> String {
@@ -154,7 +198,7 @@ impl Sql<'_> {
             Chosen::Duplicates => self.doubled(placed),
             Chosen::Excess(keep) => self.beyond(keep, placed),
             Chosen::User(id) => self.of_user(id),
-            Chosen::Named(name) => self.named(name),
+            Chosen::Named(name) => self.called(name),
             Chosen::All => "1 = 1".into(),
             Chosen::Where(filter) => self.fits(filter),
         };

@@ -135,7 +135,7 @@ impl Sql<'_> {
         }
     }
 
-    pub(super) fn named(&self, name: &str) -> String {
+    fn named(&self, name: &str) -> String {
         let wanted = string(self.dialect(), name);
         let prefix = format!("{} = {wanted}", self.prefix());
         match &self.mapping.id {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{limit, query_error, register, text};
 use crate::{
-    archive::whole::Whole,
+    archive::{rows::Rows, whole::Whole},
     profile::schema::Dialect,
     target::{acting::Declared, error::TargetError, postgres::Limits, sql, sql::Sql},
 };
@@ -90,6 +90,25 @@ impl Actor {
             changed.map(|count| count > 0).map_err(|error| query_error(&error))
         };
         read.iter().map(one).collect()
+    }
+
+    pub(in crate::target) fn put_back(
+        &mut self,
+        statement: &str,
+        rows: &Rows,
+        wanted: &[(usize, i64)],
+    ) -> Result<Vec<bool>, TargetError> {
+        if self.connection.is_autocommit() {
+            self.start()?;
+        }
+        let mut statement = self.connection.prepare(statement).map_err(|error| query_error(&error))?;
+        let holders = statement.parameter_count();
+        let one = |(at, _): &(usize, i64)| {
+            let values = rows.row(*at).iter().take(holders);
+            let back = statement.execute(rusqlite::params_from_iter(values));
+            back.map(|count| count > 0).map_err(|error| query_error(&error))
+        };
+        wanted.iter().map(one).collect()
     }
 
     pub(in crate::target) fn fetch(

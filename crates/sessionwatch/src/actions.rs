@@ -1,0 +1,229 @@
+//! Acting: plan, then carry out exactly that plan. A plan is made with the credentials of the watch and touches nothing;
+//! carrying it out needs credentials of its own, seals each row into the archive before it goes, and checks afterwards.
+
+pub mod applying;
+pub mod error;
+pub mod making;
+pub mod notes;
+pub mod restoring;
+
+mod reconcile;
+
+use serde::{Deserialize, Serialize};
+use sessionwatch_rules::{
+    brake::{Brake, Braked, Reach},
+    instant::Instant,
+};
+
+pub use self::{
+    applying::{Applied, Control, apply},
+    error::ActError,
+    making::make,
+};
+use crate::{
+    clock::Clock,
+    config::{Config, Target},
+    profile::mapping::Revoke,
+    store::{Store, plans},
+    target::sql::{Chosen, Filter},
+};
+
+/// What an action is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// Rows that ended longer ago than so many microseconds.
+    Expired {
+        /// Since their end.
+        grace_us: i64,
+    },
+    /// Rows whose user does not exist.
+    Orphaned,
+    /// Rows on tokens that occur more than once: all of them where several users share the token, else all but the newest.
+    Duplicates,
+    /// Active sessions of users with more than so many, beyond that number.
+    Excess {
+        /// So many of each user's are kept: those that end last.
+        keep: u64,
+    },
+    /// Every row of a user.
+    User(String),
+    /// The row of that id, or on a token that begins so.
+    Session(String),
+    /// Every row.
+    All,
+    /// Rows that fit.
+    Where(Filter),
+    /// Rows of the archive, to be put back.
+    Restore {
+        /// The plan that removed them.
+        archive: String,
+        /// Only those of this user.
+        user: Option<String>,
+    },
+}
+
+/// With what an action is carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The target.
+    pub target: &'a Target,
+    /// Where plans and archives are.
+    pub store: &'a Store,
+    /// The time.
+    pub clock: &'a Clock,
+    /// Who acts.
+    pub actor: &'a str,
+}
+
+/// A plan as people see it; its rows are in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What is kept of it.
+    pub kept: plans::Plan,
+    /// What was asked for.
+    pub selection: Selection,
+    /// The rest.
+    pub summary: Summary,
+}
+
+/// What is known of a plan besides its rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Summary {
+    /// How the rows are ended.
+    pub revoke: Revoke,
+    /// Users whose sessions it touches.
+    pub users: u64,
+    /// Active sessions in the whole table.
+    pub all_active: u64,
+    /// Rows in the whole table.
+    pub all_rows: u64,
+    /// The instant to which conditions refer, in microseconds.
+    pub now: i64,
+    /// Some of the rows.
+    pub sample: Vec<Line>,
+    /// What a person should know before it is carried out.
+    pub notes: Vec<String>,
+}
+
+/// A row for a person to recognise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The first characters of the token.
+    pub prefix: Option<String>,
+    /// The row's id.
+    pub id: Option<String>,
+    /// The user.
+    pub user: Option<String>,
+    /// The end in microseconds.
+    pub expires: Option<i64>,
+}
+
+/// What a person gave along with the wish to carry out a plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Consent<'a> {
+    /// The name of the target, typed.
+    pub name: Option<&'a str>,
+}
+
+impl Selection {
+    /// The command that asks for it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "cleanup expired",
+            Self::Orphaned => "cleanup orphaned",
+            Self::Duplicates => "cleanup duplicates",
+            Self::Excess { .. } => "cleanup excess",
+            Self::User(_) => "revoke user",
+            Self::Session(_) => "revoke session",
+            Self::All => "revoke all",
+            Self::Where(_) => "revoke where",
+            Self::Restore { .. } => "archive restore",
+        }
+    }
+
+    /// How these rows are ended, where sessions are ended so: what nobody can use any more is always removed.
+    #[must_use]
+    pub fn revoke(&self, usual: &Revoke) -> Revoke {
+        match self {
+            Self::Expired { .. } | Self::Orphaned => Revoke::Delete,
+            _ => usual.clone(),
+        }
+    }
+
+    /// The rows that are meant.
+    #[must_use]
+    pub fn chosen(&self, now: Instant) -> Option<Chosen<'_>> {
+        Some(match self {
+            Self::Expired { grace_us } => Chosen::Expired(now.plus(-grace_us)),
+            Self::Orphaned => Chosen::Orphaned,
+            Self::Duplicates => Chosen::Duplicates,
+            Self::Excess { keep } => Chosen::Excess(*keep),
+            Self::User(id) => Chosen::User(id),
+            Self::Session(name) => Chosen::Named(name),
+            Self::All => Chosen::All,
+            Self::Where(filter) => Chosen::Where(filter),
+            Self::Restore { .. } => return None,
+        })
+    }
+}
+
+impl Context<'_> {
+    /// How far a plan may reach without being confirmed.
+    #[must_use]
+    pub fn brake(&self) -> Brake {
+        Brake { share: self.config.actions.brake_share, rows: self.config.actions.brake_rows }
+    }
+
+    /// A plan that was made before.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that id, or it is of another target.
+    pub fn plan(&self, id: &str) -> Result<Plan, ActError> {
+        let kept = self.store.read(|db| plans::get(db, id))?;
+        let kept = kept.filter(|plan| plan.state != plans::State::Making);
+        let plan = kept.and_then(Plan::read).ok_or_else(|| ActError::NoPlan(id.to_owned()))?;
+        let here = (&self.target.name, self.target.address.to_string());
+        if (&plan.kept.target, &plan.kept.address) != (here.0, &here.1) {
+            let (plan, named) = (plan.kept.target, here.0.clone());
+            return Err(ActError::OtherTarget { plan, named });
+        }
+        Ok(plan)
+    }
+}
+
+impl Plan {
+    pub(crate) fn read(kept: plans::Plan) -> Option<Self> {
+        let selection = serde_json::from_str(&kept.about).ok()?;
+        let summary = serde_json::from_str(&kept.summary).ok()?;
+        Some(Self { kept, selection, summary })
+    }
+
+    /// How far it reaches.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        Reach { rows: self.kept.rows, active: self.kept.active, all_active: self.summary.all_active }
+    }
+
+    /// Why it has to be confirmed, if it has to be.
+    #[must_use]
+    pub fn braked(&self, brake: Brake) -> Option<Braked> {
+        match self.selection {
+            // Putting back logs in whoever had been logged in, and takes nothing from anybody.
+            Selection::Restore { .. } => None,
+            _ => brake.holds(self.reach()),
+        }
+    }
+
+    /// Whether it is too old to be carried out.
+    #[must_use]
+    pub fn is_stale(&self, stale_after_us: i64, now: Instant) -> bool {
+        let age = now.since(self.kept.touched_at);
+        age > stale_after_us || age < -stale_after_us
+    }
+}

@@ -1,0 +1,473 @@
+//! Carrying out a plan: batch by batch, each sealed and durable in the store before its rows go, and only where they are
+//! still what the plan named.
+
+mod batch;
+mod rounds;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant as Monotonic},
+};
+
+use sessionwatch_rules::{instant::Instant, pace::Pace, planned::Planned};
+
+use super::{
+    ActError, Consent, Context, Line, Plan, Selection, error::Reason, making, making::View, reconcile,
+};
+use crate::{
+    archive::sealing::Recipient,
+    clock,
+    profile::{
+        mapping::{Mapping, Revoke},
+        schema::Schema,
+    },
+    store::{
+        archived::{self, Fate},
+        audit, plans,
+    },
+    target::{
+        acting::{Actor, Declared},
+        address::Address,
+        sql::{Change, Named, Sql},
+    },
+};
+
+/// Connections that act at once: while one waits for a disk, the other works.
+const WORKERS: usize = 2;
+/// A replica that lags by more is waited for, in seconds.
+const MAX_LAG_S: f64 = 5.0;
+/// How often that is asked.
+const LAG_ASKED: Duration = Duration::from_secs(2);
+/// How long to wait before somebody who holds things up is asked again.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Skipped rows that are listed.
+const LISTED: usize = 100;
+
+/// How a run is steered from outside, and how far it is.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// It is to end after the present batches.
+    pub stop: AtomicBool,
+    /// It is to wait after the present batches.
+    pub paused: AtomicBool,
+    /// Rows that were dealt with.
+    pub done: AtomicU64,
+    /// It waits for a replica.
+    pub lagging: AtomicBool,
+}
+
+/// Why a row was left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It was changed or extended since.
+    Changed,
+    /// It is not there any more.
+    Gone,
+    /// Somebody holds a lock on it.
+    Busy,
+    /// Its id or token is in the table, or its user is gone.
+    Taken,
+}
+
+/// What came of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// Rows that were removed or changed now.
+    pub done: u64,
+    /// Rows that an earlier run had dealt with.
+    pub earlier: u64,
+    /// Rows that were left as they are.
+    pub skipped: u64,
+    /// Some of them, and why.
+    pub lines: Vec<(Line, Why)>,
+    /// Rows that were not reached, since the run was stopped.
+    pub remaining: u64,
+    /// Rows that fit what was asked for, by a fresh look afterwards; nothing if that look failed.
+    pub left: Option<u64>,
+    /// Until when it can be undone.
+    pub purge_at: Option<Instant>,
+    /// How long it took.
+    pub took: Duration,
+    /// The longest time for which a batch held its locks.
+    pub longest_hold: Duration,
+}
+
+/// What the workers share.
+struct Work<'a> {
+    context: Context<'a>,
+    plan: &'a Plan,
+    control: &'a Control,
+    recipient: &'a Recipient,
+    known: &'a Known,
+    columns: Vec<String>,
+    /// The first line of what is sealed.
+    about: String,
+    /// The present instant as the target stores it.
+    stored_now: String,
+    purge_at: Instant,
+    queue: Mutex<Queue>,
+    pace: Mutex<Pace>,
+    tally: Mutex<Tally>,
+}
+
+/// Rows that are still to be dealt with.
+#[derive(Default)]
+struct Queue {
+    rows: VecDeque<Planned>,
+    piece: i64,
+    /// Places and marks of rows that an earlier run dealt with.
+    earlier: BTreeSet<(u64, i64)>,
+    /// Rows that have to be looked for once more.
+    again: Vec<Planned>,
+}
+
+#[derive(Default)]
+struct Tally {
+    applied: Applied,
+    /// What became of batches, and is still to be written.
+    settled: Vec<(i64, Vec<Fate>)>,
+}
+
+/// What has to be known of a target to act on it; no transaction is kept open meanwhile.
+pub(super) struct Known {
+    schema: Schema,
+    mapping: Mapping,
+    key: i64,
+    now: Instant,
+    placed: bool,
+}
+
+impl Known {
+    /// Looks at the target with the credentials of the watch.
+    pub(super) async fn of(context: Context<'_>, now: Option<Instant>) -> Result<Self, ActError> {
+        let View { opened, placed } = View::open(context).await?;
+        let now = now.unwrap_or(opened.now);
+        let crate::open::Opened { session, schema, candidate, key, .. } = opened;
+        session.close().await;
+        Ok(Self { schema, mapping: candidate.mapping, key, now, placed })
+    }
+
+    pub(super) fn sql(&self) -> Sql<'_> {
+        let (mapping, schema, key, now) = (&self.mapping, &self.schema, self.key, self.now);
+        Sql { mapping, schema, key, now, max_lifetime_us: None, deep: false, pasted: false }
+    }
+
+    pub(super) fn key(&self) -> i64 {
+        self.key
+    }
+}
+
+/// Where, and as whom, a target is acted on.
+///
+/// # Errors
+///
+/// If no credentials for that are known.
+pub fn address<'a>(context: Context<'a>) -> Result<&'a Address, ActError> {
+    let target = context.target;
+    match (&target.act, &target.address) {
+        (Some(address), _) => Ok(address),
+        // A file has no roles, and whoever gave an address gave it for this.
+        (None, address @ Address::Sqlite(_)) => Ok(address),
+        (None, address) if target.ad_hoc => Ok(address),
+        (None, _) => Err(ActError::NoCredentials(target.name.clone())),
+    }
+}
+
+/// Carries out a plan.
+///
+/// # Errors
+///
+/// If it is none for this target, too old, not confirmed, or may not be carried out; or if the target or the store fails
+/// on the way. Then everything that was removed is in the archive, and the same plan can be gone on with.
+pub async fn apply(
+    context: Context<'_>,
+    (plan_id, recipient): (&str, &Recipient),
+    consent: Consent<'_>,
+    control: &Control,
+) -> Result<Applied, ActError> {
+    let mut plan = context.plan(plan_id)?;
+    may_begin(context, &plan, consent)?;
+    let address = address(context)?;
+    let started = Monotonic::now();
+    let known = Known::of(context, Instant::from_micros(plan.summary.now)).await?;
+    let limits = context.target.limits;
+    let mut first = Actor::open(address, limits, known.key()).await?;
+    let sql = known.sql();
+    let stored_now = stored(known.mapping.expires.decoder, context.clock.now());
+    let change = Change::of(&plan.summary.revoke, &stored_now);
+    let lacking = first.lacks(&sql, change).await?;
+    if !lacking.is_empty() {
+        return Err(ActError::Lacks(lacking));
+    }
+    reconcile::settle(context, (&known, &plan.summary.revoke), &mut first).await?;
+    let declared = first.columns(&sql).await?;
+    begin(context, &mut plan)?;
+    let work = Work::new(context, (&plan, control), (recipient, &known), declared)?;
+    let ran = work.run(first, address).await;
+    // What is known is written, whatever happened on the way.
+    work.flush()?;
+    let mut applied = work.finish();
+    ran?;
+    applied.took = started.elapsed();
+    applied.left = making::count(context, &plan).await.ok();
+    end(context, &mut plan, &applied)?;
+    Ok(applied)
+}
+
+/// Whether a plan may be carried out at all.
+fn may_begin(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<(), ActError> {
+    let actions = &context.config.actions;
+    let id = || plan.kept.id.clone();
+    if plan.kept.state == plans::State::Done {
+        return Err(ActError::Done(id()));
+    }
+    if plan.is_stale(actions.stale_after_us, context.clock.now()) {
+        return Err(ActError::Stale { id: id(), minutes: actions.stale_after_us / 60_000_000 });
+    }
+    if matches!(plan.selection, Selection::Restore { .. }) {
+        return Err(ActError::Unexpected(
+            "that plan puts rows back: `sessionwatch archive restore` carries it out",
+        ));
+    }
+    confirmed(context, plan, consent)?;
+    if context.store.is_sheltered() { Err(ActError::NoRoom) } else { Ok(()) }
+}
+
+/// Whether a plan that reaches far was confirmed.
+fn confirmed(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<(), ActError> {
+    let name = &context.target.name;
+    match (plan.braked(context.brake()), consent.name) {
+        (_, Some(typed)) if typed != name => Err(ActError::NotConfirmed(typed.to_owned())),
+        (Some(braked), None) => Err(ActError::Braked(Reason(braked), name.clone())),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn begin(context: Context<'_>, plan: &mut Plan) -> Result<(), ActError> {
+    let now = context.clock.now();
+    plan.kept.state = plans::State::Begun;
+    plan.kept.touched_at = now;
+    let detail =
+        serde_json::json!({ "plan": plan.kept.id, "target": plan.kept.target, "rows": plan.kept.rows });
+    context.store.write(|db| {
+        plans::put(db, &plan.kept)?;
+        audit::add(db, (context.actor, "plan-begun"), &detail.to_string(), now)
+    })?;
+    Ok(())
+}
+
+pub(super) fn end(context: Context<'_>, plan: &mut Plan, applied: &Applied) -> Result<(), ActError> {
+    let now = context.clock.now();
+    plan.kept.touched_at = now;
+    if applied.remaining == 0 {
+        plan.kept.state = plans::State::Done;
+    }
+    let detail = serde_json::json!({
+        "plan": plan.kept.id,
+        "target": plan.kept.target,
+        "action": plan.selection.name(),
+        "done": applied.done,
+        "skipped": applied.skipped,
+        "remaining": applied.remaining,
+        "left": applied.left,
+    });
+    context.store.write(|db| {
+        plans::put(db, &plan.kept)?;
+        audit::add(db, (context.actor, "plan-carried-out"), &detail.to_string(), now)
+    })?;
+    Ok(())
+}
+
+/// An instant as a target stores it, rounded down.
+fn stored(decoder: sessionwatch_rules::decoder::Decoder, at: Instant) -> String {
+    use sessionwatch_rules::decoder::Decoder;
+    match decoder {
+        Decoder::Timestamptz => format!("{}+00", clock::timestamp(at)),
+        Decoder::TimestampUtc => clock::timestamp(at),
+        Decoder::EpochSeconds => at.micros().div_euclid(1_000_000).to_string(),
+        Decoder::EpochMillis | Decoder::EpochMillisOrIso => at.micros().div_euclid(1_000).to_string(),
+        Decoder::IsoText => clock::rfc3339(at),
+    }
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        context: Context<'a>,
+        (plan, control): (&'a Plan, &'a Control),
+        (recipient, known): (&'a Recipient, &'a Known),
+        declared: Vec<Declared>,
+    ) -> Result<Self, ActError> {
+        let now = context.clock.now();
+        let mut queue = Queue::default();
+        let mut behind = 0;
+        while let Some(batch) = context.store.read(|db| archived::next(db, &plan.kept.id, behind))? {
+            behind = batch.id;
+            let gone = batch.rows.iter().zip(&batch.fates).filter(|(_, fate)| **fate != Fate::Stayed);
+            queue.earlier.extend(gone.map(|(row, _)| (row.place, row.mark)));
+        }
+        let about = serde_json::json!({
+            "version": 1,
+            "dialect": known.schema.dialect.name(),
+            "table": crate::target::sql::table(&known.mapping.sessions),
+            "columns": declared,
+            "change": plan.summary.revoke,
+        });
+        Ok(Self {
+            context,
+            plan,
+            control,
+            recipient,
+            known,
+            columns: declared.into_iter().map(|column| column.name).collect(),
+            about: about.to_string(),
+            stored_now: stored(known.mapping.expires.decoder, now),
+            purge_at: now.plus(context.config.actions.retention_us),
+            queue: Mutex::new(queue),
+            pace: Mutex::default(),
+            tally: Mutex::default(),
+        })
+    }
+
+    fn change(&self) -> Change<'_> {
+        Change::of(&self.plan.summary.revoke, &self.stored_now)
+    }
+
+    /// Whether a row of the plan is looked at again when it goes: a user may have been made since.
+    fn orphans(&self) -> bool {
+        self.plan.selection == Selection::Orphaned
+    }
+
+    /// Two connections at once, and then what has to be looked for once more.
+    async fn run(&self, mut first: Actor, address: &Address) -> Result<(), ActError> {
+        let others = (1..WORKERS).filter(|_| self.plan.kept.rows > 1_000).map(|_| async {
+            // Where there is no room for another connection, one does it all.
+            match Actor::open(address, self.context.target.limits, self.known.key()).await {
+                Ok(mut actor) => self.sweep(&mut actor, false).await,
+                Err(_) => Ok(()),
+            }
+        });
+        let mut others: Vec<_> = others.collect();
+        let swept = match others.pop() {
+            Some(other) => {
+                let (mine, others) = tokio::join!(self.sweep(&mut first, true), other);
+                mine.and(others)
+            }
+            None => self.sweep(&mut first, true).await,
+        };
+        swept?;
+        self.rounds(&mut first).await
+    }
+
+    /// One batch after another, until there are no more.
+    async fn sweep(&self, actor: &mut Actor, leads: bool) -> Result<(), ActError> {
+        let named = if self.known.placed { Named::Place } else { Named::Id };
+        let mut asked = Monotonic::now();
+        while !self.control.stop.load(Ordering::Relaxed) {
+            if self.control.paused.load(Ordering::Relaxed)
+                || self.control.lagging.load(Ordering::Relaxed) && !leads
+            {
+                clock::pause(PATIENCE).await;
+                continue;
+            }
+            if leads && asked.elapsed() > LAG_ASKED {
+                self.heed_replicas(actor).await;
+                asked = Monotonic::now();
+            }
+            let size = lock(&self.pace).size();
+            let rows = self.take(size)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let again = self.batch(actor, &rows, (named, false)).await.inspect_err(|_| {
+                self.control.stop.store(true, Ordering::Relaxed);
+            })?;
+            self.control.done.fetch_add((rows.len() - again.len()) as u64, Ordering::Relaxed);
+            lock(&self.queue).again.extend(again);
+        }
+        Ok(())
+    }
+
+    /// Waits while a replica lags too far behind.
+    async fn heed_replicas(&self, actor: &mut Actor) {
+        let Actor::Postgres(_) = actor else { return };
+        let query = "SELECT COALESCE(MAX(EXTRACT(EPOCH FROM replay_lag)), 0)::text FROM pg_stat_replication";
+        while !self.control.stop.load(Ordering::Relaxed) {
+            // A role that may not see that is told nothing, and a server without replicas none.
+            let rows = actor.fetch(query).await.unwrap_or_default();
+            let lag =
+                rows.first().and_then(|row| row.first()?.as_deref()?.parse::<f64>().ok()).unwrap_or(0.0);
+            self.control.lagging.store(lag > MAX_LAG_S, Ordering::Relaxed);
+            if lag <= MAX_LAG_S {
+                return;
+            }
+            clock::pause(PATIENCE).await;
+        }
+    }
+
+    /// The next rows of the plan.
+    fn take(&self, size: usize) -> Result<Vec<Planned>, ActError> {
+        let mut queue = lock(&self.queue);
+        while queue.rows.len() < size {
+            let behind = queue.piece;
+            let next = self.context.store.read(|db| plans::piece(db, &self.plan.kept.id, behind))?;
+            let Some((piece, rows)) = next else { break };
+            queue.piece = piece;
+            let named = rows.len();
+            let fresh: Vec<Planned> =
+                rows.into_iter().filter(|row| !queue.earlier.contains(&(row.place, row.mark))).collect();
+            lock(&self.tally).applied.earlier += (named - fresh.len()) as u64;
+            queue.rows.extend(fresh);
+        }
+        let size = size.min(queue.rows.len());
+        Ok(queue.rows.drain(..size).collect())
+    }
+
+    /// Writes what has become of batches.
+    fn flush(&self) -> Result<(), ActError> {
+        let settled = std::mem::take(&mut lock(&self.tally).settled);
+        self.context.store.write(|db| settle(db, &settled))?;
+        Ok(())
+    }
+
+    fn skip(&self, row: &Planned, why: Why) {
+        let applied = &mut lock(&self.tally).applied;
+        applied.skipped += 1;
+        if applied.lines.len() < LISTED {
+            applied.lines.push((making::line(row), why));
+        }
+        self.control.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn finish(&self) -> Applied {
+        let mut applied = std::mem::take(&mut lock(&self.tally).applied);
+        let reached = applied.done + applied.earlier + applied.skipped;
+        applied.remaining = self.plan.kept.rows.saturating_sub(reached);
+        applied.purge_at = (applied.done > 0).then_some(self.purge_at);
+        applied
+    }
+}
+
+fn settle(
+    db: crate::store::db::Db<'_>,
+    settled: &[(i64, Vec<Fate>)],
+) -> Result<(), crate::store::StoreError> {
+    settled.iter().try_for_each(|(id, fates)| archived::settle(db, *id, (archived::State::Kept, None), fates))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How sessions are ended, in a word.
+#[must_use]
+pub fn verb(revoke: &Revoke) -> &'static str {
+    match revoke {
+        Revoke::Delete => "removed",
+        Revoke::Expire => "expired",
+        Revoke::Flag { .. } => "marked",
+    }
+}

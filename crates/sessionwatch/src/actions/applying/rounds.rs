@@ -1,0 +1,82 @@
+//! Rows that were not where the plan saw them, or that somebody held: they are looked for by their ids, and waited for a
+//! little.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
+use sessionwatch_rules::planned::Planned;
+
+use super::{ActError, PATIENCE, Why, Work, lock};
+use crate::{clock, target::acting::Actor, target::sql::Named};
+
+/// How often a row that somebody holds is tried.
+const ROUNDS: usize = 5;
+/// Rows of a batch that are looked for by their ids.
+const BY_ID: usize = 200;
+/// The same by their marks, each time over the whole table.
+const BY_MARK: usize = 5_000;
+
+impl Work<'_> {
+    /// Tries once more what the sweep left.
+    pub(super) async fn rounds(&self, actor: &mut Actor) -> Result<(), ActError> {
+        let mut rows = std::mem::take(&mut lock(&self.queue).again);
+        let id = self.known.mapping.id.as_deref();
+        let (named, size) = if id.is_some_and(|id| self.known.sql().is_unique(id)) {
+            (Named::Id, BY_ID)
+        } else {
+            (Named::Mark, BY_MARK)
+        };
+        for round in 0..ROUNDS {
+            let mut left = Vec::new();
+            for batch in rows.chunks(size) {
+                if self.control.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                let again = self.batch(actor, batch, (named, true)).await?;
+                self.control.done.fetch_add((batch.len() - again.len()) as u64, Ordering::Relaxed);
+                left.extend(again);
+            }
+            rows = self.judge(actor, (named, size), left).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            if round + 1 < ROUNDS {
+                clock::pause(PATIENCE).await;
+            }
+        }
+        rows.iter().for_each(|row| self.skip(row, Why::Busy));
+        Ok(())
+    }
+
+    /// Says of each row why it was left, but for those that may be free later.
+    async fn judge(
+        &self,
+        actor: &mut Actor,
+        (named, size): (Named, usize),
+        rows: Vec<Planned>,
+    ) -> Result<Vec<Planned>, ActError> {
+        let mut waiting = Vec::new();
+        for batch in rows.chunks(size) {
+            let wanted: Vec<&Planned> = batch.iter().collect();
+            let present = actor.fetch(&self.known.sql().present(named, &wanted)).await?;
+            let mut ids = BTreeMap::new();
+            let mut marks = BTreeMap::<i64, usize>::new();
+            for row in &present {
+                let mark = row.first().and_then(|mark| mark.as_deref()?.parse::<i64>().ok()).unwrap_or(0);
+                *marks.entry(mark).or_default() += 1;
+                ids.extend(row.get(1).cloned().flatten().map(|id| (id, mark)));
+            }
+            for row in batch {
+                let same = marks.get(&row.mark).is_some_and(|count| *count > 0);
+                let there = row.id.as_ref().is_some_and(|id| ids.contains_key(id));
+                match (same, there) {
+                    // With a user again, an orphan is none.
+                    (true, _) if self.orphans() => self.skip(row, Why::Changed),
+                    (true, _) => waiting.push(row.clone()),
+                    (false, true) => self.skip(row, Why::Changed),
+                    (false, false) => self.skip(row, Why::Gone),
+                }
+            }
+        }
+        Ok(waiting)
+    }
+}

@@ -1,0 +1,200 @@
+//! What can keep a plan from being made or carried out, in words for a person.
+
+use sessionwatch_rules::brake::Braked;
+
+use super::Line;
+use crate::{archive::sealing::SealError, store::StoreError, target::error::TargetError};
+
+/// Why nothing was done, or no more than was said.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// The target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Sealing, or opening what was sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// It is not a table.
+    #[error("`{table}` is a {kind}: sessions can be ended in an ordinary table only")]
+    NotATable {
+        /// Its name.
+        table: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Nothing names a row.
+    #[error(
+        "nothing names a row of `{0}` for certain: the role may not read its `ctid`, and no unique column but the token is known"
+    )]
+    Nameless(String),
+    /// Too many expiries make no sense.
+    #[error(
+        "{odd} of {rows} stored expiries end more than 20 years ago or cannot be read: nothing is removed by a clock that may be read wrongly"
+    )]
+    Implausible {
+        /// Those that make no sense.
+        odd: u64,
+        /// All.
+        rows: u64,
+    },
+    /// A condition needs a column that is not known.
+    #[error("`{condition}` cannot be decided: no column of {about} is known for this target")]
+    NoColumn {
+        /// The option.
+        condition: &'static str,
+        /// What the column would hold.
+        about: &'static str,
+    },
+    /// No such user.
+    #[error("no user `{0}` is known, and no session is of one")]
+    NoUser(String, Vec<Line>),
+    /// No such session.
+    #[error("no session has the id `{0}`, or a token that begins so")]
+    NoSession(String),
+    /// Several sessions fit.
+    #[error("several sessions fit `{0}`")]
+    Ambiguous(String, Vec<Line>),
+    /// No such plan.
+    #[error("there is no plan `{0}`")]
+    NoPlan(String),
+    /// It is of another target.
+    #[error(
+        "the plan is for the target `{plan}`, or for another database of that name, and not for `{named}`"
+    )]
+    OtherTarget {
+        /// The plan's.
+        plan: String,
+        /// The one that was named.
+        named: String,
+    },
+    /// It was carried out.
+    #[error("the plan `{0}` has been carried out already")]
+    Done(String),
+    /// It is too old.
+    #[error("the plan `{id}` is older than {minutes} minutes: what it names may have changed")]
+    Stale {
+        /// Its id.
+        id: String,
+        /// How old a plan may be.
+        minutes: i64,
+    },
+    /// It reaches far.
+    #[error("the plan {0}: it is carried out only if the name of the target is given")]
+    Braked(Reason, String),
+    /// The name that was typed is another one.
+    #[error("`{0}` is not the name of the target: nothing was done")]
+    NotConfirmed(String),
+    /// There are no credentials.
+    #[error("no credentials for acting are known for the target `{0}`")]
+    NoCredentials(String),
+    /// The role may not.
+    #[error("the acting role lacks {}", .0.join(", "))]
+    Lacks(Vec<String>),
+    /// Somebody else works on it.
+    #[error("another sessionwatch is still at work on that target, or its transaction has not ended yet")]
+    AtWork,
+    /// The store works in memory only.
+    #[error("the disk that holds the store is full: what would be removed could not be archived")]
+    NoRoom,
+    /// There is no such archive.
+    #[error("the archive holds nothing of `{0}`")]
+    NoArchive(String),
+    /// The identity is needed.
+    #[error("to put rows back, the identity that opens the archive is needed: it was sealed to {0}")]
+    NoIdentity(String),
+    /// Something that cannot be.
+    #[error("{0}")]
+    Unexpected(&'static str),
+}
+
+/// Why a plan has to be confirmed.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason(pub Braked);
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Braked::Share(share) => write!(f, "ends {:.0} % of the active sessions", share * 100.0),
+            Braked::Rows(rows) => write!(f, "names {rows} rows"),
+            Braked::NoneActive(rows) => {
+                write!(f, "names {rows} rows of a table in which no session seems active")
+            }
+        }
+    }
+}
+
+impl ActError {
+    /// How to mend it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Target(error) => error.hint(),
+            Self::NotATable { .. } => "name the table below it under [target.mapping]".into(),
+            Self::Nameless(_) => {
+                "grant SELECT (ctid) on the table to the watch role: `sessionwatch grants` prints the statement".into()
+            }
+            Self::Implausible { .. } => {
+                "check the column of the expiry and its decoder: `sessionwatch doctor` shows how they are read".into()
+            }
+            Self::NoColumn { .. } => "name the column under [target.mapping], or use another condition".into(),
+            Self::NoUser(_, similar) if similar.is_empty() => {
+                "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users".into()
+            }
+            Self::NoUser(..) => "name one of those by its id".into(),
+            Self::NoSession(_) => "`sessionwatch sessions list` shows ids and prefixes".into(),
+            Self::Ambiguous(..) => "name one of them by its id".into(),
+            Self::NoPlan(_) | Self::Stale { .. } | Self::Done(_) => {
+                "make a new plan: the same command without --apply".into()
+            }
+            Self::OtherTarget { .. } => "name the target for which the plan was made".into(),
+            Self::Braked(_, name) => format!("add --confirm '{name}' if that is meant"),
+            Self::NotConfirmed(_) => "the name is shown with the plan".into(),
+            Self::NoCredentials(_) => {
+                "write `act_url` or `act_url_file` for the target; `sessionwatch grants` prints a role for it".into()
+            }
+            Self::Lacks(lacking) => {
+                format!("as the owner of the tables, GRANT {} TO the acting role", lacking.join("; GRANT "))
+            }
+            Self::AtWork => "wait until it is done, and try again".into(),
+            Self::NoRoom => "make room, and try again".into(),
+            Self::NoArchive(_) => "`sessionwatch archive list` shows what there is".into(),
+            Self::NoIdentity(_) => "name its file with --identity".into(),
+            Self::Store(_) | Self::Seal(_) | Self::Unexpected(_) => return None,
+        })
+    }
+
+    /// Whether the arguments are at fault, rather than what they met.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::NotATable { .. }
+                | Self::NoColumn { .. }
+                | Self::NoUser(..)
+                | Self::NoSession(_)
+                | Self::Ambiguous(..)
+                | Self::NoPlan(_)
+                | Self::OtherTarget { .. }
+                | Self::Done(_)
+                | Self::Stale { .. }
+                | Self::Braked(..)
+                | Self::NotConfirmed(_)
+                | Self::NoCredentials(_)
+                | Self::NoArchive(_)
+                | Self::NoIdentity(_)
+                | Self::Seal(_)
+        )
+    }
+
+    /// Rows that a person may choose among.
+    #[must_use]
+    pub fn choices(&self) -> &[Line] {
+        match self {
+            Self::NoUser(_, lines) | Self::Ambiguous(_, lines) => lines,
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Making a plan: its rows are listed in one read-only transaction, with the credentials of the watch, and kept.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+};
+
+use sessionwatch_rules::{
+    instant::{DAY, Instant},
+    planned::Planned,
+};
+
+use super::{ActError, Context, Line, Plan, Selection, Summary};
+use crate::{
+    open::{Access, Opened, fingerprint_key, open_at},
+    profile::{
+        mapping::Revoke,
+        schema::{Dialect, TableKind},
+    },
+    store::{audit, ledgers, plans},
+    target::{
+        error::TargetError,
+        sql::{self, Chosen, Filter, Sql},
+    },
+};
+
+/// Rows of a plan that are shown.
+const SAMPLE: usize = 10;
+/// No session that is still stored ended longer ago.
+const LONG_AGO: i64 = 20 * 365 * DAY;
+/// One in so many stored expiries may make no sense.
+const ODD: u64 = 20;
+
+/// The target as plans see it: marks are made with the key of the store, and rows have a name.
+pub(super) struct View {
+    pub(super) opened: Opened,
+    /// Whether rows are named by their places.
+    pub(super) placed: bool,
+}
+
+impl View {
+    /// Opens the target with the credentials of the watch.
+    pub(super) async fn open(context: Context<'_>) -> Result<Self, ActError> {
+        let key = context.store.write(|db| ledgers::key(db, fingerprint_key()))?;
+        let target = context.target;
+        let access = Access { address: &target.address, deep: false, key: Some(key), placed: false };
+        let limit = target.limits.timeout;
+        let opening = tokio::time::timeout(limit, open_at(target, &context.config.catalogue, access));
+        let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
+        let placed = is_placed(&opened).await?;
+        Ok(Self { opened, placed })
+    }
+
+    pub(super) fn sql<'a>(&'a self, context: Context<'a>) -> Sql<'a> {
+        self.opened.sql(false, &context.config.rules.settings)
+    }
+}
+
+/// Whether rows can be named by where they stand.
+async fn is_placed(opened: &Opened) -> Result<bool, TargetError> {
+    let sessions = &opened.candidate.mapping.sessions;
+    let table = opened.schema.find(sessions.schema.as_deref(), &sessions.name);
+    if opened.schema.dialect == Dialect::Sqlite {
+        return Ok(table.is_some_and(|table| !table.without_rowid));
+    }
+    // In a partitioned table, a place may be taken in each part.
+    if table.is_some_and(|table| table.kind == TableKind::Partitioned) {
+        return Ok(false);
+    }
+    let name = sql::string(Dialect::Postgres, &sql::table(sessions));
+    let rows =
+        opened.session.fetch(&format!("SELECT has_column_privilege({name}, 'ctid', 'SELECT')")).await?;
+    Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("t"))
+}
+
+/// Makes a plan, and keeps it. Nothing is touched.
+///
+/// # Errors
+///
+/// If the target cannot be looked at, what was asked for cannot be decided there, or names nothing certain.
+pub async fn make(context: Context<'_>, selection: &Selection) -> Result<Plan, ActError> {
+    let view = View::open(context).await?;
+    let made = plan(context, selection, &view).await;
+    view.opened.session.close().await;
+    made
+}
+
+async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Result<Plan, ActError> {
+    let sql = view.sql(context);
+    refuse(&view.opened)?;
+    decidable(selection, &sql)?;
+    if sql.row_name(view.placed).is_none() {
+        return Err(ActError::Nameless(sql.mapping.sessions.name.clone()));
+    }
+    let chosen =
+        selection.chosen(sql.now).ok_or(ActError::Unexpected("what is archived is planned elsewhere"))?;
+    let revoke = selection.revoke(&sql.mapping.revoke);
+    let (all_active, all_rows) = totals(view, &sql).await?;
+    let now = context.clock.now();
+    let mut plan = Plan {
+        kept: plans::Plan {
+            id: new_id(),
+            target: context.target.name.clone(),
+            address: context.target.address.to_string(),
+            about: serde_json::to_string(selection).unwrap_or_default(),
+            made_at: now,
+            made_by: context.actor.to_owned(),
+            touched_at: now,
+            state: plans::State::Making,
+            rows: 0,
+            active: 0,
+            summary: String::new(),
+        },
+        selection: selection.clone(),
+        summary: Summary { all_active, all_rows, now: sql.now.micros(), ..Summary::default() },
+    };
+    context.store.write(|db| plans::forget(db, now).and_then(|()| plans::put(db, &plan.kept)))?;
+    list(context, view, &mut plan, &sql.planned(chosen, &revoke, view.placed)).await?;
+    certain(view, &sql, &plan).await?;
+    plan.summary.revoke = revoke;
+    plan.summary.notes = super::notes::of(context, view, &plan).await?;
+    finish(context, &mut plan)?;
+    Ok(plan)
+}
+
+/// Keeps a plan whose rows are listed.
+pub(super) fn finish(context: Context<'_>, plan: &mut Plan) -> Result<(), ActError> {
+    plan.kept.state = plans::State::Planned;
+    plan.kept.summary = serde_json::to_string(&plan.summary).unwrap_or_default();
+    let detail = serde_json::json!({
+        "plan": plan.kept.id,
+        "target": plan.kept.target,
+        "action": plan.selection.name(),
+        "about": plan.selection,
+        "rows": plan.kept.rows,
+        "active": plan.kept.active,
+        "users": plan.summary.users,
+    });
+    context.store.write(|db| {
+        plans::put(db, &plan.kept)?;
+        audit::add(db, (context.actor, "plan-made"), &detail.to_string(), plan.kept.made_at)
+    })?;
+    Ok(())
+}
+
+/// An id that nobody has to guess, and nobody mistypes into another one.
+pub(super) fn new_id() -> String {
+    format!("p-{:08x}", RandomState::new().hash_one(std::process::id()) >> 32)
+}
+
+/// Refuses what is no table.
+fn refuse(opened: &Opened) -> Result<(), ActError> {
+    let sessions = &opened.candidate.mapping.sessions;
+    let found = opened.schema.find(sessions.schema.as_deref(), &sessions.name);
+    let kind = match found.map(|table| table.kind) {
+        Some(TableKind::View) => "view",
+        Some(TableKind::MaterializedView) => "materialized view",
+        Some(TableKind::Foreign) => "foreign table",
+        _ => return Ok(()),
+    };
+    Err(ActError::NotATable { table: sessions.name.clone(), kind })
+}
+
+/// Refuses what needs a column that is not known.
+fn decidable(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
+    let mapping = sql.mapping;
+    let needs = |condition, about, known: bool| {
+        if known { Ok(()) } else { Err(ActError::NoColumn { condition, about }) }
+    };
+    match selection {
+        Selection::Orphaned => {
+            needs("cleanup orphaned", "the users", mapping.users.is_some() && mapping.user.is_some())
+        }
+        Selection::Excess { .. } => needs("cleanup excess", "the user", mapping.user.is_some()),
+        Selection::User(_) => needs("revoke user", "the user", mapping.user.is_some()),
+        Selection::Where(filter) => {
+            let Filter { user, user_like, created_after, created_before, ip, agent_like, .. } = filter;
+            needs("--user", "the user", user.is_none() || mapping.user.is_some())?;
+            needs("--user-like", "the user", user_like.is_none() || mapping.user.is_some())?;
+            let created = created_after.is_none() && created_before.is_none();
+            needs("--created-after", "the creation", created || mapping.created.is_some())?;
+            needs("--ip", "the address", ip.is_none() || mapping.ip.is_some())?;
+            needs("--agent-like", "the user agent", agent_like.is_none() || mapping.agent.is_some())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Active sessions, and all rows; an error if too many of their ends make no sense.
+async fn totals(view: &View, sql: &Sql<'_>) -> Result<(u64, u64), ActError> {
+    let rows = view.opened.session.fetch(&sql.totals(sql.now.plus(-LONG_AGO))).await?;
+    let row = rows.first().ok_or(TargetError::Lost)?;
+    let count = |at: usize| row.get(at).and_then(|cell| cell.as_deref()?.parse::<u64>().ok()).unwrap_or(0);
+    let (active, all, odd) = (count(0), count(1), count(2));
+    if odd > all / ODD {
+        return Err(ActError::Implausible { odd, rows: all });
+    }
+    Ok((active, all))
+}
+
+/// Lists the rows of a plan, and keeps them piece by piece.
+async fn list(context: Context<'_>, view: &View, plan: &mut Plan, query: &str) -> Result<(), ActError> {
+    let hasher = RandomState::new();
+    let mut users = HashSet::new();
+    let mut pages = view.opened.session.pages(query).await?;
+    let mut piece = 0;
+    while let Some(page) = view.opened.session.next_page(&mut pages).await? {
+        let rows: Option<Vec<Planned>> = page.iter().map(|row| planned(row)).collect();
+        let rows = rows.ok_or_else(|| TargetError::Query("unexpected row".into()))?;
+        for row in &rows {
+            users.extend(row.user.as_ref().map(|user| hasher.hash_one(user)));
+            if plan.summary.sample.len() < SAMPLE {
+                plan.summary.sample.push(line(row));
+            }
+        }
+        plan.kept.rows += rows.len() as u64;
+        plan.kept.active += rows.iter().filter(|row| row.active).count() as u64;
+        piece += 1;
+        context.store.write(|db| plans::put_piece(db, &plan.kept.id, piece, &rows))?;
+    }
+    plan.summary.users = users.len() as u64;
+    Ok(())
+}
+
+fn planned(row: &[Option<String>]) -> Option<Planned> {
+    let text = |at: usize| row.get(at).cloned().flatten();
+    Some(Planned {
+        place: match row.first()? {
+            Some(place) => sql::place(place)?,
+            None => 0,
+        },
+        id: text(1),
+        mark: text(2)?.parse().ok()?,
+        prefix: text(3),
+        user: text(4),
+        expires: text(5).and_then(|micros| micros.parse().ok()),
+        active: text(6).as_deref() == Some("1"),
+    })
+}
+
+/// A planned row for a person.
+pub(super) fn line(row: &Planned) -> Line {
+    Line { prefix: row.prefix.clone(), id: row.id.clone(), user: row.user.clone(), expires: row.expires }
+}
+
+/// Refuses a name that names nobody, or several.
+async fn certain(view: &View, sql: &Sql<'_>, plan: &Plan) -> Result<(), ActError> {
+    let session = &view.opened.session;
+    match &plan.selection {
+        Selection::User(id) if plan.kept.rows == 0 => {
+            // Somebody without sessions is somebody.
+            let known = match sql.users_named(&[id.as_str()]) {
+                Some(query) => !session.fetch(&query).await?.is_empty(),
+                None => false,
+            };
+            if known {
+                return Ok(());
+            }
+            let similar = match sql.users_like(id, SAMPLE) {
+                Some(query) => session.fetch(&query).await?,
+                None => vec![],
+            };
+            let similar = similar.into_iter().map(|row| Line { user: Some(joined(&row)), ..Line::default() });
+            Err(ActError::NoUser(id.clone(), similar.collect()))
+        }
+        Selection::Session(name) if plan.kept.rows == 0 => Err(ActError::NoSession(name.clone())),
+        Selection::Session(name) if plan.kept.rows > 1 => {
+            Err(ActError::Ambiguous(name.clone(), plan.summary.sample.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn joined(row: &[Option<String>]) -> String {
+    row.iter().flatten().filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ")
+}
+
+/// How many rows fit now, by a fresh look.
+pub(super) async fn count(context: Context<'_>, plan: &Plan) -> Result<u64, ActError> {
+    let view = View::open(context).await?;
+    let sql = view.sql(context);
+    let now = match plan.selection {
+        // What ended since is none of this plan's business.
+        Selection::Expired { .. } => Instant::from_micros(plan.summary.now).unwrap_or(sql.now),
+        _ => sql.now,
+    };
+    let Some(chosen) = plan.selection.chosen(now) else { return Ok(0) };
+    let counted = counted(&view, &sql, (chosen, &plan.summary.revoke)).await;
+    view.opened.session.close().await;
+    counted
+}
+
+async fn counted(
+    view: &View,
+    sql: &Sql<'_>,
+    (chosen, revoke): (Chosen<'_>, &Revoke),
+) -> Result<u64, ActError> {
+    let rows = view.opened.session.fetch(&sql.counted(chosen, revoke, view.placed)).await?;
+    let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+    Ok(count.ok_or(TargetError::Lost)?)
+}
+
+impl View {
+    /// What has to be done besides, where ending rows does not end every log-in.
+    pub(super) async fn force_out(&self, context: Context<'_>) -> Result<Vec<String>, ActError> {
+        let mapping = &self.opened.candidate.mapping;
+        let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
+        let Some(profile) = profile else { return Ok(vec![]) };
+        let known = [&profile.effects, &profile.force_out].into_iter().filter(|text| !text.is_empty());
+        Ok(known.cloned().collect())
+    }
+}

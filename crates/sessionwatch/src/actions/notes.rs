@@ -1,0 +1,61 @@
+//! What a person should know before a plan is carried out.
+
+use sessionwatch_rules::planned::Planned;
+
+use super::{ActError, Context, Plan, Selection, making::View};
+use crate::{profile::mapping::Revoke, store::plans};
+
+/// The notes of a plan whose rows are listed.
+pub(super) async fn of(context: Context<'_>, view: &View, plan: &Plan) -> Result<Vec<String>, ActError> {
+    let mut notes = vec![noticed(plan)];
+    let revoke = plan.selection.revoke(&view.opened.candidate.mapping.revoke);
+    notes.push(match &revoke {
+        Revoke::Delete => "the rows are removed from the table, and can be put back from the archive".into(),
+        Revoke::Expire => "the rows stay in the table; their expiry is set to now, and can be set back from the archive".into(),
+        Revoke::Flag { column, value } => {
+            format!("the rows stay in the table; `{column}` is set to `{value}`, and can be set back from the archive")
+        }
+    });
+    if plan.selection == Selection::Duplicates && plan.kept.rows > 0 {
+        notes.push(
+            "where several users share a token, every row on it goes, since nobody knows whose it is; where one user does, the newest stays"
+                .into(),
+        );
+    }
+    if plan.kept.active > 0 {
+        notes.extend(view.force_out(context).await?);
+    }
+    Ok(notes)
+}
+
+/// What the users will notice.
+fn noticed(plan: &Plan) -> String {
+    match (plan.kept.rows, plan.kept.active) {
+        (0, _) => "nothing fits: there is nothing to do".into(),
+        (_, 0) => "nobody will notice: none of these sessions is active".into(),
+        (_, 1) => "one active session ends: whoever uses it has to log in again".into(),
+        (_, active) => format!(
+            "{active} active sessions of {} end: whoever uses them has to log in again",
+            if plan.summary.users == 1 { "one user".into() } else { format!("{} users", plan.summary.users) }
+        ),
+    }
+}
+
+/// The users of a plan, each with its rows, most first, and how many users there are.
+///
+/// # Errors
+///
+/// If the plan cannot be read.
+pub fn users(context: Context<'_>, plan: &str, limit: usize) -> Result<Vec<(String, u64)>, ActError> {
+    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    let mut behind = 0;
+    while let Some((piece, rows)) = context.store.read(|db| plans::piece(db, plan, behind))? {
+        behind = piece;
+        let users = rows.into_iter().filter_map(|row: Planned| row.user);
+        users.for_each(|user| *counts.entry(user).or_default() += 1);
+    }
+    let mut users: Vec<(String, u64)> = counts.into_iter().collect();
+    users.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    users.truncate(limit);
+    Ok(users)
+}

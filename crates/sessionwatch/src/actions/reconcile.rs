@@ -1,0 +1,80 @@
+//! What became of batches that were interrupted: learnt from the target before anything else is done there.
+
+use std::collections::BTreeSet;
+
+use sessionwatch_rules::planned::Planned;
+
+use super::{ActError, Context, applying::Known};
+use crate::{
+    profile::mapping::Revoke,
+    store::archived::{self, Batch, Fate, State},
+    target::{
+        acting::{Actor, Fate as Transaction},
+        sql::Named,
+    },
+};
+
+/// Settles every batch of the target of which it is not known what became.
+pub(super) async fn settle(
+    context: Context<'_>,
+    known: (&Known, &Revoke),
+    actor: &mut Actor,
+) -> Result<(), ActError> {
+    let unsettled = context.store.read(|db| archived::unsettled(db, &context.target.name))?;
+    for batch in unsettled {
+        let fates = fates(known, actor, &batch).await?.ok_or(ActError::AtWork)?;
+        context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
+    }
+    Ok(())
+}
+
+/// Where the rows of a batch are; nothing while its transaction has not ended.
+pub(super) async fn fates(
+    (known, revoke): (&Known, &Revoke),
+    actor: &mut Actor,
+    batch: &Batch,
+) -> Result<Option<Vec<Fate>>, ActError> {
+    let fate = actor.fate(batch.txid).await?;
+    let there = match fate {
+        Transaction::Running => return Ok(None),
+        Transaction::Undone => match batch.state {
+            State::Restoring => return Ok(Some(batch.fates.clone())),
+            _ => return Ok(Some(vec![Fate::Stayed; batch.rows.len()])),
+        },
+        Transaction::Committed | Transaction::Unknown => present(known, revoke, actor, &batch.rows).await?,
+    };
+    let restoring = batch.state == State::Restoring;
+    // A batch whose fate the database does not tell is there as a whole, or gone as a whole.
+    let undone = fate == Transaction::Unknown && !restoring && there.contains(&true);
+    let fate = |(there, before): (&bool, &Fate)| match (restoring, there, before) {
+        (true, true, Fate::Archived) => Fate::Restored,
+        (true, ..) => *before,
+        (false, true, _) => Fate::Stayed,
+        (false, false, _) if undone => Fate::Stayed,
+        (false, false, _) => Fate::Archived,
+    };
+    Ok(Some(there.iter().zip(&batch.fates).map(fate).collect()))
+}
+
+/// Which rows are in the table as they were before they were archived.
+async fn present(
+    known: &Known,
+    revoke: &Revoke,
+    actor: &mut Actor,
+    rows: &[Planned],
+) -> Result<Vec<bool>, ActError> {
+    /// Rows that are asked for at once.
+    const ASKED: usize = 500;
+    let sql = known.sql();
+    let unique = sql.mapping.id.as_deref().is_some_and(|id| sql.is_unique(id));
+    let named = if unique { Named::Id } else { Named::Mark };
+    let mut there = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(ASKED) {
+        let wanted: Vec<&Planned> = rows.iter().collect();
+        let found = actor.fetch(&sql.unchanged(named, &wanted, revoke)).await?;
+        let marks: BTreeSet<i64> =
+            found.iter().filter_map(|row| row.first()?.as_deref()?.parse().ok()).collect();
+        there.extend(rows.iter().map(|row| marks.contains(&row.mark)));
+    }
+    Ok(there)
+}

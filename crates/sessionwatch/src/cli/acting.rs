@@ -1,0 +1,300 @@
+//! What `cleanup`, `revoke` and `archive` share: a plan is made and shown, and carried out when that plan is named.
+
+mod text;
+
+pub(super) use text::choices;
+
+use std::{
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use super::{Failure, target::TargetArgs};
+use crate::{
+    actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection},
+    archive::sealing::{Identity, Recipient},
+    clock::{self, Clock},
+    config::{Config, Target},
+    progress::Meter,
+    store::{Place, Store},
+    target::address::Address,
+};
+
+/// Where an identity is made when none is configured.
+const IDENTITY: &str = "sessionwatch-archive.key";
+
+/// Which target, who acts, and whether.
+#[derive(Debug, clap::Args)]
+pub(super) struct ActArgs {
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// Carry out this plan, which was made before
+    #[arg(long, value_name = "PLAN")]
+    pub(super) apply: Option<String>,
+    /// The name of the target, for a plan that reaches far
+    #[arg(long, value_name = "NAME")]
+    pub(super) confirm: Option<String>,
+    /// Address of the target with the acting role [default: `act_url` of the target]
+    #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
+    pub(super) act_url: Option<String>,
+    /// Who acts
+    #[arg(long, env = "USER", default_value = "unknown")]
+    pub(super) owner: String,
+    /// How it is written
+    #[arg(long, value_enum, default_value = "table")]
+    pub(super) format: Written,
+}
+
+/// How plans and outcomes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Written {
+    /// For people
+    Table,
+    /// One document
+    Json,
+}
+
+/// A configuration, the target that is meant, and the store.
+pub(super) struct Acting {
+    pub(super) config: Config,
+    pub(super) target: Target,
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) owner: String,
+}
+
+impl Acting {
+    /// Chooses the target, and opens the store or makes it.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments or the configuration are faulty, or the store cannot be had.
+    pub(super) fn of(args: &ActArgs) -> Result<Self, Failure> {
+        let (config, mut target) = args.target.choose_one()?;
+        if let Some(url) = &args.act_url {
+            target.act = Some(Address::parse(url)?);
+        }
+        let store = open(&config)?;
+        Ok(Self { config, target, store, clock: Clock::System, owner: args.owner.clone() })
+    }
+
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            config: &self.config,
+            target: &self.target,
+            store: &self.store,
+            clock: &self.clock,
+            actor: &self.owner,
+        }
+    }
+
+    /// To whom rows are sealed: as configured, else to an identity beside the store, which is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If what is configured is not a recipient, or no identity can be read or made.
+    pub(super) fn recipient(&self) -> Result<Recipient, Failure> {
+        if let Some(recipient) = &self.config.actions.recipient {
+            return Ok(Recipient::parse(recipient).map_err(ActError::from)?);
+        }
+        let path = self.identity_path();
+        if path.exists() {
+            return Ok(Identity::read(&path).map_err(ActError::from)?.recipient());
+        }
+        let recipient = Identity::create(&path).map_err(ActError::from)?.recipient();
+        super::complain_of(&format!(
+            "made {}, which alone opens the archives: move it to a safe place, and write archive_recipient = \"{recipient}\" under [actions]",
+            path.display()
+        ));
+        Ok(recipient)
+    }
+
+    /// Where the identity is, unless it was moved away.
+    pub(super) fn identity_path(&self) -> PathBuf {
+        if let Some(path) = &self.config.actions.identity {
+            return path.clone();
+        }
+        match &self.config.serve.store {
+            Place::File(store) => store.with_file_name(IDENTITY),
+            Place::Server(_) => PathBuf::from(IDENTITY),
+        }
+    }
+}
+
+/// The store, which is made if there is none.
+///
+/// # Errors
+///
+/// If it cannot be had.
+pub(super) fn open(config: &Config) -> Result<Store, Failure> {
+    if let Some(problem) = &config.serve.store_unresolved {
+        return Err(Failure::Usage(format!("serve.store: {problem}")));
+    }
+    if let (Place::File(path), None) = (&config.serve.store, &config.file)
+        && !path.exists()
+    {
+        super::complain_of(&format!("plans and archives are kept in {}", path.display()));
+    }
+    Ok(Store::open(&config.serve.store)?)
+}
+
+/// Makes the plan and shows it, or carries it out.
+///
+/// # Errors
+///
+/// If that is not possible.
+pub(super) fn run(args: &ActArgs, selection: &Selection) -> Result<ExitCode, Failure> {
+    let acting = Acting::of(args)?;
+    match &args.apply {
+        None => {
+            let plan = super::block_on(async { Ok(actions::make(acting.context(), selection).await?) })?;
+            show(&acting, &plan, args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(id) => {
+            let plan = acting.context().plan(id)?;
+            if plan.selection != *selection {
+                let named = plan.selection.name();
+                return Err(Failure::Usage(format!(
+                    "the plan `{id}` was made by `{named}` with other arguments: repeat the command that made it"
+                )));
+            }
+            apply(&acting, args, &plan)
+        }
+    }
+}
+
+/// Shows a plan.
+fn show(acting: &Acting, plan: &Plan, args: &ActArgs) -> Result<(), Failure> {
+    match args.format {
+        Written::Table => super::print_readable(&text::plan(&acting.config, plan)),
+        Written::Json => super::print(&format!("{:#}\n", text::plan_json(&acting.config, plan))),
+    }
+}
+
+fn apply(acting: &Acting, args: &ActArgs, plan: &Plan) -> Result<ExitCode, Failure> {
+    let mut typed = args.confirm.clone();
+    if typed.is_none() && plan.braked(acting.context().brake()).is_some() {
+        typed = ask(plan)?;
+    }
+    let recipient = acting.recipient()?;
+    let control = Control::default();
+    let consent = Consent { name: typed.as_deref() };
+    let applied = super::block_on(async {
+        let work = actions::apply(acting.context(), (&plan.kept.id, &recipient), consent, &control);
+        steered(work, (&control, plan.kept.rows)).await
+    })?;
+    report(plan, &applied, args.format)
+}
+
+/// Asks a person at a terminal for the name of the target.
+fn ask(plan: &Plan) -> Result<Option<String>, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let mut stderr = std::io::stderr();
+    write!(
+        stderr,
+        "This plan names {} rows, {} of them active. To carry it out, type the name of the target ({}): ",
+        plan.kept.rows, plan.kept.active, plan.kept.target
+    )?;
+    stderr.flush()?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(Some(line.trim().to_owned()))
+}
+
+/// Runs something that can be stopped and paused by signals, and shows how far it is.
+///
+/// # Errors
+///
+/// If it fails, or the system refuses the signals.
+pub(super) async fn steered(
+    work: impl Future<Output = Result<Applied, ActError>>,
+    (control, rows): (&Control, u64),
+) -> Result<Applied, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut user = signal(SignalKind::user_defined1())?;
+    // What `Ctrl-Z` sends on Linux; elsewhere it has another number, and does what it always does.
+    let mut suspend = cfg!(target_os = "linux").then(|| signal(SignalKind::from_raw(20))).transpose()?;
+    let mut meter = Meter::new(rows);
+    tokio::pin!(work);
+    loop {
+        let suspended = async {
+            match &mut suspend {
+                Some(suspend) => suspend.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            outcome = &mut work => return Ok(outcome?),
+            _ = interrupt.recv() => stop(control)?,
+            _ = terminate.recv() => stop(control)?,
+            _ = user.recv() => pause(control),
+            _ = suspended => pause(control),
+            () = clock::pause(Duration::from_millis(200)) => {}
+        }
+        let state = if control.lagging.load(Ordering::Relaxed) {
+            ", waiting for a replica"
+        } else if control.paused.load(Ordering::Relaxed) {
+            ", paused: Ctrl-Z goes on"
+        } else {
+            ""
+        };
+        meter.draw(control.done.load(Ordering::Relaxed), state);
+    }
+}
+
+/// Ends after the present batch; asked again, at once.
+fn stop(control: &Control) -> Result<(), Failure> {
+    if control.stop.swap(true, Ordering::Relaxed) {
+        return Err(Failure::Usage(
+            "stopped at once: the next run finds out what became of the last batch".into(),
+        ));
+    }
+    super::complain_of("stopping after the present batch; once more stops at once");
+    Ok(())
+}
+
+fn pause(control: &Control) {
+    control.paused.fetch_xor(true, Ordering::Relaxed);
+}
+
+/// Says what came of a plan.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub(super) fn report(plan: &Plan, applied: &Applied, format: Written) -> Result<ExitCode, Failure> {
+    match format {
+        Written::Table => super::print(&text::applied(plan, applied))?,
+        Written::Json => super::print(&format!("{:#}\n", text::applied_json(plan, applied)))?,
+    }
+    Ok(
+        if applied.remaining > 0
+            || applied.left.is_none() && plan.selection.chosen(plan.kept.made_at).is_some()
+        {
+            ExitCode::from(3)
+        } else if applied.skipped > 0 || applied.left.is_some_and(|left| left > 0) {
+            ExitCode::from(1)
+        } else {
+            ExitCode::SUCCESS
+        },
+    )
+}
+
+/// Shows a plan that puts rows back.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub(super) fn show_restore(acting: &Acting, plan: &Plan, format: Written) -> Result<(), Failure> {
+    match format {
+        Written::Table => super::print_readable(&text::plan(&acting.config, plan)),
+        Written::Json => super::print(&format!("{:#}\n", text::plan_json(&acting.config, plan))),
+    }
+}

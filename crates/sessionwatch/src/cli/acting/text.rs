@@ -1,0 +1,227 @@
+//! Plans and what came of them, as people and programs read them.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use sessionwatch_rules::instant::Instant;
+
+use crate::{
+    actions::{
+        ActError, Applied, Line, Plan, Selection,
+        applying::{self, Why},
+        error::Reason,
+    },
+    clock,
+    config::Config,
+    report::printable,
+};
+
+/// Minutes in a plan's life, for a person.
+fn minutes(config: &Config) -> i64 {
+    config.actions.stale_after_us / 60_000_000
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+/// A plan for a person.
+pub(super) fn plan(config: &Config, plan: &Plan) -> String {
+    let (kept, summary) = (&plan.kept, &plan.summary);
+    let mut text = format!("{}: {} ", kept.target, plan.selection.name());
+    let restores = matches!(plan.selection, Selection::Restore { .. });
+    let (rows, active) = (kept.rows, kept.active);
+    // Writing to a String cannot fail, here and below.
+    let _ = if restores {
+        writeln!(text, "would put back {rows} rows, {active} of them active.")
+    } else {
+        writeln!(
+            text,
+            "would touch {rows} of {} rows ({:.1} %), {active} of {} active sessions ({:.1} %).",
+            summary.all_rows,
+            share(rows, summary.all_rows),
+            summary.all_active,
+            share(active, summary.all_active),
+        )
+    };
+    let _ = writeln!(text, "Users: {}.", summary.users);
+    if !summary.sample.is_empty() {
+        let _ = writeln!(text, "\nSome of the rows:");
+    }
+    for line in &summary.sample {
+        let _ = writeln!(text, "  {}", row(line));
+    }
+    let _ = writeln!(text, "\nTo know:");
+    for note in &summary.notes {
+        let _ = writeln!(text, "  - {}", printable(note));
+    }
+    let brake = sessionwatch_rules::brake::Brake {
+        share: config.actions.brake_share,
+        rows: config.actions.brake_rows,
+    };
+    let braked = plan.braked(brake);
+    if let Some(braked) = braked {
+        let _ =
+            writeln!(text, "  - the plan {}: carrying it out needs the name of the target", Reason(braked));
+    }
+    if rows > 0 {
+        let confirm =
+            if braked.is_some() { format!(" --confirm {}", quoted(&kept.target)) } else { String::new() };
+        let _ = writeln!(
+            text,
+            "\nNothing was done. The plan is {}; for {} minutes, this carries out exactly it:\n  the same command with --apply {}{confirm}",
+            kept.id,
+            minutes(config),
+            kept.id
+        );
+    }
+    text
+}
+
+/// A word for a shell.
+fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@".contains(letter);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// A row for a person.
+pub(super) fn row(line: &Line) -> String {
+    let mut parts = Vec::new();
+    parts.extend(line.prefix.as_ref().map(|prefix| format!("token {}…", printable(prefix))));
+    parts.extend(line.user.as_ref().map(|user| format!("user {}", printable(user))));
+    parts.extend(line.id.as_ref().map(|id| format!("id {}", printable(id))));
+    if line.prefix.is_some() {
+        parts.push(match line.expires.and_then(Instant::from_micros) {
+            Some(at) => format!("ends {}", clock::readable(at)),
+            None => "no readable end".into(),
+        });
+    }
+    parts.join("  ")
+}
+
+fn line_json(line: &Line) -> Value {
+    json!({
+        "token_prefix": line.prefix,
+        "id": line.id,
+        "user": line.user,
+        "expires_at": line.expires.and_then(Instant::from_micros).map(clock::rfc3339),
+    })
+}
+
+/// A plan as JSON.
+pub(super) fn plan_json(config: &Config, plan: &Plan) -> Value {
+    let brake = sessionwatch_rules::brake::Brake {
+        share: config.actions.brake_share,
+        rows: config.actions.brake_rows,
+    };
+    json!({
+        "schema": 1,
+        "plan": {
+            "id": plan.kept.id,
+            "target": plan.kept.target,
+            "action": plan.selection.name(),
+            "about": plan.selection,
+            "revoke": plan.summary.revoke,
+            "made_at": clock::rfc3339(plan.kept.made_at),
+            "made_by": plan.kept.made_by,
+            "stale_at": clock::rfc3339(plan.kept.touched_at.plus(config.actions.stale_after_us)),
+            "rows": plan.kept.rows,
+            "all_rows": plan.summary.all_rows,
+            "active": plan.kept.active,
+            "all_active": plan.summary.all_active,
+            "users": plan.summary.users,
+            "needs_confirmation": plan.braked(brake).map(|braked| Reason(braked).to_string()),
+            "sample": plan.summary.sample.iter().map(line_json).collect::<Vec<_>>(),
+            "notes": plan.summary.notes,
+        },
+    })
+}
+
+/// What came of a plan, for a person.
+pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
+    let seconds = applied.took.as_secs_f64();
+    let restores = matches!(plan.selection, Selection::Restore { .. });
+    let done = if restores { "put back" } else { applying::verb(&plan.summary.revoke) };
+    let mut text = format!("{}: {} rows {done} in {seconds:.1} s.\n", plan.kept.target, applied.done);
+    let mut say = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    if applied.earlier > 0 {
+        say(format!("{} rows had been dealt with by an earlier run.", applied.earlier));
+    }
+    if applied.skipped > 0 {
+        say(format!("{} rows were left as they are:", applied.skipped));
+    }
+    for (line, why) in &applied.lines {
+        say(format!("  {}: {}", row(line), reason(*why)));
+    }
+    if applied.skipped > applied.lines.len() as u64 {
+        say("  …".into());
+    }
+    if applied.remaining > 0 {
+        say(format!(
+            "Stopped: {} rows remain. The same command goes on where this one ended, for as long as a fresh plan could be carried out.",
+            applied.remaining
+        ));
+    }
+    match (applied.left, restores) {
+        (_, true) => {}
+        (Some(0), _) => say("Verified by a fresh look: no such row is left.".into()),
+        (Some(left), _) => say(format!("By a fresh look, {left} such rows are there now.")),
+        (None, _) => {
+            say("The fresh look that should verify it failed: look with `sessionwatch check`.".into())
+        }
+    }
+    if let (Some(at), false) = (applied.purge_at, restores) {
+        say(format!(
+            "Until {}, this can be undone:\n  sessionwatch archive restore {}",
+            clock::readable(at),
+            plan.kept.id
+        ));
+    }
+    text
+}
+
+fn reason(why: Why) -> &'static str {
+    match why {
+        Why::Changed => "changed or extended since the plan",
+        Why::Gone => "not there any more",
+        Why::Busy => "held by somebody else",
+        Why::Taken => "its id or token is in the table, or its user is gone",
+    }
+}
+
+/// What came of a plan, as JSON.
+pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
+    json!({
+        "schema": 1,
+        "applied": {
+            "plan": plan.kept.id,
+            "target": plan.kept.target,
+            "action": plan.selection.name(),
+            "done": applied.done,
+            "earlier": applied.earlier,
+            "skipped": applied.skipped,
+            "remaining": applied.remaining,
+            "left": applied.left,
+            "took_ms": applied.took.as_secs_f64() * 1000.0,
+            "longest_hold_ms": applied.longest_hold.as_secs_f64() * 1000.0,
+            "undo_until": applied.purge_at.map(clock::rfc3339),
+            "rows": applied.lines.iter().map(|(line, why)| {
+                let mut row = line_json(line);
+                row["why"] = json!(reason(*why));
+                row
+            }).collect::<Vec<_>>(),
+        },
+    })
+}
+
+/// Rows that a person may choose among, below an error.
+pub(in crate::cli) fn choices(error: &ActError) -> String {
+    error.choices().iter().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "  {}", row(line));
+        text
+    })
+}

@@ -1,0 +1,220 @@
+//! `archive`: what was removed, for as long as it can be put back.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use serde_json::json;
+
+use super::{
+    Failure,
+    acting::{self, ActArgs, Acting},
+    target::ConfigArgs,
+};
+use crate::{
+    actions::{ActError, Control, Plan, restoring},
+    archive::sealing::Identity,
+    clock,
+    config::Config,
+    report::{Format, Sheet},
+    store::{
+        Store,
+        archived::{self, Fate, Holding},
+        audit, plans,
+    },
+};
+
+/// Show what was removed, put it back, or remove it for good
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Args {
+    /// List what can be put back
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How the list is written
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Show the rows that one plan removed
+    Show {
+        /// The plan
+        plan: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// The most that are shown
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        limit: u32,
+        /// How the rows are written
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Put rows back that a plan removed: first as a plan, then by --apply
+    Restore(RestoreArgs),
+    /// Remove for good what has passed its time, or what one plan removed
+    Purge {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// All that this plan removed, though its time has not passed
+        #[arg(long)]
+        plan: Option<String>,
+        /// Who does it
+        #[arg(long, env = "USER", default_value = "unknown")]
+        owner: String,
+    },
+}
+
+/// What is put back, and with what the archive is opened.
+#[derive(Debug, clap::Args)]
+pub(super) struct RestoreArgs {
+    /// The plan that removed the rows
+    #[arg(value_name = "PLAN")]
+    archive: String,
+    #[command(flatten)]
+    act: ActArgs,
+    /// Only rows of this user
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// The file with the identity that opens the archive [default: that of [actions], or beside the store]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    match args {
+        Args::List { config, format } => list(config, *format),
+        Args::Show { plan, config, limit, format } => show(config, (plan, *limit), *format),
+        Args::Restore(args) => restore(args),
+        Args::Purge { config, plan, owner } => purge(config, plan.as_deref(), owner),
+    }
+}
+
+fn opened(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
+    let config = Config::load(args.config.as_deref())?;
+    let store = acting::open(&config)?;
+    Ok((config, store))
+}
+
+fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
+    let (_, store) = opened(args)?;
+    let (held, plans) = store.read(|db| Ok((archived::holdings(db)?, plans::list(db)?)))?;
+    let action = |holding: &Holding| {
+        let plan = plans.iter().find(|plan| plan.id == holding.plan).cloned();
+        plan.and_then(Plan::read).map_or("", |plan| plan.selection.name())
+    };
+    let row = |holding: &Holding| {
+        vec![
+            holding.plan.clone(),
+            holding.target.clone(),
+            action(holding).to_owned(),
+            holding.rows.to_string(),
+            holding.restored.to_string(),
+            clock::readable(holding.at),
+            clock::readable(holding.purge_at),
+        ]
+    };
+    let document = |holding: &Holding| {
+        json!({
+            "plan": holding.plan,
+            "target": holding.target,
+            "action": action(holding),
+            "rows": holding.rows,
+            "restored": holding.restored,
+            "at": clock::rfc3339(holding.at),
+            "purge_at": clock::rfc3339(holding.purge_at),
+            "recipient": holding.recipient,
+        })
+    };
+    let header = ["plan", "target", "action", "rows", "put back", "removed at", "kept until"];
+    let sheet = Sheet {
+        kind: "archives",
+        header: header.map(str::to_owned).to_vec(),
+        rows: held.iter().map(row).collect(),
+        documents: held.iter().map(document).collect(),
+    };
+    if held.is_empty() && format == Format::Table {
+        super::print("The archive is empty.\n")?;
+    } else {
+        super::print(&sheet.render(format))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(args: &ConfigArgs, (plan, limit): (&str, u32), format: Format) -> Result<ExitCode, Failure> {
+    let (_, store) = opened(args)?;
+    let (mut rows, mut documents, mut behind) = (vec![], vec![], 0);
+    while let Some(batch) = store.read(|db| archived::next(db, plan, behind))? {
+        behind = batch.id;
+        let room = (limit as usize).saturating_sub(rows.len());
+        for (row, fate) in batch.rows.iter().zip(&batch.fates).take(room) {
+            let place = match fate {
+                Fate::Stayed => "in the table",
+                Fate::Archived => "archived",
+                Fate::Restored => "put back",
+            };
+            let ends = row.expires.and_then(sessionwatch_rules::instant::Instant::from_micros);
+            let text = |value: &Option<String>| value.clone().unwrap_or_default();
+            rows.push(vec![
+                text(&row.prefix),
+                text(&row.id),
+                text(&row.user),
+                ends.map(clock::readable).unwrap_or_default(),
+                place.to_owned(),
+            ]);
+            documents.push(json!({
+                "token_prefix": row.prefix,
+                "id": row.id,
+                "user": row.user,
+                "expires_at": ends.map(clock::rfc3339),
+                "state": place,
+            }));
+        }
+    }
+    if rows.is_empty() {
+        return Err(ActError::NoArchive(plan.to_owned()).into());
+    }
+    let header = ["token", "id", "user", "ends", "is"].map(str::to_owned).to_vec();
+    super::print(&Sheet { kind: "rows", header, rows, documents }.render(format))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
+    let acting = Acting::of(&args.act)?;
+    let Some(id) = &args.act.apply else {
+        let plan = super::block_on(async {
+            Ok(restoring::plan(acting.context(), &args.archive, args.user.as_deref()).await?)
+        })?;
+        acting::show_restore(&acting, &plan, args.act.format)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let plan = acting.context().plan(id)?;
+    let meant = crate::actions::Selection::Restore { archive: args.archive.clone(), user: args.user.clone() };
+    if plan.selection != meant {
+        return Err(Failure::Usage(format!(
+            "the plan `{id}` is about something else: repeat the command that made it"
+        )));
+    }
+    let path = args.identity.clone().unwrap_or_else(|| acting.identity_path());
+    if args.identity.is_none() && !path.exists() {
+        let recipient = acting.store.read(|db| archived::next(db, &args.archive, 0))?;
+        let recipient = recipient.map(|batch| batch.recipient).unwrap_or_default();
+        return Err(ActError::NoIdentity(recipient).into());
+    }
+    let identity = Identity::read(&path).map_err(ActError::from)?;
+    let control = Control::default();
+    let applied = super::block_on(async {
+        let work = restoring::restore(acting.context(), id, &identity, &control);
+        acting::steered(work, (&control, plan.kept.rows)).await
+    })?;
+    acting::report(&plan, &applied, args.act.format)
+}
+
+fn purge(args: &ConfigArgs, plan: Option<&str>, owner: &str) -> Result<ExitCode, Failure> {
+    let (_, store) = opened(args)?;
+    let now = clock::now();
+    let rows = store.write(|db| {
+        let rows = archived::purge(db, plan, now)?;
+        let detail = json!({ "plan": plan, "rows": rows });
+        audit::add(db, (owner, "archive-purged"), &detail.to_string(), now)?;
+        Ok(rows)
+    })?;
+    super::print(&format!("{rows} rows were removed for good.\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,104 @@
+//! `revoke`: ends sessions that somebody may still use.
+
+use std::process::ExitCode;
+
+use sessionwatch_rules::instant::Instant;
+
+use super::{
+    Failure,
+    acting::{self, ActArgs},
+};
+use crate::{actions::Selection, target::sql::Filter};
+
+/// End sessions, as the framework ends them: first as a plan, then by --apply
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Args {
+    /// Every session of a user
+    User {
+        /// The user's id
+        id: String,
+        #[command(flatten)]
+        act: ActArgs,
+    },
+    /// One session
+    Session {
+        /// Row id, or how the token begins (up to 8 characters)
+        #[arg(value_name = "ID|PREFIX")]
+        name: String,
+        #[command(flatten)]
+        act: ActArgs,
+    },
+    /// Every session of everybody
+    All {
+        #[command(flatten)]
+        act: ActArgs,
+    },
+    /// Sessions that fit every condition
+    Where(WhereArgs),
+}
+
+/// Conditions, all of which must hold.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("conditions").required(true).multiple(true).args([
+    "user", "user_like", "created_after", "created_before", "expires_after", "expires_before", "ip", "agent_like"
+]))]
+pub(super) struct WhereArgs {
+    #[command(flatten)]
+    act: ActArgs,
+    /// Of the user with this id
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// Of users whose id, name or handle contains this, in upper or lower case
+    #[arg(long, value_name = "PART")]
+    user_like: Option<String>,
+    /// Created after this instant, e.g. 2026-01-31T12:00:00Z
+    #[arg(long, value_parser = instant, value_name = "INSTANT")]
+    created_after: Option<Instant>,
+    /// Created before this instant
+    #[arg(long, value_parser = instant, value_name = "INSTANT")]
+    created_before: Option<Instant>,
+    /// Ending after this instant
+    #[arg(long, value_parser = instant, value_name = "INSTANT")]
+    expires_after: Option<Instant>,
+    /// Ending before this instant
+    #[arg(long, value_parser = instant, value_name = "INSTANT")]
+    expires_before: Option<Instant>,
+    /// From this address, as it is stored
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+    /// Whose user agent contains this, in upper or lower case
+    #[arg(long, value_name = "PART")]
+    agent_like: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    match args {
+        Args::User { id, act } => acting::run(act, &Selection::User(id.clone())),
+        Args::Session { name, act } => acting::run(act, &Selection::Session(name.clone())),
+        Args::All { act } => acting::run(act, &Selection::All),
+        Args::Where(args) => acting::run(&args.act, &Selection::Where(args.filter())),
+    }
+}
+
+impl WhereArgs {
+    fn filter(&self) -> Filter {
+        let micros = |at: Option<Instant>| at.map(Instant::micros);
+        Filter {
+            user: self.user.clone(),
+            user_like: self.user_like.clone(),
+            created_after: micros(self.created_after),
+            created_before: micros(self.created_before),
+            expires_after: micros(self.expires_after),
+            expires_before: micros(self.expires_before),
+            ip: self.ip.clone(),
+            agent_like: self.agent_like.clone(),
+        }
+    }
+}
+
+/// An instant that a person writes, with its zone.
+fn instant(text: &str) -> Result<Instant, String> {
+    let parsed: Result<jiff::Timestamp, _> = text.parse();
+    let at = parsed.ok().and_then(|at| Instant::from_micros(at.as_microsecond()));
+    at.ok_or_else(|| "an instant with its zone is meant, like 2026-01-31T12:00:00Z".into())
+}

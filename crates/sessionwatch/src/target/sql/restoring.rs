@@ -1,0 +1,132 @@
+//! The SQL of putting back: rows that would collide with others, or whose user is gone, stay in the archive.
+
+use std::fmt::Write as _;
+
+use super::{Sql, identifier, table};
+use crate::{
+    profile::{mapping::Revoke, schema::Dialect},
+    target::acting::Declared,
+};
+
+impl Sql<'_> {
+    /// Puts rows back: on PostgreSQL all that the parameters hold, one array of texts a column; on SQLite one row. Gives the
+    /// marks of those that are back.
+    #[must_use]
+    pub fn put_back(&self, columns: &[Declared], change: &Revoke) -> String {
+        match (self.dialect(), change) {
+            (Dialect::Postgres, Revoke::Delete) => self.insert_many(columns),
+            (Dialect::Sqlite, Revoke::Delete) => self.insert_one(columns),
+            (_, Revoke::Expire) => self.set_back(columns, &self.mapping.expires.column),
+            (_, Revoke::Flag { column, .. }) => self.set_back(columns, column),
+        }
+    }
+
+    /// The parameters as rows `v`, each column as what it is.
+    fn given(columns: &[Declared]) -> String {
+        let names = |prefix: &str| (1..=columns.len()).map(|at| format!("{prefix}{at}")).collect::<Vec<_>>();
+        let typed =
+            columns.iter().zip(names("c")).map(|(column, name)| format!("{name}::{} AS {name}", column.kind));
+        let typed: Vec<String> = typed.collect();
+        format!(
+            "SELECT {} FROM unnest({}) AS t({})",
+            typed.join(", "),
+            names("$").join(", "),
+            names("c").join(", ")
+        )
+    }
+
+    fn position(columns: &[Declared], name: &str) -> Option<usize> {
+        columns.iter().position(|column| column.name == name)
+    }
+
+    /// The condition that a value is that of a user, or none, with the value as text or as a parameter.
+    fn user_is_there(&self, value: &str) -> String {
+        let Some(users) = &self.mapping.users else { return "1 = 1".into() };
+        let key = format!("w.{}", identifier(&users.key));
+        format!(
+            "({value} IS NULL OR EXISTS (SELECT 1 FROM {} AS w WHERE {} = {}))",
+            table(&users.table),
+            self.text(&key),
+            self.text(value)
+        )
+    }
+
+    fn insert_many(&self, columns: &[Declared]) -> String {
+        let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
+        let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
+        let value = |name: &str| Self::position(columns, name).map(|at| format!("v.c{}", at + 1));
+        let user = self.mapping.user.as_deref().and_then(value);
+        let mut conditions: Vec<String> = user.iter().map(|user| self.user_is_there(user)).collect();
+        let unique = [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten();
+        for column in unique {
+            if let Some(value) = value(column) {
+                conditions.push(format!(
+                    "NOT EXISTS (SELECT 1 FROM {} AS q WHERE q.{} = {value})",
+                    table(&self.mapping.sessions),
+                    identifier(column)
+                ));
+            }
+        }
+        if conditions.is_empty() {
+            conditions.push("1 = 1".into());
+        }
+        format!(
+            "WITH v AS ({given}),\nd AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\nWHERE {conditions}\n\
+             ON CONFLICT DO NOTHING RETURNING {mark} AS mark)\nSELECT mark::text FROM d",
+            given = Self::given(columns),
+            sessions = table(&self.mapping.sessions),
+            names = names.join(", "),
+            values = values.join(", "),
+            conditions = conditions.join("\n  AND "),
+            mark = self.mark(),
+        )
+    }
+
+    fn insert_one(&self, columns: &[Declared]) -> String {
+        let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
+        let values: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
+        let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
+        let user = self.mapping.user.as_deref().and_then(value);
+        let mut conditions = user.map_or("1 = 1".into(), |user| self.user_is_there(&user));
+        for column in [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten() {
+            if let Some(value) = value(column) {
+                let (sessions, column) = (table(&self.mapping.sessions), identifier(column));
+                // Writing to a String cannot fail.
+                let _ = write!(
+                    conditions,
+                    " AND NOT EXISTS (SELECT 1 FROM {sessions} AS q WHERE q.{column} = {value})"
+                );
+            }
+        }
+        format!(
+            "INSERT INTO {sessions} ({names}) SELECT {values} WHERE {conditions} ON CONFLICT DO NOTHING",
+            sessions = table(&self.mapping.sessions),
+            names = names.join(", "),
+            values = values.join(", "),
+        )
+    }
+
+    /// Sets the column that ended a session back, where the row is still there with its token.
+    fn set_back(&self, columns: &[Declared], column: &str) -> String {
+        let sessions = table(&self.mapping.sessions);
+        let postgres = self.dialect() == Dialect::Postgres;
+        let holder = |at: usize| if postgres { format!("v.c{}", at + 1) } else { format!("?{}", at + 1) };
+        let value = |name: &str| Self::position(columns, name).map_or_else(|| "NULL".into(), holder);
+        let column = (identifier(column), value(column));
+        let same = [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten();
+        let same = same.map(|name| format!("s.{} = {}", identifier(name), value(name)));
+        let same = same.collect::<Vec<_>>().join(" AND ");
+        if postgres {
+            format!(
+                "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {} = {} FROM v WHERE {same} RETURNING {mark} AS mark)\n\
+                 SELECT mark::text FROM d",
+                column.0,
+                column.1,
+                given = Self::given(columns),
+                mark = self.mark(),
+            )
+        } else {
+            format!("UPDATE {sessions} AS s SET {} = {} WHERE {same}", column.0, column.1)
+        }
+    }
+}
