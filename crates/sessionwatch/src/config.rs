@@ -75,8 +75,21 @@ pub struct Target {
     pub suspends_after: Option<i64>,
     /// Where, and as whom, sessions are ended; nothing where that is not configured.
     pub act: Option<Address>,
+    /// How `serve` cleans up by itself, if it does.
+    pub cleanup: Option<Cleanup>,
     /// No configuration names it: it was given as an address.
     pub ad_hoc: bool,
+}
+
+/// How the watch removes expired rows by itself.
+#[derive(Clone, Debug)]
+pub struct Cleanup {
+    /// How long ago a row must have ended, in microseconds.
+    pub grace_us: i64,
+    /// When.
+    pub schedule: Schedule,
+    /// Above so many rows it is left to a person.
+    pub max_rows: u64,
 }
 
 /// When the watch looks at a target.
@@ -220,9 +233,9 @@ impl Config {
         let (targets, unresolved) = targets::read(&mut reader, &root, (folder, &catalogue, &zone));
         let rules = rules::read(&mut reader, &root, &zone);
         let serve = serve::read(&mut reader, &root, (folder, &zone));
+        let actions = actions::read(&mut reader, &root, folder);
         let problems = reader.into_problems();
         if problems.is_empty() {
-            let actions = Actions::default();
             Ok(Self { file: Some(file.to_owned()), targets, unresolved, rules, catalogue, serve, actions })
         } else {
             Err(ConfigError::Faulty { file: file.to_owned(), problems })

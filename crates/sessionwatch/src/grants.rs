@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     profile::{
-        mapping::{Mapping, TableName},
+        mapping::{Mapping, Revoke, TableName},
         schema::{Dialect, Schema},
     },
     target::sql::{identifier, table},
@@ -43,6 +43,10 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
     // Writing to a String cannot fail, here and below.
     sql.push_str(&usage(mapping, &watch));
     let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
+    let _ = writeln!(
+        sql,
+        "GRANT SELECT (ctid) ON {sessions} TO {watch};  -- plans name rows by where they stand"
+    );
     if let Some(users) = &mapping.users {
         let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();
         let _ = writeln!(sql, "GRANT SELECT ({}) ON {} TO {watch};", columns(&shown), table(&users.table));
@@ -65,8 +69,13 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
         "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
          CREATE ROLE {act} LOGIN NOINHERIT CONNECTION LIMIT 2 PASSWORD NULL;\n\
          ALTER ROLE {act} SET statement_timeout = '60s';\n\
-         {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n",
+         {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n{update}",
         usage = usage(mapping, &act),
+        update = match &mapping.revoke {
+            Revoke::Delete => String::new(),
+            Revoke::Expire => update(&mapping.expires.column, &sessions, &act),
+            Revoke::Flag { column, .. } => update(column, &sessions, &act),
+        },
     );
     if let Some(users) = &mapping.users {
         let _ =
@@ -75,6 +84,11 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
     sql.push_str(&hidden(schema, mapping, roles.act));
     let _ = write!(sql, "\n-- Then, in psql: \\password {} and \\password {}\n", roles.watch, roles.act);
     sql
+}
+
+/// Ending sessions in place changes one column.
+fn update(column: &str, sessions: &str, act: &str) -> String {
+    format!("GRANT UPDATE ({}) ON {sessions} TO {act};\n", identifier(column))
 }
 
 /// A policy, where row-level security would hide rows.

@@ -13,7 +13,7 @@ use crate::{
     open::Opened,
     profile::{
         catalogue::Profile,
-        mapping::{Mapping, TableName},
+        mapping::{Mapping, Revoke, TableName},
     },
     report::printable,
     target::address::Address,
@@ -147,6 +147,11 @@ fn mapping_lines(mapping: &Mapping) -> Vec<String> {
         let shown: Vec<String> = users.display.iter().map(|column| quoted(column)).collect();
         format!("display = [{}]", shown.join(", "))
     });
+    let flag = if let Revoke::Flag { column, value } = &mapping.revoke {
+        Some((column.as_str(), value.as_str()))
+    } else {
+        None
+    };
     let lines = [
         Some("[target.mapping]".to_owned()),
         text("sessions", Some(&table(&mapping.sessions))),
@@ -163,6 +168,13 @@ fn mapping_lines(mapping: &Mapping) -> Vec<String> {
         text("users_key", users.map(|users| users.key.as_str())),
         display,
         text("accounts", mapping.accounts.as_ref().map(table).as_deref()),
+        match &mapping.revoke {
+            Revoke::Delete => None,
+            Revoke::Expire => text("revoke", Some("expire")),
+            Revoke::Flag { .. } => text("revoke", Some("flag")),
+        },
+        text("revoke_column", flag.map(|(column, _)| column)),
+        text("revoke_value", flag.map(|(_, value)| value)),
         mapping.max_lifetime_s.map(|seconds| format!("lifetime_days = {}", (seconds / 86_400).max(1))),
     ];
     lines.into_iter().flatten().collect()

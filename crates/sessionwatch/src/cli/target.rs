@@ -111,6 +111,7 @@ pub(super) fn plain(address: Address) -> Target {
         replica: None,
         suspends_after: None,
         act: None,
+        cleanup: None,
         ad_hoc: true,
     }
 }

@@ -1,8 +1,11 @@
 //! `[actions]` as used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sessionwatch_rules::instant::{DAY, SECOND};
+
+use super::reader::{Node, Reader};
+use crate::archive::sealing::Recipient;
 
 /// How far actions may reach, and what is kept of what they remove.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,5 +34,27 @@ impl Default for Actions {
             recipient: None,
             identity: None,
         }
+    }
+}
+
+/// What is written, or else the defaults.
+pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Actions {
+    let default = Actions::default();
+    let Some(node) = root.below("actions").first() else { return default };
+    let micros = |key, otherwise| {
+        let seconds = node.whole(key).map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX / SECOND));
+        seconds.map_or(otherwise, |seconds| seconds * SECOND)
+    };
+    let recipient = node.text("archive_recipient").map(str::to_owned);
+    if let Some(Err(error)) = recipient.as_deref().map(Recipient::parse) {
+        reader.problem(node.at("archive_recipient"), "actions.archive_recipient", error.to_string());
+    }
+    Actions {
+        brake_share: node.decimal("brake_share").unwrap_or(default.brake_share),
+        brake_rows: node.whole("brake_rows").unwrap_or(default.brake_rows),
+        stale_after_us: micros("stale_after", default.stale_after_us),
+        retention_us: micros("archive_retention", default.retention_us),
+        recipient,
+        identity: node.text("archive_identity").map(|path| folder.join(path)),
     }
 }

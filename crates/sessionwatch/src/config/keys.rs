@@ -120,6 +120,12 @@ pub const SECTIONS: &[Section] = &[
         about: "The tables and columns, where no profile fits; then `profile` is left out",
         keys: MAPPING,
     },
+    Section {
+        path: "target.cleanup",
+        repeated: false,
+        about: "Cleanup by `serve` itself; off unless switched on here",
+        keys: CLEANUP,
+    },
     check(
         "checks.duplicate-tokens",
         "Tokens on more than one row",
@@ -292,6 +298,12 @@ pub const SECTIONS: &[Section] = &[
     alerts("alerts.low", "How alerts of low findings behave", MILD),
     Section { path: "check", repeated: true, about: "A check of your own, in SQL", keys: CUSTOM },
     Section { path: "serve", repeated: false, about: "The watch: `sessionwatch serve`", keys: SERVE },
+    Section {
+        path: "actions",
+        repeated: false,
+        about: "How far actions may reach, and the archive of what they remove",
+        keys: ACTIONS,
+    },
     Section { path: "report", repeated: false, about: "The checklist, sent by itself", keys: REPORT },
     Section {
         path: "maintenance",
@@ -365,6 +377,78 @@ const TARGET: &[Key] = &[
         Kind::Span(1, LONGEST),
         Otherwise::Words("5m for hosts of Neon, otherwise never", "\"5m\""),
         "Time without a query after which the database suspends itself; for the statement of what a schedule costs",
+    ),
+    key(
+        "act_url",
+        Kind::Text,
+        Otherwise::Words("not used: nothing can be ended", "\"${ACT_DATABASE_URL}\""),
+        "The address with the role that acts (cleanup, revoke, archive restore, incident); a SQLite file needs none",
+    ),
+    key(
+        "act_url_file",
+        Kind::Text,
+        Otherwise::Words("act_url", "\"/run/secrets/act-database-url\""),
+        "A file that holds nothing but that address",
+    ),
+];
+
+const CLEANUP: &[Key] = &[
+    key("expired", Kind::Flag, Otherwise::Value("false"), "Whether `serve` removes expired rows by itself"),
+    key(
+        "grace",
+        Kind::Span(3_600, 7_776_000),
+        Otherwise::Value("\"24h\""),
+        "How long ago a row must have ended",
+    ),
+    key("every", Kind::Span(60, LONGEST), Otherwise::Words("cron", "\"24h\""), "Time between two cleanups"),
+    key(
+        "cron",
+        Kind::Text,
+        Otherwise::Value("\"17 3 * * *\""),
+        "Instead of `every`: minute, hour, day of month, month, day of week, in the time zone of [serve]",
+    ),
+    key(
+        "max_rows",
+        Kind::Whole(1, 1_000_000_000),
+        Otherwise::Value("1000000"),
+        "Rows above which a cleanup is not carried out, but left to a person",
+    ),
+];
+
+const ACTIONS: &[Key] = &[
+    key(
+        "brake_share",
+        Kind::Decimal(0.0, 1.0),
+        Otherwise::Value("0.2"),
+        "The share of the active sessions that a plan may end without the name of the target being given",
+    ),
+    key("brake_rows", COUNT, Otherwise::Value("10000"), "The rows that a plan may name without that"),
+    key(
+        "stale_after",
+        Kind::Span(60, 86_400),
+        Otherwise::Value("\"15m\""),
+        "How old a plan may be that is carried out",
+    ),
+    key(
+        "archive_recipient",
+        Kind::Text,
+        Otherwise::Words(
+            "that of the identity",
+            "\"age148uhe3yk5nth88agcmm9acyc3f7ruwds2qa7e63v2yrmhzuusdzsy2cs8l\"",
+        ),
+        "To whom removed rows are sealed: a public key of the age format",
+    ),
+    key(
+        "archive_identity",
+        Kind::Text,
+        Otherwise::Words("sessionwatch-archive.key beside the store", "\"/secure/sessionwatch-archive.key\""),
+        "The file with the identity that opens archives; it is made where neither is there",
+    ),
+    key(
+        "archive_retention",
+        Kind::Span(3_600, 315_360_000),
+        Otherwise::Value("\"7d\""),
+        "How long removed rows can be put back, before they are removed for good",
     ),
 ];
 
@@ -605,6 +689,14 @@ const MAPPING: &[Key] = &[
         Otherwise::Words("no policy", "30"),
         "The longest lifetime that the application gives a session, in days",
     ),
+    key(
+        "revoke",
+        Kind::Choice(&["delete", "expire", "flag"]),
+        Otherwise::Value("\"delete\""),
+        "How a session is ended: its row removed, its end set to now, or a column set to a value",
+    ),
+    optional("revoke_column", "\"active\"", "With revoke = \"flag\", the column"),
+    optional("revoke_value", "\"false\"", "With revoke = \"flag\", the value"),
 ];
 
 const CUSTOM: &[Key] = &[

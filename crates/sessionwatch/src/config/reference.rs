@@ -154,7 +154,9 @@ mod tests {
             .lines()
             .filter(|line| {
                 let key = line.trim_start_matches("# ").split(' ').next().unwrap_or_default();
-                !["url_file", "store_file", "secret_file", "ca_file", "profile", "every"].contains(&key)
+                let out =
+                    ["url_file", "act_url_file", "store_file", "secret_file", "ca_file", "profile", "every"];
+                !out.contains(&key) && !key.starts_with("revoke_")
             })
             .map(|line| match line.strip_prefix("# ") {
                 Some(rest)
@@ -168,6 +170,7 @@ mod tests {
             .collect();
         let text =
             uncommented.replace("${DATABASE_URL}", "postgres://u@h/d").replace("${REPLICA_URL}", "r.db");
+        let text = text.replace("${ACT_DATABASE_URL}", "postgres://a@h/d");
         let config =
             Config::parse(Path::new("x.toml"), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let mut settings = config.rules.settings.clone();

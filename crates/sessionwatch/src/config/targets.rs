@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use sessionwatch_rules::{decoder::Decoder, instant::SECOND};
 
 use super::{
-    Preset, Problem, Rhythm, Storage, Target, Unresolved, environment, plan,
+    Cleanup, Preset, Problem, Rhythm, Storage, Target, Unresolved, environment, plan,
     reader::{Node, Reader},
 };
 use crate::{
@@ -14,11 +14,14 @@ use crate::{
         catalogue::Profile,
         mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
     },
+    schedule::Schedule,
     suggest::nearest,
     target::{address::Address, observe::Engine, postgres::Limits},
 };
 
 const SECONDS_A_DAY: u64 = 86_400;
+/// When the watch cleans up, where it does and nothing else is said.
+const NIGHTLY: &str = "17 3 * * *";
 
 /// The targets, and those whose address cannot be had at present.
 pub(super) fn read(
@@ -49,17 +52,21 @@ pub(super) fn read(
             let engine =
                 if node.text("engine") == Some("pushdown") { Engine::Pushdown } else { Engine::Scan };
             let limits = Limits { timeout: seconds("timeout", 30), lock_timeout: seconds("lock_timeout", 2) };
-            let replica = match replica(reader, node, folder) {
-                Ok(replica) => replica,
+            let others = replica(reader, node, folder)
+                .and_then(|replica| Ok((replica, acting(reader, node, (folder, &address))?)));
+            let (replica, act) = match others {
+                Ok(others) => others,
                 Err(problem) => {
                     unresolved.push(Unresolved { name, problem });
                     continue;
                 }
             };
+            let cleanup = cleanup(reader, node, (zone, act.is_some()));
             let rhythm = rhythm(reader, node, zone);
             let suspends_after = suspends_after(node, &url);
-            let (act, ad_hoc) = (None, false);
             targets.push(Target {
+                ad_hoc: false,
+                cleanup,
                 name,
                 address,
                 storage,
@@ -69,7 +76,6 @@ pub(super) fn read(
                 replica,
                 suspends_after,
                 act,
-                ad_hoc,
             });
         }
     }
@@ -105,6 +111,77 @@ fn replica(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Result<Option
             Ok(None)
         }
     }
+}
+
+/// Where, and as whom, sessions are ended; an error if what it refers to is not there. A file needs nobody else.
+fn acting(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    (folder, address): (&Path, &Address),
+) -> Result<Option<Address>, Problem> {
+    let (key, url) = match (node.text("act_url"), node.text("act_url_file")) {
+        (Some(_), Some(_)) => {
+            let message = "act_url and act_url_file are both written: leave one out";
+            reader.problem(node.at("act_url_file"), "target", message.into());
+            return Ok(None);
+        }
+        (Some(url), None) => ("act_url", environment::secret(Ok(url))),
+        (None, Some(file)) => ("act_url_file", environment::secret(Err(folder.join(file)))),
+        (None, None) => {
+            return Ok(matches!(address, Address::Sqlite(_)).then(|| address.clone()));
+        }
+    };
+    let place = format!("target.{key}");
+    let url = url.map_err(|message| reader.describe(node.at(key), &place, message))?;
+    match Address::parse(&url) {
+        Ok(Address::Sqlite(path)) => Ok(Some(Address::Sqlite(folder.join(path)))),
+        Ok(address) => Ok(Some(address)),
+        Err(error) => {
+            reader.problem(node.at(key), &place, error.to_string());
+            Ok(None)
+        }
+    }
+}
+
+/// How the watch cleans up by itself; nothing unless it is switched on.
+fn cleanup(reader: &mut Reader<'_>, node: &Node, (zone, acts): (&TimeZone, bool)) -> Option<Cleanup> {
+    let node = node.below("cleanup").first()?;
+    let schedule = plan::schedule(reader, node, ("target.cleanup", zone));
+    if node.flag("expired") != Some(true) {
+        return None;
+    }
+    if !acts {
+        let message = "cleaning up needs `act_url` or `act_url_file`, the address with the role that acts";
+        reader.problem(node.at("expired"), "target.cleanup", message.into());
+    }
+    let grace = i64::try_from(node.whole("grace").unwrap_or(86_400)).unwrap_or(86_400);
+    let nightly = || Schedule::cron(NIGHTLY, zone).unwrap_or(Schedule::Every(86_400 * SECOND));
+    Some(Cleanup {
+        grace_us: grace * SECOND,
+        schedule: schedule.unwrap_or_else(nightly),
+        max_rows: node.whole("max_rows").unwrap_or(1_000_000),
+    })
+}
+
+/// How sessions are ended.
+fn revoke(reader: &mut Reader<'_>, node: &Node) -> Revoke {
+    let (column, value) = (node.text("revoke_column"), node.text("revoke_value"));
+    match (node.text("revoke"), column, value) {
+        (Some("flag"), Some(column), Some(value)) => {
+            return Revoke::Flag { column: column.to_owned(), value: value.to_owned() };
+        }
+        (Some("flag"), ..) => {
+            let message = "revoke = \"flag\" needs `revoke_column` and `revoke_value`";
+            reader.problem(node.at("revoke"), "target.mapping.revoke", message.into());
+        }
+        (_, None, None) => {}
+        _ => {
+            let key = if column.is_some() { "revoke_column" } else { "revoke_value" };
+            let message = "is of use only with revoke = \"flag\"";
+            reader.problem(node.at(key), &format!("target.mapping.{key}"), message.into());
+        }
+    }
+    if node.text("revoke") == Some("expire") { Revoke::Expire } else { Revoke::Delete }
 }
 
 /// Neon suspends after five minutes unless told otherwise: <https://neon.com/docs/introduction/scale-to-zero>.
@@ -194,7 +271,7 @@ fn mapping(reader: &mut Reader<'_>, node: &Node) -> Mapping {
             display: node.texts("display"),
         }),
         accounts: table("accounts"),
-        revoke: Revoke::Delete,
+        revoke: revoke(reader, node),
         max_lifetime_s: node.whole("lifetime_days").map(|days| days * SECONDS_A_DAY),
     }
 }

@@ -4,7 +4,7 @@ use sessionwatch_rules::decoder::Decoder;
 
 use super::{
     detect::{Candidate, notes},
-    mapping::{InstantColumn, Mapping, TableName},
+    mapping::{InstantColumn, Mapping, Revoke, TableName},
     schema::{Column, ColumnKind, Dialect, Schema, Table},
 };
 use crate::{suggest::nearest, target::error::TargetError};
@@ -18,6 +18,7 @@ pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, TargetErro
     let mut problems = Vec::new();
     let sessions = find(schema, &mapping.sessions, &mut problems);
     if let Some(table) = sessions {
+        let flag = if let Revoke::Flag { column, .. } = &mapping.revoke { Some(column) } else { None };
         let named = [
             Some(&mapping.token),
             Some(&mapping.expires.column),
@@ -26,6 +27,7 @@ pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, TargetErro
             mapping.created.as_ref().map(|created| &created.column),
             mapping.ip.as_ref(),
             mapping.agent.as_ref(),
+            flag,
         ];
         for name in named.into_iter().flatten() {
             column(table, name, &mut problems);
@@ -178,7 +180,7 @@ mod tests {
             agent: None,
             users: None,
             accounts: None,
-            revoke: crate::profile::mapping::Revoke::Delete,
+            revoke: Revoke::Delete,
             max_lifetime_s: None,
         }
     }
