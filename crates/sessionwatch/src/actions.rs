@@ -19,6 +19,7 @@ pub use self::{
     applying::{Applied, Control, apply},
     error::ActError,
     making::make,
+    reconcile::settle,
 };
 use crate::{
     clock::Clock,

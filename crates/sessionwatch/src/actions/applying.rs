@@ -203,7 +203,7 @@ pub async fn apply(
     if !lacking.is_empty() {
         return Err(ActError::Lacks(lacking));
     }
-    reconcile::settle(context, (&known, &plan.summary.revoke), &mut first).await?;
+    reconcile::settle_by(context, &known, &mut first).await?;
     let declared = first.columns(&sql).await?;
     begin(context, &mut plan)?;
     let work = Work::new(context, (&plan, control), (recipient, &known), declared)?;

@@ -118,7 +118,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     list(context, view, &mut plan, &sql.planned(chosen, &revoke, view.placed)).await?;
     certain(view, &sql, &plan).await?;
     plan.summary.revoke = revoke;
-    plan.summary.notes = super::notes::of(context, view, &plan).await?;
+    plan.summary.notes = super::notes::of(context, view, &plan);
     finish(context, &mut plan)?;
     Ok(plan)
 }
@@ -249,7 +249,7 @@ async fn certain(view: &View, sql: &Sql<'_>, plan: &Plan) -> Result<(), ActError
     match &plan.selection {
         Selection::User(id) if plan.kept.rows == 0 => {
             // Somebody without sessions is somebody.
-            let known = match sql.users_named(&[id.as_str()]) {
+            let known = match sql.user_known(id) {
                 Some(query) => !session.fetch(&query).await?.is_empty(),
                 None => false,
             };
@@ -302,11 +302,11 @@ async fn counted(
 
 impl View {
     /// What has to be done besides, where ending rows does not end every log-in.
-    pub(super) async fn force_out(&self, context: Context<'_>) -> Result<Vec<String>, ActError> {
+    pub(super) fn force_out(&self, context: Context<'_>) -> Vec<String> {
         let mapping = &self.opened.candidate.mapping;
         let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
-        let Some(profile) = profile else { return Ok(vec![]) };
+        let Some(profile) = profile else { return vec![] };
         let known = [&profile.effects, &profile.force_out].into_iter().filter(|text| !text.is_empty());
-        Ok(known.cloned().collect())
+        known.cloned().collect()
     }
 }

@@ -1,12 +1,10 @@
 //! What a person should know before a plan is carried out.
 
-use sessionwatch_rules::planned::Planned;
-
-use super::{ActError, Context, Plan, Selection, making::View};
-use crate::{profile::mapping::Revoke, store::plans};
+use super::{Context, Plan, Selection, making::View};
+use crate::profile::mapping::Revoke;
 
 /// The notes of a plan whose rows are listed.
-pub(super) async fn of(context: Context<'_>, view: &View, plan: &Plan) -> Result<Vec<String>, ActError> {
+pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> {
     let mut notes = vec![noticed(plan)];
     let revoke = plan.selection.revoke(&view.opened.candidate.mapping.revoke);
     notes.push(match &revoke {
@@ -23,9 +21,9 @@ pub(super) async fn of(context: Context<'_>, view: &View, plan: &Plan) -> Result
         );
     }
     if plan.kept.active > 0 {
-        notes.extend(view.force_out(context).await?);
+        notes.extend(view.force_out(context));
     }
-    Ok(notes)
+    notes
 }
 
 /// What the users will notice.
@@ -39,23 +37,4 @@ fn noticed(plan: &Plan) -> String {
             if plan.summary.users == 1 { "one user".into() } else { format!("{} users", plan.summary.users) }
         ),
     }
-}
-
-/// The users of a plan, each with its rows, most first, and how many users there are.
-///
-/// # Errors
-///
-/// If the plan cannot be read.
-pub fn users(context: Context<'_>, plan: &str, limit: usize) -> Result<Vec<(String, u64)>, ActError> {
-    let mut counts = std::collections::BTreeMap::<String, u64>::new();
-    let mut behind = 0;
-    while let Some((piece, rows)) = context.store.read(|db| plans::piece(db, plan, behind))? {
-        behind = piece;
-        let users = rows.into_iter().filter_map(|row: Planned| row.user);
-        users.for_each(|user| *counts.entry(user).or_default() += 1);
-    }
-    let mut users: Vec<(String, u64)> = counts.into_iter().collect();
-    users.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    users.truncate(limit);
-    Ok(users)
 }

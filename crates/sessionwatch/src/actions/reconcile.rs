@@ -4,25 +4,45 @@ use std::collections::BTreeSet;
 
 use sessionwatch_rules::planned::Planned;
 
-use super::{ActError, Context, applying::Known};
+use super::{ActError, Context, Plan, applying::Known};
 use crate::{
     profile::mapping::Revoke,
-    store::archived::{self, Batch, Fate, State},
+    store::{
+        archived::{self, Batch, Fate, State},
+        plans,
+    },
     target::{
         acting::{Actor, Fate as Transaction},
         sql::Named,
     },
 };
 
-/// Settles every batch of the target of which it is not known what became.
-pub(super) async fn settle(
+/// Finds out what became of every batch that was interrupted, before anything else is done.
+///
+/// # Errors
+///
+/// If the target or the store fails, or a transaction has not ended yet.
+pub async fn settle(context: Context<'_>) -> Result<(), ActError> {
+    if context.store.read(|db| archived::unsettled(db, &context.target.name))?.is_empty() {
+        return Ok(());
+    }
+    let known = Known::of(context, None).await?;
+    let address = super::applying::address(context)?;
+    let mut actor = Actor::open(address, context.target.limits, known.key()).await?;
+    settle_by(context, &known, &mut actor).await
+}
+
+/// The same, over a connection that is open.
+pub(super) async fn settle_by(
     context: Context<'_>,
-    known: (&Known, &Revoke),
+    known: &Known,
     actor: &mut Actor,
 ) -> Result<(), ActError> {
     let unsettled = context.store.read(|db| archived::unsettled(db, &context.target.name))?;
     for batch in unsettled {
-        let fates = fates(known, actor, &batch).await?.ok_or(ActError::AtWork)?;
+        let plan = context.store.read(|db| plans::get(db, &batch.plan))?.and_then(Plan::read);
+        let revoke = plan.map(|plan| plan.summary.revoke).unwrap_or_default();
+        let fates = fates((known, &revoke), actor, &batch).await?.ok_or(ActError::AtWork)?;
         context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
     }
     Ok(())

@@ -176,7 +176,7 @@ pub async fn restore(
     if !lacking.is_empty() {
         return Err(ActError::Lacks(lacking));
     }
-    reconcile::settle(context, (&known, &plan.summary.revoke), &mut actor).await?;
+    reconcile::settle_by(context, &known, &mut actor).await?;
     applying::begin(context, &mut plan)?;
     let mut applied = Applied::default();
     let mut behind = 0;

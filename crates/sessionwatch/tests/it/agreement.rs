@@ -216,6 +216,7 @@ fn table(kind: &str, rows: &[Stored]) -> String {
 fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops)> {
     let name = |name: &str| TableName { schema: None, name: name.into() };
     let mapping = Mapping {
+        revoke: sessionwatch::profile::mapping::Revoke::Delete,
         profile: "custom".into(),
         sessions: name("s"),
         id: None,

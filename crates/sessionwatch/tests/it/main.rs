@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a story ends the story")]
 
+mod actions;
 mod agreement;
 mod backup;
 mod channels;
@@ -16,6 +17,7 @@ mod hangs;
 mod harness;
 mod holes;
 mod integrations;
+mod interleaving;
 mod kills;
 mod lifecycle;
 mod mail;

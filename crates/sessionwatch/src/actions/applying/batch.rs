@@ -152,11 +152,11 @@ impl Work<'_> {
     }
 }
 
+/// Planned rows with what was read of them, and planned rows that were not there.
+type Matched<'a> = (Vec<(&'a Planned, Head)>, Vec<Planned>);
+
 /// The planned rows among those that were read, and the others.
-fn matched<'a>(
-    rows: &'a [Planned],
-    whole: &Whole,
-) -> Result<(Vec<(&'a Planned, Head)>, Vec<Planned>), ActError> {
+fn matched<'a>(rows: &'a [Planned], whole: &Whole) -> Result<Matched<'a>, ActError> {
     let heads = whole.heads().ok_or(ActError::Unexpected("the database sent rows that cannot be read"))?;
     let mut wanted: BTreeMap<i64, Vec<&Planned>> = BTreeMap::new();
     // Rows alike in every respect are told apart by their places, or else are as good as each other.

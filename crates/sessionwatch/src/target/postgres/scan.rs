@@ -48,13 +48,15 @@ pub(super) async fn run(
     // The estimate only sizes the first allocation, so a wrong one costs little.
     let intake = Intake::new(frame, usize::try_from(expected).unwrap_or(0).min(50_000_000));
     let collector = Collector { layout: Layout::of(sql), intake, progress, begun: false, failed: false };
-    outlet.open(Taker::Scan(collector));
+    outlet.open(Taker::Scan(Box::new(collector)));
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", sql.scan());
     tracing::debug!("query: {statement}");
     let outcome = client.batch_execute(&statement).await;
     let collector = if let Some(Taker::Scan(collector)) = outlet.close() { Some(collector) } else { None };
     outcome.map_err(|error| super::query_error(&error))?;
-    collector.and_then(Collector::finish).ok_or_else(|| TargetError::Query("unexpected row".into()))
+    collector
+        .and_then(|collector| collector.finish())
+        .ok_or_else(|| TargetError::Query("unexpected row".into()))
 }
 
 impl Collector {

@@ -32,7 +32,7 @@ pub(super) struct Outlet(Arc<Mutex<Option<Taker>>>);
 #[derive(Debug)]
 pub(super) enum Taker {
     /// A scan, into the ledger.
-    Scan(Collector),
+    Scan(Box<Collector>),
     /// Whole rows, for the archive.
     Whole(Whole),
 }
@@ -222,7 +222,7 @@ mod tests {
     /// What the driver sees of `sent`, which arrives in pieces of that size.
     fn passed(sent: &[u8], piece: usize, collector: Option<Collector>) -> (io::Result<Vec<u8>>, Outlet) {
         let outlet = Outlet::default();
-        collector.into_iter().for_each(|collector| outlet.open(Taker::Scan(collector)));
+        collector.into_iter().for_each(|collector| outlet.open(Taker::Scan(Box::new(collector))));
         let mut builder = tokio_test::io::Builder::new();
         for piece in sent.chunks(piece) {
             builder.read(piece);

@@ -148,6 +148,15 @@ impl Sql<'_> {
         )
     }
 
+    /// One line if there is a user of that id, whatever ids are made of; nothing where no users are known.
+    #[must_use]
+    pub fn user_known(&self, id: &str) -> Option<String> {
+        let users = self.mapping.users.as_ref()?;
+        let key = self.text(&format!("w.{}", identifier(&users.key)));
+        let id = string(self.dialect(), id);
+        Some(format!("SELECT 1 FROM {} AS w WHERE {key} = {id} LIMIT 1", table(&users.table)))
+    }
+
     /// Users whose id, name or handle contains a text: id, then the display columns; nothing where no users are known.
     #[must_use]
     pub fn users_like(&self, part: &str, limit: usize) -> Option<String> {

@@ -1,0 +1,227 @@
+//! What is found is put right: planned, carried out, undone, on PostgreSQL (directly and through PgBouncer) and SQLite.
+
+use std::path::Path;
+
+use serde_json::Value;
+use testbed::Database;
+
+use crate::harness::{self, Said, run_in};
+
+/// A folder with a configuration of a target with both roles, made by the statements of `grants`.
+struct Place<'a> {
+    folder: tempfile::TempDir,
+    database: &'a Database<'a>,
+    act: String,
+}
+
+impl<'a> Place<'a> {
+    /// At that of its addresses: directly, or through the pooler.
+    fn new(database: &'a Database<'a>, port: usize) -> Self {
+        let (watch, act) = (harness::role(database, "watch"), harness::role(database, "act"));
+        let url = database.url("postgres");
+        let said = harness::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]);
+        let grants: String = said
+            .stdout
+            .lines()
+            .filter(|line| !line.starts_with("CREATE ROLE"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        database.psql(&grants).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let urls = [database.urls(&watch), database.urls(&act)];
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\nact_url = \"{}\"\n",
+            urls[0][port], urls[1][port]
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        Self { folder, database, act }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        run_in(self.folder.path(), &[], arguments)
+    }
+
+    /// The plan of a command, as JSON.
+    fn plan(&self, arguments: &[&str]) -> Value {
+        plan(self.folder.path(), arguments)
+    }
+
+    /// Plans and carries out: what came of it, and the exit code.
+    fn apply(&self, arguments: &[&str]) -> (Value, i32) {
+        apply(self.folder.path(), arguments)
+    }
+
+    fn count(&self, condition: &str) -> String {
+        self.database
+            .psql(&format!("SELECT COUNT(*) FROM sessions WHERE {condition}"))
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+}
+
+fn document(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr))
+}
+
+fn plan(folder: &Path, arguments: &[&str]) -> Value {
+    let said = run_in(folder, &[], &[arguments, &["--format", "json"]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    document(&said)["plan"].clone()
+}
+
+fn apply(folder: &Path, arguments: &[&str]) -> (Value, i32) {
+    let plan = plan(folder, arguments);
+    let (id, name) = (plan["id"].as_str().unwrap(), plan["target"].as_str().unwrap());
+    let more = ["--format", "json", "--apply", id, "--confirm", name];
+    let said = run_in(folder, &[], &[arguments, &more].concat());
+    (document(&said)["applied"].clone(), said.code)
+}
+
+const TABLE: &str = "SELECT * FROM sessions ORDER BY id, \"userId\"";
+
+const ORPHANS: &str = "INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 1000 + n, now() + interval '1 day' FROM generate_series(1, 12) AS n";
+
+/// The plan of a command, made and then named to a command.
+fn planned(place: &Place<'_>, arguments: &[&str]) -> String {
+    place.plan(arguments)["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_cannot_be_done_is_said_once_and_changes_nothing() {
+    let database = harness::anomalous();
+    let place = Place::new(&database, 0);
+    let before = database.psql(TABLE).unwrap();
+    let says = |arguments: &[&str], code: i32, parts: &[&str]| {
+        let said = place.run(arguments);
+        assert_eq!(said.code, code, "{arguments:?}: {} {}", said.stdout, said.stderr);
+        for part in parts {
+            assert!(said.stderr.contains(part), "{arguments:?} does not say `{part}`: {}", said.stderr);
+        }
+        assert_eq!(said.stderr.matches("error:").count(), 1, "{}", said.stderr);
+    };
+    says(&["revoke", "user", "4711"], 2, &["no user `4711` is known"]);
+    says(&["revoke", "user", "user1"], 2, &["no user `user1`", "name one of those by its id", "User 10"]);
+    says(&["revoke", "session", "token-"], 2, &["several sessions fit `token-`", "user 2", "by its id"]);
+    says(&["revoke", "session", "nothing"], 2, &["no session has the id `nothing`"]);
+    says(&["revoke", "where", "--ip", "::1"], 2, &["`--ip` cannot be decided", "no column of the address"]);
+    says(&["cleanup", "expired", "--apply", "p-0"], 2, &["there is no plan `p-0`"]);
+    let id = planned(&place, &["revoke", "all"]);
+    says(&["cleanup", "expired", "--apply", &id], 2, &["was made by `revoke all`"]);
+    says(&["revoke", "all", "--apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
+    says(&["revoke", "all", "--apply", &id, "--confirm", "ap"], 2, &["`ap` is not the name of the target"]);
+    // A privilege that is gone is named, and so is one that goes in the middle.
+    database.psql(&format!("REVOKE DELETE ON sessions FROM {}", place.act)).unwrap();
+    says(
+        &["revoke", "all", "--apply", &id, "--confirm", "app"],
+        3,
+        &["lacks DELETE ON \"public\".\"sessions\"", "GRANT DELETE"],
+    );
+    database.psql(&format!("GRANT DELETE ON sessions TO {}", place.act)).unwrap();
+    // The plan of one target is none of another.
+    let text = std::fs::read_to_string(place.folder.path().join("sessionwatch.toml")).unwrap();
+    let [direct, pooled] = testbed::shared().ports().map(|port| format!(":{port}/"));
+    let write = |text: &str| std::fs::write(place.folder.path().join("sessionwatch.toml"), text).unwrap();
+    write(&text.replace(&direct, &pooled));
+    says(&["revoke", "all", "--apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
+    // What is no table is left alone.
+    database.psql("CREATE VIEW v AS SELECT * FROM sessions; GRANT SELECT ON v TO PUBLIC").unwrap();
+    let mapping = "[target.mapping]\nsessions = \"v\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\n";
+    write(&format!("{text}{mapping}"));
+    says(&["revoke", "all"], 2, &["`v` is a view"]);
+    write(&text.lines().filter(|line| !line.starts_with("act_url")).collect::<Vec<_>>().join("\n"));
+    says(
+        &["revoke", "all", "--apply", &id, "--confirm", "app"],
+        2,
+        &["no credentials for acting", "act_url"],
+    );
+    assert_eq!(database.psql(TABLE).unwrap(), before);
+}
+
+#[test]
+fn an_archive_opens_with_its_own_identity_only() {
+    let database = harness::anomalous();
+    let place = Place::new(&database, 0);
+    let says = |arguments: &[&str], code: i32, part: &str| {
+        let said = place.run(arguments);
+        assert!(said.code == code && said.stderr.contains(part), "{arguments:?}: {}", said.stderr);
+    };
+    let (applied, _) = place.apply(&["revoke", "user", "5"]);
+    let archive = applied["plan"].as_str().unwrap();
+    let back = planned(&place, &["archive", "restore", archive]);
+    let key = place.folder.path().join("sessionwatch-archive.key");
+    std::fs::rename(&key, place.folder.path().join("away")).unwrap();
+    says(
+        &["archive", "restore", archive, "--apply", &back],
+        2,
+        "the identity that opens the archive is needed",
+    );
+    std::fs::write(&key, "AGE-SECRET-KEY-1").unwrap();
+    says(&["archive", "restore", archive, "--apply", &back], 2, "cannot read an identity");
+    let stranger = tempfile::tempdir().unwrap();
+    let wrong = stranger.path().join("key");
+    sessionwatch::archive::sealing::Identity::create(&wrong).unwrap();
+    let wrong = wrong.display().to_string();
+    says(
+        &["archive", "restore", archive, "--apply", &back, "--identity", &wrong],
+        2,
+        "does not open the archive",
+    );
+    assert_eq!(place.count("\"userId\" = 5"), "0");
+    let away = place.folder.path().join("away").display().to_string();
+    let said = place.run(&["archive", "restore", archive, "--apply", &back, "--identity", &away]);
+    assert_eq!((said.code, place.count("\"userId\" = 5").as_str()), (0, "9"), "{}", said.stderr);
+    says(
+        &["archive", "restore", archive, "--apply", &back, "--identity", &away],
+        2,
+        "has been carried out already",
+    );
+}
+
+#[test]
+fn every_action_does_what_its_plan_says_and_is_undone() {
+    let database = harness::anomalous();
+    for port in [0, 1] {
+        let database = testbed::shared().database(Some(&database)).unwrap();
+        let place = Place::new(&database, port);
+        let mut before = database.psql(TABLE).unwrap();
+        for (arguments, rows, active, gone) in [
+            (&["cleanup", "expired", "--grace", "24h"][..], 107, 0, "expires < now() - interval '1 day'"),
+            (&["cleanup", "orphaned"], 12, 12, "\"userId\" > 1000"),
+            (&["revoke", "user", "5"], 9, 9, "\"userId\" = 5"),
+            (&["revoke", "where", "--user-like", "USER7"], 132, 2, "\"userId\" = 7"),
+            (&["revoke", "session", "many-1"], 1, 1, "id = 'm1'"),
+            (&["revoke", "session", "s3"], 1, 1, "id = 's3'"),
+            (&["cleanup", "excess", "--keep", "1"], 39, 39, "false"),
+            (&["cleanup", "duplicates"], 3, 3, "id IN ('s1', 's2', 'e2')"),
+            (&["revoke", "all"], 240, 110, "true"),
+        ] {
+            let plan = place.plan(arguments);
+            assert_eq!((&plan["rows"], &plan["active"]), (&rows.into(), &active.into()), "{arguments:?}");
+            assert_eq!(database.psql(TABLE).unwrap(), before, "a plan touches nothing");
+            let (applied, code) = place.apply(arguments);
+            assert_eq!(
+                (code, &applied["done"], &applied["skipped"]),
+                (0, &rows.into(), &0.into()),
+                "{applied:#}"
+            );
+            assert_eq!((place.count(gone).as_str(), &applied["left"]), ("0", &0.into()), "{arguments:?}");
+            let archive = applied["plan"].as_str().unwrap();
+            let (restored, code) = place.apply(&["archive", "restore", archive]);
+            // Nobody is logged in who is not there, and nobody twice with one token.
+            let stays = match arguments[1] {
+                "orphaned" | "all" => 12,
+                "duplicates" => 1,
+                _ => 0,
+            };
+            assert_eq!((&restored["done"], &restored["skipped"]), (&(rows - stays).into(), &stays.into()));
+            assert_eq!(code, i32::from(stays > 0));
+            if stays == 0 {
+                assert_eq!(database.psql(TABLE).unwrap(), before, "{arguments:?}");
+            } else if arguments[1] == "orphaned" {
+                database.psql(ORPHANS).unwrap();
+            }
+            before = database.psql(TABLE).unwrap();
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Whatever an application does meanwhile, and wherever the program dies: no session goes that its plan did not name, none
+//! is lost without an archive, and table and archive together hold each row exactly once.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::Poll,
+};
+
+use proptest::prelude::*;
+use sessionwatch::{
+    actions::{self, ActError, Consent, Context, Control, Selection, restoring},
+    archive::sealing::Identity,
+    clock::Clock,
+    config::{Config, Target},
+    store::{
+        Place, Store,
+        archived::{self, Fate},
+        plans,
+    },
+    target::error::TargetError,
+};
+use testbed::Database;
+
+use crate::harness;
+
+/// More than one batch.
+const ROWS: usize = 420;
+
+/// What happens, one after another.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A plan is made, and becomes the present one.
+    Plan(u8),
+    /// The present plan is carried out, or what was archived last is put back: it is held up after so many steps of its
+    /// own while the application does something, and then goes on to its end, or dies after so many more.
+    Run { restore: bool, until: u8, meanwhile: Write, dies: Option<u8> },
+    /// The application does something.
+    Write(Write),
+}
+
+/// What an application does to its sessions; the number says to which.
+#[derive(Clone, Copy, Debug)]
+enum Write {
+    Extend(u16),
+    Rotate(u16),
+    /// It notes that the session was used, which is no reason to spare it.
+    See(u16),
+    LogOut(u16),
+    LogIn,
+}
+
+fn write() -> impl Strategy<Value = Write> {
+    prop_oneof![
+        (0..420u16).prop_map(Write::Extend),
+        (0..420u16).prop_map(Write::Rotate),
+        (0..420u16).prop_map(Write::See),
+        (0..420u16).prop_map(Write::LogOut),
+        Just(Write::LogIn),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let run = (any::<bool>(), 0..40u8, write(), prop::option::weighted(0.6, 0..60u8));
+    prop_oneof![
+        3 => (0..4u8).prop_map(Step::Plan),
+        5 => run.prop_map(|(restore, until, meanwhile, dies)| Step::Run { restore, until, meanwhile, dies }),
+        4 => write().prop_map(Step::Write),
+    ]
+}
+
+/// Which database, and how it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Direct,
+    Pooled,
+    File,
+}
+
+/// The application's database.
+enum App {
+    Server(Database<'static>),
+    File(PathBuf),
+}
+
+impl App {
+    fn server() -> Self {
+        let database = harness::empty();
+        database
+            .psql(&schema("timestamp(3)", "now() + interval '1 day'", "now() - interval '3 days'"))
+            .unwrap();
+        Self::Server(database)
+    }
+
+    fn file(folder: &Path) -> Self {
+        let path = folder.join("app.db");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let now = "CAST(strftime('%s', 'now') AS integer) * 1000";
+        let (live, dead) = (format!("{now} + 86400000"), format!("{now} - 259200000"));
+        let sql = schema("INTEGER", &live, &dead);
+        let numbers = "(WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 420) SELECT n FROM n) AS n";
+        let sql = sql
+            .replace("generate_series(1, 420) AS n", numbers)
+            .replace("generate_series(1, 30) AS n", &numbers.replace("420", "30"))
+            .replace("md5(n::text)", "hex(randomblob(16))");
+        connection.execute_batch(&sql).unwrap();
+        Self::File(path)
+    }
+
+    /// Whether it could be done; a lock that is held is not waited for.
+    fn run(&self, sql: &str) -> bool {
+        match self {
+            Self::Server(database) => database.psql(&format!("SET lock_timeout = '20ms';\n{sql}")).is_ok(),
+            Self::File(path) => {
+                let connection = rusqlite::Connection::open(path).unwrap();
+                connection.busy_timeout(std::time::Duration::from_millis(20)).unwrap();
+                connection.execute_batch(sql).is_ok()
+            }
+        }
+    }
+
+    /// The rows: how each token begins, and its id.
+    fn rows(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Server(database) => {
+                let rows = database.psql("SELECT left(\"sessionToken\", 8), id FROM sessions").unwrap();
+                let pair =
+                    |line: &str| line.split_once('|').map(|(id, rest)| (id.to_owned(), rest.to_owned()));
+                rows.lines().filter_map(pair).collect()
+            }
+            Self::File(path) => {
+                let connection = rusqlite::Connection::open(path).unwrap();
+                let query = "SELECT substr(\"sessionToken\", 1, 8), id FROM sessions";
+                let mut statement = connection.prepare(query).unwrap();
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+                rows.map(Result::unwrap).collect()
+            }
+        }
+    }
+
+    fn url(&self, pooled: bool) -> String {
+        match self {
+            Self::Server(database) => database.urls("postgres")[usize::from(pooled)].clone(),
+            Self::File(path) => format!("sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// Half the rows have ended; the users are few.
+fn schema(instant: &str, live: &str, dead: &str) -> String {
+    format!(
+        "CREATE TABLE users (id integer PRIMARY KEY, name text);
+         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \"userId\" integer NOT NULL, expires {instant} NOT NULL, seen integer DEFAULT 0);
+         INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 30) AS n;
+         INSERT INTO sessions (id, \"sessionToken\", \"userId\", expires) SELECT 's' || n, md5(n::text), 1 + n % 30, CASE n % 2 WHEN 0 THEN {live} ELSE {dead} END FROM generate_series(1, 420) AS n;"
+    )
+}
+
+/// Everything that one history is about.
+struct History {
+    app: App,
+    _folder: tempfile::TempDir,
+    config: Config,
+    target: Target,
+    store: Store,
+    identity: Identity,
+    runtime: tokio::runtime::Runtime,
+    /// The rows at the beginning.
+    first: BTreeMap<String, String>,
+    /// Ids of rows that the application itself removed.
+    logged_out: RefCell<BTreeSet<String>>,
+    logged_in: Cell<usize>,
+    /// When each row was changed last, and each plan made, by the number of things that had happened.
+    changed: RefCell<BTreeMap<String, usize>>,
+    made: BTreeMap<String, usize>,
+    happened: Cell<usize>,
+    plan: Option<String>,
+    archive: Option<String>,
+    /// The rows that each plan names: ids and marks.
+    named: BTreeMap<String, BTreeSet<(Option<String>, i64)>>,
+}
+
+impl History {
+    /// With ids, rows are found again by them; without, by their marks.
+    fn new(kind: Kind, identified: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = kind != Kind::File;
+        let app = if server { App::server() } else { App::file(folder.path()) };
+        let url = app.url(kind == Kind::Pooled);
+        let decoder = if server { "timestamp-utc" } else { "epoch-ms" };
+        let id = if identified { "id = \"id\"\n" } else { "" };
+        let mapping = format!(
+            "[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"{decoder}\"\n{id}user = \"userId\"\nusers = \"users\"\n"
+        );
+        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{mapping}");
+        let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
+        Self {
+            target: config.targets[0].clone(),
+            store: Store::open(&Place::File(folder.path().join("store.db"))).unwrap(),
+            identity: Identity::create(&folder.path().join("key")).unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+            first: app.rows(),
+            logged_out: RefCell::default(),
+            logged_in: Cell::new(0),
+            changed: RefCell::default(),
+            made: BTreeMap::new(),
+            happened: Cell::new(0),
+            plan: None,
+            archive: None,
+            named: BTreeMap::new(),
+            app,
+            _folder: folder,
+            config,
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        let (config, target, store) = (&self.config, &self.target, &self.store);
+        Context { config, target, store, clock: &Clock::System, actor: "ada" }
+    }
+
+    fn write(&self, write: Write) {
+        let id = |number: u16| format!("s{}", usize::from(number) % ROWS + 1);
+        self.happened.set(self.happened.get() + 1);
+        let update = |set: &str, id: &str| {
+            let there = self.app.rows().into_iter().find(|(_, other)| other == id);
+            let changed = self.app.run(&format!("UPDATE sessions SET {set} WHERE id = '{id}'"));
+            if let (Some((token, _)), true) = (there, changed) {
+                self.changed.borrow_mut().insert(token, self.happened.get());
+            }
+        };
+        match write {
+            Write::Extend(number) => {
+                let more = if matches!(self.app, App::File(_)) { "1000" } else { "interval '1 minute'" };
+                update(&format!("expires = expires + {more}"), &id(number));
+            }
+            Write::Rotate(number) => update("\"sessionToken\" = \"sessionToken\" || 'x'", &id(number)),
+            Write::See(number) => {
+                self.app.run(&format!("UPDATE sessions SET seen = seen + 1 WHERE id = '{}'", id(number)));
+            }
+            Write::LogOut(number) => {
+                let id = id(number);
+                let there = self.app.rows().values().any(|other| *other == id);
+                if self.app.run(&format!("DELETE FROM sessions WHERE id = '{id}'")) && there {
+                    self.logged_out.borrow_mut().insert(id);
+                }
+            }
+            Write::LogIn => {
+                self.logged_in.set(self.logged_in.get() + 1);
+                let id = format!("n{}", self.logged_in.get());
+                // Without any row there is no end to take.
+                let sql = format!(
+                    "INSERT INTO sessions (id, \"sessionToken\", \"userId\", expires)
+                     SELECT '{id}', 'fresh-{id}', 1, MAX(expires) FROM sessions HAVING COUNT(*) > 0"
+                );
+                self.app.run(&sql);
+            }
+        }
+    }
+
+    fn make(&mut self, kind: u8) {
+        let selection = match kind {
+            0 => Selection::Expired { grace_us: 86_400_000_000 },
+            1 => Selection::All,
+            2 => Selection::Excess { keep: 3 },
+            _ => Selection::User("7".into()),
+        };
+        let made = self.runtime.block_on(actions::make(self.context(), &selection));
+        // Nobody is there any more, or the table is empty.
+        let Ok(plan) = made else { return };
+        let mut named = BTreeSet::new();
+        let mut behind = 0;
+        while let Some((piece, rows)) = self.store.read(|db| plans::piece(db, &plan.kept.id, behind)).unwrap()
+        {
+            behind = piece;
+            named.extend(rows.into_iter().map(|row| (row.id, row.mark)));
+        }
+        assert_eq!(named.len() as u64, plan.kept.rows);
+        self.named.insert(plan.kept.id.clone(), named);
+        self.made.insert(plan.kept.id.clone(), self.happened.get());
+        self.plan = Some(plan.kept.id);
+    }
+
+    /// Runs the present plan, or puts back, as far as the step says.
+    fn run(&mut self, (restore, until): (bool, u8), meanwhile: Write, dies: Option<u8>) {
+        let id = if restore {
+            let Some(archive) = self.archive.clone() else { return };
+            match self.runtime.block_on(restoring::plan(self.context(), &archive, None)) {
+                Ok(plan) => plan.kept.id,
+                Err(_) => return,
+            }
+        } else {
+            let Some(plan) = self.plan.clone() else { return };
+            self.archive = Some(plan.clone());
+            plan
+        };
+        let control = Control::default();
+        let this: &Self = self;
+        let recipient = this.identity.recipient();
+        let consent = Consent { name: Some("app") };
+        let mut work: Pin<Box<dyn Future<Output = Result<(), ActError>> + '_>> = if restore {
+            Box::pin(async {
+                restoring::restore(this.context(), &id, &this.identity, &control).await.map(drop)
+            })
+        } else {
+            Box::pin(async {
+                actions::apply(this.context(), (&id, &recipient), consent, &control).await.map(drop)
+            })
+        };
+        if let Some(outcome) = this.runtime.block_on(steps(&mut work, until)) {
+            drop(work);
+            return expected(outcome);
+        }
+        // The work is held up while the application does something.
+        this.write(meanwhile);
+        match dies {
+            Some(after) => {
+                if let Some(outcome) = this.runtime.block_on(steps(&mut work, after)) {
+                    expected(outcome);
+                }
+            }
+            None => expected(this.runtime.block_on(&mut work)),
+        }
+        drop(work);
+        // Connections of what died are closed.
+        self.runtime.block_on(async { tokio::task::yield_now().await });
+    }
+
+    /// After a restart, everything is as it should be.
+    fn check(&self) -> Result<(), TestCaseError> {
+        // Whatever is begun next first finds out what became of the last batches.
+        harness::wait_until("the end of transactions that died", || {
+            let settled = self.runtime.block_on(actions::settle(self.context()));
+            assert!(matches!(settled, Ok(()) | Err(ActError::AtWork)), "{settled:?}");
+            settled.is_ok()
+        });
+        let table = self.app.rows();
+        let mut archive = BTreeMap::<String, usize>::new();
+        for plan in self.named.keys() {
+            let mut behind = 0;
+            while let Some(batch) = self.store.read(|db| archived::next(db, plan, behind)).unwrap() {
+                behind = batch.id;
+                prop_assert_eq!(batch.state, archived::State::Kept);
+                for (row, fate) in batch.rows.iter().zip(&batch.fates) {
+                    prop_assert!(
+                        self.named[plan].contains(&(row.id.clone(), row.mark)),
+                        "{:?} was not planned",
+                        row
+                    );
+                    if *fate == Fate::Archived {
+                        let token = row.prefix.clone().unwrap_or_default();
+                        let changed = self.changed.borrow().get(&token).copied().unwrap_or(0);
+                        prop_assert!(
+                            changed <= self.made[plan],
+                            "{} was changed since it was planned",
+                            token
+                        );
+                        *archive.entry(token).or_default() += 1;
+                    }
+                }
+            }
+        }
+        for (token, id) in &self.first {
+            let there = usize::from(table.contains_key(token)) + archive.get(token).copied().unwrap_or(0);
+            let expected = usize::from(!self.logged_out.borrow().contains(id));
+            prop_assert_eq!(there, expected, "{} is {} times there", id, there);
+        }
+        Ok(())
+    }
+}
+
+/// What may come of a run in the middle of all that.
+fn expected(outcome: Result<(), ActError>) {
+    match outcome {
+        Ok(()) | Err(ActError::Done(_) | ActError::AtWork | ActError::NoArchive(_)) => {}
+        // SQLite has one writer, and the application may be it.
+        Err(ActError::Target(TargetError::Locked)) => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Polls a future so many times: what comes of it, if it ends by then.
+async fn steps<T>(work: &mut Pin<Box<dyn Future<Output = T> + '_>>, limit: u8) -> Option<T> {
+    let mut left = limit;
+    std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// One history: its steps, and then a look at everything.
+fn unfold(history: &mut History, steps: &[Step]) -> Result<(), TestCaseError> {
+    for step in steps {
+        match step {
+            Step::Plan(kind) => history.make(*kind),
+            Step::Run { restore, until, meanwhile, dies } => {
+                history.run((*restore, *until), *meanwhile, *dies);
+            }
+            Step::Write(write) => history.write(*write),
+        }
+        history.check()?;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_a_server_nothing_is_lost_and_nothing_is_there_twice(
+        steps in prop::collection::vec(step(), 3..10),
+        pooled in any::<bool>(),
+        identified in any::<bool>(),
+    ) {
+        unfold(&mut History::new(if pooled { Kind::Pooled } else { Kind::Direct }, identified), &steps)?;
+    }
+
+    #[test]
+    fn in_a_file_nothing_is_lost_and_nothing_is_there_twice(
+        steps in prop::collection::vec(step(), 3..10),
+        identified in any::<bool>(),
+    ) {
+        unfold(&mut History::new(Kind::File, identified), &steps)?;
+    }
+}
