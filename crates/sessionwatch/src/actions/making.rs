@@ -63,8 +63,8 @@ async fn is_placed(opened: &Opened) -> Result<bool, TargetError> {
     if opened.schema.dialect == Dialect::Sqlite {
         return Ok(table.is_some_and(|table| !table.without_rowid));
     }
-    // In a partitioned table, a place may be taken in each part.
-    if table.is_some_and(|table| table.kind == TableKind::Partitioned) {
+    // In a partitioned table, a place may be taken in each part; what is no table has none.
+    if table.is_none_or(|table| table.kind != TableKind::Table) {
         return Ok(false);
     }
     let name = sql::string(Dialect::Postgres, &sql::table(sessions));
