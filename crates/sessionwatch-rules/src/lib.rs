@@ -9,6 +9,7 @@ pub mod census;
 pub mod checklist;
 pub mod decoder;
 pub mod history;
+pub mod incident;
 pub mod instant;
 pub mod ledger;
 pub mod pace;

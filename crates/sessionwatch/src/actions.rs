@@ -49,6 +49,8 @@ pub enum Selection {
     },
     /// Every row of a user.
     User(String),
+    /// Every row of some users.
+    Users(Vec<String>),
     /// The row of that id, or on a token that begins so.
     Session(String),
     /// Every row.
@@ -140,6 +142,7 @@ impl Selection {
             Self::Duplicates => "cleanup duplicates",
             Self::Excess { .. } => "cleanup excess",
             Self::User(_) => "revoke user",
+            Self::Users(_) => "revoke users",
             Self::Session(_) => "revoke session",
             Self::All => "revoke all",
             Self::Where(_) => "revoke where",
@@ -165,6 +168,7 @@ impl Selection {
             Self::Duplicates => Chosen::Duplicates,
             Self::Excess { keep } => Chosen::Excess(*keep),
             Self::User(id) => Chosen::User(id),
+            Self::Users(ids) => Chosen::Users(ids),
             Self::Session(name) => Chosen::Named(name),
             Self::All => Chosen::All,
             Self::Where(filter) => Chosen::Where(filter),

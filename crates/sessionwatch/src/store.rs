@@ -11,6 +11,7 @@ pub mod audit;
 pub mod censuses;
 pub mod db;
 pub mod events;
+pub mod incidents;
 pub mod leases;
 pub mod ledgers;
 pub mod outbox;
@@ -37,10 +38,11 @@ use self::{db::Db, remote::Remote};
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
+    include_str!("../migrations/20261125130000_incident.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";

@@ -172,7 +172,7 @@ fn decidable(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
             needs("cleanup orphaned", "the users", mapping.users.is_some() && mapping.user.is_some())
         }
         Selection::Excess { .. } => needs("cleanup excess", "the user", mapping.user.is_some()),
-        Selection::User(_) => needs("revoke user", "the user", mapping.user.is_some()),
+        Selection::User(_) | Selection::Users(_) => needs("revoke user", "the user", mapping.user.is_some()),
         Selection::Where(filter) => {
             let Filter { user, user_like, created_after, created_before, ip, agent_like, .. } = filter;
             needs("--user", "the user", user.is_none() || mapping.user.is_some())?;

@@ -13,12 +13,15 @@ use super::{
 };
 
 /// Every table, in an order in which they can be filled.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 14] = [
     "alerts",
     "attestations",
     "audit",
     "censuses",
+    "drills",
     "events",
+    "incident_entries",
+    "incidents",
     "leases",
     "ledgers",
     "outbox",

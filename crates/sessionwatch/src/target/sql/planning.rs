@@ -44,6 +44,8 @@ pub enum Chosen<'a> {
     Excess(u64),
     /// Rows of one user.
     User(&'a str),
+    /// Rows of some users.
+    Users(&'a [String]),
     /// The row of that id, or on tokens that begin so.
     Named(&'a str),
     /// Every row.
@@ -207,6 +209,10 @@ impl Sql<'_> {
             Chosen::Duplicates => self.doubled(placed),
             Chosen::Excess(keep) => self.beyond(keep, placed),
             Chosen::User(id) => self.of_user(id),
+            Chosen::Users(ids) => {
+                let each: Vec<String> = ids.iter().map(|id| self.of_user(id)).collect();
+                if each.is_empty() { "1 = 0".into() } else { format!("({})", each.join(" OR ")) }
+            }
             Chosen::Named(name) => self.called(name),
             Chosen::All => "1 = 1".into(),
             Chosen::Where(filter) => self.fits(filter),
@@ -220,6 +226,28 @@ impl Sql<'_> {
                 format!("{condition}\n  AND ({column} IS NULL OR {column} <> {value})")
             }
         }
+    }
+
+    /// Rows that are evidence of a leak: fingerprint, prefix, id, user, end in microseconds.
+    #[must_use]
+    pub fn affected(&self, limit: usize) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let id =
+            self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
+        let token = self.token();
+        let doubled = format!(
+            "{token} IN (SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL GROUP BY {token} HAVING COUNT(*) > 1)",
+            sessions = self.sessions()
+        );
+        format!(
+            "SELECT {fingerprint}, {prefix}, {id}, {user}, {end}\nFROM {sessions}\nWHERE {doubled} OR ({orphaned})\nORDER BY 1, 4, 3\nLIMIT {limit}",
+            fingerprint = self.fingerprint(),
+            prefix = self.prefix(),
+            user = self.text(&self.user()),
+            end = expiry.micros(&expiry.value),
+            sessions = self.sessions(),
+            orphaned = self.orphaned(),
+        )
     }
 
     /// The condition that a row's user does not exist.

@@ -1,0 +1,269 @@
+//! The emergency procedure: which steps there are, which of them an emergency of each severity needs, what comes next,
+//! and when it may be closed.
+
+use crate::instant::{DAY, HOUR, Instant};
+
+/// How bad an emergency is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// Active leakage is confirmed: everybody's sessions are ended at once.
+    P0,
+    /// Shared tokens, or a possible leak: the affected users' sessions are ended within the hour.
+    P1,
+    /// Orphans or alerts: within four hours.
+    P2,
+    /// Routine cleanup: within a day.
+    P3,
+}
+
+impl Grade {
+    /// Every severity, worst first.
+    pub const ALL: [Self; 4] = [Self::P0, Self::P1, Self::P2, Self::P3];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::P0 => "P0",
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+            Self::P3 => "P3",
+        }
+    }
+
+    /// The severity of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grade| grade.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Within what time the sessions are to be ended, in microseconds.
+    #[must_use]
+    pub fn contained_within(self) -> i64 {
+        match self {
+            Self::P0 => HOUR / 4,
+            Self::P1 => HOUR,
+            Self::P2 => 4 * HOUR,
+            Self::P3 => DAY,
+        }
+    }
+}
+
+/// A step of the procedure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its id.
+    pub id: &'static str,
+    /// What it is.
+    pub title: &'static str,
+    /// What a person does.
+    pub todo: &'static str,
+    /// Whether the program finds out by itself that it is done.
+    pub found_out: bool,
+    /// The mildest severity that needs it.
+    pub needed_to: Grade,
+}
+
+const fn step(
+    id: &'static str,
+    title: &'static str,
+    todo: &'static str,
+    found_out: bool,
+    needed_to: Grade,
+) -> Step {
+    Step { id, title, todo, found_out, needed_to }
+}
+
+/// Every step, in order.
+pub const STEPS: [Step; 12] = [
+    step(
+        "confirm",
+        "Make sure that it is real",
+        "A look is taken, without trust in indexes. If it finds nothing, say with --done what else makes you sure.",
+        true,
+        Grade::P3,
+    ),
+    step(
+        "affected",
+        "Find out who is affected",
+        "Users who share a token are listed; `sessionwatch incident find PART` finds others by id, name or handle. Say with --done who it is.",
+        false,
+        Grade::P2,
+    ),
+    step(
+        "evidence",
+        "Freeze the evidence",
+        "`sessionwatch incident evidence` writes it, sealed, before anything is changed.",
+        true,
+        Grade::P2,
+    ),
+    step(
+        "team",
+        "Tell the team",
+        "Tell whoever has to know that sessions are about to be ended. Say with --done whom you told.",
+        false,
+        Grade::P1,
+    ),
+    step(
+        "way-back",
+        "Have the way back ready",
+        "The acting role is asked for its privileges, and the archive for its recipient.",
+        true,
+        Grade::P3,
+    ),
+    step(
+        "contain",
+        "End the sessions",
+        "`sessionwatch incident contain everybody`, `contain users ID…`, `contain duplicates` or `contain orphans`: first a plan, then --apply.",
+        true,
+        Grade::P3,
+    ),
+    step(
+        "verify",
+        "Verify",
+        "A look is taken: no shared tokens, no orphans, 1 to 3 active sessions a user, and no session that was ended is back.",
+        true,
+        Grade::P3,
+    ),
+    step(
+        "sign-in",
+        "Sign in and sign out",
+        "Do both in the application yourself, in a private window. Say with --done that they work.",
+        false,
+        Grade::P2,
+    ),
+    step(
+        "users",
+        "Tell the users",
+        "`sessionwatch incident message` drafts it. Say with --done whom you wrote to.",
+        false,
+        Grade::P1,
+    ),
+    step(
+        "watch",
+        "Watch for 24 hours",
+        "First hour: checks and sign-ins every few minutes. First day: reports of users, `sessionwatch alerts list`. First week: `sessionwatch report checklist`. `serve` looks every minute meanwhile, and reopens the incident if an ended session comes back.",
+        true,
+        Grade::P1,
+    ),
+    step(
+        "root-cause",
+        "Find the root cause",
+        "Critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`), recent changes. `sessionwatch incident set root-cause TEXT` keeps what it was.",
+        true,
+        Grade::P2,
+    ),
+    step(
+        "report",
+        "Write the report",
+        "`sessionwatch incident report` fills in what was recorded; complete the rest, and say with --done where it is.",
+        false,
+        Grade::P2,
+    ),
+];
+
+/// What is recorded of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The step.
+    pub step: String,
+    /// It was passed over, for a reason that is on the timeline.
+    pub skipped: bool,
+}
+
+/// The step of that id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Step> {
+    STEPS.iter().find(|step| step.id == id)
+}
+
+impl Step {
+    /// Whether an emergency of that severity needs it.
+    #[must_use]
+    pub fn is_needed(&self, grade: Grade) -> bool {
+        grade <= self.needed_to
+    }
+}
+
+/// The next step that an emergency needs and that is neither done nor passed over.
+#[must_use]
+pub fn next(grade: Grade, recorded: &[Recorded]) -> Option<&'static Step> {
+    STEPS
+        .iter()
+        .filter(|step| step.is_needed(grade))
+        .find(|step| recorded.iter().all(|done| done.step != step.id))
+}
+
+/// What speaks against closing.
+#[must_use]
+pub fn open_points(grade: Grade, recorded: &[Recorded]) -> Vec<String> {
+    let needed = STEPS.iter().filter(|step| step.is_needed(grade));
+    needed
+        .filter_map(|step| match recorded.iter().find(|done| done.step == step.id) {
+            None => Some(format!("`{}` is not done: {}", step.id, step.title)),
+            Some(Recorded { skipped: true, .. }) => {
+                Some(format!("`{}` was passed over: {}", step.id, step.title))
+            }
+            Some(_) => None,
+        })
+        .collect()
+}
+
+/// How long after containment a target is watched more closely.
+pub const WATCHED: i64 = DAY;
+
+/// Whether a target is still to be watched more closely.
+#[must_use]
+pub fn is_watched(contained_at: Option<Instant>, now: Instant) -> bool {
+    contained_at.is_some_and(|at| (0..WATCHED).contains(&now.since(at)))
+}
+
+/// The id of the next incident of a day: `INC-YYYYMMDD-NNN`.
+#[must_use]
+pub fn id(day: &str, taken: usize) -> String {
+    format!("INC-{day}-{:03}", taken + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(step: &str) -> Recorded {
+        Recorded { step: step.into(), skipped: false }
+    }
+
+    #[test]
+    fn the_worst_needs_every_step_and_the_mildest_few() {
+        let needed = |grade| STEPS.iter().filter(|step| step.is_needed(grade)).count();
+        assert_eq!(Grade::ALL.map(needed), [12, 12, 9, 4]);
+    }
+
+    #[test]
+    fn one_step_comes_after_another_until_none_is_left() {
+        let mut recorded = Vec::new();
+        let mut order = Vec::new();
+        while let Some(step) = next(Grade::P3, &recorded) {
+            order.push(step.id);
+            recorded.push(done(step.id));
+        }
+        assert_eq!(order, ["confirm", "way-back", "contain", "verify"]);
+        assert!(open_points(Grade::P3, &recorded).is_empty());
+        // What was passed over does not come again, and still speaks against closing.
+        recorded[2].skipped = true;
+        assert_eq!(next(Grade::P3, &recorded), None);
+        assert_eq!(open_points(Grade::P3, &recorded), ["`contain` was passed over: End the sessions"]);
+        assert_eq!(open_points(Grade::P3, &recorded[..3]).len(), 2);
+        assert_eq!(find("verify").map(|step| step.title), Some("Verify"));
+    }
+
+    #[test]
+    fn a_target_is_watched_for_a_day() {
+        let at = |micros| Instant::from_micros(micros).unwrap();
+        assert!(!is_watched(None, at(5)));
+        assert!(is_watched(Some(at(5)), at(5)) && is_watched(Some(at(5)), at(DAY + 4)));
+        assert!(!is_watched(Some(at(5)), at(DAY + 5)) && !is_watched(Some(at(5)), at(4)));
+        assert_eq!(id("20260131", 11), "INC-20260131-012");
+        assert_eq!((Grade::parse("p1"), Grade::parse("P4")), (Some(Grade::P1), None));
+        assert!(Grade::P0.contained_within() < Grade::P1.contained_within());
+    }
+}
