@@ -114,7 +114,7 @@ pub const STEPS: [Step; 12] = [
     step(
         "contain",
         "End the sessions",
-        "`sessionwatch incident contain everybody`, `contain users ID…`, `contain duplicates` or `contain orphans`: first a plan, then --apply.",
+        "`sessionwatch incident contain everybody`, `contain users --user ID`, `contain duplicates` or `contain orphans`: first a plan, then --apply.",
         true,
         Grade::P3,
     ),

@@ -1,6 +1,7 @@
 //! Acting: plan, then carry out exactly that plan. A plan is made with the credentials of the watch and touches nothing;
 //! carrying it out needs credentials of its own, seals each row into the archive before it goes, and checks afterwards.
 
+pub mod affected;
 pub mod applying;
 pub mod error;
 pub mod making;
@@ -16,6 +17,7 @@ use sessionwatch_rules::{
 };
 
 pub use self::{
+    affected::{affected, ready, returned},
     applying::{Applied, Control, apply},
     error::ActError,
     making::make,

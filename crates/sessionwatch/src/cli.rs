@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod doctor;
 mod grants;
+mod incident;
 mod init;
 mod integrations;
 mod man;
@@ -78,6 +79,8 @@ enum Command {
     Revoke(revoke::Args),
     #[command(subcommand)]
     Archive(archive::Args),
+    #[command(subcommand)]
+    Incident(incident::Args),
     #[command(subcommand)]
     Alerts(alerts::Args),
     #[command(subcommand)]
@@ -152,6 +155,7 @@ impl Cli {
             Command::Cleanup(args) => cleanup::run(&args),
             Command::Revoke(args) => revoke::run(&args),
             Command::Archive(args) => archive::run(&args),
+            Command::Incident(args) => incident::run(&args),
             Command::Alerts(args) => alerts::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Audit(args) => audit::run(&args),

@@ -7,6 +7,7 @@ pub mod leadership;
 pub mod metrics;
 pub mod round;
 
+mod cleaning;
 mod delivery;
 mod pages;
 mod system;
@@ -382,6 +383,8 @@ impl Parts {
             };
             threads.push(thread(shared, "lead", lead)?);
         }
+        let cleaning = (Arc::clone(&config), stopping.clone());
+        threads.push(thread(shared, "clean", |shared| clean(shared, cleaning))?);
         threads.push(thread(shared, "deliver", |shared| delivery::run(shared, config, stopping))?);
         Ok(Self { threads, stop })
     }
@@ -394,6 +397,18 @@ impl Parts {
             tokio::task::spawn_blocking(move || self.threads.into_iter().all(|thread| thread.join().is_ok()));
         matches!(tokio::time::timeout(STOPPING, joined).await, Ok(Ok(true)))
     }
+}
+
+/// Cleans up where that is switched on, and purges the archive.
+async fn clean(shared: Arc<Shared>, (config, stopping): (Arc<Config>, watch::Receiver<bool>)) {
+    let cleaned = config.targets.iter().filter_map(|target| Some((target.clone(), target.cleanup.clone()?)));
+    let tasks = tokio::task::LocalSet::new();
+    for (target, cleanup) in cleaned {
+        let work = (Arc::clone(&config), target, cleanup);
+        tasks.spawn_local(cleaning::run(Arc::clone(&shared), work, stopping.clone()));
+    }
+    tasks.spawn_local(cleaning::purge(shared, stopping));
+    tasks.await;
 }
 
 /// All of them, at the same time.

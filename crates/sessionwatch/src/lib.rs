@@ -16,6 +16,7 @@ pub mod daemon;
 pub mod demo;
 pub mod doctor;
 pub mod grants;
+pub mod incident;
 pub mod integrations;
 pub mod look;
 pub mod memory;

@@ -65,6 +65,8 @@ pub struct Timetable {
     first: Instant,
     /// Somebody asked for a look out of turn.
     hurried: bool,
+    /// Sessions were ended there lately.
+    closely: bool,
     failures: u32,
     took_us: i64,
     seed: u64,
@@ -137,6 +139,7 @@ impl Timetable {
             looked,
             first,
             hurried: false,
+            closely: false,
             failures: 0,
             took_us: 0,
             seed: hasher.finish(),
@@ -148,11 +151,16 @@ impl Timetable {
         self.hurried = true;
     }
 
+    /// Looks follow each other as fast as they may, whatever the schedules say, while that is so.
+    pub fn closely(&mut self, closely: bool) {
+        self.closely = closely;
+    }
+
     /// When the next look is due.
     #[must_use]
     pub fn next(&self, now: Instant) -> Instant {
         let due = (0..self.entries.len()).filter_map(|at| self.due_at(at, now)).min();
-        let due = if self.hurried { Some(now) } else { due };
+        let due = if self.hurried || self.closely { Some(now) } else { due };
         let earliest = self.looked.map_or(self.first, |looked| looked.plus(self.gap()));
         due.unwrap_or(Instant::MAX).max(earliest)
     }
@@ -165,7 +173,7 @@ impl Timetable {
         }
         let mut due = Due { checks: BTreeSet::new(), deep: false };
         for (at, entry) in self.entries.iter().enumerate() {
-            let hurried = self.hurried && !entry.deep;
+            let hurried = (self.hurried || self.closely) && !entry.deep;
             if hurried || self.due_at(at, now).is_some_and(|due| due <= now) {
                 due.checks.extend(entry.checks.iter().cloned());
                 due.deep |= entry.deep;
@@ -236,7 +244,8 @@ impl Timetable {
         let start = Instant::from_micros(20_000 * DAY).unwrap_or(Instant::MIN);
         let end = start.plus(MONTH * DAY);
         let (done, looked) = (vec![Some(start); self.done.len()], Some(start));
-        let mut table = Self { done, looked, hurried: false, failures: 0, took_us: 0, ..self.clone() };
+        let mut table =
+            Self { done, looked, hurried: false, closely: false, failures: 0, took_us: 0, ..self.clone() };
         let (mut looks, mut awake, mut now) = (0, 0, start);
         loop {
             let next = table.next(now);

@@ -283,7 +283,7 @@ pub(super) fn end(context: Context<'_>, plan: &mut Plan, applied: &Applied) -> R
 }
 
 /// An instant as a target stores it, rounded down.
-fn stored(decoder: sessionwatch_rules::decoder::Decoder, at: Instant) -> String {
+pub(crate) fn stored(decoder: sessionwatch_rules::decoder::Decoder, at: Instant) -> String {
     use sessionwatch_rules::decoder::Decoder;
     match decoder {
         Decoder::Timestamptz => format!("{}+00", clock::timestamp(at)),

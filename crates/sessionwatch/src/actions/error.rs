@@ -105,6 +105,12 @@ pub enum ActError {
     /// The identity is needed.
     #[error("to put rows back, the identity that opens the archive is needed: it was sealed to {0}")]
     NoIdentity(String),
+    /// No database for a drill.
+    #[error("the role may not make a database for the drill on that server")]
+    NoDrill,
+    /// A file cannot be made.
+    #[error("cannot write {0}: name a new file in a folder that may be written")]
+    Unwritable(std::path::PathBuf),
     /// Something that cannot be.
     #[error("{0}")]
     Unexpected(&'static str),
@@ -162,7 +168,8 @@ impl ActError {
             Self::NoRoom => "make room, and try again".into(),
             Self::NoArchive(_) => "`sessionwatch archive list` shows what there is".into(),
             Self::NoIdentity(_) => "name its file with --identity".into(),
-            Self::Store(_) | Self::Seal(_) | Self::Unexpected(_) => return None,
+            Self::NoDrill => "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo".into(),
+            Self::Store(_) | Self::Seal(_) | Self::Unwritable(_) | Self::Unexpected(_) => return None,
         })
     }
 
@@ -186,6 +193,7 @@ impl ActError {
                 | Self::NoArchive(_)
                 | Self::NoIdentity(_)
                 | Self::Seal(_)
+                | Self::Unwritable(_)
         )
     }
 

@@ -124,6 +124,12 @@ impl Identity {
         Ok(Self(identity))
     }
 
+    /// One that is nowhere but here, for what need not be opened again.
+    #[must_use]
+    pub fn ephemeral() -> Self {
+        Self(x25519::Identity::generate())
+    }
+
     /// Reads one from a file, as this program or `age-keygen` writes it.
     ///
     /// # Errors

@@ -6,7 +6,6 @@ pub(super) use text::choices;
 
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
-    path::PathBuf,
     process::ExitCode,
     sync::atomic::Ordering,
     time::Duration,
@@ -15,16 +14,13 @@ use std::{
 use super::{Failure, target::TargetArgs};
 use crate::{
     actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection},
-    archive::sealing::{Identity, Recipient},
+    archive::{keys, sealing::Recipient},
     clock::{self, Clock},
     config::{Config, Target},
     progress::Meter,
     store::{Place, Store},
     target::address::Address,
 };
-
-/// Where an identity is made when none is configured.
-const IDENTITY: &str = "sessionwatch-archive.key";
 
 /// Which target, who acts, and whether.
 #[derive(Debug, clap::Args)]
@@ -73,12 +69,21 @@ impl Acting {
     ///
     /// If the arguments or the configuration are faulty, or the store cannot be had.
     pub(super) fn of(args: &ActArgs) -> Result<Self, Failure> {
-        let (config, mut target) = args.target.choose_one()?;
-        if let Some(url) = &args.act_url {
+        Self::with(&args.target, args.act_url.as_deref(), &args.owner)
+    }
+
+    /// The same, from its parts.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub(super) fn with(target: &TargetArgs, act_url: Option<&str>, owner: &str) -> Result<Self, Failure> {
+        let (config, mut target) = target.choose_one()?;
+        if let Some(url) = act_url {
             target.act = Some(Address::parse(url)?);
         }
         let store = open(&config)?;
-        Ok(Self { config, target, store, clock: Clock::System, owner: args.owner.clone() })
+        Ok(Self { config, target, store, clock: Clock::System, owner: owner.to_owned() })
     }
 
     pub(super) fn context(&self) -> Context<'_> {
@@ -97,30 +102,11 @@ impl Acting {
     ///
     /// If what is configured is not a recipient, or no identity can be read or made.
     pub(super) fn recipient(&self) -> Result<Recipient, Failure> {
-        if let Some(recipient) = &self.config.actions.recipient {
-            return Ok(Recipient::parse(recipient).map_err(ActError::from)?);
+        let (recipient, made) = keys::recipient(&self.config).map_err(ActError::from)?;
+        if let Some(path) = made {
+            super::complain_of(&keys::advice(&recipient, &path));
         }
-        let path = self.identity_path();
-        if path.exists() {
-            return Ok(Identity::read(&path).map_err(ActError::from)?.recipient());
-        }
-        let recipient = Identity::create(&path).map_err(ActError::from)?.recipient();
-        super::complain_of(&format!(
-            "made {}, which alone opens the archives: move it to a safe place, and write archive_recipient = \"{recipient}\" under [actions]",
-            path.display()
-        ));
         Ok(recipient)
-    }
-
-    /// Where the identity is, unless it was moved away.
-    pub(super) fn identity_path(&self) -> PathBuf {
-        if let Some(path) = &self.config.actions.identity {
-            return path.clone();
-        }
-        match &self.config.serve.store {
-            Place::File(store) => store.with_file_name(IDENTITY),
-            Place::Server(_) => PathBuf::from(IDENTITY),
-        }
     }
 }
 
@@ -148,11 +134,27 @@ pub(super) fn open(config: &Config) -> Result<Store, Failure> {
 /// If that is not possible.
 pub(super) fn run(args: &ActArgs, selection: &Selection) -> Result<ExitCode, Failure> {
     let acting = Acting::of(args)?;
+    match carried_out(&acting, args, selection)? {
+        Some((plan, applied)) => report(&plan, &applied, args.format),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Makes the plan and shows it, or carries it out: what came of that.
+///
+/// # Errors
+///
+/// If that is not possible.
+pub(super) fn carried_out(
+    acting: &Acting,
+    args: &ActArgs,
+    selection: &Selection,
+) -> Result<Option<(Plan, Applied)>, Failure> {
     match &args.apply {
         None => {
             let plan = super::block_on(async { Ok(actions::make(acting.context(), selection).await?) })?;
-            show(&acting, &plan, args)?;
-            Ok(ExitCode::SUCCESS)
+            show(acting, &plan, args.format)?;
+            Ok(None)
         }
         Some(id) => {
             let plan = acting.context().plan(id)?;
@@ -162,32 +164,41 @@ pub(super) fn run(args: &ActArgs, selection: &Selection) -> Result<ExitCode, Fai
                     "the plan `{id}` was made by `{named}` with other arguments: repeat the command that made it"
                 )));
             }
-            apply(&acting, args, &plan)
+            let applied = apply(acting, args.confirm.as_deref(), &plan)?;
+            Ok(Some((plan, applied)))
         }
     }
 }
 
 /// Shows a plan.
-fn show(acting: &Acting, plan: &Plan, args: &ActArgs) -> Result<(), Failure> {
-    match args.format {
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub(super) fn show(acting: &Acting, plan: &Plan, format: Written) -> Result<(), Failure> {
+    match format {
         Written::Table => super::print_readable(&text::plan(&acting.config, plan)),
         Written::Json => super::print(&format!("{:#}\n", text::plan_json(&acting.config, plan))),
     }
 }
 
-fn apply(acting: &Acting, args: &ActArgs, plan: &Plan) -> Result<ExitCode, Failure> {
-    let mut typed = args.confirm.clone();
+/// Carries out a plan; one that reaches far is confirmed at the terminal.
+///
+/// # Errors
+///
+/// If that is not possible.
+pub(super) fn apply(acting: &Acting, confirm: Option<&str>, plan: &Plan) -> Result<Applied, Failure> {
+    let mut typed = confirm.map(str::to_owned);
     if typed.is_none() && plan.braked(acting.context().brake()).is_some() {
         typed = ask(plan)?;
     }
     let recipient = acting.recipient()?;
     let control = Control::default();
     let consent = Consent { name: typed.as_deref() };
-    let applied = super::block_on(async {
+    super::block_on(async {
         let work = actions::apply(acting.context(), (&plan.kept.id, &recipient), consent, &control);
         steered(work, (&control, plan.kept.rows)).await
-    })?;
-    report(plan, &applied, args.format)
+    })
 }
 
 /// Asks a person at a terminal for the name of the target.
@@ -287,14 +298,11 @@ pub(super) fn report(plan: &Plan, applied: &Applied, format: Written) -> Result<
     )
 }
 
-/// Shows a plan that puts rows back.
+/// Shows a plan for a person.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub(super) fn show_restore(acting: &Acting, plan: &Plan, format: Written) -> Result<(), Failure> {
-    match format {
-        Written::Table => super::print_readable(&text::plan(&acting.config, plan)),
-        Written::Json => super::print(&format!("{:#}\n", text::plan_json(&acting.config, plan))),
-    }
+pub(super) fn show_plan(config: &Config, plan: &Plan) -> Result<(), Failure> {
+    super::print_readable(&text::plan(config, plan))
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     actions::{ActError, Control, Plan, restoring},
-    archive::sealing::Identity,
+    archive::{keys, sealing::Identity},
     clock,
     config::Config,
     report::{Format, Sheet},
@@ -181,7 +181,7 @@ fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
         let plan = super::block_on(async {
             Ok(restoring::plan(acting.context(), &args.archive, args.user.as_deref()).await?)
         })?;
-        acting::show_restore(&acting, &plan, args.act.format)?;
+        acting::show(&acting, &plan, args.act.format)?;
         return Ok(ExitCode::SUCCESS);
     };
     let plan = acting.context().plan(id)?;
@@ -191,7 +191,7 @@ fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
             "the plan `{id}` is about something else: repeat the command that made it"
         )));
     }
-    let path = args.identity.clone().unwrap_or_else(|| acting.identity_path());
+    let path = args.identity.clone().unwrap_or_else(|| keys::path(&acting.config));
     if args.identity.is_none() && !path.exists() {
         let recipient = acting.store.read(|db| archived::next(db, &args.archive, 0))?;
         let recipient = recipient.map(|batch| batch.recipient).unwrap_or_default();

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::{Event, Shared, leadership::lease, round};
 use crate::{
     config::{Config, Target},
+    incident,
     look::{self, Report, Request},
     memory::Memory,
     open::fingerprint_key,
@@ -19,6 +20,8 @@ use crate::{
 const SPLAY: i64 = 20 * SECOND;
 /// How long to wait before a store that failed is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often it is asked whether sessions were ended lately, in microseconds.
+const ASKED: i64 = 30 * SECOND;
 /// Bytes of a ledger that may be written in a minute.
 const WRITTEN: i64 = 1 << 20;
 
@@ -88,11 +91,17 @@ impl Watching {
     async fn lead(self: &Arc<Self>, mut kept: Kept, mut timetable: Timetable) {
         let (shared, mut stopping) = (&self.shared, self.stopping.clone());
         let lease = lease(&self.target.name);
+        let mut asked = None;
         loop {
             let now = shared.clock.now();
             if timetable.is_ahead(now) {
                 tracing::warn!(target = self.target.name, "the clock was set back");
                 timetable.rebase(now);
+            }
+            if asked.is_none_or(|asked: Instant| now.since(asked).abs() >= ASKED) {
+                asked = Some(now);
+                let watched = shared.store.read(|db| incident::is_watched(db, &self.target.name, now));
+                timetable.closely(watched.unwrap_or(false));
             }
             let next = timetable.next(now);
             tokio::select! {
@@ -161,10 +170,14 @@ impl Watching {
         let next = report.mirror.take().map(|mirror| kept.memory.after(mirror, now));
         let bytes = next.as_ref().filter(|_| news || kept.is_due(now)).and_then(Memory::to_bytes);
         let term = kept.term;
+        let emergency = incident::emergency(&report);
         let outcome = shared.store.write(|db| {
             shared.leadership.guard(db, &lease(name), term)?;
             if let Some(bytes) = &bytes {
                 ledgers::put(db, name, bytes, now)?;
+            }
+            if let Some(why) = &emergency {
+                incident::reopen(db, name, why, now)?;
             }
             round::keep(db, &report, (&self.config.serve, &self.config.rules, &kept.distances), (&point, now))
         });

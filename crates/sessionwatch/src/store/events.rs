@@ -13,7 +13,7 @@ pub struct Event {
     pub target: String,
     /// The check's id.
     pub check: String,
-    /// What: `verdict`, the notice of an alert, or `report`.
+    /// What: `verdict`, the notice of an alert, `report`, or `cleanup`.
     pub kind: String,
     /// In one sentence.
     pub summary: String,
@@ -125,6 +125,16 @@ pub fn verdicts(
         found.extend(name("after").map(|after| (at, after)));
     }
     Ok(found)
+}
+
+/// When something of a kind happened last to a target.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last_of(db: Db<'_>, (kind, target): (&str, &str)) -> Result<Option<Instant>, StoreError> {
+    let query = "SELECT MAX(at) FROM events WHERE kind = $1 AND target = $2";
+    Ok(db.row(query, &[kind.into(), target.into()])?.and_then(|row| row.instant(0)))
 }
 
 /// When something of a kind happened last.

@@ -1,0 +1,369 @@
+//! `incident`: leads a person through an emergency.
+
+mod drill;
+mod papers;
+mod steps;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use serde_json::json;
+use sessionwatch_rules::incident::Grade;
+
+use super::{
+    Failure,
+    acting::{self, ActArgs, Acting},
+    target::{ConfigArgs, TargetArgs},
+};
+use crate::{
+    actions::{Selection, affected},
+    clock,
+    config::Config,
+    incident,
+    report::{Format, Sheet, printable},
+    store::incidents::{self, Entry, Incident, State},
+};
+
+/// Lead through an emergency: open, next, contain, evidence, report, close
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Args {
+    /// Open an incident, with a look at the target as it is now
+    Open {
+        #[command(flatten)]
+        whose: Whose,
+        /// How bad it is: P0 active leakage is confirmed, P1 shared tokens or a possible leak, P2 orphans or alerts, P3 routine
+        #[arg(long, value_parser = grade)]
+        severity: Grade,
+        /// What happened, in a sentence
+        #[arg(long, default_value = "")]
+        summary: String,
+    },
+    /// Show the next step; find out, or say, that it is done
+    Next {
+        #[command(flatten)]
+        whose: Whose,
+        /// The step is done
+        #[arg(long, conflicts_with = "skip")]
+        done: bool,
+        /// The step is passed over, which needs a reason
+        #[arg(long, requires = "reason")]
+        skip: bool,
+        /// Why it is passed over
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// What there is to say of it
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+    },
+    /// End sessions: first as a plan, then by --apply
+    Contain {
+        /// Whose
+        #[arg(value_enum)]
+        whose: Contained,
+        #[command(flatten)]
+        act: ActArgs,
+        /// Ids of the users whose sessions are ended
+        #[arg(long = "user", value_name = "ID")]
+        users: Vec<String>,
+    },
+    /// Find users by a part of their id, name or handle, in upper or lower case
+    Find {
+        /// The part
+        part: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Show where an incident stands
+    Status {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// List the incidents
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How the list is written
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Put a note on the timeline
+    Note {
+        /// What there is to say
+        text: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Say what the report is to say
+    Set {
+        /// Which part
+        #[arg(value_parser = ["summary", "root-cause", "data-leaked", "prevention", "lessons"])]
+        name: String,
+        /// What it says
+        text: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Write the evidence into one sealed file
+    Evidence {
+        #[command(flatten)]
+        whose: Whose,
+        /// The file [default: named after the incident]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Make sure that evidence is what was written
+    Verify {
+        /// The file
+        file: PathBuf,
+        /// The file with the identity that opens it
+        #[arg(long, value_name = "FILE", default_value = "sessionwatch-archive.key")]
+        identity: PathBuf,
+    },
+    /// Write the report, filled in from what was recorded
+    Report {
+        #[command(flatten)]
+        whose: Whose,
+        /// How it is written
+        #[arg(long, value_enum, default_value = "markdown")]
+        format: Paper,
+    },
+    /// Draft the message to users
+    Message {
+        #[command(flatten)]
+        whose: Whose,
+        /// A template of your own, with {{ summary }} and the like
+        #[arg(long, value_name = "FILE")]
+        template: Option<PathBuf>,
+    },
+    /// Close an incident, if nothing speaks against it
+    Close {
+        #[command(flatten)]
+        whose: Whose,
+        /// Close it all the same, for this reason
+        #[arg(long = "override", value_name = "REASON")]
+        overridden: Option<String>,
+    },
+    /// Rehearse: a copy with a leak in it, and the clock running
+    Drill(drill::DrillArgs),
+}
+
+/// Whose sessions are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Contained {
+    /// Every session of everybody
+    Everybody,
+    /// Every session of the users that are named
+    Users,
+    /// Sessions on tokens that occur more than once
+    Duplicates,
+    /// Sessions whose user does not exist
+    Orphans,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Paper {
+    /// For wikis and issues
+    Markdown,
+    /// For a browser
+    Html,
+}
+
+/// Which incident, of which target, and who works on it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whose {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The incident [default: the one of the target that is not closed]
+    #[arg(long, value_name = "INCIDENT")]
+    id: Option<String>,
+    /// Address of the target with the acting role [default: `act_url` of the target]
+    #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
+    act_url: Option<String>,
+    /// Who works on it
+    #[arg(long, env = "USER", default_value = "unknown")]
+    owner: String,
+}
+
+fn grade(text: &str) -> Result<Grade, String> {
+    Grade::parse(text).ok_or_else(|| "P0, P1, P2 or P3 is meant".into())
+}
+
+/// An incident that is worked on.
+pub(super) struct Case {
+    acting: Acting,
+    incident: Incident,
+    timeline: Vec<Entry>,
+}
+
+impl Case {
+    fn of(whose: &Whose) -> Result<Self, Failure> {
+        let acting = Acting::with(&whose.target, whose.act_url.as_deref(), &whose.owner)?;
+        Self::with(acting, whose.id.as_deref())
+    }
+
+    fn with(acting: Acting, id: Option<&str>) -> Result<Self, Failure> {
+        let target = &acting.target.name;
+        let (current, all) =
+            acting.store.read(|db| Ok((incidents::current(db, target)?, incidents::list(db)?)))?;
+        let incident = match id {
+            Some(id) => all.into_iter().find(|incident| incident.id == id).ok_or_else(|| {
+                Failure::Usage(format!("there is no incident `{id}`: `sessionwatch incident list` shows them"))
+            })?,
+            None => current.ok_or_else(|| {
+                let printable = printable(target);
+                Failure::Usage(format!(
+                    "no incident of `{printable}` is open: `sessionwatch incident open --severity P1` opens one"
+                ))
+            })?,
+        };
+        if incident.target != *target {
+            return Err(Failure::Usage(format!(
+                "`{}` is about the target `{}`",
+                incident.id, incident.target
+            )));
+        }
+        let timeline = acting.store.read(|db| incidents::timeline(db, &incident.id))?;
+        Ok(Self { acting, incident, timeline })
+    }
+
+    /// Refuses to go on with an incident that is closed.
+    fn unclosed(self) -> Result<Self, Failure> {
+        if self.incident.state == State::Closed {
+            return Err(Failure::Usage(format!("`{}` is closed", self.incident.id)));
+        }
+        Ok(self)
+    }
+
+    /// Puts something on the timeline.
+    fn add(
+        &mut self,
+        (kind, step): (&str, &str),
+        said: &str,
+        detail: &serde_json::Value,
+    ) -> Result<(), Failure> {
+        let entry = incident::entry(self.acting.context(), (kind, step), said, detail);
+        self.acting.store.write(|db| incidents::add(db, &self.incident.id, &entry))?;
+        self.timeline.push(entry);
+        Ok(())
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    match args {
+        Args::Open { whose, severity, summary } => steps::open(whose, (*severity, summary)),
+        Args::Next { whose, done, skip, reason, note } => {
+            let said = if *skip {
+                steps::Said::Skip(reason.as_deref().unwrap_or_default())
+            } else if *done {
+                steps::Said::Done(note)
+            } else {
+                steps::Said::Nothing
+            };
+            steps::next(Case::of(whose)?.unclosed()?, said)
+        }
+        Args::Contain { whose, act, users } => contain(*whose, act, users),
+        Args::Find { part, whose } => find(part, whose),
+        Args::Status { whose } => steps::status(&Case::of(whose)?),
+        Args::List { config, format } => list(config, *format),
+        Args::Note { text, whose } => {
+            Case::of(whose)?.add(("note", ""), text, &json!({}))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Args::Set { name, text, whose } => papers::set(Case::of(whose)?, (name, text)),
+        Args::Evidence { whose, to } => papers::evidence(Case::of(whose)?, to.as_deref()),
+        Args::Verify { file, identity } => papers::verify(file, identity),
+        Args::Report { whose, format } => papers::report(&Case::of(whose)?, *format),
+        Args::Message { whose, template } => papers::message(&Case::of(whose)?, template.as_deref()),
+        Args::Close { whose, overridden } => {
+            steps::close(Case::of(whose)?.unclosed()?, overridden.as_deref())
+        }
+        Args::Drill(args) => drill::run(args),
+    }
+}
+
+fn contain(whose: Contained, act: &ActArgs, users: &[String]) -> Result<ExitCode, Failure> {
+    let selection = match whose {
+        Contained::Users if users.is_empty() => {
+            return Err(Failure::Usage(
+                "name whose sessions are to be ended with --user ID; `sessionwatch incident find PART` finds ids".into(),
+            ));
+        }
+        Contained::Users => Selection::Users(users.to_vec()),
+        _ if !users.is_empty() => return Err(Failure::Usage("--user goes with `contain users` only".into())),
+        Contained::Everybody => Selection::All,
+        Contained::Duplicates => Selection::Duplicates,
+        Contained::Orphans => Selection::Orphaned,
+    };
+    let case = Case::with(Acting::of(act)?, None)?.unclosed()?;
+    let Some((plan, applied)) = acting::carried_out(&case.acting, act, &selection)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let said = format!(
+        "{} ended {} sessions of {} users; {} were left, {} remain",
+        plan.selection.name(),
+        applied.done + applied.earlier,
+        plan.summary.users,
+        applied.skipped,
+        applied.remaining
+    );
+    let detail = json!({
+        "plan": plan.kept.id, "done": applied.done + applied.earlier, "users": plan.summary.users,
+        "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.left,
+    });
+    // What was not finished is gone on with, and not yet contained.
+    if applied.remaining == 0 {
+        incident::has_contained(case.acting.context(), &case.incident, (&said, &detail))?;
+    } else {
+        let entry = incident::entry(case.acting.context(), ("note", "contain"), &said, &detail);
+        case.acting.store.write(|db| incidents::add(db, &case.incident.id, &entry))?;
+    }
+    acting::report(&plan, &applied, act.format)
+}
+
+fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
+    const SHOWN: usize = 100;
+    let acting = Acting::with(&whose.target, whose.act_url.as_deref(), &whose.owner)?;
+    let users = super::block_on(async { Ok(affected::users(acting.context(), part, SHOWN).await?) })?;
+    if users.is_empty() {
+        return Err(Failure::Usage(format!("no user's id, name or handle contains `{}`", printable(part))));
+    }
+    for (shown, sessions) in &users {
+        let shown: Vec<String> =
+            shown.iter().filter(|text| !text.is_empty()).map(|text| printable(text)).collect();
+        super::print(&format!("{sessions} sessions  user {}\n", shown.join("  ")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
+    let config = Config::load(args.config.as_deref())?;
+    let found = acting::open(&config)?.read(incidents::list)?;
+    let summary = |incident: &Incident| incident::field(incident, "summary").unwrap_or_default();
+    let row = |incident: &Incident| {
+        vec![
+            incident.id.clone(),
+            incident.target.clone(),
+            incident.grade.name().to_owned(),
+            incident.state.name().to_owned(),
+            clock::readable(incident.opened_at),
+            summary(incident),
+        ]
+    };
+    let document = |incident: &Incident| {
+        json!({
+            "id": incident.id, "target": incident.target, "severity": incident.grade.name(),
+            "state": incident.state.name(), "opened_at": clock::rfc3339(incident.opened_at),
+            "opened_by": incident.opened_by, "contained_at": incident.contained_at.map(clock::rfc3339),
+            "closed_at": incident.closed_at.map(clock::rfc3339), "summary": summary(incident),
+        })
+    };
+    let header = ["incident", "target", "severity", "is", "opened at", "what happened"];
+    let sheet = Sheet {
+        kind: "incidents",
+        header: header.map(str::to_owned).to_vec(),
+        rows: found.iter().map(row).collect(),
+        documents: found.iter().map(document).collect(),
+    };
+    super::print(&sheet.render(format))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,206 @@
+//! `incident drill`: a leak is planted in a copy, and found, ended and verified, by the clock.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, IsTerminal as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant as Monotonic,
+};
+
+use sessionwatch_rules::verdict::Verdict;
+
+use super::{Failure, acting::Acting};
+use crate::{
+    actions::{self, Consent, Context, Control, Selection},
+    archive::sealing::Identity,
+    cli::{acting, target::TargetArgs},
+    clock::Clock,
+    demo,
+    incident::{self, drill::Scratch},
+    report::printable,
+    store::{
+        Place,
+        incidents::{self, Drill},
+    },
+};
+
+/// On what it is rehearsed, and how.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct DrillArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// On a fresh demonstration instead
+    #[arg(long, conflicts_with = "url")]
+    demo: bool,
+    /// Nobody is asked: the program goes through it by itself
+    #[arg(long)]
+    yes: bool,
+    /// Address with a role that may make a database [default: `act_url` of the target]
+    #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
+    act_url: Option<String>,
+    /// Who rehearses
+    #[arg(long, env = "USER", default_value = "unknown")]
+    owner: String,
+}
+
+pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
+    let interactive = !args.yes;
+    if interactive && !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage(
+            "a drill asks a person at a terminal: give --yes to run it by itself".into(),
+        ));
+    }
+    let demonstration = Path::new("sessionwatch-drill-demo.db");
+    let mut target = args.target.clone();
+    if args.demo {
+        demo::create(demonstration, crate::clock::now())?;
+        target.url = Some(demonstration.display().to_string());
+    }
+    let drilled = Acting::with(&target, args.act_url.as_deref(), &args.owner)
+        .and_then(|acting| crate::cli::block_on(drill(&acting, interactive)));
+    if args.demo {
+        // What was made for this is not left behind; whether it can be removed changes nothing.
+        let _ = std::fs::remove_file(demonstration);
+    }
+    drilled
+}
+
+async fn drill(acting: &Acting, interactive: bool) -> Result<ExitCode, Failure> {
+    let folder = match &acting.config.serve.store {
+        Place::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+        Place::Server(_) => PathBuf::new(),
+    };
+    let scratch = incident::drill::prepare(acting.context(), &folder).await?;
+    let took = rehearse(acting, &scratch, interactive).await;
+    // Nothing is left behind, whatever happened.
+    scratch.remove().await;
+    let took_us = took?;
+    let drill = Drill {
+        at: acting.clock.now(),
+        target: acting.target.name.clone(),
+        actor: acting.owner.clone(),
+        took_us,
+    };
+    let before = acting.store.write(|db| {
+        let before = incidents::drills(db)?;
+        incidents::add_drill(db, &drill)?;
+        Ok(before)
+    })?;
+    let line = |drill: &Drill| {
+        let [detected, contained, verified] = drill.took_us.map(seconds);
+        format!("found after {detected}, ended after {contained}, verified after {verified}")
+    };
+    let mut text = format!("\nThe drill is over: {}.\n", line(&drill));
+    let earlier: Vec<&Drill> = before.iter().filter(|other| other.target == drill.target).take(5).collect();
+    if !earlier.is_empty() {
+        text.push_str("Earlier ones:\n");
+    }
+    for other in earlier {
+        let when = crate::clock::readable(other.at);
+        text.push_str(&format!("  {when}, {}: {}\n", printable(&other.actor), line(other)));
+    }
+    crate::cli::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+fn seconds(micros: i64) -> String {
+    format!("{:.1} s", micros as f64 / 1e6)
+}
+
+/// The three parts of a drill: microseconds since its start at which each was over.
+async fn rehearse(acting: &Acting, scratch: &Scratch, interactive: bool) -> Result<[i64; 3], Failure> {
+    let context = Context {
+        config: &acting.config,
+        target: &scratch.target,
+        store: &scratch.store,
+        clock: &Clock::System,
+        actor: &acting.owner,
+    };
+    let started = Monotonic::now();
+    let since = || i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
+    crate::cli::print(&format!(
+        "A leak was planted in {}, which is a sample of {} with new tokens. The clock is running.\n\n1. Find it: who shares a token?\n",
+        scratch.target.address,
+        printable(&acting.target.name)
+    ))?;
+    detect(context, scratch, interactive).await?;
+    let detected = since();
+    crate::cli::print("\n2. End those sessions.\n")?;
+    let plan = actions::make(context, &Selection::Duplicates).await?;
+    acting::show_plan(&acting.config, &plan)?;
+    if interactive {
+        ask("To carry it out, type the name of the target (drill): ", |line| line == "drill")?;
+    }
+    let identity = Identity::ephemeral();
+    let control = Control::default();
+    let consent = Consent { name: Some("drill") };
+    let applied = actions::apply(context, (&plan.kept.id, &identity.recipient()), consent, &control).await?;
+    let contained = since();
+    crate::cli::print(&format!("{} sessions were ended.\n\n3. Verify it.\n", applied.done))?;
+    let report = incident::look(context).await;
+    let over = report
+        .seen
+        .as_ref()
+        .is_ok_and(|seen| seen.census.duplicates.value().is_some_and(|found| found.tokens == 0));
+    let back = actions::returned(context, &plan.kept.id).await?;
+    if !over || back > 0 {
+        return Err(Failure::Usage("tokens are still shared after the sessions were ended".into()));
+    }
+    crate::cli::print("A fresh look finds no shared token, and no ended session that is back.\n")?;
+    if interactive {
+        ask("Is it over? Type yes: ", |line| line == "yes")?;
+    }
+    Ok([detected, contained, since()])
+}
+
+/// The users who share a token, found by a person or by a look.
+async fn detect(context: Context<'_>, scratch: &Scratch, interactive: bool) -> Result<(), Failure> {
+    if interactive {
+        crate::cli::print(&format!(
+            "   In another terminal: sessionwatch check {}\n",
+            scratch.target.address
+        ))?;
+        let right = |line: &str| {
+            let named: BTreeSet<String> =
+                line.split([' ', ',']).filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            named == scratch.affected
+        };
+        return ask("   Type the ids of the users who share a token: ", right);
+    }
+    let report = incident::look(context).await;
+    let found = report.outcomes.iter().find(|outcome| outcome.id == "duplicate-tokens");
+    match found.filter(|outcome| outcome.finding.verdict == Verdict::Failing) {
+        Some(outcome) => {
+            let users: BTreeSet<String> =
+                outcome.evidence.iter().filter_map(|row| row.user.clone()).collect();
+            crate::cli::print(&format!(
+                "   {}: users {}.\n",
+                outcome.finding.summary,
+                users.into_iter().map(|user| printable(&user)).collect::<Vec<_>>().join(", ")
+            ))
+        }
+        None => {
+            let found = incident::findings(&report).join("; ");
+            Err(Failure::Usage(format!("the look did not find the leak that was planted, but: {found}")))
+        }
+    }
+}
+
+/// Asks until the answer is right.
+fn ask(question: &str, right: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    let mut input = std::io::stdin().lock();
+    loop {
+        crate::cli::print(question)?;
+        std::io::Write::flush(&mut std::io::stdout())?;
+        let mut line = String::new();
+        if input.read_line(&mut line)? == 0 {
+            return Err(Failure::Usage("nobody answers: the drill ends".into()));
+        }
+        if right(line.trim()) {
+            return Ok(());
+        }
+        crate::cli::print("   That is not it.\n")?;
+    }
+}

@@ -1,0 +1,160 @@
+//! What the watch does by itself besides looking: cleaning up where that is switched on, and removing for good what has
+//! passed its time in the archive.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use sessionwatch_rules::{brake::Braked, instant::HOUR};
+use tokio::sync::watch;
+
+use super::{
+    Shared,
+    leadership::{DELIVERY, lease},
+};
+use crate::{
+    actions::{self, ActError, Applied, Consent, Context, Control, Selection},
+    archive::keys,
+    clock,
+    config::{Cleanup, Config, Target},
+    store::{
+        archived, audit,
+        events::{self, Event},
+    },
+};
+
+/// Who acts.
+const ACTOR: &str = "the watch";
+/// What is noted of a cleanup.
+const KIND: &str = "cleanup";
+/// How long to wait before a store that failed is asked again.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Removes for good, every hour, what has passed its time.
+pub(super) async fn purge(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    while !*stopping.borrow() {
+        let now = shared.clock.now();
+        // Where several watch together, one of them does it.
+        if let Some(term) = shared.leadership.term(DELIVERY) {
+            let purged = shared.store.write(|db| {
+                shared.leadership.guard(db, DELIVERY, term)?;
+                let rows = archived::purge(db, None, now)?;
+                if rows > 0 {
+                    let detail = serde_json::json!({ "rows": rows }).to_string();
+                    audit::add(db, (ACTOR, "archive-purged"), &detail, now)?;
+                }
+                Ok(())
+            });
+            if let Err(error) = purged {
+                tracing::error!("what has passed its time is still in the archive: {error}");
+            }
+        }
+        let until = now.plus(HOUR);
+        while shared.clock.now() < until && !*stopping.borrow() {
+            tokio::select! {
+                () = shared.clock.wait_until(until) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+}
+
+/// Cleans a target up each time that it is due. What was due while nobody ran is done once, late.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    (config, target, cleanup): (Arc<Config>, Target, Cleanup),
+    mut stopping: watch::Receiver<bool>,
+) {
+    let last = shared.store.read(|db| events::last_of(db, (KIND, &target.name)));
+    let mut last = last.ok().flatten().unwrap_or(shared.begun);
+    while !*stopping.borrow() {
+        let now = shared.clock.now();
+        last = last.min(now);
+        let Some(due) = cleanup.schedule.after(last) else { return };
+        let leads = shared.leadership.term(&lease(&target.name)).is_some();
+        if now < due || !leads {
+            // Whoever leads may change at any time.
+            let until = if leads { due } else { now.plus(60_000_000) };
+            tokio::select! {
+                () = shared.clock.wait_until(until) => {}
+                _ = stopping.changed() => {}
+            }
+            continue;
+        }
+        let outcome = clean(&shared, (&config, &target, &cleanup), stopping.clone()).await;
+        let (summary, detail) = said(&target, &outcome);
+        match &outcome {
+            Ok(_) => tracing::info!(target = target.name, "{summary}"),
+            Err(error) => tracing::error!(target = target.name, "{summary}{}", hint(error)),
+        }
+        let event = Event {
+            at: now,
+            target: target.name.clone(),
+            check: "expired-backlog".into(),
+            kind: KIND.into(),
+            summary,
+            detail: detail.to_string(),
+        };
+        if let Err(error) = shared.store.write(|db| events::add(db, &event)) {
+            tracing::error!("that a target was cleaned up could not be noted: {error}");
+            clock::pause(AGAIN).await;
+        }
+        last = now;
+    }
+}
+
+fn hint(error: &ActError) -> String {
+    error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default()
+}
+
+fn said(target: &Target, outcome: &Result<Option<Applied>, ActError>) -> (String, serde_json::Value) {
+    let name = &target.name;
+    match outcome {
+        Ok(None) => (format!("{name}: nothing had expired"), serde_json::json!({})),
+        Ok(Some(applied)) => (
+            format!(
+                "{name}: {} expired rows were removed, {} were left",
+                applied.done,
+                applied.skipped + applied.remaining
+            ),
+            serde_json::json!({ "done": applied.done, "skipped": applied.skipped, "remaining": applied.remaining }),
+        ),
+        Err(error) => (format!("{name} was not cleaned up: {error}"), serde_json::json!({})),
+    }
+}
+
+/// Plans and carries out one cleanup: nothing if there is nothing to do.
+async fn clean(
+    shared: &Shared,
+    (config, target, cleanup): (&Config, &Target, &Cleanup),
+    mut stopping: watch::Receiver<bool>,
+) -> Result<Option<Applied>, ActError> {
+    let context = Context { config, target, store: &shared.store, clock: &shared.clock, actor: ACTOR };
+    let (recipient, made) = keys::recipient(config)?;
+    if let Some(path) = made {
+        tracing::warn!("{}", keys::advice(&recipient, &path));
+    }
+    let plan = actions::make(context, &Selection::Expired { grace_us: cleanup.grace_us }).await?;
+    if plan.kept.rows == 0 {
+        actions::settle(context).await?;
+        return Ok(None);
+    }
+    // Many rows are what was configured; anything else that holds the brake is for a person to judge.
+    match plan.braked(context.brake()) {
+        Some(braked @ (Braked::Share(_) | Braked::NoneActive(_))) => {
+            return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
+        }
+        _ if plan.kept.rows > cleanup.max_rows => {
+            let braked = Braked::Rows(plan.kept.rows);
+            return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
+        }
+        _ => {}
+    }
+    let control = Control::default();
+    let consent = Consent { name: Some(&target.name) };
+    let applying = actions::apply(context, (&plan.kept.id, &recipient), consent, &control);
+    tokio::pin!(applying);
+    tokio::select! {
+        applied = &mut applying => return applied.map(Some),
+        _ = stopping.wait_for(|stop| *stop) => control.stop.store(true, Ordering::Relaxed),
+    }
+    applying.await.map(Some)
+}

@@ -1,0 +1,300 @@
+//! An emergency: what was found, what was done about it, by whom, and whether it held. Decisions are those of
+//! `sessionwatch_rules::incident`; every step is on the timeline and in the audit trail.
+
+pub mod drill;
+pub mod evidence;
+pub mod message;
+pub mod report;
+
+use serde_json::{Value, json};
+use sessionwatch_rules::{
+    incident::{self, Grade, Step},
+    instant::{DAY, Instant},
+    severity::Severity,
+    verdict::Verdict,
+};
+
+use crate::{
+    actions::{self, ActError, Context},
+    clock,
+    look::{self, Report, Request},
+    store::{
+        StoreError,
+        db::Db,
+        incidents::{self, Entry, Incident, State},
+    },
+};
+
+/// The ratio of active sessions to users that is in order after an emergency.
+const RATIO: std::ops::RangeInclusive<f64> = 1.0..=3.0;
+
+/// The check that finds ended sessions which are back.
+const REVIVED: &str = "revived-sessions";
+
+/// What a step that is found out by the program turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// It is done.
+    pub holds: bool,
+    /// In words.
+    pub said: String,
+    /// The rest, as JSON.
+    pub detail: Value,
+}
+
+/// Something for the timeline.
+#[must_use]
+pub fn entry(context: Context<'_>, (kind, step): (&str, &str), said: &str, detail: &Value) -> Entry {
+    Entry {
+        at: context.clock.now(),
+        actor: context.actor.to_owned(),
+        kind: kind.to_owned(),
+        step: step.to_owned(),
+        said: said.to_owned(),
+        detail: detail.to_string(),
+    }
+}
+
+/// Opens an incident, with a look at the target as it is now.
+///
+/// # Errors
+///
+/// If it cannot be kept.
+pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(Incident, Report), ActError> {
+    let report = look(context).await;
+    let now = context.clock.now();
+    let day: String = clock::rfc3339(now).chars().take(10).filter(|letter| *letter != '-').collect();
+    let opened = entry(context, ("opened", ""), summary, &json!({ "severity": grade.name() }));
+    let looked = entry(context, ("look", ""), &findings(&report).join("; "), &report.json());
+    let incident = context.store.write(|db| {
+        let taken = incidents::list(db)?.iter().filter(|other| other.id.contains(&day)).count();
+        let incident = Incident {
+            id: incident::id(&day, taken),
+            target: context.target.name.clone(),
+            grade,
+            state: State::Open,
+            opened_at: now,
+            opened_by: context.actor.to_owned(),
+            contained_at: None,
+            closed_at: None,
+            fields: json!({ "summary": summary }).to_string(),
+        };
+        incidents::put(db, &incident)?;
+        incidents::add(db, &incident.id, &opened)?;
+        incidents::add(db, &incident.id, &looked)?;
+        Ok(incident)
+    })?;
+    Ok((incident, report))
+}
+
+/// A look at the target, without trust in indexes.
+pub async fn look(context: Context<'_>) -> Report {
+    let (target, config) = (context.target, context.config);
+    let request = Request {
+        target,
+        catalogue: &config.catalogue,
+        rules: &config.rules,
+        deep: true,
+        only: &[],
+        watched: None,
+    };
+    look::look(request).await
+}
+
+/// What a look found that is critical or high, in words; or why nothing is known.
+#[must_use]
+pub fn findings(report: &Report) -> Vec<String> {
+    if let Err(error) = &report.seen {
+        return vec![format!("the target could not be looked at: {error}")];
+    }
+    let bad = report.outcomes.iter().filter(|outcome| outcome.severity >= Severity::High);
+    bad.filter(|outcome| outcome.finding.verdict == Verdict::Failing)
+        .map(|outcome| format!("{}: {}", outcome.id, outcome.finding.summary))
+        .collect()
+}
+
+/// Finds out whether a step is done.
+///
+/// # Errors
+///
+/// If the target or the store fails.
+pub async fn find_out(
+    context: Context<'_>,
+    (incident, timeline): (&Incident, &[Entry]),
+    step: &Step,
+) -> Result<Outcome, ActError> {
+    let outcome = |holds, said: String| Outcome { holds, said, detail: json!({}) };
+    Ok(match step.id {
+        "confirm" => {
+            let report = look(context).await;
+            let found = findings(&report);
+            let said = if found.is_empty() {
+                "the look found nothing critical or high".into()
+            } else {
+                found.join("; ")
+            };
+            Outcome { holds: report.seen.is_ok() && !found.is_empty(), said, detail: report.json() }
+        }
+        "evidence" => match since_reopened(timeline).iter().rev().find(|entry| entry.kind == "evidence") {
+            Some(entry) => outcome(true, entry.said.clone()),
+            None => outcome(false, "no evidence was written yet".into()),
+        },
+        "way-back" => match actions::ready(context).await {
+            Ok(said) => outcome(true, said),
+            Err(error) => {
+                let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                outcome(false, format!("{error}{hint}"))
+            }
+        },
+        "contain" => match since_reopened(timeline).iter().rev().find(|entry| entry.kind == "contained") {
+            Some(entry) => outcome(true, entry.said.clone()),
+            None => outcome(false, "no sessions were ended yet".into()),
+        },
+        "verify" => verify(context, timeline).await?,
+        "watch" => {
+            let now = context.clock.now();
+            match incident.contained_at {
+                Some(at) if !incident::is_watched(Some(at), now) => {
+                    outcome(true, "24 hours have passed, and nothing came back".into())
+                }
+                Some(at) => {
+                    let left = (DAY - now.since(at)) / 3_600_000_000;
+                    outcome(false, format!("{} hours are left", left + 1))
+                }
+                None => outcome(false, "no sessions were ended yet".into()),
+            }
+        }
+        "root-cause" => match field(incident, "root-cause") {
+            Some(cause) => outcome(true, cause),
+            None => outcome(false, "it is not known yet".into()),
+        },
+        _ => outcome(false, "a person says when it is done".into()),
+    })
+}
+
+/// What happened since the incident was opened, or opened anew.
+fn since_reopened(timeline: &[Entry]) -> &[Entry] {
+    let at = timeline.iter().rposition(|entry| entry.kind == "reopened").unwrap_or(0);
+    timeline.get(at..).unwrap_or_default()
+}
+
+/// Whether what was done holds.
+async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, ActError> {
+    let report = look(context).await;
+    let mut wrong = Vec::new();
+    let mut right = Vec::new();
+    match &report.seen {
+        Err(error) => wrong.push(format!("the target could not be looked at: {error}")),
+        Ok(seen) => {
+            let census = &seen.census;
+            let shared = census.duplicates.value().map(|found| found.tokens);
+            count(shared, "shared tokens", (&mut right, &mut wrong));
+            count(census.orphaned.value(), "orphans", (&mut right, &mut wrong));
+            let ratio = census.sessions_per_user();
+            if census.active == 0 {
+                right.push("no active session".into());
+            } else if RATIO.contains(&ratio) {
+                right.push(format!("{ratio:.2} active sessions a user"));
+            } else {
+                wrong.push(format!("{ratio:.2} active sessions a user"));
+            }
+        }
+    }
+    let mut back = 0;
+    for plan in contained(timeline) {
+        back += actions::returned(context, &plan).await?;
+    }
+    count(Some(back), "ended sessions that are back", (&mut right, &mut wrong));
+    let said =
+        if wrong.is_empty() { right.join(", ") } else { format!("not in order: {}", wrong.join(", ")) };
+    Ok(Outcome { holds: wrong.is_empty(), said, detail: report.json() })
+}
+
+fn count(found: Option<u64>, what: &str, (right, wrong): (&mut Vec<String>, &mut Vec<String>)) {
+    match found {
+        Some(0) => right.push(format!("no {what}")),
+        Some(count) => wrong.push(format!("{count} {what}")),
+        // Without a table of users there can be none; the look says so.
+        None => right.push(format!("{what}: not known")),
+    }
+}
+
+/// The plans that ended sessions.
+#[must_use]
+pub fn contained(timeline: &[Entry]) -> Vec<String> {
+    let plan = |entry: &Entry| {
+        let detail: Value = serde_json::from_str(&entry.detail).ok()?;
+        detail["plan"].as_str().map(str::to_owned)
+    };
+    timeline.iter().filter(|entry| entry.kind == "contained").filter_map(plan).collect()
+}
+
+/// What a person said under a name.
+#[must_use]
+pub fn field(incident: &Incident, name: &str) -> Option<String> {
+    let fields: Value = serde_json::from_str(&incident.fields).ok()?;
+    fields[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// What a person says under a name.
+#[must_use]
+pub fn with_field(incident: &Incident, name: &str, text: &str) -> Incident {
+    let mut fields: Value = serde_json::from_str(&incident.fields).unwrap_or_else(|_| json!({}));
+    fields[name] = json!(text);
+    Incident { fields: fields.to_string(), ..incident.clone() }
+}
+
+/// Notes that sessions were ended.
+///
+/// # Errors
+///
+/// If it cannot be kept.
+pub fn has_contained(
+    context: Context<'_>,
+    incident: &Incident,
+    (said, detail): (&str, &Value),
+) -> Result<(), StoreError> {
+    let entry = entry(context, ("contained", "contain"), said, detail);
+    let contained = Incident { state: State::Contained, contained_at: Some(entry.at), ..incident.clone() };
+    context.store.write(|db| {
+        incidents::put(db, &contained)?;
+        incidents::add(db, &incident.id, &entry)
+    })
+}
+
+/// Whether a target is looked at every minute, since sessions were ended there within the last day.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn is_watched(db: Db<'_>, target: &str, now: Instant) -> Result<bool, StoreError> {
+    let current = incidents::current(db, target)?;
+    Ok(current.is_some_and(|incident| incident::is_watched(incident.contained_at, now)))
+}
+
+/// What of a report opens an incident anew: something critical, or an ended session that is back.
+#[must_use]
+pub fn emergency(report: &Report) -> Option<String> {
+    let failing = report.outcomes.iter().filter(|outcome| outcome.finding.verdict == Verdict::Failing);
+    let bad = failing.filter(|outcome| outcome.severity == Severity::Critical || outcome.id == REVIVED);
+    let said: Vec<String> =
+        bad.map(|outcome| format!("{}: {}", outcome.id, outcome.finding.summary)).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// Opens an incident anew that was contained, because of what the watch found: whether there was one.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn reopen(db: Db<'_>, target: &str, why: &str, now: Instant) -> Result<bool, StoreError> {
+    let Some(current) = incidents::current(db, target)? else { return Ok(false) };
+    if current.state != State::Contained || !incident::is_watched(current.contained_at, now) {
+        return Ok(false);
+    }
+    let [actor, kind, detail] = ["the watch", "reopened", "{}"].map(str::to_owned);
+    let entry = Entry { at: now, actor, kind, step: String::new(), said: why.to_owned(), detail };
+    incidents::put(db, &Incident { state: State::Open, ..current.clone() })?;
+    incidents::add(db, &current.id, &entry)?;
+    Ok(true)
+}

@@ -1,0 +1,47 @@
+//! The message to users: a draft for a person to edit.
+
+use minijinja::{Environment, UndefinedBehavior, context};
+
+use crate::{clock, store::incidents::Incident};
+
+/// The draft that is built in.
+pub const DRAFT: &str = "\
+Subject: You have been signed out of {{ application }}
+
+Hello,
+
+on {{ date }} we found a problem with how {{ application }} kept people signed in, and ended {{ whose }} sessions to be
+on the safe side. Please sign in again.
+
+{{ what_happened }}
+
+Your password was not affected. If you see anything in your account that you did not do, please tell us by replying to
+this message.
+
+We are sorry for the trouble.
+";
+
+/// The draft, filled in.
+///
+/// # Errors
+///
+/// If the template is none, or uses a name that is not there; in words.
+pub fn draft(incident: &Incident, template: &str) -> Result<String, String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let what = super::field(incident, "summary").unwrap_or_else(|| "[what happened, in plain words]".into());
+    let whose =
+        if incident.grade == sessionwatch_rules::incident::Grade::P0 { "everybody's" } else { "your" };
+    let date: String = clock::rfc3339(incident.opened_at).chars().take(10).collect();
+    let values = context! {
+        application => "[the name of the application]",
+        date,
+        whose,
+        what_happened => what,
+        id => incident.id.clone(),
+        severity => incident.grade.name(),
+    };
+    environment.render_str(template, values).map_err(|error| {
+        format!("the template cannot be filled in: line {}: {}", error.line().unwrap_or(1), error.kind())
+    })
+}
