@@ -137,7 +137,10 @@ pub(super) struct Known {
     schema: Schema,
     mapping: Mapping,
     key: i64,
+    /// The instant to which conditions refer.
     now: Instant,
+    /// The instant of the look, by the clock of the target.
+    seen: Instant,
     placed: bool,
 }
 
@@ -145,10 +148,11 @@ impl Known {
     /// Looks at the target with the credentials of the watch.
     pub(super) async fn of(context: Context<'_>, now: Option<Instant>) -> Result<Self, ActError> {
         let View { opened, placed } = View::open(context).await?;
-        let now = now.unwrap_or(opened.now);
+        let seen = opened.now;
+        let now = now.unwrap_or(seen);
         let crate::open::Opened { session, schema, candidate, key, .. } = opened;
         session.close().await;
-        Ok(Self { schema, mapping: candidate.mapping, key, now, placed })
+        Ok(Self { schema, mapping: candidate.mapping, key, now, seen, placed })
     }
 
     pub(super) fn sql(&self) -> Sql<'_> {
@@ -197,7 +201,7 @@ pub async fn apply(
     let limits = context.target.limits;
     let mut first = Actor::open(address, limits, known.key()).await?;
     let sql = known.sql();
-    let stored_now = stored(known.mapping.expires.decoder, context.clock.now());
+    let stored_now = stored(known.mapping.expires.decoder, known.seen);
     let change = Change::of(&plan.summary.revoke, &stored_now);
     let lacking = first.lacks(&sql, change).await?;
     if !lacking.is_empty() {
@@ -324,7 +328,7 @@ impl<'a> Work<'a> {
             known,
             columns: declared.into_iter().map(|column| column.name).collect(),
             about: about.to_string(),
-            stored_now: stored(known.mapping.expires.decoder, now),
+            stored_now: stored(known.mapping.expires.decoder, known.seen),
             purge_at: now.plus(context.config.actions.retention_us),
             queue: Mutex::new(queue),
             pace: Mutex::default(),

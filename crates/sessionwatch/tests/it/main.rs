@@ -16,6 +16,7 @@ mod guide;
 mod hangs;
 mod harness;
 mod holes;
+mod incident;
 mod integrations;
 mod interleaving;
 mod kills;

@@ -1,0 +1,272 @@
+//! The emergency procedure, as a person goes through it, and what the watch does about it.
+
+use std::path::Path;
+
+use serde_json::Value;
+use sessionwatch::{
+    actions::{self, Consent, Context, Control, Selection},
+    archive::sealing::Identity,
+    incident,
+    store::{
+        archived, audit,
+        incidents::{self, Incident, State},
+    },
+};
+use sessionwatch_rules::{
+    incident::Grade,
+    instant::{DAY, HOUR},
+};
+
+use crate::{
+    fastforward::{MINUTE, Watch, monday},
+    harness::{self, Said, run_in},
+};
+
+/// A token on rows of two users, and somebody with a name.
+const LEAK: &str = r#"
+UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2';
+UPDATE users SET name = 'Ada Abara' WHERE id = 7;
+"#;
+
+fn run(folder: &Path, url: &str, arguments: &[&str]) -> Said {
+    run_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &[&["incident"], arguments].concat())
+}
+
+/// Text without what differs each time.
+fn normal(text: &str) -> String {
+    let mut words = Vec::new();
+    for line in text.lines() {
+        let mut kept = Vec::new();
+        for word in line.split(' ') {
+            let digits = word.chars().filter(char::is_ascii_digit).count();
+            kept.push(match word {
+                _ if word.contains("INC-") && word.contains(".tar.age") => "FILE".into(),
+                _ if word.contains("INC-") => word.split("INC-").next().unwrap().to_owned() + "INCIDENT",
+                _ if word.starts_with("age1") => "RECIPIENT".into(),
+                _ if word.starts_with("postgres://") => "ADDRESS".into(),
+                _ if digits == 8 && word.contains('-') => "DATE".into(),
+                _ if digits == 6 && word.contains(':') => "TIME".into(),
+                _ => word.to_owned(),
+            });
+        }
+        words.push(kept.join(" "));
+    }
+    words.join("\n") + "\n"
+}
+
+#[test]
+fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
+    let database = harness::healthy();
+    database.psql(LEAK).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = database.url("postgres");
+    let says = |arguments: &[&str], code: i32, part: &str| {
+        let said = run(folder.path(), &url, arguments);
+        let text = format!("{}{}", said.stdout, said.stderr);
+        assert!(said.code == code && text.contains(part), "{arguments:?} ({}): {text}", said.code);
+        text
+    };
+    says(&["next"], 2, "`sessionwatch incident open --severity P1` opens one");
+    says(
+        &["open", "--severity", "P1", "--summary", "two users see each other's data"],
+        0,
+        "duplicate-tokens: 1 token",
+    );
+    says(&["open", "--severity", "P0"], 2, "is still open");
+    says(&["close"], 2, "`contain` is not done");
+    says(&["next"], 1, "2 users share tokens, or do not exist: 2, 3");
+    says(&["find", "ADA"], 0, "user 7  Ada Abara");
+    says(&["find", "nobody at all"], 2, "no user's id, name or handle contains");
+    says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
+    says(&["next", "--done"], 2, "is found out, not said");
+    says(&["evidence", "--to", "evidence.age"], 0, "evidence.age was written, sealed to age1");
+    says(&["next"], 1, "Tell the team");
+    says(&["next", "--done", "--note", "on the call"], 1, "End the sessions");
+    says(&["contain", "users"], 2, "name whose sessions are to be ended");
+    let contain = ["contain", "users", "--user", "2", "--user", "3"];
+    let plan: Value = serde_json::from_str(
+        &run(folder.path(), &url, &[&contain[..], &["--format", "json"]].concat()).stdout,
+    )
+    .unwrap();
+    let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
+    says(&[&contain[..], &["--apply", &plan]].concat(), 0, "4 rows removed");
+    // What was ended and is there again is found.
+    database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
+    says(&["next"], 1, "1 ended sessions that are back");
+    database.psql("DELETE FROM sessions WHERE id = 's1'").unwrap();
+    says(&["next"], 1, "Sign in and sign out");
+    says(&["next", "--done", "--note", "both work"], 1, "Tell the users");
+    assert!(says(&["message"], 0, "Please sign in again.").contains("two users see each other's data"));
+    says(&["next", "--done", "--note", "mail to both"], 1, "24 hours are left");
+    let state = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
+    state.execute("UPDATE incidents SET contained_at = contained_at - 86400000000, opened_at = opened_at - 86400000000", []).unwrap();
+    says(&["next"], 1, "Find the root cause");
+    for (name, text) in [
+        ("root-cause", "a shared cache <of> pages | see the ticket"),
+        ("data-leaked", "yes: two names"),
+        ("prevention", "no cache for signed-in users"),
+        ("lessons", "look sooner"),
+    ] {
+        says(&["set", name, text], 0, "");
+    }
+    says(&["next"], 1, "Write the report");
+    says(&["next", "--done", "--note", "in the wiki"], 0, "Every step was gone through");
+    says(&["verify", "evidence.age"], 0, "Every part is what was written");
+    says(&["close"], 0, "Closed INC-");
+    let report = run(folder.path(), &url, &["report", "--id", &latest(folder.path())]);
+    let expected =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/snapshots/incident.md"));
+    assert_eq!(normal(&report.stdout), expected.unwrap_or_default(), "{}", normal(&report.stdout));
+    let page = run(folder.path(), &url, &["report", "--format", "html", "--id", &latest(folder.path())]);
+    assert!(page.stdout.contains("a shared cache &lt;of&gt; pages"), "{}", page.stdout);
+    says(&["note", "late", "--id", &latest(folder.path())], 0, "");
+    says(&["next", "--id", &latest(folder.path())], 2, "is closed");
+    // Everything is in the audit trail, which is whole.
+    let store = sessionwatch::store::Store::open(&sessionwatch::store::Place::File(
+        folder.path().join("sessionwatch-state.db"),
+    ));
+    assert!(matches!(store.unwrap().read(audit::verify), Ok(audit::Trail::Whole(20..))));
+}
+
+/// The id of the incident that was opened last.
+fn latest(folder: &Path) -> String {
+    let said = run_in(folder, &[], &["incident", "list", "--format", "json"]);
+    let list: Value = serde_json::from_str(&said.stdout).unwrap();
+    list["incidents"][0]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn evidence_that_was_changed_shows() {
+    let (database, folder) = (harness::anomalous(), tempfile::tempdir().unwrap());
+    let url = database.url("postgres");
+    let open = run(folder.path(), &url, &["open", "--severity", "P2"]);
+    assert_eq!(open.code, 0, "{}", open.stderr);
+    assert_eq!(run(folder.path(), &url, &["evidence", "--to", "e.age"]).code, 0);
+    let again = run(folder.path(), &url, &["evidence", "--to", "e.age"]);
+    assert!(again.code == 2 && again.stderr.contains("cannot write e.age"), "{}", again.stderr);
+    let path = folder.path().join("e.age");
+    let identity = Identity::read(&folder.path().join("sessionwatch-archive.key")).unwrap();
+    let recipient = identity.recipient().to_string();
+    let packed = identity.open(&std::fs::read(&path).unwrap(), &recipient).unwrap();
+    // Prefixes and fingerprints are in it, and no token.
+    let text = String::from_utf8_lossy(&packed).into_owned();
+    assert!(text.contains("\"token_prefix\":\"orphan-1\"") && !text.contains("orphan-10"), "{text}");
+    let mut changed = packed.to_vec();
+    let at = text.find("\"user\":\"1001\"").unwrap();
+    changed[at + 8] = b'9';
+    std::fs::write(&path, identity.recipient().seal(&changed).unwrap()).unwrap();
+    let said = run(folder.path(), &url, &["verify", "e.age"]);
+    assert!(
+        said.code == 1 && said.stderr.contains("`rows.ndjson` is not what was written"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    for turn in 0..2 {
+        let said = run_in(folder.path(), &[], &["incident", "drill", "--demo", "--yes"]);
+        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+        assert!(said.stdout.contains("The drill is over: found after"), "{}", said.stdout);
+        assert_eq!(said.stdout.contains("Earlier ones:"), turn == 1, "{}", said.stdout);
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["sessionwatch-state.db"]);
+    let alone = run_in(folder.path(), &[], &["incident", "drill", "--demo"]);
+    assert!(alone.code == 2 && alone.stderr.contains("--yes"), "{}", alone.stderr);
+    let database = harness::healthy();
+    let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
+    for url in database.urls("postgres") {
+        let said = run(folder.path(), &url, &["drill", "--yes"]);
+        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    }
+    assert_eq!(database.psql("SELECT * FROM sessions ORDER BY id").unwrap(), before);
+    assert_eq!(
+        database.psql("SELECT COUNT(*) FROM pg_database WHERE datname LIKE 'sessionwatch_drill%'").unwrap(),
+        "0\n"
+    );
+    let role = harness::role(&database, "watch");
+    database.psql(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).unwrap();
+    let refused = run(folder.path(), &database.url(&role), &["drill", "--yes"]);
+    assert!(refused.code == 3 && refused.stderr.contains("CREATE DATABASE"), "{}", refused.stderr);
+}
+
+/// A target that is looked at once a day, with a role that acts.
+fn rarely(url: &str, more: &str) -> String {
+    format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nschedule = \"guide\"\n{more}\
+         [checks.slow-observation]\nenabled = false\n[checks.revived-sessions]\nevery = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+    )
+}
+
+#[test]
+fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_session_is_back() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
+    let shared = std::sync::Arc::clone(&watch.shared);
+    let config = shared.config();
+    let context = Context {
+        config: &config,
+        target: &config.targets[0],
+        store: &shared.store,
+        clock: &shared.clock,
+        actor: "ada",
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = database.psql("SELECT \"sessionToken\", expires FROM sessions WHERE id = 's1'").unwrap();
+    let (token, expires) = ended.trim().split_once('|').unwrap();
+    let (opened, _) = runtime.block_on(incident::open(context, Grade::P1, "a leak")).unwrap();
+    let plan = runtime.block_on(actions::make(context, &Selection::User("2".into()))).unwrap();
+    let recipient = Identity::ephemeral().recipient();
+    let consent = Consent { name: Some("app") };
+    let control = Control::default();
+    let applied =
+        runtime.block_on(actions::apply(context, (&plan.kept.id, &recipient), consent, &control)).unwrap();
+    assert_eq!((applied.done, applied.skipped), (2, 0));
+    let detail = serde_json::json!({ "plan": plan.kept.id });
+    incident::has_contained(context, &opened, ("ended", &detail)).unwrap();
+    let at = |minutes: i64| monday().plus(minutes * MINUTE);
+    let current = || shared.store.read(|db| incidents::current(db, "app")).unwrap();
+    let state = || current().map(|incident: Incident| incident.state);
+    watch.to(at(1));
+    watch.to(at(2));
+    assert_eq!(state(), Some(State::Contained));
+    database.psql(&format!("INSERT INTO sessions VALUES ('s1', '{token}', 2, '{expires}')")).unwrap();
+    watch.to(at(3));
+    assert_eq!(state(), Some(State::Open));
+    let timeline = shared.store.read(|db| incidents::timeline(db, &opened.id)).unwrap();
+    let last = timeline.last().unwrap();
+    assert!(last.kind == "reopened" && last.said.contains("revived-sessions"), "{last:?}");
+    // A day later, the schedule holds again.
+    watch.to(at(4).plus(DAY));
+    let mut heard = shared.events.subscribe();
+    watch.set(at(6).plus(DAY));
+    watch.set(at(8).plus(DAY));
+    assert!(watch.stop());
+    assert!(heard.try_recv().is_err(), "nothing was looked at");
+}
+
+#[test]
+fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_back_for_a_week() {
+    let (database, folder) = (harness::anomalous(), tempfile::tempdir().unwrap());
+    let cleanup = "[target.cleanup]\nexpired = true\ngrace = \"24h\"\n";
+    let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), cleanup), monday());
+    let shared = std::sync::Arc::clone(&watch.shared);
+    let expired =
+        || database.psql("SELECT COUNT(*) FROM sessions WHERE expires < now() - interval '1 day'").unwrap();
+    assert_eq!(expired(), "107\n");
+    let held = || shared.store.read(archived::holdings).unwrap();
+    // It is due at 03:17.
+    watch.to(monday().plus(DAY));
+    harness::wait_until("the cleanup", || expired() == "0\n");
+    harness::wait_until("the archive", || held().first().is_some_and(|held| held.rows == 107));
+    assert!(folder.path().join("sessionwatch-archive.key").exists());
+    watch.set(monday().plus(DAY + 7 * DAY - HOUR));
+    assert_eq!(held().len(), 1);
+    watch.set(monday().plus(DAY + 7 * DAY + 2 * HOUR));
+    harness::wait_until("the purge", || held().is_empty());
+    assert!(watch.stop());
+}
