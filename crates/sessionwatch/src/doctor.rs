@@ -53,6 +53,24 @@ pub struct Patient<'a> {
     pub audit: &'a Audit,
     /// The instant by this machine's clock.
     pub local_now: Instant,
+    /// The role that acts, where one is configured.
+    pub acting: Option<&'a Acting>,
+}
+
+/// The role that acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acting {
+    /// Its name, whether it may do everything, and what it lacks, each as `PRIVILEGE ON what`.
+    Asked {
+        /// Its name.
+        name: String,
+        /// May do everything.
+        superuser: bool,
+        /// What it lacks.
+        lacks: Vec<String>,
+    },
+    /// Why it could not be asked.
+    Unknown(String),
 }
 
 impl Level {
@@ -87,6 +105,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     findings.extend(pooler(patient.address));
     findings.push(recognition(patient.opened));
     findings.extend(role(patient));
+    findings.extend(patient.acting.map(|acting| acting_role(patient, acting)));
     let mapping = &patient.opened.candidate.mapping;
     let sessions = patient.opened.schema.find(mapping.sessions.schema.as_deref(), &mapping.sessions.name);
     if let Some(table) = sessions {
@@ -155,6 +174,26 @@ fn recognition(opened: &Opened) -> Finding {
             format!("{why}; {} looks like sessions too", quoted(&other.mapping.sessions)),
             "name the profile or the mapping in sessionwatch.toml: `sessionwatch init` writes one",
         ),
+    }
+}
+
+fn acting_role(patient: Patient<'_>, acting: &Acting) -> Finding {
+    const ID: &str = "acting-role";
+    let fix = "make a role for acting: `sessionwatch grants` prints the statements";
+    match acting {
+        Acting::Unknown(why) => fail(ID, format!("the role that acts could not be asked: {why}"), fix),
+        Acting::Asked { name, lacks, .. } if !lacks.is_empty() => {
+            let grants: Vec<String> =
+                lacks.iter().map(|lacking| format!("GRANT {lacking} TO {};", identifier(name))).collect();
+            fail(ID, format!("`{name}` may not end sessions, or not put them back"), grants.join("\n"))
+        }
+        Acting::Asked { name, superuser: true, .. } => {
+            warn(ID, format!("`{name}` is a superuser, which acting does not need"), fix)
+        }
+        Acting::Asked { name, .. } if patient.audit.role.as_ref().is_some_and(|role| role.name == *name) => {
+            warn(ID, format!("`{name}` watches as well: watching should not be able to change anything"), fix)
+        }
+        Acting::Asked { name, .. } => pass(ID, format!("`{name}` may end sessions and put them back")),
     }
 }
 

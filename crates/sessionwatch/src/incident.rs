@@ -113,6 +113,15 @@ pub fn findings(report: &Report) -> Vec<String> {
         .collect()
 }
 
+/// What has to be done besides, where ending rows does not end every log-in.
+#[must_use]
+pub fn force_out(context: Context<'_>, report: &Report) -> Vec<String> {
+    let Ok(seen) = &report.seen else { return vec![] };
+    let name = &seen.candidate.mapping.profile;
+    let profile = context.config.catalogue.iter().find(|profile| profile.name == *name);
+    profile.map(crate::profile::catalogue::Profile::advice).unwrap_or_default()
+}
+
 /// Finds out whether a step is done.
 ///
 /// # Errors

@@ -305,8 +305,6 @@ impl View {
     pub(super) fn force_out(&self, context: Context<'_>) -> Vec<String> {
         let mapping = &self.opened.candidate.mapping;
         let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
-        let Some(profile) = profile else { return vec![] };
-        let known = [&profile.effects, &profile.force_out].into_iter().filter(|text| !text.is_empty());
-        known.cloned().collect()
+        profile.map(crate::profile::catalogue::Profile::advice).unwrap_or_default()
     }
 }

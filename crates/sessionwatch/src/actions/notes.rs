@@ -20,7 +20,8 @@ pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> 
                 .into(),
         );
     }
-    if plan.kept.active > 0 {
+    // An empty table ends no log-in either where no table holds them.
+    if plan.kept.active > 0 || plan.summary.all_rows == 0 {
         notes.extend(view.force_out(context));
     }
     notes

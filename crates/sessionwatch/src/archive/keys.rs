@@ -6,7 +6,7 @@ use super::sealing::{Identity, Recipient, SealError};
 use crate::{config::Config, store::Place};
 
 /// Where an identity is made when none is configured: beside the store.
-const IDENTITY: &str = "sessionwatch-archive.key";
+pub const IDENTITY: &str = "sessionwatch-archive.key";
 
 /// Where the identity is, unless it was moved away.
 #[must_use]

@@ -9,6 +9,11 @@ use std::{
 
 use super::{Failure, target::TargetArgs};
 use crate::{
+    actions::ActError,
+    archive::{
+        keys,
+        sealing::{Identity, Recipient},
+    },
     config::{self, Storage, Target, reference},
     open::Opened,
     profile::{
@@ -53,9 +58,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         super::print(&file)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let (recipient, made) = identity(&args.output)?;
+    let file = sealed_to(&file, &recipient);
     write(&args.output, &file, args.force).map_err(|_| {
         Failure::Usage(format!("cannot write {}: name another place with --output", args.output.display()))
     })?;
+    if let Some(key) = made {
+        super::complain_of(&format!(
+            "made {}, which alone opens the archives of what is removed: move it to a safe place, and keep it",
+            key.display()
+        ));
+    }
     let next = match target.address {
         Address::Postgres(_) => {
             "The address is not in the file: it takes it from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
@@ -67,6 +80,29 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         args.output.display()
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// To whom archives are sealed: the identity beside the file, which is made if there is none.
+fn identity(output: &Path) -> Result<(Recipient, Option<PathBuf>), Failure> {
+    let key = output.with_file_name(keys::IDENTITY);
+    if key.exists() {
+        return Ok((Identity::read(&key).map_err(ActError::from)?.recipient(), None));
+    }
+    Ok((Identity::create(&key).map_err(ActError::from)?.recipient(), Some(key)))
+}
+
+/// The configuration, with the recipient of archives in it.
+fn sealed_to(file: &str, recipient: &Recipient) -> String {
+    let line = |line: &str| {
+        if line == "# [actions]" {
+            "[actions]\n".into()
+        } else if line.starts_with("# archive_recipient = ") {
+            format!("archive_recipient = \"{recipient}\"\n")
+        } else {
+            format!("{line}\n")
+        }
+    };
+    file.lines().map(line).collect()
 }
 
 fn write(path: &Path, text: &str, force: bool) -> std::io::Result<()> {

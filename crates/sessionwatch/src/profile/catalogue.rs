@@ -112,6 +112,12 @@ impl Profile {
         Decoder::parse(self.decoders.get(kind)?)
     }
 
+    /// What to know before rows are ended, and what to do besides.
+    #[must_use]
+    pub fn advice(&self) -> Vec<String> {
+        [&self.effects, &self.force_out].into_iter().filter(|text| !text.is_empty()).cloned().collect()
+    }
+
     /// Declared types that speak for this profile.
     #[must_use]
     pub fn declared(&self, dialect: Dialect) -> &BTreeMap<String, String> {

@@ -80,8 +80,6 @@ fn apply(folder: &Path, arguments: &[&str]) -> (Value, i32) {
 
 const TABLE: &str = "SELECT * FROM sessions ORDER BY id, \"userId\"";
 
-const ORPHANS: &str = "INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 1000 + n, now() + interval '1 day' FROM generate_series(1, 12) AS n";
-
 /// The plan of a command, made and then named to a command.
 fn planned(place: &Place<'_>, arguments: &[&str]) -> String {
     place.plan(arguments)["id"].as_str().unwrap().to_owned()
@@ -178,50 +176,206 @@ fn an_archive_opens_with_its_own_identity_only() {
     );
 }
 
+/// A database, by its own SQL.
+struct Site<'a> {
+    folder: &'a Path,
+    sql: &'a dyn Fn(&str) -> String,
+    /// A day from now.
+    live: &'a str,
+}
+
+/// Each action, the rows and active sessions that it is about, and the rows that are gone then.
+const ACTIONS: [(&[&str], u64, u64, &str); 9] = [
+    (
+        &["cleanup", "expired", "--grace", "24h"],
+        107,
+        0,
+        "id LIKE 'x%' AND CAST(substr(id, 2) AS integer) >= 24",
+    ),
+    (&["cleanup", "orphaned"], 12, 12, "\"userId\" > 1000"),
+    (&["revoke", "user", "5"], 9, 9, "\"userId\" = 5"),
+    (&["revoke", "where", "--user-like", "USER7"], 132, 2, "\"userId\" = 7"),
+    (&["revoke", "session", "many-1"], 1, 1, "id = 'm1'"),
+    (&["revoke", "session", "s3"], 1, 1, "id = 's3'"),
+    (&["cleanup", "duplicates"], 3, 3, "id IN ('s1', 's2', 'e2')"),
+    (&["cleanup", "excess", "--keep", "1"], 37, 37, "1 = 0"),
+    (&["revoke", "all"], 239, 109, "1 = 1"),
+];
+
+impl Site<'_> {
+    fn is_put_right_and_undone(&self) {
+        let mut before = (self.sql)(TABLE);
+        for (arguments, rows, active, gone) in ACTIONS {
+            let plan = plan(self.folder, arguments);
+            assert_eq!((&plan["rows"], &plan["active"]), (&rows.into(), &active.into()), "{arguments:?}");
+            assert_eq!((self.sql)(TABLE), before, "a plan touches nothing");
+            let (applied, code) = apply(self.folder, arguments);
+            let done = (code, &applied["done"], &applied["skipped"], &applied["left"]);
+            assert_eq!(done, (0, &rows.into(), &0.into(), &0.into()), "{arguments:?} {applied:#}");
+            let still = (self.sql)(&format!("SELECT COUNT(*) FROM sessions WHERE {gone}"));
+            assert_eq!(still.trim(), "0", "{arguments:?}");
+            let archive = applied["plan"].as_str().unwrap();
+            let (restored, code) = apply(self.folder, &["archive", "restore", archive]);
+            // Nobody is logged in who is not there, and nobody twice with one token.
+            let stays = match arguments[1] {
+                "orphaned" | "all" => 12,
+                "duplicates" => 2,
+                _ => 0,
+            };
+            assert_eq!((&restored["done"], &restored["skipped"]), (&(rows - stays).into(), &stays.into()));
+            assert_eq!(code, i32::from(stays > 0));
+            if stays == 0 {
+                assert_eq!((self.sql)(TABLE), before, "{arguments:?}");
+            } else if arguments[1] == "orphaned" {
+                for number in 1..=12 {
+                    let values = format!("'o{number}', 'orphan-{number}', {}, {}", 1000 + number, self.live);
+                    (self.sql)(&format!("INSERT INTO sessions VALUES ({values})"));
+                }
+            }
+            before = (self.sql)(TABLE);
+        }
+    }
+}
+
 #[test]
 fn every_action_does_what_its_plan_says_and_is_undone() {
     let database = harness::anomalous();
     for port in [0, 1] {
         let database = testbed::shared().database(Some(&database)).unwrap();
         let place = Place::new(&database, port);
-        let mut before = database.psql(TABLE).unwrap();
-        for (arguments, rows, active, gone) in [
-            (&["cleanup", "expired", "--grace", "24h"][..], 107, 0, "expires < now() - interval '1 day'"),
-            (&["cleanup", "orphaned"], 12, 12, "\"userId\" > 1000"),
-            (&["revoke", "user", "5"], 9, 9, "\"userId\" = 5"),
-            (&["revoke", "where", "--user-like", "USER7"], 132, 2, "\"userId\" = 7"),
-            (&["revoke", "session", "many-1"], 1, 1, "id = 'm1'"),
-            (&["revoke", "session", "s3"], 1, 1, "id = 's3'"),
-            (&["cleanup", "excess", "--keep", "1"], 39, 39, "false"),
-            (&["cleanup", "duplicates"], 3, 3, "id IN ('s1', 's2', 'e2')"),
-            (&["revoke", "all"], 240, 110, "true"),
-        ] {
-            let plan = place.plan(arguments);
-            assert_eq!((&plan["rows"], &plan["active"]), (&rows.into(), &active.into()), "{arguments:?}");
-            assert_eq!(database.psql(TABLE).unwrap(), before, "a plan touches nothing");
-            let (applied, code) = place.apply(arguments);
-            assert_eq!(
-                (code, &applied["done"], &applied["skipped"]),
-                (0, &rows.into(), &0.into()),
-                "{applied:#}"
-            );
-            assert_eq!((place.count(gone).as_str(), &applied["left"]), ("0", &0.into()), "{arguments:?}");
-            let archive = applied["plan"].as_str().unwrap();
-            let (restored, code) = place.apply(&["archive", "restore", archive]);
-            // Nobody is logged in who is not there, and nobody twice with one token.
-            let stays = match arguments[1] {
-                "orphaned" | "all" => 12,
-                "duplicates" => 1,
-                _ => 0,
-            };
-            assert_eq!((&restored["done"], &restored["skipped"]), (&(rows - stays).into(), &stays.into()));
-            assert_eq!(code, i32::from(stays > 0));
-            if stays == 0 {
-                assert_eq!(database.psql(TABLE).unwrap(), before, "{arguments:?}");
-            } else if arguments[1] == "orphaned" {
-                database.psql(ORPHANS).unwrap();
+        let sql = |sql: &str| database.psql(sql).unwrap();
+        let site = Site { folder: place.folder.path(), sql: &sql, live: "now() + interval '1 day'" };
+        site.is_put_right_and_undone();
+    }
+}
+
+/// What a query of a file gives, as `psql` would write it.
+fn query(path: &Path, sql: &str) -> String {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let width = statement.column_count();
+    let mut rows = statement.query([]).unwrap();
+    let mut text = String::new();
+    while let Some(row) = rows.next().unwrap() {
+        let cells = (0..width).map(|at| match row.get_ref(at).unwrap() {
+            rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+            other => other.as_str().unwrap_or_default().to_owned(),
+        });
+        text += &(cells.collect::<Vec<_>>().join("|") + "\n");
+    }
+    text
+}
+
+/// The guide's tables with every anomaly, in a file. Rows have numbers, or an id instead.
+fn file(path: &Path, numbered: bool) {
+    let hours = |hours: &str| format!("CAST(strftime('%s', 'now') AS integer) * 1000 + ({hours}) * 3600000");
+    let series = |last: u32| {
+        format!(
+            "(WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {last}) SELECT n FROM n) AS n"
+        )
+    };
+    let rowid = if numbered { "" } else { " WITHOUT ROWID" };
+    let rows =
+        |select: String, last: u32| format!("INSERT INTO sessions SELECT {select} FROM {};", series(last));
+    let script = [
+        "CREATE TABLE users (id integer PRIMARY KEY, name text, \"xUsername\" text);".to_owned(),
+        format!(
+            "CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" integer NOT NULL, expires integer NOT NULL){rowid};"
+        ),
+        format!("INSERT INTO users SELECT n, 'User ' || n, 'user' || n FROM {};", series(60)),
+        rows(format!("'s' || n, 'token-' || n || '-x', 1 + n % 60, {}", hours("n")), 90),
+        rows(format!("'d' || n, 'token-' || n || '-x', 1 + n % 60, {}", hours("24")), 1),
+        rows(format!("'e2', 'token-2-x', 9, {}", hours("24")), 1),
+        rows(format!("'o' || n, 'orphan-' || n, 1000 + n, {}", hours("24")), 12),
+        rows(format!("'m' || n, 'many-' || n, 5, {}", hours("24")), 7),
+        rows(format!("'x' || n, 'old-' || n, 7, {} - 1000", hours("-n")), 130),
+    ];
+    rusqlite::Connection::open(path).unwrap().execute_batch(&script.concat()).unwrap();
+}
+
+/// A configuration of a target in a file.
+fn configured(folder: &Path, more: &str) {
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+        decoder = \"epoch-ms\"\nuser = \"userId\"\nusers = \"users\"\ndisplay = [\"name\", \"xUsername\"]\n";
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{mapping}{more}");
+    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+}
+
+#[test]
+fn every_action_does_the_same_in_a_file() {
+    for numbered in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        file(&path, numbered);
+        configured(folder.path(), "");
+        let sql = |sql: &str| {
+            if sql.starts_with("INSERT") {
+                rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+                return String::new();
             }
-            before = database.psql(TABLE).unwrap();
-        }
+            query(&path, sql)
+        };
+        let live = "CAST(strftime('%s', 'now') AS integer) * 1000 + 86400000";
+        Site { folder: folder.path(), sql: &sql, live }.is_put_right_and_undone();
+    }
+}
+
+#[test]
+fn sessions_are_ended_in_place_where_the_framework_does_so() {
+    for (revoke, ended) in [
+        ("revoke = \"expire\"\n", "expires <= CAST(strftime('%s', 'now') AS integer) * 1000 + 999"),
+        ("revoke = \"flag\"\nrevoke_column = \"active\"\nrevoke_value = \"0\"\n", "active = 0"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        file(&path, true);
+        let flag = "ALTER TABLE sessions ADD COLUMN active integer NOT NULL DEFAULT 1";
+        rusqlite::Connection::open(&path).unwrap().execute_batch(flag).unwrap();
+        configured(folder.path(), revoke);
+        let before = query(&path, TABLE);
+        let (applied, code) = apply(folder.path(), &["revoke", "user", "5"]);
+        assert_eq!((code, &applied["done"], &applied["left"]), (0, &9.into(), &0.into()), "{applied:#}");
+        let count =
+            format!("SELECT COUNT(*), COUNT(*) FILTER (WHERE {ended}) FROM sessions WHERE \"userId\" = 5");
+        assert_eq!(query(&path, &count), "9|9\n", "the rows stay");
+        let again = plan(folder.path(), &["revoke", "user", "5"]);
+        assert_eq!(again["rows"], 0, "what has ended is not ended again");
+        let (restored, code) =
+            apply(folder.path(), &["archive", "restore", applied["plan"].as_str().unwrap()]);
+        assert_eq!((code, &restored["done"]), (0, &9.into()), "{restored:#}");
+        assert_eq!(query(&path, TABLE), before, "{revoke}");
+        // What nobody can use any more is removed all the same.
+        let (removed, _) = apply(folder.path(), &["cleanup", "expired", "--grace", "24h"]);
+        assert_eq!(
+            (&removed["done"], query(&path, "SELECT COUNT(*) FROM sessions")),
+            (&107.into(), "134\n".into())
+        );
+    }
+}
+
+#[test]
+fn on_a_server_too_sessions_are_ended_in_place() {
+    let database = harness::anomalous();
+    database.psql("ALTER TABLE sessions ADD COLUMN active boolean NOT NULL DEFAULT true").unwrap();
+    let before = database.psql(TABLE).unwrap();
+    for (port, revoke, ended) in [
+        (0, "revoke = \"expire\"\n", "expires <= now()"),
+        (1, "revoke = \"flag\"\nrevoke_column = \"active\"\nrevoke_value = \"false\"\n", "NOT active"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let url = &database.urls("postgres")[port];
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+             token = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nusers = \"users\"\n{revoke}"
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        let (applied, code) = apply(folder.path(), &["revoke", "user", "5"]);
+        assert_eq!((code, &applied["done"], &applied["left"]), (0, &9.into(), &0.into()), "{applied:#}");
+        let count = format!("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 5 AND {ended}");
+        assert_eq!(database.psql(&count).unwrap(), "9\n");
+        let (restored, code) =
+            apply(folder.path(), &["archive", "restore", applied["plan"].as_str().unwrap()]);
+        assert_eq!((code, &restored["done"]), (0, &9.into()), "{restored:#}");
+        assert_eq!(database.psql(TABLE).unwrap(), before);
     }
 }

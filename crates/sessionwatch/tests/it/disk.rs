@@ -17,15 +17,16 @@ use crate::{
     harness,
 };
 
-/// A file system of two mebibytes in a folder, which only the program sees that is run with it.
-const SMALL: &str = "mount -t tmpfs -o size=2m,mode=700 small \"$0\" && exec \"$@\"";
+/// A small file system in a folder, which only the program sees that is run with it.
+const SMALL: &str = "mount -t tmpfs -o size=SIZE,mode=700 small \"$0\" && exec \"$@\"";
 
-/// A command that runs the program with a small disk at that folder.
-fn beside(disk: &Path, program: &Path) -> Command {
+/// A command that runs the program with a disk of that size at that folder.
+pub(crate) fn beside(disk: &Path, program: &Path, size: &str) -> Command {
+    let small = SMALL.replace("SIZE", size);
     fs::create_dir_all(disk).unwrap();
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-c"]);
-    let possible = command.arg(SMALL).arg(disk).arg("true").stderr(Stdio::piped()).output();
+    let possible = command.arg(&small).arg(disk).arg("true").stderr(Stdio::piped()).output();
     let possible = possible.expect("unshare, of the package util-linux, can be run");
     assert!(
         possible.status.success(),
@@ -33,7 +34,7 @@ fn beside(disk: &Path, program: &Path) -> Command {
         String::from_utf8_lossy(&possible.stderr)
     );
     let mut command = Command::new("unshare");
-    command.args(["-rm", "sh", "-c", SMALL]).arg(disk).arg(program);
+    command.args(["-rm", "sh", "-c", &small]).arg(disk).arg(program);
     command
 }
 
@@ -81,7 +82,7 @@ struct Crowded {
 
 impl Crowded {
     fn start(folder: &Path) -> Self {
-        let mut command = beside(&folder.join("disk"), program());
+        let mut command = beside(&folder.join("disk"), program(), "2m");
         let mut watch = Apart::start_by(command.stderr(Stdio::piped()), folder, monday());
         let said = BufReader::new(watch.log().unwrap());
         let log = Arc::new(Mutex::new(vec![]));
@@ -208,7 +209,7 @@ fn a_start_on_a_full_disk_says_so() {
         let copy = if made { "cp state.db disk/ && " } else { "" };
         let script =
             format!("{copy} {{ head -c 3000000 /dev/zero > disk/filler 2>/dev/null; exec \"$0\" serve; }}");
-        let output = beside(&disk, Path::new("sh"))
+        let output = beside(&disk, Path::new("sh"), "2m")
             .args(["-c", &script, env!("CARGO_BIN_EXE_sessionwatch")])
             .current_dir(folder.path())
             .output()

@@ -19,6 +19,7 @@ mod holes;
 mod incident;
 mod integrations;
 mod interleaving;
+mod interruptions;
 mod kills;
 mod lifecycle;
 mod mail;

@@ -46,6 +46,9 @@ pub(super) fn open(whose: &Whose, (grade, summary): (Grade, &str)) -> Result<Exi
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  - {}", printable(&found));
     }
+    for note in report.notes.iter().chain(&incident::force_out(acting.context(), &report)) {
+        let _ = writeln!(text, "  - {}", printable(note));
+    }
     text.push_str("\nGo on with:\n  sessionwatch incident next\n");
     crate::cli::print(&text)?;
     Ok(ExitCode::SUCCESS)

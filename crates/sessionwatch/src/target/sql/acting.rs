@@ -91,8 +91,9 @@ impl Sql<'_> {
         )
     }
 
+    /// What names a row of SQLite: its number, or else its mark.
     fn sqlite_place(&self) -> String {
-        if self.row_name(true).is_some() && self.has_rowid() { "s.rowid".into() } else { "0".into() }
+        if self.has_rowid() { "s.rowid".into() } else { self.mark() }
     }
 
     /// Whether rows have numbers; all do but those of SQLite tables that were made without.
@@ -208,7 +209,7 @@ impl Sql<'_> {
         let sessions = table(&self.mapping.sessions);
         let orphans = if orphans { format!(" AND {}", self.orphaned()) } else { String::new() };
         let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
-        let name = if self.has_rowid() { "s.rowid".to_owned() } else { self.mark() };
+        let name = self.sqlite_place();
         let still = format!("{name} = ?1 AND {} = ?2{orphans}", version(&all));
         match change {
             Change::Delete => format!("DELETE FROM {sessions} AS s WHERE {still}"),

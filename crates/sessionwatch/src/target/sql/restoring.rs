@@ -28,7 +28,7 @@ impl Sql<'_> {
             columns.iter().zip(names("c")).map(|(column, name)| format!("{name}::{} AS {name}", column.kind));
         let typed: Vec<String> = typed.collect();
         format!(
-            "SELECT {} FROM unnest({}) AS t({})",
+            "SELECT {}, t.i FROM unnest({}) WITH ORDINALITY AS t({}, i)",
             typed.join(", "),
             names("$").join(", "),
             names("c").join(", ")
@@ -67,11 +67,19 @@ impl Sql<'_> {
                 ));
             }
         }
+        // Of rows that share a token, the first comes back.
+        let turn = match value(&self.mapping.token) {
+            Some(token) => {
+                conditions.push(format!("(v.turn = 1 OR {token} IS NULL)"));
+                format!("ROW_NUMBER() OVER (PARTITION BY {token} ORDER BY v.i)")
+            }
+            None => "1".into(),
+        };
         if conditions.is_empty() {
             conditions.push("1 = 1".into());
         }
         format!(
-            "WITH v AS ({given}),\nd AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\nWHERE {conditions}\n\
+            "WITH v AS (SELECT v.*, {turn} AS turn FROM ({given}) AS v),\nd AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\nWHERE {conditions}\n\
              ON CONFLICT DO NOTHING RETURNING {mark} AS mark)\nSELECT mark::text FROM d",
             given = Self::given(columns),
             sessions = table(&self.mapping.sessions),

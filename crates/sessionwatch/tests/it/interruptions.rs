@@ -1,0 +1,291 @@
+//! Acting is broken off: by a person, a kill, a lost privilege, a full disk. Nothing is lost, and it is said what remains.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    sync::atomic::Ordering,
+    task::Poll,
+};
+
+use serde_json::Value;
+use sessionwatch::{
+    actions::{self, ActError, Consent, Context, Control, Selection},
+    archive::sealing::Identity,
+    clock::Clock,
+    config::Config,
+    store::{Place, Store, archived},
+};
+use testbed::Database;
+
+use crate::harness::{self, Said, run_in};
+
+/// Enough rows for many batches.
+const MANY: &str = r#"
+CREATE TABLE users (id integer PRIMARY KEY, name text);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
+INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 50) AS n;
+INSERT INTO sessions SELECT 's' || n, left(md5(n::text), 8) || 'Z' || md5('t' || n), 1 + n % 50, now() - interval '3 days' FROM generate_series(1, 30000) AS n;
+INSERT INTO sessions SELECT 'live' || n, left(md5('l' || n), 8) || 'Z' || md5('u' || n), 1 + n % 50, now() + interval '3 days' FROM generate_series(1, 100) AS n;
+"#;
+
+fn many() -> Database<'static> {
+    static TEMPLATE: std::sync::OnceLock<Database<'static>> = std::sync::OnceLock::new();
+    harness::clone(&TEMPLATE, &[MANY])
+}
+
+const EXPIRED: &str = "SELECT COUNT(*) FROM sessions WHERE expires < now()";
+
+fn configured(folder: &Path, url: &str) -> Config {
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
+    let path = folder.join("sessionwatch.toml");
+    std::fs::write(&path, &text).unwrap();
+    Config::parse(&path, &text).unwrap()
+}
+
+fn store(folder: &Path) -> Store {
+    Store::open(&Place::File(folder.join("sessionwatch-state.db"))).unwrap()
+}
+
+/// Rows of the archive that can be put back.
+fn archived(folder: &Path) -> u64 {
+    store(folder).read(archived::holdings).unwrap().iter().map(|held| held.rows).sum()
+}
+
+fn planned(folder: &Path) -> String {
+    let said = run_in(folder, &[], &["cleanup", "expired", "--format", "json"]);
+    let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
+    plan["plan"]["id"].as_str().unwrap().to_owned()
+}
+
+fn applying(folder: &Path, plan: &str) -> Command {
+    let mut command =
+        harness::command(&["cleanup", "expired", "--apply", plan, "--confirm", "app", "--format", "json"]);
+    command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn signal(process: u32, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap().success());
+}
+
+fn applied(said: &Said) -> Value {
+    let document: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
+    document["applied"].clone()
+}
+
+#[test]
+fn ctrl_c_ends_after_the_present_batch_and_the_same_command_goes_on() {
+    let (database, folder) = (many(), tempfile::tempdir().unwrap());
+    configured(folder.path(), &database.url("postgres"));
+    let plan = planned(folder.path());
+    let child = applying(folder.path(), &plan).spawn().unwrap();
+    harness::wait_until("some batches", || archived(folder.path()) > 2_000);
+    signal(child.id(), "INT");
+    let first = harness::said(&child.wait_with_output().unwrap());
+    let (stopped, gone) = (applied(&first), archived(folder.path()));
+    assert_eq!(first.code, 3, "{}", first.stderr);
+    assert!(first.stderr.contains("stopping after the present batch"), "{}", first.stderr);
+    assert_eq!(stopped["done"].as_u64().unwrap() + stopped["remaining"].as_u64().unwrap(), 30_000);
+    assert!(gone < 30_000 && stopped["done"] == gone, "{gone}");
+    let second = harness::said(&applying(folder.path(), &plan).output().unwrap());
+    let went_on = applied(&second);
+    assert_eq!(
+        (second.code, &went_on["earlier"], &went_on["left"]),
+        (0, &gone.into(), &0.into()),
+        "{}",
+        second.stderr
+    );
+    assert_eq!((archived(folder.path()), database.psql(EXPIRED).unwrap().trim()), (30_000, "0"));
+}
+
+#[test]
+fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
+    let (database, folder) = (many(), tempfile::tempdir().unwrap());
+    let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
+    configured(folder.path(), &database.urls("postgres")[1]);
+    let plan = planned(folder.path());
+    for rows in [500, 4_000, 9_000, 15_000] {
+        let mut child = applying(folder.path(), &plan).spawn().unwrap();
+        harness::wait_until("some batches", || archived(folder.path()) > rows);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let said = harness::said(&applying(folder.path(), &plan).output().unwrap());
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!((archived(folder.path()), database.psql(EXPIRED).unwrap().trim()), (30_000, "0"));
+    // No token is in any file beside the database, sealed or not.
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        let tokens = before.lines().step_by(997).filter_map(|line| line.split('|').nth(1));
+        let leaked = tokens.map(|token| &token[8..]).find(|rest| text.contains(rest));
+        assert_eq!(leaked, None, "{}", path.display());
+    }
+    let restore = ["archive", "restore", &plan];
+    let said = run_in(folder.path(), &[], &[&restore[..], &["--format", "json"]].concat());
+    let back: Value = serde_json::from_str(&said.stdout).unwrap();
+    let back = back["plan"]["id"].as_str().unwrap();
+    let said = run_in(folder.path(), &[], &[&restore[..], &["--apply", back]].concat());
+    assert!(said.code == 0 && said.stdout.contains("30000 rows put back"), "{} {}", said.stdout, said.stderr);
+    assert!(database.psql("SELECT * FROM sessions ORDER BY id").unwrap() == before);
+}
+
+/// An action in this process, held between its steps.
+struct Held {
+    config: Config,
+    store: Store,
+    folder: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Held {
+    fn new(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = configured(folder.path(), url);
+        let store = store(folder.path());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { config, store, folder, runtime }
+    }
+
+    fn context(&self) -> Context<'_> {
+        let (config, store) = (&self.config, &self.store);
+        Context { config, target: &config.targets[0], store, clock: &Clock::System, actor: "ada" }
+    }
+
+    /// Carries out a cleanup; as soon as that holds, does something, once.
+    fn apply(
+        &self,
+        control: &Control,
+        (mut holds, act): (impl FnMut() -> bool, impl FnOnce()),
+    ) -> Result<actions::Applied, ActError> {
+        let selection = Selection::Expired { grace_us: 0 };
+        let plan = self.runtime.block_on(actions::make(self.context(), &selection)).unwrap();
+        let recipient = Identity::ephemeral().recipient();
+        let consent = Consent { name: Some("app") };
+        let mut work =
+            Box::pin(actions::apply(self.context(), (&plan.kept.id, &recipient), consent, control));
+        let mut act = Some(act);
+        self.runtime.block_on(std::future::poll_fn(|context| {
+            let polled = work.as_mut().poll(context);
+            if polled.is_pending() && act.is_some() && holds() {
+                act.take().unwrap()();
+            }
+            match polled {
+                Poll::Ready(done) => Poll::Ready(done),
+                Poll::Pending => Poll::Pending,
+            }
+        }))
+    }
+}
+
+#[test]
+fn a_pause_lasts_until_it_is_over() {
+    let database = many();
+    let held = Held::new(&database.url("postgres"));
+    let control = Control::default();
+    control.paused.store(true, Ordering::Relaxed);
+    let mut turns = 0;
+    let counted = || {
+        turns += 1;
+        turns > 60
+    };
+    let resume = || {
+        assert_eq!((archived(held.folder.path()), database.psql(EXPIRED).unwrap().trim()), (0, "30000"));
+        control.paused.store(false, Ordering::Relaxed);
+    };
+    let applied = held.apply(&control, (counted, resume)).unwrap();
+    assert_eq!((applied.done, applied.remaining, applied.left), (30_000, 0, Some(0)));
+}
+
+#[test]
+fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived() {
+    let database = many();
+    let role = harness::role(&database, "act");
+    let grant = format!(
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; GRANT INSERT, DELETE ON sessions TO {role}"
+    );
+    database.psql(&grant).unwrap();
+    let held = Held::new(&database.url(&role));
+    let control = Control::default();
+    let some = || control.done.load(Ordering::Relaxed) > 500;
+    let revoke = || drop(database.psql(&format!("REVOKE DELETE ON sessions FROM {role}")).unwrap());
+    let failed = held.apply(&control, (some, revoke)).unwrap_err();
+    assert_eq!(failed.to_string(), "the acting role lacks DELETE ON \"public\".\"sessions\"");
+    let left: u64 = database.psql(EXPIRED).unwrap().trim().parse().unwrap();
+    assert!(left > 0 && left < 30_000);
+    held.runtime.block_on(actions::settle(held.context())).unwrap();
+    assert_eq!(archived(held.folder.path()), 30_000 - left);
+}
+
+#[test]
+fn what_somebody_holds_is_waited_for_a_little_and_left() {
+    let database = many();
+    let held = Held::new(&database.url("postgres"));
+    // Somebody at work on two rows, for as long as the pipe is open.
+    let (socket, port) = testbed::shared().socket();
+    let mut other = Command::new(testbed::shared().bin().join("psql"))
+        .args([
+            "-X",
+            "-q",
+            "-U",
+            "postgres",
+            "-h",
+            &socket.display().to_string(),
+            "-p",
+            &port.to_string(),
+            "-d",
+            database.name(),
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = other.stdin.take().unwrap();
+    std::io::Write::write_all(
+        &mut input,
+        b"BEGIN; UPDATE sessions SET expires = expires WHERE id IN ('s7', 's20000');\n",
+    )
+    .unwrap();
+    harness::wait_until("the lock", || {
+        database.psql("SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()").unwrap() == "1\n"
+    });
+    let control = Control::default();
+    let applied = held.apply(&control, (|| false, || {})).unwrap();
+    drop(input);
+    other.wait().unwrap();
+    assert_eq!((applied.done, applied.skipped, applied.left), (29_998, 2, Some(2)));
+    let mut held_by: Vec<_> =
+        applied.lines.iter().map(|(line, why)| (line.id.as_deref().unwrap(), *why)).collect();
+    held_by.sort_unstable_by_key(|(id, _)| *id);
+    assert_eq!(held_by, [("s20000", actions::applying::Why::Busy), ("s7", actions::applying::Why::Busy)]);
+    assert!(applied.longest_hold.as_millis() < 5_000);
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
+    let (database, folder) = (many(), tempfile::tempdir().unwrap());
+    let url = database.url("postgres");
+    let disk = folder.path().join("disk");
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nstore = \"disk/state.db\"\n[actions]\narchive_identity = \"key\"\n"
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    // The plan fits; what it would archive does not.
+    let script = "cd \"$1\"; p=$($0 cleanup expired --format json | sed -n 's/.*\"id\": \"\\(p-[0-9a-f]*\\)\".*/\\1/p' | head -n 1)\n\
+        dd if=/dev/zero of=disk/filler bs=64k 2>/dev/null\n\
+        $0 cleanup expired --apply \"$p\" --confirm app; echo \"code $?\"\n\
+        rm disk/filler; $0 cleanup expired --apply \"$p\" --confirm app >&2; $0 archive list --format json";
+    let output = crate::disk::beside(&disk, Path::new("sh"), "8m")
+        .args(["-c", script, env!("CARGO_BIN_EXE_sessionwatch"), &folder.path().display().to_string()])
+        .output()
+        .unwrap();
+    let said = harness::said(&output);
+    assert!(said.stdout.contains("code 3"), "{} {}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("the disk that holds the store is full"), "{}", said.stderr);
+    let (_, list) = said.stdout.split_once("code 3\n").unwrap();
+    let list: Value = serde_json::from_str(list).unwrap();
+    let rows: u64 =
+        list["archives"].as_array().unwrap().iter().map(|held| held["rows"].as_u64().unwrap()).sum();
+    let left: u64 = database.psql(EXPIRED).unwrap().trim().parse().unwrap();
+    assert_eq!(rows + left, 30_000, "{}", said.stderr);
+}
