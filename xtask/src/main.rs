@@ -16,7 +16,8 @@ const HELP: &str = "cargo xtask COMMAND
   deny    licences, bans and sources of dependencies (needs cargo-deny)
   race    time sessionwatch against psql and an exporter on a private PostgreSQL
           [--rows N,…] [--runs N] [--json FILE]; with --targets N,… [--sessions N]
-          one `serve` over so many targets instead
+          one `serve` over so many targets instead; with --cleanup ROWS the removal
+          of expired rows while an application is at work
 ";
 
 /// The programs that the tests run, and the packages that they come in.

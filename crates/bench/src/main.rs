@@ -1,6 +1,7 @@
 //! The race: this program against `psql` and a generic exporter on one private PostgreSQL, interleaved; medians, ratios
 //! and budgets.
 
+mod cleanup;
 mod contestant;
 mod crowd;
 mod exporter;
@@ -30,6 +31,9 @@ struct Args {
     /// Sessions of each target, with --targets
     #[arg(long, default_value_t = 1_000)]
     sessions: u64,
+    /// Instead of the race: remove so many expired rows while an application is at work, in several ways
+    #[arg(long, value_name = "ROWS")]
+    cleanup: Option<u64>,
     /// Also write the figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -37,8 +41,12 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if !args.targets.is_empty() {
-        let figures = crowd::run(&args.targets, args.sessions)?;
+    let instead = match args.cleanup {
+        Some(rows) => Some(cleanup::run(rows)?),
+        None if args.targets.is_empty() => None,
+        None => Some(crowd::run(&args.targets, args.sessions)?),
+    };
+    if let Some(figures) = instead {
         return match &args.json {
             Some(path) => Ok(std::fs::write(path, format!("{figures:#}\n"))?),
             None => Ok(()),

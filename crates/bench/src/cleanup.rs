@@ -1,0 +1,338 @@
+//! The cleanup: expired rows are removed while `pgbench` plays an application on the same table. How fast do they go, and
+//! what does the application notice?
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use testbed::{Database, Server};
+
+const PROGRAM: &str = "target/release/sessionwatch";
+/// Transactions a second of the application, over four connections.
+const RATE: u32 = 400;
+/// What the application does before anything is removed, and afterwards, so that its usual times are known.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Reads a session as every request does; one in ten is extended, one in fifty is a log-in, one in fifty a log-out, and one in
+/// fifty comes with an expired token, which the framework then removes.
+const APPLICATION: &str = r#"
+\set live random(1, :live)
+\set dead random(1, :dead)
+\set kind random(1, 100)
+SELECT s.*, u.name FROM sessions s JOIN users u ON u.id = s."userId" WHERE s."sessionToken" = 'live-' || md5(:live::text);
+\if :kind <= 10
+UPDATE sessions SET expires = now() + interval '30 days' WHERE "sessionToken" = 'live-' || md5(:live::text);
+\elif :kind <= 12
+INSERT INTO sessions VALUES ('n' || gen_random_uuid(), gen_random_uuid()::text, 1 + :live % 1000, now() + interval '30 days');
+\elif :kind <= 14
+DELETE FROM sessions WHERE "sessionToken" = 'live-' || md5(:live::text);
+\elif :kind <= 16
+DELETE FROM sessions WHERE "sessionToken" = 'dead-' || md5(:dead::text);
+\endif
+"#;
+
+/// A way to remove the rows.
+#[derive(Clone, Copy)]
+enum Way {
+    Nothing,
+    OneDelete,
+    CopyAndDelete,
+    Direct,
+    Pooled,
+}
+
+/// What one way gave.
+struct Figure {
+    name: &'static str,
+    seconds: f64,
+    removed: u64,
+    /// Milliseconds of the application's transactions while rows were removed.
+    p50: f64,
+    p99: f64,
+    worst: f64,
+    /// Waits for a lock of more than 50 ms.
+    lock_waits: usize,
+    longest_hold_ms: Option<f64>,
+}
+
+/// Removes `rows` expired rows in each way, beside as many that are live, and prints what that gave.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+pub(crate) fn run(rows: u64) -> Result<Value> {
+    // As durable as a server in use, and every wait for a lock of more than 50 ms is logged.
+    let settings = [
+        "fsync = on",
+        "synchronous_commit = on",
+        "full_page_writes = on",
+        "shared_buffers = '512MB'",
+        "max_wal_size = '4GB'",
+        "autovacuum = off",
+        "log_lock_waits = on",
+        "deadlock_timeout = '50ms'",
+    ];
+    let server = Server::start(&settings)?;
+    let template = server.database(None)?;
+    load(&template, rows)?;
+    println!(
+        "{:<34} {:>9} {:>10} {:>8} {:>9} {:>9} {:>9} {:>11} {:>12}",
+        "removed by",
+        "seconds",
+        "rows/s",
+        "÷ one",
+        "p50 ms",
+        "p99 ms",
+        "worst ms",
+        "waits>50ms",
+        "longest hold"
+    );
+    let mut figures: Vec<Figure> = Vec::new();
+    for way in [Way::Nothing, Way::OneDelete, Way::CopyAndDelete, Way::Direct, Way::Pooled] {
+        let database = server.database(Some(&template))?;
+        database.psql("CHECKPOINT")?;
+        let figure = measure(&server, (&database, rows), way)?;
+        let one = figures.iter().find(|figure| figure.name == Way::OneDelete.name()).map(Figure::rate);
+        println!(
+            "{:<34} {:>9.2} {:>10.0} {:>8} {:>9.2} {:>9.2} {:>9.1} {:>11} {:>12}",
+            figure.name,
+            figure.seconds,
+            figure.rate(),
+            one.map_or("-".into(), |one| format!("{:.2}", figure.rate() / one)),
+            figure.p50,
+            figure.p99,
+            figure.worst,
+            figure.lock_waits,
+            figure.longest_hold_ms.map_or("-".into(), |hold| format!("{hold:.1} ms")),
+        );
+        figures.push(figure);
+    }
+    Ok(json!({ "cleanup": figures.iter().map(Figure::json).collect::<Vec<_>>() }))
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::OneDelete => "one DELETE, no copy kept",
+            Self::CopyAndDelete => "copy into a table, one DELETE",
+            Self::Direct => "cleanup expired",
+            Self::Pooled => "cleanup expired through PgBouncer",
+        }
+    }
+}
+
+impl Figure {
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    fn rate(&self) -> f64 {
+        self.removed as f64 / self.seconds
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "way": self.name, "seconds": self.seconds, "removed": self.removed, "p50_ms": self.p50, "p99_ms": self.p99,
+            "worst_ms": self.worst, "lock_waits_over_50_ms": self.lock_waits, "longest_hold_ms": self.longest_hold_ms,
+        })
+    }
+}
+
+fn load(database: &Database<'_>, rows: u64) -> Result<()> {
+    database.psql(&format!(
+        r#"CREATE TABLE users (id integer PRIMARY KEY, name text);
+        CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
+        INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 1000) AS n;
+        INSERT INTO sessions SELECT CASE n % 2 WHEN 0 THEN 'l' ELSE 'd' END || md5(n::text),
+          CASE n % 2 WHEN 0 THEN 'live-' ELSE 'dead-' END || md5((n / 2 + n % 2)::text), 1 + n % 1000,
+          now() + CASE n % 2 WHEN 0 THEN 1 ELSE -1 END * (2 + n % 20) * interval '1 day'
+          FROM generate_series(1, {}) AS n;
+        CREATE INDEX sessions_user ON sessions ("userId");
+        ALTER TABLE sessions ADD CONSTRAINT sessions_user_fkey FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE;
+        VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;"#,
+        rows * 2
+    ))?;
+    Ok(())
+}
+
+/// Removes the rows in one way while the application is at work.
+fn measure(server: &Server, (database, rows): (&Database<'_>, u64), way: Way) -> Result<Figure> {
+    let folder = tempfile::tempdir()?;
+    let plan = match way {
+        Way::Direct | Way::Pooled => Some(Plan::make(folder.path(), database, matches!(way, Way::Pooled))?),
+        _ => None,
+    };
+    let logged = lock_waits(server)?;
+    let application = application(server, (database, rows), folder.path())?;
+    pause(QUIET);
+    let (begun, started) = (now(), Instant::now());
+    let removed = match (way, &plan) {
+        (Way::Nothing, _) => {
+            pause(Duration::from_secs(10));
+            0
+        }
+        (_, Some(plan)) => plan.apply(folder.path())?,
+        (Way::OneDelete, None) => delete(database)?,
+        (_, None) => {
+            database.psql(
+                "CREATE TABLE kept AS SELECT * FROM sessions WHERE expires <= now() - interval '24 hours'",
+            )?;
+            delete(database)?
+        }
+    };
+    let (seconds, ended) = (started.elapsed().as_secs_f64(), now());
+    stop(application)?;
+    let mut times = times(folder.path(), (begun, ended))?;
+    times.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank"
+    )]
+    let at =
+        |share: f64| times.get(((times.len() as f64 - 1.0) * share) as usize).copied().unwrap_or(f64::NAN);
+    Ok(Figure {
+        name: way.name(),
+        seconds,
+        removed,
+        p50: at(0.5),
+        p99: at(0.99),
+        worst: at(1.0),
+        lock_waits: lock_waits(server)? - logged,
+        longest_hold_ms: plan.and_then(|_| longest_hold(folder.path())),
+    })
+}
+
+fn delete(database: &Database<'_>) -> Result<u64> {
+    // `psql` is quiet: the program says how many rows were removed in its own words.
+    let said = database
+        .psql("\\set QUIET off\nDELETE FROM sessions WHERE expires <= now() - interval '24 hours';")?;
+    let count = said.lines().find_map(|line| line.strip_prefix("DELETE "));
+    count.and_then(|count| count.trim().parse().ok()).context("DELETE says how many rows it removed")
+}
+
+/// A plan of the program, made before the clock runs.
+struct Plan {
+    id: String,
+    url: String,
+}
+
+impl Plan {
+    fn make(folder: &Path, database: &Database<'_>, pooled: bool) -> Result<Self> {
+        let url = database.urls("postgres")[usize::from(pooled)].clone();
+        let said = program(folder, &["cleanup", "expired", &url, "--format", "json"])?;
+        let said: Value = serde_json::from_slice(&said)?;
+        let id = said["plan"]["id"].as_str().context("a plan has an id")?.to_owned();
+        Ok(Self { id, url })
+    }
+
+    fn apply(&self, folder: &Path) -> Result<u64> {
+        let target = masked(&self.url);
+        let arguments =
+            ["cleanup", "expired", &self.url, "--apply", &self.id, "--confirm", &target, "--format", "json"];
+        let said = program(folder, &arguments)?;
+        fs::write(folder.join("applied.json"), &said)?;
+        let said: Value = serde_json::from_slice(&said)?;
+        said["applied"]["done"].as_u64().context("what was done is said")
+    }
+}
+
+fn masked(url: &str) -> String {
+    url.replace(":testbed@", ":***@")
+}
+
+fn longest_hold(folder: &Path) -> Option<f64> {
+    let said: Value = serde_json::from_slice(&fs::read(folder.join("applied.json")).ok()?).ok()?;
+    said["applied"]["longest_hold_ms"].as_f64()
+}
+
+fn program(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let program = fs::canonicalize(PROGRAM).context("the release build of sessionwatch")?;
+    let output = Command::new(program).args(arguments).current_dir(folder).output()?;
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        bail!("sessionwatch: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.stdout)
+}
+
+/// The application, at work until it is stopped.
+fn application(server: &Server, (database, rows): (&Database<'_>, u64), folder: &Path) -> Result<Child> {
+    let script = folder.join("application.sql");
+    fs::write(&script, APPLICATION)?;
+    let (socket, port) = server.socket();
+    Command::new(server.bin().join("pgbench"))
+        .args([
+            "-n",
+            "-c",
+            "4",
+            "-j",
+            "1",
+            "-T",
+            "600",
+            "-R",
+            &RATE.to_string(),
+            "-l",
+            "-M",
+            "prepared",
+            "--log-prefix",
+            "times",
+        ])
+        .args(["-D", &format!("live={rows}"), "-D", &format!("dead={rows}"), "-U", "postgres"])
+        .args(["-h", &socket.display().to_string(), "-p", &port.to_string(), "-f"])
+        .args([&script.display().to_string(), database.name()])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("pgbench cannot be run")
+}
+
+fn stop(mut application: Child) -> Result<()> {
+    let id = application.id().to_string();
+    if !Command::new("kill").args(["-s", "INT", &id]).status()?.success() {
+        bail!("pgbench ended by itself");
+    }
+    application.wait()?;
+    Ok(())
+}
+
+/// Milliseconds of each transaction that ended between two instants, from the log of `pgbench`: client, number, microseconds,
+/// script, seconds and microseconds of its end, and microseconds by which it began late, which are part of the time.
+fn times(folder: &Path, (begun, ended): (f64, f64)) -> Result<Vec<f64>> {
+    let mut times = Vec::new();
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("times")) {
+            continue;
+        }
+        for line in fs::read_to_string(path)?.lines() {
+            let fields: Vec<f64> = line.split(' ').filter_map(|field| field.parse().ok()).collect();
+            if let [_, _, took, _, seconds, micros, ..] = fields[..] {
+                let end = seconds + micros / 1e6;
+                if (begun..=ended).contains(&end) {
+                    times.push(took / 1e3);
+                }
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// Waits for a lock of more than 50 ms that the server has logged.
+fn lock_waits(server: &Server) -> Result<usize> {
+    let log = fs::read_to_string(server.socket().0.join("postgres.log"))?;
+    Ok(log.lines().filter(|line| line.contains("still waiting for")).count())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the log of pgbench is in this time")]
+fn now() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+fn pause(time: Duration) {
+    let (_open, closed) = std::sync::mpsc::channel::<()>();
+    // Nothing is ever sent.
+    let _ = closed.recv_timeout(time);
+}
