@@ -5,6 +5,8 @@
 pub struct Planned {
     /// Where it stood: the number of a SQLite row, or block and line of a PostgreSQL one.
     pub place: u64,
+    /// Which version of the row stood there, on PostgreSQL; zero where that is not known.
+    pub version: i64,
     /// A hash, under the key of the store, of its id, token, user and expiry as they were.
     pub mark: i64,
     /// Its id, where the table has one.
@@ -26,6 +28,7 @@ const ENDS: u8 = 2;
 pub fn push(row: &Planned, bytes: &mut Vec<u8>) {
     bytes.push(u8::from(row.active) * ACTIVE + u8::from(row.expires.is_some()) * ENDS);
     bytes.extend_from_slice(&row.place.to_le_bytes());
+    bytes.extend_from_slice(&row.version.to_le_bytes());
     bytes.extend_from_slice(&row.mark.to_le_bytes());
     if let Some(expires) = row.expires {
         bytes.extend_from_slice(&expires.to_le_bytes());
@@ -52,6 +55,7 @@ pub fn read(mut bytes: &[u8]) -> Option<Vec<Planned>> {
 fn row(bytes: &mut &[u8]) -> Option<Planned> {
     let flags = take(bytes, 1)?.first().copied()?;
     let place = u64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
+    let version = i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
     let mark = i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
     let expires =
         if flags & ENDS != 0 { Some(i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?)) } else { None };
@@ -62,7 +66,7 @@ fn row(bytes: &mut &[u8]) -> Option<Planned> {
         Some(Some(String::from_utf8_lossy(take(bytes, length)?).into_owned()))
     };
     let (id, prefix, user) = (text()?, text()?, text()?);
-    Some(Planned { place, mark, id, prefix, user, expires, active })
+    Some(Planned { place, version, mark, id, prefix, user, expires, active })
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -87,6 +91,7 @@ mod tests {
                 .into_iter()
                 .map(|(place, mark, expires, active)| Planned {
                     place,
+                    version: mark.wrapping_add(1),
                     mark,
                     expires,
                     active,

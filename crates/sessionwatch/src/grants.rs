@@ -45,7 +45,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
     let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
     let _ = writeln!(
         sql,
-        "GRANT SELECT (ctid) ON {sessions} TO {watch};  -- plans name rows by where they stand"
+        "GRANT SELECT (ctid, xmin) ON {sessions} TO {watch};  -- plans name rows by where they stand"
     );
     if let Some(users) = &mapping.users {
         let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();
@@ -67,7 +67,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
     let _ = write!(
         sql,
         "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
-         CREATE ROLE {act} LOGIN NOINHERIT CONNECTION LIMIT 2 PASSWORD NULL;\n\
+         CREATE ROLE {act} LOGIN NOINHERIT CONNECTION LIMIT 3 PASSWORD NULL;\n\
          ALTER ROLE {act} SET statement_timeout = '60s';\n\
          {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n{update}",
         usage = usage(mapping, &act),

@@ -27,7 +27,7 @@ use std::{
     fs::{File, OpenOptions},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant as Clock},
 };
 
@@ -58,10 +58,10 @@ pub enum Place {
     Server(Box<Dsn>),
 }
 
-/// The store.
-#[derive(Debug)]
+/// The store. A clone is the same store.
+#[derive(Clone, Debug)]
 pub struct Store {
-    backend: Mutex<Backend>,
+    backend: Arc<Mutex<Backend>>,
     /// Until when a server is waited for; nothing for a file.
     end: Option<watch::Sender<Option<Clock>>>,
 }
@@ -167,7 +167,7 @@ impl Store {
             }
         };
         let end = if let Backend::Server(remote) = &backend { Some(remote.end()) } else { None };
-        let store = Self { backend: Mutex::new(backend), end };
+        let store = Self { backend: Arc::new(Mutex::new(backend)), end };
         // Whoever only reads need not wait for those who write.
         if !store.read(is_current)? {
             store.write(|db| migrate(db, MIGRATIONS.len()))?;
@@ -310,6 +310,8 @@ impl FileStore {
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // What is archived is large: written twice less often.
+        connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(Self { path: path.to_owned(), connection, shelter: None, held: None })
     }

@@ -36,8 +36,9 @@ use crate::{
     },
 };
 
-/// Connections that act at once: while one waits for a disk, the other works.
-const WORKERS: usize = 2;
+/// Below so many rows, one connection is enough; above, another one works while it waits for a disk. More would be faster, and
+/// would take from the application.
+const FEW: u64 = 1_000;
 /// A replica that lags by more is waited for, in seconds.
 const MAX_LAG_S: f64 = 5.0;
 /// How often that is asked.
@@ -347,22 +348,18 @@ impl<'a> Work<'a> {
 
     /// Two connections at once, and then what has to be looked for once more.
     async fn run(&self, mut first: Actor, address: &Address) -> Result<(), ActError> {
-        let others = (1..WORKERS).filter(|_| self.plan.kept.rows > 1_000).map(|_| async {
+        let other = async || {
+            if self.plan.kept.rows < FEW {
+                return Ok(());
+            }
             // Where there is no room for another connection, one does it all.
             match Actor::open(address, self.context.target.limits, self.known.key()).await {
                 Ok(mut actor) => self.sweep(&mut actor, false).await,
                 Err(_) => Ok(()),
             }
-        });
-        let mut others: Vec<_> = others.collect();
-        let swept = match others.pop() {
-            Some(other) => {
-                let (mine, others) = tokio::join!(self.sweep(&mut first, true), other);
-                mine.and(others)
-            }
-            None => self.sweep(&mut first, true).await,
         };
-        swept?;
+        let (mine, other) = tokio::join!(self.sweep(&mut first, true), other());
+        mine.and(other)?;
         self.rounds(&mut first).await
     }
 

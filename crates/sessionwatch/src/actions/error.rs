@@ -140,7 +140,7 @@ impl ActError {
             Self::Target(error) => error.hint(),
             Self::NotATable { .. } => "name the table below it under [target.mapping]".into(),
             Self::Nameless(_) => {
-                "grant SELECT (ctid) on the table to the watch role: `sessionwatch grants` prints the statement".into()
+                "grant SELECT (ctid, xmin) on the table to the watch role: `sessionwatch grants` prints the statement".into()
             }
             Self::Implausible { .. } => {
                 "check the column of the expiry and its decoder: `sessionwatch doctor` shows how they are read".into()

@@ -69,7 +69,9 @@ async fn is_placed(opened: &Opened) -> Result<bool, TargetError> {
     }
     let name = sql::string(Dialect::Postgres, &sql::table(sessions));
     let rows =
-        opened.session.fetch(&format!("SELECT has_column_privilege({name}, 'ctid', 'SELECT')")).await?;
+        opened.session.fetch(&format!(
+            "SELECT has_column_privilege({name}, 'ctid', 'SELECT') AND has_column_privilege({name}, 'xmin', 'SELECT')"
+        )).await?;
     Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("t"))
 }
 
@@ -229,12 +231,13 @@ fn planned(row: &[Option<String>]) -> Option<Planned> {
             Some(place) => sql::place(place)?,
             None => 0,
         },
-        id: text(1),
-        mark: text(2)?.parse().ok()?,
-        prefix: text(3),
-        user: text(4),
-        expires: text(5).and_then(|micros| micros.parse().ok()),
-        active: text(6).as_deref() == Some("1"),
+        version: text(1)?.parse().ok()?,
+        id: text(2),
+        mark: text(3)?.parse().ok()?,
+        prefix: text(4),
+        user: text(5),
+        expires: text(6).and_then(|micros| micros.parse().ok()),
+        active: text(7).as_deref() == Some("1"),
     })
 }
 

@@ -102,7 +102,8 @@ impl Actor {
         }
     }
 
-    /// Removes or changes rows that are still what was read: which they were, by their position in the list.
+    /// Removes or changes rows that are still what was read: which they were, by their position in the list. Without
+    /// detail, nothing if they were not all of them: the transaction is to be undone then.
     ///
     /// # Errors
     ///
@@ -112,10 +113,14 @@ impl Actor {
         (sql, columns): (&Sql<'_>, &[String]),
         (change, orphans): (Change<'_>, bool),
         read: &[(u64, i64)],
-    ) -> Result<Vec<bool>, TargetError> {
+        detailed: bool,
+    ) -> Result<Option<Vec<bool>>, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.change(&sql.change(change, read, orphans), read).await,
-            Self::Sqlite(actor) => actor.change(&sql.change_one(change, columns, orphans), read),
+            Self::Postgres(actor) => {
+                let statement = sql.change((change, orphans), read, detailed);
+                actor.change(&statement, read, detailed).await
+            }
+            Self::Sqlite(actor) => actor.change(&sql.change_one(change, columns, orphans), read).map(Some),
         }
     }
 

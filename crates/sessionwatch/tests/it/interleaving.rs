@@ -166,6 +166,7 @@ struct History {
     target: Target,
     store: Store,
     identity: Identity,
+    /// What runs now; ended with what dies, so that nothing of that goes on.
     runtime: tokio::runtime::Runtime,
     /// The rows at the beginning.
     first: BTreeMap<String, String>,
@@ -200,7 +201,7 @@ impl History {
             target: config.targets[0].clone(),
             store: Store::open(&Place::File(folder.path().join("store.db"))).unwrap(),
             identity: Identity::create(&folder.path().join("key")).unwrap(),
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+            runtime: runtime(),
             first: app.rows(),
             logged_out: RefCell::default(),
             logged_in: Cell::new(0),
@@ -324,8 +325,8 @@ impl History {
             None => expected(this.runtime.block_on(&mut work)),
         }
         drop(work);
-        // Connections of what died are closed.
-        self.runtime.block_on(async { tokio::task::yield_now().await });
+        // A thread that had begun to write ends its work, and connections are closed, as when a program is killed.
+        drop(std::mem::replace(&mut self.runtime, runtime()));
     }
 
     /// After a restart, everything is as it should be.
@@ -369,6 +370,10 @@ impl History {
         }
         Ok(())
     }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// What may come of a run in the middle of all that.

@@ -21,9 +21,13 @@ impl Work<'_> {
         rows: &[Planned],
         (named, locked): (Named, bool),
     ) -> Result<Vec<Planned>, ActError> {
-        let done = self.transaction(actor, rows, (named, locked)).await;
+        // What was locked in vain is listed one by one; otherwise that is rarely needed, and costs time.
+        let mut done = self.transaction(actor, rows, (named, locked), locked).await;
+        if let Ok(None) = done {
+            done = self.transaction(actor, rows, (named, locked), true).await;
+        }
         match done {
-            Ok(again) => Ok(again),
+            Ok(again) => Ok(again.unwrap_or_else(|| rows.to_vec())),
             Err(error) => {
                 actor.rollback().await;
                 match error {
@@ -43,44 +47,39 @@ impl Work<'_> {
         }
     }
 
+    /// One transaction: what has to be looked for once more; nothing if some rows were changed meanwhile, and it was not asked
+    /// which.
     async fn transaction(
         &self,
         actor: &mut Actor,
         rows: &[Planned],
         (named, locked): (Named, bool),
-    ) -> Result<Vec<Planned>, ActError> {
+        detailed: bool,
+    ) -> Result<Option<Vec<Planned>>, ActError> {
         let sql = self.known.sql();
         let txid = actor.begin().await?;
         let held = Monotonic::now();
         let wanted: Vec<&Planned> = rows.iter().collect();
         let whole = actor.whole(&sql.whole(&self.columns, (named, &wanted), locked)).await?;
-        let (found, again) = matched(rows, &whole)?;
+        let (found, again) = matched(rows, &whole, sql.by_version(named))?;
         if found.is_empty() {
             actor.rollback().await;
-            return Ok(again);
+            return Ok(Some(again));
         }
-        let heads: Vec<&Head> = found.iter().map(|(_, head)| head).collect();
-        let sealed = self.recipient.seal_rows(&self.about, &whole, &heads)?;
-        drop(whole);
-        let now = self.context.clock.now();
-        let mut batch = Batch {
-            id: 0,
-            plan: self.plan.kept.id.clone(),
-            target: self.plan.kept.target.clone(),
-            state: State::Pending,
-            txid,
-            at: now,
-            purge_at: self.purge_at,
-            recipient: self.recipient.to_string(),
-            rows: found.iter().map(|(row, _)| (*row).clone()).collect(),
-            fates: vec![Fate::Archived; found.len()],
-        };
-        batch.id = self.keep(&batch, &sealed)?;
-        let holding = if locked { held } else { Monotonic::now() };
         let read: Vec<(u64, i64)> = found.iter().map(|(_, head)| (head.place, head.version)).collect();
-        let changed = actor.change((&sql, &self.columns), (self.change(), self.orphans()), &read).await;
+        let (rows, heads): (Vec<Planned>, Vec<Head>) =
+            found.into_iter().map(|(row, head)| (row.clone(), head)).unzip();
+        let batch = self.keep(txid, rows, (whole, heads)).await?;
+        let holding = if locked { held } else { Monotonic::now() };
+        let changed =
+            actor.change((&sql, &self.columns), (self.change(), self.orphans()), &read, detailed).await;
         let changed = match changed {
-            Ok(changed) => changed,
+            Ok(Some(changed)) => changed,
+            Ok(None) => {
+                actor.rollback().await;
+                self.forget(&batch)?;
+                return Ok(None);
+            }
             Err(error) => {
                 actor.rollback().await;
                 self.forget(&batch)?;
@@ -89,28 +88,61 @@ impl Work<'_> {
         };
         if let Err(error) = actor.commit().await {
             // Whether the rows are gone is not known: that is learnt over another connection.
-            return self.learn(&batch, again, error).await;
+            return self.learn(&batch, error).await.map(Some);
         }
         self.settled(&batch, &changed, holding.elapsed());
         let left = batch.rows.into_iter().zip(changed).filter(|(_, changed)| !changed).map(|(row, _)| row);
-        Ok(again.into_iter().chain(left).collect())
+        Ok(Some(again.into_iter().chain(left).collect()))
     }
 
-    /// Makes the batch durable, and with it what has become of those before.
-    fn keep(&self, batch: &Batch, sealed: &[u8]) -> Result<i64, ActError> {
+    /// Seals rows and makes them durable, and with them what has become of the batches before. On a thread of its own, so that
+    /// the other connection can go on meanwhile.
+    async fn keep(
+        &self,
+        txid: Option<i64>,
+        rows: Vec<Planned>,
+        (whole, heads): (Whole, Vec<Head>),
+    ) -> Result<Batch, ActError> {
+        let mut batch = Batch {
+            id: 0,
+            plan: self.plan.kept.id.clone(),
+            target: self.plan.kept.target.clone(),
+            state: State::Pending,
+            txid,
+            at: self.context.clock.now(),
+            purge_at: self.purge_at,
+            recipient: self.recipient.to_string(),
+            fates: vec![Fate::Archived; rows.len()],
+            rows,
+        };
         let settled = std::mem::take(&mut lock(&self.tally).settled);
-        let kept = self.context.store.write(|db| {
-            settle(db, &settled)?;
-            archived::add(db, batch, sealed)
+        let (store, recipient) = (self.context.store.clone(), self.recipient.clone());
+        let about = self.about.clone();
+        let keeping = tokio::task::spawn_blocking(move || {
+            let heads: Vec<&Head> = heads.iter().collect();
+            let sealed = recipient.seal_rows(&about, &whole, &heads);
+            drop(whole);
+            let kept = sealed.map_err(ActError::from).and_then(|sealed| {
+                Ok(store.write(|db| {
+                    settle(db, &settled)?;
+                    archived::add(db, &batch, &sealed)
+                })?)
+            });
+            match kept {
+                // In memory only, it would be gone with this program.
+                Ok(_) if store.is_sheltered() => (Err(ActError::NoRoom), settled),
+                Ok(id) => {
+                    batch.id = id;
+                    (Ok(batch), vec![])
+                }
+                Err(error) => (Err(error), settled),
+            }
         });
-        if kept.is_err() {
-            lock(&self.tally).settled.extend(settled);
-        }
-        // In memory only, it would be gone with this program.
-        if self.context.store.is_sheltered() {
-            return Err(ActError::NoRoom);
-        }
-        Ok(kept?)
+        let kept =
+            keeping.await.map_err(|_| ActError::Unexpected("a thread that sealed rows ended in a panic"));
+        let (batch, unsettled) = kept?;
+        lock(&self.tally).settled.extend(unsettled);
+        batch
     }
 
     /// Drops a batch of which no row has left the table.
@@ -131,12 +163,7 @@ impl Work<'_> {
     }
 
     /// What became of a batch whose connection broke while it was committed.
-    async fn learn(
-        &self,
-        batch: &Batch,
-        again: Vec<Planned>,
-        error: TargetError,
-    ) -> Result<Vec<Planned>, ActError> {
+    async fn learn(&self, batch: &Batch, error: TargetError) -> Result<Vec<Planned>, ActError> {
         let address = super::address(self.context)?;
         let opened = Actor::open(address, self.context.target.limits, self.known.key()).await;
         // It stays pending, and is learnt at the next start.
@@ -147,7 +174,6 @@ impl Work<'_> {
         self.context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
         lock(&self.tally).applied.done += fates.iter().filter(|fate| **fate == Fate::Archived).count() as u64;
         // The worker's own connection is gone, and with it this run; the rest is gone on with.
-        drop(again);
         Err(error.into())
     }
 }
@@ -156,8 +182,11 @@ impl Work<'_> {
 type Matched<'a> = (Vec<(&'a Planned, Head)>, Vec<Planned>);
 
 /// The planned rows among those that were read, and the others.
-fn matched<'a>(rows: &'a [Planned], whole: &Whole) -> Result<Matched<'a>, ActError> {
+fn matched<'a>(rows: &'a [Planned], whole: &Whole, by_version: bool) -> Result<Matched<'a>, ActError> {
     let heads = whole.heads().ok_or(ActError::Unexpected("the database sent rows that cannot be read"))?;
+    if by_version {
+        return Ok(by_versions(rows, heads));
+    }
     let mut wanted: BTreeMap<i64, Vec<&Planned>> = BTreeMap::new();
     // Rows alike in every respect are told apart by their places, or else are as good as each other.
     rows.iter().for_each(|row| wanted.entry(row.mark).or_default().push(row));
@@ -171,4 +200,18 @@ fn matched<'a>(rows: &'a [Planned], whole: &Whole) -> Result<Matched<'a>, ActErr
     }
     let again = wanted.into_values().flatten().cloned().collect();
     Ok((found, again))
+}
+
+/// The same, of rows that are known by their places and versions.
+fn by_versions(rows: &[Planned], heads: Vec<Head>) -> Matched<'_> {
+    let mut read: BTreeMap<(u64, i64), Head> =
+        heads.into_iter().map(|head| ((head.place, head.version), head)).collect();
+    let (mut found, mut again) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match read.remove(&(row.place, row.version)) {
+            Some(head) => found.push((row, head)),
+            None => again.push(row.clone()),
+        }
+    }
+    (found, again)
 }

@@ -78,17 +78,27 @@ impl Actor {
         &mut self,
         statement: &str,
         read: &[(u64, i64)],
-    ) -> Result<Vec<bool>, TargetError> {
-        let rows = self.fetch(statement).await?;
-        let row = rows.first().ok_or(TargetError::Lost)?;
-        let count = row.first().and_then(|count| count.as_deref()?.parse::<usize>().ok());
-        if count == Some(read.len()) {
-            return Ok(vec![true; read.len()]);
+        detailed: bool,
+    ) -> Result<Option<Vec<bool>>, TargetError> {
+        if !detailed {
+            let count = self.count(statement).await?;
+            return Ok((count == read.len() as u64).then(|| vec![true; read.len()]));
         }
-        let places = row.get(1).and_then(Option::as_deref).unwrap_or_default();
+        let rows = self.fetch(statement).await?;
+        let places = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
         let mut changed: Vec<u64> = places.split(' ').filter_map(sql::place).collect();
         changed.sort_unstable();
-        Ok(read.iter().map(|(place, _)| changed.binary_search(place).is_ok()).collect())
+        Ok(Some(read.iter().map(|(place, _)| changed.binary_search(place).is_ok()).collect()))
+    }
+
+    /// How many rows a statement changed.
+    async fn count(&mut self, statement: &str) -> Result<u64, TargetError> {
+        let messages = self.wire.client.simple_query(statement).await.map_err(|error| query_error(&error))?;
+        let count = |message| match message {
+            SimpleQueryMessage::CommandComplete(count) => count,
+            _ => 0,
+        };
+        Ok(messages.into_iter().map(count).sum())
     }
 
     /// The statement's text holds no value: those are parameters, which servers do not log unless told to.

@@ -80,15 +80,22 @@ impl Sql<'_> {
             Dialect::Postgres => ("s.ctid".to_owned(), "s.xmin".to_owned()),
             Dialect::Sqlite => (self.sqlite_place(), version(&all)),
         };
+        // A row that is the version that was planned is what was planned.
+        let mark = if self.by_version(named) { "0".into() } else { self.mark() };
         let lock =
             if locked && self.dialect() == Dialect::Postgres { "\nFOR UPDATE OF s SKIP LOCKED" } else { "" };
         format!(
-            "SELECT {place}, {version}, {}, {}\nFROM {} AS s\nWHERE {}{lock}",
-            self.mark(),
+            "SELECT {place}, {version}, {mark}, {}\nFROM {} AS s\nWHERE {}{lock}",
             all.join(", "),
             table(&self.mapping.sessions),
             self.named_by(named, rows),
         )
+    }
+
+    /// Whether rows that are found so are known by their versions, rather than by their marks.
+    #[must_use]
+    pub fn by_version(&self, named: Named) -> bool {
+        self.dialect() == Dialect::Postgres && named == Named::Place
     }
 
     /// What names a row of SQLite: its number, or else its mark.
@@ -168,10 +175,15 @@ impl Sql<'_> {
         }
     }
 
-    /// Removes or changes the rows that are still what was read: places and versions, pairwise. One line: how many they
-    /// were, and, where some are missing, the places of those.
+    /// Removes or changes the rows that are still what was read: places and versions, pairwise. In detail, it gives one
+    /// line: how many they were, and, where some are missing, the places of those.
     #[must_use]
-    pub fn change(&self, change: Change<'_>, read: &[(u64, i64)], orphans: bool) -> String {
+    pub fn change(
+        &self,
+        (change, orphans): (Change<'_>, bool),
+        read: &[(u64, i64)],
+        detailed: bool,
+    ) -> String {
         let sessions = table(&self.mapping.sessions);
         let orphans = if orphans { format!(" AND {}", self.orphaned()) } else { String::new() };
         let set = match change {
@@ -189,18 +201,19 @@ impl Sql<'_> {
             "s.ctid = ANY({}) AND s.xmin = ANY('{{{versions}}}'::xid[]){orphans}",
             tids(read.iter().map(|(place, _)| *place))
         );
-        let changed = match set {
-            None => format!("d AS (DELETE FROM {sessions} AS s WHERE {still} RETURNING s.ctid AS place)"),
+        let changed = match (set, detailed) {
+            (None, false) => return format!("DELETE FROM {sessions} AS s WHERE {still}"),
+            (Some(set), false) => return format!("UPDATE {sessions} AS s SET {set} WHERE {still}"),
+            (None, true) => {
+                format!("d AS (DELETE FROM {sessions} AS s WHERE {still} RETURNING s.ctid AS place)")
+            }
             // What an update returns is the new place.
-            Some(set) => format!(
+            (Some(set), true) => format!(
                 "l AS (SELECT s.ctid AS place FROM {sessions} AS s WHERE {still} FOR UPDATE),\n\
                  d AS (UPDATE {sessions} AS s SET {set} FROM l WHERE s.ctid = l.place RETURNING l.place)"
             ),
         };
-        let expected = read.len();
-        format!(
-            "WITH {changed}\nSELECT COUNT(*), CASE WHEN COUNT(*) <> {expected} THEN string_agg(d.place::text, ' ') END FROM d"
-        )
+        format!("WITH {changed}\nSELECT string_agg(d.place::text, ' ') FROM d")
     }
 
     /// The same for SQLite, a statement for one row: parameters are its place, or its mark where it has none, and its version.

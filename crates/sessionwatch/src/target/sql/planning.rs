@@ -102,19 +102,19 @@ impl Sql<'_> {
         format!("({})", parts.join(" # "))
     }
 
-    /// The rows that an action would touch: place, id, mark, prefix, user, end in microseconds, whether it is active.
+    /// The rows that an action would touch: place, version, id, mark, prefix, user, end in microseconds, whether it is active.
     #[must_use]
     pub fn planned(&self, chosen: Chosen<'_>, revoke: &Revoke, placed: bool) -> String {
         let expiry = self.instant(&self.mapping.expires);
-        let place = match self.dialect() {
-            Dialect::Postgres if placed => "s.ctid::text",
-            Dialect::Sqlite if placed => "s.rowid",
-            _ => "CAST(NULL AS text)",
+        let (place, version) = match self.dialect() {
+            Dialect::Postgres if placed => ("s.ctid::text", "s.xmin::text"),
+            Dialect::Sqlite if placed => ("s.rowid", "0"),
+            _ => ("CAST(NULL AS text)", "0"),
         };
         let id =
             self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
         format!(
-            "SELECT {place}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END\nFROM {sessions}\nWHERE {condition}{order}",
+            "SELECT {place}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END\nFROM {sessions}\nWHERE {condition}{order}",
             mark = self.mark(),
             prefix = self.prefix(),
             user = self.text(&self.user()),
