@@ -379,3 +379,43 @@ fn on_a_server_too_sessions_are_ended_in_place() {
         assert_eq!(database.psql(TABLE).unwrap(), before);
     }
 }
+
+#[test]
+fn the_doctor_says_what_the_acting_role_lacks() {
+    let database = harness::anomalous();
+    let place = Place::new(&database, 0);
+    let line = || {
+        let said = place.run(&["doctor"]);
+        let lines = said.stdout.lines().skip_while(|line| !line.contains("acting-role:")).take(2);
+        lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        line().starts_with(&format!("pass  acting-role: `{}` may end sessions", place.act)),
+        "{}",
+        line()
+    );
+    database.psql(&format!("REVOKE INSERT ON sessions FROM {}", place.act)).unwrap();
+    let grant = format!("→ GRANT INSERT ON \"public\".\"sessions\" TO \"{}\";", place.act);
+    assert!(line().starts_with("fail  acting-role:") && line().contains(&grant), "{}", line());
+    database.psql(&format!("ALTER ROLE {} NOLOGIN", place.act)).unwrap();
+    assert!(line().contains("could not be asked: cannot connect"), "{}", line());
+}
+
+#[test]
+fn init_makes_the_identity_and_writes_its_recipient() {
+    let folder = tempfile::tempdir().unwrap();
+    file(&folder.path().join("app.db"), true);
+    let said = run_in(folder.path(), &[], &["init", "app.db"]);
+    assert!(said.code == 0 && said.stderr.contains("move it to a safe place"), "{}", said.stderr);
+    let key = folder.path().join("sessionwatch-archive.key");
+    let recipient = sessionwatch::archive::sealing::Identity::read(&key).unwrap().recipient().to_string();
+    let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
+    assert!(text.contains(&format!("archive_recipient = \"{recipient}\"\n")), "{text}");
+    // With the identity moved away, rows are sealed to its recipient all the same.
+    std::fs::rename(&key, folder.path().join("away")).unwrap();
+    let (applied, code) = apply(folder.path(), &["revoke", "user", "5"]);
+    assert_eq!((code, &applied["done"]), (0, &9.into()), "{applied:#}");
+    assert!(!key.exists());
+    let said = run_in(folder.path(), &[], &["archive", "list", "--format", "json"]);
+    assert_eq!(document(&said)["archives"][0]["recipient"], recipient);
+}

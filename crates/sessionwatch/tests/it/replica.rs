@@ -174,3 +174,24 @@ fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_wha
         .collect();
     assert_eq!(told, ["token-rebound firing", "token-rebound resolved", "revived-sessions firing"]);
 }
+
+#[test]
+fn nothing_is_done_where_nothing_can_be_changed() {
+    let server = Server::start(&[]).unwrap();
+    let pair = Pair::start(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let [primary, replica] =
+        [server.ports()[0], pair.replica.port()].map(|port| pair.database.url_at("postgres", port));
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{primary}\"\nact_url = \"{replica}\"\n");
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let said = harness::run_in(folder.path(), &[], &["revoke", "user", "5", "--format", "json"]);
+    let plan: Value = serde_json::from_str(&said.stdout).unwrap();
+    let plan = plan["plan"]["id"].as_str().unwrap();
+    let said = harness::run_in(folder.path(), &[], &["revoke", "user", "5", "--apply", plan]);
+    assert!(said.code == 3 && said.stderr.contains("the database may only be read"), "{}", said.stderr);
+    assert!(said.stderr.contains("act on the primary"), "{}", said.stderr);
+    let left = pair.database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 5").unwrap();
+    assert_eq!(left, "2\n");
+    let said = harness::run_in(folder.path(), &[], &["archive", "list"]);
+    assert_eq!(said.stdout, "The archive is empty.\n");
+}

@@ -57,7 +57,12 @@ impl Actor {
                  SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{path}SELECT txid_current()",
                 self.limits.timeout.as_millis(),
             ))
-            .await?;
+            .await
+            .map_err(|error| match error {
+                // A replica cannot begin such a transaction at all.
+                TargetError::Query(code) if code == "0A000" => TargetError::ReadOnly,
+                error => error,
+            })?;
         let number = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
         number.ok_or_else(|| TargetError::Query("transaction".into()))
     }
