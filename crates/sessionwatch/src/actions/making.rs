@@ -147,7 +147,7 @@ pub(super) fn finish(context: Context<'_>, plan: &mut Plan) -> Result<(), ActErr
 
 /// An id that nobody has to guess, and nobody mistypes into another one.
 pub(super) fn new_id() -> String {
-    format!("p-{:08x}", RandomState::new().hash_one(std::process::id()) >> 32)
+    format!("p-{:010x}", RandomState::new().hash_one(std::process::id()) >> 24)
 }
 
 /// Refuses what is no table.

@@ -132,7 +132,12 @@ async fn clean(
     if let Some(path) = made {
         tracing::warn!("{}", keys::advice(&recipient, &path));
     }
-    let plan = actions::make(context, &Selection::Expired { grace_us: cleanup.grace_us }).await?;
+    let selection = Selection::Expired { grace_us: cleanup.grace_us };
+    let plan = tokio::select! {
+        plan = actions::make(context, &selection) => plan?,
+        // Nothing was touched yet.
+        _ = stopping.wait_for(|stop| *stop) => return Ok(None),
+    };
     if plan.kept.rows == 0 {
         actions::settle(context).await?;
         return Ok(None);

@@ -128,15 +128,7 @@ impl Session {
     /// If the query fails or passes the time limit.
     pub fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         tracing::debug!("query: {sql}");
-        let mut statement = self.connection.prepare(sql).map_err(|error| query_error(&error))?;
-        let width = statement.column_count();
-        let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
-        let mut fetched = Vec::new();
-        while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
-            let value = |at| row.get_ref(at).map(text).map_err(|error| query_error(&error));
-            fetched.push((0..width).map(value).collect::<Result<_, _>>()?);
-        }
-        Ok(fetched)
+        rows(&self.connection, sql)
     }
 
     /// The number that a query of the operator's gives; nothing if it gives none.
@@ -192,6 +184,19 @@ impl Session {
         }
         Ok(intake.finish())
     }
+}
+
+/// The rows of a query, as text.
+fn rows(connection: &Connection, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+    let mut statement = connection.prepare(sql).map_err(|error| query_error(&error))?;
+    let width = statement.column_count();
+    let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+    let mut fetched = Vec::new();
+    while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
+        let value = |at| row.get_ref(at).map(text).map_err(|error| query_error(&error));
+        fetched.push((0..width).map(value).collect::<Result<_, _>>()?);
+    }
+    Ok(fetched)
 }
 
 /// `sw_fingerprint`, `sw_prefix` and `sw_instant`: what Postgres has built in.

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use serde_json::{Value, json};
 
-use super::{limit, query_error, register, text};
+use super::{limit, query_error, register, rows};
 use crate::{
     archive::{rows::Rows, whole::Whole},
     profile::schema::Dialect,
@@ -116,15 +116,7 @@ impl Actor {
         statement: &str,
     ) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         limit(&mut self.connection, self.limits.timeout)?;
-        let mut statement = self.connection.prepare(statement).map_err(|error| query_error(&error))?;
-        let width = statement.column_count();
-        let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
-        let mut fetched = Vec::new();
-        while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
-            let value = |at| row.get_ref(at).map(text).map_err(|error| query_error(&error));
-            fetched.push((0..width).map(value).collect::<Result<_, _>>()?);
-        }
-        Ok(fetched)
+        rows(&self.connection, statement)
     }
 
     pub(in crate::target) fn commit(&mut self) -> Result<(), TargetError> {
