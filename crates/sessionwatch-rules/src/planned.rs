@@ -21,6 +21,24 @@ pub struct Planned {
     pub active: bool,
 }
 
+/// `(block,line)` of a place on PostgreSQL.
+#[must_use]
+pub fn tid(place: u64) -> String {
+    format!("({},{})", place >> 16, place & 0xffff)
+}
+
+/// The place that such text, or the number of a row, names.
+#[must_use]
+pub fn place(text: &str) -> Option<u64> {
+    match text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
+        Some(pair) => {
+            let (block, line) = pair.split_once(',')?;
+            Some(block.parse::<u64>().ok()? << 16 | line.parse::<u64>().ok()? & 0xffff)
+        }
+        None => Some(text.parse::<i64>().ok()?.cast_unsigned()),
+    }
+}
+
 const ACTIVE: u8 = 1;
 const ENDS: u8 = 2;
 
@@ -80,6 +98,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn places_are_read_as_they_are_written() {
+        for at in [0, 1, 0xffff, 1 << 16, u64::from(u32::MAX) << 16 | 7] {
+            assert_eq!(place(&tid(at)), Some(at));
+        }
+        assert_eq!(place("-3"), Some((-3i64).cast_unsigned()));
+        for wrong in ["", "(1)", "(1,2", "(,)", "x"] {
+            assert_eq!(place(wrong), None, "{wrong}");
+        }
+    }
 
     proptest! {
         #[test]

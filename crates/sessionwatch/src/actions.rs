@@ -4,9 +4,11 @@
 pub mod affected;
 pub mod applying;
 pub mod error;
+pub mod keys;
 pub mod making;
 pub mod notes;
 pub mod restoring;
+pub mod view;
 
 mod reconcile;
 

@@ -2,7 +2,10 @@
 
 use sessionwatch_rules::planned::Planned;
 
-use super::{ActError, Context, Plan, making::View};
+use super::{
+    ActError, Context, Plan,
+    view::{Known, View, address},
+};
 use crate::{
     profile::mapping::Revoke,
     store::{
@@ -138,8 +141,8 @@ async fn count(context: Context<'_>, (view, revoke): (&View, &Revoke), plan: &st
 /// If not.
 pub async fn ready(context: Context<'_>) -> Result<String, ActError> {
     use crate::target::{acting::Actor, sql::Change};
-    let known = super::applying::Known::of(context, None).await?;
-    let address = super::applying::address(context)?;
+    let known = Known::of(context, None).await?;
+    let address = address(context)?;
     let mut actor = Actor::open(address, context.target.limits, known.key()).await?;
     let sql = known.sql();
     let lacking = actor.lacks(&sql, Change::of(&sql.mapping.revoke, "")).await?;

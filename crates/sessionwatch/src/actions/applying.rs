@@ -16,23 +16,23 @@ use std::{
 use sessionwatch_rules::{instant::Instant, pace::Pace, planned::Planned};
 
 use super::{
-    ActError, Consent, Context, Line, Plan, Selection, error::Reason, making, making::View, reconcile,
+    ActError, Consent, Context, Line, Plan, Selection,
+    error::Reason,
+    making, reconcile,
+    view::{Known, address},
 };
 use crate::{
-    archive::sealing::Recipient,
+    archive::{rows::Declared, sealing::Recipient},
     clock,
-    profile::{
-        mapping::{Mapping, Revoke},
-        schema::Schema,
-    },
+    profile::mapping::Revoke,
     store::{
         archived::{self, Fate},
         audit, plans,
     },
     target::{
-        acting::{Actor, Declared},
+        acting::Actor,
         address::Address,
-        sql::{Change, Named, Sql},
+        sql::{Change, Named},
     },
 };
 
@@ -131,55 +131,6 @@ struct Tally {
     applied: Applied,
     /// What became of batches, and is still to be written.
     settled: Vec<(i64, Vec<Fate>)>,
-}
-
-/// What has to be known of a target to act on it; no transaction is kept open meanwhile.
-pub(super) struct Known {
-    schema: Schema,
-    mapping: Mapping,
-    key: i64,
-    /// The instant to which conditions refer.
-    now: Instant,
-    /// The instant of the look, by the clock of the target.
-    seen: Instant,
-    placed: bool,
-}
-
-impl Known {
-    /// Looks at the target with the credentials of the watch.
-    pub(super) async fn of(context: Context<'_>, now: Option<Instant>) -> Result<Self, ActError> {
-        let View { opened, placed } = View::open(context).await?;
-        let seen = opened.now;
-        let now = now.unwrap_or(seen);
-        let crate::open::Opened { session, schema, candidate, key, .. } = opened;
-        session.close().await;
-        Ok(Self { schema, mapping: candidate.mapping, key, now, seen, placed })
-    }
-
-    pub(super) fn sql(&self) -> Sql<'_> {
-        let (mapping, schema, key, now) = (&self.mapping, &self.schema, self.key, self.now);
-        Sql { mapping, schema, key, now, max_lifetime_us: None, deep: false, pasted: false }
-    }
-
-    pub(super) fn key(&self) -> i64 {
-        self.key
-    }
-}
-
-/// Where, and as whom, a target is acted on.
-///
-/// # Errors
-///
-/// If no credentials for that are known.
-pub fn address<'a>(context: Context<'a>) -> Result<&'a Address, ActError> {
-    let target = context.target;
-    match (&target.act, &target.address) {
-        (Some(address), _) => Ok(address),
-        // A file has no roles, and whoever gave an address gave it for this.
-        (None, address @ Address::Sqlite(_)) => Ok(address),
-        (None, address) if target.ad_hoc => Ok(address),
-        (None, _) => Err(ActError::NoCredentials(target.name.clone())),
-    }
 }
 
 /// Carries out a plan.

@@ -7,20 +7,17 @@ use std::{
 
 use sessionwatch_rules::{
     instant::{DAY, Instant},
-    planned::Planned,
+    planned::{self, Planned},
 };
 
-use super::{ActError, Context, Line, Plan, Selection, Summary};
+use super::{ActError, Context, Line, Plan, Selection, Summary, view::View};
 use crate::{
-    open::{Access, Opened, fingerprint_key, open_at},
-    profile::{
-        mapping::Revoke,
-        schema::{Dialect, TableKind},
-    },
-    store::{audit, ledgers, plans},
+    open::Opened,
+    profile::{mapping::Revoke, schema::TableKind},
+    store::{audit, plans},
     target::{
         error::TargetError,
-        sql::{self, Chosen, Filter, Sql},
+        sql::{Chosen, Filter, Sql},
     },
 };
 
@@ -30,50 +27,6 @@ const SAMPLE: usize = 10;
 const LONG_AGO: i64 = 20 * 365 * DAY;
 /// One in so many stored expiries may make no sense.
 const ODD: u64 = 20;
-
-/// The target as plans see it: marks are made with the key of the store, and rows have a name.
-pub(super) struct View {
-    pub(super) opened: Opened,
-    /// Whether rows are named by their places.
-    pub(super) placed: bool,
-}
-
-impl View {
-    /// Opens the target with the credentials of the watch.
-    pub(super) async fn open(context: Context<'_>) -> Result<Self, ActError> {
-        let key = context.store.write(|db| ledgers::key(db, fingerprint_key()))?;
-        let target = context.target;
-        let access = Access { address: &target.address, deep: false, key: Some(key), placed: false };
-        let limit = target.limits.timeout;
-        let opening = tokio::time::timeout(limit, open_at(target, &context.config.catalogue, access));
-        let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
-        let placed = is_placed(&opened).await?;
-        Ok(Self { opened, placed })
-    }
-
-    pub(super) fn sql<'a>(&'a self, context: Context<'a>) -> Sql<'a> {
-        self.opened.sql(false, &context.config.rules.settings)
-    }
-}
-
-/// Whether rows can be named by where they stand.
-async fn is_placed(opened: &Opened) -> Result<bool, TargetError> {
-    let sessions = &opened.candidate.mapping.sessions;
-    let table = opened.schema.find(sessions.schema.as_deref(), &sessions.name);
-    if opened.schema.dialect == Dialect::Sqlite {
-        return Ok(table.is_some_and(|table| !table.without_rowid));
-    }
-    // In a partitioned table, a place may be taken in each part; what is no table has none.
-    if table.is_none_or(|table| table.kind != TableKind::Table) {
-        return Ok(false);
-    }
-    let name = sql::string(Dialect::Postgres, &sql::table(sessions));
-    let rows =
-        opened.session.fetch(&format!(
-            "SELECT has_column_privilege({name}, 'ctid', 'SELECT') AND has_column_privilege({name}, 'xmin', 'SELECT')"
-        )).await?;
-    Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("t"))
-}
 
 /// Makes a plan, and keeps it. Nothing is touched.
 ///
@@ -228,7 +181,7 @@ fn planned(row: &[Option<String>]) -> Option<Planned> {
     let text = |at: usize| row.get(at).cloned().flatten();
     Some(Planned {
         place: match row.first()? {
-            Some(place) => sql::place(place)?,
+            Some(place) => planned::place(place)?,
             None => 0,
         },
         version: text(1)?.parse().ok()?,
@@ -301,13 +254,4 @@ async fn counted(
     let rows = view.opened.session.fetch(&sql.counted(chosen, revoke, view.placed)).await?;
     let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
     Ok(count.ok_or(TargetError::Lost)?)
-}
-
-impl View {
-    /// What has to be done besides, where ending rows does not end every log-in.
-    pub(super) fn force_out(&self, context: Context<'_>) -> Vec<String> {
-        let mapping = &self.opened.candidate.mapping;
-        let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
-        profile.map(crate::profile::catalogue::Profile::advice).unwrap_or_default()
-    }
 }

@@ -1,6 +1,6 @@
 //! What a person should know before a plan is carried out.
 
-use super::{Context, Plan, Selection, making::View};
+use super::{Context, Plan, Selection, view::View};
 use crate::profile::mapping::Revoke;
 
 /// The notes of a plan whose rows are listed.

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use sessionwatch_rules::planned::Planned;
 
-use super::{ActError, Context, Plan, applying::Known};
+use super::{
+    ActError, Context, Plan,
+    view::{Known, address},
+};
 use crate::{
     profile::mapping::Revoke,
     store::{
@@ -27,7 +30,7 @@ pub async fn settle(context: Context<'_>) -> Result<(), ActError> {
         return Ok(());
     }
     let known = Known::of(context, None).await?;
-    let address = super::applying::address(context)?;
+    let address = address(context)?;
     let mut actor = Actor::open(address, context.target.limits, known.key()).await?;
     settle_by(context, &known, &mut actor).await
 }

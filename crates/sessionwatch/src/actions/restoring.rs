@@ -6,8 +6,9 @@ use sessionwatch_rules::{instant::Instant, planned::Planned};
 
 use super::{
     ActError, Applied, Context, Plan, Selection, Summary,
-    applying::{self, Control, Known, Why},
+    applying::{self, Control, Why},
     making, reconcile,
+    view::{self, Known, View},
 };
 use crate::{
     archive::{
@@ -131,7 +132,7 @@ impl Known {
         if !unique || *revoke != Revoke::Delete {
             return Ok(0);
         }
-        let view = making::View::open(context).await?;
+        let view = View::open(context).await?;
         let mut count = 0;
         for rows in rows.chunks(AT_ONCE) {
             let rows: Vec<&Planned> = rows.iter().collect();
@@ -169,7 +170,7 @@ pub async fn restore(
     check(context, &archive, identity)?;
     let started = Monotonic::now();
     let known = Known::of(context, None).await?;
-    let mut actor = Actor::open(applying::address(context)?, context.target.limits, known.key()).await?;
+    let mut actor = Actor::open(view::address(context)?, context.target.limits, known.key()).await?;
     let sql = known.sql();
     let change = crate::target::sql::Change::of(&plan.summary.revoke, "");
     let lacking = actor.lacks(&sql, change).await?;

@@ -1,11 +1,20 @@
 //! What was sealed, read again: the values of each row, on their way back into the table.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use super::sealing::SealError;
-use crate::{profile::mapping::Revoke, target::acting::Declared};
+use crate::profile::mapping::Revoke;
+
+/// A column as the database declares it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+}
 
 /// What the first line says of all rows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

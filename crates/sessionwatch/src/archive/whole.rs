@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use sessionwatch_rules::planned;
 use zeroize::Zeroizing;
 
 /// Rows with every column, as lines: place, version, mark, and the columns, divided by tabs.
@@ -36,7 +37,7 @@ impl Whole {
         for line in self.0.split_inclusive(|byte| *byte == b'\n') {
             let mut parts = line.splitn(4, |byte| *byte == b'\t');
             let mut text = || std::str::from_utf8(parts.next()?).ok();
-            let place = crate::target::sql::place(text()?)?;
+            let place = planned::place(text()?)?;
             let (version, mark) = (text()?.parse().ok()?, text()?.parse().ok()?);
             let end = start + line.len();
             let columns = end - parts.next()?.len()..end;

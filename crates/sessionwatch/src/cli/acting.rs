@@ -13,8 +13,8 @@ use std::{
 
 use super::{Failure, target::TargetArgs};
 use crate::{
-    actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection},
-    archive::{keys, sealing::Recipient},
+    actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection, keys},
+    archive::sealing::Recipient,
     clock::{self, Clock},
     config::{Config, Target},
     progress::Meter,

@@ -10,8 +10,8 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
-    actions::{ActError, Control, Plan, restoring},
-    archive::{keys, sealing::Identity},
+    actions::{ActError, Control, Plan, keys, restoring},
+    archive::sealing::Identity,
     clock,
     config::Config,
     report::{Format, Sheet},

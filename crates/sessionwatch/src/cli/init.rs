@@ -9,11 +9,8 @@ use std::{
 
 use super::{Failure, target::TargetArgs};
 use crate::{
-    actions::ActError,
-    archive::{
-        keys,
-        sealing::{Identity, Recipient},
-    },
+    actions::{ActError, keys},
+    archive::sealing::{Identity, Recipient},
     config::{self, Storage, Target, reference},
     open::Opened,
     profile::{

@@ -11,8 +11,7 @@ use super::{
     leadership::{DELIVERY, lease},
 };
 use crate::{
-    actions::{self, ActError, Applied, Consent, Context, Control, Selection},
-    archive::keys,
+    actions::{self, ActError, Applied, Consent, Context, Control, Selection, keys},
     clock,
     config::{Cleanup, Config, Target},
     store::{

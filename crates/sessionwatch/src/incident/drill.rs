@@ -10,7 +10,7 @@ use std::{
 use sessionwatch_rules::instant::DAY;
 
 use crate::{
-    actions::{ActError, Context, applying},
+    actions::{ActError, Context, applying, view},
     config::{Storage, Target},
     open::{Access, open_at},
     profile::{
@@ -72,7 +72,7 @@ pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<Scratch, Act
             (Address::Sqlite(path), None)
         }
         Address::Postgres(_) => {
-            let admin = applying::address(context)?.clone();
+            let admin = view::address(context)?.clone();
             let address = create(&admin, &name).await?;
             let server = (admin, name.clone());
             if let Err(error) = fill(&address, &script).await {

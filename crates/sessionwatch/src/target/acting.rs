@@ -8,7 +8,10 @@ use super::{
     sql::{Change, Sql},
     sqlite,
 };
-use crate::archive::{rows::Rows, whole::Whole};
+use crate::archive::{
+    rows::{Declared, Rows},
+    whole::Whole,
+};
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +24,6 @@ pub enum Fate {
     Running,
     /// The database does not know.
     Unknown,
-}
-
-/// A column as the database declares it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Declared {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub kind: String,
 }
 
 /// A connection for acting.

@@ -8,7 +8,7 @@ mod planning;
 mod reading;
 mod restoring;
 
-pub use acting::{Change, Named, place, tid};
+pub use acting::{Change, Named};
 pub use planning::{Chosen, Filter};
 pub use reading::{List, Sort, Status};
 

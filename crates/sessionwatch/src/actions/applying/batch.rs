@@ -6,7 +6,7 @@ use sessionwatch_rules::planned::Planned;
 
 use super::{ActError, Work, lock, settle};
 use crate::{
-    actions::reconcile,
+    actions::{reconcile, view},
     archive::whole::{Head, Whole},
     store::archived::{self, Batch, Fate, State},
     target::{acting::Actor, error::TargetError, sql::Named},
@@ -164,7 +164,7 @@ impl Work<'_> {
 
     /// What became of a batch whose connection broke while it was committed.
     async fn learn(&self, batch: &Batch, error: TargetError) -> Result<Vec<Planned>, ActError> {
-        let address = super::address(self.context)?;
+        let address = view::address(self.context)?;
         let opened = Actor::open(address, self.context.target.limits, self.known.key()).await;
         // It stays pending, and is learnt at the next start.
         let Ok(mut actor) = opened else { return Err(error.into()) };

@@ -1,5 +1,6 @@
 //! Acting on PostgreSQL: short transactions, within limits set inside each, over the simple protocol.
 
+use sessionwatch_rules::planned;
 use tokio_postgres::{
     SimpleQueryMessage,
     types::{ToSql, Type},
@@ -13,10 +14,13 @@ use super::{
     wire::{self, Wire},
 };
 use crate::{
-    archive::{rows::Rows, whole::Whole},
+    archive::{
+        rows::{Declared, Rows},
+        whole::Whole,
+    },
     profile::schema::Dialect,
     target::{
-        acting::{Declared, Fate},
+        acting::Fate,
         error::TargetError,
         sql::{self, Change, Sql},
     },
@@ -91,7 +95,7 @@ impl Actor {
         }
         let rows = self.fetch(statement).await?;
         let places = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
-        let mut changed: Vec<u64> = places.split(' ').filter_map(sql::place).collect();
+        let mut changed: Vec<u64> = places.split(' ').filter_map(planned::place).collect();
         changed.sort_unstable();
         Ok(Some(read.iter().map(|(place, _)| changed.binary_search(place).is_ok()).collect()))
     }

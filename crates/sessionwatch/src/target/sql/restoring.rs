@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{Sql, identifier, table};
 use crate::{
+    archive::rows::Declared,
     profile::{mapping::Revoke, schema::Dialect},
-    target::acting::Declared,
 };
 
 impl Sql<'_> {

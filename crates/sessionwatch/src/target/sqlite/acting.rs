@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use super::{limit, query_error, register, rows};
 use crate::{
-    archive::{rows::Rows, whole::Whole},
+    archive::{
+        rows::{Declared, Rows},
+        whole::Whole,
+    },
     profile::schema::Dialect,
-    target::{acting::Declared, error::TargetError, postgres::Limits, sql, sql::Sql},
+    target::{error::TargetError, postgres::Limits, sql, sql::Sql},
 };
 
 /// A connection for acting.

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::sealing::{Identity, Recipient, SealError};
-use crate::{config::Config, store::Place};
+use crate::{
+    archive::sealing::{Identity, Recipient, SealError},
+    config::Config,
+    store::Place,
+};
 
 /// Where an identity is made when none is configured: beside the store.
 pub const IDENTITY: &str = "sessionwatch-archive.key";
