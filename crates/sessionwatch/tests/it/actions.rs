@@ -419,3 +419,38 @@ fn init_makes_the_identity_and_writes_its_recipient() {
     let said = run_in(folder.path(), &[], &["archive", "list", "--format", "json"]);
     assert_eq!(document(&said)["archives"][0]["recipient"], recipient);
 }
+
+#[test]
+fn where_rows_are_not_enough_it_says_what_is() {
+    let database = harness::healthy();
+    let url = database.url("postgres");
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| run_in(folder.path(), &[("DATABASE_URL", &url)], arguments);
+    // Log-ins that no table holds.
+    database.psql("DELETE FROM sessions; INSERT INTO accounts VALUES ('a', 1)").unwrap();
+    for command in [&["revoke", "all"][..], &["incident", "open", "--severity", "P0"]] {
+        let said = run(command);
+        assert!(
+            said.code == 0 && said.stdout.contains("a new AUTH_SECRET"),
+            "{} {}",
+            said.stdout,
+            said.stderr
+        );
+    }
+    let better = testbed::shared().database(None).unwrap();
+    better
+        .psql(
+            "CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);
+             CREATE TABLE session (id text PRIMARY KEY, token text UNIQUE, \"userId\" text, \"expiresAt\" timestamptz, \"createdAt\" timestamptz, \"ipAddress\" text, \"userAgent\" text);
+             INSERT INTO \"user\" VALUES ('u1', 'Ada', 'ada@example.org');
+             INSERT INTO session VALUES ('s1', 'token-1', 'u1', now() + interval '1 day', now(), '::1', 'x')",
+        )
+        .unwrap();
+    let said = run(&["revoke", "where", "--ip", "::1", "--agent-like", "X", &better.url("postgres")]);
+    assert!(said.stdout.contains("would touch 1 of 1 rows"), "{} {}", said.stdout, said.stderr);
+    assert!(
+        said.stdout.contains("cookieCache") && said.stdout.contains("secondaryStorage"),
+        "{}",
+        said.stdout
+    );
+}

@@ -289,3 +289,32 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
     let left: u64 = database.psql(EXPIRED).unwrap().trim().parse().unwrap();
     assert_eq!(rows + left, 30_000, "{}", said.stderr);
 }
+
+#[test]
+fn a_plan_goes_stale_and_is_carried_out_once() {
+    let database = harness::anomalous();
+    let held = Held::new(&database.url("postgres"));
+    let begun = sessionwatch::clock::now();
+    let (clock, hand) = Clock::set(begun);
+    let context = Context { clock: &clock, ..held.context() };
+    let make = |user: &str| {
+        let selection = Selection::User(user.into());
+        held.runtime.block_on(actions::make(context, &selection)).unwrap().kept.id
+    };
+    let recipient = Identity::ephemeral().recipient();
+    let apply = |plan: &str| {
+        let (consent, control) = (Consent::default(), Control::default());
+        held.runtime.block_on(actions::apply(context, (plan, &recipient), consent, &control))
+    };
+    let minute = 60_000_000;
+    let (first, second) = (make("5"), make("6"));
+    hand.send_replace(begun.plus(15 * minute));
+    assert_eq!(apply(&first).unwrap().done, 9);
+    assert!(matches!(apply(&first), Err(ActError::Done(id)) if id == first));
+    hand.send_replace(begun.plus(15 * minute + 1));
+    assert!(matches!(apply(&second), Err(ActError::Stale { minutes: 15, .. })));
+    // A clock that was set back by that much says nothing about a plan's age either.
+    hand.send_replace(begun.plus(-15 * minute - 1));
+    assert!(matches!(apply(&second), Err(ActError::Stale { .. })));
+    assert_eq!(database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 6").unwrap(), "2\n");
+}
