@@ -1,0 +1,57 @@
+//! The pre-filter: where any of some literals occurs in a block.
+
+use aho_corasick::{AhoCorasick, Anchored, Input, packed};
+
+/// Literals, ready to be looked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Needles {
+    /// Compares several bytes of every literal at once, where the processor can.
+    packed: Option<packed::Searcher>,
+    automaton: Option<AhoCorasick>,
+}
+
+impl Needles {
+    /// Looks for these.
+    pub(crate) fn new(literals: &[&[u8]]) -> Self {
+        let mut builder = packed::Config::new().builder();
+        builder.extend(literals);
+        let packed = builder.build();
+        // It fails for more literals than there can be.
+        let automaton = if packed.is_none() { AhoCorasick::new(literals).ok() } else { None };
+        Self { packed, automaton }
+    }
+
+    /// Where the next one begins, from a place on, and which it is.
+    pub(crate) fn find(&self, block: &[u8], from: usize) -> Option<(usize, usize)> {
+        let found = match &self.packed {
+            Some(packed) => packed.find_in(block, (from..block.len()).into()),
+            None => {
+                let input = Input::new(block).range(from..).anchored(Anchored::No);
+                self.automaton.as_ref()?.find(input)
+            }
+        }?;
+        Some((found.start(), found.pattern().as_usize()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_find_the_same() {
+        let literals: [&[u8]; 3] = [b"AUTH", b"auth][", b"session_created"];
+        let packed = Needles::new(&literals);
+        let slow = Needles { packed: None, automaton: AhoCorasick::new(literals).ok() };
+        let block = b"x AUTH y [auth][error] session_createdAUTH \0 session_create AUT".repeat(3);
+        let all = |needles: &Needles| {
+            let mut found = vec![];
+            while let Some(at) = needles.find(&block, found.last().map_or(0, |(at, _)| at + 1)) {
+                found.push(at);
+            }
+            found
+        };
+        assert_eq!(all(&packed).len(), 12);
+        assert_eq!(all(&packed), all(&slow));
+    }
+}

@@ -1,0 +1,360 @@
+//! Keys and values in text that was written for people: objects as Node prints them, JSON, and `key=value`.
+//!
+//! One pass, whatever it is. Nothing is required to be complete: a value that the text ends in is given as cut, since
+//! `12` may be what is left of `123`.
+
+use std::borrow::Cow;
+
+use memchr::{memchr2, memchr3};
+
+/// Objects inside objects whose keys are remembered.
+const DEPTH: usize = 8;
+
+/// A key with its value, or an element of a list, which has no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pair<'a> {
+    /// The key of the object that it is in.
+    pub(crate) parent: &'a [u8],
+    pub(crate) key: &'a [u8],
+    /// As written, without its quotes.
+    pub(crate) value: &'a [u8],
+    pub(crate) quoted: bool,
+    /// How many objects it is in.
+    pub(crate) depth: usize,
+    /// Where the value begins in the text.
+    pub(crate) at: usize,
+}
+
+/// The pairs of a text.
+#[derive(Debug)]
+pub(crate) struct Pairs<'a> {
+    text: &'a [u8],
+    at: usize,
+    parents: [&'a [u8]; DEPTH],
+    depth: usize,
+    opened: bool,
+    /// Whether the text ends where a line or a message does.
+    complete: bool,
+    /// A value was cut.
+    cut: bool,
+}
+
+impl<'a> Pairs<'a> {
+    pub(crate) fn new(text: &'a [u8], complete: bool) -> Self {
+        Self { text, at: 0, parents: [b""; DEPTH], depth: 0, opened: false, complete, cut: false }
+    }
+
+    /// Whether an object or list has not ended; to be asked at the end.
+    pub(crate) fn is_open(&self) -> bool {
+        self.depth > 0 || (self.cut && self.opened)
+    }
+
+    /// Whether something was cut; to be asked at the end.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut || self.depth > 0
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn spaces(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn open(&mut self, key: &'a [u8]) {
+        if let Some(parent) = self.parents.get_mut(self.depth) {
+            *parent = key;
+        }
+        (self.depth, self.opened, self.at) = (self.depth + 1, true, self.at + 1);
+    }
+
+    fn parent(&self) -> &'a [u8] {
+        self.depth.checked_sub(1).and_then(|at| self.parents.get(at)).copied().unwrap_or_default()
+    }
+
+    /// What stands between quotes, from the first of them on.
+    fn quoted(&mut self) -> Option<&'a [u8]> {
+        let quote = self.peek()?;
+        let begin = self.at + 1;
+        let mut at = begin;
+        loop {
+            at += memchr2(quote, b'\\', self.text.get(at..)?)?;
+            if self.text[at] == quote {
+                self.at = at + 1;
+                return Some(&self.text[begin..at]);
+            }
+            at += 2;
+        }
+    }
+
+    /// What stands there without quotes, up to what ends it.
+    fn bare(&mut self) -> &'a [u8] {
+        let begin = self.at;
+        let ends = |byte: &u8| {
+            matches!(
+                byte,
+                b',' | b';' | b'&' | b'\\' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'\'' | b')'
+            )
+        };
+        let rest = &self.text[begin..];
+        self.at = begin + rest.iter().position(ends).unwrap_or(rest.len());
+        &self.text[begin..self.at]
+    }
+
+    fn word(&mut self) -> &'a [u8] {
+        let begin = self.at;
+        let rest = &self.text[begin..];
+        self.at = begin + rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
+        &self.text[begin..self.at]
+    }
+
+    fn pair(&self, key: &'a [u8], value: &'a [u8], quoted: bool) -> Pair<'a> {
+        let at = self.at - value.len() - usize::from(quoted);
+        Pair { parent: self.parent(), key, value, quoted, depth: self.depth, at }
+    }
+
+    /// The value after a key, unless it is an object or a list.
+    fn value(&mut self, key: &'a [u8]) -> Option<Pair<'a>> {
+        match self.peek() {
+            Some(b'{' | b'[') => {
+                self.open(key);
+                None
+            }
+            Some(b'\'' | b'"' | b'`') => {
+                let Some(value) = self.quoted() else {
+                    (self.cut, self.at) = (true, self.text.len());
+                    return None;
+                };
+                Some(self.pair(key, value, true))
+            }
+            _ => {
+                let begin = self.at;
+                let value = self.bare();
+                // `cookie: name=value`: the name is the key.
+                let inner = value.iter().position(|byte| !is_word(*byte)).filter(|at| value[*at] == b'=');
+                if inner.is_some_and(|at| at > 0 && value.get(at + 1).is_some_and(|next| *next != b'=')) {
+                    self.at = begin;
+                    return None;
+                }
+                // Only a line of its own may end in a value.
+                if self.at == self.text.len() && (self.depth > 0 || !self.complete) {
+                    self.cut = true;
+                    return None;
+                }
+                (!value.is_empty()).then(|| self.pair(key, value, false))
+            }
+        }
+    }
+
+    /// What follows a text in quotes: it may have been a key.
+    fn after_quotes(&mut self, text: &'a [u8]) -> Option<Pair<'a>> {
+        let end = self.at;
+        self.spaces();
+        if self.peek() == Some(b':') {
+            self.at += 1;
+            self.spaces();
+            return self.value(text);
+        }
+        self.at = end;
+        Some(self.pair(b"", text, true))
+    }
+
+    /// What follows a word: it may have been a key.
+    fn after_word(&mut self, word: &'a [u8]) -> Option<Pair<'a>> {
+        match self.peek() {
+            // What stands in a word is an apostrophe, and what follows `http:` no value.
+            Some(b'\'') if self.depth == 0 => self.at += 1,
+            Some(b':') if self.text.get(self.at + 1) != Some(&b'/') => {
+                self.at += 1;
+                self.spaces();
+                return self.value(word);
+            }
+            Some(b'=') => {
+                self.at += 1;
+                return self.value(word);
+            }
+            Some(b',' | b']') if self.depth > 0 => return Some(self.pair(b"", word, false)),
+            _ => {}
+        }
+        None
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'@' | b'.' | b'-')
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = Pair<'a>;
+
+    fn next(&mut self) -> Option<Pair<'a>> {
+        while let Some(byte) = self.peek() {
+            let found = match byte {
+                b'{' | b'[' => {
+                    self.open(b"");
+                    None
+                }
+                b'}' | b']' => {
+                    (self.depth, self.at) = (self.depth.saturating_sub(1), self.at + 1);
+                    None
+                }
+                b'"' | b'\'' | b'`' => match self.quoted() {
+                    Some(text) => self.after_quotes(text),
+                    None if self.depth > 0 => {
+                        (self.cut, self.at) = (true, self.text.len());
+                        None
+                    }
+                    None => {
+                        self.at += 1;
+                        None
+                    }
+                },
+                byte if is_word(byte) => {
+                    let word = self.word();
+                    self.after_word(word)
+                }
+                _ => {
+                    self.at += 1;
+                    None
+                }
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+}
+
+/// A text as it was before it was put between quotes.
+pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
+    let Some(first) = memchr::memchr(b'\\', raw) else { return Cow::Borrowed(raw) };
+    let mut text = raw[..first].to_vec();
+    let mut rest = &raw[first..];
+    while let [b'\\', letter, more @ ..] = rest {
+        rest = more;
+        match letter {
+            b'n' => text.push(b'\n'),
+            b't' => text.push(b'\t'),
+            b'r' => text.push(b'\r'),
+            b'b' => text.push(8),
+            b'f' => text.push(12),
+            b'u' => rest = unicode(rest, &mut text),
+            b'x' => {
+                if let Some(code) = hex(rest, 2) {
+                    push(code, &mut text);
+                    rest = &rest[2..];
+                }
+            }
+            other => text.push(*other),
+        }
+        let next = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
+        text.extend_from_slice(&rest[..next]);
+        rest = &rest[next..];
+    }
+    text.extend_from_slice(rest);
+    Cow::Owned(text)
+}
+
+fn hex(text: &[u8], count: usize) -> Option<u32> {
+    let text = std::str::from_utf8(text.get(..count)?).ok()?;
+    u32::from_str_radix(text, 16).ok()
+}
+
+/// What follows `\u`: the rest after it.
+fn unicode<'a>(text: &'a [u8], into: &mut Vec<u8>) -> &'a [u8] {
+    let Some(code) = hex(text, 4) else { return text };
+    let rest = &text[4..];
+    // Two halves make one character.
+    if (0xD800..0xDC00).contains(&code)
+        && let [b'\\', b'u', second @ ..] = rest
+        && let Some(low @ 0xDC00..0xE000) = hex(second, 4)
+    {
+        push(0x1_0000 + ((code - 0xD800) << 10) + (low - 0xDC00), into);
+        return &second[4..];
+    }
+    push(code, into);
+    rest
+}
+
+fn push(code: u32, into: &mut Vec<u8>) {
+    let letter = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    into.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// Whether a text has colours, or anything else that needs cleaning before it is read.
+pub(crate) fn uncoloured(text: &[u8]) -> Cow<'_, [u8]> {
+    let Some(first) = memchr::memchr(0x1b, text) else { return Cow::Borrowed(text) };
+    let mut plain = text[..first].to_vec();
+    let mut rest = &text[first..];
+    while let [0x1b, more @ ..] = rest {
+        rest = more;
+        if let [b'[', sequence @ ..] = rest {
+            // It ends with a letter; one that does not end was cut.
+            let end = sequence.iter().position(|byte| (0x40..0x7f).contains(byte));
+            rest = end.map_or(&[][..], |end| &sequence[end + 1..]);
+        }
+        let next = memchr::memchr(0x1b, rest).unwrap_or(rest.len());
+        plain.extend_from_slice(&rest[..next]);
+        rest = &rest[next..];
+    }
+    Cow::Owned(plain)
+}
+
+/// Where a text of several lines has its first end.
+pub(crate) fn line_end(text: &[u8]) -> usize {
+    memchr3(b'\n', b'\r', 0, text).unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str, complete: bool) -> (Vec<String>, bool) {
+        let mut pairs = Pairs::new(text.as_bytes(), complete);
+        let word = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut found = vec![];
+        for pair in &mut pairs {
+            assert_eq!(&text.as_bytes()[pair.at..pair.at + pair.value.len()], pair.value);
+            found.push(format!("{}.{}={}", word(pair.parent), word(pair.key), word(pair.value)));
+        }
+        let open = pairs.is_open();
+        (found, open)
+    }
+
+    #[test]
+    fn reads_what_node_json_and_logfmt_write() {
+        let all = |text| pairs(text, true);
+        assert_eq!(
+            all("created { a: 'x', b: 12, c: undefined }"),
+            (vec![".a=x".into(), ".b=12".into(), ".c=undefined".into()], false)
+        );
+        assert_eq!(
+            all("{\"user\": {\"id\": 7}, \"t\":[\"x\",\"y\"]}"),
+            (vec!["user.id=7".into(), "t.=x".into(), "t.=y".into()], false)
+        );
+        assert_eq!(all("event=a user_id=7"), (vec![".event=a".into(), ".user_id=7".into()], false));
+        assert_eq!(all("the user's id: 7, https://x/y a=b;"), (vec![".id=7".into(), ".a=b".into()], false));
+        assert_eq!(all("{ when: 2026-01-01T00:00:00.000Z }").0, [".when=2026-01-01T00:00:00.000Z"]);
+        assert_eq!(all("{ a: 'it\\'s', b: \"it's\" }").0, [".a=it\\'s", ".b=it's"]);
+    }
+
+    #[test]
+    fn what_is_cut_is_not_read() {
+        assert_eq!(pairs("a { id: 12", true), (vec![], true));
+        assert_eq!(pairs("a { id: '12", true), (vec![], true));
+        assert_eq!(pairs("a { id: '12'", true), (vec![".id=12".into()], true));
+        assert_eq!(pairs("id=12", false), (vec![], false));
+        assert_eq!(pairs("a { x: { id: 12 }", true), (vec!["x.id=12".into()], true));
+    }
+
+    #[test]
+    fn undoes_quotes_and_colours() {
+        assert_eq!(unescaped(br#"a\n\u00e9\ud83d\ude00\x41\"\"#).as_ref(), "a\né😀A\"\\".as_bytes());
+        assert_eq!(unescaped(br"\ud83d\u12").as_ref(), "\u{fffd}12".as_bytes());
+        assert_eq!(uncoloured(b"\x1b[32m'a'\x1b[39m \x1b[3").as_ref(), b"'a' ");
+    }
+}

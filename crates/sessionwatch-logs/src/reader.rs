@@ -1,0 +1,360 @@
+//! Lines into signals: the pre-filter, and putting together what was logged over several lines.
+
+use crate::{
+    frame::Frame,
+    grammar::Grammar,
+    pairs::uncoloured,
+    recognise::{Facts, Recognised, recognise, text_of},
+    signal::{Kind, Signal},
+};
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter, memrchr};
+use sessionwatch_rules::instant::Instant;
+
+/// Bytes of one entry over several lines.
+const LONGEST: usize = 64 << 10;
+/// Lines of one entry.
+const LINES: u32 = 200;
+
+/// Where a signal was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The first byte, from where the source begins.
+    pub from: u64,
+    /// The byte after the last one.
+    pub to: u64,
+    /// What was logged, without what carried it.
+    pub text: &'a [u8],
+}
+
+/// What was read, and what was not understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Lines.
+    pub lines: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Lines with a literal that is looked for.
+    pub hits: u64,
+    /// Hits that say nothing that is known.
+    pub meaningless: u64,
+    /// Entries whose end is missing.
+    pub truncated: u64,
+    /// Hits that are not UTF-8; they are read all the same.
+    pub not_utf8: u64,
+    /// Lines longer than a line may be; what comes after that is not looked at.
+    pub overlong: u64,
+}
+
+impl Counters {
+    /// Adds others to these.
+    pub fn add(&mut self, other: Self) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+        self.hits += other.hits;
+        self.meaningless += other.meaningless;
+        self.truncated += other.truncated;
+        self.not_utf8 += other.not_utf8;
+        self.overlong += other.overlong;
+    }
+}
+
+/// An entry that may go on in the next line.
+#[derive(Debug)]
+struct Pending {
+    text: Vec<u8>,
+    recognised: Recognised,
+    outer: Option<Vec<u8>>,
+    at: Option<Instant>,
+    request: Option<String>,
+    from: u64,
+    to: u64,
+    lines: u32,
+    /// Something carried its first line.
+    carried: bool,
+}
+
+/// Reads lines.
+#[derive(Debug)]
+pub struct Reader<'g> {
+    grammar: &'g Grammar,
+    pending: Option<Pending>,
+    counters: Counters,
+}
+
+impl<'g> Reader<'g> {
+    /// One that has read nothing.
+    #[must_use]
+    pub fn new(grammar: &'g Grammar) -> Self {
+        Self { grammar, pending: None, counters: Counters::default() }
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Whether an entry may go on in the next line.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Where the entry begins that may go on in the next line.
+    #[must_use]
+    pub fn pending_from(&self) -> Option<u64> {
+        self.pending.as_ref().map(|pending| pending.from)
+    }
+
+    /// Notes a line that was longer than a line may be.
+    pub fn overlong(&mut self) {
+        self.counters.overlong += 1;
+    }
+
+    /// Reads a block of whole lines, the first of which begins `at` so many bytes. `ended` says whether the last one is
+    /// known to be whole where no line break follows.
+    pub fn read(
+        &mut self,
+        block: &[u8],
+        (at, ended): (u64, bool),
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) {
+        self.counters.bytes += block.len() as u64;
+        self.counters.lines += memchr_iter(b'\n', block).count() as u64;
+        self.counters.lines += u64::from(block.last().is_some_and(|last| *last != b'\n'));
+        let mut from = 0;
+        while from < block.len() {
+            if self.pending.is_some() {
+                let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
+                let (line, place) = (&block[from..end], (at + from as u64, at + end as u64));
+                if self.goes_on(line, place, sink) {
+                    from = end;
+                    continue;
+                }
+            }
+            let Some((hit, _)) = self.grammar.needles.find(block, from) else { break };
+            let begin = memrchr(b'\n', &block[from..hit]).map_or(from, |before| from + before + 1);
+            let end = memchr(b'\n', &block[hit..]).map_or(block.len(), |end| hit + end + 1);
+            let complete = ended || block[end - 1] == b'\n';
+            self.line(&block[begin..end], (at + begin as u64, complete), sink);
+            from = end;
+        }
+    }
+
+    /// Reads what may go on with the last entry, and nothing else: whether it may still go on.
+    pub fn settle(&mut self, block: &[u8], at: u64, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) -> bool {
+        let mut from = 0;
+        while self.pending.is_some() && from < block.len() {
+            let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
+            self.goes_on(&block[from..end], (at + from as u64, at + end as u64), sink);
+            from = end;
+        }
+        self.pending.is_some()
+    }
+
+    /// Reads an entry that is known to be whole, as a drain hands it over, with what is known of it besides.
+    pub fn entry(
+        &mut self,
+        message: &[u8],
+        (at, request): (Option<Instant>, Option<String>),
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) {
+        self.finish(sink);
+        self.counters.lines += 1;
+        self.counters.bytes += message.len() as u64;
+        if self.grammar.needles.find(message, 0).is_none() {
+            return;
+        }
+        let mut frame = Frame::unwrap(message, true, self.grammar.clock);
+        frame.at = at.or(frame.at);
+        frame.request = request.or(frame.request);
+        self.frame(frame, (0, message.len() as u64), sink);
+        self.finish(sink);
+    }
+
+    /// Says that nothing follows.
+    pub fn finish(&mut self, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
+        if let Some(pending) = self.pending.take() {
+            self.close(&pending, sink);
+        }
+    }
+
+    /// A line with something in it.
+    fn line(
+        &mut self,
+        line: &[u8],
+        (at, complete): (u64, bool),
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) {
+        let frame = Frame::unwrap(line, complete, self.grammar.clock);
+        self.frame(frame, (at, at + line.len() as u64), sink);
+    }
+
+    fn frame(
+        &mut self,
+        mut frame: Frame<'_>,
+        (from, to): (u64, u64),
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) {
+        if self.grammar.needles.find(&frame.message, 0).is_none() && frame.outer.is_none() {
+            return;
+        }
+        self.counters.hits += 1;
+        if let Cow::Owned(plain) = uncoloured(&frame.message) {
+            frame.message = Cow::Owned(plain);
+        }
+        self.counters.not_utf8 += u64::from(std::str::from_utf8(&frame.message).is_err());
+        let mut recognised = recognise(self.grammar, &frame.message, frame.complete);
+        if recognised.is_none_or(|found| found.kind.is_none())
+            && let Some(outer) = frame.outer.take()
+        {
+            // What happened may stand beside the message.
+            match recognise(self.grammar, &outer, true) {
+                Some(found) => (recognised, frame.message) = (Some(found), outer),
+                None => frame.outer = Some(outer),
+            }
+        }
+        self.patterns(&frame, (from, to), sink);
+        let Some(recognised) = recognised else {
+            self.counters.meaningless += u64::from(self.grammar.patterns.is_empty());
+            return;
+        };
+        let mut facts = Facts::default();
+        let open = facts.gather(
+            frame.message.get(recognised.from..).unwrap_or_default(),
+            (frame.complete, recognised.call),
+            self.grammar.clock,
+        );
+        let goes_on = recognised.spreads && (recognised.kind.is_some() || recognised.call);
+        if open && goes_on && frame.complete {
+            self.pending = Some(Pending {
+                recognised,
+                outer: frame.outer.map(Cow::into_owned),
+                at: frame.at,
+                request: frame.request,
+                from,
+                to,
+                lines: 1,
+                carried: frame.begins,
+                text: frame.message.into_owned(),
+            });
+            return;
+        }
+        if let Some(outer) = &frame.outer {
+            facts.gather(outer, (true, false), self.grammar.clock);
+        }
+        let place = Place { from, to, text: &frame.message };
+        self.tell(&facts, recognised, (frame.at, frame.request.as_deref()), (place, sink));
+    }
+
+    /// The patterns of the operator's that a message matches.
+    fn patterns(
+        &self,
+        frame: &Frame<'_>,
+        (from, to): (u64, u64),
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) {
+        for (number, pattern) in self.grammar.patterns.iter().enumerate() {
+            let Some(captures) = pattern.matches(&frame.message) else { continue };
+            let mut facts = Facts::default();
+            facts.gather(&frame.message, (frame.complete, false), self.grammar.clock);
+            let mut signal = facts.signal(Kind::Pattern);
+            if let Some(captures) = &captures {
+                let group = |name: &str| captures.name(name).and_then(|found| text_of(found.as_bytes()));
+                signal.user = group("user").or(signal.user);
+                signal.other = group("other").or(signal.other);
+                signal.reason = group("reason").or(signal.reason);
+                signal.request = group("request").or(signal.request);
+                let short =
+                    |text: Cow<'_, str>| text.get(..crate::signal::PREFIX).map(|text| text.to_owned());
+                signal.prefix = group("token").and_then(short).map(Cow::Owned).or(signal.prefix);
+            }
+            signal.pattern = Some(number);
+            signal.at = frame.at.or(signal.at);
+            if signal.request.is_none() {
+                signal.request = frame.request.as_deref().map(Cow::Borrowed);
+            }
+            sink(signal, Place { from, to, text: &frame.message });
+        }
+    }
+
+    /// Whether a line goes on with the last entry. If not, that has ended.
+    fn goes_on(
+        &mut self,
+        line: &[u8],
+        (_, to): (u64, u64),
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) -> bool {
+        let Some(mut pending) = self.pending.take() else { return false };
+        let frame = Frame::unwrap(line, true, self.grammar.clock);
+        let message = uncoloured(&frame.message);
+        let fits = pending.lines < LINES && pending.text.len() + message.len() < LONGEST;
+        // What Node and JSON print of an object is indented, but for its end.
+        let inside = message.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
+        let begins = frame.begins && !pending.carried;
+        let anew = self.grammar.needles.find(&message, 0).is_some()
+            && recognise(self.grammar, &message, true).is_some_and(|found| found.kind.is_some());
+        if !fits || !inside || begins || anew {
+            self.close(&pending, sink);
+            return false;
+        }
+        pending.text.push(b'\n');
+        pending.text.extend_from_slice(&message);
+        (pending.lines, pending.to) = (pending.lines + 1, to);
+        let rest = pending.text.get(pending.recognised.from..).unwrap_or_default();
+        // Only what ends something can end all of it.
+        let ends = memchr::memchr2(b'}', b']', &message).is_some();
+        if ends && !Facts::default().gather(rest, (true, false), self.grammar.clock) {
+            self.close(&pending, sink);
+        } else {
+            self.pending = Some(pending);
+        }
+        true
+    }
+
+    fn close(&mut self, pending: &Pending, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
+        let mut facts = Facts::default();
+        let recognised = pending.recognised;
+        let text = pending.text.get(recognised.from..).unwrap_or_default();
+        facts.gather(text, (true, recognised.call), self.grammar.clock);
+        if let Some(outer) = &pending.outer {
+            facts.gather(outer, (true, false), self.grammar.clock);
+        }
+        let place = Place { from: pending.from, to: pending.to, text: &pending.text };
+        self.tell(&facts, recognised, (pending.at, pending.request.as_deref()), (place, sink));
+    }
+
+    /// Gives what was found.
+    fn tell<'a>(
+        &mut self,
+        facts: &Facts<'a>,
+        recognised: Recognised,
+        (at, request): (Option<Instant>, Option<&'a str>),
+        (place, sink): (Place<'a>, &mut impl FnMut(Signal<'_>, Place<'_>)),
+    ) {
+        let complete = |mut signal: Signal<'a>| {
+            signal.at = at.or(signal.at);
+            if signal.request.is_none() {
+                signal.request = request.map(Cow::Borrowed);
+            }
+            signal
+        };
+        if let Some(kind) = recognised.kind {
+            let mut signal = complete(facts.signal(kind));
+            let (begin, end) = recognised.code;
+            if begin < end {
+                signal.reason = place.text.get(begin..end).and_then(text_of);
+            }
+            self.counters.truncated += u64::from(signal.truncated);
+            sink(signal, place);
+        }
+        if let Some(prefix) = facts.leaked() {
+            let found = complete(facts.signal(Kind::TokenInLog));
+            sink(Signal { prefix: Some(prefix.clone()), ..found }, place);
+        } else if recognised.kind.is_none() {
+            self.counters.meaningless += 1;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Signals: what a log says happened.
+
+use std::borrow::Cow;
+
+use sessionwatch_rules::{instant::Instant, severity::Severity};
+
+/// Characters of a token that may be shown.
+pub const PREFIX: usize = 8;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A session was created.
+    Created,
+    /// A new session got a token that another one has.
+    DuplicateToken,
+    /// A session was answered with another user than its own.
+    UserMismatch,
+    /// The user of a session does not exist.
+    UserNotFound,
+    /// A session was to be created for something that is no user.
+    InvalidUser,
+    /// A session was used, and its end moved.
+    Refreshed,
+    /// A session was ended.
+    Destroyed,
+    /// The store of the sessions failed.
+    AdapterError,
+    /// Somebody could not sign in.
+    SignInError,
+    /// A session could not be read.
+    SessionError,
+    /// A whole token stands in the log.
+    TokenInLog,
+    /// A pattern of the operator's.
+    Pattern,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::Created,
+        Self::DuplicateToken,
+        Self::UserMismatch,
+        Self::UserNotFound,
+        Self::InvalidUser,
+        Self::Refreshed,
+        Self::Destroyed,
+        Self::AdapterError,
+        Self::SignInError,
+        Self::SessionError,
+        Self::TokenInLog,
+        Self::Pattern,
+    ];
+
+    /// The name used in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::DuplicateToken => "duplicate-token",
+            Self::UserMismatch => "user-mismatch",
+            Self::UserNotFound => "user-not-found",
+            Self::InvalidUser => "invalid-user",
+            Self::Refreshed => "refreshed",
+            Self::Destroyed => "destroyed",
+            Self::AdapterError => "adapter-error",
+            Self::SignInError => "sign-in-error",
+            Self::SessionError => "session-error",
+            Self::TokenInLog => "token-in-log",
+            Self::Pattern => "pattern",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// How bad it is; that of a pattern is the operator's to say.
+    #[must_use]
+    pub const fn severity(self) -> Option<Severity> {
+        match self {
+            Self::DuplicateToken | Self::UserMismatch => Some(Severity::Critical),
+            Self::TokenInLog => Some(Severity::High),
+            Self::AdapterError => Some(Severity::Medium),
+            Self::UserNotFound | Self::InvalidUser | Self::SignInError | Self::SessionError => {
+                Some(Severity::Low)
+            }
+            Self::Created | Self::Refreshed | Self::Destroyed | Self::Pattern => None,
+        }
+    }
+}
+
+/// Something that a log says happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal<'a> {
+    /// What.
+    pub kind: Kind,
+    /// When, by the log's clock; nothing if the line does not say.
+    pub at: Option<Instant>,
+    /// The user whose session it is, by the log.
+    pub user: Option<Cow<'a, str>>,
+    /// The other user, where there are two.
+    pub other: Option<Cow<'a, str>>,
+    /// The first characters of the token.
+    pub prefix: Option<Cow<'a, str>>,
+    /// The end of the session.
+    pub expires: Option<Instant>,
+    /// Why, or the code of an error.
+    pub reason: Option<Cow<'a, str>>,
+    /// The request that it happened in.
+    pub request: Option<Cow<'a, str>>,
+    /// Which pattern, by its place among those configured.
+    pub pattern: Option<usize>,
+    /// The line ends before what it says does.
+    pub truncated: bool,
+}
+
+impl Signal<'_> {
+    /// One of that kind, of which nothing else is known.
+    #[must_use]
+    pub fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            at: None,
+            user: None,
+            other: None,
+            prefix: None,
+            expires: None,
+            reason: None,
+            request: None,
+            pattern: None,
+            truncated: false,
+        }
+    }
+
+    /// The same, with nothing borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Signal<'static> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Signal {
+            kind: self.kind,
+            at: self.at,
+            user: owned(self.user),
+            other: owned(self.other),
+            prefix: owned(self.prefix),
+            expires: self.expires,
+            reason: owned(self.reason),
+            request: owned(self.request),
+            pattern: self.pattern,
+            truncated: self.truncated,
+        }
+    }
+
+    /// The users that it names.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        [&self.user, &self.other].into_iter().filter_map(|user| user.as_deref())
+    }
+}

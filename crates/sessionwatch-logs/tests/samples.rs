@@ -1,0 +1,215 @@
+//! Every format that is known, by samples of what applications really write.
+#![expect(clippy::unwrap_used, reason = "a sample that cannot be read ends the test")]
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use proptest::prelude::*;
+use sessionwatch_logs::{
+    explain::explain,
+    grammar::Grammar,
+    reader::{Place, Reader},
+    redact,
+    signal::{Kind, Signal},
+    time::Clock,
+};
+use sessionwatch_rules::instant::Instant;
+
+type Found = (u64, u64, Signal<'static>);
+
+fn grammar() -> Grammar {
+    let near = Instant::from_micros(1_795_608_000_000_000).unwrap();
+    Grammar::new(vec![], Clock { offset_us: 0, near })
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/samples"))
+}
+
+fn samples() -> BTreeMap<String, Vec<u8>> {
+    let mut samples = BTreeMap::new();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            samples.insert(name, std::fs::read(&path).unwrap());
+        }
+    }
+    samples
+}
+
+fn read(grammar: &Grammar, blocks: &[&[u8]], ended: bool) -> Vec<Found> {
+    let (mut found, mut reader, mut at) = (vec![], Reader::new(grammar), 0);
+    let mut sink =
+        |signal: Signal<'_>, place: Place<'_>| found.push((place.from, place.to, signal.into_owned()));
+    for block in blocks {
+        reader.read(block, (at, ended), &mut sink);
+        at += block.len() as u64;
+    }
+    reader.finish(&mut sink);
+    found
+}
+
+fn words(found: &[Found]) -> String {
+    let mut text = String::new();
+    for (from, to, signal) in found {
+        let mut facts = vec![signal.kind.name().to_owned()];
+        let mut fact = |name: &str, value: Option<String>| {
+            facts.extend(value.map(|value| format!("{name}={value}")));
+        };
+        fact("at", signal.at.map(|at| at.micros().to_string()));
+        fact("user", signal.user.as_deref().map(str::to_owned));
+        fact("other", signal.other.as_deref().map(str::to_owned));
+        fact("token", signal.prefix.as_deref().map(str::to_owned));
+        fact("expires", signal.expires.map(|at| at.micros().to_string()));
+        fact("reason", signal.reason.as_deref().map(str::to_owned));
+        fact("request", signal.request.as_deref().map(str::to_owned));
+        fact("cut", signal.truncated.then(|| "yes".to_owned()));
+        text.push_str(&format!("{} bytes {from} to {to}\n", facts.join(" ")));
+    }
+    text
+}
+
+/// What is expected stands beside each sample; for a new one it is written there once, to be looked through.
+#[test]
+fn every_sample_gives_exactly_its_signals() {
+    let grammar = grammar();
+    for (name, sample) in samples() {
+        let path = folder().join(format!("{name}.signals"));
+        let said = words(&read(&grammar, &[&sample], false));
+        let Ok(expected) = std::fs::read_to_string(&path) else {
+            std::fs::write(&path, &said).unwrap();
+            panic!("{name}: look through what was written to {}", path.display());
+        };
+        assert_eq!(said, expected, "{name}");
+    }
+}
+
+/// What is left of a sample says no more than the sample, and nothing else.
+fn assert_part(name: &str, end: usize, (part, whole): (&[Found], &[Found])) {
+    assert!(part.len() <= whole.len(), "{name} cut at {end}: {part:?}");
+    for (cut, full) in part.iter().zip(whole) {
+        let (cut_signal, full_signal) = (&cut.2, &full.2);
+        assert_eq!((cut.0, cut_signal.kind), (full.0, full_signal.kind), "{name} cut at {end}");
+        let holds = |cut: &Option<_>, full: &Option<_>| cut.is_none() || cut == full;
+        let text = |cut: &Signal<'_>| {
+            [&cut.user, &cut.other, &cut.prefix, &cut.reason, &cut.request]
+                .map(|text| text.as_deref().map(str::to_owned))
+        };
+        for (cut, full) in text(cut_signal).iter().zip(&text(full_signal)) {
+            assert!(holds(cut, full), "{name} cut at {end}: {cut:?} of {full:?}");
+        }
+        for (cut, full) in [(cut_signal.at, full_signal.at), (cut_signal.expires, full_signal.expires)] {
+            assert!(cut.is_none() || cut == full, "{name} cut at {end}: {cut:?} of {full:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sample_cut_at_any_byte_says_nothing_wrong() {
+    let grammar = grammar();
+    for (name, sample) in samples() {
+        let whole = read(&grammar, &[&sample], false);
+        for end in 0..sample.len() {
+            assert_part(&name, end, (&read(&grammar, &[&sample[..end]], false), &whole));
+        }
+    }
+}
+
+#[test]
+fn it_does_not_matter_where_blocks_end() {
+    let grammar = grammar();
+    let all: Vec<u8> = samples().into_values().flat_map(|sample| [sample, b"\n".to_vec()].concat()).collect();
+    let whole = read(&grammar, &[&all], true);
+    let ends: Vec<usize> =
+        all.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+    for end in &ends {
+        assert_eq!(read(&grammar, &[&all[..*end], &all[*end..]], true), whole, "{end}");
+    }
+    let lines: Vec<&[u8]> = all.split_inclusive(|byte| *byte == b'\n').collect();
+    assert_eq!(read(&grammar, &lines, true), whole);
+}
+
+#[test]
+fn a_range_of_its_own_says_what_it_says_in_the_whole() {
+    let grammar = grammar();
+    let all: Vec<u8> = samples().into_values().flat_map(|sample| [sample, b"\n".to_vec()].concat()).collect();
+    let whole = read(&grammar, &[&all], true);
+    for (end, _) in all.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        let (first, second) = all.split_at(end + 1);
+        let (mut found, mut reader) = (vec![], Reader::new(&grammar));
+        let mut sink =
+            |signal: Signal<'_>, place: Place<'_>| found.push((place.from, place.to, signal.into_owned()));
+        reader.read(first, (0, true), &mut sink);
+        reader.settle(second, first.len() as u64, &mut sink);
+        reader.finish(&mut sink);
+        let over = found.iter().map(|(_, to, _)| *to).max().unwrap_or(0);
+        let mut reader = Reader::new(&grammar);
+        let mut later = vec![];
+        let mut sink =
+            |signal: Signal<'_>, place: Place<'_>| later.push((place.from, place.to, signal.into_owned()));
+        reader.read(second, (first.len() as u64, true), &mut sink);
+        reader.finish(&mut sink);
+        found.extend(later.into_iter().filter(|(from, ..)| *from >= over));
+        assert_eq!(found, whole, "{end}");
+    }
+}
+
+#[test]
+fn no_whole_token_of_a_sample_is_left() {
+    let grammar = grammar();
+    for (name, sample) in samples() {
+        let (mut reader, mut said) = (Reader::new(&grammar), String::new());
+        let mut sink = |signal: Signal<'_>, place: Place<'_>| {
+            said.push_str(&format!("{signal:?} {}\n", redact::text(place.text, 10_000)));
+        };
+        reader.read(&sample, (0, true), &mut sink);
+        reader.finish(&mut sink);
+        for token in ["-58cc-4372", "58cc4372a567", "ijklmnopqrstuvwxyz"] {
+            assert!(!said.contains(token), "{name}: {said}");
+        }
+        let explained = format!("{:?}", explain(&grammar, &sample));
+        assert!(!explained.contains("58cc"), "{name}: {explained}");
+    }
+}
+
+#[test]
+fn what_does_not_end_takes_no_memory() {
+    let grammar = grammar();
+    let begin = b"[AUTH-ADAPTER] Session created {\n".to_vec();
+    let endless: Vec<u8> = begin.iter().copied().chain(b"  a: 1,\n".repeat(1_000)).collect();
+    let found = read(&grammar, &[&endless, b"[AUTH-ADAPTER] Session created { userId: 8 }\n"], true);
+    let users: Vec<_> = found.iter().map(|(_, _, signal)| (signal.kind, signal.user.as_deref())).collect();
+    assert_eq!(users, [(Kind::Created, None), (Kind::Created, Some("8"))]);
+    assert!(found[0].1 < 2_000, "{found:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn nothing_panics_and_blocks_do_not_matter(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 0..12),
+        split in any::<prop::sample::Index>(),
+    ) {
+        let grammar = grammar();
+        let samples: Vec<Vec<u8>> = samples().into_values().collect();
+        let mut bytes = samples[which.index(samples.len())].clone();
+        for (at, byte, how) in changes {
+            let at = at.index(bytes.len().max(1));
+            match how {
+                0 => bytes.insert(at, byte),
+                1 if !bytes.is_empty() => { bytes.remove(at); }
+                2 => bytes.insert(at, b'\n'),
+                _ if !bytes.is_empty() => bytes[at] = byte,
+                _ => {}
+            }
+        }
+        let whole = read(&grammar, &[&bytes], true);
+        let lines: Vec<usize> = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+        if !lines.is_empty() {
+            let end = lines[split.index(lines.len())];
+            prop_assert_eq!(read(&grammar, &[&bytes[..end], &bytes[end..]], true), whole);
+        }
+        let _ = (explain(&grammar, &bytes), redact::text(&bytes, 500));
+    }
+}
