@@ -5,6 +5,7 @@ mod cleanup;
 mod contestant;
 mod crowd;
 mod exporter;
+mod logs;
 mod report;
 mod run;
 
@@ -34,6 +35,9 @@ struct Args {
     /// Instead of the race: remove so many expired rows while an application is at work, in several ways
     #[arg(long, value_name = "ROWS")]
     cleanup: Option<u64>,
+    /// Instead of the race: scan log files of so many bytes, beside programs that only count lines
+    #[arg(long, value_name = "BYTES")]
+    logs: Option<u64>,
     /// Also write the figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -41,10 +45,11 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let instead = match args.cleanup {
-        Some(rows) => Some(cleanup::run(rows)?),
-        None if args.targets.is_empty() => None,
-        None => Some(crowd::run(&args.targets, args.sessions)?),
+    let instead = match (args.cleanup, args.logs) {
+        (Some(rows), _) => Some(cleanup::run(rows)?),
+        (None, Some(bytes)) => Some(logs::run(bytes, args.runs)?),
+        (None, None) if args.targets.is_empty() => None,
+        (None, None) => Some(crowd::run(&args.targets, args.sessions)?),
     };
     if let Some(figures) = instead {
         return match &args.json {

@@ -29,7 +29,7 @@ pub fn explain(grammar: &Grammar, text: &[u8]) -> Explanation {
     let first = text.split(|byte| *byte == b'\n').find(|line| grammar.needles.find(line, 0).is_some());
     if let Some(line) = first {
         let frame = Frame::unwrap(line, true, grammar.clock);
-        let carriers: Vec<&str> = frame.carriers.iter().map(|carrier| carrier.name()).collect();
+        let carriers: Vec<&str> = frame.carriers().map(crate::frame::Carrier::name).collect();
         let message = uncoloured(&frame.message);
         stages.push((
             "carried by",

@@ -52,8 +52,7 @@ impl Carrier {
 /// A line, taken out of what carried it.
 #[derive(Clone, Debug)]
 pub struct Frame<'a> {
-    /// What it was taken out of, outermost first.
-    pub carriers: Vec<Carrier>,
+    carriers: [Option<Carrier>; LAYERS],
     /// Something of that stands at its beginning, so that it is a line of its own.
     pub begins: bool,
     /// When, by the innermost carrier that says.
@@ -73,13 +72,28 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn of(message: &'a [u8], complete: bool) -> Self {
         Self {
-            carriers: vec![],
+            carriers: [None; LAYERS],
             begins: false,
             at: None,
             request: None,
             message: Cow::Borrowed(message),
             outer: None,
             complete,
+        }
+    }
+
+    /// What it was taken out of, outermost first.
+    pub fn carriers(&self) -> impl Iterator<Item = Carrier> {
+        self.carriers.iter().copied().flatten()
+    }
+
+    fn is_carried_by(&self, carrier: Carrier) -> bool {
+        self.carriers.contains(&Some(carrier))
+    }
+
+    fn carry(&mut self, carrier: Carrier) {
+        if let Some(free) = self.carriers.iter_mut().find(|place| place.is_none()) {
+            *free = Some(carrier);
         }
     }
 
@@ -104,8 +118,8 @@ impl<'a> Frame<'a> {
         let stamped = match bare.first() {
             Some(b'{') => return self.json(clock),
             Some(b'<') => syslog(bare, clock),
-            _ if self.carriers.contains(&Carrier::TimeStamp) => None,
-            Some(b'A'..=b'Z') if !self.carriers.contains(&Carrier::BsdSyslog) => time::bsd(bare, clock)
+            _ if self.is_carried_by(Carrier::TimeStamp) => None,
+            Some(b'A'..=b'Z') if !self.is_carried_by(Carrier::BsdSyslog) => time::bsd(bare, clock)
                 .map(|(at, end)| Stamped {
                     carrier: Carrier::BsdSyslog,
                     at: Some(at),
@@ -116,7 +130,7 @@ impl<'a> Frame<'a> {
         };
         let Some(Stamped { carrier, at, end }) = stamped else { return false };
         self.at = at.or(self.at);
-        self.carriers.push(carrier);
+        self.carry(carrier);
         self.begins |= begin == 0 && end > 0;
         self.cut_to(if end > 0 { begin + end } else { 0 });
         true
@@ -133,7 +147,7 @@ impl<'a> Frame<'a> {
     /// Takes the message out of a JSON object, if it has one.
     fn json(&mut self, clock: Clock) -> bool {
         let Some(found) = Found::of(self.message.as_ref(), clock) else { return false };
-        self.carriers.push(found.carrier);
+        self.carry(found.carrier);
         self.begins = true;
         self.at = found.at.or(self.at);
         self.request = found.request.or_else(|| self.request.take());
@@ -292,7 +306,7 @@ mod tests {
     fn frame(line: &str) -> (Vec<&'static str>, Option<i64>, String) {
         let frame = Frame::unwrap(line.as_bytes(), true, Clock::default());
         let seconds = frame.at.map(|at| at.micros() / 1_000_000);
-        let carriers = frame.carriers.iter().map(|carrier| carrier.name()).collect();
+        let carriers = frame.carriers().map(Carrier::name).collect();
         (carriers, seconds, String::from_utf8_lossy(&frame.message).trim().to_owned())
     }
 

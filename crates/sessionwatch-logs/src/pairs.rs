@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use memchr::{memchr2, memchr3};
 
+/// Bytes in which a short text ends.
+const NEAR: usize = 40;
 /// Objects inside objects whose keys are remembered.
 const DEPTH: usize = 8;
 
@@ -81,7 +83,14 @@ impl<'a> Pairs<'a> {
         let begin = self.at + 1;
         let mut at = begin;
         loop {
-            at += memchr2(quote, b'\\', self.text.get(at..)?)?;
+            let rest = self.text.get(at..)?;
+            // Most texts are short.
+            let near = &rest[..rest.len().min(NEAR)];
+            let found = near.iter().position(|byte| *byte == quote || *byte == b'\\');
+            at += match found {
+                Some(found) => found,
+                None => near.len() + memchr2(quote, b'\\', &rest[near.len()..])?,
+            };
             if self.text[at] == quote {
                 self.at = at + 1;
                 return Some(&self.text[begin..at]);
@@ -92,23 +101,19 @@ impl<'a> Pairs<'a> {
 
     /// What stands there without quotes, up to what ends it.
     fn bare(&mut self) -> &'a [u8] {
-        let begin = self.at;
-        let ends = |byte: &u8| {
-            matches!(
-                byte,
-                b',' | b';' | b'&' | b'\\' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'\'' | b')'
-            )
-        };
-        let rest = &self.text[begin..];
-        self.at = begin + rest.iter().position(ends).unwrap_or(rest.len());
-        &self.text[begin..self.at]
+        self.run(|byte| CLASS[usize::from(byte)] & ENDS == 0)
     }
 
     fn word(&mut self) -> &'a [u8] {
-        let begin = self.at;
-        let rest = &self.text[begin..];
-        self.at = begin + rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
-        &self.text[begin..self.at]
+        self.run(is_word)
+    }
+
+    #[inline]
+    fn run(&mut self, goes_on: impl Fn(u8) -> bool) -> &'a [u8] {
+        let rest = &self.text[self.at..];
+        let length = rest.iter().position(|byte| !goes_on(*byte)).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
     }
 
     fn pair(&self, key: &'a [u8], value: &'a [u8], quoted: bool) -> Pair<'a> {
@@ -183,8 +188,32 @@ impl<'a> Pairs<'a> {
     }
 }
 
+/// A byte of a word, and of a key.
+const WORD: u8 = 1;
+/// A byte that ends a value without quotes.
+const ENDS: u8 = 2;
+/// What each byte is.
+const CLASS: [u8; 256] = {
+    let (mut class, mut at) = ([0; 256], 0);
+    while at < 256 {
+        // There is no byte beyond.
+        #[expect(clippy::cast_possible_truncation, reason = "a byte is below 256")]
+        let byte = at as u8;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'@' | b'.' | b'-') {
+            class[at] |= WORD;
+        }
+        if matches!(byte, b',' | b';' | b'&' | b'\\' | b'}' | b']' | b'"' | b'\'' | b')')
+            || byte.is_ascii_whitespace()
+        {
+            class[at] |= ENDS;
+        }
+        at += 1;
+    }
+    class
+};
+
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'@' | b'.' | b'-')
+    CLASS[usize::from(byte)] & WORD != 0
 }
 
 impl<'a> Iterator for Pairs<'a> {

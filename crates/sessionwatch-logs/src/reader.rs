@@ -4,7 +4,7 @@ use crate::{
     frame::Frame,
     grammar::Grammar,
     pairs::uncoloured,
-    recognise::{Facts, Recognised, recognise, text_of},
+    recognise::{Facts, Recognised, recognise, recognise_at, text_of},
     signal::{Kind, Signal},
 };
 use std::borrow::Cow;
@@ -48,6 +48,20 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// What came after others.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            lines: self.lines - before.lines,
+            bytes: self.bytes - before.bytes,
+            hits: self.hits - before.hits,
+            meaningless: self.meaningless - before.meaningless,
+            truncated: self.truncated - before.truncated,
+            not_utf8: self.not_utf8 - before.not_utf8,
+            overlong: self.overlong - before.overlong,
+        }
+    }
+
     /// Adds others to these.
     pub fn add(&mut self, other: Self) {
         self.lines += other.lines;
@@ -73,6 +87,15 @@ struct Pending {
     lines: u32,
     /// Something carried its first line.
     carried: bool,
+}
+
+/// Whether an entry goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// If its object does not.
+    Perhaps,
+    /// It does not.
+    Surely,
 }
 
 /// Reads lines.
@@ -134,11 +157,21 @@ impl<'g> Reader<'g> {
                     continue;
                 }
             }
-            let Some((hit, _)) = self.grammar.needles.find(block, from) else { break };
+            let Some((hit, which)) = self.grammar.needles.find(block, from) else { break };
             let begin = memrchr(b'\n', &block[from..hit]).map_or(from, |before| from + before + 1);
             let end = memchr(b'\n', &block[hit..]).map_or(block.len(), |end| hit + end + 1);
             let complete = ended || block[end - 1] == b'\n';
-            self.line(&block[begin..end], (at + begin as u64, complete), sink);
+            let line = &block[begin..end];
+            let frame = Frame::unwrap(line, complete, self.grammar.clock);
+            // In what is a part of the line, its literal stands where it stood.
+            let known = match &frame.message {
+                Cow::Borrowed(message) => {
+                    let skipped = message.as_ptr().addr() - line.as_ptr().addr();
+                    (hit - begin).checked_sub(skipped).map(|hit| (hit, which))
+                }
+                Cow::Owned(_) => None,
+            };
+            self.frame(frame, ((at + begin as u64, at + end as u64), known), sink);
             from = end;
         }
     }
@@ -170,7 +203,7 @@ impl<'g> Reader<'g> {
         let mut frame = Frame::unwrap(message, true, self.grammar.clock);
         frame.at = at.or(frame.at);
         frame.request = request.or(frame.request);
-        self.frame(frame, (0, message.len() as u64), sink);
+        self.frame(frame, ((0, message.len() as u64), None), sink);
         self.finish(sink);
     }
 
@@ -181,32 +214,25 @@ impl<'g> Reader<'g> {
         }
     }
 
-    /// A line with something in it.
-    fn line(
-        &mut self,
-        line: &[u8],
-        (at, complete): (u64, bool),
-        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
-    ) {
-        let frame = Frame::unwrap(line, complete, self.grammar.clock);
-        self.frame(frame, (at, at + line.len() as u64), sink);
-    }
-
     fn frame(
         &mut self,
         mut frame: Frame<'_>,
-        (from, to): (u64, u64),
+        ((from, to), mut known): ((u64, u64), Option<(usize, usize)>),
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) {
-        if self.grammar.needles.find(&frame.message, 0).is_none() && frame.outer.is_none() {
+        if let Cow::Owned(plain) = uncoloured(&frame.message) {
+            (frame.message, known) = (Cow::Owned(plain), None);
+        }
+        let first = known.or_else(|| self.grammar.needles.find(&frame.message, 0));
+        if first.is_none() && frame.outer.is_none() {
             return;
         }
         self.counters.hits += 1;
-        if let Cow::Owned(plain) = uncoloured(&frame.message) {
-            frame.message = Cow::Owned(plain);
-        }
-        self.counters.not_utf8 += u64::from(std::str::from_utf8(&frame.message).is_err());
-        let mut recognised = recognise(self.grammar, &frame.message, frame.complete);
+        let is_text = frame.message.is_ascii() || std::str::from_utf8(&frame.message).is_ok();
+        self.counters.not_utf8 += u64::from(!is_text);
+        let complete = frame.complete;
+        let mut recognised =
+            first.and_then(|first| recognise_at(self.grammar, &frame.message, (first, complete)));
         if recognised.is_none_or(|found| found.kind.is_none())
             && let Some(outer) = frame.outer.take()
         {
@@ -294,36 +320,44 @@ impl<'g> Reader<'g> {
         // What Node and JSON print of an object is indented, but for its end.
         let inside = message.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
         let begins = frame.begins && !pending.carried;
-        let anew = self.grammar.needles.find(&message, 0).is_some()
-            && recognise(self.grammar, &message, true).is_some_and(|found| found.kind.is_some());
-        if !fits || !inside || begins || anew {
+        if !fits || !inside || begins {
             self.close(&pending, sink);
             return false;
         }
         pending.text.push(b'\n');
         pending.text.extend_from_slice(&message);
         (pending.lines, pending.to) = (pending.lines + 1, to);
-        let rest = pending.text.get(pending.recognised.from..).unwrap_or_default();
         // Only what ends something can end all of it.
         let ends = memchr::memchr2(b'}', b']', &message).is_some();
-        if ends && !Facts::default().gather(rest, (true, false), self.grammar.clock) {
-            self.close(&pending, sink);
-        } else {
+        if !ends || !self.close_if(&pending, Ended::Perhaps, sink) {
             self.pending = Some(pending);
         }
         true
     }
 
     fn close(&mut self, pending: &Pending, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
+        self.close_if(pending, Ended::Surely, sink);
+    }
+
+    /// Gives what an entry says if it has ended: whether it has.
+    fn close_if(
+        &mut self,
+        pending: &Pending,
+        ended: Ended,
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) -> bool {
         let mut facts = Facts::default();
         let recognised = pending.recognised;
         let text = pending.text.get(recognised.from..).unwrap_or_default();
-        facts.gather(text, (true, recognised.call), self.grammar.clock);
+        if facts.gather(text, (true, recognised.call), self.grammar.clock) && ended == Ended::Perhaps {
+            return false;
+        }
         if let Some(outer) = &pending.outer {
             facts.gather(outer, (true, false), self.grammar.clock);
         }
         let place = Place { from: pending.from, to: pending.to, text: &pending.text };
         self.tell(&facts, recognised, (pending.at, pending.request.as_deref()), (place, sink));
+        true
     }
 
     /// Gives what was found.

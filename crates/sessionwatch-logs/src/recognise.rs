@@ -75,9 +75,17 @@ impl Recognised {
 
 /// What a message is about, if it is about anything that is known.
 pub(crate) fn recognise(grammar: &Grammar, message: &[u8], complete: bool) -> Option<Recognised> {
-    let (mut from, mut fallback) = (0, None);
-    while let Some((at, which)) = grammar.needles.find(message, from) {
-        from = at + 1;
+    recognise_at(grammar, message, (grammar.needles.find(message, 0)?, complete))
+}
+
+/// The same, where the first literal and its place are known.
+pub(crate) fn recognise_at(
+    grammar: &Grammar,
+    message: &[u8],
+    (first, complete): ((usize, usize), bool),
+) -> Option<Recognised> {
+    let (mut next, mut fallback) = (Some(first), None);
+    while let Some((at, which)) = next {
         let found = match Grammar::what(which) {
             What::Adapter => phrase(message, at + "[AUTH-ADAPTER]".len(), &ADAPTER),
             What::Callback => phrase(message, at + "[SESSION-CALLBACK]".len(), &CALLBACK),
@@ -94,6 +102,7 @@ pub(crate) fn recognise(grammar: &Grammar, message: &[u8], complete: bool) -> Op
             Some(_) => return found,
             None => {}
         }
+        next = grammar.needles.find(message, at + 1);
     }
     fallback
 }
@@ -334,10 +343,13 @@ pub(crate) fn text_of(value: &[u8]) -> Option<Cow<'_, str>> {
         return None;
     }
     let text = match unescaped(value) {
-        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        },
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     };
-    if text.contains(char::is_control) {
+    if !text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) && text.contains(char::is_control) {
         return Some(Cow::Owned(text.replace(char::is_control, "\u{fffd}")));
     }
     // A BigInt is printed with an `n`.

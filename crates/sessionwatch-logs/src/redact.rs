@@ -79,8 +79,8 @@ fn looks_random(word: &str) -> bool {
     let upper = piece.bytes().filter(u8::is_ascii_uppercase).count();
     let mixed = digits >= 2 && letters >= 2 || upper >= 4 && letters - upper >= 4 && digits >= 1;
     let long_mixed = piece.len() >= 32 && upper >= 4 && letters - upper >= 4;
-    // A time is long and has digits too.
-    let time = word.get(4..5) == Some("-") && word.get(7..8) == Some("-");
+    // A time is long and has digits too, but no letters besides these.
+    let time = word.bytes().all(|byte| !byte.is_ascii_alphabetic() || matches!(byte, b'T' | b'Z'));
     piece.len() >= RANDOM && (mixed || long_mixed) && !time
 }
 

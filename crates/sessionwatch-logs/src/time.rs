@@ -23,7 +23,10 @@ const MONTHS: [&[u8; 3]; 12] =
 /// A number of exactly that many digits.
 fn digits(text: &[u8], at: usize, count: usize) -> Option<i64> {
     let digits = text.get(at..at + count)?;
-    digits.iter().try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+    digits.iter().try_fold(0_i64, |sum, byte| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Days from 1970-01-01, by the proleptic Gregorian calendar; nothing for a day that there is not.
@@ -182,7 +185,7 @@ mod tests {
             assert_eq!(value(text.as_bytes(), clock), Instant::from_micros(micros), "{text}");
         }
         for text in
-            ["", "2026-11-25", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-25T24:00:00Z", "12"]
+            ["", "2026-11-25", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-25T24:00:00Z", "12", "9999999999999999999"]
         {
             assert_eq!(value(text.as_bytes(), clock), None, "{text}");
         }

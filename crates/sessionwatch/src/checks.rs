@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sessionwatch_logs::signal::Kind;
 use sessionwatch_rules::{
     alert::Policy,
+    instant::HOUR,
     settings::Settings,
     severity::Severity,
     threshold::Threshold,
     verdict::{self, Facts, Finding},
 };
 
-use crate::schedule::Schedule;
+use crate::{config::Limit, schedule::Schedule};
 
 /// What shows a reader that a finding is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +118,12 @@ impl Rules {
         self.policies.get(&severity).copied().unwrap_or(Policy::of(severity))
     }
 
+    /// The severity of a check of logs.
+    #[must_use]
+    pub fn log_severity(&self, check: &LogCheck) -> Severity {
+        self.severities.get(check.id).copied().unwrap_or(check.severity)
+    }
+
     /// The severity of a check.
     #[must_use]
     pub fn severity(&self, check: &Check) -> Severity {
@@ -127,6 +135,81 @@ impl Rules {
         ALL.iter().map(|check| check.id).chain(self.custom.iter().map(|custom| custom.id.as_str()))
     }
 }
+
+/// Microseconds over which signals are counted, unless configured otherwise.
+pub const WINDOW: i64 = HOUR;
+
+/// What a check of logs looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finds {
+    /// How many signals of a kind there are.
+    Signals(Kind),
+    /// How many signals say something else than the table.
+    Contradictions,
+    /// Whether a source that normally speaks is quiet.
+    Silence,
+}
+
+/// A check of what logs say. Only the watch makes it.
+#[derive(Clone, Copy, Debug)]
+pub struct LogCheck {
+    /// Its id, which never changes.
+    pub id: &'static str,
+    /// Its severity, unless configured otherwise.
+    pub severity: Severity,
+    /// What to do when it fails.
+    pub action: &'static str,
+    /// What it looks at.
+    pub finds: Finds,
+    /// At what it fails, unless configured otherwise.
+    pub limit: Limit,
+}
+
+/// Every check of logs, in the order of output.
+pub const LOG: [LogCheck; 6] = [
+    LogCheck {
+        id: "log-duplicate-token",
+        severity: Severity::Critical,
+        action: "end every session on these tokens, and open an incident: `sessionwatch incident open`",
+        finds: Finds::Signals(Kind::DuplicateToken),
+        limit: Limit { max: 0, window_us: WINDOW },
+    },
+    LogCheck {
+        id: "log-user-mismatch",
+        severity: Severity::Critical,
+        action: "somebody was answered as somebody else: end these sessions, and open an incident: `sessionwatch incident open`",
+        finds: Finds::Signals(Kind::UserMismatch),
+        limit: Limit { max: 0, window_us: WINDOW },
+    },
+    LogCheck {
+        id: "log-table-mismatch",
+        severity: Severity::Critical,
+        action: "log and table name different users for one token: end the session, and find out which of them is wrong",
+        finds: Finds::Contradictions,
+        limit: Limit { max: 0, window_us: WINDOW },
+    },
+    LogCheck {
+        id: "token-in-log",
+        severity: Severity::High,
+        action: "whoever can read the log can take over these sessions: end them, stop logging tokens, and delete the lines",
+        finds: Finds::Signals(Kind::TokenInLog),
+        limit: Limit { max: 0, window_us: WINDOW },
+    },
+    LogCheck {
+        id: "log-user-not-found",
+        severity: Severity::Low,
+        action: "look for users who were deleted while logged in: `sessionwatch cleanup orphaned` removes their sessions",
+        finds: Finds::Signals(Kind::UserNotFound),
+        limit: Limit { max: 10, window_us: WINDOW },
+    },
+    LogCheck {
+        id: "log-silence",
+        severity: Severity::Medium,
+        action: "find out whether the application still logs, and whether what it logs still arrives",
+        finds: Finds::Silence,
+        limit: Limit { max: 0, window_us: WINDOW },
+    },
+];
 
 /// The id of the alert that a target cannot be looked at.
 pub const BLIND: &str = "blind";
@@ -264,11 +347,12 @@ mod tests {
 
     #[test]
     fn every_check_has_a_page_of_the_fixed_shape() {
-        for check in ALL {
-            let path = format!("{}/../../docs/checks/{}.md", env!("CARGO_MANIFEST_DIR"), check.id);
+        let logs = LOG.iter().map(|check| (check.id, check.severity));
+        for (id, severity) in ALL.iter().map(|check| (check.id, check.severity)).chain(logs) {
+            let path = format!("{}/../../docs/checks/{id}.md", env!("CARGO_MANIFEST_DIR"));
             let page = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{path} is missing"));
             for part in [
-                format!("# {}\n", check.id),
+                format!("# {id}\n"),
                 "## What it finds".into(),
                 "## Why it matters".into(),
                 "## How to fix".into(),
@@ -276,7 +360,7 @@ mod tests {
             ] {
                 assert!(page.contains(&part), "{path} lacks `{part}`");
             }
-            assert!(page.contains(check.severity.name()), "{path} does not name its severity");
+            assert!(page.contains(severity.name()), "{path} does not name its severity");
         }
     }
 }

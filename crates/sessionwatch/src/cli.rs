@@ -15,6 +15,7 @@ mod grants;
 mod incident;
 mod init;
 mod integrations;
+mod logs;
 mod man;
 mod notify;
 mod report;
@@ -84,6 +85,8 @@ enum Command {
     #[command(subcommand)]
     Alerts(alerts::Args),
     #[command(subcommand)]
+    Logs(logs::Args),
+    #[command(subcommand)]
     Report(report::Args),
     #[command(subcommand)]
     Audit(audit::Args),
@@ -123,6 +126,9 @@ pub enum Failure {
     /// A channel did not accept a message.
     #[error("{0}")]
     Delivery(String),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Logs(#[from] crate::logs::scan::ScanError),
     /// The daemon could not start or go on.
     #[error(transparent)]
     Daemon(#[from] crate::daemon::DaemonError),
@@ -157,6 +163,7 @@ impl Cli {
             Command::Archive(args) => archive::run(&args),
             Command::Incident(args) => incident::run(&args),
             Command::Alerts(args) => alerts::run(&args),
+            Command::Logs(args) => logs::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Audit(args) => audit::run(&args),
             Command::Backup(args) => backup::run(&args),
@@ -196,6 +203,7 @@ impl Failure {
             | Self::Store(_)
             | Self::Act(_)
             | Self::Delivery(_)
+            | Self::Logs(_)
             | Self::Daemon(_)
             | Self::Demo(_)
             | Self::Output(_) => ExitCode::from(3),

@@ -2,6 +2,7 @@
 
 pub mod environment;
 pub mod keys;
+pub mod logs;
 pub mod reference;
 
 mod actions;
@@ -18,6 +19,7 @@ use self::reader::{Node, Reader};
 pub use self::{
     actions::Actions,
     channels::{Channel, Kind},
+    logs::{Limit, Logs},
     reader::Problem,
     reader::seconds,
     serve::{Maintenance, Route, Serve, WeeklyReport},
@@ -52,6 +54,8 @@ pub struct Config {
     pub serve: Serve,
     /// How far actions may reach.
     pub actions: Actions,
+    /// The application's logs.
+    pub logs: Logs,
 }
 
 /// A target as configured.
@@ -159,6 +163,7 @@ impl Default for Config {
             catalogue: catalogue::embedded(),
             serve: Serve::default(),
             actions: Actions::default(),
+            logs: Logs::default(),
         }
     }
 }
@@ -203,7 +208,8 @@ impl Config {
             self.serve.unresolved.iter().map(|(name, problem)| format!("channel `{name}`: {problem}"));
         let store = self.serve.store_unresolved.as_ref().map(|problem| format!("serve.store: {problem}"));
         let targets = self.resolved(None).err().map(|error| error.to_string());
-        let all: Vec<String> = channels.chain(store).chain(targets).collect();
+        let logs = self.logs.unresolved.iter().map(|(name, problem)| format!("logs `{name}`: {problem}"));
+        let all: Vec<String> = channels.chain(logs).chain(store).chain(targets).collect();
         (!all.is_empty()).then(|| all.join("\n"))
     }
 
@@ -234,9 +240,11 @@ impl Config {
         let rules = rules::read(&mut reader, &root, &zone);
         let serve = serve::read(&mut reader, &root, (folder, &zone));
         let actions = actions::read(&mut reader, &root, folder);
+        let logs = logs::read(&mut reader, &root, folder);
         let problems = reader.into_problems();
         if problems.is_empty() {
-            Ok(Self { file: Some(file.to_owned()), targets, unresolved, rules, catalogue, serve, actions })
+            let file = Some(file.to_owned());
+            Ok(Self { file, targets, unresolved, rules, catalogue, serve, actions, logs })
         } else {
             Err(ConfigError::Faulty { file: file.to_owned(), problems })
         }

@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod grants;
 pub mod incident;
 pub mod integrations;
+pub mod logs;
 pub mod look;
 pub mod memory;
 pub mod notify;

@@ -20,9 +20,17 @@ pub fn watch() {
     WATCHED.store(true, Ordering::Relaxed);
 }
 
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Sessions,
+    Bytes,
+}
+
 /// The progress of a scan.
 #[derive(Debug)]
 pub struct Progress {
+    unit: Unit,
     expected: u64,
     done: u64,
     started: Instant,
@@ -33,7 +41,7 @@ impl Progress {
     /// Of about that many rows; nothing is known with zero.
     #[must_use]
     pub fn new(expected: u64) -> Self {
-        Self { expected, done: 0, started: Instant::now(), drawn: None }
+        Self { unit: Unit::Sessions, expected, done: 0, started: Instant::now(), drawn: None }
     }
 
     /// One row more.
@@ -52,7 +60,7 @@ impl Progress {
         }
         self.drawn = Some(Instant::now());
         // Nobody is harmed by a line that cannot be drawn.
-        let _ = write!(std::io::stderr(), "\r\x1b[K{}{state}", line(self.done, self.expected, taken));
+        let _ = write!(std::io::stderr(), "\r\x1b[K{}{state}", line(self.unit, (self.done, self.expected), taken));
     }
 }
 
@@ -75,6 +83,12 @@ impl Meter {
         Self(Progress::new(expected))
     }
 
+    /// Of that many bytes; nothing is known with zero.
+    #[must_use]
+    pub fn bytes(expected: u64) -> Self {
+        Self(Progress { unit: Unit::Bytes, ..Progress::new(expected) })
+    }
+
     /// So many are done; the state is said behind.
     pub fn draw(&mut self, done: u64, state: &str) {
         if WATCHED.load(Ordering::Relaxed) {
@@ -85,12 +99,16 @@ impl Meter {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn line(done: u64, expected: u64, taken: Duration) -> String {
+fn line(unit: Unit, (done, expected): (u64, u64), taken: Duration) -> String {
     let rate = done as f64 / taken.as_secs_f64();
-    let mut line = format!("{done} sessions, {rate:.0} a second");
+    let mega = |bytes: f64| format!("{:.0} MB", bytes / 1e6);
+    let (mut line, all) = match unit {
+        Unit::Sessions => (format!("{done} sessions, {rate:.0} a second"), expected.to_string()),
+        Unit::Bytes => (format!("{}, {} a second", mega(done as f64), mega(rate)), mega(expected as f64)),
+    };
     if expected > done {
         let left = (expected - done) as f64 / rate;
-        line.push_str(&format!(", of about {expected}: {left:.0} s left"));
+        line.push_str(&format!(", of about {all}: {left:.0} s left"));
     }
     line
 }
@@ -102,7 +120,10 @@ mod tests {
     #[test]
     fn says_rate_and_time_left_where_the_end_is_known() {
         let taken = Duration::from_secs(2);
-        assert_eq!(line(1_000, 4_000, taken), "1000 sessions, 500 a second, of about 4000: 6 s left");
-        assert_eq!(line(1_000, 0, taken), "1000 sessions, 500 a second");
+        let sessions = |done, expected| line(Unit::Sessions, (done, expected), taken);
+        assert_eq!(sessions(1_000, 4_000), "1000 sessions, 500 a second, of about 4000: 6 s left");
+        assert_eq!(sessions(1_000, 0), "1000 sessions, 500 a second");
+        let bytes = line(Unit::Bytes, (100_000_000, 400_000_000), taken);
+        assert_eq!(bytes, "100 MB, 50 MB a second, of about 400 MB: 6 s left");
     }
 }

@@ -100,6 +100,14 @@ const CRON: Key = key(
 );
 const ENABLED: Key = key("enabled", Kind::Flag, Otherwise::Value("true"), "Whether the check runs");
 
+const SIGNALS: Key = key("max", COUNT, Otherwise::Value("0"), "Signals that are tolerated");
+const LOG_WINDOW: Key = key(
+    "window",
+    Kind::Span(60, LONGEST),
+    Otherwise::Value("\"1h\""),
+    "Time over which they are counted, by when they were read",
+);
+
 /// Every section, in the order of the example.
 pub const SECTIONS: &[Section] = &[
     Section {
@@ -292,11 +300,58 @@ pub const SECTIONS: &[Section] = &[
             ),
         ],
     ),
+    check(
+        "checks.log-duplicate-token",
+        "Log lines that tell of a token given twice",
+        &[ENABLED, severity("\"critical\""), SIGNALS, LOG_WINDOW],
+    ),
+    check(
+        "checks.log-user-mismatch",
+        "Log lines that tell of a session answered with another user than its own",
+        &[ENABLED, severity("\"critical\""), SIGNALS, LOG_WINDOW],
+    ),
+    check(
+        "checks.log-table-mismatch",
+        "Log lines that name another user for a token than the table does",
+        &[ENABLED, severity("\"critical\""), SIGNALS, LOG_WINDOW],
+    ),
+    check(
+        "checks.token-in-log",
+        "Whole tokens in log lines",
+        &[ENABLED, severity("\"high\""), SIGNALS, LOG_WINDOW],
+    ),
+    check(
+        "checks.log-user-not-found",
+        "Log lines that tell of a session whose user does not exist",
+        &[
+            ENABLED,
+            severity("\"low\""),
+            key("max", COUNT, Otherwise::Value("10"), "Signals that are tolerated"),
+            LOG_WINDOW,
+        ],
+    ),
+    check(
+        "checks.log-silence",
+        "Sources of log lines that normally speak and have gone quiet; how quiet is said of each source",
+        &[ENABLED, severity("\"medium\"")],
+    ),
     alerts("alerts.critical", "How alerts of critical findings behave", CRITICAL),
     alerts("alerts.high", "How alerts of high findings behave", HIGH),
     alerts("alerts.medium", "How alerts of medium findings behave", MILD),
     alerts("alerts.low", "How alerts of low findings behave", MILD),
     Section { path: "check", repeated: true, about: "A check of your own, in SQL", keys: CUSTOM },
+    Section {
+        path: "logs",
+        repeated: true,
+        about: "Where log lines of the application come from, for `sessionwatch serve`",
+        keys: LOGS,
+    },
+    Section {
+        path: "log_pattern",
+        repeated: true,
+        about: "Log lines of your own to look for; each is a check too",
+        keys: LOG_PATTERN,
+    },
     Section { path: "serve", repeated: false, about: "The watch: `sessionwatch serve`", keys: SERVE },
     Section {
         path: "actions",
@@ -647,6 +702,95 @@ const ROUTE: &[Key] = &[
         Otherwise::Words("all", "[\"duplicate-tokens\"]"),
         "Ids of the checks that it is about",
     ),
+];
+
+const LOGS: &[Key] = &[
+    key("name", Kind::Text, Otherwise::Required("\"app\""), "Its name in reports"),
+    key(
+        "kind",
+        Kind::Choice(&["file", "vercel", "http", "syslog"]),
+        Otherwise::Value("\"file\""),
+        "A file that grows, a log drain of Vercel, whoever posts lines with a token, or syslog",
+    ),
+    key(
+        "target",
+        Kind::Text,
+        Otherwise::Words("the only target", "\"main\""),
+        "The target whose sessions the lines are about",
+    ),
+    key(
+        "file",
+        Kind::Text,
+        Otherwise::Words("with kind = \"file\" it must be written", "\"/var/log/app/app.log\""),
+        "The file; it may be rotated, truncated and made anew",
+    ),
+    key(
+        "secret",
+        Kind::Text,
+        Otherwise::Words("secret_file", "\"${DRAIN_SECRET}\""),
+        "What a drain signs with, or the bearer token of who posts lines: at least 16 characters",
+    ),
+    key(
+        "secret_file",
+        Kind::Text,
+        Otherwise::Words("secret", "\"/run/secrets/drain\""),
+        "A file that holds nothing but the secret",
+    ),
+    key(
+        "verify",
+        Kind::Text,
+        Otherwise::Words("not used", "\"0123456789abcdef\""),
+        "With kind = \"vercel\", the value of x-vercel-verify by which the drain knows the endpoint",
+    ),
+    key(
+        "listen",
+        Kind::Text,
+        Otherwise::Words("with kind = \"syslog\" it must be written", "\"127.0.0.1:5514\""),
+        "Where syslog is listened for, over TCP and UDP",
+    ),
+    key(
+        "timezone",
+        Kind::Text,
+        Otherwise::Value("\"UTC\""),
+        "The zone of times in the lines that name none",
+    ),
+    key(
+        "sampled",
+        Kind::Flag,
+        Otherwise::Value("false"),
+        "Lines may be missing, as with a drain that samples: nothing follows from one that is not there",
+    ),
+    key(
+        "quiet_after",
+        Kind::Span(60, LONGEST),
+        Otherwise::Value("\"1h\""),
+        "Time without a line after which a source that normally speaks has gone quiet",
+    ),
+];
+
+const LOG_PATTERN: &[Key] = &[
+    key(
+        "name",
+        Kind::Text,
+        Otherwise::Required("\"password-failures\""),
+        "Its name, which is the id of its check: small letters, digits and hyphens",
+    ),
+    key(
+        "literal",
+        Kind::Text,
+        Otherwise::Words("regex", "\"password check failed\""),
+        "Text that every such line contains",
+    ),
+    key(
+        "regex",
+        Kind::Text,
+        Otherwise::Words("literal", "\"failed for user (?P<user>[0-9]+)\""),
+        "What such a line matches; its groups user, other, token, request and reason are what they say",
+    ),
+    severity("\"medium\""),
+    SIGNALS,
+    LOG_WINDOW,
+    key("action", Kind::Text, Otherwise::Words("none", "\"look at sign-ins\""), "What to do when it fails"),
 ];
 
 const MAPPING: &[Key] = &[

@@ -179,12 +179,17 @@ mod tests {
         for check in checks::ALL {
             assert_eq!(config.rules.severity(&check), check.severity, "{}", check.id);
         }
+        for check in checks::LOG {
+            assert_eq!(config.rules.log_severity(&check), check.severity, "{}", check.id);
+            assert_eq!(config.logs.limit(&check), check.limit, "{}", check.id);
+        }
     }
 
     #[test]
     fn every_check_has_a_section() {
-        for check in checks::ALL {
-            assert!(Section::find(&format!("checks.{}", check.id)).is_some(), "{}", check.id);
+        let ids = checks::ALL.iter().map(|check| check.id).chain(checks::LOG.iter().map(|check| check.id));
+        for id in ids {
+            assert!(Section::find(&format!("checks.{id}")).is_some(), "{id}");
         }
     }
 

@@ -36,6 +36,16 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, zone: &TimeZone) -> Rul
             }
         }
     }
+    for check in checks::LOG {
+        if let Some(node) = root.below(&format!("checks.{}", check.id)).first() {
+            if node.flag("enabled") == Some(false) {
+                rules.disabled.insert(check.id);
+            }
+            if let Some(severity) = node.text("severity").and_then(Severity::parse) {
+                rules.severities.insert(check.id, severity);
+            }
+        }
+    }
     let settings = &rules.settings;
     for (place, min, max) in [
         ("checks.active-sessions", settings.active_min, settings.active_max),
@@ -132,7 +142,9 @@ fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[C
         let message = "must be small letters, digits and hyphens, such as \"suspended-users\"";
         reader.problem(node.at("id"), "check.id", message.into());
     }
-    if checks::ALL.iter().any(|check| check.id == id) || before.iter().any(|check| check.id == id) {
+    if checks::ALL.iter().any(|check| check.id == id)
+        || checks::LOG.iter().any(|check| check.id == id)
+        || before.iter().any(|check| check.id == id) {
         reader.problem(node.at("id"), "check.id", "another check has that id".into());
     }
     let threshold = node.text("threshold").unwrap_or("> 0").parse();

@@ -233,11 +233,13 @@ impl<'a> Listed<'a> {
         let named = |section: &str, key: &'static str| {
             root.below(section).iter().filter_map(|node| node.text(key)).collect::<Vec<_>>()
         };
-        let builtin = checks::ALL.iter().map(|check| check.id).chain([checks::BLIND, checks::UNDELIVERED]);
+        let logs = checks::LOG.iter().map(|check| check.id);
+        let builtin = checks::ALL.iter().map(|check| check.id).chain(logs);
+        let builtin = builtin.chain([checks::BLIND, checks::UNDELIVERED]);
         Self {
             channels: named("channel", "name"),
             targets: named("target", "name"),
-            checks: builtin.chain(named("check", "id")).collect(),
+            checks: builtin.chain(named("check", "id")).chain(named("log_pattern", "name")).collect(),
         }
     }
 

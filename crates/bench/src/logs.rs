@@ -1,0 +1,180 @@
+//! Log files: `logs scan`, which reads fields, beside `rg -c` and `grep -c`, which count lines with the same literals, and
+//! `wc -l`, which only reads.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use sessionwatch_logs::grammar::Grammar;
+use wait4::Wait4 as _;
+
+const PROGRAM: &str = "target/release/sessionwatch";
+const OURS: &str = "sessionwatch logs scan";
+const RG: &str = "rg -c -F";
+
+/// Numbers as if drawn, the same in every run.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// Writes an application's log of about that many bytes, of which one line in `one_in` is about sessions.
+fn generate(path: &Path, (bytes, one_in): (u64, u64)) -> Result<()> {
+    let (mut draw, mut written, mut number) = (Draw(one_in), 0, 0_u64);
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    while written < bytes {
+        number += 1;
+        let (second, user) = (number / 200, draw.below(20_000));
+        let time = format!(
+            "2026-11-25T{:02}:{:02}:{:02}.{:03}Z",
+            second / 3_600 % 24,
+            second / 60 % 60,
+            second % 60,
+            number % 1_000
+        );
+        let line = if draw.below(one_in) == 0 { relevant(&mut draw, (&time, user)) } else { other(&mut draw, (&time, user)) };
+        file.write_all(line.as_bytes())?;
+        written += line.len() as u64;
+    }
+    Ok(file.flush()?)
+}
+
+/// A line about a session, in one of the formats that are known.
+fn relevant(draw: &mut Draw, (time, user): (&str, u64)) -> String {
+    let token = format!("{:08x}", draw.below(u64::from(u32::MAX)));
+    match draw.below(20) {
+        0..=9 => format!(
+            "{time} [AUTH-ADAPTER] Session created {{ sessionToken: '{token}...', userId: {user}, userName: 'User {user}', expires: 2026-12-25T12:00:00.000Z }}\n"
+        ),
+        10..=13 => format!(
+            "{time} [SESSION-CALLBACK] Session refreshed {{\n  sessionToken: '{token}...',\n  userId: {user},\n  expires: 2026-12-25T12:00:00.000Z\n}}\n"
+        ),
+        14..=17 => format!(
+            "{{\"level\":\"info\",\"timestamp\":\"{time}\",\"event\":\"session_destroyed\",\"reason\":\"logout\",\"userId\":\"{user}\",\"sessionToken\":\"{token}...\"}}\n"
+        ),
+        18 => format!(
+            "{time} [SESSION-CALLBACK] CRITICAL: User ID mismatch {{ sessionToken: '{token}...', sessionUserId: {user}, dbUserId: {} }}\n",
+            user + 1
+        ),
+        _ => format!("{time} [auth][error] AdapterError: Read more at https://errors.authjs.dev#adaptererror\n"),
+    }
+}
+
+/// A line about anything else.
+fn other(draw: &mut Draw, (time, user): (&str, u64)) -> String {
+    let (took, id) = (draw.below(900), draw.below(1_000_000));
+    match draw.below(6) {
+        0 => format!("{time} GET /api/posts/{id}?page={took} 200 in {took}ms (user {user})\n"),
+        1 => format!(
+            "{time} prisma:query SELECT \"public\".\"posts\".\"id\", \"public\".\"posts\".\"title\" FROM \"public\".\"posts\" WHERE \"public\".\"posts\".\"authorId\" = $1 LIMIT $2 OFFSET $3 -- {took}ms\n"
+        ),
+        2 => format!(
+            "{{\"level\":\"info\",\"timestamp\":\"{time}\",\"message\":\"request finished\",\"path\":\"/api/auth/session\",\"status\":200,\"ms\":{took},\"requestId\":\"iad1::{id:08x}\"}}\n"
+        ),
+        3 => format!("{time} [CACHE] hit key=user:{user}:profile ttl={took}\n"),
+        4 => format!("{time} warn: rate limit for user {user} is near: {took} of 1000 requests in this window\n"),
+        _ => format!("{time} rendered /profile/{user} in {took} ms, streamed {id} bytes, cache MISS, region fra1\n"),
+    }
+}
+
+/// Races on files of so many bytes, and prints what that gave.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
+    let folder = tempfile::tempdir()?;
+    let mut figures = Vec::new();
+    for one_in in [1_000, 3] {
+        let path = folder.path().join(format!("one-in-{one_in}.log"));
+        generate(&path, (bytes, one_in))?;
+        let size = std::fs::metadata(&path)?.len();
+        println!("\n{size} bytes, one line in {one_in} about sessions");
+        println!("{:<28} {:>9} {:>9} {:>8} {:>9} {:>9}", "", "median ms", "min", "GB/s", "rg ÷ it", "peak MiB");
+        let contestants = contestants(&path);
+        let mut times = vec![Vec::new(); contestants.len()];
+        let mut peaks = vec![0; contestants.len()];
+        for round in 0..=runs {
+            for (at, (_, command)) in contestants.iter().enumerate() {
+                let (took, peak) = once(command)?;
+                if round > 0 {
+                    times[at].push(took);
+                }
+                peaks[at] = peak;
+            }
+        }
+        for list in &mut times {
+            list.sort_by(f64::total_cmp);
+        }
+        let median = |at: usize| times[at][times[at].len() / 2];
+        let rg = contestants.iter().position(|(name, _)| *name == RG).map(median);
+        for (at, (name, _)) in contestants.iter().enumerate() {
+            let speed = giga(size) / (median(at) / 1_000.0);
+            let ratio = rg.map_or(f64::NAN, |rg| rg / median(at));
+            let (least, peak) = (times[at][0], peaks[at] / 1_048_576);
+            println!("{name:<28} {:>9.1} {least:>9.1} {speed:>8.2} {ratio:>9.2} {peak:>9}", median(at));
+            figures.push(json!({
+                "file": format!("one in {one_in}"), "name": name, "median_ms": median(at), "min_ms": least,
+                "bytes": size, "rg_over_it": rg.map(|rg| rg / median(at)), "peak_bytes": peaks[at],
+            }));
+        }
+        std::fs::remove_file(&path)?;
+    }
+    Ok(json!({ "logs": figures }))
+}
+
+/// Everybody who is there.
+fn contestants(path: &Path) -> Vec<(&'static str, Vec<String>)> {
+    let path = path.display().to_string();
+    let literals: Vec<String> =
+        Grammar::literals().flat_map(|literal| ["-e".to_owned(), literal.to_owned()]).collect();
+    let counting = |program: &str| {
+        let flags = [program, "-c", "-F"].map(str::to_owned).to_vec();
+        [flags, literals.clone(), vec![path.clone()]].concat()
+    };
+    let plain = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+    let all = [
+        (OURS, plain(&[PROGRAM, "logs", "scan", &path, "--format", "json"])),
+        (RG, counting("rg")),
+        ("grep -c -F", counting("grep")),
+        ("wc -l", plain(&["wc", "-l", &path])),
+    ];
+    all.into_iter().filter(|(_, command)| command[0].contains('/') || is_there(&command[0])).collect()
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
+}
+
+fn once(command: &[String]) -> Result<(f64, u64)> {
+    let started = Instant::now();
+    let child = Command::new(&command[0])
+        .args(&command[1..])
+        .env("LC_ALL", "C")
+        // Not nowhere: who notices that counts nothing.
+        .stdout(tempfile::tempfile()?)
+        .spawn()
+        .with_context(|| format!("`{}` cannot be run", command[0]))?;
+    let ended = child.wait4()?;
+    match ended.status.code() {
+        Some(0 | 1) => Ok((started.elapsed().as_secs_f64() * 1_000.0, ended.rusage.maxrss)),
+        code => bail!("`{}` ended with {code:?}", command[0]),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a speed for people")]
+fn giga(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
+}
