@@ -11,12 +11,14 @@ pub mod decoder;
 pub mod history;
 pub mod incident;
 pub mod instant;
+pub mod joining;
 pub mod ledger;
 pub mod pace;
 pub mod planned;
 pub mod plausibility;
 pub mod settings;
 pub mod severity;
+pub mod silence;
 pub mod threshold;
 pub mod verdict;
 

@@ -18,7 +18,9 @@ pub mod outbox;
 pub mod plans;
 pub mod reports;
 pub mod row;
+pub mod signals;
 pub mod silences;
+pub mod sources;
 
 mod backup;
 mod remote;
@@ -38,11 +40,12 @@ use self::{db::Db, remote::Remote};
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
     include_str!("../migrations/20261125130000_incident.sql"),
+    include_str!("../migrations/20261125160000_logs.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Every table, in an order in which they can be filled.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 17] = [
     "alerts",
     "attestations",
     "audit",
@@ -24,9 +24,12 @@ const TABLES: [&str; 14] = [
     "incidents",
     "leases",
     "ledgers",
+    "log_entries",
+    "log_sources",
     "outbox",
     "reports",
     "secrets",
+    "signals",
     "silences",
 ];
 /// Plans and what they removed. They may be large, and nothing is added to them while the disk is full.

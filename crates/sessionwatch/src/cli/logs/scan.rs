@@ -103,7 +103,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 };
                 output.write_all(line.as_bytes())?;
             }
-            tally.merge(Tally { counters, ..part.tally }, &source);
+            let mut read = part.tally;
+            read.counters = counters;
+            tally.merge(read, &source);
             Ok::<_, Failure>(())
         })?;
     }

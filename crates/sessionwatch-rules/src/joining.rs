@@ -1,0 +1,113 @@
+//! Which sessions of the table a line of a log is about, by the first characters of a token and by users.
+
+/// Sessions that share a prefix by chance, above which one that contradicts the log may be one of those.
+const BY_CHANCE: f64 = 0.01;
+
+/// How a signal fits the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// The session is there, and its user is one whom the log names.
+    Exact,
+    /// Several sessions could be meant.
+    Ambiguous,
+    /// The session is there, but the table names another user.
+    Contradicting,
+    /// No session begins like that: it has ended.
+    Gone,
+}
+
+impl Fit {
+    /// The name used in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Ambiguous => "ambiguous",
+            Self::Contradicting => "contradicting",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// What a signal was joined to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joined {
+    /// How it fits.
+    pub fit: Fit,
+    /// The places of the sessions that may be meant.
+    pub rows: Vec<usize>,
+    /// How many other sessions of the table begin like that by chance.
+    pub by_chance: f64,
+}
+
+/// Joins a signal to the sessions whose tokens begin with its prefix, of which only the users matter. `shared` says that
+/// the log itself tells of several sessions on one token.
+#[must_use]
+pub fn join(
+    (prefix, named): (&str, &[&str]),
+    users: &[Option<&str>],
+    (sessions, shared): (u64, bool),
+) -> Joined {
+    let by_chance = chance(prefix, sessions);
+    let meant = |user: &Option<&str>| user.is_some_and(|user| named.contains(&user));
+    let all: Vec<usize> = (0..users.len()).collect();
+    let matching: Vec<usize> = all.iter().copied().filter(|at| meant(&users[*at])).collect();
+    let (fit, rows) = match (users.len(), named.is_empty(), matching.len()) {
+        (0, ..) => (Fit::Gone, vec![]),
+        (1, true, _) => (Fit::Exact, all),
+        (_, true, _) => (Fit::Ambiguous, all),
+        // Without a user in the table there is nothing to contradict.
+        (..) if users.iter().all(Option::is_none) => (Fit::Ambiguous, all),
+        (_, false, 0) if by_chance < BY_CHANCE => (Fit::Contradicting, all),
+        (_, false, 0) => (Fit::Ambiguous, all),
+        (_, false, 1) => (Fit::Exact, matching),
+        (..) if shared => (Fit::Exact, matching),
+        (..) => (Fit::Ambiguous, matching),
+    };
+    Joined { fit, rows, by_chance }
+}
+
+/// How many of so many sessions begin like one other by chance. Each character is taken for one of as many as its kind
+/// has: 16 where all of them are hexadecimal digits, else 62.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a likelihood")]
+pub fn chance(prefix: &str, sessions: u64) -> f64 {
+    let hex = prefix.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, 'a'..='f' | '-'));
+    let kinds: f64 = if hex { 16.0 } else { 62.0 };
+    let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
+    sessions as f64 / kinds.powi(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_fit() {
+        let fit = |named: &[&str], users: &[&str], sessions, shared| {
+            let users: Vec<Option<&str>> = users.iter().map(|user| Some(*user)).collect();
+            let joined = join(("0a1b2c3d", named), &users, (sessions, shared));
+            (joined.fit, joined.rows)
+        };
+        assert_eq!(fit(&["7"], &[], 9, false), (Fit::Gone, vec![]));
+        assert_eq!(fit(&["7"], &["7"], 9, false), (Fit::Exact, vec![0]));
+        assert_eq!(fit(&["7"], &["9"], 9, false), (Fit::Contradicting, vec![0]));
+        assert_eq!(fit(&["7", "9"], &["9"], 9, false), (Fit::Exact, vec![0]));
+        assert_eq!(fit(&["7"], &["9", "7"], 9, false), (Fit::Exact, vec![1]));
+        assert_eq!(fit(&["7"], &["7", "7"], 9, false), (Fit::Ambiguous, vec![0, 1]));
+        assert_eq!(fit(&["7", "9"], &["7", "9"], 9, true), (Fit::Exact, vec![0, 1]));
+        assert_eq!(fit(&[], &["7"], 9, false), (Fit::Exact, vec![0]));
+        assert_eq!(fit(&[], &["7", "9"], 9, false), (Fit::Ambiguous, vec![0, 1]));
+        // Among so many, one that merely begins alike is likely.
+        assert_eq!(fit(&["7"], &["9"], 100_000_000, false), (Fit::Ambiguous, vec![0]));
+        assert_eq!(join(("0a1b2c3d", &["7"]), &[None], (9, false)).fit, Fit::Ambiguous);
+    }
+
+    #[test]
+    fn chance_is_that_of_the_guide_for_hexadecimal_prefixes() {
+        // Of 100 000 sessions about one pair is ambiguous: half of 100 000 times this.
+        let one = chance("0a1b2c3d", 100_000);
+        assert!((one * 100_000.0 / 2.0 - 1.16).abs() < 0.01, "{one}");
+        assert!(chance("0a1b2c3Z", 100_000) < one / 1_000.0);
+    }
+}

@@ -1,0 +1,244 @@
+//! Signals: what logs said, and how that fits the table of sessions.
+
+use serde_json::{Value as Json, json};
+use sessionwatch_rules::instant::Instant;
+
+use super::{StoreError, db::Db, row::Row, row::Value};
+use crate::{clock, logs::Found, report::printable};
+
+/// A signal as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number.
+    pub id: i64,
+    /// The source.
+    pub source: String,
+    /// The kind, or the name of a pattern.
+    pub kind: String,
+    /// How bad it is, by name.
+    pub severity: Option<String>,
+    /// When, by the log's clock.
+    pub at: Option<Instant>,
+    /// When it was read.
+    pub seen_at: Instant,
+    /// The user.
+    pub user: Option<String>,
+    /// The other user.
+    pub other: Option<String>,
+    /// The first characters of the token.
+    pub prefix: Option<String>,
+    /// Why, or the code of an error.
+    pub reason: Option<String>,
+    /// The request.
+    pub request: Option<String>,
+    /// Where it stands in the source.
+    pub bytes: (u64, u64),
+    /// The line, without what looks like a secret.
+    pub text: String,
+    /// How it fits the table, by name; nothing where it was not joined.
+    pub fit: Option<String>,
+    /// What it was joined to, as JSON; or why it was not.
+    pub joined: Option<String>,
+}
+
+const COLUMNS: &str = "id, source, kind, severity, at, seen_at, user_id, other_id, prefix, reason, request, byte_from, byte_to, text, fit, joined";
+
+/// What is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Search<'a> {
+    /// Only those of this kind or pattern.
+    pub kind: Option<&'a str>,
+    /// Only those about this token.
+    pub prefix: Option<&'a str>,
+    /// Only those that name this user.
+    pub user: Option<&'a str>,
+    /// Only those that fit the table in this way.
+    pub fit: Option<&'a str>,
+    /// Only those that are bad.
+    pub bad: bool,
+    /// The most, the latest first where there are more.
+    pub limit: u32,
+}
+
+impl Kept {
+    fn of(row: &Row) -> Self {
+        Self {
+            id: row.int(0),
+            source: row.text(1),
+            kind: row.text(2),
+            severity: row.maybe_text(3),
+            at: row.instant(4),
+            seen_at: row.instant(5).unwrap_or(Instant::MIN),
+            user: row.maybe_text(6),
+            other: row.maybe_text(7),
+            prefix: row.maybe_text(8),
+            reason: row.maybe_text(9),
+            request: row.maybe_text(10),
+            bytes: (row.count(11), row.count(12)),
+            text: row.text(13),
+            fit: row.maybe_text(14),
+            joined: row.maybe_text(15),
+        }
+    }
+
+    /// The signal as JSON.
+    #[must_use]
+    pub fn json(&self) -> Json {
+        let joined: Option<Json> = self.joined.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        json!({
+            "kind": self.kind, "severity": self.severity, "at": self.at.map(clock::rfc3339),
+            "seen_at": clock::rfc3339(self.seen_at), "user": self.user, "other_user": self.other,
+            "token_prefix": self.prefix, "reason": self.reason, "request_id": self.request,
+            "source": self.source, "bytes": [self.bytes.0, self.bytes.1], "text": self.text,
+            "fit": self.fit, "joined": joined,
+        })
+    }
+
+    /// In one line, for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut parts = vec![self.kind.clone()];
+        parts.extend(self.prefix.as_ref().map(|prefix| format!("token {prefix}…")));
+        let users: Vec<&str> = [&self.user, &self.other].into_iter().flatten().map(String::as_str).collect();
+        parts.extend((!users.is_empty()).then(|| format!("user {}", users.join(" and "))));
+        parts.extend(self.reason.as_ref().map(|reason| format!("({reason})")));
+        parts.extend(self.request.as_ref().map(|request| format!("in request {request}")));
+        parts.extend(self.fit.as_ref().map(|fit| format!("[{fit}]")));
+        printable(&format!("{}  {}", clock::readable(self.at.unwrap_or(self.seen_at)), parts.join(" ")))
+    }
+}
+
+/// Keeps a signal of a target.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn put(db: Db<'_>, target: &str, found: &Found, seen_at: Instant) -> Result<(), StoreError> {
+    let signal = &found.signal;
+    let number = |byte: u64| Value::from(i64::try_from(byte).unwrap_or(i64::MAX));
+    let text = |text: &'_ Option<std::borrow::Cow<'static, str>>| text.as_deref().map(str::to_owned);
+    let (user, other, prefix) = (text(&signal.user), text(&signal.other), text(&signal.prefix));
+    let (reason, request) = (text(&signal.reason), text(&signal.request));
+    let severity = found.severity.map(|severity| severity.name().to_owned());
+    let id = db.next_id("signals")?;
+    db.run(
+        "INSERT INTO signals (id, source, target, kind, severity, at, seen_at, user_id, other_id, prefix, expires_at, reason, request, byte_from, byte_to, text)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        &[
+            id.into(),
+            (&found.source).into(),
+            target.into(),
+            found.name().into(),
+            (&severity).into(),
+            signal.at.into(),
+            seen_at.into(),
+            (&user).into(),
+            (&other).into(),
+            (&prefix).into(),
+            signal.expires.into(),
+            (&reason).into(),
+            (&request).into(),
+            number(found.bytes.0),
+            number(found.bytes.1),
+            (&found.text).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Signals of a target that nobody has judged yet, oldest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn unjudged(db: Db<'_>, target: &str, limit: u32) -> Result<Vec<Kept>, StoreError> {
+    let query =
+        format!("SELECT {COLUMNS} FROM signals WHERE judged = 0 AND target = $1 ORDER BY id LIMIT $2");
+    Ok(db.rows(&query, &[target.into(), limit.into()])?.iter().map(Kept::of).collect())
+}
+
+/// Notes that a signal was judged, and how it fits the table.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn judge(db: Db<'_>, id: i64, fit: Option<&str>, joined: &str) -> Result<(), StoreError> {
+    db.run(
+        "UPDATE signals SET judged = 1, fit = $2, joined = $3 WHERE id = $1",
+        &[id.into(), Value::Text(fit), joined.into()],
+    )?;
+    Ok(())
+}
+
+/// Signals of a target that were read since an instant, the latest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn search(
+    db: Db<'_>,
+    target: &str,
+    (from, to): (Instant, Instant),
+    search: &Search<'_>,
+) -> Result<Vec<Kept>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM signals WHERE target = $1 AND seen_at >= $2 AND seen_at < $3
+           AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
+           AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
+           AND (CAST($7 AS TEXT) IS NULL OR fit = $7)
+           AND ($8 = 0 OR severity IS NOT NULL) ORDER BY id DESC LIMIT $9"
+    );
+    let values = [
+        target.into(),
+        from.into(),
+        to.into(),
+        Value::Text(search.kind),
+        Value::Text(search.prefix),
+        Value::Text(search.user),
+        Value::Text(search.fit),
+        search.bad.into(),
+        search.limit.into(),
+    ];
+    Ok(db.rows(&query, &values)?.iter().map(Kept::of).collect())
+}
+
+/// How many signals of a kind a target had since an instant; with a way to fit, of any kind.
+///
+/// # Errors
+///
+/// If they cannot be counted.
+pub fn count(
+    db: Db<'_>,
+    target: &str,
+    (kind, fit): (Option<&str>, Option<&str>),
+    (from, to): (Instant, Instant),
+) -> Result<u64, StoreError> {
+    let query = "SELECT COUNT(*) FROM signals WHERE target = $1 AND seen_at >= $2 AND seen_at < $3
+                   AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR fit = $5)";
+    let values = [target.into(), from.into(), to.into(), Value::Text(kind), Value::Text(fit)];
+    Ok(db.row(query, &values)?.map_or(0, |row| row.count(0)))
+}
+
+/// Forgets what was read before an instant, entries of drains too.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
+    db.run("DELETE FROM signals WHERE seen_at < $1", &[before.into()])?;
+    db.run("DELETE FROM log_entries WHERE at < $1", &[before.into()])?;
+    Ok(())
+}
+
+/// Notes an entry of a drain: whether it was new.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn is_new(db: Db<'_>, source: &str, entry: &str, now: Instant) -> Result<bool, StoreError> {
+    let added = db.run(
+        "INSERT INTO log_entries (source, entry, at) VALUES ($1, $2, $3) ON CONFLICT (source, entry) DO NOTHING",
+        &[source.into(), entry.into(), now.into()],
+    )?;
+    Ok(added > 0)
+}

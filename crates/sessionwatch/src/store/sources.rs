@@ -1,0 +1,89 @@
+//! Sources of log lines: when they were heard, and how far they were read.
+
+use serde_json::{Map, Value};
+use sessionwatch_rules::{instant::Instant, silence::Rhythm};
+
+use super::{StoreError, db::Db, row::Row};
+
+/// What is known of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// The target that its lines are about.
+    pub target: String,
+    /// How far a file was read, as JSON.
+    pub place: Option<String>,
+    /// When a line was read last.
+    pub heard_at: Option<Instant>,
+    /// When it speaks.
+    pub rhythm: Rhythm,
+    /// What was read, and what was dropped and why.
+    pub counters: Map<String, Value>,
+}
+
+const COLUMNS: &str = "name, target, place, heard_at, rhythm, counters";
+
+impl Source {
+    fn of(row: &Row) -> Self {
+        Self {
+            name: row.text(0),
+            target: row.text(1),
+            place: row.maybe_text(2),
+            heard_at: row.instant(3),
+            rhythm: Rhythm::from_text(&row.text(4)),
+            counters: serde_json::from_str(&row.text(5)).unwrap_or_default(),
+        }
+    }
+
+    /// Counts something more.
+    pub fn count(&mut self, what: &str, more: u64) {
+        if more > 0 {
+            let before = self.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
+            self.counters.insert(what.to_owned(), (before + more).into());
+        }
+    }
+}
+
+/// What is known of a source; nothing yet of a new one.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn get(db: Db<'_>, name: &str) -> Result<Option<Source>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM log_sources WHERE name = $1");
+    Ok(db.row(&query, &[name.into()])?.as_ref().map(Source::of))
+}
+
+/// Keeps what is known of a source.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn put(db: Db<'_>, source: &Source) -> Result<(), StoreError> {
+    let (rhythm, counters) = (source.rhythm.to_text(), Value::Object(source.counters.clone()).to_string());
+    db.run(
+        "INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (name) DO UPDATE SET target = excluded.target, place = excluded.place,
+           heard_at = excluded.heard_at, rhythm = excluded.rhythm, counters = excluded.counters",
+        &[
+            (&source.name).into(),
+            (&source.target).into(),
+            (&source.place).into(),
+            source.heard_at.into(),
+            (&rhythm).into(),
+            (&counters).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Every source of which something is known, by name.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn list(db: Db<'_>) -> Result<Vec<Source>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM log_sources ORDER BY name");
+    Ok(db.rows(&query, &[])?.iter().map(Source::of).collect())
+}
