@@ -4,7 +4,11 @@
 //! table, and judged.
 
 pub mod blocks;
+pub mod drain;
+pub mod follow;
+pub mod intake;
 pub mod scan;
+pub mod syslog;
 pub mod tally;
 
 use sessionwatch_logs::{

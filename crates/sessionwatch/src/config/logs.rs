@@ -31,6 +31,12 @@ const SHORTEST: usize = 16;
 pub struct Secret(String);
 
 impl Secret {
+    /// Keeps a key.
+    #[must_use]
+    pub fn new(key: &str) -> Self {
+        Self(key.to_owned())
+    }
+
     /// Its bytes, to compare or to sign with.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

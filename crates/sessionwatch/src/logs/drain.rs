@@ -1,0 +1,248 @@
+//! What is posted: entries of Vercel's log drains, and lines with a token.
+//!
+//! A drain signs the bytes of the request with HMAC-SHA1, in hexadecimal, in `x-vercel-signature`; entries come as a JSON
+//! array or one to a line (<https://vercel.com/docs/drains>). Entries are repeated when an answer was lost, so each is
+//! taken once, by its id.
+
+use std::{borrow::Cow, io::Read as _};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Deserialize;
+use sessionwatch_logs::{
+    grammar::Grammar,
+    reader::{Place, Reader},
+    signal::Signal,
+};
+use sessionwatch_rules::instant::Instant;
+use sha1::Sha1;
+use sha2::Sha256;
+
+use super::{Found, intake::Batch};
+use crate::config::logs::Secret;
+
+/// Bytes of a request.
+pub const LARGEST: usize = 8 << 20;
+/// Bytes of it unpacked.
+const UNPACKED: u64 = 64 << 20;
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It does not show that it may.
+    #[error("the signature or token is missing, or is not the one that is configured")]
+    Forged,
+    /// It is too large.
+    #[error("the request is larger than 8 MiB, or 64 MiB unpacked: send smaller batches")]
+    TooLarge,
+    /// It is packed in a way that is not known, or not as it says.
+    #[error("the request cannot be unpacked: gzip is understood")]
+    Packed,
+    /// It is no JSON.
+    #[error("the request is neither a JSON array of entries nor one entry a line")]
+    Faulty,
+}
+
+/// Whether a signature is that of the bytes, found out in constant time.
+#[must_use]
+pub fn is_signed(secret: &Secret, body: &[u8], signature: &str) -> bool {
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.bytes()) else { return false };
+    mac.update(body);
+    unhex(signature.trim()).is_some_and(|signature| mac.verify_slice(&signature).is_ok())
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 40 || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
+/// Whether a token is the one that is configured, found out in constant time whatever its length.
+#[must_use]
+pub fn is_token(secret: &Secret, token: &str) -> bool {
+    let sum = |bytes: &[u8]| {
+        Hmac::<Sha256>::new_from_slice(b"sessionwatch").map(|mac| mac.chain_update(bytes))
+    };
+    match (sum(secret.bytes()), sum(token.as_bytes())) {
+        (Ok(wanted), Ok(given)) => given.verify(&wanted.finalize().into_bytes()).is_ok(),
+        _ => false,
+    }
+}
+
+/// The body as it was before it was packed.
+///
+/// # Errors
+///
+/// If it is too large, or not packed as it says.
+pub fn unpacked<'a>(body: &'a [u8], encoding: Option<&str>) -> Result<Cow<'a, [u8]>, Refused> {
+    match encoding.map(str::trim) {
+        None | Some("" | "identity") => Ok(Cow::Borrowed(body)),
+        Some("gzip" | "x-gzip") => {
+            let mut bytes = Vec::new();
+            let mut source = flate2::read::MultiGzDecoder::new(body).take(UNPACKED + 1);
+            source.read_to_end(&mut bytes).map_err(|_| Refused::Packed)?;
+            if bytes.len() as u64 > UNPACKED { Err(Refused::TooLarge) } else { Ok(Cow::Owned(bytes)) }
+        }
+        Some(_) => Err(Refused::Packed),
+    }
+}
+
+/// An entry of a drain. Of what else it holds nothing is needed.
+#[derive(Debug, Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
+    #[serde(default)]
+    timestamp: Option<Number<'a>>,
+    #[serde(borrow, default, rename = "requestId")]
+    request: Option<Cow<'a, str>>,
+}
+
+/// A time in milliseconds, as a number or as text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Number<'a> {
+    Whole(i64),
+    Broken(f64),
+    Text(#[serde(borrow)] Cow<'a, str>),
+}
+
+impl Number<'_> {
+    fn instant(&self) -> Option<Instant> {
+        #[expect(clippy::cast_possible_truncation, reason = "what is out of range is no instant")]
+        let milliseconds = match self {
+            Self::Whole(number) => *number,
+            Self::Broken(number) => *number as i64,
+            Self::Text(text) => text.parse().ok()?,
+        };
+        Instant::from_micros(milliseconds.checked_mul(1_000)?)
+    }
+}
+
+/// What entries of a drain say.
+///
+/// # Errors
+///
+/// If nothing of it can be read. Single lines that cannot are counted.
+pub fn entries(body: &[u8], (source, target): (&str, &str), grammar: &Grammar) -> Result<Batch, Refused> {
+    let mut batch = Batch { source: source.into(), target: target.into(), ..Batch::default() };
+    let mut reader = Reader::new(grammar);
+    let mut take = |entry: Entry<'_>| {
+        let Some(message) = &entry.message else { return };
+        let facts = (
+            entry.timestamp.as_ref().and_then(Number::instant),
+            entry.request.map(Cow::into_owned),
+        );
+        let id = entry.id.map(Cow::into_owned);
+        let mut sink = |signal: Signal<'_>, place: Place<'_>| {
+            batch.found.push((id.clone(), Found::of(signal, place, source, grammar.patterns())));
+        };
+        reader.entry(message.as_bytes(), facts, &mut sink);
+    };
+    let mut faulty = 0;
+    let begin = body.trim_ascii_start();
+    if begin.first() == Some(&b'[') {
+        let all: Vec<Entry<'_>> = serde_json::from_slice(begin).map_err(|_| Refused::Faulty)?;
+        all.into_iter().for_each(&mut take);
+    } else {
+        let mut read = 0;
+        for line in begin.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(entry) => {
+                    read += 1;
+                    take(entry);
+                }
+                Err(_) => faulty += 1,
+            }
+        }
+        if read == 0 && faulty > 0 {
+            return Err(Refused::Faulty);
+        }
+    }
+    batch.counters = reader.counters();
+    batch.dropped.push(("faulty", faulty));
+    Ok(batch)
+}
+
+/// What lines say that somebody posts. The name of the request, where it has one, keeps it from being taken twice.
+#[must_use]
+pub fn lines(
+    body: &[u8],
+    (source, target): (&str, &str),
+    (grammar, name): (&Grammar, Option<&str>),
+) -> Batch {
+    let mut batch = Batch { source: source.into(), target: target.into(), ..Batch::default() };
+    let mut reader = Reader::new(grammar);
+    let mut sink = |signal: Signal<'_>, place: Place<'_>| {
+        let found = Found::of(signal, place, source, grammar.patterns());
+        batch.found.push((name.map(str::to_owned), found));
+    };
+    reader.read(body, (0, true), &mut sink);
+    reader.finish(&mut sink);
+    batch.counters = reader.counters();
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_logs::time::Clock;
+
+    use super::*;
+    use crate::config::logs;
+
+    fn read(body: &str) -> Result<Vec<String>, Refused> {
+        let grammar = Grammar::new(vec![], Clock::default());
+        let batch = entries(body.as_bytes(), ("vercel", "main"), &grammar)?;
+        let said = |(id, found): &(Option<String>, Found)| {
+            format!("{} {} {:?}", id.as_deref().unwrap_or("-"), found.name(), found.signal.request)
+        };
+        Ok(batch.found.iter().map(said).collect())
+    }
+
+    #[test]
+    fn arrays_and_lines_are_read() {
+        let entry = r#"{"id":"1","timestamp":1795608000123,"message":"[AUTH-ADAPTER] Session created {\n userId: 7 }","requestId":"r","proxy":{"path":"/"}}"#;
+        let other = r#"{"id":"2","timestamp":"1795608000123","source":"static"}"#;
+        let expected = vec![r#"1 created Some("r")"#.to_owned()];
+        assert_eq!(read(&format!("[{entry},{other}]")), Ok(expected.clone()));
+        assert_eq!(read(&format!("{entry}\n{other}\n")), Ok(expected.clone()));
+        assert_eq!(read(&format!("{entry}\nnonsense\n")), Ok(expected));
+        for faulty in ["nonsense", "[{]", "{\"id\":", "[1]"] {
+            assert_eq!(read(faulty), Err(Refused::Faulty), "{faulty}");
+        }
+        assert_eq!(read(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn only_the_right_signature_and_token_are_right() {
+        let secret = logs::Secret::new("0123456789abcdef");
+        // `printf body | openssl dgst -sha1 -hmac 0123456789abcdef`
+        let right = "061a1737902505c77871cd134518a7d38f82fadc";
+        assert!(is_signed(&secret, b"body", right));
+        assert!(!is_signed(&secret, b"body.", right));
+        assert!(!is_signed(&secret, b"body", &right.replace('0', "1")));
+        assert!(!is_signed(&secret, b"body", &right[..38]));
+        assert!(!is_signed(&secret, b"body", ""));
+        assert!(!is_signed(&secret, b"body", &"é".repeat(20)));
+        assert!(is_token(&secret, "0123456789abcdef"));
+        assert!(!is_token(&secret, "0123456789abcde") && !is_token(&secret, ""));
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_is_refused() {
+        use std::io::Write as _;
+        let pack = |bytes: &[u8]| {
+            let mut packer = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+            packer.write_all(bytes).unwrap();
+            packer.finish().unwrap()
+        };
+        assert_eq!(unpacked(&pack(b"hello"), Some("gzip")).unwrap().as_ref(), b"hello");
+        let bomb = pack(&vec![0; 65 << 20]);
+        assert!(bomb.len() < 1 << 20);
+        assert_eq!(unpacked(&bomb, Some("gzip")), Err(Refused::TooLarge));
+        assert_eq!(unpacked(b"hello", Some("gzip")), Err(Refused::Packed));
+        assert_eq!(unpacked(b"hello", Some("br")), Err(Refused::Packed));
+    }
+}

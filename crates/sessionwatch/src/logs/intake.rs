@@ -1,0 +1,86 @@
+//! Keeping what a source gave: signals, how far it was read, and what was dropped, in one transaction.
+
+use sessionwatch_logs::{reader::Counters, signal::Kind};
+use sessionwatch_rules::instant::Instant;
+
+use super::Found;
+use crate::store::{
+    StoreError,
+    db::Db,
+    signals,
+    sources::{self, Source},
+};
+
+/// Bytes of the name of a drain's entry that are kept.
+const LONGEST: usize = 200;
+
+/// What a source gave at once.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The source.
+    pub source: String,
+    /// The target that it is about.
+    pub target: String,
+    /// What was read.
+    pub counters: Counters,
+    /// Signals, each with the name of the entry that it stands in, where entries have names.
+    pub found: Vec<(Option<String>, Found)>,
+    /// What was dropped, and why.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// How far a file was read, as JSON; nothing if it is none.
+    pub place: Option<String>,
+}
+
+/// Keeps what sources gave: how many signals are new and to be judged.
+///
+/// # Errors
+///
+/// If it cannot be written; then nothing of it is kept.
+pub fn keep(db: Db<'_>, batch: &Batch, now: Instant) -> Result<u64, StoreError> {
+    let known = sources::get(db, &batch.source)?;
+    let mut source = known.unwrap_or_else(|| Source { name: batch.source.clone(), ..Source::default() });
+    source.target.clone_from(&batch.target);
+    source.place = batch.place.clone().or(source.place);
+    if batch.counters.lines > 0 {
+        source.heard_at = Some(now);
+        source.rhythm.heard(now, batch.counters.lines);
+    }
+    let (mut new, mut repeated, mut before) = (0, 0, None);
+    for (entry, found) in &batch.found {
+        if let Some(entry) = entry {
+            let entry = crate::notify::distinct(entry, LONGEST);
+            // An entry may hold several signals, one after the other.
+            let is_new = match &before {
+                Some((name, is_new)) if *name == entry => *is_new,
+                _ => signals::is_new(db, &batch.source, &entry, now)?,
+            };
+            before = Some((entry, is_new));
+            if !is_new {
+                repeated += 1;
+                continue;
+            }
+        }
+        // That sessions are used is counted, and no more.
+        if found.signal.kind != Kind::Refreshed {
+            signals::put(db, &batch.target, found, now)?;
+            new += 1;
+        }
+        source.count(&format!("signals/{}", found.name()), 1);
+    }
+    let Counters { lines, bytes, hits, meaningless, truncated, not_utf8, overlong } = batch.counters;
+    let read = [
+        ("lines", lines),
+        ("bytes", bytes),
+        ("hits", hits),
+        ("meaningless", meaningless),
+        ("truncated", truncated),
+        ("not_utf8", not_utf8),
+        ("overlong", overlong),
+        ("repeated", repeated),
+    ];
+    for (what, more) in read.into_iter().chain(batch.dropped.iter().copied()) {
+        source.count(what, more);
+    }
+    sources::put(db, &source)?;
+    Ok(new)
+}

@@ -1,0 +1,297 @@
+//! Syslog over TCP and UDP: messages by RFC 6587, counted or one to a line, and one to a datagram (RFC 5426).
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use sessionwatch_logs::{
+    grammar::Grammar,
+    reader::{Counters, Place, Reader},
+    signal::Signal,
+};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::{Semaphore, watch},
+};
+
+use super::{Found, intake::Batch};
+
+/// Bytes of a message; of a longer one the rest is passed over.
+const LONGEST: usize = 64 << 10;
+/// Connections at the same time.
+const CONNECTIONS: usize = 64;
+/// How long what was read waits for more that can be kept with it.
+const GATHER: Duration = Duration::from_millis(200);
+/// Messages that are kept at once.
+const TOGETHER: usize = 2_000;
+/// Datagrams that wait while others are kept.
+const WAITING: usize = 20_000;
+
+/// Takes what was read, and says whether it is safe.
+pub trait Keep: Clone + Send + Sync + 'static {
+    /// Keeps a batch: whether it is safe now.
+    fn keep(&self, batch: Batch) -> impl Future<Output = bool> + Send;
+}
+
+/// A source of syslog.
+#[derive(Clone, Debug)]
+pub struct Syslog<K> {
+    /// Its name, and that of the target.
+    pub names: (String, String),
+    /// What is looked for.
+    pub grammar: Arc<Grammar>,
+    /// Where it is kept.
+    pub keep: K,
+    /// When to stop.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Bytes of a stream, cut into messages.
+#[derive(Debug, Default)]
+struct Messages {
+    bytes: Vec<u8>,
+    /// Bytes of a message that is too long, which are still to come; of one that ends with its line, all of them.
+    skip: Option<u64>,
+    overlong: u64,
+}
+
+impl Messages {
+    /// The next whole message.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(left) = self.skip {
+                let end = if left == u64::MAX {
+                    memchr::memchr(b'\n', &self.bytes).map(|end| end + 1)
+                } else {
+                    usize::try_from(left).ok().filter(|left| *left <= self.bytes.len())
+                };
+                let Some(end) = end else {
+                    let passed = self.bytes.len() as u64;
+                    self.skip = Some(if left == u64::MAX { left } else { left - passed });
+                    self.bytes.clear();
+                    return None;
+                };
+                self.bytes.drain(..end);
+                self.skip = None;
+            }
+            let digits = self.bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let counted = digits > 0 && digits < 10 && self.bytes.get(digits) == Some(&b' ');
+            if counted {
+                let count = std::str::from_utf8(&self.bytes[..digits]).ok()?.parse::<usize>().ok()?;
+                let begin = digits + 1;
+                let taken = count.min(LONGEST);
+                if self.bytes.len() < begin + taken {
+                    return None;
+                }
+                let message = self.bytes[begin..begin + taken].to_vec();
+                self.bytes.drain(..begin + taken);
+                if count > taken {
+                    self.overlong += 1;
+                    self.skip = Some((count - taken) as u64);
+                }
+                return Some(message);
+            }
+            let (message, rest) = match memchr::memchr(b'\n', &self.bytes) {
+                Some(end) => (self.bytes[..end].to_vec(), end + 1),
+                None if self.bytes.len() >= LONGEST => {
+                    self.overlong += 1;
+                    self.skip = Some(u64::MAX);
+                    (self.bytes[..LONGEST].to_vec(), self.bytes.len())
+                }
+                None => return None,
+            };
+            self.bytes.drain(..rest);
+            if !message.is_empty() {
+                return Some(message);
+            }
+        }
+    }
+}
+
+impl<K: Keep> Syslog<K> {
+    /// Listens until it is asked to stop.
+    pub async fn listen(self, tcp: TcpListener, udp: UdpSocket) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let accepting = async {
+            let mut stopping = self.stopping.clone();
+            loop {
+                let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+                let accepted = tokio::select! {
+                    accepted = tcp.accept() => accepted,
+                    _ = stopping.wait_for(|stop| *stop) => return,
+                };
+                match accepted {
+                    Ok((stream, _)) => {
+                        let this = self.clone();
+                        tokio::spawn(async move {
+                            this.connection(stream).await;
+                            drop(permit);
+                        });
+                    }
+                    // Too many files are open, or a client was gone again.
+                    Err(_) => crate::clock::pause(GATHER).await,
+                }
+            }
+        };
+        tokio::join!(accepting, self.datagrams(udp));
+        // Whoever is still connected has been told to stop too.
+        let _ = connections.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(1)).await;
+    }
+
+    /// Reads a connection until it ends. Nothing more is read while what was is not safe.
+    async fn connection(&self, mut stream: TcpStream) {
+        let (mut messages, mut reader) = (Messages::default(), Reader::new(&self.grammar));
+        let (mut buffer, mut before) = (vec![0; 64 << 10], Counters::default());
+        let mut stopping = self.stopping.clone();
+        loop {
+            let mut ended = tokio::select! {
+                read = stream.read(&mut buffer) => match read {
+                    Ok(0) | Err(_) => true,
+                    Ok(read) => {
+                        messages.bytes.extend_from_slice(&buffer[..read]);
+                        false
+                    }
+                },
+                _ = stopping.wait_for(|stop| *stop) => true,
+            };
+            let mut found = vec![];
+            while let Some(message) = messages.next() {
+                self.read(&mut reader, &message, &mut found);
+            }
+            for _ in 0..std::mem::take(&mut messages.overlong) {
+                reader.overlong();
+            }
+            if ended {
+                let rest = std::mem::take(&mut messages.bytes);
+                if messages.skip.is_none() && !rest.is_empty() {
+                    self.read(&mut reader, &rest, &mut found);
+                }
+            }
+            if ended || !reader.is_pending() {
+                let mut sink = self.sink(&mut found);
+                reader.finish(&mut sink);
+            }
+            let counters = reader.counters();
+            if counters != before {
+                ended |= !self.keep(found, counters.since(before), vec![]).await;
+            }
+            before = counters;
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Reads datagrams. Those that come while too many wait are dropped, and counted.
+    async fn datagrams(&self, socket: UdpSocket) {
+        let mut stopping = self.stopping.clone();
+        let (mut waiting, mut dropped) = (VecDeque::new(), 0);
+        let mut buffer = vec![0; LONGEST];
+        let mut keeping: Option<std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>>> = None;
+        let mut due = tokio::time::Instant::now();
+        loop {
+            let busy = keeping.is_some();
+            tokio::select! {
+                received = socket.recv(&mut buffer) => if let Ok(length) = received {
+                    if waiting.is_empty() {
+                        due = tokio::time::Instant::now() + GATHER;
+                    }
+                    if waiting.len() < WAITING {
+                        waiting.push_back(buffer[..length].to_vec());
+                    } else {
+                        dropped += 1;
+                    }
+                },
+                kept = async { match &mut keeping { Some(keeping) => keeping.await, None => std::future::pending().await } } => {
+                    keeping = None;
+                    if !kept {
+                        tracing::warn!(source = self.names.0, "datagrams were lost: the store cannot be written");
+                    }
+                }
+                () = tokio::time::sleep_until(due), if !busy && !waiting.is_empty() => {
+                    keeping = Some(self.keep_datagrams(&mut waiting, std::mem::take(&mut dropped)));
+                }
+                _ = stopping.wait_for(|stop| *stop) => break,
+            }
+        }
+        if let Some(keeping) = keeping {
+            keeping.await;
+        }
+        while !waiting.is_empty() {
+            self.keep_datagrams(&mut waiting, std::mem::take(&mut dropped)).await;
+        }
+    }
+
+    /// Keeps some of the datagrams that wait.
+    fn keep_datagrams(
+        &self,
+        waiting: &mut VecDeque<Vec<u8>>,
+        dropped: u64,
+    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        let (mut reader, mut found) = (Reader::new(&self.grammar), vec![]);
+        for message in waiting.drain(..waiting.len().min(TOGETHER)) {
+            self.read(&mut reader, &message, &mut found);
+        }
+        let mut sink = self.sink(&mut found);
+        reader.finish(&mut sink);
+        drop(sink);
+        Box::pin(self.keep(found, reader.counters(), vec![("datagrams", dropped)]))
+    }
+
+    fn sink<'a>(&'a self, found: &'a mut Vec<(Option<String>, Found)>) -> impl FnMut(Signal<'_>, Place<'_>) + 'a {
+        |signal, place| found.push((None, Found::of(signal, place, &self.names.0, self.grammar.patterns())))
+    }
+
+    /// Reads a message, which is a line of its own.
+    fn read(&self, reader: &mut Reader<'_>, message: &[u8], found: &mut Vec<(Option<String>, Found)>) {
+        let mut sink = self.sink(found);
+        // A message may hold line breaks, which are of what was logged.
+        reader.read(message, (0, true), &mut sink);
+    }
+
+    async fn keep(
+        &self,
+        found: Vec<(Option<String>, Found)>,
+        counters: Counters,
+        dropped: Vec<(&'static str, u64)>,
+    ) -> bool {
+        let (source, target) = self.names.clone();
+        self.keep.keep(Batch { source, target, counters, found, dropped, place: None }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(parts: &[&[u8]]) -> (Vec<String>, u64) {
+        let (mut messages, mut found) = (Messages::default(), vec![]);
+        for part in parts {
+            messages.bytes.extend_from_slice(part);
+            while let Some(message) = messages.next() {
+                found.push(String::from_utf8_lossy(&message).chars().take(20).collect());
+            }
+        }
+        (found, messages.overlong)
+    }
+
+    #[test]
+    fn messages_are_counted_or_end_with_their_line() {
+        let all = ["<1>one", "<2>two\nlines", "<3>three"].map(str::to_owned).to_vec();
+        let stream = b"6 <1>one12 <2>two\nlines<3>three\n\n";
+        assert_eq!(cut(&[stream]), (all.clone(), 0));
+        for end in 0..stream.len() {
+            assert_eq!(cut(&[&stream[..end], &stream[end..]]), (all.clone(), 0), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_cut_and_the_next_one_is_found() {
+        let long = [b"200000 ".to_vec(), vec![b'x'; 200_000], b"6 <1>one".to_vec()].concat();
+        let endless = [vec![b'x'; 200_000], b"\n<1>one\n".to_vec()].concat();
+        for stream in [long, endless] {
+            let parts: Vec<&[u8]> = stream.chunks(10_000).collect();
+            let (found, overlong) = cut(&parts);
+            assert_eq!((found.len(), found[1].as_str(), overlong), (2, "<1>one", 1));
+        }
+    }
+}
