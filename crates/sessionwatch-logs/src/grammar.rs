@@ -54,6 +54,12 @@ impl Grammar {
         Self { needles: Needles::new(&literals), patterns, clock }
     }
 
+    /// The same, with another reading of times that lack something.
+    #[must_use]
+    pub fn at(&self, clock: Clock) -> Self {
+        Self { clock, ..self.clone() }
+    }
+
     /// The patterns, in the order in which signals name them.
     #[must_use]
     pub fn patterns(&self) -> &[Pattern] {

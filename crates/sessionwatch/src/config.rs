@@ -25,7 +25,7 @@ pub use self::{
     serve::{Maintenance, Route, Serve, WeeklyReport},
 };
 use crate::{
-    checks::Rules,
+    checks::{self, Rules},
     profile::{
         catalogue::{self, Profile},
         mapping::Mapping,
@@ -216,7 +216,15 @@ impl Config {
     /// Whether the watch makes a check of a target.
     #[must_use]
     pub fn makes(&self, target: &Target, check: &str) -> bool {
-        self.plan(target).iter().any(|entry| entry.checks.contains(check))
+        self.plan(target).iter().any(|entry| entry.checks.contains(check)) || self.judges(target, check)
+    }
+
+    /// Whether the watch makes a check of what a target's logs say.
+    #[must_use]
+    pub fn judges(&self, target: &Target, check: &str) -> bool {
+        let builtin = checks::LOG.iter().any(|known| known.id == check) && self.rules.enabled(check);
+        let own = self.logs.patterns.iter().any(|own| own.pattern.name == check);
+        (builtin || own) && self.logs.of(&target.name).next().is_some()
     }
 
     /// The checks that the watch makes of a target, by their schedules.

@@ -9,6 +9,8 @@ pub mod round;
 
 mod cleaning;
 mod delivery;
+mod ingest;
+mod logs;
 mod pages;
 mod system;
 mod watching;
@@ -98,6 +100,8 @@ pub struct Shared {
     pub leadership: Leadership,
     /// What was seen and delivered last.
     pub latest: metrics::Latest,
+    /// What logs bring.
+    intake: logs::Intake,
     /// What happens.
     pub events: broadcast::Sender<Event>,
     config: RwLock<Arc<Config>>,
@@ -183,6 +187,7 @@ impl Daemon {
             clock,
             leadership,
             latest: metrics::Latest::default(),
+            intake: logs::Intake::default(),
             events: broadcast::Sender::new(EVENTS),
             config: RwLock::new(Arc::new(config)),
             awake: RwLock::default(),
@@ -383,6 +388,8 @@ impl Parts {
             };
             threads.push(thread(shared, "lead", lead)?);
         }
+        let reading = (Arc::clone(&config), stopping.clone());
+        threads.push(thread(shared, "logs", |shared| logs::run(shared, reading.0, reading.1))?);
         let cleaning = (Arc::clone(&config), stopping.clone());
         threads.push(thread(shared, "clean", |shared| clean(shared, cleaning))?);
         threads.push(thread(shared, "deliver", |shared| delivery::run(shared, config, stopping))?);

@@ -17,17 +17,21 @@ use sessionwatch_rules::{
 use crate::{
     actions::{self, ActError, Context},
     clock,
+    logs::judge::Judged,
     look::{self, Report, Request},
     store::{
         StoreError,
         db::Db,
         incidents::{self, Entry, Incident, State},
+        signals::{self, Kept, Search},
     },
 };
 
 /// The ratio of active sessions to users that is in order after an emergency.
 const RATIO: std::ops::RangeInclusive<f64> = 1.0..=3.0;
 
+/// Signals of the last day that are on the timeline from the start.
+const SIGNALS: u32 = 50;
 /// The check that finds ended sessions which are back.
 const REVIVED: &str = "revived-sessions";
 
@@ -82,6 +86,11 @@ pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(
         incidents::put(db, &incident)?;
         incidents::add(db, &incident.id, &opened)?;
         incidents::add(db, &incident.id, &looked)?;
+        let search = Search { bad: true, limit: SIGNALS, ..Search::default() };
+        let lately = (now.plus(-DAY), now.plus(1));
+        for signal in signals::search(db, &context.target.name, lately, &search)?.iter().rev() {
+            incidents::add(db, &incident.id, &of_signal(signal, now))?;
+        }
         Ok(incident)
     })?;
     Ok((incident, report))
@@ -289,6 +298,26 @@ pub fn emergency(report: &Report) -> Option<String> {
     let said: Vec<String> =
         bad.map(|outcome| format!("{}: {}", outcome.id, outcome.finding.summary)).collect();
     (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// What of the checks of logs opens an incident anew: something critical.
+#[must_use]
+pub fn emergency_in_logs(judged: &[Judged]) -> Option<String> {
+    let failing = judged.iter().map(|judged| &judged.outcome);
+    let bad = failing.filter(|outcome| {
+        outcome.finding.verdict == Verdict::Failing && outcome.severity == Severity::Critical
+    });
+    let said: Vec<String> =
+        bad.map(|outcome| format!("{}: {}", outcome.id, outcome.finding.summary)).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// A signal for the timeline.
+#[must_use]
+pub fn of_signal(signal: &Kept, now: Instant) -> Entry {
+    let [actor, kind] = ["the log", "signal"].map(str::to_owned);
+    let said = format!("{}: {} ({})", signal.source, signal.line(), signal.text);
+    Entry { at: now, actor, kind, step: String::new(), said, detail: signal.json().to_string() }
 }
 
 /// Opens an incident anew that was contained, because of what the watch found: whether there was one.

@@ -12,7 +12,7 @@ use sessionwatch_rules::{
 
 use super::{Failure, target::ConfigArgs};
 use crate::{
-    checks::{BLIND, UNDELIVERED},
+    checks::{self, BLIND, UNDELIVERED},
     clock,
     config::Config,
     daemon::round,
@@ -314,7 +314,10 @@ fn known(config: &Config, args: &SilenceArgs) -> Result<(), Failure> {
     let channels = config.serve.channels.iter().map(|channel| channel.name.as_str());
     let targets: Vec<&str> =
         config.targets.iter().map(|target| target.name.as_str()).chain(channels).collect();
-    let checks: Vec<&str> = config.rules.ids().chain([BLIND, UNDELIVERED]).collect();
+    let logs = checks::LOG.iter().map(|check| check.id);
+    let patterns = config.logs.patterns.iter().map(|own| own.pattern.name.as_str());
+    let checks: Vec<&str> =
+        config.rules.ids().chain(logs).chain(patterns).chain([BLIND, UNDELIVERED]).collect();
     for (what, name, known) in [("target", &args.target, targets), ("check", &args.check, checks)] {
         if let Some(name) = name.as_ref().filter(|name| !known.contains(&name.as_str())) {
             let hint = nearest(name, known.iter().copied());

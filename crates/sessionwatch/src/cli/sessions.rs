@@ -88,6 +88,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 status: args.status,
                 user: args.user.as_deref(),
                 named: None,
+                prefixes: &[],
                 sort: args.sort,
                 ascending: args.ascending,
                 limit: args.shown.limit as usize,

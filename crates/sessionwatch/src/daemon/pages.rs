@@ -18,6 +18,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(|| std::future::ready("alive\n")))
         .route("/readyz", get(ready))
         .route("/awake/{target}", post(awake))
+        .merge(super::ingest::router())
         .with_state(shared)
 }
 

@@ -17,6 +17,7 @@ use crate::{
     checks::{self, BLIND, Rules, UNDELIVERED},
     clock,
     config::{Channel, Config, Kind, Serve},
+    logs::judge::Judged,
     look::{Outcome, Report},
     notify::{Message, distinct},
     report,
@@ -28,6 +29,7 @@ use crate::{
         events::{self, Event},
         outbox::{self, Letter},
         reports,
+        signals::Kept as Signal,
         silences::{self, Silence},
     },
     target::observe::EVIDENCE_LIMIT,
@@ -99,6 +101,32 @@ pub fn keep(
         let distance = distances.get(subject.check).copied().unwrap_or(0);
         subject.policy = policy(rules, &subject, distance);
         told += advance(db, before.remove(subject.check), &subject, circumstances)?;
+    }
+    Ok(told)
+}
+
+/// Keeps what the checks of logs say of a target: how many messages are to be delivered.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub(super) fn keep_logs(
+    db: Db<'_>,
+    target: &str,
+    judged: &[Judged],
+    (config, now): (&Config, Instant),
+) -> Result<u32, StoreError> {
+    let silences = silences::list(db, now)?;
+    let circumstances = Circumstances { serve: &config.serve, silences: &silences, except: None, now };
+    let mut told = 0;
+    for Judged { outcome, signals } in judged {
+        let mut subject = subject(target, outcome);
+        subject.finding["signals"] = signals.iter().map(Signal::json).collect();
+        let usual = config.rules.policy(subject.severity);
+        // A silence has lasted long enough; a line is not written again.
+        subject.policy = Policy { pending_looks: 1, clear_looks: 1, ..usual };
+        let before = alerts::get(db, target, subject.check)?;
+        told += advance(db, before, &subject, circumstances)?;
     }
     Ok(told)
 }

@@ -87,20 +87,24 @@ fn of_checks() -> Vec<Alert> {
     let firing = |filter: String| {
         format!("max by (job, target, check, severity) ({}{{{filter}}}) == 1", metrics::ALERT.0)
     };
-    let mut alerts: Vec<Alert> = checks::ALL
-        .iter()
-        .map(|check| Alert {
-            name: format!("Sessionwatch{}", camel(check.id)),
-            expr: firing(format!("check=\"{}\"", check.id)),
+    let looks = checks::ALL.iter().map(|check| (check.id, check.action));
+    let logs = checks::LOG.iter().map(|check| (check.id, check.action));
+    let mut alerts: Vec<Alert> = looks
+        .chain(logs)
+        .map(|(id, action)| Alert {
+            name: format!("Sessionwatch{}", camel(id)),
+            expr: firing(format!("check=\"{id}\"")),
             lasting: "",
             severity: None,
-            summary: format!("{} fails on {{{{ $labels.target }}}}", check.id),
-            description: format!("What to do: {}. {}", check.action, whom(check.id)),
-            page: format!("checks/{}.md", check.id),
+            summary: format!("{id} fails on {{{{ $labels.target }}}}"),
+            description: format!("What to do: {action}. {}", whom(id)),
+            page: format!("checks/{id}.md"),
         })
         .collect();
     // Being blind and not being heard have rules of their own.
-    let known: Vec<&str> = checks::ALL.iter().map(|check| check.id).chain([BLIND, UNDELIVERED]).collect();
+    let logs = checks::LOG.iter().map(|check| check.id);
+    let known: Vec<&str> =
+        checks::ALL.iter().map(|check| check.id).chain(logs).chain([BLIND, UNDELIVERED]).collect();
     alerts.push(Alert {
         name: "SessionwatchCustomCheck".into(),
         expr: firing(format!("check!~\"{}\"", known.join("|"))),

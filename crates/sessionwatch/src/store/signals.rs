@@ -157,6 +157,16 @@ pub fn unjudged(db: Db<'_>, target: &str, limit: u32) -> Result<Vec<Kept>, Store
     Ok(db.rows(&query, &[target.into(), limit.into()])?.iter().map(Kept::of).collect())
 }
 
+/// A signal by its number.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn get(db: Db<'_>, id: i64) -> Result<Option<Kept>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM signals WHERE id = $1");
+    Ok(db.row(&query, &[id.into()])?.as_ref().map(Kept::of))
+}
+
 /// Notes that a signal was judged, and how it fits the table.
 ///
 /// # Errors

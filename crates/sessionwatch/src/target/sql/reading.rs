@@ -36,6 +36,8 @@ pub struct List<'a> {
     pub user: Option<&'a str>,
     /// Only the one with this row id, or those whose tokens begin so (up to 8 characters).
     pub named: Option<&'a str>,
+    /// Only those whose tokens begin with one of these; all, if there are none.
+    pub prefixes: &'a [String],
     /// In which order.
     pub sort: Sort,
     /// Smallest first.
@@ -48,7 +50,15 @@ impl List<'_> {
     /// The guide's list: every session, latest end first.
     #[must_use]
     pub const fn all(limit: usize) -> Self {
-        Self { status: Status::All, user: None, named: None, sort: Sort::Expires, ascending: false, limit }
+        Self {
+            status: Status::All,
+            user: None,
+            named: None,
+            prefixes: &[],
+            sort: Sort::Expires,
+            ascending: false,
+            limit,
+        }
     }
 }
 
@@ -76,6 +86,11 @@ impl Sql<'_> {
         };
         conditions.extend(list.user.map(|id| self.of_user(id)));
         conditions.extend(list.named.map(|name| self.named(name)));
+        if !list.prefixes.is_empty() {
+            let wanted: Vec<String> =
+                list.prefixes.iter().map(|prefix| string(self.dialect(), prefix)).collect();
+            conditions.push(format!("{} IN ({})", self.prefix(), wanted.join(", ")));
+        }
         let condition = if conditions.is_empty() {
             String::new()
         } else {

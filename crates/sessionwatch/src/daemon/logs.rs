@@ -1,0 +1,498 @@
+//! What the watch does with logs: it follows files, listens for syslog, keeps what drains send, and judges all of it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
+use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use super::{Shared, leadership::lease, round};
+use crate::{
+    clock,
+    config::{
+        Config, Target,
+        logs::{Kind, Source},
+    },
+    incident,
+    logs::{
+        follow::{Follower, Place, Step},
+        intake::{self, Batch},
+        judge::{self, Table, View},
+        syslog::{Keep, Syslog},
+    },
+    open::open,
+    store::{
+        StoreError, incidents, reports,
+        signals::{self, Kept},
+        sources,
+    },
+    target::{
+        error::TargetError,
+        observe::{self, Line},
+        sql::List,
+    },
+};
+
+/// How often a file is asked whether it grew.
+const GLANCE: Duration = Duration::from_millis(500);
+/// How long to wait after something failed.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Batches of drains that are kept or wait for it at the same time; of more the sender is told to come again.
+const AT_ONCE: usize = 8;
+/// Signals that are judged at once.
+const TOGETHER: u32 = 500;
+/// How often it is judged where nothing new was read, in microseconds.
+const RHYTHM: i64 = 60 * SECOND;
+/// The same where other daemons may have read something.
+const RHYTHM_SHARED: i64 = 2 * SECOND;
+/// How long signals are kept, in microseconds.
+const KEPT: i64 = 30 * DAY;
+/// Sessions that one prefix may have.
+const SESSIONS: usize = 5_000;
+/// How long the table may take to say what an urgent signal is about.
+const URGENT: Duration = Duration::from_millis(1_200);
+/// Times in a minute that a table may be asked at once because of signals.
+const LOOKUPS: usize = 5;
+/// Signals that an incident's timeline takes.
+const ON_TIMELINE: usize = 200;
+
+/// A source with what is looked for in it.
+#[derive(Clone, Debug)]
+pub(super) struct Listened {
+    pub(super) source: Source,
+    pub(super) grammar: Grammar,
+}
+
+/// What the parts that read and judge logs share.
+#[derive(Debug)]
+pub(super) struct Intake {
+    sources: std::sync::RwLock<Arc<Vec<Listened>>>,
+    permits: Semaphore,
+    /// Counts what is new and to be judged.
+    news: watch::Sender<u64>,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        let news = watch::Sender::new(0);
+        Self { sources: std::sync::RwLock::default(), permits: Semaphore::new(AT_ONCE), news }
+    }
+}
+
+/// Why a batch was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotKept {
+    /// Too many are on their way.
+    Busy,
+    /// The store cannot be written, or its disk is full.
+    Store,
+}
+
+impl Listened {
+    /// What is looked for, where times that lack something are near an instant.
+    pub(super) fn grammar_at(&self, now: Instant) -> Grammar {
+        self.grammar.at(Reading { offset_us: self.source.offset_us(now), near: now })
+    }
+}
+
+impl Intake {
+    /// The sources of the present configuration.
+    pub(super) fn sources(&self) -> Arc<Vec<Listened>> {
+        Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, config: &Config) -> Arc<Vec<Listened>> {
+        let grammar = Grammar::new(config.logs.looked_for(), Reading::default());
+        let listened =
+            |source: &Source| Listened { source: source.clone(), grammar: grammar.clone() };
+        let all = Arc::new(config.logs.sources.iter().map(listened).collect::<Vec<_>>());
+        *self.sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&all);
+        all
+    }
+}
+
+/// Keeps a batch, so that it is safe, or says why not.
+pub(super) async fn keep(shared: &Arc<Shared>, batch: Batch) -> Result<(), NotKept> {
+    let Ok(_permit) = shared.intake.permits.try_acquire() else { return Err(NotKept::Busy) };
+    write(shared, batch).await
+}
+
+async fn write(shared: &Arc<Shared>, batch: Batch) -> Result<(), NotKept> {
+    let to_write = Arc::clone(shared);
+    let written = tokio::task::spawn_blocking(move || {
+        let now = to_write.clock.now();
+        let new = to_write.store.write(|db| intake::keep(db, &batch, now))?;
+        Ok::<_, StoreError>((new, to_write.store.is_sheltered()))
+    });
+    match written.await {
+        Ok(Ok((new, sheltered))) => {
+            if new > 0 {
+                shared.intake.news.send_modify(|count| *count = count.wrapping_add(1));
+            }
+            // What is in memory only is not safe.
+            if sheltered { Err(NotKept::Store) } else { Ok(()) }
+        }
+        Ok(Err(error)) => {
+            tracing::error!("what logs say could not be kept: {error}");
+            Err(NotKept::Store)
+        }
+        Err(_) => Err(NotKept::Store),
+    }
+}
+
+/// Reads and judges logs until it is asked to stop.
+pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, stopping: watch::Receiver<bool>) {
+    let listened = shared.intake.set(&config);
+    let tasks = tokio::task::LocalSet::new();
+    let all = tasks.run_until(async {
+        let mut running = start(&shared, &config, (&listened, &stopping));
+        while let Some(ended) = running.join_next().await {
+            if ended.is_err() {
+                shared.fail("the reading of logs ended in a panic");
+            }
+        }
+    });
+    all.await;
+}
+
+/// Starts everything that reads and judges.
+fn start(
+    shared: &Arc<Shared>,
+    config: &Arc<Config>,
+    (listened, stopping): (&[Listened], &watch::Receiver<bool>),
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for one in listened.iter().cloned() {
+        let (shared, stopping) = (Arc::clone(shared), stopping.clone());
+        match one.source.kind.clone() {
+            Kind::File(path) => drop(tasks.spawn_local(follow(shared, one, path, stopping))),
+            Kind::Syslog(address) => drop(tasks.spawn_local(listen(shared, one, address, stopping))),
+            Kind::Vercel { .. } | Kind::Http(_) => {}
+        }
+    }
+    let logged = |target: &&Target| config.logs.of(&target.name).next().is_some();
+    for target in config.targets.iter().filter(logged) {
+        let judging = Judging {
+            shared: Arc::clone(shared),
+            config: Arc::clone(config),
+            target: target.clone(),
+            lookups: VecDeque::new(),
+        };
+        tasks.spawn_local(judging.run(stopping.clone()));
+    }
+    tasks.spawn_local(forget(Arc::clone(shared), stopping.clone()));
+    tasks
+}
+
+/// Forgets, every hour, what is too old.
+async fn forget(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    while !*stopping.borrow() {
+        let now = shared.clock.now();
+        if let Err(error) = shared.store.write(|db| signals::forget(db, now.plus(-KEPT))) {
+            tracing::error!("old signals are still kept: {error}");
+        }
+        let until = now.plus(HOUR);
+        while shared.clock.now() < until && !*stopping.borrow() {
+            tokio::select! {
+                () = shared.clock.wait_until(until) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+}
+
+/// Follows a file while this daemon leads the target.
+async fn follow(
+    shared: Arc<Shared>,
+    listened: Listened,
+    path: std::path::PathBuf,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let lease = lease(&listened.source.target);
+    while !*stopping.borrow() {
+        tokio::select! {
+            _ = shared.leadership.lead(&lease) => {}
+            _ = stopping.changed() => continue,
+        }
+        let shared = Arc::clone(&shared);
+        let (listened, path, stop) = (listened.clone(), path.clone(), stopping.clone());
+        let followed =
+            tokio::task::spawn_blocking(move || follow_for_a_day(&shared, &listened, &path, &stop));
+        let failed = match followed.await {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why),
+            Err(_) => Some("reading ended in a panic".to_owned()),
+        };
+        if let Some(why) = failed {
+            tracing::error!("a log cannot be read: {why}");
+            tokio::select! {
+                () = clock::pause(AGAIN) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+}
+
+/// Follows a file until something fails, the lead is lost, or a day has passed: then the year may be another one.
+fn follow_for_a_day(
+    shared: &Arc<Shared>,
+    listened: &Listened,
+    path: &Path,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), String> {
+    let (source, begun) = (&listened.source, shared.clock.now());
+    let grammar = listened.grammar_at(begun);
+    let kept = shared.store.read(|db| sources::get(db, &source.name)).map_err(|error| error.to_string())?;
+    let place: Option<Place> =
+        kept.and_then(|kept| kept.place).and_then(|place| serde_json::from_str(&place).ok());
+    // What was logged before anybody watched is what `logs scan` is for.
+    let mut follower = Follower::new(path, &source.name, &grammar, (place, false));
+    let lease = lease(&source.target);
+    let (mut missing, mut at) = (false, None);
+    loop {
+        let stop = *stopping.borrow() || shared.leadership.term(&lease).is_none();
+        let over = stop || shared.clock.now().since(begun).abs() > DAY;
+        let step = if over {
+            follower.finish()
+        } else {
+            follower.step().map_err(|error| format!("{}: {error}", path.display()))?
+        };
+        if step.happened == Some("missing") && !missing {
+            tracing::warn!(source = source.name, "{} is not there yet", path.display());
+        }
+        missing = step.happened == Some("missing");
+        let more = step.more;
+        if step.place != at || !step.found.is_empty() {
+            at.clone_from(&step.place);
+            keep_step(shared, source, step)?;
+        }
+        if over {
+            return Ok(());
+        }
+        if !more {
+            glance(stopping);
+        }
+    }
+}
+
+fn keep_step(shared: &Arc<Shared>, source: &Source, step: Step) -> Result<(), String> {
+    let dropped = step.happened.filter(|happened| *happened != "missing").map(|happened| (happened, 1));
+    let batch = Batch {
+        source: source.name.clone(),
+        target: source.target.clone(),
+        counters: step.counters,
+        found: step.found.into_iter().map(|found| (None, found)).collect(),
+        dropped: dropped.into_iter().collect(),
+        place: step.place.and_then(|place| serde_json::to_string(&place).ok()),
+    };
+    let now = shared.clock.now();
+    let new = shared.store.write(|db| intake::keep(db, &batch, now)).map_err(|error| error.to_string())?;
+    if new > 0 {
+        shared.intake.news.send_modify(|count| *count = count.wrapping_add(1));
+    }
+    Ok(())
+}
+
+/// Waits a moment, or until it is to stop.
+fn glance(stopping: &watch::Receiver<bool>) {
+    let mut stopping = stopping.clone();
+    tokio::runtime::Handle::current().block_on(async {
+        let _ = tokio::time::timeout(GLANCE, stopping.wait_for(|stop| *stop)).await;
+    });
+}
+
+/// Keeps what syslog brings, for as long as it takes.
+#[derive(Clone, Debug)]
+struct Keeper(Arc<Shared>);
+
+impl Keep for Keeper {
+    async fn keep(&self, batch: Batch) -> bool {
+        write(&self.0, batch).await.is_ok()
+    }
+}
+
+/// Listens for syslog.
+async fn listen(
+    shared: Arc<Shared>,
+    listened: Listened,
+    address: std::net::SocketAddr,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let name = listened.source.name.clone();
+    while !*stopping.borrow() {
+        let bound = async { Ok::<_, std::io::Error>((TcpListener::bind(address).await?, UdpSocket::bind(address).await?)) };
+        match bound.await {
+            Ok((tcp, udp)) => {
+                let grammar = Arc::new(listened.grammar_at(shared.clock.now()));
+                let names = (name.clone(), listened.source.target.clone());
+                let keep = Keeper(Arc::clone(&shared));
+                Syslog { names, grammar, keep, stopping: stopping.clone() }.listen(tcp, udp).await;
+            }
+            Err(_) => {
+                tracing::error!(source = name, "cannot listen on {address}: is another program there?");
+                tokio::select! {
+                    () = clock::pause(AGAIN) => {}
+                    _ = stopping.changed() => {}
+                }
+            }
+        }
+    }
+}
+
+/// Judges the signals of a target.
+struct Judging {
+    shared: Arc<Shared>,
+    config: Arc<Config>,
+    target: Target,
+    /// When the table was asked, lately.
+    lookups: VecDeque<Instant>,
+}
+
+impl Judging {
+    async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        let lease = lease(&self.target.name);
+        let mut news = self.shared.intake.news.subscribe();
+        while !*stopping.borrow() {
+            let term = tokio::select! {
+                term = self.shared.leadership.lead(&lease) => term,
+                _ = stopping.changed() => continue,
+            };
+            news.mark_unchanged();
+            let begun = self.shared.clock.now();
+            match self.judge(term, begun).await {
+                Ok(more) if more => continue,
+                Ok(_) => {}
+                Err(StoreError::Fenced) => continue,
+                Err(error) => {
+                    tracing::error!(target = self.target.name, "what logs say could not be judged: {error}");
+                    clock::pause(AGAIN).await;
+                }
+            }
+            let rhythm = if self.shared.store.is_shared() { RHYTHM_SHARED } else { RHYTHM };
+            let until = begun.plus(rhythm);
+            while self.shared.clock.now() < until && !*stopping.borrow() {
+                tokio::select! {
+                    () = self.shared.clock.wait_until(until) => {}
+                    _ = news.changed() => break,
+                    _ = stopping.changed() => {}
+                }
+            }
+        }
+    }
+
+    /// Judges what is new, and every check anew: whether there is more.
+    async fn judge(&mut self, term: i64, now: Instant) -> Result<bool, StoreError> {
+        let target = self.target.name.clone();
+        let waiting = self.shared.store.read(|db| signals::unjudged(db, &target, TOGETHER))?;
+        let urgent = waiting.iter().any(is_bad);
+        let joined = match self.table(&waiting, (urgent, now)).await {
+            // Nothing of it is urgent: it waits until the table may be asked again.
+            None => vec![],
+            Some(table) => {
+                let table = table.as_ref().map_err(String::as_str);
+                waiting.iter().map(|signal| (signal, judge::joined(signal, table))).collect()
+            }
+        };
+        let bad: Vec<&Kept> = waiting.iter().filter(|signal| is_bad(signal)).collect();
+        let shared = Arc::clone(&self.shared);
+        let told = shared.store.write(|db| {
+            shared.leadership.guard(db, &lease(&target), term)?;
+            for (signal, (fit, detail)) in &joined {
+                let fit = fit.map(sessionwatch_rules::joining::Fit::name);
+                signals::judge(db, signal.id, fit, &detail.to_string())?;
+            }
+            if !joined.is_empty() {
+                note(db, &target, (&bad, now))?;
+            }
+            let judged = judge::outcomes(db, View { config: &self.config, target: &target, now })?;
+            let told = round::keep_logs(db, &target, &judged, (&self.config, now))?;
+            if let Some(why) = incident::emergency_in_logs(&judged).filter(|_| !bad.is_empty()) {
+                incident::reopen(db, &target, &why, now)?;
+            }
+            Ok(told)
+        })?;
+        if told > 0 {
+            shared.nudge();
+        }
+        Ok(!joined.is_empty() && waiting.len() == TOGETHER as usize)
+    }
+
+    /// The sessions that signals are about; nothing while the table should not be asked, or why it does not say.
+    async fn table(
+        &mut self,
+        waiting: &[Kept],
+        (urgent, now): (bool, Instant),
+    ) -> Option<Result<Table, String>> {
+        let prefixes: Vec<String> = waiting.iter().filter_map(|signal| signal.prefix.clone()).collect();
+        if prefixes.is_empty() {
+            return Some(Ok(Table::default()));
+        }
+        self.lookups.retain(|at| now.since(*at).abs() < RHYTHM);
+        let allowed = if urgent { LOOKUPS } else { 1 };
+        if self.lookups.len() >= allowed {
+            let why = format!("the table was asked {LOOKUPS} times in a minute because of signals");
+            return urgent.then_some(Err(why));
+        }
+        self.lookups.push_back(now);
+        let mut target = self.target.clone();
+        if urgent {
+            target.limits.timeout = target.limits.timeout.min(URGENT);
+        }
+        let asked = tokio::time::timeout(target.limits.timeout, lookup(&self.config, &target, &prefixes));
+        let lines = match asked.await {
+            Ok(Ok(lines)) => lines,
+            Ok(Err(error)) => return Some(Err(format!("the table cannot be asked: {error}"))),
+            Err(_) => return Some(Err("the table did not answer in time".into())),
+        };
+        let last = self.shared.store.read(|db| reports::get(db, &target.name)).ok().flatten();
+        let report: serde_json::Value =
+            last.and_then(|(_, text)| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let sessions = report["census"]["sessions"].as_u64().unwrap_or(lines.len() as u64);
+        Some(Ok(Table { lines, sessions }))
+    }
+}
+
+fn is_bad(signal: &Kept) -> bool {
+    matches!(signal.severity.as_deref(), Some("high" | "critical"))
+}
+
+/// The sessions whose tokens begin so.
+async fn lookup(config: &Config, target: &Target, prefixes: &[String]) -> Result<Vec<Line>, TargetError> {
+    let mut wanted: BTreeMap<&str, ()> = BTreeMap::new();
+    for prefix in prefixes {
+        wanted.insert(prefix, ());
+    }
+    let prefixes: Vec<String> = wanted.into_keys().map(str::to_owned).collect();
+    let opened = open(target, &config.catalogue, false).await?;
+    let sql = opened.sql(false, &config.rules.settings);
+    let list = List { prefixes: &prefixes, ..List::all(SESSIONS) };
+    let lines = observe::list(&opened.session, &sql, list).await;
+    opened.session.close().await;
+    lines
+}
+
+/// Puts bad signals on the timeline of the incident that is open.
+fn note(
+    db: crate::store::db::Db<'_>,
+    target: &str,
+    (bad, now): (&[&Kept], Instant),
+) -> Result<(), StoreError> {
+    let Some(current) = incidents::current(db, target)? else { return Ok(()) };
+    let before = incidents::timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "signal").count();
+    for signal in bad.iter().take(ON_TIMELINE.saturating_sub(before)) {
+        // What it was joined to was written a moment ago.
+        let known = signals::get(db, signal.id)?;
+        let signal = known.as_ref().unwrap_or(signal);
+        incidents::add(db, &current.id, &incident::of_signal(signal, now))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! Judging signals: to which sessions they belong, and which checks fail because of them.
+
+use serde_json::{Value, json};
+use sessionwatch_logs::signal::Kind;
+use sessionwatch_rules::{
+    instant::Instant,
+    joining::{self, Fit},
+    severity::Severity,
+    silence::Voice,
+    verdict::{Finding, Verdict},
+};
+
+use crate::{
+    checks::{self, Finds},
+    clock,
+    config::{Config, Limit, logs::Source},
+    look::Outcome,
+    store::{
+        StoreError,
+        db::Db,
+        signals::{self, Kept, Search},
+        sources,
+    },
+    target::observe::{Evidence, Line},
+};
+
+/// Signals that show why a check fails.
+const SHOWN: u32 = 10;
+
+/// The sessions of a target by the prefixes that were asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// The sessions.
+    pub lines: Vec<Line>,
+    /// How many there are in all.
+    pub sessions: u64,
+}
+
+/// What a signal was joined to: how it fits, by name, and the rest as JSON.
+#[must_use]
+pub fn joined(signal: &Kept, table: Result<&Table, &str>) -> (Option<Fit>, Value) {
+    let table = match table {
+        Ok(table) => table,
+        Err(why) => return (None, json!({ "why": why })),
+    };
+    let Some(prefix) = signal.prefix.as_deref() else {
+        return (None, json!({ "why": "the line names no token" }));
+    };
+    let alike: Vec<&Line> =
+        table.lines.iter().filter(|line| line.token_prefix.as_deref() == Some(prefix)).collect();
+    let users: Vec<Option<&str>> = alike.iter().map(|line| line.user.as_deref()).collect();
+    let named: Vec<&str> = [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
+    let shared = signal.kind == Kind::DuplicateToken.name();
+    let joined = joining::join((prefix, &named), &users, (table.sessions, shared));
+    let row = |at: &usize| {
+        let line = alike[*at];
+        json!({
+            "id": line.id, "user": line.user, "expires_at": line.expires_at.map(clock::rfc3339),
+            "created_at": line.created_at.map(clock::rfc3339), "display": line.display,
+        })
+    };
+    let sessions: Vec<Value> = joined.rows.iter().map(row).collect();
+    let skew = skew(signal, &joined, &alike);
+    let detail = json!({ "sessions": sessions, "by_chance": joined.by_chance, "skew_us": skew });
+    (Some(joined.fit), detail)
+}
+
+/// Microseconds by which the log's clock is ahead of the database's, by a session that both say was created.
+fn skew(signal: &Kept, joined: &joining::Joined, alike: &[&Line]) -> Option<i64> {
+    let [only] = joined.rows.as_slice() else { return None };
+    let created = signal.kind == Kind::Created.name() && joined.fit == Fit::Exact;
+    Some(signal.at.filter(|_| created)?.since(alike[*only].created_at?))
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The target.
+    pub target: &'a str,
+    /// The present instant.
+    pub now: Instant,
+}
+
+/// A check's outcome, and the signals that show it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The latest signals.
+    pub signals: Vec<Kept>,
+}
+
+/// What every check of logs says of a target.
+///
+/// # Errors
+///
+/// If what is known cannot be read.
+pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
+    let logs = &view.config.logs;
+    let voices = voices(db, view)?;
+    let doubt = doubt(&voices);
+    let mut all = Vec::new();
+    for check in checks::LOG.iter().filter(|check| view.config.rules.enabled(check.id)) {
+        let limit = logs.limit(check);
+        let (finding, signals) = match check.finds {
+            Finds::Signals(kind) => {
+                signals_of(db, view, ((Some(kind.name()), None), limit, doubt.as_deref()))?
+            }
+            Finds::Contradictions => {
+                let fit = Some(Fit::Contradicting.name());
+                signals_of(db, view, ((None, fit), limit, doubt.as_deref()))?
+            }
+            Finds::Silence => (silence(&voices), vec![]),
+        };
+        let (severity, action) = (view.config.rules.log_severity(check), check.action);
+        all.push(judged((check.id, severity, action), finding, signals));
+    }
+    for own in &logs.patterns {
+        let name = own.pattern.name.as_str();
+        let (finding, signals) = signals_of(db, view, ((Some(name), None), own.limit, doubt.as_deref()))?;
+        all.push(judged((name, own.pattern.severity, &own.action), finding, signals));
+    }
+    Ok(all)
+}
+
+fn judged(
+    (id, severity, action): (&str, Severity, &str),
+    finding: Finding,
+    signals: Vec<Kept>,
+) -> Judged {
+    let evidence = signals.iter().map(evidence).collect();
+    let outcome = Outcome { id: id.into(), severity, action: action.into(), finding, evidence };
+    Judged { outcome, signals }
+}
+
+/// A signal with the session that it was joined to.
+fn evidence(signal: &Kept) -> Evidence {
+    let joined: Value = signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let session = &joined["sessions"][0];
+    let text = |key: &str| session[key].as_str().map(str::to_owned);
+    let expires = session["expires_at"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let display = session["display"].as_array().map(|all| {
+        all.iter().map(|one| one.as_str().map(str::to_owned)).collect()
+    });
+    Evidence {
+        token_prefix: signal.prefix.clone(),
+        id: text("id"),
+        user: text("user").or_else(|| signal.user.clone()),
+        expires_at: expires.and_then(|at| Instant::from_micros(at.as_microsecond())),
+        rows: joined["sessions"].as_array().map_or(0, |all| all.len() as u64),
+        display: display.unwrap_or_default(),
+    }
+}
+
+fn signals_of(
+    db: Db<'_>,
+    View { target, now, .. }: View<'_>,
+    ((kind, fit), limit, doubt): ((Option<&str>, Option<&str>), Limit, Option<&str>),
+) -> Result<(Finding, Vec<Kept>), StoreError> {
+    let since = (now.plus(-limit.window_us), now.plus(1));
+    let count = signals::count(db, target, (kind, fit), since)?;
+    let latest = if count > limit.max {
+        signals::search(db, target, since, &Search { kind, fit, limit: SHOWN, ..Search::default() })?
+    } else {
+        vec![]
+    };
+    let minutes = limit.window_us / 60_000_000;
+    let name = kind.map_or_else(|| "contradictions between log and table".to_owned(), |kind| {
+        format!("signals `{kind}`")
+    });
+    let mut summary = format!("{count} {name} in the last {minutes} minutes");
+    if let Some(first) = latest.first() {
+        summary.push_str(&format!("; the latest: {}", about(first)));
+    }
+    let verdict = match (count > limit.max, doubt) {
+        (true, _) => Verdict::Failing,
+        (false, Some(why)) => Verdict::Unknown(why.to_owned()),
+        (false, None) => Verdict::Healthy,
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
+    let value = Some(count as f64);
+    let threshold = format!("> {} in {minutes} minutes", limit.max);
+    Ok((Finding { verdict, value, threshold, summary, proof: None, bound: None }, latest))
+}
+
+/// A signal in a few words, with what the table says.
+fn about(signal: &Kept) -> String {
+    let mut words = Vec::new();
+    words.extend(signal.prefix.as_ref().map(|prefix| format!("token {prefix}…")));
+    let users: Vec<&str> = [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
+    words.extend((!users.is_empty()).then(|| format!("user {}", users.join(" and "))));
+    let joined: Value = signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let session = &joined["sessions"][0];
+    let said = match signal.fit.as_deref() {
+        Some("exact") => session["id"].as_str().map(|id| format!("session {id}")),
+        Some("contradicting") => session["user"].as_str().map(|user| format!("in the table it is user {user}")),
+        Some("ambiguous") => joined["sessions"].as_array().map(|all| format!("{} sessions could be meant", all.len())),
+        Some("gone") => Some("no such session is left".to_owned()),
+        _ => joined["why"].as_str().map(|why| format!("not joined: {why}")),
+    };
+    words.extend(said);
+    crate::report::printable(&words.join(", "))
+}
+
+/// Each source of a target, with what is known of its voice.
+fn voices<'a>(db: Db<'_>, view: View<'a>) -> Result<Vec<(&'a Source, Voice, Option<Instant>)>, StoreError> {
+    let mut voices = Vec::new();
+    for source in view.config.logs.of(view.target) {
+        let kept = sources::get(db, &source.name)?.unwrap_or_default();
+        let voice = kept.rhythm.voice(kept.heard_at, view.now, source.quiet_us);
+        voices.push((source, voice, kept.heard_at));
+    }
+    Ok(voices)
+}
+
+/// Why nothing follows from what no log says.
+fn doubt(voices: &[(&Source, Voice, Option<Instant>)]) -> Option<String> {
+    voices.iter().find_map(|(source, voice, heard)| match (voice, heard) {
+        (Voice::Never, _) => Some(format!("no line of `{}` was read yet", source.name)),
+        (Voice::Quiet, Some(at)) => {
+            Some(format!("`{}` has been quiet since {}", source.name, clock::readable(*at)))
+        }
+        _ => None,
+    })
+}
+
+fn silence(voices: &[(&Source, Voice, Option<Instant>)]) -> Finding {
+    let quiet: Vec<String> = voices
+        .iter()
+        .filter(|(_, voice, _)| *voice == Voice::Quiet)
+        .map(|(source, _, heard)| {
+            let since = heard.map(clock::readable).unwrap_or_default();
+            format!("`{}` has been quiet since {since}, though it usually speaks at this time", source.name)
+        })
+        .collect();
+    let verdict = match (quiet.is_empty(), doubt(voices)) {
+        (false, _) => Verdict::Failing,
+        (true, Some(why)) => Verdict::Unknown(why),
+        (true, None) => Verdict::Healthy,
+    };
+    let summary =
+        if quiet.is_empty() { "every source speaks as it usually does".to_owned() } else { quiet.join("; ") };
+    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
+    let value = Some(quiet.len() as f64);
+    Finding { verdict, value, threshold: "a source that usually speaks".into(), summary, proof: None, bound: None }
+}
