@@ -42,7 +42,11 @@ fn generate(path: &Path, (bytes, one_in): (u64, u64)) -> Result<()> {
             second % 60,
             number % 1_000
         );
-        let line = if draw.below(one_in) == 0 { relevant(&mut draw, (&time, user)) } else { other(&mut draw, (&time, user)) };
+        let line = if draw.below(one_in) == 0 {
+            relevant(&mut draw, (&time, user))
+        } else {
+            other(&mut draw, (&time, user))
+        };
         file.write_all(line.as_bytes())?;
         written += line.len() as u64;
     }
@@ -66,7 +70,9 @@ fn relevant(draw: &mut Draw, (time, user): (&str, u64)) -> String {
             "{time} [SESSION-CALLBACK] CRITICAL: User ID mismatch {{ sessionToken: '{token}...', sessionUserId: {user}, dbUserId: {} }}\n",
             user + 1
         ),
-        _ => format!("{time} [auth][error] AdapterError: Read more at https://errors.authjs.dev#adaptererror\n"),
+        _ => format!(
+            "{time} [auth][error] AdapterError: Read more at https://errors.authjs.dev#adaptererror\n"
+        ),
     }
 }
 
@@ -82,8 +88,12 @@ fn other(draw: &mut Draw, (time, user): (&str, u64)) -> String {
             "{{\"level\":\"info\",\"timestamp\":\"{time}\",\"message\":\"request finished\",\"path\":\"/api/auth/session\",\"status\":200,\"ms\":{took},\"requestId\":\"iad1::{id:08x}\"}}\n"
         ),
         3 => format!("{time} [CACHE] hit key=user:{user}:profile ttl={took}\n"),
-        4 => format!("{time} warn: rate limit for user {user} is near: {took} of 1000 requests in this window\n"),
-        _ => format!("{time} rendered /profile/{user} in {took} ms, streamed {id} bytes, cache MISS, region fra1\n"),
+        4 => format!(
+            "{time} warn: rate limit for user {user} is near: {took} of 1000 requests in this window\n"
+        ),
+        _ => format!(
+            "{time} rendered /profile/{user} in {took} ms, streamed {id} bytes, cache MISS, region fra1\n"
+        ),
     }
 }
 
@@ -97,7 +107,10 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
         generate(&path, (bytes, one_in))?;
         let size = std::fs::metadata(&path)?.len();
         println!("\n{size} bytes, one line in {one_in} about sessions");
-        println!("{:<28} {:>9} {:>9} {:>8} {:>9} {:>9}", "", "median ms", "min", "GB/s", "rg ÷ it", "peak MiB");
+        println!(
+            "{:<28} {:>9} {:>9} {:>8} {:>9} {:>9}",
+            "", "median ms", "min", "GB/s", "rg ÷ it", "peak MiB"
+        );
         let contestants = contestants(&path);
         let mut times = vec![Vec::new(); contestants.len()];
         let mut peaks = vec![0; contestants.len()];
@@ -150,12 +163,7 @@ fn contestants(path: &Path) -> Vec<(&'static str, Vec<String>)> {
 }
 
 fn is_there(program: &str) -> bool {
-    Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
 fn once(command: &[String]) -> Result<(f64, u64)> {

@@ -184,9 +184,15 @@ mod tests {
         ] {
             assert_eq!(value(text.as_bytes(), clock), Instant::from_micros(micros), "{text}");
         }
-        for text in
-            ["", "2026-11-25", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-25T24:00:00Z", "12", "9999999999999999999"]
-        {
+        for text in [
+            "",
+            "2026-11-25",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-11-25T24:00:00Z",
+            "12",
+            "9999999999999999999",
+        ] {
             assert_eq!(value(text.as_bytes(), clock), None, "{text}");
         }
     }

@@ -388,6 +388,7 @@ impl Parts {
             };
             threads.push(thread(shared, "lead", lead)?);
         }
+        shared.intake.set(&config);
         let reading = (Arc::clone(&config), stopping.clone());
         threads.push(thread(shared, "logs", |shared| logs::run(shared, reading.0, reading.1))?);
         let cleaning = (Arc::clone(&config), stopping.clone());

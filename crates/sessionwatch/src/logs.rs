@@ -12,13 +12,13 @@ pub mod scan;
 pub mod syslog;
 pub mod tally;
 
+use serde_json::{Value, json};
 use sessionwatch_logs::{
     reader::Place,
     redact,
     signal::{Kind, Signal},
 };
 use sessionwatch_rules::severity::Severity;
-use serde_json::{Value, json};
 
 use crate::clock;
 

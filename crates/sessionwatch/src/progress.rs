@@ -60,7 +60,11 @@ impl Progress {
         }
         self.drawn = Some(Instant::now());
         // Nobody is harmed by a line that cannot be drawn.
-        let _ = write!(std::io::stderr(), "\r\x1b[K{}{state}", line(self.unit, (self.done, self.expected), taken));
+        let _ = write!(
+            std::io::stderr(),
+            "\r\x1b[K{}{state}",
+            line(self.unit, (self.done, self.expected), taken)
+        );
     }
 }
 

@@ -1,11 +1,13 @@
 //! `logs`: what the application's logs say about sessions.
 
+mod follow;
+mod kept;
 mod scan;
 
 use std::process::ExitCode;
 
-use sessionwatch_logs::{explain::explain, grammar::Grammar, time::Clock};
 use serde_json::json;
+use sessionwatch_logs::{explain::explain, grammar::Grammar, time::Clock};
 
 use super::{Failure, target::ConfigArgs};
 use crate::{clock, config::Config, logs::Found};
@@ -14,6 +16,9 @@ use crate::{clock, config::Config, logs::Found};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Args {
     Scan(scan::Args),
+    Follow(follow::Args),
+    List(kept::ListArgs),
+    Sources(kept::SourcesArgs),
     Explain(ExplainArgs),
 }
 
@@ -43,6 +48,9 @@ const LONGEST: u64 = 1 << 20;
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
         Args::Scan(args) => scan::run(args),
+        Args::Follow(args) => follow::run(args),
+        Args::List(args) => kept::list(args),
+        Args::Sources(args) => kept::sources(args),
         Args::Explain(args) => explained(args),
     }
 }

@@ -8,8 +8,13 @@ use sessionwatch_rules::instant::Instant;
 use super::{Failure, target::TargetArgs};
 use crate::{
     clock,
+    config::Config,
     open::Opened,
     report::{self, Format, Sheet},
+    store::{
+        Store,
+        signals::{self, Search},
+    },
     target::{
         error::TargetError,
         observe::{self, Evidence, Line, Rank},
@@ -70,6 +75,9 @@ pub(super) struct TopArgs {
     shown: Shown,
 }
 
+/// Signals of one token that are shown.
+const SIGNALS: u32 = 100;
+
 /// How much is shown, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Shown {
@@ -97,13 +105,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Args::Show(args) => {
             let list = List { named: Some(&args.name), ..List::all(args.shown.limit as usize) };
-            let Some(text) = lines_if_any(&args.target, &args.shown, list)? else {
+            let found = found(&args.target, list)?;
+            if found.sheet.rows.is_empty() {
                 return Err(Failure::Usage(
                     "no session has that row id, or a token that begins so (give exactly 8 characters of it)"
                         .into(),
                 ));
-            };
-            text
+            }
+            with_signals(&found, args.shown.format)?
         }
         Args::Top(args) => top(args)?,
     };
@@ -112,19 +121,65 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn lines(target: &TargetArgs, shown: &Shown, list: List<'_>) -> Result<String, Failure> {
-    Ok(lines_if_any(target, shown, list)?.unwrap_or_else(|| "no session\n".into()))
+    let sheet = found(target, list)?.sheet;
+    let readable = [Format::Table, Format::Markdown].contains(&shown.format);
+    Ok(if sheet.rows.is_empty() && readable { "no session\n".into() } else { sheet.render(shown.format) })
 }
 
-/// The sessions of a list; nothing, where a person reads, if there are none.
-fn lines_if_any(target: &TargetArgs, shown: &Shown, list: List<'_>) -> Result<Option<String>, Failure> {
+/// Sessions that were found.
+struct Sessions {
+    config: Config,
+    target: String,
+    /// The first characters of their tokens.
+    prefixes: Vec<String>,
+    sheet: Sheet,
+}
+
+fn found(target: &TargetArgs, list: List<'_>) -> Result<Sessions, Failure> {
     let (config, target) = target.choose_one()?;
-    super::block_on(super::with_open(&config, &target, async |opened| {
+    let (prefixes, sheet) = super::block_on(super::with_open(&config, &target, async |opened| {
         let sql = opened.sql(false, &config.rules.settings);
         let lines = observe::list(&opened.session, &sql, list).await?;
-        let sheet = sheet(&lines, &display(opened), opened.now);
-        let readable = [Format::Table, Format::Markdown].contains(&shown.format) || list.named.is_some();
-        Ok((!sheet.rows.is_empty() || !readable).then(|| sheet.render(shown.format)))
-    }))
+        let prefixes = lines.iter().filter_map(|line| line.token_prefix.clone()).collect();
+        Ok((prefixes, sheet(&lines, &display(opened), opened.now)))
+    }))?;
+    Ok(Sessions { config, target: target.name, prefixes, sheet })
+}
+
+/// Sessions, and what the logs say of their tokens, where the watch reads logs.
+fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
+    let mut text = found.sheet.render(format);
+    if found.config.logs.of(&found.target).next().is_none() {
+        return Ok(text);
+    }
+    let Some(store) = Store::find(&found.config.serve.store)? else { return Ok(text) };
+    let mut signals = Vec::new();
+    let prefixes: std::collections::BTreeSet<&String> = found.prefixes.iter().collect();
+    for prefix in prefixes {
+        let search = Search { prefix: Some(prefix), limit: SIGNALS, ..Search::default() };
+        let ever = (Instant::MIN, Instant::MAX);
+        signals.extend(store.read(|db| signals::search(db, &found.target, ever, &search))?);
+    }
+    match format {
+        Format::Json => {
+            let mut document: Value = serde_json::from_str(&text).unwrap_or_default();
+            document["signals"] = signals.iter().map(signals::Kept::json).collect();
+            text = format!("{document:#}\n");
+        }
+        Format::Table | Format::Markdown => {
+            text.push_str(if signals.is_empty() {
+                "\nThe logs say nothing of it.\n"
+            } else {
+                "\nIn the logs:\n"
+            });
+            for signal in &signals {
+                text.push_str(&format!("  {}\n    {}\n", signal.line(), signal.text));
+            }
+        }
+        // One kind of row in each list.
+        Format::Ndjson | Format::Csv => {}
+    }
+    Ok(text)
 }
 
 fn top(args: &TopArgs) -> Result<String, Failure> {

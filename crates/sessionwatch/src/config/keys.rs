@@ -748,12 +748,7 @@ const LOGS: &[Key] = &[
         Otherwise::Words("with kind = \"syslog\" it must be written", "\"127.0.0.1:5514\""),
         "Where syslog is listened for, over TCP and UDP",
     ),
-    key(
-        "timezone",
-        Kind::Text,
-        Otherwise::Value("\"UTC\""),
-        "The zone of times in the lines that name none",
-    ),
+    key("timezone", Kind::Text, Otherwise::Value("\"UTC\""), "The zone of times in the lines that name none"),
     key(
         "sampled",
         Kind::Flag,

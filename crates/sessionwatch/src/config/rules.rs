@@ -144,7 +144,8 @@ fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[C
     }
     if checks::ALL.iter().any(|check| check.id == id)
         || checks::LOG.iter().any(|check| check.id == id)
-        || before.iter().any(|check| check.id == id) {
+        || before.iter().any(|check| check.id == id)
+    {
         reader.problem(node.at("id"), "check.id", "another check has that id".into());
     }
     let threshold = node.text("threshold").unwrap_or("> 0").parse();

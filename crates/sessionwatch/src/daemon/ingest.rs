@@ -75,25 +75,25 @@ impl IntoResponse for Answer {
                 (status, format!("{refused}\n")).into_response()
             }
             Self::NotKept(NotKept::Busy) => {
-                (StatusCode::SERVICE_UNAVAILABLE, again, "too much arrives at once: send it again\n").into_response()
+                (StatusCode::SERVICE_UNAVAILABLE, again, "too much arrives at once: send it again\n")
+                    .into_response()
             }
             Self::NotKept(NotKept::Store) => {
-                (StatusCode::SERVICE_UNAVAILABLE, again, "it cannot be kept now: send it again\n").into_response()
+                (StatusCode::SERVICE_UNAVAILABLE, again, "it cannot be kept now: send it again\n")
+                    .into_response()
             }
             Self::NoSource => {
                 (StatusCode::NOT_FOUND, "no such source of logs is configured\n").into_response()
             }
-            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response(),
+            Self::Slow => {
+                (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response()
+            }
         }
     }
 }
 
 /// The sources of a kind; only the one of that name, if one is named.
-fn meant(
-    shared: &Shared,
-    name: Option<&str>,
-    kind: impl Fn(&Kind) -> bool,
-) -> Result<Vec<Listened>, Answer> {
+fn meant(shared: &Shared, name: Option<&str>, kind: impl Fn(&Kind) -> bool) -> Result<Vec<Listened>, Answer> {
     let all = shared.intake.sources();
     let meant = all.iter().filter(|one| kind(&one.source.kind));
     let meant: Vec<Listened> =
@@ -125,11 +125,7 @@ async fn verify(State(shared): State<Arc<Shared>>, name: Option<Path<String>>) -
     }
 }
 
-async fn vercel(
-    State(shared): State<Arc<Shared>>,
-    name: Option<Path<String>>,
-    request: Request,
-) -> Response {
+async fn vercel(State(shared): State<Arc<Shared>>, name: Option<Path<String>>, request: Request) -> Response {
     let sources = match meant(&shared, name.as_ref().map(|name| name.0.as_str()), is_vercel) {
         Ok(sources) => sources,
         Err(answer) => return answer.into_response(),
@@ -160,11 +156,7 @@ async fn take_drain(
     Ok("taken\n")
 }
 
-async fn lines(
-    State(shared): State<Arc<Shared>>,
-    name: Option<Path<String>>,
-    request: Request,
-) -> Response {
+async fn lines(State(shared): State<Arc<Shared>>, name: Option<Path<String>>, request: Request) -> Response {
     let name = name.as_ref().map(|name| name.0.as_str());
     let taken = match meant(&shared, name, |kind| matches!(kind, Kind::Http(_))) {
         Ok(sources) => take_lines(&shared, &sources, request).await,
@@ -181,7 +173,8 @@ async fn take_lines(
     let given = text(request.headers(), header::AUTHORIZATION.as_str()).unwrap_or_default();
     let token = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let token = token.map_or("", |(_, token)| token.trim()).to_owned();
-    let right = |one: &&Listened| matches!(&one.source.kind, Kind::Http(secret) if drain::is_token(secret, &token));
+    let right =
+        |one: &&Listened| matches!(&one.source.kind, Kind::Http(secret) if drain::is_token(secret, &token));
     let one = sources.iter().find(right).cloned().ok_or_else(forged)?;
     let (headers, body) = arrived(request).await?;
     let own = |key: &str| text(&headers, key).map(str::to_owned);
@@ -221,7 +214,10 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn forged() -> Answer {
     let count = FORGED.fetch_add(1, Ordering::Relaxed) + 1;
     if count.is_power_of_two() {
-        tracing::warn!(count, "requests with log lines were refused: signature or token is not the configured one");
+        tracing::warn!(
+            count,
+            "requests with log lines were refused: signature or token is not the configured one"
+        );
     }
     Answer::Refused(Refused::Forged)
 }

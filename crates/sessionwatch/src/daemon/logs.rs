@@ -110,13 +110,12 @@ impl Intake {
         Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, config: &Config) -> Arc<Vec<Listened>> {
+    /// Listens to those of another configuration from now on.
+    pub(super) fn set(&self, config: &Config) {
         let grammar = Grammar::new(config.logs.looked_for(), Reading::default());
-        let listened =
-            |source: &Source| Listened { source: source.clone(), grammar: grammar.clone() };
+        let listened = |source: &Source| Listened { source: source.clone(), grammar: grammar.clone() };
         let all = Arc::new(config.logs.sources.iter().map(listened).collect::<Vec<_>>());
-        *self.sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&all);
-        all
+        *self.sources.write().unwrap_or_else(PoisonError::into_inner) = all;
     }
 }
 
@@ -151,7 +150,7 @@ async fn write(shared: &Arc<Shared>, batch: Batch) -> Result<(), NotKept> {
 
 /// Reads and judges logs until it is asked to stop.
 pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, stopping: watch::Receiver<bool>) {
-    let listened = shared.intake.set(&config);
+    let listened = shared.intake.sources();
     let tasks = tokio::task::LocalSet::new();
     let all = tasks.run_until(async {
         let mut running = start(&shared, &config, (&listened, &stopping));
@@ -329,7 +328,9 @@ async fn listen(
 ) {
     let name = listened.source.name.clone();
     while !*stopping.borrow() {
-        let bound = async { Ok::<_, std::io::Error>((TcpListener::bind(address).await?, UdpSocket::bind(address).await?)) };
+        let bound = async {
+            Ok::<_, std::io::Error>((TcpListener::bind(address).await?, UdpSocket::bind(address).await?))
+        };
         match bound.await {
             Ok((tcp, udp)) => {
                 let grammar = Arc::new(listened.grammar_at(shared.clock.now()));

@@ -35,15 +35,7 @@ impl<R: Read> Blocks<R> {
     /// Of a stream that begins at a place.
     #[must_use]
     pub fn new(source: R, at: u64) -> Self {
-        Self {
-            source,
-            buffer: vec![0; BLOCK],
-            given: 0,
-            filled: 0,
-            at,
-            skipping: false,
-            ended: false,
-        }
+        Self { source, buffer: vec![0; BLOCK], given: 0, filled: 0, at, skipping: false, ended: false }
     }
 
     /// Where the next block begins.
@@ -57,7 +49,7 @@ impl<R: Read> Blocks<R> {
     /// # Errors
     ///
     /// If the stream cannot be read.
-    pub fn next(&mut self) -> io::Result<Option<Block<'_>>> {
+    pub fn read_next(&mut self) -> io::Result<Option<Block<'_>>> {
         loop {
             self.fill()?;
             if self.filled == 0 {
@@ -108,7 +100,7 @@ mod tests {
     fn blocks(text: &[u8]) -> Vec<(u64, usize, bool)> {
         let mut blocks = Blocks::new(text, 0);
         let mut found = vec![];
-        while let Some(block) = blocks.next().unwrap() {
+        while let Some(block) = blocks.read_next().unwrap() {
             assert_eq!(block.bytes, &text[usize::try_from(block.at).unwrap()..][..block.bytes.len()]);
             found.push((block.at, block.bytes.len(), block.overlong));
         }

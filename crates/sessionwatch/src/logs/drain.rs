@@ -60,9 +60,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 /// Whether a token is the one that is configured, found out in constant time whatever its length.
 #[must_use]
 pub fn is_token(secret: &Secret, token: &str) -> bool {
-    let sum = |bytes: &[u8]| {
-        Hmac::<Sha256>::new_from_slice(b"sessionwatch").map(|mac| mac.chain_update(bytes))
-    };
+    let sum =
+        |bytes: &[u8]| Hmac::<Sha256>::new_from_slice(b"sessionwatch").map(|mac| mac.chain_update(bytes));
     match (sum(secret.bytes()), sum(token.as_bytes())) {
         (Ok(wanted), Ok(given)) => given.verify(&wanted.finalize().into_bytes()).is_ok(),
         _ => false,
@@ -131,10 +130,7 @@ pub fn entries(body: &[u8], (source, target): (&str, &str), grammar: &Grammar) -
     let mut reader = Reader::new(grammar);
     let mut take = |entry: Entry<'_>| {
         let Some(message) = &entry.message else { return };
-        let facts = (
-            entry.timestamp.as_ref().and_then(Number::instant),
-            entry.request.map(Cow::into_owned),
-        );
+        let facts = (entry.timestamp.as_ref().and_then(Number::instant), entry.request.map(Cow::into_owned));
         let id = entry.id.map(Cow::into_owned);
         let mut sink = |signal: Signal<'_>, place: Place<'_>| {
             batch.found.push((id.clone(), Found::of(signal, place, source, grammar.patterns())));

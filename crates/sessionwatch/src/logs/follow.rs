@@ -328,9 +328,9 @@ mod tests {
         let (mut users, mut place, mut idle) = (vec![], None, 0);
         while idle < 4 {
             let step = follower.step().unwrap();
-            users.extend(step.found.iter().map(|found| {
-                found.signal.user.as_deref().unwrap_or("?").to_owned()
-            }));
+            users.extend(
+                step.found.iter().map(|found| found.signal.user.as_deref().unwrap_or("?").to_owned()),
+            );
             place = step.place.or(place);
             idle = if step.more { 0 } else { idle + 1 };
         }

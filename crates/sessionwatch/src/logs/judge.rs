@@ -125,11 +125,7 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
     Ok(all)
 }
 
-fn judged(
-    (id, severity, action): (&str, Severity, &str),
-    finding: Finding,
-    signals: Vec<Kept>,
-) -> Judged {
+fn judged((id, severity, action): (&str, Severity, &str), finding: Finding, signals: Vec<Kept>) -> Judged {
     let evidence = signals.iter().map(evidence).collect();
     let outcome = Outcome { id: id.into(), severity, action: action.into(), finding, evidence };
     Judged { outcome, signals }
@@ -137,13 +133,14 @@ fn judged(
 
 /// A signal with the session that it was joined to.
 fn evidence(signal: &Kept) -> Evidence {
-    let joined: Value = signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let joined: Value =
+        signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let session = &joined["sessions"][0];
     let text = |key: &str| session[key].as_str().map(str::to_owned);
     let expires = session["expires_at"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let display = session["display"].as_array().map(|all| {
-        all.iter().map(|one| one.as_str().map(str::to_owned)).collect()
-    });
+    let display = session["display"]
+        .as_array()
+        .map(|all| all.iter().map(|one| one.as_str().map(str::to_owned)).collect());
     Evidence {
         token_prefix: signal.prefix.clone(),
         id: text("id"),
@@ -167,9 +164,10 @@ fn signals_of(
         vec![]
     };
     let minutes = limit.window_us / 60_000_000;
-    let name = kind.map_or_else(|| "contradictions between log and table".to_owned(), |kind| {
-        format!("signals `{kind}`")
-    });
+    let name = kind.map_or_else(
+        || "contradictions between log and table".to_owned(),
+        |kind| format!("signals `{kind}`"),
+    );
     let mut summary = format!("{count} {name} in the last {minutes} minutes");
     if let Some(first) = latest.first() {
         summary.push_str(&format!("; the latest: {}", about(first)));
@@ -191,12 +189,17 @@ fn about(signal: &Kept) -> String {
     words.extend(signal.prefix.as_ref().map(|prefix| format!("token {prefix}…")));
     let users: Vec<&str> = [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
     words.extend((!users.is_empty()).then(|| format!("user {}", users.join(" and "))));
-    let joined: Value = signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let joined: Value =
+        signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let session = &joined["sessions"][0];
     let said = match signal.fit.as_deref() {
         Some("exact") => session["id"].as_str().map(|id| format!("session {id}")),
-        Some("contradicting") => session["user"].as_str().map(|user| format!("in the table it is user {user}")),
-        Some("ambiguous") => joined["sessions"].as_array().map(|all| format!("{} sessions could be meant", all.len())),
+        Some("contradicting") => {
+            session["user"].as_str().map(|user| format!("in the table it is user {user}"))
+        }
+        Some("ambiguous") => {
+            joined["sessions"].as_array().map(|all| format!("{} sessions could be meant", all.len()))
+        }
         Some("gone") => Some("no such session is left".to_owned()),
         _ => joined["why"].as_str().map(|why| format!("not joined: {why}")),
     };
@@ -204,20 +207,26 @@ fn about(signal: &Kept) -> String {
     crate::report::printable(&words.join(", "))
 }
 
-/// Each source of a target, with what is known of its voice.
-fn voices<'a>(db: Db<'_>, view: View<'a>) -> Result<Vec<(&'a Source, Voice, Option<Instant>)>, StoreError> {
+/// A source of a target, and what is known of its voice.
+struct Heard<'a> {
+    source: &'a Source,
+    voice: Voice,
+    last: Option<Instant>,
+}
+
+fn voices<'a>(db: Db<'_>, view: View<'a>) -> Result<Vec<Heard<'a>>, StoreError> {
     let mut voices = Vec::new();
     for source in view.config.logs.of(view.target) {
         let kept = sources::get(db, &source.name)?.unwrap_or_default();
         let voice = kept.rhythm.voice(kept.heard_at, view.now, source.quiet_us);
-        voices.push((source, voice, kept.heard_at));
+        voices.push(Heard { source, voice, last: kept.heard_at });
     }
     Ok(voices)
 }
 
 /// Why nothing follows from what no log says.
-fn doubt(voices: &[(&Source, Voice, Option<Instant>)]) -> Option<String> {
-    voices.iter().find_map(|(source, voice, heard)| match (voice, heard) {
+fn doubt(voices: &[Heard<'_>]) -> Option<String> {
+    voices.iter().find_map(|Heard { source, voice, last }| match (voice, last) {
         (Voice::Never, _) => Some(format!("no line of `{}` was read yet", source.name)),
         (Voice::Quiet, Some(at)) => {
             Some(format!("`{}` has been quiet since {}", source.name, clock::readable(*at)))
@@ -226,13 +235,14 @@ fn doubt(voices: &[(&Source, Voice, Option<Instant>)]) -> Option<String> {
     })
 }
 
-fn silence(voices: &[(&Source, Voice, Option<Instant>)]) -> Finding {
+fn silence(voices: &[Heard<'_>]) -> Finding {
     let quiet: Vec<String> = voices
         .iter()
-        .filter(|(_, voice, _)| *voice == Voice::Quiet)
-        .map(|(source, _, heard)| {
-            let since = heard.map(clock::readable).unwrap_or_default();
-            format!("`{}` has been quiet since {since}, though it usually speaks at this time", source.name)
+        .filter(|heard| heard.voice == Voice::Quiet)
+        .map(|heard| {
+            let since = heard.last.map(clock::readable).unwrap_or_default();
+            let name = &heard.source.name;
+            format!("`{name}` has been quiet since {since}, though it usually speaks at this time")
         })
         .collect();
     let verdict = match (quiet.is_empty(), doubt(voices)) {
@@ -244,5 +254,6 @@ fn silence(voices: &[(&Source, Voice, Option<Instant>)]) -> Finding {
         if quiet.is_empty() { "every source speaks as it usually does".to_owned() } else { quiet.join("; ") };
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     let value = Some(quiet.len() as f64);
-    Finding { verdict, value, threshold: "a source that usually speaks".into(), summary, proof: None, bound: None }
+    let threshold = "a source that usually speaks".to_owned();
+    Finding { verdict, value, threshold, summary, proof: None, bound: None }
 }

@@ -147,7 +147,7 @@ fn stream<G: Gather, E: From<ScanError>>(
     loop {
         let (mut gathered, at) = ((search.gather)(), blocks.position());
         let mut sink = |signal: Signal<'_>, place: Place<'_>| gathered.take(signal, place);
-        let ended = match blocks.next() {
+        let ended = match blocks.read_next() {
             Ok(Some(block)) => {
                 reader.read(block.bytes, (block.at, false), &mut sink);
                 if block.overlong {
@@ -285,7 +285,7 @@ fn range<G: Gather>(
     let mut before = Counters::default();
     loop {
         let at = blocks.position();
-        let Some(block) = blocks.next().map_err(|why| (at, why))? else { break };
+        let Some(block) = blocks.read_next().map_err(|why| (at, why))? else { break };
         let (mut bytes, mut at) = (block.bytes, block.at);
         if !skipped {
             let first = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |first| first + 1);
@@ -308,7 +308,7 @@ fn range<G: Gather>(
             None => 0,
         };
         reader.read(&bytes[..own], (at, false), &mut sink);
-        if block.overlong && at < end {
+        if block.overlong && own > 0 {
             reader.overlong();
         }
         let over = own < bytes.len() || at + own as u64 >= end;

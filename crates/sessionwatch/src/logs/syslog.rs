@@ -237,7 +237,10 @@ impl<K: Keep> Syslog<K> {
         Box::pin(self.keep(found, reader.counters(), vec![("datagrams", dropped)]))
     }
 
-    fn sink<'a>(&'a self, found: &'a mut Vec<(Option<String>, Found)>) -> impl FnMut(Signal<'_>, Place<'_>) + 'a {
+    fn sink<'a>(
+        &'a self,
+        found: &'a mut Vec<(Option<String>, Found)>,
+    ) -> impl FnMut(Signal<'_>, Place<'_>) + 'a {
         |signal, place| found.push((None, Found::of(signal, place, &self.names.0, self.grammar.patterns())))
     }
 

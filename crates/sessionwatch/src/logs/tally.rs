@@ -116,8 +116,7 @@ impl<'p> Tally<'p> {
     #[must_use]
     pub fn counts(&self) -> Vec<(&'p str, Option<Severity>, Count)> {
         let all = self.counts.iter().enumerate().filter(|(_, count)| count.signals > 0);
-        let mut found: Vec<_> =
-            all.map(|(at, count)| (self.name(at), self.severity(at), *count)).collect();
+        let mut found: Vec<_> = all.map(|(at, count)| (self.name(at), self.severity(at), *count)).collect();
         found.sort_by_key(|(name, severity, _)| (std::cmp::Reverse(*severity), *name));
         found
     }

@@ -22,6 +22,7 @@ mod interleaving;
 mod interruptions;
 mod kills;
 mod lifecycle;
+mod logs;
 mod mail;
 mod packaging;
 mod profiles;

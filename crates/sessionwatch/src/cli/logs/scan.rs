@@ -7,13 +7,13 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use serde_json::{Value, json};
 use sessionwatch_logs::{
     grammar::Grammar,
     reader::{Counters, Place},
     signal::{Kind, Signal},
 };
 use sessionwatch_rules::{instant::Instant, severity::Severity};
-use serde_json::{Value, json};
 
 use super::super::{Failure, target::ConfigArgs};
 use crate::{
@@ -121,7 +121,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// Makes sure that the names of signals mean something.
 fn known(config: &Config, only: &[String]) -> Result<(), Failure> {
     let kinds = Kind::ALL.iter().filter(|kind| **kind != Kind::Pattern).map(|kind| kind.name());
-    let names: Vec<&str> = kinds.chain(config.logs.patterns.iter().map(|own| own.pattern.name.as_str())).collect();
+    let names: Vec<&str> =
+        kinds.chain(config.logs.patterns.iter().map(|own| own.pattern.name.as_str())).collect();
     match only.iter().find(|only| !names.contains(&only.as_str())) {
         None => Ok(()),
         Some(only) => {

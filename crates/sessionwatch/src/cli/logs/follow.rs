@@ -1,0 +1,139 @@
+//! `logs follow`: files that grow, as they grow.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use sessionwatch_logs::grammar::Grammar;
+
+use super::super::{Failure, target::ConfigArgs};
+use crate::{
+    clock,
+    config::Config,
+    logs::{
+        follow::{Follower, Place, Step},
+        scan::ScanError,
+    },
+};
+
+/// How often files are asked whether they grew.
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// Print signals as files grow, over rotation, truncation and re-creation
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Files; they need not be there yet
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Keep in this file how far was read, and go on from there
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Read what is there already too, where nothing says how far was read
+    #[arg(long)]
+    from_start: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How signals are written
+    #[arg(long, value_enum, default_value = "text")]
+    format: Shape,
+}
+
+/// How one signal is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Shape {
+    /// A line for people
+    Text,
+    /// A JSON object a line
+    Ndjson,
+}
+
+/// How far each file was read.
+type Places = std::collections::BTreeMap<String, Place>;
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let config = Config::load(args.config.config.as_deref())?;
+    let grammar = super::grammar(&config, clock::now());
+    let mut places = match &args.state {
+        Some(path) => read(path)?,
+        None => Places::new(),
+    };
+    super::super::block_on(async {
+        let (mut stop, mut interrupt) = {
+            use tokio::signal::unix::{SignalKind, signal};
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        let mut followers = followers(args, &grammar, &places);
+        loop {
+            let mut more = false;
+            for (name, follower) in &mut followers {
+                let step = follower.step().map_err(|_| ScanError::Open(PathBuf::from(&*name)))?;
+                more |= step.more;
+                take(args, (name, step), &mut places)?;
+            }
+            if more {
+                continue;
+            }
+            let stopped = async {
+                tokio::select! { _ = stop.recv() => {}, _ = interrupt.recv() => {} }
+            };
+            if tokio::time::timeout(GLANCE, stopped).await.is_ok() {
+                break;
+            }
+        }
+        for (name, follower) in &mut followers {
+            take(args, (name, follower.finish()), &mut places)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn followers<'g>(args: &Args, grammar: &'g Grammar, places: &Places) -> Vec<(String, Follower<'g>)> {
+    let follower = |path: &PathBuf| {
+        let name = path.display().to_string();
+        let begin = (places.get(&name).cloned(), args.from_start);
+        let follower = Follower::new(path, &name, grammar, begin);
+        (name, follower)
+    };
+    args.files.iter().map(follower).collect()
+}
+
+/// Prints what a step gave, and then keeps how far that is.
+fn take(args: &Args, (name, step): (&str, Step), places: &mut Places) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    for found in &step.found {
+        match args.format {
+            Shape::Text => writeln!(output, "{}\n    {}: {}", found.line(), found.source, found.text)?,
+            Shape::Ndjson => writeln!(output, "{}", found.json())?,
+        }
+    }
+    output.flush()?;
+    let Some(place) = step.place.filter(|place| places.get(name) != Some(place)) else { return Ok(()) };
+    places.insert(name.to_owned(), place);
+    if let Some(path) = &args.state {
+        write(path, places)?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Places, Failure> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Places::new()),
+        Err(_) => Err(Failure::Usage(format!("cannot read {}", path.display()))),
+        Ok(text) => serde_json::from_str(&text).map_err(|_| {
+            let path = path.display();
+            Failure::Usage(format!("{path} does not say how far was read: name another file, or remove it"))
+        }),
+    }
+}
+
+/// Written beside, and then put in its place: half a file would say nothing.
+fn write(path: &Path, places: &Places) -> Result<(), Failure> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let text = serde_json::to_string(places).map_err(std::io::Error::other)?;
+    std::fs::write(&beside, text)?;
+    Ok(std::fs::rename(&beside, path)?)
+}
