@@ -17,7 +17,9 @@ const HELP: &str = "cargo xtask COMMAND
   race    time sessionwatch against psql and an exporter on a private PostgreSQL
           [--rows N,…] [--runs N] [--json FILE]; with --targets N,… [--sessions N]
           one `serve` over so many targets instead; with --cleanup ROWS the removal
-          of expired rows while an application is at work
+          of expired rows while an application is at work; with --logs BYTES log files
+          beside programs that only count lines; with --drain SECONDS what `serve` takes
+  fuzz    feed the log parser what libFuzzer makes up [SECONDS of each target]
 ";
 
 /// The programs that the tests run, and the packages that they come in.
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some("deny") => cargo(&["deny", "check", "bans", "licenses", "sources"])
             .context("is cargo-deny installed? `cargo install --locked cargo-deny`"),
         Some("race") => race(&arguments[1..]),
+        Some("fuzz") => fuzz(arguments.get(1).map_or("60", String::as_str)),
         _ => {
             say(HELP);
             return ExitCode::from(2);
@@ -74,6 +77,40 @@ fn race(arguments: &[String]) -> Result<()> {
     let mut all = vec!["run", "--release", "--locked", "--package", "bench", "--"];
     all.extend(arguments.iter().map(String::as_str));
     cargo(&all)
+}
+
+/// Builds the fuzz targets with the coverage that libFuzzer needs, which the stable toolchain can, and runs them. What they
+/// find interesting is kept in `fuzz/found`, what fails in `fuzz/artifacts`.
+fn fuzz(seconds: &str) -> Result<()> {
+    const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+        -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+    let host = Command::new("rustc").arg("-vV").output().context("rustc cannot be run")?;
+    let host = String::from_utf8_lossy(&host.stdout).into_owned();
+    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", host])
+        .env("RUSTFLAGS", COVERAGE)
+        .status()?;
+    if !built.success() {
+        bail!("the fuzz targets could not be built");
+    }
+    std::fs::create_dir_all("fuzz/artifacts")?;
+    for (target, longest) in [("lines", 4_096), ("redact", 600)] {
+        let found = format!("fuzz/found/{target}");
+        std::fs::create_dir_all(&found)?;
+        let program = format!("fuzz/target/{host}/release/{target}");
+        say(&format!("==> {program}, {seconds} s"));
+        let status = Command::new(program)
+            .args([&format!("-max_total_time={seconds}"), &format!("-max_len={longest}")])
+            .args(["-artifact_prefix=fuzz/artifacts/", "-print_final_stats=1", "-verbosity=0"])
+            .args([&found, "crates/sessionwatch-logs/samples"])
+            .status()?;
+        if !status.success() {
+            bail!("`{target}` found something: it is in fuzz/artifacts");
+        }
+    }
+    Ok(())
 }
 
 /// Installs what the tests need where the system lets us; says what is missing elsewhere.

@@ -172,12 +172,12 @@ pub fn creation_rate(track: Option<&Track>, (min, max): (f64, f64)) -> Verdict {
     track.map_or_else(unmeasured, |track| Verdict::of((min..=max).contains(&track.highest.0)))
 }
 
-/// Whether the logs are free of critical signals; nothing where no log is read.
+/// Whether the logs are free of critical signals, unless it is said why that is not known.
 #[must_use]
-pub fn critical_signals(count: Option<u64>) -> Verdict {
+pub fn critical_signals(count: Result<u64, &str>) -> Verdict {
     match count {
-        None => Verdict::Unknown("no log source is configured".into()),
-        Some(count) => Verdict::of(count == 0),
+        Err(why) => Verdict::Unknown(why.into()),
+        Ok(count) => Verdict::of(count == 0),
     }
 }
 
@@ -347,8 +347,8 @@ mod tests {
             ("51 created", rate(51.0), Verdict::Fail),
             ("10 created", rate(10.0), Verdict::Pass),
             ("9 created", rate(9.0), Verdict::Fail),
-            ("no signal", critical_signals(Some(0)), Verdict::Pass),
-            ("one signal", critical_signals(Some(1)), Verdict::Fail),
+            ("no signal", critical_signals(Ok(0)), Verdict::Pass),
+            ("one signal", critical_signals(Ok(1)), Verdict::Fail),
             ("vouched for", attested(Some(true)), Verdict::Pass),
             ("denied", attested(Some(false)), Verdict::Fail),
         ] {
@@ -363,7 +363,7 @@ mod tests {
             fewer_than(None, ORPHANED),
             ratio(None, 3.0),
             creation_rate(None, (10.0, 50.0)),
-            critical_signals(None),
+            critical_signals(Err("no log is read")),
             attested(None),
             lifetime(false, None),
             ends_within(None, DAY, track(0.0, 0.0).as_ref()),

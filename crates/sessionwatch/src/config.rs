@@ -405,6 +405,34 @@ to = [\"ops@example.org\"]
 [[channel]]
 name = \"pager\"
 kind = \"pagerdutty\"
+[[logs]]
+name = \"app\"
+file = \"app.log\"
+[[logs]]
+name = \"app\"
+target = \"mian\"
+kind = \"syslog\"
+[[logs]]
+name = \"drain\"
+target = \"main\"
+kind = \"vercel\"
+secret = \"hunter2\"
+[[logs]]
+name = \"posted\"
+target = \"main\"
+kind = \"http\"
+timezone = \"Europe/Atlantis\"
+[[logs]]
+name = \"system\"
+target = \"main\"
+kind = \"syslog\"
+listen = \"5514\"
+[[log_pattern]]
+name = \"blind\"
+regex = \"(\"
+[[log_pattern]]
+name = \"Any\"
+regex = \"[0-9]+\"
 ";
 
     #[test]
@@ -428,6 +456,15 @@ kind = \"pagerdutty\"
             (35, "needs the key `chat`"),
             (42, "must be an address such as"),
             (46, "did you mean `pagerduty`?"),
+            (47, "must name the target whose sessions these lines are about"),
+            (52, "there is no target `mian`; did you mean `main`?"),
+            (58, "must have at least 16 characters"),
+            (63, "must be the IANA name of a time zone"),
+            (68, "must be an IP address and a port"),
+            (70, "a check has that name already"),
+            (71, "the regex cannot be read"),
+            (73, "small letters, digits and hyphens"),
+            (74, "add a `literal` that every such line contains"),
         ] {
             let said = found
                 .iter()

@@ -9,7 +9,7 @@ pub mod report;
 use serde_json::{Value, json};
 use sessionwatch_rules::{
     incident::{self, Grade, Step},
-    instant::{DAY, Instant},
+    instant::{DAY, HOUR, Instant},
     severity::Severity,
     verdict::Verdict,
 };
@@ -223,9 +223,22 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, Act
         back += actions::returned(context, &plan).await?;
     }
     count(Some(back), "ended sessions that are back", (&mut right, &mut wrong));
+    if context.config.logs.of(&context.target.name).next().is_some() {
+        let lines = critical_lines(context, timeline)?;
+        count(Some(lines), "critical log lines of the last hour", (&mut right, &mut wrong));
+    }
     let said =
         if wrong.is_empty() { right.join(", ") } else { format!("not in order: {}", wrong.join(", ")) };
     Ok(Outcome { holds: wrong.is_empty(), said, detail: report.json() })
+}
+
+/// Critical lines of the last hour; before sessions were ended there may have been some.
+fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<u64, ActError> {
+    let now = context.clock.now();
+    let contained = timeline.iter().rev().find(|entry| entry.kind == "contained").map(|entry| entry.at);
+    let from = now.plus(-HOUR).max(contained.unwrap_or(Instant::MIN));
+    let target = &context.target.name;
+    Ok(context.store.read(|db| signals::critical(db, target, (from, now.plus(1))))?)
 }
 
 fn count(found: Option<u64>, what: &str, (right, wrong): (&mut Vec<String>, &mut Vec<String>)) {

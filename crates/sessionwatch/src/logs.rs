@@ -7,6 +7,7 @@ pub mod blocks;
 pub mod drain;
 pub mod follow;
 pub mod intake;
+pub mod joined;
 pub mod judge;
 pub mod scan;
 pub mod syslog;

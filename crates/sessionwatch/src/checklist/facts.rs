@@ -17,7 +17,7 @@ use crate::{
         attestations::{self, Attestation},
         censuses::{self, Point},
         db::Db,
-        events, reports,
+        events, reports, signals, sources,
     },
 };
 
@@ -62,8 +62,8 @@ pub(super) struct Facts<'a> {
     /// Verdicts over the period by check; nothing of a check that is not made.
     verdicts: BTreeMap<&'static str, Vec<Span>>,
     pub(super) attested: Option<Attestation>,
-    /// Critical signals in the logs; nothing where no log is read.
-    pub(super) signals: Option<u64>,
+    /// Critical signals in the logs; or why that is not known.
+    pub(super) signals: Result<u64, String>,
     /// How far ahead sessions ended at the last look, and when that was; nothing if it is of another time.
     pub(super) ends: Option<(Instant, Ends)>,
 }
@@ -102,8 +102,7 @@ impl<'a> Facts<'a> {
             points,
             verdicts,
             attested: attestations::last(db, (&target.name, USER_REPORTS), period)?,
-            // Logs are not read yet.
-            signals: None,
+            signals: signals(db, (config, target), period)?,
             ends: last.and_then(|(at, report)| Some((at, ends(&serde_json::from_str(&report).ok()?)?))),
         })
     }
@@ -158,6 +157,26 @@ impl<'a> Facts<'a> {
             Some(spans) => rules::undecided(spans, self.period)
                 .map(|gap| format!("the check {check} could not tell {}", time(gap))),
         }
+    }
+}
+
+/// Critical signals in a target's logs; or why that is not known.
+fn signals(
+    db: Db<'_>,
+    (config, target): (&Config, &Target),
+    period: (Instant, Instant),
+) -> Result<Result<u64, String>, StoreError> {
+    let mut heard = Err("no log source is configured".to_owned());
+    for source in config.logs.of(&target.name) {
+        let known = sources::get(db, &source.name)?.and_then(|known| known.heard_at);
+        if known.is_none_or(|at| at < period.0) {
+            return Ok(Err(format!("no line of `{}` was read in this period", source.name)));
+        }
+        heard = Ok(());
+    }
+    match heard {
+        Ok(()) => Ok(Ok(signals::critical(db, &target.name, period)?)),
+        Err(why) => Ok(Err(why)),
     }
 }
 

@@ -154,7 +154,7 @@ fn expired(facts: &Facts<'_>) -> Item {
 }
 
 fn signals(facts: &Facts<'_>) -> Item {
-    let evidence = facts.signals.map(|count| format!("{count} in this period")).unwrap_or_default();
+    let evidence = facts.signals.as_ref().map(|count| format!("{count} in this period")).unwrap_or_default();
     let subject = Subject {
         id: "critical-log-lines",
         source: "guide, logging",
@@ -163,7 +163,11 @@ fn signals(facts: &Facts<'_>) -> Item {
         mend: "find the users whom these lines name, and end their sessions",
         find_out: "search the application's logs for `Duplicate session token detected` and `User ID mismatch`",
     };
-    Item::new(subject, "0", (rules::critical_signals(facts.signals), evidence))
+    Item::new(
+        subject,
+        "0",
+        (rules::critical_signals(facts.signals.as_ref().map_err(String::as_str).copied()), evidence),
+    )
 }
 
 fn creation_rate(facts: &Facts<'_>) -> Item {

@@ -1,6 +1,7 @@
 //! `logs`: what the application's logs say about sessions.
 
 mod follow;
+mod join;
 mod kept;
 mod scan;
 
@@ -18,6 +19,7 @@ pub(super) enum Args {
     Scan(scan::Args),
     Follow(follow::Args),
     List(kept::ListArgs),
+    Join(join::Args),
     Sources(kept::SourcesArgs),
     Explain(ExplainArgs),
 }
@@ -50,6 +52,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Scan(args) => scan::run(args),
         Args::Follow(args) => follow::run(args),
         Args::List(args) => kept::list(args),
+        Args::Join(args) => join::run(args),
         Args::Sources(args) => kept::sources(args),
         Args::Explain(args) => explained(args),
     }

@@ -97,6 +97,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 user: args.user.as_deref(),
                 named: None,
                 prefixes: &[],
+                created_since: None,
                 sort: args.sort,
                 ascending: args.ascending,
                 limit: args.shown.limit as usize,

@@ -267,17 +267,6 @@ fn kind(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<Ki
         reader.problem(node.at(key), &format!("logs.{key}"), message.into());
         None
     });
-    let needed: &[&str] = match word {
-        "file" => &["file"],
-        "vercel" => &["secret", "secret_file", "verify"],
-        "http" => &["secret", "secret_file"],
-        _ => &["listen"],
-    };
-    for key in ["file", "secret", "secret_file", "verify", "listen"] {
-        if node.has(key) && !needed.contains(&key) {
-            return problem(key, &format!("is of no use with kind = \"{word}\""));
-        }
-    }
     match word {
         "file" => match node.text("file") {
             Some(path) => Some(Ok(Kind::File(folder.join(path)))),

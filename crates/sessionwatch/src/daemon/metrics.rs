@@ -13,7 +13,12 @@ use super::{Shared, leadership};
 use crate::{
     config::Config,
     look::Report,
-    store::{StoreError, alerts, censuses::Point, outbox},
+    store::{
+        StoreError, alerts,
+        censuses::Point,
+        outbox,
+        sources::{self, Source},
+    },
 };
 
 /// What was seen and delivered last.
@@ -122,6 +127,24 @@ pub const SHELTER: Metric = Metric(
     "gauge",
     "Whether the disk is full, so that what happens is in memory only",
 );
+/// `sessionwatch_log_lines_total`
+pub const LOG_LINES: Metric =
+    Metric("sessionwatch_log_lines_total", "counter", "Lines of logs that were read, by source");
+/// `sessionwatch_log_signals_total`
+pub const LOG_SIGNALS: Metric = Metric(
+    "sessionwatch_log_signals_total",
+    "counter",
+    "Signals that were found in logs, by source and kind",
+);
+/// `sessionwatch_log_dropped_total`
+pub const LOG_DROPPED: Metric = Metric(
+    "sessionwatch_log_dropped_total",
+    "counter",
+    "What of logs was cut or not taken, by source and reason",
+);
+/// `sessionwatch_log_heard_timestamp_seconds`
+pub const LOG_HEARD: Metric =
+    Metric("sessionwatch_log_heard_timestamp_seconds", "gauge", "When a line of a source was read last");
 /// `sessionwatch_config_reload_success`
 pub const RELOAD: Metric = Metric(
     "sessionwatch_config_reload_success",
@@ -129,8 +152,11 @@ pub const RELOAD: Metric = Metric(
     "Whether the last change of configuration was taken; absent before one",
 );
 
+/// Why something of a log is cut or not taken.
+const DROPPED: [&str; 5] = ["overlong", "truncated", "repeated", "faulty", "datagrams"];
+
 /// Every metric, in the order in which they are served.
-pub const ALL: [Metric; 20] = [
+pub const ALL: [Metric; 24] = [
     BUILD,
     UP,
     LEADER,
@@ -150,6 +176,10 @@ pub const ALL: [Metric; 20] = [
     DELIVERY,
     STORE,
     SHELTER,
+    LOG_LINES,
+    LOG_SIGNALS,
+    LOG_DROPPED,
+    LOG_HEARD,
     RELOAD,
 ];
 
@@ -260,7 +290,8 @@ pub fn gauges(report: &Report) -> Option<Vec<(&'static str, f64)>> {
 
 /// All of them, as they stand.
 pub(super) fn text(shared: &Shared) -> Result<String, StoreError> {
-    let (kept, boxed) = shared.store.read(|db| Ok((alerts::list(db, true)?, outbox::counts(db)?)))?;
+    let (kept, boxed, sources) =
+        shared.store.read(|db| Ok((alerts::list(db, true)?, outbox::counts(db)?, sources::list(db)?)))?;
     let size = shared.store.size()?;
     let state = shared.latest.lock().clone();
     let config = shared.config();
@@ -298,6 +329,7 @@ pub(super) fn text(shared: &Shared) -> Result<String, StoreError> {
         sent(&state.channels),
         family(&STORE, one(gauge(size))),
         family(&SHELTER, one(flag(shared.store.is_sheltered()))),
+        heard(&sources),
         state.reloaded.map_or_else(String::new, |taken| family(&RELOAD, one(flag(taken)))),
     ]
     .concat())
@@ -333,6 +365,41 @@ fn looked(targets: &BTreeMap<String, Last>) -> String {
         each(&AGE, &|last| last.seen_at.map(|at| micros(at.micros()))),
         family(&CENSUS, census.collect()),
         family(&FAILING, checks.collect()),
+    ]
+    .concat()
+}
+
+/// What is served of the sources of log lines.
+fn heard(sources: &[Source]) -> String {
+    let count = |source: &Source, what: &str| source.counters.get(what).and_then(serde_json::Value::as_u64);
+    let lines = sources
+        .iter()
+        .filter_map(|source| Some((vec![("source", source.name.as_str())], gauge(count(source, "lines")?))));
+    let each = |test: &dyn Fn(&str) -> Option<String>| {
+        let all = sources.iter().flat_map(|source| {
+            source
+                .counters
+                .keys()
+                .filter_map(|what| Some((source.name.clone(), test(what)?, gauge(count(source, what)?))))
+        });
+        all.collect::<Vec<_>>()
+    };
+    let signals = each(&|what| what.strip_prefix("signals/").map(str::to_owned));
+    let dropped = each(&|what| DROPPED.contains(&what).then(|| what.to_owned()));
+    let labelled = |label: &'static str, all: &[(String, String, f64)], metric: &Metric| {
+        let lines = all
+            .iter()
+            .map(|(source, name, count)| (vec![("source", source.as_str()), (label, name.as_str())], *count));
+        family(metric, lines.collect())
+    };
+    let heard = sources.iter().filter_map(|source| {
+        Some((vec![("source", source.name.as_str())], micros(source.heard_at?.micros())))
+    });
+    [
+        family(&LOG_LINES, lines.collect()),
+        labelled("kind", &signals, &LOG_SIGNALS),
+        labelled("reason", &dropped, &LOG_DROPPED),
+        family(&LOG_HEARD, heard.collect()),
     ]
     .concat()
 }

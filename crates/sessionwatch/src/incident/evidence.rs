@@ -5,7 +5,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_rules::instant::{DAY, Instant};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     store::{
         audit,
         incidents::{Entry, Incident},
+        signals::{self, Kept, Search},
     },
 };
 
@@ -59,6 +60,7 @@ pub async fn gather(
     let (entries, head) = context
         .store
         .read(|db| Ok((audit::between(db, (incident.opened_at, now.plus(1)), ENTRIES)?, audit::head(db)?)))?;
+    let (signals, read) = signals_of(context, (incident, now))?;
     let rows = match &report.seen {
         Ok(_) => affected(context, ROWS).await?,
         Err(_) => vec![],
@@ -80,8 +82,7 @@ pub async fn gather(
         ("census-now.json".into(), document(&report.json()["census"])),
         ("findings-before.json".into(), document(&opening)),
         ("findings-now.json".into(), document(&report.json())),
-        // No source of log lines is read yet.
-        ("signals.ndjson".into(), vec![]),
+        ("signals.ndjson".into(), lines(signals.iter().map(Kept::json).collect())),
         ("timeline.ndjson".into(), lines(timeline.iter().map(happened).collect())),
         ("audit.ndjson".into(), lines(entries.iter().map(entry).collect())),
     ]);
@@ -97,11 +98,29 @@ pub async fn gather(
         "written_at": clock::rfc3339(now),
         "written_by": context.actor,
         "audit_head": head,
-        "signals": "no source of log lines is configured",
+        "signals": read,
         "parts": sums,
     });
     parts.insert(MANIFEST.into(), document(&manifest));
     Ok(parts)
+}
+
+/// What the logs said from the day before the incident on, and which logs were read.
+fn signals_of(
+    context: Context<'_>,
+    (incident, now): (&Incident, Instant),
+) -> Result<(Vec<Kept>, Value), ActError> {
+    let target = &context.target.name;
+    let sources: Vec<&str> = context.config.logs.of(target).map(|source| source.name.as_str()).collect();
+    if sources.is_empty() {
+        return Ok((vec![], json!("no source of log lines is configured")));
+    }
+    let period = (incident.opened_at.plus(-DAY), now.plus(1));
+    let search = Search { limit: ENTRIES, ..Search::default() };
+    let mut signals = context.store.read(|db| signals::search(db, target, period, &search))?;
+    signals.reverse();
+    let read = json!({ "sources": sources, "from": clock::rfc3339(period.0), "count": signals.len() });
+    Ok((signals, read))
 }
 
 /// The parts as one file.

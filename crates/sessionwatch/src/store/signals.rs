@@ -229,6 +229,17 @@ pub fn count(
     Ok(db.row(query, &values)?.map_or(0, |row| row.count(0)))
 }
 
+/// How many critical signals a target had in a period.
+///
+/// # Errors
+///
+/// If they cannot be counted.
+pub fn critical(db: Db<'_>, target: &str, (from, to): (Instant, Instant)) -> Result<u64, StoreError> {
+    let query = "SELECT COUNT(*) FROM signals
+                 WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND severity = 'critical'";
+    Ok(db.row(query, &[target.into(), from.into(), to.into()])?.map_or(0, |row| row.count(0)))
+}
+
 /// Forgets what was read before an instant, entries of drains too.
 ///
 /// # Errors

@@ -57,7 +57,7 @@ fn configuration(url: &str, hook: &str, store: &Path) -> String {
 }
 
 /// Fills a disk to its last page.
-fn fill(file: &Path) {
+pub(crate) fn fill(file: &Path) {
     let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
     while file.write_all(&[b'x'; 4096]).is_ok() {}
 }

@@ -36,7 +36,11 @@ fn vercel() -> String {
 
 /// Posts something: the status, and head and body of the answer.
 fn post(watch: &Watch, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
-    let mut stream = TcpStream::connect(&watch.address).unwrap();
+    post_to(&watch.address, path, headers, body)
+}
+
+fn post_to(address: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
     let mut head =
         format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -376,4 +380,211 @@ fn a_line_is_explained_at_every_stage() {
     assert!(explain("[AUTH-ADAPTER] Session kreated").contains("one of these is expected"));
     let whole = explain(&format!("x session-token={TOKEN}"));
     assert!(whole.contains("token-in-log") && !whole.contains(&TOKEN[8..]), "{whole}");
+}
+
+#[test]
+fn files_are_followed_by_hand_and_go_on_where_they_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.log");
+    let append = |text: &str| {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    let line = |user: u32| format!("[AUTH-ADAPTER] Session created {{ userId: {user} }}\n");
+    // Follows until so many signals were printed: the users.
+    let follow = |count: usize| -> Vec<String> {
+        let arguments =
+            ["logs", "follow", "app.log", "--state", "place.json", "--from-start", "--format", "ndjson"];
+        let mut child =
+            harness::command(&arguments).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let mut users = vec![];
+        for line in lines.take(count) {
+            let signal: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            users.push(signal["user"].as_str().unwrap().to_owned());
+        }
+        let id = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        users
+    };
+    append(&(line(1) + &line(2)));
+    assert_eq!(follow(2), ["1", "2"]);
+    append(&line(3));
+    assert_eq!(follow(1), ["3"]);
+    std::fs::write(folder.path().join("place.json"), "nonsense").unwrap();
+    let said = run_in(folder.path(), &[], &["logs", "follow", "app.log", "--state", "place.json"]);
+    assert_eq!(
+        (said.code, said.stderr.contains("does not say how far was read")),
+        (2, true),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn what_was_acknowledged_is_kept_whatever_is_refused() {
+    let scene = Scene::new();
+    let running = scene.start(&vercel());
+    let acknowledged: usize = std::thread::scope(|scope| {
+        let running = &running;
+        let senders: Vec<_> = (0..40)
+            .map(|sender| {
+                scope.spawn(move || {
+                    let send = |number: usize| {
+                        let id = format!("{sender}-{number}");
+                        let status = drained(running, &[(&id, "[AUTH-ADAPTER] Invalid userId")]).0;
+                        assert!([200, 503].contains(&status), "{status}");
+                        usize::from(status == 200)
+                    };
+                    (0..5).map(send).sum::<usize>()
+                })
+            })
+            .collect();
+        senders.into_iter().map(|sender| sender.join().unwrap()).sum()
+    });
+    assert!(acknowledged > 0);
+    let kept = run_in(scene.folder.path(), &[], &["logs", "list", "--format", "ndjson", "--limit", "1000"]);
+    assert_eq!(kept.stdout.lines().count(), acknowledged);
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
+    let scene = Scene::new();
+    let disk = scene.folder.path().join("disk");
+    let store = format!("store = \"{}\"\n", disk.join("state.db").display());
+    let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), &vercel());
+    let text = text.replace("[serve]\n", &format!("[serve]\n{store}"));
+    std::fs::write(scene.folder.path().join("sessionwatch.toml"), text).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_sessionwatch"));
+    let mut command = crate::disk::beside(&disk, program, "2m");
+    let running = harness::watch_by(
+        command.arg("serve").env_clear().env("PATH", "/usr/bin:/bin").current_dir(scene.folder.path()),
+    );
+    let invalid = "[AUTH-ADAPTER] Invalid userId";
+    assert_eq!(drained(&running, &[("1", invalid)]).0, 200);
+    let inner = Path::new("/proc").join(running.child.id().to_string()).join("root");
+    let filler = inner.join(disk.strip_prefix("/").unwrap()).join("filler");
+    crate::disk::fill(&filler);
+    let mut refused = 0;
+    for number in 0..200 {
+        let status = drained(&running, &[(&format!("full-{number}"), invalid)]).0;
+        refused += u32::from(status == 503);
+        assert!([200, 503].contains(&status), "{status}");
+    }
+    assert!(refused > 0);
+    std::fs::remove_file(&filler).unwrap();
+    wait_until("room again", || drained(&running, &[("full-199", invalid)]).0 == 200);
+    let metrics = running.page("/metrics");
+    // What was refused was sent again, and is there once.
+    assert!(
+        metrics.contains("sessionwatch_log_signals_total{source=\"drain\",kind=\"invalid-user\"} 201"),
+        "{metrics}"
+    );
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn what_was_kept_before_a_crash_is_judged_after_it() {
+    use sessionwatch::{
+        clock,
+        logs::intake::{self, Batch},
+        store::{Place, Store},
+    };
+    use sessionwatch_logs::{grammar::Grammar, time::Clock};
+    let scene = Scene::new();
+    let path = scene.folder.path().join("sessionwatch-state.db");
+    {
+        let store = Store::open(&Place::File(path)).unwrap();
+        let grammar = Grammar::new(vec![], Clock::default());
+        let batch =
+            sessionwatch::logs::drain::lines(DUPLICATE.as_bytes(), ("drain", "app"), (&grammar, None));
+        assert_eq!(batch.found.len(), 1);
+        store.write(|db| intake::keep(db, &Batch { ..batch.clone() }, clock::now())).unwrap();
+    }
+    let running = scene.start(&vercel());
+    wait_until("the alert", || !told(&scene.sink, "log-duplicate-token").is_empty());
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() {
+    use crate::fastforward::{MINUTE, Watch, monday};
+    let scene = Scene::new();
+    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\npending_looks = 1\n";
+    let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), sources);
+    let mut watch = Watch::start(scene.folder.path(), &text, monday());
+    let unknown = |watch: &Watch, check: &str| {
+        let kept = watch.shared.store.read(|db| sessionwatch::store::alerts::get(db, "app", check)).unwrap();
+        kept.and_then(|kept| kept.verdict).unwrap_or_default()
+    };
+    wait_until("nothing is known", || unknown(&watch, "log-user-mismatch") == "unknown");
+    for hour in 0..5 {
+        watch.to(monday().plus(hour * 60 * MINUTE + MINUTE));
+        let headers = [("authorization", "Bearer a-token-for-lines")];
+        assert_eq!(post_to(&watch.address, "/ingest/logs", &headers, b"GET / 200\n").0, 200);
+    }
+    watch.to(monday().plus(4 * 60 * MINUTE + 10 * MINUTE));
+    wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "healthy");
+    assert_eq!(unknown(&watch, "log-silence"), "healthy");
+    watch.to(monday().plus(5 * 60 * MINUTE + 30 * MINUTE));
+    wait_until("the silence", || !told(&scene.sink, "log-silence").is_empty());
+    assert_eq!(unknown(&watch, "log-user-mismatch"), "unknown");
+    assert!(watch.stop());
+}
+
+#[test]
+fn log_and_table_are_compared() {
+    let database = harness::empty();
+    // Better Auth says when a session was created.
+    database
+        .psql(
+            r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
+            CREATE TABLE session (id text PRIMARY KEY, "expiresAt" timestamptz NOT NULL, token text NOT NULL UNIQUE,
+              "createdAt" timestamptz NOT NULL, "updatedAt" timestamptz NOT NULL, "ipAddress" text, "userAgent" text,
+              "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE);
+            INSERT INTO "user" SELECT n::text, 'User ' || n FROM generate_series(1, 9) AS n;
+            INSERT INTO session SELECT 's' || n, now() + interval '7 days', 'token00' || n || 'abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, n::text
+              FROM generate_series(1, 5) AS n;"#,
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start(&[]).unwrap();
+    std::fs::write(
+        folder.path().join("sessionwatch.toml"),
+        configuration(&database.url("postgres"), &sink.url(), &vercel()),
+    )
+    .unwrap();
+    let running = watch(folder.path());
+    let now = database.psql("SELECT (extract(epoch FROM now()) * 1000)::bigint").unwrap();
+    // Three of five are told of, by a clock that is ten seconds ahead; and one that has ended.
+    let at: i64 = now.trim().parse::<i64>().unwrap() + 10_000;
+    let entries: Vec<Value> = [(1, "token001"), (2, "token002"), (3, "token003"), (7, "token007")]
+        .iter()
+        .map(|(user, token)| {
+            let message =
+                format!("[AUTH-ADAPTER] Session created {{ sessionToken: '{token}...', userId: '{user}' }}");
+            json!({ "id": token, "message": message, "timestamp": at })
+        })
+        .collect();
+    let body = Value::from(entries).to_string().into_bytes();
+    assert_eq!(post(&running, "/ingest/vercel", &[("x-vercel-signature", &signature(&body))], &body).0, 200);
+    let join = || -> Value {
+        let said = run_in(folder.path(), &[], &["logs", "join", "--format", "json"]);
+        serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr))
+    };
+    wait_until("they are joined", || join()["fits"]["not_joined"] == 0);
+    let fits = join();
+    assert_eq!((&fits["fits"]["exact"], &fits["fits"]["gone"]), (&json!(3), &json!(1)), "{fits:#}");
+    assert_eq!((&fits["created"], &fits["created_without_row"]), (&json!(4), &json!(1)), "{fits:#}");
+    // Rows that were there before the first line was read are not counted.
+    assert_eq!(fits["rows_without_creation"], 0, "{fits:#}");
+    let skew = fits["ahead_of_database_us"].as_i64().unwrap();
+    assert!((9_000_000..40_000_000).contains(&skew), "{fits:#}");
+    database.psql("INSERT INTO session SELECT 'late', now() + interval '7 days', 'token009abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, '9'").unwrap();
+    assert_eq!(join()["rows_without_creation"], 1);
+    let text = run_in(folder.path(), &[], &["logs", "join"]).stdout;
+    assert!(text.contains("ahead of the database's (median of 3 creations)"), "{text}");
+    assert_eq!(running.stop(), Some(0));
 }

@@ -1,6 +1,6 @@
 //! Queries for a person to read: lists of sessions, and the guide's counts.
 
-use sessionwatch_rules::settings::Settings;
+use sessionwatch_rules::{instant::Instant, settings::Settings};
 
 use super::{Rows, Sql, instant::InstantSql, string};
 use crate::profile::schema::{ColumnKind, Dialect};
@@ -38,6 +38,8 @@ pub struct List<'a> {
     pub named: Option<&'a str>,
     /// Only those whose tokens begin with one of these; all, if there are none.
     pub prefixes: &'a [String],
+    /// Only those that were created since then, where the table says when.
+    pub created_since: Option<Instant>,
     /// In which order.
     pub sort: Sort,
     /// Smallest first.
@@ -55,6 +57,7 @@ impl List<'_> {
             user: None,
             named: None,
             prefixes: &[],
+            created_since: None,
             sort: Sort::Expires,
             ascending: false,
             limit,
@@ -86,6 +89,9 @@ impl Sql<'_> {
         };
         conditions.extend(list.user.map(|id| self.of_user(id)));
         conditions.extend(list.named.map(|name| self.named(name)));
+        if let (Some(since), Some(created)) = (list.created_since, &created) {
+            conditions.push(created.after(since));
+        }
         if !list.prefixes.is_empty() {
             let wanted: Vec<String> =
                 list.prefixes.iter().map(|prefix| string(self.dialect(), prefix)).collect();

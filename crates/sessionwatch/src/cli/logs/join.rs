@@ -1,0 +1,62 @@
+//! `logs join`: how logs and table fit together.
+
+use std::process::ExitCode;
+
+use super::{
+    super::{Failure, target::TargetArgs},
+    Shape,
+};
+use crate::{
+    logs::joined,
+    store::Store,
+    target::{
+        error::TargetError,
+        observe::{self, Line},
+        sql::List,
+    },
+};
+
+/// Rows that are compared with the log.
+const ROWS: usize = 100_000;
+
+/// Say how what the watch has read in logs fits the table of sessions
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Hours back
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
+    hours: u32,
+    /// How it is written
+    #[arg(long, value_enum, default_value = "text")]
+    format: Shape,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let (config, target) = args.target.choose_one()?;
+    if config.logs.of(&target.name).next().is_none() {
+        let why = format!("no source of logs is configured for `{}`: see [[logs]]", target.name);
+        return Err(Failure::Usage(why));
+    }
+    let none = || Failure::Usage("nothing was read yet: `sessionwatch serve` reads the sources".into());
+    let store = Store::find(&config.serve.store)?.ok_or_else(none)?;
+    let period = joined::period(args.hours);
+    let rows: Result<Vec<Line>, String> = super::super::block_on(async {
+        let read = super::super::with_open(&config, &target, async |opened| {
+            if opened.candidate.mapping.created.is_none() {
+                return Ok(Err("the table does not say when rows were created".to_owned()));
+            }
+            let sql = opened.sql(false, &config.rules.settings);
+            let list = List { created_since: Some(period.0), ..List::all(ROWS) };
+            Ok::<_, TargetError>(Ok(observe::list(&opened.session, &sql, list).await?))
+        });
+        read.await
+    })?;
+    let rows = rows.as_ref().map(Vec::as_slice).map_err(String::as_str);
+    let fits = joined::fits(&store, (&config, &target), period, rows)?;
+    super::super::print(&match args.format {
+        Shape::Text => fits.text(&target.name, args.hours),
+        Shape::Json => format!("{:#}\n", fits.json()),
+    })?;
+    Ok(if fits.contradicting.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}

@@ -1,0 +1,199 @@
+//! How the logs of a period and the table fit together: counts, what one has and the other has not, and by how much their
+//! clocks differ.
+
+use serde_json::{Value, json};
+use sessionwatch_logs::signal::Kind;
+use sessionwatch_rules::{instant::Instant, joining::Fit};
+
+use crate::{
+    clock,
+    config::{Config, Target},
+    store::{
+        Store, StoreError,
+        signals::{self, Kept, Search},
+        sources,
+    },
+    target::observe::Line,
+};
+
+/// Signals that are looked at.
+pub const MOST: u32 = 100_000;
+
+/// What is counted, or why it is not.
+pub type Counted = Result<u64, String>;
+
+/// How logs and table fit.
+#[derive(Clone, Debug)]
+pub struct Fits {
+    /// Signals that name a token, by how they fit: exact, ambiguous, contradicting, gone, not joined.
+    pub fits: [(&'static str, u64); 5],
+    /// Signals that contradict the table.
+    pub contradicting: Vec<Kept>,
+    /// Creations in the log.
+    pub created: u64,
+    /// Creations in the log of which no row is left.
+    pub without_row: u64,
+    /// Rows that were created and of whose creation no line tells.
+    pub without_line: Counted,
+    /// By how many microseconds the log's clock is ahead of the database's, and of how many creations that is the
+    /// median.
+    pub skew: Option<(i64, usize)>,
+    /// By how many microseconds the log's clock is at most behind this machine's; a negative number says that it is ahead.
+    pub behind: Option<i64>,
+}
+
+/// Works it out from the signals of a period.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn fits(
+    store: &Store,
+    (config, target): (&Config, &Target),
+    period: (Instant, Instant),
+    rows: Result<&[Line], &str>,
+) -> Result<Fits, StoreError> {
+    let name = target.name.as_str();
+    let all = Search { limit: MOST, ..Search::default() };
+    let found = store.read(|db| signals::search(db, name, period, &all))?;
+    let named: Vec<&Kept> = found.iter().filter(|signal| signal.prefix.is_some()).collect();
+    let count = |fit: Option<&str>| named.iter().filter(|signal| signal.fit.as_deref() == fit).count() as u64;
+    let by_fit = |fit: Fit| (fit.name(), count(Some(fit.name())));
+    let creations: Vec<&Kept> =
+        named.iter().copied().filter(|signal| signal.kind == Kind::Created.name()).collect();
+    let without_row =
+        creations.iter().filter(|signal| signal.fit.as_deref() == Some(Fit::Gone.name())).count() as u64;
+    let sampled = config.logs.of(name).find(|source| source.sampled);
+    let without_line = match (sampled, rows) {
+        (Some(source), _) => Err(format!("`{}` is sampled, so that lines may be missing", source.name)),
+        (None, Err(why)) => Err(why.to_owned()),
+        (None, Ok(rows)) => without_line(store, (config, target), (rows, &creations))?,
+    };
+    Ok(Fits {
+        fits: [
+            by_fit(Fit::Exact),
+            by_fit(Fit::Ambiguous),
+            by_fit(Fit::Contradicting),
+            by_fit(Fit::Gone),
+            ("not joined", count(None)),
+        ],
+        contradicting: found
+            .iter()
+            .filter(|signal| signal.fit.as_deref() == Some(Fit::Contradicting.name()))
+            .take(20)
+            .cloned()
+            .collect(),
+        created: creations.len() as u64,
+        without_row,
+        without_line,
+        skew: skew(&creations),
+        behind: found.iter().filter_map(|signal| Some(signal.seen_at.since(signal.at?))).min(),
+    })
+}
+
+/// Rows of whose creation no line tells, since logs were first read.
+fn without_line(
+    store: &Store,
+    (config, target): (&Config, &Target),
+    (rows, creations): (&[Line], &[&Kept]),
+) -> Result<Counted, StoreError> {
+    let mut known = false;
+    for source in config.logs.of(&target.name) {
+        known |= store.read(|db| sources::get(db, &source.name))?.is_some();
+    }
+    if !known {
+        return Ok(Err("no line was read yet".into()));
+    }
+    let Some(first) = creations.iter().map(|signal| signal.seen_at).min() else {
+        return Ok(Err("no line of a creation was read in that time".into()));
+    };
+    let told: std::collections::BTreeSet<&str> =
+        creations.iter().filter_map(|signal| signal.prefix.as_deref()).collect();
+    let untold = rows.iter().filter(|row| {
+        let later = row.created_at.is_some_and(|created| created >= first);
+        later && row.token_prefix.as_deref().is_some_and(|prefix| !told.contains(prefix))
+    });
+    Ok(Ok(untold.count() as u64))
+}
+
+/// The median of what creations say of the clocks.
+fn skew(creations: &[&Kept]) -> Option<(i64, usize)> {
+    let skew = |signal: &&Kept| {
+        let joined: Value = serde_json::from_str(signal.joined.as_deref()?).ok()?;
+        joined["skew_us"].as_i64()
+    };
+    let mut all: Vec<i64> = creations.iter().filter_map(skew).collect();
+    all.sort_unstable();
+    Some((*all.get(all.len() / 2)?, all.len()))
+}
+
+impl Fits {
+    /// As JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let mut fits = json!({});
+        for (name, count) in self.fits {
+            fits[name.replace(' ', "_")] = count.into();
+        }
+        let why = self.without_line.as_ref().err();
+        json!({
+            "schema": 1, "fits": fits, "created": self.created, "created_without_row": self.without_row,
+            "rows_without_creation": self.without_line.as_ref().ok(), "not_counted": why,
+            "ahead_of_database_us": self.skew.map(|(skew, _)| skew), "creations_compared": self.skew.map(|(_, of)| of),
+            "behind_at_most_us": self.behind,
+            "contradicting": self.contradicting.iter().map(Kept::json).collect::<Vec<_>>(),
+        })
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self, target: &str, hours: u32) -> String {
+        let all: u64 = self.fits.iter().map(|(_, count)| count).sum();
+        let mut text = format!("{target}, the last {hours} hours: {all} signals name a token\n");
+        for (name, count) in self.fits {
+            text.push_str(&format!("  {name:<14} {count}\n"));
+        }
+        text.push_str(&format!(
+            "\nCreations in the log: {}; of {} no row is left\n",
+            self.created, self.without_row
+        ));
+        text.push_str(&match &self.without_line {
+            Ok(count) => format!("Rows of whose creation no line tells: {count}\n"),
+            Err(why) => format!("Rows of whose creation no line tells: not counted, {why}\n"),
+        });
+        text.push_str(&self.clocks());
+        for signal in &self.contradicting {
+            text.push_str(&format!("\n{}\n    {}\n", signal.line(), signal.text));
+        }
+        text
+    }
+
+    fn clocks(&self) -> String {
+        let seconds =
+            |micros: i64| format!("{}.{:03} s", micros.abs() / 1_000_000, micros.abs() / 1_000 % 1_000);
+        if let Some((skew, of)) = self.skew {
+            let way = if skew < 0 { "behind" } else { "ahead of" };
+            return format!(
+                "The log's clock is {} {way} the database's (median of {of} creations)\n",
+                seconds(skew)
+            );
+        }
+        match self.behind {
+            Some(micros) if micros < 0 => {
+                format!("The log's clock is at least {} ahead of this machine's\n", seconds(micros))
+            }
+            Some(micros) => format!(
+                "The log's clock is at most {} behind this machine's (lines took as long to arrive)\n",
+                seconds(micros)
+            ),
+            None => "Nothing is known of the log's clock: no line says when\n".into(),
+        }
+    }
+}
+
+/// When a period of so many hours began.
+#[must_use]
+pub fn period(hours: u32) -> (Instant, Instant) {
+    let now = clock::now();
+    (now.plus(-i64::from(hours) * sessionwatch_rules::instant::HOUR), now.plus(1))
+}
