@@ -4,6 +4,7 @@
 mod cleanup;
 mod contestant;
 mod crowd;
+mod drain;
 mod exporter;
 mod logs;
 mod report;
@@ -38,6 +39,9 @@ struct Args {
     /// Instead of the race: scan log files of so many bytes, beside programs that only count lines
     #[arg(long, value_name = "BYTES")]
     logs: Option<u64>,
+    /// Instead of the race: send log lines to `serve` for so many seconds with each size of batches
+    #[arg(long, value_name = "SECONDS")]
+    drain: Option<u64>,
     /// Also write the figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -45,11 +49,12 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let instead = match (args.cleanup, args.logs) {
-        (Some(rows), _) => Some(cleanup::run(rows)?),
-        (None, Some(bytes)) => Some(logs::run(bytes, args.runs)?),
-        (None, None) if args.targets.is_empty() => None,
-        (None, None) => Some(crowd::run(&args.targets, args.sessions)?),
+    let instead = match (args.cleanup, args.logs, args.drain) {
+        (Some(rows), ..) => Some(cleanup::run(rows)?),
+        (None, Some(bytes), _) => Some(logs::run(bytes, args.runs)?),
+        (None, None, Some(seconds)) => Some(drain::run(seconds)?),
+        (None, None, None) if args.targets.is_empty() => None,
+        (None, None, None) => Some(crowd::run(&args.targets, args.sessions)?),
     };
     if let Some(figures) = instead {
         return match &args.json {
