@@ -314,7 +314,13 @@ impl<'g> Reader<'g> {
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) -> bool {
         let Some(mut pending) = self.pending.take() else { return false };
-        let frame = Frame::unwrap(line, true, self.grammar.clock);
+        // What nothing carried goes on in lines that nothing carries.
+        let inner = !pending.carried && line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
+        let frame = if inner {
+            Frame::of(line.trim_ascii_end(), true)
+        } else {
+            Frame::unwrap(line, true, self.grammar.clock)
+        };
         let message = uncoloured(&frame.message);
         let fits = pending.lines < LINES && pending.text.len() + message.len() < LONGEST;
         // What Node and JSON print of an object is indented, but for its end.

@@ -23,6 +23,10 @@ const MONTHS: [&[u8; 3]; 12] =
 /// A number of exactly that many digits.
 fn digits(text: &[u8], at: usize, count: usize) -> Option<i64> {
     let digits = text.get(at..at + count)?;
+    if let [tens, ones] = digits {
+        let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+        return (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones));
+    }
     digits.iter().try_fold(0_i64, |sum, byte| {
         let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
