@@ -283,6 +283,10 @@ fn in_full(kept: &Kept) -> String {
             .collect();
         let _ = writeln!(text, "  {}", parts.join(" "));
     }
+    for signal in finding["signals"].as_array().into_iter().flatten() {
+        let said = |key: &str| printable(signal[key].as_str().unwrap_or_default());
+        let _ = writeln!(text, "  {} {}: {}", said("seen_at"), said("source"), said("text"));
+    }
     text
 }
 

@@ -164,10 +164,11 @@ fn signals_of(
         vec![]
     };
     let minutes = limit.window_us / 60_000_000;
-    let name = kind.map_or_else(
-        || "contradictions between log and table".to_owned(),
-        |kind| format!("signals `{kind}`"),
-    );
+    let plural = if count == 1 { "" } else { "s" };
+    let name = match kind {
+        Some(kind) => format!("signal{plural} `{kind}`"),
+        None => format!("contradiction{plural} between log and table"),
+    };
     let mut summary = format!("{count} {name} in the last {minutes} minutes");
     if let Some(first) = latest.first() {
         summary.push_str(&format!("; the latest: {}", about(first)));
