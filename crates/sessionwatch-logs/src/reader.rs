@@ -315,7 +315,8 @@ impl<'g> Reader<'g> {
     ) -> bool {
         let Some(mut pending) = self.pending.take() else { return false };
         // What nothing carried goes on in lines that nothing carries.
-        let inner = !pending.carried && line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
+        let inner =
+            !pending.carried && line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
         let frame = if inner {
             Frame::of(line.trim_ascii_end(), true)
         } else {

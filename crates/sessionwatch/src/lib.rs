@@ -6,6 +6,7 @@
 //! `sessionwatch-rules`; [`report`] is what people and programs read.
 
 pub mod actions;
+pub mod alerting;
 pub mod archive;
 pub mod checklist;
 pub mod checks;

@@ -12,15 +12,14 @@ use sessionwatch_rules::{
 
 use super::{Failure, target::ConfigArgs};
 use crate::{
+    alerting::{self, Word},
     checks::{self, BLIND, UNDELIVERED},
     clock,
     config::Config,
-    daemon::round,
     report::{Format, Sheet, printable},
     store::{
         Place, Store, StoreError,
         alerts::{self, Kept},
-        audit,
         db::Db,
         silences::{self, Silence},
     },
@@ -145,10 +144,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Resolve(args) => resolve(args, now)?,
         Args::Silence(args) => silence(args, now)?,
         Args::Unsilence { id, config, owner } => {
-            let ended = open(config)?.1.write(|db| {
-                audit::add(db, (owner, "unsilence"), &json!({ "silence": id }).to_string(), now)?;
-                silences::end(db, *id, now)
-            })?;
+            let ended = open(config)?.1.write(|db| alerting::unsilence(db, *id, (owner, now)))?;
             if !ended {
                 return Err(Failure::Usage(format!(
                     "there is no silence {id}: `sessionwatch alerts silences` lists them"
@@ -187,23 +183,14 @@ pub(super) fn open(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
     }
 }
 
-/// Does something with an alert that fires, and notes who did it.
+/// Does something about an alert that fires.
 fn with_firing(
     args: &AckArgs,
-    (action, now): (&str, Instant),
-    work: impl Fn(Db<'_>, &Config, Kept) -> Result<(), StoreError>,
+    work: impl Fn(Db<'_>, &Config) -> Result<bool, StoreError>,
 ) -> Result<(), Failure> {
     let Which { target, check } = &args.which;
     let (config, store) = open(&args.config)?;
-    let found = store.write(|db| {
-        let firing = |kept: &Kept| matches!(kept.alert.state, State::Firing { .. });
-        let Some(kept) = alerts::get(db, target, check)?.filter(firing) else { return Ok(false) };
-        let detail = json!({ "target": target, "check": check, "note": args.note });
-        audit::add(db, (&args.owner, action), &detail.to_string(), now)?;
-        work(db, &config, kept)?;
-        Ok(true)
-    })?;
-    if found {
+    if store.write(|db| work(db, &config))? {
         return Ok(());
     }
     Err(Failure::Usage(format!(
@@ -212,21 +199,16 @@ fn with_firing(
 }
 
 fn acknowledge(args: &AckArgs, now: Instant) -> Result<String, Failure> {
-    with_firing(args, ("acknowledge", now), |db, _, mut kept| {
-        kept.acknowledged_by = Some(args.owner.clone());
-        kept.note = Some(args.note.clone()).filter(|note| !note.is_empty());
-        alerts::put(db, &kept)
-    })?;
-    Ok(format!("{} looks after {} on {}\n", args.owner, args.which.check, args.which.target))
+    let Which { target, check } = &args.which;
+    let word = Word { who: &args.owner, note: &args.note, now };
+    with_firing(args, |db, _| alerting::acknowledge(db, (target, check), word))?;
+    Ok(format!("{} looks after {check} on {target}\n", args.owner))
 }
 
 fn resolve(args: &AckArgs, now: Instant) -> Result<String, Failure> {
-    with_firing(args, ("resolve", now), |db, config, kept| {
-        let note = if args.note.is_empty() { String::new() } else { format!(": {}", args.note) };
-        let why = format!("resolved by {}{note}", args.owner);
-        round::resolve(db, &config.serve, (&kept, &why), now).map(drop)
-    })?;
     let Which { target, check } = &args.which;
+    let word = Word { who: &args.owner, note: &args.note, now };
+    with_firing(args, |db, config| alerting::resolve(db, &config.serve, (target, check), word))?;
     Ok(format!("{check} on {target} is resolved; it fires again if it still fails\n"))
 }
 
@@ -302,14 +284,7 @@ fn silence(args: &SilenceArgs, now: Instant) -> Result<String, Failure> {
         owner: args.owner.clone(),
         note: args.note.clone(),
     };
-    let id = store.write(|db| {
-        let detail = json!({
-            "target": silence.target, "check": silence.check, "subject": silence.subject,
-            "until": clock::rfc3339(silence.until), "note": silence.note,
-        });
-        audit::add(db, (&silence.owner, "silence"), &detail.to_string(), now)?;
-        silences::begin(db, &silence)
-    })?;
+    let id = store.write(|db| alerting::silence(db, &silence, now))?;
     Ok(format!("silence {id} holds until {}\n", clock::readable(silence.until)))
 }
 

@@ -1,0 +1,90 @@
+//! What people do about alerts: look after one, say that it is over, keep some quiet for a while. Everything is noted with
+//! who did it.
+
+use serde_json::json;
+use sessionwatch_rules::{alert::State, instant::Instant};
+
+use crate::{
+    config::Serve,
+    daemon::round,
+    store::{
+        StoreError,
+        alerts::{self, Kept},
+        audit,
+        db::Db,
+        silences::{self, Silence},
+    },
+};
+
+/// Who does something, what they say, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Word<'a> {
+    /// Who.
+    pub who: &'a str,
+    /// What they say; may be empty.
+    pub note: &'a str,
+    /// When.
+    pub now: Instant,
+}
+
+/// The alert of a check on a target if it fires, once it is noted that somebody does something about it.
+fn firing(
+    db: Db<'_>,
+    (target, check): (&str, &str),
+    (action, word): (&str, Word<'_>),
+) -> Result<Option<Kept>, StoreError> {
+    let fires = |kept: &Kept| matches!(kept.alert.state, State::Firing { .. });
+    let Some(kept) = alerts::get(db, target, check)?.filter(fires) else { return Ok(None) };
+    let detail = json!({ "target": target, "check": check, "note": word.note });
+    audit::add(db, (word.who, action), &detail.to_string(), word.now)?;
+    Ok(Some(kept))
+}
+
+/// Somebody looks after an alert: whether it fires.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn acknowledge(db: Db<'_>, which: (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
+    let Some(mut kept) = firing(db, which, ("acknowledge", word))? else { return Ok(false) };
+    kept.acknowledged_by = Some(word.who.to_owned());
+    kept.note = Some(word.note.to_owned()).filter(|note| !note.is_empty());
+    alerts::put(db, &kept)?;
+    Ok(true)
+}
+
+/// Somebody says that an alert is over: whether it fires.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn resolve(db: Db<'_>, serve: &Serve, which: (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
+    let Some(kept) = firing(db, which, ("resolve", word))? else { return Ok(false) };
+    let note = if word.note.is_empty() { String::new() } else { format!(": {}", word.note) };
+    round::resolve(db, serve, (&kept, &format!("resolved by {}{note}", word.who)), word.now)?;
+    Ok(true)
+}
+
+/// Begins a silence: its number.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn silence(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, StoreError> {
+    let detail = json!({
+        "target": silence.target, "check": silence.check, "subject": silence.subject,
+        "until": crate::clock::rfc3339(silence.until), "note": silence.note,
+    });
+    audit::add(db, (&silence.owner, "silence"), &detail.to_string(), now)?;
+    silences::begin(db, silence)
+}
+
+/// Ends a silence: whether there is one.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn unsilence(db: Db<'_>, id: i64, (who, now): (&str, Instant)) -> Result<bool, StoreError> {
+    audit::add(db, (who, "unsilence"), &json!({ "silence": id }).to_string(), now)?;
+    silences::end(db, id, now)
+}
