@@ -20,8 +20,25 @@ pub use self::{facts::USER_REPORTS, page::html};
 use crate::{
     clock,
     config::{Config, Target},
-    store::{StoreError, audit, db::Db},
+    store::{
+        StoreError,
+        attestations::{self, Attestation},
+        audit,
+        db::Db,
+    },
 };
+
+/// Keeps what somebody vouches for, and notes it.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn attest(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
+    let Attestation { at, target, item, holds, owner, note } = attestation;
+    let detail = json!({ "target": target, "item": item, "holds": holds, "note": note });
+    audit::add(db, (owner, "attest"), &detail.to_string(), *at)?;
+    attestations::add(db, attestation)
+}
 
 /// A checklist of a target.
 #[derive(Clone, Debug)]

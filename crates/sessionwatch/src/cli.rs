@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod accounts;
 mod acting;
 mod alerts;
 mod archive;
@@ -87,6 +88,8 @@ enum Command {
     #[command(subcommand)]
     Logs(logs::Args),
     #[command(subcommand)]
+    Accounts(accounts::Args),
+    #[command(subcommand)]
     Report(report::Args),
     #[command(subcommand)]
     Audit(audit::Args),
@@ -164,6 +167,7 @@ impl Cli {
             Command::Incident(args) => incident::run(&args),
             Command::Alerts(args) => alerts::run(&args),
             Command::Logs(args) => logs::run(&args),
+            Command::Accounts(args) => accounts::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Audit(args) => audit::run(&args),
             Command::Backup(args) => backup::run(&args),

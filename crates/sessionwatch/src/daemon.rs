@@ -44,6 +44,8 @@ use crate::{
 const STOPPING: Duration = Duration::from_secs(8);
 /// How long a store on a server is waited for once the daemon is to end.
 const LAST_WORDS: Duration = Duration::from_secs(4);
+/// People who may ask databases at the same time.
+const ASKING: usize = 4;
 /// Events that a listener may lag behind.
 const EVENTS: usize = 256;
 
@@ -80,6 +82,13 @@ pub enum Event {
         /// When.
         at: Instant,
     },
+    /// What logs say was judged.
+    Judged {
+        /// The target.
+        target: String,
+        /// When.
+        at: Instant,
+    },
     /// A channel took messages, or did not.
     Delivered {
         /// The channel.
@@ -102,6 +111,10 @@ pub struct Shared {
     pub latest: metrics::Latest,
     /// What logs bring.
     intake: logs::Intake,
+    /// The set-up of the dashboard.
+    pub setup: crate::web::Setup,
+    /// How many people may ask databases at the same time.
+    pub asking: tokio::sync::Semaphore,
     /// What happens.
     pub events: broadcast::Sender<Event>,
     config: RwLock<Arc<Config>>,
@@ -188,6 +201,8 @@ impl Daemon {
             leadership,
             latest: metrics::Latest::default(),
             intake: logs::Intake::default(),
+            setup: crate::web::Setup::default(),
+            asking: tokio::sync::Semaphore::new(ASKING),
             events: broadcast::Sender::new(EVENTS),
             config: RwLock::new(Arc::new(config)),
             awake: RwLock::default(),
@@ -204,6 +219,20 @@ impl Daemon {
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The link by which the first account is made; nothing where there is one already.
+    ///
+    /// # Errors
+    ///
+    /// If the store or the system does not say.
+    pub fn setup_link(&self) -> Result<Option<String>, DaemonError> {
+        if !self.shared.store.read(crate::store::accounts::list)?.is_empty() {
+            return Ok(None);
+        }
+        let here = format!("http://{}", self.address()?);
+        let public = self.shared.config().serve.public_url.clone().unwrap_or(here);
+        Ok(Some(format!("{}/setup/{}", public.trim_end_matches('/'), self.shared.setup.offer())))
     }
 
     /// The address at which metrics are served.
@@ -227,7 +256,8 @@ impl Daemon {
     ) -> Result<bool, DaemonError> {
         let (closed, closing) = watch::channel(false);
         let router = pages::router(Arc::clone(&self.shared));
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(closed_now(closing));
+        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let serving = axum::serve(self.listener, service).with_graceful_shutdown(closed_now(closing));
         let pages = tokio::spawn(serving.into_future());
         let mut life = system::Life::start(Arc::clone(&self.shared));
         let asked = loop {

@@ -31,3 +31,4 @@ pub mod schedule;
 pub mod store;
 pub mod suggest;
 pub mod target;
+pub mod web;

@@ -278,6 +278,52 @@ impl Sender {
     }
 }
 
+/// Sends a message over a channel that says that it is a test: what was wrong, if something was.
+pub async fn trial(channel: &Channel, now: Instant) -> Vec<String> {
+    let message = marked(now);
+    let text = serde_json::to_string(&message).unwrap_or_default();
+    let recipients: Vec<Option<String>> =
+        if channel.kind == Kind::Email { channel.to.iter().cloned().map(Some).collect() } else { vec![None] };
+    let mut problems = vec![];
+    for recipient in recipients {
+        let due = Due {
+            id: 0,
+            key: message.key.clone(),
+            channel: channel.name.clone(),
+            recipient: recipient.clone(),
+            message: text.clone(),
+            attempts: 0,
+            again: false,
+            error: None,
+            created_at: now,
+        };
+        let sent = async { Sender::new(channel)?.deliver(channel, &[due], now).await };
+        problems.extend(sent.await.err().map(|why| match recipient {
+            Some(recipient) => format!("{why}, for {recipient}"),
+            None => why.to_string(),
+        }));
+    }
+    problems
+}
+
+/// A message that says that it is a test.
+fn marked(now: Instant) -> Message {
+    Message {
+        schema: 1,
+        key: format!("test/{}", now.micros()),
+        notice: "test".into(),
+        target: "test".into(),
+        check: "test".into(),
+        severity: "low".into(),
+        summary: "This is a test of sessionwatch: nothing is wrong.".into(),
+        since: None,
+        at: crate::clock::rfc3339(now),
+        finding: None,
+        again: false,
+        text: None,
+    }
+}
+
 /// A message as it lies in the outbox.
 fn read(due: &Due) -> Result<Message, Failure> {
     let message: Message = serde_json::from_str(&due.message).map_err(|_| Failure::Damaged)?;

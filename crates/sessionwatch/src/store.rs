@@ -4,6 +4,7 @@
 //! What a look changes is written in one transaction, notices included, before anything is sent. There is deliberately no
 //! token in it; fingerprints of the last look are, under a key of this store.
 
+pub mod accounts;
 pub mod alerts;
 pub mod archived;
 pub mod attestations;
@@ -40,12 +41,13 @@ use self::{db::Db, remote::Remote};
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
     include_str!("../migrations/20261125130000_incident.sql"),
     include_str!("../migrations/20261125160000_logs.sql"),
+    include_str!("../migrations/20261125200000_accounts.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";

@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use sessionwatch_rules::instant::Instant;
 
 use super::{Failure, alerts, target::ConfigArgs};
 use crate::{
     clock,
-    config::{Channel, Config, Kind},
-    notify::{self, Message, Sender},
+    config::{Channel, Config},
+    notify::{self, Message},
     report::{Format, Sheet},
     store::{
         audit,
@@ -92,60 +91,12 @@ fn known<'a>(config: &'a Config, name: &str) -> Result<&'a Channel, Failure> {
 fn test(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
     let config = Config::load(args.config.as_deref())?;
     let channel = known(&config, name)?;
-    let now = clock::now();
-    let message = marked(now);
-    let text = serde_json::to_string(&message).unwrap_or_default();
-    let recipients: Vec<Option<String>> =
-        if channel.kind == Kind::Email { channel.to.iter().cloned().map(Some).collect() } else { vec![None] };
-    let due = |recipient: &Option<String>| Due {
-        id: 0,
-        key: message.key.clone(),
-        channel: channel.name.clone(),
-        recipient: recipient.clone(),
-        message: text.clone(),
-        attempts: 0,
-        again: false,
-        error: None,
-        created_at: now,
-    };
-    let mut problems = vec![];
-    super::block_on(async {
-        for recipient in &recipients {
-            let sent = async { Sender::new(channel)?.deliver(channel, &[due(recipient)], now).await };
-            problems.extend(sent.await.err().map(|why| problem(recipient.as_deref(), &why)));
-        }
-        Ok(())
-    })?;
+    let problems = super::block_on(async { Ok(notify::trial(channel, clock::now()).await) })?;
     if problems.is_empty() {
         return Ok(format!("{name} accepted a test message\n"));
     }
     let problems = problems.join("; ");
     Err(Failure::Delivery(format!("channel `{name}` did not accept a test message: {problems}")))
-}
-
-fn problem(recipient: Option<&str>, why: &notify::Failure) -> String {
-    match recipient {
-        Some(recipient) => format!("{why}, for {recipient}"),
-        None => why.to_string(),
-    }
-}
-
-/// A message that says that it is a test.
-fn marked(now: Instant) -> Message {
-    Message {
-        schema: 1,
-        key: format!("test/{}", now.micros()),
-        notice: "test".into(),
-        target: "test".into(),
-        check: "test".into(),
-        severity: "low".into(),
-        summary: "This is a test of sessionwatch: nothing is wrong.".into(),
-        since: None,
-        at: clock::rfc3339(now),
-        finding: None,
-        again: false,
-        text: None,
-    }
 }
 
 fn sheet(dead: &[Due]) -> Sheet {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sessionwatch_rules::{
     checklist::Verdict,
     instant::{DAY, Instant},
@@ -20,10 +20,7 @@ use crate::{
     checklist::{self, Checklist, USER_REPORTS},
     clock,
     config::{Config, Target},
-    store::{
-        attestations::{self, Attestation},
-        audit,
-    },
+    store::attestations::Attestation,
     suggest::nearest,
 };
 
@@ -202,11 +199,7 @@ fn attest(args: &AttestArgs, now: Instant) -> Result<String, Failure> {
         owner: args.owner.clone(),
         note: args.note.clone(),
     };
-    let detail = json!({ "target": args.target, "item": args.item, "holds": args.holds, "note": args.note });
-    store.write(|db| {
-        audit::add(db, (&args.owner, "attest"), &detail.to_string(), now)?;
-        attestations::add(db, &attestation)
-    })?;
+    store.write(|db| checklist::attest(db, &attestation))?;
     let says = if args.holds { "holds" } else { "does not hold" };
     Ok(format!("{} says that {} {says} on {}\n", args.owner, args.item, args.target))
 }

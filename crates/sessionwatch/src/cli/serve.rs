@@ -37,6 +37,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         super::print(&format!(
             "Watching {targets} target(s), telling {channels} channel(s), metrics on http://{address}/metrics\n"
         ))?;
+        super::print(&match daemon.setup_link()? {
+            None => format!("The dashboard is on http://{address}/\n"),
+            Some(link) => format!("The dashboard waits for its first account: {link}\n"),
+        })?;
         let stopped = daemon.serve(commands).await?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
     });

@@ -98,6 +98,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 named: None,
                 prefixes: &[],
                 created_since: None,
+                paged: false,
+                after: None,
                 sort: args.sort,
                 ascending: args.ascending,
                 limit: args.shown.limit as usize,

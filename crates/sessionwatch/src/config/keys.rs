@@ -524,7 +524,13 @@ const SERVE: &[Key] = &[
         "listen",
         Kind::Text,
         Otherwise::Value("\"127.0.0.1:9797\""),
-        "Where /metrics, /healthz and /readyz answer; port 0 takes a free one",
+        "Where the dashboard, /metrics, /healthz and /readyz answer; port 0 takes a free one",
+    ),
+    key(
+        "public_url",
+        Kind::Text,
+        Otherwise::Words("http:// and the address of `listen`", "\"https://watch.example.org\""),
+        "How people reach the dashboard through a proxy; with https:// cookies and links keep to TLS",
     ),
     key("keep_days", DAYS, Otherwise::Value("400"), "Days for which history is kept"),
     key(

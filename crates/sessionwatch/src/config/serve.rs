@@ -31,8 +31,10 @@ pub struct Serve {
     pub store: Place,
     /// Why that cannot be had at present.
     pub store_unresolved: Option<String>,
-    /// Where metrics are served.
+    /// Where metrics and the dashboard are served.
     pub listen: SocketAddr,
+    /// The address by which people reach the dashboard, where it is another.
+    pub public_url: Option<String>,
     /// Microseconds for which history is kept.
     pub keep_us: i64,
     /// The zone of cron expressions.
@@ -92,6 +94,7 @@ impl Default for Serve {
             store: Place::File(PathBuf::from("sessionwatch-state.db")),
             store_unresolved: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 9797)),
+            public_url: None,
             keep_us: 400 * DAY,
             zone: TimeZone::UTC,
             name: None,
@@ -149,6 +152,13 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, (folder, zone): (&Path,
                 reader.problem(node.at("listen"), "serve.listen", message.into());
             }
             None => {}
+        }
+        serve.public_url = node.text("public_url").map(str::to_owned);
+        if let Some(url) = &serve.public_url
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            let message = "must begin with https:// or http://, such as \"https://watch.example.org\"";
+            reader.problem(node.at("public_url"), "serve.public_url", message.into());
         }
         let days = node.whole("keep_days").and_then(|days| i64::try_from(days).ok());
         serve.keep_us = days.map_or(serve.keep_us, |days| days * DAY);

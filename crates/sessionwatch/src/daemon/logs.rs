@@ -424,6 +424,9 @@ impl Judging {
         if told > 0 {
             shared.nudge();
         }
+        if !joined.is_empty() {
+            shared.happened(super::Event::Judged { target, at: now });
+        }
         Ok(!joined.is_empty() && waiting.len() == TOGETHER as usize)
     }
 

@@ -19,6 +19,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(ready))
         .route("/awake/{target}", post(awake))
         .merge(super::ingest::router())
+        .merge(crate::web::router(&shared))
         .with_state(shared)
 }
 

@@ -13,7 +13,8 @@ use super::{
 };
 
 /// Every table, in an order in which they can be filled.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 19] = [
+    "accounts",
     "alerts",
     "attestations",
     "audit",
@@ -26,6 +27,7 @@ const TABLES: [&str; 17] = [
     "ledgers",
     "log_entries",
     "log_sources",
+    "logins",
     "outbox",
     "reports",
     "secrets",

@@ -10,7 +10,7 @@ mod restoring;
 
 pub use acting::{Change, Named};
 pub use planning::{Chosen, Filter};
-pub use reading::{List, Sort, Status};
+pub use reading::{After, List, Sort, Status};
 
 use std::fmt::Write as _;
 

@@ -40,12 +40,25 @@ pub struct List<'a> {
     pub prefixes: &'a [String],
     /// Only those that were created since then, where the table says when.
     pub created_since: Option<Instant>,
+    /// In an order that pages can follow each other in: by end or creation, and then by row id.
+    pub paged: bool,
+    /// Only those that come after this one in that order.
+    pub after: Option<After<'a>>,
     /// In which order.
     pub sort: Sort,
     /// Smallest first.
     pub ascending: bool,
     /// At most so many.
     pub limit: usize,
+}
+
+/// The last session of a page.
+#[derive(Clone, Copy, Debug)]
+pub struct After<'a> {
+    /// Its end or creation in microseconds; the largest number where it has none.
+    pub key: i64,
+    /// Its row id.
+    pub id: &'a str,
 }
 
 impl List<'_> {
@@ -58,6 +71,8 @@ impl List<'_> {
             named: None,
             prefixes: &[],
             created_since: None,
+            paged: false,
+            after: None,
             sort: Sort::Expires,
             ascending: false,
             limit,
@@ -82,11 +97,22 @@ impl Sql<'_> {
             (Sort::Created, Some(created)) => created.value.clone(),
             _ => expiry.value.clone(),
         };
+        let order = if list.paged && list.sort != Sort::User {
+            let by = created.as_ref().filter(|_| list.sort == Sort::Created).unwrap_or(&expiry);
+            format!("COALESCE({}, {})", by.micros(&by.value), i64::MAX)
+        } else {
+            order
+        };
         let mut conditions = match list.status {
             Status::Active => vec![expiry.active(self.now)],
             Status::Expired => vec![expiry.expired(self.now)],
             Status::All => vec![],
         };
+        if let (Some(After { key, id }), Some(column)) = (list.after, &self.mapping.id) {
+            let (sign, row) = (if list.ascending { '>' } else { '<' }, self.text(&self.column(column)));
+            let id = string(self.dialect(), id);
+            conditions.push(format!("({order} {sign} {key} OR ({order} = {key} AND {row} > {id}))"));
+        }
         conditions.extend(list.user.map(|id| self.of_user(id)));
         conditions.extend(list.named.map(|name| self.named(name)));
         if let (Some(since), Some(created)) = (list.created_since, &created) {

@@ -1,0 +1,36 @@
+// Keeps open pages up to date: when something happened, the page is asked for anew, and what it shows is put in place.
+"use strict";
+(() => {
+  const main = document.getElementById("main");
+  const state = document.getElementById("live");
+  if (!main || main.dataset.live !== "yes" || !window.EventSource) return;
+  let asked = false;
+  const busy = () => {
+    const at = document.activeElement;
+    return at && at.closest && at.closest("form") && main.contains(at) && at.tagName !== "BUTTON";
+  };
+  const renew = async () => {
+    if (asked || busy()) return;
+    asked = true;
+    try {
+      const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const open = [...main.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
+      const next = page.getElementById("main");
+      main.replaceChildren(...next.childNodes);
+      for (const summary of main.querySelectorAll("details > summary")) {
+        if (open.includes(summary.textContent)) summary.parentElement.open = true;
+      }
+      state.textContent = "Up to date.";
+    } catch {
+      state.textContent = "This page is not up to date: load it again.";
+    } finally {
+      asked = false;
+    }
+  };
+  const events = new EventSource("/live");
+  for (const kind of ["looked", "judged", "delivered"]) events.addEventListener(kind, renew);
+  events.addEventListener("open", () => { state.textContent = "Up to date."; });
+  events.addEventListener("error", () => { state.textContent = "The connection was lost; what is shown may be old."; });
+})();

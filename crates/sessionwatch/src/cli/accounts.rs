@@ -1,0 +1,120 @@
+//! `accounts`: who may use the dashboard.
+
+use std::{
+    io::{BufRead as _, IsTerminal as _},
+    process::ExitCode,
+};
+
+use serde_json::json;
+
+use super::{Failure, target::ConfigArgs};
+use crate::{
+    clock,
+    config::Config,
+    report::{Format, Sheet},
+    store::{
+        Store,
+        accounts::{self, Account, Role},
+        audit,
+    },
+    web::access,
+};
+
+/// Say who may use the dashboard
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Args {
+    /// Add an account, or change its role and password; the password is the first line of standard input
+    Add {
+        /// Its name: letters, digits and . _ @ -
+        name: String,
+        /// What it may do: look, also act, or also decide who may
+        #[arg(long, value_enum, default_value = "viewer")]
+        role: Role,
+        /// Who does it
+        #[arg(long, env = "USER", default_value = "somebody at the command line")]
+        owner: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// List the accounts
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How the list is written
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Remove an account, and end its log-ins
+    Remove {
+        /// Its name
+        name: String,
+        /// Who does it
+        #[arg(long, env = "USER", default_value = "somebody at the command line")]
+        owner: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+fn store(args: &ConfigArgs) -> Result<Store, Failure> {
+    let config = Config::load(args.config.as_deref())?;
+    if let Some(problem) = &config.serve.store_unresolved {
+        return Err(Failure::Usage(format!("serve.store: {problem}")));
+    }
+    Ok(Store::open(&config.serve.store)?)
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let now = clock::now();
+    let text = match args {
+        Args::Add { name, role, owner, config } => {
+            if !access::is_name(name) {
+                return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ -".into()));
+            }
+            let password = access::hashed(&password()?).map_err(Failure::Usage)?;
+            let account = Account { name: name.clone(), role: *role, password, created_at: now };
+            store(config)?.write(|db| {
+                // Whoever knew the old password is out.
+                accounts::end_all(db, name)?;
+                access::add(db, &account, (owner, now))
+            })?;
+            format!("{name} may use the dashboard as {}\n", role.name())
+        }
+        Args::List { config, format } => sheet(&store(config)?.read(accounts::list)?).render(*format),
+        Args::Remove { name, owner, config } => {
+            let removed = store(config)?.write(|db| {
+                let detail = json!({ "account": name }).to_string();
+                audit::add(db, (owner, "account-removed"), &detail, now)?;
+                accounts::remove(db, name)
+            })?;
+            if !removed {
+                return Err(Failure::Usage(format!("there is no account `{name}`")));
+            }
+            format!("{name} may not use the dashboard any more\n")
+        }
+    };
+    super::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn password() -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        super::complain_of("type the password and press Enter; it is shown, so that a pipe is better");
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn sheet(all: &[Account]) -> Sheet {
+    let row = |account: &Account| {
+        vec![account.name.clone(), account.role.name().to_owned(), clock::readable(account.created_at)]
+    };
+    let document = |account: &Account| json!({ "name": account.name, "role": account.role.name(), "created_at": clock::rfc3339(account.created_at) });
+    Sheet {
+        kind: "accounts",
+        header: ["name", "role", "since"].map(str::to_owned).to_vec(),
+        rows: all.iter().map(row).collect(),
+        documents: all.iter().map(document).collect(),
+    }
+}

@@ -1,0 +1,266 @@
+//! Accounts of the dashboard, and their log-ins.
+
+use sessionwatch_rules::instant::Instant;
+
+use super::{StoreError, db::Db, row::Row};
+
+/// What an account may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Role {
+    /// Look at everything.
+    Viewer,
+    /// Also act on alerts, sessions and incidents.
+    Responder,
+    /// Also decide who may.
+    Admin,
+}
+
+impl Role {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Responder => "responder",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Viewer, Self::Responder, Self::Admin].into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The hash of its password.
+    pub password: String,
+    /// When it was made.
+    pub created_at: Instant,
+}
+
+/// A log-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The SHA-256 of its token, in hexadecimal digits.
+    pub hash: String,
+    /// The account.
+    pub account: String,
+    /// When it began.
+    pub created_at: Instant,
+    /// When it was used last.
+    pub seen_at: Instant,
+    /// From where.
+    pub address: String,
+    /// With what.
+    pub agent: String,
+}
+
+fn account(row: &Row) -> Account {
+    Account {
+        name: row.text(0),
+        // What nobody knows may do least.
+        role: Role::parse(&row.text(1)).unwrap_or(Role::Viewer),
+        password: row.text(2),
+        created_at: row.instant(3).unwrap_or(Instant::MIN),
+    }
+}
+
+fn login(row: &Row) -> Login {
+    Login {
+        hash: row.text(0),
+        account: row.text(1),
+        created_at: row.instant(2).unwrap_or(Instant::MIN),
+        seen_at: row.instant(3).unwrap_or(Instant::MIN),
+        address: row.text(4),
+        agent: row.text(5),
+    }
+}
+
+/// Keeps an account; one of that name is replaced.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn put(db: Db<'_>, account: &Account) -> Result<(), StoreError> {
+    db.run(
+        "INSERT INTO accounts (name, role, password, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password",
+        &[
+            (&account.name).into(),
+            account.role.name().into(),
+            (&account.password).into(),
+            account.created_at.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The account of a name.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn get(db: Db<'_>, name: &str) -> Result<Option<Account>, StoreError> {
+    let query = "SELECT name, role, password, created_at FROM accounts WHERE name = $1";
+    Ok(db.row(query, &[name.into()])?.as_ref().map(account))
+}
+
+/// Every account, by name.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn list(db: Db<'_>) -> Result<Vec<Account>, StoreError> {
+    let query = "SELECT name, role, password, created_at FROM accounts ORDER BY name";
+    Ok(db.rows(query, &[])?.iter().map(account).collect())
+}
+
+/// Removes an account and ends its log-ins: whether there was one.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn remove(db: Db<'_>, name: &str) -> Result<bool, StoreError> {
+    end_all(db, name)?;
+    Ok(db.run("DELETE FROM accounts WHERE name = $1", &[name.into()])? > 0)
+}
+
+/// Keeps a log-in.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn begin(db: Db<'_>, login: &Login) -> Result<(), StoreError> {
+    db.run(
+        "INSERT INTO logins (hash, account, created_at, seen_at, address, agent) VALUES ($1, $2, $3, $4, $5, $6)",
+        &[
+            (&login.hash).into(),
+            (&login.account).into(),
+            login.created_at.into(),
+            login.seen_at.into(),
+            (&login.address).into(),
+            (&login.agent).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// A log-in and its account, by the hash of the token.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn login_of(db: Db<'_>, hash: &str) -> Result<Option<(Login, Account)>, StoreError> {
+    let query = "SELECT hash, account, created_at, seen_at, address, agent FROM logins WHERE hash = $1";
+    let Some(login) = db.row(query, &[hash.into()])?.as_ref().map(login) else { return Ok(None) };
+    Ok(get(db, &login.account)?.map(|account| (login, account)))
+}
+
+/// Notes that a log-in was used.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn seen(db: Db<'_>, hash: &str, now: Instant) -> Result<(), StoreError> {
+    db.run("UPDATE logins SET seen_at = $2 WHERE hash = $1", &[hash.into(), now.into()])?;
+    Ok(())
+}
+
+/// The log-ins of an account, the latest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn logins(db: Db<'_>, name: &str) -> Result<Vec<Login>, StoreError> {
+    let query = "SELECT hash, account, created_at, seen_at, address, agent FROM logins
+                 WHERE account = $1 ORDER BY seen_at DESC, hash";
+    Ok(db.rows(query, &[name.into()])?.iter().map(login).collect())
+}
+
+/// Ends a log-in of an account, by the start of its hash: whether there was one.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn end(db: Db<'_>, name: &str, hash: &str) -> Result<bool, StoreError> {
+    let ended = db.run("DELETE FROM logins WHERE account = $1 AND hash = $2", &[name.into(), hash.into()])?;
+    Ok(ended > 0)
+}
+
+/// Ends every log-in of an account.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn end_all(db: Db<'_>, name: &str) -> Result<(), StoreError> {
+    db.run("DELETE FROM logins WHERE account = $1", &[name.into()])?;
+    Ok(())
+}
+
+/// Ends log-ins that began, or were used last, before these instants.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn expire(db: Db<'_>, (begun, used): (Instant, Instant)) -> Result<(), StoreError> {
+    db.run("DELETE FROM logins WHERE created_at < $1 OR seen_at < $2", &[begun.into(), used.into()])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::both;
+
+    #[test]
+    fn accounts_and_their_log_ins_are_kept_and_end() {
+        for store in both() {
+            let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+            let ada = Account {
+                name: "ada".into(),
+                role: Role::Responder,
+                password: "x".into(),
+                created_at: at(1),
+            };
+            let login = |hash: &str, second| Login {
+                hash: hash.into(),
+                account: "ada".into(),
+                created_at: at(second),
+                seen_at: at(second),
+                address: "::1".into(),
+                agent: "a".into(),
+            };
+            store
+                .write(|db| {
+                    put(db, &ada)?;
+                    begin(db, &login("h1", 2))?;
+                    begin(db, &login("h2", 5))?;
+                    seen(db, "h1", at(6))
+                })
+                .unwrap();
+            assert_eq!(store.read(|db| login_of(db, "h2")).unwrap(), Some((login("h2", 5), ada.clone())));
+            let hashes = || -> Vec<String> {
+                let all = store.read(|db| logins(db, "ada")).unwrap();
+                all.into_iter().map(|login| login.hash).collect()
+            };
+            assert_eq!(hashes(), ["h1", "h2"]);
+            store.write(|db| expire(db, (at(3), at(0)))).unwrap();
+            assert_eq!(hashes(), ["h2"]);
+            store.write(|db| expire(db, (at(3), at(6)))).unwrap();
+            assert_eq!(hashes(), Vec::<String>::new());
+            store.write(|db| begin(db, &login("h3", 7))).unwrap();
+            assert!(!store.write(|db| end(db, "bob", "h3")).unwrap());
+            assert!(store.write(|db| remove(db, "ada")).unwrap());
+            assert_eq!(store.read(|db| login_of(db, "h3")).unwrap(), None);
+            assert_eq!(store.read(list).unwrap(), []);
+        }
+    }
+}

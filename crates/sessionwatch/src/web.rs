@@ -1,0 +1,321 @@
+//! The dashboard: what the watch knows, as pages, and what people do about it.
+//!
+//! [`ROUTES`] says of every page who may ask for it; a page that is not in it is refused. Pages are read without
+//! JavaScript; a small script of our own keeps them up to date.
+
+pub mod access;
+
+mod alerts;
+mod audit;
+mod chart;
+mod checklist;
+mod incidents;
+mod layout;
+mod live;
+mod logs;
+mod overview;
+mod sessions;
+mod settings;
+mod target;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use maud::{Markup, html};
+
+pub use self::access::Setup;
+use crate::{
+    daemon::Shared,
+    store::{StoreError, accounts::Role, db::Db},
+};
+
+/// Who may ask for a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever reaches it.
+    Anyone,
+    /// Who is logged in, with at least this role.
+    Logged(Role),
+}
+
+/// A page.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// How it is asked for.
+    pub method: &'static str,
+    /// Where it is.
+    pub path: &'static str,
+    /// Who may.
+    pub who: Who,
+    /// What is noted of it in the audit trail; nothing of what only reads.
+    pub noted: &'static str,
+}
+
+const fn route(method: &'static str, path: &'static str, who: Who, noted: &'static str) -> Route {
+    Route { method, path, who, noted }
+}
+
+const VIEWER: Who = Who::Logged(Role::Viewer);
+const RESPONDER: Who = Who::Logged(Role::Responder);
+const ADMIN: Who = Who::Logged(Role::Admin);
+
+/// Every page of the dashboard.
+pub const ROUTES: [Route; 33] = [
+    route("GET", "/assets/{file}", Who::Anyone, ""),
+    route("GET", "/login", Who::Anyone, ""),
+    route("POST", "/login", Who::Anyone, "login"),
+    route("GET", "/setup/{token}", Who::Anyone, ""),
+    route("POST", "/setup/{token}", Who::Anyone, "account-added"),
+    route("POST", "/logout", VIEWER, "logout"),
+    route("GET", "/", VIEWER, ""),
+    route("GET", "/live", VIEWER, ""),
+    route("GET", "/targets/{target}", VIEWER, ""),
+    route("GET", "/targets/{target}/checks/{check}", VIEWER, ""),
+    route("GET", "/targets/{target}/sessions", VIEWER, ""),
+    route("GET", "/targets/{target}/sessions.csv", VIEWER, ""),
+    route("GET", "/targets/{target}/sessions.json", VIEWER, ""),
+    route("GET", "/targets/{target}/users/{user}", VIEWER, ""),
+    route("GET", "/alerts", VIEWER, ""),
+    route("POST", "/alerts/acknowledge", RESPONDER, "acknowledge"),
+    route("POST", "/alerts/resolve", RESPONDER, "resolve"),
+    route("POST", "/alerts/silence", RESPONDER, "silence"),
+    route("POST", "/alerts/unsilence", RESPONDER, "unsilence"),
+    route("GET", "/logs", VIEWER, ""),
+    route("GET", "/incidents", VIEWER, ""),
+    route("GET", "/incidents/{id}", VIEWER, ""),
+    route("POST", "/incidents/{id}/note", RESPONDER, "incident"),
+    route("GET", "/incidents/{id}/report", VIEWER, ""),
+    route("GET", "/checklist/{target}", VIEWER, ""),
+    route("POST", "/checklist/{target}", RESPONDER, "attest"),
+    route("GET", "/audit", VIEWER, ""),
+    route("GET", "/settings", VIEWER, ""),
+    route("POST", "/settings/password", VIEWER, "password"),
+    route("POST", "/settings/logins/end", VIEWER, "login-ended"),
+    route("POST", "/settings/accounts", ADMIN, "account-added"),
+    route("POST", "/settings/accounts/remove", ADMIN, "account-removed"),
+    route("POST", "/settings/channels/test", ADMIN, "channel-tested"),
+];
+
+/// The largest form.
+const LARGEST: usize = 64 << 10;
+/// Nothing is taken from anywhere else, nothing stands in the page itself, and nobody may frame it.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The pages.
+pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/assets/{file}", get(layout::asset))
+        .route("/login", get(access::form).post(access::login))
+        .route("/setup/{token}", get(access::setup_form).post(access::set_up))
+        .route("/logout", post(access::logout))
+        .route("/", get(overview::page))
+        .route("/live", get(live::stream))
+        .route("/targets/{target}", get(target::page))
+        .route("/targets/{target}/checks/{check}", get(target::check))
+        .route("/targets/{target}/sessions", get(sessions::page))
+        .route("/targets/{target}/sessions.csv", get(sessions::csv))
+        .route("/targets/{target}/sessions.json", get(sessions::json))
+        .route("/targets/{target}/users/{user}", get(sessions::user))
+        .route("/alerts", get(alerts::page))
+        .route("/alerts/acknowledge", post(alerts::acknowledge))
+        .route("/alerts/resolve", post(alerts::resolve))
+        .route("/alerts/silence", post(alerts::silence))
+        .route("/alerts/unsilence", post(alerts::unsilence))
+        .route("/logs", get(logs::page))
+        .route("/incidents", get(incidents::list))
+        .route("/incidents/{id}", get(incidents::page))
+        .route("/incidents/{id}/note", post(incidents::note))
+        .route("/incidents/{id}/report", get(incidents::report))
+        .route("/checklist/{target}", get(checklist::page).post(checklist::attest))
+        .route("/audit", get(audit::page))
+        .route("/settings", get(settings::page))
+        .route("/settings/password", post(settings::password))
+        .route("/settings/logins/end", post(settings::end_login))
+        .route("/settings/accounts", post(settings::add_account))
+        .route("/settings/accounts/remove", post(settings::remove_account))
+        .route("/settings/channels/test", post(settings::test_channel))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(shared), guard))
+        .layer(DefaultBodyLimit::max(LARGEST))
+}
+
+/// Why there is no page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Somebody has to log in first.
+    LoggedOut,
+    /// The role is not enough.
+    Forbidden,
+    /// There is no such thing.
+    NotFound(String),
+    /// What was sent makes no sense, or does not come from a page of ours.
+    Bad(String),
+    /// Too often.
+    TooMany,
+    /// The store does not answer.
+    Store(String),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, said, next) = match self {
+            Self::LoggedOut => (
+                StatusCode::UNAUTHORIZED,
+                "You are not logged in, or were away for too long.".to_owned(),
+                "Log in, and do it again: nothing was changed.",
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "Your role may not do that.".to_owned(),
+                "Somebody with the role admin can change it under Settings.",
+            ),
+            Self::NotFound(what) => (StatusCode::NOT_FOUND, what, "The overview lists what there is."),
+            Self::Bad(why) => (StatusCode::BAD_REQUEST, why, "Go back, and try again: nothing was changed."),
+            Self::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "That was tried too often.".to_owned(),
+                "Wait for a quarter of an hour.",
+            ),
+            Self::Store(why) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("The watch's memory does not answer: {why}."),
+                "Watching goes on as far as it can; load the page again in a moment.",
+            ),
+        };
+        let body = html! {
+            p.empty { (said) }
+            p { (next) }
+            p { a href="/" { "Overview" } " · " a href="/login" { "Log in" } }
+        };
+        (status, layout::bare("That did not work", &body)).into_response()
+    }
+}
+
+/// What a page gives.
+pub(crate) type Page = Result<Markup, Refusal>;
+
+/// Lets through who may, and sees to it that browsers keep to what pages need.
+async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    let matched =
+        request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
+    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+    let known =
+        ROUTES.iter().find(|route| Some(route.path) == matched.as_deref() && route.method == method.as_str());
+    let response = match admit(&shared, &mut request, known).await {
+        Ok(()) => next.run(request).await,
+        Err(response) => response,
+    };
+    secured(&shared, response)
+}
+
+/// Whether a request may go on. Otherwise the answer.
+async fn admit(shared: &Arc<Shared>, request: &mut Request, known: Option<&Route>) -> Result<(), Response> {
+    // What nobody decided about is for nobody.
+    let Some(route) = known else { return Err(Refusal::Forbidden.into_response()) };
+    if route.method != "GET" && !access::is_ours(shared, request.headers()) {
+        let why = "The request does not come from a page of this dashboard.".to_owned();
+        return Err(Refusal::Bad(why).into_response());
+    }
+    let Who::Logged(least) = route.who else { return Ok(()) };
+    let person = access::person(shared, request.headers()).await.map_err(IntoResponse::into_response)?;
+    match person {
+        None if route.method == "GET" && route.path != "/live" => Err(access::to_login(request.uri())),
+        None => Err(Refusal::LoggedOut.into_response()),
+        Some(person) if person.role < least => Err(Refusal::Forbidden.into_response()),
+        Some(person) => {
+            request.extensions_mut().insert(person);
+            Ok(())
+        }
+    }
+}
+
+fn secured(shared: &Shared, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let set = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+    ];
+    for (name, value) in set {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if access::is_secure(shared) {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
+    response
+}
+
+/// Reads from the store, which may have to be waited for.
+pub(crate) async fn read<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(Db<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let shared = Arc::clone(shared);
+    match tokio::task::spawn_blocking(move || shared.store.read(work)).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Refusal::Store("a read ended in a panic".into())),
+    }
+}
+
+/// Writes into the store.
+pub(crate) async fn write<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl Fn(Db<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let shared = Arc::clone(shared);
+    match tokio::task::spawn_blocking(move || shared.store.write(work)).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Refusal::Store("a write ended in a panic".into())),
+    }
+}
+
+/// The target of a name.
+pub(crate) fn target_of(shared: &Shared, name: &str) -> Result<crate::config::Target, Refusal> {
+    let config = shared.config();
+    let found = config.targets.iter().find(|target| target.name == name);
+    found.cloned().ok_or_else(|| Refusal::NotFound(format!("There is no target “{name}”.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_in_the_table_of_the_documentation() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        for route in ROUTES {
+            let who = match route.who {
+                Who::Anyone => "anyone",
+                Who::Logged(role) => role.name(),
+            };
+            let noted = if route.noted.is_empty() { "–" } else { route.noted };
+            let line = format!("| `{} {}` | {who} | {noted} |", route.method, route.path);
+            assert!(page.contains(&line), "docs/security.md lacks: {line}");
+        }
+    }
+
+    #[test]
+    fn what_changes_something_is_never_for_viewers_but_of_themselves() {
+        let own = ["/logout", "/settings/password", "/settings/logins/end", "/login", "/setup/{token}"];
+        for route in ROUTES.iter().filter(|route| route.method == "POST" && !own.contains(&route.path)) {
+            assert!(matches!(route.who, Who::Logged(role) if role >= Role::Responder), "{}", route.path);
+            assert!(!route.noted.is_empty(), "{}", route.path);
+        }
+    }
+}

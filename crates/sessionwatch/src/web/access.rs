@@ -1,0 +1,510 @@
+//! Who is there: accounts, log-ins, the set-up link, and whether a request comes from a page of ours.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+};
+use axum::{
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, State},
+    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::json;
+use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
+use sha2::{Digest as _, Sha256};
+
+use super::{Refusal, layout, read, write};
+use crate::{
+    daemon::Shared,
+    store::{
+        accounts::{self, Account, Login, Role},
+        audit,
+    },
+};
+
+/// How long a log-in holds at most, and without being used, in microseconds.
+const LONGEST: i64 = 7 * DAY;
+const IDLE: i64 = 12 * HOUR;
+/// How often it is noted that a log-in is used.
+const NOTED: i64 = 60 * SECOND;
+/// The fewest characters of a password, and the most (NIST SP 800-63B-4, 3.1.1.2).
+const SHORTEST: usize = 15;
+const LONGEST_PASSWORD: usize = 256;
+/// Failures in a quarter of an hour after which no more is tried, of one account and from one address.
+const PER_ACCOUNT: u32 = 10;
+const PER_ADDRESS: u32 = 50;
+const QUARTER: i64 = 15 * 60 * SECOND;
+/// Accounts and addresses of which failures are counted.
+const COUNTED: usize = 10_000;
+
+/// Who is logged in.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    /// The account.
+    pub(crate) name: String,
+    /// What it may do.
+    pub(crate) role: Role,
+    /// The hash of the log-in.
+    pub(crate) login: String,
+    /// What forms carry to show that they are ours.
+    pub(crate) form: String,
+}
+
+/// What the dashboard keeps in memory: the set-up link while nobody has an account, and failures to log in.
+#[derive(Debug, Default)]
+pub struct Setup {
+    link: Mutex<Option<String>>,
+    failures: Mutex<BTreeMap<String, (u32, Instant)>>,
+}
+
+impl Setup {
+    /// A new link for the first account; its token.
+    pub fn offer(&self) -> String {
+        let token = random();
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash(&token));
+        token
+    }
+
+    fn is_offered(&self, token: &str) -> bool {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.as_deref() == Some(hash(token).as_str())
+    }
+
+    /// Takes the offer back: it holds once.
+    fn withdraw(&self, token: &str) -> bool {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let right = link.as_deref() == Some(hash(token).as_str());
+        if right {
+            *link = None;
+        }
+        right
+    }
+
+    /// Whether something failed too often lately.
+    fn is_blocked(&self, keys: &[(String, u32)], now: Instant) -> bool {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().any(|(key, most)| {
+            failures.get(key).is_some_and(|(count, since)| count >= most && now.since(*since) < QUARTER)
+        })
+    }
+
+    fn failed(&self, keys: &[(String, u32)], now: Instant) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|_, (_, since)| now.since(*since) < QUARTER);
+        for (key, _) in keys {
+            if failures.len() < COUNTED || failures.contains_key(key) {
+                failures.entry(key.clone()).or_insert((0, now)).0 += 1;
+            }
+        }
+    }
+}
+
+/// A name that nobody guesses: 256 bits.
+fn random() -> String {
+    let mut bytes = [0; 32];
+    // It fails only where the system has no random numbers; then nobody may log in.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        tracing::error!("the system gives no random numbers");
+        std::process::abort();
+    }
+    hex(&bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+pub(crate) fn hash(token: &str) -> String {
+    hex(&Sha256::digest(token))
+}
+
+/// Whether the dashboard is reached by TLS, as the configuration says.
+pub(crate) fn is_secure(shared: &Shared) -> bool {
+    shared.config().serve.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+}
+
+/// The name of the cookie. The prefix makes browsers keep it to this host and to TLS.
+fn cookie_name(shared: &Shared) -> &'static str {
+    if is_secure(shared) { "__Host-sessionwatch" } else { "sessionwatch" }
+}
+
+fn cookie<'a>(shared: &Shared, headers: &'a HeaderMap) -> Option<&'a str> {
+    let name = cookie_name(shared);
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+fn set_cookie(shared: &Shared, value: &str, seconds: i64) -> String {
+    let secure = if is_secure(shared) { "; Secure" } else { "" };
+    let name = cookie_name(shared);
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}")
+}
+
+/// Who sends a request, if their log-in still holds.
+pub(super) async fn person(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Option<Person>, Refusal> {
+    let Some(token) = cookie(shared, headers).filter(|token| token.len() == 64).map(str::to_owned) else {
+        return Ok(None);
+    };
+    let (key, now) = (hash(&token), shared.clock.now());
+    let found = read(shared, move |db| accounts::login_of(db, &key)).await?;
+    let holds = |login: &Login| now.since(login.created_at) < LONGEST && now.since(login.seen_at) < IDLE;
+    let Some((login, account)) = found.filter(|(login, _)| holds(login)) else { return Ok(None) };
+    if now.since(login.seen_at) >= NOTED {
+        let key = login.hash.clone();
+        write(shared, move |db| accounts::seen(db, &key, now)).await?;
+    }
+    let form = hash(&format!("form {token}"));
+    Ok(Some(Person { name: account.name, role: account.role, login: login.hash, form }))
+}
+
+/// Whether a request that changes something comes from a page of ours, as browsers say.
+pub(super) fn is_ours(shared: &Shared, headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    // Older browsers say at least where they come from; programs say nothing, and have no form.
+    let Some(origin) = text("origin") else { return true };
+    let host = origin.split_once("://").map_or("", |(_, host)| host);
+    let public = shared.config().serve.public_url.clone().unwrap_or_default();
+    Some(host) == text("host") || origin == public.trim_end_matches('/')
+}
+
+/// To the page where one logs in, and then back.
+pub(super) fn to_login(uri: &Uri) -> Response {
+    let next = uri.path_and_query().map_or("/", |path| path.as_str());
+    let next = percent_encoding::utf8_percent_encode(next, percent_encoding::NON_ALPHANUMERIC);
+    Redirect::to(&format!("/login?next={next}")).into_response()
+}
+
+impl<S: Sync> FromRequestParts<S> for Person {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        parts.extensions.get::<Self>().cloned().ok_or(Refusal::LoggedOut)
+    }
+}
+
+/// The fields of a form that is ours.
+#[derive(Debug)]
+pub(crate) struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    /// A field; empty where there is none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |value| value.trim())
+    }
+
+    async fn of(request: Request) -> Result<Self, Refusal> {
+        let body = axum::body::to_bytes(request.into_body(), super::LARGEST).await;
+        let body = body.map_err(|_| Refusal::Bad("The form is too large.".into()))?;
+        let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+        let decoded = |text: &[u8]| {
+            let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+            percent_encoding::percent_decode(&spaced).decode_utf8_lossy().into_owned()
+        };
+        let fields = pairs.map(|pair| {
+            let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+            (decoded(&pair[..end]), decoded(pair.get(end + 1..).unwrap_or_default()))
+        });
+        Ok(Self(fields.collect()))
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Fields {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let person = request.extensions().get::<Person>().cloned().ok_or(Refusal::LoggedOut)?;
+        let fields = Self::of(request).await?;
+        if fields.text("form") != person.form {
+            let why = "The form is of an earlier log-in, or not one of ours.".to_owned();
+            return Err(Refusal::Bad(why));
+        }
+        Ok(fields)
+    }
+}
+
+/// The hash of a password, if it is a good one; or what is wrong with it.
+///
+/// # Errors
+///
+/// If it is too short or too long.
+pub fn hashed(password: &str) -> Result<String, String> {
+    let length = password.chars().count();
+    if !(SHORTEST..=LONGEST_PASSWORD).contains(&length) {
+        return Err(format!(
+            "A password has at least {SHORTEST} characters and at most {LONGEST_PASSWORD}; a sentence is a good one."
+        ));
+    }
+    let hashed = Argon2::default().hash_password(password.as_bytes());
+    Ok(hashed.map_err(|_| "That cannot be a password.".to_owned())?.to_string())
+}
+
+pub(crate) fn password_hash(password: &str) -> Result<String, Refusal> {
+    hashed(password).map_err(Refusal::Bad)
+}
+
+/// Whether a password is the one of a hash.
+pub(crate) fn is_password(password: &str, hashed: &str) -> bool {
+    PasswordHash::new(hashed)
+        .is_ok_and(|hashed| Argon2::default().verify_password(password.as_bytes(), &hashed).is_ok())
+}
+
+/// The hash of a password that nobody has: whoever names no account waits as long as who does.
+fn nobodys() -> &'static str {
+    static HASH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    HASH.get_or_init(|| password_hash(&random()).unwrap_or_default())
+}
+
+/// Where to go on to.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Onward {
+    #[serde(default)]
+    next: String,
+}
+
+impl Onward {
+    /// A page of ours.
+    fn path(&self) -> &str {
+        let ours = self.next.starts_with('/') && !self.next.starts_with("//") && !self.next.contains('\\');
+        if ours { &self.next } else { "/" }
+    }
+}
+
+pub(super) async fn form(State(shared): State<Arc<Shared>>, Query(onward): Query<Onward>) -> super::Page {
+    let none = read(&shared, |db| Ok(accounts::list(db)?.is_empty())).await?;
+    Ok(login_form(None, (onward.path(), none)))
+}
+
+fn login_form(problem: Option<&str>, (next, none): (&str, bool)) -> Markup {
+    let body = html! {
+        @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+        @if none {
+            p.empty {
+                "Nobody has an account yet. " code { "sessionwatch serve" }
+                " printed a link when it started, by which the first one is made; "
+                code { "sessionwatch accounts add NAME" } " does it on the command line."
+            }
+        }
+        form.stack method="post" action="/login" {
+            input type="hidden" name="next" value=(next);
+            label { "Name" input name="name" autocomplete="username" required autofocus; }
+            label {
+                "Password"
+                input type="password" name="password" autocomplete="current-password" required;
+            }
+            button { "Log in" }
+        }
+    };
+    layout::bare("Log in", &body)
+}
+
+pub(super) async fn login(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let agent = agent(request.headers());
+    let fields = Fields::of(request).await?;
+    let (name, password) =
+        (fields.text("name").to_owned(), fields.0.get("password").cloned().unwrap_or_default());
+    let now = shared.clock.now();
+    let from = address.ip().to_string();
+    let keys = [(format!("account {name}"), PER_ACCOUNT), (format!("address {from}"), PER_ADDRESS)];
+    if shared.setup.is_blocked(&keys, now) {
+        return Err(Refusal::TooMany);
+    }
+    let wanted = name.clone();
+    let account = read(&shared, move |db| accounts::get(db, &wanted)).await?;
+    let hashed = account.as_ref().map_or_else(|| nobodys().to_owned(), |account| account.password.clone());
+    let checked = tokio::task::spawn_blocking(move || {
+        password.chars().count() <= LONGEST_PASSWORD && is_password(&password, &hashed)
+    });
+    let right = checked.await.unwrap_or(false);
+    let onward = Onward { next: fields.text("next").to_owned() };
+    let Some(account) = account.filter(|_| right) else {
+        shared.setup.failed(&keys, now);
+        let detail = json!({ "address": from }).to_string();
+        write(&shared, move |db| audit::add(db, (&name, "login-failed"), &detail, now)).await?;
+        let page = login_form(Some("The name or the password is wrong."), (onward.path(), false));
+        return Ok((StatusCode::UNAUTHORIZED, page).into_response());
+    };
+    let cookie = begin(&shared, account.name, (from, agent)).await?;
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(onward.path())).into_response())
+}
+
+fn agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    agent.chars().take(200).collect()
+}
+
+/// Begins a log-in under a new token: the cookie. What has passed its time ends.
+async fn begin(
+    shared: &Arc<Shared>,
+    account: String,
+    (address, agent): (String, String),
+) -> Result<String, Refusal> {
+    let (token, now) = (random(), shared.clock.now());
+    let login = Login { hash: hash(&token), account, created_at: now, seen_at: now, address, agent };
+    write(shared, move |db| {
+        accounts::expire(db, (now.plus(-LONGEST), now.plus(-IDLE)))?;
+        let detail = json!({ "address": login.address }).to_string();
+        audit::add(db, (&login.account, "login"), &detail, now)?;
+        accounts::begin(db, &login)
+    })
+    .await?;
+    Ok(set_cookie(shared, &token, LONGEST / SECOND))
+}
+
+pub(super) async fn logout(
+    State(shared): State<Arc<Shared>>,
+    person: Person,
+    _fields: Fields,
+) -> Result<Response, Refusal> {
+    let now = shared.clock.now();
+    write(&shared, move |db| {
+        audit::add(db, (&person.name, "logout"), "{}", now)?;
+        accounts::end(db, &person.name, &person.login).map(drop)
+    })
+    .await?;
+    let gone = set_cookie(&shared, "", 0);
+    Ok(([(header::SET_COOKIE, gone)], Redirect::to("/login")).into_response())
+}
+
+pub(super) async fn setup_form(State(shared): State<Arc<Shared>>, Path(token): Path<String>) -> super::Page {
+    if !shared.setup.is_offered(&token) {
+        return Err(used());
+    }
+    let body = html! {
+        p { "This is the first account, with the role admin. The link holds once." }
+        form.stack method="post" action={ "/setup/" (token) } {
+            label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@-]{1,64}"; }
+            label {
+                "Password (at least " (SHORTEST) " characters; a sentence is a good one)"
+                input type="password" name="password" autocomplete="new-password" required minlength=(SHORTEST);
+            }
+            button { "Make the account" }
+        }
+    };
+    Ok(layout::bare("Set up", &body))
+}
+
+fn used() -> Refusal {
+    Refusal::NotFound("This link was used, or is of an earlier start: there is a new one at the next start while nobody has an account.".into())
+}
+
+pub(super) async fn set_up(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Path(token): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    if !shared.setup.is_offered(&token) {
+        return Err(used());
+    }
+    let agent = agent(request.headers());
+    let fields = Fields::of(request).await?;
+    let account = made(&fields, Role::Admin, shared.clock.now()).await?;
+    if !shared.setup.withdraw(&token) {
+        return Err(used());
+    }
+    let name = account.name.clone();
+    let now = shared.clock.now();
+    write(&shared, move |db| add(db, &account, (&account.name, now))).await?;
+    let cookie = begin(&shared, name, (address.ip().to_string(), agent)).await?;
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+}
+
+/// An account as a form says it.
+pub(super) async fn made(fields: &Fields, role: Role, now: Instant) -> Result<Account, Refusal> {
+    let name = fields.text("name").to_owned();
+    if !is_name(&name) {
+        return Err(Refusal::Bad("A name has up to 64 letters, digits, and . _ @ -".into()));
+    }
+    let password = fields.0.get("password").cloned().unwrap_or_default();
+    let hashed = tokio::task::spawn_blocking(move || password_hash(&password)).await;
+    let password = hashed.map_err(|_| Refusal::Bad("That cannot be a password.".into()))??;
+    Ok(Account { name, role, password, created_at: now })
+}
+
+/// Whether something can be the name of an account.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '@' | '-');
+    (1..=64).contains(&name.len()) && name.chars().all(plain)
+}
+
+/// Keeps an account, and notes who made it.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn add(
+    db: crate::store::db::Db<'_>,
+    account: &Account,
+    (by, now): (&str, Instant),
+) -> Result<(), crate::store::StoreError> {
+    let detail = json!({ "account": account.name, "role": account.role.name() }).to_string();
+    audit::add(db, (by, "account-added"), &detail, now)?;
+    accounts::put(db, account)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_goes_on_only_to_pages_of_ours() {
+        let to = |next: &str| Onward { next: next.to_owned() }.path().to_owned();
+        assert_eq!(to("/alerts?x=1"), "/alerts?x=1");
+        for evil in ["//evil.example", "https://evil.example", "/\\evil.example", "", "javascript:x"] {
+            assert_eq!(to(evil), "/", "{evil}");
+        }
+    }
+
+    #[test]
+    fn a_link_holds_once_and_only_the_right_one() {
+        let setup = Setup::default();
+        let first = setup.offer();
+        assert!(setup.is_offered(&first) && !setup.is_offered("x"));
+        assert!(!setup.withdraw("x") && setup.withdraw(&first) && !setup.withdraw(&first));
+    }
+
+    #[test]
+    fn after_too_many_failures_nothing_is_tried_for_a_while() {
+        let setup = Setup::default();
+        let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
+        let keys = [("account ada".to_owned(), 3)];
+        for turn in 0..3 {
+            assert!(!setup.is_blocked(&keys, at(turn)));
+            setup.failed(&keys, at(turn));
+        }
+        assert!(setup.is_blocked(&keys, at(4)) && !setup.is_blocked(&keys, at(1_000)));
+    }
+
+    #[test]
+    fn passwords_are_hashed_with_argon2id_and_have_a_length() {
+        let hashed = password_hash("a sentence is a good one").unwrap();
+        assert!(hashed.starts_with("$argon2id$"), "{hashed}");
+        assert!(is_password("a sentence is a good one", &hashed));
+        assert!(!is_password("a sentence is a bad one", &hashed) && !is_password("", nobodys()));
+        assert!(password_hash("short").is_err() && password_hash(&"x".repeat(300)).is_err());
+    }
+}

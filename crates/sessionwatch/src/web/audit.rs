@@ -1,0 +1,51 @@
+//! Who did what.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use maud::html;
+use serde::Deserialize;
+use sessionwatch_rules::instant::DAY;
+
+use super::{Page, access::Person, layout, read};
+use crate::{
+    clock,
+    daemon::Shared,
+    store::audit::{self, Trail},
+};
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Back {
+    days: Option<i64>,
+}
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Query(back): Query<Back>,
+    person: Person,
+) -> Page {
+    let now = shared.clock.now();
+    let days = back.days.unwrap_or(30).clamp(1, 4_000);
+    let entries =
+        read(&shared, move |db| audit::between(db, (now.plus(-days * DAY), now.plus(1)), 500)).await?;
+    let trail = read(&shared, audit::verify).await?;
+    let body = html! {
+        @match trail {
+            Trail::Whole(count) => p { (layout::mark("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }
+            Trail::Broken(id) => p.problem { (layout::mark("failing")) " The record was changed at entry " (id) "." }
+        }
+        form.filter method="get" action="/audit" {
+            label { "Days back" input name="days" type="number" min="1" max="4000" value=(days); } button { "Show" }
+        }
+        @if entries.is_empty() { p.empty { "Nobody did anything in that time." } }
+        @else {
+            div.wide { table {
+                thead { tr { th scope="col" { "when" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "more" } } }
+                tbody { @for entry in entries.iter().rev() { tr {
+                    td { (clock::readable(entry.at)) } td { (layout::said(&entry.actor)) } td { (entry.action) } td { code.line { (layout::said(&entry.detail)) } }
+                } } }
+            } }
+        }
+    };
+    Ok(layout::page(&person, ("Audit", "/audit"), false, &body))
+}

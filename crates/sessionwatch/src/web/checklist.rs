@@ -1,0 +1,96 @@
+//! The weekly checklist, with what a person vouches for.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Redirect,
+};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{
+    Page, Refusal,
+    access::{Fields, Person},
+    layout, read, target_of, write,
+};
+use crate::{checklist, daemon::Shared, store::attestations::Attestation};
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    person: Person,
+) -> Page {
+    let (config, now) = (shared.config(), shared.clock.now());
+    // The page that is always at hand names no target.
+    let target = match config.targets.first() {
+        Some(first) if name == "-" => first.clone(),
+        _ => target_of(&shared, &name)?,
+    };
+    let (of, reading) = (target.clone(), Arc::clone(&config));
+    let list = read(&shared, move |db| checklist::week(db, (&reading, &of), now)).await?;
+    let document = list.json();
+    let base = format!("/checklist/{}", layout::part(&target.name));
+    let body = html! {
+        nav.periods aria-label="Target" {
+            @for one in &config.targets { a href={ "/checklist/" (layout::part(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
+        }
+        p { (list.title()) }
+        h2 { "The guide's items" }
+        (items(&document["items"]))
+        @if person.role >= crate::store::accounts::Role::Responder {
+            form.filter method="post" action=(base) {
+                (layout::form_field(&person))
+                label { "Did users report anything about log-ins this week?" select name="holds" { option value="yes" { "nothing was reported" } option value="no" { "something was reported" } } }
+                label { "How do you know?" input name="note" required maxlength="500"; }
+                button { "Vouch for it" }
+            }
+        }
+        h2 { "What standards ask for" }
+        (items(&document["requirements"]))
+    };
+    Ok(layout::page(&person, (&format!("Checklist of {}", target.name), "/checklist/"), false, &body))
+}
+
+fn items(list: &Value) -> Markup {
+    let text = |item: &Value, key: &str| item[key].as_str().map(layout::said).unwrap_or_default();
+    let state = |item: &Value| match item["verdict"].as_str() {
+        Some("pass") => "healthy",
+        Some("fail") => "failing",
+        _ => "unknown",
+    };
+    html! {
+        div.wide { table {
+            thead { tr { th scope="col" { "verdict" } th scope="col" { "item" } th scope="col" { "what was found" } th scope="col" { "holds at" } th scope="col" { "asked for by" } } }
+            tbody { @for item in list.as_array().into_iter().flatten() { tr {
+                td { (layout::mark(state(item))) }
+                td { (text(item, "title")) @if item["action"].is_string() { br; span.dim { "→ " (text(item, "action")) } } }
+                td { (text(item, "evidence")) @if item["reason"].is_string() { " " (text(item, "reason")) } }
+                td { (text(item, "threshold")) } td { (text(item, "source")) }
+            } } }
+        } }
+    }
+}
+
+pub(super) async fn attest(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let target = target_of(&shared, &name)?;
+    let note: String = fields.text("note").chars().take(500).collect();
+    if note.is_empty() {
+        return Err(Refusal::Bad("Say how you know.".into()));
+    }
+    let attestation = Attestation {
+        at: shared.clock.now(),
+        target: target.name.clone(),
+        item: checklist::USER_REPORTS.to_owned(),
+        holds: fields.text("holds") == "yes",
+        owner: person.name,
+        note,
+    };
+    write(&shared, move |db| checklist::attest(db, &attestation)).await?;
+    Ok(Redirect::to(&format!("/checklist/{}", layout::part(&target.name))))
+}

@@ -1,0 +1,154 @@
+//! What all pages have in common.
+
+use axum::{
+    extract::Path,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use maud::{DOCTYPE, Markup, html};
+use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
+
+use super::{Refusal, access::Person};
+use crate::clock;
+
+const STYLE: &str = include_str!("../assets/app.css");
+const SCRIPT: &str = include_str!("../assets/app.js");
+
+/// Pages that are always at hand.
+const PLACES: [(&str, &str); 7] = [
+    ("/", "Overview"),
+    ("/alerts", "Alerts"),
+    ("/logs", "Logs"),
+    ("/incidents", "Incidents"),
+    ("/checklist/-", "Checklist"),
+    ("/audit", "Audit"),
+    ("/settings", "Settings"),
+];
+
+/// A page for somebody who is logged in. `live` pages bring themselves up to date.
+pub(super) fn page(person: &Person, (title, path): (&str, &str), live: bool, body: &Markup) -> Markup {
+    let here =
+        |place: &str| place == path || place.len() > 1 && path.starts_with(place.trim_end_matches('-'));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body {
+                a.skip href="#main" { "To the content" }
+                header.top {
+                    a.brand href="/" { "sessionwatch" }
+                    nav aria-label="Pages" {
+                        @for (place, name) in PLACES {
+                            a href=(place) aria-current=[here(place).then_some("page")] { (name) }
+                        }
+                    }
+                    form.who method="post" action="/logout" {
+                        (form_field(person))
+                        span { (person.name) " · " (person.role.name()) }
+                        button.quiet { "Log out" }
+                    }
+                }
+                main id="main" data-live=[live.then_some("yes")] {
+                    h1 { (title) }
+                    (body)
+                }
+                footer.foot { span id="live" role="status" {} " Times are UTC." }
+            }
+        }
+    }
+}
+
+/// A page for whoever is not logged in.
+pub(super) fn bare(title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body.bare { main id="main" { p.brand { "sessionwatch" } h1 { (title) } (body) } }
+        }
+    }
+}
+
+fn head(title: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) " · sessionwatch" }
+            link rel="stylesheet" href="/assets/app.css";
+            link rel="icon" href="/assets/icon.svg";
+            script src="/assets/app.js" defer {}
+        }
+    }
+}
+
+/// What every form carries to show that it is ours.
+pub(super) fn form_field(person: &Person) -> Markup {
+    html! { input type="hidden" name="form" value=(person.form); }
+}
+
+const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#175e54"/><path d="M6 17h5l3-8 4 14 3-6h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>"##;
+
+pub(super) async fn asset(Path(file): Path<String>) -> Response {
+    let (kind, text) = match file.as_str() {
+        "app.css" => ("text/css; charset=utf-8", STYLE),
+        "app.js" => ("text/javascript; charset=utf-8", SCRIPT),
+        "icon.svg" => ("image/svg+xml", ICON),
+        _ => return Refusal::NotFound("There is no such file.".into()).into_response(),
+    };
+    let kept = "max-age=300";
+    (StatusCode::OK, [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)], text).into_response()
+}
+
+/// How something stands, by shape, word and colour.
+pub(super) fn mark(state: &str) -> Markup {
+    let shape = match state {
+        "failing" | "firing" => "▲",
+        "pending" => "△",
+        "unknown" | "stale" => "?",
+        "acknowledged" | "silenced" => "◐",
+        _ => "●",
+    };
+    html! { span class={ "mark " (state) } { span aria-hidden="true" { (shape) } " " (state) } }
+}
+
+/// How bad something is, by shape, word and colour.
+pub(super) fn severity(name: &str) -> Markup {
+    let bars = match name {
+        "critical" => "▮▮▮▮",
+        "high" => "▮▮▮▯",
+        "medium" => "▮▮▯▯",
+        _ => "▮▯▯▯",
+    };
+    html! { span class={ "severity " (name) } { span aria-hidden="true" { (bars) } " " (name) } }
+}
+
+/// An instant, with how long ago it was.
+pub(super) fn when(at: Instant, now: Instant) -> Markup {
+    html! { time datetime=(clock::rfc3339(at)) title=(clock::readable(at)) { (ago(at, now)) } }
+}
+
+/// How long ago something was, or how soon it is, in words.
+pub(super) fn ago(at: Instant, now: Instant) -> String {
+    let micros = now.since(at);
+    let span = micros.abs();
+    let (number, unit) = match span {
+        _ if span < 2 * SECOND => return "now".into(),
+        _ if span < 120 * SECOND => (span / SECOND, "s"),
+        _ if span < 2 * HOUR => (span / (60 * SECOND), "min"),
+        _ if span < 2 * DAY => (span / HOUR, "h"),
+        _ => (span / DAY, "days"),
+    };
+    if micros < 0 { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
+}
+
+/// Part of an address, whatever stands in it.
+pub(super) fn part(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Text from a database or a log, with what could mislead taken out. Escaping is the template's.
+pub(super) fn said(text: &str) -> String {
+    crate::report::printable(text)
+}

@@ -1,0 +1,133 @@
+//! Logs: signals, how they fit the table, and the health of their sources.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+use sessionwatch_rules::{
+    instant::{DAY, Instant},
+    silence::Voice,
+};
+
+use super::{Page, access::Person, layout, read};
+use crate::{
+    config::Config,
+    daemon::Shared,
+    store::{
+        signals::{self, Kept, Search},
+        sources::{self, Source},
+    },
+};
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    bad: String,
+}
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Query(wanted): Query<Wanted>,
+    person: Person,
+) -> Page {
+    let (config, now) = (shared.config(), shared.clock.now());
+    let names: Vec<String> = config.targets.iter().map(|target| target.name.clone()).collect();
+    let meant: Vec<String> =
+        names.iter().filter(|name| wanted.target.is_empty() || **name == wanted.target).cloned().collect();
+    let asked = wanted.clone();
+    let (found, known): (Vec<Kept>, Vec<Source>) = read(&shared, move |db| {
+        let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
+        let (kind, token, user) = (some(&asked.kind), some(&asked.token), some(&asked.user));
+        let search = Search {
+            kind: kind.as_deref(),
+            prefix: token.as_deref(),
+            user: user.as_deref(),
+            fit: None,
+            bad: !asked.bad.is_empty(),
+            limit: 200,
+        };
+        let mut found = vec![];
+        for name in &meant {
+            found.extend(signals::search(db, name, (now.plus(-30 * DAY), now.plus(1)), &search)?);
+        }
+        found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
+        found.truncate(200);
+        Ok((found, sources::list(db)?))
+    })
+    .await?;
+    let body = html! {
+        (health(&config, &known, now))
+        section aria-labelledby="signals" {
+            h2 id="signals" { "Signals" }
+            form.filter method="get" action="/logs" {
+                label { "Target" select name="target" { option value="" { "all" } @for name in &names { option value=(name) selected[*name == wanted.target] { (name) } } } }
+                label { "Kind" input name="kind" value=(wanted.kind) maxlength="100"; }
+                label { "Token (8 characters)" input name="token" value=(wanted.token) maxlength="8"; }
+                label { "User" input name="user" value=(wanted.user) maxlength="200"; }
+                label.check { input type="checkbox" name="bad" value="yes" checked[!wanted.bad.is_empty()]; " only bad ones" }
+                button { "Show" }
+            }
+            @if found.is_empty() { p.empty { "No signal of the last 30 days is like that." } }
+            @else {
+                div.wide { table {
+                    thead { tr { th scope="col" { "when" } th scope="col" { "signal" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "line" } } }
+                    tbody { @for signal in &found { tr {
+                        td { (layout::when(signal.at.unwrap_or(signal.seen_at), now)) }
+                        td { (signal.kind) }
+                        td { @if let Some(severity) = &signal.severity { (layout::severity(severity)) } }
+                        td { @if let Some(prefix) = &signal.prefix { code { (layout::said(prefix)) "…" } } }
+                        td { (layout::said(signal.user.as_deref().unwrap_or_default())) @if let Some(other) = &signal.other { ", " (layout::said(other)) } }
+                        td { (signal.fit.as_deref().unwrap_or("–")) }
+                        td { code.line { (layout::said(&signal.text)) } }
+                    } } }
+                } }
+            }
+        }
+    };
+    Ok(layout::page(&person, ("Logs", "/logs"), true, &body))
+}
+
+/// Whether each source is heard.
+fn health(config: &Config, known: &[Source], now: Instant) -> Markup {
+    html! {
+        section aria-labelledby="sources" {
+            h2 id="sources" { "Sources" }
+            @if config.logs.sources.is_empty() {
+                p.empty { "No source of log lines is configured: " code { "[[logs]]" } " in the configuration names files, log drains and syslog." }
+            } @else {
+                div.wide { table {
+                    thead { tr { th scope="col" { "source" } th scope="col" { "target" } th scope="col" { "heard last" } th scope="col" { "voice" } th scope="col" { "lines" } } }
+                    tbody { @for source in &config.logs.sources { (source_row(source, known, now)) } }
+                } }
+            }
+        }
+    }
+}
+
+fn source_row(source: &crate::config::logs::Source, known: &[Source], now: Instant) -> Markup {
+    let kept = known.iter().find(|kept| kept.name == source.name).cloned().unwrap_or_default();
+    let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
+        Voice::Never => ("unknown", "never heard"),
+        Voice::Usual => ("healthy", "as usual"),
+        Voice::Quiet => ("failing", "gone quiet"),
+    };
+    let lines = kept.counters.get("lines").and_then(Value::as_u64).unwrap_or(0);
+    html! {
+        tr {
+            td { (source.name) } td { (source.target) }
+            td { @if let Some(at) = kept.heard_at { (layout::when(at, now)) } @else { "–" } }
+            td { (layout::mark(state)) " " (voice) }
+            td.number { (lines) }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The overview: whether all is well.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use maud::{Markup, html};
+use serde_json::Value;
+use sessionwatch_rules::{
+    alert::State as Alerting,
+    instant::{DAY, Instant},
+};
+
+use super::{
+    Page,
+    access::Person,
+    chart::{self, Chart},
+    layout, read,
+};
+use crate::{
+    clock,
+    config::{Config, Target},
+    daemon::Shared,
+    store::{
+        StoreError,
+        alerts::{self, Kept},
+        censuses::{self, Point},
+        db::Db,
+        events::{self, Event, Search},
+        reports,
+    },
+};
+
+/// Things that happened and are shown.
+const SHOWN: u32 = 12;
+
+/// What is known of a target.
+pub(super) struct Known {
+    pub(super) alerts: Vec<Kept>,
+    pub(super) report: Option<(Instant, Value)>,
+    pub(super) points: Vec<Point>,
+    pub(super) events: Vec<Event>,
+}
+
+impl Known {
+    /// Reads it.
+    pub(super) fn of(db: Db<'_>, target: &str, (from, now): (Instant, Instant)) -> Result<Self, StoreError> {
+        let report = reports::get(db, target)?;
+        let search = Search {
+            from,
+            to: now.plus(1),
+            target: Some(target.to_owned()),
+            check: None,
+            text: None,
+            alerts_only: true,
+            limit: 100,
+        };
+        Ok(Self {
+            alerts: alerts::of_target(db, target)?,
+            report: report.and_then(|(at, text)| Some((at, serde_json::from_str(&text).ok()?))),
+            points: censuses::between(db, target, (from, now.plus(1)), now)?,
+            events: events::search(db, &search)?,
+        })
+    }
+
+    /// The alerts that fire, worst first.
+    pub(super) fn firing(&self) -> Vec<&Kept> {
+        let mut firing: Vec<&Kept> =
+            self.alerts.iter().filter(|kept| matches!(kept.alert.state, Alerting::Firing { .. })).collect();
+        firing.sort_by_key(|kept| std::cmp::Reverse(rank(&kept.severity)));
+        firing
+    }
+
+    /// How it stands, in a word.
+    pub(super) fn state(&self) -> &'static str {
+        let firing = self.firing();
+        let blind = self.report.as_ref().is_none_or(|(_, report)| report["census"].is_null());
+        if firing.iter().any(|kept| kept.acknowledged_by.is_none()) {
+            "failing"
+        } else if !firing.is_empty() {
+            "acknowledged"
+        } else if blind {
+            "unknown"
+        } else {
+            "healthy"
+        }
+    }
+
+    /// A gauge over time.
+    pub(super) fn gauge(&self, name: &str) -> Vec<(Instant, Option<f64>)> {
+        let value = |point: &Point| point.gauges.get(name).map(|[mean, ..]| *mean);
+        self.points.iter().map(|point| (point.at, value(point))).collect()
+    }
+}
+
+pub(super) fn rank(severity: &str) -> u8 {
+    match severity {
+        "critical" => 3,
+        "high" => 2,
+        "medium" => 1,
+        _ => 0,
+    }
+}
+
+pub(super) async fn page(State(shared): State<Arc<Shared>>, person: Person) -> Page {
+    let (config, now) = (shared.config(), shared.clock.now());
+    let targets: Vec<Target> = config.targets.clone();
+    let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
+    let known = read(&shared, move |db| {
+        names.iter().map(|name| Known::of(db, name, (now.plus(-DAY), now))).collect::<Result<Vec<_>, _>>()
+    })
+    .await?;
+    let wrong: Vec<(&Target, &Kept)> = targets
+        .iter()
+        .zip(&known)
+        .flat_map(|(target, known)| known.firing().into_iter().map(move |kept| (target, kept)))
+        .collect();
+    let open = wrong.iter().filter(|(_, kept)| kept.acknowledged_by.is_none()).count();
+    let unknown = known.iter().filter(|known| known.state() == "unknown").count();
+    let body = html! {
+        (verdict(open, wrong.len(), unknown))
+        @if !wrong.is_empty() {
+            section aria-labelledby="wrong" {
+                h2 id="wrong" { "What is wrong" }
+                ul.list { @for (_, kept) in &wrong { li { (alert_line(kept, now)) } } }
+            }
+        }
+        @for (target, known) in targets.iter().zip(&known) { (card(&config, (target, known), now)) }
+        @if targets.is_empty() {
+            p.empty { "No target is configured: " code { "sessionwatch init URL" } " writes a configuration that names one." }
+        }
+    };
+    Ok(layout::page(&person, ("Overview", "/"), true, &body))
+}
+
+/// Whether all is well, in one line.
+fn verdict(open: usize, all: usize, unknown: usize) -> Markup {
+    let (state, said) = match (open, all, unknown) {
+        (0, 0, 0) => ("healthy", "All is well.".to_owned()),
+        (0, 0, _) => ("unknown", format!("Nothing is known of {unknown} target(s).")),
+        (0, ..) => ("acknowledged", format!("{all} alert(s) fire, and somebody looks after each.")),
+        _ => ("failing", format!("{open} alert(s) fire that nobody looks after yet.")),
+    };
+    html! { p class={ "verdict " (state) } role="status" { (layout::mark(state)) " " strong { (said) } } }
+}
+
+/// An alert in one line, with the way to it.
+pub(super) fn alert_line(kept: &Kept, now: Instant) -> Markup {
+    let link = format!("/targets/{}/checks/{}", layout::part(&kept.target), layout::part(&kept.check));
+    let since = if let Alerting::Firing { since, .. } = kept.alert.state { Some(since) } else { None };
+    html! {
+        (layout::severity(&kept.severity)) " "
+        a href=(link) { (kept.check) } " on " (kept.target) ": " (layout::said(&kept.summary))
+        @if let Some(since) = since { span.dim { ", since " (layout::when(since, now)) } }
+        @if let Some(owner) = &kept.acknowledged_by { span.dim { ", " (layout::said(owner)) " looks after it" } }
+    }
+}
+
+fn card(config: &Config, (target, known): (&Target, &Known), now: Instant) -> Markup {
+    let link = format!("/targets/{}", layout::part(&target.name));
+    let census = known.report.as_ref().map(|(_, report)| &report["census"]);
+    let count = |key: &str| census.and_then(|census| census[key].as_f64());
+    html! {
+        section.card aria-label=(target.name) {
+            h2 { a href=(link) { (target.name) } " " (layout::mark(known.state())) }
+            p.dim {
+                @match &known.report {
+                    Some((at, report)) => {
+                        "Looked at " (layout::when(*at, now)) ", "
+                        (report["duration_ms"].as_f64().map(|ms| format!("{ms:.0} ms")).unwrap_or_default())
+                        " · " (report["profile"].as_str().unwrap_or("not recognised"))
+                    }
+                    None => "Not looked at yet.",
+                }
+            }
+            dl.numbers {
+                @for (name, key, to) in NUMBERS {
+                    div {
+                        dt { (name) }
+                        dd { a href={ (link) (to) } { (count(key).map_or("?".to_owned(), chart::number)) } }
+                    }
+                }
+            }
+            div.charts { (charts(config, known, (now.plus(-DAY), now))) }
+            @if known.events.is_empty() {
+                p.dim { "Nothing was told in the last 24 hours." }
+            } @else {
+                details {
+                    summary { "The last 24 hours: " (known.events.len()) " message(s)" }
+                    ul.list {
+                        @for event in known.events.iter().rev().take(SHOWN as usize) {
+                            li { (layout::when(event.at, now)) " " (event.kind) ": " (event.check) ", " (layout::said(&event.summary)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of a target, and where the sessions behind them are.
+const NUMBERS: [(&str, &str, &str); 6] = [
+    ("active", "active", "/sessions?status=active"),
+    ("expired, still stored", "expired", "/sessions?status=expired"),
+    ("users with a session", "users_active", "/sessions?sort=user"),
+    ("sessions a user", "sessions_per_user", "/sessions?sort=user"),
+    ("shared tokens", "duplicate_tokens", "/checks/duplicate-tokens"),
+    ("orphans", "orphaned", "/checks/orphaned-sessions"),
+];
+
+/// The charts of a target over a period.
+pub(super) fn charts(config: &Config, known: &Known, period: (Instant, Instant)) -> Markup {
+    let settings = &config.rules.settings;
+    #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
+    let limit = |value: u64| value as f64;
+    let marks: Vec<(Instant, String)> = known
+        .events
+        .iter()
+        .filter(|event| event.kind == "firing")
+        .map(|event| (event.at, format!("{} {}", clock::readable(event.at), event.check)))
+        .collect();
+    let all = [
+        (
+            "Active sessions",
+            "active",
+            vec![("usual up to", limit(settings.active_max)), ("usual from", limit(settings.active_min))],
+        ),
+        ("Expired sessions, still stored", "expired", vec![("fails above", limit(settings.expired_max))]),
+        ("Created in the last hour", "created_last_hour", vec![("fails above", limit(settings.rate_max))]),
+        ("Sessions a user", "per_user", vec![("fails above", settings.ratio_max)]),
+    ];
+    html! {
+        @for (title, gauge, limits) in all {
+            (Chart { title, period, points: known.gauge(gauge), limits, marks: marks.clone() }.draw())
+        }
+    }
+}

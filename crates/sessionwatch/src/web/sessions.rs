@@ -1,0 +1,316 @@
+//! Sessions and users: the rows behind the numbers, prefix only, and what the logs say of them.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Query, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::json;
+use sessionwatch_rules::instant::{DAY, Instant};
+
+use super::{Page, Refusal, access::Person, layout, read, target_of};
+use crate::{
+    clock,
+    config::Target,
+    daemon::Shared,
+    open::open,
+    report,
+    store::signals::{self, Kept, Search},
+    target::{
+        error::TargetError,
+        observe::{self, Line},
+        sql::{After, List, Sort, Status},
+    },
+};
+
+/// Sessions on a page, and in an export.
+const SHOWN: usize = 100;
+const EXPORTED: usize = 100_000;
+/// How long the database may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What is looked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Filter {
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    sort: String,
+    #[serde(default)]
+    order: String,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    after: String,
+    #[serde(default)]
+    id: String,
+}
+
+impl Filter {
+    fn status(&self) -> Result<Status, Refusal> {
+        Ok(match self.status.as_str() {
+            "" | "all" => Status::All,
+            "active" => Status::Active,
+            "expired" => Status::Expired,
+            other => return Err(Refusal::Bad(format!("“{other}” is no status: active, expired or all."))),
+        })
+    }
+
+    fn sort(&self) -> Result<Sort, Refusal> {
+        Ok(match self.sort.as_str() {
+            "" | "expires" => Sort::Expires,
+            "user" => Sort::User,
+            "created" => Sort::Created,
+            other => return Err(Refusal::Bad(format!("“{other}” is no order: expires, user or created."))),
+        })
+    }
+
+    /// The same, as part of an address.
+    fn query(&self) -> String {
+        let pairs = [
+            ("status", &self.status),
+            ("sort", &self.sort),
+            ("order", &self.order),
+            ("user", &self.user),
+            ("token", &self.token),
+        ];
+        let set = pairs.iter().filter(|(_, value)| !value.is_empty());
+        set.map(|(name, value)| format!("{name}={}", layout::part(value))).collect::<Vec<_>>().join("&")
+    }
+}
+
+/// What the database gave.
+struct Found {
+    lines: Vec<Line>,
+    display: Vec<String>,
+    /// By the database's clock.
+    now: Instant,
+}
+
+/// Asks the database, if not too many do already.
+async fn ask(
+    shared: &Arc<Shared>,
+    target: &Target,
+    (filter, limit): (&Filter, usize),
+) -> Result<Found, Refusal> {
+    let unknown =
+        |why: &str| Refusal::Store(format!("the database of {} cannot be asked ({why})", target.name));
+    let permit = tokio::time::timeout(PATIENCE, shared.asking.acquire()).await;
+    let Ok(Ok(_permit)) = permit else { return Err(unknown("too many people ask at once")) };
+    let question = Question {
+        status: filter.status()?,
+        sort: filter.sort()?,
+        filter: filter.clone(),
+        limit,
+        target: target.clone(),
+        config: shared.config(),
+    };
+    // On a thread of its own, as looks are: a file blocks.
+    let asked = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, question.ask()).await });
+        runtime.shutdown_background();
+        Some(answer)
+    });
+    match asked.await {
+        Ok(Some(Ok(Ok(found)))) => Ok(found),
+        Ok(Some(Ok(Err(error)))) => Err(unknown(&error.to_string())),
+        Ok(Some(Err(_))) => Err(unknown("it did not answer in time")),
+        Ok(None) | Err(_) => Err(unknown("the system refuses what that needs")),
+    }
+}
+
+/// What is asked of a database.
+struct Question {
+    status: Status,
+    sort: Sort,
+    filter: Filter,
+    limit: usize,
+    target: Target,
+    config: Arc<crate::config::Config>,
+}
+
+impl Question {
+    async fn ask(mut self) -> Result<Found, TargetError> {
+        self.target.limits.timeout = self.target.limits.timeout.min(PATIENCE);
+        let opened = open(&self.target, &self.config.catalogue, false).await?;
+        let sql = opened.sql(false, &self.config.rules.settings);
+        let filter = &self.filter;
+        let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
+        let (user, token) = (some(&filter.user), some(&filter.token));
+        let list = List {
+            status: self.status,
+            sort: self.sort,
+            ascending: filter.order == "up",
+            user: user.as_deref(),
+            named: token.as_deref(),
+            after: filter.after.parse().ok().map(|key| After { key, id: &filter.id }),
+            paged: true,
+            ..List::all(self.limit)
+        };
+        let lines = observe::list(&opened.session, &sql, list).await;
+        let users = opened.candidate.mapping.users.as_ref();
+        let display = users.map(|users| users.display.clone()).unwrap_or_default();
+        let now = opened.now;
+        opened.session.close().await;
+        Ok(Found { lines: lines?, display, now })
+    }
+}
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Query(filter): Query<Filter>,
+    person: Person,
+) -> Page {
+    let target = target_of(&shared, &name)?;
+    let found = ask(&shared, &target, (&filter, SHOWN + 1)).await?;
+    let base = format!("/targets/{}", layout::part(&name));
+    let shown = &found.lines[..found.lines.len().min(SHOWN)];
+    let pages = filter.sort()? != Sort::User;
+    let next = (found.lines.len() > SHOWN && pages).then(|| shown.last()).flatten();
+    let key = |line: &Line| {
+        let at = if filter.sort == "created" { line.created_at } else { line.expires_at };
+        at.map_or(i64::MAX, Instant::micros)
+    };
+    let query = filter.query();
+    let body = html! {
+        (form(&filter, &base))
+        @if shown.is_empty() { p.empty { "No session is like that." } }
+        @else { (table(&found, shown, &base)) }
+        p.links {
+            @if let Some(last) = next {
+                a rel="next" href={ (base) "/sessions?" (query) "&after=" (key(last)) "&id=" (layout::part(last.id.as_deref().unwrap_or_default())) } { "Next page" }
+            }
+            a href={ (base) "/sessions.csv?" (query) } { "CSV" } a href={ (base) "/sessions.json?" (query) } { "JSON" }
+        }
+        @if person.role >= crate::store::accounts::Role::Responder {
+            p.dim { "To end sessions: " code { "sessionwatch revoke user ID " (name) } " or " code { "sessionwatch cleanup expired " (name) } ", which first show a plan." }
+        }
+    };
+    Ok(layout::page(&person, (&format!("Sessions of {name}"), "/targets"), false, &body))
+}
+
+fn form(filter: &Filter, base: &str) -> Markup {
+    let choice = |name: &str, value: &str, all: [(&str, &str); 3]| {
+        html! {
+            select name=(name) {
+                @for (option, label) in all { option value=(option) selected[option == value] { (label) } }
+            }
+        }
+    };
+    html! {
+        form.filter method="get" action={ (base) "/sessions" } {
+            label { "Status" (choice("status", &filter.status, [("all", "all"), ("active", "active"), ("expired", "expired")])) }
+            label { "Sorted by" (choice("sort", &filter.sort, [("expires", "end"), ("created", "creation"), ("user", "user")])) }
+            label { "Order" (choice("order", &filter.order, [("down", "largest first"), ("up", "smallest first"), ("", "")])) }
+            label { "User" input name="user" value=(filter.user) maxlength="200"; }
+            label { "Row id, or 8 characters of the token" input name="token" value=(filter.token) maxlength="200"; }
+            button { "Show" }
+        }
+    }
+}
+
+fn table(found: &Found, lines: &[Line], base: &str) -> Markup {
+    let cell = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
+    html! {
+        div.wide { table {
+            thead { tr {
+                th scope="col" { "token" } th scope="col" { "id" } th scope="col" { "user" } th scope="col" { "ends" }
+                th scope="col" { "status" } th scope="col" { "hours left" }
+                @for name in &found.display { th scope="col" { (layout::said(name)) } }
+            } }
+            tbody { @for line in lines { tr {
+                td { code { (cell(&line.token_prefix)) "…" } }
+                td { (cell(&line.id)) }
+                td { @if let Some(user) = &line.user { a href={ (base) "/users/" (layout::part(user)) } { (layout::said(user)) } } }
+                td { (line.expires_at.map(clock::readable).unwrap_or_default()) }
+                td { (report::status(line.expires_at, found.now)) }
+                td.number { (report::hours_left(line.expires_at, found.now).map(|hours| format!("{hours:.1}")).unwrap_or_default()) }
+                @for text in &line.display { td { (cell(text)) } }
+            } } }
+        } }
+    }
+}
+
+pub(super) async fn csv(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Refusal> {
+    let target = target_of(&shared, &name)?;
+    let found = ask(&shared, &target, (&filter, EXPORTED)).await?;
+    let mut text = "token,id,user,expires,status\n".to_owned();
+    for line in &found.lines {
+        let field = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
+        let (token, id, user) = (field(&line.token_prefix), field(&line.id), field(&line.user));
+        let expires = line.expires_at.map(clock::rfc3339).unwrap_or_default();
+        text.push_str(&report::csv_line(&[
+            &token,
+            &id,
+            &user,
+            &expires,
+            report::status(line.expires_at, found.now),
+        ]));
+    }
+    let kept = "attachment; filename=\"sessions.csv\"";
+    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, kept)], text)
+        .into_response())
+}
+
+pub(super) async fn json(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Refusal> {
+    let target = target_of(&shared, &name)?;
+    let found = ask(&shared, &target, (&filter, EXPORTED)).await?;
+    let line = |line: &Line| {
+        json!({
+            "token_prefix": line.token_prefix, "id": line.id, "user": line.user,
+            "expires_at": line.expires_at.map(clock::rfc3339), "status": report::status(line.expires_at, found.now),
+            "hours_left": report::hours_left(line.expires_at, found.now), "display": line.display,
+        })
+    };
+    let document = json!({ "schema": 1, "sessions": found.lines.iter().map(line).collect::<Vec<_>>() });
+    Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+}
+
+pub(super) async fn user(
+    State(shared): State<Arc<Shared>>,
+    Path((name, user)): Path<(String, String)>,
+    person: Person,
+) -> Page {
+    let now = shared.clock.now();
+    let target = target_of(&shared, &name)?;
+    let (of, wanted) = (name.clone(), user.clone());
+    let signals: Vec<Kept> = read(&shared, move |db| {
+        let search = Search { user: Some(&wanted), limit: 100, ..Search::default() };
+        signals::search(db, &of, (now.plus(-30 * DAY), now.plus(1)), &search)
+    })
+    .await?;
+    let filter = Filter { user: user.clone(), ..Filter::default() };
+    let found = ask(&shared, &target, (&filter, SHOWN)).await;
+    let base = format!("/targets/{}", layout::part(&name));
+    let body = html! {
+        p { "on " a href=(base) { (name) } }
+        h2 { "Sessions" }
+        @match &found {
+            Ok(found) if found.lines.is_empty() => { p.empty { "The table holds no session of this user now." } }
+            Ok(found) => { (table(found, &found.lines, &base)) }
+            Err(Refusal::Store(why)) => { p.problem { (why) ". What the logs say is below." } }
+            Err(_) => { p.problem { "The sessions cannot be shown." } }
+        }
+        h2 { "In the logs" }
+        @if signals.is_empty() { p.empty { "No line of the last 30 days names this user." } }
+        @else { ul.list { @for signal in &signals { li { (layout::said(&signal.line())) br; code { (layout::said(&signal.text)) } } } } }
+        p.dim { "To end these log-ins: " code { "sessionwatch revoke user " (layout::said(&user)) " " (name) } }
+    };
+    Ok(layout::page(&person, (&format!("User {}", layout::said(&user)), "/targets"), false, &body))
+}

@@ -1,0 +1,228 @@
+//! Settings: one's own account and log-ins, accounts, channels, and the configuration as it is used.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
+use maud::{Markup, html};
+use serde_json::json;
+
+use super::{
+    Page, Refusal,
+    access::{self, Fields, Person},
+    layout, read, write,
+};
+use crate::{
+    daemon::Shared,
+    notify,
+    store::{
+        accounts::{self, Account, Login, Role},
+        audit,
+    },
+};
+
+pub(super) async fn page(State(shared): State<Arc<Shared>>, person: Person) -> Page {
+    let name = person.name.clone();
+    let (logins, all) =
+        read(&shared, move |db| Ok((accounts::logins(db, &name)?, accounts::list(db)?))).await?;
+    let body = html! {
+        (own(&person, &logins, shared.clock.now()))
+        @if person.role == Role::Admin { (people(&person, &all, shared.clock.now())) (channels(&shared, &person)) }
+        (configuration(&shared))
+    };
+    Ok(layout::page(&person, ("Settings", "/settings"), false, &body))
+}
+
+fn own(person: &Person, logins: &[Login], now: sessionwatch_rules::instant::Instant) -> Markup {
+    html! {
+        section aria-labelledby="own" {
+            h2 id="own" { "Your log-ins" }
+            div.wide { table {
+                thead { tr { th scope="col" { "from" } th scope="col" { "with" } th scope="col" { "began" } th scope="col" { "used last" } th scope="col" { "" } } }
+                tbody { @for login in logins { tr {
+                    td { (layout::said(&login.address)) } td { (layout::said(&login.agent)) }
+                    td { (layout::when(login.created_at, now)) } td { (layout::when(login.seen_at, now)) }
+                    td { @if login.hash == person.login { "this one" } @else {
+                        form.inline method="post" action="/settings/logins/end" { (layout::form_field(person)) input type="hidden" name="login" value=(login.hash); button.quiet { "End it" } }
+                    } }
+                } } }
+            } }
+            form.filter method="post" action="/settings/password" {
+                (layout::form_field(person))
+                label { "Present password" input type="password" name="password" autocomplete="current-password" required; }
+                label { "New password" input type="password" name="new" autocomplete="new-password" required minlength="15"; }
+                button { "Change it" }
+            }
+            p.dim { "A changed password ends every other log-in." }
+        }
+    }
+}
+
+fn people(person: &Person, all: &[Account], now: sessionwatch_rules::instant::Instant) -> Markup {
+    html! {
+        section aria-labelledby="accounts" {
+            h2 id="accounts" { "Accounts" }
+            div.wide { table {
+                thead { tr { th scope="col" { "name" } th scope="col" { "role" } th scope="col" { "since" } th scope="col" { "" } } }
+                tbody { @for account in all { tr {
+                    td { (account.name) } td { (account.role.name()) } td { (layout::when(account.created_at, now)) }
+                    td { @if account.name != person.name {
+                        form.inline method="post" action="/settings/accounts/remove" { (layout::form_field(person)) input type="hidden" name="name" value=(account.name); button.quiet { "Remove" } }
+                    } }
+                } } }
+            } }
+            form.filter method="post" action="/settings/accounts" {
+                (layout::form_field(person))
+                label { "Name" input name="name" required pattern="[A-Za-z0-9._@-]{1,64}" autocomplete="off"; }
+                label { "Role" select name="role" { option value="viewer" { "viewer: looks" } option value="responder" { "responder: also acts" } option value="admin" { "admin: also decides who may" } } }
+                label { "Password" input type="password" name="password" autocomplete="new-password" required minlength="15"; }
+                button { "Add" }
+            }
+        }
+    }
+}
+
+fn channels(shared: &Shared, person: &Person) -> Markup {
+    let config = shared.config();
+    html! {
+        section aria-labelledby="channels" {
+            h2 id="channels" { "Channels" }
+            @if config.serve.channels.is_empty() { p.empty { "Nobody is told of anything yet: " code { "[[channel]]" } " in the configuration names ways to tell people." } }
+            @else { ul.list { @for channel in &config.serve.channels { li {
+                (channel.name)
+                form.inline method="post" action="/settings/channels/test" { (layout::form_field(person)) input type="hidden" name="channel" value=(channel.name); button.quiet { "Send a test message" } }
+            } } } }
+        }
+    }
+}
+
+/// What holds, without anything secret.
+fn configuration(shared: &Shared) -> Markup {
+    let config = shared.config();
+    html! {
+        section aria-labelledby="configuration" {
+            h2 id="configuration" { "Configuration in use" }
+            dl.facts {
+                dt { "File" } dd { (config.file.as_ref().map_or("the defaults".to_owned(), |file| file.display().to_string())) }
+                @for target in &config.targets { dt { "Target " (target.name) } dd { code { (target.address.to_string()) } } }
+                dt { "History" } dd { (config.serve.keep_us / sessionwatch_rules::instant::DAY) " days" }
+                dt { "Checks that run" } dd { (config.rules.ids().filter(|id| config.rules.enabled(id)).collect::<Vec<_>>().join(", ")) }
+                dt { "Sources of logs" } dd { (config.logs.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ")) }
+            }
+        }
+    }
+}
+
+pub(super) async fn password(
+    State(shared): State<Arc<Shared>>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let name = person.name.clone();
+    let account = read(&shared, move |db| accounts::get(db, &name)).await?.ok_or(Refusal::LoggedOut)?;
+    let (present, new) = (fields.text("password").to_owned(), fields.text("new").to_owned());
+    let hashed = account.password.clone();
+    let changed = tokio::task::spawn_blocking(move || {
+        if access::is_password(&present, &hashed) {
+            access::password_hash(&new)
+        } else {
+            Err(Refusal::Bad("The present password is another one.".into()))
+        }
+    });
+    let password = changed.await.map_err(|_| Refusal::Bad("That cannot be a password.".into()))??;
+    let (now, login) = (shared.clock.now(), person.login.clone());
+    write(&shared, move |db| {
+        let account = Account { password: password.clone(), ..account.clone() };
+        audit::add(db, (&account.name, "password"), "{}", now)?;
+        accounts::put(db, &account)?;
+        for other in accounts::logins(db, &account.name)?.iter().filter(|other| other.hash != login) {
+            accounts::end(db, &account.name, &other.hash)?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Redirect::to("/settings"))
+}
+
+pub(super) async fn end_login(
+    State(shared): State<Arc<Shared>>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let (now, hash) = (shared.clock.now(), fields.text("login").to_owned());
+    let ended = write(&shared, move |db| {
+        audit::add(db, (&person.name, "login-ended"), "{}", now)?;
+        accounts::end(db, &person.name, &hash)
+    });
+    if ended.await? {
+        Ok(Redirect::to("/settings"))
+    } else {
+        Err(Refusal::Bad("That log-in has ended already.".into()))
+    }
+}
+
+pub(super) async fn add_account(
+    State(shared): State<Arc<Shared>>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let now = shared.clock.now();
+    let role =
+        Role::parse(fields.text("role")).ok_or_else(|| Refusal::Bad("There is no such role.".into()))?;
+    let account = access::made(&fields, role, now).await?;
+    let added = write(&shared, move |db| {
+        if accounts::get(db, &account.name)?.is_some() {
+            return Ok(false);
+        }
+        access::add(db, &account, (&person.name, now))?;
+        Ok(true)
+    });
+    if added.await? {
+        Ok(Redirect::to("/settings"))
+    } else {
+        Err(Refusal::Bad("There is an account of that name.".into()))
+    }
+}
+
+pub(super) async fn remove_account(
+    State(shared): State<Arc<Shared>>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let (now, name) = (shared.clock.now(), fields.text("name").to_owned());
+    if name == person.name {
+        return Err(Refusal::Bad("Another admin has to remove your account.".into()));
+    }
+    let removed = write(&shared, move |db| {
+        audit::add(db, (&person.name, "account-removed"), &json!({ "account": name }).to_string(), now)?;
+        accounts::remove(db, &name)
+    });
+    if removed.await? {
+        Ok(Redirect::to("/settings"))
+    } else {
+        Err(Refusal::Bad("There is no such account.".into()))
+    }
+}
+
+pub(super) async fn test_channel(
+    State(shared): State<Arc<Shared>>,
+    person: Person,
+    fields: Fields,
+) -> Result<Response, Refusal> {
+    let (now, config) = (shared.clock.now(), shared.config());
+    let name = fields.text("channel");
+    let channel = config.serve.channels.iter().find(|channel| channel.name == name);
+    let channel = channel.ok_or_else(|| Refusal::NotFound("There is no such channel.".into()))?;
+    let detail = json!({ "channel": name }).to_string();
+    let who = person.name.clone();
+    write(&shared, move |db| audit::add(db, (&who, "channel-tested"), &detail, now)).await?;
+    let problems = notify::trial(channel, now).await;
+    let body = html! {
+        @if problems.is_empty() { p.verdict.healthy { (layout::mark("healthy")) " " (name) " accepted a test message." } }
+        @else { p.problem role="alert" { (name) " did not accept a test message: " (problems.join("; ")) } }
+        p { a href="/settings" { "Back" } }
+    };
+    Ok(layout::page(&person, ("A test message", "/settings"), false, &body).into_response())
+}

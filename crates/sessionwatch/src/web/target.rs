@@ -1,0 +1,279 @@
+//! A target, and its checks.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+use sessionwatch_rules::{
+    alert::State as Alerting,
+    instant::{DAY, HOUR, Instant},
+};
+
+use super::{
+    Page, Refusal,
+    access::Person,
+    layout,
+    overview::{self, Known},
+    read, target_of,
+};
+use crate::{
+    checks, clock,
+    config::{Config, Target},
+    daemon::Shared,
+    store::{
+        alerts::{self, Kept},
+        events::{self, Event, Search},
+        silences::{self, Silence},
+    },
+};
+
+/// How far back.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Back {
+    hours: Option<i64>,
+}
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Query(back): Query<Back>,
+    person: Person,
+) -> Page {
+    let (config, now) = (shared.config(), shared.clock.now());
+    let target = target_of(&shared, &name)?;
+    let hours = back.hours.unwrap_or(24).clamp(1, 24 * 400);
+    let period = (now.plus(-hours * HOUR), now);
+    let known = read(&shared, move |db| Known::of(db, &name, period)).await?;
+    let base = format!("/targets/{}", layout::part(&target.name));
+    let body = html! {
+        p { (layout::mark(known.state())) " "
+            @if let Some((at, _)) = &known.report { "looked at " (layout::when(*at, now)) }
+            @else { "not looked at yet" }
+        }
+        p.links {
+            a href={ (base) "/sessions" } { "Sessions" } a href={ "/checklist/" (layout::part(&target.name)) } { "Checklist" }
+            a href={ "/logs?target=" (layout::part(&target.name)) } { "Logs" }
+        }
+        nav.periods aria-label="Period" {
+            @for (label, span) in [("a day", 24), ("a week", 168), ("30 days", 720), ("a year", 8_760)] {
+                a href={ (base) "?hours=" (span) } aria-current=[(span == hours).then_some("true")] { (label) }
+            }
+        }
+        div.charts { (overview::charts(&config, &known, period)) }
+        (checks_table(&known, &base, now))
+        (facts(&config, &target, &known))
+    };
+    Ok(layout::page(&person, (&target.name, "/targets"), hours <= 24, &body))
+}
+
+fn checks_table(known: &Known, base: &str, now: Instant) -> Markup {
+    html! {
+        section aria-labelledby="checks" {
+            h2 id="checks" { "Checks" }
+            @if known.alerts.is_empty() { p.empty { "Checks are listed after the first look." } }
+            @else {
+                div.wide { table {
+                    thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "severity" } th scope="col" { "what was found" } th scope="col" { "changed" } } }
+                    tbody {
+                        @for kept in &known.alerts {
+                            tr {
+                                td { a href={ (base) "/checks/" (layout::part(&kept.check)) } { (kept.check) } }
+                                td { (layout::mark(standing(kept))) }
+                                td { (layout::severity(&kept.severity)) }
+                                td { (layout::said(&kept.summary)) }
+                                td { (layout::when(kept.updated_at, now)) }
+                            }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// How a check stands, in a word.
+fn standing(kept: &Kept) -> &str {
+    match (&kept.alert.state, kept.verdict.as_deref()) {
+        (Alerting::Firing { .. }, _) if kept.acknowledged_by.is_some() => "acknowledged",
+        (_, Some("unknown")) => "unknown",
+        (Alerting::Firing { .. }, _) => "failing",
+        (Alerting::Pending { .. }, _) => "pending",
+        (Alerting::Ok, verdict) => verdict.unwrap_or("unknown"),
+    }
+}
+
+/// When checks are made, in words.
+fn rhythm(entry: &crate::schedule::Entry) -> String {
+    let when = match &entry.schedule {
+        crate::schedule::Schedule::Every(micros) => format!("every {} s", micros / 1_000_000),
+        crate::schedule::Schedule::Cron(cron, _) => cron.pattern.to_string(),
+    };
+    let deep = if entry.deep { ", without trust in indexes" } else { "" };
+    format!("{when}: {} check(s){deep}", entry.checks.len())
+}
+
+/// How a target is looked at.
+fn facts(config: &Config, target: &Target, known: &Known) -> Markup {
+    let report = known.report.as_ref().map(|(_, report)| report);
+    let text = |key: &str| report.and_then(|report| report[key].as_str()).unwrap_or("not known").to_owned();
+    let rhythm: Vec<String> = config.plan(target).iter().map(rhythm).collect();
+    html! {
+        section aria-labelledby="how" {
+            h2 id="how" { "How it is looked at" }
+            dl.facts {
+                dt { "Address" } dd { code { (target.address.to_string()) } }
+                dt { "Profile" } dd { (text("profile")) }
+                dt { "Engine" } dd { (text("engine")) }
+                dt { "Database clock" } dd { (text("taken_at")) }
+                @for line in &rhythm { dt { "Schedule" } dd { (line) } }
+            }
+            @if let Some(notes) = report.and_then(|report| report["notes"].as_array()).filter(|notes| !notes.is_empty()) {
+                h3 { "To know about this target" }
+                ul.list { @for note in notes { li { (layout::said(note.as_str().unwrap_or_default())) } } }
+            }
+            p.dim { code { "sessionwatch doctor " (target.name) } " examines schema, role, TLS and clock, with the SQL that mends." }
+        }
+    }
+}
+
+/// A check, with what is known of it.
+struct About {
+    kept: Option<Kept>,
+    history: Vec<Event>,
+    silences: Vec<Silence>,
+}
+
+pub(super) async fn check(
+    State(shared): State<Arc<Shared>>,
+    Path((name, check)): Path<(String, String)>,
+    person: Person,
+) -> Page {
+    let now = shared.clock.now();
+    let target = target_of(&shared, &name)?;
+    let (wanted, of) = (check.clone(), name.clone());
+    let about = read(&shared, move |db| {
+        let search = Search {
+            from: now.plus(-90 * DAY),
+            to: now.plus(1),
+            target: Some(of.clone()),
+            check: Some(wanted.clone()),
+            text: None,
+            alerts_only: false,
+            limit: 50,
+        };
+        let silences = silences::list(db, now)?;
+        Ok(About {
+            kept: alerts::get(db, &of, &wanted)?,
+            history: events::search(db, &search)?,
+            silences: silences.into_iter().filter(|silence| silence.covers(&of, &wanted)).collect(),
+        })
+    })
+    .await?;
+    let Some(kept) = about.kept.clone() else {
+        return Err(Refusal::NotFound(format!("Nothing is known of a check “{check}” on “{name}”.")));
+    };
+    let finding: Value =
+        kept.finding.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let body = html! {
+        p { (layout::mark(standing(&kept))) " " (layout::severity(&kept.severity)) " on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } }
+        p.lead { (layout::said(&kept.summary)) }
+        @if !finding.is_null() { (shown(&target, &finding)) }
+        (deeds(&person, &kept, &about.silences, now))
+        (history(&about.history, now))
+        (documentation(&check))
+    };
+    Ok(layout::page(&person, (&check, "/targets"), true, &body))
+}
+
+/// What made a check fail.
+fn shown(target: &Target, finding: &Value) -> Markup {
+    let text = |row: &Value, key: &str| row[key].as_str().map(layout::said).unwrap_or_default();
+    let rows = finding["evidence"].as_array().cloned().unwrap_or_default();
+    let signals = finding["signals"].as_array().cloned().unwrap_or_default();
+    let base = format!("/targets/{}", layout::part(&target.name));
+    html! {
+        dl.facts {
+            dt { "Value" } dd { (finding["value"].as_f64().map_or("–".to_owned(), super::chart::number)) }
+            dt { "Fails at" } dd { (text(finding, "threshold")) }
+            dt { "What to do" } dd { (text(finding, "action")) }
+        }
+        @if !rows.is_empty() {
+            h2 { "What shows it" }
+            div.wide { table {
+                thead { tr { th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "ends" } th scope="col" { "rows" } th scope="col" { "who that is" } } }
+                tbody { @for row in &rows { tr {
+                    td { @if row["token_prefix"].is_string() { code { (text(row, "token_prefix")) "…" } } }
+                    td { @if let Some(user) = row["user"].as_str() { a href={ (base) "/users/" (layout::part(user)) } { (layout::said(user)) } } }
+                    td { (text(row, "expires_at")) }
+                    td.number { (row["rows"].as_u64().unwrap_or(0)) }
+                    td { @for name in row["display"].as_array().into_iter().flatten() { (layout::said(name.as_str().unwrap_or_default())) " " } }
+                } } }
+            } }
+        }
+        @if !signals.is_empty() {
+            h2 { "In the logs" }
+            ul.list { @for signal in &signals { li {
+                (text(signal, "seen_at")) " " (text(signal, "source")) " "
+                @if signal["fit"].is_string() { span.tag { (text(signal, "fit")) } " " }
+                code { (text(signal, "text")) }
+            } } }
+        }
+    }
+}
+
+/// What a person may do about it.
+fn deeds(person: &Person, kept: &Kept, silences: &[Silence], now: Instant) -> Markup {
+    let fires = matches!(kept.alert.state, Alerting::Firing { .. });
+    let back = format!("/targets/{}/checks/{}", layout::part(&kept.target), layout::part(&kept.check));
+    let hidden = html! {
+        (layout::form_field(person))
+        input type="hidden" name="target" value=(kept.target);
+        input type="hidden" name="check" value=(kept.check);
+        input type="hidden" name="back" value=(back);
+    };
+    html! {
+        @for silence in silences {
+            p.notice { (layout::mark("silenced")) " until " (clock::readable(silence.until)) " by " (layout::said(&silence.owner)) ": " (layout::said(&silence.note)) }
+        }
+        @if let Some(owner) = &kept.acknowledged_by {
+            p.notice { (layout::said(owner)) " looks after it" @if let Some(note) = &kept.note { ": " (layout::said(note)) } ". " (layout::when(kept.updated_at, now)) }
+        }
+        @if person.role >= crate::store::accounts::Role::Responder {
+            div.deeds {
+                @if fires {
+                    form method="post" action="/alerts/acknowledge" { (hidden) label { "Note" input name="note" maxlength="500"; } button { "I look after it" } }
+                    form method="post" action="/alerts/resolve" { (hidden) label { "Why" input name="note" maxlength="500"; } button.quiet { "It is over" } }
+                }
+                form method="post" action="/alerts/silence" {
+                    (hidden)
+                    label { "Why" input name="note" required maxlength="500"; }
+                    label { "For how long" select name="minutes" { option value="60" { "an hour" } option value="480" { "8 hours" } option value="1440" { "a day" } option value="10080" { "a week" } } }
+                    button.quiet { "Keep it quiet" }
+                }
+            }
+        }
+    }
+}
+
+fn history(events: &[Event], now: Instant) -> Markup {
+    html! {
+        section aria-labelledby="history" {
+            h2 id="history" { "What happened" }
+            @if events.is_empty() { p.empty { "Nothing yet: what changes is noted here." } }
+            @else { ul.list { @for event in events.iter().rev() { li { (layout::when(event.at, now)) " " span.tag { (event.kind) } " " (layout::said(&event.summary)) } } } }
+        }
+    }
+}
+
+/// The page of documentation about a check.
+fn documentation(check: &str) -> Markup {
+    let known = checks::ALL.iter().map(|check| check.id).chain(checks::LOG.iter().map(|check| check.id));
+    let builtin = known.into_iter().any(|id| id == check);
+    html! {
+        @if builtin {
+            p.dim { "The page about it: " code { "docs/checks/" (check) ".md" } ". The query behind it: " code { "sessionwatch sql " (check) } "." }
+        }
+    }
+}
