@@ -23,11 +23,14 @@ const HELP: &str = "cargo xtask COMMAND
 ";
 
 /// The programs that the tests run, and the packages that they come in.
-const NEEDED: [(&str, &str); 4] = [
+const NEEDED: [(&str, &str); 7] = [
     ("initdb", "postgresql"),
     ("pgbouncer", "pgbouncer"),
     ("promtool", "prometheus"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    ("npm", "npm"),
 ];
 
 fn main() -> ExitCode {
@@ -115,6 +118,29 @@ fn fuzz(seconds: &str) -> Result<()> {
 
 /// Installs what the tests need where the system lets us; says what is missing elsewhere.
 fn setup() -> Result<()> {
+    install_programs()?;
+    fetch_axe()
+}
+
+/// Fetches the rules for accessibility that pages are checked with; npm makes sure that it is what was published.
+fn fetch_axe() -> Result<()> {
+    const VERSION: &str = "axe-core@4.14.1";
+    let folder = PathBuf::from("target/tools/axe");
+    if folder.join("node_modules/axe-core/axe.min.js").exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder)?;
+    say(&format!("fetching {VERSION}"));
+    let fetched = Command::new("npm")
+        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+        .arg(&folder)
+        .arg(VERSION)
+        .status()
+        .context("npm cannot be run")?;
+    if fetched.success() { Ok(()) } else { bail!("{VERSION} could not be fetched by npm") }
+}
+
+fn install_programs() -> Result<()> {
     let missing: Vec<&str> =
         NEEDED.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {

@@ -89,6 +89,11 @@ pub enum Event {
         /// When.
         at: Instant,
     },
+    /// A plan was carried out, or could not be.
+    Acted {
+        /// The target.
+        target: String,
+    },
     /// A channel took messages, or did not.
     Delivered {
         /// The channel.
@@ -113,6 +118,8 @@ pub struct Shared {
     intake: logs::Intake,
     /// The set-up of the dashboard.
     pub setup: crate::web::Setup,
+    /// Plans that people carry out on the dashboard.
+    pub jobs: crate::web::Jobs,
     /// How many people may ask databases at the same time.
     pub asking: tokio::sync::Semaphore,
     /// What happens.
@@ -135,7 +142,7 @@ impl Shared {
     }
 
     /// Says what happened to whoever listens.
-    fn happened(&self, event: Event) {
+    pub(crate) fn happened(&self, event: Event) {
         // Nobody may be listening.
         let _ = self.events.send(event);
     }
@@ -202,6 +209,7 @@ impl Daemon {
             latest: metrics::Latest::default(),
             intake: logs::Intake::default(),
             setup: crate::web::Setup::default(),
+            jobs: crate::web::Jobs::default(),
             asking: tokio::sync::Semaphore::new(ASKING),
             events: broadcast::Sender::new(EVENTS),
             config: RwLock::new(Arc::new(config)),

@@ -9,6 +9,7 @@ mod alerts;
 mod audit;
 mod chart;
 mod checklist;
+mod cleanup;
 mod incidents;
 mod layout;
 mod live;
@@ -30,7 +31,7 @@ use axum::{
 };
 use maud::{Markup, html};
 
-pub use self::access::Setup;
+pub use self::{access::Setup, cleanup::Jobs};
 use crate::{
     daemon::Shared,
     store::{StoreError, accounts::Role, db::Db},
@@ -67,7 +68,7 @@ const RESPONDER: Who = Who::Logged(Role::Responder);
 const ADMIN: Who = Who::Logged(Role::Admin);
 
 /// Every page of the dashboard.
-pub const ROUTES: [Route; 33] = [
+pub const ROUTES: [Route; 38] = [
     route("GET", "/assets/{file}", Who::Anyone, ""),
     route("GET", "/login", Who::Anyone, ""),
     route("POST", "/login", Who::Anyone, "login"),
@@ -94,6 +95,11 @@ pub const ROUTES: [Route; 33] = [
     route("GET", "/incidents/{id}/report", VIEWER, ""),
     route("GET", "/checklist/{target}", VIEWER, ""),
     route("POST", "/checklist/{target}", RESPONDER, "attest"),
+    route("GET", "/cleanup/{target}", VIEWER, ""),
+    route("POST", "/cleanup/{target}", RESPONDER, "plan-made"),
+    route("GET", "/plans/{id}", VIEWER, ""),
+    route("POST", "/plans/{id}/apply", RESPONDER, "plan-begun"),
+    route("POST", "/archive/{id}/restore", RESPONDER, "plan-made"),
     route("GET", "/audit", VIEWER, ""),
     route("GET", "/settings", VIEWER, ""),
     route("POST", "/settings/password", VIEWER, "password"),
@@ -134,6 +140,10 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/incidents/{id}/note", post(incidents::note))
         .route("/incidents/{id}/report", get(incidents::report))
         .route("/checklist/{target}", get(checklist::page).post(checklist::attest))
+        .route("/cleanup/{target}", get(cleanup::page).post(cleanup::make))
+        .route("/plans/{id}", get(cleanup::plan))
+        .route("/plans/{id}/apply", post(cleanup::apply))
+        .route("/archive/{id}/restore", post(cleanup::restore))
         .route("/audit", get(audit::page))
         .route("/settings", get(settings::page))
         .route("/settings/password", post(settings::password))

@@ -5,12 +5,16 @@
   const state = document.getElementById("live");
   if (!main || main.dataset.live !== "yes" || !window.EventSource) return;
   let asked = false;
+  let again = false;
   const busy = () => {
     const at = document.activeElement;
     return at && at.closest && at.closest("form") && main.contains(at) && at.tagName !== "BUTTON";
   };
   const renew = async () => {
-    if (asked || busy()) return;
+    if (busy()) return;
+    // What happens while the page is on its way may not be on it.
+    again = asked;
+    if (asked) return;
     asked = true;
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
@@ -27,10 +31,12 @@
       state.textContent = "This page is not up to date: load it again.";
     } finally {
       asked = false;
+      if (again) { again = false; renew(); }
     }
   };
   const events = new EventSource("/live");
-  for (const kind of ["looked", "judged", "delivered"]) events.addEventListener(kind, renew);
-  events.addEventListener("open", () => { state.textContent = "Up to date."; });
+  for (const kind of ["looked", "judged", "acted", "delivered"]) events.addEventListener(kind, renew);
+  // Between the page and this, something may have happened.
+  events.addEventListener("open", renew);
   events.addEventListener("error", () => { state.textContent = "The connection was lost; what is shown may be old."; });
 })();

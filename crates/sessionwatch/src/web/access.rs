@@ -395,7 +395,7 @@ pub(super) async fn setup_form(State(shared): State<Arc<Shared>>, Path(token): P
     let body = html! {
         p { "This is the first account, with the role admin. The link holds once." }
         form.stack method="post" action={ "/setup/" (token) } {
-            label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@-]{1,64}"; }
+            label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@\\-]{1,64}"; }
             label {
                 "Password (at least " (SHORTEST) " characters; a sentence is a good one)"
                 input type="password" name="password" autocomplete="new-password" required minlength=(SHORTEST);

@@ -74,7 +74,7 @@ pub(super) async fn page(
             }
             @if events.is_empty() { p.empty { "Nothing was told in that time." } }
             @else {
-                div.wide { table {
+                div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "when" } th scope="col" { "what" } th scope="col" { "check" } th scope="col" { "target" } th scope="col" { "in words" } } }
                     tbody { @for event in events.iter().rev() { tr {
                         td { (layout::when(event.at, now)) } td { (event.kind) }

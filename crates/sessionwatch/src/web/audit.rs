@@ -39,7 +39,7 @@ pub(super) async fn page(
         }
         @if entries.is_empty() { p.empty { "Nobody did anything in that time." } }
         @else {
-            div.wide { table {
+            div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "when" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "more" } } }
                 tbody { @for entry in entries.iter().rev() { tr {
                     td { (clock::readable(entry.at)) } td { (layout::said(&entry.actor)) } td { (entry.action) } td { code.line { (layout::said(&entry.detail)) } }

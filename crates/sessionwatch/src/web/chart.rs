@@ -9,7 +9,7 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 180.0;
 const LEFT: f64 = 52.0;
 const BOTTOM: f64 = 22.0;
-const TOP: f64 = 10.0;
+const TOP: f64 = 18.0;
 const RIGHT: f64 = 10.0;
 /// Rows of the table behind a chart.
 const ROWS: usize = 48;

@@ -60,7 +60,7 @@ fn items(list: &Value) -> Markup {
         _ => "unknown",
     };
     html! {
-        div.wide { table {
+        div.wide tabindex="0" role="group" aria-label="Table" { table {
             thead { tr { th scope="col" { "verdict" } th scope="col" { "item" } th scope="col" { "what was found" } th scope="col" { "holds at" } th scope="col" { "asked for by" } } }
             tbody { @for item in list.as_array().into_iter().flatten() { tr {
                 td { (layout::mark(state(item))) }

@@ -31,7 +31,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, person: Person) -> P
                 " opens one, and leads through it; " code { "sessionwatch incident drill --demo" } " rehearses it."
             }
         } @else {
-            div.wide { table {
+            div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "incident" } th scope="col" { "target" } th scope="col" { "severity" } th scope="col" { "state" } th scope="col" { "opened" } } }
                 tbody { @for incident in all.iter().rev() { tr {
                     td { a href={ "/incidents/" (layout::part(&incident.id)) } { (incident.id) } }

@@ -15,11 +15,12 @@ const STYLE: &str = include_str!("../assets/app.css");
 const SCRIPT: &str = include_str!("../assets/app.js");
 
 /// Pages that are always at hand.
-const PLACES: [(&str, &str); 7] = [
+const PLACES: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/alerts", "Alerts"),
     ("/logs", "Logs"),
     ("/incidents", "Incidents"),
+    ("/cleanup/-", "Clean-up"),
     ("/checklist/-", "Checklist"),
     ("/audit", "Audit"),
     ("/settings", "Settings"),

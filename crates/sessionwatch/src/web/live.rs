@@ -26,6 +26,7 @@ pub(super) async fn stream(
         let event = match said {
             Ok(Event::Looked { target, .. }) => sse::Event::default().event("looked").data(plain(&target)),
             Ok(Event::Judged { target, .. }) => sse::Event::default().event("judged").data(plain(&target)),
+            Ok(Event::Acted { target }) => sse::Event::default().event("acted").data(plain(&target)),
             Ok(Event::Delivered { channel }) => {
                 sse::Event::default().event("delivered").data(plain(&channel))
             }

@@ -79,7 +79,7 @@ pub(super) async fn page(
             }
             @if found.is_empty() { p.empty { "No signal of the last 30 days is like that." } }
             @else {
-                div.wide { table {
+                div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "when" } th scope="col" { "signal" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "line" } } }
                     tbody { @for signal in &found { tr {
                         td { (layout::when(signal.at.unwrap_or(signal.seen_at), now)) }
@@ -105,7 +105,7 @@ fn health(config: &Config, known: &[Source], now: Instant) -> Markup {
             @if config.logs.sources.is_empty() {
                 p.empty { "No source of log lines is configured: " code { "[[logs]]" } " in the configuration names files, log drains and syslog." }
             } @else {
-                div.wide { table {
+                div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "source" } th scope="col" { "target" } th scope="col" { "heard last" } th scope="col" { "voice" } th scope="col" { "lines" } } }
                     tbody { @for source in &config.logs.sources { (source_row(source, known, now)) } }
                 } }

@@ -191,7 +191,7 @@ pub(super) async fn page(
             a href={ (base) "/sessions.csv?" (query) } { "CSV" } a href={ (base) "/sessions.json?" (query) } { "JSON" }
         }
         @if person.role >= crate::store::accounts::Role::Responder {
-            p.dim { "To end sessions: " code { "sessionwatch revoke user ID " (name) } " or " code { "sessionwatch cleanup expired " (name) } ", which first show a plan." }
+            p.links { a href={ "/cleanup/" (layout::part(&name)) } { "End sessions: make a plan" } }
         }
     };
     Ok(layout::page(&person, (&format!("Sessions of {name}"), "/targets"), false, &body))
@@ -220,7 +220,7 @@ fn form(filter: &Filter, base: &str) -> Markup {
 fn table(found: &Found, lines: &[Line], base: &str) -> Markup {
     let cell = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
     html! {
-        div.wide { table {
+        div.wide tabindex="0" role="group" aria-label="Table" { table {
             thead { tr {
                 th scope="col" { "token" } th scope="col" { "id" } th scope="col" { "user" } th scope="col" { "ends" }
                 th scope="col" { "status" } th scope="col" { "hours left" }
@@ -310,7 +310,12 @@ pub(super) async fn user(
         h2 { "In the logs" }
         @if signals.is_empty() { p.empty { "No line of the last 30 days names this user." } }
         @else { ul.list { @for signal in &signals { li { (layout::said(&signal.line())) br; code { (layout::said(&signal.text)) } } } } }
-        p.dim { "To end these log-ins: " code { "sessionwatch revoke user " (layout::said(&user)) " " (name) } }
+        @if person.role >= crate::store::accounts::Role::Responder {
+            form.inline method="post" action={ "/cleanup/" (layout::part(&name)) } {
+                (layout::form_field(&person)) input type="hidden" name="kind" value="user"; input type="hidden" name="user" value=(user);
+                button { "Plan to end these log-ins" }
+            }
+        }
     };
     Ok(layout::page(&person, (&format!("User {}", layout::said(&user)), "/targets"), false, &body))
 }

@@ -39,7 +39,7 @@ fn own(person: &Person, logins: &[Login], now: sessionwatch_rules::instant::Inst
     html! {
         section aria-labelledby="own" {
             h2 id="own" { "Your log-ins" }
-            div.wide { table {
+            div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "from" } th scope="col" { "with" } th scope="col" { "began" } th scope="col" { "used last" } th scope="col" { "" } } }
                 tbody { @for login in logins { tr {
                     td { (layout::said(&login.address)) } td { (layout::said(&login.agent)) }
@@ -51,6 +51,8 @@ fn own(person: &Person, logins: &[Login], now: sessionwatch_rules::instant::Inst
             } }
             form.filter method="post" action="/settings/password" {
                 (layout::form_field(person))
+                // By this a browser knows whose password it is.
+                input type="text" name="name" value=(person.name) autocomplete="username" hidden;
                 label { "Present password" input type="password" name="password" autocomplete="current-password" required; }
                 label { "New password" input type="password" name="new" autocomplete="new-password" required minlength="15"; }
                 button { "Change it" }
@@ -64,7 +66,7 @@ fn people(person: &Person, all: &[Account], now: sessionwatch_rules::instant::In
     html! {
         section aria-labelledby="accounts" {
             h2 id="accounts" { "Accounts" }
-            div.wide { table {
+            div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "name" } th scope="col" { "role" } th scope="col" { "since" } th scope="col" { "" } } }
                 tbody { @for account in all { tr {
                     td { (account.name) } td { (account.role.name()) } td { (layout::when(account.created_at, now)) }
@@ -75,7 +77,7 @@ fn people(person: &Person, all: &[Account], now: sessionwatch_rules::instant::In
             } }
             form.filter method="post" action="/settings/accounts" {
                 (layout::form_field(person))
-                label { "Name" input name="name" required pattern="[A-Za-z0-9._@-]{1,64}" autocomplete="off"; }
+                label { "Name" input name="name" required pattern="[A-Za-z0-9._@\\-]{1,64}" autocomplete="off"; }
                 label { "Role" select name="role" { option value="viewer" { "viewer: looks" } option value="responder" { "responder: also acts" } option value="admin" { "admin: also decides who may" } } }
                 label { "Password" input type="password" name="password" autocomplete="new-password" required minlength="15"; }
                 button { "Add" }

@@ -74,7 +74,7 @@ fn checks_table(known: &Known, base: &str, now: Instant) -> Markup {
             h2 id="checks" { "Checks" }
             @if known.alerts.is_empty() { p.empty { "Checks are listed after the first look." } }
             @else {
-                div.wide { table {
+                div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "severity" } th scope="col" { "what was found" } th scope="col" { "changed" } } }
                     tbody {
                         @for kept in &known.alerts {
@@ -201,7 +201,7 @@ fn shown(target: &Target, finding: &Value) -> Markup {
         }
         @if !rows.is_empty() {
             h2 { "What shows it" }
-            div.wide { table {
+            div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "ends" } th scope="col" { "rows" } th scope="col" { "who that is" } } }
                 tbody { @for row in &rows { tr {
                     td { @if row["token_prefix"].is_string() { code { (text(row, "token_prefix")) "…" } } }

@@ -208,3 +208,50 @@ pub(crate) fn get(address: &str, page: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+/// Posts something to an address: the status, and head and body of the answer.
+pub(crate) fn post(address: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+    request(address, ("POST", path), headers, body)
+}
+
+/// An answer, as long as it says it is, or until the connection ends.
+fn answer_of(stream: &mut TcpStream) -> String {
+    let (mut answer, mut buffer) = (Vec::new(), [0; 16 << 10]);
+    loop {
+        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            let length = length.and_then(|length| length.trim().parse::<usize>().ok());
+            if length.is_some_and(|length| answer.len() >= head.len() + 4 + length) {
+                break;
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A request: the status, and head and body of the answer.
+pub(crate) fn request(
+    address: &str,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n"
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    // A server that has heard enough may not want the rest.
+    let _ = stream.write_all(&[head.as_bytes(), b"\r\n", body].concat());
+    let answer = answer_of(&mut stream);
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or(0), answer)
+}

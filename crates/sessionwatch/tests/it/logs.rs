@@ -1,11 +1,6 @@
 //! The application's logs: from where they come to what the watch says of them.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    path::Path,
-    process::Stdio,
-};
+use std::{io::Write as _, net::TcpStream, path::Path, process::Stdio};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -36,22 +31,7 @@ fn vercel() -> String {
 
 /// Posts something: the status, and head and body of the answer.
 fn post(watch: &Watch, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
-    post_to(&watch.address, path, headers, body)
-}
-
-fn post_to(address: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let mut head =
-        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    // A server that has heard enough may not want the rest.
-    let _ = stream.write_all(&[head.as_bytes(), b"\r\n", body].concat());
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.unwrap_or(0), answer)
+    harness::post(&watch.address, path, headers, body)
 }
 
 fn signature(body: &[u8]) -> String {
@@ -523,7 +503,7 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
     for hour in 0..5 {
         watch.to(monday().plus(hour * 60 * MINUTE + MINUTE));
         let headers = [("authorization", "Bearer a-token-for-lines")];
-        assert_eq!(post_to(&watch.address, "/ingest/logs", &headers, b"GET / 200\n").0, 200);
+        assert_eq!(harness::post(&watch.address, "/ingest/logs", &headers, b"GET / 200\n").0, 200);
     }
     watch.to(monday().plus(4 * 60 * MINUTE + 10 * MINUTE));
     wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "healthy");

@@ -1,0 +1,295 @@
+//! The dashboard, as people use it: in a real browser, before a real database.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use testbed::Database;
+
+use crate::{
+    driver::{Browser, DESK, Look},
+    harness::{self, Watch},
+};
+
+const PASSWORD: &str = "a sentence is a good one";
+
+/// A token on rows of two users.
+const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
+
+struct Scene {
+    folder: tempfile::TempDir,
+    database: Database<'static>,
+    watch: Watch,
+    /// The link for the first account; nothing where there is one.
+    link: Option<String>,
+}
+
+impl Scene {
+    /// A watch of the guide's tables. Looks are a minute apart, so a story that needs one asks for it.
+    fn new(accounts: &[(&str, &str)]) -> Self {
+        let (folder, database) = (tempfile::tempdir().unwrap(), harness::healthy());
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\nact_url = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n[checks.slow-observation]\nenabled = false\n\
+             [[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n",
+            database.url("postgres"),
+            database.url("postgres")
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        for (name, role) in accounts {
+            account(folder.path(), name, role);
+        }
+        let (watch, link) = start(folder.path());
+        Self { folder, database, watch, link }
+    }
+
+    fn logged(&self, line: &str) {
+        let headers = [("authorization", "Bearer a-token-for-lines")];
+        assert_eq!(harness::post(&self.watch.address, "/ingest/logs", &headers, line.as_bytes()).0, 200);
+    }
+}
+
+fn account(folder: &Path, name: &str, role: &str) {
+    let mut child = harness::command(&["accounts", "add", name, "--role", role])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+fn start(folder: &Path) -> (Watch, Option<String>) {
+    let mut child = harness::command(&["serve"]).current_dir(folder).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let first = lines.next().unwrap();
+    let address = first.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
+    let link = lines.next().unwrap();
+    let link = link.split("http://").nth(1).and_then(|link| link.split_once("/setup/"));
+    let link = link.map(|(_, token)| format!("/setup/{token}"));
+    (Watch { child, address }, link)
+}
+
+fn run<T>(story: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
+}
+
+/// Every page that is at hand, and some that are reached from there.
+const PAGES: [&str; 14] = [
+    "/",
+    "/targets/app",
+    "/targets/app/checks/duplicate-tokens",
+    "/targets/app/sessions",
+    "/targets/app/users/8",
+    "/alerts",
+    "/logs",
+    "/incidents",
+    "/cleanup/app",
+    "/checklist/app",
+    "/audit",
+    "/settings",
+    "/login",
+    "/targets/none",
+];
+
+#[test]
+fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contained_and_undone() {
+    let scene = Scene::new(&[]);
+    run(async {
+        let browser = Browser::open(&scene.watch.address, DESK).await;
+        browser.goto("/").await;
+        browser.shows("Nobody has an account yet").await;
+        let link = scene.link.clone().unwrap();
+        browser.goto(&link).await;
+        browser.fill("form", "name", "ada").await;
+        browser.fill("form", "password", PASSWORD).await;
+        browser.press("form").await;
+        browser.shows("ada · admin").await;
+        browser.goto(&link).await;
+        browser.shows("This link was used").await;
+
+        // A leak appears while the page is open.
+        browser.goto("/").await;
+        browser.shows("Overview").await;
+        scene.database.psql(LEAK).unwrap();
+        scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
+        browser.shows("nobody looks after").await;
+        browser.shows("log-duplicate-token on app").await;
+        browser.picture("overview").await;
+
+        // Somebody looks after it.
+        browser.goto("/targets/app/checks/log-duplicate-token").await;
+        browser.shows("Duplicate session token detected").await;
+        browser.fill("form[action='/alerts/acknowledge']", "note", "on it <script>alert(1)</script>").await;
+        browser.press("form[action='/alerts/acknowledge']").await;
+        browser.shows("ada looks after it: on it <script>alert(1)</script>").await;
+        browser.picture("check").await;
+
+        // The shared token is ended, and that is undone.
+        browser.goto("/cleanup/app").await;
+        let duplicates = "form:has(input[value=duplicates])";
+        browser.press(duplicates).await;
+        browser.shows("Carry out this plan").await;
+        browser.picture("plan").await;
+        let count = || scene.database.psql("SELECT count(*) FROM sessions").unwrap();
+        let before = count();
+        browser.press("form.stack").await;
+        browser.shows("2 row(s) done, 0 skipped").await;
+        assert_ne!(count(), before);
+
+        // A wrong step is undone.
+        let before = count();
+        browser.goto("/targets/app/users/30").await;
+        browser.press("main form[action='/cleanup/app']").await;
+        browser.shows("Carry out this plan").await;
+        browser.press("form.stack").await;
+        browser.shows("0 skipped").await;
+        assert_ne!(count(), before);
+        let plan = browser.page.current_url().await.unwrap();
+        let plan = plan.path().rsplit('/').next().unwrap().to_owned();
+        browser.goto("/cleanup/app").await;
+        browser.press(&format!("form[action='/archive/{plan}/restore']")).await;
+        browser.shows("Carry out this plan").await;
+        browser.press("form.stack").await;
+        browser.shows("row(s) done").await;
+        assert_eq!(count(), before);
+        browser.goto("/audit").await;
+        browser.shows("plan-carried-out").await;
+        browser.shows("all agree").await;
+        let complaints = browser.complaints().await;
+        assert!(complaints.iter().all(|said| said.contains("404")), "{complaints:?}");
+    });
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
+    let scene = Scene::new(&[("ada", "admin")]);
+    scene.logged("[SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8, sessionToken: 'token-aa...' }\n");
+    run(async {
+        for look in [DESK, Look { width: 360, dark: false }, Look { width: 1280, dark: true }] {
+            let browser = Browser::open(&scene.watch.address, look).await;
+            browser.log_in("ada", PASSWORD).await;
+            browser.shows("ada · admin").await;
+            // The watch may still take its first look.
+            browser.shows("Looked at").await;
+            let mut wrong = vec![];
+            for path in PAGES {
+                browser.goto(path).await;
+                let found = browser.violations().await;
+                wrong.extend(found.into_iter().map(|found| format!("{path} {look:?}: {found}")));
+                if browser.is_too_wide().await {
+                    wrong.push(format!("{path} {look:?}: it is wider than the window"));
+                }
+                if look.width > 500 {
+                    let name = path.trim_matches('/').replace('/', "-");
+                    let name = if name.is_empty() { "start".to_owned() } else { name };
+                    browser.picture(&format!("{name}{}", if look.dark { "-dark" } else { "" })).await;
+                }
+            }
+            let complaints = browser.complaints().await;
+            wrong.extend(complaints.into_iter().filter(|said| !said.contains("404")));
+            assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        }
+    });
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
+    let scene = Scene::new(&[("vera", "viewer"), ("rob", "responder")]);
+    let address = scene.watch.address.clone();
+    let log_in = |name: &str| -> String {
+        let body = format!("name={name}&password={}", PASSWORD.replace(' ', "+"));
+        let (status, answer) = harness::post(&address, "/login", &[], body.as_bytes());
+        assert_eq!(status, 303, "{answer}");
+        let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
+        assert!(line.contains("HttpOnly") && line.contains("SameSite=Lax"), "{line}");
+        line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned()
+    };
+    let get =
+        |cookie: &str, path: &str| harness::request(&address, ("GET", path), &[("cookie", cookie)], b"");
+    let form = |cookie: &str| -> String {
+        let page = get(cookie, "/alerts").1;
+        let (_, rest) = page.split_once("name=\"form\" value=\"").unwrap();
+        rest[..64].to_owned()
+    };
+    let (vera, rob) = (log_in("vera"), log_in("rob"));
+    let silence = |cookie: &str, form: &str, headers: &[(&str, &str)]| {
+        let body = format!("form={form}&check=blind&note=x&minutes=60");
+        let headers = [&[("cookie", cookie)], headers].concat();
+        harness::post(&address, "/alerts/silence", &headers, body.as_bytes()).0
+    };
+    assert_eq!(get(&vera, "/alerts").0, 200);
+    assert_eq!(silence(&vera, &form(&vera), &[]), 403);
+    assert_eq!(silence(&rob, "", &[]), 400);
+    assert_eq!(silence(&rob, &form(&vera), &[]), 400);
+    assert_eq!(silence(&rob, &form(&rob), &[("sec-fetch-site", "cross-site")]), 400);
+    assert_eq!(silence(&rob, &form(&rob), &[("origin", "https://evil.example")]), 400);
+    assert_eq!(silence(&rob, &form(&rob), &[]), 303);
+    assert_eq!(silence("sessionwatch=0", &form(&rob), &[]), 401);
+    assert_eq!(get("", "/alerts").0, 303);
+    for (path, status) in [
+        ("/targets/%3Cscript%3E", 404),
+        ("/targets/app/sessions?status=%27%22", 400),
+        ("/targets/app/sessions?user=%27%3B+DROP+TABLE+sessions%3B--", 200),
+        ("/targets/app/sessions?after=x&id=%27", 200),
+        ("/targets/app/users/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 200),
+        ("/plans/nothing", 404),
+        ("/incidents/nothing", 404),
+        ("/audit?days=99999999999999999999", 400),
+    ] {
+        let (found, page) = get(&vera, path);
+        assert_eq!(found, status, "{path}: {page}");
+        assert!(!page.contains("<script>"), "{path}: {page}");
+        assert!(page.contains("content-security-policy: default-src 'none'"), "{path}: {page}");
+    }
+    assert!(scene.database.psql("SELECT count(*) FROM sessions").is_ok());
+    // Whoever guesses is stopped.
+    let guess = || harness::post(&address, "/login", &[], b"name=rob&password=wrong").0;
+    let statuses: Vec<u16> = (0..12).map(|_| guess()).collect();
+    assert_eq!((statuses[0], statuses[9], statuses[10]), (401, 401, 429), "{statuses:?}");
+    assert_eq!(scene.watch.stop(), Some(0));
+    // Neither tokens nor passwords are in the store.
+    let bytes = std::fs::read(scene.folder.path().join("sessionwatch-state.db")).unwrap();
+    let token = vera.split_once('=').unwrap().1;
+    for secret in [token.as_bytes(), PASSWORD.as_bytes()] {
+        assert!(memchr::memmem::find(&bytes, secret).is_none());
+    }
+}
+
+#[test]
+fn sessions_are_paged_through_without_missing_or_repeating_any() {
+    let scene = Scene::new(&[("ada", "viewer")]);
+    scene
+        .database
+        .psql(
+            r#"INSERT INTO sessions SELECT 'p' || n, 'paged-' || n, 1 + n % 60, timestamp '2030-01-01' + (n % 7) * interval '1 day' FROM generate_series(1, 350) AS n"#,
+        )
+        .unwrap();
+    let address = scene.watch.address.clone();
+    let body = format!("name=ada&password={}", PASSWORD.replace(' ', "+"));
+    let answer = harness::post(&address, "/login", &[], body.as_bytes()).1;
+    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
+    let cookie = line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned();
+    for order in ["down", "up"] {
+        let mut path = format!("/targets/app/sessions?order={order}");
+        let mut ids = vec![];
+        loop {
+            let (status, page) = harness::request(&address, ("GET", &path), &[("cookie", &cookie)], b"");
+            assert_eq!(status, 200, "{page}");
+            let rows = page.split("…</code></td><td>").skip(1);
+            ids.extend(rows.map(|row| row.split('<').next().unwrap().to_owned()));
+            let Some((_, next)) = page.split_once("rel=\"next\" href=\"") else { break };
+            path = next.split('"').next().unwrap().replace("&amp;", "&");
+        }
+        let expected: Value =
+            serde_json::from_str(&scene.database.psql("SELECT count(*) FROM sessions").unwrap()).unwrap();
+        assert_eq!(ids.len() as u64, expected.as_u64().unwrap(), "{order}");
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len() as u64, expected.as_u64().unwrap(), "{order}");
+    }
+    assert_eq!(scene.watch.stop(), Some(0));
+}

@@ -1,0 +1,193 @@
+//! A real browser: headless Chromium, by WebDriver.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+use serde_json::{Value, json};
+use thirtyfour::prelude::*;
+
+/// The port of ChromeDriver, which all stories share. It ends with the process that runs the stories.
+fn driver() -> u16 {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    *PORT.get_or_init(|| {
+        let (said, port) = std::sync::mpsc::channel();
+        // What ends with whom it was started by ends with the thread: this one stays.
+        std::thread::spawn(move || {
+            let mut child = Command::new("setpriv")
+                .args(["--pdeathsig", "TERM", "chromedriver", "--port=0"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("chromedriver can be run: `cargo xtask setup` installs it");
+            for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+                if let Some((_, port)) = line.split_once("started successfully on port ") {
+                    said.send(port.trim_end_matches('.').trim().parse().unwrap()).unwrap();
+                }
+            }
+            let _ = child.wait();
+        });
+        port.recv().expect("chromedriver says its port")
+    })
+}
+
+/// A browser of a story's own.
+pub(crate) struct Browser {
+    pub(crate) page: WebDriver,
+    pub(crate) address: String,
+}
+
+/// How a browser looks at pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) width: u32,
+    pub(crate) dark: bool,
+}
+
+pub(crate) const DESK: Look = Look { width: 1280, dark: false };
+
+impl Browser {
+    /// Opens one that looks at the dashboard of that address.
+    pub(crate) async fn open(address: &str, look: Look) -> Self {
+        // Another story may have done so.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut wanted = DesiredCapabilities::chrome();
+        for argument in [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+        ] {
+            wanted.add_arg(argument).unwrap();
+        }
+        wanted.add_arg(&format!("--window-size={},900", look.width)).unwrap();
+        if look.dark {
+            wanted.add_arg("--blink-settings=preferredColorScheme=0").unwrap();
+        }
+        wanted.set_logging_prefs("browser", thirtyfour::common::log::LoggingPrefsLogLevel::All).unwrap();
+        let page = WebDriver::new(format!("http://127.0.0.1:{}", driver()), wanted).await.unwrap();
+        if look.width < 500 {
+            // A window has a least width; what the page sees has none.
+            let metrics =
+                json!({ "width": look.width, "height": 800, "deviceScaleFactor": 1, "mobile": true });
+            cdp(&page, "Emulation.setDeviceMetricsOverride", metrics);
+        }
+        // Whoever drops it would wait for this very thread; the session is ended below.
+        page.clone().leak().unwrap();
+        Self { page, address: address.to_owned() }
+    }
+
+    pub(crate) async fn goto(&self, path: &str) {
+        self.page.goto(format!("http://{}{path}", self.address)).await.unwrap();
+    }
+
+    /// Waits until the page shows some words.
+    pub(crate) async fn shows(&self, words: &str) {
+        let mut text = String::new();
+        for _ in 0..300 {
+            text = match self.page.find(By::Css("body")).await {
+                Ok(body) => body.text().await.unwrap_or_default(),
+                Err(_) => String::new(),
+            };
+            if text.contains(words) {
+                return;
+            }
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(100), std::future::pending::<()>())
+                .await;
+        }
+        panic!("`{words}` is waited for in vain; the page says:\n{text}");
+    }
+
+    /// Fills in a field of a form.
+    pub(crate) async fn fill(&self, form: &str, field: &str, text: &str) {
+        let found = self.page.find(By::Css(format!("{form} [name={field}]"))).await.unwrap();
+        found.clear().await.unwrap();
+        found.send_keys(text).await.unwrap();
+    }
+
+    /// Presses the button of a form.
+    pub(crate) async fn press(&self, form: &str) {
+        self.page.find(By::Css(format!("{form} button"))).await.unwrap().click().await.unwrap();
+    }
+
+    /// Logs in.
+    pub(crate) async fn log_in(&self, name: &str, password: &str) {
+        self.goto("/login").await;
+        self.fill("form", "name", name).await;
+        self.fill("form", "password", password).await;
+        self.press("form.stack").await;
+    }
+
+    /// What the rules for accessibility find wrong with the page.
+    pub(crate) async fn violations(&self) -> Vec<String> {
+        let path =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/axe/node_modules/axe-core/axe.min.js");
+        let axe = std::fs::read_to_string(path).expect("`cargo xtask setup` fetches axe-core");
+        self.page.execute(axe, vec![]).await.unwrap();
+        let script = "const done = arguments[arguments.length - 1];
+            axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] })
+              .then(found => done(found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ') + ' ' + n.failureSummary).join(' | '))))
+              .catch(error => done([String(error)]));";
+        let found = self.page.execute_async(script, vec![]).await.unwrap();
+        serde_json::from_value(found.json().clone()).unwrap()
+    }
+
+    /// What the browser complained of, and what it asked other hosts for.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let session = self.page.session_id().to_string();
+        let log = ask(&format!("/session/{session}/se/log"), &json!({ "type": "browser" }));
+        let said = log["value"].as_array().cloned().unwrap_or_default();
+        let mut found: Vec<String> =
+            said.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect();
+        let script = "return performance.getEntriesByType('resource').map(r => r.name).filter(n => !n.startsWith(location.origin))";
+        let elsewhere = self.page.execute(script, vec![]).await.unwrap();
+        let elsewhere: Vec<String> = serde_json::from_value(elsewhere.json().clone()).unwrap();
+        found.extend(elsewhere);
+        found
+    }
+
+    /// Whether the page is wider than the window.
+    pub(crate) async fn is_too_wide(&self) -> bool {
+        let script = "return document.documentElement.scrollWidth > window.innerWidth + 1";
+        self.page.execute(script, vec![]).await.unwrap().json().as_bool().unwrap()
+    }
+
+    /// Keeps a picture of the page among the documentation.
+    pub(crate) async fn picture(&self, name: &str) {
+        let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/screenshots"));
+        std::fs::create_dir_all(&folder).unwrap();
+        self.page.screenshot(&folder.join(format!("{name}.png"))).await.unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let path = format!("/session/{}", self.page.session_id());
+        let address = format!("127.0.0.1:{}", driver());
+        if std::net::TcpStream::connect(&address).is_ok() {
+            crate::harness::request(&address, ("DELETE", &path), &[], b"");
+        }
+    }
+}
+
+/// Asks ChromeDriver for what is of Chromium alone.
+fn ask(path: &str, body: &Value) -> Value {
+    let body = body.to_string();
+    let answer = crate::harness::post(
+        &format!("127.0.0.1:{}", driver()),
+        path,
+        &[("Content-Type", "application/json")],
+        body.as_bytes(),
+    );
+    let (_, text) = answer.1.split_once("\r\n\r\n").unwrap_or_default();
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn cdp(page: &WebDriver, command: &str, parameters: Value) {
+    let path = format!("/session/{}/goog/cdp/execute", page.session_id());
+    ask(&path, &json!({ "cmd": command, "params": parameters }));
+}
