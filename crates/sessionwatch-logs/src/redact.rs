@@ -106,6 +106,7 @@ mod tests {
             ("password=hunter2 next", "password=… next"),
             ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln end", "jwt eyJhbGci… end"),
             ("got 9f86d081884c7d659a2feaa0c55ad015 back", "got 9f86d081… back"),
+            ("at 1013-12-25b-58cc-4372-a567-0e02b2c3d479 end", "at 1013-12-… end"),
             ("got Zk3vQ9xLmP2rT8wYbN4c back", "got Zk3vQ9xL… back"),
             ("a\x1b[31mred\x1b[0m\nline\0", "ared line"),
             (

@@ -72,6 +72,17 @@ pub enum Command {
     Reload(Box<Result<Config, ConfigError>>),
 }
 
+/// How people get to the dashboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// By logging in, there.
+    Open(String),
+    /// By this link, which makes the first account.
+    SetUp(String),
+    /// Not at all: it can be reached from elsewhere, and nobody has an account.
+    Closed,
+}
+
 /// Something that listeners may want to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -229,18 +240,23 @@ impl Daemon {
         &self.shared
     }
 
-    /// The link by which the first account is made; nothing where there is one already.
+    /// How people get to the dashboard.
     ///
     /// # Errors
     ///
     /// If the store or the system does not say.
-    pub fn setup_link(&self) -> Result<Option<String>, DaemonError> {
-        if !self.shared.store.read(crate::store::accounts::list)?.is_empty() {
-            return Ok(None);
-        }
-        let here = format!("http://{}", self.address()?);
-        let public = self.shared.config().serve.public_url.clone().unwrap_or(here);
-        Ok(Some(format!("{}/setup/{}", public.trim_end_matches('/'), self.shared.setup.offer())))
+    pub fn door(&self) -> Result<Door, DaemonError> {
+        let address = self.address()?;
+        let public = self.shared.config().serve.public_url.clone();
+        let public = public.unwrap_or_else(|| format!("http://{address}"));
+        let public = public.trim_end_matches('/');
+        Ok(if !self.shared.store.read(crate::store::accounts::list)?.is_empty() {
+            Door::Open(format!("{public}/"))
+        } else if address.ip().is_loopback() {
+            Door::SetUp(format!("{public}/setup/{}", self.shared.setup.offer()))
+        } else {
+            Door::Closed
+        })
     }
 
     /// The address at which metrics are served.

@@ -1,5 +1,7 @@
 //! A believable small application in a SQLite file, with an anomaly of every kind.
 
+pub mod application;
+
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
@@ -39,6 +41,9 @@ pub enum DemoError {
     /// There is a file already; it is left as it is.
     #[error("there is a file of that name already")]
     Exists,
+    /// The log could not be written.
+    #[error("cannot write the demonstration's log")]
+    Log,
     /// The file could not be written.
     #[error("cannot write the demonstration's database")]
     Write(#[from] rusqlite::Error),
@@ -50,13 +55,30 @@ pub enum DemoError {
 ///
 /// If the file exists or cannot be written.
 pub fn create(path: &Path, now: Instant) -> Result<(), DemoError> {
+    make(path, now, |planter| planter.plant())
+}
+
+/// Makes the application with nothing wrong yet.
+///
+/// # Errors
+///
+/// If the file exists or cannot be written.
+pub fn create_healthy(path: &Path, now: Instant) -> Result<(), DemoError> {
+    make(path, now, |planter| planter.plant_healthy())
+}
+
+fn make(
+    path: &Path,
+    now: Instant,
+    plant: impl FnOnce(&mut Planter<'_>) -> rusqlite::Result<()>,
+) -> Result<(), DemoError> {
     if path.exists() {
         return Err(DemoError::Exists);
     }
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
-    Planter { transaction: &transaction, now, seed: 1, made: 0 }.plant()?;
+    plant(&mut Planter { transaction: &transaction, now, seed: 1, made: 0 })?;
     transaction.commit()?;
     Ok(())
 }
@@ -107,7 +129,17 @@ impl Planter<'_> {
         self.session(&token, user, created, created + LIFETIME)
     }
 
-    fn plant(&mut self) -> rusqlite::Result<()> {
+    /// Users, and a few hundred of them logged in.
+    fn plant_healthy(&mut self) -> rusqlite::Result<()> {
+        self.users()?;
+        for number in 0..300 {
+            let age = self.within(20 * DAY) + HOUR;
+            self.fresh(&format!("u{number:04}"), age)?;
+        }
+        Ok(())
+    }
+
+    fn users(&mut self) -> rusqlite::Result<()> {
         for number in 0..USERS {
             let (first, last) = (FIRST[(number % 12) as usize], LAST[(number / 12 % 12) as usize]);
             let (id, email) = (
@@ -121,6 +153,11 @@ impl Planter<'_> {
             self.transaction
                 .execute("INSERT INTO accounts VALUES (?, 'github', ?)", params![id, number.to_string()])?;
         }
+        Ok(())
+    }
+
+    fn plant(&mut self) -> rusqlite::Result<()> {
+        self.users()?;
         for _ in 0..3_600 {
             let (user, age) = (self.next() % USERS, self.within(29 * DAY));
             self.fresh(&format!("u{user:04}"), age)?;

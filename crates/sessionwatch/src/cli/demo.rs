@@ -4,9 +4,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use super::{Failure, target};
 use crate::{
-    clock,
+    clock::{self, Clock},
     config::Config,
-    demo::{self, DemoError},
+    daemon::{Daemon, Door},
+    demo::{self, DemoError, application::Application},
     look::{self, Request},
     report::{self, Format},
     target::address::Address,
@@ -18,9 +19,18 @@ pub(super) struct Args {
     /// Where the SQLite file is made
     #[arg(long, default_value = "sessionwatch-demo.db")]
     path: PathBuf,
+    /// Instead: let the application live, with nothing wrong at first, and serve the dashboard; after twenty seconds it leaks
+    #[arg(long)]
+    serve: bool,
+    /// Where the dashboard is served, with --serve; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:9797", value_name = "ADDRESS")]
+    listen: std::net::SocketAddr,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if args.serve {
+        return live(args);
+    }
     match demo::create(&args.path, clock::now()) {
         Ok(()) => super::print(&format!("Made a small application in {}.\n\n", args.path.display()))?,
         Err(DemoError::Exists) => {
@@ -36,7 +46,52 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let path = args.path.display();
     super::print(&format!(
         "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch doctor {path}\n  sessionwatch sessions list {path} --status active --limit 10\n  \
-         sessionwatch sql duplicate-tokens {path}\n  sessionwatch cleanup duplicates {path}\n  sessionwatch incident drill --demo\n"
+         sessionwatch sql duplicate-tokens {path}\n  sessionwatch cleanup duplicates {path}\n  sessionwatch incident drill --demo\n  sessionwatch demo --serve\n"
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// An application at work, and the dashboard that watches it, in a folder of their own that goes with them.
+fn live(args: &Args) -> Result<ExitCode, Failure> {
+    let folder = std::env::temp_dir().join(format!("sessionwatch-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let (database, log) = (folder.join("app.db"), folder.join("app.log"));
+    demo::create_healthy(&database, clock::now())?;
+    let text = format!(
+        "[[target]]\nname = \"demo\"\nurl = \"app.db\"\n[serve]\nlisten = \"{}\"\n[[logs]]\nname = \"app\"\nfile = \"app.log\"\n\
+         [checks.creation-rate]\nmax = 5000\n",
+        args.listen
+    );
+    let application = Application::open(&database, &log)?;
+    let config = Config::parse(&folder.join("sessionwatch.toml"), &text)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let commands = super::serve::commands(None)?;
+        let daemon = Daemon::start(config, Clock::System).await?;
+        let link = match daemon.door()? {
+            Door::SetUp(link) | Door::Open(link) => link,
+            Door::Closed => return Err(Failure::Usage("the demonstration is for this machine alone: --listen 127.0.0.1:9797".into())),
+        };
+        super::print(&format!(
+            "A simulated application is at work, and the watch looks at it. Make an account, and wait for twenty seconds:\n\n  {link}\n\n\
+             Then a leak appears. Its check says what it means; Clean-up plans to end the shared token, and the archive undoes a wrong\n\
+             step. Ctrl-C ends the demonstration, and nothing of it stays.\n"
+        ))?;
+        let (stop, stopping) = tokio::sync::watch::channel(false);
+        let working = tokio::task::LocalSet::new();
+        let serving = working.run_until(async {
+            let application = tokio::task::spawn_local(application.run(stopping));
+            let stopped = daemon.serve(commands).await;
+            // Whoever waits for that is gone with it.
+            let _ = stop.send(true);
+            let _ = application.await;
+            stopped
+        });
+        let stopped = serving.await?;
+        Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    });
+    runtime.shutdown_background();
+    // It was made for this alone.
+    let _ = std::fs::remove_dir_all(&folder);
+    outcome
 }

@@ -8,7 +8,7 @@ use super::{Failure, target::ConfigArgs};
 use crate::{
     clock::Clock,
     config::Config,
-    daemon::{Command, Daemon},
+    daemon::{Command, Daemon, Door},
 };
 
 /// Watch every configured target: look, remember, tell, serve metrics
@@ -37,9 +37,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         super::print(&format!(
             "Watching {targets} target(s), telling {channels} channel(s), metrics on http://{address}/metrics\n"
         ))?;
-        super::print(&match daemon.setup_link()? {
-            None => format!("The dashboard is on http://{address}/\n"),
-            Some(link) => format!("The dashboard waits for its first account: {link}\n"),
+        super::print(&match daemon.door()? {
+            Door::Open(url) => format!("The dashboard is on {url}\n"),
+            Door::SetUp(link) => format!("The dashboard waits for its first account: {link}\n"),
+            Door::Closed => "The dashboard is closed, since it can be reached from elsewhere and nobody has an account: \
+                             `sessionwatch accounts add NAME --role admin` makes one\n"
+                .to_owned(),
         })?;
         let stopped = daemon.serve(commands).await?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
@@ -50,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// What the system or a person asks of the program by signals.
-fn commands(file: Option<PathBuf>) -> std::io::Result<mpsc::UnboundedReceiver<Command>> {
+pub(super) fn commands(file: Option<PathBuf>) -> std::io::Result<mpsc::UnboundedReceiver<Command>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hang_up = signal(SignalKind::hangup())?;

@@ -260,6 +260,26 @@ fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
 }
 
 #[test]
+fn who_can_be_reached_from_elsewhere_offers_no_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"0.0.0.0:0\"\n",
+        harness::healthy().url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let says = || {
+        let mut child =
+            harness::command(&["serve"]).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let line = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).nth(1).unwrap();
+        assert_eq!(Watch { child, address: String::new() }.stop(), Some(0));
+        line
+    };
+    assert!(says().contains("The dashboard is closed"));
+    account(folder.path(), "ada", "admin");
+    assert!(says().contains("The dashboard is on http://0.0.0.0:"));
+}
+
+#[test]
 fn sessions_are_paged_through_without_missing_or_repeating_any() {
     let scene = Scene::new(&[("ada", "viewer")]);
     scene

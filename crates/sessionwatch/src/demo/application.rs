@@ -1,0 +1,123 @@
+//! A simulated application at work: people log in and out, it logs what it does, and after a while it leaks.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, params};
+use sessionwatch_rules::instant::{DAY, Instant};
+use tokio::sync::watch;
+
+use super::{DemoError, USERS};
+use crate::clock;
+
+/// How often somebody does something.
+const RHYTHM: Duration = Duration::from_millis(1_500);
+/// Steps until the first leak, and between two of them.
+const FIRST_LEAK: u64 = 14;
+const LEAKS: u64 = 160;
+
+/// The application.
+#[derive(Debug)]
+pub struct Application {
+    connection: Connection,
+    log: File,
+    seed: u64,
+    steps: u64,
+}
+
+impl Application {
+    /// Opens its database, and the log that it writes.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be opened.
+    pub fn open(database: &Path, log: &PathBuf) -> Result<Self, DemoError> {
+        let connection = Connection::open(database)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let log = OpenOptions::new().create(true).append(true).open(log).map_err(|_| DemoError::Log)?;
+        Ok(Self { connection, log, seed: 7, steps: 0 })
+    }
+
+    /// Works until it is asked to stop. What does not succeed is tried again with the next step.
+    pub async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        while !*stopping.borrow() {
+            if let Err(error) = self.step(clock::now()) {
+                tracing::debug!("the simulated application could not do a step: {error}");
+            }
+            tokio::select! {
+                () = clock::pause(RHYTHM) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+
+    fn next(&mut self, limit: u64) -> u64 {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.seed >> 33) % limit.max(1)
+    }
+
+    fn step(&mut self, now: Instant) -> Result<(), DemoError> {
+        self.steps += 1;
+        if self.steps == FIRST_LEAK
+            || self.steps > FIRST_LEAK && (self.steps - FIRST_LEAK).is_multiple_of(LEAKS)
+        {
+            return self.leak(now);
+        }
+        let user = format!("u{:04}", self.next(USERS));
+        if self.next(3) == 0 {
+            self.log_out(now)
+        } else {
+            let token = self.token();
+            self.log_in(&token, &user, now)
+        }
+    }
+
+    fn token(&mut self) -> String {
+        let [a, b, c, d] = [self.next(1 << 31), self.next(1 << 16), self.next(1 << 16), self.next(1 << 31)];
+        format!("{a:08x}-{b:04x}-4{:03x}-9{:03x}-{d:012x}", c & 0xfff, b & 0xfff)
+    }
+
+    fn log_in(&mut self, token: &str, user: &str, now: Instant) -> Result<(), DemoError> {
+        let (created, expires) = (now.micros() / 1_000, now.plus(30 * DAY).micros() / 1_000);
+        let id = format!("live-{}-{}", created, self.next(1_000_000));
+        self.connection.execute(
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, ?)",
+            params![id, token, user, expires, created],
+        )?;
+        let ends = clock::rfc3339(now.plus(30 * DAY));
+        self.say(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
+    }
+
+    fn log_out(&mut self, now: Instant) -> Result<(), DemoError> {
+        let query = "SELECT id, \"sessionToken\", \"userId\" FROM sessions WHERE id LIKE 'live-%' ORDER BY id LIMIT 1";
+        let found = self.connection.query_row(query, [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+        });
+        let Ok((id, token, user)) = found else { return self.say(now, "GET / 200 in 3ms") };
+        self.connection.execute("DELETE FROM sessions WHERE id = ?", params![id])?;
+        let user = user.unwrap_or_default();
+        self.say(
+            now,
+            &format!("event=session_destroyed reason=logout user_id={user} token_prefix={}", &token[..8]),
+        )
+    }
+
+    /// One person's token is given to another too, and the application notices.
+    fn leak(&mut self, now: Instant) -> Result<(), DemoError> {
+        let token = self.token();
+        let (one, other) = (format!("u{:04}", self.next(USERS)), format!("u{:04}", self.next(USERS)));
+        self.log_in(&token, &one, now)?;
+        self.log_in(&token, &other, now)?;
+        let prefix = &token[..8];
+        self.say(now, &format!("[AUTH-ADAPTER] 🚨 Duplicate session token detected {{ sessionToken: '{prefix}...', existingUserId: '{one}', newUserId: '{other}' }}"))?;
+        self.say(now, &format!("[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {{ sessionToken: '{prefix}...', sessionUserId: '{one}', dbUserId: '{other}' }}"))
+    }
+
+    fn say(&mut self, now: Instant, text: &str) -> Result<(), DemoError> {
+        writeln!(self.log, "{} {text}", clock::rfc3339(now)).map_err(|_| DemoError::Log)
+    }
+}
