@@ -34,16 +34,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let commands = commands(file)?;
         let daemon = Daemon::start(config, Clock::System).await?;
         let address = daemon.address()?;
-        super::print(&format!(
-            "Watching {targets} target(s), telling {channels} channel(s), metrics on http://{address}/metrics\n"
-        ))?;
-        super::print(&match daemon.door()? {
+        let door = match daemon.door()? {
             Door::Open(url) => format!("The dashboard is on {url}\n"),
             Door::SetUp(link) => format!("The dashboard waits for its first account: {link}\n"),
             Door::Closed => "The dashboard is closed, since it can be reached from elsewhere and nobody has an account: \
                              `sessionwatch accounts add NAME --role admin` makes one\n"
                 .to_owned(),
-        })?;
+        };
+        // Whoever does not listen to that still wants a watch.
+        let _ = super::print(&format!(
+            "Watching {targets} target(s), telling {channels} channel(s), metrics on http://{address}/metrics\n{door}"
+        ));
         let stopped = daemon.serve(commands).await?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
     });
