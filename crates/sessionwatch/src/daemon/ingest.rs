@@ -139,6 +139,7 @@ async fn take_drain(
     sources: &[Listened],
     request: Request,
 ) -> Result<&'static str, Answer> {
+    let _arriving = logs::arrive(shared).map_err(Answer::NotKept)?;
     let (headers, body) = arrived(request).await?;
     let signature = text(&headers, SIGNATURE).unwrap_or_default();
     let signed = |one: &&Listened| match &one.source.kind {
@@ -147,12 +148,13 @@ async fn take_drain(
     };
     let one = sources.iter().find(signed).cloned().ok_or_else(forged)?;
     let packed = text(&headers, header::CONTENT_ENCODING.as_str()).map(str::to_owned);
+    let _admitted = logs::admit(shared).map_err(Answer::NotKept)?;
     let grammar = one.grammar_at(shared.clock.now());
     let batch = parsed(move || {
         let body = drain::unpacked(&body, packed.as_deref())?;
         drain::entries(&body, (&one.source.name, &one.source.target), &grammar)
     });
-    logs::keep(shared, batch.await?).await.map_err(Answer::NotKept)?;
+    logs::write(shared, batch.await?).await.map_err(Answer::NotKept)?;
     Ok("taken\n")
 }
 
@@ -176,16 +178,18 @@ async fn take_lines(
     let right =
         |one: &&Listened| matches!(&one.source.kind, Kind::Http(secret) if drain::is_token(secret, &token));
     let one = sources.iter().find(right).cloned().ok_or_else(forged)?;
+    let _arriving = logs::arrive(shared).map_err(Answer::NotKept)?;
     let (headers, body) = arrived(request).await?;
     let own = |key: &str| text(&headers, key).map(str::to_owned);
     let (packed, name) = (own(header::CONTENT_ENCODING.as_str()), own(NAME));
+    let _admitted = logs::admit(shared).map_err(Answer::NotKept)?;
     let grammar = one.grammar_at(shared.clock.now());
     let batch = parsed(move || {
         let body = drain::unpacked(&body, packed.as_deref())?;
         let names = (one.source.name.as_str(), one.source.target.as_str());
         Ok(drain::lines(&body, names, (&grammar, name.as_deref())))
     });
-    logs::keep(shared, batch.await?).await.map_err(Answer::NotKept)?;
+    logs::write(shared, batch.await?).await.map_err(Answer::NotKept)?;
     Ok("taken\n")
 }
 

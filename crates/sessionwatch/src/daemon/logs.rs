@@ -11,7 +11,7 @@ use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
 use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
 use tokio::{
     net::{TcpListener, UdpSocket},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, SemaphorePermit, watch},
     task::JoinSet,
 };
 
@@ -46,22 +46,26 @@ use crate::{
 const GLANCE: Duration = Duration::from_millis(500);
 /// How long to wait after something failed.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Batches of drains that are kept or wait for it at the same time; of more the sender is told to come again.
+/// Batches that are taken apart and kept at the same time; of more the sender is told to come again.
 const AT_ONCE: usize = 8;
+/// Requests that may be on their way at the same time.
+const ARRIVING: usize = 32;
 /// Signals that are judged at once.
-const TOGETHER: u32 = 500;
+const TOGETHER: u32 = 5_000;
 /// How often it is judged where nothing new was read, in microseconds.
 const RHYTHM: i64 = 60 * SECOND;
 /// The same where other daemons may have read something.
 const RHYTHM_SHARED: i64 = 2 * SECOND;
 /// How long signals are kept, in microseconds.
 const KEPT: i64 = 30 * DAY;
-/// Sessions that one prefix may have.
-const SESSIONS: usize = 5_000;
+/// Sessions that begin as the signals say, of which more cannot be told apart.
+const SESSIONS: usize = 50_000;
 /// How long the table may take to say what an urgent signal is about.
 const URGENT: Duration = Duration::from_millis(1_200);
 /// Times in a minute that a table may be asked at once because of signals.
 const LOOKUPS: usize = 5;
+/// The same where nothing is urgent, but there is more than can be judged at once.
+const BUSY_LOOKUPS: usize = 3;
 /// Signals that an incident's timeline takes.
 const ON_TIMELINE: usize = 200;
 
@@ -77,6 +81,7 @@ pub(super) struct Listened {
 pub(super) struct Intake {
     sources: std::sync::RwLock<Arc<Vec<Listened>>>,
     permits: Semaphore,
+    arriving: Semaphore,
     /// Counts what is new and to be judged.
     news: watch::Sender<u64>,
 }
@@ -84,7 +89,8 @@ pub(super) struct Intake {
 impl Default for Intake {
     fn default() -> Self {
         let news = watch::Sender::new(0);
-        Self { sources: std::sync::RwLock::default(), permits: Semaphore::new(AT_ONCE), news }
+        let (permits, arriving) = (Semaphore::new(AT_ONCE), Semaphore::new(ARRIVING));
+        Self { sources: std::sync::RwLock::default(), permits, arriving, news }
     }
 }
 
@@ -119,13 +125,18 @@ impl Intake {
     }
 }
 
-/// Keeps a batch, so that it is safe, or says why not.
-pub(super) async fn keep(shared: &Arc<Shared>, batch: Batch) -> Result<(), NotKept> {
-    let Ok(_permit) = shared.intake.permits.try_acquire() else { return Err(NotKept::Busy) };
-    write(shared, batch).await
+/// Lets a request in that is on its way, if there are not too many.
+pub(super) fn arrive(shared: &Shared) -> Result<SemaphorePermit<'_>, NotKept> {
+    shared.intake.arriving.try_acquire().map_err(|_| NotKept::Busy)
 }
 
-async fn write(shared: &Arc<Shared>, batch: Batch) -> Result<(), NotKept> {
+/// Lets a batch in, to be taken apart and kept, if there are not too many.
+pub(super) fn admit(shared: &Shared) -> Result<SemaphorePermit<'_>, NotKept> {
+    shared.intake.permits.try_acquire().map_err(|_| NotKept::Busy)
+}
+
+/// Keeps a batch, so that it is safe, or says why not.
+pub(super) async fn write(shared: &Arc<Shared>, batch: Batch) -> Result<(), NotKept> {
     let to_write = Arc::clone(shared);
     let written = tokio::task::spawn_blocking(move || {
         let now = to_write.clock.now();
@@ -394,8 +405,14 @@ impl Judging {
     async fn judge(&mut self, term: i64, now: Instant) -> Result<bool, StoreError> {
         let target = self.target.name.clone();
         let waiting = self.shared.store.read(|db| signals::unjudged(db, &target, TOGETHER))?;
-        let urgent = waiting.iter().any(is_bad);
-        let joined = match self.table(&waiting, (urgent, now)).await {
+        let allowed = if waiting.iter().any(is_bad) {
+            LOOKUPS
+        } else if waiting.len() == TOGETHER as usize {
+            BUSY_LOOKUPS
+        } else {
+            1
+        };
+        let joined = match self.table(&waiting, (allowed, now)).await {
             // Nothing of it is urgent: it waits until the table may be asked again.
             None => vec![],
             Some(table) => {
@@ -434,14 +451,14 @@ impl Judging {
     async fn table(
         &mut self,
         waiting: &[Kept],
-        (urgent, now): (bool, Instant),
+        (allowed, now): (usize, Instant),
     ) -> Option<Result<Table, String>> {
+        let urgent = allowed == LOOKUPS;
         let prefixes: Vec<String> = waiting.iter().filter_map(|signal| signal.prefix.clone()).collect();
         if prefixes.is_empty() {
             return Some(Ok(Table::default()));
         }
         self.lookups.retain(|at| now.since(*at).abs() < RHYTHM);
-        let allowed = if urgent { LOOKUPS } else { 1 };
         if self.lookups.len() >= allowed {
             let why = format!("the table was asked {LOOKUPS} times in a minute because of signals");
             return urgent.then_some(Err(why));
@@ -453,6 +470,9 @@ impl Judging {
         }
         let asked = tokio::time::timeout(target.limits.timeout, lookup(&self.config, &target, &prefixes));
         let lines = match asked.await {
+            Ok(Ok(lines)) if lines.len() >= SESSIONS => {
+                return Some(Err("too many sessions begin like that".into()));
+            }
             Ok(Ok(lines)) => lines,
             Ok(Err(error)) => return Some(Err(format!("the table cannot be asked: {error}"))),
             Err(_) => return Some(Err("the table did not answer in time".into())),

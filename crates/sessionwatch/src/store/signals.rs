@@ -146,15 +146,22 @@ pub fn put(db: Db<'_>, target: &str, found: &Found, seen_at: Instant) -> Result<
     Ok(())
 }
 
-/// Signals of a target that nobody has judged yet, oldest first.
+/// Signals of a target that nobody has judged yet: bad ones before all others, and the oldest first.
 ///
 /// # Errors
 ///
 /// If they cannot be read.
 pub fn unjudged(db: Db<'_>, target: &str, limit: u32) -> Result<Vec<Kept>, StoreError> {
-    let query =
-        format!("SELECT {COLUMNS} FROM signals WHERE judged = 0 AND target = $1 ORDER BY id LIMIT $2");
-    Ok(db.rows(&query, &[target.into(), limit.into()])?.iter().map(Kept::of).collect())
+    let bad = "COALESCE(severity, '') IN ('high', 'critical')";
+    let mut found: Vec<Kept> = Vec::new();
+    for condition in [bad.to_owned(), format!("NOT {bad}")] {
+        let query = format!(
+            "SELECT {COLUMNS} FROM signals WHERE judged = 0 AND target = $1 AND {condition} ORDER BY id LIMIT $2"
+        );
+        let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+        found.extend(db.rows(&query, &[target.into(), left.into()])?.iter().map(Kept::of));
+    }
+    Ok(found)
 }
 
 /// A signal by its number.
