@@ -323,8 +323,9 @@ pub(super) async fn login(
 ) -> Result<Response, Refusal> {
     let agent = agent(request.headers());
     let fields = Fields::of(request).await?;
-    let (name, password) =
-        (fields.text("name").to_owned(), fields.0.get("password").cloned().unwrap_or_default());
+    // A longer name is nobody's, and would only fill the record.
+    let name: String = fields.text("name").chars().take(64).collect();
+    let password = fields.0.get("password").cloned().unwrap_or_default();
     let now = shared.clock.now();
     let from = address.ip().to_string();
     let keys = [(format!("account {name}"), PER_ACCOUNT), (format!("address {from}"), PER_ADDRESS)];
