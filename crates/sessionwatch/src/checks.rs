@@ -170,14 +170,14 @@ pub const LOG: [LogCheck; 6] = [
     LogCheck {
         id: "log-duplicate-token",
         severity: Severity::Critical,
-        action: "end every session on these tokens, and open an incident: `sessionwatch incident open`",
+        action: "end every session on these tokens, and open an incident: `sessionwatch incident open --severity P0`",
         finds: Finds::Signals(Kind::DuplicateToken),
         limit: Limit { max: 0, window_us: WINDOW },
     },
     LogCheck {
         id: "log-user-mismatch",
         severity: Severity::Critical,
-        action: "somebody was answered as somebody else: end these sessions, and open an incident: `sessionwatch incident open`",
+        action: "somebody was answered as somebody else: end these sessions, and open an incident: `sessionwatch incident open --severity P0`",
         finds: Finds::Signals(Kind::UserMismatch),
         limit: Limit { max: 0, window_us: WINDOW },
     },
