@@ -168,6 +168,8 @@ pub(crate) enum Refusal {
     Bad(String),
     /// Too often.
     TooMany,
+    /// A database does not answer.
+    Away(String),
     /// The store does not answer.
     Store(String),
 }
@@ -197,6 +199,11 @@ impl IntoResponse for Refusal {
                 StatusCode::TOO_MANY_REQUESTS,
                 "That was tried too often.".to_owned(),
                 "Wait for a quarter of an hour.",
+            ),
+            Self::Away(why) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                why,
+                "What the watch saw last is on the page of the target; load this page again in a moment.",
             ),
             Self::Store(why) => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -100,7 +100,7 @@ async fn ask(
     (filter, limit): (&Filter, usize),
 ) -> Result<Found, Refusal> {
     let unknown =
-        |why: &str| Refusal::Store(format!("the database of {} cannot be asked ({why})", target.name));
+        |why: &str| Refusal::Away(format!("The database of {} cannot be asked: {why}.", target.name));
     let permit = tokio::time::timeout(PATIENCE, shared.asking.acquire()).await;
     let Ok(Ok(_permit)) = permit else { return Err(unknown("too many people ask at once")) };
     let question = Question {
@@ -304,7 +304,7 @@ pub(super) async fn user(
         @match &found {
             Ok(found) if found.lines.is_empty() => { p.empty { "The table holds no session of this user now." } }
             Ok(found) => { (table(found, &found.lines, &base)) }
-            Err(Refusal::Store(why)) => { p.problem { (why) ". What the logs say is below." } }
+            Err(Refusal::Away(why)) => { p.problem { (why) " What the logs say is below." } }
             Err(_) => { p.problem { "The sessions cannot be shown." } }
         }
         h2 { "In the logs" }

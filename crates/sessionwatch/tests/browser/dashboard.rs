@@ -280,6 +280,27 @@ fn who_can_be_reached_from_elsewhere_offers_no_link() {
 }
 
 #[test]
+fn while_the_database_does_not_answer_pages_say_what_is_known() {
+    let scene = Scene::new(&[("vera", "viewer")]);
+    let address = scene.watch.address.clone();
+    let body = format!("name=vera&password={}", PASSWORD.replace(' ', "+"));
+    let answer = harness::post(&address, "/login", &[], body.as_bytes()).1;
+    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
+    let cookie = line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned();
+    let get = |path: &str| harness::request(&address, ("GET", path), &[("cookie", &cookie)], b"");
+    harness::wait_until("the first look", || get("/").1.contains("Looked at"));
+    scene.database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
+    let (status, page) = get("/targets/app/sessions");
+    assert_eq!((status, page.contains("The database of app cannot be asked")), (503, true), "{page}");
+    let (status, page) = get("/targets/app/users/8");
+    assert_eq!((status, page.contains("What the logs say is below")), (200, true), "{page}");
+    assert!(get("/").1.contains("Looked at") && get("/targets/app").0 == 200);
+    scene.database.psql("ALTER TABLE sessions RENAME COLUMN gone TO expires").unwrap();
+    assert_eq!(get("/targets/app/sessions").0, 200);
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
 fn sessions_are_paged_through_without_missing_or_repeating_any() {
     let scene = Scene::new(&[("ada", "viewer")]);
     scene
