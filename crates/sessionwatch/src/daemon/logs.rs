@@ -1,14 +1,17 @@
 //! What the watch does with logs: it follows files, listens for syslog, keeps what drains send, and judges all of it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     path::Path,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
-use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
+use sessionwatch_rules::{
+    instant::{DAY, HOUR, Instant, SECOND},
+    joining::Fit,
+};
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::{Semaphore, SemaphorePermit, watch},
@@ -421,11 +424,15 @@ impl Judging {
             }
         };
         let bad: Vec<&Kept> = waiting.iter().filter(|signal| is_bad(signal)).collect();
+        // What was critical before sessions were ended is no reason to begin again.
+        let critical = joined.iter().any(|(signal, (fit, _))| {
+            signal.severity.as_deref() == Some("critical") || *fit == Some(Fit::Contradicting)
+        });
         let shared = Arc::clone(&self.shared);
         let told = shared.store.write(|db| {
             shared.leadership.guard(db, &lease(&target), term)?;
             for (signal, (fit, detail)) in &joined {
-                let fit = fit.map(sessionwatch_rules::joining::Fit::name);
+                let fit = fit.map(Fit::name);
                 signals::judge(db, signal.id, fit, &detail.to_string())?;
             }
             if !joined.is_empty() {
@@ -433,7 +440,7 @@ impl Judging {
             }
             let judged = judge::outcomes(db, View { config: &self.config, target: &target, now })?;
             let told = round::keep_logs(db, &target, &judged, (&self.config, now))?;
-            if let Some(why) = incident::emergency_in_logs(&judged).filter(|_| !bad.is_empty()) {
+            if let Some(why) = incident::emergency_in_logs(&judged).filter(|_| critical) {
                 incident::reopen(db, &target, &why, now)?;
             }
             Ok(told)
@@ -491,11 +498,8 @@ fn is_bad(signal: &Kept) -> bool {
 
 /// The sessions whose tokens begin so.
 async fn lookup(config: &Config, target: &Target, prefixes: &[String]) -> Result<Vec<Line>, TargetError> {
-    let mut wanted: BTreeMap<&str, ()> = BTreeMap::new();
-    for prefix in prefixes {
-        wanted.insert(prefix, ());
-    }
-    let prefixes: Vec<String> = wanted.into_keys().map(str::to_owned).collect();
+    let wanted: BTreeSet<&String> = prefixes.iter().collect();
+    let prefixes: Vec<String> = wanted.into_iter().cloned().collect();
     let opened = open(target, &config.catalogue, false).await?;
     let sql = opened.sql(false, &config.rules.settings);
     let list = List { prefixes: &prefixes, ..List::all(SESSIONS) };

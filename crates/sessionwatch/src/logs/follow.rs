@@ -141,6 +141,8 @@ impl<'g> Follower<'g> {
     pub fn step(&mut self) -> io::Result<Step> {
         let mut step = Step::default();
         if self.open.is_none() && !self.find()? {
+            // Whatever will stand in it was written since.
+            self.from_start = true;
             step.happened = Some("missing");
             return Ok(step);
         }
@@ -432,5 +434,11 @@ mod tests {
         assert_eq!(users(&mut follower).0, Vec::<String>::new());
         append(&path, &line(2));
         assert_eq!(users(&mut follower).0, ["2"]);
+        // What is made only after that is new from its start.
+        fs::remove_file(&path).unwrap();
+        let mut follower = Follower::new(&path, "app", &scene.grammar, (None, false));
+        assert_eq!(users(&mut follower).0, Vec::<String>::new());
+        append(&path, &line(3));
+        assert_eq!(users(&mut follower).0, ["3"]);
     }
 }

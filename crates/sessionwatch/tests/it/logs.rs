@@ -568,3 +568,37 @@ fn log_and_table_are_compared() {
     assert!(text.contains("ahead of the database's (median of 3 creations)"), "{text}");
     assert_eq!(running.stop(), Some(0));
 }
+
+#[test]
+fn a_critical_line_opens_an_incident_anew_whose_sessions_were_ended_and_a_milder_one_does_not() {
+    use sessionwatch::{
+        clock,
+        store::{
+            Place, Store,
+            incidents::{self, Incident, State},
+        },
+    };
+    let scene = Scene::new();
+    let folder = scene.folder.path();
+    let running = scene.start(&vercel());
+    assert_eq!(drained(&running, &[("1", MISMATCH)]).0, 200);
+    wait_until("the alert", || !told(&scene.sink, "log-user-mismatch").is_empty());
+    let url = scene.database.url("postgres");
+    let arguments = ["incident", "open", "app", "--severity", "P1", "--summary", "x"];
+    assert_eq!(run_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], &arguments).code, 0);
+    let store = Store::open(&Place::File(folder.join("sessionwatch-state.db"))).unwrap();
+    let current = || store.read(|db| incidents::current(db, "app")).unwrap().unwrap();
+    let ended = Incident { state: State::Contained, contained_at: Some(clock::now()), ..current() };
+    store.write(|db| incidents::put(db, &ended)).unwrap();
+    let signals_on = || {
+        let timeline = store.read(|db| incidents::timeline(db, &ended.id)).unwrap();
+        timeline.iter().filter(|entry| entry.kind == "signal").count()
+    };
+    let before = signals_on();
+    assert_eq!(drained(&running, &[("2", &format!("x {{ sessionToken: '{TOKEN}' }}"))]).0, 200);
+    wait_until("the milder one is on the timeline", || signals_on() == before + 1);
+    assert_eq!(current().state, State::Contained);
+    assert_eq!(drained(&running, &[("3", DUPLICATE)]).0, 200);
+    wait_until("it is open anew", || current().state == State::Open);
+    assert_eq!(running.stop(), Some(0));
+}
