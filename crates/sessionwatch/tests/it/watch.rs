@@ -180,6 +180,10 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
         running.get("/readyz").starts_with("HTTP/1.1 200")
             && running.get("/healthz").starts_with("HTTP/1.1 200")
     );
+    // A channel may have a message before the watch has noted it; killed in between, the next one would send it again.
+    harness::wait_until("the delivery is noted", || {
+        !running.get("/metrics").contains("sessionwatch_outbox_messages{")
+    });
     running.child.kill().unwrap();
     running.child.wait().unwrap();
     // The next one knows what was told, and that a look was taken less than a minute ago.
