@@ -5,6 +5,7 @@ pub mod drill;
 pub mod evidence;
 pub mod message;
 pub mod report;
+pub mod work;
 
 use serde_json::{Value, json};
 use sessionwatch_rules::{

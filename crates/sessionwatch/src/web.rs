@@ -10,6 +10,7 @@ mod audit;
 mod chart;
 mod checklist;
 mod cleanup;
+mod desk;
 mod incidents;
 mod layout;
 mod live;
@@ -31,7 +32,7 @@ use axum::{
 };
 use maud::{Markup, html};
 
-pub use self::{access::Setup, cleanup::Jobs};
+pub use self::{access::Setup, desk::Jobs};
 use crate::{
     daemon::Shared,
     store::{StoreError, accounts::Role, db::Db},
@@ -68,7 +69,7 @@ const RESPONDER: Who = Who::Logged(Role::Responder);
 const ADMIN: Who = Who::Logged(Role::Admin);
 
 /// Every page of the dashboard.
-pub const ROUTES: [Route; 38] = [
+pub const ROUTES: [Route; 44] = [
     route("GET", "/assets/{file}", Who::Anyone, ""),
     route("GET", "/login", Who::Anyone, ""),
     route("POST", "/login", Who::Anyone, "login"),
@@ -90,8 +91,14 @@ pub const ROUTES: [Route; 38] = [
     route("POST", "/alerts/unsilence", RESPONDER, "unsilence"),
     route("GET", "/logs", VIEWER, ""),
     route("GET", "/incidents", VIEWER, ""),
+    route("POST", "/incidents", RESPONDER, "incident-opened"),
     route("GET", "/incidents/{id}", VIEWER, ""),
-    route("POST", "/incidents/{id}/note", RESPONDER, "incident"),
+    route("POST", "/incidents/{id}/next", RESPONDER, "incident-done, incident-skipped, incident-found"),
+    route("POST", "/incidents/{id}/contain", RESPONDER, "plan-made"),
+    route("POST", "/incidents/{id}/evidence", RESPONDER, "incident-evidence"),
+    route("POST", "/incidents/{id}/set", RESPONDER, "incident-set"),
+    route("POST", "/incidents/{id}/close", RESPONDER, "incident-closed"),
+    route("POST", "/incidents/{id}/note", RESPONDER, "incident-note"),
     route("GET", "/incidents/{id}/report", VIEWER, ""),
     route("GET", "/checklist/{target}", VIEWER, ""),
     route("POST", "/checklist/{target}", RESPONDER, "attest"),
@@ -135,8 +142,13 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/alerts/silence", post(alerts::silence))
         .route("/alerts/unsilence", post(alerts::unsilence))
         .route("/logs", get(logs::page))
-        .route("/incidents", get(incidents::list))
+        .route("/incidents", get(incidents::list).post(incidents::open))
         .route("/incidents/{id}", get(incidents::page))
+        .route("/incidents/{id}/next", post(incidents::next))
+        .route("/incidents/{id}/contain", post(incidents::contain))
+        .route("/incidents/{id}/evidence", post(incidents::evidence))
+        .route("/incidents/{id}/set", post(incidents::set))
+        .route("/incidents/{id}/close", post(incidents::close))
         .route("/incidents/{id}/note", post(incidents::note))
         .route("/incidents/{id}/report", get(incidents::report))
         .route("/checklist/{target}", get(checklist::page).post(checklist::attest))
@@ -166,6 +178,8 @@ pub(crate) enum Refusal {
     NotFound(String),
     /// What was sent makes no sense, or does not come from a page of ours.
     Bad(String),
+    /// It is not so any more, or is being done already.
+    Conflict(String),
     /// Too often.
     TooMany,
     /// A database does not answer.
@@ -195,6 +209,9 @@ impl IntoResponse for Refusal {
             ),
             Self::NotFound(what) => (StatusCode::NOT_FOUND, what, "The overview lists what there is."),
             Self::Bad(why) => (StatusCode::BAD_REQUEST, why, "Go back, and try again: nothing was changed."),
+            Self::Conflict(why) => {
+                (StatusCode::CONFLICT, why, "Go back, and look at how it stands now: nothing was changed.")
+            }
             Self::TooMany => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "That was tried too often.".to_owned(),

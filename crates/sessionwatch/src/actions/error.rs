@@ -111,6 +111,23 @@ pub enum ActError {
     /// A file cannot be made.
     #[error("cannot write {0}: name a new file in a folder that may be written")]
     Unwritable(std::path::PathBuf),
+    /// It is found out.
+    #[error("whether `{0}` is done is found out, not said")]
+    FoundOut(&'static str),
+    /// An incident of that target is open.
+    #[error("`{0}` of that target is still {1}")]
+    StillOpen(String, &'static str),
+    /// The incident is over.
+    #[error("`{0}` is closed")]
+    Closed(String),
+    /// Something speaks against closing an incident.
+    #[error("{id} cannot be closed yet: {}", points.join("; "))]
+    NotYet {
+        /// The incident.
+        id: String,
+        /// What speaks against it.
+        points: Vec<String>,
+    },
     /// Something that cannot be.
     #[error("{0}")]
     Unexpected(&'static str),
@@ -169,6 +186,10 @@ impl ActError {
             Self::NoArchive(_) => "`sessionwatch archive list` shows what there is".into(),
             Self::NoIdentity(_) => "name its file with --identity".into(),
             Self::NoDrill => "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo".into(),
+            Self::FoundOut(_) => "pass over it with --skip --reason TEXT if that is meant".into(),
+            Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first".into(),
+            Self::Closed(_) => "`sessionwatch incident open` opens another one".into(),
+            Self::NotYet { .. } => "with --override REASON it is closed all the same".into(),
             Self::Store(_) | Self::Seal(_) | Self::Unwritable(_) | Self::Unexpected(_) => return None,
         })
     }
@@ -194,6 +215,10 @@ impl ActError {
                 | Self::NoIdentity(_)
                 | Self::Seal(_)
                 | Self::Unwritable(_)
+                | Self::FoundOut(_)
+                | Self::StillOpen(..)
+                | Self::Closed(_)
+                | Self::NotYet { .. }
         )
     }
 

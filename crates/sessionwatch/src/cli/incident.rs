@@ -18,9 +18,12 @@ use crate::{
     actions::{Selection, affected},
     clock,
     config::Config,
-    incident,
+    incident::{
+        self,
+        work::{self, Said},
+    },
     report::{Format, Sheet, printable},
-    store::incidents::{self, Entry, Incident, State},
+    store::incidents::{self, Incident},
 };
 
 /// Lead through an emergency: open, next, contain, evidence, report, close
@@ -95,7 +98,7 @@ pub(super) enum Args {
     /// Say what the report is to say
     Set {
         /// Which part
-        #[arg(value_parser = ["summary", "root-cause", "data-leaked", "prevention", "lessons"])]
+        #[arg(value_parser = work::FIELDS)]
         name: String,
         /// What it says
         text: String,
@@ -191,8 +194,7 @@ fn grade(text: &str) -> Result<Grade, String> {
 /// An incident that is worked on.
 pub(super) struct Case {
     acting: Acting,
-    incident: Incident,
-    timeline: Vec<Entry>,
+    work: work::Case,
 }
 
 impl Case {
@@ -223,28 +225,7 @@ impl Case {
             )));
         }
         let timeline = acting.store.read(|db| incidents::timeline(db, &incident.id))?;
-        Ok(Self { acting, incident, timeline })
-    }
-
-    /// Refuses to go on with an incident that is closed.
-    fn unclosed(self) -> Result<Self, Failure> {
-        if self.incident.state == State::Closed {
-            return Err(Failure::Usage(format!("`{}` is closed", self.incident.id)));
-        }
-        Ok(self)
-    }
-
-    /// Puts something on the timeline.
-    fn add(
-        &mut self,
-        (kind, step): (&str, &str),
-        said: &str,
-        detail: &serde_json::Value,
-    ) -> Result<(), Failure> {
-        let entry = incident::entry(self.acting.context(), (kind, step), said, detail);
-        self.acting.store.write(|db| incidents::add(db, &self.incident.id, &entry))?;
-        self.timeline.push(entry);
-        Ok(())
+        Ok(Self { acting, work: work::Case { incident, timeline } })
     }
 }
 
@@ -253,30 +234,29 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Open { whose, severity, summary } => steps::open(whose, (*severity, summary)),
         Args::Next { whose, done, skip, reason, note } => {
             let said = if *skip {
-                steps::Said::Skip(reason.as_deref().unwrap_or_default())
+                Said::Skip(reason.as_deref().unwrap_or_default())
             } else if *done {
-                steps::Said::Done(note)
+                Said::Done(note)
             } else {
-                steps::Said::Nothing
+                Said::Nothing
             };
-            steps::next(Case::of(whose)?.unclosed()?, said)
+            steps::next(Case::of(whose)?, said)
         }
         Args::Contain { whose, act, users } => contain(*whose, act, users),
         Args::Find { part, whose } => find(part, whose),
         Args::Status { whose } => steps::status(&Case::of(whose)?),
         Args::List { config, format } => list(config, *format),
         Args::Note { text, whose } => {
-            Case::of(whose)?.add(("note", ""), text, &json!({}))?;
+            let mut case = Case::of(whose)?;
+            case.work.add(case.acting.context(), ("note", ""), (text, &json!({})))?;
             Ok(ExitCode::SUCCESS)
         }
-        Args::Set { name, text, whose } => papers::set(Case::of(whose)?, (name, text)),
+        Args::Set { name, text, whose } => papers::set(&Case::of(whose)?, (name, text)),
         Args::Evidence { whose, to } => papers::evidence(Case::of(whose)?, to.as_deref()),
         Args::Verify { file, identity } => papers::verify(file, identity),
         Args::Report { whose, format } => papers::report(&Case::of(whose)?, *format),
         Args::Message { whose, template } => papers::message(&Case::of(whose)?, template.as_deref()),
-        Args::Close { whose, overridden } => {
-            steps::close(Case::of(whose)?.unclosed()?, overridden.as_deref())
-        }
+        Args::Close { whose, overridden } => steps::close(&Case::of(whose)?, overridden.as_deref()),
         Args::Drill(args) => drill::run(args),
     }
 }
@@ -294,29 +274,11 @@ fn contain(whose: Contained, act: &ActArgs, users: &[String]) -> Result<ExitCode
         Contained::Duplicates => Selection::Duplicates,
         Contained::Orphans => Selection::Orphaned,
     };
-    let case = Case::with(Acting::of(act)?, None)?.unclosed()?;
+    let case = Case::with(Acting::of(act)?, None)?;
     let Some((plan, applied)) = acting::carried_out(&case.acting, act, &selection)? else {
         return Ok(ExitCode::SUCCESS);
     };
-    let said = format!(
-        "{} ended {} sessions of {} users; {} were left, {} remain",
-        plan.selection.name(),
-        applied.done + applied.earlier,
-        plan.summary.users,
-        applied.skipped,
-        applied.remaining
-    );
-    let detail = json!({
-        "plan": plan.kept.id, "done": applied.done + applied.earlier, "users": plan.summary.users,
-        "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.left,
-    });
-    // What was not finished is gone on with, and not yet contained.
-    if applied.remaining == 0 {
-        incident::has_contained(case.acting.context(), &case.incident, (&said, &detail))?;
-    } else {
-        let entry = incident::entry(case.acting.context(), ("note", "contain"), &said, &detail);
-        case.acting.store.write(|db| incidents::add(db, &case.incident.id, &entry))?;
-    }
+    case.work.ended(case.acting.context(), &plan, &applied)?;
     acting::report(&plan, &applied, act.format)
 }
 

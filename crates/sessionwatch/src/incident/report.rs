@@ -124,6 +124,7 @@ fn parts(incident: &Incident, timeline: &[Entry]) -> Vec<Part> {
 fn line(entry: &Entry) -> [String; 3] {
     let what = match (entry.kind.as_str(), incident::find(&entry.step)) {
         ("done", Some(step)) => format!("{}: done. {}", step.title, entry.said),
+        ("found", Some(step)) => format!("{}: {}", step.title, entry.said),
         ("skipped", Some(step)) => format!("{}: passed over. {}", step.title, entry.said),
         (kind, _) => format!("{}: {}", capital(kind), entry.said),
     };

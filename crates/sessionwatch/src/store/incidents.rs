@@ -48,7 +48,7 @@ pub struct Entry {
     pub at: Instant,
     /// Who.
     pub actor: String,
-    /// What kind: `opened`, `done`, `skipped`, `note`, `look`, `evidence`, `contained`, `set`, `reopened`, `closed`.
+    /// What kind: `opened`, `done`, `skipped`, `note`, `look`, `evidence`, `contained`, `found`, `set`, `reopened`, `closed`.
     pub kind: String,
     /// The step that it is about; may be empty.
     pub step: String,

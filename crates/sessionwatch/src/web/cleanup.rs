@@ -1,113 +1,33 @@
 //! Ending sessions and putting them back: a plan first, which is looked at, and then exactly that plan.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
-    extract::{Path, State},
+    extract::{Path, Query, State},
     response::Redirect,
 };
 use maud::{Markup, html};
+use serde::Deserialize;
 use sessionwatch_rules::instant::{HOUR, Instant};
 
 use super::{
     Page, Refusal,
     access::{Fields, Person},
+    desk::{self, Desk, Wish},
     layout, read, target_of,
 };
 use crate::{
-    actions::{
-        self, ActError, Applied, Consent, Context, Control, Plan, Selection, error::Reason, keys, restoring,
-    },
-    archive::sealing::Identity,
+    actions::{Plan, Selection},
     clock,
-    config::{Config, Target},
+    config::Target,
     daemon::Shared,
     store::{
         accounts::Role,
         archived::{self, Holding},
         plans,
     },
+    target::sql::Filter,
 };
-
-/// What is being carried out, and what came of it.
-#[derive(Debug, Default)]
-pub struct Jobs(Mutex<BTreeMap<String, Job>>);
-
-#[derive(Clone, Debug)]
-struct Job {
-    control: Arc<Control>,
-    /// What came of it, in words; nothing while it goes on.
-    outcome: Option<Result<String, String>>,
-}
-
-impl Jobs {
-    fn get(&self, plan: &str) -> Option<Job> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(plan).cloned()
-    }
-
-    /// Begins one, if it is not under way.
-    fn begin(&self, plan: &str) -> Option<Arc<Control>> {
-        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.get(plan).is_some_and(|job| job.outcome.is_none()) {
-            return None;
-        }
-        let control = Arc::new(Control::default());
-        jobs.insert(plan.to_owned(), Job { control: Arc::clone(&control), outcome: None });
-        Some(control)
-    }
-
-    fn end(&self, plan: &str, outcome: Result<String, String>) {
-        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(job) = jobs.get_mut(plan) {
-            job.outcome = Some(outcome);
-        }
-    }
-}
-
-/// Everything that acting needs, for a thread of its own.
-#[derive(Clone)]
-struct Desk {
-    shared: Arc<Shared>,
-    config: Arc<Config>,
-    target: Target,
-    person: String,
-}
-
-impl Desk {
-    fn context(&self) -> Context<'_> {
-        Context {
-            config: &self.config,
-            target: &self.target,
-            store: &self.shared.store,
-            clock: &self.shared.clock,
-            actor: &self.person,
-        }
-    }
-
-    fn of(shared: &Arc<Shared>, target: Target, person: &Person) -> Self {
-        Self { shared: Arc::clone(shared), config: shared.config(), target, person: person.name.clone() }
-    }
-}
-
-/// Does something on a thread and a runtime of its own, as acting needs it.
-async fn apart<T: Send + 'static>(
-    work: impl FnOnce(&tokio::runtime::Runtime) -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    let done = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        Some(work(&runtime))
-    });
-    let refused = || Refusal::Store("the system refuses what that needs".into());
-    done.await.ok().flatten().ok_or_else(refused)
-}
-
-fn words(error: &ActError) -> String {
-    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    format!("{error}{hint}")
-}
 
 pub(super) async fn page(
     State(shared): State<Arc<Shared>>,
@@ -163,6 +83,14 @@ fn wishes(person: &Person, target: &Target) -> Markup {
             (wish("excess", "Plan to end what is too much", html! { label { "Sessions that each user keeps" input name="keep" type="number" min="1" max="1000" value="5"; } }))
             (wish("user", "Plan to end one user's log-ins", html! { label { "User" input name="user" required maxlength="200"; } }))
             (wish("session", "Plan to end one session", html! { label { "Row id, or 8 characters of the token" input name="session" required maxlength="200"; } }))
+            (wish("where", "Plan to end what fits", html! {
+                label { "User like" input name="user_like" maxlength="200"; }
+                label { "Created after (UTC)" input name="created_after" type="datetime-local"; }
+                label { "Created before (UTC)" input name="created_before" type="datetime-local"; }
+                label { "Ends before (UTC)" input name="expires_before" type="datetime-local"; }
+                label { "From address" input name="ip" maxlength="200"; }
+                label { "User agent like" input name="agent_like" maxlength="200"; }
+            }))
             (wish("all", "Plan to end everybody's log-ins", html! {}))
         }
     }
@@ -211,8 +139,35 @@ fn selection(fields: &Fields) -> Result<Selection, Refusal> {
         "user" => Selection::User(text("user")?),
         "session" => Selection::Session(text("session")?),
         "all" => Selection::All,
+        "where" => Selection::Where(conditions(fields)?),
         other => return Err(Refusal::Bad(format!("“{other}” cannot be planned."))),
     })
+}
+
+/// The conditions of a form; there is at least one.
+fn conditions(fields: &Fields) -> Result<Filter, Refusal> {
+    let text = |name: &str| Some(fields.text(name).to_owned()).filter(|text| !text.is_empty());
+    let instant = |name: &str| {
+        let Some(text) = text(name) else { return Ok(None) };
+        // As browsers send it: without a zone, and without seconds where they are zero.
+        let at = text.parse::<jiff::civil::DateTime>().ok();
+        let at = at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok());
+        let at = at.map(|at| at.timestamp().as_microsecond());
+        at.map(Some).ok_or_else(|| Refusal::Bad(format!("“{name}” is a date and a time, in UTC.")))
+    };
+    let filter = Filter {
+        user_like: text("user_like"),
+        created_after: instant("created_after")?,
+        created_before: instant("created_before")?,
+        expires_before: instant("expires_before")?,
+        ip: text("ip"),
+        agent_like: text("agent_like"),
+        ..Filter::default()
+    };
+    if filter == Filter::default() {
+        return Err(Refusal::Bad("Say at least one condition: without any, it is everybody.".into()));
+    }
+    Ok(filter)
 }
 
 pub(super) async fn make(
@@ -222,11 +177,8 @@ pub(super) async fn make(
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
     let selection = selection(&fields)?;
-    let desk = Desk::of(&shared, target_of(&shared, &name)?, &person);
-    let made = apart(move |runtime| {
-        runtime.block_on(actions::make(desk.context(), &selection)).map_err(|error| words(&error))
-    });
-    let plan = made.await?.map_err(Refusal::Bad)?;
+    let desk = Desk::of(&shared, target_of(&shared, &name)?, &person.name);
+    let plan = desk::make(desk, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.kept.id)))
 }
 
@@ -236,32 +188,28 @@ pub(super) async fn restore(
     person: Person,
     _fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let (_, target) = found(&shared, &id).await?;
-    let desk = Desk::of(&shared, target, &person);
-    let made = apart(move |runtime| {
-        runtime.block_on(restoring::plan(desk.context(), &id, None)).map_err(|error| words(&error))
-    });
-    let plan = made.await?.map_err(Refusal::Bad)?;
+    let (_, target) = desk::plan(&shared, &id).await?;
+    let plan = desk::restore(Desk::of(&shared, target, &person.name), id).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.kept.id)))
 }
 
-/// A plan and its target.
-async fn found(shared: &Arc<Shared>, id: &str) -> Result<(Plan, Target), Refusal> {
-    let wanted = id.to_owned();
-    let kept = read(shared, move |db| plans::get(db, &wanted)).await?;
-    let plan = kept.filter(|plan| plan.state != plans::State::Making).and_then(Plan::read);
-    let plan = plan.ok_or_else(|| {
-        Refusal::NotFound("There is no such plan: one that nobody carries out is kept for a day.".into())
-    })?;
-    let target = target_of(shared, &plan.kept.target)?;
-    Ok((plan, target))
+/// In the course of what a plan is looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Course {
+    #[serde(default)]
+    incident: String,
 }
 
-pub(super) async fn plan(State(shared): State<Arc<Shared>>, Path(id): Path<String>, person: Person) -> Page {
-    let (plan, target) = found(&shared, &id).await?;
+pub(super) async fn plan(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    Query(course): Query<Course>,
+    person: Person,
+) -> Page {
+    let (plan, target) = desk::plan(&shared, &id).await?;
     let now = shared.clock.now();
-    let desk = Desk::of(&shared, target.clone(), &person);
-    let braked = plan.braked(desk.context().brake());
+    let desk = Desk::of(&shared, target.clone(), &person.name);
+    let braked = desk::braked(&desk, &plan);
     let job = shared.jobs.get(&id);
     let stale = plan.is_stale(desk.config.actions.stale_after_us, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
@@ -286,15 +234,19 @@ pub(super) async fn plan(State(shared): State<Arc<Shared>>, Path(id): Path<Strin
             @else {
                 form.stack method="post" action={ "/plans/" (plan.kept.id) "/apply" } {
                     (layout::form_field(&person))
+                    input type="hidden" name="incident" value=(course.incident);
                     @if let Some(braked) = &braked {
-                        p.problem { (Reason(*braked)) }
+                        p.problem { "It " (braked) "." }
                         label { "Type the name of the target (" (target.name) ") to go on" input name="confirm" autocomplete="off" required; }
                     }
                     button { "Carry out this plan" }
                 }
             }
         }
-        p.links { a href={ "/cleanup/" (layout::part(&target.name)) } { "All plans" } }
+        p.links {
+            @if !course.incident.is_empty() { a href={ "/incidents/" (layout::part(&course.incident)) } { "Back to the incident" } }
+            a href={ "/cleanup/" (layout::part(&target.name)) } { "All plans" }
+        }
     };
     Ok(layout::page(&person, (plan.selection.name(), "/cleanup/"), goes_on, &body))
 }
@@ -323,50 +275,10 @@ pub(super) async fn apply(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let (plan, target) = found(&shared, &id).await?;
-    let desk = Desk::of(&shared, target, &person);
-    let typed = fields.text("confirm").to_owned();
-    if plan.braked(desk.context().brake()).is_some() && typed != plan.kept.target {
-        let name = &plan.kept.target;
-        return Err(Refusal::Bad(format!(
-            "The plan reaches far: type the name of the target, {name}, to go on."
-        )));
-    }
-    if plan.is_stale(desk.config.actions.stale_after_us, shared.clock.now()) {
-        return Err(Refusal::Bad("The plan is too old to be carried out: make it anew.".into()));
-    }
-    let Some(control) = shared.jobs.begin(&id) else {
-        return Err(Refusal::Bad("Somebody carries it out already.".into()));
-    };
-    let back = Redirect::to(&format!("/plans/{id}"));
-    tokio::spawn(async move {
-        let (of, working) = (id.clone(), desk.clone());
-        let done =
-            apart(move |runtime| runtime.block_on(carry_out(&working, &plan, (&typed, &control)))).await;
-        let outcome = done.unwrap_or_else(|_| Err("the system refuses what that needs".into()));
-        desk.shared.jobs.end(&of, outcome);
-        let target = desk.target.name.clone();
-        desk.shared.happened(crate::daemon::Event::Acted { target });
-    });
-    Ok(back)
-}
-
-/// Carries a plan out: what came of it, in words.
-async fn carry_out(desk: &Desk, plan: &Plan, (typed, control): (&str, &Control)) -> Result<String, String> {
-    let context = desk.context();
-    let said = |error: ActError| words(&error);
-    let applied: Applied = if matches!(plan.selection, Selection::Restore { .. }) {
-        let identity = Identity::read(&keys::path(&desk.config)).map_err(|error| said(error.into()))?;
-        restoring::restore(context, &plan.kept.id, &identity, control).await.map_err(said)?
-    } else {
-        let (recipient, _) = keys::recipient(&desk.config).map_err(|error| said(error.into()))?;
-        let consent = Consent { name: Some(typed).filter(|typed| !typed.is_empty()) };
-        actions::apply(context, (&plan.kept.id, &recipient), consent, control).await.map_err(said)?
-    };
-    let left = match applied.left {
-        Some(0) => ", and a fresh look finds none left".to_owned(),
-        Some(left) => format!(", and a fresh look still finds {left}"),
-        None => String::new(),
-    };
-    Ok(format!("{} row(s) done, {} skipped because they had changed{left}.", applied.done, applied.skipped))
+    let (plan, target) = desk::plan(&shared, &id).await?;
+    let incident = Some(fields.text("incident").to_owned()).filter(|incident| !incident.is_empty());
+    let course = incident.as_deref().map(|id| format!("?incident={}", layout::part(id))).unwrap_or_default();
+    let wish = Wish { confirm: fields.text("confirm").to_owned(), incident };
+    desk::begin(Desk::of(&shared, target, &person.name), plan, wish).await?;
+    Ok(Redirect::to(&format!("/plans/{id}{course}")))
 }

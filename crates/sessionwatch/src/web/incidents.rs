@@ -1,96 +1,467 @@
-//! Incidents: the steps, the timeline, the report.
+//! Incidents: the procedure as a page that leads from step to step, the timeline, the report.
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::{Path, Query, State},
+    http::header,
     response::{IntoResponse, Redirect, Response},
 };
-use maud::html;
-use sessionwatch_rules::incident::{self as rules, Step};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::json;
+use sessionwatch_rules::{
+    incident::{self as rules, Grade, Step},
+    instant::Instant,
+};
 
 use super::{
     Page, Refusal,
     access::{Fields, Person},
-    layout, read, write,
+    desk::{self, Desk},
+    layout, read, target_of,
 };
 use crate::{
+    actions::{Selection, affected, keys},
     clock,
     daemon::Shared,
-    incident::report as paper,
-    store::incidents::{self, Entry, Incident},
+    incident::{
+        self, message, report as paper,
+        work::{self, Case, Said},
+    },
+    store::{
+        accounts::Role,
+        incidents::{self, Incident, State as Stage},
+    },
 };
+
+/// Users that are listed when one is looked for.
+const FOUND: usize = 50;
 
 pub(super) async fn list(State(shared): State<Arc<Shared>>, person: Person) -> Page {
     let now = shared.clock.now();
     let all = read(&shared, incidents::list).await?;
+    let targets: Vec<String> = shared.config().targets.iter().map(|target| target.name.clone()).collect();
     let body = html! {
         @if all.is_empty() {
             p.empty {
-                "There was no emergency. " code { "sessionwatch incident open --severity P0 --summary \"…\"" }
-                " opens one, and leads through it; " code { "sessionwatch incident drill --demo" } " rehearses it."
+                "There was no emergency. One that is opened leads through the procedure, step by step; "
+                code { "sessionwatch incident drill --demo" } " rehearses it."
             }
         } @else {
             div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "incident" } th scope="col" { "target" } th scope="col" { "severity" } th scope="col" { "state" } th scope="col" { "opened" } } }
-                tbody { @for incident in all.iter().rev() { tr {
+                tbody { @for incident in &all { tr {
                     td { a href={ "/incidents/" (layout::part(&incident.id)) } { (incident.id) } }
                     td { (layout::said(&incident.target)) } td { (incident.grade.name()) } td { (incident.state.name()) }
                     td { (layout::when(incident.opened_at, now)) }
                 } } }
             } }
         }
+        @if person.role >= Role::Responder {
+            section aria-labelledby="open" {
+                h2 id="open" { "Open an incident" }
+                (opening(&person, &targets))
+            }
+        }
     };
     Ok(layout::page(&person, ("Incidents", "/incidents"), true, &body))
 }
 
-async fn found(shared: &Arc<Shared>, id: &str) -> Result<(Incident, Vec<Entry>), Refusal> {
-    let wanted = id.to_owned();
-    let found = read(shared, move |db| {
-        let incident = incidents::list(db)?.into_iter().find(|incident| incident.id == wanted);
-        let timeline = incidents::timeline(db, &wanted)?;
-        Ok(incident.map(|incident| (incident, timeline)))
-    });
-    found.await?.ok_or_else(|| Refusal::NotFound(format!("There is no incident “{}”.", layout::said(id))))
+/// What opens an incident of one of some targets.
+pub(super) fn opening(person: &Person, targets: &[String]) -> Markup {
+    html! {
+        form.filter method="post" action="/incidents" {
+            (layout::form_field(person))
+            @if let [only] = targets { input type="hidden" name="target" value=(only); }
+            @else { label { "Target" select name="target" { @for name in targets { option value=(name) { (name) } } } } }
+            label { "Severity" select name="severity" {
+                option value="P0" { "P0: active leakage is confirmed" }
+                option value="P1" selected { "P1: shared tokens, or a possible leak" }
+                option value="P2" { "P2: orphans or alerts" }
+                option value="P3" { "P3: routine" }
+            } }
+            label { "What happened" input name="summary" required maxlength="500"; }
+            button { "Open an incident" }
+        }
+    }
 }
 
-pub(super) async fn page(State(shared): State<Arc<Shared>>, Path(id): Path<String>, person: Person) -> Page {
+pub(super) async fn open(
+    State(shared): State<Arc<Shared>>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let target = target_of(&shared, fields.text("target"))?;
+    let grade = Grade::parse(fields.text("severity"));
+    let grade = grade.ok_or_else(|| Refusal::Bad("A severity is P0, P1, P2 or P3.".into()))?;
+    let summary = written(&fields, "summary", "Say what happened.")?;
+    let desk = Desk::of(&shared, target, &person.name);
+    let opened = desk.work(async move |desk| work::open(desk.context(), grade, &summary).await);
+    Ok(to(&opened.await?.0.id))
+}
+
+/// To the page of an incident.
+fn to(id: &str) -> Redirect {
+    Redirect::to(&format!("/incidents/{}", layout::part(id)))
+}
+
+/// A text that a person wrote; there has to be one.
+fn written(fields: &Fields, name: &str, ask: &str) -> Result<String, Refusal> {
+    let text: String = fields.text(name).chars().take(2_000).collect();
+    if text.is_empty() { Err(Refusal::Bad(ask.to_owned())) } else { Ok(text) }
+}
+
+/// What is known of a user, and the number of the sessions.
+type Candidate = (Vec<String>, u64);
+
+/// Whom one looks for.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Find {
+    #[serde(default)]
+    find: String,
+}
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    Query(find): Query<Find>,
+    person: Person,
+) -> Page {
     let now = shared.clock.now();
-    let (incident, timeline) = found(&shared, &id).await?;
-    let recorded = incidents::recorded(&timeline);
-    let next: Option<&Step> = rules::next(incident.grade, &recorded);
+    let (case, target) = desk::case(&shared, &id).await?;
+    let users = if find.find.is_empty() {
+        None
+    } else {
+        let desk = Desk::of(&shared, target, &person.name);
+        let part = find.find.clone();
+        Some(desk.work(async move |desk| affected::users(desk.context(), &part, FOUND).await).await?)
+    };
+    let incident = &case.incident;
     let base = format!("/incidents/{}", layout::part(&incident.id));
+    let works = person.role >= Role::Responder && incident.state != Stage::Closed;
     let body = html! {
+        p { strong { (layout::said(&incident::field(incident, "summary").unwrap_or_default())) } }
         p { (incident.grade.name()) " on " a href={ "/targets/" (layout::part(&incident.target)) } { (layout::said(&incident.target)) } ", " (incident.state.name())
-            ", opened " (layout::when(incident.opened_at, now)) " by " (layout::said(&incident.opened_by)) }
+            ", opened " (layout::when(incident.opened_at, now)) " by " (layout::said(&incident.opened_by)) ". " (time(incident, now)) }
         p.links { a href={ (base) "/report" } { "Report" } }
-        section aria-labelledby="steps" {
-            h2 id="steps" { "Steps" }
-            ol.steps {
-                @for step in &rules::STEPS {
-                    @let done = timeline.iter().rev().find(|entry| entry.step == step.id && matches!(entry.kind.as_str(), "done" | "skipped"));
-                    li class=[next.is_some_and(|next| next.id == step.id).then_some("next")] aria-current=[next.is_some_and(|next| next.id == step.id).then_some("step")] {
-                        (layout::mark(if done.is_some() { "healthy" } else if next.is_some_and(|next| next.id == step.id) { "pending" } else { "unknown" }))
-                        " " strong { (step.title) }
-                        @if let Some(done) = done { span.dim { ": " (layout::said(&done.said)) ", " (layout::said(&done.actor)) " " (layout::when(done.at, now)) } }
-                    }
-                }
-            }
-            p.dim { "Each step is found out and carried out by " code { "sessionwatch incident next " (incident.target) } "." }
-        }
-        @if person.role >= crate::store::accounts::Role::Responder {
-            form.filter method="post" action={ (base) "/note" } {
-                (layout::form_field(&person))
-                label { "A note for the timeline" input name="note" required maxlength="500"; }
-                button { "Add" }
-            }
-        }
+        @if works { (guide(&person, &case, &base, (&find.find, users.as_deref()))) }
+        (steps(&case, now))
+        @if works { (papers(&person, &case, &base)) }
         section aria-labelledby="timeline" {
             h2 id="timeline" { "Timeline" }
-            ul.list { @for entry in &timeline { li { (clock::readable(entry.at)) " " span.tag { (entry.kind) } " " (layout::said(&entry.actor)) ": " (layout::said(&entry.said)) } } }
+            ul.list { @for entry in &case.timeline { li { (clock::readable(entry.at)) " " span.tag { (entry.kind) } " " (layout::said(&entry.actor)) ": " (layout::said(&entry.said)) } } }
         }
     };
-    Ok(layout::page(&person, (&incident.id, "/incidents"), true, &body))
+    Ok(layout::page(&person, (&incident.id, "/incidents"), find.find.is_empty(), &body))
+}
+
+/// How much time there is until sessions are ended, in words.
+fn time(incident: &Incident, now: Instant) -> String {
+    if incident.contained_at.is_some() || incident.state == Stage::Closed {
+        return String::new();
+    }
+    let used = now.since(incident.opened_at) / 60_000_000;
+    let given = incident.grade.contained_within() / 60_000_000;
+    let late = if used > given { ": it is late" } else { "" };
+    format!("{used} of {given} minutes to end the sessions are used{late}.")
+}
+
+/// The step that is next, and what a person does about it.
+fn guide(person: &Person, case: &Case, base: &str, looked_for: (&str, Option<&[Candidate]>)) -> Markup {
+    let Some(step) = case.next() else {
+        return html! {
+            section.card aria-labelledby="next" {
+                h2 id="next" { "Every step was gone through" }
+                (closing(person, case, base))
+            }
+        };
+    };
+    html! {
+        section.card aria-labelledby="next" {
+            h2 id="next" { "Next: " (step.title) }
+            p { (todo(step)) }
+            @if let Some(found) = case.found(step) { p.notice { "So far: " (layout::said(found)) "." } }
+            @match step.id {
+                "affected" => (searching(base, looked_for)),
+                "evidence" => form.inline method="post" action={ (base) "/evidence" } { (layout::form_field(person)) button { "Write the evidence" } },
+                "contain" => (containing(person, base)),
+                "users" => (draft(&case.incident)),
+                "root-cause" => form.filter method="post" action={ (base) "/set" } {
+                    (layout::form_field(person)) input type="hidden" name="name" value="root-cause";
+                    label { "What it was" input name="text" required maxlength="2000"; } button { "Keep it" }
+                },
+                _ => {}
+            }
+            form.filter method="post" action={ (base) "/next" } {
+                (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
+                @if step.found_out { button name="said" value="" { "Find out whether it is done" } }
+                @if work::can_be_said(step) {
+                    label { "What there is to say of it" input name="note" maxlength="2000"; }
+                    button name="said" value="done" { "It is done" }
+                }
+            }
+            details {
+                summary { "Pass over this step" }
+                form.filter method="post" action={ (base) "/next" } {
+                    (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
+                    label { "Why" input name="note" required maxlength="2000"; }
+                    button.quiet name="said" value="skip" { "Pass over it" }
+                }
+            }
+        }
+    }
+}
+
+/// What closes an incident: with a reason where something speaks against it.
+fn closing(person: &Person, case: &Case, base: &str) -> Markup {
+    let points = rules::open_points(case.incident.grade, &incidents::recorded(&case.timeline));
+    html! {
+        @if !points.is_empty() {
+            p { "This speaks against closing it:" }
+            ul.list { @for point in &points { li { (layout::said(point)) } } }
+        }
+        form.filter method="post" action={ (base) "/close" } {
+            (layout::form_field(person))
+            @if !points.is_empty() { label { "Why it is closed all the same" input name="reason" required maxlength="2000"; } }
+            button.quiet[!points.is_empty()] { "Close the incident" }
+        }
+    }
+}
+
+/// What a person does for a step, on this page.
+fn todo(step: &Step) -> &'static str {
+    match step.id {
+        "confirm" => {
+            "A look is taken, without trust in indexes. If it finds nothing, say what else makes you sure."
+        }
+        "affected" => {
+            "Users who share a token are listed by finding out; others are looked for by a part of their id, name or handle. Say who it is."
+        }
+        "evidence" => {
+            "The affected rows, numbers, signals and the record are packed and sealed before anything is changed. The file can be opened with the identity of the archive alone."
+        }
+        "team" => "Tell whoever has to know that sessions are about to be ended. Say whom you told.",
+        "contain" => {
+            "Choose whose sessions are ended. A plan is made first, and shown; only carrying it out touches anything, and what it removes can be put back."
+        }
+        "sign-in" => "Do both in the application yourself, in a private window. Say that they work.",
+        "users" => "Write to the people whose sessions were ended. Say whom you wrote to.",
+        "watch" => {
+            "The watch looks every minute, and opens the incident anew if an ended session comes back or a critical line is logged."
+        }
+        "root-cause" => {
+            "Critical log lines, the application's address, secret and cookie, the unique constraint on the token, recent changes."
+        }
+        "report" => "The report is filled in with what was recorded. Complete the rest, and say where it is.",
+        _ => step.todo,
+    }
+}
+
+fn searching(base: &str, (find, users): (&str, Option<&[Candidate]>)) -> Markup {
+    html! {
+        form.filter method="get" action=(base) {
+            label { "Part of an id, name or handle" input name="find" value=(find) required maxlength="200"; }
+            button.quiet { "Look for users" }
+        }
+        @if let Some(users) = users {
+            @if users.is_empty() { p.empty { "Nobody's id, name or handle contains that." } }
+            @else { ul.list { @for (shown, sessions) in users { li {
+                (sessions) " session(s): " (layout::said(&shown.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(", ")))
+            } } } }
+        }
+    }
+}
+
+/// The four ways to end sessions in an emergency.
+fn containing(person: &Person, base: &str) -> Markup {
+    let way = |whose: &str, label: &str, field: Markup| {
+        html! {
+            form.filter method="post" action={ (base) "/contain" } {
+                (layout::form_field(person)) input type="hidden" name="whose" value=(whose); (field) button { (label) }
+            }
+        }
+    };
+    html! {
+        (way("duplicates", "Plan to end shared tokens", html! {}))
+        (way("users", "Plan to end these users’ sessions", html! { label { "Ids of users, separated by spaces" input name="users" required maxlength="2000"; } }))
+        (way("orphans", "Plan to end orphans", html! {}))
+        (way("everybody", "Plan to end everybody’s sessions", html! {}))
+    }
+}
+
+fn draft(incident: &Incident) -> Markup {
+    let draft = message::draft(incident, message::DRAFT).unwrap_or_default();
+    html! { details { summary { "A draft of the message" } pre.draft tabindex="0" { (layout::said_lines(&draft)) } } }
+}
+
+fn steps(case: &Case, now: Instant) -> Markup {
+    let next = case.next();
+    let done = |step: &Step| {
+        let of_step = |entry: &&incidents::Entry| {
+            entry.step == step.id && matches!(entry.kind.as_str(), "done" | "skipped")
+        };
+        incidents::recorded(&case.timeline)
+            .iter()
+            .any(|done| done.step == step.id)
+            .then(|| case.timeline.iter().rev().find(of_step))
+            .flatten()
+    };
+    html! {
+        section aria-labelledby="steps" {
+            h2 id="steps" { "Steps" }
+            ol.steps { @for step in rules::STEPS.iter().filter(|step| step.is_needed(case.incident.grade)) {
+                @let is_next = next.is_some_and(|next| next.id == step.id);
+                @let done = done(step);
+                li class=[is_next.then_some("next")] aria-current=[is_next.then_some("step")] {
+                    (layout::mark(match done { Some(entry) if entry.kind == "skipped" => "skipped", Some(_) => "done", None if is_next => "pending", None => "open" }))
+                    " " strong { (step.title) }
+                    @if let Some(done) = done { span.dim { ": " (layout::said(&done.said)) ", " (layout::said(&done.actor)) " " (layout::when(done.at, now)) } }
+                }
+            } }
+        }
+    }
+}
+
+/// What the report says besides, notes, and closing before the end.
+fn papers(person: &Person, case: &Case, base: &str) -> Markup {
+    html! {
+        section aria-labelledby="papers" {
+            h2 id="papers" { "Write down" }
+            form.filter method="post" action={ (base) "/note" } {
+                (layout::form_field(person))
+                label { "A note for the timeline" input name="note" required maxlength="2000"; }
+                button { "Add" }
+            }
+            form.filter method="post" action={ (base) "/set" } {
+                (layout::form_field(person))
+                label { "Part of the report" select name="name" { @for name in work::FIELDS { option value=(name) { (name) } } } }
+                label { "What it says" input name="text" required maxlength="2000"; }
+                button.quiet { "Keep it" }
+            }
+            @if case.next().is_some() {
+                details { summary { "Close it before every step was gone through" } (closing(person, case, base)) }
+            }
+        }
+    }
+}
+
+pub(super) async fn next(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let (mut case, target) = desk::case(&shared, &id).await?;
+    // What was said of a step is not said of another one, where somebody else was faster.
+    if case.next().is_none_or(|step| step.id != fields.text("step")) {
+        return Err(Refusal::Conflict("Somebody else has gone on meanwhile.".into()));
+    }
+    let said = fields.text("said").to_owned();
+    let note: String = fields.text("note").chars().take(2_000).collect();
+    if said == "skip" && note.is_empty() {
+        return Err(Refusal::Bad("Say why the step is passed over: others will ask.".into()));
+    }
+    let desk = Desk::of(&shared, target, &person.name);
+    let gone_on = desk.work(async move |desk| {
+        let said = match said.as_str() {
+            "done" => Said::Done(&note),
+            "skip" => Said::Skip(&note),
+            _ => Said::Nothing,
+        };
+        case.go_on(desk.context(), said).await
+    });
+    gone_on.await?;
+    Ok(to(&id))
+}
+
+/// Whose sessions are ended in an emergency.
+pub(super) fn whose(name: &str, users: Vec<String>) -> Result<Selection, Refusal> {
+    Ok(match name {
+        "duplicates" => Selection::Duplicates,
+        "orphans" => Selection::Orphaned,
+        "everybody" => Selection::All,
+        "users" if users.is_empty() => return Err(Refusal::Bad("Say whose sessions are ended.".into())),
+        "users" => Selection::Users(users),
+        other => {
+            let why = format!("“{other}” is none of duplicates, users, orphans and everybody.");
+            return Err(Refusal::Bad(why));
+        }
+    })
+}
+
+pub(super) async fn contain(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let (case, target) = desk::case(&shared, &id).await?;
+    case.is_unclosed()?;
+    let users = fields.text("users").split_whitespace().map(str::to_owned).collect();
+    let selection = whose(fields.text("whose"), users)?;
+    let plan = desk::make(Desk::of(&shared, target, &person.name), selection).await?;
+    Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.kept.id, layout::part(&id))))
+}
+
+pub(super) async fn evidence(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    person: Person,
+    _fields: Fields,
+) -> Result<Response, Refusal> {
+    let (name, sealed) = sealed(&shared, &id, &person.name).await?;
+    let kept = format!("attachment; filename=\"{name}\"");
+    let kind = "application/octet-stream".to_owned();
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], sealed).into_response())
+}
+
+/// The evidence, sealed, and the name of a file for it; noted on the timeline.
+pub(super) async fn sealed(shared: &Arc<Shared>, id: &str, who: &str) -> Result<(String, Vec<u8>), Refusal> {
+    let (mut case, target) = desk::case(shared, id).await?;
+    case.is_unclosed()?;
+    let desk = Desk::of(shared, target, who);
+    let made = desk.work(async move |desk| {
+        let (context, (recipient, _)) = (desk.context(), keys::recipient(&desk.config)?);
+        let packed = case.evidence(context).await?;
+        let sealed = recipient.seal(&packed)?;
+        let name = format!("{}-{}.tar.age", case.incident.id, context.clock.now().micros() / 1_000_000);
+        let said = format!("{name} was downloaded, sealed to {recipient}");
+        case.froze(context, (&said, &json!({ "file": name, "bytes": packed.len() })))?;
+        Ok((name, sealed))
+    });
+    made.await
+}
+
+pub(super) async fn set(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let name = fields.text("name").to_owned();
+    if !work::FIELDS.contains(&name.as_str()) {
+        return Err(Refusal::Bad("The report has no such part.".into()));
+    }
+    let text = written(&fields, "text", "Say what the report is to say.")?;
+    let (case, target) = desk::case(&shared, &id).await?;
+    case.is_unclosed()?;
+    let desk = Desk::of(&shared, target, &person.name);
+    desk.work(async move |desk| Ok(case.set(desk.context(), (&name, &text))?)).await?;
+    Ok(to(&id))
+}
+
+pub(super) async fn close(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let reason: String = fields.text("reason").chars().take(2_000).collect();
+    let (case, target) = desk::case(&shared, &id).await?;
+    let desk = Desk::of(&shared, target, &person.name);
+    desk.work(async move |desk| case.close(desk.context(), Some(&reason))).await?;
+    Ok(to(&id))
 }
 
 pub(super) async fn note(
@@ -99,29 +470,18 @@ pub(super) async fn note(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let (incident, _) = found(&shared, &id).await?;
-    let said: String = fields.text("note").chars().take(500).collect();
-    if said.is_empty() {
-        return Err(Refusal::Bad("A note says something.".into()));
-    }
-    let entry = Entry {
-        at: shared.clock.now(),
-        actor: person.name,
-        kind: "note".into(),
-        step: String::new(),
-        said,
-        detail: "{}".into(),
-    };
-    let of = incident.id.clone();
-    write(&shared, move |db| incidents::add(db, &of, &entry)).await?;
-    Ok(Redirect::to(&format!("/incidents/{}", layout::part(&incident.id))))
+    let said = written(&fields, "note", "A note says something.")?;
+    let (mut case, target) = desk::case(&shared, &id).await?;
+    let desk = Desk::of(&shared, target, &person.name);
+    desk.work(async move |desk| Ok(case.add(desk.context(), ("note", ""), (&said, &json!({})))?)).await?;
+    Ok(to(&id))
 }
 
 pub(super) async fn report(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
-    let (incident, timeline) = found(&shared, &id).await?;
-    let text = paper::markdown(&incident, &timeline);
-    Ok(([(axum::http::header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+    let (case, _) = desk::case(&shared, &id).await?;
+    let text = paper::markdown(&case.incident, &case.timeline);
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

@@ -109,6 +109,8 @@ pub(super) fn mark(state: &str) -> Markup {
         "pending" => "△",
         "unknown" | "stale" => "?",
         "acknowledged" | "silenced" => "◐",
+        "skipped" => "»",
+        "open" => "○",
         _ => "●",
     };
     html! { span class={ "mark " (state) } { span aria-hidden="true" { (shape) } " " (state) } }
@@ -147,6 +149,11 @@ pub(super) fn ago(at: Instant, now: Instant) -> String {
 /// Part of an address, whatever stands in it.
 pub(super) fn part(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// The same, line by line.
+pub(super) fn said_lines(text: &str) -> String {
+    text.lines().map(said).collect::<Vec<_>>().join("\n")
 }
 
 /// Text from a database or a log, with what could mislead taken out. Escaping is the template's.

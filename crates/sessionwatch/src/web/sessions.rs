@@ -12,7 +12,12 @@ use serde::Deserialize;
 use serde_json::json;
 use sessionwatch_rules::instant::{DAY, Instant};
 
-use super::{Page, Refusal, access::Person, layout, read, target_of};
+use super::{
+    Page, Refusal,
+    access::Person,
+    desk::{PATIENCE, turn},
+    layout, read, target_of,
+};
 use crate::{
     clock,
     config::Target,
@@ -30,8 +35,6 @@ use crate::{
 /// Sessions on a page, and in an export.
 const SHOWN: usize = 100;
 const EXPORTED: usize = 100_000;
-/// How long the database may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What is looked for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -101,8 +104,7 @@ async fn ask(
 ) -> Result<Found, Refusal> {
     let unknown =
         |why: &str| Refusal::Away(format!("The database of {} cannot be asked: {why}.", target.name));
-    let permit = tokio::time::timeout(PATIENCE, shared.asking.acquire()).await;
-    let Ok(Ok(_permit)) = permit else { return Err(unknown("too many people ask at once")) };
+    let _permit = turn(shared, &target.name).await?;
     let question = Question {
         status: filter.status()?,
         sort: filter.sort()?,

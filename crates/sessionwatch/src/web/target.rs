@@ -181,6 +181,13 @@ pub(super) async fn check(
         p.lead { (layout::said(&kept.summary)) }
         @if !finding.is_null() { (shown(&target, &finding)) }
         (deeds(&person, &kept, &about.silences, now))
+        @if matches!(kept.alert.state, Alerting::Firing { .. }) && overview::rank(&kept.severity) >= 2 && person.role >= crate::store::accounts::Role::Responder {
+            section aria-labelledby="emergency" {
+                h2 id="emergency" { "Is it an emergency?" }
+                p { "An incident leads from step to step: make sure, freeze the evidence, end the sessions, verify, tell people." }
+                (super::incidents::opening(&person, std::slice::from_ref(&name)))
+            }
+        }
         (history(&about.history, now))
         (documentation(&check))
     };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use thirtyfour::prelude::*;
+use thirtyfour::{error::WebDriverErrorInner, prelude::*};
 
 /// The port of ChromeDriver, which all stories share. It ends with the process that runs the stories.
 fn driver() -> u16 {
@@ -104,14 +104,42 @@ impl Browser {
 
     /// Fills in a field of a form.
     pub(crate) async fn fill(&self, form: &str, field: &str, text: &str) {
-        let found = self.page.find(By::Css(format!("{form} [name={field}]"))).await.unwrap();
-        found.clear().await.unwrap();
-        found.send_keys(text).await.unwrap();
+        let fill = async |found: WebElement| {
+            found.clear().await?;
+            found.send_keys(text).await
+        };
+        self.with(By::Css(format!("{form} [name={field}]")), fill).await;
     }
 
     /// Presses the button of a form.
     pub(crate) async fn press(&self, form: &str) {
-        self.page.find(By::Css(format!("{form} button"))).await.unwrap().click().await.unwrap();
+        self.with(By::Css(format!("{form} button")), async |found| found.click().await).await;
+    }
+
+    /// Follows a link.
+    pub(crate) async fn follow(&self, words: &str) {
+        self.with(By::LinkText(words), async |found| found.click().await).await;
+    }
+
+    /// Does something with an element; once more if the page put another one in its place meanwhile.
+    async fn with(&self, by: By, mut work: impl AsyncFnMut(WebElement) -> WebDriverResult<()>) {
+        for _ in 0..5 {
+            match work(self.page.find(by.clone()).await.unwrap()).await {
+                Err(error) if matches!(*error, WebDriverErrorInner::StaleElementReference(_)) => {}
+                done => return done.unwrap(),
+            }
+        }
+        panic!("{by:?} does not stay");
+    }
+
+    /// Sends a form from the page, as a page of ours does, with its hidden field: the status of the answer.
+    pub(crate) async fn submits(&self, path: &str, fields: &str) -> u64 {
+        let script = "const [path, fields, done] = arguments;
+            const form = document.querySelector('[name=form]').value;
+            fetch(path, { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'form=' + form + '&' + fields })
+              .then(answer => done(answer.status)).catch(() => done(0));";
+        let answer = self.page.execute_async(script, vec![json!(path), json!(fields)]).await.unwrap();
+        answer.json().as_u64().unwrap()
     }
 
     /// Logs in.

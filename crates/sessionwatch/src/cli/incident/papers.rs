@@ -8,37 +8,25 @@ use super::{Case, Failure, Paper};
 use crate::{
     actions::ActError,
     archive::sealing::Identity,
-    incident::{self, evidence, message, report},
-    store::incidents,
+    incident::{evidence, message, report},
 };
 
-pub(super) fn set(case: Case, (name, text): (&str, &str)) -> Result<ExitCode, Failure> {
-    let said = incident::with_field(&case.incident, name, text);
-    let detail = json!({ "name": name });
-    let entry = incident::entry(case.acting.context(), ("set", ""), &format!("{name}: {text}"), &detail);
-    case.acting.store.write(|db| {
-        incidents::put(db, &said)?;
-        incidents::add(db, &said.id, &entry)
-    })?;
+pub(super) fn set(case: &Case, (name, text): (&str, &str)) -> Result<ExitCode, Failure> {
+    case.work.set(case.acting.context(), (name, text))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn evidence(mut case: Case, to: Option<&Path>) -> Result<ExitCode, Failure> {
     let recipient = case.acting.recipient()?;
     let now = case.acting.clock.now();
-    let name = format!("{}-{}.tar.age", case.incident.id, now.micros() / 1_000_000);
+    let name = format!("{}-{}.tar.age", case.work.incident.id, now.micros() / 1_000_000);
     let path = to.map_or_else(|| Path::new(&name).to_owned(), Path::to_owned);
-    let packed = crate::cli::block_on(async {
-        let parts = evidence::gather(case.acting.context(), (&case.incident, &case.timeline)).await?;
-        Ok(evidence::pack(&parts, now)?)
-    })?;
+    let context = case.acting.context();
+    let packed = crate::cli::block_on(async { Ok(case.work.evidence(context).await?) })?;
     evidence::write(&path, &packed, &recipient)?;
     let said = format!("{} was written, sealed to {recipient}", path.display());
-    case.add(
-        ("evidence", "evidence"),
-        &said,
-        &json!({ "file": path.display().to_string(), "bytes": packed.len() }),
-    )?;
+    let detail = json!({ "file": path.display().to_string(), "bytes": packed.len() });
+    case.work.froze(context, (&said, &detail))?;
     crate::cli::print(&format!("{said}.\n"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -62,8 +50,8 @@ pub(super) fn verify(file: &Path, identity: &Path) -> Result<ExitCode, Failure> 
 
 pub(super) fn report(case: &Case, format: Paper) -> Result<ExitCode, Failure> {
     crate::cli::print(&match format {
-        Paper::Markdown => report::markdown(&case.incident, &case.timeline),
-        Paper::Html => report::html(&case.incident, &case.timeline),
+        Paper::Markdown => report::markdown(&case.work.incident, &case.work.timeline),
+        Paper::Html => report::html(&case.work.incident, &case.work.timeline),
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -73,6 +61,6 @@ pub(super) fn message(case: &Case, template: Option<&Path>) -> Result<ExitCode, 
         std::fs::read_to_string(path).map_err(|_| Failure::Usage(format!("cannot read {}", path.display())))
     });
     let template = own.transpose()?.unwrap_or_else(|| message::DRAFT.to_owned());
-    crate::cli::print(&message::draft(&case.incident, &template).map_err(Failure::Usage)?)?;
+    crate::cli::print(&message::draft(&case.work.incident, &template).map_err(Failure::Usage)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,287 @@
+//! Working on an incident: from step to step, and what is written down on the way. The command line and the dashboard
+//! do the same here.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sessionwatch_rules::incident::{self as rules, Grade, Step};
+
+use super::{Outcome, entry, evidence, find_out, has_contained, with_field};
+use crate::{
+    actions::{self, ActError, Applied, Context, Plan},
+    look::Report,
+    store::{
+        StoreError,
+        db::Db,
+        incidents::{self, Entry, Incident, State, recorded},
+    },
+};
+
+/// What a report says besides what was recorded.
+pub const FIELDS: [&str; 5] = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
+
+/// Steps for which the target is looked at: what that finds belongs on the timeline, also while the step is not done.
+const LOOKS: [&str; 4] = ["confirm", "affected", "way-back", "verify"];
+
+/// An incident that is worked on.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The incident.
+    pub incident: Incident,
+    /// What happened so far, oldest first.
+    pub timeline: Vec<Entry>,
+}
+
+/// What a person says of the step that is next.
+#[derive(Clone, Copy, Debug)]
+pub enum Said<'a> {
+    /// Nothing yet.
+    Nothing,
+    /// It is done, with a note.
+    Done(&'a str),
+    /// It is passed over, for a reason.
+    Skip(&'a str),
+}
+
+/// How far one came.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Steps that are behind, each with what was said of it.
+    pub passed: Vec<(&'static Step, Passed)>,
+    /// The step for which a person is needed, with what is known of it; nothing once every step was gone through.
+    pub waits: Option<(&'static Step, String)>,
+}
+
+/// How a step came to be behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// A person passed over it.
+    Skipped,
+    /// A person says that it is done.
+    Said,
+    /// It was found out.
+    Found(String),
+}
+
+impl Case {
+    /// The incident of an id.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn get(db: Db<'_>, id: &str) -> Result<Option<Self>, StoreError> {
+        let Some(incident) = incidents::list(db)?.into_iter().find(|incident| incident.id == id) else {
+            return Ok(None);
+        };
+        let timeline = incidents::timeline(db, id)?;
+        Ok(Some(Self { incident, timeline }))
+    }
+
+    /// The step that is next.
+    #[must_use]
+    pub fn next(&self) -> Option<&'static Step> {
+        rules::next(self.incident.grade, &recorded(&self.timeline))
+    }
+
+    /// Puts something on the timeline.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn add(
+        &mut self,
+        context: Context<'_>,
+        (kind, step): (&str, &str),
+        (said, detail): (&str, &Value),
+    ) -> Result<(), StoreError> {
+        let entry = entry(context, (kind, step), said, detail);
+        context.store.write(|db| incidents::add(db, &self.incident.id, &entry))?;
+        self.timeline.push(entry);
+        Ok(())
+    }
+
+    /// Goes on until a person is needed.
+    ///
+    /// # Errors
+    ///
+    /// If the incident is closed, what is said cannot be said of the step, or target or store fail.
+    pub async fn go_on(&mut self, context: Context<'_>, mut said: Said<'_>) -> Result<Progress, ActError> {
+        self.is_unclosed()?;
+        let mut passed = vec![];
+        while let Some(step) = self.next() {
+            match std::mem::replace(&mut said, Said::Nothing) {
+                Said::Skip(reason) => {
+                    self.add(context, ("skipped", step.id), (reason, &json!({})))?;
+                    passed.push((step, Passed::Skipped));
+                    continue;
+                }
+                Said::Done(note) if can_be_said(step) => {
+                    self.add(context, ("done", step.id), (note, &json!({})))?;
+                    passed.push((step, Passed::Said));
+                    continue;
+                }
+                Said::Done(_) => return Err(ActError::FoundOut(step.title)),
+                Said::Nothing => {}
+            }
+            let outcome = self.known(context, step).await?;
+            if !outcome.holds {
+                self.note_found(context, step, &outcome.said)?;
+                return Ok(Progress { passed, waits: Some((step, outcome.said)) });
+            }
+            self.add(context, ("done", step.id), (&outcome.said, &outcome.detail))?;
+            passed.push((step, Passed::Found(outcome.said)));
+        }
+        Ok(Progress { passed, waits: None })
+    }
+
+    /// What can be known of a step; where a person has to say that it is done, it does not hold.
+    async fn known(&self, context: Context<'_>, step: &Step) -> Result<Outcome, ActError> {
+        if step.found_out {
+            return find_out(context, (&self.incident, &self.timeline), step).await;
+        }
+        let said = if step.id == "affected" { affected(context).await? } else { String::new() };
+        Ok(Outcome { holds: false, said, detail: json!({}) })
+    }
+
+    /// Notes what a look found of a step that is not done; the same is not noted twice.
+    fn note_found(&mut self, context: Context<'_>, step: &Step, said: &str) -> Result<(), StoreError> {
+        if !LOOKS.contains(&step.id) || said.is_empty() || self.found(step) == Some(said) {
+            return Ok(());
+        }
+        self.add(context, ("found", step.id), (said, &json!({})))
+    }
+
+    /// What was found out of a step last.
+    #[must_use]
+    pub fn found(&self, step: &Step) -> Option<&str> {
+        let of_step = |entry: &&Entry| entry.kind == "found" && entry.step == step.id;
+        self.timeline.iter().rev().find(of_step).map(|entry| entry.said.as_str())
+    }
+
+    /// Keeps what the report is to say.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn set(&self, context: Context<'_>, (name, text): (&str, &str)) -> Result<(), StoreError> {
+        let said = with_field(&self.incident, name, text);
+        let entry = entry(context, ("set", ""), &format!("{name}: {text}"), &json!({ "name": name }));
+        context.store.write(|db| {
+            incidents::put(db, &said)?;
+            incidents::add(db, &said.id, &entry)
+        })
+    }
+
+    /// The evidence, packed and not sealed yet. [`Case::froze`] notes where it went.
+    ///
+    /// # Errors
+    ///
+    /// If the target cannot be looked at, or there is no memory for it.
+    pub async fn evidence(&self, context: Context<'_>) -> Result<Vec<u8>, ActError> {
+        let parts = evidence::gather(context, (&self.incident, &self.timeline)).await?;
+        let packed = evidence::pack(&parts, context.clock.now());
+        packed.map_err(|_| ActError::Unexpected("there is not enough memory for the evidence"))
+    }
+
+    /// Notes that the evidence was written.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn froze(&mut self, context: Context<'_>, (said, detail): (&str, &Value)) -> Result<(), StoreError> {
+        self.add(context, ("evidence", "evidence"), (said, detail))
+    }
+
+    /// Notes that a plan was carried out to end sessions. What was not finished is gone on with, and not yet contained.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn ended(&self, context: Context<'_>, plan: &Plan, applied: &Applied) -> Result<(), StoreError> {
+        let done = applied.done + applied.earlier;
+        let said = format!(
+            "{} ended {done} sessions of {} users; {} were left, {} remain",
+            plan.selection.name(),
+            plan.summary.users,
+            applied.skipped,
+            applied.remaining
+        );
+        let detail = json!({
+            "plan": plan.kept.id, "done": done, "users": plan.summary.users,
+            "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.left,
+        });
+        if applied.remaining == 0 {
+            return has_contained(context, &self.incident, (&said, &detail));
+        }
+        let entry = entry(context, ("note", "contain"), &said, &detail);
+        context.store.write(|db| incidents::add(db, &self.incident.id, &entry))
+    }
+
+    /// Closes it, if nothing speaks against that, or for a reason all the same.
+    ///
+    /// # Errors
+    ///
+    /// If it is closed, something speaks against it, or it cannot be written.
+    pub fn close(&self, context: Context<'_>, overridden: Option<&str>) -> Result<(), ActError> {
+        self.is_unclosed()?;
+        let points = rules::open_points(self.incident.grade, &recorded(&self.timeline));
+        let overridden = overridden.filter(|reason| !reason.is_empty());
+        if !points.is_empty() && overridden.is_none() {
+            return Err(ActError::NotYet { id: self.incident.id.clone(), points });
+        }
+        let detail = json!({ "open_points": points, "override": overridden });
+        let entry = entry(context, ("closed", ""), overridden.unwrap_or_default(), &detail);
+        let closed = Incident { state: State::Closed, closed_at: Some(entry.at), ..self.incident.clone() };
+        context.store.write(|db| {
+            incidents::put(db, &closed)?;
+            incidents::add(db, &closed.id, &entry)
+        })?;
+        Ok(())
+    }
+
+    /// Refuses to go on with an incident that is closed.
+    ///
+    /// # Errors
+    ///
+    /// If it is.
+    pub fn is_unclosed(&self) -> Result<(), ActError> {
+        match self.incident.state {
+            State::Closed => Err(ActError::Closed(self.incident.id.clone())),
+            State::Open | State::Contained => Ok(()),
+        }
+    }
+}
+
+/// Opens an incident, if none of that target is open.
+///
+/// # Errors
+///
+/// If one is, or it cannot be kept.
+pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(Incident, Report), ActError> {
+    if let Some(open) = context.store.read(|db| incidents::current(db, &context.target.name))? {
+        return Err(ActError::StillOpen(open.id, open.state.name()));
+    }
+    super::open(context, grade, summary).await
+}
+
+/// Whether a person may say that a step is done.
+#[must_use]
+pub fn can_be_said(step: &Step) -> bool {
+    !step.found_out || step.id == "confirm"
+}
+
+/// Who is affected, as far as the table shows it.
+async fn affected(context: Context<'_>) -> Result<String, ActError> {
+    /// Rows that are asked for, and users that are named.
+    const ROWS: usize = 1_000;
+    const NAMED: usize = 20;
+    let rows = actions::affected(context, ROWS).await?;
+    let users: BTreeSet<&str> = rows.iter().filter_map(|row| row.user.as_deref()).collect();
+    let named: Vec<&str> = users.iter().copied().take(NAMED).collect();
+    let more = if users.len() > NAMED { ", …" } else { "" };
+    Ok(if users.is_empty() {
+        "no token is shared, and no user is missing".into()
+    } else {
+        format!("{} users share tokens, or do not exist: {}{more}", users.len(), named.join(", "))
+    })
+}

@@ -1,0 +1,250 @@
+//! What people do to targets, asked for by a page or by the API: each on a thread and a runtime of its own, as looks and
+//! actions need it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::SemaphorePermit;
+
+use super::{Refusal, read, target_of};
+use crate::{
+    actions::{
+        self, ActError, Applied, Consent, Context, Control, Plan, Selection, error::Reason, keys, restoring,
+    },
+    archive::sealing::Identity,
+    config::{Config, Target},
+    daemon::{Event, Shared},
+    incident::work::Case,
+    store::plans,
+};
+
+/// How long one waits for a database.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is being carried out, and what came of it.
+#[derive(Debug, Default)]
+pub struct Jobs(Mutex<BTreeMap<String, Job>>);
+
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) control: Arc<Control>,
+    /// What came of it, in words; nothing while it goes on.
+    pub(super) outcome: Option<Result<String, String>>,
+}
+
+impl Jobs {
+    pub(super) fn get(&self, plan: &str) -> Option<Job> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(plan).cloned()
+    }
+
+    /// Begins one, if it is not under way.
+    fn begin(&self, plan: &str) -> Option<Arc<Control>> {
+        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs.get(plan).is_some_and(|job| job.outcome.is_none()) {
+            return None;
+        }
+        let control = Arc::new(Control::default());
+        jobs.insert(plan.to_owned(), Job { control: Arc::clone(&control), outcome: None });
+        Some(control)
+    }
+
+    fn end(&self, plan: &str, outcome: Result<String, String>) {
+        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = jobs.get_mut(plan) {
+            job.outcome = Some(outcome);
+        }
+    }
+}
+
+/// Everything that acting needs.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: Arc<Config>,
+    pub(super) target: Target,
+    actor: String,
+}
+
+impl Desk {
+    pub(super) fn of(shared: &Arc<Shared>, target: Target, actor: &str) -> Self {
+        Self { shared: Arc::clone(shared), config: shared.config(), target, actor: actor.to_owned() }
+    }
+
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            config: &self.config,
+            target: &self.target,
+            store: &self.shared.store,
+            clock: &self.shared.clock,
+            actor: &self.actor,
+        }
+    }
+
+    /// Does something that may have to be waited for. Whoever has a page open hears of it.
+    pub(super) async fn work<T: Send + 'static>(
+        self,
+        work: impl AsyncFnOnce(&Self) -> Result<T, ActError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (shared, target) = (Arc::clone(&self.shared), self.target.name.clone());
+        let _permit = turn(&shared, &target).await?;
+        let done = apart(move |runtime| runtime.block_on(work(&self))).await?;
+        shared.happened(Event::Acted { target });
+        done.map_err(Refusal::from)
+    }
+}
+
+/// Waits until few enough people ask databases.
+pub(super) async fn turn<'a>(shared: &'a Shared, target: &str) -> Result<SemaphorePermit<'a>, Refusal> {
+    let permit = tokio::time::timeout(PATIENCE, shared.asking.acquire()).await;
+    let busy =
+        || Refusal::Away(format!("The database of {target} cannot be asked: too many people ask at once."));
+    permit.ok().and_then(Result::ok).ok_or_else(busy)
+}
+
+/// Does something on a thread and a runtime of its own.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce(&tokio::runtime::Runtime) -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let done = work(&runtime);
+        // A question that was given up may still wait for an answer.
+        runtime.shutdown_background();
+        Some(done)
+    });
+    let refused = || Refusal::Store("the system refuses what that needs".into());
+    done.await.ok().flatten().ok_or_else(refused)
+}
+
+fn words(error: &ActError) -> String {
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{error}{hint}")
+}
+
+impl From<ActError> for Refusal {
+    fn from(error: ActError) -> Self {
+        let said = words(&error);
+        match error {
+            ActError::Store(error) => error.into(),
+            ActError::Target(_) => Self::Away(format!("The database cannot be asked: {said}.")),
+            ActError::NoPlan(_) | ActError::NoArchive(_) => Self::NotFound(said),
+            ActError::Done(_)
+            | ActError::Stale { .. }
+            | ActError::AtWork
+            | ActError::StillOpen(..)
+            | ActError::Closed(_)
+            | ActError::NotYet { .. } => Self::Conflict(said),
+            _ => Self::Bad(said),
+        }
+    }
+}
+
+/// A plan and its target.
+pub(super) async fn plan(shared: &Arc<Shared>, id: &str) -> Result<(Plan, Target), Refusal> {
+    let wanted = id.to_owned();
+    let kept = read(shared, move |db| plans::get(db, &wanted)).await?;
+    let plan = kept.filter(|plan| plan.state != plans::State::Making).and_then(Plan::read);
+    let plan = plan.ok_or_else(|| {
+        Refusal::NotFound("There is no such plan: one that nobody carries out is kept for a day.".into())
+    })?;
+    let target = target_of(shared, &plan.kept.target)?;
+    Ok((plan, target))
+}
+
+/// Makes a plan.
+pub(super) async fn make(desk: Desk, selection: Selection) -> Result<Plan, Refusal> {
+    desk.work(async move |desk| actions::make(desk.context(), &selection).await).await
+}
+
+/// Makes a plan to put back what another one removed.
+pub(super) async fn restore(desk: Desk, removed: String) -> Result<Plan, Refusal> {
+    desk.work(async move |desk| restoring::plan(desk.context(), &removed, None).await).await
+}
+
+/// An incident and its target.
+pub(super) async fn case(shared: &Arc<Shared>, id: &str) -> Result<(Case, Target), Refusal> {
+    let wanted = id.to_owned();
+    let case = read(shared, move |db| Case::get(db, &wanted)).await?;
+    let case = case.ok_or_else(|| Refusal::NotFound("There is no such incident.".into()))?;
+    let target = target_of(shared, &case.incident.target)?;
+    Ok((case, target))
+}
+
+/// What is said along with the wish to carry out a plan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wish {
+    /// The name of the target, typed.
+    pub(super) confirm: String,
+    /// The incident in whose course it is carried out.
+    pub(super) incident: Option<String>,
+}
+
+/// Begins to carry out a plan. It goes on by itself; [`Jobs`] knows how far it is.
+pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refusal> {
+    let shared = Arc::clone(&desk.shared);
+    let name = &plan.kept.target;
+    if plan.braked(desk.context().brake()).is_some() && wish.confirm != *name {
+        return Err(Refusal::Bad(format!(
+            "The plan reaches far: type the name of the target, {name}, to go on."
+        )));
+    }
+    if plan.is_stale(desk.config.actions.stale_after_us, shared.clock.now()) {
+        return Err(Refusal::Conflict("The plan is too old to be carried out: make it anew.".into()));
+    }
+    if let Some(id) = &wish.incident {
+        let (case, target) = case(&shared, id).await?;
+        case.is_unclosed()?;
+        if target.name != *name {
+            return Err(Refusal::Bad("The incident is about another target.".into()));
+        }
+    }
+    let id = plan.kept.id.clone();
+    let Some(control) = shared.jobs.begin(&id) else {
+        return Err(Refusal::Conflict("Somebody carries it out already.".into()));
+    };
+    tokio::spawn(async move {
+        let working = desk.clone();
+        let done =
+            apart(move |runtime| runtime.block_on(carry_out(&working, &plan, (&wish, &control)))).await;
+        let outcome = done.unwrap_or_else(|_| Err("the system refuses what that needs".into()));
+        desk.shared.jobs.end(&id, outcome);
+        let target = desk.target.name.clone();
+        desk.shared.happened(Event::Acted { target });
+    });
+    Ok(())
+}
+
+/// Carries a plan out: what came of it, in words.
+async fn carry_out(desk: &Desk, plan: &Plan, (wish, control): (&Wish, &Control)) -> Result<String, String> {
+    let context = desk.context();
+    let said = |error: ActError| words(&error);
+    let applied: Applied = if matches!(plan.selection, Selection::Restore { .. }) {
+        let identity = Identity::read(&keys::path(&desk.config)).map_err(|error| said(error.into()))?;
+        restoring::restore(context, &plan.kept.id, &identity, control).await.map_err(said)?
+    } else {
+        let (recipient, _) = keys::recipient(&desk.config).map_err(|error| said(error.into()))?;
+        let consent = Consent { name: Some(wish.confirm.as_str()).filter(|typed| !typed.is_empty()) };
+        actions::apply(context, (&plan.kept.id, &recipient), consent, control).await.map_err(said)?
+    };
+    if let Some(incident) = &wish.incident {
+        let case =
+            desk.shared.store.read(|db| Case::get(db, incident)).map_err(|error| said(error.into()))?;
+        if let Some(case) = case {
+            case.ended(context, plan, &applied).map_err(|error| said(error.into()))?;
+        }
+    }
+    let left = match applied.left {
+        Some(0) => ", and a fresh look finds none left".to_owned(),
+        Some(left) => format!(", and a fresh look still finds {left}"),
+        None => String::new(),
+    };
+    Ok(format!("{} row(s) done, {} skipped because they had changed{left}.", applied.done, applied.skipped))
+}
+
+/// Why a plan has to be confirmed, in words.
+pub(super) fn braked(desk: &Desk, plan: &Plan) -> Option<String> {
+    plan.braked(desk.context().brake()).map(|braked| Reason(braked).to_string())
+}
