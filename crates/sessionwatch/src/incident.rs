@@ -64,14 +64,23 @@ pub fn entry(context: Context<'_>, (kind, step): (&str, &str), said: &str, detai
 ///
 /// # Errors
 ///
-/// If it cannot be kept.
+/// If one of that target is open, or it cannot be kept.
 pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(Incident, Report), ActError> {
+    let target = &context.target.name;
+    let still = |open: Incident| ActError::StillOpen(open.id, open.state.name());
+    if let Some(open) = context.store.read(|db| incidents::current(db, target))? {
+        return Err(still(open));
+    }
     let report = look(context).await;
     let now = context.clock.now();
     let day: String = clock::rfc3339(now).chars().take(10).filter(|letter| *letter != '-').collect();
     let opened = entry(context, ("opened", ""), summary, &json!({ "severity": grade.name() }));
     let looked = entry(context, ("look", ""), &findings(&report).join("; "), &report.json());
-    let incident = context.store.write(|db| {
+    let kept = context.store.write(|db| {
+        // Somebody else may have opened one during the look.
+        if let Some(open) = incidents::current(db, target)? {
+            return Ok(Err(open));
+        }
         let taken = incidents::list(db)?.iter().filter(|other| other.id.contains(&day)).count();
         let incident = Incident {
             id: incident::id(&day, taken),
@@ -92,9 +101,9 @@ pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(
         for signal in signals::search(db, &context.target.name, lately, &search)?.iter().rev() {
             incidents::add(db, &incident.id, &of_signal(signal, now))?;
         }
-        Ok(incident)
+        Ok(Ok(incident))
     })?;
-    Ok((incident, report))
+    Ok((kept.map_err(still)?, report))
 }
 
 /// A look at the target, without trust in indexes.
@@ -270,10 +279,22 @@ pub fn field(incident: &Incident, name: &str) -> Option<String> {
 
 /// What a person says under a name.
 #[must_use]
-pub fn with_field(incident: &Incident, name: &str, text: &str) -> Incident {
+pub fn with_field(incident: Incident, name: &str, text: &str) -> Incident {
     let mut fields: Value = serde_json::from_str(&incident.fields).unwrap_or_else(|_| json!({}));
     fields[name] = json!(text);
-    Incident { fields: fields.to_string(), ..incident.clone() }
+    Incident { fields: fields.to_string(), ..incident }
+}
+
+/// How much of the time to end the sessions is used, in words; nothing once they were ended, or it is over.
+#[must_use]
+pub fn time_used(incident: &Incident, now: Instant) -> Option<String> {
+    if incident.contained_at.is_some() || incident.state == State::Closed {
+        return None;
+    }
+    let used = now.since(incident.opened_at) / 60_000_000;
+    let given = incident.grade.contained_within() / 60_000_000;
+    let late = if used > given { ": it is late" } else { "" };
+    Some(format!("{used} of {given} minutes to end the sessions are used{late}."))
 }
 
 /// Notes that sessions were ended.
@@ -287,11 +308,8 @@ pub fn has_contained(
     (said, detail): (&str, &Value),
 ) -> Result<(), StoreError> {
     let entry = entry(context, ("contained", "contain"), said, detail);
-    let contained = Incident { state: State::Contained, contained_at: Some(entry.at), ..incident.clone() };
-    context.store.write(|db| {
-        incidents::put(db, &contained)?;
-        incidents::add(db, &incident.id, &entry)
-    })
+    let contained = |incident| Incident { state: State::Contained, contained_at: Some(entry.at), ..incident };
+    context.store.write(|db| incidents::change(db, &incident.id, &entry, contained))
 }
 
 /// Whether a target is looked at every minute, since sessions were ended there within the last day.

@@ -114,6 +114,9 @@ pub enum ActError {
     /// It is found out.
     #[error("whether `{0}` is done is found out, not said")]
     FoundOut(&'static str),
+    /// Somebody else was faster.
+    #[error("somebody else has gone on from `{0}` meanwhile")]
+    GoneOn(&'static str),
     /// An incident of that target is open.
     #[error("`{0}` of that target is still {1}")]
     StillOpen(String, &'static str),
@@ -187,6 +190,7 @@ impl ActError {
             Self::NoIdentity(_) => "name its file with --identity".into(),
             Self::NoDrill => "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo".into(),
             Self::FoundOut(_) => "pass over it with --skip --reason TEXT if that is meant".into(),
+            Self::GoneOn(_) => "look at how it stands now, and go on from there".into(),
             Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first".into(),
             Self::Closed(_) => "`sessionwatch incident open` opens another one".into(),
             Self::NotYet { .. } => "with --override REASON it is closed all the same".into(),
@@ -216,6 +220,7 @@ impl ActError {
                 | Self::Seal(_)
                 | Self::Unwritable(_)
                 | Self::FoundOut(_)
+                | Self::GoneOn(_)
                 | Self::StillOpen(..)
                 | Self::Closed(_)
                 | Self::NotYet { .. }

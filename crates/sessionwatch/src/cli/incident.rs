@@ -15,12 +15,12 @@ use super::{
     target::{ConfigArgs, TargetArgs},
 };
 use crate::{
-    actions::{Selection, affected},
+    actions::affected,
     clock,
     config::Config,
     incident::{
         self,
-        work::{self, Said},
+        work::{self, Contained, Said},
     },
     report::{Format, Sheet, printable},
     store::incidents::{self, Incident},
@@ -149,19 +149,6 @@ pub(super) enum Args {
     Drill(drill::DrillArgs),
 }
 
-/// Whose sessions are ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Contained {
-    /// Every session of everybody
-    Everybody,
-    /// Every session of the users that are named
-    Users,
-    /// Sessions on tokens that occur more than once
-    Duplicates,
-    /// Sessions whose user does not exist
-    Orphans,
-}
-
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Paper {
@@ -205,13 +192,11 @@ impl Case {
 
     fn with(acting: Acting, id: Option<&str>) -> Result<Self, Failure> {
         let target = &acting.target.name;
-        let (current, all) =
-            acting.store.read(|db| Ok((incidents::current(db, target)?, incidents::list(db)?)))?;
         let incident = match id {
-            Some(id) => all.into_iter().find(|incident| incident.id == id).ok_or_else(|| {
+            Some(id) => acting.store.read(|db| incidents::get(db, id))?.ok_or_else(|| {
                 Failure::Usage(format!("there is no incident `{id}`: `sessionwatch incident list` shows them"))
             })?,
-            None => current.ok_or_else(|| {
+            None => acting.store.read(|db| incidents::current(db, target))?.ok_or_else(|| {
                 let printable = printable(target);
                 Failure::Usage(format!(
                     "no incident of `{printable}` is open: `sessionwatch incident open --severity P1` opens one"
@@ -262,18 +247,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn contain(whose: Contained, act: &ActArgs, users: &[String]) -> Result<ExitCode, Failure> {
-    let selection = match whose {
-        Contained::Users if users.is_empty() => {
-            return Err(Failure::Usage(
-                "name whose sessions are to be ended with --user ID; `sessionwatch incident find PART` finds ids".into(),
-            ));
-        }
-        Contained::Users => Selection::Users(users.to_vec()),
-        _ if !users.is_empty() => return Err(Failure::Usage("--user goes with `contain users` only".into())),
-        Contained::Everybody => Selection::All,
-        Contained::Duplicates => Selection::Duplicates,
-        Contained::Orphans => Selection::Orphaned,
-    };
+    if whose != Contained::Users && !users.is_empty() {
+        return Err(Failure::Usage("--user goes with `contain users` only".into()));
+    }
+    let selection = whose.selection(users).ok_or_else(|| {
+        Failure::Usage(
+            "name whose sessions are to be ended with --user ID; `sessionwatch incident find PART` finds ids"
+                .into(),
+        )
+    })?;
     let case = Case::with(Acting::of(act)?, None)?;
     let Some((plan, applied)) = acting::carried_out(&case.acting, act, &selection)? else {
         return Ok(ExitCode::SUCCESS);

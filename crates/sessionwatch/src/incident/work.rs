@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use sessionwatch_rules::incident::{self as rules, Grade, Step};
+use sessionwatch_rules::{
+    incident::{self as rules, Step},
+    instant::Instant,
+};
 
-use super::{Outcome, entry, evidence, find_out, has_contained, with_field};
+use super::{Outcome, entry, evidence, find_out, has_contained, since_reopened, with_field};
 use crate::{
-    actions::{self, ActError, Applied, Context, Plan},
-    look::Report,
+    actions::{self, ActError, Applied, Context, Plan, Selection},
     store::{
         StoreError,
         db::Db,
@@ -30,6 +32,32 @@ pub struct Case {
     pub incident: Incident,
     /// What happened so far, oldest first.
     pub timeline: Vec<Entry>,
+}
+
+/// Whose sessions are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Contained {
+    /// Every session of everybody
+    Everybody,
+    /// Every session of the users that are named
+    Users,
+    /// Sessions on tokens that occur more than once
+    Duplicates,
+    /// Sessions whose user does not exist
+    Orphans,
+}
+
+impl Contained {
+    /// What is to be ended; nothing where users are meant and none is named.
+    #[must_use]
+    pub fn selection(self, users: &[String]) -> Option<Selection> {
+        match self {
+            Self::Everybody => Some(Selection::All),
+            Self::Users => (!users.is_empty()).then(|| Selection::Users(users.to_vec())),
+            Self::Duplicates => Some(Selection::Duplicates),
+            Self::Orphans => Some(Selection::Orphaned),
+        }
+    }
 }
 
 /// What a person says of the step that is next.
@@ -70,11 +98,8 @@ impl Case {
     ///
     /// If it cannot be read.
     pub fn get(db: Db<'_>, id: &str) -> Result<Option<Self>, StoreError> {
-        let Some(incident) = incidents::list(db)?.into_iter().find(|incident| incident.id == id) else {
-            return Ok(None);
-        };
-        let timeline = incidents::timeline(db, id)?;
-        Ok(Some(Self { incident, timeline }))
+        let Some(incident) = incidents::get(db, id)? else { return Ok(None) };
+        Ok(Some(Self { timeline: incidents::timeline(db, id)?, incident }))
     }
 
     /// The step that is next.
@@ -111,12 +136,12 @@ impl Case {
         while let Some(step) = self.next() {
             match std::mem::replace(&mut said, Said::Nothing) {
                 Said::Skip(reason) => {
-                    self.add(context, ("skipped", step.id), (reason, &json!({})))?;
+                    self.leave_behind(context, ("skipped", step), (reason, &json!({})))?;
                     passed.push((step, Passed::Skipped));
                     continue;
                 }
                 Said::Done(note) if can_be_said(step) => {
-                    self.add(context, ("done", step.id), (note, &json!({})))?;
+                    self.leave_behind(context, ("done", step), (note, &json!({})))?;
                     passed.push((step, Passed::Said));
                     continue;
                 }
@@ -128,10 +153,35 @@ impl Case {
                 self.note_found(context, step, &outcome.said)?;
                 return Ok(Progress { passed, waits: Some((step, outcome.said)) });
             }
-            self.add(context, ("done", step.id), (&outcome.said, &outcome.detail))?;
+            self.leave_behind(context, ("done", step), (&outcome.said, &outcome.detail))?;
             passed.push((step, Passed::Found(outcome.said)));
         }
         Ok(Progress { passed, waits: None })
+    }
+
+    /// Puts a step behind, if it is still the next one: somebody else may work on the same incident.
+    fn leave_behind(
+        &mut self,
+        context: Context<'_>,
+        (kind, step): (&str, &Step),
+        (said, detail): (&str, &Value),
+    ) -> Result<(), ActError> {
+        let entry = entry(context, (kind, step.id), said, detail);
+        let id = &self.incident.id;
+        let is_next = context.store.write(|db| {
+            let timeline = incidents::timeline(db, id)?;
+            let next = rules::next(self.incident.grade, &recorded(&timeline));
+            let is_next = next.is_some_and(|next| next.id == step.id);
+            if is_next {
+                incidents::add(db, id, &entry)?;
+            }
+            Ok(is_next)
+        })?;
+        if !is_next {
+            return Err(ActError::GoneOn(step.title));
+        }
+        self.timeline.push(entry);
+        Ok(())
     }
 
     /// What can be known of a step; where a person has to say that it is done, it does not hold.
@@ -151,11 +201,11 @@ impl Case {
         self.add(context, ("found", step.id), (said, &json!({})))
     }
 
-    /// What was found out of a step last.
+    /// What was found out of a step last, since the incident was opened, or opened anew.
     #[must_use]
     pub fn found(&self, step: &Step) -> Option<&str> {
         let of_step = |entry: &&Entry| entry.kind == "found" && entry.step == step.id;
-        self.timeline.iter().rev().find(of_step).map(|entry| entry.said.as_str())
+        since_reopened(&self.timeline).iter().rev().find(of_step).map(|entry| entry.said.as_str())
     }
 
     /// Keeps what the report is to say.
@@ -164,12 +214,9 @@ impl Case {
     ///
     /// If it cannot be written.
     pub fn set(&self, context: Context<'_>, (name, text): (&str, &str)) -> Result<(), StoreError> {
-        let said = with_field(&self.incident, name, text);
         let entry = entry(context, ("set", ""), &format!("{name}: {text}"), &json!({ "name": name }));
-        context.store.write(|db| {
-            incidents::put(db, &said)?;
-            incidents::add(db, &said.id, &entry)
-        })
+        let said = |incident| with_field(incident, name, text);
+        context.store.write(|db| incidents::change(db, &self.incident.id, &entry, said))
     }
 
     /// The evidence, packed and not sealed yet. [`Case::froze`] notes where it went.
@@ -181,6 +228,12 @@ impl Case {
         let parts = evidence::gather(context, (&self.incident, &self.timeline)).await?;
         let packed = evidence::pack(&parts, context.clock.now());
         packed.map_err(|_| ActError::Unexpected("there is not enough memory for the evidence"))
+    }
+
+    /// A name for a file of evidence.
+    #[must_use]
+    pub fn evidence_name(&self, now: Instant) -> String {
+        format!("{}-{}.tar.age", self.incident.id, now.micros() / 1_000_000)
     }
 
     /// Notes that the evidence was written.
@@ -231,12 +284,8 @@ impl Case {
         }
         let detail = json!({ "open_points": points, "override": overridden });
         let entry = entry(context, ("closed", ""), overridden.unwrap_or_default(), &detail);
-        let closed = Incident { state: State::Closed, closed_at: Some(entry.at), ..self.incident.clone() };
-        context.store.write(|db| {
-            incidents::put(db, &closed)?;
-            incidents::add(db, &closed.id, &entry)
-        })?;
-        Ok(())
+        let closed = |incident| Incident { state: State::Closed, closed_at: Some(entry.at), ..incident };
+        Ok(context.store.write(|db| incidents::change(db, &self.incident.id, &entry, closed))?)
     }
 
     /// Refuses to go on with an incident that is closed.
@@ -250,18 +299,6 @@ impl Case {
             State::Open | State::Contained => Ok(()),
         }
     }
-}
-
-/// Opens an incident, if none of that target is open.
-///
-/// # Errors
-///
-/// If one is, or it cannot be kept.
-pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(Incident, Report), ActError> {
-    if let Some(open) = context.store.read(|db| incidents::current(db, &context.target.name))? {
-        return Err(ActError::StillOpen(open.id, open.state.name()));
-    }
-    super::open(context, grade, summary).await
 }
 
 /// Whether a person may say that a step is done.

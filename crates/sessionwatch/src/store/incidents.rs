@@ -136,6 +136,23 @@ pub fn add(db: Db<'_>, incident: &str, entry: &Entry) -> Result<(), StoreError> 
     audit::add(db, (&entry.actor, &format!("incident-{}", entry.kind)), &detail.to_string(), entry.at)
 }
 
+/// Changes an incident as it stands now, whatever somebody else has made of it meanwhile, and puts that on its timeline.
+///
+/// # Errors
+///
+/// If it cannot be read or written.
+pub fn change(
+    db: Db<'_>,
+    id: &str,
+    entry: &Entry,
+    change: impl Fn(Incident) -> Incident,
+) -> Result<(), StoreError> {
+    if let Some(incident) = get(db, id)? {
+        put(db, &change(incident))?;
+    }
+    add(db, id, entry)
+}
+
 /// Every incident, latest first.
 ///
 /// # Errors
@@ -144,6 +161,16 @@ pub fn add(db: Db<'_>, incident: &str, entry: &Entry) -> Result<(), StoreError> 
 pub fn list(db: Db<'_>) -> Result<Vec<Incident>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM incidents ORDER BY opened_at DESC, id DESC");
     Ok(db.rows(&query, &[])?.iter().map(incident).collect())
+}
+
+/// The incident of an id.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn get(db: Db<'_>, id: &str) -> Result<Option<Incident>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM incidents WHERE id = $1");
+    Ok(db.row(&query, &[id.into()])?.as_ref().map(incident))
 }
 
 /// The incident of a target that is not closed.

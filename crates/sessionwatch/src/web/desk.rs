@@ -1,4 +1,4 @@
-//! What people do to targets, asked for by a page or by the API: each on a thread and a runtime of its own, as looks and
+//! What people do to targets, asked for by a page: each on a thread and a runtime of its own, as looks and
 //! actions need it.
 
 use std::{
@@ -18,7 +18,7 @@ use crate::{
     config::{Config, Target},
     daemon::{Event, Shared},
     incident::work::Case,
-    store::plans,
+    store::{StoreError, plans},
 };
 
 /// How long one waits for a database.
@@ -83,16 +83,42 @@ impl Desk {
         }
     }
 
-    /// Does something that may have to be waited for. Whoever has a page open hears of it.
+    /// The same, for what only looks and has a person waiting.
+    pub(super) fn impatient(mut self) -> Self {
+        self.target.limits.timeout = self.target.limits.timeout.min(PATIENCE);
+        self
+    }
+
+    /// Asks the database, once few enough people do.
+    pub(super) async fn ask<T: Send + 'static>(
+        self,
+        ask: impl AsyncFnOnce(&Self) -> Result<T, ActError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let shared = Arc::clone(&self.shared);
+        let _permit = turn(&shared, &self.target.name).await?;
+        Ok(apart(move |runtime| runtime.block_on(ask(&self))).await??)
+    }
+
+    /// Does something for which the database is needed. Whoever has a page open hears of it.
     pub(super) async fn work<T: Send + 'static>(
         self,
         work: impl AsyncFnOnce(&Self) -> Result<T, ActError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (shared, target) = (Arc::clone(&self.shared), self.target.name.clone());
-        let _permit = turn(&shared, &target).await?;
-        let done = apart(move |runtime| runtime.block_on(work(&self))).await?;
+        let done = self.ask(work).await;
         shared.happened(Event::Acted { target });
-        done.map_err(Refusal::from)
+        done
+    }
+
+    /// Writes something down, for which no database is waited for. Whoever has a page open hears of it.
+    pub(super) async fn note<T: Send + 'static>(
+        self,
+        note: impl FnOnce(&Self) -> Result<T, ActError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (shared, target) = (Arc::clone(&self.shared), self.target.name.clone());
+        let noted = tokio::task::spawn_blocking(move || note(&self)).await;
+        shared.happened(Event::Acted { target });
+        Ok(noted.map_err(|_| Refusal::Store("a write ended in a panic".into()))??)
     }
 }
 
@@ -134,6 +160,7 @@ impl From<ActError> for Refusal {
             ActError::Done(_)
             | ActError::Stale { .. }
             | ActError::AtWork
+            | ActError::GoneOn(_)
             | ActError::StillOpen(..)
             | ActError::Closed(_)
             | ActError::NotYet { .. } => Self::Conflict(said),
@@ -221,7 +248,8 @@ pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refu
 async fn carry_out(desk: &Desk, plan: &Plan, (wish, control): (&Wish, &Control)) -> Result<String, String> {
     let context = desk.context();
     let said = |error: ActError| words(&error);
-    let applied: Applied = if matches!(plan.selection, Selection::Restore { .. }) {
+    let restores = matches!(plan.selection, Selection::Restore { .. });
+    let applied: Applied = if restores {
         let identity = Identity::read(&keys::path(&desk.config)).map_err(|error| said(error.into()))?;
         restoring::restore(context, &plan.kept.id, &identity, control).await.map_err(said)?
     } else {
@@ -229,19 +257,31 @@ async fn carry_out(desk: &Desk, plan: &Plan, (wish, control): (&Wish, &Control))
         let consent = Consent { name: Some(wish.confirm.as_str()).filter(|typed| !typed.is_empty()) };
         actions::apply(context, (&plan.kept.id, &recipient), consent, control).await.map_err(said)?
     };
-    if let Some(incident) = &wish.incident {
-        let case =
-            desk.shared.store.read(|db| Case::get(db, incident)).map_err(|error| said(error.into()))?;
-        if let Some(case) = case {
-            case.ended(context, plan, &applied).map_err(|error| said(error.into()))?;
-        }
-    }
     let left = match applied.left {
         Some(0) => ", and a fresh look finds none left".to_owned(),
         Some(left) => format!(", and a fresh look still finds {left}"),
         None => String::new(),
     };
-    Ok(format!("{} row(s) done, {} skipped because they had changed{left}.", applied.done, applied.skipped))
+    let done =
+        format!("{} row(s) done, {} skipped because they had changed{left}.", applied.done, applied.skipped);
+    // Putting back ends no session.
+    let incident = wish.incident.as_deref().filter(|_| !restores);
+    match incident.map_or(Ok(()), |incident| note_on(context, incident, (plan, &applied))) {
+        Ok(()) => Ok(done),
+        Err(error) => Err(format!("{done} It could not be noted on the incident: {error}.")),
+    }
+}
+
+/// Notes on an incident that a plan was carried out in its course.
+fn note_on(
+    context: Context<'_>,
+    incident: &str,
+    (plan, applied): (&Plan, &Applied),
+) -> Result<(), StoreError> {
+    match context.store.read(|db| Case::get(db, incident))? {
+        Some(case) => case.ended(context, plan, applied),
+        None => Ok(()),
+    }
 }
 
 /// Why a plan has to be confirmed, in words.

@@ -7,6 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Redirect, Response},
 };
+use clap::ValueEnum as _;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
@@ -22,12 +23,12 @@ use super::{
     layout, read, target_of,
 };
 use crate::{
-    actions::{Selection, affected, keys},
+    actions::{affected, keys},
     clock,
     daemon::Shared,
     incident::{
         self, message, report as paper,
-        work::{self, Case, Said},
+        work::{self, Case, Contained, Said},
     },
     store::{
         accounts::Role,
@@ -97,7 +98,7 @@ pub(super) async fn open(
     let grade = grade.ok_or_else(|| Refusal::Bad("A severity is P0, P1, P2 or P3.".into()))?;
     let summary = written(&fields, "summary", "Say what happened.")?;
     let desk = Desk::of(&shared, target, &person.name);
-    let opened = desk.work(async move |desk| work::open(desk.context(), grade, &summary).await);
+    let opened = desk.work(async move |desk| incident::open(desk.context(), grade, &summary).await);
     Ok(to(&opened.await?.0.id))
 }
 
@@ -133,9 +134,9 @@ pub(super) async fn page(
     let users = if find.find.is_empty() {
         None
     } else {
-        let desk = Desk::of(&shared, target, &person.name);
+        let desk = Desk::of(&shared, target, &person.name).impatient();
         let part = find.find.clone();
-        Some(desk.work(async move |desk| affected::users(desk.context(), &part, FOUND).await).await?)
+        Some(desk.ask(async move |desk| affected::users(desk.context(), &part, FOUND).await).await?)
     };
     let incident = &case.incident;
     let base = format!("/incidents/{}", layout::part(&incident.id));
@@ -143,7 +144,7 @@ pub(super) async fn page(
     let body = html! {
         p { strong { (layout::said(&incident::field(incident, "summary").unwrap_or_default())) } }
         p { (incident.grade.name()) " on " a href={ "/targets/" (layout::part(&incident.target)) } { (layout::said(&incident.target)) } ", " (incident.state.name())
-            ", opened " (layout::when(incident.opened_at, now)) " by " (layout::said(&incident.opened_by)) ". " (time(incident, now)) }
+            ", opened " (layout::when(incident.opened_at, now)) " by " (layout::said(&incident.opened_by)) ". " (incident::time_used(incident, now).unwrap_or_default()) }
         p.links { a href={ (base) "/report" } { "Report" } }
         @if works { (guide(&person, &case, &base, (&find.find, users.as_deref()))) }
         (steps(&case, now))
@@ -154,17 +155,6 @@ pub(super) async fn page(
         }
     };
     Ok(layout::page(&person, (&incident.id, "/incidents"), find.find.is_empty(), &body))
-}
-
-/// How much time there is until sessions are ended, in words.
-fn time(incident: &Incident, now: Instant) -> String {
-    if incident.contained_at.is_some() || incident.state == Stage::Closed {
-        return String::new();
-    }
-    let used = now.since(incident.opened_at) / 60_000_000;
-    let given = incident.grade.contained_within() / 60_000_000;
-    let late = if used > given { ": it is late" } else { "" };
-    format!("{used} of {given} minutes to end the sessions are used{late}.")
 }
 
 /// The step that is next, and what a person does about it.
@@ -375,21 +365,6 @@ pub(super) async fn next(
     Ok(to(&id))
 }
 
-/// Whose sessions are ended in an emergency.
-pub(super) fn whose(name: &str, users: Vec<String>) -> Result<Selection, Refusal> {
-    Ok(match name {
-        "duplicates" => Selection::Duplicates,
-        "orphans" => Selection::Orphaned,
-        "everybody" => Selection::All,
-        "users" if users.is_empty() => return Err(Refusal::Bad("Say whose sessions are ended.".into())),
-        "users" => Selection::Users(users),
-        other => {
-            let why = format!("“{other}” is none of duplicates, users, orphans and everybody.");
-            return Err(Refusal::Bad(why));
-        }
-    })
-}
-
 pub(super) async fn contain(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -398,8 +373,10 @@ pub(super) async fn contain(
 ) -> Result<Redirect, Refusal> {
     let (case, target) = desk::case(&shared, &id).await?;
     case.is_unclosed()?;
-    let users = fields.text("users").split_whitespace().map(str::to_owned).collect();
-    let selection = whose(fields.text("whose"), users)?;
+    let users: Vec<String> = fields.text("users").split_whitespace().map(str::to_owned).collect();
+    let whose = Contained::from_str(fields.text("whose"), false).ok();
+    let selection = whose.and_then(|whose| whose.selection(&users));
+    let selection = selection.ok_or_else(|| Refusal::Bad("Say whose sessions are ended.".into()))?;
     let plan = desk::make(Desk::of(&shared, target, &person.name), selection).await?;
     Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.kept.id, layout::part(&id))))
 }
@@ -417,7 +394,7 @@ pub(super) async fn evidence(
 }
 
 /// The evidence, sealed, and the name of a file for it; noted on the timeline.
-pub(super) async fn sealed(shared: &Arc<Shared>, id: &str, who: &str) -> Result<(String, Vec<u8>), Refusal> {
+async fn sealed(shared: &Arc<Shared>, id: &str, who: &str) -> Result<(String, Vec<u8>), Refusal> {
     let (mut case, target) = desk::case(shared, id).await?;
     case.is_unclosed()?;
     let desk = Desk::of(shared, target, who);
@@ -425,7 +402,7 @@ pub(super) async fn sealed(shared: &Arc<Shared>, id: &str, who: &str) -> Result<
         let (context, (recipient, _)) = (desk.context(), keys::recipient(&desk.config)?);
         let packed = case.evidence(context).await?;
         let sealed = recipient.seal(&packed)?;
-        let name = format!("{}-{}.tar.age", case.incident.id, context.clock.now().micros() / 1_000_000);
+        let name = case.evidence_name(context.clock.now());
         let said = format!("{name} was downloaded, sealed to {recipient}");
         case.froze(context, (&said, &json!({ "file": name, "bytes": packed.len() })))?;
         Ok((name, sealed))
@@ -447,7 +424,7 @@ pub(super) async fn set(
     let (case, target) = desk::case(&shared, &id).await?;
     case.is_unclosed()?;
     let desk = Desk::of(&shared, target, &person.name);
-    desk.work(async move |desk| Ok(case.set(desk.context(), (&name, &text))?)).await?;
+    desk.note(move |desk| Ok(case.set(desk.context(), (&name, &text))?)).await?;
     Ok(to(&id))
 }
 
@@ -460,7 +437,7 @@ pub(super) async fn close(
     let reason: String = fields.text("reason").chars().take(2_000).collect();
     let (case, target) = desk::case(&shared, &id).await?;
     let desk = Desk::of(&shared, target, &person.name);
-    desk.work(async move |desk| case.close(desk.context(), Some(&reason))).await?;
+    desk.note(move |desk| case.close(desk.context(), Some(&reason))).await?;
     Ok(to(&id))
 }
 
@@ -473,7 +450,7 @@ pub(super) async fn note(
     let said = written(&fields, "note", "A note says something.")?;
     let (mut case, target) = desk::case(&shared, &id).await?;
     let desk = Desk::of(&shared, target, &person.name);
-    desk.work(async move |desk| Ok(case.add(desk.context(), ("note", ""), (&said, &json!({})))?)).await?;
+    desk.note(move |desk| Ok(case.add(desk.context(), ("note", ""), (&said, &json!({})))?)).await?;
     Ok(to(&id))
 }
 

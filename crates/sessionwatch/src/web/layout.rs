@@ -151,12 +151,12 @@ pub(super) fn part(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-/// The same, line by line.
-pub(super) fn said_lines(text: &str) -> String {
-    text.lines().map(said).collect::<Vec<_>>().join("\n")
-}
-
 /// Text from a database or a log, with what could mislead taken out. Escaping is the template's.
 pub(super) fn said(text: &str) -> String {
     crate::report::printable(text)
+}
+
+/// The same, line by line.
+pub(super) fn said_lines(text: &str) -> String {
+    text.lines().map(said).collect::<Vec<_>>().join("\n")
 }

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 use sessionwatch::{
-    actions::{self, Consent, Context, Control, Selection},
+    actions::{self, ActError, Consent, Context, Control, Selection},
     archive::sealing::Identity,
-    incident,
+    incident::{
+        self,
+        work::{self, Case},
+    },
     store::{
         archived, audit,
         incidents::{self, Incident, State},
@@ -203,6 +206,45 @@ fn rarely(url: &str, more: &str) -> String {
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nschedule = \"guide\"\n{more}\
          [checks.slow-observation]\nenabled = false\n[checks.revived-sessions]\nevery = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
     )
+}
+
+#[test]
+fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
+    let shared = std::sync::Arc::clone(&watch.shared);
+    let config = shared.config();
+    let [ada, bob] = ["ada", "bob"].map(|actor| Context {
+        config: &config,
+        target: &config.targets[0],
+        store: &shared.store,
+        clock: &shared.clock,
+        actor,
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Both press the button; the looks of both are under way.
+    let (one, other) = runtime.block_on(async {
+        tokio::join!(incident::open(ada, Grade::P1, "a leak"), incident::open(bob, Grade::P0, "a leak"))
+    });
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    let refused = one.as_ref().err().or(other.as_ref().err());
+    assert!(matches!(refused, Some(ActError::StillOpen(..))), "{refused:?}");
+    let id = one.or(other).unwrap().0.id;
+    let case = || shared.store.read(|db| Case::get(db, &id)).unwrap().unwrap();
+    let [mut hers, mut his] = [case(), case()];
+    runtime.block_on(hers.go_on(ada, work::Said::Done("sure"))).unwrap();
+    let said = runtime.block_on(his.go_on(bob, work::Said::Skip("not needed")));
+    assert!(matches!(said, Err(ActError::GoneOn("Make sure that it is real"))), "{said:?}");
+    assert_eq!(case().timeline.iter().filter(|entry| entry.step == "confirm").count(), 1);
+    // What was known before the sessions were ended does not come back.
+    incident::has_contained(ada, &hers.incident, ("ended", &serde_json::json!({}))).unwrap();
+    his.set(bob, ("root-cause", "a cache")).unwrap();
+    hers.set(ada, ("lessons", "look sooner")).unwrap();
+    let kept = case().incident;
+    assert_eq!((kept.state, kept.contained_at), (State::Contained, Some(monday())));
+    let field = |name: &str| incident::field(&kept, name);
+    assert_eq!([field("root-cause"), field("lessons")], [Some("a cache".into()), Some("look sooner".into())]);
+    assert!(watch.stop());
 }
 
 #[test]

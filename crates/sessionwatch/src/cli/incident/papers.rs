@@ -19,7 +19,7 @@ pub(super) fn set(case: &Case, (name, text): (&str, &str)) -> Result<ExitCode, F
 pub(super) fn evidence(mut case: Case, to: Option<&Path>) -> Result<ExitCode, Failure> {
     let recipient = case.acting.recipient()?;
     let now = case.acting.clock.now();
-    let name = format!("{}-{}.tar.age", case.work.incident.id, now.micros() / 1_000_000);
+    let name = case.work.evidence_name(now);
     let path = to.map_or_else(|| Path::new(&name).to_owned(), Path::to_owned);
     let context = case.acting.context();
     let packed = crate::cli::block_on(async { Ok(case.work.evidence(context).await?) })?;

@@ -18,7 +18,7 @@ use crate::{
 pub(super) fn open(whose: &Whose, (grade, summary): (Grade, &str)) -> Result<ExitCode, Failure> {
     let acting = Acting::with(&whose.target, whose.act_url.as_deref(), &whose.owner)?;
     let (incident, report) =
-        crate::cli::block_on(async { Ok(work::open(acting.context(), grade, summary).await?) })?;
+        crate::cli::block_on(async { Ok(incident::open(acting.context(), grade, summary).await?) })?;
     let mut text = format!(
         "Opened {} ({}) for {}. Sessions are to be ended by {}.\n",
         incident.id,
@@ -78,13 +78,7 @@ fn show(case: &Case, step: &Step, said: &str) -> Result<(), Failure> {
 
 /// How much time there is, until sessions are ended.
 fn time(incident: &Incident, now: sessionwatch_rules::instant::Instant) -> String {
-    if incident.contained_at.is_some() {
-        return String::new();
-    }
-    let used = now.since(incident.opened_at) / 60_000_000;
-    let given = incident.grade.contained_within() / 60_000_000;
-    let late = if used > given { ": it is late" } else { "" };
-    format!("  {used} of {given} minutes to end the sessions are used{late}.\n")
+    incident::time_used(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
 }
 
 pub(super) fn status(case: &Case) -> Result<ExitCode, Failure> {
