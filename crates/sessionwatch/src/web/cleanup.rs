@@ -29,6 +29,9 @@ use crate::{
     target::sql::Filter,
 };
 
+/// Plans that are listed, the latest first.
+const SHOWN: usize = 20;
+
 pub(super) async fn page(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -52,7 +55,7 @@ pub(super) async fn page(
         section aria-labelledby="plans" {
             h2 id="plans" { "Plans" }
             @if made.is_empty() { p.empty { "No plan was made. A plan names rows and touches nothing; only carrying it out does." } }
-            @else { ul.list { @for plan in made.iter().rev().take(20) { li {
+            @else { ul.list { @for plan in made.iter().take(SHOWN) { li {
                 a href={ "/plans/" (plan.kept.id) } { (plan.selection.name()) } ": " (plan.kept.rows) " row(s), " (plan.kept.state.name())
                 span.dim { ", " (layout::said(&plan.kept.made_by)) " " (layout::when(plan.kept.made_at, now)) }
             } } } }
@@ -146,7 +149,10 @@ fn selection(fields: &Fields) -> Result<Selection, Refusal> {
 
 /// The conditions of a form; there is at least one.
 fn conditions(fields: &Fields) -> Result<Filter, Refusal> {
-    let text = |name: &str| Some(fields.text(name).to_owned()).filter(|text| !text.is_empty());
+    let text = |name: &str| {
+        let text: String = fields.text(name).chars().take(200).collect();
+        Some(text).filter(|text| !text.is_empty())
+    };
     let instant = |name: &str| {
         let Some(text) = text(name) else { return Ok(None) };
         // As browsers send it: without a zone, and without seconds where they are zero.

@@ -75,6 +75,23 @@ fn run<T>(story: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
 }
 
+/// Logs in without a browser: the cookie.
+fn cookie(address: &str, name: &str) -> String {
+    let body = format!("name={name}&password={}", PASSWORD.replace(' ', "+"));
+    let (status, answer) = harness::post(address, "/login", &[], body.as_bytes());
+    assert_eq!(status, 303, "{answer}");
+    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
+    assert!(line.contains("HttpOnly") && line.contains("SameSite=Lax"), "{line}");
+    line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned()
+}
+
+/// What forms of that log-in carry.
+fn form(address: &str, cookie: &str) -> String {
+    let page = harness::request(address, ("GET", "/alerts"), &[("cookie", cookie)], b"").1;
+    let (_, rest) = page.split_once("name=\"form\" value=\"").unwrap();
+    rest[..64].to_owned()
+}
+
 /// Every page that is at hand, and some that are reached from there.
 const PAGES: [&str; 14] = [
     "/",
@@ -289,22 +306,10 @@ fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
 fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
     let scene = Scene::new(&[("vera", "viewer"), ("rob", "responder")]);
     let address = scene.watch.address.clone();
-    let log_in = |name: &str| -> String {
-        let body = format!("name={name}&password={}", PASSWORD.replace(' ', "+"));
-        let (status, answer) = harness::post(&address, "/login", &[], body.as_bytes());
-        assert_eq!(status, 303, "{answer}");
-        let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
-        assert!(line.contains("HttpOnly") && line.contains("SameSite=Lax"), "{line}");
-        line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned()
-    };
     let get =
         |cookie: &str, path: &str| harness::request(&address, ("GET", path), &[("cookie", cookie)], b"");
-    let form = |cookie: &str| -> String {
-        let page = get(cookie, "/alerts").1;
-        let (_, rest) = page.split_once("name=\"form\" value=\"").unwrap();
-        rest[..64].to_owned()
-    };
-    let (vera, rob) = (log_in("vera"), log_in("rob"));
+    let (vera, rob) = (cookie(&address, "vera"), cookie(&address, "rob"));
+    let form = |cookie: &str| form(&address, cookie);
     let silence = |cookie: &str, form: &str, headers: &[(&str, &str)]| {
         let body = format!("form={form}&check=blind&note=x&minutes=60");
         let headers = [&[("cookie", cookie)], headers].concat();
@@ -372,10 +377,7 @@ fn who_can_be_reached_from_elsewhere_offers_no_link() {
 fn while_the_database_does_not_answer_pages_say_what_is_known() {
     let scene = Scene::new(&[("vera", "viewer")]);
     let address = scene.watch.address.clone();
-    let body = format!("name=vera&password={}", PASSWORD.replace(' ', "+"));
-    let answer = harness::post(&address, "/login", &[], body.as_bytes()).1;
-    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
-    let cookie = line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned();
+    let cookie = cookie(&address, "vera");
     let get = |path: &str| harness::request(&address, ("GET", path), &[("cookie", &cookie)], b"");
     harness::wait_until("the first look", || get("/").1.contains("Looked at"));
     scene.database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
@@ -399,10 +401,7 @@ fn sessions_are_paged_through_without_missing_or_repeating_any() {
         )
         .unwrap();
     let address = scene.watch.address.clone();
-    let body = format!("name=ada&password={}", PASSWORD.replace(' ', "+"));
-    let answer = harness::post(&address, "/login", &[], body.as_bytes()).1;
-    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
-    let cookie = line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned();
+    let cookie = cookie(&address, "ada");
     for order in ["down", "up"] {
         let mut path = format!("/targets/app/sessions?order={order}");
         let mut ids = vec![];
@@ -421,5 +420,42 @@ fn sessions_are_paged_through_without_missing_or_repeating_any() {
         ids.dedup();
         assert_eq!(ids.len() as u64, expected.as_u64().unwrap(), "{order}");
     }
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_first() {
+    let scene = Scene::new(&[("rob", "responder")]);
+    let address = scene.watch.address.clone();
+    let cookie = cookie(&address, "rob");
+    let form = form(&address, &cookie);
+    let post = |fields: &str| {
+        let body = format!("form={form}&kind=where&{fields}");
+        harness::post(&address, "/cleanup/app", &[("cookie", &cookie)], body.as_bytes())
+    };
+    let get = |path: &str| harness::request(&address, ("GET", path), &[("cookie", &cookie)], b"").1;
+    for (fields, said) in [
+        ("", "Say at least one condition"),
+        ("expires_before=yesterday", "is a date and a time, in UTC"),
+        ("created_after=2026-01-01T00:00", "no column of"),
+    ] {
+        let (status, page) = post(fields);
+        assert!(status == 400 && page.contains(said), "{fields}: {status} {page}");
+    }
+    let planned = |fields: &str, rows: &str| {
+        let (status, answer) = post(fields);
+        assert_eq!(status, 303, "{fields}: {answer}");
+        let (_, rest) = answer.split_once("location: ").unwrap();
+        let path = rest.lines().next().unwrap().trim().to_owned();
+        let page = get(&path);
+        assert!(page.contains(&format!("<dt>Rows</dt><dd>{rows} of 90</dd>")), "{fields}: {page}");
+        path
+    };
+    let first = planned("user_like=USER+7", "2");
+    // The rows of the guide's table end an hour, two hours and so on from now.
+    let last = planned("expires_before=9999-01-01T00:00&user_like=user+8", "2");
+    let list = get("/cleanup/app");
+    let at = |path: &str| list.find(&format!("href=\"{path}\"")).unwrap();
+    assert!(at(&last) < at(&first), "{list}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
