@@ -23,7 +23,7 @@ const HELP: &str = "cargo xtask COMMAND
 ";
 
 /// The programs that the tests run, and the packages that they come in.
-const NEEDED: [(&str, &str); 7] = [
+const NEEDED: [(&str, &str); 8] = [
     ("initdb", "postgresql"),
     ("pgbouncer", "pgbouncer"),
     ("promtool", "prometheus"),
@@ -31,6 +31,7 @@ const NEEDED: [(&str, &str); 7] = [
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("npm", "npm"),
+    ("python3", "python3"),
 ];
 
 fn main() -> ExitCode {
@@ -119,7 +120,30 @@ fn fuzz(seconds: &str) -> Result<()> {
 /// Installs what the tests need where the system lets us; says what is missing elsewhere.
 fn setup() -> Result<()> {
     install_programs()?;
-    fetch_axe()
+    fetch_axe()?;
+    fetch_schemathesis()
+}
+
+/// Fetches what tries out the interface by its document, into a folder of its own.
+fn fetch_schemathesis() -> Result<()> {
+    const VERSION: &str = "schemathesis==4.32.5";
+    let folder = PathBuf::from("target/tools/schemathesis");
+    if folder.join("bin/schemathesis").exists() {
+        return Ok(());
+    }
+    say(&format!("fetching {VERSION}"));
+    let made = || {
+        Command::new("python3").args(["-m", "venv"]).arg(&folder).status().is_ok_and(|made| made.success())
+    };
+    // Debian has that part of Python in a package of its own.
+    if !(made() || on_path("apt-get") && install(&["python3-venv"]) && made()) {
+        bail!("Python cannot make a virtual environment: install python3-venv and run again");
+    }
+    let fetched = Command::new(folder.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check", VERSION])
+        .status()
+        .context("pip cannot be run")?;
+    if fetched.success() { Ok(()) } else { bail!("{VERSION} could not be fetched by pip") }
 }
 
 /// Fetches the rules for accessibility that pages are checked with; npm makes sure that it is what was published.

@@ -185,7 +185,7 @@ impl Context<'_> {
     /// How far a plan may reach without being confirmed.
     #[must_use]
     pub fn brake(&self) -> Brake {
-        Brake { share: self.config.actions.brake_share, rows: self.config.actions.brake_rows }
+        self.config.actions.brake()
     }
 
     /// A plan that was made before.

@@ -12,6 +12,7 @@ use crate::{
         alerts::{self, Kept},
         audit,
         db::Db,
+        events::{self, Event},
         silences::{self, Silence},
     },
 };
@@ -65,6 +66,30 @@ pub fn resolve(db: Db<'_>, serve: &Serve, which: (&str, &str), word: Word<'_>) -
     Ok(true)
 }
 
+/// Somebody says something about a check on a target: whether anything is known of it.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn comment(db: Db<'_>, (target, check): (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
+    if alerts::get(db, target, check)?.is_none() {
+        return Ok(false);
+    }
+    let detail = json!({ "target": target, "check": check, "note": word.note }).to_string();
+    audit::add(db, (word.who, "comment"), &detail, word.now)?;
+    let event = Event {
+        id: 0,
+        at: word.now,
+        target: target.to_owned(),
+        check: check.to_owned(),
+        kind: "comment".into(),
+        summary: format!("{}: {}", word.who, word.note),
+        detail,
+    };
+    events::add(db, &event)?;
+    Ok(true)
+}
+
 /// Begins a silence: its number.
 ///
 /// # Errors
@@ -85,6 +110,9 @@ pub fn silence(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, Store
 ///
 /// If it cannot be written.
 pub fn unsilence(db: Db<'_>, id: i64, (who, now): (&str, Instant)) -> Result<bool, StoreError> {
+    if !silences::end(db, id, now)? {
+        return Ok(false);
+    }
     audit::add(db, (who, "unsilence"), &json!({ "silence": id }).to_string(), now)?;
-    silences::end(db, id, now)
+    Ok(true)
 }

@@ -281,6 +281,7 @@ mod tests {
             censuses::put(db, target, &point, 400 * DAY)
         };
         let verdict = |check: &str| Event {
+            id: 0,
             at: start.plus(-30 * DAY),
             target: target.to_owned(),
             check: check.to_owned(),
@@ -389,6 +390,7 @@ mod tests {
         let (_folder, store) = store();
         fill(&store, "main", |_, _| true);
         let event = Event {
+            id: 0,
             at: now().plus(-DAY),
             target: "main".into(),
             check: "orphaned-sessions".into(),

@@ -1,5 +1,8 @@
 //! The list of checks: id, severity, action and documentation of each. How each decides is in `sessionwatch-rules`.
 
+mod pages;
+mod query;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sessionwatch_logs::signal::Kind;
@@ -12,6 +15,7 @@ use sessionwatch_rules::{
     verdict::{self, Facts, Finding},
 };
 
+pub use self::{pages::page, query::query};
 use crate::{config::Limit, schedule::Schedule};
 
 /// What shows a reader that a finding is true.

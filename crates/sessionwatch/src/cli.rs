@@ -25,6 +25,7 @@ mod serve;
 mod sessions;
 mod sql;
 mod target;
+mod tokens;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -89,6 +90,8 @@ enum Command {
     Logs(logs::Args),
     #[command(subcommand)]
     Accounts(accounts::Args),
+    #[command(subcommand)]
+    Tokens(tokens::Args),
     #[command(subcommand)]
     Report(report::Args),
     #[command(subcommand)]
@@ -168,6 +171,7 @@ impl Cli {
             Command::Alerts(args) => alerts::run(&args),
             Command::Logs(args) => logs::run(&args),
             Command::Accounts(args) => accounts::run(&args),
+            Command::Tokens(args) => tokens::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Audit(args) => audit::run(&args),
             Command::Backup(args) => backup::run(&args),

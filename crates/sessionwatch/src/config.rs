@@ -6,7 +6,7 @@ pub mod logs;
 pub mod reference;
 
 mod actions;
-mod channels;
+pub mod channels;
 mod plan;
 mod reader;
 mod rules;

@@ -1,7 +1,11 @@
 //! The doctor: what about a target keeps its sessions from being safe, or sessionwatch from seeing them, and the SQL
 //! that mends it. Pure: facts in, findings out.
 
+mod visit;
+
 use sessionwatch_rules::instant::{Instant, SECOND};
+
+pub use self::visit::visit;
 
 use crate::{
     open::Opened,

@@ -16,6 +16,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
+pub mod documents;
 pub mod grants;
 pub mod incident;
 pub mod integrations;

@@ -22,6 +22,7 @@ pub mod row;
 pub mod signals;
 pub mod silences;
 pub mod sources;
+pub mod tokens;
 
 mod backup;
 mod remote;
@@ -41,13 +42,14 @@ use self::{db::Db, remote::Remote};
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
     include_str!("../migrations/20261125130000_incident.sql"),
     include_str!("../migrations/20261125160000_logs.sql"),
     include_str!("../migrations/20261125200000_accounts.sql"),
+    include_str!("../migrations/20261126120000_api.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";

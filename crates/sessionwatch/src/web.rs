@@ -4,6 +4,7 @@
 //! JavaScript; a small script of our own keeps them up to date.
 
 pub mod access;
+pub mod api;
 
 mod alerts;
 mod audit;
@@ -19,6 +20,7 @@ mod overview;
 mod sessions;
 mod settings;
 mod target;
+pub mod tokens;
 
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ use maud::{Markup, html};
 pub use self::{access::Setup, desk::Jobs};
 use crate::{
     daemon::Shared,
-    store::{StoreError, accounts::Role, db::Db},
+    store::{StoreError, accounts::Role, db::Db, tokens::Scope},
 };
 
 /// Who may ask for a page.
@@ -45,6 +47,8 @@ pub enum Who {
     Anyone,
     /// Who is logged in, with at least this role.
     Logged(Role),
+    /// Programs with a token for this.
+    Token(Scope),
 }
 
 /// A page.
@@ -69,7 +73,7 @@ const RESPONDER: Who = Who::Logged(Role::Responder);
 const ADMIN: Who = Who::Logged(Role::Admin);
 
 /// Every page of the dashboard.
-pub const ROUTES: [Route; 44] = [
+pub const ROUTES: [Route; 49] = [
     route("GET", "/assets/{file}", Who::Anyone, ""),
     route("GET", "/login", Who::Anyone, ""),
     route("POST", "/login", Who::Anyone, "login"),
@@ -80,6 +84,8 @@ pub const ROUTES: [Route; 44] = [
     route("GET", "/live", VIEWER, ""),
     route("GET", "/targets/{target}", VIEWER, ""),
     route("GET", "/targets/{target}/checks/{check}", VIEWER, ""),
+    route("GET", "/targets/{target}/checks/{check}/query", VIEWER, ""),
+    route("GET", "/targets/{target}/doctor", VIEWER, ""),
     route("GET", "/targets/{target}/sessions", VIEWER, ""),
     route("GET", "/targets/{target}/sessions.csv", VIEWER, ""),
     route("GET", "/targets/{target}/sessions.json", VIEWER, ""),
@@ -87,6 +93,7 @@ pub const ROUTES: [Route; 44] = [
     route("GET", "/alerts", VIEWER, ""),
     route("POST", "/alerts/acknowledge", RESPONDER, "acknowledge"),
     route("POST", "/alerts/resolve", RESPONDER, "resolve"),
+    route("POST", "/alerts/comment", RESPONDER, "comment"),
     route("POST", "/alerts/silence", RESPONDER, "silence"),
     route("POST", "/alerts/unsilence", RESPONDER, "unsilence"),
     route("GET", "/logs", VIEWER, ""),
@@ -111,6 +118,8 @@ pub const ROUTES: [Route; 44] = [
     route("GET", "/settings", VIEWER, ""),
     route("POST", "/settings/password", VIEWER, "password"),
     route("POST", "/settings/logins/end", VIEWER, "login-ended"),
+    route("POST", "/settings/tokens", VIEWER, "token-added"),
+    route("POST", "/settings/tokens/remove", VIEWER, "token-removed"),
     route("POST", "/settings/accounts", ADMIN, "account-added"),
     route("POST", "/settings/accounts/remove", ADMIN, "account-removed"),
     route("POST", "/settings/channels/test", ADMIN, "channel-tested"),
@@ -132,6 +141,8 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/live", get(live::stream))
         .route("/targets/{target}", get(target::page))
         .route("/targets/{target}/checks/{check}", get(target::check))
+        .route("/targets/{target}/checks/{check}/query", get(target::query))
+        .route("/targets/{target}/doctor", get(target::doctor_page))
         .route("/targets/{target}/sessions", get(sessions::page))
         .route("/targets/{target}/sessions.csv", get(sessions::csv))
         .route("/targets/{target}/sessions.json", get(sessions::json))
@@ -139,6 +150,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/alerts", get(alerts::page))
         .route("/alerts/acknowledge", post(alerts::acknowledge))
         .route("/alerts/resolve", post(alerts::resolve))
+        .route("/alerts/comment", post(alerts::comment))
         .route("/alerts/silence", post(alerts::silence))
         .route("/alerts/unsilence", post(alerts::unsilence))
         .route("/logs", get(logs::page))
@@ -160,10 +172,13 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/settings", get(settings::page))
         .route("/settings/password", post(settings::password))
         .route("/settings/logins/end", post(settings::end_login))
+        .route("/settings/tokens", post(tokens::make_one))
+        .route("/settings/tokens/remove", post(tokens::remove_one))
         .route("/settings/accounts", post(settings::add_account))
         .route("/settings/accounts/remove", post(settings::remove_account))
         .route("/settings/channels/test", post(settings::test_channel))
         .route_layer(middleware::from_fn_with_state(Arc::clone(shared), guard))
+        .merge(api::router(shared))
         .layer(DefaultBodyLimit::max(LARGEST))
 }
 
@@ -194,9 +209,10 @@ impl From<StoreError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let (status, said, next) = match self {
+impl Refusal {
+    /// The status, what is said, and what to do about it.
+    pub(crate) fn parts(self) -> (StatusCode, String, &'static str) {
+        match self {
             Self::LoggedOut => (
                 StatusCode::UNAUTHORIZED,
                 "You are not logged in, or were away for too long.".to_owned(),
@@ -227,7 +243,13 @@ impl IntoResponse for Refusal {
                 format!("The watch's memory does not answer: {why}."),
                 "Watching goes on as far as it can; load the page again in a moment.",
             ),
-        };
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, said, next) = self.parts();
         let body = html! {
             p.empty { (said) }
             p { (next) }
@@ -333,10 +355,11 @@ mod tests {
     fn every_page_is_in_the_table_of_the_documentation() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
         let page = std::fs::read_to_string(path).unwrap();
-        for route in ROUTES {
+        for route in ROUTES.iter().chain(&api::ROUTES) {
             let who = match route.who {
-                Who::Anyone => "anyone",
-                Who::Logged(role) => role.name(),
+                Who::Anyone => "anyone".to_owned(),
+                Who::Logged(role) => role.name().to_owned(),
+                Who::Token(scope) => format!("{}, with a token for `{}`", scope.role().name(), scope.name()),
             };
             let noted = if route.noted.is_empty() { "–" } else { route.noted };
             let line = format!("| `{} {}` | {who} | {noted} |", route.method, route.path);
@@ -346,7 +369,15 @@ mod tests {
 
     #[test]
     fn what_changes_something_is_never_for_viewers_but_of_themselves() {
-        let own = ["/logout", "/settings/password", "/settings/logins/end", "/login", "/setup/{token}"];
+        let own = [
+            "/logout",
+            "/settings/password",
+            "/settings/logins/end",
+            "/settings/tokens",
+            "/settings/tokens/remove",
+            "/login",
+            "/setup/{token}",
+        ];
         for route in ROUTES.iter().filter(|route| route.method == "POST" && !own.contains(&route.path)) {
             assert!(matches!(route.who, Who::Logged(role) if role >= Role::Responder), "{}", route.path);
             assert!(!route.noted.is_empty(), "{}", route.path);

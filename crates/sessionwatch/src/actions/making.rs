@@ -54,6 +54,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     let now = context.clock.now();
     let mut plan = Plan {
         kept: plans::Plan {
+            approved_by: None,
             id: new_id(),
             target: context.target.name.clone(),
             address: context.target.address.to_string(),

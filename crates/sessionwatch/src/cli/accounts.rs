@@ -11,6 +11,7 @@ use super::{Failure, target::ConfigArgs};
 use crate::{
     clock,
     config::Config,
+    documents,
     report::{Format, Sheet},
     store::{
         Store,
@@ -56,7 +57,7 @@ pub(super) enum Args {
     },
 }
 
-fn store(args: &ConfigArgs) -> Result<Store, Failure> {
+pub(super) fn store(args: &ConfigArgs) -> Result<Store, Failure> {
     let config = Config::load(args.config.as_deref())?;
     if let Some(problem) = &config.serve.store_unresolved {
         return Err(Failure::Usage(format!("serve.store: {problem}")));
@@ -72,7 +73,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ -".into()));
             }
             let password = access::hashed(&password()?).map_err(Failure::Usage)?;
-            let account = Account { name: name.clone(), role: *role, password, created_at: now };
+            let account = Account {
+                name: name.clone(),
+                role: *role,
+                password,
+                subject: String::new(),
+                created_at: now,
+            };
             store(config)?.write(|db| {
                 // Whoever knew the old password is out.
                 accounts::end_all(db, name)?;
@@ -110,7 +117,7 @@ fn sheet(all: &[Account]) -> Sheet {
     let row = |account: &Account| {
         vec![account.name.clone(), account.role.name().to_owned(), clock::readable(account.created_at)]
     };
-    let document = |account: &Account| json!({ "name": account.name, "role": account.role.name(), "created_at": clock::rfc3339(account.created_at) });
+    let document = |account: &Account| documents::json(documents::Account::of(account));
     Sheet {
         kind: "accounts",
         header: ["name", "role", "since"].map(str::to_owned).to_vec(),

@@ -4,7 +4,7 @@ pub(super) mod history;
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sessionwatch_rules::{
     alert::State,
     instant::{Instant, SECOND},
@@ -16,6 +16,7 @@ use crate::{
     checks::{self, BLIND, UNDELIVERED},
     clock,
     config::Config,
+    documents,
     report::{Format, Sheet, printable},
     store::{
         Place, Store, StoreError,
@@ -324,20 +325,13 @@ fn sheet(kept: &[Kept]) -> Sheet {
             kept.summary.clone(),
         ]
     };
-    let document = |kept: &Kept| {
-        json!({
-            "target": kept.target, "check": kept.check, "severity": kept.severity, "state": kept.alert.state.name(),
-            "stale": kept.alert.stale, "since": since(kept).map(clock::rfc3339), "summary": kept.summary,
-            "acknowledged_by": kept.acknowledged_by, "note": kept.note, "updated_at": clock::rfc3339(kept.updated_at),
-        })
-    };
     Sheet {
         kind: "alerts",
         header: ["target", "check", "severity", "state", "since", "looked after by", "summary"]
             .map(str::to_owned)
             .to_vec(),
         rows: kept.iter().map(row).collect(),
-        documents: kept.iter().map(document).collect(),
+        documents: kept.iter().map(|kept| documents::json(documents::Alert::of(kept))).collect(),
     }
 }
 
@@ -354,16 +348,10 @@ fn quiet(silences: &[Silence]) -> Sheet {
             silence.note.clone(),
         ]
     };
-    let document = |silence: &Silence| {
-        json!({
-            "id": silence.id, "target": silence.target, "check": silence.check, "subject": silence.subject, "until": clock::rfc3339(silence.until),
-            "owner": silence.owner, "note": silence.note,
-        })
-    };
     Sheet {
         kind: "silences",
         header: ["silence", "target", "check", "subject", "until", "by", "why"].map(str::to_owned).to_vec(),
         rows: silences.iter().map(row).collect(),
-        documents: silences.iter().map(document).collect(),
+        documents: silences.iter().map(|silence| documents::json(documents::Silence::of(silence))).collect(),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     archive::sealing::Identity,
     clock,
     config::Config,
+    documents,
     report::{Format, Sheet},
     store::{
         Store,
@@ -110,18 +111,7 @@ fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
             clock::readable(holding.purge_at),
         ]
     };
-    let document = |holding: &Holding| {
-        json!({
-            "plan": holding.plan,
-            "target": holding.target,
-            "action": action(holding),
-            "rows": holding.rows,
-            "restored": holding.restored,
-            "at": clock::rfc3339(holding.at),
-            "purge_at": clock::rfc3339(holding.purge_at),
-            "recipient": holding.recipient,
-        })
-    };
+    let document = |holding: &Holding| documents::json(documents::Archive::of(holding, action(holding)));
     let header = ["plan", "target", "action", "rows", "put back", "removed at", "kept until"];
     let sheet = Sheet {
         kind: "archives",

@@ -4,16 +4,11 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use serde_json::{Value, json};
 
-use sessionwatch_rules::settings::Settings;
-
 use super::{Failure, target::TargetArgs};
 use crate::{
-    clock,
-    config::Target,
-    doctor::{self, Acting, Finding, Level, Patient},
-    open::Opened,
+    doctor::{self, Finding, Level},
+    documents,
     report::printable,
-    target::{acting::Actor, address::Address, error::TargetError, sql::Change},
 };
 
 /// Examine schema, role, connection and clock, with the SQL that mends what is wrong
@@ -38,11 +33,7 @@ enum Format {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one()?;
     let findings = super::block_on(super::with_open(&config, &target, async |opened| {
-        let local_now = clock::now();
-        let audit = opened.session.audit(&opened.candidate.mapping.sessions).await?;
-        let acting = acting(&target, opened).await;
-        let (address, acting) = (&target.address, acting.as_ref());
-        Ok(doctor::examine(Patient { address, opened, audit: &audit, local_now, acting }))
+        doctor::visit(&target, opened).await
     }))?;
     match args.format {
         Format::Table => super::print_readable(&text(&target.name, &findings))?,
@@ -50,24 +41,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let failing = findings.iter().any(|finding| finding.level == Level::Fail);
     Ok(if failing { ExitCode::from(1) } else { ExitCode::SUCCESS })
-}
-
-/// The role that acts, where one is configured; a file has none.
-async fn acting(target: &Target, opened: &Opened) -> Option<Acting> {
-    let address = target.act.as_ref().filter(|address| matches!(address, Address::Postgres(_)))?;
-    Some(ask(target, address, opened).await.unwrap_or_else(|error| Acting::Unknown(error.to_string())))
-}
-
-async fn ask(target: &Target, address: &Address, opened: &Opened) -> Result<Acting, TargetError> {
-    let mut actor = Actor::open(address, target.limits, opened.key).await?;
-    let sql = opened.sql(false, &Settings::default());
-    let change = Change::of(&opened.candidate.mapping.revoke, "");
-    let lacks = actor.lacks(&sql, change).await?;
-    let query =
-        "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
-    let row = actor.fetch(query).await?.into_iter().next().ok_or(TargetError::Lost)?;
-    let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-    Ok(Acting::Asked { name: text(0), superuser: text(1) == "t", lacks })
 }
 
 fn text(target: &str, findings: &[Finding]) -> String {
@@ -90,10 +63,6 @@ fn text(target: &str, findings: &[Finding]) -> String {
 }
 
 fn document(target: &str, findings: &[Finding]) -> Value {
-    let finding = |finding: &Finding| {
-        json!({
-            "id": finding.id, "level": finding.level.name(), "summary": finding.summary, "fix": finding.fix,
-        })
-    };
-    json!({ "schema": 1, "target": target, "findings": findings.iter().map(finding).collect::<Vec<_>>() })
+    let findings: Vec<_> = findings.iter().map(documents::Examined::of).collect();
+    json!({ "schema": 1, "target": target, "findings": findings })
 }

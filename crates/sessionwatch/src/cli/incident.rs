@@ -18,6 +18,7 @@ use crate::{
     actions::affected,
     clock,
     config::Config,
+    documents,
     incident::{
         self,
         work::{self, Contained, Said},
@@ -293,14 +294,7 @@ fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
             summary(incident),
         ]
     };
-    let document = |incident: &Incident| {
-        json!({
-            "id": incident.id, "target": incident.target, "severity": incident.grade.name(),
-            "state": incident.state.name(), "opened_at": clock::rfc3339(incident.opened_at),
-            "opened_by": incident.opened_by, "contained_at": incident.contained_at.map(clock::rfc3339),
-            "closed_at": incident.closed_at.map(clock::rfc3339), "summary": summary(incident),
-        })
-    };
+    let document = |incident: &Incident| documents::json(documents::Incident::of(incident));
     let header = ["incident", "target", "severity", "is", "opened at", "what happened"];
     let sheet = Sheet {
         kind: "incidents",

@@ -9,6 +9,7 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     clock,
     config::Config,
+    documents,
     open::Opened,
     report::{self, Format, Sheet},
     store::{
@@ -238,15 +239,7 @@ fn sheet(lines: &[Line], display: &[String], now: Instant) -> Sheet {
         row.extend(line.display.iter().cloned());
         row.into_iter().map(Option::unwrap_or_default).collect()
     };
-    let document = |line: &Line| {
-        json!({
-            "token_prefix": line.token_prefix, "id": line.id, "user": line.user,
-            "expires_at": line.expires_at.map(clock::rfc3339), "status": report::status(line.expires_at, now),
-            "hours_left": report::hours_left(line.expires_at, now),
-            "created_at": line.created_at.map(clock::rfc3339), "ip": line.ip, "agent": line.agent,
-            "display": columns(display, &line.display),
-        })
-    };
+    let document = |line: &Line| documents::json(documents::Session::of(line, display, now));
     Sheet {
         kind: "sessions",
         header: header.into_iter().map(str::to_owned).collect(),

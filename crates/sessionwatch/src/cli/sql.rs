@@ -6,10 +6,10 @@ use sessionwatch_rules::settings::Settings;
 
 use super::{Failure, target::TargetArgs};
 use crate::{
-    checks::{self, Check, Proof},
+    checks::{self, Check, query},
     profile::schema::Dialect,
     suggest::nearest,
-    target::sql::{List, Rows, Sql},
+    target::sql::Sql,
 };
 
 /// What the operator's guide calls its queries.
@@ -103,23 +103,5 @@ fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, (user, settings): (&str, &Settings)
                 queries.join("\n")
             )
         }
-    }
-}
-
-fn query(sql: &Sql<'_>, proof: Proof, settings: &Settings) -> String {
-    const LIMIT: usize = 100;
-    match proof {
-        Proof::Duplicates => sql.rows(Rows::Duplicates, LIMIT),
-        // No query sees two looks: this one shows what they are compared by.
-        Proof::Rebound | Proof::Revived => sql.list(List::all(LIMIT)),
-        Proof::Orphans => sql.rows(Rows::Orphans, LIMIT),
-        Proof::OldestExpired => sql.rows(Rows::OldestExpired, LIMIT),
-        Proof::BeyondPolicy => sql.rows(Rows::BeyondPolicy, LIMIT),
-        Proof::ActiveHolders => sql.top_users('a', settings.user_max, LIMIT),
-        Proof::Creators if sql.mapping.created.is_some() => {
-            sql.top_users('r', settings.rapid_max_per_hour, LIMIT)
-        }
-        Proof::Creators => sql.top_users('n', settings.rapid_max_sessions, LIMIT),
-        Proof::Value => sql.counts(),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use sessionwatch_rules::instant::{DAY, SECOND};
+use sessionwatch_rules::{
+    brake::Brake,
+    instant::{DAY, SECOND},
+};
 
 use super::reader::{Node, Reader};
 use crate::archive::sealing::Recipient;
@@ -34,6 +37,14 @@ impl Default for Actions {
             recipient: None,
             identity: None,
         }
+    }
+}
+
+impl Actions {
+    /// How far a plan may reach without being confirmed.
+    #[must_use]
+    pub fn brake(&self) -> Brake {
+        Brake { share: self.brake_share, rows: self.brake_rows }
     }
 }
 

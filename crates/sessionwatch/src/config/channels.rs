@@ -55,6 +55,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Slack => "slack",
+            Self::Discord => "discord",
+            Self::Teams => "teams",
+            Self::Telegram => "telegram",
+            Self::Email => "email",
+            Self::PagerDuty => "pagerduty",
+            Self::Alertmanager => "alertmanager",
+            Self::Ntfy => "ntfy",
+        }
+    }
+
     fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "webhook" => Self::Webhook,

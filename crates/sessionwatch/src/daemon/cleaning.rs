@@ -85,6 +85,7 @@ pub(super) async fn run(
             Err(error) => tracing::error!(target = target.name, "{summary}{}", hint(error)),
         }
         let event = Event {
+            id: 0,
             at: now,
             target: target.name.clone(),
             check: "expired-backlog".into(),

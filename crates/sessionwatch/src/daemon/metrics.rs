@@ -29,6 +29,8 @@ pub struct Latest(Mutex<State>);
 struct State {
     targets: BTreeMap<String, Last>,
     channels: BTreeMap<String, Sent>,
+    /// When each target is looked at next.
+    next: BTreeMap<String, Instant>,
     /// Whether the last change of configuration was taken; nothing before one.
     reloaded: Option<bool>,
 }
@@ -215,6 +217,17 @@ impl Latest {
         let sent = state.channels.entry(channel.to_owned()).or_default();
         sent.seconds += took.as_secs_f64();
         *(if delivered { &mut sent.delivered } else { &mut sent.failed }) += 1;
+    }
+
+    /// A target is looked at next at that instant.
+    pub fn awaits(&self, target: &str, at: Instant) {
+        self.lock().next.insert(target.to_owned(), at);
+    }
+
+    /// When a target is looked at next, if this process does it.
+    #[must_use]
+    pub fn next(&self, target: &str) -> Option<Instant> {
+        self.lock().next.get(target).copied()
     }
 
     /// Whether a target has been looked at.

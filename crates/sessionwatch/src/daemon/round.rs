@@ -269,6 +269,7 @@ fn note(
     now: Instant,
 ) -> Result<(), StoreError> {
     let event = Event {
+        id: 0,
         at: now,
         target: subject.target.to_owned(),
         check: subject.check.to_owned(),
@@ -294,6 +295,7 @@ fn tell(
     events::add(
         db,
         &Event {
+            id: 0,
             at: now,
             target: kept.target.clone(),
             check: kept.check.clone(),

@@ -104,6 +104,7 @@ impl Watching {
                 timetable.closely(watched.unwrap_or(false));
             }
             let next = timetable.next(now);
+            shared.latest.awaits(&self.target.name, next);
             tokio::select! {
                 () = shared.clock.wait_until(next) => {}
                 () = self.awake.notified() => timetable.hurry(),

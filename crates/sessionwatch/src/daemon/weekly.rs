@@ -82,6 +82,7 @@ fn write(db: Db<'_>, (config, report): (&Config, &WeeklyReport), now: Instant) -
     events::add(
         db,
         &Event {
+            id: 0,
             at: now,
             target: String::new(),
             check: "checklist".into(),

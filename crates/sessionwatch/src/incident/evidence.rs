@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     actions::{ActError, Context, affected},
     archive::sealing::Recipient,
-    clock,
+    clock, documents,
     store::{
         audit,
         incidents::{Entry, Incident},
@@ -67,8 +67,8 @@ pub async fn gather(
     };
     let lines =
         |values: Vec<Value>| values.iter().map(|value| format!("{value}\n")).collect::<String>().into_bytes();
-    let entry = |entry: &audit::Entry| json!({ "at": clock::rfc3339(entry.at), "actor": entry.actor, "action": entry.action, "detail": entry.detail });
-    let happened = |entry: &Entry| json!({ "at": clock::rfc3339(entry.at), "actor": entry.actor, "kind": entry.kind, "step": entry.step, "said": entry.said });
+    let entry = |entry: &audit::Entry| documents::json(documents::Deed::of(entry));
+    let happened = |entry: &Entry| documents::json(documents::Entry::of(entry));
     let row = |row: &affected::Row| {
         json!({
             "fingerprint": row.fingerprint, "token_prefix": row.prefix, "id": row.id, "user": row.user,

@@ -40,8 +40,10 @@ pub struct Account {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// The hash of its password.
+    /// The hash of its password; empty where a provider of identities vouches for it.
     pub password: String,
+    /// Who that is at the provider: issuer and subject; empty where there is a password.
+    pub subject: String,
     /// When it was made.
     pub created_at: Instant,
 }
@@ -57,10 +59,19 @@ pub struct Login {
     pub created_at: Instant,
     /// When it was used last.
     pub seen_at: Instant,
+    /// When it ends if it is not used any more, to the millisecond.
+    pub ends_at: Instant,
     /// From where.
     pub address: String,
     /// With what.
     pub agent: String,
+}
+
+/// Microseconds of a millisecond.
+const MILLI: i64 = 1_000;
+
+fn millis(at: Instant) -> i64 {
+    at.micros().div_euclid(MILLI)
 }
 
 fn account(row: &Row) -> Account {
@@ -69,6 +80,7 @@ fn account(row: &Row) -> Account {
         // What nobody knows may do least.
         role: Role::parse(&row.text(1)).unwrap_or(Role::Viewer),
         password: row.text(2),
+        subject: row.text(4),
         created_at: row.instant(3).unwrap_or(Instant::MIN),
     }
 }
@@ -81,6 +93,7 @@ fn login(row: &Row) -> Login {
         seen_at: row.instant(3).unwrap_or(Instant::MIN),
         address: row.text(4),
         agent: row.text(5),
+        ends_at: Instant::from_micros(row.int(6).saturating_mul(MILLI)).unwrap_or(Instant::MIN),
     }
 }
 
@@ -91,13 +104,14 @@ fn login(row: &Row) -> Login {
 /// If it cannot be written.
 pub fn put(db: Db<'_>, account: &Account) -> Result<(), StoreError> {
     db.run(
-        "INSERT INTO accounts (name, role, password, created_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password",
+        "INSERT INTO accounts (name, role, password, created_at, subject) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password, subject = excluded.subject",
         &[
             (&account.name).into(),
             account.role.name().into(),
             (&account.password).into(),
             account.created_at.into(),
+            (&account.subject).into(),
         ],
     )?;
     Ok(())
@@ -109,7 +123,7 @@ pub fn put(db: Db<'_>, account: &Account) -> Result<(), StoreError> {
 ///
 /// If it cannot be read.
 pub fn get(db: Db<'_>, name: &str) -> Result<Option<Account>, StoreError> {
-    let query = "SELECT name, role, password, created_at FROM accounts WHERE name = $1";
+    let query = "SELECT name, role, password, created_at, subject FROM accounts WHERE name = $1";
     Ok(db.row(query, &[name.into()])?.as_ref().map(account))
 }
 
@@ -119,17 +133,18 @@ pub fn get(db: Db<'_>, name: &str) -> Result<Option<Account>, StoreError> {
 ///
 /// If they cannot be read.
 pub fn list(db: Db<'_>) -> Result<Vec<Account>, StoreError> {
-    let query = "SELECT name, role, password, created_at FROM accounts ORDER BY name";
+    let query = "SELECT name, role, password, created_at, subject FROM accounts ORDER BY name";
     Ok(db.rows(query, &[])?.iter().map(account).collect())
 }
 
-/// Removes an account and ends its log-ins: whether there was one.
+/// Removes an account, its log-ins and its tokens: whether there was one.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
 pub fn remove(db: Db<'_>, name: &str) -> Result<bool, StoreError> {
     end_all(db, name)?;
+    db.run("DELETE FROM tokens WHERE account = $1", &[name.into()])?;
     Ok(db.run("DELETE FROM accounts WHERE name = $1", &[name.into()])? > 0)
 }
 
@@ -140,7 +155,7 @@ pub fn remove(db: Db<'_>, name: &str) -> Result<bool, StoreError> {
 /// If it cannot be written.
 pub fn begin(db: Db<'_>, login: &Login) -> Result<(), StoreError> {
     db.run(
-        "INSERT INTO logins (hash, account, created_at, seen_at, address, agent) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO logins (hash, account, created_at, seen_at, address, agent, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             (&login.hash).into(),
             (&login.account).into(),
@@ -148,6 +163,7 @@ pub fn begin(db: Db<'_>, login: &Login) -> Result<(), StoreError> {
             login.seen_at.into(),
             (&login.address).into(),
             (&login.agent).into(),
+            millis(login.ends_at).into(),
         ],
     )?;
     Ok(())
@@ -159,18 +175,20 @@ pub fn begin(db: Db<'_>, login: &Login) -> Result<(), StoreError> {
 ///
 /// If they cannot be read.
 pub fn login_of(db: Db<'_>, hash: &str) -> Result<Option<(Login, Account)>, StoreError> {
-    let query = "SELECT hash, account, created_at, seen_at, address, agent FROM logins WHERE hash = $1";
+    let query =
+        "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM logins WHERE hash = $1";
     let Some(login) = db.row(query, &[hash.into()])?.as_ref().map(login) else { return Ok(None) };
     Ok(get(db, &login.account)?.map(|account| (login, account)))
 }
 
-/// Notes that a log-in was used.
+/// Notes that a log-in was used, and when it ends if that was the last time.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn seen(db: Db<'_>, hash: &str, now: Instant) -> Result<(), StoreError> {
-    db.run("UPDATE logins SET seen_at = $2 WHERE hash = $1", &[hash.into(), now.into()])?;
+pub fn seen(db: Db<'_>, hash: &str, (now, ends_at): (Instant, Instant)) -> Result<(), StoreError> {
+    let query = "UPDATE logins SET seen_at = $2, expires_at = $3 WHERE hash = $1";
+    db.run(query, &[hash.into(), now.into(), millis(ends_at).into()])?;
     Ok(())
 }
 
@@ -180,7 +198,7 @@ pub fn seen(db: Db<'_>, hash: &str, now: Instant) -> Result<(), StoreError> {
 ///
 /// If they cannot be read.
 pub fn logins(db: Db<'_>, name: &str) -> Result<Vec<Login>, StoreError> {
-    let query = "SELECT hash, account, created_at, seen_at, address, agent FROM logins
+    let query = "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM logins
                  WHERE account = $1 ORDER BY seen_at DESC, hash";
     Ok(db.rows(query, &[name.into()])?.iter().map(login).collect())
 }
@@ -205,13 +223,13 @@ pub fn end_all(db: Db<'_>, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ends log-ins that began, or were used last, before these instants.
+/// Removes log-ins that have passed their end.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn expire(db: Db<'_>, (begun, used): (Instant, Instant)) -> Result<(), StoreError> {
-    db.run("DELETE FROM logins WHERE created_at < $1 OR seen_at < $2", &[begun.into(), used.into()])?;
+pub fn expire(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
+    db.run("DELETE FROM logins WHERE expires_at <= $1", &[millis(now).into()])?;
     Ok(())
 }
 
@@ -228,6 +246,7 @@ mod tests {
                 name: "ada".into(),
                 role: Role::Responder,
                 password: "x".into(),
+                subject: String::new(),
                 created_at: at(1),
             };
             let login = |hash: &str, second| Login {
@@ -235,6 +254,7 @@ mod tests {
                 account: "ada".into(),
                 created_at: at(second),
                 seen_at: at(second),
+                ends_at: at(second + 10),
                 address: "::1".into(),
                 agent: "a".into(),
             };
@@ -243,7 +263,7 @@ mod tests {
                     put(db, &ada)?;
                     begin(db, &login("h1", 2))?;
                     begin(db, &login("h2", 5))?;
-                    seen(db, "h1", at(6))
+                    seen(db, "h1", (at(6), at(16)))
                 })
                 .unwrap();
             assert_eq!(store.read(|db| login_of(db, "h2")).unwrap(), Some((login("h2", 5), ada.clone())));
@@ -252,9 +272,9 @@ mod tests {
                 all.into_iter().map(|login| login.hash).collect()
             };
             assert_eq!(hashes(), ["h1", "h2"]);
-            store.write(|db| expire(db, (at(3), at(0)))).unwrap();
-            assert_eq!(hashes(), ["h2"]);
-            store.write(|db| expire(db, (at(3), at(6)))).unwrap();
+            store.write(|db| expire(db, at(15))).unwrap();
+            assert_eq!(hashes(), ["h1"]);
+            store.write(|db| expire(db, at(16))).unwrap();
             assert_eq!(hashes(), Vec::<String>::new());
             store.write(|db| begin(db, &login("h3", 7))).unwrap();
             assert!(!store.write(|db| end(db, "bob", "h3")).unwrap());

@@ -23,6 +23,8 @@ pub enum Trail {
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// Its number.
+    pub id: i64,
     /// When.
     pub at: Instant,
     /// Who.
@@ -64,17 +66,29 @@ pub fn add(db: Db<'_>, (actor, action): (&str, &str), detail: &str, now: Instant
 ///
 /// If they cannot be read.
 pub fn between(db: Db<'_>, (from, to): (Instant, Instant), limit: u32) -> Result<Vec<Entry>, StoreError> {
-    let rows = db.rows(
-        "SELECT at, actor, action, detail FROM audit WHERE at >= $1 AND at < $2 ORDER BY id DESC LIMIT $3",
-        &[from.into(), to.into(), limit.into()],
-    )?;
-    let entry = |row: &super::row::Row| Entry {
-        at: row.instant(0).unwrap_or(Instant::MIN),
-        actor: row.text(1),
-        action: row.text(2),
-        detail: row.text(3),
-    };
+    let query = "SELECT id, at, actor, action, detail FROM audit WHERE at >= $1 AND at < $2 ORDER BY id DESC LIMIT $3";
+    let rows = db.rows(query, &[from.into(), to.into(), limit.into()])?;
     Ok(rows.iter().rev().map(entry).collect())
+}
+
+/// The entries with smaller numbers than that one, the latest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn page(db: Db<'_>, before: Option<i64>, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    let query = "SELECT id, at, actor, action, detail FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2";
+    Ok(db.rows(query, &[before.unwrap_or(i64::MAX).into(), limit.into()])?.iter().map(entry).collect())
+}
+
+fn entry(row: &super::row::Row) -> Entry {
+    Entry {
+        id: row.int(0),
+        at: row.instant(1).unwrap_or(Instant::MIN),
+        actor: row.text(2),
+        action: row.text(3),
+        detail: row.text(4),
+    }
 }
 
 /// The hash of the last entry. Whoever keeps it elsewhere sees entries cut off the end, which no chain shows by itself.

@@ -13,9 +13,10 @@ use super::{
 };
 
 /// Every table, in an order in which they can be filled.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 21] = [
     "accounts",
     "alerts",
+    "answers",
     "attestations",
     "audit",
     "censuses",
@@ -33,6 +34,7 @@ const TABLES: [&str; 19] = [
     "secrets",
     "signals",
     "silences",
+    "tokens",
 ];
 /// Plans and what they removed. They may be large, and nothing is added to them while the disk is full.
 const ACTING: [&str; 3] = ["archived", "planned", "plans"];

@@ -7,13 +7,15 @@ use super::{StoreError, db::Db};
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// Its number; whatever it is before it is kept.
+    pub id: i64,
     /// When.
     pub at: Instant,
     /// The target's name.
     pub target: String,
     /// The check's id.
     pub check: String,
-    /// What: `verdict`, the notice of an alert, `report`, or `cleanup`.
+    /// What: `verdict`, the notice of an alert, `comment`, `report`, or `cleanup`.
     pub kind: String,
     /// In one sentence.
     pub summary: String,
@@ -36,6 +38,8 @@ pub struct Search {
     pub text: Option<String>,
     /// Only what was told of alerts.
     pub alerts_only: bool,
+    /// Only with smaller numbers.
+    pub before: Option<i64>,
     /// The most events, the latest first where there are more.
     pub limit: u32,
 }
@@ -70,9 +74,10 @@ pub fn add(db: Db<'_>, event: &Event) -> Result<(), StoreError> {
 pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
     let text = search.text.as_ref().map(|text| text.to_lowercase());
     let rows = db.rows(
-        "SELECT at, target, check_id, kind, summary, detail FROM events
+        "SELECT id, at, target, check_id, kind, summary, detail FROM events
          WHERE at >= $1 AND at < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
            AND (CAST($5 AS TEXT) IS NULL OR REPLACE(LOWER(summary), $5, '') <> LOWER(summary)) AND ($6 = 0 OR kind IN ('firing', 'repeated', 'resolved'))
+           AND (CAST($8 AS BIGINT) IS NULL OR id < $8)
          ORDER BY id DESC LIMIT $7",
         &[
             search.from.into(),
@@ -82,17 +87,43 @@ pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
             (&text).into(),
             search.alerts_only.into(),
             search.limit.into(),
+            search.before.into(),
         ],
     )?;
-    let event = |row: &super::row::Row| Event {
-        at: row.instant(0).unwrap_or(Instant::MIN),
-        target: row.text(1),
-        check: row.text(2),
-        kind: row.text(3),
-        summary: row.text(4),
-        detail: row.text(5),
-    };
     Ok(rows.iter().rev().map(event).collect())
+}
+
+fn event(row: &super::row::Row) -> Event {
+    Event {
+        id: row.int(0),
+        at: row.instant(1).unwrap_or(Instant::MIN),
+        target: row.text(2),
+        check: row.text(3),
+        kind: row.text(4),
+        summary: row.text(5),
+        detail: row.text(6),
+    }
+}
+
+/// What was told of a target since an instant with rows of that user among what shows it, the latest first.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn about_user(
+    db: Db<'_>,
+    (target, user): (&str, &str),
+    from: Instant,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
+    // As it stands in the evidence of a finding.
+    let named = format!("\"user\":{}", serde_json::Value::from(user));
+    let rows = db.rows(
+        "SELECT id, at, target, check_id, kind, summary, detail FROM events
+         WHERE target = $1 AND at >= $2 AND REPLACE(detail, $3, '') <> detail ORDER BY id DESC LIMIT $4",
+        &[target.into(), from.into(), (&named).into(), limit.into()],
+    )?;
+    Ok(rows.iter().map(event).collect())
 }
 
 /// The verdicts of a check, by name, from the one that held at an instant until another, and when each began, oldest
@@ -174,7 +205,8 @@ mod tests {
             ] {
                 let detail = serde_json::json!({ "before": before, "after": after }).to_string();
                 let [target, check, kind] = [target, "blind", kind].map(str::to_owned);
-                let event = Event { at: at(second), target, check, kind, summary: String::new(), detail };
+                let event =
+                    Event { id: 0, at: at(second), target, check, kind, summary: String::new(), detail };
                 store.write(|db| add(db, &event)).unwrap();
             }
             let verdicts = |target: &str, from, to| -> Vec<(i64, String)> {
@@ -204,7 +236,8 @@ mod tests {
                 (4, "one", "blind", "resolved", "100% again"),
             ] {
                 let [target, check, kind, summary] = [target, check, kind, summary].map(str::to_owned);
-                let event = Event { at: at(second), target, check, kind, summary, detail: "{}".into() };
+                let event =
+                    Event { id: 0, at: at(second), target, check, kind, summary, detail: "{}".into() };
                 store.write(|db| add(db, &event)).unwrap();
             }
             let all = Search {
@@ -214,6 +247,7 @@ mod tests {
                 check: None,
                 text: None,
                 alerts_only: false,
+                before: None,
                 limit: 100,
             };
             let found = |search: Search| -> Vec<i64> {
@@ -228,8 +262,15 @@ mod tests {
             assert_eq!(found(Search { text: text("TARGET cannot"), ..all.clone() }), [1, 2]);
             assert_eq!(found(Search { text: text("%"), ..all.clone() }), [4]);
             assert_eq!(found(Search { alerts_only: true, ..all.clone() }), [1, 2, 4]);
+            assert_eq!(found(Search { before: Some(3), limit: 1, ..all.clone() }), [2]);
             store.write(|db| forget(db, at(3))).unwrap();
             assert_eq!(found(all), [3, 4]);
+            let detail = serde_json::json!({ "finding": { "evidence": [{ "user": "a\"b" }] } }).to_string();
+            let [target, check, kind] = ["one", "blind", "firing"].map(str::to_owned);
+            let event = Event { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
+            store.write(|db| add(db, &event)).unwrap();
+            let about = |user: &str| store.read(|db| about_user(db, ("one", user), at(0), 9)).unwrap().len();
+            assert_eq!((about("a\"b"), about("a"), about("b")), (1, 0, 0));
         }
     }
 }

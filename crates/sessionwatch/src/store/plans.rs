@@ -45,10 +45,12 @@ pub struct Plan {
     pub active: u64,
     /// The rest, as JSON.
     pub summary: String,
+    /// The second person who agreed to it.
+    pub approved_by: Option<String>,
 }
 
 const COLUMNS: &str =
-    "id, target, address, about, made_at, made_by, touched_at, state, named, active, summary";
+    "id, target, address, about, made_at, made_by, touched_at, state, named, active, summary, approved_by";
 /// How long a plan that nobody carries out is kept.
 const KEPT: i64 = 24 * HOUR;
 
@@ -82,10 +84,10 @@ impl State {
 pub fn put(db: Db<'_>, plan: &Plan) -> Result<(), StoreError> {
     let [rows, active] = [plan.rows, plan.active].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     db.run(
-        "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary, approved_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (id) DO UPDATE SET touched_at = excluded.touched_at, state = excluded.state, named = excluded.named,
-           active = excluded.active, summary = excluded.summary",
+           active = excluded.active, summary = excluded.summary, approved_by = excluded.approved_by",
         &[
             (&plan.id).into(),
             (&plan.target).into(),
@@ -98,6 +100,7 @@ pub fn put(db: Db<'_>, plan: &Plan) -> Result<(), StoreError> {
             rows.into(),
             active.into(),
             (&plan.summary).into(),
+            (&plan.approved_by).into(),
         ],
     )?;
     Ok(())
@@ -177,6 +180,7 @@ fn plan(row: &Row) -> Plan {
         rows: row.count(8),
         active: row.count(9),
         summary: row.text(10),
+        approved_by: row.maybe_text(11),
     }
 }
 
@@ -201,6 +205,7 @@ mod tests {
                 rows: 2,
                 active: 1,
                 summary: "{}".into(),
+                approved_by: None,
             };
             let rows = vec![Planned { mark: 7, id: Some("a".into()), ..Planned::default() }; 2];
             store.write(|db| put(db, &plan).and_then(|()| put_piece(db, "p1", 4, &rows))).unwrap();

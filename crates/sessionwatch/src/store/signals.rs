@@ -1,10 +1,10 @@
 //! Signals: what logs said, and how that fits the table of sessions.
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use sessionwatch_rules::instant::Instant;
 
 use super::{StoreError, db::Db, row::Row, row::Value};
-use crate::{clock, logs::Found, report::printable};
+use crate::{clock, documents, logs::Found, report::printable};
 
 /// A signal as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct Search<'a> {
     pub fit: Option<&'a str>,
     /// Only those that are bad.
     pub bad: bool,
+    /// Only with smaller numbers.
+    pub before: Option<i64>,
     /// The most, the latest first where there are more.
     pub limit: u32,
 }
@@ -84,14 +86,7 @@ impl Kept {
     /// The signal as JSON.
     #[must_use]
     pub fn json(&self) -> Json {
-        let joined: Option<Json> = self.joined.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        json!({
-            "kind": self.kind, "severity": self.severity, "at": self.at.map(clock::rfc3339),
-            "seen_at": clock::rfc3339(self.seen_at), "user": self.user, "other_user": self.other,
-            "token_prefix": self.prefix, "reason": self.reason, "request_id": self.request,
-            "source": self.source, "bytes": [self.bytes.0, self.bytes.1], "text": self.text,
-            "fit": self.fit, "joined": joined,
-        })
+        documents::json(documents::Signal::of(self))
     }
 
     /// In one line, for people.
@@ -203,7 +198,8 @@ pub fn search(
            AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR prefix = $5)
            AND (CAST($6 AS TEXT) IS NULL OR user_id = $6 OR other_id = $6)
            AND (CAST($7 AS TEXT) IS NULL OR fit = $7)
-           AND ($8 = 0 OR severity IS NOT NULL) ORDER BY id DESC LIMIT $9"
+           AND ($8 = 0 OR severity IS NOT NULL)
+           AND (CAST($10 AS BIGINT) IS NULL OR id < $10) ORDER BY id DESC LIMIT $9"
     );
     let values = [
         target.into(),
@@ -215,6 +211,7 @@ pub fn search(
         Value::Text(search.fit),
         search.bad.into(),
         search.limit.into(),
+        search.before.into(),
     ];
     Ok(db.rows(&query, &values)?.iter().map(Kept::of).collect())
 }

@@ -109,7 +109,7 @@ impl Setup {
 }
 
 /// A name that nobody guesses: 256 bits.
-fn random() -> String {
+pub(crate) fn random() -> String {
     let mut bytes = [0; 32];
     // It fails only where the system has no random numbers; then nobody may log in.
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
@@ -119,7 +119,7 @@ fn random() -> String {
     hex(&bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -127,7 +127,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-pub(crate) fn hash(token: &str) -> String {
+pub(crate) fn hash(token: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(token))
 }
 
@@ -163,14 +163,18 @@ pub(super) async fn person(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<
     };
     let (key, now) = (hash(&token), shared.clock.now());
     let found = read(shared, move |db| accounts::login_of(db, &key)).await?;
-    let holds = |login: &Login| now.since(login.created_at) < LONGEST && now.since(login.seen_at) < IDLE;
-    let Some((login, account)) = found.filter(|(login, _)| holds(login)) else { return Ok(None) };
+    let Some((login, account)) = found.filter(|(login, _)| now < login.ends_at) else { return Ok(None) };
     if now.since(login.seen_at) >= NOTED {
-        let key = login.hash.clone();
-        write(shared, move |db| accounts::seen(db, &key, now)).await?;
+        let (key, ends_at) = (login.hash.clone(), end(login.created_at, now));
+        write(shared, move |db| accounts::seen(db, &key, (now, ends_at))).await?;
     }
-    let form = hash(&format!("form {token}"));
+    let form = hash(format!("form {token}"));
     Ok(Some(Person { name: account.name, role: account.role, login: login.hash, form }))
+}
+
+/// When a log-in ends that is used for the last time.
+fn end(created_at: Instant, seen_at: Instant) -> Instant {
+    created_at.plus(LONGEST).min(seen_at.plus(IDLE))
 }
 
 /// Whether a request that changes something comes from a page of ours, as browsers say.
@@ -363,9 +367,10 @@ async fn begin(
     (address, agent): (String, String),
 ) -> Result<String, Refusal> {
     let (token, now) = (random(), shared.clock.now());
-    let login = Login { hash: hash(&token), account, created_at: now, seen_at: now, address, agent };
+    let (hash, ends_at) = (hash(&token), end(now, now));
+    let login = Login { hash, account, created_at: now, seen_at: now, ends_at, address, agent };
     write(shared, move |db| {
-        accounts::expire(db, (now.plus(-LONGEST), now.plus(-IDLE)))?;
+        accounts::expire(db, now)?;
         let detail = json!({ "address": login.address }).to_string();
         audit::add(db, (&login.account, "login"), &detail, now)?;
         accounts::begin(db, &login)
@@ -435,14 +440,22 @@ pub(super) async fn set_up(
 
 /// An account as a form says it.
 pub(super) async fn made(fields: &Fields, role: Role, now: Instant) -> Result<Account, Refusal> {
-    let name = fields.text("name").to_owned();
+    let password = fields.0.get("password").cloned().unwrap_or_default();
+    of((fields.text("name").to_owned(), password), role, now).await
+}
+
+/// An account of a name and a password.
+pub(super) async fn of(
+    (name, password): (String, String),
+    role: Role,
+    now: Instant,
+) -> Result<Account, Refusal> {
     if !is_name(&name) {
         return Err(Refusal::Bad("A name has up to 64 letters, digits, and . _ @ -".into()));
     }
-    let password = fields.0.get("password").cloned().unwrap_or_default();
     let hashed = tokio::task::spawn_blocking(move || password_hash(&password)).await;
     let password = hashed.map_err(|_| Refusal::Bad("That cannot be a password.".into()))??;
-    Ok(Account { name, role, password, created_at: now })
+    Ok(Account { name, role, password, subject: String::new(), created_at: now })
 }
 
 /// Whether something can be the name of an account.

@@ -24,6 +24,7 @@ use crate::{
     daemon::Shared,
     store::{
         alerts,
+        db::Db,
         events::{self, Search},
         silences::{self, Silence},
     },
@@ -31,6 +32,8 @@ use crate::{
 
 /// Events on a page.
 const SHOWN: u32 = 200;
+/// The longest silence, in minutes.
+pub(super) const LONGEST: i64 = 366 * 24 * 60;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Wanted {
@@ -55,6 +58,7 @@ pub(super) async fn page(
             check: None,
             text: text.clone(),
             alerts_only: true,
+            before: None,
             limit: SHOWN,
         };
         Ok((alerts::list(db, false)?, silences::list(db, now)?, events::search(db, &search)?))
@@ -119,17 +123,75 @@ fn back(fields: &Fields) -> Redirect {
 
 const GONE: &str = "That alert does not fire any more: somebody else may have resolved it.";
 
+/// Somebody looks after the alert of a check on a target.
+pub(super) async fn take_on(
+    shared: &Arc<Shared>,
+    (target, check): (String, String),
+    (who, note): (String, String),
+) -> Result<(), Refusal> {
+    let now = shared.clock.now();
+    let word =
+        move |db: Db<'_>| alerting::acknowledge(db, (&target, &check), Word { who: &who, note: &note, now });
+    if write(shared, word).await? { Ok(()) } else { Err(Refusal::Conflict(GONE.into())) }
+}
+
+/// Somebody says that the alert of a check on a target is over.
+pub(super) async fn end(
+    shared: &Arc<Shared>,
+    (target, check): (String, String),
+    (who, note): (String, String),
+) -> Result<(), Refusal> {
+    let (now, config) = (shared.clock.now(), shared.config());
+    let word = move |db: Db<'_>| {
+        alerting::resolve(db, &config.serve, (&target, &check), Word { who: &who, note: &note, now })
+    };
+    if write(shared, word).await? { Ok(()) } else { Err(Refusal::Conflict(GONE.into())) }
+}
+
+/// Somebody says something about a check on a target.
+pub(super) async fn remark(
+    shared: &Arc<Shared>,
+    (target, check): (String, String),
+    (who, note): (String, String),
+) -> Result<(), Refusal> {
+    let now = shared.clock.now();
+    let known = write(shared, move |db| {
+        alerting::comment(db, (&target, &check), Word { who: &who, note: &note, now })
+    });
+    let unknown = || Refusal::NotFound("Nothing is known of such a check on such a target.".into());
+    if known.await? { Ok(()) } else { Err(unknown()) }
+}
+
+/// Somebody keeps something quiet: the number of the silence.
+pub(super) async fn hush(shared: &Arc<Shared>, silence: Silence) -> Result<i64, Refusal> {
+    let now = shared.clock.now();
+    if let Some(name) = &silence.target {
+        super::target_of(shared, name)?;
+    }
+    write(shared, move |db| alerting::silence(db, &silence, now)).await
+}
+
+/// Somebody ends a silence.
+pub(super) async fn unhush(shared: &Arc<Shared>, id: i64, who: String) -> Result<(), Refusal> {
+    let now = shared.clock.now();
+    let ended = write(shared, move |db| alerting::unsilence(db, id, (&who, now))).await?;
+    let over = || Refusal::NotFound("There is no such silence, or it has ended already.".into());
+    if ended { Ok(()) } else { Err(over()) }
+}
+
+/// The check that a form is about, and what is said of it.
+fn about(fields: &Fields, person: Person) -> ((String, String), (String, String)) {
+    ((owned(fields, "target"), owned(fields, "check")), (person.name, owned(fields, "note")))
+}
+
 pub(super) async fn acknowledge(
     State(shared): State<Arc<Shared>>,
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let now = shared.clock.now();
-    let (target, check, note) = (owned(&fields, "target"), owned(&fields, "check"), owned(&fields, "note"));
-    let done = write(&shared, move |db| {
-        alerting::acknowledge(db, (&target, &check), Word { who: &person.name, note: &note, now })
-    });
-    if done.await? { Ok(back(&fields)) } else { Err(Refusal::Bad(GONE.into())) }
+    let (which, said) = about(&fields, person);
+    take_on(&shared, which, said).await?;
+    Ok(back(&fields))
 }
 
 pub(super) async fn resolve(
@@ -137,13 +199,22 @@ pub(super) async fn resolve(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let (now, config) = (shared.clock.now(), shared.config());
-    let (target, check, note) = (owned(&fields, "target"), owned(&fields, "check"), owned(&fields, "note"));
-    let done = write(&shared, move |db| {
-        let word = Word { who: &person.name, note: &note, now };
-        alerting::resolve(db, &config.serve, (&target, &check), word)
-    });
-    if done.await? { Ok(back(&fields)) } else { Err(Refusal::Bad(GONE.into())) }
+    let (which, said) = about(&fields, person);
+    end(&shared, which, said).await?;
+    Ok(back(&fields))
+}
+
+pub(super) async fn comment(
+    State(shared): State<Arc<Shared>>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    let (which, said) = about(&fields, person);
+    if said.1.is_empty() {
+        return Err(Refusal::Bad("A comment says something.".into()));
+    }
+    remark(&shared, which, said).await?;
+    Ok(back(&fields))
 }
 
 pub(super) async fn silence(
@@ -151,13 +222,9 @@ pub(super) async fn silence(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let now = shared.clock.now();
-    let minutes: i64 = fields
-        .text("minutes")
-        .parse()
-        .ok()
-        .filter(|minutes| (1..=525_600).contains(minutes))
-        .ok_or_else(|| Refusal::Bad("A silence lasts from a minute to a year.".into()))?;
+    let minutes = fields.text("minutes").parse().ok().filter(|minutes| (1..=LONGEST).contains(minutes));
+    let minutes: i64 =
+        minutes.ok_or_else(|| Refusal::Bad("A silence lasts from a minute to a year.".into()))?;
     let some = |name: &str| Some(owned(&fields, name)).filter(|text| !text.is_empty());
     let note = some("note").ok_or_else(|| Refusal::Bad("Say why: others will ask.".into()))?;
     let silence = Silence {
@@ -165,14 +232,11 @@ pub(super) async fn silence(
         target: some("target"),
         check: some("check"),
         subject: some("subject"),
-        until: now.plus(minutes * 60 * SECOND),
+        until: shared.clock.now().plus(minutes * 60 * SECOND),
         owner: person.name,
         note,
     };
-    if let Some(name) = &silence.target {
-        super::target_of(&shared, name)?;
-    }
-    write(&shared, move |db| alerting::silence(db, &silence, now)).await?;
+    hush(&shared, silence).await?;
     Ok(back(&fields))
 }
 
@@ -181,11 +245,10 @@ pub(super) async fn unsilence(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let now = shared.clock.now();
-    let id: i64 =
-        fields.text("silence").parse().map_err(|_| Refusal::Bad("There is no such silence.".into()))?;
-    let ended = write(&shared, move |db| alerting::unsilence(db, id, (&person.name, now))).await?;
-    if ended { Ok(back(&fields)) } else { Err(Refusal::Bad("That silence has ended already.".into())) }
+    let id = fields.text("silence").parse();
+    let id = id.map_err(|_| Refusal::Bad("There is no such silence.".into()))?;
+    unhush(&shared, id, person.name).await?;
+    Ok(back(&fields))
 }
 
 fn owned(fields: &Fields, name: &str) -> String {

@@ -156,15 +156,11 @@ impl From<ActError> for Refusal {
         match error {
             ActError::Store(error) => error.into(),
             ActError::Target(_) => Self::Away(format!("The database cannot be asked: {said}.")),
-            ActError::NoPlan(_) | ActError::NoArchive(_) => Self::NotFound(said),
-            ActError::Done(_)
-            | ActError::Stale { .. }
-            | ActError::AtWork
-            | ActError::GoneOn(_)
-            | ActError::StillOpen(..)
-            | ActError::Closed(_)
-            | ActError::NotYet { .. } => Self::Conflict(said),
-            _ => Self::Bad(said),
+            ActError::NoPlan(_) | ActError::NoArchive(_) | ActError::NoUser(..) | ActError::NoSession(_) => {
+                Self::NotFound(said)
+            }
+            // What was asked for makes sense: something here speaks against it.
+            _ => Self::Conflict(said),
         }
     }
 }
@@ -214,7 +210,7 @@ pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refu
     let shared = Arc::clone(&desk.shared);
     let name = &plan.kept.target;
     if plan.braked(desk.context().brake()).is_some() && wish.confirm != *name {
-        return Err(Refusal::Bad(format!(
+        return Err(Refusal::Conflict(format!(
             "The plan reaches far: type the name of the target, {name}, to go on."
         )));
     }
@@ -225,8 +221,11 @@ pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refu
         let (case, target) = case(&shared, id).await?;
         case.is_unclosed()?;
         if target.name != *name {
-            return Err(Refusal::Bad("The incident is about another target.".into()));
+            return Err(Refusal::Conflict("The incident is about another target.".into()));
         }
+    }
+    if plan.kept.state == plans::State::Done {
+        return Err(ActError::Done(plan.kept.id).into());
     }
     let id = plan.kept.id.clone();
     let Some(control) = shared.jobs.begin(&id) else {

@@ -23,7 +23,7 @@ use super::{
     layout, read, target_of,
 };
 use crate::{
-    actions::{affected, keys},
+    actions::{Plan, Selection, affected, keys},
     clock,
     daemon::Shared,
     incident::{
@@ -88,18 +88,27 @@ pub(super) fn opening(person: &Person, targets: &[String]) -> Markup {
     }
 }
 
+/// Opens an incident: how it stands now.
+pub(super) async fn begin(
+    shared: &Arc<Shared>,
+    (target, who): (&str, &str),
+    (grade, summary): (Grade, String),
+) -> Result<Incident, Refusal> {
+    let desk = Desk::of(shared, target_of(shared, target)?, who);
+    let opened = desk.work(async move |desk| incident::open(desk.context(), grade, &summary).await);
+    Ok(opened.await?.0)
+}
+
 pub(super) async fn open(
     State(shared): State<Arc<Shared>>,
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let target = target_of(&shared, fields.text("target"))?;
     let grade = Grade::parse(fields.text("severity"));
     let grade = grade.ok_or_else(|| Refusal::Bad("A severity is P0, P1, P2 or P3.".into()))?;
     let summary = written(&fields, "summary", "Say what happened.")?;
-    let desk = Desk::of(&shared, target, &person.name);
-    let opened = desk.work(async move |desk| incident::open(desk.context(), grade, &summary).await);
-    Ok(to(&opened.await?.0.id))
+    let opened = begin(&shared, (fields.text("target"), &person.name), (grade, summary)).await?;
+    Ok(to(&opened.id))
 }
 
 /// To the page of an incident.
@@ -114,7 +123,17 @@ fn written(fields: &Fields, name: &str, ask: &str) -> Result<String, Refusal> {
 }
 
 /// What is known of a user, and the number of the sessions.
-type Candidate = (Vec<String>, u64);
+pub(super) type Candidate = (Vec<String>, u64);
+
+/// Users by a part of their id, name or handle.
+pub(super) async fn look_for(
+    shared: &Arc<Shared>,
+    target: crate::config::Target,
+    (part, who): (&str, &str),
+) -> Result<Vec<Candidate>, Refusal> {
+    let (desk, part) = (Desk::of(shared, target, who).impatient(), part.to_owned());
+    desk.ask(async move |desk| affected::users(desk.context(), &part, FOUND).await).await
+}
 
 /// Whom one looks for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -134,9 +153,7 @@ pub(super) async fn page(
     let users = if find.find.is_empty() {
         None
     } else {
-        let desk = Desk::of(&shared, target, &person.name).impatient();
-        let part = find.find.clone();
-        Some(desk.ask(async move |desk| affected::users(desk.context(), &part, FOUND).await).await?)
+        Some(look_for(&shared, target, (&find.find, &person.name)).await?)
     };
     let incident = &case.incident;
     let base = format!("/incidents/{}", layout::part(&incident.id));
@@ -336,33 +353,64 @@ fn papers(person: &Person, case: &Case, base: &str) -> Markup {
     }
 }
 
+/// What is said of the step that is next: of that one, and in which way.
+pub(super) struct Spoken {
+    /// The id of the step that it is said of.
+    pub(super) step: String,
+    /// `done`, `skip`, or nothing for finding out.
+    pub(super) said: String,
+    /// What there is to say of it.
+    pub(super) note: String,
+}
+
+/// Goes on with an incident until a person is needed.
+pub(super) async fn go_on(
+    shared: &Arc<Shared>,
+    (id, who): (&str, &str),
+    spoken: Spoken,
+) -> Result<(), Refusal> {
+    let (mut case, target) = desk::case(shared, id).await?;
+    case.is_unclosed()?;
+    // What was said of a step is not said of another one, where somebody else was faster.
+    if case.next().is_none_or(|step| step.id != spoken.step) {
+        return Err(Refusal::Conflict("Somebody else has gone on meanwhile.".into()));
+    }
+    if spoken.said == "skip" && spoken.note.is_empty() {
+        return Err(Refusal::Bad("Say why the step is passed over: others will ask.".into()));
+    }
+    let desk = Desk::of(shared, target, who);
+    let gone_on = desk.work(async move |desk| {
+        let said = match spoken.said.as_str() {
+            "done" => Said::Done(&spoken.note),
+            "skip" => Said::Skip(&spoken.note),
+            _ => Said::Nothing,
+        };
+        case.go_on(desk.context(), said).await
+    });
+    gone_on.await.map(drop)
+}
+
 pub(super) async fn next(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let (mut case, target) = desk::case(&shared, &id).await?;
-    // What was said of a step is not said of another one, where somebody else was faster.
-    if case.next().is_none_or(|step| step.id != fields.text("step")) {
-        return Err(Refusal::Conflict("Somebody else has gone on meanwhile.".into()));
-    }
-    let said = fields.text("said").to_owned();
-    let note: String = fields.text("note").chars().take(2_000).collect();
-    if said == "skip" && note.is_empty() {
-        return Err(Refusal::Bad("Say why the step is passed over: others will ask.".into()));
-    }
-    let desk = Desk::of(&shared, target, &person.name);
-    let gone_on = desk.work(async move |desk| {
-        let said = match said.as_str() {
-            "done" => Said::Done(&note),
-            "skip" => Said::Skip(&note),
-            _ => Said::Nothing,
-        };
-        case.go_on(desk.context(), said).await
-    });
-    gone_on.await?;
+    let note = fields.text("note").chars().take(2_000).collect();
+    let (step, said) = (fields.text("step").to_owned(), fields.text("said").to_owned());
+    go_on(&shared, (&id, &person.name), Spoken { step, said, note }).await?;
     Ok(to(&id))
+}
+
+/// Makes a plan to end sessions in the course of an incident.
+pub(super) async fn plan(
+    shared: &Arc<Shared>,
+    (id, who): (&str, &str),
+    selection: Selection,
+) -> Result<Plan, Refusal> {
+    let (case, target) = desk::case(shared, id).await?;
+    case.is_unclosed()?;
+    desk::make(Desk::of(shared, target, who), selection).await
 }
 
 pub(super) async fn contain(
@@ -371,13 +419,11 @@ pub(super) async fn contain(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let (case, target) = desk::case(&shared, &id).await?;
-    case.is_unclosed()?;
     let users: Vec<String> = fields.text("users").split_whitespace().map(str::to_owned).collect();
     let whose = Contained::from_str(fields.text("whose"), false).ok();
     let selection = whose.and_then(|whose| whose.selection(&users));
     let selection = selection.ok_or_else(|| Refusal::Bad("Say whose sessions are ended.".into()))?;
-    let plan = desk::make(Desk::of(&shared, target, &person.name), selection).await?;
+    let plan = plan(&shared, (&id, &person.name), selection).await?;
     Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.kept.id, layout::part(&id))))
 }
 
@@ -394,7 +440,7 @@ pub(super) async fn evidence(
 }
 
 /// The evidence, sealed, and the name of a file for it; noted on the timeline.
-async fn sealed(shared: &Arc<Shared>, id: &str, who: &str) -> Result<(String, Vec<u8>), Refusal> {
+pub(super) async fn sealed(shared: &Arc<Shared>, id: &str, who: &str) -> Result<(String, Vec<u8>), Refusal> {
     let (mut case, target) = desk::case(shared, id).await?;
     case.is_unclosed()?;
     let desk = Desk::of(shared, target, who);
@@ -410,6 +456,18 @@ async fn sealed(shared: &Arc<Shared>, id: &str, who: &str) -> Result<(String, Ve
     made.await
 }
 
+/// Keeps a part of the report.
+pub(super) async fn keep(
+    shared: &Arc<Shared>,
+    (id, who): (&str, &str),
+    (name, text): (String, String),
+) -> Result<(), Refusal> {
+    let (case, target) = desk::case(shared, id).await?;
+    case.is_unclosed()?;
+    let desk = Desk::of(shared, target, who);
+    desk.note(move |desk| Ok(case.set(desk.context(), (&name, &text))?)).await
+}
+
 pub(super) async fn set(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -421,11 +479,19 @@ pub(super) async fn set(
         return Err(Refusal::Bad("The report has no such part.".into()));
     }
     let text = written(&fields, "text", "Say what the report is to say.")?;
-    let (case, target) = desk::case(&shared, &id).await?;
-    case.is_unclosed()?;
-    let desk = Desk::of(&shared, target, &person.name);
-    desk.note(move |desk| Ok(case.set(desk.context(), (&name, &text))?)).await?;
+    keep(&shared, (&id, &person.name), (name, text)).await?;
     Ok(to(&id))
+}
+
+/// Closes an incident, for a reason where something speaks against it.
+pub(super) async fn end(
+    shared: &Arc<Shared>,
+    (id, who): (&str, &str),
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    let (case, target) = desk::case(shared, id).await?;
+    let desk = Desk::of(shared, target, who);
+    desk.note(move |desk| case.close(desk.context(), reason.as_deref())).await
 }
 
 pub(super) async fn close(
@@ -434,11 +500,16 @@ pub(super) async fn close(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let reason: String = fields.text("reason").chars().take(2_000).collect();
-    let (case, target) = desk::case(&shared, &id).await?;
-    let desk = Desk::of(&shared, target, &person.name);
-    desk.note(move |desk| case.close(desk.context(), Some(&reason))).await?;
+    let reason = fields.text("reason").chars().take(2_000).collect();
+    end(&shared, (&id, &person.name), Some(reason)).await?;
     Ok(to(&id))
+}
+
+/// Puts a note on the timeline.
+pub(super) async fn add(shared: &Arc<Shared>, (id, who): (&str, &str), said: String) -> Result<(), Refusal> {
+    let (mut case, target) = desk::case(shared, id).await?;
+    let desk = Desk::of(shared, target, who);
+    desk.note(move |desk| Ok(case.add(desk.context(), ("note", ""), (&said, &json!({})))?)).await
 }
 
 pub(super) async fn note(
@@ -448,9 +519,7 @@ pub(super) async fn note(
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
     let said = written(&fields, "note", "A note says something.")?;
-    let (mut case, target) = desk::case(&shared, &id).await?;
-    let desk = Desk::of(&shared, target, &person.name);
-    desk.note(move |desk| Ok(case.add(desk.context(), ("note", ""), (&said, &json!({})))?)).await?;
+    add(&shared, (&id, &person.name), said).await?;
     Ok(to(&id))
 }
 

@@ -5,7 +5,8 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
 
 use super::{Refusal, access::Person};
@@ -125,6 +126,34 @@ pub(super) fn severity(name: &str) -> Markup {
         _ => "▮▯▯▯",
     };
     html! { span class={ "severity " (name) } { span aria-hidden="true" { (bars) } " " (name) } }
+}
+
+/// A page of our documentation as part of a page: without its title, headings one level deeper, links as words.
+pub(super) fn markdown(text: &str) -> Markup {
+    let mut title = false;
+    let events = Parser::new_ext(text, Options::ENABLE_TABLES).filter_map(|event| match event {
+        Event::Start(Tag::Heading { level: HeadingLevel::H1, .. }) => {
+            title = true;
+            None
+        }
+        Event::End(TagEnd::Heading(HeadingLevel::H1)) => {
+            title = false;
+            None
+        }
+        _ if title => None,
+        Event::Start(Tag::Heading { .. }) => Some(Event::Html("<h3>".into())),
+        Event::End(TagEnd::Heading(_)) => Some(Event::Html("</h3>".into())),
+        Event::Start(Tag::CodeBlock(_)) => Some(Event::Html("<pre class=\"draft\" tabindex=\"0\">".into())),
+        Event::End(TagEnd::CodeBlock) => Some(Event::Html("</pre>".into())),
+        Event::Start(Tag::Link { .. } | Tag::Image { .. } | Tag::HtmlBlock)
+        | Event::End(TagEnd::Link | TagEnd::Image | TagEnd::HtmlBlock)
+        | Event::Html(_)
+        | Event::InlineHtml(_) => None,
+        other => Some(other),
+    });
+    let mut page = String::new();
+    pulldown_cmark::html::push_html(&mut page, events);
+    PreEscaped(page)
 }
 
 /// An instant, with how long ago it was.

@@ -52,9 +52,9 @@ pub(super) async fn page(
             kind: kind.as_deref(),
             prefix: token.as_deref(),
             user: user.as_deref(),
-            fit: None,
             bad: !asked.bad.is_empty(),
             limit: 200,
+            ..Search::default()
         };
         let mut found = vec![];
         for name in &meant {

@@ -52,6 +52,7 @@ impl Known {
             check: None,
             text: None,
             alerts_only: true,
+            before: None,
             limit: 100,
         };
         Ok(Self {

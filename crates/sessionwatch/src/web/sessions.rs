@@ -19,12 +19,19 @@ use super::{
     layout, read, target_of,
 };
 use crate::{
+    actions::{Plan, Selection},
     clock,
     config::Target,
     daemon::Shared,
+    documents,
     open::open,
     report,
-    store::signals::{self, Kept, Search},
+    store::{
+        StoreError,
+        db::Db,
+        events, plans,
+        signals::{self, Kept, Search},
+    },
     target::{
         error::TargetError,
         observe::{self, Line},
@@ -35,24 +42,26 @@ use crate::{
 /// Sessions on a page, and in an export.
 const SHOWN: usize = 100;
 const EXPORTED: usize = 100_000;
+/// How far back it is looked for what happened to a user.
+const REMEMBERED: i64 = 90 * DAY;
 
 /// What is looked for.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Filter {
     #[serde(default)]
-    status: String,
+    pub(super) status: String,
     #[serde(default)]
-    sort: String,
+    pub(super) sort: String,
     #[serde(default)]
-    order: String,
+    pub(super) order: String,
     #[serde(default)]
-    user: String,
+    pub(super) user: String,
     #[serde(default)]
-    token: String,
+    pub(super) token: String,
     #[serde(default)]
-    after: String,
+    pub(super) after: String,
     #[serde(default)]
-    id: String,
+    pub(super) id: String,
 }
 
 impl Filter {
@@ -89,15 +98,15 @@ impl Filter {
 }
 
 /// What the database gave.
-struct Found {
-    lines: Vec<Line>,
-    display: Vec<String>,
+pub(super) struct Found {
+    pub(super) lines: Vec<Line>,
+    pub(super) display: Vec<String>,
     /// By the database's clock.
-    now: Instant,
+    pub(super) now: Instant,
 }
 
 /// Asks the database, if not too many do already.
-async fn ask(
+pub(super) async fn ask(
     shared: &Arc<Shared>,
     target: &Target,
     (filter, limit): (&Filter, usize),
@@ -273,15 +282,47 @@ pub(super) async fn json(
 ) -> Result<Response, Refusal> {
     let target = target_of(&shared, &name)?;
     let found = ask(&shared, &target, (&filter, EXPORTED)).await?;
-    let line = |line: &Line| {
-        json!({
-            "token_prefix": line.token_prefix, "id": line.id, "user": line.user,
-            "expires_at": line.expires_at.map(clock::rfc3339), "status": report::status(line.expires_at, found.now),
-            "hours_left": report::hours_left(line.expires_at, found.now), "display": line.display,
-        })
-    };
-    let document = json!({ "schema": 1, "sessions": found.lines.iter().map(line).collect::<Vec<_>>() });
+    let session = |line| documents::Session::of(line, &found.display, found.now);
+    let document = json!({ "schema": 1, "sessions": found.lines.iter().map(session).collect::<Vec<_>>() });
     Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+}
+
+/// What happened to sessions of a user in the last 90 days, the latest first: what the table shows no more, findings and
+/// plans remember.
+pub(super) fn history(
+    db: Db<'_>,
+    target: &str,
+    user: &str,
+    now: Instant,
+) -> Result<Vec<(Instant, String)>, StoreError> {
+    let from = now.plus(-REMEMBERED);
+    let mut history: Vec<(Instant, String)> = events::about_user(db, (target, user), from, 100)?
+        .into_iter()
+        .map(|event| (event.at, format!("{} of {}: {}", event.kind, event.check, event.summary)))
+        .collect();
+    let begun = |plan: &plans::Plan| {
+        matches!(plan.state, plans::State::Begun | plans::State::Done) && plan.target == target
+    };
+    let made = plans::list(db)?.into_iter().filter(begun).filter(|plan| plan.touched_at >= from);
+    for plan in made.filter_map(Plan::read) {
+        let meant = match &plan.selection {
+            Selection::User(id) => id == user,
+            Selection::Users(ids) => ids.iter().any(|id| id == user),
+            _ => plan.summary.sample.iter().any(|line| line.user.as_deref() == Some(user)),
+        };
+        if meant {
+            let said = format!(
+                "{} by {}: {} row(s) in all, {}",
+                plan.selection.name(),
+                plan.kept.made_by,
+                plan.kept.rows,
+                plan.kept.state.name()
+            );
+            history.push((plan.kept.touched_at, said));
+        }
+    }
+    history.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    Ok(history)
 }
 
 pub(super) async fn user(
@@ -292,9 +333,10 @@ pub(super) async fn user(
     let now = shared.clock.now();
     let target = target_of(&shared, &name)?;
     let (of, wanted) = (name.clone(), user.clone());
-    let signals: Vec<Kept> = read(&shared, move |db| {
+    let (signals, past): (Vec<Kept>, _) = read(&shared, move |db| {
         let search = Search { user: Some(&wanted), limit: 100, ..Search::default() };
-        signals::search(db, &of, (now.plus(-30 * DAY), now.plus(1)), &search)
+        let signals = signals::search(db, &of, (now.plus(-30 * DAY), now.plus(1)), &search)?;
+        Ok((signals, history(db, &of, &wanted, now)?))
     })
     .await?;
     let filter = Filter { user: user.clone(), ..Filter::default() };
@@ -309,6 +351,9 @@ pub(super) async fn user(
             Err(Refusal::Away(why)) => { p.problem { (why) " What the logs say is below." } }
             Err(_) => { p.problem { "The sessions cannot be shown." } }
         }
+        h2 { "What happened" }
+        @if past.is_empty() { p.empty { "No finding and no plan of the last 90 days is known to be about this user." } }
+        @else { ul.list { @for (at, said) in &past { li { (layout::when(*at, now)) " " (layout::said(said)) } } } }
         h2 { "In the logs" }
         @if signals.is_empty() { p.empty { "No line of the last 30 days names this user." } }
         @else { ul.list { @for signal in &signals { li { (layout::said(&signal.line())) br; code { (layout::said(&signal.text)) } } } } }

@@ -12,24 +12,28 @@ use serde_json::json;
 use super::{
     Page, Refusal,
     access::{self, Fields, Person},
-    layout, read, write,
+    layout, read, tokens, write,
 };
 use crate::{
     daemon::Shared,
     notify,
     store::{
         accounts::{self, Account, Login, Role},
-        audit,
+        audit, tokens as kept,
     },
 };
 
 pub(super) async fn page(State(shared): State<Arc<Shared>>, person: Person) -> Page {
     let name = person.name.clone();
-    let (logins, all) =
-        read(&shared, move |db| Ok((accounts::logins(db, &name)?, accounts::list(db)?))).await?;
+    let (logins, all, programs) = read(&shared, move |db| {
+        Ok((accounts::logins(db, &name)?, accounts::list(db)?, kept::list(db, Some(&name))?))
+    })
+    .await?;
+    let now = shared.clock.now();
     let body = html! {
-        (own(&person, &logins, shared.clock.now()))
-        @if person.role == Role::Admin { (people(&person, &all, shared.clock.now())) (channels(&shared, &person)) }
+        (own(&person, &logins, now))
+        (tokens::section(&person, &programs, now))
+        @if person.role == Role::Admin { (people(&person, &all, now)) (channels(&shared, &person)) }
         (configuration(&shared))
     };
     Ok(layout::page(&person, ("Settings", "/settings"), false, &body))
@@ -148,21 +152,45 @@ pub(super) async fn password(
     Ok(Redirect::to("/settings"))
 }
 
+/// Ends a log-in of an account.
+pub(super) async fn end(
+    shared: &Arc<Shared>,
+    (account, login): (String, String),
+    by: String,
+) -> Result<(), Refusal> {
+    let now = shared.clock.now();
+    let ended = write(shared, move |db| {
+        if !accounts::end(db, &account, &login)? {
+            return Ok(false);
+        }
+        audit::add(db, (&by, "login-ended"), "{}", now)?;
+        Ok(true)
+    });
+    let over = || Refusal::NotFound("There is no such log-in, or it has ended already.".into());
+    if ended.await? { Ok(()) } else { Err(over()) }
+}
+
 pub(super) async fn end_login(
     State(shared): State<Arc<Shared>>,
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let (now, hash) = (shared.clock.now(), fields.text("login").to_owned());
-    let ended = write(&shared, move |db| {
-        audit::add(db, (&person.name, "login-ended"), "{}", now)?;
-        accounts::end(db, &person.name, &hash)
+    let of = (person.name.clone(), fields.text("login").to_owned());
+    end(&shared, of, person.name).await?;
+    Ok(Redirect::to("/settings"))
+}
+
+/// Keeps a new account.
+pub(super) async fn admit(shared: &Arc<Shared>, account: Account, by: String) -> Result<(), Refusal> {
+    let now = shared.clock.now();
+    let added = write(shared, move |db| {
+        if accounts::get(db, &account.name)?.is_some() {
+            return Ok(false);
+        }
+        access::add(db, &account, (&by, now))?;
+        Ok(true)
     });
-    if ended.await? {
-        Ok(Redirect::to("/settings"))
-    } else {
-        Err(Refusal::Bad("That log-in has ended already.".into()))
-    }
+    if added.await? { Ok(()) } else { Err(Refusal::Conflict("There is an account of that name.".into())) }
 }
 
 pub(super) async fn add_account(
@@ -170,22 +198,31 @@ pub(super) async fn add_account(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let now = shared.clock.now();
     let role =
         Role::parse(fields.text("role")).ok_or_else(|| Refusal::Bad("There is no such role.".into()))?;
-    let account = access::made(&fields, role, now).await?;
-    let added = write(&shared, move |db| {
-        if accounts::get(db, &account.name)?.is_some() {
+    let account = access::made(&fields, role, shared.clock.now()).await?;
+    admit(&shared, account, person.name).await?;
+    Ok(Redirect::to("/settings"))
+}
+
+/// Removes an account; not one's own.
+pub(super) async fn dismiss(
+    shared: &Arc<Shared>,
+    name: String,
+    (own, by): (&str, String),
+) -> Result<(), Refusal> {
+    let now = shared.clock.now();
+    if name == own {
+        return Err(Refusal::Conflict("Another admin has to remove your account.".into()));
+    }
+    let removed = write(shared, move |db| {
+        if !accounts::remove(db, &name)? {
             return Ok(false);
         }
-        access::add(db, &account, (&person.name, now))?;
+        audit::add(db, (&by, "account-removed"), &json!({ "account": name }).to_string(), now)?;
         Ok(true)
     });
-    if added.await? {
-        Ok(Redirect::to("/settings"))
-    } else {
-        Err(Refusal::Bad("There is an account of that name.".into()))
-    }
+    if removed.await? { Ok(()) } else { Err(Refusal::NotFound("There is no such account.".into())) }
 }
 
 pub(super) async fn remove_account(
@@ -193,19 +230,19 @@ pub(super) async fn remove_account(
     person: Person,
     fields: Fields,
 ) -> Result<Redirect, Refusal> {
-    let (now, name) = (shared.clock.now(), fields.text("name").to_owned());
-    if name == person.name {
-        return Err(Refusal::Bad("Another admin has to remove your account.".into()));
-    }
-    let removed = write(&shared, move |db| {
-        audit::add(db, (&person.name, "account-removed"), &json!({ "account": name }).to_string(), now)?;
-        accounts::remove(db, &name)
-    });
-    if removed.await? {
-        Ok(Redirect::to("/settings"))
-    } else {
-        Err(Refusal::Bad("There is no such account.".into()))
-    }
+    let name = fields.text("name").to_owned();
+    dismiss(&shared, name, (&person.name.clone(), person.name)).await?;
+    Ok(Redirect::to("/settings"))
+}
+
+/// Sends a test message over a channel: what went wrong.
+pub(super) async fn try_out(shared: &Arc<Shared>, name: &str, by: String) -> Result<Vec<String>, Refusal> {
+    let (now, config) = (shared.clock.now(), shared.config());
+    let channel = config.serve.channels.iter().find(|channel| channel.name == name);
+    let channel = channel.ok_or_else(|| Refusal::NotFound("There is no such channel.".into()))?;
+    let detail = json!({ "channel": name }).to_string();
+    write(shared, move |db| audit::add(db, (&by, "channel-tested"), &detail, now)).await?;
+    Ok(notify::trial(channel, now).await)
 }
 
 pub(super) async fn test_channel(
@@ -213,14 +250,8 @@ pub(super) async fn test_channel(
     person: Person,
     fields: Fields,
 ) -> Result<Response, Refusal> {
-    let (now, config) = (shared.clock.now(), shared.config());
     let name = fields.text("channel");
-    let channel = config.serve.channels.iter().find(|channel| channel.name == name);
-    let channel = channel.ok_or_else(|| Refusal::NotFound("There is no such channel.".into()))?;
-    let detail = json!({ "channel": name }).to_string();
-    let who = person.name.clone();
-    write(&shared, move |db| audit::add(db, (&who, "channel-tested"), &detail, now)).await?;
-    let problems = notify::trial(channel, now).await;
+    let problems = try_out(&shared, name, person.name.clone()).await?;
     let body = html! {
         @if problems.is_empty() { p.verdict.healthy { (layout::mark("healthy")) " " (name) " accepted a test message." } }
         @else { p.problem role="alert" { (name) " did not accept a test message: " (problems.join("; ")) } }

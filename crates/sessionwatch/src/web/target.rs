@@ -14,6 +14,7 @@ use sessionwatch_rules::{
 use super::{
     Page, Refusal,
     access::Person,
+    desk::Desk,
     layout,
     overview::{self, Known},
     read, target_of,
@@ -22,11 +23,14 @@ use crate::{
     checks, clock,
     config::{Config, Target},
     daemon::Shared,
+    doctor::{self, Finding, Level},
+    open::open,
     store::{
         alerts::{self, Kept},
         events::{self, Event, Search},
         silences::{self, Silence},
     },
+    target::sql::Sql,
 };
 
 /// How far back.
@@ -63,7 +67,7 @@ pub(super) async fn page(
         }
         div.charts { (overview::charts(&config, &known, period)) }
         (checks_table(&known, &base, now))
-        (facts(&config, &target, &known))
+        (facts(&config, &target, (&known, shared.latest.next(&target.name)), now))
     };
     Ok(layout::page(&person, (&target.name, "/targets"), hours <= 24, &body))
 }
@@ -105,7 +109,7 @@ fn standing(kept: &Kept) -> &str {
 }
 
 /// When checks are made, in words.
-fn rhythm(entry: &crate::schedule::Entry) -> String {
+pub(super) fn rhythm(entry: &crate::schedule::Entry) -> String {
     let when = match &entry.schedule {
         crate::schedule::Schedule::Every(micros) => format!("every {} s", micros / 1_000_000),
         crate::schedule::Schedule::Cron(cron, _) => cron.pattern.to_string(),
@@ -114,8 +118,83 @@ fn rhythm(entry: &crate::schedule::Entry) -> String {
     format!("{when}: {} check(s){deep}", entry.checks.len())
 }
 
+/// What a look cost the database.
+fn cost(report: Option<&Value>) -> String {
+    let number = |key: &str| report.and_then(|report| report[key].as_f64());
+    let took = number("duration_ms").map(|ms| format!("{ms:.0} ms"));
+    took.unwrap_or_else(|| "not known".into())
+}
+
+/// The query behind a check on a target, for pasting.
+pub(super) async fn sql(
+    shared: &Arc<Shared>,
+    (target, check): (&str, &str),
+    who: &str,
+) -> Result<String, Refusal> {
+    let target = target_of(shared, target)?;
+    let check = checks::ALL.iter().find(|one| one.id == check);
+    let check = check.ok_or_else(|| Refusal::NotFound("There is no query behind such a check.".into()))?;
+    let asked = Desk::of(shared, target, who).impatient().ask(async move |desk| {
+        let opened = open(&desk.target, &desk.config.catalogue, false).await?;
+        let settings = &desk.config.rules.settings;
+        let sql = Sql { pasted: true, ..opened.sql(false, settings) };
+        let query = checks::query(&sql, check.proof, settings);
+        opened.session.close().await;
+        Ok(query)
+    });
+    asked.await
+}
+
+pub(super) async fn query(
+    State(shared): State<Arc<Shared>>,
+    Path((name, check)): Path<(String, String)>,
+    person: Person,
+) -> Page {
+    let query = sql(&shared, (&name, &check), &person.name).await?;
+    let back = format!("/targets/{}/checks/{}", layout::part(&name), layout::part(&check));
+    let body = html! {
+        p { "What shows whether " a href=(back) { (check) } " finds something on " (name) ", to paste into psql or sqlite3. It gives prefixes of tokens only." }
+        pre.draft tabindex="0" { (query) ";" }
+    };
+    Ok(layout::page(&person, ("The query", "/targets"), false, &body))
+}
+
+/// What the doctor finds about a target.
+pub(super) async fn examined(shared: &Arc<Shared>, target: &str, who: &str) -> Result<Vec<Finding>, Refusal> {
+    let desk = Desk::of(shared, target_of(shared, target)?, who).impatient();
+    let asked = desk.ask(async move |desk| {
+        let opened = open(&desk.target, &desk.config.catalogue, false).await?;
+        let findings = doctor::visit(&desk.target, &opened).await;
+        opened.session.close().await;
+        Ok(findings?)
+    });
+    asked.await
+}
+
+pub(super) async fn doctor_page(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    person: Person,
+) -> Page {
+    let mut findings = examined(&shared, &name, &person.name).await?;
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    let state = |level: Level| match level {
+        Level::Pass => "healthy",
+        Level::Warn => "pending",
+        Level::Fail => "failing",
+    };
+    let body = html! {
+        p { "What keeps the sessions of " a href={ "/targets/" (layout::part(&name)) } { (name) } " from being safe, or the watch from seeing them." }
+        ul.list { @for finding in &findings { li {
+            (layout::mark(state(finding.level))) " " strong { (finding.id) } ": " (layout::said(&finding.summary))
+            @if let Some(fix) = &finding.fix { pre.draft tabindex="0" { (layout::said_lines(fix)) } }
+        } } }
+    };
+    Ok(layout::page(&person, (&format!("Examination of {name}"), "/targets"), false, &body))
+}
+
 /// How a target is looked at.
-fn facts(config: &Config, target: &Target, known: &Known) -> Markup {
+fn facts(config: &Config, target: &Target, (known, next): (&Known, Option<Instant>), now: Instant) -> Markup {
     let report = known.report.as_ref().map(|(_, report)| report);
     let text = |key: &str| report.and_then(|report| report[key].as_str()).unwrap_or("not known").to_owned();
     let rhythm: Vec<String> = config.plan(target).iter().map(rhythm).collect();
@@ -128,12 +207,14 @@ fn facts(config: &Config, target: &Target, known: &Known) -> Markup {
                 dt { "Engine" } dd { (text("engine")) }
                 dt { "Database clock" } dd { (text("taken_at")) }
                 @for line in &rhythm { dt { "Schedule" } dd { (line) } }
+                dt { "Next look" } dd { @match next { Some(at) if at > now => (layout::when(at, now)), Some(_) => "now", None => "by another watch" } }
+                dt { "Cost of the last look" } dd { (cost(report)) }
             }
             @if let Some(notes) = report.and_then(|report| report["notes"].as_array()).filter(|notes| !notes.is_empty()) {
                 h3 { "To know about this target" }
                 ul.list { @for note in notes { li { (layout::said(note.as_str().unwrap_or_default())) } } }
             }
-            p.dim { code { "sessionwatch doctor " (target.name) } " examines schema, role, TLS and clock, with the SQL that mends." }
+            p.links { a href={ "/targets/" (layout::part(&target.name)) "/doctor" } { "Examine schema, role, TLS and clock" } }
         }
     }
 }
@@ -161,6 +242,7 @@ pub(super) async fn check(
             check: Some(wanted.clone()),
             text: None,
             alerts_only: false,
+            before: None,
             limit: 50,
         };
         let silences = silences::list(db, now)?;
@@ -189,7 +271,7 @@ pub(super) async fn check(
             }
         }
         (history(&about.history, now))
-        (documentation(&check))
+        (documentation(&target, &check))
     };
     Ok(layout::page(&person, (&check, "/targets"), true, &body))
 }
@@ -253,6 +335,7 @@ fn deeds(person: &Person, kept: &Kept, silences: &[Silence], now: Instant) -> Ma
                     form method="post" action="/alerts/acknowledge" { (hidden) label { "Note" input name="note" maxlength="500"; } button { "I look after it" } }
                     form method="post" action="/alerts/resolve" { (hidden) label { "Why" input name="note" maxlength="500"; } button.quiet { "It is over" } }
                 }
+                form method="post" action="/alerts/comment" { (hidden) label { "Comment" input name="note" required maxlength="500"; } button.quiet { "Say it" } }
                 form method="post" action="/alerts/silence" {
                     (hidden)
                     label { "Why" input name="note" required maxlength="500"; }
@@ -274,13 +357,18 @@ fn history(events: &[Event], now: Instant) -> Markup {
     }
 }
 
-/// The page of documentation about a check.
-fn documentation(check: &str) -> Markup {
-    let known = checks::ALL.iter().map(|check| check.id).chain(checks::LOG.iter().map(|check| check.id));
-    let builtin = known.into_iter().any(|id| id == check);
+/// What there is to know about a check.
+fn documentation(target: &Target, check: &str) -> Markup {
+    let query = checks::ALL.iter().any(|one| one.id == check);
     html! {
-        @if builtin {
-            p.dim { "The page about it: " code { "docs/checks/" (check) ".md" } ". The query behind it: " code { "sessionwatch sql " (check) } "." }
+        @if let Some(page) = checks::page(check) {
+            section.documentation aria-labelledby="about" {
+                h2 id="about" { "About this check" }
+                @if query {
+                    p.links { a href={ "/targets/" (layout::part(&target.name)) "/checks/" (layout::part(check)) "/query" } { "The query behind it" } }
+                }
+                (layout::markdown(page))
+            }
         }
     }
 }

@@ -144,6 +144,21 @@ pub(crate) fn page(address: &str, (method, path): (&str, &str)) -> (u16, String)
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// The password of every account.
+pub(crate) const PASSWORD: &str = "a sentence is a good one";
+
+/// Makes an account of the dashboard whose configuration is in a folder.
+pub(crate) fn account(folder: &Path, name: &str, role: &str) {
+    let mut child = command(&["accounts", "add", name, "--role", role])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 /// Starts the daemon with the configuration in a folder.
 pub(crate) fn watch(folder: &Path) -> Watch {
     watch_by(command(&["serve"]).current_dir(folder))

@@ -53,6 +53,7 @@ fn happened(store: &Store) -> Vec<(String, String)> {
         check: None,
         text: None,
         alerts_only: true,
+        before: None,
         limit: 1_000_000,
     };
     let found = store.read(|db| events::search(db, &search)).unwrap();

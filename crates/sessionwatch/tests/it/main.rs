@@ -4,6 +4,7 @@
 
 mod actions;
 mod agreement;
+mod api;
 mod backup;
 mod channels;
 mod checks;

@@ -13,6 +13,7 @@ use crate::{
     },
     clock,
     config::Config,
+    documents,
     report::printable,
 };
 
@@ -56,11 +57,7 @@ pub(super) fn plan(config: &Config, plan: &Plan) -> String {
     for note in &summary.notes {
         let _ = writeln!(text, "  - {}", printable(note));
     }
-    let brake = sessionwatch_rules::brake::Brake {
-        share: config.actions.brake_share,
-        rows: config.actions.brake_rows,
-    };
-    let braked = plan.braked(brake);
+    let braked = plan.braked(config.actions.brake());
     if let Some(braked) = braked {
         let _ =
             writeln!(text, "  - the plan {}: carrying it out needs the name of the target", Reason(braked));
@@ -100,42 +97,9 @@ pub(super) fn row(line: &Line) -> String {
     parts.join("  ")
 }
 
-fn line_json(line: &Line) -> Value {
-    json!({
-        "token_prefix": line.prefix,
-        "id": line.id,
-        "user": line.user,
-        "expires_at": line.expires.and_then(Instant::from_micros).map(clock::rfc3339),
-    })
-}
-
 /// A plan as JSON.
 pub(super) fn plan_json(config: &Config, plan: &Plan) -> Value {
-    let brake = sessionwatch_rules::brake::Brake {
-        share: config.actions.brake_share,
-        rows: config.actions.brake_rows,
-    };
-    json!({
-        "schema": 1,
-        "plan": {
-            "id": plan.kept.id,
-            "target": plan.kept.target,
-            "action": plan.selection.name(),
-            "about": plan.selection,
-            "revoke": plan.summary.revoke,
-            "made_at": clock::rfc3339(plan.kept.made_at),
-            "made_by": plan.kept.made_by,
-            "stale_at": clock::rfc3339(plan.kept.touched_at.plus(config.actions.stale_after_us)),
-            "rows": plan.kept.rows,
-            "all_rows": plan.summary.all_rows,
-            "active": plan.kept.active,
-            "all_active": plan.summary.all_active,
-            "users": plan.summary.users,
-            "needs_confirmation": plan.braked(brake).map(|braked| Reason(braked).to_string()),
-            "sample": plan.summary.sample.iter().map(line_json).collect::<Vec<_>>(),
-            "notes": plan.summary.notes,
-        },
-    })
+    json!({ "schema": 1, "plan": documents::Plan::of(config, plan) })
 }
 
 /// What came of a plan, for a person.
@@ -210,7 +174,7 @@ pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
             "longest_hold_ms": applied.longest_hold.as_secs_f64() * 1000.0,
             "undo_until": applied.purge_at.map(clock::rfc3339),
             "rows": applied.lines.iter().map(|(line, why)| {
-                let mut row = line_json(line);
+                let mut row = documents::json(documents::Row::of(line));
                 row["why"] = json!(reason(*why));
                 row
             }).collect::<Vec<_>>(),

@@ -1,11 +1,10 @@
 //! `alerts history`, and `report history`: what happened between two dates.
 
-use serde_json::json;
 use sessionwatch_rules::instant::{DAY, Instant};
 
 use crate::{
     cli::{Failure, alerts::open, target::ConfigArgs},
-    clock,
+    clock, documents,
     report::{Format, Sheet, printable},
     store::events::{self, Event, Search},
 };
@@ -50,6 +49,7 @@ pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> 
         check: args.check.clone(),
         text: args.text.clone(),
         alerts_only: args.alerts_only,
+        before: None,
         limit: args.limit,
     };
     if search.from >= search.to {
@@ -85,17 +85,10 @@ fn sheet(events: &[Event]) -> Sheet {
             printable(&event.summary),
         ]
     };
-    let document = |event: &Event| {
-        let detail: serde_json::Value = serde_json::from_str(&event.detail).unwrap_or_default();
-        json!({
-            "at": clock::rfc3339(event.at), "target": event.target, "check": event.check, "kind": event.kind,
-            "summary": event.summary, "detail": detail,
-        })
-    };
     Sheet {
         kind: "events",
         header: ["at", "target", "check", "what", "summary"].map(str::to_owned).to_vec(),
         rows: events.iter().map(row).collect(),
-        documents: events.iter().map(document).collect(),
+        documents: events.iter().map(|event| documents::json(documents::Event::of(event))).collect(),
     }
 }

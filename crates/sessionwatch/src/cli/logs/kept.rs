@@ -2,16 +2,14 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-use sessionwatch_rules::{
-    instant::{HOUR, Instant},
-    silence::Voice,
-};
+use serde_json::Value;
+use sessionwatch_rules::instant::{HOUR, Instant};
 
 use super::super::{Failure, target::ConfigArgs};
 use crate::{
     clock,
     config::Config,
+    documents,
     report::{Format, Sheet},
     store::{
         Store,
@@ -84,9 +82,9 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
         kind: args.kind.as_deref(),
         prefix: args.token.as_deref(),
         user: args.user.as_deref(),
-        fit: None,
         bad: args.bad,
         limit: args.limit,
+        ..Search::default()
     };
     let now = clock::now();
     let period = (now.plus(-i64::from(args.hours) * HOUR), Instant::MAX);
@@ -132,23 +130,16 @@ pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
     let (config, store) = store(&args.config)?;
     let now = clock::now();
     let mut rows = Vec::new();
-    let mut documents = Vec::new();
+    let mut shown = Vec::new();
     for source in &config.logs.sources {
         let kept = store.read(|db| sources::get(db, &source.name))?.unwrap_or_default();
-        let voice = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
-            Voice::Never => "never heard",
-            Voice::Usual => "as usual",
-            Voice::Quiet => "gone quiet",
-        };
-        rows.push(row(&source.name, &kept, voice));
-        documents.push(json!({
-            "name": source.name, "target": source.target, "voice": voice,
-            "heard_at": kept.heard_at.map(clock::rfc3339), "counters": Value::Object(kept.counters),
-        }));
+        let document = documents::Source::of(source, kept.clone(), now);
+        rows.push(row(&source.name, &kept, document.voice()));
+        shown.push(documents::json(document));
     }
     let header = ["source", "target", "heard last", "voice", "lines", "signals", "dropped"];
     let header = header.map(str::to_owned).to_vec();
-    let sheet = Sheet { kind: "sources", header, rows, documents };
+    let sheet = Sheet { kind: "sources", header, rows, documents: shown };
     super::super::print(&sheet.render(args.format))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,102 @@
+//! `tokens`: what programs carry to ask the dashboard.
+
+use std::process::ExitCode;
+
+use super::{Failure, accounts::store, target::ConfigArgs};
+use crate::{
+    clock, documents,
+    report::{Format, Sheet},
+    store::tokens::{self, Scope, Token},
+    web::tokens::{LONGEST, Wish, add, is_label, made, remove},
+};
+
+/// Say which programs may ask the dashboard
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Args {
+    /// Make a token, which acts for an account; it is printed once
+    Add {
+        /// The account
+        account: String,
+        /// What the token is called
+        #[arg(long)]
+        label: String,
+        /// What it is for; it gives nothing that the account may not do
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
+        scope: Vec<Scope>,
+        /// For how many days it holds
+        #[arg(long, default_value_t = crate::web::tokens::USUAL, value_parser = clap::value_parser!(u32).range(1..=i64::from(LONGEST)))]
+        days: u32,
+        /// Who does it
+        #[arg(long, env = "USER", default_value = "somebody at the command line")]
+        owner: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// List the tokens
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How the list is written
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Remove a token
+    Remove {
+        /// Its id
+        id: String,
+        /// Who does it
+        #[arg(long, env = "USER", default_value = "somebody at the command line")]
+        owner: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let now = clock::now();
+    let text = match args {
+        Args::Add { account, label, scope, days, owner, config } => {
+            if !is_label(label) {
+                return Err(Failure::Usage("a token has a name of up to 64 characters".into()));
+            }
+            let wish =
+                Wish { account: account.clone(), label: label.clone(), scopes: scope.clone(), days: *days };
+            let (token, secret) = made(wish, now);
+            if !store(config)?.write(|db| add(db, &token, (owner, now)))? {
+                return Err(Failure::Usage(format!("there is no account `{account}`")));
+            }
+            format!("{secret}\n")
+        }
+        Args::List { config, format } => {
+            sheet(&store(config)?.read(|db| tokens::list(db, None))?).render(*format)
+        }
+        Args::Remove { id, owner, config } => {
+            if !store(config)?.write(|db| remove(db, (None, id), (owner, now)))? {
+                return Err(Failure::Usage(format!("there is no token `{id}`")));
+            }
+            format!("{id} holds no longer\n")
+        }
+    };
+    super::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sheet(all: &[Token]) -> Sheet {
+    let scopes = |token: &Token| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
+    let row = |token: &Token| {
+        vec![
+            token.id.clone(),
+            token.account.clone(),
+            token.label.clone(),
+            scopes(token),
+            token.seen_at.map(clock::readable).unwrap_or_default(),
+            clock::readable(token.expires_at),
+        ]
+    };
+    Sheet {
+        kind: "tokens",
+        header: ["token", "account", "name", "for", "used last", "ends"].map(str::to_owned).to_vec(),
+        rows: all.iter().map(row).collect(),
+        documents: all.iter().map(|token| documents::json(documents::Token::of(token))).collect(),
+    }
+}

@@ -1,0 +1,357 @@
+//! Incidents: the procedure, step by step.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use sessionwatch_rules::incident::{self as rules, Grade};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    super::{
+        desk,
+        incidents::{self as page, Spoken},
+        read,
+    },
+    Answer, Caller,
+    given::{Body, In, Page, Text},
+    problem::Problem,
+};
+use crate::{
+    actions::Selection,
+    daemon::Shared,
+    documents::{Entry, Incident, Plan},
+    incident::{
+        report as paper,
+        work::{self, Case},
+    },
+    store::incidents,
+};
+
+/// The most users whose sessions one plan ends.
+const NAMED: usize = 100;
+
+/// An incident.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct OfIncident {
+    /// Its id
+    #[param(inline)]
+    id: Text<100>,
+}
+
+/// Every incident, the latest first
+#[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents", responses((status = 200, description = "The incidents", body = Page<Incident>)))]
+pub(super) async fn list(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Incident>> {
+    let all = read(&shared, incidents::list).await?;
+    Ok(Json(Page::all(all.iter().map(Incident::of).collect())))
+}
+
+/// How bad an incident is.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+pub(super) enum Severity {
+    /// Active leakage is confirmed.
+    P0,
+    /// Shared tokens, or a possible leak.
+    P1,
+    /// Orphans or alerts.
+    P2,
+    /// Routine.
+    P3,
+}
+
+/// An incident to open.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewIncident {
+    target: Text<200>,
+    severity: Severity,
+    /// What happened.
+    summary: Text<500>,
+}
+
+/// Open an incident; a target has one at a time
+#[utoipa::path(post, path = "/api/v1/incidents", tag = "incidents", request_body = NewIncident, responses((status = 201, description = "It is open", body = Incident)))]
+pub(super) async fn open(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Body(new): Body<NewIncident>,
+) -> Result<(StatusCode, Json<Incident>), Problem> {
+    let grade = match new.severity {
+        Severity::P0 => Grade::P0,
+        Severity::P1 => Grade::P1,
+        Severity::P2 => Grade::P2,
+        Severity::P3 => Grade::P3,
+    };
+    let opened =
+        page::begin(&shared, (&new.target, &caller.actor()), (grade, new.summary.to_string())).await?;
+    Ok((StatusCode::CREATED, Json(Incident::of(&opened))))
+}
+
+/// A step of the procedure.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Step {
+    id: &'static str,
+    title: &'static str,
+    /// What a person does for it.
+    todo: &'static str,
+    /// Whether it is found out whether it is done.
+    found_out: bool,
+    /// What was found out last.
+    found: Option<String>,
+}
+
+/// An incident, and how far it is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct IncidentCourse {
+    #[serde(flatten)]
+    incident: Incident,
+    /// The step that is next; nothing once every step was gone through.
+    next: Option<Step>,
+    /// What speaks against closing it.
+    open_points: Vec<String>,
+    timeline: Vec<Entry>,
+}
+
+impl IncidentCourse {
+    fn of(case: &Case) -> Self {
+        let step = |step: &'static rules::Step| Step {
+            id: step.id,
+            title: step.title,
+            todo: step.todo,
+            found_out: step.found_out,
+            found: case.found(step).map(str::to_owned),
+        };
+        let recorded = incidents::recorded(&case.timeline);
+        Self {
+            incident: Incident::of(&case.incident),
+            next: case.next().map(step),
+            open_points: rules::open_points(case.incident.grade, &recorded),
+            timeline: case.timeline.iter().map(Entry::of).collect(),
+        }
+    }
+}
+
+/// An incident, how far it is, and its timeline
+#[utoipa::path(get, path = "/api/v1/incidents/{id}", tag = "incidents", params(OfIncident), responses((status = 200, description = "The incident", body = IncidentCourse)))]
+pub(super) async fn incident(
+    State(shared): State<Arc<Shared>>,
+    In(of): In<OfIncident>,
+) -> Answer<IncidentCourse> {
+    let (case, _) = desk::case(&shared, &of.id).await?;
+    Ok(Json(IncidentCourse::of(&case)))
+}
+
+/// The report of an incident, in Markdown
+#[utoipa::path(get, path = "/api/v1/incidents/{id}/report", tag = "incidents", params(OfIncident), responses((status = 200, description = "The report", body = String, content_type = "text/markdown")))]
+pub(super) async fn report(
+    State(shared): State<Arc<Shared>>,
+    In(of): In<OfIncident>,
+) -> Result<Response, Problem> {
+    let (case, _) = desk::case(&shared, &of.id).await?;
+    let text = paper::markdown(&case.incident, &case.timeline);
+    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response())
+}
+
+/// What is said of the step that is next, named so that where somebody else was faster, nothing is said of another one.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "said", rename_all = "lowercase", deny_unknown_fields)]
+pub(super) enum Onward {
+    /// Nothing: it is found out whether it is done.
+    Nothing { step: Text<100> },
+    /// It is done.
+    Done {
+        step: Text<100>,
+        /// What there is to say of it.
+        note: Option<Text<2_000>>,
+    },
+    /// It is passed over.
+    Skip {
+        step: Text<100>,
+        /// Why.
+        note: Text<2_000>,
+    },
+}
+
+impl Onward {
+    fn spoken(self) -> Spoken {
+        let (step, said, note) = match self {
+            Self::Nothing { step } => (step, "", None),
+            Self::Done { step, note } => (step, "done", note),
+            Self::Skip { step, note } => (step, "skip", Some(note)),
+        };
+        let note = note.map(|note| note.to_string()).unwrap_or_default();
+        Spoken { step: step.to_string(), said: said.to_owned(), note }
+    }
+}
+
+/// Go on with an incident, until a person is needed
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/next", tag = "incidents", params(OfIncident), request_body = Onward, responses((status = 200, description = "How far it is", body = IncidentCourse)))]
+pub(super) async fn next(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfIncident>,
+    Body(onward): Body<Onward>,
+) -> Answer<IncidentCourse> {
+    page::go_on(&shared, (&of.id, &caller.actor()), onward.spoken()).await?;
+    let (case, _) = desk::case(&shared, &of.id).await?;
+    Ok(Json(IncidentCourse::of(&case)))
+}
+
+/// Whose sessions are ended.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "whose", rename_all = "lowercase", deny_unknown_fields)]
+pub(super) enum Whose {
+    /// Everybody's.
+    Everybody {},
+    /// Of the users with these ids.
+    Users {
+        #[schema(min_items = 1, max_items = 100)]
+        users: Vec<Text<200>>,
+    },
+    /// On shared tokens.
+    Duplicates {},
+    /// Of users who do not exist.
+    Orphans {},
+}
+
+/// Make a plan that ends sessions in the course of an incident; `/plans/{id}/apply` carries it out
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/contain", tag = "incidents", params(OfIncident), request_body = Whose, responses((status = 201, description = "The plan", body = Plan)))]
+pub(super) async fn contain(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfIncident>,
+    Body(whose): Body<Whose>,
+) -> Result<(StatusCode, Json<Plan>), Problem> {
+    let (whose, users) = match whose {
+        Whose::Everybody {} => (work::Contained::Everybody, vec![]),
+        Whose::Users { users } => (work::Contained::Users, users),
+        Whose::Duplicates {} => (work::Contained::Duplicates, vec![]),
+        Whose::Orphans {} => (work::Contained::Orphans, vec![]),
+    };
+    if users.len() > NAMED {
+        return Err(Problem::bad(format!("a plan names at most {NAMED} users here")));
+    }
+    let users: Vec<String> = users.iter().map(|user| user.to_string()).collect();
+    let selection: Option<Selection> = whose.selection(&users);
+    let selection = selection.ok_or_else(|| Problem::bad("name at least one user"))?;
+    let plan = page::plan(&shared, (&of.id, &caller.actor()), selection).await?;
+    Ok((StatusCode::CREATED, Json(Plan::of(&shared.config(), &plan))))
+}
+
+/// Download the evidence, sealed to the recipient of the archive
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/evidence", tag = "incidents", params(OfIncident), responses((status = 200, description = "A tar file in the age format", body = Vec<u8>, content_type = "application/octet-stream")))]
+pub(super) async fn evidence(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfIncident>,
+) -> Result<Response, Problem> {
+    let (name, sealed) = page::sealed(&shared, &of.id, &caller.actor()).await?;
+    let kept = format!("attachment; filename=\"{name}\"");
+    let kind = "application/octet-stream".to_owned();
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], sealed).into_response())
+}
+
+/// A part of the report.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    name: PartName,
+    text: Text<2_000>,
+}
+
+/// Which part of the report.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum PartName {
+    Summary,
+    RootCause,
+    DataLeaked,
+    Prevention,
+    Lessons,
+}
+
+impl PartName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Summary => "summary",
+            Self::RootCause => "root-cause",
+            Self::DataLeaked => "data-leaked",
+            Self::Prevention => "prevention",
+            Self::Lessons => "lessons",
+        }
+    }
+}
+
+/// Keep a part of the report
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/set", tag = "incidents", params(OfIncident), request_body = Part, responses((status = 204, description = "It is kept")))]
+pub(super) async fn set(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfIncident>,
+    Body(part): Body<Part>,
+) -> Result<StatusCode, Problem> {
+    let part = (part.name.name().to_owned(), part.text.to_string());
+    page::keep(&shared, (&of.id, &caller.actor()), part).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A note.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Note {
+    note: Text<2_000>,
+}
+
+/// Put a note on the timeline
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/notes", tag = "incidents", params(OfIncident), request_body = Note, responses((status = 204, description = "It is noted")))]
+pub(super) async fn note(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfIncident>,
+    Body(note): Body<Note>,
+) -> Result<StatusCode, Problem> {
+    page::add(&shared, (&of.id, &caller.actor()), note.note.to_string()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why an incident is closed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    /// Needed where something speaks against closing it.
+    reason: Option<Text<2_000>>,
+}
+
+/// Close an incident
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/close", tag = "incidents", params(OfIncident), request_body = Reason, responses((status = 204, description = "It is closed")))]
+pub(super) async fn close(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfIncident>,
+    Body(why): Body<Reason>,
+) -> Result<StatusCode, Problem> {
+    let reason = why.reason.map(|reason| reason.to_string());
+    page::end(&shared, (&of.id, &caller.actor()), reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_report_are_those_of_every_other_way_to_it() {
+        let names = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
+        assert_eq!(work::FIELDS, names);
+        for name in names {
+            let part: PartName = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(part.name(), name);
+        }
+    }
+}

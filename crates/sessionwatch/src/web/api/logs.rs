@@ -1,0 +1,100 @@
+//! What logs say, and whether they are heard.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use sessionwatch_rules::instant::Instant;
+use utoipa::IntoParams;
+
+use super::{
+    super::{read, target_of},
+    Answer, Caller,
+    given::{Asked, Count, Cursor, Page, Text},
+};
+use crate::{
+    daemon::Shared,
+    documents::{At, Signal, Source},
+    store::{
+        signals::{self, Kept, Search},
+        sources,
+    },
+};
+
+/// What is looked for among signals.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// Only of this target
+    #[param(inline)]
+    target: Option<Text<200>>,
+    /// Only of this kind, or of the pattern of that name
+    #[param(inline)]
+    kind: Option<Text<100>>,
+    /// Only about the token with this prefix
+    #[param(inline)]
+    token: Option<Text<8>>,
+    /// Only those that name this user
+    #[param(inline)]
+    user: Option<Text<200>>,
+    /// Only those that are bad
+    #[serde(default)]
+    bad: bool,
+    /// Only read from then on
+    #[param(inline)]
+    from: Option<At>,
+    /// Only read before then
+    #[param(inline)]
+    to: Option<At>,
+    /// The most on a page; 100, unless it is given
+    #[param(inline)]
+    limit: Option<Count<1_000>>,
+    /// What `next` of the page before was
+    #[param(inline)]
+    cursor: Option<Cursor>,
+}
+
+/// Signals of logs, the latest first
+#[utoipa::path(get, path = "/api/v1/signals", tag = "logs", params(Wanted), responses((status = 200, description = "A page of signals", body = Page<Signal>)))]
+pub(super) async fn signals(
+    State(shared): State<Arc<Shared>>,
+    Asked(wanted): Asked<Wanted>,
+) -> Answer<Page<Signal>> {
+    let names: Vec<String> = match &wanted.target {
+        Some(name) => vec![target_of(&shared, name)?.name],
+        None => shared.config().targets.iter().map(|target| target.name.clone()).collect(),
+    };
+    let limit = wanted.limit.map_or(100, |Count(limit)| limit);
+    let period = (wanted.from.map_or(Instant::MIN, |At(at)| at), wanted.to.map_or(Instant::MAX, |At(at)| at));
+    let found = read(&shared, move |db| {
+        let search = Search {
+            kind: wanted.kind.as_deref().map(String::as_str),
+            prefix: wanted.token.as_deref().map(String::as_str),
+            user: wanted.user.as_deref().map(String::as_str),
+            fit: None,
+            bad: wanted.bad,
+            before: wanted.cursor.map(|Cursor(before)| before),
+            limit: limit + 1,
+        };
+        let mut found: Vec<Kept> = vec![];
+        for name in &names {
+            found.extend(signals::search(db, name, period, &search)?);
+        }
+        found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
+        Ok(found)
+    });
+    Ok(Json(Page::of(found.await?, limit as usize, (Signal::of, |signal| signal.id.to_string()))))
+}
+
+/// The sources of log lines, and whether they are heard
+#[utoipa::path(get, path = "/api/v1/sources", tag = "logs", responses((status = 200, description = "The sources", body = Page<Source>)))]
+pub(super) async fn sources(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Source>> {
+    let (config, now) = (shared.config(), shared.clock.now());
+    let known = read(&shared, sources::list).await?;
+    let of = |source: &crate::config::logs::Source| {
+        let kept = known.iter().find(|kept| kept.name == source.name).cloned();
+        Source::of(source, kept.unwrap_or_default(), now)
+    };
+    Ok(Json(Page::all(config.logs.sources.iter().map(of).collect())))
+}

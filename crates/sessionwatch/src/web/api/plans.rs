@@ -1,0 +1,251 @@
+//! Plans: made, looked at, carried out, and undone.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use sessionwatch_rules::instant::HOUR;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    super::{
+        desk::{self, Desk, Wish},
+        read, target_of,
+    },
+    Answer, Caller,
+    given::{Body, Count, In, Page, Text},
+    problem::Problem,
+};
+use crate::{
+    actions::{self, Selection},
+    daemon::Shared,
+    documents::{Archive, At, Plan},
+    store::{
+        archived,
+        plans::{self, State as Stage},
+    },
+    target::sql::Filter,
+};
+
+/// Plans of a page: the latest.
+const SHOWN: usize = 100;
+
+/// Which sessions a plan is about.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub(super) enum NewPlan {
+    /// Rows that ended longer ago than so many hours.
+    Expired { hours: Count<8_760> },
+    /// Rows on tokens that occur more than once.
+    Duplicates {},
+    /// Rows whose user does not exist.
+    Orphaned {},
+    /// Active sessions of users with more than so many.
+    Excess { keep: Count<1_000> },
+    /// Every row of a user.
+    User { user: Text<200> },
+    /// The row of that id, or on a token that begins so.
+    Session { session: Text<200> },
+    /// Every row that fits all conditions; at least one has to be given.
+    Where {
+        user: Option<Text<200>>,
+        /// Whose id, name or handle contains this.
+        user_like: Option<Text<200>>,
+        created_after: Option<At>,
+        created_before: Option<At>,
+        expires_after: Option<At>,
+        expires_before: Option<At>,
+        ip: Option<Text<200>>,
+        agent_like: Option<Text<200>>,
+    },
+    /// Every row.
+    All {},
+}
+
+impl NewPlan {
+    fn selection(self) -> Result<Selection, Problem> {
+        let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
+        let micros = |at: Option<At>| at.map(|At(at)| at.micros());
+        Ok(match self {
+            Self::Expired { hours: Count(hours) } => Selection::Expired { grace_us: i64::from(hours) * HOUR },
+            Self::Duplicates {} => Selection::Duplicates,
+            Self::Orphaned {} => Selection::Orphaned,
+            Self::Excess { keep: Count(keep) } => Selection::Excess { keep: keep.into() },
+            Self::User { user } => Selection::User(user.to_string()),
+            Self::Session { session } => Selection::Session(session.to_string()),
+            Self::All {} => Selection::All,
+            Self::Where {
+                user,
+                user_like,
+                created_after,
+                created_before,
+                expires_after,
+                expires_before,
+                ip,
+                agent_like,
+            } => {
+                let filter = Filter {
+                    user: text(user),
+                    user_like: text(user_like),
+                    created_after: micros(created_after),
+                    created_before: micros(created_before),
+                    expires_after: micros(expires_after),
+                    expires_before: micros(expires_before),
+                    ip: text(ip),
+                    agent_like: text(agent_like),
+                };
+                if filter == Filter::default() {
+                    return Err(Problem::conflict("without any condition, it is everybody: say `all`"));
+                }
+                Selection::Where(filter)
+            }
+        })
+    }
+}
+
+/// A target.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct OfTarget {
+    /// The name of the target
+    #[param(inline)]
+    target: Text<200>,
+}
+
+/// A plan.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct OfPlan {
+    /// Its id
+    #[param(inline)]
+    id: Text<100>,
+}
+
+/// What a plan removed.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct OfArchive {
+    /// The id of the plan that removed it
+    #[param(inline)]
+    plan: Text<100>,
+}
+
+/// A plan, and how far it is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PlanCourse {
+    #[serde(flatten)]
+    plan: Plan,
+    /// `planned`, `begun` or `done`.
+    state: &'static str,
+    /// Who agreed as the second person.
+    approved_by: Option<String>,
+    /// How far carrying it out is; nothing unless that was begun since the daemon started.
+    progress: Option<Progress>,
+}
+
+/// How far carrying out a plan is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Progress {
+    /// Rows that were gone through.
+    rows: u64,
+    /// What came of it; nothing while it goes on.
+    outcome: Option<String>,
+    /// Whether it failed.
+    failed: bool,
+}
+
+impl PlanCourse {
+    fn of(shared: &Shared, plan: &actions::Plan) -> Self {
+        let job = shared.jobs.get(&plan.kept.id);
+        let progress = job.map(|job| Progress {
+            rows: job.control.done.load(Ordering::Relaxed),
+            failed: matches!(job.outcome, Some(Err(_))),
+            outcome: job.outcome.map(|outcome| outcome.unwrap_or_else(|why| why)),
+        });
+        Self {
+            plan: Plan::of(&shared.config(), plan),
+            state: plan.kept.state.name(),
+            approved_by: plan.kept.approved_by.clone(),
+            progress,
+        }
+    }
+}
+
+/// The latest 100 plans
+#[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, the latest first", body = Page<PlanCourse>)))]
+pub(super) async fn list(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<PlanCourse>> {
+    let kept = read(&shared, plans::list).await?;
+    let made = kept.into_iter().filter(|plan| plan.state != Stage::Making);
+    let plans = made.filter_map(actions::Plan::read).take(SHOWN);
+    Ok(Json(Page::all(plans.map(|plan| PlanCourse::of(&shared, &plan)).collect())))
+}
+
+/// A plan, and how far it is
+#[utoipa::path(get, path = "/api/v1/plans/{id}", tag = "plans", params(OfPlan), responses((status = 200, description = "The plan", body = PlanCourse)))]
+pub(super) async fn plan(State(shared): State<Arc<Shared>>, In(of): In<OfPlan>) -> Answer<PlanCourse> {
+    let (plan, _) = desk::plan(&shared, &of.id).await?;
+    Ok(Json(PlanCourse::of(&shared, &plan)))
+}
+
+/// Make a plan, which touches nothing
+#[utoipa::path(post, path = "/api/v1/targets/{target}/plans", tag = "plans", params(OfTarget), request_body = NewPlan, responses((status = 201, description = "The plan", body = PlanCourse)))]
+pub(super) async fn make(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfTarget>,
+    Body(wanted): Body<NewPlan>,
+) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
+    let desk = Desk::of(&shared, target_of(&shared, &of.target)?, &caller.actor());
+    let plan = desk::make(desk, wanted.selection()?).await?;
+    Ok((StatusCode::CREATED, Json(PlanCourse::of(&shared, &plan))))
+}
+
+/// What is said along with carrying out a plan.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Consent {
+    /// The name of the target, where the plan has to be confirmed.
+    confirm: Option<Text<200>>,
+    /// The incident in whose course it is carried out.
+    incident: Option<Text<100>>,
+}
+
+/// Carry out a plan; it goes on by itself, and `/plans/{id}` says how far it is
+#[utoipa::path(post, path = "/api/v1/plans/{id}/apply", tag = "plans", params(OfPlan), request_body = Consent, responses((status = 202, description = "It has begun", body = PlanCourse)))]
+pub(super) async fn apply(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfPlan>,
+    Body(consent): Body<Consent>,
+) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
+    let (plan, target) = desk::plan(&shared, &of.id).await?;
+    let wish = Wish {
+        confirm: consent.confirm.map(|name| name.to_string()).unwrap_or_default(),
+        incident: consent.incident.map(|id| id.to_string()),
+    };
+    desk::begin(Desk::of(&shared, target, &caller.actor()), plan.clone(), wish).await?;
+    Ok((StatusCode::ACCEPTED, Json(PlanCourse::of(&shared, &plan))))
+}
+
+/// What is archived, and can be put back
+#[utoipa::path(get, path = "/api/v1/archive", tag = "plans", responses((status = 200, description = "By the plans that removed it", body = Page<Archive>)))]
+pub(super) async fn archive(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Archive>> {
+    let (held, made) = read(&shared, |db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
+    let action = |holding: &archived::Holding| {
+        let plan = made.iter().find(|plan| plan.id == holding.plan).cloned();
+        plan.and_then(actions::Plan::read).map_or("", |plan| plan.selection.name())
+    };
+    Ok(Json(Page::all(held.iter().map(|holding| Archive::of(holding, action(holding))).collect())))
+}
+
+/// Make a plan to put back what another one removed
+#[utoipa::path(post, path = "/api/v1/archive/{plan}/restore", tag = "plans", params(OfArchive), responses((status = 201, description = "The plan", body = PlanCourse)))]
+pub(super) async fn restore(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfArchive>,
+) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
+    let (_, target) = desk::plan(&shared, &of.plan).await?;
+    let plan = desk::restore(Desk::of(&shared, target, &caller.actor()), of.plan.to_string()).await?;
+    Ok((StatusCode::CREATED, Json(PlanCourse::of(&shared, &plan))))
+}

@@ -1,0 +1,379 @@
+//! The interface for programs, as a program uses it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use testbed::Database;
+
+use crate::harness::{self, PASSWORD, Watch};
+
+/// A token on rows of two users.
+const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
+
+struct Scene {
+    folder: tempfile::TempDir,
+    database: Database<'static>,
+    watch: Watch,
+}
+
+/// A program, by its token.
+struct Program<'a> {
+    address: &'a str,
+    token: String,
+}
+
+/// What a program was answered.
+struct Answer {
+    status: u16,
+    head: String,
+    body: Value,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (folder, database) = (tempfile::tempdir().unwrap(), harness::healthy());
+        database.psql(LEAK).unwrap();
+        let url = database.url("postgres");
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+             [checks.slow-observation]\nenabled = false\n"
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        harness::account(folder.path(), "ada", "admin");
+        harness::account(folder.path(), "vera", "viewer");
+        let watch = harness::watch(folder.path());
+        Self { folder, database, watch }
+    }
+
+    fn program(&self, account: &str, scopes: &str) -> Program<'_> {
+        Program { address: &self.watch.address, token: token(self.folder.path(), account, scopes) }
+    }
+}
+
+/// A new token.
+fn token(folder: &Path, account: &str, scopes: &str) -> String {
+    let arguments = ["tokens", "add", account, "--label", "bot", "--scope", scopes];
+    let said = harness::run_in(folder, &[], &arguments);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    said.stdout.trim().to_owned()
+}
+
+impl Program<'_> {
+    fn ask(&self, (method, path): (&str, &str), headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+        let bearer = format!("Bearer {}", self.token);
+        let mut all = vec![("authorization", bearer.as_str())];
+        if body.is_some() {
+            all.push(("content-type", "application/json"));
+        }
+        all.extend(headers);
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let path = format!("/api/v1{path}");
+        let (status, answer) = harness::request(self.address, (method, &path), &all, text.as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or_default() }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask(("GET", path), &[], None)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask(("POST", path), &[], Some(body))
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        let line = |line: &&str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
+        self.head.lines().find(line).map_or("", |line| line.split_once(':').unwrap().1.trim())
+    }
+
+    /// A problem of that status, which says that.
+    fn is_problem(&self, status: u16, part: &str) {
+        let detail = self.body["detail"].as_str().unwrap_or_default();
+        assert!(self.status == status && detail.contains(part), "{} {}", self.head, self.body);
+        assert_eq!(
+            (self.header("content-type"), &self.body["status"]),
+            ("application/problem+json", &json!(status))
+        );
+    }
+}
+
+#[test]
+fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read,alerts,actions");
+    harness::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    let listed = bot.get("/targets").body;
+    assert_eq!((listed["items"][0]["name"].as_str(), &listed["next"]), (Some("app"), &Value::Null));
+    let check = bot.get("/targets/app/checks/duplicate-tokens").body;
+    assert_eq!((&check["state"], &check["verdict"]), (&json!("firing"), &json!("failing")), "{check}");
+    assert_eq!(check["finding"]["evidence"].as_array().unwrap().len(), 2, "{check}");
+    assert!(check["documentation"].as_str().unwrap().contains("## How to fix"), "{check}");
+    let query = bot.get("/targets/app/checks/duplicate-tokens/query").body;
+    assert!(scene.database.psql(query["sql"].as_str().unwrap()).unwrap().contains('|'), "{query}");
+    let doctor = bot.get("/targets/app/doctor").body;
+    assert!(
+        doctor["items"].as_array().unwrap().iter().any(|found| found["id"] == "token-unique"),
+        "{doctor}"
+    );
+
+    // Somebody looks after it, says something, and it is known who.
+    let of = |what: &str| format!("/targets/app/checks/duplicate-tokens/{what}");
+    assert_eq!(bot.post(&of("acknowledge"), &json!({ "note": "on it" })).status, 204);
+    assert_eq!(bot.post(&of("comments"), &json!({ "note": "it is the cache" })).status, 204);
+    let alert = bot.get("/alerts").body["items"][0].clone();
+    assert_eq!((&alert["acknowledged_by"], &alert["note"]), (&json!("ada (bot)"), &json!("on it")));
+    let said = bot.get("/events?check=duplicate-tokens&limit=1").body;
+    assert_eq!(said["items"][0]["summary"], "ada (bot): it is the cache");
+
+    // A plan, which is carried out by its number alone, and undone.
+    let rows = || scene.database.psql("SELECT count(*) FROM sessions").unwrap();
+    let before = rows();
+    let plan = bot.post("/targets/app/plans", &json!({ "kind": "duplicates" }));
+    assert_eq!((plan.status, &plan.body["rows"], rows()), (201, &json!(2), before.clone()), "{}", plan.body);
+    carried_out(&bot, &plan.body);
+    assert_ne!(rows(), before);
+    let before = rows();
+    let plan = bot.post("/targets/app/plans", &json!({ "kind": "user", "user": "30" }));
+    carried_out(&bot, &plan.body);
+    assert_ne!(rows(), before);
+    let back = bot.post(&format!("/archive/{}/restore", plan.body["id"].as_str().unwrap()), &json!({}));
+    assert_eq!(back.status, 201, "{}", back.body);
+    carried_out(&bot, &back.body);
+    assert_eq!(rows(), before);
+    let audit = bot.get("/audit").body;
+    let by = |deed: &Value| deed["actor"] == "ada (bot)" && deed["action"] == "plan-carried-out";
+    assert!(audit["items"].as_array().unwrap().iter().any(by), "{audit}");
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+/// Carries out a plan, and waits until that is done.
+fn carried_out(bot: &Program<'_>, plan: &Value) {
+    let path = format!("/plans/{}", plan["id"].as_str().unwrap());
+    let begun = bot.post(&format!("{path}/apply"), &json!({}));
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    let outcome = || bot.get(&path).body["progress"]["outcome"].clone();
+    harness::wait_until("the plan is carried out", || outcome().is_string());
+    assert!(outcome().as_str().unwrap().contains("row(s) done, 0 skipped"), "{}", outcome());
+    bot.post(&format!("{path}/apply"), &json!({})).is_problem(409, "has been carried out already");
+}
+
+#[test]
+fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
+    let scene = Scene::new();
+    let (all, reads) =
+        (scene.program("ada", "read,alerts,actions,incidents,account,admin"), scene.program("ada", "read"));
+    let (more, nobody) = (
+        scene.program("vera", "read,alerts,admin"),
+        Program { token: "swt_0".into(), ..scene.program("ada", "read") },
+    );
+    assert_eq!(reads.get("/me").body["account"], "ada");
+    let quiet = json!({ "minutes": 5, "note": "tests" });
+    reads.post("/silences", &quiet).is_problem(403, "not for `alerts`");
+    assert!(reads.post("/silences", &quiet).header("www-authenticate").contains("insufficient_scope"));
+    // The role of the account is not enough.
+    more.post("/silences", &quiet).is_problem(403, "not for `alerts`");
+    more.get("/accounts").is_problem(403, "not for `admin`");
+    nobody.get("/me").is_problem(401, "a token is needed");
+    assert!(nobody.get("/me").header("www-authenticate").starts_with("Bearer"));
+    // A log-in of a person is not a token, and a token not a log-in.
+    let (status, _) = harness::request(
+        &scene.watch.address,
+        ("GET", "/alerts"),
+        &[("authorization", &format!("Bearer {}", all.token))],
+        b"",
+    );
+    assert_eq!(status, 303);
+
+    // A token makes another one that may do no more than itself, and not for longer.
+    let made = all.post("/tokens", &json!({ "label": "child", "scopes": ["read", "account"], "days": 366 }));
+    assert_eq!(made.status, 201, "{}", made.body);
+    let child = Program { address: all.address, token: made.body["secret"].as_str().unwrap().to_owned() };
+    assert!(made.body["expires_at"].as_str() <= all.get("/me").body["token"]["expires_at"].as_str());
+    child
+        .post("/tokens", &json!({ "label": "x", "scopes": ["admin"] }))
+        .is_problem(403, "not for `admin` itself");
+    let id = made.body["id"].as_str().unwrap();
+    assert_eq!(all.ask(("DELETE", &format!("/tokens/{id}")), &[], None).status, 204);
+    child.get("/me").is_problem(401, "a token is needed");
+
+    // Whoever is removed takes the tokens along.
+    assert_eq!(more.get("/me").status, 200);
+    assert_eq!(all.ask(("DELETE", "/accounts/vera"), &[], None).status, 204);
+    assert_eq!(more.get("/me").status, 401);
+    all.ask(("DELETE", "/accounts/ada"), &[], None).is_problem(409, "Another admin");
+    let secrets = [all.token.clone(), reads.token.clone(), child.token.clone(), PASSWORD.to_owned()];
+    let seen = format!("{}{}", all.get("/tokens").body, all.get("/audit").body);
+    assert_eq!(scene.watch.stop(), Some(0));
+    let kept = std::fs::read(scene.folder.path().join("sessionwatch-state.db")).unwrap();
+    for secret in secrets {
+        assert!(!seen.contains(&secret) && memchr::memmem::find(&kept, secret.as_bytes()).is_none());
+    }
+}
+
+#[test]
+fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_again() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read,alerts,account");
+    let key = [("idempotency-key", "one")];
+    let quiet = json!({ "minutes": 5, "note": "tests" });
+    let first = bot.ask(("POST", "/silences"), &key, Some(&quiet));
+    let again = bot.ask(("POST", "/silences"), &key, Some(&quiet));
+    assert_eq!((first.status, again.status, &first.body), (201, 201, &again.body));
+    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+    assert_eq!(bot.get("/silences").body["items"].as_array().unwrap().len(), 1);
+    let other = json!({ "minutes": 6, "note": "tests" });
+    bot.ask(("POST", "/silences"), &key, Some(&other)).is_problem(422, "another request had that key");
+    // Another token has keys of its own.
+    let second = scene.program("ada", "alerts");
+    assert_ne!(second.ask(("POST", "/silences"), &key, Some(&quiet)).body, first.body);
+    let id = first.body["id"].as_i64().unwrap();
+    let end = || bot.ask(("DELETE", &format!("/silences/{id}")), &[("idempotency-key", "two")], None).status;
+    assert_eq!((end(), end()), (204, 204));
+    bot.ask(("DELETE", &format!("/silences/{id}")), &[], None).is_problem(404, "has ended already");
+    bot.ask(("POST", "/silences"), &[("idempotency-key", "a b")], Some(&quiet)).is_problem(400, "ASCII");
+    // What is secret is not kept to be told again.
+    let wish = json!({ "label": "x", "scopes": ["read"] });
+    let make = || bot.ask(("POST", "/tokens"), &[("idempotency-key", "three")], Some(&wish));
+    assert_eq!(make().status, 201);
+    make().is_problem(409, "is not kept");
+    assert_eq!(bot.get("/tokens").body["items"].as_array().unwrap().len(), 3);
+
+    let tagged = bot.get("/configuration");
+    let known = |tag: &str| bot.ask(("GET", "/configuration"), &[("if-none-match", tag)], None);
+    let same = known(tagged.header("etag"));
+    assert_eq!((same.status, same.body), (304, Value::Null));
+    assert_eq!(known("\"0\"").body, tagged.body);
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read,alerts,actions,incidents");
+    let all = |path: &str| {
+        let (mut found, mut next) = (vec![], String::new());
+        loop {
+            let page = bot.get(&format!("{path}{next}"));
+            assert_eq!(page.status, 200, "{}", page.body);
+            found.extend(page.body["items"].as_array().unwrap().iter().map(Value::to_string));
+            let Some(cursor) = page.body["next"].as_str() else { return found };
+            next = format!("&cursor={cursor}");
+        }
+    };
+    for path in ["/targets/app/sessions?limit=7", "/targets/app/sessions?limit=7&order=up"] {
+        let mut found = all(path);
+        assert_eq!(found.len(), 90, "{path}");
+        found.sort();
+        found.dedup();
+        assert_eq!(found.len(), 90, "{path}");
+    }
+    for _ in 0..5 {
+        assert_eq!(bot.post("/silences", &json!({ "minutes": 5, "note": "n" })).status, 201);
+    }
+    let (paged, whole) = (all("/audit?limit=2"), all("/audit?limit=1000"));
+    assert!(paged == whole && whole.len() >= 8, "{paged:?}");
+    for (path, status, part) in [
+        ("/targets/none", 404, "There is no target"),
+        ("/targets/a%00b", 400, "in one line"),
+        ("/targets/app/sessions?limit=0", 400, "a whole number from 1 to 1000"),
+        ("/targets/app/sessions?cursor=x", 400, "what `next` of a page was"),
+        ("/targets/app/sessions?statu=all", 400, "unknown field"),
+        ("/events?from=yesterday", 400, "2026-01-31T12:00:00Z"),
+        ("/plans/none", 404, "no such plan"),
+        ("/incidents/none", 404, "no such incident"),
+        ("/nothing", 404, "/api/v1/openapi.json"),
+    ] {
+        bot.get(path).is_problem(status, part);
+    }
+    for (body, part) in [
+        (json!({ "kind": "expired" }), "missing field `hours`"),
+        (json!({ "kind": "all", "more": 1 }), "unknown field `more`"),
+        (json!({ "kind": "user", "user": "a\u{0}" }), "in one line"),
+        (json!([]), "the body does not fit"),
+    ] {
+        bot.post("/targets/app/plans", &body).is_problem(400, part);
+    }
+    bot.post("/targets/app/plans", &json!({ "kind": "user", "user": "none" }))
+        .is_problem(404, "no user `none`");
+    bot.post("/targets/app/plans", &json!({ "kind": "where" })).is_problem(409, "it is everybody");
+    let everybody = bot.post("/targets/app/plans", &json!({ "kind": "all" })).body;
+    let path = format!("/plans/{}/apply", everybody["id"].as_str().unwrap());
+    bot.post(&path, &json!({ "confirm": "other" })).is_problem(409, "type the name of the target");
+    bot.ask(("POST", "/silences"), &[], None).is_problem(415, "application/json");
+    let put = bot.ask(("PUT", "/silences"), &[], None);
+    put.is_problem(405, "takes GET, POST");
+    assert_eq!(put.header("allow"), "GET, POST");
+    let huge = json!({ "minutes": 5, "note": "x".repeat(70_000) });
+    bot.post("/silences", &huge).is_problem(413, "64 KiB");
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn an_incident_is_worked_on_by_a_program_too() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read,incidents,actions");
+    let opened = bot.post("/incidents", &json!({ "target": "app", "severity": "P1", "summary": "a leak" }));
+    assert_eq!(opened.status, 201, "{}", opened.body);
+    let base = format!("/incidents/{}", opened.body["id"].as_str().unwrap());
+    bot.post("/incidents", &json!({ "target": "app", "severity": "P2", "summary": "x" }))
+        .is_problem(409, "is still open");
+    let next = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "confirm" })).body;
+    assert_eq!(next["next"]["id"], "affected", "{next}");
+    bot.post(&format!("{base}/next"), &json!({ "said": "done", "step": "confirm" }))
+        .is_problem(409, "Somebody else");
+    let found = bot.get("/targets/app/users?find=uSER+17").body;
+    assert_eq!(
+        (&found["items"][0]["id"], &found["items"][0]["display"][0]),
+        (&json!("17"), &json!("User 17")),
+        "{found}"
+    );
+    let sealed = bot.ask(("POST", &format!("{base}/evidence")), &[], None);
+    assert!(
+        sealed.status == 200 && sealed.header("content-disposition").contains(".tar.age"),
+        "{}",
+        sealed.head
+    );
+    let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
+    assert_eq!(plan["rows"], 4, "{plan}");
+    let consent = json!({ "incident": opened.body["id"] });
+    let path = format!("/plans/{}", plan["id"].as_str().unwrap());
+    assert_eq!(bot.post(&format!("{path}/apply"), &consent).status, 202);
+    harness::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
+    assert_eq!(
+        bot.post(&format!("{base}/set"), &json!({ "name": "root-cause", "text": "a cache" })).status,
+        204
+    );
+    assert_eq!(bot.post(&format!("{base}/notes"), &json!({ "note": "told the team" })).status, 204);
+    bot.post(&format!("{base}/close"), &json!({})).is_problem(409, "cannot be closed yet");
+    assert_eq!(bot.post(&format!("{base}/close"), &json!({ "reason": "a rehearsal" })).status, 204);
+    let user = bot.get("/targets/app/users/2").body;
+    assert!(user["sessions"].as_array().unwrap().is_empty(), "{user}");
+    assert!(user["history"][0]["said"].as_str().unwrap().contains("revoke users by ada (bot)"), "{user}");
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn schemathesis_finds_no_violation_of_the_document() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read,alerts,actions,incidents,account,admin");
+    harness::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let said = Command::new(root.join("target/tools/schemathesis/bin/schemathesis"))
+        .arg("--config-file")
+        .arg(root.join("crates/sessionwatch/tests/schemathesis.toml"))
+        .args(["run", &format!("http://{}/api/v1/openapi.json", bot.address)])
+        .args(["--header", &format!("Authorization: Bearer {}", bot.token)])
+        // Whoever ends the token that is used ends the examination.
+        .args(["--exclude-path", "/api/v1/tokens/{id}"])
+        .args(["--max-examples", "10", "--seed", "1", "--generation-deterministic", "--no-color"])
+        .current_dir(scene.folder.path())
+        .output()
+        .expect("`cargo xtask setup` installs schemathesis");
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success() && text.contains(" passed"), "{text}");
+    assert_eq!(bot.get("/me").status, 200);
+    assert_eq!(scene.watch.stop(), Some(0));
+}
