@@ -120,7 +120,7 @@ fn fuzz(seconds: &str) -> Result<()> {
 /// Installs what the tests need where the system lets us; says what is missing elsewhere.
 fn setup() -> Result<()> {
     install_programs()?;
-    fetch_axe()?;
+    fetch_packages()?;
     fetch_schemathesis()
 }
 
@@ -146,22 +146,32 @@ fn fetch_schemathesis() -> Result<()> {
     if fetched.success() { Ok(()) } else { bail!("{VERSION} could not be fetched by pip") }
 }
 
-/// Fetches the rules for accessibility that pages are checked with; npm makes sure that it is what was published.
-fn fetch_axe() -> Result<()> {
-    const VERSION: &str = "axe-core@4.14.1";
-    let folder = PathBuf::from("target/tools/axe");
-    if folder.join("node_modules/axe-core/axe.min.js").exists() {
-        return Ok(());
+/// Packages that stories use: the rules for accessibility that pages are checked with, and a provider of identities. npm
+/// makes sure that each is what was published.
+const PACKAGES: [(&str, &str, &str); 2] = [
+    ("axe", "axe-core@4.14.1", "axe-core/axe.min.js"),
+    ("openid", "oidc-provider@8.8.1", "oidc-provider/lib/index.js"),
+];
+
+fn fetch_packages() -> Result<()> {
+    for (name, version, file) in PACKAGES {
+        let folder = PathBuf::from("target/tools").join(name);
+        if folder.join("node_modules").join(file).exists() {
+            continue;
+        }
+        std::fs::create_dir_all(&folder)?;
+        say(&format!("fetching {version}"));
+        let fetched = Command::new("npm")
+            .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+            .arg(&folder)
+            .arg(version)
+            .status()
+            .context("npm cannot be run")?;
+        if !fetched.success() {
+            bail!("{version} could not be fetched by npm");
+        }
     }
-    std::fs::create_dir_all(&folder)?;
-    say(&format!("fetching {VERSION}"));
-    let fetched = Command::new("npm")
-        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix"])
-        .arg(&folder)
-        .arg(VERSION)
-        .status()
-        .context("npm cannot be run")?;
-    if fetched.success() { Ok(()) } else { bail!("{VERSION} could not be fetched by npm") }
+    Ok(())
 }
 
 fn install_programs() -> Result<()> {

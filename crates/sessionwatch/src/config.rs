@@ -7,6 +7,7 @@ pub mod reference;
 
 mod actions;
 pub mod channels;
+pub mod openid;
 mod plan;
 mod reader;
 mod rules;
@@ -52,6 +53,10 @@ pub struct Config {
     pub catalogue: Vec<Profile>,
     /// The watch.
     pub serve: Serve,
+    /// A provider of identities, by which people log in.
+    pub openid: Option<openid::OpenId>,
+    /// Why that cannot be used at present.
+    pub openid_unresolved: Option<String>,
     /// How far actions may reach.
     pub actions: Actions,
     /// The application's logs.
@@ -162,6 +167,8 @@ impl Default for Config {
             rules: Rules::default(),
             catalogue: catalogue::embedded(),
             serve: Serve::default(),
+            openid: None,
+            openid_unresolved: None,
             actions: Actions::default(),
             logs: Logs::default(),
         }
@@ -207,9 +214,10 @@ impl Config {
         let channels =
             self.serve.unresolved.iter().map(|(name, problem)| format!("channel `{name}`: {problem}"));
         let store = self.serve.store_unresolved.as_ref().map(|problem| format!("serve.store: {problem}"));
+        let openid = self.openid_unresolved.as_ref().map(|problem| format!("openid: {problem}"));
         let targets = self.resolved(None).err().map(|error| error.to_string());
         let logs = self.logs.unresolved.iter().map(|(name, problem)| format!("logs `{name}`: {problem}"));
-        let all: Vec<String> = channels.chain(logs).chain(store).chain(targets).collect();
+        let all: Vec<String> = channels.chain(logs).chain(store).chain(openid).chain(targets).collect();
         (!all.is_empty()).then(|| all.join("\n"))
     }
 
@@ -247,12 +255,27 @@ impl Config {
         let (targets, unresolved) = targets::read(&mut reader, &root, (folder, &catalogue, &zone));
         let rules = rules::read(&mut reader, &root, &zone);
         let serve = serve::read(&mut reader, &root, (folder, &zone));
+        let (openid, openid_unresolved) = match openid::read(&mut reader, &root, folder) {
+            Some(Err(missing)) => (None, Some(missing)),
+            found => (found.and_then(Result::ok), None),
+        };
         let actions = actions::read(&mut reader, &root, folder);
         let logs = logs::read(&mut reader, &root, folder);
         let problems = reader.into_problems();
         if problems.is_empty() {
             let file = Some(file.to_owned());
-            Ok(Self { file, targets, unresolved, rules, catalogue, serve, actions, logs })
+            Ok(Self {
+                file,
+                targets,
+                unresolved,
+                rules,
+                catalogue,
+                serve,
+                openid,
+                openid_unresolved,
+                actions,
+                logs,
+            })
         } else {
             Err(ConfigError::Faulty { file: file.to_owned(), problems })
         }

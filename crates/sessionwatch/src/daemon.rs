@@ -9,6 +9,7 @@ pub mod round;
 
 mod cleaning;
 mod delivery;
+mod door;
 mod ingest;
 mod logs;
 mod pages;
@@ -58,6 +59,9 @@ pub enum DaemonError {
     /// The port.
     #[error("cannot listen on {0}: is another program there?")]
     Listen(std::net::SocketAddr),
+    /// The certificate.
+    #[error("cannot speak TLS by {0} and {1}: are they a certificate and its key, as PEM, that may be read?")]
+    Certificate(std::path::PathBuf, std::path::PathBuf),
     /// The system refused a thread or a signal.
     #[error("the system refused what the daemon needs to run")]
     System(#[from] std::io::Error),
@@ -187,6 +191,7 @@ pub struct Daemon {
     parts: Parts,
     failed: mpsc::UnboundedReceiver<&'static str>,
     listener: TcpListener,
+    certificate: Option<door::Certificate>,
 }
 
 /// The threads that do the work under one configuration.
@@ -209,6 +214,10 @@ impl Daemon {
             tokio::task::spawn_blocking(move || open(&place)).await.map_err(std::io::Error::other)??;
         let listen = config.serve.listen;
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
+        let certificate = match &config.serve.tls {
+            Some(files) => Some(door::Certificate::read(files).await?),
+            None => None,
+        };
         let holder = config.serve.name.clone().unwrap_or_else(system::name);
         let leadership = Leadership::new(store.is_shared(), holder);
         let (failures, failed) = mpsc::unbounded_channel();
@@ -231,7 +240,7 @@ impl Daemon {
         });
         prepare(&shared)?;
         let parts = Parts::start(&shared)?;
-        Ok(Self { shared, parts, failed, listener })
+        Ok(Self { shared, parts, failed, listener, certificate })
     }
 
     /// What the parts share.
@@ -248,15 +257,23 @@ impl Daemon {
     pub fn door(&self) -> Result<Door, DaemonError> {
         let address = self.address()?;
         let public = self.shared.config().serve.public_url.clone();
-        let public = public.unwrap_or_else(|| format!("http://{address}"));
+        let public = public.unwrap_or_else(|| format!("{}://{address}", self.scheme()));
         let public = public.trim_end_matches('/');
-        Ok(if !self.shared.store.read(crate::store::accounts::list)?.is_empty() {
+        let someone = self.shared.config().openid.is_some()
+            || !self.shared.store.read(crate::store::accounts::list)?.is_empty();
+        Ok(if someone {
             Door::Open(format!("{public}/"))
         } else if address.ip().is_loopback() {
             Door::SetUp(format!("{public}/setup/{}", self.shared.setup.offer()))
         } else {
             Door::Closed
         })
+    }
+
+    /// Whether TLS is spoken: `https` or `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
     }
 
     /// The address at which metrics are served.
@@ -280,14 +297,15 @@ impl Daemon {
     ) -> Result<bool, DaemonError> {
         let (closed, closing) = watch::channel(false);
         let router = pages::router(Arc::clone(&self.shared));
-        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-        let serving = axum::serve(self.listener, service).with_graceful_shutdown(closed_now(closing));
-        let pages = tokio::spawn(serving.into_future());
+        let pages = door::serve(self.listener, router, self.certificate.clone(), closing);
         let mut life = system::Life::start(Arc::clone(&self.shared));
         let asked = loop {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Reload(config)) => {
+                        if let Some(certificate) = &self.certificate {
+                            certificate.renew().await;
+                        }
                         self.parts = life.during(reload(&self.shared, self.parts, *config)).await?;
                     }
                     Some(Command::Stop) | None => break true,
@@ -324,11 +342,6 @@ async fn asked_again(commands: &mut mpsc::UnboundedReceiver<Command>) {
             None => std::future::pending().await,
         }
     }
-}
-
-async fn closed_now(mut closing: watch::Receiver<bool>) {
-    // The sender lives as long as the pages.
-    let _ = closing.wait_for(|closed| *closed).await;
 }
 
 fn open(place: &Place) -> Result<Store, StoreError> {
@@ -368,9 +381,11 @@ fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config
         tracing::error!("the new configuration is not used: {why}");
         return None;
     }
-    if config.serve.listen != present.serve.listen || config.serve.store != present.serve.store {
-        tracing::warn!("`store` and `listen` of [serve] change only with a restart");
+    let kept = |serve: &crate::config::Serve| (serve.listen, serve.store.clone(), serve.tls.clone());
+    if kept(&config.serve) != kept(&present.serve) {
+        tracing::warn!("`store`, `listen` and the files of TLS of [serve] change only with a restart");
         config.serve.listen = present.serve.listen;
+        config.serve.tls = present.serve.tls.clone();
         config.serve.store = present.serve.store.clone();
     }
     Some(config)

@@ -16,6 +16,7 @@ mod incidents;
 mod layout;
 mod live;
 mod logs;
+pub mod openid;
 mod overview;
 mod sessions;
 mod settings;
@@ -73,10 +74,12 @@ const RESPONDER: Who = Who::Logged(Role::Responder);
 const ADMIN: Who = Who::Logged(Role::Admin);
 
 /// Every page of the dashboard.
-pub const ROUTES: [Route; 49] = [
+pub const ROUTES: [Route; 51] = [
     route("GET", "/assets/{file}", Who::Anyone, ""),
     route("GET", "/login", Who::Anyone, ""),
     route("POST", "/login", Who::Anyone, "login"),
+    route("GET", "/openid/login", Who::Anyone, ""),
+    route("GET", "/openid/callback", Who::Anyone, "login"),
     route("GET", "/setup/{token}", Who::Anyone, ""),
     route("POST", "/setup/{token}", Who::Anyone, "account-added"),
     route("POST", "/logout", VIEWER, "logout"),
@@ -135,6 +138,8 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     Router::new()
         .route("/assets/{file}", get(layout::asset))
         .route("/login", get(access::form).post(access::login))
+        .route("/openid/login", get(openid::login))
+        .route("/openid/callback", get(openid::callback))
         .route("/setup/{token}", get(access::setup_form).post(access::set_up))
         .route("/logout", post(access::logout))
         .route("/", get(overview::page))

@@ -26,7 +26,7 @@ use crate::{
 pub(super) enum Args {
     /// Add an account, or change its role and password; the password is the first line of standard input
     Add {
-        /// Its name: letters, digits and . _ @ -
+        /// Its name: letters, digits and . _ @ + -
         name: String,
         /// What it may do: look, also act, or also decide who may
         #[arg(long, value_enum, default_value = "viewer")]
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::Add { name, role, owner, config } => {
             if !access::is_name(name) {
-                return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ -".into()));
+                return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into()));
             }
             let password = access::hashed(&password()?).map_err(Failure::Usage)?;
             let account = Account {

@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         // Before anything is ready to be told to end.
         let commands = commands(file)?;
         let daemon = Daemon::start(config, Clock::System).await?;
-        let address = daemon.address()?;
+        let (address, scheme) = (daemon.address()?, daemon.scheme());
         let door = match daemon.door()? {
             Door::Open(url) => format!("The dashboard is on {url}\n"),
             Door::SetUp(link) => format!("The dashboard waits for its first account: {link}\n"),
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         };
         // Whoever does not listen to that still wants a watch.
         let _ = super::print(&format!(
-            "Watching {targets} target(s), telling {channels} channel(s), metrics on http://{address}/metrics\n{door}"
+            "Watching {targets} target(s), telling {channels} channel(s), metrics on {scheme}://{address}/metrics\n{door}"
         ));
         let stopped = daemon.serve(commands).await?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })

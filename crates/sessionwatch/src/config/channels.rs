@@ -223,7 +223,7 @@ fn misaddressed<'a>(from: Option<&'a String>, to: &'a [String]) -> impl Iterator
 }
 
 /// A file of certificates in PEM form.
-fn certificates(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<u8>, String> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = std::fs::read(path).map_err(|_| format!("cannot read {}", path.display()))?;
     if pem.windows(BEGIN.len()).any(|part| part == BEGIN) {

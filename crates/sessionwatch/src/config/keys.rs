@@ -354,6 +354,12 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { path: "serve", repeated: false, about: "The watch: `sessionwatch serve`", keys: SERVE },
     Section {
+        path: "openid",
+        repeated: false,
+        about: "A provider of identities by which people log in to the dashboard (OpenID Connect)",
+        keys: OPENID,
+    },
+    Section {
         path: "actions",
         repeated: false,
         about: "How far actions may reach, and the archive of what they remove",
@@ -507,6 +513,71 @@ const ACTIONS: &[Key] = &[
     ),
 ];
 
+const OPENID: &[Key] = &[
+    key(
+        "issuer",
+        Kind::Text,
+        Otherwise::Required("\"https://id.example.org/realms/main\""),
+        "Who issues identities; `/.well-known/openid-configuration` below it describes the provider",
+    ),
+    key(
+        "client_id",
+        Kind::Text,
+        Otherwise::Required("\"sessionwatch\""),
+        "What the provider calls the dashboard",
+    ),
+    key(
+        "client_secret",
+        Kind::Text,
+        Otherwise::Words("a public client", "\"${OPENID_SECRET}\""),
+        "What shows the provider that it is asked by the dashboard",
+    ),
+    key(
+        "client_secret_file",
+        Kind::Text,
+        Otherwise::Words("client_secret", "\"/run/secrets/openid\""),
+        "A file that holds nothing but that secret",
+    ),
+    key("name_claim", Kind::Text, Otherwise::Value("\"email\""), "The claim that holds a person's name here"),
+    key(
+        "role_claim",
+        Kind::Text,
+        Otherwise::Value("\"groups\""),
+        "The claim that decides about the role, a text or a list of texts; dots lead into objects: `realm_access.roles`",
+    ),
+    key(
+        "viewers",
+        Kind::Texts,
+        Otherwise::Words("nobody", "[\"engineering\"]"),
+        "Values of that claim that let people look",
+    ),
+    key("responders", Kind::Texts, Otherwise::Words("nobody", "[\"on-call\"]"), "Values that let people act"),
+    key(
+        "admins",
+        Kind::Texts,
+        Otherwise::Words("nobody", "[\"platform\"]"),
+        "Values that let people decide who may",
+    ),
+    key(
+        "scopes",
+        Kind::Texts,
+        Otherwise::Value("[\"openid\", \"profile\", \"email\"]"),
+        "What the provider is asked for; some give groups only with a scope of their own",
+    ),
+    key(
+        "label",
+        Kind::Text,
+        Otherwise::Value("\"single sign-on\""),
+        "What people call the provider: \"Log in with …\"",
+    ),
+    key(
+        "ca_file",
+        Kind::Text,
+        Otherwise::Words("those of the system", "\"/etc/ssl/company-ca.pem\""),
+        "A PEM file with certificate authorities to trust besides those of the system",
+    ),
+];
+
 const SERVE: &[Key] = &[
     key(
         "store",
@@ -531,6 +602,24 @@ const SERVE: &[Key] = &[
         Kind::Text,
         Otherwise::Words("http:// and the address of `listen`", "\"https://watch.example.org\""),
         "How people reach the dashboard through a proxy; with https:// cookies and links keep to TLS",
+    ),
+    key(
+        "tls_certificate",
+        Kind::Text,
+        Otherwise::Words("no TLS", "\"/etc/sessionwatch/fullchain.pem\""),
+        "The certificate by which TLS is spoken on that address, with those above it, as PEM; read again each hour and on reload",
+    ),
+    key(
+        "tls_key",
+        Kind::Text,
+        Otherwise::Words("no TLS", "\"/etc/sessionwatch/key.pem\""),
+        "The key of that certificate, as PEM",
+    ),
+    key(
+        "trusted_proxies",
+        Kind::Texts,
+        Otherwise::Value("[]"),
+        "Proxies, as addresses or networks, whose `X-Forwarded-For` is believed",
     ),
     key("keep_days", DAYS, Otherwise::Value("400"), "Days for which history is kept"),
     key(

@@ -203,7 +203,8 @@ mod tests {
             "write it anew: sessionwatch config example > example.toml"
         );
         assert!(
-            read("docs/configuration.md").ends_with(&page()),
+            read("docs/configuration.md").starts_with("# Configuration\n")
+                && read("docs/configuration.md").ends_with(&page()),
             "write the end of docs/configuration.md anew: sessionwatch config reference"
         );
     }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use sessionwatch_rules::{
     instant::{DAY, Instant, SECOND},
@@ -35,6 +36,10 @@ pub struct Serve {
     pub listen: SocketAddr,
     /// The address by which people reach the dashboard, where it is another.
     pub public_url: Option<String>,
+    /// The certificate and the key by which TLS is spoken; nothing where it is not.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Proxies that are believed where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
     /// Microseconds for which history is kept.
     pub keep_us: i64,
     /// The zone of cron expressions.
@@ -95,6 +100,8 @@ impl Default for Serve {
             store_unresolved: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 9797)),
             public_url: None,
+            tls: None,
+            trusted_proxies: vec![],
             keep_us: 400 * DAY,
             zone: TimeZone::UTC,
             name: None,
@@ -160,6 +167,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, (folder, zone): (&Path,
             let message = "must begin with https:// or http://, such as \"https://watch.example.org\"";
             reader.problem(node.at("public_url"), "serve.public_url", message.into());
         }
+        door(reader, node, (folder, &mut serve));
         let days = node.whole("keep_days").and_then(|days| i64::try_from(days).ok());
         serve.keep_us = days.map_or(serve.keep_us, |days| days * DAY);
         serve.name = node.text("name").map(str::to_owned);
@@ -190,6 +198,29 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, (folder, zone): (&Path,
         serve.report = due.map(|due| WeeklyReport { due, channels: node.texts("channels") });
     }
     serve
+}
+
+/// How the address is guarded.
+fn door(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Serve)) {
+    serve.tls = match (node.text("tls_certificate"), node.text("tls_key")) {
+        (Some(certificate), Some(key)) => Some((folder.join(certificate), folder.join(key))),
+        (None, None) => None,
+        _ => {
+            let message = "tls_certificate and tls_key belong together: write both";
+            reader.problem(node.at, "serve", message.into());
+            None
+        }
+    };
+    for text in node.texts("trusted_proxies") {
+        let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+        match text.parse::<IpNet>().or_else(|_| single()) {
+            Ok(net) => serve.trusted_proxies.push(net),
+            Err(_) => {
+                let message = format!("`{text}` is no address or network, such as \"10.0.0.0/8\"");
+                reader.problem(node.at("trusted_proxies"), "serve.trusted_proxies", message);
+            }
+        }
+    }
 }
 
 /// Where the memory is.

@@ -127,6 +127,17 @@ pub fn get(db: Db<'_>, name: &str) -> Result<Option<Account>, StoreError> {
     Ok(db.row(query, &[name.into()])?.as_ref().map(account))
 }
 
+/// The account of somebody at a provider of identities.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn of_subject(db: Db<'_>, subject: &str) -> Result<Option<Account>, StoreError> {
+    let query =
+        "SELECT name, role, password, created_at, subject FROM accounts WHERE subject = $1 AND subject <> ''";
+    Ok(db.row(query, &[subject.into()])?.as_ref().map(account))
+}
+
 /// Every account, by name.
 ///
 /// # Errors
@@ -277,6 +288,11 @@ mod tests {
             store.write(|db| expire(db, at(16))).unwrap();
             assert_eq!(hashes(), Vec::<String>::new());
             store.write(|db| begin(db, &login("h3", 7))).unwrap();
+            assert_eq!(store.read(|db| of_subject(db, "")).unwrap(), None);
+            let eve = Account { name: "eve".into(), subject: "https://id.example 7".into(), ..ada.clone() };
+            store.write(|db| put(db, &eve)).unwrap();
+            assert_eq!(store.read(|db| of_subject(db, "https://id.example 7")).unwrap(), Some(eve));
+            assert!(store.write(|db| remove(db, "eve")).unwrap());
             assert!(!store.write(|db| end(db, "bob", "h3")).unwrap());
             assert!(store.write(|db| remove(db, "ada")).unwrap());
             assert_eq!(store.read(|db| login_of(db, "h3")).unwrap(), None);

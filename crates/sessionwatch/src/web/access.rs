@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,13 +16,14 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
+use ipnet::IpNet;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
 use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
 use sha2::{Digest as _, Sha256};
 
-use super::{Refusal, layout, read, write};
+use super::{Refusal, layout, openid, read, write};
 use crate::{
     daemon::Shared,
     store::{
@@ -34,6 +35,8 @@ use crate::{
 /// How long a log-in holds at most, and without being used, in microseconds.
 const LONGEST: i64 = 7 * DAY;
 const IDLE: i64 = 12 * HOUR;
+/// How long one holds at most that a provider of identities vouches for: then it is asked again, also about the role.
+pub(super) const EXTERNAL: i64 = 12 * HOUR;
 /// How often it is noted that a log-in is used.
 const NOTED: i64 = 60 * SECOND;
 /// The fewest characters of a password, and the most (NIST SP 800-63B-4, 3.1.1.2).
@@ -64,6 +67,8 @@ pub(crate) struct Person {
 pub struct Setup {
     link: Mutex<Option<String>>,
     failures: Mutex<BTreeMap<String, (u32, Instant)>>,
+    /// What is known of the provider of identities.
+    pub(super) openid: openid::provider::Cache,
 }
 
 impl Setup {
@@ -90,14 +95,14 @@ impl Setup {
     }
 
     /// Whether something failed too often lately.
-    fn is_blocked(&self, keys: &[(String, u32)], now: Instant) -> bool {
+    pub(super) fn is_blocked(&self, keys: &[(String, u32)], now: Instant) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         keys.iter().any(|(key, most)| {
             failures.get(key).is_some_and(|(count, since)| count >= most && now.since(*since) < QUARTER)
         })
     }
 
-    fn failed(&self, keys: &[(String, u32)], now: Instant) {
+    pub(super) fn failed(&self, keys: &[(String, u32)], now: Instant) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.retain(|_, (_, since)| now.since(*since) < QUARTER);
         for (key, _) in keys {
@@ -133,7 +138,9 @@ pub(crate) fn hash(token: impl AsRef<[u8]>) -> String {
 
 /// Whether the dashboard is reached by TLS, as the configuration says.
 pub(crate) fn is_secure(shared: &Shared) -> bool {
-    shared.config().serve.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+    let config = shared.config();
+    config.serve.tls.is_some()
+        || config.serve.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
 }
 
 /// The name of the cookie. The prefix makes browsers keep it to this host and to TLS.
@@ -141,8 +148,7 @@ fn cookie_name(shared: &Shared) -> &'static str {
     if is_secure(shared) { "__Host-sessionwatch" } else { "sessionwatch" }
 }
 
-fn cookie<'a>(shared: &Shared, headers: &'a HeaderMap) -> Option<&'a str> {
-    let name = cookie_name(shared);
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|cookies| cookies.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
@@ -150,22 +156,50 @@ fn cookie<'a>(shared: &Shared, headers: &'a HeaderMap) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-fn set_cookie(shared: &Shared, value: &str, seconds: i64) -> String {
+pub(super) fn set_cookie(shared: &Shared, name: &str, (value, seconds): (&str, i64)) -> String {
     let secure = if is_secure(shared) { "; Secure" } else { "" };
-    let name = cookie_name(shared);
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}")
+}
+
+/// What failures from an address are counted by.
+pub(super) fn per_address(from: &str) -> (String, u32) {
+    (format!("address {from}"), PER_ADDRESS)
+}
+
+/// From where a request comes: what proxies say that are trusted, and else who connected.
+pub(super) fn client(shared: &Shared, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
+    forwarded(&shared.config().serve.trusted_proxies, headers, peer.ip())
+}
+
+/// The last address of `X-Forwarded-For` that is not one of ours: everything before it could be made up.
+fn forwarded(trusted: &[IpNet], headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
+    let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut client = peer.to_canonical();
+    for hop in hops.into_iter().rev() {
+        if !is_trusted(&client) {
+            break;
+        }
+        let ip = hop.parse::<IpAddr>().ok().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()));
+        let Some(ip) = ip else { break };
+        client = ip.to_canonical();
+    }
+    client
 }
 
 /// Who sends a request, if their log-in still holds.
 pub(super) async fn person(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Option<Person>, Refusal> {
-    let Some(token) = cookie(shared, headers).filter(|token| token.len() == 64).map(str::to_owned) else {
+    let Some(token) =
+        cookie(headers, cookie_name(shared)).filter(|token| token.len() == 64).map(str::to_owned)
+    else {
         return Ok(None);
     };
     let (key, now) = (hash(&token), shared.clock.now());
     let found = read(shared, move |db| accounts::login_of(db, &key)).await?;
     let Some((login, account)) = found.filter(|(login, _)| now < login.ends_at) else { return Ok(None) };
     if now.since(login.seen_at) >= NOTED {
-        let (key, ends_at) = (login.hash.clone(), end(login.created_at, now));
+        let (key, ends_at) = (login.hash.clone(), end(longest(&account), login.created_at, now));
         write(shared, move |db| accounts::seen(db, &key, (now, ends_at))).await?;
     }
     let form = hash(format!("form {token}"));
@@ -173,8 +207,13 @@ pub(super) async fn person(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<
 }
 
 /// When a log-in ends that is used for the last time.
-fn end(created_at: Instant, seen_at: Instant) -> Instant {
-    created_at.plus(LONGEST).min(seen_at.plus(IDLE))
+fn end(longest: i64, created_at: Instant, seen_at: Instant) -> Instant {
+    created_at.plus(longest).min(seen_at.plus(IDLE))
+}
+
+/// How long a log-in of an account holds at most.
+fn longest(account: &Account) -> i64 {
+    if account.subject.is_empty() { LONGEST } else { EXTERNAL }
 }
 
 /// Whether a request that changes something comes from a page of ours, as browsers say.
@@ -285,8 +324,12 @@ pub(super) struct Onward {
 }
 
 impl Onward {
+    pub(super) fn of(next: String) -> Self {
+        Self { next }
+    }
+
     /// A page of ours.
-    fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         let ours = self.next.starts_with('/') && !self.next.starts_with("//") && !self.next.contains('\\');
         if ours { &self.next } else { "/" }
     }
@@ -294,10 +337,11 @@ impl Onward {
 
 pub(super) async fn form(State(shared): State<Arc<Shared>>, Query(onward): Query<Onward>) -> super::Page {
     let none = read(&shared, |db| Ok(accounts::list(db)?.is_empty())).await?;
-    Ok(login_form(None, (onward.path(), none)))
+    let none = none && shared.config().openid.is_none();
+    Ok(login_form(&shared, None, (onward.path(), none)))
 }
 
-fn login_form(problem: Option<&str>, (next, none): (&str, bool)) -> Markup {
+fn login_form(shared: &Shared, problem: Option<&str>, (next, none): (&str, bool)) -> Markup {
     let body = html! {
         @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
         @if none {
@@ -316,23 +360,26 @@ fn login_form(problem: Option<&str>, (next, none): (&str, bool)) -> Markup {
             }
             button { "Log in" }
         }
+        @if let Some(openid) = &shared.config().openid {
+            p.links { a href={ "/openid/login?next=" (layout::part(next)) } { "Log in with " (openid.label) } }
+        }
     };
     layout::bare("Log in", &body)
 }
 
 pub(super) async fn login(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let agent = agent(request.headers());
+    let (agent, from) = (agent(request.headers()), client(&shared, request.headers(), peer));
     let fields = Fields::of(request).await?;
     // A longer name is nobody's, and would only fill the record.
     let name: String = fields.text("name").chars().take(64).collect();
     let password = fields.0.get("password").cloned().unwrap_or_default();
     let now = shared.clock.now();
-    let from = address.ip().to_string();
-    let keys = [(format!("account {name}"), PER_ACCOUNT), (format!("address {from}"), PER_ADDRESS)];
+    let from = from.to_string();
+    let keys = [(format!("account {name}"), PER_ACCOUNT), per_address(&from)];
     if shared.setup.is_blocked(&keys, now) {
         return Err(Refusal::TooMany);
     }
@@ -348,26 +395,26 @@ pub(super) async fn login(
         shared.setup.failed(&keys, now);
         let detail = json!({ "address": from }).to_string();
         write(&shared, move |db| audit::add(db, (&name, "login-failed"), &detail, now)).await?;
-        let page = login_form(Some("The name or the password is wrong."), (onward.path(), false));
+        let page = login_form(&shared, Some("The name or the password is wrong."), (onward.path(), false));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    let cookie = begin(&shared, account.name, (from, agent)).await?;
+    let cookie = begin(&shared, (account.name, LONGEST), (from, agent)).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(onward.path())).into_response())
 }
 
-fn agent(headers: &HeaderMap) -> String {
+pub(super) fn agent(headers: &HeaderMap) -> String {
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     agent.chars().take(200).collect()
 }
 
 /// Begins a log-in under a new token: the cookie. What has passed its time ends.
-async fn begin(
+pub(super) async fn begin(
     shared: &Arc<Shared>,
-    account: String,
+    (account, longest): (String, i64),
     (address, agent): (String, String),
 ) -> Result<String, Refusal> {
     let (token, now) = (random(), shared.clock.now());
-    let (hash, ends_at) = (hash(&token), end(now, now));
+    let (hash, ends_at) = (hash(&token), end(longest, now, now));
     let login = Login { hash, account, created_at: now, seen_at: now, ends_at, address, agent };
     write(shared, move |db| {
         accounts::expire(db, now)?;
@@ -376,7 +423,7 @@ async fn begin(
         accounts::begin(db, &login)
     })
     .await?;
-    Ok(set_cookie(shared, &token, LONGEST / SECOND))
+    Ok(set_cookie(shared, cookie_name(shared), (&token, longest / SECOND)))
 }
 
 pub(super) async fn logout(
@@ -390,7 +437,7 @@ pub(super) async fn logout(
         accounts::end(db, &person.name, &person.login).map(drop)
     })
     .await?;
-    let gone = set_cookie(&shared, "", 0);
+    let gone = set_cookie(&shared, cookie_name(&shared), ("", 0));
     Ok(([(header::SET_COOKIE, gone)], Redirect::to("/login")).into_response())
 }
 
@@ -401,7 +448,7 @@ pub(super) async fn setup_form(State(shared): State<Arc<Shared>>, Path(token): P
     let body = html! {
         p { "This is the first account, with the role admin. The link holds once." }
         form.stack method="post" action={ "/setup/" (token) } {
-            label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@\\-]{1,64}"; }
+            label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@+\\-]{1,64}"; }
             label {
                 "Password (at least " (SHORTEST) " characters; a sentence is a good one)"
                 input type="password" name="password" autocomplete="new-password" required minlength=(SHORTEST);
@@ -418,14 +465,14 @@ fn used() -> Refusal {
 
 pub(super) async fn set_up(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(token): Path<String>,
     request: Request,
 ) -> Result<Response, Refusal> {
     if !shared.setup.is_offered(&token) {
         return Err(used());
     }
-    let agent = agent(request.headers());
+    let (agent, from) = (agent(request.headers()), client(&shared, request.headers(), peer));
     let fields = Fields::of(request).await?;
     let account = made(&fields, Role::Admin, shared.clock.now()).await?;
     if !shared.setup.withdraw(&token) {
@@ -434,7 +481,7 @@ pub(super) async fn set_up(
     let name = account.name.clone();
     let now = shared.clock.now();
     write(&shared, move |db| add(db, &account, (&account.name, now))).await?;
-    let cookie = begin(&shared, name, (address.ip().to_string(), agent)).await?;
+    let cookie = begin(&shared, (name, LONGEST), (from.to_string(), agent)).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
 
@@ -451,7 +498,7 @@ pub(super) async fn of(
     now: Instant,
 ) -> Result<Account, Refusal> {
     if !is_name(&name) {
-        return Err(Refusal::Bad("A name has up to 64 letters, digits, and . _ @ -".into()));
+        return Err(Refusal::Bad("A name has up to 64 letters, digits, and . _ @ + -".into()));
     }
     let hashed = tokio::task::spawn_blocking(move || password_hash(&password)).await;
     let password = hashed.map_err(|_| Refusal::Bad("That cannot be a password.".into()))??;
@@ -461,7 +508,8 @@ pub(super) async fn of(
 /// Whether something can be the name of an account.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '@' | '-');
+    let plain =
+        |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '@' | '+' | '-');
     (1..=64).contains(&name.len()) && name.chars().all(plain)
 }
 
@@ -491,6 +539,23 @@ mod tests {
         for evil in ["//evil.example", "https://evil.example", "/\\evil.example", "", "javascript:x"] {
             assert_eq!(to(evil), "/", "{evil}");
         }
+    }
+
+    #[test]
+    fn an_address_is_believed_as_far_as_proxies_are_trusted() {
+        let trusted: Vec<IpNet> = ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into();
+        let from = |peer: &str, said: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", said.parse().unwrap());
+            forwarded(&trusted, &headers, peer.parse().unwrap()).to_string()
+        };
+        assert_eq!(from("10.0.0.1", "203.0.113.7"), "203.0.113.7");
+        assert_eq!(from("::ffff:10.0.0.1", "203.0.113.7:4711"), "203.0.113.7");
+        assert_eq!(from("::1", "6.6.6.6, 203.0.113.7, 10.2.3.4"), "203.0.113.7");
+        // Whoever is not trusted can say what they like.
+        assert_eq!(from("203.0.113.9", "127.0.0.1"), "203.0.113.9");
+        assert_eq!(from("10.0.0.1", "203.0.113.7, nonsense"), "10.0.0.1");
+        assert_eq!(from("10.0.0.1", "10.0.0.2"), "10.0.0.2");
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn people(person: &Person, all: &[Account], now: sessionwatch_rules::instant::In
             } }
             form.filter method="post" action="/settings/accounts" {
                 (layout::form_field(person))
-                label { "Name" input name="name" required pattern="[A-Za-z0-9._@\\-]{1,64}" autocomplete="off"; }
+                label { "Name" input name="name" required pattern="[A-Za-z0-9._@+\\-]{1,64}" autocomplete="off"; }
                 label { "Role" select name="role" { option value="viewer" { "viewer: looks" } option value="responder" { "responder: also acts" } option value="admin" { "admin: also decides who may" } } }
                 label { "Password" input type="password" name="password" autocomplete="new-password" required minlength="15"; }
                 button { "Add" }

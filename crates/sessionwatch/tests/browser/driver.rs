@@ -89,17 +89,23 @@ impl Browser {
     pub(crate) async fn shows(&self, words: &str) {
         let mut text = String::new();
         for _ in 0..300 {
-            text = match self.page.find(By::Css("body")).await {
-                Ok(body) => body.text().await.unwrap_or_default(),
-                Err(_) => String::new(),
-            };
+            text = self.text().await;
             if text.contains(words) {
                 return;
             }
             let _ = tokio::time::timeout(std::time::Duration::from_millis(100), std::future::pending::<()>())
                 .await;
         }
-        panic!("`{words}` is waited for in vain; the page says:\n{text}");
+        let address = self.page.current_url().await.unwrap();
+        panic!("`{words}` is waited for in vain; {address} says:\n{text}");
+    }
+
+    /// What the page says.
+    pub(crate) async fn text(&self) -> String {
+        match self.page.find(By::Css("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
     }
 
     /// Fills in a field of a form.

@@ -12,3 +12,5 @@ mod guide;
 #[path = "../it/harness.rs"]
 #[expect(dead_code, reason = "the other stories use the rest")]
 mod harness;
+mod openid;
+mod scene;

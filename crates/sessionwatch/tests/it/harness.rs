@@ -166,11 +166,14 @@ pub(crate) fn watch(folder: &Path) -> Watch {
 
 /// Starts the daemon by that command.
 pub(crate) fn watch_by(command: &mut Command) -> Watch {
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // Whatever goes wrong from here on, it ends with the story.
+    let mut watch = Watch { child, address: String::new() };
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split("http://").nth(1).unwrap().trim_end().trim_end_matches("/metrics").to_owned();
-    Watch { child, address }
+    BufReader::new(watch.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (_, address) = line.split_once("://").unwrap();
+    watch.address = address.trim_end().trim_end_matches("/metrics").to_owned();
+    watch
 }
 
 /// Asks again and again, for a minute at most, until something is so.

@@ -11,6 +11,7 @@ mod checks;
 mod commands;
 mod deliveries;
 mod disk;
+mod door;
 mod fastforward;
 mod faults;
 mod guide;

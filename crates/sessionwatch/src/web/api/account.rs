@@ -177,7 +177,7 @@ pub(super) async fn accounts(State(shared): State<Arc<Shared>>, _caller: Caller)
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewAccount {
-    #[schema(pattern = "^[A-Za-z0-9._@-]{1,64}$")]
+    #[schema(pattern = "^[A-Za-z0-9._@+-]{1,64}$")]
     name: String,
     role: NewRole,
     #[schema(min_length = 15, max_length = 256, format = Password)]

@@ -1,0 +1,45 @@
+// A provider of identities for stories: the certified `oidc-provider`, with a form that asks for a name alone.
+// Arguments: the folder of the package, and where people are sent back to. It prints its issuer.
+
+import { createServer } from "node:http";
+import { pathToFileURL } from "node:url";
+
+const [folder, back] = process.argv.slice(2);
+const { default: Provider } = await import(pathToFileURL(`${folder}/lib/index.js`));
+
+const groups = { olga: ["everybody", "platform"], rita: ["on-call"], victor: ["everybody"], stranger: ["sales"] };
+let visits = 0;
+const server = createServer().listen(0, "127.0.0.1", () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const provider = new Provider(issuer, {
+    clients: [{ client_id: "watch", client_secret: "a secret: with signs & such", redirect_uris: [back] }],
+    claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["groups"] },
+    features: { devInteractions: { enabled: false } },
+    interactions: { url: (_, interaction) => `/as/${interaction.uid}` },
+    pkce: { required: () => true },
+    findAccount: (_, id) => ({
+      accountId: id,
+      claims: () => ({ sub: id, email: `${id}@example.org`, email_verified: id !== "unsure", groups: id === "leaver" && visits > 1 ? [] : groups[id] ?? ["everybody"] }),
+    }),
+  });
+  const pages = provider.callback();
+  server.on("request", async (request, answer) => {
+    if (!request.url.startsWith("/as/")) return pages(request, answer);
+    if (request.method === "GET") {
+      answer.setHeader("content-type", "text/html");
+      return answer.end(`<title>Provider</title><form method="post"><label>Name <input name="login"></label><button>Go on</button></form>`);
+    }
+    let body = "";
+    for await (const piece of request) body += piece;
+    const accountId = new URLSearchParams(body).get("login");
+    if (accountId === "") {
+      return provider.interactionFinished(request, answer, { error: "access_denied" });
+    }
+    visits += accountId === "leaver";
+    const { params } = await provider.interactionDetails(request, answer);
+    const grant = new provider.Grant({ accountId, clientId: params.client_id });
+    grant.addOIDCScope(params.scope);
+    await provider.interactionFinished(request, answer, { login: { accountId }, consent: { grantId: await grant.save() } });
+  });
+  console.log(issuer);
+});
