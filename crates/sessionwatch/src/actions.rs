@@ -29,7 +29,7 @@ use crate::{
     clock::Clock,
     config::{Config, Target},
     profile::mapping::Revoke,
-    store::{Store, plans},
+    store::{Store, StoreError, audit, db::Db, plans},
     target::sql::{Chosen, Filter},
 };
 
@@ -134,6 +134,8 @@ pub struct Line {
 pub struct Consent<'a> {
     /// The name of the target, typed.
     pub name: Option<&'a str>,
+    /// The configuration says that it is done, without a person.
+    pub by_policy: bool,
 }
 
 impl Selection {
@@ -181,7 +183,35 @@ impl Selection {
     }
 }
 
+/// The account behind a name in the audit trail, where that is of a program: `ada (deploys)` acts for `ada`.
+#[must_use]
+pub fn account(actor: &str) -> &str {
+    actor.split_once(" (").map_or(actor, |(account, _)| account)
+}
+
+/// Agrees to a plan as the second person: whether it can still be carried out.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn agree(db: Db<'_>, id: &str, (actor, now): (&str, Instant)) -> Result<bool, StoreError> {
+    let open = |plan: &plans::Plan| matches!(plan.state, plans::State::Planned | plans::State::Begun);
+    let Some(mut plan) = plans::get(db, id)?.filter(open) else { return Ok(false) };
+    let detail = serde_json::json!({ "plan": id, "target": plan.target, "rows": plan.rows }).to_string();
+    audit::add(db, (actor, "plan-approved"), &detail, now)?;
+    plan.approved_by = Some(account(actor).to_owned());
+    plans::put(db, &plan)?;
+    Ok(true)
+}
+
 impl Context<'_> {
+    /// Who would have to agree to a plan besides whoever carries it out, and has not: why it reaches far.
+    #[must_use]
+    pub fn lacks_agreement(&self, plan: &Plan) -> Option<Braked> {
+        let agreed = plan.kept.approved_by.as_deref().is_some_and(|second| second != account(self.actor));
+        plan.braked(self.brake()).filter(|_| self.config.actions.second_person && !agreed)
+    }
+
     /// How far a plan may reach without being confirmed.
     #[must_use]
     pub fn brake(&self) -> Brake {

@@ -74,7 +74,7 @@ const RESPONDER: Who = Who::Logged(Role::Responder);
 const ADMIN: Who = Who::Logged(Role::Admin);
 
 /// Every page of the dashboard.
-pub const ROUTES: [Route; 51] = [
+pub const ROUTES: [Route; 52] = [
     route("GET", "/assets/{file}", Who::Anyone, ""),
     route("GET", "/login", Who::Anyone, ""),
     route("POST", "/login", Who::Anyone, "login"),
@@ -115,6 +115,7 @@ pub const ROUTES: [Route; 51] = [
     route("GET", "/cleanup/{target}", VIEWER, ""),
     route("POST", "/cleanup/{target}", RESPONDER, "plan-made"),
     route("GET", "/plans/{id}", VIEWER, ""),
+    route("POST", "/plans/{id}/approve", RESPONDER, "plan-approved"),
     route("POST", "/plans/{id}/apply", RESPONDER, "plan-begun"),
     route("POST", "/archive/{id}/restore", RESPONDER, "plan-made"),
     route("GET", "/audit", VIEWER, ""),
@@ -171,6 +172,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/checklist/{target}", get(checklist::page).post(checklist::attest))
         .route("/cleanup/{target}", get(cleanup::page).post(cleanup::make))
         .route("/plans/{id}", get(cleanup::plan))
+        .route("/plans/{id}/approve", post(cleanup::approve))
         .route("/plans/{id}/apply", post(cleanup::apply))
         .route("/archive/{id}/restore", post(cleanup::restore))
         .route("/audit", get(audit::page))

@@ -196,6 +196,9 @@ fn may_begin(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<
 /// Whether a plan that reaches far was confirmed.
 fn confirmed(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<(), ActError> {
     let name = &context.target.name;
+    if let Some(braked) = context.lacks_agreement(plan).filter(|_| !consent.by_policy) {
+        return Err(ActError::NotAgreed(Reason(braked)));
+    }
     match (plan.braked(context.brake()), consent.name) {
         (_, Some(typed)) if typed != name => Err(ActError::NotConfirmed(typed.to_owned())),
         (Some(braked), None) => Err(ActError::Braked(Reason(braked), name.clone())),

@@ -84,6 +84,9 @@ pub enum ActError {
     /// It reaches far.
     #[error("the plan {0}: it is carried out only if the name of the target is given")]
     Braked(Reason, String),
+    /// Nobody else has agreed.
+    #[error("the plan {0}: somebody else has to agree to it first")]
+    NotAgreed(Reason),
     /// The name that was typed is another one.
     #[error("`{0}` is not the name of the target: nothing was done")]
     NotConfirmed(String),
@@ -177,6 +180,7 @@ impl ActError {
             }
             Self::OtherTarget { .. } => "name the target for which the plan was made".into(),
             Self::Braked(_, name) => format!("add --confirm '{name}' if that is meant"),
+            Self::NotAgreed(_) => "another account agrees on the page of the plan, or by a token of its own".into(),
             Self::NotConfirmed(_) => "the name is shown with the plan".into(),
             Self::NoCredentials(_) => {
                 "write `act_url` or `act_url_file` for the target; `sessionwatch grants` prints a role for it".into()
@@ -213,6 +217,7 @@ impl ActError {
                 | Self::Done(_)
                 | Self::Stale { .. }
                 | Self::Braked(..)
+                | Self::NotAgreed(_)
                 | Self::NotConfirmed(_)
                 | Self::NoCredentials(_)
                 | Self::NoArchive(_)

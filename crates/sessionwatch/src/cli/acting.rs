@@ -194,7 +194,7 @@ pub(super) fn apply(acting: &Acting, confirm: Option<&str>, plan: &Plan) -> Resu
     }
     let recipient = acting.recipient()?;
     let control = Control::default();
-    let consent = Consent { name: typed.as_deref() };
+    let consent = Consent { name: typed.as_deref(), ..Consent::default() };
     super::block_on(async {
         let work = actions::apply(acting.context(), (&plan.kept.id, &recipient), consent, &control);
         steered(work, (&control, plan.kept.rows)).await

@@ -17,6 +17,8 @@ pub struct Actions {
     pub brake_share: f64,
     /// The rows that a plan may name without being confirmed.
     pub brake_rows: u64,
+    /// Whether somebody else has to agree to a plan beyond that.
+    pub second_person: bool,
     /// How old a plan may be, in microseconds.
     pub stale_after_us: i64,
     /// How long removed rows can be put back, in microseconds.
@@ -32,6 +34,7 @@ impl Default for Actions {
         Self {
             brake_share: 0.2,
             brake_rows: 10_000,
+            second_person: false,
             stale_after_us: 900 * SECOND,
             retention_us: 7 * DAY,
             recipient: None,
@@ -63,6 +66,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Actio
     Actions {
         brake_share: node.decimal("brake_share").unwrap_or(default.brake_share),
         brake_rows: node.whole("brake_rows").unwrap_or(default.brake_rows),
+        second_person: node.flag("second_person").unwrap_or(false),
         stale_after_us: micros("stale_after", default.stale_after_us),
         retention_us: micros("archive_retention", default.retention_us),
         recipient,

@@ -485,6 +485,12 @@ const ACTIONS: &[Key] = &[
     ),
     key("brake_rows", COUNT, Otherwise::Value("10000"), "The rows that a plan may name without that"),
     key(
+        "second_person",
+        Kind::Flag,
+        Otherwise::Value("false"),
+        "Whether another account of the dashboard has to agree to a plan that needs to be confirmed",
+    ),
+    key(
         "stale_after",
         Kind::Span(60, 86_400),
         Otherwise::Value("\"15m\""),

@@ -154,7 +154,7 @@ async fn clean(
         _ => {}
     }
     let control = Control::default();
-    let consent = Consent { name: Some(&target.name) };
+    let consent = Consent { name: Some(&target.name), by_policy: true };
     let applying = actions::apply(context, (&plan.kept.id, &recipient), consent, &control);
     tokio::pin!(applying);
     tokio::select! {

@@ -49,7 +49,7 @@ const ACCOUNT: Who = Who::Token(Scope::Account);
 const ADMIN: Who = Who::Token(Scope::Admin);
 
 /// Every address of the interface.
-pub const ROUTES: [Route; 51] = [
+pub const ROUTES: [Route; 52] = [
     route("GET", DOCUMENT, Who::Anyone, ""),
     route("GET", "/api/v1/me", READ, ""),
     route("GET", "/api/v1/targets", READ, ""),
@@ -91,6 +91,7 @@ pub const ROUTES: [Route; 51] = [
     route("POST", "/api/v1/incidents/{id}/close", INCIDENTS, "incident-closed"),
     route("GET", "/api/v1/plans", READ, ""),
     route("GET", "/api/v1/plans/{id}", READ, ""),
+    route("POST", "/api/v1/plans/{id}/approve", ACTIONS, "plan-approved"),
     route("POST", "/api/v1/plans/{id}/apply", ACTIONS, "plan-begun"),
     route("GET", "/api/v1/archive", READ, ""),
     route("POST", "/api/v1/archive/{plan}/restore", ACTIONS, "plan-made"),
@@ -197,6 +198,7 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(plans::list))
         .routes(routes!(plans::plan))
         .routes(routes!(plans::make))
+        .routes(routes!(plans::approve))
         .routes(routes!(plans::apply))
         .routes(routes!(plans::archive))
         .routes(routes!(plans::restore))

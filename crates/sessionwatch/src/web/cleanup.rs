@@ -17,7 +17,7 @@ use super::{
     layout, read, target_of,
 };
 use crate::{
-    actions::{Plan, Selection},
+    actions::{self, Plan, Selection},
     clock,
     config::Target,
     daemon::Shared,
@@ -217,6 +217,8 @@ pub(super) async fn plan(
     let desk = Desk::of(&shared, target.clone(), &person.name);
     let braked = desk::braked(&desk, &plan);
     let job = shared.jobs.get(&id);
+    let agreement = desk.context().lacks_agreement(&plan).is_some();
+    let own = plan.kept.approved_by.as_deref() == Some(actions::account(&person.name));
     let stale = plan.is_stale(desk.config.actions.stale_after_us, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
     let body = html! {
@@ -232,11 +234,22 @@ pub(super) async fn plan(
             dt { "Active sessions among them" } dd { (plan.kept.active) " of " (plan.summary.all_active) }
             dt { "Users" } dd { (plan.summary.users) }
             dt { "State" } dd { (plan.kept.state.name()) }
+            @if let Some(second) = &plan.kept.approved_by { dt { "Agreed to by" } dd { (layout::said(second)) } }
         }
         @if !plan.summary.notes.is_empty() { ul.list { @for note in &plan.summary.notes { li { (layout::said(note)) } } } }
         (sample(&plan))
         @if person.role >= Role::Responder && !goes_on && plan.kept.state != plans::State::Done && plan.kept.rows > 0 {
             @if stale { p.notice { "The plan is too old to be carried out: make it anew." } }
+            @else if agreement {
+                p.problem { "It " (braked.clone().unwrap_or_default()) ": a second person has to agree, and " @if own { "you have; somebody else carries it out." } @else { "nobody else has yet." } }
+                @if !own {
+                    form.stack method="post" action={ "/plans/" (plan.kept.id) "/approve" } {
+                        (layout::form_field(&person))
+                        input type="hidden" name="incident" value=(course.incident);
+                        button { "I agree to this plan" }
+                    }
+                }
+            }
             @else {
                 form.stack method="post" action={ "/plans/" (plan.kept.id) "/apply" } {
                     (layout::form_field(&person))
@@ -275,6 +288,21 @@ fn sample(plan: &Plan) -> Markup {
     }
 }
 
+pub(super) async fn approve(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    person: Person,
+    fields: Fields,
+) -> Result<Redirect, Refusal> {
+    desk::agree(&shared, &id, &person.name).await?;
+    Ok(Redirect::to(&format!("/plans/{id}{}", in_course(fields.text("incident")))))
+}
+
+/// The rest of an address that says in the course of which incident a plan is looked at.
+fn in_course(incident: &str) -> String {
+    if incident.is_empty() { String::new() } else { format!("?incident={}", layout::part(incident)) }
+}
+
 pub(super) async fn apply(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -283,7 +311,7 @@ pub(super) async fn apply(
 ) -> Result<Redirect, Refusal> {
     let (plan, target) = desk::plan(&shared, &id).await?;
     let incident = Some(fields.text("incident").to_owned()).filter(|incident| !incident.is_empty());
-    let course = incident.as_deref().map(|id| format!("?incident={}", layout::part(id))).unwrap_or_default();
+    let course = in_course(fields.text("incident"));
     let wish = Wish { confirm: fields.text("confirm").to_owned(), incident };
     desk::begin(Desk::of(&shared, target, &person.name), plan, wish).await?;
     Ok(Redirect::to(&format!("/plans/{id}{course}")))

@@ -196,6 +196,18 @@ pub(super) async fn case(shared: &Arc<Shared>, id: &str) -> Result<(Case, Target
     Ok((case, target))
 }
 
+/// Agrees to a plan as the second person.
+pub(super) async fn agree(shared: &Arc<Shared>, id: &str, who: &str) -> Result<(), Refusal> {
+    let (plan, target) = plan(shared, id).await?;
+    let desk = Desk::of(shared, target, who);
+    desk.note(move |desk| {
+        let (id, now) = (&plan.kept.id, desk.shared.clock.now());
+        let agreed = desk.shared.store.write(|db| actions::agree(db, id, (&desk.actor, now)))?;
+        if agreed { Ok(()) } else { Err(ActError::Done(id.clone())) }
+    })
+    .await
+}
+
 /// What is said along with the wish to carry out a plan.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wish {
@@ -209,6 +221,9 @@ pub(super) struct Wish {
 pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refusal> {
     let shared = Arc::clone(&desk.shared);
     let name = &plan.kept.target;
+    if let Some(braked) = desk.context().lacks_agreement(&plan) {
+        return Err(ActError::NotAgreed(Reason(braked)).into());
+    }
     if plan.braked(desk.context().brake()).is_some() && wish.confirm != *name {
         return Err(Refusal::Conflict(format!(
             "The plan reaches far: type the name of the target, {name}, to go on."
@@ -253,7 +268,8 @@ async fn carry_out(desk: &Desk, plan: &Plan, (wish, control): (&Wish, &Control))
         restoring::restore(context, &plan.kept.id, &identity, control).await.map_err(said)?
     } else {
         let (recipient, _) = keys::recipient(&desk.config).map_err(|error| said(error.into()))?;
-        let consent = Consent { name: Some(wish.confirm.as_str()).filter(|typed| !typed.is_empty()) };
+        let consent =
+            Consent { name: Some(wish.confirm.as_str()).filter(|typed| !typed.is_empty()), by_policy: false };
         actions::apply(context, (&plan.kept.id, &recipient), consent, control).await.map_err(said)?
     };
     let left = match applied.left {

@@ -32,12 +32,17 @@ struct Answer {
 
 impl Scene {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same, with more in the configuration.
+    fn with(more: &str) -> Self {
         let (folder, database) = (tempfile::tempdir().unwrap(), harness::healthy());
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
             "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
-             [checks.slow-observation]\nenabled = false\n"
+             [checks.slow-observation]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         harness::account(folder.path(), "ada", "admin");
@@ -308,6 +313,36 @@ fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
     assert_eq!(put.header("allow"), "GET, POST");
     let huge = json!({ "minutes": 5, "note": "x".repeat(70_000) });
     bot.post("/silences", &huge).is_problem(413, "64 KiB");
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
+    let scene = Scene::with("[actions]\nsecond_person = true\n");
+    harness::account(scene.folder.path(), "rob", "responder");
+    let (ada, rob) = (scene.program("ada", "read,actions"), scene.program("rob", "read,actions"));
+    let far = ada.post("/targets/app/plans", &json!({ "kind": "all" })).body;
+    let path = format!("/plans/{}", far["id"].as_str().unwrap());
+    let apply = |who: &Program<'_>| who.post(&format!("{path}/apply"), &json!({ "confirm": "app" }));
+    apply(&ada).is_problem(409, "somebody else has to agree to it first");
+    assert_eq!(ada.post(&format!("{path}/approve"), &json!({})).status, 204);
+    apply(&ada).is_problem(409, "somebody else has to agree to it first");
+    assert_eq!(rob.post(&format!("{path}/approve"), &json!({})).status, 204);
+    assert_eq!(ada.get(&path).body["approved_by"], "rob");
+    apply(&rob).is_problem(409, "somebody else has to agree to it first");
+    // The command line keeps to it too.
+    let id = far["id"].as_str().unwrap();
+    let arguments = ["revoke", "all", "app", "--apply", id, "--confirm", "app"];
+    let said = harness::run_in(scene.folder.path(), &[("USER", "rob")], &arguments);
+    assert!(said.code == 2 && said.stderr.contains("somebody else has to agree"), "{}", said.stderr);
+    assert_eq!(apply(&ada).status, 202);
+    harness::wait_until("it is carried out", || ada.get(&path).body["state"] == "done");
+    rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has been carried out already");
+    // What does not reach far needs nobody else.
+    let near = ada.post("/targets/app/plans", &json!({ "kind": "expired", "hours": 1 })).body;
+    assert_eq!(near["needs_confirmation"], Value::Null, "{near}");
+    let trail = ada.get("/audit").body.to_string();
+    assert_eq!(trail.matches("plan-approved").count(), 2, "{trail}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
 

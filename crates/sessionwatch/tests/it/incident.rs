@@ -266,7 +266,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let (opened, _) = runtime.block_on(incident::open(context, Grade::P1, "a leak")).unwrap();
     let plan = runtime.block_on(actions::make(context, &Selection::User("2".into()))).unwrap();
     let recipient = Identity::ephemeral().recipient();
-    let consent = Consent { name: Some("app") };
+    let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();
     let applied =
         runtime.block_on(actions::apply(context, (&plan.kept.id, &recipient), consent, &control)).unwrap();

@@ -300,7 +300,7 @@ impl History {
         let control = Control::default();
         let this: &Self = self;
         let recipient = this.identity.recipient();
-        let consent = Consent { name: Some("app") };
+        let consent = Consent { name: Some("app"), ..Consent::default() };
         let mut work: Pin<Box<dyn Future<Output = Result<(), ActError>> + '_>> = if restore {
             Box::pin(async {
                 restoring::restore(this.context(), &id, &this.identity, &control).await.map(drop)

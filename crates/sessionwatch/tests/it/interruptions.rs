@@ -161,7 +161,7 @@ impl Held {
         let selection = Selection::Expired { grace_us: 0 };
         let plan = self.runtime.block_on(actions::make(self.context(), &selection)).unwrap();
         let recipient = Identity::ephemeral().recipient();
-        let consent = Consent { name: Some("app") };
+        let consent = Consent { name: Some("app"), ..Consent::default() };
         let mut work =
             Box::pin(actions::apply(self.context(), (&plan.kept.id, &recipient), consent, control));
         let mut act = Some(act);

@@ -135,7 +135,7 @@ async fn rehearse(acting: &Acting, scratch: &Scratch, interactive: bool) -> Resu
     }
     let identity = Identity::ephemeral();
     let control = Control::default();
-    let consent = Consent { name: Some("drill") };
+    let consent = Consent { name: Some("drill"), ..Consent::default() };
     let applied = actions::apply(context, (&plan.kept.id, &identity.recipient()), consent, &control).await?;
     let contained = since();
     crate::cli::print(&format!("{} sessions were ended.\n\n3. Verify it.\n", applied.done))?;

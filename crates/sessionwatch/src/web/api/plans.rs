@@ -210,6 +210,17 @@ pub(super) struct Consent {
     incident: Option<Text<100>>,
 }
 
+/// Agree to a plan as the second person, where the configuration asks for one
+#[utoipa::path(post, path = "/api/v1/plans/{id}/approve", tag = "plans", params(OfPlan), responses((status = 204, description = "It is noted")))]
+pub(super) async fn approve(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    In(of): In<OfPlan>,
+) -> Result<StatusCode, Problem> {
+    desk::agree(&shared, &of.id, &caller.actor()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Carry out a plan; it goes on by itself, and `/plans/{id}` says how far it is
 #[utoipa::path(post, path = "/api/v1/plans/{id}/apply", tag = "plans", params(OfPlan), request_body = Consent, responses((status = 202, description = "It has begun", body = PlanCourse)))]
 pub(super) async fn apply(
