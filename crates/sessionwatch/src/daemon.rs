@@ -167,8 +167,9 @@ impl Shared {
         self.nudges.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Somebody says that the database of a target is awake: whether there is such a target.
-    fn is_awake(&self, target: &str) -> bool {
+    /// Somebody says that the database of a target is awake, or has just changed something in it: whether there is such a
+    /// target.
+    pub(crate) fn is_awake(&self, target: &str) -> bool {
         let awake = self.awake.read().unwrap_or_else(PoisonError::into_inner);
         awake.get(target).inspect(|waiting| waiting.notify_one()).is_some()
     }

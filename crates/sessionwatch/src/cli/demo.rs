@@ -1,6 +1,6 @@
-//! `demo`: a small application with everything wrong, looked at.
+//! `demo`: a small application with everything wrong, looked at; then one that lives, and the dashboard.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use super::{Failure, target};
 use crate::{
@@ -13,24 +13,21 @@ use crate::{
     target::address::Address,
 };
 
-/// Make a small application with everything wrong, and look at it
+/// Look at a small application with everything wrong; then serve the dashboard, with one that lives and begins to leak
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where the SQLite file is made
     #[arg(long, default_value = "sessionwatch-demo.db")]
     path: PathBuf,
-    /// Instead: let the application live, with nothing wrong at first, and serve the dashboard; after twenty seconds it leaks
+    /// Only look, and serve nothing
     #[arg(long)]
-    serve: bool,
-    /// Where the dashboard is served, with --serve; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:9797", value_name = "ADDRESS")]
-    listen: std::net::SocketAddr,
+    once: bool,
+    /// Where the dashboard is served; port 0 takes a free one [default: 127.0.0.1:9797, or a free port]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    if args.serve {
-        return live(args);
-    }
     match demo::create(&args.path, clock::now()) {
         Ok(()) => super::print(&format!("Made a small application in {}.\n\n", args.path.display()))?,
         Err(DemoError::Exists) => {
@@ -46,24 +43,38 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let path = args.path.display();
     super::print(&format!(
         "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch doctor {path}\n  sessionwatch sessions list {path} --status active --limit 10\n  \
-         sessionwatch sql duplicate-tokens {path}\n  sessionwatch cleanup duplicates {path}\n  sessionwatch incident drill --demo\n  sessionwatch demo --serve\n"
+         sessionwatch sql duplicate-tokens {path}\n  sessionwatch cleanup duplicates {path}\n  sessionwatch incident drill --demo\n"
     ))?;
-    Ok(ExitCode::SUCCESS)
+    if args.once { Ok(ExitCode::SUCCESS) } else { live(args.listen) }
+}
+
+/// Where the dashboard is served: on the usual port, or on a free one where that is taken.
+fn free(listen: Option<SocketAddr>) -> SocketAddr {
+    let usual = SocketAddr::from(([127, 0, 0, 1], 9797));
+    let taken = || std::net::TcpListener::bind(usual).is_err();
+    listen.unwrap_or_else(|| if taken() { SocketAddr::new(usual.ip(), 0) } else { usual })
+}
+
+/// What is watched: the application, and the log-ins to the dashboard itself.
+fn configuration(listen: SocketAddr) -> String {
+    format!(
+        "[[target]]\nname = \"demo\"\nurl = \"app.db\"\n\
+         [[target]]\nname = \"dashboard\"\nurl = \"watch.db\"\n\
+         [target.mapping]\nsessions = \"logins\"\ntoken = \"hash\"\nexpires = \"expires_at\"\ndecoder = \"epoch-ms\"\n\
+         user = \"account\"\nip = \"address\"\nagent = \"agent\"\nusers = \"accounts\"\nusers_key = \"name\"\ndisplay = [\"role\"]\n\
+         [serve]\nlisten = \"{listen}\"\nstore = \"watch.db\"\n[[logs]]\nname = \"app\"\ntarget = \"demo\"\nfile = \"app.log\"\n\
+         [checks.creation-rate]\nmax = 5000\n[checks.active-sessions]\nmin = 1\n"
+    )
 }
 
 /// An application at work, and the dashboard that watches it, in a folder of their own that goes with them.
-fn live(args: &Args) -> Result<ExitCode, Failure> {
+fn live(listen: Option<SocketAddr>) -> Result<ExitCode, Failure> {
     let folder = std::env::temp_dir().join(format!("sessionwatch-demo-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let (database, log) = (folder.join("app.db"), folder.join("app.log"));
     demo::create_healthy(&database, clock::now())?;
-    let text = format!(
-        "[[target]]\nname = \"demo\"\nurl = \"app.db\"\n[serve]\nlisten = \"{}\"\n[[logs]]\nname = \"app\"\nfile = \"app.log\"\n\
-         [checks.creation-rate]\nmax = 5000\n",
-        args.listen
-    );
     let application = Application::open(&database, &log)?;
-    let config = Config::parse(&folder.join("sessionwatch.toml"), &text)?;
+    let config = Config::parse(&folder.join("sessionwatch.toml"), &configuration(free(listen)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let commands = super::serve::commands(None)?;
@@ -73,9 +84,10 @@ fn live(args: &Args) -> Result<ExitCode, Failure> {
             Door::Closed => return Err(Failure::Usage("the demonstration is for this machine alone: --listen 127.0.0.1:9797".into())),
         };
         super::print(&format!(
-            "A simulated application is at work, and the watch looks at it. Make an account, and wait for twenty seconds:\n\n  {link}\n\n\
-             Then a leak appears. Its check says what it means; Clean-up plans to end the shared token, and the archive undoes a wrong\n\
-             step. Ctrl-C ends the demonstration, and nothing of it stays.\n"
+            "\nAnother simulated application is at work now, and the watch looks at it. Make an account, and wait for twenty seconds:\n\n  {link}\n\n\
+             Then a leak appears. Its check says what it means, and opens an incident that leads through it; Clean-up plans to end the\n\
+             shared token, and the archive undoes a wrong step. The target `dashboard` is this dashboard's own table of log-ins.\n\
+             Ctrl-C ends the demonstration, and nothing of it stays.\n"
         ))?;
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let working = tokio::task::LocalSet::new();

@@ -253,6 +253,8 @@ pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refu
         let outcome = done.unwrap_or_else(|_| Err("the system refuses what that needs".into()));
         desk.shared.jobs.end(&id, outcome);
         let target = desk.target.name.clone();
+        // What has become of it is seen soon, and not only when it is time again.
+        desk.shared.is_awake(&target);
         desk.shared.happened(Event::Acted { target });
     });
     Ok(())

@@ -88,7 +88,7 @@ impl Browser {
     /// Waits until the page shows some words.
     pub(crate) async fn shows(&self, words: &str) {
         let mut text = String::new();
-        for _ in 0..300 {
+        for _ in 0..600 {
             text = self.text().await;
             if text.contains(words) {
                 return;

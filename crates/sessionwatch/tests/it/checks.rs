@@ -117,7 +117,7 @@ fn checks_of_ones_own_give_a_number_and_nothing_else() {
     let database = harness::anomalous();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db").display().to_string();
-    let made = harness::run(&["demo", "--path", &file]);
+    let made = harness::run(&["demo", "--once", "--path", &file]);
     assert_eq!(made.code, 0, "{}", made.stderr);
     let mut urls = database.urls("postgres").to_vec();
     urls.push(file);

@@ -104,7 +104,7 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
 fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
     let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
     let path = folder.path().join("app.db");
-    assert_eq!(harness::run(&["demo", "--path", path.to_str().unwrap()]).code, 0);
+    assert_eq!(harness::run(&["demo", "--once", "--path", path.to_str().unwrap()]).code, 0);
     let writer = rusqlite::Connection::open(&path).unwrap();
     writer.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE").unwrap();
     let text = target("app", "app.db", "lock_timeout = 1") + &common(&sink, "\"blind\"");

@@ -6,7 +6,7 @@ use crate::harness;
 fn the_demonstration_shows_every_kind_of_anomaly_by_both_engines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db").display().to_string();
-    let demo = harness::run(&["demo", "--path", &path]);
+    let demo = harness::run(&["demo", "--once", "--path", &path]);
     assert_eq!(demo.code, 0, "{}", demo.stderr);
     assert!(demo.stdout.contains("Try next:"));
     let scan = harness::check(&path, &["--engine", "scan"]);
@@ -78,7 +78,7 @@ fn a_file_that_is_locked_or_endless_is_not_healthy() {
 fn looking_at_a_file_changes_nothing_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db");
-    assert_eq!(harness::run(&["demo", "--path", &path.display().to_string()]).code, 0);
+    assert_eq!(harness::run(&["demo", "--once", "--path", &path.display().to_string()]).code, 0);
     let before = std::fs::read(&path).unwrap();
     for command in ["check", "doctor", "sql", "grants"] {
         assert!(harness::run(&[command, &path.display().to_string()]).code <= 1);
