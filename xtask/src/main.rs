@@ -18,7 +18,8 @@ const HELP: &str = "cargo xtask COMMAND
           [--rows N,…] [--runs N] [--json FILE]; with --targets N,… [--sessions N]
           one `serve` over so many targets instead; with --cleanup ROWS the removal
           of expired rows while an application is at work; with --logs BYTES log files
-          beside programs that only count lines; with --drain SECONDS what `serve` takes
+          beside programs that only count lines; with --drain SECONDS what `serve` takes;
+          with --pages SECONDS the pages of the dashboard (needs wrk)
   fuzz    feed the log parser what libFuzzer makes up [SECONDS of each target]
 ";
 

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use testbed::Server;
 
-const PROGRAM: &str = "target/release/sessionwatch";
+pub(crate) const PROGRAM: &str = "target/release/sessionwatch";
 const SECRET: &str = "a-secret-of-the-drain";
 /// Senders at the same time.
 const SENDERS: usize = 4;
@@ -53,7 +54,24 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
 }
 
 /// A daemon that ends with this value.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
+
+impl Daemon {
+    /// Starts it with the configuration in a folder: it, and the address of its pages.
+    pub(crate) fn start(folder: &Path) -> Result<(Self, String)> {
+        let child = Command::new(std::fs::canonicalize(PROGRAM)?)
+            .arg("serve")
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut daemon = Self(child.context("the program cannot be run")?);
+        let mut line = String::new();
+        BufReader::new(daemon.0.stdout.take().context("no output")?).read_line(&mut line)?;
+        let address = line.split("http://").nth(1).context("no address")?;
+        Ok((daemon, address.trim_end().trim_end_matches("/metrics").to_owned()))
+    }
+}
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -70,18 +88,7 @@ fn size(url: &str, (lines, one_in): (usize, usize), lasts: Duration) -> Result<F
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{SECRET}\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
-    let program = std::fs::canonicalize(PROGRAM)?;
-    let child = Command::new(program)
-        .arg("serve")
-        .current_dir(folder.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut daemon = Daemon(child.context("the program cannot be run")?);
-    let mut line = String::new();
-    BufReader::new(daemon.0.stdout.take().context("no output")?).read_line(&mut line)?;
-    let address = line.split("http://").nth(1).context("no address")?;
-    let address = address.trim_end().trim_end_matches("/metrics").to_owned();
+    let (_daemon, address) = Daemon::start(folder.path())?;
     let (taken, refused) = (AtomicU64::new(0), AtomicU64::new(0));
     let began = Instant::now();
     let mut times: Vec<f64> = std::thread::scope(|scope| {

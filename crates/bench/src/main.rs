@@ -7,6 +7,7 @@ mod crowd;
 mod drain;
 mod exporter;
 mod logs;
+mod pages;
 mod report;
 mod run;
 
@@ -42,6 +43,9 @@ struct Args {
     /// Instead of the race: send log lines to `serve` for so many seconds with each size of batches
     #[arg(long, value_name = "SECONDS")]
     drain: Option<u64>,
+    /// Instead of the race: ask for each page of the dashboard for so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pages: Option<u64>,
     /// Also write the figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -49,12 +53,13 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let instead = match (args.cleanup, args.logs, args.drain) {
-        (Some(rows), ..) => Some(cleanup::run(rows)?),
-        (None, Some(bytes), _) => Some(logs::run(bytes, args.runs)?),
-        (None, None, Some(seconds)) => Some(drain::run(seconds)?),
-        (None, None, None) if args.targets.is_empty() => None,
-        (None, None, None) => Some(crowd::run(&args.targets, args.sessions)?),
+    let instead = match &args {
+        Args { cleanup: Some(rows), .. } => Some(cleanup::run(*rows)?),
+        Args { logs: Some(bytes), .. } => Some(logs::run(*bytes, args.runs)?),
+        Args { drain: Some(seconds), .. } => Some(drain::run(*seconds)?),
+        Args { pages: Some(seconds), .. } => Some(pages::run(*seconds)?),
+        Args { targets, .. } if targets.is_empty() => None,
+        Args { targets, sessions, .. } => Some(crowd::run(targets, *sessions)?),
     };
     if let Some(figures) = instead {
         return match &args.json {

@@ -269,6 +269,11 @@ impl IntoResponse for Refusal {
 /// What a page gives.
 pub(crate) type Page = Result<Markup, Refusal>;
 
+/// Where there is nothing.
+pub(crate) async fn nothing(State(shared): State<Arc<Shared>>) -> Response {
+    secured(&shared, Refusal::NotFound("There is no such page.".into()).into_response())
+}
+
 /// Lets through who may, and sees to it that browsers keep to what pages need.
 async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let matched =

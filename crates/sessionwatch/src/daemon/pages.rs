@@ -20,6 +20,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/awake/{target}", post(awake))
         .merge(super::ingest::router())
         .merge(crate::web::router(&shared))
+        .fallback(crate::web::nothing)
         .with_state(shared)
 }
 

@@ -31,7 +31,7 @@ fn form(address: &str, cookie: &str) -> String {
 }
 
 /// Every page that is at hand, and some that are reached from there.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 17] = [
     "/",
     "/targets/app",
     "/targets/app/checks/duplicate-tokens",
@@ -46,6 +46,9 @@ const PAGES: [&str; 14] = [
     "/settings",
     "/login",
     "/targets/none",
+    "/targets/app/doctor",
+    "/targets/app/checks/duplicate-tokens/query",
+    "/nothing",
 ];
 
 #[test]
@@ -223,6 +226,10 @@ fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
                 browser.goto(path).await;
                 let found = browser.violations().await;
                 wrong.extend(found.into_iter().map(|found| format!("{path} {look:?}: {found}")));
+                let weight = browser.weight().await;
+                if !(1_000..150_000).contains(&weight) {
+                    wrong.push(format!("{path} {look:?}: it weighs {weight} bytes"));
+                }
                 if browser.is_too_wide().await {
                     wrong.push(format!("{path} {look:?}: it is wider than the window"));
                 }

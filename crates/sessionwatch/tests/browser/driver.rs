@@ -184,6 +184,13 @@ impl Browser {
         found
     }
 
+    /// Bytes of the page and of all that it asked for.
+    pub(crate) async fn weight(&self) -> u64 {
+        let script = "return ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
+            .map(entry => entry.decodedBodySize).reduce((all, one) => all + one, 0)";
+        self.page.execute(script, vec![]).await.unwrap().json().as_u64().unwrap()
+    }
+
     /// Whether the page is wider than the window.
     pub(crate) async fn is_too_wide(&self) -> bool {
         let script = "return document.documentElement.scrollWidth > window.innerWidth + 1";

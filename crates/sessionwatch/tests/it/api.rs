@@ -377,6 +377,18 @@ fn an_incident_is_worked_on_by_a_program_too() {
     let path = format!("/plans/{}", plan["id"].as_str().unwrap());
     assert_eq!(bot.post(&format!("{path}/apply"), &consent).status, 202);
     harness::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
+    // Putting back in the course of an incident ends no session, and is not noted as if it had.
+    let contained = || bot.get(&base).body["timeline"].to_string().matches("\"contained\"").count();
+    let before = contained();
+    let back = bot.post(&format!("/archive/{}/restore", plan["id"].as_str().unwrap()), &json!({})).body;
+    let restore = format!("/plans/{}", back["id"].as_str().unwrap());
+    assert_eq!(bot.post(&format!("{restore}/apply"), &consent).status, 202);
+    harness::wait_until("it is put back", || bot.get(&restore).body["progress"]["outcome"].is_string());
+    assert_eq!((before, contained()), (1, 1));
+    let again = bot.post("/targets/app/plans", &json!({ "kind": "user", "user": "2" })).body;
+    let again = format!("/plans/{}", again["id"].as_str().unwrap());
+    assert_eq!(bot.post(&format!("{again}/apply"), &consent).status, 202);
+    harness::wait_until("it is contained again", || contained() == 2);
     assert_eq!(
         bot.post(&format!("{base}/set"), &json!({ "name": "root-cause", "text": "a cache" })).status,
         204

@@ -2,7 +2,7 @@
 
 use sessionwatch_rules::{instant::Instant, settings::Settings};
 
-use super::{Rows, Sql, instant::InstantSql, string};
+use super::{Rows, Sql, identifier, instant::InstantSql, string};
 use crate::profile::schema::{ColumnKind, Dialect};
 
 /// Which sessions to list.
@@ -131,19 +131,40 @@ impl Sql<'_> {
         let (display, users) = self.display();
         let created =
             created.map_or_else(|| "CAST(NULL AS bigint)".into(), |created| created.micros(&created.value));
+        let fields = [
+            self.prefix(),
+            text(&self.mapping.id),
+            self.text(&self.user()),
+            self.end(&expiry),
+            created,
+            text(&self.mapping.ip),
+            text(&self.mapping.agent),
+        ];
+        let direction = if list.ascending { "" } else { " DESC" };
+        let place = format!("ORDER BY {order}{direction}, 2\nLIMIT {}", list.limit);
+        let rows = format!("{}{condition}\n{place}", self.sessions());
+        if list.paged && list.sort != Sort::User {
+            return self.page(&fields, (&order, direction), &rows);
+        }
+        let [prefix, id, user, expires, created, ip, agent] = fields;
         format!(
             "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  \
-             {created},\n  {ip} AS ip,\n  {agent} AS agent{display}\nFROM {sessions}{users}{condition}\n\
-             ORDER BY {order}{direction}, 2\nLIMIT {limit}",
-            prefix = self.prefix(),
-            id = text(&self.mapping.id),
-            user = self.text(&self.user()),
-            expires = self.end(&expiry),
-            ip = text(&self.mapping.ip),
-            agent = text(&self.mapping.agent),
+             {created},\n  {ip} AS ip,\n  {agent} AS agent{display}\nFROM {sessions}{users}{condition}\n{place}",
             sessions = self.sessions(),
-            direction = if list.ascending { "" } else { " DESC" },
-            limit = list.limit,
+        )
+    }
+
+    /// A page of sessions: its rows are found first, and only theirs are joined to the users.
+    fn page(&self, fields: &[String; 7], (order, direction): (&str, &str), rows: &str) -> String {
+        let (display, users) = self.display();
+        let named = fields.iter().zip(1..).map(|(field, number)| format!("{field} AS list_{number}"));
+        let named = named.collect::<Vec<_>>().join(",\n    ");
+        let user = self.mapping.user.as_deref();
+        let user = user.map(|user| format!(",\n    {} AS {}", self.column(user), identifier(user)));
+        format!(
+            "SELECT s.list_1 AS token_prefix, s.list_2 AS id, s.list_3 AS user_id, s.list_4, s.list_5, s.list_6 AS ip, s.list_7 AS agent{display}\n\
+             FROM (\n  SELECT {named},\n    {order} AS list_place{user}\n  FROM {rows}\n) AS s{users}\nORDER BY s.list_place{direction}, 2",
+            user = user.unwrap_or_default(),
         )
     }
 

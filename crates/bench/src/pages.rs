@@ -1,0 +1,143 @@
+//! The pages of the dashboard: how long each takes with a large table, a long history, and many who watch. `wrk` asks.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use testbed::Server;
+
+use crate::drain::{Daemon, PROGRAM};
+
+/// Rows of the table, alerts in the history, and people who have a page open.
+const SESSIONS: u64 = 1_000_000;
+const ALERTS: u64 = 100_000;
+const VIEWERS: usize = 200;
+/// Connections that ask for pages meanwhile.
+const ASKING: u32 = 4;
+/// The budget of a page, in milliseconds.
+const BUDGET: f64 = 50.0;
+
+/// What is asked for.
+const PAGES: [&str; 13] = [
+    "/",
+    "/targets/app",
+    "/targets/app/checks/duplicate-tokens",
+    "/alerts",
+    "/alerts?days=400&text=nothing",
+    "/logs",
+    "/incidents",
+    "/cleanup/app",
+    "/checklist/app",
+    "/audit",
+    "/settings",
+    "/targets/app/users/42",
+    "/targets/app/sessions",
+];
+
+/// Asks for each page for so many seconds, and prints how long answers took.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+pub(crate) fn run(seconds: u64) -> Result<Value> {
+    let server = Server::start(&["shared_buffers = '512MB'"])?;
+    let database = server.database(None)?;
+    crate::load(&database, SESSIONS)?;
+    let folder = tempfile::tempdir()?;
+    let config = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
+    account(folder.path())?;
+    remember(&folder.path().join("sessionwatch-state.db"))?;
+    let (_daemon, address) = Daemon::start(folder.path())?;
+    let cookie = log_in(&address)?;
+    let _watching = (0..VIEWERS).map(|_| watch(&address, &cookie)).collect::<Result<Vec<_>>>()?;
+    println!(
+        "\n{SESSIONS} sessions, {ALERTS} alerts in the history, {VIEWERS} viewers; {ASKING} connections ask, {seconds} s a page"
+    );
+    println!("{:<42} {:>8} {:>8} {:>9} {:>8}", "page", "p50 ms", "p99 ms", "pages/s", "budget");
+    let mut figures = vec![];
+    for page in PAGES {
+        let [p50, p99, rate] = ask(&format!("http://{address}{page}"), &cookie, seconds)?;
+        let kept = if p99 < BUDGET { "kept" } else { "missed" };
+        println!("{page:<42} {p50:>8.1} {p99:>8.1} {rate:>9.0} {kept:>8}");
+        figures.push(json!({ "page": page, "p50_ms": p50, "p99_ms": p99, "pages_a_second": rate }));
+    }
+    Ok(json!({ "pages": figures }))
+}
+
+fn account(folder: &Path) -> Result<()> {
+    let mut child = Command::new(std::fs::canonicalize(PROGRAM)?)
+        .args(["accounts", "add", "ada", "--role", "admin"])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .context("the program cannot be run")?;
+    child.stdin.take().context("no input")?.write_all(b"a sentence is a good one")?;
+    if child.wait()?.success() { Ok(()) } else { bail!("no account could be made") }
+}
+
+/// A history of alerts over the last year, as the watch would have left it.
+fn remember(store: &Path) -> Result<()> {
+    let connection = rusqlite::Connection::open(store)?;
+    connection.execute(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+         INSERT INTO events (id, at, target, check_id, kind, summary, detail)
+         SELECT n, (strftime('%s', 'now') - (?1 - n) * 300) * 1000000, 'app', 'duplicate-tokens',
+           CASE n % 2 WHEN 0 THEN 'resolved' ELSE 'firing' END, n || ' tokens on more than one row',
+           '{\"severity\":\"critical\",\"finding\":{\"evidence\":[{\"user\":\"' || n || '\"}]}}' FROM n",
+        [i64::try_from(ALERTS)?],
+    )?;
+    Ok(())
+}
+
+fn log_in(address: &str) -> Result<String> {
+    let body = "name=ada&password=a+sentence+is+a+good+one";
+    let length = body.len();
+    let mut stream = TcpStream::connect(address)?;
+    let head = "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
+    write!(stream, "{head} {length}\r\n\r\n{body}")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+    let cookie = cookie.and_then(|cookie| cookie.split(';').next()).context("nobody could log in")?;
+    Ok(cookie.to_owned())
+}
+
+/// Somebody who has a page open, and hears of what happens.
+fn watch(address: &str, cookie: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET /live HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n")?;
+    let mut line = String::new();
+    BufReader::new(stream.try_clone()?).read_line(&mut line)?;
+    if line.contains(" 200 ") { Ok(stream) } else { bail!("nobody hears of what happens: {line}") }
+}
+
+/// Median and 99th percentile in milliseconds, and pages a second.
+fn ask(url: &str, cookie: &str, seconds: u64) -> Result<[f64; 3]> {
+    let asked = Command::new("wrk")
+        .args(["--threads", "1", "--latency", "--timeout", "30s"])
+        .args(["--connections", &ASKING.to_string(), "--duration", &format!("{seconds}s")])
+        .args(["--header", &format!("Cookie: {cookie}"), url])
+        .output()
+        .context("`wrk` cannot be run (Debian: `apt-get install wrk`)")?;
+    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+    if !asked.status.success() || said.contains("Non-2xx") {
+        bail!("{url}: {said}");
+    }
+    let after = |word: &str| said.lines().find_map(|line| line.trim().strip_prefix(word).map(str::trim));
+    let [p50, p99, rate] = ["50%", "99%", "Requests/sec:"].map(after);
+    let read = || Some([millis(p50?)?, millis(p99?)?, rate?.parse().ok()?]);
+    read().with_context(|| format!("`wrk` says: {said}"))
+}
+
+/// A time as `wrk` writes it, in milliseconds.
+fn millis(text: &str) -> Option<f64> {
+    let units = [("us", 0.001), ("ms", 1.0), ("s", 1_000.0)];
+    units.into_iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor))
+}
