@@ -28,6 +28,10 @@ CREATE TABLE answers (
 -- The end of a log-in in milliseconds since 1970, so that the table can be watched as any other one.
 ALTER TABLE logins ADD COLUMN expires_at BIGINT NOT NULL DEFAULT 0;
 
+-- What happened to a check, by kind; and to a target, the latest first.
+CREATE INDEX events_check ON events (target, check_id, kind, at);
+CREATE INDEX events_target ON events (target, id);
+
 -- Who an account belongs to at a provider of identities; empty where it has a password.
 ALTER TABLE accounts ADD COLUMN subject TEXT NOT NULL DEFAULT '';
 

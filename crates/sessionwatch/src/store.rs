@@ -25,6 +25,7 @@ pub mod sources;
 pub mod tokens;
 
 mod backup;
+mod readers;
 mod remote;
 
 use std::{
@@ -38,7 +39,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use self::{db::Db, remote::Remote};
+use self::{db::Db, readers::Readers, remote::Remote};
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
@@ -69,6 +70,8 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Store {
     backend: Arc<Mutex<Backend>>,
+    /// By which a file is read meanwhile.
+    readers: Option<Arc<Readers>>,
     /// Until when a server is waited for; nothing for a file.
     end: Option<watch::Sender<Option<Clock>>>,
 }
@@ -83,6 +86,7 @@ enum Backend {
 struct FileStore {
     path: PathBuf,
     connection: Connection,
+    readers: Arc<Readers>,
     /// Stands in for the file while the disk is full.
     shelter: Option<Shelter>,
     /// Locked while a daemon works on the file.
@@ -174,7 +178,8 @@ impl Store {
             }
         };
         let end = if let Backend::Server(remote) = &backend { Some(remote.end()) } else { None };
-        let store = Self { backend: Arc::new(Mutex::new(backend)), end };
+        let readers = if let Backend::File(file) = &backend { Some(Arc::clone(&file.readers)) } else { None };
+        let store = Self { backend: Arc::new(Mutex::new(backend)), readers, end };
         // Whoever only reads need not wait for those who write.
         if !store.read(is_current)? {
             store.write(|db| migrate(db, MIGRATIONS.len()))?;
@@ -266,6 +271,14 @@ impl Store {
     ///
     /// If it cannot be read.
     pub fn read<T>(&self, work: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some((readers, mut connection)) =
+            self.readers.as_ref().and_then(|readers| Some((readers, readers.take()?)))
+        {
+            let outcome =
+                connection.transaction().map_err(StoreError::from).and_then(|begun| work(Db::File(&begun)));
+            readers.put(connection);
+            return outcome;
+        }
         match &mut *self.lock() {
             Backend::File(file) => {
                 let transaction = file.active().transaction()?;
@@ -320,7 +333,8 @@ impl FileStore {
         // What is archived is large: written twice less often.
         connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { path: path.to_owned(), connection, shelter: None, held: None })
+        let readers = Arc::new(Readers::of(path));
+        Ok(Self { path: path.to_owned(), connection, readers, shelter: None, held: None })
     }
 
     fn hold(&mut self) -> Result<(), StoreError> {
@@ -367,6 +381,7 @@ impl FileStore {
             return Err(error);
         }
         self.shelter = Some(Shelter { connection: memory, tried: Clock::now() });
+        self.readers.shelter(true);
         Ok(())
     }
 
@@ -384,6 +399,7 @@ impl FileStore {
             Ok(()) => {
                 tracing::warn!("the store {} can be written again", self.path.display());
                 self.shelter = None;
+                self.readers.shelter(false);
                 true
             }
             // That the disk is full has been said.

@@ -1,8 +1,11 @@
 //! Events: what happened, when. Verdicts that changed, alerts that fired, were repeated or resolved.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_rules::instant::{DAY, Instant};
 
 use super::{StoreError, db::Db};
+
+/// A long time to look back.
+const LONG: i64 = 8 * DAY;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,19 +69,29 @@ pub fn add(db: Db<'_>, event: &Event) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A pattern for `LIKE … ESCAPE '!'` that finds a text anywhere.
+fn like(text: &str) -> String {
+    format!("%{}%", text.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
+}
+
 /// The events that are looked for, oldest first.
 ///
 /// # Errors
 ///
 /// If they cannot be read.
 pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
-    let text = search.text.as_ref().map(|text| text.to_lowercase());
-    let rows = db.rows(
+    let text = search.text.as_ref().map(|text| like(&text.to_lowercase()));
+    // The latest of a long time are found soonest one by one, those of a short time by when they were.
+    let at = if search.to.since(search.from) > LONG { "at + 0" } else { "at" };
+    let query = format!(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
-         WHERE at >= $1 AND at < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
-           AND (CAST($5 AS TEXT) IS NULL OR REPLACE(LOWER(summary), $5, '') <> LOWER(summary)) AND ($6 = 0 OR kind IN ('firing', 'repeated', 'resolved'))
+         WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
+           AND (CAST($5 AS TEXT) IS NULL OR LOWER(summary) LIKE $5 ESCAPE '!') AND ($6 = 0 OR kind IN ('firing', 'repeated', 'resolved'))
            AND (CAST($8 AS BIGINT) IS NULL OR id < $8)
-         ORDER BY id DESC LIMIT $7",
+         ORDER BY id DESC LIMIT $7"
+    );
+    let rows = db.rows(
+        &query,
         &[
             search.from.into(),
             search.to.into(),
@@ -116,14 +129,16 @@ pub fn about_user(
     from: Instant,
     limit: u32,
 ) -> Result<Vec<Event>, StoreError> {
-    // As it stands in the evidence of a finding.
+    // As it stands in the evidence of a finding. The time keeps more out than the target does.
     let named = format!("\"user\":{}", serde_json::Value::from(user));
+    let pattern = like(&named);
     let rows = db.rows(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
-         WHERE target = $1 AND at >= $2 AND REPLACE(detail, $3, '') <> detail ORDER BY id DESC LIMIT $4",
-        &[target.into(), from.into(), (&named).into(), limit.into()],
+         WHERE COALESCE(target, '') = $1 AND at >= $2 AND detail LIKE $3 ESCAPE '!' ORDER BY id DESC LIMIT $4",
+        &[target.into(), from.into(), (&pattern).into(), limit.into()],
     )?;
-    Ok(rows.iter().map(event).collect())
+    // SQLite takes large and small letters for the same here.
+    Ok(rows.iter().map(event).filter(|event| event.detail.contains(&named)).collect())
 }
 
 /// The verdicts of a check, by name, from the one that held at an instant until another, and when each began, oldest
@@ -270,7 +285,7 @@ mod tests {
             let event = Event { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
             store.write(|db| add(db, &event)).unwrap();
             let about = |user: &str| store.read(|db| about_user(db, ("one", user), at(0), 9)).unwrap().len();
-            assert_eq!((about("a\"b"), about("a"), about("b")), (1, 0, 0));
+            assert_eq!((about("a\"b"), about("a"), about("b"), about("%")), (1, 0, 0, 0));
         }
     }
 }

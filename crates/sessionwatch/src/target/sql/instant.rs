@@ -139,6 +139,17 @@ impl InstantSql {
         }
     }
 
+    /// By what rows are sorted: the instant, and what has none as the last one; as cheap to compute as can be.
+    pub(super) fn place(&self) -> String {
+        let value = &self.value;
+        if self.native.is_some() {
+            // PostgreSQL takes NULL for the largest.
+            format!("CASE WHEN isfinite({value}) THEN {value} END")
+        } else {
+            format!("COALESCE({}, {})", self.micros(value), i64::MAX)
+        }
+    }
+
     /// Microseconds since 1970 of an expression of this column's type; NULL for an infinity or what cannot be read.
     pub(super) fn micros(&self, expression: &str) -> String {
         if self.native.is_some() {

@@ -2,7 +2,7 @@
 
 use sessionwatch_rules::{instant::Instant, settings::Settings};
 
-use super::{Rows, Sql, identifier, instant::InstantSql, string};
+use super::{Rows, Sql, instant::InstantSql, string};
 use crate::profile::schema::{ColumnKind, Dialect};
 
 /// Which sessions to list.
@@ -103,6 +103,41 @@ impl Sql<'_> {
         } else {
             order
         };
+        let condition = self.conditions(list, (&expiry, created.as_ref()), &order);
+        let (display, users) = self.display();
+        let started = created;
+        let created = started.as_ref().map(|started| started.micros(&started.value));
+        let created = created.unwrap_or_else(|| "CAST(NULL AS bigint)".into());
+        let select = format!(
+            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  \
+             {created},\n  {ip} AS ip,\n  {agent} AS agent{display}",
+            prefix = self.prefix(),
+            id = text(&self.mapping.id),
+            user = self.text(&self.user()),
+            expires = self.end(&expiry),
+            ip = text(&self.mapping.ip),
+            agent = text(&self.mapping.agent),
+        );
+        let direction = if list.ascending { "" } else { " DESC" };
+        let paged = list.paged && list.sort != Sort::User;
+        if let Some(id) = self.mapping.id.as_deref().filter(|_| paged) {
+            let by = started.as_ref().filter(|_| list.sort == Sort::Created).unwrap_or(&expiry);
+            return self.page(&select, (id, &format!("{}{direction}", by.place())), &condition, list.limit);
+        }
+        format!(
+            "{select}\nFROM {sessions}{users}{condition}\nORDER BY {order}{direction}, 2\nLIMIT {limit}",
+            sessions = self.sessions(),
+            limit = list.limit,
+        )
+    }
+
+    /// `WHERE` with everything that is asked of the sessions; nothing where that is nothing.
+    fn conditions(
+        &self,
+        list: List<'_>,
+        (expiry, created): (&InstantSql, Option<&InstantSql>),
+        order: &str,
+    ) -> String {
         let mut conditions = match list.status {
             Status::Active => vec![expiry.active(self.now)],
             Status::Expired => vec![expiry.expired(self.now)],
@@ -115,7 +150,7 @@ impl Sql<'_> {
         }
         conditions.extend(list.user.map(|id| self.of_user(id)));
         conditions.extend(list.named.map(|name| self.named(name)));
-        if let (Some(since), Some(created)) = (list.created_since, &created) {
+        if let (Some(since), Some(created)) = (list.created_since, created) {
             conditions.push(created.after(since));
         }
         if !list.prefixes.is_empty() {
@@ -123,48 +158,19 @@ impl Sql<'_> {
                 list.prefixes.iter().map(|prefix| string(self.dialect(), prefix)).collect();
             conditions.push(format!("{} IN ({})", self.prefix(), wanted.join(", ")));
         }
-        let condition = if conditions.is_empty() {
-            String::new()
-        } else {
-            format!("\nWHERE {}", conditions.join("\n  AND "))
-        };
-        let (display, users) = self.display();
-        let created =
-            created.map_or_else(|| "CAST(NULL AS bigint)".into(), |created| created.micros(&created.value));
-        let fields = [
-            self.prefix(),
-            text(&self.mapping.id),
-            self.text(&self.user()),
-            self.end(&expiry),
-            created,
-            text(&self.mapping.ip),
-            text(&self.mapping.agent),
-        ];
-        let direction = if list.ascending { "" } else { " DESC" };
-        let place = format!("ORDER BY {order}{direction}, 2\nLIMIT {}", list.limit);
-        let rows = format!("{}{condition}\n{place}", self.sessions());
-        if list.paged && list.sort != Sort::User {
-            return self.page(&fields, (&order, direction), &rows);
-        }
-        let [prefix, id, user, expires, created, ip, agent] = fields;
-        format!(
-            "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  \
-             {created},\n  {ip} AS ip,\n  {agent} AS agent{display}\nFROM {sessions}{users}{condition}\n{place}",
-            sessions = self.sessions(),
-        )
+        if conditions.is_empty() { String::new() } else { format!("\nWHERE {}", conditions.join("\n  AND ")) }
     }
 
-    /// A page of sessions: its rows are found first, and only theirs are joined to the users.
-    fn page(&self, fields: &[String; 7], (order, direction): (&str, &str), rows: &str) -> String {
-        let (display, users) = self.display();
-        let named = fields.iter().zip(1..).map(|(field, number)| format!("{field} AS list_{number}"));
-        let named = named.collect::<Vec<_>>().join(",\n    ");
-        let user = self.mapping.user.as_deref();
-        let user = user.map(|user| format!(",\n    {} AS {}", self.column(user), identifier(user)));
+    /// A page of sessions: which rows they are is found first, and only of those everything else, with their users.
+    fn page(&self, select: &str, (id, place): (&str, &str), condition: &str, limit: usize) -> String {
+        let (_, users) = self.display();
+        let (column, sessions) = (self.column(id), self.sessions());
+        let within = format!(
+            "  SELECT {column}\n  FROM {sessions}{condition}\n  ORDER BY {place}, {row}\n  LIMIT {limit}",
+            row = self.text(&column),
+        );
         format!(
-            "SELECT s.list_1 AS token_prefix, s.list_2 AS id, s.list_3 AS user_id, s.list_4, s.list_5, s.list_6 AS ip, s.list_7 AS agent{display}\n\
-             FROM (\n  SELECT {named},\n    {order} AS list_place{user}\n  FROM {rows}\n) AS s{users}\nORDER BY s.list_place{direction}, 2",
-            user = user.unwrap_or_default(),
+            "{select}\nFROM {sessions}{users}\nWHERE {column} IN (\n{within}\n)\nORDER BY {place}, 2\nLIMIT {limit}"
         )
     }
 
