@@ -4,6 +4,9 @@ use sessionwatch_rules::instant::{DAY, Instant};
 
 use super::{StoreError, db::Db};
 
+/// The latest events of a target, among which it is looked for a user.
+const SEARCHED: u32 = 10_000;
+
 /// A long time to look back.
 const LONG: i64 = 8 * DAY;
 
@@ -69,8 +72,16 @@ pub fn add(db: Db<'_>, event: &Event) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What compares without regard to large and small letters.
+fn like(db: Db<'_>) -> &'static str {
+    match db {
+        Db::File(_) => "LIKE",
+        Db::Server(_) => "ILIKE",
+    }
+}
+
 /// A pattern for `LIKE … ESCAPE '!'` that finds a text anywhere.
-fn like(text: &str) -> String {
+fn pattern(text: &str) -> String {
     format!("%{}%", text.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
 }
 
@@ -80,13 +91,14 @@ fn like(text: &str) -> String {
 ///
 /// If they cannot be read.
 pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
-    let text = search.text.as_ref().map(|text| like(&text.to_lowercase()));
+    let text = search.text.as_ref().map(|text| pattern(text));
+    let like = like(db);
     // The latest of a long time are found soonest one by one, those of a short time by when they were.
     let at = if search.to.since(search.from) > LONG { "at + 0" } else { "at" };
     let query = format!(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
          WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
-           AND (CAST($5 AS TEXT) IS NULL OR LOWER(summary) LIKE $5 ESCAPE '!') AND ($6 = 0 OR kind IN ('firing', 'repeated', 'resolved'))
+           AND (CAST($5 AS TEXT) IS NULL OR summary {like} $5 ESCAPE '!') AND ($6 = 0 OR kind IN ('firing', 'repeated', 'resolved'))
            AND (CAST($8 AS BIGINT) IS NULL OR id < $8)
          ORDER BY id DESC LIMIT $7"
     );
@@ -118,7 +130,8 @@ fn event(row: &super::row::Row) -> Event {
     }
 }
 
-/// What was told of a target since an instant with rows of that user among what shows it, the latest first.
+/// What was told of a target since an instant with rows of that user among what shows it, the latest first; of the last 10 000
+/// things that happened to the target.
 ///
 /// # Errors
 ///
@@ -129,13 +142,14 @@ pub fn about_user(
     from: Instant,
     limit: u32,
 ) -> Result<Vec<Event>, StoreError> {
-    // As it stands in the evidence of a finding. The time keeps more out than the target does.
+    // As it stands in the evidence of a finding.
     let named = format!("\"user\":{}", serde_json::Value::from(user));
-    let pattern = like(&named);
+    let pattern = pattern(&named);
     let rows = db.rows(
-        "SELECT id, at, target, check_id, kind, summary, detail FROM events
-         WHERE COALESCE(target, '') = $1 AND at >= $2 AND detail LIKE $3 ESCAPE '!' ORDER BY id DESC LIMIT $4",
-        &[target.into(), from.into(), (&pattern).into(), limit.into()],
+        "SELECT id, at, target, check_id, kind, summary, detail
+         FROM (SELECT * FROM events WHERE target = $1 ORDER BY id DESC LIMIT $5) AS latest
+         WHERE at >= $2 AND detail LIKE $3 ESCAPE '!' ORDER BY id DESC LIMIT $4",
+        &[target.into(), from.into(), (&pattern).into(), limit.into(), SEARCHED.into()],
     )?;
     // SQLite takes large and small letters for the same here.
     Ok(rows.iter().map(event).filter(|event| event.detail.contains(&named)).collect())

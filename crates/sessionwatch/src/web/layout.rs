@@ -107,7 +107,7 @@ pub(super) async fn asset(Path(file): Path<String>) -> Response {
 pub(super) fn mark(state: &str) -> Markup {
     let shape = match state {
         "failing" | "firing" => "▲",
-        "pending" => "△",
+        "pending" | "warn" => "△",
         "unknown" | "stale" => "?",
         "acknowledged" | "silenced" => "◐",
         "skipped" => "»",

@@ -180,7 +180,7 @@ pub(super) async fn doctor_page(
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let state = |level: Level| match level {
         Level::Pass => "healthy",
-        Level::Warn => "pending",
+        Level::Warn => "warn",
         Level::Fail => "failing",
     };
     let body = html! {

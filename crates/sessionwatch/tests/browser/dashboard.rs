@@ -432,8 +432,10 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
 
         let other = Browser::open(&scene.watch.address, DESK).await;
         other.log_in("ada", PASSWORD).await;
+        other.shows("ada · responder").await;
         other.goto("/cleanup/app").await;
         other.press("form:has(input[value=duplicates])").await;
+        other.shows("Carry out this plan").await;
         other.press("form.stack").await;
         other.shows("a fresh look finds none left").await;
         // A look follows the cleanup by itself.
@@ -498,6 +500,7 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
     run(async {
         let browser = Browser::open(&scene.watch.address, DESK).await;
         browser.log_in("ada", PASSWORD).await;
+        browser.shows("ada · viewer").await;
         browser.goto("/targets/app/sessions?order=down").await;
         for first in [100_000, 99_900, 99_800] {
             browser.shows(&format!("p{first}")).await;

@@ -31,6 +31,8 @@ const LARGEST: usize = 1 << 20;
 /// How long it is believed what the provider says of itself, and how soon unknown keys are asked for again.
 const FRESH: Duration = Duration::from_secs(3_600);
 const AGAIN: Duration = Duration::from_secs(60);
+/// How long a provider is left alone that could not be asked.
+const PAUSE: Duration = Duration::from_secs(5);
 /// How far clocks may be apart, in microseconds.
 const LEEWAY: i64 = 60 * SECOND;
 /// Signatures that are believed: those that only the provider can make.
@@ -84,7 +86,14 @@ pub(super) struct Provider {
 
 /// What is known of the provider that is configured.
 #[derive(Debug, Default)]
-pub struct Cache(tokio::sync::Mutex<Option<Arc<Provider>>>);
+pub struct Cache(tokio::sync::Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    provider: Option<Arc<Provider>>,
+    /// Why it could not be asked last, and when.
+    doubt: Option<(Doubt, Monotonic)>,
+}
 
 /// What a log-in keeps until the provider answers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
@@ -110,13 +119,19 @@ impl Cache {
     /// The provider, asked about itself if that is too long ago.
     pub(super) async fn provider(&self, config: &OpenId) -> Result<Arc<Provider>, Doubt> {
         let mut known = self.0.lock().await;
-        if let Some(provider) = known.as_ref().filter(|provider| provider.config == *config)
+        if let Some(provider) = known.provider.as_ref().filter(|provider| provider.config == *config)
             && provider.asked.elapsed() < FRESH
         {
             return Ok(Arc::clone(provider));
         }
-        let provider = Arc::new(Provider::ask(config).await?);
-        *known = Some(Arc::clone(&provider));
+        // Whoever asks again and again does not make us do so.
+        if let Some((doubt, _)) = known.doubt.filter(|(_, at)| at.elapsed() < PAUSE) {
+            return Err(doubt);
+        }
+        let asked = Provider::ask(config).await;
+        known.doubt = asked.as_ref().err().map(|doubt| (*doubt, Monotonic::now()));
+        let provider = Arc::new(asked?);
+        known.provider = Some(Arc::clone(&provider));
         Ok(provider)
     }
 }
