@@ -398,7 +398,15 @@ fn an_incident_is_worked_on_by_a_program_too() {
     assert_eq!(bot.post(&format!("{base}/close"), &json!({ "reason": "a rehearsal" })).status, 204);
     let user = bot.get("/targets/app/users/2").body;
     assert!(user["sessions"].as_array().unwrap().is_empty(), "{user}");
-    assert!(user["history"][0]["said"].as_str().unwrap().contains("revoke users by ada (bot)"), "{user}");
+    let history: Vec<&str> =
+        user["history"].as_array().unwrap().iter().filter_map(|one| one["said"].as_str()).collect();
+    for (said, at) in
+        ["revoke user by ada (bot)", "archive restore by", "revoke users by", "firing of duplicate-tokens"]
+            .iter()
+            .zip(0..)
+    {
+        assert!(history[at].starts_with(said), "{user}");
+    }
     assert_eq!(scene.watch.stop(), Some(0));
 }
 
