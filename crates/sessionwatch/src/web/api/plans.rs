@@ -15,6 +15,7 @@ use super::{
     Answer, Caller,
     given::{Body, Count, In, Page, Text},
     problem::Problem,
+    targets::OfTarget,
 };
 use crate::{
     actions::{self, Selection},
@@ -101,15 +102,6 @@ impl NewPlan {
             }
         })
     }
-}
-
-/// A target.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(super) struct OfTarget {
-    /// The name of the target
-    #[param(inline)]
-    target: Text<200>,
 }
 
 /// A plan.

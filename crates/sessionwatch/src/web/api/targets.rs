@@ -80,7 +80,7 @@ pub(super) struct Target {
 pub(super) struct OfTarget {
     /// The name of the target
     #[param(inline)]
-    target: Text<200>,
+    pub(super) target: Text<200>,
 }
 
 /// A check on a target.
