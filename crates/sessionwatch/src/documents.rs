@@ -16,7 +16,7 @@ use crate::{
         accounts,
         alerts::Kept,
         archived::Holding,
-        audit, events, incidents,
+        audit, events, incidents, plans,
         signals::{self},
         silences, sources, tokens,
     },
@@ -382,7 +382,7 @@ pub struct Archive {
     plan: String,
     target: String,
     /// The command that removed it.
-    action: String,
+    action: &'static str,
     /// Rows that can be put back.
     rows: u64,
     /// Rows that were.
@@ -397,17 +397,27 @@ pub struct Archive {
 impl Archive {
     /// The document.
     #[must_use]
-    pub fn of(holding: &Holding, action: &str) -> Self {
+    pub fn of(holding: &Holding, made: &[plans::Plan]) -> Self {
+        let plan = made.iter().find(|plan| plan.id == holding.plan).cloned();
+        let action = plan.and_then(actions::Plan::read).map_or("", |plan| plan.selection.name());
         Self {
             plan: holding.plan.clone(),
             target: holding.target.clone(),
-            action: action.to_owned(),
+            action,
             rows: holding.rows,
             restored: holding.restored,
             at: At(holding.at),
             purge_at: At(holding.purge_at),
             recipient: holding.recipient.clone(),
         }
+    }
+}
+
+impl Archive {
+    /// The command that removed it.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        self.action
     }
 }
 
@@ -488,8 +498,7 @@ impl Deed {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Account {
     name: String,
-    /// `viewer`, `responder` or `admin`.
-    role: &'static str,
+    role: accounts::Role,
     created_at: At,
     /// Whether a provider of identities vouches for it, and it has no password.
     external: bool,
@@ -501,7 +510,7 @@ impl Account {
     pub fn of(account: &accounts::Account) -> Self {
         Self {
             name: account.name.clone(),
-            role: account.role.name(),
+            role: account.role,
             created_at: At(account.created_at),
             external: !account.subject.is_empty(),
         }

@@ -292,7 +292,7 @@ async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Ne
 async fn admit(shared: &Arc<Shared>, request: &mut Request, known: Option<&Route>) -> Result<(), Response> {
     // What nobody decided about is for nobody.
     let Some(route) = known else { return Err(Refusal::Forbidden.into_response()) };
-    if route.method != "GET" && !access::is_ours(shared, request.headers()) {
+    if route.method != "GET" && !access::is_ours(shared, request) {
         let why = "The request does not come from a page of this dashboard.".to_owned();
         return Err(Refusal::Bad(why).into_response());
     }

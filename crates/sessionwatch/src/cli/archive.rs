@@ -10,11 +10,11 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
-    actions::{ActError, Control, Plan, keys, restoring},
+    actions::{ActError, Control, keys, restoring},
     archive::sealing::Identity,
     clock,
     config::Config,
-    documents,
+    documents::{self, Archive},
     report::{Format, Sheet},
     store::{
         Store,
@@ -96,22 +96,18 @@ fn opened(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
     let (_, store) = opened(args)?;
     let (held, plans) = store.read(|db| Ok((archived::holdings(db)?, plans::list(db)?)))?;
-    let action = |holding: &Holding| {
-        let plan = plans.iter().find(|plan| plan.id == holding.plan).cloned();
-        plan.and_then(Plan::read).map_or("", |plan| plan.selection.name())
-    };
     let row = |holding: &Holding| {
         vec![
             holding.plan.clone(),
             holding.target.clone(),
-            action(holding).to_owned(),
+            Archive::of(holding, &plans).action().to_owned(),
             holding.rows.to_string(),
             holding.restored.to_string(),
             clock::readable(holding.at),
             clock::readable(holding.purge_at),
         ]
     };
-    let document = |holding: &Holding| documents::json(documents::Archive::of(holding, action(holding)));
+    let document = |holding: &Holding| documents::json(Archive::of(holding, &plans));
     let header = ["plan", "target", "action", "rows", "put back", "removed at", "kept until"];
     let sheet = Sheet {
         kind: "archives",

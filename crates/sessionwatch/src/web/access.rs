@@ -217,8 +217,8 @@ fn longest(account: &Account) -> i64 {
 }
 
 /// Whether a request that changes something comes from a page of ours, as browsers say.
-pub(super) fn is_ours(shared: &Shared, headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+pub(super) fn is_ours(shared: &Shared, request: &Request) -> bool {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return matches!(site, "same-origin" | "none");
     }
@@ -226,7 +226,9 @@ pub(super) fn is_ours(shared: &Shared, headers: &HeaderMap) -> bool {
     let Some(origin) = text("origin") else { return true };
     let host = origin.split_once("://").map_or("", |(_, host)| host);
     let public = shared.config().serve.public_url.clone().unwrap_or_default();
-    Some(host) == text("host") || origin == public.trim_end_matches('/')
+    // By HTTP/2 the host is part of the address.
+    let asked = text("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    Some(host) == asked || origin == public.trim_end_matches('/')
 }
 
 /// To the page where one logs in, and then back.
@@ -385,7 +387,9 @@ pub(super) async fn login(
     }
     let wanted = name.clone();
     let account = read(&shared, move |db| accounts::get(db, &wanted)).await?;
-    let hashed = account.as_ref().map_or_else(|| nobodys().to_owned(), |account| account.password.clone());
+    // Whoever has no password takes as long as nobody.
+    let known = account.as_ref().map(|account| account.password.clone()).filter(|hashed| !hashed.is_empty());
+    let hashed = known.unwrap_or_else(|| nobodys().to_owned());
     let checked = tokio::task::spawn_blocking(move || {
         password.chars().count() <= LONGEST_PASSWORD && is_password(&password, &hashed)
     });

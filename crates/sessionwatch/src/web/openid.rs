@@ -100,7 +100,10 @@ pub(super) async fn callback(
     let (name, next) = match outcome {
         Ok(found) => found,
         Err(refusal) => {
-            shared.setup.failed(&keys, now);
+            // That the provider is away is nobody's fault.
+            if !matches!(refusal, Refusal::Away(_) | Refusal::Store(_)) {
+                shared.setup.failed(&keys, now);
+            }
             let why = refusal.clone().parts().1;
             let detail = json!({ "address": from, "by": config.issuer, "why": why }).to_string();
             write(&shared, move |db| audit::add(db, ("somebody", "login-failed"), &detail, now)).await?;

@@ -49,19 +49,19 @@ const REMEMBERED: i64 = 90 * DAY;
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Filter {
     #[serde(default)]
-    pub(super) status: String,
+    status: String,
     #[serde(default)]
-    pub(super) sort: String,
+    sort: String,
     #[serde(default)]
-    pub(super) order: String,
+    order: String,
     #[serde(default)]
-    pub(super) user: String,
+    user: String,
     #[serde(default)]
-    pub(super) token: String,
+    token: String,
     #[serde(default)]
-    pub(super) after: String,
+    after: String,
     #[serde(default)]
-    pub(super) id: String,
+    id: String,
 }
 
 impl Filter {
@@ -83,6 +83,15 @@ impl Filter {
         })
     }
 
+    /// The same, as it is asked of the database.
+    fn wanted(&self, limit: usize) -> Result<Wanted, Refusal> {
+        let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
+        let after = self.after.parse().ok().map(|key| (key, self.id.clone()));
+        let (status, sort) = (self.status()?, self.sort()?);
+        let (user, token) = (some(&self.user), some(&self.token));
+        Ok(Wanted { status, sort, ascending: self.order == "up", user, token, after, limit })
+    }
+
     /// The same, as part of an address.
     fn query(&self) -> String {
         let pairs = [
@@ -97,6 +106,34 @@ impl Filter {
     }
 }
 
+/// What is asked of the database.
+pub(super) struct Wanted {
+    pub(super) status: Status,
+    pub(super) sort: Sort,
+    /// Smallest first.
+    pub(super) ascending: bool,
+    pub(super) user: Option<String>,
+    pub(super) token: Option<String>,
+    /// The place and the row id of the last one on the page before.
+    pub(super) after: Option<(i64, String)>,
+    pub(super) limit: usize,
+}
+
+impl Wanted {
+    /// The sessions of a user.
+    pub(super) fn of_user(user: &str) -> Self {
+        let user = Some(user.to_owned());
+        let (status, sort) = (Status::All, Sort::Expires);
+        Self { status, sort, ascending: false, user, token: None, after: None, limit: SHOWN }
+    }
+}
+
+/// By what a session has its place in that order, in microseconds; the largest where there is nothing.
+pub(super) fn place(line: &Line, sort: Sort) -> i64 {
+    let at = if sort == Sort::Created { line.created_at } else { line.expires_at };
+    at.map_or(i64::MAX, Instant::micros)
+}
+
 /// What the database gave.
 pub(super) struct Found {
     pub(super) lines: Vec<Line>,
@@ -106,22 +143,11 @@ pub(super) struct Found {
 }
 
 /// Asks the database, if not too many do already.
-pub(super) async fn ask(
-    shared: &Arc<Shared>,
-    target: &Target,
-    (filter, limit): (&Filter, usize),
-) -> Result<Found, Refusal> {
+pub(super) async fn ask(shared: &Arc<Shared>, target: &Target, wanted: Wanted) -> Result<Found, Refusal> {
     let unknown =
         |why: &str| Refusal::Away(format!("The database of {} cannot be asked: {why}.", target.name));
     let _permit = turn(shared, &target.name).await?;
-    let question = Question {
-        status: filter.status()?,
-        sort: filter.sort()?,
-        filter: filter.clone(),
-        limit,
-        target: target.clone(),
-        config: shared.config(),
-    };
+    let question = Question { wanted, target: target.clone(), config: shared.config() };
     // On a thread of its own, as looks are: a file blocks.
     let asked = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
@@ -139,10 +165,7 @@ pub(super) async fn ask(
 
 /// What is asked of a database.
 struct Question {
-    status: Status,
-    sort: Sort,
-    filter: Filter,
-    limit: usize,
+    wanted: Wanted,
     target: Target,
     config: Arc<crate::config::Config>,
 }
@@ -152,18 +175,16 @@ impl Question {
         self.target.limits.timeout = self.target.limits.timeout.min(PATIENCE);
         let opened = open(&self.target, &self.config.catalogue, false).await?;
         let sql = opened.sql(false, &self.config.rules.settings);
-        let filter = &self.filter;
-        let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
-        let (user, token) = (some(&filter.user), some(&filter.token));
+        let wanted = &self.wanted;
         let list = List {
-            status: self.status,
-            sort: self.sort,
-            ascending: filter.order == "up",
-            user: user.as_deref(),
-            named: token.as_deref(),
-            after: filter.after.parse().ok().map(|key| After { key, id: &filter.id }),
+            status: wanted.status,
+            sort: wanted.sort,
+            ascending: wanted.ascending,
+            user: wanted.user.as_deref(),
+            named: wanted.token.as_deref(),
+            after: wanted.after.as_ref().map(|(key, id)| After { key: *key, id }),
             paged: true,
-            ..List::all(self.limit)
+            ..List::all(wanted.limit)
         };
         let lines = observe::list(&opened.session, &sql, list).await;
         let users = opened.candidate.mapping.users.as_ref();
@@ -181,15 +202,11 @@ pub(super) async fn page(
     person: Person,
 ) -> Page {
     let target = target_of(&shared, &name)?;
-    let found = ask(&shared, &target, (&filter, SHOWN + 1)).await?;
+    let found = ask(&shared, &target, filter.wanted(SHOWN + 1)?).await?;
     let base = format!("/targets/{}", layout::part(&name));
     let shown = &found.lines[..found.lines.len().min(SHOWN)];
-    let pages = filter.sort()? != Sort::User;
-    let next = (found.lines.len() > SHOWN && pages).then(|| shown.last()).flatten();
-    let key = |line: &Line| {
-        let at = if filter.sort == "created" { line.created_at } else { line.expires_at };
-        at.map_or(i64::MAX, Instant::micros)
-    };
+    let sort = filter.sort()?;
+    let next = (found.lines.len() > SHOWN && sort != Sort::User).then(|| shown.last()).flatten();
     let query = filter.query();
     let body = html! {
         (form(&filter, &base))
@@ -197,7 +214,7 @@ pub(super) async fn page(
         @else { (table(&found, shown, &base)) }
         p.links {
             @if let Some(last) = next {
-                a rel="next" href={ (base) "/sessions?" (query) "&after=" (key(last)) "&id=" (layout::part(last.id.as_deref().unwrap_or_default())) } { "Next page" }
+                a rel="next" href={ (base) "/sessions?" (query) "&after=" (place(last, sort)) "&id=" (layout::part(last.id.as_deref().unwrap_or_default())) } { "Next page" }
             }
             a href={ (base) "/sessions.csv?" (query) } { "CSV" } a href={ (base) "/sessions.json?" (query) } { "JSON" }
         }
@@ -256,7 +273,7 @@ pub(super) async fn csv(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Refusal> {
     let target = target_of(&shared, &name)?;
-    let found = ask(&shared, &target, (&filter, EXPORTED)).await?;
+    let found = ask(&shared, &target, filter.wanted(EXPORTED)?).await?;
     let mut text = "token,id,user,expires,status\n".to_owned();
     for line in &found.lines {
         let field = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
@@ -281,7 +298,7 @@ pub(super) async fn json(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Refusal> {
     let target = target_of(&shared, &name)?;
-    let found = ask(&shared, &target, (&filter, EXPORTED)).await?;
+    let found = ask(&shared, &target, filter.wanted(EXPORTED)?).await?;
     let session = |line| documents::Session::of(line, &found.display, found.now);
     let document = json!({ "schema": 1, "sessions": found.lines.iter().map(session).collect::<Vec<_>>() });
     Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
@@ -339,8 +356,7 @@ pub(super) async fn user(
         Ok((signals, history(db, &of, &wanted, now)?))
     })
     .await?;
-    let filter = Filter { user: user.clone(), ..Filter::default() };
-    let found = ask(&shared, &target, (&filter, SHOWN)).await;
+    let found = ask(&shared, &target, Wanted::of_user(&user)).await;
     let base = format!("/targets/{}", layout::part(&name));
     let body = html! {
         p { "on " a href=(base) { (name) } }

@@ -275,6 +275,7 @@ fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
         ("/targets/app/sessions?status=%27%22", 400),
         ("/targets/app/sessions?user=%27%3B+DROP+TABLE+sessions%3B--", 200),
         ("/targets/app/sessions?after=x&id=%27", 200),
+        ("/targets/app/sessions?sort=user&after=1&id=s1", 200),
         ("/targets/app/users/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 200),
         ("/plans/nothing", 404),
         ("/incidents/nothing", 404),

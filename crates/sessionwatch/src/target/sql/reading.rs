@@ -92,25 +92,21 @@ impl Sql<'_> {
                 .as_deref()
                 .map_or_else(|| "CAST(NULL AS text)".into(), |name| self.text(&self.column(name)))
         };
-        let order = match (list.sort, &created) {
-            (Sort::User, _) => "user_id".to_owned(),
-            (Sort::Created, Some(created)) => created.value.clone(),
-            _ => expiry.value.clone(),
-        };
-        let order = if list.paged && list.sort != Sort::User {
-            let by = created.as_ref().filter(|_| list.sort == Sort::Created).unwrap_or(&expiry);
-            format!("COALESCE({}, {})", by.micros(&by.value), i64::MAX)
-        } else {
-            order
+        let by = created.as_ref().filter(|_| list.sort == Sort::Created).unwrap_or(&expiry);
+        let paged = list.paged && list.sort != Sort::User;
+        let order = match list.sort {
+            Sort::User => "user_id".to_owned(),
+            _ if paged => format!("COALESCE({}, {})", by.micros(&by.value), i64::MAX),
+            _ => by.value.clone(),
         };
         let condition = self.conditions(list, (&expiry, created.as_ref()), &order);
         let (display, users) = self.display();
-        let started = created;
-        let created = started.as_ref().map(|started| started.micros(&started.value));
-        let created = created.unwrap_or_else(|| "CAST(NULL AS bigint)".into());
         let select = format!(
             "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  \
-             {created},\n  {ip} AS ip,\n  {agent} AS agent{display}",
+             {began},\n  {ip} AS ip,\n  {agent} AS agent{display}",
+            began = created
+                .as_ref()
+                .map_or_else(|| "CAST(NULL AS bigint)".into(), |created| created.micros(&created.value)),
             prefix = self.prefix(),
             id = text(&self.mapping.id),
             user = self.text(&self.user()),
@@ -119,10 +115,9 @@ impl Sql<'_> {
             agent = text(&self.mapping.agent),
         );
         let direction = if list.ascending { "" } else { " DESC" };
-        let paged = list.paged && list.sort != Sort::User;
-        if let Some(id) = self.mapping.id.as_deref().filter(|_| paged) {
-            let by = started.as_ref().filter(|_| list.sort == Sort::Created).unwrap_or(&expiry);
-            return self.page(&select, (id, &format!("{}{direction}", by.place())), &condition, list.limit);
+        if let Some(id) = self.mapping.id.as_deref().filter(|id| paged && self.names_every_row(id)) {
+            let place = format!("{}{direction}", by.place());
+            return self.page((&select, &users), (id, &place), &condition, list.limit);
         }
         format!(
             "{select}\nFROM {sessions}{users}{condition}\nORDER BY {order}{direction}, 2\nLIMIT {limit}",
@@ -143,7 +138,9 @@ impl Sql<'_> {
             Status::Expired => vec![expiry.expired(self.now)],
             Status::All => vec![],
         };
-        if let (Some(After { key, id }), Some(column)) = (list.after, &self.mapping.id) {
+        // By user there is no next page.
+        let after = list.after.filter(|_| list.sort != Sort::User);
+        if let (Some(After { key, id }), Some(column)) = (after, &self.mapping.id) {
             let (sign, row) = (if list.ascending { '>' } else { '<' }, self.text(&self.column(column)));
             let id = string(self.dialect(), id);
             conditions.push(format!("({order} {sign} {key} OR ({order} = {key} AND {row} > {id}))"));
@@ -161,16 +158,25 @@ impl Sql<'_> {
         if conditions.is_empty() { String::new() } else { format!("\nWHERE {}", conditions.join("\n  AND ")) }
     }
 
+    /// Whether every row has a value in a column.
+    fn names_every_row(&self, column: &str) -> bool {
+        let table = self.schema.find(self.mapping.sessions.schema.as_deref(), &self.mapping.sessions.name);
+        table.and_then(|table| table.column(column)).is_some_and(|column| !column.nullable)
+    }
+
     /// A page of sessions: which rows they are is found first, and only of those everything else, with their users.
-    fn page(&self, select: &str, (id, place): (&str, &str), condition: &str, limit: usize) -> String {
-        let (_, users) = self.display();
+    fn page(
+        &self,
+        (select, users): (&str, &str),
+        (id, place): (&str, &str),
+        condition: &str,
+        limit: usize,
+    ) -> String {
         let (column, sessions) = (self.column(id), self.sessions());
-        let within = format!(
-            "  SELECT {column}\n  FROM {sessions}{condition}\n  ORDER BY {place}, {row}\n  LIMIT {limit}",
-            row = self.text(&column),
-        );
+        let row = self.text(&column);
         format!(
-            "{select}\nFROM {sessions}{users}\nWHERE {column} IN (\n{within}\n)\nORDER BY {place}, 2\nLIMIT {limit}"
+            "{select}\nFROM {sessions}{users}\nWHERE {column} IN (\n  SELECT {column}\n  FROM {sessions}{condition}\n  \
+             ORDER BY {place}, {row}\n  LIMIT {limit}\n)\nORDER BY {place}, 2\nLIMIT {limit}"
         )
     }
 

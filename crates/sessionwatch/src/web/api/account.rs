@@ -27,8 +27,7 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub(super) struct Me {
     account: String,
-    /// `viewer`, `responder` or `admin`.
-    role: &'static str,
+    role: Role,
     token: Token,
 }
 
@@ -36,7 +35,7 @@ pub(super) struct Me {
 #[utoipa::path(get, path = "/api/v1/me", tag = "account", responses((status = 200, description = "Who asks", body = Me)))]
 pub(super) async fn me(caller: Caller) -> Answer<Me> {
     let token = Token::of(&caller.token);
-    Ok(Json(Me { account: caller.token.account, role: caller.role.name(), token }))
+    Ok(Json(Me { account: caller.token.account, role: caller.role, token }))
 }
 
 /// A log-in to the dashboard.
@@ -179,18 +178,9 @@ pub(super) async fn accounts(State(shared): State<Arc<Shared>>, _caller: Caller)
 pub(super) struct NewAccount {
     #[schema(pattern = "^[A-Za-z0-9._@+-]{1,64}$")]
     name: String,
-    role: NewRole,
+    role: Role,
     #[schema(min_length = 15, max_length = 256, format = Password)]
     password: String,
-}
-
-/// What an account may do.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum NewRole {
-    Viewer,
-    Responder,
-    Admin,
 }
 
 /// Make an account
@@ -200,12 +190,7 @@ pub(super) async fn add_account(
     caller: Caller,
     Body(new): Body<NewAccount>,
 ) -> Result<(StatusCode, Json<Account>), Problem> {
-    let role = match new.role {
-        NewRole::Viewer => Role::Viewer,
-        NewRole::Responder => Role::Responder,
-        NewRole::Admin => Role::Admin,
-    };
-    let account = access::of((new.name, new.password), role, shared.clock.now()).await?;
+    let account = access::of((new.name, new.password), new.role, shared.clock.now()).await?;
     let made = Account::of(&account);
     settings::admit(&shared, account, caller.actor()).await?;
     Ok((StatusCode::CREATED, Json(made)))

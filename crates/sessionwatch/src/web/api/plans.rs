@@ -234,11 +234,7 @@ pub(super) async fn apply(
 #[utoipa::path(get, path = "/api/v1/archive", tag = "plans", responses((status = 200, description = "By the plans that removed it", body = Page<Archive>)))]
 pub(super) async fn archive(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Archive>> {
     let (held, made) = read(&shared, |db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
-    let action = |holding: &archived::Holding| {
-        let plan = made.iter().find(|plan| plan.id == holding.plan).cloned();
-        plan.and_then(actions::Plan::read).map_or("", |plan| plan.selection.name())
-    };
-    Ok(Json(Page::all(held.iter().map(|holding| Archive::of(holding, action(holding))).collect())))
+    Ok(Json(Page::all(held.iter().map(|holding| Archive::of(holding, &made)).collect())))
 }
 
 /// Make a plan to put back what another one removed

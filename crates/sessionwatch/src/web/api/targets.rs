@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_rules::instant::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -26,6 +26,7 @@ use crate::{
         signals::{self, Search},
         silences,
     },
+    target::sql::{Sort, Status},
 };
 
 /// How a target stands.
@@ -247,26 +248,27 @@ pub(super) async fn doctor(
 /// Which sessions.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+enum Which {
     #[default]
     All,
     Active,
     Expired,
 }
 
-/// In which order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Sort {
-    #[default]
-    Expires,
-    Created,
-}
-
-/// In which direction.
+/// In which order. By user there is one page.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Order {
+    #[default]
+    Expires,
+    Created,
+    User,
+}
+
+/// In which direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Direction {
     /// Largest first.
     #[default]
     Down,
@@ -300,8 +302,7 @@ impl ToSchema for Place {}
 
 impl Place {
     fn of(line: &crate::target::observe::Line, sort: Sort) -> Self {
-        let at = if sort == Sort::Created { line.created_at } else { line.expires_at };
-        Self { key: at.map_or(i64::MAX, Instant::micros), id: line.id.clone().unwrap_or_default() }
+        Self { key: rows::place(line, sort), id: line.id.clone().unwrap_or_default() }
     }
 
     /// As text that is safe in an address.
@@ -334,15 +335,15 @@ pub(super) struct Wanted {
     /// Which; all, unless it is given
     #[serde(default)]
     #[param(inline)]
-    status: Status,
+    status: Which,
     /// By what they are sorted: by their end, unless it is given
     #[serde(default)]
     #[param(inline)]
-    sort: Sort,
+    sort: Order,
     /// Largest or smallest first
     #[serde(default)]
     #[param(inline)]
-    order: Order,
+    order: Direction,
     /// Only of this user
     #[param(inline)]
     user: Option<Text<200>>,
@@ -366,19 +367,29 @@ pub(super) async fn sessions(
 ) -> Answer<Page<Session>> {
     let target = target_of(&shared, &of.target)?;
     let limit = wanted.limit.map_or(100, |Count(limit)| limit as usize);
-    let text = |text: Option<Text<200>>| text.map(|text| text.to_string()).unwrap_or_default();
-    let filter = rows::Filter {
-        status: format!("{:?}", wanted.status).to_lowercase(),
-        sort: format!("{:?}", wanted.sort).to_lowercase(),
-        order: format!("{:?}", wanted.order).to_lowercase(),
+    let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
+    let sort = match wanted.sort {
+        Order::Expires => Sort::Expires,
+        Order::Created => Sort::Created,
+        Order::User => Sort::User,
+    };
+    let asked = rows::Wanted {
+        status: match wanted.status {
+            Which::All => Status::All,
+            Which::Active => Status::Active,
+            Which::Expired => Status::Expired,
+        },
+        sort,
+        ascending: wanted.order == Direction::Up,
         user: text(wanted.user),
         token: text(wanted.token),
-        after: wanted.cursor.as_ref().map(|place| place.key.to_string()).unwrap_or_default(),
-        id: wanted.cursor.map(|place| place.id).unwrap_or_default(),
+        after: wanted.cursor.map(|place| (place.key, place.id)),
+        limit: limit + 1,
     };
-    let found = rows::ask(&shared, &target, (&filter, limit + 1)).await?;
+    let found = rows::ask(&shared, &target, asked).await?;
     let session = |line: &_| Session::of(line, &found.display, found.now);
-    Ok(Json(Page::of(found.lines, limit, (session, |line| Place::of(line, wanted.sort).text()))))
+    let page = Page::of(found.lines, limit, (session, |line| Place::of(line, sort).text()));
+    Ok(Json(Page { next: page.next.filter(|_| sort != Sort::User), ..page }))
 }
 
 /// A user who fits what is looked for.
@@ -451,8 +462,7 @@ pub(super) async fn user(State(shared): State<Arc<Shared>>, In(of): In<OfUser>) 
         Ok((signals, rows::history(db, &name, &wanted, now)?))
     })
     .await?;
-    let filter = rows::Filter { user: of.user.to_string(), ..rows::Filter::default() };
-    let (sessions, unavailable) = match rows::ask(&shared, &target, (&filter, 100)).await {
+    let (sessions, unavailable) = match rows::ask(&shared, &target, rows::Wanted::of_user(&of.user)).await {
         Ok(found) => {
             let session = |line| Session::of(line, &found.display, found.now);
             (Some(found.lines.iter().map(session).collect()), None)
