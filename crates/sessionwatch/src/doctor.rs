@@ -111,7 +111,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     findings.extend(role(patient));
     findings.extend(patient.acting.map(|acting| acting_role(patient, acting)));
     let mapping = &patient.opened.candidate.mapping;
-    let sessions = patient.opened.schema.find(mapping.sessions.schema.as_deref(), &mapping.sessions.name);
+    let sessions = patient.opened.schema.table(&mapping.sessions);
     if let Some(table) = sessions {
         findings.push(visibility(patient, table));
         if [TableKind::Table, TableKind::Partitioned].contains(&table.kind) {
@@ -264,7 +264,7 @@ fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
 
 fn create_index(patient: Patient<'_>, unique: &str, column: &str) -> String {
     let sessions = &patient.opened.candidate.mapping.sessions;
-    let table = patient.opened.schema.find(sessions.schema.as_deref(), &sessions.name);
+    let table = patient.opened.schema.table(sessions);
     let plain = table.is_some_and(|table| table.kind == TableKind::Table);
     // Neither SQLite nor a partitioned table can have one made beside the application's work.
     let concurrently = if dialect(patient) == Dialect::Postgres && plain { "CONCURRENTLY " } else { "" };
@@ -340,19 +340,13 @@ fn user_exists(patient: Patient<'_>, table: &Table) -> Finding {
 
 fn indexes(patient: Patient<'_>, table: &Table) -> Vec<Finding> {
     let mapping = &patient.opened.candidate.mapping;
-    let led_by = |column: &str| {
-        table
-            .indexes
-            .iter()
-            .find(|index| index.complete && index.columns.first().is_some_and(|first| first == column))
-    };
     let wanted = [
         ("index-user", mapping.user.as_deref(), "finding or ending one user's sessions"),
         ("index-expires", Some(mapping.expires.column.as_str()), "cleaning up expired sessions"),
     ];
     let finding = |(id, column, what): (&'static str, Option<&str>, &str)| {
         let column = column?;
-        Some(match led_by(column) {
+        Some(match table.index_led_by(column) {
             Some(index) => pass(id, format!("`{}` serves {what}", index.name)),
             None => warn(
                 id,

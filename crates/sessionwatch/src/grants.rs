@@ -52,8 +52,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
         let _ = writeln!(sql, "GRANT SELECT ({}) ON {} TO {watch};", columns(&shown), table(&users.table));
     }
     if let Some(accounts) = &mapping.accounts {
-        let first =
-            schema.find(accounts.schema.as_deref(), &accounts.name).and_then(|found| found.columns.first());
+        let first = schema.table(accounts).and_then(|found| found.columns.first());
         if let Some(column) = first {
             let _ = writeln!(
                 sql,
@@ -93,7 +92,7 @@ fn update(column: &str, sessions: &str, act: &str) -> String {
 
 /// A policy, where row-level security would hide rows.
 fn hidden(schema: &Schema, mapping: &Mapping, role: &str) -> String {
-    let found = schema.find(mapping.sessions.schema.as_deref(), &mapping.sessions.name);
+    let found = schema.table(&mapping.sessions);
     if !found.is_some_and(|found| found.row_security) {
         return String::new();
     }

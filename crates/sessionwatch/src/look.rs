@@ -317,9 +317,7 @@ async fn judge(session: &Session, custom: &Custom) -> Result<Finding, TargetErro
 /// What keeps this target's numbers from being the whole truth.
 async fn doubt(opened: &Opened, census: &Census) -> Result<Option<String>, TargetError> {
     let mapping = &opened.candidate.mapping;
-    let hidden = |name: &TableName| {
-        opened.schema.find(name.schema.as_deref(), &name.name).is_some_and(|table| table.rows_hidden)
-    };
+    let hidden = |name: &TableName| opened.schema.table(name).is_some_and(|table| table.rows_hidden);
     if hidden(&mapping.sessions) {
         return Ok(Some("row-level security hides rows from this role: grant it BYPASSRLS or a policy that shows all rows".into()));
     }

@@ -107,7 +107,7 @@ pub(super) fn new_id() -> String {
 /// Refuses what is no table.
 fn refuse(opened: &Opened) -> Result<(), ActError> {
     let sessions = &opened.candidate.mapping.sessions;
-    let found = opened.schema.find(sessions.schema.as_deref(), &sessions.name);
+    let found = opened.schema.table(sessions);
     let kind = match found.map(|table| table.kind) {
         Some(TableKind::View) => "view",
         Some(TableKind::MaterializedView) => "materialized view",

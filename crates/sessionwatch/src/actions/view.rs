@@ -45,7 +45,7 @@ impl View {
 /// Whether rows can be named by where they stand.
 async fn is_placed(opened: &Opened) -> Result<bool, TargetError> {
     let sessions = &opened.candidate.mapping.sessions;
-    let table = opened.schema.find(sessions.schema.as_deref(), &sessions.name);
+    let table = opened.schema.table(sessions);
     if opened.schema.dialect == Dialect::Sqlite {
         return Ok(table.is_some_and(|table| !table.without_rowid));
     }

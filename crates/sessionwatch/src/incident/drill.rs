@@ -237,8 +237,7 @@ impl Sample {
 
     fn table(&self, name: &TableName, columns: &[&str], key: &str) -> String {
         let declared = |column: &&str| {
-            let found =
-                self.schema.find(name.schema.as_deref(), &name.name).and_then(|table| table.column(column));
+            let found = self.schema.table(name).and_then(|table| table.column(column));
             let kind = found.map_or("text", |column| column.declared.as_str());
             let key = if *column == key { " PRIMARY KEY" } else { "" };
             format!("{} {kind}{key}", identifier(column))

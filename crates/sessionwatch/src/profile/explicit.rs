@@ -85,7 +85,7 @@ fn find<'a>(schema: &'a Schema, name: &TableName, problems: &mut Vec<String>) ->
 /// The table of that name; what looks like a schema before a dot may be part of the name.
 fn named<'a>(schema: &'a Schema, name: &TableName) -> Option<&'a Table> {
     let whole = || schema.find(None, &format!("{}.{}", name.schema.as_ref()?, name.name));
-    schema.find(name.schema.as_deref(), &name.name).or_else(whole)
+    schema.table(name).or_else(whole)
 }
 
 fn column(table: &Table, name: &str, problems: &mut Vec<String>) {

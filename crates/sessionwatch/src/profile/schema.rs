@@ -155,11 +155,18 @@ impl Schema {
         }
     }
 
+    /// The same, by both at once.
+    #[must_use]
+    pub fn table(&self, name: &TableName) -> Option<&Table> {
+        self.find(name.schema.as_deref(), &name.name)
+    }
+
     /// What the type of a column can hold; `Other` for one that is not there.
     #[must_use]
     pub fn kind(&self, table: &TableName, column: &str) -> ColumnKind {
-        let found = self.find(table.schema.as_deref(), &table.name);
-        found.and_then(|table| table.column(column)).map_or(ColumnKind::Other, |column| column.kind)
+        self.table(table)
+            .and_then(|table| table.column(column))
+            .map_or(ColumnKind::Other, |column| column.kind)
     }
 }
 
@@ -175,6 +182,14 @@ impl Table {
     pub fn unique_on(&self, column: &str) -> Option<&str> {
         let proves = |index: &&Index| index.unique && index.complete && index.columns == [column];
         self.indexes.iter().find(proves).map(|index| index.name.as_str())
+    }
+
+    /// A complete index that begins with that column.
+    #[must_use]
+    pub fn index_led_by(&self, column: &str) -> Option<&Index> {
+        let led =
+            |index: &&Index| index.complete && index.columns.first().is_some_and(|first| first == column);
+        self.indexes.iter().find(led)
     }
 
     /// A validated foreign key from exactly that column.

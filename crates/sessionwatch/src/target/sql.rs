@@ -4,6 +4,7 @@
 
 mod acting;
 mod instant;
+mod paging;
 mod planning;
 mod reading;
 mod restoring;
@@ -185,9 +186,7 @@ impl Sql<'_> {
     #[must_use]
     pub fn orphan_proof(&self) -> Option<&str> {
         let users = self.mapping.users.as_ref()?;
-        let sessions =
-            self.schema.find(self.mapping.sessions.schema.as_deref(), &self.mapping.sessions.name)?;
-        let key = sessions.foreign_key_on(self.mapping.user.as_deref()?)?;
+        let key = self.schema.table(&self.mapping.sessions)?.foreign_key_on(self.mapping.user.as_deref()?)?;
         let refers = key.target_table == users.table.name
             && key.target_columns.iter().eq([&users.key])
             && (users.table.schema.is_none() || key.target_schema == users.table.schema);
@@ -199,8 +198,7 @@ impl Sql<'_> {
     /// The unique index that forbids duplicates.
     #[must_use]
     pub fn duplicate_proof(&self) -> Option<&str> {
-        let sessions =
-            self.schema.find(self.mapping.sessions.schema.as_deref(), &self.mapping.sessions.name)?;
+        let sessions = self.schema.table(&self.mapping.sessions)?;
         if self.deep { None } else { sessions.unique_on(&self.mapping.token) }
     }
 
@@ -219,7 +217,7 @@ impl Sql<'_> {
     /// Joins each row to at most one user, whose key is `u.k`.
     fn users_join(&self, users: &UsersMapping, user: &str) -> String {
         let key = identifier(&users.key);
-        let found = self.schema.find(users.table.schema.as_deref(), &users.table.name);
+        let found = self.schema.table(&users.table);
         let unique = found.is_some_and(|table| table.unique_on(&users.key).is_some());
         let distinct = if unique { "" } else { "DISTINCT " };
         let source = format!("(SELECT {distinct}{key} AS k FROM {})", table(&users.table));

@@ -27,6 +27,7 @@ mod lifecycle;
 mod logs;
 mod mail;
 mod packaging;
+mod paging;
 mod profiles;
 mod replica;
 mod secrecy;

@@ -42,7 +42,7 @@ pub(super) async fn run(
     sql: &Sql<'_>,
     frame: Frame,
 ) -> Result<Ledger, TargetError> {
-    let sessions = sql.schema.find(sql.mapping.sessions.schema.as_deref(), &sql.mapping.sessions.name);
+    let sessions = sql.schema.table(&sql.mapping.sessions);
     let expected = sessions.and_then(|table| table.estimated_rows).unwrap_or(0);
     let progress = Progress::new(expected);
     // The estimate only sizes the first allocation, so a wrong one costs little.
@@ -95,7 +95,7 @@ impl Collector {
 impl Layout {
     fn of(sql: &Sql<'_>) -> Self {
         let mapping = sql.mapping;
-        let table = sql.schema.find(mapping.sessions.schema.as_deref(), &mapping.sessions.name);
+        let table = sql.schema.table(&mapping.sessions);
         let is = |column: &str, kind: ColumnKind| {
             table.and_then(|table| table.column(column)).is_some_and(|column| column.kind == kind)
         };

@@ -88,8 +88,7 @@ impl Sql<'_> {
     /// Whether rows have numbers; all do but those of SQLite tables that were made without.
     #[must_use]
     pub fn has_rowid(&self) -> bool {
-        let name = &self.mapping.sessions;
-        self.schema.find(name.schema.as_deref(), &name.name).is_none_or(|table| !table.without_rowid)
+        self.schema.table(&self.mapping.sessions).is_none_or(|table| !table.without_rowid)
     }
 
     fn named_by(&self, named: Named, rows: &[&Planned]) -> String {
@@ -126,8 +125,7 @@ impl Sql<'_> {
     }
 
     fn declared(&self, column: &str) -> Option<&str> {
-        let name = &self.mapping.sessions;
-        let table = self.schema.find(name.schema.as_deref(), &name.name)?;
+        let table = self.schema.table(&self.mapping.sessions)?;
         table.column(column).map(|column| column.declared.as_str())
     }
 

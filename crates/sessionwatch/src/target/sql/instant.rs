@@ -139,26 +139,45 @@ impl InstantSql {
         }
     }
 
-    /// By what rows are sorted: the instant, and what has none as the last one; as cheap to compute as can be.
+    /// The conditions that a row has an instant, and that it has none, if an index on the column can serve both.
+    pub(super) fn split(&self) -> Option<(String, String)> {
+        self.native?;
+        Some((self.within(&self.value), format!("({} OR {})", self.never(), self.undecodable())))
+    }
+
+    /// By what rows are sorted: the instant, and what has none as the largest; as cheap to compute as can be.
     pub(super) fn place(&self) -> String {
         let value = &self.value;
         if self.native.is_some() {
-            // PostgreSQL takes NULL for the largest.
-            format!("CASE WHEN isfinite({value}) THEN {value} END")
+            format!("CASE WHEN {} THEN {value} ELSE 'infinity' END", self.within(value))
         } else {
             format!("COALESCE({}, {})", self.micros(value), i64::MAX)
+        }
+    }
+
+    /// The place of a row that has this instant, or none.
+    pub(super) fn place_of(&self, at: Option<Instant>) -> String {
+        match (at, self.native) {
+            (Some(at), _) => self.literal(at),
+            (None, Some(Decoder::Timestamptz)) => "TIMESTAMPTZ 'infinity'".into(),
+            (None, Some(_)) => "TIMESTAMP 'infinity'".into(),
+            (None, None) => i64::MAX.to_string(),
         }
     }
 
     /// Microseconds since 1970 of an expression of this column's type; NULL for an infinity or what cannot be read.
     pub(super) fn micros(&self, expression: &str) -> String {
         if self.native.is_some() {
-            format!(
-                "CASE WHEN isfinite({expression}) THEN CAST(EXTRACT(EPOCH FROM {expression}) * 1000000 AS bigint) END"
-            )
+            let within = self.within(expression);
+            format!("CASE WHEN {within} THEN CAST(EXTRACT(EPOCH FROM {expression}) * 1000000 AS bigint) END")
         } else {
             format!("NULLIF(NULLIF({expression}, {NEVER}), {UNDECODABLE})")
         }
+    }
+
+    /// That a native timestamp lies between the years 1 and 9999.
+    fn within(&self, expression: &str) -> String {
+        format!("({expression} >= {} AND {expression} < {})", self.literal(Instant::MIN), self.end())
     }
 }
 

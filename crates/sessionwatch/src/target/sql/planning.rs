@@ -69,9 +69,7 @@ impl Sql<'_> {
     /// Whether no two rows have the same value there.
     #[must_use]
     pub fn is_unique(&self, column: &str) -> bool {
-        let name = &self.mapping.sessions;
-        let found = self.schema.find(name.schema.as_deref(), &name.name);
-        found.is_some_and(|table| table.unique_on(column).is_some())
+        self.schema.table(&self.mapping.sessions).is_some_and(|table| table.unique_on(column).is_some())
     }
 
     /// A hash, under the key of this look, of what must not have changed when a plan is carried out: id, token, user and

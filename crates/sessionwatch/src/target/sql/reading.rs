@@ -2,7 +2,12 @@
 
 use sessionwatch_rules::{instant::Instant, settings::Settings};
 
-use super::{Rows, Sql, instant::InstantSql, string};
+use super::{
+    Rows, Sql,
+    instant::InstantSql,
+    paging::{Paging, all_of},
+    string,
+};
 use crate::profile::schema::{ColumnKind, Dialect};
 
 /// Which sessions to list.
@@ -93,13 +98,6 @@ impl Sql<'_> {
                 .map_or_else(|| "CAST(NULL AS text)".into(), |name| self.text(&self.column(name)))
         };
         let by = created.as_ref().filter(|_| list.sort == Sort::Created).unwrap_or(&expiry);
-        let paged = list.paged && list.sort != Sort::User;
-        let order = match list.sort {
-            Sort::User => "user_id".to_owned(),
-            _ if paged => format!("COALESCE({}, {})", by.micros(&by.value), i64::MAX),
-            _ => by.value.clone(),
-        };
-        let condition = self.conditions(list, (&expiry, created.as_ref()), &order);
         let (display, users) = self.display();
         let select = format!(
             "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {expires},\n  \
@@ -114,37 +112,42 @@ impl Sql<'_> {
             ip = text(&self.mapping.ip),
             agent = text(&self.mapping.agent),
         );
+        let mut conditions = self.conditions(list, (&expiry, created.as_ref()));
         let direction = if list.ascending { "" } else { " DESC" };
-        if let Some(id) = self.mapping.id.as_deref().filter(|id| paged && self.names_every_row(id)) {
-            let place = format!("{}{direction}", by.place());
-            return self.page((&select, &users), (id, &place), &condition, list.limit);
+        let mut order = match list.sort {
+            Sort::User => format!("user_id{direction}, 2"),
+            _ => format!("{}{direction}, 2", by.value),
+        };
+        // By user there is no next page.
+        if list.paged && list.sort != Sort::User {
+            let paging = Paging::new(self, list, by);
+            if let Some(id) = self.mapping.id.as_deref().filter(|id| self.names_every_row(id)) {
+                // Which rows they are is found first, and only of those everything else, with their users.
+                conditions = vec![format!("{} IN (\n{}\n)", self.column(id), paging.rows(self, conditions))];
+            } else {
+                conditions.extend(paging.following());
+            }
+            order = paging.order();
         }
         format!(
-            "{select}\nFROM {sessions}{users}{condition}\nORDER BY {order}{direction}, 2\nLIMIT {limit}",
+            "{select}\nFROM {sessions}{users}{conditions}\nORDER BY {order}\nLIMIT {limit}",
             sessions = self.sessions(),
+            conditions = all_of(&conditions),
             limit = list.limit,
         )
     }
 
-    /// `WHERE` with everything that is asked of the sessions; nothing where that is nothing.
+    /// Everything that is asked of the sessions.
     fn conditions(
         &self,
         list: List<'_>,
         (expiry, created): (&InstantSql, Option<&InstantSql>),
-        order: &str,
-    ) -> String {
+    ) -> Vec<String> {
         let mut conditions = match list.status {
             Status::Active => vec![expiry.active(self.now)],
             Status::Expired => vec![expiry.expired(self.now)],
             Status::All => vec![],
         };
-        // By user there is no next page.
-        let after = list.after.filter(|_| list.sort != Sort::User);
-        if let (Some(After { key, id }), Some(column)) = (after, &self.mapping.id) {
-            let (sign, row) = (if list.ascending { '>' } else { '<' }, self.text(&self.column(column)));
-            let id = string(self.dialect(), id);
-            conditions.push(format!("({order} {sign} {key} OR ({order} = {key} AND {row} > {id}))"));
-        }
         conditions.extend(list.user.map(|id| self.of_user(id)));
         conditions.extend(list.named.map(|name| self.named(name)));
         if let (Some(since), Some(created)) = (list.created_since, created) {
@@ -155,29 +158,13 @@ impl Sql<'_> {
                 list.prefixes.iter().map(|prefix| string(self.dialect(), prefix)).collect();
             conditions.push(format!("{} IN ({})", self.prefix(), wanted.join(", ")));
         }
-        if conditions.is_empty() { String::new() } else { format!("\nWHERE {}", conditions.join("\n  AND ")) }
+        conditions
     }
 
     /// Whether every row has a value in a column.
     fn names_every_row(&self, column: &str) -> bool {
-        let table = self.schema.find(self.mapping.sessions.schema.as_deref(), &self.mapping.sessions.name);
+        let table = self.schema.table(&self.mapping.sessions);
         table.and_then(|table| table.column(column)).is_some_and(|column| !column.nullable)
-    }
-
-    /// A page of sessions: which rows they are is found first, and only of those everything else, with their users.
-    fn page(
-        &self,
-        (select, users): (&str, &str),
-        (id, place): (&str, &str),
-        condition: &str,
-        limit: usize,
-    ) -> String {
-        let (column, sessions) = (self.column(id), self.sessions());
-        let row = self.text(&column);
-        format!(
-            "{select}\nFROM {sessions}{users}\nWHERE {column} IN (\n  SELECT {column}\n  FROM {sessions}{condition}\n  \
-             ORDER BY {place}, {row}\n  LIMIT {limit}\n)\nORDER BY {place}, 2\nLIMIT {limit}"
-        )
     }
 
     /// The end of a session: in microseconds, or, for a person, as stored, with the status and the hours that are left.

@@ -1,0 +1,228 @@
+//! Pages of sessions follow each other without a gap and without a repetition, whatever is stored, with and without an
+//! index.
+
+use std::time::Duration;
+
+use sessionwatch::{
+    profile::{
+        mapping::{InstantColumn, Mapping, Revoke, TableName},
+        schema::Dialect,
+    },
+    target::{
+        address::Address,
+        observe::{self, Line},
+        postgres::Limits,
+        session::Session,
+        sql::{After, List, Sort, Sql, Status, string},
+    },
+};
+use sessionwatch_rules::{decoder::Decoder, instant::Instant};
+
+const NOW: i64 = 1_800_000_000_000_000;
+
+/// How a table is laid out.
+struct Layout {
+    kind: &'static str,
+    decoder: Decoder,
+    dialect: Dialect,
+    /// The end of the declaration of the row id.
+    id: &'static str,
+    index: bool,
+}
+
+/// Ends and creations: ordinary ones, several times the same one, and hostile ones.
+fn values(decoder: Decoder) -> Vec<Option<&'static str>> {
+    let stored: &[&str] = match decoder {
+        Decoder::Timestamptz | Decoder::TimestampUtc => &[
+            "2027-01-15 08:00:00",
+            "2027-01-15 08:00:00.000001",
+            "2027-01-15 07:59:59.999999",
+            "2027-03-01 00:00:00",
+            "2026-03-01 00:00:00",
+            "infinity",
+            "-infinity",
+            "0044-03-15 00:00:00 BC",
+            "0001-01-01 00:00:00",
+            "9999-12-31 23:59:59.999999",
+            "10000-01-01 00:00:00",
+            "294276-12-31 23:59:59",
+        ],
+        _ => &["1800000000", "1800000001", "1799999999", "1900000000", "-1", "999999999999999999"],
+    };
+    stored.iter().map(|value| Some(*value)).chain([None]).collect()
+}
+
+/// Every value as the end of two rows, and every one as the creation of some.
+fn table(layout: &Layout) -> String {
+    let Layout { kind, id, dialect, .. } = layout;
+    let values = values(layout.decoder);
+    let mut sql = format!("CREATE TABLE s (id text {id}, t text, e {kind}, c {kind});\n");
+    if layout.index {
+        sql.push_str("CREATE INDEX ON s (e); CREATE INDEX ON s (c);\n");
+    }
+    let literal = |value: Option<&str>| value.map_or("NULL".into(), |value| string(*dialect, value));
+    for n in 0..2 * values.len() {
+        let (end, created) = (values[n / 2], values[(n * 5) % values.len()]);
+        sql.push_str(&format!(
+            "INSERT INTO s VALUES ('r{n:02}', 'token-{n:02}', {}, {});\n",
+            literal(end),
+            literal(created)
+        ));
+    }
+    sql
+}
+
+fn mapping(decoder: Decoder) -> Mapping {
+    Mapping {
+        revoke: Revoke::Delete,
+        profile: "custom".into(),
+        sessions: TableName { schema: None, name: "s".into() },
+        id: Some("id".into()),
+        token: "t".into(),
+        user: None,
+        expires: InstantColumn { column: "e".into(), decoder },
+        created: Some(InstantColumn { column: "c".into(), decoder }),
+        ip: None,
+        agent: None,
+        users: None,
+        accounts: None,
+        max_lifetime_s: None,
+    }
+}
+
+/// Asks with the queries of such a table.
+fn asked(address: &Address, decoder: Decoder, ask: impl AsyncFnOnce(&Session, &Sql<'_>)) {
+    let mapping = mapping(decoder);
+    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let session = Session::open(address, limits, false, 7).await.unwrap();
+        let schema = session.schema().await.unwrap();
+        let now = Instant::from_micros(NOW).unwrap();
+        let sql = Sql {
+            mapping: &mapping,
+            schema: &schema,
+            key: 7,
+            now,
+            max_lifetime_us: None,
+            deep: false,
+            pasted: false,
+        };
+        ask(&session, &sql).await;
+        session.close().await;
+    });
+}
+
+fn place(line: &Line, sort: Sort) -> i64 {
+    let at = if sort == Sort::Created { line.created_at } else { line.expires_at };
+    at.map_or(i64::MAX, Instant::micros)
+}
+
+fn ids(lines: &[Line]) -> Vec<String> {
+    lines.iter().map(|line| line.id.clone().unwrap()).collect()
+}
+
+/// The rows of a list, sorted here, and as pages of three give them.
+async fn both(session: &Session, sql: &Sql<'_>, list: List<'_>) -> [Vec<String>; 2] {
+    let mut all = observe::list(session, sql, List { paged: false, ..list }).await.unwrap();
+    all.sort_by_key(|line| {
+        let place = place(line, list.sort);
+        // Not to be negated: the smallest number has no counterpart.
+        (if list.ascending { place } else { !place }, line.id.clone())
+    });
+    let mut paged: Vec<Line> = vec![];
+    while paged.len() <= all.len() {
+        let last = paged.last().map(|line| (place(line, list.sort), line.id.clone().unwrap()));
+        let after = last.as_ref().map(|(key, id)| After { key: *key, id });
+        let page = observe::list(session, sql, List { after, limit: 3, ..list }).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    [ids(&all), ids(&paged)]
+}
+
+fn pages_follow_each_other(address: &Address, layout: &Layout) {
+    asked(address, layout.decoder, async |session, sql| {
+        for sort in [Sort::Expires, Sort::Created] {
+            for status in [Status::All, Status::Active, Status::Expired] {
+                for ascending in [false, true] {
+                    let list = List { sort, status, ascending, paged: true, ..List::all(1_000) };
+                    let [all, paged] = both(session, sql, list).await;
+                    assert!(all.len() >= 4, "{all:?}");
+                    let Layout { kind, id, index, .. } = layout;
+                    assert_eq!(paged, all, "{kind} {id} {index} {sort:?} {status:?} {ascending}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn pages_follow_each_other_on_postgres() {
+    let database = crate::harness::empty();
+    let kinds = [
+        ("timestamptz", Decoder::Timestamptz),
+        ("timestamp", Decoder::TimestampUtc),
+        ("bigint", Decoder::EpochSeconds),
+    ];
+    for (kind, decoder) in kinds {
+        for index in [true, false] {
+            for id in ["PRIMARY KEY", ""] {
+                let layout = Layout { kind, decoder, dialect: Dialect::Postgres, id, index };
+                database.psql(&format!("DROP TABLE IF EXISTS s; {}", table(&layout))).unwrap();
+                let address = Address::parse(&database.url("postgres")).unwrap();
+                pages_follow_each_other(&address, &layout);
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_follow_each_other_on_sqlite() {
+    for id in ["PRIMARY KEY NOT NULL", ""] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let decoder = Decoder::EpochSeconds;
+        let layout = Layout { kind: "integer", decoder, dialect: Dialect::Sqlite, id, index: false };
+        rusqlite::Connection::open(&path).unwrap().execute_batch(&table(&layout)).unwrap();
+        pages_follow_each_other(&Address::Sqlite(path), &layout);
+    }
+}
+
+#[test]
+fn an_index_in_the_order_of_the_pages_serves_them() {
+    let database = crate::harness::empty();
+    let rows = "INSERT INTO s SELECT 'r' || n, 'token-' || n, timestamptz '2027-01-15' + (n - 10000) * interval '1 minute', \
+                timestamptz '2026-01-15' + n * interval '1 minute' FROM generate_series(1, 20000) AS n";
+    let made = "CREATE TABLE s (id text PRIMARY KEY, t text, e timestamptz, c timestamptz)";
+    database
+        .psql(&format!("{made}; {rows}; CREATE INDEX ON s (e); CREATE INDEX ON s (c); ANALYZE s"))
+        .unwrap();
+    let address = Address::parse(&database.url("postgres")).unwrap();
+    asked(&address, Decoder::Timestamptz, async |_, sql| {
+        let reads_all = |list: List<'_>| {
+            let plan = database.psql(&format!("EXPLAIN {}", sql.list(list))).unwrap();
+            plan.contains("Seq Scan on s")
+        };
+        let after = Some(After { key: NOW - 3_600_000_000, id: "r9" });
+        for sort in [Sort::Expires, Sort::Created] {
+            for ascending in [false, true] {
+                for after in [None, after] {
+                    let page = List { sort, ascending, after, paged: true, ..List::all(20) };
+                    assert!(!reads_all(page), "{}", sql.list(page));
+                    if sort == Sort::Expires {
+                        assert!(!reads_all(List { status: Status::Active, ..page }), "{ascending} {after:?}");
+                        assert!(
+                            !reads_all(List { status: Status::Expired, ..page }),
+                            "{ascending} {after:?}"
+                        );
+                    }
+                }
+            }
+        }
+        database.psql("DROP INDEX s_e_idx, s_c_idx").unwrap();
+        assert!(reads_all(List { paged: true, ..List::all(20) }));
+    });
+}
