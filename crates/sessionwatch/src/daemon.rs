@@ -135,6 +135,8 @@ pub struct Shared {
     pub setup: crate::web::Setup,
     /// Plans that people carry out on the dashboard.
     pub jobs: crate::web::Jobs,
+    /// Connections to databases that wait for the next question.
+    pub lines: crate::web::Lines,
     /// How many people may ask databases at the same time.
     pub asking: tokio::sync::Semaphore,
     /// What happens.
@@ -231,6 +233,7 @@ impl Daemon {
             intake: logs::Intake::default(),
             setup: crate::web::Setup::default(),
             jobs: crate::web::Jobs::default(),
+            lines: crate::web::Lines::default(),
             asking: tokio::sync::Semaphore::new(ASKING),
             events: broadcast::Sender::new(EVENTS),
             config: RwLock::new(Arc::new(config)),

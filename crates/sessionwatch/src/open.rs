@@ -17,7 +17,12 @@ use crate::{
         mapping::InstantColumn,
         schema::{ColumnKind, Dialect, Schema},
     },
-    target::{address::Address, error::TargetError, session::Session, sql::Sql},
+    target::{
+        address::Address,
+        error::TargetError,
+        session::{Idle, Session},
+        sql::Sql,
+    },
 };
 
 /// Rows whose expiry is looked at before a decoder is believed.
@@ -119,6 +124,23 @@ pub async fn open(target: &Target, catalogue: &[Profile], deep: bool) -> Result<
     }
 }
 
+/// The same over a connection that is there already; over a new one, if that is lost.
+///
+/// # Errors
+///
+/// Those of [`open`].
+pub async fn open_over(
+    target: &Target,
+    catalogue: &[Profile],
+    idle: Option<Idle>,
+) -> Result<Opened, TargetError> {
+    let Some(idle) = idle else { return open(target, catalogue, false).await };
+    match Session::resume(idle, &target.address, target.limits).await {
+        Some(session) => recognised(session, target, catalogue, (fingerprint_key(), false)).await,
+        None => open(target, catalogue, false).await,
+    }
+}
+
 /// Opens one copy of a target and recognises its sessions.
 ///
 /// # Errors
@@ -131,8 +153,18 @@ pub async fn open_at(
 ) -> Result<Opened, TargetError> {
     let key = access.key.unwrap_or_else(fingerprint_key);
     let session = Session::open(access.address, target.limits, access.deep, key).await?;
+    recognised(session, target, catalogue, (key, access.placed)).await
+}
+
+/// Recognises the sessions of an open target.
+async fn recognised(
+    session: Session,
+    target: &Target,
+    catalogue: &[Profile],
+    (key, placed): (i64, bool),
+) -> Result<Opened, TargetError> {
     let now = session.now().await?;
-    let position = if access.placed { session.position().await? } else { None };
+    let position = if placed { session.position().await? } else { None };
     let schema = session.schema().await?;
     let candidates = recognise(&schema, &target.storage, catalogue)?;
     let mut opened = Opened::of(session, schema, candidates, (key, now));

@@ -14,6 +14,7 @@ mod cleanup;
 mod desk;
 mod incidents;
 mod layout;
+mod lines;
 mod live;
 mod logs;
 pub mod openid;
@@ -35,7 +36,7 @@ use axum::{
 };
 use maud::{Markup, html};
 
-pub use self::{access::Setup, desk::Jobs};
+pub use self::{access::Setup, desk::Jobs, lines::Lines};
 use crate::{
     daemon::Shared,
     store::{StoreError, accounts::Role, db::Db, tokens::Scope},

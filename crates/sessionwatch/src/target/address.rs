@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use super::postgres::dsn::{Dsn, DsnError};
 
 /// Where a target is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A PostgreSQL server.
     Postgres(Box<Dsn>),

@@ -61,6 +61,10 @@ impl Link {
     }
 }
 
+/// A connection between two transactions.
+#[derive(Debug)]
+pub struct Idle(Wire);
+
 /// Limits of a look.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -77,7 +81,20 @@ impl Session {
     ///
     /// If the server cannot be reached or refuses.
     pub async fn open(dsn: &Dsn, limits: Limits, deep: bool) -> Result<Self, TargetError> {
-        let session = Self { wire: wire::connect(dsn).await? };
+        Self::begin(wire::connect(dsn).await?, dsn, limits, deep).await
+    }
+
+    /// Opens another transaction over a connection that is there already.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost, or the server refuses.
+    pub async fn resume(idle: Idle, dsn: &Dsn, limits: Limits) -> Result<Self, TargetError> {
+        Self::begin(idle.0, dsn, limits, false).await
+    }
+
+    async fn begin(wire: Wire, dsn: &Dsn, limits: Limits, deep: bool) -> Result<Self, TargetError> {
+        let session = Self { wire };
         // A server that waits for its client to take in an answer heeds no other limit than that of TCP.
         let mut opening = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {1};\n\
@@ -215,6 +232,12 @@ impl Session {
         scan::run(&self.wire.client, &self.wire.outlet, sql, frame).await
     }
 
+    /// Ends the transaction, and gives the connection for another one; nothing if it is lost.
+    pub async fn rest(self) -> Option<Idle> {
+        let ended = tokio::time::timeout(GOODBYE, self.wire.client.batch_execute("ROLLBACK")).await;
+        matches!(ended, Ok(Ok(()))).then_some(Idle(self.wire))
+    }
+
     /// Ends the transaction and the connection.
     pub async fn close(self) {
         let ending = async {
@@ -248,6 +271,15 @@ impl Session {
     #[must_use]
     pub fn encrypted(&self) -> bool {
         self.wire.encrypted
+    }
+}
+
+impl Idle {
+    /// Ends the connection.
+    pub async fn close(self) {
+        drop(self.0.client);
+        // A server that does not answer notices by itself that nobody is there any more.
+        let _ = tokio::time::timeout(GOODBYE, self.0.driver).await;
     }
 }
 

@@ -30,7 +30,32 @@ pub enum Session {
     Sqlite(sqlite::Session),
 }
 
+/// A connection between two transactions. A file needs none.
+#[derive(Debug)]
+pub struct Idle(postgres::Idle);
+
+impl Idle {
+    /// Ends the connection.
+    pub async fn close(self) {
+        self.0.close().await;
+    }
+}
+
 impl Session {
+    /// Opens another transaction over a connection that is there already; nothing if that is lost.
+    pub async fn resume(idle: Idle, address: &Address, limits: Limits) -> Option<Self> {
+        let Address::Postgres(dsn) = address else { return None };
+        postgres::Session::resume(idle.0, dsn, limits).await.ok().map(Self::Postgres)
+    }
+
+    /// Ends the transaction, and gives the connection for another one, if there is one and it is not lost.
+    pub async fn rest(self) -> Option<Idle> {
+        match self {
+            Self::Postgres(session) => session.rest().await.map(Idle),
+            Self::Sqlite(_) => None,
+        }
+    }
+
     /// Opens the target.
     ///
     /// # Errors

@@ -96,7 +96,11 @@ impl Desk {
     ) -> Result<T, Refusal> {
         let shared = Arc::clone(&self.shared);
         let _permit = turn(&shared, &self.target.name).await?;
-        Ok(apart(move |runtime| runtime.block_on(ask(&self))).await??)
+        let asked = apart(move |runtime| {
+            self.shared.lines.make_room(&self.target.name);
+            runtime.block_on(ask(&self))
+        });
+        Ok(asked.await??)
     }
 
     /// Does something for which the database is needed. Whoever has a page open hears of it.
@@ -248,8 +252,11 @@ pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refu
     };
     tokio::spawn(async move {
         let working = desk.clone();
-        let done =
-            apart(move |runtime| runtime.block_on(carry_out(&working, &plan, (&wish, &control)))).await;
+        let carried_out = apart(move |runtime| {
+            working.shared.lines.make_room(&working.target.name);
+            runtime.block_on(carry_out(&working, &plan, (&wish, &control)))
+        });
+        let done = carried_out.await;
         let outcome = done.unwrap_or_else(|_| Err("the system refuses what that needs".into()));
         desk.shared.jobs.end(&id, outcome);
         let target = desk.target.name.clone();

@@ -12,20 +12,13 @@ use serde::Deserialize;
 use serde_json::json;
 use sessionwatch_rules::instant::{DAY, Instant};
 
-use super::{
-    Page, Refusal,
-    access::Person,
-    desk::{PATIENCE, turn},
-    layout, read, target_of,
-};
+use super::{Page, Refusal, access::Person, layout, lines, read, target_of};
 use crate::{
     actions::{Plan, Selection},
     clock,
     config::Target,
     daemon::Shared,
-    documents,
-    open::open,
-    report,
+    documents, report,
     store::{
         StoreError,
         db::Db,
@@ -33,7 +26,6 @@ use crate::{
         signals::{self, Kept, Search},
     },
     target::{
-        error::TargetError,
         observe::{self, Line},
         sql::{After, List, Sort, Status},
     },
@@ -142,40 +134,10 @@ pub(super) struct Found {
     pub(super) now: Instant,
 }
 
-/// Asks the database, if not too many do already.
+/// Asks the database.
 pub(super) async fn ask(shared: &Arc<Shared>, target: &Target, wanted: Wanted) -> Result<Found, Refusal> {
-    let unknown =
-        |why: &str| Refusal::Away(format!("The database of {} cannot be asked: {why}.", target.name));
-    let _permit = turn(shared, &target.name).await?;
-    let question = Question { wanted, target: target.clone(), config: shared.config() };
-    // On a thread of its own, as looks are: a file blocks.
-    let asked = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, question.ask()).await });
-        runtime.shutdown_background();
-        Some(answer)
-    });
-    match asked.await {
-        Ok(Some(Ok(Ok(found)))) => Ok(found),
-        Ok(Some(Ok(Err(error)))) => Err(unknown(&error.to_string())),
-        Ok(Some(Err(_))) => Err(unknown("it did not answer in time")),
-        Ok(None) | Err(_) => Err(unknown("the system refuses what that needs")),
-    }
-}
-
-/// What is asked of a database.
-struct Question {
-    wanted: Wanted,
-    target: Target,
-    config: Arc<crate::config::Config>,
-}
-
-impl Question {
-    async fn ask(mut self) -> Result<Found, TargetError> {
-        self.target.limits.timeout = self.target.limits.timeout.min(PATIENCE);
-        let opened = open(&self.target, &self.config.catalogue, false).await?;
-        let sql = opened.sql(false, &self.config.rules.settings);
-        let wanted = &self.wanted;
+    let asked = lines::look(shared, target, async move |opened, config| {
+        let sql = opened.sql(false, &config.rules.settings);
         let list = List {
             status: wanted.status,
             sort: wanted.sort,
@@ -186,13 +148,12 @@ impl Question {
             paged: true,
             ..List::all(wanted.limit)
         };
-        let lines = observe::list(&opened.session, &sql, list).await;
+        let lines = observe::list(&opened.session, &sql, list).await?;
         let users = opened.candidate.mapping.users.as_ref();
         let display = users.map(|users| users.display.clone()).unwrap_or_default();
-        let now = opened.now;
-        opened.session.close().await;
-        Ok(Found { lines: lines?, display, now })
-    }
+        Ok(Found { lines, display, now: opened.now })
+    });
+    asked.await
 }
 
 pub(super) async fn page(

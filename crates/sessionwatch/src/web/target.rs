@@ -14,8 +14,7 @@ use sessionwatch_rules::{
 use super::{
     Page, Refusal,
     access::Person,
-    desk::Desk,
-    layout,
+    layout, lines,
     overview::{self, Known},
     read, target_of,
 };
@@ -24,7 +23,6 @@ use crate::{
     config::{Config, Target},
     daemon::Shared,
     doctor::{self, Finding, Level},
-    open::open,
     store::{
         alerts::{self, Kept},
         events::{self, Event, Search},
@@ -126,21 +124,14 @@ fn cost(report: Option<&Value>) -> String {
 }
 
 /// The query behind a check on a target, for pasting.
-pub(super) async fn sql(
-    shared: &Arc<Shared>,
-    (target, check): (&str, &str),
-    who: &str,
-) -> Result<String, Refusal> {
+pub(super) async fn sql(shared: &Arc<Shared>, (target, check): (&str, &str)) -> Result<String, Refusal> {
     let target = target_of(shared, target)?;
     let check = checks::ALL.iter().find(|one| one.id == check);
     let check = check.ok_or_else(|| Refusal::NotFound("There is no query behind such a check.".into()))?;
-    let asked = Desk::of(shared, target, who).impatient().ask(async move |desk| {
-        let opened = open(&desk.target, &desk.config.catalogue, false).await?;
-        let settings = &desk.config.rules.settings;
+    let asked = lines::look(shared, &target, async move |opened, config| {
+        let settings = &config.rules.settings;
         let sql = Sql { pasted: true, ..opened.sql(false, settings) };
-        let query = checks::query(&sql, check.proof, settings);
-        opened.session.close().await;
-        Ok(query)
+        Ok(checks::query(&sql, check.proof, settings))
     });
     asked.await
 }
@@ -150,7 +141,7 @@ pub(super) async fn query(
     Path((name, check)): Path<(String, String)>,
     person: Person,
 ) -> Page {
-    let query = sql(&shared, (&name, &check), &person.name).await?;
+    let query = sql(&shared, (&name, &check)).await?;
     let back = format!("/targets/{}/checks/{}", layout::part(&name), layout::part(&check));
     let body = html! {
         p { "What shows whether " a href=(back) { (check) } " finds something on " (name) ", to paste into psql or sqlite3. It gives prefixes of tokens only." }
@@ -160,15 +151,10 @@ pub(super) async fn query(
 }
 
 /// What the doctor finds about a target.
-pub(super) async fn examined(shared: &Arc<Shared>, target: &str, who: &str) -> Result<Vec<Finding>, Refusal> {
-    let desk = Desk::of(shared, target_of(shared, target)?, who).impatient();
-    let asked = desk.ask(async move |desk| {
-        let opened = open(&desk.target, &desk.config.catalogue, false).await?;
-        let findings = doctor::visit(&desk.target, &opened).await;
-        opened.session.close().await;
-        Ok(findings?)
-    });
-    asked.await
+pub(super) async fn examined(shared: &Arc<Shared>, target: &str) -> Result<Vec<Finding>, Refusal> {
+    let target = target_of(shared, target)?;
+    let patient = target.clone();
+    lines::look(shared, &target, async move |opened, _| doctor::visit(&patient, opened).await).await
 }
 
 pub(super) async fn doctor_page(
@@ -176,7 +162,7 @@ pub(super) async fn doctor_page(
     Path(name): Path<String>,
     person: Person,
 ) -> Page {
-    let mut findings = examined(&shared, &name, &person.name).await?;
+    let mut findings = examined(&shared, &name).await?;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let state = |level: Level| match level {
         Level::Pass => "healthy",

@@ -432,3 +432,45 @@ fn schemathesis_finds_no_violation_of_the_document() {
     assert_eq!(bot.get("/me").status, 200);
     assert_eq!(scene.watch.stop(), Some(0));
 }
+
+#[test]
+fn questions_take_turns_over_a_connection_that_waits_a_little() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read,actions");
+    harness::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    let waiting = || {
+        let query = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'";
+        scene.database.psql(query).unwrap().trim().to_owned()
+    };
+    harness::wait_until("no connection", || waiting().is_empty());
+    let asked = || assert_eq!(bot.get("/targets/app/sessions").status, 200);
+    asked();
+    let first = waiting();
+    assert!(first.parse::<u32>().is_ok(), "{first}");
+    asked();
+    assert_eq!(bot.get("/targets/app/doctor").status, 200);
+    harness::wait_until("the same connection", || waiting() == first);
+    // One that was lost is replaced.
+    scene.database.psql(&format!("SELECT pg_terminate_backend({first})")).unwrap();
+    harness::wait_until("the end of it", || waiting().is_empty());
+    asked();
+    let second = waiting();
+    assert!(second.parse::<u32>().is_ok() && second != first, "{first} {second}");
+    // A question that fails leaves none behind, and harms none.
+    let rename = |from: &str, to: &str| {
+        let sql = format!(r#"ALTER TABLE sessions RENAME COLUMN "{from}" TO "{to}""#);
+        scene.database.psql(&sql).unwrap();
+    };
+    rename("sessionToken", "other");
+    assert_eq!(bot.get("/targets/app/sessions").status, 503);
+    harness::wait_until("no connection", || waiting().is_empty());
+    rename("other", "sessionToken");
+    asked();
+    // What has connections of its own is not kept from them.
+    assert_eq!(bot.post("/targets/app/plans", &json!({ "kind": "duplicates" })).status, 201);
+    asked();
+    // Nobody asks any more.
+    harness::wait_until("no connection", || waiting().is_empty());
+    assert_eq!(scene.watch.stop(), Some(0));
+}
