@@ -23,7 +23,7 @@ const ASKING: [u32; 2] = [1, 4];
 const BUDGET: f64 = 50.0;
 
 /// What is asked for.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "/",
     "/targets/app",
     "/targets/app/checks/duplicate-tokens",
@@ -37,6 +37,7 @@ const PAGES: [&str; 13] = [
     "/settings",
     "/targets/app/users/42",
     "/targets/app/sessions",
+    "/targets/app/sessions?sort=expires",
 ];
 
 /// What is asked for once the table has the index that `doctor` recommends: the first page, one in the middle, and the

@@ -342,7 +342,11 @@ fn indexes(patient: Patient<'_>, table: &Table) -> Vec<Finding> {
     let mapping = &patient.opened.candidate.mapping;
     let wanted = [
         ("index-user", mapping.user.as_deref(), "finding or ending one user's sessions"),
-        ("index-expires", Some(mapping.expires.column.as_str()), "cleaning up expired sessions"),
+        (
+            "index-expires",
+            Some(mapping.expires.column.as_str()),
+            "cleaning up expired sessions and listing them by their end",
+        ),
     ];
     let finding = |(id, column, what): (&'static str, Option<&str>, &str)| {
         let column = column?;

@@ -66,10 +66,10 @@ pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Quotes a string.
+/// Quotes a string. No database has zero bytes in its text: one becomes the character for what cannot be read.
 #[must_use]
 pub fn string(dialect: Dialect, text: &str) -> String {
-    let quoted = format!("'{}'", text.replace('\'', "''"));
+    let quoted = format!("'{}'", text.replace('\'', "''").replace('\0', "\u{fffd}"));
     if dialect == Dialect::Postgres && text.contains('\\') {
         format!("E{}", quoted.replace('\\', "\\\\"))
     } else {

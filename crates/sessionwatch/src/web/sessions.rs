@@ -34,6 +34,13 @@ use crate::{
 /// Sessions on a page, and in an export.
 const SHOWN: usize = 100;
 const EXPORTED: usize = 100_000;
+/// Orders, as they are called in addresses and by people.
+const SORTS: [(Sort, &str, &str); 4] = [
+    (Sort::Expires, "expires", "end"),
+    (Sort::Created, "created", "creation"),
+    (Sort::User, "user", "user"),
+    (Sort::Id, "id", "row id"),
+];
 /// How far back it is looked for what happened to a user.
 const REMEMBERED: i64 = 90 * DAY;
 
@@ -66,13 +73,13 @@ impl Filter {
         })
     }
 
-    fn sort(&self) -> Result<Sort, Refusal> {
-        Ok(match self.sort.as_str() {
-            "" | "expires" => Sort::Expires,
-            "user" => Sort::User,
-            "created" => Sort::Created,
-            other => return Err(Refusal::Bad(format!("“{other}” is no order: expires, user or created."))),
-        })
+    fn sort(&self) -> Result<Option<Sort>, Refusal> {
+        let wanted = SORTS.iter().find(|(_, name, _)| *name == self.sort).map(|(sort, ..)| *sort);
+        if wanted.is_none() && !self.sort.is_empty() {
+            let said = format!("“{}” is no order: expires, created, user or id.", self.sort);
+            return Err(Refusal::Bad(said));
+        }
+        Ok(wanted)
     }
 
     /// The same, as it is asked of the database.
@@ -101,7 +108,8 @@ impl Filter {
 /// What is asked of the database.
 pub(super) struct Wanted {
     pub(super) status: Status,
-    pub(super) sort: Sort,
+    /// In which order; in the usual one, if nothing is said.
+    pub(super) sort: Option<Sort>,
     /// Smallest first.
     pub(super) ascending: bool,
     pub(super) user: Option<String>,
@@ -115,7 +123,7 @@ impl Wanted {
     /// The sessions of a user.
     pub(super) fn of_user(user: &str) -> Self {
         let user = Some(user.to_owned());
-        let (status, sort) = (Status::All, Sort::Expires);
+        let (status, sort) = (Status::All, Some(Sort::Expires));
         Self { status, sort, ascending: false, user, token: None, after: None, limit: SHOWN }
     }
 }
@@ -129,6 +137,8 @@ pub(super) fn place(line: &Line, sort: Sort) -> i64 {
 /// What the database gave.
 pub(super) struct Found {
     pub(super) lines: Vec<Line>,
+    /// The order that they are in.
+    sort: Sort,
     pub(super) display: Vec<String>,
     /// By the database's clock.
     pub(super) now: Instant,
@@ -138,9 +148,13 @@ pub(super) struct Found {
 pub(super) async fn ask(shared: &Arc<Shared>, target: &Target, wanted: Wanted) -> Result<Found, Refusal> {
     let asked = lines::look(shared, target, async move |opened, config| {
         let sql = opened.sql(false, &config.rules.settings);
+        // Who looks for something finds few.
+        let narrow = wanted.user.is_some() || wanted.token.is_some();
+        let usual = || if narrow { Sort::Expires } else { sql.usual_sort() };
+        let sort = wanted.sort.unwrap_or_else(usual);
         let list = List {
             status: wanted.status,
-            sort: wanted.sort,
+            sort,
             ascending: wanted.ascending,
             user: wanted.user.as_deref(),
             named: wanted.token.as_deref(),
@@ -151,7 +165,7 @@ pub(super) async fn ask(shared: &Arc<Shared>, target: &Target, wanted: Wanted) -
         let lines = observe::list(&opened.session, &sql, list).await?;
         let users = opened.candidate.mapping.users.as_ref();
         let display = users.map(|users| users.display.clone()).unwrap_or_default();
-        Ok(Found { lines, display, now: opened.now })
+        Ok(Found { lines, sort, display, now: opened.now })
     });
     asked.await
 }
@@ -159,18 +173,23 @@ pub(super) async fn ask(shared: &Arc<Shared>, target: &Target, wanted: Wanted) -
 pub(super) async fn page(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
-    Query(filter): Query<Filter>,
+    Query(mut filter): Query<Filter>,
     person: Person,
 ) -> Page {
     let target = target_of(&shared, &name)?;
     let found = ask(&shared, &target, filter.wanted(SHOWN + 1)?).await?;
     let base = format!("/targets/{}", layout::part(&name));
     let shown = &found.lines[..found.lines.len().min(SHOWN)];
-    let sort = filter.sort()?;
+    let (sort, chosen) = (found.sort, !filter.sort.is_empty());
+    filter.sort = SORTS.iter().find(|(one, ..)| *one == sort).map_or("", |(_, name, _)| name).to_owned();
     let next = (found.lines.len() > SHOWN && sort != Sort::User).then(|| shown.last()).flatten();
     let query = filter.query();
     let body = html! {
         (form(&filter, &base))
+        @if sort == Sort::Id && !chosen { p {
+            "By row id, since no index has these sessions in the order of their ends: to sort them so, the database has to read them all. The "
+            a href={ (base) "/doctor" } { "examination" } " says which index helps."
+        } }
         @if shown.is_empty() { p.empty { "No session is like that." } }
         @else { (table(&found, shown, &base)) }
         p.links {
@@ -187,18 +206,18 @@ pub(super) async fn page(
 }
 
 fn form(filter: &Filter, base: &str) -> Markup {
-    let choice = |name: &str, value: &str, all: [(&str, &str); 3]| {
+    let choice = |name: &str, value: &str, all: &[(&str, &str)]| {
         html! {
             select name=(name) {
-                @for (option, label) in all { option value=(option) selected[option == value] { (label) } }
+                @for (option, label) in all { option value=(option) selected[*option == value] { (label) } }
             }
         }
     };
     html! {
         form.filter method="get" action={ (base) "/sessions" } {
-            label { "Status" (choice("status", &filter.status, [("all", "all"), ("active", "active"), ("expired", "expired")])) }
-            label { "Sorted by" (choice("sort", &filter.sort, [("expires", "end"), ("created", "creation"), ("user", "user")])) }
-            label { "Order" (choice("order", &filter.order, [("down", "largest first"), ("up", "smallest first"), ("", "")])) }
+            label { "Status" (choice("status", &filter.status, &[("all", "all"), ("active", "active"), ("expired", "expired")])) }
+            label { "Sorted by" (choice("sort", &filter.sort, &SORTS.map(|(_, name, said)| (name, said)))) }
+            label { "Order" (choice("order", &filter.order, &[("down", "largest first"), ("up", "smallest first")])) }
             label { "User" input name="user" value=(filter.user) maxlength="200"; }
             label { "Row id, or 8 characters of the token" input name="token" value=(filter.token) maxlength="200"; }
             button { "Show" }

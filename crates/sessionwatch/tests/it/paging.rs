@@ -25,7 +25,7 @@ struct Layout {
     kind: &'static str,
     decoder: Decoder,
     dialect: Dialect,
-    /// The end of the declaration of the row id.
+    /// The type of the row id, and whether every row has one.
     id: &'static str,
     index: bool,
 }
@@ -56,15 +56,21 @@ fn values(decoder: Decoder) -> Vec<Option<&'static str>> {
 fn table(layout: &Layout) -> String {
     let Layout { kind, id, dialect, .. } = layout;
     let values = values(layout.decoder);
-    let mut sql = format!("CREATE TABLE s (id text {id}, t text, e {kind}, c {kind});\n");
+    let mut sql = format!("CREATE TABLE s (id {id}, t text, e {kind}, c {kind});\n");
     if layout.index {
         sql.push_str("CREATE INDEX ON s (e); CREATE INDEX ON s (c);\n");
     }
     let literal = |value: Option<&str>| value.map_or("NULL".into(), |value| string(*dialect, value));
     for n in 0..2 * values.len() {
         let (end, created) = (values[n / 2], values[(n * 5) % values.len()]);
+        // Numbers have another order than their texts.
+        let row = match id.split(' ').next() {
+            Some("integer") => format!("{}", n * 7),
+            Some("uuid") => format!("'000000{n:02}-0000-4000-8000-00000000000a'"),
+            _ => format!("'r{n:02}'"),
+        };
         sql.push_str(&format!(
-            "INSERT INTO s VALUES ('r{n:02}', 'token-{n:02}', {}, {});\n",
+            "INSERT INTO s VALUES ({row}, 'token-{n:02}', {}, {});\n",
             literal(end),
             literal(created)
         ));
@@ -125,11 +131,20 @@ fn ids(lines: &[Line]) -> Vec<String> {
 /// The rows of a list, sorted here, and as pages of three give them.
 async fn both(session: &Session, sql: &Sql<'_>, list: List<'_>) -> [Vec<String>; 2] {
     let mut all = observe::list(session, sql, List { paged: false, ..list }).await.unwrap();
-    all.sort_by_key(|line| {
-        let place = place(line, list.sort);
-        // Not to be negated: the smallest number has no counterpart.
-        (if list.ascending { place } else { !place }, line.id.clone())
-    });
+    let nullable = sql.schema.tables[0].column("id").unwrap().nullable;
+    if list.sort == Sort::Id && !nullable {
+        let number = |line: &Line| line.id.as_ref().unwrap().parse::<u32>().unwrap_or(0);
+        all.sort_by_key(|line| (number(line), line.id.clone()));
+        if !list.ascending {
+            all.reverse();
+        }
+    } else {
+        all.sort_by_key(|line| {
+            let place = place(line, list.sort);
+            // Not to be negated: the smallest number has no counterpart.
+            (if list.ascending { place } else { !place }, line.id.clone())
+        });
+    }
     let mut paged: Vec<Line> = vec![];
     while paged.len() <= all.len() {
         let last = paged.last().map(|line| (place(line, list.sort), line.id.clone().unwrap()));
@@ -145,7 +160,7 @@ async fn both(session: &Session, sql: &Sql<'_>, list: List<'_>) -> [Vec<String>;
 
 fn pages_follow_each_other(address: &Address, layout: &Layout) {
     asked(address, layout.decoder, async |session, sql| {
-        for sort in [Sort::Expires, Sort::Created] {
+        for sort in [Sort::Expires, Sort::Created, Sort::Id] {
             for status in [Status::All, Status::Active, Status::Expired] {
                 for ascending in [false, true] {
                     let list = List { sort, status, ascending, paged: true, ..List::all(1_000) };
@@ -155,6 +170,9 @@ fn pages_follow_each_other(address: &Address, layout: &Layout) {
                     assert_eq!(paged, all, "{kind} {id} {index} {sort:?} {status:?} {ascending}");
                 }
             }
+            // What no row has is no reason to fail.
+            let after = Some(After { key: i64::MIN, id: "'\\ no row" });
+            observe::list(session, sql, List { sort, after, paged: true, ..List::all(3) }).await.unwrap();
         }
     });
 }
@@ -169,7 +187,7 @@ fn pages_follow_each_other_on_postgres() {
     ];
     for (kind, decoder) in kinds {
         for index in [true, false] {
-            for id in ["PRIMARY KEY", ""] {
+            for id in ["text PRIMARY KEY", "text", "integer PRIMARY KEY", "uuid PRIMARY KEY"] {
                 let layout = Layout { kind, decoder, dialect: Dialect::Postgres, id, index };
                 database.psql(&format!("DROP TABLE IF EXISTS s; {}", table(&layout))).unwrap();
                 let address = Address::parse(&database.url("postgres")).unwrap();
@@ -181,7 +199,7 @@ fn pages_follow_each_other_on_postgres() {
 
 #[test]
 fn pages_follow_each_other_on_sqlite() {
-    for id in ["PRIMARY KEY NOT NULL", ""] {
+    for id in ["text PRIMARY KEY NOT NULL", "text", "integer PRIMARY KEY NOT NULL"] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.db");
         let decoder = Decoder::EpochSeconds;
@@ -207,7 +225,7 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
             plan.contains("Seq Scan on s")
         };
         let after = Some(After { key: NOW - 3_600_000_000, id: "r9" });
-        for sort in [Sort::Expires, Sort::Created] {
+        for sort in [Sort::Expires, Sort::Created, Sort::Id] {
             for ascending in [false, true] {
                 for after in [None, after] {
                     let page = List { sort, ascending, after, paged: true, ..List::all(20) };
@@ -225,4 +243,31 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
         database.psql("DROP INDEX s_e_idx, s_c_idx").unwrap();
         assert!(reads_all(List { paged: true, ..List::all(20) }));
     });
+}
+
+#[test]
+fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
+    let database = crate::harness::empty();
+    let address = Address::parse(&database.url("postgres")).unwrap();
+    let layout = |id, index| Layout {
+        kind: "timestamptz",
+        decoder: Decoder::Timestamptz,
+        dialect: Dialect::Postgres,
+        id,
+        index,
+    };
+    let primary = "text PRIMARY KEY";
+    for (layout, rows, usual) in [
+        (layout(primary, false), 100_000, Sort::Expires),
+        (layout(primary, false), 100_001, Sort::Id),
+        (layout(primary, true), 100_001, Sort::Expires),
+        (layout("text", false), 100_001, Sort::Expires),
+        (layout("text NOT NULL", false), 100_001, Sort::Expires),
+    ] {
+        let estimate = format!("UPDATE pg_class SET reltuples = {rows} WHERE oid = 's'::regclass");
+        database.psql(&format!("DROP TABLE IF EXISTS s; {} {estimate}", table(&layout))).unwrap();
+        asked(&address, Decoder::Timestamptz, async |_, sql| {
+            assert_eq!(sql.usual_sort(), usual, "{} {} {rows}", layout.id, layout.index);
+        });
+    }
 }

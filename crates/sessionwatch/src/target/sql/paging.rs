@@ -3,62 +3,71 @@
 use sessionwatch_rules::instant::Instant;
 
 use super::{List, Sort, Sql, Status, instant::InstantSql, string};
+use crate::profile::schema::{ColumnKind, Dialect};
 
-/// The order of pages, and where one begins. Rows without an instant count as the latest.
+/// The order of pages, and where one begins.
 pub(super) struct Paging<'a> {
-    by: &'a InstantSql,
+    by: By<'a>,
     /// The row id, as text.
     row: String,
     ascending: bool,
     limit: usize,
     /// The instant and the row id of the last row of the page before.
     after: Option<(Option<Instant>, String)>,
-    /// An index that has the rows in this order can serve the conditions, too.
-    indexed: bool,
-    /// What the conditions mean for rows with an instant, in words that an index can serve.
-    bound: Option<String>,
+}
+
+/// By what rows are sorted.
+enum By<'a> {
+    /// By an instant, and then by row id. Rows without an instant count as the latest.
+    Instant {
+        at: &'a InstantSql,
+        /// An index that has the rows in this order can serve the conditions, too.
+        indexed: bool,
+        /// What the conditions mean for rows with an instant, in words that an index can serve.
+        bound: Option<String>,
+    },
+    /// By row id, in the order of its index: an expression, and its value in the last row of the page before.
+    Id(String, Option<String>),
 }
 
 impl<'a> Paging<'a> {
-    pub(super) fn new(sql: &Sql<'_>, list: List<'_>, by: &'a InstantSql) -> Self {
-        let id = sql.mapping.id.as_ref().map(|id| sql.column(id));
+    pub(super) fn new(sql: &Sql<'_>, list: List<'_>, at: &'a InstantSql) -> Self {
+        let id = sql.mapping.id.as_deref();
         let after = list.after.filter(|_| id.is_some());
-        let created = sql.mapping.created.as_ref().filter(|_| list.sort == Sort::Created);
-        let column = created.unwrap_or(&sql.mapping.expires);
-        // To walk along an index past rows that are not asked for can take longer than to read the whole table.
-        let others = match created {
-            Some(_) => list.status != Status::All,
-            None => list.created_since.is_some(),
+        let by = match id.filter(|id| list.sort == Sort::Id && sql.names_every_row(id)) {
+            Some(id) => By::Id(sql.rank(id), after.map(|after| sql.rank_of(id, after.id))),
+            None => By::instant(sql, list, at),
         };
-        let narrow = list.user.is_some() || list.named.is_some() || !list.prefixes.is_empty();
-        let table = sql.schema.table(&sql.mapping.sessions);
-        let led = table.and_then(|table| table.index_led_by(&column.column));
-        let active = list.status == Status::Active && created.is_none();
         Self {
             by,
-            row: sql.text(id.as_deref().unwrap_or("NULL")),
+            row: sql.text(&id.map_or_else(|| "NULL".into(), |id| sql.column(id))),
             ascending: list.ascending,
             limit: list.limit,
             after: after.map(|after| (Instant::from_micros(after.key), string(sql.dialect(), after.id))),
-            indexed: !others && !narrow && led.is_some(),
-            bound: active.then(|| by.after(sql.now)),
         }
     }
 
     /// How rows are sorted.
     pub(super) fn order(&self) -> String {
-        self.order_by(&self.by.place())
+        match &self.by {
+            By::Instant { at, .. } => self.order_by(&at.place()),
+            By::Id(rank, _) => format!("{rank}{}", self.direction()),
+        }
     }
 
     fn order_by(&self, place: &str) -> String {
-        format!("{place}{}, {}", if self.ascending { "" } else { " DESC" }, self.row)
+        format!("{place}{}, {}", self.direction(), self.row)
     }
 
     /// The condition that a row is on this page or a later one.
     pub(super) fn following(&self) -> Option<String> {
-        let (at, id) = self.after.as_ref()?;
-        let (place, last) = (self.by.place(), self.by.place_of(*at));
-        let (beyond, row) = (self.beyond(), &self.row);
+        let beyond = self.beyond();
+        let at = match &self.by {
+            By::Instant { at, .. } => at,
+            By::Id(rank, last) => return last.as_ref().map(|last| format!("{rank} {beyond} {last}")),
+        };
+        let (last, id) = self.after.as_ref()?;
+        let (place, last, row) = (at.place(), at.place_of(*last), &self.row);
         Some(format!("({place} {beyond} {last} OR ({place} = {last} AND {row} > {id}))"))
     }
 
@@ -75,25 +84,26 @@ impl<'a> Paging<'a> {
                 limit = self.limit,
             )
         };
-        let Some((known, unknown)) = self.by.split().filter(|_| self.indexed) else {
-            let conditions = self.following().into_iter().collect();
-            return select(Part { conditions, order: self.order() });
-        };
-        let parts = [self.among_known(known), self.among_unknown(unknown)];
+        let By::Instant { at, indexed: true, bound } = &self.by else { return select(self.whole()) };
+        let Some((known, unknown)) = at.split() else { return select(self.whole()) };
+        let known = std::iter::once(known).chain(bound.clone()).collect();
+        let parts = [self.among_known(at, known), self.among_unknown(unknown)];
         let parts: Vec<String> =
             parts.into_iter().flatten().map(|part| format!("({})", select(part))).collect();
         parts.join("\nUNION ALL\n")
     }
 
+    fn whole(&self) -> Part {
+        Part { conditions: self.following().into_iter().collect(), order: self.order() }
+    }
+
     /// The rows of this page that have an instant.
-    fn among_known(&self, known: String) -> Option<Part> {
-        let (value, row, beyond) = (&self.by.value, &self.row, self.beyond());
-        let mut conditions = vec![known];
-        conditions.extend(self.bound.clone());
+    fn among_known(&self, at: &InstantSql, mut conditions: Vec<String>) -> Option<Part> {
+        let (value, row, beyond) = (&at.value, &self.row, self.beyond());
         match &self.after {
             Some((None, _)) if self.ascending => return None,
-            Some((Some(at), id)) => {
-                let last = self.by.place_of(Some(*at));
+            Some((Some(last), id)) => {
+                let last = at.place_of(Some(*last));
                 conditions.push(format!("{value} {beyond}= {last}"));
                 conditions.push(format!("({value} {beyond} {last} OR {row} > {id})"));
             }
@@ -116,6 +126,64 @@ impl<'a> Paging<'a> {
     fn beyond(&self) -> &'static str {
         if self.ascending { ">" } else { "<" }
     }
+
+    fn direction(&self) -> &'static str {
+        if self.ascending { "" } else { " DESC" }
+    }
+}
+
+impl<'a> By<'a> {
+    fn instant(sql: &Sql<'_>, list: List<'_>, at: &'a InstantSql) -> Self {
+        let created = sql.mapping.created.as_ref().filter(|_| list.sort == Sort::Created);
+        let column = created.unwrap_or(&sql.mapping.expires);
+        let table = sql.schema.table(&sql.mapping.sessions);
+        let led = table.and_then(|table| table.index_led_by(&column.column));
+        // To walk along an index past rows that are not asked for can take longer than to read the whole table.
+        let others = match created {
+            Some(_) => list.status != Status::All,
+            None => list.created_since.is_some(),
+        };
+        let narrow = list.user.is_some() || list.named.is_some() || !list.prefixes.is_empty();
+        let active = list.status == Status::Active && created.is_none();
+        Self::Instant {
+            at,
+            indexed: led.is_some() && !others && !narrow,
+            bound: active.then(|| at.after(sql.now)),
+        }
+    }
+}
+
+impl Sql<'_> {
+    /// What rows are sorted by to have them by row id: the column where that is the order of its index, else its text.
+    fn rank(&self, id: &str) -> String {
+        match (self.dialect(), self.kind(&self.mapping.sessions, id)) {
+            (_, ColumnKind::Integer | ColumnKind::Uuid) | (Dialect::Sqlite, ColumnKind::Text) => {
+                self.column(id)
+            }
+            _ => self.text(&self.column(id)),
+        }
+    }
+
+    /// The rank of the row with that id; NULL if no row can have it.
+    fn rank_of(&self, id: &str, value: &str) -> String {
+        let kind = self.kind(&self.mapping.sessions, id);
+        match (self.dialect(), kind) {
+            (Dialect::Postgres, ColumnKind::Integer) => {
+                value.parse::<i64>().map_or("NULL".into(), |value| value.to_string())
+            }
+            (Dialect::Postgres, ColumnKind::Uuid) if !is_uuid(value) => "NULL".into(),
+            (dialect, _) => string(dialect, value),
+        }
+    }
+}
+
+/// Whether PostgreSQL writes UUIDs so.
+fn is_uuid(text: &str) -> bool {
+    let fits = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
 }
 
 /// Rows that have one order.

@@ -30,6 +30,8 @@ pub enum Sort {
     Created,
     /// By user.
     User,
+    /// By row id.
+    Id,
 }
 
 /// A list of sessions.
@@ -45,7 +47,8 @@ pub struct List<'a> {
     pub prefixes: &'a [String],
     /// Only those that were created since then, where the table says when.
     pub created_since: Option<Instant>,
-    /// In an order that pages can follow each other in: by end or creation, and then by row id.
+    /// In an order that pages can follow each other in: by end or creation, and then by row id, or by that alone, where
+    /// every row has one.
     pub paged: bool,
     /// Only those that come after this one in that order.
     pub after: Option<After<'a>>,
@@ -116,6 +119,7 @@ impl Sql<'_> {
         let direction = if list.ascending { "" } else { " DESC" };
         let mut order = match list.sort {
             Sort::User => format!("user_id{direction}, 2"),
+            Sort::Id if self.mapping.id.is_some() => format!("2{direction}"),
             _ => format!("{}{direction}, 2", by.value),
         };
         // By user there is no next page.
@@ -161,8 +165,22 @@ impl Sql<'_> {
         conditions
     }
 
+    /// The order for whoever asks for none: by end, or by row id where a large table would have to be read for that.
+    #[must_use]
+    pub fn usual_sort(&self) -> Sort {
+        const LARGE: u64 = 100_000;
+        let read = || {
+            let table = self.schema.table(&self.mapping.sessions)?;
+            let id = self.mapping.id.as_deref().filter(|id| self.names_every_row(id))?;
+            table.index_led_by(id)?;
+            let large = table.estimated_rows.is_some_and(|rows| rows > LARGE);
+            Some(large && table.index_led_by(&self.mapping.expires.column).is_none())
+        };
+        if read() == Some(true) { Sort::Id } else { Sort::Expires }
+    }
+
     /// Whether every row has a value in a column.
-    fn names_every_row(&self, column: &str) -> bool {
+    pub(super) fn names_every_row(&self, column: &str) -> bool {
         let table = self.schema.table(&self.mapping.sessions);
         table.and_then(|table| table.column(column)).is_some_and(|column| !column.nullable)
     }

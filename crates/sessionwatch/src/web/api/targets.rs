@@ -258,6 +258,7 @@ enum Order {
     Expires,
     Created,
     User,
+    Id,
 }
 
 /// In which direction.
@@ -367,6 +368,7 @@ pub(super) async fn sessions(
         Order::Expires => Sort::Expires,
         Order::Created => Sort::Created,
         Order::User => Sort::User,
+        Order::Id => Sort::Id,
     };
     let asked = rows::Wanted {
         status: match wanted.status {
@@ -374,7 +376,7 @@ pub(super) async fn sessions(
             Which::Active => Status::Active,
             Which::Expired => Status::Expired,
         },
-        sort,
+        sort: Some(sort),
         ascending: wanted.order == Direction::Up,
         user: text(wanted.user),
         token: text(wanted.token),
