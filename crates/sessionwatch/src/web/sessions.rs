@@ -138,7 +138,7 @@ pub(super) fn place(line: &Line, sort: Sort) -> i64 {
 pub(super) struct Found {
     pub(super) lines: Vec<Line>,
     /// The order that they are in.
-    sort: Sort,
+    pub(super) sort: Sort,
     pub(super) display: Vec<String>,
     /// By the database's clock.
     pub(super) now: Instant,
@@ -151,7 +151,7 @@ pub(super) async fn ask(shared: &Arc<Shared>, target: &Target, wanted: Wanted) -
         // Who looks for something finds few.
         let narrow = wanted.user.is_some() || wanted.token.is_some();
         let usual = || if narrow { Sort::Expires } else { sql.usual_sort() };
-        let sort = wanted.sort.unwrap_or_else(usual);
+        let sort = wanted.sort.map_or_else(usual, |wanted| sql.paged_sort(wanted));
         let list = List {
             status: wanted.status,
             sort,

@@ -268,7 +268,8 @@ fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
             next = format!("&cursor={cursor}");
         }
     };
-    for path in ["/targets/app/sessions?limit=7", "/targets/app/sessions?limit=7&order=up"] {
+    for path in ["?limit=7", "?limit=7&order=up", "?limit=7&sort=created", "?limit=7&sort=id"] {
+        let path = &format!("/targets/app/sessions{path}");
         let mut found = all(path);
         assert_eq!(found.len(), 90, "{path}");
         found.sort();
@@ -431,6 +432,27 @@ fn schemathesis_finds_no_violation_of_the_document() {
     assert!(said.status.success() && text.contains(" passed"), "{text}");
     assert_eq!(bot.get("/me").status, 200);
     assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn a_large_table_is_paged_through_by_id_also_if_it_is_taken_for_a_small_one_meanwhile() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read");
+    let estimate = |rows: u32| {
+        let sql = format!("UPDATE pg_class SET reltuples = {rows} WHERE oid = 'sessions'::regclass");
+        scene.database.psql(&sql).unwrap();
+    };
+    let ids = |page: &Value| {
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|item| item["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    estimate(1_000_000);
+    let first = bot.get("/targets/app/sessions?limit=40&order=up").body;
+    estimate(90);
+    let next = first["next"].as_str().unwrap();
+    let second = bot.get(&format!("/targets/app/sessions?limit=50&order=up&cursor={next}")).body;
+    let found = [ids(&first), ids(&second)].concat();
+    assert!(found.is_sorted() && found.len() == 90, "{found:?}");
 }
 
 #[test]

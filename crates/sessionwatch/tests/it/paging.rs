@@ -131,8 +131,7 @@ fn ids(lines: &[Line]) -> Vec<String> {
 /// The rows of a list, sorted here, and as pages of three give them.
 async fn both(session: &Session, sql: &Sql<'_>, list: List<'_>) -> [Vec<String>; 2] {
     let mut all = observe::list(session, sql, List { paged: false, ..list }).await.unwrap();
-    let nullable = sql.schema.tables[0].column("id").unwrap().nullable;
-    if list.sort == Sort::Id && !nullable {
+    if sql.paged_sort(list.sort) == Sort::Id {
         let number = |line: &Line| line.id.as_ref().unwrap().parse::<u32>().unwrap_or(0);
         all.sort_by_key(|line| (number(line), line.id.clone()));
         if !list.ascending {
@@ -187,7 +186,8 @@ fn pages_follow_each_other_on_postgres() {
     ];
     for (kind, decoder) in kinds {
         for index in [true, false] {
-            for id in ["text PRIMARY KEY", "text", "integer PRIMARY KEY", "uuid PRIMARY KEY"] {
+            for id in ["text PRIMARY KEY", "text", "text NOT NULL", "integer PRIMARY KEY", "uuid PRIMARY KEY"]
+            {
                 let layout = Layout { kind, decoder, dialect: Dialect::Postgres, id, index };
                 database.psql(&format!("DROP TABLE IF EXISTS s; {}", table(&layout))).unwrap();
                 let address = Address::parse(&database.url("postgres")).unwrap();
@@ -246,6 +246,22 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
 }
 
 #[test]
+fn rows_of_one_id_are_told_apart() {
+    let database = crate::harness::empty();
+    let rows = "('r', 'a', '2027-02-01'), ('r', 'b', '2026-02-01')";
+    let made = format!(
+        "CREATE TABLE s (id text NOT NULL, t text, e timestamptz, c timestamptz); INSERT INTO s VALUES {rows}"
+    );
+    database.psql(&made).unwrap();
+    let address = Address::parse(&database.url("postgres")).unwrap();
+    asked(&address, Decoder::Timestamptz, async |session, sql| {
+        let list = List { status: Status::Active, paged: true, ..List::all(10) };
+        let found = observe::list(session, sql, list).await.unwrap();
+        assert_eq!(found.iter().map(|line| line.token_prefix.as_deref()).collect::<Vec<_>>(), [Some("a")]);
+    });
+}
+
+#[test]
 fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
     let database = crate::harness::empty();
     let address = Address::parse(&database.url("postgres")).unwrap();
@@ -256,17 +272,19 @@ fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
         id,
         index,
     };
-    let primary = "text PRIMARY KEY";
+    let (primary, unique) = ("text PRIMARY KEY", "text UNIQUE");
     for (layout, rows, usual) in [
         (layout(primary, false), 100_000, Sort::Expires),
         (layout(primary, false), 100_001, Sort::Id),
         (layout(primary, true), 100_001, Sort::Expires),
-        (layout("text", false), 100_001, Sort::Expires),
+        (layout(unique, false), 100_001, Sort::Expires),
         (layout("text NOT NULL", false), 100_001, Sort::Expires),
     ] {
         let estimate = format!("UPDATE pg_class SET reltuples = {rows} WHERE oid = 's'::regclass");
         database.psql(&format!("DROP TABLE IF EXISTS s; {} {estimate}", table(&layout))).unwrap();
         asked(&address, Decoder::Timestamptz, async |_, sql| {
+            let by_id = if layout.id == primary { Sort::Id } else { Sort::Expires };
+            assert_eq!(sql.paged_sort(Sort::Id), by_id);
             assert_eq!(sql.usual_sort(), usual, "{} {} {rows}", layout.id, layout.index);
         });
     }

@@ -34,7 +34,7 @@ impl<'a> Paging<'a> {
     pub(super) fn new(sql: &Sql<'_>, list: List<'_>, at: &'a InstantSql) -> Self {
         let id = sql.mapping.id.as_deref();
         let after = list.after.filter(|_| id.is_some());
-        let by = match id.filter(|id| list.sort == Sort::Id && sql.names_every_row(id)) {
+        let by = match sql.naming().filter(|_| list.sort == Sort::Id) {
             Some(id) => By::Id(sql.rank(id), after.map(|after| sql.rank_of(id, after.id))),
             None => By::instant(sql, list, at),
         };

@@ -125,7 +125,7 @@ impl Sql<'_> {
         // By user there is no next page.
         if list.paged && list.sort != Sort::User {
             let paging = Paging::new(self, list, by);
-            if let Some(id) = self.mapping.id.as_deref().filter(|id| self.names_every_row(id)) {
+            if let Some(id) = self.naming() {
                 // Which rows they are is found first, and only of those everything else, with their users.
                 conditions = vec![format!("{} IN (\n{}\n)", self.column(id), paging.rows(self, conditions))];
             } else {
@@ -169,20 +169,28 @@ impl Sql<'_> {
     #[must_use]
     pub fn usual_sort(&self) -> Sort {
         const LARGE: u64 = 100_000;
-        let read = || {
-            let table = self.schema.table(&self.mapping.sessions)?;
-            let id = self.mapping.id.as_deref().filter(|id| self.names_every_row(id))?;
-            table.index_led_by(id)?;
+        let read = self.schema.table(&self.mapping.sessions).is_some_and(|table| {
             let large = table.estimated_rows.is_some_and(|rows| rows > LARGE);
-            Some(large && table.index_led_by(&self.mapping.expires.column).is_none())
-        };
-        if read() == Some(true) { Sort::Id } else { Sort::Expires }
+            large && table.index_led_by(&self.mapping.expires.column).is_none()
+        });
+        if read && self.naming().is_some() { Sort::Id } else { Sort::Expires }
     }
 
-    /// Whether every row has a value in a column.
-    pub(super) fn names_every_row(&self, column: &str) -> bool {
-        let table = self.schema.table(&self.mapping.sessions);
-        table.and_then(|table| table.column(column)).is_some_and(|column| !column.nullable)
+    /// The order of pages for whoever asks for this one.
+    #[must_use]
+    pub fn paged_sort(&self, wanted: Sort) -> Sort {
+        match wanted {
+            Sort::Id if self.naming().is_none() => Sort::Expires,
+            Sort::Created if self.mapping.created.is_none() => Sort::Expires,
+            wanted => wanted,
+        }
+    }
+
+    /// The row id, if every row has one, and no two have the same.
+    pub(super) fn naming(&self) -> Option<&str> {
+        let id = self.mapping.id.as_deref().filter(|id| self.is_unique(id))?;
+        let column = self.schema.table(&self.mapping.sessions)?.column(id)?;
+        (!column.nullable).then_some(id)
     }
 
     /// The end of a session: in microseconds, or, for a person, as stored, with the status and the hours that are left.

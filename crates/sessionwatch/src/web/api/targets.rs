@@ -251,10 +251,9 @@ enum Which {
 }
 
 /// In which order. By user there is one page.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Order {
-    #[default]
     Expires,
     Created,
     User,
@@ -272,9 +271,11 @@ enum Direction {
     Up,
 }
 
-/// The last session of a page: its end or creation in microseconds, and its row id in hexadecimal digits.
+/// The last session of a page: a letter for the order, its end or creation in microseconds, and its row id in
+/// hexadecimal digits.
 #[derive(Clone, Debug)]
 struct Place {
+    sort: Sort,
     key: i64,
     id: String,
 }
@@ -290,7 +291,7 @@ impl utoipa::PartialSchema for Place {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         let text = utoipa::openapi::schema::ObjectBuilder::new();
         let text = text.schema_type(utoipa::openapi::schema::Type::String);
-        text.pattern(Some(r"^-?[0-9]{1,19}\.([0-9a-f]{2}){0,200}$")).into()
+        text.pattern(Some(r"^[eci]-?[0-9]{1,19}\.([0-9a-f]{2}){0,200}$")).into()
     }
 }
 
@@ -298,15 +299,23 @@ impl ToSchema for Place {}
 
 impl Place {
     fn of(line: &crate::target::observe::Line, sort: Sort) -> Self {
-        Self { key: rows::place(line, sort), id: line.id.clone().unwrap_or_default() }
+        Self { sort, key: rows::place(line, sort), id: line.id.clone().unwrap_or_default() }
     }
 
     /// As text that is safe in an address.
     fn text(&self) -> String {
-        self.id.bytes().fold(format!("{}.", self.key), |text, byte| text + &format!("{byte:02x}"))
+        let order = match self.sort {
+            Sort::Expires | Sort::User => 'e',
+            Sort::Created => 'c',
+            Sort::Id => 'i',
+        };
+        self.id.bytes().fold(format!("{order}{}.", self.key), |text, byte| text + &format!("{byte:02x}"))
     }
 
     fn parse(text: &str) -> Option<Self> {
+        let orders = [('e', Sort::Expires), ('c', Sort::Created), ('i', Sort::Id)];
+        let (sort, text) =
+            orders.iter().find_map(|(letter, sort)| Some((*sort, text.strip_prefix(*letter)?)))?;
         let (key, id) = text.split_once('.')?;
         let digits = key.strip_prefix('-').unwrap_or(key);
         let is_key = (1..=19).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -319,7 +328,7 @@ impl Place {
         let key = key.parse::<i128>().ok()?.clamp(i64::MIN.into(), i64::MAX.into());
         // No row has an id that no row can have: databases take neither half letters nor zero bytes.
         let id = String::from_utf8_lossy(&id).replace('\0', "");
-        Some(Self { key: i64::try_from(key).ok()?, id })
+        Some(Self { sort, key: i64::try_from(key).ok()?, id })
     }
 }
 
@@ -332,10 +341,10 @@ pub(super) struct Wanted {
     #[serde(default)]
     #[param(inline)]
     status: Which,
-    /// By what they are sorted: by their end, unless it is given
-    #[serde(default)]
+    /// By what they are sorted. Unless it is given: like the page before; by their end; or by their row ids, where a table of
+    /// more than 100 000 rows has no index on the end, and would be read whole for each page
     #[param(inline)]
-    sort: Order,
+    sort: Option<Order>,
     /// Largest or smallest first
     #[serde(default)]
     #[param(inline)]
@@ -364,19 +373,19 @@ pub(super) async fn sessions(
     let target = target_of(&shared, &of.target)?;
     let limit = wanted.limit.map_or(100, |Count(limit)| limit as usize);
     let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
-    let sort = match wanted.sort {
+    let sort = wanted.sort.map(|sort| match sort {
         Order::Expires => Sort::Expires,
         Order::Created => Sort::Created,
         Order::User => Sort::User,
         Order::Id => Sort::Id,
-    };
+    });
     let asked = rows::Wanted {
         status: match wanted.status {
             Which::All => Status::All,
             Which::Active => Status::Active,
             Which::Expired => Status::Expired,
         },
-        sort: Some(sort),
+        sort: sort.or(wanted.cursor.as_ref().map(|place| place.sort)),
         ascending: wanted.order == Direction::Up,
         user: text(wanted.user),
         token: text(wanted.token),
@@ -384,7 +393,7 @@ pub(super) async fn sessions(
         limit: limit + 1,
     };
     let found = rows::ask(&shared, &target, asked).await?;
-    let session = |line: &_| Session::of(line, &found.display, found.now);
+    let (session, sort) = (|line: &_| Session::of(line, &found.display, found.now), found.sort);
     let page = Page::of(found.lines, limit, (session, |line| Place::of(line, sort).text()));
     Ok(Json(Page { next: page.next.filter(|_| sort != Sort::User), ..page }))
 }
@@ -519,11 +528,15 @@ mod tests {
 
     #[test]
     fn a_place_comes_back_as_it_was() {
-        for (key, id) in [(0, ""), (-5, "a"), (i64::MAX, "ÄÖ 7/.?")] {
-            let place = Place::parse(&Place { key, id: id.into() }.text()).unwrap();
-            assert_eq!((place.key, place.id.as_str()), (key, id));
+        for (sort, key, id) in
+            [(Sort::Expires, 0, ""), (Sort::Created, -5, "a"), (Sort::Id, i64::MAX, "ÄÖ 7/.?")]
+        {
+            let place = Place::parse(&Place { sort, key, id: id.into() }.text()).unwrap();
+            assert_eq!((place.sort, place.key, place.id.as_str()), (sort, key, id));
         }
-        for faulty in ["", "1", "x.61", "1.6", "1.zz", "+1.", "1.6A", "99999999999999999999."] {
+        for faulty in
+            ["", "1.61", "e1", "ex.61", "e1.6", "e1.zz", "e+1.", "e1.6A", "u1.61", "e99999999999999999999."]
+        {
             assert!(Place::parse(faulty).is_none(), "{faulty}");
         }
     }
