@@ -138,7 +138,7 @@ pub struct Shared {
     /// Connections to databases that wait for the next question.
     pub lines: crate::web::Lines,
     /// How many people may ask databases at the same time.
-    pub asking: tokio::sync::Semaphore,
+    pub asking: Arc<tokio::sync::Semaphore>,
     /// What happens.
     pub events: broadcast::Sender<Event>,
     config: RwLock<Arc<Config>>,
@@ -234,7 +234,7 @@ impl Daemon {
             setup: crate::web::Setup::default(),
             jobs: crate::web::Jobs::default(),
             lines: crate::web::Lines::default(),
-            asking: tokio::sync::Semaphore::new(ASKING),
+            asking: Arc::new(tokio::sync::Semaphore::new(ASKING)),
             events: broadcast::Sender::new(EVENTS),
             config: RwLock::new(Arc::new(config)),
             awake: RwLock::default(),

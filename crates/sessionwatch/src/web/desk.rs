@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Refusal, read, target_of};
 use crate::{
@@ -94,9 +94,9 @@ impl Desk {
         self,
         ask: impl AsyncFnOnce(&Self) -> Result<T, ActError> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let shared = Arc::clone(&self.shared);
-        let _permit = turn(&shared, &self.target.name).await?;
+        let permit = turn(&self.shared, &self.target.name).await?;
         let asked = apart(move |runtime| {
+            let _permit = permit;
             self.shared.lines.make_room(&self.target.name);
             runtime.block_on(ask(&self))
         });
@@ -126,9 +126,10 @@ impl Desk {
     }
 }
 
-/// Waits until few enough people ask databases.
-pub(super) async fn turn<'a>(shared: &'a Shared, target: &str) -> Result<SemaphorePermit<'a>, Refusal> {
-    let permit = tokio::time::timeout(PATIENCE, shared.asking.acquire()).await;
+/// Waits until few enough people ask databases. What is given is to be held until the database has answered, also if nobody
+/// waits for the answer any more.
+pub(super) async fn turn(shared: &Shared, target: &str) -> Result<OwnedSemaphorePermit, Refusal> {
+    let permit = tokio::time::timeout(PATIENCE, Arc::clone(&shared.asking).acquire_owned()).await;
     let busy =
         || Refusal::Away(format!("The database of {target} cannot be asked: too many people ask at once."));
     permit.ok().and_then(Result::ok).ok_or_else(busy)

@@ -123,10 +123,11 @@ pub(super) async fn look<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let name = target.name.clone();
     let unknown = |why: &str| Refusal::Away(format!("The database of {name} cannot be asked: {why}."));
-    let _permit = turn(shared, &name).await?;
+    let permit = turn(shared, &name).await?;
     let (shared, target) = (Arc::clone(shared), target.clone());
     // On a thread of its own, as looks are: a file blocks.
     let asked = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
         let (runtime, idle) = match shared.lines.take(&target) {
             Some(line) => (line.runtime, Some(line.idle)),
             None => (Builder::new_current_thread().enable_all().build().ok()?, None),

@@ -1,9 +1,12 @@
 //! The interface for programs, as a program uses it.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use sessionwatch::target::postgres::{Link, dsn::Dsn};
 use testbed::Database;
 
 use crate::harness::{self, PASSWORD, Watch};
@@ -37,11 +40,16 @@ impl Scene {
 
     /// The same, with more in the configuration.
     fn with(more: &str) -> Self {
+        Self::of("", more)
+    }
+
+    /// The same, with more about the target and besides.
+    fn of(target: &str, more: &str) -> Self {
         let (folder, database) = (tempfile::tempdir().unwrap(), harness::healthy());
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
              [checks.slow-observation]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -495,4 +503,37 @@ fn questions_take_turns_over_a_connection_that_waits_a_little() {
     // Nobody asks any more.
     harness::wait_until("no connection", || waiting().is_empty());
     assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn who_goes_away_without_waiting_for_the_answer_makes_no_room_for_more_questions() {
+    let scene = Scene::of("lock_timeout = 600\n", "");
+    let bot = scene.program("ada", "read");
+    harness::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dsn = Dsn::parse(&scene.database.url("postgres")).unwrap();
+    let locker = runtime.block_on(Link::open(&dsn)).unwrap();
+    let lock = "BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE";
+    runtime.block_on(locker.client().batch_execute(lock)).unwrap();
+    let waiting = || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+            AND wait_event_type = 'Lock' AND query LIKE '%token_prefix%'";
+        scene.database.psql(query).unwrap().trim().parse::<u32>().unwrap()
+    };
+    let ask = |_| {
+        let mut stream = TcpStream::connect(&scene.watch.address).unwrap();
+        let head = "GET /api/v1/targets/app/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer";
+        write!(stream, "{head} {}\r\n\r\n", bot.token).unwrap();
+        stream
+    };
+    let first: Vec<_> = (0..4).map(ask).collect();
+    harness::wait_until("four questions", || waiting() == 4);
+    drop(first);
+    let _second: Vec<_> = (0..4).map(ask).collect();
+    let mut looked = 0;
+    harness::wait_until("a while", || {
+        assert!(waiting() <= 4);
+        looked += 1;
+        looked == 20
+    });
 }
