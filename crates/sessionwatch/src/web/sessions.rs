@@ -180,16 +180,21 @@ pub(super) async fn page(
     let found = ask(&shared, &target, filter.wanted(SHOWN + 1)?).await?;
     let base = format!("/targets/{}", layout::part(&name));
     let shown = &found.lines[..found.lines.len().min(SHOWN)];
-    let (sort, chosen) = (found.sort, !filter.sort.is_empty());
+    let (sort, chosen) = (found.sort, filter.sort()?);
     filter.sort = SORTS.iter().find(|(one, ..)| *one == sort).map_or("", |(_, name, _)| name).to_owned();
     let next = (found.lines.len() > SHOWN && sort != Sort::User).then(|| shown.last()).flatten();
     let query = filter.query();
     let body = html! {
         (form(&filter, &base))
-        @if sort == Sort::Id && !chosen { p {
-            "By row id, since no index has these sessions in the order of their ends: to sort them so, the database has to read them all. The "
-            a href={ (base) "/doctor" } { "examination" } " says which index helps."
-        } }
+        @match chosen {
+            None if sort == Sort::Id => p {
+                "By row id, since no index has these sessions in the order of their ends: to sort them so, the database has to read them all. The "
+                a href={ (base) "/doctor" } { "examination" } " says which index helps."
+            },
+            Some(Sort::Created) if sort != Sort::Created => p { "By end, since the table does not say when sessions were created." },
+            Some(Sort::Id) if sort != Sort::Id => p { "By end, since rows of the table may have no id, or one that others have, too." },
+            _ => {}
+        }
         @if shown.is_empty() { p.empty { "No session is like that." } }
         @else { (table(&found, shown, &base)) }
         p.links {

@@ -523,6 +523,11 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
         assert!(!browser.text().await.contains("p10087"));
         browser.follow("Next page").await;
         browser.shows("p10087").await;
+        browser.goto("/targets/app/sessions?sort=created").await;
+        browser.shows("does not say when sessions were created").await;
+        browser.goto("/targets/app/sessions?sort=id").await;
+        browser.shows("p99").await;
+        assert!(!browser.text().await.contains("By end"));
         browser.goto("/targets/app/sessions?user=7").await;
         assert!(!browser.text().await.contains("By row id"));
         scene.database.psql("CREATE INDEX ON sessions (expires)").unwrap();
