@@ -411,9 +411,7 @@ impl Archive {
             recipient: holding.recipient.clone(),
         }
     }
-}
 
-impl Archive {
     /// The command that removed it.
     #[must_use]
     pub fn action(&self) -> &'static str {

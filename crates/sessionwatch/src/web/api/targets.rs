@@ -341,8 +341,8 @@ pub(super) struct Wanted {
     #[serde(default)]
     #[param(inline)]
     status: Which,
-    /// By what they are sorted. Unless it is given: like the page before; by their end; or by their row ids, where a table of
-    /// more than 100 000 rows has no index on the end, and would be read whole for each page
+    /// By what they are sorted; with a cursor, like the page before. Unless it is given: by their end, or by their row ids, where a
+    /// table of more than 100 000 rows has no index on the end, and would be read whole for each page
     #[param(inline)]
     sort: Option<Order>,
     /// Largest or smallest first
@@ -385,7 +385,8 @@ pub(super) async fn sessions(
             Which::Active => Status::Active,
             Which::Expired => Status::Expired,
         },
-        sort: sort.or(wanted.cursor.as_ref().map(|place| place.sort)),
+        // What a cursor says holds in its own order only.
+        sort: wanted.cursor.as_ref().map(|place| place.sort).or(sort),
         ascending: wanted.order == Direction::Up,
         user: text(wanted.user),
         token: text(wanted.token),
