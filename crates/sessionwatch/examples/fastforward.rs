@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, mpsc};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, start] = arguments.as_slice() else { return Err("usage: fastforward CONFIG INSTANT".into()) };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let config = Config::load(Some(Path::new(file)))?;
     let (clock, hand) = Clock::set(instant(start)?);
     let (commands, received) = mpsc::unbounded_channel();

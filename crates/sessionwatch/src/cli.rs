@@ -151,7 +151,12 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let watching = matches!(self.command, Command::Serve(_));
-        log(if self.verbose { Level::DEBUG } else { Level::WARN }, (self.log_format, watching));
+        let level = match watching {
+            _ if self.verbose => Level::DEBUG,
+            true => Level::INFO,
+            false => Level::WARN,
+        };
+        log(level, (self.log_format, watching));
         if std::io::stderr().is_terminal() && !watching {
             progress::watch();
         }

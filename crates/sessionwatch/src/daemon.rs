@@ -10,6 +10,7 @@ pub mod round;
 mod cleaning;
 mod delivery;
 mod door;
+mod failures;
 mod ingest;
 mod logs;
 mod pages;
@@ -34,10 +35,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{leadership::Leadership, watching::Watching};
+pub use self::system::raise_open_files_limit;
+use self::{leadership::Leadership, metrics::Success, watching::Watching};
 use crate::{
     clock::Clock,
     config::{Config, ConfigError},
+    schedule,
     store::{Place, Store, StoreError, censuses},
 };
 
@@ -129,6 +132,8 @@ pub struct Shared {
     pub leadership: Leadership,
     /// What was seen and delivered last.
     pub latest: metrics::Latest,
+    /// What fails at present, and was logged.
+    failures_logged: failures::Logged,
     /// What logs bring.
     intake: logs::Intake,
     /// The set-up of the dashboard.
@@ -230,6 +235,7 @@ impl Daemon {
             clock,
             leadership,
             latest: metrics::Latest::default(),
+            failures_logged: failures::Logged::default(),
             intake: logs::Intake::default(),
             setup: crate::web::Setup::default(),
             jobs: crate::web::Jobs::default(),
@@ -419,8 +425,9 @@ fn prepare(shared: &Shared) -> Result<(), StoreError> {
     shared.latest.retain(&config);
     round::retire(&shared.store, &config, shared.clock.now())?;
     for target in &config.targets {
-        if let Some(at) = shared.store.read(|db| censuses::last(db, &target.name))? {
-            shared.latest.recall(&target.name, at);
+        if let Some(at) = shared.store.read(|db| censuses::last_seen(db, &target.name))? {
+            let until = schedule::current_until(&config.plan(target), at, 0);
+            shared.latest.recall(&target.name, Success { at, until });
         }
     }
     Ok(())

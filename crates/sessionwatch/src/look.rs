@@ -155,6 +155,12 @@ pub async fn look(request: Request<'_>) -> Report {
     report(request, started, outcome)
 }
 
+/// The report of a run that could not begin, or was ended by something other than the target: every check is unknown.
+#[must_use]
+pub fn failed(request: Request<'_>, error: TargetError) -> Report {
+    report(request, Clock::now(), Err(error))
+}
+
 /// Why there is nothing to report of a copy.
 struct Missed {
     error: TargetError,

@@ -20,6 +20,8 @@ const LONGEST_BACK_OFF: i64 = 15 * 60 * SECOND;
 const SHARE: i64 = 10;
 /// Targets on the same cron expression are spread over so long.
 const SPLAY: i64 = 20 * SECOND;
+/// Intervals within which a run must have succeeded for a target to count as watched.
+const CURRENT_INTERVALS: i64 = 3;
 /// Days over which costs are worked out.
 const MONTH: i64 = 30;
 
@@ -127,6 +129,20 @@ impl Schedule {
     }
 }
 
+/// Returns the instant until which a run that succeeded at `at`, and took `took_us` microseconds, shows that a target with
+/// these schedules is watched: three intervals of the most frequent schedule, or of the distance that runs keep.
+#[must_use]
+pub fn current_until(entries: &[Entry], at: Instant, took_us: i64) -> Instant {
+    let third = |entry: &Entry| (0..CURRENT_INTERVALS).try_fold(at, |at, _| entry.schedule.after(at));
+    let due = entries.iter().filter_map(third).min().unwrap_or(at);
+    due.max(at.plus(spacing(took_us).saturating_mul(CURRENT_INTERVALS)))
+}
+
+/// Microseconds between two runs, at least, where one takes `took_us`.
+fn spacing(took_us: i64) -> i64 {
+    LEAST_GAP.max(took_us.saturating_mul(SHARE - 1).clamp(0, LONGEST_BACK_OFF))
+}
+
 impl Timetable {
     /// The schedules of the target of that name, which was last looked at then, or is to be looked at first then.
     #[must_use]
@@ -222,11 +238,10 @@ impl Timetable {
 
     /// Time between two looks, at least: longer where they take long, and doubling where they fail.
     fn gap(&self) -> i64 {
-        let busy = self.took_us.saturating_mul(SHARE - 1).clamp(0, LONGEST_BACK_OFF);
         let failing = self.failures.saturating_sub(PATIENT_FAILURES - 1).min(10);
         let back_off =
             if failing == 0 { 0 } else { LEAST_GAP.saturating_mul(1 << failing).min(LONGEST_BACK_OFF) };
-        LEAST_GAP.max(busy).max(back_off) + self.jitter(back_off / 10)
+        spacing(self.took_us).max(back_off) + self.jitter(back_off / 10)
     }
 
     /// Up to that much, another for each target and failure.
@@ -296,6 +311,19 @@ mod tests {
         // The hour that is left out in spring is not a day that is left out.
         let gap = cron("30 2 * * *", "Europe/Berlin").after(utc("2026-03-28T12:00:00Z")).unwrap();
         assert!(gap < utc("2026-03-29T12:00:00Z"), "{gap:?}");
+    }
+
+    #[test]
+    fn a_success_counts_for_three_intervals_of_the_most_frequent_schedule() {
+        let start = utc("2026-11-24T12:00:00Z");
+        let until = |entries: &[Entry], took_us: i64| current_until(entries, start, took_us).since(start);
+        let often = entry(Schedule::Every(5 * MINUTE), &["a"], false);
+        let nightly = entry(cron("0 3 * * *", "UTC"), &["a"], true);
+        assert_eq!(until(&[nightly.clone(), often.clone()], 0), 15 * MINUTE);
+        assert_eq!(until(std::slice::from_ref(&nightly), 0), 63 * HOUR);
+        // Runs are at least a minute apart, and slow ones nine times as long as they take.
+        assert_eq!(until(&[entry(Schedule::Every(SECOND), &["a"], false)], 0), 3 * MINUTE);
+        assert_eq!(until(&[often], 40 * SECOND), 18 * MINUTE);
     }
 
     #[test]

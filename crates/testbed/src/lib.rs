@@ -188,6 +188,17 @@ impl Server {
         run(unprivileged()?, &self.bin.join("pg_ctl"), &["stop", "-s", "-m", "immediate", "-D", &data])
     }
 
+    /// Starts a server again that was stopped.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn start_again(&self) -> Result<()> {
+        let [data, log] = ["data", "postgres.log"].map(|name| self.folder.join(name).display().to_string());
+        let start = ["start", "-w", "-s", "-D", &data, "-l", &log];
+        run(unprivileged()?, &self.bin.join("pg_ctl"), &start)
+    }
+
     /// The certificates of a server with TLS.
     ///
     /// # Panics

@@ -8,7 +8,7 @@ use super::{Failure, target::ConfigArgs};
 use crate::{
     clock::Clock,
     config::Config,
-    daemon::{Command, Daemon, Door},
+    daemon::{self, Command, Daemon, Door},
 };
 
 /// Watch every configured target: look, remember, tell, serve metrics
@@ -23,6 +23,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(why) = config.refused() {
         return Err(Failure::Usage(why));
     }
+    daemon::raise_open_files_limit();
     let (targets, channels) = (config.targets.len(), config.serve.channels.len());
     for line in super::config::costs(&config) {
         super::complain_of(&line);

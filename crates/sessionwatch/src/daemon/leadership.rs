@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant as Monotonic},
 };
 
@@ -25,6 +26,8 @@ pub struct Leadership {
     holder: String,
     /// Terms by lease, and when they were last renewed; nothing where nobody else can lead.
     held: Option<watch::Sender<BTreeMap<String, Held>>>,
+    /// When leases were last taken or renewed, or found to be held by others.
+    renewed: Mutex<Option<Monotonic>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,16 @@ impl Leadership {
     /// Of a store that nobody else works on, or of one that is shared, under that name.
     #[must_use]
     pub fn new(shared: bool, holder: String) -> Self {
-        Self { holder, held: shared.then(|| watch::Sender::new(BTreeMap::new())) }
+        let held = shared.then(|| watch::Sender::new(BTreeMap::new()));
+        Self { holder, held, renewed: Mutex::new(None) }
+    }
+
+    /// Returns `true` if it is known who leads: always with a store of one's own, and with a shared one while leases can
+    /// be renewed there.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.held.is_none() || renewed.is_some_and(|renewed| renewed.elapsed() < BELIEVED)
     }
 
     /// The term under which this daemon leads, if it does.
@@ -107,6 +119,7 @@ impl Leadership {
         });
         match taken {
             Ok(taken) => {
+                *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed);
                 let before = held.send_replace(taken.clone());
                 let new = taken.keys().filter(|lease| !before.contains_key(*lease)).count();
                 if new > 0 {

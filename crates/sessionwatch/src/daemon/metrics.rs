@@ -35,6 +35,15 @@ struct State {
     reloaded: Option<bool>,
 }
 
+/// A run that succeeded, and whose results are in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Success {
+    /// When it began.
+    pub at: Instant,
+    /// Until when it shows that the target is watched.
+    pub until: Instant,
+}
+
 /// What is served of a target.
 #[derive(Clone, Debug, Default)]
 struct Last {
@@ -47,6 +56,8 @@ struct Last {
     replica_lag_seconds: Option<f64>,
     seen: bool,
     seen_at: Option<Instant>,
+    /// The last success; of an earlier process until this one has run.
+    success: Option<Success>,
     /// Names of gauges, and values; nothing that cannot be known.
     census: Vec<(String, f64)>,
     /// Ids of checks, and whether they fail; nothing that is unknown.
@@ -190,6 +201,10 @@ impl Latest {
     pub fn put(&self, report: &Report, (point, lag_us): (&Point, i64)) {
         let mut state = self.lock();
         let last = state.targets.entry(report.target.clone()).or_default();
+        if last.looks == 0 {
+            // What an earlier process could do says nothing of this one any more.
+            last.success = None;
+        }
         let seconds = report.duration.as_secs_f64();
         last.looks += 1;
         last.seconds = [seconds, last.seconds[1] + seconds];
@@ -206,9 +221,27 @@ impl Latest {
         }
     }
 
-    /// An earlier process looked at a target then.
-    pub fn recall(&self, target: &str, at: Instant) {
-        self.lock().targets.entry(target.to_owned()).or_default().seen_at.get_or_insert(at);
+    /// A run of an earlier process succeeded then.
+    pub fn recall(&self, target: &str, success: Success) {
+        let mut state = self.lock();
+        let last = state.targets.entry(target.to_owned()).or_default();
+        last.seen_at.get_or_insert(success.at);
+        if last.looks == 0 {
+            last.success = Some(success);
+        }
+    }
+
+    /// A run succeeded, and its results are in the store.
+    pub fn succeeded(&self, target: &str, success: Success) {
+        self.lock().targets.entry(target.to_owned()).or_default().success = Some(success);
+    }
+
+    /// Returns `true` if a run on that target succeeded lately.
+    #[must_use]
+    pub fn is_current(&self, target: &str, now: Instant) -> bool {
+        let success = self.lock().targets.get(target).and_then(|last| last.success);
+        // A clock that was set back makes an earlier success say nothing.
+        success.is_some_and(|success| (success.at..=success.until).contains(&now))
     }
 
     /// Takes in an attempt to deliver.
@@ -228,12 +261,6 @@ impl Latest {
     #[must_use]
     pub fn next(&self, target: &str) -> Option<Instant> {
         self.lock().next.get(target).copied()
-    }
-
-    /// Whether a target has been looked at.
-    #[must_use]
-    pub fn has_looked(&self, target: &str) -> bool {
-        self.lock().targets.contains_key(target)
     }
 
     /// How often this process has looked at a target.

@@ -34,18 +34,21 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     }
 }
 
-/// Ready once every target that is led here has been looked at.
+/// Ready while a run has succeeded lately on every target that is led here. Names no target: the page needs no login.
 async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let config = shared.config();
+    if !shared.leadership.is_known() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the leases in the store cannot be renewed\n".to_owned());
+    }
+    let (config, now) = (shared.config(), shared.clock.now());
     let led = |name: &str| shared.leadership.term(&super::leadership::lease(name)).is_some();
     let led = config.targets.iter().filter(|target| led(&target.name));
-    let (mut looked, mut of) = (0, 0);
+    let (mut current, mut of) = (0, 0);
     for target in led {
         of += 1;
-        looked += u32::from(shared.latest.has_looked(&target.name));
+        current += u32::from(shared.latest.is_current(&target.name, now));
     }
-    let status = if looked == of { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{looked} of {of} targets looked at\n"))
+    let status = if current == of { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, format!("{current} of {of} targets have a successful check run within their last 3 intervals\n"))
 }
 
 /// Whoever wakes a database that suspends itself says so here, and it is looked at while it is awake anyway.

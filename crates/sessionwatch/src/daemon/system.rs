@@ -65,6 +65,17 @@ pub(super) fn reloading() {
     say(&[NotifyState::Reloading].into_iter().chain(now.ok()).collect::<Vec<_>>());
 }
 
+/// Raises the limit of open files of this process as far as the system allows: a target, a channel and every reader of a
+/// page take some, and the limit that most systems begin with is for programs that open few.
+pub fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
 /// Without a supervisor there is nobody to tell, and one that is gone cannot be.
 fn say(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);

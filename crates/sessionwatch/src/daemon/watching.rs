@@ -1,19 +1,26 @@
 //! Watching one target: a look when its timetable says so, and what it changes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc::sync_channel},
+    time::Duration,
+};
 
 use sessionwatch_rules::instant::{Instant, SECOND};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
-use super::{Event, Shared, leadership::lease, round};
+use super::{Event, Shared, failures::Part, leadership::lease, metrics::Success, round};
 use crate::{
     config::{Config, Target},
     incident,
     look::{self, Report, Request},
     memory::Memory,
     open::fingerprint_key,
-    schedule::{Due, Timetable},
+    report::printable,
+    schedule::{self, Due, Timetable},
     store::{StoreError, censuses, ledgers},
+    target::error::TargetError,
 };
 
 /// First looks are spread over so long, that many targets do not ask at once.
@@ -49,6 +56,21 @@ struct Kept {
     saved: Option<(Instant, i64)>,
 }
 
+/// When a run takes place.
+#[derive(Clone, Copy, Debug)]
+struct Occasion {
+    now: Instant,
+    /// Microseconds by which it is late.
+    lag_us: i64,
+}
+
+/// How a run went.
+#[derive(Clone, Copy, Debug)]
+struct Ran {
+    took_us: i64,
+    succeeded: bool,
+}
+
 impl Watching {
     /// Watches until it is asked to stop.
     pub(super) async fn run(self) {
@@ -61,9 +83,17 @@ impl Watching {
                 _ = stopping.changed() => continue,
             };
             match this.begin(term) {
-                Ok((kept, timetable)) => this.lead(kept, timetable).await,
+                Ok((kept, timetable)) => {
+                    if this.shared.failures_logged.end(Part::Begin, &this.target.name) {
+                        tracing::info!(target = this.target.name, "the store can be read again: runs begin");
+                    }
+                    this.lead(kept, timetable).await;
+                }
                 Err(error) => {
-                    tracing::error!(target = this.target.name, "it is not watched yet: {error}");
+                    let cause = error.to_string();
+                    if this.shared.failures_logged.begin(Part::Begin, &this.target.name, &cause) {
+                        tracing::error!(target = this.target.name, "no check can run yet: {cause}");
+                    }
                     tokio::select! {
                         () = crate::clock::pause(AGAIN) => {}
                         _ = stopping.changed() => {}
@@ -116,35 +146,81 @@ impl Watching {
             }
             let now = shared.clock.now();
             let Some(due) = timetable.due(now) else { continue };
-            let lag_us = now.since(next).max(0);
-            let (this, when) = (Arc::clone(self), due.clone());
-            // On a thread of its own: a look at a file blocks, and a large scan computes.
-            let looking = tokio::task::spawn_blocking(move || this.look(&when, (now, lag_us), kept));
-            let Ok((after, took)) = looking.await else { return shared.fail("a look ended in a panic") };
+            let occasion = Occasion { now, lag_us: now.since(next).max(0) };
+            let Some((after, ran)) = self.run_checks(&due, occasion, kept).await else {
+                return shared.fail("keeping what a run found ended in a panic");
+            };
             kept = after;
-            let Some((took_us, succeeded)) = took else { break };
-            timetable.looked(&due, (now, took_us), succeeded);
+            let Some(ran) = ran else { break };
+            timetable.looked(&due, (now, ran.took_us), ran.succeeded);
         }
         self.save(&kept);
     }
 
-    /// A look, and what comes of it: how long it took and whether it saw anything; nothing if it was broken off.
-    fn look(&self, due: &Due, (now, lag_us): (Instant, i64), kept: Kept) -> (Kept, Option<(i64, bool)>) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!(target = self.target.name, "the system refuses what a look needs: {error}");
-                return (kept, Some((0, false)));
+    /// Runs the checks that are due and keeps what they find, on a thread of their own: reading a file blocks, and a large
+    /// scan computes. A run that cannot begin is a failed one. Returns `None` if keeping the results ended in a panic.
+    async fn run_checks(
+        self: &Arc<Self>,
+        due: &Due,
+        occasion: Occasion,
+        kept: Kept,
+    ) -> Option<(Kept, Option<Ran>)> {
+        let (hand_over, handed) = sync_channel(1);
+        let (answer, answered) = oneshot::channel();
+        let (this, when) = (Arc::clone(self), due.clone());
+        let spawned = std::thread::Builder::new().name("run".into()).spawn(move || {
+            // Nothing comes if the other side has ended, and then nobody waits for an answer.
+            if let Ok(kept) = handed.recv() {
+                let _ = answer.send(this.run_and_keep(&when, occasion, kept));
             }
-        };
-        let only: Vec<String> = due.checks.iter().cloned().collect();
-        let request = Request {
+        });
+        match spawned {
+            Ok(_) => {
+                let _ = hand_over.send(kept);
+                answered.await.ok()
+            }
+            Err(error) => {
+                let only: Vec<String> = due.checks.iter().cloned().collect();
+                let report = look::failed(
+                    self.request((due, &only), occasion.now, &kept.memory),
+                    TargetError::of_system(&error),
+                );
+                Some(self.conclude(report, occasion, kept))
+            }
+        }
+    }
+
+    fn request<'a>(
+        &'a self,
+        (due, only): (&Due, &'a [String]),
+        now: Instant,
+        memory: &'a Memory,
+    ) -> Request<'a> {
+        Request {
             target: &self.target,
             catalogue: &self.config.catalogue,
             rules: &self.config.rules,
             deep: due.deep,
-            only: &only,
-            watched: Some((&kept.memory, now)),
+            only,
+            watched: Some((memory, now)),
+        }
+    }
+
+    /// A run, and what comes of it: how it went, or `None` if it was broken off.
+    fn run_and_keep(&self, due: &Due, occasion: Occasion, kept: Kept) -> (Kept, Option<Ran>) {
+        let only: Vec<String> = due.checks.iter().cloned().collect();
+        let request = self.request((due, &only), occasion.now, &kept.memory);
+        let report = caught(|| self.observe(request));
+        let report = report.unwrap_or_else(|bug| Some(look::failed(request, bug)));
+        let Some(report) = report else { return (kept, None) };
+        self.conclude(report, occasion, kept)
+    }
+
+    /// Observes the target. Returns `None` if the daemon stops meanwhile.
+    fn observe(&self, request: Request<'_>) -> Option<Report> {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return Some(look::failed(request, TargetError::of_system(&error))),
         };
         let mut stopping = self.stopping.clone();
         let report = runtime.block_on(async {
@@ -156,14 +232,36 @@ impl Watching {
         });
         // A name that is still being looked up is not waited for.
         runtime.shutdown_background();
-        let Some(report) = report else { return (kept, None) };
-        let took = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);
-        let seen = report.seen.is_ok();
-        (self.keep(report, (now, lag_us), kept), Some((took, seen)))
+        report
     }
 
-    fn keep(&self, mut report: Report, (now, lag_us): (Instant, i64), mut kept: Kept) -> Kept {
+    /// Logs how a run went, and keeps what it found.
+    fn conclude(&self, report: Report, occasion: Occasion, kept: Kept) -> (Kept, Option<Ran>) {
+        let (name, logged) = (self.target.name.as_str(), &self.shared.failures_logged);
+        match &report.seen {
+            Err(error) => {
+                let cause = printable(&error.to_string());
+                if logged.begin(Part::Run, name, &cause) {
+                    tracing::error!(
+                        target = name,
+                        hint = error.hint(),
+                        "check run on {name} failed: {cause}"
+                    );
+                }
+            }
+            Ok(_) if logged.end(Part::Run, name) => {
+                tracing::info!(target = name, "check runs on {name} succeed again");
+            }
+            Ok(_) => {}
+        }
+        let took_us = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);
+        let ran = Ran { took_us, succeeded: report.seen.is_ok() };
+        (self.keep(report, (occasion, ran), kept), Some(ran))
+    }
+
+    fn keep(&self, mut report: Report, (occasion, ran): (Occasion, Ran), mut kept: Kept) -> Kept {
         let (shared, name) = (&self.shared, self.target.name.as_str());
+        let Occasion { now, lag_us } = occasion;
         let point = round::point(&report, now);
         shared.latest.put(&report, (&point, lag_us));
         let news = report.mirror.as_ref().and_then(|mirror| mirror.changes.as_ref());
@@ -189,6 +287,13 @@ impl Watching {
                     kept.saved = Some((now, minutes * 60 * SECOND));
                 }
                 kept.memory = next.unwrap_or(kept.memory);
+                if ran.succeeded {
+                    let until = schedule::current_until(&self.config.plan(&self.target), now, ran.took_us);
+                    shared.latest.succeeded(name, Success { at: now, until });
+                }
+                if shared.failures_logged.end(Part::Keep, name) {
+                    tracing::info!(target = name, "the results of check runs are kept again");
+                }
                 tracing::debug!(target = name, told, "looked");
                 if told > 0 {
                     shared.nudge();
@@ -197,8 +302,13 @@ impl Watching {
             }
             // What was found was found for the new leader too.
             Err(StoreError::Fenced) => tracing::warn!(target = name, "somebody else leads it now"),
-            // Watching goes on: the next look finds the same, and tells it then.
-            Err(error) => tracing::error!(target = name, "what was seen could not be kept: {error}"),
+            // Watching goes on: the next run finds the same, and tells it then.
+            Err(error) => {
+                let cause = error.to_string();
+                if shared.failures_logged.begin(Part::Keep, name, &cause) {
+                    tracing::error!(target = name, "the results of a check run could not be kept: {cause}");
+                }
+            }
         }
         kept
     }
@@ -231,8 +341,25 @@ impl Watching {
     }
 }
 
+/// What the work returns, unless it panics.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, TargetError> {
+    // What the work shares with others is behind locks that outlive a panic.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| TargetError::Bug)
+}
+
 impl Kept {
     fn is_due(&self, now: Instant) -> bool {
         self.saved.is_none_or(|(at, wait)| now.since(at) >= wait || at > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failed_run() {
+        assert_eq!(caught(|| 1).ok(), Some(1));
+        assert!(matches!(caught(|| panic!("a bug")), Err(TargetError::Bug)));
     }
 }

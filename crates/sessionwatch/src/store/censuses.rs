@@ -126,6 +126,16 @@ pub fn last(db: Db<'_>, target: &str) -> Result<Option<Instant>, StoreError> {
     Ok(row.and_then(|row| row.instant(0)))
 }
 
+/// When a run last succeeded on a target: exactly for two days, then to five minutes, then to the hour.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last_seen(db: Db<'_>, target: &str) -> Result<Option<Instant>, StoreError> {
+    let row = db.row("SELECT MAX(at) FROM censuses WHERE target = $1 AND looks > blind", &[target.into()])?;
+    Ok(row.and_then(|row| row.instant(0)))
+}
+
 fn read(row: &super::row::Row) -> Point {
     Point {
         at: row.instant(0).unwrap_or(Instant::MIN),

@@ -3,6 +3,12 @@
 /// Why a look did not succeed. Messages hold no value, no credential and no database text.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
+    /// The operating system refused what a check run needs.
+    #[error("the operating system refused {0}")]
+    System(&'static str),
+    /// A panic.
+    #[error("a bug in sessionwatch ended the check run")]
+    Bug,
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(&'static str),
@@ -61,6 +67,26 @@ pub enum TargetError {
 }
 
 impl TargetError {
+    /// The error of a check run for which the operating system refused something.
+    #[must_use]
+    pub fn of_system(error: &std::io::Error) -> Self {
+        Self::too_many_files(error).unwrap_or(Self::System(match error.kind() {
+            std::io::ErrorKind::WouldBlock => "another thread: too many are running",
+            std::io::ErrorKind::OutOfMemory => "more memory",
+            _ => "a thread, a file or a socket",
+        }))
+    }
+
+    /// The error of a connection for which this process or this machine has no file descriptor left. Returns `None` for
+    /// every other error.
+    #[must_use]
+    pub fn too_many_files(error: &std::io::Error) -> Option<Self> {
+        /// `EMFILE` and `ENFILE`, which have no kind of their own.
+        const CODES: [i32; 2] = [24, 23];
+        let code = error.raw_os_error()?;
+        CODES.contains(&code).then_some(Self::System("another file or socket: too many are open"))
+    }
+
     /// How to mend it.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -68,6 +94,10 @@ impl TargetError {
             return format!("they make sense as `{better}`: write that decoder under [target.mapping]");
         }
         let hint = match self {
+            Self::System(_) => {
+                "raise the limits of open files, threads and memory for this process: LimitNOFILE=, TasksMax= and MemoryMax= of a systemd unit, or `ulimit`"
+            }
+            Self::Bug => "report it with the line of the log that names its place",
             Self::Connect(_) | Self::Lost => {
                 "check host, port, user, password, database and sslmode of the address"
             }

@@ -285,6 +285,9 @@ impl Idle {
 
 fn connect_error(error: &tokio_postgres::Error) -> TargetError {
     note(error);
+    if let Some(refused) = cause(error).and_then(TargetError::too_many_files) {
+        return refused;
+    }
     TargetError::Connect(match error.code() {
         Some(code) if *code == SqlState::INVALID_PASSWORD => "the password was refused",
         Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => refusal(error),

@@ -262,6 +262,11 @@ impl Apart {
         crate::harness::page(self.address.wait(), ("GET", path)).1
     }
 
+    /// The status of one of its pages, and what it says.
+    pub(crate) fn answer(&self, path: &str) -> (u16, String) {
+        crate::harness::page(self.address.wait(), ("GET", path))
+    }
+
     /// Sets the clock.
     pub(crate) fn set(&mut self, at: Instant) {
         let hand = self.hand.as_mut().unwrap();

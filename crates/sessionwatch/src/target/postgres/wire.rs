@@ -142,9 +142,10 @@ async fn connect_remote(
 async fn connect_local(dsn: &Dsn, folder: &Path) -> Result<Wire, TargetError> {
     let outlet = Outlet::default();
     let port = dsn.config.get_ports().first().copied().unwrap_or(5432);
-    let socket = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}")))
-        .await
-        .map_err(|_| TargetError::Connect("no server listens on that local socket"))?;
+    let socket = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await.map_err(|error| {
+        let absent = TargetError::Connect("no server listens on that local socket");
+        TargetError::too_many_files(&error).unwrap_or(absent)
+    })?;
     let mut config = dsn.config.clone();
     config.ssl_mode(tokio_postgres::config::SslMode::Disable);
     let (client, connection) = config

@@ -1,0 +1,208 @@
+//! Runs that fail or cannot begin: they count, they are alerted about and logged once, and `/readyz` tells of them.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    path::Path,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    fastforward::{Apart, MINUTE, monday, program},
+    harness,
+};
+
+/// A watch of one target, without channels.
+fn configuration(url: &str, more: &str) -> String {
+    format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\n{more}"
+    )
+}
+
+/// The lines that a process logs.
+#[derive(Clone)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn of(stderr: impl Read + Send + 'static) -> Self {
+        let log = Self(Arc::default());
+        let keeping = Arc::clone(&log.0);
+        std::thread::spawn(move || {
+            let lines = BufReader::new(stderr).lines().map_while(Result::ok);
+            lines.for_each(|line| keeping.lock().unwrap().push(line));
+        });
+        log
+    }
+
+    /// The lines of that level, as far as they are there.
+    fn of_level(&self, level: &str) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|line| line.contains(&format!(" {level} "))).cloned().collect()
+    }
+
+    /// Waits until there are so many lines of that level, and gives them.
+    fn wait_for(&self, level: &str, count: usize) -> Vec<String> {
+        harness::wait_until("a line of the log", || self.of_level(level).len() >= count);
+        let lines = self.of_level(level);
+        assert_eq!(lines.len(), count, "{lines:#?}");
+        lines
+    }
+}
+
+/// A daemon under a clock of the story's own.
+struct Story {
+    watch: Apart,
+    log: Log,
+}
+
+impl Story {
+    fn start(folder: &Path, text: &str) -> Self {
+        std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+        let mut watch = Apart::start_by(Command::new(program()).stderr(Stdio::piped()), folder, monday());
+        let log = Log::of(watch.log().unwrap());
+        assert!(watch.looked());
+        Self { watch, log }
+    }
+
+    /// A run in that minute.
+    fn run(&mut self, minute: i64) {
+        self.watch.set(monday().plus(minute * MINUTE));
+        assert!(self.watch.looked(), "a run in minute {minute}");
+    }
+
+    /// Sets how many files the daemon may have open.
+    fn limit_files(&self, most: &str) {
+        let limited = Command::new("prlimit")
+            .args(["--pid", &self.watch.id().to_string(), &format!("--nofile={most}:")])
+            .status();
+        assert!(limited.expect("prlimit, of the package util-linux, can be run").success());
+    }
+
+    /// Waits until `/readyz` answers so.
+    fn is_ready(&self, expected: (u16, &str)) {
+        let (status, text) = self.watch.answer("/readyz");
+        assert_eq!((status, text.split(" targets").next().unwrap()), expected, "{text}");
+    }
+
+    fn assert_metrics(&self, lines: &[&str]) {
+        let metrics = self.watch.page("/metrics");
+        for line in lines {
+            assert!(metrics.contains(&format!("{line}\n")), "{line} is missing in {metrics}");
+        }
+    }
+}
+
+/// Three runs in a row have failed, and the alert of that fires.
+const BLIND: [&str; 4] = [
+    "sessionwatch_target_up{target=\"app\"} 0",
+    "sessionwatch_looks_total{target=\"app\"} 4",
+    "sessionwatch_blind_looks_total{target=\"app\"} 3",
+    "sessionwatch_alert_firing{target=\"app\",check=\"blind\",severity=\"high\"} 1",
+];
+
+#[test]
+fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let mut story = Story::start(folder.path(), &configuration(&database.url("postgres"), ""));
+    story.is_ready((200, "1 of 1"));
+    story.limit_files("3");
+    (1..=3).for_each(|minute| story.run(minute));
+    story.limit_files("1024");
+    story.assert_metrics(&BLIND);
+    let lines = story.log.wait_for("ERROR", 1);
+    assert!(
+        lines[0].contains("check run on app failed") && lines[0].contains("too many are open"),
+        "{lines:?}"
+    );
+    assert!(lines[0].contains("LimitNOFILE"), "the way out is named: {lines:?}");
+    // A success counts for three intervals.
+    story.is_ready((200, "1 of 1"));
+    story.watch.set(monday().plus(3 * MINUTE + 1));
+    story.is_ready((503, "0 of 1"));
+    story.run(6);
+    story.is_ready((200, "1 of 1"));
+    story.log.wait_for("ERROR", 1);
+    let lines = story.log.wait_for("INFO", 1);
+    assert!(lines[0].contains("check runs on app succeed again"), "{lines:?}");
+    story.assert_metrics(&["sessionwatch_target_up{target=\"app\"} 1"]);
+    assert!(story.watch.stop());
+}
+
+#[test]
+fn a_server_that_stops_is_logged_once_and_so_is_its_return() {
+    let server = testbed::Server::start(&[]).unwrap();
+    let (database, folder) = (server.database(None).unwrap(), tempfile::tempdir().unwrap());
+    database.psql(crate::guide::SCHEMA).unwrap();
+    let mut story = Story::start(folder.path(), &configuration(&database.url("postgres"), ""));
+    server.crash().unwrap();
+    (1..=3).for_each(|minute| story.run(minute));
+    story.assert_metrics(&BLIND);
+    let lines = story.log.wait_for("ERROR", 1);
+    assert!(lines[0].contains("nothing listens at that host and port"), "{lines:?}");
+    server.start_again().unwrap();
+    story.run(6);
+    story.log.wait_for("INFO", 1);
+    story.is_ready((200, "1 of 1"));
+    // Another cause is another line, and the same one is none.
+    database.psql("ALTER ROLE postgres PASSWORD 'another'").unwrap();
+    (7..=8).for_each(|minute| story.run(minute));
+    database.psql("DROP TABLE sessions; ALTER ROLE postgres PASSWORD 'testbed'").unwrap();
+    story.run(9);
+    let lines = story.log.wait_for("ERROR", 3);
+    assert!(lines[1].contains("password") && lines[2].contains("no session table"), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("testbed")), "{lines:?}");
+    assert!(story.watch.stop());
+}
+
+/// `serve`, and the lines that it logs.
+fn serve(folder: &Path, program: &mut Command) -> (harness::Watch, Log) {
+    let mut watch = harness::watch_by(program.current_dir(folder).stderr(Stdio::piped()));
+    let log = Log::of(watch.child.stderr.take().unwrap());
+    (watch, log)
+}
+
+#[test]
+fn a_wrong_password_is_said_at_once_and_the_daemon_is_not_ready() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let url = database.url("postgres").replace(":testbed@", ":not-the-password@");
+    std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&url, "")).unwrap();
+    let (watch, log) = serve(folder.path(), &mut harness::command(&["serve"]));
+    let lines = log.wait_for("ERROR", 1);
+    assert!(lines[0].contains("check run on app failed") && lines[0].contains("password"), "{lines:?}");
+    assert!(lines[0].contains("hint") && !lines[0].contains("not-the-password"), "{lines:?}");
+    harness::wait_until("the run is kept", || watch.page("/metrics").contains("sessionwatch_target_up"));
+    assert!(watch.page("/metrics").contains("sessionwatch_target_up{target=\"app\"} 0\n"));
+    let (status, text) = harness::page(&watch.address, ("GET", "/readyz"));
+    assert!(status == 503 && text.starts_with("0 of 1 targets"), "{status} {text}");
+    assert_eq!(harness::page(&watch.address, ("GET", "/healthz")).0, 200);
+    assert_eq!(watch.stop(), Some(0));
+    // A success of another daemon, a moment ago, counts until this one has run.
+    let store = folder.path().join("sessionwatch-state.db");
+    std::fs::remove_file(store).unwrap();
+    std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&database.url("postgres"), ""))
+        .unwrap();
+    let ready = |watch: &harness::Watch| harness::page(&watch.address, ("GET", "/readyz")).0;
+    let watch = harness::watch(folder.path());
+    harness::wait_until("a run succeeds", || ready(&watch) == 200);
+    assert_eq!(watch.stop(), Some(0));
+    let watch = harness::watch(folder.path());
+    assert_eq!(ready(&watch), 200);
+    assert_eq!(watch.stop(), Some(0));
+}
+
+#[test]
+fn serve_raises_the_limit_of_open_files_to_what_the_system_allows() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let text = configuration(&database.url("postgres"), "");
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let mut limited = Command::new("sh");
+    let script = "ulimit -S -n 64 && ulimit -H -n 512 && exec \"$0\" serve";
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_sessionwatch")]).env_clear().stdin(Stdio::null());
+    let (watch, _log) = serve(folder.path(), &mut limited);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", watch.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["512", "512"]);
+    assert_eq!(watch.stop(), Some(0));
+}
