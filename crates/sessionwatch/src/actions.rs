@@ -30,7 +30,7 @@ use crate::{
     config::{Config, Target},
     profile::mapping::Revoke,
     store::{Store, StoreError, audit, db::Db, plans},
-    target::sql::{Chosen, Filter},
+    target::sql::{Addressing, Chosen, Filter},
 };
 
 /// What an action is about.
@@ -110,6 +110,8 @@ pub struct Summary {
     pub all_rows: u64,
     /// The instant to which conditions refer, in microseconds.
     pub now: i64,
+    /// What the locators of its rows are.
+    pub addressing: Addressing,
     /// Some of the rows.
     pub sample: Vec<Line>,
     /// What a person should know before it is carried out.

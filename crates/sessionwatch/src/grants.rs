@@ -45,7 +45,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
     let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
     let _ = writeln!(
         sql,
-        "GRANT SELECT (ctid, xmin) ON {sessions} TO {watch};  -- plans name rows by where they stand"
+        "GRANT SELECT (ctid, xmin, tableoid) ON {sessions} TO {watch};  -- plans name rows by where they stand"
     );
     if let Some(users) = &mapping.users {
         let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();

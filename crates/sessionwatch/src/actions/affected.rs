@@ -84,7 +84,8 @@ async fn find(
     for row in view.opened.session.fetch(&query).await? {
         let id = row.first().cloned().flatten().unwrap_or_default();
         let chosen = crate::target::sql::Chosen::User(&id);
-        let counted = view.opened.session.fetch(&sql.counted(chosen, &Revoke::Delete, view.placed)).await?;
+        let counted =
+            view.opened.session.fetch(&sql.counted(chosen, &Revoke::Delete, view.addressing)).await?;
         let count = counted.first().and_then(|row| row.first()?.as_deref()?.parse().ok()).unwrap_or(0);
         users.push((row.into_iter().map(Option::unwrap_or_default).collect(), count));
     }

@@ -5,7 +5,7 @@ mod batch;
 mod rounds;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     archive::{rows::Declared, sealing::Recipient},
     clock,
-    profile::mapping::Revoke,
+    profile::mapping::{Revoke, TableName},
     store::{
         archived::{self, Fate},
         audit, plans,
@@ -32,7 +32,7 @@ use crate::{
     target::{
         acting::Actor,
         address::Address,
-        sql::{Change, Named},
+        sql::{Addressing, Change, Named},
     },
 };
 
@@ -107,6 +107,8 @@ struct Work<'a> {
     columns: Vec<String>,
     /// The first line of what is sealed.
     about: String,
+    /// Whether something besides a change itself may change rows of the sessions.
+    side_effects: bool,
     /// The present instant as the target stores it.
     stored_now: String,
     purge_at: Instant,
@@ -115,13 +117,23 @@ struct Work<'a> {
     tally: Mutex<Tally>,
 }
 
+/// What the acting role knows of the table of the sessions.
+struct TableFacts {
+    /// Columns that are archived.
+    columns: Vec<Declared>,
+    /// Tables that inherit from it.
+    heaps: BTreeMap<u64, TableName>,
+    /// Whether something besides a change itself may change rows.
+    side_effects: bool,
+}
+
 /// Rows that are still to be dealt with.
 #[derive(Default)]
 struct Queue {
     rows: VecDeque<Planned>,
     piece: i64,
-    /// Places and marks of rows that an earlier run dealt with.
-    earlier: BTreeSet<(u64, i64)>,
+    /// Locators and marks of rows that an earlier run dealt with, and how many are alike.
+    earlier: BTreeMap<(u64, i64), usize>,
     /// Rows that have to be looked for once more.
     again: Vec<Planned>,
 }
@@ -160,9 +172,13 @@ pub async fn apply(
         return Err(ActError::Lacks(lacking));
     }
     reconcile::settle_by(context, &known, &mut first).await?;
-    let declared = first.columns(&sql).await?;
+    let table = TableFacts {
+        columns: first.columns(&sql).await?,
+        heaps: first.inheriting_tables(&sql).await?,
+        side_effects: first.has_side_effects(&sql, change).await?,
+    };
     begin(context, &mut plan)?;
-    let work = Work::new(context, (&plan, control), (recipient, &known), declared)?;
+    let work = Work::new(context, (&plan, control), (recipient, &known), table)?;
     let ran = work.run(first, address).await;
     // What is known is written, whatever happened on the way.
     work.flush()?;
@@ -258,7 +274,7 @@ impl<'a> Work<'a> {
         context: Context<'a>,
         (plan, control): (&'a Plan, &'a Control),
         (recipient, known): (&'a Recipient, &'a Known),
-        declared: Vec<Declared>,
+        table: TableFacts,
     ) -> Result<Self, ActError> {
         let now = context.clock.now();
         let mut queue = Queue::default();
@@ -266,14 +282,15 @@ impl<'a> Work<'a> {
         while let Some(batch) = context.store.read(|db| archived::next(db, &plan.kept.id, behind))? {
             behind = batch.id;
             let gone = batch.rows.iter().zip(&batch.fates).filter(|(_, fate)| **fate != Fate::Stayed);
-            queue.earlier.extend(gone.map(|(row, _)| (row.place, row.mark)));
+            gone.for_each(|(row, _)| *queue.earlier.entry((row.place, row.mark)).or_default() += 1);
         }
         let about = serde_json::json!({
             "version": 1,
             "dialect": known.schema.dialect.name(),
             "table": crate::target::sql::table(&known.mapping.sessions),
-            "columns": declared,
+            "columns": table.columns,
             "change": plan.summary.revoke,
+            "heaps": table.heaps,
         });
         Ok(Self {
             context,
@@ -281,8 +298,9 @@ impl<'a> Work<'a> {
             control,
             recipient,
             known,
-            columns: declared.into_iter().map(|column| column.name).collect(),
+            columns: table.columns.into_iter().map(|column| column.name).collect(),
             about: about.to_string(),
+            side_effects: table.side_effects,
             stored_now: stored(known.mapping.expires.decoder, known.seen),
             purge_at: now.plus(context.config.actions.retention_us),
             queue: Mutex::new(queue),
@@ -298,6 +316,20 @@ impl<'a> Work<'a> {
     /// Whether a row of the plan is looked at again when it goes: a user may have been made since.
     fn orphans(&self) -> bool {
         self.plan.selection == Selection::Orphaned
+    }
+
+    /// By what rows are found first.
+    fn named_first(&self) -> Named {
+        match (self.plan.summary.addressing, self.known.addressing) {
+            (Addressing::Place, Addressing::Place) => Named::Place,
+            _ => self.named_again(),
+        }
+    }
+
+    /// By what rows are found that are not where they were planned.
+    fn named_again(&self) -> Named {
+        let id = self.known.mapping.id.as_deref();
+        if id.is_some_and(|id| self.known.sql().is_unique(id)) { Named::Id } else { Named::Mark }
     }
 
     /// Two connections at once, and then what has to be looked for once more.
@@ -319,7 +351,7 @@ impl<'a> Work<'a> {
 
     /// One batch after another, until there are no more.
     async fn sweep(&self, actor: &mut Actor, leads: bool) -> Result<(), ActError> {
-        let named = if self.known.placed { Named::Place } else { Named::Id };
+        let named = self.named_first();
         let mut asked = Monotonic::now();
         while !self.control.stop.load(Ordering::Relaxed) {
             if self.control.paused.load(Ordering::Relaxed)
@@ -333,13 +365,15 @@ impl<'a> Work<'a> {
                 asked = Monotonic::now();
             }
             let size = lock(&self.pace).size();
-            let rows = self.take(size)?;
+            // Each search by marks reads the whole table.
+            let rows = self.take(if named == Named::Mark { size.max(rounds::BY_MARK) } else { size })?;
             if rows.is_empty() {
                 return Ok(());
             }
             let again = self.batch(actor, &rows, (named, false)).await.inspect_err(|_| {
                 self.control.stop.store(true, Ordering::Relaxed);
             })?;
+            let again = again.rows;
             self.control.done.fetch_add((rows.len() - again.len()) as u64, Ordering::Relaxed);
             lock(&self.queue).again.extend(again);
         }
@@ -372,8 +406,14 @@ impl<'a> Work<'a> {
             let Some((piece, rows)) = next else { break };
             queue.piece = piece;
             let named = rows.len();
-            let fresh: Vec<Planned> =
-                rows.into_iter().filter(|row| !queue.earlier.contains(&(row.place, row.mark))).collect();
+            let is_fresh = |row: &Planned| match queue.earlier.get_mut(&(row.place, row.mark)) {
+                Some(alike) if *alike > 0 => {
+                    *alike -= 1;
+                    false
+                }
+                _ => true,
+            };
+            let fresh: Vec<Planned> = rows.into_iter().filter(is_fresh).collect();
             lock(&self.tally).applied.earlier += (named - fresh.len()) as u64;
             queue.rows.extend(fresh);
         }

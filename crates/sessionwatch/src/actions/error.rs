@@ -96,6 +96,21 @@ pub enum ActError {
     /// The role may not.
     #[error("the acting role lacks {}", .0.join(", "))]
     Lacks(Vec<String>),
+    /// A change would reach further than its plan.
+    #[error(
+        "removing these rows would change other rows of `{0}` as well: a trigger, a rule or a foreign key of that table does it. That batch was rolled back"
+    )]
+    ChangesOtherRows(String),
+    /// Columns that would not be archived.
+    #[error(
+        "`{child}`, which inherits from `{table}`, has columns that `{table}` does not have: they would be removed and not archived"
+    )]
+    MoreColumns {
+        /// The table of the sessions.
+        table: String,
+        /// The table that inherits from it.
+        child: String,
+    },
     /// Somebody else works on it.
     #[error("another sessionwatch is still at work on that target, or its transaction has not ended yet")]
     AtWork,
@@ -163,7 +178,7 @@ impl ActError {
             Self::Target(error) => error.hint(),
             Self::NotATable { .. } => "name the table below it under [target.mapping]".into(),
             Self::Nameless(_) => {
-                "grant SELECT (ctid, xmin) on the table to the watch role: `sessionwatch grants` prints the statement".into()
+                "grant SELECT (ctid, xmin, tableoid) on the table to the watch role: `sessionwatch grants` prints the statement".into()
             }
             Self::Implausible { .. } => {
                 "check the column of the expiry and its decoder: `sessionwatch doctor` shows how they are read".into()
@@ -188,6 +203,10 @@ impl ActError {
             Self::Lacks(lacking) => {
                 format!("as the owner of the tables, GRANT {} TO the acting role", lacking.join("; GRANT "))
             }
+            Self::ChangesOtherRows(_) => {
+                "end these sessions through the application, or name what ends them under `revoke` in [target.mapping]".into()
+            }
+            Self::MoreColumns { child, .. } => format!("name `{child}` as a target of its own under [target.mapping]"),
             Self::AtWork => "wait until it is done, and try again".into(),
             Self::NoRoom => "make room, and try again".into(),
             Self::NoArchive(_) => "`sessionwatch archive list` shows what there is".into(),

@@ -44,7 +44,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     let sql = view.sql(context);
     refuse(&view.opened)?;
     decidable(selection, &sql)?;
-    if sql.row_name(view.placed).is_none() {
+    if sql.row_name(view.addressing).is_none() {
         return Err(ActError::Nameless(sql.mapping.sessions.name.clone()));
     }
     let chosen =
@@ -68,10 +68,16 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
             summary: String::new(),
         },
         selection: selection.clone(),
-        summary: Summary { all_active, all_rows, now: sql.now.micros(), ..Summary::default() },
+        summary: Summary {
+            all_active,
+            all_rows,
+            now: sql.now.micros(),
+            addressing: view.addressing,
+            ..Summary::default()
+        },
     };
     context.store.write(|db| plans::forget(db, now).and_then(|()| plans::put(db, &plan.kept)))?;
-    list(context, view, &mut plan, &sql.planned(chosen, &revoke, view.placed)).await?;
+    list(context, view, &mut plan, &sql.planned(chosen, &revoke, view.addressing)).await?;
     certain(view, &sql, &plan).await?;
     plan.summary.revoke = revoke;
     plan.summary.notes = super::notes::of(context, view, &plan);
@@ -252,7 +258,7 @@ async fn counted(
     sql: &Sql<'_>,
     (chosen, revoke): (Chosen<'_>, &Revoke),
 ) -> Result<u64, ActError> {
-    let rows = view.opened.session.fetch(&sql.counted(chosen, revoke, view.placed)).await?;
+    let rows = view.opened.session.fetch(&sql.counted(chosen, revoke, view.addressing)).await?;
     let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
     Ok(count.ok_or(TargetError::Lost)?)
 }

@@ -1,6 +1,6 @@
 //! Putting back what was removed or changed: planned like everything else, and said whom it logs in again.
 
-use std::time::Instant as Monotonic;
+use std::{collections::BTreeSet, time::Instant as Monotonic};
 
 use sessionwatch_rules::{instant::Instant, planned::Planned};
 
@@ -15,7 +15,7 @@ use crate::{
         rows::Rows,
         sealing::{Identity, SealError},
     },
-    profile::mapping::Revoke,
+    profile::mapping::{Revoke, TableName},
     store::{
         archived::{self, Batch, Fate, State},
         audit, plans,
@@ -58,7 +58,7 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
     };
     let known = Known::of(context, None).await?;
     context.store.write(|db| plans::put(db, &plan.kept))?;
-    let (mut behind, mut users, mut colliding) = (0, std::collections::BTreeSet::new(), 0);
+    let (mut behind, mut users, mut colliding) = (0, BTreeSet::new(), 0);
     while let Some(batch) = context.store.read(|db| archived::next(db, archive, behind))? {
         behind = batch.id;
         let rows = restorable(&batch, user, now);
@@ -95,7 +95,7 @@ fn restorable(batch: &Batch, user: Option<&str>, now: Instant) -> Vec<Planned> {
     meant.map(|(place, (row, _))| Planned { place, active: alive(row), ..row.clone() }).collect()
 }
 
-fn notes(plan: &Plan, colliding: u64, users: &std::collections::BTreeSet<String>) -> Vec<String> {
+fn notes(plan: &Plan, colliding: u64, users: &BTreeSet<String>) -> Vec<String> {
     /// Users that are named.
     const NAMED: usize = 20;
     let mut notes = vec![if plan.kept.active == 0 {
@@ -239,9 +239,13 @@ async fn put_back(
         wanted.iter().filter(|row| still(row)).map(|row| (position(row), row.mark)).collect();
     let sql = known.sql();
     let txid = actor.begin().await?;
-    let mut back = Vec::with_capacity(wanted_now.len());
-    for some in wanted_now.chunks(AT_ONCE) {
-        back.extend(actor.put_back(&sql, &rows, some).await?);
+    let mut restored = BTreeSet::new();
+    for (into, wanted) in by_heap(&wanted_now, &batch, &rows, &known.mapping.sessions) {
+        for some in wanted.chunks(AT_ONCE) {
+            let back = actor.put_back(&sql, (&rows, into), some).await?;
+            let back = some.iter().zip(back).filter(|(_, back)| *back);
+            restored.extend(back.map(|((at, _), _)| *at));
+        }
     }
     drop(rows);
     context.store.write(|db| archived::settle(db, id, (State::Restoring, txid), &batch.fates))?;
@@ -250,16 +254,34 @@ async fn put_back(
         return Err(error.into());
     }
     let mut fates = batch.fates.clone();
-    for ((at, _), back) in wanted_now.iter().zip(&back) {
-        if let (true, Some(fate)) = (back, fates.get_mut(*at)) {
+    for at in &restored {
+        if let Some(fate) = fates.get_mut(*at) {
             *fate = Fate::Restored;
         }
     }
-    let detail = serde_json::json!({ "plan": batch.plan, "rows": back.iter().filter(|back| **back).count() });
+    let detail = serde_json::json!({ "plan": batch.plan, "rows": restored.len() });
     context.store.write(|db| {
         archived::settle(db, id, (State::Kept, None), &fates)?;
         audit::add(db, (context.actor, "rows-restored"), &detail.to_string(), context.clock.now())
     })?;
-    let mut back = back.into_iter();
-    Ok(wanted.iter().map(|row| still(row) && back.next() == Some(true)).collect())
+    Ok(wanted.iter().map(|row| restored.contains(&position(row))).collect())
+}
+
+/// Positions and marks of rows of a batch, by the table that they are put back into.
+fn by_heap<'a>(
+    wanted: &[(usize, i64)],
+    batch: &Batch,
+    rows: &'a Rows,
+    sessions: &'a TableName,
+) -> Vec<(&'a TableName, Vec<(usize, i64)>)> {
+    let mut tables: Vec<(&TableName, Vec<(usize, i64)>)> = vec![];
+    for (at, mark) in wanted {
+        let heap = batch.rows.get(*at).and_then(|row| rows.about.heaps.get(&row.place));
+        let into = heap.unwrap_or(sessions);
+        match tables.iter_mut().find(|(table, _)| *table == into) {
+            Some((_, wanted)) => wanted.push((*at, *mark)),
+            None => tables.push((into, vec![(*at, *mark)])),
+        }
+    }
+    tables
 }

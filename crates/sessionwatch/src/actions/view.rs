@@ -13,15 +13,15 @@ use crate::{
     target::{
         address::Address,
         error::TargetError,
-        sql::{self, Sql},
+        sql::{self, Addressing, Sql},
     },
 };
 
 /// The target as plans see it: marks are made with the key of the store, and rows have a name.
 pub(super) struct View {
     pub(super) opened: Opened,
-    /// Whether rows are named by their places.
-    pub(super) placed: bool,
+    /// What is unique to a row.
+    pub(super) addressing: Addressing,
 }
 
 impl View {
@@ -33,8 +33,8 @@ impl View {
         let limit = target.limits.timeout;
         let opening = tokio::time::timeout(limit, open_at(target, &context.config.catalogue, access));
         let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
-        let placed = is_placed(&opened).await?;
-        Ok(Self { opened, placed })
+        let addressing = addressing(&opened).await?;
+        Ok(Self { opened, addressing })
     }
 
     pub(super) fn sql<'a>(&'a self, context: Context<'a>) -> Sql<'a> {
@@ -42,23 +42,46 @@ impl View {
     }
 }
 
-/// Whether rows can be named by where they stand.
-async fn is_placed(opened: &Opened) -> Result<bool, TargetError> {
+/// What is unique to a row of the sessions.
+async fn addressing(opened: &Opened) -> Result<Addressing, ActError> {
     let sessions = &opened.candidate.mapping.sessions;
-    let table = opened.schema.table(sessions);
+    let found = opened.schema.table(sessions);
     if opened.schema.dialect == Dialect::Sqlite {
-        return Ok(table.is_some_and(|table| !table.without_rowid));
+        let has_rowid = found.is_some_and(|table| !table.without_rowid);
+        return Ok(if has_rowid { Addressing::Place } else { Addressing::Id });
     }
-    // In a partitioned table, a place may be taken in each part; what is no table has none.
-    if table.is_none_or(|table| table.kind != TableKind::Table) {
-        return Ok(false);
+    // Views have no places. Plans of what is no table are refused.
+    if !found.is_some_and(|table| matches!(table.kind, TableKind::Table | TableKind::Partitioned)) {
+        return Ok(Addressing::Id);
     }
     let name = sql::string(Dialect::Postgres, &sql::table(sessions));
-    let rows =
-        opened.session.fetch(&format!(
-            "SELECT has_column_privilege({name}, 'ctid', 'SELECT') AND has_column_privilege({name}, 'xmin', 'SELECT')"
-        )).await?;
-    Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("t"))
+    let query = format!(
+        "WITH RECURSIVE heaps(oid) AS (SELECT {name}::regclass::oid UNION\n  \
+         SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n\
+         SELECT c.relkind = 'r' AND NOT c.relhassubclass AND COALESCE(m.amname = 'heap', false),\n  \
+         c.relkind = 'r' AND c.relhassubclass,\n  \
+         pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, 'xmin', 'SELECT'),\n  \
+         pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, 'tableoid', 'SELECT'),\n  \
+         (SELECT k.relname FROM heaps JOIN pg_catalog.pg_class AS k ON k.oid = heaps.oid\n  \
+         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.oid AND a.attnum > 0 AND NOT a.attisdropped\n  \
+         WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute AS p WHERE p.attrelid = c.oid AND p.attname = a.attname AND p.attnum > 0 AND NOT p.attisdropped)\n  \
+         ORDER BY k.relname LIMIT 1)\n\
+         FROM pg_catalog.pg_class AS c LEFT JOIN pg_catalog.pg_am AS m ON m.oid = c.relam WHERE c.oid = {name}::regclass"
+    );
+    let rows = opened.session.fetch(&query).await?;
+    let row = rows.first().ok_or(TargetError::Lost)?;
+    let is = |at: usize| row.get(at).and_then(|cell| cell.as_deref()) == Some("t");
+    let (one_heap, inherited, places, heaps) = (is(0), is(1), is(2), is(3));
+    if let Some(Some(child)) = row.get(4) {
+        return Err(ActError::MoreColumns { table: sessions.name.clone(), child: child.clone() });
+    }
+    match (one_heap, places, heaps) {
+        (true, true, _) => Ok(Addressing::Place),
+        (false, _, true) => Ok(Addressing::HeapAndPlace),
+        // A unique index does not reach the tables that inherit.
+        (false, ..) if inherited => Err(ActError::Nameless(sessions.name.clone())),
+        _ => Ok(Addressing::Id),
+    }
 }
 
 impl View {
@@ -79,18 +102,19 @@ pub(super) struct Known {
     pub(super) now: Instant,
     /// The instant of the look, by the clock of the target.
     pub(super) seen: Instant,
-    pub(super) placed: bool,
+    /// What is unique to a row.
+    pub(super) addressing: Addressing,
 }
 
 impl Known {
     /// Looks at the target with the credentials of the watch.
     pub(super) async fn of(context: Context<'_>, now: Option<Instant>) -> Result<Self, ActError> {
-        let View { opened, placed } = View::open(context).await?;
+        let View { opened, addressing } = View::open(context).await?;
         let seen = opened.now;
         let now = now.unwrap_or(seen);
         let crate::open::Opened { session, schema, candidate, key, .. } = opened;
         session.close().await;
-        Ok(Self { schema, mapping: candidate.mapping, key, now, seen, placed })
+        Ok(Self { schema, mapping: candidate.mapping, key, now, seen, addressing })
     }
 
     pub(super) fn sql(&self) -> Sql<'_> {

@@ -1,11 +1,13 @@
 //! What was sealed, read again: the values of each row, on their way back into the table.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use super::sealing::SealError;
-use crate::profile::mapping::Revoke;
+use crate::profile::mapping::{Revoke, TableName};
 
 /// A column as the database declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct About {
     pub columns: Vec<Declared>,
     /// How the rows were ended.
     pub change: Revoke,
+    /// Tables that inherit from that one, by the number that their rows are kept with: such rows go back there.
+    #[serde(default)]
+    pub heaps: BTreeMap<u64, TableName>,
 }
 
 /// A value of a row.

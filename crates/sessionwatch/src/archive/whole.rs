@@ -13,7 +13,7 @@ pub struct Whole(Zeroizing<Vec<u8>>);
 /// What is before the columns of a row, and where those are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Where the row stands.
+    /// Where the row stands, or in which heap.
     pub place: u64,
     /// Which version of it this is.
     pub version: i64,

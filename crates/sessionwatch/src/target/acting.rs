@@ -1,16 +1,21 @@
 //! A connection for acting, with credentials of its own: rows are read whole into the archive, and removed or changed.
 
+use std::collections::BTreeMap;
+
 use super::{
     address::Address,
     error::TargetError,
     postgres,
     postgres::Limits,
-    sql::{Change, Sql},
+    sql::{Change, ReadRows, Sql},
     sqlite,
 };
-use crate::archive::{
-    rows::{Declared, Rows},
-    whole::Whole,
+use crate::{
+    archive::{
+        rows::{Declared, Rows},
+        whole::Whole,
+    },
+    profile::mapping::TableName,
 };
 
 /// What became of a transaction.
@@ -24,6 +29,17 @@ pub enum Fate {
     Running,
     /// The database does not know.
     Unknown,
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Whether each of the rows that were read was changed.
+    Rows(Vec<bool>),
+    /// Fewer than were read; it was not asked which.
+    NotAll,
+    /// Other rows besides those that were read.
+    MoreThanRead,
 }
 
 /// A connection for acting.
@@ -96,29 +112,71 @@ impl Actor {
         }
     }
 
-    /// Removes or changes rows that are still what was read: which they were, by their position in the list. Without
-    /// detail, nothing if they were not all of them: the transaction is to be undone then.
+    /// Removes or changes rows that are still what was read. Without detail, it only says whether those were all of them.
+    /// Unless it was just the rows that were read, or some of them, the transaction is to be undone.
     ///
     /// # Errors
     ///
     /// If the statement fails.
     pub async fn change(
         &mut self,
-        (sql, columns): (&Sql<'_>, &[String]),
+        sql: &Sql<'_>,
         (change, orphans): (Change<'_>, bool),
-        read: &[(u64, i64)],
+        read: ReadRows<'_>,
         detailed: bool,
-    ) -> Result<Option<Vec<bool>>, TargetError> {
+    ) -> Result<Changed, TargetError> {
         match self {
             Self::Postgres(actor) => {
                 let statement = sql.change((change, orphans), read, detailed);
                 actor.change(&statement, read, detailed).await
             }
-            Self::Sqlite(actor) => actor.change(&sql.change_one(change, columns, orphans), read).map(Some),
+            Self::Sqlite(actor) => actor.change(&sql.change_one(change, read.columns, orphans), read.rows),
         }
     }
 
-    /// Puts rows back by [`Sql::put_back`]: which of those positions are back, of rows with these marks.
+    /// Whether something besides a change itself may change rows of the sessions: a trigger, a rule, a foreign key.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn has_side_effects(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<bool, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.has_side_effects(sql, change).await,
+            // Counting costs nothing there.
+            Self::Sqlite(_) => Ok(true),
+        }
+    }
+
+    /// A counter of rows of the sessions that were changed over this connection, by whatever means: the difference between
+    /// two readings in one transaction is their number. A PostgreSQL server that does not count (`track_counts`) gives zero.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn changed_so_far(&mut self, sql: &Sql<'_>) -> Result<i64, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.changed_so_far(sql).await,
+            Self::Sqlite(actor) => actor.changed_so_far(sql),
+        }
+    }
+
+    /// The names of the tables that rows are put back into, by their number in [`RowVersion::locator`], where that is another
+    /// one than that of the sessions: tables that inherit from it.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn inheriting_tables(
+        &mut self,
+        sql: &Sql<'_>,
+    ) -> Result<BTreeMap<u64, TableName>, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.inheriting_tables(sql).await,
+            Self::Sqlite(_) => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Puts rows back into a table, by [`Sql::put_back`]: which of those positions are back, of rows with these marks.
     ///
     /// # Errors
     ///
@@ -126,10 +184,10 @@ impl Actor {
     pub async fn put_back(
         &mut self,
         sql: &Sql<'_>,
-        rows: &Rows,
+        (rows, into): (&Rows, &TableName),
         wanted: &[(usize, i64)],
     ) -> Result<Vec<bool>, TargetError> {
-        let statement = sql.put_back(&rows.about.columns, &rows.about.change);
+        let statement = sql.put_back(&rows.about.columns, &rows.about.change, into);
         match self {
             Self::Postgres(actor) => actor.put_back(&statement, rows, wanted).await,
             Self::Sqlite(actor) => actor.put_back(&statement, rows, wanted),

@@ -9,8 +9,8 @@ mod planning;
 mod reading;
 mod restoring;
 
-pub use acting::{Change, Named};
-pub use planning::{Chosen, Filter};
+pub use acting::{Addressing, Change, Named, ReadRows, RowVersion};
+pub use planning::{Chosen, Filter, RowName};
 pub use reading::{After, List, Sort, Status};
 
 use std::fmt::Write as _;

@@ -454,3 +454,63 @@ fn where_rows_are_not_enough_it_says_what_is() {
         said.stdout
     );
 }
+
+#[test]
+fn rows_that_moved_or_are_held_need_no_more_rights_than_the_grants_give() {
+    let database = harness::anomalous();
+    let place = Place::new(&database, 0);
+    let id = planned(&place, &["cleanup", "expired"]);
+    // Other versions of the same rows, which stand elsewhere; and a lock that an application holds.
+    database.psql("UPDATE sessions SET expires = expires WHERE id LIKE 'x%'").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dsn = sessionwatch::target::postgres::dsn::Dsn::parse(&database.url("postgres")).unwrap();
+    let holder = runtime.block_on(sessionwatch::target::postgres::Link::open(&dsn)).unwrap();
+    let hold = "BEGIN; SELECT 1 FROM sessions WHERE id = 'x100' FOR UPDATE";
+    runtime.block_on(holder.client().batch_execute(hold)).unwrap();
+    let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app", "--format", "json"]);
+    let applied = document(&said)["applied"].clone();
+    assert_eq!(
+        (&applied["done"], &applied["skipped"]),
+        (&106.into(), &1.into()),
+        "{applied:#} {}",
+        said.stderr
+    );
+    assert_eq!(applied["rows"][0]["id"], "x100");
+    drop(holder);
+    assert_eq!(place.count("id LIKE 'x%' AND CAST(substr(id, 2) AS integer) >= 24"), "1");
+}
+
+#[test]
+fn no_trigger_of_a_file_takes_rows_that_no_plan_names() {
+    for (hook, done, code) in [
+        // It keeps some of them.
+        ("BEFORE DELETE ON sessions WHEN OLD.id = 'm1' BEGIN SELECT RAISE(IGNORE); END", 8, 1),
+        // It takes others with them.
+        ("AFTER DELETE ON sessions BEGIN DELETE FROM sessions WHERE \"userId\" = 7; END", 0, 3),
+        ("BEFORE DELETE ON sessions BEGIN UPDATE sessions SET expires = 0 WHERE \"userId\" = 7; END", 0, 3),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        file(&path, true);
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .execute_batch(&format!("CREATE TRIGGER hook {hook}"))
+            .unwrap();
+        configured(folder.path(), "");
+        let before = query(&path, TABLE);
+        let id = plan(folder.path(), &["revoke", "user", "5"])["id"].as_str().unwrap().to_owned();
+        let said = run_in(folder.path(), &[], &["revoke", "user", "5", "--apply", &id, "--confirm", "app"]);
+        let count = format!("SELECT {} - COUNT(*) FROM sessions", before.lines().count());
+        assert_eq!(
+            (said.code, query(&path, &count)),
+            (code, format!("{done}\n")),
+            "{hook}: {} {}",
+            said.stdout,
+            said.stderr
+        );
+        if done == 0 {
+            assert!(said.stderr.contains("would change other rows of `sessions` as well"), "{}", said.stderr);
+            assert_eq!(query(&path, TABLE), before);
+        }
+    }
+}

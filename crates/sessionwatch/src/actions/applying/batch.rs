@@ -8,33 +8,54 @@ use super::{ActError, Work, lock, settle};
 use crate::{
     actions::{reconcile, view},
     archive::whole::{Head, Whole},
+    profile::schema::Dialect,
     store::archived::{self, Batch, Fate, State},
-    target::{acting::Actor, error::TargetError, sql::Named},
+    target::{
+        acting::{Actor, Changed},
+        error::TargetError,
+        sql::{Addressing, Named, ReadRows, RowVersion},
+    },
 };
 
+/// What is left of a batch.
+pub(super) struct Left {
+    /// Rows that have to be looked for once more.
+    pub(super) rows: Vec<Planned>,
+    /// Somebody held one of them, or the table, so that none was changed.
+    pub(super) locked: bool,
+}
+
+/// A transaction's end, but for errors.
+enum Ended {
+    /// It was committed, or had nothing to do: rows that have to be looked for once more.
+    Done(Vec<Planned>),
+    /// It was undone, since some rows were changed meanwhile, and it was not asked which.
+    NotAll,
+}
+
 impl Work<'_> {
-    /// Deals with some rows: those that have to be looked for once more. With `locked`, rows that somebody holds are passed
-    /// over; without, the whole batch is given up if there is one.
+    /// Deals with some rows. In detail, those that were changed meanwhile are told apart from the others at once.
     pub(super) async fn batch(
         &self,
         actor: &mut Actor,
         rows: &[Planned],
-        (named, locked): (Named, bool),
-    ) -> Result<Vec<Planned>, ActError> {
-        // What was locked in vain is listed one by one; otherwise that is rarely needed, and costs time.
-        let mut done = self.transaction(actor, rows, (named, locked), locked).await;
-        if let Ok(None) = done {
-            done = self.transaction(actor, rows, (named, locked), true).await;
+        (named, detailed): (Named, bool),
+    ) -> Result<Left, ActError> {
+        let mut done = self.transaction(actor, rows, (named, detailed)).await;
+        if let Ok(Ended::NotAll) = done {
+            // That is rarely needed, and costs time.
+            done = self.transaction(actor, rows, (named, true)).await;
         }
         match done {
-            Ok(again) => Ok(again.unwrap_or_else(|| rows.to_vec())),
+            Ok(Ended::Done(rows)) => Ok(Left { rows, locked: false }),
+            Ok(Ended::NotAll) => Ok(Left { rows: rows.to_vec(), locked: false }),
             Err(error) => {
                 actor.rollback().await;
                 match error {
-                    // Somebody holds one of the rows, or the table: they are passed over later.
+                    // They are tried again later.
                     ActError::Target(TargetError::Locked) => {
                         lock(&self.pace).was_blocked();
-                        Ok(rows.to_vec())
+                        Ok(Left { rows: rows.to_vec(), locked: true })
                     }
                     ActError::Target(TargetError::Permission) => {
                         let lacking = actor.lacks(&self.known.sql(), self.change()).await.unwrap_or_default();
@@ -47,52 +68,83 @@ impl Work<'_> {
         }
     }
 
-    /// One transaction: what has to be looked for once more; nothing if some rows were changed meanwhile, and it was not asked
-    /// which.
+    /// One transaction.
     async fn transaction(
         &self,
         actor: &mut Actor,
         rows: &[Planned],
-        (named, locked): (Named, bool),
-        detailed: bool,
-    ) -> Result<Option<Vec<Planned>>, ActError> {
+        (named, detailed): (Named, bool),
+    ) -> Result<Ended, ActError> {
         let sql = self.known.sql();
         let txid = actor.begin().await?;
-        let held = Monotonic::now();
         let wanted: Vec<&Planned> = rows.iter().collect();
-        let whole = actor.whole(&sql.whole(&self.columns, (named, &wanted), locked)).await?;
-        let (found, again) = matched(rows, &whole, sql.by_version(named))?;
+        let whole = actor.whole(&sql.whole(&self.columns, (named, &wanted))).await?;
+        let (found, again) = self.matched(rows, &whole, named)?;
         if found.is_empty() {
             actor.rollback().await;
-            return Ok(Some(again));
+            return Ok(Ended::Done(again));
         }
-        let read: Vec<(u64, i64)> = found.iter().map(|(_, head)| (head.place, head.version)).collect();
-        let (rows, heads): (Vec<Planned>, Vec<Head>) =
-            found.into_iter().map(|(row, head)| (row.clone(), head)).unzip();
+        let version = |(row, head): &(&Planned, Head)| RowVersion {
+            locator: head.place,
+            version: head.version,
+            mark: row.mark,
+            id: row.id.clone(),
+        };
+        let versions: Vec<RowVersion> = found.iter().map(version).collect();
+        // In the archive, a row keeps the locator that it was read with: it says into which heap it goes back.
+        let kept = |(row, head): (&Planned, Head)| (self.archived_row(row, &head, named), head);
+        let (rows, heads): (Vec<Planned>, Vec<Head>) = found.into_iter().map(kept).unzip();
         let batch = self.keep(txid, rows, (whole, heads)).await?;
-        let holding = if locked { held } else { Monotonic::now() };
-        let changed =
-            actor.change((&sql, &self.columns), (self.change(), self.orphans()), &read, detailed).await;
-        let changed = match changed {
-            Ok(Some(changed)) => changed,
-            Ok(None) => {
+        let held = Monotonic::now();
+        let read = ReadRows { named, columns: &self.columns, rows: &versions };
+        let changed = match self.change_rows(actor, read, detailed).await {
+            Ok(Changed::Rows(changed)) => changed,
+            other => {
                 actor.rollback().await;
                 self.forget(&batch)?;
-                return Ok(None);
-            }
-            Err(error) => {
-                actor.rollback().await;
-                self.forget(&batch)?;
-                return Err(error.into());
+                return match other {
+                    Ok(Changed::MoreThanRead) => Err(self.changes_other_rows()),
+                    Ok(_) => Ok(Ended::NotAll),
+                    Err(error) => Err(error.into()),
+                };
             }
         };
         if let Err(error) = actor.commit().await {
             // Whether the rows are gone is not known: that is learnt over another connection.
-            return self.learn(&batch, error).await.map(Some);
+            return self.learn(&batch, error).await.map(Ended::Done);
         }
-        self.settled(&batch, &changed, holding.elapsed());
+        self.settled(&batch, &changed, held.elapsed());
         let left = batch.rows.into_iter().zip(changed).filter(|(_, changed)| !changed).map(|(row, _)| row);
-        Ok(Some(again.into_iter().chain(left).collect()))
+        Ok(Ended::Done(again.into_iter().chain(left).collect()))
+    }
+
+    /// Changes rows, and makes sure that nothing else in the table was changed with them.
+    async fn change_rows(
+        &self,
+        actor: &mut Actor,
+        read: ReadRows<'_>,
+        detailed: bool,
+    ) -> Result<Changed, TargetError> {
+        let sql = self.known.sql();
+        let before = if self.side_effects { actor.changed_so_far(&sql).await? } else { 0 };
+        let changed = actor.change(&sql, (self.change(), self.orphans()), read, detailed).await?;
+        if let (Changed::Rows(rows), true) = (&changed, self.side_effects) {
+            let count = rows.iter().filter(|changed| **changed).count();
+            let in_all = actor.changed_so_far(&sql).await? - before;
+            if in_all > i64::try_from(count).unwrap_or(i64::MAX) {
+                return Ok(Changed::MoreThanRead);
+            }
+        }
+        Ok(changed)
+    }
+
+    fn changes_other_rows(&self) -> ActError {
+        ActError::ChangesOtherRows(self.known.mapping.sessions.name.clone())
+    }
+
+    fn archived_row(&self, row: &Planned, head: &Head, named: Named) -> Planned {
+        let heap = self.known.schema.dialect == Dialect::Postgres && named != Named::Place;
+        Planned { place: if heap { head.place } else { row.place }, ..row.clone() }
     }
 
     /// Seals rows and makes them durable, and with them what has become of the batches before. On a thread of its own, so that
@@ -181,25 +233,40 @@ impl Work<'_> {
 /// Planned rows with what was read of them, and planned rows that were not there.
 type Matched<'a> = (Vec<(&'a Planned, Head)>, Vec<Planned>);
 
-/// The planned rows among those that were read, and the others.
-fn matched<'a>(rows: &'a [Planned], whole: &Whole, by_version: bool) -> Result<Matched<'a>, ActError> {
-    let heads = whole.heads().ok_or(ActError::Unexpected("the database sent rows that cannot be read"))?;
-    if by_version {
-        return Ok(by_versions(rows, heads));
+impl Work<'_> {
+    /// The planned rows among those that were read, and the others.
+    fn matched<'a>(&self, rows: &'a [Planned], whole: &Whole, named: Named) -> Result<Matched<'a>, ActError> {
+        let heads = whole.heads();
+        let heads = heads.ok_or(ActError::Unexpected("the database sent rows that cannot be read"))?;
+        if self.known.sql().by_version(named) {
+            return Ok(by_versions(rows, heads));
+        }
+        // In the heap that it was planned in, and in no other one.
+        let same_heap = self.plan.summary.addressing == Addressing::HeapAndPlace;
+        Ok(by_marks(rows, heads, same_heap))
     }
+}
+
+/// Rows that are known by their marks. Of rows alike, those that stand where the plan saw them come first.
+fn by_marks(rows: &[Planned], heads: Vec<Head>, same_place_only: bool) -> Matched<'_> {
     let mut wanted: BTreeMap<i64, Vec<&Planned>> = BTreeMap::new();
-    // Rows alike in every respect are told apart by their places, or else are as good as each other.
     rows.iter().for_each(|row| wanted.entry(row.mark).or_default().push(row));
-    let mut found = Vec::new();
+    let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
     for head in heads {
         let Some(alike) = wanted.get_mut(&head.mark) else { continue };
-        let at = alike.iter().position(|row| row.place == head.place).unwrap_or(0);
-        if at < alike.len() {
-            found.push((alike.swap_remove(at), head));
+        match alike.iter().position(|row| row.place == head.place) {
+            Some(at) => found.push((alike.swap_remove(at), head)),
+            None => elsewhere.push(head),
         }
     }
-    let again = wanted.into_values().flatten().cloned().collect();
-    Ok((found, again))
+    if !same_place_only {
+        for head in elsewhere {
+            if let Some(row) = wanted.get_mut(&head.mark).and_then(Vec::pop) {
+                found.push((row, head));
+            }
+        }
+    }
+    (found, wanted.into_values().flatten().cloned().collect())
 }
 
 /// The same, of rows that are known by their places and versions.

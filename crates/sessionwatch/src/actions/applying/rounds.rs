@@ -13,25 +13,21 @@ const ROUNDS: usize = 5;
 /// Rows of a batch that are looked for by their ids.
 const BY_ID: usize = 200;
 /// The same by their marks, each time over the whole table.
-const BY_MARK: usize = 5_000;
+pub(super) const BY_MARK: usize = 5_000;
 
 impl Work<'_> {
     /// Tries once more what the sweep left.
     pub(super) async fn rounds(&self, actor: &mut Actor) -> Result<(), ActError> {
         let mut rows = std::mem::take(&mut lock(&self.queue).again);
-        let id = self.known.mapping.id.as_deref();
-        let (named, size) = if id.is_some_and(|id| self.known.sql().is_unique(id)) {
-            (Named::Id, BY_ID)
-        } else {
-            (Named::Mark, BY_MARK)
-        };
+        let named = self.named_again();
+        let size = if named == Named::Id { BY_ID } else { BY_MARK };
         for round in 0..ROUNDS {
             let mut left = Vec::new();
             for batch in rows.chunks(size) {
                 if self.control.stop.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let again = self.batch(actor, batch, (named, true)).await?;
+                let again = self.spare_held(actor, batch, named).await?;
                 self.control.done.fetch_add((batch.len() - again.len()) as u64, Ordering::Relaxed);
                 left.extend(again);
             }
@@ -45,6 +41,27 @@ impl Work<'_> {
         }
         rows.iter().for_each(|row| self.skip(row, Why::Busy));
         Ok(())
+    }
+
+    /// Deals with rows of which somebody may hold some: those are found by halves.
+    async fn spare_held(
+        &self,
+        actor: &mut Actor,
+        rows: &[Planned],
+        named: Named,
+    ) -> Result<Vec<Planned>, ActError> {
+        let (mut left, mut parts) = (Vec::new(), vec![rows]);
+        while let Some(part) = parts.pop() {
+            let again = self.batch(actor, part, (named, true)).await?;
+            // Who holds a SQLite file holds every row of it.
+            if again.locked && part.len() > 1 && matches!(actor, Actor::Postgres(_)) {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+            } else {
+                left.extend(again.rows);
+            }
+        }
+        Ok(left)
     }
 
     /// Says of each row why it was left, but for those that may be free later.

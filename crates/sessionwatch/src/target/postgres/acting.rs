@@ -1,6 +1,7 @@
 //! Acting on PostgreSQL: short transactions, within limits set inside each, over the simple protocol.
 
-use sessionwatch_rules::planned;
+use std::{cmp::Ordering, collections::BTreeMap};
+
 use tokio_postgres::{
     SimpleQueryMessage,
     types::{ToSql, Type},
@@ -18,11 +19,11 @@ use crate::{
         rows::{Declared, Rows},
         whole::Whole,
     },
-    profile::schema::Dialect,
+    profile::{mapping::TableName, schema::Dialect},
     target::{
-        acting::Fate,
+        acting::{Changed, Fate},
         error::TargetError,
-        sql::{self, Change, Sql},
+        sql::{self, Change, ReadRows, RowVersion, Sql},
     },
 };
 
@@ -30,6 +31,20 @@ use crate::{
 const LOCK_TIMEOUT_MS: u32 = 20;
 /// How long a batch may wait for this program, in milliseconds; it is undone if that is held up.
 const IDLE_TIMEOUT_MS: u32 = 10_000;
+
+/// The sessions as a literal that `::regclass` takes.
+fn quoted_table(sql: &Sql<'_>) -> String {
+    sql::string(Dialect::Postgres, &sql::table(&sql.mapping.sessions))
+}
+
+/// `WITH heaps(oid)`: the table of the sessions, and whatever inherits from it.
+fn heaps(sql: &Sql<'_>) -> String {
+    format!(
+        "WITH RECURSIVE heaps(oid) AS (SELECT {}::regclass::oid UNION\n  \
+         SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n",
+        quoted_table(sql)
+    )
+}
 
 /// A connection for acting.
 #[derive(Debug)]
@@ -86,18 +101,96 @@ impl Actor {
     pub(in crate::target) async fn change(
         &mut self,
         statement: &str,
-        read: &[(u64, i64)],
+        read: ReadRows<'_>,
         detailed: bool,
-    ) -> Result<Option<Vec<bool>>, TargetError> {
+    ) -> Result<Changed, TargetError> {
         if !detailed {
             let count = self.count(statement).await?;
-            return Ok((count == read.len() as u64).then(|| vec![true; read.len()]));
+            return Ok(match count.cmp(&(read.rows.len() as u64)) {
+                Ordering::Less => Changed::NotAll,
+                Ordering::Equal => Changed::Rows(vec![true; read.rows.len()]),
+                Ordering::Greater => Changed::MoreThanRead,
+            });
         }
         let rows = self.fetch(statement).await?;
-        let places = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
-        let mut changed: Vec<u64> = places.split(' ').filter_map(planned::place).collect();
-        changed.sort_unstable();
-        Ok(Some(read.iter().map(|(place, _)| changed.binary_search(place).is_ok()).collect()))
+        let locators = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
+        let mut changed = BTreeMap::<&str, usize>::new();
+        locators.split_whitespace().for_each(|locator| *changed.entry(locator).or_default() += 1);
+        // Rows alike in every respect have one locator, and each of them counts once.
+        let was_changed = |row: &RowVersion| match changed.get_mut(row.locator_text(read.named).as_str()) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        };
+        let rows = read.rows.iter().map(was_changed).collect();
+        Ok(if changed.values().all(|count| *count == 0) {
+            Changed::Rows(rows)
+        } else {
+            Changed::MoreThanRead
+        })
+    }
+
+    /// Whether something besides the statement itself may change rows: a trigger, or a rule.
+    pub(in crate::target) async fn has_side_effects(
+        &mut self,
+        sql: &Sql<'_>,
+        change: Change<'_>,
+    ) -> Result<bool, TargetError> {
+        // `tgtype` and `ev_type` as in PostgreSQL's pg_trigger.h and parsenodes.h.
+        let (trigger_bit, rule_event) = match change {
+            Change::Delete => (8, '4'),
+            Change::Expire(_) | Change::Flag(..) => (16, '2'),
+        };
+        let heaps = heaps(sql);
+        let rows = self
+            .fetch(&format!(
+                "{heaps} SELECT EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = heaps.oid\n  \
+                 WHERE t.tgtype & {trigger_bit} <> 0 AND t.tgenabled <> 'D')\n\
+                 OR EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_rewrite AS r ON r.ev_class = heaps.oid\n  \
+                 WHERE r.ev_type = '{rule_event}' AND r.ev_enabled <> 'D')"
+            ))
+            .await?;
+        Ok(rows.first().and_then(|row| row.first()?.as_deref()) != Some("f"))
+    }
+
+    /// A counter of rows of the sessions that this connection has changed, by whatever means: only the difference between
+    /// two readings in one transaction says something.
+    pub(in crate::target) async fn changed_so_far(&mut self, sql: &Sql<'_>) -> Result<i64, TargetError> {
+        let heaps = heaps(sql);
+        let rows = self
+            .fetch(&format!(
+                "{heaps} SELECT COALESCE(SUM(pg_catalog.pg_stat_get_xact_tuples_deleted(oid)\n  \
+                 + pg_catalog.pg_stat_get_xact_tuples_updated(oid)), 0)::bigint FROM heaps"
+            ))
+            .await?;
+        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        count.ok_or_else(|| TargetError::Query("statistics".into()))
+    }
+
+    /// The names of the tables that rows are put back into, by their `tableoid`: those that inherit without being partitions.
+    /// Rows of partitions and of hypertables find their own way, from the table above them.
+    pub(in crate::target) async fn inheriting_tables(
+        &mut self,
+        sql: &Sql<'_>,
+    ) -> Result<BTreeMap<u64, TableName>, TargetError> {
+        let heaps = heaps(sql);
+        let rows = self
+            .fetch(&format!(
+                "{heaps} SELECT c.oid, n.nspname, c.relname FROM heaps JOIN pg_catalog.pg_class AS c ON c.oid = heaps.oid\n\
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace\n\
+                 WHERE c.relkind = 'r' AND NOT c.relispartition AND c.oid <> {table}::regclass\n  \
+                 AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = {table}::regclass AND t.tgname = 'ts_insert_blocker')",
+                table = quoted_table(sql),
+            ))
+            .await?;
+        let named = |row: Vec<Option<String>>| {
+            let mut cells = row.into_iter();
+            let oid = cells.next()??.parse().ok()?;
+            Some((oid, TableName { schema: cells.next()?, name: cells.next()?? }))
+        };
+        Ok(rows.into_iter().filter_map(named).collect())
     }
 
     /// How many rows a statement changed.
@@ -214,6 +307,13 @@ impl Actor {
                 for privilege in ["DELETE", "INSERT"] {
                     let held = format!("has_table_privilege({quoted}, '{privilege}')");
                     needed.push((held, format!("{privilege} ON {sessions}")));
+                }
+                // Rows of tables that inherit go back there.
+                for table in self.inheriting_tables(sql).await?.values() {
+                    let table = sql::table(table);
+                    let name = sql::string(Dialect::Postgres, &table);
+                    let held = format!("has_table_privilege({name}, 'INSERT')");
+                    needed.push((held, format!("INSERT ON {table}")));
                 }
             }
             Some(column) => {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sessionwatch_rules::planned::Planned;
+use sessionwatch_rules::planned::{self, Planned};
 
 use super::{Sql, identifier, string, table};
 use crate::profile::{
@@ -19,6 +19,56 @@ pub enum Named {
     Id,
     /// Their marks, which takes a look at every row.
     Mark,
+}
+
+/// What is unique to a row of the sessions, inside one query.
+///
+/// `ctid` alone is unique inside one heap only: rows of two partitions may share both `ctid` and `xmin`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Addressing {
+    /// The place: `ctid` in a table that is one heap, `rowid` in SQLite.
+    #[default]
+    Place,
+    /// Heap and place, `(tableoid, ctid)`: partitions, inheritance, hypertables, storage that is no heap.
+    HeapAndPlace,
+    /// A unique id, where the role may not read places or there are none.
+    Id,
+}
+
+/// A row that was read in this transaction, as the change that follows names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowVersion {
+    /// By place: where it stands. Otherwise the heap it is in (`tableoid`).
+    pub locator: u64,
+    /// By place: the transaction that wrote it (`xmin`). Otherwise a hash of every column.
+    pub version: i64,
+    /// A hash of id, token, user and expiry.
+    pub mark: i64,
+    /// Its id, where the table has one.
+    pub id: Option<String>,
+}
+
+/// Rows that were read in this transaction, and how they were found.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRows<'a> {
+    /// How they were found.
+    pub named: Named,
+    /// Every column that is archived.
+    pub columns: &'a [String],
+    /// The rows.
+    pub rows: &'a [RowVersion],
+}
+
+impl RowVersion {
+    /// The text by which a detailed change names this row among those that it changed.
+    #[must_use]
+    pub fn locator_text(&self, named: Named) -> String {
+        match named {
+            Named::Place => planned::tid(self.locator),
+            Named::Id | Named::Mark => format!("{}:{}", self.locator, self.version),
+        }
+    }
 }
 
 /// What is done with rows.
@@ -54,24 +104,36 @@ fn numbers(numbers: impl Iterator<Item = i64>) -> String {
 }
 
 impl Sql<'_> {
-    /// Planned rows, whole: place, version, mark, and then every column. With `locked`, those that nobody else holds.
+    /// Planned rows, whole: locator, version, mark, and then every column.
     #[must_use]
-    pub fn whole(&self, columns: &[String], (named, rows): (Named, &[&Planned]), locked: bool) -> String {
+    pub fn whole(&self, columns: &[String], (named, rows): (Named, &[&Planned])) -> String {
         let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
-        let (place, version) = match self.dialect() {
-            Dialect::Postgres => ("s.ctid".to_owned(), "s.xmin".to_owned()),
-            Dialect::Sqlite => (self.sqlite_place(), version(&all)),
+        let (locator, version) = match (self.dialect(), named) {
+            (Dialect::Postgres, Named::Place) => ("s.ctid".to_owned(), "s.xmin".to_owned()),
+            (Dialect::Postgres, _) => ("s.tableoid".to_owned(), self.row_hash(columns)),
+            (Dialect::Sqlite, _) => (self.sqlite_place(), version(&all)),
         };
         // A row that is the version that was planned is what was planned.
         let mark = if self.by_version(named) { "0".into() } else { self.mark() };
-        let lock =
-            if locked && self.dialect() == Dialect::Postgres { "\nFOR UPDATE OF s SKIP LOCKED" } else { "" };
         format!(
-            "SELECT {place}, {version}, {mark}, {}\nFROM {} AS s\nWHERE {}{lock}",
+            "SELECT {locator}, {version}, {mark}, {}\nFROM {} AS s\nWHERE {}",
             all.join(", "),
-            table(&self.mapping.sessions),
+            self.heaps(named),
             self.named_by(named, rows),
         )
+    }
+
+    /// A hash of every column that is archived. It holds within one transaction, since the text of some types depends on
+    /// settings.
+    fn row_hash(&self, columns: &[String]) -> String {
+        let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
+        format!("pg_catalog.hashtextextended(ROW({})::text, {})", all.join(", "), self.key)
+    }
+
+    /// The table, and with it its children, but for rows that are named by their places: those are unique in one heap only.
+    fn heaps(&self, named: Named) -> String {
+        let only = if self.by_version(named) { "ONLY " } else { "" };
+        format!("{only}{}", table(&self.mapping.sessions))
     }
 
     /// Whether rows that are found so are known by their versions, rather than by their marks.
@@ -98,19 +160,21 @@ impl Sql<'_> {
                 format!("s.rowid IN ({})", numbers(rows.iter().map(|row| row.place.cast_signed())))
             }
             (Named::Place, _) => format!("s.ctid = ANY({})", tids(rows.iter().map(|row| row.place))),
-            (Named::Id, Some(id)) => {
-                let ids = rows.iter().filter_map(|row| row.id.as_deref());
-                let ids: Vec<String> = ids.map(|id| string(self.dialect(), id)).collect();
-                let ids = ids.join(", ");
-                match self.declared(id) {
-                    // Compared as what it is, the id is looked up in its index.
-                    Some(declared) if !sqlite => {
-                        format!("{} = ANY(CAST(ARRAY[{ids}]::text[] AS {declared}[]))", self.column(id))
-                    }
-                    _ => format!("{} IN ({ids})", self.text(&self.column(id))),
-                }
-            }
+            (Named::Id, Some(id)) => self.with_ids(id, rows.iter().filter_map(|row| row.id.as_deref())),
             _ => self.marked(rows.iter().map(|row| row.mark)),
+        }
+    }
+
+    /// The condition that a row has one of these ids.
+    fn with_ids<'i>(&self, id: &str, ids: impl Iterator<Item = &'i str>) -> String {
+        let ids: Vec<String> = ids.map(|id| string(self.dialect(), id)).collect();
+        let ids = ids.join(", ");
+        match self.declared(id) {
+            // Compared as what it is, the id is looked up in its index.
+            Some(declared) if self.dialect() == Dialect::Postgres => {
+                format!("{} = ANY(CAST(ARRAY[{ids}]::text[] AS {declared}[]))", self.column(id))
+            }
+            _ => format!("{} IN ({ids})", self.text(&self.column(id))),
         }
     }
 
@@ -155,16 +219,18 @@ impl Sql<'_> {
         }
     }
 
-    /// Removes or changes the rows that are still what was read: places and versions, pairwise. In detail, it gives one
-    /// line: how many they were, and, where some are missing, the places of those.
+    /// Removes or changes the rows that are still what was read: locators and versions, pairwise. In detail, it gives one
+    /// line: the [`RowVersion::locator_text`] of each row that it changed.
+    ///
+    /// The condition is checked by the statement that locks each row, against its latest version. So nothing has to be
+    /// locked while it is archived, and no privilege is needed besides that for the change.
     #[must_use]
     pub fn change(
         &self,
         (change, orphans): (Change<'_>, bool),
-        read: &[(u64, i64)],
+        read: ReadRows<'_>,
         detailed: bool,
     ) -> String {
-        let sessions = table(&self.mapping.sessions);
         let orphans = if orphans { format!(" AND {}", self.orphaned()) } else { String::new() };
         let set = match change {
             Change::Delete => None,
@@ -173,27 +239,54 @@ impl Sql<'_> {
         };
         let set =
             set.map(|(column, value)| format!("{} = {}", identifier(column), self.literal(column, value)));
-        let mut versions: Vec<i64> = read.iter().map(|(_, version)| *version).collect();
-        versions.sort_unstable();
-        versions.dedup();
-        let versions = numbers(versions.into_iter());
-        let still = format!(
-            "s.ctid = ANY({}) AND s.xmin = ANY('{{{versions}}}'::xid[]){orphans}",
-            tids(read.iter().map(|(place, _)| *place))
-        );
+        let sessions = self.heaps(read.named);
+        let still = format!("{}{orphans}", self.still(read));
+        let locator = match read.named {
+            Named::Place => "s.ctid::text".to_owned(),
+            Named::Id | Named::Mark => {
+                format!("s.tableoid::text || ':' || {}::text", self.row_hash(read.columns))
+            }
+        };
         let changed = match (set, detailed) {
             (None, false) => return format!("DELETE FROM {sessions} AS s WHERE {still}"),
             (Some(set), false) => return format!("UPDATE {sessions} AS s SET {set} WHERE {still}"),
             (None, true) => {
-                format!("d AS (DELETE FROM {sessions} AS s WHERE {still} RETURNING s.ctid AS place)")
+                format!("d AS (DELETE FROM {sessions} AS s WHERE {still} RETURNING {locator} AS locator)")
             }
-            // What an update returns is the new place.
+            // What an update returns is the new version.
             (Some(set), true) => format!(
-                "l AS (SELECT s.ctid AS place FROM {sessions} AS s WHERE {still} FOR UPDATE),\n\
-                 d AS (UPDATE {sessions} AS s SET {set} FROM l WHERE s.ctid = l.place RETURNING l.place)"
+                "l AS (SELECT s.tableoid AS heap, s.ctid AS place, {locator} AS locator FROM {sessions} AS s WHERE {still} FOR UPDATE),\n\
+                 d AS (UPDATE {sessions} AS s SET {set} FROM l WHERE s.tableoid = l.heap AND s.ctid = l.place RETURNING l.locator)"
             ),
         };
-        format!("WITH {changed}\nSELECT string_agg(d.place::text, ' ') FROM d")
+        format!("WITH {changed}\nSELECT string_agg(d.locator, ' ') FROM d")
+    }
+
+    /// The condition that a row is one of those that were read, and still that version.
+    fn still(&self, read: ReadRows<'_>) -> String {
+        let rows = || read.rows.iter();
+        let mut versions: Vec<i64> = rows().map(|row| row.version).collect();
+        if read.named == Named::Place {
+            let places = tids(rows().map(|row| row.locator));
+            let first = versions.first().copied().unwrap_or_default();
+            if versions.iter().all(|version| *version == first) {
+                return format!("s.ctid = ANY({places}) AND s.xmin = '{first}'::xid");
+            }
+            let versions = numbers(versions.into_iter());
+            return format!(
+                "s.ctid = ANY({places}) AND (s.ctid, s.xmin::text) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest({places}), pg_catalog.unnest('{{{versions}}}'::text[])))"
+            );
+        }
+        let found = match (read.named, &self.mapping.id) {
+            (Named::Id, Some(id)) => self.with_ids(id, rows().filter_map(|row| row.id.as_deref())),
+            _ => self.marked(rows().map(|row| row.mark)),
+        };
+        let heaps = numbers(rows().map(|row| row.locator.cast_signed()));
+        let versions = numbers(versions.drain(..));
+        format!(
+            "{found} AND (s.tableoid, {}) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))",
+            self.row_hash(read.columns)
+        )
     }
 
     /// The same for SQLite, a statement for one row: parameters are its place, or its mark where it has none, and its version.

@@ -2,7 +2,7 @@
 
 use sessionwatch_rules::instant::Instant;
 
-use super::{Sql, identifier, string, table};
+use super::{Addressing, Sql, identifier, string, table};
 use crate::profile::{
     mapping::{Revoke, UsersMapping},
     schema::{ColumnKind, Dialect},
@@ -54,15 +54,45 @@ pub enum Chosen<'a> {
     Where(&'a Filter),
 }
 
+/// Columns that together are unique to a row inside one query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowName(Vec<String>);
+
+impl RowName {
+    /// `(a, b)`, or `a` alone.
+    fn tuple(&self) -> String {
+        if let [one] = self.0.as_slice() { one.clone() } else { format!("({})", self.0.join(", ")) }
+    }
+
+    /// `a AS n0, b AS n1`
+    fn selected(&self) -> String {
+        let names = self.0.iter().enumerate().map(|(at, column)| format!("{column} AS n{at}"));
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    /// `r.n0, r.n1`
+    fn outer(&self) -> String {
+        (0..self.0.len()).map(|at| format!("r.n{at}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `a DESC, b DESC`
+    fn descending(&self) -> String {
+        self.0.iter().map(|column| format!("{column} DESC")).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl Sql<'_> {
-    /// What names a row inside one query: nothing if the table has nothing that does.
+    /// What is unique to a row inside one query: nothing if the table has nothing that is.
     #[must_use]
-    pub fn row_name(&self, placed: bool) -> Option<String> {
-        match (self.dialect(), &self.mapping.id) {
-            (Dialect::Postgres, _) if placed => Some("s.ctid".into()),
-            (Dialect::Sqlite, _) if placed => Some("s.rowid".into()),
-            (_, Some(id)) if self.is_unique(id) => Some(self.column(id)),
-            _ => None,
+    pub fn row_name(&self, addressing: Addressing) -> Option<RowName> {
+        let name =
+            |columns: &[&str]| Some(RowName(columns.iter().map(|&column| column.to_owned()).collect()));
+        match (addressing, self.dialect(), &self.mapping.id) {
+            (Addressing::Place, Dialect::Postgres, _) => name(&["s.ctid"]),
+            (Addressing::Place, Dialect::Sqlite, _) => name(&["s.rowid"]),
+            (Addressing::HeapAndPlace, ..) => name(&["s.tableoid", "s.ctid"]),
+            (Addressing::Id, _, Some(id)) if self.is_unique(id) => name(&[&self.column(id)]),
+            (Addressing::Id, ..) => None,
         }
     }
 
@@ -100,39 +130,46 @@ impl Sql<'_> {
         format!("({})", parts.join(" # "))
     }
 
-    /// The rows that an action would touch: place, version, id, mark, prefix, user, end in microseconds, whether it is active.
+    /// The rows that an action would touch: locator (place, or else heap), version, id, mark, prefix, user, end in
+    /// microseconds, whether it is active.
     #[must_use]
-    pub fn planned(&self, chosen: Chosen<'_>, revoke: &Revoke, placed: bool) -> String {
+    pub fn planned(&self, chosen: Chosen<'_>, revoke: &Revoke, addressing: Addressing) -> String {
         let expiry = self.instant(&self.mapping.expires);
-        let (place, version) = match self.dialect() {
-            Dialect::Postgres if placed => ("s.ctid::text", "s.xmin::text"),
-            Dialect::Sqlite if placed => ("s.rowid", "0"),
+        let (locator, version) = match (self.dialect(), addressing) {
+            (Dialect::Postgres, Addressing::Place) => ("s.ctid::text", "s.xmin::text"),
+            (Dialect::Postgres, Addressing::HeapAndPlace) => ("s.tableoid::text", "0"),
+            (Dialect::Sqlite, Addressing::Place) => ("s.rowid", "0"),
             _ => ("CAST(NULL AS text)", "0"),
         };
         let id =
             self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
         format!(
-            "SELECT {place}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END\nFROM {sessions}\nWHERE {condition}{order}",
+            "SELECT {locator}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END\nFROM {sessions}\nWHERE {condition}{order}",
             mark = self.mark(),
             prefix = self.prefix(),
             user = self.text(&self.user()),
             end = expiry.micros(&expiry.value),
             active = expiry.active(self.now),
             sessions = self.sessions(),
-            condition = self.chosen(chosen, revoke, placed),
+            condition = self.chosen(chosen, revoke, addressing),
             // Rows that lie together are removed together.
-            order = if placed {
-                if self.dialect() == Dialect::Postgres { "\nORDER BY s.ctid" } else { "\nORDER BY s.rowid" }
-            } else {
-                ""
+            order = match (self.dialect(), addressing) {
+                (Dialect::Postgres, Addressing::Place) => "\nORDER BY s.ctid",
+                (Dialect::Postgres, Addressing::HeapAndPlace) => "\nORDER BY s.tableoid, s.ctid",
+                (Dialect::Sqlite, Addressing::Place) => "\nORDER BY s.rowid",
+                _ => "",
             },
         )
     }
 
     /// How many rows an action would touch now.
     #[must_use]
-    pub fn counted(&self, chosen: Chosen<'_>, revoke: &Revoke, placed: bool) -> String {
-        format!("SELECT COUNT(*)\nFROM {}\nWHERE {}", self.sessions(), self.chosen(chosen, revoke, placed))
+    pub fn counted(&self, chosen: Chosen<'_>, revoke: &Revoke, addressing: Addressing) -> String {
+        format!(
+            "SELECT COUNT(*)\nFROM {}\nWHERE {}",
+            self.sessions(),
+            self.chosen(chosen, revoke, addressing)
+        )
     }
 
     /// One row: active sessions, all, and those whose end cannot be read or is before that instant.
@@ -199,13 +236,13 @@ impl Sql<'_> {
         }
     }
 
-    fn chosen(&self, chosen: Chosen<'_>, revoke: &Revoke, placed: bool) -> String {
+    fn chosen(&self, chosen: Chosen<'_>, revoke: &Revoke, addressing: Addressing) -> String {
         let expiry = self.instant(&self.mapping.expires);
         let condition = match chosen {
             Chosen::Expired(before) => return expiry.expired(before),
             Chosen::Orphaned => return self.orphaned(),
-            Chosen::Duplicates => self.doubled(placed),
-            Chosen::Excess(keep) => self.beyond(keep, placed),
+            Chosen::Duplicates => self.doubled(addressing),
+            Chosen::Excess(keep) => self.beyond(keep, addressing),
             Chosen::User(id) => self.of_user(id),
             Chosen::Users(ids) => {
                 let each: Vec<String> = ids.iter().map(|id| self.of_user(id)).collect();
@@ -272,9 +309,9 @@ impl Sql<'_> {
         }
     }
 
-    fn doubled(&self, placed: bool) -> String {
-        let (name, token, user) =
-            (self.row_name(placed).unwrap_or_default(), self.token(), self.text(&self.user()));
+    fn doubled(&self, addressing: Addressing) -> String {
+        let Some(name) = self.row_name(addressing) else { return "1 = 0".into() };
+        let (token, user) = (self.token(), self.text(&self.user()));
         let expiry = self.instant(&self.mapping.expires);
         let newest = match &self.mapping.created {
             Some(created) => {
@@ -287,27 +324,34 @@ impl Sql<'_> {
             sessions = self.sessions()
         );
         self.among(
-            placed,
+            &name,
             &format!(
-                "SELECT r.place FROM (\n    SELECT {name} AS place, MIN({user}) OVER same AS low, MAX({user}) OVER same AS high,\n      \
+                "SELECT {outer} FROM (\n    SELECT {selected}, MIN({user}) OVER same AS low, MAX({user}) OVER same AS high,\n      \
                  COUNT({user}) OVER same AS known, COUNT(*) OVER same AS n,\n      \
-                 ROW_NUMBER() OVER (PARTITION BY {token} ORDER BY {newest}, {name} DESC) AS turn\n    \
+                 ROW_NUMBER() OVER (PARTITION BY {token} ORDER BY {newest}, {descending}) AS turn\n    \
                  FROM {sessions}\n    WHERE {token} IN ({doubled})\n    WINDOW same AS (PARTITION BY {token})\n  ) AS r\n  \
                  WHERE r.low <> r.high OR (r.known > 0 AND r.known < r.n) OR r.turn > 1",
+                outer = name.outer(),
+                selected = name.selected(),
+                descending = name.descending(),
                 sessions = self.sessions(),
             ),
         )
     }
 
-    fn beyond(&self, keep: u64, placed: bool) -> String {
-        let (name, user) = (self.row_name(placed).unwrap_or_default(), self.user());
+    fn beyond(&self, keep: u64, addressing: Addressing) -> String {
+        let Some(name) = self.row_name(addressing) else { return "1 = 0".into() };
+        let user = self.user();
         let expiry = self.instant(&self.mapping.expires);
         self.among(
-            placed,
+            &name,
             &format!(
-                "SELECT r.place FROM (\n    SELECT {name} AS place,\n      ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY \
-                 CASE WHEN {never} THEN 0 ELSE 1 END, {value} DESC, {name} DESC) AS turn\n    \
+                "SELECT {outer} FROM (\n    SELECT {selected},\n      ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY \
+                 CASE WHEN {never} THEN 0 ELSE 1 END, {value} DESC, {descending}) AS turn\n    \
                  FROM {sessions}\n    WHERE {user} IS NOT NULL AND {active}\n  ) AS r\n  WHERE r.turn > {keep}",
+                outer = name.outer(),
+                selected = name.selected(),
+                descending = name.descending(),
                 never = expiry.never(),
                 value = expiry.value,
                 active = expiry.active(self.now),
@@ -317,12 +361,11 @@ impl Sql<'_> {
     }
 
     /// The condition that a row is among those that a query names.
-    fn among(&self, placed: bool, query: &str) -> String {
-        let name = self.row_name(placed).unwrap_or_default();
-        match self.dialect() {
+    fn among(&self, name: &RowName, query: &str) -> String {
+        match (self.dialect(), name.0.as_slice()) {
             // Found by their places at once, which a semi-join does not do.
-            Dialect::Postgres => format!("{name} = ANY(ARRAY({query}))"),
-            Dialect::Sqlite => format!("{name} IN ({query})"),
+            (Dialect::Postgres, [one]) => format!("{one} = ANY(ARRAY({query}))"),
+            _ => format!("{} IN ({query})", name.tuple()),
         }
     }
 

@@ -5,16 +5,19 @@ use std::fmt::Write as _;
 use super::{Sql, identifier, table};
 use crate::{
     archive::rows::Declared,
-    profile::{mapping::Revoke, schema::Dialect},
+    profile::{
+        mapping::{Revoke, TableName},
+        schema::Dialect,
+    },
 };
 
 impl Sql<'_> {
-    /// Puts rows back: on PostgreSQL all that the parameters hold, one array of texts a column; on SQLite one row. Gives the
+    /// Puts rows back into the sessions, or into a table that inherits from them: on PostgreSQL all that the parameters hold, one array of texts a column; on SQLite one row. Gives the
     /// marks of those that are back.
     #[must_use]
-    pub fn put_back(&self, columns: &[Declared], change: &Revoke) -> String {
+    pub fn put_back(&self, columns: &[Declared], change: &Revoke, into: &TableName) -> String {
         match (self.dialect(), change) {
-            (Dialect::Postgres, Revoke::Delete) => self.insert_many(columns),
+            (Dialect::Postgres, Revoke::Delete) => self.insert_many(columns, into),
             (Dialect::Sqlite, Revoke::Delete) => self.insert_one(columns),
             (_, Revoke::Expire) => self.set_back(columns, &self.mapping.expires.column),
             (_, Revoke::Flag { column, .. }) => self.set_back(columns, column),
@@ -51,7 +54,7 @@ impl Sql<'_> {
         )
     }
 
-    fn insert_many(&self, columns: &[Declared]) -> String {
+    fn insert_many(&self, columns: &[Declared], into: &TableName) -> String {
         let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
         let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
         let value = |name: &str| Self::position(columns, name).map(|at| format!("v.c{}", at + 1));
@@ -82,7 +85,7 @@ impl Sql<'_> {
             "WITH v AS (SELECT v.*, {turn} AS turn FROM ({given}) AS v),\nd AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\nWHERE {conditions}\n\
              ON CONFLICT DO NOTHING RETURNING {mark} AS mark)\nSELECT mark::text FROM d",
             given = Self::given(columns),
-            sessions = table(&self.mapping.sessions),
+            sessions = table(into),
             names = names.join(", "),
             values = values.join(", "),
             conditions = conditions.join("\n  AND "),

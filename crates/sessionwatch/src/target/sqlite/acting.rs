@@ -1,8 +1,13 @@
 //! Acting on SQLite: the file is open for writing, and each batch is a transaction that takes the writers' lock at once.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, hooks::Action, types::ValueRef};
 use serde_json::{Value, json};
 
 use super::{limit, query_error, register, rows};
@@ -12,7 +17,12 @@ use crate::{
         whole::Whole,
     },
     profile::schema::Dialect,
-    target::{error::TargetError, postgres::Limits, sql, sql::Sql},
+    target::{
+        acting::Changed,
+        error::TargetError,
+        postgres::Limits,
+        sql::{self, RowVersion, Sql},
+    },
 };
 
 /// A connection for acting.
@@ -20,6 +30,8 @@ use crate::{
 pub struct Actor {
     connection: Connection,
     limits: Limits,
+    /// Rows that were changed, by the name of their table in lower case; tables without `rowid` are not counted.
+    changed: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
 impl Actor {
@@ -33,12 +45,20 @@ impl Actor {
             return Err(TargetError::File("there is no such file"));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| query_error(&error))?;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(|error| query_error(&error))?;
         register(&connection, key).map_err(|error| query_error(&error))?;
         connection.busy_timeout(limits.lock_timeout).map_err(|error| query_error(&error))?;
         // What refers to a session goes with it, as the schema says.
         connection.pragma_update(None, "foreign_keys", true).map_err(|error| query_error(&error))?;
-        Ok(Self { connection, limits })
+        let changed = Arc::new(Mutex::new(BTreeMap::new()));
+        let counter = Arc::clone(&changed);
+        let count = move |action: Action, _: &str, table: &str, _: i64| {
+            if action != Action::SQLITE_INSERT {
+                *lock(&counter).entry(table.to_lowercase()).or_default() += 1;
+            }
+        };
+        connection.update_hook(Some(count)).map_err(|error| query_error(&error))?;
+        Ok(Self { connection, limits, changed })
     }
 
     pub(in crate::target) fn writable(&mut self) -> Result<(), TargetError> {
@@ -82,17 +102,36 @@ impl Actor {
     pub(in crate::target) fn change(
         &mut self,
         statement: &str,
-        read: &[(u64, i64)],
-    ) -> Result<Vec<bool>, TargetError> {
-        if self.connection.is_autocommit() {
-            self.start()?;
-        }
+        read: &[RowVersion],
+    ) -> Result<Changed, TargetError> {
+        self.start_if_needed()?;
         let mut statement = self.connection.prepare_cached(statement).map_err(|error| query_error(&error))?;
-        let one = |(place, version): &(u64, i64)| {
-            let changed = statement.execute([place.cast_signed(), *version]);
-            changed.map(|count| count > 0).map_err(|error| query_error(&error))
-        };
-        read.iter().map(one).collect()
+        let mut changed = Vec::with_capacity(read.len());
+        for row in read {
+            let count = statement.execute([row.locator.cast_signed(), row.version]);
+            match count.map_err(|error| query_error(&error))? {
+                0 => changed.push(false),
+                1 => changed.push(true),
+                _ => return Ok(Changed::MoreThanRead),
+            }
+        }
+        Ok(Changed::Rows(changed))
+    }
+
+    /// Rows of the sessions that were changed so far, by statements, triggers and foreign keys.
+    pub(in crate::target) fn changed_so_far(&mut self, sql: &Sql<'_>) -> Result<i64, TargetError> {
+        self.start_if_needed()?;
+        let name = &sql.mapping.sessions.name;
+        if sql.has_rowid() {
+            return Ok(lock(&self.changed).get(&name.to_lowercase()).copied().unwrap_or(0));
+        }
+        let rows = self.fetch(&format!("SELECT -COUNT(*) FROM {}", sql::table(&sql.mapping.sessions)))?;
+        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        count.ok_or_else(|| TargetError::Query("count".into()))
+    }
+
+    fn start_if_needed(&mut self) -> Result<(), TargetError> {
+        if self.connection.is_autocommit() { self.start() } else { Ok(()) }
     }
 
     pub(in crate::target) fn put_back(
@@ -101,9 +140,7 @@ impl Actor {
         rows: &Rows,
         wanted: &[(usize, i64)],
     ) -> Result<Vec<bool>, TargetError> {
-        if self.connection.is_autocommit() {
-            self.start()?;
-        }
+        self.start_if_needed()?;
         let mut statement = self.connection.prepare(statement).map_err(|error| query_error(&error))?;
         let holders = statement.parameter_count();
         let one = |(at, _): &(usize, i64)| {
@@ -146,6 +183,10 @@ impl Actor {
         };
         Ok(rows.into_iter().filter_map(column).collect())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A value with its type, which in SQLite each has for itself.
