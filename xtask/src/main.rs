@@ -1,11 +1,13 @@
 //! The project's chores. `cargo xtask help` lists them; CI runs `cargo xtask test`.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
 use anyhow::{Context, Result, bail};
+
+mod postgresql;
 
 const HELP: &str = "cargo xtask COMMAND
 
@@ -24,13 +26,14 @@ const HELP: &str = "cargo xtask COMMAND
 ";
 
 /// The programs that the tests run, and the packages that they come in.
-const NEEDED: [(&str, &str); 8] = [
+const NEEDED: [(&str, &str); 9] = [
     ("initdb", "postgresql"),
     ("pgbouncer", "pgbouncer"),
     ("promtool", "prometheus"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
+    ("node", "nodejs"),
     ("npm", "npm"),
     ("python3", "python3"),
 ];
@@ -122,6 +125,7 @@ fn fuzz(seconds: &str) -> Result<()> {
 fn setup() -> Result<()> {
     install_programs()?;
     fetch_packages()?;
+    postgresql::fetch()?;
     fetch_schemathesis()
 }
 
@@ -160,19 +164,26 @@ fn fetch_packages() -> Result<()> {
         if folder.join("node_modules").join(file).exists() {
             continue;
         }
-        std::fs::create_dir_all(&folder)?;
-        say(&format!("fetching {version}"));
-        let fetched = Command::new("npm")
-            .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix"])
-            .arg(&folder)
-            .arg(version)
-            .status()
-            .context("npm cannot be run")?;
-        if !fetched.success() {
-            bail!("{version} could not be fetched by npm");
-        }
+        fetch_package(&folder, version)?;
     }
     Ok(())
+}
+
+/// Fetches a package with npm into a folder. None of its scripts runs.
+fn fetch_package(folder: &Path, package: &str) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    say(&format!("fetching {package}"));
+    let fetched = Command::new("npm")
+        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+        .arg(folder)
+        .arg(package)
+        .status()
+        .context("npm cannot be run")?;
+    if fetched.success() {
+        Ok(())
+    } else {
+        bail!("{package} could not be fetched by npm: is its registry reachable from here?")
+    }
 }
 
 fn install_programs() -> Result<()> {

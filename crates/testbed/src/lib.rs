@@ -26,6 +26,7 @@ pub use self::{
     replica::Replica,
     sink::{Received, Sink},
     smtp::{Encryption, Mail, MailOptions, MailSink},
+    version::{VERSIONS, shared_version},
 };
 
 mod alertmanager;
@@ -36,6 +37,7 @@ mod replica;
 mod service;
 mod sink;
 mod smtp;
+mod version;
 
 const PASSWORD: &str = "testbed";
 
@@ -43,12 +45,24 @@ const PASSWORD: &str = "testbed";
 #[derive(Debug)]
 pub struct Server {
     bin: PathBuf,
+    /// The folder of `psql`, which not every folder of server programs has.
+    clients: PathBuf,
     folder: PathBuf,
     port: u16,
     bouncer_port: u16,
     certificates: Option<Certificates>,
     /// Closing its standard input stops the servers.
     _watchdog: Child,
+}
+
+/// What a server is started with.
+#[derive(Debug)]
+struct Launch<'a> {
+    /// The folder of server programs.
+    bin: PathBuf,
+    /// Lines of `postgresql.conf`.
+    settings: &'a [&'a str],
+    tls: bool,
 }
 
 /// A database of a [`Server`].
@@ -76,7 +90,17 @@ impl Server {
     ///
     /// If the binaries are missing or do not start.
     pub fn start(settings: &[&str]) -> Result<Self> {
-        Self::launch(settings, false)
+        Self::launch(Launch { bin: binaries()?, settings, tls: false })
+    }
+
+    /// Starts a server of that major version of PostgreSQL, an installed one or one that `cargo xtask setup` has fetched,
+    /// with these settings besides those for speed.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such version, or it does not start.
+    pub fn start_version(major: u32, settings: &[&str]) -> Result<Self> {
+        Self::launch(Launch { bin: version::binaries_of(major)?, settings, tls: false })
     }
 
     /// Starts a server that takes connections over TCP only with TLS, with a certificate for `localhost`.
@@ -85,16 +109,18 @@ impl Server {
     ///
     /// If the binaries are missing or do not start.
     pub fn start_with_tls() -> Result<Self> {
-        Self::launch(&["ssl = on", "ssl_cert_file = '../server.pem'", "ssl_key_file = '../server.key'"], true)
+        let settings = ["ssl = on", "ssl_cert_file = '../server.pem'", "ssl_key_file = '../server.key'"];
+        Self::launch(Launch { bin: binaries()?, settings: &settings, tls: true })
     }
 
-    fn launch(settings: &[&str], tls: bool) -> Result<Self> {
-        let bin = binaries()?;
+    fn launch(Launch { bin, settings, tls }: Launch<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?.keep();
         let owner = unprivileged()?;
         if let Some((user, group)) = owner {
             chown(&folder, Some(user), Some(group))?;
         }
+        let bin = version::within_reach(bin, &folder, owner)?;
+        let clients = if bin.join("psql").exists() { bin.clone() } else { binaries()? };
         let (port, bouncer_port) = (free_port()?, free_port()?);
         let data = folder.join("data");
         let secret = folder.join("password");
@@ -124,7 +150,7 @@ impl Server {
             settings.join("\n")
         )?;
         let watchdog = watch(&folder, &data)?;
-        let server = Self { bin, folder, port, bouncer_port, certificates, _watchdog: watchdog };
+        let server = Self { bin, clients, folder, port, bouncer_port, certificates, _watchdog: watchdog };
         let log = text(&server.folder.join("postgres.log"));
         run(&server.bin.join("pg_ctl"), &["start", "-w", "-s", "-D", &data_text, "-l", &log])?;
         server.start_bouncer(owner)?;
@@ -166,7 +192,7 @@ impl Server {
     ///
     /// If `psql` fails, with what it said.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
-        psql((&self.bin, &self.folder, self.port), database, sql)
+        psql((&self.clients, &self.folder, self.port), database, sql)
     }
 
     /// Starts a streaming replica of this server.
@@ -215,7 +241,7 @@ impl Server {
         [self.port, self.bouncer_port]
     }
 
-    /// The folder of binaries.
+    /// The folder of server programs; of all programs, where the server is the installed one.
     #[must_use]
     pub fn bin(&self) -> &Path {
         &self.bin
