@@ -58,7 +58,9 @@ fn values(decoder: Decoder) -> Vec<&'static str> {
             "-infinity",
             "0044-03-15 00:00:00 BC",
             "294276-12-31 23:59:59",
-            "9999-12-31 23:59:59",
+            "9999-12-31 23:59:59.999999",
+            "2300-06-01 12:34:56.654321",
+            "0001-01-01 00:00:00.000001",
         ],
         Decoder::EpochSeconds => {
             vec![
@@ -285,6 +287,15 @@ fn engines_agree_with_the_reference_on_postgres() {
     for url in database.urls("postgres") {
         let address = Address::parse(&url).unwrap();
         agree(8, &POSTGRES, &address, &|sql| drop(database.psql(sql).unwrap()));
+    }
+}
+
+#[test]
+fn engines_agree_with_the_reference_on_every_version() {
+    for major in testbed::VERSIONS {
+        let database = testbed::shared_version(major).database(None).unwrap();
+        let address = Address::parse(&database.url("postgres")).unwrap();
+        agree(2, &POSTGRES, &address, &|sql| drop(database.psql(sql).unwrap()));
     }
 }
 

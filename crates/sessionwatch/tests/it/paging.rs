@@ -16,7 +16,10 @@ use sessionwatch::{
         sql::{After, List, Sort, Sql, Status, string},
     },
 };
-use sessionwatch_rules::{decoder::Decoder, instant::Instant};
+use sessionwatch_rules::{
+    decoder::{Decoded, Decoder, Raw},
+    instant::Instant,
+};
 
 const NOW: i64 = 1_800_000_000_000_000;
 
@@ -44,6 +47,10 @@ fn values(decoder: Decoder) -> Vec<Option<&'static str>> {
             "0044-03-15 00:00:00 BC",
             "0001-01-01 00:00:00",
             "9999-12-31 23:59:59.999999",
+            "2300-06-01 12:34:56.654321",
+            "2300-06-01 12:34:56.654322",
+            "1901-06-01 12:34:56.654321",
+            "0044-03-15 12:34:56.654321",
             "10000-01-01 00:00:00",
             "294276-12-31 23:59:59",
         ],
@@ -193,6 +200,60 @@ fn pages_follow_each_other_on_postgres() {
                 let address = Address::parse(&database.url("postgres")).unwrap();
                 pages_follow_each_other(&address, &layout);
             }
+        }
+    }
+}
+
+#[test]
+fn pages_follow_each_other_on_every_version() {
+    // Up to 13, PostgreSQL counts seconds in binary fractions, and from 14 on exactly.
+    for major in [13, 14, 18] {
+        let database = testbed::shared_version(major).database(None).unwrap();
+        for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
+            for (id, index) in [("text PRIMARY KEY", true), ("text PRIMARY KEY", false), ("text", true)] {
+                let layout = Layout { kind, decoder, dialect: Dialect::Postgres, id, index };
+                database.psql(&format!("DROP TABLE IF EXISTS s; {}", table(&layout))).unwrap();
+                let address = Address::parse(&database.url("postgres")).unwrap();
+                pages_follow_each_other(&address, &layout);
+            }
+        }
+    }
+}
+
+#[test]
+fn instants_are_listed_to_the_microsecond_by_every_version() {
+    for major in testbed::VERSIONS {
+        let database = testbed::shared_version(major).database(None).unwrap();
+        // Before there were zones, local times differed from UTC by seconds, too.
+        database.psql(&format!("ALTER DATABASE {} SET timezone = 'Asia/Kolkata'", database.name())).unwrap();
+        for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
+            let stored = values(decoder);
+            let rows = stored.iter().enumerate().map(|(n, value)| {
+                let value = value.map_or("NULL".into(), |value| format!("'{value}'"));
+                format!("INSERT INTO s VALUES ({n}, 't', {value}, {value});\n")
+            });
+            let rows: String = rows.collect();
+            let made = format!(
+                "DROP TABLE IF EXISTS s; CREATE TABLE s (id integer PRIMARY KEY, t text, e {kind}, c {kind});"
+            );
+            database.psql(&format!("SET timezone = 'UTC'; {made} {rows}")).unwrap();
+            let address = Address::parse(&database.url("postgres")).unwrap();
+            asked(&address, decoder, async |session, sql| {
+                let listed = observe::list(session, sql, List::all(100)).await.unwrap();
+                assert_eq!(listed.len(), stored.len());
+                for line in listed {
+                    let value = stored[line.id.as_ref().unwrap().parse::<usize>().unwrap()];
+                    let meant =
+                        value.filter(|value| !value.contains("BC")).and_then(|value| match Decoder::IsoText
+                            .decode(Raw::Text(value.as_bytes()))
+                        {
+                            Decoded::At(at) => Some(at),
+                            _ => None,
+                        });
+                    let found = (line.expires_at, line.created_at);
+                    assert_eq!(found, (meant, meant), "{value:?} as {kind} on PostgreSQL {major}");
+                }
+            });
         }
     }
 }

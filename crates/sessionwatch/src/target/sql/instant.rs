@@ -168,8 +168,13 @@ impl InstantSql {
     /// Microseconds since 1970 of an expression of this column's type; NULL for an infinity or what cannot be read.
     pub(super) fn micros(&self, expression: &str) -> String {
         if self.native.is_some() {
-            let within = self.within(expression);
-            format!("CASE WHEN {within} THEN CAST(EXTRACT(EPOCH FROM {expression}) * 1000000 AS bigint) END")
+            // Up to PostgreSQL 13, seconds since 1970 come as binary fractions, which do not hold the microseconds of instants
+            // far away. Whole seconds, and microseconds within one, are exact in every version.
+            format!(
+                "CASE WHEN {within} THEN CAST(EXTRACT(EPOCH FROM pg_catalog.date_trunc('second', {expression})) AS bigint) * 1000000 \
+                 + CAST(EXTRACT(MICROSECONDS FROM {expression}) AS bigint) % 1000000 END",
+                within = self.within(expression),
+            )
         } else {
             format!("NULLIF(NULLIF({expression}, {NEVER}), {UNDECODABLE})")
         }
