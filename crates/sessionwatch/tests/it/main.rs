@@ -36,4 +36,5 @@ mod soak;
 mod sqlite;
 mod system;
 mod tls;
+mod versions;
 mod watch;

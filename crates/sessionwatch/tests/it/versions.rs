@@ -1,0 +1,185 @@
+//! Every supported version of PostgreSQL is looked at, put right and undone alike.
+
+use std::path::Path;
+
+use serde_json::Value;
+use testbed::{Database, shared_version};
+
+use crate::harness::{self, outcome, run_in};
+
+/// Better Auth's tables, with the sessions laid out as `SESSION` says.
+const USERS: &str = r#"
+CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, "emailVerified" boolean NOT NULL,
+  image text, "createdAt" timestamptz NOT NULL DEFAULT now(), "updatedAt" timestamptz NOT NULL DEFAULT now());
+CREATE TABLE account (id text PRIMARY KEY, "accountId" text NOT NULL, "providerId" text NOT NULL, "userId" text NOT NULL,
+  password text, "createdAt" timestamptz NOT NULL DEFAULT now(), "updatedAt" timestamptz NOT NULL);
+CREATE TABLE verification (id text PRIMARY KEY, identifier text NOT NULL, value text NOT NULL, "expiresAt" timestamptz NOT NULL,
+  "createdAt" timestamptz NOT NULL DEFAULT now(), "updatedAt" timestamptz NOT NULL DEFAULT now());
+INSERT INTO "user" SELECT 'u' || n, 'User ' || n, 'user' || n || '@example.org', true FROM generate_series(1, 300) AS n;
+"#;
+
+/// The columns of the sessions, without the primary key.
+const COLUMNS: &str = r#"id text NOT NULL, token text NOT NULL, "userId" text NOT NULL, "expiresAt" timestamptz NOT NULL,
+  "createdAt" timestamptz NOT NULL, "updatedAt" timestamptz NOT NULL, "ipAddress" text, "userAgent" text"#;
+
+/// 1030 sessions, written by one transaction, 30 of which ended long ago.
+const SESSIONS: &str = r#"
+INSERT INTO session SELECT 's' || to_char(n, 'FM0000'), 'token-' || md5(n::text), 'u' || 1 + n % 300,
+  CASE WHEN n % 34 = 0 THEN now() - n * interval '1 hour' ELSE now() + n * interval '10 minutes' END,
+  now() - interval '7 days', now() - n * interval '0.123457 seconds', '192.0.2.' || n % 250, E'agent \\ ''x'', "y"\t' || n
+FROM generate_series(1, 1030) AS n;
+ANALYZE;
+"#;
+
+/// How the table of the sessions is made.
+struct Shape {
+    name: &'static str,
+    table: &'static str,
+}
+
+const PLAIN: Shape = Shape {
+    name: "plain",
+    table: "CREATE TABLE session (COLUMNS, PRIMARY KEY (id)); ALTER TABLE session ADD UNIQUE (token)",
+};
+
+/// A target at a server of some version, with both roles, through a server's own port or through the pooler.
+struct Site<'a> {
+    folder: tempfile::TempDir,
+    database: &'a Database<'a>,
+    shape: &'a Shape,
+}
+
+impl<'a> Site<'a> {
+    fn new([database, store]: [&'a Database<'a>; 2], shape: &'a Shape, port: usize) -> Self {
+        let table = shape.table.replace("COLUMNS", COLUMNS);
+        database.psql(&format!("{USERS}{table};\n{SESSIONS}")).unwrap();
+        let (watch, act) = (harness::role(database, "watch"), harness::role(database, "act"));
+        let granting = ["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act];
+        let said = harness::run(&granting);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let grants = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
+        database.psql(&grants.collect::<Vec<_>>().join("\n")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let [watch, act] = [&watch, &act].map(|role| database.urls(role)[port].clone());
+        // What the program keeps for itself may be on any version, too.
+        let store = if port == 1 {
+            format!("[serve]\nstore = \"{}\"\n", store.url("postgres"))
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{watch}\"\nact_url = \"{act}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n{store}",
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        Self { folder, database, shape }
+    }
+
+    fn json(&self, arguments: &[&str], code: i32) -> Value {
+        json(self.folder.path(), arguments, code)
+    }
+
+    /// Plans, and carries out.
+    fn apply(&self, arguments: &[&str]) -> Value {
+        let plan = self.json(arguments, 0)["plan"].clone();
+        let more = ["--apply", plan["id"].as_str().unwrap(), "--confirm", "app"];
+        self.json(&[arguments, &more].concat(), 0)["applied"].clone()
+    }
+
+    /// The ids of rows and all that they hold, with the table where each of them is.
+    fn rows(&self, condition: &str) -> Vec<String> {
+        let query = format!(
+            "SELECT md5(s::text) || tableoid::regclass || id FROM session AS s WHERE {condition} ORDER BY id"
+        );
+        self.database.psql(&query).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn is_examined(&self) {
+        let mut stats = vec![];
+        for engine in ["scan", "pushdown"] {
+            let report = self.json(&["check", "app", "--engine", engine], 1);
+            assert_eq!(
+                (&report["engine"], &report["profile"]),
+                (&engine.into(), &"better-auth-kysely".into())
+            );
+            assert_eq!(outcome(&report, "expired-backlog")["verdict"], "failing", "{report:#}");
+            let mut census = report["census"].clone();
+            let counts = [&census["sessions"], &census["active"], &census["expired"]];
+            assert_eq!(counts, [1030, 1000, 30], "{}", self.shape.name);
+            // Each look is at an instant of its own.
+            census.as_object_mut().unwrap().remove("taken_at");
+            stats.push(census);
+        }
+        assert_eq!(stats[0], stats[1], "{}", self.shape.name);
+        let listed = self.json(&["sessions", "list", "app", "--limit", "2000"], 0);
+        assert_eq!(listed["sessions"].as_array().unwrap().len(), 1030, "{listed:#}");
+        let doctor = run_in(self.folder.path(), &[], &["doctor"]);
+        let failing: Vec<&str> = doctor.stdout.lines().filter(|line| line.starts_with("fail")).collect();
+        assert_eq!(failing, [""; 0], "{}", self.shape.name);
+        for pass in ["server: PostgreSQL ", "acting-role:", "visibility:", "expiry:", "clock:"] {
+            assert!(doctor.stdout.contains(&format!("\npass  {pass}")), "{pass} {}", doctor.stdout);
+        }
+    }
+
+    fn is_put_right_and_undone(&self) {
+        let expired = "\"expiresAt\" < now() - interval '1 hour'";
+        let (before, planned) = (self.rows("true"), self.rows(expired));
+        assert_eq!((before.len(), planned.len()), (1030, 30));
+        let applied = self.apply(&["cleanup", "expired", "--grace", "1h"]);
+        assert_eq!(
+            (&applied["done"], &applied["skipped"], &applied["left"]),
+            (&30.into(), &0.into(), &0.into())
+        );
+        let stay: Vec<String> = before.iter().filter(|row| !planned.contains(row)).cloned().collect();
+        assert_eq!(self.rows("true"), stay, "{}: what was planned went, and nothing else", self.shape.name);
+        let archived = self.json(&["archive", "list"], 0);
+        assert_eq!(archived["archives"][0]["rows"], 30, "{archived:#}");
+        let restored = self.apply(&["archive", "restore", applied["plan"].as_str().unwrap()]);
+        assert_eq!((&restored["done"], &restored["skipped"]), (&30.into(), &0.into()), "{restored:#}");
+        assert_eq!(self.rows("true"), before, "{}: everything is as it was", self.shape.name);
+    }
+}
+
+fn json(folder: &Path, arguments: &[&str], code: i32) -> Value {
+    let said = run_in(folder, &[], &[arguments, &["--format", "json"]].concat());
+    assert_eq!(said.code, code, "{arguments:?}: {} {}", said.stdout, said.stderr);
+    serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("no JSON: {} {}", said.stdout, said.stderr))
+}
+
+fn every_story_on(major: u32) {
+    for (number, shape) in [PLAIN].iter().enumerate() {
+        let [database, store] = [(); 2].map(|()| shared_version(major).database(None).unwrap());
+        let site = Site::new([&database, &store], shape, (number + major as usize) % 2);
+        site.is_examined();
+        site.is_put_right_and_undone();
+    }
+}
+
+#[test]
+fn sessions_on_postgresql_13_are_put_right_and_back() {
+    every_story_on(13);
+}
+
+#[test]
+fn sessions_on_postgresql_14_are_put_right_and_back() {
+    every_story_on(14);
+}
+
+#[test]
+fn sessions_on_postgresql_15_are_put_right_and_back() {
+    every_story_on(15);
+}
+
+#[test]
+fn sessions_on_postgresql_16_are_put_right_and_back() {
+    every_story_on(16);
+}
+
+#[test]
+fn sessions_on_postgresql_17_are_put_right_and_back() {
+    every_story_on(17);
+}
+
+#[test]
+fn sessions_on_postgresql_18_are_put_right_and_back() {
+    every_story_on(18);
+}
