@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 mod postgresql;
+mod timescale;
 
 const HELP: &str = "cargo xtask COMMAND
 
@@ -126,6 +127,7 @@ fn setup() -> Result<()> {
     install_programs()?;
     fetch_packages()?;
     postgresql::fetch()?;
+    timescale::fetch()?;
     fetch_schemathesis()
 }
 

