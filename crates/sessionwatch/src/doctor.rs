@@ -109,6 +109,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     findings.extend(pooler(patient.address));
     findings.push(recognition(patient.opened));
     findings.extend(role(patient));
+    findings.extend(search_path(patient));
     findings.extend(patient.acting.map(|acting| acting_role(patient, acting)));
     let mapping = &patient.opened.candidate.mapping;
     let sessions = patient.opened.schema.table(&mapping.sessions);
@@ -206,7 +207,7 @@ fn role(patient: Patient<'_>) -> Option<Finding> {
     let excess: Vec<&str> = [
         (role.superuser, "is a superuser"),
         (role.writes, "may change or remove sessions"),
-        (role.creates, "may create tables beside them"),
+        (role.creates, "may create tables and functions beside them"),
     ]
     .into_iter()
     .filter_map(|(has, what)| has.then_some(what))
@@ -217,6 +218,28 @@ fn role(patient: Patient<'_>) -> Option<Finding> {
         let fix = "make a role that may only read: `sessionwatch grants` prints the statements";
         warn("role", format!("`{}` {}, which watching does not need", role.name, excess.join(", ")), fix)
     })
+}
+
+fn search_path(patient: Patient<'_>) -> Option<Finding> {
+    let shadowers = &patient.audit.shadowers;
+    let first = shadowers.first()?;
+    let who = |shadower: &crate::target::audit::Shadower| match shadower.role.as_str() {
+        "PUBLIC" => "PUBLIC".to_owned(),
+        role => identifier(role),
+    };
+    let others = match shadowers.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let summary = format!(
+        "{} can create functions in schema `{}`{others}, which is on the search path: they can replace built-in ones in custom checks and in psql",
+        who(first),
+        first.schema
+    );
+    let fixes = shadowers.iter().map(|shadower| {
+        format!("REVOKE CREATE ON SCHEMA {} FROM {};", identifier(&shadower.schema), who(shadower))
+    });
+    Some(warn("search-path", summary, fixes.collect::<Vec<_>>().join("\n")))
 }
 
 fn visibility(patient: Patient<'_>, table: &Table) -> Finding {

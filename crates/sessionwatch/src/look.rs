@@ -275,6 +275,7 @@ async fn inspect(
         outcomes.push(custom_outcome(custom, judge(&opened.session, custom).await?));
     }
     let mut notes = opened.candidate.notes.clone();
+    notes.extend(superuser_note(&opened.session));
     notes.extend(opened.others.first().map(|other| {
         let (chosen, other) = (&opened.candidate.mapping.sessions, &other.mapping.sessions);
         format!(
@@ -293,6 +294,18 @@ async fn inspect(
     let ledger = ledger.filter(|_| whole && watched.is_some_and(|memory| !memory.is_ahead_of(standing)));
     let mirror = ledger.map(|ledger| Mirror { ledger, changes, shape, standing });
     Ok(Found { seen: Seen { candidate: opened.candidate.clone(), census }, outcomes, notes, lag_us, mirror })
+}
+
+/// Says that checks run as a role that may do everything.
+fn superuser_note(session: &Session) -> Option<String> {
+    let Session::Postgres(session) = session else { return None };
+    let role = session.role();
+    role.superuser.then(|| {
+        format!(
+            "`{}` is a superuser: run checks as a role that can only read (`sessionwatch grants` prints the SQL)",
+            role.name
+        )
+    })
 }
 
 fn lag_note(lag_us: Option<i64>) -> String {

@@ -23,6 +23,9 @@ const GUIDE: [&str; 7] = [
     "sessions by status",
 ];
 
+/// Keeps functions and operators of the application from taking the place of built-in ones.
+const SAFE_PATH: &str = "-- Only built-in functions and operators, whatever the search path has.\nSET search_path = pg_catalog, pg_temp;\n";
+
 /// Print queries to paste into psql or sqlite3, written for this target
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -92,7 +95,7 @@ fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, (user, settings): (&str, &Settings)
         format!("-- query-{number}: {about}\n{};\n", sql.of_guide(number, user, settings))
     };
     let check = |check: &Check| format!("-- {}\n{};\n", check.id, query(sql, check.proof, settings));
-    match wanted {
+    let text = match wanted {
         Wanted::Guide(number) => guide(*number),
         Wanted::Check(one) => check(one),
         Wanted::All => {
@@ -103,5 +106,10 @@ fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, (user, settings): (&str, &Settings)
                 queries.join("\n")
             )
         }
+    };
+    if sql.schema.dialect == Dialect::Postgres {
+        format!("{SAFE_PATH}{text}RESET search_path;\n")
+    } else {
+        text
     }
 }

@@ -1,7 +1,7 @@
 //! What can be asked about the server, the connection and the role, for `doctor`.
 
-use super::{error::TargetError, session::Session, sql};
-use crate::profile::mapping::TableName;
+use super::{error::TargetError, postgres, session::Session, sql};
+use crate::profile::{mapping::TableName, schema::Dialect};
 
 /// Facts about where and as whom a target is looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub struct Audit {
     pub encrypted: Option<bool>,
     /// How a SQLite file keeps its journal.
     pub journal: Option<String>,
+    /// Who may create functions that a search path finds, without owning the schema or the sessions.
+    pub shadowers: Vec<Shadower>,
+}
+
+/// A role that may create objects in a schema on the search path of the role that checks run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadower {
+    /// The role, or `PUBLIC`.
+    pub role: String,
+    /// The schema.
+    pub schema: String,
 }
 
 /// A role, and what it may do besides reading.
@@ -29,8 +40,35 @@ pub struct Role {
     pub superuser: bool,
     /// May change or remove sessions.
     pub writes: bool,
-    /// May create tables beside the sessions.
+    /// May create objects beside the sessions, or in a schema on its search path.
     pub creates: bool,
+}
+
+/// A list of schemas in SQL, which no schema is in where it is empty.
+fn schemas(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| sql::string(Dialect::Postgres, name)).collect();
+    if quoted.is_empty() { "NULL".into() } else { quoted.join(", ") }
+}
+
+/// Who may create objects in these schemas, and owns neither schema nor table, nor is a superuser.
+async fn shadowers(
+    session: &postgres::Session,
+    schemas: &str,
+    table: &str,
+) -> Result<Vec<Shadower>, TargetError> {
+    let query = format!(
+        "SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE r.rolname END, n.nspname\n\
+         FROM pg_catalog.pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS a\n\
+         LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee\n\
+         JOIN pg_catalog.pg_class AS c ON c.oid = {table}::regclass\n\
+         WHERE n.nspname IN ({schemas}) AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (n.nspowner, c.relowner)\n  \
+         AND (a.grantee = 0 OR NOT r.rolsuper)\nORDER BY 2, 1"
+    );
+    let read = |row: Vec<Option<String>>| {
+        let mut cells = row.into_iter();
+        Some(Shadower { role: cells.next()??, schema: cells.next()?? })
+    };
+    Ok(session.fetch(&query).await?.into_iter().filter_map(read).collect())
 }
 
 impl Session {
@@ -42,12 +80,14 @@ impl Session {
     pub async fn audit(&self, sessions: &TableName) -> Result<Audit, TargetError> {
         match self {
             Self::Postgres(session) => {
-                let table = sql::string(crate::profile::schema::Dialect::Postgres, &sql::table(sessions));
+                let table = sql::string(Dialect::Postgres, &sql::table(sessions));
+                let schemas = schemas(&session.role().schemas);
                 let query = format!(
                     "SELECT current_setting('server_version'), current_setting('TimeZone'), pg_is_in_recovery(), current_user,\n  \
                      (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),\n  \
                      has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(c.oid, 'INSERT, UPDATE'),\n  \
-                     has_schema_privilege(c.relnamespace, 'CREATE'), inet_server_addr() IS NULL\n\
+                     has_schema_privilege(c.relnamespace, 'CREATE') OR EXISTS (\n    \
+                     SELECT 1 FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ({schemas}) AND has_schema_privilege(n.oid, 'CREATE'))\n\
                      FROM pg_catalog.pg_class AS c WHERE c.oid = {table}::regclass"
                 );
                 let rows = session.fetch(&query).await?;
@@ -61,6 +101,7 @@ impl Session {
                     role: Some(Role { name: text(3), superuser: flag(4), writes: flag(5), creates: flag(6) }),
                     encrypted: session.is_remote().then(|| session.encrypted()),
                     journal: None,
+                    shadowers: shadowers(session, &schemas, &table).await?,
                 })
             }
             Self::Sqlite(session) => {

@@ -33,6 +33,9 @@ pub enum TargetError {
     /// The database refused a query; the code is the SQLSTATE or SQLite's.
     #[error("the database refused a query (code {0})")]
     Query(String),
+    /// A function of the target, such as that of a trigger, failed; the code is the SQLSTATE.
+    #[error("a trigger or another function of the table failed (code {0})")]
+    Function(String),
     /// A function that a look needs is missing.
     #[error("the server lacks a function that a look needs")]
     Unsupported,
@@ -111,6 +114,9 @@ impl TargetError {
             Self::ReadOnly => "act on the primary, not on a replica; a file must be one that may be written",
             Self::Query(_) => {
                 "look the code up in the documentation of the database; if the table is an ordinary one, please report it"
+            }
+            Self::Function(_) => {
+                "it runs with search_path = pg_catalog here: name objects with their schema in it, or give it a path of its own by ALTER FUNCTION … SET search_path"
             }
             Self::Unsupported => "PostgreSQL 11 or later is needed, or what speaks its language as fully",
             Self::File(_) => "check the path and its permissions",

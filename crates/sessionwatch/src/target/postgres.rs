@@ -9,6 +9,7 @@ pub mod tls;
 mod acting;
 mod catalog;
 mod scan;
+pub mod search_path;
 mod tap;
 mod wire;
 
@@ -20,10 +21,17 @@ use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 pub use self::acting::Actor;
 use self::{
     dsn::Dsn,
+    search_path::RoleSettings,
     wire::{NoTlsOffered, Wire},
 };
-use super::{error::TargetError, sql::Sql};
-use crate::{checks::Counted, profile::schema::Schema};
+use super::{
+    error::TargetError,
+    sql::{Sql, string},
+};
+use crate::{
+    checks::Counted,
+    profile::schema::{Dialect, Schema},
+};
 
 /// How long a server may take to be told that a look is over.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -32,6 +40,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Session {
     wire: Wire,
+    role: RoleSettings,
 }
 
 /// A connection for something else than looking.
@@ -94,28 +103,33 @@ impl Session {
     }
 
     async fn begin(wire: Wire, dsn: &Dsn, limits: Limits, deep: bool) -> Result<Self, TargetError> {
-        let session = Self { wire };
         // A server that waits for its client to take in an answer heeds no other limit than that of TCP.
         let mut opening = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {1};\n\
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {lock};\n\
              SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
+             {1};\nSET LOCAL constraint_exclusion = off;\n\
              SELECT CASE WHEN current_setting('server_version_num')::int >= 140000\n\
              THEN set_config('client_connection_check_interval', '1000', true) END,\n\
              CASE WHEN current_setting('tcp_user_timeout', true) IS NOT NULL\n\
              THEN set_config('tcp_user_timeout', '{0}', true) END",
             limits.timeout.as_millis(),
-            limits.lock_timeout.as_millis(),
+            search_path::opening(dsn.schema.as_deref()),
+            lock = limits.lock_timeout.as_millis(),
         );
-        if let Some(schema) = &dsn.schema {
-            opening.push_str(&format!(";\nSET LOCAL search_path = {}", super::sql::identifier(schema)));
-        }
         if deep {
             opening.push_str(
                 ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
             );
         }
-        session.wire.client.batch_execute(&opening).await.map_err(|error| query_error(&error))?;
-        Ok(session)
+        let rows = fetch(&wire.client, &opening).await?;
+        let role = rows.first().and_then(|row| RoleSettings::read(row));
+        Ok(Self { role: role.ok_or_else(|| TargetError::Query("role settings".into()))?, wire })
+    }
+
+    /// The role that checks run as, with its search path.
+    #[must_use]
+    pub fn role(&self) -> &RoleSettings {
+        &self.role
     }
 
     /// The instant at which the transaction began, by the server's clock.
@@ -157,7 +171,7 @@ impl Session {
 
     /// A number that not every server tells.
     async fn told(&self, query: &str) -> Result<Option<f64>, TargetError> {
-        match self.number(query, Counted::First, 1).await {
+        match self.guarded("", &first_number(query)).await {
             Err(TargetError::Lost) => Err(TargetError::Lost),
             told => Ok(told.ok().flatten()),
         }
@@ -179,20 +193,12 @@ impl Session {
     /// If the query fails.
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         tracing::debug!("query: {sql}");
-        let messages = self.wire.client.simple_query(sql).await.map_err(|error| query_error(&error))?;
-        let row = |message| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
-            }
-            _ => None,
-        };
-        Ok(messages.into_iter().filter_map(row).collect())
+        fetch(&self.wire.client, sql).await
     }
 
     /// The number that a query of the operator's gives; nothing if it gives none.
     ///
-    /// The extended protocol takes one statement only, so the query cannot leave the read-only transaction; a savepoint
-    /// keeps that usable if the query fails.
+    /// It alone runs under the search path that the role came with.
     ///
     /// # Errors
     ///
@@ -205,17 +211,24 @@ impl Session {
     ) -> Result<Option<f64>, TargetError> {
         let whole = match counted {
             Counted::Rows => format!(
-                "SELECT COUNT(*)::float8 FROM (SELECT 1 FROM (\n{sql}\n) AS query LIMIT {max_rows}) AS counted"
+                "SELECT pg_catalog.count(*)::pg_catalog.float8 FROM (SELECT 1 FROM (\n{sql}\n) AS query LIMIT {max_rows}) AS counted"
             ),
-            Counted::First => {
-                format!("SELECT query.first::float8 FROM (\n{sql}\n) AS query(first) LIMIT 1")
-            }
+            Counted::First => first_number(sql),
         };
+        let path = string(Dialect::Postgres, &self.role.search_path);
+        self.guarded(&format!("SELECT pg_catalog.set_config('search_path', {path}, true)"), &whole).await
+    }
+
+    /// The number that a query gives, after another statement.
+    ///
+    /// The extended protocol takes one statement only, so the query cannot leave the read-only transaction; a savepoint
+    /// keeps that usable if the query fails, and undoes what the statements set.
+    async fn guarded(&self, before: &str, query: &str) -> Result<Option<f64>, TargetError> {
         let client = &self.wire.client;
-        tracing::debug!("query: {whole}");
+        tracing::debug!("query: {query}");
         let guarded = async {
-            client.batch_execute("SAVEPOINT custom").await?;
-            let rows = client.query_typed(&whole, &[]).await;
+            client.batch_execute(&format!("SAVEPOINT custom;\n{before}")).await?;
+            let rows = client.query_typed(query, &[]).await;
             client.batch_execute("ROLLBACK TO SAVEPOINT custom").await?;
             let first = rows?.into_iter().next();
             first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
@@ -281,6 +294,23 @@ impl Idle {
         // A server that does not answer notices by itself that nobody is there any more.
         let _ = tokio::time::timeout(GOODBYE, self.0.driver).await;
     }
+}
+
+/// The query for the first column of the first row of another, as a number.
+fn first_number(query: &str) -> String {
+    format!("SELECT query.first::pg_catalog.float8 FROM (\n{query}\n) AS query(first) LIMIT 1")
+}
+
+/// The rows of a query, as text.
+async fn fetch(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+    let messages = client.simple_query(sql).await.map_err(|error| query_error(&error))?;
+    let row = |message| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+        }
+        _ => None,
+    };
+    Ok(messages.into_iter().filter_map(row).collect())
 }
 
 fn connect_error(error: &tokio_postgres::Error) -> TargetError {
@@ -376,10 +406,19 @@ fn cause<T: std::error::Error + 'static>(error: &tokio_postgres::Error) -> Optio
     None
 }
 
+/// Whether a function of the target, such as a trigger, failed to find something by name.
+fn is_unresolved_in_a_function(error: &tokio_postgres::Error) -> bool {
+    let unresolved =
+        [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_OBJECT].iter();
+    let inside = error.as_db_error().is_some_and(|refusal| refusal.where_().is_some());
+    inside && unresolved.into_iter().any(|code| error.code() == Some(code))
+}
+
 /// What a failed query means, without the server's text.
 fn query_error(error: &tokio_postgres::Error) -> TargetError {
     note(error);
     match error.code() {
+        Some(code) if is_unresolved_in_a_function(error) => TargetError::Function(code.code().to_owned()),
         Some(code) if *code == SqlState::QUERY_CANCELED => TargetError::StatementTimeout,
         Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => TargetError::Locked,
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => TargetError::Permission,

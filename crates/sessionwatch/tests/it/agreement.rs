@@ -216,7 +216,8 @@ fn table(kind: &str, rows: &[Stored]) -> String {
 }
 
 fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops)> {
-    let name = |name: &str| TableName { schema: None, name: name.into() };
+    let schema = matches!(address, Address::Postgres(_)).then(|| "public".to_owned());
+    let name = |name: &str| TableName { schema: schema.clone(), name: name.into() };
     let mapping = Mapping {
         revoke: sessionwatch::profile::mapping::Revoke::Delete,
         profile: "custom".into(),

@@ -32,6 +32,7 @@ mod paging;
 mod profiles;
 mod replica;
 mod secrecy;
+mod shadows;
 mod soak;
 mod sqlite;
 mod system;

@@ -105,7 +105,8 @@ fn mapping(decoder: Decoder) -> Mapping {
 
 /// Asks with the queries of such a table.
 fn asked(address: &Address, decoder: Decoder, ask: impl AsyncFnOnce(&Session, &Sql<'_>)) {
-    let mapping = mapping(decoder);
+    let mut mapping = mapping(decoder);
+    mapping.sessions.schema = matches!(address, Address::Postgres(_)).then(|| "public".to_owned());
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -11,6 +11,7 @@ use super::{
     Limits,
     dsn::Dsn,
     query_error,
+    search_path::SAFE,
     tap::Taker,
     wire::{self, Wire},
 };
@@ -51,7 +52,6 @@ fn heaps(sql: &Sql<'_>) -> String {
 pub struct Actor {
     wire: Wire,
     limits: Limits,
-    schema: Option<String>,
 }
 
 impl Actor {
@@ -61,27 +61,25 @@ impl Actor {
     ///
     /// If the server cannot be reached or refuses.
     pub(in crate::target) async fn open(dsn: &Dsn, limits: Limits) -> Result<Self, TargetError> {
-        Ok(Self { wire: wire::connect(dsn).await?, limits, schema: dsn.schema.clone() })
+        Ok(Self { wire: wire::connect(dsn).await?, limits })
     }
 
     pub(in crate::target) async fn begin(&mut self) -> Result<i64, TargetError> {
-        let path = match &self.schema {
-            Some(schema) => format!("SET LOCAL search_path = {};\n", sql::identifier(schema)),
-            None => String::new(),
-        };
-        let rows = self
-            .fetch(&format!(
+        let rows = super::fetch(
+            &self.wire.client,
+            &format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\nSET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
                  SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\nSET LOCAL standard_conforming_strings = on;\n\
-                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{path}SELECT txid_current()",
+                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{SAFE};\nSELECT txid_current()",
                 self.limits.timeout.as_millis(),
-            ))
-            .await
-            .map_err(|error| match error {
-                // A replica cannot begin such a transaction at all.
-                TargetError::Query(code) if code == "0A000" => TargetError::ReadOnly,
-                error => error,
-            })?;
+            ),
+        )
+        .await
+        .map_err(|error| match error {
+            // A replica cannot begin such a transaction at all.
+            TargetError::Query(code) if code == "0A000" => TargetError::ReadOnly,
+            error => error,
+        })?;
         let number = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
         number.ok_or_else(|| TargetError::Query("transaction".into()))
     }
@@ -242,14 +240,8 @@ impl Actor {
         statement: &str,
     ) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         tracing::debug!("query: {}", statement.get(..400).unwrap_or(statement));
-        let messages = self.wire.client.simple_query(statement).await.map_err(|error| query_error(&error))?;
-        let row = |message| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
-            }
-            _ => None,
-        };
-        Ok(messages.into_iter().filter_map(row).collect())
+        // Statements that are sent together are one transaction, also where none was begun.
+        super::fetch(&self.wire.client, &format!("{SAFE};\n{statement}")).await
     }
 
     pub(in crate::target) async fn end(&mut self, how: &str) -> Result<(), TargetError> {

@@ -1,6 +1,6 @@
 //! Reads tables, columns, indexes and keys from `pg_catalog`, which every role may read.
 
-use super::Session;
+use super::{Session, search_path::RoleSettings};
 use crate::{
     profile::schema::{Column, ColumnKind, Dialect, ForeignKey, Index, Schema, Table, TableKind},
     target::error::TargetError,
@@ -9,12 +9,11 @@ use crate::{
 type Row = Vec<Option<String>>;
 
 const TABLES: &str = "
-SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, pg_catalog.row_security_active(c.oid),
-       array_position(pg_catalog.current_schemas(false), n.nspname), c.relrowsecurity
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, pg_catalog.row_security_active(c.oid), c.relrowsecurity
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-ORDER BY array_position(pg_catalog.current_schemas(false), n.nspname) NULLS LAST, n.nspname, c.relname";
+ORDER BY n.nspname, c.relname";
 
 const COLUMNS: &str = "
 SELECT a.attrelid, a.attname, lower(pg_catalog.format_type(a.atttypid, a.atttypmod)), t.typname, a.attnotnull,
@@ -55,8 +54,11 @@ pub(super) async fn read(session: &Session) -> Result<Schema, TargetError> {
         session.fetch(INDEXES),
         session.fetch(KEYS)
     )?;
-    let mut found: Vec<(String, Table)> =
-        tables.iter().filter_map(|row| Some((text(row, 0)?.to_owned(), table(row)?))).collect();
+    let mut found: Vec<(String, Table)> = tables
+        .iter()
+        .filter_map(|row| Some((text(row, 0)?.to_owned(), table(row, session.role())?)))
+        .collect();
+    found.sort_by_key(|(_, table)| table.search_path.unwrap_or(usize::MAX));
     for row in &columns {
         if let (Some(table), Some(column)) = (owner(&mut found, row), column(row)) {
             table.columns.push(column);
@@ -88,9 +90,10 @@ fn owner<'a>(found: &'a mut [(String, Table)], row: &Row) -> Option<&'a mut Tabl
     found.iter_mut().find(|(table, _)| table == oid).map(|(_, table)| table)
 }
 
-fn table(row: &Row) -> Option<Table> {
+fn table(row: &Row, role: &RoleSettings) -> Option<Table> {
+    let schema = text(row, 1)?;
     Some(Table {
-        schema: Some(text(row, 1)?.to_owned()),
+        schema: Some(schema.to_owned()),
         name: text(row, 2)?.to_owned(),
         kind: match text(row, 3)? {
             "p" => TableKind::Partitioned,
@@ -99,9 +102,9 @@ fn table(row: &Row) -> Option<Table> {
             "f" => TableKind::Foreign,
             _ => TableKind::Table,
         },
-        search_path: text(row, 6).and_then(|position| position.parse().ok()),
+        search_path: role.position(schema),
         estimated_rows: text(row, 4).and_then(|rows| rows.parse().ok()),
-        row_security: flag(row, 7),
+        row_security: flag(row, 6),
         rows_hidden: flag(row, 5),
         without_rowid: false,
         columns: Vec::new(),

@@ -1,0 +1,245 @@
+//! No function or operator of the monitored database is executed, whatever the search path finds first.
+
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
+
+use serde_json::{Value, json};
+use testbed::Database;
+
+use crate::harness::{self, outcome, run_in};
+
+/// Every built-in function and operator again in `public`, each of which fails when it is executed.
+const SHADOWS: &str = include_str!("shadows.sql");
+const EXECUTED: &str = "code of the target was executed";
+
+/// A database with something wrong of every kind and a shadow of everything that is built in, and two roles whose search
+/// path finds the shadows first.
+struct Shadowed {
+    database: Database<'static>,
+    watch: String,
+    act: String,
+}
+
+impl Shadowed {
+    fn new() -> Self {
+        let database = harness::anomalous();
+        database.psql(SHADOWS).unwrap();
+        let (watch, act) = (harness::role(&database, "watch"), harness::role(&database, "act"));
+        for role in [&watch, &act] {
+            database
+                .psql(&format!(
+                    "ALTER ROLE {role} SET search_path = public, pg_catalog;
+                     GRANT SELECT ON sessions, users, accounts TO {role}"
+                ))
+                .unwrap();
+        }
+        database.psql(&format!("GRANT INSERT, DELETE ON sessions TO {act}")).unwrap();
+        let armed = database.psql("SET search_path = public, pg_catalog; SELECT 'a' = 'b'").unwrap_err();
+        assert!(armed.to_string().contains(EXECUTED), "{armed}");
+        Self { database, watch, act }
+    }
+}
+
+/// What a report says, without times and durations.
+fn said(report: &Value) -> Value {
+    let checks = report["checks"].as_array().unwrap().iter();
+    let checks = checks.filter(|check| check["id"] != "slow-observation");
+    let told = checks.map(|check| {
+        // Rows are shown in the order of fingerprints, whose key is a new one each time.
+        let mut evidence: Vec<String> =
+            check["evidence"].as_array().unwrap().iter().map(Value::to_string).collect();
+        evidence.sort();
+        json!([check["id"], check["verdict"], check["value"], check["summary"], check["proof"], evidence])
+    });
+    told.collect()
+}
+
+#[test]
+fn no_shadow_of_a_built_in_function_is_executed_by_a_command_that_reads() {
+    let (plain, shadowed) = (harness::anomalous(), Shadowed::new());
+    for (at, url) in shadowed.database.urls(&shadowed.watch).iter().enumerate() {
+        let reference = &plain.urls("postgres")[at];
+        for more in [&["--engine", "scan"][..], &["--engine", "pushdown"], &["--deep"]] {
+            let (expected, found) = (harness::check(reference, more), harness::check(url, more));
+            assert!(found["error"].is_null(), "{more:?}: {found:#}");
+            assert_eq!(said(&found), said(&expected), "{more:?}");
+        }
+        for arguments in [
+            &["doctor"][..],
+            &["sessions", "list"],
+            &["sessions", "list", "--sort", "user", "--status", "active"],
+            &["sessions", "list", "--user", "5"],
+            &["sessions", "show", "s1"],
+            &["sessions", "top"],
+            &["grants"],
+            &["sql"],
+        ] {
+            let run = |url: &String| {
+                let mut whole = arguments.to_vec();
+                // The address of the session comes after its name.
+                whole.push(url);
+                harness::run(&whole)
+            };
+            let (expected, found) = (run(reference), run(url));
+            assert_eq!(found.code, expected.code, "{arguments:?}: {} {}", found.stdout, found.stderr);
+            assert!(!found.stderr.contains("error"), "{arguments:?}: {}", found.stderr);
+        }
+    }
+}
+
+#[test]
+fn no_shadow_is_executed_by_plan_apply_and_restore() {
+    for port in 0..2 {
+        let shadowed = Shadowed::new();
+        let folder = tempfile::tempdir().unwrap();
+        let database = &shadowed.database;
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\nact_url = \"{}\"\n",
+            database.urls(&shadowed.watch)[port],
+            database.urls(&shadowed.act)[port]
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        let rows = || database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
+        let before = rows();
+        for arguments in [
+            &["cleanup", "expired"][..],
+            &["cleanup", "orphaned"],
+            &["cleanup", "excess", "--keep", "5"],
+            &["revoke", "user", "5"],
+            &["revoke", "where", "--user-like", "User 5"],
+        ] {
+            let (archive, removed) = apply(folder.path(), arguments);
+            assert!(removed > 0, "{arguments:?}");
+            let (_, restored) = apply(folder.path(), &["archive", "restore", &archive]);
+            assert_eq!(restored, removed, "{arguments:?}");
+            assert_eq!(rows(), before, "{arguments:?}");
+        }
+        assert!(apply(folder.path(), &["cleanup", "duplicates"]).1 > 0);
+        let doctor = run_in(folder.path(), &[], &["doctor", "--format", "json"]);
+        assert!(doctor.stdout.contains("may end sessions and put them back"), "{}", doctor.stdout);
+    }
+}
+
+/// Plans and applies: the plan and the rows that were dealt with.
+fn apply(folder: &Path, arguments: &[&str]) -> (String, u64) {
+    let run = |more: &[&str]| {
+        let said = run_in(folder, &[], &[arguments, &["--format", "json"], more].concat());
+        let document: Value = serde_json::from_str(&said.stdout)
+            .unwrap_or_else(|_| panic!("{arguments:?} {more:?}: {} {}", said.stdout, said.stderr));
+        (document, said)
+    };
+    let plan = run(&[]).0["plan"]["id"].as_str().unwrap().to_owned();
+    let (document, said) = run(&["--apply", &plan, "--confirm", "app"]);
+    let done = document["applied"]["done"].as_u64();
+    (plan, done.unwrap_or_else(|| panic!("{arguments:?}: {document:#} {}", said.stderr)))
+}
+
+/// The better match of an operator or a function, as the role of an application can make it.
+const BETTER_MATCHES: &str = r#"
+ALTER TABLE sessions ALTER id TYPE varchar, ALTER "sessionToken" TYPE varchar, ALTER "userId" TYPE varchar;
+ALTER TABLE users ALTER id DROP DEFAULT, ALTER id TYPE varchar;
+CREATE FUNCTION equal(varchar, varchar) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'code of the target was executed'; END $$;
+CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = equal);
+CREATE FUNCTION array_position(name[], name) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'code of the target was executed'; END $$;
+CREATE FUNCTION count(varchar) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'code of the target was executed'; END $$;
+CREATE FUNCTION generate_series(int, smallint) RETURNS SETOF int LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'code of the target was executed'; END $$;
+CREATE FUNCTION substr(varchar, int, int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'code of the target was executed'; END $$;
+"#;
+
+#[test]
+fn a_better_match_on_the_usual_search_path_neither_runs_nor_changes_a_verdict() {
+    let database = harness::anomalous();
+    database.psql(BETTER_MATCHES).unwrap();
+    let armed = database.psql(r#"SELECT 1 FROM sessions s JOIN users u ON u.id = s."userId""#).unwrap_err();
+    assert!(armed.to_string().contains(EXECUTED), "{armed}");
+    for url in database.urls("postgres") {
+        for engine in ["scan", "pushdown"] {
+            let report = harness::check(&url, &["--engine", engine]);
+            assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
+            assert_eq!(report["census"]["duplicate_tokens"], 2, "{report:#}");
+            assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "failing");
+        }
+    }
+}
+
+#[test]
+fn no_program_is_started_through_the_role_of_a_superuser() {
+    let database = harness::anomalous();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let witness = folder.path().join("executed");
+    let body = format!(
+        "BEGIN COPY (SELECT 1) TO PROGRAM 'cat > {}'; RETURN $1::text OPERATOR(pg_catalog.=) $2::text; END",
+        witness.display()
+    );
+    database
+        .psql(&format!(
+            r#"ALTER TABLE sessions ALTER "userId" TYPE varchar; ALTER TABLE users ALTER id DROP DEFAULT, ALTER id TYPE varchar;
+               CREATE FUNCTION equal(varchar, varchar) RETURNS bool LANGUAGE plpgsql AS $${body}$$;
+               CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = equal)"#
+        ))
+        .unwrap();
+    database.psql(r#"SELECT 1 FROM users WHERE id = '1'::varchar LIMIT 1"#).unwrap();
+    assert!(witness.exists(), "the trap is armed");
+    std::fs::remove_file(&witness).unwrap();
+    for url in database.urls("postgres") {
+        for engine in ["scan", "pushdown"] {
+            let report = harness::check(&url, &["--engine", engine]);
+            assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
+            assert!(report["notes"].to_string().contains("`postgres` is a superuser"), "{report:#}");
+        }
+        harness::run(&["doctor", &url]);
+        harness::run(&["sessions", "list", &url]);
+    }
+    assert!(!witness.exists(), "a program was started by code of the target");
+}
+
+#[test]
+fn only_the_checks_of_the_operator_follow_the_search_path_of_the_role() {
+    let database = harness::healthy();
+    let watch = harness::role(&database, "watch");
+    database
+        .psql(&format!(
+            "CREATE SCHEMA house; CREATE TABLE house.things AS SELECT 1 AS n FROM generate_series(1, 3);
+             CREATE FUNCTION house.doubled(int) RETURNS int LANGUAGE sql AS 'SELECT 2 * $1';
+             GRANT USAGE ON SCHEMA house TO {watch};
+             GRANT SELECT ON ALL TABLES IN SCHEMA house, public TO {watch};
+             ALTER ROLE {watch} SET search_path = house, public"
+        ))
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let checks = r#"
+[[check]]
+id = "moves-the-path"
+sql = "SELECT 1 FROM set_config('search_path', 'nowhere', false) AS a, set_config('search_path', 'nowhere', true) AS b"
+threshold = "> 9"
+[[check]]
+id = "things"
+sql = "SELECT doubled(n) FROM things"
+threshold = "> 9"
+[[check]]
+id = "fails"
+sql = "SELECT 1 FROM nothing_of_that_name"
+threshold = "> 9"
+[[check]]
+id = "path"
+value = "first"
+sql = "SELECT 1 WHERE current_setting('search_path') = 'house, public'"
+threshold = "> 9"
+"#;
+    std::fs::write(folder.path().join("sessionwatch.toml"), checks).unwrap();
+    for url in database.urls(&watch) {
+        let arguments = ["check", &url, "--format", "json", "--only", "moves-the-path", "--only", "things"];
+        let said =
+            run_in(folder.path(), &[], &[&arguments[..], &["--only", "fails", "--only", "path"]].concat());
+        let report: Value = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!(outcome(&report, "things")["value"], 3.0, "{report:#}");
+        assert_eq!(outcome(&report, "path")["value"], 1.0, "{report:#}");
+        assert_eq!(outcome(&report, "fails")["verdict"], "unknown", "{report:#}");
+        assert_eq!(outcome(&report, "moves-the-path")["value"], 1.0, "{report:#}");
+    }
+}
