@@ -211,6 +211,7 @@ impl Failure {
         }
         match self {
             Self::Act(error) if error.is_usage() => ExitCode::from(2),
+            Self::Target(error) if error.is_usage() => ExitCode::from(2),
             Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Target(_)
             | Self::Store(_)

@@ -14,7 +14,7 @@ use crate::{
         catalogue::Profile,
         detect::{Candidate, Detection, detect},
         explicit,
-        mapping::InstantColumn,
+        mapping::{InstantColumn, TableName},
         schema::{ColumnKind, Dialect, Schema},
     },
     target::{
@@ -201,11 +201,20 @@ fn recognise(
             (named.as_slice(), format!(" by profile `{name}`"))
         }
     };
-    let Detection { candidates, refused } = detect(schema, catalogue);
+    let Detection { mut candidates, mut refused } = detect(schema, catalogue);
+    // Where the address says in which schemas to look, others are not meant.
+    if schema.path_named {
+        let meant = |table: &TableName| schema.table(table).is_some_and(|table| table.search_path.is_some());
+        candidates.retain(|candidate| meant(&candidate.mapping.sessions));
+        refused.retain(|(table, _)| !schema.meant(table).is_empty());
+    }
     match refused.first() {
         _ if !candidates.is_empty() => Ok(candidates),
         Some((table, columns)) => {
             Err(TargetError::Unreadable { table: table.clone(), columns: columns.join("`, `") })
+        }
+        None if schema.path_named => {
+            Err(TargetError::NotRecognised(format!("{wanted} in the schema that the address names")))
         }
         None => Err(TargetError::NotRecognised(wanted)),
     }

@@ -8,7 +8,7 @@ use crate::{
     look::{self, Report, Request},
     report::{self, Format},
     suggest::nearest,
-    target::observe::Engine,
+    target::{error::TargetError, observe::Engine},
 };
 
 /// Look at the session table once and judge it
@@ -75,8 +75,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(exit_code(&reports))
 }
 
-/// 0 healthy, 1 failing, 3 not known.
+/// 0 healthy, 1 failing, 2 something is named that does not exist, 3 not known.
 pub(super) fn exit_code(reports: &[Report]) -> ExitCode {
+    if reports.iter().any(|report| report.seen.as_ref().is_err_and(TargetError::is_usage)) {
+        return ExitCode::from(2);
+    }
     let any = |verdict: &str| reports.iter().any(|report| report.verdict() == verdict);
     match (any("failing"), any("unknown")) {
         (true, _) => ExitCode::from(1),

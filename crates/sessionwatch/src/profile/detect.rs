@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn chosen(tables: Vec<Table>) -> Option<String> {
-        let schema = Schema { dialect: Dialect::Postgres, tables };
+        let schema = Schema { dialect: Dialect::Postgres, path_named: false, tables };
         detect(&schema, &catalogue::embedded()).candidates.first().map(|best| best.mapping.profile.clone())
     }
 
@@ -328,7 +328,7 @@ mod tests {
         let mut sessions =
             table("sessions", &[("sessionToken", "text", TEXT), ("userId", "text", TEXT), ZONED]);
         sessions.columns[0].readable = false;
-        let schema = Schema { dialect: Dialect::Postgres, tables: vec![sessions] };
+        let schema = Schema { dialect: Dialect::Postgres, path_named: false, tables: vec![sessions] };
         let detection = detect(&schema, &catalogue::embedded());
         assert!(detection.candidates.is_empty());
         assert_eq!(detection.refused, vec![("sessions".into(), vec!["sessionToken".into()])]);

@@ -7,7 +7,10 @@ use super::{
     mapping::{InstantColumn, Mapping, Revoke, TableName},
     schema::{Column, ColumnKind, Dialect, Schema, Table},
 };
-use crate::{suggest::nearest, target::error::TargetError};
+use crate::{
+    suggest::nearest,
+    target::{error::TargetError, postgres::search_path::missing_schema},
+};
 
 /// The candidate that the mapping describes.
 ///
@@ -76,10 +79,40 @@ fn candidate(schema: &Schema, table: &Table, mapping: &Mapping) -> Candidate {
 fn find<'a>(schema: &'a Schema, name: &TableName, problems: &mut Vec<String>) -> Option<&'a Table> {
     let found = named(schema, name);
     if found.is_none() {
-        let hint = nearest(&name.name, schema.tables.iter().map(|table| table.name.as_str()));
-        problems.push(format!("there is no table `{}`, or the role may not see it{hint}", name.name));
+        problems.push(missing(schema, name));
     }
     found
+}
+
+/// Why no table is the one that is named.
+fn missing(schema: &Schema, name: &TableName) -> String {
+    let others = schema.meant(&name.name);
+    match &name.schema {
+        Some(wanted)
+            if schema.dialect == Dialect::Postgres && !schema.schemas().contains(&wanted.as_str()) =>
+        {
+            format!("{}, or the role may not see it", missing_schema(wanted, &schema.schemas()))
+        }
+        None if others.len() > 1 => {
+            let schemas = others.iter().filter_map(|table| table.schema.as_deref());
+            let schemas: Vec<String> = schemas.map(|schema| format!("`{schema}`")).collect();
+            format!(
+                "several schemas have a table `{}`, none of them on the search path: write it with one of {}",
+                name.name,
+                schemas.join(", ")
+            )
+        }
+        wanted => {
+            let here = |table: &&Table| match wanted {
+                Some(schema) => table.schema.as_ref() == Some(schema),
+                None => !schema.path_named || table.search_path.is_some(),
+            };
+            let hint =
+                nearest(&name.name, schema.tables.iter().filter(here).map(|table| table.name.as_str()));
+            let place = wanted.as_ref().map_or_else(String::new, |schema| format!(" in schema `{schema}`"));
+            format!("there is no table `{}`{place}, or the role may not see it{hint}", name.name)
+        }
+    }
 }
 
 /// The table of that name; what looks like a schema before a dot may be part of the name.
@@ -164,7 +197,7 @@ mod tests {
             indexes: vec![],
             foreign_keys: vec![],
         };
-        Schema { dialect: Dialect::Postgres, tables: vec![table] }
+        Schema { dialect: Dialect::Postgres, path_named: false, tables: vec![table] }
     }
 
     fn mapping(table: &str, token: &str, decoder: Decoder) -> Mapping {
@@ -189,6 +222,29 @@ mod tests {
     fn a_mapping_that_fits_gets_the_schema_that_was_found() {
         let candidate = check(&schema(), &mapping("login", "token", Decoder::TimestampUtc)).unwrap();
         assert_eq!(candidate.mapping.sessions.schema.as_deref(), Some("auth"));
+    }
+
+    #[test]
+    fn a_name_in_several_schemas_off_the_search_path_is_not_guessed() {
+        let mut schema = schema();
+        let mut other = schema.tables[0].clone();
+        other.schema = Some("backup".into());
+        schema.tables.push(other);
+        let named = |schema: &Schema, table: TableName| {
+            let mapping = Mapping { sessions: table, ..mapping("login", "token", Decoder::TimestampUtc) };
+            check(schema, &mapping).map(|candidate| candidate.mapping.sessions.schema)
+        };
+        let bare = TableName { schema: None, name: "login".into() };
+        let said = named(&schema, bare.clone()).unwrap_err().to_string();
+        assert!(said.contains("write it with one of `auth`, `backup`"), "{said}");
+        let missing = TableName { schema: Some("auht".into()), name: "login".into() };
+        let said = named(&schema, missing).unwrap_err().to_string();
+        assert!(said.contains("no schema `auht`; did you mean `auth`?"), "{said}");
+        schema.tables[1].search_path = Some(0);
+        assert_eq!(named(&schema, bare.clone()).unwrap().as_deref(), Some("backup"));
+        schema.tables[1].search_path = None;
+        schema.path_named = true;
+        assert!(named(&schema, bare).is_err(), "nothing outside of what the address names is chosen");
     }
 
     #[test]

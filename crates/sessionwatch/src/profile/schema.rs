@@ -27,6 +27,8 @@ impl Dialect {
 pub struct Schema {
     /// The database product.
     pub dialect: Dialect,
+    /// The address names schemas: what has no schema is looked for in those only.
+    pub path_named: bool,
     /// Tables, in search-path order, then the others by name.
     pub tables: Vec<Table>,
 }
@@ -151,8 +153,34 @@ impl Schema {
         let mut named = self.tables.iter().filter(|table| table.name == name);
         match schema {
             Some(schema) => named.find(|table| table.schema.as_deref() == Some(schema)),
-            None => named.min_by_key(|table| table.search_path.unwrap_or(usize::MAX)),
+            None => match self.meant(name).as_slice() {
+                [first, ..] if first.search_path.is_some() => Some(first),
+                [only] => Some(only),
+                _ => None,
+            },
         }
+    }
+
+    /// The tables that a name without a schema may mean: the first on the search path, else all of that name, unless the
+    /// address says where to look.
+    #[must_use]
+    pub fn meant(&self, name: &str) -> Vec<&Table> {
+        let named = || self.tables.iter().filter(|table| table.name == name);
+        let first = named().filter(|table| table.search_path.is_some()).min_by_key(|table| table.search_path);
+        match first {
+            Some(first) => vec![first],
+            None if self.path_named => vec![],
+            None => named().collect(),
+        }
+    }
+
+    /// The names of the schemas that have tables, in order.
+    #[must_use]
+    pub fn schemas(&self) -> Vec<&str> {
+        let mut schemas: Vec<&str> = self.tables.iter().filter_map(|table| table.schema.as_deref()).collect();
+        schemas.sort_unstable();
+        schemas.dedup();
+        schemas
     }
 
     /// The same, by both at once.

@@ -53,6 +53,12 @@ pub enum TargetError {
         /// The columns.
         columns: String,
     },
+    /// A schema that the address names does not exist.
+    #[error("{0}")]
+    NoSchema(String),
+    /// A schema that the address names may not be used.
+    #[error("the role may not use schema `{0}`")]
+    SchemaRefused(String),
     /// The mapping of the configuration does not fit the database.
     #[error("the mapping does not fit: {0}")]
     Mapping(String),
@@ -90,6 +96,12 @@ impl TargetError {
         CODES.contains(&code).then_some(Self::System("another file or socket: too many are open"))
     }
 
+    /// Whether something is named, in an address or a configuration, that the database does not have.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::NoSchema(_) | Self::Mapping(_))
+    }
+
     /// How to mend it.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -122,6 +134,13 @@ impl TargetError {
             Self::File(_) => "check the path and its permissions",
             Self::NotRecognised(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"
+            }
+            Self::NoSchema(_) => "correct the schema in the address (schema, currentSchema or options)",
+            Self::SchemaRefused(schema) => {
+                return format!(
+                    "as its owner: GRANT USAGE ON SCHEMA {} TO …",
+                    super::sql::identifier(schema)
+                );
             }
             Self::Mapping(_) => "mend [target.mapping] in the configuration, or grant what is missing",
             Self::Implausible { .. } => {

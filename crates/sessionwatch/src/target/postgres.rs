@@ -41,6 +41,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Session {
     wire: Wire,
     role: RoleSettings,
+    /// The address names the schemas that are meant.
+    path_named: bool,
 }
 
 /// A connection for something else than looking.
@@ -113,7 +115,7 @@ impl Session {
              CASE WHEN current_setting('tcp_user_timeout', true) IS NOT NULL\n\
              THEN set_config('tcp_user_timeout', '{0}', true) END",
             limits.timeout.as_millis(),
-            search_path::opening(dsn.schema.as_deref()),
+            search_path::opening(&dsn.search_path),
             lock = limits.lock_timeout.as_millis(),
         );
         if deep {
@@ -123,7 +125,9 @@ impl Session {
         }
         let rows = fetch(&wire.client, &opening).await?;
         let role = rows.first().and_then(|row| RoleSettings::read(row));
-        Ok(Self { role: role.ok_or_else(|| TargetError::Query("role settings".into()))?, wire })
+        let role = role.ok_or_else(|| TargetError::Query("role settings".into()))?;
+        role.require(&dsn.search_path)?;
+        Ok(Self { wire, role, path_named: !dsn.search_path.is_empty() })
     }
 
     /// The role that checks run as, with its search path.

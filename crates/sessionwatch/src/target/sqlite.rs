@@ -62,7 +62,7 @@ impl Session {
                 tables.push(self.table(name, kind == "view")?);
             }
         }
-        Ok(Schema { dialect: Dialect::Sqlite, tables })
+        Ok(Schema { dialect: Dialect::Sqlite, path_named: false, tables })
     }
 
     fn table(&self, name: &str, view: bool) -> Result<Table, TargetError> {

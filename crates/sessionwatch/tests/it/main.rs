@@ -27,6 +27,7 @@ mod kills;
 mod lifecycle;
 mod logs;
 mod mail;
+mod named;
 mod packaging;
 mod paging;
 mod profiles;

@@ -74,7 +74,11 @@ pub(super) async fn read(session: &Session) -> Result<Schema, TargetError> {
             add_key(table, row);
         }
     }
-    Ok(Schema { dialect: Dialect::Postgres, tables: found.into_iter().map(|(_, table)| table).collect() })
+    Ok(Schema {
+        dialect: Dialect::Postgres,
+        path_named: session.path_named,
+        tables: found.into_iter().map(|(_, table)| table).collect(),
+    })
 }
 
 fn text(row: &Row, at: usize) -> Option<&str> {

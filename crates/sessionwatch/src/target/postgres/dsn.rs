@@ -36,6 +36,8 @@ pub struct Dsn {
     pub root_cert: Option<PathBuf>,
     /// The schema that object mappers put into the address.
     pub schema: Option<String>,
+    /// The search path that the address names, by `schema`, `currentSchema` or `options`; empty if it names none.
+    pub search_path: Vec<String>,
     /// The address looks like that of a pooler.
     pub pooled: bool,
 }
@@ -54,13 +56,16 @@ pub enum DsnError {
     /// A parameter that is not known.
     #[error("parameter `{0}` is not known")]
     UnknownParameter(String),
+    /// A parameter that names a schema, without a name.
+    #[error("parameter `{0}` names no schema: give it a name, or leave the parameter out")]
+    NoSchema(String),
     /// A value that the parameter cannot have.
     #[error("parameter `{0}` has a value that it cannot have; possible are {1}")]
     Value(&'static str, &'static str),
 }
 
 /// Parameters for other programs, which change nothing here.
-const IGNORED: [&str; 22] = [
+const IGNORED: [&str; 21] = [
     "application_name",
     "fallback_application_name",
     "connection_limit",
@@ -81,7 +86,6 @@ const IGNORED: [&str; 22] = [
     "sslcompression",
     "sslaccept",
     "pgbouncer",
-    "schema",
     "ssl",
 ];
 
@@ -116,6 +120,7 @@ impl Dsn {
             ssl_mode: SslMode::Prefer,
             root_cert: None,
             schema: None,
+            search_path: Vec::new(),
             pooled: false,
         };
         let mut kept = Vec::new();
@@ -124,6 +129,9 @@ impl Dsn {
             let value = percent_decode_str(value).decode_utf8().map_err(|_| DsnError::Unreadable)?;
             if DRIVER.contains(&name) {
                 kept.push(pair);
+                if name == "options" {
+                    dsn.search_path = path_in_options(&value).unwrap_or(dsn.search_path);
+                }
             } else {
                 dsn.parameter(name, &value)?;
             }
@@ -150,7 +158,12 @@ impl Dsn {
             ("sslmode", _) => self.ssl_mode = ssl_mode(value)?,
             ("sslrootcert", "system") => self.ssl_mode = SslMode::VerifyFull,
             ("sslrootcert", path) => self.root_cert = Some(path.into()),
-            ("schema", _) => self.schema = Some(value.to_owned()),
+            ("schema" | "currentSchema", "") => return Err(DsnError::NoSchema(name.to_owned())),
+            ("schema", _) => {
+                self.schema = Some(value.to_owned());
+                self.search_path = vec![value.to_owned()];
+            }
+            ("currentSchema", _) => self.search_path = names_in(value),
             ("pgbouncer", "true") => self.pooled = true,
             ("sslaccept", "strict") => self.ssl_mode = SslMode::VerifyFull,
             ("sslaccept", "accept_invalid_certs") | ("ssl", "true" | "1") => self.ssl_mode = SslMode::Require,
@@ -182,6 +195,71 @@ impl Dsn {
         }
         Ok(self)
     }
+}
+
+/// The search path in what `options` passes to the server, as `-c search_path=…` or `--search_path=…`.
+fn path_in_options(options: &str) -> Option<Vec<String>> {
+    let mut words = options_words(options).into_iter();
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let setting = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
+            (Some(setting), _) => setting.to_owned(),
+            (None, Some("")) => words.next().unwrap_or_default(),
+            (None, Some(setting)) => setting.to_owned(),
+            (None, None) => continue,
+        };
+        let Some((name, value)) = setting.split_once('=') else { continue };
+        if name.trim().replace('-', "_").eq_ignore_ascii_case("search_path") {
+            found = Some(names_in(value));
+        }
+    }
+    found
+}
+
+/// The words of `options`: a backslash keeps the character that follows.
+fn options_words(options: &str) -> Vec<String> {
+    let (mut words, mut word) = (Vec::new(), String::new());
+    let mut characters = options.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => word.extend(characters.next()),
+            _ if character.is_whitespace() => words.push(std::mem::take(&mut word)),
+            _ => word.push(character),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The names in a list such as `app, "Other"`; without quotes, upper case becomes lower case.
+fn names_in(list: &str) -> Vec<String> {
+    let (mut names, mut name, mut quoted, mut was_quoted) = (Vec::new(), String::new(), false, false);
+    for character in list.chars().chain([',']) {
+        match character {
+            '"' => {
+                // A doubled quote stands for one.
+                if !quoted && was_quoted && !name.is_empty() {
+                    name.push('"');
+                }
+                quoted = !quoted;
+                was_quoted = true;
+            }
+            ',' if !quoted => {
+                let whole = if was_quoted { name.as_str() } else { name.trim() };
+                if !whole.is_empty() {
+                    names.push(if was_quoted { whole.to_owned() } else { whole.to_lowercase() });
+                }
+                (name, was_quoted) = (String::new(), false);
+            }
+            _ if quoted || !was_quoted => name.push(character),
+            _ => {}
+        }
+        if !quoted && !was_quoted && name.trim().is_empty() {
+            name.clear();
+        }
+    }
+    names
 }
 
 fn ssl_mode(value: &str) -> Result<SslMode, DsnError> {
@@ -244,6 +322,29 @@ mod tests {
         }
         let neon = Dsn::parse("postgres://u:p%40ss@h/db").unwrap();
         assert_eq!(neon.config.get_password(), Some(&b"p@ss"[..]));
+    }
+
+    #[test]
+    fn reads_the_schemas_that_an_address_names() {
+        for (query, path) in [
+            ("schema=Staging", &["Staging"][..]),
+            ("schema=a,b", &["a,b"]),
+            ("currentSchema=app,%22Other%22", &["app", "Other"]),
+            ("options=-csearch_path%3Dapp", &["app"]),
+            ("options=-c%20search_path%3Dapp%2Cpublic", &["app", "public"]),
+            ("options=-c%20geqo%3Doff%20--search-path%3DApp", &["app"]),
+            ("options=-csearch_path%3D%22%24user%22%2C%5C%20public", &["$user", "public"]),
+            ("options=-csearch_path%3D%22a%22%22b%22", &["a\"b"]),
+            ("options=endpoint%3Dep-1", &[]),
+            ("connection_limit=5", &[]),
+        ] {
+            let dsn = Dsn::parse(&format!("postgres://u@h/d?{query}")).unwrap();
+            assert_eq!(dsn.search_path, path, "{query}");
+        }
+        for name in ["schema", "currentSchema"] {
+            let refused = Dsn::parse(&format!("postgres://u@h/d?{name}=")).unwrap_err();
+            assert_eq!(refused, DsnError::NoSchema(name.into()));
+        }
     }
 
     #[test]

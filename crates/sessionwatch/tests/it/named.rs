@@ -1,0 +1,171 @@
+//! What an address or a mapping names is meant: a schema, table or column that is not there is an error, never ignored.
+
+use serde_json::Value;
+
+use crate::harness::{self, run_in};
+
+/// The guide's tables in `public`, and a copy in `staging` in which every session is an orphan; `empty` has none.
+fn staged() -> testbed::Database<'static> {
+    let database = harness::healthy();
+    database
+        .psql(
+            "CREATE SCHEMA staging; CREATE SCHEMA empty;
+             CREATE TABLE staging.sessions AS SELECT * FROM public.sessions LIMIT 12;
+             CREATE TABLE staging.users AS SELECT * FROM public.users LIMIT 0",
+        )
+        .unwrap();
+    database
+}
+
+fn sessions(url: &str, more: &[&str]) -> Value {
+    harness::check(url, more)["census"]["sessions"].clone()
+}
+
+#[test]
+fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() {
+    let database = staged();
+    for url in database.urls("postgres") {
+        for parameter in [
+            "schema=stagin",
+            "currentSchema=stagin",
+            "currentSchema=public,stagin",
+            "options=-csearch_path%3Dstagin",
+            "options=-c%20search_path%3Dpublic%2Cstagin",
+        ] {
+            // The pooler refuses to pass options on, before there is anything to say about schemas.
+            if parameter.starts_with("options") && url != database.url("postgres") {
+                continue;
+            }
+            let url = format!("{url}?{parameter}");
+            for command in [&["check"][..], &["doctor"], &["sql"], &["grants"], &["init", "--output", "-"]] {
+                let said = harness::run(&[command, &[&url]].concat());
+                assert_eq!(said.code, 2, "{command:?} {parameter}: {} {}", said.stdout, said.stderr);
+                for part in [
+                    "there is no schema `stagin`; did you mean `staging`?",
+                    "(schemas: `empty`, `public`, `staging`)",
+                    "hint: correct the schema in the address",
+                ] {
+                    assert!(said.stderr.contains(part), "{command:?} {parameter}: {}", said.stderr);
+                }
+            }
+            let report = harness::check(&url, &[]);
+            assert!(report["error"].as_str().unwrap().contains("no schema `stagin`"), "{report:#}");
+            assert_eq!(report["verdict"], "unknown", "{report:#}");
+        }
+    }
+}
+
+#[test]
+fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
+    let database = staged();
+    for url in database.urls("postgres") {
+        for engine in ["scan", "pushdown"] {
+            let more = ["--engine", engine];
+            assert_eq!(sessions(&url, &more), 90);
+            for (parameter, expected) in
+                [("schema=public", 90), ("schema=staging", 12), ("currentSchema=staging,public", 12)]
+            {
+                let report = harness::check(&format!("{url}?{parameter}"), &more);
+                assert_eq!(report["census"]["sessions"], expected, "{parameter}: {report:#}");
+                let notes = report["notes"].to_string();
+                let mentions = notes.contains("looks like sessions too");
+                assert_eq!(mentions, parameter.starts_with("current"), "{notes}");
+            }
+        }
+        let said = harness::run(&["check", &format!("{url}?schema=empty")]);
+        assert_eq!(said.code, 3, "{}", said.stderr);
+        assert!(said.stderr.contains("in the schema that the address names"), "{}", said.stderr);
+    }
+    let direct = database.url("postgres");
+    assert_eq!(sessions(&format!("{direct}?options=-csearch_path%3Dstaging"), &[]), 12);
+    assert_eq!(sessions(&format!("{direct}?options=-csearch_path%3D%22%24user%22%2Cstaging"), &[]), 12);
+    // The path of a role is a preference, not a name.
+    let role = harness::role(&database, "watch");
+    database
+        .psql(&format!(
+            "GRANT USAGE ON SCHEMA staging TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA staging, public TO {role};
+             ALTER ROLE {role} SET search_path = nowhere, staging"
+        ))
+        .unwrap();
+    assert_eq!(sessions(&database.url(&role), &[]), 12);
+    let said = harness::run(&["check", &format!("{}?schema=empty", database.url(&role))]);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(said.stderr.contains("may not use schema `empty`"), "{}", said.stderr);
+    assert!(said.stderr.contains("GRANT USAGE ON SCHEMA \"empty\""), "{}", said.stderr);
+}
+
+#[test]
+fn a_parameter_without_a_name_says_what_is_missing() {
+    for name in ["schema", "currentSchema"] {
+        let said = harness::run(&["check", &format!("postgres://u@127.0.0.1:1/d?{name}=")]);
+        assert_eq!(said.code, 2, "{}", said.stderr);
+        assert!(said.stderr.contains(&format!("parameter `{name}` names no schema")), "{}", said.stderr);
+    }
+}
+
+/// A configuration of one target with a mapping of these keys.
+fn mapped(url: &str, keys: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let usual = [
+        ("sessions", "sessions"),
+        ("token", "sessionToken"),
+        ("user", "userId"),
+        ("expires", "expires"),
+        ("users", "users"),
+        ("users_key", "id"),
+    ];
+    let mut text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[target.mapping]\n");
+    for (key, value) in usual {
+        let value = keys.iter().find(|(other, _)| *other == key).map_or(value, |(_, value)| value);
+        text.push_str(&format!("{key} = \"{value}\"\n"));
+    }
+    let decoder = if url.starts_with("postgres") { "timestamp-utc" } else { "epoch-s" };
+    text.push_str(&format!("decoder = \"{decoder}\"\n"));
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    folder
+}
+
+#[test]
+fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
+    let database = staged();
+    database.psql("CREATE SCHEMA backup; CREATE TABLE staging.logins (LIKE sessions); CREATE TABLE backup.logins (LIKE sessions)").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.db");
+    let lite = rusqlite::Connection::open(&file).unwrap();
+    lite.execute_batch(
+        "CREATE TABLE users (id integer PRIMARY KEY); INSERT INTO users VALUES (1);
+         CREATE TABLE sessions (\"sessionToken\" text, \"userId\" integer, expires integer);
+         INSERT INTO sessions VALUES ('abc', 1, 4000000000)",
+    )
+    .unwrap();
+    let says = |url: &str, keys: &[(&str, &str)], part: &str| {
+        let folder = mapped(url, keys);
+        for arguments in [&["check"][..], &["doctor"], &["sessions", "list"]] {
+            let said = run_in(folder.path(), &[], arguments);
+            assert_eq!(said.code, 2, "{keys:?} {arguments:?}: {} {}", said.stdout, said.stderr);
+            assert!(said.stderr.contains(part), "{keys:?} {arguments:?}: {}", said.stderr);
+        }
+    };
+    let url = database.url("postgres");
+    for url in [url.as_str(), &format!("sqlite:{}", file.display())] {
+        says(
+            url,
+            &[("sessions", "sesions")],
+            "no table `sesions`, or the role may not see it; did you mean `sessions`?",
+        );
+        says(url, &[("token", "sessionTokn")], "no column `sessionTokn`; did you mean `sessionToken`?");
+        says(url, &[("user", "usrId")], "no column `usrId`; did you mean `userId`?");
+        says(url, &[("users", "usrs")], "no table `usrs`, or the role may not see it; did you mean `users`?");
+        says(url, &[("users_key", "idd")], "no column `idd`");
+    }
+    says(&url, &[("sessions", "stagin.sessions")], "no schema `stagin`; did you mean `staging`?");
+    says(&url, &[("sessions", "staging.sesions")], "no table `sesions` in schema `staging`");
+    says(&url, &[("sessions", "logins")], "write it with one of `backup`, `staging`");
+    says(&format!("{url}?schema=public"), &[("sessions", "logins")], "no table `logins`");
+    says(&format!("{url}?schema=nope"), &[], "there is no schema `nope`");
+    // What is named with its schema is meant, wherever the address points.
+    let there = mapped(&format!("{url}?schema=public"), &[("sessions", "staging.sessions")]);
+    let report = run_in(there.path(), &[], &["check", "--format", "json"]).stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["census"]["sessions"], 12, "{report:#}");
+}
