@@ -71,7 +71,7 @@ pub fn duplicate_tokens(facts: Facts<'_>) -> Finding {
     match &facts.census.duplicates {
         Fact::Unknown(reason) => unknown(threshold, reason),
         Fact::Proved(index) => {
-            let summary = "no token can be on more than one row".to_owned();
+            let summary = format!("no token is on more than one row, according to `{index}`");
             Finding { proof: Some(index.clone()), ..finding(false, 0, threshold, summary) }
         }
         Fact::Counted(found) if found.tokens == 0 => {
@@ -160,7 +160,9 @@ pub fn orphaned_sessions(facts: Facts<'_>) -> Finding {
     match &facts.census.orphaned {
         Fact::Unknown(reason) => unknown(threshold, reason),
         Fact::Proved(key) => {
-            let summary = "every session's user must exist".to_owned();
+            let summary = format!(
+                "every session has an existing user, according to `{key}` (not compared; --deep does)"
+            );
             Finding { proof: Some(key.clone()), ..finding(false, 0, threshold, summary) }
         }
         Fact::Counted(rows) => {

@@ -262,12 +262,21 @@ fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
             format!("`{index}` keeps tokens unique; `check --deep` also looks past it"),
         );
     }
-    let broken = table
-        .indexes
-        .iter()
-        .find(|index| index.unique && !index.complete && index.columns == [mapping.token.as_str()]);
+    let broken = table.indexes.iter().find(|index| index.unique && index.columns == [mapping.token.as_str()]);
     let create = create_index(patient, "UNIQUE ", &mapping.token);
     match broken {
+        Some(Index { name, .. }) if table.inherited => fail(
+            "token-unique",
+            format!("the unique index `{name}` does not cover the rows of tables that inherit from this one"),
+            "make one partitioned table of them, with the token in its partition key; or a unique index on each, and `check --deep`",
+        ),
+        Some(Index { name, complete: true, .. }) => fail(
+            "token-unique",
+            format!(
+                "the unique index `{name}` compares more finely than the column: two tokens that are equal to the application may both be there"
+            ),
+            format!("{create}  -- with the column's own collation and operator class"),
+        ),
         Some(Index { name, .. }) => fail(
             "token-unique",
             format!(
@@ -316,6 +325,22 @@ fn user_exists(patient: Patient<'_>, table: &Table) -> Finding {
             "user-exists",
             format!("{} exists, but SQLite checks it only on connections that ask for it", key.name),
             "PRAGMA foreign_keys = ON;  -- in the application, on every connection",
+        ),
+        Some(key) if !key.enabled => fail(
+            "user-exists",
+            format!(
+                "the foreign key `{}` is not enforced: its triggers are disabled, or session_replication_role is set to replica",
+                key.name
+            ),
+            format!(
+                "ALTER TABLE {sessions} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n-- then look for orphans: sessionwatch check --deep",
+                quoted(&users.table)
+            ),
+        ),
+        Some(key) if table.inherited || table.subscribed => warn(
+            "user-exists",
+            format!("the foreign key `{}` does not check every row that is read from this table", key.name),
+            "look for orphans: sessionwatch check --deep",
         ),
         Some(key) if !key.validated => warn(
             "user-exists",

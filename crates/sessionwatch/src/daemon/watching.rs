@@ -1,7 +1,7 @@
 //! Watching one target: a look when its timetable says so, and what it changes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc::sync_channel},
     time::Duration,
@@ -54,6 +54,8 @@ struct Kept {
     distances: BTreeMap<String, i64>,
     /// When the memory was last written, and how long to wait from then.
     saved: Option<(Instant, i64)>,
+    /// Checks for which this process has read every row once, without trust in indexes and constraints.
+    compared: BTreeSet<String>,
 }
 
 /// When a run takes place.
@@ -114,7 +116,10 @@ impl Watching {
         let share = i64::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
         let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);
         let timetable = Timetable::new(name, self.config.plan(&self.target), (looked, first));
-        Ok((Kept { term, memory, distances: self.distances(), saved: None }, timetable))
+        Ok((
+            Kept { term, memory, distances: self.distances(), saved: None, compared: BTreeSet::new() },
+            timetable,
+        ))
     }
 
     /// Watches while this daemon leads the target.
@@ -207,12 +212,18 @@ impl Watching {
     }
 
     /// A run, and what comes of it: how it went, or `None` if it was broken off.
-    fn run_and_keep(&self, due: &Due, occasion: Occasion, kept: Kept) -> (Kept, Option<Ran>) {
+    fn run_and_keep(&self, due: &Due, occasion: Occasion, mut kept: Kept) -> (Kept, Option<Ran>) {
         let only: Vec<String> = due.checks.iter().cloned().collect();
+        // What a constraint says is believed after the rows agreed with it once.
+        let due = &Due { deep: due.deep || !due.checks.is_subset(&kept.compared), ..due.clone() };
         let request = self.request((due, &only), occasion.now, &kept.memory);
         let report = caught(|| self.observe(request));
         let report = report.unwrap_or_else(|bug| Some(look::failed(request, bug)));
         let Some(report) = report else { return (kept, None) };
+        // A table that is too large to be read so within the time limit is read at night, or never.
+        if matches!(report.seen, Ok(_) | Err(TargetError::TimedOut(_) | TargetError::StatementTimeout)) {
+            kept.compared.extend(only);
+        }
         self.conclude(report, occasion, kept)
     }
 

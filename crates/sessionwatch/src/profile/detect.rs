@@ -172,6 +172,10 @@ pub fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> 
         TableKind::Foreign => {
             notes.push(format!("`{}` is a foreign table: reading it loads another server", table.name))
         }
+        TableKind::Table if table.inherited => notes.push(format!(
+            "other tables inherit from `{}`: its unique indexes and foreign keys do not cover their rows",
+            table.name
+        )),
         TableKind::Table => {}
     }
     if table.unique_on(&mapping.token).is_none() {
@@ -184,7 +188,7 @@ pub fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> 
         .user
         .as_deref()
         .and_then(|user| table.foreign_key_on(user))
-        .is_some_and(|key| key.validated || dialect == Dialect::Sqlite);
+        .is_some_and(|key| table.is_proved_by(key) || dialect == Dialect::Sqlite);
     if !enforced {
         notes.push(
             "no validated foreign key to the users: the schema cannot prevent orphaned sessions".into(),
@@ -217,15 +221,9 @@ mod tests {
         Table {
             schema: Some("public".into()),
             name: name.into(),
-            kind: TableKind::Table,
             search_path: Some(0),
-            estimated_rows: None,
-            row_security: false,
-            rows_hidden: false,
-            without_rowid: false,
             columns: columns.iter().map(column).collect(),
-            indexes: vec![],
-            foreign_keys: vec![],
+            ..Table::default()
         }
     }
 

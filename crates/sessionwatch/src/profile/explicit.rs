@@ -169,7 +169,6 @@ fn fits(dialect: Dialect, column: &Column, decoder: Decoder) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::schema::TableKind;
 
     fn schema() -> Schema {
         let column = |name: &str, kind| Column {
@@ -184,19 +183,7 @@ mod tests {
             column("expires", ColumnKind::Timestamp),
             column("secret", ColumnKind::Text),
         ];
-        let table = Table {
-            schema: Some("auth".into()),
-            name: "login".into(),
-            kind: TableKind::Table,
-            search_path: None,
-            estimated_rows: None,
-            row_security: false,
-            rows_hidden: false,
-            without_rowid: false,
-            columns,
-            indexes: vec![],
-            foreign_keys: vec![],
-        };
+        let table = Table { schema: Some("auth".into()), name: "login".into(), columns, ..Table::default() };
         Schema { dialect: Dialect::Postgres, path_named: false, tables: vec![table] }
     }
 

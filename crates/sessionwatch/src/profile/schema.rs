@@ -34,9 +34,10 @@ pub struct Schema {
 }
 
 /// What kind of relation it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TableKind {
     /// An ordinary table.
+    #[default]
     Table,
     /// A partitioned table.
     Partitioned,
@@ -49,7 +50,7 @@ pub enum TableKind {
 }
 
 /// A table or view.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     /// The schema; nothing on SQLite.
     pub schema: Option<String>,
@@ -67,6 +68,10 @@ pub struct Table {
     pub rows_hidden: bool,
     /// A SQLite table whose rows have no numbers.
     pub without_rowid: bool,
+    /// Other tables inherit from it: its rows include theirs, which its indexes and foreign keys do not cover.
+    pub inherited: bool,
+    /// Rows arrive by logical replication, which does not check foreign keys.
+    pub subscribed: bool,
     /// Columns in order.
     pub columns: Vec<Column>,
     /// Indexes.
@@ -76,7 +81,7 @@ pub struct Table {
 }
 
 /// A column.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Column {
     /// Its name.
     pub name: String,
@@ -92,7 +97,7 @@ pub struct Column {
 
 /// What a column's type can hold. On SQLite the declared type is no evidence, so it is `Text`, `Integer` or `Other`
 /// by affinity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColumnKind {
     /// A 2-, 4- or 8-byte integer.
     Integer,
@@ -109,11 +114,12 @@ pub enum ColumnKind {
     /// `json` or `jsonb`.
     Json,
     /// Anything else.
+    #[default]
     Other,
 }
 
 /// An index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Index {
     /// Its name.
     pub name: String,
@@ -123,12 +129,15 @@ pub struct Index {
     pub unique: bool,
     /// The primary key.
     pub primary: bool,
-    /// Covers every row (no `WHERE`) and is valid and ready: it can prove something.
+    /// Covers every row (no `WHERE`), is valid and ready, and is checked at once: it can prove something.
     pub complete: bool,
+    /// Tells values apart at most as finely as its columns do by themselves: what is unique in it is unique to the
+    /// application.
+    pub exact: bool,
 }
 
 /// A foreign key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ForeignKey {
     /// Its name.
     pub name: String,
@@ -142,6 +151,10 @@ pub struct ForeignKey {
     pub target_columns: Vec<String>,
     /// Checked for every row (`NOT VALID` is not).
     pub validated: bool,
+    /// The triggers that check it are enabled, on both tables and on all their partitions.
+    pub enabled: bool,
+    /// It may be checked as late as at the end of a transaction.
+    pub deferrable: bool,
     /// What happens when the user goes, in SQL: `CASCADE`, `SET NULL`, `NO ACTION`, …
     pub on_delete: String,
 }
@@ -208,7 +221,9 @@ impl Table {
     /// The name of a complete unique index on exactly that column: proof that no value occurs twice.
     #[must_use]
     pub fn unique_on(&self, column: &str) -> Option<&str> {
-        let proves = |index: &&Index| index.unique && index.complete && index.columns == [column];
+        let proves = |index: &&Index| {
+            index.unique && index.complete && index.exact && index.columns == [column] && !self.inherited
+        };
         self.indexes.iter().find(proves).map(|index| index.name.as_str())
     }
 
@@ -220,9 +235,16 @@ impl Table {
         self.indexes.iter().find(led)
     }
 
-    /// A validated foreign key from exactly that column.
+    /// A foreign key from exactly that column; where there are several, one that proves that every value exists.
     #[must_use]
     pub fn foreign_key_on(&self, column: &str) -> Option<&ForeignKey> {
-        self.foreign_keys.iter().find(|key| key.columns == [column])
+        let keys = || self.foreign_keys.iter().filter(|key| key.columns == [column]);
+        keys().find(|key| self.is_proved_by(key)).or_else(|| keys().next())
+    }
+
+    /// Whether a foreign key of this table shows that every referring row has a row that it refers to.
+    #[must_use]
+    pub fn is_proved_by(&self, key: &ForeignKey) -> bool {
+        key.validated && key.enabled && !key.deferrable && !self.inherited && !self.subscribed
     }
 }

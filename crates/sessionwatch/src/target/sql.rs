@@ -182,17 +182,20 @@ impl Sql<'_> {
         self.mapping.user.is_some() && self.mapping.users.is_some() && self.orphan_proof().is_none()
     }
 
-    /// The validated foreign key that forbids orphans.
+    /// The foreign key that forbids orphans: validated, enabled, and for every row of both tables.
     #[must_use]
     pub fn orphan_proof(&self) -> Option<&str> {
         let users = self.mapping.users.as_ref()?;
-        let key = self.schema.table(&self.mapping.sessions)?.foreign_key_on(self.mapping.user.as_deref()?)?;
+        let sessions = self.schema.table(&self.mapping.sessions)?;
+        let key = sessions.foreign_key_on(self.mapping.user.as_deref()?)?;
+        let whole =
+            self.schema.table(&users.table).is_some_and(|table| !table.inherited && !table.subscribed);
         let refers = key.target_table == users.table.name
             && key.target_columns.iter().eq([&users.key])
             && (users.table.schema.is_none() || key.target_schema == users.table.schema);
         // SQLite checks foreign keys only where the application asked for it, so one proves nothing there.
-        (refers && key.validated && !self.deep && self.dialect() == Dialect::Postgres)
-            .then_some(key.name.as_str())
+        let proves = refers && whole && sessions.is_proved_by(key);
+        (proves && !self.deep && self.dialect() == Dialect::Postgres).then_some(key.name.as_str())
     }
 
     /// The unique index that forbids duplicates.

@@ -84,6 +84,7 @@ impl Session {
                 columns: parts.into_iter().filter_map(|part| part.into_iter().next().flatten()).collect(),
                 unique: is(&row, 1, "1"),
                 primary: is(&row, 2, "pk"),
+                exact: true,
             });
         }
         let keyed: Vec<&Vec<Option<String>>> = columns.iter().filter(|row| !is(row, 3, "0")).collect();
@@ -97,21 +98,19 @@ impl Session {
                 unique: true,
                 primary: true,
                 complete: true,
+                exact: true,
             });
         }
         let keys = self.fetch(&format!("SELECT \"from\", \"table\", COALESCE(\"to\", 'id'), on_delete FROM pragma_foreign_key_list({quoted})"))?;
         Ok(Table {
-            schema: None,
             name: name.to_owned(),
             kind: if view { TableKind::View } else { TableKind::Table },
             search_path: Some(0),
-            estimated_rows: None,
-            row_security: false,
-            rows_hidden: false,
             without_rowid: self.without_rowid(&quoted)?,
             columns: columns.iter().filter_map(|row| column(row)).collect(),
             indexes,
             foreign_keys: keys.iter().filter_map(|row| foreign_key(row)).collect(),
+            ..Table::default()
         })
     }
 
@@ -276,11 +275,10 @@ fn foreign_key(row: &[Option<String>]) -> Option<ForeignKey> {
     Some(ForeignKey {
         name: format!("foreign key on {}", row.first()?.as_deref()?),
         columns: vec![row.first()?.clone()?],
-        target_schema: None,
         target_table: row.get(1)?.clone()?,
         target_columns: vec![row.get(2)?.clone()?],
-        validated: false,
         on_delete: row.get(3)?.clone()?,
+        ..ForeignKey::default()
     })
 }
 

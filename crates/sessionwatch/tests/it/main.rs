@@ -31,6 +31,7 @@ mod named;
 mod packaging;
 mod paging;
 mod profiles;
+mod proofs;
 mod replica;
 mod secrecy;
 mod shadows;

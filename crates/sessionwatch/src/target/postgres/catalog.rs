@@ -9,7 +9,9 @@ use crate::{
 type Row = Vec<Option<String>>;
 
 const TABLES: &str = "
-SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, pg_catalog.row_security_active(c.oid), c.relrowsecurity
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, pg_catalog.row_security_active(c.oid), c.relrowsecurity,
+       c.relkind <> 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid),
+       EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel y WHERE y.srrelid = c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
@@ -27,16 +29,29 @@ ORDER BY a.attrelid, a.attnum";
 
 const INDEXES: &str = "
 SELECT i.indrelid, c.relname, i.indisunique, i.indisprimary,
-       i.indisvalid AND i.indisready AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate, a.attname
+       i.indisvalid AND i.indisready AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate, a.attname,
+       c.relam = 403, f.opcdefault, f.opcnamespace = 'pg_catalog'::regnamespace, i.indcollation[k.at] = a.attcollation
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS k(at)
+JOIN pg_catalog.pg_opclass f ON f.oid = i.indclass[k.at]
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.at]
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
 ORDER BY i.indrelid, i.indexrelid, k.at";
 
+/// The triggers of a constraint of a partitioned table are those of its parts too. Roles and databases with
+/// `session_replication_role = replica` check no foreign key at all.
 const KEYS: &str = "
-SELECT o.conrelid, o.conname, n.nspname, c.relname, o.convalidated, o.confdeltype, a.attname, f.attname
+SELECT o.conrelid, o.conname, n.nspname, c.relname, o.convalidated, o.confdeltype, a.attname, f.attname, o.condeferrable,
+       NOT EXISTS (
+         WITH RECURSIVE part(oid) AS (
+           SELECT o.oid
+           UNION ALL SELECT p.oid FROM part JOIN pg_catalog.pg_constraint p ON p.conparentid = part.oid)
+         SELECT 1 FROM part JOIN pg_catalog.pg_trigger t ON t.tgconstraint = part.oid WHERE t.tgenabled NOT IN ('O', 'A'))
+       AND NOT EXISTS (
+         SELECT 1 FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON s.setdatabase IN (0, d.oid)
+         WHERE d.datname = pg_catalog.current_database() AND 'session_replication_role=replica' = ANY(s.setconfig))
+       AND pg_catalog.current_setting('session_replication_role') <> 'replica'
 FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class c ON c.oid = o.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL generate_subscripts(o.conkey, 1) AS k(at)
@@ -110,10 +125,9 @@ fn table(row: &Row, role: &RoleSettings) -> Option<Table> {
         estimated_rows: text(row, 4).and_then(|rows| rows.parse().ok()),
         row_security: flag(row, 6),
         rows_hidden: flag(row, 5),
-        without_rowid: false,
-        columns: Vec::new(),
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
+        inherited: flag(row, 7),
+        subscribed: flag(row, 8),
+        ..Table::default()
     })
 }
 
@@ -137,6 +151,13 @@ fn column(row: &Row) -> Option<Column> {
     })
 }
 
+/// Whether an index tells the values of a column apart at most as finely as the column itself does: it compares as the
+/// type does by default, or as a built-in operator class does, which all have one equality.
+fn is_exact(row: &Row) -> bool {
+    let (btree, default, built_in) = (flag(row, 6), flag(row, 7), flag(row, 8));
+    btree && (default || built_in)
+}
+
 fn add_index(table: &mut Table, row: &Row) {
     let Some(name) = text(row, 1) else { return };
     if table.indexes.last().is_none_or(|index| index.name != name) {
@@ -146,6 +167,7 @@ fn add_index(table: &mut Table, row: &Row) {
             unique: flag(row, 2),
             primary: flag(row, 3),
             complete: flag(row, 4),
+            exact: is_exact(row),
         });
     }
     if let (Some(index), Some(column)) = (table.indexes.last_mut(), text(row, 5)) {
@@ -174,6 +196,8 @@ fn add_key(table: &mut Table, row: &Row) {
             target_table: target.to_owned(),
             target_columns: Vec::new(),
             validated: flag(row, 4),
+            enabled: flag(row, 9),
+            deferrable: flag(row, 8),
             on_delete: on_delete.to_owned(),
         });
     }

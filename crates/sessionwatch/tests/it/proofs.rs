@@ -1,0 +1,209 @@
+//! A constraint proves something only where the database holds every row to it.
+
+use std::sync::OnceLock;
+
+use serde_json::json;
+use testbed::Database;
+
+use crate::harness::{self, outcome, wait_until};
+
+/// Sessions with a unique token and a foreign key, as migrations make them.
+const CONSTRAINED: &str = r#"
+CREATE TABLE users (id text PRIMARY KEY, name text);
+CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
+CREATE TABLE sessions (
+  id text PRIMARY KEY, "sessionToken" text NOT NULL CONSTRAINT one_token UNIQUE,
+  "userId" text NOT NULL CONSTRAINT of_user REFERENCES users (id) ON DELETE CASCADE, expires timestamp(3) NOT NULL);
+INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n;
+"#;
+/// Twenty sessions of users who do not exist, as `pg_restore --disable-triggers` or replication can leave them.
+const ORPHANS: &str = r#"
+SET session_replication_role = replica;
+INSERT INTO sessions SELECT 'o' || n, md5('o' || n), 'ghost' || n, now() + interval '9 days' FROM generate_series(1, 20) AS n;
+RESET session_replication_role;
+"#;
+
+fn constrained() -> Database<'static> {
+    static TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
+    harness::clone(&TEMPLATE, &[CONSTRAINED])
+}
+
+/// What a check finds by either engine, directly and through the pooler: its value, and what proves it.
+fn finds(database: &Database<'_>, id: &str, (value, proof): (f64, Option<&str>)) {
+    for (url, engine) in database.urls("postgres").iter().zip(["scan", "pushdown"]) {
+        let report = harness::check(url, &["--engine", engine]);
+        let found = outcome(&report, id);
+        assert_eq!(
+            (&found["value"], &found["proof"]),
+            (&json!(value), &json!(proof)),
+            "{engine}: {report:#}"
+        );
+        let verdict = if value > 0.0 { "failing" } else { "healthy" };
+        assert_eq!(found["verdict"], verdict, "{engine}: {found:#}");
+    }
+}
+
+#[test]
+fn a_constraint_that_holds_is_believed_and_named() {
+    let database = constrained();
+    finds(&database, "duplicate-tokens", (0.0, Some("one_token")));
+    finds(&database, "orphaned-sessions", (0.0, Some("of_user")));
+    let report = harness::check(&database.url("postgres"), &[]);
+    let summary = outcome(&report, "orphaned-sessions")["summary"].to_string();
+    assert!(summary.contains("according to `of_user`") && summary.contains("--deep"), "{summary}");
+}
+
+#[test]
+fn constraints_of_a_table_say_nothing_about_those_that_inherit_from_it() {
+    let database = constrained();
+    database
+        .psql(
+            r#"CREATE TABLE sessions_new () INHERITS (sessions);
+               INSERT INTO sessions_new VALUES ('d1', 'same', 'u1', now() + interval '5 days'), ('d2', 'same', 'u2', now() + interval '5 days');
+               INSERT INTO sessions_new SELECT 'o' || n, md5('x' || n), 'ghost' || n, now() + interval '5 days' FROM generate_series(1, 50) AS n"#,
+        )
+        .unwrap();
+    finds(&database, "duplicate-tokens", (1.0, None));
+    finds(&database, "orphaned-sessions", (50.0, None));
+    let doctor = harness::run(&["doctor", &database.url("postgres")]).stdout;
+    assert!(doctor.contains("does not cover the rows of tables that inherit"), "{doctor}");
+}
+
+#[test]
+fn users_in_a_table_that_inherits_are_neither_missing_nor_counted_twice() {
+    let database = constrained();
+    database
+        .psql(
+            "CREATE TABLE staff () INHERITS (users);
+             INSERT INTO staff SELECT 'u' || n, 'again' FROM generate_series(1, 30) AS n",
+        )
+        .unwrap();
+    finds(&database, "orphaned-sessions", (0.0, None));
+    for engine in ["scan", "pushdown"] {
+        let report = harness::check(&database.url("postgres"), &["--engine", engine]);
+        assert_eq!(report["census"]["sessions"], 60, "{report:#}");
+        assert_eq!(outcome(&report, "sessions-per-user")["value"], 1.0, "{report:#}");
+    }
+}
+
+#[test]
+fn a_foreign_key_that_is_not_enforced_proves_nothing() {
+    for trap in [
+        "ALTER TABLE sessions DISABLE TRIGGER ALL",
+        "ALTER TABLE users DISABLE TRIGGER ALL",
+        "ALTER TABLE sessions DROP CONSTRAINT of_user, ADD CONSTRAINT of_user FOREIGN KEY (\"userId\") REFERENCES users (id) NOT VALID",
+        "ALTER TABLE sessions ALTER CONSTRAINT of_user DEFERRABLE INITIALLY DEFERRED",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",
+    ] {
+        let database = constrained();
+        database.psql(trap).unwrap();
+        database.psql(ORPHANS).unwrap();
+        finds(&database, "orphaned-sessions", (20.0, None));
+    }
+}
+
+#[test]
+fn a_part_whose_triggers_are_disabled_takes_the_proof_from_the_whole() {
+    let database = harness::empty();
+    database
+        .psql(
+            r#"CREATE TABLE users (id text PRIMARY KEY, name text);
+               CREATE TABLE sessions (
+                 id text, "sessionToken" text NOT NULL CONSTRAINT one_token UNIQUE,
+                 "userId" text NOT NULL CONSTRAINT of_user REFERENCES users (id), expires timestamp(3) NOT NULL)
+                 PARTITION BY HASH ("sessionToken");
+               CREATE TABLE sessions_0 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+               CREATE TABLE sessions_1 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+               INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
+               INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n"#,
+        )
+        .unwrap();
+    // With the partition key in it, a unique index holds across all parts.
+    finds(&database, "duplicate-tokens", (0.0, Some("one_token")));
+    finds(&database, "orphaned-sessions", (0.0, Some("of_user")));
+    database.psql("ALTER TABLE sessions_1 DISABLE TRIGGER ALL").unwrap();
+    database.psql(ORPHANS).unwrap();
+    finds(&database, "orphaned-sessions", (20.0, None));
+}
+
+#[test]
+fn unique_indexes_on_the_parts_alone_prove_nothing_about_the_whole() {
+    let database = harness::empty();
+    database
+        .psql(
+            r#"CREATE TABLE users (id text PRIMARY KEY, name text);
+               CREATE TABLE sessions (id text, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires timestamp(3) NOT NULL)
+                 PARTITION BY HASH ("userId");
+               CREATE TABLE sessions_0 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+               CREATE TABLE sessions_1 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+               CREATE UNIQUE INDEX ON sessions_0 ("sessionToken"); CREATE UNIQUE INDEX ON sessions_1 ("sessionToken");
+               INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
+               INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n;
+               INSERT INTO sessions_0 SELECT 'd0', 'same', "userId", now() + interval '1 day' FROM sessions_0 LIMIT 1;
+               INSERT INTO sessions_1 SELECT 'd1', 'same', "userId", now() + interval '1 day' FROM sessions_1 LIMIT 1"#,
+        )
+        .unwrap();
+    finds(&database, "duplicate-tokens", (1.0, None));
+}
+
+#[test]
+fn a_unique_index_that_does_not_hold_for_every_token_proves_nothing() {
+    for index in [
+        r#"CREATE UNIQUE INDEX one_token ON sessions ("sessionToken") WHERE expires > '2000-01-01' AND id < 'd'"#,
+        r#"CREATE UNIQUE INDEX one_token ON sessions (("sessionToken" || id))"#,
+        r#"CREATE UNIQUE INDEX one_token ON sessions ("sessionToken", id)"#,
+        r#"CREATE UNIQUE INDEX one_token ON sessions (id) INCLUDE ("sessionToken")"#,
+        r#"CREATE INDEX one_token ON sessions ("sessionToken")"#,
+    ] {
+        let database = constrained();
+        database
+            .psql(&format!(
+                r#"ALTER TABLE sessions DROP CONSTRAINT one_token; {index};
+                   INSERT INTO sessions VALUES ('d1', 'same', 'u1', now() + interval '5 days'), ('d2', 'same', 'u2', now() + interval '5 days')"#
+            ))
+            .unwrap();
+        finds(&database, "duplicate-tokens", (1.0, None));
+    }
+    // What a failed CONCURRENTLY leaves behind.
+    let database = constrained();
+    database
+        .psql(
+            r#"ALTER TABLE sessions DROP CONSTRAINT one_token;
+               INSERT INTO sessions VALUES ('d1', 'same', 'u1', now() + interval '5 days'), ('d2', 'same', 'u2', now() + interval '5 days')"#,
+        )
+        .unwrap();
+    database.psql(r#"CREATE UNIQUE INDEX CONCURRENTLY one_token ON sessions ("sessionToken")"#).unwrap_err();
+    finds(&database, "duplicate-tokens", (1.0, None));
+    // A constraint that is checked at the end of a transaction is not one to be proved by.
+    let database = constrained();
+    database
+        .psql(
+            r#"ALTER TABLE sessions DROP CONSTRAINT one_token,
+                 ADD CONSTRAINT one_token UNIQUE ("sessionToken") DEFERRABLE INITIALLY DEFERRED"#,
+        )
+        .unwrap();
+    finds(&database, "duplicate-tokens", (0.0, None));
+}
+
+#[test]
+fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_first_look_of_serve() {
+    let database = constrained();
+    database.psql(ORPHANS).unwrap();
+    for engine in ["scan", "pushdown"] {
+        let deep = harness::check(&database.url("postgres"), &["--engine", engine, "--deep"]);
+        assert_eq!(outcome(&deep, "orphaned-sessions")["value"], 20.0, "{deep:#}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[serve]\nlisten = \"127.0.0.1:0\"\n[[target]]\nname = \"app\"\nurl = \"{}\"\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let watch = harness::watch(folder.path());
+    let found = || watch.page("/metrics");
+    wait_until("the first look", || found().contains("sessionwatch_sessions{"));
+    let orphaned = found().lines().find(|line| line.contains("orphaned")).unwrap_or_default().to_owned();
+    assert!(orphaned.ends_with(" 20"), "{orphaned} in {}", found());
+    watch.stop();
+}
