@@ -9,7 +9,10 @@ pub use self::visit::visit;
 
 use crate::{
     open::Opened,
-    profile::schema::{Dialect, Index, Table, TableKind},
+    profile::{
+        detect::comparison,
+        schema::{Dialect, Equality, Index, Table, TableKind},
+    },
     target::{
         address::Address,
         audit::Audit,
@@ -117,6 +120,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
         findings.push(visibility(patient, table));
         if [TableKind::Table, TableKind::Partitioned].contains(&table.kind) {
             findings.push(token_unique(patient, table));
+            findings.extend(token_comparison(patient, table));
             findings.push(user_exists(patient, table));
             findings.extend(indexes(patient, table));
             findings.extend(statistics(patient, table));
@@ -292,6 +296,21 @@ fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
             ),
         ),
     }
+}
+
+fn token_comparison(patient: Patient<'_>, table: &Table) -> Option<Finding> {
+    let mapping = &patient.opened.candidate.mapping;
+    let how = comparison(dialect(patient), table.equality(&mapping.token))?;
+    let (name, column) = (quoted(&mapping.sessions), identifier(&mapping.token));
+    let fix = match (dialect(patient), table.equality(&mapping.token)) {
+        (Dialect::Postgres, Equality::Collation) => {
+            format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE text COLLATE \"C\";")
+        }
+        (Dialect::Postgres, _) => format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE text;"),
+        (Dialect::Sqlite, _) => format!("remake the table with {column} TEXT, without COLLATE"),
+    };
+    let summary = format!("tokens are compared {how}: a session is found by tokens that are not its own");
+    Some(warn("token-comparison", summary, fix))
 }
 
 fn create_index(patient: Patient<'_>, unique: &str, column: &str) -> String {

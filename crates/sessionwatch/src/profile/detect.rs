@@ -3,7 +3,7 @@
 use super::{
     catalogue::Profile,
     mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
-    schema::{Column, Dialect, Schema, Table, TableKind},
+    schema::{Column, Dialect, Equality, Schema, Table, TableKind},
 };
 
 /// A table that can be read under a profile.
@@ -154,6 +154,18 @@ fn users(schema: &Schema, table: &Table, user: &Column, profile: &Profile) -> Op
     Some(UsersMapping { table: name_of(users), display: shown.cloned().collect(), key })
 }
 
+/// How a column compares, where not byte for byte.
+#[must_use]
+pub fn comparison(dialect: Dialect, equality: Equality) -> Option<&'static str> {
+    match (dialect, equality) {
+        (_, Equality::Exact | Equality::Text) => None,
+        (Dialect::Postgres, Equality::CaseBlind) => Some("without regard to case (citext)"),
+        (Dialect::Sqlite, Equality::CaseBlind) => Some("without regard to case (COLLATE NOCASE)"),
+        (_, Equality::SpaceBlind) => Some("without regard to spaces at the end (COLLATE RTRIM)"),
+        (_, Equality::Collation) => Some("by a nondeterministic collation"),
+    }
+}
+
 /// What the schema cannot prevent, and what to know about the table.
 #[must_use]
 pub fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> {
@@ -183,6 +195,9 @@ pub fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> 
             "no unique index on `{}`: the schema cannot prevent duplicated tokens",
             mapping.token
         ));
+    }
+    if let Some(how) = comparison(dialect, table.equality(&mapping.token)) {
+        notes.push(format!("tokens are compared {how}, as `{}` itself compares them", mapping.token));
     }
     let enforced = mapping
         .user
@@ -215,8 +230,8 @@ mod tests {
             name: (*name).into(),
             declared: (*declared).into(),
             kind: *kind,
-            nullable: false,
             readable: true,
+            ..Column::default()
         };
         Table {
             schema: Some("public".into()),

@@ -175,8 +175,8 @@ mod tests {
             name: name.into(),
             declared: format!("{kind:?}").to_lowercase(),
             kind,
-            nullable: false,
             readable: name != "secret",
+            ..Column::default()
         };
         let columns = vec![
             column("token", ColumnKind::Text),

@@ -93,6 +93,24 @@ pub struct Column {
     pub nullable: bool,
     /// Whether this role may read it.
     pub readable: bool,
+    /// Which of its values are equal to the application.
+    pub equality: Equality,
+}
+
+/// Which values of a column are equal in the application's own queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Equality {
+    /// Those that are equal by the type's built-in operators.
+    #[default]
+    Exact,
+    /// Those that differ only in upper and lower case, too: `citext` on PostgreSQL, `NOCASE` on SQLite.
+    CaseBlind,
+    /// Those that differ only in spaces at their ends, too: `RTRIM` on SQLite.
+    SpaceBlind,
+    /// Those that are equal under a nondeterministic collation of PostgreSQL.
+    Collation,
+    /// What the operators of a type say that is not built in; they are compared as text.
+    Text,
 }
 
 /// What a column's type can hold. On SQLite the declared type is no evidence, so it is `Text`, `Integer` or `Other`
@@ -233,6 +251,12 @@ impl Table {
         let led =
             |index: &&Index| index.complete && index.columns.first().is_some_and(|first| first == column);
         self.indexes.iter().find(led)
+    }
+
+    /// Which values of a column are equal; those of a column that is not there are compared exactly.
+    #[must_use]
+    pub fn equality(&self, column: &str) -> Equality {
+        self.column(column).map_or(Equality::Exact, |column| column.equality)
     }
 
     /// A foreign key from exactly that column; where there are several, one that proves that every value exists.

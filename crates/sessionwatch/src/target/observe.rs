@@ -17,6 +17,9 @@ pub const EVIDENCE_LIMIT: usize = 10;
 /// Above that many suspects, the whole table is grouped instead of listing them.
 const SUSPECT_LIMIT: usize = 2_000;
 
+/// Why duplicates cannot be known where tokens are compared by code of the application.
+const UNKNOWN_COLLATION: &str = "tokens are compared by a collation that only the application has";
+
 /// How a census is obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Engine {
@@ -81,6 +84,7 @@ async fn scan(session: &Session, sql: &Sql<'_>) -> Result<Observation, TargetErr
     let ledger = session.scan(sql, frame).await?;
     let suspects = ledger.suspects();
     let duplicates = match (suspects.len(), sql.duplicate_proof()) {
+        _ if sql.compares_tokens_unknown() => Fact::Unknown(UNKNOWN_COLLATION.into()),
         (0, Some(index)) => Fact::Proved(index.to_owned()),
         (0, None) => Fact::Counted(Duplicates::default()),
         (count, _) => {
@@ -144,6 +148,7 @@ async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<Observation, Targe
         }
     }
     census.duplicates = match sql.duplicate_proof() {
+        _ if sql.compares_tokens_unknown() => Fact::Unknown(UNKNOWN_COLLATION.into()),
         Some(index) => Fact::Proved(index.to_owned()),
         None => duplicates(session, &sql.duplicates(None)).await?,
     };

@@ -21,7 +21,7 @@ use self::instant::InstantSql;
 
 use crate::profile::{
     mapping::{InstantColumn, Mapping, TableName, UsersMapping},
-    schema::{ColumnKind, Dialect, Schema},
+    schema::{Column, ColumnKind, Dialect, Equality, Schema},
 };
 
 /// Characters of a token that may be shown.
@@ -105,8 +105,35 @@ impl Sql<'_> {
         format!("{} AS s{hint}", table(&self.mapping.sessions))
     }
 
-    /// The token as text, for use inside a hash, a prefix or a group only.
+    fn equality(&self, table: &TableName, column: &str) -> Equality {
+        self.schema.table(table).map_or(Equality::Exact, |table| table.equality(column))
+    }
+
+    /// An expression of values that are equal exactly if those of the column are equal to the application.
+    fn folded(&self, expression: &str, equality: Equality) -> String {
+        match (self.dialect(), equality) {
+            (Dialect::Postgres, Equality::CaseBlind) => {
+                format!("pg_catalog.lower(CAST({expression} AS text) COLLATE pg_catalog.\"default\")")
+            }
+            (Dialect::Sqlite, Equality::CaseBlind) => format!("lower({expression})"),
+            (_, Equality::SpaceBlind) => format!("rtrim({expression}, ' ')"),
+            (_, Equality::Text) => self.text(expression),
+            (_, Equality::Exact | Equality::Collation) => expression.to_owned(),
+        }
+    }
+
+    /// What stands for the token in a hash or a group: equal where tokens are equal to the application.
     fn token(&self) -> String {
+        let equality = self.equality(&self.mapping.sessions, &self.mapping.token);
+        if [Equality::CaseBlind, Equality::SpaceBlind].contains(&equality) {
+            self.folded(&self.column(&self.mapping.token), equality)
+        } else {
+            self.token_text()
+        }
+    }
+
+    /// The token as text, for use inside a hash or a prefix only.
+    fn token_text(&self) -> String {
         let column = self.column(&self.mapping.token);
         match (self.dialect(), self.kind(&self.mapping.sessions, &self.mapping.token)) {
             (Dialect::Sqlite, _) => column,
@@ -126,9 +153,9 @@ impl Sql<'_> {
     /// The part of the token that may be shown.
     fn prefix(&self) -> String {
         match self.dialect() {
-            Dialect::Postgres => format!("pg_catalog.left({}, {PREFIX_LENGTH})", self.token()),
-            Dialect::Sqlite if self.pasted => format!("substr({}, 1, {PREFIX_LENGTH})", self.token()),
-            Dialect::Sqlite => format!("sw_prefix({})", self.token()),
+            Dialect::Postgres => format!("pg_catalog.left({}, {PREFIX_LENGTH})", self.token_text()),
+            Dialect::Sqlite if self.pasted => format!("substr({}, 1, {PREFIX_LENGTH})", self.token_text()),
+            Dialect::Sqlite => format!("sw_prefix({})", self.token_text()),
         }
     }
 
@@ -139,6 +166,22 @@ impl Sql<'_> {
     /// The user of a session, NULL where the schema has none.
     fn user(&self) -> String {
         self.mapping.user.as_deref().map_or_else(|| "CAST(NULL AS text)".into(), |user| self.column(user))
+    }
+
+    /// What stands for the user of a session where users are grouped or counted: equal where they are equal to the
+    /// application.
+    fn user_key(&self) -> String {
+        match &self.mapping.user {
+            Some(user) => self.folded(&self.column(user), self.equality(&self.mapping.sessions, user)),
+            None => self.user(),
+        }
+    }
+
+    /// Whether different texts may be one user, under a collation of PostgreSQL.
+    fn collated_user(&self) -> bool {
+        let user = self.mapping.user.as_deref();
+        let collated = |user: &str| self.equality(&self.mapping.sessions, user) == Equality::Collation;
+        self.dialect() == Dialect::Postgres && user.is_some_and(collated)
     }
 
     fn instant(&self, column: &InstantColumn) -> InstantSql {
@@ -156,9 +199,14 @@ impl Sql<'_> {
         let user = match (self.dialect(), &mapping.user) {
             (Dialect::Postgres, Some(user)) => match self.kind(&mapping.sessions, user) {
                 ColumnKind::Integer => self.column(user),
-                _ => self.text(&self.column(user)),
+                // Of texts that are equal, one stands for all.
+                _ if self.collated_user() => format!(
+                    "pg_catalog.min(CAST({0} AS text) COLLATE \"C\") OVER (PARTITION BY {0})",
+                    self.column(user)
+                ),
+                _ => self.text(&self.user_key()),
             },
-            _ => self.text(&self.user()),
+            _ => self.text(&self.user_key()),
         };
         let mut columns = vec![self.fingerprint(), user, self.stored(&mapping.expires)];
         columns.extend(mapping.created.as_ref().map(|created| self.stored(created)));
@@ -205,6 +253,13 @@ impl Sql<'_> {
         if self.deep { None } else { sessions.unique_on(&self.mapping.token) }
     }
 
+    /// Whether tokens are compared in a way that is not known here: by a collation that the application makes.
+    #[must_use]
+    pub fn compares_tokens_unknown(&self) -> bool {
+        let equality = self.equality(&self.mapping.sessions, &self.mapping.token);
+        self.dialect() == Dialect::Sqlite && equality == Equality::Collation
+    }
+
     fn orphan_join(&self) -> (String, Option<String>) {
         match (&self.mapping.users, &self.mapping.user) {
             (Some(users), Some(user)) if self.looks_for_orphans() => {
@@ -219,22 +274,49 @@ impl Sql<'_> {
 
     /// Joins each row to at most one user, whose key is `u.k`.
     fn users_join(&self, users: &UsersMapping, user: &str) -> String {
-        let key = identifier(&users.key);
         let found = self.schema.table(&users.table);
-        let unique = found.is_some_and(|table| table.unique_on(&users.key).is_some());
+        let link = self.link(users);
+        let same = link == self.equality(&users.table, &users.key);
+        let unique = same && found.is_some_and(|table| table.unique_on(&users.key).is_some());
         let distinct = if unique { "" } else { "DISTINCT " };
+        let key = self.folded(&identifier(&users.key), link);
         let source = format!("(SELECT {distinct}{key} AS k FROM {})", table(&users.table));
-        if self.keyed_alike(users) || self.dialect() == Dialect::Sqlite {
-            format!("\nLEFT JOIN {source} AS u ON u.k = {user}")
-        } else {
-            format!("\nLEFT JOIN {source} AS u ON {} = {}", self.text("u.k"), self.text(user))
-        }
+        let (key, user) = self.comparable(users, ("u.k".into(), self.folded(user, link)));
+        format!("\nLEFT JOIN {source} AS u ON {key} = {user}")
+    }
+
+    /// How users are found by what a session holds: as either column compares, whichever makes more values equal.
+    fn link(&self, users: &UsersMapping) -> Equality {
+        let user = self.mapping.user.as_ref().map(|user| self.equality(&self.mapping.sessions, user));
+        let both = [self.equality(&users.table, &users.key), user.unwrap_or_default()];
+        let wider = [Equality::CaseBlind, Equality::SpaceBlind, Equality::Text];
+        wider.into_iter().find(|equality| both.contains(equality)).unwrap_or(both[0])
     }
 
     /// Whether the column of the session and the key of the users are of one kind, so that an index can join them.
     fn keyed_alike(&self, users: &UsersMapping) -> bool {
-        let kind = |user: &String| self.kind(&self.mapping.sessions, user);
-        self.mapping.user.as_ref().map(kind) == Some(self.kind(&users.table, &users.key))
+        let column =
+            |table: &TableName, name: &str| -> Option<&Column> { self.schema.table(table)?.column(name) };
+        let user = self.mapping.user.as_ref().and_then(|user| column(&self.mapping.sessions, user));
+        let (Some(user), Some(key)) = (user, column(&users.table, &users.key)) else { return false };
+        user.kind == key.kind && (user.kind != ColumnKind::Other || user.declared == key.declared)
+    }
+
+    /// Both sides of a comparison of a key and a user, as text where they could not be compared otherwise.
+    fn comparable(&self, users: &UsersMapping, (key, user): (String, String)) -> (String, String) {
+        let folded = ![Equality::Exact, Equality::Collation].contains(&self.link(users));
+        if folded || self.keyed_alike(users) || self.dialect() == Dialect::Sqlite {
+            (key, user)
+        } else {
+            (self.text(&key), self.text(&user))
+        }
+    }
+
+    /// Both sides of the join of `w`, the users, with the user of a session.
+    fn user_pair(&self, users: &UsersMapping) -> (String, String) {
+        let link = self.link(users);
+        let key = self.folded(&format!("w.{}", identifier(&users.key)), link);
+        self.comparable(users, (key, self.folded(&self.user(), link)))
     }
 
     /// One row: sessions, active, expired, never expiring, undecodable, anonymous, active with user, oldest expired,
@@ -288,15 +370,21 @@ impl Sql<'_> {
         let expiry = self.instant(&self.mapping.expires);
         let recent =
             self.mapping.created.as_ref().map(|created| self.instant(created).after(self.now.plus(-HOUR)));
-        let user = self.user();
+        let user = self.user_key();
+        // Of texts that are equal, one stands for all.
+        let (name, names) = if self.collated_user() {
+            (format!(", MIN(CAST({user} AS text) COLLATE \"C\") AS name"), ", name")
+        } else {
+            (String::new(), "")
+        };
         let (join, orphan) = match &self.mapping.users {
             Some(users) if self.looks_for_orphans() => (self.users_join(users, "per.u"), "(u.k IS NULL)"),
             _ => (String::new(), "(1 = 0)"),
         };
         let sql = format!(
-            "WITH per AS (\n  SELECT {user} AS u, COUNT(*) AS n, COUNT(*) FILTER (WHERE {active}) AS a, {created} AS r\n  \
+            "WITH per AS (\n  SELECT {user} AS u, COUNT(*) AS n, COUNT(*) FILTER (WHERE {active}) AS a, {created} AS r{name}\n  \
              FROM {sessions} WHERE {user} IS NOT NULL GROUP BY {user}\n), known AS (\n  \
-             SELECT per.u AS u, n, a, r, {orphan} AS o FROM per{join}\n)",
+             SELECT per.u AS u, n, a, r, {orphan} AS o{names} FROM per{join}\n)",
             active = expiry.active(self.now),
             created =
                 recent.as_ref().map_or("0".into(), |recent| format!("COUNT(*) FILTER (WHERE {recent})")),
@@ -314,13 +402,15 @@ impl Sql<'_> {
         let order = match (self.dialect(), kind) {
             // Qualified, for `u` alone would be the text of the first column of the result.
             (Dialect::Postgres, Some(ColumnKind::Integer)) => "known.u",
+            (Dialect::Postgres, _) if self.collated_user() => "name",
             (Dialect::Postgres, _) => "CAST(u AS text) COLLATE \"C\"",
             (Dialect::Sqlite, _) => "CAST(u AS text)",
         };
+        let shown = if self.collated_user() { "name" } else { "CAST(u AS text)" };
         // Writing to a String cannot fail.
         let _ = write!(
             sql,
-            "\nSELECT CAST(u AS text), {tally} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
+            "\nSELECT {shown}, {tally} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
         );
         sql
     }
@@ -328,7 +418,7 @@ impl Sql<'_> {
     /// One row: tokens on several rows, those over several users. Only among the suspects, where some are named.
     #[must_use]
     pub fn duplicates(&self, suspects: Option<&[u64]>) -> String {
-        let user = self.user();
+        let user = self.user_key();
         format!(
             "SELECT COUNT(*), COALESCE(SUM(CASE WHEN d.users > 1 THEN 1 ELSE 0 END), 0)\nFROM (\n  \
              SELECT COUNT(DISTINCT {user}) + MAX(CASE WHEN {user} IS NULL THEN 1 ELSE 0 END) AS users\n  \
@@ -411,17 +501,13 @@ impl Sql<'_> {
                     .display
                     .iter()
                     .map(|column| format!(", {}", self.text(&format!("w.{}", identifier(column)))));
-                let on = format!(
-                    "{} = {}",
-                    self.text(&format!("w.{}", identifier(&users.key))),
-                    self.text(&self.column(user))
-                );
-                let on = if self.keyed_alike(users) {
-                    format!("w.{} = {}", identifier(&users.key), self.column(user))
-                } else {
-                    on
+                let (key, user) = match self.dialect() {
+                    Dialect::Sqlite if !self.keyed_alike(users) => {
+                        (self.text(&format!("w.{}", identifier(&users.key))), self.text(&self.column(user)))
+                    }
+                    _ => self.user_pair(users),
                 };
-                (shown.collect(), format!("\nLEFT JOIN {} AS w ON {on}", table(&users.table)))
+                (shown.collect(), format!("\nLEFT JOIN {} AS w ON {key} = {user}", table(&users.table)))
             }
             _ => (String::new(), String::new()),
         }
@@ -442,14 +528,17 @@ impl Sql<'_> {
         let users =
             self.mapping.users.as_ref().filter(|users| !users.display.is_empty() && !ids.is_empty())?;
         let list: Vec<String> = ids.iter().map(|id| string(self.dialect(), id)).collect();
-        let key = self.text(&format!("w.{}", identifier(&users.key)));
+        let equality = self.link(users);
+        let key = self.text(&self.folded(&format!("w.{}", identifier(&users.key)), equality));
         let shown: String = users
             .display
             .iter()
             .map(|column| format!(", {}", self.text(&format!("w.{}", identifier(column)))))
             .collect();
         // Compared as what it is, the key is looked up in its index.
-        let indexed = self.dialect() == Dialect::Postgres && self.keyed_alike(users);
+        let indexed = self.dialect() == Dialect::Postgres
+            && self.keyed_alike(users)
+            && [Equality::Exact, Equality::Collation].contains(&equality);
         let compared = if indexed { format!("w.{}", identifier(&users.key)) } else { key.clone() };
         Some(format!(
             "SELECT {key}{shown}\nFROM {} AS w\nWHERE {compared} IN ({})",

@@ -19,7 +19,7 @@ use siphasher::sip::SipHasher13;
 use super::{error::TargetError, postgres::Limits, sql::PREFIX_LENGTH, sql::Sql};
 use crate::{
     checks::Counted,
-    profile::schema::{Column, ColumnKind, Dialect, ForeignKey, Index, Schema, Table, TableKind},
+    profile::schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
     progress::Progress,
 };
 
@@ -67,27 +67,33 @@ impl Session {
 
     fn table(&self, name: &str, view: bool) -> Result<Table, TargetError> {
         let quoted = super::sql::string(Dialect::Sqlite, name);
-        let columns = self
+        let described = self
             .fetch(&format!("SELECT name, lower(type), \"notnull\", pk FROM pragma_table_info({quoted})"))?;
+        let columns: Vec<Column> = described
+            .iter()
+            .zip(self.equalities(name, &described)?)
+            .filter_map(|(row, equality)| Some(Column { equality, ..column(row)? }))
+            .collect();
         let mut indexes = Vec::new();
         for row in
             self.fetch(&format!("SELECT name, \"unique\", origin, partial FROM pragma_index_list({quoted})"))?
         {
             let Some(Some(index)) = row.first() else { continue };
             let parts = self.fetch(&format!(
-                "SELECT name FROM pragma_index_info({}) ORDER BY seqno",
+                "SELECT name, coll FROM pragma_index_xinfo({}) WHERE key ORDER BY seqno",
                 super::sql::string(Dialect::Sqlite, index)
             ))?;
             indexes.push(Index {
                 name: index.clone(),
-                complete: parts.iter().all(|part| part.iter().all(Option::is_some)) && is(&row, 3, "0"),
+                complete: parts.iter().all(|part| part.first().is_some_and(Option::is_some))
+                    && is(&row, 3, "0"),
+                exact: parts.first().is_some_and(|part| is_exact(&columns, part)),
                 columns: parts.into_iter().filter_map(|part| part.into_iter().next().flatten()).collect(),
                 unique: is(&row, 1, "1"),
                 primary: is(&row, 2, "pk"),
-                exact: true,
             });
         }
-        let keyed: Vec<&Vec<Option<String>>> = columns.iter().filter(|row| !is(row, 3, "0")).collect();
+        let keyed: Vec<&Vec<Option<String>>> = described.iter().filter(|row| !is(row, 3, "0")).collect();
         // A table keyed by its row id has no index of its own.
         if let ([key], false) = (keyed.as_slice(), indexes.iter().any(|index| index.primary))
             && let Some(Some(column)) = key.first()
@@ -107,11 +113,39 @@ impl Session {
             kind: if view { TableKind::View } else { TableKind::Table },
             search_path: Some(0),
             without_rowid: self.without_rowid(&quoted)?,
-            columns: columns.iter().filter_map(|row| column(row)).collect(),
+            columns,
             indexes,
             foreign_keys: keys.iter().filter_map(|row| foreign_key(row)).collect(),
             ..Table::default()
         })
+    }
+
+    /// How a table or view compares the values of its columns, where anything in the file names a collation: by how it tells
+    /// the letters `A` and `a` apart, and `a` and `a ` with a space.
+    fn equalities(&self, name: &str, columns: &[Vec<Option<String>>]) -> Result<Vec<Equality>, TargetError> {
+        let collates = "SELECT 1 FROM sqlite_schema WHERE sql LIKE '%collate%' LIMIT 1";
+        if self.fetch(collates)?.is_empty() {
+            return Ok(vec![Equality::Exact; columns.len()]);
+        }
+        let told_apart = |column: &str, one: &str, other: &str| {
+            format!(
+                "(SELECT COUNT(*) FROM (SELECT {} FROM {} WHERE 0 UNION SELECT '{one}' UNION SELECT '{other}'))",
+                super::sql::identifier(column),
+                super::sql::identifier(name)
+            )
+        };
+        let equality = |row: &Vec<Option<String>>| {
+            let column = row.first().and_then(Option::as_deref).unwrap_or_default();
+            let probe = format!("SELECT {}, {}", told_apart(column, "A", "a"), told_apart(column, "a", "a "));
+            match self.fetch(&probe).as_deref() {
+                Ok([row]) if is(row, 0, "1") => Equality::CaseBlind,
+                Ok([row]) if is(row, 1, "1") => Equality::SpaceBlind,
+                Ok(_) => Equality::Exact,
+                // A collation that the application makes for its own connections.
+                Err(_) => Equality::Collation,
+            }
+        };
+        Ok(columns.iter().map(equality).collect())
     }
 
     /// Whether that table was made without row numbers.
@@ -268,7 +302,23 @@ fn column(row: &[Option<String>]) -> Option<Column> {
     } else {
         ColumnKind::Other
     };
-    Some(Column { name: row.first()?.clone()?, declared, kind, nullable: is(row, 2, "0"), readable: true })
+    let (name, nullable) = (row.first()?.clone()?, is(row, 2, "0"));
+    Some(Column { name, declared, kind, nullable, readable: true, equality: Equality::Exact })
+}
+
+/// Whether an index whose first column is that one, with that collation, tells its values apart at most as finely as the
+/// column itself does. Any collation but `BINARY` makes more values equal.
+fn is_exact(columns: &[Column], part: &[Option<String>]) -> bool {
+    let column = part.first().and_then(Option::as_deref);
+    let equality =
+        columns.iter().find(|other| Some(other.name.as_str()) == column).map(|column| column.equality);
+    let collation = part.get(1).and_then(Option::as_deref).unwrap_or_default();
+    match equality {
+        Some(Equality::CaseBlind) => collation.eq_ignore_ascii_case("NOCASE"),
+        Some(Equality::SpaceBlind) => collation.eq_ignore_ascii_case("RTRIM"),
+        Some(Equality::Collation) => false,
+        _ => true,
+    }
 }
 
 fn foreign_key(row: &[Option<String>]) -> Option<ForeignKey> {

@@ -12,6 +12,7 @@ mod commands;
 mod deliveries;
 mod disk;
 mod door;
+mod equality;
 mod failing_runs;
 mod fastforward;
 mod faults;

@@ -2,7 +2,7 @@
 
 use super::{Session, search_path::RoleSettings};
 use crate::{
-    profile::schema::{Column, ColumnKind, Dialect, ForeignKey, Index, Schema, Table, TableKind},
+    profile::schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
     target::error::TargetError,
 };
 
@@ -17,12 +17,23 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog',
   AND n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 ORDER BY n.nspname, c.relname";
 
+/// Domains are taken for the type that they are made of. Base types can be made by superusers only: `citext` is what its
+/// name says, wherever it is.
 const COLUMNS: &str = "
-SELECT a.attrelid, a.attname, lower(pg_catalog.format_type(a.atttypid, a.atttypmod)), t.typname, a.attnotnull,
-       pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+SELECT a.attrelid, a.attname, lower(pg_catalog.format_type(a.atttypid, a.atttypmod)),
+       CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace OR (t.typname = 'citext' AND t.typtype = 'b') THEN t.typname ELSE '' END,
+       a.attnotnull, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+       t.typtype = 'b' AND t.typelem = 0 AND t.typnamespace <> 'pg_catalog'::regnamespace,
+       to_jsonb(l) ->> 'collisdeterministic' = 'false'
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_type t ON t.oid = COALESCE((SELECT NULLIF(b.typbasetype, 0) FROM pg_catalog.pg_type b WHERE b.oid = a.atttypid), a.atttypid)
+JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
+JOIN pg_catalog.pg_type t ON t.oid = CASE WHEN d.typtype = 'd' THEN (
+  WITH RECURSIVE base(oid, next) AS (
+    SELECT d.oid, d.typbasetype
+    UNION ALL SELECT b.oid, b.typbasetype FROM base JOIN pg_catalog.pg_type b ON b.oid = base.next)
+  SELECT base.oid FROM base WHERE base.next = 0) ELSE d.oid END
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
 ORDER BY a.attrelid, a.attnum";
@@ -148,18 +159,33 @@ fn column(row: &Row) -> Option<Column> {
         kind,
         nullable: !flag(row, 4),
         readable: flag(row, 5),
+        equality: match text(row, 3)? {
+            "citext" => Equality::CaseBlind,
+            _ if flag(row, 7) => Equality::Collation,
+            _ if flag(row, 6) => Equality::Text,
+            _ => Equality::Exact,
+        },
     })
 }
 
-/// Whether an index tells the values of a column apart at most as finely as the column itself does: it compares as the
-/// type does by default, or as a built-in operator class does, which all have one equality.
-fn is_exact(row: &Row) -> bool {
-    let (btree, default, built_in) = (flag(row, 6), flag(row, 7), flag(row, 8));
-    btree && (default || built_in)
+/// Whether an index tells the values of its first column apart at most as finely as the column itself does.
+fn is_exact(table: &Table, row: &Row) -> bool {
+    let (btree, default, built_in, same_collation) = (flag(row, 6), flag(row, 7), flag(row, 8), flag(row, 9));
+    let Some(column) = text(row, 5) else { return false };
+    btree
+        && match table.equality(column) {
+            // All built-in operator classes of a type have one equality, and a collation can only make it wider.
+            Equality::Exact => default || built_in,
+            // Text, of which `citext` is made, has operator classes of its own, which heed case.
+            Equality::CaseBlind | Equality::SpaceBlind | Equality::Text => default && !built_in,
+            // Rows are spread over partitions by a collation that may be another one.
+            Equality::Collation => (default || built_in) && same_collation && table.kind == TableKind::Table,
+        }
 }
 
 fn add_index(table: &mut Table, row: &Row) {
     let Some(name) = text(row, 1) else { return };
+    let exact = is_exact(table, row);
     if table.indexes.last().is_none_or(|index| index.name != name) {
         table.indexes.push(Index {
             name: name.to_owned(),
@@ -167,7 +193,7 @@ fn add_index(table: &mut Table, row: &Row) {
             unique: flag(row, 2),
             primary: flag(row, 3),
             complete: flag(row, 4),
-            exact: is_exact(row),
+            exact,
         });
     }
     if let (Some(index), Some(column)) = (table.indexes.last_mut(), text(row, 5)) {

@@ -189,8 +189,9 @@ impl Sql<'_> {
     #[must_use]
     pub fn user_known(&self, id: &str) -> Option<String> {
         let users = self.mapping.users.as_ref()?;
-        let key = self.text(&format!("w.{}", identifier(&users.key)));
-        let id = string(self.dialect(), id);
+        let equality = self.equality(&users.table, &users.key);
+        let key = self.text(&self.folded(&format!("w.{}", identifier(&users.key)), equality));
+        let id = self.folded(&string(self.dialect(), id), equality);
         Some(format!("SELECT 1 FROM {} AS w WHERE {key} = {id} LIMIT 1", table(&users.table)))
     }
 
@@ -301,17 +302,13 @@ impl Sql<'_> {
 
     /// The condition that `w` is the user of `s`.
     fn is_user(&self, users: &UsersMapping) -> String {
-        let (key, user) = (format!("w.{}", identifier(&users.key)), self.user());
-        if self.keyed_alike(users) || self.dialect() == Dialect::Sqlite {
-            format!("{key} = {user}")
-        } else {
-            format!("{} = {}", self.text(&key), self.text(&user))
-        }
+        let (key, user) = self.user_pair(users);
+        format!("{key} = {user}")
     }
 
     fn doubled(&self, addressing: Addressing) -> String {
         let Some(name) = self.row_name(addressing) else { return "1 = 0".into() };
-        let (token, user) = (self.token(), self.text(&self.user()));
+        let (token, user) = (self.token(), self.text(&self.user_key()));
         let expiry = self.instant(&self.mapping.expires);
         let newest = match &self.mapping.created {
             Some(created) => {
@@ -341,7 +338,7 @@ impl Sql<'_> {
 
     fn beyond(&self, keep: u64, addressing: Addressing) -> String {
         let Some(name) = self.row_name(addressing) else { return "1 = 0".into() };
-        let user = self.user();
+        let user = self.user_key();
         let expiry = self.instant(&self.mapping.expires);
         self.among(
             &name,

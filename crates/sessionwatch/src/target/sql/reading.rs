@@ -8,7 +8,7 @@ use super::{
     paging::{Paging, all_of},
     string,
 };
-use crate::profile::schema::{ColumnKind, Dialect};
+use crate::profile::schema::{ColumnKind, Dialect, Equality};
 
 /// Which sessions to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -217,8 +217,13 @@ impl Sql<'_> {
     /// The condition that a row belongs to a user; by index, where the id can be compared as what it is.
     pub(super) fn of_user(&self, id: &str) -> String {
         let wanted = string(self.dialect(), id);
-        let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
+        let user = self.mapping.user.as_deref();
+        let kind = user.map(|user| self.kind(&self.mapping.sessions, user));
+        let equality = user.map_or(Equality::Exact, |user| self.equality(&self.mapping.sessions, user));
         match (self.dialect(), kind) {
+            _ if [Equality::CaseBlind, Equality::SpaceBlind].contains(&equality) => {
+                format!("{} = {}", self.text(&self.user_key()), self.folded(&wanted, equality))
+            }
             (Dialect::Postgres, Some(ColumnKind::Text)) => format!("{} = {wanted}", self.user()),
             (Dialect::Postgres, Some(ColumnKind::Integer)) => match id.parse::<i64>() {
                 Ok(id) => format!("{} = {id}", self.user()),
@@ -241,7 +246,7 @@ impl Sql<'_> {
     #[must_use]
     pub fn ratio(&self) -> String {
         let expiry = self.instant(&self.mapping.expires);
-        let user = self.user();
+        let user = self.user_key();
         format!(
             "SELECT COUNT(DISTINCT {user}) AS users,\n  COUNT({user}) AS sessions,\n  \
              ROUND(COUNT({user}) * 1.0 / NULLIF(COUNT(DISTINCT {user}), 0), 2) AS sessions_per_user\n\

@@ -45,12 +45,13 @@ impl Sql<'_> {
     /// The condition that a value is that of a user, or none, with the value as text or as a parameter.
     fn user_is_there(&self, value: &str) -> String {
         let Some(users) = &self.mapping.users else { return "1 = 1".into() };
-        let key = format!("w.{}", identifier(&users.key));
+        let equality = self.equality(&users.table, &users.key);
+        let key = self.folded(&format!("w.{}", identifier(&users.key)), equality);
         format!(
             "({value} IS NULL OR EXISTS (SELECT 1 FROM {} AS w WHERE {} = {}))",
             table(&users.table),
             self.text(&key),
-            self.text(value)
+            self.text(&self.folded(value, equality))
         )
     }
 
@@ -63,10 +64,12 @@ impl Sql<'_> {
         let unique = [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten();
         for column in unique {
             if let Some(value) = value(column) {
+                let equality = self.equality(&self.mapping.sessions, column);
                 conditions.push(format!(
-                    "NOT EXISTS (SELECT 1 FROM {} AS q WHERE q.{} = {value})",
+                    "NOT EXISTS (SELECT 1 FROM {} AS q WHERE {} = {})",
                     table(&self.mapping.sessions),
-                    identifier(column)
+                    self.folded(&format!("q.{}", identifier(column)), equality),
+                    self.folded(&value, equality)
                 ));
             }
         }
@@ -74,7 +77,8 @@ impl Sql<'_> {
         let turn = match value(&self.mapping.token) {
             Some(token) => {
                 conditions.push(format!("(v.turn = 1 OR {token} IS NULL)"));
-                format!("ROW_NUMBER() OVER (PARTITION BY {token} ORDER BY v.i)")
+                let equality = self.equality(&self.mapping.sessions, &self.mapping.token);
+                format!("ROW_NUMBER() OVER (PARTITION BY {} ORDER BY v.i)", self.folded(&token, equality))
             }
             None => "1".into(),
         };
