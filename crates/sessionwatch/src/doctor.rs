@@ -11,7 +11,7 @@ use crate::{
     open::Opened,
     profile::{
         detect::comparison,
-        schema::{Dialect, Equality, Index, Table, TableKind},
+        schema::{Dialect, Equality, ForeignKey, Index, Table, TableKind},
     },
     target::{
         address::Address,
@@ -252,6 +252,13 @@ fn visibility(patient: Patient<'_>, table: &Table) -> Finding {
         let role = patient.audit.role.as_ref().map_or("ROLE".into(), |role| identifier(&role.name));
         let fix = format!("CREATE POLICY sessionwatch ON {name} FOR SELECT TO {role} USING (true);");
         fail("visibility", "row-level security hides rows from this role: nothing can be known for sure", fix)
+    } else if let Some(doubt) = &table.doubt {
+        let fix = "name the table behind it under [target.mapping]";
+        fail("visibility", format!("{doubt}: nothing can be known for sure"), fix)
+    } else if table.filtered {
+        let fix =
+            "name the table behind it under [target.mapping], if the rows that are left out are sessions";
+        warn("visibility", format!("the condition of the view `{}` leaves out rows", table.name), fix)
     } else {
         pass("visibility", "every row can be seen")
     }
@@ -339,32 +346,15 @@ fn user_exists(patient: Patient<'_>, table: &Table) -> Finding {
         );
     };
     let sessions = quoted(&mapping.sessions);
-    match table.foreign_key_on(user) {
+    let key = table.foreign_key_on(user);
+    if let Some(finding) = key.and_then(|key| unenforced(patient, table, key)) {
+        return finding;
+    }
+    match key {
         Some(key) if dialect(patient) == Dialect::Sqlite => warn(
             "user-exists",
             format!("{} exists, but SQLite checks it only on connections that ask for it", key.name),
             "PRAGMA foreign_keys = ON;  -- in the application, on every connection",
-        ),
-        Some(key) if !key.enabled => fail(
-            "user-exists",
-            format!(
-                "the foreign key `{}` is not enforced: its triggers are disabled, or session_replication_role is set to replica",
-                key.name
-            ),
-            format!(
-                "ALTER TABLE {sessions} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n-- then look for orphans: sessionwatch check --deep",
-                quoted(&users.table)
-            ),
-        ),
-        Some(key) if table.inherited || table.subscribed => warn(
-            "user-exists",
-            format!("the foreign key `{}` does not check every row that is read from this table", key.name),
-            "look for orphans: sessionwatch check --deep",
-        ),
-        Some(key) if !key.validated => warn(
-            "user-exists",
-            format!("the foreign key `{}` was never checked for the rows that were there", key.name),
-            format!("ALTER TABLE {sessions} VALIDATE CONSTRAINT {};", identifier(&key.name)),
         ),
         Some(key) if key.on_delete != "CASCADE" => warn(
             "user-exists",
@@ -403,6 +393,40 @@ fn user_exists(patient: Patient<'_>, table: &Table) -> Finding {
             )
         }
     }
+}
+
+/// Says of a foreign key of PostgreSQL that it is not enforced, or not for every row that is read.
+fn unenforced(patient: Patient<'_>, table: &Table, key: &ForeignKey) -> Option<Finding> {
+    let mapping = &patient.opened.candidate.mapping;
+    let users = mapping.users.as_ref().filter(|_| dialect(patient) == Dialect::Postgres)?;
+    let sessions = quoted(&mapping.sessions);
+    if !key.enabled {
+        return Some(fail(
+            "user-exists",
+            format!(
+                "the foreign key `{}` is not enforced: its triggers are disabled, or session_replication_role is set to replica",
+                key.name
+            ),
+            format!(
+                "ALTER TABLE {sessions} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n-- then look for orphans: sessionwatch check --deep",
+                quoted(&users.table)
+            ),
+        ));
+    }
+    if !key.validated {
+        return Some(warn(
+            "user-exists",
+            format!("the foreign key `{}` was never checked for the rows that were there", key.name),
+            format!("ALTER TABLE {sessions} VALIDATE CONSTRAINT {};", identifier(&key.name)),
+        ));
+    }
+    (table.inherited || table.subscribed).then(|| {
+        warn(
+            "user-exists",
+            format!("the foreign key `{}` does not check every row that is read from this table", key.name),
+            "look for orphans: sessionwatch check --deep",
+        )
+    })
 }
 
 fn indexes(patient: Patient<'_>, table: &Table) -> Vec<Finding> {

@@ -16,7 +16,7 @@ use crate::{
     config::Target,
     memory::{self, Memory, Mirror, Source, Standing},
     open::{Access, Opened, open_at},
-    profile::{catalogue::Profile, detect::Candidate, mapping::TableName},
+    profile::{catalogue::Profile, detect::Candidate, explicit, mapping::TableName},
     target::{
         address::Address,
         error::TargetError,
@@ -340,6 +340,9 @@ async fn doubt(opened: &Opened, census: &Census) -> Result<Option<String>, Targe
     if hidden(&mapping.sessions) {
         return Ok(Some("row-level security hides rows from this role: grant it BYPASSRLS or a policy that shows all rows".into()));
     }
+    if let Some(why) = partial(opened) {
+        return Ok(Some(why));
+    }
     if census.sessions > 0 {
         return Ok(None);
     }
@@ -352,6 +355,19 @@ async fn doubt(opened: &Opened, census: &Census) -> Result<Option<String>, Targe
         }
     }
     Ok(Some("the session table is empty".into()))
+}
+
+/// Why a view need not show every session. A condition is part of what a mapping of the configuration means by a session.
+fn partial(opened: &Opened) -> Option<String> {
+    let mapping = &opened.candidate.mapping;
+    let table = opened.schema.table(&mapping.sessions)?;
+    let filtered = table.filtered && mapping.profile != explicit::PROFILE;
+    let condition = || {
+        let behind = table.bases.join("`, `");
+        format!("`{}` is a view with a condition, which may leave out rows of `{behind}`", table.name)
+    };
+    let why = table.doubt.clone().or_else(|| filtered.then(condition))?;
+    Some(format!("{why}: name a table under [target.mapping]"))
 }
 
 /// Unknown is not healthy: with rows hidden a finding still stands, but nothing else is known.

@@ -11,6 +11,7 @@ use sessionwatch_rules::{
 use crate::{
     config::{Storage, Target},
     profile::{
+        background,
         catalogue::Profile,
         detect::{Candidate, Detection, detect},
         explicit,
@@ -166,7 +167,9 @@ async fn recognised(
     let now = session.now().await?;
     let position = if placed { session.position().await? } else { None };
     let schema = session.schema().await?;
-    let candidates = recognise(&schema, &target.storage, catalogue)?;
+    let mut candidates = recognise(&schema, &target.storage, catalogue)?;
+    background::prefer_tables(&schema, &mut candidates);
+    refuse_code(&schema, &mut candidates)?;
     let mut opened = Opened::of(session, schema, candidates, (key, now));
     opened.position = position;
     let detected = !matches!(target.storage, Storage::Explicit(_));
@@ -218,6 +221,21 @@ fn recognise(
         }
         None => Err(TargetError::NotRecognised(wanted)),
     }
+}
+
+/// Nothing of what may be meant executes code of the target; what would is left out, unless it is all that there is.
+fn refuse_code(schema: &Schema, candidates: &mut Vec<Candidate>) -> Result<(), TargetError> {
+    let first = candidates[0].mapping.sessions.clone();
+    let mut refused = None;
+    candidates.retain_mut(|candidate| match background::refuse_code(schema, candidate) {
+        Ok(()) => true,
+        Err(error) => {
+            let error = (candidate.mapping.sessions == first).then_some(error);
+            refused = refused.take().or(error);
+            false
+        }
+    });
+    refused.map_or(Ok(()), Err)
 }
 
 /// Looks at stored expiries, where their type leaves open what they mean; replaces a decoder that was only guessed.

@@ -1,5 +1,6 @@
 //! How a target stores sessions: the schema as found, the catalogue of known stores, and the mapping between them.
 
+pub mod background;
 pub mod catalogue;
 pub mod detect;
 pub mod explicit;

@@ -12,6 +12,9 @@ use crate::{
     target::{error::TargetError, postgres::search_path::missing_schema},
 };
 
+/// The profile of a mapping of the configuration.
+pub const PROFILE: &str = "custom";
+
 /// The candidate that the mapping describes.
 ///
 /// # Errors

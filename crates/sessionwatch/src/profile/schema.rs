@@ -72,6 +72,14 @@ pub struct Table {
     pub inherited: bool,
     /// Rows arrive by logical replication, which does not check foreign keys.
     pub subscribed: bool,
+    /// The tables that a view reads in the end, with their schemas.
+    pub bases: Vec<String>,
+    /// Why what can be read of it need not be every session: it drops or joins rows, or does not see them.
+    pub doubt: Option<String>,
+    /// A view with a condition, which leaves out rows.
+    pub filtered: bool,
+    /// What reading it would execute of the target, each as a sentence.
+    pub code: Vec<String>,
     /// Columns in order.
     pub columns: Vec<Column>,
     /// Indexes.
@@ -95,6 +103,8 @@ pub struct Column {
     pub readable: bool,
     /// Which of its values are equal to the application.
     pub equality: Equality,
+    /// The function of the target that makes text of it, where none that is built in does.
+    pub cast: Option<String>,
 }
 
 /// Which values of a column are equal in the application's own queries.

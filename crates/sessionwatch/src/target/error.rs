@@ -45,6 +45,9 @@ pub enum TargetError {
     /// No session table was recognised.
     #[error("no session table was recognised{0}")]
     NotRecognised(String),
+    /// Reading would execute functions of the target.
+    #[error("reading the sessions would execute code of the database: {0}")]
+    RunsCode(String),
     /// The table of sessions may not be read.
     #[error("the role may not read table `{table}` in column `{columns}`")]
     Unreadable {
@@ -126,6 +129,9 @@ impl TargetError {
             Self::ReadOnly => "act on the primary, not on a replica; a file must be one that may be written",
             Self::Query(_) => {
                 "look the code up in the documentation of the database; if the table is an ordinary one, please report it"
+            }
+            Self::RunsCode(_) => {
+                "checks execute no code of the database: name the table behind a view under [target.mapping], let the role bypass row security, or remove the function from the expression"
             }
             Self::Function(_) => {
                 "it runs with search_path = pg_catalog here: name objects with their schema in it, or give it a path of its own by ALTER FUNCTION … SET search_path"

@@ -108,6 +108,8 @@ async fn duplicates(session: &Session, query: &str) -> Result<Fact<Duplicates>, 
 fn orphans_elsewhere(sql: &Sql<'_>) -> Option<Fact<u64>> {
     if let Some(key) = sql.orphan_proof() {
         Some(Fact::Proved(key.to_owned()))
+    } else if let Some(doubt) = sql.users_doubt() {
+        Some(Fact::Unknown(format!("users may be missing: {doubt}")))
     } else if sql.looks_for_orphans() {
         None
     } else {

@@ -40,7 +40,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Session {
     wire: Wire,
-    role: RoleSettings,
+    role: Box<RoleSettings>,
     /// The address names the schemas that are meant.
     path_named: bool,
 }
@@ -127,7 +127,7 @@ impl Session {
         let role = rows.first().and_then(|row| RoleSettings::read(row));
         let role = role.ok_or_else(|| TargetError::Query("role settings".into()))?;
         role.require(&dsn.search_path)?;
-        Ok(Self { wire, role, path_named: !dsn.search_path.is_empty() })
+        Ok(Self { wire, role: Box::new(role), path_named: !dsn.search_path.is_empty() })
     }
 
     /// The role that checks run as, with its search path.

@@ -227,7 +227,16 @@ impl Sql<'_> {
     /// Whether orphans must be looked for in the rows: there are users, and nothing proves that all exist.
     #[must_use]
     pub fn looks_for_orphans(&self) -> bool {
-        self.mapping.user.is_some() && self.mapping.users.is_some() && self.orphan_proof().is_none()
+        let known =
+            self.mapping.user.is_some() && self.mapping.users.is_some() && self.users_doubt().is_none();
+        known && self.orphan_proof().is_none()
+    }
+
+    /// Why users may be missing from what can be read of them, although they exist.
+    #[must_use]
+    pub fn users_doubt(&self) -> Option<&str> {
+        let users = self.mapping.users.as_ref()?;
+        self.schema.table(&users.table)?.doubt.as_deref()
     }
 
     /// The foreign key that forbids orphans: validated, enabled, and for every row of both tables.

@@ -55,11 +55,16 @@ impl Session {
     ///
     /// If the schema cannot be read.
     pub fn schema(&self) -> Result<Schema, TargetError> {
-        let names = self.fetch("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
+        let names = self.fetch("SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
         let mut tables = Vec::new();
         for row in names {
-            if let [Some(name), Some(kind)] = row.as_slice() {
+            if let [Some(name), Some(kind), ..] = row.as_slice() {
                 tables.push(self.table(name, kind == "view")?);
+                if let (Some(Some(definition)), Some(view), "view") =
+                    (row.get(2), tables.last_mut(), kind.as_str())
+                {
+                    describe_view(definition, view);
+                }
             }
         }
         Ok(Schema { dialect: Dialect::Sqlite, path_named: false, tables })
@@ -303,7 +308,7 @@ fn column(row: &[Option<String>]) -> Option<Column> {
         ColumnKind::Other
     };
     let (name, nullable) = (row.first()?.clone()?, is(row, 2, "0"));
-    Some(Column { name, declared, kind, nullable, readable: true, equality: Equality::Exact })
+    Some(Column { name, declared, kind, nullable, readable: true, ..Column::default() })
 }
 
 /// Whether an index whose first column is that one, with that collation, tells its values apart at most as finely as the
@@ -318,6 +323,26 @@ fn is_exact(columns: &[Column], part: &[Option<String>]) -> bool {
         Some(Equality::SpaceBlind) => collation.eq_ignore_ascii_case("RTRIM"),
         Some(Equality::Collation) => false,
         _ => true,
+    }
+}
+
+/// Says of a view whether it may drop or join rows, by the words of its definition.
+fn describe_view(definition: &str, view: &mut Table) {
+    let upper = definition.to_uppercase();
+    let words: Vec<&str> = upper
+        .split(|character: char| !character.is_alphanumeric() && character != '_')
+        .filter(|word| !word.is_empty())
+        .collect();
+    let reducing =
+        ["DISTINCT", "GROUP", "HAVING", "LIMIT", "JOIN", "UNION", "INTERSECT", "EXCEPT", "MIN", "MAX"];
+    let selects = words.iter().filter(|word| **word == "SELECT").count();
+    let listed = upper.split_once(" FROM ").is_some_and(|(_, from)| from.contains(','));
+    if selects > 1 || listed || reducing.iter().any(|word| words.contains(word)) {
+        view.doubt = Some(format!("`{}` is a view that groups, limits or joins rows", view.name));
+    }
+    view.filtered = words.contains(&"WHERE");
+    if let (Some(at), true) = (words.iter().position(|word| *word == "FROM"), selects == 1) {
+        view.bases.extend(words.get(at + 1).map(|name| name.to_lowercase()));
     }
 }
 

@@ -18,7 +18,8 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
         "active-sessions" => ("DELETE FROM sessions WHERE id > 's2'", ""),
         "session-lifetime" => ("UPDATE sessions SET expires = 'infinity' WHERE id = 's1'", ""),
         "slow-observation" => (
-            "ALTER TABLE sessions RENAME TO stored; CREATE VIEW sessions AS SELECT stored.* FROM stored, pg_sleep(0.2)",
+            r#"ALTER TABLE sessions RENAME TO stored; ALTER TABLE stored RENAME "sessionToken" TO stored_token;
+               CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored, pg_sleep(0.2)"#,
             "[checks.slow-observation]\nbudget_ms = 1\n",
         ),
         other => panic!("{other} has no table that trips it"),

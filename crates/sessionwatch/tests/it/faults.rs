@@ -20,10 +20,11 @@ INSERT INTO sessions SELECT 'l' || n, 'large-' || md5(n::text), 1 + n % 60, now(
 /// Into the scan, but far from its end.
 const MIDDLE: usize = 400_000;
 /// Looks on this table last until somebody ends them.
-pub(crate) const ENDLESS: &str = "
+pub(crate) const ENDLESS: &str = r#"
 ALTER TABLE sessions RENAME TO stored;
-CREATE VIEW sessions AS SELECT stored.* FROM stored, pg_sleep(600);
-";
+ALTER TABLE stored RENAME "sessionToken" TO stored_token;
+CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored, pg_sleep(600);
+"#;
 
 /// Unknown, with the reason, in every output.
 fn assert_unknown(said: &Said, reason: &str) {

@@ -41,4 +41,5 @@ mod sqlite;
 mod system;
 mod tls;
 mod versions;
+mod views;
 mod watch;

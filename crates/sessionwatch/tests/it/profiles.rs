@@ -198,10 +198,18 @@ fn every_store_is_recognised_and_read_on_sqlite() {
 fn tables_that_people_bent_are_read_and_described() {
     let database = harness::healthy();
     for (bend, note) in [
-        ("ALTER TABLE sessions RENAME TO stored; CREATE VIEW sessions AS SELECT * FROM stored", "is a view"),
-        ("DROP VIEW sessions; CREATE MATERIALIZED VIEW sessions AS SELECT * FROM stored", "is a view"),
         (
-            r#"DROP MATERIALIZED VIEW sessions; CREATE TABLE sessions (LIKE stored) PARTITION BY HASH (id);
+            r#"ALTER TABLE sessions RENAME TO stored; ALTER TABLE stored RENAME "sessionToken" TO stored_token;
+               CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored"#,
+            "is a view",
+        ),
+        (
+            r#"DROP VIEW sessions;
+               CREATE MATERIALIZED VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored"#,
+            "is a view",
+        ),
+        (
+            r#"DROP MATERIALIZED VIEW sessions; ALTER TABLE stored RENAME stored_token TO "sessionToken"; CREATE TABLE sessions (LIKE stored) PARTITION BY HASH (id);
                CREATE TABLE part0 PARTITION OF sessions FOR VALUES WITH (modulus 2, remainder 0);
                CREATE TABLE part1 PARTITION OF sessions FOR VALUES WITH (modulus 2, remainder 1);
                INSERT INTO sessions SELECT * FROM stored"#,

@@ -1,5 +1,7 @@
 //! Reads tables, columns, indexes and keys from `pg_catalog`, which every role may read.
 
+mod behind;
+
 use super::{Session, search_path::RoleSettings};
 use crate::{
     profile::schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
@@ -24,7 +26,11 @@ SELECT a.attrelid, a.attname, lower(pg_catalog.format_type(a.atttypid, a.atttypm
        CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace OR (t.typname = 'citext' AND t.typtype = 'b') THEN t.typname ELSE '' END,
        a.attnotnull, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
        t.typtype = 'b' AND t.typelem = 0 AND t.typnamespace <> 'pg_catalog'::regnamespace,
-       to_jsonb(l) ->> 'collisdeterministic' = 'false'
+       to_jsonb(l) ->> 'collisdeterministic' = 'false',
+       CASE WHEN d.typnamespace <> 'pg_catalog'::regnamespace THEN (
+         SELECT q.nspname || '.' || p.proname FROM pg_catalog.pg_cast k JOIN pg_catalog.pg_proc p ON p.oid = k.castfunc
+         JOIN pg_catalog.pg_namespace q ON q.oid = p.pronamespace JOIN pg_catalog.pg_language g ON g.oid = p.prolang
+         WHERE k.castsource = t.oid AND k.casttarget = 'text'::regtype AND g.lanname NOT IN ('c', 'internal')) END
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
@@ -73,12 +79,13 @@ ORDER BY o.conrelid, o.oid, k.at";
 
 /// The tables and views that the role can see.
 pub(super) async fn read(session: &Session) -> Result<Schema, TargetError> {
-    // The four answers travel together: one round trip each, none waits for another.
-    let (tables, columns, indexes, keys) = tokio::try_join!(
+    // The answers travel together: one round trip, none waits for another.
+    let (tables, columns, indexes, keys, backgrounds) = tokio::try_join!(
         session.fetch(TABLES),
         session.fetch(COLUMNS),
         session.fetch(INDEXES),
-        session.fetch(KEYS)
+        session.fetch(KEYS),
+        behind::read(session)
     )?;
     let mut found: Vec<(String, Table)> = tables
         .iter()
@@ -99,6 +106,9 @@ pub(super) async fn read(session: &Session) -> Result<Schema, TargetError> {
         if let Some(table) = owner(&mut found, row) {
             add_key(table, row);
         }
+    }
+    for (oid, table) in &mut found {
+        backgrounds.describe(oid, table);
     }
     Ok(Schema {
         dialect: Dialect::Postgres,
@@ -125,13 +135,7 @@ fn table(row: &Row, role: &RoleSettings) -> Option<Table> {
     Some(Table {
         schema: Some(schema.to_owned()),
         name: text(row, 2)?.to_owned(),
-        kind: match text(row, 3)? {
-            "p" => TableKind::Partitioned,
-            "v" => TableKind::View,
-            "m" => TableKind::MaterializedView,
-            "f" => TableKind::Foreign,
-            _ => TableKind::Table,
-        },
+        kind: table_kind(text(row, 3)?),
         search_path: role.position(schema),
         estimated_rows: text(row, 4).and_then(|rows| rows.parse().ok()),
         row_security: flag(row, 6),
@@ -140,6 +144,16 @@ fn table(row: &Row, role: &RoleSettings) -> Option<Table> {
         subscribed: flag(row, 8),
         ..Table::default()
     })
+}
+
+fn table_kind(relkind: &str) -> TableKind {
+    match relkind {
+        "p" => TableKind::Partitioned,
+        "v" => TableKind::View,
+        "m" => TableKind::MaterializedView,
+        "f" => TableKind::Foreign,
+        _ => TableKind::Table,
+    }
 }
 
 fn column(row: &Row) -> Option<Column> {
@@ -165,6 +179,7 @@ fn column(row: &Row) -> Option<Column> {
             _ if flag(row, 6) => Equality::Text,
             _ => Equality::Exact,
         },
+        cast: text(row, 8).map(str::to_owned),
     })
 }
 

@@ -286,10 +286,11 @@ impl Sql<'_> {
         )
     }
 
-    /// The condition that a row's user does not exist.
+    /// The condition that a row's user does not exist; it holds for no row where users may be missing from what is read.
     #[must_use]
     pub fn orphaned(&self) -> String {
-        let (Some(users), Some(user)) = (&self.mapping.users, &self.mapping.user) else {
+        let seen = self.users_doubt().is_none();
+        let (Some(users), Some(user), true) = (&self.mapping.users, &self.mapping.user, seen) else {
             return "1 = 0".into();
         };
         let user = self.column(user);

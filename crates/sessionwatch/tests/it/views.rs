@@ -1,0 +1,286 @@
+//! What is behind a view is known before it is judged, and nothing is read that would execute code of the database.
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use testbed::Database;
+
+use crate::harness::{self, outcome};
+
+/// A table that is not recognised, with a token of two users: views of it decide what is seen.
+const BEHIND: &str = r#"
+CREATE TABLE users (id text PRIMARY KEY, name text);
+CREATE TABLE stored (id text PRIMARY KEY, t text NOT NULL, u text NOT NULL, e timestamp(3) NOT NULL, revoked bool NOT NULL DEFAULT false);
+INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
+INSERT INTO stored SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n;
+INSERT INTO stored VALUES ('d1', 'same', 'u1', now() + interval '5 days', true), ('d2', 'same', 'u2', now() + interval '5 days', true);
+"#;
+/// The columns of the view, so that it is recognised.
+const NAMED: &str = r#"id, t AS "sessionToken", u AS "userId", e AS expires"#;
+
+fn behind(statements: &str) -> Database<'static> {
+    static TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
+    let database = harness::clone(&TEMPLATE, &[BEHIND]);
+    database.psql(&statements.replace("NAMED", NAMED)).unwrap();
+    database
+}
+
+/// The reports of both engines.
+fn reports(database: &Database<'_>, user: &str) -> [Value; 2] {
+    let [direct, pooled] = database.urls(user);
+    [harness::check(&direct, &["--engine", "scan"]), harness::check(&pooled, &["--engine", "pushdown"])]
+}
+
+#[test]
+fn a_view_that_may_hide_sessions_is_not_healthy_and_names_the_table_behind_it() {
+    for (view, why) in [
+        (
+            r#"CREATE VIEW sessions AS SELECT DISTINCT ON (t) NAMED FROM stored"#,
+            "groups, limits or joins rows",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT DISTINCT NAMED FROM stored WHERE id <> 'd1'"#,
+            "groups, limits or joins rows",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT min(id) AS id, t AS "sessionToken", min(u) AS "userId", max(e) AS expires FROM stored GROUP BY t"#,
+            "groups, limits or joins rows",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored ORDER BY id DESC LIMIT 60"#,
+            "groups, limits or joins rows",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT s.id, t AS "sessionToken", u AS "userId", e AS expires FROM stored s JOIN (VALUES ('d1')) v (x) ON s.id <> v.x"#,
+            "groups, limits or joins rows",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored WHERE id <> 'd1' UNION SELECT NAMED FROM stored WHERE id = 's1'"#,
+            "groups, limits or joins rows",
+        ),
+        (
+            r#"CREATE VIEW sessions AS WITH q AS (SELECT * FROM stored WHERE id <> 'd1') SELECT NAMED FROM q"#,
+            "groups, limits or joins rows",
+        ),
+        (r#"CREATE VIEW sessions AS SELECT NAMED FROM stored WHERE NOT revoked"#, "a view with a condition"),
+        (
+            r#"CREATE VIEW inner_view AS SELECT * FROM stored WHERE NOT revoked; CREATE VIEW sessions AS SELECT NAMED FROM inner_view"#,
+            "a view with a condition",
+        ),
+        (
+            r#"DELETE FROM stored WHERE revoked; CREATE MATERIALIZED VIEW sessions AS SELECT NAMED FROM stored;
+            INSERT INTO stored VALUES ('d1', 'same', 'u1', now(), true), ('d2', 'same', 'u2', now(), true)"#,
+            "materialized view",
+        ),
+        (
+            r#"DELETE FROM stored WHERE revoked; CREATE MATERIALIZED VIEW kept AS SELECT * FROM stored; CREATE VIEW sessions AS SELECT NAMED FROM kept"#,
+            "materialized view",
+        ),
+        (
+            r#"ALTER TABLE stored ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON stored USING (id <> 'd1');
+            CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE ROLE VIEWER; GRANT SELECT ON stored TO VIEWER; ALTER VIEW sessions OWNER TO VIEWER"#,
+            "row-level security on `public.stored`",
+        ),
+    ] {
+        let database = behind(&view.replace("VIEWER", &format!("view_owner_{}", std::process::id())));
+        for report in reports(&database, "postgres") {
+            assert_eq!(report["verdict"], "unknown", "{view}: {report:#}");
+            let duplicates = outcome(&report, "duplicate-tokens");
+            assert_eq!(duplicates["verdict"], "unknown", "{view}: {report:#}");
+            let reason = duplicates["reason"].as_str().unwrap();
+            assert!(reason.contains(why), "{view}: {reason}");
+            assert!(reason.contains("`public.stored`") || reason.contains("kept`"), "{view}: {reason}");
+        }
+    }
+}
+
+#[test]
+fn a_view_that_only_renames_is_judged_as_its_table_is() {
+    for view in [
+        "CREATE VIEW sessions AS SELECT NAMED FROM stored",
+        "CREATE VIEW inner_view AS SELECT * FROM stored ORDER BY id; CREATE VIEW sessions AS SELECT NAMED FROM inner_view",
+    ] {
+        let database = behind(view);
+        for report in reports(&database, "postgres") {
+            let duplicates = outcome(&report, "duplicate-tokens");
+            assert_eq!(
+                (&duplicates["verdict"], &duplicates["value"]),
+                (&"failing".into(), &1.0.into()),
+                "{report:#}"
+            );
+        }
+        database.psql("DELETE FROM stored WHERE revoked").unwrap();
+        for report in reports(&database, "postgres") {
+            assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
+        }
+    }
+}
+
+#[test]
+fn a_condition_is_part_of_what_a_mapping_means() {
+    let database = behind("CREATE VIEW live AS SELECT NAMED FROM stored WHERE NOT revoked");
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"live\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+         expires = \"expires\"\ndecoder = \"timestamp-utc\"\nusers = \"users\"\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let said = harness::run_in(folder.path(), &[], &["check", "--format", "json"]);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
+    let doctor = harness::run_in(folder.path(), &[], &["doctor"]).stdout;
+    assert!(doctor.contains("the condition of the view `live` leaves out rows"), "{doctor}");
+}
+
+#[test]
+fn a_table_is_preferred_to_the_views_of_it() {
+    let database = harness::anomalous();
+    database
+        .psql(
+            r#"ALTER TABLE sessions RENAME TO login; CREATE VIEW sessions AS SELECT DISTINCT ON ("sessionToken") * FROM login"#,
+        )
+        .unwrap();
+    for report in reports(&database, "postgres") {
+        assert_eq!(report["census"]["duplicate_tokens"], 2, "{report:#}");
+        assert!(!report["notes"].to_string().contains("looks like sessions too"), "{report:#}");
+    }
+}
+
+/// A function that fails when it is executed, and says that it is immutable.
+const TRAP: &str = r#"
+CREATE FUNCTION trap(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF current_setting('application_name') LIKE 'sessionwatch%' THEN RAISE EXCEPTION 'code of the target was executed'; END IF;
+  RETURN $1;
+END $$;
+"#;
+
+#[test]
+fn what_would_execute_code_of_the_database_is_named_and_not_read() {
+    for (statements, part) in [
+        (
+            r#"CREATE VIEW sessions AS SELECT id, trap(t) AS "sessionToken", u AS "userId", e AS expires FROM stored"#,
+            "the view `public.sessions` calls `public.trap`",
+        ),
+        (
+            r#"CREATE VIEW inner_view AS SELECT * FROM stored WHERE trap(id) <> ''; CREATE VIEW sessions AS SELECT NAMED FROM inner_view"#,
+            "the view `public.inner_view` calls `public.trap`",
+        ),
+        (
+            r#"CREATE FUNCTION same(text, text) RETURNS bool LANGUAGE sql AS $$ SELECT trap($1) = $2 $$;
+            CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = same);
+            CREATE VIEW sessions AS SELECT NAMED FROM stored WHERE id === id"#,
+            "calls `public.same`",
+        ),
+        (
+            r#"CREATE DOMAIN checked AS text CHECK (trap(VALUE) <> '');
+            CREATE VIEW sessions AS SELECT id, t::checked AS "sessionToken", u AS "userId", e AS expires FROM stored"#,
+            "calls `public.trap`",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE INDEX ON stored ((id || trap('x')))"#,
+            "the planner evaluates `public.trap` for the index expression of `public.stored`",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE INDEX ON stored (id) WHERE id <> trap('x')"#,
+            "the index expression of `public.stored`",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE STATISTICS st ON (id || trap('x')), t FROM stored"#,
+            "the statistics expression of `public.stored`",
+        ),
+        (
+            r#"CREATE VIEW sessions AS SELECT NAMED FROM stored; CREATE TABLE more () INHERITS (stored); CREATE INDEX ON more ((id || trap('x')))"#,
+            "the index expression of `public.more`",
+        ),
+        (
+            r#"CREATE TYPE color AS ENUM ('u1', 'u2'); CREATE FUNCTION shown(color) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN trap('x'); END $$;
+            CREATE CAST (color AS text) WITH FUNCTION shown(color);
+            CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text, "userId" color, expires timestamp(3));
+            INSERT INTO sessions VALUES ('s', 'token', 'u1', now() + interval '1 day')"#,
+            "the cast of `userId` to text calls `public.shown`",
+        ),
+    ] {
+        let database = behind(&format!("{TRAP}{statements}"));
+        for report in reports(&database, "postgres") {
+            let error = report["error"].as_str().unwrap_or_default();
+            assert!(error.contains("would execute code of the database"), "{statements}: {report:#}");
+            assert!(error.contains(part), "{statements}: {error}");
+        }
+    }
+}
+
+#[test]
+fn policies_that_call_functions_are_not_executed_either() {
+    let database = behind(&format!(
+        r#"{TRAP} ALTER TABLE stored ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON stored USING (trap(id) <> '');
+           ALTER TABLE stored RENAME t TO "sessionToken"; ALTER TABLE stored RENAME u TO "userId"; ALTER TABLE stored RENAME e TO expires;
+           ALTER TABLE stored RENAME TO sessions"#
+    ));
+    let watch = harness::role(&database, "watch");
+    database.psql(&format!("GRANT SELECT ON sessions, users TO {watch}")).unwrap();
+    for report in reports(&database, &watch) {
+        let error = report["error"].as_str().unwrap_or_default();
+        assert!(error.contains("row-level security of `public.sessions` calls `public.trap`"), "{report:#}");
+    }
+    // A role that the policy does not bind executes none of it.
+    for report in reports(&database, "postgres") {
+        assert_eq!(outcome(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
+    }
+}
+
+#[test]
+fn functions_behind_the_users_keep_only_the_users_from_being_read() {
+    let database = behind(&format!(
+        r#"{TRAP} CREATE VIEW sessions AS SELECT NAMED FROM stored; ALTER TABLE users RENAME TO people;
+           CREATE VIEW users AS SELECT id, trap(name) AS name FROM people WHERE trap(id) <> ''"#
+    ));
+    for report in reports(&database, "postgres") {
+        assert_eq!(outcome(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
+        assert_eq!(outcome(&report, "orphaned-sessions")["verdict"], "unknown", "{report:#}");
+        assert!(
+            report["notes"].to_string().contains("the view `public.users` calls `public.trap`"),
+            "{report:#}"
+        );
+    }
+}
+
+#[test]
+fn an_ordinary_index_on_a_function_is_no_obstacle() {
+    let database = harness::anomalous();
+    database
+        .psql(&format!("{TRAP} CREATE INDEX ON users (trap(name)); CREATE INDEX ON sessions (trap(id))"))
+        .unwrap();
+    for report in reports(&database, "postgres") {
+        assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
+    }
+}
+
+#[test]
+fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, (view, verdict)) in [
+        ("SELECT id, t AS token, u AS userId, e AS expiresAt FROM stored", "healthy"),
+        ("SELECT min(id) AS id, t AS token, u AS userId, e AS expiresAt FROM stored GROUP BY t", "unknown"),
+        ("SELECT DISTINCT id, t AS token, u AS userId, e AS expiresAt FROM stored", "unknown"),
+        ("SELECT id, t AS token, u AS userId, e AS expiresAt FROM stored WHERE id <> 'x'", "unknown"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = folder.path().join(format!("{number}.db"));
+        rusqlite::Connection::open(&file)
+            .unwrap()
+            .execute_batch(&format!(
+                "CREATE TABLE user (id text PRIMARY KEY, name text); INSERT INTO user VALUES ('u1', 'One');
+                 CREATE TABLE stored (id text, t text, u text, e integer); INSERT INTO stored VALUES ('a', 'abcdefghijkl', 'u1', 4000000000000);
+                 CREATE VIEW session AS {view}"
+            ))
+            .unwrap();
+        for engine in ["scan", "pushdown"] {
+            let report = harness::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
+            assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], verdict, "{view}: {report:#}");
+        }
+    }
+}
