@@ -12,6 +12,7 @@ mod plan;
 mod reader;
 mod rules;
 mod serve;
+mod serving;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -149,12 +150,22 @@ pub enum ConfigError {
     #[error("cannot read the configuration file {0}")]
     Unreadable(PathBuf),
     /// The file has problems.
-    #[error("{} in {}:{}", count(.problems.len()), .file.display(), lines(.problems))]
+    #[error("{} in {}:{}{}", count(.problems.len() + .obstacles.len()), .file.display(), lines(.problems), lines(.obstacles))]
     Faulty {
         /// The file.
         file: PathBuf,
         /// Everything that is wrong, in the order of the file.
         problems: Vec<Problem>,
+        /// What the rest of the file refers to and is missing, or cannot be used.
+        obstacles: Vec<String>,
+    },
+    /// The file can be read, but `serve` cannot run with it.
+    #[error("{} in {}:{}", count(.problems.len()), place(.file.as_deref()), lines(.problems))]
+    Unusable {
+        /// The file; `None` for the defaults.
+        file: Option<PathBuf>,
+        /// Everything that is missing, or cannot be used.
+        problems: Vec<String>,
     },
 }
 
@@ -200,25 +211,11 @@ impl Config {
         let meant = self.unresolved.iter().filter(|target| name.is_none_or(|name| target.name == name));
         let problems: Vec<Problem> = meant.map(|target| target.problem.clone()).collect();
         match &self.file {
-            Some(file) if !problems.is_empty() => Err(ConfigError::Faulty { file: file.clone(), problems }),
+            Some(file) if !problems.is_empty() => {
+                Err(ConfigError::Faulty { file: file.clone(), problems, obstacles: vec![] })
+            }
             _ => Ok(()),
         }
-    }
-
-    /// Why the watch cannot run with it, if it cannot.
-    #[must_use]
-    pub fn refused(&self) -> Option<String> {
-        if self.targets.is_empty() && self.unresolved.is_empty() {
-            return Some("no target is configured: `sessionwatch init` writes a file that names one".into());
-        }
-        let channels =
-            self.serve.unresolved.iter().map(|(name, problem)| format!("channel `{name}`: {problem}"));
-        let store = self.serve.store_unresolved.as_ref().map(|problem| format!("serve.store: {problem}"));
-        let openid = self.openid_unresolved.as_ref().map(|problem| format!("openid: {problem}"));
-        let targets = self.resolved(None).err().map(|error| error.to_string());
-        let logs = self.logs.unresolved.iter().map(|(name, problem)| format!("logs `{name}`: {problem}"));
-        let all: Vec<String> = channels.chain(logs).chain(store).chain(openid).chain(targets).collect();
-        (!all.is_empty()).then(|| all.join("\n"))
     }
 
     /// Whether the watch makes a check of a target.
@@ -262,23 +259,23 @@ impl Config {
         let actions = actions::read(&mut reader, &root, folder);
         let logs = logs::read(&mut reader, &root, folder);
         let problems = reader.into_problems();
+        let config = Self {
+            file: Some(file.to_owned()),
+            targets,
+            unresolved,
+            rules,
+            catalogue,
+            serve,
+            openid,
+            openid_unresolved,
+            actions,
+            logs,
+        };
         if problems.is_empty() {
-            let file = Some(file.to_owned());
-            Ok(Self {
-                file,
-                targets,
-                unresolved,
-                rules,
-                catalogue,
-                serve,
-                openid,
-                openid_unresolved,
-                actions,
-                logs,
-            })
-        } else {
-            Err(ConfigError::Faulty { file: file.to_owned(), problems })
+            return Ok(config);
         }
+        let obstacles = config.obstacles();
+        Err(ConfigError::Faulty { file: file.to_owned(), problems, obstacles })
     }
 }
 
@@ -307,7 +304,11 @@ fn count(problems: usize) -> String {
     if problems == 1 { "one problem".into() } else { format!("{problems} problems") }
 }
 
-fn lines(problems: &[Problem]) -> String {
+fn place(file: Option<&Path>) -> String {
+    file.map_or_else(|| "the defaults, since no file is named".into(), |file| file.display().to_string())
+}
+
+fn lines(problems: &[impl std::fmt::Display]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 

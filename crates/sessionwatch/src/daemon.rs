@@ -223,7 +223,7 @@ impl Daemon {
         let listen = config.serve.listen;
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
         let certificate = match &config.serve.tls {
-            Some(files) => Some(door::Certificate::read(files).await?),
+            Some(files) => Some(door::Certificate::read(files)?),
             None => None,
         };
         let holder = config.serve.name.clone().unwrap_or_else(system::name);
@@ -314,7 +314,7 @@ impl Daemon {
                 command = commands.recv() => match command {
                     Some(Command::Reload(config)) => {
                         if let Some(certificate) = &self.certificate {
-                            certificate.renew().await;
+                            certificate.renew();
                         }
                         self.parts = life.during(reload(&self.shared, self.parts, *config)).await?;
                     }
@@ -354,6 +354,12 @@ async fn asked_again(commands: &mut mpsc::UnboundedReceiver<Command>) {
     }
 }
 
+/// Why TLS cannot be spoken by a certificate and its key, if it cannot.
+#[must_use]
+pub fn certificate_problem(files: &(std::path::PathBuf, std::path::PathBuf)) -> Option<String> {
+    door::certified(files).err().map(|error| format!("serve: {error}"))
+}
+
 fn open(place: &Place) -> Result<Store, StoreError> {
     let store = Store::open(place)?;
     store.hold()?;
@@ -380,7 +386,7 @@ fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config
     let present = shared.config();
     let refused = match &config {
         Err(error) => Some(error.to_string()),
-        Ok(config) => config.refused(),
+        Ok(config) => config.usable().err().map(|error| error.to_string()),
     };
     shared.latest.reloaded(refused.is_none());
     let Ok(mut config) = config.map_err(drop) else {

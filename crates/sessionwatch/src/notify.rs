@@ -255,6 +255,28 @@ impl Sender {
         client.build().map(Self::Http).map_err(|_| Failure::Tls)
     }
 
+    /// Makes sure that a message can be written for the channel, without sending it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be: the URL, the secret, an address or the template does not fit.
+    pub fn fits(&self, channel: &Channel) -> Result<(), Failure> {
+        let now = Instant::MIN;
+        let messages = [marked(now)];
+        let text = match &channel.template {
+            Some(template) => template.render(&messages).map_err(Failure::Template)?,
+            None => Told::usual(&messages),
+        };
+        let told = Told { first: &messages[0], messages: &messages, text };
+        match self {
+            Self::Http(client) => {
+                let written = request(client, post(channel, &told, now)?).build();
+                written.map(drop).map_err(|_| Failure::Malformed)
+            }
+            Self::Mail(_) => channel.to.iter().try_for_each(|to| email::mail(channel, &told, to).map(drop)),
+        }
+    }
+
     /// Delivers messages that are told together.
     ///
     /// # Errors
@@ -344,12 +366,17 @@ fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failur
     })
 }
 
-async fn send(client: &Client, post: Post, now: Instant) -> Result<(), Failure> {
+fn request(client: &Client, post: Post) -> reqwest::RequestBuilder {
     // Without the charset, some count two bytes for each character.
     let mut request = client.post(&post.url).header(header::CONTENT_TYPE, "application/json; charset=utf-8");
     for (name, value) in post.headers {
         request = request.header(name, value);
     }
+    request.body(post.body)
+}
+
+async fn send(client: &Client, post: Post, now: Instant) -> Result<(), Failure> {
+    let request = request(client, post);
     let unsent = |error: reqwest::Error| match tls_failure(&error) {
         Some(failure) => failure,
         None if error.is_builder() => Failure::Malformed,
@@ -357,7 +384,7 @@ async fn send(client: &Client, post: Post, now: Instant) -> Result<(), Failure> 
         None => Failure::NoAnswer,
     };
     // What it answers besides is not read, however long it is.
-    let answer = request.body(post.body).send().await.map_err(unsent)?;
+    let answer = request.send().await.map_err(unsent)?;
     if answer.status().is_success() {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use crate::{
 /// Check the configuration, or show what can be configured
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Args {
-    /// Check the configuration file, without connecting to anything
+    /// Check the configuration file as `serve` would, without connecting to anything
     Check(ConfigArgs),
     /// Print a file with every key, its default and what it is for
     Example,
@@ -27,12 +27,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
         Args::Check(args) => {
             let config = Config::load(args.config.as_deref())?;
-            config.resolved(None)?;
             let Some(file) = &config.file else {
                 return Err(Failure::Usage(
                     "there is no sessionwatch.toml here: name a file with --config, or write one with `sessionwatch init`".into(),
                 ));
             };
+            config.usable()?;
             let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
             let targets = if names.is_empty() { "none".into() } else { names.join(", ") };
             super::print(&format!(

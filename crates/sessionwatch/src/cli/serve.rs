@@ -20,9 +20,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let config = Config::load(args.config.config.as_deref())?;
-    if let Some(why) = config.refused() {
-        return Err(Failure::Usage(why));
-    }
+    config.usable()?;
     daemon::raise_open_files_limit();
     let (targets, channels) = (config.targets.len(), config.serve.channels.len());
     for line in super::config::costs(&config) {

@@ -1,9 +1,13 @@
 //! The door of the daemon: its address, in the clear or by TLS.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use axum_server::{Handle, tls_rustls::RustlsConfig};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::DaemonError;
@@ -20,20 +24,31 @@ pub(super) struct Certificate {
     files: (PathBuf, PathBuf),
 }
 
+/// Reads a certificate with its chain, and its key, both as PEM.
+pub(super) fn certified(files: &(PathBuf, PathBuf)) -> Result<ServerConfig, DaemonError> {
+    let faulty = || DaemonError::Certificate(files.0.clone(), files.1.clone());
+    let chain = CertificateDer::pem_file_iter(&files.0).and_then(Iterator::collect).map_err(|_| faulty())?;
+    let key = PrivateKeyDer::from_pem_file(&files.1).map_err(|_| faulty())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
+    let mut config = config.map_err(|_| faulty())?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 impl Certificate {
     /// Reads it.
-    pub(super) async fn read(files: &(PathBuf, PathBuf)) -> Result<Self, DaemonError> {
-        // It fails only where one is installed already, which is as good.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let config = RustlsConfig::from_pem_file(&files.0, &files.1).await;
-        let faulty = |_| DaemonError::Certificate(files.0.clone(), files.1.clone());
-        Ok(Self { config: config.map_err(faulty)?, files: files.clone() })
+    pub(super) fn read(files: &(PathBuf, PathBuf)) -> Result<Self, DaemonError> {
+        let config = RustlsConfig::from_config(Arc::new(certified(files)?));
+        Ok(Self { config, files: files.clone() })
     }
 
     /// Reads it again; what it was stays where that fails.
-    pub(super) async fn renew(&self) {
-        if self.config.reload_from_pem_file(&self.files.0, &self.files.1).await.is_err() {
-            tracing::error!("the certificate or its key cannot be read: the one before is used on");
+    pub(super) fn renew(&self) {
+        match certified(&self.files) {
+            Ok(config) => self.config.reload_from_config(Arc::new(config)),
+            Err(_) => tracing::error!("the certificate or its key cannot be read: the one before is used on"),
         }
     }
 }
@@ -60,7 +75,7 @@ pub(super) fn serve(
         let renewing = async {
             loop {
                 crate::clock::pause(RENEWED).await;
-                certificate.renew().await;
+                certificate.renew();
             }
         };
         let ending = async {

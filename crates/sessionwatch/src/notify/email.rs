@@ -71,7 +71,7 @@ impl Transport {
     }
 }
 
-fn mail(channel: &Channel, told: &Told<'_>, to: &str) -> Result<Mail, Failure> {
+pub(super) fn mail(channel: &Channel, told: &Told<'_>, to: &str) -> Result<Mail, Failure> {
     let mailbox = |address: &str| address.parse::<Mailbox>().map_err(|_| Failure::Damaged);
     let from = mailbox(channel.from.as_deref().unwrap_or_default())?;
     // The same for every attempt, so that mailboxes can drop a second copy.

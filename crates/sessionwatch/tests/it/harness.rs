@@ -164,6 +164,20 @@ pub(crate) fn watch(folder: &Path) -> Watch {
     watch_by(command(&["serve"]).current_dir(folder))
 }
 
+/// What `serve` says that is to refuse the configuration in a folder; one that runs is ended, and has the code -1.
+pub(crate) fn serve_refused(folder: &Path) -> Said {
+    let mut command = command(&["serve"]);
+    let mut child =
+        command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // A line says that it runs; the end of its output that it does not.
+    if !line.is_empty() {
+        child.kill().unwrap();
+    }
+    said(&child.wait_with_output().unwrap())
+}
+
 /// Starts the daemon by that command.
 pub(crate) fn watch_by(command: &mut Command) -> Watch {
     let child = command.stdout(Stdio::piped()).spawn().unwrap();

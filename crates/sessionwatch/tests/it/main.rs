@@ -9,6 +9,7 @@ mod backup;
 mod channels;
 mod checks;
 mod commands;
+mod config_check;
 mod deliveries;
 mod disk;
 mod door;

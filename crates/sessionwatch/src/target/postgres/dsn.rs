@@ -108,6 +108,12 @@ const DRIVER: [&str; 14] = [
 ];
 
 impl Dsn {
+    /// Returns `true` if the server is reached over a local socket, which is never encrypted.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.config.get_hosts().first(), Some(tokio_postgres::config::Host::Unix(_)))
+    }
+
     /// Reads a URL.
     ///
     /// # Errors

@@ -136,20 +136,37 @@ impl Cache {
     }
 }
 
+/// Why a provider that is configured so could not even be asked, if that is so.
+#[must_use]
+pub fn problem(config: &OpenId) -> Option<String> {
+    let asked = client(config).and_then(|client| {
+        client.get(description(config)).build().map(drop).map_err(|_| "`issuer` is not a URL")
+    });
+    asked.err().map(str::to_owned)
+}
+
+/// What speaks to a provider.
+fn client(config: &OpenId) -> Result<Client, &'static str> {
+    // It fails only where one is installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let redirects = reqwest::redirect::Policy::none();
+    let mut client = Client::builder().timeout(PATIENCE).redirect(redirects).user_agent("sessionwatch");
+    if let Some(pem) = &config.authorities {
+        let authorities = reqwest::Certificate::from_pem_bundle(pem);
+        client = client.tls_certs_merge(authorities.map_err(|_| "`ca_file` holds no certificate")?);
+    }
+    client.build().map_err(|_| "TLS cannot be set up: is `ca_file` a PEM file of certificates?")
+}
+
+/// Where a provider describes itself.
+fn description(config: &OpenId) -> String {
+    format!("{}/.well-known/openid-configuration", config.issuer)
+}
+
 impl Provider {
     async fn ask(config: &OpenId) -> Result<Self, Doubt> {
-        // It fails only where one is installed already, which is as good.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let redirects = reqwest::redirect::Policy::none();
-        let mut client = Client::builder().timeout(PATIENCE).redirect(redirects).user_agent("sessionwatch");
-        if let Some(pem) = &config.authorities {
-            let authorities = reqwest::Certificate::from_pem_bundle(pem);
-            client = client
-                .tls_certs_merge(authorities.map_err(|_| Doubt::Away("`ca_file` holds no certificate"))?);
-        }
-        let client = client.build().map_err(|_| Doubt::Away("TLS cannot be set up"))?;
-        let address = format!("{}/.well-known/openid-configuration", config.issuer);
-        let metadata: Metadata = answer(client.get(address)).await?;
+        let client = client(config).map_err(Doubt::Away)?;
+        let metadata: Metadata = answer(client.get(description(config))).await?;
         if metadata.issuer.trim_end_matches('/') != config.issuer {
             return Err(Doubt::Unbelievable("the provider calls itself otherwise than `issuer` does"));
         }

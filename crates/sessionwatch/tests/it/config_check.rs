@@ -1,0 +1,177 @@
+//! `config check` finds everything that `serve` would refuse, and nothing else.
+
+use std::fs;
+
+use testbed::Certificates;
+
+use crate::harness;
+
+const TARGET: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n";
+const SERVE: &str = "[serve]\nlisten = \"127.0.0.1:0\"\n";
+const HOOK: &str = "[[channel]]\nname = \"hook\"\nkind = \"webhook\"\n";
+const URL: &str = "url = \"https://hook.example/x\"\n";
+
+/// A folder with the files that configurations name.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("none.pem", "no certificate");
+    write("bad.pem", "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n");
+    write("none.key", "no identity");
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    folder
+}
+
+/// Configurations that are faulty, and what is said of each.
+type Faulty = Vec<(String, &'static str)>;
+
+fn serve(more: &str) -> String {
+    format!("{TARGET}{SERVE}{more}")
+}
+
+fn faulty_channels() -> Faulty {
+    let channel = |more: &str| serve(&format!("{HOOK}{more}"));
+    let kind =
+        |kind: &str, more: &str| serve(&format!("[[channel]]\nname = \"c\"\nkind = \"{kind}\"\n{more}"));
+    let mail = "url = \"smtp://[mail\"\nfrom = \"a@b.example\"\nto = [\"c@d.example\"]\n";
+    vec![
+        (
+            channel(&format!("{URL}secret = \"${{UNSET}}\"\n")),
+            "channel `hook`: the environment variable UNSET is not set",
+        ),
+        (channel("url_file = \"no.txt\"\n"), "cannot read"),
+        (channel("url = \"ftp://hook.example\"\n"), "must begin with https://"),
+        (channel("url = \"https://\"\n"), "channel `hook`: its url or secret"),
+        (channel("url = \"https://hook example/\"\n"), "channel `hook`: its url or secret"),
+        (channel(&format!("{URL}ca_file = \"no.pem\"\n")), "cannot read"),
+        (channel(&format!("{URL}ca_file = \"none.pem\"\n")), "holds no certificate"),
+        (channel(&format!("{URL}ca_file = \"bad.pem\"\n")), "channel `hook`: TLS cannot be set up"),
+        (channel(&format!("{URL}template = \"{{{{ nobody\"\n")), "must be a Jinja template"),
+        (channel(&format!("{URL}template = \"{{{{ nobody }}}}\"\n")), "must be a Jinja template"),
+        (
+            kind("ntfy", "url = \"https://n.example/t\"\nsecret = \"a\\nb\"\n"),
+            "channel `c`: its url or secret",
+        ),
+        (kind("email", mail), "channel `c`: its url or secret"),
+        (serve("[[route]]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
+        (serve("[report]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
+    ]
+}
+
+fn faulty_daemons() -> Faulty {
+    let openid = |more: &str| {
+        serve(&format!(
+            "public_url = \"https://watch.example\"\n[openid]\nissuer = \"https://id.example\"\nclient_id = \"x\"\nadmins = [\"a\"]\n{more}"
+        ))
+    };
+    let authority = "postgres://u:p@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=no.pem";
+    vec![
+        (format!("{TARGET}[serve]\nlisten = \"localhost\"\n"), "must be an IP address and a port"),
+        (serve("public_url = \"watch.example\"\n"), "must begin with https://"),
+        (serve("tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n"), "cannot speak TLS"),
+        (serve("tls_certificate = \"bad.pem\"\ntls_key = \"none.key\"\n"), "cannot speak TLS"),
+        (serve("tls_certificate = \"server.pem\"\ntls_key = \"other.key\"\n"), "cannot speak TLS"),
+        (serve("store = \"${UNSET}\"\n"), "serve.store: the environment variable UNSET is not set"),
+        (serve("store_file = \"no.txt\"\n"), "serve.store: cannot read"),
+        (serve("store = \"no/state.db\"\n"), "serve.store: cannot open the store"),
+        (serve("store = \"folder\"\n"), "serve.store: cannot open the store"),
+        (serve("store = \"mysql://a/b\"\n"), "must be the path of a file"),
+        (serve(&format!("store = \"{authority}\"\n")), "serve.store: TLS: the certificate file"),
+        (openid("client_secret = \"${UNSET}\"\n"), "openid: the environment variable UNSET is not set"),
+        (openid("ca_file = \"bad.pem\"\n"), "openid: "),
+        (openid("").replace("https://id.example", "https://id example"), "openid: `issuer` is not a URL"),
+        (SERVE.to_owned(), "no target is configured"),
+    ]
+}
+
+fn faulty_targets() -> Faulty {
+    let target =
+        |url: &str, more: &str| format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n{more}{SERVE}");
+    let logs = |more: &str| serve(&format!("[[logs]]\nname = \"web\"\n{more}"));
+    let server = "postgres://u:p@127.0.0.1:1/d";
+    let cleanup = "[target.cleanup]\ngrace = 86400\nexpired = true\n";
+    let identity = "[actions]\narchive_identity = \"none.key\"\n";
+    vec![
+        (target("${UNSET}", ""), "the environment variable UNSET is not set"),
+        (target("mysql://a/b", ""), "not supported yet"),
+        (target(server, "act_url = \"${UNSET}\"\n"), "the environment variable UNSET is not set"),
+        (target(server, "replica_url = \"${UNSET}\"\n"), "the environment variable UNSET is not set"),
+        (
+            target(&format!("{server}?sslmode=verify-ca&sslrootcert=none.pem"), ""),
+            "target `app`: url: TLS: the certificate file",
+        ),
+        (target(server, "cron = \"whenever\"\n"), "minute, hour, day of month"),
+        (target(server, "profile = \"nobodys\"\n"), "there is no profile `nobodys`"),
+        (target(server, cleanup), "cleaning up needs `act_url`"),
+        (format!("{TARGET}{cleanup}{SERVE}{identity}"), "cannot read an identity from"),
+        (serve("[actions]\narchive_recipient = \"somebody\"\n"), "is not a recipient"),
+        (format!("profiles = [\"no.toml\"]\n{}", serve("")), "cannot read the profile"),
+        (serve("[[maintenance]]\ncron = \"0 0 31 2 *\"\nlasts = \"1h\"\n"), "names no instant"),
+        (
+            logs("kind = \"http\"\nsecret = \"${UNSET}\"\n"),
+            "logs `web`: the environment variable UNSET is not set",
+        ),
+        (logs("kind = \"http\"\nsecret = \"short\"\n"), "must have at least 16 characters"),
+        (logs("kind = \"syslog\"\nlisten = \"here\"\n"), "must be an IP address and a port"),
+        (logs("kind = \"file\"\n"), "needs the key `file`"),
+    ]
+}
+
+#[test]
+fn config_check_and_serve_refuse_the_same_configurations() {
+    let folder = folder();
+    Certificates::make(folder.path()).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let other = Certificates::make(other.path()).unwrap().server_key();
+    fs::copy(other, folder.path().join("other.key")).unwrap();
+    for (text, expected) in [faulty_channels(), faulty_daemons(), faulty_targets()].concat() {
+        fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
+        let checked = harness::run_in(folder.path(), &[], &["config", "check"]);
+        let refused = harness::serve_refused(folder.path());
+        assert!(
+            checked.code == 2 && checked.stderr.contains(expected),
+            "{text}\n{}{}",
+            checked.stdout,
+            checked.stderr
+        );
+        assert!(refused.code == 2 && refused.stderr.contains(expected), "{text}\n{}", refused.stderr);
+        assert_eq!(checked.stderr, refused.stderr, "{text}");
+    }
+    let sound = [
+        format!("{TARGET}{SERVE}"),
+        format!("{TARGET}{SERVE}tls_certificate = \"server.pem\"\ntls_key = \"server.key\"\n"),
+        format!("{TARGET}{SERVE}{HOOK}{URL}"),
+        // Nothing is connected to, and nothing has to be there that comes by itself.
+        format!(
+            "{TARGET}{SERVE}{HOOK}url = \"http://127.0.0.1:1/\"\n[[logs]]\nname = \"web\"\nfile = \"no.log\"\n"
+        ),
+    ];
+    for text in sound {
+        fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
+        let checked = harness::run_in(folder.path(), &[], &["config", "check"]);
+        assert_eq!(checked.code, 0, "{text}\n{}", checked.stderr);
+        assert_eq!(harness::serve_refused(folder.path()).code, -1, "{text}");
+    }
+}
+
+#[test]
+fn config_check_makes_nothing_and_names_all_problems_at_once() {
+    let folder = folder();
+    let text = format!(
+        "{TARGET}{SERVE}tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n{HOOK}{URL}secret = \"${{UNSET}}\"\n\
+         [[channel]]\nname = \"other\"\nkind = \"webhook\"\nurl = \"https://\"\n"
+    );
+    let all = ["cannot speak TLS", "UNSET is not set", "channel `other`: its url or secret"];
+    for (more, also, count) in [
+        ("", vec![], "3 problems"),
+        ("[[route]]\nchannels = [\"x\"]\n", vec!["there is no channel `x`"], "4 problems"),
+    ] {
+        fs::write(folder.path().join("sessionwatch.toml"), format!("{text}{more}")).unwrap();
+        let said = harness::run_in(folder.path(), &[], &["config", "check"]);
+        assert!(said.code == 2 && said.stderr.contains(count), "{}", said.stderr);
+        for part in all.into_iter().chain(also) {
+            assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+        }
+    }
+    assert!(!folder.path().join("sessionwatch-state.db").exists());
+}
