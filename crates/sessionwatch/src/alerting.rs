@@ -28,17 +28,20 @@ pub struct Word<'a> {
     pub now: Instant,
 }
 
-/// The alert of a check on a target if it fires, once it is noted that somebody does something about it.
-fn firing(
+/// The alert of a check on a target, if it fires.
+fn firing(db: Db<'_>, (target, check): (&str, &str)) -> Result<Option<Kept>, StoreError> {
+    let fires = |kept: &Kept| matches!(kept.alert.state, State::Firing { .. });
+    Ok(alerts::get(db, target, check)?.filter(fires))
+}
+
+/// Records what somebody did about an alert.
+fn record(
     db: Db<'_>,
     (target, check): (&str, &str),
     (action, word): (&str, Word<'_>),
-) -> Result<Option<Kept>, StoreError> {
-    let fires = |kept: &Kept| matches!(kept.alert.state, State::Firing { .. });
-    let Some(kept) = alerts::get(db, target, check)?.filter(fires) else { return Ok(None) };
+) -> Result<(), StoreError> {
     let detail = json!({ "target": target, "check": check, "note": word.note });
-    audit::add(db, (word.who, action), &detail.to_string(), word.now)?;
-    Ok(Some(kept))
+    audit::add(db, (word.who, action), &detail.to_string(), word.now)
 }
 
 /// Somebody looks after an alert: whether it fires.
@@ -47,10 +50,11 @@ fn firing(
 ///
 /// If it cannot be written.
 pub fn acknowledge(db: Db<'_>, which: (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
-    let Some(mut kept) = firing(db, which, ("acknowledge", word))? else { return Ok(false) };
+    let Some(mut kept) = firing(db, which)? else { return Ok(false) };
     kept.acknowledged_by = Some(word.who.to_owned());
     kept.note = Some(word.note.to_owned()).filter(|note| !note.is_empty());
     alerts::put(db, &kept)?;
+    record(db, which, ("acknowledge", word))?;
     Ok(true)
 }
 
@@ -60,9 +64,10 @@ pub fn acknowledge(db: Db<'_>, which: (&str, &str), word: Word<'_>) -> Result<bo
 ///
 /// If it cannot be written.
 pub fn resolve(db: Db<'_>, serve: &Serve, which: (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
-    let Some(kept) = firing(db, which, ("resolve", word))? else { return Ok(false) };
+    let Some(kept) = firing(db, which)? else { return Ok(false) };
     let note = if word.note.is_empty() { String::new() } else { format!(": {}", word.note) };
     round::resolve(db, serve, (&kept, &format!("resolved by {}{note}", word.who)), word.now)?;
+    record(db, which, ("resolve", word))?;
     Ok(true)
 }
 
@@ -76,7 +81,6 @@ pub fn comment(db: Db<'_>, (target, check): (&str, &str), word: Word<'_>) -> Res
         return Ok(false);
     }
     let detail = json!({ "target": target, "check": check, "note": word.note }).to_string();
-    audit::add(db, (word.who, "comment"), &detail, word.now)?;
     let event = Event {
         id: 0,
         at: word.now,
@@ -87,6 +91,7 @@ pub fn comment(db: Db<'_>, (target, check): (&str, &str), word: Word<'_>) -> Res
         detail,
     };
     events::add(db, &event)?;
+    record(db, (target, check), ("comment", word))?;
     Ok(true)
 }
 
@@ -100,8 +105,9 @@ pub fn silence(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, Store
         "target": silence.target, "check": silence.check, "subject": silence.subject,
         "until": crate::clock::rfc3339(silence.until), "note": silence.note,
     });
+    let id = silences::begin(db, silence)?;
     audit::add(db, (&silence.owner, "silence"), &detail.to_string(), now)?;
-    silences::begin(db, silence)
+    Ok(id)
 }
 
 /// Ends a silence: whether there is one.

@@ -36,8 +36,8 @@ use crate::{
 pub fn attest(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
     let Attestation { at, target, item, holds, owner, note } = attestation;
     let detail = json!({ "target": target, "item": item, "holds": holds, "note": note });
-    audit::add(db, (owner, "attest"), &detail.to_string(), *at)?;
-    attestations::add(db, attestation)
+    attestations::add(db, attestation)?;
+    audit::add(db, (owner, "attest"), &detail.to_string(), *at)
 }
 
 /// A checklist of a target.

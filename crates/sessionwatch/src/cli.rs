@@ -19,6 +19,7 @@ mod integrations;
 mod logs;
 mod man;
 mod notify;
+mod opening;
 mod report;
 mod revoke;
 mod serve;

@@ -122,6 +122,9 @@ pub enum StoreError {
     /// There is such a file already.
     #[error("{0} exists, or cannot be made: name a new file in a folder that may be written")]
     Exists(PathBuf),
+    /// The file is another program's.
+    #[error("{0} is a database of something else: name a file of its own as `store` in [serve]")]
+    Foreign(PathBuf),
     /// The file is of a newer program.
     #[error(
         "the store was written by a newer sessionwatch (version {found}; this one knows {known}): use that one"
@@ -160,7 +163,8 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl Store {
-    /// Opens the store, makes it where there is none, and brings it up to date.
+    /// Opens the store, creates it where there is none, and brings it up to date. Nothing is written into a file that is
+    /// no store.
     ///
     /// # Errors
     ///
@@ -187,6 +191,23 @@ impl Store {
         Ok(store)
     }
 
+    /// A store that is empty, and ends with this value.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses it.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let readers = Arc::new(Readers::of(Path::new(":memory:")));
+        // There is no file by which others could read.
+        readers.shelter(true);
+        let (path, connection) = (PathBuf::from(":memory:"), Connection::open_in_memory()?);
+        let file = FileStore { path, connection, readers: Arc::clone(&readers), shelter: None, held: None };
+        let backend = Arc::new(Mutex::new(Backend::File(Box::new(file))));
+        let store = Self { backend, readers: Some(readers), end: None };
+        store.write(|db| migrate(db, MIGRATIONS.len()))?;
+        Ok(store)
+    }
+
     /// Opens a store that somebody has made; nothing where nobody has.
     ///
     /// # Errors
@@ -194,7 +215,7 @@ impl Store {
     /// If that cannot be found out, or it cannot be opened.
     pub fn find(place: &Place) -> Result<Option<Self>, StoreError> {
         let made = match place {
-            Place::File(path) => path.is_file(),
+            Place::File(path) => std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0),
             Place::Server(dsn) => {
                 let remote = Remote::start(dsn.as_ref().clone())?;
                 remote.begin(false)?;
@@ -328,6 +349,9 @@ impl FileStore {
         options.create(true).append(true).mode(0o600).open(path).map_err(refused)?;
         let connection = Connection::open(path).map_err(|_| StoreError::Open(path.to_owned()))?;
         connection.busy_timeout(Duration::from_secs(10))?;
+        if is_foreign(&connection)? {
+            return Err(StoreError::Foreign(path.to_owned()));
+        }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // What is archived is large: written twice less often.
@@ -430,6 +454,13 @@ fn transact<T>(
     let outcome = work(Db::File(&transaction))?;
     transaction.commit()?;
     Ok(outcome)
+}
+
+/// Returns `true` if a file holds tables, and they are not those of a store.
+fn is_foreign(connection: &Connection) -> Result<bool, StoreError> {
+    let query = "SELECT COUNT(*) > 0 AND COUNT(*) FILTER (WHERE name IN ('migrations', 'audit')) < 2
+                 FROM sqlite_schema WHERE type = 'table'";
+    Ok(connection.query_row(query, [], |row| row.get(0))?)
 }
 
 /// Whether a file needs no migration.

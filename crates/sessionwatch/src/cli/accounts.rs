@@ -7,14 +7,17 @@ use std::{
 
 use serde_json::json;
 
-use super::{Failure, target::ConfigArgs};
+use super::{
+    Failure,
+    opening::{self, Opening},
+    target::ConfigArgs,
+};
 use crate::{
     clock,
     config::Config,
     documents,
     report::{Format, Sheet},
     store::{
-        Store,
         accounts::{self, Account, Role},
         audit,
     },
@@ -57,14 +60,6 @@ pub(super) enum Args {
     },
 }
 
-pub(super) fn store(args: &ConfigArgs) -> Result<Store, Failure> {
-    let config = Config::load(args.config.as_deref())?;
-    if let Some(problem) = &config.serve.store_unresolved {
-        return Err(Failure::Usage(format!("serve.store: {problem}")));
-    }
-    Ok(Store::open(&config.serve.store)?)
-}
-
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let now = clock::now();
     let text = match args {
@@ -80,19 +75,23 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 subject: String::new(),
                 created_at: now,
             };
-            store(config)?.write(|db| {
+            let config = Config::load(config.config.as_deref())?;
+            opening::open(&config, Opening::OrCreated)?.write(|db| {
                 // Whoever knew the old password is out.
                 accounts::end_all(db, name)?;
                 access::add(db, &account, (owner, now))
             })?;
             format!("{name} may use the dashboard as {}\n", role.name())
         }
-        Args::List { config, format } => sheet(&store(config)?.read(accounts::list)?).render(*format),
+        Args::List { config, format } => sheet(&opening::existing(config)?.1.read(accounts::list)?).render(*format),
         Args::Remove { name, owner, config } => {
-            let removed = store(config)?.write(|db| {
-                let detail = json!({ "account": name }).to_string();
-                audit::add(db, (owner, "account-removed"), &detail, now)?;
-                accounts::remove(db, name)
+            let removed = opening::existing(config)?.1.write(|db| {
+                let removed = accounts::remove(db, name)?;
+                if removed {
+                    let detail = json!({ "account": name }).to_string();
+                    audit::add(db, (owner, "account-removed"), &detail, now)?;
+                }
+                Ok(removed)
             })?;
             if !removed {
                 return Err(Failure::Usage(format!("there is no account `{name}`")));

@@ -11,14 +11,18 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, target::TargetArgs};
+use super::{
+    Failure,
+    opening::{self, Opening},
+    target::TargetArgs,
+};
 use crate::{
     actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection, keys},
     archive::sealing::Recipient,
     clock::{self, Clock},
     config::{Config, Target},
     progress::Meter,
-    store::{Place, Store},
+    store::Store,
     target::address::Address,
 };
 
@@ -63,13 +67,13 @@ pub(super) struct Acting {
 }
 
 impl Acting {
-    /// Chooses the target, and opens the store or makes it.
+    /// Chooses the target, and opens the store.
     ///
     /// # Errors
     ///
     /// If the arguments or the configuration are faulty, or the store cannot be had.
-    pub(super) fn of(args: &ActArgs) -> Result<Self, Failure> {
-        Self::with(&args.target, args.act_url.as_deref(), &args.owner)
+    pub(super) fn of(args: &ActArgs, opening: Opening) -> Result<Self, Failure> {
+        Self::with(&args.target, (args.act_url.as_deref(), &args.owner), opening)
     }
 
     /// The same, from its parts.
@@ -77,12 +81,16 @@ impl Acting {
     /// # Errors
     ///
     /// The same.
-    pub(super) fn with(target: &TargetArgs, act_url: Option<&str>, owner: &str) -> Result<Self, Failure> {
+    pub(super) fn with(
+        target: &TargetArgs,
+        (act_url, owner): (Option<&str>, &str),
+        opening: Opening,
+    ) -> Result<Self, Failure> {
         let (config, mut target) = target.choose_one()?;
         if let Some(url) = act_url {
             target.act = Some(Address::parse(url)?);
         }
-        let store = open(&config)?;
+        let store = opening::open(&config, opening)?;
         Ok(Self { config, target, store, clock: Clock::System, owner: owner.to_owned() })
     }
 
@@ -110,30 +118,15 @@ impl Acting {
     }
 }
 
-/// The store, which is made if there is none.
-///
-/// # Errors
-///
-/// If it cannot be had.
-pub(super) fn open(config: &Config) -> Result<Store, Failure> {
-    if let Some(problem) = &config.serve.store_unresolved {
-        return Err(Failure::Usage(format!("serve.store: {problem}")));
-    }
-    if let (Place::File(path), None) = (&config.serve.store, &config.file)
-        && !path.exists()
-    {
-        super::complain_of(&format!("plans and archives are kept in {}", path.display()));
-    }
-    Ok(Store::open(&config.serve.store)?)
-}
-
 /// Makes the plan and shows it, or carries it out.
 ///
 /// # Errors
 ///
 /// If that is not possible.
 pub(super) fn run(args: &ActArgs, selection: &Selection) -> Result<ExitCode, Failure> {
-    let acting = Acting::of(args)?;
+    // A plan that is made is kept; one that is carried out has been.
+    let opening = if args.apply.is_some() { Opening::Existing } else { Opening::OrCreated };
+    let acting = Acting::of(args, opening)?;
     match carried_out(&acting, args, selection)? {
         Some((plan, applied)) => report(&plan, &applied, args.format),
         None => Ok(ExitCode::SUCCESS),

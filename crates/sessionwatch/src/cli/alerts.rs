@@ -10,7 +10,7 @@ use sessionwatch_rules::{
     instant::{Instant, SECOND},
 };
 
-use super::{Failure, target::ConfigArgs};
+use super::{Failure, opening::existing as open, target::ConfigArgs};
 use crate::{
     alerting::{self, Word},
     checks::{self, BLIND, UNDELIVERED},
@@ -19,7 +19,7 @@ use crate::{
     documents,
     report::{Format, Sheet, printable},
     store::{
-        Place, Store, StoreError,
+        StoreError,
         alerts::{self, Kept},
         db::Db,
         silences::{self, Silence},
@@ -164,24 +164,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The configuration and its store. That is not made here: without a watch there is nothing in it.
-pub(super) fn open(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
-    let config = Config::load(args.config.as_deref())?;
-    if let Some(problem) = &config.serve.store_unresolved {
-        return Err(Failure::Usage(format!("serve.store: {problem}")));
-    }
-    match (Store::find(&config.serve.store)?, &config.serve.store) {
-        (Some(store), _) => Ok((config, store)),
-        (None, Place::File(path)) => Err(Failure::Usage(format!(
-            "there is no store {}: `sessionwatch serve` makes it",
-            path.display()
-        ))),
-        (None, Place::Server(_)) => Err(Failure::Usage(
-            "there is no store in the database that serve.store names: `sessionwatch serve` makes it".into(),
-        )),
-    }
 }
 
 /// Does something about an alert that fires.

@@ -7,17 +7,16 @@ use serde_json::json;
 use super::{
     Failure,
     acting::{self, ActArgs, Acting},
+    opening::{Opening, existing},
     target::ConfigArgs,
 };
 use crate::{
     actions::{ActError, Control, keys, restoring},
     archive::sealing::Identity,
     clock,
-    config::Config,
     documents::{self, Archive},
     report::{Format, Sheet},
     store::{
-        Store,
         archived::{self, Fate, Holding},
         audit, plans,
     },
@@ -87,14 +86,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-fn opened(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
-    let config = Config::load(args.config.as_deref())?;
-    let store = acting::open(&config)?;
-    Ok((config, store))
-}
-
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
-    let (_, store) = opened(args)?;
+    let (_, store) = existing(args)?;
     let (held, plans) = store.read(|db| Ok((archived::holdings(db)?, plans::list(db)?)))?;
     let row = |holding: &Holding| {
         vec![
@@ -124,7 +117,7 @@ fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
 }
 
 fn show(args: &ConfigArgs, (plan, limit): (&str, u32), format: Format) -> Result<ExitCode, Failure> {
-    let (_, store) = opened(args)?;
+    let (_, store) = existing(args)?;
     let (mut rows, mut documents, mut behind) = (vec![], vec![], 0);
     while let Some(batch) = store.read(|db| archived::next(db, plan, behind))? {
         behind = batch.id;
@@ -162,7 +155,7 @@ fn show(args: &ConfigArgs, (plan, limit): (&str, u32), format: Format) -> Result
 }
 
 fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
-    let acting = Acting::of(&args.act)?;
+    let acting = Acting::of(&args.act, Opening::Existing)?;
     let Some(id) = &args.act.apply else {
         let plan = super::block_on(async {
             Ok(restoring::plan(acting.context(), &args.archive, args.user.as_deref()).await?)
@@ -193,12 +186,14 @@ fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
 }
 
 fn purge(args: &ConfigArgs, plan: Option<&str>, owner: &str) -> Result<ExitCode, Failure> {
-    let (_, store) = opened(args)?;
+    let (_, store) = existing(args)?;
     let now = clock::now();
     let rows = store.write(|db| {
         let rows = archived::purge(db, plan, now)?;
-        let detail = json!({ "plan": plan, "rows": rows });
-        audit::add(db, (owner, "archive-purged"), &detail.to_string(), now)?;
+        if rows > 0 {
+            let detail = json!({ "plan": plan, "rows": rows });
+            audit::add(db, (owner, "archive-purged"), &detail.to_string(), now)?;
+        }
         Ok(rows)
     })?;
     super::print(&format!("{rows} rows were removed for good.\n"))?;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, alerts, target::ConfigArgs};
+use super::{Failure, opening, target::ConfigArgs};
 use crate::store::audit::{self, Trail};
 
 /// Examine the record of who did what
@@ -20,7 +20,7 @@ pub(super) enum Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Args::Verify { config, head } = args;
-    let (_, store) = alerts::open(config)?;
+    let (_, store) = opening::existing(config)?;
     let (trail, known) = store.read(|db| {
         let known = head.as_ref().map(|head| audit::knows(db, head)).transpose()?;
         Ok((audit::verify(db)?, known))
@@ -32,6 +32,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         (Trail::Whole(_), Some(false)) => {
             "the record holds no entry of that hash: entries were cut off its end, or it is another record\n"
                 .into()
+        }
+        (Trail::Whole(0), _) => {
+            super::complain(
+                "the audit trail is empty, so nothing was verified",
+                Some("is it the store of the daemon? name its configuration with --config"),
+            );
+            return Ok(ExitCode::from(3));
         }
         (Trail::Whole(entries), _) => {
             super::print(&format!("the record is whole: {entries} entries\n"))?;

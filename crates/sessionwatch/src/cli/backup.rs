@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::{Failure, alerts, target::ConfigArgs};
+use super::{Failure, opening, target::ConfigArgs};
 use crate::store::StoreError;
 
 /// Copy the store, as it stands at one instant, into a new SQLite file; the daemon may go on meanwhile
@@ -15,7 +15,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let (_, store) = alerts::open(&args.config)?;
+    let (_, store) = opening::existing(&args.config)?;
     store.backup(&args.file).map_err(|error| match error {
         StoreError::Exists(_) => Failure::Usage(error.to_string()),
         error => error.into(),

@@ -12,12 +12,12 @@ use sessionwatch_rules::incident::Grade;
 use super::{
     Failure,
     acting::{self, ActArgs, Acting},
+    opening::{self, Opening},
     target::{ConfigArgs, TargetArgs},
 };
 use crate::{
     actions::affected,
     clock,
-    config::Config,
     documents,
     incident::{
         self,
@@ -185,9 +185,15 @@ pub(super) struct Case {
     work: work::Case,
 }
 
+impl Whose {
+    fn acting(&self, opening: Opening) -> Result<Acting, Failure> {
+        Acting::with(&self.target, (self.act_url.as_deref(), &self.owner), opening)
+    }
+}
+
 impl Case {
     fn of(whose: &Whose) -> Result<Self, Failure> {
-        let acting = Acting::with(&whose.target, whose.act_url.as_deref(), &whose.owner)?;
+        let acting = whose.acting(Opening::Existing)?;
         Self::with(acting, whose.id.as_deref())
     }
 
@@ -257,7 +263,7 @@ fn contain(whose: Contained, act: &ActArgs, users: &[String]) -> Result<ExitCode
                 .into(),
         )
     })?;
-    let case = Case::with(Acting::of(act)?, None)?;
+    let case = Case::with(Acting::of(act, Opening::Existing)?, None)?;
     let Some((plan, applied)) = acting::carried_out(&case.acting, act, &selection)? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -267,7 +273,7 @@ fn contain(whose: Contained, act: &ActArgs, users: &[String]) -> Result<ExitCode
 
 fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
     const SHOWN: usize = 100;
-    let acting = Acting::with(&whose.target, whose.act_url.as_deref(), &whose.owner)?;
+    let acting = whose.acting(Opening::OrEmpty)?;
     let users = super::block_on(async { Ok(affected::users(acting.context(), part, SHOWN).await?) })?;
     if users.is_empty() {
         return Err(Failure::Usage(format!("no user's id, name or handle contains `{}`", printable(part))));
@@ -281,8 +287,8 @@ fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
 }
 
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
-    let config = Config::load(args.config.as_deref())?;
-    let found = acting::open(&config)?.read(incidents::list)?;
+    let (_, store) = opening::existing(args)?;
+    let found = store.read(incidents::list)?;
     let summary = |incident: &Incident| incident::field(incident, "summary").unwrap_or_default();
     let row = |incident: &Incident| {
         vec![

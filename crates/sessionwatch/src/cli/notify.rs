@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Failure, alerts, target::ConfigArgs};
+use super::{Failure, opening, target::ConfigArgs};
 use crate::{
     clock,
     config::{Channel, Config},
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::Test { channel, config } => test(channel, config)?,
         Args::Dead { config, format } => {
-            let dead = alerts::open(config)?.1.read(|db| outbox::dead(db, LISTED))?;
+            let dead = opening::existing(config)?.1.read(|db| outbox::dead(db, LISTED))?;
             if dead.is_empty() && *format == Format::Table {
                 "no message was given up on\n".into()
             } else {
@@ -62,12 +62,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
         }
         Args::Retry { channel, config, owner } => {
-            let (config, store) = alerts::open(config)?;
+            let (config, store) = opening::existing(config)?;
             known(&config, channel)?;
             let now = clock::now();
             let count = store.write(|db| {
-                audit::add(db, (owner, "retry"), &json!({ "channel": channel }).to_string(), now)?;
-                outbox::revive(db, channel, now)
+                let count = outbox::revive(db, channel, now)?;
+                if count > 0 {
+                    let detail = json!({ "channel": channel, "messages": count }).to_string();
+                    audit::add(db, (owner, "retry"), &detail, now)?;
+                }
+                Ok(count)
             })?;
             format!("{count} messages are due again\n")
         }

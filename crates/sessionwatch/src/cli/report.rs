@@ -10,10 +10,8 @@ use sessionwatch_rules::{
 
 use super::{
     Failure,
-    alerts::{
-        self,
-        history::{self, date},
-    },
+    alerts::history::{self, date},
+    opening,
     target::ConfigArgs,
 };
 use crate::{
@@ -114,7 +112,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn make(args: &ChecklistArgs, now: Instant) -> Result<ExitCode, Failure> {
     let period = period(args, now)?;
-    let (config, store) = alerts::open(&args.config)?;
+    let (config, store) = opening::existing(&args.config)?;
     let targets = targets(&config, args.target.as_deref())?;
     let lists = store.read(|db| {
         let list = |target: &&Target| checklist::over(db, (&config, target), period, now);
@@ -189,7 +187,7 @@ fn render(lists: &[Checklist], format: Format) -> String {
 }
 
 fn attest(args: &AttestArgs, now: Instant) -> Result<String, Failure> {
-    let (config, store) = alerts::open(&args.config)?;
+    let (config, store) = opening::existing(&args.config)?;
     targets(&config, Some(&args.target))?;
     let attestation = Attestation {
         at: now,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, accounts::store, target::ConfigArgs};
+use super::{Failure, opening::existing, target::ConfigArgs};
 use crate::{
     clock, documents,
     report::{Format, Sheet},
@@ -62,16 +62,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let wish =
                 Wish { account: account.clone(), label: label.clone(), scopes: scope.clone(), days: *days };
             let (token, secret) = made(wish, now);
-            if !store(config)?.write(|db| add(db, &token, (owner, now)))? {
+            if !existing(config)?.1.write(|db| add(db, &token, (owner, now)))? {
                 return Err(Failure::Usage(format!("there is no account `{account}`")));
             }
             format!("{secret}\n")
         }
         Args::List { config, format } => {
-            sheet(&store(config)?.read(|db| tokens::list(db, None))?).render(*format)
+            sheet(&existing(config)?.1.read(|db| tokens::list(db, None))?).render(*format)
         }
         Args::Remove { id, owner, config } => {
-            if !store(config)?.write(|db| remove(db, (None, id), (owner, now)))? {
+            if !existing(config)?.1.write(|db| remove(db, (None, id), (owner, now)))? {
                 return Err(Failure::Usage(format!("there is no token `{id}`")));
             }
             format!("{id} holds no longer\n")

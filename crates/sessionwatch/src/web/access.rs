@@ -422,9 +422,9 @@ pub(super) async fn begin(
     let login = Login { hash, account, created_at: now, seen_at: now, ends_at, address, agent };
     write(shared, move |db| {
         accounts::expire(db, now)?;
+        accounts::begin(db, &login)?;
         let detail = json!({ "address": login.address }).to_string();
-        audit::add(db, (&login.account, "login"), &detail, now)?;
-        accounts::begin(db, &login)
+        audit::add(db, (&login.account, "login"), &detail, now)
     })
     .await?;
     Ok(set_cookie(shared, cookie_name(shared), (&token, longest / SECOND)))
@@ -437,8 +437,10 @@ pub(super) async fn logout(
 ) -> Result<Response, Refusal> {
     let now = shared.clock.now();
     write(&shared, move |db| {
-        audit::add(db, (&person.name, "logout"), "{}", now)?;
-        accounts::end(db, &person.name, &person.login).map(drop)
+        if accounts::end(db, &person.name, &person.login)? {
+            audit::add(db, (&person.name, "logout"), "{}", now)?;
+        }
+        Ok(())
     })
     .await?;
     let gone = set_cookie(&shared, cookie_name(&shared), ("", 0));
@@ -527,9 +529,9 @@ pub fn add(
     account: &Account,
     (by, now): (&str, Instant),
 ) -> Result<(), crate::store::StoreError> {
+    accounts::put(db, account)?;
     let detail = json!({ "account": account.name, "role": account.role.name() }).to_string();
-    audit::add(db, (by, "account-added"), &detail, now)?;
-    accounts::put(db, account)
+    audit::add(db, (by, "account-added"), &detail, now)
 }
 
 #[cfg(test)]

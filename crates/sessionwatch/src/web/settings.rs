@@ -139,17 +139,18 @@ pub(super) async fn password(
     });
     let password = changed.await.map_err(|_| Refusal::Bad("That cannot be a password.".into()))??;
     let (now, login) = (shared.clock.now(), person.login.clone());
-    write(&shared, move |db| {
-        let account = Account { password: password.clone(), ..account.clone() };
-        audit::add(db, (&account.name, "password"), "{}", now)?;
+    let changed = write(&shared, move |db| {
+        // Somebody may have removed the account meanwhile, or changed its role.
+        let Some(account) = accounts::get(db, &account.name)? else { return Ok(false) };
+        let account = Account { password: password.clone(), ..account };
         accounts::put(db, &account)?;
+        audit::add(db, (&account.name, "password"), "{}", now)?;
         for other in accounts::logins(db, &account.name)?.iter().filter(|other| other.hash != login) {
             accounts::end(db, &account.name, &other.hash)?;
         }
-        Ok(())
-    })
-    .await?;
-    Ok(Redirect::to("/settings"))
+        Ok(true)
+    });
+    if changed.await? { Ok(Redirect::to("/settings")) } else { Err(Refusal::LoggedOut) }
 }
 
 /// Ends a log-in of an account.
@@ -240,9 +241,10 @@ pub(super) async fn try_out(shared: &Arc<Shared>, name: &str, by: String) -> Res
     let (now, config) = (shared.clock.now(), shared.config());
     let channel = config.serve.channels.iter().find(|channel| channel.name == name);
     let channel = channel.ok_or_else(|| Refusal::NotFound("There is no such channel.".into()))?;
-    let detail = json!({ "channel": name }).to_string();
+    let problems = notify::trial(channel, now).await;
+    let detail = json!({ "channel": name, "accepted": problems.is_empty() }).to_string();
     write(shared, move |db| audit::add(db, (&by, "channel-tested"), &detail, now)).await?;
-    Ok(notify::trial(channel, now).await)
+    Ok(problems)
 }
 
 pub(super) async fn test_channel(

@@ -64,8 +64,8 @@ pub fn add(db: Db<'_>, token: &Token, (by, now): (&str, Instant)) -> Result<bool
     let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.name()).collect();
     let detail =
         json!({ "token": token.id, "account": token.account, "label": token.label, "scopes": scopes });
-    audit::add(db, (by, "token-added"), &detail.to_string(), now)?;
     tokens::add(db, token)?;
+    audit::add(db, (by, "token-added"), &detail.to_string(), now)?;
     Ok(true)
 }
 

@@ -45,7 +45,7 @@ fn copied_while_it_runs(store: &str) {
     let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
     write(store);
     let early = run(&["backup", "early.db"]);
-    assert!(early.code == 2 && early.stderr.contains("`sessionwatch serve` makes it"), "{}", early.stderr);
+    assert!(early.code == 2 && early.stderr.contains("`sessionwatch serve` creates it"), "{}", early.stderr);
     assert!(!folder.path().join("early.db").exists());
     let watch = harness::watch(folder.path());
     assert!(!sink.wait_for(1).is_empty());

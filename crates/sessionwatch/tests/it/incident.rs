@@ -11,7 +11,7 @@ use sessionwatch::{
         work::{self, Case},
     },
     store::{
-        archived, audit,
+        Place, Store, archived, audit,
         incidents::{self, Incident, State},
     },
 };
@@ -69,6 +69,8 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
         assert!(said.code == code && text.contains(part), "{arguments:?} ({}): {text}", said.code);
         text
     };
+    says(&["next"], 2, "there is no store sessionwatch-state.db");
+    drop(Store::open(&Place::File(folder.path().join("sessionwatch-state.db"))).unwrap());
     says(&["next"], 2, "`sessionwatch incident open --severity P1` opens one");
     says(
         &["open", "--severity", "P1", "--summary", "two users see each other's data"],

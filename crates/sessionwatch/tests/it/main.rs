@@ -39,6 +39,7 @@ mod secrecy;
 mod shadows;
 mod soak;
 mod sqlite;
+mod store_opening;
 mod system;
 mod tls;
 mod versions;

@@ -209,7 +209,7 @@ fn people_look_after_alerts_silence_them_and_leave_a_record() {
     .unwrap();
     let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
     let early = run(&["alerts", "list"]);
-    assert!(early.code == 2 && early.stderr.contains("`sessionwatch serve` makes it"), "{}", early.stderr);
+    assert!(early.code == 2 && early.stderr.contains("`sessionwatch serve` creates it"), "{}", early.stderr);
     let running = serve(folder.path());
     assert_eq!(notices(&sink.wait_for(1)), ["duplicate-tokens firing"]);
     let acknowledged = run(&["alerts", "ack", "app", "duplicate-tokens", "--note", "on it"]);

@@ -3,7 +3,7 @@
 use sessionwatch_rules::instant::{DAY, Instant};
 
 use crate::{
-    cli::{Failure, alerts::open, target::ConfigArgs},
+    cli::{Failure, opening::existing as open, target::ConfigArgs},
     clock, documents,
     report::{Format, Sheet, printable},
     store::events::{self, Event, Search},

@@ -10,7 +10,7 @@ use std::{
 
 use sessionwatch_rules::verdict::Verdict;
 
-use super::{Failure, acting::Acting};
+use super::{Failure, acting::Acting, opening::Opening};
 use crate::{
     actions::{self, Consent, Context, Control, Selection},
     archive::sealing::Identity,
@@ -57,7 +57,7 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
         demo::create(demonstration, crate::clock::now())?;
         target.url = Some(demonstration.display().to_string());
     }
-    let drilled = Acting::with(&target, args.act_url.as_deref(), &args.owner)
+    let drilled = Acting::with(&target, (args.act_url.as_deref(), &args.owner), Opening::OrCreated)
         .and_then(|acting| crate::cli::block_on(drill(&acting, interactive)));
     if args.demo {
         // What was made for this is not left behind; whether it can be removed changes nothing.

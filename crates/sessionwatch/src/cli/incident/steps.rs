@@ -4,7 +4,7 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use sessionwatch_rules::incident::{self as rules, Grade, Step};
 
-use super::{Case, Failure, Whose, acting::Acting};
+use super::{Case, Failure, Whose, opening::Opening};
 use crate::{
     clock,
     incident::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) fn open(whose: &Whose, (grade, summary): (Grade, &str)) -> Result<ExitCode, Failure> {
-    let acting = Acting::with(&whose.target, whose.act_url.as_deref(), &whose.owner)?;
+    let acting = whose.acting(Opening::OrCreated)?;
     let (incident, report) =
         crate::cli::block_on(async { Ok(incident::open(acting.context(), grade, summary).await?) })?;
     let mut text = format!(

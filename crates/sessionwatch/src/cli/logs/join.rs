@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use super::{
-    super::{Failure, target::TargetArgs},
+    super::{
+        Failure,
+        opening::{self, Opening},
+        target::TargetArgs,
+    },
     Shape,
 };
 use crate::{
     logs::joined,
-    store::Store,
     target::{
         error::TargetError,
         observe::{self, Line},
@@ -38,8 +41,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let why = format!("no source of logs is configured for `{}`: see [[logs]]", target.name);
         return Err(Failure::Usage(why));
     }
-    let none = || Failure::Usage("nothing was read yet: `sessionwatch serve` reads the sources".into());
-    let store = Store::find(&config.serve.store)?.ok_or_else(none)?;
+    let store = opening::open(&config, Opening::Existing)?;
     let period = joined::period(args.hours);
     let rows: Result<Vec<Line>, String> = super::super::block_on(async {
         let read = super::super::with_open(&config, &target, async |opened| {

@@ -60,11 +60,7 @@ pub(in crate::cli) struct SourcesArgs {
 }
 
 fn store(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
-    let config = Config::load(args.config.as_deref())?;
-    let none =
-        || Failure::Usage("nothing was read yet: `sessionwatch serve` reads the sources of [[logs]]".into());
-    let store = Store::find(&config.serve.store)?.ok_or_else(none)?;
-    Ok((config, store))
+    crate::cli::opening::existing(args)
 }
 
 pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {

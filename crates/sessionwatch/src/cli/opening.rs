@@ -1,0 +1,65 @@
+//! Opening the store of a command: one that has to be there, or one that is created. Every command goes through here.
+
+use super::{Failure, target::ConfigArgs};
+use crate::{
+    config::Config,
+    store::{Place, Store},
+};
+
+/// What a command needs of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It reads or changes what is in there: without a store there is nothing for it to do.
+    Existing,
+    /// It keeps something for the first time, and may create the store.
+    OrCreated,
+    /// It compares with what is in there, if there is something, and keeps nothing.
+    OrEmpty,
+}
+
+/// Opens the store that a configuration names.
+///
+/// # Errors
+///
+/// If there is none and none may be created, or it cannot be opened.
+pub(super) fn open(config: &Config, opening: Opening) -> Result<Store, Failure> {
+    if let Some(problem) = &config.serve.store_unresolved {
+        return Err(Failure::Usage(format!("serve.store: {problem}")));
+    }
+    let place = &config.serve.store;
+    match (Store::find(place)?, opening) {
+        (Some(store), _) => Ok(store),
+        (None, Opening::Existing) => Err(Failure::Usage(missing(place))),
+        (None, Opening::OrEmpty) => Ok(Store::in_memory()?),
+        (None, Opening::OrCreated) => {
+            let store = Store::open(place)?;
+            super::complain_of(&format!("created {}", name(place)));
+            Ok(store)
+        }
+    }
+}
+
+/// Reads the configuration, and opens the store that it names, which has to be there.
+///
+/// # Errors
+///
+/// If the configuration is faulty, or there is no store.
+pub(super) fn existing(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
+    let config = Config::load(args.config.as_deref())?;
+    let store = open(&config, Opening::Existing)?;
+    Ok((config, store))
+}
+
+fn missing(place: &Place) -> String {
+    format!(
+        "there is no {}: `sessionwatch serve` creates it; for another one, name its configuration with --config",
+        name(place)
+    )
+}
+
+fn name(place: &Place) -> String {
+    match place {
+        Place::File(path) => format!("store {}", path.display()),
+        Place::Server(_) => "store in the database that serve.store names".to_owned(),
+    }
+}
