@@ -17,6 +17,15 @@ pub enum Fit {
 }
 
 impl Fit {
+    /// Every way to fit.
+    pub const ALL: [Self; 4] = [Self::Exact, Self::Ambiguous, Self::Contradicting, Self::Gone];
+
+    /// The way to fit of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fit| fit.name() == name)
+    }
+
     /// The name used in output.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -98,7 +98,7 @@ pub struct Plan {
 
 /// What is known of a plan besides its rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Summary {
     /// How the rows are ended.
     pub revoke: Revoke,
@@ -200,9 +200,9 @@ pub fn agree(db: Db<'_>, id: &str, (actor, now): (&str, Instant)) -> Result<bool
     let open = |plan: &plans::Plan| matches!(plan.state, plans::State::Planned | plans::State::Begun);
     let Some(mut plan) = plans::get(db, id)?.filter(open) else { return Ok(false) };
     let detail = serde_json::json!({ "plan": id, "target": plan.target, "rows": plan.rows }).to_string();
-    audit::add(db, (actor, "plan-approved"), &detail, now)?;
     plan.approved_by = Some(account(actor).to_owned());
     plans::put(db, &plan)?;
+    audit::add(db, (actor, "plan-approved"), &detail, now)?;
     Ok(true)
 }
 
@@ -227,8 +227,8 @@ impl Context<'_> {
     /// If there is none of that id, or it is of another target.
     pub fn plan(&self, id: &str) -> Result<Plan, ActError> {
         let kept = self.store.read(|db| plans::get(db, id))?;
-        let kept = kept.filter(|plan| plan.state != plans::State::Making);
-        let plan = kept.and_then(Plan::read).ok_or_else(|| ActError::NoPlan(id.to_owned()))?;
+        let plan =
+            kept.map(Plan::read).transpose()?.flatten().ok_or_else(|| ActError::NoPlan(id.to_owned()))?;
         let here = (&self.target.name, self.target.address.to_string());
         if (&plan.kept.target, &plan.kept.address) != (here.0, &here.1) {
             let (plan, named) = (plan.kept.target, here.0.clone());
@@ -239,10 +239,20 @@ impl Context<'_> {
 }
 
 impl Plan {
-    pub(crate) fn read(kept: plans::Plan) -> Option<Self> {
-        let selection = serde_json::from_str(&kept.about).ok()?;
-        let summary = serde_json::from_str(&kept.summary).ok()?;
-        Some(Self { kept, selection, summary })
+    /// Reads a plan as it is kept. Returns `None` while its rows are being listed.
+    ///
+    /// # Errors
+    ///
+    /// If it was written by another version, or is damaged.
+    pub(crate) fn read(kept: plans::Plan) -> Result<Option<Self>, StoreError> {
+        if kept.state == plans::State::Making {
+            return Ok(None);
+        }
+        let unreadable =
+            |column: &str| StoreError::Undecodable { table: "plans".into(), column: column.into() };
+        let selection = serde_json::from_str(&kept.about).map_err(|_| unreadable("about"))?;
+        let summary = serde_json::from_str(&kept.summary).map_err(|_| unreadable("summary"))?;
+        Ok(Some(Self { kept, selection, summary }))
     }
 
     /// How far it reaches.

@@ -202,6 +202,9 @@ impl Failure {
     fn report(&self) -> ExitCode {
         let hint = match self {
             Self::Target(error) => Some(error.hint()),
+            Self::Store(error) | Self::Daemon(crate::daemon::DaemonError::Store(error)) => {
+                error.hint().map(str::to_owned)
+            }
             Self::Act(error) => error.hint(),
             _ => None,
         };

@@ -50,6 +50,8 @@ const STOPPING: Duration = Duration::from_secs(8);
 const LAST_WORDS: Duration = Duration::from_secs(4);
 /// People who may ask databases at the same time.
 const ASKING: usize = 4;
+/// How often the file of the store is compared with the one that is open.
+const STORE_CHECK: Duration = Duration::from_secs(10);
 /// Events that a listener may lag behind.
 const EVENTS: usize = 256;
 
@@ -151,7 +153,7 @@ pub struct Shared {
     awake: RwLock<BTreeMap<String, Arc<Notify>>>,
     /// Something is to be delivered.
     nudges: watch::Sender<u64>,
-    failures: mpsc::UnboundedSender<&'static str>,
+    failures: mpsc::UnboundedSender<String>,
     /// Signs of life of the part that keeps the rhythms.
     beats: AtomicU64,
 }
@@ -182,9 +184,14 @@ impl Shared {
     }
 
     /// A part cannot go on, and without it nothing should.
-    fn fail(&self, why: &'static str) {
+    fn fail(&self, why: &str) {
         // A daemon that has stopped need not know.
-        let _ = self.failures.send(why);
+        let _ = self.failures.send(why.to_owned());
+    }
+
+    /// Nothing that is written from now on would be found again: the daemon ends, and is started again on what is there.
+    fn store_is_gone(&self, error: &StoreError) {
+        self.fail(&error.to_string());
     }
 
     fn beat(&self) {
@@ -197,7 +204,7 @@ impl Shared {
 pub struct Daemon {
     shared: Arc<Shared>,
     parts: Parts,
-    failed: mpsc::UnboundedReceiver<&'static str>,
+    failed: mpsc::UnboundedReceiver<String>,
     listener: TcpListener,
     certificate: Option<door::Certificate>,
 }
@@ -309,8 +316,12 @@ impl Daemon {
         let router = pages::router(Arc::clone(&self.shared));
         let pages = door::serve(self.listener, router, self.certificate.clone(), closing);
         let mut life = system::Life::start(Arc::clone(&self.shared));
+        let mut checks = tokio::time::interval(STORE_CHECK);
         let asked = loop {
             tokio::select! {
+                _ = checks.tick() => if let Err(error) = self.shared.store.check_file() {
+                    self.shared.store_is_gone(&error);
+                },
                 command = commands.recv() => match command {
                     Some(Command::Reload(config)) => {
                         if let Some(certificate) = &self.certificate {
@@ -321,7 +332,11 @@ impl Daemon {
                     Some(Command::Stop) | None => break true,
                 },
                 why = self.failed.recv() => {
-                    tracing::error!("{}: the daemon ends", why.unwrap_or("a part ended by itself"));
+                    let why = why.as_deref().unwrap_or("a part ended by itself");
+                    tracing::error!("{why}: the daemon ends");
+                    if self.shared.store.check_file().is_err() {
+                        life.during(delivery::announce_end(&self.shared, why)).await;
+                    }
                     break false;
                 }
                 () = life.next() => {}

@@ -13,7 +13,7 @@ use crate::{
     config::{Config, logs},
     doctor, incident, report,
     store::{
-        accounts,
+        StoreError, accounts,
         alerts::Kept,
         archived::Holding,
         audit, events, incidents, plans,
@@ -396,11 +396,15 @@ pub struct Archive {
 
 impl Archive {
     /// The document.
-    #[must_use]
-    pub fn of(holding: &Holding, made: &[plans::Plan]) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If the plan cannot be read.
+    pub fn of(holding: &Holding, made: &[plans::Plan]) -> Result<Self, StoreError> {
         let plan = made.iter().find(|plan| plan.id == holding.plan).cloned();
-        let action = plan.and_then(actions::Plan::read).map_or("", |plan| plan.selection.name());
-        Self {
+        let plan = plan.map(actions::Plan::read).transpose()?.flatten();
+        let action = plan.map_or("", |plan| plan.selection.name());
+        Ok(Self {
             plan: holding.plan.clone(),
             target: holding.target.clone(),
             action,
@@ -409,7 +413,7 @@ impl Archive {
             at: At(holding.at),
             purge_at: At(holding.purge_at),
             recipient: holding.recipient.clone(),
-        }
+        })
     }
 
     /// The command that removed it.

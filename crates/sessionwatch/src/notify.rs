@@ -302,8 +302,14 @@ impl Sender {
 
 /// Sends a message over a channel that says that it is a test: what was wrong, if something was.
 pub async fn trial(channel: &Channel, now: Instant) -> Vec<String> {
-    let message = marked(now);
-    let text = serde_json::to_string(&message).unwrap_or_default();
+    send_past_outbox(channel, &marked(now), now).await
+}
+
+/// Sends a message over a channel at once, and only once: what was wrong, if something was.
+pub(crate) async fn send_past_outbox(channel: &Channel, message: &Message, now: Instant) -> Vec<String> {
+    let Ok(text) = serde_json::to_string(message) else {
+        return vec![Failure::Damaged.to_string()];
+    };
     let recipients: Vec<Option<String>> =
         if channel.kind == Kind::Email { channel.to.iter().cloned().map(Some).collect() } else { vec![None] };
     let mut problems = vec![];

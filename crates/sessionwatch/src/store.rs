@@ -25,6 +25,10 @@ pub mod sources;
 pub mod tokens;
 
 mod backup;
+#[cfg(test)]
+mod decoding_tests;
+mod file_identity;
+mod health;
 mod readers;
 mod remote;
 
@@ -39,7 +43,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use self::{db::Db, readers::Readers, remote::Remote};
+use self::{db::Db, file_identity::FileIdentity, health::Health, readers::Readers, remote::Remote};
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
@@ -74,6 +78,9 @@ pub struct Store {
     readers: Option<Arc<Readers>>,
     /// Until when a server is waited for; nothing for a file.
     end: Option<watch::Sender<Option<Clock>>>,
+    /// The file that is open; `None` for a server.
+    identity: Option<FileIdentity>,
+    health: Arc<Health>,
 }
 
 #[derive(Debug)]
@@ -87,6 +94,8 @@ struct FileStore {
     path: PathBuf,
     connection: Connection,
     readers: Arc<Readers>,
+    /// The file that is open; `None` where there is none.
+    identity: Option<FileIdentity>,
     /// Stands in for the file while the disk is full.
     shelter: Option<Shelter>,
     /// Locked while a daemon works on the file.
@@ -119,6 +128,12 @@ pub enum StoreError {
     /// Another daemon works on it.
     #[error("another sessionwatch works on the store {0}: stop that one, or give each a store of its own")]
     Held(PathBuf),
+    /// The file that is open is at its path no more.
+    #[error("the store {0} was deleted: what is written to it now would be lost")]
+    Deleted(PathBuf),
+    /// Another file is at the path of the one that is open.
+    #[error("the store {0} was replaced by another file: what is written to the one before would be lost")]
+    Replaced(PathBuf),
     /// There is such a file already.
     #[error("{0} exists, or cannot be made: name a new file in a folder that may be written")]
     Exists(PathBuf),
@@ -144,9 +159,39 @@ pub enum StoreError {
     /// Somebody else has taken over.
     #[error("another sessionwatch has taken over")]
     Fenced,
+    /// Something in it cannot be read.
+    #[error(
+        "column `{column}` of table `{table}` in the store holds what this version cannot read: \
+         if a newer sessionwatch wrote it, run that one; otherwise restore the backup"
+    )]
+    Undecodable {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// Something cannot be written as JSON.
+    #[error("{0} cannot be written as JSON")]
+    Unwritable(&'static str),
+    /// The file is damaged, or no database.
+    #[error("the store is damaged, or is not a SQLite database")]
+    Damaged,
     /// Anything else.
     #[error("the store cannot be read or written")]
     Broken(#[source] rusqlite::Error),
+}
+
+impl StoreError {
+    /// What to do about it, where the message does not say so itself.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Damaged | Self::Broken(_) => Some(
+                "stop the daemon, keep the file for later, and restore the last `sessionwatch backup`, as docs/deploy.md says under Restore",
+            ),
+            _ => None,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -155,6 +200,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
             Some(rusqlite::ErrorCode::DatabaseBusy) => Self::Busy,
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => Self::Damaged,
             // There is no room for the index of the log.
             _ if code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
             _ => Self::Broken(error),
@@ -183,7 +229,9 @@ impl Store {
         };
         let end = if let Backend::Server(remote) = &backend { Some(remote.end()) } else { None };
         let readers = if let Backend::File(file) = &backend { Some(Arc::clone(&file.readers)) } else { None };
-        let store = Self { backend: Arc::new(Mutex::new(backend)), readers, end };
+        let identity = if let Backend::File(file) = &backend { file.identity.clone() } else { None };
+        let (backend, health) = (Arc::new(Mutex::new(backend)), Arc::default());
+        let store = Self { backend, readers, end, identity, health };
         // Whoever only reads need not wait for those who write.
         if !store.read(is_current)? {
             store.write(|db| migrate(db, MIGRATIONS.len()))?;
@@ -201,9 +249,11 @@ impl Store {
         // There is no file by which others could read.
         readers.shelter(true);
         let (path, connection) = (PathBuf::from(":memory:"), Connection::open_in_memory()?);
-        let file = FileStore { path, connection, readers: Arc::clone(&readers), shelter: None, held: None };
+        let kept = Arc::clone(&readers);
+        let file = FileStore { path, connection, readers: kept, identity: None, shelter: None, held: None };
         let backend = Arc::new(Mutex::new(Backend::File(Box::new(file))));
-        let store = Self { backend, readers: Some(readers), end: None };
+        let (readers, health) = (Some(readers), Arc::default());
+        let store = Self { backend, readers, end: None, identity: None, health };
         store.write(|db| migrate(db, MIGRATIONS.len()))?;
         Ok(store)
     }
@@ -227,12 +277,29 @@ impl Store {
         made.then(|| Self::open(place)).transpose()
     }
 
-    /// Keeps other daemons from working on the same file. On a server they take turns instead.
+    /// Makes sure that the file that is open is still the one at its path. On a server there is nothing to make sure of.
+    ///
+    /// # Errors
+    ///
+    /// If it was deleted, or another file is there.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        self.identity.as_ref().map_or(Ok(()), FileIdentity::check)
+    }
+
+    /// Returns `true` if every read of the last minute succeeded, and the file is the one at its path.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.health.is_sound() && self.check_file().is_ok()
+    }
+
+    /// Keeps other daemons from working on the same file. On a server they take turns instead. From then on, reads that
+    /// fail are logged.
     ///
     /// # Errors
     ///
     /// If another one works on it.
     pub fn hold(&self) -> Result<(), StoreError> {
+        self.health.watch();
         match &mut *self.lock() {
             Backend::File(file) => file.hold(),
             Backend::Server(_) => Ok(()),
@@ -292,6 +359,10 @@ impl Store {
     ///
     /// If it cannot be read.
     pub fn read<T>(&self, work: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.try_read(work).inspect_err(|error| self.health.failed(error))
+    }
+
+    fn try_read<T>(&self, work: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if let Some((readers, mut connection)) =
             self.readers.as_ref().and_then(|readers| Some((readers, readers.take()?)))
         {
@@ -333,7 +404,7 @@ impl Store {
                  WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
             }
         };
-        Ok(self.read(|db| db.row(query, &[]))?.map_or(0, |row| row.count(0)))
+        self.read(|db| db.row(query, &[]))?.map_or(Ok(0), |row| row.count(0))
     }
 
     fn lock(&self) -> MutexGuard<'_, Backend> {
@@ -346,7 +417,9 @@ impl FileStore {
         let refused = |_| StoreError::Open(path.to_owned());
         // Made here, so that nobody else may read it for even a moment.
         let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600).open(path).map_err(refused)?;
+        let file = options.create(true).append(true).mode(0o600).open(path).map_err(refused)?;
+        let identity = Some(FileIdentity::of(path, &file.metadata().map_err(refused)?));
+        drop(file);
         let connection = Connection::open(path).map_err(|_| StoreError::Open(path.to_owned()))?;
         connection.busy_timeout(Duration::from_secs(10))?;
         if is_foreign(&connection)? {
@@ -358,14 +431,15 @@ impl FileStore {
         connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
         connection.set_prepared_statement_cache_capacity(64);
         let readers = Arc::new(Readers::of(path));
-        Ok(Self { path: path.to_owned(), connection, readers, shelter: None, held: None })
+        Ok(Self { path: path.to_owned(), connection, readers, identity, shelter: None, held: None })
     }
 
     fn hold(&mut self) -> Result<(), StoreError> {
-        // Not the database itself: closing a second handle of that would end SQLite's own locks.
-        let mut name = self.path.clone().into_os_string();
-        name.push(".lock");
         let refused = |_| StoreError::Open(self.path.clone());
+        // Not the database itself: closing a second handle of that would end SQLite's own locks. A link to the file leads
+        // to the same lock.
+        let mut name = std::fs::canonicalize(&self.path).map_err(refused)?.into_os_string();
+        name.push(".lock");
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&name).map_err(refused)?;
         file.try_lock().map_err(|_| StoreError::Held(self.path.clone()))?;
         self.held = Some(file);
@@ -378,6 +452,9 @@ impl FileStore {
     }
 
     fn write<T>(&mut self, work: impl Fn(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some(identity) = &self.identity {
+            identity.check()?;
+        }
         if self.shelter.as_ref().is_some_and(|shelter| shelter.tried.elapsed() >= DISK_PAUSE) {
             self.leave_shelter();
         }
@@ -469,15 +546,20 @@ fn is_current(db: Db<'_>) -> Result<bool, StoreError> {
     if db.row("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'", &[])?.is_none() {
         return Ok(false);
     }
-    let applied = db.row("SELECT MAX(version) FROM migrations", &[])?.map_or(0, |row| row.count(0));
-    Ok(applied == MIGRATIONS.len() as u64)
+    Ok(applied(db)? == MIGRATIONS.len())
+}
+
+/// The number of the last migration.
+fn applied(db: Db<'_>) -> Result<usize, StoreError> {
+    let row = db.row("SELECT COALESCE(MAX(version), 0) FROM migrations", &[])?;
+    let applied = row.map_or(Ok(0), |row| row.count(0))?;
+    Ok(usize::try_from(applied).unwrap_or(usize::MAX))
 }
 
 /// Brings a store up to the migration of that number.
 fn migrate(db: Db<'_>, up_to: usize) -> Result<(), StoreError> {
     db.script("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
-    let applied = db.row("SELECT MAX(version) FROM migrations", &[])?.map_or(0, |row| row.int(0));
-    let applied = usize::try_from(applied).unwrap_or(usize::MAX);
+    let applied = applied(db)?;
     if applied > MIGRATIONS.len() {
         return Err(StoreError::Newer { found: applied, known: MIGRATIONS.len() });
     }
@@ -527,7 +609,12 @@ pub(crate) mod tests {
     }
 
     fn count(store: &Store, table: &str) -> u64 {
-        store.read(|db| db.row(&format!("SELECT COUNT(*) FROM {table}"), &[])).unwrap().unwrap().count(0)
+        store
+            .read(|db| db.row(&format!("SELECT COUNT(*) FROM {table}"), &[]))
+            .unwrap()
+            .unwrap()
+            .count(0)
+            .unwrap()
     }
 
     #[test]

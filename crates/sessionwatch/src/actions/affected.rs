@@ -98,7 +98,7 @@ async fn find(
 ///
 /// If the target or the store fails.
 pub async fn returned(context: Context<'_>, plan: &str) -> Result<u64, ActError> {
-    let kept = context.store.read(|db| plans::get(db, plan))?.and_then(Plan::read);
+    let kept = context.store.read(|db| plans::get(db, plan))?.map(Plan::read).transpose()?.flatten();
     let revoke = kept.map(|plan| plan.summary.revoke).unwrap_or_default();
     let view = View::open(context).await?;
     let counted = count(context, (&view, &revoke), plan).await;

@@ -14,7 +14,7 @@ use super::{ActError, Context, Line, Plan, Selection, Summary, view::View};
 use crate::{
     open::Opened,
     profile::{mapping::Revoke, schema::TableKind},
-    store::{audit, plans},
+    store::{StoreError, audit, plans},
     target::{
         error::TargetError,
         sql::{Chosen, Filter, Sql},
@@ -58,7 +58,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
             id: new_id(),
             target: context.target.name.clone(),
             address: context.target.address.to_string(),
-            about: serde_json::to_string(selection).unwrap_or_default(),
+            about: serde_json::to_string(selection).map_err(|_| StoreError::Unwritable("the plan"))?,
             made_at: now,
             made_by: context.actor.to_owned(),
             touched_at: now,
@@ -88,7 +88,8 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
 /// Keeps a plan whose rows are listed.
 pub(super) fn finish(context: Context<'_>, plan: &mut Plan) -> Result<(), ActError> {
     plan.kept.state = plans::State::Planned;
-    plan.kept.summary = serde_json::to_string(&plan.summary).unwrap_or_default();
+    plan.kept.summary =
+        serde_json::to_string(&plan.summary).map_err(|_| StoreError::Unwritable("the plan"))?;
     let detail = serde_json::json!({
         "plan": plan.kept.id,
         "target": plan.kept.target,

@@ -43,8 +43,8 @@ pub(super) async fn settle_by(
 ) -> Result<(), ActError> {
     let unsettled = context.store.read(|db| archived::unsettled(db, &context.target.name))?;
     for batch in unsettled {
-        let plan = context.store.read(|db| plans::get(db, &batch.plan))?.and_then(Plan::read);
-        let revoke = plan.map(|plan| plan.summary.revoke).unwrap_or_default();
+        let plan = context.store.read(|db| plans::get(db, &batch.plan))?.map(Plan::read);
+        let revoke = plan.transpose()?.flatten().map(|plan| plan.summary.revoke).unwrap_or_default();
         let fates = fates((known, &revoke), actor, &batch).await?.ok_or(ActError::AtWork)?;
         context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
     }

@@ -17,6 +17,7 @@ use crate::{
     },
     profile::mapping::{Revoke, TableName},
     store::{
+        StoreError,
         archived::{self, Batch, Fate, State},
         audit, plans,
     },
@@ -43,7 +44,7 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
     let mut plan = Plan {
         kept: plans::Plan {
             id: making::new_id(),
-            about: serde_json::to_string(&selection).unwrap_or_default(),
+            about: serde_json::to_string(&selection).map_err(|_| StoreError::Unwritable("the plan"))?,
             made_at: now,
             touched_at: now,
             made_by: context.actor.to_owned(),

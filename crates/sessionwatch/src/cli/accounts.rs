@@ -83,7 +83,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             })?;
             format!("{name} may use the dashboard as {}\n", role.name())
         }
-        Args::List { config, format } => sheet(&opening::existing(config)?.1.read(accounts::list)?).render(*format),
+        Args::List { config, format } => {
+            sheet(&opening::existing(config)?.1.read(accounts::list)?).render(*format)
+        }
         Args::Remove { name, owner, config } => {
             let removed = opening::existing(config)?.1.write(|db| {
                 let removed = accounts::remove(db, name)?;

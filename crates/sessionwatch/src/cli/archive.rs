@@ -89,24 +89,25 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
     let (_, store) = existing(args)?;
     let (held, plans) = store.read(|db| Ok((archived::holdings(db)?, plans::list(db)?)))?;
-    let row = |holding: &Holding| {
+    let archives: Vec<Archive> =
+        held.iter().map(|holding| Archive::of(holding, &plans)).collect::<Result<_, _>>()?;
+    let row = |(holding, archive): (&Holding, &Archive)| {
         vec![
             holding.plan.clone(),
             holding.target.clone(),
-            Archive::of(holding, &plans).action().to_owned(),
+            archive.action().to_owned(),
             holding.rows.to_string(),
             holding.restored.to_string(),
             clock::readable(holding.at),
             clock::readable(holding.purge_at),
         ]
     };
-    let document = |holding: &Holding| documents::json(Archive::of(holding, &plans));
     let header = ["plan", "target", "action", "rows", "put back", "removed at", "kept until"];
     let sheet = Sheet {
         kind: "archives",
         header: header.map(str::to_owned).to_vec(),
-        rows: held.iter().map(row).collect(),
-        documents: held.iter().map(document).collect(),
+        rows: held.iter().zip(&archives).map(row).collect(),
+        documents: archives.iter().map(documents::json).collect(),
     };
     if held.is_empty() && format == Format::Table {
         super::print("The archive is empty.\n")?;

@@ -17,8 +17,7 @@ use super::{
 };
 use crate::{
     actions::affected,
-    clock,
-    documents,
+    clock, documents,
     incident::{
         self,
         work::{self, Contained, Said},

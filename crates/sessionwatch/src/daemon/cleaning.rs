@@ -62,8 +62,16 @@ pub(super) async fn run(
     (config, target, cleanup): (Arc<Config>, Target, Cleanup),
     mut stopping: watch::Receiver<bool>,
 ) {
-    let last = shared.store.read(|db| events::last_of(db, (KIND, &target.name)));
-    let mut last = last.ok().flatten().unwrap_or(shared.begun);
+    let mut last = loop {
+        match shared.store.read(|db| events::last_of(db, (KIND, &target.name))) {
+            Ok(last) => break last.unwrap_or(shared.begun),
+            // That it cannot be read is logged where it is read.
+            Err(_) => tokio::select! {
+                () = clock::pause(AGAIN) => {}
+                _ = stopping.changed() => return,
+            },
+        }
+    };
     while !*stopping.borrow() {
         let now = shared.clock.now();
         last = last.min(now);

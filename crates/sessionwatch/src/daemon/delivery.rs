@@ -12,7 +12,7 @@ use tokio::{
 use super::{Event, Shared, leadership::DELIVERY, round, weekly};
 use crate::{
     config::{Channel, Config},
-    notify::{Failure, Message, Sender},
+    notify::{self, Failure, Message, Sender},
     store::{
         StoreError,
         outbox::{self, Due},
@@ -99,6 +99,33 @@ async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stopping: &
     let _ = tokio::time::timeout(GRACE, finished).await;
     // A delivery that takes longer is dropped, and made again later, with the same key and marked.
     workers.shutdown().await;
+}
+
+/// Tells every channel, past the outbox, that the daemon ends because its store is gone. What a channel does not take in
+/// time is not sent again: the daemon that is started next begins with alerts of its own.
+pub(super) async fn announce_end(shared: &Shared, why: &str) {
+    let (config, now) = (shared.config(), shared.clock.now());
+    let message = Message {
+        schema: 1,
+        key: format!("store-file/{}", now.micros()),
+        notice: "firing".into(),
+        target: "sessionwatch".into(),
+        check: "store-file".into(),
+        severity: "critical".into(),
+        summary: format!("{why}; the daemon ends"),
+        since: None,
+        at: crate::clock::rfc3339(now),
+        finding: None,
+        again: false,
+        text: None,
+    };
+    let sending = config.serve.channels.iter().map(async |channel| {
+        for problem in notify::send_past_outbox(channel, &message, now).await {
+            tracing::error!(channel = channel.name, "not delivered: {problem}");
+        }
+    });
+    // A channel that does not answer holds up nothing.
+    let _ = tokio::time::timeout(GRACE, futures_util::future::join_all(sending)).await;
 }
 
 /// How a channel takes what is sent.

@@ -484,7 +484,10 @@ impl Judging {
             Ok(Err(error)) => return Some(Err(format!("the table cannot be asked: {error}"))),
             Err(_) => return Some(Err("the table did not answer in time".into())),
         };
-        let last = self.shared.store.read(|db| reports::get(db, &target.name)).ok().flatten();
+        let last = match self.shared.store.read(|db| reports::get(db, &target.name)) {
+            Ok(last) => last,
+            Err(error) => return Some(Err(error.to_string())),
+        };
         let report: serde_json::Value =
             last.and_then(|(_, text)| serde_json::from_str(&text).ok()).unwrap_or_default();
         let sessions = report["census"]["sessions"].as_u64().unwrap_or(lines.len() as u64);

@@ -36,6 +36,10 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 /// Ready while a run has succeeded lately on every target that is led here. Names no target: the page needs no login.
 async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    if !shared.store.is_sound() {
+        let why = "the store cannot be read, or its file was deleted or replaced: the log says why\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
+    }
     if !shared.leadership.is_known() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the leases in the store cannot be renewed\n".to_owned());
     }

@@ -338,8 +338,8 @@ pub(super) fn post(
     for recipient in &recipients {
         let parts = [&message.target, &message.check, message.notice.as_str(), &channel.name];
         let key = key(parts.into_iter().chain(*recipient), now);
-        let text =
-            serde_json::to_string(&Message { key: key.clone(), ..message.clone() }).unwrap_or_default();
+        let text = serde_json::to_string(&Message { key: key.clone(), ..message.clone() })
+            .map_err(|_| StoreError::Unwritable("a message"))?;
         let letter = Letter {
             key: &key,
             channel: &channel.name,

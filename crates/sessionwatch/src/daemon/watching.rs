@@ -274,7 +274,6 @@ impl Watching {
         let (shared, name) = (&self.shared, self.target.name.as_str());
         let Occasion { now, lag_us } = occasion;
         let point = round::point(&report, now);
-        shared.latest.put(&report, (&point, lag_us));
         let news = report.mirror.as_ref().and_then(|mirror| mirror.changes.as_ref());
         let news = news.is_some_and(|changes| !changes.rebound.is_empty() || !changes.revived.is_empty());
         let next = report.mirror.take().map(|mirror| kept.memory.after(mirror, now));
@@ -291,6 +290,8 @@ impl Watching {
             }
             round::keep(db, &report, (&self.config.serve, &self.config.rules, &kept.distances), (&point, now))
         });
+        // Whoever sees that there was a run finds what it changed.
+        shared.latest.put(&report, (&point, lag_us));
         match outcome {
             Ok(told) => {
                 if let Some(bytes) = bytes {
@@ -313,6 +314,7 @@ impl Watching {
             }
             // What was found was found for the new leader too.
             Err(StoreError::Fenced) => tracing::warn!(target = name, "somebody else leads it now"),
+            Err(error @ (StoreError::Deleted(_) | StoreError::Replaced(_))) => shared.store_is_gone(&error),
             // Watching goes on: the next run finds the same, and tells it then.
             Err(error) => {
                 let cause = error.to_string();

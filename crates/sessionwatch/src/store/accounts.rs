@@ -87,27 +87,27 @@ fn millis(at: Instant) -> i64 {
     at.micros().div_euclid(MILLI)
 }
 
-fn account(row: &Row) -> Account {
-    Account {
-        name: row.text(0),
-        // What nobody knows may do least.
-        role: Role::parse(&row.text(1)).unwrap_or(Role::Viewer),
-        password: row.text(2),
-        subject: row.text(4),
-        created_at: row.instant(3).unwrap_or(Instant::MIN),
-    }
+fn account(row: &Row) -> Result<Account, StoreError> {
+    Ok(Account {
+        name: row.text(0)?,
+        role: row.decoded(1, Role::parse)?,
+        password: row.text(2)?,
+        subject: row.text(4)?,
+        created_at: row.instant(3)?,
+    })
 }
 
-fn login(row: &Row) -> Login {
-    Login {
-        hash: row.text(0),
-        account: row.text(1),
-        created_at: row.instant(2).unwrap_or(Instant::MIN),
-        seen_at: row.instant(3).unwrap_or(Instant::MIN),
-        address: row.text(4),
-        agent: row.text(5),
-        ends_at: Instant::from_micros(row.int(6).saturating_mul(MILLI)).unwrap_or(Instant::MIN),
-    }
+fn login(row: &Row) -> Result<Login, StoreError> {
+    let ends_at = Instant::from_micros(row.int(6)?.saturating_mul(MILLI));
+    Ok(Login {
+        hash: row.text(0)?,
+        account: row.text(1)?,
+        created_at: row.instant(2)?,
+        seen_at: row.instant(3)?,
+        address: row.text(4)?,
+        agent: row.text(5)?,
+        ends_at: ends_at.ok_or_else(|| row.unreadable(6))?,
+    })
 }
 
 /// Keeps an account; one of that name is replaced.
@@ -137,7 +137,7 @@ pub fn put(db: Db<'_>, account: &Account) -> Result<(), StoreError> {
 /// If it cannot be read.
 pub fn get(db: Db<'_>, name: &str) -> Result<Option<Account>, StoreError> {
     let query = "SELECT name, role, password, created_at, subject FROM accounts WHERE name = $1";
-    Ok(db.row(query, &[name.into()])?.as_ref().map(account))
+    db.row(query, &[name.into()])?.as_ref().map(account).transpose()
 }
 
 /// The account of somebody at a provider of identities.
@@ -148,7 +148,7 @@ pub fn get(db: Db<'_>, name: &str) -> Result<Option<Account>, StoreError> {
 pub fn of_subject(db: Db<'_>, subject: &str) -> Result<Option<Account>, StoreError> {
     let query =
         "SELECT name, role, password, created_at, subject FROM accounts WHERE subject = $1 AND subject <> ''";
-    Ok(db.row(query, &[subject.into()])?.as_ref().map(account))
+    db.row(query, &[subject.into()])?.as_ref().map(account).transpose()
 }
 
 /// Every account, by name.
@@ -158,7 +158,7 @@ pub fn of_subject(db: Db<'_>, subject: &str) -> Result<Option<Account>, StoreErr
 /// If they cannot be read.
 pub fn list(db: Db<'_>) -> Result<Vec<Account>, StoreError> {
     let query = "SELECT name, role, password, created_at, subject FROM accounts ORDER BY name";
-    Ok(db.rows(query, &[])?.iter().map(account).collect())
+    db.rows(query, &[])?.iter().map(account).collect()
 }
 
 /// Removes an account, its log-ins and its tokens: whether there was one.
@@ -201,7 +201,9 @@ pub fn begin(db: Db<'_>, login: &Login) -> Result<(), StoreError> {
 pub fn login_of(db: Db<'_>, hash: &str) -> Result<Option<(Login, Account)>, StoreError> {
     let query =
         "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM logins WHERE hash = $1";
-    let Some(login) = db.row(query, &[hash.into()])?.as_ref().map(login) else { return Ok(None) };
+    let Some(login) = db.row(query, &[hash.into()])?.as_ref().map(login).transpose()? else {
+        return Ok(None);
+    };
     Ok(get(db, &login.account)?.map(|account| (login, account)))
 }
 
@@ -224,7 +226,7 @@ pub fn seen(db: Db<'_>, hash: &str, (now, ends_at): (Instant, Instant)) -> Resul
 pub fn logins(db: Db<'_>, name: &str) -> Result<Vec<Login>, StoreError> {
     let query = "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM logins
                  WHERE account = $1 ORDER BY seen_at DESC, hash";
-    Ok(db.rows(query, &[name.into()])?.iter().map(login).collect())
+    db.rows(query, &[name.into()])?.iter().map(login).collect()
 }
 
 /// Ends a log-in of an account, by the start of its hash: whether there was one.

@@ -3,6 +3,7 @@
 use sessionwatch_rules::{
     alert::{Alert, State},
     instant::Instant,
+    severity::Severity,
 };
 
 use super::{StoreError, db::Db, row::Row};
@@ -41,7 +42,7 @@ const COLUMNS: &str = "target, check_id, state, looks, clear, since, told, stale
 /// If it cannot be read.
 pub fn get(db: Db<'_>, target: &str, check: &str) -> Result<Option<Kept>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM alerts WHERE target = $1 AND check_id = $2");
-    Ok(db.row(&query, &[target.into(), check.into()])?.as_ref().map(kept))
+    db.row(&query, &[target.into(), check.into()])?.as_ref().map(kept).transpose()
 }
 
 /// Every alert of a target.
@@ -51,7 +52,7 @@ pub fn get(db: Db<'_>, target: &str, check: &str) -> Result<Option<Kept>, StoreE
 /// If they cannot be read.
 pub fn of_target(db: Db<'_>, target: &str) -> Result<Vec<Kept>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM alerts WHERE target = $1 ORDER BY check_id");
-    Ok(db.rows(&query, &[target.into()])?.iter().map(kept).collect())
+    db.rows(&query, &[target.into()])?.iter().map(kept).collect()
 }
 
 /// Every alert that is not in order, worst and oldest first; with `all`, every one.
@@ -64,7 +65,7 @@ pub fn list(db: Db<'_>, all: bool) -> Result<Vec<Kept>, StoreError> {
         "SELECT {COLUMNS} FROM alerts WHERE $1 = 1 OR state <> 'ok' OR stale <> 0
          ORDER BY CASE state WHEN 'firing' THEN 0 WHEN 'pending' THEN 1 ELSE 2 END, since, target, check_id"
     );
-    Ok(db.rows(&query, &[all.into()])?.iter().map(kept).collect())
+    db.rows(&query, &[all.into()])?.iter().map(kept).collect()
 }
 
 /// Keeps an alert.
@@ -117,31 +118,31 @@ pub fn remove(db: Db<'_>, target: &str, check: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn kept(row: &Row) -> Kept {
-    let count = |at: usize| u32::try_from(row.int(at)).unwrap_or(0);
-    let updated_at = row.instant(14).unwrap_or(Instant::MIN);
-    let state = match row.text(2).as_str() {
-        "pending" => State::Pending { looks: count(3), since: row.instant(5).unwrap_or(updated_at) },
-        "firing" => State::Firing {
-            since: row.instant(5).unwrap_or(Instant::MIN),
-            clear: count(4),
-            told: row.instant(6),
-        },
-        _ => State::Ok,
+/// The verdicts of a check, by name.
+const VERDICTS: [&str; 3] = ["healthy", "failing", "unknown"];
+
+fn kept(row: &Row) -> Result<Kept, StoreError> {
+    let state = match row.text(2)?.as_str() {
+        "ok" => State::Ok,
+        "pending" => State::Pending { looks: row.small(3)?, since: row.instant(5)? },
+        "firing" => {
+            State::Firing { since: row.instant(5)?, clear: row.small(4)?, told: row.maybe_instant(6)? }
+        }
+        _ => return Err(row.unreadable(2)),
     };
-    let acknowledged_by = row.maybe_text(10);
-    Kept {
-        target: row.text(0),
-        check: row.text(1),
-        alert: Alert { state, stale: row.int(7) != 0, acknowledged: acknowledged_by.is_some() },
-        severity: row.text(8),
-        summary: row.text(9),
+    let acknowledged_by = row.maybe_text(10)?;
+    Ok(Kept {
+        target: row.text(0)?,
+        check: row.text(1)?,
+        alert: Alert { state, stale: row.flag(7)?, acknowledged: acknowledged_by.is_some() },
+        severity: row.name(8, |name| Severity::parse(name).is_some())?,
+        summary: row.text(9)?,
         acknowledged_by,
-        note: row.maybe_text(11),
-        verdict: row.maybe_text(12),
-        finding: row.maybe_text(13),
-        updated_at,
-    }
+        note: row.maybe_text(11)?,
+        verdict: row.maybe_name(12, |name| VERDICTS.contains(&name))?,
+        finding: row.maybe_json(13)?,
+        updated_at: row.instant(14)?,
+    })
 }
 
 #[cfg(test)]

@@ -86,22 +86,14 @@ impl State {
         }
     }
 
-    fn parse(name: &str) -> Self {
-        match name {
-            "kept" => Self::Kept,
-            "restoring" => Self::Restoring,
-            _ => Self::Pending,
-        }
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Pending, Self::Kept, Self::Restoring].into_iter().find(|state| state.name() == name)
     }
 }
 
 impl Fate {
-    fn of(byte: u8) -> Self {
-        match byte {
-            0 => Self::Stayed,
-            2 => Self::Restored,
-            _ => Self::Archived,
-        }
+    fn of(byte: u8) -> Option<Self> {
+        [Self::Stayed, Self::Archived, Self::Restored].into_iter().find(|fate| *fate as u8 == byte)
     }
 }
 
@@ -176,7 +168,7 @@ pub fn settle(
 /// If they cannot be read.
 pub fn unsettled(db: Db<'_>, target: &str) -> Result<Vec<Batch>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM archived WHERE state <> 'kept' AND target = $1 ORDER BY id");
-    Ok(db.rows(&query, &[target.into()])?.iter().map(batch).collect())
+    db.rows(&query, &[target.into()])?.iter().map(batch).collect()
 }
 
 /// The first batch of a plan behind that number.
@@ -186,7 +178,7 @@ pub fn unsettled(db: Db<'_>, target: &str) -> Result<Vec<Batch>, StoreError> {
 /// If it cannot be read.
 pub fn next(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<Batch>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM archived WHERE plan = $1 AND id > $2 ORDER BY id LIMIT 1");
-    Ok(db.row(&query, &[plan.into(), behind.into()])?.as_ref().map(batch))
+    db.row(&query, &[plan.into(), behind.into()])?.as_ref().map(batch).transpose()
 }
 
 /// A batch and its sealed rows.
@@ -196,7 +188,8 @@ pub fn next(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<Batch>, StoreE
 /// If it cannot be read.
 pub fn get(db: Db<'_>, id: i64) -> Result<Option<(Batch, Vec<u8>)>, StoreError> {
     let query = format!("SELECT {COLUMNS}, sealed FROM archived WHERE id = $1");
-    Ok(db.row(&query, &[id.into()])?.map(|row| (batch(&row), row.bytes(10).to_vec())))
+    let batch = |row: Row| Ok((batch(&row)?, row.bytes(10)?.to_vec()));
+    db.row(&query, &[id.into()])?.map(batch).transpose()
 }
 
 /// What the archive holds, latest first.
@@ -211,19 +204,20 @@ pub fn holdings(db: Db<'_>) -> Result<Vec<Holding>, StoreError> {
     )?;
     let mut holdings: Vec<Holding> = Vec::new();
     for row in &rows {
-        let fates: Vec<Fate> = row.bytes(5).iter().map(|byte| Fate::of(*byte)).collect();
+        let fates = fates(row, 5)?;
+        row.decoded(6, State::parse)?;
         let count = |fate| fates.iter().filter(|found| **found == fate).count() as u64;
-        let at = row.instant(2).unwrap_or(Instant::MIN);
-        let plan = row.text(0);
+        let at = row.instant(2)?;
+        let plan = row.text(0)?;
         let found = holdings.iter().position(|holding| holding.plan == plan);
         let held = found.unwrap_or(holdings.len());
         if found.is_none() {
             holdings.push(Holding {
                 plan,
-                target: row.text(1),
+                target: row.text(1)?,
                 at,
-                purge_at: row.instant(3).unwrap_or(Instant::MAX),
-                recipient: row.text(4),
+                purge_at: row.instant(3)?,
+                recipient: row.text(4)?,
                 rows: 0,
                 restored: 0,
             });
@@ -245,32 +239,45 @@ pub fn purge(db: Db<'_>, plan: Option<&str>, now: Instant) -> Result<u64, StoreE
     let passed = "state = 'kept' AND (($1 <> '' AND plan = $1) OR ($1 = '' AND purge_at <= $2))";
     let values = [plan.unwrap_or_default().into(), now.into()];
     let rows = db.rows(&format!("SELECT fates FROM archived WHERE {passed}"), &values)?;
-    let count = |row: &Row| row.bytes(0).iter().filter(|byte| **byte == Fate::Archived as u8).count() as u64;
+    let mut removed = 0;
+    for row in &rows {
+        removed += fates(row, 0)?.iter().filter(|fate| **fate == Fate::Archived).count() as u64;
+    }
     if let (Db::File(_), false) = (db, rows.is_empty()) {
         // The freed pages are written over.
         db.script("PRAGMA secure_delete = ON")?;
     }
     db.run(&format!("DELETE FROM archived WHERE {passed}"), &values)?;
-    Ok(rows.iter().map(count).sum())
+    Ok(removed)
 }
 
 fn bytes(fates: &[Fate]) -> Vec<u8> {
     fates.iter().map(|fate| *fate as u8).collect()
 }
 
-fn batch(row: &Row) -> Batch {
-    Batch {
-        id: row.int(0),
-        plan: row.text(1),
-        target: row.text(2),
-        state: State::parse(&row.text(3)),
-        txid: row.maybe_int(4),
-        at: row.instant(5).unwrap_or(Instant::MIN),
-        purge_at: row.instant(6).unwrap_or(Instant::MAX),
-        recipient: row.text(7),
-        rows: planned::read(row.bytes(8)).unwrap_or_default(),
-        fates: row.bytes(9).iter().map(|byte| Fate::of(*byte)).collect(),
+/// Where each row of a batch is.
+fn fates(row: &Row, at: usize) -> Result<Vec<Fate>, StoreError> {
+    let fate = |byte: &u8| Fate::of(*byte).ok_or_else(|| row.unreadable(at));
+    row.bytes(at)?.iter().map(fate).collect()
+}
+
+fn batch(row: &Row) -> Result<Batch, StoreError> {
+    let (rows, fates) = (planned::read(row.bytes(8)?).ok_or_else(|| row.unreadable(8))?, fates(row, 9)?);
+    if rows.len() != fates.len() {
+        return Err(row.unreadable(9));
     }
+    Ok(Batch {
+        id: row.int(0)?,
+        plan: row.text(1)?,
+        target: row.text(2)?,
+        state: row.decoded(3, State::parse)?,
+        txid: row.maybe_int(4)?,
+        at: row.instant(5)?,
+        purge_at: row.instant(6)?,
+        recipient: row.text(7)?,
+        rows,
+        fates,
+    })
 }
 
 #[cfg(test)]

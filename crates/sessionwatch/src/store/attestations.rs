@@ -2,7 +2,7 @@
 
 use sessionwatch_rules::instant::Instant;
 
-use super::{StoreError, db::Db};
+use super::{StoreError, db::Db, row::Row};
 
 /// What a person vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +58,15 @@ pub fn last(
          WHERE target = $1 AND item = $2 AND at >= $3 AND at < $4 ORDER BY id DESC LIMIT 1",
         &[target.into(), item.into(), from.into(), to.into()],
     )?;
-    Ok(row.map(|row| Attestation {
-        at: row.instant(0).unwrap_or(Instant::MIN),
-        target: target.to_owned(),
-        item: item.to_owned(),
-        holds: row.int(1) != 0,
-        owner: row.text(2),
-        note: row.text(3),
-    }))
+    let attestation = |row: Row| {
+        Ok(Attestation {
+            at: row.instant(0)?,
+            target: target.to_owned(),
+            item: item.to_owned(),
+            holds: row.flag(1)?,
+            owner: row.text(2)?,
+            note: row.text(3)?,
+        })
+    };
+    row.map(attestation).transpose()
 }

@@ -42,7 +42,7 @@ pub struct Entry {
 /// If it cannot be written.
 pub fn add(db: Db<'_>, (actor, action): (&str, &str), detail: &str, now: Instant) -> Result<(), StoreError> {
     let last = db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?;
-    let previous = last.map_or_else(|| NOTHING.into(), |row| row.text(0));
+    let previous = last.map_or_else(|| Ok(NOTHING.into()), |row| row.text(0))?;
     let hash = hash(&previous, now.micros(), [actor, action, detail]);
     let id = db.next_id("audit")?;
     db.run(
@@ -68,7 +68,7 @@ pub fn add(db: Db<'_>, (actor, action): (&str, &str), detail: &str, now: Instant
 pub fn between(db: Db<'_>, (from, to): (Instant, Instant), limit: u32) -> Result<Vec<Entry>, StoreError> {
     let query = "SELECT id, at, actor, action, detail FROM audit WHERE at >= $1 AND at < $2 ORDER BY id DESC LIMIT $3";
     let rows = db.rows(query, &[from.into(), to.into(), limit.into()])?;
-    Ok(rows.iter().rev().map(entry).collect())
+    rows.iter().rev().map(entry).collect()
 }
 
 /// The entries with smaller numbers than that one, the latest first.
@@ -78,17 +78,17 @@ pub fn between(db: Db<'_>, (from, to): (Instant, Instant), limit: u32) -> Result
 /// If they cannot be read.
 pub fn page(db: Db<'_>, before: Option<i64>, limit: u32) -> Result<Vec<Entry>, StoreError> {
     let query = "SELECT id, at, actor, action, detail FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2";
-    Ok(db.rows(query, &[before.unwrap_or(i64::MAX).into(), limit.into()])?.iter().map(entry).collect())
+    db.rows(query, &[before.unwrap_or(i64::MAX).into(), limit.into()])?.iter().map(entry).collect()
 }
 
-fn entry(row: &super::row::Row) -> Entry {
-    Entry {
-        id: row.int(0),
-        at: row.instant(1).unwrap_or(Instant::MIN),
-        actor: row.text(2),
-        action: row.text(3),
-        detail: row.text(4),
-    }
+fn entry(row: &super::row::Row) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        id: row.int(0)?,
+        at: row.instant(1)?,
+        actor: row.text(2)?,
+        action: row.text(3)?,
+        detail: row.json(4)?,
+    })
 }
 
 /// The hash of the last entry. Whoever keeps it elsewhere sees entries cut off the end, which no chain shows by itself.
@@ -97,7 +97,7 @@ fn entry(row: &super::row::Row) -> Entry {
 ///
 /// If it cannot be read.
 pub fn head(db: Db<'_>) -> Result<Option<String>, StoreError> {
-    Ok(db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?.map(|row| row.text(0)))
+    db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?.map(|row| row.text(0)).transpose()
 }
 
 /// Whether an entry has that hash.
@@ -124,11 +124,12 @@ pub fn verify(db: Db<'_>) -> Result<Trail, StoreError> {
             &[seen.into(), PAGE.into()],
         )?;
         for row in &page {
-            let [actor, action, detail, previous, found] = [2, 3, 4, 5, 6].map(|at| row.text(at));
-            if previous != last || found != hash(&previous, row.int(1), [&actor, &action, &detail]) {
-                return Ok(Trail::Broken(row.int(0)));
+            let text = |at| row.text(at);
+            let [actor, action, detail, previous, found] = [text(2)?, text(3)?, text(4)?, text(5)?, text(6)?];
+            if previous != last || found != hash(&previous, row.int(1)?, [&actor, &action, &detail]) {
+                return Ok(Trail::Broken(row.int(0)?));
             }
-            (last, seen) = (found, row.int(0));
+            (last, seen) = (found, row.int(0)?);
             count += 1;
         }
         if page.is_empty() {

@@ -4,13 +4,7 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use rusqlite::{Connection, backup::Backup};
 
-use super::{
-    Backend, MIGRATIONS, Store, StoreError,
-    db::Db,
-    migrate,
-    row::{Cell, Value},
-    transact,
-};
+use super::{Backend, MIGRATIONS, Store, StoreError, db::Db, migrate, transact};
 
 /// Every table, in an order in which they can be filled.
 const TABLES: [&str; 21] = [
@@ -93,19 +87,14 @@ pub(super) fn rows(from: Db<'_>, to: Db<'_>) -> Result<(), StoreError> {
 fn tables(names: &[&str], from: Db<'_>, to: Db<'_>) -> Result<(), StoreError> {
     for table in names {
         let columns = to.rows(&format!("SELECT name FROM pragma_table_info('{table}')"), &[])?;
-        let columns: Vec<String> = columns.iter().map(|row| row.text(0)).collect();
+        let columns: Vec<String> = columns.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
         let holders: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
         let (columns, holders) = (columns.join(", "), holders.join(", "));
         to.run(&format!("DELETE FROM {table}"), &[])?;
         let insert = format!("INSERT INTO {table} ({columns}) VALUES ({holders})");
         for row in from.rows(&format!("SELECT {columns} FROM {table}"), &[])? {
-            let value = |cell| match cell {
-                &Cell::Int(number) => Value::Int(Some(number)),
-                Cell::Text(text) => Value::Text(Some(text)),
-                Cell::Bytes(bytes) => Value::Bytes(bytes),
-                Cell::Null => Value::Text(None),
-            };
-            to.run(&insert, &row.0.iter().map(value).collect::<Vec<_>>())?;
+            let values = (0..row.width()).map(|at| row.value(at)).collect::<Result<Vec<_>, _>>()?;
+            to.run(&insert, &values)?;
         }
     }
     Ok(())
@@ -124,6 +113,6 @@ mod tests {
         let rows = store.read(|db| db.rows(query, &[])).unwrap();
         let mut copied = [&TABLES[..], &ACTING].concat();
         copied.sort_unstable();
-        assert_eq!(rows.iter().map(|row| row.text(0)).collect::<Vec<_>>(), copied);
+        assert_eq!(rows.iter().map(|row| row.text(0).unwrap()).collect::<Vec<_>>(), copied);
     }
 }

@@ -69,7 +69,7 @@ pub fn put(db: Db<'_>, target: &str, point: &Point, keep_us: i64) -> Result<(), 
             &[target.into(), resolution.into(), start.into()],
         )?;
         if let Some(row) = before {
-            let mut earlier = read(&row);
+            let mut earlier = read(&row)?;
             earlier.merge(&merged);
             merged = earlier;
         }
@@ -112,7 +112,7 @@ pub fn between(
         "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
         &[target.into(), resolution.into(), start.unwrap_or(from).into(), to.into()],
     )?;
-    Ok(rows.iter().map(read).collect())
+    rows.iter().map(read).collect()
 }
 
 /// When a target was last looked at.
@@ -123,7 +123,7 @@ pub fn between(
 pub fn last(db: Db<'_>, target: &str) -> Result<Option<Instant>, StoreError> {
     let row =
         db.row("SELECT MAX(at) FROM censuses WHERE target = $1 AND resolution = 0", &[target.into()])?;
-    Ok(row.and_then(|row| row.instant(0)))
+    row.map_or(Ok(None), |row| row.maybe_instant(0))
 }
 
 /// When a run last succeeded on a target: exactly for two days, then to five minutes, then to the hour.
@@ -133,16 +133,16 @@ pub fn last(db: Db<'_>, target: &str) -> Result<Option<Instant>, StoreError> {
 /// If it cannot be read.
 pub fn last_seen(db: Db<'_>, target: &str) -> Result<Option<Instant>, StoreError> {
     let row = db.row("SELECT MAX(at) FROM censuses WHERE target = $1 AND looks > blind", &[target.into()])?;
-    Ok(row.and_then(|row| row.instant(0)))
+    row.map_or(Ok(None), |row| row.maybe_instant(0))
 }
 
-fn read(row: &super::row::Row) -> Point {
-    Point {
-        at: row.instant(0).unwrap_or(Instant::MIN),
-        looks: row.count(1),
-        blind: row.count(2),
-        gauges: gauges(&row.text(3)),
-    }
+fn read(row: &super::row::Row) -> Result<Point, StoreError> {
+    Ok(Point {
+        at: row.instant(0)?,
+        looks: row.count(1)?,
+        blind: row.count(2)?,
+        gauges: row.decoded(3, gauges)?,
+    })
 }
 
 /// Gauges as JSON: one number where mean, lowest and highest are the same, as they mostly are.
@@ -161,17 +161,17 @@ fn written(gauges: &Gauges) -> String {
     Value::Object(gauges).to_string()
 }
 
-/// Gauges as written; none of what is damaged.
-fn gauges(text: &str) -> Gauges {
+/// Gauges as written. Returns `None` for anything else.
+fn gauges(text: &str) -> Option<Gauges> {
     let gauge = |value: &Value| match value {
         Value::Array(values) => {
-            let numbers: Vec<f64> = values.iter().filter_map(Value::as_f64).collect();
-            numbers.try_into().ok()
+            let numbers: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
+            numbers?.try_into().ok()
         }
         value => value.as_f64().map(|value| [value; 3]),
     };
-    let gauges: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-    gauges.iter().filter_map(|(name, value)| Some((name.clone(), gauge(value)?))).collect()
+    let gauges: Map<String, Value> = serde_json::from_str(text).ok()?;
+    gauges.iter().map(|(name, value)| Some((name.clone(), gauge(value)?))).collect()
 }
 
 #[cfg(test)]
@@ -203,7 +203,7 @@ mod tests {
             store.write(|db| put(db, "app", &late, 400 * DAY)).unwrap();
             let left = |resolution: i64| {
                 let query = "SELECT COUNT(*) FROM censuses WHERE resolution = $1";
-                store.read(|db| db.row(query, &[resolution.into()])).unwrap().unwrap().count(0)
+                store.read(|db| db.row(query, &[resolution.into()])).unwrap().unwrap().count(0).unwrap()
             };
             assert_eq!([0, 300, 3_600].map(left), [1, 1, 3]);
             assert_eq!(store.read(|db| last(db, "app")).unwrap(), Some(late.at));

@@ -6,7 +6,7 @@ use rusqlite::types::ValueRef;
 use super::{
     StoreError,
     remote::Remote,
-    row::{Cell, Row, Value},
+    row::{Cell, Query, Row, Value},
 };
 
 /// A store inside a transaction.
@@ -47,11 +47,12 @@ impl Db<'_> {
         };
         let mut statement = connection.prepare_cached(sql)?;
         bind(&mut statement, values)?;
+        let query = Query::new(sql, statement.column_names().map(str::to_owned).collect());
         let width = statement.column_count();
         let (mut found, mut rows) = (Vec::new(), statement.raw_query());
         while let Some(row) = rows.next()? {
             let cells = (0..width).map(|at| Ok::<_, StoreError>(cell(row.get_ref(at)?)));
-            found.push(Row(cells.collect::<Result<_, _>>()?));
+            found.push(Row::new(cells.collect::<Result<_, _>>()?, &query));
         }
         Ok(found)
     }
@@ -80,7 +81,7 @@ impl Db<'_> {
     /// The number for the next row of a table. Writers wait for each other, so no two get the same.
     pub(super) fn next_id(self, table: &str) -> Result<i64, StoreError> {
         let last = self.row(&format!("SELECT MAX(id) FROM {table}"), &[])?;
-        Ok(last.and_then(|row| row.maybe_int(0)).unwrap_or(0) + 1)
+        Ok(last.map_or(Ok(None), |row| row.maybe_int(0))?.unwrap_or(0) + 1)
     }
 }
 
@@ -98,9 +99,8 @@ fn cell(value: ValueRef<'_>) -> Cell {
     match value {
         ValueRef::Null => Cell::Null,
         ValueRef::Integer(number) => Cell::Int(number),
-        // No column holds one; what a person wrote there reads as nothing.
-        ValueRef::Real(_) => Cell::Null,
-        ValueRef::Text(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Real(_) => Cell::Other,
+        ValueRef::Text(text) => String::from_utf8(text.to_vec()).map_or(Cell::Other, Cell::Text),
         ValueRef::Blob(bytes) => Cell::Bytes(bytes.to_vec()),
     }
 }

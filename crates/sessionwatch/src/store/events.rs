@@ -115,19 +115,19 @@ pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
             search.before.into(),
         ],
     )?;
-    Ok(rows.iter().rev().map(event).collect())
+    rows.iter().rev().map(event).collect()
 }
 
-fn event(row: &super::row::Row) -> Event {
-    Event {
-        id: row.int(0),
-        at: row.instant(1).unwrap_or(Instant::MIN),
-        target: row.text(2),
-        check: row.text(3),
-        kind: row.text(4),
-        summary: row.text(5),
-        detail: row.text(6),
-    }
+fn event(row: &super::row::Row) -> Result<Event, StoreError> {
+    Ok(Event {
+        id: row.int(0)?,
+        at: row.instant(1)?,
+        target: row.text(2)?,
+        check: row.text(3)?,
+        kind: row.text(4)?,
+        summary: row.text(5)?,
+        detail: row.json(6)?,
+    })
 }
 
 /// What was told of a target since an instant with rows of that user among what shows it, the latest first; of the last 10 000
@@ -152,7 +152,10 @@ pub fn about_user(
         &[target.into(), from.into(), (&pattern).into(), limit.into(), SEARCHED.into()],
     )?;
     // SQLite takes large and small letters for the same here.
-    Ok(rows.iter().map(event).filter(|event| event.detail.contains(&named)).collect())
+    let named = |event: &Result<Event, StoreError>| {
+        event.as_ref().map_or(true, |event| event.detail.contains(&named))
+    };
+    rows.iter().map(event).filter(named).collect()
 }
 
 /// The verdicts of a check, by name, from the one that held at an instant until another, and when each began, oldest
@@ -175,8 +178,8 @@ pub fn verdicts(
     )?;
     let mut found = Vec::new();
     for row in &rows {
-        let (at, detail): (_, serde_json::Value) =
-            (row.instant(0).unwrap_or(Instant::MIN), serde_json::from_str(&row.text(1)).unwrap_or_default());
+        let at = row.instant(0)?;
+        let detail: serde_json::Value = row.decoded(1, |text| serde_json::from_str(text).ok())?;
         let name = |key: &str| detail[key].as_str().map(str::to_owned);
         // What was before the first one that is still kept, that one says.
         if found.is_empty() && at > from {
@@ -194,7 +197,7 @@ pub fn verdicts(
 /// If it cannot be read.
 pub fn last_of(db: Db<'_>, (kind, target): (&str, &str)) -> Result<Option<Instant>, StoreError> {
     let query = "SELECT MAX(at) FROM events WHERE kind = $1 AND target = $2";
-    Ok(db.row(query, &[kind.into(), target.into()])?.and_then(|row| row.instant(0)))
+    db.row(query, &[kind.into(), target.into()])?.map_or(Ok(None), |row| row.maybe_instant(0))
 }
 
 /// When something of a kind happened last.
@@ -203,7 +206,8 @@ pub fn last_of(db: Db<'_>, (kind, target): (&str, &str)) -> Result<Option<Instan
 ///
 /// If it cannot be read.
 pub fn last(db: Db<'_>, kind: &str) -> Result<Option<Instant>, StoreError> {
-    Ok(db.row("SELECT MAX(at) FROM events WHERE kind = $1", &[kind.into()])?.and_then(|row| row.instant(0)))
+    db.row("SELECT MAX(at) FROM events WHERE kind = $1", &[kind.into()])?
+        .map_or(Ok(None), |row| row.maybe_instant(0))
 }
 
 /// Forgets what happened before an instant.

@@ -48,7 +48,7 @@ pub struct Entry {
     pub at: Instant,
     /// Who.
     pub actor: String,
-    /// What kind: `opened`, `done`, `skipped`, `note`, `look`, `evidence`, `contained`, `found`, `set`, `reopened`, `closed`.
+    /// What kind: `opened`, `done`, `skipped`, `note`, `look`, `evidence`, `contained`, `found`, `set`, `reopened`, `closed`, `signal`.
     pub kind: String,
     /// The step that it is about; may be empty.
     pub step: String,
@@ -73,6 +73,22 @@ pub struct Drill {
 
 const COLUMNS: &str = "id, target, severity, state, opened_at, opened_by, contained_at, closed_at, fields";
 
+/// The kinds of entries on a timeline.
+const KINDS: [&str; 12] = [
+    "opened",
+    "done",
+    "skipped",
+    "note",
+    "look",
+    "evidence",
+    "contained",
+    "found",
+    "set",
+    "reopened",
+    "closed",
+    "signal",
+];
+
 impl State {
     /// Its name in the store.
     #[must_use]
@@ -82,6 +98,10 @@ impl State {
             Self::Contained => "contained",
             Self::Closed => "closed",
         }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Open, Self::Contained, Self::Closed].into_iter().find(|state| state.name() == name)
     }
 }
 
@@ -147,9 +167,9 @@ pub fn change(
     entry: &Entry,
     change: impl Fn(Incident) -> Incident,
 ) -> Result<(), StoreError> {
-    if let Some(incident) = get(db, id)? {
-        put(db, &change(incident))?;
-    }
+    // Nothing is said of what is not there.
+    let Some(incident) = get(db, id)? else { return Ok(()) };
+    put(db, &change(incident))?;
     add(db, id, entry)
 }
 
@@ -160,7 +180,7 @@ pub fn change(
 /// If they cannot be read.
 pub fn list(db: Db<'_>) -> Result<Vec<Incident>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM incidents ORDER BY opened_at DESC, id DESC");
-    Ok(db.rows(&query, &[])?.iter().map(incident).collect())
+    db.rows(&query, &[])?.iter().map(incident).collect()
 }
 
 /// The incident of an id.
@@ -170,7 +190,7 @@ pub fn list(db: Db<'_>) -> Result<Vec<Incident>, StoreError> {
 /// If it cannot be read.
 pub fn get(db: Db<'_>, id: &str) -> Result<Option<Incident>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM incidents WHERE id = $1");
-    Ok(db.row(&query, &[id.into()])?.as_ref().map(incident))
+    db.row(&query, &[id.into()])?.as_ref().map(incident).transpose()
 }
 
 /// The incident of a target that is not closed.
@@ -182,7 +202,7 @@ pub fn current(db: Db<'_>, target: &str) -> Result<Option<Incident>, StoreError>
     let query = format!(
         "SELECT {COLUMNS} FROM incidents WHERE target = $1 AND state <> 'closed' ORDER BY opened_at DESC"
     );
-    Ok(db.row(&query, &[target.into()])?.as_ref().map(incident))
+    db.row(&query, &[target.into()])?.as_ref().map(incident).transpose()
 }
 
 /// The timeline of an incident, oldest first.
@@ -195,15 +215,17 @@ pub fn timeline(db: Db<'_>, incident: &str) -> Result<Vec<Entry>, StoreError> {
         "SELECT at, actor, kind, step, said, detail FROM incident_entries WHERE incident = $1 ORDER BY id",
         &[incident.into()],
     )?;
-    let entry = |row: &Row| Entry {
-        at: row.instant(0).unwrap_or(Instant::MIN),
-        actor: row.text(1),
-        kind: row.text(2),
-        step: row.text(3),
-        said: row.text(4),
-        detail: row.text(5),
+    let entry = |row: &Row| {
+        Ok(Entry {
+            at: row.instant(0)?,
+            actor: row.text(1)?,
+            kind: row.name(2, |kind| KINDS.contains(&kind))?,
+            step: row.text(3)?,
+            said: row.text(4)?,
+            detail: row.json(5)?,
+        })
     };
-    Ok(rows.iter().map(entry).collect())
+    rows.iter().map(entry).collect()
 }
 
 /// What a timeline says of the steps: what was said last of each counts, and what happened before it was opened anew
@@ -261,31 +283,29 @@ pub fn drills(db: Db<'_>) -> Result<Vec<Drill>, StoreError> {
         "SELECT at, target, actor, detected_us, contained_us, verified_us FROM drills ORDER BY id DESC",
         &[],
     )?;
-    let drill = |row: &Row| Drill {
-        at: row.instant(0).unwrap_or(Instant::MIN),
-        target: row.text(1),
-        actor: row.text(2),
-        took_us: [row.int(3), row.int(4), row.int(5)],
+    let drill = |row: &Row| {
+        Ok(Drill {
+            at: row.instant(0)?,
+            target: row.text(1)?,
+            actor: row.text(2)?,
+            took_us: [row.int(3)?, row.int(4)?, row.int(5)?],
+        })
     };
-    Ok(rows.iter().map(drill).collect())
+    rows.iter().map(drill).collect()
 }
 
-fn incident(row: &Row) -> Incident {
-    Incident {
-        id: row.text(0),
-        target: row.text(1),
-        grade: Grade::parse(&row.text(2)).unwrap_or(Grade::P1),
-        state: match row.text(3).as_str() {
-            "contained" => State::Contained,
-            "closed" => State::Closed,
-            _ => State::Open,
-        },
-        opened_at: row.instant(4).unwrap_or(Instant::MIN),
-        opened_by: row.text(5),
-        contained_at: row.instant(6),
-        closed_at: row.instant(7),
-        fields: row.text(8),
-    }
+fn incident(row: &Row) -> Result<Incident, StoreError> {
+    Ok(Incident {
+        id: row.text(0)?,
+        target: row.text(1)?,
+        grade: row.decoded(2, Grade::parse)?,
+        state: row.decoded(3, State::parse)?,
+        opened_at: row.instant(4)?,
+        opened_by: row.text(5)?,
+        contained_at: row.maybe_instant(6)?,
+        closed_at: row.maybe_instant(7)?,
+        fields: row.json_object(8)?,
+    })
 }
 
 #[cfg(test)]

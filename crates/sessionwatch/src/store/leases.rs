@@ -23,7 +23,7 @@ pub fn take(db: Db<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreEr
          RETURNING term",
         &[name.into(), holder.into(), now.plus(HOLDS).into(), now.into()],
     )?;
-    Ok(row.map(|row| row.int(0)))
+    row.map(|row| row.int(0)).transpose()
 }
 
 /// Makes sure that a lease is still of that holder and term.
@@ -55,7 +55,8 @@ fn now(db: Db<'_>) -> Result<Instant, StoreError> {
         Db::File(_) => Ok(crate::clock::now()),
         Db::Server(_) => {
             let query = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
-            Ok(db.row(query, &[])?.and_then(|row| row.instant(0)).unwrap_or(Instant::MIN))
+            db.row(query, &[])?
+                .map_or(Err(StoreError::Server("it does not say what time it is")), |row| row.instant(0))
         }
     }
 }

@@ -16,7 +16,7 @@ pub fn key(db: Db<'_>, offered: i64) -> Result<i64, StoreError> {
         &[NAME.into(), offered.into()],
     )?;
     let row = db.row("SELECT value FROM secrets WHERE name = $1", &[NAME.into()])?;
-    Ok(row.map_or(offered, |row| row.int(0)))
+    row.map_or(Ok(offered), |row| row.int(0))
 }
 
 /// Keeps a target's ledger.
@@ -40,5 +40,5 @@ pub fn put(db: Db<'_>, target: &str, ledger: &[u8], now: Instant) -> Result<(), 
 /// If it cannot be read.
 pub fn get(db: Db<'_>, target: &str) -> Result<Option<(Instant, Vec<u8>)>, StoreError> {
     let row = db.row("SELECT at, ledger FROM ledgers WHERE target = $1", &[target.into()])?;
-    Ok(row.and_then(|row| Some((row.instant(0)?, row.bytes(1).to_vec()))))
+    row.map(|row| Ok((row.instant(0)?, row.bytes(1)?.to_vec()))).transpose()
 }

@@ -97,7 +97,7 @@ pub fn due(db: Db<'_>, channel: &str, (now, limit): (Instant, u32)) -> Result<Ve
          ORDER BY id LIMIT $3"
     );
     let rows = db.rows(&query, &[channel.into(), now.into(), limit.into()])?;
-    Ok(rows.iter().map(letter).collect())
+    rows.iter().map(letter).collect()
 }
 
 /// When the next message of a channel is due that is not due yet.
@@ -110,7 +110,7 @@ pub fn next_due(db: Db<'_>, channel: &str, now: Instant) -> Result<Option<Instan
         "SELECT MIN(next_at) FROM outbox WHERE channel = $1 AND state = 'due' AND next_at > $2",
         &[channel.into(), now.into()],
     )?;
-    Ok(rows.first().and_then(|row| row.instant(0)))
+    rows.first().map_or(Ok(None), |row| row.maybe_instant(0))
 }
 
 /// Whether a message of a channel has failed so often that waits for others than that recipient.
@@ -148,7 +148,7 @@ pub fn rebase(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
 /// If they cannot be read.
 pub fn channels(db: Db<'_>) -> Result<Vec<String>, StoreError> {
     let rows = db.rows("SELECT DISTINCT channel FROM outbox WHERE state IN ('due', 'sending')", &[])?;
-    Ok(rows.iter().map(|row| row.text(0)).collect())
+    rows.iter().map(|row| row.text(0)).collect()
 }
 
 /// Gives up on all messages of a channel that there is no more: how many.
@@ -232,7 +232,11 @@ pub fn failed(
 /// If they cannot be read.
 pub fn dead(db: Db<'_>, limit: u32) -> Result<Vec<Due>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT $1");
-    Ok(db.rows(&query, &[limit.into()])?.iter().map(letter).collect())
+    let dead = |row: &Row| {
+        row.json(4)?;
+        letter(row)
+    };
+    db.rows(&query, &[limit.into()])?.iter().map(dead).collect()
 }
 
 /// Makes dead messages of a channel due again: how many.
@@ -267,21 +271,25 @@ pub fn counts(db: Db<'_>) -> Result<Vec<(String, String, u64)>, StoreError> {
         "SELECT channel, state, COUNT(*) FROM outbox WHERE state <> 'done' GROUP BY channel, state ORDER BY channel, state",
         &[],
     )?;
-    Ok(rows.iter().map(|row| (row.text(0), row.text(1), row.count(2))).collect())
+    let count = |row: &Row| {
+        Ok((row.text(0)?, row.name(1, |state| ["due", "sending", "dead"].contains(&state))?, row.count(2)?))
+    };
+    rows.iter().map(count).collect()
 }
 
-fn letter(row: &Row) -> Due {
-    Due {
-        id: row.int(0),
-        key: row.text(1),
-        channel: row.text(2),
-        recipient: row.maybe_text(3),
-        message: row.text(4),
-        attempts: u32::try_from(row.int(5)).unwrap_or(0),
-        again: row.int(6) != 0,
-        error: row.maybe_text(7),
-        created_at: row.instant(8).unwrap_or(Instant::MIN),
-    }
+/// What is told is read when it is delivered: a damaged message fails by itself, and holds up no other.
+fn letter(row: &Row) -> Result<Due, StoreError> {
+    Ok(Due {
+        id: row.int(0)?,
+        key: row.text(1)?,
+        channel: row.text(2)?,
+        recipient: row.maybe_text(3)?,
+        message: row.text(4)?,
+        attempts: row.small(5)?,
+        again: row.flag(6)?,
+        error: row.maybe_text(7)?,
+        created_at: row.instant(8)?,
+    })
 }
 
 /// Microseconds to wait after so many attempts.

@@ -66,13 +66,8 @@ impl State {
         }
     }
 
-    fn parse(name: &str) -> Self {
-        match name {
-            "planned" => Self::Planned,
-            "begun" => Self::Begun,
-            "done" => Self::Done,
-            _ => Self::Making,
-        }
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Making, Self::Planned, Self::Begun, Self::Done].into_iter().find(|state| state.name() == name)
     }
 }
 
@@ -131,8 +126,11 @@ pub fn piece(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<(i64, Vec<Pla
         "SELECT piece, content FROM planned WHERE plan = $1 AND piece > $2 ORDER BY piece LIMIT 1",
         &[plan.into(), behind.into()],
     )?;
-    // What was damaged names no row, and so none is touched.
-    Ok(row.map(|row| (row.int(0), planned::read(row.bytes(1)).unwrap_or_default())))
+    let piece = |row: Row| {
+        let rows = planned::read(row.bytes(1)?).ok_or_else(|| row.unreadable(1))?;
+        Ok((row.int(0)?, rows))
+    };
+    row.map(piece).transpose()
 }
 
 /// A plan.
@@ -142,7 +140,7 @@ pub fn piece(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<(i64, Vec<Pla
 /// If it cannot be read.
 pub fn get(db: Db<'_>, id: &str) -> Result<Option<Plan>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM plans WHERE id = $1");
-    Ok(db.row(&query, &[id.into()])?.as_ref().map(plan))
+    db.row(&query, &[id.into()])?.as_ref().map(plan).transpose()
 }
 
 /// The plans, latest first.
@@ -152,7 +150,7 @@ pub fn get(db: Db<'_>, id: &str) -> Result<Option<Plan>, StoreError> {
 /// If they cannot be read.
 pub fn list(db: Db<'_>) -> Result<Vec<Plan>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM plans ORDER BY made_at DESC, id");
-    Ok(db.rows(&query, &[])?.iter().map(plan).collect())
+    db.rows(&query, &[])?.iter().map(plan).collect()
 }
 
 /// Forgets the rows of what was carried out, and plans that nobody wants any more. What was begun is kept.
@@ -167,21 +165,23 @@ pub fn forget(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn plan(row: &Row) -> Plan {
-    Plan {
-        id: row.text(0),
-        target: row.text(1),
-        address: row.text(2),
-        about: row.text(3),
-        made_at: row.instant(4).unwrap_or(Instant::MIN),
-        made_by: row.text(5),
-        touched_at: row.instant(6).unwrap_or(Instant::MIN),
-        state: State::parse(&row.text(7)),
-        rows: row.count(8),
-        active: row.count(9),
-        summary: row.text(10),
-        approved_by: row.maybe_text(11),
-    }
+fn plan(row: &Row) -> Result<Plan, StoreError> {
+    let state = row.decoded(7, State::parse)?;
+    Ok(Plan {
+        id: row.text(0)?,
+        target: row.text(1)?,
+        address: row.text(2)?,
+        about: row.json(3)?,
+        made_at: row.instant(4)?,
+        made_by: row.text(5)?,
+        touched_at: row.instant(6)?,
+        state,
+        rows: row.count(8)?,
+        active: row.count(9)?,
+        // While it is being made there is none yet.
+        summary: if state == State::Making { row.text(10)? } else { row.json_object(10)? },
+        approved_by: row.maybe_text(11)?,
+    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::{
     StoreError,
-    row::{Cell, Row, Value},
+    row::{Cell, Query, Row, Value},
 };
 use crate::target::postgres::{Link, dsn::Dsn};
 
@@ -165,7 +165,11 @@ async fn perform(dsn: &Dsn, link: &mut Option<Link>, work: Work) -> Result<Answe
                 return Ok((changed, vec![]));
             }
             let found = client.query_typed(&sql, &values).await.map_err(|error| refused(&error))?;
-            let row = |row: &tokio_postgres::Row| Row((0..row.len()).map(|at| cell(row, at)).collect());
+            let columns = found.first().map(tokio_postgres::Row::columns).unwrap_or_default();
+            let query = Query::new(&sql, columns.iter().map(|column| column.name().to_owned()).collect());
+            let row = |row: &tokio_postgres::Row| {
+                Row::new((0..row.len()).map(|at| cell(row, at)).collect(), &query)
+            };
             Ok((0, found.iter().map(row).collect()))
         }
     }
@@ -182,7 +186,7 @@ fn cell(row: &tokio_postgres::Row, at: usize) -> Cell {
     } else {
         row.try_get::<_, Option<String>>(at).map(|text| text.map(Cell::Text))
     };
-    cell.ok().flatten().unwrap_or(Cell::Null)
+    cell.map_or(Cell::Other, |cell| cell.unwrap_or(Cell::Null))
 }
 
 /// What the server says, without its text.

@@ -25,5 +25,5 @@ pub fn put(db: Db<'_>, target: &str, report: &str, now: Instant) -> Result<(), S
 /// If it cannot be read.
 pub fn get(db: Db<'_>, target: &str) -> Result<Option<(Instant, String)>, StoreError> {
     let row = db.row("SELECT at, report FROM reports WHERE target = $1", &[target.into()])?;
-    Ok(row.and_then(|row| Some((row.instant(0)?, row.text(1)))))
+    row.map(|row| Ok((row.instant(0)?, row.json(1)?))).transpose()
 }

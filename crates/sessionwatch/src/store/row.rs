@@ -1,6 +1,11 @@
 //! Parameters and rows of the store, whichever database it is in.
 
+use std::sync::Arc;
+
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use sessionwatch_rules::instant::Instant;
+
+use super::StoreError;
 
 /// A parameter.
 #[derive(Clone, Copy, Debug)]
@@ -20,53 +25,238 @@ pub(super) enum Cell {
     Int(i64),
     Text(String),
     Bytes(Vec<u8>),
+    /// What no column of the store holds.
+    Other,
 }
 
-/// A row.
+/// A row. What it holds is read strictly: a value that is missing, of another type or out of range is an error.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row(pub(super) Vec<Cell>);
+pub struct Row {
+    pub(super) cells: Vec<Cell>,
+    query: Arc<Query>,
+}
+
+/// Where rows come from, for what is said of one that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Query {
+    sql: String,
+    columns: Vec<String>,
+}
+
+impl Query {
+    pub(super) fn new(sql: &str, columns: Vec<String>) -> Arc<Self> {
+        Arc::new(Self { sql: sql.to_owned(), columns })
+    }
+
+    /// The first table that the query names.
+    fn table(&self) -> String {
+        let mut words = self.sql.split_whitespace();
+        let named = |word: &str| ["FROM", "INTO", "UPDATE"].contains(&word);
+        while let Some(word) = words.next() {
+            // A subquery names its table further on.
+            let name = if named(word) { words.clone().next().unwrap_or_default() } else { continue };
+            if !name.starts_with('(') {
+                return name
+                    .chars()
+                    .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+                    .collect();
+            }
+        }
+        "?".to_owned()
+    }
+}
 
 impl Row {
-    /// A number that may be missing.
-    #[must_use]
-    pub fn maybe_int(&self, at: usize) -> Option<i64> {
-        if let Some(Cell::Int(number)) = self.0.get(at) { Some(*number) } else { None }
+    pub(super) fn new(cells: Vec<Cell>, query: &Arc<Query>) -> Self {
+        Self { cells, query: Arc::clone(query) }
     }
 
-    /// A number; zero where there is none.
+    /// The error of a value that cannot be read.
     #[must_use]
-    pub fn int(&self, at: usize) -> i64 {
-        self.maybe_int(at).unwrap_or(0)
+    pub fn unreadable(&self, at: usize) -> StoreError {
+        let column = self.query.columns.get(at).cloned().unwrap_or_default();
+        StoreError::Undecodable { table: self.query.table(), column }
     }
 
-    /// A count; zero where there is none.
-    #[must_use]
-    pub fn count(&self, at: usize) -> u64 {
-        u64::try_from(self.int(at)).unwrap_or(0)
+    /// Returns the number in a column, or `None` for NULL.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there.
+    pub fn maybe_int(&self, at: usize) -> Result<Option<i64>, StoreError> {
+        match self.cells.get(at) {
+            Some(Cell::Int(number)) => Ok(Some(*number)),
+            Some(Cell::Null) => Ok(None),
+            _ => Err(self.unreadable(at)),
+        }
     }
 
-    /// An instant; nothing where there is none.
-    #[must_use]
-    pub fn instant(&self, at: usize) -> Option<sessionwatch_rules::instant::Instant> {
-        self.maybe_int(at).and_then(sessionwatch_rules::instant::Instant::from_micros)
+    /// Returns the number in a column.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn int(&self, at: usize) -> Result<i64, StoreError> {
+        self.maybe_int(at)?.ok_or_else(|| self.unreadable(at))
     }
 
-    /// Text that may be missing.
-    #[must_use]
-    pub fn maybe_text(&self, at: usize) -> Option<String> {
-        if let Some(Cell::Text(text)) = self.0.get(at) { Some(text.clone()) } else { None }
+    /// Returns the count in a column.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it is negative.
+    pub fn count(&self, at: usize) -> Result<u64, StoreError> {
+        u64::try_from(self.int(at)?).map_err(|_| self.unreadable(at))
     }
 
-    /// Text; empty where there is none.
-    #[must_use]
-    pub fn text(&self, at: usize) -> String {
-        self.maybe_text(at).unwrap_or_default()
+    /// Returns the count in a column, which is small.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it is out of range.
+    pub fn small(&self, at: usize) -> Result<u32, StoreError> {
+        u32::try_from(self.int(at)?).map_err(|_| self.unreadable(at))
     }
 
-    /// Bytes; none where there are none.
-    #[must_use]
-    pub fn bytes(&self, at: usize) -> &[u8] {
-        if let Some(Cell::Bytes(bytes)) = self.0.get(at) { bytes } else { &[] }
+    /// Returns whether a column says yes (1) or no (0).
+    ///
+    /// # Errors
+    ///
+    /// If it says neither.
+    pub fn flag(&self, at: usize) -> Result<bool, StoreError> {
+        match self.int(at)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.unreadable(at)),
+        }
+    }
+
+    /// Returns the instant in a column, or `None` for NULL.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there, or it is out of range.
+    pub fn maybe_instant(&self, at: usize) -> Result<Option<Instant>, StoreError> {
+        let instant = |micros| Instant::from_micros(micros).ok_or_else(|| self.unreadable(at));
+        self.maybe_int(at)?.map(instant).transpose()
+    }
+
+    /// Returns the instant in a column.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn instant(&self, at: usize) -> Result<Instant, StoreError> {
+        self.maybe_instant(at)?.ok_or_else(|| self.unreadable(at))
+    }
+
+    /// Returns the text in a column, or `None` for NULL.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there.
+    pub fn maybe_text(&self, at: usize) -> Result<Option<String>, StoreError> {
+        match self.cells.get(at) {
+            Some(Cell::Text(text)) => Ok(Some(text.clone())),
+            Some(Cell::Null) => Ok(None),
+            _ => Err(self.unreadable(at)),
+        }
+    }
+
+    /// Returns the text in a column.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn text(&self, at: usize) -> Result<String, StoreError> {
+        self.maybe_text(at)?.ok_or_else(|| self.unreadable(at))
+    }
+
+    /// Returns what the text in a column stands for.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it stands for nothing that this version knows.
+    pub fn decoded<T>(&self, at: usize, decode: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        decode(&self.text(at)?).ok_or_else(|| self.unreadable(at))
+    }
+
+    /// Returns the text in a column if that is one of the known names, or `None` for NULL.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there.
+    pub fn maybe_name(
+        &self,
+        at: usize,
+        is_known: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, StoreError> {
+        match self.maybe_text(at)? {
+            Some(name) if !is_known(&name) => Err(self.unreadable(at)),
+            name => Ok(name),
+        }
+    }
+
+    /// Returns the text in a column if that is one of the known names.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there.
+    pub fn name(&self, at: usize, is_known: impl Fn(&str) -> bool) -> Result<String, StoreError> {
+        self.maybe_name(at, is_known)?.ok_or_else(|| self.unreadable(at))
+    }
+
+    /// Returns the JSON in a column, as text, or `None` for NULL.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there.
+    pub fn maybe_json(&self, at: usize) -> Result<Option<String>, StoreError> {
+        self.maybe_name(at, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+    }
+
+    /// Returns the JSON in a column, as text.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there.
+    pub fn json(&self, at: usize) -> Result<String, StoreError> {
+        self.maybe_json(at)?.ok_or_else(|| self.unreadable(at))
+    }
+
+    /// Returns the JSON object in a column, as text.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there.
+    pub fn json_object(&self, at: usize) -> Result<String, StoreError> {
+        type Object = serde_json::Map<String, serde_json::Value>;
+        self.name(at, |text| serde_json::from_str::<Object>(text).is_ok())
+    }
+
+    /// Returns what is in a column, to be written elsewhere as it is.
+    pub(super) fn value(&self, at: usize) -> Result<Value<'_>, StoreError> {
+        match self.cells.get(at) {
+            Some(&Cell::Int(number)) => Ok(Value::Int(Some(number))),
+            Some(Cell::Text(text)) => Ok(Value::Text(Some(text))),
+            Some(Cell::Bytes(bytes)) => Ok(Value::Bytes(bytes)),
+            Some(Cell::Null) => Ok(Value::Text(None)),
+            Some(Cell::Other) | None => Err(self.unreadable(at)),
+        }
+    }
+
+    /// Returns how many columns there are.
+    pub(super) fn width(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Returns the bytes in a column.
+    ///
+    /// # Errors
+    ///
+    /// If there are none.
+    pub fn bytes(&self, at: usize) -> Result<&[u8], StoreError> {
+        if let Some(Cell::Bytes(bytes)) = self.cells.get(at) { Ok(bytes) } else { Err(self.unreadable(at)) }
     }
 }
 

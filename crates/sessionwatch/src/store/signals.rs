@@ -1,7 +1,7 @@
 //! Signals: what logs said, and how that fits the table of sessions.
 
 use serde_json::Value as Json;
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_rules::{instant::Instant, joining::Fit, severity::Severity};
 
 use super::{StoreError, db::Db, row::Row, row::Value};
 use crate::{clock, documents, logs::Found, report::printable};
@@ -63,24 +63,24 @@ pub struct Search<'a> {
 }
 
 impl Kept {
-    fn of(row: &Row) -> Self {
-        Self {
-            id: row.int(0),
-            source: row.text(1),
-            kind: row.text(2),
-            severity: row.maybe_text(3),
-            at: row.instant(4),
-            seen_at: row.instant(5).unwrap_or(Instant::MIN),
-            user: row.maybe_text(6),
-            other: row.maybe_text(7),
-            prefix: row.maybe_text(8),
-            reason: row.maybe_text(9),
-            request: row.maybe_text(10),
-            bytes: (row.count(11), row.count(12)),
-            text: row.text(13),
-            fit: row.maybe_text(14),
-            joined: row.maybe_text(15),
-        }
+    fn of(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.int(0)?,
+            source: row.text(1)?,
+            kind: row.text(2)?,
+            severity: row.maybe_name(3, |name| Severity::parse(name).is_some())?,
+            at: row.maybe_instant(4)?,
+            seen_at: row.instant(5)?,
+            user: row.maybe_text(6)?,
+            other: row.maybe_text(7)?,
+            prefix: row.maybe_text(8)?,
+            reason: row.maybe_text(9)?,
+            request: row.maybe_text(10)?,
+            bytes: (row.count(11)?, row.count(12)?),
+            text: row.text(13)?,
+            fit: row.maybe_name(14, |name| Fit::parse(name).is_some())?,
+            joined: row.maybe_json(15)?,
+        })
     }
 
     /// The signal as JSON.
@@ -154,7 +154,9 @@ pub fn unjudged(db: Db<'_>, target: &str, limit: u32) -> Result<Vec<Kept>, Store
             "SELECT {COLUMNS} FROM signals WHERE judged = 0 AND target = $1 AND {condition} ORDER BY id LIMIT $2"
         );
         let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
-        found.extend(db.rows(&query, &[target.into(), left.into()])?.iter().map(Kept::of));
+        for row in &db.rows(&query, &[target.into(), left.into()])? {
+            found.push(Kept::of(row)?);
+        }
     }
     Ok(found)
 }
@@ -166,7 +168,7 @@ pub fn unjudged(db: Db<'_>, target: &str, limit: u32) -> Result<Vec<Kept>, Store
 /// If it cannot be read.
 pub fn get(db: Db<'_>, id: i64) -> Result<Option<Kept>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM signals WHERE id = $1");
-    Ok(db.row(&query, &[id.into()])?.as_ref().map(Kept::of))
+    db.row(&query, &[id.into()])?.as_ref().map(Kept::of).transpose()
 }
 
 /// Notes that a signal was judged, and how it fits the table.
@@ -213,7 +215,7 @@ pub fn search(
         search.limit.into(),
         search.before.into(),
     ];
-    Ok(db.rows(&query, &values)?.iter().map(Kept::of).collect())
+    db.rows(&query, &values)?.iter().map(Kept::of).collect()
 }
 
 /// How many signals of a kind a target had since an instant; with a way to fit, of any kind.
@@ -230,7 +232,7 @@ pub fn count(
     let query = "SELECT COUNT(*) FROM signals WHERE target = $1 AND seen_at >= $2 AND seen_at < $3
                    AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR fit = $5)";
     let values = [target.into(), from.into(), to.into(), Value::Text(kind), Value::Text(fit)];
-    Ok(db.row(query, &values)?.map_or(0, |row| row.count(0)))
+    db.row(query, &values)?.map_or(Ok(0), |row| row.count(0))
 }
 
 /// How many critical signals a target had in a period.
@@ -241,7 +243,7 @@ pub fn count(
 pub fn critical(db: Db<'_>, target: &str, (from, to): (Instant, Instant)) -> Result<u64, StoreError> {
     let query = "SELECT COUNT(*) FROM signals
                  WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND severity = 'critical'";
-    Ok(db.row(query, &[target.into(), from.into(), to.into()])?.map_or(0, |row| row.count(0)))
+    db.row(query, &[target.into(), from.into(), to.into()])?.map_or(Ok(0), |row| row.count(0))
 }
 
 /// Forgets what was read before an instant, entries of drains too.

@@ -66,16 +66,18 @@ pub fn list(db: Db<'_>, now: Instant) -> Result<Vec<Silence>, StoreError> {
          WHERE until > $1 AND ended_at IS NULL ORDER BY until, id",
         &[now.into()],
     )?;
-    let silence = |row: &Row| Silence {
-        id: row.int(0),
-        target: row.maybe_text(1),
-        check: row.maybe_text(2),
-        subject: row.maybe_text(3),
-        until: row.instant(4).unwrap_or(Instant::MIN),
-        owner: row.text(5),
-        note: row.text(6),
+    let silence = |row: &Row| {
+        Ok(Silence {
+            id: row.int(0)?,
+            target: row.maybe_text(1)?,
+            check: row.maybe_text(2)?,
+            subject: row.maybe_text(3)?,
+            until: row.instant(4)?,
+            owner: row.text(5)?,
+            note: row.text(6)?,
+        })
     };
-    Ok(rows.iter().map(silence).collect())
+    rows.iter().map(silence).collect()
 }
 
 impl Silence {

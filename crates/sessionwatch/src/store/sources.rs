@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use sessionwatch_rules::{instant::Instant, silence::Rhythm};
 
 use super::{StoreError, db::Db, row::Row};
+use crate::logs::follow::Place;
 
 /// What is known of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,15 +26,15 @@ pub struct Source {
 const COLUMNS: &str = "name, target, place, heard_at, rhythm, counters";
 
 impl Source {
-    fn of(row: &Row) -> Self {
-        Self {
-            name: row.text(0),
-            target: row.text(1),
-            place: row.maybe_text(2),
-            heard_at: row.instant(3),
-            rhythm: Rhythm::from_text(&row.text(4)),
-            counters: serde_json::from_str(&row.text(5)).unwrap_or_default(),
-        }
+    fn of(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            name: row.text(0)?,
+            target: row.text(1)?,
+            place: row.maybe_name(2, |text| serde_json::from_str::<Place>(text).is_ok())?,
+            heard_at: row.maybe_instant(3)?,
+            rhythm: row.decoded(4, Rhythm::from_text)?,
+            counters: row.decoded(5, |text| serde_json::from_str(text).ok())?,
+        })
     }
 
     /// Counts something more.
@@ -52,7 +53,7 @@ impl Source {
 /// If it cannot be read.
 pub fn get(db: Db<'_>, name: &str) -> Result<Option<Source>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM log_sources WHERE name = $1");
-    Ok(db.row(&query, &[name.into()])?.as_ref().map(Source::of))
+    db.row(&query, &[name.into()])?.as_ref().map(Source::of).transpose()
 }
 
 /// Keeps what is known of a source.
@@ -85,5 +86,5 @@ pub fn put(db: Db<'_>, source: &Source) -> Result<(), StoreError> {
 /// If they cannot be read.
 pub fn list(db: Db<'_>) -> Result<Vec<Source>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM log_sources ORDER BY name");
-    Ok(db.rows(&query, &[])?.iter().map(Source::of).collect())
+    db.rows(&query, &[])?.iter().map(Source::of).collect()
 }

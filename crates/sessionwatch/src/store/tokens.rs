@@ -126,17 +126,18 @@ pub enum Earlier {
 
 const COLUMNS: &str = "id, hash, account, label, scopes, created_at, expires_at, seen_at";
 
-fn token(row: &Row) -> Token {
-    Token {
-        id: row.text(0),
-        hash: row.text(1),
-        account: row.text(2),
-        label: row.text(3),
-        scopes: row.text(4).split(' ').filter_map(Scope::parse).collect(),
-        created_at: row.instant(5).unwrap_or(Instant::MIN),
-        expires_at: row.instant(6).unwrap_or(Instant::MIN),
-        seen_at: row.instant(7),
-    }
+fn token(row: &Row) -> Result<Token, StoreError> {
+    let scopes = |text: &str| text.split(' ').map(Scope::parse).collect();
+    Ok(Token {
+        id: row.text(0)?,
+        hash: row.text(1)?,
+        account: row.text(2)?,
+        label: row.text(3)?,
+        scopes: row.decoded(4, scopes)?,
+        created_at: row.instant(5)?,
+        expires_at: row.instant(6)?,
+        seen_at: row.maybe_instant(7)?,
+    })
 }
 
 /// Keeps a token.
@@ -168,7 +169,9 @@ pub fn add(db: Db<'_>, token: &Token) -> Result<(), StoreError> {
 /// If they cannot be read.
 pub fn by_hash(db: Db<'_>, hash: &str) -> Result<Option<(Token, Account)>, StoreError> {
     let query = format!("SELECT {COLUMNS} FROM tokens WHERE hash = $1");
-    let Some(token) = db.row(&query, &[hash.into()])?.as_ref().map(token) else { return Ok(None) };
+    let Some(token) = db.row(&query, &[hash.into()])?.as_ref().map(token).transpose()? else {
+        return Ok(None);
+    };
     Ok(accounts::get(db, &token.account)?.map(|account| (token, account)))
 }
 
@@ -181,7 +184,7 @@ pub fn list(db: Db<'_>, account: Option<&str>) -> Result<Vec<Token>, StoreError>
     let query = format!(
         "SELECT {COLUMNS} FROM tokens WHERE (CAST($1 AS TEXT) IS NULL OR account = $1) ORDER BY created_at DESC, id"
     );
-    Ok(db.rows(&query, &[super::row::Value::Text(account)])?.iter().map(token).collect())
+    db.rows(&query, &[super::row::Value::Text(account)])?.iter().map(token).collect()
 }
 
 /// Notes that a token was used.
@@ -216,10 +219,11 @@ pub fn begin(db: Db<'_>, request: Request<'_>, now: Instant) -> Result<Earlier, 
     )?;
     let query = "SELECT request, status, content FROM answers WHERE token = $1 AND name = $2";
     if let Some(row) = db.row(query, &[request.token.into(), request.key.into()])? {
-        return Ok(match row.maybe_int(1).and_then(|status| u16::try_from(status).ok()) {
-            _ if row.text(0) != request.content => Earlier::Other,
+        let status = row.maybe_int(1)?.map(|status| u16::try_from(status).map_err(|_| row.unreadable(1)));
+        return Ok(match status.transpose()? {
+            _ if row.text(0)? != request.content => Earlier::Other,
             None => Earlier::UnderWay,
-            Some(status) => Earlier::Answered(status, row.text(2)),
+            Some(status) => Earlier::Answered(status, row.text(2)?),
         });
     }
     db.run(

@@ -44,8 +44,8 @@ pub(super) async fn page(
     };
     let now = shared.clock.now();
     let (held, made) = read(&shared, |db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
-    let mine = |plan: &&plans::Plan| plan.target == target.name && plan.state != plans::State::Making;
-    let made: Vec<Plan> = made.iter().filter(mine).cloned().filter_map(Plan::read).collect();
+    let mine = made.into_iter().filter(|plan| plan.target == target.name);
+    let made: Vec<Plan> = mine.map(Plan::read).filter_map(Result::transpose).collect::<Result<_, _>>()?;
     let held: Vec<&Holding> = held.iter().filter(|holding| holding.target == target.name).collect();
     let body = html! {
         nav.periods aria-label="Target" {

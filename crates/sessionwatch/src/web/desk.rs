@@ -174,8 +174,7 @@ impl From<ActError> for Refusal {
 pub(super) async fn plan(shared: &Arc<Shared>, id: &str) -> Result<(Plan, Target), Refusal> {
     let wanted = id.to_owned();
     let kept = read(shared, move |db| plans::get(db, &wanted)).await?;
-    let plan = kept.filter(|plan| plan.state != plans::State::Making).and_then(Plan::read);
-    let plan = plan.ok_or_else(|| {
+    let plan = kept.map(Plan::read).transpose()?.flatten().ok_or_else(|| {
         Refusal::NotFound("There is no such plan: one that nobody carries out is kept for a day.".into())
     })?;
     let target = target_of(shared, &plan.kept.target)?;

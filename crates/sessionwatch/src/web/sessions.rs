@@ -306,7 +306,8 @@ pub(super) fn history(
         matches!(plan.state, plans::State::Begun | plans::State::Done) && plan.target == target
     };
     let made = plans::list(db)?.into_iter().filter(begun).filter(|plan| plan.touched_at >= from);
-    for plan in made.filter_map(Plan::read) {
+    for plan in made.map(Plan::read) {
+        let Some(plan) = plan? else { continue };
         let meant = match &plan.selection {
             Selection::User(id) => id == user,
             Selection::Users(ids) => ids.iter().any(|id| id == user),

@@ -121,9 +121,9 @@ fn assert_whole(copy: &Path) {
     let kept = Store::open(&Place::File(copy.to_owned())).unwrap();
     let told = "SELECT kind FROM events WHERE check_id = 'duplicate-tokens' AND kind IN ('firing', 'resolved') ORDER BY id";
     let told: Vec<String> =
-        kept.read(|db| db.rows(told, &[])).unwrap().iter().map(|row| row.text(0)).collect();
+        kept.read(|db| db.rows(told, &[])).unwrap().iter().map(|row| row.text(0).unwrap()).collect();
     assert_eq!(told, ["firing", "resolved"]);
-    let sound = kept.read(|db| db.row("PRAGMA integrity_check", &[])).unwrap().unwrap().text(0);
+    let sound = kept.read(|db| db.row("PRAGMA integrity_check", &[])).unwrap().unwrap().text(0).unwrap();
     assert_eq!(sound, "ok");
     assert_eq!(kept.read(audit::verify).unwrap(), audit::Trail::Whole(1));
 }

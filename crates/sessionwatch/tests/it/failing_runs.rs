@@ -81,8 +81,10 @@ impl Story {
 
     /// Waits until `/readyz` answers so.
     fn is_ready(&self, expected: (u16, &str)) {
-        let (status, text) = self.watch.answer("/readyz");
-        assert_eq!((status, text.split(" targets").next().unwrap()), expected, "{text}");
+        harness::wait_until("readiness", || {
+            let (status, text) = self.watch.answer("/readyz");
+            (status, text.split(" targets").next().unwrap()) == expected
+        });
     }
 
     fn assert_metrics(&self, lines: &[&str]) {

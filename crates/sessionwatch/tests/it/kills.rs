@@ -157,7 +157,7 @@ fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
     let holder = || {
         let query = "SELECT holder FROM leases WHERE name = 'target/app'";
         let row = store.read(|db| db.row(query, &[])).unwrap();
-        row.map(|row| row.text(0).rsplit(':').next().unwrap_or_default().parse::<u32>().unwrap())
+        row.map(|row| row.text(0).unwrap().rsplit(':').next().unwrap_or_default().parse::<u32>().unwrap())
     };
     let mut minute = 0;
     let mut watches: Vec<Apart> = (0..3).map(|_| Apart::start(folder.path(), monday())).collect();

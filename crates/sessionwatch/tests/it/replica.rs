@@ -83,8 +83,14 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     watch.to(monday().plus(2 * MINUTE));
     let second = lag(&watch);
     assert!(first > 0.0 && second > first, "{first} {second}");
-    let stored =
-        watch.shared.store.read(|db| db.row("SELECT report FROM reports", &[])).unwrap().unwrap().text(0);
+    let stored = watch
+        .shared
+        .store
+        .read(|db| db.row("SELECT report FROM reports", &[]))
+        .unwrap()
+        .unwrap()
+        .text(0)
+        .unwrap();
     assert!(stored.contains("the replica was looked at, which lags by"), "{stored}");
     pair.replica.resume().unwrap();
     pair.replica.catch_up(&server).unwrap();

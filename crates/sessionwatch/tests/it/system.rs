@@ -105,7 +105,7 @@ fn a_supervisor_hears_how_the_daemon_is() {
     };
     // What cannot begin is never ready.
     write(folder.path(), &good.replace("state.db", "no/such/folder/state.db"));
-    assert_eq!(start().stderr(Stdio::null()).status().unwrap().code(), Some(3));
+    assert_eq!(start().stderr(Stdio::null()).status().unwrap().code(), Some(2));
     write(folder.path(), &good);
     let watch = Logged::start(&mut start());
     assert_eq!(heard(&socket), "READY=1");

@@ -268,7 +268,7 @@ fn a_watch_that_cannot_work_says_why() {
             "serve.listen: must be an IP address and a port",
         ),
         (format!("{target}[serve]\nlisten = \"{}\"", taken.local_addr().unwrap()), 3, "cannot listen on"),
-        (format!("{target}[serve]\nstore = \"no/such/folder/s.db\""), 3, "cannot open the store"),
+        (format!("{target}[serve]\nstore = \"no/such/folder/s.db\""), 2, "cannot open the store"),
         (
             format!("{target}[[channel]]\nname = \"c\"\nkind = \"slack\"\nurl = \"${{NOWHERE}}\""),
             2,

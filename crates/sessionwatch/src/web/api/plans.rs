@@ -21,10 +21,7 @@ use crate::{
     actions::{self, Selection},
     daemon::Shared,
     documents::{Archive, At, Plan},
-    store::{
-        archived,
-        plans::{self, State as Stage},
-    },
+    store::{archived, plans},
     target::sql::Filter,
 };
 
@@ -167,9 +164,9 @@ impl PlanCourse {
 #[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, the latest first", body = Page<PlanCourse>)))]
 pub(super) async fn list(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<PlanCourse>> {
     let kept = read(&shared, plans::list).await?;
-    let made = kept.into_iter().filter(|plan| plan.state != Stage::Making);
-    let plans = made.filter_map(actions::Plan::read).take(SHOWN);
-    Ok(Json(Page::all(plans.map(|plan| PlanCourse::of(&shared, &plan)).collect())))
+    let plans = kept.into_iter().map(actions::Plan::read).filter_map(Result::transpose).take(SHOWN);
+    let plans = plans.collect::<Result<Vec<_>, _>>().map_err(crate::web::Refusal::from)?;
+    Ok(Json(Page::all(plans.iter().map(|plan| PlanCourse::of(&shared, plan)).collect())))
 }
 
 /// A plan, and how far it is
@@ -234,7 +231,8 @@ pub(super) async fn apply(
 #[utoipa::path(get, path = "/api/v1/archive", tag = "plans", responses((status = 200, description = "By the plans that removed it", body = Page<Archive>)))]
 pub(super) async fn archive(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Archive>> {
     let (held, made) = read(&shared, |db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
-    Ok(Json(Page::all(held.iter().map(|holding| Archive::of(holding, &made)).collect())))
+    let documents = held.iter().map(|holding| Archive::of(holding, &made)).collect::<Result<_, _>>();
+    Ok(Json(Page::all(documents.map_err(crate::web::Refusal::from)?)))
 }
 
 /// Make a plan to put back what another one removed

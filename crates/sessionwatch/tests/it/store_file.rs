@@ -1,0 +1,141 @@
+//! The file of the store: deleted, replaced, damaged or reached by another path while a daemon works on it.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::{FileExt as _, symlink},
+    path::Path,
+    process::Stdio,
+};
+
+use testbed::Sink;
+
+use crate::harness::{self, Watch};
+
+const STORE: &str = "sessionwatch-state.db";
+
+/// A folder with the configuration of a watch on a small SQLite file, which tells that channel.
+fn folder(hook: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    rusqlite::Connection::open(folder.path().join("app.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE users (id TEXT PRIMARY KEY);
+             CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+             INSERT INTO users VALUES ('u1');
+             INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z');",
+        )
+        .unwrap();
+    configure(folder.path(), hook, "");
+    folder
+}
+
+fn configure(folder: &Path, hook: &str, more: &str) {
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
+         [[route]]\nchannels = [\"hook\"]\nchecks = [\"blind\"]\n"
+    );
+    fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+}
+
+/// The daemon, once it is ready.
+fn ready(folder: &Path) -> Watch {
+    let watch = harness::watch_by(harness::command(&["serve"]).current_dir(folder).stderr(Stdio::piped()));
+    harness::wait_until("a run succeeds", || harness::page(&watch.address, ("GET", "/readyz")).0 == 200);
+    watch
+}
+
+/// What a page answers; `None` from a daemon that has ended.
+fn status(address: &str, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+/// Waits for the end of a daemon: its exit code, and what it logged.
+fn ended(mut watch: Watch) -> (Option<i32>, String) {
+    let mut log = String::new();
+    watch.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    (watch.ended(), log)
+}
+
+#[test]
+fn a_store_that_is_deleted_or_replaced_ends_the_daemon_which_says_so() {
+    for (expected, replaced) in [("was deleted", false), ("was replaced", true)] {
+        let sink = Sink::start(&[]).unwrap();
+        let folder = folder(&sink.url());
+        let watch = ready(folder.path());
+        let (store, other) = (folder.path().join(STORE), folder.path().join("other.db"));
+        if replaced {
+            fs::copy(&store, &other).unwrap();
+            fs::rename(&other, &store).unwrap();
+        } else {
+            fs::remove_file(&store).unwrap();
+        }
+        assert_ne!(status(&watch.address, "/readyz"), Some(200), "{expected}");
+        let (code, log) = ended(watch);
+        assert_eq!(code, Some(3), "{log}");
+        assert!(log.contains(expected) && log.contains("the daemon ends"), "{log}");
+        let told = sink.wait_for(1);
+        assert!(told[0].body.contains("store-file") && told[0].body.contains(expected), "{}", told[0].body);
+        // Started again, it works on what is there.
+        assert_eq!(ready(folder.path()).stop(), Some(0));
+    }
+}
+
+#[test]
+fn a_link_to_a_store_leads_to_the_same_lock() {
+    let folder = folder("http://127.0.0.1:1/");
+    let watch = ready(folder.path());
+    symlink(folder.path().join(STORE), folder.path().join("link.db")).unwrap();
+    configure(folder.path(), "http://127.0.0.1:1/", "store = \"link.db\"\n");
+    let said = harness::serve_refused(folder.path());
+    assert!(
+        said.code == 3 && said.stderr.contains("another sessionwatch works on the store"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(watch.stop(), Some(0));
+}
+
+/// Writes noise over a file from there on.
+fn spoil(file: &Path, from: u64) {
+    let length = fs::metadata(file).unwrap().len();
+    let file = OpenOptions::new().write(true).open(file).unwrap();
+    let noise: Vec<u8> = (from..length).map(|at| (at * 31 % 251) as u8).collect();
+    file.write_all_at(&noise, from).unwrap();
+}
+
+#[test]
+fn a_start_on_a_damaged_store_names_the_backup() {
+    for from in [0, 4_096] {
+        let folder = folder("http://127.0.0.1:1/");
+        assert_eq!(ready(folder.path()).stop(), Some(0));
+        spoil(&folder.path().join(STORE), from);
+        for command in [&["serve"][..], &["alerts", "list"], &["accounts", "list"]] {
+            let said = harness::run_in(folder.path(), &[], command);
+            assert_eq!(said.code, 3, "{from} {command:?}: {}", said.stderr);
+            let hint =
+                said.stderr.contains("`sessionwatch backup`") && said.stderr.contains("docs/deploy.md");
+            assert!(hint, "{from} {command:?}: {}", said.stderr);
+        }
+    }
+}
+
+#[test]
+fn reads_that_fail_are_logged_and_the_daemon_is_not_ready() {
+    let folder = folder("http://127.0.0.1:1/");
+    let watch = ready(folder.path());
+    spoil(&folder.path().join(format!("{STORE}-wal")), 32);
+    harness::wait_until("a read fails", || status(&watch.address, "/metrics") == Some(500));
+    assert_eq!(status(&watch.address, "/readyz"), Some(503));
+    assert_eq!(status(&watch.address, "/healthz"), Some(200));
+    watch.signal("KILL");
+    let (_, log) = ended(watch);
+    assert_eq!(log.matches("cannot read the store").count(), 1, "{log}");
+    assert!(log.contains("sessionwatch backup"), "{log}");
+}
