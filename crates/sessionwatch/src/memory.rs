@@ -76,6 +76,12 @@ impl Memory {
         Self { key: Some(key), history, standing: Standing::default() }
     }
 
+    /// Returns `true` if there is an earlier run to compare with.
+    #[must_use]
+    pub fn can_compare(&self) -> bool {
+        self.history.is_some()
+    }
+
     /// The key of the fingerprints.
     #[must_use]
     pub fn key(&self) -> Option<i64> {

@@ -263,6 +263,9 @@ async fn put_back(
     let detail = serde_json::json!({ "plan": batch.plan, "rows": restored.len() });
     context.store.write(|db| {
         archived::settle(db, id, (State::Kept, None), &fates)?;
+        if restored.is_empty() {
+            return Ok(());
+        }
         audit::add(db, (context.actor, "rows-restored"), &detail.to_string(), context.clock.now())
     })?;
     Ok(wanted.iter().map(|row| restored.contains(&position(row))).collect())

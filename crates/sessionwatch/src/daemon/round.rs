@@ -232,7 +232,8 @@ pub fn resolve(
     if !told {
         return Ok(0);
     }
-    let severity = Severity::parse(&kept.severity).unwrap_or(Severity::High);
+    let unreadable = || StoreError::Undecodable { table: "alerts".into(), column: "severity".into() };
+    let severity = Severity::parse(&kept.severity).ok_or_else(unreadable)?;
     let circumstances = Circumstances { serve, silences: &[], except: None, now };
     tell(db, &over, (Notice::Resolved, severity, &Value::Null), circumstances)
 }

@@ -112,6 +112,13 @@ impl Watching {
         let (ledger, looked) =
             self.shared.store.read(|db| Ok((ledgers::get(db, name)?, censuses::last(db, name)?)))?;
         let memory = Memory::restored(key, ledger.as_ref().map(|(_, bytes)| bytes.as_slice()));
+        if ledger.is_some() && !memory.can_compare() {
+            // The checks that compare are unknown then, and say so.
+            tracing::warn!(
+                target = name,
+                "what was kept of earlier runs is of another version, or damaged: the next run has nothing to compare with"
+            );
+        }
         let (number, of) = self.place;
         let share = i64::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
         let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);
