@@ -258,7 +258,8 @@ impl Plan {
     /// How far it reaches.
     #[must_use]
     pub fn reach(&self) -> Reach {
-        Reach { rows: self.kept.rows, active: self.kept.active, all_active: self.summary.all_active }
+        let Summary { all_active, all_rows, .. } = self.summary;
+        Reach { rows: self.kept.rows, active: self.kept.active, all_active, all_rows }
     }
 
     /// Why it has to be confirmed, if it has to be.

@@ -100,6 +100,8 @@ pub struct Cleanup {
     pub schedule: Schedule,
     /// Above so many rows it is left to a person.
     pub max_rows: u64,
+    /// Above this share of the table, from 0 to 1, it is left to a person.
+    pub max_share: f64,
 }
 
 /// When the watch looks at a target.

@@ -166,6 +166,7 @@ impl std::fmt::Display for Reason {
             Braked::NoneActive(rows) => {
                 write!(f, "names {rows} rows of a table in which no session seems active")
             }
+            Braked::Most(share) => write!(f, "takes {:.0} % of the rows of the table", share * 100.0),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sessionwatch_rules::{
-    brake::Brake,
+    brake::{Brake, MOST},
     instant::{DAY, SECOND},
 };
 
@@ -47,7 +47,7 @@ impl Actions {
     /// How far a plan may reach without being confirmed.
     #[must_use]
     pub fn brake(&self) -> Brake {
-        Brake { share: self.brake_share, rows: self.brake_rows }
+        Brake { share: self.brake_share, rows: self.brake_rows, most: MOST }
     }
 }
 

@@ -474,6 +474,12 @@ const CLEANUP: &[Key] = &[
         Otherwise::Value("1000000"),
         "Rows above which a cleanup is not carried out, but left to a person",
     ),
+    key(
+        "max_share",
+        Kind::Decimal(0.0, 1.0),
+        Otherwise::Value("0.5"),
+        "The share of the table above which a cleanup is not carried out, but left to a person",
+    ),
 ];
 
 const ACTIONS: &[Key] = &[

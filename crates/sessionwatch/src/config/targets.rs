@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use jiff::tz::TimeZone;
-use sessionwatch_rules::{decoder::Decoder, instant::SECOND};
+use sessionwatch_rules::{brake::MOST, decoder::Decoder, instant::SECOND};
 
 use super::{
     Cleanup, Preset, Problem, Rhythm, Storage, Target, Unresolved, environment, plan,
@@ -160,6 +160,7 @@ fn cleanup(reader: &mut Reader<'_>, node: &Node, (zone, acts): (&TimeZone, bool)
         grace_us: grace * SECOND,
         schedule: schedule.unwrap_or_else(nightly),
         max_rows: node.whole("max_rows").unwrap_or(1_000_000),
+        max_share: node.decimal("max_share").unwrap_or(MOST),
     })
 }
 

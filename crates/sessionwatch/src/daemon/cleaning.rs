@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use sessionwatch_rules::{brake::Braked, instant::HOUR};
+use sessionwatch_rules::{
+    brake::{Brake, Braked},
+    instant::HOUR,
+};
 use tokio::sync::watch;
 
 use super::{
@@ -151,8 +154,8 @@ async fn clean(
         return Ok(None);
     }
     // Many rows are what was configured; anything else that holds the brake is for a person to judge.
-    match plan.braked(context.brake()) {
-        Some(braked @ (Braked::Share(_) | Braked::NoneActive(_))) => {
+    match plan.braked(Brake { most: cleanup.max_share, ..context.brake() }) {
+        Some(braked @ (Braked::Share(_) | Braked::NoneActive(_) | Braked::Most(_))) => {
             return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
         }
         _ if plan.kept.rows > cleanup.max_rows => {
