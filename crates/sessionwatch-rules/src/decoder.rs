@@ -3,18 +3,23 @@
 //! The families are those of `docs/profiles.md`. No value panics: what cannot be an instant between the years 1 and
 //! 9999 is [`Decoded::Undecodable`], and NULL or positive infinity is [`Decoded::Never`].
 
-use crate::instant::{Instant, SECOND};
+use crate::{
+    instant::{Instant, SECOND},
+    zone::{LOCAL, Zone},
+};
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
 pub const POSTGRES_EPOCH: i64 = 946_684_800 * SECOND;
 
 /// How a column stores an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoder {
     /// PostgreSQL `timestamp with time zone`.
     Timestamptz,
     /// `timestamp without time zone` holding the UTC wall clock.
     TimestampUtc,
+    /// A timestamp without a time zone, or ISO 8601 text without an offset, holding the wall clock of this zone.
+    TimestampLocal(Zone),
     /// Seconds since 1970, as an integer or as decimal digits in text.
     EpochSeconds,
     /// Milliseconds since 1970, as an integer or as decimal digits in text.
@@ -54,7 +59,7 @@ pub enum Decoded {
 }
 
 impl Decoder {
-    /// Every decoder, in the order of the documentation.
+    /// Every decoder that names no zone, in the order of the documentation.
     pub const ALL: [Self; 6] = [
         Self::Timestamptz,
         Self::TimestampUtc,
@@ -70,6 +75,7 @@ impl Decoder {
         match self {
             Self::Timestamptz => "timestamptz",
             Self::TimestampUtc => "timestamp-utc",
+            Self::TimestampLocal(zone) => zone.decoder(),
             Self::EpochSeconds => "epoch-s",
             Self::EpochMillis => "epoch-ms",
             Self::IsoText => "iso-text",
@@ -80,7 +86,10 @@ impl Decoder {
     /// The decoder of that name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|decoder| decoder.name() == name)
+        match name.strip_prefix(LOCAL) {
+            Some(zone) => Zone::parse(zone).map(Self::TimestampLocal),
+            None => Self::ALL.into_iter().find(|decoder| decoder.name() == name),
+        }
     }
 
     /// What `raw` means under this decoder.
@@ -88,7 +97,8 @@ impl Decoder {
     pub fn decode(self, raw: Raw<'_>) -> Decoded {
         match (self, raw) {
             (_, Raw::Null) => Decoded::Never,
-            (Self::Timestamptz | Self::TimestampUtc, Raw::Postgres(micros)) => postgres(micros),
+            (Self::Timestamptz | Self::TimestampUtc, Raw::Postgres(micros)) => postgres(micros, None),
+            (Self::TimestampLocal(zone), Raw::Postgres(micros)) => postgres(micros, Some(zone)),
             (Self::EpochSeconds, Raw::Integer(value)) => scaled(value, SECOND),
             (Self::EpochMillis | Self::EpochMillisOrIso, Raw::Integer(value)) => scaled(value, 1_000),
             (Self::EpochSeconds, Raw::Real(value)) => real(value, 1e6),
@@ -100,19 +110,30 @@ impl Decoder {
                 digits(text).map_or(Decoded::Undecodable, |v| scaled(v, 1_000))
             }
             (Self::IsoText | Self::EpochMillisOrIso, Raw::Text(text)) => {
-                iso(text).map_or(Decoded::Undecodable, Decoded::At)
+                iso(text, None).map_or(Decoded::Undecodable, Decoded::At)
+            }
+            (Self::TimestampLocal(zone), Raw::Text(text)) => {
+                iso(text, Some(zone)).map_or(Decoded::Undecodable, Decoded::At)
             }
             _ => Decoded::Undecodable,
         }
     }
 }
 
-fn postgres(micros: i64) -> Decoded {
+/// Whether text is an instant that names no offset: what it means depends on a zone that is not in it.
+#[must_use]
+pub fn is_naive(text: &[u8]) -> bool {
+    let zone = text.get(19..).and_then(fraction).map(|(_, zone)| zone);
+    zone.is_some_and(<[u8]>::is_empty) && iso(text, None).is_some()
+}
+
+fn postgres(micros: i64, zone: Option<Zone>) -> Decoded {
     if micros == i64::MAX {
         return Decoded::Never;
     }
     micros
         .checked_add(POSTGRES_EPOCH)
+        .map(|wall| zone.map_or(wall, |zone| zone.instant_of(wall)))
         .and_then(Instant::from_micros)
         .map_or(Decoded::Undecodable, Decoded::At)
 }
@@ -149,8 +170,8 @@ fn number(digits: &[u8]) -> Option<i64> {
 }
 
 /// `YYYY-MM-DD`, `T` or space, `HH:MM:SS`, optionally `.f` (1 to 9 digits, cut to microseconds), then optionally a
-/// space and one of `Z`, `±HH`, `±HHMM`, `±HH:MM`.
-fn iso(text: &[u8]) -> Option<Instant> {
+/// space and one of `Z`, `±HH`, `±HHMM`, `±HH:MM`. Without one, it is the wall clock of `local`, or of UTC.
+fn iso(text: &[u8], local: Option<Zone>) -> Option<Instant> {
     let (head, rest) = text.split_at_checked(19)?;
     let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b' ', h0, h1, b':', n0, n1, b':', s0, s1] = head
     else {
@@ -164,7 +185,9 @@ fn iso(text: &[u8]) -> Option<Instant> {
     let (fraction, zone) = fraction(rest)?;
     let seconds =
         days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset(zone)?;
-    Instant::from_micros(seconds * SECOND + fraction)
+    let micros = seconds * SECOND + fraction;
+    let local = local.filter(|_| zone.is_empty());
+    Instant::from_micros(local.map_or(micros, |zone| zone.instant_of(micros)))
 }
 
 /// Splits a leading `.digits` off, as microseconds.
@@ -297,8 +320,41 @@ mod tests {
     }
 
     #[test]
+    fn local_time_is_read_in_its_zone_unless_the_text_names_another() {
+        let noon = 1_769_860_800 * SECOND; // 2026-01-31T12:00:00Z
+        let decoder = Decoder::parse("timestamp-local:America/New_York").unwrap();
+        for (text, micros) in [
+            ("2026-01-31T07:00:00", noon),
+            ("2026-01-31 07:00:00.123456", noon + 123_456),
+            ("2026-01-31T12:00:00Z", noon),
+            ("2026-01-31T14:30:00+02:30", noon),
+        ] {
+            assert_eq!(decoder.decode(Raw::Text(text.as_bytes())), at(micros), "{text}");
+        }
+        let wall = noon - 5 * 3_600 * SECOND - POSTGRES_EPOCH;
+        assert_eq!(decoder.decode(Raw::Postgres(wall)), at(noon));
+        assert_eq!(decoder.decode(Raw::Postgres(i64::MAX)), Decoded::Never);
+        for value in [i64::MIN, i64::MAX - 1] {
+            assert_eq!(decoder.decode(Raw::Postgres(value)), Decoded::Undecodable);
+        }
+        assert_eq!(decoder.decode(Raw::Integer(1)), Decoded::Undecodable);
+        assert_eq!(Decoder::parse("timestamp-local:Mars/Olympus"), None);
+    }
+
+    #[test]
+    fn text_without_an_offset_is_told_from_text_with_one() {
+        for text in ["2026-01-31 07:00:00", "2026-01-31T07:00:00.123456"] {
+            assert!(is_naive(text.as_bytes()), "{text}");
+        }
+        for text in ["2026-01-31T07:00:00Z", "2026-01-31 07:00:00.1 +00:00", "1769860800", "", "soon"] {
+            assert!(!is_naive(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
     fn names_read_back() {
-        for decoder in Decoder::ALL {
+        let local = Decoder::parse("timestamp-local:Asia/Tokyo").unwrap();
+        for decoder in Decoder::ALL.into_iter().chain([local]) {
             assert_eq!(Decoder::parse(decoder.name()), Some(decoder));
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     decoder::Decoded,
     holdings::{Holding, Mark, Names, add_up, spread},
     instant::{HOUR, Instant},
+    local_time::Newest,
     shelves::Shelves,
 };
 
@@ -67,6 +68,7 @@ pub struct Intake {
     marks: Shelves<Mark>,
     names: Names,
     census: Census,
+    newest: Newest,
 }
 
 /// The in-memory mirror of a target's sessions at one look.
@@ -76,6 +78,7 @@ pub struct Ledger {
     suspects: Vec<u64>,
     holdings: Vec<Holding>,
     census: Census,
+    newest: Newest,
 }
 
 /// The part of a ledger that later ones are compared with.
@@ -104,6 +107,7 @@ impl Intake {
             marks: Shelves::new(expected),
             names: Names::default(),
             census: empty(&frame),
+            newest: Newest::default(),
         }
     }
 
@@ -153,6 +157,7 @@ impl Intake {
             }
             Decoded::At(at) => {
                 census.expired += 1;
+                self.newest.ended = self.newest.ended.max(Some(at));
                 census.oldest_expired = Some(census.oldest_expired.map_or(at, |oldest| oldest.min(at)));
                 (at.micros(), false)
             }
@@ -166,7 +171,9 @@ impl Intake {
         let Some(count) = &mut self.census.created_last_hour else {
             return false;
         };
-        let recent = matches!(created, Decoded::At(at) if at > self.frame.now.plus(-HOUR));
+        let Decoded::At(at) = created else { return false };
+        self.newest.see_created(at, self.frame.now);
+        let recent = at > self.frame.now.plus(-HOUR);
         *count += u64::from(recent);
         recent
     }
@@ -182,7 +189,7 @@ impl Intake {
             suspects.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
         }
         let snapshot = Snapshot { entries, names: self.names };
-        Ledger { snapshot, suspects, holdings: add_up(self.marks), census: self.census }
+        Ledger { snapshot, suspects, holdings: add_up(self.marks), census: self.census, newest: self.newest }
     }
 }
 
@@ -191,6 +198,12 @@ impl Ledger {
     #[must_use]
     pub fn suspects(&self) -> &[u64] {
         &self.suspects
+    }
+
+    /// The newest instants of the table.
+    #[must_use]
+    pub fn newest(&self) -> Newest {
+        self.newest
     }
 
     /// The census, with what only the database can say: confirmed duplicates, and whether orphans were looked for.

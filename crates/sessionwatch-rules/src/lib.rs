@@ -13,6 +13,7 @@ pub mod incident;
 pub mod instant;
 pub mod joining;
 pub mod ledger;
+pub mod local_time;
 pub mod pace;
 pub mod planned;
 pub mod plausibility;
@@ -21,6 +22,7 @@ pub mod severity;
 pub mod silence;
 pub mod threshold;
 pub mod verdict;
+pub mod zone;
 
 mod bytes;
 mod holdings;

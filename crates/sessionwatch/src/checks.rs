@@ -41,6 +41,17 @@ pub enum Proof {
     Value,
 }
 
+/// The instant of a session that a check goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoesBy {
+    /// Neither.
+    Neither,
+    /// Its end.
+    End,
+    /// Its creation, where that is stored.
+    Creation,
+}
+
 /// A check.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
@@ -58,6 +69,8 @@ pub struct Check {
     pub momentary: bool,
     /// It counts by user, and can say nothing without one.
     pub about_users: bool,
+    /// The instant that it goes by, if it goes by one.
+    pub goes_by: GoesBy,
     /// How it decides.
     pub decide: fn(Facts<'_>) -> Finding,
 }
@@ -231,6 +244,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: false,
+        goes_by: GoesBy::Neither,
         decide: verdict::duplicate_tokens,
     },
     Check {
@@ -241,6 +255,7 @@ pub const ALL: [Check; 12] = [
         compares: true,
         momentary: true,
         about_users: true,
+        goes_by: GoesBy::Neither,
         decide: verdict::token_rebound,
     },
     Check {
@@ -251,6 +266,7 @@ pub const ALL: [Check; 12] = [
         compares: true,
         momentary: true,
         about_users: false,
+        goes_by: GoesBy::Neither,
         decide: verdict::revived_sessions,
     },
     Check {
@@ -261,6 +277,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: false,
+        goes_by: GoesBy::Neither,
         decide: verdict::orphaned_sessions,
     },
     Check {
@@ -271,6 +288,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: true,
+        goes_by: GoesBy::End,
         decide: verdict::sessions_per_user,
     },
     Check {
@@ -281,6 +299,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: true,
+        goes_by: GoesBy::End,
         decide: verdict::user_session_excess,
     },
     Check {
@@ -291,6 +310,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: true,
+        goes_by: GoesBy::Creation,
         decide: verdict::rapid_creation,
     },
     Check {
@@ -301,6 +321,7 @@ pub const ALL: [Check; 12] = [
         compares: true,
         momentary: false,
         about_users: false,
+        goes_by: GoesBy::Creation,
         decide: verdict::creation_rate,
     },
     Check {
@@ -311,6 +332,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: false,
+        goes_by: GoesBy::End,
         decide: verdict::expired_backlog,
     },
     Check {
@@ -321,6 +343,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: false,
+        goes_by: GoesBy::End,
         decide: verdict::active_sessions,
     },
     Check {
@@ -331,6 +354,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: false,
+        goes_by: GoesBy::End,
         decide: verdict::session_lifetime,
     },
     Check {
@@ -341,6 +365,7 @@ pub const ALL: [Check; 12] = [
         compares: false,
         momentary: false,
         about_users: false,
+        goes_by: GoesBy::Neither,
         decide: verdict::slow_observation,
     },
 ];

@@ -3,11 +3,15 @@
 
 mod visit;
 
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_rules::{
+    instant::{Instant, SECOND},
+    local_time::{Clock, Doubt, Doubts},
+};
 
 pub use self::visit::visit;
 
 use crate::{
+    clocks,
     open::Opened,
     profile::{
         detect::comparison,
@@ -60,6 +64,8 @@ pub struct Patient<'a> {
     pub audit: &'a Audit,
     /// The instant by this machine's clock.
     pub local_now: Instant,
+    /// The instants in it that are not believed.
+    pub doubts: &'a Doubts,
     /// The role that acts, where one is configured.
     pub acting: Option<&'a Acting>,
 }
@@ -463,10 +469,19 @@ fn statistics(patient: Patient<'_>, table: &Table) -> Option<Finding> {
 
 fn expiry(patient: Patient<'_>) -> Finding {
     let expires = &patient.opened.candidate.mapping.expires;
+    if let Some(doubt) = &patient.doubts.expires {
+        return doubted("expiry", patient, doubt);
+    }
+    let wall = patient.opened.clocks.expires == Clock::AssumedUtc;
     let read = format!(
-        "`{}` is read as {}, and the stored values make sense so",
+        "`{}` is read as {}, and {}",
         expires.column,
-        expires.decoder.name()
+        expires.decoder.name(),
+        if wall {
+            "nothing that is stored says otherwise; it names no time zone, so that cleanups keep 14 hours of grace"
+        } else {
+            "the stored values make sense so"
+        }
     );
     let zone = patient.audit.time_zone.as_deref().filter(|zone| !["UTC", "GMT", "Etc/UTC"].contains(zone));
     match (expires.decoder, zone) {
@@ -481,7 +496,16 @@ fn expiry(patient: Patient<'_>) -> Finding {
     }
 }
 
+/// An instant that is not believed: wrong if something contradicts it, and in doubt if nothing confirms it.
+fn doubted(id: &'static str, patient: Patient<'_>, doubt: &Doubt) -> Finding {
+    let fix = clocks::remedy(patient.doubts, patient.opened.now).unwrap_or_default();
+    if doubt.contradicted { fail(id, doubt.reason.clone(), fix) } else { warn(id, doubt.reason.clone(), fix) }
+}
+
 fn creation(patient: Patient<'_>) -> Finding {
+    if let Some(doubt) = &patient.doubts.created {
+        return doubted("creation", patient, doubt);
+    }
     let mapping = &patient.opened.candidate.mapping;
     match &mapping.created {
         Some(created) => pass("creation", format!("`{}` tells when a session was created", created.column)),

@@ -7,12 +7,14 @@ use sessionwatch_rules::{
     history::Changes,
     instant::Instant,
     ledger::Holder,
+    local_time::{Doubt, Doubts},
     severity::Severity,
     verdict::{self, Facts, Finding, Verdict},
 };
 
 use crate::{
-    checks::{self, Custom, Proof, Rules},
+    checks::{self, Custom, GoesBy, Proof, Rules},
+    clocks::{self, Known},
     config::Target,
     memory::{self, Memory, Mirror, Source, Standing},
     open::{Access, Opened, open_at},
@@ -238,7 +240,7 @@ async fn inspect(
     let settings = &request.rules.settings;
     let queries = opened.sql(request.deep, settings);
     let observation = observe::observe(&opened.session, &queries, request.target.engine).await?;
-    let Observation { census, tops, ledger } = observation;
+    let Observation { census, tops, ledger, newest } = observation;
     let shape = memory::shape(&opened.candidate.mapping, opened.key);
     let standing = Standing { source, position: opened.position };
     let changes = request
@@ -251,11 +253,15 @@ async fn inspect(
     let duration_us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let watched = request.watched.map(|(memory, _)| memory);
     let compared = memory::compared(watched, (ledger.as_ref(), standing), changes.as_ref());
+    let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
+    let doubts = opened.doubts(Known { newest, active: census.active, growth }).await?;
     let facts = Facts { census: &census, settings, duration_us, compared };
     let mut outcomes = Vec::new();
     for check in request.builtin() {
         let mut finding = if check.about_users && opened.candidate.mapping.user.is_none() {
             verdict::not_made("no column of the user is known")
+        } else if let Some(doubt) = doubted(&check, &doubts) {
+            verdict::not_made(&doubt.reason)
         } else {
             (check.decide)(facts)
         };
@@ -274,16 +280,7 @@ async fn inspect(
     for custom in request.custom() {
         outcomes.push(custom_outcome(custom, judge(&opened.session, custom).await?));
     }
-    let mut notes = opened.candidate.notes.clone();
-    notes.extend(superuser_note(&opened.session));
-    notes.extend(opened.others.first().map(|other| {
-        let (chosen, other) = (&opened.candidate.mapping.sessions, &other.mapping.sessions);
-        format!(
-            "{} was chosen, but {} looks like sessions too: name one in the configuration",
-            sql::table(chosen),
-            sql::table(other)
-        )
-    }));
+    let mut notes = notes(opened, &doubts);
     // What is hidden now may be seen at the next look, and would seem to have come back.
     let whole = doubt.is_none() || census.sessions == 0;
     notes.extend(doubt);
@@ -306,6 +303,34 @@ fn superuser_note(session: &Session) -> Option<String> {
             role.name
         )
     })
+}
+
+/// What a reader should know about the target and its instants.
+fn notes(opened: &Opened, doubts: &Doubts) -> Vec<String> {
+    let mut notes = opened.candidate.notes.clone();
+    notes.extend(superuser_note(&opened.session));
+    notes.extend(opened.others.first().map(|other| {
+        let (chosen, other) = (&opened.candidate.mapping.sessions, &other.mapping.sessions);
+        format!(
+            "{} was chosen, but {} looks like sessions too: name one in the configuration",
+            sql::table(chosen),
+            sql::table(other)
+        )
+    }));
+    notes.extend(clocks::remedy(doubts, opened.now).map(|remedy| {
+        let doubt = doubts.expires.as_ref().or(doubts.created.as_ref());
+        format!("{}: {remedy}", doubt.map_or("", |doubt| doubt.reason.as_str()))
+    }));
+    notes
+}
+
+/// Why a check cannot be made whose instants are not believed.
+fn doubted<'a>(check: &checks::Check, doubts: &'a Doubts) -> Option<&'a Doubt> {
+    match check.goes_by {
+        GoesBy::Neither => None,
+        GoesBy::End => doubts.expires.as_ref(),
+        GoesBy::Creation => doubts.created.as_ref(),
+    }
 }
 
 fn lag_note(lag_us: Option<i64>) -> String {

@@ -6,6 +6,7 @@ use sessionwatch_rules::{
     history::{Changes, Compared, History},
     instant::Instant,
     ledger::Ledger,
+    local_time::Growth,
 };
 use siphasher::sip::SipHasher13;
 
@@ -53,6 +54,10 @@ pub struct Memory {
     key: Option<i64>,
     history: Option<History>,
     standing: Standing,
+    /// The last look, by the clock of the watch.
+    looked: Option<Instant>,
+    /// When the newest sessions appeared.
+    growth: Option<Growth>,
 }
 
 /// What a look adds to the memory.
@@ -73,7 +78,21 @@ impl Memory {
     #[must_use]
     pub fn restored(key: i64, bytes: Option<&[u8]>) -> Self {
         let history = bytes.and_then(History::from_bytes);
-        Self { key: Some(key), history, standing: Standing::default() }
+        Self { key: Some(key), history, ..Self::default() }
+    }
+
+    /// The same, knowing of looks by an earlier process: the last one, and when sessions had appeared.
+    #[must_use]
+    pub fn recalling(self, looked: Option<Instant>, growth: Option<Growth>) -> Self {
+        Self { looked, growth, ..self }
+    }
+
+    /// When the newest sessions appeared, after a look that found those changes.
+    #[must_use]
+    pub fn growth(&self, changes: Option<&Changes>, now: Instant) -> Option<Growth> {
+        let grew = changes.is_some_and(|changes| changes.created > changes.revived.len() as u64);
+        let found = self.looked.filter(|_| grew).map(|after| Growth { after, until: now });
+        found.or(self.growth)
     }
 
     /// Returns `true` if there is an earlier run to compare with.
@@ -124,7 +143,9 @@ impl Memory {
     #[must_use]
     pub fn after(&self, mirror: Mirror, now: Instant) -> Self {
         let Mirror { ledger, changes, shape, standing } = mirror;
-        Self { key: self.key, history: Some(History::after(shape, ledger, now, changes)), standing }
+        let growth = self.growth(changes.as_ref(), now);
+        let history = Some(History::after(shape, ledger, now, changes));
+        Self { key: self.key, history, standing, looked: Some(now), growth }
     }
 
     /// What a later process needs to go on; nothing before a first look.
@@ -184,7 +205,7 @@ mod tests {
             let frame = Frame { now: Instant::MIN, max_lifetime_us: None, has_created: false };
             let ledger = Intake::new(frame, 0).finish();
             let history = Some(History::after(1, ledger, Instant::MIN, None));
-            let memory = Memory { key: None, history, standing: before };
+            let memory = Memory { history, standing: before, ..Memory::default() };
             assert_eq!(memory.order(now), order, "{before:?} {now:?}");
         }
         assert_eq!(Memory::default().order(at(replica, None)), Order::Forward);

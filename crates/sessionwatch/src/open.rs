@@ -9,6 +9,7 @@ use sessionwatch_rules::{
 };
 
 use crate::{
+    clocks::{Clocks, clock_of},
     config::{Storage, Target},
     profile::{
         background,
@@ -47,6 +48,8 @@ pub struct Opened {
     pub others: Vec<Candidate>,
     /// The stored expiries spoke for another decoder than the profile.
     pub decoder_replaced: bool,
+    /// What zone its instants are in.
+    pub clocks: Clocks,
     /// The key of the fingerprints of this process.
     pub key: i64,
     /// The instant of the look.
@@ -73,6 +76,7 @@ impl Opened {
             readings,
             others,
             decoder_replaced: false,
+            clocks: Clocks::default(),
             key,
             now,
             position: None,
@@ -254,12 +258,17 @@ async fn settle_expiry(opened: &mut Opened, detected: bool) -> Result<(), Target
         }
     }
     let written = opened.candidate.mapping.expires.decoder;
+    let kind =
+        opened.schema.kind(&opened.candidate.mapping.sessions, &opened.candidate.mapping.expires.column);
+    let clock = |decoder| clock_of(kind, decoder, &values);
+    opened.clocks.expires = clock(opened.candidate.mapping.expires.decoder);
     if share_found >= BELIEVED {
         return Ok(());
     }
     match plausible_under(&values, now, CONVINCING) {
         Some(decoder) if detected => {
             opened.candidate.mapping.expires.decoder = decoder;
+            opened.clocks.expires = clock(decoder);
             opened.decoder_replaced = true;
             opened.candidate.notes.push(format!(
                 "expiries are stored as `{}`, not as `{}`, which is usual for this profile",
@@ -281,17 +290,21 @@ async fn settle_creation(opened: &mut Opened) -> Result<(), TargetError> {
     };
     let rows = sample(opened, &created.column).await?;
     let values: Vec<Raw<'_>> = rows.iter().map(|row| stored(row)).collect();
+    let kind = opened.schema.kind(&opened.candidate.mapping.sessions, &created.column);
+    opened.clocks.created = Some(clock_of(kind, created.decoder, &values));
     if plausible_share(created.decoder, &values, opened.now).is_none_or(|share| share >= BELIEVED) {
         return Ok(());
     }
     let candidate = &mut opened.candidate;
     if let Some(decoder) = plausible_under(&values, opened.now, CONVINCING) {
+        opened.clocks.created = Some(clock_of(kind, decoder, &values));
         candidate.mapping.created = Some(InstantColumn { decoder, ..created });
     } else {
         candidate
             .notes
             .push(format!("`{}` cannot be read as a time, so creation is not known", created.column));
         candidate.mapping.created = None;
+        opened.clocks.created = None;
     }
     opened.decoder_replaced = true;
     Ok(())
@@ -309,7 +322,7 @@ async fn sample(opened: &Opened, column: &str) -> Result<Vec<Vec<Option<String>>
 }
 
 /// A line of [`Sql::sample`]: the type that the value has, and the value as text.
-fn stored(row: &[Option<String>]) -> Raw<'_> {
+pub(crate) fn stored(row: &[Option<String>]) -> Raw<'_> {
     match (row.first().and_then(Option::as_deref), row.get(1).and_then(Option::as_deref)) {
         (_, None) => Raw::Null,
         (Some("integer"), Some(text)) => text.parse().map_or(Raw::Other, Raw::Integer),

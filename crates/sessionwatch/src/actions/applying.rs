@@ -263,6 +263,7 @@ pub(crate) fn stored(decoder: sessionwatch_rules::decoder::Decoder, at: Instant)
     match decoder {
         Decoder::Timestamptz => format!("{}+00", clock::timestamp(at)),
         Decoder::TimestampUtc => clock::timestamp(at),
+        Decoder::TimestampLocal(zone) => clock::timestamp(at.plus(zone.offset_at(at))),
         Decoder::EpochSeconds => at.micros().div_euclid(1_000_000).to_string(),
         Decoder::EpochMillis | Decoder::EpochMillisOrIso => at.micros().div_euclid(1_000).to_string(),
         Decoder::IsoText => clock::rfc3339(at),

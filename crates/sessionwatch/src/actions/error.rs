@@ -1,9 +1,9 @@
 //! What can keep a plan from being made or carried out, in words for a person.
 
-use sessionwatch_rules::brake::Braked;
+use sessionwatch_rules::{brake::Braked, local_time::Doubts};
 
 use super::Line;
-use crate::{archive::sealing::SealError, store::StoreError, target::error::TargetError};
+use crate::{archive::sealing::SealError, clocks, store::StoreError, target::error::TargetError};
 
 /// Why nothing was done, or no more than was said.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,27 @@ pub enum ActError {
         odd: u64,
         /// All.
         rows: u64,
+    },
+    /// An instant that it goes by is not believed.
+    #[error("{reason}: nothing is decided by it")]
+    LocalTime {
+        /// Which column, and what shows it.
+        reason: String,
+        /// Everything that is not believed.
+        doubts: Doubts,
+    },
+    /// It goes by an instant closer to now than clocks can be apart.
+    #[error(
+        "{given} within 14 hours of now is not accepted: `{column}` names no time zone and is read as `{decoder}`, \
+         and in local time sessions that seem to have ended may be active"
+    )]
+    TooClose {
+        /// What was given.
+        given: &'static str,
+        /// The column.
+        column: String,
+        /// How it is read.
+        decoder: &'static str,
     },
     /// A condition needs a column that is not known.
     #[error("`{condition}` cannot be decided: no column of {about} is known for this target")]
@@ -184,6 +205,10 @@ impl ActError {
             Self::Implausible { .. } => {
                 "check the column of the expiry and its decoder: `sessionwatch doctor` shows how they are read".into()
             }
+            Self::LocalTime { doubts, .. } => return clocks::remedy(doubts, crate::clock::now()),
+            Self::TooClose { .. } => {
+                "take 14h or more; or write `decoder = \"timestamp-local:ZONE\"` with the time zone of the application, which may be UTC, under [target.mapping]".into()
+            }
             Self::NoColumn { .. } => "name the column under [target.mapping], or use another condition".into(),
             Self::NoUser(_, similar) if similar.is_empty() => {
                 "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users".into()
@@ -229,6 +254,8 @@ impl ActError {
             self,
             Self::NotATable { .. }
                 | Self::NoColumn { .. }
+                | Self::LocalTime { .. }
+                | Self::TooClose { .. }
                 | Self::NoUser(..)
                 | Self::NoSession(_)
                 | Self::Ambiguous(..)

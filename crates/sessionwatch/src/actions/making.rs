@@ -7,14 +7,16 @@ use std::{
 
 use sessionwatch_rules::{
     instant::{DAY, Instant},
+    local_time::{Clock, Doubts, MIN_GRACE, Newest},
     planned::{self, Planned},
 };
 
 use super::{ActError, Context, Line, Plan, Selection, Summary, view::View};
 use crate::{
+    clocks::Known,
     open::Opened,
     profile::{mapping::Revoke, schema::TableKind},
-    store::{StoreError, audit, plans},
+    store::{StoreError, audit, censuses, plans},
     target::{
         error::TargetError,
         sql::{Chosen, Filter, Sql},
@@ -50,8 +52,12 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     let chosen =
         selection.chosen(sql.now).ok_or(ActError::Unexpected("what is archived is planned elsewhere"))?;
     let revoke = selection.revoke(&sql.mapping.revoke);
-    let (all_active, all_rows) = totals(view, &sql).await?;
     let now = context.clock.now();
+    let growth = context.store.read(|db| censuses::growth(db, &context.target.name, now))?;
+    let Totals { all_active, all_rows, naive, newest } = totals(view, &sql).await?;
+    let doubts = view.opened.doubts(Known { newest, active: all_active, growth }).await?;
+    believed(selection, &revoke, &doubts)?;
+    in_time(selection, view, naive)?;
     let mut plan = Plan {
         kept: plans::Plan {
             approved_by: None,
@@ -81,6 +87,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     certain(view, &sql, &plan).await?;
     plan.summary.revoke = revoke;
     plan.summary.notes = super::notes::of(context, view, &plan);
+    plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
     finish(context, &mut plan)?;
     Ok(plan)
 }
@@ -149,16 +156,66 @@ fn decidable(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
     }
 }
 
-/// Active sessions, and all rows; an error if too many of their ends make no sense.
-async fn totals(view: &View, sql: &Sql<'_>) -> Result<(u64, u64), ActError> {
+/// Refuses what goes by an end or a creation that is not believed.
+fn believed(selection: &Selection, revoke: &Revoke, doubts: &Doubts) -> Result<(), ActError> {
+    let (by_end, by_creation) = match selection {
+        Selection::Expired { .. } | Selection::Excess { .. } => (true, false),
+        Selection::Where(filter) => (
+            filter.expires_after.is_some() || filter.expires_before.is_some(),
+            filter.created_after.is_some() || filter.created_before.is_some(),
+        ),
+        _ => (false, false),
+    };
+    // What has ended by a wrong reading would not be ended, and what is ended would go on until the wrong instant.
+    let by_end = by_end || *revoke == Revoke::Expire;
+    let doubt = doubts.expires.as_ref().filter(|_| by_end);
+    let doubt = doubt.or(doubts.created.as_ref().filter(|_| by_creation));
+    doubt.map_or(Ok(()), |doubt| {
+        Err(ActError::LocalTime { reason: doubt.reason.clone(), doubts: doubts.clone() })
+    })
+}
+
+/// Refuses to go by an end that names no time zone closer to now than clocks can be apart.
+fn in_time(selection: &Selection, view: &View, naive: u64) -> Result<(), ActError> {
+    let assumed = view.opened.clocks.expires == Clock::AssumedUtc
+        || naive > 0 && view.opened.clocks.expires == Clock::Named;
+    if !assumed {
+        return Ok(());
+    }
+    let expires = &view.opened.candidate.mapping.expires;
+    let given = match selection {
+        Selection::Expired { grace_us } if *grace_us < MIN_GRACE => "a grace",
+        Selection::Where(Filter { expires_before: Some(before), .. })
+            if before.saturating_sub(view.opened.now.micros()).saturating_abs() < MIN_GRACE =>
+        {
+            "`--expires-before` with an instant"
+        }
+        _ => return Ok(()),
+    };
+    Err(ActError::TooClose { given, column: expires.column.clone(), decoder: expires.decoder.name() })
+}
+
+/// What is counted of the whole table.
+struct Totals {
+    all_active: u64,
+    all_rows: u64,
+    /// Rows whose end is text that names no time zone.
+    naive: u64,
+    newest: Newest,
+}
+
+/// Counts the table; an error if too many of its ends make no sense.
+async fn totals(view: &View, sql: &Sql<'_>) -> Result<Totals, ActError> {
     let rows = view.opened.session.fetch(&sql.totals(sql.now.plus(-LONG_AGO))).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
     let count = |at: usize| row.get(at).and_then(|cell| cell.as_deref()?.parse::<u64>().ok()).unwrap_or(0);
-    let (active, all, odd) = (count(0), count(1), count(2));
+    let (all_active, all, odd, naive) = (count(0), count(1), count(2), count(3));
+    let instant = |at: usize| row.get(at)?.as_deref()?.parse().ok().and_then(Instant::from_micros);
     if odd > all / ODD {
         return Err(ActError::Implausible { odd, rows: all });
     }
-    Ok((active, all))
+    let newest = Newest { created: instant(4), ended: instant(5) };
+    Ok(Totals { all_active, all_rows: all, naive, newest })
 }
 
 /// Lists the rows of a plan, and keeps them piece by piece.

@@ -16,6 +16,8 @@ pub enum Kind {
     Span(u64, u64),
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// How an instant is stored: one of [`DECODERS`], or `timestamp-local:` with a time zone.
+    Decoder,
     /// A list of texts.
     Texts,
 }
@@ -58,7 +60,8 @@ pub struct Section {
 }
 
 const SEVERITIES: &[&str] = &["low", "medium", "high", "critical"];
-const DECODERS: &[&str] =
+/// The decoders that name no zone.
+pub const DECODERS: &[&str] =
     &["timestamptz", "timestamp-utc", "epoch-s", "epoch-ms", "iso-text", "epoch-ms-or-iso"];
 const COUNT: Kind = Kind::Whole(0, 1_000_000_000_000);
 const DAYS: Kind = Kind::Whole(1, 36_500);
@@ -904,13 +907,13 @@ const MAPPING: &[Key] = &[
     ),
     key("token", Kind::Text, Otherwise::Required("\"sessionToken\""), "The column of the token"),
     key("expires", Kind::Text, Otherwise::Required("\"expires\""), "The column of the session's end"),
-    key("decoder", Kind::Choice(DECODERS), Otherwise::Required("\"timestamp-utc\""), "How the end is stored"),
+    key("decoder", Kind::Decoder, Otherwise::Required("\"timestamp-utc\""), "How the end is stored"),
     optional("id", "\"id\"", "A column that names a row and is not the token"),
     optional("user", "\"userId\"", "The column of the user"),
     optional("created", "\"createdAt\"", "The column of the session's creation"),
     key(
         "created_decoder",
-        Kind::Choice(DECODERS),
+        Kind::Decoder,
         Otherwise::Words("the decoder of the end", "\"timestamp-utc\""),
         "How the creation is stored",
     ),

@@ -6,12 +6,13 @@ use std::{
     ops::Range,
 };
 
+use sessionwatch_rules::{decoder::Decoder, zone::LOCAL};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::keys::{Key, Kind, Otherwise, SECTIONS, Section};
+use super::keys::{DECODERS, Key, Kind, Otherwise, SECTIONS, Section};
 use crate::suggest::nearest;
 
 /// Something wrong in a configuration file. Holds no value from the file, which may be a secret.
@@ -199,6 +200,10 @@ impl<'a> Reader<'a> {
         if read.is_none() {
             let hint = match (key.kind, value.get_ref()) {
                 (Kind::Choice(words), DeValue::String(word)) => nearest(word, words.iter().copied()),
+                (Kind::Decoder, DeValue::String(word)) if word.starts_with(LOCAL) => {
+                    "; no time zone of that name is known".to_owned()
+                }
+                (Kind::Decoder, DeValue::String(word)) => nearest(word, DECODERS.iter().copied()),
                 _ => String::new(),
             };
             self.problem(value.span().start, path, format!("must be {}{hint}", key.kind));
@@ -250,6 +255,9 @@ fn read(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
         (Kind::Text, DeValue::String(text)) => Some(Value::Text(text.to_string())),
         (Kind::Choice(words), DeValue::String(text)) => {
             words.contains(&text.as_ref()).then(|| Value::Text(text.to_string()))
+        }
+        (Kind::Decoder, DeValue::String(text)) => {
+            Decoder::parse(text).map(|decoder| Value::Text(decoder.name().to_owned()))
         }
         (Kind::Flag, DeValue::Boolean(flag)) => Some(Value::Flag(*flag)),
         (Kind::Whole(min, max), DeValue::Integer(number)) => {
@@ -313,6 +321,11 @@ impl fmt::Display for Kind {
                 write!(f, "a time such as \"90s\", \"5m\", \"6h\" or \"1d\", from {min} to {max} seconds")
             }
             Self::Choice(words) => write!(f, "one of \"{}\"", words.join("\", \"")),
+            Self::Decoder => write!(
+                f,
+                "one of \"{}\", or \"{LOCAL}ZONE\" with a time zone such as America/New_York",
+                DECODERS.join("\", \"")
+            ),
             Self::Texts => f.write_str("a list of texts, such as [\"one\", \"other\"]"),
         }
     }

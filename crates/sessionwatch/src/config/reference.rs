@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
+use sessionwatch_rules::zone::LOCAL;
 
-use super::keys::{Key, Kind, Otherwise, SECTIONS, Section};
+use super::keys::{DECODERS, Key, Kind, Otherwise, SECTIONS, Section};
 
 /// Columns of text in the example.
 const WIDTH: usize = 100;
@@ -100,6 +101,9 @@ fn key_schema(key: &Key) -> Value {
         }),
         Kind::Decimal(min, max) => json!({ "type": "number", "minimum": min, "maximum": max }),
         Kind::Choice(words) => json!({ "type": "string", "enum": words }),
+        Kind::Decoder => json!({
+            "oneOf": [{ "type": "string", "enum": DECODERS }, { "type": "string", "pattern": format!("^{LOCAL}.+$") }],
+        }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
     };
     schema["description"] = json!(key.about);

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use jiff::tz::TimeZone;
-use sessionwatch_rules::{brake::MOST, decoder::Decoder, instant::SECOND};
+use sessionwatch_rules::{brake::MOST, decoder::Decoder, instant::SECOND, local_time::MIN_GRACE};
 
 use super::{
     Cleanup, Preset, Problem, Rhythm, Storage, Target, Unresolved, environment, plan,
@@ -62,6 +62,7 @@ pub(super) fn read(
                 }
             };
             let cleanup = cleanup(reader, node, (zone, act.is_some()));
+            keeps_time(reader, node, (cleanup.as_ref(), &storage));
             let rhythm = rhythm(reader, node, zone);
             let suspends_after = suspends_after(node, &url);
             targets.push(Target {
@@ -162,6 +163,19 @@ fn cleanup(reader: &mut Reader<'_>, node: &Node, (zone, acts): (&TimeZone, bool)
         max_rows: node.whole("max_rows").unwrap_or(1_000_000),
         max_share: node.decimal("max_share").unwrap_or(MOST),
     })
+}
+
+/// Refuses a grace that is shorter than clocks can be apart, where the mapping says that the end names no time zone.
+fn keeps_time(reader: &mut Reader<'_>, node: &Node, (cleanup, storage): (Option<&Cleanup>, &Storage)) {
+    let (Some(cleanup), Storage::Explicit(mapping)) = (cleanup, storage) else { return };
+    if mapping.expires.decoder == Decoder::TimestampUtc && cleanup.grace_us < MIN_GRACE {
+        let at = node.below("cleanup").first().map_or(node.at, |node| node.at("grace"));
+        let message = format!(
+            "at least 14h: `{}` names no time zone; write decoder = \"timestamp-local:ZONE\" with that of the application to allow less",
+            mapping.expires.column
+        );
+        reader.problem(at, "target.cleanup.grace", message);
+    }
 }
 
 /// How sessions are ended.

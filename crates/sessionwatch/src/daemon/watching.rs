@@ -109,8 +109,10 @@ impl Watching {
     fn begin(&self, term: i64) -> Result<(Kept, Timetable), StoreError> {
         let name = &self.target.name;
         let key = self.shared.store.write(|db| ledgers::key(db, fingerprint_key()))?;
-        let (ledger, looked) =
-            self.shared.store.read(|db| Ok((ledgers::get(db, name)?, censuses::last(db, name)?)))?;
+        let now = self.shared.clock.now();
+        let (ledger, looked, growth) = self.shared.store.read(|db| {
+            Ok((ledgers::get(db, name)?, censuses::last(db, name)?, censuses::growth(db, name, now)?))
+        })?;
         let memory = Memory::restored(key, ledger.as_ref().map(|(_, bytes)| bytes.as_slice()));
         if ledger.is_some() && !memory.can_compare() {
             // The checks that compare are unknown then, and say so.
@@ -119,6 +121,7 @@ impl Watching {
                 "what was kept of earlier runs is of another version, or damaged: the next run has nothing to compare with"
             );
         }
+        let memory = memory.recalling(ledger.as_ref().and(looked), growth);
         let (number, of) = self.place;
         let share = i64::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
         let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);

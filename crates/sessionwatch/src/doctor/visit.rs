@@ -1,10 +1,15 @@
 //! Asking a target what the doctor needs to know.
 
-use sessionwatch_rules::settings::Settings;
+use sessionwatch_rules::{
+    instant::Instant,
+    local_time::{Doubts, Newest},
+    settings::Settings,
+};
 
 use super::{Acting, Finding, Patient, examine};
 use crate::{
     clock,
+    clocks::Known,
     config::Target,
     open::Opened,
     target::{acting::Actor, address::Address, error::TargetError, sql::Change},
@@ -19,8 +24,21 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
     let local_now = clock::now();
     let audit = opened.session.audit(&opened.candidate.mapping.sessions).await?;
     let acting = acting(target, opened).await;
+    let doubts = &doubts(opened).await?;
     let (address, acting) = (&target.address, acting.as_ref());
-    Ok(examine(Patient { address, opened, audit: &audit, local_now, acting }))
+    Ok(examine(Patient { address, opened, audit: &audit, local_now, doubts, acting }))
+}
+
+/// The instants that are not believed, by a look at every row.
+async fn doubts(opened: &Opened) -> Result<Doubts, TargetError> {
+    let sql = opened.sql(false, &Settings::default());
+    let rows = opened.session.fetch(&sql.totals(Instant::MIN)).await?;
+    let row = rows.first().ok_or(TargetError::Lost)?;
+    let text = |at: usize| row.get(at).and_then(Option::as_deref);
+    let instant = |at: usize| text(at)?.parse().ok().and_then(Instant::from_micros);
+    let newest = Newest { created: instant(4), ended: instant(5) };
+    let active = text(0).and_then(|count| count.parse().ok()).unwrap_or(0);
+    opened.doubts(Known { newest, active, growth: None }).await
 }
 
 /// The role that acts, where one is configured; a file has none.

@@ -140,8 +140,11 @@ fn unfit(dialect: Dialect, table: &Table, instant: &InstantColumn) -> Option<Str
     if fits(dialect, column, instant.decoder) {
         return None;
     }
-    let fitting: Vec<&str> =
+    let mut fitting: Vec<&str> =
         Decoder::ALL.into_iter().filter(|other| fits(dialect, column, *other)).map(Decoder::name).collect();
+    if fits_local(dialect, column) {
+        fitting.push("timestamp-local:ZONE");
+    }
     let instead = if fitting.is_empty() {
         "no decoder fits".into()
     } else {
@@ -162,11 +165,17 @@ fn fits(dialect: Dialect, column: &Column, decoder: Decoder) -> bool {
         (Dialect::Sqlite, _) => true,
         (Dialect::Postgres, Decoder::Timestamptz) => column.kind == ColumnKind::Timestamptz,
         (Dialect::Postgres, Decoder::TimestampUtc) => column.kind == ColumnKind::Timestamp,
+        (Dialect::Postgres, Decoder::TimestampLocal(_)) => fits_local(dialect, column),
         (Dialect::Postgres, Decoder::IsoText) => column.kind == ColumnKind::Text,
         (Dialect::Postgres, Decoder::EpochSeconds | Decoder::EpochMillis) => {
             [ColumnKind::Integer, ColumnKind::Text].contains(&column.kind)
         }
     }
+}
+
+/// Whether the column can hold the wall clock of a zone.
+fn fits_local(dialect: Dialect, column: &Column) -> bool {
+    dialect == Dialect::Sqlite || [ColumnKind::Timestamp, ColumnKind::Text].contains(&column.kind)
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use sessionwatch_rules::instant::{DAY, Instant, SECOND};
+use sessionwatch_rules::{
+    instant::{DAY, Instant, SECOND},
+    local_time::Growth,
+    zone::MAX_OFFSET,
+};
 
 use super::{StoreError, db::Db};
 
@@ -113,6 +117,28 @@ pub fn between(
         &[target.into(), resolution.into(), start.unwrap_or(from).into(), to.into()],
     )?;
     rows.iter().map(read).collect()
+}
+
+/// When sessions last appeared in a target, by what looks found that saw something.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn growth(db: Db<'_>, target: &str, now: Instant) -> Result<Option<Growth>, StoreError> {
+    let looks = between(db, target, (now.plus(-MAX_OFFSET), now.plus(SECOND)), now)?;
+    let value = |point: &Point, name: &str| point.gauges.get(name).map(|[mean, ..]| *mean);
+    let mut before = None;
+    let looks = looks.iter().filter_map(|point| {
+        let stored = value(point, "stored")?;
+        let grew = match value(point, "created") {
+            // What came back had been there.
+            Some(created) => created > value(point, "revived").unwrap_or(0.0),
+            None => before.is_some_and(|before| stored > before),
+        };
+        before = Some(stored);
+        Some((point.at, grew))
+    });
+    Ok(Growth::latest(looks))
 }
 
 /// When a target was last looked at.

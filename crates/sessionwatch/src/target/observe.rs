@@ -4,6 +4,7 @@ use sessionwatch_rules::{
     census::{Census, Duplicates, Fact, Histogram},
     instant::Instant,
     ledger::{Frame, Holder, Ledger},
+    local_time::Newest,
 };
 
 use super::{
@@ -64,6 +65,8 @@ pub struct Observation {
     pub tops: Tops,
     /// The mirror of the sessions, to compare the next look with; an engine that pulls no rows has none.
     pub ledger: Option<Ledger>,
+    /// The newest instants of the table.
+    pub newest: Newest,
 }
 
 /// Observes a target by the engine.
@@ -95,7 +98,8 @@ async fn scan(session: &Session, sql: &Sql<'_>) -> Result<Observation, TargetErr
         if has_created { ledger.top_recent(EVIDENCE_LIMIT) } else { ledger.top_rows(EVIDENCE_LIMIT) };
     let tops = Tops { active: ledger.top_active(EVIDENCE_LIMIT), created };
     let census = ledger.census(duplicates, orphans_elsewhere(sql));
-    Ok(Observation { census, tops, ledger: Some(ledger) })
+    let newest = ledger.newest();
+    Ok(Observation { census, tops, ledger: Some(ledger), newest })
 }
 
 async fn duplicates(session: &Session, query: &str) -> Result<Fact<Duplicates>, TargetError> {
@@ -159,7 +163,8 @@ async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<Observation, Targe
         active: top(session, sql, 'a', EVIDENCE_LIMIT).await?,
         created: top(session, sql, created, EVIDENCE_LIMIT).await?,
     };
-    Ok(Observation { census, tops, ledger: None })
+    let newest = Newest { created: instant(row, 11), ended: instant(row, 12) };
+    Ok(Observation { census, tops, ledger: None, newest })
 }
 
 async fn top(

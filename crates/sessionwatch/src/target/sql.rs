@@ -3,6 +3,7 @@
 //! The token column appears only inside a fingerprint, a prefix of 8 characters, a grouping or a NULL test.
 
 mod acting;
+mod comparing;
 mod instant;
 mod paging;
 mod planning;
@@ -10,12 +11,13 @@ mod reading;
 mod restoring;
 
 pub use acting::{Addressing, Change, Named, ReadRows, RowVersion};
+pub use comparing::Compared;
 pub use planning::{Chosen, Filter, RowName};
 pub use reading::{After, List, Sort, Status};
 
 use std::fmt::Write as _;
 
-use sessionwatch_rules::{decoder::Decoder, instant::HOUR, instant::Instant};
+use sessionwatch_rules::instant::{HOUR, Instant};
 
 use self::instant::InstantSql;
 
@@ -217,10 +219,10 @@ impl Sql<'_> {
 
     fn stored(&self, column: &InstantColumn) -> String {
         let value = self.column(&column.column);
-        match (self.dialect(), column.decoder, self.kind(&self.mapping.sessions, &column.column)) {
-            (Dialect::Sqlite, ..) | (_, Decoder::Timestamptz | Decoder::TimestampUtc, _) => value,
-            (Dialect::Postgres, _, ColumnKind::Integer) => value,
-            (Dialect::Postgres, ..) => format!("{value}::text"),
+        match (self.dialect(), self.kind(&self.mapping.sessions, &column.column)) {
+            (Dialect::Sqlite, _)
+            | (_, ColumnKind::Timestamptz | ColumnKind::Timestamp | ColumnKind::Integer) => value,
+            (Dialect::Postgres, _) => format!("{value}::text"),
         }
     }
 
@@ -329,7 +331,8 @@ impl Sql<'_> {
     }
 
     /// One row: sessions, active, expired, never expiring, undecodable, anonymous, active with user, oldest expired,
-    /// furthest expiry, beyond policy, created in the last hour.
+    /// furthest expiry, beyond policy, created in the last hour; and, unless it is pasted elsewhere, the latest creation and
+    /// the latest end that has passed.
     #[must_use]
     pub fn counts(&self) -> String {
         let expiry = self.instant(&self.mapping.expires);
@@ -345,7 +348,9 @@ impl Sql<'_> {
             "SELECT COUNT(*),\n  COUNT(*) FILTER (WHERE {active}),\n  COUNT(*) FILTER (WHERE {expired}),\n  \
              COUNT(*) FILTER (WHERE {never}),\n  COUNT(*) FILTER (WHERE {undecodable}),\n  \
              COUNT(*) FILTER (WHERE {user} IS NULL),\n  COUNT(*) FILTER (WHERE {active} AND {user} IS NOT NULL),\n  \
-             {oldest},\n  {furthest},\n  {beyond},\n  {recent}\nFROM {sessions}",
+             {oldest},\n  {furthest},\n  {beyond},\n  {recent}{newest}\nFROM {sessions}",
+            newest =
+                if self.pasted { String::new() } else { format!(",\n  {}", self.newest().join(",\n  ")) },
             active = expiry.active(now),
             expired = expiry.expired(now),
             never = expiry.never(),

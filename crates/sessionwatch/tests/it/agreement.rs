@@ -21,6 +21,7 @@ use sessionwatch_rules::{
     census::{Census, Duplicates, Fact, Histogram},
     decoder::{Decoded, Decoder, Raw},
     instant::{DAY, HOUR, Instant},
+    local_time::Newest,
 };
 
 const NOW: i64 = 1_800_000_000_000_000;
@@ -29,20 +30,25 @@ const NOW: i64 = 1_800_000_000_000_000;
 type Stored = (u8, Option<u8>, String, String);
 
 /// Column types and decoders that are tried.
-const POSTGRES: [(&str, Decoder); 7] = [
-    ("timestamptz", Decoder::Timestamptz),
-    ("timestamp", Decoder::TimestampUtc),
-    ("bigint", Decoder::EpochSeconds),
-    ("bigint", Decoder::EpochMillis),
-    ("text", Decoder::EpochSeconds),
-    ("varchar(40)", Decoder::EpochMillis),
-    ("text", Decoder::IsoText),
+const POSTGRES: [(&str, &str); 10] = [
+    ("timestamptz", "timestamptz"),
+    ("timestamp", "timestamp-utc"),
+    ("timestamp", "timestamp-local:America/New_York"),
+    ("timestamp(6)", "timestamp-local:Australia/Lord_Howe"),
+    ("text", "timestamp-local:America/New_York"),
+    ("bigint", "epoch-s"),
+    ("bigint", "epoch-ms"),
+    ("text", "epoch-s"),
+    ("varchar(40)", "epoch-ms"),
+    ("text", "iso-text"),
 ];
-const SQLITE: [(&str, Decoder); 4] = [
-    ("integer", Decoder::EpochSeconds),
-    ("text", Decoder::EpochMillis),
-    ("text", Decoder::IsoText),
-    ("datetime", Decoder::EpochMillisOrIso),
+const SQLITE: [(&str, &str); 6] = [
+    ("integer", "epoch-s"),
+    ("text", "epoch-ms"),
+    ("text", "iso-text"),
+    ("datetime", "epoch-ms-or-iso"),
+    ("datetime", "timestamp-local:America/New_York"),
+    ("text", "timestamp-local:Australia/Lord_Howe"),
 ];
 
 /// Values of a column: ordinary ones around the bounds, and hostile ones.
@@ -62,6 +68,7 @@ fn values(decoder: Decoder) -> Vec<&'static str> {
             "2300-06-01 12:34:56.654321",
             "0001-01-01 00:00:00.000001",
         ],
+        Decoder::TimestampLocal(_) => wall_clocks(),
         Decoder::EpochSeconds => {
             vec![
                 "1800000000",
@@ -105,12 +112,38 @@ fn values(decoder: Decoder) -> Vec<&'static str> {
     }
 }
 
+/// Around now on two wall clocks, where clocks are set forward and back, and at the ends of time.
+fn wall_clocks() -> Vec<&'static str> {
+    vec![
+        "2027-01-15 03:00:00",
+        "2027-01-15 03:00:00.000001",
+        "2027-01-15 02:59:59.999999",
+        "2027-01-15 19:00:00",
+        "2027-01-15 19:00:00.000001",
+        "2027-03-14 02:30:00",
+        "2026-11-01 01:30:00",
+        "2027-04-04 01:45:00",
+        "2026-10-04 02:15:00.5",
+        "2027-06-01 00:00:00",
+        "0001-01-01 00:00:00",
+        "0001-01-03 00:00:00",
+        "9999-12-28 23:59:59.999999",
+        "9999-12-31 23:59:59",
+    ]
+}
+
 /// Values of the creation column: around an hour before the look, and hostile ones.
 fn creations(decoder: Decoder) -> Vec<&'static str> {
     let near = match decoder {
         Decoder::Timestamptz | Decoder::TimestampUtc => {
             vec!["2027-01-15 07:00:00", "2027-01-15 07:00:00.000001", "2027-01-15 07:59:59"]
         }
+        Decoder::TimestampLocal(_) => vec![
+            "2027-01-15 02:00:00",
+            "2027-01-15 02:00:00.000001",
+            "2027-01-15 18:00:00",
+            "2027-01-15 18:00:00.000001",
+        ],
         Decoder::EpochSeconds => vec!["1799996400", "1799996401", "1799999999"],
         Decoder::EpochMillis => vec!["1799996400000", "1799996400001", "1799999999999"],
         Decoder::IsoText | Decoder::EpochMillisOrIso => {
@@ -215,7 +248,7 @@ fn table(kind: &str, rows: &[Stored]) -> String {
     sql
 }
 
-fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops)> {
+fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops, Newest)> {
     let schema = matches!(address, Address::Postgres(_)).then(|| "public".to_owned());
     let name = |name: &str| TableName { schema: schema.clone(), name: name.into() };
     let mapping = Mapping {
@@ -251,7 +284,7 @@ fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops)> {
         let mut found = vec![];
         for engine in [Engine::Scan, Engine::Pushdown] {
             let observation = observe::observe(&session, &sql, engine).await.unwrap();
-            found.push((observation.census, observation.tops));
+            found.push((observation.census, observation.tops, observation.newest));
         }
         session.close().await;
         found
@@ -262,17 +295,19 @@ fn tokio_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn agree(cases: u32, columns: &[(&str, Decoder)], address: &Address, load: &dyn Fn(&str)) {
+fn agree(cases: u32, columns: &[(&str, &str)], address: &Address, load: &dyn Fn(&str)) {
     for (kind, decoder) in columns {
+        let decoder = &Decoder::parse(decoder).unwrap();
         let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
         let outcome = TestRunner::new(config).run(&rows(*decoder), |rows| {
             load(&table(kind, &rows));
             let expected = reference(&rows, *decoder);
             let found = censuses(address, *decoder);
-            for (census, tops) in &found {
+            for (census, tops, newest) in &found {
                 prop_assert_eq!(census, &expected, "{} {:?}", kind, decoder);
                 // Who stands out is the same by both engines, in the same order.
                 prop_assert_eq!(tops, &found[0].1, "{} {:?}", kind, decoder);
+                prop_assert_eq!(newest, &found[0].2, "{} {:?}", kind, decoder);
             }
             Ok(())
         });

@@ -158,7 +158,7 @@ impl Held {
         control: &Control,
         (mut holds, act): (impl FnMut() -> bool, impl FnOnce()),
     ) -> Result<actions::Applied, ActError> {
-        let selection = Selection::Expired { grace_us: 0 };
+        let selection = Selection::Expired { grace_us: 14 * 3_600_000_000 };
         let plan = self.runtime.block_on(actions::make(self.context(), &selection)).unwrap();
         let recipient = Identity::ephemeral().recipient();
         let consent = Consent { name: Some("app"), ..Consent::default() };

@@ -28,6 +28,7 @@ mod interleaving;
 mod interruptions;
 mod kills;
 mod lifecycle;
+mod local_time;
 mod logs;
 mod mail;
 mod named;

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::tap::{Outlet, Taker};
 use crate::{
-    profile::schema::ColumnKind,
+    profile::{mapping::InstantColumn, schema::ColumnKind},
     progress::Progress,
     target::{error::TargetError, sql::Sql},
 };
@@ -21,9 +21,16 @@ const HEADER_LENGTH: usize = 19;
 #[derive(Debug)]
 pub(super) struct Layout {
     integer_user: bool,
-    expires: (Decoder, bool),
-    created: Option<(Decoder, bool)>,
+    expires: Stored,
+    created: Option<Stored>,
     orphan: bool,
+}
+
+/// How an instant arrives.
+#[derive(Clone, Copy, Debug)]
+struct Stored {
+    decoder: Decoder,
+    kind: ColumnKind,
 }
 
 /// Reads the rows of a scan as they arrive.
@@ -85,7 +92,7 @@ impl Collector {
     pub(super) fn refusing() -> Self {
         let now = sessionwatch_rules::instant::Instant::MIN;
         let frame = Frame { now, max_lifetime_us: None, has_created: false };
-        let expires = (Decoder::Timestamptz, false);
+        let expires = Stored { decoder: Decoder::Timestamptz, kind: ColumnKind::Timestamptz };
         let layout = Layout { integer_user: false, expires, created: None, orphan: false };
         let intake = Intake::new(frame, 0);
         Self { layout, intake, progress: Progress::new(0), begun: false, failed: false }
@@ -95,17 +102,12 @@ impl Collector {
 impl Layout {
     fn of(sql: &Sql<'_>) -> Self {
         let mapping = sql.mapping;
-        let table = sql.schema.table(&mapping.sessions);
-        let is = |column: &str, kind: ColumnKind| {
-            table.and_then(|table| table.column(column)).is_some_and(|column| column.kind == kind)
-        };
+        let kind = |column: &str| sql.schema.kind(&mapping.sessions, column);
+        let stored = |column: &InstantColumn| Stored { decoder: column.decoder, kind: kind(&column.column) };
         Self {
-            integer_user: mapping.user.as_deref().is_some_and(|user| is(user, ColumnKind::Integer)),
-            expires: (mapping.expires.decoder, is(&mapping.expires.column, ColumnKind::Integer)),
-            created: mapping
-                .created
-                .as_ref()
-                .map(|created| (created.decoder, is(&created.column, ColumnKind::Integer))),
+            integer_user: mapping.user.as_deref().is_some_and(|user| kind(user) == ColumnKind::Integer),
+            expires: stored(&mapping.expires),
+            created: mapping.created.as_ref().map(stored),
             orphan: sql.looks_for_orphans(),
         }
     }
@@ -128,16 +130,16 @@ impl Layout {
     }
 }
 
-fn instant((decoder, is_integer): (Decoder, bool), field: Option<&[u8]>) -> Decoded {
-    let raw = match (field, decoder) {
+fn instant(stored: Stored, field: Option<&[u8]>) -> Decoded {
+    let raw = match (field, stored.kind) {
         (None, _) => Raw::Null,
-        (Some(bytes), Decoder::Timestamptz | Decoder::TimestampUtc) => {
+        (Some(bytes), ColumnKind::Timestamptz | ColumnKind::Timestamp) => {
             integer(bytes).map_or(Raw::Other, Raw::Postgres)
         }
-        (Some(bytes), _) if is_integer => integer(bytes).map_or(Raw::Other, Raw::Integer),
+        (Some(bytes), ColumnKind::Integer) => integer(bytes).map_or(Raw::Other, Raw::Integer),
         (Some(bytes), _) => Raw::Text(bytes),
     };
-    decoder.decode(raw)
+    stored.decoder.decode(raw)
 }
 
 /// An integer of 2, 4 or 8 bytes.

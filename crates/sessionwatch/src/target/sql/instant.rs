@@ -1,6 +1,12 @@
 //! Instants inside SQL: what a stored expiry means, and how it is compared.
 
-use sessionwatch_rules::{decoder::Decoder, instant::Instant};
+use std::fmt::Write as _;
+
+use sessionwatch_rules::{
+    decoder::Decoder,
+    instant::{DAY, Instant},
+    zone::Zone,
+};
 
 use crate::profile::schema::{ColumnKind, Dialect};
 
@@ -9,11 +15,16 @@ const NEVER: &str = "9223372036854775807";
 /// A row whose end cannot be read, where instants are integers.
 const UNDECODABLE: &str = "-9223372036854775807";
 
+/// How far a query that is pasted elsewhere knows the clocks of a zone, before and after it was written.
+const ZONE_KNOWN: i64 = 3 * 365 * DAY;
+
 /// An instant column inside SQL, with the conditions on it.
 pub(super) struct InstantSql {
     /// An expression: a native timestamp, or an integer of microseconds with sentinels.
     pub(super) value: String,
     native: Option<Decoder>,
+    /// An index on the column has its rows in the order of `value`.
+    indexable: bool,
     dialect: Dialect,
     /// The instant of the look, where the query is to go by the database's own clock instead.
     clock: Option<Instant>,
@@ -25,15 +36,20 @@ impl InstantSql {
         decoder: Decoder,
         (value, kind): (&str, ColumnKind),
     ) -> Self {
-        let (value, native) = match (dialect, decoder) {
-            (Dialect::Sqlite, _) if clock.is_some() => (sqlite_micros(decoder, value), None),
-            (Dialect::Sqlite, _) => (format!("sw_instant('{}', {value})", decoder.name()), None),
-            (Dialect::Postgres, Decoder::Timestamptz | Decoder::TimestampUtc) => {
-                (value.to_owned(), Some(decoder))
+        let (value, native, indexable) = match (dialect, decoder, clock) {
+            (Dialect::Sqlite, _, Some(now)) => (sqlite_micros(decoder, value, now), None, false),
+            (Dialect::Sqlite, ..) => (format!("sw_instant('{}', {value})", decoder.name()), None, false),
+            (Dialect::Postgres, Decoder::Timestamptz | Decoder::TimestampUtc, _) => {
+                (value.to_owned(), Some(decoder), true)
             }
-            (Dialect::Postgres, _) => (postgres_micros(decoder, value, kind == ColumnKind::Text), None),
+            (Dialect::Postgres, Decoder::TimestampLocal(zone), _) if kind == ColumnKind::Timestamp => {
+                (postgres_local(zone, value), Some(Decoder::Timestamptz), false)
+            }
+            (Dialect::Postgres, ..) => {
+                (postgres_micros(decoder, value, kind == ColumnKind::Text), None, false)
+            }
         };
-        Self { value, native, dialect, clock }
+        Self { value, native, indexable, dialect, clock }
     }
 
     fn literal(&self, at: Instant) -> String {
@@ -141,7 +157,9 @@ impl InstantSql {
 
     /// The conditions that a row has an instant, and that it has none, if an index on the column can serve both.
     pub(super) fn split(&self) -> Option<(String, String)> {
-        self.native?;
+        if !self.indexable {
+            return None;
+        }
         Some((self.within(&self.value), format!("({} OR {})", self.never(), self.undecodable())))
     }
 
@@ -186,6 +204,16 @@ impl InstantSql {
     }
 }
 
+/// An instant from the wall clock of a zone, on Postgres. Wall clocks near the first and the last instants there are stand
+/// for themselves, as in `sessionwatch_rules::zone`: they could not be moved.
+fn postgres_local(zone: Zone, value: &str) -> String {
+    format!(
+        "(CASE WHEN {value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-29' \
+         THEN {value} AT TIME ZONE '{}' ELSE {value} AT TIME ZONE 'UTC' END)",
+        zone.name()
+    )
+}
+
 /// An integer of microseconds from a column that is not a native timestamp, on Postgres; never raises an error.
 fn postgres_micros(decoder: Decoder, value: &str, text: bool) -> String {
     let scale = if decoder == Decoder::EpochSeconds { 1_000_000 } else { 1_000 };
@@ -198,15 +226,18 @@ fn postgres_micros(decoder: Decoder, value: &str, text: bool) -> String {
             "(CASE WHEN {value} IS NULL THEN {NEVER} WHEN {value}::text ~ '^-?[0-9]{{1,18}}$' THEN {scaled} ELSE {UNDECODABLE} END)"
         ),
         (_, false) => format!("(CASE WHEN {value} IS NULL THEN {NEVER} ELSE {scaled} END)"),
-        _ => format!(
-            "(CASE WHEN {value} IS NULL THEN {NEVER} ELSE COALESCE({}, {UNDECODABLE}) END)",
-            postgres_iso(&format!("{value}::text"))
-        ),
+        _ => {
+            let zone = if let Decoder::TimestampLocal(zone) = decoder { Some(zone) } else { None };
+            format!(
+                "(CASE WHEN {value} IS NULL THEN {NEVER} ELSE COALESCE({}, {UNDECODABLE}) END)",
+                postgres_iso(&format!("{value}::text"), zone)
+            )
+        }
     }
 }
 
 /// The ISO reader of `sessionwatch_rules::decoder`, in SQL: NULL where the text is not an instant.
-fn postgres_iso(value: &str) -> String {
+fn postgres_iso(value: &str, local: Option<Zone>) -> String {
     let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
     let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));
     let shape = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?( ?Z| ?[+-][0-9]{2}(:?[0-9]{2})?)?$";
@@ -219,10 +250,17 @@ fn postgres_iso(value: &str) -> String {
     let hours = zone("^.{19}[^+-]*[+-]([0-9]{2})");
     let minutes = zone("^.{19}[^+-]*[+-][0-9]{2}:?([0-9]{2})$");
     let sign = format!("(CASE WHEN {value} ~ '^.{{19}}[^+-]*-' THEN -1 ELSE 1 END)");
+    // Text that names no offset is the wall clock of the zone: whole seconds are moved.
+    let read = local.map_or("m".to_owned(), |zone| {
+        let wall = postgres_local(zone, "(TIMESTAMP '1970-01-01' + (m / 1000000) * interval '1 second')");
+        format!(
+            "CASE WHEN {value} ~ '^.{{19}}([.][0-9]+)?$' THEN m + (CAST(EXTRACT(EPOCH FROM {wall}) AS bigint) - m / 1000000) * 1000000 ELSE m END"
+        )
+    });
     format!(
         "CASE WHEN {value} ~ '{shape}' THEN CASE WHEN {year} >= 1 AND {month} BETWEEN 1 AND 12 AND {day} BETWEEN 1 AND 31 THEN \
          CASE WHEN {day} <= {month_days} AND {hour} <= 23 AND {minute} <= 59 AND {second} <= 59 AND {hours} <= 15 AND {minutes} <= 59 THEN \
-         (SELECT CASE WHEN m BETWEEN {low} AND {high} THEN m END FROM (SELECT ((make_date({year}, {month}, {day}) - DATE '1970-01-01')::bigint * 86400 \
+         (SELECT CASE WHEN m BETWEEN {low} AND {high} THEN {read} END FROM (SELECT ((make_date({year}, {month}, {day}) - DATE '1970-01-01')::bigint * 86400 \
          + {hour} * 3600 + {minute} * 60 + {second} - {sign} * ({hours} * 3600 + {minutes} * 60)) * 1000000 + {fraction} AS m) AS i) END END END",
         hour = part(12, 2),
         minute = part(15, 2),
@@ -233,8 +271,11 @@ fn postgres_iso(value: &str) -> String {
 }
 
 /// Microseconds from a column on SQLite, for a query that is pasted into another program. Text is read to the second.
-fn sqlite_micros(decoder: Decoder, value: &str) -> String {
-    let text = format!("CAST(strftime('%s', {value}) AS integer) * 1000000");
+fn sqlite_micros(decoder: Decoder, value: &str, now: Instant) -> String {
+    let text = match decoder {
+        Decoder::TimestampLocal(zone) => sqlite_local(zone, value, now),
+        _ => format!("CAST(strftime('%s', {value}) AS integer) * 1000000"),
+    };
     let read = match decoder {
         Decoder::EpochSeconds => format!("CAST({value} AS integer) * 1000000"),
         Decoder::EpochMillis => format!("CAST({value} AS integer) * 1000"),
@@ -244,4 +285,21 @@ fn sqlite_micros(decoder: Decoder, value: &str) -> String {
         _ => text,
     };
     format!("(CASE WHEN {value} IS NULL THEN {NEVER} ELSE COALESCE({read}, {UNDECODABLE}) END)")
+}
+
+/// Microseconds from the wall clock of a zone, on SQLite, which has no zones: its clocks are written out, as far as they
+/// are known around `now`.
+fn sqlite_local(zone: Zone, value: &str, now: Instant) -> String {
+    let seconds = format!("CAST(strftime('%s', {value}) AS integer)");
+    let shifts = zone.shifts(now.plus(-ZONE_KNOWN), now.plus(ZONE_KNOWN));
+    let mut ahead = String::from("CASE");
+    for shift in shifts.iter().skip(1).rev() {
+        // Writing to a String cannot fail.
+        let (from, offset) = (shift.from_wall / 1_000_000, shift.offset / 1_000_000);
+        let _ = write!(ahead, " WHEN {seconds} >= {from} THEN {offset}");
+    }
+    let first = shifts.first().map_or(0, |shift| shift.offset / 1_000_000);
+    let ahead = if shifts.len() > 1 { format!("{ahead} ELSE {first} END") } else { first.to_string() };
+    let naive = format!("substr({value}, 20) NOT GLOB '*[-+Zz]*'");
+    format!("({seconds} - CASE WHEN {naive} THEN {ahead} ELSE 0 END) * 1000000")
 }

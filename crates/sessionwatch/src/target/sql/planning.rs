@@ -172,15 +172,18 @@ impl Sql<'_> {
         )
     }
 
-    /// One row: active sessions, all, and those whose end cannot be read or is before that instant.
+    /// One row: active sessions, all, those whose end cannot be read or is before that instant, those whose end is text that
+    /// names no zone, and microseconds of the latest creation and of the latest end that has passed.
     #[must_use]
     pub fn totals(&self, long_ago: Instant) -> String {
         let expiry = self.instant(&self.mapping.expires);
         format!(
-            "SELECT COUNT(*) FILTER (WHERE {}), COUNT(*), COUNT(*) FILTER (WHERE {} OR {})\nFROM {}",
+            "SELECT COUNT(*) FILTER (WHERE {}), COUNT(*), COUNT(*) FILTER (WHERE {} OR {}), COUNT(*) FILTER (WHERE {}), {}\nFROM {}",
             expiry.active(self.now),
             expiry.undecodable(),
             expiry.expired(long_ago),
+            self.end_is_naive(),
+            self.newest().join(", "),
             self.sessions()
         )
     }

@@ -1,0 +1,771 @@
+//! Local time: whether a column without a time zone holds the wall clock that it is read as, or that of another zone.
+//!
+//! A wall clock says nothing of its zone, but it can contradict the reading: sessions that were created in the future,
+//! or hours before they were first seen; an end that differs from the one that the same row names with its zone. Where
+//! nothing contradicts and nothing confirms, a reading stays an assumption, and [`MIN_GRACE`] is what protects.
+
+use std::cmp::Reverse;
+
+use crate::{
+    instant::{DAY, HOUR, Instant, SECOND},
+    zone::{MAX_OFFSET, Zone},
+};
+
+/// No shorter time after its end is a row removed whose end names no zone: so far can a clock be from UTC.
+pub const MIN_GRACE: i64 = MAX_OFFSET;
+
+const MINUTE: i64 = 60 * SECOND;
+/// Clocks of zones differ by multiples of it.
+const STEP: i64 = 15 * MINUTE;
+/// A creation that is no farther ahead may be due to clocks that differ a little.
+const AHEAD: i64 = 5 * MINUTE;
+/// A creation that is no older confirms that the clock is not behind UTC: every zone in the west is an hour or more.
+const FRESH: i64 = 45 * MINUTE;
+/// How far two instants of one event may be apart that two programs wrote, and that one program wrote.
+const APART: i64 = 30 * SECOND;
+const ROUNDED: i64 = 2 * SECOND;
+/// How far the clocks of the database and of the program that looks at it may be apart.
+const CLOCKS: i64 = 2 * MINUTE;
+/// Rows that have to say the same, where there are so many.
+const ENOUGH: usize = 2;
+
+/// How far clocks are from UTC, in minutes, wherever people live.
+const OFFSETS: [i64; 37] = [
+    -720, -660, -600, -570, -540, -480, -420, -360, -300, -240, -210, -180, -150, -120, -60, 60, 120, 180,
+    210, 240, 270, 300, 330, 345, 360, 390, 420, 480, 525, 540, 570, 600, 630, 660, 720, 765, 780,
+];
+/// The same, on summer time or farther east than a day is long.
+const FAR_EAST: [i64; 2] = [825, 840];
+
+/// What zone the values of a column are in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// They name an instant themselves.
+    #[default]
+    Named,
+    /// They name none, and are read as UTC.
+    AssumedUtc,
+    /// They name none, and the configuration says that it is this one.
+    Local(Zone),
+}
+
+/// The newest instants of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// The latest creation, those left out that are farther in the future than any zone explains.
+    pub created: Option<Instant>,
+    /// The latest end of a session that has ended.
+    pub ended: Option<Instant>,
+}
+
+/// When the newest sessions that looks have seen appear came into the table: after one look, until the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// They were not there yet.
+    pub after: Instant,
+    /// They were there.
+    pub until: Instant,
+}
+
+/// A row of the sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The end, as it is read.
+    pub expires: Option<Instant>,
+    /// The creation, as it is read.
+    pub created: Option<Instant>,
+    /// When the session was created, used or changed by other columns, as they are read.
+    pub others: Vec<Option<Instant>>,
+    /// The end as the row names it elsewhere, with its zone. The end that is stored may have moved on since.
+    pub end_named: Option<Instant>,
+    /// The lifetime that the row names, in microseconds: the end was stored so long before.
+    pub lifetime_us: Option<i64>,
+}
+
+/// What is known of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// By the clock of the database.
+    pub now: Instant,
+    /// The column of the end.
+    pub expires: Column<'a>,
+    /// The column of the creation.
+    pub created: Option<Column<'a>>,
+    /// The other columns of the rows, in their order.
+    pub others: &'a [Column<'a>],
+    /// The newest instants of the whole table.
+    pub newest: Newest,
+    /// Sessions that seem active.
+    pub active: u64,
+    /// Some rows.
+    pub rows: &'a [Row],
+    /// The lifetime that sessions usually have, in microseconds.
+    pub lifetime_us: Option<i64>,
+    /// When the table last grew.
+    pub growth: Option<Growth>,
+}
+
+/// A column, and how it is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Column<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What zone its values are in.
+    pub clock: Clock,
+}
+
+/// Why a column is not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// How far ahead of UTC the clock is that was written, in microseconds; negative in the west; `None` if that does not
+    /// show.
+    pub offset_us: Option<i64>,
+    /// The column, what is wrong with it, and what shows it.
+    pub reason: String,
+    /// Something contradicts the reading; otherwise nothing confirms it.
+    pub contradicted: bool,
+}
+
+/// The columns that are not believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// The end.
+    pub expires: Option<Doubt>,
+    /// The creation.
+    pub created: Option<Doubt>,
+}
+
+/// What contradicts a reading: by how much it is ahead of the truth, if that shows, and in words.
+struct Evidence {
+    shift_us: Option<i64>,
+    why: String,
+}
+
+impl Clock {
+    /// Whether a wall clock has to be placed in a zone to be read.
+    #[must_use]
+    pub fn is_wall(self) -> bool {
+        self != Self::Named
+    }
+}
+
+impl Newest {
+    /// Takes in a creation.
+    #[inline]
+    pub fn see_created(&mut self, at: Instant, now: Instant) {
+        if Some(at) > self.created && at <= now.plus(MAX_OFFSET + STEP) {
+            self.created = Some(at);
+        }
+    }
+}
+
+impl Growth {
+    /// The latest growth, given the looks in their order: when, and whether sessions had appeared since the look before.
+    #[must_use]
+    pub fn latest(looks: impl IntoIterator<Item = (Instant, bool)>) -> Option<Self> {
+        let (mut before, mut latest) = (None, None);
+        for (until, grew) in looks {
+            if let (true, Some(after)) = (grew, before) {
+                latest = Some(Self { after, until });
+            }
+            before = Some(until);
+        }
+        latest
+    }
+}
+
+impl Facts<'_> {
+    /// The columns that are not believed, and why.
+    #[must_use]
+    pub fn doubts(&self) -> Doubts {
+        let created = self.created.filter(|column| column.clock.is_wall());
+        let ends = self.expires.clock.is_wall();
+        let of_creation = if ends || created.is_some() { self.activity_contradicted() } else { None };
+        let of_end = if ends { self.end_contradicted() } else { None };
+        // Columns that are read alike were written alike, as far as anybody can know.
+        let alike = ends && created.is_none_or(|column| column.clock == self.expires.clock);
+        let end = of_end.as_ref().or(of_creation.as_ref().filter(|_| alike));
+        let creation = of_creation.as_ref().or(of_end.as_ref().filter(|_| alike));
+        let idle = || if ends { self.nothing_active() } else { None };
+        Doubts {
+            expires: end.map(|evidence| doubt(self.expires, evidence, self.now)).or_else(idle),
+            created: created.zip(creation).map(|(column, evidence)| doubt(column, evidence, self.now)),
+        }
+    }
+
+    /// When sessions were created, used or changed: the creation first, and then the other columns.
+    fn activities(&self) -> impl Iterator<Item = (usize, Column<'_>)> {
+        let others = self.others.iter().enumerate().map(|(number, column)| (number + 1, *column));
+        self.created.map(|column| (0, column)).into_iter().chain(others)
+    }
+
+    fn activity_contradicted(&self) -> Option<Evidence> {
+        self.ahead().or_else(|| self.differs_in_row()).or_else(|| self.behind_growth()).or_else(|| {
+            // An end that names its instant shows what a creation means that names none.
+            if self.expires.clock.is_wall() { None } else { self.odd_lifetime(-1) }
+        })
+    }
+
+    fn end_contradicted(&self) -> Option<Evidence> {
+        let odd = || {
+            if self.created?.clock.is_wall() {
+                // Which of the two is wrong cannot be told.
+                self.odd_lifetime(1).map(|evidence| Evidence { shift_us: None, ..evidence })
+            } else {
+                self.ends_before_it_begins().or_else(|| self.odd_lifetime(1))
+            }
+        };
+        self.used_in_the_future().or_else(|| self.differs_from_named_end()).or_else(odd)
+    }
+
+    /// A session cannot have been created, or used, in the future.
+    fn ahead(&self) -> Option<Evidence> {
+        let newest = |number: usize| {
+            let mut newest = if number == 0 { self.newest } else { Newest::default() };
+            for at in self.rows.iter().filter_map(|row| row.activity(number)) {
+                newest.see_created(at, self.now);
+            }
+            Some(newest.created?.since(self.now))
+        };
+        let walls = self.activities().filter(|(_, column)| column.clock.is_wall());
+        // Of columns that are equally far ahead, the creation is named.
+        let found = walls.filter_map(|(number, column)| Some((newest(number)?, Reverse(number), column)));
+        let (ahead, _, column) = found.max_by_key(|(ahead, number, _)| (*ahead, *number))?;
+        (ahead > AHEAD).then(|| Evidence {
+            shift_us: at_least(ahead),
+            why: format!("`{}` is up to {} ahead of the database's clock", column.name, hours(ahead)),
+        })
+    }
+
+    /// The same, where a row names how long before its end it was used.
+    fn used_in_the_future(&self) -> Option<Evidence> {
+        let used = self.rows.iter().filter_map(|row| Some(row.expires?.plus(-row.lifetime_us?)));
+        let ahead = used.map(|at| at.since(self.now)).filter(|ahead| *ahead <= MAX_OFFSET + STEP).max()?;
+        (ahead > AHEAD).then(|| Evidence {
+            shift_us: at_least(ahead),
+            why: format!(
+                "by `{}` and the lifetime in the row, sessions were used up to {} in the future",
+                self.expires.name,
+                hours(ahead)
+            ),
+        })
+    }
+
+    /// One event, in two columns of a row, one of which names its instant.
+    fn differs_in_row(&self) -> Option<Evidence> {
+        let (walls, named): (Vec<_>, Vec<_>) =
+            self.activities().partition(|(_, column)| column.clock.is_wall());
+        let pairs = walls.iter().flat_map(|wall| named.iter().map(move |named| (*wall, *named)));
+        let mut differing = pairs.filter_map(|((wall, column), (other, truth))| {
+            let differences = self.differences(|row| Some(row.activity(wall)?.since(row.activity(other)?)));
+            let steps = Steps::of(&differences, APART);
+            // A session that was used since is apart by any time; one that was not by none, or by what clocks differ.
+            let agreed = steps.exact == 0 && 2 * steps.most >= differences.len() && steps.most >= ENOUGH;
+            agreed.then(|| Evidence {
+                shift_us: Some(steps.shift),
+                why: format!(
+                    "`{}` is {} {} `{}` of the same row, which names its time zone",
+                    column.name,
+                    hours(steps.shift.abs()),
+                    direction(steps.shift),
+                    truth.name
+                ),
+            })
+        });
+        differing.next()
+    }
+
+    fn differences(&self, of: impl Fn(&Row) -> Option<i64>) -> Vec<i64> {
+        self.rows.iter().filter_map(of).collect()
+    }
+
+    /// Sessions were first seen hours after what they say of their creation.
+    fn behind_growth(&self) -> Option<Evidence> {
+        let column = self.created.filter(|column| column.clock.is_wall())?;
+        let growth = self.growth?;
+        let newest = self.newest.created?;
+        // The newest session came between the two looks.
+        let (least, most) = (growth.after.since(newest) - CLOCKS, growth.until.since(newest) + CLOCKS);
+        if least < FRESH - CLOCKS {
+            return None;
+        }
+        let behind = OFFSETS.iter().map(|minutes| -minutes * MINUTE).filter(|behind| *behind > 0);
+        let behind = behind.filter(|behind| (least..=most).contains(behind)).min()?;
+        Some(Evidence {
+            shift_us: Some(-behind),
+            why: format!(
+                "sessions appeared lately, and the newest `{}` is {} old by the database's clock",
+                column.name,
+                hours(self.now.since(newest))
+            ),
+        })
+    }
+
+    /// The end that is stored, and the one that the row names with its zone.
+    fn differs_from_named_end(&self) -> Option<Evidence> {
+        let differences = self.differences(|row| Some(row.expires?.since(row.end_named?)));
+        let steps = Steps::of(&differences, ROUNDED);
+        let enough = |rows: usize| rows > 0 && rows >= ENOUGH.min(differences.len());
+        let name = self.expires.name;
+        // Use moves an end only further away. Some rows may be of a time when the application was set otherwise; but where
+        // an end seems too late, use at regular times explains it as well, unless it would be use in the future.
+        let explained = self.rows.iter().any(|row| row.lifetime_us.is_some());
+        let agreed = if steps.shift < 0 {
+            steps.most > steps.exact || 5 * steps.most >= differences.len()
+        } else {
+            !explained && steps.exact == 0 && 2 * steps.most >= differences.len()
+        };
+        if agreed && enough(steps.most) {
+            let why = format!(
+                "`{name}` is {} {} the end that the same row names with its zone",
+                hours(steps.shift.abs()),
+                direction(steps.shift)
+            );
+            return Some(Evidence { shift_us: Some(steps.shift), why });
+        }
+        let early = differences.iter().filter(|by| (-MAX_OFFSET..-AHEAD).contains(*by));
+        let (count, most) = early.fold((0, 0), |(count, most), by| (count + 1, by.abs().max(most)));
+        (steps.exact == 0 && 2 * count >= differences.len() && enough(count)).then(|| Evidence {
+            shift_us: at_least(most).map(|shift| -shift),
+            why: format!(
+                "`{name}` is up to {} before the end that the same row names with its zone",
+                hours(most)
+            ),
+        })
+    }
+
+    /// No session ends before it was created.
+    fn ends_before_it_begins(&self) -> Option<Evidence> {
+        let lifetimes = self.differences(|row| Some(row.expires?.since(row.created?)));
+        let negative = lifetimes.iter().filter(|lifetime| (-MAX_OFFSET..-MINUTE).contains(*lifetime)).count();
+        let agreed =
+            negative > 0 && negative >= ENOUGH.min(lifetimes.len()) && 2 * negative >= lifetimes.len();
+        agreed.then(|| Evidence {
+            shift_us: self
+                .lifetime_us
+                .and_then(|usual| self.common_lifetime()?.checked_sub(usual))
+                .and_then(exact),
+            why: format!("`{}` is before the creation of the same row", self.expires.name),
+        })
+    }
+
+    /// Sessions live longer or shorter than they usually do, by what clocks differ; `sign` says whose clock that is: 1 for
+    /// the end's, -1 for the creation's.
+    fn odd_lifetime(&self, sign: i64) -> Option<Evidence> {
+        let usual = self.lifetime_us?;
+        let common = self.common_lifetime()?;
+        let shift = exact(common - usual)?;
+        // Half days and the like are lifetimes that people configure.
+        (common > DAY && common % (DAY / 2) != 0).then(|| Evidence {
+            shift_us: Some(sign * shift),
+            why: format!(
+                "`{}` is {} after the creation, not {}",
+                self.expires.name,
+                hours(common),
+                hours(usual)
+            ),
+        })
+    }
+
+    /// The lifetime that at least half of the rows have, to the quarter of an hour.
+    fn common_lifetime(&self) -> Option<i64> {
+        let lifetimes = self.differences(|row| Some(row.expires?.since(row.created?)));
+        let mut steps: Vec<i64> = lifetimes.iter().filter_map(|lifetime| step(*lifetime, APART)).collect();
+        steps.sort_unstable();
+        let common = steps.chunk_by(|one, other| one == other).max_by_key(|run| run.len())?;
+        let agreed = common.len() >= ENOUGH.min(lifetimes.len()) && 2 * common.len() >= lifetimes.len();
+        common.first().copied().filter(|_| agreed)
+    }
+
+    /// Nothing seems active, and what ended lately would be in another zone.
+    fn nothing_active(&self) -> Option<Doubt> {
+        let Clock::AssumedUtc = self.expires.clock else { return None };
+        let ended = self.newest.ended?;
+        if self.active > 0 || self.now.since(ended) >= MAX_OFFSET || self.is_confirmed() {
+            return None;
+        }
+        let reason = format!(
+            "`{}` names no time zone, no session seems active, and the last one ended {} ago: \
+             whether it holds UTC or local time cannot be told",
+            self.expires.name,
+            hours(self.now.since(ended))
+        );
+        Some(Doubt { offset_us: None, reason, contradicted: false })
+    }
+
+    /// Whether something shows that the end is read as it was written.
+    fn is_confirmed(&self) -> bool {
+        let alike = |(_, column): &(usize, Column<'_>)| column.clock == self.expires.clock;
+        let fresh = |(number, _): (usize, Column<'_>)| {
+            let newest = self.newest.created.filter(|_| number == 0);
+            let mut seen = self.rows.iter().filter_map(|row| row.activity(number)).chain(newest);
+            seen.any(|at| self.now.since(at).abs() < FRESH)
+        };
+        let named = self.differences(|row| Some(row.expires?.since(row.end_named?)));
+        self.activities().filter(alike).any(fresh) || named.iter().any(|by| by.abs() <= ROUNDED)
+    }
+}
+
+impl Row {
+    /// The creation, or another column by its number from one.
+    fn activity(&self, number: usize) -> Option<Instant> {
+        match number.checked_sub(1) {
+            None => self.created,
+            Some(other) => self.others.get(other).copied().flatten(),
+        }
+    }
+}
+
+/// How differences stand to multiples of a quarter of an hour.
+#[derive(Default)]
+struct Steps {
+    /// Rows without a difference.
+    exact: usize,
+    /// The multiple that most rows have, and how many they are.
+    shift: i64,
+    most: usize,
+}
+
+impl Steps {
+    fn of(differences: &[i64], apart: i64) -> Self {
+        let near = |by: &i64| step(*by, apart).filter(|step| *step == 0 || exact(*step).is_some());
+        let mut found: Vec<i64> = differences.iter().filter_map(near).collect();
+        found.sort_unstable();
+        let mut steps = Self::default();
+        for run in found.chunk_by(|one, other| one == other) {
+            match run.first() {
+                Some(0) => steps.exact = run.len(),
+                Some(shift) if run.len() > steps.most => (steps.shift, steps.most) = (*shift, run.len()),
+                _ => {}
+            }
+        }
+        steps
+    }
+}
+
+/// The multiple of a quarter of an hour that a difference is, to within so much.
+fn step(by: i64, apart: i64) -> Option<i64> {
+    let step = (by + STEP / 2).div_euclid(STEP) * STEP;
+    ((by - step).abs() <= apart).then_some(step)
+}
+
+/// A difference that the clock of some place has to UTC.
+fn exact(by: i64) -> Option<i64> {
+    (by % MINUTE == 0 && OFFSETS.iter().chain(&FAR_EAST).any(|minutes| *minutes == by / MINUTE)).then_some(by)
+}
+
+/// The least that a clock can be ahead which is ahead by so much, or a little more.
+fn at_least(ahead: i64) -> Option<i64> {
+    let offsets = OFFSETS.iter().chain(&FAR_EAST).map(|minutes| minutes * MINUTE);
+    offsets.filter(|offset| *offset > 0).find(|offset| *offset >= ahead - CLOCKS)
+}
+
+fn doubt(column: Column<'_>, evidence: &Evidence, now: Instant) -> Doubt {
+    let assumed = if let Clock::Local(zone) = column.clock { zone.offset_at(now) } else { 0 };
+    let offset_us = evidence.shift_us.map(|shift| shift + assumed);
+    let is = match (column.clock, offset_us) {
+        (Clock::Local(zone), Some(offset)) => {
+            format!("is not the local time of {}, but about {}", zone.name(), utc(offset))
+        }
+        (Clock::Local(zone), None) => format!("is not the local time of {}", zone.name()),
+        (_, Some(offset)) => format!("is stored in local time, about {}", utc(offset)),
+        (_, None) => "is stored in local time".to_owned(),
+    };
+    let reason = format!("`{}` {is}: {}", column.name, evidence.why);
+    Doubt { offset_us, reason, contradicted: true }
+}
+
+/// `UTC-5`, `UTC+5:45`.
+#[must_use]
+pub fn utc(offset_us: i64) -> String {
+    let minutes = offset_us.abs() / MINUTE;
+    let sign = if offset_us < 0 { '-' } else { '+' };
+    let (hours, minutes) = (minutes / 60, minutes % 60);
+    if minutes == 0 { format!("UTC{sign}{hours}") } else { format!("UTC{sign}{hours}:{minutes:02}") }
+}
+
+fn direction(shift: i64) -> &'static str {
+    if shift < 0 { "before" } else { "after" }
+}
+
+/// `2.0 h`, `6.8 days`.
+#[expect(clippy::cast_precision_loss, reason = "hours for people")]
+fn hours(micros: i64) -> String {
+    if micros.abs() > 2 * DAY {
+        format!("{:.2} days", micros as f64 / DAY as f64)
+    } else {
+        format!("{:.1} h", micros as f64 / HOUR as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: i64 = 1_795_898_400 * SECOND;
+    const EXPIRES: Column<'_> = Column { name: "expires", clock: Clock::AssumedUtc };
+    const CREATED: Column<'_> = Column { name: "created", clock: Clock::AssumedUtc };
+    const TOUCHED: Column<'_> = Column { name: "touched", clock: Clock::Named };
+
+    fn now() -> Instant {
+        Instant::from_micros(NOW).unwrap()
+    }
+
+    /// A session that was created so long ago, and lives so long, under a clock that is that far ahead of UTC.
+    fn row(ago: i64, lifetime: i64, shift: i64) -> Row {
+        let created = now().plus(shift - ago);
+        Row { expires: Some(created.plus(lifetime)), created: Some(created), ..Row::default() }
+    }
+
+    /// What a look at these rows knows.
+    fn facts(rows: &[Row]) -> Facts<'_> {
+        let mut newest = Newest::default();
+        for row in rows {
+            row.created.into_iter().for_each(|at| newest.see_created(at, now()));
+            newest.ended = newest.ended.max(row.expires.filter(|end| *end <= now()));
+        }
+        let active = rows.iter().filter(|row| row.expires > Some(now())).count() as u64;
+        Facts {
+            now: now(),
+            expires: EXPIRES,
+            created: Some(CREATED),
+            others: &[],
+            newest,
+            active,
+            rows,
+            lifetime_us: Some(7 * DAY),
+            growth: None,
+        }
+    }
+
+    fn reason(doubt: Option<Doubt>) -> String {
+        doubt.map(|doubt| doubt.reason).unwrap_or_default()
+    }
+
+    #[test]
+    fn creations_in_the_future_are_of_a_clock_in_the_east() {
+        let rows: Vec<Row> = (0..20).map(|n| row(n * 20 * MINUTE + 2 * MINUTE, 7 * DAY, 9 * HOUR)).collect();
+        let doubts = facts(&rows).doubts();
+        assert_eq!(
+            reason(doubts.expires),
+            "`expires` is stored in local time, about UTC+9: `created` is up to 9.0 h ahead of the database's clock"
+        );
+        assert_eq!(doubts.created.unwrap().offset_us, Some(9 * HOUR));
+        // Where the end names its instant, only the creation is doubted.
+        let expires = Column { clock: Clock::Named, ..EXPIRES };
+        let doubts = Facts { expires, ..facts(&rows) }.doubts();
+        assert!(doubts.expires.is_none() && doubts.created.is_some());
+        // Clocks that differ a little, and dates that no zone explains, are something else.
+        for (ago, lifetime) in [(-4 * MINUTE, 7 * DAY), (-300 * DAY, 7 * DAY)] {
+            let rows = [row(ago, lifetime, 0), row(HOUR, lifetime, 0)];
+            assert_eq!(facts(&rows).doubts(), Doubts::default());
+        }
+    }
+
+    #[test]
+    fn a_configured_zone_is_checked_like_any_reading() {
+        // Written in Tokyo, read as New York: 14 hours too late.
+        let zone = Zone::parse("America/New_York").unwrap();
+        let local = Clock::Local(zone);
+        let rows: Vec<Row> = (0..5).map(|n| row(n * HOUR + MINUTE, 7 * DAY, 14 * HOUR)).collect();
+        let columns = (Column { clock: local, ..EXPIRES }, Some(Column { clock: local, ..CREATED }));
+        let doubts = Facts { expires: columns.0, created: columns.1, ..facts(&rows) }.doubts();
+        assert!(
+            reason(doubts.expires)
+                .starts_with("`expires` is not the local time of America/New_York, but about UTC+9:")
+        );
+    }
+
+    #[test]
+    fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
+        let of = |shift: i64, touched: i64| {
+            let end = now().plus(4 * HOUR);
+            // Rounded up to the second, as the store does it.
+            Row {
+                expires: Some(end.plus(shift + touched + SECOND / 2)),
+                end_named: Some(end),
+                ..Row::default()
+            }
+        };
+        let doubts = |rows: &[Row]| Facts { created: None, ..facts(rows) }.doubts();
+        let west = [of(-8 * HOUR, 0), of(-8 * HOUR, 0), of(-8 * HOUR, 17 * MINUTE)];
+        assert_eq!(
+            reason(doubts(&west).expires),
+            "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the end that the same row names with its zone"
+        );
+        assert_eq!(doubts(&west[..1]).expires.unwrap().offset_us, Some(-8 * HOUR));
+        // Every session was used since: how far exactly cannot be told, but an end does not move back.
+        let used = [of(-8 * HOUR, 20 * MINUTE), of(-8 * HOUR, 33 * MINUTE), of(-8 * HOUR, 44 * MINUTE)];
+        assert!(reason(doubts(&used).expires).contains("up to 7.7 h before the end"));
+        // Some rows are of the time before the application was moved.
+        let mixed: Vec<Row> = (0..9).map(|n| of(if n < 3 { -6 * HOUR } else { 0 }, 0)).collect();
+        assert_eq!(doubts(&mixed).expires.unwrap().offset_us, Some(-6 * HOUR));
+        let right = [of(0, 0), of(0, 0), of(0, 17 * MINUTE), of(0, 3 * HOUR)];
+        assert_eq!(doubts(&right), Doubts::default());
+        // Pages that ask every hour move every end by hours; with the lifetime in the row, that is no zone in the east.
+        let end = now().plus(4 * HOUR);
+        let asking = |lifetime: i64| -> Vec<Row> {
+            let lifetime_us = Some(lifetime);
+            (0..9)
+                .map(|_| Row {
+                    lifetime_us,
+                    end_named: Some(end.plus(-HOUR)),
+                    expires: Some(end),
+                    ..Row::default()
+                })
+                .collect()
+        };
+        assert_eq!(doubts(&asking(4 * HOUR)), Doubts::default());
+        assert!(
+            reason(doubts(&asking(3 * HOUR)).expires)
+                .contains("about UTC+1: by `expires` and the lifetime in the row")
+        );
+    }
+
+    #[test]
+    fn two_columns_of_one_event_show_the_zone() {
+        let with = |shift: i64, ago: i64, used: i64| Row {
+            others: vec![Some(now().plus(used - ago))],
+            ..row(ago, 7 * DAY, shift)
+        };
+        let others = [TOUCHED];
+        let doubts = |rows: &[Row]| Facts { others: &others, ..facts(rows) }.doubts();
+        let west: Vec<Row> = (0..10).map(|n| with(-5 * HOUR, n * 37 * MINUTE, n % 3 * 7 * MINUTE)).collect();
+        let west: Vec<Row> = west.into_iter().step_by(3).collect();
+        assert_eq!(
+            reason(doubts(&west).expires),
+            "`expires` is stored in local time, about UTC-5: `created` is 5.0 h before `touched` of the same row, which names its time zone"
+        );
+        // Sessions that were used since differ by any time.
+        let right: Vec<Row> = (0..10).map(|n| with(0, n * 37 * MINUTE, n % 3 * 77 * MINUTE)).collect();
+        assert_eq!(doubts(&right), Doubts::default());
+    }
+
+    #[test]
+    fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
+        let rows: Vec<Row> = (0..10).map(|n| row(30 * SECOND + n * HOUR, 7 * DAY, -5 * HOUR)).collect();
+        let growth =
+            |after: i64, until: i64| Some(Growth { after: now().plus(-after), until: now().plus(-until) });
+        let doubts = |growth| Facts { growth, ..facts(&rows) }.doubts();
+        assert_eq!(
+            doubts(None),
+            Doubts::default(),
+            "an application that nobody has used for hours looks the same"
+        );
+        let found = doubts(growth(MINUTE, 0));
+        assert_eq!(found.expires.unwrap().offset_us, Some(-5 * HOUR));
+        assert!(
+            reason(found.created).contains("sessions appeared lately, and the newest `created` is 5.0 h old")
+        );
+        // It grew when the newest was created, and not since.
+        assert_eq!(doubts(growth(5 * HOUR + MINUTE, 5 * HOUR)), Doubts::default());
+        // Rows that were put back are as old as they say, which is no zone's clock.
+        let rows: Vec<Row> = (0..10).map(|n| row(3 * HOUR + 25 * MINUTE + n * HOUR, 7 * DAY, 0)).collect();
+        assert_eq!(Facts { growth: growth(MINUTE, 0), ..facts(&rows) }.doubts(), Doubts::default());
+        let looks = [(1, false), (2, true), (3, true), (4, false)];
+        let at = |minute: i64| now().plus(minute * MINUTE);
+        let latest = Growth::latest(looks.map(|(minute, grew)| (at(minute), grew)));
+        assert_eq!(latest, Some(Growth { after: at(2), until: at(3) }));
+        assert_eq!(Growth::latest([(at(1), true)]), None);
+    }
+
+    #[test]
+    fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
+        let created = Column { clock: Clock::Named, ..CREATED };
+        let of = |lifetime: i64| -> Vec<Row> { (1..9).map(|n| row(n * HOUR, lifetime, 0)).collect() };
+        let doubts = |rows: &[Row]| Facts { created: Some(created), ..facts(rows) }.doubts();
+        assert_eq!(
+            reason(doubts(&of(7 * DAY - 5 * HOUR)).expires),
+            "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation, not 7.00 days"
+        );
+        assert!(reason(doubts(&of(-2 * HOUR)).expires).contains("is before the creation of the same row"));
+        for usual in [7 * DAY, 30 * DAY, DAY, 7 * DAY + DAY / 2, 8 * HOUR] {
+            assert_eq!(doubts(&of(usual)), Doubts::default(), "{usual}");
+        }
+        // An end that names its instant shows the zone of a creation that names none.
+        let expires = Column { clock: Clock::Named, ..EXPIRES };
+        let rows = of(7 * DAY - HOUR);
+        let doubts = Facts { expires, ..facts(&rows) }.doubts();
+        assert_eq!((doubts.expires, doubts.created.unwrap().offset_us), (None, Some(HOUR)));
+        // Where neither does, both are doubted, and no zone is named.
+        let doubts = facts(&rows).doubts();
+        assert_eq!(doubts.expires.unwrap().offset_us, None);
+    }
+
+    #[test]
+    fn nothing_active_is_told_apart_from_an_end_long_ago() {
+        // Ninety sessions of three hours, signed in just now, in New York.
+        let rows: Vec<Row> = (0..90).map(|n| row(n * SECOND, 3 * HOUR, -5 * HOUR)).collect();
+        let found = facts(&rows).doubts();
+        assert!(reason(found.expires).contains("no session seems active, and the last one ended 2.0 h ago"));
+        // Over for longer than any zone explains; or an instant of its own; or confirmed by a sign-in of just now.
+        let over: Vec<Row> = (0..9).map(|n| row(20 * HOUR + n, 3 * HOUR, 0)).collect();
+        assert_eq!(facts(&over).doubts(), Doubts::default());
+        let expires = Column { clock: Clock::Named, ..EXPIRES };
+        assert_eq!(Facts { expires, ..facts(&rows) }.doubts(), Doubts::default());
+        let short: Vec<Row> = (5..20).map(|n| row(n * MINUTE, 3 * MINUTE, 0)).collect();
+        assert_eq!(facts(&short).doubts(), Doubts::default());
+    }
+
+    #[test]
+    fn offsets_read_as_people_write_them() {
+        for (minutes, text) in [(-300, "UTC-5"), (330, "UTC+5:30"), (0, "UTC+0"), (-210, "UTC-3:30")] {
+            assert_eq!(utc(minutes * MINUTE), text);
+        }
+    }
+
+    proptest! {
+        /// Whatever zone an application writes in: the end that the row names shows it, and so does a table that grows.
+        #[test]
+        fn every_zone_is_found_out_by_the_truth_in_the_row_and_by_growth(
+            offset in proptest::sample::select(OFFSETS.to_vec()),
+            lifetime in 1i64..60 * 24,
+            ages in proptest::collection::vec(10i64..40_000, 2..40),
+        ) {
+            let shift = offset * MINUTE;
+            let with = |age: &i64| {
+                let row = row(age * SECOND, lifetime * MINUTE, shift);
+                Row { end_named: row.expires.map(|end| end.plus(-shift)), ..row }
+            };
+            let rows: Vec<Row> = ages.iter().map(with).collect();
+            let found = Facts { created: None, ..facts(&rows) }.doubts();
+            prop_assert_eq!(found.expires.unwrap().offset_us, Some(shift));
+            let rows: Vec<Row> = rows.into_iter().map(|row| Row { end_named: None, ..row }).collect();
+            let newest = now().plus(-ages.iter().min().unwrap() * SECOND);
+            let growth = Some(Growth { after: newest.plus(-30 * SECOND), until: newest.plus(30 * SECOND) });
+            let found = Facts { growth, ..facts(&rows) }.doubts();
+            if shift < 0 || newest.plus(shift) > now().plus(AHEAD) {
+                prop_assert!(found.created.is_some());
+                prop_assert!(found.expires.is_some());
+            }
+        }
+
+        /// An application that writes UTC is believed, however long nobody has signed in, unless nothing seems active.
+        #[test]
+        fn utc_is_believed(
+            lifetime in 1i64..24 * 90,
+            idle in 0i64..100_000,
+            ages in proptest::collection::vec((0i64..400_000, 0i64..20_000), 1..60),
+            grown in any::<bool>(),
+        ) {
+            let with = |(age, used): &(i64, i64)| {
+                let row = row((idle + age) * SECOND, lifetime * HOUR, 0);
+                let end_named = row.expires;
+                let used = used.min(&(idle + age)) * SECOND;
+                let lifetime_us = Some(lifetime * HOUR);
+                Row { expires: row.expires.map(|end| end.plus(used)), end_named, lifetime_us, ..row }
+            };
+            let rows: Vec<Row> = ages.iter().map(with).collect();
+            let newest = rows.iter().filter_map(|row| row.created).max().unwrap();
+            let growth = Growth { after: newest.plus(-MINUTE), until: newest.plus(MINUTE) };
+            let known = Facts { growth: Some(growth).filter(|_| grown), ..facts(&rows) };
+            let found = known.doubts();
+            prop_assert_eq!(&found.created, &None);
+            if known.active > 0 {
+                prop_assert_eq!(&found.expires, &None);
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The SQL that compares instants within a row: the end and the creation with other columns, and with what the session
+//! itself says of its end.
+
+use sessionwatch_rules::{
+    decoder::Decoder,
+    instant::Instant,
+    zone::{MAX_OFFSET, Zone},
+};
+
+use super::{Sql, instant::InstantSql};
+use crate::profile::schema::{ColumnKind, Dialect};
+
+/// Characters of a stored session in which its cookie is looked for: it comes first.
+const COOKIE_WITHIN: usize = 4_096;
+/// No instant is longer as text.
+const LONGEST_INSTANT: usize = 40;
+
+/// The columns of a row that are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared<'a> {
+    /// Columns that hold an instant, near to when the session was created, used or changed.
+    pub others: &'a [String],
+    /// Columns that hold a session as JSON, with its cookie.
+    pub documents: &'a [String],
+    /// The zone of wall clocks; `None` for UTC.
+    pub zone: Option<Zone>,
+}
+
+impl Sql<'_> {
+    /// Some rows: end and creation in microseconds; of each document the end and the lifetime of its cookie, in
+    /// milliseconds; and of each other column what it is (`micros`, `integer`, `text`) and its value.
+    ///
+    /// Of a session that is stored as JSON nothing leaves the database but digits and what stands between those of an
+    /// instant.
+    #[must_use]
+    pub fn compared(&self, compared: Compared<'_>, limit: usize) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let created = self.mapping.created.as_ref().map(|created| self.instant(created));
+        let mut columns = vec![
+            expiry.micros(&expiry.value),
+            created.map_or_else(|| "CAST(NULL AS bigint)".into(), |created| created.micros(&created.value)),
+        ];
+        columns.extend(compared.documents.iter().flat_map(|document| self.cookie(document)));
+        columns.extend(compared.others.iter().flat_map(|other| self.other(other, compared.zone)));
+        let column = self.column(&self.mapping.expires.column);
+        let table = self.schema.table(&self.mapping.sessions);
+        let newest = if table.is_some_and(|table| table.index_led_by(&self.mapping.expires.column).is_some())
+        {
+            // Only an index makes the newest rows cheap to find.
+            format!("\nWHERE {column} IS NOT NULL\nORDER BY {column} DESC")
+        } else {
+            String::new()
+        };
+        format!("SELECT {}\nFROM {}{newest}\nLIMIT {limit}", columns.join(", "), self.sessions())
+    }
+
+    fn other(&self, column: &str, zone: Option<Zone>) -> [String; 2] {
+        let value = self.column(column);
+        let native = |decoder: Decoder, kind: ColumnKind| {
+            let at = InstantSql::new((self.dialect(), None), decoder, (&value, kind));
+            ["'micros'".to_owned(), at.micros(&at.value)]
+        };
+        match (self.dialect(), self.kind(&self.mapping.sessions, column)) {
+            (Dialect::Sqlite, _) => [format!("typeof({value})"), self.text(&value)],
+            (_, kind @ ColumnKind::Timestamptz) => native(Decoder::Timestamptz, kind),
+            (_, kind @ ColumnKind::Timestamp) => {
+                native(zone.map_or(Decoder::TimestampUtc, Decoder::TimestampLocal), kind)
+            }
+            (_, ColumnKind::Integer) => ["'integer'".to_owned(), self.text(&value)],
+            _ => ["'text'".to_owned(), format!("left({}, {LONGEST_INSTANT})", self.text(&value))],
+        }
+    }
+
+    /// The end of a cookie as text, and its lifetime in milliseconds.
+    fn cookie(&self, document: &str) -> [String; 2] {
+        let value = self.column(document);
+        if self.dialect() == Dialect::Sqlite {
+            let of = |path: &str| {
+                format!("CASE WHEN json_valid({value}) THEN json_extract({value}, '$.cookie.{path}') END")
+            };
+            return [
+                format!("substr({}, 1, {LONGEST_INSTANT})", of("expires")),
+                format!("CAST({} AS integer)", of("originalMaxAge")),
+            ];
+        }
+        let within = format!("left(CAST({value} AS text), {COOKIE_WITHIN})");
+        let of = |key: &str, pattern: &str| {
+            format!(
+                "substring({within} from '\"cookie\"[[:space:]]*:[[:space:]]*[{{][^{{}}]*\"{key}\"[[:space:]]*:[[:space:]]*{pattern}')"
+            )
+        };
+        [of("expires", "\"([0-9][0-9T:.+Z-]{18,35})\""), of("originalMaxAge", "([0-9]{1,15})")]
+    }
+
+    /// Microseconds of the latest creation that some zone may explain, and of the latest end that has passed.
+    pub(super) fn newest(&self) -> [String; 2] {
+        let latest = |at: &InstantSql, limit: Instant| {
+            at.micros(&format!("MAX({}) FILTER (WHERE {})", at.value, at.expired(limit)))
+        };
+        let created = self.mapping.created.as_ref().map(|created| self.instant(created));
+        [
+            created.map_or("CAST(NULL AS bigint)".into(), |created| {
+                latest(&created, self.now.plus(MAX_OFFSET + 900_000_000))
+            }),
+            latest(&self.instant(&self.mapping.expires), self.now),
+        ]
+    }
+
+    /// The condition that the end is text that names no zone.
+    pub(super) fn end_is_naive(&self) -> String {
+        let expires = &self.mapping.expires;
+        if ![Decoder::IsoText, Decoder::EpochMillisOrIso].contains(&expires.decoder) {
+            return "1 = 0".into();
+        }
+        let value = self.column(&expires.column);
+        match (self.dialect(), self.kind(&self.mapping.sessions, &expires.column)) {
+            (Dialect::Sqlite, _) => {
+                format!(
+                    "(typeof({value}) = 'text' AND length({value}) >= 19 AND substr({value}, 20) NOT GLOB '*[-+Zz]*')"
+                )
+            }
+            (Dialect::Postgres, ColumnKind::Text) => {
+                format!("CAST({value} AS text) ~ '^.{{19}}([.][0-9]+)?$'")
+            }
+            _ => "1 = 0".into(),
+        }
+    }
+}
