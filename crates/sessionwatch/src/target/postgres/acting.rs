@@ -304,8 +304,11 @@ impl Actor {
                 for table in self.inheriting_tables(sql).await?.values() {
                     let table = sql::table(table);
                     let name = sql::string(Dialect::Postgres, &table);
-                    let held = format!("has_table_privilege({name}, 'INSERT')");
-                    needed.push((held, format!("INSERT ON {table}")));
+                    // Which of them are back is read from them.
+                    for privilege in ["SELECT", "INSERT"] {
+                        let held = format!("has_table_privilege({name}, '{privilege}')");
+                        needed.push((held, format!("{privilege} ON {table}")));
+                    }
                 }
             }
             Some(column) => {
