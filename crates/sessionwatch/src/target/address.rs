@@ -19,6 +19,11 @@ pub enum AddressError {
     /// MySQL and MariaDB.
     #[error("MySQL and MariaDB are not supported yet")]
     MySql,
+    /// A service of Prisma that passes queries on.
+    #[error(
+        "prisma+postgres:// leads to a service that speaks another protocol than PostgreSQL; give the address of the database itself, which Prisma calls the direct one (postgres://…)"
+    )]
+    PrismaProxy,
     /// Neither a known scheme nor a file.
     #[error(
         "not the address of a database; accepted are postgres://USER:PASSWORD@HOST:PORT/DATABASE, sqlite:PATH, or the path of a SQLite file"
@@ -50,6 +55,9 @@ impl Address {
                     Ok(Self::Sqlite(path.into()))
                 };
             }
+        }
+        if text.starts_with("prisma://") || text.starts_with("prisma+postgres://") {
+            return Err(AddressError::PrismaProxy);
         }
         if text.starts_with("mysql://") || text.starts_with("mariadb://") {
             return Err(AddressError::MySql);
@@ -85,6 +93,9 @@ mod tests {
         );
         assert!(matches!(Address::parse("app.sqlite3"), Ok(Address::Sqlite(_))));
         assert!(matches!(Address::parse("mysql://u:hunter2@h/d"), Err(AddressError::MySql)));
+        let proxied =
+            Address::parse("prisma+postgres://localhost:51213/?api_key=hunter2").unwrap_err().to_string();
+        assert!(proxied.contains("direct") && !proxied.contains("hunter2"), "{proxied}");
         for hostile in
             ["", "postgres://", "http://u:hunter2@h", "sqlite:", "postgres://u:hunter2@h:99999/d", "\0"]
         {

@@ -39,6 +39,11 @@ pub enum TargetError {
     /// A function that a look needs is missing.
     #[error("the server lacks a function that a look needs")]
     Unsupported,
+    /// PostgreSQL as a library, behind one connection for all.
+    #[error(
+        "this is PGlite, which runs everybody's statements in one session: reading from it would fail what the application writes meanwhile"
+    )]
+    PgLite,
     /// Not a database file, or none.
     #[error("cannot open the SQLite file: {0}")]
     File(&'static str),
@@ -135,6 +140,9 @@ impl TargetError {
             }
             Self::Function(_) => {
                 "it runs with search_path = pg_catalog here: name objects with their schema in it, or give it a path of its own by ALTER FUNCTION … SET search_path"
+            }
+            Self::PgLite => {
+                "check a PostgreSQL server, such as the one that the application is deployed with"
             }
             Self::Unsupported => "PostgreSQL 11 or later is needed, or what speaks its language as fully",
             Self::File(_) => "check the path and its permissions",

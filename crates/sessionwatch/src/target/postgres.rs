@@ -92,7 +92,11 @@ impl Session {
     ///
     /// If the server cannot be reached or refuses.
     pub async fn open(dsn: &Dsn, limits: Limits, deep: bool) -> Result<Self, TargetError> {
-        Self::begin(wire::connect(dsn).await?, dsn, limits, deep).await
+        let wire = wire::connect(dsn).await?;
+        if !wire.encrypted {
+            refuse_pglite(&wire).await?;
+        }
+        Self::begin(wire, dsn, limits, deep).await
     }
 
     /// Opens another transaction over a connection that is there already.
@@ -337,6 +341,22 @@ fn connect_error(error: &tokio_postgres::Error) -> TargetError {
     })
 }
 
+/// Refuses PGlite, where all connections share one transaction: what an application writes while it is read here fails, and
+/// `prisma dev` ends over that. It encrypts nothing, so only servers that are near have to be asked.
+async fn refuse_pglite(wire: &Wire) -> Result<(), TargetError> {
+    let messages = wire.client.simple_query("SELECT pg_catalog.version()").await;
+    let messages = messages.map_err(|error| query_error(&error))?;
+    let version = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    if version.is_some_and(is_pglite) { Err(TargetError::PgLite) } else { Ok(()) }
+}
+
+fn is_pglite(version: &str) -> bool {
+    ["PGlite", "wasm32", "emscripten"].iter().any(|sign| version.contains(sign))
+}
+
 /// Why a server does not let a user in. It names the file in every language.
 fn refusal(error: &tokio_postgres::Error) -> &'static str {
     if says(error, "pg_hba.conf") {
@@ -435,5 +455,23 @@ fn query_error(error: &tokio_postgres::Error) -> TargetError {
         Some(code) if *code == SqlState::UNDEFINED_FUNCTION => TargetError::Unsupported,
         Some(code) => TargetError::Query(code.code().to_owned()),
         None => TargetError::Lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_pglite_from_a_server() {
+        for version in [
+            "PostgreSQL 18.7 (PGlite 0.5.17) on wasm32-unknown-emscripten, compiled by emcc (Emscripten gcc/clang-like replacement + linker emulating GNU ld) 6.0.13, 32-bit",
+            "PostgreSQL 17.5 on wasm32-unknown-linux, compiled by clang, 32-bit",
+        ] {
+            assert!(is_pglite(version), "{version}");
+        }
+        assert!(!is_pglite(
+            "PostgreSQL 18.4 on x86_64-pc-linux-gnu, compiled by gcc (Ubuntu 7.5.0) 7.5.0, 64-bit"
+        ));
     }
 }

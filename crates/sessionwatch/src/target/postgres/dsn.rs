@@ -89,8 +89,58 @@ const IGNORED: [&str; 21] = [
     "ssl",
 ];
 
+/// Parameters by which other drivers and their pools are tuned, which change nothing here either: how many connections they
+/// keep, how long those may live or be waited for, and what they prepare.
+const TUNING: [&str; 38] = [
+    // Prisma
+    "max_idle_connection_lifetime",
+    "max_connection_lifetime",
+    // pgx
+    "pool_max_conns",
+    "pool_min_conns",
+    "pool_max_conn_lifetime",
+    "pool_max_conn_lifetime_jitter",
+    "pool_max_conn_idle_time",
+    "pool_health_check_period",
+    "default_query_exec_mode",
+    "statement_cache_capacity",
+    "description_cache_capacity",
+    // node-postgres and its relatives
+    "max",
+    "min",
+    "connectionTimeoutMillis",
+    "idleTimeoutMillis",
+    "query_timeout",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "keepAlive",
+    "prepare",
+    // JDBC
+    "ApplicationName",
+    "connectTimeout",
+    "loginTimeout",
+    "socketTimeout",
+    "tcpKeepAlive",
+    "reWriteBatchedInserts",
+    // asyncpg and SQLAlchemy
+    "command_timeout",
+    "prepared_statement_cache_size",
+    // Django, Ecto and Rails
+    "conn_max_age",
+    "conn_health_checks",
+    "pool",
+    "pool_size",
+    "checkout_timeout",
+    "idle_timeout",
+    "reaping_frequency",
+    "prepared_statements",
+    // libpq, for what the driver leaves to the system
+    "keepalives_count",
+];
+
 /// Parameters that the driver reads itself.
-const DRIVER: [&str; 14] = [
+const DRIVER: [&str; 17] = [
     "user",
     "password",
     "dbname",
@@ -103,6 +153,9 @@ const DRIVER: [&str; 14] = [
     "tcp_user_timeout",
     "keepalives",
     "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
     "target_session_attrs",
     "channel_binding",
 ];
@@ -161,6 +214,7 @@ impl Dsn {
 
     fn parameter(&mut self, name: &str, value: &str) -> Result<(), DsnError> {
         match (name, value) {
+            _ if TUNING.contains(&name) => {}
             ("sslmode", _) => self.ssl_mode = ssl_mode(value)?,
             ("sslrootcert", "system") => self.ssl_mode = SslMode::VerifyFull,
             ("sslrootcert", path) => self.root_cert = Some(path.into()),
@@ -350,6 +404,20 @@ mod tests {
         for name in ["schema", "currentSchema"] {
             let refused = Dsn::parse(&format!("postgres://u@h/d?{name}=")).unwrap_err();
             assert_eq!(refused, DsnError::NoSchema(name.into()));
+        }
+    }
+
+    #[test]
+    fn takes_what_tunes_other_programs() {
+        for query in [
+            // As `prisma dev` prints it.
+            "sslmode=disable&connection_limit=10&connect_timeout=0&max_idle_connection_lifetime=0&pool_timeout=0&socket_timeout=0",
+            "pool_max_conns=10&pool_max_conn_idle_time=5m&default_query_exec_mode=exec&keepalives_interval=5",
+            "ApplicationName=app&reWriteBatchedInserts=true&socketTimeout=10&pool=5&reaping_frequency=10",
+        ] {
+            let dsn = Dsn::parse(&format!("postgres://u:pw@127.0.0.1:51214/template1?{query}")).unwrap();
+            assert!(dsn.is_loopback(), "{query}");
+            assert_eq!(dsn.config.get_connect_timeout(), Some(&Duration::from_secs(10)), "{query}");
         }
     }
 
