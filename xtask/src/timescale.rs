@@ -30,13 +30,15 @@ struct Machine {
     triplet: &'static str,
     /// The program that loads others with the C library beside it.
     loader: &'static str,
+    /// The mirror of Debian that it uses.
+    mirror: String,
 }
 
 /// Makes `target/tools/timescaledb/native`, unless it is there.
 ///
 /// # Errors
 ///
-/// If something cannot be fetched. Where the machine has no `apt-get`, that is only told about: the test fails, and the
+/// If something cannot be fetched. Where the machine has no `apt-get`, or uses no mirror of Debian, that is only told about: the test fails, and the
 /// others can run.
 pub(crate) fn fetch() -> Result<()> {
     let folder = PathBuf::from(FOLDER);
@@ -48,7 +50,7 @@ pub(crate) fn fetch() -> Result<()> {
     let machine = machine().filter(|_| on_path("apt-get") && on_path("dpkg-deb") && server.exists());
     let Some(machine) = machine else {
         say(
-            "note: TimescaleDB is fetched with apt-get, for Linux on x86_64 or arm64; the story about hypertables will fail here",
+            "note: TimescaleDB is fetched from a mirror of Debian, on x86_64 or arm64; the story about hypertables will fail here",
         );
         return Ok(());
     };
@@ -68,11 +70,13 @@ fn machine() -> Option<Machine> {
             architecture: "amd64",
             triplet: "x86_64-linux-gnu",
             loader: "ld-linux-x86-64.so.2",
+            mirror: mirror()?,
         }),
         ("linux", "aarch64") => Some(Machine {
             architecture: "arm64",
             triplet: "aarch64-linux-gnu",
             loader: "ld-linux-aarch64.so.1",
+            mirror: mirror()?,
         }),
         _ => None,
     }
@@ -99,7 +103,7 @@ fn unpack(folder: &Path, unpacked: &Path, machine: &Machine) -> Result<()> {
     fs::write(apt.join("var/lib/dpkg/status"), "")?;
     fs::write(
         apt.join("etc/apt/sources.list"),
-        format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", mirror()),
+        format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", machine.mirror),
     )?;
     let run = |arguments: &[&str]| {
         let options = [
@@ -125,7 +129,7 @@ fn unpack(folder: &Path, unpacked: &Path, machine: &Machine) -> Result<()> {
     if !(run(&["update"]) && run(&["download", &extension, "libc6"])) {
         bail!(
             "{extension} could not be fetched from {}: is that mirror of Debian reachable from here?",
-            mirror()
+            machine.mirror
         );
     }
     for package in fs::read_dir(apt.join("packages"))? {
@@ -138,7 +142,7 @@ fn unpack(folder: &Path, unpacked: &Path, machine: &Machine) -> Result<()> {
 }
 
 /// The mirror of Debian that this machine uses, if it uses one.
-fn mirror() -> String {
+fn mirror() -> Option<String> {
     let parts =
         fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|part| part.path());
     let sources = parts.chain([PathBuf::from("/etc/apt/sources.list")]);
@@ -148,7 +152,7 @@ fn mirror() -> String {
         .filter(|line| !line.trim_start().starts_with('#'))
         .flat_map(str::split_whitespace)
         .find(|word| word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian"));
-    found.unwrap_or("http://deb.debian.org/debian").to_owned()
+    found.map(str::to_owned)
 }
 
 /// A copy of the server programs with the extension, which starts the server on the C library that it is made for.
