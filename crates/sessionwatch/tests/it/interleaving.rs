@@ -146,11 +146,11 @@ const SHAPES: [(Shape, &str); 16] = [
                  CREATE TRIGGER hook BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION hook()"),
     (Shape::RedirectTrigger, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
-                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE sessions SET seen = -1 WHERE id = OLD.id; RETURN NULL; END $$;
+                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE public.sessions SET seen = -1 WHERE id = OLD.id; RETURN NULL; END $$;
                  CREATE TRIGGER hook BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION hook()"),
     (Shape::SweepTrigger, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
-                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM sessions WHERE \"userId\" = OLD.\"userId\"; RETURN NULL; END $$;
+                 CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.sessions WHERE \"userId\" = OLD.\"userId\"; RETURN NULL; END $$;
                  CREATE TRIGGER hook AFTER DELETE ON sessions FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION hook()"),
     (Shape::SelfReference, "CREATE TABLE sessions (LIKE old INCLUDING ALL, parent text REFERENCES sessions (id) ON DELETE CASCADE);
                  INSERT INTO sessions SELECT *, NULL FROM old;
