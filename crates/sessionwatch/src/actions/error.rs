@@ -250,6 +250,9 @@ impl ActError {
     /// Whether the arguments are at fault, rather than what they met.
     #[must_use]
     pub fn is_usage(&self) -> bool {
+        if let Self::Target(error) = self {
+            return error.is_usage();
+        }
         matches!(
             self,
             Self::NotATable { .. }

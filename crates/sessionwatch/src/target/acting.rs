@@ -213,7 +213,7 @@ impl Actor {
     /// If it may not have been: its fate is to be learnt.
     pub async fn commit(&mut self) -> Result<(), TargetError> {
         match self {
-            Self::Postgres(actor) => actor.end("COMMIT").await,
+            Self::Postgres(actor) => actor.commit().await,
             Self::Sqlite(actor) => actor.commit(),
         }
     }
@@ -221,7 +221,7 @@ impl Actor {
     /// Undoes the transaction. Where even that fails, the connection is of no use any more.
     pub async fn rollback(&mut self) {
         match self {
-            Self::Postgres(actor) => _ = actor.end("ROLLBACK").await,
+            Self::Postgres(actor) => _ = actor.rollback().await,
             Self::Sqlite(actor) => actor.rollback(),
         }
     }

@@ -139,7 +139,7 @@ impl TargetError {
                 "checks execute no code of the database: name the table behind a view under [target.mapping], let the role bypass row security, or remove the function from the expression"
             }
             Self::Function(_) => {
-                "it runs with search_path = pg_catalog here: name objects with their schema in it, or give it a path of its own by ALTER FUNCTION … SET search_path"
+                "it looks for tables and functions along the search path of the acting role: set that for the role, or ALTER FUNCTION … SET search_path"
             }
             Self::PgLite => {
                 "check a PostgreSQL server, such as the one that the application is deployed with"

@@ -169,3 +169,28 @@ fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["census"]["sessions"], 12, "{report:#}");
 }
+
+#[test]
+fn plans_refuse_a_schema_that_is_not_there_for_either_role() {
+    let database = staged();
+    let folder = tempfile::tempdir().unwrap();
+    let url = database.url("postgres");
+    let says = |watch: &str, act: &str| {
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{url}?schema={watch}\"\nact_url = \"{url}?schema={act}\"\n"
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+        let said = run_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
+        let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_default();
+        let Some(id) = plan["plan"]["id"].as_str() else { return said };
+        run_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"])
+    };
+    for (watch, act) in [("stagin", "staging"), ("staging", "stagin")] {
+        let said = says(watch, act);
+        assert_eq!(said.code, 2, "{watch} {act}: {} {}", said.stdout, said.stderr);
+        assert!(said.stderr.contains("did you mean `staging`?"), "{watch} {act}: {}", said.stderr);
+    }
+    let said = says("staging", "public");
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(database.psql("SELECT count(*) FROM public.sessions").unwrap().trim(), "90");
+}

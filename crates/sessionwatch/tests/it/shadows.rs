@@ -244,3 +244,71 @@ threshold = "> 9"
         assert_eq!(outcome(&report, "moves-the-path")["value"], 1.0, "{report:#}");
     }
 }
+
+#[test]
+fn doctor_names_who_may_create_what_the_search_path_finds() {
+    let database = harness::healthy();
+    let (watch, migrator) = (harness::role(&database, "watch"), harness::role(&database, "migrator"));
+    let owner = harness::role(&database, "owner");
+    database
+        .psql(&format!(
+            "CREATE SCHEMA house; GRANT USAGE ON SCHEMA house TO PUBLIC; ALTER ROLE {watch} SET search_path = house, public;
+             GRANT SELECT ON ALL TABLES IN SCHEMA public TO {watch};
+             GRANT CREATE ON SCHEMA house, public TO {owner}; ALTER TABLE sessions OWNER TO {owner}"
+        ))
+        .unwrap();
+    for url in database.urls(&watch) {
+        // The owner of the sessions needs no function to change them.
+        let doctor = || harness::run(&["doctor", &url]).stdout;
+        assert!(!doctor().contains("search-path"), "{}", doctor());
+        database
+            .psql(&format!(
+                "GRANT CREATE ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA house TO {migrator}"
+            ))
+            .unwrap();
+        let said = doctor();
+        for part in [
+            format!("REVOKE CREATE ON SCHEMA \"house\" FROM \"{migrator}\";"),
+            "REVOKE CREATE ON SCHEMA \"public\" FROM PUBLIC;".into(),
+            "may create tables and functions beside them".into(),
+        ] {
+            assert!(said.contains(&part), "{part}: {said}");
+        }
+        database
+            .psql(&format!(
+                "REVOKE CREATE ON SCHEMA public FROM PUBLIC; REVOKE CREATE ON SCHEMA house FROM {migrator}"
+            ))
+            .unwrap();
+    }
+    let superuser = harness::run(&["doctor", &database.url("postgres")]).stdout;
+    assert!(superuser.contains("is a superuser"), "{superuser}");
+}
+
+#[test]
+fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
+    let database = harness::anomalous();
+    database
+        .psql(
+            "CREATE TABLE ended (id text); CREATE TABLE noted_late (id text);
+             CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO ended VALUES (OLD.id); RETURN OLD; END $$;
+             CREATE TRIGGER noted AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION note_end();
+             CREATE FUNCTION note_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO noted_late VALUES (OLD.id); RETURN OLD; END $$;
+             CREATE CONSTRAINT TRIGGER late AFTER DELETE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_late();
+             CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM ended; RETURN OLD; END $$;
+             CREATE TRIGGER a_veto BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION veto()",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = database.url("postgres");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let plan = run_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    let id = plan["plan"]["id"].as_str().unwrap();
+    let arguments = ["cleanup", "expired", "--apply", id, "--confirm", "app"];
+    let said = run_in(folder.path(), &[], &arguments);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    for table in ["ended", "noted_late"] {
+        assert_eq!(database.psql(&format!("SELECT count(*) FROM {table}")).unwrap().trim(), "107", "{table}");
+    }
+}

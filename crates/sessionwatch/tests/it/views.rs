@@ -224,9 +224,35 @@ fn policies_that_call_functions_are_not_executed_either() {
         let error = report["error"].as_str().unwrap_or_default();
         assert!(error.contains("row-level security of `public.sessions` calls `public.trap`"), "{report:#}");
     }
-    // A role that the policy does not bind executes none of it.
+    // A role that the policy does not bind executes none of it, but a view of an owner whom it binds does.
     for report in reports(&database, "postgres") {
         assert_eq!(outcome(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
+    }
+    database
+        .psql(&format!(
+            r#"ALTER TABLE sessions RENAME "sessionToken" TO t; ALTER TABLE sessions RENAME TO stored;
+               CREATE VIEW sessions AS SELECT id, t AS "sessionToken", "userId", expires FROM stored; ALTER VIEW sessions OWNER TO {watch}"#
+        ))
+        .unwrap();
+    for report in reports(&database, "postgres") {
+        let error = report["error"].as_str().unwrap_or_default();
+        assert!(error.contains("row-level security of `public.stored` calls `public.trap`"), "{report:#}");
+    }
+    // A policy that shows everything to this role leaves nothing of the others to be executed; nor do those for other roles.
+    database
+        .psql(&format!(
+            r#"DROP VIEW sessions; ALTER TABLE stored RENAME t TO "sessionToken"; ALTER TABLE stored RENAME TO sessions;
+               CREATE POLICY all_rows ON sessions FOR SELECT TO {watch} USING (true)"#
+        ))
+        .unwrap();
+    for report in reports(&database, &watch) {
+        assert!(report["error"].is_null(), "{report:#}");
+    }
+    database
+        .psql("DROP POLICY p ON sessions; CREATE POLICY p ON sessions AS RESTRICTIVE TO pg_monitor USING (trap(id) <> '')")
+        .unwrap();
+    for report in reports(&database, &watch) {
+        assert!(report["error"].is_null(), "{report:#}");
     }
 }
 
@@ -281,6 +307,68 @@ fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
         for engine in ["scan", "pushdown"] {
             let report = harness::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
             assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], verdict, "{view}: {report:#}");
+        }
+    }
+}
+
+#[test]
+fn every_version_of_postgresql_shows_what_is_behind_a_view() {
+    const RENAMES: &str = "CREATE VIEW sessions AS SELECT NAMED FROM stored";
+    for major in testbed::VERSIONS {
+        let statistics = format!("{RENAMES}; CREATE STATISTICS st ON (id || trap('x')), t FROM stored");
+        let index = format!("{RENAMES}; CREATE INDEX ON stored ((id || trap('x')))");
+        let fine = format!("{RENAMES}; CREATE INDEX ON stored (trap(id))");
+        let mut cases = vec![
+            (RENAMES, "failing", ""),
+            (fine.as_str(), "failing", ""),
+            (
+                "CREATE VIEW sessions AS SELECT DISTINCT ON (t) NAMED FROM stored",
+                "unknown",
+                "groups, limits or joins rows",
+            ),
+            (
+                r#"CREATE VIEW sessions AS SELECT max(id) AS id, t AS "sessionToken", u AS "userId", e AS expires FROM stored GROUP BY t, u, e HAVING t <> 'same'"#,
+                "unknown",
+                "groups, limits or joins rows",
+            ),
+            (
+                "CREATE VIEW sessions AS SELECT NAMED FROM stored ORDER BY id DESC LIMIT 60",
+                "unknown",
+                "groups, limits or joins rows",
+            ),
+            (
+                "CREATE VIEW sessions AS SELECT NAMED FROM stored EXCEPT SELECT NAMED FROM stored WHERE revoked",
+                "unknown",
+                "groups, limits or joins rows",
+            ),
+            (
+                "CREATE VIEW sessions AS SELECT NAMED FROM stored NATURAL JOIN (SELECT 'd1' AS id) AS q WHERE id <> 'd1'",
+                "unknown",
+                "groups, limits or joins rows",
+            ),
+            (
+                "CREATE VIEW sessions AS SELECT NAMED FROM stored WHERE NOT revoked",
+                "unknown",
+                "a view with a condition",
+            ),
+            (
+                r#"CREATE VIEW sessions AS SELECT id, trap(t) AS "sessionToken", u AS "userId", e AS expires FROM stored"#,
+                "unknown",
+                "calls `public.trap`",
+            ),
+            (index.as_str(), "unknown", "the planner evaluates `public.trap`"),
+        ];
+        if major >= 14 {
+            cases.push((&statistics, "unknown", "the planner evaluates `public.trap`"));
+        }
+        for (statements, verdict, why) in cases {
+            let database = testbed::shared_version(major).database(None).unwrap();
+            database.psql(&format!("{BEHIND}{TRAP}{}", statements.replace("NAMED", NAMED))).unwrap();
+            for report in reports(&database, "postgres") {
+                let duplicates = outcome(&report, "duplicate-tokens");
+                assert_eq!(duplicates["verdict"], verdict, "{major} {statements}: {report:#}");
+                assert!(duplicates["reason"].to_string().contains(why), "{major} {statements}: {report:#}");
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     Limits,
     dsn::Dsn,
     query_error,
-    search_path::SAFE,
+    search_path::{self, OF_ROLE, RoleSettings, SAFE},
     tap::Taker,
     wire::{self, Wire},
 };
@@ -52,6 +52,8 @@ fn heaps(sql: &Sql<'_>) -> String {
 pub struct Actor {
     wire: Wire,
     limits: Limits,
+    /// The search path that the address names; empty for that of the role.
+    search_path: Vec<String>,
 }
 
 impl Actor {
@@ -61,7 +63,13 @@ impl Actor {
     ///
     /// If the server cannot be reached or refuses.
     pub(in crate::target) async fn open(dsn: &Dsn, limits: Limits) -> Result<Self, TargetError> {
-        Ok(Self { wire: wire::connect(dsn).await?, limits })
+        let wire = wire::connect(dsn).await?;
+        if !dsn.search_path.is_empty() {
+            let rows = super::fetch(&wire.client, &search_path::opening(&dsn.search_path)).await?;
+            let role = rows.first().and_then(|row| RoleSettings::read(row));
+            role.ok_or_else(|| TargetError::Query("role settings".into()))?.require(&dsn.search_path)?;
+        }
+        Ok(Self { wire, limits, search_path: dsn.search_path.clone() })
     }
 
     pub(in crate::target) async fn begin(&mut self) -> Result<i64, TargetError> {
@@ -70,8 +78,9 @@ impl Actor {
             &format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\nSET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
                  SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\nSET LOCAL standard_conforming_strings = on;\n\
-                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{SAFE};\nSELECT txid_current()",
+                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{};\nSELECT txid_current()",
                 self.limits.timeout.as_millis(),
+                search_path::keeping(&self.search_path),
             ),
         )
         .await
@@ -80,14 +89,14 @@ impl Actor {
             TargetError::Query(code) if code == "0A000" => TargetError::ReadOnly,
             error => error,
         })?;
-        let number = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        let number = rows.last().and_then(|row| row.first()?.as_deref()?.parse().ok());
         number.ok_or_else(|| TargetError::Query("transaction".into()))
     }
 
     pub(in crate::target) async fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
         tracing::debug!("query: {query}");
         self.wire.outlet.open(Taker::Whole(Whole::default()));
-        let outcome = self.wire.client.batch_execute(&format!("COPY ({query}) TO STDOUT")).await;
+        let outcome = self.wire.client.batch_execute(&format!("{SAFE};\nCOPY ({query}) TO STDOUT")).await;
         let taker = self.wire.outlet.close();
         outcome.map_err(|error| query_error(&error))?;
         match taker {
@@ -193,7 +202,9 @@ impl Actor {
 
     /// How many rows a statement changed.
     async fn count(&mut self, statement: &str) -> Result<u64, TargetError> {
-        let messages = self.wire.client.simple_query(statement).await.map_err(|error| query_error(&error))?;
+        let statement = format!("{SAFE};\n{statement}");
+        let messages =
+            self.wire.client.simple_query(&statement).await.map_err(|error| query_error(&error))?;
         let count = |message| match message {
             SimpleQueryMessage::CommandComplete(count) => count,
             _ => 0,
@@ -217,6 +228,7 @@ impl Actor {
             .collect();
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
             columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
+        self.execute(SAFE).await?;
         // Unnamed, and so nothing that a pooler could lose.
         let back = self.wire.client.query_typed(statement, &parameters).await;
         let back = back.map_err(|error| query_error(&error))?;
@@ -244,8 +256,17 @@ impl Actor {
         super::fetch(&self.wire.client, &format!("{SAFE};\n{statement}")).await
     }
 
-    pub(in crate::target) async fn end(&mut self, how: &str) -> Result<(), TargetError> {
-        self.wire.client.batch_execute(how).await.map_err(|error| query_error(&error))
+    pub(in crate::target) async fn commit(&mut self) -> Result<(), TargetError> {
+        // Triggers that were deferred run now.
+        self.execute(&format!("{OF_ROLE};\nCOMMIT")).await
+    }
+
+    pub(in crate::target) async fn rollback(&mut self) -> Result<(), TargetError> {
+        self.execute("ROLLBACK").await
+    }
+
+    async fn execute(&self, statements: &str) -> Result<(), TargetError> {
+        self.wire.client.batch_execute(statements).await.map_err(|error| query_error(&error))
     }
 
     pub(in crate::target) async fn fate(&mut self, transaction: i64) -> Result<Fate, TargetError> {

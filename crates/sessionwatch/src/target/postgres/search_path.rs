@@ -11,6 +11,29 @@ use crate::{
 /// Sets the path of the transaction to the built-in objects; temporary ones come last.
 pub(super) const SAFE: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
+/// Keeps the path of the role for as long as the transaction lasts.
+const KEEP: &str = "SELECT pg_catalog.set_config('sessionwatch.search_path', pg_catalog.current_setting('search_path'), true)";
+
+/// Sets the path to that of the role again, for what the table executes when a transaction ends.
+pub(super) const OF_ROLE: &str = "SELECT pg_catalog.set_config('search_path', \
+     pg_catalog.current_setting('sessionwatch.search_path', true), true)";
+
+/// A condition that always holds. It is evaluated before the first row is changed, so that triggers, rules and domains of
+/// the table run under the path of the role, as for any other program. The statement itself was parsed under [`SAFE`].
+pub(in crate::target) const TRIGGERS_UNDER_ROLE: &str = "(SELECT pg_catalog.set_config('search_path', \
+     pg_catalog.current_setting('sessionwatch.search_path', true), true)) IS NOT NULL";
+
+/// The statements that keep the path of a role that changes rows, or that which the address names, and then set [`SAFE`].
+pub(super) fn keeping(named: &[String]) -> String {
+    format!("{}{KEEP};\n{SAFE}", setting(named))
+}
+
+/// Sets the path to the schemas that an address names, if any.
+fn setting(named: &[String]) -> String {
+    let list: Vec<String> = named.iter().map(|schema| identifier(schema)).collect();
+    if list.is_empty() { String::new() } else { format!("SET LOCAL search_path = {};\n", list.join(", ")) }
+}
+
 /// The role of a connection, and the search path that it came with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleSettings {
@@ -29,13 +52,12 @@ pub struct RoleSettings {
 /// The statements that tell the path, one row, and then set [`SAFE`]; schemas that the address names take the place of the
 /// role's own path.
 pub(super) fn opening(named: &[String]) -> String {
-    let list: Vec<String> = named.iter().map(|schema| identifier(schema)).collect();
-    let (named, all) = if list.is_empty() {
-        (String::new(), "NULL")
+    let all = if named.is_empty() {
+        "NULL"
     } else {
-        let all = "(SELECT pg_catalog.json_agg(n.nspname) FROM pg_catalog.pg_namespace AS n)";
-        (format!("SET LOCAL search_path = {};\n", list.join(", ")), all)
+        "(SELECT pg_catalog.json_agg(n.nspname) FROM pg_catalog.pg_namespace AS n)"
     };
+    let named = setting(named);
     format!(
         "{named}SELECT pg_catalog.current_setting('search_path'), pg_catalog.array_to_json(pg_catalog.current_schemas(false)),\n  \
          pg_catalog.current_setting('is_superuser'), current_user, {all};\n{SAFE}"

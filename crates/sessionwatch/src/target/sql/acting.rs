@@ -5,9 +5,12 @@ use std::fmt::Write as _;
 use sessionwatch_rules::planned::{self, Planned};
 
 use super::{Sql, identifier, string, table};
-use crate::profile::{
-    mapping::Revoke,
-    schema::{ColumnKind, Dialect},
+use crate::{
+    profile::{
+        mapping::Revoke,
+        schema::{ColumnKind, Dialect},
+    },
+    target::postgres::search_path::TRIGGERS_UNDER_ROLE,
 };
 
 /// By what planned rows are found again.
@@ -240,7 +243,7 @@ impl Sql<'_> {
         let set =
             set.map(|(column, value)| format!("{} = {}", identifier(column), self.literal(column, value)));
         let sessions = self.heaps(read.named);
-        let still = format!("{}{orphans}", self.still(read));
+        let still = format!("{TRIGGERS_UNDER_ROLE} AND {}{orphans}", self.still(read));
         let locator = match read.named {
             Named::Place => "s.ctid::text".to_owned(),
             Named::Id | Named::Mark => {

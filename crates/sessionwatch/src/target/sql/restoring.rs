@@ -9,6 +9,7 @@ use crate::{
         mapping::{Revoke, TableName},
         schema::Dialect,
     },
+    target::postgres::search_path::TRIGGERS_UNDER_ROLE,
 };
 
 impl Sql<'_> {
@@ -82,9 +83,7 @@ impl Sql<'_> {
             }
             None => "1".into(),
         };
-        if conditions.is_empty() {
-            conditions.push("1 = 1".into());
-        }
+        conditions.push(TRIGGERS_UNDER_ROLE.into());
         format!(
             "WITH v AS (SELECT v.*, {turn} AS turn FROM ({given}) AS v),\nd AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\nWHERE {conditions}\n\
              ON CONFLICT DO NOTHING RETURNING {mark} AS mark)\nSELECT mark::text FROM d",
@@ -133,7 +132,7 @@ impl Sql<'_> {
         let same = same.collect::<Vec<_>>().join(" AND ");
         if postgres {
             format!(
-                "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {} = {} FROM v WHERE {same} RETURNING {mark} AS mark)\n\
+                "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {} = {} FROM v WHERE {TRIGGERS_UNDER_ROLE} AND {same} RETURNING {mark} AS mark)\n\
                  SELECT mark::text FROM d",
                 column.0,
                 column.1,

@@ -35,7 +35,8 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ORDER BY 1, 2";
 
 /// Functions that are neither built in nor written in a language that only superusers may use, where reading a table
-/// executes them, or planning does; with expressions, the tree of the expression.
+/// executes them, or planning does; with expressions, the tree of the expression. A permissive policy beside one that is
+/// `true` is not evaluated, and those of a part are not where the whole is read.
 const FUNCTIONS: &str = "
 WITH RECURSIVE code AS (
   SELECT p.oid, n.nspname || '.' || p.proname AS name, g.lanname = 'sql' AND p.proconfig IS NULL AS inlined
@@ -58,8 +59,11 @@ WITH RECURSIVE code AS (
   SELECT r.ev_class, 'view', c.name, c.oid, c.inlined, NULL FROM called c
   JOIN pg_catalog.pg_rewrite r ON c.classid = 'pg_rewrite'::regclass AND r.oid = c.objid AND r.ev_type = '1'
   UNION ALL
-  SELECT p.polrelid, 'policy', c.name, c.oid, c.inlined, NULL FROM called c
-  JOIN pg_catalog.pg_policy p ON c.classid = 'pg_policy'::regclass AND p.oid = c.objid AND p.polcmd IN ('r', '*')
+  SELECT p.polrelid, CASE WHEN pg_catalog.row_security_active(p.polrelid) AND APPLIES(p) AND NOT (p.polpermissive AND EXISTS (
+      SELECT 1 FROM pg_catalog.pg_policy q WHERE q.polrelid = p.polrelid AND q.polcmd IN ('r', '*') AND q.polpermissive
+      AND pg_catalog.pg_get_expr(q.polqual, q.polrelid) = 'true' AND APPLIES(q)))
+    THEN 'policy' ELSE 'policy of others' END, c.name, c.oid, c.inlined, NULL
+  FROM called c JOIN pg_catalog.pg_policy p ON c.classid = 'pg_policy'::regclass AND p.oid = c.objid AND p.polcmd IN ('r', '*')
   UNION ALL
   SELECT i.indrelid, 'index', c.name, c.oid, c.inlined, pg_catalog.concat(i.indexprs::text, i.indpred::text) FROM called c
   JOIN pg_catalog.pg_index i ON c.classid = 'pg_class'::regclass AND i.indexrelid = c.objid
@@ -74,7 +78,7 @@ WITH RECURSIVE code AS (
   UNION ALL
   SELECT h.inhparent, w.relid, w.kind, w.name, w.oid, w.inlined, w.tree FROM whole w JOIN pg_catalog.pg_inherits h ON h.inhrelid = w.root
 )
-SELECT DISTINCT w.root, w.relid = w.root, n.nspname, c.relname, w.kind, w.name, w.oid, w.inlined, pg_catalog.row_security_active(w.relid), w.tree
+SELECT DISTINCT w.root, w.relid = w.root, n.nspname, c.relname, w.kind, w.name, w.oid, w.inlined, w.tree
 FROM whole w JOIN pg_catalog.pg_class c ON c.oid = w.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY 1, 3, 4, 5, 6";
 
@@ -104,11 +108,14 @@ struct Base {
 pub(super) struct Backgrounds {
     views: BTreeMap<String, Behind>,
     code: BTreeMap<String, Vec<String>>,
+    /// What policies execute that do not concern the current role.
+    policies: BTreeMap<String, Vec<String>>,
 }
 
 /// Reads what is behind the tables.
 pub(super) async fn read(session: &Session) -> Result<Backgrounds, TargetError> {
-    let (views, functions) = tokio::try_join!(session.fetch(VIEWS), session.fetch(FUNCTIONS))?;
+    let functions = FUNCTIONS.replace("APPLIES(p)", &applies("p")).replace("APPLIES(q)", &applies("q"));
+    let (views, functions) = tokio::try_join!(session.fetch(VIEWS), session.fetch(&functions))?;
     let mut backgrounds = Backgrounds::default();
     for row in &views {
         let Some(view) = text(row, 0) else { continue };
@@ -118,11 +125,35 @@ pub(super) async fn read(session: &Session) -> Result<Backgrounds, TargetError> 
         behind.bases.extend(base(row));
     }
     for row in &functions {
-        if let (Some(table), Some(said)) = (text(row, 0), executed(row, session.role())) {
-            backgrounds.code.entry(table.to_owned()).or_default().push(said);
+        let Some(table) = text(row, 0) else { continue };
+        match executed(row, session.role()) {
+            Some(Executed::Always(said)) => {
+                backgrounds.code.entry(table.to_owned()).or_default().push(said);
+            }
+            Some(Executed::ForOthers(said)) => {
+                backgrounds.policies.entry(table.to_owned()).or_default().push(said);
+            }
+            None => {}
         }
     }
     Ok(backgrounds)
+}
+
+/// The condition that a policy is for the current role.
+fn applies(policy: &str) -> String {
+    format!(
+        "(0 = ANY({policy}.polroles) OR EXISTS (SELECT 1 FROM pg_catalog.unnest({policy}.polroles) AS role(oid) \
+         WHERE pg_catalog.pg_has_role(role.oid, 'USAGE')))"
+    )
+}
+
+/// A function that is executed when a table is read, in a sentence.
+#[derive(Debug, PartialEq, Eq)]
+enum Executed {
+    /// By whoever reads the table.
+    Always(String),
+    /// Only where the table is read through a view of an owner whom its row security concerns.
+    ForOthers(String),
 }
 
 fn base(row: &Row) -> Option<Base> {
@@ -135,17 +166,19 @@ fn base(row: &Row) -> Option<Base> {
 }
 
 /// Says which function a row of [`FUNCTIONS`] is about, if reading the table executes it.
-fn executed(row: &Row, role: &RoleSettings) -> Option<String> {
+fn executed(row: &Row, role: &RoleSettings) -> Option<Executed> {
     let (table, function) = (format!("`{}.{}`", text(row, 2)?, text(row, 3)?), text(row, 5)?);
-    let (inlined, secured) = (flag(row, 7), flag(row, 8));
+    let (itself, inlined) = (flag(row, 1), flag(row, 7));
+    let policy = format!("row-level security of {table} calls `{function}`");
     match text(row, 4)? {
-        "view" => Some(format!("the view {table} calls `{function}`")),
-        "policy" => secured.then(|| format!("row-level security of {table} calls `{function}`")),
+        "view" => Some(Executed::Always(format!("the view {table} calls `{function}`"))),
+        "policy" => itself.then_some(Executed::Always(policy)),
+        "policy of others" => itself.then_some(Executed::ForOthers(policy)),
         kind => {
             // What is inlined may hold calls of its own; a superuser would lend them everything.
-            let planned = is_constant(text(row, 9)?, text(row, 6)?) || (inlined && role.superuser);
-            planned
-                .then(|| format!("the planner evaluates `{function}` for the {kind} expression of {table}"))
+            let planned = is_constant(text(row, 8)?, text(row, 6)?) || (inlined && role.superuser);
+            let said = format!("the planner evaluates `{function}` for the {kind} expression of {table}");
+            planned.then_some(Executed::Always(said))
         }
     }
 }
@@ -207,6 +240,7 @@ impl Backgrounds {
             }
             seen.push(base.oid.clone());
             if base.hidden {
+                table.code.extend(self.policies.get(&base.oid).into_iter().flatten().cloned());
                 table.doubt.get_or_insert_with(|| {
                     format!(
                         "`{}` is a view, and row-level security on `{}` hides rows from it",
