@@ -14,6 +14,8 @@ pub(super) enum Part {
     Run,
     /// Writing what a run found.
     Keep,
+    /// Renewing leases.
+    Lease,
 }
 
 /// The failures that were logged and have not ended, by part and target.

@@ -11,6 +11,7 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::failures::{Logged, Part};
 use crate::store::{Store, StoreError, db::Db, leases};
 
 /// How often leases are taken or renewed.
@@ -28,6 +29,7 @@ pub struct Leadership {
     held: Option<watch::Sender<BTreeMap<String, Held>>>,
     /// When leases were last taken or renewed, or found to be held by others.
     renewed: Mutex<Option<Monotonic>>,
+    logged: Logged,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl Leadership {
     #[must_use]
     pub fn new(shared: bool, holder: String) -> Self {
         let held = shared.then(|| watch::Sender::new(BTreeMap::new()));
-        Self { holder, held, renewed: Mutex::new(None) }
+        Self { holder, held, renewed: Mutex::new(None), logged: Logged::default() }
     }
 
     /// Returns `true` if it is known who leads: always with a store of one's own, and with a shared one while leases can
@@ -120,13 +122,21 @@ impl Leadership {
         match taken {
             Ok(taken) => {
                 *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed);
+                if self.logged.end(Part::Lease, &self.holder) {
+                    tracing::info!("the leases in the store can be renewed again");
+                }
                 let before = held.send_replace(taken.clone());
                 let new = taken.keys().filter(|lease| !before.contains_key(*lease)).count();
                 if new > 0 {
                     tracing::info!("now leading {new} more of {} leases", leases.len());
                 }
             }
-            Err(error) => tracing::error!("leases could not be renewed: {error}"),
+            Err(error) => {
+                let cause = error.to_string();
+                if self.logged.begin(Part::Lease, &self.holder, &cause) {
+                    tracing::error!("cannot renew the leases in the store: {cause}");
+                }
+            }
         }
     }
 }

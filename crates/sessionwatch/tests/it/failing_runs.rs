@@ -194,6 +194,31 @@ fn a_wrong_password_is_said_at_once_and_the_daemon_is_not_ready() {
 }
 
 #[test]
+fn a_daemon_whose_shared_store_is_away_is_not_ready() {
+    let (application, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let server = testbed::Server::start(&[]).unwrap();
+    let store = format!("store = \"{}\"\n", server.database(None).unwrap().url("postgres"));
+    let text = configuration(&application.url("postgres"), &store);
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let (watch, log) = serve(folder.path(), &mut harness::command(&["serve"]));
+    let status = |path: &str| harness::page(&watch.address, ("GET", path)).0;
+    harness::wait_until("a run succeeds", || status("/readyz") == 200);
+    server.crash().unwrap();
+    harness::wait_until("readiness ends", || status("/readyz") == 503);
+    assert_eq!(status("/healthz"), 200);
+    server.start_again().unwrap();
+    harness::wait_until("leases are renewed", || {
+        log.of_level("INFO").iter().any(|line| line.contains("renewed again"))
+    });
+    let refused = log.of_level("ERROR");
+    let lines: Vec<&String> =
+        refused.iter().filter(|line| line.contains("cannot renew the leases")).collect();
+    // A server that stops first breaks the connection, and then refuses another one.
+    assert!((1..=3).contains(&lines.len()), "{refused:#?}");
+    assert_eq!(watch.stop(), Some(0));
+}
+
+#[test]
 fn serve_raises_the_limit_of_open_files_to_what_the_system_allows() {
     let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
     let text = configuration(&database.url("postgres"), "");
