@@ -1,5 +1,10 @@
 //! The brake: plans that reach too far are not carried out without a second thought.
 
+use crate::instant::{HOUR, Instant};
+
+/// Plans of one target count together over this time, in microseconds.
+pub const WINDOW: i64 = HOUR;
+
 /// A plan of no more rows is confirmed by nobody, whatever share of the table it is: a table of a handful of rows is looked
 /// through at a glance.
 const FEW: u64 = 2;
@@ -17,6 +22,46 @@ pub struct Reach {
     pub all_active: u64,
     /// Rows in the whole table.
     pub all_rows: u64,
+}
+
+/// Another plan of the same target that was applied, or is being applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// When it was begun, or when it ended if it has ended.
+    pub at: Instant,
+    /// Whether it has ended.
+    pub done: bool,
+    /// Rows that it ended, or may still end.
+    pub rows: u64,
+    /// Active sessions among them, at most.
+    pub active: u64,
+}
+
+/// What other plans of the same target ended within [`WINDOW`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// How many plans there were.
+    pub plans: u64,
+    /// Rows that they ended.
+    pub rows: u64,
+    /// Active sessions among them.
+    pub active: u64,
+    /// Active sessions that had been ended before the plan in question counted the table, and are missing from its count.
+    pub uncounted: u64,
+}
+
+impl Ended {
+    /// Adds up what was ended until `now`, for a plan that was made at `made_at`.
+    #[must_use]
+    pub fn until(now: Instant, made_at: Instant, plans: &[Applied]) -> Self {
+        let recent = plans.iter().filter(|plan| now.since(plan.at) <= WINDOW && plan.rows > 0);
+        recent.fold(Self::default(), |sum, plan| Self {
+            plans: sum.plans + 1,
+            rows: sum.rows.saturating_add(plan.rows),
+            active: sum.active.saturating_add(plan.active),
+            uncounted: sum.uncounted + if plan.done && plan.at <= made_at { plan.active } else { 0 },
+        })
+    }
 }
 
 /// What a plan may reach without being confirmed.
@@ -41,25 +86,49 @@ pub enum Braked {
     NoneActive(u64),
     /// It names most of the table: this share of the rows, from 0 to 1.
     Most(f64),
+    /// Together with other plans of the last hour, it ends a large share of the active sessions.
+    ShareTogether {
+        /// The share, from 0 to 1.
+        share: f64,
+        /// How many other plans there were.
+        plans: u64,
+    },
+    /// Together with other plans of the last hour, it ends many rows.
+    RowsTogether {
+        /// How many.
+        rows: u64,
+        /// How many other plans there were.
+        plans: u64,
+    },
+    /// It makes so many tokens valid again that several users had shared.
+    SharedTokens(u64),
 }
 
 impl Brake {
-    /// Why that has to be confirmed; nothing if it need not be.
+    /// Why a plan of that reach has to be confirmed, after what was `ended` by others; `None` if it need not be.
     ///
     /// A plan that takes most of a table, or rows of one in which nothing is active, is the sign of a wrong reading
     /// however small it is. That is said before the number of rows, which an operator may have agreed to for good.
     #[must_use]
-    pub fn holds(self, reach: Reach) -> Option<Braked> {
-        let active = share(reach.active, reach.all_active);
-        let rows = share(reach.rows, reach.all_rows);
-        if reach.active > 1 && active > self.share {
-            Some(Braked::Share(active))
-        } else if reach.all_active == 0 && reach.rows > FEW {
-            Some(Braked::NoneActive(reach.rows))
-        } else if reach.rows > FEW && rows > self.most {
-            Some(Braked::Most(rows))
+    pub fn holds(self, reach: Reach, ended: Ended) -> Option<Braked> {
+        let all_active = reach.all_active.saturating_add(ended.uncounted);
+        let own = share(reach.active, reach.all_active);
+        let of_table = share(reach.rows, reach.all_rows);
+        let (rows, active) =
+            (reach.rows.saturating_add(ended.rows), reach.active.saturating_add(ended.active));
+        let (together, plans) = (share(active, all_active), ended.plans);
+        if reach.active > 1 && own > self.share {
+            Some(Braked::Share(own))
+        } else if all_active == 0 && reach.rows > 0 && rows > FEW {
+            Some(Braked::NoneActive(rows))
+        } else if reach.rows > FEW && of_table > self.most {
+            Some(Braked::Most(of_table))
+        } else if reach.active > 0 && active > 1 && together > self.share {
+            Some(Braked::ShareTogether { share: together, plans })
         } else if reach.rows > self.rows {
             Some(Braked::Rows(reach.rows))
+        } else if reach.rows > 0 && rows > self.rows {
+            Some(Braked::RowsTogether { rows, plans })
         } else {
             None
         }
@@ -79,7 +148,7 @@ mod tests {
     const BRAKE: Brake = Brake { share: 0.2, rows: 10_000, most: MOST };
 
     fn holds(rows: u64, active: u64, (all_active, all_rows): (u64, u64)) -> Option<Braked> {
-        BRAKE.holds(Reach { rows, active, all_active, all_rows })
+        BRAKE.holds(Reach { rows, active, all_active, all_rows }, Ended::default())
     }
 
     #[test]
@@ -113,5 +182,49 @@ mod tests {
         assert_eq!(holds(2, 0, (0, 2)), None);
         // What is agreed to for good is the number of rows, not that nothing is active.
         assert_eq!(holds(20_000, 0, (0, 20_000)), Some(Braked::NoneActive(20_000)));
+    }
+
+    #[test]
+    fn small_plans_count_together_within_an_hour() {
+        let at = |seconds: i64| Instant::from_micros(HOUR * 5 + seconds * 1_000_000).unwrap();
+        // Ten of a hundred sessions, again and again, each plan made after the last one was applied.
+        let mut applied = Vec::new();
+        let mut held = Vec::new();
+        for turn in 0..4_u64 {
+            let now = at(60 * i64::try_from(turn).unwrap());
+            let ended = Ended::until(now, now, &applied);
+            let reach = Reach { rows: 10, active: 10, all_active: 100 - 10 * turn, all_rows: 30_000 };
+            held.push(BRAKE.holds(reach, ended));
+            applied.push(Applied { at: now, done: true, rows: 10, active: 10 });
+        }
+        let together = |share, plans| Some(Braked::ShareTogether { share, plans });
+        assert_eq!(held, [None, None, together(0.3, 2), together(0.4, 3)]);
+        let reach = Reach { rows: 10, active: 10, all_active: 60, all_rows: 30_000 };
+        let ended = |now, made_at| Ended::until(now, made_at, &applied);
+        // An hour after it ended, a plan does not count any more; at the hour it does.
+        assert_eq!(BRAKE.holds(reach, ended(at(60 + 3_600), at(60 + 3_600))), together(40.0 / 90.0, 3));
+        assert_eq!(BRAKE.holds(reach, ended(at(181 + 3_600), at(181 + 3_600))), None);
+        // A plan that was made before the others counted their sessions as active.
+        let early = Reach { rows: 10, active: 10, all_active: 100, all_rows: 30_000 };
+        assert_eq!(BRAKE.holds(early, ended(at(200), at(-1))), together(0.5, 4));
+        // A clock that was set back forgets nothing, and what is still at work counts as a whole.
+        assert_eq!(ended(at(-3_600), at(-3_600)).active, 40);
+        let running = [Applied { at: at(0), done: false, rows: 30, active: 15 }];
+        let ended = Ended::until(at(5), at(3), &running);
+        assert_eq!(ended, Ended { plans: 1, rows: 30, active: 15, uncounted: 0 });
+        // What ends no active session is not held by a share, and rows add up too.
+        let rows = |rows, all_active| Reach { rows, active: 0, all_active, all_rows: 30_000 };
+        assert_eq!(BRAKE.holds(rows(9_970, 20), ended), None);
+        let together_rows = Some(Braked::RowsTogether { rows: 10_001, plans: 1 });
+        assert_eq!(BRAKE.holds(rows(9_971, 20), ended), together_rows);
+        let none = Some(Braked::NoneActive(31));
+        assert_eq!(BRAKE.holds(rows(1, 0), ended), none);
+        // Two single sessions of three are more than one.
+        let single = Ended { plans: 1, rows: 1, active: 1, uncounted: 1 };
+        assert_eq!(
+            BRAKE.holds(Reach { rows: 1, active: 1, all_active: 2, all_rows: 30_000 }, single),
+            Some(Braked::ShareTogether { share: 2.0 / 3.0, plans: 1 })
+        );
+        assert_eq!(BRAKE.holds(Reach::default(), single), None);
     }
 }

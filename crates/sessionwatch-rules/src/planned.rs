@@ -11,6 +11,8 @@ pub struct Planned {
     pub mark: i64,
     /// Its id, where the table has one.
     pub id: Option<String>,
+    /// The fingerprint of its token under the key of the store; nothing for a row without one, or planned before that was kept.
+    pub token: Option<i64>,
     /// The first characters of its token.
     pub prefix: Option<String>,
     /// Its user.
@@ -41,15 +43,17 @@ pub fn place(text: &str) -> Option<u64> {
 
 const ACTIVE: u8 = 1;
 const ENDS: u8 = 2;
+const TOKEN: u8 = 4;
 
 /// Writes a row behind the others.
 pub fn push(row: &Planned, bytes: &mut Vec<u8>) {
-    bytes.push(u8::from(row.active) * ACTIVE + u8::from(row.expires.is_some()) * ENDS);
+    let flags = [(row.active, ACTIVE), (row.expires.is_some(), ENDS), (row.token.is_some(), TOKEN)];
+    bytes.push(flags.into_iter().map(|(is_set, flag)| u8::from(is_set) * flag).sum());
     bytes.extend_from_slice(&row.place.to_le_bytes());
     bytes.extend_from_slice(&row.version.to_le_bytes());
     bytes.extend_from_slice(&row.mark.to_le_bytes());
-    if let Some(expires) = row.expires {
-        bytes.extend_from_slice(&expires.to_le_bytes());
+    for number in [row.expires, row.token].into_iter().flatten() {
+        bytes.extend_from_slice(&number.to_le_bytes());
     }
     for text in [&row.id, &row.prefix, &row.user] {
         // Zero is nothing, so that an empty text differs from none. What is longer than any id is cut.
@@ -75,8 +79,13 @@ fn row(bytes: &mut &[u8]) -> Option<Planned> {
     let place = u64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
     let version = i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
     let mark = i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
-    let expires =
-        if flags & ENDS != 0 { Some(i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?)) } else { None };
+    let mut number = |flag: u8| {
+        if flags & flag == 0 {
+            return Some(None);
+        }
+        Some(Some(i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?)))
+    };
+    let (expires, token) = (number(ENDS)?, number(TOKEN)?);
     let active = flags & ACTIVE != 0;
     let mut text = || {
         let length = u16::from_le_bytes(take(bytes, 2)?.try_into().ok()?);
@@ -84,7 +93,7 @@ fn row(bytes: &mut &[u8]) -> Option<Planned> {
         Some(Some(String::from_utf8_lossy(take(bytes, length)?).into_owned()))
     };
     let (id, prefix, user) = (text()?, text()?, text()?);
-    Some(Planned { place, version, mark, id, prefix, user, expires, active })
+    Some(Planned { place, version, mark, id, token, prefix, user, expires, active })
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -124,6 +133,7 @@ mod tests {
                     mark,
                     expires,
                     active,
+                    token: expires.map(|end| end ^ mark).filter(|token| token % 2 == 0),
                     id: texts[0].clone(),
                     prefix: texts[1].clone(),
                     user: texts[2].clone(),

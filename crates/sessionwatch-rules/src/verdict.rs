@@ -313,7 +313,9 @@ pub fn not_made(reason: &str) -> Finding {
     unknown(String::new(), reason)
 }
 
-fn counted(count: u64, one: &str, many: &str) -> String {
+/// A number and its noun: `1 row`, `3 rows`.
+#[must_use]
+pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

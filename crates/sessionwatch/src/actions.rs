@@ -10,18 +10,19 @@ pub mod notes;
 pub mod restoring;
 pub mod view;
 
+mod outlook;
 mod reconcile;
 
 use serde::{Deserialize, Serialize};
 use sessionwatch_rules::{
-    brake::{Brake, Braked, Reach},
+    brake::{self, Brake, Braked, Ended, Reach},
     instant::Instant,
 };
 
 pub use self::{
     affected::{affected, ready, returned},
     applying::{Applied, Control, apply},
-    error::ActError,
+    error::{ActError, Reason},
     making::make,
     reconcile::settle,
 };
@@ -94,6 +95,8 @@ pub struct Plan {
     pub selection: Selection,
     /// The rest.
     pub summary: Summary,
+    /// What other plans of the target ended within the last hour.
+    pub ended: Ended,
 }
 
 /// What is known of a plan besides its rows.
@@ -116,6 +119,14 @@ pub struct Summary {
     pub sample: Vec<Line>,
     /// What a person should know before it is carried out.
     pub notes: Vec<String>,
+    /// Archived rows that a restore leaves in the archive, since something is in the way of them.
+    pub left: u64,
+    /// Tokens that a restore makes valid again, and that several users had shared.
+    pub shared: u64,
+    /// The configuration has it applied, without a person.
+    pub by_policy: bool,
+    /// Rows that it ended or put back; nothing until it is done.
+    pub done: Option<u64>,
 }
 
 /// A row for a person to recognise.
@@ -209,7 +220,7 @@ pub fn agree(db: Db<'_>, id: &str, (actor, now): (&str, Instant)) -> Result<bool
 impl Context<'_> {
     /// Who would have to agree to a plan besides whoever carries it out, and has not: why it reaches far.
     #[must_use]
-    pub fn lacks_agreement(&self, plan: &Plan) -> Option<Braked> {
+    pub fn lacks_agreement(&self, plan: &Plan) -> Option<Reason> {
         let agreed = plan.kept.approved_by.as_deref().is_some_and(|second| second != account(self.actor));
         plan.braked(self.brake()).filter(|_| self.config.actions.second_person && !agreed)
     }
@@ -226,9 +237,9 @@ impl Context<'_> {
     ///
     /// If there is none of that id, or it is of another target.
     pub fn plan(&self, id: &str) -> Result<Plan, ActError> {
-        let kept = self.store.read(|db| plans::get(db, id))?;
-        let plan =
-            kept.map(Plan::read).transpose()?.flatten().ok_or_else(|| ActError::NoPlan(id.to_owned()))?;
+        let now = self.clock.now();
+        let plan = self.store.read(|db| Plan::get(db, id, now))?;
+        let plan = plan.ok_or_else(|| ActError::NoPlan(id.to_owned()))?;
         let here = (&self.target.name, self.target.address.to_string());
         if (&plan.kept.target, &plan.kept.address) != (here.0, &here.1) {
             let (plan, named) = (plan.kept.target, here.0.clone());
@@ -252,7 +263,41 @@ impl Plan {
             |column: &str| StoreError::Undecodable { table: "plans".into(), column: column.into() };
         let selection = serde_json::from_str(&kept.about).map_err(|_| unreadable("about"))?;
         let summary = serde_json::from_str(&kept.summary).map_err(|_| unreadable("summary"))?;
-        Ok(Some(Self { kept, selection, summary }))
+        Ok(Some(Self { kept, selection, summary, ended: Ended::default() }))
+    }
+
+    /// The plan of that id, once its rows are listed, with what others of its target ended lately.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn get(db: Db<'_>, id: &str, now: Instant) -> Result<Option<Self>, StoreError> {
+        let plan = plans::get(db, id)?.map(Self::read).transpose()?.flatten();
+        plan.map(|plan| plan.counted(db, now)).transpose()
+    }
+
+    /// The same plan, with what others of its target ended within the last hour.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn counted(mut self, db: Db<'_>, now: Instant) -> Result<Self, StoreError> {
+        let others = plans::applied_since(db, &self.kept, now.plus(-brake::WINDOW))?;
+        let applied: Result<Vec<brake::Applied>, StoreError> =
+            others.into_iter().map(Self::applied).filter_map(Result::transpose).collect();
+        self.ended = Ended::until(now, self.kept.made_at, &applied?);
+        Ok(self)
+    }
+
+    /// What a plan counts as for others; `None` for one that ends nothing, or that the configuration limits.
+    fn applied(kept: plans::Plan) -> Result<Option<brake::Applied>, StoreError> {
+        let Some(Self { kept, selection, summary, .. }) = Self::read(kept)? else { return Ok(None) };
+        if matches!(selection, Selection::Restore { .. }) || summary.by_policy {
+            return Ok(None);
+        }
+        let done = kept.state == plans::State::Done;
+        let rows = summary.done.filter(|_| done).unwrap_or(kept.rows);
+        Ok(Some(brake::Applied { at: kept.touched_at, done, rows, active: kept.active.min(rows) }))
     }
 
     /// How far it reaches.
@@ -264,12 +309,15 @@ impl Plan {
 
     /// Why it has to be confirmed, if it has to be.
     #[must_use]
-    pub fn braked(&self, brake: Brake) -> Option<Braked> {
-        match self.selection {
+    pub fn braked(&self, brake: Brake) -> Option<Reason> {
+        let reach = match self.selection {
             // Putting back logs in whoever had been logged in, and takes nothing from anybody.
             Selection::Restore { .. } => None,
-            _ => brake.holds(self.reach()),
-        }
+            _ => brake.holds(self.reach(), self.ended),
+        };
+        let shared = (self.summary.shared > 0).then_some(Braked::SharedTokens(self.summary.shared));
+        let reasons: Vec<Braked> = reach.into_iter().chain(shared).collect();
+        (!reasons.is_empty()).then_some(Reason(reasons))
     }
 
     /// Whether it is too old to be carried out.

@@ -81,6 +81,8 @@ pub enum Acting {
         superuser: bool,
         /// What it lacks.
         lacks: Vec<String>,
+        /// The tables of which it does not see every row.
+        hidden: Vec<String>,
     },
     /// Why it could not be asked.
     Unknown(String),
@@ -124,6 +126,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     let sessions = patient.opened.schema.table(&mapping.sessions);
     if let Some(table) = sessions {
         findings.push(visibility(patient, table));
+        findings.extend(users_visibility(patient));
         if [TableKind::Table, TableKind::Partitioned].contains(&table.kind) {
             findings.push(token_unique(patient, table));
             findings.extend(token_comparison(patient, table));
@@ -202,6 +205,17 @@ fn acting_role(patient: Patient<'_>, acting: &Acting) -> Finding {
                 lacks.iter().map(|lacking| format!("GRANT {lacking} TO {};", identifier(name))).collect();
             fail(ID, format!("`{name}` may not end sessions, or not put them back"), grants.join("\n"))
         }
+        Acting::Asked { name, hidden, .. } if !hidden.is_empty() => {
+            let policy = |table: &String| {
+                format!(
+                    "CREATE POLICY sessionwatch ON {table} TO {} USING (true) WITH CHECK (true);",
+                    identifier(name)
+                )
+            };
+            let policies: Vec<String> = hidden.iter().map(policy).collect();
+            let summary = format!("row-level security hides rows of {} from `{name}`", hidden.join(" and "));
+            fail(ID, summary, policies.join("\n"))
+        }
         Acting::Asked { name, superuser: true, .. } => {
             warn(ID, format!("`{name}` is a superuser, which acting does not need"), fix)
         }
@@ -268,6 +282,23 @@ fn visibility(patient: Patient<'_>, table: &Table) -> Finding {
     } else {
         pass("visibility", "every row can be seen")
     }
+}
+
+/// Whether every user can be seen, where users are known.
+fn users_visibility(patient: Patient<'_>) -> Option<Finding> {
+    const ID: &str = "users-visibility";
+    let users = patient.opened.candidate.mapping.users.as_ref()?;
+    let table = patient.opened.schema.table(&users.table)?;
+    let name = quoted(&users.table);
+    if !table.rows_hidden {
+        return Some(pass(ID, format!("every row of {name} can be seen")));
+    }
+    let role = patient.audit.role.as_ref().map_or("ROLE".into(), |role| identifier(&role.name));
+    let fix = format!("CREATE POLICY sessionwatch ON {name} FOR SELECT TO {role} USING (true);");
+    let summary = format!(
+        "row-level security hides rows of {name} from this role: orphaned sessions cannot be told from those of users who are not seen"
+    );
+    Some(fail(ID, summary, fix))
 }
 
 fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {

@@ -8,8 +8,7 @@ use sessionwatch_rules::{alert::State, instant::Instant, silence::Voice};
 use utoipa::ToSchema;
 
 use crate::{
-    actions::{self, error::Reason},
-    clock,
+    actions, clock,
     config::{Config, logs},
     doctor, incident, report,
     store::{
@@ -369,7 +368,7 @@ impl Plan {
             active: kept.active,
             all_active: summary.all_active,
             users: summary.users,
-            needs_confirmation: plan.braked(config.actions.brake()).map(|braked| Reason(braked).to_string()),
+            needs_confirmation: plan.braked(config.actions.brake()).map(|braked| braked.to_string()),
             sample: summary.sample.iter().map(Row::of).collect(),
             notes: summary.notes.clone(),
         }

@@ -62,7 +62,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
             );
         }
     }
-    sql.push_str(&hidden(schema, mapping, roles.watch));
+    sql.push_str(&policies(schema, mapping, roles.watch));
     let _ = write!(
         sql,
         "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
@@ -80,7 +80,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
         let _ =
             writeln!(sql, "GRANT SELECT ({}) ON {} TO {act};", identifier(&users.key), table(&users.table));
     }
-    sql.push_str(&hidden(schema, mapping, roles.act));
+    sql.push_str(&policies(schema, mapping, roles.act));
     let _ = write!(sql, "\n-- Then, in psql: \\password {} and \\password {}\n", roles.watch, roles.act);
     sql
 }
@@ -90,18 +90,29 @@ fn update(column: &str, sessions: &str, act: &str) -> String {
     format!("GRANT UPDATE ({}) ON {sessions} TO {act};\n", identifier(column))
 }
 
-/// A policy, where row-level security would hide rows.
-fn hidden(schema: &Schema, mapping: &Mapping, role: &str) -> String {
-    let found = schema.table(&mapping.sessions);
-    if !found.is_some_and(|found| found.row_security) {
-        return String::new();
-    }
+/// A policy for each table of which row-level security would hide rows.
+fn policies(schema: &Schema, mapping: &Mapping, role: &str) -> String {
     let policy = identifier(&format!("{role}_sees_all"));
-    format!(
-        "CREATE POLICY {policy} ON {} TO {} USING (true) WITH CHECK (true);\n",
-        table(&mapping.sessions),
-        identifier(role)
-    )
+    let secured = |name: &TableName| schema.table(name).is_some_and(|found| found.row_security);
+    let mut sql = String::new();
+    // Writing to a String cannot fail, here and below.
+    if secured(&mapping.sessions) {
+        let _ = writeln!(
+            sql,
+            "CREATE POLICY {policy} ON {} TO {} USING (true) WITH CHECK (true);",
+            table(&mapping.sessions),
+            identifier(role)
+        );
+    }
+    if let Some(users) = mapping.users.as_ref().filter(|users| secured(&users.table)) {
+        let _ = writeln!(
+            sql,
+            "CREATE POLICY {policy} ON {} FOR SELECT TO {} USING (true);  -- a user who is not seen would seem to be gone",
+            table(&users.table),
+            identifier(role)
+        );
+    }
+    sql
 }
 
 fn usage(mapping: &Mapping, role: &str) -> String {

@@ -4,6 +4,7 @@ use sessionwatch_rules::planned::Planned;
 
 use super::{
     ActError, Context, Plan,
+    applying::seen,
     view::{Known, View, address},
 };
 use crate::{
@@ -146,10 +147,12 @@ pub async fn ready(context: Context<'_>) -> Result<String, ActError> {
     let address = address(context)?;
     let mut actor = Actor::open(address, context.target.limits, known.key()).await?;
     let sql = known.sql();
-    let lacking = actor.lacks(&sql, Change::of(&sql.mapping.revoke, "")).await?;
+    let change = Change::of(&sql.mapping.revoke, "");
+    let lacking = actor.lacks(&sql, change).await?;
     if !lacking.is_empty() {
         return Err(ActError::Lacks(lacking));
     }
+    seen(&sql, actor.hidden(&sql, change).await?, false)?;
     if context.store.is_sheltered() {
         return Err(ActError::NoRoom);
     }

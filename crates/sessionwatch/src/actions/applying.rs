@@ -17,7 +17,7 @@ use sessionwatch_rules::{instant::Instant, pace::Pace, planned::Planned};
 
 use super::{
     ActError, Consent, Context, Line, Plan, Selection,
-    error::Reason,
+    error::A_USER_MAY_EXIST,
     making, reconcile,
     view::{Known, address},
 };
@@ -30,9 +30,9 @@ use crate::{
         audit, plans,
     },
     target::{
-        acting::Actor,
+        acting::{Actor, Hidden},
         address::Address,
-        sql::{Addressing, Change, Named},
+        sql::{Addressing, Change, Named, Sql},
     },
 };
 
@@ -46,7 +46,7 @@ const LAG_ASKED: Duration = Duration::from_secs(2);
 /// How long to wait before somebody who holds things up is asked again.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Skipped rows that are listed.
-const LISTED: usize = 100;
+pub(super) const LISTED: usize = 100;
 
 /// How a run is steered from outside, and how far it is.
 #[derive(Debug, Default)]
@@ -70,8 +70,36 @@ pub enum Why {
     Gone,
     /// Somebody holds a lock on it.
     Busy,
-    /// Its id or token is in the table, or its user is gone.
-    Taken,
+    /// Its id is in the table.
+    IdTaken,
+    /// Its token is in the table, or was put back with another row.
+    TokenTaken,
+    /// Its user does not exist any more.
+    UserGone,
+    /// The write role does not see every user, and does not see this one.
+    UserHidden,
+    /// A constraint, a rule or a trigger of the table refuses it.
+    Refused,
+    /// It is no longer in the archive.
+    Purged,
+}
+
+impl Why {
+    /// The reason for a person.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Changed => "changed or extended since the plan",
+            Self::Gone => "not there any more",
+            Self::Busy => "held by somebody else",
+            Self::IdTaken => "its id is in the table",
+            Self::TokenTaken => "its token is in the table",
+            Self::UserGone => "its user does not exist any more",
+            Self::UserHidden => "its user cannot be seen: row-level security hides users from the write role",
+            Self::Refused => "refused by a constraint, a rule or a trigger of the table",
+            Self::Purged => "no longer in the archive",
+        }
+    }
 }
 
 /// What came of a plan.
@@ -171,13 +199,15 @@ pub async fn apply(
     if !lacking.is_empty() {
         return Err(ActError::Lacks(lacking));
     }
+    let hidden = first.hidden(&sql, change).await?;
+    seen(&sql, hidden, plan.selection == Selection::Orphaned)?;
     reconcile::settle_by(context, &known, &mut first).await?;
     let table = TableFacts {
         columns: first.columns(&sql).await?,
         heaps: first.inheriting_tables(&sql).await?,
         side_effects: first.has_side_effects(&sql, change).await?,
     };
-    begin(context, &mut plan)?;
+    begin(context, &mut plan, consent)?;
     let work = Work::new(context, (&plan, control), (recipient, &known), table)?;
     let ran = work.run(first, address).await;
     // What is known is written, whatever happened on the way.
@@ -188,6 +218,21 @@ pub async fn apply(
     applied.left = making::count(context, &plan).await.ok();
     end(context, &mut plan, &applied)?;
     Ok(applied)
+}
+
+/// Refuses to act by a role that does not see every row it has to decide about.
+pub(super) fn seen(sql: &Sql<'_>, hidden: Hidden, orphans: bool) -> Result<(), ActError> {
+    let mapping = sql.mapping;
+    let hides = |name, consequence| {
+        Err(ActError::Hidden { table: crate::target::sql::table(name), role: "write", consequence })
+    };
+    match &mapping.users {
+        _ if hidden.sessions => {
+            hides(&mapping.sessions, "rows could neither be removed nor put back for certain")
+        }
+        Some(users) if hidden.users && orphans => hides(&users.table, A_USER_MAY_EXIST),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a plan may be carried out at all.
@@ -210,29 +255,37 @@ fn may_begin(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<
 }
 
 /// Whether a plan that reaches far was confirmed.
-fn confirmed(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<(), ActError> {
+pub(super) fn confirmed(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<(), ActError> {
     let name = &context.target.name;
     if let Some(braked) = context.lacks_agreement(plan).filter(|_| !consent.by_policy) {
-        return Err(ActError::NotAgreed(Reason(braked)));
+        return Err(ActError::NotAgreed(braked));
     }
     match (plan.braked(context.brake()), consent.name) {
         (_, Some(typed)) if typed != name => Err(ActError::NotConfirmed(typed.to_owned())),
-        (Some(braked), None) => Err(ActError::Braked(Reason(braked), name.clone())),
+        (Some(braked), None) => Err(ActError::Braked(braked, name.clone())),
         _ => Ok(()),
     }
 }
 
-pub(super) fn begin(context: Context<'_>, plan: &mut Plan) -> Result<(), ActError> {
+/// Marks a plan as begun, unless others that were begun meanwhile make it one that has to be confirmed.
+pub(super) fn begin(context: Context<'_>, plan: &mut Plan, consent: Consent<'_>) -> Result<(), ActError> {
     let now = context.clock.now();
+    plan.summary.by_policy = consent.by_policy;
+    plan.kept.summary = serde_json::to_string(&plan.summary).unwrap_or_default();
     plan.kept.state = plans::State::Begun;
     plan.kept.touched_at = now;
     let detail =
         serde_json::json!({ "plan": plan.kept.id, "target": plan.kept.target, "rows": plan.kept.rows });
-    context.store.write(|db| {
-        plans::put(db, &plan.kept)?;
-        audit::add(db, (context.actor, "plan-begun"), &detail.to_string(), now)
+    let begun = context.store.write(|db| {
+        let plan = plan.clone().counted(db, now)?;
+        let confirmed = confirmed(context, &plan, consent);
+        if confirmed.is_ok() {
+            plans::put(db, &plan.kept)?;
+            audit::add(db, (context.actor, "plan-begun"), &detail.to_string(), now)?;
+        }
+        Ok(confirmed)
     })?;
-    Ok(())
+    begun
 }
 
 pub(super) fn end(context: Context<'_>, plan: &mut Plan, applied: &Applied) -> Result<(), ActError> {
@@ -240,6 +293,8 @@ pub(super) fn end(context: Context<'_>, plan: &mut Plan, applied: &Applied) -> R
     plan.kept.touched_at = now;
     if applied.remaining == 0 {
         plan.kept.state = plans::State::Done;
+        plan.summary.done = Some(applied.done + applied.earlier);
+        plan.kept.summary = serde_json::to_string(&plan.summary).unwrap_or_default();
     }
     let detail = serde_json::json!({
         "plan": plan.kept.id,

@@ -1,9 +1,13 @@
 //! What can keep a plan from being made or carried out, in words for a person.
 
-use sessionwatch_rules::{brake::Braked, local_time::Doubts};
+use sessionwatch_rules::{brake::Braked, local_time::Doubts, verdict::counted};
 
 use super::Line;
 use crate::{archive::sealing::SealError, clocks, store::StoreError, target::error::TargetError};
+
+/// Why no session can be told to be an orphan where users are hidden.
+pub(super) const A_USER_MAY_EXIST: &str =
+    "a user who is not seen may exist, so no session is known to be orphaned";
 
 /// Why nothing was done, or no more than was said.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +136,24 @@ pub enum ActError {
         /// The table that inherits from it.
         child: String,
     },
+    /// The table of users may lack rows.
+    #[error("users may be missing: {doubt}: {consequence}")]
+    Doubtful {
+        /// Why.
+        doubt: String,
+        /// What could go wrong.
+        consequence: &'static str,
+    },
+    /// Row-level security hides rows that the action depends on.
+    #[error("row-level security hides rows of {table} from the {role} role: {consequence}")]
+    Hidden {
+        /// The table.
+        table: String,
+        /// `watch` or `write`.
+        role: &'static str,
+        /// What could go wrong.
+        consequence: &'static str,
+    },
     /// Somebody else works on it.
     #[error("another sessionwatch is still at work on that target, or its transaction has not ended yet")]
     AtWork,
@@ -175,19 +197,34 @@ pub enum ActError {
     Unexpected(&'static str),
 }
 
-/// Why a plan has to be confirmed.
-#[derive(Clone, Copy, Debug)]
-pub struct Reason(pub Braked);
+/// Why a plan has to be confirmed: at least one reason.
+#[derive(Clone, Debug)]
+pub struct Reason(pub Vec<Braked>);
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Braked::Share(share) => write!(f, "ends {:.0} % of the active sessions", share * 100.0),
-            Braked::Rows(rows) => write!(f, "names {rows} rows"),
-            Braked::NoneActive(rows) => {
-                write!(f, "names {rows} rows of a table in which no session seems active")
-            }
-            Braked::Most(share) => write!(f, "takes {:.0} % of the rows of the table", share * 100.0),
+        let reasons: Vec<String> = self.0.iter().map(|braked| reason(*braked)).collect();
+        f.write_str(&reasons.join(", and "))
+    }
+}
+
+fn reason(braked: Braked) -> String {
+    let others = |plans| counted(plans, "other plan", "other plans");
+    match braked {
+        Braked::Share(share) => format!("ends {:.0} % of the active sessions", share * 100.0),
+        Braked::Rows(rows) => format!("names {rows} rows"),
+        Braked::NoneActive(rows) => format!("names {rows} rows of a table in which no session seems active"),
+        Braked::Most(share) => format!("takes {:.0} % of the rows of the table", share * 100.0),
+        Braked::ShareTogether { share, plans } => format!(
+            "ends, together with {} of the last hour, {:.0} % of the active sessions",
+            others(plans),
+            share * 100.0
+        ),
+        Braked::RowsTogether { rows, plans } => {
+            format!("ends, together with {} of the last hour, {rows} rows", others(plans))
+        }
+        Braked::SharedTokens(tokens) => {
+            format!("makes {} valid again that several users had shared", counted(tokens, "token", "tokens"))
         }
     }
 }
@@ -233,6 +270,12 @@ impl ActError {
                 "end these sessions through the application, or name what ends them under `revoke` in [target.mapping]".into()
             }
             Self::MoreColumns { child, .. } => format!("name `{child}` as a target of its own under [target.mapping]"),
+            Self::Doubtful { .. } => {
+                "name the table that holds every user as `users` under [target.mapping]".into()
+            }
+            Self::Hidden { .. } => {
+                "as the owner of the table, run the CREATE POLICY statements that `sessionwatch grants` prints".into()
+            }
             Self::AtWork => "wait until it is done, and try again".into(),
             Self::NoRoom => "make room, and try again".into(),
             Self::NoArchive(_) => "`sessionwatch archive list` shows what there is".into(),

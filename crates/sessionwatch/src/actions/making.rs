@@ -6,20 +6,24 @@ use std::{
 };
 
 use sessionwatch_rules::{
+    brake::Ended,
     instant::{DAY, Instant},
     local_time::{Clock, Doubts, MIN_GRACE, Newest},
     planned::{self, Planned},
 };
 
-use super::{ActError, Context, Line, Plan, Selection, Summary, view::View};
+use super::{ActError, Context, Line, Plan, Selection, Summary, error::A_USER_MAY_EXIST, view::View};
 use crate::{
     clocks::Known,
     open::Opened,
-    profile::{mapping::Revoke, schema::TableKind},
+    profile::{
+        mapping::{Revoke, TableName},
+        schema::TableKind,
+    },
     store::{StoreError, audit, censuses, plans},
     target::{
         error::TargetError,
-        sql::{Chosen, Filter, Sql},
+        sql::{self, Chosen, Filter, Sql},
     },
 };
 
@@ -46,6 +50,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     let sql = view.sql(context);
     refuse(&view.opened)?;
     decidable(selection, &sql)?;
+    seen(selection, &sql)?;
     if sql.row_name(view.addressing).is_none() {
         return Err(ActError::Nameless(sql.mapping.sessions.name.clone()));
     }
@@ -81,6 +86,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
             addressing: view.addressing,
             ..Summary::default()
         },
+        ended: Ended::default(),
     };
     context.store.write(|db| plans::forget(db, now).and_then(|()| plans::put(db, &plan.kept)))?;
     list(context, view, &mut plan, &sql.planned(chosen, &revoke, view.addressing)).await?;
@@ -89,7 +95,8 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     plan.summary.notes = super::notes::of(context, view, &plan);
     plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
     finish(context, &mut plan)?;
-    Ok(plan)
+    let now = context.clock.now();
+    Ok(context.store.read(|db| plan.counted(db, now))?)
 }
 
 /// Keeps a plan whose rows are listed.
@@ -153,6 +160,25 @@ fn decidable(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
             needs("--agent-like", "the user agent", agent_like.is_none() || mapping.agent.is_some())
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses what cannot be decided because row-level security hides rows from the watch role.
+fn seen(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
+    let hidden = |name: Option<&TableName>, consequence| match name {
+        Some(name) => Err(ActError::Hidden { table: sql::table(name), role: "watch", consequence }),
+        None => Ok(()),
+    };
+    hidden(sql.hidden_sessions(), "the plan would leave out sessions")?;
+    let consequence = match selection {
+        Selection::Orphaned => A_USER_MAY_EXIST,
+        Selection::Where(Filter { user_like: Some(_), .. }) => "`--user-like` would leave out users",
+        _ => return Ok(()),
+    };
+    hidden(sql.hidden_users(), consequence)?;
+    match sql.users_doubt() {
+        Some(doubt) => Err(ActError::Doubtful { doubt, consequence }),
+        None => Ok(()),
     }
 }
 
@@ -252,6 +278,7 @@ fn planned(row: &[Option<String>]) -> Option<Planned> {
         version: text(1)?.parse().ok()?,
         id: text(2),
         mark: text(3)?.parse().ok()?,
+        token: text(8).and_then(|fingerprint| fingerprint.parse().ok()),
         prefix: text(4),
         user: text(5),
         expires: text(6).and_then(|micros| micros.parse().ok()),

@@ -1,13 +1,15 @@
 //! Putting back what was removed or changed: planned like everything else, and said whom it logs in again.
 
-use std::{collections::BTreeSet, time::Instant as Monotonic};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Instant as Monotonic};
 
-use sessionwatch_rules::{instant::Instant, planned::Planned};
+use sessionwatch_rules::{brake::Ended, instant::Instant, planned::Planned};
 
 use super::{
-    ActError, Applied, Context, Plan, Selection, Summary,
+    ActError, Applied, Consent, Context, Plan, Selection, Summary,
     applying::{self, Control, Why},
-    making, reconcile,
+    making,
+    outlook::{Outlook, There},
+    reconcile,
     view::{self, Known, View},
 };
 use crate::{
@@ -21,15 +23,21 @@ use crate::{
         archived::{self, Batch, Fate, State},
         audit, plans,
     },
-    target::{acting::Actor, sql::Named},
+    target::{
+        acting::Actor,
+        sql::{self, Obstacle},
+    },
 };
 
 /// Rows of a plan that are shown.
 const SAMPLE: usize = 10;
+/// Rows for which the table is searched at once.
+const ASKED: usize = 20_000;
 /// Rows that are put back by one statement.
 const AT_ONCE: usize = 500;
 
-/// Makes a plan of what would be put back. Nothing is touched.
+/// Makes a plan of what would be put back. Nothing is touched. The plan names the rows of which nothing is in the way now;
+/// its notes name the others.
 ///
 /// # Errors
 ///
@@ -52,38 +60,66 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
             rows: 0,
             active: 0,
             summary: String::new(),
+            approved_by: None,
             ..removed.kept.clone()
         },
         selection,
         summary: Summary { revoke: removed.summary.revoke.clone(), now: now.micros(), ..Summary::default() },
+        ended: Ended::default(),
     };
-    let known = Known::of(context, None).await?;
+    let view = View::open(context).await?;
     context.store.write(|db| plans::put(db, &plan.kept))?;
-    let (mut behind, mut users, mut colliding) = (0, BTreeSet::new(), 0);
-    while let Some(batch) = context.store.read(|db| archived::next(db, archive, behind))? {
-        behind = batch.id;
-        let rows = restorable(&batch, user, now);
-        if rows.is_empty() {
-            continue;
-        }
-        colliding += known.there(context, &rows, &plan.summary.revoke).await?;
-        for row in &rows {
-            users.extend(row.user.clone());
-            if plan.summary.sample.len() < SAMPLE {
-                plan.summary.sample.push(making::line(row));
-            }
-        }
-        plan.kept.rows += rows.len() as u64;
-        plan.kept.active += rows.iter().filter(|row| row.active).count() as u64;
-        context.store.write(|db| plans::put_piece(db, &plan.kept.id, batch.id, &rows))?;
-    }
-    if plan.kept.rows == 0 {
+    let mut outlook = Outlook::new(context, archive)?;
+    let listed = list(context, (&view, &mut outlook), &mut plan).await;
+    view.opened.session.close().await;
+    listed?;
+    if plan.kept.rows == 0 && outlook.left.is_empty() {
         return Err(ActError::NoArchive(archive.to_owned()));
     }
-    plan.summary.users = users.len() as u64;
-    plan.summary.notes = notes(&plan, colliding, &users);
+    plan.summary.users = outlook.users.len() as u64;
+    plan.summary.left = outlook.left.values().map(|left| left.rows).sum();
+    plan.summary.shared = outlook.revived.len() as u64;
+    plan.summary.notes = outlook.notes(&plan);
     making::finish(context, &mut plan)?;
     Ok(plan)
+}
+
+/// Lists the rows that can be put back, and keeps them piece by piece.
+async fn list(
+    context: Context<'_>,
+    (view, outlook): (&View, &mut Outlook),
+    plan: &mut Plan,
+) -> Result<(), ActError> {
+    let Selection::Restore { archive, user } = &plan.selection else { return Ok(()) };
+    let sql = view.sql(context);
+    outlook.users_doubt = sql.users_doubt();
+    let revoke = plan.summary.revoke.clone();
+    let (mut behind, mut ends) = (0, false);
+    while !ends {
+        let mut group = Vec::new();
+        while !ends && group.len() < ASKED {
+            match context.store.read(|db| archived::next(db, archive, behind))? {
+                Some(batch) => {
+                    behind = batch.id;
+                    let rows = restorable(&batch, user.as_deref(), plan.kept.made_at);
+                    group.extend(rows.into_iter().map(|row| (batch.id, row)));
+                }
+                None => ends = true,
+            }
+        }
+        let there = There::of(view, (&sql, &revoke), group.iter().map(|(_, row)| row)).await?;
+        group.retain(|(_, row)| outlook.admits(row, there.obstacle(row), revoke == Revoke::Delete));
+        for rows in group.chunk_by(|(batch, _), (next, _)| batch == next) {
+            let Some((batch, _)) = rows.first() else { continue };
+            let rows: Vec<Planned> = rows.iter().map(|(_, row)| row.clone()).collect();
+            let room = SAMPLE.saturating_sub(plan.summary.sample.len());
+            plan.summary.sample.extend(rows.iter().take(room).map(making::line));
+            plan.kept.rows += rows.len() as u64;
+            plan.kept.active += rows.iter().filter(|row| row.active).count() as u64;
+            context.store.write(|db| plans::put_piece(db, &plan.kept.id, *batch, &rows))?;
+        }
+    }
+    Ok(())
 }
 
 /// The rows of a batch that are in the archive, numbered by their position, and active if they would be now.
@@ -96,64 +132,16 @@ fn restorable(batch: &Batch, user: Option<&str>, now: Instant) -> Vec<Planned> {
     meant.map(|(place, (row, _))| Planned { place, active: alive(row), ..row.clone() }).collect()
 }
 
-fn notes(plan: &Plan, colliding: u64, users: &BTreeSet<String>) -> Vec<String> {
-    /// Users that are named.
-    const NAMED: usize = 20;
-    let mut notes = vec![if plan.kept.active == 0 {
-        "nobody is logged in again: none of these sessions would be active".into()
-    } else {
-        let mut names: Vec<&str> = users.iter().take(NAMED).map(String::as_str).collect();
-        if users.len() > NAMED {
-            names.push("…");
-        }
-        format!(
-            "{} sessions become active again: whoever holds one of their tokens is logged in, as one of {} users: {}",
-            plan.kept.active,
-            users.len(),
-            names.join(", ")
-        )
-    }];
-    if colliding > 0 {
-        notes.push(format!(
-            "{colliding} rows have an id that is in the table by now: those are left in the archive"
-        ));
-    }
-    notes.push(
-        "rows whose token or id is in the table by then, or whose user is gone, are left in the archive"
-            .into(),
-    );
-    notes
-}
-
-impl Known {
-    /// How many of these rows have an id that is taken.
-    async fn there(&self, context: Context<'_>, rows: &[Planned], revoke: &Revoke) -> Result<u64, ActError> {
-        let sql = self.sql();
-        let unique = sql.mapping.id.as_deref().is_some_and(|id| sql.is_unique(id));
-        if !unique || *revoke != Revoke::Delete {
-            return Ok(0);
-        }
-        let view = View::open(context).await?;
-        let mut count = 0;
-        for rows in rows.chunks(AT_ONCE) {
-            let rows: Vec<&Planned> = rows.iter().collect();
-            count += view.opened.session.fetch(&sql.present(Named::Id, &rows)).await?.len() as u64;
-        }
-        view.opened.session.close().await;
-        Ok(count)
-    }
-}
-
 /// Carries out a plan that puts rows back.
 ///
 /// # Errors
 ///
-/// If it is none for this target or too old, the identity does not open the archive, or the target or the store fails on
-/// the way. Then what is back is known, and the same plan can be gone on with.
+/// If it is none for this target, too old or not confirmed, the identity does not open the archive, or the target or the
+/// store fails on the way. Then the rows that are back are known, and the same plan can be resumed.
 pub async fn restore(
     context: Context<'_>,
-    plan_id: &str,
-    identity: &Identity,
+    (plan_id, identity): (&str, &Identity),
+    consent: Consent<'_>,
     control: &Control,
 ) -> Result<Applied, ActError> {
     let mut plan = context.plan(plan_id)?;
@@ -167,6 +155,7 @@ pub async fn restore(
     if plan.is_stale(stale_after_us, context.clock.now()) {
         return Err(ActError::Stale { id: plan.kept.id, minutes: stale_after_us / 60_000_000 });
     }
+    applying::confirmed(context, &plan, consent)?;
     // Before anything is begun, so that a wrong identity changes nothing.
     check(context, &archive, identity)?;
     let started = Monotonic::now();
@@ -178,36 +167,58 @@ pub async fn restore(
     if !lacking.is_empty() {
         return Err(ActError::Lacks(lacking));
     }
+    let hidden = actor.hidden(&sql, change).await?;
+    applying::seen(&sql, hidden, false)?;
     reconcile::settle_by(context, &known, &mut actor).await?;
-    applying::begin(context, &mut plan)?;
+    applying::begin(context, &mut plan, consent)?;
+    let mut applied = put_all_back(context, (&known, &mut actor), (&plan, identity), control).await?;
+    for (_, why) in &mut applied.lines {
+        if hidden.users && *why == Why::UserGone {
+            *why = Why::UserHidden;
+        }
+    }
+    applied.took = started.elapsed();
+    applying::end(context, &mut plan, &applied)?;
+    Ok(applied)
+}
+
+/// Puts back what a plan names, batch by batch.
+async fn put_all_back(
+    context: Context<'_>,
+    (known, actor): (&Known, &mut Actor),
+    (plan, identity): (&Plan, &Identity),
+    control: &Control,
+) -> Result<Applied, ActError> {
     let mut applied = Applied::default();
     let mut behind = 0;
-    while let Some((id, rows)) = context.store.read(|db| plans::piece(db, plan_id, behind))? {
+    while let Some((id, rows)) = context.store.read(|db| plans::piece(db, &plan.kept.id, behind))? {
         behind = id;
-        if control.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if control.stop.load(Ordering::Relaxed) {
             applied.remaining += rows.len() as u64;
             continue;
         }
-        let outcome = put_back(context, (&known, &mut actor), identity, (id, &rows)).await;
-        let back = match outcome {
-            Ok(back) => back,
+        let outcome = put_back(context, (known, actor), identity, (id, &rows)).await;
+        let outcomes = match outcome {
+            Ok(outcomes) => outcomes,
             Err(error) => {
                 actor.rollback().await;
                 return Err(error);
             }
         };
-        for (row, back) in rows.iter().zip(back) {
-            if back {
-                applied.done += 1;
-            } else {
-                applied.skipped += 1;
-                applied.lines.push((making::line(row), Why::Taken));
+        for (row, outcome) in rows.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Back => applied.done += 1,
+                Outcome::Earlier => applied.earlier += 1,
+                Outcome::Left(why) => {
+                    applied.skipped += 1;
+                    if applied.lines.len() < applying::LISTED {
+                        applied.lines.push((making::line(row), why));
+                    }
+                }
             }
         }
-        control.done.fetch_add(rows.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        control.done.fetch_add(rows.len() as u64, Ordering::Relaxed);
     }
-    applied.took = started.elapsed();
-    applying::end(context, &mut plan, &applied)?;
     Ok(applied)
 }
 
@@ -222,30 +233,57 @@ fn check(context: Context<'_>, archive: &str, identity: &Identity) -> Result<(),
     }
 }
 
-/// Puts rows of one batch back: which of them are.
+/// What became of a row that was to be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It is back.
+    Back,
+    /// An earlier run, or another plan, had put it back.
+    Earlier,
+    /// It stays in the archive.
+    Left(Why),
+}
+
+impl Outcome {
+    fn of(obstacle: Option<Obstacle>) -> Self {
+        Self::Left(match obstacle {
+            None => return Self::Back,
+            Some(Obstacle::Id) => Why::IdTaken,
+            Some(Obstacle::Token) => Why::TokenTaken,
+            Some(Obstacle::User) => Why::UserGone,
+            Some(Obstacle::Gone) => Why::Gone,
+            Some(Obstacle::Refused) => Why::Refused,
+        })
+    }
+}
+
+/// Puts rows of one batch back: what became of each.
 async fn put_back(
     context: Context<'_>,
     (known, actor): (&Known, &mut Actor),
     identity: &Identity,
     (id, wanted): (i64, &[Planned]),
-) -> Result<Vec<bool>, ActError> {
+) -> Result<Vec<Outcome>, ActError> {
     let Some((batch, sealed)) = context.store.read(|db| archived::get(db, id))? else {
-        return Ok(vec![false; wanted.len()]);
+        return Ok(vec![Outcome::Left(Why::Purged); wanted.len()]);
     };
-    let rows = Rows::read(&identity.open(&sealed, &batch.recipient)?)?;
     let position = |row: &Planned| usize::try_from(row.place).unwrap_or(usize::MAX);
-    // What was put back meanwhile, by another plan, is not put back twice.
+    // What was put back meanwhile, by an earlier run or another plan, is not put back twice.
     let still = |row: &Planned| batch.fates.get(position(row)) == Some(&Fate::Archived);
     let wanted_now: Vec<(usize, i64)> =
         wanted.iter().filter(|row| still(row)).map(|row| (position(row), row.mark)).collect();
+    if wanted_now.is_empty() {
+        // Once no row of a batch can be put back any more, its sealed rows are gone.
+        return Ok(vec![Outcome::Earlier; wanted.len()]);
+    }
+    let rows = Rows::read(&identity.open(&sealed, &batch.recipient)?)?;
     let sql = known.sql();
     let txid = actor.begin().await?;
-    let mut restored = BTreeSet::new();
+    let mut obstacles = BTreeMap::new();
     for (into, wanted) in by_heap(&wanted_now, &batch, &rows, &known.mapping.sessions) {
         for some in wanted.chunks(AT_ONCE) {
-            let back = actor.put_back(&sql, (&rows, into), some).await?;
-            let back = some.iter().zip(back).filter(|(_, back)| *back);
-            restored.extend(back.map(|((at, _), _)| *at));
+            let left = actor.put_back(&sql, (&rows, into), some).await?;
+            obstacles.extend(some.iter().zip(left).map(|((at, _), obstacle)| (*at, obstacle)));
         }
     }
     drop(rows);
@@ -255,6 +293,8 @@ async fn put_back(
         return Err(error.into());
     }
     let mut fates = batch.fates.clone();
+    let restored: Vec<usize> =
+        obstacles.iter().filter(|(_, obstacle)| obstacle.is_none()).map(|(at, _)| *at).collect();
     for at in &restored {
         if let Some(fate) = fates.get_mut(*at) {
             *fate = Fate::Restored;
@@ -268,7 +308,11 @@ async fn put_back(
         }
         audit::add(db, (context.actor, "rows-restored"), &detail.to_string(), context.clock.now())
     })?;
-    Ok(wanted.iter().map(|row| restored.contains(&position(row))).collect())
+    let outcome = |row: &Planned| match obstacles.get(&position(row)) {
+        Some(obstacle) => Outcome::of(*obstacle),
+        None => Outcome::Earlier,
+    };
+    Ok(wanted.iter().map(outcome).collect())
 }
 
 /// Positions and marks of rows of a batch, by the table that they are put back into.

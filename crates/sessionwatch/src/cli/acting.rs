@@ -181,10 +181,7 @@ pub(super) fn show(acting: &Acting, plan: &Plan, format: Written) -> Result<(), 
 ///
 /// If that is not possible.
 pub(super) fn apply(acting: &Acting, confirm: Option<&str>, plan: &Plan) -> Result<Applied, Failure> {
-    let mut typed = confirm.map(str::to_owned);
-    if typed.is_none() && plan.braked(acting.context().brake()).is_some() {
-        typed = ask(plan)?;
-    }
+    let typed = confirmation(acting, confirm, plan)?;
     let recipient = acting.recipient()?;
     let control = Control::default();
     let consent = Consent { name: typed.as_deref(), ..Consent::default() };
@@ -192,6 +189,23 @@ pub(super) fn apply(acting: &Acting, confirm: Option<&str>, plan: &Plan) -> Resu
         let work = actions::apply(acting.context(), (&plan.kept.id, &recipient), consent, &control);
         steered(work, (&control, plan.kept.rows)).await
     })
+}
+
+/// The name of the target, as given or typed at the terminal where a plan has to be confirmed.
+///
+/// # Errors
+///
+/// If the terminal cannot be read.
+pub(super) fn confirmation(
+    acting: &Acting,
+    confirm: Option<&str>,
+    plan: &Plan,
+) -> Result<Option<String>, Failure> {
+    match confirm {
+        Some(name) => Ok(Some(name.to_owned())),
+        None if plan.braked(acting.context().brake()).is_some() => ask(plan),
+        None => Ok(None),
+    }
 }
 
 /// Asks a person at a terminal for the name of the target.

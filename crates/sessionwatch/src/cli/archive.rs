@@ -11,7 +11,7 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
-    actions::{ActError, Control, keys, restoring},
+    actions::{ActError, Consent, Control, keys, restoring},
     archive::sealing::Identity,
     clock,
     documents::{self, Archive},
@@ -178,9 +178,11 @@ fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
         return Err(ActError::NoIdentity(recipient).into());
     }
     let identity = Identity::read(&path).map_err(ActError::from)?;
+    let typed = acting::confirmation(&acting, args.act.confirm.as_deref(), &plan)?;
+    let consent = Consent { name: typed.as_deref(), ..Consent::default() };
     let control = Control::default();
     let applied = super::block_on(async {
-        let work = restoring::restore(acting.context(), id, &identity, &control);
+        let work = restoring::restore(acting.context(), (id, &identity), consent, &control);
         acting::steered(work, (&control, plan.kept.rows)).await
     })?;
     acting::report(&plan, &applied, args.act.format)

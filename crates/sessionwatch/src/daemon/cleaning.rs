@@ -154,15 +154,16 @@ async fn clean(
         return Ok(None);
     }
     // Many rows are what was configured; anything else that holds the brake is for a person to judge.
-    match plan.braked(Brake { most: cleanup.max_share, ..context.brake() }) {
-        Some(braked @ (Braked::Share(_) | Braked::NoneActive(_) | Braked::Most(_))) => {
-            return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
-        }
-        _ if plan.kept.rows > cleanup.max_rows => {
-            let braked = Braked::Rows(plan.kept.rows);
-            return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
-        }
-        _ => {}
+    let mut braked = plan
+        .braked(Brake { most: cleanup.max_share, ..context.brake() })
+        .map(|reason| reason.0)
+        .unwrap_or_default();
+    braked.retain(|braked| !matches!(braked, Braked::Rows(_) | Braked::RowsTogether { .. }));
+    if plan.kept.rows > cleanup.max_rows {
+        braked.push(Braked::Rows(plan.kept.rows));
+    }
+    if !braked.is_empty() {
+        return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
     }
     let control = Control::default();
     let consent = Consent { name: Some(&target.name), by_policy: true };

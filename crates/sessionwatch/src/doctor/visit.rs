@@ -12,7 +12,12 @@ use crate::{
     clocks::Known,
     config::Target,
     open::Opened,
-    target::{acting::Actor, address::Address, error::TargetError, sql::Change},
+    target::{
+        acting::Actor,
+        address::Address,
+        error::TargetError,
+        sql::{Change, table},
+    },
 };
 
 /// Examines a target that is open.
@@ -52,9 +57,13 @@ async fn ask(target: &Target, address: &Address, opened: &Opened) -> Result<Acti
     let sql = opened.sql(false, &Settings::default());
     let change = Change::of(&opened.candidate.mapping.revoke, "");
     let lacks = actor.lacks(&sql, change).await?;
+    let found = actor.hidden(&sql, change).await?;
+    let users = sql.mapping.users.as_ref().filter(|_| found.users).map(|users| &users.table);
+    let sessions = found.sessions.then_some(&sql.mapping.sessions);
+    let hidden = sessions.into_iter().chain(users).map(table).collect();
     let query =
         "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
     let row = actor.fetch(query).await?.into_iter().next().ok_or(TargetError::Lost)?;
     let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-    Ok(Acting::Asked { name: text(0), superuser: text(1) == "t", lacks })
+    Ok(Acting::Asked { name: text(0), superuser: text(1) == "t", lacks, hidden })
 }

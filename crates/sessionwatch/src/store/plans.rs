@@ -153,6 +153,19 @@ pub fn list(db: Db<'_>) -> Result<Vec<Plan>, StoreError> {
     db.rows(&query, &[])?.iter().map(plan).collect()
 }
 
+/// The other plans of a target, by its name or its address, that were begun or ended since an instant.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn applied_since(db: Db<'_>, plan: &Plan, since: Instant) -> Result<Vec<Plan>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM plans WHERE (target = $1 OR address = $2) AND id <> $3 AND state IN ('begun', 'done') AND touched_at >= $4"
+    );
+    let values = [(&plan.target).into(), (&plan.address).into(), (&plan.id).into(), since.into()];
+    Ok(db.rows(&query, &values)?.iter().map(self::plan).collect())
+}
+
 /// Forgets the rows of what was carried out, and plans that nobody wants any more. What was begun is kept.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use super::{
     error::TargetError,
     postgres,
     postgres::Limits,
-    sql::{Change, ReadRows, Sql},
+    sql::{Change, Obstacle, ReadRows, Sql},
     sqlite,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         rows::{Declared, Rows},
         whole::Whole,
     },
-    profile::mapping::TableName,
+    profile::mapping::{Revoke, TableName},
 };
 
 /// What became of a transaction.
@@ -40,6 +40,15 @@ pub enum Changed {
     NotAll,
     /// Other rows besides those that were read.
     MoreThanRead,
+}
+
+/// Which tables row-level security hides rows of, or may, from a role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// That of the sessions.
+    pub sessions: bool,
+    /// That of the users.
+    pub users: bool,
 }
 
 /// A connection for acting.
@@ -73,6 +82,18 @@ impl Actor {
         match self {
             Self::Postgres(actor) => actor.lacks(sql, change).await,
             Self::Sqlite(actor) => actor.writable().map(|()| vec![]),
+        }
+    }
+
+    /// The tables of which this role does not see every row: those of the sessions and of the users. A file has no roles.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn hidden(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<Hidden, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.hidden(sql, change).await,
+            Self::Sqlite(_) => Ok(Hidden::default()),
         }
     }
 
@@ -176,7 +197,8 @@ impl Actor {
         }
     }
 
-    /// Puts rows back into a table, by [`Sql::put_back`]: which of those positions are back, of rows with these marks.
+    /// Puts rows back into a table, by [`Sql::put_back`]: for each of those positions, of rows with these marks, what was in
+    /// the way; `None` for a row that is back.
     ///
     /// # Errors
     ///
@@ -186,12 +208,20 @@ impl Actor {
         sql: &Sql<'_>,
         (rows, into): (&Rows, &TableName),
         wanted: &[(usize, i64)],
-    ) -> Result<Vec<bool>, TargetError> {
-        let statement = sql.put_back(&rows.about.columns, &rows.about.change, into);
-        match self {
-            Self::Postgres(actor) => actor.put_back(&statement, rows, wanted).await,
-            Self::Sqlite(actor) => actor.put_back(&statement, rows, wanted),
+    ) -> Result<Vec<Option<Obstacle>>, TargetError> {
+        let (columns, change) = (&rows.about.columns, &rows.about.change);
+        let statement = sql.put_back(columns, change, into);
+        let mut left = match self {
+            Self::Postgres(actor) => actor.put_back(&statement, rows, wanted).await?,
+            Self::Sqlite(actor) => {
+                let asked = (*change == Revoke::Delete).then(|| sql.obstacle_of_one(columns));
+                actor.put_back((&statement, asked.as_deref()), rows, wanted)?
+            }
+        };
+        if *change != Revoke::Delete {
+            left.iter_mut().for_each(|left| *left = left.map(|_| Obstacle::Gone));
         }
+        Ok(left)
     }
 
     /// The rows of a statement, as text, in the transaction if there is one.

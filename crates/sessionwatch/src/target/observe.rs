@@ -10,7 +10,7 @@ use sessionwatch_rules::{
 use super::{
     error::TargetError,
     session::Session,
-    sql::{List, Rows, Sql},
+    sql::{List, Rows, Sql, table},
 };
 
 /// Lines of evidence for one finding.

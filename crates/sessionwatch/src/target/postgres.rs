@@ -11,6 +11,7 @@ mod catalog;
 mod scan;
 pub mod search_path;
 mod tap;
+mod visibility;
 mod wire;
 
 use std::time::Duration;

@@ -14,6 +14,7 @@ pub use acting::{Addressing, Change, Named, ReadRows, RowVersion};
 pub use comparing::Compared;
 pub use planning::{Chosen, Filter, RowName};
 pub use reading::{After, List, Sort, Status};
+pub use restoring::Obstacle;
 
 use std::fmt::Write as _;
 
@@ -226,7 +227,8 @@ impl Sql<'_> {
         }
     }
 
-    /// Whether orphans must be looked for in the rows: there are users, and nothing proves that all exist.
+    /// Whether orphans must be looked for in the rows: there are users, and nothing proves that all exist. Where the role
+    /// does not see every user, a user who is not seen may exist, so no row can be told to be an orphan.
     #[must_use]
     pub fn looks_for_orphans(&self) -> bool {
         let known =
@@ -234,11 +236,31 @@ impl Sql<'_> {
         known && self.orphan_proof().is_none()
     }
 
+    /// The table of users, if row-level security hides rows of it from the role that read the schema.
+    #[must_use]
+    pub fn hidden_users(&self) -> Option<&TableName> {
+        let users = self.mapping.users.as_ref()?;
+        self.schema.table(&users.table).is_some_and(|found| found.rows_hidden).then_some(&users.table)
+    }
+
+    /// The table of sessions, if row-level security hides rows of it from the role that read the schema.
+    #[must_use]
+    pub fn hidden_sessions(&self) -> Option<&TableName> {
+        let sessions = &self.mapping.sessions;
+        self.schema.table(sessions).is_some_and(|found| found.rows_hidden).then_some(sessions)
+    }
+
     /// Why users may be missing from what can be read of them, although they exist.
     #[must_use]
-    pub fn users_doubt(&self) -> Option<&str> {
+    pub fn users_doubt(&self) -> Option<String> {
+        if let Some(users) = self.hidden_users() {
+            return Some(format!(
+                "row-level security hides rows of {} from this role; `sessionwatch grants` prints a policy that shows them",
+                table(users)
+            ));
+        }
         let users = self.mapping.users.as_ref()?;
-        self.schema.table(&users.table)?.doubt.as_deref()
+        self.schema.table(&users.table)?.doubt.clone()
     }
 
     /// The foreign key that forbids orphans: validated, enabled, and for every row of both tables.

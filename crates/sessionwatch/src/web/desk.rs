@@ -11,9 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Refusal, read, target_of};
 use crate::{
-    actions::{
-        self, ActError, Applied, Consent, Context, Control, Plan, Selection, error::Reason, keys, restoring,
-    },
+    actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection, keys, restoring},
     archive::sealing::Identity,
     config::{Config, Target},
     daemon::{Event, Shared},
@@ -173,8 +171,9 @@ impl From<ActError> for Refusal {
 /// A plan and its target.
 pub(super) async fn plan(shared: &Arc<Shared>, id: &str) -> Result<(Plan, Target), Refusal> {
     let wanted = id.to_owned();
-    let kept = read(shared, move |db| plans::get(db, &wanted)).await?;
-    let plan = kept.map(Plan::read).transpose()?.flatten().ok_or_else(|| {
+    let now = shared.clock.now();
+    let plan = read(shared, move |db| Plan::get(db, &wanted, now)).await?;
+    let plan = plan.ok_or_else(|| {
         Refusal::NotFound("There is no such plan: one that nobody carries out is kept for a day.".into())
     })?;
     let target = target_of(shared, &plan.kept.target)?;
@@ -226,7 +225,7 @@ pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refu
     let shared = Arc::clone(&desk.shared);
     let name = &plan.kept.target;
     if let Some(braked) = desk.context().lacks_agreement(&plan) {
-        return Err(ActError::NotAgreed(Reason(braked)).into());
+        return Err(ActError::NotAgreed(braked).into());
     }
     if plan.braked(desk.context().brake()).is_some() && wish.confirm != *name {
         return Err(Refusal::Conflict(format!(
@@ -272,13 +271,13 @@ async fn carry_out(desk: &Desk, plan: &Plan, (wish, control): (&Wish, &Control))
     let context = desk.context();
     let said = |error: ActError| words(&error);
     let restores = matches!(plan.selection, Selection::Restore { .. });
+    let typed = Some(wish.confirm.as_str()).filter(|typed| !typed.is_empty());
+    let consent = Consent { name: typed, by_policy: false };
     let applied: Applied = if restores {
         let identity = Identity::read(&keys::path(&desk.config)).map_err(|error| said(error.into()))?;
-        restoring::restore(context, &plan.kept.id, &identity, control).await.map_err(said)?
+        restoring::restore(context, (&plan.kept.id, &identity), consent, control).await.map_err(said)?
     } else {
         let (recipient, _) = keys::recipient(&desk.config).map_err(|error| said(error.into()))?;
-        let consent =
-            Consent { name: Some(wish.confirm.as_str()).filter(|typed| !typed.is_empty()), by_policy: false };
         actions::apply(context, (&plan.kept.id, &recipient), consent, control).await.map_err(said)?
     };
     let left = match applied.left {
@@ -310,5 +309,5 @@ fn note_on(
 
 /// Why a plan has to be confirmed, in words.
 pub(super) fn braked(desk: &Desk, plan: &Plan) -> Option<String> {
-    plan.braked(desk.context().brake()).map(|braked| Reason(braked).to_string())
+    plan.braked(desk.context().brake()).map(|braked| braked.to_string())
 }

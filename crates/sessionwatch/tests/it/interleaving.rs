@@ -452,7 +452,7 @@ impl History {
         let consent = Consent { name: Some("app"), ..Consent::default() };
         let mut work: Pin<Box<dyn Future<Output = Result<(), ActError>> + '_>> = if restore {
             Box::pin(async {
-                restoring::restore(this.context(), &id, &this.identity, &control).await.map(drop)
+                restoring::restore(this.context(), (&id, &this.identity), consent, &control).await.map(drop)
             })
         } else {
             Box::pin(async {

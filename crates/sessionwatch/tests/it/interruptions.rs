@@ -318,3 +318,39 @@ fn a_plan_goes_stale_and_is_carried_out_once() {
     assert!(matches!(apply(&second), Err(ActError::Stale { .. })));
     assert_eq!(database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 6").unwrap(), "2\n");
 }
+
+#[test]
+fn a_restore_is_resumed_by_the_same_plan_however_it_was_interrupted() {
+    let (database, folder) = (many(), tempfile::tempdir().unwrap());
+    let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
+    configured(folder.path(), &database.url("postgres"));
+    let plan = planned(folder.path());
+    assert_eq!(harness::said(&applying(folder.path(), &plan).output().unwrap()).code, 0);
+    let restore = ["archive", "restore", &plan, "--format", "json"];
+    let said = run_in(folder.path(), &[], &restore);
+    let back: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
+    let back = back["plan"]["id"].as_str().unwrap();
+    let again = || {
+        let mut command = harness::command(&[&restore[..], &["--apply", back]].concat());
+        command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sessionwatch%' AND datname = current_database()";
+    // By a person, by a kill, by a lost connection.
+    for (left, how) in [(29_000, "INT"), (22_000, "KILL"), (15_000, "lost")] {
+        let child = again().spawn().unwrap();
+        harness::wait_until("some batches", || archived(folder.path()) < left);
+        match how {
+            "lost" => drop(database.psql(lost).unwrap()),
+            name => signal(child.id(), name),
+        }
+        let said = harness::said(&child.wait_with_output().unwrap());
+        assert!(!said.stderr.contains("damaged"), "{how}: {}", said.stderr);
+    }
+    let said = harness::said(&again().output().unwrap());
+    let done = applied(&said);
+    let sum = done["done"].as_u64().unwrap() + done["earlier"].as_u64().unwrap();
+    assert_eq!((said.code, sum, &done["skipped"]), (0, 30_000, &0.into()), "{done:#} {}", said.stderr);
+    assert!(done["earlier"].as_u64().unwrap() > 8_000, "{done:#}");
+    assert!(database.psql("SELECT * FROM sessions ORDER BY id").unwrap() == before);
+}

@@ -36,6 +36,7 @@ mod packaging;
 mod paging;
 mod profiles;
 mod proofs;
+mod reach;
 mod replica;
 mod secrecy;
 mod shadows;

@@ -3,14 +3,10 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_rules::{instant::Instant, verdict::counted};
 
 use crate::{
-    actions::{
-        ActError, Applied, Line, Plan, Selection,
-        applying::{self, Why},
-        error::Reason,
-    },
+    actions::{ActError, Applied, Line, Plan, Selection, applying},
     clock,
     config::Config,
     documents,
@@ -35,7 +31,8 @@ pub(super) fn plan(config: &Config, plan: &Plan) -> String {
     let (rows, active) = (kept.rows, kept.active);
     // Writing to a String cannot fail, here and below.
     let _ = if restores {
-        writeln!(text, "would put back {rows} rows, {active} of them active.")
+        let all = rows + summary.left;
+        writeln!(text, "would put back {rows} of {}, {active} of them active.", counted(all, "row", "rows"))
     } else {
         writeln!(
             text,
@@ -58,9 +55,8 @@ pub(super) fn plan(config: &Config, plan: &Plan) -> String {
         let _ = writeln!(text, "  - {}", printable(note));
     }
     let braked = plan.braked(config.actions.brake());
-    if let Some(braked) = braked {
-        let _ =
-            writeln!(text, "  - the plan {}: carrying it out needs the name of the target", Reason(braked));
+    if let Some(braked) = &braked {
+        let _ = writeln!(text, "  - the plan {braked}: carrying it out needs the name of the target");
     }
     if rows > 0 {
         let confirm =
@@ -119,7 +115,7 @@ pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
         say(format!("{} rows were left as they are:", applied.skipped));
     }
     for (line, why) in &applied.lines {
-        say(format!("  {}: {}", row(line), reason(*why)));
+        say(format!("  {}: {}", row(line), why.text()));
     }
     if applied.skipped > applied.lines.len() as u64 {
         say("  …".into());
@@ -148,15 +144,6 @@ pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
     text
 }
 
-fn reason(why: Why) -> &'static str {
-    match why {
-        Why::Changed => "changed or extended since the plan",
-        Why::Gone => "not there any more",
-        Why::Busy => "held by somebody else",
-        Why::Taken => "its id or token is in the table, or its user is gone",
-    }
-}
-
 /// What came of a plan, as JSON.
 pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
     json!({
@@ -175,7 +162,7 @@ pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
             "undo_until": applied.purge_at.map(clock::rfc3339),
             "rows": applied.lines.iter().map(|(line, why)| {
                 let mut row = documents::json(documents::Row::of(line));
-                row["why"] = json!(reason(*why));
+                row["why"] = json!(why.text());
                 row
             }).collect::<Vec<_>>(),
         },

@@ -13,6 +13,7 @@ use super::{
     query_error,
     search_path::{self, OF_ROLE, RoleSettings, SAFE},
     tap::Taker,
+    visibility::{Command, hides_rows},
     wire::{self, Wire},
 };
 use crate::{
@@ -22,9 +23,9 @@ use crate::{
     },
     profile::{mapping::TableName, schema::Dialect},
     target::{
-        acting::{Changed, Fate},
+        acting::{Changed, Fate, Hidden},
         error::TargetError,
-        sql::{self, Change, ReadRows, RowVersion, Sql},
+        sql::{self, Change, Obstacle, ReadRows, RowVersion, Sql},
     },
 };
 
@@ -218,7 +219,7 @@ impl Actor {
         statement: &str,
         rows: &Rows,
         wanted: &[(usize, i64)],
-    ) -> Result<Vec<bool>, TargetError> {
+    ) -> Result<Vec<Option<Obstacle>>, TargetError> {
         tracing::debug!("query: {statement}");
         let columns: Vec<Vec<Option<&str>>> = (0..rows.about.columns.len())
             .map(|column| {
@@ -232,19 +233,26 @@ impl Actor {
         // Unnamed, and so nothing that a pooler could lose.
         let back = self.wire.client.query_typed(statement, &parameters).await;
         let back = back.map_err(|error| query_error(&error))?;
-        let mut marks: Vec<i64> =
-            back.iter().filter_map(|row| row.try_get::<_, &str>(0).ok()?.parse().ok()).collect();
+        let mut left = vec![None; wanted.len()];
+        let mut marks = Vec::new();
+        for row in &back {
+            let cells = row.try_get::<_, &str>(0).ok().zip(row.try_get::<_, &str>(1).ok());
+            let cells = cells.and_then(|(what, number)| Some((what, number.parse::<i64>().ok()?)));
+            let (what, number) = cells.ok_or_else(|| TargetError::Query("unexpected row".into()))?;
+            let position = usize::try_from(number.wrapping_sub(1)).ok();
+            match (Obstacle::parse(what), position.and_then(|at| left.get_mut(at))) {
+                (Some(obstacle), Some(left)) => *left = Some(obstacle),
+                _ => marks.push(number),
+            }
+        }
         // Rows alike in every respect have one mark, and each of them counts once.
-        Ok(wanted
-            .iter()
-            .map(|(_, mark)| match marks.iter().position(|back| back == mark) {
-                Some(at) => {
-                    marks.swap_remove(at);
-                    true
-                }
-                None => false,
-            })
-            .collect())
+        for (left, (_, mark)) in left.iter_mut().zip(wanted).filter(|(left, _)| left.is_none()) {
+            match marks.iter().position(|back| back == mark) {
+                Some(at) => _ = marks.swap_remove(at),
+                None => *left = Some(Obstacle::Refused),
+            }
+        }
+        Ok(left)
     }
 
     pub(in crate::target) async fn fetch(
@@ -350,6 +358,29 @@ impl Actor {
         let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
         let lacking = needed.into_iter().zip(row).filter(|(_, held)| held.as_deref() != Some("t"));
         Ok(lacking.map(|((_, what), _)| what).collect())
+    }
+
+    pub(in crate::target) async fn hidden(
+        &mut self,
+        sql: &Sql<'_>,
+        change: Change<'_>,
+    ) -> Result<Hidden, TargetError> {
+        let commands: &[Command] = match change {
+            // What is removed may have to be put back.
+            Change::Delete => &[Command::Select, Command::Delete, Command::Insert],
+            Change::Expire(_) | Change::Flag(..) => &[Command::Select, Command::Update],
+        };
+        let hides = |name: &TableName, commands: &[Command]| {
+            let oid = format!("{}::regclass", sql::string(Dialect::Postgres, &sql::table(name)));
+            commands.iter().map(|command| hides_rows(&oid, *command)).collect::<Vec<_>>().join(" OR ")
+        };
+        let sessions = hides(&sql.mapping.sessions, commands);
+        let users = sql.mapping.users.as_ref();
+        let users = users.map_or("false".into(), |users| hides(&users.table, &[Command::Select]));
+        let rows = self.fetch(&format!("SELECT {sessions}, {users}")).await?;
+        let row = rows.first().ok_or(TargetError::Lost)?;
+        let flag = |at: usize| row.get(at).and_then(Option::as_deref) == Some("t");
+        Ok(Hidden { sessions: flag(0), users: flag(1) })
     }
 
     pub(in crate::target) fn is_lost(&self) -> bool {

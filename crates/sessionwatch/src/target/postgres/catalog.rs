@@ -2,7 +2,11 @@
 
 mod behind;
 
-use super::{Session, search_path::RoleSettings};
+use super::{
+    Session,
+    search_path::RoleSettings,
+    visibility::{Command, hides_rows},
+};
 use crate::{
     profile::schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
     target::error::TargetError,
@@ -10,8 +14,9 @@ use crate::{
 
 type Row = Vec<Option<String>>;
 
+/// The relations; `{hides_rows}` stands for the condition that the role does not see every row of `c`.
 const TABLES: &str = "
-SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, pg_catalog.row_security_active(c.oid), c.relrowsecurity,
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, {hides_rows}, c.relrowsecurity,
        c.relkind <> 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid),
        EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel y WHERE y.srrelid = c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -79,9 +84,10 @@ ORDER BY o.conrelid, o.oid, k.at";
 
 /// The tables and views that the role can see.
 pub(super) async fn read(session: &Session) -> Result<Schema, TargetError> {
+    let relations = TABLES.replace("{hides_rows}", &hides_rows("c.oid", Command::Select));
     // The answers travel together: one round trip, none waits for another.
     let (tables, columns, indexes, keys, backgrounds) = tokio::try_join!(
-        session.fetch(TABLES),
+        session.fetch(&relations),
         session.fetch(COLUMNS),
         session.fetch(INDEXES),
         session.fetch(KEYS),

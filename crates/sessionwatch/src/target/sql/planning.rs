@@ -131,7 +131,7 @@ impl Sql<'_> {
     }
 
     /// The rows that an action would touch: locator (place, or else heap), version, id, mark, prefix, user, end in
-    /// microseconds, whether it is active.
+    /// microseconds, whether it is active, fingerprint of the token.
     #[must_use]
     pub fn planned(&self, chosen: Chosen<'_>, revoke: &Revoke, addressing: Addressing) -> String {
         let expiry = self.instant(&self.mapping.expires);
@@ -144,7 +144,8 @@ impl Sql<'_> {
         let id =
             self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
         format!(
-            "SELECT {locator}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END\nFROM {sessions}\nWHERE {condition}{order}",
+            "SELECT {locator}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END, {fingerprint}\nFROM {sessions}\nWHERE {condition}{order}",
+            fingerprint = self.fingerprint(),
             mark = self.mark(),
             prefix = self.prefix(),
             user = self.text(&self.user()),

@@ -1,20 +1,58 @@
 //! The SQL of putting back: rows that would collide with others, or whose user is gone, stay in the archive.
 
-use std::fmt::Write as _;
-
-use super::{Sql, identifier, table};
+use super::{Sql, identifier, string, table};
 use crate::{
     archive::rows::Declared,
     profile::{
         mapping::{Revoke, TableName},
-        schema::Dialect,
+        schema::{Dialect, Equality},
     },
     target::postgres::search_path::TRIGGERS_UNDER_ROLE,
 };
 
+/// Why a row cannot be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// Its id is in the table.
+    Id,
+    /// Its token is in the table, or another row on it comes back.
+    Token,
+    /// No user of its id is seen.
+    User,
+    /// The row whose session was ended in place is not there any more, or has another token.
+    Gone,
+    /// A constraint, a rule or a trigger of the table refuses it.
+    Refused,
+}
+
+impl Obstacle {
+    const ALL: [Self; 3] = [Self::Id, Self::Token, Self::User];
+
+    /// Its name in what a statement gives.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Token => "token",
+            Self::User => "user",
+            Self::Gone => "gone",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The obstacle of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|obstacle| obstacle.name() == name)
+    }
+}
+
+/// The obstacles that can be seen before a row is put back, each with the condition that it is in the way.
+type Conditions = Vec<(Obstacle, String)>;
+
 impl Sql<'_> {
-    /// Puts rows back into the sessions, or into a table that inherits from them: on PostgreSQL all that the parameters hold, one array of texts a column; on SQLite one row. Gives the
-    /// marks of those that are back.
+    /// Puts rows back into the sessions, or into a table that inherits from them: on PostgreSQL all that the parameters hold,
+    /// one array of texts a column; on SQLite one row. On PostgreSQL it gives two columns: `back` and the mark of a row that
+    /// is back, or the name of an [`Obstacle`] and the position of a row, counted from 1.
     #[must_use]
     pub fn put_back(&self, columns: &[Declared], change: &Revoke, into: &TableName) -> String {
         match (self.dialect(), change) {
@@ -43,55 +81,108 @@ impl Sql<'_> {
         columns.iter().position(|column| column.name == name)
     }
 
-    /// The condition that a value is that of a user, or none, with the value as text or as a parameter.
-    fn user_is_there(&self, value: &str) -> String {
-        let Some(users) = &self.mapping.users else { return "1 = 1".into() };
+    /// Which of these fingerprints are those of tokens in the table.
+    #[must_use]
+    pub fn tokens_there(&self, fingerprints: &[i64]) -> String {
+        let numbers = fingerprints.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        let among = match self.dialect() {
+            Dialect::Postgres => format!("SELECT pg_catalog.unnest('{{{numbers}}}'::bigint[])"),
+            Dialect::Sqlite => numbers,
+        };
+        let fingerprint = self.fingerprint();
+        format!("SELECT DISTINCT {fingerprint}\nFROM {}\nWHERE {fingerprint} IN ({among})", self.sessions())
+    }
+
+    /// Which of these users exist; `None` where no users are known, or some may be missing from what is read.
+    #[must_use]
+    pub fn users_there(&self, ids: &[&str]) -> Option<String> {
+        let users = self.mapping.users.as_ref().filter(|_| self.users_doubt().is_none())?;
+        let ids: Vec<String> = ids.iter().map(|id| string(self.dialect(), id)).collect();
+        let wanted = match self.dialect() {
+            Dialect::Postgres => {
+                format!("SELECT v.id FROM pg_catalog.unnest(ARRAY[{}]::text[]) AS v(id)", ids.join(", "))
+            }
+            Dialect::Sqlite => {
+                format!("WITH v(id) AS (VALUES ({})) SELECT v.id FROM v", ids.join("), ("))
+            }
+        };
         let equality = self.equality(&users.table, &users.key);
-        let key = self.folded(&format!("w.{}", identifier(&users.key)), equality);
-        format!(
-            "({value} IS NULL OR EXISTS (SELECT 1 FROM {} AS w WHERE {} = {}))",
-            table(&users.table),
-            self.text(&key),
-            self.text(&self.folded(value, equality))
-        )
+        let declared = self.schema.table(&users.table).and_then(|found| found.column(&users.key));
+        let key = format!("w.{}", identifier(&users.key));
+        let is = match (self.dialect(), equality, declared) {
+            // Compared as what it is, the key is looked up in its index.
+            (Dialect::Postgres, Equality::Exact, Some(column)) if self.keyed_alike(users) => {
+                format!("{key} = CAST(v.id AS {})", column.declared)
+            }
+            _ => self.is_same_user((&key, "v.id"), equality),
+        };
+        Some(format!("{wanted} WHERE EXISTS (SELECT 1 FROM {} AS w WHERE {is})", table(&users.table)))
+    }
+
+    /// The condition that two values are the same user to the application.
+    fn is_same_user(&self, (key, value): (&str, &str), equality: Equality) -> String {
+        format!("{} = {}", self.text(&self.folded(key, equality)), self.text(&self.folded(value, equality)))
+    }
+
+    /// What can be in the way of a row whose values are written so.
+    fn obstacles(&self, value: impl Fn(&str) -> Option<String>) -> Conditions {
+        let mapping = self.mapping;
+        let taken = |column: &str| {
+            let equality = self.equality(&mapping.sessions, column);
+            let there = self.folded(&format!("q.{}", identifier(column)), equality);
+            let value = self.folded(&value(column)?, equality);
+            Some(format!("EXISTS (SELECT 1 FROM {} AS q WHERE {there} = {value})", table(&mapping.sessions)))
+        };
+        let user_is_missing = || {
+            let (users, value) = (mapping.users.as_ref()?, value(mapping.user.as_deref()?)?);
+            let key = format!("w.{}", identifier(&users.key));
+            let is = self.is_same_user((&key, &value), self.equality(&users.table, &users.key));
+            let known = format!("SELECT 1 FROM {} AS w WHERE {is}", table(&users.table));
+            Some(format!("({value} IS NOT NULL AND NOT EXISTS ({known}))"))
+        };
+        let found = [
+            (Obstacle::Id, mapping.id.as_deref().and_then(taken)),
+            (Obstacle::Token, taken(&mapping.token)),
+            (Obstacle::User, user_is_missing()),
+        ];
+        found.into_iter().filter_map(|(obstacle, condition)| Some((obstacle, condition?))).collect()
+    }
+
+    /// The name of what is in the way of one row, whose values are parameters; NULL if nothing is.
+    #[must_use]
+    pub fn obstacle_of_one(&self, columns: &[Declared]) -> String {
+        let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
+        format!("SELECT {}", named(&self.obstacles(value)))
     }
 
     fn insert_many(&self, columns: &[Declared], into: &TableName) -> String {
         let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
         let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
-        let value = |name: &str| Self::position(columns, name).map(|at| format!("v.c{}", at + 1));
-        let user = self.mapping.user.as_deref().and_then(value);
-        let mut conditions: Vec<String> = user.iter().map(|user| self.user_is_there(user)).collect();
-        let unique = [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten();
-        for column in unique {
-            if let Some(value) = value(column) {
-                let equality = self.equality(&self.mapping.sessions, column);
-                conditions.push(format!(
-                    "NOT EXISTS (SELECT 1 FROM {} AS q WHERE {} = {})",
-                    table(&self.mapping.sessions),
-                    self.folded(&format!("q.{}", identifier(column)), equality),
-                    self.folded(&value, equality)
-                ));
-            }
-        }
-        // Of rows that share a token, the first comes back.
-        let turn = match value(&self.mapping.token) {
+        let value = |name: &str| Self::position(columns, name).map(|at| format!("g.c{}", at + 1));
+        // Of rows that share a token, the first that nothing is in the way of comes back.
+        let (turn, shared) = match Self::position(columns, &self.mapping.token).map(|at| at + 1) {
             Some(token) => {
-                conditions.push(format!("(v.turn = 1 OR {token} IS NULL)"));
                 let equality = self.equality(&self.mapping.sessions, &self.mapping.token);
-                format!("ROW_NUMBER() OVER (PARTITION BY {} ORDER BY v.i)", self.folded(&token, equality))
+                let key = self.folded(&format!("o.c{token}"), equality);
+                (
+                    format!("ROW_NUMBER() OVER (PARTITION BY o.obstacle IS NULL, {key} ORDER BY o.i)"),
+                    format!("v.turn > 1 AND v.c{token} IS NOT NULL"),
+                )
             }
-            None => "1".into(),
+            None => ("1".into(), "1 = 0".into()),
         };
-        conditions.push(TRIGGERS_UNDER_ROLE.into());
         format!(
-            "WITH v AS (SELECT v.*, {turn} AS turn FROM ({given}) AS v),\nd AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\nWHERE {conditions}\n\
-             ON CONFLICT DO NOTHING RETURNING {mark} AS mark)\nSELECT mark::text FROM d",
+            "WITH o AS (SELECT g.*, {obstacle} AS obstacle FROM ({given}) AS g),\n\
+             v AS (SELECT o.*, {turn} AS turn FROM o),\n\
+             d AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\n\
+             WHERE {TRIGGERS_UNDER_ROLE} AND v.obstacle IS NULL AND NOT ({shared})\nON CONFLICT DO NOTHING RETURNING {mark} AS mark)\n\
+             SELECT 'back', d.mark::text FROM d\n\
+             UNION ALL SELECT COALESCE(v.obstacle, 'token'), v.i::text FROM v WHERE v.obstacle IS NOT NULL OR ({shared})",
+            obstacle = named(&self.obstacles(value)),
             given = Self::given(columns),
             sessions = table(into),
             names = names.join(", "),
             values = values.join(", "),
-            conditions = conditions.join("\n  AND "),
             mark = self.mark(),
         )
     }
@@ -100,20 +191,10 @@ impl Sql<'_> {
         let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
         let values: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
         let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
-        let user = self.mapping.user.as_deref().and_then(value);
-        let mut conditions = user.map_or("1 = 1".into(), |user| self.user_is_there(&user));
-        for column in [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten() {
-            if let Some(value) = value(column) {
-                let (sessions, column) = (table(&self.mapping.sessions), identifier(column));
-                // Writing to a String cannot fail.
-                let _ = write!(
-                    conditions,
-                    " AND NOT EXISTS (SELECT 1 FROM {sessions} AS q WHERE q.{column} = {value})"
-                );
-            }
-        }
+        let free: String =
+            self.obstacles(value).iter().map(|(_, condition)| format!(" AND NOT {condition}")).collect();
         format!(
-            "INSERT INTO {sessions} ({names}) SELECT {values} WHERE {conditions} ON CONFLICT DO NOTHING",
+            "INSERT INTO {sessions} ({names}) SELECT {values} WHERE 1 = 1{free} ON CONFLICT DO NOTHING",
             sessions = table(&self.mapping.sessions),
             names = names.join(", "),
             values = values.join(", "),
@@ -133,7 +214,7 @@ impl Sql<'_> {
         if postgres {
             format!(
                 "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {} = {} FROM v WHERE {TRIGGERS_UNDER_ROLE} AND {same} RETURNING {mark} AS mark)\n\
-                 SELECT mark::text FROM d",
+                 SELECT 'back', mark::text FROM d",
                 column.0,
                 column.1,
                 given = Self::given(columns),
@@ -143,4 +224,16 @@ impl Sql<'_> {
             format!("UPDATE {sessions} AS s SET {} = {} WHERE {same}", column.0, column.1)
         }
     }
+}
+
+/// The name of the first obstacle whose condition holds; NULL if none does.
+fn named(conditions: &Conditions) -> String {
+    if conditions.is_empty() {
+        return "CAST(NULL AS text)".into();
+    }
+    let cases: String = conditions
+        .iter()
+        .map(|(obstacle, condition)| format!(" WHEN {condition} THEN '{}'", obstacle.name()))
+        .collect();
+    format!("CASE{cases} END")
 }

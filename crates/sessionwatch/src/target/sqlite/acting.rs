@@ -21,7 +21,7 @@ use crate::{
         acting::Changed,
         error::TargetError,
         postgres::Limits,
-        sql::{self, RowVersion, Sql},
+        sql::{self, Obstacle, RowVersion, Sql},
     },
 };
 
@@ -134,19 +134,29 @@ impl Actor {
         if self.connection.is_autocommit() { self.start() } else { Ok(()) }
     }
 
+    /// Puts rows back one by one. The second statement says what is in the way of one that is not back.
     pub(in crate::target) fn put_back(
         &mut self,
-        statement: &str,
+        (statement, asked): (&str, Option<&str>),
         rows: &Rows,
         wanted: &[(usize, i64)],
-    ) -> Result<Vec<bool>, TargetError> {
+    ) -> Result<Vec<Option<Obstacle>>, TargetError> {
         self.start_if_needed()?;
-        let mut statement = self.connection.prepare(statement).map_err(|error| query_error(&error))?;
+        let prepare = |sql: &str| self.connection.prepare(sql).map_err(|error| query_error(&error));
+        let (mut statement, mut asked) = (prepare(statement)?, asked.map(prepare).transpose()?);
         let holders = statement.parameter_count();
         let one = |(at, _): &(usize, i64)| {
             let values = rows.row(*at).iter().take(holders);
             let back = statement.execute(rusqlite::params_from_iter(values));
-            back.map(|count| count > 0).map_err(|error| query_error(&error))
+            if back.map_err(|error| query_error(&error))? > 0 {
+                return Ok(None);
+            }
+            let Some(asked) = &mut asked else { return Ok(Some(Obstacle::Refused)) };
+            let values = rows.row(*at).iter().take(asked.parameter_count());
+            let found =
+                asked.query_row(rusqlite::params_from_iter(values), |row| row.get::<_, Option<String>>(0));
+            let found = found.map_err(|error| query_error(&error))?;
+            Ok(Some(found.as_deref().and_then(Obstacle::parse).unwrap_or(Obstacle::Refused)))
         };
         wanted.iter().map(one).collect()
     }

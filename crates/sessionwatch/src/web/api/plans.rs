@@ -163,9 +163,12 @@ impl PlanCourse {
 /// The latest 100 plans
 #[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, the latest first", body = Page<PlanCourse>)))]
 pub(super) async fn list(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<PlanCourse>> {
-    let kept = read(&shared, plans::list).await?;
-    let plans = kept.into_iter().map(actions::Plan::read).filter_map(Result::transpose).take(SHOWN);
-    let plans = plans.collect::<Result<Vec<_>, _>>().map_err(crate::web::Refusal::from)?;
+    let now = shared.clock.now();
+    let plans = read(&shared, move |db| {
+        let made = plans::list(db)?.into_iter().map(actions::Plan::read).filter_map(Result::transpose);
+        made.take(SHOWN).map(|plan| plan?.counted(db, now)).collect::<Result<Vec<_>, _>>()
+    });
+    let plans: Vec<actions::Plan> = plans.await?;
     Ok(Json(Page::all(plans.iter().map(|plan| PlanCourse::of(&shared, plan)).collect())))
 }
 

@@ -1,0 +1,337 @@
+//! How far a plan may reach, and what it depends on: hidden users, shared tokens, many small plans, and what a deletion does
+//! to other tables.
+
+use std::path::Path;
+
+use serde_json::Value;
+use sessionwatch::{
+    actions::{self, ActError, Consent, Context, Control, Selection, restoring},
+    archive::sealing::Identity,
+    clock::Clock,
+    config::Config,
+    store::{Place, Store},
+};
+use testbed::Database;
+
+use crate::harness::{self, Said, outcome, run_in};
+
+const MINUTE: i64 = 60_000_000;
+
+/// 60 live sessions, and 30 whose user does not exist; nothing proves that users exist.
+const USERS: &str = r#"
+CREATE TABLE users (id text PRIMARY KEY, name text, email text);
+CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires timestamp(3) NOT NULL);
+INSERT INTO users SELECT 'u' || n, 'User ' || n, 'u' || n || '@example.org' FROM generate_series(1, 100) AS n;
+INSERT INTO accounts SELECT 'a' || n, 'u' || n FROM generate_series(1, 100) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || n, now() + interval '10 days' FROM generate_series(1, 60) AS n;
+INSERT INTO sessions SELECT 'g' || n, md5('g' || n) || md5('h' || n), 'ghost' || n, now() + interval '2 days' FROM generate_series(1, 30) AS n;
+"#;
+/// Twelve users of a hundred can be seen.
+const HIDING: &str =
+    "ALTER TABLE users ENABLE ROW LEVEL SECURITY; CREATE POLICY part ON users USING (id < 'u2')";
+
+fn configured(folder: &Path, (url, act_url): (&str, &str), more: &str) {
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
+    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+}
+
+fn document(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr))
+}
+
+fn plan(folder: &Path, arguments: &[&str]) -> Value {
+    let said = run_in(folder, &[], &[arguments, &["--format", "json"]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    document(&said)["plan"].clone()
+}
+
+/// Applies a plan that is confirmed, or not.
+fn apply(folder: &Path, (arguments, plan): (&[&str], &Value), confirmed: bool) -> Said {
+    let confirm: &[&str] = if confirmed { &["--confirm", "app"] } else { &[] };
+    let id = plan["id"].as_str().unwrap();
+    run_in(folder, &[], &[arguments, &["--format", "json", "--apply", id], confirm].concat())
+}
+
+fn applied(folder: &Path, arguments: &[&str]) -> Value {
+    let plan = plan(folder, arguments);
+    let said = apply(folder, (arguments, &plan), true);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    document(&said)["applied"].clone()
+}
+
+/// Two roles with the statements of `grants`, and a configuration with both.
+fn roles(database: &Database<'_>, folder: &Path) -> (String, String) {
+    let (watch, act) = (harness::role(database, "watch"), harness::role(database, "act"));
+    grant(database, (&watch, &act));
+    configured(folder, (&database.url(&watch), &database.url(&act)), "");
+    (watch, act)
+}
+
+fn grant(database: &Database<'_>, (watch, act): (&str, &str)) {
+    let url = database.url("postgres");
+    let said = harness::run(&["grants", &url, "--watch-role", watch, "--act-role", act]);
+    let lines = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
+    database.psql(&lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+}
+
+#[test]
+fn users_that_are_hidden_make_nobody_an_orphan() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(USERS).unwrap();
+    let (watch, _) = roles(&database, folder.path());
+    let (run, place) = (|arguments: &[&str]| run_in(folder.path(), &[], arguments), folder.path());
+    let sessions = || database.psql("SELECT count(*) FROM sessions").unwrap().trim().to_owned();
+    let seen = plan(place, &["cleanup", "orphaned"]);
+    assert_eq!(seen["rows"], 30);
+    database.psql(HIDING).unwrap();
+    for engine in ["scan", "pushdown"] {
+        let report = document(&run(&["check", "--engine", engine, "--format", "json"]));
+        let orphans = outcome(&report, "orphaned-sessions");
+        assert_eq!(orphans["verdict"], "unknown", "{engine}: {orphans:#}");
+        assert!(orphans.to_string().contains("row-level security hides rows of"), "{orphans:#}");
+        // Users who are not seen hold sessions as well as others.
+        assert_eq!(report["census"]["users_active"], 90, "{engine}");
+    }
+    for (arguments, reason) in [
+        (&["cleanup", "orphaned"][..], "no session is known to be orphaned"),
+        (&["revoke", "where", "--user-like", "u1"], "`--user-like` would leave out users"),
+    ] {
+        let said = run(arguments);
+        assert!(
+            said.code == 3 && said.stderr.contains("from the watch role"),
+            "{} {}",
+            said.stdout,
+            said.stderr
+        );
+        assert!(said.stderr.contains(reason) && said.stderr.contains("CREATE POLICY"), "{}", said.stderr);
+    }
+    let doctor = run(&["doctor"]);
+    assert!(doctor.stdout.contains("fail  users-visibility") && doctor.stdout.contains("CREATE POLICY"));
+    assert!(doctor.stdout.contains("fail  acting-role: row-level security hides rows"), "{}", doctor.stdout);
+    // A role that sees them plans, but one that does not see them does not delete.
+    database.psql(&format!("CREATE POLICY w ON users FOR SELECT TO {watch} USING (true)")).unwrap();
+    let report = document(&run(&["check", "--format", "json"]));
+    assert_eq!(outcome(&report, "orphaned-sessions")["value"], 30);
+    for plan in [&seen, &plan(place, &["cleanup", "orphaned"])] {
+        let said = apply(place, (&["cleanup", "orphaned"], plan), true);
+        assert!(
+            said.code == 3 && said.stderr.contains("from the write role"),
+            "{} {}",
+            said.stdout,
+            said.stderr
+        );
+    }
+    assert_eq!(sessions(), "90");
+    // What does not depend on users goes, and comes back once its users are seen.
+    let gone = applied(place, &["revoke", "user", "u50"]);
+    let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
+    let said = apply(place, (&restore, &plan(place, &restore)), true);
+    assert!(
+        said.code == 1 && said.stdout.contains("its user cannot be seen"),
+        "{} {}",
+        said.stdout,
+        said.stderr
+    );
+    assert_eq!(sessions(), "89");
+}
+
+#[test]
+fn the_statements_of_grants_show_every_row() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(USERS).unwrap();
+    database.psql(HIDING).unwrap();
+    database.psql("ALTER TABLE sessions ENABLE ROW LEVEL SECURITY").unwrap();
+    roles(&database, folder.path());
+    let doctor = run_in(folder.path(), &[], &["doctor"]);
+    assert!(!doctor.stdout.contains("row-level security hides"), "{}", doctor.stdout);
+    assert_eq!(applied(folder.path(), &["cleanup", "orphaned"])["done"], 30);
+    // A policy that takes rows away again counts, whatever the others show.
+    database.psql("CREATE POLICY less ON users AS RESTRICTIVE USING (id <> 'u7')").unwrap();
+    let said = run_in(folder.path(), &[], &["cleanup", "orphaned"]);
+    assert!(said.code == 3 && said.stderr.contains("from the watch role"), "{}", said.stderr);
+    database.psql("CREATE POLICY less ON sessions AS RESTRICTIVE FOR SELECT USING (id <> 's7')").unwrap();
+    let said = run_in(folder.path(), &[], &["revoke", "all"]);
+    assert!(said.code == 3 && said.stderr.contains("the plan would leave out sessions"), "{}", said.stderr);
+}
+
+/// Two users share the first token, one user has the second one twice.
+const SHARED: &str = "INSERT INTO users (id, name) VALUES (1, 'Ada'), (2, 'Bo'), (3, 'Cy'), (4, 'Di');
+INSERT INTO sessions VALUES ('a', 'shared-token-1', 1, {live}), ('b', 'shared-token-1', 2, {live}),
+  ('c', 'double-token-2', 3, {live}), ('d', 'double-token-2', 3, {live} + {more}), ('e', 'single-token-3', 4, {live});";
+
+/// Puts back, on whatever database, no more than a plan had promised.
+fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
+    let gone = applied(folder, &["cleanup", "duplicates"]);
+    assert_eq!(gone["done"], 3, "a, b and c");
+    let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
+    let back = plan(folder, &restore);
+    let notes = back["notes"].to_string();
+    // One row on the shared token; the other ones would collide with it, or with the row that stayed.
+    assert_eq!(back["rows"], 1, "{notes}");
+    assert!(notes.contains("1 of these tokens was shared by several users"), "{notes}");
+    assert!(notes.contains("token shared-t… as user 1"), "{notes}");
+    assert!(notes.contains("2 rows of the archive stay there, because their token"), "{notes}");
+    assert!(back["needs_confirmation"].to_string().contains("makes 1 token valid again"), "{back:#}");
+    let said = apply(folder, (&restore, &back), false);
+    assert!(said.code == 2 && said.stderr.contains("--confirm 'app'"), "{} {}", said.stdout, said.stderr);
+    let said = apply(folder, (&restore, &back), true);
+    let done = document(&said)["applied"].clone();
+    assert_eq!((said.code, &done["done"], &done["skipped"]), (0, &1.into(), &0.into()), "{done:#}");
+    // A user who is gone, an id that is there again, and a token that is.
+    let gone = applied(folder, &["revoke", "all"]);
+    assert_eq!(gone["done"], 3, "one of a and b, d and e");
+    sql("DELETE FROM users WHERE id = 4");
+    sql("INSERT INTO sessions SELECT 'd', 'another-token', 3, {live}");
+    let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
+    let back = plan(folder, &restore);
+    let notes = back["notes"].to_string();
+    assert!(notes.contains("because their user does not exist any more: 4"), "{notes}");
+    assert!(notes.contains("because their id is in the table again: d"), "{notes}");
+    assert_eq!(back["rows"], 1, "{notes}");
+    // What gets in the way after the plan was made is named row by row.
+    sql("DELETE FROM users WHERE id IN (1, 2)");
+    let said = apply(folder, (&restore, &back), true);
+    let done = document(&said)["applied"].clone();
+    assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &0.into(), &1.into()), "{done:#}");
+    assert_eq!(done["rows"][0]["why"], "its user does not exist any more");
+}
+
+#[test]
+fn a_restore_promises_what_it_can_do_and_names_shared_tokens() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let live =
+        |sql: &str| sql.replace("{live}", "now() + interval '5 days'").replace("{more}", "interval '1 day'");
+    let schema = crate::guide::SCHEMA.split("INSERT").next().unwrap();
+    database.psql(schema).unwrap();
+    database.psql(&live(SHARED)).unwrap();
+    configured(folder.path(), (&database.url("postgres"), &database.url("postgres")), "");
+    puts_back_what_it_promises(folder.path(), &|sql| drop(database.psql(&live(sql)).unwrap()));
+}
+
+#[test]
+fn a_restore_in_a_file_promises_no_more_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let live = |sql: &str| {
+        sql.replace("{live}", "(CAST(strftime('%s', 'now') AS integer) * 1000 + 432000000)")
+            .replace("{more}", "86400000")
+    };
+    file.execute_batch(
+        "CREATE TABLE users (id integer PRIMARY KEY, name text);
+         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" integer NOT NULL, expires integer NOT NULL)",
+    )
+    .unwrap();
+    file.execute_batch(&live(SHARED)).unwrap();
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
+        decoder = \"epoch-ms\"\nuser = \"userId\"\nusers = \"users\"\n";
+    std::fs::write(
+        folder.path().join("sessionwatch.toml"),
+        format!("[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{mapping}"),
+    )
+    .unwrap();
+    puts_back_what_it_promises(folder.path(), &|sql| file.execute_batch(&live(sql)).unwrap());
+}
+
+/// Plans of one target, by several people, at a time that is set.
+struct Desk {
+    config: Config,
+    store: Store,
+    clock: Clock,
+    runtime: tokio::runtime::Runtime,
+    identity: Identity,
+}
+
+impl Desk {
+    fn new(folder: &Path, clock: Clock) -> Self {
+        let path = folder.join("sessionwatch.toml");
+        let config = Config::parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
+        let store = Store::open(&Place::File(folder.join("state.db"))).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { config, store, clock, runtime, identity: Identity::ephemeral() }
+    }
+
+    fn context<'a>(&'a self, actor: &'a str) -> Context<'a> {
+        Context {
+            config: &self.config,
+            target: &self.config.targets[0],
+            store: &self.store,
+            clock: &self.clock,
+            actor,
+        }
+    }
+
+    fn make(&self, actor: &str, user: usize) -> String {
+        let selection = Selection::User(format!("u{user}"));
+        self.runtime.block_on(actions::make(self.context(actor), &selection)).unwrap().kept.id
+    }
+
+    fn apply(&self, actor: &str, plan: &str) -> Result<u64, ActError> {
+        let (recipient, control) = (self.identity.recipient(), Control::default());
+        let work = actions::apply(self.context(actor), (plan, &recipient), Consent::default(), &control);
+        Ok(self.runtime.block_on(work)?.done)
+    }
+}
+
+/// One session each of a hundred users.
+const EACH: &str = r#"
+CREATE TABLE users (id text PRIMARY KEY, name text, email text);
+CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES users(id), expires timestamp(3) NOT NULL);
+INSERT INTO users SELECT 'u' || n, 'User ' || n, 'u' || n || '@example.org' FROM generate_series(1, 50) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || (1 + n % 50), now() + interval '10 days' FROM generate_series(1, 100) AS n;
+"#;
+
+#[test]
+fn many_small_plans_do_not_pass_the_safety_limit() {
+    for (made_before, second_person) in [(false, false), (true, false), (false, true)] {
+        let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+        database.psql(EACH).unwrap();
+        let url = database.url("postgres");
+        configured(folder.path(), (&url, &url), &format!("[actions]\nsecond_person = {second_person}\n"));
+        let begun = sessionwatch::clock::now();
+        let (clock, hand) = Clock::set(begun);
+        let desk = Desk::new(folder.path(), clock);
+        let who = |turn: usize| ["ada", "rob (deploys)", "vic"][turn % 3];
+        let mut plans: Vec<String> =
+            if made_before { (1..=20).map(|user| desk.make(who(user), user)).collect() } else { vec![] };
+        let mut outcomes = Vec::new();
+        for turn in 1..=20 {
+            hand.send_replace(begun.plus(i64::try_from(turn).unwrap() * 1_000_000));
+            if !made_before {
+                plans.push(desk.make(who(turn), turn));
+            }
+            outcomes.push(desk.apply(who(turn + 1), &plans[turn - 1]));
+        }
+        let done = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).sum::<u64>();
+        assert_eq!(done, 20, "a fifth of the active sessions may be ended without a second thought");
+        for outcome in &outcomes[10..] {
+            let error = outcome.as_ref().unwrap_err().to_string();
+            assert!(
+                error.contains("together with 10 other plans of the last hour, 22 % of the active sessions"),
+                "{error}"
+            );
+            assert_eq!(error.contains("somebody else has to agree"), second_person, "{error}");
+        }
+        assert_eq!(database.psql("SELECT count(*) FROM sessions").unwrap(), "80\n");
+        if made_before || second_person {
+            continue;
+        }
+        // Putting back ends nothing, and counts for nothing.
+        let restored = desk.runtime.block_on(restoring::plan(desk.context("ada"), &plans[0], None)).unwrap();
+        assert!(restored.braked(desk.context("ada").brake()).is_none());
+        let (identity, control) = (&desk.identity, Control::default());
+        let work = restoring::restore(
+            desk.context("ada"),
+            (&restored.kept.id, identity),
+            Consent::default(),
+            &control,
+        );
+        assert_eq!(desk.runtime.block_on(work).unwrap().done, 2);
+        // An hour later, they are forgotten one after another.
+        hand.send_replace(begun.plus(60 * MINUTE + 5_500_000));
+        let plan = desk.make("ada", 30);
+        assert_eq!(desk.apply("ada", &plan).unwrap(), 2);
+    }
+}
