@@ -102,6 +102,8 @@ pub enum Braked {
     },
     /// It makes so many tokens valid again that several users had shared.
     SharedTokens(u64),
+    /// It changes other tables, or runs triggers or rules, in so many ways.
+    SideEffects(u64),
 }
 
 impl Brake {

@@ -12,6 +12,7 @@ pub mod view;
 
 mod outlook;
 mod reconcile;
+mod side_effects;
 
 use serde::{Deserialize, Serialize};
 use sessionwatch_rules::{
@@ -31,7 +32,10 @@ use crate::{
     config::{Config, Target},
     profile::mapping::Revoke,
     store::{Store, StoreError, audit, db::Db, plans},
-    target::sql::{Addressing, Chosen, Filter},
+    target::{
+        side_effects::SideEffect,
+        sql::{Addressing, Chosen, Filter},
+    },
 };
 
 /// What an action is about.
@@ -123,6 +127,8 @@ pub struct Summary {
     pub left: u64,
     /// Tokens that a restore makes valid again, and that several users had shared.
     pub shared: u64,
+    /// What happens besides to other tables, or by triggers and rules.
+    pub side_effects: Vec<SideEffect>,
     /// The configuration has it applied, without a person.
     pub by_policy: bool,
     /// Rows that it ended or put back; nothing until it is done.
@@ -316,7 +322,9 @@ impl Plan {
             _ => brake.holds(self.reach(), self.ended),
         };
         let shared = (self.summary.shared > 0).then_some(Braked::SharedTokens(self.summary.shared));
-        let reasons: Vec<Braked> = reach.into_iter().chain(shared).collect();
+        let further = self.summary.side_effects.iter().filter(|effect| effect.reaches_further()).count();
+        let further = (further > 0).then_some(Braked::SideEffects(further as u64));
+        let reasons: Vec<Braked> = reach.into_iter().chain(shared).chain(further).collect();
         (!reasons.is_empty()).then_some(Reason(reasons))
     }
 

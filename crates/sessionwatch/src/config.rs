@@ -102,6 +102,8 @@ pub struct Cleanup {
     pub max_rows: u64,
     /// Above this share of the table, from 0 to 1, it is left to a person.
     pub max_share: f64,
+    /// Whether it may change other tables, and run triggers and rules.
+    pub side_effects: bool,
 }
 
 /// When the watch looks at a target.

@@ -21,6 +21,7 @@ use crate::{
         address::Address,
         audit::Audit,
         postgres::dsn::SslMode,
+        side_effects::SideEffect,
         sql::{identifier, table as quoted},
     },
 };
@@ -68,6 +69,8 @@ pub struct Patient<'a> {
     pub doubts: &'a Doubts,
     /// The role that acts, where one is configured.
     pub acting: Option<&'a Acting>,
+    /// What ending sessions does besides.
+    pub side_effects: &'a [SideEffect],
 }
 
 /// The role that acts.
@@ -143,7 +146,24 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     findings.push(creation(patient));
     findings.extend(clock(patient));
     findings.extend(journal(patient.audit));
+    findings.push(side_effects(patient));
     findings
+}
+
+fn side_effects(patient: Patient<'_>) -> Finding {
+    const ID: &str = "side-effects";
+    let effects: Vec<String> = patient.side_effects.iter().map(SideEffect::text).collect();
+    if effects.is_empty() {
+        return pass(ID, "ending sessions changes no other table, and runs no trigger or rule");
+    }
+    warn(
+        ID,
+        format!(
+            "ending sessions concerns other tables, or runs code of the database: {}",
+            effects.join(", ")
+        ),
+        "each plan counts the rows that it concerns and has to be confirmed; they cannot be restored from the archive",
+    )
 }
 
 fn server(audit: &Audit) -> String {

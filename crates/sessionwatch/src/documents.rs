@@ -19,7 +19,7 @@ use crate::{
         signals::{self},
         silences, sources, tokens,
     },
-    target::observe,
+    target::{observe, side_effects::SideEffect},
 };
 
 /// An instant, by RFC 3339 and in UTC.
@@ -347,6 +347,8 @@ pub struct Plan {
     /// Some of the rows.
     sample: Vec<Row>,
     notes: Vec<String>,
+    /// What happens besides: to other tables, or by triggers and rules.
+    side_effects: Vec<SideEffect>,
 }
 
 impl Plan {
@@ -371,6 +373,7 @@ impl Plan {
             needs_confirmation: plan.braked(config.actions.brake()).map(|braked| braked.to_string()),
             sample: summary.sample.iter().map(Row::of).collect(),
             notes: summary.notes.clone(),
+            side_effects: summary.side_effects.clone(),
         }
     }
 }

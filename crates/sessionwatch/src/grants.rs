@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     profile::{
         mapping::{Mapping, Revoke, TableName},
-        schema::{Dialect, Schema},
+        schema::{Dialect, ForeignKey, Schema, TableKind},
     },
     target::sql::{identifier, table},
 };
@@ -62,6 +62,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
             );
         }
     }
+    sql.push_str(&referring(schema, mapping, &watch));
     sql.push_str(&policies(schema, mapping, roles.watch));
     let _ = write!(
         sql,
@@ -88,6 +89,28 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
 /// Ending sessions in place changes one column.
 fn update(column: &str, sessions: &str, act: &str) -> String {
     format!("GRANT UPDATE ({}) ON {sessions} TO {act};\n", identifier(column))
+}
+
+/// The columns that refer to the sessions, so that plans can count the rows that go or change with them.
+fn referring(schema: &Schema, mapping: &Mapping, watch: &str) -> String {
+    let sessions = schema.table(&mapping.sessions);
+    let (name, home) = (&mapping.sessions.name, sessions.and_then(|found| found.schema.as_deref()));
+    let mut sql = String::new();
+    for found in schema.tables.iter().filter(|found| found.kind == TableKind::Table) {
+        let refers = |key: &&ForeignKey| key.target_table == *name && key.target_schema.as_deref() == home;
+        for key in found.foreign_keys.iter().filter(refers) {
+            let names: Vec<&str> = key.columns.iter().map(String::as_str).collect();
+            let refers = TableName { schema: found.schema.clone(), name: found.name.clone() };
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                sql,
+                "GRANT SELECT ({}) ON {} TO {watch};  -- plans count the rows that go or change with a session",
+                columns(&names),
+                table(&refers)
+            );
+        }
+    }
+    sql
 }
 
 /// A policy for each table of which row-level security would hide rows.

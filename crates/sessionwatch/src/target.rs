@@ -9,5 +9,6 @@ pub mod error;
 pub mod observe;
 pub mod postgres;
 pub mod session;
+pub mod side_effects;
 pub mod sql;
 pub mod sqlite;

@@ -18,7 +18,7 @@ use sessionwatch_rules::{instant::Instant, pace::Pace, planned::Planned};
 use super::{
     ActError, Consent, Context, Line, Plan, Selection,
     error::A_USER_MAY_EXIST,
-    making, reconcile,
+    making, reconcile, side_effects,
     view::{Known, address},
 };
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     target::{
         acting::{Actor, Hidden},
         address::Address,
+        side_effects::Kind,
         sql::{Addressing, Change, Named, Sql},
     },
 };
@@ -70,6 +71,8 @@ pub enum Why {
     Gone,
     /// Somebody holds a lock on it.
     Busy,
+    /// A trigger keeps it as it is.
+    Vetoed,
     /// Its id is in the table.
     IdTaken,
     /// Its token is in the table, or was put back with another row.
@@ -92,6 +95,7 @@ impl Why {
             Self::Changed => "changed or extended since the plan",
             Self::Gone => "not there any more",
             Self::Busy => "held by somebody else",
+            Self::Vetoed => "kept by a trigger of the table that runs before each row",
             Self::IdTaken => "its id is in the table",
             Self::TokenTaken => "its token is in the table",
             Self::UserGone => "its user does not exist any more",
@@ -169,6 +173,8 @@ struct Queue {
 #[derive(Default)]
 struct Tally {
     applied: Applied,
+    /// Marks of rows that were read to be changed, and yet were not changed.
+    unmoved: BTreeSet<i64>,
     /// What became of batches, and is still to be written.
     settled: Vec<(i64, Vec<Fate>)>,
 }
@@ -201,6 +207,8 @@ pub async fn apply(
     }
     let hidden = first.hidden(&sql, change).await?;
     seen(&sql, hidden, plan.selection == Selection::Orphaned)?;
+    let announced = (plan.summary.side_effects.as_slice(), &plan.summary.revoke);
+    side_effects::compare(&mut first, &sql, announced).await?;
     reconcile::settle_by(context, &known, &mut first).await?;
     let table = TableFacts {
         columns: first.columns(&sql).await?,
@@ -276,7 +284,7 @@ pub(super) fn begin(context: Context<'_>, plan: &mut Plan, consent: Consent<'_>)
     plan.kept.touched_at = now;
     let detail =
         serde_json::json!({ "plan": plan.kept.id, "target": plan.kept.target, "rows": plan.kept.rows });
-    let begun = context.store.write(|db| {
+    context.store.write(|db| {
         let plan = plan.clone().counted(db, now)?;
         let confirmed = confirmed(context, &plan, consent);
         if confirmed.is_ok() {
@@ -284,8 +292,7 @@ pub(super) fn begin(context: Context<'_>, plan: &mut Plan, consent: Consent<'_>)
             audit::add(db, (context.actor, "plan-begun"), &detail.to_string(), now)?;
         }
         Ok(confirmed)
-    })?;
-    begun
+    })?
 }
 
 pub(super) fn end(context: Context<'_>, plan: &mut Plan, applied: &Applied) -> Result<(), ActError> {
@@ -367,6 +374,13 @@ impl<'a> Work<'a> {
 
     fn change(&self) -> Change<'_> {
         Change::of(&self.plan.summary.revoke, &self.stored_now)
+    }
+
+    /// Why a row that is as it was planned could not be ended: a trigger keeps it, or else somebody holds it.
+    fn obstacle(&self, row: &Planned) -> Why {
+        let effects = &self.plan.summary.side_effects;
+        let vetoes = effects.iter().any(|effect| effect.kind == Kind::TriggerBefore);
+        if vetoes && lock(&self.tally).unmoved.contains(&row.mark) { Why::Vetoed } else { Why::Busy }
     }
 
     /// Whether a row of the plan is looked at again when it goes: a user may have been made since.

@@ -144,6 +144,19 @@ pub enum ActError {
         /// What could go wrong.
         consequence: &'static str,
     },
+    /// A rule of the table runs instead.
+    #[error(
+        "{table} has the rule `{rule}` (DO INSTEAD): the database runs that rule instead of ending sessions"
+    )]
+    Replaced {
+        /// The table of sessions.
+        table: String,
+        /// The rule.
+        rule: String,
+    },
+    /// More would happen besides than the plan says.
+    #[error("the schema has changed since the plan was made; it would also run {}", .0.join(", "))]
+    Unannounced(Vec<String>),
     /// Row-level security hides rows that the action depends on.
     #[error("row-level security hides rows of {table} from the {role} role: {consequence}")]
     Hidden {
@@ -223,6 +236,9 @@ fn reason(braked: Braked) -> String {
         Braked::RowsTogether { rows, plans } => {
             format!("ends, together with {} of the last hour, {rows} rows", others(plans))
         }
+        Braked::SideEffects(effects) => {
+            format!("has {} beyond the sessions", counted(effects, "side effect", "side effects"))
+        }
         Braked::SharedTokens(tokens) => {
             format!("makes {} valid again that several users had shared", counted(tokens, "token", "tokens"))
         }
@@ -273,6 +289,10 @@ impl ActError {
             Self::Doubtful { .. } => {
                 "name the table that holds every user as `users` under [target.mapping]".into()
             }
+            Self::Replaced { .. } => {
+                "end sessions as the application does: `revoke = \"expire\"` or `revoke = \"flag\"` under [target.mapping]; or drop the rule".into()
+            }
+            Self::Unannounced(_) => "make a new plan: the same command without --apply".into(),
             Self::Hidden { .. } => {
                 "as the owner of the table, run the CREATE POLICY statements that `sessionwatch grants` prints".into()
             }

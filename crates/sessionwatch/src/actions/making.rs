@@ -12,7 +12,9 @@ use sessionwatch_rules::{
     planned::{self, Planned},
 };
 
-use super::{ActError, Context, Line, Plan, Selection, Summary, error::A_USER_MAY_EXIST, view::View};
+use super::{
+    ActError, Context, Line, Plan, Selection, Summary, error::A_USER_MAY_EXIST, side_effects, view::View,
+};
 use crate::{
     clocks::Known,
     open::Opened,
@@ -91,6 +93,9 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     context.store.write(|db| plans::forget(db, now).and_then(|()| plans::put(db, &plan.kept)))?;
     list(context, view, &mut plan, &sql.planned(chosen, &revoke, view.addressing)).await?;
     certain(view, &sql, &plan).await?;
+    if plan.kept.rows > 0 {
+        plan.summary.side_effects = side_effects::of(view, &sql, (chosen, &revoke)).await?;
+    }
     plan.summary.revoke = revoke;
     plan.summary.notes = super::notes::of(context, view, &plan);
     plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));

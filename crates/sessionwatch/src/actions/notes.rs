@@ -1,6 +1,6 @@
 //! What a person should know before a plan is carried out.
 
-use super::{Context, Plan, Selection, view::View};
+use super::{Context, Plan, Selection, side_effects, view::View};
 use crate::profile::mapping::Revoke;
 
 /// The notes of a plan whose rows are listed.
@@ -14,6 +14,7 @@ pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> 
             format!("the rows stay in the table; `{column}` is set to `{value}`, and can be set back from the archive")
         }
     });
+    notes.extend(side_effects::notes(&plan.summary.side_effects));
     if plan.selection == Selection::Duplicates && plan.kept.rows > 0 {
         notes.push(
             "where several users share a token, every row on it goes, since nobody knows whose it is; where one user does, the newest stays"
@@ -31,7 +32,10 @@ pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> 
 fn noticed(plan: &Plan) -> String {
     match (plan.kept.rows, plan.kept.active) {
         (0, _) => "nothing fits: there is nothing to do".into(),
-        (_, 0) => "nobody will notice: none of these sessions is active".into(),
+        (_, 0) if plan.summary.side_effects.is_empty() => {
+            "nobody will notice: none of these sessions is active".into()
+        }
+        (_, 0) => "nobody is logged out: none of these sessions is active".into(),
         (_, 1) => "one active session ends: whoever uses it has to log in again".into(),
         (_, active) => format!(
             "{active} active sessions of {} end: whoever uses them has to log in again",

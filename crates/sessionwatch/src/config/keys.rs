@@ -483,6 +483,12 @@ const CLEANUP: &[Key] = &[
         Otherwise::Value("0.5"),
         "The share of the table above which a cleanup is not carried out, but left to a person",
     ),
+    key(
+        "side_effects",
+        Kind::Flag,
+        Otherwise::Value("false"),
+        "Whether a cleanup may also change other tables (ON DELETE CASCADE, SET NULL) and run triggers and rules",
+    ),
 ];
 
 const ACTIONS: &[Key] = &[

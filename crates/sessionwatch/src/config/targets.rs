@@ -162,6 +162,7 @@ fn cleanup(reader: &mut Reader<'_>, node: &Node, (zone, acts): (&TimeZone, bool)
         schedule: schedule.unwrap_or_else(nightly),
         max_rows: node.whole("max_rows").unwrap_or(1_000_000),
         max_share: node.decimal("max_share").unwrap_or(MOST),
+        side_effects: node.flag("side_effects").unwrap_or(false),
     })
 }
 

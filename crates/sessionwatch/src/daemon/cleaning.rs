@@ -154,11 +154,13 @@ async fn clean(
         return Ok(None);
     }
     // Many rows are what was configured; anything else that holds the brake is for a person to judge.
-    let mut braked = plan
-        .braked(Brake { most: cleanup.max_share, ..context.brake() })
-        .map(|reason| reason.0)
-        .unwrap_or_default();
-    braked.retain(|braked| !matches!(braked, Braked::Rows(_) | Braked::RowsTogether { .. }));
+    let limit = Brake { most: cleanup.max_share, ..context.brake() };
+    let mut braked = plan.braked(limit).map(|reason| reason.0).unwrap_or_default();
+    braked.retain(|braked| match braked {
+        Braked::Rows(_) | Braked::RowsTogether { .. } => false,
+        Braked::SideEffects(_) => !cleanup.side_effects,
+        _ => true,
+    });
     if plan.kept.rows > cleanup.max_rows {
         braked.push(Braked::Rows(plan.kept.rows));
     }

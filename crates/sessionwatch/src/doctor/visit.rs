@@ -16,6 +16,7 @@ use crate::{
         acting::Actor,
         address::Address,
         error::TargetError,
+        side_effects::{Catalog, Event, SideEffect},
         sql::{Change, table},
     },
 };
@@ -31,7 +32,12 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
     let acting = acting(target, opened).await;
     let doubts = &doubts(opened).await?;
     let (address, acting) = (&target.address, acting.as_ref());
-    Ok(examine(Patient { address, opened, audit: &audit, local_now, doubts, acting }))
+    let sql = opened.sql(false, &Settings::default());
+    let catalog = Catalog::read(sql.schema.dialect, async |query| opened.session.fetch(query).await).await?;
+    let reached = catalog.reached(&sql.sessions_in_catalog(), Event::of(&sql.mapping.revoke));
+    let side_effects: Vec<SideEffect> = reached.into_iter().map(|reached| reached.effect).collect();
+    let side_effects = side_effects.as_slice();
+    Ok(examine(Patient { address, opened, audit: &audit, local_now, doubts, acting, side_effects }))
 }
 
 /// The instants that are not believed, by a look at every row.

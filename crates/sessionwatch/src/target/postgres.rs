@@ -10,6 +10,7 @@ mod acting;
 mod catalog;
 mod scan;
 pub mod search_path;
+mod side_effects;
 mod tap;
 mod visibility;
 mod wire;
@@ -20,6 +21,7 @@ use sessionwatch_rules::{instant::Instant, ledger::Frame, ledger::Ledger};
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 pub use self::acting::Actor;
+pub(super) use self::side_effects::{HOOKS, INHERITS, references};
 use self::{
     dsn::Dsn,
     search_path::RoleSettings,
@@ -203,6 +205,22 @@ impl Session {
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         tracing::debug!("query: {sql}");
         fetch(&self.wire.client, sql).await
+    }
+
+    /// The number in the first row of a query; `None` if the query fails, which leaves the transaction usable.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn attempt(&self, sql: &str) -> Result<Option<u64>, TargetError> {
+        self.fetch("SAVEPOINT attempt").await?;
+        let rows = self.fetch(sql).await;
+        self.fetch("ROLLBACK TO SAVEPOINT attempt").await?;
+        match rows {
+            Err(TargetError::Lost) => Err(TargetError::Lost),
+            Err(_) => Ok(None),
+            Ok(rows) => Ok(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok())),
+        }
     }
 
     /// The number that a query of the operator's gives; nothing if it gives none.

@@ -128,6 +128,21 @@ impl Session {
         }
     }
 
+    /// The number in the first row of a query; `None` if the query fails, which leaves the transaction usable.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn attempt(&self, sql: &str) -> Result<Option<u64>, TargetError> {
+        match self {
+            Self::Postgres(session) => session.attempt(sql).await,
+            Self::Sqlite(session) => {
+                let rows = session.fetch(sql).unwrap_or_default();
+                Ok(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()))
+            }
+        }
+    }
+
     /// Begins to read many rows, of which [`Self::next_page`] gives some thousands at a time.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! The token column appears only inside a fingerprint, a prefix of 8 characters, a grouping or a NULL test.
 
 mod acting;
+mod besides;
 mod comparing;
 mod instant;
 mod paging;

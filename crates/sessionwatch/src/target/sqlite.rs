@@ -23,6 +23,19 @@ use crate::{
     progress::Progress,
 };
 
+/// Foreign keys, a line a column: (no schema and) name of the table that refers, its column, the same of the other, name,
+/// action. Without a column, the other's primary key is meant.
+pub(super) const REFERENCES: &str = "
+SELECT '', m.name, f.\"from\", '', f.\"table\",
+  COALESCE(f.\"to\", (SELECT p.name FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)),
+  (SELECT group_concat(g.\"from\") FROM pragma_foreign_key_list(m.name) AS g WHERE g.id = f.id), f.on_delete, 't'
+FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f
+WHERE m.type = 'table'
+ORDER BY m.name, f.id, f.seq";
+/// Triggers: table, name, statement.
+pub(super) const TRIGGERS: &str =
+    "SELECT tbl_name, name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY tbl_name, name";
+
 /// A file inside its read transaction.
 #[derive(Debug)]
 pub struct Session {

@@ -112,7 +112,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     // A role that sees them plans, but one that does not see them does not delete.
     database.psql(&format!("CREATE POLICY w ON users FOR SELECT TO {watch} USING (true)")).unwrap();
     let report = document(&run(&["check", "--format", "json"]));
-    assert_eq!(outcome(&report, "orphaned-sessions")["value"], 30);
+    assert_eq!(outcome(&report, "orphaned-sessions")["value"], 30.0);
     for plan in [&seen, &plan(place, &["cleanup", "orphaned"])] {
         let said = apply(place, (&["cleanup", "orphaned"], plan), true);
         assert!(
@@ -334,4 +334,177 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
         let plan = desk.make("ada", 30);
         assert_eq!(desk.apply("ada", &plan).unwrap(), 2);
     }
+}
+
+/// Tables that go or change with a session, and hooks of every kind.
+const CARTS: &str = r#"
+CREATE TABLE users (id text PRIMARY KEY, name text, email text);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES users(id), expires timestamp(3) NOT NULL);
+CREATE TABLE carts (id integer PRIMARY KEY, session_id text REFERENCES sessions(id) ON DELETE CASCADE);
+CREATE TABLE items (cart integer REFERENCES carts(id) ON DELETE CASCADE, name text);
+CREATE TABLE orders (id integer PRIMARY KEY, session_token text REFERENCES sessions("sessionToken") ON DELETE SET NULL);
+INSERT INTO users SELECT 'u' || n, 'User ' || n, 'u' || n || '@example.org' FROM generate_series(1, 100) AS n;
+INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || n, now() - interval '30 days' FROM generate_series(1, 50) AS n;
+INSERT INTO sessions SELECT 'l' || n, md5('l' || n) || md5('m' || n), 'u' || n, now() + interval '10 days' FROM generate_series(1, 50) AS n;
+INSERT INTO carts SELECT n, 's' || (1 + n % 50) FROM generate_series(1, 500) AS n;
+INSERT INTO carts SELECT 500 + n, 'l' || (1 + n % 50) FROM generate_series(1, 100) AS n;
+INSERT INTO items SELECT 1 + n % 600, 'item ' || n FROM generate_series(1, 1200) AS n;
+INSERT INTO orders SELECT row_number() OVER (), "sessionToken" FROM sessions;
+"#;
+
+/// What a plan says happens besides: kind, table and rows.
+fn besides(plan: &Value) -> Vec<(String, String, Option<u64>)> {
+    let text =
+        |effect: &Value, key: &str| effect[key].as_str().unwrap().replace('"', "").replace("public.", "");
+    let one = |effect: &Value| (text(effect, "kind"), text(effect, "table"), effect["rows"].as_u64());
+    plan["side_effects"].as_array().unwrap().iter().map(one).collect()
+}
+
+fn effect(kind: &str, table: &str, rows: Option<u64>) -> (String, String, Option<u64>) {
+    (kind.into(), table.into(), rows)
+}
+
+#[test]
+fn what_goes_along_with_sessions_is_counted_and_confirmed() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(CARTS).unwrap();
+    let (watch, _) = roles(&database, folder.path());
+    let place = folder.path();
+    let cleanup = ["cleanup", "expired"];
+    let counted = plan(place, &cleanup);
+    let expected = [
+        effect("cascade", "carts", Some(500)),
+        effect("set-null", "orders", Some(50)),
+        // The role may read nothing of a table behind the next one.
+        effect("cascade", "items", None),
+    ];
+    assert_eq!(besides(&counted), expected, "{counted:#}");
+    let notes = counted["notes"].to_string();
+    assert!(notes.contains("also deletes 500 rows of") && notes.contains("cannot be restored"), "{notes}");
+    assert!(
+        notes.contains("an unknown number of rows of") && !notes.contains("nobody will notice"),
+        "{notes}"
+    );
+    assert!(counted["needs_confirmation"].to_string().contains("has 3 side effects beyond the sessions"));
+    let said = apply(place, (&cleanup, &counted), false);
+    assert!(said.code == 2 && said.stderr.contains("--confirm 'app'"), "{} {}", said.stdout, said.stderr);
+    database
+        .psql(&format!("GRANT SELECT (cart) ON items TO {watch}; GRANT SELECT (id) ON carts TO {watch}"))
+        .unwrap();
+    let counted = plan(place, &cleanup);
+    let items = database
+        .psql("SELECT count(*) FROM items JOIN carts ON carts.id = cart WHERE session_id LIKE 's%'")
+        .unwrap();
+    assert_eq!(besides(&counted)[2], effect("cascade", "items", items.trim().parse().ok()));
+    let doctor = run_in(place, &[], &["doctor"]);
+    assert!(
+        doctor.stdout.contains("warn  side-effects") && doctor.stdout.contains("ON DELETE SET NULL"),
+        "{}",
+        doctor.stdout
+    );
+    // A plan that says nothing of a trigger does not run it.
+    let trigger = "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users WHERE id = OLD.\"userId\"; RETURN OLD; END';
+        CREATE TRIGGER forgets AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION forget()";
+    database.psql(trigger).unwrap();
+    let said = apply(place, (&cleanup, &counted), true);
+    assert!(said.code == 3 && said.stderr.contains("trigger `forgets`"), "{} {}", said.stdout, said.stderr);
+    assert!(besides(&plan(place, &cleanup)).contains(&effect("trigger", "sessions", None)));
+    // One that is switched off does not run.
+    database.psql("ALTER TABLE sessions DISABLE TRIGGER forgets").unwrap();
+    let said = apply(place, (&cleanup, &counted), true);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
+    // Ending in place deletes nothing.
+    let url = database.url("postgres");
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nrevoke = \"expire\"\n";
+    configured(place, (&url, &url), mapping);
+    assert_eq!(besides(&plan(place, &["revoke", "user", "u1"])), []);
+}
+
+#[test]
+fn triggers_and_rules_that_stop_a_deletion_are_named() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(EACH).unwrap();
+    let url = database.url("postgres");
+    configured(folder.path(), (&url, &url), "");
+    database
+        .psql(
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = ''s3'' THEN RETURN NULL; END IF; RETURN OLD; END';
+             CREATE TRIGGER keeps BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION keep()",
+        )
+        .unwrap();
+    let revoke = ["revoke", "user", "u4"];
+    let kept = plan(folder.path(), &revoke);
+    assert_eq!(besides(&kept), [effect("trigger-before", "sessions", None)]);
+    let said = apply(folder.path(), (&revoke, &kept), true);
+    let done = document(&said)["applied"].clone();
+    assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &1.into(), &1.into()), "{done:#}");
+    assert_eq!(done["rows"][0]["why"], "kept by a trigger of the table that runs before each row");
+    database
+        .psql("DROP TRIGGER keeps ON sessions; CREATE RULE stays AS ON DELETE TO sessions DO INSTEAD NOTHING")
+        .unwrap();
+    let said = run_in(folder.path(), &[], &revoke);
+    assert!(
+        said.code == 3 && said.stderr.contains("has the rule `stays` (DO INSTEAD)"),
+        "{} {}",
+        said.stdout,
+        said.stderr
+    );
+    database
+        .psql("DROP RULE stays ON sessions; CREATE RULE more AS ON DELETE TO sessions DO ALSO DELETE FROM users WHERE id = OLD.\"userId\"")
+        .unwrap();
+    let ruled = plan(folder.path(), &["revoke", "user", "u9"]);
+    assert_eq!(besides(&ruled), [effect("rule", "sessions", None)]);
+    let said = apply(folder.path(), (&["revoke", "user", "u9"], &ruled), false);
+    assert!(said.code == 2 && said.stderr.contains("1 side effect beyond the sessions"), "{}", said.stderr);
+}
+
+#[test]
+fn in_a_file_too_what_goes_along_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+    let live = "CAST(strftime('%s', 'now') AS integer) * 1000 + 86400000";
+    file.execute_batch(&format!(
+        "CREATE TABLE Sessions (id text PRIMARY KEY, token text NOT NULL, expires integer NOT NULL, parent text REFERENCES sessions ON DELETE CASCADE);
+         CREATE TABLE carts (id integer PRIMARY KEY, session text REFERENCES SESSIONS ON DELETE CASCADE);
+         CREATE TABLE orders (session text REFERENCES sessions(id) ON DELETE SET NULL);
+         CREATE TABLE log (what text);
+         CREATE TRIGGER \"before delete\" AFTER UPDATE ON orders BEGIN INSERT INTO log VALUES ('order'); END;
+         CREATE TRIGGER keeps BEFORE DELETE ON sessions WHEN OLD.id = 'b' BEGIN SELECT RAISE(IGNORE); END;
+         INSERT INTO sessions VALUES ('a', 'token-a', {live}, NULL), ('b', 'token-b', {live}, NULL), ('c', 'token-c', {live}, 'a'), ('d', 'token-d', {live}, 'd');
+         INSERT INTO carts (session) VALUES ('a'), ('a'), ('c'), (NULL); INSERT INTO orders VALUES ('a'), ('b');"
+    ))
+    .unwrap();
+    let mapping = "[target.mapping]\nsessions = \"Sessions\"\nid = \"id\"\ntoken = \"token\"\nexpires = \"expires\"\ndecoder = \"epoch-ms\"\n";
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{mapping}");
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let revoke = ["revoke", "session", "a"];
+    let one = plan(folder.path(), &revoke);
+    let expected = [
+        effect("trigger-before", "sessions", None),
+        effect("cascade", "sessions", Some(1)),
+        effect("cascade", "carts", Some(2)),
+        effect("set-null", "orders", Some(1)),
+        effect("trigger", "orders", None),
+    ];
+    let mut found = besides(&one);
+    found.sort_by_key(|(kind, table, _)| expected.iter().position(|one| (&one.0, &one.1) == (kind, table)));
+    assert_eq!(found, expected);
+    let said = apply(folder.path(), (&revoke, &one), false);
+    assert!(said.code == 2 && said.stderr.contains("5 side effects"), "{} {}", said.stdout, said.stderr);
+    let all = plan(folder.path(), &["revoke", "all"]);
+    assert!(
+        besides(&all).contains(&effect("cascade", "sessions", Some(0))),
+        "the plan names them itself: {all:#}"
+    );
+    let said = apply(
+        folder.path(),
+        (&["revoke", "session", "b"], &plan(folder.path(), &["revoke", "session", "b"])),
+        true,
+    );
+    let done = document(&said)["applied"].clone();
+    assert_eq!(
+        done["rows"][0]["why"], "kept by a trigger of the table that runs before each row",
+        "{done:#}"
+    );
 }

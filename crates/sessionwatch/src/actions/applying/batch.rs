@@ -114,6 +114,8 @@ impl Work<'_> {
             return self.learn(&batch, error).await.map(Ended::Done);
         }
         self.settled(&batch, &changed, held.elapsed());
+        let unmoved = batch.rows.iter().zip(&changed).filter(|(_, changed)| !**changed);
+        lock(&self.tally).unmoved.extend(unmoved.map(|(row, _)| row.mark));
         let left = batch.rows.into_iter().zip(changed).filter(|(_, changed)| !changed).map(|(row, _)| row);
         Ok(Ended::Done(again.into_iter().chain(left).collect()))
     }

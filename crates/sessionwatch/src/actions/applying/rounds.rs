@@ -39,7 +39,7 @@ impl Work<'_> {
                 clock::pause(PATIENCE).await;
             }
         }
-        rows.iter().for_each(|row| self.skip(row, Why::Busy));
+        rows.iter().for_each(|row| self.skip(row, self.obstacle(row)));
         Ok(())
     }
 

@@ -241,7 +241,7 @@ impl Sql<'_> {
         }
     }
 
-    fn chosen(&self, chosen: Chosen<'_>, revoke: &Revoke, addressing: Addressing) -> String {
+    pub(super) fn chosen(&self, chosen: Chosen<'_>, revoke: &Revoke, addressing: Addressing) -> String {
         let expiry = self.instant(&self.mapping.expires);
         let condition = match chosen {
             Chosen::Expired(before) => return expiry.expired(before),

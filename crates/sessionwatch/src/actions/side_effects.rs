@@ -1,0 +1,95 @@
+//! What a plan does besides: counted when it is made, and compared when it is applied.
+
+use super::{ActError, view::View};
+use crate::{
+    profile::mapping::Revoke,
+    target::{
+        acting::Actor,
+        side_effects::{Catalog, Event, Kind, SideEffect},
+        sql::{Chosen, Sql},
+    },
+};
+
+/// What ending the chosen sessions does besides, with the rows that it concerns where the watch role can count them.
+pub(super) async fn of(
+    view: &View,
+    sql: &Sql<'_>,
+    (chosen, revoke): (Chosen<'_>, &Revoke),
+) -> Result<Vec<SideEffect>, ActError> {
+    let session = &view.opened.session;
+    let catalog = Catalog::read(sql.schema.dialect, async |query| session.fetch(query).await).await?;
+    let mut effects = Vec::new();
+    for reached in catalog.reached(&sql.sessions_in_catalog(), Event::of(revoke)) {
+        let mut effect = reached.effect.clone();
+        if reached.is_countable() {
+            effect.rows =
+                session.attempt(&sql.referring(&reached.path, (chosen, revoke), view.addressing)).await?;
+        }
+        // Nothing that nobody refers to is held back.
+        if effect.kind != Kind::Restrict || effect.rows != Some(0) {
+            effects.push(effect);
+        }
+    }
+    possible(&effects, sql)?;
+    Ok(effects)
+}
+
+/// Refuses what a rule of the sessions would do instead.
+fn possible(effects: &[SideEffect], sql: &Sql<'_>) -> Result<(), ActError> {
+    let sessions = sql.sessions_in_catalog();
+    let instead = |effect: &&SideEffect| effect.kind == Kind::RuleInstead && effect.table == sessions;
+    match effects.iter().find(instead) {
+        Some(effect) => Err(ActError::Replaced { table: effect.table.clone(), rule: effect.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a plan that would do more besides than it says, since the schema has changed.
+pub(super) async fn compare(
+    actor: &mut Actor,
+    sql: &Sql<'_>,
+    (announced, revoke): (&[SideEffect], &Revoke),
+) -> Result<(), ActError> {
+    let catalog = Catalog::read(sql.schema.dialect, async |query| actor.fetch(query).await).await?;
+    let found = catalog.reached(&sql.sessions_in_catalog(), Event::of(revoke));
+    let found: Vec<SideEffect> = found.into_iter().map(|reached| reached.effect).collect();
+    possible(&found, sql)?;
+    let is_new =
+        |effect: &&SideEffect| effect.reaches_further() && !announced.iter().any(|other| other.is(effect));
+    let unannounced: Vec<String> = found.iter().filter(is_new).map(SideEffect::text).collect();
+    if unannounced.is_empty() { Ok(()) } else { Err(ActError::Unannounced(unannounced)) }
+}
+
+/// What a person should know of them before a plan is applied.
+pub(super) fn notes(effects: &[SideEffect]) -> Vec<String> {
+    effects.iter().map(note).collect()
+}
+
+fn note(effect: &SideEffect) -> String {
+    let SideEffect { kind, table, rows, .. } = effect;
+    let rows = match rows {
+        Some(1) => "1 row".into(),
+        Some(rows) => format!("{rows} rows"),
+        None => "an unknown number of rows".to_owned(),
+    };
+    let by = effect.text();
+    match kind {
+        Kind::Cascade => format!(
+            "also deletes {rows} of {table}, by {by}: those rows are not archived and cannot be restored"
+        ),
+        Kind::SetNull | Kind::SetDefault => format!(
+            "also changes {rows} of {table}, by {by}: what stood there is not archived and cannot be restored"
+        ),
+        Kind::Restrict => {
+            format!(
+                "{rows} of {table} refer to these sessions, by {by}: the database refuses to delete those"
+            )
+        }
+        Kind::TriggerBefore => format!(
+            "also runs {by}: it can keep rows from being ended, or change others; sessionwatch cannot undo what it does"
+        ),
+        Kind::Trigger | Kind::Rule | Kind::RuleInstead => {
+            format!("also runs {by}: it can change other rows; sessionwatch cannot undo what it does")
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The SQL that counts what goes along with sessions in other tables.
+
+use super::{Addressing, Chosen, Sql, identifier, table};
+use crate::{profile::mapping::Revoke, target::side_effects::Reference};
+
+impl Sql<'_> {
+    /// How many rows refer to the sessions that an action would touch, through foreign keys that lead from one to the next.
+    #[must_use]
+    pub fn referring(
+        &self,
+        path: &[Reference],
+        (chosen, revoke): (Chosen<'_>, &Revoke),
+        addressing: Addressing,
+    ) -> String {
+        let sessions = table(&self.mapping.sessions);
+        let chosen = self.chosen(chosen, revoke, addressing);
+        let mut condition = String::new();
+        for (turn, reference) in path.iter().enumerate() {
+            let (from, to) =
+                (format!("c{}", turn + 1), if turn == 0 { "s".into() } else { format!("c{turn}") });
+            let columns = reference.from.1.iter().zip(&reference.to.1);
+            let joined: Vec<String> = columns
+                .map(|(column, other)| format!("{from}.{} = {to}.{}", identifier(column), identifier(other)))
+                .collect();
+            let joined = joined.join(" AND ");
+            condition = if turn == 0 {
+                format!("EXISTS (SELECT 1 FROM {sessions} AS s WHERE {joined} AND ({chosen}))")
+            } else {
+                format!("EXISTS (SELECT 1 FROM {} AS {to} WHERE {joined} AND {condition})", reference.to.0)
+            };
+        }
+        if let [own] = path
+            && own.from.0 == self.sessions_in_catalog()
+        {
+            // Sessions that refer to others, and that the plan does not name itself.
+            let same: Vec<String> =
+                own.to.1.iter().map(|column| format!("s.{0} = c1.{0}", identifier(column))).collect();
+            condition.push_str(&format!(
+                " AND NOT EXISTS (SELECT 1 FROM {sessions} AS s WHERE {} AND ({chosen}))",
+                same.join(" AND ")
+            ));
+        }
+        let last = path.last().map_or(sessions.as_str(), |reference| reference.from.0.as_str());
+        format!("SELECT COUNT(*) FROM {last} AS c{} WHERE {condition}", path.len())
+    }
+}
