@@ -150,9 +150,11 @@ fn decidable(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
         if known { Ok(()) } else { Err(ActError::NoColumn { condition, about }) }
     };
     match selection {
-        Selection::Orphaned => {
-            needs("cleanup orphaned", "the users", mapping.users.is_some() && mapping.user.is_some())
-        }
+        Selection::Orphaned => needs(
+            "cleanup orphaned",
+            "users that the watch role may read",
+            mapping.users.is_some() && mapping.user.is_some(),
+        ),
         Selection::Excess { .. } => needs("cleanup excess", "the user", mapping.user.is_some()),
         Selection::User(_) | Selection::Users(_) => needs("revoke user", "the user", mapping.user.is_some()),
         Selection::Where(filter) => {

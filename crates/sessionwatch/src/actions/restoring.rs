@@ -23,10 +23,7 @@ use crate::{
         archived::{self, Batch, Fate, State},
         audit, plans,
     },
-    target::{
-        acting::Actor,
-        sql::{self, Obstacle},
-    },
+    target::{acting::Actor, sql::Obstacle},
 };
 
 /// Rows of a plan that are shown.

@@ -10,7 +10,7 @@ use sessionwatch_rules::{
 use super::{
     error::TargetError,
     session::Session,
-    sql::{List, Rows, Sql, table},
+    sql::{List, Rows, Sql},
 };
 
 /// Lines of evidence for one finding.
@@ -117,7 +117,7 @@ fn orphans_elsewhere(sql: &Sql<'_>) -> Option<Fact<u64>> {
     } else if sql.looks_for_orphans() {
         None
     } else {
-        Some(Fact::Unknown("the table of users is not known".into()))
+        Some(Fact::Unknown("no table of users is known whose key this role may read".into()))
     }
 }
 

@@ -496,7 +496,9 @@ impl History {
                 continue;
             };
             let control = Control::default();
-            let restored = restoring::restore(self.context(), &plan.kept.id, &self.identity, &control);
+            let consent = Consent { name: Some("app"), ..Consent::default() };
+            let restored =
+                restoring::restore(self.context(), (&plan.kept.id, &self.identity), consent, &control);
             self.runtime.block_on(restored).unwrap();
         }
         let (now, touched) = (self.app.full_rows(), self.touched.borrow());

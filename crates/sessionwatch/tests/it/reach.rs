@@ -508,3 +508,57 @@ fn in_a_file_too_what_goes_along_is_counted() {
         "{done:#}"
     );
 }
+
+#[test]
+fn plans_that_are_applied_at_once_count_together() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(EACH).unwrap();
+    let url = database.url("postgres");
+    configured(folder.path(), (&url, &url), "");
+    let desk = Desk::new(folder.path(), Clock::System);
+    let plans: Vec<String> = (1..=15).map(|user| desk.make("ada", user)).collect();
+    let (recipient, context) = (desk.identity.recipient(), desk.context("ada"));
+    let apply = |plan: &str| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (consent, control) = (Consent::default(), Control::default());
+        runtime
+            .block_on(actions::apply(context, (plan, &recipient), consent, &control))
+            .map(|applied| applied.done)
+    };
+    let outcomes: Vec<Result<u64, ActError>> = std::thread::scope(|scope| {
+        let applying: Vec<_> = plans.iter().map(|plan| scope.spawn(|| apply(plan))).collect();
+        applying.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    // Some may meet another one at work on the same batches.
+    let expected = |outcome: &Result<u64, ActError>| {
+        matches!(outcome, Ok(2) | Err(ActError::Braked(..) | ActError::AtWork))
+    };
+    assert!(outcomes.iter().all(expected), "{outcomes:?}");
+    let left: u64 = database.psql("SELECT count(*) FROM sessions").unwrap().trim().parse().unwrap();
+    assert!((80..100).contains(&left), "{left} {outcomes:?}");
+}
+
+#[test]
+fn users_that_may_not_be_read_make_nobody_an_orphan() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(USERS).unwrap();
+    let (watch, act) = roles(&database, folder.path());
+    let run = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
+    let seen = plan(folder.path(), &["cleanup", "orphaned"]);
+    database.psql(&format!("REVOKE ALL ON users FROM {act}")).unwrap();
+    let said = apply(folder.path(), (&["cleanup", "orphaned"], &seen), true);
+    assert!(
+        said.code == 3 && said.stderr.contains("GRANT SELECT (\"id\") ON \"public\".\"users\""),
+        "{}",
+        said.stderr
+    );
+    database.psql(&format!("REVOKE ALL (id, name, email) ON users FROM {watch}")).unwrap();
+    for engine in ["scan", "pushdown"] {
+        let report = document(&run(&["check", "--engine", engine, "--format", "json"]));
+        let orphans = outcome(&report, "orphaned-sessions");
+        assert!(orphans["verdict"] == "unknown" && orphans.to_string().contains("may read"), "{orphans:#}");
+    }
+    let said = run(&["cleanup", "orphaned"]);
+    assert!(said.code == 2 && said.stderr.contains("may read"), "{} {}", said.stdout, said.stderr);
+    assert_eq!(database.psql("SELECT count(*) FROM sessions").unwrap(), "90\n");
+}
