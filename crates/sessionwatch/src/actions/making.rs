@@ -99,6 +99,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     plan.summary.revoke = revoke;
     plan.summary.notes = super::notes::of(context, view, &plan);
     plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
+    plan.summary.notes.extend(assumes_utc(view, &plan.summary.revoke));
     finish(context, &mut plan)?;
     let now = context.clock.now();
     Ok(context.store.read(|db| plan.counted(db, now))?)
@@ -205,6 +206,18 @@ fn believed(selection: &Selection, revoke: &Revoke, doubts: &Doubts) -> Result<(
     let doubt = doubt.or(doubts.created.as_ref().filter(|_| by_creation));
     doubt.map_or(Ok(()), |doubt| {
         Err(ActError::LocalTime { reason: doubt.reason.clone(), doubts: doubts.clone() })
+    })
+}
+
+/// Says that an end is set by a clock which nothing confirms.
+fn assumes_utc(view: &View, revoke: &Revoke) -> Option<String> {
+    let assumed = view.opened.clocks.expires == Clock::AssumedUtc && *revoke == Revoke::Expire;
+    let column = &view.opened.candidate.mapping.expires.column;
+    assumed.then(|| {
+        format!(
+            "`{column}` names no time zone and is set to now in UTC: if the application writes local time west of UTC, these \
+             sessions go on for hours; `decoder = \"timestamp-local:ZONE\"` names its zone"
+        )
     })
 }
 

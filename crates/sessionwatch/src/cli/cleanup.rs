@@ -17,7 +17,7 @@ pub(super) enum Args {
     Expired {
         #[command(flatten)]
         act: ActArgs,
-        /// How long ago at least, from 0s to 3650d
+        /// How long ago at least, from 0s to 3650d; from 14h where the end names no time zone
         #[arg(long, default_value = "24h", value_parser = seconds)]
         grace: u64,
     },

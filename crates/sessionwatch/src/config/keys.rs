@@ -462,7 +462,7 @@ const CLEANUP: &[Key] = &[
         "grace",
         Kind::Span(3_600, 7_776_000),
         Otherwise::Value("\"24h\""),
-        "How long ago a row must have ended",
+        "How long ago a row must have ended; at least 14h where its end names no time zone",
     ),
     key("every", Kind::Span(60, LONGEST), Otherwise::Words("cron", "\"24h\""), "Time between two cleanups"),
     key(

@@ -208,6 +208,34 @@ mod tests {
     use crate::store::tests::both;
 
     #[test]
+    fn the_latest_growth_is_that_of_the_last_run_that_saw_sessions_appear() {
+        for store in both() {
+            let at = |minute: i64| Instant::from_micros(100 * DAY + minute * 60 * SECOND).unwrap();
+            let put = |minute: i64, seen: Option<&[(&'static str, f64)]>| {
+                store.write(|db| put(db, "app", &Point::of(at(minute), seen), 400 * DAY)).unwrap();
+            };
+            let growth = |minute: i64| store.read(|db| growth(db, "app", at(minute))).unwrap();
+            let grown = |after, until| Some(Growth { after: at(after), until: at(until) });
+            assert_eq!(growth(0), None);
+            put(1, Some(&[("stored", 5.0)]));
+            assert_eq!(growth(1), None, "nothing to compare with");
+            put(2, Some(&[("stored", 6.0), ("created", 1.0), ("revived", 0.0)]));
+            assert_eq!(growth(2), grown(1, 2));
+            // As many rows went as came.
+            put(3, Some(&[("stored", 6.0), ("created", 2.0), ("revived", 0.0)]));
+            assert_eq!(growth(3), grown(2, 3));
+            // What was put back had been there, and a run that saw nothing says nothing.
+            put(4, Some(&[("stored", 9.0), ("created", 3.0), ("revived", 3.0)]));
+            put(5, None);
+            assert_eq!(growth(5), grown(2, 3));
+            // An engine that does not compare counts all the same.
+            put(6, Some(&[("stored", 10.0)]));
+            assert_eq!(growth(6), grown(4, 6));
+            assert_eq!(growth(6 + 15 * 60), None, "too long ago for any zone");
+        }
+    }
+
+    #[test]
     fn looks_are_rolled_up_and_forgotten_in_time() {
         for store in both() {
             let at = |minute: i64| Instant::from_micros(100 * DAY + minute * 60 * SECOND).unwrap();
