@@ -202,6 +202,28 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
 }
 
 #[test]
+fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is_written() {
+    let database = harness::empty();
+    database.psql(include_str!("../fixtures/local-time/drizzle-two-hours-ahead-pg.sql")).unwrap();
+    let url = database.url("postgres");
+    let report = harness::check(&url, &[]);
+    let said = outcome(&report, "active-sessions")["summary"].as_str().unwrap();
+    assert!(
+        said.contains(
+            "`expires_at` is stored in local time, about UTC+2: `created_at` is up to 2.0 h ahead of the database's clock"
+        ),
+        "{said}"
+    );
+    assert_ne!(harness::run(&["check", &url]).code, 0);
+    refused(&harness::run(&["cleanup", "expired", &url]), &["about UTC+2", "timestamp-local:ZONE"]);
+    let folder = BETTER_AUTH_DRIZZLE.mapped(&database, "timestamp-local:Etc/GMT-2");
+    let report = check_in(folder.path(), "scan");
+    assert_eq!((&report["census"]["active"], &report["census"]["expired"]), (&200.into(), &10.into()));
+    let said = run_in(folder.path(), &[], &["cleanup", "expired", "--grace", "30m", "--format", "json"]);
+    assert!(said.stdout.contains("\"rows\": 10"), "{} {}", said.stdout, said.stderr);
+}
+
+#[test]
 fn sessions_that_seem_to_be_over_may_be_active_in_another_zone() {
     let database = BETTER_AUTH_NEW_YORK.load("UTC", 0);
     let url = database.url("postgres");
