@@ -15,6 +15,7 @@ use crate::{
     open::Opened,
     profile::{
         detect::comparison,
+        mapping::{Mapping, UsersMapping},
         schema::{Dialect, Equality, ForeignKey, Index, Table, TableKind},
     },
     target::{
@@ -352,13 +353,20 @@ fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
             ),
             format!("DROP INDEX {};\n{create}", identifier(name)),
         ),
-        None => fail(
-            "token-unique",
-            format!("nothing keeps {column} unique: one token can stand for two people"),
-            format!(
-                "{create}  -- fails while duplicates exist: see `sessionwatch check --only duplicate-tokens`"
-            ),
-        ),
+        None => {
+            let fix = if is_one_heap(table) {
+                format!(
+                    "{create}  -- fails while duplicates exist: see `sessionwatch check --only duplicate-tokens`"
+                )
+            } else {
+                // PostgreSQL would refuse the index, or make one for a part of the rows.
+                format!(
+                    "make {column} the partition key: a unique index reaches over several partitions only if that is in it; until then, `check` looks for duplicates"
+                )
+            };
+            let summary = format!("nothing keeps {column} unique: one token can stand for two people");
+            fail("token-unique", summary, fix)
+        }
     }
 }
 
@@ -377,12 +385,17 @@ fn token_comparison(patient: Patient<'_>, table: &Table) -> Option<Finding> {
     Some(warn("token-comparison", summary, fix))
 }
 
+/// Whether all rows are in the table itself, and none in partitions, chunks or tables that inherit from it.
+fn is_one_heap(table: &Table) -> bool {
+    table.kind == TableKind::Table && !table.inherited
+}
+
 fn create_index(patient: Patient<'_>, unique: &str, column: &str) -> String {
     let sessions = &patient.opened.candidate.mapping.sessions;
     let table = patient.opened.schema.table(sessions);
-    let plain = table.is_some_and(|table| table.kind == TableKind::Table);
-    // Neither SQLite nor a partitioned table can have one made beside the application's work.
-    let concurrently = if dialect(patient) == Dialect::Postgres && plain { "CONCURRENTLY " } else { "" };
+    // Neither SQLite nor a partitioned table nor a hypertable can have one made beside the application's work.
+    let beside = dialect(patient) == Dialect::Postgres && table.is_some_and(is_one_heap);
+    let concurrently = if beside { "CONCURRENTLY " } else { "" };
     let name =
         identifier(&format!("{}_{column}_{}", sessions.name, if unique.is_empty() { "idx" } else { "key" }));
     format!("CREATE {unique}INDEX {concurrently}{name} ON {} ({});", quoted(sessions), identifier(column))
@@ -436,19 +449,29 @@ fn user_exists(patient: Patient<'_>, table: &Table) -> Finding {
             "remake the table with REFERENCES … ON DELETE CASCADE: SQLite cannot add a foreign key",
         ),
         None => {
-            let name = identifier(&format!("{}_{user}_fkey", mapping.sessions.name));
-            warn(
-                "user-exists",
-                "no foreign key to the users: sessions outlive them",
-                format!(
-                    "ALTER TABLE {sessions} ADD CONSTRAINT {name} FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE CASCADE NOT VALID;\n\
-                     ALTER TABLE {sessions} VALIDATE CONSTRAINT {name};  -- after the orphans are gone",
-                    identifier(user),
-                    quoted(&users.table),
-                    identifier(&users.key)
-                ),
-            )
+            let fix = add_foreign_key(mapping, (user, users), is_one_heap(table));
+            warn("user-exists", "no foreign key to the users: sessions outlive them", fix)
         }
+    }
+}
+
+/// The statements that make a foreign key of PostgreSQL to the users.
+fn add_foreign_key(mapping: &Mapping, (user, users): (&str, &UsersMapping), one_heap: bool) -> String {
+    let sessions = quoted(&mapping.sessions);
+    let name = identifier(&format!("{}_{user}_fkey", mapping.sessions.name));
+    let add = format!(
+        "ALTER TABLE {sessions} ADD CONSTRAINT {name} FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE CASCADE",
+        identifier(user),
+        quoted(&users.table),
+        identifier(&users.key)
+    );
+    if one_heap {
+        format!(
+            "{add} NOT VALID;\nALTER TABLE {sessions} VALIDATE CONSTRAINT {name};  -- after the orphans are gone"
+        )
+    } else {
+        // Up to version 17, a partitioned table cannot have one that is validated later.
+        format!("{add};  -- after the orphans are gone; it locks both tables while it reads the sessions")
     }
 }
 
