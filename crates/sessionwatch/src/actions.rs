@@ -133,6 +133,12 @@ pub struct Summary {
     pub by_policy: bool,
     /// Rows that it ended or put back; nothing until it is done.
     pub done: Option<u64>,
+    /// The table of sessions, with its schema; empty in plans of older programs.
+    pub table: String,
+    /// How that table was read: the title of the profile.
+    pub framework: String,
+    /// What may go on working though its row is gone.
+    pub not_ended: Vec<String>,
 }
 
 /// A row for a person to recognise.
@@ -304,6 +310,23 @@ impl Plan {
         let done = kept.state == plans::State::Done;
         let rows = summary.done.filter(|_| done).unwrap_or(kept.rows);
         Ok(Some(brake::Applied { at: kept.touched_at, done, rows, active: kept.active.min(rows) }))
+    }
+
+    /// The table and the framework that it is about, in words; `None` for a plan of an older program.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
+        let Summary { table, framework, .. } = &self.summary;
+        (!table.is_empty()).then(|| format!("{table} ({framework})"))
+    }
+
+    /// Refuses to go on with a plan whose table is not the one that is recognised now.
+    ///
+    /// # Errors
+    ///
+    /// If it is another one.
+    fn is_about(&self, table: &crate::profile::mapping::TableName) -> Result<(), ActError> {
+        let (plan, now) = (self.summary.table.clone(), table.to_string());
+        if plan.is_empty() || plan == now { Ok(()) } else { Err(ActError::OtherTable { plan, now }) }
     }
 
     /// How far it reaches.

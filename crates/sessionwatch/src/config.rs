@@ -30,7 +30,7 @@ use crate::{
     checks::{self, Rules},
     profile::{
         catalogue::{self, Profile},
-        mapping::Mapping,
+        mapping::{Mapping, TableName},
     },
     schedule::{Entry, Schedule},
     target::{address::Address, observe::Engine, postgres::Limits},
@@ -143,6 +143,13 @@ pub enum Storage {
     Detect,
     /// As this profile says.
     Profile(String),
+    /// In this table, whose columns are to be recognised.
+    Table {
+        /// The table.
+        table: TableName,
+        /// The profile, where it is named too.
+        profile: Option<String>,
+    },
     /// In these tables and columns.
     Explicit(Box<Mapping>),
 }

@@ -14,7 +14,8 @@ use crate::{
     clocks,
     open::Opened,
     profile::{
-        detect::comparison,
+        detect::{Candidate, comparison},
+        doubt::Weight,
         mapping::{Mapping, UsersMapping},
         schema::{Dialect, Equality, ForeignKey, Index, Table, TableKind},
     },
@@ -123,6 +124,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     findings.extend(transport(patient));
     findings.extend(pooler(patient.address));
     findings.push(recognition(patient.opened));
+    findings.extend(elsewhere(patient.opened));
     findings.extend(role(patient));
     findings.extend(search_path(patient));
     findings.extend(patient.acting.map(|acting| acting_role(patient, acting)));
@@ -205,15 +207,19 @@ fn pooler(address: &Address) -> Option<Finding> {
 }
 
 fn recognition(opened: &Opened) -> Finding {
-    let why = opened.candidate.why.join("; ");
-    match opened.others.first() {
-        None => pass("recognition", why),
-        Some(other) => warn(
-            "recognition",
-            format!("{why}; {} looks like sessions too", quoted(&other.mapping.sessions)),
-            "name the profile or the mapping in sessionwatch.toml: `sessionwatch init` writes one",
-        ),
+    let Candidate { mapping, title, why, .. } = &opened.candidate;
+    let summary = format!("{title} in {}: {}", mapping.sessions, why.join("; "));
+    match &opened.doubt {
+        None => pass("recognition", summary),
+        Some(doubt) if doubt.weight == Weight::Weak => fail("recognition", doubt.to_string(), doubt.hint()),
+        Some(doubt) => warn("recognition", format!("{summary}; {doubt}"), doubt.hint()),
     }
+}
+
+/// Log-ins that do not end with their rows, as far as the tables show that.
+fn elsewhere(opened: &Opened) -> Vec<Finding> {
+    let fix = "end log-ins there too, whenever rows are ended here: docs/acting.md says how";
+    opened.candidate.elsewhere.iter().map(|says| warn("elsewhere", says, fix)).collect()
 }
 
 fn acting_role(patient: Patient<'_>, acting: &Acting) -> Finding {

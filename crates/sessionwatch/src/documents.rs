@@ -328,6 +328,10 @@ pub struct Plan {
     action: &'static str,
     /// What was asked for.
     about: Value,
+    /// The table of sessions, with its schema.
+    table: String,
+    /// The title of the profile by which that table is read.
+    framework: String,
     /// How sessions are ended: `delete`, `expire`, or the column that is set.
     revoke: Value,
     made_at: At,
@@ -349,6 +353,8 @@ pub struct Plan {
     notes: Vec<String>,
     /// What happens besides: to other tables, or by triggers and rules.
     side_effects: Vec<SideEffect>,
+    /// What may go on working though its row is gone.
+    not_ended: Vec<String>,
 }
 
 impl Plan {
@@ -361,6 +367,8 @@ impl Plan {
             target: kept.target.clone(),
             action: plan.selection.name(),
             about: serde_json::to_value(&plan.selection).unwrap_or_default(),
+            table: summary.table.clone(),
+            framework: summary.framework.clone(),
             revoke: serde_json::to_value(&summary.revoke).unwrap_or_default(),
             made_at: At(kept.made_at),
             made_by: kept.made_by.clone(),
@@ -374,6 +382,7 @@ impl Plan {
             sample: summary.sample.iter().map(Row::of).collect(),
             notes: summary.notes.clone(),
             side_effects: summary.side_effects.clone(),
+            not_ended: summary.not_ended.clone(),
         }
     }
 }

@@ -136,6 +136,7 @@ pub fn findings(report: &Report) -> Vec<String> {
 #[must_use]
 pub fn force_out(context: Context<'_>, report: &Report) -> Vec<String> {
     let Ok(seen) = &report.seen else { return vec![] };
+    // What the tables say is among the notes of the report.
     let name = &seen.candidate.mapping.profile;
     let profile = context.config.catalogue.iter().find(|profile| profile.name == *name);
     profile.map(crate::profile::catalogue::Profile::advice).unwrap_or_default()

@@ -18,7 +18,12 @@ use crate::{
     config::Target,
     memory::{self, Memory, Mirror, Source, Standing},
     open::{Access, Opened, open_at},
-    profile::{catalogue::Profile, detect::Candidate, explicit, mapping::TableName},
+    profile::{
+        catalogue::Profile,
+        detect::Candidate,
+        doubt::{self, Weight},
+        mapping::TableName,
+    },
     target::{
         address::Address,
         error::TargetError,
@@ -268,6 +273,7 @@ async fn inspect(
         if let (Some(reason), Verdict::Healthy | Verdict::Failing) = (&doubt, &finding.verdict) {
             distrust(&mut finding, reason, census.sessions == 0);
         }
+        question(&mut finding, opened.doubt.as_ref());
         let evidence = if finding.verdict == Verdict::Failing {
             let shown = (check.proof, finding.bound.unwrap_or(0));
             evidence(opened, &queries, shown, (&tops, changes.as_ref())).await?
@@ -309,11 +315,12 @@ fn superuser_note(session: &Session) -> Option<String> {
 fn notes(opened: &Opened, doubts: &Doubts) -> Vec<String> {
     let mut notes = opened.candidate.notes.clone();
     notes.extend(superuser_note(&opened.session));
-    notes.extend(opened.others.first().map(|other| {
-        let (chosen, other) = (&opened.candidate.mapping.sessions, &other.mapping.sessions);
+    notes.extend(opened.candidate.elsewhere.iter().cloned());
+    let rivals = opened.doubt.as_ref().filter(|doubt| doubt.weight != Weight::Weak);
+    notes.extend(rivals.and_then(|doubt| doubt.tables.get(1)).map(|(other, _)| {
         format!(
             "{} was chosen, but {} looks like sessions too: name one in the configuration",
-            sql::table(chosen),
+            sql::table(&opened.candidate.mapping.sessions),
             sql::table(other)
         )
     }));
@@ -382,22 +389,31 @@ async fn doubt(opened: &Opened, census: &Census) -> Result<Option<String>, Targe
     Ok(Some("the session table is empty".into()))
 }
 
-/// Why a view need not show every session. A condition is part of what a mapping of the configuration means by a session.
+/// Why a view need not show every session. A condition is part of what whoever names the view means by a session.
 fn partial(opened: &Opened) -> Option<String> {
-    let mapping = &opened.candidate.mapping;
-    let table = opened.schema.table(&mapping.sessions)?;
-    let filtered = table.filtered && mapping.profile != explicit::PROFILE;
+    let table = opened.schema.table(&opened.candidate.mapping.sessions)?;
     let condition = || {
         let behind = table.bases.join("`, `");
         format!("`{}` is a view with a condition, which may leave out rows of `{behind}`", table.name)
     };
+    let filtered = table.filtered && !opened.candidate.named;
     let why = table.doubt.clone().or_else(|| filtered.then(condition))?;
     Some(format!("{why}: name a table under [target.mapping]"))
 }
 
-/// Unknown is not healthy: with rows hidden a finding still stands, but nothing else is known.
-fn distrust(finding: &mut Finding, reason: &str, empty: bool) {
-    if empty || finding.verdict == Verdict::Healthy {
+/// A finding about a table that may be the wrong one says nothing about the right one.
+fn question(finding: &mut Finding, doubt: Option<&doubt::Doubt>) {
+    if let (Some(doubt), Verdict::Healthy | Verdict::Failing) = (doubt, &finding.verdict)
+        && doubt.weight != Weight::Aside
+    {
+        let reason = format!("{doubt}: name the table with `sessions` in the configuration");
+        distrust(finding, &reason, doubt.weight == Weight::Weak);
+    }
+}
+
+/// Unknown is not healthy: what was found still stands, unless nothing can be said at all, but nothing else is known.
+fn distrust(finding: &mut Finding, reason: &str, nothing: bool) {
+    if nothing || finding.verdict == Verdict::Healthy {
         finding.verdict = Verdict::Unknown(reason.to_owned());
     }
 }

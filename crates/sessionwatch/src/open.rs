@@ -14,16 +14,18 @@ use crate::{
     profile::{
         background,
         catalogue::Profile,
-        detect::{Candidate, Detection, detect},
+        detect::{self, Candidate, Detection, RuledOut, Wanted},
+        doubt::Doubt,
         explicit,
         mapping::{InstantColumn, TableName},
+        near::{self, Missed},
         schema::{ColumnKind, Dialect, Schema},
     },
     target::{
         address::Address,
         error::TargetError,
         session::{Idle, Session},
-        sql::Sql,
+        sql::{self, Sql},
     },
 };
 
@@ -32,6 +34,9 @@ const SAMPLE: usize = 1_000;
 /// Below that share of plausible expiries a decoder is not believed, and from the other on one may take its place.
 const BELIEVED: f64 = 0.5;
 const CONVINCING: f64 = 0.9;
+
+/// Rows whose token is looked at before a table is believed to hold sessions.
+const TOKENS: usize = 100;
 
 /// An open target whose session table was recognised.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub struct Opened {
     readings: Vec<Candidate>,
     /// Other tables that could be meant, best first.
     pub others: Vec<Candidate>,
+    /// Why the table may be the wrong one.
+    pub doubt: Option<Doubt>,
     /// The stored expiries spoke for another decoder than the profile.
     pub decoder_replaced: bool,
     /// What zone its instants are in.
@@ -75,6 +82,7 @@ impl Opened {
             candidate,
             readings,
             others,
+            doubt: None,
             decoder_replaced: false,
             clocks: Clocks::default(),
             key,
@@ -171,14 +179,16 @@ async fn recognised(
     let now = session.now().await?;
     let position = if placed { session.position().await? } else { None };
     let schema = session.schema().await?;
-    let mut candidates = recognise(&schema, &target.storage, catalogue)?;
-    background::prefer_tables(&schema, &mut candidates);
-    refuse_code(&schema, &mut candidates)?;
+    let mut found = recognise(&schema, &target.storage, catalogue)?;
+    background::prefer_tables(&schema, &mut found.candidates);
+    refuse_code(&schema, &mut found.candidates)?;
+    let candidates = believed(&session, (&schema, catalogue), found).await?;
     let mut opened = Opened::of(session, schema, candidates, (key, now));
     opened.position = position;
     let detected = !matches!(target.storage, Storage::Explicit(_));
-    settle_expiry(&mut opened, detected).await?;
+    settle_expiry(&mut opened, (catalogue, detected)).await?;
     settle_creation(&mut opened).await?;
+    opened.doubt = Doubt::of(&opened.schema, &opened.candidate, &opened.others);
     Ok(opened)
 }
 
@@ -193,37 +203,56 @@ pub fn fingerprint_key() -> i64 {
     *KEY.get_or_init(|| RandomState::new().hash_one(std::process::id()).cast_signed())
 }
 
-/// The tables that may be meant, best first; at least one.
-fn recognise(
-    schema: &Schema,
-    storage: &Storage,
-    catalogue: &[Profile],
-) -> Result<Vec<Candidate>, TargetError> {
+/// What was found in the schema.
+struct Found {
+    /// The tables that may be meant, best first; at least one.
+    candidates: Vec<Candidate>,
+    /// Which profile was looked for, if one was named.
+    wanted: String,
+    ruled_out: Vec<RuledOut>,
+}
+
+fn recognise(schema: &Schema, storage: &Storage, catalogue: &[Profile]) -> Result<Found, TargetError> {
+    let of = |name: &str| catalogue.iter().filter(|profile| profile.name == name).cloned().collect();
     let named: Vec<Profile>;
-    let (catalogue, wanted) = match storage {
-        Storage::Explicit(mapping) => return Ok(vec![explicit::check(schema, mapping)?]),
-        Storage::Detect => (catalogue, String::new()),
+    let (searched, table, wanted) = match storage {
+        Storage::Explicit(mapping) => {
+            let mut candidate = explicit::check(schema, mapping)?;
+            let profile = catalogue.iter().find(|profile| profile.name == mapping.profile);
+            if let (Some(profile), Some(table)) = (profile, schema.table(&candidate.mapping.sessions)) {
+                candidate.title = format!("{}, by the mapping of the configuration", profile.title);
+                candidate.elsewhere = detect::elsewhere(schema, table, profile);
+            }
+            return Ok(Found { candidates: vec![candidate], wanted: String::new(), ruled_out: vec![] });
+        }
+        Storage::Detect => (catalogue, None, String::new()),
+        Storage::Table { table, profile: None } => (catalogue, Some(table), String::new()),
+        Storage::Table { table, profile: Some(name) } => {
+            named = of(name);
+            (named.as_slice(), Some(table), format!(" by profile `{name}`"))
+        }
         Storage::Profile(name) => {
-            named = catalogue.iter().filter(|profile| profile.name == *name).cloned().collect();
-            (named.as_slice(), format!(" by profile `{name}`"))
+            named = of(name);
+            (named.as_slice(), None, format!(" by profile `{name}`"))
         }
     };
-    let Detection { mut candidates, mut refused } = detect(schema, catalogue);
+    let only = table.map(|table| explicit::find(schema, table)).transpose()?;
+    let about = Wanted { table: only, profile: !wanted.is_empty() };
+    let Detection { mut candidates, mut refused, ruled_out } = detect::detect(schema, searched, about);
     // Where the address says in which schemas to look, others are not meant.
-    if schema.path_named {
+    if schema.path_named && table.is_none() {
         let meant = |table: &TableName| schema.table(table).is_some_and(|table| table.search_path.is_some());
         candidates.retain(|candidate| meant(&candidate.mapping.sessions));
         refused.retain(|(table, _)| !schema.meant(table).is_empty());
     }
-    match refused.first() {
-        _ if !candidates.is_empty() => Ok(candidates),
-        Some((table, columns)) => {
+    let place = if schema.path_named { " in the schema that the address names" } else { "" };
+    match (refused.first(), table) {
+        _ if !candidates.is_empty() => Ok(Found { candidates, wanted, ruled_out }),
+        (Some((table, columns)), _) => {
             Err(TargetError::Unreadable { table: table.clone(), columns: columns.join("`, `") })
         }
-        None if schema.path_named => {
-            Err(TargetError::NotRecognised(format!("{wanted} in the schema that the address names")))
-        }
-        None => Err(TargetError::NotRecognised(wanted)),
+        (None, Some(table)) => Err(unfit(table, &wanted)),
+        (None, None) => Err(missed(schema, catalogue, (format!("{wanted}{place}"), &ruled_out))),
     }
 }
 
@@ -242,21 +271,76 @@ fn refuse_code(schema: &Schema, candidates: &mut Vec<Candidate>) -> Result<(), T
     refused.map_or(Ok(()), Err)
 }
 
+/// A table was named whose columns nothing fits.
+fn unfit(table: &TableName, wanted: &str) -> TargetError {
+    TargetError::Mapping(format!(
+        "the columns of `{table}` are not recognised{wanted}: write them under [target.mapping] instead of `sessions`"
+    ))
+}
+
+fn missed(schema: &Schema, catalogue: &[Profile], (wanted, ruled_out): (String, &[RuledOut])) -> TargetError {
+    let missed = near::misses(schema, catalogue, ruled_out);
+    TargetError::NotRecognised(Box::new(Missed { wanted, ..missed }))
+}
+
+/// The candidates without tables whose tokens are JWTs: those are signed, and work without any row. Where the configuration
+/// names the table, that is only noted.
+async fn believed(
+    session: &Session,
+    (schema, catalogue): (&Schema, &[Profile]),
+    found: Found,
+) -> Result<Vec<Candidate>, TargetError> {
+    let Found { mut candidates, wanted, mut ruled_out } = found;
+    while let Some(best) = candidates.first() {
+        let table = best.mapping.sessions.clone();
+        let rows = session.fetch(&sql::token_shapes(schema.dialect, &best.mapping, TOKENS)).await?;
+        let count = |at: usize| {
+            rows.first().and_then(|row| row.get(at)?.as_deref()?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        let (tokens, jwts) = (count(0), count(1));
+        if jwts == 0 || jwts < tokens.div_ceil(2) {
+            break;
+        }
+        if best.named {
+            candidates[0].elsewhere.push(format!(
+                "the tokens of `{table}` are JWTs: whoever holds one stays logged in until it expires, whatever becomes of its row"
+            ));
+            break;
+        }
+        candidates.retain(|candidate| candidate.mapping.sessions != table);
+        let why = "has the columns of a token, a user and an expiry, but its tokens are JWTs, which are no session tokens";
+        ruled_out.insert(0, RuledOut { table, why: why.into() });
+    }
+    if candidates.is_empty() {
+        return Err(missed(schema, catalogue, (wanted, &ruled_out)));
+    }
+    Ok(candidates)
+}
+
 /// Looks at stored expiries, where their type leaves open what they mean; replaces a decoder that was only guessed.
-async fn settle_expiry(opened: &mut Opened, detected: bool) -> Result<(), TargetError> {
+async fn settle_expiry(
+    opened: &mut Opened,
+    (catalogue, detected): (&[Profile], bool),
+) -> Result<(), TargetError> {
     let rows = sample(opened, &opened.candidate.mapping.expires.column).await?;
     let values: Vec<Raw<'_>> = rows.iter().map(|row| stored(row)).collect();
     let now = opened.now;
     let share = |decoder| plausible_share(decoder, &values, now).unwrap_or(1.0);
-    let mut share_found = share(opened.candidate.mapping.expires.decoder);
+    let fit = |candidate: &Candidate| {
+        let profile = catalogue.iter().find(|profile| profile.name == candidate.mapping.profile);
+        let ending = profile.and_then(|profile| profile.iso_ending.as_deref());
+        (share(candidate.mapping.expires.decoder), ending.map_or(1.0, |ending| ending_share(&values, ending)))
+    };
+    let mut found = fit(&opened.candidate);
     // Another profile under which more of the values make sense is the better reading of the table.
     for at in 0..opened.readings.len() {
-        let other = share(opened.readings[at].mapping.expires.decoder);
-        if other > share_found {
+        let other = fit(&opened.readings[at]);
+        if other > found {
             std::mem::swap(&mut opened.candidate, &mut opened.readings[at]);
-            share_found = other;
+            found = other;
         }
     }
+    let share_found = found.0;
     let written = opened.candidate.mapping.expires.decoder;
     let kind =
         opened.schema.kind(&opened.candidate.mapping.sessions, &opened.candidate.mapping.expires.column);
@@ -281,6 +365,21 @@ async fn settle_expiry(opened: &mut Opened, detected: bool) -> Result<(), Target
             Err(TargetError::Implausible { written: written.name(), better: better.map(Decoder::name) })
         }
     }
+}
+
+/// The share of texts among the values that end so; 1 if there is no text.
+#[expect(clippy::cast_precision_loss, reason = "a share of a sample")]
+fn ending_share(values: &[Raw<'_>], ending: &str) -> f64 {
+    let texts = values.iter().filter_map(|value| match value {
+        Raw::Text(text) => Some(text.ends_with(ending.as_bytes())),
+        _ => None,
+    });
+    let (mut all, mut fitting) = (0_usize, 0_usize);
+    for fits in texts {
+        all += 1;
+        fitting += usize::from(fits);
+    }
+    if all == 0 { 1.0 } else { fitting as f64 / all as f64 }
 }
 
 /// The same for creation, without which a look can do.

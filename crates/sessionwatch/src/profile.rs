@@ -3,6 +3,9 @@
 pub mod background;
 pub mod catalogue;
 pub mod detect;
+pub mod doubt;
 pub mod explicit;
 pub mod mapping;
+pub mod names;
+pub mod near;
 pub mod schema;

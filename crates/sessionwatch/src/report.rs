@@ -53,6 +53,8 @@ impl Report {
             "schema": 1,
             "target": self.target,
             "profile": seen.map(|seen| &seen.candidate.mapping.profile),
+            "framework": seen.map(|seen| &seen.candidate.title),
+            "table": seen.map(|seen| seen.candidate.mapping.sessions.to_string()),
             "engine": engine_name(self.engine),
             "taken_at": seen.map(|seen| clock::rfc3339(seen.census.taken_at)),
             "duration_ms": self.duration.as_secs_f64() * 1000.0,
@@ -71,9 +73,10 @@ impl Report {
         };
         let census = &seen.census;
         let mut text = format!(
-            "{} · {} · {} sessions looked at in {:.0} ms ({}), {}\n\n",
+            "{} · {} in {} · {} sessions looked at in {:.0} ms ({}), {}\n\n",
             self.target,
             seen.candidate.title,
+            printable(&seen.candidate.mapping.sessions.to_string()),
             census.sessions,
             self.duration.as_secs_f64() * 1000.0,
             engine_name(self.engine),
@@ -136,10 +139,15 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
+        let place = self.seen.as_ref().map(|seen| {
+            let table = printable(&seen.candidate.mapping.sessions.to_string());
+            format!("\n\nTable `{}`, {}.", table.replace('`', "'"), seen.candidate.title)
+        });
         let mut text = format!(
-            "**{}**: {}\n\n| check | severity | verdict | what was found | fails at |\n|---|---|---|---|---|\n",
+            "**{}**: {}{}\n\n| check | severity | verdict | what was found | fails at |\n|---|---|---|---|---|\n",
             self.target,
-            self.verdict()
+            self.verdict(),
+            place.unwrap_or_default()
         );
         for outcome in &self.outcomes {
             let finding = &outcome.finding;

@@ -196,6 +196,7 @@ pub async fn apply(
     let address = address(context)?;
     let started = Monotonic::now();
     let known = Known::of(context, Instant::from_micros(plan.summary.now)).await?;
+    plan.is_about(&known.mapping.sessions)?;
     let limits = context.target.limits;
     let mut first = Actor::open(address, limits, known.key()).await?;
     let sql = known.sql();

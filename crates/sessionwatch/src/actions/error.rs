@@ -3,7 +3,9 @@
 use sessionwatch_rules::{brake::Braked, local_time::Doubts, verdict::counted};
 
 use super::Line;
-use crate::{archive::sealing::SealError, clocks, store::StoreError, target::error::TargetError};
+use crate::{
+    archive::sealing::SealError, clocks, profile::doubt::Doubt, store::StoreError, target::error::TargetError,
+};
 
 /// Why no session can be told to be an orphan where users are hidden.
 pub(super) const A_USER_MAY_EXIST: &str =
@@ -21,6 +23,17 @@ pub enum ActError {
     /// Sealing, or opening what was sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The table that was recognised may be the wrong one.
+    #[error("nothing can be planned while the session table is not certain: {0}")]
+    Uncertain(Box<Doubt>),
+    /// The plan is about another table.
+    #[error("the plan was made for the table `{plan}`, and the sessions are in `{now}` now")]
+    OtherTable {
+        /// The table of the plan.
+        plan: String,
+        /// The table that is recognised now.
+        now: String,
+    },
     /// It is not a table.
     #[error("`{table}` is a {kind}: sessions can be ended in an ordinary table only")]
     NotATable {
@@ -251,6 +264,7 @@ impl ActError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Target(error) => error.hint(),
+            Self::Uncertain(doubt) => doubt.hint(),
             Self::NotATable { .. } => "name the table below it under [target.mapping]".into(),
             Self::Nameless(_) => {
                 "grant SELECT (ctid, xmin, tableoid) on the table to the watch role: `sessionwatch grants` prints the statement".into()
@@ -269,7 +283,7 @@ impl ActError {
             Self::NoUser(..) => "name one of those by its id".into(),
             Self::NoSession(_) => "`sessionwatch sessions list` shows ids and prefixes".into(),
             Self::Ambiguous(..) => "name one of them by its id".into(),
-            Self::NoPlan(_) | Self::Stale { .. } | Self::Done(_) => {
+            Self::NoPlan(_) | Self::Stale { .. } | Self::Done(_) | Self::OtherTable { .. } => {
                 "make a new plan: the same command without --apply".into()
             }
             Self::OtherTarget { .. } => "name the target for which the plan was made".into(),
@@ -318,7 +332,9 @@ impl ActError {
         }
         matches!(
             self,
-            Self::NotATable { .. }
+            Self::Uncertain(_)
+                | Self::OtherTable { .. }
+                | Self::NotATable { .. }
                 | Self::NoColumn { .. }
                 | Self::LocalTime { .. }
                 | Self::TooClose { .. }

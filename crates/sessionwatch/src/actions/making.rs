@@ -86,6 +86,8 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
             all_rows,
             now: sql.now.micros(),
             addressing: view.addressing,
+            table: sql.mapping.sessions.to_string(),
+            framework: view.opened.candidate.title.clone(),
             ..Summary::default()
         },
         ended: Ended::default(),
@@ -97,6 +99,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
         plan.summary.side_effects = side_effects::of(view, &sql, (chosen, &revoke)).await?;
     }
     plan.summary.revoke = revoke;
+    plan.summary.not_ended = super::notes::not_ended(context, view, &plan);
     plan.summary.notes = super::notes::of(context, view, &plan);
     plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
     plan.summary.notes.extend(assumes_utc(view, &plan.summary.revoke));
@@ -115,6 +118,8 @@ pub(super) fn finish(context: Context<'_>, plan: &mut Plan) -> Result<(), ActErr
         "target": plan.kept.target,
         "action": plan.selection.name(),
         "about": plan.selection,
+        "table": plan.summary.table,
+        "framework": plan.summary.framework,
         "rows": plan.kept.rows,
         "active": plan.kept.active,
         "users": plan.summary.users,
@@ -131,8 +136,9 @@ pub(super) fn new_id() -> String {
     format!("p-{:010x}", RandomState::new().hash_one(std::process::id()) >> 24)
 }
 
-/// Refuses what is no table.
+/// Refuses what is no table, and one that may be the wrong one.
 fn refuse(opened: &Opened) -> Result<(), ActError> {
+    certain_table(opened)?;
     let sessions = &opened.candidate.mapping.sessions;
     let found = opened.schema.table(sessions);
     let kind = match found.map(|table| table.kind) {
@@ -142,6 +148,14 @@ fn refuse(opened: &Opened) -> Result<(), ActError> {
         _ => return Ok(()),
     };
     Err(ActError::NotATable { table: sessions.name.clone(), kind })
+}
+
+/// Refuses a table that may be the wrong one, until the configuration names it.
+pub(super) fn certain_table(opened: &Opened) -> Result<(), ActError> {
+    match &opened.doubt {
+        Some(doubt) => Err(ActError::Uncertain(Box::new(doubt.clone()))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what needs a column that is not known.

@@ -21,11 +21,25 @@ pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> 
                 .into(),
         );
     }
-    // An empty table ends no log-in either where no table holds them.
-    if plan.kept.active > 0 || plan.summary.all_rows == 0 {
-        notes.extend(view.force_out(context));
+    if ends_logins(plan) {
+        notes.extend(view.effects(context));
     }
+    notes.extend(plan.summary.not_ended.iter().cloned());
     notes
+}
+
+/// An empty table ends no log-in either where no table holds them.
+fn ends_logins(plan: &Plan) -> bool {
+    plan.kept.active > 0 || plan.summary.all_rows == 0
+}
+
+/// What may go on working though its row is gone: what the tables say first, then what the framework is known for.
+pub(super) fn not_ended(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> {
+    if !ends_logins(plan) {
+        return vec![];
+    }
+    let elsewhere = view.opened.candidate.elsewhere.iter().cloned();
+    elsewhere.chain(view.force_out(context)).collect()
 }
 
 /// What the users will notice.

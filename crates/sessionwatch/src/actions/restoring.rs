@@ -61,10 +61,22 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
             ..removed.kept.clone()
         },
         selection,
-        summary: Summary { revoke: removed.summary.revoke.clone(), now: now.micros(), ..Summary::default() },
+        summary: Summary {
+            revoke: removed.summary.revoke.clone(),
+            now: now.micros(),
+            table: removed.summary.table.clone(),
+            framework: removed.summary.framework.clone(),
+            ..Summary::default()
+        },
         ended: Ended::default(),
     };
     let view = View::open(context).await?;
+    let right = making::certain_table(&view.opened);
+    let right = right.and_then(|()| plan.is_about(&view.opened.candidate.mapping.sessions));
+    if let Err(error) = right {
+        view.opened.session.close().await;
+        return Err(error);
+    }
     context.store.write(|db| plans::put(db, &plan.kept))?;
     let mut outlook = Outlook::new(context, archive)?;
     let listed = list(context, (&view, &mut outlook), &mut plan).await;
@@ -157,6 +169,7 @@ pub async fn restore(
     check(context, &archive, identity)?;
     let started = Monotonic::now();
     let known = Known::of(context, None).await?;
+    plan.is_about(&known.mapping.sessions)?;
     let mut actor = Actor::open(view::address(context)?, context.target.limits, known.key()).await?;
     let sql = known.sql();
     let change = crate::target::sql::Change::of(&plan.summary.revoke, "");

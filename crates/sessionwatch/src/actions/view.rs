@@ -6,6 +6,7 @@ use super::{ActError, Context};
 use crate::{
     open::{Access, Opened, fingerprint_key, open_at},
     profile::{
+        catalogue::Profile,
         mapping::Mapping,
         schema::{Dialect, Schema, TableKind},
     },
@@ -85,11 +86,20 @@ async fn addressing(opened: &Opened) -> Result<Addressing, ActError> {
 }
 
 impl View {
-    /// What has to be done besides, where ending rows does not end every log-in.
-    pub(super) fn force_out(&self, context: Context<'_>) -> Vec<String> {
+    /// What ends log-ins where removing rows does not.
+    pub(super) fn force_out(&self, context: Context<'_>) -> Option<String> {
+        self.text(context, |profile| &profile.force_out)
+    }
+
+    /// What removing a row does to the framework.
+    pub(super) fn effects(&self, context: Context<'_>) -> Option<String> {
+        self.text(context, |profile| &profile.effects)
+    }
+
+    fn text(&self, context: Context<'_>, of: impl Fn(&Profile) -> &String) -> Option<String> {
         let mapping = &self.opened.candidate.mapping;
         let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
-        profile.map(crate::profile::catalogue::Profile::advice).unwrap_or_default()
+        profile.map(of).filter(|text| !text.is_empty()).cloned()
     }
 }
 
@@ -110,6 +120,10 @@ impl Known {
     /// Looks at the target with the credentials of the watch.
     pub(super) async fn of(context: Context<'_>, now: Option<Instant>) -> Result<Self, ActError> {
         let View { opened, addressing } = View::open(context).await?;
+        if let Err(error) = super::making::certain_table(&opened) {
+            opened.session.close().await;
+            return Err(error);
+        }
         let seen = opened.now;
         let now = now.unwrap_or(seen);
         let crate::open::Opened { session, schema, candidate, key, .. } = opened;

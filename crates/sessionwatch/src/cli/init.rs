@@ -122,8 +122,15 @@ fn said(opened: &Opened) -> String {
     };
     list("Why:", &opened.candidate.why);
     list("To know:", &opened.candidate.notes);
+    list("Log-ins that do not end with their rows:", &opened.candidate.elsewhere);
     let others: Vec<String> = opened.others.iter().map(|other| other.why.join("; ")).collect();
     list("Ambiguous, this could be meant instead:", &others);
+    if let Some(doubt) = &opened.doubt {
+        list(
+            "Not certain, and nothing is cleaned up or revoked before the file names the table:",
+            &[doubt.to_string()],
+        );
+    }
     text.push('\n');
     text
 }
@@ -147,15 +154,22 @@ fn file(name: &str, target: &Target, opened: &Opened, catalogue: &[Profile]) -> 
         }
     };
     let _ = write!(text, "\n[[target]]\nname = {}\nurl = {}\n", quoted(name), quoted(&url));
-    // A profile says it all, unless the database is not quite as the profile has it.
-    let by_profile = catalogue.iter().any(|profile| profile.name == mapping.profile)
-        && opened.others.is_empty()
-        && !opened.decoder_replaced
+    // A profile says it all, unless the database is not quite as the profile has it. In any case it says what is to be known
+    // of the framework.
+    let known = catalogue.iter().any(|profile| profile.name == mapping.profile);
+    if known {
+        let _ = writeln!(text, "profile = {}", quoted(&mapping.profile));
+    }
+    if let Storage::Table { table, .. } = &target.storage {
+        let _ = writeln!(text, "sessions = {}", quoted(&table.to_string()));
+    }
+    text.push_str(&chosen_by_hand(opened));
+    let by_profile = known
+        && (opened.doubt.is_some() || !opened.decoder_replaced)
         && !matches!(target.storage, Storage::Explicit(_));
     if by_profile {
-        let _ = writeln!(text, "profile = {}", quoted(&mapping.profile));
         text.push_str(
-            "\n# What the profile comes to here; used instead of it if you remove the marks and `profile`.\n",
+            "\n# What the profile comes to here; it goes before what the profile says if you remove the marks.\n",
         );
     }
     let mark = if by_profile { "# " } else { "" };
@@ -165,6 +179,21 @@ fn file(name: &str, target: &Target, opened: &Opened, catalogue: &[Profile]) -> 
     let checks = reference::example();
     if let Some((_, checks)) = checks.split_once("\n# Tokens on more than one row.\n") {
         let _ = write!(text, "\n# Tokens on more than one row.\n{checks}");
+    }
+    text
+}
+
+/// The tables that may be meant, for a person to choose: the file does not do that by itself.
+fn chosen_by_hand(opened: &Opened) -> String {
+    let Some(doubt) = &opened.doubt else { return String::new() };
+    let mut text = format!(
+        "# Not certain: {}.\n# Nothing is cleaned up or revoked before one of these lines is chosen, by removing its mark.\n",
+        printable(&doubt.reason)
+    );
+    for [profile, sessions] in doubt.alternatives() {
+        let other = profile != format!("profile = {}", quoted(&opened.candidate.mapping.profile));
+        let with = if other { format!("  # with {profile}") } else { String::new() };
+        let _ = writeln!(text, "# {sessions}{with}");
     }
     text
 }

@@ -128,7 +128,7 @@ pub const SECTIONS: &[Section] = &[
     Section {
         path: "target.mapping",
         repeated: false,
-        about: "The tables and columns, where no profile fits; then `profile` is left out",
+        about: "The tables and columns, where no profile fits; a `profile` beside it says which framework uses them",
         keys: MAPPING,
     },
     Section {
@@ -403,6 +403,12 @@ const TARGET: &[Key] = &[
         Kind::Text,
         Otherwise::Words("recognised by the columns", "\"authjs-prisma\""),
         "How its sessions are stored",
+    ),
+    key(
+        "sessions",
+        Kind::Text,
+        Otherwise::Words("recognised by the columns", "\"public.sessions\""),
+        "The table that holds them, where several could be meant; its columns are recognised",
     ),
     key(
         "engine",

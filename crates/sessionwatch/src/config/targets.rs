@@ -12,6 +12,7 @@ use super::{
 use crate::{
     profile::{
         catalogue::Profile,
+        explicit,
         mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
     },
     schedule::Schedule,
@@ -240,27 +241,35 @@ fn address(reader: &mut Reader<'_>, node: &Node, (folder, url): (&Path, &str)) -
 }
 
 fn storage(reader: &mut Reader<'_>, node: &Node, catalogue: &[Profile]) -> Storage {
-    match (node.text("profile"), node.below("mapping").first()) {
-        (Some(_), Some(mapping)) => {
-            let message = "profile and [target.mapping] are both written: leave one out";
-            reader.problem(mapping.at, "target.mapping", message.into());
-            Storage::Detect
+    let profile = node.text("profile");
+    if let Some(profile) = profile
+        && catalogue.iter().all(|known| known.name != profile)
+    {
+        let hint = nearest(profile, catalogue.iter().map(|known| known.name.as_str()));
+        let message = format!("there is no profile `{profile}`{hint}");
+        reader.problem(node.at("profile"), "target.profile", message);
+    }
+    let (table, below) = (node.text("sessions"), node.below("mapping").first());
+    if let (Some(table), Some(below)) = (table, below)
+        && below.text("sessions").is_some_and(|other| other != table)
+    {
+        let message = "another table is written under [target.mapping]: leave this one out";
+        reader.problem(node.at("sessions"), "target.sessions", message.into());
+    }
+    match (table, below) {
+        (_, Some(below)) => {
+            let known = catalogue.iter().find(|known| Some(known.name.as_str()) == profile);
+            Storage::Explicit(Box::new(mapping(reader, below, known)))
         }
-        (Some(profile), None) => {
-            if catalogue.iter().all(|known| known.name != profile) {
-                let hint = nearest(profile, catalogue.iter().map(|known| known.name.as_str()));
-                let message = format!("there is no profile `{profile}`{hint}");
-                reader.problem(node.at("profile"), "target.profile", message);
-            }
-            Storage::Profile(profile.to_owned())
+        (Some(table), None) => {
+            Storage::Table { table: table_name(table), profile: profile.map(str::to_owned) }
         }
-        (None, Some(node)) => Storage::Explicit(Box::new(mapping(reader, node))),
-        (None, None) => Storage::Detect,
+        (None, None) => profile.map_or(Storage::Detect, |profile| Storage::Profile(profile.to_owned())),
     }
 }
 
 /// Missing keys have been reported; what stands here in their place is never used.
-fn mapping(reader: &mut Reader<'_>, node: &Node) -> Mapping {
+fn mapping(reader: &mut Reader<'_>, node: &Node, profile: Option<&Profile>) -> Mapping {
     let text = |key: &str| node.text(key).map(str::to_owned);
     let decoder = |key: &str| node.text(key).and_then(Decoder::parse);
     let table = |key: &str| node.text(key).map(table_name);
@@ -271,7 +280,7 @@ fn mapping(reader: &mut Reader<'_>, node: &Node) -> Mapping {
         reader.problem(node.at("users"), "target.mapping.users", message.into());
     }
     Mapping {
-        profile: "custom".into(),
+        profile: profile.map_or(explicit::PROFILE, |profile| profile.name.as_str()).to_owned(),
         sessions: table("sessions").unwrap_or(TableName { schema: None, name: String::new() }),
         id: text("id"),
         token: text("token").unwrap_or_default(),
@@ -288,7 +297,10 @@ fn mapping(reader: &mut Reader<'_>, node: &Node) -> Mapping {
         }),
         accounts: table("accounts"),
         revoke: revoke(reader, node),
-        max_lifetime_s: node.whole("lifetime_days").map(|days| days * SECONDS_A_DAY),
+        max_lifetime_s: node
+            .whole("lifetime_days")
+            .or(profile.map(|profile| profile.max_lifetime_days))
+            .map(|days| days * SECONDS_A_DAY),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use sessionwatch_rules::decoder::Decoder;
 
-use super::schema::{Column, ColumnKind, Dialect};
+use super::schema::{Column, ColumnKind, Dialect, Schema, Table};
 
 /// Every embedded profile; the order breaks ties.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 15] = [
     ("authjs-prisma", include_str!("../../profiles/authjs-prisma.toml")),
     ("authjs-prisma-mapped", include_str!("../../profiles/authjs-prisma-mapped.toml")),
     ("authjs-pg", include_str!("../../profiles/authjs-pg.toml")),
@@ -19,6 +19,10 @@ const FILES: [(&str, &str); 11] = [
     ("better-auth-kysely", include_str!("../../profiles/better-auth-kysely.toml")),
     ("better-auth-drizzle", include_str!("../../profiles/better-auth-drizzle.toml")),
     ("better-auth-prisma", include_str!("../../profiles/better-auth-prisma.toml")),
+    ("authjs", include_str!("../../profiles/authjs.toml")),
+    ("authjs-snake-case", include_str!("../../profiles/authjs-snake-case.toml")),
+    ("better-auth", include_str!("../../profiles/better-auth.toml")),
+    ("better-auth-snake-case", include_str!("../../profiles/better-auth-snake-case.toml")),
 ];
 
 /// How one framework stores sessions: candidates for each role, first match wins.
@@ -58,12 +62,31 @@ pub struct Profile {
     pub display: Vec<String>,
     /// Usual names of the table of accounts.
     pub accounts: Vec<String>,
-    /// Declared types, by role, that speak for this profile on PostgreSQL.
+    /// Any library may have made the tables: what is taken where no profile is known by certain signs.
+    #[serde(default)]
+    pub general: bool,
+    /// Declared types, by role, that speak for this profile on PostgreSQL; alternatives are separated by `|`. All of them
+    /// together are a certain sign.
     #[serde(default)]
     pub declared: BTreeMap<String, String>,
     /// The same on SQLite.
     #[serde(default)]
     pub declared_sqlite: BTreeMap<String, String>,
+    /// Other certain signs: one of them is enough.
+    #[serde(default)]
+    pub signs: Signs,
+    /// How ISO text ends on SQLite, where this profile always writes it so.
+    #[serde(default)]
+    pub iso_ending: Option<String>,
+    /// What has to speak for a table besides a token, a user and an expiry.
+    #[serde(default)]
+    pub corroboration: Corroboration,
+    /// Tables that say that ending rows does not end every log-in.
+    #[serde(default)]
+    pub elsewhere: Vec<Elsewhere>,
+    /// Columns of the table of accounts, by which it is known also without a table of sessions.
+    #[serde(default)]
+    pub account_columns: Vec<String>,
     /// What removing a row does to the framework.
     #[serde(default)]
     pub effects: String,
@@ -72,6 +95,47 @@ pub struct Profile {
     pub force_out: String,
     /// Decoder by kind of column; `sqlite` for all of SQLite.
     pub decoders: BTreeMap<String, String>,
+}
+
+/// What only one library makes, in one schema with the sessions.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signs {
+    /// Tables, in any schema.
+    pub tables: Vec<String>,
+    /// Indexes of the table of sessions; `{table}` and `{token}` stand for the names.
+    pub indexes: Vec<String>,
+    /// The same on SQLite only, where a constraint gives no index a name.
+    pub indexes_sqlite: Vec<String>,
+}
+
+/// What has to speak for a table besides a token, a user and an expiry. A profile that says nothing needs nothing.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Corroboration {
+    /// Columns that every version of the framework has in the table.
+    pub columns: Vec<String>,
+    /// So many of those have to be there: not all, since some applications rename one.
+    pub columns_needed: usize,
+    /// How many signs the name of the token's column is worth.
+    pub token: u32,
+    /// How many signs are needed: the name of the token's column, all of the columns above, a name of sessions, the table of
+    /// users, a foreign key to it, the table of accounts.
+    pub signs_needed: u32,
+}
+
+/// Tables that say that ending rows does not end every log-in.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// There is one of each of these, by its exact name in the schema of the sessions; alternatives are separated by `|`.
+    #[serde(default)]
+    pub with: Vec<String>,
+    /// There is none with one of these words in its name.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// What that means.
+    pub says: String,
 }
 
 /// Why a profile file cannot be used.
@@ -116,6 +180,26 @@ impl Profile {
     #[must_use]
     pub fn advice(&self) -> Vec<String> {
         [&self.effects, &self.force_out].into_iter().filter(|text| !text.is_empty()).cloned().collect()
+    }
+
+    /// Whether a library is known by certain signs: the types of the columns, another table, an index, or the schema. A
+    /// profile that names no sign needs none.
+    #[must_use]
+    pub fn is_shown(&self, schema: &Schema, table: &Table, agreeing: bool) -> bool {
+        let signs = &self.signs;
+        let on_sqlite = (schema.dialect == Dialect::Sqlite).then_some(&signs.indexes_sqlite);
+        let token = self.token.iter().find(|token| table.column(token).is_some());
+        let indexes = signs.indexes.iter().chain(on_sqlite.into_iter().flatten());
+        let mut indexes = indexes.map(|index| {
+            index.replace("{table}", &table.name).replace("{token}", token.map_or("", String::as_str))
+        });
+        let none = self.declared.is_empty()
+            && self.declared_sqlite.is_empty()
+            && self.schemas.is_empty()
+            && signs.tables.is_empty();
+        none || agreeing
+            || signs.tables.iter().any(|name| schema.tables.iter().any(|other| other.name == *name))
+            || indexes.any(|name| table.indexes.iter().any(|index| index.name == name))
     }
 
     /// Declared types that speak for this profile.

@@ -1,8 +1,10 @@
-//! Detection: which table holds the sessions, decided by its columns; names only break ties.
+//! Detection: which table holds the sessions, decided by its columns and by what corroborates them. A token, a user and an
+//! expiry are in tables of password resets, invitations and refresh tokens too.
 
 use super::{
-    catalogue::Profile,
+    catalogue::{Elsewhere, Profile},
     mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    names::{self, Says},
     schema::{Column, Dialect, Equality, Schema, Table, TableKind},
 };
 
@@ -19,6 +21,21 @@ pub struct Candidate {
     pub why: Vec<String>,
     /// What this schema cannot prevent, and what to know about the table.
     pub notes: Vec<String>,
+    /// What is missing before the table is taken for the sessions; empty if enough speaks for it.
+    pub lacks: Vec<String>,
+    /// What the tables beside it say about log-ins that do not end with their rows.
+    pub elsewhere: Vec<String>,
+    /// Whether the configuration names the table.
+    pub named: bool,
+}
+
+/// A table that has the columns of a session table, and is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuledOut {
+    /// The table.
+    pub table: TableName,
+    /// Why it is none.
+    pub why: String,
 }
 
 /// Tables that hold sessions, best first, and near misses.
@@ -28,96 +45,243 @@ pub struct Detection {
     pub candidates: Vec<Candidate>,
     /// Tables that have the columns but may not be read, with the columns that lack permission.
     pub refused: Vec<(String, Vec<String>)>,
+    /// Tables that have the columns, and hold something else.
+    pub ruled_out: Vec<RuledOut>,
+}
+
+/// What the configuration says about the table.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// The only table that is meant.
+    pub table: Option<&'a Table>,
+    /// The profile is named, and needs no certain sign.
+    pub profile: bool,
+}
+
+/// A table with the columns that a profile asks for.
+#[derive(Clone, Copy)]
+struct Match<'a> {
+    schema: &'a Schema,
+    table: &'a Table,
+    profile: &'a Profile,
+    token: &'a Column,
+    user: &'a Column,
+    expires: &'a Column,
 }
 
 /// Finds the tables of sessions.
 #[must_use]
-pub fn detect(schema: &Schema, catalogue: &[Profile]) -> Detection {
+pub fn detect(schema: &Schema, catalogue: &[Profile], wanted: Wanted<'_>) -> Detection {
     let mut detection = Detection::default();
-    for table in &schema.tables {
+    let meant = |table: &&Table| wanted.table.is_none_or(|only| std::ptr::eq(only, *table));
+    for table in schema.tables.iter().filter(meant) {
         for profile in catalogue {
-            let (Some(token), Some(user), Some(expires)) =
-                (first(table, &profile.token), first(table, &profile.user), first(table, &profile.expires))
-            else {
+            let Some(found) = Match::of(schema, table, profile) else { continue };
+            if wanted.table.is_none() && found.is_part() {
                 continue;
-            };
-            let unreadable: Vec<String> = [token, user, expires]
-                .iter()
-                .filter(|column| !column.readable)
-                .map(|column| column.name.clone())
-                .collect();
+            }
+            if let (None, Some(why)) = (wanted.table, found.ruled_out()) {
+                let ruled_out = RuledOut { table: name_of(table), why };
+                if !detection.ruled_out.contains(&ruled_out) {
+                    detection.ruled_out.push(ruled_out);
+                }
+                continue;
+            }
+            let unreadable = found.unreadable();
             if !unreadable.is_empty() {
                 let refused = (table.name.clone(), unreadable);
                 if !detection.refused.contains(&refused) {
                     detection.refused.push(refused);
                 }
-            } else if let Some(candidate) = candidate(schema, table, profile) {
+            } else if let Some(candidate) = found.candidate(wanted) {
                 detection.candidates.push(candidate);
             }
         }
     }
     // The sort is stable: the order of tables (search path) and of the catalogue breaks ties.
-    detection.candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.score));
+    detection
+        .candidates
+        .sort_by_key(|candidate| (!candidate.lacks.is_empty(), std::cmp::Reverse(candidate.score)));
     detection
 }
 
-fn candidate(schema: &Schema, table: &Table, profile: &Profile) -> Option<Candidate> {
-    let dialect = schema.dialect;
-    let token = first(table, &profile.token)?;
-    let user = first(table, &profile.user)?;
-    let expires = first(table, &profile.expires)?;
-    let decoder = profile.decoder(dialect, expires)?;
-    let created = readable(table, &profile.created);
-    let created = created.and_then(|column| {
-        Some(InstantColumn { column: column.name.clone(), decoder: profile.decoder(dialect, column)? })
-    });
-    let users = users(schema, table, user, profile);
-    let mapping = Mapping {
-        profile: profile.name.clone(),
-        sessions: TableName { schema: table.schema.clone(), name: table.name.clone() },
-        id: readable(table, &profile.id).filter(|id| id.name != token.name).map(|id| id.name.clone()),
-        token: token.name.clone(),
-        user: Some(user.name.clone()),
-        expires: InstantColumn { column: expires.name.clone(), decoder },
-        created,
-        ip: readable(table, &profile.ip).map(|column| column.name.clone()),
-        agent: readable(table, &profile.agent).map(|column| column.name.clone()),
-        users,
-        accounts: sibling(schema, table, &profile.accounts).map(name_of),
-        revoke: Revoke::Delete,
-        max_lifetime_s: Some(profile.max_lifetime_days * 86_400),
-    };
-    let roles = [("id", readable(table, &profile.id)), ("user", Some(user)), ("expires", Some(expires))];
-    let declared = profile.declared(dialect);
-    let fits = |role: &str| {
-        roles.iter().any(|(name, column)| {
-            *name == role && column.is_some_and(|column| Some(&column.declared) == declared.get(role))
+impl<'a> Match<'a> {
+    fn of(schema: &'a Schema, table: &'a Table, profile: &'a Profile) -> Option<Self> {
+        let (token, user) = (first(table, &profile.token)?, first(table, &profile.user)?);
+        Some(Self { schema, table, profile, token, user, expires: first(table, &profile.expires)? })
+    }
+
+    /// Whether its rows are those of another table that matches too.
+    fn is_part(&self) -> bool {
+        let above = self.table.part_of.as_ref().and_then(|above| self.schema.table(above));
+        above.is_some_and(|above| Self::of(self.schema, above, self.profile).is_some())
+    }
+
+    /// Why the table holds something else, if its name says so and the profile does not know it by that name.
+    fn ruled_out(&self) -> Option<String> {
+        match names::says(&self.table.name) {
+            Says::Other { holds, of_sessions: false } if !self.is_named() => Some(format!(
+                "has the columns of a token, a user and an expiry, but its name says that it holds {holds}"
+            )),
+            _ => None,
+        }
+    }
+
+    fn is_named(&self) -> bool {
+        self.profile.tables.contains(&self.table.name)
+    }
+
+    fn unreadable(&self) -> Vec<String> {
+        let columns = [self.token, self.user, self.expires].into_iter();
+        columns.filter(|column| !column.readable).map(|column| column.name.clone()).collect()
+    }
+
+    fn mapping(&self) -> Option<Mapping> {
+        let Self { schema, table, profile, token, user, expires } = *self;
+        let created = readable(table, &profile.created).and_then(|column| {
+            let decoder = profile.decoder(schema.dialect, column)?;
+            Some(InstantColumn { column: column.name.clone(), decoder })
+        });
+        let decoder = profile.decoder(schema.dialect, expires)?;
+        Some(Mapping {
+            profile: profile.name.clone(),
+            sessions: name_of(table),
+            id: readable(table, &profile.id).filter(|id| id.name != token.name).map(|id| id.name.clone()),
+            token: token.name.clone(),
+            user: Some(user.name.clone()),
+            expires: InstantColumn { column: expires.name.clone(), decoder },
+            created,
+            ip: readable(table, &profile.ip).map(|column| column.name.clone()),
+            agent: readable(table, &profile.agent).map(|column| column.name.clone()),
+            users: users(schema, table, user, profile),
+            accounts: sibling(schema, table, &profile.accounts).map(name_of),
+            revoke: Revoke::Delete,
+            max_lifetime_s: Some(profile.max_lifetime_days * 86_400),
         })
+    }
+
+    fn candidate(&self, wanted: Wanted<'_>) -> Option<Candidate> {
+        let Self { schema, table, profile, token, user, expires } = *self;
+        let declared = profile.declared(schema.dialect);
+        let agreeing = self.agreeing();
+        let shown =
+            profile.general || profile.is_shown(schema, table, agreeing == declared.len() && agreeing > 0);
+        let housed = table.schema.as_ref().is_some_and(|schema| profile.schemas.contains(schema));
+        if !wanted.profile && !shown && !housed {
+            return None;
+        }
+        let mapping = self.mapping()?;
+        let lacks = if wanted.table.is_some() { vec![] } else { self.lacks() };
+        let identified = profile.id.is_empty() == readable(table, &profile.id).is_none();
+        let points = |points: u32, holds: bool| points * u32::from(holds);
+        let score = points(100, !profile.general)
+            + 60
+            + 10 * u32::try_from(agreeing).unwrap_or(0)
+            + points(5, identified)
+            + points(3, self.is_named())
+            + points(40, housed)
+            + points(20, table.search_path.is_some())
+            + 4 * self.signs()
+            + points(2, mapping.users.is_some())
+            + points(1, !profile.ip.is_empty() && mapping.ip.is_some());
+        let contradicting = u32::try_from(declared.len() - agreeing).unwrap_or(0);
+        let penalty = 5 * contradicting + points(30, !profile.schemas.is_empty() && !housed);
+        Some(Candidate {
+            why: vec![format!(
+                "table `{}` has a token (`{}`), a user (`{}`) and an expiry (`{}`, {}) as {} stores them",
+                table.name, token.name, user.name, expires.name, expires.declared, profile.title
+            )],
+            notes: notes(schema.dialect, table, &mapping),
+            title: profile.title.clone(),
+            score: score.saturating_sub(penalty),
+            lacks,
+            elsewhere: elsewhere(schema, table, profile),
+            named: wanted.table.is_some(),
+            mapping,
+        })
+    }
+
+    /// How many columns have the types that the library gives them.
+    fn agreeing(&self) -> usize {
+        let roles = [
+            ("id", readable(self.table, &self.profile.id)),
+            ("user", Some(self.user)),
+            ("expires", Some(self.expires)),
+        ];
+        let declared = self.profile.declared(self.schema.dialect);
+        let fits = |role: &str, types: &str| {
+            let mut columns =
+                roles.iter().filter(|(name, _)| *name == role).filter_map(|(_, column)| *column);
+            columns.any(|column| types.split('|').any(|one| one == column.declared))
+        };
+        declared.iter().filter(|(role, types)| fits(role, types)).count()
+    }
+
+    fn is_named_like_sessions(&self) -> bool {
+        self.is_named() || names::says(&self.table.name) == Says::Sessions
+    }
+
+    /// Columns that every version of the framework has, and this table has not.
+    fn missing_columns(&self) -> Vec<&'a String> {
+        let columns = self.profile.corroboration.columns.iter();
+        columns.filter(|column| self.table.column(column).is_none()).collect()
+    }
+
+    /// How many signs speak for the table, less those that speak against it.
+    fn signs(&self) -> u32 {
+        let Self { schema, table, profile, user, .. } = *self;
+        let corroboration = &profile.corroboration;
+        let signs = [
+            !corroboration.columns.is_empty() && self.missing_columns().is_empty(),
+            self.is_named_like_sessions(),
+            sibling(schema, table, &profile.users).is_some(),
+            table.foreign_key_on(&user.name).is_some(),
+            sibling(schema, table, &profile.accounts).is_some(),
+        ];
+        let against = matches!(names::says(&table.name), Says::Other { .. }) && !self.is_named();
+        let signs = signs.iter().filter(|sign| **sign).count();
+        (corroboration.token + u32::try_from(signs).unwrap_or(0)).saturating_sub(u32::from(against))
+    }
+
+    /// What is missing before the table is taken for the sessions.
+    fn lacks(&self) -> Vec<String> {
+        let Self { schema, table, profile, user, .. } = *self;
+        let corroboration = &profile.corroboration;
+        let mut lacks = Vec::new();
+        if let (Says::Copies(word), false) = (names::says(&table.name), self.is_named()) {
+            lacks.push(format!("its name says `{word}`"));
+        }
+        let missing = self.missing_columns();
+        if corroboration.columns.len() - missing.len() < corroboration.columns_needed {
+            let missing: Vec<&str> = missing.into_iter().map(String::as_str).collect();
+            lacks.push(format!("it has no column `{}`", missing.join("`, `")));
+        }
+        if self.signs() < corroboration.signs_needed {
+            if !self.is_named_like_sessions() {
+                lacks.push("its name does not speak of sessions".into());
+            }
+            if sibling(schema, table, &profile.users).is_none() && table.foreign_key_on(&user.name).is_none()
+            {
+                lacks.push("no table of users is beside it".into());
+            }
+            if sibling(schema, table, &profile.accounts).is_none() {
+                lacks.push("no table of accounts is beside it".into());
+            }
+        }
+        lacks
+    }
+}
+
+/// What the tables beside the sessions say about log-ins that do not end with their rows.
+#[must_use]
+pub fn elsewhere(schema: &Schema, table: &Table, profile: &Profile) -> Vec<String> {
+    let beside = || schema.tables.iter().filter(|other| other.schema == table.schema);
+    let says = |sign: &&Elsewhere| {
+        let there = |names: &String| beside().any(|other| names.split('|').any(|name| other.name == name));
+        sign.with.iter().all(there)
+            && !sign.without.iter().any(|word| beside().any(|other| names::has_word(&other.name, word)))
     };
-    let agreeing = u32::try_from(declared.keys().filter(|role| fits(role)).count()).unwrap_or(0);
-    let contradicting = u32::try_from(declared.len()).unwrap_or(0) - agreeing;
-    let named = profile.tables.contains(&table.name);
-    let housed = table.schema.as_ref().is_some_and(|schema| profile.schemas.contains(schema));
-    let identified = profile.id.is_empty() == readable(table, &profile.id).is_none();
-    let score = 100
-        + 10 * agreeing
-        + 5 * u32::from(identified)
-        + 3 * u32::from(named)
-        + 40 * u32::from(housed)
-        + 20 * u32::from(table.search_path.is_some())
-        + 2 * u32::from(mapping.users.is_some())
-        + u32::from(!profile.ip.is_empty() && mapping.ip.is_some());
-    let penalty = 5 * contradicting + 30 * u32::from(!profile.schemas.is_empty() && !housed);
-    Some(Candidate {
-        why: vec![format!(
-            "table `{}` has a token (`{}`), a user (`{}`) and an expiry (`{}`, {}) as {} stores them",
-            table.name, token.name, user.name, expires.name, expires.declared, profile.title
-        )],
-        notes: notes(dialect, table, &mapping),
-        title: profile.title.clone(),
-        score: score.saturating_sub(penalty),
-        mapping,
-    })
+    profile.elsewhere.iter().filter(says).map(|sign| sign.says.clone()).collect()
 }
 
 fn first<'a>(table: &'a Table, names: &[String]) -> Option<&'a Column> {
@@ -242,12 +406,35 @@ mod tests {
         }
     }
 
-    fn chosen(tables: Vec<Table>) -> Option<String> {
+    fn best(tables: Vec<Table>) -> Option<Candidate> {
         let schema = Schema { dialect: Dialect::Postgres, path_named: false, tables };
-        detect(&schema, &catalogue::embedded()).candidates.first().map(|best| best.mapping.profile.clone())
+        detect(&schema, &catalogue::embedded(), Wanted::default()).candidates.into_iter().next()
+    }
+
+    /// The profile of the best candidate, if enough speaks for it.
+    fn chosen(tables: Vec<Table>) -> Option<String> {
+        best(tables).filter(|best| best.lacks.is_empty()).map(|best| best.mapping.profile)
     }
 
     const TEXT: ColumnKind = ColumnKind::Text;
+    const CAMEL: [(&str, &str, ColumnKind); 4] =
+        [("createdAt", "", TEXT), ("updatedAt", "", TEXT), ("ipAddress", "", TEXT), ("userAgent", "", TEXT)];
+    const SNAKE: [(&str, &str, ColumnKind); 4] = [
+        ("created_at", "", TEXT),
+        ("updated_at", "", TEXT),
+        ("ip_address", "", TEXT),
+        ("user_agent", "", TEXT),
+    ];
+
+    /// What every version of Better Auth has besides.
+    fn further(profile: &str) -> Vec<(&'static str, &'static str, ColumnKind)> {
+        match profile {
+            "better-auth-drizzle" => SNAKE.to_vec(),
+            better if better.starts_with("better") => CAMEL.to_vec(),
+            _ => vec![],
+        }
+    }
+
     const PRISMA: (&str, &str, ColumnKind) =
         ("expires", "timestamp(3) without time zone", ColumnKind::Timestamp);
     const ZONED: (&str, &str, ColumnKind) = ("expires", "timestamp with time zone", ColumnKind::Timestamptz);
@@ -309,7 +496,9 @@ mod tests {
                 "better-auth-prisma",
             ),
         ] {
-            assert_eq!(chosen(vec![table("anything", &columns)]).as_deref(), Some(profile));
+            let users = table("user", &[("id", "text", TEXT)]);
+            let sessions = table("anything", &[&columns[..], &further(profile)].concat());
+            assert_eq!(chosen(vec![sessions, users]).as_deref(), Some(profile));
         }
     }
 
@@ -342,8 +531,57 @@ mod tests {
             table("sessions", &[("sessionToken", "text", TEXT), ("userId", "text", TEXT), ZONED]);
         sessions.columns[0].readable = false;
         let schema = Schema { dialect: Dialect::Postgres, path_named: false, tables: vec![sessions] };
-        let detection = detect(&schema, &catalogue::embedded());
+        let detection = detect(&schema, &catalogue::embedded(), Wanted::default());
         assert!(detection.candidates.is_empty());
         assert_eq!(detection.refused, vec![("sessions".into(), vec!["sessionToken".into()])]);
+    }
+    fn tokens(name: &str) -> Table {
+        let columns = [
+            ("token", "text", TEXT),
+            ("user_id", "text", TEXT),
+            ("expires_at", "timestamp without time zone", ColumnKind::Timestamp),
+        ];
+        table(name, &columns)
+    }
+
+    #[test]
+    fn a_token_a_user_and_an_expiry_are_not_enough() {
+        let users =
+            || vec![table("user", &[("id", "text", TEXT)]), table("account", &[("id", "text", TEXT)])];
+        for name in ["session", "links_of_users", "tokens", "entries"] {
+            let found = best([vec![tokens(name)], users()].concat());
+            let lacks = found.map(|best| best.lacks.join("; "));
+            assert!(
+                lacks.as_deref().is_none_or(|lacks| lacks.contains("no column `created_at`, `updated_at`")),
+                "{name}: {lacks:?}"
+            );
+        }
+        for name in ["password_reset_tokens", "invitations", "apiKeys", "refresh_token"] {
+            assert!(best([vec![tokens(name)], users()].concat()).is_none(), "{name}");
+            let mut whole = tokens(name);
+            whole.columns.extend(table("", &SNAKE).columns);
+            assert!(best([vec![whole], users()].concat()).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_kept_for_the_record_is_not_enough() {
+        let token = ("sessionToken", "text", TEXT);
+        let user = ("userId", "text", TEXT);
+        let old = table("sessions_old", &[token, user, ZONED]);
+        assert_eq!(best(vec![old.clone()]).unwrap().lacks, ["its name says `old`"]);
+        let both = best(vec![old, table("sessions", &[token, user, ZONED])]).unwrap();
+        assert_eq!((both.mapping.sessions.name.as_str(), both.lacks.len()), ("sessions", 0));
+    }
+
+    #[test]
+    fn partitions_are_no_tables_of_their_own() {
+        let columns = [("sessionToken", "text", TEXT), ("userId", "text", TEXT), ZONED];
+        let whole = table("sessions", &columns);
+        let mut part = table("sessions_2026", &columns);
+        part.part_of = Some(TableName { schema: Some("public".into()), name: "sessions".into() });
+        let schema = Schema { dialect: Dialect::Postgres, path_named: false, tables: vec![part, whole] };
+        let found = detect(&schema, &catalogue::embedded(), Wanted::default()).candidates;
+        assert!(found.iter().all(|found| found.mapping.sessions.name == "sessions"), "{found:#?}");
     }
 }

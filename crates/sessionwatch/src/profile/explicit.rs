@@ -22,7 +22,7 @@ pub const PROFILE: &str = "custom";
 /// If a table or column is missing or may not be read, or a decoder does not fit its column.
 pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, TargetError> {
     let mut problems = Vec::new();
-    let sessions = find(schema, &mapping.sessions, &mut problems);
+    let sessions = found(schema, &mapping.sessions, &mut problems);
     if let Some(table) = sessions {
         let flag = if let Revoke::Flag { column, .. } = &mapping.revoke { Some(column) } else { None };
         let named = [
@@ -44,14 +44,14 @@ pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, TargetErro
         );
     }
     if let Some(users) = &mapping.users
-        && let Some(table) = find(schema, &users.table, &mut problems)
+        && let Some(table) = found(schema, &users.table, &mut problems)
     {
         for name in [&users.key].into_iter().chain(&users.display) {
             column(table, name, &mut problems);
         }
     }
     if let Some(accounts) = &mapping.accounts {
-        find(schema, accounts, &mut problems);
+        found(schema, accounts, &mut problems);
     }
     match sessions {
         Some(table) if problems.is_empty() => Ok(candidate(schema, table, mapping)),
@@ -75,11 +75,24 @@ fn candidate(schema: &Schema, table: &Table, mapping: &Mapping) -> Candidate {
         score: 0,
         why: vec!["the configuration names its tables and columns".into()],
         notes: notes(schema.dialect, table, &mapping),
+        lacks: vec![],
+        elsewhere: vec![],
+        named: true,
         mapping,
     }
 }
 
-fn find<'a>(schema: &'a Schema, name: &TableName, problems: &mut Vec<String>) -> Option<&'a Table> {
+/// Returns the table that the configuration names.
+///
+/// # Errors
+///
+/// If there is none of that name.
+pub fn find<'a>(schema: &'a Schema, name: &TableName) -> Result<&'a Table, TargetError> {
+    let mut problems = Vec::new();
+    found(schema, name, &mut problems).ok_or_else(|| TargetError::Mapping(problems.join("; ")))
+}
+
+fn found<'a>(schema: &'a Schema, name: &TableName, problems: &mut Vec<String>) -> Option<&'a Table> {
     let found = named(schema, name);
     if found.is_none() {
         problems.push(missing(schema, name));

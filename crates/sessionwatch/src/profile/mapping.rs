@@ -11,6 +11,16 @@ pub struct TableName {
     pub name: String,
 }
 
+/// As the configuration writes it: `schema.table`, or `table`.
+impl std::fmt::Display for TableName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 /// A column that holds an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstantColumn {

@@ -80,6 +80,8 @@ pub struct Table {
     pub filtered: bool,
     /// What reading it would execute of the target, each as a sentence.
     pub code: Vec<String>,
+    /// The table whose partition or inheritance child it is: its rows are rows of that one too.
+    pub part_of: Option<TableName>,
     /// Columns in order.
     pub columns: Vec<Column>,
     /// Indexes.

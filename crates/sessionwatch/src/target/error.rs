@@ -1,5 +1,7 @@
 //! What can keep a target from being looked at, in words for a person.
 
+use crate::profile::near::Missed;
+
 /// Why a look did not succeed. Messages hold no value, no credential and no database text.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -48,8 +50,18 @@ pub enum TargetError {
     #[error("cannot open the SQLite file: {0}")]
     File(&'static str),
     /// No session table was recognised.
-    #[error("no session table was recognised{0}")]
-    NotRecognised(String),
+    #[error("no session table was recognised{}{}", .0.wanted, said(&.0.seen))]
+    NotRecognised(Box<Missed>),
+    /// Another table than before was recognised.
+    #[error("the session table changed from {from} to {to}")]
+    TableChanged {
+        /// The table and columns that are known.
+        from: String,
+        /// Those that were recognised now.
+        to: String,
+        /// The target.
+        target: String,
+    },
     /// Reading would execute functions of the target.
     #[error("reading the sessions would execute code of the database: {0}")]
     RunsCode(String),
@@ -83,6 +95,11 @@ pub enum TargetError {
     Tls(#[from] super::postgres::tls::TlsError),
 }
 
+/// Near misses, after a colon.
+fn said(seen: &[String]) -> String {
+    if seen.is_empty() { String::new() } else { format!(": {}", seen.join("; ")) }
+}
+
 impl TargetError {
     /// The error of a check run for which the operating system refused something.
     #[must_use]
@@ -110,11 +127,28 @@ impl TargetError {
         matches!(self, Self::NoSchema(_) | Self::Mapping(_))
     }
 
+    /// How to mend it, where that depends on what was found.
+    fn particular_hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Implausible { better: Some(better), .. } => {
+                format!("they make sense as `{better}`: write that decoder under [target.mapping]")
+            }
+            Self::NotRecognised(missed) if !missed.lines.is_empty() => format!(
+                "if those are the sessions, write below the target in sessionwatch.toml:\n  {}",
+                missed.lines.join("\n  ")
+            ),
+            Self::TableChanged { target, .. } => format!(
+                "if that is right, `sessionwatch targets confirm {target}`; otherwise name the table with `sessions` in the configuration"
+            ),
+            _ => return None,
+        })
+    }
+
     /// How to mend it.
     #[must_use]
     pub fn hint(&self) -> String {
-        if let Self::Implausible { better: Some(better), .. } = self {
-            return format!("they make sense as `{better}`: write that decoder under [target.mapping]");
+        if let Some(hint) = self.particular_hint() {
+            return hint;
         }
         let hint = match self {
             Self::System(_) => {
@@ -146,6 +180,7 @@ impl TargetError {
             }
             Self::Unsupported => "PostgreSQL 11 or later is needed, or what speaks its language as fully",
             Self::File(_) => "check the path and its permissions",
+            Self::TableChanged { .. } => "confirm the new table, or name the right one in the configuration",
             Self::NotRecognised(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"
             }

@@ -90,6 +90,21 @@ pub fn table(name: &TableName) -> String {
     }
 }
 
+/// How many tokens some rows have, and how many of those are JWTs: no token leaves the database for that.
+#[must_use]
+pub fn token_shapes(dialect: Dialect, mapping: &Mapping, limit: usize) -> String {
+    let token = identifier(&mapping.token);
+    let text = match dialect {
+        Dialect::Postgres => format!("{token}::text"),
+        Dialect::Sqlite => format!("CAST({token} AS text)"),
+    };
+    format!(
+        "SELECT COUNT(t), COUNT(CASE WHEN substr(t, 1, 3) = 'eyJ' AND replace(t, '.', '') <> t THEN 1 END)\n\
+         FROM (SELECT {text} AS t FROM {} LIMIT {limit}) AS sample",
+        table(&mapping.sessions)
+    )
+}
+
 impl Sql<'_> {
     fn dialect(&self) -> Dialect {
         self.schema.dialect

@@ -230,6 +230,7 @@ pub(super) async fn plan(
             None => {}
         }
         dl.facts {
+            @if let Some(place) = plan.place() { dt { "Table" } dd { (layout::said(&place)) } }
             dt { "Rows" } dd { (plan.kept.rows) " of " (plan.summary.all_rows) }
             dt { "Active sessions among them" } dd { (plan.kept.active) " of " (plan.summary.all_active) }
             dt { "Users" } dd { (plan.summary.users) }

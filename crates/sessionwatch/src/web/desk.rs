@@ -287,6 +287,12 @@ async fn carry_out(desk: &Desk, plan: &Plan, (wish, control): (&Wish, &Control))
     };
     let done =
         format!("{} row(s) done, {} skipped because they had changed{left}.", applied.done, applied.skipped);
+    let done = match plan.summary.not_ended.as_slice() {
+        lines if applied.done > 0 && !lines.is_empty() => {
+            format!("{done} Not ended by this, where it applies: {}.", lines.join("; "))
+        }
+        _ => done,
+    };
     // Putting back ends no session.
     let incident = wish.incident.as_deref().filter(|_| !restores);
     match incident.map_or(Ok(()), |incident| note_on(context, incident, (plan, &applied))) {

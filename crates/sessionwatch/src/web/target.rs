@@ -189,6 +189,7 @@ fn facts(config: &Config, target: &Target, (known, next): (&Known, Option<Instan
             h2 id="how" { "How it is looked at" }
             dl.facts {
                 dt { "Address" } dd { code { (target.address.to_string()) } }
+                dt { "Table" } dd { (layout::said(&text("table"))) }
                 dt { "Profile" } dd { (text("profile")) }
                 dt { "Engine" } dd { (text("engine")) }
                 dt { "Database clock" } dd { (text("taken_at")) }

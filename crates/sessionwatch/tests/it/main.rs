@@ -37,6 +37,7 @@ mod paging;
 mod profiles;
 mod proofs;
 mod reach;
+mod recognition;
 mod replica;
 mod secrecy;
 mod shadows;

@@ -43,6 +43,9 @@ pub(super) fn plan(config: &Config, plan: &Plan) -> String {
             share(active, summary.all_active),
         )
     };
+    if let Some(place) = plan.place() {
+        let _ = writeln!(text, "Table: {}.", printable(&place));
+    }
     let _ = writeln!(text, "Users: {}.", summary.users);
     if !summary.sample.is_empty() {
         let _ = writeln!(text, "\nSome of the rows:");
@@ -103,7 +106,8 @@ pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
     let seconds = applied.took.as_secs_f64();
     let restores = matches!(plan.selection, Selection::Restore { .. });
     let done = if restores { "put back" } else { applying::verb(&plan.summary.revoke) };
-    let mut text = format!("{}: {} rows {done} in {seconds:.1} s.\n", plan.kept.target, applied.done);
+    let place = plan.place().map(|place| format!(" in {}", printable(&place))).unwrap_or_default();
+    let mut text = format!("{}: {} rows {done}{place}, in {seconds:.1} s.\n", plan.kept.target, applied.done);
     let mut say = |line: String| {
         text.push_str(&line);
         text.push('\n');
@@ -134,6 +138,10 @@ pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
             say("The fresh look that should verify it failed: look with `sessionwatch check`.".into())
         }
     }
+    if applied.done + applied.earlier > 0 && !plan.summary.not_ended.is_empty() {
+        say("Not ended by this, where it applies:".into());
+        plan.summary.not_ended.iter().for_each(|line| say(format!("  - {}", printable(line))));
+    }
     if let (Some(at), false) = (applied.purge_at, restores) {
         say(format!(
             "Until {}, this can be undone:\n  sessionwatch archive restore {}",
@@ -152,6 +160,9 @@ pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
             "plan": plan.kept.id,
             "target": plan.kept.target,
             "action": plan.selection.name(),
+            "table": plan.summary.table,
+            "framework": plan.summary.framework,
+            "not_ended": plan.summary.not_ended,
             "done": applied.done,
             "earlier": applied.earlier,
             "skipped": applied.skipped,

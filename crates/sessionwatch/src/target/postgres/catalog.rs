@@ -8,7 +8,10 @@ use super::{
     visibility::{Command, hides_rows},
 };
 use crate::{
-    profile::schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
+    profile::{
+        mapping::TableName,
+        schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
+    },
     target::error::TargetError,
 };
 
@@ -18,8 +21,12 @@ type Row = Vec<Option<String>>;
 const TABLES: &str = "
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, {hides_rows}, c.relrowsecurity,
        c.relkind <> 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid),
-       EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel y WHERE y.srrelid = c.oid)
+       EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel y WHERE y.srrelid = c.oid), above.nspname, above.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN LATERAL (
+  SELECT m.nspname, p.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+  JOIN pg_catalog.pg_namespace m ON m.oid = p.relnamespace WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1
+) AS above ON true
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 ORDER BY n.nspname, c.relname";
@@ -148,6 +155,8 @@ fn table(row: &Row, role: &RoleSettings) -> Option<Table> {
         rows_hidden: flag(row, 5),
         inherited: flag(row, 7),
         subscribed: flag(row, 8),
+        part_of: text(row, 10)
+            .map(|name| TableName { schema: text(row, 9).map(str::to_owned), name: name.to_owned() }),
         ..Table::default()
     })
 }

@@ -40,6 +40,10 @@ pub(super) struct Standing {
     looked_at: Option<At>,
     /// How its sessions are stored.
     profile: Option<String>,
+    /// The title of that profile.
+    framework: Option<String>,
+    /// The table that holds them, with its schema.
+    table: Option<String>,
     engine: Option<String>,
     /// What was counted at the last look, as in the report of `sessionwatch check`; nothing where nothing is known.
     census: Value,
@@ -55,6 +59,8 @@ impl Standing {
             address: target.address.to_string(),
             looked_at: known.report.as_ref().map(|(at, _)| At(*at)),
             profile: text("profile"),
+            framework: text("framework"),
+            table: text("table"),
             engine: text("engine"),
             census: report.map(|report| report["census"].clone()).unwrap_or_default(),
         }
