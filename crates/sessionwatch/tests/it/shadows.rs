@@ -295,7 +295,10 @@ fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
              CREATE FUNCTION note_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO noted_late VALUES (OLD.id); RETURN OLD; END $$;
              CREATE CONSTRAINT TRIGGER late AFTER DELETE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_late();
              CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM ended; RETURN OLD; END $$;
-             CREATE TRIGGER a_veto BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION veto()",
+             CREATE TRIGGER a_veto BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION veto();
+             CREATE TABLE begun (id text);
+             CREATE FUNCTION note_begin() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO begun VALUES (NEW.id); RETURN NEW; END $$;
+             CREATE TRIGGER begun BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION note_begin()",
         )
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -308,7 +311,9 @@ fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
     let arguments = ["cleanup", "expired", "--apply", id, "--confirm", "app"];
     let said = run_in(folder.path(), &[], &arguments);
     assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
-    for table in ["ended", "noted_late"] {
+    let (_, restored) = apply(folder.path(), &["archive", "restore", id]);
+    assert_eq!(restored, 107);
+    for table in ["ended", "noted_late", "begun"] {
         assert_eq!(database.psql(&format!("SELECT count(*) FROM {table}")).unwrap().trim(), "107", "{table}");
     }
 }
