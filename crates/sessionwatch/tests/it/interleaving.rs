@@ -630,7 +630,10 @@ fn on_every_shape_just_the_planned_rows_go_and_come_back() {
         for kind in 0..4 {
             let mut history = History::new(Kind::Direct, shape, shape != Shape::InheritedAlike);
             history.make(kind);
-            let plan = history.plan.clone().unwrap();
+            let Some(plan) = history.plan.clone() else {
+                assert_eq!(shape, Shape::InsteadRule, "no other shape is refused before anything is done");
+                continue;
+            };
             let named = history.named[&plan].len();
             let before = history.app.rows();
             let run = (false, u8::MAX);
@@ -639,7 +642,7 @@ fn on_every_shape_just_the_planned_rows_go_and_come_back() {
             let after = history.app.rows();
             let gone = before.keys().filter(|token| !after.contains_key(*token)).count();
             match shape {
-                Shape::RedirectTrigger | Shape::InsteadRule => assert_eq!(gone, 0, "{shape:?} {kind}"),
+                Shape::RedirectTrigger => assert_eq!(gone, 0, "{shape:?} {kind}"),
                 // Those that go with others are not removed, and nothing else either.
                 Shape::SweepTrigger | Shape::SelfReference | Shape::AlsoRule | Shape::VetoTrigger => {
                     assert!(gone <= named, "{shape:?} {kind}: {gone} of {named}");
