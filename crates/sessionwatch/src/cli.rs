@@ -4,6 +4,7 @@ mod accounts;
 mod acting;
 mod alerts;
 mod archive;
+mod arguments;
 mod audit;
 mod backup;
 mod check;
@@ -29,7 +30,7 @@ mod target;
 mod tokens;
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::Write as _,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -40,7 +41,7 @@ use tracing::Level;
 use crate::{
     config::{Config, ConfigError, Target, environment},
     open::{Opened, open},
-    progress,
+    output, progress,
     report::paint,
     target::{address::AddressError, error::TargetError},
 };
@@ -147,6 +148,12 @@ pub enum Failure {
     Output(#[from] std::io::Error),
 }
 
+/// Parses the arguments of this process and runs the command. The exit code is that of [`Cli::run`].
+#[must_use]
+pub fn main() -> ExitCode {
+    arguments::parse().map_or_else(|code| code, Cli::run)
+}
+
 impl Cli {
     /// Does the work; the exit code is 0 healthy, 1 a check is failing, 2 usage, 3 something could not be checked.
     #[must_use]
@@ -158,7 +165,7 @@ impl Cli {
             false => Level::WARN,
         };
         log(level, (self.log_format, watching));
-        if std::io::stderr().is_terminal() && !watching {
+        if output::is_stderr_terminal() && !watching {
             progress::watch();
         }
         let outcome = match self.command {
@@ -211,7 +218,7 @@ impl Failure {
         complain(&self.to_string(), hint.as_deref());
         if let Self::Act(error) = self {
             // With standard error closed there is nobody left to tell.
-            let _ = std::io::stderr().write_all(acting::choices(error).as_bytes());
+            let _ = output::stderr().write_all(acting::choices(error).as_bytes());
         }
         match self {
             Self::Act(error) if error.is_usage() => ExitCode::from(2),
@@ -264,7 +271,7 @@ async fn with_open<T>(
 
 /// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set.
 fn print_readable(text: &str) -> Result<(), Failure> {
-    if std::io::stdout().is_terminal() && environment::variable("NO_COLOR").is_none() {
+    if output::is_stdout_terminal() && environment::variable("NO_COLOR").is_none() {
         print(&paint(text))
     } else {
         print(text)
@@ -272,8 +279,9 @@ fn print_readable(text: &str) -> Result<(), Failure> {
 }
 
 fn print(text: &str) -> Result<(), Failure> {
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(())
+    let mut stdout = output::stdout();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
 }
 
 /// Whether lines on standard error are JSON.
@@ -282,7 +290,7 @@ static JSON: AtomicBool = AtomicBool::new(false);
 /// What is logged on standard error: everything for who asks for it; of a daemon, what goes wrong, with the time.
 fn log(level: Level, (format, watching): (LogFormat, bool)) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
-    let log = log.with_writer(std::io::stderr);
+    let log = log.with_writer(output::stderr);
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);
     // Somebody who embeds the command line may have a log of their own.
     let _ = match format {
@@ -302,7 +310,7 @@ fn complain_of(line: &str) {
     if JSON.load(Ordering::Relaxed) {
         return tracing::warn!("{line}");
     }
-    let _ = writeln!(std::io::stderr(), "note: {line}");
+    let _ = writeln!(output::stderr(), "note: {line}");
 }
 
 /// An error for the person, on standard error; with that closed there is nobody left to tell.
@@ -310,7 +318,7 @@ fn complain(message: &str, hint: Option<&str>) {
     if JSON.load(Ordering::Relaxed) {
         return tracing::error!(hint, "{message}");
     }
-    let mut stderr = std::io::stderr();
+    let mut stderr = output::stderr();
     let _ = writeln!(stderr, "error: {message}");
     if let Some(hint) = hint {
         let _ = writeln!(stderr, "hint: {hint}");

@@ -376,7 +376,7 @@ profile = \"authjs-prism\"
             (7, "must be a whole number from 1 to 36500"),
             (9, "did you mean `critical`?"),
             (10, "target: the key `name` is missing"),
-            (11, "target.url: faulty PostgreSQL address: parameter `sslmod` is not known"),
+            (11, "target.url: faulty PostgreSQL address: unknown parameter `sslmod`"),
             (12, "target.mapping: the key `token` is missing"),
             (12, "target.mapping: the key `decoder` is missing"),
             (15, "small letters, digits and hyphens"),
@@ -469,6 +469,22 @@ regex = \"(\"
 name = \"Any\"
 regex = \"[0-9]+\"
 ";
+
+    #[test]
+    fn no_secret_is_in_what_debug_shows() {
+        let text = "[serve]\npublic_url = \"https://watch.example.org\"\nstore = \"postgres://u:hunter2@h/d\"\n\
+            [openid]\nissuer = \"https://id.example.org\"\nclient_id = \"watch\"\nclient_secret = \"hunter2\"\nadmins = [\"ops\"]\n\
+            [[target]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/d\"\nact_url = \"postgres://a:hunter2@h/d\"\n\
+            [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"https://h/hunter2\"\nsecret = \"hunter2\"\n\
+            [[logs]]\nname = \"drain\"\ntarget = \"main\"\nkind = \"vercel\"\nsecret = \"hunter2-hunter2-hunter2\"\n";
+        let config = Config::parse(Path::new(FILE), text).unwrap();
+        assert_eq!((config.targets.len(), config.serve.channels.len(), config.logs.sources.len()), (1, 1, 1));
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let misplaced = "[[target]]\nname = \"postgres://u:hunter2@h/d\"\nurl = \"postgres://u:p@h/d\"\n";
+        let said = problems(misplaced);
+        assert!(said[0].contains("holds an address with a password"), "{said:?}");
+    }
 
     #[test]
     fn everything_wrong_with_the_watch_is_said_too() {

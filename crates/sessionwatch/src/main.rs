@@ -2,8 +2,6 @@
 
 use std::{panic, process::ExitCode};
 
-use clap::Parser;
-
 /// The exit code of a bug (`EX_SOFTWARE` of `sysexits.h`).
 const BUG: u8 = 70;
 
@@ -15,5 +13,5 @@ fn main() -> ExitCode {
             .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
         sessionwatch::cli::complain_of_bug(&place);
     }));
-    panic::catch_unwind(|| sessionwatch::cli::Cli::parse().run()).unwrap_or(ExitCode::from(BUG))
+    panic::catch_unwind(|| sessionwatch::cli::main()).unwrap_or(ExitCode::from(BUG))
 }

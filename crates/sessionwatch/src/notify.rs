@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::{Channel, Kind},
     report::printable,
+    secret::Secret,
     store::outbox::Due,
 };
 
@@ -83,9 +84,9 @@ pub struct Told<'a> {
 /// A request to make of a channel.
 #[derive(Clone, Debug, Default)]
 struct Post {
-    url: String,
-    headers: Vec<(&'static str, String)>,
-    body: String,
+    url: Secret,
+    headers: Vec<(&'static str, Secret)>,
+    body: Secret,
 }
 
 /// Why a message was not delivered. Holds nothing of the channel's address, which may be a secret.
@@ -374,11 +375,12 @@ fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failur
 
 fn request(client: &Client, post: Post) -> reqwest::RequestBuilder {
     // Without the charset, some count two bytes for each character.
-    let mut request = client.post(&post.url).header(header::CONTENT_TYPE, "application/json; charset=utf-8");
+    let mut request =
+        client.post(post.url.expose()).header(header::CONTENT_TYPE, "application/json; charset=utf-8");
     for (name, value) in post.headers {
-        request = request.header(name, value);
+        request = request.header(name, value.expose());
     }
-    request.body(post.body)
+    request.body(post.body.expose().to_owned())
 }
 
 async fn send(client: &Client, post: Post, now: Instant) -> Result<(), Failure> {
@@ -527,7 +529,7 @@ pub(crate) mod tests {
     pub(crate) fn posted(kind: Kind, url: &str, messages: &[Message]) -> (String, Value) {
         let told = Told { first: &messages[0], messages, text: Told::usual(messages) };
         let post = post(&channel(kind, url), &told, Instant::MIN).unwrap();
-        (post.url, serde_json::from_str(&post.body).unwrap())
+        (post.url.expose().to_owned(), serde_json::from_str(post.body.expose()).unwrap())
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::output;
+
 /// Whether anybody watches: set by the command line where standard error is a terminal.
 static WATCHED: AtomicBool = AtomicBool::new(false);
 
@@ -60,18 +62,15 @@ impl Progress {
         }
         self.drawn = Some(Instant::now());
         // Nobody is harmed by a line that cannot be drawn.
-        let _ = write!(
-            std::io::stderr(),
-            "\r\x1b[K{}{state}",
-            line(self.unit, (self.done, self.expected), taken)
-        );
+        let _ =
+            write!(output::stderr(), "\r\x1b[K{}{state}", line(self.unit, (self.done, self.expected), taken));
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.drawn.is_some() {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
+            let _ = write!(output::stderr(), "\r\x1b[K");
         }
     }
 }

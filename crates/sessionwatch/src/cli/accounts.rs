@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{
     Failure,
@@ -17,6 +18,7 @@ use crate::{
     config::Config,
     documents,
     report::{Format, Sheet},
+    secret::Secret,
     store::{
         accounts::{self, Account, Role},
         audit,
@@ -27,7 +29,7 @@ use crate::{
 /// Say who may use the dashboard
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Args {
-    /// Add an account, or change its role and password; the password is the first line of standard input
+    /// Add an account, or change its role and password; the password is asked for, or read from standard input
     Add {
         /// Its name: letters, digits and . _ @ + -
         name: String,
@@ -67,7 +69,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if !access::is_name(name) {
                 return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into()));
             }
-            let password = access::hashed(&password()?).map_err(Failure::Usage)?;
+            let password = access::hashed(password()?.expose()).map_err(Failure::Usage)?;
             let account = Account {
                 name: name.clone(),
                 role: *role,
@@ -105,13 +107,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn password() -> Result<String, Failure> {
-    if std::io::stdin().is_terminal() {
-        super::complain_of("type the password and press Enter; it is shown, so that a pipe is better");
+/// Reads the password: twice from a terminal, which does not show it, or a line of standard input.
+fn password() -> Result<Secret, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let mut line = Zeroizing::new(String::new());
+        std::io::stdin().lock().read_line(&mut line)?;
+        return Ok(Secret::new(line.trim_end_matches(['\r', '\n'])));
     }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    let typed = Secret::new(rpassword::prompt_password("New password: ")?);
+    if Secret::new(rpassword::prompt_password("Repeat the password: ")?) != typed {
+        return Err(Failure::Usage("the passwords do not match: nothing was changed".into()));
+    }
+    Ok(typed)
 }
 
 fn sheet(all: &[Account]) -> Sheet {

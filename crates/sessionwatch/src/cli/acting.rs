@@ -21,7 +21,9 @@ use crate::{
     archive::sealing::Recipient,
     clock::{self, Clock},
     config::{Config, Target},
+    output,
     progress::Meter,
+    secret::Secret,
     store::Store,
     target::address::Address,
 };
@@ -39,7 +41,7 @@ pub(super) struct ActArgs {
     pub(super) confirm: Option<String>,
     /// Address of the target with the acting role [default: `act_url` of the target]
     #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
-    pub(super) act_url: Option<String>,
+    pub(super) act_url: Option<Secret>,
     /// Who acts
     #[arg(long, env = "USER", default_value = "unknown")]
     pub(super) owner: String,
@@ -73,7 +75,7 @@ impl Acting {
     ///
     /// If the arguments or the configuration are faulty, or the store cannot be had.
     pub(super) fn of(args: &ActArgs, opening: Opening) -> Result<Self, Failure> {
-        Self::with(&args.target, (args.act_url.as_deref(), &args.owner), opening)
+        Self::with(&args.target, (args.act_url.as_ref(), &args.owner), opening)
     }
 
     /// The same, from its parts.
@@ -83,12 +85,12 @@ impl Acting {
     /// The same.
     pub(super) fn with(
         target: &TargetArgs,
-        (act_url, owner): (Option<&str>, &str),
+        (act_url, owner): (Option<&Secret>, &str),
         opening: Opening,
     ) -> Result<Self, Failure> {
         let (config, mut target) = target.choose_one()?;
         if let Some(url) = act_url {
-            target.act = Some(Address::parse(url)?);
+            target.act = Some(Address::parse(url.expose())?);
         }
         let store = opening::open(&config, opening)?;
         Ok(Self { config, target, store, clock: Clock::System, owner: owner.to_owned() })
@@ -210,10 +212,10 @@ pub(super) fn confirmation(
 
 /// Asks a person at a terminal for the name of the target.
 fn ask(plan: &Plan) -> Result<Option<String>, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !std::io::stdin().is_terminal() || !output::is_stderr_terminal() {
         return Ok(None);
     }
-    let mut stderr = std::io::stderr();
+    let mut stderr = output::stderr();
     write!(
         stderr,
         "This plan names {} rows, {} of them active. To carry it out, type the name of the target ({}): ",

@@ -23,6 +23,7 @@ use crate::{
         work::{self, Contained, Said},
     },
     report::{Format, Sheet, printable},
+    secret::Secret,
     store::incidents::{self, Incident},
 };
 
@@ -168,7 +169,7 @@ pub(super) struct Whose {
     id: Option<String>,
     /// Address of the target with the acting role [default: `act_url` of the target]
     #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
-    act_url: Option<String>,
+    act_url: Option<Secret>,
     /// Who works on it
     #[arg(long, env = "USER", default_value = "unknown")]
     owner: String,
@@ -186,7 +187,7 @@ pub(super) struct Case {
 
 impl Whose {
     fn acting(&self, opening: Opening) -> Result<Acting, Failure> {
-        Acting::with(&self.target, (self.act_url.as_deref(), &self.owner), opening)
+        Acting::with(&self.target, (self.act_url.as_ref(), &self.owner), opening)
     }
 }
 

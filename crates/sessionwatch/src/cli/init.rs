@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Ok((file(&args.name, &target, opened, &config.catalogue), said(opened)))
     }))?;
     // What was found is for the person; the file may go to standard output.
-    let _ = std::io::stderr().write_all(said.as_bytes());
+    let _ = crate::output::stderr().write_all(said.as_bytes());
     if to_stdout {
         super::print(&file)?;
         return Ok(ExitCode::SUCCESS);

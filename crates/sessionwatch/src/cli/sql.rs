@@ -8,6 +8,7 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     checks::{self, Check, query},
     profile::schema::Dialect,
+    secret::Secret,
     suggest::nearest,
     target::sql::Sql,
 };
@@ -31,7 +32,7 @@ const SAFE_PATH: &str = "-- Only built-in functions and operators, whatever the 
 pub(super) struct Args {
     /// Id of a check, or query-1 to query-7 of the guide; without one, all of them. An address may stand here too
     #[arg(value_name = "CHECK")]
-    name: Option<String>,
+    name: Option<Secret>,
     /// The user of query-6
     #[arg(long, value_name = "ID", default_value = "123")]
     user: String,
@@ -48,13 +49,13 @@ enum Wanted<'a> {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut target = args.target.clone();
-    let wanted = match &args.name {
+    let wanted = match args.name.as_ref().map(Secret::expose) {
         None => Wanted::All,
         Some(name) => match wanted(name) {
             Some(wanted) => wanted,
             // `sql URL`, without a check.
             None if target.url.is_none() && !looks_like_an_id(name) => {
-                target.url = Some(name.clone());
+                target.url = Some(name.into());
                 Wanted::All
             }
             None => return Err(unknown(name)),

@@ -8,6 +8,7 @@ use clap::Args;
 use super::Failure;
 use crate::{
     config::{Config, Rhythm, Storage, Target, environment},
+    secret::Secret,
     suggest::nearest,
     target::{address::Address, observe::Engine, postgres::Limits},
 };
@@ -18,7 +19,7 @@ pub(super) struct TargetArgs {
     /// Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file), or the name of a
     /// configured target; without one, every configured target, else $DATABASE_URL
     #[arg(value_name = "URL")]
-    pub(super) url: Option<String>,
+    pub(super) url: Option<Secret>,
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Seconds that a whole look may take [default: 30]
@@ -71,9 +72,9 @@ impl TargetArgs {
     }
 
     fn named(&self, config: &Config) -> Result<Vec<Target>, Failure> {
-        if let Some(url) = &self.url {
+        if let Some(url) = self.url.as_ref().map(Secret::expose) {
             config.resolved(Some(url))?;
-            if let Some(target) = config.targets.iter().find(|target| target.name == *url) {
+            if let Some(target) = config.targets.iter().find(|target| target.name == url) {
                 return Ok(vec![target.clone()]);
             }
             let address = Address::parse(url).map_err(|error| {

@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if !existing(config)?.1.write(|db| add(db, &token, (owner, now)))? {
                 return Err(Failure::Usage(format!("there is no account `{account}`")));
             }
-            format!("{secret}\n")
+            format!("{}\n", secret.expose())
         }
         Args::List { config, format } => {
             sheet(&existing(config)?.1.read(|db| tokens::list(db, None))?).render(*format)

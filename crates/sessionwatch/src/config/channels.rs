@@ -1,24 +1,24 @@
 //! `[[channel]]` as used.
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
 use super::{
     environment,
     reader::{Node, Reader},
 };
-use crate::notify::template::Template;
+use crate::{notify::template::Template, secret::Secret};
 
 /// A way to tell people.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Channel {
     /// Its name.
     pub name: String,
     /// What is sent.
     pub kind: Kind,
-    /// Where to.
-    pub url: String,
+    /// Where to; of a chat, the address is a secret of its own.
+    pub url: Secret,
     /// A key or token, as the kind needs it.
-    pub secret: Option<String>,
+    pub secret: Option<Secret>,
     /// The chat of Telegram.
     pub chat: Option<String>,
     /// The sender of e-mail.
@@ -117,13 +117,6 @@ impl Kind {
     }
 }
 
-impl fmt::Debug for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL of a chat's webhook is a secret of its own.
-        f.debug_struct("Channel").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
-
 /// The channels, and why others cannot be used at present, by their names.
 pub(super) fn read(
     reader: &mut Reader<'_>,
@@ -187,14 +180,14 @@ fn channel(
     };
     let authorities = node.text("ca_file").map(|file| certificates(&folder.join(file)));
     let found = (|| {
-        let url = secret("url", "url_file")?.or(kind.usual_url().map(str::to_owned)).unwrap_or_default();
+        let url = secret("url", "url_file")?.or(kind.usual_url().map(Secret::from)).unwrap_or_default();
         Ok::<_, String>((url, secret("secret", "secret_file")?, authorities.transpose()?))
     })();
     let (url, secret, authorities) = match found {
         Ok(found) => found,
         Err(missing) => return sound.then_some(Err(missing)),
     };
-    if sound && !kind.schemes().iter().any(|scheme| url.starts_with(scheme)) {
+    if sound && !kind.schemes().iter().any(|scheme| url.expose().starts_with(scheme)) {
         let message = format!("the URL must begin with {}", kind.schemes().join(" or "));
         reader.problem(node.at, "channel", message);
         return None;

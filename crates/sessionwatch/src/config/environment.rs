@@ -2,11 +2,20 @@
 
 use std::path::PathBuf;
 
+use crate::secret::Secret;
+
 /// A variable of the environment; nothing if it is unset, empty or not text.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Values of the environment that may be addresses.
+#[must_use]
+pub fn addresses() -> Vec<String> {
+    let text = |(_, value): (std::ffi::OsString, std::ffi::OsString)| value.into_string().ok();
+    std::env::vars_os().filter_map(text).filter(|value| value.contains("://")).collect()
 }
 
 /// Puts variables in for `${NAME}`; an error names the variable that is not set, or says what is not closed.
@@ -33,13 +42,13 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Str
 /// # Errors
 ///
 /// If a variable is not set, or the file cannot be read.
-pub(super) fn secret(written: Result<&str, PathBuf>) -> Result<String, String> {
+pub(super) fn secret(written: Result<&str, PathBuf>) -> Result<Secret, String> {
     match written {
-        Ok(text) => expand(text, variable),
+        Ok(text) => expand(text, variable).map(Secret::new),
         Err(file) => {
             let text =
                 std::fs::read_to_string(&file).map_err(|_| format!("cannot read {}", file.display()))?;
-            Ok(text.trim().to_owned())
+            Ok(Secret::new(text.trim()))
         }
     }
 }

@@ -46,6 +46,14 @@ pub struct Key {
     pub about: &'static str,
 }
 
+impl Key {
+    /// Whether its value may be an address with a password, or another secret.
+    #[must_use]
+    pub fn holds_address(&self) -> bool {
+        self.name.ends_with("url") || ["store", "secret", "client_secret"].contains(&self.name)
+    }
+}
+
 /// A section.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {

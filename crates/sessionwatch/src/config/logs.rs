@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -20,35 +19,12 @@ use super::{
 };
 use crate::{
     checks::{self, LogCheck},
+    secret::Secret,
     suggest::nearest,
 };
 
 /// The shortest key of a drain or of who sends lines.
 const SHORTEST: usize = 16;
-
-/// A key that is shown to nobody.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a key.
-    #[must_use]
-    pub fn new(key: &str) -> Self {
-        Self(key.to_owned())
-    }
-
-    /// Its bytes, to compare or to sign with.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// Where lines come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,10 +259,10 @@ fn kind(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<Ki
                 _ => return problem("kind", "needs one of the keys `secret` and `secret_file`"),
             };
             let secret = match secret {
-                Ok(secret) if secret.len() < SHORTEST => {
+                Ok(secret) if secret.bytes().len() < SHORTEST => {
                     return problem("secret", "must have at least 16 characters, or it could be guessed");
                 }
-                Ok(secret) => Secret(secret),
+                Ok(secret) => secret,
                 Err(missing) => return Some(Err(missing)),
             };
             Some(Ok(match word {

@@ -6,7 +6,7 @@ use super::{
     channels, environment,
     reader::{Node, Reader},
 };
-use crate::store::accounts::Role;
+use crate::{secret::Secret, store::accounts::Role};
 
 /// A provider of identities by which people log in (OpenID Connect Core 1.0).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct OpenId {
     /// What the provider calls the dashboard.
     pub client_id: String,
     /// What shows the provider that it is asked by the dashboard; nothing for public clients.
-    pub client_secret: Option<String>,
+    pub client_secret: Option<Secret>,
     /// The claim that holds a person's name.
     pub name_claim: String,
     /// The claim that holds what decides about the role; dots lead into objects.

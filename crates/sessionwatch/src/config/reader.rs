@@ -13,7 +13,7 @@ use toml::{
 };
 
 use super::keys::{DECODERS, Key, Kind, Otherwise, SECTIONS, Section};
-use crate::suggest::nearest;
+use crate::{credentials, suggest::nearest};
 
 /// Something wrong in a configuration file. Holds no value from the file, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +26,25 @@ pub struct Problem {
     pub message: String,
 }
 
-/// A checked value.
-#[derive(Clone, Debug, PartialEq)]
+/// A checked value. A text may be a secret.
+#[derive(Clone, PartialEq)]
 pub(super) enum Value {
     Text(String),
     Flag(bool),
     Whole(u64),
     Decimal(f64),
     Texts(Vec<String>),
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) | Self::Texts(_) => f.write_str("***"),
+            Self::Flag(flag) => flag.fmt(f),
+            Self::Whole(number) => number.fmt(f),
+            Self::Decimal(number) => number.fmt(f),
+        }
+    }
 }
 
 /// A section as written, checked.
@@ -48,7 +59,6 @@ pub(super) struct Node {
 }
 
 /// Collects problems while reading.
-#[derive(Debug)]
 pub(super) struct Reader<'a> {
     text: &'a str,
     problems: Vec<Problem>,
@@ -197,6 +207,17 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, key: &Key, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         let read = read(key.kind, value.get_ref());
+        let is_misplaced = match &read {
+            Some(Value::Text(text)) => !key.holds_address() && credentials::is_in(text),
+            Some(Value::Texts(texts)) => texts.iter().any(|text| credentials::is_in(text)),
+            _ => false,
+        };
+        if is_misplaced {
+            let message =
+                "holds an address with a password, and would be shown: only `url` keys take addresses";
+            self.problem(value.span().start, path, message.into());
+            return None;
+        }
         if read.is_none() {
             let hint = match (key.kind, value.get_ref()) {
                 (Kind::Choice(words), DeValue::String(word)) => nearest(word, words.iter().copied()),

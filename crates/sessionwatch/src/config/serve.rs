@@ -236,8 +236,8 @@ fn store(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Ser
     };
     match written {
         Err(missing) => serve.store_unresolved = Some(missing),
-        Ok(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-            match Dsn::parse(&url) {
+        Ok(url) if ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) => {
+            match Dsn::parse(url.expose()) {
                 Ok(dsn) => serve.store = Place::Server(Box::new(dsn)),
                 Err(error) => {
                     reader.problem(
@@ -248,14 +248,14 @@ fn store(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Ser
                 }
             }
         }
-        Ok(path) if path.contains("://") => {
+        Ok(path) if path.expose().contains("://") => {
             let message = "must be the path of a file, or postgres://USER:PASSWORD@HOST/DATABASE";
             reader.problem(node.at("store"), "serve.store", message.into());
         }
         Ok(path) => {
-            let path = match Address::parse(&path) {
+            let path = match Address::parse(path.expose()) {
                 Ok(Address::Sqlite(path)) => path,
-                _ => path.into(),
+                _ => path.expose().into(),
             };
             serve.store = Place::File(folder.join(path));
         }

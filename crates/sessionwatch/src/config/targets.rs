@@ -16,6 +16,7 @@ use crate::{
         mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
     },
     schedule::Schedule,
+    secret::Secret,
     suggest::nearest,
     target::{address::Address, observe::Engine, postgres::Limits},
 };
@@ -65,7 +66,7 @@ pub(super) fn read(
             let cleanup = cleanup(reader, node, (zone, act.is_some()));
             keeps_time(reader, node, (cleanup.as_ref(), &storage));
             let rhythm = rhythm(reader, node, zone);
-            let suspends_after = suspends_after(node, &url);
+            let suspends_after = suspends_after(node, url.expose());
             targets.push(Target {
                 ad_hoc: false,
                 cleanup,
@@ -105,7 +106,7 @@ fn replica(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Result<Option
     let place = format!("target.{KEY}");
     let url = environment::secret(Ok(written));
     let url = url.map_err(|message| reader.describe(node.at(KEY), &place, message))?;
-    match Address::parse(&url) {
+    match Address::parse(url.expose()) {
         Ok(Address::Sqlite(path)) => Ok(Some(Address::Sqlite(folder.join(path)))),
         Ok(address) => Ok(Some(address)),
         Err(error) => {
@@ -135,7 +136,7 @@ fn acting(
     };
     let place = format!("target.{key}");
     let url = url.map_err(|message| reader.describe(node.at(key), &place, message))?;
-    match Address::parse(&url) {
+    match Address::parse(url.expose()) {
         Ok(Address::Sqlite(path)) => Ok(Some(Address::Sqlite(folder.join(path)))),
         Ok(address) => Ok(Some(address)),
         Err(error) => {
@@ -209,7 +210,7 @@ fn suspends_after(node: &Node, url: &str) -> Option<i64> {
 }
 
 /// The address as text; nothing if what is written is wrong, an error if what it refers to is not there.
-fn url(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<String, Problem>> {
+fn url(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<Secret, Problem>> {
     let (key, url) = match (node.text("url"), node.text("url_file")) {
         (Some(_), Some(_)) => {
             let message = "url and url_file are both written: leave one out";
@@ -228,8 +229,8 @@ fn url(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<Str
     Some(url.map_err(|message| reader.describe(node.at(key), &format!("target.{key}"), message)))
 }
 
-fn address(reader: &mut Reader<'_>, node: &Node, (folder, url): (&Path, &str)) -> Option<Address> {
-    match Address::parse(url) {
+fn address(reader: &mut Reader<'_>, node: &Node, (folder, url): (&Path, &Secret)) -> Option<Address> {
+    match Address::parse(url.expose()) {
         Ok(Address::Sqlite(path)) => Some(Address::Sqlite(folder.join(path))),
         Ok(address) => Some(address),
         Err(error) => {

@@ -18,7 +18,7 @@ use sha1::Sha1;
 use sha2::Sha256;
 
 use super::{Found, intake::Batch};
-use crate::config::logs::Secret;
+use crate::secret::Secret;
 
 /// Bytes of a request.
 pub const LARGEST: usize = 8 << 20;
@@ -186,7 +186,6 @@ mod tests {
     use sessionwatch_logs::time::Clock;
 
     use super::*;
-    use crate::config::logs;
 
     fn read(body: &str) -> Result<Vec<String>, Refused> {
         let grammar = Grammar::new(vec![], Clock::default());
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn only_the_right_signature_and_token_are_right() {
-        let secret = logs::Secret::new("0123456789abcdef");
+        let secret = Secret::new("0123456789abcdef");
         // `printf body | openssl dgst -sha1 -hmac 0123456789abcdef`
         let right = "061a1737902505c77871cd134518a7d38f82fadc";
         assert!(is_signed(&secret, b"body", right));

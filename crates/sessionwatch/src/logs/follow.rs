@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(users(&mut follower).0, ["5"]);
         // Copied away and truncated; what is new is longer than what was old.
         fs::write(&path, "").unwrap();
-        append(&path, &(line(6) + &line(7)));
+        append(&path, &format!("{}{}", line(6), line(7)));
         assert_eq!(users(&mut follower).0, ["6", "7"]);
         // Removed and made anew.
         fs::remove_file(&path).unwrap();
@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(users(&mut scene.follower(place.clone())).0, Vec::<String>::new());
         // While nobody reads, it is truncated.
         fs::write(&path, "").unwrap();
-        append(&path, &(line(4) + &line(5)));
+        append(&path, &format!("{}{}", line(4), line(5)));
         assert_eq!(users(&mut scene.follower(place)).0, ["4", "5"]);
     }
 

@@ -32,6 +32,6 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Post {
             })
         })
         .collect();
-    let url = format!("{}/api/v2/alerts", channel.url.trim_end_matches('/'));
-    Post { url, body: json!(alerts).to_string(), ..Post::default() }
+    let url = format!("{}/api/v2/alerts", channel.url.expose().trim_end_matches('/'));
+    Post { url: url.into(), body: json!(alerts).to_string().into(), ..Post::default() }
 }

@@ -25,7 +25,7 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
         "description": shortened(&unmarked(&told.text, MARKS), DESCRIPTION), "color": colour, "timestamp": told.first.at,
     });
     let body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
-    Post { url: channel.url.clone(), body: body.to_string(), ..Post::default() }
+    Post { url: channel.url.clone(), body: body.to_string().into(), ..Post::default() }
 }
 
 #[cfg(test)]

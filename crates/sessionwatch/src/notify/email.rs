@@ -19,7 +19,7 @@ pub struct Transport(AsyncSmtpTransport<Tokio1Executor>);
 /// What speaks to the server of that channel. Without `?tls=` in its address, `smtp://` insists on STARTTLS, except on this
 /// machine.
 pub(super) fn transport(channel: &Channel) -> Result<Transport, Failure> {
-    let url = secured(&channel.url);
+    let url = secured(channel.url.expose());
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
         .map_err(|_| Failure::Malformed)?
         .timeout(Some(PATIENCE));

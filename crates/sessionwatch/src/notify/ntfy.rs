@@ -3,13 +3,14 @@
 use serde_json::json;
 
 use super::{Post, Told, fitting};
-use crate::config::Channel;
+use crate::{config::Channel, secret::Secret};
 
 /// Bytes of a request: beyond 4 096 bytes of text ntfy makes an attachment of it, and it reads no JSON of twice that.
 const MOST: usize = 4_096;
 
 pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
-    let (server, topic) = channel.url.trim_end_matches('/').rsplit_once('/').unwrap_or((&channel.url, ""));
+    let url = channel.url.expose().trim_end_matches('/');
+    let (server, topic) = url.rsplit_once('/').unwrap_or((url, ""));
     let priority = match told.first.severity.as_str() {
         _ if told.first.is_good() => 2,
         "critical" => 5,
@@ -23,8 +24,9 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
             .to_string()
     };
     let body = fitting(&told.text, MOST, message);
-    let headers = channel.secret.iter().map(|token| ("authorization", format!("Bearer {token}"))).collect();
-    Post { url: format!("{server}/"), headers, body }
+    let bearer = |token: &Secret| ("authorization", format!("Bearer {}", token.expose()).into());
+    let headers = channel.secret.iter().map(bearer).collect();
+    Post { url: format!("{server}/").into(), headers, body: body.into() }
 }
 
 #[cfg(test)]

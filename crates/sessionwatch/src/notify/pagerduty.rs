@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Post, Told, distinct, shortened};
-use crate::config::Channel;
+use crate::{config::Channel, secret::Secret};
 
 /// The longest summary and key that PagerDuty takes.
 const SUMMARY: usize = 1_024;
@@ -24,7 +24,7 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
     };
     let summary = format!("{}: {}", told.title(), message.summary);
     let mut body = json!({
-        "routing_key": channel.secret,
+        "routing_key": channel.secret.as_ref().map(Secret::expose),
         "event_action": if message.notice == "resolved" { "resolve" } else { "trigger" },
         // The same for firing, repeated and resolved: one incident.
         "dedup_key": distinct(&format!("sessionwatch/{}/{}", message.target, message.check), KEY),
@@ -41,7 +41,7 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
         body["payload"]["custom_details"] = Value::Null;
         text = body.to_string();
     }
-    Post { url: channel.url.clone(), body: text, ..Post::default() }
+    Post { url: channel.url.clone(), body: text.into(), ..Post::default() }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
     let text = format!("*{}*\n{}", escape(&told.title()), escape(&shortened(&told.text, MOST)));
     Post {
         url: channel.url.clone(),
-        body: json!({ "text": text, "unfurl_links": false }).to_string(),
+        body: json!({ "text": text, "unfurl_links": false }).to_string().into(),
         ..Post::default()
     }
 }

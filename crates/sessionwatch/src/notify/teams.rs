@@ -28,7 +28,7 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
         let attachment = json!({ "contentType": "application/vnd.microsoft.card.adaptive", "content": card });
         json!({ "type": "message", "attachments": [attachment] }).to_string()
     };
-    Post { url: channel.url.clone(), body: fitting(&told.text, MOST, message), ..Post::default() }
+    Post { url: channel.url.clone(), body: fitting(&told.text, MOST, message).into(), ..Post::default() }
 }
 
 #[cfg(test)]

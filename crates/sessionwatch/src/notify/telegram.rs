@@ -3,18 +3,23 @@
 use serde_json::json;
 
 use super::{Post, Told, shortened};
-use crate::config::Channel;
+use crate::{config::Channel, secret::Secret};
 
 /// The longest message that Telegram takes.
 const MOST: usize = 4_096;
 
 pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
-    let (base, token) = (channel.url.trim_end_matches('/'), channel.secret.as_deref().unwrap_or_default());
+    let base = channel.url.expose().trim_end_matches('/');
+    let token = channel.secret.as_ref().map_or("", Secret::expose);
     // Without a parse mode nothing in it is read as markup.
     let text = shortened(&format!("{}\n{}", told.title(), told.text), MOST);
     let body =
         json!({ "chat_id": channel.chat, "text": text, "link_preview_options": { "is_disabled": true } });
-    Post { url: format!("{base}/bot{token}/sendMessage"), body: body.to_string(), ..Post::default() }
+    Post {
+        url: format!("{base}/bot{token}/sendMessage").into(),
+        body: body.to_string().into(),
+        ..Post::default()
+    }
 }
 
 #[cfg(test)]

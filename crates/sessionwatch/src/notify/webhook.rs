@@ -12,10 +12,11 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Result<P
     let body = serde_json::to_string(told.first).map_err(|_| Failure::Damaged)?;
     let timestamp = (now.micros() / SECOND).to_string();
     let key = told.first.key.clone();
-    let signed = channel.secret.as_ref().map(|secret| signature(secret, [&key, &timestamp, &body]));
+    let signed = channel.secret.as_ref().map(|secret| signature(secret.expose(), [&key, &timestamp, &body]));
     let mut headers = vec![("webhook-id", key), ("webhook-timestamp", timestamp)];
     headers.extend(signed.map(|signature| ("webhook-signature", signature)));
-    Ok(Post { url: channel.url.clone(), headers, body })
+    let headers = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+    Ok(Post { url: channel.url.clone(), headers, body: body.into() })
 }
 
 /// HMAC-SHA256 over id, timestamp and body, parted by dots.

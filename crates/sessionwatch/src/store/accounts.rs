@@ -3,6 +3,7 @@
 use sessionwatch_rules::instant::Instant;
 
 use super::{StoreError, db::Db, row::Row};
+use crate::secret::Secret;
 
 /// What an account may do.
 #[derive(
@@ -54,7 +55,7 @@ pub struct Account {
     /// What it may do.
     pub role: Role,
     /// The hash of its password; empty where a provider of identities vouches for it.
-    pub password: String,
+    pub password: Secret,
     /// Who that is at the provider: issuer and subject; empty where there is a password.
     pub subject: String,
     /// When it was made.
@@ -91,7 +92,7 @@ fn account(row: &Row) -> Result<Account, StoreError> {
     Ok(Account {
         name: row.text(0)?,
         role: row.decoded(1, Role::parse)?,
-        password: row.text(2)?,
+        password: row.text(2)?.into(),
         subject: row.text(4)?,
         created_at: row.instant(3)?,
     })
@@ -122,7 +123,7 @@ pub fn put(db: Db<'_>, account: &Account) -> Result<(), StoreError> {
         &[
             (&account.name).into(),
             account.role.name().into(),
-            (&account.password).into(),
+            account.password.expose().into(),
             account.created_at.into(),
             (&account.subject).into(),
         ],

@@ -7,6 +7,7 @@ use sessionwatch_rules::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
 use super::{StoreError, db::Db};
+use crate::credentials::mask;
 
 /// What the first entry carries.
 const NOTHING: &str = "";
@@ -35,12 +36,14 @@ pub struct Entry {
     pub detail: String,
 }
 
-/// Adds an entry.
+/// Adds an entry, without the credentials that somebody may have typed into it.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
 pub fn add(db: Db<'_>, (actor, action): (&str, &str), detail: &str, now: Instant) -> Result<(), StoreError> {
+    let (actor, action, detail) = (mask(actor), mask(action), mask(detail));
+    let (actor, action, detail) = (actor.as_ref(), action.as_ref(), detail.as_ref());
     let last = db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?;
     let previous = last.map_or_else(|| Ok(NOTHING.into()), |row| row.text(0))?;
     let hash = hash(&previous, now.micros(), [actor, action, detail]);

@@ -265,7 +265,7 @@ mod tests {
             let account = Account {
                 name: "ada".into(),
                 role: Role::Viewer,
-                password: String::new(),
+                password: crate::secret::Secret::default(),
                 subject: String::new(),
                 created_at: at(1),
             };

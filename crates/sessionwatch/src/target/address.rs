@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::postgres::dsn::{Dsn, DsnError};
+use crate::credentials::mask;
 
 /// Where a target is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(dsn) => dsn.fmt(f),
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Sqlite(path) => f.write_str(&mask(&format!("sqlite:{}", path.display()))),
         }
     }
 }

@@ -25,7 +25,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Refusal, layout, openid, read, write};
 use crate::{
+    credentials::mask,
     daemon::Shared,
+    secret::Secret,
     store::{
         accounts::{self, Account, Login, Role},
         audit,
@@ -46,6 +48,8 @@ const LONGEST_PASSWORD: usize = 256;
 const PER_ACCOUNT: u32 = 10;
 const PER_ADDRESS: u32 = 50;
 const QUARTER: i64 = 15 * 60 * SECOND;
+/// Fields of forms that hold passwords.
+const PASSWORDS: [&str; 2] = ["password", "new"];
 /// Accounts and addresses of which failures are counted.
 const COUNTED: usize = 10_000;
 
@@ -247,8 +251,14 @@ impl<S: Sync> FromRequestParts<S> for Person {
 }
 
 /// The fields of a form that is ours.
-#[derive(Debug)]
 pub(crate) struct Fields(BTreeMap<String, String>);
+
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A value may be a password.
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Fields {
     /// A field; empty where there is none.
@@ -266,7 +276,10 @@ impl Fields {
         };
         let fields = pairs.map(|pair| {
             let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-            (decoded(&pair[..end]), decoded(pair.get(end + 1..).unwrap_or_default()))
+            let (name, value) = (decoded(&pair[..end]), decoded(pair.get(end + 1..).unwrap_or_default()));
+            // Text is kept and shown to others; a password is neither.
+            let value = if PASSWORDS.contains(&name.as_str()) { value } else { mask(&value).into_owned() };
+            (name, value)
         });
         Ok(Self(fields.collect()))
     }
@@ -291,7 +304,7 @@ impl<S: Sync> FromRequest<S> for Fields {
 /// # Errors
 ///
 /// If it is too short or too long.
-pub fn hashed(password: &str) -> Result<String, String> {
+pub fn hashed(password: &str) -> Result<Secret, String> {
     let length = password.chars().count();
     if !(SHORTEST..=LONGEST_PASSWORD).contains(&length) {
         return Err(format!(
@@ -299,22 +312,22 @@ pub fn hashed(password: &str) -> Result<String, String> {
         ));
     }
     let hashed = Argon2::default().hash_password(password.as_bytes());
-    Ok(hashed.map_err(|_| "That cannot be a password.".to_owned())?.to_string())
+    Ok(hashed.map_err(|_| "That cannot be a password.".to_owned())?.to_string().into())
 }
 
-pub(crate) fn password_hash(password: &str) -> Result<String, Refusal> {
+pub(crate) fn password_hash(password: &str) -> Result<Secret, Refusal> {
     hashed(password).map_err(Refusal::Bad)
 }
 
 /// Whether a password is the one of a hash.
-pub(crate) fn is_password(password: &str, hashed: &str) -> bool {
-    PasswordHash::new(hashed)
+pub(crate) fn is_password(password: &str, hashed: &Secret) -> bool {
+    PasswordHash::new(hashed.expose())
         .is_ok_and(|hashed| Argon2::default().verify_password(password.as_bytes(), &hashed).is_ok())
 }
 
 /// The hash of a password that nobody has: whoever names no account waits as long as who does.
-fn nobodys() -> &'static str {
-    static HASH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+fn nobodys() -> &'static Secret {
+    static HASH: std::sync::OnceLock<Secret> = std::sync::OnceLock::new();
     HASH.get_or_init(|| password_hash(&random()).unwrap_or_default())
 }
 
@@ -388,8 +401,9 @@ pub(super) async fn login(
     let wanted = name.clone();
     let account = read(&shared, move |db| accounts::get(db, &wanted)).await?;
     // Whoever has no password takes as long as nobody.
-    let known = account.as_ref().map(|account| account.password.clone()).filter(|hashed| !hashed.is_empty());
-    let hashed = known.unwrap_or_else(|| nobodys().to_owned());
+    let known =
+        account.as_ref().map(|account| account.password.clone()).filter(|hashed| !hashed.expose().is_empty());
+    let hashed = known.unwrap_or_else(|| nobodys().clone());
     let checked = tokio::task::spawn_blocking(move || {
         password.chars().count() <= LONGEST_PASSWORD && is_password(&password, &hashed)
     });
@@ -587,7 +601,7 @@ mod tests {
     #[test]
     fn passwords_are_hashed_with_argon2id_and_have_a_length() {
         let hashed = password_hash("a sentence is a good one").unwrap();
-        assert!(hashed.starts_with("$argon2id$"), "{hashed}");
+        assert!(hashed.expose().starts_with("$argon2id$") && !format!("{hashed:?}").contains("argon"));
         assert!(is_password("a sentence is a good one", &hashed));
         assert!(!is_password("a sentence is a bad one", &hashed) && !is_password("", nobodys()));
         assert!(password_hash("short").is_err() && password_hash(&"x".repeat(300)).is_err());

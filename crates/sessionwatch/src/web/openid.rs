@@ -23,6 +23,7 @@ use super::{
 use crate::{
     config::openid::OpenId,
     daemon::Shared,
+    secret::Secret,
     store::{
         accounts::{self, Account, Role},
         audit,
@@ -74,7 +75,7 @@ pub(super) async fn login(
 }
 
 /// What the provider sends people back with.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Sent {
     code: String,
@@ -164,7 +165,7 @@ fn account(
         return Err(Refusal::Bad("The provider has not verified that address.".into()));
     }
     let subject = format!("{} {subject}", config.issuer);
-    let (name, password) = (name.to_owned(), String::new());
+    let (name, password) = (name.to_owned(), Secret::default());
     Ok(Account { name, role: Role::Viewer, password, subject, created_at: now })
 }
 

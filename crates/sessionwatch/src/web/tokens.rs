@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     daemon::Shared,
+    secret::Secret,
     store::{
         StoreError, accounts, audit,
         db::Db,
@@ -42,14 +43,14 @@ pub struct Wish {
 
 /// A new token, and what nobody is told again.
 #[must_use]
-pub fn made(wish: Wish, now: Instant) -> (Token, String) {
+pub fn made(wish: Wish, now: Instant) -> (Token, Secret) {
     let secret = format!("{PREFIX}{}", access::random());
     let hash = access::hash(&secret);
     let Wish { account, label, mut scopes, days } = wish;
     scopes.sort_unstable();
     scopes.dedup();
     let (id, expires_at) = (hash[..12].to_owned(), now.plus(i64::from(days) * DAY));
-    (Token { id, hash, account, label, scopes, created_at: now, expires_at, seen_at: None }, secret)
+    (Token { id, hash, account, label, scopes, created_at: now, expires_at, seen_at: None }, secret.into())
 }
 
 /// Keeps a token, and notes who made it: whether there is such an account.
@@ -93,7 +94,7 @@ pub fn is_label(label: &str) -> bool {
 }
 
 /// Makes a token: what is known of it, and itself.
-pub(super) async fn make(shared: &Arc<Shared>, wish: Wish, by: String) -> Result<(Token, String), Refusal> {
+pub(super) async fn make(shared: &Arc<Shared>, wish: Wish, by: String) -> Result<(Token, Secret), Refusal> {
     let now = shared.clock.now();
     let (token, secret) = made(wish, now);
     let kept = token.clone();
@@ -172,7 +173,7 @@ pub(super) async fn make_one(State(shared): State<Arc<Shared>>, person: Person, 
     let (token, secret) = make(&shared, wish, person.name.clone()).await?;
     let body = html! {
         p { "This is the token “" (layout::said(&token.label)) "”. It is shown once, now:" }
-        pre.draft tabindex="0" { (secret) }
+        pre.draft tabindex="0" { (secret.expose()) }
         p { "Programs send it as " code { "Authorization: Bearer " (PREFIX) "…" } ", and can do what you may until " (crate::clock::readable(token.expires_at)) "." }
         p { a href="/settings" { "Back" } }
     };

@@ -31,6 +31,7 @@ mod lifecycle;
 mod local_time;
 mod logs;
 mod mail;
+mod masking;
 mod named;
 mod packaging;
 mod paging;

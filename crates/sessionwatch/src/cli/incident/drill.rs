@@ -19,6 +19,7 @@ use crate::{
     demo,
     incident::{self, drill::Scratch},
     report::printable,
+    secret::Secret,
     store::{
         Place,
         incidents::{self, Drill},
@@ -38,7 +39,7 @@ pub(in crate::cli) struct DrillArgs {
     yes: bool,
     /// Address with a role that may make a database [default: `act_url` of the target]
     #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
-    act_url: Option<String>,
+    act_url: Option<Secret>,
     /// Who rehearses
     #[arg(long, env = "USER", default_value = "unknown")]
     owner: String,
@@ -55,9 +56,9 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
     let mut target = args.target.clone();
     if args.demo {
         demo::create(demonstration, crate::clock::now())?;
-        target.url = Some(demonstration.display().to_string());
+        target.url = Some(demonstration.display().to_string().into());
     }
-    let drilled = Acting::with(&target, (args.act_url.as_deref(), &args.owner), Opening::OrCreated)
+    let drilled = Acting::with(&target, (args.act_url.as_ref(), &args.owner), Opening::OrCreated)
         .and_then(|acting| crate::cli::block_on(drill(&acting, interactive)));
     if args.demo {
         // What was made for this is not left behind; whether it can be removed changes nothing.
@@ -193,7 +194,6 @@ fn ask(question: &str, right: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let mut input = std::io::stdin().lock();
     loop {
         crate::cli::print(question)?;
-        std::io::Write::flush(&mut std::io::stdout())?;
         let mut line = String::new();
         if input.read_line(&mut line)? == 0 {
             return Err(Failure::Usage("nobody answers: the drill ends".into()));

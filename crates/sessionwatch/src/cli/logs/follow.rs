@@ -102,10 +102,10 @@ fn followers<'g>(args: &Args, grammar: &'g Grammar, places: &Places) -> Vec<(Str
 
 /// Prints what a step gave, and then keeps how far that is.
 fn take(args: &Args, (name, step): (&str, Step), places: &mut Places) -> Result<(), Failure> {
-    let mut output = std::io::stdout().lock();
+    let mut output = crate::output::stdout();
     for found in &step.found {
         match args.format {
-            Shape::Text => writeln!(output, "{}\n    {}: {}", found.line(), found.source, found.text)?,
+            Shape::Text => writeln!(output, "{}\n    {}", found.line(), found.source)?,
             Shape::Ndjson => writeln!(output, "{}", found.json())?,
         }
     }

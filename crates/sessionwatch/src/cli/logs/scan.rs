@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     known(&config, &args.only)?;
     let every = [Format::Ndjson, Format::Csv].contains(&args.format);
     let patterns = config.logs.looked_for();
-    let (mut tally, mut output) = (Tally::new(&patterns), std::io::BufWriter::new(std::io::stdout().lock()));
+    let (mut tally, mut output) = (Tally::new(&patterns), crate::output::stdout());
     if args.format == Format::Csv {
         output.write_all(HEADER.as_bytes())?;
     }
@@ -237,7 +237,7 @@ fn text(tally: &Tally<'_>, format: Format) -> String {
     }
     for found in worst.iter().take(SHOWN) {
         let place = format!("{}, bytes {} to {}", found.source, found.bytes.0, found.bytes.1);
-        text.push_str(&format!("{}\n    {place}\n    {}\n", found.line(), found.text));
+        text.push_str(&format!("{}\n    {place}\n", found.line()));
     }
     if worst.len() > SHOWN {
         text.push_str("More: `--format ndjson` lists every signal.\n");

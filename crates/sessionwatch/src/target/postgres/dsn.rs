@@ -8,6 +8,8 @@ use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
 
+use crate::credentials::ENCODE;
+
 /// How far the connection is protected. Names and meanings are those of libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SslMode {
@@ -46,15 +48,16 @@ pub struct Dsn {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DsnError {
     /// The driver could not read it.
-    #[error(
-        "it does not read as postgres://USER:PASSWORD@HOST:PORT/DATABASE (special characters in a password are written as %XX)"
-    )]
+    #[error("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE; {ENCODE}")]
     Unreadable,
+    /// It is not clear where the password ends.
+    #[error("cannot tell where the password ends: {ENCODE}")]
+    Ambiguous,
     /// No user.
     #[error("it names no user")]
     NoUser,
     /// A parameter that is not known.
-    #[error("parameter `{0}` is not known")]
+    #[error("unknown parameter `{0}`")]
     UnknownParameter(String),
     /// A parameter that names a schema, without a name.
     #[error("parameter `{0}` names no schema: give it a name, or leave the parameter out")]
@@ -174,6 +177,10 @@ impl Dsn {
     /// If it is not one, names no user, or has a parameter or a value that is not known.
     pub fn parse(url: &str) -> Result<Self, DsnError> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        // The part of a password behind an `@` or a `?` would be taken for a host or a parameter, and shown.
+        if base.matches('@').count() > 1 || query.contains('@') {
+            return Err(DsnError::Ambiguous);
+        }
         let mut dsn = Self {
             config: tokio_postgres::Config::new(),
             ssl_mode: SslMode::Prefer,
@@ -228,7 +235,8 @@ impl Dsn {
             ("sslaccept", "strict") => self.ssl_mode = SslMode::VerifyFull,
             ("sslaccept", "accept_invalid_certs") | ("ssl", "true" | "1") => self.ssl_mode = SslMode::Require,
             _ if IGNORED.contains(&name) => {}
-            _ => return Err(DsnError::UnknownParameter(name.to_owned())),
+            _ if is_name(name) => return Err(DsnError::UnknownParameter(name.to_owned())),
+            _ => return Err(DsnError::Unreadable),
         }
         Ok(())
     }
@@ -320,6 +328,11 @@ fn names_in(list: &str) -> Vec<String> {
         }
     }
     names
+}
+
+/// Whether a text reads as the name of a parameter, and not as the rest of a password.
+fn is_name(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn ssl_mode(value: &str) -> Result<SslMode, DsnError> {
@@ -418,6 +431,23 @@ mod tests {
             let dsn = Dsn::parse(&format!("postgres://u:pw@127.0.0.1:51214/template1?{query}")).unwrap();
             assert!(dsn.is_loopback(), "{query}");
             assert_eq!(dsn.config.get_connect_timeout(), Some(&Duration::from_secs(10)), "{query}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_password_whose_end_is_not_clear() {
+        for url in [
+            "postgres://u:p@ss/w:rd@127.0.0.1:5432/app",
+            "postgres://u:a@b@h/d",
+            "postgres://u:se?cret@h/d",
+            "postgres://u:1?user=cret@h/d",
+            "postgres://u:p@h/d?application_name=x@y",
+        ] {
+            assert_eq!(Dsn::parse(url).unwrap_err(), DsnError::Ambiguous, "{url}");
+        }
+        for url in ["postgres://u:se/cr#et@h/d", "postgres://u:se%40cr%3Fet@h/d?user=a%40b"] {
+            let shown = Dsn::parse(url).map_or_else(|error| error.to_string(), |dsn| dsn.to_string());
+            assert!(!shown.contains("cr"), "{shown}");
         }
     }
 

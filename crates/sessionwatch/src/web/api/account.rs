@@ -150,7 +150,7 @@ pub(super) async fn add_token(
     let (account, label) = (caller.token.account, new.label.trim().to_owned());
     let wish = page::Wish { account, label, scopes: new.scopes, days };
     let (token, secret) = page::make(&shared, wish, by).await?;
-    Ok((StatusCode::CREATED, Json(Secret { token: Token::of(&token), secret })))
+    Ok((StatusCode::CREATED, Json(Secret { token: Token::of(&token), secret: secret.expose().to_owned() })))
 }
 
 /// End a token of the account

@@ -19,6 +19,7 @@ use utoipa::{
 };
 
 use super::{super::LARGEST, problem::Problem};
+use crate::credentials::mask;
 
 /// Text in one line: of 1 to so many characters, none of them a control character, and not only spaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl<'de, const LONGEST: usize> Deserialize<'de> for Text<LONGEST> {
         let fits =
             text.chars().count() <= LONGEST && !text.contains(|letter: char| letter.is_ascii_control());
         if fits && text.contains(|letter| letter != ' ') {
-            Ok(Self(text))
+            Ok(Self(mask(&text).into_owned()))
         } else {
             let why = format!("a text has 1 to {LONGEST} characters, in one line, and not only spaces");
             Err(D::Error::custom(why))

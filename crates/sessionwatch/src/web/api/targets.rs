@@ -315,7 +315,9 @@ impl Place {
             Sort::Created => 'c',
             Sort::Id => 'i',
         };
-        self.id.bytes().fold(format!("{order}{}.", self.key), |text, byte| text + &format!("{byte:02x}"))
+        self.id
+            .bytes()
+            .fold(format!("{order}{}.", self.key), |text, byte| text + format!("{byte:02x}").as_str())
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -358,7 +360,7 @@ pub(super) struct Wanted {
     /// Only of this user
     #[param(inline)]
     user: Option<Text<200>>,
-    /// Only the one with this row id, or those whose token begins so (8 characters)
+    /// Only the one with this row id, or those with this token prefix
     #[param(inline)]
     token: Option<Text<200>>,
     /// The most on a page; 100, unless it is given

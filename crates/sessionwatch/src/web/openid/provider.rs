@@ -96,7 +96,7 @@ struct Known {
 }
 
 /// What a log-in keeps until the provider answers.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub(super) struct Pending {
     /// Shows that the answer is to this question.
     pub(super) state: String,
@@ -106,6 +106,12 @@ pub(super) struct Pending {
     pub(super) verifier: String,
     /// Where to go on to.
     pub(super) next: String,
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending").field("next", &self.next).finish_non_exhaustive()
+    }
 }
 
 /// The tokens that a code is exchanged for.
@@ -251,12 +257,11 @@ impl Provider {
         match &self.config.client_secret {
             Some(secret) if !posted => {
                 // RFC 6749, 2.3.1: both are encoded as in forms first.
-                let [id, secret] = [&self.config.client_id, secret].map(|text| encoded(text));
+                let [id, secret] = [&self.config.client_id, secret.expose()].map(encoded);
                 request = request.basic_auth(id, Some(secret));
             }
-            Some(secret) => {
-                pairs.extend([("client_id", self.config.client_id.as_str()), ("client_secret", secret)])
-            }
+            Some(secret) => pairs
+                .extend([("client_id", self.config.client_id.as_str()), ("client_secret", secret.expose())]),
             None => pairs.push(("client_id", &self.config.client_id)),
         }
         let kind = "application/x-www-form-urlencoded";

@@ -1,0 +1,103 @@
+//! Parses the arguments of the process. An address with a password is taken only where an address belongs: elsewhere it
+//! would end up in the audit log, a note or a file name.
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+
+use super::{Cli, complain};
+use crate::{config::environment, credentials, output};
+
+/// Arguments that take an address, by their ids.
+const ADDRESSES: [&str; 2] = ["url", "act_url"];
+/// The check of this command may be left out before the address.
+const SQL: &str = "sql";
+const USAGE: u8 = 2;
+
+/// Parses the arguments.
+///
+/// # Errors
+///
+/// The exit code, after help or an error was printed.
+pub(super) fn parse() -> Result<Cli, ExitCode> {
+    let given = std::env::args_os().skip(1).map(|given| given.to_string_lossy().into_owned());
+    credentials::remember(given.chain(environment::addresses()));
+    let command = Cli::command();
+    let matches = command.clone().try_get_matches().map_err(|error| refuse(&error))?;
+    if let Some(argument) = misplaced(&command, &matches) {
+        let message = format!("{argument} takes no address: this one holds a password");
+        complain(
+            &message,
+            Some("an address is the URL of a command, or `url` of a target in sessionwatch.toml"),
+        );
+        return Err(ExitCode::from(USAGE));
+    }
+    Cli::from_arg_matches(&matches).map_err(|error| refuse(&error))
+}
+
+/// Prints help, or what is wrong with the arguments.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    let is_help = !error.use_stderr();
+    let is_terminal = if is_help { output::is_stdout_terminal() } else { output::is_stderr_terminal() };
+    let is_colored = is_terminal && environment::variable("NO_COLOR").is_none();
+    let text = if is_colored { text.ansi().to_string() } else { text.to_string() };
+    // With the stream closed there is nobody left to tell.
+    let mut stderr = output::stderr();
+    let _ = if is_help { super::print(&text) } else { stderr.write_all(text.as_bytes()).map_err(Into::into) };
+    u8::try_from(error.exit_code()).map_or(ExitCode::from(USAGE), ExitCode::from)
+}
+
+/// The argument that holds an address with a password and takes none, as help writes it.
+fn misplaced(command: &Command, matches: &ArgMatches) -> Option<String> {
+    let takes_none = |argument: &&Arg| {
+        let id = argument.get_id().as_str();
+        !ADDRESSES.contains(&id) && !(command.get_name() == SQL && id == "name")
+    };
+    let holds_one = |argument: &&Arg| {
+        let values = matches.try_get_raw(argument.get_id().as_str()).ok().flatten();
+        values.is_some_and(|mut values| values.any(|value| credentials::is_in(&value.to_string_lossy())))
+    };
+    let here = command.get_arguments().filter(takes_none).find(holds_one).map(written);
+    here.or_else(|| {
+        let (name, matches) = matches.subcommand()?;
+        misplaced(command.find_subcommand(name)?, matches)
+    })
+}
+
+/// An argument as help writes it.
+fn written(argument: &Arg) -> String {
+    match argument.get_long() {
+        Some(long) => format!("`--{long}`"),
+        None => {
+            let names = argument.get_value_names().map(<[_]>::to_vec).unwrap_or_default();
+            let name =
+                names.first().map_or_else(|| argument.get_id().as_str().to_uppercase(), ToString::to_string);
+            format!("`{name}`")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_passwords_are_taken_only_where_addresses_belong() {
+        const URL: &str = "postgres://a:hunter2@h/d";
+        let found = |arguments: &[&str]| {
+            let command = Cli::command();
+            let given = ["sessionwatch"].iter().chain(arguments);
+            misplaced(&command, &command.clone().try_get_matches_from(given).unwrap())
+        };
+        for allowed in [&["check", URL][..], &["sql", URL], &["sql", URL, "x"], &["doctor", "--act-url", URL]]
+        {
+            let parsed = Cli::command().try_get_matches_from(["sessionwatch"].iter().chain(allowed));
+            assert!(parsed.is_err() || found(allowed).is_none(), "{allowed:?}");
+        }
+        assert_eq!(found(&["check", "--only", URL]).as_deref(), Some("`--only`"));
+        assert_eq!(found(&["backup", URL]).as_deref(), Some("`FILE`"));
+        assert_eq!(found(&["revoke", "user", URL]).as_deref(), Some("`ID`"));
+        assert_eq!(found(&["logs", "scan", "x", URL]).as_deref(), Some("`FILE`"));
+    }
+}

@@ -1,0 +1,363 @@
+//! Masks credentials in everything that leaves the process, whatever a person typed where.
+//!
+//! Two sources of knowledge work together. The arguments of the process are known, so an argument that holds a password
+//! is masked as a whole, up to its last `@`. Everything else is masked by its shape: addresses with a password, keyed
+//! values such as `password=`, and the secret paths of webhooks. When in doubt, more is masked.
+
+use std::{
+    borrow::Cow,
+    sync::{LazyLock, OnceLock},
+};
+
+use regex::{Captures, Regex};
+
+/// Stands where a credential was.
+pub const MASK: &str = "***";
+/// The fix for a password that makes an address ambiguous.
+pub const ENCODE: &str =
+    "`@`, `/`, `?` and `#` in a user name or password must be percent-encoded (`@` as %40)";
+
+/// What follows the scheme of an address: as written, escaped in JSON, or percent-encoded.
+static HEAD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"://|:\\/\\/|%3[Aa]%2[Ff]%2[Ff]").ok());
+/// Values whose key says that they are secret, in connection strings and query strings.
+static KEYED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let free = r"[A-Z0-9_.-]*(?:password|passwd|passphrase|pwd|client_?secret|api_?key)";
+    let query = r"[?&][A-Z0-9_.-]*(?:secret|token|signature|sig|auth|key|code)";
+    let value = r#"(?:\\?'(?:[^'\\]|\\.|'')*'?|[^\s&"]+)"#;
+    Regex::new(&format!(r"(?i)(?P<before>(?:{free}|{query})(?:=|%3D))(?P<value>{value})")).ok()
+});
+/// The same in a connection string that is known to be one, where spaces may stand around the sign.
+static SPACED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let value = r#"(?:'(?:[^'\\]|\\.|'')*'?|"[^"]*"?|\S+)"#;
+    Regex::new(&format!(
+        r"(?i)(?P<before>[A-Z0-9_.-]*(?:password|passwd|passphrase|pwd)\s*=\s*)(?P<value>{value})"
+    ))
+    .ok()
+});
+/// An address without a scheme, or with a misspelled one. The ID of a user may look similar, but names no port.
+static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"(?i)^(?:(?:postgres|postgresql|mysql|mariadb|redis)[:/]\S*|[^\s:]+:\S*)@[^\s@/]*:[0-9]+(?:/|$)",
+    )
+    .ok()
+});
+/// Webhooks whose path is their secret.
+static HOOK: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let paths = r"hooks\.slack\.com/[a-z]+/|/api/(?:v[0-9]+/)?webhooks/[0-9]+/|api\.telegram\.org/bot[0-9]+:|webhook\.office\.com/|logic\.azure\.com(?::[0-9]+)?/workflows/";
+    Regex::new(&format!(r#"(?i)(?P<before>{paths})(?P<value>[^\s"'<>]+)"#)).ok()
+});
+
+/// An argument with a credential in it, in one of the ways in which it may be printed.
+#[derive(Debug)]
+struct Known {
+    needle: String,
+    masked: String,
+}
+
+/// The arguments of this process that hold credentials; the longest first.
+static KNOWN: OnceLock<Vec<Known>> = OnceLock::new();
+
+/// Remembers the arguments and addresses that were given to this process, so that none is printed with its password.
+pub fn remember(given: impl IntoIterator<Item = String>) {
+    let mut known: Vec<Known> = given.into_iter().flat_map(|text| known(&text)).collect();
+    known.sort_by_key(|known| std::cmp::Reverse(known.needle.len()));
+    // Only the first call of a process counts: its arguments do not change.
+    let _ = KNOWN.set(known);
+}
+
+/// The ways in which an argument, and the secret in it, may be printed.
+fn known(given: &str) -> Vec<Known> {
+    let Some((masked, secret)) = mask_argument(given) else { return vec![] };
+    let mut known = Vec::new();
+    let mut add = |needle: &str, masked: &str| {
+        let json = serde_json::Value::from(needle).to_string();
+        let debug = format!("{needle:?}");
+        for needle in [needle, json.trim_matches('"'), debug.trim_matches('"')] {
+            known.push(Known { needle: needle.to_owned(), masked: masked.to_owned() });
+        }
+    };
+    add(given, &masked);
+    if let Some((_, value)) = given.split_once('=').filter(|(flag, _)| flag.starts_with('-'))
+        && let Some((masked, _)) = mask_argument(value)
+    {
+        add(value, &masked);
+    }
+    let decoded = percent_encoding::percent_decode_str(&secret).decode_utf8_lossy().into_owned();
+    let pieces = secret.split(['@', '/', '?', '#', ',', ';', '&', '=']);
+    for piece in pieces.chain([secret.as_str(), decoded.as_str()]).filter(|piece| is_telling(piece)) {
+        add(piece, MASK);
+    }
+    known
+}
+
+/// Whether a text is found nowhere but in a secret: long, and no plain word.
+fn is_telling(text: &str) -> bool {
+    let kinds = [
+        text.contains(|letter: char| letter.is_ascii_lowercase()),
+        text.contains(|letter: char| letter.is_ascii_uppercase()),
+        text.contains(|letter: char| letter.is_ascii_digit()),
+        text.contains(|letter: char| !letter.is_ascii_alphanumeric()),
+    ];
+    text.chars().count() >= 8 && kinds.into_iter().filter(|kind| *kind).count() >= 2
+}
+
+/// An argument without its credentials, and the secret; `None` if it holds none.
+fn mask_argument(given: &str) -> Option<(String, String)> {
+    if let Some(head) = HEAD.as_ref().and_then(|head| head.find(given)) {
+        let address = &given[head.end()..];
+        if let Some(at) = address.rfind('@') {
+            let (info, host) = (&address[..at], &address[at + 1..]);
+            let (user, secret) = info.split_once(':').map_or((None, info), |(user, rest)| (Some(user), rest));
+            if user.is_none() && is_plain(info) && is_database(scheme(given, head.start())) {
+                return by_shape(given);
+            }
+            let user = user.filter(|user| is_plain(user)).map_or(String::new(), |user| format!("{user}:"));
+            let masked = format!("{}{user}{MASK}@{}", &given[..head.end()], mask(host));
+            return Some((masked, secret.to_owned()));
+        }
+        return by_shape(given);
+    }
+    // `USER:PASSWORD@HOST:PORT/DATABASE`, with the scheme forgotten or misspelled.
+    if let (Some(colon), Some(at)) = (given.find(':'), given.rfind('@'))
+        && colon < at
+        && !given.contains(char::is_whitespace)
+        && given[at..].contains(['/', ':'])
+    {
+        let masked = format!("{}:{MASK}{}", &given[..colon], &given[at..]);
+        return Some((masked, given[colon + 1..at].to_owned()));
+    }
+    by_shape(given)
+}
+
+/// What the shape of an argument says about secrets in it.
+fn by_shape(given: &str) -> Option<(String, String)> {
+    if given.contains(char::is_whitespace)
+        && given.contains("host")
+        && let Some(spaced) = SPACED.as_ref()
+        && let Some(found) = spaced.captures(given)
+    {
+        let secret = found.name("value").map_or("", |value| value.as_str()).trim_matches('\'').to_owned();
+        return Some((spaced.replace_all(given, format!("${{before}}{MASK}")).into_owned(), secret));
+    }
+    match mask(given) {
+        Cow::Owned(masked) => Some((masked, String::new())),
+        Cow::Borrowed(_) => None,
+    }
+}
+
+/// Whether a text holds an address with a password, or is one whose scheme is misspelled.
+#[must_use]
+pub fn is_in(text: &str) -> bool {
+    let is_match = |expression: &LazyLock<Option<Regex>>| {
+        expression.as_ref().is_some_and(|expression| expression.is_match(text))
+    };
+    (is_match(&HEAD) || is_match(&ADDRESS) || is_match(&SPACED)) && mask_argument(text).is_some()
+}
+
+/// The text without the credentials in it.
+#[must_use]
+pub fn mask(text: &str) -> Cow<'_, str> {
+    let text = in_turn(Cow::Borrowed(text), mask_known);
+    let text = in_turn(text, mask_addresses);
+    let text = in_turn(text, |text| mask_keyed(text, &KEYED));
+    in_turn(text, |text| mask_keyed(text, &HOOK))
+}
+
+/// Applies a step that gives `None` if it changes nothing.
+fn in_turn<'a>(text: Cow<'a, str>, step: impl Fn(&str) -> Option<String>) -> Cow<'a, str> {
+    step(&text).map_or(text, Cow::Owned)
+}
+
+fn mask_known(text: &str) -> Option<String> {
+    let mut masked: Option<String> = None;
+    for known in KNOWN.get()? {
+        let present = masked.as_deref().unwrap_or(text);
+        if present.contains(&known.needle) {
+            masked = Some(present.replace(&known.needle, &known.masked));
+        }
+    }
+    masked
+}
+
+fn mask_keyed(text: &str, expression: &LazyLock<Option<Regex>>) -> Option<String> {
+    let replaced = expression.as_ref()?.replace_all(text, |found: &Captures<'_>| {
+        let group = |name: &str| found.name(name).map_or("", |part| part.as_str());
+        let value = if is_placeholder(group("value")) { group("value") } else { MASK };
+        format!("{}{value}", group("before"))
+    });
+    if let Cow::Owned(replaced) = replaced { (replaced != text).then_some(replaced) } else { None }
+}
+
+fn mask_addresses(text: &str) -> Option<String> {
+    let head = HEAD.as_ref()?;
+    let (mut masked, mut done) = (String::new(), 0);
+    while let Some(found) = head.find_at(text, done) {
+        let run = run(&text[found.end()..]);
+        masked.push_str(&text[done..found.end()]);
+        let (kept, rest) = masked_run(scheme(text, found.start()), run, found.as_str().starts_with('%'));
+        masked.push_str(&kept);
+        done = found.end() + run.len() - rest;
+    }
+    masked.push_str(&text[done..]);
+    (masked != text).then_some(masked)
+}
+
+/// What may belong to an address: up to white space, or a quote that no backslash stands before.
+fn run(text: &str) -> &str {
+    let mut escaped = false;
+    for (at, letter) in text.char_indices() {
+        if letter.is_whitespace() || letter.is_control() || letter == '"' && !escaped {
+            return &text[..at];
+        }
+        escaped = letter == '\\' && !escaped;
+    }
+    text
+}
+
+/// The scheme that ends there.
+fn scheme(text: &str, end: usize) -> &str {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'.' | b'-');
+    let length = text.as_bytes()[..end].iter().rev().take_while(|byte| is_part(byte)).count();
+    &text[end - length..end]
+}
+
+/// What is printed of an address behind its scheme, and how many bytes at its end are still to be looked at.
+fn masked_run<'a>(scheme: &str, run: &'a str, is_encoded: bool) -> (Cow<'a, str>, usize) {
+    let first = run.find('@').or_else(|| if is_encoded { run.find("%40") } else { None });
+    let Some(first) = first else { return (masked_authority(scheme, run), 0) };
+    let shown = &run[..first];
+    if shown == MASK || shown.split_once(':').is_some_and(|(_, password)| is_placeholder(password)) {
+        return (Cow::Borrowed(&run[..=first]), run.len() - first - 1);
+    }
+    let end = run.rfind('@').or_else(|| run.rfind("%40")).unwrap_or(first);
+    let (info, host) = run.split_at(end);
+    let colon = info.find(':').or_else(|| info.find("%3A")).or_else(|| info.find("%3a"));
+    let Some(colon) = colon else {
+        let is_path = info.contains('/') && !is_database(scheme);
+        if is_path || is_plain(info) && is_database(scheme) {
+            return (Cow::Borrowed(run), 0);
+        }
+        return (Cow::Owned(format!("{MASK}{host}")), 0);
+    };
+    let sign = if info[colon..].starts_with(':') { 1 } else { 3 };
+    let user = if is_plain(&info[..colon]) { &info[..colon + sign] } else { "" };
+    (Cow::Owned(format!("{user}{MASK}{host}")), 0)
+}
+
+/// An address of a database without `@` may have lost its host: what stands where a port should is then a password.
+fn masked_authority<'a>(scheme: &str, run: &'a str) -> Cow<'a, str> {
+    let authority = run.split(['/', '?', '#']).next().unwrap_or(run);
+    let authority = authority.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
+    let is_host = |host: &str| {
+        let port = host.rsplit_once(']').map_or(host, |(_, after)| after);
+        let port = port.split_once(':').map_or("", |(_, port)| port);
+        port == "PORT" || port.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match authority.find(':') {
+        Some(colon) if is_database(scheme) && !authority.split(',').all(is_host) => {
+            Cow::Owned(format!("{}:{MASK}", &run[..colon]))
+        }
+        _ => Cow::Borrowed(run),
+    }
+}
+
+fn is_database(scheme: &str) -> bool {
+    let known = ["postgres", "postgresql", "mysql", "mariadb", "redis", "rediss", "valkey", "mongodb"];
+    known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
+}
+
+/// A user name as it may be shown.
+fn is_plain(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+' | b'~');
+    !text.is_empty() && text.bytes().all(is_part)
+}
+
+/// What stands for a secret in documentation, and in a configuration that names a variable.
+fn is_placeholder(text: &str) -> bool {
+    text == MASK || text == "PASSWORD" || text == "…" || text.starts_with("${") && text.ends_with('}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_masked_wherever_an_address_stands() {
+        for (text, expected) in [
+            ("to postgres://app:hunter2@db/x now", "to postgres://app:***@db/x now"),
+            ("postgres://app:p@ss/w:rd@127.0.0.1:5432/app", "postgres://app:***@127.0.0.1:5432/app"),
+            ("`postgres://app:se?cret@h:1/a#b@c/d`", "`postgres://app:***@c/d`"),
+            ("postgres://app:se#cr`et'x@h", "postgres://app:***@h"),
+            ("postgres://hunter2/x?y@h/d", "postgres://***@h/d"),
+            ("postgres://app:hunter2", "postgres://app:***"),
+            ("postgres://app:hunter2/db?sslmode=require", "postgres://app:***"),
+            (
+                r#"{"target":"postgres://a:x\"y@h/d","n":"a@b"}"#,
+                r#"{"target":"postgres://a:***@h/d","n":"a@b"}"#,
+            ),
+            (r"postgres:\/\/a:secret@h\/d", r"postgres:\/\/a:***@h\/d"),
+            ("u=postgres%3A%2F%2Fapp%3Ahunter2secret%40db", "u=postgres%3A%2F%2Fapp%3A***%40db"),
+            ("https://token@example.com/x", "https://***@example.com/x"),
+            ("redis://:hunter2@h:6379/0", "redis://***@h:6379/0"),
+            ("amqp://a:b@c and smtp://d:e@f", "amqp://a:***@c and smtp://d:***@f"),
+            ("host=h password=hunter2 dbname=x", "host=h password=*** dbname=x"),
+            ("host=h password='hun ter2' dbname=x", "host=h password=*** dbname=x"),
+            ("postgres://h/d?user=u&password=hunter2&x=y", "postgres://h/d?user=u&password=***&x=y"),
+            ("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql"),
+            (
+                "https://x.example/send?sig=abc123&api-version=1",
+                "https://x.example/send?sig=***&api-version=1",
+            ),
+            ("https://hooks.slack.com/services/T0/B0/x", "https://hooks.slack.com/services/***"),
+            ("https://discord.com/api/webhooks/12/tok-en", "https://discord.com/api/webhooks/12/***"),
+            ("https://api.telegram.org/bot12:AAE/sendMessage", "https://api.telegram.org/bot12:***"),
+        ] {
+            assert_eq!(mask(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_credential_stays_as_it_is() {
+        for text in [
+            "postgres://USER:PASSWORD@HOST:PORT/DATABASE or postgres://HOST:PORT/DATABASE",
+            "postgres://watch:***@127.0.0.1:5432/app,duplicate-tokens,a@b.example",
+            "postgres://watch@db/app and postgres://[::1]:5433/db and postgres://h1:1,h2:2/db",
+            "url = \"smtp://watch:${SMTP_PASSWORD}@mail.example.org:587\"",
+            "see https://medium.example/@name/page, and mail ops@example.com",
+            "http://127.0.0.1:9090/metrics",
+            "ada@example.com has 3 sessions: a=b, token f47ac10b…, user oidc:ada@example.com",
+            "secret = \"${HOOK_SECRET}\" token='abc' WHERE \"sessionToken\"=x key=value code=7",
+        ] {
+            assert_eq!(mask(text), text);
+        }
+    }
+
+    #[test]
+    fn an_argument_is_masked_up_to_its_last_at_sign() {
+        let masked = |text| mask_argument(text).map(|(masked, _)| masked);
+        for (text, expected) in [
+            ("postgres://a:b c\"d`e'@x y@h/d", "postgres://a:***@h/d"),
+            ("--only=postgres://a:b c@h/d", "--only=postgres://a:***@h/d"),
+            ("app:hun/ter2@db.example.com/app", "app:***@db.example.com/app"),
+            ("postgres:/app:hunter2@db:5432", "postgres:***@db:5432"),
+            ("host=h password = 'hun ter2' user=x", "host=h password = *** user=x"),
+        ] {
+            assert_eq!(masked(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["main", "oidc:ada@example.com", "call bob: bob@example.com/x", "a@b", "postgres://a@h/d"]
+        {
+            assert_eq!(masked(text), None, "{text}");
+        }
+        assert!(is_in("app:hun/ter2@db.example.com:5432/app") && is_in("host=h password=x"));
+        assert!(!is_in("oidc:ada@corp.example/7") && !is_in("main") && !is_in("postgres://a@h/d"));
+        let pieces: Vec<String> =
+            known("postgres://a:Se?cret-77@h/d").into_iter().map(|known| known.needle).collect();
+        assert!(pieces.contains(&"cret-77".into()) == is_telling("cret-77"));
+        assert!(pieces.contains(&"Se?cret-77".into()), "{pieces:?}");
+    }
+
+    #[test]
+    fn every_expression_can_be_read() {
+        assert!([&HEAD, &KEYED, &SPACED, &ADDRESS, &HOOK].iter().all(|expression| expression.is_some()));
+    }
+}

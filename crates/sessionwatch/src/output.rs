@@ -1,0 +1,105 @@
+//! Standard output and standard error: whatever is written passes through the mask of credentials.
+
+use std::io::{self, BufWriter, IsTerminal as _, Stderr, StdoutLock, Write};
+
+use memchr::memrchr;
+
+use crate::credentials;
+
+/// Masks credentials in what is written, line by line; the end of a line that is not complete waits for `flush`.
+#[derive(Debug)]
+pub struct Masked<W: Write> {
+    inner: W,
+    held: Vec<u8>,
+}
+
+impl<W: Write> Masked<W> {
+    /// A writer in front of another one.
+    #[must_use]
+    pub const fn new(inner: W) -> Self {
+        Self { inner, held: Vec::new() }
+    }
+
+    fn pass_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let text = String::from_utf8_lossy(bytes);
+        match credentials::mask(&text) {
+            std::borrow::Cow::Owned(masked) => self.inner.write_all(masked.as_bytes()),
+            // Bytes that are no text go out as they are.
+            std::borrow::Cow::Borrowed(_) => self.inner.write_all(bytes),
+        }
+    }
+}
+
+impl<W: Write> Write for Masked<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        if let Some(end) = memrchr(b'\n', &self.held) {
+            let rest = self.held.split_off(end + 1);
+            let lines = std::mem::replace(&mut self.held, rest);
+            self.pass_on(&lines)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        self.pass_on(&held)?;
+        self.inner.flush()
+    }
+}
+
+impl<W: Write> Drop for Masked<W> {
+    fn drop(&mut self) {
+        // Whoever needs to know whether it worked flushes.
+        let _ = self.flush();
+    }
+}
+
+/// Standard output.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn stdout() -> Masked<BufWriter<StdoutLock<'static>>> {
+    Masked::new(BufWriter::new(io::stdout().lock()))
+}
+
+/// Standard error.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn stderr() -> Masked<Stderr> {
+    Masked::new(io::stderr())
+}
+
+/// Whether standard output is a terminal.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn is_stdout_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether standard error is a terminal.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn is_stderr_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_masked_however_it_is_cut_into_writes() {
+        let text = "a\nto postgres://app:hunter2@db/x\nto \u{e9}\npostgres://app:hunter3@db";
+        for size in 1..text.len() {
+            let mut written = Vec::new();
+            let mut masked = Masked::new(&mut written);
+            text.as_bytes().chunks(size).for_each(|chunk| masked.write_all(chunk).unwrap());
+            drop(masked);
+            let expected = "a\nto postgres://app:***@db/x\nto \u{e9}\npostgres://app:***@db";
+            assert_eq!(String::from_utf8(written).unwrap(), expected);
+        }
+        let mut written = Vec::new();
+        Masked::new(&mut written).write_all(b"\xff\n\xfe").unwrap();
+        assert_eq!(written, b"\xff\n\xfe");
+    }
+}

@@ -1,0 +1,61 @@
+//! Secrets: passwords, keys, tokens, and addresses that hold one.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// A text that is shown to nobody: it has no `Display`, its `Debug` shows nothing of it, and its memory is zeroed.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Keeps a text secret.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(SecretString::from(text.into()))
+    }
+
+    /// The text itself, to connect, sign or compare with.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// The bytes of the text.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.expose().as_bytes()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        Self::new("")
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

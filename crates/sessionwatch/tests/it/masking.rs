@@ -1,0 +1,218 @@
+//! Passwords of addresses, typed where addresses belong and where they do not: none is printed or kept.
+
+use std::{
+    io::{Read as _, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::harness;
+
+/// Passwords as people paste them, each with the parts that nobody may see.
+const PASSWORDS: [(&str, &[&str]); 9] = [
+    ("pw-admin-1", &["pw-admin-1"]),
+    ("p@ss/w:rd", &["p@ss", "w:rd", "@ss"]),
+    ("se@cret-7", &["se@", "cret-7"]),
+    ("a1@b2/c3", &["a1@", "b2", "c3"]),
+    ("se?cret7", &["se?", "cret7"]),
+    ("se#cret7", &["se#", "cret7"]),
+    ("Zq7 x\"y'w`v", &["Zq7", "x\"y", "w`v", "x\\\"y"]),
+    ("Zq7\\v{9}", &["Zq7", "v{9}"]),
+    ("p%40ss-77", &["p%40ss-77", "p@ss-77"]),
+];
+
+/// A daemon's folder with a target, a check and a store, so that commands get as far as they can.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("sessionwatch.toml"),
+        "[serve]\nstore = \"state.db\"\n[[target]]\nname = \"main\"\nurl = \"sqlite:app.db\"\n",
+    )
+    .unwrap();
+    folder
+}
+
+/// Commands with an address wherever something is typed.
+fn commands(url: &str) -> Vec<Vec<String>> {
+    let lines: [&[&str]; 62] = [
+        &["check", url],
+        &["check", url, "--format", "json"],
+        &["check", url, "--format", "ndjson"],
+        &["check", url, "--format", "csv"],
+        &["check", url, "--format", "markdown"],
+        &["--verbose", "check", url],
+        &["--log-format", "json", "--verbose", "check", url],
+        &["doctor", url, "--format", "json"],
+        &["init", url, "--output", "-"],
+        &["sessions", "list", url],
+        &["grants", url],
+        &["sql", url],
+        &["sql", url, "duplicate-tokens"],
+        &["sql", "duplicate-tokens", url],
+        &["sql", url, url],
+        &["sql", "query-6", "main", "--user", url],
+        &[url],
+        &["check", url, url],
+        &["serve", url],
+        &["check", "main", "--only", url],
+        &["check", "main", "--config", url],
+        &["check", "main", "--format", url],
+        &["check", "main", "--engine", url],
+        &["check", "main", "--timeout", url],
+        &["check", &["--", url].concat()],
+        &["check", "main", &["--only=", url].concat()],
+        &["report", "checklist", url],
+        &["report", "checklist", "main", "--output", url],
+        &["report", "checklist", "main", "--week-ending", url],
+        &["report", "history", url],
+        &["report", "attest", url, "--note", "x", "--holds", "--owner", "ada"],
+        &["report", "attest", "main", "--note", url, "--holds", "--owner", "ada"],
+        &["revoke", "user", url],
+        &["revoke", "user", url, "main"],
+        &["revoke", "session", url],
+        &["revoke", "session", url, "main"],
+        &["revoke", "where", "main", "--user-like", url],
+        &["revoke", "user", "u1", url],
+        &["revoke", "user", "u1", "main", "--apply", url],
+        &["revoke", "user", "u1", "main", "--owner", url],
+        &["cleanup", "expired", "main", "--confirm", url],
+        &["cleanup", "expired", url],
+        &["cleanup", "expired", "main", "--act-url", url],
+        &["alerts", "show", url, "x"],
+        &["alerts", "show", "main", url],
+        &["alerts", "ack", url, "duplicate-tokens"],
+        &["alerts", "silence", "--target", url, "--minutes", "5", "--note", "x"],
+        &["alerts", "silence", "--target", "main", "--minutes", "5", "--note", url],
+        &["notify", "test", url],
+        &["archive", "restore", url],
+        &["archive", "restore", url, "main"],
+        &["archive", "list", url],
+        &["backup", url],
+        &["logs", "scan", url],
+        &["logs", "scan", "app.log", "--only", url],
+        &["logs", "list", url],
+        &["accounts", "add", url, "--role", "admin"],
+        &["tokens", "add", url, "--label", url],
+        &["incident", "open", "main", "--severity", "p1", "--summary", url],
+        &["incident", "open", url, "--severity", "p1"],
+        &["audit", "verify", "--head", url],
+        &["completions", url],
+    ];
+    lines.iter().map(|line| line.iter().map(|word| (*word).to_owned()).collect()).collect()
+}
+
+/// Everything in the files of a folder.
+fn kept(folder: &Path) -> Vec<u8> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .flat_map(|path| [path.display().to_string().into_bytes(), std::fs::read(path).unwrap()].concat())
+        .collect()
+}
+
+#[test]
+fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
+    let mut leaks = vec![];
+    for (password, parts) in PASSWORDS {
+        let folder = folder();
+        // Nothing listens there.
+        let url = format!("postgres://appuser:{password}@127.0.0.1:1/app");
+        let dsn = format!("host=127.0.0.1 port=1 user=appuser password='{}'", password.replace('\'', "\\'"));
+        let mut tried = commands(&url);
+        if ["pw-admin-1", "se@cret-7"].contains(&password) {
+            let misspelled = [url.replacen("postgres://", "", 1), url.replacen("://", ":/", 1), dsn];
+            tried.extend(misspelled.iter().flat_map(|address| commands(address)));
+        }
+        for command in &tried {
+            let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+            let said = harness::run_in(folder.path(), &[("USER", "ada")], &arguments);
+            assert_ne!(said.code, 70, "{command:?}");
+            let text = format!("{}{}", said.stdout, said.stderr);
+            let part = parts.iter().find(|part| text.contains(**part));
+            leaks.extend(part.map(|part| format!("{part} by {command:?}: {text}")));
+        }
+        let kept = String::from_utf8_lossy(&kept(folder.path())).into_owned();
+        let part = parts.iter().find(|part| kept.contains(**part));
+        leaks.extend(part.map(|part| format!("{part} is kept after {password}")));
+        // From the environment, too.
+        for variable in ["DATABASE_URL", "SESSIONWATCH_CONFIG", "SESSIONWATCH_ACT_URL", "USER"] {
+            let variables = [(variable, url.as_str())];
+            for command in [&["check"][..], &["cleanup", "expired", "main"]] {
+                let empty = tempfile::tempdir().unwrap();
+                let said = harness::run_in(empty.path(), &variables, command);
+                let text = format!("{}{}", said.stdout, said.stderr);
+                let part = parts.iter().find(|part| text.contains(**part));
+                leaks.extend(part.map(|part| format!("{part} by {variable} and {command:?}: {text}")));
+            }
+        }
+    }
+    assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+}
+
+#[test]
+fn an_address_says_how_a_password_is_written() {
+    for password in ["p@ss", "se?cret", "a@b/c"] {
+        let url = format!("postgres://appuser:{password}@127.0.0.1:1/app");
+        let said = harness::run(&["check", &url, "--format", "json"]);
+        assert_eq!(said.code, 2, "{}", said.stderr);
+        assert!(said.stderr.contains("must be percent-encoded (`@` as %40)"), "{}", said.stderr);
+    }
+    let misplaced = harness::run(&["check", "--only", "postgres://appuser:pw@127.0.0.1:1/app"]);
+    assert_eq!(misplaced.code, 2);
+    assert!(misplaced.stderr.contains("`--only` takes no address"), "{}", misplaced.stderr);
+    let unknown = harness::run(&["postgres://appuser:pw@127.0.0.1:1/app"]);
+    assert_eq!(unknown.code, 2);
+    let shown = "unrecognized subcommand 'postgres://appuser:***@127.0.0.1:1/app'";
+    assert!(unknown.stderr.contains(shown), "{}", unknown.stderr);
+}
+
+#[test]
+fn what_is_no_credential_is_printed_as_it_is() {
+    let example = harness::run(&["config", "example"]);
+    assert_eq!(example.stdout, include_str!("../../../../example.toml"));
+    let help = harness::run(&["check", "--help"]);
+    assert!(help.stdout.contains("postgres://USER:PASSWORD@HOST/DATABASE"), "{}", help.stdout);
+    assert_eq!(help.code, 0);
+    let man = harness::run(&["man"]);
+    assert!(man.code == 0 && !man.stdout.contains("***"), "{}", man.stdout);
+}
+
+/// Adds an account at a terminal, with these answers: what the terminal showed, and whether it worked.
+fn add_account(folder: &Path, answers: [&str; 2]) -> (String, bool) {
+    let program = env!("CARGO_BIN_EXE_sessionwatch");
+    let line = format!("tty; exec '{program}' accounts add ada --role admin");
+    let mut child = Command::new("script")
+        .args(["-qefc", &line, "/dev/null"])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = String::new();
+    for (prompt, answer) in ["New password: ", "Repeat the password: "].into_iter().zip(answers) {
+        let mut byte = [0];
+        while !shown.ends_with(prompt) {
+            assert_eq!(stdout.read(&mut byte).unwrap(), 1, "{shown}");
+            shown.push(char::from(byte[0]));
+        }
+        let terminal = shown.lines().next().unwrap().trim().to_owned();
+        // A terminal shows what is typed before the program turns that off.
+        harness::wait_until("the terminal shows nothing that is typed", || {
+            let set = Command::new("stty").args(["-F", &terminal, "-a"]).output().unwrap();
+            String::from_utf8_lossy(&set.stdout).split_whitespace().any(|word| word == "-echo")
+        });
+        writeln!(stdin, "{answer}").unwrap();
+    }
+    stdout.read_to_string(&mut shown).unwrap();
+    (shown, child.wait().unwrap().success())
+}
+
+#[test]
+fn a_typed_password_is_asked_for_twice_and_never_shown() {
+    let folder = folder();
+    let (shown, added) = add_account(folder.path(), [harness::PASSWORD, harness::PASSWORD]);
+    assert!(added && !shown.contains("sentence"), "{shown}");
+    let (shown, added) = add_account(folder.path(), [harness::PASSWORD, "a sentence is another one"]);
+    assert!(!added && shown.contains("the passwords do not match"), "{shown}");
+    assert!(!shown.contains("sentence"), "{shown}");
+}
