@@ -21,6 +21,7 @@ pub mod settings;
 pub mod severity;
 pub mod silence;
 pub mod threshold;
+pub mod token;
 pub mod verdict;
 pub mod zone;
 

@@ -31,6 +31,8 @@ use crate::{
 /// Clocks that differ by more are worth a word; by more than the other, wrong.
 const CLOCK_WARN: i64 = 2 * SECOND;
 const CLOCK_FAIL: i64 = 60 * SECOND;
+/// The fewest characters that hold 64 random bits as hexadecimal digits, the least that OWASP asks of a session id.
+const SECRET: u64 = 16;
 
 /// How a finding is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +75,8 @@ pub struct Patient<'a> {
     pub acting: Option<&'a Acting>,
     /// What ending sessions does besides.
     pub side_effects: &'a [SideEffect],
+    /// Characters of the shortest token of a sample; `None` if there is no session.
+    pub shortest_token: Option<u64>,
 }
 
 /// The role that acts.
@@ -145,6 +149,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
             findings.push(warn("table", "not a table of its own: it has no constraints and no indexes", fix));
         }
     }
+    findings.extend(token_length(patient));
     findings.push(expiry(patient));
     findings.push(creation(patient));
     findings.extend(clock(patient));
@@ -394,6 +399,25 @@ fn token_comparison(patient: Patient<'_>, table: &Table) -> Option<Finding> {
 /// Whether all rows are in the table itself, and none in partitions, chunks or tables that inherit from it.
 fn is_one_heap(table: &Table) -> bool {
     table.kind == TableKind::Table && !table.inherited
+}
+
+fn token_length(patient: Patient<'_>) -> Option<Finding> {
+    let shortest = patient.shortest_token?;
+    if shortest >= SECRET {
+        return Some(pass(
+            "token-length",
+            format!("the shortest token in a sample has {shortest} characters"),
+        ));
+    }
+    Some(warn(
+        "token-length",
+        format!(
+            "tokens are too short to be session secrets: the shortest in a sample has {shortest} characters, so that it could be guessed"
+        ),
+        format!(
+            "let the application create tokens from 128 random bits or more ({SECRET} characters at least); or name another column as `token` under [target.mapping], if this one is no secret"
+        ),
+    ))
 }
 
 fn create_index(patient: Patient<'_>, unique: &str, column: &str) -> String {

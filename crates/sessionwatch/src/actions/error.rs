@@ -90,8 +90,8 @@ pub enum ActError {
     #[error("no user `{0}` is known, and no session is of one")]
     NoUser(String, Vec<Line>),
     /// No such session.
-    #[error("no session has the id `{0}`, or a token that begins so")]
-    NoSession(String),
+    #[error("no session has that row ID or token prefix")]
+    NoSession,
     /// Several sessions fit.
     #[error("several sessions fit `{0}`")]
     Ambiguous(String, Vec<Line>),
@@ -281,7 +281,9 @@ impl ActError {
                 "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users".into()
             }
             Self::NoUser(..) => "name one of those by its id".into(),
-            Self::NoSession(_) => "`sessionwatch sessions list` shows ids and prefixes".into(),
+            Self::NoSession => {
+                "`sessionwatch sessions list` shows row IDs and token prefixes; whole tokens are not accepted".into()
+            }
             Self::Ambiguous(..) => "name one of them by its id".into(),
             Self::NoPlan(_) | Self::Stale { .. } | Self::Done(_) | Self::OtherTable { .. } => {
                 "make a new plan: the same command without --apply".into()
@@ -339,7 +341,7 @@ impl ActError {
                 | Self::LocalTime { .. }
                 | Self::TooClose { .. }
                 | Self::NoUser(..)
-                | Self::NoSession(_)
+                | Self::NoSession
                 | Self::Ambiguous(..)
                 | Self::NoPlan(_)
                 | Self::OtherTarget { .. }

@@ -59,6 +59,10 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     let chosen =
         selection.chosen(sql.now).ok_or(ActError::Unexpected("what is archived is planned elsewhere"))?;
     let revoke = selection.revoke(&sql.mapping.revoke);
+    // What names no session may be a whole token, and is kept nowhere.
+    if matches!(selection, Selection::Session(_)) && counted(view, &sql, (chosen, &revoke)).await? == 0 {
+        return Err(ActError::NoSession);
+    }
     let now = context.clock.now();
     let growth = context.store.read(|db| censuses::growth(db, &context.target.name, now))?;
     let Totals { all_active, all_rows, naive, newest } = totals(view, &sql).await?;
@@ -345,7 +349,7 @@ async fn certain(view: &View, sql: &Sql<'_>, plan: &Plan) -> Result<(), ActError
             let similar = similar.into_iter().map(|row| Line { user: Some(joined(&row)), ..Line::default() });
             Err(ActError::NoUser(id.clone(), similar.collect()))
         }
-        Selection::Session(name) if plan.kept.rows == 0 => Err(ActError::NoSession(name.clone())),
+        Selection::Session(_) if plan.kept.rows == 0 => Err(ActError::NoSession),
         Selection::Session(name) if plan.kept.rows > 1 => {
             Err(ActError::Ambiguous(name.clone(), plan.summary.sample.clone()))
         }

@@ -22,7 +22,7 @@ pub(super) enum Args {
     },
     /// One session
     Session {
-        /// Row id, or how the token begins (up to 8 characters)
+        /// Row ID, or the token prefix or its beginning
         #[arg(value_name = "ID|PREFIX")]
         name: String,
         #[command(flatten)]

@@ -55,7 +55,7 @@ pub(super) struct ListArgs {
 /// Show one session, or those whose tokens begin so
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// Row id, or the first 8 characters of the token
+    /// Row ID or token prefix, as `sessions list` shows them
     #[arg(value_name = "ID|PREFIX")]
     name: String,
     #[command(flatten)]
@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let found = found(&args.target, list)?;
             if found.sheet.rows.is_empty() {
                 return Err(Failure::Usage(
-                    "no session has that row id, or a token that begins so (give exactly 8 characters of it)"
+                    "no session has that row ID or token prefix; `sessionwatch sessions list` shows both"
                         .into(),
                 ));
             }
@@ -177,7 +177,7 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
                 "\nIn the logs:\n"
             });
             for signal in &signals {
-                text.push_str(&format!("  {}\n    {}\n", signal.line(), signal.text));
+                text.push_str(&format!("  {}\n", signal.line()));
             }
         }
         // One kind of row in each list.

@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// Tokens whose lengths are looked at.
+const SAMPLE: usize = 1_000;
+
 /// Examines a target that is open.
 ///
 /// # Errors
@@ -31,13 +34,25 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
     let audit = opened.session.audit(&opened.candidate.mapping.sessions).await?;
     let acting = acting(target, opened).await;
     let doubts = &doubts(opened).await?;
+    let lengths =
+        opened.session.fetch(&opened.sql(false, &Settings::default()).token_lengths(SAMPLE)).await?;
+    let shortest_token = lengths.iter().filter_map(|row| row.first()?.as_ref()?.parse().ok()).min();
     let (address, acting) = (&target.address, acting.as_ref());
     let sql = opened.sql(false, &Settings::default());
     let catalog = Catalog::read(sql.schema.dialect, async |query| opened.session.fetch(query).await).await?;
     let reached = catalog.reached(&sql.sessions_in_catalog(), Event::of(&sql.mapping.revoke));
     let side_effects: Vec<SideEffect> = reached.into_iter().map(|reached| reached.effect).collect();
     let side_effects = side_effects.as_slice();
-    Ok(examine(Patient { address, opened, audit: &audit, local_now, doubts, acting, side_effects }))
+    Ok(examine(Patient {
+        address,
+        opened,
+        audit: &audit,
+        local_now,
+        doubts,
+        acting,
+        side_effects,
+        shortest_token,
+    }))
 }
 
 /// The instants that are not believed, by a look at every row.

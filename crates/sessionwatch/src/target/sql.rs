@@ -1,6 +1,6 @@
 //! The SQL of observation, for both dialects: every query reads, selects no token, and returns text or integers.
 //!
-//! The token column appears only inside a fingerprint, a prefix of 8 characters, a grouping or a NULL test.
+//! The token column appears only inside a fingerprint, a token prefix, a length, a grouping or a NULL test.
 
 mod acting;
 mod besides;
@@ -19,7 +19,10 @@ pub use restoring::Obstacle;
 
 use std::fmt::Write as _;
 
-use sessionwatch_rules::instant::{HOUR, Instant};
+use sessionwatch_rules::{
+    instant::{HOUR, Instant},
+    token,
+};
 
 use self::instant::InstantSql;
 
@@ -28,8 +31,8 @@ use crate::profile::{
     schema::{Column, ColumnKind, Dialect, Equality, Schema},
 };
 
-/// Characters of a token that may be shown.
-pub const PREFIX_LENGTH: usize = 8;
+/// Characters of the longest token prefix.
+pub const PREFIX_LENGTH: usize = token::LONGEST_PREFIX;
 /// What the queries of one look refer to.
 #[derive(Clone, Debug)]
 pub struct Sql<'a> {
@@ -151,7 +154,7 @@ impl Sql<'_> {
         }
     }
 
-    /// The token as text, for use inside a hash or a prefix only.
+    /// The token as text, for use inside a hash, a prefix or a length only.
     fn token_text(&self) -> String {
         let column = self.column(&self.mapping.token);
         match (self.dialect(), self.kind(&self.mapping.sessions, &self.mapping.token)) {
@@ -169,13 +172,26 @@ impl Sql<'_> {
         }
     }
 
-    /// The part of the token that may be shown.
+    /// The token prefix: of a short token, no more than a third.
     fn prefix(&self) -> String {
+        let (value, parts) = (self.token_text(), token::PARTS);
         match self.dialect() {
-            Dialect::Postgres => format!("pg_catalog.left({}, {PREFIX_LENGTH})", self.token_text()),
-            Dialect::Sqlite if self.pasted => format!("substr({}, 1, {PREFIX_LENGTH})", self.token_text()),
-            Dialect::Sqlite => format!("sw_prefix({})", self.token_text()),
+            Dialect::Postgres => format!(
+                "pg_catalog.left({value}, LEAST({PREFIX_LENGTH}, pg_catalog.int4div(pg_catalog.length({value}), {parts})))"
+            ),
+            Dialect::Sqlite if self.pasted => {
+                format!("substr({value}, 1, MIN({PREFIX_LENGTH}, length({value}) / {parts}))")
+            }
+            Dialect::Sqlite => format!("sw_prefix({value})"),
         }
+    }
+
+    /// The lengths of so many tokens.
+    #[must_use]
+    pub fn token_lengths(&self, limit: usize) -> String {
+        let (value, sessions) = (self.token_text(), self.sessions());
+        let length = if self.dialect() == Dialect::Postgres { "pg_catalog.length" } else { "length" };
+        format!("SELECT {length}({value})\nFROM {sessions}\nWHERE {value} IS NOT NULL\nLIMIT {limit}")
     }
 
     fn text(&self, expression: &str) -> String {

@@ -13,10 +13,11 @@ use rusqlite::{
 use sessionwatch_rules::{
     decoder::{Decoded, Decoder, Raw},
     ledger::{Frame, Intake, Ledger, Row, User},
+    token,
 };
 use siphasher::sip::SipHasher13;
 
-use super::{error::TargetError, postgres::Limits, sql::PREFIX_LENGTH, sql::Sql};
+use super::{error::TargetError, postgres::Limits, sql::Sql};
 use crate::{
     checks::Counted,
     profile::schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
@@ -261,8 +262,7 @@ fn register(connection: &Connection, key: i64) -> rusqlite::Result<()> {
         }))
     })?;
     connection.create_scalar_function("sw_prefix", 1, flags, |call| {
-        let prefix =
-            |token: Vec<u8>| String::from_utf8_lossy(&token).chars().take(PREFIX_LENGTH).collect::<String>();
+        let prefix = |value: Vec<u8>| token::prefix(&String::from_utf8_lossy(&value)).to_owned();
         Ok(bytes(call.get_raw(0)).map(prefix))
     })?;
     connection.create_scalar_function("sw_instant", 2, flags, |call| {

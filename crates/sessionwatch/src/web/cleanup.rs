@@ -85,7 +85,7 @@ fn wishes(person: &Person, target: &Target) -> Markup {
             (wish("orphaned", "Plan to remove orphans", html! {}))
             (wish("excess", "Plan to end what is too much", html! { label { "Sessions that each user keeps" input name="keep" type="number" min="1" max="1000" value="5"; } }))
             (wish("user", "Plan to end one user's log-ins", html! { label { "User" input name="user" required maxlength="200"; } }))
-            (wish("session", "Plan to end one session", html! { label { "Row id, or 8 characters of the token" input name="session" required maxlength="200"; } }))
+            (wish("session", "Plan to end one session", html! { label { "Row ID or token prefix" input name="session" required maxlength="200"; } }))
             (wish("where", "Plan to end what fits", html! {
                 label { "User like" input name="user_like" maxlength="200"; }
                 label { "Created after (UTC)" input name="created_after" type="datetime-local"; }

@@ -159,7 +159,7 @@ impl From<ActError> for Refusal {
         match error {
             ActError::Store(error) => error.into(),
             ActError::Target(_) => Self::Away(format!("The database cannot be asked: {said}.")),
-            ActError::NoPlan(_) | ActError::NoArchive(_) | ActError::NoUser(..) | ActError::NoSession(_) => {
+            ActError::NoPlan(_) | ActError::NoArchive(_) | ActError::NoUser(..) | ActError::NoSession => {
                 Self::NotFound(said)
             }
             // What was asked for makes sense: something here speaks against it.

@@ -224,7 +224,7 @@ fn form(filter: &Filter, base: &str) -> Markup {
             label { "Sorted by" (choice("sort", &filter.sort, &SORTS.map(|(_, name, said)| (name, said)))) }
             label { "Order" (choice("order", &filter.order, &[("down", "largest first"), ("up", "smallest first")])) }
             label { "User" input name="user" value=(filter.user) maxlength="200"; }
-            label { "Row id, or 8 characters of the token" input name="token" value=(filter.token) maxlength="200"; }
+            label { "Row ID or token prefix" input name="token" value=(filter.token) maxlength="200"; }
             button { "Show" }
         }
     }

@@ -158,7 +158,7 @@ fn evidence_that_was_changed_shows() {
     let packed = identity.open(&std::fs::read(&path).unwrap(), &recipient).unwrap();
     // Prefixes and fingerprints are in it, and no token.
     let text = String::from_utf8_lossy(&packed).into_owned();
-    assert!(text.contains("\"token_prefix\":\"orphan-1\"") && !text.contains("orphan-10"), "{text}");
+    assert!(text.contains("\"token_prefix\":\"or\"") && !text.contains("orphan-"), "{text}");
     let mut changed = packed.to_vec();
     let at = text.find("\"user\":\"1001\"").unwrap();
     changed[at + 8] = b'9';

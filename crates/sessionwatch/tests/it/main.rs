@@ -42,6 +42,7 @@ mod recognition;
 mod replica;
 mod secrecy;
 mod shadows;
+mod short_tokens;
 mod soak;
 mod sqlite;
 mod store_file;

@@ -310,7 +310,7 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
 #[test]
 fn rows_of_one_id_are_told_apart() {
     let database = crate::harness::empty();
-    let rows = "('r', 'a', '2027-02-01'), ('r', 'b', '2026-02-01')";
+    let rows = "('r', 'abc', '2027-02-01'), ('r', 'bcd', '2026-02-01')";
     let made = format!(
         "CREATE TABLE s (id text NOT NULL, t text, e timestamptz, c timestamptz); INSERT INTO s VALUES {rows}"
     );

@@ -27,7 +27,7 @@ pub(in crate::cli) struct ListArgs {
     /// Only of this kind, or of the pattern of that name
     #[arg(long)]
     kind: Option<String>,
-    /// Only about tokens that begin with these 8 characters
+    /// Only about tokens with this prefix
     #[arg(long, value_name = "PREFIX")]
     token: Option<String>,
     /// Only those that name this user

@@ -41,7 +41,7 @@ pub struct List<'a> {
     pub status: Status,
     /// Only this user's.
     pub user: Option<&'a str>,
-    /// Only the one with this row id, or those whose tokens begin so (up to 8 characters).
+    /// Only the one with this row id, or those whose tokens begin so (by the token prefix).
     pub named: Option<&'a str>,
     /// Only those whose tokens begin with one of these; all, if there are none.
     pub prefixes: &'a [String],

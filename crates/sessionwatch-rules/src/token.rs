@@ -1,0 +1,39 @@
+//! How much of a token may be shown, logged or stored: its prefix.
+
+/// Characters of the longest token prefix.
+pub const LONGEST_PREFIX: usize = 8;
+/// A token prefix is at most one part in so many of the token.
+pub const PARTS: usize = 3;
+
+/// Returns the number of characters of the prefix of a token with `length` characters.
+#[must_use]
+pub const fn prefix_length(length: usize) -> usize {
+    if length / PARTS < LONGEST_PREFIX { length / PARTS } else { LONGEST_PREFIX }
+}
+
+/// Returns the prefix of a token.
+#[must_use]
+pub fn prefix(token: &str) -> &str {
+    let length = prefix_length(token.chars().count());
+    token.char_indices().nth(length).map_or(token, |(end, _)| &token[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_no_more_than_a_third_of_its_token() {
+        for (token, expected) in [
+            ("", ""),
+            ("42", ""),
+            ("PIN42", "P"),
+            ("1234567890", "123"),
+            ("äöüäöüä", "äö"),
+            ("f47ac10b58cc4372a567abc", "f47ac10"),
+            ("f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b"),
+        ] {
+            assert_eq!(prefix(token), expected, "{token}");
+        }
+    }
+}
