@@ -9,6 +9,7 @@ pub mod frame;
 pub mod grammar;
 pub mod pattern;
 pub mod reader;
+pub mod reason;
 pub mod redact;
 pub mod signal;
 pub mod time;

@@ -4,7 +4,8 @@ use crate::{
     frame::Frame,
     grammar::Grammar,
     pairs::uncoloured,
-    recognise::{Facts, Recognised, recognise, recognise_at, text_of},
+    recognise::{Facts, Recognised, captured_prefix, code, recognise, recognise_at, request_id, user_id},
+    redact,
     signal::{Kind, Signal},
 };
 use std::borrow::Cow;
@@ -14,6 +15,8 @@ use sessionwatch_rules::instant::Instant;
 
 /// Bytes of one entry over several lines.
 const LONGEST: usize = 64 << 10;
+/// Characters that are kept of a reason that a pattern of the operator captures.
+const LONGEST_REASON: usize = 80;
 /// Lines of one entry.
 const LINES: u32 = 200;
 
@@ -288,19 +291,22 @@ impl<'g> Reader<'g> {
             facts.gather(&frame.message, (frame.complete, false), self.grammar.clock);
             let mut signal = facts.signal(Kind::Pattern);
             if let Some(captures) = &captures {
-                let group = |name: &str| captures.name(name).and_then(|found| text_of(found.as_bytes()));
-                signal.user = group("user").or(signal.user);
-                signal.other = group("other").or(signal.other);
-                signal.reason = group("reason").or(signal.reason);
-                signal.request = group("request").or(signal.request);
-                let short =
-                    |text: Cow<'_, str>| text.get(..crate::signal::PREFIX).map(|text| text.to_owned());
-                signal.prefix = group("token").and_then(short).map(Cow::Owned).or(signal.prefix);
+                let group = |name: &str| captures.name(name).map(|found| found.as_bytes());
+                signal.user = group("user").and_then(user_id).or(signal.user);
+                signal.other = group("other").and_then(user_id).or(signal.other);
+                let reason = group("reason").map(|reason| Cow::Owned(redact::text(reason, LONGEST_REASON)));
+                signal.reason = reason.or(signal.reason);
+                let request = group("request").map(String::from_utf8_lossy).and_then(request_id);
+                signal.request = request.or(signal.request);
+                let prefix = captures.name("token").and_then(|found| {
+                    captured_prefix(found.as_bytes(), frame.message.get(found.end()..).unwrap_or_default())
+                });
+                signal.prefix = prefix.or(signal.prefix);
             }
             signal.pattern = Some(number);
             signal.at = frame.at.or(signal.at);
             if signal.request.is_none() {
-                signal.request = frame.request.as_deref().map(Cow::Borrowed);
+                signal.request = frame.request.as_deref().map(Cow::Borrowed).and_then(request_id);
             }
             sink(signal, Place { from, to, text: &frame.message });
         }
@@ -378,7 +384,7 @@ impl<'g> Reader<'g> {
         let complete = |mut signal: Signal<'a>| {
             signal.at = at.or(signal.at);
             if signal.request.is_none() {
-                signal.request = request.map(Cow::Borrowed);
+                signal.request = request.map(Cow::Borrowed).and_then(request_id);
             }
             signal
         };
@@ -386,7 +392,7 @@ impl<'g> Reader<'g> {
             let mut signal = complete(facts.signal(kind));
             let (begin, end) = recognised.code;
             if begin < end {
-                signal.reason = place.text.get(begin..end).and_then(text_of);
+                signal.reason = place.text.get(begin..end).and_then(code);
             }
             self.counters.truncated += u64::from(signal.truncated);
             sink(signal, place);

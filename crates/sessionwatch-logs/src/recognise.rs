@@ -2,19 +2,24 @@
 
 use std::borrow::Cow;
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_rules::{instant::Instant, token as tokens};
 
 use crate::{
     grammar::{Grammar, What},
     pairs::{Pair, Pairs, line_end, unescaped},
-    signal::{Kind, PREFIX, Signal},
+    reason::reason,
+    signal::{Kind, Signal},
     time::{self, Clock},
 };
 
 /// Bytes of a fact that are kept.
 const LONGEST: usize = 200;
+/// Characters of an id of a request that are kept.
+const LONGEST_REQUEST: usize = 128;
 /// The fewest characters of something that can be a whole token.
 const WHOLE: usize = 16;
+/// Of what is not marked as a prefix and has fewer characters, it cannot be told whether it is a whole token.
+const DOUBTFUL: usize = 12;
 
 /// What the guide's application writes after its tags.
 const ADAPTER: [(&str, Kind); 6] = [
@@ -197,7 +202,7 @@ pub(crate) struct Facts<'a> {
     session_user: Option<Cow<'a, str>>,
     db_user: Option<Cow<'a, str>>,
     expires: Option<Instant>,
-    reason: Option<Cow<'a, str>>,
+    reason: Option<Cow<'static, str>>,
     request: Option<Cow<'a, str>>,
     at: Option<Instant>,
     cut: bool,
@@ -207,6 +212,7 @@ pub(crate) struct Facts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Token,
+    Prefix,
     User,
     Existing,
     New,
@@ -251,7 +257,8 @@ fn slot(pair: Pair<'_>) -> Option<Slot> {
         b"reason" => Slot::Reason,
         b"requestid" | b"reqid" => Slot::Request,
         b"timestamp" | b"time" | b"ts" => Slot::At,
-        b"token" | b"tokenprefix" | b"sessiontokenprefix" => Slot::Token,
+        b"tokenprefix" | b"sessiontokenprefix" => Slot::Prefix,
+        b"token" => Slot::Token,
         key if key.ends_with(b"sessiontoken") => Slot::Token,
         _ => return None,
     })
@@ -264,14 +271,27 @@ impl<'a> Facts<'a> {
         for pair in &mut pairs {
             if pair.key.is_empty() {
                 if call && pair.quoted && pair.parent == b"args" {
-                    self.token(pair);
+                    self.token(token(pair.value, Marked::No));
                 }
                 continue;
             }
             let Some(slot) = slot(pair) else { continue };
             let place = match slot {
-                Slot::Token => {
-                    self.token(pair);
+                Slot::Token | Slot::Prefix => {
+                    let marked = if slot == Slot::Prefix { Marked::AsPrefix } else { Marked::No };
+                    self.token(token(pair.value, marked));
+                    continue;
+                }
+                Slot::Reason => {
+                    if self.reason.is_none() {
+                        self.reason = text_of(pair.value).as_deref().and_then(known);
+                    }
+                    continue;
+                }
+                Slot::Request => {
+                    if self.request.is_none() {
+                        self.request = text_of(pair.value).and_then(request_id);
+                    }
                     continue;
                 }
                 Slot::Expires => {
@@ -287,19 +307,17 @@ impl<'a> Facts<'a> {
                 Slot::New => &mut self.new,
                 Slot::SessionUser => &mut self.session_user,
                 Slot::DbUser => &mut self.db_user,
-                Slot::Reason => &mut self.reason,
-                Slot::Request => &mut self.request,
             };
             if place.is_none() {
-                *place = text_of(pair.value);
+                *place = user_id(pair.value);
             }
         }
         self.cut |= pairs.is_cut();
         pairs.is_open()
     }
 
-    fn token(&mut self, pair: Pair<'a>) {
-        let Some(token) = token(pair.value) else { return };
+    fn token(&mut self, token: Option<Token<'a>>) {
+        let Some(token) = token else { return };
         if token.whole && self.leaked.is_none() {
             self.leaked = Some(token.prefix.clone());
         }
@@ -364,21 +382,64 @@ pub(crate) fn text_of(value: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A token in what stands under its key: cut, as it should be, or whole.
-fn token(value: &[u8]) -> Option<Token<'_>> {
-    let bare = value.strip_suffix(b"...").or_else(|| value.strip_suffix("\u{2026}".as_bytes()));
-    let (text, whole) = bare.map_or((value, true), |bare| (bare, false));
-    let text = std::str::from_utf8(text).ok()?;
-    let plain = |letter: char| {
-        letter.is_ascii_alphanumeric()
-            || matches!(letter, '_' | '-' | '+' | '/' | '=' | '.' | '~' | '%' | '|')
+/// The id of a user as it may be kept: neither an address nor a JWT, which would be a secret in the wrong place.
+pub(crate) fn user_id(value: &[u8]) -> Option<Cow<'_, str>> {
+    text_of(value).filter(|id| !id.contains("://") && !(id.starts_with("eyJ") && id.contains('.')))
+}
+
+/// The id of a request as it may be kept.
+pub(crate) fn request_id(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let is_part = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'=' | b'+')
     };
-    let length = text.chars().count();
-    if length < PREFIX || !text.chars().all(plain) {
+    let fits = id.len() <= LONGEST_REQUEST && id.bytes().all(is_part) && !id.contains("://");
+    (fits && !id.starts_with("eyJ")).then_some(id)
+}
+
+/// A reason in words that are known, for as long as it is needed.
+fn known(text: &str) -> Option<Cow<'static, str>> {
+    reason(text).map(|reason| Cow::Owned(reason.into_owned()))
+}
+
+/// The code of an error: a name, without anything that could be a secret.
+pub(crate) fn code(value: &[u8]) -> Option<Cow<'_, str>> {
+    let is_name = value.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+    text_of(value).filter(|code| is_name && code.len() <= 64)
+}
+
+/// Whether something says that a text is a prefix of a token, and no whole one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    AsPrefix,
+    No,
+}
+
+/// A token in what stands under its key: cut, as it should be, or whole.
+fn token(value: &[u8], marked: Marked) -> Option<Token<'_>> {
+    let bare = value.strip_suffix(b"...").or_else(|| value.strip_suffix("\u{2026}".as_bytes()));
+    let (text, cut) = bare.map_or((value, marked == Marked::AsPrefix), |bare| (bare, true));
+    let text = std::str::from_utf8(text).ok()?;
+    if text.len() < tokens::LONGEST_PREFIX || !text.bytes().all(is_token_part) {
         return None;
     }
-    let prefix = Cow::Borrowed(&text[..PREFIX]);
-    Some(Token { prefix, whole: whole && length >= WHOLE })
+    if cut {
+        let prefix = Cow::Borrowed(&text[..tokens::LONGEST_PREFIX]);
+        return Some(Token { prefix, whole: false });
+    }
+    (text.len() >= DOUBTFUL)
+        .then(|| Token { prefix: Cow::Borrowed(tokens::prefix(text)), whole: text.len() >= WHOLE })
+}
+
+/// The token prefix in what a pattern of the operator captured, and in what follows it.
+pub(crate) fn captured_prefix<'a>(captured: &'a [u8], after: &[u8]) -> Option<Cow<'a, str>> {
+    let goes_on = after.starts_with(b"...") || after.starts_with("\u{2026}".as_bytes());
+    let goes_on = goes_on || after.first().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    token(captured, if goes_on { Marked::AsPrefix } else { Marked::No }).map(|token| token.prefix)
+}
+
+fn is_token_part(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%' | b'|')
 }
 
 #[cfg(test)]
@@ -387,11 +448,18 @@ mod tests {
 
     #[test]
     fn a_cut_token_is_no_whole_one() {
-        let read = |text: &str| token(text.as_bytes()).map(|token| (token.prefix.into_owned(), token.whole));
+        let read = |text: &str| {
+            token(text.as_bytes(), Marked::No).map(|token| (token.prefix.into_owned(), token.whole))
+        };
         let known = |whole| Some(("abcdefgh".to_owned(), whole));
         assert_eq!(read("abcdefgh..."), known(false));
         assert_eq!(read("abcdefgh…"), known(false));
-        assert_eq!(read("abcdefgh"), known(false));
+        let marked = token(b"abcdefgh", Marked::AsPrefix).map(|token| token.prefix.into_owned());
+        assert_eq!(marked.as_deref(), Some("abcdefgh"));
+        // It may be a whole token.
+        assert_eq!((read("abcdefgh"), read("12345678901")), (None, None));
+        assert_eq!(read("123456789012"), Some(("1234".to_owned(), false)));
+        assert_eq!(read("1234567890123456"), Some(("12345".to_owned(), true)));
         assert_eq!(read("abcdefgh-0123-4567-89ab-cdef01234567"), known(true));
         assert_eq!(read("abc..."), None);
         assert_eq!(read("[REDACTED]"), None);

@@ -1,49 +1,95 @@
-//! Cutting what looks like a secret to its first characters, before a text is stored or shown.
+//! Cutting what looks like a secret to its first characters, before a text is shown. Signals keep no text of a line at
+//! all; this is for a line that a person asks about, and for what a pattern of the operator captures.
+//!
+//! A text is first written plainly: invisible characters, escapes and percent-encoding are undone. Then values under
+//! secret names, credentials with a known form, runs of bytes and words that look drawn by chance are taken out.
 
-use std::{fmt::Write as _, sync::LazyLock};
+use std::{borrow::Cow, fmt::Write as _, sync::LazyLock};
 
 use regex::{Captures, Regex};
+use sessionwatch_rules::token;
 
-use crate::{pairs::uncoloured, signal::PREFIX};
+use crate::pairs::{uncoloured, unescaped};
 
-/// What looks like a secret, each with the part that is kept in group `keep`.
-static SECRETS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let expressions = [
-        // A password in an address: nothing of it is kept.
-        r"(?P<before>\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@'\x22]*:)(?P<all>[^\s@'\x22]+)(?P<after>@)",
-        // Whatever stands under a name that says it is secret.
-        r"(?i)(?P<before>[\w.-]*(?:password|passwd|pwd|secret|api[_-]?key)[\w.-]*['\x22]?\s*[:=]\s*['\x22]?)(?P<all>[^\s'\x22,;}]+)(?P<after>)",
-        r"(?i)(?P<before>\b(?:bearer|basic)\s+)(?P<keep>[A-Za-z0-9._~+/=-]{9,})(?P<after>)",
-        r"(?i)(?P<before>(?:token|session[_-]?id|\bsid|\bcode|nonce|state|verifier|jwt|auth)['\x22]?\s*[:=]\s*['\x22]?)(?P<keep>[^\s'\x22,;}&]{9,})(?P<after>)",
-        // Every value of a cookie.
-        r"(?P<before>\b(?:__Secure-|__Host-)?[A-Za-z][\w.-]*(?:session|token|auth|sid)[\w.-]*=)(?P<keep>[^\s'\x22,;]{9,})(?P<after>)",
-        r"(?P<before>\b)(?P<keep>eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*)(?P<after>)",
-        r"(?i)(?P<before>\b)(?P<keep>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?P<after>)",
-    ];
-    expressions.iter().filter_map(|text| Regex::new(text).ok()).collect()
+/// Names of values that are shown to nobody, in part neither.
+static SECRET_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let names = r"pass(?:word|wd|phrase|code)|pwd|secret|api[_-]?key|private[_-]?key|access[_-]?key|totp";
+    let short = r"\b(?:pin|otp|cvv|cvc|tan)|[_-](?:pin|otp)";
+    Regex::new(&format!(r#"(?i)(?:[\w.-]*(?:{names})[\w.-]*|{short})(?:\\*['"`])?\s*[:=]\s*"#)).ok()
 });
-/// The shortest run of characters that looks drawn by chance.
-const RANDOM: usize = 20;
+/// Names of values of which a token prefix is shown.
+static TOKEN_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let names = r"token|session[_-]?id|\bsid|\bcode|nonce|state|verifier|jwt|auth|session|signature|\bsig";
+    Regex::new(&format!(r#"(?i)[\w.-]*(?:{names})(?:\\*['"`])?\s*[:=]\s*"#)).ok()
+});
+/// Credentials with a known form; of what is in group `keep`, a token prefix is shown.
+static FORMS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let forms = [
+        // User and password of an address, which end at its last `@`.
+        r"(?P<before>\b[A-Za-z][A-Za-z0-9+.-]*://)\S*(?P<after>@)",
+        r"(?i)(?P<before>\b(?:bearer|basic|digest)\s+)(?P<keep>[A-Za-z0-9._~+/=:-]{6,})",
+        r"\b(?P<keep>eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*)",
+        // What follows a word for a secret in prose.
+        r"(?im)(?P<before>(?:^|[\s'\x22(\[{])(?:pass(?:word|phrase|code|wd)|[\w-]*api[_-]?key|authorization|secret|pin|otp)\s+)[^\s:=][^\n]*",
+        r"(?i)(?P<before><buffer)[^>]*",
+        // Bytes, as numbers or as hexadecimal digits.
+        r"\b\d{1,3}(?:\s*,\s*\d{1,3}\b){5,}",
+        r"\b0x[0-9a-fA-F]{1,2}(?:[\s,:]+0x[0-9a-fA-F]{1,2}\b){3,}",
+    ];
+    forms.iter().filter_map(|text| Regex::new(text).ok()).collect()
+});
+/// Short groups of hexadecimal digits, one after the other.
+static GROUPS: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)\b[0-9a-f]{2,8}(?:[\s,:]+[0-9a-f]{2,8}\b){3,}").ok());
+/// What has many digits and is no secret: instants, times, addresses of machines.
+static PLAIN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let time = r"\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?";
+    Regex::new(&format!(
+        r"^(?:\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{time})?|{time}|\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?::\d{{1,5}})?)$"
+    ))
+    .ok()
+});
+/// How often escapes and percent-encoding are undone.
+const LAYERS: usize = 3;
+/// The shortest run of hexadecimal digits, of decimal digits, and of letters that looks drawn by chance.
+const HEX: usize = 16;
+const DIGITS: usize = 14;
+const LETTERS: usize = 25;
+/// The shortest word of letters and digits, and how often they change, that looks drawn by chance.
+const MIXED: (usize, usize) = (12, 4);
+/// The shortest word that looks drawn by chance by its upper and lower case letters.
+const CASED: usize = 20;
 
-/// A text that may be stored and shown: of at most so many characters, on one line, without anything that looks like a
-/// whole token, cookie, JWT or password.
+/// A text that may be shown: of at most so many characters, on one line, without anything that looks like a whole token,
+/// cookie, JWT, password or key.
 #[must_use]
 pub fn text(bytes: &[u8], longest: usize) -> String {
     let plain = uncoloured(bytes);
     // What is cut off first cannot leave half of what is to be found.
     let near = &plain[..plain.len().min(longest.saturating_mul(4).saturating_add(4_096))];
-    let mut said = String::from_utf8_lossy(near).into_owned();
-    for secret in SECRETS.iter() {
-        said = secret
-            .replace_all(&said, |found: &Captures<'_>| {
-                let group = |name: &str| found.name(name).map_or("", |part| part.as_str());
-                format!("{}{}{}", group("before"), kept(group("keep")), group("after"))
-            })
-            .into_owned();
+    let said = keyed(&visible(&String::from_utf8_lossy(near)));
+    // What was escaped or encoded shows its keys only now.
+    let mut said = keyed(&plainly(&said));
+    for form in FORMS.iter() {
+        let cut = |found: &Captures<'_>| {
+            let group = |name: &str| found.name(name).map_or("", |part| part.as_str());
+            format!(
+                "{}{}{}",
+                group("before"),
+                if group("keep").is_empty() { "…".into() } else { kept(group("keep")) },
+                group("after")
+            )
+        };
+        said = form.replace_all(&said, cut).into_owned();
+    }
+    if let Some(groups) = GROUPS.as_ref() {
+        let has_digit = |text: &str| text.contains(|letter: char| letter.is_ascii_digit());
+        let cut =
+            |found: &Captures<'_>| if has_digit(&found[0]) { "…".to_owned() } else { found[0].to_owned() };
+        said = groups.replace_all(&said, cut).into_owned();
     }
     let mut short = String::with_capacity(said.len().min(longest));
-    let words = said.split_inclusive(|letter: char| !is_part(letter));
-    for word in words {
+    for word in said.split_inclusive(|letter: char| !is_part(letter)) {
         let bare = word.trim_end_matches(|letter: char| !is_part(letter));
         let end = &word[bare.len()..];
         // Writing to a String cannot fail.
@@ -58,30 +104,169 @@ pub fn text(bytes: &[u8], longest: usize) -> String {
     }
 }
 
+/// The text without invisible characters, escapes and percent-encoding, which could stand within a secret.
+fn plainly(text: &str) -> String {
+    let mut said = text.to_owned();
+    for _ in 0..LAYERS {
+        let decoded = percent_decoded(said.as_bytes());
+        let undone = visible(&String::from_utf8_lossy(&unescaped(&decoded)));
+        if undone == said {
+            break;
+        }
+        said = undone;
+    }
+    said
+}
+
+fn visible(text: &str) -> String {
+    let is_hidden = |letter: char| {
+        matches!(letter, '\0' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}')
+            || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}')
+            || matches!(letter, '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+    };
+    text.chars().filter(|letter| !is_hidden(*letter)).collect()
+}
+
+fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let (mut decoded, mut at) = (Vec::with_capacity(text.len()), 0);
+    while let Some(byte) = text.get(at) {
+        match (byte, digit(text.get(at + 1)), digit(text.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+                at += 3;
+            }
+            _ => {
+                decoded.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(decoded)
+}
+
+/// The text without the values of secrets, and with prefixes of tokens.
+fn keyed(text: &str) -> String {
+    let said = under(text, &SECRET_KEYS, |text| (secret_end(text), "…".into()));
+    under(&said, &TOKEN_KEYS, |text| {
+        let end = token_end(text);
+        (end, kept_value(&text[..end]))
+    })
+}
+
+/// The text with the values under such keys shown in another way: up to the closing quote or bracket where there is one,
+/// else up to where `show` says that they end.
+fn under(text: &str, keys: &LazyLock<Option<Regex>>, show: impl Fn(&str) -> (usize, String)) -> String {
+    let Some(keys) = keys.as_ref() else { return String::new() };
+    let (mut said, mut done) = (String::with_capacity(text.len()), 0);
+    while let Some(key) = keys.find_at(text, done) {
+        let rest = &text[key.end()..];
+        let (open, end, shown) = match enclosed(rest) {
+            Some((open, inner)) => (open, open + inner.len(), show(inner).1),
+            None => {
+                let (end, shown) = show(rest);
+                (0, end, shown)
+            }
+        };
+        said.push_str(&text[done..key.end() + open]);
+        if end > open {
+            said.push_str(&shown);
+        }
+        // A key without a value is passed over all the same.
+        done = key.end() + end;
+    }
+    said.push_str(&text[done..]);
+    said
+}
+
+/// Where a value begins behind its quote or bracket, and the value up to the closing one.
+fn enclosed(text: &str) -> Option<(usize, &str)> {
+    let bare = text.trim_start_matches('\\');
+    let (first, escapes) = (bare.chars().next()?, text.len() - bare.len());
+    let inner = bare.get(1..).filter(|_| first.is_ascii())?;
+    let end = match first {
+        '"' | '\'' | '`' => closing_quote(inner, (first, escapes)),
+        '[' => inner.find(']'),
+        '{' => inner.find('}'),
+        '<' => inner.find('>'),
+        '(' => inner.find(')'),
+        _ => return None,
+    };
+    Some((escapes + 1, &inner[..end.unwrap_or(inner.len())]))
+}
+
+/// Where a quote ends that so many backslashes stood before; more of them belong to a quote inside of it.
+fn closing_quote(text: &str, (quote, escapes): (char, usize)) -> Option<usize> {
+    let before = |end: usize| text[..end].bytes().rev().take_while(|byte| *byte == b'\\').count();
+    text.match_indices(quote).map(|(end, _)| end).find(|end| before(*end) <= escapes)
+}
+
+/// Where the value of a token ends that nothing encloses.
+fn token_end(text: &str) -> usize {
+    let ends = |letter: char| letter.is_whitespace() || matches!(letter, ',' | ';' | '}' | '&' | '"' | '\'');
+    text.find(ends).unwrap_or(text.len())
+}
+
+/// Where the value of a secret ends that nothing encloses: it may have spaces, but not before the next key.
+fn secret_end(text: &str) -> usize {
+    let end = text.find(['\n', ',', ';', '}', '&']).unwrap_or(text.len());
+    let value = &text[..end];
+    let next = value.match_indices('=').filter_map(|(at, _)| {
+        let word = value[..at].rfind(char::is_whitespace)?;
+        (word + 1 < at).then_some(word)
+    });
+    next.min().unwrap_or(end)
+}
+
+/// What is shown of the value of a token: a prefix, if it is of one piece, or all of it if it was cut already.
+fn kept_value(value: &str) -> String {
+    let cut = value.strip_suffix("...").or_else(|| value.strip_suffix('…'));
+    if cut.is_some_and(|cut| cut.chars().count() <= token::LONGEST_PREFIX) {
+        return value.to_owned();
+    }
+    if value.chars().all(|letter| is_part(letter)) { kept(value) } else { "…".into() }
+}
+
 fn is_part(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '+' | '/' | '=' | '%' | '~')
+    letter.is_ascii_alphanumeric()
+        || matches!(letter, '_' | '-' | '+' | '/' | '=' | '%' | '~' | '.' | ':' | '|')
 }
 
 fn kept(secret: &str) -> String {
-    let bare = secret.trim_end_matches(['.', '\u{2026}']);
-    if bare.chars().count() <= PREFIX && !secret.is_empty() {
-        return secret.to_owned();
-    }
-    let end = secret.char_indices().nth(PREFIX).map_or(secret.len(), |(end, _)| end);
-    format!("{}…", &secret[..end])
+    format!("{}…", token::prefix(secret))
 }
 
-/// Whether a word looks as if it was drawn by chance: long, of one piece, and with digits among its letters.
+/// Whether a word looks as if it was drawn by chance, whatever stands between its pieces.
 fn looks_random(word: &str) -> bool {
-    let piece = word.split(['/', '=', '%']).max_by_key(|piece| piece.len()).unwrap_or_default();
-    let digits = piece.bytes().filter(u8::is_ascii_digit).count();
-    let letters = piece.bytes().filter(u8::is_ascii_alphabetic).count();
-    let upper = piece.bytes().filter(u8::is_ascii_uppercase).count();
-    let mixed = digits >= 2 && letters >= 2 || upper >= 4 && letters - upper >= 4 && digits >= 1;
-    let long_mixed = piece.len() >= 32 && upper >= 4 && letters - upper >= 4;
-    // A time is long and has digits too, but no letters besides these.
-    let time = word.bytes().all(|byte| !byte.is_ascii_alphabetic() || matches!(byte, b'T' | b'Z'));
-    piece.len() >= RANDOM && (mixed || long_mixed) && !time
+    let word = word.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
+    if PLAIN.as_ref().is_some_and(|plain| plain.is_match(word)) {
+        return false;
+    }
+    let pieces = || word.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let letters: String = pieces().collect();
+    let count = |is: fn(&u8) -> bool| letters.bytes().filter(is).count();
+    let (all, digits) = (letters.len(), count(u8::is_ascii_digit));
+    let hex = all >= HEX && digits > 0 && count(u8::is_ascii_hexdigit) == all;
+    let numeric = digits == all && all >= DIGITS;
+    let mixed =
+        all >= MIXED.0 && pieces().map(|piece| changes(piece, u8::is_ascii_digit)).sum::<usize>() >= MIXED.1;
+    // In names of several words, an upper case letter stands at the beginning of each.
+    let cases = pieces().map(|piece| changes(piece, u8::is_ascii_uppercase)).sum::<usize>();
+    let cased = all >= CASED && cases * 12 >= all * 5;
+    let long = pieces().any(|piece| {
+        let digits = piece.bytes().filter(u8::is_ascii_digit).count();
+        let one_kind = digits == 0 && piece.len() >= LETTERS;
+        one_kind || piece.len() >= CASED && digits >= 2 && piece.len() - digits >= 2
+    });
+    hex || numeric || mixed || cased || long
+}
+
+/// How often what follows is of another kind than what comes before.
+fn changes(piece: &str, is: fn(&u8) -> bool) -> usize {
+    piece.as_bytes().windows(2).filter(|pair| is(&pair[0]) != is(&pair[1])).count()
 }
 
 #[cfg(test)]
@@ -99,19 +284,27 @@ mod tests {
             ("sessionToken: 'f47ac10b...'", "sessionToken: 'f47ac10b...'"),
             (
                 "Cookie: __Secure-authjs.session-token=f47ac10b58cc4372a567; theme=dark",
-                "Cookie: __Secure-authjs.session-token=f47ac10b…; theme=dark",
+                "Cookie: __Secure-authjs.session-token=f47ac1…; theme=dark",
             ),
-            ("Authorization: Bearer abcdefghijklmnop", "Authorization: Bearer abcdefgh…"),
-            ("postgres://app:hunter2@db/x", "postgres://app:…@db/x"),
-            ("password=hunter2 next", "password=… next"),
+            ("Authorization: Bearer abcdefghijklmnop", "Authorization: Bearer abcde…"),
+            ("postgres://app:hunter2@db/x", "postgres://…@db/x"),
+            ("password=hunter2 user=7", "password=… user=7"),
             ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln end", "jwt eyJhbGci… end"),
             ("got 9f86d081884c7d659a2feaa0c55ad015 back", "got 9f86d081… back"),
             ("at 1013-12-25b-58cc-4372-a567-0e02b2c3d479 end", "at 1013-12-… end"),
-            ("got Zk3vQ9xLmP2rT8wYbN4c back", "got Zk3vQ9xL… back"),
+            ("got Zk3vQ9xLmP2rT8wYbN4c back", "got Zk3vQ9… back"),
             ("a\x1b[31mred\x1b[0m\nline\0", "ared line"),
             (
                 "an internationalisation-of-everything path/to/some/very/long/file",
                 "an internationalisation-of-everything path/to/some/very/long/file",
+            ),
+            (
+                "[AUTH-ADAPTER] Session created { userId: 7, ip: '10.0.0.17:5432', at: 12:00:01.5 }",
+                "[AUTH-ADAPTER] Session created { userId: 7, ip: '10.0.0.17:5432', at: 12:00:01.5 }",
+            ),
+            (
+                "error in getSessionAndUser of /app/node_modules/@auth/core/index.js:12:34",
+                "error in getSessionAndUser of /app/node_modules/@auth/core/index.js:12:34",
             ),
         ] {
             assert_eq!(text(line.as_bytes(), 200).trim(), expected, "{line}");
@@ -120,7 +313,59 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_found_in_whatever_shape_it_stands() {
+        for (line, secret) in [
+            ("got Ab1/Cd2/Ef3/Gh4/Ij5/Kl6/Mn7/Op8Qr9+St0Uv1Wx2/Yz= back", "Mn7/Op8"),
+            ("got 918273645509182736455091827364 back", "5509182736"),
+            ("got 1f2e3d4c5b6a7988 back", "5b6a7988"),
+            ("got qwertyuiopasdfghjklzxcvbnmqwerty back", "zxcvbnmq"),
+            ("got kJhGfDsApOiUyTrEwQlKjHgF back", "OiUyTrEwQ"),
+            ("cookie=authjs.session-token%3Dzz99yy88xx77ww66vv55uu44%3B back", "vv55uu44"),
+            (r#"{ "raw": "{\"sessionToken\":\"tt11ss22rr33qq44pp55oo66\"}" }"#, "pp55oo66"),
+            (r#"{ "raw": "{\"password\":\"correct horse \\\"battery\\\" staple\"}" }"#, "staple"),
+            (r#"{ "sessionToken": "\u0061b12cd34ef56gh78ij90kl12mn34" }"#, "ij90kl12"),
+            ("token bytes: a1b2 c3d4 e5f6 a7b8 c9d0 e1f2", "c9d0"),
+            ("token a1:b2:c3:d4:e5:f6:a7:b8:c9:d0:e1:f2", "c9:d0"),
+            ("{ sessionToken: <Buffer de ad be ef 01 23 45 67 89 ab cd ef> }", "89 ab"),
+            ("got <Buffer de ad be ef fa ce> back", "be ef"),
+            (
+                "{ bytes: Uint8Array(12) [ 222, 173, 190, 239, 1, 35, 69, 103, 137, 171, 205, 239 ] }",
+                "137, 171",
+            ),
+            ("bytes 0xde, 0xad, 0xbe, 0xef, 0xfa", "0xbe"),
+            ("{ userId: 'kk11ll22mm33nn44oo55pp66qq77' }", "oo55pp66"),
+            ("session_destroyed reason=hh11jj22kk33ll44mm55nn66", "mm55nn66"),
+            ("got abc.1a2b3c4d5e6f.7a8b9c0d1e2f.3a4b5c6d7e8f back", "7a8b9c0d"),
+            (
+                "u\0s\0e\0r\0T\0o\0k\0e\0n\0:\0 \0'\0u\x001\0t\x002\0f\x003\0a\x004\0b\x005\0c\x006\0'\0",
+                "4b5c6",
+            ),
+            (r#"{ "userPassword": "correct horse battery staple" }"#, "battery"),
+            ("{ userPassword: 'it\\'s a horse battery' }", "battery"),
+            ("password: correct horse battery", "battery"),
+            ("password for u1 is Tr0ub4dor&3 ok", "ub4dor"),
+            ("passphrase=Tr0ub4dor-and-3 pin=482910 otp=991823", "ub4dor"),
+            ("otp=991823 pin=482910", "482910"),
+            (r#"{ "pin": 482910, "totpCode": "991823" }"#, "991823"),
+            ("DATABASE_URL=postgres%3A%2F%2Fapp%3Ahunter2secret%40db", "hunter2secret"),
+            ("postgres://app:p@ss@word9@db/x", "ss@word9"),
+            ("https://ghp_secret@example.com/x", "ghp_secret"),
+            ("X-Api-Key abcd-efgh-ijkl-mnop", "ijkl-mnop"),
+            ("got 9a8b\u{200b}7c6d\u{2060}5e4f\u{ad}3a2b\u{200b}1c0d\u{200b}9e8f back", "1c0d"),
+            ("got %39%61%38%62%37%63%36%64%35%65%34%66%33%61%32%62 back", "5e4f3a"),
+            ("got %2539%2561%2538%2562%2537%2563%2536%2564%2535%2565%2534%2566%2533%2561 back", "5e4f3a"),
+        ] {
+            let said = text(line.as_bytes(), 1_000);
+            assert!(!said.contains(secret), "{line}: {said}");
+            let undecorated: String = visible(&said).chars().filter(char::is_ascii_alphanumeric).collect();
+            let bare: String = secret.chars().filter(char::is_ascii_alphanumeric).collect();
+            assert!(!undecorated.contains(&bare), "{line}: {said}");
+        }
+    }
+
+    #[test]
     fn every_expression_can_be_read() {
-        assert_eq!(SECRETS.len(), 7);
+        assert_eq!(FORMS.len(), 7);
+        assert!([&SECRET_KEYS, &TOKEN_KEYS, &PLAIN, &GROUPS].iter().all(|expression| expression.is_some()));
     }
 }

@@ -4,9 +4,6 @@ use std::borrow::Cow;
 
 use sessionwatch_rules::{instant::Instant, severity::Severity};
 
-/// Characters of a token that may be shown.
-pub const PREFIX: usize = 8;
-
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -104,11 +101,11 @@ pub struct Signal<'a> {
     pub user: Option<Cow<'a, str>>,
     /// The other user, where there are two.
     pub other: Option<Cow<'a, str>>,
-    /// The first characters of the token.
+    /// The token prefix.
     pub prefix: Option<Cow<'a, str>>,
     /// The end of the session.
     pub expires: Option<Instant>,
-    /// Why, or the code of an error.
+    /// Why, in known words, or the code of an error.
     pub reason: Option<Cow<'a, str>>,
     /// The request that it happened in.
     pub request: Option<Cow<'a, str>>,

@@ -187,7 +187,7 @@ pub struct Signal {
     source: String,
     /// Where it begins and ends in the source.
     bytes: (u64, u64),
-    /// The line, without what looks like a secret.
+    /// What the line says, made of the fields that were recognised.
     text: String,
     /// How it fits the table; nothing where it was not joined.
     fit: Option<String>,
@@ -261,7 +261,7 @@ impl Source {
 /// A session, by the first characters of its token.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Session {
-    /// The first 8 characters.
+    /// The token prefix: at most 8 characters, and a third of the token.
     token_prefix: Option<String>,
     id: Option<String>,
     user: Option<String>,
@@ -299,7 +299,7 @@ impl Session {
 /// A row that a plan names.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Row {
-    /// The first 8 characters of the token.
+    /// The token prefix: at most 8 characters, and a third of the token.
     token_prefix: Option<String>,
     id: Option<String>,
     user: Option<String>,

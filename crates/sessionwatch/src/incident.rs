@@ -349,7 +349,7 @@ pub fn emergency_in_logs(judged: &[Judged]) -> Option<String> {
 #[must_use]
 pub fn of_signal(signal: &Kept, now: Instant) -> Entry {
     let [actor, kind] = ["the log", "signal"].map(str::to_owned);
-    let said = format!("{}: {} ({})", signal.source, signal.line(), signal.text);
+    let said = format!("{}: {}", signal.source, signal.line());
     Entry { at: now, actor, kind, step: String::new(), said, detail: signal.json().to_string() }
 }
 

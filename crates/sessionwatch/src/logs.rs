@@ -16,15 +16,11 @@ pub mod tally;
 use serde_json::{Value, json};
 use sessionwatch_logs::{
     reader::Place,
-    redact,
     signal::{Kind, Signal},
 };
 use sessionwatch_rules::severity::Severity;
 
 use crate::clock;
-
-/// Characters of a line that are kept.
-pub const EXCERPT: usize = 500;
 
 /// A signal with where it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +35,7 @@ pub struct Found {
     pub source: String,
     /// The first byte and the byte after the last one.
     pub bytes: (u64, u64),
-    /// The line without what carried it, and without what looks like a secret.
+    /// What the line says, made of the fields that were recognised; nothing else of it is kept.
     pub text: String,
 }
 
@@ -58,7 +54,7 @@ impl Found {
             pattern: pattern.map(|pattern| pattern.name.clone()),
             source: source.to_owned(),
             bytes: (place.from, place.to),
-            text: redact::text(place.text, EXCERPT),
+            text: said(pattern.map_or(signal.kind.name(), |pattern| &pattern.name), &signal),
             signal: signal.into_owned(),
         }
     }
@@ -86,19 +82,23 @@ impl Found {
     /// In one line, for people.
     #[must_use]
     pub fn line(&self) -> String {
-        let signal = &self.signal;
-        let mut parts = vec![self.name().to_owned()];
-        let mut part = |text: Option<String>| parts.extend(text);
-        part(signal.prefix.as_ref().map(|prefix| format!("token {prefix}…")));
-        let users: Vec<&str> = signal.users().collect();
-        part((!users.is_empty()).then(|| match signal.kind {
-            Kind::UserMismatch => format!("user {}", users.join(" answered as ")),
-            Kind::DuplicateToken => format!("user {}", users.join(", then ")),
-            _ => format!("user {}", users.join(" and ")),
-        }));
-        part(signal.reason.as_ref().map(|reason| format!("({reason})")));
-        part(signal.request.as_ref().map(|request| format!("in request {request}")));
-        let when = signal.at.map_or("at a time unknown".into(), clock::readable);
-        crate::report::printable(&format!("{when}  {}", parts.join(" ")))
+        let when = self.signal.at.map_or("at a time unknown".into(), clock::readable);
+        format!("{when}  {}", self.text)
     }
+}
+
+/// What a signal of that name says, in one line.
+fn said(name: &str, signal: &Signal<'_>) -> String {
+    let mut parts = vec![name.to_owned()];
+    let mut part = |text: Option<String>| parts.extend(text);
+    part(signal.prefix.as_ref().map(|prefix| format!("token {prefix}…")));
+    let users: Vec<&str> = signal.users().collect();
+    part((!users.is_empty()).then(|| match signal.kind {
+        Kind::UserMismatch => format!("user {}", users.join(" answered as ")),
+        Kind::DuplicateToken => format!("user {}", users.join(", then ")),
+        _ => format!("user {}", users.join(" and ")),
+    }));
+    part(signal.reason.as_ref().map(|reason| format!("({reason})")));
+    part(signal.request.as_ref().map(|request| format!("in request {request}")));
+    crate::report::printable(&parts.join(" "))
 }

@@ -501,8 +501,8 @@ fn is_bad(signal: &Kept) -> bool {
 
 /// The sessions whose tokens begin so.
 async fn lookup(config: &Config, target: &Target, prefixes: &[String]) -> Result<Vec<Line>, TargetError> {
-    let wanted: BTreeSet<&String> = prefixes.iter().collect();
-    let prefixes: Vec<String> = wanted.into_iter().cloned().collect();
+    let wanted: BTreeSet<String> = prefixes.iter().flat_map(|prefix| judge::shown_as(prefix)).collect();
+    let prefixes: Vec<String> = wanted.into_iter().collect();
     let opened = open(target, &config.catalogue, false).await?;
     let sql = opened.sql(false, &config.rules.settings);
     let list = List { prefixes: &prefixes, ..List::all(SESSIONS) };

@@ -163,7 +163,7 @@ impl Fits {
         });
         text.push_str(&self.clocks());
         for signal in &self.contradicting {
-            text.push_str(&format!("\n{}\n    {}\n", signal.line(), signal.text));
+            text.push_str(&format!("\n{}\n", signal.line()));
         }
         text
     }

@@ -46,8 +46,11 @@ pub fn joined(signal: &Kept, table: Result<&Table, &str>) -> (Option<Fit>, Value
     let Some(prefix) = signal.prefix.as_deref() else {
         return (None, json!({ "why": "the line names no token" }));
     };
-    let alike: Vec<&Line> =
-        table.lines.iter().filter(|line| line.token_prefix.as_deref() == Some(prefix)).collect();
+    let shown = |line: &Line| line.token_prefix.clone().filter(|shown| is_of(shown, prefix));
+    let alike: Vec<&Line> = table.lines.iter().filter(|line| shown(line).is_some()).collect();
+    // Of a short token, less is shown than the line has.
+    let prefix = alike.iter().filter_map(|line| shown(line)).min_by_key(String::len).unwrap_or(prefix.into());
+    let prefix = prefix.as_str();
     let users: Vec<Option<&str>> = alike.iter().map(|line| line.user.as_deref()).collect();
     let named: Vec<&str> = [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
     let shared = signal.kind == Kind::DuplicateToken.name();
@@ -63,6 +66,22 @@ pub fn joined(signal: &Kept, table: Result<&Table, &str>) -> (Option<Fit>, Value
     let skew = skew(signal, &joined, &alike);
     let detail = json!({ "sessions": sessions, "by_chance": joined.by_chance, "skew_us": skew });
     (Some(joined.fit), detail)
+}
+
+/// The fewest characters by which a token in a line is found whose prefix in the table is shorter.
+const FEWEST: usize = 5;
+
+/// Whether the prefix that the table shows is that of a token that begins as a line says.
+#[must_use]
+fn is_of(shown: &str, prefix: &str) -> bool {
+    shown == prefix || shown.chars().count() >= FEWEST && prefix.starts_with(shown)
+}
+
+/// The prefixes that the table may show of a token that begins as a line says.
+#[must_use]
+pub fn shown_as(prefix: &str) -> Vec<String> {
+    let lengths = prefix.char_indices().map(|(at, _)| at).skip(FEWEST);
+    lengths.chain([prefix.len()]).map(|end| prefix[..end].to_owned()).collect()
 }
 
 /// Microseconds by which the log's clock is ahead of the database's, by a session that both say was created.

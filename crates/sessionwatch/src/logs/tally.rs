@@ -11,8 +11,6 @@ use super::Found;
 
 /// Signals of each kind that are kept whole.
 const KEPT: u64 = 100;
-/// Bytes of an entry that are kept until it is known whether it is.
-const LONGEST: usize = 4 << 10;
 
 /// How often something was found, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,12 +23,11 @@ pub struct Count {
     pub last: Option<Instant>,
 }
 
-/// A signal that may be kept, with what it was read from.
+/// A signal that may be kept, with where it was read.
 #[derive(Clone, Debug)]
 struct Raw {
     signal: Signal<'static>,
     bytes: (u64, u64),
-    text: Vec<u8>,
 }
 
 /// What was found.
@@ -90,8 +87,7 @@ impl<'p> Tally<'p> {
         let Some(count) = self.counts.get_mut(at) else { return };
         count.merge(Count { signals: 1, first: signal.at, last: signal.at });
         if severity.is_some() && count.signals <= KEPT {
-            let text = place.text[..place.text.len().min(LONGEST)].to_vec();
-            self.raw.push(Raw { signal: signal.into_owned(), bytes: (place.from, place.to), text });
+            self.raw.push(Raw { signal: signal.into_owned(), bytes: (place.from, place.to) });
         }
     }
 
@@ -102,7 +98,7 @@ impl<'p> Tally<'p> {
             let at = Self::place(&raw.signal);
             if self.counts[at].signals + kept[at] < KEPT {
                 kept[at] += 1;
-                let place = Place { from: raw.bytes.0, to: raw.bytes.1, text: &raw.text };
+                let place = Place { from: raw.bytes.0, to: raw.bytes.1, text: &[] };
                 self.kept.push(Found::of(raw.signal, place, source, self.patterns));
             }
         }

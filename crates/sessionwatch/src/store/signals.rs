@@ -33,7 +33,7 @@ pub struct Kept {
     pub request: Option<String>,
     /// Where it stands in the source.
     pub bytes: (u64, u64),
-    /// The line, without what looks like a secret.
+    /// What the line says, made of the fields that were recognised.
     pub text: String,
     /// How it fits the table, by name; nothing where it was not joined.
     pub fit: Option<String>,

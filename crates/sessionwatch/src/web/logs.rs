@@ -72,7 +72,7 @@ pub(super) async fn page(
             form.filter method="get" action="/logs" {
                 label { "Target" select name="target" { option value="" { "all" } @for name in &names { option value=(name) selected[*name == wanted.target] { (name) } } } }
                 label { "Kind" input name="kind" value=(wanted.kind) maxlength="100"; }
-                label { "Token (8 characters)" input name="token" value=(wanted.token) maxlength="8"; }
+                label { "Token prefix" input name="token" value=(wanted.token) maxlength="8"; }
                 label { "User" input name="user" value=(wanted.user) maxlength="200"; }
                 label.check { input type="checkbox" name="bad" value="yes" checked[!wanted.bad.is_empty()]; " only bad ones" }
                 button { "Show" }
@@ -80,7 +80,7 @@ pub(super) async fn page(
             @if found.is_empty() { p.empty { "No signal of the last 30 days is like that." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "when" } th scope="col" { "signal" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "line" } } }
+                    thead { tr { th scope="col" { "when" } th scope="col" { "signal" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "reason" } } }
                     tbody { @for signal in &found { tr {
                         td { (layout::when(signal.at.unwrap_or(signal.seen_at), now)) }
                         td { (signal.kind) }
@@ -88,7 +88,7 @@ pub(super) async fn page(
                         td { @if let Some(prefix) = &signal.prefix { code { (layout::said(prefix)) "…" } } }
                         td { (layout::said(signal.user.as_deref().unwrap_or_default())) @if let Some(other) = &signal.other { ", " (layout::said(other)) } }
                         td { (signal.fit.as_deref().unwrap_or("–")) }
-                        td { code.line { (layout::said(&signal.text)) } }
+                        td { (layout::said(signal.reason.as_deref().unwrap_or_default())) }
                     } } }
                 } }
             }

@@ -1,0 +1,94 @@
+//! Reasons that a log gives, kept only in words that are known: whatever else stands there could be a secret.
+
+use std::borrow::Cow;
+
+/// Stands for a reason in other words.
+pub const OTHER: &str = "other";
+/// The most words of a reason.
+const MOST: usize = 8;
+
+/// Words of reasons, in order.
+#[rustfmt::skip]
+const WORDS: [&str; 139] = [
+    "a", "absolute", "access", "account", "action", "active", "activity", "address", "admin",
+    "administrator", "after", "agent", "all", "an", "and", "another", "app", "auth", "authentication",
+    "automatic", "banned", "blocked", "browser", "by", "change", "changed", "cleanup", "clear", "cleared",
+    "client", "close", "closed", "compromised", "concurrent", "created", "credentials", "database",
+    "deactivated", "delete", "deleted", "deletion", "denied", "detected", "device", "disabled", "due",
+    "duplicate", "email", "end", "ended", "error", "everywhere", "exceeded", "exists", "expiration",
+    "expire", "expired", "expiry", "failed", "failure", "fingerprint", "for", "force", "forced", "found",
+    "from", "global", "hijack", "hijacking", "idle", "in", "inactive", "inactivity", "invalid", "ip", "is",
+    "kicked", "lifetime", "limit", "location", "locked", "log", "logged", "login", "logout", "manual",
+    "max", "maximum", "mfa", "mismatch", "missing", "new", "no", "not", "of", "on", "or", "other", "out",
+    "owner", "password", "permission", "policy", "refresh", "refreshed", "removed", "renewed", "replaced",
+    "request", "required", "reset", "restart", "reuse", "reused", "revocation", "revoke", "revoked", "role",
+    "rotated", "rotation", "security", "server", "session", "sessions", "shutdown", "sign", "signed",
+    "signin", "signout", "stolen", "superseded", "suspended", "suspicious", "system", "terminated",
+    "timeout", "token", "unknown", "user",
+];
+
+/// Returns a reason if all of its words are known, and [`OTHER`] if not; `None` if there is none.
+#[must_use]
+pub fn reason(text: &str) -> Option<Cow<'_, str>> {
+    let words = || text.split(|letter: char| !letter.is_ascii_alphanumeric()).flat_map(parts);
+    let is_known =
+        |word: &str| word.bytes().all(|byte| byte.is_ascii_digit()) && word.len() <= 3 || is_word(word);
+    match words().count() {
+        0 => None,
+        count if count <= MOST && text.is_ascii() && words().all(is_known) => Some(Cow::Borrowed(text)),
+        _ => Some(Cow::Borrowed(OTHER)),
+    }
+}
+
+/// The words of a name such as `signedOut`.
+fn parts(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let upper = |byte: &u8| byte.is_ascii_uppercase();
+        let bytes = rest.as_bytes();
+        let begin = bytes.iter().take_while(|byte| upper(byte)).count().max(1).min(bytes.len());
+        let end = bytes[begin..].iter().position(|byte| upper(byte)).map_or(bytes.len(), |end| begin + end);
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+fn is_word(word: &str) -> bool {
+    let mut buffer = [0; 16];
+    let Some(lower) = buffer.get_mut(..word.len()) else { return false };
+    lower.copy_from_slice(word.as_bytes());
+    lower.make_ascii_lowercase();
+    WORDS.binary_search_by(|known| known.as_bytes().cmp(lower)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_words_are_kept() {
+        assert!(WORDS.is_sorted());
+        for known in [
+            "logout",
+            "idle_timeout",
+            "password-changed",
+            "userDeleted",
+            "Revoked by admin",
+            "EXPIRED",
+            "max 5 sessions",
+        ] {
+            assert_eq!(reason(known).as_deref(), Some(known), "{known}");
+        }
+        for other in [
+            "hh11jj22kk33ll44mm55nn66",
+            "correct horse battery staple",
+            "482910",
+            "logout é",
+            "qwertyuiopasdfghjklz",
+        ] {
+            assert_eq!(reason(other).as_deref(), Some(OTHER), "{other}");
+        }
+        assert_eq!((reason(""), reason("--")), (None, None));
+    }
+}
