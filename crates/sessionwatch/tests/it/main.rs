@@ -35,6 +35,7 @@ mod masking;
 mod named;
 mod packaging;
 mod paging;
+mod planted;
 mod profiles;
 mod proofs;
 mod reach;

@@ -1,0 +1,422 @@
+//! Secrets are planted everywhere, everything is used, and all that comes out is searched for them: what commands print,
+//! pages, answers of the API, metrics, messages to channels, the store, the archive, a backup, and evidence.
+
+use std::{path::Path, process::Stdio};
+
+use aho_corasick::AhoCorasick;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use testbed::{Database, Sink};
+
+use crate::harness::{self, PASSWORD, Watch, run_in};
+
+const WATCH_PASSWORD: &str = "watchPw-7f3kq";
+const ACT_PASSWORD: &str = "actPw-9x2mz";
+const HOOK_PATH: &str = "hookPath-4w8rt";
+const HOOK_SECRET: &str = "hookKey-2b6yu";
+const CHAT_PATH: &str = "chatPath-5n1qp";
+const BOT_TOKEN: &str = "12345:botToken-8d3vf";
+const DRAIN_SECRET: &str = "drainKey-6g5jk-long-enough";
+const SHIPPER_SECRET: &str = "shipKey-3h7ls-long-enough";
+const CLIENT_SECRET: &str = "clientKey-1c9wb";
+/// Everything that is configured and shown to nobody.
+const CONFIGURED: [&str; 10] = [
+    WATCH_PASSWORD,
+    ACT_PASSWORD,
+    HOOK_PATH,
+    HOOK_SECRET,
+    CHAT_PATH,
+    BOT_TOKEN,
+    DRAIN_SECRET,
+    SHIPPER_SECRET,
+    CLIENT_SECRET,
+    PASSWORD,
+];
+/// Secrets in lines of logs, beside the tokens.
+const LOGGED: [&str; 6] = [
+    "correct horse battery staple",
+    "ss@logged-pw",
+    "hh11jj22kk33ll44mm55nn66",
+    "1f2e3d4c5b6a7988",
+    "918273645509182736455091827364",
+    "qwertyuiopasdfghjklzxcvbnmqwerty",
+];
+
+/// Tokens of sessions, in which the part that may be shown is followed by one that occurs nowhere else.
+const PLANT: &str = r#"
+UPDATE sessions SET "sessionToken" = left(md5("sessionToken"), 8) || 'Z' || md5(reverse("sessionToken"));
+UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';
+"#;
+
+/// The tables of the SQLite file, which has a row ID that its profile does not know.
+const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
+    expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
+
+/// A target with its addresses for both roles, and every token in it.
+struct Planted {
+    url: String,
+    act_url: Option<String>,
+    tokens: Vec<String>,
+    _kept: Kept,
+}
+
+/// What the target is in, and ends with.
+#[expect(dead_code, reason = "it is only to be dropped")]
+enum Kept {
+    Database(Database<'static>),
+    Folder(tempfile::TempDir),
+}
+
+fn in_postgres() -> Planted {
+    let database = harness::anomalous();
+    database.psql(PLANT).unwrap();
+    let of = |kind: &str, password: &str| {
+        let role = harness::role(&database, kind);
+        database.psql(&format!("ALTER ROLE {role} SUPERUSER PASSWORD '{password}'")).unwrap();
+        database.url(&role).replace(":testbed@", &format!(":{password}@"))
+    };
+    let (url, act_url) = (of("watch", WATCH_PASSWORD), of("act", ACT_PASSWORD));
+    assert!(url.contains(WATCH_PASSWORD));
+    let tokens = database.psql(r#"SELECT DISTINCT "sessionToken" FROM sessions"#).unwrap();
+    Planted {
+        url,
+        act_url: Some(act_url),
+        tokens: tokens.lines().map(str::to_owned).collect(),
+        _kept: Kept::Database(database),
+    }
+}
+
+fn in_sqlite() -> Planted {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            r#"CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
+               CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" INTEGER NOT NULL, expires INTEGER NOT NULL);
+               WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 40)
+               INSERT INTO users SELECT n, 'User ' || n FROM n;
+               WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 60)
+               INSERT INTO sessions SELECT 's' || n, lower(hex(randomblob(4))) || 'Z' || lower(hex(randomblob(16))), 1 + n % 45,
+                 (unixepoch() + (n - 20) * 3600) * 1000 FROM n;
+               UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's50') WHERE id = 's51';
+               UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';"#,
+        )
+        .unwrap();
+    let mut query = connection.prepare(r#"SELECT DISTINCT "sessionToken" FROM sessions"#).unwrap();
+    let tokens: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    Planted { url: format!("sqlite:{}", path.display()), act_url: None, tokens, _kept: Kept::Folder(folder) }
+}
+
+/// What came out, and where.
+#[derive(Default)]
+struct Outcome(Vec<(String, Vec<u8>)>);
+
+impl Outcome {
+    fn add(&mut self, place: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+        self.0.push((place.into(), bytes.into()));
+    }
+
+    /// Every secret that is found somewhere, in any of the ways in which it may be written.
+    fn leaks(&self, secrets: &[String]) -> Vec<String> {
+        let mut needles: Vec<(String, &str)> = vec![];
+        for secret in secrets {
+            needles.extend(written(secret).into_iter().map(|needle| (needle, secret.as_str())));
+        }
+        let search = AhoCorasick::new(needles.iter().map(|(needle, _)| needle)).unwrap();
+        let mut leaks = vec![];
+        for (place, bytes) in &self.0 {
+            let found = search.find_overlapping_iter(bytes).map(|found| found.pattern().as_usize());
+            let mut found: Vec<usize> = found.collect();
+            found.sort_unstable();
+            found.dedup();
+            leaks.extend(
+                found.iter().map(|at| format!("{} as {} in {place}", needles[*at].1, needles[*at].0)),
+            );
+        }
+        leaks
+    }
+}
+
+/// A secret as it is, as hexadecimal digits, percent-encoded, and in base64 wherever it begins in three bytes.
+fn written(secret: &str) -> Vec<String> {
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let percent = |letter: char| {
+        if letter.is_ascii_alphanumeric() {
+            letter.to_string()
+        } else {
+            format!("%{:02X}", u32::from(letter))
+        }
+    };
+    let json = Value::from(secret).to_string();
+    let mut ways = vec![
+        secret.to_owned(),
+        hex.to_uppercase(),
+        hex,
+        secret.chars().map(percent).collect(),
+        secret.replace(' ', "+"),
+        json.trim_matches('"').to_owned(),
+    ];
+    for before in 0..3_usize {
+        let bytes = [&[0].repeat(before), secret.as_bytes()].concat();
+        let encoded = STANDARD.encode(&bytes);
+        let (from, to) = ([0, 2, 3][before], bytes.len() * 8 / 6);
+        if let Some(inner) = encoded.get(from..to).filter(|inner| inner.len() >= 6) {
+            ways.extend([inner.to_owned(), inner.replace('+', "-").replace('/', "_")]);
+        }
+    }
+    ways
+}
+
+fn configure(folder: &Path, planted: &Planted, sink: &Sink) {
+    let act = planted.act_url.as_ref().map(|url| format!("act_url = \"{url}\"\n")).unwrap_or(MAPPING.into());
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n{act}[checks.slow-observation]\nenabled = false\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"state.db\"\npublic_url = \"http://127.0.0.1:1\"\n\
+         [openid]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\nadmins = [\"ops\"]\n\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}/{HOOK_PATH}\"\nsecret = \"{HOOK_SECRET}\"\n\
+         [[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"http://127.0.0.1:1/services/{CHAT_PATH}\"\n\
+         [[channel]]\nname = \"bot\"\nkind = \"telegram\"\nurl = \"http://127.0.0.1:1\"\nsecret = \"{BOT_TOKEN}\"\nchat = \"7\"\n\
+         [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{DRAIN_SECRET}\"\n\
+         [[logs]]\nname = \"ship\"\nkind = \"http\"\nsecret = \"{SHIPPER_SECRET}\"\n\
+         [[log_pattern]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\nseverity = \"high\"\n",
+        planted.url,
+        sink.url(),
+    );
+    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+}
+
+/// Lines with a token and with other secrets, in every shape.
+fn lines(tokens: &[String]) -> String {
+    let tag = "[AUTH-ADAPTER] Duplicate session token detected";
+    let mut lines: Vec<String> =
+        LOGGED.iter().map(|secret| format!("{tag} {{ got '{secret}' existingUserId: 2 }}")).collect();
+    for token in tokens.iter().take(12) {
+        lines.extend([
+            format!("{tag} {{ sessionToken: '{token}', existingUserId: 2, newUserId: 3 }}"),
+            format!("{tag} got {token} back"),
+            format!("event=session_destroyed reason={token} user_id=7"),
+            format!("cookie=authjs.session-token%3D{token}%3B {tag}"),
+        ]);
+    }
+    lines.extend([
+        format!("{tag} {{ \"userPassword\": \"{}\" }}", LOGGED[0]),
+        format!("{tag} postgres://app:p@{}@db/x", LOGGED[1]),
+        format!("event=session_destroyed reason={} user_id=7", LOGGED[2]),
+        format!("refused u7: password=\"{}\" at {}", LOGGED[0], LOGGED[3]),
+    ]);
+    lines.join("\n")
+}
+
+/// Commands of everything that reads, in every format.
+fn commands() -> Vec<Vec<&'static str>> {
+    let mut commands = vec![
+        vec!["doctor", "app"],
+        vec!["doctor", "app", "--format", "json"],
+        vec!["grants", "app"],
+        vec!["sql", "app"],
+        vec!["init", "app", "--output", "-"],
+        vec!["config", "check"],
+        vec!["check", "app", "--deep"],
+        vec!["--verbose", "check", "app", "--engine", "pushdown"],
+        vec!["--log-format", "json", "--verbose", "check", "app"],
+        vec!["sessions", "show", "s1", "app"],
+        vec!["sessions", "show", "ZQ", "app"],
+        vec!["sessions", "top", "app"],
+        vec!["alerts", "show", "app", "duplicate-tokens"],
+        vec!["notify", "test", "hook"],
+        vec!["notify", "test", "chat"],
+        vec!["notify", "test", "bot"],
+        vec!["notify", "dead"],
+        vec!["logs", "join", "app"],
+        vec!["logs", "sources"],
+        vec!["audit", "verify"],
+        vec!["incident", "report"],
+        vec!["incident", "message"],
+    ];
+    for format in ["table", "json", "ndjson", "csv", "markdown"] {
+        for list in [
+            &["check", "app"][..],
+            &["sessions", "list", "app", "--limit", "1000"],
+            &["alerts", "list", "--all"],
+            &["alerts", "history"],
+            &["archive", "list"],
+            &["logs", "list"],
+            &["logs", "scan", "app.log"],
+            &["report", "checklist", "app"],
+            &["accounts", "list"],
+            &["tokens", "list"],
+        ] {
+            commands.push([list, &["--format", format]].concat());
+        }
+    }
+    commands
+}
+
+/// The pages and addresses of the API that are only read, as the documentation lists them.
+fn routes() -> Vec<String> {
+    let documentation = include_str!("../../../../docs/security.md");
+    let listed = documentation.lines().filter_map(|line| line.strip_prefix("| `GET ")?.split('`').next());
+    // What is streamed has no end.
+    listed.filter(|path| *path != "/live").map(str::to_owned).collect()
+}
+
+/// Looks at everything that the daemon shows.
+fn visit(watch: &Watch, token: &str, outcome: &mut Outcome) -> String {
+    let body = format!("name=ada&password={}", PASSWORD.replace(' ', "+"));
+    let (status, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
+    assert_eq!(status, 303, "{answer}");
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+    let get = |path: &str| {
+        let headers = [("cookie", cookie.as_str()), ("authorization", bearer.as_str())];
+        let one = if path.starts_with("/api/") { &headers[1..] } else { &headers[..1] };
+        harness::request(&watch.address, ("GET", path), one, b"")
+    };
+    let first = |path: &str| {
+        let (_, answer) = get(path);
+        let document: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        document["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{path}: {document}")).to_owned()
+    };
+    let (plan, incident) = (first("/api/v1/plans"), first("/api/v1/incidents"));
+    for route in routes() {
+        let id = if route.contains("incidents") { &incident } else { &plan };
+        let path = route
+            .replace("{target}", "app")
+            .replace("{check}", "duplicate-tokens")
+            .replace("{user}", "2")
+            .replace("{file}", "app.css")
+            .replace("{token}", "0000")
+            .replace("{id}", id);
+        let (status, answer) = get(&path);
+        let may_fail = path.starts_with("/openid") || path.starts_with("/setup");
+        assert!(status < 400 || may_fail, "{path}: {answer}");
+        outcome.add(path, answer);
+    }
+    for path in ["/metrics", "/healthz", "/readyz", "/nowhere", "/targets/nowhere", "/api/v1/targets/nowhere"]
+    {
+        outcome.add(path, get(path).1);
+    }
+    cookie.split_once('=').unwrap().1.to_owned()
+}
+
+/// Uses everything, and says what came out and what must not have.
+fn use_everything(planted: &Planted) -> (Outcome, Vec<String>) {
+    let (folder, sink, mut outcome) =
+        (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap(), Outcome::default());
+    let at = folder.path();
+    configure(at, planted, &sink);
+    std::fs::write(at.join("app.log"), lines(&planted.tokens)).unwrap();
+    harness::account(at, "ada", "admin");
+    let run = |outcome: &mut Outcome, arguments: &[&str]| {
+        let said = run_in(at, &[("USER", "ada")], arguments);
+        outcome.add(format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr));
+        said
+    };
+    let api =
+        run_in(at, &[], &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions,account,admin"]);
+    let api = api.stdout.trim().to_owned();
+    let errors = std::fs::File::create(at.join("errors.txt")).unwrap();
+    let watch = harness::watch_by(
+        harness::command(&["--verbose", "serve"]).current_dir(at).stderr(Stdio::from(errors)),
+    );
+    let bearer = format!("Bearer {SHIPPER_SECRET}");
+    let headers = [("authorization", bearer.as_str())];
+    let sent =
+        harness::post(&watch.address, "/ingest/logs/ship", &headers, lines(&planted.tokens).as_bytes());
+    assert_eq!(sent.0, 200, "{}", sent.1);
+    outcome.add("ingest", sent.1);
+    outcome.add("refused ingest", harness::post(&watch.address, "/ingest/logs/ship", &[], b"x").1);
+    let about = |check: &str| {
+        let told = sink.received();
+        told.iter()
+            .any(|told| serde_json::from_str::<Value>(&told.body).is_ok_and(|told| told["check"] == check))
+    };
+    harness::wait_until("leaks are told", || about("duplicate-tokens") && about("log-duplicate-token"));
+
+    let opened = run(&mut outcome, &["incident", "open", "app", "--severity", "P1", "--summary", "a drill"]);
+    assert_eq!(opened.code, 0, "{}", opened.stderr);
+    assert_eq!(run(&mut outcome, &["incident", "evidence", "app", "--to", "evidence.age"]).code, 0);
+    for ending in [
+        &["cleanup", "duplicates", "app"][..],
+        &["revoke", "session", "s3", "app"],
+        &["revoke", "user", "7", "app"],
+    ] {
+        let plan = run(&mut outcome, &[ending, &["--format", "json"]].concat());
+        let id =
+            serde_json::from_str::<Value>(&plan.stdout).unwrap()["plan"]["id"].as_str().unwrap().to_owned();
+        run(&mut outcome, ending);
+        let applied = run(&mut outcome, &[ending, &["--apply", &id, "--confirm", "app"]].concat());
+        assert_eq!(applied.code, 0, "{ending:?}: {}", applied.stderr);
+        run(&mut outcome, &["archive", "show", &id]);
+        run(&mut outcome, &["archive", "restore", &id, "app"]);
+    }
+    // Whole tokens, where a prefix belongs.
+    for token in planted.tokens.iter().take(3).chain([&"ZQ42XV".to_owned()]) {
+        let refused = run_in(at, &[("USER", "ada")], &["revoke", "session", token, "app"]);
+        assert_eq!(refused.code, 2, "{}", refused.stderr);
+        outcome.add("revoke session TOKEN", format!("{}{}", refused.stdout, refused.stderr));
+    }
+    for command in commands() {
+        run(&mut outcome, &command);
+    }
+    assert_eq!(run(&mut outcome, &["backup", "backup.db"]).code, 0);
+    let cookie = visit(&watch, &api, &mut outcome);
+    let body = json!({ "kind": "session", "session": "ZQ42XV" }).to_string();
+    let bearer = format!("Bearer {api}");
+    let asked = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    outcome.add(
+        "API plan",
+        harness::post(&watch.address, "/api/v1/targets/app/plans", &asked, body.as_bytes()).1,
+    );
+    for suffix in ["", "-wal", "-shm"] {
+        outcome.add(format!("store{suffix}"), std::fs::read(at.join(format!("state.db{suffix}"))).unwrap());
+    }
+    assert_eq!(watch.stop(), Some(0));
+    for told in sink.stop() {
+        outcome.add("channel", format!("{:?} {}", told.headers, told.body));
+    }
+    for file in std::fs::read_dir(at).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // What they are for.
+        if !["sessionwatch.toml", "app.log"].contains(&name.as_str()) && !name.ends_with(".key") {
+            outcome.add(name, std::fs::read(&path).unwrap());
+        }
+    }
+    let identity = std::fs::read_dir(at).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()));
+    let identity = identity
+        .flatten()
+        .find_map(|text| text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).map(str::to_owned));
+    (outcome, vec![api, cookie, identity.unwrap()])
+}
+
+fn search(planted: &Planted) {
+    let (outcome, made) = use_everything(planted);
+    let mut secrets = made;
+    secrets.extend([&CONFIGURED[..], &LOGGED].concat().into_iter().map(str::to_owned));
+    for token in &planted.tokens {
+        // Of a long token 8 characters may be shown, of a short one a third.
+        let shown = (token.len() / 3).min(8);
+        secrets.push(token[..shown + 1].to_owned() + &token[shown + 1..(shown + 5).min(token.len())]);
+        secrets.push(token[shown..].to_owned());
+    }
+    let secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= 4).collect();
+    let leaks = outcome.leaks(&secrets);
+    assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks[..leaks.len().min(40)].join("\n"));
+    // What is looked for is found where it is.
+    let mut shown = Outcome::default();
+    shown.add("itself", format!("x{}y", STANDARD.encode(format!("..{CLIENT_SECRET}.."))));
+    assert_eq!(shown.leaks(&secrets).is_empty(), false);
+}
+
+#[test]
+fn no_planted_secret_comes_out_of_a_watch_of_postgres() {
+    search(&in_postgres());
+}
+
+#[test]
+fn no_planted_secret_comes_out_of_a_watch_of_sqlite() {
+    search(&in_sqlite());
+}
