@@ -203,7 +203,7 @@ impl Session {
     ///
     /// If the query fails.
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
-        tracing::debug!("query: {sql}");
+        tracing::debug!("query: {}", super::sql::without_values(sql));
         fetch(&self.wire.client, sql).await
     }
 
@@ -252,7 +252,7 @@ impl Session {
     /// keeps that usable if the query fails, and undoes what the statements set.
     async fn guarded(&self, before: &str, query: &str) -> Result<Option<f64>, TargetError> {
         let client = &self.wire.client;
-        tracing::debug!("query: {query}");
+        tracing::debug!("query: {}", super::sql::without_values(query));
         let guarded = async {
             client.batch_execute(&format!("SAVEPOINT custom;\n{before}")).await?;
             let rows = client.query_typed(query, &[]).await;

@@ -108,6 +108,38 @@ pub fn token_shapes(dialect: Dialect, mapping: &Mapping, limit: usize) -> String
     )
 }
 
+/// A query as it may be logged: without the values in quotes, which a person may have typed.
+#[must_use]
+pub fn without_values(query: &str) -> String {
+    let (mut logged, mut rest) = (String::with_capacity(query.len()), query);
+    while let Some(at) = rest.find(['\'', '"']) {
+        let is_name = rest.as_bytes()[at] == b'"';
+        // In `E'…'` a backslash keeps a quote from closing.
+        let escapes = !is_name && rest[..at].ends_with(['E', 'e']);
+        let inner = &rest[at + 1..];
+        let end = closing(inner, if is_name { b'"' } else { b'\'' }, escapes);
+        logged.push_str(&rest[..=at]);
+        logged.push_str(if is_name { &inner[..end] } else { "…" });
+        logged.extend(inner[end..].chars().next());
+        rest = inner.get(end + 1..).unwrap_or_default();
+    }
+    logged + rest
+}
+
+/// Where a quote closes; two of them stand for one.
+fn closing(text: &str, quote: u8, escapes: bool) -> usize {
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'\\' if escapes => 2,
+            byte if *byte != quote => 1,
+            _ if bytes.get(at + 1) == Some(&quote) => 2,
+            _ => return at,
+        };
+    }
+    bytes.len()
+}
+
 impl Sql<'_> {
     fn dialect(&self) -> Dialect {
         self.schema.dialect
@@ -613,5 +645,25 @@ impl Sql<'_> {
             table(&users.table),
             list.join(", ")
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logged_query_has_no_values_in_quotes() {
+        for (query, logged) in [
+            ("SELECT 1", "SELECT 1"),
+            (
+                r#"SELECT "it's" FROM "a""b" WHERE x = 'it''s' AND y = 7"#,
+                r#"SELECT "it's" FROM "a""b" WHERE x = '…''…' AND y = 7"#,
+            ),
+            (r"x = E'a\\'' b\' c' AND y = 'z\'", r"x = E'…' AND y = '…'"),
+            ("x = 'é' OR y = 'open", "x = '…' OR y = '…"),
+        ] {
+            assert_eq!(without_values(query), logged);
+        }
     }
 }

@@ -17,7 +17,11 @@ use sessionwatch_rules::{
 };
 use siphasher::sip::SipHasher13;
 
-use super::{error::TargetError, postgres::Limits, sql::Sql};
+use super::{
+    error::TargetError,
+    postgres::Limits,
+    sql::{Sql, without_values},
+};
 use crate::{
     checks::Counted,
     profile::schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
@@ -179,7 +183,7 @@ impl Session {
     ///
     /// If the query fails or passes the time limit.
     pub fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
-        tracing::debug!("query: {sql}");
+        tracing::debug!("query: {}", without_values(sql));
         rows(&self.connection, sql)
     }
 

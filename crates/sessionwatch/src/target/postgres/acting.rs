@@ -95,7 +95,7 @@ impl Actor {
     }
 
     pub(in crate::target) async fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
-        tracing::debug!("query: {query}");
+        tracing::debug!("query: {}", sql::without_values(query));
         self.wire.outlet.open(Taker::Whole(Whole::default()));
         let outcome = self.wire.client.batch_execute(&format!("{SAFE};\nCOPY ({query}) TO STDOUT")).await;
         let taker = self.wire.outlet.close();
@@ -220,7 +220,7 @@ impl Actor {
         rows: &Rows,
         wanted: &[(usize, i64)],
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {
-        tracing::debug!("query: {statement}");
+        tracing::debug!("query: {}", sql::without_values(statement));
         let columns: Vec<Vec<Option<&str>>> = (0..rows.about.columns.len())
             .map(|column| {
                 let cell = |(at, _): &(usize, i64)| rows.row(*at).get(column).and_then(|cell| cell.text());
@@ -259,7 +259,7 @@ impl Actor {
         &mut self,
         statement: &str,
     ) -> Result<Vec<Vec<Option<String>>>, TargetError> {
-        tracing::debug!("query: {}", statement.get(..400).unwrap_or(statement));
+        tracing::debug!("query: {}", sql::without_values(statement.get(..400).unwrap_or(statement)));
         // Statements that are sent together are one transaction, also where none was begun.
         super::fetch(&self.wire.client, &format!("{SAFE};\n{statement}")).await
     }

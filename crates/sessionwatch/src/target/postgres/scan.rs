@@ -57,7 +57,7 @@ pub(super) async fn run(
     let collector = Collector { layout: Layout::of(sql), intake, progress, begun: false, failed: false };
     outlet.open(Taker::Scan(Box::new(collector)));
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", sql.scan());
-    tracing::debug!("query: {statement}");
+    tracing::debug!("query: {}", crate::target::sql::without_values(&statement));
     let outcome = client.batch_execute(&statement).await;
     let collector = if let Some(Taker::Scan(collector)) = outlet.close() { Some(collector) } else { None };
     outcome.map_err(|error| super::query_error(&error))?;

@@ -74,7 +74,7 @@ impl Actor {
     }
 
     pub(in crate::target) fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
-        tracing::debug!("query: {query}");
+        tracing::debug!("query: {}", crate::target::sql::without_values(query));
         limit(&mut self.connection, self.limits.timeout)?;
         let mut statement = self.connection.prepare(query).map_err(|error| query_error(&error))?;
         let width = statement.column_count();
