@@ -63,7 +63,7 @@ pub(crate) struct Person {
     /// The hash of the log-in.
     pub(crate) login: String,
     /// What forms carry to show that they are ours.
-    pub(crate) form: String,
+    pub(crate) form: Secret,
 }
 
 /// What the dashboard keeps in memory: the set-up link while nobody has an account, and failures to log in.
@@ -207,7 +207,7 @@ pub(super) async fn person(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<
         write(shared, move |db| accounts::seen(db, &key, (now, ends_at))).await?;
     }
     let form = hash(format!("form {token}"));
-    Ok(Some(Person { name: account.name, role: account.role, login: login.hash, form }))
+    Ok(Some(Person { name: account.name, role: account.role, login: login.hash, form: form.into() }))
 }
 
 /// When a log-in ends that is used for the last time.
@@ -291,7 +291,7 @@ impl<S: Sync> FromRequest<S> for Fields {
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let person = request.extensions().get::<Person>().cloned().ok_or(Refusal::LoggedOut)?;
         let fields = Self::of(request).await?;
-        if fields.text("form") != person.form {
+        if fields.text("form") != person.form.expose() {
             let why = "The form is of an earlier log-in, or not one of ours.".to_owned();
             return Err(Refusal::Bad(why));
         }

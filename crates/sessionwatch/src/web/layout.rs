@@ -87,7 +87,7 @@ fn head(title: &str) -> Markup {
 
 /// What every form carries to show that it is ours.
 pub(super) fn form_field(person: &Person) -> Markup {
-    html! { input type="hidden" name="form" value=(person.form); }
+    html! { input type="hidden" name="form" value=(person.form.expose()); }
 }
 
 const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#175e54"/><path d="M6 17h5l3-8 4 14 3-6h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>"##;

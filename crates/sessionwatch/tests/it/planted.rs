@@ -19,8 +19,11 @@ const BOT_TOKEN: &str = "12345:botToken-8d3vf";
 const DRAIN_SECRET: &str = "drainKey-6g5jk-long-enough";
 const SHIPPER_SECRET: &str = "shipKey-3h7ls-long-enough";
 const CLIENT_SECRET: &str = "clientKey-1c9wb";
-/// Everything that is configured and shown to nobody.
-const CONFIGURED: [&str; 10] = [
+/// A password that a person types into a note.
+const TYPED: &str = "typed-1q@pw/8z";
+/// Everything that is configured or typed, and shown to nobody.
+const CONFIGURED: [&str; 11] = [
+    TYPED,
     WATCH_PASSWORD,
     ACT_PASSWORD,
     HOOK_PATH,
@@ -315,8 +318,11 @@ fn use_everything(planted: &Planted) -> (Outcome, Vec<String>) {
         outcome.add(format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr));
         said
     };
-    let api =
-        run_in(at, &[], &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions,account,admin"]);
+    let api = run_in(
+        at,
+        &[],
+        &["tokens", "add", "ada", "--label", "bot", "--scope", "read,alerts,actions,account,admin"],
+    );
     let api = api.stdout.trim().to_owned();
     let errors = std::fs::File::create(at.join("errors.txt")).unwrap();
     let watch = harness::watch_by(
@@ -363,10 +369,14 @@ fn use_everything(planted: &Planted) -> (Outcome, Vec<String>) {
         run(&mut outcome, &command);
     }
     assert_eq!(run(&mut outcome, &["backup", "backup.db"]).code, 0);
-    let cookie = visit(&watch, &api, &mut outcome);
-    let body = json!({ "kind": "session", "session": "ZQ42XV" }).to_string();
     let bearer = format!("Bearer {api}");
     let asked = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let note = json!({ "note": format!("see postgres://ada:{TYPED}@db/app") }).to_string();
+    let comments = "/api/v1/targets/app/checks/duplicate-tokens/comments";
+    let commented = harness::post(&watch.address, comments, &asked, note.as_bytes());
+    assert_eq!(commented.0, 204, "{}", commented.1);
+    let cookie = visit(&watch, &api, &mut outcome);
+    let body = json!({ "kind": "session", "session": "ZQ42XV" }).to_string();
     outcome.add(
         "API plan",
         harness::post(&watch.address, "/api/v1/targets/app/plans", &asked, body.as_bytes()).1,
