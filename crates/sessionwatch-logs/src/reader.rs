@@ -4,8 +4,8 @@ use crate::{
     frame::Frame,
     grammar::Grammar,
     pairs::uncoloured,
+    reason,
     recognise::{Facts, Recognised, captured_prefix, code, recognise, recognise_at, request_id, user_id},
-    redact,
     signal::{Kind, Signal},
 };
 use std::borrow::Cow;
@@ -15,8 +15,6 @@ use sessionwatch_rules::instant::Instant;
 
 /// Bytes of one entry over several lines.
 const LONGEST: usize = 64 << 10;
-/// Characters that are kept of a reason that a pattern of the operator captures.
-const LONGEST_REASON: usize = 80;
 /// Lines of one entry.
 const LINES: u32 = 200;
 
@@ -294,7 +292,8 @@ impl<'g> Reader<'g> {
                 let group = |name: &str| captures.name(name).map(|found| found.as_bytes());
                 signal.user = group("user").and_then(user_id).or(signal.user);
                 signal.other = group("other").and_then(user_id).or(signal.other);
-                let reason = group("reason").map(|reason| Cow::Owned(redact::text(reason, LONGEST_REASON)));
+                let reason = group("reason").map(String::from_utf8_lossy);
+                let reason = reason.and_then(|text| Some(Cow::Owned(reason::reason(&text)?.into_owned())));
                 signal.reason = reason.or(signal.reason);
                 let request = group("request").map(String::from_utf8_lossy).and_then(request_id);
                 signal.request = request.or(signal.request);

@@ -9,22 +9,28 @@ const MOST: usize = 8;
 
 /// Words of reasons, in order.
 #[rustfmt::skip]
-const WORDS: [&str; 139] = [
-    "a", "absolute", "access", "account", "action", "active", "activity", "address", "admin",
-    "administrator", "after", "agent", "all", "an", "and", "another", "app", "auth", "authentication",
-    "automatic", "banned", "blocked", "browser", "by", "change", "changed", "cleanup", "clear", "cleared",
-    "client", "close", "closed", "compromised", "concurrent", "created", "credentials", "database",
-    "deactivated", "delete", "deleted", "deletion", "denied", "detected", "device", "disabled", "due",
-    "duplicate", "email", "end", "ended", "error", "everywhere", "exceeded", "exists", "expiration",
-    "expire", "expired", "expiry", "failed", "failure", "fingerprint", "for", "force", "forced", "found",
-    "from", "global", "hijack", "hijacking", "idle", "in", "inactive", "inactivity", "invalid", "ip", "is",
-    "kicked", "lifetime", "limit", "location", "locked", "log", "logged", "login", "logout", "manual",
-    "max", "maximum", "mfa", "mismatch", "missing", "new", "no", "not", "of", "on", "or", "other", "out",
-    "owner", "password", "permission", "policy", "refresh", "refreshed", "removed", "renewed", "replaced",
-    "request", "required", "reset", "restart", "reuse", "reused", "revocation", "revoke", "revoked", "role",
-    "rotated", "rotation", "security", "server", "session", "sessions", "shutdown", "sign", "signed",
-    "signin", "signout", "stolen", "superseded", "suspended", "suspicious", "system", "terminated",
-    "timeout", "token", "unknown", "user",
+const WORDS: [&str; 203] = [
+    "a", "aborted", "absolute", "access", "account", "action", "active", "activity", "address", "admin",
+    "administrator", "after", "agent", "all", "already", "an", "and", "another", "app", "at", "attempt",
+    "attempts", "audience", "auth", "authentication", "automatic", "bad", "banned", "been", "before",
+    "belongs", "blocked", "browser", "by", "callback", "captcha", "change", "changed", "check", "cleanup",
+    "clear", "cleared", "client", "close", "closed", "code", "compromised", "concurrent", "conflict",
+    "connection", "constraint", "created", "credentials", "csrf", "database", "deactivated", "deadlock",
+    "delete", "deleted", "deletion", "denied", "detected", "device", "disabled", "does", "due", "duplicate",
+    "email", "empty", "end", "ended", "error", "everywhere", "exceeded", "exist", "exists", "expiration",
+    "expire", "expired", "expiry", "failed", "failure", "fingerprint", "for", "force", "forced", "foreign",
+    "format", "found", "from", "global", "has", "hijack", "hijacking", "idle", "in", "inactive",
+    "inactivity", "incorrect", "insert", "internal", "invalid", "ip", "is", "issuer", "key", "kicked",
+    "lifetime", "limit", "link", "location", "lock", "locked", "log", "logged", "login", "logout",
+    "malformed", "manual", "many", "max", "maximum", "mfa", "mismatch", "missing", "network", "new", "no",
+    "nonce", "not", "null", "number", "oauth", "of", "old", "on", "or", "other", "out", "owner", "password",
+    "pending", "permission", "policy", "provider", "rate", "read", "refresh", "refreshed", "refused",
+    "removed", "renewed", "replaced", "request", "required", "reset", "restart", "reuse", "reused",
+    "revocation", "revoke", "revoked", "role", "rotated", "rotation", "security", "server", "service",
+    "session", "sessions", "shutdown", "sign", "signature", "signed", "signin", "signout", "state",
+    "stolen", "superseded", "suspended", "suspicious", "system", "terminated", "time", "timeout", "to",
+    "token", "too", "unavailable", "unique", "unknown", "unreachable", "unverified", "update", "used",
+    "user", "verified", "violation", "was", "with", "without", "write", "wrong",
 ];
 
 /// Returns a reason if all of its words are known, and [`OTHER`] if not; `None` if there is none.
@@ -82,6 +88,7 @@ mod tests {
         }
         for other in [
             "hh11jj22kk33ll44mm55nn66",
+            "wrong: hunter",
             "correct horse battery staple",
             "482910",
             "logout é",

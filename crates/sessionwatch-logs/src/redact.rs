@@ -1,5 +1,5 @@
 //! Cutting what looks like a secret to its first characters, before a text is shown. Signals keep no text of a line at
-//! all; this is for a line that a person asks about, and for what a pattern of the operator captures.
+//! all; this is for a line that a person asks about.
 //!
 //! A text is first written plainly: invisible characters, escapes and percent-encoding are undone. Then values under
 //! secret names, credentials with a known form, runs of bytes and words that look drawn by chance are taken out.
@@ -14,12 +14,12 @@ use crate::pairs::{uncoloured, unescaped};
 /// Names of values that are shown to nobody, in part neither.
 static SECRET_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let names = r"pass(?:word|wd|phrase|code)|pwd|secret|api[_-]?key|private[_-]?key|access[_-]?key|totp";
-    let short = r"\b(?:pin|otp|cvv|cvc|tan)|[_-](?:pin|otp)";
+    let short = r"\b(?:pass|pin|otp|cvv|cvc|tan)|[_-](?:pin|otp)";
     Regex::new(&format!(r#"(?i)(?:[\w.-]*(?:{names})[\w.-]*|{short})(?:\\*['"`])?\s*[:=]\s*"#)).ok()
 });
 /// Names of values of which a token prefix is shown.
 static TOKEN_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let names = r"token|session[_-]?id|\bsid|\bcode|nonce|state|verifier|jwt|auth|session|signature|\bsig";
+    let names = r"token|sess(?:ion)?[_-]?id|sid|\bcode|nonce|state|verifier|jwt|auth|session|signature|\bsig";
     Regex::new(&format!(r#"(?i)[\w.-]*(?:{names})(?:\\*['"`])?\s*[:=]\s*"#)).ok()
 });
 /// Credentials with a known form; of what is in group `keep`, a token prefix is shown.
@@ -27,7 +27,9 @@ static FORMS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let forms = [
         // User and password of an address, which end at its last `@`.
         r"(?P<before>\b[A-Za-z][A-Za-z0-9+.-]*://)\S*(?P<after>@)",
+        r"(?i)(?P<before>\b(?:authorization|cookies?)['\x22]?\s*[:=]\s*)[^\n]+",
         r"(?i)(?P<before>\b(?:bearer|basic|digest)\s+)(?P<keep>[A-Za-z0-9._~+/=:-]{6,})",
+        r"(?i)(?P<before>\b(?:token|session|sid|key|jwt|nonce)\s+(?:is\s+|was\s+)?)(?P<keep>\S*\d\S{5,})",
         r"\b(?P<keep>eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*)",
         // What follows a word for a secret in prose.
         r"(?im)(?P<before>(?:^|[\s'\x22(\[{])(?:pass(?:word|phrase|code|wd)|[\w-]*api[_-]?key|authorization|secret|pin|otp)\s+)[^\s:=][^\n]*",
@@ -38,9 +40,14 @@ static FORMS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     ];
     forms.iter().filter_map(|text| Regex::new(text).ok()).collect()
 });
+/// Characters that HTML names or numbers.
+static ENTITY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"&(?:#(?P<decimal>\d{1,7})|#[xX](?P<hex>[0-9a-fA-F]{1,6})|(?P<name>quot|apos|amp|lt|gt));")
+        .ok()
+});
 /// Short groups of hexadecimal digits, one after the other.
 static GROUPS: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)\b[0-9a-f]{2,8}(?:[\s,:]+[0-9a-f]{2,8}\b){3,}").ok());
+    LazyLock::new(|| Regex::new(r"(?i)\b[0-9a-f]{2,8}(?:[^0-9A-Za-z.-]{1,3}[0-9a-f]{2,8}\b){3,}").ok());
 /// What has many digits and is no secret: instants, times, addresses of machines.
 static PLAIN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let time = r"\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?";
@@ -55,10 +62,12 @@ const LAYERS: usize = 3;
 const HEX: usize = 16;
 const DIGITS: usize = 14;
 const LETTERS: usize = 25;
+/// The same of letters with so many consonants in a row.
+const UNSPEAKABLE: (usize, usize) = (16, 5);
 /// The shortest word of letters and digits, and how often they change, that looks drawn by chance.
 const MIXED: (usize, usize) = (12, 4);
 /// The shortest word that looks drawn by chance by its upper and lower case letters.
-const CASED: usize = 20;
+const CASED: usize = 16;
 
 /// A text that may be shown: of at most so many characters, on one line, without anything that looks like a whole token,
 /// cookie, JWT, password or key.
@@ -108,7 +117,8 @@ pub fn text(bytes: &[u8], longest: usize) -> String {
 fn plainly(text: &str) -> String {
     let mut said = text.to_owned();
     for _ in 0..LAYERS {
-        let decoded = percent_decoded(said.as_bytes());
+        let named = without_entities(&said);
+        let decoded = percent_decoded(named.as_bytes());
         let undone = visible(&String::from_utf8_lossy(&unescaped(&decoded)));
         if undone == said {
             break;
@@ -124,7 +134,28 @@ fn visible(text: &str) -> String {
             || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}')
             || matches!(letter, '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
     };
-    text.chars().filter(|letter| !is_hidden(*letter)).collect()
+    let plain = |letter: char| match u32::from(letter) {
+        // Letters of full width look like others.
+        wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(letter),
+        _ => letter,
+    };
+    text.chars().filter(|letter| !is_hidden(*letter)).map(plain).collect()
+}
+
+fn without_entities(text: &str) -> Cow<'_, str> {
+    let Some(entity) = ENTITY.as_ref() else { return Cow::Borrowed(text) };
+    entity.replace_all(text, |found: &Captures<'_>| {
+        let number = |name: &str, base| u32::from_str_radix(found.name(name)?.as_str(), base).ok();
+        let letter = match found.name("name").map(|name| name.as_str()) {
+            Some("quot") => Some('"'),
+            Some("apos") => Some('\''),
+            Some("lt") => Some('<'),
+            Some("gt") => Some('>'),
+            Some(_) => Some('&'),
+            None => number("decimal", 10).or_else(|| number("hex", 16)).and_then(char::from_u32),
+        };
+        letter.unwrap_or(char::REPLACEMENT_CHARACTER).to_string()
+    })
 }
 
 fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
@@ -258,10 +289,17 @@ fn looks_random(word: &str) -> bool {
     let cased = all >= CASED && cases * 12 >= all * 5;
     let long = pieces().any(|piece| {
         let digits = piece.bytes().filter(u8::is_ascii_digit).count();
-        let one_kind = digits == 0 && piece.len() >= LETTERS;
+        let speakable = piece.len() < UNSPEAKABLE.0 || consonants(piece) < UNSPEAKABLE.1;
+        let one_kind = digits == 0 && (piece.len() >= LETTERS || !speakable);
         one_kind || piece.len() >= CASED && digits >= 2 && piece.len() - digits >= 2
     });
     hex || numeric || mixed || cased || long
+}
+
+/// The most consonants in a row.
+fn consonants(piece: &str) -> usize {
+    let is_vowel = |letter: char| matches!(letter.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
+    piece.split(is_vowel).map(str::len).max().unwrap_or(0)
 }
 
 /// How often what follows is of another kind than what comes before.
@@ -282,11 +320,9 @@ mod tests {
             ),
             ("sessionToken: 'f47ac10b-58cc-4372-a567-0e02b2c3d479'", "sessionToken: 'f47ac10b…'"),
             ("sessionToken: 'f47ac10b...'", "sessionToken: 'f47ac10b...'"),
-            (
-                "Cookie: __Secure-authjs.session-token=f47ac10b58cc4372a567; theme=dark",
-                "Cookie: __Secure-authjs.session-token=f47ac1…; theme=dark",
-            ),
-            ("Authorization: Bearer abcdefghijklmnop", "Authorization: Bearer abcde…"),
+            ("Cookie: __Secure-authjs.session-token=f47ac10b58cc4372a567; theme=dark", "Cookie: …"),
+            ("Authorization: Bearer abcdefghijklmnop", "Authorization: …"),
+            ("sent Bearer abcdefghijklmnop", "sent Bearer abcde…"),
             ("postgres://app:hunter2@db/x", "postgres://…@db/x"),
             ("password=hunter2 user=7", "password=… user=7"),
             ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln end", "jwt eyJhbGci… end"),
@@ -351,6 +387,18 @@ mod tests {
             ("postgres://app:p@ss@word9@db/x", "ss@word9"),
             ("https://ghp_secret@example.com/x", "ghp_secret"),
             ("X-Api-Key abcd-efgh-ijkl-mnop", "ijkl-mnop"),
+            ("Set-Cookie: PHPSESSID=abcdefghijklmnop; Path=/", "ijklmnop"),
+            ("PHPSESSID=abcdefghijklmnop", "ijklmnop"),
+            ("{ cookie: 'theme=abcdefghijklmnop' }", "ijklmnop"),
+            ("Authorization: Digest username=\"ada\", response=\"abcdefghijkl\"", "ghijkl"),
+            ("the token is abcd1234efgh", "34efgh"),
+            ("password=&quot;correct horse battery&quot;", "battery"),
+            ("got &#57;&#97;&#x38;b7c6d5e4f3a2b back", "5e4f3a"),
+            ("got ９ａ８ｂ７ｃ６ｄ５ｅ４ｆ３ａ２ｂ back", "5e4f3a"),
+            ("got 9a8b·7c6d·5e4f·3a2b back", "5e4f"),
+            ("got kJhGfDsApOiUyTrE back", "pOiUyTrE"),
+            ("got qwrtypsdfghjklzx back", "hjklzx"),
+            ("PASS: hunter two", "hunter"),
             ("got 9a8b\u{200b}7c6d\u{2060}5e4f\u{ad}3a2b\u{200b}1c0d\u{200b}9e8f back", "1c0d"),
             ("got %39%61%38%62%37%63%36%64%35%65%34%66%33%61%32%62 back", "5e4f3a"),
             ("got %2539%2561%2538%2562%2537%2563%2536%2564%2535%2565%2534%2566%2533%2561 back", "5e4f3a"),
@@ -365,7 +413,11 @@ mod tests {
 
     #[test]
     fn every_expression_can_be_read() {
-        assert_eq!(FORMS.len(), 7);
-        assert!([&SECRET_KEYS, &TOKEN_KEYS, &PLAIN, &GROUPS].iter().all(|expression| expression.is_some()));
+        assert_eq!(FORMS.len(), 9);
+        assert!(
+            [&SECRET_KEYS, &TOKEN_KEYS, &PLAIN, &GROUPS, &ENTITY]
+                .iter()
+                .all(|expression| expression.is_some())
+        );
     }
 }
