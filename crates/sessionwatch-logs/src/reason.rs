@@ -53,7 +53,7 @@ fn parts(name: &str) -> impl Iterator<Item = &str> {
         let upper = |byte: &u8| byte.is_ascii_uppercase();
         let bytes = rest.as_bytes();
         let begin = bytes.iter().take_while(|byte| upper(byte)).count().max(1).min(bytes.len());
-        let end = bytes[begin..].iter().position(|byte| upper(byte)).map_or(bytes.len(), |end| begin + end);
+        let end = bytes[begin..].iter().position(upper).map_or(bytes.len(), |end| begin + end);
         let (word, after) = rest.split_at(end);
         rest = after;
         (!word.is_empty()).then_some(word)

@@ -384,7 +384,7 @@ pub(crate) fn text_of(value: &[u8]) -> Option<Cow<'_, str>> {
 
 /// The id of a user as it may be kept: neither an address nor a JWT, which would be a secret in the wrong place.
 pub(crate) fn user_id(value: &[u8]) -> Option<Cow<'_, str>> {
-    text_of(value).filter(|id| !id.contains("://") && !(id.starts_with("eyJ") && id.contains('.')))
+    text_of(value).filter(|id| !(id.contains("://") || id.starts_with("eyJ") && id.contains('.')))
 }
 
 /// The id of a request as it may be kept.

@@ -258,7 +258,7 @@ fn kept_value(value: &str) -> String {
     if cut.is_some_and(|cut| cut.chars().count() <= token::LONGEST_PREFIX) {
         return value.to_owned();
     }
-    if value.chars().all(|letter| is_part(letter)) { kept(value) } else { "…".into() }
+    if value.chars().all(is_part) { kept(value) } else { "…".into() }
 }
 
 fn is_part(letter: char) -> bool {

@@ -19,7 +19,10 @@ use tokio::sync::{broadcast, mpsc};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, start] = arguments.as_slice() else { return Err("usage: fastforward CONFIG INSTANT".into()) };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    tracing_subscriber::fmt()
+        .with_writer(sessionwatch::output::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .init();
     let config = Config::load(Some(Path::new(file)))?;
     let (clock, hand) = Clock::set(instant(start)?);
     let (commands, received) = mpsc::unbounded_channel();
@@ -27,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let daemon = Daemon::start(config, clock).await?;
         let events = daemon.shared().events.subscribe();
         // Without a reader nobody wants to know.
-        let _ = writeln!(std::io::stdout(), "http://{}", daemon.address()?);
+        let _ = writeln!(sessionwatch::output::stdout(), "http://{}", daemon.address()?);
         // The example ends with the process: nobody waits for these threads.
         std::thread::spawn(move || say(events));
         std::thread::spawn(move || {
@@ -48,7 +51,7 @@ fn say(mut events: broadcast::Receiver<Event>) {
     while let Ok(event) = events.blocking_recv() {
         if let Event::Looked { target, at } = event {
             // Without a reader nobody wants to know.
-            let _ = writeln!(std::io::stdout(), "{} {target}", at.micros());
+            let _ = writeln!(sessionwatch::output::stdout(), "{} {target}", at.micros());
         }
     }
 }

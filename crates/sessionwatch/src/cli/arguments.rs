@@ -52,7 +52,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn misplaced(command: &Command, matches: &ArgMatches) -> Option<String> {
     let takes_none = |argument: &&Arg| {
         let id = argument.get_id().as_str();
-        !ADDRESSES.contains(&id) && !(command.get_name() == SQL && id == "name")
+        !(ADDRESSES.contains(&id) || command.get_name() == SQL && id == "name")
     };
     let holds_one = |argument: &&Arg| {
         let values = matches.try_get_raw(argument.get_id().as_str()).ok().flatten();

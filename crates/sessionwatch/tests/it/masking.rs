@@ -32,9 +32,9 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Commands with an address wherever something is typed.
-fn commands(url: &str) -> Vec<Vec<String>> {
-    let lines: [&[&str]; 62] = [
+/// Commands with an address where one belongs, and too many of them.
+fn with_address(url: &str) -> Vec<Vec<String>> {
+    owned(&[
         &["check", url],
         &["check", url, "--format", "json"],
         &["check", url, "--format", "ndjson"],
@@ -60,6 +60,12 @@ fn commands(url: &str) -> Vec<Vec<String>> {
         &["check", "main", "--engine", url],
         &["check", "main", "--timeout", url],
         &["check", &["--", url].concat()],
+    ])
+}
+
+/// Commands with an address where something else belongs.
+fn without_address(url: &str) -> Vec<Vec<String>> {
+    owned(&[
         &["check", "main", &["--only=", url].concat()],
         &["report", "checklist", url],
         &["report", "checklist", "main", "--output", url],
@@ -97,8 +103,15 @@ fn commands(url: &str) -> Vec<Vec<String>> {
         &["incident", "open", url, "--severity", "p1"],
         &["audit", "verify", "--head", url],
         &["completions", url],
-    ];
+    ])
+}
+
+fn owned(lines: &[&[&str]]) -> Vec<Vec<String>> {
     lines.iter().map(|line| line.iter().map(|word| (*word).to_owned()).collect()).collect()
+}
+
+fn commands(url: &str) -> Vec<Vec<String>> {
+    [with_address(url), without_address(url)].concat()
 }
 
 /// Everything in the files of a folder.

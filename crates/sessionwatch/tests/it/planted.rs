@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use testbed::{Database, Sink};
 
-use crate::harness::{self, PASSWORD, Watch, run_in};
+use crate::harness::{self, PASSWORD, Said, Watch, run_in};
 
 const WATCH_PASSWORD: &str = "watchPw-7f3kq";
 const ACT_PASSWORD: &str = "actPw-9x2mz";
@@ -305,102 +305,134 @@ fn visit(watch: &Watch, token: &str, outcome: &mut Outcome) -> String {
     cookie.split_once('=').unwrap().1.to_owned()
 }
 
-/// Uses everything, and says what came out and what must not have.
-fn use_everything(planted: &Planted) -> (Outcome, Vec<String>) {
-    let (folder, sink, mut outcome) =
-        (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap(), Outcome::default());
-    let at = folder.path();
-    configure(at, planted, &sink);
-    std::fs::write(at.join("app.log"), lines(&planted.tokens)).unwrap();
-    harness::account(at, "ada", "admin");
-    let run = |outcome: &mut Outcome, arguments: &[&str]| {
-        let said = run_in(at, &[("USER", "ada")], arguments);
-        outcome.add(format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr));
-        said
-    };
-    let api = run_in(
-        at,
-        &[],
-        &["tokens", "add", "ada", "--label", "bot", "--scope", "read,alerts,actions,account,admin"],
-    );
-    let api = api.stdout.trim().to_owned();
-    let errors = std::fs::File::create(at.join("errors.txt")).unwrap();
-    let watch = harness::watch_by(
-        harness::command(&["--verbose", "serve"]).current_dir(at).stderr(Stdio::from(errors)),
-    );
-    let bearer = format!("Bearer {SHIPPER_SECRET}");
-    let headers = [("authorization", bearer.as_str())];
-    let sent =
-        harness::post(&watch.address, "/ingest/logs/ship", &headers, lines(&planted.tokens).as_bytes());
-    assert_eq!(sent.0, 200, "{}", sent.1);
-    outcome.add("ingest", sent.1);
-    outcome.add("refused ingest", harness::post(&watch.address, "/ingest/logs/ship", &[], b"x").1);
-    let about = |check: &str| {
-        let told = sink.received();
-        told.iter()
-            .any(|told| serde_json::from_str::<Value>(&told.body).is_ok_and(|told| told["check"] == check))
-    };
-    harness::wait_until("leaks are told", || about("duplicate-tokens") && about("log-duplicate-token"));
+/// A daemon with a configuration full of secrets, and what came out so far.
+struct Scene<'a> {
+    planted: &'a Planted,
+    folder: tempfile::TempDir,
+    sink: Sink,
+    outcome: Outcome,
+}
 
-    let opened = run(&mut outcome, &["incident", "open", "app", "--severity", "P1", "--summary", "a drill"]);
-    assert_eq!(opened.code, 0, "{}", opened.stderr);
-    assert_eq!(run(&mut outcome, &["incident", "evidence", "app", "--to", "evidence.age"]).code, 0);
-    for ending in [
-        &["cleanup", "duplicates", "app"][..],
-        &["revoke", "session", "s3", "app"],
-        &["revoke", "user", "7", "app"],
-    ] {
-        let plan = run(&mut outcome, &[ending, &["--format", "json"]].concat());
-        let id =
-            serde_json::from_str::<Value>(&plan.stdout).unwrap()["plan"]["id"].as_str().unwrap().to_owned();
-        run(&mut outcome, ending);
-        let applied = run(&mut outcome, &[ending, &["--apply", &id, "--confirm", "app"]].concat());
-        assert_eq!(applied.code, 0, "{ending:?}: {}", applied.stderr);
-        run(&mut outcome, &["archive", "show", &id]);
-        run(&mut outcome, &["archive", "restore", &id, "app"]);
+impl<'a> Scene<'a> {
+    fn new(planted: &'a Planted) -> Self {
+        let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+        configure(folder.path(), planted, &sink);
+        std::fs::write(folder.path().join("app.log"), lines(&planted.tokens)).unwrap();
+        harness::account(folder.path(), "ada", "admin");
+        Self { planted, folder, sink, outcome: Outcome::default() }
     }
-    // Whole tokens, where a prefix belongs.
-    for token in planted.tokens.iter().take(3).chain([&"ZQ42XV".to_owned()]) {
-        let refused = run_in(at, &[("USER", "ada")], &["revoke", "session", token, "app"]);
-        assert_eq!(refused.code, 2, "{}", refused.stderr);
-        outcome.add("revoke session TOKEN", format!("{}{}", refused.stdout, refused.stderr));
+
+    fn run(&mut self, arguments: &[&str]) -> Said {
+        let said = run_in(self.folder.path(), &[("USER", "ada")], arguments);
+        self.outcome.add(format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr));
+        said
     }
-    for command in commands() {
-        run(&mut outcome, &command);
+
+    /// Starts the daemon, and sends it lines of logs.
+    fn start(&mut self) -> Watch {
+        let errors = std::fs::File::create(self.folder.path().join("errors.txt")).unwrap();
+        let mut serve = harness::command(&["--verbose", "serve"]);
+        let watch = harness::watch_by(serve.current_dir(self.folder.path()).stderr(Stdio::from(errors)));
+        let bearer = format!("Bearer {SHIPPER_SECRET}");
+        let headers = [("authorization", bearer.as_str())];
+        let text = lines(&self.planted.tokens);
+        let sent = harness::post(&watch.address, "/ingest/logs/ship", &headers, text.as_bytes());
+        assert_eq!(sent.0, 200, "{}", sent.1);
+        self.outcome.add("ingest", sent.1);
+        let refused = harness::post(&watch.address, "/ingest/logs/ship", &[], b"x");
+        self.outcome.add("refused ingest", refused.1);
+        let is_about = |body: &str, check: &str| {
+            serde_json::from_str::<Value>(body).is_ok_and(|told| told["check"] == check)
+        };
+        let about = |check: &str| self.sink.received().iter().any(|told| is_about(&told.body, check));
+        harness::wait_until("leaks are told", || about("duplicate-tokens") && about("log-duplicate-token"));
+        watch
     }
-    assert_eq!(run(&mut outcome, &["backup", "backup.db"]).code, 0);
-    let bearer = format!("Bearer {api}");
-    let asked = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let note = json!({ "note": format!("see postgres://ada:{TYPED}@db/app") }).to_string();
-    let comments = "/api/v1/targets/app/checks/duplicate-tokens/comments";
-    let commented = harness::post(&watch.address, comments, &asked, note.as_bytes());
-    assert_eq!(commented.0, 204, "{}", commented.1);
-    let cookie = visit(&watch, &api, &mut outcome);
-    let body = json!({ "kind": "session", "session": "ZQ42XV" }).to_string();
-    outcome.add(
-        "API plan",
-        harness::post(&watch.address, "/api/v1/targets/app/plans", &asked, body.as_bytes()).1,
-    );
-    for suffix in ["", "-wal", "-shm"] {
-        outcome.add(format!("store{suffix}"), std::fs::read(at.join(format!("state.db{suffix}"))).unwrap());
-    }
-    assert_eq!(watch.stop(), Some(0));
-    for told in sink.stop() {
-        outcome.add("channel", format!("{:?} {}", told.headers, told.body));
-    }
-    for file in std::fs::read_dir(at).unwrap() {
-        let path = file.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        // What they are for.
-        if !["sessionwatch.toml", "app.log"].contains(&name.as_str()) && !name.ends_with(".key") {
-            outcome.add(name, std::fs::read(&path).unwrap());
+
+    /// Ends sessions, and asks for some by whole tokens.
+    fn end_sessions(&mut self) {
+        let opened = self.run(&["incident", "open", "app", "--severity", "P1", "--summary", "a drill"]);
+        assert_eq!(opened.code, 0, "{}", opened.stderr);
+        assert_eq!(self.run(&["incident", "evidence", "app", "--to", "evidence.age"]).code, 0);
+        for ending in [
+            &["cleanup", "duplicates", "app"][..],
+            &["revoke", "session", "s3", "app"],
+            &["revoke", "user", "7", "app"],
+        ] {
+            let plan = self.run(&[ending, &["--format", "json"]].concat());
+            let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+            let id = plan["plan"]["id"].as_str().unwrap();
+            self.run(ending);
+            let applied = self.run(&[ending, &["--apply", id, "--confirm", "app"]].concat());
+            assert_eq!(applied.code, 0, "{ending:?}: {}", applied.stderr);
+            self.run(&["archive", "show", id]);
+            self.run(&["archive", "restore", id, "app"]);
+        }
+        // Whole tokens, where a prefix belongs.
+        for token in self.planted.tokens.iter().take(3).chain([&"ZQ42XV".to_owned()]) {
+            let refused =
+                run_in(self.folder.path(), &[("USER", "ada")], &["revoke", "session", token, "app"]);
+            assert_eq!(refused.code, 2, "{}", refused.stderr);
+            self.outcome.add("revoke session TOKEN", format!("{}{}", refused.stdout, refused.stderr));
         }
     }
-    let identity = std::fs::read_dir(at).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()));
-    let identity = identity
-        .flatten()
-        .find_map(|text| text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).map(str::to_owned));
-    (outcome, vec![api, cookie, identity.unwrap()])
+
+    /// Sends what holds a secret to the API.
+    fn ask(&mut self, watch: &Watch, token: &str) {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let note = json!({ "note": format!("see postgres://ada:{TYPED}@db/app") }).to_string();
+        let comments = "/api/v1/targets/app/checks/duplicate-tokens/comments";
+        let commented = harness::post(&watch.address, comments, &headers, note.as_bytes());
+        assert_eq!(commented.0, 204, "{}", commented.1);
+        let plan = json!({ "kind": "session", "session": "ZQ42XV" }).to_string();
+        let planned = harness::post(&watch.address, "/api/v1/targets/app/plans", &headers, plan.as_bytes());
+        self.outcome.add("API plan", planned.1);
+    }
+
+    /// Takes in what was sent to channels, and every file: what came out, and the identity that opens archives.
+    fn finish(mut self) -> (Outcome, String) {
+        for told in self.sink.stop() {
+            self.outcome.add("channel", format!("{:?} {}", told.headers, told.body));
+        }
+        let mut identity = String::new();
+        for file in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            let (name, bytes) =
+                (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path));
+            if name.ends_with(".key") {
+                let text = String::from_utf8(bytes.unwrap()).unwrap();
+                identity = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap().to_owned();
+            } else if !["sessionwatch.toml", "app.log"].contains(&name.as_str()) {
+                self.outcome.add(name, bytes.unwrap());
+            }
+        }
+        (self.outcome, identity)
+    }
+}
+
+/// Uses everything, and says what came out and what must not have.
+fn use_everything(planted: &Planted) -> (Outcome, Vec<String>) {
+    let mut scene = Scene::new(planted);
+    let scopes = "read,alerts,actions,account,admin";
+    let token = ["tokens", "add", "ada", "--label", "bot", "--scope", scopes];
+    let token = run_in(scene.folder.path(), &[], &token).stdout.trim().to_owned();
+    let watch = scene.start();
+    scene.end_sessions();
+    for command in commands() {
+        scene.run(&command);
+    }
+    assert_eq!(scene.run(&["backup", "backup.db"]).code, 0);
+    scene.ask(&watch, &token);
+    let cookie = visit(&watch, &token, &mut scene.outcome);
+    for suffix in ["", "-wal", "-shm"] {
+        let name = format!("state.db{suffix}");
+        let bytes = std::fs::read(scene.folder.path().join(&name)).unwrap();
+        scene.outcome.add(format!("{name} while it is used"), bytes);
+    }
+    assert_eq!(watch.stop(), Some(0));
+    let (outcome, identity) = scene.finish();
+    (outcome, vec![token, cookie, identity])
 }
 
 fn search(planted: &Planted) {
@@ -419,7 +451,7 @@ fn search(planted: &Planted) {
     // What is looked for is found where it is.
     let mut shown = Outcome::default();
     shown.add("itself", format!("x{}y", STANDARD.encode(format!("..{CLIENT_SECRET}.."))));
-    assert_eq!(shown.leaks(&secrets).is_empty(), false);
+    assert!(!shown.leaks(&secrets).is_empty());
 }
 
 #[test]
