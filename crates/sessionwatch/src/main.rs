@@ -13,5 +13,5 @@ fn main() -> ExitCode {
             .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
         sessionwatch::cli::complain_of_bug(&place);
     }));
-    panic::catch_unwind(|| sessionwatch::cli::main()).unwrap_or(ExitCode::from(BUG))
+    panic::catch_unwind(sessionwatch::cli::main).unwrap_or(ExitCode::from(BUG))
 }
