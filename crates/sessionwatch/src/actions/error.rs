@@ -281,9 +281,7 @@ impl ActError {
                 "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users".into()
             }
             Self::NoUser(..) => "name one of those by its id".into(),
-            Self::NoSession => {
-                "`sessionwatch sessions list` shows row IDs and token prefixes; whole tokens are not accepted".into()
-            }
+            Self::NoSession => "`sessionwatch sessions list` shows row IDs and token prefixes".into(),
             Self::Ambiguous(..) => "name one of them by its id".into(),
             Self::NoPlan(_) | Self::Stale { .. } | Self::Done(_) | Self::OtherTable { .. } => {
                 "make a new plan: the same command without --apply".into()

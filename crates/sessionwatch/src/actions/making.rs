@@ -59,10 +59,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     let chosen =
         selection.chosen(sql.now).ok_or(ActError::Unexpected("what is archived is planned elsewhere"))?;
     let revoke = selection.revoke(&sql.mapping.revoke);
-    // What names no session may be a whole token, and is kept nowhere.
-    if matches!(selection, Selection::Session(_)) && counted(view, &sql, (chosen, &revoke)).await? == 0 {
-        return Err(ActError::NoSession);
-    }
+    named(selection, (view, &sql), (chosen, &revoke)).await?;
     let now = context.clock.now();
     let growth = context.store.read(|db| censuses::growth(db, &context.target.name, now))?;
     let Totals { all_active, all_rows, naive, newest } = totals(view, &sql).await?;
@@ -327,6 +324,18 @@ fn planned(row: &[Option<String>]) -> Option<Planned> {
 /// A planned row for a person.
 pub(super) fn line(row: &Planned) -> Line {
     Line { prefix: row.prefix.clone(), id: row.id.clone(), user: row.user.clone(), expires: row.expires }
+}
+
+/// Refuses a name that names no session before anything is kept: it may be a whole token.
+async fn named(
+    selection: &Selection,
+    (view, sql): (&View, &Sql<'_>),
+    meant: (Chosen<'_>, &Revoke),
+) -> Result<(), ActError> {
+    if matches!(selection, Selection::Session(_)) && counted(view, sql, meant).await? == 0 {
+        return Err(ActError::NoSession);
+    }
+    Ok(())
 }
 
 /// Refuses a name that names nobody, or several.
