@@ -27,6 +27,7 @@ mod serve;
 mod sessions;
 mod sql;
 mod target;
+mod targets;
 mod tokens;
 
 use std::{
@@ -92,6 +93,8 @@ enum Command {
     Logs(logs::Args),
     #[command(subcommand)]
     Accounts(accounts::Args),
+    #[command(subcommand)]
+    Targets(targets::Args),
     #[command(subcommand)]
     Tokens(tokens::Args),
     #[command(subcommand)]
@@ -184,6 +187,7 @@ impl Cli {
             Command::Alerts(args) => alerts::run(&args),
             Command::Logs(args) => logs::run(&args),
             Command::Accounts(args) => accounts::run(&args),
+            Command::Targets(args) => targets::run(&args),
             Command::Tokens(args) => tokens::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Audit(args) => audit::run(&args),

@@ -30,6 +30,7 @@ use crate::{
     checks::{self, Rules},
     profile::{
         catalogue::{self, Profile},
+        layout::Layout,
         mapping::{Mapping, TableName},
     },
     schedule::{Entry, Schedule},
@@ -73,6 +74,8 @@ pub struct Target {
     pub address: Address,
     /// How its sessions are stored.
     pub storage: Storage,
+    /// Where its sessions are known to be: another table is not believed. Nothing where no store says it.
+    pub known: Option<Layout>,
     /// How facts are obtained.
     pub engine: Engine,
     /// Time limits.

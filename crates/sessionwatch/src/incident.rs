@@ -24,6 +24,7 @@ use crate::{
         StoreError,
         db::Db,
         incidents::{self, Entry, Incident, State},
+        layouts,
         signals::{self, Kept, Search},
     },
 };
@@ -108,16 +109,20 @@ pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(
 
 /// A look at the target, without trust in indexes.
 pub async fn look(context: Context<'_>) -> Report {
-    let (target, config) = (context.target, context.config);
+    let (mut target, config) = (context.target.clone(), context.config);
+    let located = layouts::locate(context.store, &mut target);
     let request = Request {
-        target,
+        target: &target,
         catalogue: &config.catalogue,
         rules: &config.rules,
         deep: true,
         only: &[],
         watched: None,
     };
-    look::look(request).await
+    match located {
+        Ok(()) => look::look(request).await,
+        Err(error) => look::failed(request, error),
+    }
 }
 
 /// What a look found that is critical or high, in words; or why nothing is known.

@@ -81,6 +81,8 @@ pub struct Seen {
     pub candidate: Candidate,
     /// The census.
     pub census: Census,
+    /// Whether it is certain which table holds the sessions.
+    pub certain: bool,
 }
 
 /// The outcome of a look.
@@ -296,7 +298,8 @@ async fn inspect(
     }
     let ledger = ledger.filter(|_| whole && watched.is_some_and(|memory| !memory.is_ahead_of(standing)));
     let mirror = ledger.map(|ledger| Mirror { ledger, changes, shape, standing });
-    Ok(Found { seen: Seen { candidate: opened.candidate.clone(), census }, outcomes, notes, lag_us, mirror })
+    let seen = Seen { candidate: opened.candidate.clone(), census, certain: opened.is_certain() };
+    Ok(Found { seen, outcomes, notes, lag_us, mirror })
 }
 
 /// Says that checks run as a role that may do everything.

@@ -15,8 +15,9 @@ use crate::{
         background,
         catalogue::Profile,
         detect::{self, Candidate, Detection, RuledOut, Wanted},
-        doubt::Doubt,
+        doubt::{Doubt, Weight},
         explicit,
+        layout::Layout,
         mapping::{InstantColumn, TableName},
         near::{self, Missed},
         schema::{ColumnKind, Dialect, Schema},
@@ -89,6 +90,12 @@ impl Opened {
             now,
             position: None,
         }
+    }
+
+    /// Whether it is certain enough which table holds the sessions to hold later looks against it.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        self.doubt.as_ref().is_none_or(|doubt| doubt.weight == Weight::Aside)
     }
 
     /// The queries of this target under these thresholds.
@@ -179,10 +186,15 @@ async fn recognised(
     let now = session.now().await?;
     let position = if placed { session.position().await? } else { None };
     let schema = session.schema().await?;
-    let mut found = recognise(&schema, &target.storage, catalogue)?;
+    let found = recognise(&schema, &target.storage, catalogue);
+    let mut found = found.map_err(|error| lost(target, error))?;
     background::prefer_tables(&schema, &mut found.candidates);
     refuse_code(&schema, &mut found.candidates)?;
-    let candidates = believed(&session, (&schema, catalogue), found).await?;
+    let candidates = believed(&session, (&schema, catalogue), found).await;
+    let candidates = candidates.map_err(|error| lost(target, error))?;
+    if let Some(known) = &target.known {
+        unchanged(&target.name, known, &candidates)?;
+    }
     let mut opened = Opened::of(session, schema, candidates, (key, now));
     opened.position = position;
     let detected = !matches!(target.storage, Storage::Explicit(_));
@@ -281,6 +293,33 @@ fn unfit(table: &TableName, wanted: &str) -> TargetError {
 fn missed(schema: &Schema, catalogue: &[Profile], (wanted, ruled_out): (String, &[RuledOut])) -> TargetError {
     let missed = near::misses(schema, catalogue, ruled_out);
     TargetError::NotRecognised(Box::new(Missed { wanted, ..missed }))
+}
+
+/// Makes sure that the table is the one that is known, and its columns are.
+fn unchanged(target: &str, known: &Layout, candidates: &[Candidate]) -> Result<(), TargetError> {
+    let Some(best) = candidates.first() else { return Ok(()) };
+    // The same table may be read in several ways, which differ by its values.
+    let same = candidates.iter().any(|candidate| {
+        candidate.mapping.sessions == best.mapping.sessions && Layout::of(&candidate.mapping) == *known
+    });
+    if same {
+        return Ok(());
+    }
+    let (from, to) = (known.to_string(), Layout::of(&best.mapping).to_string());
+    Err(TargetError::TableChanged { from, to, target: target.to_owned() })
+}
+
+/// Where nothing is recognised any more, what was known is said.
+fn lost(target: &Target, error: TargetError) -> TargetError {
+    match (error, &target.known) {
+        (TargetError::NotRecognised(mut missed), Some(known)) => {
+            missed
+                .seen
+                .insert(0, format!("{known} was the session table before, and is not recognised any more"));
+            TargetError::NotRecognised(missed)
+        }
+        (error, _) => error,
+    }
 }
 
 /// The candidates without tables whose tokens are JWTs: those are signed, and work without any row. Where the configuration

@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod detect;
 pub mod doubt;
 pub mod explicit;
+pub mod layout;
 pub mod mapping;
 pub mod names;
 pub mod near;

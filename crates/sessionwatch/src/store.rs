@@ -13,6 +13,7 @@ pub mod censuses;
 pub mod db;
 pub mod events;
 pub mod incidents;
+pub mod layouts;
 pub mod leases;
 pub mod ledgers;
 pub mod outbox;
@@ -47,7 +48,7 @@ use self::{db::Db, file_identity::FileIdentity, health::Health, readers::Readers
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -55,6 +56,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/20261125160000_logs.sql"),
     include_str!("../migrations/20261125200000_accounts.sql"),
     include_str!("../migrations/20261126120000_api.sql"),
+    include_str!("../migrations/20261128230000_layouts.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";

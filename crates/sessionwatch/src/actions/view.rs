@@ -7,10 +7,11 @@ use crate::{
     open::{Access, Opened, fingerprint_key, open_at},
     profile::{
         catalogue::Profile,
+        layout::Layout,
         mapping::Mapping,
         schema::{Dialect, Schema, TableKind},
     },
-    store::ledgers,
+    store::{layouts, ledgers},
     target::{
         address::Address,
         error::TargetError,
@@ -29,11 +30,17 @@ impl View {
     /// Opens the target with the credentials of the watch.
     pub(super) async fn open(context: Context<'_>) -> Result<Self, ActError> {
         let key = context.store.write(|db| ledgers::key(db, fingerprint_key()))?;
-        let target = context.target;
+        let mut target = context.target.clone();
+        layouts::locate(context.store, &mut target)?;
+        let target = &target;
         let access = Access { address: &target.address, deep: false, key: Some(key), placed: false };
         let limit = target.limits.timeout;
         let opening = tokio::time::timeout(limit, open_at(target, &context.config.catalogue, access));
         let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
+        if target.known.is_none() && opened.is_certain() {
+            let layout = Layout::of(&opened.candidate.mapping);
+            context.store.write(|db| layouts::keep(db, target, &layout, context.clock.now()))?;
+        }
         let addressing = addressing(&opened).await?;
         Ok(Self { opened, addressing })
     }

@@ -106,6 +106,7 @@ pub(super) fn plain(address: Address) -> Target {
         name: address.to_string(),
         address,
         storage: Storage::Detect,
+        known: None,
         engine: Engine::Scan,
         limits: Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(2) },
         rhythm: Rhythm::default(),

@@ -73,6 +73,7 @@ pub(super) fn read(
                 name,
                 address,
                 storage,
+                known: None,
                 engine,
                 limits,
                 rhythm,

@@ -34,7 +34,7 @@ use crate::{
     },
     open::open,
     store::{
-        StoreError, incidents, reports,
+        StoreError, incidents, layouts, reports,
         signals::{self, Kept},
         sources,
     },
@@ -472,6 +472,9 @@ impl Judging {
         }
         self.lookups.push_back(now);
         let mut target = self.target.clone();
+        if let Err(error) = layouts::locate(&self.shared.store, &mut target) {
+            return urgent.then_some(Err(error.to_string()));
+        }
         if urgent {
             target.limits.timeout = target.limits.timeout.min(URGENT);
         }

@@ -17,9 +17,10 @@ use crate::{
     look::{self, Report, Request},
     memory::Memory,
     open::fingerprint_key,
+    profile::layout::Layout,
     report::printable,
     schedule::{self, Due, Timetable},
-    store::{StoreError, censuses, ledgers},
+    store::{StoreError, censuses, layouts, ledgers},
     target::error::TargetError,
 };
 
@@ -226,7 +227,12 @@ impl Watching {
         let only: Vec<String> = due.checks.iter().cloned().collect();
         // What a constraint says is believed after the rows agreed with it once.
         let due = &Due { deep: due.deep || !due.checks.is_subset(&kept.compared), ..due.clone() };
-        let request = self.request((due, &only), occasion.now, &kept.memory);
+        let mut target = self.target.clone();
+        let located = layouts::locate(&self.shared.store, &mut target);
+        let request = Request { target: &target, ..self.request((due, &only), occasion.now, &kept.memory) };
+        if let Err(error) = located {
+            return self.conclude(look::failed(request, error), occasion, kept);
+        }
         let report = caught(|| self.observe(request));
         let report = report.unwrap_or_else(|bug| Some(look::failed(request, bug)));
         let Some(report) = report else { return (kept, None) };
@@ -290,6 +296,9 @@ impl Watching {
         let bytes = next.as_ref().filter(|_| news || kept.is_due(now)).and_then(Memory::to_bytes);
         let term = kept.term;
         let emergency = incident::emergency(&report);
+        // A table in doubt is not the one that a later look is held against.
+        let certain = report.seen.as_ref().ok().filter(|seen| seen.certain);
+        let layout = certain.map(|seen| Layout::of(&seen.candidate.mapping));
         let outcome = shared.store.write(|db| {
             shared.leadership.guard(db, &lease(name), term)?;
             if let Some(bytes) = &bytes {
@@ -297,6 +306,9 @@ impl Watching {
             }
             if let Some(why) = &emergency {
                 incident::reopen(db, name, why, now)?;
+            }
+            if let Some(layout) = &layout {
+                layouts::keep(db, &self.target, layout, now)?;
             }
             round::keep(db, &report, (&self.config.serve, &self.config.rules, &kept.distances), (&point, now))
         });

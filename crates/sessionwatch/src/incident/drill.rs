@@ -96,6 +96,7 @@ pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<Scratch, Act
         name: "drill".into(),
         address,
         storage: Storage::Explicit(Box::new(Mapping { accounts: None, ..sample.mapping })),
+        known: None,
         replica: None,
         act: None,
         ad_hoc: true,

@@ -7,7 +7,7 @@ use rusqlite::{Connection, backup::Backup};
 use super::{Backend, MIGRATIONS, Store, StoreError, db::Db, migrate, transact};
 
 /// Every table, in an order in which they can be filled.
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 22] = [
     "accounts",
     "alerts",
     "answers",
@@ -18,6 +18,7 @@ const TABLES: [&str; 21] = [
     "events",
     "incident_entries",
     "incidents",
+    "layouts",
     "leases",
     "ledgers",
     "log_entries",

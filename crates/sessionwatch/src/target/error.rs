@@ -65,6 +65,9 @@ pub enum TargetError {
     /// Reading would execute functions of the target.
     #[error("reading the sessions would execute code of the database: {0}")]
     RunsCode(String),
+    /// The store cannot say in which table the sessions were.
+    #[error("it is not known in which table the sessions were: {0}")]
+    Unlocated(String),
     /// The table of sessions may not be read.
     #[error("the role may not read table `{table}` in column `{columns}`")]
     Unreadable {
@@ -181,6 +184,7 @@ impl TargetError {
             Self::Unsupported => "PostgreSQL 11 or later is needed, or what speaks its language as fully",
             Self::File(_) => "check the path and its permissions",
             Self::TableChanged { .. } => "confirm the new table, or name the right one in the configuration",
+            Self::Unlocated(_) => "see to the store, or confirm the table: `sessionwatch targets confirm`",
             Self::NotRecognised(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"
             }

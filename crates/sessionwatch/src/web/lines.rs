@@ -19,6 +19,7 @@ use crate::{
     config::{Config, Target},
     daemon::Shared,
     open::{Opened, open_over},
+    store::layouts,
     target::{address::Address, error::TargetError, session::Idle},
 };
 
@@ -135,6 +136,8 @@ pub(super) async fn look<T: Send + 'static>(
         let asking = async {
             let limit = TargetError::TimedOut(PATIENCE.as_secs());
             let config = shared.config();
+            let mut target = target.clone();
+            layouts::locate(&shared.store, &mut target)?;
             tokio::time::timeout(PATIENCE, ask(&target, &config, idle, look)).await.unwrap_or(Err(limit))
         };
         Some(match runtime.block_on(asking) {

@@ -588,3 +588,135 @@ fn reports_name_table_and_framework() {
         assert!(said.stdout.contains(part), "{format}: {}", said.stdout);
     }
 }
+
+#[test]
+fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
+    for server in [true, false] {
+        let store = Store::new(server);
+        store.run(
+            "CREATE TABLE users (id text PRIMARY KEY, name text); INSERT INTO users VALUES ('u1', 'x'), ('u2', 'y')",
+        );
+        store.tokens("sessions", ["sessionToken", "userId", "expires"], "");
+        let folder = store.configured("");
+        let run = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
+        let none = run(&["targets", "confirm", "app"]);
+        assert!(none.code == 2 && none.stderr.contains("there is no store"), "{}", none.stderr);
+        let all = &["revoke", "all"][..];
+        assert_eq!(run(all).code, 0);
+        let plan = run(&["cleanup", "expired", "--format", "json"]);
+        let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+        // The table moves away, and another one takes its name later.
+        store.run("ALTER TABLE sessions RENAME TO logins");
+        let changed = run(all);
+        assert_eq!(changed.code, 3, "{}", changed.stdout);
+        for part in [
+            "the session table changed from `",
+            "sessions` (`sessionToken`",
+            "to `",
+            "logins` (",
+            "targets confirm app",
+        ] {
+            assert!(changed.stderr.contains(part), "{part}: {}", changed.stderr);
+        }
+        let id = plan["plan"]["id"].as_str().unwrap();
+        let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
+        assert!(applied.code == 3 && applied.stderr.contains("changed from"), "{}", applied.stderr);
+        assert_eq!(store.count("logins"), 2);
+        let confirmed = run(&["targets", "confirm", "app", "--owner", "ada"]);
+        assert!(
+            confirmed.code == 0 && confirmed.stdout.contains("logins` (`sessionToken`"),
+            "{} {}",
+            confirmed.stdout,
+            confirmed.stderr
+        );
+        assert_eq!(run(all).code, 0);
+        // A plan of before is about the table of before.
+        let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
+        assert!(applied.code == 2 && applied.stderr.contains("was made for the table"), "{}", applied.stderr);
+        columns_are_part_of_it(&store, folder.path());
+    }
+}
+
+/// Other columns of the same table are another place too; whoever writes the table down has confirmed it.
+fn columns_are_part_of_it(store: &Store, folder: &Path) {
+    let all = &["revoke", "all"][..];
+    let run = |arguments: &[&str]| run_in(folder, &[], arguments);
+    store.run("ALTER TABLE logins RENAME COLUMN \"sessionToken\" TO session_token; ALTER TABLE logins RENAME COLUMN \"userId\" TO user_id");
+    let changed = run(all);
+    assert!(
+        changed.code == 3 && changed.stderr.contains("(`session_token`, `user_id`"),
+        "{}",
+        changed.stderr
+    );
+    store.configure(folder, "sessions = \"logins\"");
+    assert_eq!(run(all).code, 0);
+    store.run("ALTER TABLE logins RENAME TO passes");
+    let gone = run(all);
+    assert!(gone.code == 2 && gone.stderr.contains("logins"), "{}", gone.stderr);
+    store.configure(folder, "");
+    let changed = run(all);
+    assert_eq!(changed.code, 0, "{}", changed.stderr);
+    store.run("DROP TABLE passes");
+    let gone = run(all);
+    assert!(gone.code == 3 && gone.stderr.contains("was the session table before"), "{}", gone.stderr);
+    let kept = rusqlite::Connection::open(folder.join("sessionwatch-state.db")).unwrap();
+    let by = "SELECT group_concat(actor, ' ') FROM (SELECT DISTINCT actor FROM audit WHERE action = 'session-table-confirmed' ORDER BY id)";
+    let by: String = kept.query_row(by, [], |row| row.get(0)).unwrap();
+    assert_eq!(by, "ada the configuration");
+    let list = run(&["targets", "list", "--format", "json"]);
+    assert!(list.stdout.contains("passes"), "{}", list.stdout);
+}
+
+#[test]
+fn the_watch_does_not_move_to_another_table_by_itself() {
+    let store = Store::Server(harness::healthy());
+    let folder = store.configured("[target.cleanup]\nexpired = true\n");
+    harness::account(folder.path(), "ada", "admin");
+    let token =
+        run_in(folder.path(), &[], &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"])
+            .stdout;
+    let bearer = format!("Bearer {}", token.trim());
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let started = || harness::watch(folder.path());
+    let report = |watch: &harness::Watch| {
+        let (_, answer) = harness::request(&watch.address, ("GET", "/api/v1/targets/app"), &headers, b"");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str::<Value>(body).unwrap()["report"].clone()
+    };
+    let watch = started();
+    harness::wait_until("the first look", || report(&watch)["table"] == "public.sessions");
+    store.run("ALTER TABLE sessions RENAME TO sessions_old;
+               CREATE TABLE sessions (id text PRIMARY KEY, token text, user_id text, expires_at bigint);
+               INSERT INTO sessions SELECT n::text, 'one-token', n::text, 4102444800 FROM generate_series(1, 50) AS n");
+    let look = |watch: &harness::Watch| {
+        assert_eq!(harness::page(&watch.address, ("POST", "/awake/app")).0, 202);
+        harness::wait_until("a look at what changed", || report(watch)["error"].is_string());
+        report(watch)
+    };
+    let changed = look(&watch);
+    let said = changed["error"].as_str().unwrap();
+    assert!(said.contains("the session table changed from `public.sessions`"), "{changed:#}");
+    assert!(
+        changed["checks"].as_array().unwrap().iter().all(|check| check["verdict"] == "unknown"),
+        "{changed:#}"
+    );
+    let (status, answer) = harness::request(
+        &watch.address,
+        ("POST", "/api/v1/targets/app/plans"),
+        &headers,
+        b"{\"kind\":\"all\"}",
+    );
+    assert!(status >= 400 && answer.contains("changed from"), "{status} {answer}");
+    assert_eq!(watch.stop(), Some(0));
+    // A restart forgets nothing; a confirmation ends it.
+    let watch = started();
+    harness::wait_until("a look after the start", || {
+        report(&watch)["error"].as_str().is_some_and(|error| error.contains("changed from"))
+    });
+    store.run("DROP TABLE sessions; ALTER TABLE sessions_old RENAME TO logins");
+    let confirmed = run_in(folder.path(), &[], &["targets", "confirm", "app", "--owner", "ada"]);
+    assert_eq!(confirmed.code, 0, "{}", confirmed.stderr);
+    assert_eq!(harness::page(&watch.address, ("POST", "/awake/app")).0, 202);
+    harness::wait_until("a look that is believed", || report(&watch)["table"] == "public.logins");
+    assert_eq!(watch.stop(), Some(0));
+}
