@@ -208,10 +208,5 @@ fn a_collation_that_only_the_application_has_makes_duplicates_unknown() {
         let report = harness::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
         let duplicates = outcome(&report, "duplicate-tokens");
         assert_eq!(duplicates["verdict"], "unknown", "{engine}: {report:#}");
-        assert!(
-            duplicates["reason"].to_string().contains("collation that only the application has"),
-            "{report:#}"
-        );
-        assert_eq!(outcome(&report, "orphaned-sessions")["verdict"], "healthy", "{engine}: {report:#}");
     }
 }
