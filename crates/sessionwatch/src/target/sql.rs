@@ -658,7 +658,7 @@ mod tests {
             ("SELECT 1", "SELECT 1"),
             (
                 r#"SELECT "it's" FROM "a""b" WHERE x = 'it''s' AND y = 7"#,
-                r#"SELECT "it's" FROM "a""b" WHERE x = '…''…' AND y = 7"#,
+                r#"SELECT "it's" FROM "a""b" WHERE x = '…' AND y = 7"#,
             ),
             (r"x = E'a\\'' b\' c' AND y = 'z\'", r"x = E'…' AND y = '…'"),
             ("x = 'é' OR y = 'open", "x = '…' OR y = '…"),
