@@ -139,6 +139,11 @@ pub enum ActError {
         "removing these rows would change other rows of `{0}` as well: a trigger, a rule or a foreign key of that table does it. That batch was rolled back"
     )]
     ChangesOtherRows(String),
+    /// Rows changed since the plan cannot be told apart.
+    #[error(
+        "some of these rows changed since the plan, and a rule of `{0}` keeps PostgreSQL from saying which: that batch was rolled back; make a new plan"
+    )]
+    HiddenByRule(String),
     /// Columns that would not be archived.
     #[error(
         "`{child}`, which inherits from `{table}`, has columns that `{table}` does not have: they would be removed and not archived"
@@ -320,7 +325,7 @@ impl ActError {
             Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first".into(),
             Self::Closed(_) => "`sessionwatch incident open` opens another one".into(),
             Self::NotYet { .. } => "with --override REASON it is closed all the same".into(),
-            Self::Store(_) | Self::Seal(_) | Self::Unwritable(_) | Self::Unexpected(_) => return None,
+            Self::Store(_) | Self::Seal(_) | Self::Unwritable(_) | Self::HiddenByRule(_) | Self::Unexpected(_) => return None,
         })
     }
 

@@ -182,9 +182,7 @@ impl Shape {
             ActError::ChangesOtherRows(_) => {
                 matches!(self, Self::RedirectTrigger | Self::SweepTrigger | Self::SelfReference)
             }
-            ActError::Target(TargetError::Query(code)) => {
-                code == "0A000" && matches!(self, Self::AlsoRule | Self::InsteadRule)
-            }
+            ActError::HiddenByRule(_) => matches!(self, Self::AlsoRule | Self::InsteadRule),
             _ => false,
         }
     }

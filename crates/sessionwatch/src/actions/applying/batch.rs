@@ -57,6 +57,10 @@ impl Work<'_> {
                         lock(&self.pace).was_blocked();
                         Ok(Left { rows: rows.to_vec(), locked: true })
                     }
+                    // `WITH … (DELETE … RETURNING)` is not possible where a rule adds statements to it.
+                    ActError::Target(TargetError::Query(code)) if code == "0A000" => {
+                        Err(ActError::HiddenByRule(self.known.mapping.sessions.name.clone()))
+                    }
                     ActError::Target(TargetError::Permission) => {
                         let lacking = actor.lacks(&self.known.sql(), self.change()).await.unwrap_or_default();
                         Err(ActError::Lacks(lacking))
