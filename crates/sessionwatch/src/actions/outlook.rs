@@ -205,8 +205,8 @@ impl Outlook {
             (0, _) => "no row can be put back".into(),
             (_, 0) => "nobody is logged in again: none of these sessions would be active".into(),
             (_, active) => format!(
-                "{} become active again: whoever holds one of their tokens is logged in, as one of {}: {}",
-                counted(active, "session", "sessions"),
+                "{} active again: whoever holds one of their tokens is logged in, as one of {}: {}",
+                counted(active, "session becomes", "sessions become"),
                 counted(self.users.len() as u64, "user", "users"),
                 list(&self.users)
             ),

@@ -521,7 +521,7 @@ fn who_goes_away_without_waiting_for_the_answer_makes_no_room_for_more_questions
     runtime.block_on(locker.client().batch_execute(lock)).unwrap();
     let waiting = || {
         let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-            AND wait_event_type = 'Lock' AND query LIKE '%token_prefix%'";
+            AND wait_event_type = 'Lock' AND (query LIKE '%token_prefix%' OR query LIKE '%AS sample')";
         scene.database.psql(query).unwrap().trim().parse::<u32>().unwrap()
     };
     let ask = |_| {

@@ -47,7 +47,7 @@ pub(crate) fn configuration(parts: &[String]) -> String {
 
 /// Makes two tokens one, or two again.
 pub(crate) fn leak(database: &Database<'_>, leaked: bool) {
-    let token = if leaked { "'token-c4ca4238-shared'" } else { "'token-c4ca4238-' || id" };
+    let token = if leaked { "'token-c4ca4238-shared-by-two'" } else { "'token-c4ca4238-of-session-' || id" };
     let sql = format!(r#"UPDATE sessions SET "sessionToken" = {token} WHERE id IN ('s1', 's2')"#);
     database.psql(&sql).unwrap();
 }

@@ -157,8 +157,8 @@ fn the_statements_of_grants_show_every_row() {
 
 /// Two users share the first token, one user has the second one twice.
 const SHARED: &str = "INSERT INTO users (id, name) VALUES (1, 'Ada'), (2, 'Bo'), (3, 'Cy'), (4, 'Di');
-INSERT INTO sessions VALUES ('a', 'shared-token-1', 1, {live}), ('b', 'shared-token-1', 2, {live}),
-  ('c', 'double-token-2', 3, {live}), ('d', 'double-token-2', 3, {live} + {more}), ('e', 'single-token-3', 4, {live});";
+INSERT INTO sessions VALUES ('a', 'shared-token-1-of-a-usual-length', 1, {live}), ('b', 'shared-token-1-of-a-usual-length', 2, {live}),
+  ('c', 'double-token-2-of-a-usual-length', 3, {live}), ('d', 'double-token-2-of-a-usual-length', 3, {live} + {more}), ('e', 'single-token-3-of-a-usual-length', 4, {live});";
 
 /// Puts back, on whatever database, no more than a plan had promised.
 fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
@@ -182,7 +182,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     let gone = applied(folder, &["revoke", "all"]);
     assert_eq!(gone["done"], 3, "one of a and b, d and e");
     sql("DELETE FROM users WHERE id = 4");
-    sql("INSERT INTO sessions SELECT 'd', 'another-token', 3, {live}");
+    sql("INSERT INTO sessions SELECT 'd', 'another-token-of-a-usual-length', 3, {live}");
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
     let back = plan(folder, &restore);
     let notes = back["notes"].to_string();
