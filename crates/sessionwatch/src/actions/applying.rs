@@ -354,7 +354,8 @@ impl<'a> Work<'a> {
             "table": crate::target::sql::table(&known.mapping.sessions),
             "columns": table.columns,
             "change": plan.summary.revoke,
-            "heaps": table.heaps,
+            // The locators of other plans are no heaps.
+            "heaps": if plan.summary.addressing == Addressing::HeapAndPlace { table.heaps } else { BTreeMap::new() },
         });
         Ok(Self {
             context,

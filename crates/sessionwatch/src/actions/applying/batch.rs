@@ -8,7 +8,6 @@ use super::{ActError, Work, lock, settle};
 use crate::{
     actions::{reconcile, view},
     archive::whole::{Head, Whole},
-    profile::schema::Dialect,
     store::archived::{self, Batch, Fate, State},
     target::{
         acting::{Actor, Changed},
@@ -95,9 +94,8 @@ impl Work<'_> {
             id: row.id.clone(),
         };
         let versions: Vec<RowVersion> = found.iter().map(version).collect();
-        // In the archive, a row keeps the locator that it was read with: it says into which heap it goes back.
-        let kept = |(row, head): (&Planned, Head)| (self.archived_row(row, &head, named), head);
-        let (rows, heads): (Vec<Planned>, Vec<Head>) = found.into_iter().map(kept).unzip();
+        let (rows, heads): (Vec<Planned>, Vec<Head>) =
+            found.into_iter().map(|(row, head)| (row.clone(), head)).unzip();
         let batch = self.keep(txid, rows, (whole, heads)).await?;
         let held = Monotonic::now();
         let read = ReadRows { named, columns: &self.columns, rows: &versions };
@@ -146,11 +144,6 @@ impl Work<'_> {
 
     fn changes_other_rows(&self) -> ActError {
         ActError::ChangesOtherRows(self.known.mapping.sessions.name.clone())
-    }
-
-    fn archived_row(&self, row: &Planned, head: &Head, named: Named) -> Planned {
-        let heap = self.known.schema.dialect == Dialect::Postgres && named != Named::Place;
-        Planned { place: if heap { head.place } else { row.place }, ..row.clone() }
     }
 
     /// Seals rows and makes them durable, and with them what has become of the batches before. On a thread of its own, so that
