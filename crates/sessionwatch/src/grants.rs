@@ -1,13 +1,19 @@
 //! Grants: SQL that makes a role which may only read what watching needs, and one that may act.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use crate::{
     profile::{
         mapping::{Mapping, Revoke, TableName},
-        schema::{Dialect, ForeignKey, Schema, TableKind},
+        schema::{Dialect, Schema},
     },
-    target::sql::{identifier, table},
+    target::{
+        side_effects::{Dependent, Reached, table_name},
+        sql::{identifier, table},
+    },
 };
 
 /// The names of the roles.
@@ -19,18 +25,32 @@ pub struct Roles<'a> {
     pub act: &'a str,
 }
 
+/// What the roles are for.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The schema.
+    pub schema: &'a Schema,
+    /// The tables and columns.
+    pub mapping: &'a Mapping,
+    /// What happens besides when sessions are ended.
+    pub reached: &'a [Reached],
+    /// Tables whose rows are archived and restored with sessions.
+    pub dependents: &'a [Dependent],
+}
+
 /// The statements for a target, with a comment on each.
 #[must_use]
-pub fn statements(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
-    match schema.dialect {
-        Dialect::Postgres => postgres(schema, mapping, roles),
+pub fn statements(subject: Subject<'_>, roles: Roles<'_>) -> String {
+    match subject.schema.dialect {
+        Dialect::Postgres => postgres(subject, roles),
         Dialect::Sqlite => "-- SQLite has no roles. Let the account that runs sessionwatch read the file and write the folder it is in only\n\
                             -- where the write-ahead log is used; sessionwatch opens the file read-only.\n"
             .into(),
     }
 }
 
-fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
+fn postgres(subject: Subject<'_>, roles: Roles<'_>) -> String {
+    let Subject { schema, mapping, dependents, .. } = subject;
     let (watch, act) = (identifier(roles.watch), identifier(roles.act));
     let sessions = table(&mapping.sessions);
     let mut sql = format!(
@@ -41,7 +61,7 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
          ALTER ROLE {watch} SET statement_timeout = '60s';\n"
     );
     // Writing to a String cannot fail, here and below.
-    sql.push_str(&usage(mapping, &watch));
+    sql.push_str(&usage(subject, &watch));
     let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
     let _ = writeln!(
         sql,
@@ -62,15 +82,15 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
             );
         }
     }
-    sql.push_str(&referring(schema, mapping, &watch));
-    sql.push_str(&policies(schema, mapping, roles.watch));
+    sql.push_str(&referring(subject, &watch));
+    sql.push_str(&policies(subject, roles.watch, &[]));
     let _ = write!(
         sql,
         "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
          CREATE ROLE {act} LOGIN NOINHERIT CONNECTION LIMIT 3 PASSWORD NULL;\n\
          ALTER ROLE {act} SET statement_timeout = '60s';\n\
          {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n{update}",
-        usage = usage(mapping, &act),
+        usage = usage(subject, &act),
         update = match &mapping.revoke {
             Revoke::Delete => String::new(),
             Revoke::Expire => update(&mapping.expires.column, &sessions, &act),
@@ -81,7 +101,13 @@ fn postgres(schema: &Schema, mapping: &Mapping, roles: Roles<'_>) -> String {
         let _ =
             writeln!(sql, "GRANT SELECT ({}) ON {} TO {act};", identifier(&users.key), table(&users.table));
     }
-    sql.push_str(&policies(schema, mapping, roles.act));
+    for Dependent { name, .. } in dependents {
+        let _ = writeln!(
+            sql,
+            "GRANT SELECT, INSERT, DELETE ON {name} TO {act};  -- its rows are deleted, archived and restored with sessions"
+        );
+    }
+    sql.push_str(&policies(subject, roles.act, dependents));
     let _ = write!(sql, "\n-- Then, in psql: \\password {} and \\password {}\n", roles.watch, roles.act);
     sql
 }
@@ -91,39 +117,46 @@ fn update(column: &str, sessions: &str, act: &str) -> String {
     format!("GRANT UPDATE ({}) ON {sessions} TO {act};\n", identifier(column))
 }
 
-/// The columns that refer to the sessions, so that plans can count the rows that go or change with them.
-fn referring(schema: &Schema, mapping: &Mapping, watch: &str) -> String {
-    let sessions = schema.table(&mapping.sessions);
-    let (name, home) = (&mapping.sessions.name, sessions.and_then(|found| found.schema.as_deref()));
-    let mut sql = String::new();
-    for found in schema.tables.iter().filter(|found| found.kind == TableKind::Table) {
-        let refers = |key: &&ForeignKey| key.target_table == *name && key.target_schema.as_deref() == home;
-        for key in found.foreign_keys.iter().filter(refers) {
-            let names: Vec<&str> = key.columns.iter().map(String::as_str).collect();
-            let refers = TableName { schema: found.schema.clone(), name: found.name.clone() };
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                sql,
-                "GRANT SELECT ({}) ON {} TO {watch};  -- plans count the rows that go or change with a session",
-                columns(&names),
-                table(&refers)
-            );
+/// The columns by which rows refer to the sessions, and to each other, so that plans can count the rows that go or change with
+/// them.
+fn referring(subject: Subject<'_>, watch: &str) -> String {
+    let sessions = table_name(subject.schema.dialect, &subject.mapping.sessions);
+    let mut tables: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for reference in subject.reached.iter().flat_map(|reached| &reached.path) {
+        for (table, columns) in [reference.from(), reference.to()] {
+            tables.entry(table).or_default().extend(columns.iter().map(String::as_str));
         }
+    }
+    if let Some(columns) = tables.get_mut(sessions.as_str()) {
+        let granted = session_columns(subject.mapping);
+        columns.retain(|column| !granted.contains(column));
+    }
+    let mut sql = String::new();
+    for (table, names) in tables.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let names: Vec<&str> = names.into_iter().collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            sql,
+            "GRANT SELECT ({}) ON {table} TO {watch};  -- plans count the rows that go or change with a session",
+            columns(&names),
+        );
     }
     sql
 }
 
 /// A policy for each table of which row-level security would hide rows.
-fn policies(schema: &Schema, mapping: &Mapping, role: &str) -> String {
+fn policies(subject: Subject<'_>, role: &str, dependents: &[Dependent]) -> String {
+    let Subject { schema, mapping, .. } = subject;
     let policy = identifier(&format!("{role}_sees_all"));
     let secured = |name: &TableName| schema.table(name).is_some_and(|found| found.row_security);
     let mut sql = String::new();
     // Writing to a String cannot fail, here and below.
-    if secured(&mapping.sessions) {
+    let changed = [&mapping.sessions].into_iter().chain(dependents.iter().map(|dependent| &dependent.table));
+    for name in changed.filter(|name| secured(name)) {
         let _ = writeln!(
             sql,
             "CREATE POLICY {policy} ON {} TO {} USING (true) WITH CHECK (true);",
-            table(&mapping.sessions),
+            table(name),
             identifier(role)
         );
     }
@@ -138,12 +171,13 @@ fn policies(schema: &Schema, mapping: &Mapping, role: &str) -> String {
     sql
 }
 
-fn usage(mapping: &Mapping, role: &str) -> String {
+fn usage(subject: Subject<'_>, role: &str) -> String {
     let grant = |schema: &str| format!("GRANT USAGE ON SCHEMA {} TO {role};\n", identifier(schema));
-    schemas(mapping).into_iter().map(grant).collect()
+    schemas(subject).into_iter().map(grant).collect()
 }
 
-fn schemas(mapping: &Mapping) -> Vec<&str> {
+fn schemas(subject: Subject<'_>) -> Vec<&str> {
+    let mapping = subject.mapping;
     let tables: [Option<&TableName>; 3] = [
         Some(&mapping.sessions),
         mapping.users.as_ref().map(|users| &users.table),
@@ -151,6 +185,8 @@ fn schemas(mapping: &Mapping) -> Vec<&str> {
     ];
     let mut schemas: Vec<&str> =
         tables.into_iter().flatten().filter_map(|name| name.schema.as_deref()).collect();
+    let referring = subject.reached.iter().flat_map(|reached| &reached.path);
+    schemas.extend(referring.filter_map(|reference| reference.child().schema.as_deref()));
     schemas.sort_unstable();
     schemas.dedup();
     schemas

@@ -4,7 +4,7 @@ use sessionwatch_rules::planned::Planned;
 
 use super::{
     ActError, Context, Plan,
-    applying::seen,
+    applying::{dependents, seen},
     view::{Known, View, address},
 };
 use crate::{
@@ -148,11 +148,9 @@ pub async fn ready(context: Context<'_>) -> Result<String, ActError> {
     let mut actor = Actor::open(address, context.target.limits, known.key()).await?;
     let sql = known.sql();
     let change = Change::of(&sql.mapping.revoke, "");
-    let lacking = actor.lacks(&sql, change).await?;
-    if !lacking.is_empty() {
-        return Err(ActError::Lacks(lacking));
-    }
-    seen(&sql, actor.hidden(&sql, change).await?, false)?;
+    let dependents = dependents::of(&mut actor, &sql, change).await?;
+    dependents::require_counts(&mut actor, &dependents).await?;
+    seen(&sql, &actor.hidden(&sql, change, &dependents).await?, false)?;
     if context.store.is_sheltered() {
         return Err(ActError::NoRoom);
     }

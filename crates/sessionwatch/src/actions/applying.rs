@@ -2,6 +2,7 @@
 //! still what the plan named.
 
 mod batch;
+pub(super) mod dependents;
 mod rounds;
 
 use std::{
@@ -22,7 +23,10 @@ use super::{
     view::{Known, address},
 };
 use crate::{
-    archive::{rows::Declared, sealing::Recipient},
+    archive::{
+        rows::{Declared, DependentTable},
+        sealing::Recipient,
+    },
     clock,
     profile::mapping::{Revoke, TableName},
     store::{
@@ -32,7 +36,7 @@ use crate::{
     target::{
         acting::{Actor, Hidden},
         address::Address,
-        side_effects::Kind,
+        side_effects::{Dependent, Kind},
         sql::{Addressing, Change, Named, Sql},
     },
 };
@@ -73,6 +77,8 @@ pub enum Why {
     Busy,
     /// A trigger keeps it as it is.
     Vetoed,
+    /// Rows of other tables that go with it are changed all the time, or kept by a trigger.
+    DependentsKept,
     /// Its id is in the table.
     IdTaken,
     /// Its token is in the table, or was put back with another row.
@@ -95,6 +101,9 @@ impl Why {
             Self::Changed => "changed or extended since the plan",
             Self::Gone => "not there any more",
             Self::Busy => "held by somebody else",
+            Self::DependentsKept => {
+                "rows of other tables that go with it were changed meanwhile, or a trigger keeps them"
+            }
             Self::Vetoed => "kept by a trigger of the table that runs before each row",
             Self::IdTaken => "its id is in the table",
             Self::TokenTaken => "its token is in the table",
@@ -115,6 +124,8 @@ pub struct Applied {
     pub earlier: u64,
     /// Rows that were left as they are.
     pub skipped: u64,
+    /// Rows of other tables that went, or came back, with those that were removed or restored; by table.
+    pub dependents: BTreeMap<String, Dependents>,
     /// Some of them, and why.
     pub lines: Vec<(Line, Why)>,
     /// Rows that were not reached, since the run was stopped.
@@ -129,6 +140,46 @@ pub struct Applied {
     pub longest_hold: Duration,
 }
 
+impl Applied {
+    /// What became of rows of other tables, a sentence each.
+    #[must_use]
+    pub fn besides(&self, restores: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (table, rows) in &self.dependents {
+            let were = |count| match count {
+                1 => format!("1 row of {table} was"),
+                count => format!("{count} rows of {table} were"),
+            };
+            lines.push(match restores {
+                true => format!("{} restored with them.", were(rows.done)),
+                false => format!("{} deleted with them, and archived.", were(rows.done)),
+            });
+            if rows.refused > 0 {
+                let refused = were(rows.refused);
+                lines.push(format!(
+                    "{refused} not restored: the table has such rows already, or refuses them."
+                ));
+            }
+        }
+        lines
+    }
+
+    /// Whether every row of other tables that should have come back did.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.dependents.values().all(|rows| rows.refused == 0)
+    }
+}
+
+/// Rows of one other table that go with sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Dependents {
+    /// Those that went into the archive, or came back from it.
+    pub done: u64,
+    /// Those that did not come back, since their table does not take them.
+    pub refused: u64,
+}
+
 /// What the workers share.
 struct Work<'a> {
     context: Context<'a>,
@@ -139,6 +190,8 @@ struct Work<'a> {
     columns: Vec<String>,
     /// The first line of what is sealed.
     about: String,
+    /// Other tables whose rows go with sessions and are archived with them; parents come first.
+    dependents: Vec<Dependent>,
     /// Whether something besides a change itself may change rows of the sessions.
     side_effects: bool,
     /// The present instant as the target stores it.
@@ -157,6 +210,8 @@ struct TableFacts {
     heaps: BTreeMap<u64, TableName>,
     /// Whether something besides a change itself may change rows.
     side_effects: bool,
+    /// Other tables whose rows go with sessions, and are archived.
+    dependents: Vec<Dependent>,
 }
 
 /// Rows that are still to be dealt with.
@@ -175,6 +230,8 @@ struct Tally {
     applied: Applied,
     /// Marks of rows that were read to be changed, and yet were not changed.
     unmoved: BTreeSet<i64>,
+    /// Marks of rows with which other rows of other tables would have gone than were read.
+    entangled: BTreeSet<i64>,
     /// What became of batches, and is still to be written.
     settled: Vec<(i64, Vec<Fate>)>,
 }
@@ -202,19 +259,21 @@ pub async fn apply(
     let sql = known.sql();
     let stored_now = stored(known.mapping.expires.decoder, known.seen);
     let change = Change::of(&plan.summary.revoke, &stored_now);
-    let lacking = first.lacks(&sql, change).await?;
-    if !lacking.is_empty() {
-        return Err(ActError::Lacks(lacking));
-    }
-    let hidden = first.hidden(&sql, change).await?;
-    seen(&sql, hidden, plan.selection == Selection::Orphaned)?;
+    let dependents = dependents::of(&mut first, &sql, change).await?;
+    dependents::require_counts(&mut first, &dependents).await?;
+    let hidden = first.hidden(&sql, change, &dependents).await?;
+    seen(&sql, &hidden, plan.selection == Selection::Orphaned)?;
     let announced = (plan.summary.side_effects.as_slice(), &plan.summary.revoke);
-    side_effects::compare(&mut first, &sql, announced).await?;
+    // Of a plan without rows, nothing was announced, and nothing happens.
+    if plan.kept.rows > 0 {
+        side_effects::compare(&mut first, &sql, announced).await?;
+    }
     reconcile::settle_by(context, &known, &mut first).await?;
     let table = TableFacts {
         columns: first.columns(&sql).await?,
         heaps: first.inheriting_tables(&sql).await?,
         side_effects: first.has_side_effects(&sql, change).await?,
+        dependents,
     };
     begin(context, &mut plan, consent)?;
     let work = Work::new(context, (&plan, control), (recipient, &known), table)?;
@@ -230,11 +289,13 @@ pub async fn apply(
 }
 
 /// Refuses to act by a role that does not see every row it has to decide about.
-pub(super) fn seen(sql: &Sql<'_>, hidden: Hidden, orphans: bool) -> Result<(), ActError> {
+pub(super) fn seen(sql: &Sql<'_>, hidden: &Hidden, orphans: bool) -> Result<(), ActError> {
     let mapping = sql.mapping;
-    let hides = |name, consequence| {
-        Err(ActError::Hidden { table: crate::target::sql::table(name), role: "write", consequence })
-    };
+    let hidden_rows = |table, consequence| Err(ActError::Hidden { table, role: "write", consequence });
+    let hides = |name, consequence| hidden_rows(crate::target::sql::table(name), consequence);
+    if let Some(table) = hidden.dependents.first() {
+        return hidden_rows(table.clone(), "rows that go with sessions could be lost");
+    }
     match &mapping.users {
         _ if hidden.sessions => {
             hides(&mapping.sessions, "rows could neither be removed nor put back for certain")
@@ -312,12 +373,17 @@ pub(super) fn end(context: Context<'_>, plan: &mut Plan, applied: &Applied) -> R
         "skipped": applied.skipped,
         "remaining": applied.remaining,
         "left": applied.left,
+        "dependents": applied.dependents,
     });
     context.store.write(|db| {
         plans::put(db, &plan.kept)?;
         audit::add(db, (context.actor, "plan-carried-out"), &detail.to_string(), now)
     })?;
     Ok(())
+}
+
+fn archived_tables(dependents: &[Dependent]) -> Vec<DependentTable> {
+    dependents.iter().map(|dependent| dependent.archived_among(dependents)).collect()
 }
 
 /// An instant as a target stores it, rounded down.
@@ -349,11 +415,12 @@ impl<'a> Work<'a> {
             gone.for_each(|(row, _)| *queue.earlier.entry((row.place, row.mark)).or_default() += 1);
         }
         let about = serde_json::json!({
-            "version": 1,
+            "version": if table.dependents.is_empty() { 1 } else { 2 },
             "dialect": known.schema.dialect.name(),
             "table": crate::target::sql::table(&known.mapping.sessions),
             "columns": table.columns,
             "change": plan.summary.revoke,
+            "dependents": archived_tables(&table.dependents),
             // The locators of other plans are no heaps.
             "heaps": if plan.summary.addressing == Addressing::HeapAndPlace { table.heaps } else { BTreeMap::new() },
         });
@@ -365,6 +432,7 @@ impl<'a> Work<'a> {
             known,
             columns: table.columns.into_iter().map(|column| column.name).collect(),
             about: about.to_string(),
+            dependents: table.dependents,
             side_effects: table.side_effects,
             stored_now: stored(known.mapping.expires.decoder, known.seen),
             purge_at: now.plus(context.config.actions.retention_us),
@@ -380,6 +448,9 @@ impl<'a> Work<'a> {
 
     /// Why a row that is as it was planned could not be ended: a trigger keeps it, or else somebody holds it.
     fn obstacle(&self, row: &Planned) -> Why {
+        if lock(&self.tally).entangled.contains(&row.mark) {
+            return Why::DependentsKept;
+        }
         let effects = &self.plan.summary.side_effects;
         let vetoes = effects.iter().any(|effect| effect.kind == Kind::TriggerBefore);
         if vetoes && lock(&self.tally).unmoved.contains(&row.mark) { Why::Vetoed } else { Why::Busy }

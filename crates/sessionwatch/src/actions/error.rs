@@ -134,6 +134,17 @@ pub enum ActError {
     /// The role may not.
     #[error("the acting role lacks {}", .0.join(", "))]
     Lacks(Vec<String>),
+    /// A function of a table may not do what it does.
+    #[error(
+        "a trigger or a rule needs a privilege that the acting role does not have: that batch was rolled back"
+    )]
+    HookLacks,
+    /// The server does not say how many rows a transaction deleted.
+    #[error(
+        "rows of {0} go with these sessions, and the server does not count what it deletes (track_counts = off), so that \
+         some could be deleted without being archived"
+    )]
+    NotCounted(String),
     /// A change would reach further than its plan.
     #[error(
         "removing these rows would change other rows of `{0}` as well: a trigger, a rule or a foreign key of that table does it. That batch was rolled back"
@@ -301,6 +312,8 @@ impl ActError {
             Self::Lacks(lacking) => {
                 format!("as the owner of the tables, GRANT {} TO the acting role", lacking.join("; GRANT "))
             }
+            Self::HookLacks => "grant it, or make the function of the trigger SECURITY DEFINER".into(),
+            Self::NotCounted(_) => "as a superuser: ALTER ROLE … SET track_counts = on, for the acting role".into(),
             Self::ChangesOtherRows(_) => {
                 "end these sessions through the application, or name what ends them under `revoke` in [target.mapping]".into()
             }
@@ -319,14 +332,29 @@ impl ActError {
             Self::NoRoom => "make room, and try again".into(),
             Self::NoArchive(_) => "`sessionwatch archive list` shows what there is".into(),
             Self::NoIdentity(_) => "name its file with --identity".into(),
-            Self::NoDrill => "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo".into(),
-            Self::FoundOut(_) => "pass over it with --skip --reason TEXT if that is meant".into(),
-            Self::GoneOn(_) => "look at how it stands now, and go on from there".into(),
-            Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first".into(),
-            Self::Closed(_) => "`sessionwatch incident open` opens another one".into(),
-            Self::NotYet { .. } => "with --override REASON it is closed all the same".into(),
-            Self::Store(_) | Self::Seal(_) | Self::Unwritable(_) | Self::HiddenByRule(_) | Self::Unexpected(_) => return None,
+            _ => return self.incident_hint().map(str::to_owned),
         })
+    }
+
+    /// What to do about an incident that does not go on; nothing for other errors.
+    fn incident_hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoDrill => {
+                "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo"
+            }
+            Self::FoundOut(_) => "pass over it with --skip --reason TEXT if that is meant",
+            Self::GoneOn(_) => "look at how it stands now, and go on from there",
+            Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first",
+            Self::Closed(_) => "`sessionwatch incident open` opens another one",
+            Self::NotYet { .. } => "with --override REASON it is closed all the same",
+            _ => return None,
+        })
+    }
+
+    /// The error of a role that lacks this, as it was asked after a statement was refused.
+    #[must_use]
+    pub fn lacks(lacking: Vec<String>) -> Self {
+        if lacking.is_empty() { Self::HookLacks } else { Self::Lacks(lacking) }
     }
 
     /// Whether the arguments are at fault, rather than what they met.

@@ -1,12 +1,16 @@
 //! Putting back what was removed or changed: planned like everything else, and said whom it logs in again.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering, time::Instant as Monotonic};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+    time::Instant as Monotonic,
+};
 
 use sessionwatch_rules::{brake::Ended, instant::Instant, planned::Planned};
 
 use super::{
     ActError, Applied, Consent, Context, Plan, Selection, Summary,
-    applying::{self, Control, Why},
+    applying::{self, Control, Dependents, Why, dependents},
     making,
     outlook::{Outlook, There},
     reconcile,
@@ -23,7 +27,11 @@ use crate::{
         archived::{self, Batch, Fate, State},
         audit, plans,
     },
-    target::{acting::Actor, sql::Obstacle},
+    target::{
+        acting::Actor,
+        side_effects::{Kind, SideEffect},
+        sql::{Obstacle, Sql},
+    },
 };
 
 /// Rows of a plan that are shown.
@@ -89,8 +97,23 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
     plan.summary.left = outlook.left.values().map(|left| left.rows).sum();
     plan.summary.shared = outlook.revived.len() as u64;
     plan.summary.notes = outlook.notes(&plan);
+    plan.summary.notes.extend(removed.summary.side_effects.iter().filter_map(went_along));
     making::finish(context, &mut plan)?;
     Ok(plan)
+}
+
+/// Whether rows of another table, which went with the sessions, come back with them.
+fn went_along(effect: &SideEffect) -> Option<String> {
+    let SideEffect { kind, table, rows, archived, .. } = effect;
+    let (Kind::Cascade, Some(1..) | None) = (kind, rows) else { return None };
+    let rows = rows.map(|rows| format!(" ({rows} when that plan was made)")).unwrap_or_default();
+    Some(if *archived {
+        format!("also restores the rows of {table} that were deleted with these sessions{rows}")
+    } else {
+        format!(
+            "does not restore the rows of {table} that were deleted with these sessions{rows}: they were not archived"
+        )
+    })
 }
 
 /// Lists the rows that can be put back, and keeps them piece by piece.
@@ -173,12 +196,9 @@ pub async fn restore(
     let mut actor = Actor::open(view::address(context)?, context.target.limits, known.key()).await?;
     let sql = known.sql();
     let change = crate::target::sql::Change::of(&plan.summary.revoke, "");
-    let lacking = actor.lacks(&sql, change).await?;
-    if !lacking.is_empty() {
-        return Err(ActError::Lacks(lacking));
-    }
-    let hidden = actor.hidden(&sql, change).await?;
-    applying::seen(&sql, hidden, false)?;
+    let dependents = dependents::of(&mut actor, &sql, change).await?;
+    let hidden = actor.hidden(&sql, change, &dependents).await?;
+    applying::seen(&sql, &hidden, false)?;
     reconcile::settle_by(context, &known, &mut actor).await?;
     applying::begin(context, &mut plan, consent)?;
     let mut applied = put_all_back(context, (&known, &mut actor), (&plan, identity), control).await?;
@@ -208,14 +228,19 @@ async fn put_all_back(
             continue;
         }
         let outcome = put_back(context, (known, actor), identity, (id, &rows)).await;
-        let outcomes = match outcome {
-            Ok(outcomes) => outcomes,
+        let restored = match outcome {
+            Ok(restored) => restored,
             Err(error) => {
                 actor.rollback().await;
                 return Err(error);
             }
         };
-        for (row, outcome) in rows.iter().zip(outcomes) {
+        for (table, Dependents { done, refused }) in restored.dependents {
+            let dependents = applied.dependents.entry(table).or_default();
+            dependents.done += done;
+            dependents.refused += refused;
+        }
+        for (row, outcome) in rows.iter().zip(restored.outcomes) {
             match outcome {
                 Outcome::Back => applied.done += 1,
                 Outcome::Earlier => applied.earlier += 1,
@@ -240,6 +265,20 @@ fn check(context: Context<'_>, archive: &str, identity: &Identity) -> Result<(),
         Ok(())
     } else {
         Err(SealError::Wrong(first.recipient).into())
+    }
+}
+
+/// What became of the rows of a batch.
+struct Restored {
+    /// Of each session.
+    outcomes: Vec<Outcome>,
+    /// Of what went with them, by table.
+    dependents: BTreeMap<String, Dependents>,
+}
+
+impl Restored {
+    fn all(outcome: Outcome, wanted: &[Planned]) -> Self {
+        Self { outcomes: vec![outcome; wanted.len()], dependents: BTreeMap::new() }
     }
 }
 
@@ -273,9 +312,9 @@ async fn put_back(
     (known, actor): (&Known, &mut Actor),
     identity: &Identity,
     (id, wanted): (i64, &[Planned]),
-) -> Result<Vec<Outcome>, ActError> {
+) -> Result<Restored, ActError> {
     let Some((batch, sealed)) = context.store.read(|db| archived::get(db, id))? else {
-        return Ok(vec![Outcome::Left(Why::Purged); wanted.len()]);
+        return Ok(Restored::all(Outcome::Left(Why::Purged), wanted));
     };
     let position = |row: &Planned| usize::try_from(row.place).unwrap_or(usize::MAX);
     // What was put back meanwhile, by an earlier run or another plan, is not put back twice.
@@ -284,7 +323,7 @@ async fn put_back(
         wanted.iter().filter(|row| still(row)).map(|row| (position(row), row.mark)).collect();
     if wanted_now.is_empty() {
         // Once no row of a batch can be put back any more, its sealed rows are gone.
-        return Ok(vec![Outcome::Earlier; wanted.len()]);
+        return Ok(Restored::all(Outcome::Earlier, wanted));
     }
     let rows = Rows::read(&identity.open(&sealed, &batch.recipient)?)?;
     let sql = known.sql();
@@ -296,6 +335,9 @@ async fn put_back(
             obstacles.extend(some.iter().zip(left).map(|((at, _), obstacle)| (*at, obstacle)));
         }
     }
+    let restored: BTreeSet<usize> =
+        obstacles.iter().filter(|(_, obstacle)| obstacle.is_none()).map(|(at, _)| *at).collect();
+    let dependents = restore_dependents(actor, (&sql, &rows), &restored).await?;
     drop(rows);
     context.store.write(|db| archived::settle(db, id, (State::Restoring, txid), &batch.fates))?;
     if let Err(error) = actor.commit().await {
@@ -303,14 +345,12 @@ async fn put_back(
         return Err(error.into());
     }
     let mut fates = batch.fates.clone();
-    let restored: Vec<usize> =
-        obstacles.iter().filter(|(_, obstacle)| obstacle.is_none()).map(|(at, _)| *at).collect();
     for at in &restored {
         if let Some(fate) = fates.get_mut(*at) {
             *fate = Fate::Restored;
         }
     }
-    let detail = serde_json::json!({ "plan": batch.plan, "rows": restored.len() });
+    let detail = serde_json::json!({ "plan": batch.plan, "rows": restored.len(), "dependents": dependents });
     context.store.write(|db| {
         archived::settle(db, id, (State::Kept, None), &fates)?;
         if restored.is_empty() {
@@ -322,7 +362,37 @@ async fn put_back(
         Some(obstacle) => Outcome::of(*obstacle),
         None => Outcome::Earlier,
     };
-    Ok(wanted.iter().map(outcome).collect())
+    Ok(Restored { outcomes: wanted.iter().map(outcome).collect(), dependents })
+}
+
+/// Restores the rows of other tables that went with these sessions, by table; parents come first. What went with a row that
+/// is not back stays behind too: its key may by now belong to another row.
+async fn restore_dependents(
+    actor: &mut Actor,
+    (sql, rows): (&Sql<'_>, &Rows),
+    sessions: &BTreeSet<usize>,
+) -> Result<BTreeMap<String, Dependents>, ActError> {
+    let mut restored = BTreeMap::new();
+    // For each table, the sessions of which it did not take every row.
+    let mut incomplete: Vec<BTreeSet<usize>> = Vec::new();
+    for dependents in &rows.dependents {
+        let about = &dependents.about;
+        let parents = about.parents.iter().filter_map(|at| incomplete.get(*at));
+        let without_parents: BTreeSet<usize> = parents.flatten().copied().collect();
+        let all = dependents.of(sessions).len();
+        let wanted = dependents.of(&(sessions - &without_parents));
+        let refused = match wanted.as_slice() {
+            [] => vec![],
+            wanted => actor.restore_dependents(sql, dependents, wanted).await?,
+        };
+        let done = wanted.len() - refused.len();
+        if all > 0 {
+            let counts = Dependents { done: done as u64, refused: (all - done) as u64 };
+            restored.insert(about.table.to_string(), counts);
+        }
+        incomplete.push(&without_parents | &dependents.sessions_of(&refused));
+    }
+    Ok(restored)
 }
 
 /// Positions and marks of rows of a batch, by the table that they are put back into.

@@ -54,8 +54,9 @@ pub(super) async fn compare(
     let found = catalog.reached(&sql.sessions_in_catalog(), Event::of(revoke));
     let found: Vec<SideEffect> = found.into_iter().map(|reached| reached.effect).collect();
     possible(&found, sql)?;
-    let is_new =
-        |effect: &&SideEffect| effect.reaches_further() && !announced.iter().any(|other| other.is(effect));
+    let is_new = |effect: &&SideEffect| {
+        effect.reaches_further() && !announced.iter().any(|other| effect.is_announced_by(other))
+    };
     let unannounced: Vec<String> = found.iter().filter(is_new).map(SideEffect::text).collect();
     if unannounced.is_empty() { Ok(()) } else { Err(ActError::Unannounced(unannounced)) }
 }
@@ -66,7 +67,7 @@ pub(super) fn notes(effects: &[SideEffect]) -> Vec<String> {
 }
 
 fn note(effect: &SideEffect) -> String {
-    let SideEffect { kind, table, rows, .. } = effect;
+    let SideEffect { kind, table, rows, archived, .. } = effect;
     let rows = match rows {
         Some(1) => "1 row".into(),
         Some(rows) => format!("{rows} rows"),
@@ -74,6 +75,9 @@ fn note(effect: &SideEffect) -> String {
     };
     let by = effect.text();
     match kind {
+        Kind::Cascade if *archived => format!(
+            "also deletes {rows} of {table}, by {by}: they are archived, and restored with their sessions"
+        ),
         Kind::Cascade => format!(
             "also deletes {rows} of {table}, by {by}: those rows are not archived and cannot be restored"
         ),

@@ -1,6 +1,6 @@
 //! What was sealed, read again: the values of each row, on their way back into the table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -9,6 +9,11 @@ use zeroize::Zeroizing;
 use super::sealing::SealError;
 use crate::profile::mapping::{Revoke, TableName};
 
+/// The versions of the format that are read; since the second one, rows of other tables can follow.
+const VERSIONS: [u32; 2] = [1, 2];
+/// The line behind the rows of each table, as `COPY` ends its data: no row is written so, by `COPY` or as JSON.
+pub(super) const END_OF_TABLE: &[u8] = b"\\.";
+
 /// A column as the database declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declared {
@@ -16,6 +21,26 @@ pub struct Declared {
     pub name: String,
     /// Its type.
     pub kind: String,
+}
+
+/// A table whose rows are archived with the sessions that they went with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DependentTable {
+    /// Its name.
+    pub table: TableName,
+    /// The columns, in order.
+    pub columns: Vec<Declared>,
+    /// The tables that its rows go with besides the sessions, by their position before this one.
+    pub parents: Vec<usize>,
+}
+
+/// Rows of a [`DependentTable`].
+pub struct UnsealedDependents {
+    /// Their table.
+    pub about: DependentTable,
+    /// The session that each of them went with, by its position.
+    sessions: Vec<usize>,
+    rows: Vec<Vec<Cell>>,
 }
 
 /// What the first line says of all rows.
@@ -34,6 +59,9 @@ pub struct About {
     /// Tables that inherit from that one, by the number that their rows are kept with: such rows go back there.
     #[serde(default)]
     pub heaps: BTreeMap<u64, TableName>,
+    /// Tables whose rows follow behind those of the sessions: parents before what refers to them.
+    #[serde(default)]
+    pub dependents: Vec<DependentTable>,
 }
 
 /// A value of a row.
@@ -56,6 +84,8 @@ pub struct Rows {
     /// What holds for all of them.
     pub about: About,
     rows: Vec<Vec<Cell>>,
+    /// What went with them, by table.
+    pub dependents: Vec<UnsealedDependents>,
 }
 
 impl Rows {
@@ -68,18 +98,35 @@ impl Rows {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(SealError::Damaged)?;
         let (first, rest) = bytes.split_at(end);
         let about: About = serde_json::from_slice(first).map_err(|_| SealError::Damaged)?;
-        if about.version != 1 {
+        if !VERSIONS.contains(&about.version) {
             return Err(SealError::Damaged);
         }
         let lines = rest.get(1..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n');
-        let lines = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
-        let cells = |line: &[u8]| match about.dialect.as_str() {
-            "postgres" => copied(line),
-            _ => noted(line),
+        let mut lines = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
+        let cells = |line: &[u8], width: usize| {
+            let row = match about.dialect.as_str() {
+                "postgres" => copied(line),
+                _ => noted(line),
+            };
+            row.filter(|row| row.len() == width).ok_or(SealError::Damaged)
         };
-        let rows: Option<Vec<Vec<Cell>>> =
-            lines.map(|line| cells(line).filter(|row| row.len() == about.columns.len())).collect();
-        Ok(Self { rows: rows.ok_or(SealError::Damaged)?, about })
+        let part = lines.by_ref().take_while(|line| *line != END_OF_TABLE);
+        let rows = part.map(|line| cells(line, about.columns.len())).collect::<Result<Vec<_>, _>>()?;
+        let mut dependents = Vec::with_capacity(about.dependents.len());
+        for table in &about.dependents {
+            let mut dependent = UnsealedDependents { about: table.clone(), sessions: vec![], rows: vec![] };
+            for line in lines.by_ref().take_while(|line| *line != END_OF_TABLE) {
+                let (session, row) =
+                    owned(line).filter(|(at, _)| *at < rows.len()).ok_or(SealError::Damaged)?;
+                dependent.sessions.push(session);
+                dependent.rows.push(cells(row, table.columns.len())?);
+            }
+            dependents.push(dependent);
+        }
+        if lines.next().is_some() {
+            return Err(SealError::Damaged);
+        }
+        Ok(Self { rows, dependents, about })
     }
 
     /// The values of a row; none behind the last.
@@ -97,6 +144,30 @@ impl Rows {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+}
+
+impl UnsealedDependents {
+    /// The positions of the rows that went with one of these sessions.
+    pub(crate) fn of(&self, sessions: &BTreeSet<usize>) -> Vec<usize> {
+        let owners = self.sessions.iter().enumerate();
+        owners.filter(|(_, session)| sessions.contains(session)).map(|(at, _)| at).collect()
+    }
+
+    /// The sessions that these rows went with.
+    pub(crate) fn sessions_of(&self, rows: &[usize]) -> BTreeSet<usize> {
+        rows.iter().filter_map(|at| self.sessions.get(*at).copied()).collect()
+    }
+
+    /// The values of a row; none behind the last.
+    pub(crate) fn row(&self, at: usize) -> &[Cell] {
+        self.rows.get(at).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl std::fmt::Debug for UnsealedDependents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "UnsealedDependents({} of {})", self.rows.len(), self.about.table)
     }
 }
 
@@ -124,6 +195,13 @@ impl rusqlite::ToSql for Cell {
             Self::Blob(bytes) => ValueRef::Blob(bytes),
         }))
     }
+}
+
+/// A line of a dependent row: the position of its session, and the rest.
+fn owned(line: &[u8]) -> Option<(usize, &[u8])> {
+    let tab = line.iter().position(|byte| *byte == b'\t')?;
+    let (position, rest) = line.split_at(tab);
+    Some((std::str::from_utf8(position).ok()?.parse().ok()?, rest.get(1..)?))
 }
 
 /// A line as `COPY` writes it: <https://www.postgresql.org/docs/current/sql-copy.html>, "Text Format".
@@ -207,11 +285,35 @@ mod tests {
             String::new(),
             "{}\n".into(),
             format!("{ABOUT}\none\n"),
-            format!("{}\na\tb\n", ABOUT.replace("\"version\":1", "\"version\":2")),
+            format!("{}\na\tb\n", ABOUT.replace("\"version\":1", "\"version\":3")),
             format!("{sqlite}\n[1,{{\"blob\":[256]}}]\n"),
             format!("{sqlite}\n[1.5,true]\n"),
         ] {
             assert!(matches!(Rows::read(wrong.as_bytes()), Err(SealError::Damaged)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rows_that_went_with_sessions_are_read_behind_them() {
+        let about = ABOUT.replace(
+            "\"change\"",
+            "\"dependents\":[{\"table\":{\"schema\":\"public\",\"name\":\"carts\"},\"columns\":[{\"name\":\"n\",\"kind\":\"integer\"}],\"parents\":[]}],\"change\"",
+        );
+        let about = about.replace("\"version\":1", "\"version\":2");
+        let read = |lines: &str| Rows::read(format!("{about}\n{lines}").as_bytes());
+        let rows = read("one\tx\ntwo\tx\n\\.\n1\t7\n0\t8\n1\t9\n\\.\n").unwrap();
+        let carts = &rows.dependents[0];
+        assert_eq!((rows.len(), carts.of(&BTreeSet::from([1]))), (2, vec![0, 2]));
+        assert_eq!((carts.row(2)[0].text(), carts.row(3).len()), (Some("9"), 0));
+        assert_eq!(format!("{carts:?}"), "UnsealedDependents(3 of public.carts)");
+        // Of no session, of no column, of no table.
+        for wrong in [
+            "one\tx\n\\.\n1\t7\n\\.\n",
+            "one\tx\n\\.\n7\n",
+            "one\tx\n\\.\n0\t7\t7\n",
+            "one\tx\n\\.\n\\.\n0\t7\n",
+        ] {
+            assert!(matches!(read(wrong), Err(SealError::Damaged)), "{wrong}");
         }
     }
 }

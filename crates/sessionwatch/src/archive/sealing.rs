@@ -11,7 +11,10 @@ use std::{
 use age::{secrecy::ExposeSecret as _, x25519};
 use zeroize::Zeroizing;
 
-use super::whole::{Head, Whole};
+use super::{
+    rows::END_OF_TABLE,
+    whole::{DependentRows, Head, Whole},
+};
 
 /// Why something cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -74,17 +77,32 @@ impl Recipient {
         Ok(sealed)
     }
 
-    /// Encrypts rows: a first line about all of them, and then a line each.
+    /// Encrypts rows: a first line about all of them, and then a line each; behind them, table by table, what went with them.
     ///
     /// # Errors
     ///
     /// If the system has no random numbers.
-    pub fn seal_rows(&self, about: &str, whole: &Whole, rows: &[&Head]) -> Result<Vec<u8>, SealError> {
-        let length = rows.iter().map(|row| whole.columns(row).len()).sum::<usize>() + about.len() + 1;
+    pub fn seal_rows(
+        &self,
+        about: &str,
+        (whole, rows): (&Whole, &[Head]),
+        dependents: &[DependentRows],
+    ) -> Result<Vec<u8>, SealError> {
+        let length =
+            whole.len() + dependents.iter().map(DependentRows::sealed_len).sum::<usize>() + about.len() + 1;
+        // It never grows, since what it grew out of would stay in memory.
         let mut lines = Zeroizing::new(Vec::with_capacity(length));
         lines.extend_from_slice(about.as_bytes());
         lines.push(b'\n');
         rows.iter().for_each(|row| lines.extend_from_slice(whole.columns(row)));
+        for dependent in dependents {
+            lines.extend_from_slice(END_OF_TABLE);
+            lines.push(b'\n');
+            for (row, session) in dependent.rows() {
+                lines.extend_from_slice(format!("{session}\t").as_bytes());
+                lines.extend_from_slice(row);
+            }
+        }
         self.seal(&lines)
     }
 }
@@ -190,11 +208,19 @@ mod tests {
         let mut whole = Whole::default();
         whole.push(b"(0,1)\t7\t1\ta\tone\n(0,2)\t7\t2\tb\ttwo\n(0,3)\t7\t3\tc\tthree\n");
         let heads = whole.heads().unwrap();
-        let sealed = recipient.seal_rows("about", &whole, &[&heads[0], &heads[2]]).unwrap();
+        let mut rows = Whole::default();
+        rows.push(b"(0,3)\t7\t9\tx\n(0,1)\t7\t8\ty\n");
+        let carts = DependentRows::new(rows, |head| usize::try_from(head.place - 1).ok());
+        let carts = carts.unwrap();
+        let sealed =
+            recipient.seal_rows("about", (&whole, &[heads[0].clone(), heads[2].clone()]), &[carts]).unwrap();
         assert!(!sealed.windows(3).any(|part| part == b"one"));
         let name = recipient.to_string();
         let again = Identity::read(&path).unwrap();
-        assert_eq!(again.open(&sealed, &name).unwrap().as_slice(), b"about\na\tone\nc\tthree\n");
+        assert_eq!(
+            again.open(&sealed, &name).unwrap().as_slice(),
+            b"about\na\tone\nc\tthree\n\\.\n2\tx\n0\ty\n"
+        );
         let other = Identity::create(&folder.path().join("other")).unwrap();
         assert!(matches!(other.open(&sealed, &name), Err(SealError::Wrong(_))));
         let mut damaged = sealed.clone();

@@ -47,9 +47,62 @@ impl Whole {
         Some(heads)
     }
 
+    /// How many bytes all lines have.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The columns of a row, with the end of its line.
     pub(super) fn columns(&self, head: &Head) -> &[u8] {
         self.0.get(head.columns.clone()).unwrap_or_default()
+    }
+}
+
+/// Rows of another table, each with the position of the session that it goes with.
+#[derive(Debug, Default)]
+pub struct DependentRows {
+    whole: Whole,
+    heads: Vec<Head>,
+    sessions: Vec<usize>,
+}
+
+impl DependentRows {
+    /// Takes rows, and finds the session of each by its place and version; nothing if a line is not one, or of no such session.
+    #[must_use]
+    pub fn new(whole: Whole, position: impl Fn(&Head) -> Option<usize>) -> Option<Self> {
+        let heads = whole.heads()?;
+        let sessions = heads.iter().map(position).collect::<Option<Vec<usize>>>()?;
+        Some(Self { whole, heads, sessions })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// The hash of each row.
+    #[must_use]
+    pub fn hashes(&self) -> Vec<i64> {
+        self.heads.iter().map(|head| head.mark).collect()
+    }
+
+    /// The columns of each row, with the end of its line, and the position of its session.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.heads.iter().zip(&self.sessions).map(|(head, session)| (self.whole.columns(head), *session))
+    }
+
+    /// No fewer bytes than these rows take when they are sealed.
+    pub(super) fn sealed_len(&self) -> usize {
+        /// A position, a tab, and the line behind a table.
+        const MOST_PER_ROW: usize = 24;
+        self.whole.len() + (self.heads.len() + 1) * MOST_PER_ROW
     }
 }
 

@@ -299,7 +299,7 @@ pub(super) fn report(plan: &Plan, applied: &Applied, format: Written) -> Result<
             || applied.left.is_none() && plan.selection.chosen(plan.kept.made_at).is_some()
         {
             ExitCode::from(3)
-        } else if applied.skipped > 0 || applied.left.is_some_and(|left| left > 0) {
+        } else if applied.skipped > 0 || !applied.is_complete() || applied.left.is_some_and(|left| left > 0) {
             ExitCode::from(1)
         } else {
             ExitCode::SUCCESS

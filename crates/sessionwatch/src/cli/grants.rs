@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use super::{Failure, target::TargetArgs};
-use crate::grants::{self, Roles};
+use crate::{
+    grants::{self, Roles, Subject},
+    target::side_effects::{Catalog, Event, table_name},
+};
 
 /// Print SQL that creates roles which may do just what is needed
 #[derive(Debug, clap::Args)]
@@ -22,7 +25,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one()?;
     let sql = super::block_on(super::with_open(&config, &target, async |opened| {
         let roles = Roles { watch: &args.watch_role, act: &args.act_role };
-        Ok(grants::statements(&opened.schema, &opened.candidate.mapping, roles))
+        let dialect = opened.schema.dialect;
+        let mapping = &opened.candidate.mapping;
+        let catalog = Catalog::read(dialect, async |query| opened.session.fetch(query).await).await?;
+        let sessions = table_name(dialect, &mapping.sessions);
+        let event = Event::of(&mapping.revoke);
+        let reached = &catalog.reached(&sessions, event);
+        let dependents = &if event == Event::Delete { catalog.archivable(&sessions) } else { vec![] };
+        Ok(grants::statements(Subject { schema: &opened.schema, mapping, reached, dependents }, roles))
     }))?;
     super::print(&sql)?;
     Ok(ExitCode::SUCCESS)

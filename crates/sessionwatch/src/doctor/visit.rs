@@ -77,11 +77,12 @@ async fn ask(target: &Target, address: &Address, opened: &Opened) -> Result<Acti
     let mut actor = Actor::open(address, target.limits, opened.key).await?;
     let sql = opened.sql(false, &Settings::default());
     let change = Change::of(&opened.candidate.mapping.revoke, "");
-    let lacks = actor.lacks(&sql, change).await?;
-    let found = actor.hidden(&sql, change).await?;
+    let dependents = actor.dependents(&sql, change).await?;
+    let lacks = actor.lacks(&sql, change, &dependents).await?;
+    let found = actor.hidden(&sql, change, &dependents).await?;
     let users = sql.mapping.users.as_ref().filter(|_| found.users).map(|users| &users.table);
     let sessions = found.sessions.then_some(&sql.mapping.sessions);
-    let hidden = sessions.into_iter().chain(users).map(table).collect();
+    let hidden = sessions.into_iter().chain(users).map(table).chain(found.dependents).collect();
     let query =
         "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
     let row = actor.fetch(query).await?.into_iter().next().ok_or(TargetError::Lost)?;

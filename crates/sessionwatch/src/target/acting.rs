@@ -7,13 +7,14 @@ use super::{
     error::TargetError,
     postgres,
     postgres::Limits,
+    side_effects::{Catalog, Dependent},
     sql::{Change, Obstacle, ReadRows, Sql},
     sqlite,
 };
 use crate::{
     archive::{
-        rows::{Declared, Rows},
-        whole::Whole,
+        rows::{Declared, Rows, UnsealedDependents},
+        whole::{DependentRows, Whole},
     },
     profile::mapping::{Revoke, TableName},
 };
@@ -40,15 +41,19 @@ pub enum Changed {
     NotAll,
     /// Other rows besides those that were read.
     MoreThanRead,
+    /// Rows of other tables that go with them are not, or not only, those that were read.
+    OtherDependents,
 }
 
 /// Which tables row-level security hides rows of, or may, from a role.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hidden {
     /// That of the sessions.
     pub sessions: bool,
     /// That of the users.
     pub users: bool,
+    /// Tables whose rows go with sessions.
+    pub dependents: Vec<String>,
 }
 
 /// A connection for acting.
@@ -78,21 +83,32 @@ impl Actor {
     /// # Errors
     ///
     /// If the database cannot be asked, or may only be read.
-    pub async fn lacks(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<Vec<String>, TargetError> {
+    pub async fn lacks(
+        &mut self,
+        sql: &Sql<'_>,
+        change: Change<'_>,
+        dependents: &[Dependent],
+    ) -> Result<Vec<String>, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.lacks(sql, change).await,
+            Self::Postgres(actor) => actor.lacks(sql, change, dependents).await,
             Self::Sqlite(actor) => actor.writable().map(|()| vec![]),
         }
     }
 
-    /// The tables of which this role does not see every row: those of the sessions and of the users. A file has no roles.
+    /// The tables of which this role does not see every row: those of the sessions, of the users, and of what goes with
+    /// sessions. A file has no roles.
     ///
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn hidden(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<Hidden, TargetError> {
+    pub async fn hidden(
+        &mut self,
+        sql: &Sql<'_>,
+        change: Change<'_>,
+        dependents: &[Dependent],
+    ) -> Result<Hidden, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.hidden(sql, change).await,
+            Self::Postgres(actor) => actor.hidden(sql, change, dependents).await,
             Self::Sqlite(_) => Ok(Hidden::default()),
         }
     }
@@ -103,9 +119,98 @@ impl Actor {
     ///
     /// If the database cannot be asked.
     pub async fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<Declared>, TargetError> {
+        self.columns_of(&sql.mapping.sessions).await
+    }
+
+    async fn columns_of(&mut self, table: &TableName) -> Result<Vec<Declared>, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.columns(sql).await,
-            Self::Sqlite(actor) => actor.columns(sql),
+            Self::Postgres(actor) => actor.columns(table).await,
+            Self::Sqlite(actor) => actor.columns(table),
+        }
+    }
+
+    /// The tables whose rows a change deletes with sessions, and that are archived with them; parents come first.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn dependents(
+        &mut self,
+        sql: &Sql<'_>,
+        change: Change<'_>,
+    ) -> Result<Vec<Dependent>, TargetError> {
+        if change != Change::Delete {
+            return Ok(vec![]);
+        }
+        let catalog = Catalog::read(sql.schema.dialect, async |query| self.fetch(query).await).await?;
+        let mut dependents = catalog.archivable(&sql.sessions_in_catalog());
+        for dependent in &mut dependents {
+            dependent.columns = self.columns_of(&dependent.table).await?;
+        }
+        Ok(dependents)
+    }
+
+    /// Whether this server counts the rows that a transaction deletes; only then it can be known that no other rows went along.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn counts_rows(&mut self) -> Result<bool, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.counts_rows().await,
+            Self::Sqlite(_) => Ok(true),
+        }
+    }
+
+    /// Deletes rows of a dependent table that were read with these sessions: whether just those that are there now went.
+    ///
+    /// # Errors
+    ///
+    /// If a statement fails.
+    pub async fn delete_dependents(
+        &mut self,
+        sql: &Sql<'_>,
+        (dependent, rows): (&Dependent, &DependentRows),
+        read: ReadRows<'_>,
+    ) -> Result<bool, TargetError> {
+        let delete = sql.delete_dependents(dependent, &rows.hashes(), read);
+        let deleted = match self {
+            Self::Postgres(_) if rows.is_empty() => 0,
+            Self::Postgres(actor) => actor.delete(&delete).await?,
+            // Nobody else writes from here on.
+            Self::Sqlite(actor) => actor.delete(&delete, &sql.count_dependents(dependent, read))?,
+        };
+        Ok(deleted == rows.len() as u64)
+    }
+
+    /// A counter of rows of these tables that were deleted over this connection, by whatever means: the difference between two
+    /// readings in one transaction is their number. For SQLite, [`Actor::delete_dependents`] makes sure of it.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn dependents_deleted(&mut self, dependents: &[Dependent]) -> Result<u64, TargetError> {
+        match self {
+            Self::Postgres(actor) if !dependents.is_empty() => actor.deleted_so_far(dependents).await,
+            _ => Ok(0),
+        }
+    }
+
+    /// Restores rows of a dependent table, those at these positions: the positions of those that the table does not take.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost, or the database cannot go on.
+    pub async fn restore_dependents(
+        &mut self,
+        sql: &Sql<'_>,
+        rows: &UnsealedDependents,
+        wanted: &[usize],
+    ) -> Result<Vec<usize>, TargetError> {
+        let statement = sql.restore_dependents(&rows.about);
+        match self {
+            Self::Postgres(actor) => actor.restore_dependents(&statement, rows, wanted).await,
+            Self::Sqlite(actor) => actor.restore_dependents(&statement, rows, wanted),
         }
     }
 

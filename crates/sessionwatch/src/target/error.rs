@@ -124,6 +124,12 @@ impl TargetError {
         CODES.contains(&code).then_some(Self::System("another file or socket: too many are open"))
     }
 
+    /// Whether the rows of one statement may be at fault, so that others may fare better.
+    #[must_use]
+    pub const fn is_of_row(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::Function(_) | Self::Permission | Self::Unsupported)
+    }
+
     /// Whether something is named, in an address or a configuration, that the database does not have.
     #[must_use]
     pub const fn is_usage(&self) -> bool {

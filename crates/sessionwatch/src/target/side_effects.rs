@@ -1,6 +1,8 @@
 //! What ending sessions does besides: rows of other tables that are deleted or changed with them, and triggers and rules that
 //! run. Read from the catalog; how they follow from each other is decided here, without the database.
 
+mod dependents;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use crate::profile::{
     mapping::{Revoke, TableName},
     schema::Dialect,
 };
+
+pub use self::dependents::Dependent;
 
 /// Foreign keys that are followed behind each other.
 const DEPTH: usize = 6;
@@ -53,6 +57,9 @@ pub struct SideEffect {
     pub name: String,
     /// Rows that refer to the sessions of a plan; nothing where they were not counted.
     pub rows: Option<u64>,
+    /// Whether those rows are archived, and restored with their sessions.
+    #[serde(default)]
+    pub archived: bool,
 }
 
 /// What a statement does to a row.
@@ -71,10 +78,34 @@ pub struct Reference {
     name: String,
     /// The table that refers, and its columns.
     pub(super) from: (String, Vec<String>),
+    /// The name of that table.
+    pub(super) child: TableName,
     /// The table referred to, and its columns.
     pub(super) to: (String, Vec<String>),
+    /// For each column, the operator by which the database compares the one referred to with it.
+    pub(super) equals: Vec<String>,
     /// Whether the role may read the columns that refer.
     readable: bool,
+}
+
+impl Reference {
+    /// The table that refers, and its columns.
+    #[must_use]
+    pub fn from(&self) -> (&str, &[String]) {
+        (&self.from.0, &self.from.1)
+    }
+
+    /// The table referred to, and its columns.
+    #[must_use]
+    pub fn to(&self) -> (&str, &[String]) {
+        (&self.to.0, &self.to.1)
+    }
+
+    /// The name of the table that refers.
+    #[must_use]
+    pub fn child(&self) -> &TableName {
+        &self.child
+    }
 }
 
 /// A trigger or a rule.
@@ -93,6 +124,8 @@ pub struct Catalog {
     hooks: Vec<Hook>,
     /// Tables that inherit from others, or are parts of them: child, parent.
     inherits: Vec<(String, String)>,
+    /// Those of the parents that are partitioned.
+    partitioned: BTreeSet<String>,
 }
 
 /// A side effect, and the foreign keys that lead to it from the sessions.
@@ -128,10 +161,12 @@ impl SideEffect {
         self.kind != Kind::Restrict
     }
 
-    /// The same side effect, however many rows there are by now.
+    /// Whether a plan that announced the other one announced this one: the same side effect, however many rows there are by
+    /// now. What it said is archived has to be.
     #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn is_announced_by(&self, other: &Self) -> bool {
         (self.kind, &self.table, &self.name) == (other.kind, &other.table, &other.name)
+            && (self.archived || !other.archived)
     }
 
     /// What it is, in words.
@@ -178,8 +213,14 @@ impl Catalog {
                     catalog.hooks.extend(postgres_hooks(&row));
                 }
                 for row in fetch(super::postgres::INHERITS).await? {
-                    if let [Some(schema), Some(name), Some(parents), Some(parent)] = row.as_slice() {
-                        catalog.inherits.push((named(schema, name), named(parents, parent)));
+                    if let [Some(schema), Some(name), Some(parents), Some(parent), partitioned] =
+                        row.as_slice()
+                    {
+                        let parent = named(parents, parent);
+                        if partitioned.as_deref() == Some("t") {
+                            catalog.partitioned.insert(parent.clone());
+                        }
+                        catalog.inherits.push((named(schema, name), parent));
                     }
                 }
             }
@@ -195,7 +236,7 @@ impl Catalog {
     }
 
     /// Adds a row of a foreign key, one column at a time: schema and name of the table that refers, its column, schema and
-    /// name of the other, its column, name, action, whether the column may be read.
+    /// name of the other, its column, name, action, whether the column may be read, the operator that compares the columns.
     fn refers(&mut self, dialect: Dialect, row: &TextRow) {
         let text = |at: usize| row.get(at).and_then(Option::as_deref);
         let table = |schema: usize| match dialect {
@@ -215,17 +256,24 @@ impl Catalog {
             return;
         };
         let readable = text(8) == Some("t");
+        let equals = text(9).unwrap_or("=").to_owned();
         match self.references.last_mut() {
             Some(last) if (&last.from.0, &last.to.0, last.name.as_str()) == (&from, &to, name) => {
                 last.from.1.push(column.to_owned());
                 last.to.1.push(other.to_owned());
+                last.equals.push(equals);
                 last.readable &= readable;
             }
             _ => self.references.push(Reference {
                 kind,
                 name: name.to_owned(),
                 from: (from, vec![column.to_owned()]),
+                child: TableName {
+                    schema: text(0).filter(|schema| !schema.is_empty()).map(str::to_owned),
+                    name: text(1).unwrap_or_default().to_owned(),
+                },
                 to: (to, vec![other.to_owned()]),
+                equals: vec![equals],
                 readable,
             }),
         }
@@ -234,6 +282,19 @@ impl Catalog {
     /// What happens besides when rows of that table are deleted or changed.
     #[must_use]
     pub fn reached(&self, table: &str, event: Event) -> Vec<Reached> {
+        let mut found = self.followed(table, event);
+        if event == Event::Delete {
+            let archived: BTreeSet<String> =
+                self.dependents(table, &found).into_iter().map(|dependent| dependent.name).collect();
+            for reached in &mut found {
+                let SideEffect { kind, table, .. } = &reached.effect;
+                reached.effect.archived = *kind == Kind::Cascade && archived.contains(table);
+            }
+        }
+        found
+    }
+
+    fn followed(&self, table: &str, event: Event) -> Vec<Reached> {
         let mut found: Vec<Reached> = Vec::new();
         let mut queue = VecDeque::from([(table.to_owned(), Vec::<Reference>::new(), event)]);
         while let Some((table, path, event)) = queue.pop_front() {
@@ -245,6 +306,7 @@ impl Catalog {
                     table: table.clone(),
                     name: hook.name.clone(),
                     rows: None,
+                    archived: false,
                 };
                 if !found.iter().any(|reached| reached.effect == effect) {
                     found.push(Reached { effect, path: vec![] });
@@ -262,6 +324,7 @@ impl Catalog {
                     table: child.clone(),
                     name: reference.name.clone(),
                     rows: None,
+                    archived: false,
                 };
                 let next = match reference.kind {
                     Kind::Cascade => Some(Event::Delete),
@@ -427,13 +490,15 @@ impl Sql<'_> {
 mod tests {
     use super::*;
 
-    fn reference(kind: Kind, from: &str, to: &str) -> Reference {
+    pub(super) fn reference(kind: Kind, from: &str, to: &str) -> Reference {
         let column = |column: &str| vec![column.to_owned()];
         Reference {
             kind,
             name: format!("{from}_{to}"),
             from: (from.into(), column("parent")),
+            child: TableName { schema: None, name: from.into() },
             to: (to.into(), column("id")),
+            equals: vec!["=".into()],
             readable: true,
         }
     }
@@ -469,6 +534,7 @@ mod tests {
                 hook(Kind::Trigger, "order", Event::Delete),
             ],
             inherits: vec![("s_2026".into(), "s".into())],
+            partitioned: BTreeSet::from(["s".into()]),
         };
         let expected = [
             (Kind::TriggerBefore, "s_hook", 0),

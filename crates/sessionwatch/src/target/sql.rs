@@ -5,6 +5,7 @@
 mod acting;
 mod besides;
 mod comparing;
+mod dependents;
 mod instant;
 mod paging;
 mod planning;

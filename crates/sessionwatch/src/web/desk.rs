@@ -287,6 +287,7 @@ async fn carry_out(desk: &Desk, plan: &Plan, (wish, control): (&Wish, &Control))
     };
     let done =
         format!("{} row(s) done, {} skipped because they had changed{left}.", applied.done, applied.skipped);
+    let done = [done].into_iter().chain(applied.besides(restores)).collect::<Vec<_>>().join(" ");
     let done = match plan.summary.not_ended.as_slice() {
         lines if applied.done > 0 && !lines.is_empty() => {
             format!("{done} Not ended by this, where it applies: {}.", lines.join("; "))

@@ -50,6 +50,10 @@ enum Write {
     See(u16),
     LogOut(u16),
     LogIn,
+    /// It puts something into the cart that goes with the session.
+    Fill(u16),
+    /// It changes that cart.
+    ChangeCart(u16),
 }
 
 fn write() -> impl Strategy<Value = Write> {
@@ -59,6 +63,8 @@ fn write() -> impl Strategy<Value = Write> {
         (0..420u16).prop_map(Write::See),
         (0..420u16).prop_map(Write::LogOut),
         Just(Write::LogIn),
+        (0..420u16).prop_map(Write::Fill),
+        (0..420u16).prop_map(Write::ChangeCart),
     ]
 }
 
@@ -99,8 +105,10 @@ enum Shape {
     SweepTrigger,
     /// A session belongs to another one, and goes with it.
     SelfReference,
-    /// Other tables refer to sessions.
+    /// Other tables refer to sessions, and to each other.
     Referenced,
+    /// The same, with partitions on both sides.
+    ReferencedPartitions,
     AlsoRule,
     InsteadRule,
     Generated,
@@ -112,7 +120,7 @@ enum Shape {
 }
 
 /// Each shape, and what makes the table out of a plain one: `old`, which has the rows and is dropped then.
-const SHAPES: [(Shape, &str); 16] = [
+const SHAPES: [(Shape, &str); 17] = [
     (Shape::Plain, ""),
     (Shape::HashPartitioned, "CREATE TABLE sessions (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY HASH (id);
                  CREATE TABLE p0 PARTITION OF sessions FOR VALUES WITH (MODULUS 3, REMAINDER 0);
@@ -157,9 +165,21 @@ const SHAPES: [(Shape, &str); 16] = [
                  UPDATE sessions SET parent = 's' || (substr(id, 2)::int - 1) WHERE substr(id, 2)::int % 50 = 0"),
     (Shape::Referenced, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
-                 CREATE TABLE carts (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE CASCADE);
+                 CREATE TABLE carts (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE CASCADE, note text NOT NULL DEFAULT '');
+                 CREATE TABLE items (cart integer REFERENCES carts (id) ON DELETE CASCADE, session text REFERENCES sessions (id) ON DELETE CASCADE, name text);
                  CREATE TABLE orders (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE SET NULL);
-                 INSERT INTO carts (session) SELECT id FROM old; INSERT INTO orders (session) SELECT id FROM old"),
+                 INSERT INTO carts (session) SELECT id FROM old; INSERT INTO orders (session) SELECT id FROM old;
+                 INSERT INTO items SELECT id, session, 'a' FROM carts; INSERT INTO items SELECT id, NULL, 'b' FROM carts;
+                 INSERT INTO items SELECT * FROM items WHERE cart % 5 = 0"),
+    (Shape::ReferencedPartitions, "CREATE TABLE sessions (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY HASH (id);
+                 CREATE TABLE p0 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+                 CREATE TABLE p1 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+                 INSERT INTO sessions SELECT * FROM old;
+                 CREATE TABLE carts (id serial PRIMARY KEY, session text REFERENCES sessions (id) ON DELETE CASCADE, note text NOT NULL DEFAULT '') PARTITION BY HASH (id);
+                 CREATE TABLE c0 PARTITION OF carts FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+                 CREATE TABLE c1 PARTITION OF carts FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+                 CREATE TABLE items (cart integer REFERENCES carts (id) ON DELETE CASCADE, session text, name text);
+                 INSERT INTO carts (session) SELECT id FROM old; INSERT INTO items SELECT id, session, 'a' FROM carts"),
     (Shape::AlsoRule, "CREATE TABLE sessions (LIKE old INCLUDING ALL);
                  INSERT INTO sessions SELECT * FROM old;
                  CREATE TABLE gone (id text);
@@ -225,6 +245,30 @@ impl App {
         rows.lines().filter_map(pair).collect()
     }
 
+    /// The rows of other tables that go with sessions, by the session.
+    fn carts(&self, shape: Shape) -> BTreeMap<String, Vec<String>> {
+        const CARTS: &str = "SELECT session, 'cart ' || id || ' ' || note FROM carts UNION ALL
+            SELECT c.session, 'item ' || i.cart || ' ' || i.name FROM items AS i JOIN carts AS c ON c.id = i.cart ORDER BY 1, 2";
+        let rows: Vec<(String, String)> = match self {
+            Self::Server(_) if !matches!(shape, Shape::Referenced | Shape::ReferencedPartitions) => vec![],
+            Self::Server(database) => {
+                let rows = database.psql(CARTS).unwrap();
+                let pair =
+                    |line: &str| line.split_once('|').map(|(id, rest)| (id.to_owned(), rest.to_owned()));
+                rows.lines().filter_map(pair).collect()
+            }
+            Self::File(path) => {
+                let connection = rusqlite::Connection::open(path).unwrap();
+                let mut statement = connection.prepare(CARTS).unwrap();
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+                rows.map(Result::unwrap).collect()
+            }
+        };
+        let mut carts = BTreeMap::<String, Vec<String>>::new();
+        rows.into_iter().for_each(|(session, row)| carts.entry(session).or_default().push(row));
+        carts
+    }
+
     fn file(folder: &Path) -> Self {
         let path = folder.join("app.db");
         let connection = rusqlite::Connection::open(&path).unwrap();
@@ -237,6 +281,15 @@ impl App {
             .replace("generate_series(1, 30) AS n", &numbers.replace("420", "30"))
             .replace("md5(n::text)", "hex(randomblob(16))");
         connection.execute_batch(&sql).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE carts (id integer PRIMARY KEY AUTOINCREMENT, session text REFERENCES sessions (id) ON DELETE CASCADE, note text NOT NULL DEFAULT '');
+                 CREATE TABLE items (cart integer REFERENCES carts (id) ON DELETE CASCADE, session text REFERENCES sessions (id) ON DELETE CASCADE, name text);
+                 INSERT INTO carts (session) SELECT id FROM sessions;
+                 INSERT INTO items SELECT id, session, 'a' FROM carts; INSERT INTO items SELECT id, NULL, 'b' FROM carts;
+                 INSERT INTO items SELECT * FROM items WHERE cart % 5 = 0",
+            )
+            .unwrap();
         Self::File(path)
     }
 
@@ -303,6 +356,8 @@ struct History {
     first: BTreeMap<String, String>,
     first_full: BTreeMap<String, String>,
     shape: Shape,
+    /// What goes with each session, as the application left it.
+    carts: RefCell<BTreeMap<String, Vec<String>>>,
     /// Tokens of rows that the application itself removed.
     logged_out: RefCell<BTreeSet<String>>,
     /// Tokens of rows of which the application changed anything.
@@ -339,6 +394,7 @@ impl History {
             runtime: runtime(),
             first: app.rows(),
             first_full: app.full_rows(),
+            carts: RefCell::new(app.carts(shape)),
             shape,
             touched: RefCell::default(),
             logged_out: RefCell::default(),
@@ -391,9 +447,21 @@ impl History {
                 let before = self.app.rows();
                 self.app.run(&format!("DELETE FROM sessions WHERE id = '{id}'"));
                 let after = self.app.rows();
+                let before_ids: BTreeSet<String> = before.values().cloned().collect();
                 self.touched.borrow_mut().extend(tokens(&id));
                 let gone = before.into_keys().filter(|token| !after.contains_key(token));
                 self.logged_out.borrow_mut().extend(gone);
+                if !after.values().any(|there| *there == id) && before_ids.contains(&id) {
+                    self.carts.borrow_mut().remove(&id);
+                }
+            }
+            Write::Fill(number) => self.change_cart(
+                "INSERT INTO carts (session, note) SELECT id, 'more' FROM sessions WHERE id = '{id}';
+                 INSERT INTO items SELECT id, session, 'c' FROM carts WHERE session = '{id}' AND note = 'more'",
+                &id(number),
+            ),
+            Write::ChangeCart(number) => {
+                self.change_cart("UPDATE carts SET note = note || 'x' WHERE session = '{id}'", &id(number));
             }
             Write::LogIn => {
                 self.logged_in.set(self.logged_in.get() + 1);
@@ -429,6 +497,18 @@ impl History {
         self.named.insert(plan.kept.id.clone(), named);
         self.made.insert(plan.kept.id.clone(), self.happened.get());
         self.plan = Some(plan.kept.id);
+    }
+
+    /// The application changes what goes with a session; nobody can while the session is in the archive.
+    fn change_cart(&self, sql: &str, id: &str) {
+        if self.carts.borrow().is_empty() {
+            return;
+        }
+        self.app.run(&sql.replace("{id}", id));
+        if self.app.rows().values().any(|there| there == id) {
+            let now = self.app.carts(self.shape).remove(id).unwrap_or_default();
+            self.carts.borrow_mut().insert(id.to_owned(), now);
+        }
     }
 
     /// Runs the present plan, or puts back, as far as the step says.
@@ -543,6 +623,13 @@ impl History {
                 }
             }
         }
+        // A session is there with all that goes with it, or nothing of that is.
+        let carts = self.app.carts(self.shape);
+        for (id, expected) in self.carts.borrow().iter() {
+            let is_there = table.values().any(|there| there == id);
+            let found = carts.get(id).cloned().unwrap_or_default();
+            prop_assert_eq!(&found, if is_there { expected } else { &vec![] }, "{}", id);
+        }
         for (token, id) in &self.first {
             let there = usize::from(table.contains_key(token)) + archive.get(token).copied().unwrap_or(0);
             let expected = usize::from(!self.logged_out.borrow().contains(token));
@@ -648,6 +735,28 @@ fn on_every_shape_just_the_planned_rows_go_and_come_back() {
                 _ => assert_eq!(gone, named, "{shape:?} {kind}"),
             }
             history.restore_all().unwrap_or_else(|error| panic!("{shape:?} {kind}: {error}"));
+        }
+    }
+}
+
+/// A session goes with everything in its cart, whenever something is put into it.
+#[test]
+fn what_is_put_into_a_cart_meanwhile_is_archived_or_keeps_its_session() {
+    // A file is read at once, and then waits for the archive only.
+    for (kind, shape, held_up) in
+        [(Kind::Direct, Shape::Referenced, 30..56), (Kind::File, Shape::Plain, 0..4)]
+    {
+        let mut history = History::new(kind, shape, true);
+        for (until, write) in
+            held_up.flat_map(|until| [(until, Write::Fill(5)), (until, Write::ChangeCart(5))])
+        {
+            // Session s6 is one of user 7.
+            history.make(3);
+            history.run((false, until), write, None);
+            history.check().unwrap_or_else(|error| panic!("{kind:?} after {until}: {error}"));
+            history.run((true, u8::MAX), Write::LogIn, None);
+            history.check().unwrap_or_else(|error| panic!("{kind:?} after {until}, restored: {error}"));
+            assert!(history.app.rows().values().any(|id| id == "s6"), "{kind:?} after {until}: not restored");
         }
     }
 }

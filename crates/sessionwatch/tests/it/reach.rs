@@ -371,6 +371,7 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
     let (watch, _) = roles(&database, folder.path());
     let place = folder.path();
     let cleanup = ["cleanup", "expired"];
+    database.psql(&format!("REVOKE SELECT (cart) ON items FROM {watch}")).unwrap();
     let counted = plan(place, &cleanup);
     let expected = [
         effect("cascade", "carts", Some(500)),
@@ -380,7 +381,11 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
     ];
     assert_eq!(besides(&counted), expected, "{counted:#}");
     let notes = counted["notes"].to_string();
-    assert!(notes.contains("also deletes 500 rows of") && notes.contains("cannot be restored"), "{notes}");
+    assert!(
+        notes.contains("also deletes 500 rows of") && notes.contains("and restored with their sessions"),
+        "{notes}"
+    );
+    assert!(notes.contains("what stood there is not archived"), "{notes}");
     assert!(
         notes.contains("an unknown number of rows of") && !notes.contains("nobody will notice"),
         "{notes}"
@@ -388,9 +393,7 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
     assert!(counted["needs_confirmation"].to_string().contains("has 3 side effects beyond the sessions"));
     let said = apply(place, (&cleanup, &counted), false);
     assert!(said.code == 2 && said.stderr.contains("--confirm 'app'"), "{} {}", said.stdout, said.stderr);
-    database
-        .psql(&format!("GRANT SELECT (cart) ON items TO {watch}; GRANT SELECT (id) ON carts TO {watch}"))
-        .unwrap();
+    database.psql(&format!("GRANT SELECT (cart) ON items TO {watch}")).unwrap();
     let counted = plan(place, &cleanup);
     let items = database
         .psql("SELECT count(*) FROM items JOIN carts ON carts.id = cart WHERE session_id LIKE 's%'")
@@ -419,6 +422,56 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
     let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nrevoke = \"expire\"\n";
     configured(place, (&url, &url), mapping);
     assert_eq!(besides(&plan(place, &["revoke", "user", "u1"])), []);
+}
+
+#[test]
+fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(CARTS).unwrap();
+    let (watch, act) = roles(&database, folder.path());
+    let place = folder.path();
+    let cleanup = ["cleanup", "expired"];
+    let counted = plan(place, &cleanup);
+    // A role that could not restore what goes along deletes nothing.
+    database.psql(&format!("REVOKE INSERT ON items FROM {act}")).unwrap();
+    let said = apply(place, (&cleanup, &counted), true);
+    assert!(
+        said.code == 3 && said.stderr.contains("lacks INSERT ON \"public\".\"items\""),
+        "{}",
+        said.stderr
+    );
+    let doctor = run_in(place, &[], &["doctor"]);
+    assert!(doctor.stdout.contains("INSERT ON \"public\".\"items\""), "{}", doctor.stdout);
+    grant(&database, (&watch, &act));
+    let said = apply(place, (&cleanup, &counted), true);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
+    let gone = document(&said)["applied"].clone();
+    assert_eq!(
+        gone["dependents"][0],
+        serde_json::json!({ "table": "public.carts", "done": 500, "refused": 0 })
+    );
+    let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
+    let back = plan(place, &restore);
+    let notes = back["notes"].to_string();
+    assert!(
+        notes.contains("also restores the rows of") && notes.contains("(500 when that plan was made)"),
+        "{notes}"
+    );
+    // A cart that is there again stays, and the items of the one in the archive do not move into it.
+    database.psql("INSERT INTO carts VALUES (1, 'l1')").unwrap();
+    let said = apply(place, (&restore, &back), true);
+    let back = document(&said)["applied"].clone();
+    assert_eq!((said.code, &back["done"]), (1, &50.into()), "{back:#}");
+    assert_eq!(
+        back["dependents"][0],
+        serde_json::json!({ "table": "public.carts", "done": 499, "refused": 1 })
+    );
+    assert_eq!(database.psql("SELECT count(*) FROM items WHERE cart = 1").unwrap(), "0\n");
+    // Only the items of the same session are left out.
+    let items: u64 =
+        database.psql("SELECT count(*) FROM items WHERE cart <= 500").unwrap().trim().parse().unwrap();
+    assert_eq!(items, 1000 - 20, "of ten carts, with two items each");
 }
 
 #[test]
@@ -561,4 +614,43 @@ fn users_that_may_not_be_read_make_nobody_an_orphan() {
     let said = run(&["cleanup", "orphaned"]);
     assert!(said.code == 2 && said.stderr.contains("may read"), "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM sessions").unwrap(), "90\n");
+}
+
+#[test]
+fn a_session_stays_with_what_goes_along_where_that_stays() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(CARTS).unwrap();
+    let (_, act) = roles(&database, folder.path());
+    let keeps = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = 502 THEN RETURN NULL; END IF; RETURN OLD; END';
+        CREATE TRIGGER keeps BEFORE DELETE ON carts FOR EACH ROW EXECUTE FUNCTION keep();
+        INSERT INTO carts SELECT 1000 + n, 'l' || (7 + n % 2) FROM generate_series(1, 30000) AS n";
+    database.psql(keeps).unwrap();
+    let all = ["revoke", "all"];
+    let planned = plan(folder.path(), &all);
+    // Without counters, nobody would know what else went.
+    database.psql(&format!("ALTER ROLE {act} SET track_counts = off")).unwrap();
+    let said = apply(folder.path(), (&all, &planned), true);
+    assert!(said.code == 3 && said.stderr.contains("track_counts = off"), "{}", said.stderr);
+    database.psql(&format!("ALTER ROLE {act} RESET track_counts")).unwrap();
+    // More rows go along than are read at once, and one of them stays with its session.
+    let said = apply(folder.path(), (&all, &planned), true);
+    let done = document(&said)["applied"].clone();
+    assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");
+    assert_eq!(
+        done["rows"][0]["why"],
+        "rows of other tables that go with it were changed meanwhile, or a trigger keeps them"
+    );
+    assert_eq!(done["dependents"][0]["done"], 30_598, "all but the two carts of that session");
+    let left = "SELECT s.id, count(*) FROM sessions AS s JOIN carts ON session_id = s.id WHERE s.expires > now() GROUP BY s.id";
+    assert_eq!(database.psql(left).unwrap(), "l3|2\n");
+    let restore = ["archive", "restore", done["plan"].as_str().unwrap()];
+    let said = apply(folder.path(), (&restore, &plan(folder.path(), &restore)), true);
+    assert_eq!(
+        document(&said)["applied"]["dependents"][0]["done"],
+        30_598,
+        "{} {}",
+        said.stdout,
+        said.stderr
+    );
+    assert_eq!(database.psql("SELECT count(*) FROM carts WHERE id > 500").unwrap(), "30100\n");
 }

@@ -31,6 +31,12 @@ FROM generate_series(1, 1030) AS n;
 ANALYZE;
 "#;
 
+/// Two rows that go with each session.
+const CARTS: &str = r#"
+CREATE TABLE cart (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "sessionId" text NOT NULL REFERENCES session (id) ON DELETE CASCADE, content jsonb);
+INSERT INTO cart ("sessionId", content) SELECT id, jsonb_build_object('a\t"b"', n) FROM session, generate_series(1, 2) AS n;
+"#;
+
 /// How the table of the sessions is made.
 struct Shape {
     name: &'static str,
@@ -91,6 +97,13 @@ const HYPERTABLE: Shape = Shape {
       SELECT create_hypertable('session', 'createdAt', chunk_time_interval => interval '1 day')"#,
 };
 
+impl Shape {
+    /// Foreign keys need a unique key of all tables together.
+    fn has_carts(&self) -> bool {
+        [PLAIN.name, HASHED.name].contains(&self.name)
+    }
+}
+
 /// A target at a server of some version, with both roles, through a server's own port or through the pooler.
 struct Site<'a> {
     folder: tempfile::TempDir,
@@ -106,7 +119,8 @@ impl<'a> Site<'a> {
             other.psql(&format!("CREATE TABLE session ({COLUMNS}, PRIMARY KEY (id))")).unwrap();
             table = table.replace("PORT", &server.ports()[0].to_string()).replace("REMOTE", other.name());
         }
-        database.psql(&format!("{USERS}{table};\n{SESSIONS}")).unwrap();
+        let carts = if shape.has_carts() { CARTS } else { "" };
+        database.psql(&format!("{USERS}{table};\n{SESSIONS}{carts}")).unwrap();
         let (watch, act) = (harness::role(&database, "watch"), harness::role(&database, "act"));
         let granting = ["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act];
         let said = harness::run(&granting);
@@ -163,6 +177,12 @@ impl<'a> Site<'a> {
             "SELECT md5(s::text) || tableoid::regclass || id FROM session AS s WHERE {condition} ORDER BY id"
         );
         self.database.psql(&query).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// What goes with sessions.
+    fn carts(&self) -> String {
+        let query = "SELECT count(*), md5(string_agg(c::text, ',' ORDER BY c.id)) FROM cart AS c";
+        if self.shape.has_carts() { self.database.psql(query).unwrap() } else { String::new() }
     }
 
     fn is_examined(&self) {
@@ -227,7 +247,7 @@ impl<'a> Site<'a> {
             );
             assert_ne!(self.database.psql(&alike).unwrap(), "0\n", "{}: rows share places", self.shape.name);
         }
-        let (before, planned) = (self.rows("true"), self.rows(expired));
+        let (before, planned, carts) = (self.rows("true"), self.rows(expired), self.carts());
         assert_eq!((before.len(), planned.len()), (1030, 30));
         let applied = self.apply(&["cleanup", "expired", "--grace", "1h"]);
         assert_eq!(
@@ -236,11 +256,16 @@ impl<'a> Site<'a> {
         );
         let stay: Vec<String> = before.iter().filter(|row| !planned.contains(row)).cloned().collect();
         assert_eq!(self.rows("true"), stay, "{}: what was planned went, and nothing else", self.shape.name);
+        if self.shape.has_carts() {
+            assert_eq!(applied["dependents"][0]["done"], 60, "{applied:#}");
+            assert!(self.carts().starts_with("2000|"), "{}", self.carts());
+        }
         let archived = self.json(&["archive", "list"], 0);
         assert_eq!(archived["archives"][0]["rows"], 30, "{archived:#}");
         let restored = self.apply(&["archive", "restore", applied["plan"].as_str().unwrap()]);
         assert_eq!((&restored["done"], &restored["skipped"]), (&30.into(), &0.into()), "{restored:#}");
         assert_eq!(self.rows("true"), before, "{}: everything is as it was", self.shape.name);
+        assert_eq!(self.carts(), carts, "{}", self.shape.name);
     }
 }
 

@@ -7,7 +7,7 @@ use sessionwatch_rules::planned::Planned;
 use super::{ActError, Work, lock, settle};
 use crate::{
     actions::{reconcile, view},
-    archive::whole::{Head, Whole},
+    archive::whole::{DependentRows, Head, Whole},
     store::archived::{self, Batch, Fate, State},
     target::{
         acting::{Actor, Changed},
@@ -20,8 +20,8 @@ use crate::{
 pub(super) struct Left {
     /// Rows that have to be looked for once more.
     pub(super) rows: Vec<Planned>,
-    /// Somebody held one of them, or the table, so that none was changed.
-    pub(super) locked: bool,
+    /// One of them keeps all of them from being changed, and is found by taking them apart.
+    pub(super) taken_apart: bool,
 }
 
 /// A transaction's end, but for errors.
@@ -30,6 +30,8 @@ enum Ended {
     Done(Vec<Planned>),
     /// It was undone, since some rows were changed meanwhile, and it was not asked which.
     NotAll,
+    /// It was undone: what goes with one of the rows keeps all of them.
+    Entangled,
 }
 
 impl Work<'_> {
@@ -46,23 +48,26 @@ impl Work<'_> {
             done = self.transaction(actor, rows, (named, true)).await;
         }
         match done {
-            Ok(Ended::Done(rows)) => Ok(Left { rows, locked: false }),
-            Ok(Ended::NotAll) => Ok(Left { rows: rows.to_vec(), locked: false }),
+            Ok(Ended::Done(rows)) => Ok(Left { rows, taken_apart: false }),
+            Ok(Ended::NotAll) => Ok(Left { rows: rows.to_vec(), taken_apart: false }),
+            Ok(Ended::Entangled) => Ok(Left { rows: rows.to_vec(), taken_apart: true }),
             Err(error) => {
                 actor.rollback().await;
                 match error {
                     // They are tried again later.
                     ActError::Target(TargetError::Locked) => {
                         lock(&self.pace).was_blocked();
-                        Ok(Left { rows: rows.to_vec(), locked: true })
+                        // Who holds a SQLite file holds every row of it.
+                        let taken_apart = matches!(actor, Actor::Postgres(_));
+                        Ok(Left { rows: rows.to_vec(), taken_apart })
                     }
                     // `WITH … (DELETE … RETURNING)` is not possible where a rule adds statements to it.
                     ActError::Target(TargetError::Query(code)) if code == "0A000" => {
                         Err(ActError::HiddenByRule(self.known.mapping.sessions.name.clone()))
                     }
                     ActError::Target(TargetError::Permission) => {
-                        let lacking = actor.lacks(&self.known.sql(), self.change()).await.unwrap_or_default();
-                        Err(ActError::Lacks(lacking))
+                        let lacking = actor.lacks(&self.known.sql(), self.change(), &self.dependents).await;
+                        Err(ActError::lacks(lacking.unwrap_or_default()))
                     }
                     ActError::Store(crate::store::StoreError::Full) => Err(ActError::NoRoom),
                     error => Err(error),
@@ -96,50 +101,87 @@ impl Work<'_> {
         let versions: Vec<RowVersion> = found.iter().map(version).collect();
         let (rows, heads): (Vec<Planned>, Vec<Head>) =
             found.into_iter().map(|(row, head)| (row.clone(), head)).unzip();
-        let batch = self.keep(txid, rows, (whole, heads)).await?;
-        let held = Monotonic::now();
         let read = ReadRows { named, columns: &self.columns, rows: &versions };
-        let changed = match self.change_rows(actor, read, detailed).await {
+        let Some(dependents) = self.read_dependents(actor, read).await? else {
+            actor.rollback().await;
+            return Ok(Ended::Entangled);
+        };
+        let (batch, dependents) = self.keep(txid, rows, (whole, heads, dependents)).await?;
+        let held = Monotonic::now();
+        let changed = match self.change_rows(actor, (read, &dependents), detailed).await {
             Ok(Changed::Rows(changed)) => changed,
             other => {
                 actor.rollback().await;
                 self.forget(&batch)?;
-                return match other {
-                    Ok(Changed::MoreThanRead) => Err(self.changes_other_rows()),
-                    Ok(_) => Ok(Ended::NotAll),
-                    Err(error) => Err(error.into()),
-                };
+                return self.undone(other, &batch.rows, dependents.iter().any(|rows| !rows.is_empty()));
             }
         };
         if let Err(error) = actor.commit().await {
             // Whether the rows are gone is not known: that is learnt over another connection.
             return self.learn(&batch, error).await.map(Ended::Done);
         }
-        self.settled(&batch, &changed, held.elapsed());
+        self.settled(&batch, (&changed, &dependents), held.elapsed());
         let unmoved = batch.rows.iter().zip(&changed).filter(|(_, changed)| !**changed);
         lock(&self.tally).unmoved.extend(unmoved.map(|(row, _)| row.mark));
         let left = batch.rows.into_iter().zip(changed).filter(|(_, changed)| !changed).map(|(row, _)| row);
         Ok(Ended::Done(again.into_iter().chain(left).collect()))
     }
 
-    /// Changes rows, and makes sure that nothing else in the table was changed with them.
+    /// What follows from a transaction that was undone.
+    fn undone(
+        &self,
+        outcome: Result<Changed, TargetError>,
+        rows: &[Planned],
+        entangled: bool,
+    ) -> Result<Ended, ActError> {
+        match outcome {
+            Ok(Changed::MoreThanRead) => Err(self.changes_other_rows()),
+            Ok(Changed::OtherDependents) => {
+                // Among several, it is not known which one it is.
+                if let [row] = rows {
+                    lock(&self.tally).entangled.insert(row.mark);
+                }
+                Ok(Ended::Entangled)
+            }
+            Ok(_) if entangled => Ok(Ended::Entangled),
+            Ok(_) => Ok(Ended::NotAll),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes rows, and makes sure that nothing else in the table was changed with them, and nothing in other tables that was
+    /// not read. Where rows of other tables were deleted, all of the sessions go, or none.
     async fn change_rows(
         &self,
         actor: &mut Actor,
-        read: ReadRows<'_>,
+        (read, dependents): (ReadRows<'_>, &[DependentRows]),
         detailed: bool,
     ) -> Result<Changed, TargetError> {
         let sql = self.known.sql();
+        let total: usize = dependents.iter().map(DependentRows::len).sum();
+        let deleted = actor.dependents_deleted(&self.dependents).await?;
+        if !self.delete_dependents(actor, dependents, read).await? {
+            return Ok(Changed::OtherDependents);
+        }
         let before = if self.side_effects { actor.changed_so_far(&sql).await? } else { 0 };
         let changed = actor.change(&sql, (self.change(), self.orphans()), read, detailed).await?;
-        if let (Changed::Rows(rows), true) = (&changed, self.side_effects) {
+        let Changed::Rows(rows) = &changed else { return Ok(changed) };
+        if self.side_effects {
             let count = rows.iter().filter(|changed| **changed).count();
             let in_all = actor.changed_so_far(&sql).await? - before;
             if in_all > i64::try_from(count).unwrap_or(i64::MAX) {
                 return Ok(Changed::MoreThanRead);
             }
         }
-        Ok(changed)
+        if total > 0 && rows.contains(&false) {
+            if let [row] = read.rows {
+                lock(&self.tally).unmoved.insert(row.mark);
+            }
+            return Ok(Changed::NotAll);
+        }
+        let deleted = actor.dependents_deleted(&self.dependents).await? - deleted;
+        let is_postgres = matches!(actor, Actor::Postgres(_));
+        Ok(if is_postgres && deleted != total as u64 { Changed::OtherDependents } else { changed })
     }
 
     fn changes_other_rows(&self) -> ActError {
@@ -152,8 +194,8 @@ impl Work<'_> {
         &self,
         txid: Option<i64>,
         rows: Vec<Planned>,
-        (whole, heads): (Whole, Vec<Head>),
-    ) -> Result<Batch, ActError> {
+        (whole, heads, dependents): (Whole, Vec<Head>, Vec<DependentRows>),
+    ) -> Result<(Batch, Vec<DependentRows>), ActError> {
         let mut batch = Batch {
             id: 0,
             plan: self.plan.kept.id.clone(),
@@ -170,8 +212,7 @@ impl Work<'_> {
         let (store, recipient) = (self.context.store.clone(), self.recipient.clone());
         let about = self.about.clone();
         let keeping = tokio::task::spawn_blocking(move || {
-            let heads: Vec<&Head> = heads.iter().collect();
-            let sealed = recipient.seal_rows(&about, &whole, &heads);
+            let sealed = recipient.seal_rows(&about, (&whole, &heads), &dependents);
             drop(whole);
             let kept = sealed.map_err(ActError::from).and_then(|sealed| {
                 Ok(store.write(|db| {
@@ -184,16 +225,16 @@ impl Work<'_> {
                 Ok(_) if store.is_sheltered() => (Err(ActError::NoRoom), settled),
                 Ok(id) => {
                     batch.id = id;
-                    (Ok(batch), vec![])
+                    (Ok((batch, dependents)), vec![])
                 }
                 Err(error) => (Err(error), settled),
             }
         });
         let kept =
             keeping.await.map_err(|_| ActError::Unexpected("a thread that sealed rows ended in a panic"));
-        let (batch, unsettled) = kept?;
+        let (kept, unsettled) = kept?;
         lock(&self.tally).settled.extend(unsettled);
-        batch
+        kept
     }
 
     /// Drops a batch of which no row has left the table.
@@ -203,7 +244,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn settled(&self, batch: &Batch, changed: &[bool], held: Duration) {
+    fn settled(&self, batch: &Batch, (changed, dependents): (&[bool], &[DependentRows]), held: Duration) {
         let held_us = i64::try_from(held.as_micros()).unwrap_or(i64::MAX);
         lock(&self.pace).took(changed.len(), held_us);
         let fate = |changed: &bool| if *changed { Fate::Archived } else { Fate::Stayed };
@@ -211,6 +252,10 @@ impl Work<'_> {
         tally.settled.push((batch.id, changed.iter().map(fate).collect()));
         tally.applied.done += changed.iter().filter(|changed| **changed).count() as u64;
         tally.applied.longest_hold = tally.applied.longest_hold.max(held);
+        for (dependent, rows) in self.dependents.iter().zip(dependents).filter(|(_, rows)| !rows.is_empty()) {
+            tally.applied.dependents.entry(dependent.table.to_string()).or_default().done +=
+                rows.len() as u64;
+        }
     }
 
     /// What became of a batch whose connection broke while it was committed.

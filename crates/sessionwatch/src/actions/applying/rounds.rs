@@ -27,7 +27,7 @@ impl Work<'_> {
                 if self.control.stop.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let again = self.spare_held(actor, batch, named).await?;
+                let again = self.take_apart(actor, batch, named).await?;
                 self.control.done.fetch_add((batch.len() - again.len()) as u64, Ordering::Relaxed);
                 left.extend(again);
             }
@@ -43,8 +43,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Deals with rows of which somebody may hold some: those are found by halves.
-    async fn spare_held(
+    /// Deals with rows of which one may keep all of them: it is found by halves.
+    async fn take_apart(
         &self,
         actor: &mut Actor,
         rows: &[Planned],
@@ -53,8 +53,7 @@ impl Work<'_> {
         let (mut left, mut parts) = (Vec::new(), vec![rows]);
         while let Some(part) = parts.pop() {
             let again = self.batch(actor, part, (named, true)).await?;
-            // Who holds a SQLite file holds every row of it.
-            if again.locked && part.len() > 1 && matches!(actor, Actor::Postgres(_)) {
+            if again.taken_apart && part.len() > 1 {
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.extend([second, first]);
             } else {

@@ -112,6 +112,7 @@ pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
         text.push_str(&line);
         text.push('\n');
     };
+    applied.besides(restores).into_iter().for_each(|line| say(printable(&line)));
     if applied.earlier > 0 {
         say(format!("{} rows had been dealt with by an earlier run.", applied.earlier));
     }
@@ -170,6 +171,9 @@ pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
             "left": applied.left,
             "took_ms": applied.took.as_secs_f64() * 1000.0,
             "longest_hold_ms": applied.longest_hold.as_secs_f64() * 1000.0,
+            "dependents": applied.dependents.iter().map(|(table, rows)| {
+                json!({ "table": table, "done": rows.done, "refused": rows.refused })
+            }).collect::<Vec<_>>(),
             "undo_until": applied.purge_at.map(clock::rfc3339),
             "rows": applied.lines.iter().map(|(line, why)| {
                 let mut row = documents::json(documents::Row::of(line));

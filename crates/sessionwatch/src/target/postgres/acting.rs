@@ -18,13 +18,14 @@ use super::{
 };
 use crate::{
     archive::{
-        rows::{Declared, Rows},
+        rows::{Declared, Rows, UnsealedDependents},
         whole::Whole,
     },
     profile::{mapping::TableName, schema::Dialect},
     target::{
         acting::{Changed, Fate, Hidden},
         error::TargetError,
+        side_effects::Dependent,
         sql::{self, Change, Obstacle, ReadRows, RowVersion, Sql},
     },
 };
@@ -177,6 +178,96 @@ impl Actor {
         count.ok_or_else(|| TargetError::Query("statistics".into()))
     }
 
+    /// Whether the server counts the rows that a transaction changes.
+    pub(in crate::target) async fn counts_rows(&mut self) -> Result<bool, TargetError> {
+        let rows = self.fetch("SELECT pg_catalog.current_setting('track_counts')").await?;
+        Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("on"))
+    }
+
+    /// A counter of deleted rows of these tables and their partitions, as [`Actor::changed_so_far`] for the sessions.
+    pub(in crate::target) async fn deleted_so_far(
+        &mut self,
+        dependents: &[Dependent],
+    ) -> Result<u64, TargetError> {
+        let named = |dependent: &Dependent| {
+            format!("{}::regclass::oid", sql::string(Dialect::Postgres, &dependent.name))
+        };
+        let tables: Vec<String> = dependents.iter().map(named).collect();
+        let rows = self
+            .fetch(&format!(
+                "WITH RECURSIVE heaps(oid) AS (SELECT pg_catalog.unnest(ARRAY[{}]) UNION\n  \
+                 SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n\
+                 SELECT COALESCE(SUM(pg_catalog.pg_stat_get_xact_tuples_deleted(oid)), 0)::bigint FROM heaps",
+                tables.join(", ")
+            ))
+            .await?;
+        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        count.ok_or_else(|| TargetError::Query("statistics".into()))
+    }
+
+    /// How many rows these statements deleted.
+    pub(in crate::target) async fn delete(&mut self, statements: &[String]) -> Result<u64, TargetError> {
+        let mut deleted = 0;
+        for statement in statements {
+            deleted += self.count(statement).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// Restores rows of a dependent table; of some that the table refuses, each is tried for itself.
+    pub(in crate::target) async fn restore_dependents(
+        &mut self,
+        statement: &str,
+        rows: &UnsealedDependents,
+        wanted: &[usize],
+    ) -> Result<Vec<usize>, TargetError> {
+        /// Rows that are restored by one statement.
+        const AT_ONCE: usize = 500;
+        // What waits for the end of the transaction would undo all of it.
+        self.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        let mut refused = Vec::new();
+        for some in wanted.chunks(AT_ONCE) {
+            if self.insert_dependents(statement, rows, some).await? {
+                continue;
+            }
+            for one in some.chunks(1) {
+                if some.len() == 1 || !self.insert_dependents(statement, rows, one).await? {
+                    refused.extend(one);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Inserts all of these rows, or none of them: whether it did.
+    async fn insert_dependents(
+        &mut self,
+        statement: &str,
+        rows: &UnsealedDependents,
+        wanted: &[usize],
+    ) -> Result<bool, TargetError> {
+        let columns: Vec<Vec<Option<&str>>> = (0..rows.about.columns.len())
+            .map(|column| {
+                wanted.iter().map(|at| rows.row(*at).get(column).and_then(|cell| cell.text())).collect()
+            })
+            .collect();
+        let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+            columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
+        self.execute(&format!("SAVEPOINT dependents;\n{SAFE}")).await?;
+        let inserted = self.wire.client.execute_typed(statement, &parameters).await;
+        match inserted.map_err(|error| query_error(&error)) {
+            Ok(count) if count == wanted.len() as u64 => {
+                self.execute("RELEASE SAVEPOINT dependents").await?;
+                Ok(true)
+            }
+            Err(error) if !error.is_of_row() => Err(error),
+            _ => {
+                self.execute("ROLLBACK TO SAVEPOINT dependents").await?;
+                Ok(false)
+            }
+        }
+    }
+
     /// The names of the tables that rows are put back into, by their `tableoid`: those that inherit without being partitions.
     /// Rows of partitions and of hypertables find their own way, from the table above them.
     pub(in crate::target) async fn inheriting_tables(
@@ -293,8 +384,11 @@ impl Actor {
         })
     }
 
-    pub(in crate::target) async fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<Declared>, TargetError> {
-        let table = sql::string(Dialect::Postgres, &sql::table(&sql.mapping.sessions));
+    pub(in crate::target) async fn columns(
+        &mut self,
+        table: &TableName,
+    ) -> Result<Vec<Declared>, TargetError> {
+        let table = sql::string(Dialect::Postgres, &sql::table(table));
         let rows = self
             .fetch(&format!(
                 "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute AS a\n\
@@ -313,6 +407,7 @@ impl Actor {
         &mut self,
         sql: &Sql<'_>,
         change: Change<'_>,
+        dependents: &[Dependent],
     ) -> Result<Vec<String>, TargetError> {
         let sessions = sql::table(&sql.mapping.sessions);
         let quoted = sql::string(Dialect::Postgres, &sessions);
@@ -353,6 +448,13 @@ impl Actor {
             let held = format!("has_column_privilege({quoted}, {key}, 'SELECT')");
             needed.push((held, format!("SELECT ({}) ON {table}", sql::identifier(&users.key))));
         }
+        for Dependent { name: table, .. } in dependents {
+            let name = sql::string(Dialect::Postgres, table);
+            for privilege in ["SELECT", "DELETE", "INSERT"] {
+                let held = format!("has_table_privilege({name}, '{privilege}')");
+                needed.push((held, format!("{privilege} ON {table}")));
+            }
+        }
         let asked: Vec<&str> = needed.iter().map(|(held, _)| held.as_str()).collect();
         let rows = self.fetch(&format!("SELECT {}", asked.join(", "))).await?;
         let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
@@ -364,6 +466,7 @@ impl Actor {
         &mut self,
         sql: &Sql<'_>,
         change: Change<'_>,
+        dependents: &[Dependent],
     ) -> Result<Hidden, TargetError> {
         let commands: &[Command] = match change {
             // What is removed may have to be put back.
@@ -377,10 +480,14 @@ impl Actor {
         let sessions = hides(&sql.mapping.sessions, commands);
         let users = sql.mapping.users.as_ref();
         let users = users.map_or("false".into(), |users| hides(&users.table, &[Command::Select]));
-        let rows = self.fetch(&format!("SELECT {sessions}, {users}")).await?;
+        let mut asked = vec![sessions, users];
+        asked.extend(dependents.iter().map(|dependent| hides(&dependent.table, commands)));
+        let rows = self.fetch(&format!("SELECT {}", asked.join(", "))).await?;
         let row = rows.first().ok_or(TargetError::Lost)?;
         let flag = |at: usize| row.get(at).and_then(Option::as_deref) == Some("t");
-        Ok(Hidden { sessions: flag(0), users: flag(1) })
+        let named = dependents.iter().zip(2..).filter(|(_, at)| flag(*at));
+        let dependents = named.map(|(dependent, _)| dependent.name.clone()).collect();
+        Ok(Hidden { sessions: flag(0), users: flag(1), dependents })
     }
 
     pub(in crate::target) fn is_lost(&self) -> bool {

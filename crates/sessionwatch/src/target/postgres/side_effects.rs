@@ -17,9 +17,10 @@ WHERE r.ev_type IN ('2', '4') AND r.ev_enabled IN ('O', 'A')
   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 ORDER BY 1, 2, 3";
 
-/// Tables that inherit from others, or are parts of them: schema and name, then those of the parent.
+/// Tables that inherit from others, or are parts of them: schema and name, then those of the parent, and whether that is
+/// partitioned.
 pub(in crate::target) const INHERITS: &str = "
-SELECT n.nspname, c.relname, o.nspname, p.relname
+SELECT n.nspname, c.relname, o.nspname, p.relname, p.relkind = 'p'
 FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
 JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -27,12 +28,15 @@ JOIN pg_catalog.pg_namespace AS o ON o.oid = p.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f')";
 
 /// Foreign keys, a line a column: schema and name of the table that refers, its column, schema and name of the other, its
-/// column, name, action, whether every row of the column can be read. Copies that parts of tables have are left out.
+/// column, name, action, whether every row of the column can be read, the operator that compares the other column with it.
+/// Copies that parts of tables have are left out.
 pub(in crate::target) fn references() -> String {
     format!(
         "SELECT n.nspname, c.relname, a.attname, m.nspname, p.relname, f.attname, o.conname, o.confdeltype::text,\n  \
          pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_column_privilege(o.conrelid, a.attnum, 'SELECT')\n  \
-         AND NOT {hidden}\n\
+         AND NOT {hidden},\n  \
+         (SELECT pg_catalog.format('OPERATOR(%I.%s)', v.nspname, e.oprname) FROM pg_catalog.pg_operator AS e\n  \
+         JOIN pg_catalog.pg_namespace AS v ON v.oid = e.oprnamespace WHERE e.oid = o.conpfeqop[k.at])\n\
          FROM pg_catalog.pg_constraint AS o JOIN pg_catalog.pg_class AS c ON c.oid = o.conrelid\n\
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace\n\
          JOIN pg_catalog.pg_class AS p ON p.oid = o.confrelid JOIN pg_catalog.pg_namespace AS m ON m.oid = p.relnamespace\n\

@@ -97,7 +97,7 @@ impl<'a> Change<'a> {
     }
 }
 
-fn numbers(numbers: impl Iterator<Item = i64>) -> String {
+pub(super) fn numbers(numbers: impl Iterator<Item = i64>) -> String {
     numbers.fold(String::new(), |mut list, number| {
         let comma = if list.is_empty() { "" } else { "," };
         // Writing to a String cannot fail.
@@ -114,7 +114,7 @@ impl Sql<'_> {
         let (locator, version) = match (self.dialect(), named) {
             (Dialect::Postgres, Named::Place) => ("s.ctid".to_owned(), "s.xmin".to_owned()),
             (Dialect::Postgres, _) => ("s.tableoid".to_owned(), self.row_hash(columns)),
-            (Dialect::Sqlite, _) => (self.sqlite_place(), version(&all)),
+            (Dialect::Sqlite, _) => (self.sqlite_place(), self.sqlite_version(columns)),
         };
         // A row that is the version that was planned is what was planned.
         let mark = if self.by_version(named) { "0".into() } else { self.mark() };
@@ -128,13 +128,13 @@ impl Sql<'_> {
 
     /// A hash of every column that is archived. It holds within one transaction, since the text of some types depends on
     /// settings.
-    fn row_hash(&self, columns: &[String]) -> String {
+    pub(super) fn row_hash(&self, columns: &[String]) -> String {
         let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
         format!("pg_catalog.hashtextextended(ROW({})::text, {})", all.join(", "), self.key)
     }
 
     /// The table, and with it its children, but for rows that are named by their places: those are unique in one heap only.
-    fn heaps(&self, named: Named) -> String {
+    pub(super) fn heaps(&self, named: Named) -> String {
         let only = if self.by_version(named) { "ONLY " } else { "" };
         format!("{only}{}", table(&self.mapping.sessions))
     }
@@ -146,8 +146,14 @@ impl Sql<'_> {
     }
 
     /// What names a row of SQLite: its number, or else its mark.
-    fn sqlite_place(&self) -> String {
+    pub(super) fn sqlite_place(&self) -> String {
         if self.has_rowid() { "s.rowid".into() } else { self.mark() }
+    }
+
+    /// A hash of every column of a session, under the key of this look.
+    pub(super) fn sqlite_version(&self, columns: &[String]) -> String {
+        let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
+        version(&all)
     }
 
     /// Whether rows have numbers; all do but those of SQLite tables that were made without.
@@ -266,7 +272,7 @@ impl Sql<'_> {
     }
 
     /// The condition that a row is one of those that were read, and still that version.
-    fn still(&self, read: ReadRows<'_>) -> String {
+    pub(super) fn still(&self, read: ReadRows<'_>) -> String {
         let rows = || read.rows.iter();
         let mut versions: Vec<i64> = rows().map(|row| row.version).collect();
         if read.named == Named::Place {
@@ -297,9 +303,8 @@ impl Sql<'_> {
     pub fn change_one(&self, change: Change<'_>, columns: &[String], orphans: bool) -> String {
         let sessions = table(&self.mapping.sessions);
         let orphans = if orphans { format!(" AND {}", self.orphaned()) } else { String::new() };
-        let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
-        let name = self.sqlite_place();
-        let still = format!("{name} = ?1 AND {} = ?2{orphans}", version(&all));
+        let (name, version) = (self.sqlite_place(), self.sqlite_version(columns));
+        let still = format!("{name} = ?1 AND {version} = ?2{orphans}");
         match change {
             Change::Delete => format!("DELETE FROM {sessions} AS s WHERE {still}"),
             Change::Expire(now) => {
@@ -332,7 +337,7 @@ impl Sql<'_> {
 }
 
 /// A hash of a whole SQLite row, under the key of this look.
-fn version(columns: &[String]) -> String {
+pub(super) fn version(columns: &[String]) -> String {
     let quoted: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
     format!("sw_fingerprint({})", quoted.join(" || ',' || "))
 }

@@ -18,11 +18,7 @@ impl Sql<'_> {
         for (turn, reference) in path.iter().enumerate() {
             let (from, to) =
                 (format!("c{}", turn + 1), if turn == 0 { "s".into() } else { format!("c{turn}") });
-            let columns = reference.from.1.iter().zip(&reference.to.1);
-            let joined: Vec<String> = columns
-                .map(|(column, other)| format!("{from}.{} = {to}.{}", identifier(column), identifier(other)))
-                .collect();
-            let joined = joined.join(" AND ");
+            let joined = joined(reference, (&from, &to));
             condition = if turn == 0 {
                 format!("EXISTS (SELECT 1 FROM {sessions} AS s WHERE {joined} AND ({chosen}))")
             } else {
@@ -43,4 +39,13 @@ impl Sql<'_> {
         let last = path.last().map_or(sessions.as_str(), |reference| reference.from.0.as_str());
         format!("SELECT COUNT(*) FROM {last} AS c{} WHERE {condition}", path.len())
     }
+}
+
+/// The condition that a row refers to another one, as the database compares them.
+pub(super) fn joined(reference: &Reference, (from, to): (&str, &str)) -> String {
+    let columns = reference.from.1.iter().zip(&reference.to.1).zip(&reference.equals);
+    let one = |((column, other), equals): ((&String, &String), &String)| {
+        format!("{to}.{} {equals} {from}.{}", identifier(other), identifier(column))
+    };
+    columns.map(one).collect::<Vec<_>>().join(" AND ")
 }

@@ -64,7 +64,7 @@ impl Sql<'_> {
     }
 
     /// The parameters as rows `v`, each column as what it is.
-    fn given(columns: &[Declared]) -> String {
+    pub(super) fn given(columns: &[Declared]) -> String {
         let names = |prefix: &str| (1..=columns.len()).map(|at| format!("{prefix}{at}")).collect::<Vec<_>>();
         let typed =
             columns.iter().zip(names("c")).map(|(column, name)| format!("{name}::{} AS {name}", column.kind));

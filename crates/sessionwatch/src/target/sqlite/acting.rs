@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::{limit, query_error, register, rows};
 use crate::{
     archive::{
-        rows::{Declared, Rows},
+        rows::{Declared, Rows, UnsealedDependents},
         whole::Whole,
     },
-    profile::schema::Dialect,
+    profile::{mapping::TableName, schema::Dialect},
     target::{
         acting::Changed,
         error::TargetError,
@@ -130,6 +130,49 @@ impl Actor {
         count.ok_or_else(|| TargetError::Query("count".into()))
     }
 
+    /// Deletes rows: how many, or one more if any are left that the other statements count.
+    pub(in crate::target) fn delete(
+        &mut self,
+        statements: &[String],
+        left: &[String],
+    ) -> Result<u64, TargetError> {
+        self.start_if_needed()?;
+        let mut deleted = 0;
+        for statement in statements {
+            deleted += self.connection.execute(statement, []).map_err(|error| query_error(&error))? as u64;
+        }
+        for query in left {
+            let rows: i64 = self
+                .connection
+                .query_row(query, [], |row| row.get(0))
+                .map_err(|error| query_error(&error))?;
+            deleted += u64::from(rows > 0);
+        }
+        Ok(deleted)
+    }
+
+    /// Restores rows of a dependent table one by one.
+    pub(in crate::target) fn restore_dependents(
+        &mut self,
+        statement: &str,
+        rows: &UnsealedDependents,
+        wanted: &[usize],
+    ) -> Result<Vec<usize>, TargetError> {
+        use rusqlite::{Error::SqliteFailure, ErrorCode::ConstraintViolation};
+        self.start_if_needed()?;
+        let mut statement = self.connection.prepare(statement).map_err(|error| query_error(&error))?;
+        let mut refused = Vec::new();
+        for at in wanted {
+            match statement.execute(rusqlite::params_from_iter(rows.row(*at).iter())) {
+                Ok(1) => {}
+                Ok(_) => refused.push(*at),
+                Err(SqliteFailure(failure, _)) if failure.code == ConstraintViolation => refused.push(*at),
+                Err(error) => return Err(query_error(&error)),
+            }
+        }
+        Ok(refused)
+    }
+
     fn start_if_needed(&mut self) -> Result<(), TargetError> {
         if self.connection.is_autocommit() { self.start() } else { Ok(()) }
     }
@@ -183,8 +226,8 @@ impl Actor {
         }
     }
 
-    pub(in crate::target) fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<Declared>, TargetError> {
-        let table = sql::string(Dialect::Sqlite, &sql.mapping.sessions.name);
+    pub(in crate::target) fn columns(&mut self, table: &TableName) -> Result<Vec<Declared>, TargetError> {
+        let table = sql::string(Dialect::Sqlite, &table.name);
         // Generated and hidden columns are not in that list.
         let rows = self.fetch(&format!("SELECT name, type FROM pragma_table_info({table})"))?;
         let column = |row: Vec<Option<String>>| {

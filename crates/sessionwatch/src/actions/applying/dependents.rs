@@ -1,0 +1,83 @@
+//! Rows of other tables that a deletion takes along (`ON DELETE CASCADE`): read and sealed with their sessions, and deleted
+//! just before them, so that the database has none left to delete by itself.
+
+use super::{ActError, Work};
+use crate::{
+    archive::whole::{DependentRows, Head},
+    target::{
+        acting::Actor,
+        error::TargetError,
+        side_effects::Dependent,
+        sql::{Change, ReadRows, Sql},
+    },
+};
+
+/// Rows of one dependent table that are read for several sessions at once; for more, the sessions are taken apart.
+const ROWS_PER_BATCH: usize = 5_000;
+
+/// The other tables whose rows a change deletes, and that are archived; an error if this role cannot archive and restore them.
+pub(in crate::actions) async fn of(
+    actor: &mut Actor,
+    sql: &Sql<'_>,
+    change: Change<'_>,
+) -> Result<Vec<Dependent>, ActError> {
+    let dependents = actor.dependents(sql, change).await?;
+    let lacking = actor.lacks(sql, change, &dependents).await?;
+    if !lacking.is_empty() {
+        return Err(ActError::Lacks(lacking));
+    }
+    Ok(dependents)
+}
+
+/// Refuses to delete rows with sessions where the server does not tell how many it deleted.
+pub(in crate::actions) async fn require_counts(
+    actor: &mut Actor,
+    dependents: &[Dependent],
+) -> Result<(), ActError> {
+    match dependents.first() {
+        Some(dependent) if !actor.counts_rows().await? => Err(ActError::NotCounted(dependent.name.clone())),
+        _ => Ok(()),
+    }
+}
+
+impl Work<'_> {
+    /// The rows that go with sessions which were read, by table; `None` if they are too many for one batch.
+    pub(super) async fn read_dependents(
+        &self,
+        actor: &mut Actor,
+        read: ReadRows<'_>,
+    ) -> Result<Option<Vec<DependentRows>>, ActError> {
+        let sql = self.known.sql();
+        let limit = (read.rows.len() > 1).then_some(ROWS_PER_BATCH + 1);
+        let position = |head: &Head| {
+            read.rows.iter().position(|row| (row.locator, row.version) == (head.place, head.version))
+        };
+        let mut found = Vec::with_capacity(self.dependents.len());
+        for dependent in &self.dependents {
+            let whole = actor.whole(&sql.dependent_rows(dependent, read, limit)).await?;
+            let rows = DependentRows::new(whole, position);
+            let rows = rows.ok_or(ActError::Unexpected("the database sent rows that cannot be read"))?;
+            if limit.is_some_and(|limit| rows.len() >= limit) {
+                return Ok(None);
+            }
+            found.push(rows);
+        }
+        Ok(Some(found))
+    }
+
+    /// Deletes those rows, what refers to others first: whether just they went.
+    pub(super) async fn delete_dependents(
+        &self,
+        actor: &mut Actor,
+        rows: &[DependentRows],
+        read: ReadRows<'_>,
+    ) -> Result<bool, TargetError> {
+        let sql = self.known.sql();
+        for one in self.dependents.iter().zip(rows).rev() {
+            if !actor.delete_dependents(&sql, one, read).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

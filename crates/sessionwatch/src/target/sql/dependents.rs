@@ -1,0 +1,192 @@
+//! The SQL of rows that go with sessions (`ON DELETE CASCADE`): read whole for the archive, deleted before their sessions,
+//! and put back after them.
+
+use super::{Named, ReadRows, Sql, acting::numbers, besides::joined, identifier, table};
+use crate::{
+    archive::rows::DependentTable,
+    profile::schema::Dialect,
+    target::{
+        postgres::search_path::TRIGGERS_UNDER_ROLE,
+        side_effects::{Dependent, Reference},
+    },
+};
+
+/// The alias of the dependent table in every statement.
+const DEPENDENT: &str = "d";
+
+impl Sql<'_> {
+    /// The rows of a dependent table that go with sessions which were read: locator and version of the session, a hash of the
+    /// row, and every column. A row that goes with several of them is read once. At most `limit` rows are read, if there is one.
+    #[must_use]
+    pub fn dependent_rows(&self, dependent: &Dependent, read: ReadRows<'_>, limit: Option<usize>) -> String {
+        let (locator, version) = self.session_version(read);
+        let hash = self.dependent_hash(dependent);
+        let columns: Vec<String> = columns(dependent).collect();
+        let limit = limit.map_or(String::new(), |limit| format!("\nLIMIT {limit}"));
+        let sources: Vec<String> = dependent.paths.iter().map(|path| self.followed(path, read)).collect();
+        if let [source] = sources.as_slice() {
+            return format!("SELECT {locator}, {version}, {hash}, {}\n{source}{limit}", columns.join(", "));
+        }
+        let place = match self.dialect() {
+            Dialect::Postgres => format!("{DEPENDENT}.tableoid AS heap, {DEPENDENT}.ctid"),
+            Dialect::Sqlite => match self.rowid(dependent) {
+                Some(rowid) => format!("1 AS heap, {rowid}"),
+                None => format!("1 AS heap, {hash}"),
+            },
+        };
+        let inner: Vec<String> =
+            columns.iter().enumerate().map(|(at, column)| format!("{column} AS x{at}")).collect();
+        let outer: Vec<String> = (0..columns.len()).map(|at| format!("r.x{at}")).collect();
+        let every: Vec<String> = sources
+            .iter()
+            .map(|source| {
+                format!(
+                    "SELECT {locator} AS locator, {version} AS version, {hash} AS hash, {place} AS place, {}\n{source}",
+                    inner.join(", ")
+                )
+            })
+            .collect();
+        let (distinct, grouped) = match self.dialect() {
+            Dialect::Postgres => ("DISTINCT ON (r.heap, r.place) ", ""),
+            Dialect::Sqlite => ("", " GROUP BY r.heap, r.place"),
+        };
+        format!(
+            "SELECT {distinct}r.locator, r.version, r.hash, {}\nFROM ({}) AS r{grouped}{limit}",
+            outer.join(", "),
+            every.join("\nUNION ALL "),
+        )
+    }
+
+    /// Deletes rows of a dependent table that are still what was read and still go with those sessions: a statement for each
+    /// way that leads to the table.
+    #[must_use]
+    pub fn delete_dependents(
+        &self,
+        dependent: &Dependent,
+        hashes: &[i64],
+        read: ReadRows<'_>,
+    ) -> Vec<String> {
+        let (name, hash) = (&dependent.name, self.dependent_hash(dependent));
+        let numbers = numbers(hashes.iter().copied());
+        let delete = |path: &Vec<Reference>| match self.dialect() {
+            Dialect::Postgres => {
+                let (tables, condition) = self.joined_sessions(path, read);
+                format!(
+                    "DELETE FROM {name} AS {DEPENDENT} USING {tables}\nWHERE {TRIGGERS_UNDER_ROLE} AND {condition} \
+                      AND {hash} = ANY('{{{numbers}}}'::bigint[])"
+                )
+            }
+            Dialect::Sqlite => {
+                let still = format!("{hash} IN ({numbers})");
+                match self.rowid(dependent) {
+                    Some(rowid) => format!(
+                        "DELETE FROM {name} AS {DEPENDENT} WHERE {rowid} IN (SELECT {rowid} {}) AND {still}",
+                        self.followed(path, read)
+                    ),
+                    None => {
+                        let (tables, condition) = self.joined_sessions(path, read);
+                        format!(
+                            "DELETE FROM {name} AS {DEPENDENT} WHERE EXISTS (SELECT 1 FROM {tables} WHERE {condition}) AND {still}"
+                        )
+                    }
+                }
+            }
+        };
+        dependent.paths.iter().map(delete).collect()
+    }
+
+    /// How many rows of a dependent table go with those sessions now: a statement for each way that leads to it.
+    #[must_use]
+    pub fn count_dependents(&self, dependent: &Dependent, read: ReadRows<'_>) -> Vec<String> {
+        dependent.paths.iter().map(|path| format!("SELECT COUNT(*) {}", self.followed(path, read))).collect()
+    }
+
+    /// `FROM` and `WHERE` of the rows at the end of a path that goes out from those sessions.
+    fn followed(&self, path: &[Reference], read: ReadRows<'_>) -> String {
+        let (tables, condition) = self.joined_sessions(path, read);
+        let last = path.last().map_or("", |reference| reference.from.0.as_str());
+        format!("FROM {tables}, {last} AS {DEPENDENT}\nWHERE {condition}")
+    }
+
+    /// The sessions with the tables between them and the last one of a path, and the condition that joins all of them.
+    fn joined_sessions(&self, path: &[Reference], read: ReadRows<'_>) -> (String, String) {
+        let mut tables = format!("{} AS s", self.heaps(read.named));
+        let mut conditions = vec![self.is_read(read)];
+        let mut to = "s".to_owned();
+        for (turn, reference) in path.iter().enumerate() {
+            let from = if turn + 1 == path.len() { DEPENDENT.to_owned() } else { format!("c{turn}") };
+            if turn + 1 < path.len() {
+                tables.push_str(&format!(", {} AS {from}", reference.from.0));
+            }
+            conditions.push(joined(reference, (&from, &to)));
+            to = from;
+        }
+        (tables, conditions.join(" AND "))
+    }
+
+    /// The condition that a session is one of those that were read.
+    fn is_read(&self, read: ReadRows<'_>) -> String {
+        match self.dialect() {
+            Dialect::Postgres => self.still(read),
+            Dialect::Sqlite => format!(
+                "{} IN ({})",
+                self.sqlite_place(),
+                numbers(read.rows.iter().map(|row| row.locator.cast_signed()))
+            ),
+        }
+    }
+
+    /// Locator and version of a session, as [`Sql::whole`] gives them.
+    fn session_version(&self, read: ReadRows<'_>) -> (String, String) {
+        match (self.dialect(), read.named) {
+            (Dialect::Postgres, Named::Place) => ("s.ctid".into(), "s.xmin".into()),
+            (Dialect::Postgres, _) => ("s.tableoid".into(), self.row_hash(read.columns)),
+            (Dialect::Sqlite, _) => (self.sqlite_place(), self.sqlite_version(read.columns)),
+        }
+    }
+
+    /// A hash of every archived column of a dependent row.
+    fn dependent_hash(&self, dependent: &Dependent) -> String {
+        let columns: Vec<String> = columns(dependent).collect();
+        match self.dialect() {
+            Dialect::Postgres => {
+                format!("pg_catalog.hashtextextended(ROW({})::text, {})", columns.join(", "), self.key)
+            }
+            Dialect::Sqlite => super::acting::version(&columns),
+        }
+    }
+
+    /// The number of a dependent row of SQLite, unless its table has none, or columns that hide it.
+    fn rowid(&self, dependent: &Dependent) -> Option<String> {
+        let found = self.schema.table(&dependent.table)?;
+        let hidden =
+            |name: &&str| dependent.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+        let name = ["rowid", "_rowid_", "oid"].into_iter().find(|name| !hidden(name))?;
+        (!found.without_rowid).then(|| format!("{DEPENDENT}.{name}"))
+    }
+
+    /// Restores rows of a dependent table: on PostgreSQL all that the parameters hold, one array of texts a column; on SQLite
+    /// one row. What the table has already is left out.
+    #[must_use]
+    pub fn restore_dependents(&self, dependent: &DependentTable) -> String {
+        let names: Vec<String> = dependent.columns.iter().map(|column| identifier(&column.name)).collect();
+        let (into, names) = (table(&dependent.table), names.join(", "));
+        match self.dialect() {
+            Dialect::Postgres => format!(
+                "INSERT INTO {into} ({names}) OVERRIDING SYSTEM VALUE\nSELECT {} FROM ({}) AS v\n\
+                 WHERE {TRIGGERS_UNDER_ROLE}\nON CONFLICT DO NOTHING",
+                (1..=dependent.columns.len()).map(|at| format!("v.c{at}")).collect::<Vec<_>>().join(", "),
+                Self::given(&dependent.columns),
+            ),
+            Dialect::Sqlite => format!(
+                "INSERT INTO {into} ({names}) VALUES ({}) ON CONFLICT DO NOTHING",
+                (1..=dependent.columns.len()).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ")
+            ),
+        }
+    }
+}
+
+/// The archived columns of a dependent row.
+fn columns(dependent: &Dependent) -> impl Iterator<Item = String> {
+    dependent.columns.iter().map(|column| format!("{DEPENDENT}.{}", identifier(&column.name)))
+}
