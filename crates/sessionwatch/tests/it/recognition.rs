@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use testbed::Database;
 
-use crate::harness::{self, Said, run_in};
+use crate::{
+    fastforward::{MINUTE, Watch},
+    harness::{self, Said, run_in},
+};
 
 /// A database of either kind, which configurations and commands name by its address.
 enum Store {
@@ -677,23 +680,21 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
             .stdout;
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let started = || harness::watch(folder.path());
-    let report = |watch: &harness::Watch| {
+    let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
+    let now = sessionwatch::clock::now();
+    let started = |minutes: i64| Watch::start(folder.path(), &text, now.plus(minutes * MINUTE));
+    let report = |watch: &Watch| {
         let (_, answer) = harness::request(&watch.address, ("GET", "/api/v1/targets/app"), &headers, b"");
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         serde_json::from_str::<Value>(body).unwrap()["report"].clone()
     };
-    let watch = started();
-    harness::wait_until("the first look", || report(&watch)["table"] == "public.sessions");
+    let mut watch = started(0);
+    assert_eq!(report(&watch)["table"], "public.sessions");
     store.run("ALTER TABLE sessions RENAME TO sessions_old;
                CREATE TABLE sessions (id text PRIMARY KEY, token text, user_id text, expires_at bigint);
                INSERT INTO sessions SELECT n::text, 'one-token', n::text, 4102444800 FROM generate_series(1, 50) AS n");
-    let look = |watch: &harness::Watch| {
-        assert_eq!(harness::page(&watch.address, ("POST", "/awake/app")).0, 202);
-        harness::wait_until("a look at what changed", || report(watch)["error"].is_string());
-        report(watch)
-    };
-    let changed = look(&watch);
+    watch.to(now.plus(5 * MINUTE));
+    let changed = report(&watch);
     let said = changed["error"].as_str().unwrap();
     assert!(said.contains("the session table changed from `public.sessions`"), "{changed:#}");
     assert!(
@@ -707,16 +708,14 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
         b"{\"kind\":\"all\"}",
     );
     assert!(status >= 400 && answer.contains("changed from"), "{status} {answer}");
-    assert_eq!(watch.stop(), Some(0));
+    assert!(watch.stop());
     // A restart forgets nothing; a confirmation ends it.
-    let watch = started();
-    harness::wait_until("a look after the start", || {
-        report(&watch)["error"].as_str().is_some_and(|error| error.contains("changed from"))
-    });
+    let mut watch = started(10);
+    assert!(report(&watch)["error"].as_str().unwrap().contains("changed from"), "{:#}", report(&watch));
     store.run("DROP TABLE sessions; ALTER TABLE sessions_old RENAME TO logins");
     let confirmed = run_in(folder.path(), &[], &["targets", "confirm", "app", "--owner", "ada"]);
     assert_eq!(confirmed.code, 0, "{}", confirmed.stderr);
-    assert_eq!(harness::page(&watch.address, ("POST", "/awake/app")).0, 202);
-    harness::wait_until("a look that is believed", || report(&watch)["table"] == "public.logins");
-    assert_eq!(watch.stop(), Some(0));
+    watch.to(now.plus(20 * MINUTE));
+    assert_eq!(report(&watch)["table"], "public.logins");
+    assert!(watch.stop());
 }
