@@ -496,9 +496,11 @@ mod tests {
                 "better-auth-prisma",
             ),
         ] {
-            let users = table("user", &[("id", "text", TEXT)]);
             let sessions = table("anything", &[&columns[..], &further(profile)].concat());
-            assert_eq!(chosen(vec![sessions, users]).as_deref(), Some(profile));
+            let beside = ["user", "users"].map(|name| table(name, &[("id", "text", TEXT)]));
+            assert_eq!(chosen([vec![sessions.clone()], beside.to_vec()].concat()).as_deref(), Some(profile));
+            // Nothing else speaks for a table of any name.
+            assert!(!best(vec![sessions]).unwrap().lacks.is_empty(), "{profile}");
         }
     }
 
@@ -569,8 +571,9 @@ mod tests {
         let token = ("sessionToken", "text", TEXT);
         let user = ("userId", "text", TEXT);
         let old = table("sessions_old", &[token, user, ZONED]);
-        assert_eq!(best(vec![old.clone()]).unwrap().lacks, ["its name says `old`"]);
-        let both = best(vec![old, table("sessions", &[token, user, ZONED])]).unwrap();
+        let users = || table("users", &[("id", "text", TEXT)]);
+        assert_eq!(best(vec![old.clone(), users()]).unwrap().lacks, ["its name says `old`"]);
+        let both = best(vec![old, users(), table("sessions", &[token, user, ZONED])]).unwrap();
         assert_eq!((both.mapping.sessions.name.as_str(), both.lacks.len()), ("sessions", 0));
     }
 

@@ -330,6 +330,7 @@ fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
         .psql(
             "CREATE SCHEMA \"sch\"\"ema; DROP TABLE x; --\";
              CREATE TABLE \"sch\"\"ema; DROP TABLE x; --\".\"ses'sions\n[[check]]\" (\"sessionToken\" text, \"userId\" text, expires timestamptz);
+             CREATE TABLE \"sch\"\"ema; DROP TABLE x; --\".accounts (id text);
              INSERT INTO \"sch\"\"ema; DROP TABLE x; --\".\"ses'sions\n[[check]]\"
                SELECT 'token-' || n, E'o''brien \\\\ \\x1b[31m', now() + interval '1 day' FROM generate_series(1, 60) AS n",
         )
