@@ -31,7 +31,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let (config, mut targets) = args.target.choose()?;
+    let (config, mut targets) = args.target.choose_located()?;
     if let Some(unknown) = args.only.iter().find(|id| config.rules.ids().all(|known| known != **id)) {
         let hint = nearest(unknown, config.rules.ids());
         let known: Vec<&str> = config.rules.ids().collect();

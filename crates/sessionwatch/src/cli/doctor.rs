@@ -31,7 +31,7 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let (config, target) = args.target.choose_one()?;
+    let (config, target) = args.target.choose_one_located()?;
     let findings = super::block_on(super::with_open(&config, &target, async |opened| {
         doctor::visit(&target, opened).await
     }))?;

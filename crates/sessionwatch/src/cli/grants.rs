@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let (config, target) = args.target.choose_one()?;
+    let (config, target) = args.target.choose_one_located()?;
     let sql = super::block_on(super::with_open(&config, &target, async |opened| {
         let roles = Roles { watch: &args.watch_role, act: &args.act_role };
         let dialect = opened.schema.dialect;

@@ -2,8 +2,9 @@
 
 use super::{Failure, target::ConfigArgs};
 use crate::{
-    config::Config,
-    store::{Place, Store},
+    config::{Config, Target},
+    store::{Place, Store, layouts},
+    target::error::TargetError,
 };
 
 /// What a command needs of the store.
@@ -48,6 +49,22 @@ pub(super) fn existing(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
     let config = Config::load(args.config.as_deref())?;
     let store = open(&config, Opening::Existing)?;
     Ok((config, store))
+}
+
+/// Adds to configured targets where the store knows their sessions to be, so that a command looks at the same table as
+/// `serve`. Without a store nothing is known. One that cannot be read is complained of.
+pub(super) fn locate(config: &Config, targets: &mut [Target]) {
+    if config.serve.store_unresolved.is_some() || targets.iter().all(|target| target.ad_hoc) {
+        return;
+    }
+    let located = Store::find(&config.serve.store).map_err(TargetError::from_store).and_then(|store| {
+        let Some(store) = store else { return Ok(()) };
+        let mut configured = targets.iter_mut().filter(|target| !target.ad_hoc);
+        configured.try_for_each(|target| layouts::locate(&store, target))
+    });
+    if let Err(error) = located {
+        super::complain(&format!("warning: {error}"), Some("see to the store that `serve.store` names"));
+    }
 }
 
 fn missing(place: &Place) -> String {

@@ -140,7 +140,7 @@ struct Sessions {
 }
 
 fn found(target: &TargetArgs, list: List<'_>) -> Result<Sessions, Failure> {
-    let (config, target) = target.choose_one()?;
+    let (config, target) = target.choose_one_located()?;
     let (prefixes, sheet) = super::block_on(super::with_open(&config, &target, async |opened| {
         let sql = opened.sql(false, &config.rules.settings);
         let lines = observe::list(&opened.session, &sql, list).await?;
@@ -187,7 +187,7 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
 }
 
 fn top(args: &TopArgs) -> Result<String, Failure> {
-    let (config, target) = args.target.choose_one()?;
+    let (config, target) = args.target.choose_one_located()?;
     super::block_on(super::with_open(&config, &target, async |opened| {
         let mapping = &opened.candidate.mapping;
         if mapping.user.is_none() {

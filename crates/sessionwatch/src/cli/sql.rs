@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             None => return Err(unknown(name)),
         },
     };
-    let (config, target) = target.choose_one()?;
+    let (config, target) = target.choose_one_located()?;
     let text = super::block_on(super::with_open(&config, &target, async |opened| {
         let sql = Sql { pasted: true, ..opened.sql(false, &config.rules.settings) };
         Ok(print(&sql, &wanted, (&args.user, &config.rules.settings)))

@@ -71,6 +71,28 @@ impl TargetArgs {
         Ok((config, targets.remove(0)))
     }
 
+    /// The same as [`TargetArgs::choose`], with what the store knows of where the sessions are.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub(super) fn choose_located(&self) -> Result<(Config, Vec<Target>), Failure> {
+        let (config, mut targets) = self.choose()?;
+        super::opening::locate(&config, &mut targets);
+        Ok((config, targets))
+    }
+
+    /// The same as [`TargetArgs::choose_one`], with what the store knows of where the sessions are.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub(super) fn choose_one_located(&self) -> Result<(Config, Target), Failure> {
+        let (config, mut target) = self.choose_one()?;
+        super::opening::locate(&config, std::slice::from_mut(&mut target));
+        Ok((config, target))
+    }
+
     fn named(&self, config: &Config) -> Result<Vec<Target>, Failure> {
         if let Some(url) = self.url.as_ref().map(Secret::expose) {
             config.resolved(Some(url))?;

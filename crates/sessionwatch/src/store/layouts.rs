@@ -67,7 +67,7 @@ pub fn known(db: Db<'_>, target: &Target) -> Result<Option<Layout>, StoreError> 
 /// If the store cannot say it: then no table is to be believed.
 pub fn locate(store: &Store, target: &mut Target) -> Result<(), TargetError> {
     let kept = store.read(|db| known(db, target));
-    target.known = kept.map_err(|error| TargetError::Unlocated(error.to_string()))?;
+    target.known = kept.map_err(TargetError::from_store)?;
     Ok(())
 }
 

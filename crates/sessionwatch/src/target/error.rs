@@ -114,6 +114,12 @@ impl TargetError {
         }))
     }
 
+    /// The error of a store that cannot say in which table the sessions were.
+    #[must_use]
+    pub fn from_store(error: crate::store::StoreError) -> Self {
+        Self::Unlocated(error.to_string())
+    }
+
     /// The error of a connection for which this process or this machine has no file descriptor left. Returns `None` for
     /// every other error.
     #[must_use]

@@ -12,6 +12,7 @@ use sessionwatch::{
     },
     store::{
         Place, Store, archived, audit,
+        events::{self, Search},
         incidents::{self, Incident, State},
     },
 };
@@ -316,4 +317,41 @@ fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_ba
     watch.set(monday().plus(DAY + 7 * DAY + 2 * HOUR));
     harness::wait_until("the purge", || held().is_empty());
     assert!(watch.stop());
+}
+
+#[test]
+fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
+    let database = harness::anomalous();
+    let carts = "CREATE TABLE carts (session text REFERENCES sessions (id) ON DELETE CASCADE);
+        INSERT INTO carts SELECT id FROM sessions WHERE expires < now() - interval '2 days'";
+    database.psql(carts).unwrap();
+    let filled = || database.psql("SELECT count(*) FROM carts").unwrap();
+    let before = filled();
+    for (allowed, outcome) in [(false, "1 side effect beyond the sessions"), (true, "107 expired rows")] {
+        let folder = tempfile::tempdir().unwrap();
+        let cleanup =
+            format!("[target.cleanup]\nexpired = true\ngrace = \"24h\"\nside_effects = {allowed}\n");
+        let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), &cleanup), monday());
+        let shared = std::sync::Arc::clone(&watch.shared);
+        watch.to(monday().plus(DAY));
+        let (from, to) = (monday(), monday().plus(2 * DAY));
+        let wanted = Search {
+            from,
+            to,
+            target: None,
+            check: None,
+            text: None,
+            alerts_only: false,
+            before: None,
+            limit: 100,
+        };
+        let said = || {
+            let noted = shared.store.read(|db| events::search(db, &wanted)).unwrap();
+            noted.into_iter().find(|event| event.kind == "cleanup").map(|event| event.summary)
+        };
+        harness::wait_until("the cleanup", || said().is_some());
+        assert!(said().unwrap().contains(outcome), "{:?}", said());
+        assert!(watch.stop());
+        assert_eq!(filled() == before, !allowed);
+    }
 }

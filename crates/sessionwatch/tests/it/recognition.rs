@@ -708,6 +708,16 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
         b"{\"kind\":\"all\"}",
     );
     assert!(status >= 400 && answer.contains("changed from"), "{status} {answer}");
+    // By hand, nobody sees another table either.
+    for command in [&["check"][..], &["doctor", "app"], &["sessions", "list"], &["sql", "query-1"]] {
+        let said = run_in(folder.path(), &[], command);
+        assert!(
+            said.code == 3 && said.stderr.contains("the session table changed from `public.sessions`"),
+            "{command:?}: {} {}",
+            said.stdout,
+            said.stderr
+        );
+    }
     assert!(watch.stop());
     // A restart forgets nothing; a confirmation ends it.
     let mut watch = started(10);

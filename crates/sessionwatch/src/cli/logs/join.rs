@@ -36,7 +36,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let (config, target) = args.target.choose_one()?;
+    let (config, target) = args.target.choose_one_located()?;
     if config.logs.of(&target.name).next().is_none() {
         let why = format!("no source of logs is configured for `{}`: see [[logs]]", target.name);
         return Err(Failure::Usage(why));
