@@ -336,6 +336,17 @@ impl Plan {
         Reach { rows: self.kept.rows, active: self.kept.active, all_active, all_rows }
     }
 
+    /// What a person types to confirm it: the name of the target. Of a server that only an address names, it is that of the
+    /// database, since no option takes an address that may hold a password.
+    #[must_use]
+    pub fn name_to_confirm(&self) -> &str {
+        let name = &self.kept.target;
+        let Some((_, address)) = name.split_once("://") else { return name };
+        let database = address.split_once('/').map_or("", |(_, database)| database);
+        let database = database.split('?').next().unwrap_or_default();
+        if database.is_empty() { "target" } else { database }
+    }
+
     /// Why it has to be confirmed, if it has to be.
     #[must_use]
     pub fn braked(&self, brake: Brake) -> Option<Reason> {

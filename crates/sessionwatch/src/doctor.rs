@@ -164,13 +164,20 @@ fn side_effects(patient: Patient<'_>) -> Finding {
     if effects.is_empty() {
         return pass(ID, "ending sessions changes no other table, and runs no trigger or rule");
     }
+    let fix = if patient.side_effects.iter().all(|effect| effect.archived) {
+        "each plan counts these rows and has to be confirmed; they are archived, and restored with their sessions"
+    } else if patient.side_effects.iter().any(|effect| effect.archived) {
+        "each plan counts these rows and has to be confirmed; the archive holds those that ON DELETE CASCADE deletes, as the plan says, and nothing else"
+    } else {
+        "each plan counts these rows and has to be confirmed; what happens to them cannot be undone by a restore"
+    };
     warn(
         ID,
         format!(
             "ending sessions concerns other tables, or runs code of the database: {}",
             effects.join(", ")
         ),
-        "each plan counts the rows that it concerns and has to be confirmed; they cannot be restored from the archive",
+        fix,
     )
 }
 

@@ -326,13 +326,13 @@ fn may_begin(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<
 
 /// Whether a plan that reaches far was confirmed.
 pub(super) fn confirmed(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<(), ActError> {
-    let name = &context.target.name;
+    let name = plan.name_to_confirm();
     if let Some(braked) = context.lacks_agreement(plan).filter(|_| !consent.by_policy) {
         return Err(ActError::NotAgreed(braked));
     }
     match (plan.braked(context.brake()), consent.name) {
         (_, Some(typed)) if typed != name => Err(ActError::NotConfirmed(typed.to_owned())),
-        (Some(braked), None) => Err(ActError::Braked(braked, name.clone())),
+        (Some(braked), None) => Err(ActError::Braked(braked, name.to_owned())),
         _ => Ok(()),
     }
 }

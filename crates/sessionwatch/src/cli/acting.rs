@@ -219,7 +219,9 @@ fn ask(plan: &Plan) -> Result<Option<String>, Failure> {
     write!(
         stderr,
         "This plan names {} rows, {} of them active. To carry it out, type the name of the target ({}): ",
-        plan.kept.rows, plan.kept.active, plan.kept.target
+        plan.kept.rows,
+        plan.kept.active,
+        plan.name_to_confirm()
     )?;
     stderr.flush()?;
     let mut line = String::new();

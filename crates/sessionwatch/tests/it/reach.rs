@@ -654,3 +654,20 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
     );
     assert_eq!(database.psql("SELECT count(*) FROM carts WHERE id > 500").unwrap(), "30100\n");
 }
+
+#[test]
+fn what_a_plan_for_an_address_asks_to_be_typed_is_accepted() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(CARTS).unwrap();
+    let url = database.url("postgres");
+    let run = |more: &[&str]| run_in(folder.path(), &[], &[&["revoke", "user", "u1", &url], more].concat());
+    let said = run(&[]);
+    let last = said.stdout.lines().last().unwrap().trim().to_owned();
+    let options = last.strip_prefix("the same command with ").unwrap();
+    let options: Vec<&str> = options.split(' ').collect();
+    assert_eq!(options[2..], ["--confirm", database.name()]);
+    let refused = run(&options[..2]);
+    assert!(refused.code == 2 && refused.stderr.contains(options[3]), "{}", refused.stderr);
+    let done = run(&options);
+    assert_eq!(done.code, 0, "{} {}", done.stdout, done.stderr);
+}

@@ -62,8 +62,8 @@ pub(super) fn plan(config: &Config, plan: &Plan) -> String {
         let _ = writeln!(text, "  - the plan {braked}: carrying it out needs the name of the target");
     }
     if rows > 0 {
-        let confirm =
-            if braked.is_some() { format!(" --confirm {}", quoted(&kept.target)) } else { String::new() };
+        let name = quoted(plan.name_to_confirm());
+        let confirm = if braked.is_some() { format!(" --confirm {name}") } else { String::new() };
         let _ = writeln!(
             text,
             "\nNothing was done. The plan is {}; for {} minutes, this carries out exactly it:\n  the same command with --apply {}{confirm}",
