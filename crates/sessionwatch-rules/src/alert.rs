@@ -219,13 +219,17 @@ mod tests {
         (0i64..).zip(signs.chars()).map(look).collect()
     }
 
-    /// What people hear, by counting runs of known looks.
+    /// What people hear, by counting runs of known looks, and the hours since the first failing one.
     fn model(signs: &str, (pending, clear, repeat): (u32, u32, i64)) -> String {
         let (mut bad, mut good, mut firing, mut told) = (0, 0, false, None);
+        let (mut failing_since, pending_hours) = (0, POLICY.pending_us / HOUR);
         let hear = |(hour, sign): (i64, char)| {
             let silent = sign.is_uppercase();
             match sign.to_ascii_lowercase() {
-                'f' => (bad, good) = (bad + 1, 0),
+                'f' => {
+                    failing_since = if bad == 0 { hour } else { failing_since };
+                    (bad, good) = (bad + 1, 0);
+                }
                 'h' => (bad, good) = (0, good + 1),
                 _ => return '.',
             }
@@ -234,7 +238,7 @@ mod tests {
                 firing = false;
                 return if heard { 'o' } else { '.' };
             }
-            firing |= bad >= pending;
+            firing |= bad >= pending || bad > 0 && hour - failing_since >= pending_hours;
             if !firing || bad == 0 || silent {
                 return '.';
             }
@@ -263,6 +267,7 @@ mod tests {
             ("ffuuhh", ".!...o"),
             ("fuf", "..!"),
             ("uuuu", "...."),
+            ("fuuuuuuuuf", ".........!"),
             // Capitals: silenced. It is told when the silence ends, and never resolved if nobody heard of it.
             ("FFFf", "...!"),
             ("FFhh", "...."),
