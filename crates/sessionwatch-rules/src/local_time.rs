@@ -352,7 +352,8 @@ impl Facts<'_> {
     /// Sessions live longer or shorter than they usually do, by what clocks differ; `sign` says whose clock that is: 1 for
     /// the end's, -1 for the creation's.
     fn odd_lifetime(&self, sign: i64) -> Option<Evidence> {
-        let usual = self.lifetime_us?;
+        // What rows say of their own lifetimes is known better than what is usual.
+        let usual = self.lifetime_us.filter(|_| self.rows.iter().all(|row| row.lifetime_us.is_none()))?;
         let common = self.common_lifetime()?;
         let shift = exact(common - usual)?;
         // Half days and the like are lifetimes that people configure.
