@@ -11,6 +11,11 @@ use crate::{
 /// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
 pub const POSTGRES_EPOCH: i64 = 946_684_800 * SECOND;
 
+/// Numbers that are seconds among milliseconds: of 2001-09-09 to 5138-11-16, which as milliseconds lie in 1970 to 1973.
+pub const SECONDS: std::ops::Range<i64> = 1_000_000_000..100_000_000_000;
+/// Numbers that are milliseconds among seconds: of 2001-09-09 to 9999-12-31, which as seconds lie past the year 9999.
+pub const MILLIS: std::ops::Range<i64> = 1_000_000_000_000..253_402_300_800_000;
+
 /// How a column stores an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoder {
@@ -92,9 +97,28 @@ impl Decoder {
         }
     }
 
-    /// What `raw` means under this decoder.
+    /// What `raw` means under this decoder. A number that makes sense only in the other unit, seconds among milliseconds or the
+    /// reverse, is read in that: an application that changes its unit leaves rows behind, and a live session must not seem to
+    /// have ended in 1970.
     #[must_use]
     pub fn decode(self, raw: Raw<'_>) -> Decoded {
+        let number = match raw {
+            Raw::Integer(value) => Some(value),
+            Raw::Text(text) if self != Self::EpochMillisOrIso => digits(text),
+            _ => None,
+        };
+        match (self, number) {
+            (Self::EpochMillis | Self::EpochMillisOrIso, Some(value)) if SECONDS.contains(&value) => {
+                scaled(value, SECOND)
+            }
+            (Self::EpochSeconds, Some(value)) if MILLIS.contains(&value) => scaled(value, 1_000),
+            _ => self.decode_strictly(raw),
+        }
+    }
+
+    /// The same without numbers of another unit, so that values show which decoder is theirs.
+    #[must_use]
+    pub fn decode_strictly(self, raw: Raw<'_>) -> Decoded {
         match (self, raw) {
             (_, Raw::Null) => Decoded::Never,
             (Self::Timestamptz | Self::TimestampUtc, Raw::Postgres(micros)) => postgres(micros, None),
@@ -317,6 +341,23 @@ mod tests {
         assert_eq!(Decoder::EpochMillis.decode(Raw::Text(b"1234567890123456789")), Decoded::Undecodable);
         assert_eq!(Decoder::EpochSeconds.decode(Raw::Text(b"-")), Decoded::Undecodable);
         assert_eq!(Decoder::EpochMillisOrIso.decode(Raw::Text(b"1970-01-01T00:00:01.000+00:00")), at(SECOND));
+    }
+
+    #[test]
+    fn a_number_of_another_unit_is_read_in_its_own() {
+        let noon = at(1_769_860_800 * SECOND); // 2026-01-31T12:00:00Z
+        for raw in [Raw::Integer(1_769_860_800), Raw::Text(b"1769860800"), Raw::Integer(1_769_860_800_000)] {
+            for decoder in [Decoder::EpochSeconds, Decoder::EpochMillis] {
+                assert_eq!(decoder.decode(raw), noon, "{decoder:?} {raw:?}");
+            }
+        }
+        assert_eq!(Decoder::EpochMillisOrIso.decode(Raw::Integer(1_769_860_800)), noon);
+        // What makes sense in neither unit is what it was.
+        assert_eq!(Decoder::EpochMillis.decode(Raw::Integer(0)), at(0));
+        assert_eq!(Decoder::EpochMillis.decode(Raw::Integer(999_999_999)), at(999_999_999_000));
+        assert_eq!(Decoder::EpochSeconds.decode(Raw::Integer(999_999_999_999)), Decoded::Undecodable);
+        // Which decoder a column has is shown by its own unit.
+        assert_ne!(Decoder::EpochMillis.decode_strictly(Raw::Integer(1_769_860_800)), noon);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const LONG_AGO: i64 = 20 * 365 * DAY;
 #[expect(clippy::cast_precision_loss, reason = "a share of a sample")]
 pub fn plausible_share(decoder: Decoder, values: &[Raw<'_>], now: Instant) -> Option<f64> {
     let present: Vec<&Raw<'_>> = values.iter().filter(|value| **value != Raw::Null).collect();
-    let plausible = present.iter().filter(|value| match decoder.decode(***value) {
+    let plausible = present.iter().filter(|value| match decoder.decode_strictly(***value) {
         Decoded::At(at) => at > now.plus(-LONG_AGO),
         Decoded::Never => true,
         Decoded::Undecodable => false,

@@ -4,8 +4,10 @@
 mod visit;
 
 use sessionwatch_rules::{
+    decoder::Decoder,
     instant::{Instant, SECOND},
     local_time::{Clock, Doubt, Doubts},
+    verdict::counted,
 };
 
 pub use self::visit::visit;
@@ -77,6 +79,8 @@ pub struct Patient<'a> {
     pub side_effects: &'a [SideEffect],
     /// Characters of the shortest token of a sample; `None` if there is no session.
     pub shortest_token: Option<u64>,
+    /// Ends that are stored in another unit than the others.
+    pub ends_in_other_unit: u64,
 }
 
 /// The role that acts.
@@ -154,8 +158,30 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     findings.push(creation(patient));
     findings.extend(clock(patient));
     findings.extend(journal(patient.audit));
+    findings.extend(units(patient));
     findings.push(side_effects(patient));
     findings
+}
+
+/// Says that an application has stored ends in seconds and in milliseconds.
+fn units(patient: Patient<'_>) -> Option<Finding> {
+    let ends = patient.ends_in_other_unit;
+    let expires = &patient.opened.candidate.mapping.expires;
+    let (unit, others) = match expires.decoder {
+        Decoder::EpochSeconds => ("milliseconds", "seconds"),
+        _ => ("seconds", "milliseconds"),
+    };
+    (ends > 0).then(|| {
+        warn(
+            "expiry-units",
+            format!(
+                "{} in {unit} among {others} in `{}`: each is read in its own unit",
+                counted(ends, "end is stored", "ends are stored"),
+                expires.column
+            ),
+            "find out which unit the application reads: to it, rows in the other one ended long ago, or never end",
+        )
+    })
 }
 
 fn side_effects(patient: Patient<'_>) -> Finding {
@@ -596,7 +622,7 @@ fn expiry(patient: Patient<'_>) -> Finding {
     );
     let zone = patient.audit.time_zone.as_deref().filter(|zone| !["UTC", "GMT", "Etc/UTC"].contains(zone));
     match (expires.decoder, zone) {
-        (sessionwatch_rules::decoder::Decoder::TimestampUtc, Some(zone)) => warn(
+        (Decoder::TimestampUtc, Some(zone)) => warn(
             "expiry",
             format!(
                 "{read}; but the server's time zone is {zone}, so a comparison of this column with NOW() is wrong by hours (sessionwatch does not make it)"

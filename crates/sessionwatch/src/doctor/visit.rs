@@ -37,6 +37,10 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
     let lengths =
         opened.session.fetch(&opened.sql(false, &Settings::default()).token_lengths(SAMPLE)).await?;
     let shortest_token = lengths.iter().filter_map(|row| row.first()?.as_ref()?.parse().ok()).min();
+    let ends_in_other_unit = match opened.sql(false, &Settings::default()).ends_in_other_unit() {
+        Some(query) => opened.session.attempt(&query).await?.ok_or(TargetError::Lost)?,
+        None => 0,
+    };
     let (address, acting) = (&target.address, acting.as_ref());
     let sql = opened.sql(false, &Settings::default());
     let catalog = Catalog::read(sql.schema.dialect, async |query| opened.session.fetch(query).await).await?;
@@ -52,6 +56,7 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
         acting,
         side_effects,
         shortest_token,
+        ends_in_other_unit,
     }))
 }
 

@@ -51,6 +51,38 @@ const SQLITE: [(&str, &str); 6] = [
     ("text", "timestamp-local:Australia/Lord_Howe"),
 ];
 
+/// Seconds, among them milliseconds, and numbers that are neither.
+const SECONDS: [&str; 14] = [
+    "1800000000",
+    "1800000000000",
+    "1800000000001",
+    "999999999999",
+    "253402300800",
+    "253402300800000",
+    "1800000001",
+    "1799999999",
+    "1700000000",
+    "1900000000",
+    "-1",
+    "0",
+    "999999999999999999",
+    "-999999999999999999",
+];
+/// Milliseconds, among them seconds, and numbers that are neither.
+const MILLIS: [&str; 11] = [
+    "1800000000000",
+    "1800000000",
+    "1800000001",
+    "999999999",
+    "100000000000",
+    "1800000000001",
+    "1799999999999",
+    "1700000000000",
+    "1900000000000",
+    "-5",
+    "999999999999999999",
+];
+
 /// Values of a column: ordinary ones around the bounds, and hostile ones.
 fn values(decoder: Decoder) -> Vec<&'static str> {
     match decoder {
@@ -69,30 +101,8 @@ fn values(decoder: Decoder) -> Vec<&'static str> {
             "0001-01-01 00:00:00.000001",
         ],
         Decoder::TimestampLocal(_) => wall_clocks(),
-        Decoder::EpochSeconds => {
-            vec![
-                "1800000000",
-                "1800000001",
-                "1799999999",
-                "1700000000",
-                "1900000000",
-                "-1",
-                "0",
-                "999999999999999999",
-                "-999999999999999999",
-            ]
-        }
-        Decoder::EpochMillis => {
-            vec![
-                "1800000000000",
-                "1800000000001",
-                "1799999999999",
-                "1700000000000",
-                "1900000000000",
-                "-5",
-                "999999999999999999",
-            ]
-        }
+        Decoder::EpochSeconds => SECONDS.to_vec(),
+        Decoder::EpochMillis => MILLIS.to_vec(),
         Decoder::IsoText | Decoder::EpochMillisOrIso => vec![
             "2027-01-15T08:00:00.000Z",
             "2027-01-15 08:00:00.000001+00:00",

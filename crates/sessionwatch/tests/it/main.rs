@@ -50,6 +50,7 @@ mod store_file;
 mod store_opening;
 mod system;
 mod tls;
+mod units;
 mod versions;
 mod views;
 mod watch;

@@ -1,14 +1,18 @@
 //! Instants inside SQL: what a stored expiry means, and how it is compared.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use sessionwatch_rules::{
-    decoder::Decoder,
+    decoder::{Decoder, MILLIS, SECONDS},
     instant::{DAY, Instant},
     zone::Zone,
 };
 
-use crate::profile::schema::{ColumnKind, Dialect};
+use super::Sql;
+use crate::profile::{
+    mapping::InstantColumn,
+    schema::{ColumnKind, Dialect},
+};
 
 /// A row without an end, where instants are integers.
 const NEVER: &str = "9223372036854775807";
@@ -218,8 +222,12 @@ fn postgres_local(zone: Zone, value: &str) -> String {
 fn postgres_micros(decoder: Decoder, value: &str, text: bool) -> String {
     let scale = if decoder == Decoder::EpochSeconds { 1_000_000 } else { 1_000 };
     let (low, high) = (Instant::MIN.micros() / scale, Instant::MAX.micros() / scale);
+    let (other, other_scale) = other_unit(decoder);
     let scaled = format!(
-        "CASE WHEN {value}::bigint BETWEEN {low} AND {high} THEN {value}::bigint * {scale} ELSE {UNDECODABLE} END"
+        "CASE WHEN {value}::bigint BETWEEN {} AND {} THEN {value}::bigint * {other_scale} \
+         WHEN {value}::bigint BETWEEN {low} AND {high} THEN {value}::bigint * {scale} ELSE {UNDECODABLE} END",
+        other.start,
+        other.end - 1,
     );
     match (decoder, text) {
         (Decoder::EpochSeconds | Decoder::EpochMillis, true) => format!(
@@ -234,6 +242,34 @@ fn postgres_micros(decoder: Decoder, value: &str, text: bool) -> String {
             )
         }
     }
+}
+
+impl Sql<'_> {
+    /// How many ends are numbers of another unit than the others, seconds among milliseconds or the reverse; nothing where they
+    /// are no numbers.
+    #[must_use]
+    pub fn ends_in_other_unit(&self) -> Option<String> {
+        let InstantColumn { column, decoder } = &self.mapping.expires;
+        if !matches!(decoder, Decoder::EpochSeconds | Decoder::EpochMillis | Decoder::EpochMillisOrIso) {
+            return None;
+        }
+        let value = self.column(column);
+        let number = match (self.dialect(), self.kind(&self.mapping.sessions, column)) {
+            (Dialect::Sqlite, _) => format!("CAST({value} AS integer)"),
+            (_, ColumnKind::Text) => {
+                format!("CASE WHEN {value}::text ~ '^[0-9]{{1,18}}$' THEN {value}::bigint END")
+            }
+            _ => format!("{value}::bigint"),
+        };
+        let (other, _) = other_unit(*decoder);
+        let (first, last) = (other.start, other.end - 1);
+        Some(format!("SELECT COUNT(*) FROM {} WHERE {number} BETWEEN {first} AND {last}", self.sessions()))
+    }
+}
+
+/// The numbers that are of the other unit than that of a decoder, and the microseconds of one of them.
+fn other_unit(decoder: Decoder) -> (Range<i64>, i64) {
+    if decoder == Decoder::EpochSeconds { (MILLIS, 1_000) } else { (SECONDS, 1_000_000) }
 }
 
 /// The ISO reader of `sessionwatch_rules::decoder`, in SQL: NULL where the text is not an instant.
@@ -276,11 +312,19 @@ fn sqlite_micros(decoder: Decoder, value: &str, now: Instant) -> String {
         Decoder::TimestampLocal(zone) => sqlite_local(zone, value, now),
         _ => format!("CAST(strftime('%s', {value}) AS integer) * 1000000"),
     };
+    let (other, other_scale) = other_unit(decoder);
+    let scaled = |scale: i64| {
+        let (first, last) = (other.start, other.end - 1);
+        let number = format!("CAST({value} AS integer)");
+        format!(
+            "CASE WHEN {number} BETWEEN {first} AND {last} THEN {number} * {other_scale} ELSE {number} * {scale} END"
+        )
+    };
     let read = match decoder {
-        Decoder::EpochSeconds => format!("CAST({value} AS integer) * 1000000"),
-        Decoder::EpochMillis => format!("CAST({value} AS integer) * 1000"),
+        Decoder::EpochSeconds => scaled(1_000_000),
+        Decoder::EpochMillis => scaled(1_000),
         Decoder::EpochMillisOrIso => {
-            format!("CASE typeof({value}) WHEN 'integer' THEN {value} * 1000 ELSE {text} END")
+            format!("CASE typeof({value}) WHEN 'integer' THEN {} ELSE {text} END", scaled(1_000))
         }
         _ => text,
     };
