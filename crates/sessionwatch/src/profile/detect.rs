@@ -221,6 +221,14 @@ impl<'a> Match<'a> {
         self.is_named() || names::says(&self.table.name) == Says::Sessions
     }
 
+    /// Whether the table is called as the framework calls it, beside users whom it refers to, and says when a session began: then
+    /// an application of its own making is known too, which need not have every column of the framework.
+    fn is_plainly_sessions(&self) -> bool {
+        let has_users = sibling(self.schema, self.table, &self.profile.users).is_some()
+            || self.table.foreign_key_on(&self.user.name).is_some();
+        self.is_named() && has_users && first(self.table, &self.profile.created).is_some()
+    }
+
     /// Columns that every version of the framework has, and this table has not.
     fn missing_columns(&self) -> Vec<&'a String> {
         let columns = self.profile.corroboration.columns.iter();
@@ -252,7 +260,8 @@ impl<'a> Match<'a> {
             lacks.push(format!("its name says `{word}`"));
         }
         let missing = self.missing_columns();
-        if corroboration.columns.len() - missing.len() < corroboration.columns_needed {
+        let has_enough = corroboration.columns.len() - missing.len() >= corroboration.columns_needed;
+        if !has_enough && !self.is_plainly_sessions() {
             let missing: Vec<&str> = missing.into_iter().map(String::as_str).collect();
             lacks.push(format!("it has no column `{}`", missing.join("`, `")));
         }
@@ -374,9 +383,7 @@ pub fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> 
         );
     }
     if mapping.created.is_none() {
-        notes.push(
-            "no creation column: rapid creation is judged by the number of sessions a user holds".into(),
-        );
+        notes.push("no creation column: only `serve` can see who creates many sessions in an hour".into());
     }
     if mapping.users.is_none() {
         notes.push("no readable table of users: orphaned sessions cannot be found".into());
@@ -558,6 +565,15 @@ mod tests {
                 "{name}: {lacks:?}"
             );
         }
+        // With its beginning beside users, a table of that very name is one.
+        let mut begun = tokens("session");
+        begun.columns.extend(
+            table("", &[("created_at", "timestamp without time zone", ColumnKind::Timestamp)]).columns,
+        );
+        assert_eq!(best([vec![begun.clone()], users()].concat()).unwrap().lacks, Vec::<String>::new());
+        assert!(!best(vec![begun.clone()]).unwrap().lacks.is_empty());
+        begun.name = "entries".into();
+        assert!(!best([vec![begun], users()].concat()).unwrap().lacks.is_empty());
         for name in ["password_reset_tokens", "invitations", "apiKeys", "refresh_token"] {
             assert!(best([vec![tokens(name)], users()].concat()).is_none(), "{name}");
             let mut whole = tokens(name);
