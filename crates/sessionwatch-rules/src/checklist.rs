@@ -1,6 +1,9 @@
 //! The checklist: what the numbers of a period prove. What too few looks saw does not pass.
 
-use crate::instant::{DAY, HOUR, Instant, SECOND};
+use crate::{
+    instant::{DAY, HOUR, Instant, SECOND},
+    settings::Baseline,
+};
 
 /// Orphaned sessions at which the guide's checklist fails.
 pub const ORPHANED: u32 = 5;
@@ -166,10 +169,33 @@ pub fn ratio(track: Option<&Track>, max: f64) -> Verdict {
     }
 }
 
-/// Whether the busiest hour saw as many sessions created as is usual.
+/// Whether the busiest hour saw as many sessions created as is usual. Too few are known only after a day was seen: nights are
+/// quiet everywhere. `seen_us` says how long was seen, in microseconds.
 #[must_use]
-pub fn creation_rate(track: Option<&Track>, (min, max): (f64, f64)) -> Verdict {
-    track.map_or_else(unmeasured, |track| Verdict::of((min..=max).contains(&track.highest.0)))
+pub fn creation_rate(track: Option<&Track>, usual: Baseline, seen_us: i64) -> Verdict {
+    let Some(track) = track else { return unmeasured() };
+    let busiest = track.highest.0;
+    let is_beyond = |limit: Option<u64>, beyond: fn(&f64, &f64) -> bool| {
+        limit.is_some_and(|limit| beyond(&busiest, &count(limit)))
+    };
+    if usual == Baseline::default() {
+        Verdict::Unknown(
+            "no baseline is configured: write `min` and `max` under [checks.creation-rate]".into(),
+        )
+    } else if is_beyond(usual.max, f64::gt) {
+        Verdict::Fail
+    } else if !is_beyond(usual.min, f64::lt) {
+        Verdict::Pass
+    } else if seen_us < DAY {
+        Verdict::Unknown("a busier hour may come: less than a day was seen".into())
+    } else {
+        Verdict::Fail
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number of sessions stays below 2^53")]
+fn count(number: u64) -> f64 {
+    number as f64
 }
 
 /// Whether the logs are free of critical signals, unless it is said why that is not known.
@@ -331,7 +357,10 @@ mod tests {
         let expired = |high: f64| fewer_than(track(0.0, high).as_ref(), EXPIRED);
         let high_ratio = |high: f64| ratio(track(1.0, high).as_ref(), 3.0);
         let low_ratio = |low: f64| ratio(track(low, 2.0).as_ref(), 3.0);
-        let rate = |high: f64| creation_rate(track(0.0, high).as_ref(), (10.0, 50.0));
+        let usual = Baseline { min: Some(10), max: Some(50) };
+        let rate = |high: f64| creation_rate(track(0.0, high).as_ref(), usual, DAY);
+        let early = |high: f64| creation_rate(track(0.0, high).as_ref(), usual, DAY - 1);
+        assert!(is_unknown(&early(9.0)) && early(10.0) == Verdict::Pass && early(51.0) == Verdict::Fail);
         for (name, verdict, expected) in [
             ("no token", none(0.0), Verdict::Pass),
             ("one token", none(1.0), Verdict::Fail),
@@ -362,7 +391,8 @@ mod tests {
             at_most(None, 0.0),
             fewer_than(None, ORPHANED),
             ratio(None, 3.0),
-            creation_rate(None, (10.0, 50.0)),
+            creation_rate(None, Baseline { min: Some(10), max: Some(50) }, 7 * DAY),
+            creation_rate(track(10.0, 60.0).as_ref(), Baseline::default(), 7 * DAY),
             critical_signals(Err("no log is read")),
             attested(None),
             lifetime(false, None),

@@ -88,6 +88,12 @@ pub enum Compared<'a> {
 }
 
 impl History {
+    /// Whether the look before saw a session.
+    #[must_use]
+    pub fn has_sessions(&self) -> bool {
+        self.snapshot.entries.iter().any(|shelf| !shelf.is_empty())
+    }
+
     /// The history after a look: `changes` is what [`History::changes`] said of it, nothing at a first one.
     #[must_use]
     pub fn after(shape: u64, ledger: Ledger, now: Instant, changes: Option<Changes>) -> Self {

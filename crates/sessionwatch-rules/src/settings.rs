@@ -2,6 +2,41 @@
 
 use crate::instant::{DAY, SECOND};
 
+/// The range in which a number is usual. What is usual differs between applications by orders of magnitude, so that there is
+/// none unless it is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Baseline {
+    /// The lowest usual number.
+    pub min: Option<u64>,
+    /// The highest usual number.
+    pub max: Option<u64>,
+}
+
+impl Baseline {
+    /// Whether a number is lower than usual.
+    #[must_use]
+    pub fn is_above(self, number: u64) -> bool {
+        self.min.is_some_and(|min| number < min)
+    }
+
+    /// Whether a number is higher than usual.
+    #[must_use]
+    pub fn is_below(self, number: u64) -> bool {
+        self.max.is_some_and(|max| number > max)
+    }
+}
+
+impl std::fmt::Display for Baseline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.min, self.max) {
+            (None, None) => f.write_str("none is configured"),
+            (Some(min), None) => write!(f, "at least {min}"),
+            (None, Some(max)) => write!(f, "at most {max}"),
+            (Some(min), Some(max)) => write!(f, "{min} to {max}"),
+        }
+    }
+}
+
 /// Thresholds of the checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -17,25 +52,19 @@ pub struct Settings {
     pub user_outliers: bool,
     /// Sessions that one user may create in an hour.
     pub rapid_max_per_hour: u64,
-    /// Sessions that one user may hold, where creation is not stored.
-    pub rapid_max_sessions: u64,
     /// Sessions that came back after they had ended that are tolerated.
     pub revived_max: u64,
-    /// Fewest sessions created in the busiest hour of a day.
-    pub rate_min: u64,
-    /// Most sessions created in an hour.
-    pub rate_max: u64,
+    /// Sessions created in an hour; the lower end is that of the busiest hour of a day.
+    pub creation_rate: Baseline,
     /// Expired rows still stored.
     pub expired_max: u64,
     /// Age of the oldest expired row, in microseconds past its expiry.
     pub expired_max_age_us: i64,
-    /// Fewest active sessions of the baseline.
-    pub active_min: u64,
-    /// Most active sessions of the baseline.
-    pub active_max: u64,
+    /// Active sessions.
+    pub active: Baseline,
     /// How far from now a session may end, in microseconds; nothing for the profile's default.
     pub lifetime_max_us: Option<i64>,
-    /// Time that a look may take for each 10 000 sessions, in microseconds; also the least that it may take.
+    /// Time that reading the sessions may take for each 10 000 of them, in microseconds; also the least that it may take.
     pub look_budget_us: i64,
 }
 
@@ -48,14 +77,11 @@ impl Default for Settings {
             user_max: 20,
             user_outliers: true,
             rapid_max_per_hour: 10,
-            rapid_max_sessions: 5,
             revived_max: 0,
-            rate_min: 10,
-            rate_max: 50,
+            creation_rate: Baseline::default(),
             expired_max: 100,
             expired_max_age_us: 7 * DAY,
-            active_min: 50,
-            active_max: 500,
+            active: Baseline::default(),
             lifetime_max_us: None,
             look_budget_us: SECOND / 10,
         }

@@ -4,7 +4,7 @@ use crate::{
     census::{Census, Fact, outlier_limit, users_above},
     history::Compared,
     instant::DAY,
-    settings::Settings,
+    settings::{Baseline, Settings},
     threshold::Threshold,
 };
 
@@ -34,6 +34,8 @@ pub struct Finding {
     pub proof: Option<String>,
     /// Where the check is about users: the number of sessions above which one is meant.
     pub bound: Option<u64>,
+    /// It says something about this look rather than about the sessions, and does not decide what is said of the target.
+    pub is_aside: bool,
 }
 
 /// What a verdict is made from.
@@ -43,7 +45,7 @@ pub struct Facts<'a> {
     pub census: &'a Census,
     /// The thresholds.
     pub settings: &'a Settings,
-    /// How long the look took, in microseconds.
+    /// How long the database took to read the sessions, in microseconds.
     pub duration_us: i64,
     /// What happened since the look before.
     pub compared: Compared<'a>,
@@ -55,13 +57,21 @@ const FIRST: &str = "first look";
 #[expect(clippy::cast_precision_loss, reason = "a value for people; counts stay below 2^53")]
 fn finding(failing: bool, value: u64, threshold: String, summary: String) -> Finding {
     let verdict = if failing { Verdict::Failing } else { Verdict::Healthy };
-    Finding { verdict, value: Some(value as f64), threshold, summary, proof: None, bound: None }
+    Finding {
+        verdict,
+        value: Some(value as f64),
+        threshold,
+        summary,
+        proof: None,
+        bound: None,
+        is_aside: false,
+    }
 }
 
 fn unknown(threshold: String, reason: &str) -> Finding {
     let verdict = Verdict::Unknown(reason.into());
     let summary = format!("not known: {reason}");
-    Finding { verdict, value: None, threshold, summary, proof: None, bound: None }
+    Finding { verdict, value: None, threshold, summary, proof: None, bound: None, is_aside: false }
 }
 
 /// `duplicate-tokens`: any token on more than one row.
@@ -126,8 +136,11 @@ pub fn revived_sessions(facts: Facts<'_>) -> Finding {
 /// `creation-rate`: sessions created in an hour, outside the baseline. Too few are found only by the busiest hour of a day.
 #[must_use]
 pub fn creation_rate(facts: Facts<'_>) -> Finding {
-    let (low, high) = (facts.settings.rate_min, facts.settings.rate_max);
-    let threshold = format!("outside {low}–{high} an hour");
+    let usual = facts.settings.creation_rate;
+    let threshold = match usual {
+        Baseline { min: None, max: None } => "no baseline".to_owned(),
+        usual => format!("not {usual} an hour"),
+    };
     let (seen, busiest) = match facts.compared {
         Compared::Since(changes) => (Some(changes.created_last_hour), changes.busiest_hour),
         Compared::First | Compared::Impossible(_) => (None, None),
@@ -138,19 +151,17 @@ pub fn creation_rate(facts: Facts<'_>) -> Finding {
         (None, None, Compared::Impossible(reason)) => return unknown(threshold, reason),
         (None, None, _) => return unknown(threshold, FIRST),
     };
-    let quiet = busiest.map(|most| most.max(rate)).filter(|most| *most < low);
+    let quiet = busiest.map(|most| most.max(rate)).filter(|most| usual.is_above(*most));
     let created = counted(rate, "session", "sessions");
+    let busy = usual.is_below(rate);
     let summary = match quiet {
-        _ if rate > high => format!("{created} created in the last hour, more than the usual {high}"),
-        Some(most) => {
-            format!(
-                "no hour of the last day saw more than {} created, the usual least is {low}",
-                counted(most, "session", "sessions")
-            )
-        }
-        None => format!("{created} created in the last hour, baseline {low} to {high}"),
+        Some(most) if !busy => format!(
+            "no hour of the last day saw more than {} created, baseline: {usual}",
+            counted(most, "session", "sessions")
+        ),
+        _ => format!("{created} created in the last hour, baseline: {usual}"),
     };
-    finding(rate > high || quiet.is_some(), rate, threshold, summary)
+    finding(busy || quiet.is_some(), rate, threshold, summary)
 }
 
 /// `orphaned-sessions`: sessions whose user does not exist.
@@ -204,36 +215,25 @@ pub fn user_session_excess(facts: Facts<'_>) -> Finding {
     Finding { bound: Some(bound), ..finding(users > 0, most, threshold, summary) }
 }
 
-/// `rapid-creation`: a user who created many sessions in the last hour, as stored or as first seen; where neither can be
-/// known, one who holds many.
+/// `rapid-creation`: a user who created many sessions in the last hour, as stored or as first seen.
 #[must_use]
 pub fn rapid_creation(facts: Facts<'_>) -> Finding {
-    let (settings, census) = (facts.settings, facts.census);
-    let (created, held) = (settings.rapid_max_per_hour, settings.rapid_max_sessions);
-    let (histogram, limit, did, window) = match (&census.created_per_user, facts.compared) {
-        (Some(stored), _) => {
-            (stored, created, "created more than {} sessions in the last hour", "in an hour")
-        }
-        (None, Compared::Since(changes)) => {
-            let did = "created more than {} sessions in the last hour, as they were first seen";
-            (&changes.created_per_user, created, did, "in an hour (first seen)")
-        }
-        (None, Compared::First) => return unknown(format!("> {created} in an hour (first seen)"), FIRST),
+    let limit = facts.settings.rapid_max_per_hour;
+    let threshold = format!("> {limit} in an hour");
+    let (histogram, seen) = match (&facts.census.created_per_user, facts.compared) {
+        (Some(stored), _) => (stored, ""),
+        (None, Compared::Since(changes)) => (&changes.created_per_user, ", as they were first seen"),
+        (None, Compared::First) => return unknown(threshold, FIRST),
         (None, Compared::Impossible(_)) => {
-            let did =
-                "hold more than {} sessions (creation is not stored, so this counts sessions of any age)";
-            (&census.rows_per_user, held, did, "held (fallback rule)")
+            let reason = "the table does not store when a session was created: only `serve` sees new ones";
+            return Finding { is_aside: true, ..unknown(threshold, reason) };
         }
     };
     let users = users_above(histogram, limit);
     let most = histogram.keys().next_back().copied().unwrap_or(0);
-    let did = did.replace("{}", &limit.to_string());
-    let summary = if users == 0 {
-        format!("no user {did}").replace("no user hold", "no user holds")
-    } else {
-        format!("{} {did}", counted(users, "user", "users"))
-    };
-    Finding { bound: Some(limit), ..finding(users > 0, most, format!("> {limit} {window}"), summary) }
+    let who = if users == 0 { "no user".to_owned() } else { counted(users, "user", "users") };
+    let summary = format!("{who} created more than {limit} sessions in the last hour{seen}");
+    Finding { bound: Some(limit), ..finding(users > 0, most, threshold, summary) }
 }
 
 /// `expired-backlog`: expired rows that nobody removed.
@@ -255,13 +255,16 @@ pub fn expired_backlog(facts: Facts<'_>) -> Finding {
     finding(census.expired > settings.expired_max || old, census.expired, threshold, summary)
 }
 
-/// `active-sessions`: active sessions outside the baseline.
+/// `active-sessions`: active sessions outside the configured baseline.
 #[must_use]
 pub fn active_sessions(facts: Facts<'_>) -> Finding {
-    let (active, low, high) = (facts.census.active, facts.settings.active_min, facts.settings.active_max);
-    let summary =
-        format!("{}, baseline {low} to {high}", counted(active, "active session", "active sessions"));
-    finding(active < low || active > high, active, format!("outside {low}–{high}"), summary)
+    let (active, usual) = (facts.census.active, facts.settings.active);
+    let threshold = match usual {
+        Baseline { min: None, max: None } => "no baseline".to_owned(),
+        usual => format!("not {usual}"),
+    };
+    let summary = format!("{}, baseline: {usual}", counted(active, "active session", "active sessions"));
+    finding(usual.is_above(active) || usual.is_below(active), active, threshold, summary)
 }
 
 /// `session-lifetime`: an expiry further ahead than the policy, missing, or unreadable.
@@ -279,16 +282,19 @@ pub fn session_lifetime(facts: Facts<'_>) -> Finding {
     finding(wrong > 0, wrong, "> 0".into(), summary)
 }
 
-/// `slow-observation`: the look took longer than its budget.
+/// `slow-observation`: the database took longer to read the sessions than the budget.
 #[must_use]
 pub fn slow_observation(facts: Facts<'_>) -> Finding {
     let rows = i64::try_from(facts.census.sessions).unwrap_or(i64::MAX);
     let least = facts.settings.look_budget_us;
     let budget = least.saturating_mul(rows / 10_000).max(least);
     let (took_ms, budget_ms) = ((facts.duration_us / 1_000).unsigned_abs(), budget / 1_000);
-    let summary =
-        format!("the look took {took_ms} ms for {}", counted(facts.census.sessions, "session", "sessions"));
-    finding(facts.duration_us > budget, took_ms, format!("> {budget_ms} ms"), summary)
+    let summary = format!(
+        "the database took {took_ms} ms to read {}",
+        counted(facts.census.sessions, "session", "sessions")
+    );
+    let found = finding(facts.duration_us > budget, took_ms, format!("> {budget_ms} ms"), summary);
+    Finding { is_aside: true, ..found }
 }
 
 /// A check in the operator's own SQL, which gave `value`.
@@ -304,6 +310,7 @@ pub fn custom(value: f64, threshold: Threshold) -> Finding {
         summary,
         proof: None,
         bound: None,
+        is_aside: false,
     }
 }
 
@@ -382,17 +389,44 @@ mod tests {
             sessions_per_user,
         );
         at(|census, n| census.active_per_user = Histogram::from([(n, 1)]), 20, user_session_excess);
-        at(|census, n| census.rows_per_user = Histogram::from([(n, 1)]), 5, rapid_creation);
         at(|census, n| census.created_per_user = Some(Histogram::from([(n, 1)])), 10, rapid_creation);
         at(|census, n| census.expired = n, 100, expired_backlog);
-        at(|census, n| census.active = n, 500, active_sessions);
         at(|census, n| census.never_expiring = n, 0, session_lifetime);
     }
 
     #[test]
-    fn few_active_sessions_are_outside_the_baseline_too() {
-        assert!(fails(active_sessions, &Census { active: 49, ..census() }));
-        assert!(!fails(active_sessions, &Census { active: 50, ..census() }));
+    fn numbers_of_sessions_are_judged_only_by_a_baseline_that_is_configured() {
+        let judge = |check: fn(Facts<'_>) -> Finding, usual: Baseline, number| {
+            let settings = &Settings { active: usual, creation_rate: usual, ..Settings::default() };
+            let census = &Census { active: number, created_last_hour: Some(number), ..census() };
+            let compared = Compared::Impossible("looks are not compared");
+            check(Facts { census, settings, duration_us: 0, compared })
+        };
+        for check in [active_sessions, creation_rate] {
+            for number in [0, 1, 1_000_000] {
+                let found = judge(check, Baseline::default(), number);
+                assert_eq!((found.verdict, found.threshold.as_str()), (Verdict::Healthy, "no baseline"));
+            }
+            let usual = Baseline { min: None, max: Some(50) };
+            assert_eq!(judge(check, usual, 50).verdict, Verdict::Healthy);
+            assert_eq!(judge(check, usual, 51).verdict, Verdict::Failing);
+        }
+        let usual = Baseline { min: Some(50), max: Some(500) };
+        for (active, verdict) in [(49, Verdict::Failing), (50, Verdict::Healthy), (501, Verdict::Failing)] {
+            let found = judge(active_sessions, usual, active);
+            assert_eq!((found.verdict, found.threshold.as_str()), (verdict, "not 50 to 500"));
+            assert!(found.summary.ends_with("baseline: 50 to 500"), "{}", found.summary);
+        }
+        assert_eq!(judge(creation_rate, usual, 0).verdict, Verdict::Healthy, "a quiet hour alone is nothing");
+    }
+
+    #[test]
+    fn creation_that_nothing_shows_is_unknown_and_decides_nothing() {
+        let census = Census { rows_per_user: Histogram::from([(1_000, 1)]), ..census() };
+        let (settings, compared) = (&Settings::default(), Compared::Impossible("looks are not compared"));
+        let found = rapid_creation(Facts { census: &census, settings, duration_us: 0, compared });
+        assert!(matches!(found.verdict, Verdict::Unknown(reason) if reason.contains("only `serve`")));
+        assert!(found.is_aside);
     }
 
     #[test]
@@ -429,15 +463,6 @@ mod tests {
             let facts = Facts { census: &census, settings, duration_us: 0, compared: Compared::First };
             assert_eq!(check(facts).verdict, Verdict::Unknown("first look".into()));
         }
-    }
-
-    #[test]
-    fn creation_is_judged_as_stored_where_it_is_stored() {
-        let rate = |created| {
-            let census = Census { created_last_hour: Some(created), ..census() };
-            fails(creation_rate, &census)
-        };
-        assert!(!rate(50) && rate(51) && !rate(0), "a quiet hour alone is nothing");
     }
 
     #[test]

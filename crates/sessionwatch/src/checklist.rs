@@ -221,10 +221,11 @@ impl Number {
             self.track.as_ref().map_or_else(|| "not known".into(), |track| guide::number(value(track)))
         };
         let (low, high) = self.range;
-        let healthy = if low.total_cmp(&high).is_eq() {
-            guide::number(low)
-        } else {
-            format!("{} to {}", guide::number(low), guide::number(high))
+        let healthy = match (low, high) {
+            guide::NO_RANGE => "no baseline".to_owned(),
+            (low, f64::INFINITY) => format!("at least {}", guide::number(low)),
+            (low, high) if low.total_cmp(&high).is_eq() => guide::number(low),
+            (low, high) => format!("{} to {}", guide::number(low), guide::number(high)),
         };
         [cell(&|track| track.last), cell(&|track| track.lowest.0), cell(&|track| track.highest.0), healthy]
     }
@@ -254,7 +255,9 @@ mod tests {
     }
 
     fn config(name: &str) -> Config {
-        let text = format!("[[target]]\nname = {name:?}\nurl = \"postgres://u@h/d\"\n");
+        let usual =
+            "[checks.active-sessions]\nmin = 50\nmax = 500\n[checks.creation-rate]\nmin = 10\nmax = 50\n";
+        let text = format!("[[target]]\nname = {name:?}\nurl = \"postgres://u@h/d\"\n{usual}");
         Config::parse(Path::new("sessionwatch.toml"), &text).unwrap()
     }
 

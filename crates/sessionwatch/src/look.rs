@@ -1,6 +1,9 @@
 //! One look: open, observe, decide, gather evidence, close. Whatever goes wrong makes checks unknown, never healthy.
 
-use std::time::{Duration, Instant as Clock};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant as Clock},
+};
 
 use sessionwatch_rules::{
     census::Census,
@@ -217,7 +220,7 @@ async fn attempt(
     let access = Access { address, deep: request.deep, key, placed };
     let opening = open_at(request.target, request.catalogue, access);
     let opened = tokio::time::timeout(left(), opening).await.map_err(|_| late())??;
-    match tokio::time::timeout(left(), inspect(request, (&opened, source), started)).await {
+    match tokio::time::timeout(left(), inspect(request, (&opened, source))).await {
         Ok(outcome) => {
             opened.session.close().await;
             Ok(outcome?)
@@ -239,14 +242,11 @@ fn blind(request: Request<'_>, reason: &str) -> Vec<Outcome> {
     builtin.chain(custom).collect()
 }
 
-async fn inspect(
-    request: Request<'_>,
-    (opened, source): (&Opened, Source),
-    started: Clock,
-) -> Result<Found, TargetError> {
+async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> Result<Found, TargetError> {
     let settings = &request.rules.settings;
     let queries = opened.sql(request.deep, settings);
-    let observation = observe::observe(&opened.session, &queries, request.target.engine).await?;
+    let reading = observe::timed(&opened.session, &queries, request.target.engine).await?;
+    let (observation, duration_us) = (reading.observation, reading.database_us);
     let Observation { census, tops, ledger, newest } = observation;
     let shape = memory::shape(&opened.candidate.mapping, opened.key);
     let standing = Standing { source, position: opened.position };
@@ -255,10 +255,8 @@ async fn inspect(
         .zip(ledger.as_ref())
         .filter(|((memory, _), _)| !memory.is_ahead_of(standing))
         .and_then(|((memory, now), ledger)| memory.changes(ledger, (shape, now), standing));
-    let duration = started.elapsed();
-    let doubt = doubt(opened, &census).await?;
-    let duration_us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let watched = request.watched.map(|(memory, _)| memory);
+    let doubt = doubt(opened, &census, watched).await?;
     let compared = memory::compared(watched, (ledger.as_ref(), standing), changes.as_ref());
     let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
     let doubts = opened.doubts(Known { newest, active: census.active, growth }).await?;
@@ -292,6 +290,9 @@ async fn inspect(
     // What is hidden now may be seen at the next look, and would seem to have come back.
     let whole = doubt.is_none() || census.sessions == 0;
     notes.extend(doubt);
+    if census.sessions == 0 && whole {
+        notes.push("no sessions yet: the session table is empty".into());
+    }
     let lag_us = if source == Source::Replica { opened.session.lag().await? } else { None };
     if source == Source::Replica {
         notes.push(lag_note(lag_us));
@@ -327,11 +328,29 @@ fn notes(opened: &Opened, doubts: &Doubts) -> Vec<String> {
             sql::table(other)
         )
     }));
+    notes.extend(put_aside(opened));
     notes.extend(clocks::remedy(doubts, opened.now).map(|remedy| {
         let doubt = doubts.expires.as_ref().or(doubts.created.as_ref());
         format!("{}: {remedy}", doubt.map_or("", |doubt| doubt.reason.as_str()))
     }));
     notes
+}
+
+/// Names the tables that have the columns of sessions, and for which too little speaks beside the one that was recognized.
+fn put_aside(opened: &Opened) -> Vec<String> {
+    /// Tables that are named.
+    const NAMED: usize = 5;
+    let mut tables: BTreeMap<String, &[String]> = BTreeMap::new();
+    for other in opened.others.iter().filter(|other| !other.lacks.is_empty() && !opened.candidate.named) {
+        tables.entry(other.mapping.sessions.to_string()).or_insert(&other.lacks);
+    }
+    let rivals: Vec<String> =
+        opened.doubt.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table.to_string()).collect();
+    tables.retain(|table, _| !rivals.contains(table));
+    let one = |(table, lacks): (String, &[String])| {
+        format!("`{table}` has the columns of sessions too, and was left aside: {}", lacks.join("; "))
+    };
+    tables.into_iter().take(NAMED).map(one).collect()
 }
 
 /// Why a check cannot be made whose instants are not believed.
@@ -369,7 +388,11 @@ async fn judge(session: &Session, custom: &Custom) -> Result<Finding, TargetErro
 }
 
 /// What keeps this target's numbers from being the whole truth.
-async fn doubt(opened: &Opened, census: &Census) -> Result<Option<String>, TargetError> {
+async fn doubt(
+    opened: &Opened,
+    census: &Census,
+    watched: Option<&Memory>,
+) -> Result<Option<String>, TargetError> {
     let mapping = &opened.candidate.mapping;
     let hidden = |name: &TableName| opened.schema.table(name).is_some_and(|table| table.rows_hidden);
     if hidden(&mapping.sessions) {
@@ -381,15 +404,26 @@ async fn doubt(opened: &Opened, census: &Census) -> Result<Option<String>, Targe
     if census.sessions > 0 {
         return Ok(None);
     }
-    if let Some(accounts) = &mapping.accounts {
-        let query = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT 1) AS a", sql::table(accounts));
-        // Being refused the accounts only means that less can be said.
-        let rows = opened.session.fetch(&query).await.unwrap_or_default();
-        if rows.first().and_then(|row| row.first()?.as_deref()) == Some("1") {
-            return Ok(Some("the session table is empty beside accounts in use: the application probably uses JWT sessions, which no table shows".into()));
-        }
+    if let Some(accounts) = &mapping.accounts
+        && has_rows(&opened.session, accounts).await
+    {
+        return Ok(Some("the session table is empty beside accounts in use: the application probably uses JWT sessions, which no table shows".into()));
     }
-    Ok(Some("the session table is empty".into()))
+    if let Some(users) = &mapping.users
+        && has_rows(&opened.session, &users.table).await
+    {
+        return Ok(Some("the session table is empty, and there are users: either nobody is logged in, or sessions are kept somewhere else, as with JWT sessions".into()));
+    }
+    // A new application has none yet; one that had some before has lost them.
+    Ok(watched
+        .is_some_and(Memory::had_sessions)
+        .then(|| "the session table is empty, and had sessions at the last look".into()))
+}
+
+/// Whether a table has a row. One that may not be read tells nothing.
+async fn has_rows(session: &Session, table: &TableName) -> bool {
+    let query = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT 1) AS a", sql::table(table));
+    matches!(session.attempt(&query).await, Ok(Some(1)))
 }
 
 /// Why a view need not show every session. A condition is part of what whoever names the view means by a session.

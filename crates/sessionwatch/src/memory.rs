@@ -101,6 +101,12 @@ impl Memory {
         self.history.is_some()
     }
 
+    /// Whether the run before saw a session.
+    #[must_use]
+    pub fn had_sessions(&self) -> bool {
+        self.history.as_ref().is_some_and(History::has_sessions)
+    }
+
     /// The key of the fingerprints.
     #[must_use]
     pub fn key(&self) -> Option<i64> {

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use sessionwatch_rules::{instant::HOUR, instant::Instant, verdict::Verdict};
+use sessionwatch_rules::{
+    instant::{HOUR, Instant},
+    verdict::{Finding, Verdict},
+};
 
 use crate::{
     clock,
@@ -31,8 +34,13 @@ impl Report {
     /// Failing if a check fails, else unknown if one could not be decided.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
-        let any =
-            |name: &str| self.outcomes.iter().any(|outcome| verdict_name(&outcome.finding.verdict) == name);
+        // What says something of the look only decides where nothing else was asked for.
+        let all_aside = self.outcomes.iter().all(|outcome| outcome.finding.is_aside);
+        let decides = |outcome: &&Outcome| all_aside || !outcome.finding.is_aside;
+        let any = |name: &str| {
+            let mut deciding = self.outcomes.iter().filter(decides);
+            deciding.any(|outcome| verdict_name(&outcome.finding.verdict) == name)
+        };
         // Nothing that was checked is nothing that is known.
         if self.outcomes.is_empty() {
             "unknown"
@@ -113,7 +121,7 @@ impl Report {
                 Verdict::Unknown(reason) => reason.clone(),
                 _ => format!("{}{}", finding.summary, proof.unwrap_or_default()),
             };
-            let (mark, severity) = (mark(&finding.verdict), outcome.severity.name());
+            let (mark, severity) = (mark(finding), outcome.severity.name());
             table.add_row([mark, &outcome.id, severity, &summary, &finding.threshold]);
         }
         table.set_width(100).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
@@ -351,7 +359,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
     json!({
         "id": outcome.id, "severity": outcome.severity.name(), "verdict": verdict_name(&finding.verdict),
         "value": finding.value, "threshold": finding.threshold, "summary": finding.summary, "reason": reason,
-        "proof": finding.proof, "action": outcome.action,
+        "proof": finding.proof, "action": outcome.action, "decides": !finding.is_aside,
         "evidence": outcome.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
     })
 }
@@ -373,10 +381,12 @@ fn verdict_name(verdict: &Verdict) -> &'static str {
     }
 }
 
-fn mark(verdict: &Verdict) -> &'static str {
-    match verdict {
+fn mark(finding: &Finding) -> &'static str {
+    match &finding.verdict {
         Verdict::Healthy => "ok",
+        Verdict::Failing if finding.is_aside => "slow",
         Verdict::Failing => "FAIL",
+        Verdict::Unknown(_) if finding.is_aside => "-",
         Verdict::Unknown(_) => "?",
     }
 }

@@ -122,6 +122,12 @@ impl<'a> Facts<'a> {
         Track::of(self.points.iter().filter_map(ratio))
     }
 
+    /// How long something was seen in the period, in microseconds.
+    pub(super) fn seen_us(&self) -> i64 {
+        let (first, last) = (self.points.first(), self.points.last());
+        first.zip(last).map_or(0, |(first, last)| last.at.since(first.at))
+    }
+
     /// The verdict on a number, as far as it can be trusted.
     pub(super) fn judge(&self, measure: Measure, verdict: Verdict) -> Verdict {
         if self.points.is_empty() {

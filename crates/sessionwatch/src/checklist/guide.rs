@@ -1,6 +1,9 @@
 //! The seven items of the guide's weekly checklist, and its table of healthy numbers.
 
-use sessionwatch_rules::checklist::{self as rules, EXPIRED, ORPHANED, Place, RATIO_MIN, Track};
+use sessionwatch_rules::{
+    checklist::{self as rules, EXPIRED, ORPHANED, Place, RATIO_MIN, Track},
+    settings::Baseline,
+};
 
 use super::{
     Item, Number, Subject,
@@ -37,8 +40,7 @@ pub(super) fn items(facts: &Facts<'_>) -> Vec<Item> {
 pub(super) fn baseline(facts: &Facts<'_>) -> Vec<Number> {
     let settings = facts.settings;
     let [orphaned, expired, ratio] = BASELINE;
-    let active = (float(settings.active_min), float(settings.active_max));
-    let rate = (float(settings.rate_min), float(settings.rate_max));
+    let (active, rate) = (range(settings.active), range(settings.creation_rate));
     let users = Row {
         id: "sessions-per-user",
         title: "Sessions per user",
@@ -66,6 +68,13 @@ pub(super) fn baseline(facts: &Facts<'_>) -> Vec<Number> {
     ]
 }
 
+/// The range of a number for which no baseline is configured.
+pub(super) const NO_RANGE: (f64, f64) = (0.0, f64::INFINITY);
+
+fn range(usual: Baseline) -> (f64, f64) {
+    (usual.min.map_or(NO_RANGE.0, float), usual.max.map_or(NO_RANGE.1, float))
+}
+
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -83,7 +92,10 @@ impl Row {
         place: fn(Option<&Track>, (f64, f64)) -> Place,
     ) -> Number {
         let Self { id, title, measure, range } = self;
-        let place = facts.place(measure, place(track.as_ref(), range));
+        let place = match range {
+            NO_RANGE => Place::Unknown,
+            range => facts.place(measure, place(track.as_ref(), range)),
+        };
         Number { id, title, track, range, place }
     }
 }
@@ -172,9 +184,9 @@ fn signals(facts: &Facts<'_>) -> Item {
 
 fn creation_rate(facts: &Facts<'_>) -> Item {
     let measure = Measure("created_last_hour", "creation-rate");
-    let (min, max) = (facts.settings.rate_min, facts.settings.rate_max);
+    let usual = facts.settings.creation_rate;
     let track = facts.track(measure.0);
-    let verdict = rules::creation_rate(track.as_ref(), (float(min), float(max)));
+    let verdict = rules::creation_rate(track.as_ref(), usual, facts.seen_us());
     let subject = Subject {
         id: "creation-rate",
         source: "guide, baseline",
@@ -183,7 +195,7 @@ fn creation_rate(facts: &Facts<'_>) -> Item {
         mend: action("creation-rate"),
         find_out: LOOK,
     };
-    Item::new(subject, &format!("{min} to {max}"), (facts.judge(measure, verdict), highest(track)))
+    Item::new(subject, &usual.to_string(), (facts.judge(measure, verdict), highest(track)))
 }
 
 fn user_reports(facts: &Facts<'_>) -> Item {

@@ -20,7 +20,8 @@ pub fn query(sql: &Sql<'_>, proof: Proof, settings: &Settings) -> String {
         Proof::Creators if sql.mapping.created.is_some() => {
             sql.top_users('r', settings.rapid_max_per_hour, LIMIT)
         }
-        Proof::Creators => sql.top_users('n', settings.rapid_max_sessions, LIMIT),
+        // Who holds most is the nearest that one query shows.
+        Proof::Creators => sql.top_users('n', settings.user_max, LIMIT),
         Proof::Value => sql.counts(),
     }
 }

@@ -225,17 +225,11 @@ pub const SECTIONS: &[Section] = &[
                 Otherwise::Value("10"),
                 "Sessions that one user may create in an hour",
             ),
-            key(
-                "max_held",
-                COUNT,
-                Otherwise::Value("5"),
-                "Sessions of any age that one user may hold, where creation is not stored",
-            ),
         ],
     ),
     check(
         "checks.creation-rate",
-        "Sessions created an hour, outside the baseline, as the watch sees them",
+        "Sessions created an hour, outside the baseline, if one is configured",
         &[
             ENABLED,
             EVERY,
@@ -244,10 +238,10 @@ pub const SECTIONS: &[Section] = &[
             key(
                 "min",
                 COUNT,
-                Otherwise::Value("10"),
+                Otherwise::Words("none", "10"),
                 "The fewest that are usual in the busiest hour of a day",
             ),
-            key("max", COUNT, Otherwise::Value("50"), "The most that are usual in an hour"),
+            key("max", COUNT, Otherwise::Words("none", "50"), "The most that are usual in an hour"),
         ],
     ),
     check(
@@ -269,14 +263,14 @@ pub const SECTIONS: &[Section] = &[
     ),
     check(
         "checks.active-sessions",
-        "Active sessions outside the baseline",
+        "Active sessions outside the baseline, if one is configured",
         &[
             ENABLED,
             EVERY,
             CRON,
             severity("\"low\""),
-            key("min", COUNT, Otherwise::Value("50"), "The fewest that are usual"),
-            key("max", COUNT, Otherwise::Value("500"), "The most that are usual"),
+            key("min", COUNT, Otherwise::Words("none", "50"), "The fewest that are usual"),
+            key("max", COUNT, Otherwise::Words("none", "500"), "The most that are usual"),
         ],
     ),
     check(
@@ -307,7 +301,7 @@ pub const SECTIONS: &[Section] = &[
                 "budget_ms",
                 Kind::Whole(1, 3_600_000),
                 Otherwise::Value("100"),
-                "Milliseconds that a look may take for each 10 000 sessions, and at least",
+                "Milliseconds that the database may take to read 10 000 sessions, and at least",
             ),
         ],
     ),

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use sessionwatch_rules::{
     alert::Policy,
     instant::{DAY, SECOND},
-    settings::Settings,
+    settings::{Baseline, Settings},
     severity::Severity,
     threshold::{NotAThreshold, Threshold},
 };
@@ -48,9 +48,10 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, zone: &TimeZone) -> Rul
     }
     let settings = &rules.settings;
     for (place, min, max) in [
-        ("checks.active-sessions", settings.active_min, settings.active_max),
-        ("checks.creation-rate", settings.rate_min, settings.rate_max),
+        ("checks.active-sessions", settings.active.min, settings.active.max),
+        ("checks.creation-rate", settings.creation_rate.min, settings.creation_rate.max),
     ] {
+        let Some((min, max)) = min.zip(max) else { continue };
         if let Some(node) = root.below(place).first().filter(|_| min > max) {
             reader.problem(node.at, place, format!("min ({min}) is above max ({max})"));
         }
@@ -107,20 +108,17 @@ fn set(settings: &mut Settings, id: &str, node: &Node) {
         }
         "rapid-creation" => {
             whole("max_per_hour", &mut settings.rapid_max_per_hour);
-            whole("max_held", &mut settings.rapid_max_sessions);
         }
         "revived-sessions" => whole("max", &mut settings.revived_max),
         "creation-rate" => {
-            whole("min", &mut settings.rate_min);
-            whole("max", &mut settings.rate_max);
+            settings.creation_rate = Baseline { min: node.whole("min"), max: node.whole("max") };
         }
         "expired-backlog" => {
             whole("max", &mut settings.expired_max);
             settings.expired_max_age_us = days(node, "max_age_days").unwrap_or(settings.expired_max_age_us);
         }
         "active-sessions" => {
-            whole("min", &mut settings.active_min);
-            whole("max", &mut settings.active_max);
+            settings.active = Baseline { min: node.whole("min"), max: node.whole("max") };
         }
         "session-lifetime" => settings.lifetime_max_us = days(node, "max_days"),
         "slow-observation" => {

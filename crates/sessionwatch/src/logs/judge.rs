@@ -200,7 +200,7 @@ fn signals_of(
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     let value = Some(count as f64);
     let threshold = format!("> {} in {minutes} minutes", limit.max);
-    Ok((Finding { verdict, value, threshold, summary, proof: None, bound: None }, latest))
+    Ok((Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }, latest))
 }
 
 /// A signal in a few words, with what the table says.
@@ -275,5 +275,5 @@ fn silence(voices: &[Heard<'_>]) -> Finding {
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     let value = Some(quiet.len() as f64);
     let threshold = "a source that usually speaks".to_owned();
-    Finding { verdict, value, threshold, summary, proof: None, bound: None }
+    Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }
 }

@@ -1,5 +1,7 @@
 //! A look at a target: census and evidence, by either engine, inside one snapshot.
 
+use std::time::Instant as Stopwatch;
+
 use sessionwatch_rules::{
     census::{Census, Duplicates, Fact, Histogram},
     instant::Instant,
@@ -67,6 +69,32 @@ pub struct Observation {
     pub ledger: Option<Ledger>,
     /// The newest instants of the table.
     pub newest: Newest,
+}
+
+/// An observation, and how long the database took for it.
+#[derive(Debug)]
+pub struct Reading {
+    /// What was found.
+    pub observation: Observation,
+    /// Microseconds, without the time that questions and answers were on their way.
+    pub database_us: i64,
+}
+
+/// Observes a target by the engine, and takes the time. A connection far away costs a round trip for each question, which
+/// says nothing of the database.
+///
+/// # Errors
+///
+/// If a query fails.
+pub async fn timed(session: &Session, sql: &Sql<'_>, engine: Engine) -> Result<Reading, TargetError> {
+    let began = Stopwatch::now();
+    session.fetch("SELECT 1").await?;
+    let round_trip = began.elapsed();
+    let (began, asked_before) = (Stopwatch::now(), session.questions());
+    let observation = observe(session, sql, engine).await?;
+    let on_the_way = round_trip.saturating_mul(session.questions() - asked_before);
+    let took = began.elapsed().saturating_sub(on_the_way);
+    Ok(Reading { observation, database_us: i64::try_from(took.as_micros()).unwrap_or(i64::MAX) })
 }
 
 /// Observes a target by the engine.

@@ -15,7 +15,10 @@ mod tap;
 mod visibility;
 mod wire;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use sessionwatch_rules::{instant::Instant, ledger::Frame, ledger::Ledger};
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
@@ -46,6 +49,8 @@ pub struct Session {
     role: Box<RoleSettings>,
     /// The address names the schemas that are meant.
     path_named: bool,
+    /// Questions that were sent, each a round trip.
+    questions: AtomicU32,
 }
 
 /// A connection for something else than looking.
@@ -134,7 +139,18 @@ impl Session {
         let role = rows.first().and_then(|row| RoleSettings::read(row));
         let role = role.ok_or_else(|| TargetError::Query("role settings".into()))?;
         role.require(&dsn.search_path)?;
-        Ok(Self { wire, role: Box::new(role), path_named: !dsn.search_path.is_empty() })
+        Ok(Self {
+            wire,
+            role: Box::new(role),
+            path_named: !dsn.search_path.is_empty(),
+            questions: AtomicU32::new(0),
+        })
+    }
+
+    /// How many questions were sent so far.
+    #[must_use]
+    pub fn questions(&self) -> u32 {
+        self.questions.load(Ordering::Relaxed)
     }
 
     /// The role that checks run as, with its search path.
@@ -204,6 +220,7 @@ impl Session {
     /// If the query fails.
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         tracing::debug!("query: {}", super::sql::without_values(sql));
+        self.questions.fetch_add(1, Ordering::Relaxed);
         fetch(&self.wire.client, sql).await
     }
 
@@ -269,6 +286,7 @@ impl Session {
     ///
     /// If the copy fails or breaks off.
     pub async fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
+        self.questions.fetch_add(1, Ordering::Relaxed);
         scan::run(&self.wire.client, &self.wire.outlet, sql, frame).await
     }
 

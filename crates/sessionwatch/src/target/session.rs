@@ -104,6 +104,15 @@ impl Session {
         }
     }
 
+    /// How many questions were sent to the database so far, each a round trip; a file is asked without any.
+    #[must_use]
+    pub fn questions(&self) -> u32 {
+        match self {
+            Self::Postgres(session) => session.questions(),
+            Self::Sqlite(_) => 0,
+        }
+    }
+
     /// The tables and views that can be seen.
     ///
     /// # Errors

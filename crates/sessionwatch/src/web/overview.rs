@@ -213,6 +213,8 @@ pub(super) fn charts(config: &Config, known: &Known, period: (Instant, Instant))
     let settings = &config.rules.settings;
     #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
     let limit = |value: u64| value as f64;
+    let usual =
+        |label: &'static str, value: Option<u64>| value.map(limit).map(|value| (label, value)).into_iter();
     let marks: Vec<(Instant, String)> = known
         .events
         .iter()
@@ -223,10 +225,16 @@ pub(super) fn charts(config: &Config, known: &Known, period: (Instant, Instant))
         (
             "Active sessions",
             "active",
-            vec![("usual up to", limit(settings.active_max)), ("usual from", limit(settings.active_min))],
+            usual("usual up to", settings.active.max)
+                .chain(usual("usual from", settings.active.min))
+                .collect(),
         ),
         ("Expired sessions, still stored", "expired", vec![("fails above", limit(settings.expired_max))]),
-        ("Created in the last hour", "created_last_hour", vec![("fails above", limit(settings.rate_max))]),
+        (
+            "Created in the last hour",
+            "created_last_hour",
+            usual("fails above", settings.creation_rate.max).collect(),
+        ),
         ("Sessions a user", "per_user", vec![("fails above", settings.ratio_max)]),
     ];
     html! {

@@ -26,8 +26,6 @@ INSERT INTO sessions SELECT 'x' || n, 'old-' || n, 7, now() - n * interval '1 ho
 const DUPLICATES: &str = r#"SELECT count(*) FROM (SELECT "sessionToken" FROM sessions GROUP BY "sessionToken" HAVING COUNT(*) > 1) AS d"#;
 const ORPHANS: &str =
     r#"SELECT count(*) FROM sessions s LEFT JOIN users u ON s."userId" = u.id WHERE u.id IS NULL"#;
-const RAPID: &str = r#"SELECT count(*) FROM (SELECT s."userId", COUNT(*) AS session_count FROM sessions s JOIN users u ON s."userId" = u.id
-  GROUP BY s."userId", u.name, u."xUsername" HAVING COUNT(*) > 5) AS r"#;
 const RATIO: &str = r#"SELECT COUNT(DISTINCT s."userId"), COUNT(s.id), ROUND(COUNT(s.id)::numeric / NULLIF(COUNT(DISTINCT s."userId"), 0), 2)
   FROM sessions s WHERE s.expires > NOW()"#;
 const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*) FILTER (WHERE NOT expires > NOW()) FROM sessions"#;
@@ -45,8 +43,8 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
             assert_eq!(number(STATUS), format!("{}|{}", census["active"], census["expired"]));
             let ratio = census["sessions_per_user"].as_f64().unwrap();
             assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", census["users_active"], census["active"]));
-            let rapid = outcome(&report, "rapid-creation");
-            assert_eq!(number(RAPID), rapid["evidence"].as_array().unwrap().len().to_string());
+            // Creation is not stored, and one look cannot see it.
+            assert_eq!(outcome(&report, "rapid-creation")["verdict"], "unknown");
             assert!(
                 outcome(&report, "duplicate-tokens")["summary"]
                     .as_str()
@@ -54,7 +52,7 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
                     .contains("1 of them shared by several users")
             );
             assert_eq!(report["profile"], "authjs-prisma");
-            for id in ["duplicate-tokens", "orphaned-sessions", "expired-backlog", "rapid-creation"] {
+            for id in ["duplicate-tokens", "orphaned-sessions", "expired-backlog"] {
                 assert_eq!(outcome(&report, id)["verdict"], "failing", "{id}");
             }
         }

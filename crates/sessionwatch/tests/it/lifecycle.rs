@@ -184,7 +184,9 @@ fn no_token_in(folder: &Path) {
 fn a_day_in_which_nobody_logs_in_is_found() {
     let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let hourly = configuration(&database, &sink, "").replace("[checks", "every = \"1h\"\n[checks");
+    let usual = "[checks.creation-rate]\nmin = 10\nmax = 50\n";
+    let hourly =
+        configuration(&database, &sink, usual).replace("[checks.slow", "every = \"1h\"\n[checks.slow");
     let mut watch = Watch::start(folder.path(), &hourly, monday());
     for hour in 1..=24 {
         watch.to(monday().plus(hour * HOUR));
@@ -192,7 +194,7 @@ fn a_day_in_which_nobody_logs_in_is_found() {
     watch.delivered();
     assert_eq!(told(&sink), ["creation-rate firing"]);
     let message: Value = serde_json::from_str(&sink.received()[0].body).unwrap();
-    let expected = "no hour of the last day saw more than 0 sessions created, the usual least is 10";
+    let expected = "no hour of the last day saw more than 0 sessions created, baseline: 10 to 50";
     assert_eq!(message["summary"], expected);
     assert!(watch.stop());
 }

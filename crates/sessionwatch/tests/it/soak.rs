@@ -129,7 +129,7 @@ fn configuration(url: &str, sinks: [&Sink; 2]) -> String {
     let [all, grave] = sinks.map(Sink::url);
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nevery = \"10m\"\n[checks.slow-observation]\nenabled = false\n\
-         [checks.user-session-excess]\noutliers = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+         [checks.user-session-excess]\noutliers = false\n[checks.creation-rate]\nmin = 10\nmax = 50\n[serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"all\"\nkind = \"webhook\"\nurl = \"{all}\"\n\
          [[channel]]\nname = \"grave\"\nkind = \"webhook\"\nurl = \"{grave}\"\n\
          [[route]]\nchannels = [\"all\"]\n[[route]]\nchannels = [\"grave\"]\nseverity = \"high\"\n"

@@ -271,12 +271,14 @@ impl Sql<'_> {
     #[must_use]
     pub fn of_guide(&self, number: u8, user: &str, settings: &Settings) -> String {
         const LIMIT: usize = 100;
+        /// What the guide asks for where creation is not stored.
+        const HELD: u64 = 5;
         match number {
             1 => self.list(List::all(LIMIT)),
             2 => self.rows(Rows::Duplicates, LIMIT),
             3 => self.rows(Rows::Orphans, LIMIT),
             4 if self.mapping.created.is_some() => self.top_users('r', settings.rapid_max_per_hour, LIMIT),
-            4 => self.top_users('n', settings.rapid_max_sessions, LIMIT),
+            4 => self.top_users('n', HELD, LIMIT),
             5 => self.ratio(),
             6 => self.list(List { user: Some(user), ..List::all(20) }),
             _ => self.by_status(),
