@@ -11,6 +11,7 @@ mod cleaning;
 mod delivery;
 mod door;
 mod failures;
+mod hosts;
 mod ingest;
 mod logs;
 mod pages;
@@ -50,6 +51,10 @@ const STOPPING: Duration = Duration::from_secs(8);
 const LAST_WORDS: Duration = Duration::from_secs(4);
 /// People who may ask databases at the same time.
 const ASKING: usize = 4;
+/// Pages that read the store at the same time, or write it: each takes a thread and files, and the others wait.
+const PAGES_AT_STORE: usize = 8;
+/// Pages of metrics that are written at the same time.
+const MEASURING: usize = 2;
 /// How often the file of the store is compared with the one that is open.
 const STORE_CHECK: Duration = Duration::from_secs(10);
 /// Events that a listener may lag behind.
@@ -146,6 +151,11 @@ pub struct Shared {
     pub lines: crate::web::Lines,
     /// How many people may ask databases at the same time.
     pub asking: Arc<tokio::sync::Semaphore>,
+    /// How many pages may read the store at the same time, and how many may write it.
+    pub(crate) pages_reading: Arc<tokio::sync::Semaphore>,
+    pub(crate) pages_writing: Arc<tokio::sync::Semaphore>,
+    /// How many pages of metrics may be written at the same time.
+    measuring: Arc<tokio::sync::Semaphore>,
     /// What happens.
     pub events: broadcast::Sender<Event>,
     config: RwLock<Arc<Config>>,
@@ -248,6 +258,9 @@ impl Daemon {
             jobs: crate::web::Jobs::default(),
             lines: crate::web::Lines::default(),
             asking: Arc::new(tokio::sync::Semaphore::new(ASKING)),
+            pages_reading: Arc::new(tokio::sync::Semaphore::new(PAGES_AT_STORE)),
+            pages_writing: Arc::new(tokio::sync::Semaphore::new(PAGES_AT_STORE)),
+            measuring: Arc::new(tokio::sync::Semaphore::new(MEASURING)),
             events: broadcast::Sender::new(EVENTS),
             config: RwLock::new(Arc::new(config)),
             awake: RwLock::default(),
@@ -281,7 +294,7 @@ impl Daemon {
         Ok(if someone {
             Door::Open(format!("{public}/"))
         } else if address.ip().is_loopback() {
-            Door::SetUp(format!("{public}/setup/{}", self.shared.setup.offer()))
+            Door::SetUp(format!("{public}/setup/{}", self.shared.setup.offer(self.shared.clock.now())))
         } else {
             Door::Closed
         })

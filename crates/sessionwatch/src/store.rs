@@ -48,7 +48,7 @@ use self::{db::Db, file_identity::FileIdentity, health::Health, readers::Readers
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -57,6 +57,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/20261125200000_accounts.sql"),
     include_str!("../migrations/20261126120000_api.sql"),
     include_str!("../migrations/20261128230000_layouts.sql"),
+    include_str!("../migrations/20261129040000_networks.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";

@@ -7,6 +7,7 @@ pub mod access;
 pub mod api;
 
 mod alerts;
+mod attempts;
 mod audit;
 mod chart;
 mod checklist;
@@ -19,6 +20,7 @@ mod live;
 mod logs;
 pub mod openid;
 mod overview;
+mod passwords;
 mod sessions;
 mod settings;
 mod target;
@@ -205,6 +207,8 @@ pub(crate) enum Refusal {
     Conflict(String),
     /// Too often.
     TooMany,
+    /// Too much at once: nothing was done.
+    Busy,
     /// A database does not answer.
     Away(String),
     /// The store does not answer.
@@ -241,6 +245,11 @@ impl Refusal {
                 "That was tried too often.".to_owned(),
                 "Wait for a quarter of an hour.",
             ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many passwords are being checked at the moment: yours was not.".to_owned(),
+                "Try again in a few seconds.",
+            ),
             Self::Away(why) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 why,
@@ -257,13 +266,23 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        // In seconds.
+        let retry_after = match &self {
+            Self::TooMany => Some("900"),
+            Self::Busy => Some("2"),
+            _ => None,
+        };
         let (status, said, next) = self.parts();
         let body = html! {
             p.empty { (said) }
             p { (next) }
             p { a href="/" { "Overview" } " · " a href="/login" { "Log in" } }
         };
-        (status, layout::bare("That did not work", &body)).into_response()
+        let mut response = (status, layout::bare("That did not work", &body)).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        response
     }
 }
 
@@ -335,7 +354,13 @@ pub(crate) async fn read<T: Send + 'static>(
     work: impl FnOnce(Db<'_>) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let shared = Arc::clone(shared);
-    match tokio::task::spawn_blocking(move || shared.store.read(work)).await {
+    // It is given back when the work has ended, whether or not anybody still waits for it.
+    let permit = Arc::clone(&shared.pages_reading).acquire_owned().await;
+    let read = move || {
+        let _permit = permit;
+        shared.store.read(work)
+    };
+    match tokio::task::spawn_blocking(read).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(Refusal::Store("a read ended in a panic".into())),
     }
@@ -347,7 +372,13 @@ pub(crate) async fn write<T: Send + 'static>(
     work: impl Fn(Db<'_>) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let shared = Arc::clone(shared);
-    match tokio::task::spawn_blocking(move || shared.store.write(work)).await {
+    // It is given back when the work has ended, whether or not anybody still waits for it.
+    let permit = Arc::clone(&shared.pages_writing).acquire_owned().await;
+    let write = move || {
+        let _permit = permit;
+        shared.store.write(work)
+    };
+    match tokio::task::spawn_blocking(write).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(Refusal::Store("a write ended in a panic".into())),
     }

@@ -650,6 +650,12 @@ const SERVE: &[Key] = &[
         Otherwise::Value("[]"),
         "Proxies, as addresses or networks, whose `X-Forwarded-For` is believed",
     ),
+    key(
+        "allowed_hosts",
+        Kind::Texts,
+        Otherwise::Value("[]"),
+        "Host names by which the pages may be asked for, besides that of `public_url`, IP addresses, names without a dot, and names below localhost, svc, cluster.local, internal and home.arpa; \"*\" for any",
+    ),
     key("keep_days", DAYS, Otherwise::Value("400"), "Days for which history is kept"),
     key(
         "timezone",

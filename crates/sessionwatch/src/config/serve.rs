@@ -40,6 +40,8 @@ pub struct Serve {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Proxies that are believed where a request comes from.
     pub trusted_proxies: Vec<IpNet>,
+    /// Names besides that of `public_url` by which the pages may be asked for; `*` for any.
+    pub allowed_hosts: Vec<String>,
     /// Microseconds for which history is kept.
     pub keep_us: i64,
     /// The zone of cron expressions.
@@ -102,6 +104,7 @@ impl Default for Serve {
             public_url: None,
             tls: None,
             trusted_proxies: vec![],
+            allowed_hosts: vec![],
             keep_us: 400 * DAY,
             zone: TimeZone::UTC,
             name: None,
@@ -211,6 +214,14 @@ fn door(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Serv
             None
         }
     };
+    for text in node.texts("allowed_hosts") {
+        let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
+        if text != "*" && (text.is_empty() || !text.chars().all(is_name)) {
+            let message = format!("`{text}` is no host name without a port, such as \"watch.example.org\"");
+            reader.problem(node.at("allowed_hosts"), "serve.allowed_hosts", message);
+        }
+        serve.allowed_hosts.push(text);
+    }
     for text in node.texts("trusted_proxies") {
         let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
         match text.parse::<IpNet>().or_else(|_| single()) {

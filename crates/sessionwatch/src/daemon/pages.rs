@@ -6,11 +6,12 @@ use axum::{
     Router,
     extract::{Path, State},
     http::StatusCode,
+    middleware,
     response::IntoResponse,
     routing::{get, post},
 };
 
-use super::{Shared, metrics};
+use super::{Shared, hosts, metrics};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -21,13 +22,19 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .merge(super::ingest::router())
         .merge(crate::web::router(&shared))
         .fallback(crate::web::nothing)
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), hosts::guard))
         .with_state(shared)
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
-    // The store may have to be waited for.
-    match tokio::task::spawn_blocking(move || metrics::text(&shared)).await {
+    // The store may have to be waited for. Whoever asks again and again waits for their turn.
+    let permit = Arc::clone(&shared.measuring).acquire_owned().await;
+    let write = move || {
+        let _permit = permit;
+        metrics::text(&shared)
+    };
+    match tokio::task::spawn_blocking(write).await {
         Ok(Ok(text)) => (StatusCode::OK, kind, text),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("# {error}\n")),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, "# the metrics cannot be written\n".into()),

@@ -1,6 +1,6 @@
 //! Accounts of the dashboard, and their log-ins.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_rules::instant::{DAY, Instant};
 
 use super::{StoreError, db::Db, row::Row};
 use crate::secret::Secret;
@@ -83,6 +83,8 @@ pub struct Login {
 
 /// Microseconds of a millisecond.
 const MILLI: i64 = 1_000;
+/// How long a network is remembered from which somebody logged in, in microseconds.
+const NETWORK_KEPT: i64 = 90 * DAY;
 
 fn millis(at: Instant) -> i64 {
     at.micros().div_euclid(MILLI)
@@ -170,6 +172,7 @@ pub fn list(db: Db<'_>) -> Result<Vec<Account>, StoreError> {
 pub fn remove(db: Db<'_>, name: &str) -> Result<bool, StoreError> {
     end_all(db, name)?;
     db.run("DELETE FROM tokens WHERE account = $1", &[name.into()])?;
+    db.run("DELETE FROM login_networks WHERE account = $1", &[name.into()])?;
     Ok(db.run("DELETE FROM accounts WHERE name = $1", &[name.into()])? > 0)
 }
 
@@ -258,6 +261,43 @@ pub fn end_all(db: Db<'_>, name: &str) -> Result<(), StoreError> {
 pub fn expire(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
     db.run("DELETE FROM logins WHERE expires_at <= $1", &[millis(now).into()])?;
     Ok(())
+}
+
+/// Notes that somebody logged in to an account from a network, in CIDR notation. Networks that were not used for
+/// [`NETWORK_KEPT`] are forgotten.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn note_network(db: Db<'_>, (account, network): (&str, &str), now: Instant) -> Result<(), StoreError> {
+    db.run("DELETE FROM login_networks WHERE at < $1", &[now.plus(-NETWORK_KEPT).into()])?;
+    db.run(
+        "INSERT INTO login_networks (account, network, at) VALUES ($1, $2, $3)
+         ON CONFLICT (account, network) DO UPDATE SET at = excluded.at",
+        &[account.into(), network.into(), now.into()],
+    )?;
+    Ok(())
+}
+
+/// Returns `true` if somebody logged in to an account from a network lately.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn is_known_network(db: Db<'_>, account: &str, network: &str) -> Result<bool, StoreError> {
+    let query = "SELECT 1 FROM login_networks WHERE account = $1 AND network = $2";
+    Ok(db.row(query, &[account.into(), network.into()])?.is_some())
+}
+
+/// Returns `true` if there is an account, or one was added since that instant, even if it is gone again.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn was_any(db: Db<'_>, since: Instant) -> Result<bool, StoreError> {
+    let query = "SELECT 1 WHERE EXISTS (SELECT 1 FROM accounts)
+                 OR EXISTS (SELECT 1 FROM audit WHERE action = 'account-added' AND at >= $1)";
+    Ok(db.row(query, &[since.into()])?.is_some())
 }
 
 #[cfg(test)]

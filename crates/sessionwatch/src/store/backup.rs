@@ -7,7 +7,7 @@ use rusqlite::{Connection, backup::Backup};
 use super::{Backend, MIGRATIONS, Store, StoreError, db::Db, migrate, transact};
 
 /// Every table, in an order in which they can be filled.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 23] = [
     "accounts",
     "alerts",
     "answers",
@@ -23,6 +23,7 @@ const TABLES: [&str; 22] = [
     "ledgers",
     "log_entries",
     "log_sources",
+    "login_networks",
     "logins",
     "outbox",
     "reports",

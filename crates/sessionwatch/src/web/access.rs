@@ -7,10 +7,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
-};
 use axum::{
     extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, State},
     http::{HeaderMap, StatusCode, Uri, header, request::Parts},
@@ -23,7 +19,13 @@ use serde_json::json;
 use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
 use sha2::{Digest as _, Sha256};
 
-use super::{Refusal, layout, openid, read, write};
+use super::{
+    Refusal,
+    attempts::{Applicant, Attempts, network_of},
+    layout, openid,
+    passwords::{self, Passwords},
+    read, write,
+};
 use crate::{
     credentials::mask,
     daemon::Shared,
@@ -41,17 +43,8 @@ const IDLE: i64 = 12 * HOUR;
 pub(super) const EXTERNAL: i64 = 12 * HOUR;
 /// How often it is noted that a log-in is used.
 const NOTED: i64 = 60 * SECOND;
-/// The fewest characters of a password, and the most (NIST SP 800-63B-4, 3.1.1.2).
-const SHORTEST: usize = 15;
-const LONGEST_PASSWORD: usize = 256;
-/// Failures in a quarter of an hour after which no more is tried, of one account and from one address.
-const PER_ACCOUNT: u32 = 10;
-const PER_ADDRESS: u32 = 50;
-const QUARTER: i64 = 15 * 60 * SECOND;
 /// Fields of forms that hold passwords.
 const PASSWORDS: [&str; 2] = ["password", "new"];
-/// Accounts and addresses of which failures are counted.
-const COUNTED: usize = 10_000;
 
 /// Who is logged in.
 #[derive(Clone, Debug)]
@@ -66,55 +59,44 @@ pub(crate) struct Person {
     pub(crate) form: Secret,
 }
 
-/// What the dashboard keeps in memory: the set-up link while nobody has an account, and failures to log in.
+/// What the dashboard keeps in memory: the set-up link while nobody has an account, and attempts to log in.
 #[derive(Debug, Default)]
 pub struct Setup {
-    link: Mutex<Option<String>>,
-    failures: Mutex<BTreeMap<String, (u32, Instant)>>,
+    link: Mutex<Option<Link>>,
+    pub(super) attempts: Attempts,
+    pub(super) passwords: Passwords,
     /// What is known of the provider of identities.
     pub(super) openid: openid::provider::Cache,
 }
 
 impl Setup {
     /// A new link for the first account; its token.
-    pub fn offer(&self) -> String {
+    pub fn offer(&self, now: Instant) -> String {
         let token = random();
-        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash(&token));
+        let link = Link { hash: hash(&token), offered_at: now };
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
         token
     }
 
-    fn is_offered(&self, token: &str) -> bool {
+    /// When the link of that token was offered; `None` if it is not on offer.
+    fn offered_at(&self, token: &str) -> Option<Instant> {
         let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        link.as_deref() == Some(hash(token).as_str())
+        link.as_ref().filter(|link| link.hash == hash(token)).map(|link| link.offered_at)
     }
 
-    /// Takes the offer back: it holds once.
-    fn withdraw(&self, token: &str) -> bool {
+    /// Takes the offer back, since it holds once: when it was made. `None` if it is not on offer.
+    fn withdraw(&self, token: &str) -> Option<Instant> {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        let right = link.as_deref() == Some(hash(token).as_str());
-        if right {
-            *link = None;
-        }
-        right
+        link.take_if(|link| link.hash == hash(token)).map(|link| link.offered_at)
     }
+}
 
-    /// Whether something failed too often lately.
-    pub(super) fn is_blocked(&self, keys: &[(String, u32)], now: Instant) -> bool {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().any(|(key, most)| {
-            failures.get(key).is_some_and(|(count, since)| count >= most && now.since(*since) < QUARTER)
-        })
-    }
-
-    pub(super) fn failed(&self, keys: &[(String, u32)], now: Instant) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.retain(|_, (_, since)| now.since(*since) < QUARTER);
-        for (key, _) in keys {
-            if failures.len() < COUNTED || failures.contains_key(key) {
-                failures.entry(key.clone()).or_insert((0, now)).0 += 1;
-            }
-        }
-    }
+/// The link by which the first account is made.
+#[derive(Debug)]
+struct Link {
+    /// The SHA-256 of its token.
+    hash: String,
+    offered_at: Instant,
 }
 
 /// A name that nobody guesses: 256 bits.
@@ -163,11 +145,6 @@ pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 pub(super) fn set_cookie(shared: &Shared, name: &str, (value, seconds): (&str, i64)) -> String {
     let secure = if is_secure(shared) { "; Secure" } else { "" };
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}")
-}
-
-/// What failures from an address are counted by.
-pub(super) fn per_address(from: &str) -> (String, u32) {
-    (format!("address {from}"), PER_ADDRESS)
 }
 
 /// From where a request comes: what proxies say that are trusted, and else who connected.
@@ -305,30 +282,7 @@ impl<S: Sync> FromRequest<S> for Fields {
 ///
 /// If it is too short or too long.
 pub fn hashed(password: &str) -> Result<Secret, String> {
-    let length = password.chars().count();
-    if !(SHORTEST..=LONGEST_PASSWORD).contains(&length) {
-        return Err(format!(
-            "A password has at least {SHORTEST} characters and at most {LONGEST_PASSWORD}; a sentence is a good one."
-        ));
-    }
-    let hashed = Argon2::default().hash_password(password.as_bytes());
-    Ok(hashed.map_err(|_| "That cannot be a password.".to_owned())?.to_string().into())
-}
-
-pub(crate) fn password_hash(password: &str) -> Result<Secret, Refusal> {
-    hashed(password).map_err(Refusal::Bad)
-}
-
-/// Whether a password is the one of a hash.
-pub(crate) fn is_password(password: &str, hashed: &Secret) -> bool {
-    PasswordHash::new(hashed.expose())
-        .is_ok_and(|hashed| Argon2::default().verify_password(password.as_bytes(), &hashed).is_ok())
-}
-
-/// The hash of a password that nobody has: whoever names no account waits as long as who does.
-fn nobodys() -> &'static Secret {
-    static HASH: std::sync::OnceLock<Secret> = std::sync::OnceLock::new();
-    HASH.get_or_init(|| password_hash(&random()).unwrap_or_default())
+    passwords::hashed(password)
 }
 
 /// Where to go on to.
@@ -345,9 +299,15 @@ impl Onward {
 
     /// A page of ours.
     pub(super) fn path(&self) -> &str {
-        let ours = self.next.starts_with('/') && !self.next.starts_with("//") && !self.next.contains('\\');
-        if ours { &self.next } else { "/" }
+        if is_own_path(&self.next) { &self.next } else { "/" }
     }
+}
+
+/// Returns `true` if a browser that is sent to that text stays on this host. Browsers drop tabs and line breaks from an
+/// address, and read a backslash as a slash; of other control characters no header can be made.
+pub(super) fn is_own_path(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    text.starts_with('/') && !text.starts_with("//") && text.bytes().all(is_plain)
 }
 
 pub(super) async fn form(State(shared): State<Arc<Shared>>, Query(onward): Query<Onward>) -> super::Page {
@@ -392,30 +352,34 @@ pub(super) async fn login(
     // A longer name is nobody's, and would only fill the record.
     let name: String = fields.text("name").chars().take(64).collect();
     let password = fields.0.get("password").cloned().unwrap_or_default();
-    let now = shared.clock.now();
+    let (now, network) = (shared.clock.now(), network_of(from));
     let from = from.to_string();
-    let keys = [(format!("account {name}"), PER_ACCOUNT), per_address(&from)];
-    if shared.setup.is_blocked(&keys, now) {
-        return Err(Refusal::TooMany);
-    }
-    let wanted = name.clone();
-    let account = read(&shared, move |db| accounts::get(db, &wanted)).await?;
+    let _place = shared.setup.passwords.place(network)?;
+    let wanted = (name.clone(), network.to_string());
+    let (account, is_known) = read(&shared, move |db| {
+        let is_known = accounts::is_known_network(db, &wanted.0, &wanted.1)?;
+        Ok((accounts::get(db, &wanted.0)?, is_known))
+    })
+    .await?;
+    let applicant = Applicant { account: &name, network, is_known };
+    let attempt = shared.setup.attempts.log_in(&applicant, now).ok_or(Refusal::TooMany)?;
     // Whoever has no password takes as long as nobody.
-    let known =
-        account.as_ref().map(|account| account.password.clone()).filter(|hashed| !hashed.expose().is_empty());
-    let hashed = known.unwrap_or_else(|| nobodys().clone());
-    let checked = tokio::task::spawn_blocking(move || {
-        password.chars().count() <= LONGEST_PASSWORD && is_password(&password, &hashed)
-    });
-    let right = checked.await.unwrap_or(false);
+    let hashed = account.as_ref().map(|account| account.password.clone()).unwrap_or_default();
+    let right = match shared.setup.passwords.verify(password.into(), hashed).await {
+        Ok(right) => right,
+        Err(refusal) => {
+            attempt.take_back();
+            return Err(refusal);
+        }
+    };
     let onward = Onward { next: fields.text("next").to_owned() };
     let Some(account) = account.filter(|_| right) else {
-        shared.setup.failed(&keys, now);
         let detail = json!({ "address": from }).to_string();
         write(&shared, move |db| audit::add(db, (&name, "login-failed"), &detail, now)).await?;
         let page = login_form(&shared, Some("The name or the password is wrong."), (onward.path(), false));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
+    attempt.take_back();
     let cookie = begin(&shared, (account.name, LONGEST), (from, agent)).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(onward.path())).into_response())
 }
@@ -433,10 +397,14 @@ pub(super) async fn begin(
 ) -> Result<String, Refusal> {
     let (token, now) = (random(), shared.clock.now());
     let (hash, ends_at) = (hash(&token), end(longest, now, now));
+    let network = address.parse().ok().map(|address| network_of(address).to_string());
     let login = Login { hash, account, created_at: now, seen_at: now, ends_at, address, agent };
     write(shared, move |db| {
         accounts::expire(db, now)?;
         accounts::begin(db, &login)?;
+        if let Some(network) = &network {
+            accounts::note_network(db, (&login.account, network), now)?;
+        }
         let detail = json!({ "address": login.address }).to_string();
         audit::add(db, (&login.account, "login"), &detail, now)
     })
@@ -462,7 +430,7 @@ pub(super) async fn logout(
 }
 
 pub(super) async fn setup_form(State(shared): State<Arc<Shared>>, Path(token): Path<String>) -> super::Page {
-    if !shared.setup.is_offered(&token) {
+    if !is_link(&shared, &token).await? {
         return Err(used());
     }
     let body = html! {
@@ -470,13 +438,19 @@ pub(super) async fn setup_form(State(shared): State<Arc<Shared>>, Path(token): P
         form.stack method="post" action={ "/setup/" (token) } {
             label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@+\\-]{1,64}"; }
             label {
-                "Password (at least " (SHORTEST) " characters; a sentence is a good one)"
-                input type="password" name="password" autocomplete="new-password" required minlength=(SHORTEST);
+                "Password (at least " (passwords::SHORTEST) " characters; a sentence is a good one)"
+                input type="password" name="password" autocomplete="new-password" required minlength=(passwords::SHORTEST);
             }
             button { "Make the account" }
         }
     };
     Ok(layout::bare("Set up", &body))
+}
+
+/// Returns `true` while a link makes the first account: it is the one that was printed, and nobody has had an account since.
+async fn is_link(shared: &Arc<Shared>, token: &str) -> Result<bool, Refusal> {
+    let Some(offered_at) = shared.setup.offered_at(token) else { return Ok(false) };
+    read(shared, move |db| accounts::was_any(db, offered_at)).await.map(|was_any| !was_any)
 }
 
 fn used() -> Refusal {
@@ -489,40 +463,46 @@ pub(super) async fn set_up(
     Path(token): Path<String>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    if !shared.setup.is_offered(&token) {
+    if !is_link(&shared, &token).await? {
         return Err(used());
     }
     let (agent, from) = (agent(request.headers()), client(&shared, request.headers(), peer));
     let fields = Fields::of(request).await?;
-    let account = made(&fields, Role::Admin, shared.clock.now()).await?;
-    if !shared.setup.withdraw(&token) {
+    let account = made(&shared, &fields, Role::Admin).await?;
+    let (name, now) = (account.name.clone(), shared.clock.now());
+    let offered_at = shared.setup.withdraw(&token).ok_or_else(used)?;
+    let is_first = write(&shared, move |db| {
+        // Another process may have made one meanwhile.
+        let is_first = !accounts::was_any(db, offered_at)?;
+        if is_first {
+            add(db, &account, (&account.name, now))?;
+        }
+        Ok(is_first)
+    });
+    if !is_first.await? {
         return Err(used());
     }
-    let name = account.name.clone();
-    let now = shared.clock.now();
-    write(&shared, move |db| add(db, &account, (&account.name, now))).await?;
     let cookie = begin(&shared, (name, LONGEST), (from.to_string(), agent)).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
 
 /// An account as a form says it.
-pub(super) async fn made(fields: &Fields, role: Role, now: Instant) -> Result<Account, Refusal> {
+pub(super) async fn made(shared: &Shared, fields: &Fields, role: Role) -> Result<Account, Refusal> {
     let password = fields.0.get("password").cloned().unwrap_or_default();
-    of((fields.text("name").to_owned(), password), role, now).await
+    of(shared, (fields.text("name").to_owned(), password), role).await
 }
 
 /// An account of a name and a password.
 pub(super) async fn of(
+    shared: &Shared,
     (name, password): (String, String),
     role: Role,
-    now: Instant,
 ) -> Result<Account, Refusal> {
     if !is_name(&name) {
         return Err(Refusal::Bad("A name has up to 64 letters, digits, and . _ @ + -".into()));
     }
-    let hashed = tokio::task::spawn_blocking(move || password_hash(&password)).await;
-    let password = hashed.map_err(|_| Refusal::Bad("That cannot be a password.".into()))??;
-    Ok(Account { name, role, password, subject: String::new(), created_at: now })
+    let password = shared.setup.passwords.hash(password.into()).await?;
+    Ok(Account { name, role, password, subject: String::new(), created_at: shared.clock.now() })
 }
 
 /// Whether something can be the name of an account.
@@ -559,6 +539,17 @@ mod tests {
         for evil in ["//evil.example", "https://evil.example", "/\\evil.example", "", "javascript:x"] {
             assert_eq!(to(evil), "/", "{evil}");
         }
+        for control in
+            (0..=0x20_u8).chain([0x7f]).map(char::from).chain(['\u{85}', '\u{a0}', '\u{2028}', '\\'])
+        {
+            for evil in [
+                format!("/{control}/evil.example"),
+                format!("{control}//evil.example"),
+                format!("/a{control}b"),
+            ] {
+                assert_eq!(to(&evil), "/", "{evil:?}");
+            }
+        }
     }
 
     #[test]
@@ -580,30 +571,10 @@ mod tests {
 
     #[test]
     fn a_link_holds_once_and_only_the_right_one() {
-        let setup = Setup::default();
-        let first = setup.offer();
-        assert!(setup.is_offered(&first) && !setup.is_offered("x"));
-        assert!(!setup.withdraw("x") && setup.withdraw(&first) && !setup.withdraw(&first));
-    }
-
-    #[test]
-    fn after_too_many_failures_nothing_is_tried_for_a_while() {
-        let setup = Setup::default();
-        let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
-        let keys = [("account ada".to_owned(), 3)];
-        for turn in 0..3 {
-            assert!(!setup.is_blocked(&keys, at(turn)));
-            setup.failed(&keys, at(turn));
-        }
-        assert!(setup.is_blocked(&keys, at(4)) && !setup.is_blocked(&keys, at(1_000)));
-    }
-
-    #[test]
-    fn passwords_are_hashed_with_argon2id_and_have_a_length() {
-        let hashed = password_hash("a sentence is a good one").unwrap();
-        assert!(hashed.expose().starts_with("$argon2id$") && !format!("{hashed:?}").contains("argon"));
-        assert!(is_password("a sentence is a good one", &hashed));
-        assert!(!is_password("a sentence is a bad one", &hashed) && !is_password("", nobodys()));
-        assert!(password_hash("short").is_err() && password_hash(&"x".repeat(300)).is_err());
+        let (setup, at) = (Setup::default(), Instant::from_micros(SECOND));
+        let first = setup.offer(at.unwrap());
+        assert!(setup.offered_at(&first) == at && setup.offered_at("x").is_none());
+        assert!(setup.withdraw("x").is_none() && setup.withdraw(&first) == at);
+        assert!(setup.withdraw(&first).is_none());
     }
 }

@@ -15,7 +15,7 @@ use sessionwatch_rules::{
 
 use super::{
     Page, Refusal,
-    access::{Fields, Person},
+    access::{self, Fields, Person},
     layout, overview, read, write,
 };
 use crate::{
@@ -118,7 +118,7 @@ fn quiet(person: &Person, silences: &[Silence]) -> Markup {
 /// Back to where the form was; only to a page of ours.
 fn back(fields: &Fields) -> Redirect {
     let back = fields.text("back");
-    Redirect::to(if back.starts_with("/targets/") { back } else { "/alerts" })
+    Redirect::to(if back.starts_with("/targets/") && access::is_own_path(back) { back } else { "/alerts" })
 }
 
 const GONE: &str = "That alert does not fire any more: somebody else may have resolved it.";

@@ -18,6 +18,7 @@ use self::provider::{Claims, Doubt, Pending, claim};
 use super::{
     Refusal,
     access::{self, Onward},
+    attempts::network_of,
     write,
 };
 use crate::{
@@ -92,18 +93,16 @@ pub(super) async fn callback(
 ) -> Result<Response, Refusal> {
     let config = configured(&shared)?;
     let now = shared.clock.now();
-    let from = access::client(&shared, &headers, peer).to_string();
-    let keys = [access::per_address(&from)];
-    if shared.setup.is_blocked(&keys, now) {
-        return Err(Refusal::TooMany);
-    }
+    let from = access::client(&shared, &headers, peer);
+    let attempt = shared.setup.attempts.log_in_by_provider(network_of(from), now).ok_or(Refusal::TooMany)?;
+    let from = from.to_string();
     let outcome = arrived(&shared, &config, (&sent, &headers)).await;
     let (name, next) = match outcome {
         Ok(found) => found,
         Err(refusal) => {
             // That the provider is away is nobody's fault.
-            if !matches!(refusal, Refusal::Away(_) | Refusal::Store(_)) {
-                shared.setup.failed(&keys, now);
+            if matches!(refusal, Refusal::Away(_) | Refusal::Store(_)) {
+                attempt.take_back();
             }
             let why = refusal.clone().parts().1;
             let detail = json!({ "address": from, "by": config.issuer, "why": why }).to_string();
@@ -111,6 +110,7 @@ pub(super) async fn callback(
             return Err(refusal);
         }
     };
+    attempt.take_back();
     let agent = access::agent(&headers);
     let cookie = access::begin(&shared, (name, access::EXTERNAL), (from, agent)).await?;
     let gone = access::set_cookie(&shared, cookie_name(&shared), ("", 0));

@@ -129,16 +129,14 @@ pub(super) async fn password(
     let name = person.name.clone();
     let account = read(&shared, move |db| accounts::get(db, &name)).await?.ok_or(Refusal::LoggedOut)?;
     let (present, new) = (fields.text("password").to_owned(), fields.text("new").to_owned());
-    let hashed = account.password.clone();
-    let changed = tokio::task::spawn_blocking(move || {
-        if access::is_password(&present, &hashed) {
-            access::password_hash(&new)
-        } else {
-            Err(Refusal::Bad("The present password is another one.".into()))
-        }
-    });
-    let password = changed.await.map_err(|_| Refusal::Bad("That cannot be a password.".into()))??;
-    let (now, login) = (shared.clock.now(), person.login.clone());
+    let (now, passwords) = (shared.clock.now(), &shared.setup.passwords);
+    let attempt = shared.setup.attempts.change_password(&account.name, now).ok_or(Refusal::TooMany)?;
+    if !passwords.verify(present.into(), account.password.clone()).await? {
+        return Err(Refusal::Bad("The present password is another one.".into()));
+    }
+    attempt.take_back();
+    let password = passwords.hash(new.into()).await?;
+    let login = person.login.clone();
     let changed = write(&shared, move |db| {
         // Somebody may have removed the account meanwhile, or changed its role.
         let Some(account) = accounts::get(db, &account.name)? else { return Ok(false) };
@@ -201,7 +199,7 @@ pub(super) async fn add_account(
 ) -> Result<Redirect, Refusal> {
     let role =
         Role::parse(fields.text("role")).ok_or_else(|| Refusal::Bad("There is no such role.".into()))?;
-    let account = access::made(&fields, role, shared.clock.now()).await?;
+    let account = access::made(&shared, &fields, role).await?;
     admit(&shared, account, person.name).await?;
     Ok(Redirect::to("/settings"))
 }

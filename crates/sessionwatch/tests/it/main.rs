@@ -29,6 +29,7 @@ mod interruptions;
 mod kills;
 mod lifecycle;
 mod local_time;
+mod login_flood;
 mod logs;
 mod mail;
 mod masking;

@@ -190,7 +190,7 @@ pub(super) async fn add_account(
     caller: Caller,
     Body(new): Body<NewAccount>,
 ) -> Result<(StatusCode, Json<Account>), Problem> {
-    let account = access::of((new.name, new.password), new.role, shared.clock.now()).await?;
+    let account = access::of(&shared, (new.name, new.password), new.role).await?;
     let made = Account::of(&account);
     settings::admit(&shared, account, caller.actor()).await?;
     Ok((StatusCode::CREATED, Json(made)))

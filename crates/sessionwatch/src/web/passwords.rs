@@ -1,0 +1,254 @@
+//! Passwords: hashed and verified by Argon2id, which takes 19 MiB and some time for each. Few are worked on at once, on
+//! threads of their own, and few wait: whoever floods the log-in takes neither the memory nor the threads of anything else.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+};
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::{
+        PasswordHasher as _,
+        phc::{Output, PasswordHash},
+    },
+};
+use ipnet::IpNet;
+use tokio::sync::oneshot;
+
+use super::{Refusal, access::random};
+use crate::secret::Secret;
+
+/// The fewest characters of a password, and the most (NIST SP 800-63B-4, 3.1.1.2).
+pub(super) const SHORTEST: usize = 15;
+const LONGEST: usize = 256;
+/// Passwords that are hashed at the same time.
+const THREADS: usize = 2;
+/// People who log in at the same time, all and of one network: from where nobody floods, there is a place.
+const PLACES: usize = 32;
+const PLACES_PER_NETWORK: usize = 8;
+/// Passwords that wait to be hashed, also those of people who are logged in.
+const WAITING: usize = 2 * PLACES;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Works on passwords. Its threads start with the first.
+#[derive(Default)]
+pub(super) struct Passwords {
+    line: OnceLock<SyncSender<Job>>,
+    places: Arc<Mutex<BTreeMap<IpNet, usize>>>,
+}
+
+impl std::fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Passwords").finish_non_exhaustive()
+    }
+}
+
+/// The place of somebody who logs in, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    network: IpNet,
+    places: Arc<Mutex<BTreeMap<IpNet, usize>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = places.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                places.remove(&self.network);
+            }
+        }
+    }
+}
+
+impl Passwords {
+    /// A place for somebody who logs in, to be kept until that is done.
+    ///
+    /// # Errors
+    ///
+    /// If too many do already.
+    pub(super) fn place(&self, network: IpNet) -> Result<Place, Refusal> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken: usize = places.values().sum();
+        let of_network = places.get(&network).copied().unwrap_or_default();
+        if taken >= PLACES || of_network >= PLACES_PER_NETWORK {
+            return Err(Refusal::Busy);
+        }
+        places.insert(network, of_network + 1);
+        Ok(Place { network, places: Arc::clone(&self.places) })
+    }
+
+    /// Returns `true` if a password is the one of a hash.
+    ///
+    /// # Errors
+    ///
+    /// If too many wait already: nothing was checked.
+    pub(super) async fn verify(&self, password: Secret, hashed: Secret) -> Result<bool, Refusal> {
+        self.run(move || {
+            password.expose().chars().count() <= LONGEST && is_password(password.expose(), &hashed)
+        })
+        .await
+    }
+
+    /// The hash of a password.
+    ///
+    /// # Errors
+    ///
+    /// If it is too short or too long, or too many wait already.
+    pub(super) async fn hash(&self, password: Secret) -> Result<Secret, Refusal> {
+        self.run(move || hashed(password.expose())).await?.map_err(Refusal::Bad)
+    }
+
+    /// Waits in the line, if there is room in it.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(move || {
+            // Where nobody waits any more, nothing is worked out.
+            if !answer.is_closed() {
+                let _ = answer.send(work());
+            }
+        });
+        self.line.get_or_init(start).try_send(job).map_err(|_| Refusal::Busy)?;
+        answered.await.map_err(|_| Refusal::Busy)
+    }
+}
+
+/// Starts the threads, which end with the line.
+fn start() -> SyncSender<Job> {
+    let (line, jobs) = sync_channel(WAITING);
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..THREADS {
+        let jobs = Arc::clone(&jobs);
+        let started = std::thread::Builder::new().name("password".into()).spawn(move || work(&jobs));
+        if let Err(error) = started {
+            tracing::error!("cannot start a thread that checks passwords: {error}");
+        }
+    }
+    line
+}
+
+fn work(jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        job();
+    }
+}
+
+/// The hash of a password, if it is a good one; or what is wrong with it.
+///
+/// # Errors
+///
+/// If it is too short or too long.
+pub(super) fn hashed(password: &str) -> Result<Secret, String> {
+    let length = password.chars().count();
+    if !(SHORTEST..=LONGEST).contains(&length) {
+        return Err(format!(
+            "A password has at least {SHORTEST} characters and at most {LONGEST}; a sentence is a good one."
+        ));
+    }
+    let hashed = Argon2::default().hash_password(password.as_bytes());
+    Ok(hashed.map_err(|_| "That cannot be a password.".to_owned())?.to_string().into())
+}
+
+/// Whether a password is the one of a hash. Whoever has no hash takes as long as whoever has one.
+fn is_password(password: &str, hashed: &Secret) -> bool {
+    thread_local! {
+        /// Kept from one password to the next: taken anew for each, it would be given back late, and in pieces.
+        static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(vec![]) };
+    }
+    let hashed = if hashed.expose().is_empty() { nobodys() } else { hashed };
+    let Ok(hashed) = PasswordHash::new(hashed.expose()) else { return false };
+    MEMORY.with_borrow_mut(|memory| output(password, &hashed, memory)).is_some_and(|output| {
+        // In constant time.
+        hashed.hash.as_ref() == Some(&output)
+    })
+}
+
+/// What a password is hashed to in the way in which another one was. `None` if that way is not known.
+fn output(password: &str, way: &PasswordHash, memory: &mut Vec<Block>) -> Option<Output> {
+    let algorithm = Algorithm::try_from(way.algorithm.as_str()).ok()?;
+    let version = way.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
+    let params = Params::try_from(way).ok()?;
+    memory.resize(params.block_count(), Block::default());
+    let mut buffer = [0; Output::MAX_LENGTH];
+    let bytes = buffer.get_mut(..params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN))?;
+    let argon2 = Argon2::new(algorithm, version, params);
+    argon2.hash_password_into_with_memory(password.as_bytes(), way.salt.as_ref()?, bytes, memory).ok()?;
+    Output::new(bytes).ok()
+}
+
+/// The hash of a password that nobody has.
+fn nobodys() -> &'static Secret {
+    static HASH: OnceLock<Secret> = OnceLock::new();
+    HASH.get_or_init(|| hashed(&random()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::attempts::network_of;
+
+    #[test]
+    fn passwords_are_hashed_with_argon2id_and_have_a_length() {
+        let good = hashed("a sentence is a good one").unwrap();
+        assert!(good.expose().starts_with("$argon2id$") && !format!("{good:?}").contains("argon"));
+        assert!(is_password("a sentence is a good one", &good));
+        assert!(!is_password("a sentence is a bad one", &good) && !is_password("", &Secret::default()));
+        assert!(hashed("short").is_err() && hashed(&"x".repeat(300)).is_err());
+    }
+
+    #[test]
+    fn hashes_of_earlier_parameters_are_verified() {
+        let way = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(64, 3, 2, Some(16)).unwrap());
+        let older = Secret::new(way.hash_password(b"a sentence is a good one").unwrap().to_string());
+        assert!(is_password("a sentence is a good one", &older) && !is_password("another one", &older));
+        assert!(!is_password("x", &"$argon2id$nonsense".into()));
+    }
+
+    #[test]
+    fn a_flood_from_one_network_leaves_places_for_others() {
+        let passwords = Passwords::default();
+        let of = |third: u8, last: u8| passwords.place(network_of([192, 0, third, last].into()));
+        let flood: Vec<Place> = (0..100).filter_map(|last| of(2, last).ok()).collect();
+        assert_eq!(flood.len(), PLACES_PER_NETWORK);
+        let others: Vec<Place> = (3..200).filter_map(|third| of(third, 1).ok()).collect();
+        assert_eq!(others.len(), PLACES - PLACES_PER_NETWORK);
+        drop(flood);
+        assert!(of(2, 1).is_ok() && passwords.places.lock().unwrap().len() == others.len());
+    }
+
+    #[tokio::test]
+    async fn beyond_the_line_passwords_are_refused_at_once() {
+        let passwords = Passwords::default();
+        // The threads are kept until they are let go.
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        let mut waiting = vec![];
+        let mut refused = 0;
+        for _ in 0..2 * WAITING {
+            let gate = Arc::clone(&gate);
+            let mut job = Box::pin(passwords.run(move || gate.lock().unwrap().recv().is_err()));
+            match futures_util::FutureExt::now_or_never(&mut job) {
+                Some(outcome) => {
+                    assert_eq!(outcome, Err(Refusal::Busy));
+                    refused += 1;
+                }
+                None => waiting.push(job),
+            }
+        }
+        assert!((WAITING - THREADS..=WAITING).contains(&refused), "{refused}");
+        // Then none is left that could send, and all go on.
+        drop(go);
+        for job in waiting {
+            assert_eq!(job.await, Ok(true));
+        }
+    }
+}
