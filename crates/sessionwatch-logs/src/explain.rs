@@ -1,6 +1,7 @@
 //! Every stage that a line goes through, in words.
 
 use crate::{
+    beginning::is_beginning,
     frame::Frame,
     grammar::{Grammar, KNOWN, What},
     pairs::uncoloured,
@@ -91,10 +92,13 @@ fn recognised(grammar: &Grammar, frame: &Frame<'_>, message: &[u8]) -> String {
 }
 
 fn why_not(grammar: &Grammar, message: &[u8]) -> &'static str {
-    let Some((_, which)) = grammar.needles.find(message, 0) else {
+    let Some((at, which)) = grammar.needles.find(message, 0) else {
         return "what is looked for stands in what carries the message, not in it";
     };
     match Grammar::what(which) {
+        What::Adapter | What::Callback if !is_beginning(&message[..at]) => {
+            "a tag counts only where the message begins, behind time and level: anybody may have written the rest"
+        }
         What::Adapter => {
             "after [AUTH-ADAPTER] one of these is expected: Session created, Duplicate session token, User not found, Invalid userId, Error creating, Session deleted"
         }
@@ -102,7 +106,9 @@ fn why_not(grammar: &Grammar, message: &[u8]) -> &'static str {
             "after [SESSION-CALLBACK] one of these is expected: User ID mismatch, User not found, Session refreshed, Error fetching"
         }
         What::AuthJs => "neither an error about sessions and sign-in, nor a call of an adapter",
-        What::Event(_) => "the name of the event is part of another word, or a key",
+        What::Event(_) => {
+            "the name of the event is part of another word, a key, or in a field for other things"
+        }
         What::Token | What::Pattern | What::Numbers => "it matches no pattern",
     }
 }

@@ -14,6 +14,7 @@ pub mod redact;
 pub mod signal;
 pub mod time;
 
+mod beginning;
 mod needles;
 mod pairs;
 mod recognise;

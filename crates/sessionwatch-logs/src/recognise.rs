@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sessionwatch_rules::{instant::Instant, token as tokens};
 
 use crate::{
+    beginning::{is_beginning, is_event, object},
     grammar::{Grammar, What},
     pairs::{Pair, Pairs, line_end, unescaped},
     reason::reason,
@@ -92,15 +93,21 @@ pub(crate) fn recognise_at(
     let (mut next, mut fallback) = (Some(first), None);
     while let Some((at, which)) = next {
         let found = match Grammar::what(which) {
-            What::Adapter => phrase(message, at + "[AUTH-ADAPTER]".len(), &ADAPTER),
-            What::Callback => phrase(message, at + "[SESSION-CALLBACK]".len(), &CALLBACK),
-            What::AuthJs => authjs(message, at + "auth][".len(), complete),
+            What::Adapter if is_beginning(&message[..at]) => {
+                phrase(message, at + "[AUTH-ADAPTER]".len(), &ADAPTER)
+            }
+            What::Callback if is_beginning(&message[..at]) => {
+                phrase(message, at + "[SESSION-CALLBACK]".len(), &CALLBACK)
+            }
+            What::AuthJs if is_tag_beginning(&message[..at]) => {
+                authjs(message, at + "auth][".len(), complete)
+            }
             What::Event(kind) => event(message, at, (kind, complete)),
             What::Token => {
                 fallback.get_or_insert(Recognised { spreads: false, ..Recognised::of(None, 0) });
                 None
             }
-            What::Pattern | What::Numbers => None,
+            What::Adapter | What::Callback | What::AuthJs | What::Pattern | What::Numbers => None,
         };
         match found {
             Some(Recognised { kind: None, .. }) => fallback = found,
@@ -110,6 +117,12 @@ pub(crate) fn recognise_at(
         next = grammar.needles.find(message, at + 1);
     }
     fallback
+}
+
+/// Whether the tag `[auth]` or `[next-auth]` begins a message, given what stands before its word.
+fn is_tag_beginning(before: &[u8]) -> bool {
+    let before = before.strip_suffix(b"next-").unwrap_or(before);
+    before.strip_suffix(b"[").is_some_and(is_beginning)
 }
 
 /// What is said after a tag: signs, pictures and the word CRITICAL may stand before it.
@@ -136,7 +149,11 @@ fn event(message: &[u8], at: usize, (kind, complete): (Kind, bool)) -> Option<Re
     let name =
         ["session_created", "session_duplicate_detected", "session_user_mismatch", "session_destroyed"];
     let name = names.iter().zip(name).find(|(named, _)| **named == kind)?.1;
-    let begins = at.checked_sub(1).is_none_or(|before| !is_word(message[before]));
+    // What follows the name in an object need not be known: it is complete with its quotes.
+    if let Some(object) = object(message) {
+        return is_event(object, name).then(|| Recognised::of(Some(kind), 0));
+    }
+    let begins = is_beginning(&message[..at]);
     let ends = match rest.get(length) {
         None => complete,
         Some(b'=' | b':') => false,

@@ -247,6 +247,10 @@ fn advance(
 ) -> Result<u32, StoreError> {
     let Circumstances { serve, silences, now, .. } = circumstances;
     let silenced = serve.in_maintenance(subject.target, subject.check, now) || is_silent(subject, silences);
+    let mut before = before;
+    if let Some(kept) = &mut before {
+        raise(kept, subject);
+    }
     let alert = before.as_ref().map_or_else(Alert::default, |kept| kept.alert);
     let (alert, notice) = alert.advance(subject.sign, (now, silenced), subject.policy);
     let known = before.as_ref().and_then(|kept| kept.verdict.as_deref());
@@ -259,6 +263,21 @@ fn advance(
     match notice {
         Some(notice) => tell(db, &kept, (notice, subject.severity, &subject.finding), circumstances),
         None => Ok(0),
+    }
+}
+
+/// An alert that becomes more severe is told anew, also to whoever looks after it.
+fn raise(kept: &mut Kept, subject: &Subject<'_>) {
+    let before = Severity::parse(&kept.severity);
+    let is_raised = before.is_some_and(|before| subject.severity > before);
+    if let State::Firing { told, .. } = &mut kept.alert.state
+        && subject.sign == Sign::Failing
+        && is_raised
+    {
+        *told = None;
+        kept.alert.acknowledged = false;
+        kept.acknowledged_by = None;
+        kept.note = None;
     }
 }
 

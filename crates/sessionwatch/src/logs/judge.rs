@@ -133,12 +133,17 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
             }
             Finds::Silence => (silence(&voices), vec![]),
         };
-        let (severity, action) = (view.config.rules.log_severity(check), check.action);
-        all.push(judged((check.id, severity, action), finding, signals));
+        let mut judged =
+            judged((check.id, view.config.rules.log_severity(check), check.action), finding, signals);
+        if let Finds::Signals(kind) = check.finds {
+            confirm(db, view, (kind.name(), limit), &mut judged)?;
+        }
+        all.push(judged);
     }
     for own in &logs.patterns {
         let name = own.pattern.name.as_str();
         let (finding, signals) = signals_of(db, view, ((Some(name), None), own.limit, doubt.as_deref()))?;
+        // How severe these are is the operator's to say.
         all.push(judged((name, own.pattern.severity, &own.action), finding, signals));
     }
     Ok(all)
@@ -148,6 +153,39 @@ fn judged((id, severity, action): (&str, Severity, &str), finding: Finding, sign
     let evidence = signals.iter().map(evidence).collect();
     let outcome = Outcome { id: id.into(), severity, action: action.into(), finding, evidence };
     Judged { outcome, signals }
+}
+
+/// Looks for a session that confirms what critical signals say. Without one it is high, since whoever can make the
+/// application log a line could have written it.
+fn confirm(
+    db: Db<'_>,
+    View { target, now, .. }: View<'_>,
+    (kind, limit): (&str, Limit),
+    judged: &mut Judged,
+) -> Result<(), StoreError> {
+    let outcome = &mut judged.outcome;
+    if outcome.severity != Severity::Critical || outcome.finding.verdict != Verdict::Failing {
+        return Ok(());
+    }
+    let since = (now.plus(-limit.window_us), now.plus(1));
+    let exact = Search { kind: Some(kind), fit: Some(Fit::Exact.name()), limit: SHOWN, ..Search::default() };
+    let confirmed = signals::search(db, target, since, &exact)?;
+    if confirmed.is_empty() {
+        outcome.severity = Severity::High;
+        outcome.finding.summary.push_str(
+            "; unconfirmed: no line fits a session in the table, and whoever can make the application log text can write such a line",
+        );
+        return Ok(());
+    }
+    // Those that a session confirms come first.
+    if !confirmed.iter().any(|one| judged.signals.first().is_some_and(|first| first.id == one.id)) {
+        outcome.finding.summary.push_str(&format!("; confirmed: {}", about(&confirmed[0])));
+    }
+    let others = judged.signals.drain(..).filter(|other| confirmed.iter().all(|one| one.id != other.id));
+    let others: Vec<Kept> = others.collect();
+    judged.signals = confirmed.into_iter().chain(others).take(SHOWN as usize).collect();
+    outcome.evidence = judged.signals.iter().map(evidence).collect();
+    Ok(())
 }
 
 /// A signal with the session that it was joined to.

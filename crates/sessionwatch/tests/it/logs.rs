@@ -30,7 +30,7 @@ fn vercel() -> String {
 }
 
 /// Posts something: the status, and head and body of the answer.
-fn post(watch: &Watch, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+pub(crate) fn post(watch: &Watch, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
     harness::post(&watch.address, path, headers, body)
 }
 
@@ -51,7 +51,7 @@ fn drained(watch: &Watch, messages: &[(&str, &str)]) -> (u16, String) {
 }
 
 /// What the webhook was told, by check.
-fn told(sink: &Sink, check: &str) -> Vec<Value> {
+pub(crate) fn told(sink: &Sink, check: &str) -> Vec<Value> {
     let messages = sink.received().into_iter().map(|received| serde_json::from_str(&received.body).unwrap());
     messages.filter(|message: &Value| message["check"] == check).collect()
 }
@@ -71,20 +71,20 @@ fn kinds(folder: &Path) -> Vec<String> {
     kinds
 }
 
-struct Scene {
-    folder: tempfile::TempDir,
-    database: Database<'static>,
-    sink: Sink,
+pub(crate) struct Scene {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) database: Database<'static>,
+    pub(crate) sink: Sink,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let database = harness::healthy();
         database.psql(KNOWN).unwrap();
         Self { folder: tempfile::tempdir().unwrap(), database, sink: Sink::start(&[]).unwrap() }
     }
 
-    fn start(&self, sources: &str) -> Watch {
+    pub(crate) fn start(&self, sources: &str) -> Watch {
         let text = configuration(&self.database.url("postgres"), &self.sink.url(), sources);
         std::fs::write(self.folder.path().join("sessionwatch.toml"), text).unwrap();
         watch(self.folder.path())
@@ -92,7 +92,7 @@ impl Scene {
 }
 
 const MISMATCH: &str = "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {\n  sessionToken: 'f47ac10b...',\n  sessionUserId: 8,\n  dbUserId: 9\n}";
-const DUPLICATE: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'f47ac10b...', existingUserId: 8, newUserId: 9 }";
+pub(crate) const DUPLICATE: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'f47ac10b...', existingUserId: 8, newUserId: 9 }";
 /// In the table it is user 8.
 const WRONG: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }";
 

@@ -29,6 +29,7 @@ mod interruptions;
 mod kills;
 mod lifecycle;
 mod local_time;
+mod log_forgery;
 mod login_flood;
 mod logs;
 mod mail;
