@@ -188,6 +188,7 @@ async fn recognised(
     let schema = session.schema().await?;
     let found = recognise(&schema, &target.storage, catalogue);
     let mut found = found.map_err(|error| lost(target, error))?;
+    found.candidates.iter_mut().for_each(|candidate| leave_out_deleted(&schema, candidate));
     background::prefer_tables(&schema, &mut found.candidates);
     refuse_code(&schema, &mut found.candidates)?;
     let candidates = believed(&session, (&schema, catalogue), found).await;
@@ -202,6 +203,20 @@ async fn recognised(
     settle_creation(&mut opened).await?;
     opened.doubt = Doubt::of(&opened.schema, &opened.candidate, &opened.others);
     Ok(opened)
+}
+
+/// Leaves rows out that the application has marked as deleted, and says so.
+fn leave_out_deleted(schema: &Schema, candidate: &mut Candidate) {
+    let table = schema.table(&candidate.mapping.sessions);
+    let Some(column) = table.and_then(detect::soft_delete) else { return };
+    if !column.readable && !candidate.named {
+        let lack = format!("the role may not read `{}`, which says whether a row was deleted", column.name);
+        return candidate.lacks.push(lack);
+    }
+    candidate.mapping.deleted = Some(column.name.clone());
+    candidate
+        .notes
+        .push(format!("rows that `{}` marks as deleted are not counted, and not touched", column.name));
 }
 
 /// A key that no two processes share, so that fingerprints mean nothing outside this one; within it, looks compare.

@@ -156,6 +156,7 @@ impl<'a> Match<'a> {
             users: users(schema, table, user, profile),
             accounts: sibling(schema, table, &profile.accounts).map(name_of),
             revoke: Revoke::Delete,
+            deleted: None,
             max_lifetime_s: Some(profile.max_lifetime_days * 86_400),
         })
     }
@@ -291,6 +292,18 @@ pub fn elsewhere(schema: &Schema, table: &Table, profile: &Profile) -> Vec<Strin
             && !sign.without.iter().any(|word| beside().any(|other| names::has_word(&other.name, word)))
     };
     profile.elsewhere.iter().filter(says).map(|sign| sign.says.clone()).collect()
+}
+
+/// The column by which an application marks sessions as deleted or revoked instead of removing them.
+#[must_use]
+pub fn soft_delete(table: &Table) -> Option<&Column> {
+    const MARKS: [&str; 5] = ["deleted", "removed", "revoked", "invalidated", "loggedout"];
+    let is_mark = |column: &&Column| {
+        let name = column.name.to_lowercase().replace('_', "");
+        let name = name.strip_prefix("is").unwrap_or(&name);
+        MARKS.iter().filter_map(|mark| name.strip_prefix(mark)).any(|rest| ["", "at", "on"].contains(&rest))
+    };
+    table.columns.iter().find(is_mark)
 }
 
 fn first<'a>(table: &'a Table, names: &[String]) -> Option<&'a Column> {
@@ -591,6 +604,21 @@ mod tests {
         assert_eq!(best(vec![old.clone(), users()]).unwrap().lacks, ["its name says `old`"]);
         let both = best(vec![old, users(), table("sessions", &[token, user, ZONED])]).unwrap();
         assert_eq!((both.mapping.sessions.name.as_str(), both.lacks.len()), ("sessions", 0));
+    }
+
+    #[test]
+    fn columns_that_mark_rows_as_deleted_are_known() {
+        let marks = |name: &str| {
+            soft_delete(&table("session", &[("token", "text", TEXT), (name, "text", TEXT)])).is_some()
+        };
+        for name in
+            ["deleted_at", "deletedAt", "is_deleted", "isRevoked", "revoked", "revoked_on", "loggedOutAt"]
+        {
+            assert!(marks(name), "{name}");
+        }
+        for name in ["deleted_by", "undeleted_at", "island", "revoked_reason", "expires_at", "at"] {
+            assert!(!marks(name), "{name}");
+        }
     }
 
     #[test]

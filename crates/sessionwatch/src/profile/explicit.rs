@@ -226,6 +226,7 @@ mod tests {
             users: None,
             accounts: None,
             revoke: Revoke::Delete,
+            deleted: None,
             max_lifetime_s: None,
         }
     }

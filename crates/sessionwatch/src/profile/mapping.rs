@@ -76,6 +76,8 @@ pub struct Mapping {
     pub expires: InstantColumn,
     /// When the session was created.
     pub created: Option<InstantColumn>,
+    /// A column by which the application marks rows as deleted instead of removing them: those are no sessions any more.
+    pub deleted: Option<String>,
     /// The client's address.
     pub ip: Option<String>,
     /// The client's user agent.

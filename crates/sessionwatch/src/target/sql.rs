@@ -154,10 +154,27 @@ impl Sql<'_> {
         format!("s.{}", identifier(name))
     }
 
-    /// `FROM` the sessions, under the alias `s`.
+    /// `FROM` the sessions, under the alias `s`: without rows that the application has marked as deleted.
     fn sessions(&self) -> String {
         let hint = if self.deep && self.dialect() == Dialect::Sqlite { " NOT INDEXED" } else { "" };
-        format!("{} AS s{hint}", table(&self.mapping.sessions))
+        // A condition of a join with one row: it holds wherever the sessions are read, and the planner takes the join away.
+        let live = self.live().map_or(String::new(), |live| format!(" JOIN (SELECT 1) AS live ON {live}"));
+        format!("{} AS s{hint}{live}", table(&self.mapping.sessions))
+    }
+
+    /// The condition that the application has not marked a row as deleted; nothing where it removes rows.
+    fn live(&self) -> Option<String> {
+        let deleted = self.mapping.deleted.as_deref()?;
+        let declared = self.schema.table(&self.mapping.sessions)?.column(deleted)?;
+        let column = self.column(deleted);
+        let names_an_instant = ["at", "on"].iter().any(|end| deleted.to_lowercase().ends_with(end));
+        let is_flag = declared.declared.starts_with("bool")
+            || !names_an_instant && declared.kind == ColumnKind::Integer;
+        Some(match self.dialect() {
+            Dialect::Postgres if declared.declared.starts_with("bool") => format!("{column} IS NOT TRUE"),
+            _ if is_flag => format!("COALESCE({column}, 0) = 0"),
+            _ => format!("{column} IS NULL"),
+        })
     }
 
     fn equality(&self, table: &TableName, column: &str) -> Equality {

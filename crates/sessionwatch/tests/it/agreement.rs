@@ -274,6 +274,7 @@ fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops, Newest)> 
         agent: None,
         users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec![] }),
         accounts: None,
+        deleted: None,
         max_lifetime_s: None,
     };
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };

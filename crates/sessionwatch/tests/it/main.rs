@@ -47,6 +47,7 @@ mod secrecy;
 mod shadows;
 mod short_tokens;
 mod soak;
+mod soft_delete;
 mod sqlite;
 mod store_file;
 mod store_opening;

@@ -99,6 +99,7 @@ fn mapping(decoder: Decoder) -> Mapping {
         agent: None,
         users: None,
         accounts: None,
+        deleted: None,
         max_lifetime_s: None,
     }
 }

@@ -90,7 +90,9 @@ impl Sql<'_> {
             Dialect::Sqlite => numbers,
         };
         let fingerprint = self.fingerprint();
-        format!("SELECT DISTINCT {fingerprint}\nFROM {}\nWHERE {fingerprint} IN ({among})", self.sessions())
+        // A row that is marked as deleted has its token all the same.
+        let sessions = table(&self.mapping.sessions);
+        format!("SELECT DISTINCT {fingerprint}\nFROM {sessions} AS s\nWHERE {fingerprint} IN ({among})")
     }
 
     /// Which of these users exist; `None` where no users are known, or some may be missing from what is read.

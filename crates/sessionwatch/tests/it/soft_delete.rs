@@ -1,0 +1,103 @@
+//! Rows that an application marks as deleted, and leaves in the table, are no sessions any more.
+
+use serde_json::Value;
+
+use crate::harness::{self, outcome, run_in};
+
+/// Three tokens of two live rows each, five of a live row and a deleted one, and 45 more deleted rows; 106 rows are live.
+const ROWS: &str = "
+INSERT INTO users SELECT n, n || '@example.org' FROM SERIES(120);
+INSERT INTO sessions (id, token, user_id, expires_at, created_at) SELECT n, 'token-of-a-usual-length-' || n, n, LATER, NOW FROM SERIES(103);
+INSERT INTO sessions (id, token, user_id, expires_at, created_at) SELECT 200 + n, 'token-of-a-usual-length-' || n, n + 100, LATER, NOW FROM SERIES(3);
+INSERT INTO sessions SELECT 300 + n, 'token-of-a-usual-length-' || (10 + n), n, LATER, NOW, MARK FROM SERIES(5);
+INSERT INTO sessions SELECT 400 + n, 'deleted-token-of-a-usual-length-' || n, n, LATER, NOW, MARK FROM SERIES(45);
+";
+
+/// A column of that type, and what it holds in a deleted row.
+fn schema(instant: &str, (column, kind, mark): (&str, &str, &str)) -> String {
+    let tables = format!(
+        "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL);
+         CREATE TABLE sessions (id bigint PRIMARY KEY, token text NOT NULL, user_id bigint NOT NULL REFERENCES users (id),
+           expires_at {instant} NOT NULL, created_at {instant} NOT NULL, \"{column}\" {kind});"
+    );
+    tables + &ROWS.replace("MARK", mark)
+}
+
+fn is_right(folder: &std::path::Path, url: &str, column: &str) {
+    for engine in ["scan", "pushdown"] {
+        let said = run_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
+        let report: Value = serde_json::from_str(&said.stdout).unwrap();
+        let census = &report["census"];
+        assert_eq!(
+            (&census["sessions"], &census["active"]),
+            (&106.into(), &106.into()),
+            "{engine} {report:#}"
+        );
+        let duplicates = outcome(&report, "duplicate-tokens");
+        assert_eq!(
+            (&duplicates["verdict"], &duplicates["value"]),
+            (&"failing".into(), &3.0.into()),
+            "{engine}"
+        );
+        assert!(report["notes"].to_string().contains(&format!("`{column}` marks as deleted")), "{report:#}");
+    }
+    for (command, rows) in [(&["cleanup", "duplicates"][..], 6), (&["revoke", "all"], 106)] {
+        let said = run_in(folder, &[], &[command, &[url, "--format", "json"]].concat());
+        let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
+        assert_eq!(plan["plan"]["rows"], rows, "{column} {command:?}");
+    }
+    let said = run_in(folder, &[], &["sessions", "list", url, "--limit", "1000", "--format", "json"]);
+    let list: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
+    assert_eq!(list["sessions"].as_array().unwrap().len(), 106, "{column}");
+}
+
+#[test]
+fn on_a_server_deleted_rows_are_left_alone() {
+    let columns = [
+        ("deleted_at", "timestamptz", "now()"),
+        ("isRevoked", "boolean DEFAULT false", "true"),
+        ("revoked", "integer", "1"),
+    ];
+    for column in columns {
+        let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+        let mut sql = schema("timestamptz", column);
+        for count in ["120", "103", "45", "5", "3"] {
+            sql = sql.replace(&format!("SERIES({count})"), &format!("generate_series(1, {count}) AS n"));
+        }
+        let sql =
+            sql.replace("LATER", "now() + interval '20 days'").replace("NOW", "now() - interval '1 day'");
+        database.psql(&sql).unwrap();
+        is_right(folder.path(), &database.url("postgres"), column.0);
+        // The role that may read just what is needed sees the same.
+        let (watch, act) = (harness::role(&database, "watch"), harness::role(&database, "act"));
+        let said =
+            harness::run(&["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act]);
+        let grants = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE")).collect::<Vec<_>>();
+        database.psql(&grants.join("\n")).unwrap();
+        is_right(folder.path(), &database.url(&watch), column.0);
+    }
+}
+
+#[test]
+fn in_a_file_deleted_rows_are_left_alone() {
+    for column in [
+        ("deletedAt", "integer", "1790000000000"),
+        ("is_deleted", "integer DEFAULT 0", "1"),
+        ("revoked", "boolean", "1"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+        let mut sql = schema("integer", column);
+        for count in ["120", "103", "45", "5", "3"] {
+            let numbers = format!(
+                "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"
+            );
+            sql = sql.replace(&format!("SERIES({count})"), &numbers);
+        }
+        let sql = sql
+            .replace("LATER", "(unixepoch() + 86400 * 5) * 1000")
+            .replace("NOW", "(unixepoch() - 86400) * 1000");
+        file.execute_batch(&sql).unwrap();
+        is_right(folder.path(), "app.db", column.0);
+    }
+}
