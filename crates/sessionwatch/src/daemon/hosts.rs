@@ -40,7 +40,9 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, request: Request, n
 /// Returns `true` if what follows `Host:` cannot be the name of a stranger's site.
 fn is_own(config: &Config, named: &str) -> bool {
     let Ok(uri) = named.parse::<Uri>() else { return false };
-    let Some(host) = uri.authority().map(|authority| authority.host()) else { return false };
+    // Nobody who means this host writes a user before it.
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+    let Some(host) = authority.map(|authority| authority.host()) else { return false };
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     // A name can be made to lead here, an address cannot; names without a dot are given by the network one is in.
