@@ -88,6 +88,9 @@ pub struct Target {
     pub suspends_after: Option<i64>,
     /// Where, and as whom, sessions are ended; nothing where that is not configured.
     pub act: Option<Address>,
+    /// Why the configured address for ending sessions cannot be had on this machine; `None` if it can, or if none is
+    /// configured. Checks do not need it.
+    pub act_missing: Option<Problem>,
     /// How `serve` cleans up by itself, if it does.
     pub cleanup: Option<Cleanup>,
     /// No configuration names it: it was given as an address.

@@ -21,8 +21,8 @@ use crate::{
 pub struct Roles<'a> {
     /// Watches.
     pub watch: &'a str,
-    /// Acts.
-    pub act: &'a str,
+    /// Acts; `None` for the statements of the watching role alone.
+    pub act: Option<&'a str>,
 }
 
 /// What the roles are for.
@@ -50,17 +50,47 @@ pub fn statements(subject: Subject<'_>, roles: Roles<'_>) -> String {
 }
 
 fn postgres(subject: Subject<'_>, roles: Roles<'_>) -> String {
-    let Subject { schema, mapping, dependents, .. } = subject;
-    let (watch, act) = (identifier(roles.watch), identifier(roles.act));
+    let mut sql = String::from(
+        "-- Run as the owner of the tables, as often as you like: roles that are there are kept, with their passwords.\n\
+         -- Give each role a password of its own, or let it log in another way.\n\n",
+    );
+    sql.push_str(&watching(subject, roles.watch));
+    if let Some(act) = roles.act {
+        sql.push_str(&acting(subject, act));
+    }
+    sql.push_str("\n-- Then, in psql:");
+    for (number, role) in [roles.watch].into_iter().chain(roles.act).enumerate() {
+        let and = if number == 0 { "" } else { " and" };
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(sql, "{and} \\password {role}");
+    }
+    sql.push('\n');
+    sql
+}
+
+/// Creates a role unless it is there.
+fn role(name: &str, connections: u8) -> String {
+    let mut quote = String::from("$role$");
+    while name.contains(&quote) {
+        quote.insert_str(1, "a_");
+    }
+    format!(
+        "DO {quote} BEGIN\n  CREATE ROLE {name} LOGIN NOINHERIT CONNECTION LIMIT {connections} PASSWORD NULL;\n\
+         EXCEPTION WHEN duplicate_object THEN NULL;\nEND {quote};\n"
+    )
+}
+
+fn watching(subject: Subject<'_>, name: &str) -> String {
+    let Subject { schema, mapping, .. } = subject;
+    let watch = identifier(name);
     let sessions = table(&mapping.sessions);
     let mut sql = format!(
-        "-- Run as the owner of the tables. Give each role a password of its own, or let it log in another way.\n\n\
-         -- Watching: may read these columns, and nothing else.\n\
-         CREATE ROLE {watch} LOGIN NOINHERIT CONNECTION LIMIT 5 PASSWORD NULL;\n\
+        "-- Watching: may read these columns, and nothing else.\n\
+         {role}\
          ALTER ROLE {watch} SET default_transaction_read_only = on;\n\
-         ALTER ROLE {watch} SET statement_timeout = '60s';\n"
+         ALTER ROLE {watch} SET statement_timeout = '60s';\n",
+        role = role(&watch, 5),
     );
-    // Writing to a String cannot fail, here and below.
     sql.push_str(&usage(subject, &watch));
     let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
     let _ = writeln!(
@@ -83,13 +113,20 @@ fn postgres(subject: Subject<'_>, roles: Roles<'_>) -> String {
         }
     }
     sql.push_str(&referring(subject, &watch));
-    sql.push_str(&policies(subject, roles.watch, &[]));
-    let _ = write!(
-        sql,
+    sql.push_str(&policies(subject, name, &[]));
+    sql
+}
+
+fn acting(subject: Subject<'_>, name: &str) -> String {
+    let Subject { mapping, dependents, .. } = subject;
+    let act = identifier(name);
+    let sessions = table(&mapping.sessions);
+    let mut sql = format!(
         "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
-         CREATE ROLE {act} LOGIN NOINHERIT CONNECTION LIMIT 3 PASSWORD NULL;\n\
+         {role}\
          ALTER ROLE {act} SET statement_timeout = '60s';\n\
          {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n{update}",
+        role = role(&act, 3),
         usage = usage(subject, &act),
         update = match &mapping.revoke {
             Revoke::Delete => String::new(),
@@ -107,8 +144,7 @@ fn postgres(subject: Subject<'_>, roles: Roles<'_>) -> String {
             "GRANT SELECT, INSERT, DELETE ON {name} TO {act};  -- its rows are deleted, archived and restored with sessions"
         );
     }
-    sql.push_str(&policies(subject, roles.act, dependents));
-    let _ = write!(sql, "\n-- Then, in psql: \\password {} and \\password {}\n", roles.watch, roles.act);
+    sql.push_str(&policies(subject, name, dependents));
     sql
 }
 
@@ -155,7 +191,7 @@ fn policies(subject: Subject<'_>, role: &str, dependents: &[Dependent]) -> Strin
     for name in changed.filter(|name| secured(name)) {
         let _ = writeln!(
             sql,
-            "CREATE POLICY {policy} ON {} TO {} USING (true) WITH CHECK (true);",
+            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} TO {1} USING (true) WITH CHECK (true);",
             table(name),
             identifier(role)
         );
@@ -163,7 +199,7 @@ fn policies(subject: Subject<'_>, role: &str, dependents: &[Dependent]) -> Strin
     if let Some(users) = mapping.users.as_ref().filter(|users| secured(&users.table)) {
         let _ = writeln!(
             sql,
-            "CREATE POLICY {policy} ON {} FOR SELECT TO {} USING (true);  -- a user who is not seen would seem to be gone",
+            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING (true);  -- a user who is not seen would seem to be gone",
             table(&users.table),
             identifier(role)
         );

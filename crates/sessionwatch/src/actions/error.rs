@@ -131,6 +131,14 @@ pub enum ActError {
     /// There are no credentials.
     #[error("no credentials for acting are known for the target `{0}`")]
     NoCredentials(String),
+    /// The configured credentials for acting cannot be had on this machine.
+    #[error("target `{target}` cannot be acted on here: {problem}")]
+    CredentialsMissing {
+        /// The target.
+        target: String,
+        /// What the configuration refers to and is missing.
+        problem: String,
+    },
     /// The role may not.
     #[error("the acting role lacks {}", .0.join(", "))]
     Lacks(Vec<String>),
@@ -306,6 +314,9 @@ impl ActError {
             Self::Braked(_, name) => format!("add --confirm '{name}' if that is meant"),
             Self::NotAgreed(_) => "another account agrees on the page of the plan, or by a token of its own".into(),
             Self::NotConfirmed(_) => "the name is shown with the plan".into(),
+            Self::CredentialsMissing { .. } => {
+                "set the variable or write the file on this machine, or give the address with --act-url".into()
+            }
             Self::NoCredentials(_) => {
                 "write `act_url` or `act_url_file` for the target; `sessionwatch grants` prints a role for it".into()
             }
@@ -382,6 +393,7 @@ impl ActError {
                 | Self::NotAgreed(_)
                 | Self::NotConfirmed(_)
                 | Self::NoCredentials(_)
+                | Self::CredentialsMissing { .. }
                 | Self::NoArchive(_)
                 | Self::NoIdentity(_)
                 | Self::Seal(_)

@@ -155,6 +155,10 @@ impl Known {
 /// If no credentials for that are known.
 pub fn address<'a>(context: Context<'a>) -> Result<&'a Address, ActError> {
     let target = context.target;
+    if let Some(problem) = &target.act_missing {
+        let problem = problem.message.clone();
+        return Err(ActError::CredentialsMissing { target: target.name.clone(), problem });
+    }
     match (&target.act, &target.address) {
         (Some(address), _) => Ok(address),
         // A file has no roles, and whoever gave an address gave it for this.

@@ -33,9 +33,9 @@ pub(super) enum Args {
     Add {
         /// Its name: letters, digits and . _ @ + -
         name: String,
-        /// What it may do: look, also act, or also decide who may
-        #[arg(long, value_enum, default_value = "viewer")]
-        role: Role,
+        /// What the account may do: look, also act, or also decide who may [default: its present role; viewer if it is new]
+        #[arg(long, value_enum)]
+        role: Option<Role>,
         /// Who does it
         #[arg(long, env = "USER", default_value = "somebody at the command line")]
         owner: String,
@@ -70,18 +70,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into()));
             }
             let password = access::hashed(password()?.expose()).map_err(Failure::Usage)?;
-            let account = Account {
-                name: name.clone(),
-                role: *role,
-                password,
-                subject: String::new(),
-                created_at: now,
-            };
             let config = Config::load(config.config.as_deref())?;
-            opening::open(&config, Opening::OrCreated)?.write(|db| {
+            let role = opening::open(&config, Opening::OrCreated)?.write(|db| {
+                let present = accounts::get(db, name)?.map(|account| account.role);
+                let role = role.or(present).unwrap_or(Role::Viewer);
+                let (name, subject) = (name.clone(), String::new());
+                let account = Account { name, role, password: password.clone(), subject, created_at: now };
                 // Whoever knew the old password is out.
-                accounts::end_all(db, name)?;
-                access::add(db, &account, (owner, now))
+                accounts::end_all(db, &account.name)?;
+                access::add(db, &account, (owner, now))?;
+                Ok(role)
             })?;
             format!("{name} may use the dashboard as {}\n", role.name())
         }

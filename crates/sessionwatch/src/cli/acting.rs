@@ -91,6 +91,7 @@ impl Acting {
         let (config, mut target) = target.choose_one()?;
         if let Some(url) = act_url {
             target.act = Some(Address::parse(url.expose())?);
+            target.act_missing = None;
         }
         let store = opening::open(&config, opening)?;
         Ok(Self { config, target, store, clock: Clock::System, owner: owner.to_owned() })

@@ -13,6 +13,10 @@ use crate::{
 
 /// Look at the session table once and judge it
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("url", |arg| arg.help(
+    "Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file), or the name of a configured \
+     target; without one, every configured target, else $DATABASE_URL"
+)))]
 pub(super) struct Args {
     #[command(flatten)]
     target: TargetArgs,

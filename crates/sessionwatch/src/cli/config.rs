@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 file.display(),
                 config.rules.ids().filter(|id| config.rules.enabled(id)).collect::<Vec<_>>().join(", ")
             ))?;
-            for line in costs(&config) {
+            for line in remarks(&config) {
                 super::print(&format!("{line}\n"))?;
             }
         }
@@ -51,8 +51,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the schedules cost that keep a database awake which would suspend itself.
-pub(super) fn costs(config: &Config) -> Vec<String> {
+/// Targets that can only be checked from this machine, and what the schedules cost that keep a database awake which would suspend itself.
+pub(super) fn remarks(config: &Config) -> Vec<String> {
     let cost = |target: &Target| {
         let suspends_after = target.suspends_after?;
         let table = Timetable::new(&target.name, config.plan(target), (None, Instant::MIN));
@@ -64,5 +64,9 @@ pub(super) fn costs(config: &Config) -> Vec<String> {
             suspends_after / SECOND
         ))
     };
-    config.targets.iter().filter_map(cost).collect()
+    let unacted = |target: &Target| {
+        let problem = &target.act_missing.as_ref()?.message;
+        Some(format!("{}: checks only, sessions cannot be ended from here: {problem}", target.name))
+    };
+    config.targets.iter().filter_map(unacted).chain(config.targets.iter().filter_map(cost)).collect()
 }

@@ -8,7 +8,7 @@ use crate::{
     target::side_effects::{Catalog, Event, table_name},
 };
 
-/// Print SQL that creates roles which may do just what is needed
+/// Print SQL that creates least-privilege roles
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -19,12 +19,16 @@ pub(super) struct Args {
     /// Name of the role that acts
     #[arg(long, value_name = "NAME", default_value = "sessionwatch_act")]
     act_role: String,
+    /// Leave out the role that acts: print what checks need, and no more
+    #[arg(long, conflicts_with = "act_role")]
+    watch_only: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one_located()?;
     let sql = super::block_on(super::with_open(&config, &target, async |opened| {
-        let roles = Roles { watch: &args.watch_role, act: &args.act_role };
+        let roles =
+            Roles { watch: &args.watch_role, act: (!args.watch_only).then_some(args.act_role.as_str()) };
         let dialect = opened.schema.dialect;
         let mapping = &opened.candidate.mapping;
         let catalog = Catalog::read(dialect, async |query| opened.session.fetch(query).await).await?;

@@ -23,6 +23,9 @@ use crate::{
 
 /// Recognise the sessions of a database, and write sessionwatch.toml for it
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("url", |arg| arg.help(
+    "Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file) [default: $DATABASE_URL]"
+)))]
 pub(super) struct Args {
     #[command(flatten)]
     target: TargetArgs,

@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     config.usable()?;
     daemon::raise_open_files_limit();
     let (targets, channels) = (config.targets.len(), config.serve.channels.len());
-    for line in super::config::costs(&config) {
+    for line in super::config::remarks(&config) {
         super::complain_of(&line);
     }
     let file = config.file.clone();

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 pub(super) struct TargetArgs {
     /// Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file), or the name of a
-    /// configured target; without one, every configured target, else $DATABASE_URL
+    /// configured target; without one, the only configured target, else $DATABASE_URL
     #[arg(value_name = "URL")]
     pub(super) url: Option<Secret>,
     #[command(flatten)]
@@ -135,6 +135,7 @@ pub(super) fn plain(address: Address) -> Target {
         replica: None,
         suspends_after: None,
         act: None,
+        act_missing: None,
         cleanup: None,
         ad_hoc: true,
     }

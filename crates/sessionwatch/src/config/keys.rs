@@ -454,7 +454,7 @@ const TARGET: &[Key] = &[
         "act_url",
         Kind::Text,
         Otherwise::Words("not used: nothing can be ended", "\"${ACT_DATABASE_URL}\""),
-        "The address with the role that acts (cleanup, revoke, archive restore, incident); a SQLite file needs none",
+        "The address with the role that acts (cleanup, revoke, archive restore, incident); checks do not need it, a SQLite file needs none",
     ),
     key(
         "act_url_file",

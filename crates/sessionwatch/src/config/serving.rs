@@ -40,6 +40,9 @@ impl Config {
     pub(super) fn obstacles(&self) -> Vec<String> {
         let serve = &self.serve;
         let targets = self.unresolved.iter().map(|target| target.problem.to_string());
+        // Without it, nothing can be cleaned up; all else can be done.
+        let cleaned = self.targets.iter().filter(|target| target.cleanup.is_some());
+        let acting = cleaned.filter_map(|target| Some(target.act_missing.as_ref()?.to_string()));
         let channels = serve.unresolved.iter().map(|(name, problem)| format!("channel `{name}`: {problem}"));
         let senders = serve.channels.iter().filter_map(|channel| {
             let failure = Sender::new(channel).and_then(|sender| sender.fits(channel)).err()?;
@@ -55,6 +58,7 @@ impl Config {
         let openid = self.openid_unresolved.clone().or_else(|| provider::problem(self.openid.as_ref()?));
         let openid = openid.map(|problem| format!("openid: {problem}"));
         targets
+            .chain(acting)
             .chain(self.targets.iter().flat_map(addresses))
             .chain(channels)
             .chain(senders)

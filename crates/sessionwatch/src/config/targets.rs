@@ -54,16 +54,19 @@ pub(super) fn read(
             let engine =
                 if node.text("engine") == Some("pushdown") { Engine::Pushdown } else { Engine::Scan };
             let limits = Limits { timeout: seconds("timeout", 30), lock_timeout: seconds("lock_timeout", 2) };
-            let others = replica(reader, node, folder)
-                .and_then(|replica| Ok((replica, acting(reader, node, (folder, &address))?)));
-            let (replica, act) = match others {
-                Ok(others) => others,
+            // The machine that only checks need not have the secret of the role that acts.
+            let (act, act_missing) = match acting(reader, node, (folder, &address)) {
+                Ok(act) => (act, None),
+                Err(problem) => (None, Some(problem)),
+            };
+            let replica = match replica(reader, node, folder) {
+                Ok(replica) => replica,
                 Err(problem) => {
                     unresolved.push(Unresolved { name, problem });
                     continue;
                 }
             };
-            let cleanup = cleanup(reader, node, (zone, act.is_some()));
+            let cleanup = cleanup(reader, node, (zone, act.is_some() || act_missing.is_some()));
             keeps_time(reader, node, (cleanup.as_ref(), &storage));
             let rhythm = rhythm(reader, node, zone);
             let suspends_after = suspends_after(node, url.expose());
@@ -80,6 +83,7 @@ pub(super) fn read(
                 replica,
                 suspends_after,
                 act,
+                act_missing,
             });
         }
     }

@@ -74,6 +74,9 @@ async fn doubts(opened: &Opened) -> Result<Doubts, TargetError> {
 
 /// The role that acts, where one is configured; a file has none.
 async fn acting(target: &Target, opened: &Opened) -> Option<Acting> {
+    if let Some(problem) = &target.act_missing {
+        return Some(Acting::Unknown(problem.message.clone()));
+    }
     let address = target.act.as_ref().filter(|address| matches!(address, Address::Postgres(_)))?;
     Some(ask(target, address, opened).await.unwrap_or_else(|error| Acting::Unknown(error.to_string())))
 }

@@ -99,6 +99,7 @@ pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<Scratch, Act
         known: None,
         replica: None,
         act: None,
+        act_missing: None,
         ad_hoc: true,
         cleanup: None,
         ..context.target.clone()

@@ -194,6 +194,7 @@ mod tests {
             replica: None,
             suspends_after: None,
             act: None,
+            act_missing: None,
             cleanup: None,
             ad_hoc: false,
         }

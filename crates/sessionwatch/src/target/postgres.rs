@@ -446,7 +446,14 @@ fn unreachable_because(error: &tokio_postgres::Error) -> &'static str {
         None if error.to_string().contains("authentication") => {
             "the server asks for a way to log in that is not possible here (channel binding needs TLS and a SCRAM password)"
         }
-        None => "the server could not be reached",
+        // The driver gives its own objections no type and no code.
+        None => match std::error::Error::source(error).map(ToString::to_string).as_deref() {
+            Some("password missing") => "the server asks for a password, and the address has none",
+            Some(_) if error.to_string().starts_with("invalid configuration") => {
+                "the parameters of the address contradict each other"
+            }
+            _ => "the server could not be reached",
+        },
     }
 }
 

@@ -94,7 +94,10 @@ fn faulty_targets() -> Faulty {
     vec![
         (target("${UNSET}", ""), "the environment variable UNSET is not set"),
         (target("mysql://a/b", ""), "not supported yet"),
-        (target(server, "act_url = \"${UNSET}\"\n"), "the environment variable UNSET is not set"),
+        (
+            target(server, &format!("act_url = \"${{UNSET}}\"\n{cleanup}")),
+            "the environment variable UNSET is not set",
+        ),
         (target(server, "replica_url = \"${UNSET}\"\n"), "the environment variable UNSET is not set"),
         (
             target(&format!("{server}?sslmode=verify-ca&sslrootcert=none.pem"), ""),

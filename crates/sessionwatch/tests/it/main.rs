@@ -18,6 +18,7 @@ mod equality;
 mod failing_runs;
 mod fastforward;
 mod faults;
+mod first_steps;
 mod guide;
 mod hangs;
 mod harness;

@@ -130,7 +130,7 @@ impl InstantSql {
         if self.native.is_some() {
             format!("({} OR {})", self.never(), self.after(now))
         } else {
-            format!("({} > {})", self.value, now.micros())
+            format!("({} > {})", self.value, self.literal(now))
         }
     }
 
@@ -145,6 +145,17 @@ impl InstantSql {
 
     pub(super) fn beyond(&self, limit: Instant) -> String {
         self.after(limit)
+    }
+
+    /// The instant as a person reads it; NULL if there is none.
+    pub(super) fn readable(&self) -> String {
+        let value = &self.value;
+        let seconds = format!("NULLIF(NULLIF({value}, {NEVER}), {UNDECODABLE}) / 1000000");
+        match (self.dialect, self.native) {
+            (_, Some(_)) => value.clone(),
+            (Dialect::Sqlite, None) => format!("datetime({seconds}, 'unixepoch')"),
+            (Dialect::Postgres, None) => format!("to_timestamp({seconds})"),
+        }
     }
 
     /// Hours from `now` to a finite end, for a person.

@@ -193,14 +193,14 @@ impl Sql<'_> {
         (!column.nullable).then_some(id)
     }
 
-    /// The end of a session: in microseconds, or, for a person, as stored, with the status and the hours that are left.
+    /// The end of a session: in microseconds, or, for a person, as a date, with the status and the hours that are left.
     pub(super) fn end(&self, expiry: &InstantSql) -> String {
         if !self.pasted {
             return expiry.micros(&expiry.value);
         }
         format!(
             "{} AS expires,\n  {} AS status,\n  {} AS hours_until_expiry",
-            expiry.value,
+            expiry.readable(),
             self.status(expiry),
             expiry.hours_left(self.now)
         )
