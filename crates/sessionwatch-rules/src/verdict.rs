@@ -275,10 +275,17 @@ pub fn session_lifetime(facts: Facts<'_>) -> Finding {
         return unknown("policy".into(), "no lifetime policy is configured");
     };
     let wrong = beyond + census.never_expiring + census.undecodable;
-    let summary = format!(
-        "{beyond} sessions end later than the policy allows, {} never end, {} have an unreadable end",
-        census.never_expiring, census.undecodable
-    );
+    let parts: Vec<String> = [
+        (beyond, "session ends later than the policy allows", "sessions end later than the policy allows"),
+        (census.never_expiring, "session never ends", "sessions never end"),
+        (census.undecodable, "session has an unreadable end", "sessions have an unreadable end"),
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, one, many)| counted(count, one, many))
+    .collect();
+    let summary =
+        if wrong == 0 { "no session ends later than the policy allows".into() } else { parts.join(", ") };
     finding(wrong > 0, wrong, "> 0".into(), summary)
 }
 

@@ -273,9 +273,10 @@ async fn with_open<T>(
     }
 }
 
-/// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set.
+/// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set or the terminal knows none.
 fn print_readable(text: &str) -> Result<(), Failure> {
-    if output::is_stdout_terminal() && environment::variable("NO_COLOR").is_none() {
+    let dumb = environment::variable("TERM").is_some_and(|term| term == "dumb");
+    if output::is_stdout_terminal() && environment::variable("NO_COLOR").is_none() && !dumb {
         print(&paint(text))
     } else {
         print(text)
@@ -322,9 +323,13 @@ fn complain(message: &str, hint: Option<&str>) {
     if JSON.load(Ordering::Relaxed) {
         return tracing::error!(hint, "{message}");
     }
-    let mut stderr = output::stderr();
-    let _ = writeln!(stderr, "error: {message}");
-    if let Some(hint) = hint {
-        let _ = writeln!(stderr, "hint: {hint}");
+    let _ = writeln!(output::stderr(), "error: {message}");
+    if let Some(text) = hint {
+        self::hint(text);
     }
+}
+
+/// How to mend an error that has been told, on standard error.
+fn hint(text: &str) {
+    let _ = writeln!(output::stderr(), "hint: {text}");
 }

@@ -77,6 +77,12 @@ pub fn rfc3339(at: Instant) -> String {
     civil(at).strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
+/// Reads what [`rfc3339`] writes; `None` if the text is something else.
+#[must_use]
+pub fn parsed(text: &str) -> Option<Instant> {
+    Instant::from_micros(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
+}
+
 /// `2026-01-31 12:00:00 UTC`, for people.
 #[must_use]
 pub fn readable(at: Instant) -> String {

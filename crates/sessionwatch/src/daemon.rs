@@ -449,7 +449,7 @@ async fn replace(shared: &Arc<Shared>, parts: Parts, config: Config) -> Result<P
         Parts::start(&shared)
     });
     let parts = started.await.map_err(std::io::Error::other)??;
-    tracing::warn!("the new configuration is in use");
+    tracing::info!("the new configuration is in use");
     Ok(parts)
 }
 

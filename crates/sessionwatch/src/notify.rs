@@ -216,7 +216,10 @@ impl Told<'_> {
         let action = first.and_then(Message::action);
         lines.extend(action.map(|action| format!("→ {}", printable(&shortened(action, SUMMARY)))));
         if !several {
-            lines.extend(first.and_then(|first| first.since.as_ref()).map(|since| format!("since {since}")));
+            lines.extend(first.and_then(|first| first.since.as_ref()).map(|since| {
+                let at = crate::clock::parsed(since);
+                format!("since {}", at.map_or_else(|| since.clone(), crate::clock::readable))
+            }));
         }
         if messages.iter().any(|message| message.again) {
             lines.push("(this may have been told already)".to_owned());
@@ -543,7 +546,7 @@ pub(crate) mod tests {
             told.text
         );
         let one = Told::usual(&messages[..1]);
-        assert_eq!(one, "2 tokens & <more>\n→ end <them>\nsince 2026-01-01T00:00:00.000000Z");
+        assert_eq!(one, "2 tokens & <more>\n→ end <them>\nsince 2026-01-01 00:00:00 UTC");
     }
 
     /// A message as an attacker would have it: long, of markup, control characters and line breaks.

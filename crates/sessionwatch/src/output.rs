@@ -55,6 +55,15 @@ impl<W: Write> Drop for Masked<W> {
     }
 }
 
+/// Columns of a table for people: those of the terminal, or those that `COLUMNS` says, from 60 to 200; otherwise 100.
+#[must_use]
+pub fn width() -> u16 {
+    const USUAL: u16 = 100;
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col);
+    said.or_else(terminal).filter(|columns| *columns > 0).map_or(USUAL, |columns| columns.clamp(60, 200))
+}
+
 /// Standard output.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

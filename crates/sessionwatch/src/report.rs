@@ -6,13 +6,15 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use sessionwatch_rules::{
     instant::{HOUR, Instant},
-    verdict::{Finding, Verdict},
+    verdict::{Finding, Verdict, counted},
 };
 
 use crate::{
+    checks::{self, Proof},
     clock,
     look::{Outcome, Report, Seen},
-    target::observe::{Engine, Evidence},
+    output,
+    target::observe::{EVIDENCE_LIMIT, Engine, Evidence},
 };
 
 /// How output is written.
@@ -81,17 +83,17 @@ impl Report {
         };
         let census = &seen.census;
         let mut text = format!(
-            "{} · {} in {} · {} sessions looked at in {:.0} ms ({}), {}\n\n",
+            "{} · {} in {} · {} looked at in {:.0} ms ({}), {}\n\n",
             self.target,
             seen.candidate.title,
             printable(&seen.candidate.mapping.sessions.to_string()),
-            census.sessions,
+            counted(census.sessions, "session", "sessions"),
             self.duration.as_secs_f64() * 1000.0,
             engine_name(self.engine),
             clock::readable(census.taken_at),
         );
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "{}", self.table());
+        let _ = writeln!(text, "{}", trimmed(&self.table()));
         for outcome in self.outcomes.iter().filter(|outcome| outcome.finding.verdict == Verdict::Failing) {
             text.push_str(&failing(outcome, &self.target, census.taken_at));
         }
@@ -124,7 +126,7 @@ impl Report {
             let (mark, severity) = (mark(finding), outcome.severity.name());
             table.add_row([mark, &outcome.id, severity, &summary, &finding.threshold]);
         }
-        table.set_width(100).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        table.set_width(output::width()).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
         table
     }
 
@@ -198,6 +200,9 @@ fn failing(outcome: &Outcome, target: &str, now: Instant) -> String {
     for evidence in &outcome.evidence {
         let _ = writeln!(text, "  {}", evidence_line(evidence, now));
     }
+    if let Some(cut) = cut_short((&outcome.id, outcome.finding.value), outcome.evidence.len()) {
+        let _ = writeln!(text, "  {cut}");
+    }
     if !outcome.action.is_empty() {
         let _ = writeln!(text, "  → {}", outcome.action);
     }
@@ -207,6 +212,23 @@ fn failing(outcome: &Outcome, target: &str, now: Instant) -> String {
         let _ = writeln!(text, "  More: {page}, and `sessionwatch sql {} {target}`", outcome.id);
     }
     text
+}
+
+/// Says that the evidence of a check is cut, if it is: `10 of 15 shown`, or, where the value of the check does not count what
+/// is listed, that there may be more.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
+pub fn cut_short((check, value): (&str, Option<f64>), shown: usize) -> Option<String> {
+    if shown < EVIDENCE_LIMIT {
+        return None;
+    }
+    let proof = checks::ALL.iter().find(|known| known.id == check)?.proof;
+    match (proof, value) {
+        (Proof::Orphans | Proof::OldestExpired | Proof::BeyondPolicy, Some(all)) => {
+            (all > shown as f64).then(|| format!("{shown} of {all} shown"))
+        }
+        _ => Some(format!("{shown} shown, there may be more")),
+    }
 }
 
 fn census_json(seen: &Seen) -> Value {
@@ -265,6 +287,11 @@ pub fn paint(text: &str) -> String {
     text.split_inclusive('\n').map(line).collect()
 }
 
+/// A table without the blanks that fill its last column.
+fn trimmed(table: &Table) -> String {
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
 /// Rows to show, for people and for programs.
 #[derive(Clone, Debug)]
 pub struct Sheet {
@@ -292,11 +319,12 @@ impl Sheet {
                 };
                 table.load_style(if markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
                 table.set_header(&self.header).add_rows(self.rows.iter().map(|row| row.iter().map(cell)));
-                format!("{table}\n")
+                format!("{}\n", trimmed(&table))
             }
             Format::Csv => {
                 let line = |row: &Vec<String>| csv_line(&row.iter().map(String::as_str).collect::<Vec<_>>());
-                format!("{}{}", line(&self.header), self.rows.iter().map(line).collect::<String>())
+                let header = self.header.iter().map(|name| name.replace(' ', "_")).collect();
+                format!("{}{}", line(&header), self.rows.iter().map(line).collect::<String>())
             }
             Format::Json => {
                 let mut document = json!({ "schema": 1 });
@@ -340,7 +368,7 @@ fn evidence_line(evidence: &Evidence, now: Instant) -> String {
         parts.push(format!("({})", display.join(", ")));
     }
     if evidence.token_prefix.is_none() {
-        parts.push(format!("{} sessions", evidence.rows));
+        parts.push(counted(evidence.rows, "session", "sessions"));
     } else {
         parts.push(match (evidence.expires_at, hours_left(evidence.expires_at, now)) {
             (Some(at), Some(hours)) if hours > 0.0 => {

@@ -262,8 +262,10 @@ fn reason(braked: Braked) -> String {
     let others = |plans| counted(plans, "other plan", "other plans");
     match braked {
         Braked::Share(share) => format!("ends {:.0} % of the active sessions", share * 100.0),
-        Braked::Rows(rows) => format!("names {rows} rows"),
-        Braked::NoneActive(rows) => format!("names {rows} rows of a table in which no session seems active"),
+        Braked::Rows(rows) => format!("names {}", counted(rows, "row", "rows")),
+        Braked::NoneActive(rows) => {
+            format!("names {} of a table in which no session seems active", counted(rows, "row", "rows"))
+        }
         Braked::Most(share) => format!("takes {:.0} % of the rows of the table", share * 100.0),
         Braked::ShareTogether { share, plans } => format!(
             "ends, together with {} of the last hour, {:.0} % of the active sessions",
@@ -271,7 +273,11 @@ fn reason(braked: Braked) -> String {
             share * 100.0
         ),
         Braked::RowsTogether { rows, plans } => {
-            format!("ends, together with {} of the last hour, {rows} rows", others(plans))
+            format!(
+                "ends, together with {} of the last hour, {}",
+                others(plans),
+                counted(rows, "row", "rows")
+            )
         }
         Braked::SideEffects(effects) => {
             format!("has {} beyond the sessions", counted(effects, "side effect", "side effects"))

@@ -1,11 +1,20 @@
 //! What a person should know before a plan is carried out.
 
+use sessionwatch_rules::verdict::counted;
+
 use super::{Context, Plan, Selection, side_effects, view::View};
 use crate::profile::mapping::Revoke;
 
 /// The notes of a plan whose rows are listed.
 pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> {
     let mut notes = vec![noticed(plan)];
+    if plan.kept.rows == 0 {
+        if ends_logins(plan) {
+            notes.extend(view.effects(context));
+        }
+        notes.extend(plan.summary.not_ended.iter().cloned());
+        return notes;
+    }
     let revoke = plan.selection.revoke(&view.opened.candidate.mapping.revoke);
     notes.push(match &revoke {
         Revoke::Delete => "the rows are removed from the table, and can be put back from the archive".into(),
@@ -15,7 +24,7 @@ pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> 
         }
     });
     notes.extend(side_effects::notes(&plan.summary.side_effects));
-    if plan.selection == Selection::Duplicates && plan.kept.rows > 0 {
+    if plan.selection == Selection::Duplicates {
         notes.push(
             "where several users share a token, every row on it goes, since nobody knows whose it is; where one user does, the newest stays"
                 .into(),
@@ -53,7 +62,7 @@ fn noticed(plan: &Plan) -> String {
         (_, 1) => "one active session ends: whoever uses it has to log in again".into(),
         (_, active) => format!(
             "{active} active sessions of {} end: whoever uses them has to log in again",
-            if plan.summary.users == 1 { "one user".into() } else { format!("{} users", plan.summary.users) }
+            counted(plan.summary.users, "user", "users")
         ),
     }
 }

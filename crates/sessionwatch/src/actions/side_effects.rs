@@ -1,5 +1,7 @@
 //! What a plan does besides: counted when it is made, and compared when it is applied.
 
+use sessionwatch_rules::verdict::counted;
+
 use super::{ActError, view::View};
 use crate::{
     profile::mapping::Revoke,
@@ -69,8 +71,7 @@ pub(super) fn notes(effects: &[SideEffect]) -> Vec<String> {
 fn note(effect: &SideEffect) -> String {
     let SideEffect { kind, table, rows, archived, .. } = effect;
     let rows = match rows {
-        Some(1) => "1 row".into(),
-        Some(rows) => format!("{rows} rows"),
+        Some(rows) => counted(*rows, "row", "rows"),
         None => "an unknown number of rows".to_owned(),
     };
     let by = effect.text();

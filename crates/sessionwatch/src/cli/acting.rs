@@ -4,6 +4,7 @@ mod text;
 
 pub(super) use text::choices;
 
+use sessionwatch_rules::verdict::counted;
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
     process::ExitCode,
@@ -219,8 +220,8 @@ fn ask(plan: &Plan) -> Result<Option<String>, Failure> {
     let mut stderr = output::stderr();
     write!(
         stderr,
-        "This plan names {} rows, {} of them active. To carry it out, type the name of the target ({}): ",
-        plan.kept.rows,
+        "This plan names {}, {} of them active. To carry it out, type the name of the target ({}): ",
+        counted(plan.kept.rows, "row", "rows"),
         plan.kept.active,
         plan.name_to_confirm()
     )?;

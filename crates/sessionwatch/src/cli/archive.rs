@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
+use sessionwatch_rules::verdict::counted;
 
 use super::{
     Failure,
@@ -199,6 +200,6 @@ fn purge(args: &ConfigArgs, plan: Option<&str>, owner: &str) -> Result<ExitCode,
         }
         Ok(rows)
     })?;
-    super::print(&format!("{rows} rows were removed for good.\n"))?;
+    super::print(&format!("{} removed for good.\n", counted(rows, "row was", "rows were")))?;
     Ok(ExitCode::SUCCESS)
 }

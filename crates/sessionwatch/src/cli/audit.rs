@@ -1,5 +1,6 @@
 //! `audit`: is the record of who did what whole?
 
+use sessionwatch_rules::verdict::counted;
 use std::process::ExitCode;
 
 use super::{Failure, opening, target::ConfigArgs};
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(3));
         }
         (Trail::Whole(entries), _) => {
-            super::print(&format!("the record is whole: {entries} entries\n"))?;
+            super::print(&format!("the record is whole: {}\n", counted(entries, "entry", "entries")))?;
             return Ok(ExitCode::SUCCESS);
         }
     };

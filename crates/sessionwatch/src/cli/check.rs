@@ -6,6 +6,7 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     checks,
     look::{self, Report, Request},
+    output,
     report::{self, Format},
     suggest::nearest,
     target::{error::TargetError, observe::Engine},
@@ -65,8 +66,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Ok(reports)
     })?;
+    // At a terminal both streams are read together, and the report names the error.
+    let is_read_twice =
+        args.format == Format::Table && output::is_stdout_terminal() && output::is_stderr_terminal();
     for report in &reports {
-        if let Err(error) = &report.seen {
+        if let Err(error) = &report.seen
+            && !is_read_twice
+        {
             super::complain(&format!("{}: {error}", report.target), Some(&error.hint()));
         }
     }
@@ -75,6 +81,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         super::print_readable(&text)?
     } else {
         super::print(&text)?
+    }
+    for error in reports.iter().filter_map(|report| report.seen.as_ref().err()).filter(|_| is_read_twice) {
+        super::hint(&error.hint());
     }
     Ok(exit_code(&reports))
 }

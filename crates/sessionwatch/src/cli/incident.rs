@@ -8,6 +8,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
 use sessionwatch_rules::incident::Grade;
+use sessionwatch_rules::verdict::counted;
 
 use super::{
     Failure,
@@ -281,7 +282,7 @@ fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
     for (shown, sessions) in &users {
         let shown: Vec<String> =
             shown.iter().filter(|text| !text.is_empty()).map(|text| printable(text)).collect();
-        super::print(&format!("{sessions} sessions  user {}\n", shown.join("  ")))?;
+        super::print(&format!("{}  user {}\n", counted(*sessions, "session", "sessions"), shown.join("  ")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
+use sessionwatch_rules::verdict::counted;
 
 use super::{Failure, opening, target::ConfigArgs};
 use crate::{
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 }
                 Ok(count)
             })?;
-            format!("{count} messages are due again\n")
+            format!("{} due again\n", counted(count, "message is", "messages are"))
         }
     };
     super::print(&text)?;

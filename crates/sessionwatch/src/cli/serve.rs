@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use sessionwatch_rules::verdict::counted;
 use tokio::sync::mpsc;
 
 use super::{Failure, target::ConfigArgs};
@@ -36,13 +37,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let door = match daemon.door()? {
             Door::Open(url) => format!("The dashboard is on {url}\n"),
             Door::SetUp(link) => format!("The dashboard waits for its first account: {link}\n"),
-            Door::Closed => "The dashboard is closed, since it can be reached from elsewhere and nobody has an account: \
+            Door::Closed => {
+                "The dashboard is closed, since it can be reached from elsewhere and nobody has an account: \
                              `sessionwatch accounts add NAME --role admin` makes one\n"
-                .to_owned(),
+                    .to_owned()
+            }
         };
         // Whoever does not listen to that still wants a watch.
         let _ = super::print(&format!(
-            "Watching {targets} target(s), telling {channels} channel(s), metrics on {scheme}://{address}/metrics\n{door}"
+            "Watching {}, telling {}, metrics on {scheme}://{address}/metrics\n{door}",
+            counted(targets as u64, "target", "targets"),
+            counted(channels as u64, "channel", "channels")
         ));
         let stopped = daemon.serve(commands).await?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })

@@ -141,13 +141,25 @@ struct Sessions {
 
 fn found(target: &TargetArgs, list: List<'_>) -> Result<Sessions, Failure> {
     let (config, target) = target.choose_one_located()?;
-    let (prefixes, sheet) = super::block_on(super::with_open(&config, &target, async |opened| {
+    let limit = list.limit;
+    let (prefixes, sheet, is_cut) = super::block_on(super::with_open(&config, &target, async |opened| {
         let sql = opened.sql(false, &config.rules.settings);
-        let lines = observe::list(&opened.session, &sql, list).await?;
+        let list = List { limit: limit + 1, ..list };
+        let mut lines = observe::list(&opened.session, &sql, list).await?;
+        let is_cut = lines.len() > limit;
+        lines.truncate(limit);
         let prefixes = lines.iter().filter_map(|line| line.token_prefix.clone()).collect();
-        Ok((prefixes, sheet(&lines, &display(opened), opened.now)))
+        Ok((prefixes, sheet(&lines, &display(opened), opened.now), is_cut))
     }))?;
+    cut(is_cut, limit);
     Ok(Sessions { config, target: target.name, prefixes, sheet })
+}
+
+/// Says that a list ends before what there is to list.
+fn cut(is_cut: bool, limit: usize) {
+    if is_cut {
+        super::complain_of(&format!("{limit} shown, there are more: --limit shows them"));
+    }
 }
 
 /// Sessions, and what the logs say of their tokens, where the watch reads logs.
@@ -199,7 +211,10 @@ fn top(args: &TopArgs) -> Result<String, Failure> {
             return Err(TargetError::Mapping(why.into()));
         }
         let sql = opened.sql(false, &config.rules.settings);
-        let ranking = observe::ranking(&opened.session, &sql, args.by, args.shown.limit as usize).await?;
+        let limit = args.shown.limit as usize;
+        let mut ranking = observe::ranking(&opened.session, &sql, args.by, limit + 1).await?;
+        cut(ranking.len() > limit, limit);
+        ranking.truncate(limit);
         Ok(ranks(&ranking, &display(opened)).render(args.shown.format))
     }))
 }

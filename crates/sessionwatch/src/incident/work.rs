@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use sessionwatch_rules::verdict::counted;
 use sessionwatch_rules::{
     incident::{self as rules, Step},
     instant::Instant,
@@ -253,9 +254,10 @@ impl Case {
     pub fn ended(&self, context: Context<'_>, plan: &Plan, applied: &Applied) -> Result<(), StoreError> {
         let done = applied.done + applied.earlier;
         let said = format!(
-            "{} ended {done} sessions of {} users; {} were left, {} remain",
+            "{} ended {} of {}; {} were left, {} remain",
             plan.selection.name(),
-            plan.summary.users,
+            counted(done, "session", "sessions"),
+            counted(plan.summary.users, "user", "users"),
             applied.skipped,
             applied.remaining
         );

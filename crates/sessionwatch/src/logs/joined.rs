@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use sessionwatch_logs::signal::Kind;
+use sessionwatch_rules::verdict::counted;
 use sessionwatch_rules::{instant::Instant, joining::Fit};
 
 use crate::{
@@ -149,7 +150,10 @@ impl Fits {
     #[must_use]
     pub fn text(&self, target: &str, hours: u32) -> String {
         let all: u64 = self.fits.iter().map(|(_, count)| count).sum();
-        let mut text = format!("{target}, the last {hours} hours: {all} signals name a token\n");
+        let mut text = format!(
+            "{target}, the last {hours} hours: {}\n",
+            counted(all, "signal names a token", "signals name a token")
+        );
         for (name, count) in self.fits {
             text.push_str(&format!("  {name:<14} {count}\n"));
         }

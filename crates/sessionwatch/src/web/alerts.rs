@@ -64,7 +64,8 @@ pub(super) async fn page(
         Ok((alerts::list(db, false)?, silences::list(db, now)?, events::search(db, &search)?))
     })
     .await?;
-    let firing: Vec<_> = all.iter().filter(|kept| !matches!(kept.alert.state, Alerting::Ok)).collect();
+    let mut firing: Vec<_> = all.iter().filter(|kept| !matches!(kept.alert.state, Alerting::Ok)).collect();
+    firing.sort_by_key(|kept| std::cmp::Reverse(overview::rank(&kept.severity)));
     let body = html! {
         @if firing.is_empty() { p.empty { "Nothing fires. What does is listed here, the worst first." } }
         @else { ul.list { @for kept in &firing { li { (layout::mark(kept.alert.state.name())) " " (overview::alert_line(kept, now)) } } } }

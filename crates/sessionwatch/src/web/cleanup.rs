@@ -9,6 +9,7 @@ use axum::{
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_rules::instant::{HOUR, Instant};
+use sessionwatch_rules::verdict::counted;
 
 use super::{
     Page, Refusal,
@@ -56,7 +57,7 @@ pub(super) async fn page(
             h2 id="plans" { "Plans" }
             @if made.is_empty() { p.empty { "No plan was made. A plan names rows and touches nothing; only carrying it out does." } }
             @else { ul.list { @for plan in made.iter().take(SHOWN) { li {
-                a href={ "/plans/" (plan.kept.id) } { (plan.selection.name()) } ": " (plan.kept.rows) " row(s), " (plan.kept.state.name())
+                a href={ "/plans/" (plan.kept.id) } { (plan.selection.name()) } ": " (counted(plan.kept.rows, "row", "rows")) ", " (plan.kept.state.name())
                 span.dim { ", " (layout::said(&plan.kept.made_by)) " " (layout::when(plan.kept.made_at, now)) }
             } } } }
         }
@@ -224,7 +225,7 @@ pub(super) async fn plan(
     let body = html! {
         p { "on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } ", made by " (layout::said(&plan.kept.made_by)) " " (layout::when(plan.kept.made_at, now)) }
         @match job.as_ref().map(|job| (&job.outcome, job)) {
-            Some((None, job)) => { p.notice role="status" { (layout::mark("pending")) " under way: " (job.control.done.load(Ordering::Relaxed)) " of " (plan.kept.rows) " rows" } }
+            Some((None, job)) => { p.notice role="status" { (layout::mark("pending")) " under way: " (job.control.done.load(Ordering::Relaxed)) " of " (counted(plan.kept.rows, "row", "rows")) } }
             Some((Some(Ok(said)), _)) => { p.verdict.healthy role="status" { (layout::mark("healthy")) " " (said) } }
             Some((Some(Err(why)), _)) => { p.problem role="alert" { (why) } }
             None => {}

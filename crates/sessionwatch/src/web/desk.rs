@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use sessionwatch_rules::verdict::counted;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Refusal, read, target_of};
@@ -285,8 +286,11 @@ async fn carry_out(desk: &Desk, plan: &Plan, (wish, control): (&Wish, &Control))
         Some(left) => format!(", and a fresh look still finds {left}"),
         None => String::new(),
     };
-    let done =
-        format!("{} row(s) done, {} skipped because they had changed{left}.", applied.done, applied.skipped);
+    let done = format!(
+        "{} done, {} skipped because they had changed{left}.",
+        counted(applied.done, "row", "rows"),
+        applied.skipped
+    );
     let done = [done].into_iter().chain(applied.besides(restores)).collect::<Vec<_>>().join(" ");
     let done = match plan.summary.not_ended.as_slice() {
         lines if applied.done > 0 && !lines.is_empty() => {

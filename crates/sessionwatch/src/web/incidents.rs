@@ -11,6 +11,7 @@ use clap::ValueEnum as _;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
+use sessionwatch_rules::verdict::counted;
 use sessionwatch_rules::{
     incident::{self as rules, Grade, Step},
     instant::Instant,
@@ -274,7 +275,7 @@ fn searching(base: &str, (find, users): (&str, Option<&[Candidate]>)) -> Markup 
         @if let Some(users) = users {
             @if users.is_empty() { p.empty { "Nobody's id, name or handle contains that." } }
             @else { ul.list { @for (shown, sessions) in users { li {
-                (sessions) " session(s): " (layout::said(&shown.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(", ")))
+                (counted(*sessions, "session", "sessions")) ": " (layout::said(&shown.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(", ")))
             } } } }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use maud::{Markup, html};
 use serde_json::Value;
+use sessionwatch_rules::verdict::counted;
 use sessionwatch_rules::{
     alert::State as Alerting,
     instant::{DAY, Instant},
@@ -137,11 +138,28 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, person: Person) -> P
 fn verdict(open: usize, all: usize, unknown: usize) -> Markup {
     let (state, said) = match (open, all, unknown) {
         (0, 0, 0) => ("healthy", "All is well.".to_owned()),
-        (0, 0, _) => ("unknown", format!("Nothing is known of {unknown} target(s).")),
-        (0, ..) => ("acknowledged", format!("{all} alert(s) fire, and somebody looks after each.")),
-        _ => ("failing", format!("{open} alert(s) fire that nobody looks after yet.")),
+        (0, 0, _) => {
+            ("unknown", format!("Nothing is known of {}.", counted(unknown as u64, "target", "targets")))
+        }
+        (0, ..) => ("acknowledged", format!("{}, and somebody looks after each.", firing(all))),
+        _ => (
+            "failing",
+            if open == all {
+                format!(
+                    "{}, and nobody looks after {} yet.",
+                    firing(all),
+                    if all == 1 { "it" } else { "them" }
+                )
+            } else {
+                format!("{}, and nobody looks after {open} of them yet.", firing(all))
+            },
+        ),
     };
     html! { p class={ "verdict " (state) } role="status" { (layout::mark(state)) " " strong { (said) } } }
+}
+
+fn firing(alerts: usize) -> String {
+    counted(alerts as u64, "alert fires", "alerts fire")
 }
 
 /// An alert in one line, with the way to it.
@@ -186,7 +204,7 @@ fn card(config: &Config, (target, known): (&Target, &Known), now: Instant) -> Ma
                 p.dim { "Nothing was told in the last 24 hours." }
             } @else {
                 details {
-                    summary { "The last 24 hours: " (known.events.len()) " message(s)" }
+                    summary { "The last 24 hours: " (counted(known.events.len() as u64, "message", "messages")) }
                     ul.list {
                         @for event in known.events.iter().rev().take(SHOWN as usize) {
                             li { (layout::when(event.at, now)) " " (event.kind) ": " (event.check) ", " (layout::said(&event.summary)) }

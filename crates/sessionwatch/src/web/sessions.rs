@@ -11,6 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
 use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_rules::verdict::counted;
 
 use super::{Page, Refusal, access::Person, layout, lines, read, target_of};
 use crate::{
@@ -315,10 +316,10 @@ pub(super) fn history(
         };
         if meant {
             let said = format!(
-                "{} by {}: {} row(s) in all, {}",
+                "{} by {}: {} in all, {}",
                 plan.selection.name(),
                 plan.kept.made_by,
-                plan.kept.rows,
+                counted(plan.kept.rows, "row", "rows"),
                 plan.kept.state.name()
             );
             history.push((plan.kept.touched_at, said));

@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
+use sessionwatch_rules::verdict::counted;
 use sessionwatch_rules::{
     alert::State as Alerting,
     instant::{DAY, HOUR, Instant},
@@ -113,7 +114,7 @@ pub(super) fn rhythm(entry: &crate::schedule::Entry) -> String {
         crate::schedule::Schedule::Cron(cron, _) => cron.pattern.to_string(),
     };
     let deep = if entry.deep { ", without trust in indexes" } else { "" };
-    format!("{when}: {} check(s){deep}", entry.checks.len())
+    format!("{when}: {}{deep}", counted(entry.checks.len() as u64, "check", "checks"))
 }
 
 /// What a look cost the database.
@@ -248,7 +249,7 @@ pub(super) async fn check(
     let body = html! {
         p { (layout::mark(standing(&kept))) " " (layout::severity(&kept.severity)) " on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } }
         p.lead { (layout::said(&kept.summary)) }
-        @if !finding.is_null() { (shown(&target, &finding)) }
+        @if !finding.is_null() { (shown(&target, (&check, &finding))) }
         (deeds(&person, &kept, &about.silences, now))
         @if matches!(kept.alert.state, Alerting::Firing { .. }) && overview::rank(&kept.severity) >= 2 && person.role >= crate::store::accounts::Role::Responder {
             section aria-labelledby="emergency" {
@@ -263,8 +264,14 @@ pub(super) async fn check(
     Ok(layout::page(&person, (&check, "/targets"), true, &body))
 }
 
+/// An instant of a document, as every page writes it.
+fn readable(document: &Value, key: &str) -> String {
+    let text = document[key].as_str().unwrap_or_default();
+    clock::parsed(text).map_or_else(|| layout::said(text), clock::readable)
+}
+
 /// What made a check fail.
-fn shown(target: &Target, finding: &Value) -> Markup {
+fn shown(target: &Target, (check, finding): (&str, &Value)) -> Markup {
     let text = |row: &Value, key: &str| row[key].as_str().map(layout::said).unwrap_or_default();
     let rows = finding["evidence"].as_array().cloned().unwrap_or_default();
     let signals = finding["signals"].as_array().cloned().unwrap_or_default();
@@ -282,16 +289,17 @@ fn shown(target: &Target, finding: &Value) -> Markup {
                 tbody { @for row in &rows { tr {
                     td { @if row["token_prefix"].is_string() { code { (text(row, "token_prefix")) "…" } } }
                     td { @if let Some(user) = row["user"].as_str() { a href={ (base) "/users/" (layout::part(user)) } { (layout::said(user)) } } }
-                    td { (text(row, "expires_at")) }
+                    td { (readable(row, "expires_at")) }
                     td.number { (row["rows"].as_u64().unwrap_or(0)) }
                     td { @for name in row["display"].as_array().into_iter().flatten() { (layout::said(name.as_str().unwrap_or_default())) " " } }
                 } } }
             } }
+            @if let Some(cut) = crate::report::cut_short((check, finding["value"].as_f64()), rows.len()) { p.dim { (cut) "." } }
         }
         @if !signals.is_empty() {
             h2 { "In the logs" }
             ul.list { @for signal in &signals { li {
-                (text(signal, "seen_at")) " " (text(signal, "source")) " "
+                (readable(signal, "seen_at")) " " (text(signal, "source")) " "
                 @if signal["fit"].is_string() { span.tag { (text(signal, "fit")) } " " }
                 code { (text(signal, "text")) }
             } } }

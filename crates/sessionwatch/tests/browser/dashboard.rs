@@ -93,7 +93,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         let count = || scene.database.psql("SELECT count(*) FROM sessions").unwrap();
         let before = count();
         browser.press("form.stack").await;
-        browser.shows("2 row(s) done, 0 skipped").await;
+        browser.shows("2 rows done, 0 skipped").await;
         assert_ne!(count(), before);
 
         // A wrong step is undone.
@@ -110,7 +110,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.press(&format!("form[action='/archive/{plan}/restore']")).await;
         browser.shows("Carry out this plan").await;
         browser.press("form.stack").await;
-        browser.shows("row(s) done").await;
+        browser.shows(" done, ").await;
         assert_eq!(count(), before);
         browser.goto("/audit").await;
         browser.shows("plan-carried-out").await;
@@ -164,7 +164,7 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         browser.press(users).await;
         browser.shows("Carry out this plan").await;
         browser.press("form.stack").await;
-        browser.shows("4 row(s) done, 0 skipped").await;
+        browser.shows("4 rows done, 0 skipped").await;
         browser.follow("Back to the incident").await;
         browser.shows("contained").await;
         browser.press(NEXT).await;

@@ -448,7 +448,7 @@ fn where_rows_are_not_enough_it_says_what_is() {
         )
         .unwrap();
     let said = run(&["revoke", "where", "--ip", "::1", "--agent-like", "X", &better.url("postgres")]);
-    assert!(said.stdout.contains("would touch 1 of 1 rows"), "{} {}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("would touch 1 of 1 row"), "{} {}", said.stdout, said.stderr);
     assert!(
         said.stdout.contains("cookieCache") && said.stdout.contains("secondaryStorage"),
         "{}",

@@ -116,3 +116,95 @@ fn help_says_which_target_a_command_is_about() {
         assert!(!said.contains("every configured target") && said.contains("the only configured target"));
     }
 }
+
+const TABLES: &str = r#"CREATE TABLE users (id text PRIMARY KEY, name text, email text);
+CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
+CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires text NOT NULL);
+INSERT INTO users VALUES ('u1', 'Ada', 'ada@example.org');"#;
+
+/// A SQLite file with those tables and rows.
+fn file(folder: &std::path::Path, rows: &str) -> String {
+    let path = folder.join("app.db");
+    let _ = std::fs::remove_file(&path);
+    Connection::open(&path).unwrap().execute_batch(&format!("{TABLES}{rows}")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn one_of_something_is_not_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "INSERT INTO sessions VALUES ('far', 'far-away-far-away-far-away', 'u1', '2099-01-01T00:00:00.000Z');";
+    let path = file(folder.path(), rows);
+    let said = run_in(folder.path(), &[], &["check", &path]).stdout;
+    assert!(said.contains("· 1 session looked at"), "{said}");
+    assert!(said.contains(": 1 session ends later than the policy allows\n"), "{said}");
+    let planned = run_in(folder.path(), &[], &["revoke", "all", &path]).stdout;
+    assert!(
+        planned.contains("would touch 1 of 1 row (100.0 %), 1 of 1 active session (100.0 %)"),
+        "{planned}"
+    );
+}
+
+#[test]
+fn a_list_that_is_cut_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let ghost = |n: u32| {
+        format!(
+            "INSERT INTO sessions VALUES ('s{n}', 'token-{n}-token-{n}-token', 'ghost', '2027-01-01T00:00:00.000Z');"
+        )
+    };
+    let path = file(folder.path(), &(0..15).map(ghost).collect::<String>());
+    let said = run_in(folder.path(), &[], &["check", &path, "--only", "orphaned-sessions"]).stdout;
+    assert!(said.contains("\n  10 of 15 shown\n"), "{said}");
+    let list = |limit: &str| {
+        run_in(folder.path(), &[], &["sessions", "list", &path, "--limit", limit, "--format", "csv"])
+    };
+    let cut = list("5");
+    assert_eq!(
+        (cut.stderr.as_str(), cut.stdout.lines().count()),
+        ("note: 5 shown, there are more: --limit shows them\n", 6)
+    );
+    assert!(cut.stdout.starts_with("token,id,user,expires,status,hours_left,"), "{}", cut.stdout);
+    assert_eq!(list("15").stderr, "");
+}
+
+#[test]
+fn tables_fit_the_terminal_and_end_without_blanks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "");
+    let said = |columns: &str| run_in(folder.path(), &[("COLUMNS", columns)], &["check", &path]).stdout;
+    let widest = |text: &str| {
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+        let table = text.lines().skip(2).take_while(|line| !line.is_empty());
+        table.map(|line| line.chars().count()).max().unwrap()
+    };
+    let (narrow, wide) = (said("60"), said("200"));
+    assert!(widest(&narrow) <= 60 && widest(&wide) > widest(&narrow), "{narrow}{wide}");
+}
+
+#[test]
+fn at_a_terminal_an_error_is_told_once_and_without_colors_that_it_lacks() {
+    let program = env!("CARGO_BIN_EXE_sessionwatch");
+    let at_a_terminal = |term: &str| {
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &format!("{program} check /nowhere/app.db"), "/dev/null"]).env("TERM", term);
+        let said = script.env_remove("NO_COLOR").stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let (dumb, other) = (at_a_terminal("dumb"), at_a_terminal("xterm"));
+    assert_eq!(dumb.matches("there is no such file").count(), 1, "{dumb}");
+    assert!(dumb.contains("hint: check the path"), "{dumb}");
+    assert!(!dumb.contains('\u{1b}') && other.contains('\u{1b}'), "{dumb}{other}");
+}
+
+#[test]
+fn an_empty_plan_promises_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows =
+        "INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2099-01-01T00:00:00.000Z');";
+    let said = run_in(folder.path(), &[], &["cleanup", "expired", &file(folder.path(), rows)]).stdout;
+    assert!(
+        said.contains("nothing fits: there is nothing to do") && !said.contains("are removed from the table"),
+        "{said}"
+    );
+}

@@ -36,10 +36,10 @@ pub(super) fn plan(config: &Config, plan: &Plan) -> String {
     } else {
         writeln!(
             text,
-            "would touch {rows} of {} rows ({:.1} %), {active} of {} active sessions ({:.1} %).",
-            summary.all_rows,
+            "would touch {rows} of {} ({:.1} %), {active} of {} ({:.1} %).",
+            counted(summary.all_rows, "row", "rows"),
             share(rows, summary.all_rows),
-            summary.all_active,
+            counted(summary.all_active, "active session", "active sessions"),
             share(active, summary.all_active),
         )
     };
@@ -107,17 +107,25 @@ pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
     let restores = matches!(plan.selection, Selection::Restore { .. });
     let done = if restores { "put back" } else { applying::verb(&plan.summary.revoke) };
     let place = plan.place().map(|place| format!(" in {}", printable(&place))).unwrap_or_default();
-    let mut text = format!("{}: {} rows {done}{place}, in {seconds:.1} s.\n", plan.kept.target, applied.done);
+    let mut text = format!(
+        "{}: {} {done}{place}, in {seconds:.1} s.\n",
+        plan.kept.target,
+        counted(applied.done, "row", "rows")
+    );
     let mut say = |line: String| {
         text.push_str(&line);
         text.push('\n');
     };
     applied.besides(restores).into_iter().for_each(|line| say(printable(&line)));
     if applied.earlier > 0 {
-        say(format!("{} rows had been dealt with by an earlier run.", applied.earlier));
+        say(format!(
+            "{} been dealt with by an earlier run.",
+            counted(applied.earlier, "row had", "rows had")
+        ));
     }
     if applied.skipped > 0 {
-        say(format!("{} rows were left as they are:", applied.skipped));
+        let left = counted(applied.skipped, "row was left as it is", "rows were left as they are");
+        say(format!("{left}:"));
     }
     for (line, why) in &applied.lines {
         say(format!("  {}: {}", row(line), why.text()));
@@ -127,14 +135,16 @@ pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
     }
     if applied.remaining > 0 {
         say(format!(
-            "Stopped: {} rows remain. The same command goes on where this one ended, for as long as a fresh plan could be carried out.",
-            applied.remaining
+            "Stopped: {}. The same command goes on where this one ended, for as long as a fresh plan could be carried out.",
+            counted(applied.remaining, "row remains", "rows remain")
         ));
     }
     match (applied.left, restores) {
         (_, true) => {}
         (Some(0), _) => say("Verified by a fresh look: no such row is left.".into()),
-        (Some(left), _) => say(format!("By a fresh look, {left} such rows are there now.")),
+        (Some(left), _) => {
+            say(format!("By a fresh look, {} there now.", counted(left, "such row is", "such rows are")))
+        }
         (None, _) => {
             say("The fresh look that should verify it failed: look with `sessionwatch check`.".into())
         }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use sessionwatch_rules::verdict::Verdict;
+use sessionwatch_rules::verdict::counted;
 
 use super::{Failure, acting::Acting, opening::Opening};
 use crate::{
@@ -139,7 +140,10 @@ async fn rehearse(acting: &Acting, scratch: &Scratch, interactive: bool) -> Resu
     let consent = Consent { name: Some("drill"), ..Consent::default() };
     let applied = actions::apply(context, (&plan.kept.id, &identity.recipient()), consent, &control).await?;
     let contained = since();
-    crate::cli::print(&format!("{} sessions were ended.\n\n3. Verify it.\n", applied.done))?;
+    crate::cli::print(&format!(
+        "{} ended.\n\n3. Verify it.\n",
+        counted(applied.done, "session was", "sessions were")
+    ))?;
     let report = incident::look(context).await;
     let over = report
         .seen

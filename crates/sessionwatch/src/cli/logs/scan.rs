@@ -13,6 +13,7 @@ use sessionwatch_logs::{
     reader::{Counters, Place},
     signal::{Kind, Signal},
 };
+use sessionwatch_rules::verdict;
 use sessionwatch_rules::{instant::Instant, severity::Severity};
 
 use super::super::{Failure, target::ConfigArgs};
@@ -205,7 +206,11 @@ fn document(tally: &Tally<'_>) -> Value {
 
 fn text(tally: &Tally<'_>, format: Format) -> String {
     let Counters { lines, bytes, hits, meaningless, truncated, not_utf8, overlong } = tally.counters;
-    let mut text = format!("{lines} lines read ({bytes} bytes), {hits} with something to look for\n");
+    let mut text = format!(
+        "{} read ({}), {hits} with something to look for\n",
+        verdict::counted(lines, "line", "lines"),
+        verdict::counted(bytes, "byte", "bytes")
+    );
     for (count, what) in [
         (meaningless, "say nothing that is known (`sessionwatch logs explain` says why)"),
         (truncated, "are cut off; what they end in is not used"),
