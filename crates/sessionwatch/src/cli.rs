@@ -109,8 +109,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::Args),
     Completions(completions::Args),
-    /// Print the manual page
-    Man,
+    Man(man::Args),
 }
 
 /// Why a command did not do its work.
@@ -196,7 +195,7 @@ impl Cli {
             Command::Integrations(args) => integrations::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Completions(args) => completions::run(&args),
-            Command::Man => man::run(),
+            Command::Man(args) => man::run(&args),
         };
         match outcome {
             Ok(code) => code,
@@ -225,6 +224,8 @@ impl Failure {
             let _ = output::stderr().write_all(acting::choices(error).as_bytes());
         }
         match self {
+            // A state of the incident, not a fault of the command.
+            Self::Act(crate::actions::ActError::NotYet { .. }) => ExitCode::from(1),
             Self::Act(error) if error.is_usage() => ExitCode::from(2),
             Self::Target(error) if error.is_usage() => ExitCode::from(2),
             Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),

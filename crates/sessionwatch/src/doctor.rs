@@ -399,9 +399,7 @@ fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
         ),
         None => {
             let fix = if is_one_heap(table) {
-                format!(
-                    "{create}  -- fails while duplicates exist: see `sessionwatch check --only duplicate-tokens`"
-                )
+                format!("{create}  -- fails while duplicates exist: the check `duplicate-tokens` names them")
             } else {
                 // PostgreSQL would refuse the index, or make one for a part of the rows.
                 format!(
@@ -551,7 +549,7 @@ fn unenforced(patient: Patient<'_>, table: &Table, key: &ForeignKey) -> Option<F
                 key.name
             ),
             format!(
-                "ALTER TABLE {sessions} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n-- then look for orphans: sessionwatch check --deep",
+                "ALTER TABLE {sessions} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n-- then look for orphans: `check --deep`",
                 quoted(&users.table)
             ),
         ));
@@ -567,7 +565,7 @@ fn unenforced(patient: Patient<'_>, table: &Table, key: &ForeignKey) -> Option<F
         warn(
             "user-exists",
             format!("the foreign key `{}` does not check every row that is read from this table", key.name),
-            "look for orphans: sessionwatch check --deep",
+            "look for orphans with `check --deep`",
         )
     })
 }
@@ -648,15 +646,33 @@ fn creation(patient: Patient<'_>) -> Finding {
         Some(created) => pass("creation", format!("`{}` tells when a session was created", created.column)),
         None => warn(
             "creation",
-            "creation is not stored: rapid creation is judged by how many sessions a user holds",
-            match dialect(patient) {
-                Dialect::Postgres => format!(
-                    "ALTER TABLE {} ADD COLUMN \"createdAt\" timestamptz NOT NULL DEFAULT now();  -- if the framework allows for it",
-                    quoted(&mapping.sessions)
-                ),
-                Dialect::Sqlite => "add a column createdAt, if the framework allows for it".into(),
-            },
+            "creation is not stored: only `serve` sees which sessions are new",
+            with_creation(patient),
         ),
+    }
+}
+
+/// How creation can be stored, in the spelling of the other columns.
+fn with_creation(patient: Patient<'_>) -> String {
+    let mapping = &patient.opened.candidate.mapping;
+    let snake_case = [&mapping.token, &mapping.expires.column]
+        .into_iter()
+        .chain(&mapping.user)
+        .any(|name| name.contains('_'));
+    let column = if snake_case { "created_at" } else { "createdAt" };
+    let kind = patient.opened.schema.table(&mapping.sessions).map(|table| table.kind);
+    match (dialect(patient), kind) {
+        (Dialect::Postgres, Some(TableKind::Table | TableKind::Partitioned)) => format!(
+            "ALTER TABLE {} ADD COLUMN {} timestamptz NOT NULL DEFAULT now();  -- if the framework allows for it",
+            quoted(&mapping.sessions),
+            identifier(column)
+        ),
+        (_, Some(TableKind::View | TableKind::MaterializedView | TableKind::Foreign)) => {
+            format!(
+                "add a column {column} to the table behind it, if the framework allows for it, and show it here"
+            )
+        }
+        _ => format!("add a column {column}, if the framework allows for it"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Stderr, StdoutLock, Write};
 
 use memchr::memrchr;
 
-use crate::credentials;
+use crate::{config::environment, credentials};
 
 /// Masks credentials in what is written, line by line; the end of a line that is not complete waits for `flush`.
 #[derive(Debug)]
@@ -57,9 +57,10 @@ impl<W: Write> Drop for Masked<W> {
 
 /// Columns of a table for people: those of the terminal, or those that `COLUMNS` says, from 60 to 200; otherwise 100.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the size of the terminal, not what is printed there")]
 pub fn width() -> u16 {
     const USUAL: u16 = 100;
-    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let said = environment::variable("COLUMNS").and_then(|columns| columns.parse().ok());
     let terminal = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col);
     said.or_else(terminal).filter(|columns| *columns > 0).map_or(USUAL, |columns| columns.clamp(60, 200))
 }

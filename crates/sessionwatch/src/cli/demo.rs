@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         "\nTry next:\n  sessionwatch check {path} --format json\n  sessionwatch doctor {path}\n  sessionwatch sessions list {path} --status active --limit 10\n  \
          sessionwatch sql duplicate-tokens {path}\n  sessionwatch cleanup duplicates {path}\n  sessionwatch incident drill --demo\n"
     ))?;
-    if args.once { Ok(ExitCode::SUCCESS) } else { live(args.listen) }
+    if args.once { Ok(ExitCode::SUCCESS) } else { live(args) }
 }
 
 /// Where the dashboard is served: on the usual port, or on a free one where that is taken.
@@ -68,13 +68,14 @@ fn configuration(listen: SocketAddr) -> String {
 }
 
 /// An application at work, and the dashboard that watches it, in a folder of their own that goes with them.
-fn live(listen: Option<SocketAddr>) -> Result<ExitCode, Failure> {
+fn live(args: &Args) -> Result<ExitCode, Failure> {
+    let kept = args.path.display();
     let folder = std::env::temp_dir().join(format!("sessionwatch-demo-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let (database, log) = (folder.join("app.db"), folder.join("app.log"));
     demo::create_healthy(&database, clock::now())?;
     let application = Application::open(&database, &log)?;
-    let config = Config::parse(&folder.join("sessionwatch.toml"), &configuration(free(listen)))?;
+    let config = Config::parse(&folder.join("sessionwatch.toml"), &configuration(free(args.listen)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let commands = super::serve::commands(None)?;
@@ -87,7 +88,7 @@ fn live(listen: Option<SocketAddr>) -> Result<ExitCode, Failure> {
             "\nAnother simulated application is at work now, and the watch looks at it. Make an account, and wait for twenty seconds:\n\n  {link}\n\n\
              Then a leak appears. Its check says what it means, and opens an incident that leads through it; Clean-up plans to end the\n\
              shared token, and the archive undoes a wrong step. The target `dashboard` is this dashboard's own table of log-ins.\n\
-             Ctrl-C ends the demonstration, and nothing of it stays.\n"
+             Ctrl-C ends the demonstration and removes this application; {kept} stays.\n"
         ))?;
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let working = tokio::task::LocalSet::new();

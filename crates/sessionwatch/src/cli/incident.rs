@@ -165,7 +165,7 @@ pub(super) enum Paper {
 pub(super) struct Whose {
     #[command(flatten)]
     target: TargetArgs,
-    /// The incident [default: the one of the target that is not closed]
+    /// The incident [default: the one of the target that is not closed; `status`, `report` and `message` also show the last closed one]
     #[arg(long, value_name = "INCIDENT")]
     id: Option<String>,
     /// Address of the target with the acting role [default: `act_url` of the target]
@@ -196,6 +196,17 @@ impl Case {
     fn of(whose: &Whose) -> Result<Self, Failure> {
         let acting = whose.acting(Opening::Existing)?;
         Self::with(acting, whose.id.as_deref())
+    }
+
+    /// The same for what is read after an incident too: without an id, the last one of the target is meant.
+    fn to_read(whose: &Whose) -> Result<Self, Failure> {
+        let acting = whose.acting(Opening::Existing)?;
+        let target = &acting.target.name;
+        let latest = match &whose.id {
+            Some(id) => Some(id.clone()),
+            None => acting.store.read(|db| incidents::latest(db, target))?.map(|incident| incident.id),
+        };
+        Self::with(acting, latest.as_deref())
     }
 
     fn with(acting: Acting, id: Option<&str>) -> Result<Self, Failure> {
@@ -237,7 +248,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Args::Contain { whose, act, users } => contain(*whose, act, users),
         Args::Find { part, whose } => find(part, whose),
-        Args::Status { whose } => steps::status(&Case::of(whose)?),
+        Args::Status { whose } => steps::status(&Case::to_read(whose)?),
         Args::List { config, format } => list(config, *format),
         Args::Note { text, whose } => {
             let mut case = Case::of(whose)?;
@@ -247,8 +258,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Set { name, text, whose } => papers::set(&Case::of(whose)?, (name, text)),
         Args::Evidence { whose, to } => papers::evidence(Case::of(whose)?, to.as_deref()),
         Args::Verify { file, identity } => papers::verify(file, identity),
-        Args::Report { whose, format } => papers::report(&Case::of(whose)?, *format),
-        Args::Message { whose, template } => papers::message(&Case::of(whose)?, template.as_deref()),
+        Args::Report { whose, format } => papers::report(&Case::to_read(whose)?, *format),
+        Args::Message { whose, template } => papers::message(&Case::to_read(whose)?, template.as_deref()),
         Args::Close { whose, overridden } => steps::close(&Case::of(whose)?, overridden.as_deref()),
         Args::Drill(args) => drill::run(args),
     }

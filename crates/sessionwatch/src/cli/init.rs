@@ -11,7 +11,7 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     actions::{ActError, keys},
     archive::sealing::{Identity, Recipient},
-    config::{self, Storage, Target, reference},
+    config::{self, Storage, Target, environment, reference},
     open::Opened,
     profile::{
         catalogue::Profile,
@@ -70,14 +70,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         ));
     }
     let next = match target.address {
-        Address::Postgres(_) => {
+        Address::Postgres(_) if environment::variable("DATABASE_URL").is_none() => {
             "The address is not in the file: it takes it from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
         }
+        Address::Postgres(_) => "The address is not in the file: it takes it from DATABASE_URL. Next:\n",
         Address::Sqlite(_) => "Next:\n",
     };
+    let file = args.output.display();
+    let named =
+        if args.output == Path::new(config::FILE) { String::new() } else { format!(" --config {file}") };
     super::print(&format!(
-        "Wrote {}. {next}  sessionwatch check\n  sessionwatch doctor\n",
-        args.output.display()
+        "Wrote {file}. {next}  sessionwatch check{named}\n  sessionwatch doctor{named}\n"
     ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,9 +13,9 @@ Hello,
 on {{ date }} we found a problem with how {{ application }} kept people signed in, and ended {{ whose }} sessions to be
 on the safe side. Please sign in again.
 
-{{ what_happened }}
+[What happened, in plain words.]
 
-Your password was not affected. If you see anything in your account that you did not do, please tell us by replying to
+[Say whether passwords were affected, if that is known.] If you see anything in your account that you did not do, please tell us by replying to
 this message.
 
 We are sorry for the trouble.
@@ -29,7 +29,7 @@ We are sorry for the trouble.
 pub fn draft(incident: &Incident, template: &str) -> Result<String, String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let what = super::field(incident, "summary").unwrap_or_else(|| "[what happened, in plain words]".into());
+    let summary = super::field(incident, "summary").unwrap_or_default();
     let whose =
         if incident.grade == sessionwatch_rules::incident::Grade::P0 { "everybody's" } else { "your" };
     let date: String = clock::rfc3339(incident.opened_at).chars().take(10).collect();
@@ -37,11 +37,13 @@ pub fn draft(incident: &Incident, template: &str) -> Result<String, String> {
         application => "[the name of the application]",
         date,
         whose,
-        what_happened => what,
+        summary,
         id => incident.id.clone(),
         severity => incident.grade.name(),
     };
-    environment.render_str(template, values).map_err(|error| {
+    let rendered = environment.render_str(template, values).map_err(|error| {
         format!("the template cannot be filled in: line {}: {}", error.line().unwrap_or(1), error.kind())
-    })
+    })?;
+    // The engine drops the last newline.
+    Ok(format!("{}\n", rendered.trim_end()))
 }

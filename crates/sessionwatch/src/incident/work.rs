@@ -285,7 +285,11 @@ impl Case {
             return Err(ActError::NotYet { id: self.incident.id.clone(), points });
         }
         let detail = json!({ "open_points": points, "override": overridden });
-        let entry = entry(context, ("closed", ""), overridden.unwrap_or_default(), &detail);
+        let said = overridden.map(|reason| match points.is_empty() {
+            true => reason.to_owned(),
+            false => format!("overridden, though {}: {reason}", points.join("; ")),
+        });
+        let entry = entry(context, ("closed", ""), said.as_deref().unwrap_or_default(), &detail);
         let closed = |incident| Incident { state: State::Closed, closed_at: Some(entry.at), ..incident };
         Ok(context.store.write(|db| incidents::change(db, &self.incident.id, &entry, closed))?)
     }

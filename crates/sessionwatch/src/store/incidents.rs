@@ -205,6 +205,19 @@ pub fn current(db: Db<'_>, target: &str) -> Result<Option<Incident>, StoreError>
     db.row(&query, &[target.into()])?.as_ref().map(incident).transpose()
 }
 
+/// The incident of a target that is not closed; otherwise the one that was opened last.
+///
+/// # Errors
+///
+/// If that cannot be read.
+pub fn latest(db: Db<'_>, target: &str) -> Result<Option<Incident>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM incidents WHERE target = $1\n\
+         ORDER BY CASE WHEN state = 'closed' THEN 1 ELSE 0 END, opened_at DESC LIMIT 1"
+    );
+    db.row(&query, &[target.into()])?.as_ref().map(incident).transpose()
+}
+
 /// The timeline of an incident, oldest first.
 ///
 /// # Errors

@@ -1,6 +1,9 @@
 //! Addresses of targets: a PostgreSQL URL or connection string, or a SQLite file.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::postgres::dsn::{Dsn, DsnError};
 use crate::credentials::mask;
@@ -14,6 +17,21 @@ pub enum Address {
     Sqlite(PathBuf),
 }
 
+/// Schemes of addresses that people have of their applications, and why they cannot be used.
+const FOREIGN: [(&str, &str); 8] = [
+    ("redis://", "sessions in Redis are not supported yet"),
+    ("rediss://", "sessions in Redis are not supported yet"),
+    ("valkey://", "sessions in Valkey are not supported yet"),
+    ("mongodb://", "MongoDB is not supported"),
+    ("mongodb+srv://", "MongoDB is not supported"),
+    (
+        "libsql://",
+        "libsql:// leads to a server, which is not supported; a libSQL file is read as sqlite:PATH",
+    ),
+    ("sqlserver://", "SQL Server is not supported"),
+    ("jdbc:", "that is an address for Java; write postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+];
+
 /// Why an address cannot be used. No message repeats the address: it may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
@@ -25,6 +43,9 @@ pub enum AddressError {
         "prisma+postgres:// leads to a service that speaks another protocol than PostgreSQL; give the address of the database itself, which Prisma calls the direct one (postgres://…)"
     )]
     PrismaProxy,
+    /// A product that is known and not supported.
+    #[error("{0}")]
+    Foreign(&'static str),
     /// Neither a known scheme nor a file.
     #[error(
         "not the address of a database; accepted are postgres://USER:PASSWORD@HOST:PORT/DATABASE, sqlite:PATH, or the path of a SQLite file"
@@ -53,7 +74,7 @@ impl Address {
                 return if path.is_empty() {
                     Err(AddressError::Unknown)
                 } else {
-                    Ok(Self::Sqlite(path.into()))
+                    Ok(Self::Sqlite(beside_schema(scheme, path.into())))
                 };
             }
         }
@@ -62,6 +83,9 @@ impl Address {
         }
         if text.starts_with("mysql://") || text.starts_with("mariadb://") {
             return Err(AddressError::MySql);
+        }
+        if let Some((_, why)) = FOREIGN.iter().find(|(scheme, _)| text.starts_with(scheme)) {
+            return Err(AddressError::Foreign(why));
         }
         let path = PathBuf::from(text);
         let named_like_one =
@@ -72,6 +96,12 @@ impl Address {
             Err(AddressError::Unknown)
         }
     }
+}
+
+/// The file that Prisma means: it resolves `file:` from the folder of its schema, `prisma`, if the file is there and not here.
+fn beside_schema(scheme: &str, path: PathBuf) -> PathBuf {
+    let there = Path::new("prisma").join(&path);
+    if scheme == "file:" && path.is_relative() && !path.exists() && there.is_file() { there } else { path }
 }
 
 impl fmt::Display for Address {

@@ -304,7 +304,7 @@ fn draft(incident: &Incident) -> Markup {
 }
 
 fn steps(case: &Case, now: Instant) -> Markup {
-    let next = case.next();
+    let next = case.next().filter(|_| case.incident.state != Stage::Closed);
     let done = |step: &Step| {
         let of_step = |entry: &&incidents::Entry| {
             entry.step == step.id && matches!(entry.kind.as_str(), "done" | "skipped")

@@ -208,3 +208,101 @@ fn an_empty_plan_promises_nothing() {
         "{said}"
     );
 }
+
+#[test]
+fn an_address_of_another_product_is_named_as_such() {
+    for (address, expected) in [
+        ("redis://:pw@h:6379/0", "sessions in Redis are not supported yet"),
+        ("mongodb+srv://u:pw@h/d", "MongoDB is not supported"),
+        ("libsql://app.turso.io", "a libSQL file is read as sqlite:PATH"),
+        ("jdbc:postgresql://h/d", "that is an address for Java"),
+    ] {
+        let said = harness::run(&["check", address]);
+        assert!(said.code == 2 && said.stderr.contains(expected), "{address}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn the_file_of_prisma_is_found_beside_its_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("prisma")).unwrap();
+    let rows =
+        "INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2027-01-01T00:00:00.000Z');";
+    file(&folder.path().join("prisma"), rows);
+    let said =
+        run_in(folder.path(), &[("DATABASE_URL", "file:./app.db")], &["check", "--only", "duplicate-tokens"]);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+}
+
+#[test]
+fn init_names_the_commands_that_work() {
+    let database = harness::healthy();
+    let folder = tempfile::tempdir().unwrap();
+    let url = database.url("postgres");
+    let other = run_in(folder.path(), &[], &["init", &url, "-o", "other.toml"]).stdout;
+    assert!(
+        other.contains("export DATABASE_URL") && other.contains("  sessionwatch check --config other.toml\n"),
+        "{other}"
+    );
+    let set = run_in(folder.path(), &[("DATABASE_URL", &url)], &["init"]).stdout;
+    assert!(!set.contains("export") && set.contains("  sessionwatch check\n"), "{set}");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run_in(folder.path(), &[], &["man", "--output", "."]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    for page in ["sessionwatch.1", "sessionwatch-check.1", "sessionwatch-cleanup-expired.1"] {
+        assert!(folder.path().join(page).is_file(), "{page}");
+    }
+}
+
+#[test]
+fn the_doctor_spells_columns_as_the_table_does() {
+    let database = harness::empty();
+    database
+        .psql(
+            "CREATE TABLE users (id text PRIMARY KEY, name text, email text); CREATE TABLE accounts (id text PRIMARY KEY, user_id text);
+             CREATE TABLE kept (id text PRIMARY KEY, session_token text UNIQUE NOT NULL, user_id text NOT NULL REFERENCES users ON DELETE CASCADE, expires timestamptz NOT NULL);
+             INSERT INTO users VALUES ('u1', 'Ada', 'ada@example.org'); INSERT INTO kept VALUES ('s', 'token-token-token-token', 'u1', now() + interval '1 day');
+             CREATE VIEW shown AS SELECT * FROM kept",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let said = |table: &str| {
+        let mapping = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"{table}\"\ntoken = \"session_token\"\nexpires = \"expires\"\ndecoder = \"timestamptz\"\nuser = \"user_id\"\n",
+            database.url("postgres")
+        );
+        std::fs::write(folder.path().join("sessionwatch.toml"), mapping).unwrap();
+        let said = run_in(folder.path(), &[], &["doctor"]);
+        format!("{}{}", said.stdout, said.stderr)
+    };
+    let table = said("kept");
+    assert!(table.contains(r#"ALTER TABLE "public"."kept" ADD COLUMN "created_at""#), "{table}");
+    let view = said("shown");
+    assert!(
+        view.contains("add a column created_at to the table behind it") && !view.contains("ADD COLUMN"),
+        "{view}"
+    );
+}
+
+#[test]
+fn an_incident_that_was_closed_all_the_same_can_be_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "");
+    let run = |arguments: &[&str]| run_in(folder.path(), &[], &[&["incident"], arguments, &[&path]].concat());
+    assert_eq!(run(&["open", "--severity", "P1"]).code, 0);
+    let refused = run(&["close"]);
+    assert!(refused.code == 1 && refused.stderr.contains("--override"), "{}", refused.stderr);
+    assert_eq!(run(&["close", "--override", "a rehearsal"]).code, 0);
+    let report = run(&["report"]);
+    assert!(
+        report.code == 0 && report.stdout.contains("overridden, though "),
+        "{} {}",
+        report.stdout,
+        report.stderr
+    );
+    assert!(report.stdout.contains(": a rehearsal"), "{}", report.stdout);
+}

@@ -113,6 +113,25 @@ fn the_container_starts_a_command_that_is_understood_as_nobody_in_particular() {
 }
 
 #[test]
+fn what_is_written_beside_the_program_fits_it() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let bodies = read("docs/api.md");
+    assert!(
+        bodies.contains("--json '{") && !bodies.contains(" -d '"),
+        "a body is refused unless it says to be JSON"
+    );
+    let workflow = read("packaging/github-action/check.yml");
+    assert_eq!(
+        workflow.matches("uses: actions/checkout@").count(),
+        2,
+        "the application has the configuration"
+    );
+    assert!(workflow.contains("sessionwatch check --format markdown"));
+    assert!(!read("packaging/docker/Dockerfile").contains("no log-in"));
+    assert!(read("docs/channels.md").contains("names, handles and email addresses"));
+}
+
+#[test]
 fn the_unit_is_told_what_the_daemon_says_and_grants_little() {
     let unit = std::fs::read_to_string(root().join("packaging/systemd/sessionwatch.service")).unwrap();
     for line in [
