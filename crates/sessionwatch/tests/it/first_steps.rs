@@ -306,3 +306,43 @@ fn an_incident_that_was_closed_all_the_same_can_be_reported() {
     );
     assert!(report.stdout.contains(": a rehearsal"), "{}", report.stdout);
 }
+
+/// Logs in: what the browser sends from then on.
+fn cookie(address: &str) -> String {
+    let body = format!("name=ada&password={}", harness::PASSWORD.replace(' ', "+"));
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let (_, answer) = harness::post(address, "/login", &[form], body.as_bytes());
+    let line =
+        answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).expect("a cookie");
+    line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned()
+}
+
+#[test]
+fn pages_list_the_worst_first_and_write_times_in_one_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let ghost = |n: u32| {
+        format!(
+            "INSERT INTO sessions VALUES ('s{n}', 'token-{n}-token-{n}-token', 'ghost', '2027-01-01T00:00:00.000Z');"
+        )
+    };
+    let old =
+        "INSERT INTO sessions VALUES ('old', 'old-old-old-old-old-old', 'u1', '2020-01-01T00:00:00.000Z');";
+    file(folder.path(), &(0..15).map(ghost).chain([old.to_owned()]).collect::<String>());
+    let text = "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    harness::account(folder.path(), "ada", "viewer");
+    let watch = harness::watch(folder.path());
+    let cookie = cookie(&watch.address);
+    let page = |path: &str| harness::request(&watch.address, ("GET", path), &[("Cookie", &cookie)], b"").1;
+    harness::wait_until("both checks fail", || {
+        let page = page("/alerts");
+        page.contains(">expired-backlog<") && page.contains(">orphaned-sessions<")
+    });
+    let alerts = page("/alerts");
+    let place = |check: &str| alerts.find(&format!(">{check}<")).unwrap();
+    assert!(place("orphaned-sessions") < place("expired-backlog"), "{alerts}");
+    let check = page("/targets/app/checks/orphaned-sessions");
+    assert!(check.contains("10 of 15 shown.") && check.contains("2027-01-01 00:00:00 UTC"), "{check}");
+    assert!(!check.contains(">2027-01-01T"), "{check}");
+    assert_eq!(watch.stop(), Some(0));
+}
