@@ -55,14 +55,20 @@ impl<W: Write> Drop for Masked<W> {
     }
 }
 
-/// Columns of a table for people: those of the terminal, or those that `COLUMNS` says, from 60 to 200; otherwise 100.
+/// Columns of a table for people that is wrapped: those of [`terminal_width`], otherwise 100.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the size of the terminal, not what is printed there")]
 pub fn width() -> u16 {
     const USUAL: u16 = 100;
+    terminal_width().unwrap_or(USUAL)
+}
+
+/// Columns of the terminal, or those that `COLUMNS` says, from 60 to 200; `None` if nothing says.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the size of the terminal, not what is printed there")]
+pub fn terminal_width() -> Option<u16> {
     let said = environment::variable("COLUMNS").and_then(|columns| columns.parse().ok());
     let terminal = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col);
-    said.or_else(terminal).filter(|columns| *columns > 0).map_or(USUAL, |columns| columns.clamp(60, 200))
+    said.or_else(terminal).filter(|columns| *columns > 0).map(|columns| columns.clamp(60, 200))
 }
 
 /// Standard output.

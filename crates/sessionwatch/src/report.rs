@@ -319,6 +319,9 @@ impl Sheet {
                 };
                 table.load_style(if markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
                 table.set_header(&self.header).add_rows(self.rows.iter().map(|row| row.iter().map(cell)));
+                if let (false, Some(columns)) = (markdown, output::terminal_width()) {
+                    self.fit(&mut table, usize::from(columns));
+                }
                 format!("{}\n", trimmed(&table))
             }
             Format::Csv => {
@@ -332,6 +335,31 @@ impl Sheet {
                 format!("{document:#}\n")
             }
             Format::Ndjson => self.documents.iter().map(|document| format!("{document}\n")).collect(),
+        }
+    }
+}
+
+impl Sheet {
+    /// Wraps the widest column if the table is wider than that: the others hold names, which are copied whole.
+    fn fit(&self, table: &mut Table, columns: usize) {
+        /// Blanks beside each cell.
+        const PADDING: usize = 2;
+        /// Narrower, a column cannot be read.
+        const NARROWEST: usize = 20;
+        let length = |text: &String| text.chars().count();
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.chain(self.header.get(column)).map(length).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let whole = widths.iter().map(|width| width + PADDING).sum::<usize>();
+        let Some((widest, most)) = widths.iter().enumerate().max_by_key(|(_, width)| **width) else { return };
+        if whole > columns {
+            let most = most.saturating_sub(whole - columns).max(NARROWEST) + PADDING;
+            let most = comfy_table::Width::Fixed(u16::try_from(most).unwrap_or(u16::MAX));
+            if let Some(column) = table.column_mut(widest) {
+                column.set_constraint(comfy_table::ColumnConstraint::UpperBoundary(most));
+            }
         }
     }
 }

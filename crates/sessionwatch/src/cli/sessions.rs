@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Args::Show(args) => {
             let list = List { named: Some(&args.name), ..List::all(args.shown.limit as usize) };
-            let found = found(&args.target, list)?;
+            let found = found(&args.target, list, args.shown.format)?;
             if found.sheet.rows.is_empty() {
                 return Err(Failure::Usage(
                     "no session has that row ID or token prefix; `sessionwatch sessions list` shows both"
@@ -125,7 +125,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn lines(target: &TargetArgs, shown: &Shown, list: List<'_>) -> Result<String, Failure> {
-    let sheet = found(target, list)?.sheet;
+    let sheet = found(target, list, shown.format)?.sheet;
     let readable = [Format::Table, Format::Markdown].contains(&shown.format);
     Ok(if sheet.rows.is_empty() && readable { "no session\n".into() } else { sheet.render(shown.format) })
 }
@@ -139,7 +139,9 @@ struct Sessions {
     sheet: Sheet,
 }
 
-fn found(target: &TargetArgs, list: List<'_>) -> Result<Sessions, Failure> {
+fn found(target: &TargetArgs, list: List<'_>, format: Format) -> Result<Sessions, Failure> {
+    // What a program reads is written as in JSON.
+    let written = if format == Format::Csv { clock::rfc3339 } else { clock::readable };
     let (config, target) = target.choose_one_located()?;
     let limit = list.limit;
     let (prefixes, sheet, is_cut) = super::block_on(super::with_open(&config, &target, async |opened| {
@@ -149,7 +151,7 @@ fn found(target: &TargetArgs, list: List<'_>) -> Result<Sessions, Failure> {
         let is_cut = lines.len() > limit;
         lines.truncate(limit);
         let prefixes = lines.iter().filter_map(|line| line.token_prefix.clone()).collect();
-        Ok((prefixes, sheet(&lines, &display(opened), opened.now), is_cut))
+        Ok((prefixes, sheet(&lines, &display(opened), (opened.now, written)), is_cut))
     }))?;
     cut(is_cut, limit);
     Ok(Sessions { config, target: target.name, prefixes, sheet })
@@ -224,7 +226,7 @@ fn display(opened: &Opened) -> Vec<String> {
     opened.candidate.mapping.users.as_ref().map(|users| users.display.clone()).unwrap_or_default()
 }
 
-fn sheet(lines: &[Line], display: &[String], now: Instant) -> Sheet {
+fn sheet(lines: &[Line], display: &[String], (now, written): (Instant, fn(Instant) -> String)) -> Sheet {
     let mut header = vec!["token", "id", "user", "expires", "status", "hours left"];
     let has = |test: fn(&Line) -> bool| lines.iter().any(test);
     let (created, ip, agent) = (
@@ -241,15 +243,12 @@ fn sheet(lines: &[Line], display: &[String], now: Instant) -> Sheet {
             line.token_prefix.clone(),
             line.id.clone(),
             line.user.clone(),
-            line.expires_at.map(clock::readable),
+            line.expires_at.map(written),
             Some(report::status(line.expires_at, now).to_owned()),
             report::hours_left(line.expires_at, now).map(|hours| format!("{hours:.1}")),
         ];
-        let more = [
-            (created, line.created_at.map(clock::readable)),
-            (ip, line.ip.clone()),
-            (agent, line.agent.clone()),
-        ];
+        let more =
+            [(created, line.created_at.map(written)), (ip, line.ip.clone()), (agent, line.agent.clone())];
         row.extend(more.into_iter().filter(|(shown, _)| *shown).map(|(_, text)| text));
         row.extend(line.display.iter().cloned());
         row.into_iter().map(Option::unwrap_or_default).collect()

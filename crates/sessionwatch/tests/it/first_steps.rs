@@ -165,6 +165,7 @@ fn a_list_that_is_cut_says_so() {
         ("note: 5 shown, there are more: --limit shows them\n", 6)
     );
     assert!(cut.stdout.starts_with("token,id,user,expires,status,hours_left,"), "{}", cut.stdout);
+    assert!(cut.stdout.contains(",2027-01-01T00:00:00.000000Z,"), "{}", cut.stdout);
     assert_eq!(list("15").stderr, "");
 }
 
@@ -180,6 +181,20 @@ fn tables_fit_the_terminal_and_end_without_blanks() {
     };
     let (narrow, wide) = (said("60"), said("200"));
     assert!(widest(&narrow) <= 60 && widest(&wide) > widest(&narrow), "{narrow}{wide}");
+    // Of a list, only the widest column is wrapped, so that names can be copied.
+    let agent = "a browser with a long name ".repeat(6);
+    let rows = format!(
+        "ALTER TABLE sessions ADD COLUMN user_agent text; INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2027-01-01T00:00:00.000Z', '{agent}');"
+    );
+    let path = file(folder.path(), &rows);
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"iso-text\"\nuser = \"userId\"\nagent = \"user_agent\"\n";
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{path}\"\n{mapping}");
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let list = |columns: &str| run_in(folder.path(), &[("COLUMNS", columns)], &["sessions", "list"]).stdout;
+    let longest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    let (narrow, wide) = (list("120"), list("200"));
+    assert!(longest(&narrow) <= 120 && longest(&narrow) < longest(&wide), "{narrow}{wide}");
+    assert!(narrow.contains("2027-01-01 00:00:00 UTC"), "{narrow}");
 }
 
 #[test]
