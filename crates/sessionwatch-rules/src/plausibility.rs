@@ -13,7 +13,12 @@ const LONG_AGO: i64 = 20 * 365 * DAY;
 #[expect(clippy::cast_precision_loss, reason = "a share of a sample")]
 pub fn plausible_share(decoder: Decoder, values: &[Raw<'_>], now: Instant) -> Option<f64> {
     let present: Vec<&Raw<'_>> = values.iter().filter(|value| **value != Raw::Null).collect();
-    let plausible = present.iter().filter(|value| match decoder.decode_strictly(***value) {
+    // Where text stands beside numbers, nothing else reads both, whatever the unit of the numbers is.
+    let is_mixed =
+        decoder == Decoder::EpochMillisOrIso && present.iter().any(|value| matches!(value, Raw::Text(_)));
+    let decode =
+        |value: Raw<'_>| if is_mixed { decoder.decode(value) } else { decoder.decode_strictly(value) };
+    let plausible = present.iter().filter(|value| match decode(***value) {
         Decoded::At(at) => at > now.plus(-LONG_AGO),
         Decoded::Never => true,
         Decoded::Undecodable => false,
@@ -52,5 +57,13 @@ mod tests {
         assert_eq!(plausible_share(Decoder::EpochSeconds, &[Raw::Null], now), None);
         let mixed = [Raw::Integer(1_790_000_000_000), Raw::Text(b"2026-11-11T00:00:00Z")];
         assert_eq!(plausible_under(&mixed, now, 0.9), Some(Decoder::EpochMillisOrIso));
+    }
+
+    #[test]
+    fn seconds_beside_text_are_read_by_the_decoder_that_reads_both() {
+        let now = Instant::from_micros(NOW).unwrap();
+        let mixed = [Raw::Integer(1_799_990_000), Raw::Text(b"2027-01-15 07:50:00")];
+        assert_eq!(plausible_under(&mixed, now, 1.0), Some(Decoder::EpochMillisOrIso));
+        assert_eq!(plausible_under(&mixed[..1], now, 1.0), Some(Decoder::EpochSeconds));
     }
 }

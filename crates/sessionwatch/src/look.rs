@@ -340,15 +340,21 @@ fn notes(opened: &Opened, doubts: &Doubts) -> Vec<String> {
 fn put_aside(opened: &Opened) -> Vec<String> {
     /// Tables that are named.
     const NAMED: usize = 5;
-    let mut tables: BTreeMap<String, &[String]> = BTreeMap::new();
+    let rivals: Vec<&TableName> =
+        opened.doubt.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table).collect();
+    let mut tables: BTreeMap<&TableName, &[String]> = BTreeMap::new();
     for other in opened.others.iter().filter(|other| !other.lacks.is_empty() && !opened.candidate.named) {
-        tables.entry(other.mapping.sessions.to_string()).or_insert(&other.lacks);
+        if !rivals.contains(&&other.mapping.sessions) {
+            tables.entry(&other.mapping.sessions).or_insert(&other.lacks);
+        }
     }
-    let rivals: Vec<String> =
-        opened.doubt.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table.to_string()).collect();
-    tables.retain(|table, _| !rivals.contains(table));
-    let one = |(table, lacks): (String, &[String])| {
-        format!("`{table}` has the columns of sessions too, and was left aside: {}", lacks.join("; "))
+    let one = |(table, lacks): (&TableName, &[String])| {
+        let place = table.schema.as_ref().map_or(String::new(), |schema| format!(" of schema `{schema}`"));
+        let name = &table.name;
+        format!(
+            "table `{name}`{place} has the columns of sessions too, and was left aside: {}",
+            lacks.join("; ")
+        )
     };
     tables.into_iter().take(NAMED).map(one).collect()
 }

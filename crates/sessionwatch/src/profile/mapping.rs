@@ -3,7 +3,7 @@
 use sessionwatch_rules::decoder::Decoder;
 
 /// A possibly schema-qualified table or view.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TableName {
     /// The schema; nothing on SQLite, or to follow the search path.
     pub schema: Option<String>,

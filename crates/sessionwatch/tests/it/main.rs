@@ -6,6 +6,7 @@ mod actions;
 mod agreement;
 mod api;
 mod backup;
+mod cases;
 mod channels;
 mod checks;
 mod commands;

@@ -27,7 +27,7 @@ fn rows(from: u32, to: u32, instant: &str, each: i64) -> String {
 fn table(main: i64, other: i64) -> String {
     let day = 86_400;
     [
-        rows(0, 15, &format!("NOW - {}", 3 * day), other),
+        rows(0, 15, &format!("NOW - {}", 3 * day + 3_600), other),
         rows(15, 60, &format!("NOW + {}", 3 * day), other),
         rows(60, 160, &format!("NOW - {}", 2 * day), main),
         rows(160, 1_800, &format!("NOW + {}", 6 * day), main),
