@@ -306,8 +306,10 @@ fn the_doctor_spells_columns_as_the_table_does() {
 #[test]
 fn an_incident_that_was_closed_all_the_same_can_be_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let path = file(folder.path(), "");
-    let run = |arguments: &[&str]| run_in(folder.path(), &[], &[&["incident"], arguments, &[&path]].concat());
+    file(folder.path(), "");
+    let text = "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let run = |arguments: &[&str]| run_in(folder.path(), &[], &[&["incident"], arguments, &["app"]].concat());
     assert_eq!(run(&["open", "--severity", "P1"]).code, 0);
     let refused = run(&["close"]);
     assert!(refused.code == 1 && refused.stderr.contains("--override"), "{}", refused.stderr);
@@ -320,6 +322,14 @@ fn an_incident_that_was_closed_all_the_same_can_be_reported() {
         report.stderr
     );
     assert!(report.stdout.contains(": a rehearsal"), "{}", report.stdout);
+    harness::account(folder.path(), "ada", "viewer");
+    let watch = harness::watch(folder.path());
+    let id = report.stdout.split([' ', ':']).find(|word| word.starts_with("INC-")).unwrap();
+    let path = format!("/incidents/{id}");
+    let page =
+        harness::request(&watch.address, ("GET", &path), &[("Cookie", &cookie(&watch.address))], b"").1;
+    assert!(page.contains("Watch for 24 hours") && !page.contains("aria-current=\"step\""), "{page}");
+    assert_eq!(watch.stop(), Some(0));
 }
 
 /// Logs in: what the browser sends from then on.
