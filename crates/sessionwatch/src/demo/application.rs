@@ -92,8 +92,10 @@ impl Application {
         self.say(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
     }
 
+    /// The longest logged in logs out. Who shares a session stays, so that a leak lasts until it is contained.
     fn log_out(&mut self, now: Instant) -> Result<(), DemoError> {
-        let query = "SELECT id, \"sessionToken\", \"userId\" FROM sessions WHERE id LIKE 'live-%' ORDER BY id LIMIT 1";
+        let query = "SELECT id, \"sessionToken\", \"userId\" FROM sessions AS s WHERE id LIKE 'live-%'
+            AND NOT EXISTS (SELECT 1 FROM sessions AS o WHERE o.\"sessionToken\" = s.\"sessionToken\" AND o.id <> s.id) ORDER BY id LIMIT 1";
         let found = self.connection.query_row(query, [], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
         });
@@ -119,5 +121,33 @@ impl Application {
 
     fn say(&mut self, now: Instant, text: &str) -> Result<(), DemoError> {
         writeln!(self.log, "{} {text}", clock::rfc3339(now)).map_err(|_| DemoError::Log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leak_stays_until_it_is_contained() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open_in_memory().unwrap();
+        let table = "CREATE TABLE sessions (id text, \"sessionToken\" text, \"userId\" text, expires integer, created integer)";
+        connection.execute_batch(table).unwrap();
+        let log = File::create(folder.path().join("app.log")).unwrap();
+        let mut application = Application { connection, log, seed: 7, steps: 0 };
+        let now = clock::now();
+        application.leak(now).unwrap();
+        for number in 0..20 {
+            application.log_in(&format!("some-token-{number}"), "u0001", now).unwrap();
+        }
+        for _ in 0..50 {
+            application.log_out(now).unwrap();
+        }
+        let left =
+            "SELECT COUNT(*), COUNT(DISTINCT \"sessionToken\"), COUNT(DISTINCT \"userId\") FROM sessions";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let left: (i64, i64, i64) = application.connection.query_row(left, [], row).unwrap();
+        assert_eq!(left, (2, 1, 2));
     }
 }
