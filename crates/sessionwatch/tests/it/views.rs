@@ -216,7 +216,7 @@ fn policies_that_call_functions_are_not_executed_either() {
     let database = behind(&format!(
         r#"{TRAP} ALTER TABLE stored ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON stored USING (trap(id) <> '');
            ALTER TABLE stored RENAME t TO "sessionToken"; ALTER TABLE stored RENAME u TO "userId"; ALTER TABLE stored RENAME e TO expires;
-           ALTER TABLE stored RENAME TO sessions"#
+           ALTER TABLE stored RENAME TO sessions; UPDATE sessions SET revoked = false"#
     ));
     let watch = harness::role(&database, "watch");
     database.psql(&format!("GRANT SELECT ON sessions, users TO {watch}")).unwrap();
