@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod round;
 
 mod cleaning;
+mod connections;
 mod delivery;
 mod door;
 mod failures;

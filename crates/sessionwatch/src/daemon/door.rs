@@ -3,19 +3,34 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::{
+    Handle,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
+use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::DaemonError;
+use super::{
+    DaemonError,
+    connections::{Acceptor, Connections},
+};
 
 /// How often the certificate is read again: whatever renews it need not tell.
 const RENEWED: Duration = Duration::from_secs(3_600);
 /// How long pages may take to be sent to their end.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the headers of a request may take to arrive, also the next ones over a connection.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the handshake of TLS may take.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a request's headers.
+const LONGEST_HEADERS: usize = 64 << 10;
+/// Requests at once over one connection of HTTP/2.
+const STREAMS: u32 = 32;
 
 /// The certificate, and where it is.
 #[derive(Clone, Debug)]
@@ -61,32 +76,47 @@ pub(super) fn serve(
     mut closing: watch::Receiver<bool>,
 ) -> JoinHandle<std::io::Result<()>> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let Some(certificate) = certificate else {
-        let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-            // The sender lives as long as the pages.
-            let _ = closing.wait_for(|closed| *closed).await;
-        });
-        return tokio::spawn(serving.into_future());
-    };
     tokio::spawn(async move {
-        let handle = Handle::new();
-        let server = axum_server::from_tcp_rustls(listener.into_std()?, certificate.config.clone())?;
-        let serving = server.handle(handle.clone()).serve(service);
+        let (handle, acceptor) = (Handle::new(), Acceptor(Connections::new()));
+        let server = axum_server::from_tcp(listener.into_std()?)?
+            .handle(handle.clone())
+            .first_request_timeout(REQUEST_PATIENCE);
+        let ending = async {
+            let _ = closing.wait_for(|closed| *closed).await;
+            handle.graceful_shutdown(Some(FAREWELL));
+            std::future::pending::<()>().await;
+        };
+        let Some(certificate) = certificate else {
+            let mut server = server.acceptor(acceptor).http1_only();
+            limit(server.http_builder());
+            return tokio::select! {
+                served = server.serve(service) => served,
+                () = ending => Ok(()),
+            };
+        };
+        let tls = RustlsAcceptor::new(certificate.config.clone()).handshake_timeout(HANDSHAKE_PATIENCE);
+        let mut server = server.acceptor(tls.acceptor(acceptor));
+        limit(server.http_builder());
         let renewing = async {
             loop {
                 crate::clock::pause(RENEWED).await;
                 certificate.renew();
             }
         };
-        let ending = async {
-            let _ = closing.wait_for(|closed| *closed).await;
-            handle.graceful_shutdown(Some(FAREWELL));
-            std::future::pending::<()>().await;
-        };
         tokio::select! {
-            served = serving => served,
+            served = server.serve(service) => served,
             () = renewing => Ok(()),
             () = ending => Ok(()),
         }
     })
+}
+
+/// Limits what a connection may take.
+fn limit(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().header_read_timeout(REQUEST_PATIENCE).max_buf_size(LONGEST_HEADERS);
+    builder
+        .http2()
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(REQUEST_PATIENCE)
+        .keep_alive_timeout(REQUEST_PATIENCE);
 }

@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -43,6 +44,8 @@ const IDLE: i64 = 12 * HOUR;
 pub(super) const EXTERNAL: i64 = 12 * HOUR;
 /// How often it is noted that a log-in is used.
 const NOTED: i64 = 60 * SECOND;
+/// How long a form may take to arrive.
+const FORM_PATIENCE: Duration = Duration::from_secs(10);
 /// Fields of forms that hold passwords.
 const PASSWORDS: [&str; 2] = ["password", "new"];
 
@@ -244,7 +247,9 @@ impl Fields {
     }
 
     async fn of(request: Request) -> Result<Self, Refusal> {
-        let body = axum::body::to_bytes(request.into_body(), super::LARGEST).await;
+        let body = axum::body::to_bytes(request.into_body(), super::LARGEST);
+        let body = tokio::time::timeout(FORM_PATIENCE, body).await;
+        let body = body.map_err(|_| Refusal::Bad("The form did not arrive in time.".into()))?;
         let body = body.map_err(|_| Refusal::Bad("The form is too large.".into()))?;
         let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
         let decoded = |text: &[u8]| {

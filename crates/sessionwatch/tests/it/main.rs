@@ -23,6 +23,7 @@ mod first_steps;
 mod guide;
 mod hangs;
 mod harness;
+mod held_connections;
 mod holes;
 mod incident;
 mod integrations;

@@ -1,0 +1,94 @@
+//! Connections that somebody holds open: the watch goes on, and its pages answer.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+};
+
+use testbed::Certificates;
+
+use crate::harness::{self, Watch};
+
+/// As the shells of most systems begin with.
+const OPEN_FILES: usize = 1_024;
+const HELD: usize = 1_100;
+
+fn configured(folder: &Path, more: &str) {
+    let url = harness::healthy().url("postgres");
+    let text =
+        format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
+    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+}
+
+/// The daemon with so few open files.
+fn started(folder: &Path) -> Watch {
+    let mut command = std::process::Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_sessionwatch");
+    command.args(["-c", &format!("ulimit -n {OPEN_FILES}; exec {program} serve")]).current_dir(folder);
+    harness::watch_by(command.env_clear().env("PATH", "/usr/bin:/bin"))
+}
+
+/// Connections that have sent something, and wait.
+fn held(watch: &Watch, sent: &str) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut stream = TcpStream::connect(&watch.address).unwrap();
+        // One that makes room for others may be closed already.
+        let _ = stream.write_all(sent.as_bytes());
+        stream
+    };
+    (0..HELD).map(connect).collect()
+}
+
+/// Waits until the daemon has ended them all.
+fn are_ended(streams: Vec<TcpStream>) {
+    for mut stream in streams {
+        let mut rest = vec![];
+        // It may be reset, which is an end too.
+        let _ = stream.read_to_end(&mut rest);
+    }
+}
+
+fn open_files(watch: &Watch) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", watch.child.id())).unwrap().count()
+}
+
+#[test]
+fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
+    sessionwatch::daemon::raise_open_files_limit();
+    let folder = tempfile::tempdir().unwrap();
+    configured(folder.path(), "");
+    let watch = started(folder.path());
+    let is_up = || watch.page("/metrics").contains("sessionwatch_target_up{target=\"app\"} 1");
+    harness::wait_until("the first run", is_up);
+    for sent in [
+        "GET /login HTTP/1.1\r\nHost: x\r\nX-A: ",
+        "",
+        "POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nname=",
+    ] {
+        let held = held(&watch, sent);
+        assert!(open_files(&watch) < OPEN_FILES - 100, "{}", open_files(&watch));
+        assert_eq!(harness::page(&watch.address, ("POST", "/awake/app")).0, 202);
+        assert!(is_up());
+        are_ended(held);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", watch.child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    assert!(peak.trim_end_matches(" kB").parse::<u64>().unwrap() < 150 << 10, "{peak}");
+    assert_eq!(watch.stop(), Some(0));
+}
+
+#[test]
+fn half_open_handshakes_end_and_leave_room() {
+    sessionwatch::daemon::raise_open_files_limit();
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path()).unwrap();
+    let (certificate, key) = (certificates.server(), certificates.server_key());
+    let (certificate, key) = (certificate.display(), key.display());
+    configured(folder.path(), &format!("tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n"));
+    let watch = started(folder.path());
+    let held = held(&watch, "\u{16}\u{3}\u{1}");
+    assert!(open_files(&watch) < OPEN_FILES - 100, "{}", open_files(&watch));
+    are_ended(held);
+    assert_eq!(watch.stop(), Some(0));
+}
