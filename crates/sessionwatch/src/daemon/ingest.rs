@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How long a request may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 const SIGNATURE: &str = "x-vercel-signature";
 const VERIFY: HeaderName = HeaderName::from_static("x-vercel-verify");
 const NAME: &str = "idempotency-key";

@@ -24,6 +24,8 @@ use crate::secret::Secret;
 pub const LARGEST: usize = 8 << 20;
 /// Bytes of it unpacked.
 const UNPACKED: u64 = 64 << 20;
+/// The most entries of an array.
+const MAX_ENTRIES: u32 = 200_000;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +34,7 @@ pub enum Refused {
     #[error("the signature or token is missing, or is not the one that is configured")]
     Forged,
     /// It is too large.
-    #[error("the request is larger than 8 MiB, or 64 MiB unpacked: send smaller batches")]
+    #[error("the request is larger than 8 MiB, 64 MiB unpacked, or 200,000 entries: send smaller batches")]
     TooLarge,
     /// It is packed in a way that is not known, or not as it says.
     #[error("the request cannot be unpacked: gzip is understood")]
@@ -120,6 +122,33 @@ impl Number<'_> {
     }
 }
 
+/// Reads the entries of an array one after the other: all of them at once would take many times the memory of the text.
+fn array<'a>(text: &'a [u8], take: &mut impl FnMut(Entry<'a>)) -> Result<(), Refused> {
+    struct Entries<'t, T>(&'t mut T, &'t mut bool);
+    impl<'a, T: FnMut(Entry<'a>)> serde::de::Visitor<'a> for Entries<'_, T> {
+        type Value = ();
+        fn expecting(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            text.write_str("an array of entries")
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'a>>(self, mut entries: A) -> Result<(), A::Error> {
+            let mut count = 0;
+            while let Some(entry) = entries.next_element()? {
+                count += 1;
+                if count > MAX_ENTRIES {
+                    *self.1 = true;
+                    return Err(serde::de::Error::custom("too many entries"));
+                }
+                (self.0)(entry);
+            }
+            Ok(())
+        }
+    }
+    let (mut is_too_large, mut reader) = (false, serde_json::Deserializer::from_slice(text));
+    let read = serde::Deserializer::deserialize_seq(&mut reader, Entries(take, &mut is_too_large));
+    let read = read.and_then(|()| reader.end());
+    read.map_err(|_| if is_too_large { Refused::TooLarge } else { Refused::Faulty })
+}
+
 /// What entries of a drain say.
 ///
 /// # Errors
@@ -140,8 +169,7 @@ pub fn entries(body: &[u8], (source, target): (&str, &str), grammar: &Grammar) -
     let mut faulty = 0;
     let begin = body.trim_ascii_start();
     if begin.first() == Some(&b'[') {
-        let all: Vec<Entry<'_>> = serde_json::from_slice(begin).map_err(|_| Refused::Faulty)?;
-        all.into_iter().for_each(&mut take);
+        array(begin, &mut take)?;
     } else {
         let mut read = 0;
         for line in begin.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
@@ -208,6 +236,8 @@ mod tests {
             assert_eq!(read(faulty), Err(Refused::Faulty), "{faulty}");
         }
         assert_eq!(read(""), Ok(vec![]));
+        assert_eq!(read(&format!("[{}{{}}]", "{},".repeat(200_000))), Err(Refused::TooLarge));
+        assert_eq!(read(&format!("[{}{{}}]", "{},".repeat(199_999))), Ok(vec![]));
     }
 
     #[test]
