@@ -104,7 +104,7 @@ fn parts(incident: &Incident, timeline: &[Entry]) -> Vec<Part> {
         Part::Heading("Impact"),
         Part::Facts(vec![
             ("Sessions that were ended", sessions.to_string()),
-            ("Users whose sessions were ended", users.to_string()),
+            ("Users whose sessions were ended", users),
             ("From opening to containment", duration(incident)),
             ("Data leaked", said("data-leaked")),
         ]),
@@ -136,15 +136,18 @@ fn capital(word: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// Sessions that were ended, and users whose they were.
-fn ended(timeline: &[Entry]) -> (u64, u64) {
+/// Sessions that were ended, and users whose they were, in words.
+fn ended(timeline: &[Entry]) -> (u64, String) {
     let contained = timeline.iter().filter(|entry| entry.kind == "contained");
     let details = contained.filter_map(|entry| serde_json::from_str::<Value>(&entry.detail).ok());
-    details.fold((0, 0), |(sessions, users), detail| {
-        let count = |name: &str| detail[name].as_u64().unwrap_or(0);
-        // The same user may be counted by several plans: the largest is told, which is never too many.
-        (sessions + count("done"), users.max(count("users")))
-    })
+    let counts: Vec<(u64, u64)> = details
+        .map(|detail| (detail["done"].as_u64().unwrap_or(0), detail["users"].as_u64().unwrap_or(0)))
+        .collect();
+    let sessions = counts.iter().map(|(sessions, _)| sessions).sum();
+    // The same user may be counted by several plans: those of the largest are certain.
+    let users = counts.iter().map(|(_, users)| *users).max().unwrap_or(0);
+    let several = counts.iter().filter(|(_, users)| *users > 0).count() > 1;
+    (sessions, if several { format!("at least {users}") } else { users.to_string() })
 }
 
 fn duration(incident: &Incident) -> String {
@@ -199,5 +202,20 @@ mod tests {
     fn what_people_wrote_stays_text() {
         assert_eq!(plain("a|b <i> *x* \u{1b}"), "a\\|b \\<i\\> \\*x\\* \u{fffd}");
         assert_eq!(escaped("<b a='1'>&\""), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;");
+    }
+
+    #[test]
+    fn users_of_several_plans_are_at_least_those_of_the_largest() {
+        let contained = |done: u64, users: u64| Entry {
+            kind: "contained".into(),
+            detail: serde_json::json!({ "done": done, "users": users }).to_string(),
+            at: sessionwatch_rules::instant::Instant::MIN,
+            actor: "ada".into(),
+            step: String::new(),
+            said: String::new(),
+        };
+        assert_eq!(ended(&[]), (0, "0".into()));
+        assert_eq!(ended(&[contained(20, 15), contained(0, 0)]), (20, "15".into()));
+        assert_eq!(ended(&[contained(5, 5), contained(15, 15)]), (20, "at least 15".into()));
     }
 }
