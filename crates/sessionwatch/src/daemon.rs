@@ -359,7 +359,10 @@ impl Daemon {
         system::stopping();
         self.shared.store.end_by(Monotonic::now() + LAST_WORDS);
         let stopped = tokio::select! {
-            stopped = self.parts.stop() => stopped,
+            (parts, jobs) = async {
+                // What people carry out goes on with the same command or page, from where it ended.
+                tokio::join!(self.parts.stop(), tokio::time::timeout(STOPPING, self.shared.jobs.stop()))
+            } => parts && jobs.is_ok(),
             () = asked_again(&mut commands) => false,
         };
         self.shared.store.settle();

@@ -106,7 +106,10 @@ pub(super) async fn run(
         };
         if let Err(error) = shared.store.write(|db| events::add(db, &event)) {
             tracing::error!("that a target was cleaned up could not be noted: {error}");
-            clock::pause(AGAIN).await;
+            tokio::select! {
+                () = clock::pause(AGAIN) => {}
+                _ = stopping.changed() => {}
+            }
         }
         last = now;
     }

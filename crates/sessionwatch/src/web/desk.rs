@@ -3,12 +3,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use sessionwatch_rules::verdict::counted;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::{Refusal, read, target_of};
 use crate::{
@@ -25,7 +28,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is being carried out, and what came of it.
 #[derive(Debug, Default)]
-pub struct Jobs(Mutex<BTreeMap<String, Job>>);
+pub struct Jobs {
+    jobs: Mutex<BTreeMap<String, Job>>,
+    /// The daemon ends, and nothing more begins.
+    stopped: AtomicBool,
+    ended: Notify,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Job {
@@ -35,14 +43,18 @@ pub(super) struct Job {
 }
 
 impl Jobs {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn get(&self, plan: &str) -> Option<Job> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(plan).cloned()
+        self.lock().get(plan).cloned()
     }
 
     /// Begins one, if it is not under way.
     fn begin(&self, plan: &str) -> Option<Arc<Control>> {
-        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.get(plan).is_some_and(|job| job.outcome.is_none()) {
+        let mut jobs = self.lock();
+        if self.stopped.load(Ordering::Relaxed) || jobs.get(plan).is_some_and(|job| job.outcome.is_none()) {
             return None;
         }
         let control = Arc::new(Control::default());
@@ -51,9 +63,28 @@ impl Jobs {
     }
 
     fn end(&self, plan: &str, outcome: Result<String, String>) {
-        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(job) = jobs.get_mut(plan) {
+        if let Some(job) = self.lock().get_mut(plan) {
             job.outcome = Some(outcome);
+        }
+        self.ended.notify_waiters();
+    }
+
+    /// Lets everything end after its present batches, and nothing more begin. Waits until nothing is under way.
+    pub(crate) async fn stop(&self) {
+        loop {
+            // From here on it is heard when one ends.
+            let ended = self.ended.notified();
+            let under_way = {
+                let jobs = self.lock();
+                self.stopped.store(true, Ordering::Relaxed);
+                let under_way = || jobs.values().filter(|job| job.outcome.is_none());
+                under_way().for_each(|job| job.control.stop.store(true, Ordering::Relaxed));
+                under_way().count()
+            };
+            if under_way == 0 {
+                return;
+            }
+            ended.await;
         }
     }
 }

@@ -52,6 +52,7 @@ mod short_tokens;
 mod soak;
 mod soft_delete;
 mod sqlite;
+mod stopping;
 mod store_file;
 mod store_opening;
 mod system;
