@@ -35,6 +35,9 @@ pub enum TargetError {
     /// The database refused a query; the code is the SQLSTATE or SQLite's.
     #[error("the database refused a query (code {0})")]
     Query(String),
+    /// The rows of a query take more memory than any query has a use for; in MiB.
+    #[error("the database sent more than {0} MiB in answer to one query")]
+    AnswerTooLarge(usize),
     /// A function of the target, such as that of a trigger, failed; the code is the SQLSTATE.
     #[error("a trigger or another function of the table failed (code {0})")]
     Function(String),
@@ -189,6 +192,9 @@ impl TargetError {
             }
             Self::Function(_) => {
                 "it looks for tables and functions along the search path of the acting role: set that for the role, or ALTER FUNCTION … SET search_path"
+            }
+            Self::AnswerTooLarge(_) => {
+                "see whether that is the database you mean; if it is, look for a column with very long values"
             }
             Self::PgLite => {
                 "check a PostgreSQL server, such as the one that the application is deployed with"

@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::TryStreamExt as _;
 use sessionwatch_rules::{instant::Instant, ledger::Frame, ledger::Ledger};
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
@@ -52,6 +53,9 @@ pub struct Session {
     /// Questions that were sent, each a round trip.
     questions: AtomicU32,
 }
+
+/// The most memory that the rows of one query may take; a page of 5 000 sessions takes a few MiB.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// A connection for something else than looking.
 #[derive(Debug)]
@@ -346,16 +350,22 @@ fn first_number(query: &str) -> String {
     format!("SELECT query.first::pg_catalog.float8 FROM (\n{query}\n) AS query(first) LIMIT 1")
 }
 
-/// The rows of a query, as text.
+/// The rows of a query, as text; an error if they are more than any query of ours has a use for.
 async fn fetch(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
-    let messages = client.simple_query(sql).await.map_err(|error| query_error(&error))?;
-    let row = |message| match message {
-        SimpleQueryMessage::Row(row) => {
-            Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+    let messages = client.simple_query_raw(sql).await.map_err(|error| query_error(&error))?;
+    let mut messages = std::pin::pin!(messages);
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(message) = messages.try_next().await.map_err(|error| query_error(&error))? {
+        let SimpleQueryMessage::Row(row) = message else { continue };
+        let cells: Vec<Option<String>> = (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect();
+        let text: usize = cells.iter().flatten().map(String::len).sum();
+        bytes += text + size_of_val(cells.as_slice());
+        if bytes > MAX_ANSWER_BYTES {
+            return Err(TargetError::AnswerTooLarge(MAX_ANSWER_BYTES >> 20));
         }
-        _ => None,
-    };
-    Ok(messages.into_iter().filter_map(row).collect())
+        rows.push(cells);
+    }
+    Ok(rows)
 }
 
 fn connect_error(error: &tokio_postgres::Error) -> TargetError {

@@ -35,6 +35,7 @@ mod local_time;
 mod log_forgery;
 mod login_flood;
 mod logs;
+mod long_answers;
 mod mail;
 mod masking;
 mod named;
