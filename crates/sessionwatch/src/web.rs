@@ -7,7 +7,7 @@ pub mod access;
 pub mod api;
 
 mod alerts;
-mod attempts;
+pub(crate) mod attempts;
 mod audit;
 mod chart;
 mod checklist;

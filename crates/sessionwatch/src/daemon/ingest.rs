@@ -2,6 +2,7 @@
 //! nothing is answered with success before it is safe.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,11 +13,12 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Request, State},
+    extract::{ConnectInfo, Path, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
+use ipnet::IpNet;
 
 use super::{
     Shared,
@@ -28,6 +30,7 @@ use crate::{
         drain::{self, LARGEST, Refused},
         intake::Batch,
     },
+    web::{access::client, attempts::network_of},
 };
 
 /// How long a request may take to arrive.
@@ -125,21 +128,31 @@ async fn verify(State(shared): State<Arc<Shared>>, name: Option<Path<String>>) -
     }
 }
 
-async fn vercel(State(shared): State<Arc<Shared>>, name: Option<Path<String>>, request: Request) -> Response {
+async fn vercel(
+    State(shared): State<Arc<Shared>>,
+    name: Option<Path<String>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let sources = match meant(&shared, name.as_ref().map(|name| name.0.as_str()), is_vercel) {
         Ok(sources) => sources,
         Err(answer) => return answer.into_response(),
     };
-    let taken = take_drain(&shared, &sources, request).await;
+    let network = network_of(client(&shared, request.headers(), peer));
+    let taken = take_drain(&shared, &sources, (network, request)).await;
     verified(&sources, taken.map_or_else(IntoResponse::into_response, IntoResponse::into_response))
 }
 
 async fn take_drain(
     shared: &Arc<Shared>,
     sources: &[Listened],
-    request: Request,
+    (network, request): (IpNet, Request),
 ) -> Result<&'static str, Answer> {
-    let _arriving = logs::arrive(shared).map_err(Answer::NotKept)?;
+    // Without a signature there is no body to wait for.
+    if !request.headers().contains_key(SIGNATURE) {
+        return Err(forged());
+    }
+    let _arriving = logs::arrive_unsigned(shared, network).map_err(Answer::NotKept)?;
     let (headers, body) = arrived(request).await?;
     let signature = text(&headers, SIGNATURE).unwrap_or_default();
     let signed = |one: &&Listened| match &one.source.kind {

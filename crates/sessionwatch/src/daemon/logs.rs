@@ -1,12 +1,13 @@
 //! What the watch does with logs: it follows files, listens for syslog, keeps what drains send, and judges all of it.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use ipnet::IpNet;
 use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
 use sessionwatch_rules::{
     instant::{DAY, HOUR, Instant, SECOND},
@@ -51,8 +52,12 @@ const GLANCE: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Batches that are taken apart and kept at the same time; of more the sender is told to come again.
 const AT_ONCE: usize = 8;
-/// Requests that may be on their way at the same time.
+/// Requests that may be on their way at the same time, of senders that have shown who they are.
 const ARRIVING: usize = 32;
+/// The same of senders that show it by a signature of the whole body, and so of strangers too.
+const UNSIGNED_ARRIVING: usize = 32;
+/// Those among them of one network.
+const UNSIGNED_OF_ONE_NETWORK: usize = 8;
 /// Signals that are judged at once.
 const TOGETHER: u32 = 5_000;
 /// How often it is judged where nothing new was read, in microseconds.
@@ -85,6 +90,8 @@ pub(super) struct Intake {
     sources: std::sync::RwLock<Arc<Vec<Listened>>>,
     permits: Semaphore,
     arriving: Semaphore,
+    /// Requests on their way whose sender is not known yet, by network.
+    unsigned: Arc<Mutex<BTreeMap<IpNet, usize>>>,
     /// Counts what is new and to be judged.
     news: watch::Sender<u64>,
 }
@@ -93,7 +100,7 @@ impl Default for Intake {
     fn default() -> Self {
         let news = watch::Sender::new(0);
         let (permits, arriving) = (Semaphore::new(AT_ONCE), Semaphore::new(ARRIVING));
-        Self { sources: std::sync::RwLock::default(), permits, arriving, news }
+        Self { sources: std::sync::RwLock::default(), permits, arriving, unsigned: Arc::default(), news }
     }
 }
 
@@ -131,6 +138,37 @@ impl Intake {
 /// Lets a request in that is on its way, if there are not too many.
 pub(super) fn arrive(shared: &Shared) -> Result<SemaphorePermit<'_>, NotKept> {
     shared.intake.arriving.try_acquire().map_err(|_| NotKept::Busy)
+}
+
+/// The place of a request whose sender is not known yet.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    network: IpNet,
+    places: Arc<Mutex<BTreeMap<IpNet, usize>>>,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = places.get_mut(&self.network) {
+            *taken -= 1;
+            if *taken == 0 {
+                places.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// Lets a request in that is on its way and whose sender is not known yet, if there are not too many, of its network or in all:
+/// whoever sends slowly takes no place from those who have shown who they are, and few from others.
+pub(super) fn arrive_unsigned(shared: &Shared, network: IpNet) -> Result<Arrival, NotKept> {
+    let mut places = shared.intake.unsigned.lock().unwrap_or_else(PoisonError::into_inner);
+    let of_network = places.get(&network).copied().unwrap_or(0);
+    if of_network >= UNSIGNED_OF_ONE_NETWORK || places.values().sum::<usize>() >= UNSIGNED_ARRIVING {
+        return Err(NotKept::Busy);
+    }
+    places.insert(network, of_network + 1);
+    Ok(Arrival { network, places: Arc::clone(&shared.intake.unsigned) })
 }
 
 /// Lets a batch in, to be taken apart and kept, if there are not too many.

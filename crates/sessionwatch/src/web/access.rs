@@ -151,7 +151,7 @@ pub(super) fn set_cookie(shared: &Shared, name: &str, (value, seconds): (&str, i
 }
 
 /// From where a request comes: what proxies say that are trusted, and else who connected.
-pub(super) fn client(shared: &Shared, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
+pub(crate) fn client(shared: &Shared, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
     forwarded(&shared.config().serve.trusted_proxies, headers, peer.ip())
 }
 

@@ -25,7 +25,7 @@ const V4_PREFIX: u8 = 24;
 const V6_PREFIX: u8 = 64;
 
 /// The network of an address: its IPv4 /24, or its IPv6 /64.
-pub(super) fn network_of(address: IpAddr) -> IpNet {
+pub(crate) fn network_of(address: IpAddr) -> IpNet {
     let address = address.to_canonical();
     let prefix = if address.is_ipv4() { V4_PREFIX } else { V6_PREFIX };
     IpNet::new_assert(address, prefix).trunc()

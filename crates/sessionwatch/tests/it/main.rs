@@ -50,6 +50,7 @@ mod replica;
 mod secrecy;
 mod shadows;
 mod short_tokens;
+mod slow_bodies;
 mod soak;
 mod soft_delete;
 mod sqlite;
