@@ -5,7 +5,7 @@ use super::{
     catalogue::{Elsewhere, Profile},
     mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
     names::{self, Says},
-    schema::{Column, Dialect, Equality, Schema, Table, TableKind},
+    schema::{Column, ColumnKind, Dialect, Equality, Schema, Table, TableKind},
 };
 
 /// A table that can be read under a profile.
@@ -301,7 +301,12 @@ pub fn soft_delete(table: &Table) -> Option<&Column> {
     let is_mark = |column: &&Column| {
         let name = column.name.to_lowercase().replace('_', "");
         let name = name.strip_prefix("is").unwrap_or(&name);
-        MARKS.iter().filter_map(|mark| name.strip_prefix(mark)).any(|rest| ["", "at", "on"].contains(&rest))
+        // Text such as `N` may mean either.
+        let is_flag = column.is_boolean() || column.kind == ColumnKind::Integer;
+        MARKS.iter().filter_map(|mark| name.strip_prefix(mark)).any(|rest| match rest {
+            "" => is_flag,
+            rest => ["at", "on"].contains(&rest),
+        })
     };
     table.columns.iter().find(is_mark)
 }
@@ -407,7 +412,7 @@ pub fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{catalogue, schema::ColumnKind};
+    use crate::profile::catalogue;
 
     fn table(name: &str, columns: &[(&str, &str, ColumnKind)]) -> Table {
         let column = |(name, declared, kind): &(&str, &str, ColumnKind)| Column {
@@ -608,16 +613,20 @@ mod tests {
 
     #[test]
     fn columns_that_mark_rows_as_deleted_are_known() {
-        let marks = |name: &str| {
-            soft_delete(&table("session", &[("token", "text", TEXT), (name, "text", TEXT)])).is_some()
+        let marks = |name: &str, declared: &str, kind: ColumnKind| {
+            soft_delete(&table("session", &[("token", "text", TEXT), (name, declared, kind)])).is_some()
         };
-        for name in
-            ["deleted_at", "deletedAt", "is_deleted", "isRevoked", "revoked", "revoked_on", "loggedOutAt"]
-        {
-            assert!(marks(name), "{name}");
+        for name in ["deleted_at", "deletedAt", "revoked_on", "loggedOutAt"] {
+            assert!(marks(name, "timestamp without time zone", ColumnKind::Timestamp), "{name}");
+            assert!(marks(name, "text", TEXT), "{name}");
+        }
+        for name in ["is_deleted", "isRevoked", "revoked"] {
+            assert!(marks(name, "boolean", ColumnKind::Other), "{name}");
+            assert!(marks(name, "integer", ColumnKind::Integer), "{name}");
+            assert!(!marks(name, "text", TEXT) && !marks(name, "numeric(1,0)", ColumnKind::Other), "{name}");
         }
         for name in ["deleted_by", "undeleted_at", "island", "revoked_reason", "expires_at", "at"] {
-            assert!(!marks(name), "{name}");
+            assert!(!marks(name, "boolean", ColumnKind::Other), "{name}");
         }
     }
 

@@ -109,6 +109,14 @@ pub struct Column {
     pub cast: Option<String>,
 }
 
+impl Column {
+    /// Whether it is declared as true or false.
+    #[must_use]
+    pub fn is_boolean(&self) -> bool {
+        self.declared.starts_with("bool")
+    }
+}
+
 /// Which values of a column are equal in the application's own queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Equality {

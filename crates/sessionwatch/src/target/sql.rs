@@ -167,12 +167,12 @@ impl Sql<'_> {
         let deleted = self.mapping.deleted.as_deref()?;
         let declared = self.schema.table(&self.mapping.sessions)?.column(deleted)?;
         let column = self.column(deleted);
-        let names_an_instant = ["at", "on"].iter().any(|end| deleted.to_lowercase().ends_with(end));
-        let is_flag = declared.declared.starts_with("bool")
-            || !names_an_instant && declared.kind == ColumnKind::Integer;
-        Some(match self.dialect() {
-            Dialect::Postgres if declared.declared.starts_with("bool") => format!("{column} IS NOT TRUE"),
-            _ if is_flag => format!("COALESCE({column}, 0) = 0"),
+        // Zero and nothing mark no row as deleted, whatever the type is.
+        Some(match (self.dialect(), declared.kind) {
+            (Dialect::Sqlite, _) => format!("COALESCE({column}, 0) IN (0, '')"),
+            _ if declared.is_boolean() => format!("{column} IS NOT TRUE"),
+            (_, ColumnKind::Integer) => format!("COALESCE({column}, 0) = 0"),
+            (_, ColumnKind::Text) => format!("COALESCE({column}, '') = ''"),
             _ => format!("{column} IS NULL"),
         })
     }

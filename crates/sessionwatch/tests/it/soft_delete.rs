@@ -57,6 +57,8 @@ fn on_a_server_deleted_rows_are_left_alone() {
         ("deleted_at", "timestamptz", "now()"),
         ("isRevoked", "boolean DEFAULT false", "true"),
         ("revoked", "integer", "1"),
+        ("deleted_at", "bigint NOT NULL DEFAULT 0", "1790000000"),
+        ("removedAt", "text NOT NULL DEFAULT ''", "'2026-01-31'"),
     ];
     for column in columns {
         let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
@@ -84,6 +86,8 @@ fn in_a_file_deleted_rows_are_left_alone() {
         ("deletedAt", "integer", "1790000000000"),
         ("is_deleted", "integer DEFAULT 0", "1"),
         ("revoked", "boolean", "1"),
+        ("deleted_at", "integer NOT NULL DEFAULT 0", "1790000000"),
+        ("removedAt", "text NOT NULL DEFAULT ''", "'2026-01-31'"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
