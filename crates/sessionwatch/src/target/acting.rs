@@ -184,15 +184,17 @@ impl Actor {
     }
 
     /// A counter of rows of these tables that were deleted over this connection, by whatever means: the difference between two
-    /// readings in one transaction is their number. For SQLite, [`Actor::delete_dependents`] makes sure of it.
+    /// readings in one transaction is their number. `None` for SQLite, where [`Actor::delete_dependents`] makes sure of it.
     ///
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn dependents_deleted(&mut self, dependents: &[Dependent]) -> Result<u64, TargetError> {
+    pub async fn dependents_deleted(&mut self, dependents: &[Dependent]) -> Result<Option<u64>, TargetError> {
         match self {
-            Self::Postgres(actor) if !dependents.is_empty() => actor.deleted_so_far(dependents).await,
-            _ => Ok(0),
+            Self::Postgres(actor) if !dependents.is_empty() => {
+                actor.deleted_so_far(dependents).await.map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

@@ -179,9 +179,9 @@ impl Work<'_> {
             }
             return Ok(Changed::NotAll);
         }
-        let deleted = actor.dependents_deleted(&self.dependents).await? - deleted;
-        let is_postgres = matches!(actor, Actor::Postgres(_));
-        Ok(if is_postgres && deleted != total as u64 { Changed::OtherDependents } else { changed })
+        let deleted_with = actor.dependents_deleted(&self.dependents).await?.zip(deleted);
+        let is_as_read = deleted_with.is_none_or(|(after, before)| after - before == total as u64);
+        Ok(if is_as_read { changed } else { Changed::OtherDependents })
     }
 
     fn changes_other_rows(&self) -> ActError {
