@@ -18,6 +18,7 @@ mod layout;
 mod lines;
 mod live;
 mod logs;
+pub(crate) mod network_places;
 pub mod openid;
 mod overview;
 mod passwords;

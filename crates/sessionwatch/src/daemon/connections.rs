@@ -21,9 +21,9 @@ use tokio::{
 use tower_service::Service;
 
 /// The most connections at once.
-const MOST: u64 = 1_024;
+const MAX_CONNECTIONS: u64 = 1_024;
 /// Open files that are left to everything else.
-const RESERVE: u64 = 256;
+const RESERVED_OPEN_FILES: u64 = 256;
 /// Of few open files, the share that connections may take: one in so many.
 const SHARE: u64 = 4;
 
@@ -55,7 +55,7 @@ impl Connections {
     pub(super) fn new() -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files.unwrap_or(u64::MAX);
-        let limit = files.saturating_sub(RESERVE).max(files / SHARE).clamp(1, MOST);
+        let limit = files.saturating_sub(RESERVED_OPEN_FILES).max(files / SHARE).clamp(1, MAX_CONNECTIONS);
         Self { open: Arc::default(), limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
 

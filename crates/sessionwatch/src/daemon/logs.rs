@@ -1,9 +1,9 @@
 //! What the watch does with logs: it follows files, listens for syslog, keeps what drains send, and judges all of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -44,6 +44,7 @@ use crate::{
         observe::{self, Line},
         sql::List,
     },
+    web::network_places::{NetworkPlace, NetworkPlaces},
 };
 
 /// How often a file is asked whether it grew.
@@ -91,7 +92,7 @@ pub(super) struct Intake {
     permits: Semaphore,
     arriving: Semaphore,
     /// Requests on their way whose sender is not known yet, by network.
-    unsigned: Arc<Mutex<BTreeMap<IpNet, usize>>>,
+    unsigned: NetworkPlaces,
     /// Counts what is new and to be judged.
     news: watch::Sender<u64>,
 }
@@ -100,7 +101,8 @@ impl Default for Intake {
     fn default() -> Self {
         let news = watch::Sender::new(0);
         let (permits, arriving) = (Semaphore::new(AT_ONCE), Semaphore::new(ARRIVING));
-        Self { sources: std::sync::RwLock::default(), permits, arriving, unsigned: Arc::default(), news }
+        let unsigned = NetworkPlaces::new(UNSIGNED_ARRIVING, UNSIGNED_OF_ONE_NETWORK);
+        Self { sources: std::sync::RwLock::default(), permits, arriving, unsigned, news }
     }
 }
 
@@ -140,35 +142,10 @@ pub(super) fn arrive(shared: &Shared) -> Result<SemaphorePermit<'_>, NotKept> {
     shared.intake.arriving.try_acquire().map_err(|_| NotKept::Busy)
 }
 
-/// The place of a request whose sender is not known yet.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    network: IpNet,
-    places: Arc<Mutex<BTreeMap<IpNet, usize>>>,
-}
-
-impl Drop for Arrival {
-    fn drop(&mut self) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = places.get_mut(&self.network) {
-            *taken -= 1;
-            if *taken == 0 {
-                places.remove(&self.network);
-            }
-        }
-    }
-}
-
 /// Lets a request in that is on its way and whose sender is not known yet, if there are not too many, of its network or in all:
-/// whoever sends slowly takes no place from those who have shown who they are, and few from others.
-pub(super) fn arrive_unsigned(shared: &Shared, network: IpNet) -> Result<Arrival, NotKept> {
-    let mut places = shared.intake.unsigned.lock().unwrap_or_else(PoisonError::into_inner);
-    let of_network = places.get(&network).copied().unwrap_or(0);
-    if of_network >= UNSIGNED_OF_ONE_NETWORK || places.values().sum::<usize>() >= UNSIGNED_ARRIVING {
-        return Err(NotKept::Busy);
-    }
-    places.insert(network, of_network + 1);
-    Ok(Arrival { network, places: Arc::clone(&shared.intake.unsigned) })
+/// a slow sender takes no place from senders that have shown who they are, and few from other networks.
+pub(super) fn arrive_unsigned(shared: &Shared, network: IpNet) -> Result<NetworkPlace, NotKept> {
+    shared.intake.unsigned.take(network).ok_or(NotKept::Busy)
 }
 
 /// Lets a batch in, to be taken apart and kept, if there are not too many.

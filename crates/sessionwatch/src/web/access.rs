@@ -443,8 +443,8 @@ pub(super) async fn setup_form(State(shared): State<Arc<Shared>>, Path(token): P
         form.stack method="post" action={ "/setup/" (token) } {
             label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@+\\-]{1,64}"; }
             label {
-                "Password (at least " (passwords::SHORTEST) " characters; a sentence is a good one)"
-                input type="password" name="password" autocomplete="new-password" required minlength=(passwords::SHORTEST);
+                "Password (at least " (passwords::MIN_PASSWORD_LENGTH) " characters; a sentence is a good one)"
+                input type="password" name="password" autocomplete="new-password" required minlength=(passwords::MIN_PASSWORD_LENGTH);
             }
             button { "Make the account" }
         }

@@ -3,7 +3,6 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -20,12 +19,16 @@ use argon2::{
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
-use super::{Refusal, access::random};
+use super::{
+    Refusal,
+    access::random,
+    network_places::{NetworkPlace, NetworkPlaces},
+};
 use crate::secret::Secret;
 
 /// The fewest characters of a password, and the most (NIST SP 800-63B-4, 3.1.1.2).
-pub(super) const SHORTEST: usize = 15;
-const LONGEST: usize = 256;
+pub(super) const MIN_PASSWORD_LENGTH: usize = 15;
+const MAX_PASSWORD_LENGTH: usize = 256;
 /// Passwords that are hashed at the same time.
 const THREADS: usize = 2;
 /// People who log in at the same time, all and of one network: from where nobody floods, there is a place.
@@ -37,10 +40,9 @@ const WAITING: usize = 2 * PLACES;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Works on passwords. Its threads start with the first.
-#[derive(Default)]
 pub(super) struct Passwords {
     line: OnceLock<SyncSender<Job>>,
-    places: Arc<Mutex<BTreeMap<IpNet, usize>>>,
+    places: NetworkPlaces,
 }
 
 impl std::fmt::Debug for Passwords {
@@ -49,22 +51,9 @@ impl std::fmt::Debug for Passwords {
     }
 }
 
-/// The place of somebody who logs in, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    network: IpNet,
-    places: Arc<Mutex<BTreeMap<IpNet, usize>>>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = places.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                places.remove(&self.network);
-            }
-        }
+impl Default for Passwords {
+    fn default() -> Self {
+        Self { line: OnceLock::new(), places: NetworkPlaces::new(PLACES, PLACES_PER_NETWORK) }
     }
 }
 
@@ -74,15 +63,8 @@ impl Passwords {
     /// # Errors
     ///
     /// If too many do already.
-    pub(super) fn place(&self, network: IpNet) -> Result<Place, Refusal> {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken: usize = places.values().sum();
-        let of_network = places.get(&network).copied().unwrap_or_default();
-        if taken >= PLACES || of_network >= PLACES_PER_NETWORK {
-            return Err(Refusal::Busy);
-        }
-        places.insert(network, of_network + 1);
-        Ok(Place { network, places: Arc::clone(&self.places) })
+    pub(super) fn place(&self, network: IpNet) -> Result<NetworkPlace, Refusal> {
+        self.places.take(network).ok_or(Refusal::Busy)
     }
 
     /// Returns `true` if a password is the one of a hash.
@@ -92,7 +74,8 @@ impl Passwords {
     /// If too many wait already: nothing was checked.
     pub(super) async fn verify(&self, password: Secret, hashed: Secret) -> Result<bool, Refusal> {
         self.run(move || {
-            password.expose().chars().count() <= LONGEST && is_password(password.expose(), &hashed)
+            password.expose().chars().count() <= MAX_PASSWORD_LENGTH
+                && is_password(password.expose(), &hashed)
         })
         .await
     }
@@ -149,9 +132,9 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
 /// If it is too short or too long.
 pub(super) fn hashed(password: &str) -> Result<Secret, String> {
     let length = password.chars().count();
-    if !(SHORTEST..=LONGEST).contains(&length) {
+    if !(MIN_PASSWORD_LENGTH..=MAX_PASSWORD_LENGTH).contains(&length) {
         return Err(format!(
-            "A password has at least {SHORTEST} characters and at most {LONGEST}; a sentence is a good one."
+            "A password has at least {MIN_PASSWORD_LENGTH} characters and at most {MAX_PASSWORD_LENGTH}; a sentence is a good one."
         ));
     }
     let hashed = Argon2::default().hash_password(password.as_bytes());
@@ -217,12 +200,12 @@ mod tests {
     fn a_flood_from_one_network_leaves_places_for_others() {
         let passwords = Passwords::default();
         let of = |third: u8, last: u8| passwords.place(network_of([192, 0, third, last].into()));
-        let flood: Vec<Place> = (0..100).filter_map(|last| of(2, last).ok()).collect();
+        let flood: Vec<NetworkPlace> = (0..100).filter_map(|last| of(2, last).ok()).collect();
         assert_eq!(flood.len(), PLACES_PER_NETWORK);
-        let others: Vec<Place> = (3..200).filter_map(|third| of(third, 1).ok()).collect();
+        let others: Vec<NetworkPlace> = (3..200).filter_map(|third| of(third, 1).ok()).collect();
         assert_eq!(others.len(), PLACES - PLACES_PER_NETWORK);
         drop(flood);
-        assert!(of(2, 1).is_ok() && passwords.places.lock().unwrap().len() == others.len());
+        assert!(of(2, 1).is_ok());
     }
 
     #[tokio::test]
