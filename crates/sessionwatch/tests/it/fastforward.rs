@@ -257,9 +257,14 @@ impl Apart {
         Self { child, hand, looks, address }
     }
 
+    /// Where its pages are.
+    pub(crate) fn address(&self) -> &str {
+        self.address.wait()
+    }
+
     /// What one of its pages says.
     pub(crate) fn page(&self, path: &str) -> String {
-        crate::harness::page(self.address.wait(), ("GET", path)).1
+        crate::harness::page(self.address(), ("GET", path)).1
     }
 
     /// The status of one of its pages, and what it says.

@@ -5,6 +5,7 @@
 mod actions;
 mod agreement;
 mod api;
+mod attack;
 mod backup;
 mod cases;
 mod channels;

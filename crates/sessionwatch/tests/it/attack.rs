@@ -1,0 +1,167 @@
+//! A flood of log-ins while connections are held open: runs go on, metrics are answered, and memory stays small.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crate::{
+    fastforward::{Apart, MINUTE, monday, program},
+    harness,
+};
+
+const LOG_INS: usize = 600;
+const HELD: usize = 1_100;
+/// As the shells of most systems begin with.
+const OPEN_FILES: usize = 1_024;
+/// Connections that are opened again in one sweep.
+const REOPENED: usize = 50;
+/// What each of the held connections has sent.
+const SENT: [&str; 3] = [
+    "GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: ",
+    "",
+    "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nname=",
+];
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections that are held open, and opened again when they are closed, until this is dropped.
+struct Held {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Held {
+    /// Holds so many connections, once all of them were open.
+    fn start(address: &str) -> Self {
+        let address = address.to_owned();
+        let mut held: Vec<Option<TcpStream>> = (0..HELD).map(|number| open(&address, number)).collect();
+        let (stop, stopped) = channel();
+        let thread = std::thread::spawn(move || hold(&mut held, &address, &stopped));
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // A thread that panicked has said so.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A connection that has sent something, and waits. One that is closed at once is opened later.
+fn open(address: &str, number: usize) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(SENT[number % SENT.len()].as_bytes()).ok()?;
+    stream.set_nonblocking(true).ok()?;
+    Some(stream)
+}
+
+fn is_open(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0; 1_024]) {
+        Ok(read) => read > 0,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
+}
+
+fn hold(held: &mut [Option<TcpStream>], address: &str, stopped: &Receiver<()>) {
+    while stopped.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
+        let mut left = REOPENED;
+        for (number, stream) in held.iter_mut().enumerate() {
+            if left > 0 && !stream.as_mut().is_some_and(is_open) {
+                *stream = open(address, number);
+                left -= 1;
+            }
+        }
+    }
+}
+
+/// Log-ins that are complete but for their last byte, each from another network.
+fn log_ins(address: &str) -> Vec<TcpStream> {
+    let begin = |number: usize| {
+        let body = format!("name=nobody{number}&password=wrong{number}&next=/");
+        let (length, unfinished) = (body.len(), &body[..body.len() - 1]);
+        let from = format!("10.{}.{}.7", number / 256, number % 256);
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream,
+            "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: {from}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{unfinished}"
+        )
+        .unwrap();
+        stream
+    };
+    (0..LOG_INS).map(begin).collect()
+}
+
+/// What `/metrics` says to a client that does not wait for long.
+fn metrics(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
+/// Mebibytes of memory that a process took at most.
+fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
+
+#[test]
+fn runs_go_on_under_a_flood_of_log_ins_while_connections_are_held_open() {
+    sessionwatch::daemon::raise_open_files_limit();
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let mut limited = Command::new("sh");
+    let script = format!("ulimit -n {OPEN_FILES}; exec \"$0\" \"$@\"");
+    limited.args(["-c", &script]).arg(program()).stderr(Stdio::null());
+    let mut watch = Apart::start_by(&mut limited, folder.path(), monday());
+    assert!(watch.looked());
+    let address = watch.address().to_owned();
+    let held = Held::start(&address);
+    let mut flood = log_ins(&address);
+    for stream in &mut flood {
+        // It may have been closed to make room.
+        let _ = stream.write_all(b"/");
+    }
+    for minute in 1..=3 {
+        watch.set(monday().plus(minute * MINUTE));
+        assert!(watch.looked(), "the run in minute {minute}");
+        let metrics = metrics(&address);
+        for line in [
+            "sessionwatch_target_up{target=\"app\"} 1".to_owned(),
+            format!("sessionwatch_looks_total{{target=\"app\"}} {}", minute + 1),
+            "sessionwatch_blind_looks_total{target=\"app\"} 0".to_owned(),
+        ] {
+            assert!(metrics.contains(&format!("{line}\n")), "{line} is missing in {metrics}");
+        }
+    }
+    let mut answers = 0;
+    for mut stream in flood {
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        assert!(!read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "a log-in is not answered");
+        answers += usize::from(["401", "429", "503"].iter().any(|status| answer.contains(status)));
+    }
+    assert!(answers > 0);
+    drop(held);
+    let peak = peak_memory(watch.id());
+    assert!(peak < 150, "{peak} MiB");
+    assert!(watch.stop());
+}
