@@ -198,12 +198,29 @@ fn count(number: u64) -> f64 {
     number as f64
 }
 
-/// Whether the logs are free of critical signals, unless it is said why that is not known.
+/// Critical log signals of a period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CriticalSignals {
+    /// Signals that a session in the table confirms.
+    pub confirmed: u64,
+    /// Signals that no session confirms: a visitor may have written them.
+    pub unconfirmed: u64,
+}
+
+/// Judges the critical log signals of a period. Returns `Unknown` if no signal is confirmed and some are not, or with the reason
+/// for which there are no counts.
 #[must_use]
-pub fn critical_signals(count: Result<u64, &str>) -> Verdict {
-    match count {
+pub fn critical_signals(signals: Result<CriticalSignals, &str>) -> Verdict {
+    match signals {
         Err(why) => Verdict::Unknown(why.into()),
-        Ok(count) => Verdict::of(count == 0),
+        Ok(CriticalSignals { confirmed: 0, unconfirmed: 0 }) => Verdict::Pass,
+        Ok(CriticalSignals { confirmed: 0, unconfirmed }) => {
+            let lines = if unconfirmed == 1 { "line" } else { "lines" };
+            Verdict::Unknown(format!(
+                "no session confirms the {unconfirmed} critical log {lines} of this period: visitors may have written them"
+            ))
+        }
+        Ok(_) => Verdict::Fail,
     }
 }
 
@@ -330,6 +347,10 @@ fn unmeasured() -> Verdict {
 mod tests {
     use super::*;
 
+    fn signals(confirmed: u64, unconfirmed: u64) -> Verdict {
+        critical_signals(Ok(CriticalSignals { confirmed, unconfirmed }))
+    }
+
     fn at(hours: i64) -> Instant {
         Instant::from_micros(hours * HOUR).unwrap()
     }
@@ -376,8 +397,9 @@ mod tests {
             ("51 created", rate(51.0), Verdict::Fail),
             ("10 created", rate(10.0), Verdict::Pass),
             ("9 created", rate(9.0), Verdict::Fail),
-            ("no signal", critical_signals(Ok(0)), Verdict::Pass),
-            ("one signal", critical_signals(Ok(1)), Verdict::Fail),
+            ("no signal", signals(0, 0), Verdict::Pass),
+            ("one signal", signals(1, 0), Verdict::Fail),
+            ("one signal among unconfirmed ones", signals(1, 9), Verdict::Fail),
             ("vouched for", attested(Some(true)), Verdict::Pass),
             ("denied", attested(Some(false)), Verdict::Fail),
         ] {
@@ -394,6 +416,7 @@ mod tests {
             creation_rate(None, Baseline { min: Some(10), max: Some(50) }, 7 * DAY),
             creation_rate(track(10.0, 60.0).as_ref(), Baseline::default(), 7 * DAY),
             critical_signals(Err("no log is read")),
+            signals(0, 1),
             attested(None),
             lifetime(false, None),
             ends_within(None, DAY, track(0.0, 0.0).as_ref()),

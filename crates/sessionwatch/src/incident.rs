@@ -9,10 +9,11 @@ pub mod work;
 
 use serde_json::{Value, json};
 use sessionwatch_rules::{
+    checklist::CriticalSignals,
     incident::{self, Grade, Step},
     instant::{DAY, HOUR, Instant},
     severity::Severity,
-    verdict::Verdict,
+    verdict::{Verdict, counted},
 };
 
 use crate::{
@@ -241,7 +242,13 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, Act
     count(Some(back), "ended sessions that are back", (&mut right, &mut wrong));
     if context.config.logs.of(&context.target.name).next().is_some() {
         let lines = critical_lines(context, timeline)?;
-        count(Some(lines), "critical log lines of the last hour", (&mut right, &mut wrong));
+        count(Some(lines.confirmed), "critical log lines of the last hour", (&mut right, &mut wrong));
+        // Visitors may have written those: they are said, and keep nobody from going on.
+        if lines.unconfirmed > 0 {
+            let unconfirmed =
+                counted(lines.unconfirmed, "unconfirmed critical log line", "unconfirmed critical log lines");
+            right.push(format!("{unconfirmed} of the last hour"));
+        }
     }
     let said =
         if wrong.is_empty() { right.join(", ") } else { format!("not in order: {}", wrong.join(", ")) };
@@ -249,7 +256,7 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, Act
 }
 
 /// Critical lines of the last hour; before sessions were ended there may have been some.
-fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<u64, ActError> {
+fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<CriticalSignals, ActError> {
     let now = context.clock.now();
     let contained = timeline.iter().rev().find(|entry| entry.kind == "contained").map(|entry| entry.at);
     let from = now.plus(-HOUR).max(contained.unwrap_or(Instant::MIN));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sessionwatch_rules::{
-    checklist::{self as rules, Ends, Place, Span, Track, Verdict},
+    checklist::{self as rules, CriticalSignals, Ends, Place, Span, Track, Verdict},
     instant::{HOUR, Instant},
     settings::Settings,
 };
@@ -63,7 +63,7 @@ pub(super) struct Facts<'a> {
     verdicts: BTreeMap<&'static str, Vec<Span>>,
     pub(super) attested: Option<Attestation>,
     /// Critical signals in the logs; or why that is not known.
-    pub(super) signals: Result<u64, String>,
+    pub(super) signals: Result<CriticalSignals, String>,
     /// How far ahead sessions ended at the last look, and when that was; nothing if it is of another time.
     pub(super) ends: Option<(Instant, Ends)>,
 }
@@ -171,7 +171,7 @@ fn signals(
     db: Db<'_>,
     (config, target): (&Config, &Target),
     period: (Instant, Instant),
-) -> Result<Result<u64, String>, StoreError> {
+) -> Result<Result<CriticalSignals, String>, StoreError> {
     let mut heard = Err("no log source is configured".to_owned());
     for source in config.logs.of(&target.name) {
         let known = sources::get(db, &source.name)?.and_then(|known| known.heard_at);

@@ -1,7 +1,7 @@
 //! The seven items of the guide's weekly checklist, and its table of healthy numbers.
 
 use sessionwatch_rules::{
-    checklist::{self as rules, EXPIRED, ORPHANED, Place, RATIO_MIN, Track},
+    checklist::{self as rules, CriticalSignals, EXPIRED, ORPHANED, Place, RATIO_MIN, Track},
     settings::Baseline,
 };
 
@@ -166,7 +166,13 @@ fn expired(facts: &Facts<'_>) -> Item {
 }
 
 fn signals(facts: &Facts<'_>) -> Item {
-    let evidence = facts.signals.as_ref().map(|count| format!("{count} in this period")).unwrap_or_default();
+    let said = |signals: &CriticalSignals| match signals {
+        CriticalSignals { confirmed, unconfirmed: 0 } => format!("{confirmed} in this period"),
+        CriticalSignals { confirmed, unconfirmed } => {
+            format!("{confirmed} in this period, and {unconfirmed} unconfirmed")
+        }
+    };
+    let evidence = facts.signals.as_ref().map(said).unwrap_or_default();
     let subject = Subject {
         id: "critical-log-lines",
         source: "guide, logging",

@@ -164,8 +164,9 @@ async fn take_drain(
     let _admitted = logs::admit(shared).map_err(Answer::NotKept)?;
     let grammar = one.grammar_at(shared.clock.now());
     let batch = parsed(move || {
+        let digest = drain::digest(&body);
         let body = drain::unpacked(&body, packed.as_deref())?;
-        drain::entries(&body, (&one.source.name, &one.source.target), &grammar)
+        drain::entries((&body, &digest), (&one.source.name, &one.source.target), &grammar)
     });
     logs::write(shared, batch.await?).await.map_err(Answer::NotKept)?;
     Ok("taken\n")
@@ -198,9 +199,11 @@ async fn take_lines(
     let _admitted = logs::admit(shared).map_err(Answer::NotKept)?;
     let grammar = one.grammar_at(shared.clock.now());
     let batch = parsed(move || {
+        let digest = drain::digest(&body);
         let body = drain::unpacked(&body, packed.as_deref())?;
         let names = (one.source.name.as_str(), one.source.target.as_str());
-        Ok(drain::lines(&body, names, (&grammar, name.as_deref())))
+        let batch = drain::lines(&body, names, (&grammar, name.as_deref()));
+        Ok(Batch { digest: name.is_none().then_some(digest), ..batch })
     });
     logs::write(shared, batch.await?).await.map_err(Answer::NotKept)?;
     Ok("taken\n")

@@ -321,6 +321,7 @@ fn keep_step(shared: &Arc<Shared>, source: &Source, step: Step) -> Result<(), St
         found: step.found.into_iter().map(|found| (None, found)).collect(),
         dropped: dropped.into_iter().collect(),
         place: step.place.and_then(|place| serde_json::to_string(&place).ok()),
+        digest: None,
     };
     let now = shared.clock.now();
     let new = shared.store.write(|db| intake::keep(db, &batch, now)).map_err(|error| error.to_string())?;
@@ -441,7 +442,8 @@ impl Judging {
         let bad: Vec<&Kept> = waiting.iter().filter(|signal| is_bad(signal)).collect();
         // What was critical before sessions were ended is no reason to begin again.
         let critical = joined.iter().any(|(signal, (fit, _))| {
-            signal.severity.as_deref() == Some("critical") || *fit == Some(Fit::Contradicting)
+            *fit == Some(Fit::Contradicting)
+                || signal.severity.as_deref() == Some("critical") && signals::is_confirmed(&signal.kind, *fit)
         });
         let shared = Arc::clone(&self.shared);
         let told = shared.store.write(|db| {

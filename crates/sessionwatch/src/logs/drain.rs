@@ -149,20 +149,36 @@ fn array<'a>(text: &'a [u8], take: &mut impl FnMut(Entry<'a>)) -> Result<(), Ref
     read.map_err(|_| if is_too_large { Refused::TooLarge } else { Refused::Faulty })
 }
 
-/// What entries of a drain say.
+/// The SHA-256 digest of a request's bytes as they were sent, in hexadecimal, by which the request is known again.
+#[must_use]
+pub fn digest(body: &[u8]) -> String {
+    use sha2::Digest as _;
+    let digest = Sha256::digest(body);
+    digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// What entries of a drain say. An entry without an id is known by the digest of the signed request and its place in it: whoever
+/// sends the same request again, with its signature, adds nothing.
 ///
 /// # Errors
 ///
 /// If nothing of it can be read. Single lines that cannot are counted.
-pub fn entries(body: &[u8], (source, target): (&str, &str), grammar: &Grammar) -> Result<Batch, Refused> {
+pub fn entries(
+    (body, digest): (&[u8], &str),
+    (source, target): (&str, &str),
+    grammar: &Grammar,
+) -> Result<Batch, Refused> {
     let mut batch = Batch { source: source.into(), target: target.into(), ..Batch::default() };
     let mut reader = Reader::new(grammar);
+    let mut number = 0;
     let mut take = |entry: Entry<'_>| {
+        number += 1;
         let Some(message) = &entry.message else { return };
         let facts = (entry.timestamp.as_ref().and_then(Number::instant), entry.request.map(Cow::into_owned));
-        let id = entry.id.map(Cow::into_owned);
+        let id = entry.id.filter(|id| !id.is_empty());
+        let id = id.map_or_else(|| format!("{digest}#{number}"), Cow::into_owned);
         let mut sink = |signal: Signal<'_>, place: Place<'_>| {
-            batch.found.push((id.clone(), Found::of(signal, place, source, grammar.patterns())));
+            batch.found.push((Some(id.clone()), Found::of(signal, place, source, grammar.patterns())));
         };
         reader.entry(message.as_bytes(), facts, &mut sink);
     };
@@ -217,7 +233,7 @@ mod tests {
 
     fn read(body: &str) -> Result<Vec<String>, Refused> {
         let grammar = Grammar::new(vec![], Clock::default());
-        let batch = entries(body.as_bytes(), ("vercel", "main"), &grammar)?;
+        let batch = entries((body.as_bytes(), "digest"), ("vercel", "main"), &grammar)?;
         let said = |(id, found): &(Option<String>, Found)| {
             format!("{} {} {:?}", id.as_deref().unwrap_or("-"), found.name(), found.signal.request)
         };
@@ -235,6 +251,9 @@ mod tests {
         for faulty in ["nonsense", "[{]", "{\"id\":", "[1]"] {
             assert_eq!(read(faulty), Err(Refused::Faulty), "{faulty}");
         }
+        let unnamed = r#"{"message":"[AUTH-ADAPTER] Session created { userId: 7 }"},{"id":"","message":"[AUTH-ADAPTER] Session created { userId: 7 }"}"#;
+        let expected = ["digest#1 created None", "digest#2 created None"].map(str::to_owned);
+        assert_eq!(read(&format!("[{unnamed}]")), Ok(expected.to_vec()));
         assert_eq!(read(""), Ok(vec![]));
         assert_eq!(read(&format!("[{}{{}}]", "{},".repeat(200_000))), Err(Refused::TooLarge));
         assert_eq!(read(&format!("[{}{{}}]", "{},".repeat(199_999))), Ok(vec![]));

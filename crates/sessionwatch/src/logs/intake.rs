@@ -29,6 +29,9 @@ pub struct Batch {
     pub dropped: Vec<(&'static str, u64)>,
     /// How far a file was read, as JSON; nothing if it is none.
     pub place: Option<String>,
+    /// What a request is known by that has no name: its bytes. While the disk is full, its sender is told to send it again, and
+    /// then it is taken once.
+    pub digest: Option<String>,
 }
 
 /// Keeps what sources gave: how many signals are new and to be judged.
@@ -46,7 +49,12 @@ pub fn keep(db: Db<'_>, batch: &Batch, now: Instant) -> Result<u64, StoreError> 
         source.rhythm.heard(now, batch.counters.lines);
     }
     let (mut new, mut repeated, mut before) = (0, 0, None);
+    let is_repeated = was_refused(db, batch, now)?;
     for (entry, found) in &batch.found {
+        if is_repeated {
+            repeated += 1;
+            continue;
+        }
         if let Some(entry) = entry {
             let entry = crate::notify::distinct(entry, LONGEST);
             // An entry may hold several signals, one after the other.
@@ -83,4 +91,15 @@ pub fn keep(db: Db<'_>, batch: &Batch, now: Instant) -> Result<u64, StoreError> 
     }
     sources::put(db, &source)?;
     Ok(new)
+}
+
+/// Returns `true` if a request without a name was taken already while the disk was full, so that its sender was told to send it
+/// again. Where the disk is full now, it is noted.
+fn was_refused(db: Db<'_>, batch: &Batch, now: Instant) -> Result<bool, StoreError> {
+    let Some(digest) = batch.digest.as_deref().filter(|_| !batch.found.is_empty()) else { return Ok(false) };
+    if db.is_in_memory() {
+        Ok(!signals::is_new(db, &batch.source, digest, now)?)
+    } else {
+        signals::forget_entry(db, &batch.source, digest)
+    }
 }

@@ -258,7 +258,7 @@ impl<K: Keep> Syslog<K> {
         dropped: Vec<(&'static str, u64)>,
     ) -> bool {
         let (source, target) = self.names.clone();
-        self.keep.keep(Batch { source, target, counters, found, dropped, place: None }).await
+        self.keep.keep(Batch { source, target, counters, found, dropped, ..Batch::default() }).await
     }
 }
 

@@ -19,6 +19,12 @@ pub enum Db<'a> {
 }
 
 impl Db<'_> {
+    /// Returns `true` if what is written is in memory only, because the disk is full.
+    #[must_use]
+    pub fn is_in_memory(self) -> bool {
+        matches!(self, Self::File(connection) if connection.path().is_none_or(str::is_empty))
+    }
+
     /// Runs a statement: how many rows it changed.
     ///
     /// # Errors

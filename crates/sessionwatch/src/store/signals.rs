@@ -1,7 +1,8 @@
 //! Signals: what logs said, and how that fits the table of sessions.
 
 use serde_json::Value as Json;
-use sessionwatch_rules::{instant::Instant, joining::Fit, severity::Severity};
+use sessionwatch_logs::signal::Kind;
+use sessionwatch_rules::{checklist::CriticalSignals, instant::Instant, joining::Fit, severity::Severity};
 
 use super::{StoreError, db::Db, row::Row, row::Value};
 use crate::{clock, documents, logs::Found, report::printable};
@@ -235,15 +236,36 @@ pub fn count(
     db.row(query, &values)?.map_or(Ok(0), |row| row.count(0))
 }
 
-/// How many critical signals a target had in a period.
+/// Counts the critical signals of a target in a period.
 ///
 /// # Errors
 ///
 /// If they cannot be counted.
-pub fn critical(db: Db<'_>, target: &str, (from, to): (Instant, Instant)) -> Result<u64, StoreError> {
-    let query = "SELECT COUNT(*) FROM signals
-                 WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND severity = 'critical'";
-    db.row(query, &[target.into(), from.into(), to.into()])?.map_or(Ok(0), |row| row.count(0))
+pub fn critical(
+    db: Db<'_>,
+    target: &str,
+    (from, to): (Instant, Instant),
+) -> Result<CriticalSignals, StoreError> {
+    let query = "SELECT kind, fit, COUNT(*) FROM signals
+                 WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND severity = 'critical' GROUP BY kind, fit";
+    let mut signals = CriticalSignals::default();
+    for row in &db.rows(query, &[target.into(), from.into(), to.into()])? {
+        let fit = row.maybe_name(1, |name| Fit::parse(name).is_some())?;
+        let count = row.count(2)?;
+        if is_confirmed(&row.text(0)?, fit.as_deref().and_then(Fit::parse)) {
+            signals.confirmed += count;
+        } else {
+            signals.unconfirmed += count;
+        }
+    }
+    Ok(signals)
+}
+
+/// Returns `true` if a session in the table confirms a signal. A signal of an operator's own pattern needs no session: it has
+/// the severity that the operator gave it.
+#[must_use]
+pub fn is_confirmed(kind: &str, fit: Option<Fit>) -> bool {
+    matches!(fit, Some(Fit::Exact | Fit::Contradicting)) || Kind::parse(kind).is_none()
 }
 
 /// Forgets what was read before an instant, entries of drains too.
@@ -255,6 +277,17 @@ pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
     db.run("DELETE FROM signals WHERE seen_at < $1", &[before.into()])?;
     db.run("DELETE FROM log_entries WHERE at < $1", &[before.into()])?;
     Ok(())
+}
+
+/// Forgets an entry that was noted. Returns `false` if it was not.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn forget_entry(db: Db<'_>, source: &str, entry: &str) -> Result<bool, StoreError> {
+    let removed =
+        db.run("DELETE FROM log_entries WHERE source = $1 AND entry = $2", &[source.into(), entry.into()])?;
+    Ok(removed > 0)
 }
 
 /// Notes an entry of a drain: whether it was new.

@@ -2,9 +2,21 @@
 
 use serde_json::json;
 
+use sessionwatch::{
+    actions::Context,
+    clock::Clock,
+    config::Config,
+    incident,
+    store::{
+        Place, Store,
+        incidents::{self, Incident, State},
+    },
+};
+use sessionwatch_rules::incident::STEPS;
+
 use crate::{
-    harness::wait_until,
-    logs::{DUPLICATE, Scene, post, told},
+    harness::{run_in, wait_until},
+    logs::{DUPLICATE, Scene, drained, post, told, vercel},
 };
 
 const SOURCE: &str = "[[logs]]\nname = \"shipper\"\nkind = \"http\"\nsecret = \"a-secret-of-the-shipper\"\n";
@@ -56,5 +68,55 @@ fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() 
         "{confirmed:#}"
     );
     assert_eq!(confirmed["finding"]["signals"][0]["fit"], "exact", "{confirmed:#}");
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_checklist() {
+    let scene = Scene::new();
+    let folder = scene.folder.path();
+    let running = scene.start(&vercel());
+    let url = scene.database.url("postgres");
+    let run = |arguments: &[&str]| run_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], arguments);
+    let item = || {
+        let list = run(&["report", "checklist", "app", "--format", "json"]);
+        let list: serde_json::Value =
+            serde_json::from_str(&list.stdout).unwrap_or_else(|_| panic!("{}", list.stderr));
+        let items = list["items"].as_array().unwrap();
+        items.iter().find(|item| item["id"] == "critical-log-lines").unwrap()["verdict"].clone()
+    };
+    assert_eq!(drained(&running, &[("0", FORGED)]).0, 200);
+    assert_eq!(item(), "unknown");
+    // A real one, before the sessions were ended.
+    assert_eq!(drained(&running, &[("1", DUPLICATE)]).0, 200);
+    wait_until("the alert", || told(&scene.sink, "log-duplicate-token").len() == 2);
+    assert_eq!(item(), "fail");
+    let opened = run(&["incident", "open", "app", "--severity", "P1", "--summary", "x"]);
+    assert_eq!(opened.code, 0, "{}", opened.stderr);
+    let store = Store::open(&Place::File(folder.join("sessionwatch-state.db"))).unwrap();
+    let current = || store.read(|db| incidents::current(db, "app")).unwrap().unwrap();
+    let config = std::fs::read_to_string(folder.join("sessionwatch.toml")).unwrap();
+    let config = Config::parse(&folder.join("sessionwatch.toml"), &config).unwrap();
+    let clock = Clock::System;
+    let context =
+        Context { config: &config, target: &config.targets[0], store: &store, clock: &clock, actor: "ada" };
+    incident::has_contained(context, &current(), ("ended", &json!({}))).unwrap();
+    let timeline = || store.read(|db| incidents::timeline(db, &current().id)).unwrap();
+    let signals = || timeline().iter().filter(|entry| entry.kind == "signal").count();
+    let before = signals();
+    assert_eq!(drained(&running, &[("2", FORGED)]).0, 200);
+    wait_until("the forged line is judged", || signals() == before + 1);
+    assert_eq!(current().state, State::Contained);
+    let verified = || {
+        let step = STEPS.iter().find(|step| step.id == "verify").unwrap();
+        let incident: Incident = current();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(incident::find_out(context, (&incident, &timeline()), step)).unwrap().said
+    };
+    let said = verified();
+    assert!(said.contains("1 unconfirmed critical log line of"), "{said}");
+    assert_eq!(drained(&running, &[("3", DUPLICATE)]).0, 200);
+    wait_until("a real one opens it anew", || current().state == State::Open);
+    assert!(verified().contains("1 critical log lines"), "{}", verified());
     assert_eq!(running.stop(), Some(0));
 }

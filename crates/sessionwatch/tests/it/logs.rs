@@ -23,7 +23,7 @@ fn configuration(url: &str, hook: &str, sources: &str) -> String {
     )
 }
 
-fn vercel() -> String {
+pub(crate) fn vercel() -> String {
     format!(
         "[[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{SECRET}\"\nverify = \"owner-of-this\"\n"
     )
@@ -34,14 +34,14 @@ pub(crate) fn post(watch: &Watch, path: &str, headers: &[(&str, &str)], body: &[
     harness::post(&watch.address, path, headers, body)
 }
 
-fn signature(body: &[u8]) -> String {
+pub(crate) fn signature(body: &[u8]) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(body);
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a drain sends.
-fn drained(watch: &Watch, messages: &[(&str, &str)]) -> (u16, String) {
+pub(crate) fn drained(watch: &Watch, messages: &[(&str, &str)]) -> (u16, String) {
     let entries: Vec<Value> = messages
         .iter()
         .map(|(id, message)| json!({ "id": id, "message": message, "timestamp": 1_795_608_000_123_i64, "source": "lambda", "requestId": "iad1::abc" }))
@@ -64,7 +64,7 @@ fn signals(folder: &Path) -> Vec<Value> {
 }
 
 /// The names of the signals that are kept, the oldest first.
-fn kinds(folder: &Path) -> Vec<String> {
+pub(crate) fn kinds(folder: &Path) -> Vec<String> {
     let mut kinds: Vec<String> =
         signals(folder).iter().map(|signal| signal["kind"].as_str().unwrap().to_owned()).collect();
     kinds.reverse();
@@ -91,7 +91,7 @@ impl Scene {
     }
 }
 
-const MISMATCH: &str = "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {\n  sessionToken: 'f47ac10b...',\n  sessionUserId: 8,\n  dbUserId: 9\n}";
+pub(crate) const MISMATCH: &str = "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {\n  sessionToken: 'f47ac10b...',\n  sessionUserId: 8,\n  dbUserId: 9\n}";
 pub(crate) const DUPLICATE: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'f47ac10b...', existingUserId: 8, newUserId: 9 }";
 /// In the table it is user 8.
 const WRONG: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }";
@@ -435,7 +435,9 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     let scene = Scene::new();
     let disk = scene.folder.path().join("disk");
     let store = format!("store = \"{}\"\n", disk.join("state.db").display());
-    let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), &vercel());
+    let sources =
+        format!("{}[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n", vercel());
+    let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), &sources);
     let text = text.replace("[serve]\n", &format!("[serve]\n{store}"));
     std::fs::write(scene.folder.path().join("sessionwatch.toml"), text).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_sessionwatch"));
@@ -455,14 +457,50 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
         assert!([200, 503].contains(&status), "{status}");
     }
     assert!(refused > 0);
+    // Lines whose request has no name are known by their bytes while they are refused.
+    let bearer = [("authorization", "Bearer a-token-for-lines")];
+    let line = |running: &Watch| post(running, "/ingest/logs", &bearer, invalid.as_bytes()).0;
+    assert_eq!([line(&running), line(&running)], [503, 503]);
     std::fs::remove_file(&filler).unwrap();
     wait_until("room again", || drained(&running, &[("full-199", invalid)]).0 == 200);
     let metrics = running.page("/metrics");
+    assert_eq!(line(&running), 200);
+    let of_lines = "sessionwatch_log_signals_total{source=\"lines\",kind=\"invalid-user\"}";
+    assert!(running.page("/metrics").contains(&format!("{of_lines} 1\n")));
+    // What comes after that is another one.
+    assert_eq!(line(&running), 200);
+    assert!(running.page("/metrics").contains(&format!("{of_lines} 2\n")));
     // What was refused was sent again, and is there once.
     assert!(
         metrics.contains("sessionwatch_log_signals_total{source=\"drain\",kind=\"invalid-user\"} 201"),
         "{metrics}"
     );
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn a_signed_request_that_is_sent_again_adds_nothing_also_without_ids() {
+    let scene = Scene::new();
+    let running = scene.start(&vercel());
+    let send = |body: &str| {
+        let signature = signature(body.as_bytes());
+        assert_eq!(
+            post(&running, "/ingest/vercel", &[("x-vercel-signature", &signature)], body.as_bytes()).0,
+            200
+        );
+    };
+    let invalid = |more: &str| format!("{{ \"message\": \"[AUTH-ADAPTER] Invalid userId\"{more} }}");
+    let [array, lines] = [
+        format!("[{0},{0},{1}]", invalid(""), invalid(", \"id\": \"1\"")),
+        format!("{0}\n{0}\n", invalid("")),
+    ];
+    for body in [&array, &lines, &array, &lines, &array] {
+        send(body);
+    }
+    assert_eq!(kinds(scene.folder.path()), ["invalid-user"; 5]);
+    // Another request of the same kind is another one.
+    send(&format!("[{}]", invalid(", \"timestamp\": 1795608000123")));
+    assert_eq!(kinds(scene.folder.path()), ["invalid-user"; 6]);
     assert_eq!(running.stop(), Some(0));
 }
 
