@@ -55,6 +55,8 @@ pub struct Frame<'a> {
     carriers: [Option<Carrier>; LAYERS],
     /// Something of that stands at its beginning, so that it is a line of its own.
     pub begins: bool,
+    /// A time stamp was taken off that a tab stands before, so that the line goes on with another one.
+    pub is_indented: bool,
     /// When, by the innermost carrier that says.
     pub at: Option<Instant>,
     /// The request.
@@ -74,6 +76,7 @@ impl<'a> Frame<'a> {
         Self {
             carriers: [None; LAYERS],
             begins: false,
+            is_indented: false,
             at: None,
             request: None,
             message: Cow::Borrowed(message),
@@ -129,9 +132,11 @@ impl<'a> Frame<'a> {
             _ => stamped(bare, clock),
         };
         let Some(Stamped { carrier, at, end }) = stamped else { return false };
+        let is_indented = text.starts_with(b"\t");
         self.at = at.or(self.at);
         self.carry(carrier);
         self.begins |= begin == 0 && end > 0;
+        self.is_indented |= is_indented;
         self.cut_to(if end > 0 { begin + end } else { 0 });
         true
     }

@@ -1,6 +1,6 @@
 //! What is looked for, and what a time without a zone means.
 
-use crate::{needles::Needles, pattern::Pattern, signal::Kind, time::Clock};
+use crate::{needles::Needles, pattern::Pattern, server_log::VIOLATION, signal::Kind, time::Clock};
 
 /// What a literal announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,12 @@ pub(crate) enum What {
     Event(Kind),
     /// A key under which a token may stand.
     Token,
+    /// The name of a function that may be called with a token.
+    Call,
+    /// A session id under a short key.
+    SessionId,
+    /// A violation of a unique constraint, as a PostgreSQL server tells of it.
+    Violation,
     /// A message that is written as numbers, so that nothing else can be found in it.
     Numbers,
     /// A pattern of the operator's.
@@ -22,7 +28,7 @@ pub(crate) enum What {
 }
 
 /// The literals of what is known without configuration.
-pub(crate) const KNOWN: [(&str, What); 11] = [
+pub(crate) const KNOWN: [(&str, What); 22] = [
     ("[AUTH-ADAPTER]", What::Adapter),
     ("[SESSION-CALLBACK]", What::Callback),
     ("auth][", What::AuthJs),
@@ -33,6 +39,17 @@ pub(crate) const KNOWN: [(&str, What); 11] = [
     ("ession-token", What::Token),
     ("essionToken", What::Token),
     ("ession_token", What::Token),
+    ("SessionAndUser", What::Call),
+    ("SessionByToken", What::Call),
+    ("teSession", What::Call),
+    ("ndSession", What::Call),
+    ("session_and_user", What::Call),
+    ("te_session", What::Call),
+    (" sid: ", What::SessionId),
+    (" sid=", What::SessionId),
+    ("\"sid\":", What::SessionId),
+    ("onnect.sid", What::Token),
+    (VIOLATION, What::Violation),
     ("\"MESSAGE\":[", What::Numbers),
 ];
 

@@ -15,6 +15,9 @@ pub mod signal;
 pub mod time;
 
 mod beginning;
+mod call;
 mod needles;
 mod pairs;
 mod recognise;
+mod server_log;
+mod statement;

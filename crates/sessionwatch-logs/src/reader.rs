@@ -2,10 +2,13 @@
 
 use crate::{
     frame::Frame,
-    grammar::Grammar,
+    grammar::{Grammar, What},
     pairs::uncoloured,
     reason,
-    recognise::{Facts, Recognised, captured_prefix, code, recognise, recognise_at, request_id, user_id},
+    recognise::{
+        Facts, Recognised, captured_prefix, code, recognise, recognise_at, request_id, user_id, whole_prefix,
+    },
+    server_log::{Event, Follows},
     signal::{Kind, Signal},
 };
 use std::borrow::Cow;
@@ -104,6 +107,8 @@ enum Ended {
 pub struct Reader<'g> {
     grammar: &'g Grammar,
     pending: Option<Pending>,
+    /// A violation that the log of a database server tells of over lines.
+    event: Option<Event>,
     counters: Counters,
 }
 
@@ -111,7 +116,7 @@ impl<'g> Reader<'g> {
     /// One that has read nothing.
     #[must_use]
     pub fn new(grammar: &'g Grammar) -> Self {
-        Self { grammar, pending: None, counters: Counters::default() }
+        Self { grammar, pending: None, event: None, counters: Counters::default() }
     }
 
     /// What was read so far.
@@ -123,13 +128,14 @@ impl<'g> Reader<'g> {
     /// Whether an entry may go on in the next line.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.pending.is_some()
+        self.pending.is_some() || self.event.is_some()
     }
 
     /// Where the entry begins that may go on in the next line.
     #[must_use]
     pub fn pending_from(&self) -> Option<u64> {
-        self.pending.as_ref().map(|pending| pending.from)
+        let event = self.event.as_ref().and_then(|event| event.lines.first()).map(|line| line.from);
+        self.pending.as_ref().map(|pending| pending.from).into_iter().chain(event).min()
     }
 
     /// Notes a line that was longer than a line may be.
@@ -158,7 +164,27 @@ impl<'g> Reader<'g> {
                     continue;
                 }
             }
-            let Some((hit, which)) = self.grammar.needles.find(block, from) else { break };
+            let mut within = block;
+            if self.event.is_some() {
+                let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
+                let (line, place) = (&block[from..end], (at + from as u64, at + end as u64));
+                match self.follows(line, place, sink) {
+                    Follows::Within => {
+                        from = end;
+                        continue;
+                    }
+                    // Such a line is read by itself, and the next one may belong to the event again.
+                    Follows::Between => within = &block[..end],
+                    Follows::After => {}
+                }
+            }
+            let Some((hit, which)) = self.grammar.needles.find(within, from) else {
+                if within.len() == block.len() {
+                    break;
+                }
+                from = within.len();
+                continue;
+            };
             let begin = memrchr(b'\n', &block[from..hit]).map_or(from, |before| from + before + 1);
             let end = memchr(b'\n', &block[hit..]).map_or(block.len(), |end| hit + end + 1);
             let complete = ended || block[end - 1] == b'\n';
@@ -185,7 +211,13 @@ impl<'g> Reader<'g> {
             self.goes_on(&block[from..end], (at + from as u64, at + end as u64), sink);
             from = end;
         }
-        self.pending.is_some()
+        from = 0;
+        while self.event.is_some() && from < block.len() {
+            let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
+            self.follows(&block[from..end], (at + from as u64, at + end as u64), sink);
+            from = end;
+        }
+        self.is_pending()
     }
 
     /// Reads an entry that is known to be whole, as a drain hands it over, with what is known of it besides.
@@ -213,6 +245,71 @@ impl<'g> Reader<'g> {
         if let Some(pending) = self.pending.take() {
             self.close(&pending, sink);
         }
+        if let Some(event) = self.event.take() {
+            Self::tell_violation(&event, sink);
+        }
+    }
+
+    /// Whether a line begins to tell of a violation.
+    fn begins_violation(
+        &mut self,
+        frame: &Frame<'_>,
+        place: (u64, u64),
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) -> bool {
+        let Some(event) = Event::begin(frame, place) else { return false };
+        self.patterns(frame, place, sink);
+        if let Some(before) = self.event.take() {
+            Self::tell_violation(&before, sink);
+        }
+        if event.spreads {
+            self.event = Some(event);
+        } else {
+            Self::tell_violation(&event, sink);
+        }
+        true
+    }
+
+    /// What a line is to the violation that is open, which takes it in or ends.
+    fn follows(
+        &mut self,
+        line: &[u8],
+        place: (u64, u64),
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
+    ) -> Follows {
+        let Some(mut event) = self.event.take() else { return Follows::After };
+        let frame = Frame::unwrap(line, true, self.grammar.clock);
+        let follows = event.take(&frame, place);
+        match follows {
+            Follows::After => Self::tell_violation(&event, sink),
+            Follows::Between => self.event = Some(event),
+            Follows::Within => {
+                self.patterns(&frame, place, sink);
+                self.event = Some(event);
+            }
+        }
+        follows
+    }
+
+    /// Gives what a violation says: a token that two sessions were to have, and the lines that it stands in.
+    fn tell_violation(event: &Event, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
+        let (Some(token), Some(first), Some(last)) = (event.token(), event.lines.first(), event.lines.last())
+        else {
+            return;
+        };
+        let prefix = token.and_then(whole_prefix);
+        let signal = |kind| Signal {
+            at: event.at,
+            prefix: prefix.as_ref().map(|(prefix, _)| Cow::Borrowed(prefix.as_str())),
+            ..Signal::of(kind)
+        };
+        let place = Place { from: first.from, to: last.to, text: &first.text };
+        sink(signal(Kind::DuplicateToken), place);
+        let Some(token) = token.filter(|_| prefix.as_ref().is_some_and(|(_, whole)| *whole)) else { return };
+        for line in event.lines.iter().filter(|line| memchr::memmem::find(&line.text, token).is_some()) {
+            let place = Place { from: line.from, to: line.to, text: &line.text };
+            sink(signal(Kind::TokenInLog), place);
+        }
     }
 
     fn frame(
@@ -232,6 +329,11 @@ impl<'g> Reader<'g> {
         let is_text = frame.message.is_ascii() || std::str::from_utf8(&frame.message).is_ok();
         self.counters.not_utf8 += u64::from(!is_text);
         let complete = frame.complete;
+        if first.is_some_and(|(_, which)| Grammar::what(which) == What::Violation)
+            && self.begins_violation(&frame, (from, to), sink)
+        {
+            return;
+        }
         let mut recognised =
             first.and_then(|first| recognise_at(self.grammar, &frame.message, (first, complete)));
         if recognised.is_none_or(|found| found.kind.is_none())
@@ -268,6 +370,9 @@ impl<'g> Reader<'g> {
                 text: frame.message.into_owned(),
             });
             return;
+        }
+        if recognised.kind.is_none() {
+            facts.gather_token(&frame.message, recognised);
         }
         if let Some(outer) = &frame.outer {
             facts.gather(outer, (true, false), self.grammar.clock);

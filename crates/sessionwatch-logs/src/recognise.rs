@@ -6,10 +6,13 @@ use sessionwatch_rules::{instant::Instant, token as tokens};
 
 use crate::{
     beginning::{is_beginning, is_event, object},
+    call,
     grammar::{Grammar, What},
     pairs::{Pair, Pairs, line_end, unescaped},
     reason::reason,
+    server_log::is_session_token,
     signal::{Kind, Signal},
+    statement,
     time::{self, Clock},
 };
 
@@ -58,6 +61,24 @@ const ERRORS: [(&str, Kind); 17] = [
     ("passkey", Kind::SignInError),
 ];
 
+/// Parts of the names of errors that stores and their clients throw.
+const STORES: [&str; 14] = [
+    "prisma",
+    "drizzle",
+    "typeorm",
+    "sequelize",
+    "kysely",
+    "mongo",
+    "postgres",
+    "mysql",
+    "sqlite",
+    "database",
+    "neon",
+    "redis",
+    "query",
+    "connection",
+];
+
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Recognised {
@@ -71,11 +92,13 @@ pub(crate) struct Recognised {
     pub(crate) spreads: bool,
     /// A call of an adapter, whose first argument may be a token.
     pub(crate) call: bool,
+    /// Where a token stands that has no key; nothing stands at an empty place.
+    pub(crate) bare: (usize, usize),
 }
 
 impl Recognised {
     fn of(kind: Option<Kind>, from: usize) -> Self {
-        Self { kind, from, code: (0, 0), spreads: true, call: false }
+        Self { kind, from, code: (0, 0), spreads: true, call: false, bare: (0, 0) }
     }
 }
 
@@ -90,7 +113,8 @@ pub(crate) fn recognise_at(
     message: &[u8],
     (first, complete): ((usize, usize), bool),
 ) -> Option<Recognised> {
-    let (mut next, mut fallback) = (Some(first), None);
+    let (mut next, mut fallback) = (Some(first), None::<Recognised>);
+    let only_a_token = Recognised { spreads: false, ..Recognised::of(None, 0) };
     while let Some((at, which)) = next {
         let found = match Grammar::what(which) {
             What::Adapter if is_beginning(&message[..at]) => {
@@ -104,13 +128,32 @@ pub(crate) fn recognise_at(
             }
             What::Event(kind) => event(message, at, (kind, complete)),
             What::Token => {
-                fallback.get_or_insert(Recognised { spreads: false, ..Recognised::of(None, 0) });
+                fallback.get_or_insert(only_a_token);
                 None
             }
-            What::Adapter | What::Callback | What::AuthJs | What::Pattern | What::Numbers => None,
+            What::Call | What::SessionId => {
+                let bare = match Grammar::what(which) {
+                    What::Call => call::argument(message, at, complete),
+                    _ => call::session_id(message, at + 1, complete),
+                };
+                if let Some(bare) = bare {
+                    let from = bare.as_ptr().addr() - message.as_ptr().addr();
+                    fallback.get_or_insert(only_a_token).bare = (from, from + bare.len());
+                }
+                None
+            }
+            What::Violation
+            | What::Adapter
+            | What::Callback
+            | What::AuthJs
+            | What::Pattern
+            | What::Numbers => None,
         };
         match found {
-            Some(Recognised { kind: None, .. }) => fallback = found,
+            Some(Recognised { kind: None, .. }) => {
+                let bare = fallback.map_or((0, 0), |fallback| fallback.bare);
+                fallback = found.map(|found| Recognised { bare, ..found });
+            }
             Some(_) => return found,
             None => {}
         }
@@ -180,7 +223,10 @@ fn authjs(message: &[u8], at: usize, complete: bool) -> Option<Recognised> {
     match level {
         b"error" => {
             let is = |part: &str| memchr::memmem::find(&name, part.as_bytes()).is_some();
-            let kind = ERRORS.iter().find(|(part, _)| is(part))?.1;
+            let kind = match ERRORS.iter().find(|(part, _)| is(part)) {
+                Some((_, kind)) => *kind,
+                None => thrown(&name)?,
+            };
             Some(Recognised {
                 code: (begin, end),
                 spreads: false,
@@ -199,6 +245,16 @@ fn authjs(message: &[u8], at: usize, complete: bool) -> Option<Recognised> {
         }
         _ => None,
     }
+}
+
+/// What an error is about that is none of Auth.js: the store's own ones name it, and what else was thrown kept a session
+/// from being read. `EventError` is about a handler of the application's.
+fn thrown(name: &[u8]) -> Option<Kind> {
+    if !name.ends_with(b"error") || name == b"eventerror" {
+        return None;
+    }
+    let is_stores = STORES.iter().any(|part| memchr::memmem::find(name, part.as_bytes()).is_some());
+    Some(if is_stores { Kind::AdapterError } else { Kind::SessionError })
 }
 
 /// A token as it stands in a text.
@@ -229,6 +285,7 @@ pub(crate) struct Facts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Token,
+    Signed,
     Prefix,
     User,
     Existing,
@@ -276,6 +333,7 @@ fn slot(pair: Pair<'_>) -> Option<Slot> {
         b"timestamp" | b"time" | b"ts" => Slot::At,
         b"tokenprefix" | b"sessiontokenprefix" => Slot::Prefix,
         b"token" => Slot::Token,
+        b"connectsid" => Slot::Signed,
         key if key.ends_with(b"sessiontoken") => Slot::Token,
         _ => return None,
     })
@@ -297,6 +355,10 @@ impl<'a> Facts<'a> {
                 Slot::Token | Slot::Prefix => {
                     let marked = if slot == Slot::Prefix { Marked::AsPrefix } else { Marked::No };
                     self.token(token(pair.value, marked));
+                    continue;
+                }
+                Slot::Signed => {
+                    self.token(token(unsigned(pair.value), Marked::No));
                     continue;
                 }
                 Slot::Reason => {
@@ -331,6 +393,16 @@ impl<'a> Facts<'a> {
         }
         self.cut |= pairs.is_cut();
         pairs.is_open()
+    }
+
+    /// Those of a text that nothing but a token may stand in: one without a key, or in a statement of SQL.
+    pub(crate) fn gather_token(&mut self, message: &'a [u8], recognised: Recognised) {
+        if self.leaked.is_none() {
+            let (from, to) = recognised.bare;
+            let bare = message.get(from..to).filter(|bare| !bare.is_empty());
+            let value = bare.or_else(|| statement::value_of(message, is_session_token));
+            self.token(value.and_then(|value| token(value, Marked::No)));
+        }
     }
 
     fn token(&mut self, token: Option<Token<'a>>) {
@@ -445,6 +517,17 @@ fn token(value: &[u8], marked: Marked) -> Option<Token<'_>> {
     }
     (text.len() >= DOUBTFUL)
         .then(|| Token { prefix: Cow::Borrowed(tokens::prefix(text)), whole: text.len() >= WHOLE })
+}
+
+/// The session id in a signed cookie, as Express writes it: `s:ID.SIGNATURE`.
+fn unsigned(value: &[u8]) -> &[u8] {
+    let id = value.strip_prefix(b"s%3A").or_else(|| value.strip_prefix(b"s:")).unwrap_or(value);
+    &id[..memchr::memchr(b'.', id).unwrap_or(id.len())]
+}
+
+/// The prefix of a whole token, and of what may be one.
+pub(crate) fn whole_prefix(value: &[u8]) -> Option<(String, bool)> {
+    token(value, Marked::No).map(|token| (token.prefix.into_owned(), token.whole))
 }
 
 /// The token prefix in what a pattern of the operator captured, and in what follows it.

@@ -271,7 +271,7 @@ fn kept(secret: &str) -> String {
 }
 
 /// Whether a word looks as if it was drawn by chance, whatever stands between its pieces.
-fn looks_random(word: &str) -> bool {
+pub(crate) fn looks_random(word: &str) -> bool {
     let word = word.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
     if PLAIN.as_ref().is_some_and(|plain| plain.is_match(word)) {
         return false;
