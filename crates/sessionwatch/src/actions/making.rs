@@ -60,6 +60,8 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
         selection.chosen(sql.now).ok_or(ActError::Unexpected("what is archived is planned elsewhere"))?;
     let revoke = selection.revoke(&sql.mapping.revoke);
     named(selection, (view, &sql), (chosen, &revoke)).await?;
+    let besides = side_effects::Besides::read(view, &sql, &revoke).await?;
+    let all = if besides.own.is_empty() { chosen } else { Chosen::Along(&chosen, &besides.own) };
     let now = context.clock.now();
     let growth = context.store.read(|db| censuses::growth(db, &context.target.name, now))?;
     let Totals { all_active, all_rows, naive, newest } = totals(view, &sql).await?;
@@ -94,10 +96,15 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
         ended: Ended::default(),
     };
     context.store.write(|db| plans::forget(db, now).and_then(|()| plans::put(db, &plan.kept)))?;
-    list(context, view, &mut plan, &sql.planned(chosen, &revoke, view.addressing)).await?;
-    certain(view, &sql, &plan).await?;
+    list(context, view, &mut plan, &sql.planned(all, &revoke, view.addressing)).await?;
+    let meant = match besides.own.as_slice() {
+        [] => plan.kept.rows,
+        _ => counted(view, &sql, (chosen, &revoke)).await?,
+    };
+    certain((view, &sql), &plan, meant).await?;
     if plan.kept.rows > 0 {
-        plan.summary.side_effects = side_effects::of(view, &sql, (chosen, &revoke)).await?;
+        let along = plan.kept.rows.saturating_sub(meant);
+        plan.summary.side_effects = besides.of(view, &sql, (all, &revoke, along)).await?;
     }
     plan.summary.revoke = revoke;
     plan.summary.not_ended = super::notes::not_ended(context, view, &plan);
@@ -338,8 +345,8 @@ async fn named(
     Ok(())
 }
 
-/// Refuses a name that names nobody, or several.
-async fn certain(view: &View, sql: &Sql<'_>, plan: &Plan) -> Result<(), ActError> {
+/// Refuses a name that names nobody, or several. So many rows are `meant` without those that go along.
+async fn certain((view, sql): (&View, &Sql<'_>), plan: &Plan, meant: u64) -> Result<(), ActError> {
     let session = &view.opened.session;
     match &plan.selection {
         Selection::User(id) if plan.kept.rows == 0 => {
@@ -359,7 +366,7 @@ async fn certain(view: &View, sql: &Sql<'_>, plan: &Plan) -> Result<(), ActError
             Err(ActError::NoUser(id.clone(), similar.collect()))
         }
         Selection::Session(_) if plan.kept.rows == 0 => Err(ActError::NoSession),
-        Selection::Session(name) if plan.kept.rows > 1 => {
+        Selection::Session(name) if meant > 1 => {
             Err(ActError::Ambiguous(name.clone(), plan.summary.sample.clone()))
         }
         _ => Ok(()),

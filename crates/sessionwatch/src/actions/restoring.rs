@@ -220,9 +220,10 @@ async fn put_all_back(
     control: &Control,
 ) -> Result<Applied, ActError> {
     let mut applied = Applied::default();
-    let mut behind = 0;
-    while let Some((id, rows)) = context.store.read(|db| plans::piece(db, &plan.kept.id, behind))? {
-        behind = id;
+    // What went last comes back first, since sessions may refer to it.
+    let mut before = i64::MAX;
+    while let Some((id, rows)) = context.store.read(|db| plans::last_piece(db, &plan.kept.id, before))? {
+        before = id;
         if control.stop.load(Ordering::Relaxed) {
             applied.remaining += rows.len() as u64;
             continue;
@@ -320,7 +321,7 @@ async fn put_back(
     // What was put back meanwhile, by an earlier run or another plan, is not put back twice.
     let still = |row: &Planned| batch.fates.get(position(row)) == Some(&Fate::Archived);
     let wanted_now: Vec<(usize, i64)> =
-        wanted.iter().filter(|row| still(row)).map(|row| (position(row), row.mark)).collect();
+        wanted.iter().rev().filter(|row| still(row)).map(|row| (position(row), row.mark)).collect();
     if wanted_now.is_empty() {
         // Once no row of a batch can be put back any more, its sealed rows are gone.
         return Ok(Restored::all(Outcome::Earlier, wanted));

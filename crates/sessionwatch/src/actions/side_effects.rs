@@ -7,33 +7,58 @@ use crate::{
     profile::mapping::Revoke,
     target::{
         acting::Actor,
-        side_effects::{Catalog, Event, Kind, SideEffect},
+        side_effects::{Catalog, Event, Kind, Reached, Reference, SideEffect},
         sql::{Chosen, Sql},
     },
 };
 
-/// What ending the chosen sessions does besides, with the rows that it concerns where the watch role can count them.
-pub(super) async fn of(
-    view: &View,
-    sql: &Sql<'_>,
-    (chosen, revoke): (Chosen<'_>, &Revoke),
-) -> Result<Vec<SideEffect>, ActError> {
-    let session = &view.opened.session;
-    let catalog = Catalog::read(sql.schema.dialect, async |query| session.fetch(query).await).await?;
-    let mut effects = Vec::new();
-    for reached in catalog.reached(&sql.sessions_in_catalog(), Event::of(revoke)) {
-        let mut effect = reached.effect.clone();
-        if reached.is_countable() {
-            effect.rows =
-                session.attempt(&sql.referring(&reached.path, (chosen, revoke), view.addressing)).await?;
-        }
-        // Nothing that nobody refers to is held back.
-        if effect.kind != Kind::Restrict || effect.rows != Some(0) {
-            effects.push(effect);
-        }
+/// What may happen besides, by the catalog.
+pub(super) struct Besides {
+    reached: Vec<Reached>,
+    /// Foreign keys by which sessions go with other sessions, and whose columns the watch role may read.
+    pub(super) own: Vec<Reference>,
+}
+
+impl Besides {
+    pub(super) async fn read(view: &View, sql: &Sql<'_>, revoke: &Revoke) -> Result<Self, ActError> {
+        let session = &view.opened.session;
+        let catalog = Catalog::read(sql.schema.dialect, async |query| session.fetch(query).await).await?;
+        let sessions = sql.sessions_in_catalog();
+        let reached = catalog.reached(&sessions, Event::of(revoke));
+        let own = reached.iter().filter(|reached| reached.is_countable());
+        let own = own.filter_map(|reached| reached.own(&sessions)).cloned().collect();
+        Ok(Self { reached, own })
     }
-    possible(&effects, sql)?;
-    Ok(effects)
+
+    /// What ending the chosen sessions does besides, with the rows that it concerns where the watch role can count them.
+    /// `along` says how many of the sessions go only because they refer to others.
+    pub(super) async fn of(
+        &self,
+        view: &View,
+        sql: &Sql<'_>,
+        (chosen, revoke, along): (Chosen<'_>, &Revoke, u64),
+    ) -> Result<Vec<SideEffect>, ActError> {
+        let sessions = sql.sessions_in_catalog();
+        let mut effects = Vec::new();
+        for reached in &self.reached {
+            let mut effect = reached.effect.clone();
+            if reached.is_countable() {
+                effect.rows = match reached.own(&sessions) {
+                    Some(_) => Some(along),
+                    None => {
+                        let query = sql.referring(&reached.path, (chosen, revoke), view.addressing);
+                        view.opened.session.attempt(&query).await?
+                    }
+                };
+            }
+            // Nothing that nobody refers to is held back.
+            if effect.kind != Kind::Restrict || effect.rows != Some(0) {
+                effects.push(effect);
+            }
+        }
+        possible(&effects, sql)?;
+        Ok(effects)
+    }
 }
 
 /// Refuses what a rule of the sessions would do instead.

@@ -126,11 +126,25 @@ pub fn piece(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<(i64, Vec<Pla
         "SELECT piece, content FROM planned WHERE plan = $1 AND piece > $2 ORDER BY piece LIMIT 1",
         &[plan.into(), behind.into()],
     )?;
-    let piece = |row: Row| {
-        let rows = planned::read(row.bytes(1)?).ok_or_else(|| row.unreadable(1))?;
-        Ok((row.int(0)?, rows))
-    };
-    row.map(piece).transpose()
+    row.map(numbered).transpose()
+}
+
+/// The last piece of a plan before that number: its own number, and its rows.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last_piece(db: Db<'_>, plan: &str, before: i64) -> Result<Option<(i64, Vec<Planned>)>, StoreError> {
+    let row = db.row(
+        "SELECT piece, content FROM planned WHERE plan = $1 AND piece < $2 ORDER BY piece DESC LIMIT 1",
+        &[plan.into(), before.into()],
+    )?;
+    row.map(numbered).transpose()
+}
+
+fn numbered(row: Row) -> Result<(i64, Vec<Planned>), StoreError> {
+    let rows = planned::read(row.bytes(1)?).ok_or_else(|| row.unreadable(1))?;
+    Ok((row.int(0)?, rows))
 }
 
 /// A plan.

@@ -192,6 +192,15 @@ impl Reached {
     pub fn is_countable(&self) -> bool {
         !self.path.is_empty() && self.path.iter().all(|reference| reference.readable)
     }
+
+    /// The foreign key, if it is one by which rows of that table go with other rows of it.
+    #[must_use]
+    pub fn own(&self, table: &str) -> Option<&Reference> {
+        match self.path.as_slice() {
+            [own] if own.kind == Kind::Cascade && own.from.0 == table && own.to.0 == table => Some(own),
+            _ => None,
+        }
+    }
 }
 
 impl Catalog {
@@ -287,8 +296,9 @@ impl Catalog {
             let archived: BTreeSet<String> =
                 self.dependents(table, &found).into_iter().map(|dependent| dependent.name).collect();
             for reached in &mut found {
+                let is_own = reached.own(table).is_some_and(|own| own.readable);
                 let SideEffect { kind, table, .. } = &reached.effect;
-                reached.effect.archived = *kind == Kind::Cascade && archived.contains(table);
+                reached.effect.archived = *kind == Kind::Cascade && (is_own || archived.contains(table));
             }
         }
         found

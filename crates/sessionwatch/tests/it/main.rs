@@ -18,6 +18,7 @@ mod disk;
 mod door;
 mod equality;
 mod failing_runs;
+mod families;
 mod fastforward;
 mod faults;
 mod first_steps;

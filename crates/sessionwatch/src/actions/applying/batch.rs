@@ -310,6 +310,8 @@ fn by_marks(rows: &[Planned], heads: Vec<Head>, same_place_only: bool) -> Matche
             }
         }
     }
+    // What refers to a row goes before it, as the plan has it.
+    found.sort_by_key(|(row, _)| std::ptr::from_ref::<Planned>(row));
     (found, wanted.into_values().flatten().cloned().collect())
 }
 

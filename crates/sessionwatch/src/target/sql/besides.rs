@@ -25,17 +25,6 @@ impl Sql<'_> {
                 format!("EXISTS (SELECT 1 FROM {} AS {to} WHERE {joined} AND {condition})", reference.to.0)
             };
         }
-        if let [own] = path
-            && own.from.0 == self.sessions_in_catalog()
-        {
-            // Sessions that refer to others, and that the plan does not name itself.
-            let same: Vec<String> =
-                own.to.1.iter().map(|column| format!("s.{0} = c1.{0}", identifier(column))).collect();
-            condition.push_str(&format!(
-                " AND NOT EXISTS (SELECT 1 FROM {sessions} AS s WHERE {} AND ({chosen}))",
-                same.join(" AND ")
-            ));
-        }
         let last = path.last().map_or(sessions.as_str(), |reference| reference.from.0.as_str());
         format!("SELECT COUNT(*) FROM {last} AS c{} WHERE {condition}", path.len())
     }

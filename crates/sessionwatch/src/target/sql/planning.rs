@@ -3,10 +3,16 @@
 use sessionwatch_rules::instant::Instant;
 
 use super::{Addressing, Sql, identifier, string, table};
-use crate::profile::{
-    mapping::{Revoke, UsersMapping},
-    schema::{ColumnKind, Dialect},
+use crate::{
+    profile::{
+        mapping::{Revoke, UsersMapping},
+        schema::{ColumnKind, Dialect},
+    },
+    target::side_effects::Reference,
 };
+
+/// Sessions that refer to each other, followed behind each other.
+const GENERATIONS: u32 = 32;
 
 /// Conditions on sessions that a person names; all that are given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -52,6 +58,8 @@ pub enum Chosen<'a> {
     All,
     /// Rows that fit.
     Where(&'a Filter),
+    /// Those rows, and the sessions that the database deletes with them because they refer to them.
+    Along(&'a Chosen<'a>, &'a [Reference]),
 }
 
 /// Columns that together are unique to a row inside one query.
@@ -72,7 +80,18 @@ impl RowName {
 
     /// `r.n0, r.n1`
     fn outer(&self) -> String {
-        (0..self.0.len()).map(|at| format!("r.n{at}")).collect::<Vec<_>>().join(", ")
+        self.inner("r")
+    }
+
+    /// `t.n0, t.n1`
+    fn inner(&self, table: &str) -> String {
+        (0..self.0.len()).map(|at| format!("{table}.n{at}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `a = t.n0 AND b = t.n1`
+    fn equals(&self, table: &str) -> String {
+        let parts = self.0.iter().enumerate().map(|(at, column)| format!("{column} = {table}.n{at}"));
+        parts.collect::<Vec<_>>().join(" AND ")
     }
 
     /// `a DESC, b DESC`
@@ -143,8 +162,31 @@ impl Sql<'_> {
         };
         let id =
             self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
+        let place = match (self.dialect(), addressing) {
+            (Dialect::Postgres, Addressing::Place) => Some("s.ctid"),
+            (Dialect::Postgres, Addressing::HeapAndPlace) => Some("s.tableoid, s.ctid"),
+            (Dialect::Sqlite, Addressing::Place) => Some("s.rowid"),
+            _ => None,
+        };
+        let (before, gone, condition, first) = match (chosen, self.row_name(addressing)) {
+            (Chosen::Along(&roots, references), Some(name)) => (
+                format!(
+                    "WITH RECURSIVE {goes}, gone AS (SELECT {names}, MAX(goes.depth) AS depth FROM goes GROUP BY {names})\n",
+                    goes = self.goes((roots, references), revoke, (addressing, &name)),
+                    names = name.inner("goes"),
+                ),
+                ", gone",
+                name.equals("gone"),
+                // What refers to a row goes before it, so that nothing goes with it unseen.
+                Some("gone.depth DESC"),
+            ),
+            _ => (String::new(), "", self.chosen(chosen, revoke, addressing), None),
+        };
+        // Rows that lie together are removed together.
+        let order: Vec<&str> = first.into_iter().chain(place).collect();
+        let order = if order.is_empty() { String::new() } else { format!("\nORDER BY {}", order.join(", ")) };
         format!(
-            "SELECT {locator}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END, {fingerprint}\nFROM {sessions}\nWHERE {condition}{order}",
+            "{before}SELECT {locator}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END, {fingerprint}\nFROM {sessions}{gone}\nWHERE {condition}{order}",
             fingerprint = self.fingerprint(),
             mark = self.mark(),
             prefix = self.prefix(),
@@ -152,14 +194,6 @@ impl Sql<'_> {
             end = expiry.micros(&expiry.value),
             active = expiry.active(self.now),
             sessions = self.sessions(),
-            condition = self.chosen(chosen, revoke, addressing),
-            // Rows that lie together are removed together.
-            order = match (self.dialect(), addressing) {
-                (Dialect::Postgres, Addressing::Place) => "\nORDER BY s.ctid",
-                (Dialect::Postgres, Addressing::HeapAndPlace) => "\nORDER BY s.tableoid, s.ctid",
-                (Dialect::Sqlite, Addressing::Place) => "\nORDER BY s.rowid",
-                _ => "",
-            },
         )
     }
 
@@ -256,6 +290,12 @@ impl Sql<'_> {
             Chosen::Named(name) => self.called(name),
             Chosen::All => "1 = 1".into(),
             Chosen::Where(filter) => self.fits(filter),
+            Chosen::Along(&roots, references) => {
+                let Some(name) = self.row_name(addressing) else { return "1 = 0".into() };
+                let goes = self.goes((roots, references), revoke, (addressing, &name));
+                let query = format!("WITH RECURSIVE {goes} SELECT {} FROM goes", name.inner("goes"));
+                return self.among(&name, &query);
+            }
         };
         match revoke {
             Revoke::Delete => condition,
@@ -266,6 +306,36 @@ impl Sql<'_> {
                 format!("{condition}\n  AND ({column} IS NULL OR {column} <> {value})")
             }
         }
+    }
+
+    /// The table `goes` of the rows of a choice and of what refers to them, in turn: names, what others refer to, and how many
+    /// rows away from a chosen one.
+    fn goes(
+        &self,
+        (roots, references): (Chosen<'_>, &[Reference]),
+        revoke: &Revoke,
+        (addressing, name): (Addressing, &RowName),
+    ) -> String {
+        let (mut keys, mut refers) = (String::new(), vec![]);
+        for (turn, reference) in references.iter().enumerate() {
+            let mut conditions = vec![];
+            let columns = reference.from().1.iter().zip(reference.to().1).zip(&reference.equals);
+            for (at, ((from, to), equals)) in columns.enumerate() {
+                keys.push_str(&format!("s.{} AS k{turn}_{at}, ", identifier(to)));
+                conditions.push(format!("goes.k{turn}_{at} {equals} s.{}", identifier(from)));
+            }
+            refers.push(conditions.join(" AND "));
+        }
+        format!(
+            "goes AS (SELECT {names}, {keys}0 AS depth FROM {sessions} WHERE {roots}\n\
+             UNION ALL SELECT {names}, {keys}goes.depth + 1 FROM goes, {all} AS s\n\
+             WHERE goes.depth < {GENERATIONS} AND ({refers}))",
+            names = name.selected(),
+            sessions = self.sessions(),
+            roots = self.chosen(roots, revoke, addressing),
+            all = table(&self.mapping.sessions),
+            refers = refers.join(" OR "),
+        )
     }
 
     /// Rows that are evidence of a leak: fingerprint, prefix, id, user, end in microseconds.
