@@ -183,6 +183,12 @@ impl Step {
     pub fn is_needed(&self, grade: Grade) -> bool {
         grade <= self.needed_to
     }
+
+    /// Whether it asks a person for something that has to be said: who it is, whom they told, where the report is.
+    #[must_use]
+    pub fn needs_note(&self) -> bool {
+        matches!(self.id, "confirm" | "affected" | "team" | "users" | "report")
+    }
 }
 
 /// The next step that an emergency needs and that is neither done nor passed over.
@@ -254,6 +260,9 @@ mod tests {
         assert_eq!(open_points(Grade::P3, &recorded), ["`contain` was passed over: End the sessions"]);
         assert_eq!(open_points(Grade::P3, &recorded[..3]).len(), 2);
         assert_eq!(find("verify").map(|step| step.title), Some("Verify"));
+        // A step that asks for something cannot be done without an answer.
+        let asked = STEPS.iter().filter(|step| step.needs_note()).map(|step| step.id);
+        assert_eq!(asked.collect::<Vec<_>>(), ["confirm", "affected", "team", "users", "report"]);
     }
 
     #[test]

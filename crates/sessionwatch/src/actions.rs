@@ -21,7 +21,7 @@ use sessionwatch_rules::{
 };
 
 pub use self::{
-    affected::{affected, ready, returned},
+    affected::{Row, affected, ready, returned},
     applying::{Applied, Control, apply},
     error::{ActError, Reason},
     making::make,

@@ -324,6 +324,27 @@ mod tests {
     }
 
     #[test]
+    fn the_last_number_is_that_of_the_last_look() {
+        let (_folder, store) = store();
+        let config = config("main");
+        // Orphans that were removed a moment ago are not there any more, whatever the mean of the last minutes is.
+        for (seconds, orphaned) in [(-90, 15.0), (-60, 15.0), (-15, 0.0)] {
+            let point = Point::of(now().plus(seconds * SECOND), Some(&[("orphaned", orphaned)]));
+            store.write(|db| censuses::put(db, "main", &point, 400 * DAY)).unwrap();
+        }
+        let list = store.read(|db| week(db, (&config, &config.targets[0]), now())).unwrap();
+        let document = list.json();
+        let orphaned = document["baseline"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|number| number["id"] == "orphaned-sessions");
+        let orphaned = orphaned.unwrap();
+        assert_eq!((&orphaned["now"], &orphaned["highest"]), (&json!(0.0), &json!(15.0)), "{orphaned:#}");
+        assert!(list.text().contains("number                                  last"), "{}", list.text());
+    }
+
+    #[test]
     fn one_bad_hour_of_a_week_is_found_and_named() {
         let list = made("main", |number, gauges| {
             if number == 100 || number == 101 {
@@ -473,13 +494,13 @@ The guide's checklist
    search the application's logs for `Duplicate session token detected` and `User ID mismatch`
 
 The guide's healthy numbers
-      number                                  now  lowest  highest  healthy
- ok   Active sessions                         200  200     200      50 to 500
- ok   Sessions per user                       1.5  1.5     1.5      1 to 2.5
- out  Duplicate tokens                        0    0       3        0
- ok   Orphaned sessions                       2    2       2        0 to 5
- ok   Expired sessions                        3    3       3        0 to 10
- ok   Sessions created per hour, at the peak  20   20      20       10 to 50
+      number                                  last  lowest  highest  healthy
+ ok   Active sessions                         200   200     200      50 to 500
+ ok   Sessions per user                       1.5   1.5     1.5      1 to 2.5
+ out  Duplicate tokens                        0     0       3        0
+ ok   Orphaned sessions                       2     2       2        0 to 5
+ ok   Expired sessions                        3     3       3        0 to 10
+ ok   Sessions created per hour, at the peak  20    20      20       10 to 50
 
 What the table proves of standards
        requirement                     what was found                 source

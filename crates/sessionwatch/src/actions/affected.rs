@@ -32,6 +32,8 @@ pub struct Row {
     pub user: Option<String>,
     /// Its end in microseconds.
     pub expires: Option<i64>,
+    /// Its user does not exist.
+    pub orphaned: bool,
 }
 
 /// Rows on tokens that occur more than once, and rows whose user does not exist.
@@ -52,6 +54,7 @@ pub async fn affected(context: Context<'_>, limit: usize) -> Result<Vec<Row>, Ac
             id: text(),
             user: text(),
             expires: text().and_then(|micros| micros.parse().ok()),
+            orphaned: text().as_deref() == Some("1"),
         }
     };
     Ok(found?.into_iter().map(row).collect())

@@ -225,6 +225,12 @@ pub enum ActError {
     /// It is found out.
     #[error("whether `{0}` is done is found out, not said")]
     FoundOut(&'static str),
+    /// It was not said what the step asks for.
+    #[error("`{0}` is not done without a note: {1}")]
+    Unsaid(&'static str, &'static str),
+    /// It is not done.
+    #[error("`{0}` is neither done nor passed over, so that it cannot be reopened")]
+    NotPassed(String),
     /// Somebody else was faster.
     #[error("somebody else has gone on from `{0}` meanwhile")]
     GoneOn(&'static str),
@@ -360,6 +366,8 @@ impl ActError {
                 "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo"
             }
             Self::FoundOut(_) => "pass over it with --skip --reason TEXT if that is meant",
+            Self::Unsaid(..) => "say it with --note TEXT",
+            Self::NotPassed(_) => "`sessionwatch incident status` shows which steps are done",
             Self::GoneOn(_) => "look at how it stands now, and go on from there",
             Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first",
             Self::Closed(_) => "`sessionwatch incident open` opens another one",
@@ -405,6 +413,8 @@ impl ActError {
                 | Self::Seal(_)
                 | Self::Unwritable(_)
                 | Self::FoundOut(_)
+                | Self::Unsaid(..)
+                | Self::NotPassed(_)
                 | Self::GoneOn(_)
                 | Self::StillOpen(..)
                 | Self::Closed(_)

@@ -68,7 +68,36 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     let doubts = view.opened.doubts(Known { newest, active: all_active, growth }).await?;
     believed(selection, &revoke, &doubts)?;
     in_time(selection, view, naive)?;
-    let mut plan = Plan {
+    let mut plan = begun(context, (selection, view, &sql), (all_active, all_rows))?;
+    context.store.write(|db| plans::forget(db, now).and_then(|()| plans::put(db, &plan.kept)))?;
+    list(context, view, &mut plan, &sql.planned(all, &revoke, view.addressing)).await?;
+    let meant = match besides.own.as_slice() {
+        [] => plan.kept.rows,
+        _ => counted(view, &sql, (chosen, &revoke)).await?,
+    };
+    certain((view, &sql), &plan, meant).await?;
+    if plan.kept.rows > 0 {
+        let along = plan.kept.rows.saturating_sub(meant);
+        plan.summary.side_effects = besides.of(view, &sql, (all, &revoke, along)).await?;
+    }
+    plan.summary.revoke = revoke;
+    plan.summary.not_ended = super::notes::not_ended(context, view, &plan);
+    plan.summary.notes = super::notes::of(context, view, &plan);
+    plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
+    plan.summary.notes.extend(assumes_utc(view, &plan.summary.revoke));
+    finish(context, &mut plan)?;
+    let now = context.clock.now();
+    Ok(context.store.read(|db| plan.counted(db, now))?)
+}
+
+/// A plan without rows, for a table with so many active sessions and so many rows.
+fn begun(
+    context: Context<'_>,
+    (selection, view, sql): (&Selection, &View, &Sql<'_>),
+    (all_active, all_rows): (u64, u64),
+) -> Result<Plan, StoreError> {
+    let now = context.clock.now();
+    Ok(Plan {
         kept: plans::Plan {
             approved_by: None,
             id: new_id(),
@@ -94,26 +123,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
             ..Summary::default()
         },
         ended: Ended::default(),
-    };
-    context.store.write(|db| plans::forget(db, now).and_then(|()| plans::put(db, &plan.kept)))?;
-    list(context, view, &mut plan, &sql.planned(all, &revoke, view.addressing)).await?;
-    let meant = match besides.own.as_slice() {
-        [] => plan.kept.rows,
-        _ => counted(view, &sql, (chosen, &revoke)).await?,
-    };
-    certain((view, &sql), &plan, meant).await?;
-    if plan.kept.rows > 0 {
-        let along = plan.kept.rows.saturating_sub(meant);
-        plan.summary.side_effects = besides.of(view, &sql, (all, &revoke, along)).await?;
-    }
-    plan.summary.revoke = revoke;
-    plan.summary.not_ended = super::notes::not_ended(context, view, &plan);
-    plan.summary.notes = super::notes::of(context, view, &plan);
-    plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
-    plan.summary.notes.extend(assumes_utc(view, &plan.summary.revoke));
-    finish(context, &mut plan)?;
-    let now = context.clock.now();
-    Ok(context.store.read(|db| plan.counted(db, now))?)
+    })
 }
 
 /// Keeps a plan whose rows are listed.

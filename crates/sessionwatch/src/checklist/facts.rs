@@ -15,7 +15,7 @@ use crate::{
     store::{
         StoreError, alerts,
         attestations::{self, Attestation},
-        censuses::{self, Point},
+        censuses::{self, Gauges, Point},
         db::Db,
         events, reports, signals, sources,
     },
@@ -59,6 +59,8 @@ pub(super) struct Facts<'a> {
     pub(super) coverage: Coverage,
     /// Points at which something was seen, oldest first.
     points: Vec<Point>,
+    /// What the last look of the period found, where it is kept.
+    last: Gauges,
     /// Verdicts over the period by check; nothing of a check that is not made.
     verdicts: BTreeMap<&'static str, Vec<Span>>,
     pub(super) attested: Option<Attestation>,
@@ -100,6 +102,9 @@ impl<'a> Facts<'a> {
             period,
             coverage: coverage(&points, (looks, blind), period),
             points,
+            last: censuses::last_look(db, &target.name, period)?
+                .map(|point| point.gauges)
+                .unwrap_or_default(),
             verdicts,
             attested: attestations::last(db, (&target.name, USER_REPORTS), period)?,
             signals: signals(db, (config, target), period)?,
@@ -109,7 +114,13 @@ impl<'a> Facts<'a> {
 
     /// A gauge over the period.
     pub(super) fn track(&self, gauge: &str) -> Option<Track> {
-        Track::of(self.points.iter().filter_map(|point| Some((point.at, *point.gauges.get(gauge)?))))
+        let track =
+            Track::of(self.points.iter().filter_map(|point| Some((point.at, *point.gauges.get(gauge)?))))?;
+        // A mean of several looks is no number that anybody saw.
+        Some(match self.last.get(gauge) {
+            Some([last, ..]) => Track { last: *last, ..track },
+            None => track,
+        })
     }
 
     /// Sessions for each user over the period, without the times at which nobody had one.

@@ -51,7 +51,7 @@ impl Checklist {
             row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
         }
         text.push_str(
-            "\n## The guide's healthy numbers\n\n| number | verdict | now | lowest | highest | healthy |\n|---|---|---|---|---|---|\n",
+            "\n## The guide's healthy numbers\n\n| number | verdict | last | lowest | highest | healthy |\n|---|---|---|---|---|---|\n",
         );
         for number in &self.baseline {
             let cells = number.cells();
@@ -104,15 +104,15 @@ fn items(items: &[Item]) -> String {
 }
 
 fn numbers(numbers: &[Number]) -> String {
-    let mut table = table(["", "number", "now", "lowest", "highest", "healthy"]);
+    let mut table = table(["", "number", "last", "lowest", "highest", "healthy"]);
     for number in numbers {
         let mark = match number.place {
             Place::In => "ok",
             Place::Out => "out",
             Place::Unknown => "?",
         };
-        let [now, lowest, highest, healthy] = number.cells();
-        table.add_row([mark, number.title, &now, &lowest, &highest, &healthy]);
+        let [last, lowest, highest, healthy] = number.cells();
+        table.add_row([mark, number.title, &last, &lowest, &highest, &healthy]);
     }
     plain(&table)
 }

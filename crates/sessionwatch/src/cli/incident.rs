@@ -59,6 +59,16 @@ pub(super) enum Args {
         #[arg(long, value_name = "TEXT", default_value = "")]
         note: String,
     },
+    /// Reopen a step that was marked as done, or passed over, by mistake
+    Reopen {
+        /// The step: its ID, as `incident status` shows it
+        step: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
     /// End sessions: first as a plan, then by --apply
     Contain {
         /// Whose
@@ -245,6 +255,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 Said::Nothing
             };
             steps::next(Case::of(whose)?, said)
+        }
+        Args::Reopen { step, reason, whose } => {
+            let mut case = Case::of(whose)?;
+            case.work.reopen_step(case.acting.context(), (step, reason))?;
+            steps::next(case, Said::Nothing)
         }
         Args::Contain { whose, act, users } => contain(*whose, act, users),
         Args::Find { part, whose } => find(part, whose),

@@ -126,6 +126,7 @@ fn line(entry: &Entry) -> [String; 3] {
         ("done", Some(step)) => format!("{}: done. {}", step.title, entry.said),
         ("found", Some(step)) => format!("{}: {}", step.title, entry.said),
         ("skipped", Some(step)) => format!("{}: passed over. {}", step.title, entry.said),
+        ("step-reopened", Some(step)) => format!("{}: reopened. {}", step.title, entry.said),
         (kind, _) => format!("{}: {}", capital(kind), entry.said),
     };
     [clock::readable(entry.at), entry.actor.clone(), what.trim_end_matches([' ', ':']).to_owned()]

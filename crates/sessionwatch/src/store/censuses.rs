@@ -119,6 +119,24 @@ pub fn between(
     rows.iter().map(read).collect()
 }
 
+/// What the last look of a period found that saw something; nothing once single looks of that time are no longer kept.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last_look(
+    db: Db<'_>,
+    target: &str,
+    (from, to): (Instant, Instant),
+) -> Result<Option<Point>, StoreError> {
+    let row = db.row(
+        "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = 0 AND at >= $2 AND at < $3 AND looks > blind
+         ORDER BY at DESC LIMIT 1",
+        &[target.into(), from.into(), to.into()],
+    )?;
+    row.map(|row| read(&row)).transpose()
+}
+
 /// When sessions last appeared in a target, by what looks found that saw something.
 ///
 /// # Errors

@@ -74,10 +74,11 @@ pub struct Drill {
 const COLUMNS: &str = "id, target, severity, state, opened_at, opened_by, contained_at, closed_at, fields";
 
 /// The kinds of entries on a timeline.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "opened",
     "done",
     "skipped",
+    "step-reopened",
     "note",
     "look",
     "evidence",
@@ -252,6 +253,7 @@ pub fn recorded(timeline: &[Entry]) -> Vec<Recorded> {
             "reopened" => {
                 recorded.retain(|done| matches!(done.step.as_str(), "confirm" | "team" | "way-back"))
             }
+            "step-reopened" => recorded.retain(|done| done.step != entry.step),
             "done" | "skipped" => {
                 recorded.retain(|done| done.step != entry.step);
                 recorded.push(Recorded { step: entry.step.clone(), skipped: entry.kind == "skipped" });
@@ -369,6 +371,8 @@ mod tests {
             .map(|(kind, step)| entry(kind, step));
         let verified = Recorded { step: "verify".into(), skipped: false };
         assert_eq!(recorded(&timeline)[1..], [verified]);
+        let taken_back = [&timeline[..], &[entry("step-reopened", "verify")]].concat();
+        assert!(recorded(&taken_back).iter().all(|done| done.step != "verify"));
         let again = [&timeline[..], &[entry("reopened", "")]].concat();
         assert_eq!(recorded(&again).len(), 1);
     }

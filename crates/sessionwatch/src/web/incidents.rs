@@ -165,7 +165,7 @@ pub(super) async fn page(
             ", opened " (layout::when(incident.opened_at, now)) " by " (layout::said(&incident.opened_by)) ". " (incident::time_used(incident, now).unwrap_or_default()) }
         p.links { a href={ (base) "/report" } { "Report" } }
         @if works { (guide(&person, &case, &base, (&find.find, users.as_deref()))) }
-        (steps(&case, now))
+        (steps(&person, &case, (&base, now)))
         @if works { (papers(&person, &case, &base)) }
         section aria-labelledby="timeline" {
             h2 id="timeline" { "Timeline" }
@@ -205,7 +205,7 @@ fn guide(person: &Person, case: &Case, base: &str, looked_for: (&str, Option<&[C
                 (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
                 @if step.found_out { button name="said" value="" { "Find out whether it is done" } }
                 @if work::can_be_said(step) {
-                    label { "What there is to say of it" input name="note" maxlength="2000"; }
+                    label { "What there is to say of it" input name="note" required[step.needs_note() && !step.found_out] maxlength="2000"; }
                     button name="said" value="done" { "It is done" }
                 }
             }
@@ -303,7 +303,22 @@ fn draft(incident: &Incident) -> Markup {
     html! { details { summary { "A draft of the message" } pre.draft tabindex="0" { (layout::said_lines(&draft)) } } }
 }
 
-fn steps(case: &Case, now: Instant) -> Markup {
+/// Takes back that a step is done, or was passed over.
+fn reopening(person: &Person, step: &Step, base: &str) -> Markup {
+    html! {
+        details {
+            summary { "Reopen this step" }
+            form.filter method="post" action={ (base) "/next" } {
+                (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
+                label { "Why" input name="note" required maxlength="2000"; }
+                button.quiet name="said" value="reopen" { "Reopen it" }
+            }
+        }
+    }
+}
+
+fn steps(person: &Person, case: &Case, (base, now): (&str, Instant)) -> Markup {
+    let may_reopen = case.incident.state != Stage::Closed && person.role >= Role::Responder;
     let next = case.next().filter(|_| case.incident.state != Stage::Closed);
     let done = |step: &Step| {
         let of_step = |entry: &&incidents::Entry| {
@@ -324,7 +339,7 @@ fn steps(case: &Case, now: Instant) -> Markup {
                 li class=[is_next.then_some("next")] aria-current=[is_next.then_some("step")] {
                     (layout::mark(match done { Some(entry) if entry.kind == "skipped" => "skipped", Some(_) => "done", None if is_next => "pending", None => "open" }))
                     " " strong { (step.title) }
-                    @if let Some(done) = done { span.dim { ": " (layout::said(&done.said)) ", " (layout::said(&done.actor)) " " (layout::when(done.at, now)) } }
+                    @if let Some(done) = done { span.dim { ": " (layout::said(&done.said)) ", " (layout::said(&done.actor)) " " (layout::when(done.at, now)) } @if may_reopen { (reopening(person, step, base)) } }
                 }
             } }
         }
@@ -358,7 +373,7 @@ fn papers(person: &Person, case: &Case, base: &str) -> Markup {
 pub(super) struct Spoken {
     /// The id of the step that it is said of.
     pub(super) step: String,
-    /// `done`, `skip`, or nothing for finding out.
+    /// `done`, `skip`, `reopen`, or nothing for finding out.
     pub(super) said: String,
     /// What there is to say of it.
     pub(super) note: String,
@@ -372,12 +387,18 @@ pub(super) async fn go_on(
 ) -> Result<(), Refusal> {
     let (mut case, target) = desk::case(shared, id).await?;
     case.is_unclosed()?;
+    if ["skip", "reopen"].contains(&spoken.said.as_str()) && spoken.note.is_empty() {
+        return Err(Refusal::Bad("Say why: others will ask.".into()));
+    }
+    if spoken.said == "reopen" {
+        let desk = Desk::of(shared, target, who);
+        let reopened =
+            desk.work(async move |desk| case.reopen_step(desk.context(), (&spoken.step, &spoken.note)));
+        return reopened.await;
+    }
     // What was said of a step is not said of another one, where somebody else was faster.
     if case.next().is_none_or(|step| step.id != spoken.step) {
         return Err(Refusal::Conflict("Somebody else has gone on meanwhile.".into()));
-    }
-    if spoken.said == "skip" && spoken.note.is_empty() {
-        return Err(Refusal::Bad("Say why the step is passed over: others will ask.".into()));
     }
     let desk = Desk::of(shared, target, who);
     let gone_on = desk.work(async move |desk| {

@@ -80,10 +80,10 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     );
     says(&["open", "--severity", "P0"], 2, "is still open");
     says(&["close"], 1, "`contain` is not done");
-    says(&["next"], 1, "2 users share tokens, or do not exist: 2, 3");
+    says(&["next"], 1, "2 users share tokens with each other: 2, 3");
     says(&["find", "ADA"], 0, "user 7  Ada Abara");
     says(&["find", "nobody at all"], 2, "no user's id, name or handle contains");
-    says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
+    is_affected_said(&says);
     says(&["next", "--done"], 2, "is found out, not said");
     says(&["evidence", "--to", "evidence.age"], 0, "evidence.age was written, sealed to age1");
     says(&["next"], 1, "Tell the team");
@@ -121,6 +121,16 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     says(&["close"], 0, "Closed INC-");
     is_reported(folder.path(), &url);
     says(&["next", "--id", &latest(folder.path())], 2, "is closed");
+}
+
+/// Who is affected is said, and what was said by mistake can be taken back.
+fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
+    says(&["next", "--done"], 2, "`Find out who is affected` is not done without a note");
+    says(&["next", "--done", "--note", " "], 2, "say it with --note TEXT");
+    says(&["reopen", "affected", "--reason", "x"], 2, "is neither done nor passed over");
+    says(&["next", "--done", "--note", "users 2 and 4"], 1, "Freeze the evidence");
+    says(&["reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Find out who is affected");
+    says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
 }
 
 /// Nobody knows about passwords, and what is said inside is not for users.

@@ -64,8 +64,10 @@ fn show(case: &Case, step: &Step, said: &str) -> Result<(), Failure> {
         let _ = writeln!(text, "  So far: {}.", printable(said));
     }
     text.push_str(&time(&case.work.incident, case.acting.clock.now()));
-    let go_on = if work::can_be_said(step) {
+    let go_on = if work::can_be_said(step) && step.needs_note() {
         "sessionwatch incident next --done --note TEXT"
+    } else if work::can_be_said(step) {
+        "sessionwatch incident next --done"
     } else {
         "sessionwatch incident next"
     };
@@ -104,7 +106,7 @@ pub(super) fn status(case: &Case) -> Result<ExitCode, Failure> {
             None => "",
         };
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "  {mark:12} {}", step.title);
+        let _ = writeln!(text, "  {mark:12} {:11} {}", step.id, step.title);
     }
     text.push_str("\nTimeline:\n");
     for entry in &case.work.timeline {

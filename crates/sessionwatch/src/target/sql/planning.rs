@@ -338,7 +338,7 @@ impl Sql<'_> {
         )
     }
 
-    /// Rows that are evidence of a leak: fingerprint, prefix, id, user, end in microseconds.
+    /// Rows that are evidence of a leak: fingerprint, prefix, id, user, end in microseconds, and whether the user does not exist.
     #[must_use]
     pub fn affected(&self, limit: usize) -> String {
         let expiry = self.instant(&self.mapping.expires);
@@ -350,7 +350,7 @@ impl Sql<'_> {
             sessions = self.sessions()
         );
         format!(
-            "SELECT {fingerprint}, {prefix}, {id}, {user}, {end}\nFROM {sessions}\nWHERE {doubled} OR ({orphaned})\nORDER BY 1, 4, 3\nLIMIT {limit}",
+            "SELECT {fingerprint}, {prefix}, {id}, {user}, {end}, CASE WHEN {orphaned} THEN 1 ELSE 0 END\nFROM {sessions}\nWHERE {doubled} OR ({orphaned})\nORDER BY 1, 4, 3\nLIMIT {limit}",
             fingerprint = self.fingerprint(),
             prefix = self.prefix(),
             user = self.text(&self.user()),

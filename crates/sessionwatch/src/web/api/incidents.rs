@@ -176,6 +176,12 @@ pub(super) enum Onward {
         /// Why.
         note: Text<2_000>,
     },
+    /// It was marked as done, or passed over, by mistake.
+    Reopen {
+        step: Text<100>,
+        /// Why.
+        note: Text<2_000>,
+    },
 }
 
 impl Onward {
@@ -184,6 +190,7 @@ impl Onward {
             Self::Nothing { step } => (step, "", None),
             Self::Done { step, note } => (step, "done", note),
             Self::Skip { step, note } => (step, "skip", Some(note)),
+            Self::Reopen { step, note } => (step, "reopen", Some(note)),
         };
         let note = note.map(|note| note.to_string()).unwrap_or_default();
         Spoken { step: step.to_string(), said: said.to_owned(), note }
