@@ -1,5 +1,7 @@
 //! Every check: a table that it finds nothing wrong with, and one that it does, by both engines; and checks of one's own.
 
+mod adapters;
+
 use std::time::Duration;
 
 use serde_json::Value;
