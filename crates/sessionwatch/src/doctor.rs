@@ -642,6 +642,13 @@ fn creation(patient: Patient<'_>) -> Finding {
         return doubted("creation", patient, doubt);
     }
     let mapping = &patient.opened.candidate.mapping;
+    if mapping.user.is_none() {
+        return warn(
+            "user",
+            "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked",
+            "name it with `user` under [target.mapping]; where the user is inside of JSON, a view can bring it out (docs/profiles.md)",
+        );
+    }
     match &mapping.created {
         Some(created) => pass("creation", format!("`{}` tells when a session was created", created.column)),
         None => warn(

@@ -201,6 +201,7 @@ async fn recognised(
     let detected = !matches!(target.storage, Storage::Explicit(_));
     settle_expiry(&mut opened, (catalogue, detected)).await?;
     settle_creation(&mut opened).await?;
+    refuse_last_use(&opened).await?;
     opened.doubt = Doubt::of(&opened.schema, &opened.candidate, &opened.others);
     Ok(opened)
 }
@@ -418,6 +419,21 @@ async fn settle_expiry(
         better => {
             Err(TargetError::Implausible { written: written.name(), better: better.map(Decoder::name) })
         }
+    }
+}
+
+/// Refuses a column as the end that is called after the last use of a session, where no end lies ahead: every session would
+/// count as expired.
+async fn refuse_last_use(opened: &Opened) -> Result<(), TargetError> {
+    let column = &opened.candidate.mapping.expires.column;
+    if !detect::is_last_use(column) {
+        return Ok(());
+    }
+    let rows = opened.session.fetch(&opened.sql(false, &Settings::default()).ends_ahead()).await?;
+    let count = |at: usize| rows.first()?.get(at)?.as_deref()?.parse::<u64>().ok();
+    match (count(0), count(1)) {
+        (Some(1..), Some(0)) => Err(TargetError::LastUse(column.clone())),
+        _ => Ok(()),
     }
 }
 

@@ -311,6 +311,22 @@ pub fn soft_delete(table: &Table) -> Option<&Column> {
     table.columns.iter().find(is_mark)
 }
 
+/// Whether a column is called after the last use of a session, or its last change.
+#[must_use]
+pub fn is_last_use(column: &str) -> bool {
+    let name = column.to_lowercase().replace(['_', '-'], "");
+    let name = name.strip_suffix("at").or_else(|| name.strip_suffix("time")).unwrap_or(&name);
+    let is_one = |name: &str| {
+        let last = [
+            "activity", "active", "used", "use", "seen", "access", "accessed", "touched", "updated",
+            "modified",
+        ];
+        name.strip_prefix("last").is_some_and(|rest| last.contains(&rest))
+            || ["updated", "modified", "timemodified"].contains(&name)
+    };
+    is_one(name)
+}
+
 fn first<'a>(table: &'a Table, names: &[String]) -> Option<&'a Column> {
     names.iter().find_map(|name| table.column(name))
 }
@@ -389,6 +405,14 @@ pub fn notes(dialect: Dialect, table: &Table, mapping: &Mapping) -> Vec<String> 
     }
     if let Some(how) = comparison(dialect, table.equality(&mapping.token)) {
         notes.push(format!("tokens are compared {how}, as `{}` itself compares them", mapping.token));
+    }
+    // Without it, nothing else is known of users either.
+    if mapping.user.is_none() {
+        notes.push(
+            "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked (`user` under [target.mapping])"
+                .into(),
+        );
+        return notes;
     }
     let enforced = mapping
         .user

@@ -79,7 +79,8 @@ impl Address {
             }
         }
         if text.starts_with("prisma://") || text.starts_with("prisma+postgres://") {
-            return Err(AddressError::PrismaProxy);
+            let direct = direct_address(text).ok_or(AddressError::PrismaProxy)?;
+            return Ok(Self::Postgres(Box::new(Dsn::parse(&direct)?)));
         }
         if text.starts_with("mysql://") || text.starts_with("mariadb://") {
             return Err(AddressError::MySql);
@@ -96,6 +97,24 @@ impl Address {
             Err(AddressError::Unknown)
         }
     }
+}
+
+/// The address of the database itself, which `prisma dev` writes into the key: base64 of JSON.
+fn direct_address(text: &str) -> Option<String> {
+    use base64::{Engine as _, engine::general_purpose};
+    let (_, parameters) = text.split_once('?')?;
+    let key = parameters.split('&').find_map(|parameter| parameter.strip_prefix("api_key="))?;
+    let key = percent_encoding::percent_decode_str(key).decode_utf8().ok()?;
+    let key = key.trim_end_matches('=');
+    let decoded = general_purpose::STANDARD_NO_PAD.decode(key);
+    let decoded = decoded.or_else(|_| general_purpose::URL_SAFE_NO_PAD.decode(key)).ok()?;
+    let key: serde_json::Value = serde_json::from_slice(&decoded).ok()?;
+    let direct = key["databaseUrl"].as_str()?;
+    // It leads to a server, and to no other such address.
+    ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| direct.starts_with(scheme))
+        .then(|| direct.to_owned())
 }
 
 /// The file that Prisma means: it resolves `file:` from the folder of its schema, `prisma`, if the file is there and not here.
@@ -127,6 +146,12 @@ mod tests {
         let proxied =
             Address::parse("prisma+postgres://localhost:51213/?api_key=hunter2").unwrap_err().to_string();
         assert!(proxied.contains("direct") && !proxied.contains("hunter2"), "{proxied}");
+        // {"databaseUrl":"postgres://u:hunter2@h:51214/template1?sslmode=disable&connection_limit=1"}
+        let local = "prisma+postgres://localhost:51213/?api_key=eyJkYXRhYmFzZVVybCI6InBvc3RncmVzOi8vdTpodW50ZXIyQGg6NTEyMTQvdGVtcGxhdGUxP3NzbG1vZGU9ZGlzYWJsZSZjb25uZWN0aW9uX2xpbWl0PTEifQ";
+        for address in [local.to_owned(), format!("{local}==")] {
+            let direct = Address::parse(&address).unwrap().to_string();
+            assert_eq!(direct, "postgres://u:***@h:51214/template1", "{direct}");
+        }
         for hostile in
             ["", "postgres://", "http://u:hunter2@h", "sqlite:", "postgres://u:hunter2@h:99999/d", "\0"]
         {

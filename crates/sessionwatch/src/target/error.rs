@@ -96,6 +96,9 @@ pub enum TargetError {
         /// One under which they would make sense.
         better: Option<&'static str>,
     },
+    /// What was named as the end is when sessions were last used.
+    #[error("`{0}` says when a session was last used, and not when it ends: no session ends in the future")]
+    LastUse(String),
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(#[from] super::postgres::tls::TlsError),
@@ -216,6 +219,9 @@ impl TargetError {
             Self::Mapping(_) => "mend [target.mapping] in the configuration, or grant what is missing",
             Self::Implausible { .. } => {
                 "name the column of the expiry and its decoder under [target.mapping] in sessionwatch.toml"
+            }
+            Self::LastUse(_) => {
+                "make a view that adds the lifetime, such as `SELECT *, last_activity + 7200 AS ends FROM sessions`, and name it and its column under [target.mapping]"
             }
             Self::Tls(_) => {
                 "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without checking"

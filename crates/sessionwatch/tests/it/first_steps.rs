@@ -212,6 +212,65 @@ fn at_a_terminal_an_error_is_told_once_and_without_colors_that_it_lacks() {
     assert!(!dumb.contains('\u{1b}') && other.contains('\u{1b}'), "{dumb}{other}");
 }
 
+/// A configuration of that file with a mapping by hand.
+fn mapped(folder: &std::path::Path, mapping: &str) {
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[target.mapping]\nsessions = \"stored\"\ntoken = \"token\"\n{mapping}"
+    );
+    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+}
+
+#[test]
+fn without_a_user_column_it_is_said_what_is_not_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+    app.execute_batch("CREATE TABLE stored (token text, ends integer); INSERT INTO stored VALUES ('token-token-token-token', 4102444800)").unwrap();
+    mapped(folder.path(), "expires = \"ends\"\ndecoder = \"epoch-s\"\n");
+    let check = run_in(folder.path(), &[], &["check"]);
+    let said =
+        "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked";
+    assert!(check.code == 3 && check.stdout.contains(said), "{}", check.stdout);
+    assert!(!check.stdout.contains("only `serve`"), "{}", check.stdout);
+    let doctor = run_in(folder.path(), &[], &["doctor"]).stdout;
+    assert!(
+        doctor.contains("warn  user: no user column is named") && !doctor.contains("ADD COLUMN"),
+        "{doctor}"
+    );
+}
+
+#[test]
+fn the_last_use_of_sessions_is_not_taken_for_their_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+    let rows = "CREATE TABLE stored (token text, user_id integer, last_activity integer);
+        INSERT INTO stored VALUES ('token-token-token-token', 1, unixepoch()), ('token-token-token-tokem', 2, unixepoch() - 86400);";
+    app.execute_batch(rows).unwrap();
+    mapped(folder.path(), "user = \"user_id\"\nexpires = \"last_activity\"\ndecoder = \"epoch-s\"\n");
+    for command in [&["check"][..], &["cleanup", "expired"], &["doctor"]] {
+        let said = run_in(folder.path(), &[], command);
+        let refused = "`last_activity` says when a session was last used, and not when it ends";
+        assert!(said.code == 3 && said.stderr.contains(refused), "{command:?} {} {}", said.code, said.stderr);
+    }
+    // As the hint says, a view can add the lifetime.
+    app.execute_batch("CREATE VIEW lasting AS SELECT *, last_activity + 7200 AS ends FROM stored").unwrap();
+    mapped(folder.path(), "user = \"user_id\"\nexpires = \"ends\"\ndecoder = \"epoch-s\"\n");
+    let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
+    std::fs::write(folder.path().join("sessionwatch.toml"), text.replace("\"stored\"", "\"lasting\""))
+        .unwrap();
+    let said = run_in(folder.path(), &[], &["check", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(
+        (&report["census"]["active"], &report["census"]["expired"]),
+        (&1.into(), &1.into()),
+        "{report:#}"
+    );
+    // A column of that name whose values lie ahead holds ends.
+    app.execute_batch("UPDATE stored SET last_activity = last_activity + 7200").unwrap();
+    mapped(folder.path(), "user = \"user_id\"\nexpires = \"last_activity\"\ndecoder = \"epoch-s\"\n");
+    let said = run_in(folder.path(), &[], &["check", "--format", "json"]);
+    assert!(said.stdout.contains("\"active\": 1"), "{}", said.stdout);
+}
+
 #[test]
 fn an_empty_plan_promises_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, ops::Range};
 
 use sessionwatch_rules::{
     decoder::{Decoder, MILLIS, SECONDS},
-    instant::{DAY, Instant},
+    instant::{DAY, Instant, SECOND},
     zone::Zone,
 };
 
@@ -275,6 +275,20 @@ impl Sql<'_> {
         let (other, _) = other_unit(*decoder);
         let (first, last) = (other.start, other.end - 1);
         Some(format!("SELECT COUNT(*) FROM {} WHERE {number} BETWEEN {first} AND {last}", self.sessions()))
+    }
+}
+
+impl Sql<'_> {
+    /// One row: how many sessions have an end, and how many of those end later than the clocks of machines differ.
+    #[must_use]
+    pub fn ends_ahead(&self) -> String {
+        let expiry = self.instant(&self.mapping.expires);
+        let ends = format!("NOT {}", expiry.never());
+        format!(
+            "SELECT COUNT(*), COUNT(*) FILTER (WHERE {})\nFROM {}\nWHERE {ends}",
+            expiry.after(self.now.plus(60 * SECOND)),
+            self.sessions()
+        )
     }
 }
 
