@@ -134,7 +134,9 @@ impl<'g> Reader<'g> {
     /// Where the entry begins that may go on in the next line.
     #[must_use]
     pub fn pending_from(&self) -> Option<u64> {
-        let event = self.event.as_ref().and_then(|event| event.lines.first()).map(|line| line.from);
+        // What was told is not read again.
+        let event = self.event.as_ref().filter(|event| event.told.is_none());
+        let event = event.and_then(|event| event.lines.first()).map(|line| line.from);
         self.pending.as_ref().map(|pending| pending.from).into_iter().chain(event).min()
     }
 
@@ -245,8 +247,8 @@ impl<'g> Reader<'g> {
         if let Some(pending) = self.pending.take() {
             self.close(&pending, sink);
         }
-        if let Some(event) = self.event.take() {
-            Self::tell_violation(&event, sink);
+        if let Some(mut event) = self.event.take() {
+            Self::tell_violation(&mut event, true, sink);
         }
     }
 
@@ -257,15 +259,15 @@ impl<'g> Reader<'g> {
         place: (u64, u64),
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) -> bool {
-        let Some(event) = Event::begin(frame, place) else { return false };
+        let Some(mut event) = Event::begin(frame, place) else { return false };
         self.patterns(frame, place, sink);
-        if let Some(before) = self.event.take() {
-            Self::tell_violation(&before, sink);
+        if let Some(mut before) = self.event.take() {
+            Self::tell_violation(&mut before, true, sink);
         }
         if event.spreads {
             self.event = Some(event);
         } else {
-            Self::tell_violation(&event, sink);
+            Self::tell_violation(&mut event, true, sink);
         }
         true
     }
@@ -281,34 +283,45 @@ impl<'g> Reader<'g> {
         let frame = Frame::unwrap(line, true, self.grammar.clock);
         let follows = event.take(&frame, place);
         match follows {
-            Follows::After => Self::tell_violation(&event, sink),
+            Follows::After => Self::tell_violation(&mut event, true, sink),
             Follows::Between => self.event = Some(event),
             Follows::Within => {
                 self.patterns(&frame, place, sink);
+                Self::tell_violation(&mut event, false, sink);
                 self.event = Some(event);
             }
         }
         follows
     }
 
-    /// Gives what a violation says: a token that two sessions were to have, and the lines that it stands in.
-    fn tell_violation(event: &Event, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
-        let (Some(token), Some(first), Some(last)) = (event.token(), event.lines.first(), event.lines.last())
+    /// Gives what a violation says that is not given yet: a token that two sessions were to have, as soon as that is certain, and
+    /// the lines that it stands in.
+    fn tell_violation(event: &mut Event, is_over: bool, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
+        let Some(token) = event.token().filter(|token| is_over || token.is_some() || event.has_statement())
         else {
             return;
         };
-        let prefix = token.and_then(whole_prefix);
+        let (token, at) = (token.map(<[u8]>::to_vec), event.at);
+        let prefix = token.as_deref().and_then(whole_prefix);
         let signal = |kind| Signal {
-            at: event.at,
+            at,
             prefix: prefix.as_ref().map(|(prefix, _)| Cow::Borrowed(prefix.as_str())),
             ..Signal::of(kind)
         };
-        let place = Place { from: first.from, to: last.to, text: &first.text };
-        sink(signal(Kind::DuplicateToken), place);
+        let told = event.told.unwrap_or(0);
+        if event.told.is_none()
+            && let (Some(first), Some(last)) = (event.lines.first(), event.lines.last())
+        {
+            let place = Place { from: first.from, to: last.to, text: &first.text };
+            sink(signal(Kind::DuplicateToken), place);
+        }
+        event.told = Some(event.lines.len());
         let Some(token) = token.filter(|_| prefix.as_ref().is_some_and(|(_, whole)| *whole)) else { return };
-        for line in event.lines.iter().filter(|line| memchr::memmem::find(&line.text, token).is_some()) {
-            let place = Place { from: line.from, to: line.to, text: &line.text };
-            sink(signal(Kind::TokenInLog), place);
+        for line in event.lines.iter().skip(told) {
+            if memchr::memmem::find(&line.text, &token).is_some() {
+                let place = Place { from: line.from, to: line.to, text: &line.text };
+                sink(signal(Kind::TokenInLog), place);
+            }
         }
     }
 

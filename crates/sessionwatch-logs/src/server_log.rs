@@ -131,6 +131,8 @@ pub(crate) struct Event {
     between: u32,
     /// It goes on over lines.
     pub(crate) spreads: bool,
+    /// How many of its lines are told of; nothing as long as none of it is.
+    pub(crate) told: Option<usize>,
 }
 
 /// What a line is to an event that is open.
@@ -157,6 +159,7 @@ impl Event {
             bytes: text.len(),
             between: 0,
             spreads,
+            told: None,
         };
         if let Some(outer) = &frame.outer
             && let Some(said) = in_object(message, outer)
@@ -212,6 +215,11 @@ impl Event {
         self.bytes += message.len();
         self.lines.push(EventLine { from, to, text: message.to_vec() });
         Follows::Within
+    }
+
+    /// Whether its statement is known, behind which nothing follows that says more.
+    pub(crate) fn has_statement(&self) -> bool {
+        !self.said.statement.is_empty()
     }
 
     /// The token that two sessions were to have, where the violation is about log-ins; nothing inside if it is not said.

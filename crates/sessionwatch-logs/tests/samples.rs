@@ -172,6 +172,28 @@ fn no_whole_token_of_a_sample_is_left() {
     }
 }
 
+/// Nobody waits for the next line of a quiet server, and after a restart nothing is told again.
+#[test]
+fn a_violation_is_told_as_soon_as_it_is_certain() {
+    let grammar = grammar();
+    let sample = samples().remove("postgres-server").unwrap();
+    let lines: Vec<&[u8]> = sample.split_inclusive(|byte| *byte == b'\n').collect();
+    let begins =
+        |text: &str| lines.iter().position(|line| String::from_utf8_lossy(line).contains(text)).unwrap();
+    // A column of session tokens says enough; an id of a session may be one of a visit until the statement is read.
+    for (constraint, enough) in [("sessions_session_token_key", 2), ("unique_session_id", 3)] {
+        let from = begins(constraint);
+        let (mut reader, mut found) = (Reader::new(&grammar), vec![]);
+        for (at, line) in lines[from..from + 3].iter().enumerate() {
+            reader.read(line, (0, true), &mut |signal: Signal<'_>, _: Place<'_>| found.push(signal.kind));
+            assert_eq!(found.contains(&Kind::DuplicateToken), at + 1 >= enough, "{constraint} {at}");
+            assert_eq!(reader.pending_from().is_some(), at + 1 < enough, "{constraint} {at}");
+        }
+        reader.finish(&mut |signal: Signal<'_>, _: Place<'_>| found.push(signal.kind));
+        assert_eq!(found, [Kind::DuplicateToken, Kind::TokenInLog, Kind::TokenInLog], "{constraint}");
+    }
+}
+
 #[test]
 fn what_does_not_end_takes_no_memory() {
     let grammar = grammar();

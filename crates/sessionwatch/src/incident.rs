@@ -181,8 +181,8 @@ pub async fn find_out(
                 outcome(false, format!("{error}{hint}"))
             }
         },
-        "contain" => match since_reopened(timeline).iter().rev().find(|entry| entry.kind == "contained") {
-            Some(entry) => outcome(true, entry.said.clone()),
+        "contain" => match containments(since_reopened(timeline)) {
+            Some(said) => outcome(true, said),
             None => outcome(false, "no sessions were ended yet".into()),
         },
         "verify" => verify(context, timeline).await?,
@@ -205,6 +205,13 @@ pub async fn find_out(
         },
         _ => outcome(false, "a person says when it is done".into()),
     })
+}
+
+/// Every plan that ended sessions, in words; nothing if none did.
+fn containments(timeline: &[Entry]) -> Option<String> {
+    let said = timeline.iter().filter(|entry| entry.kind == "contained").map(|entry| entry.said.as_str());
+    let said: Vec<&str> = said.collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 /// What happened since the incident was opened, or opened anew.
@@ -380,4 +387,25 @@ pub fn reopen(db: Db<'_>, target: &str, why: &str, now: Instant) -> Result<bool,
     incidents::put(db, &Incident { state: State::Open, ..current.clone() })?;
     incidents::add(db, &current.id, &entry)?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plan_that_ended_sessions_is_named() {
+        let entry = |kind: &str, said: &str| Entry {
+            at: Instant::MIN,
+            actor: "ada".into(),
+            kind: kind.into(),
+            step: "contain".into(),
+            said: said.into(),
+            detail: "{}".into(),
+        };
+        assert_eq!(containments(&[entry("note", "on the call")]), None);
+        let timeline =
+            [entry("contained", "5 of duplicates"), entry("note", "x"), entry("contained", "15 of users")];
+        assert_eq!(containments(&timeline).as_deref(), Some("5 of duplicates; 15 of users"));
+    }
 }

@@ -163,6 +163,8 @@ fn written(path: &Path) -> Instant {
     micros.and_then(Instant::from_micros).unwrap_or_else(clock::now)
 }
 
+/// The code under which NextAuth.js 4 says that a session could not be deleted.
+const GONE: &str = "adapter_error_deleteSession";
 const HEADER: &str = "at,kind,severity,user,other_user,token_prefix,reason,request_id,source,from,to,text\n";
 
 fn csv(found: &Found) -> String {
@@ -243,6 +245,11 @@ fn text(tally: &Tally<'_>, format: Format) -> String {
     for found in worst.iter().take(SHOWN) {
         let place = format!("{}, bytes {} to {}", found.source, found.bytes.0, found.bytes.1);
         text.push_str(&format!("{}\n    {place}\n", found.line()));
+    }
+    if tally.kept.iter().any(|found| found.signal.reason.as_deref() == Some(GONE)) {
+        text.push_str(&format!(
+            "\n`{GONE}`: a row was gone whose cookie was still used; after a cleanup or a revocation, that is expected\n"
+        ));
     }
     if worst.len() > SHOWN {
         text.push_str("More: `--format ndjson` lists every signal.\n");
