@@ -321,6 +321,7 @@ mod tests {
                 expiry: Decoded::Never,
                 created: Decoded::Never,
                 orphan: *user == "ghost",
+                address: None,
             });
         }
         intake.finish()

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
+    arena::Arena,
     bytes::{Reader, Writer},
     shelves::Shelves,
 };
@@ -49,8 +50,7 @@ pub(crate) struct Holding {
 /// Ids that are text, each once: in one arena, found by hash.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    text: Vec<u8>,
-    ends: Vec<usize>,
+    texts: Arena,
     index: HashTable<(u64, u32)>,
     hasher: DefaultHashBuilder,
 }
@@ -99,34 +99,31 @@ impl Names {
 
     fn intern(&mut self, id: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(id);
-        let (text, ends) = (&self.text, &self.ends);
-        let same = |(known, user): &(u64, u32)| *known == hash && slice(text, ends, *user) == id;
+        let texts = &self.texts;
+        let same = |(known, user): &(u64, u32)| *known == hash && texts.get(*user as usize) == Some(id);
         if let Some((_, user)) = self.index.find(hash, same) {
             return *user;
         }
-        let user = u32::try_from(self.ends.len()).expect("a table of four billion users is not scanned");
+        let user = u32::try_from(self.texts.push(id)).expect("a table of four billion users is not scanned");
         self.index.insert_unique(hash, (hash, user), |(known, _)| *known);
-        self.text.extend_from_slice(id);
-        self.ends.push(self.text.len());
         user
     }
 
     /// Whether a key names a user here.
     pub(crate) fn knows(&self, key: u64) -> bool {
-        self.ends.is_empty() || usize::try_from(key).is_ok_and(|number| number < self.ends.len())
+        self.texts.is_empty() || usize::try_from(key).is_ok_and(|number| number < self.texts.len())
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
-        let all = 0..u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
-        writer.list(all.into_iter(), |writer, user| writer.text(slice(&self.text, &self.ends, user)));
+        let texts = (0..self.texts.len()).map(|number| self.texts.get(number).unwrap_or_default());
+        writer.list(texts, |writer, text| writer.text(text));
     }
 
     /// The names as written, to be looked up by key only.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let mut names = Self::default();
         reader.list(|reader| {
-            names.text.extend_from_slice(reader.text()?);
-            names.ends.push(names.text.len());
+            names.texts.push(reader.text()?);
             Some(())
         })?;
         Some(names)
@@ -134,10 +131,8 @@ impl Names {
 
     /// The user of a key.
     pub(crate) fn user(&self, key: u64) -> User<'_> {
-        match u32::try_from(key) {
-            Ok(number) if !self.ends.is_empty() => User::Text(slice(&self.text, &self.ends, number)),
-            _ => User::Integer(key.cast_signed()),
-        }
+        let text = usize::try_from(key).ok().and_then(|number| self.texts.get(number));
+        text.map_or(User::Integer(key.cast_signed()), User::Text)
     }
 
     /// The users with the most of something, most first, ties by id (integers as numbers, text by its bytes).
@@ -182,12 +177,6 @@ impl User<'_> {
             Self::Text(id) => String::from_utf8_lossy(id).into_owned(),
         }
     }
-}
-
-fn slice<'a>(text: &'a [u8], ends: &[usize], number: u32) -> &'a [u8] {
-    let number = number as usize;
-    let start = number.checked_sub(1).map_or(0, |before| ends[before]);
-    &text[start..ends[number]]
 }
 
 #[cfg(test)]

@@ -1,21 +1,26 @@
 //! The ledger: the in-memory mirror of a target's sessions, fed row by row, without tokens.
 //!
-//! Costs 24 bytes a session and 24 a user, besides the text of ids that are text. Rows are put on shelves by
+//! Costs 24 bytes a session and 24 a user, besides the text of ids that are text, and until it is kept for the next look
+//! eight more a session: where its row stands. Rows are put on shelves by
 //! fingerprint as they arrive and sorted shelf by shelf at the end: a large hash table would wait for memory at every
 //! row, and sorted ledgers are compared by walking along both.
 
 use crate::{
+    addresses::{Address, AddressBook, AddressRef, FirstRows},
     bytes::{Reader, Writer},
     census::{Census, Duplicates, Fact, Histogram},
     decoder::Decoded,
     holdings::{Holding, Mark, Names, add_up, spread},
     instant::{HOUR, Instant},
+    known_users::KnownUsers,
     local_time::Newest,
-    shelves::Shelves,
+    shelves::{Shelves, shelf_of},
 };
 
 pub use crate::holdings::{Holder, User};
 
+/// Rows that a finding shows.
+pub const EVIDENCE_LIMIT: usize = 10;
 const NEVER: i64 = i64::MAX;
 const UNDECODABLE: i64 = i64::MIN;
 /// The key of sessions without a user; as an integer id, the one that no sequence reaches.
@@ -45,6 +50,21 @@ pub struct Row<'a> {
     pub created: Decoded,
     /// The user does not exist.
     pub orphan: bool,
+    /// Where the row stands; nothing if the database does not say.
+    pub address: Option<AddressRef<'a>>,
+}
+
+/// Rows that a finding shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Notable<'a> {
+    /// The first [`EVIDENCE_LIMIT`] expired ones, oldest first.
+    OldestExpired,
+    /// The first [`EVIDENCE_LIMIT`] that end too late or never: those without an end first, then the latest.
+    BeyondPolicy,
+    /// The first [`EVIDENCE_LIMIT`] whose user does not exist, by their ends.
+    Orphans,
+    /// All that have one of these fingerprints.
+    Fingerprints(&'a [u64]),
 }
 
 /// What differs between two looks, by fingerprint.
@@ -64,7 +84,10 @@ pub(crate) struct Difference {
 #[derive(Debug)]
 pub struct Intake {
     frame: Frame,
-    entries: Shelves<Entry>,
+    known_users: Option<KnownUsers>,
+    book: AddressBook,
+    notable: NotableRows,
+    entries: Shelves<Placed>,
     marks: Shelves<Mark>,
     names: Names,
     census: Census,
@@ -75,6 +98,10 @@ pub struct Intake {
 #[derive(Debug)]
 pub struct Ledger {
     snapshot: Snapshot,
+    book: AddressBook,
+    notable: NotableRows,
+    /// The address of each entry of the snapshot.
+    addresses: Vec<Vec<u64>>,
     suspects: Vec<u64>,
     holdings: Vec<Holding>,
     census: Census,
@@ -97,12 +124,30 @@ pub(crate) struct Entry {
     pub(crate) expiry: i64,
 }
 
+/// An entry, and where its row stands.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    entry: Entry,
+    address: u64,
+}
+
+/// The rows that stand out by themselves.
+#[derive(Debug)]
+struct NotableRows {
+    oldest_expired: FirstRows,
+    beyond_policy: FirstRows,
+    orphans: FirstRows,
+}
+
 impl Intake {
     /// An empty intake with room for about that many sessions.
     #[must_use]
     pub fn new(frame: Frame, expected: usize) -> Self {
         Self {
             frame,
+            known_users: None,
+            book: AddressBook::default(),
+            notable: NotableRows::default(),
             entries: Shelves::new(expected),
             marks: Shelves::new(expected),
             names: Names::default(),
@@ -111,10 +156,18 @@ impl Intake {
         }
     }
 
+    /// Takes the sessions of everybody else for orphans.
+    #[must_use]
+    pub fn knowing(mut self, users: Option<KnownUsers>) -> Self {
+        self.known_users = users;
+        self
+    }
+
     /// Takes in one session.
     #[inline]
     pub fn insert(&mut self, row: Row<'_>) {
-        let (expiry, active) = self.count_expiry(row.expiry);
+        let address = self.book.pack(row.address);
+        let (expiry, active) = self.count_expiry(row.expiry, address);
         let recent = self.count_creation(row.created);
         let user = match row.user {
             None => {
@@ -123,24 +176,30 @@ impl Intake {
             }
             Some(id) => {
                 self.census.active_with_user += u64::from(active);
+                let orphan = row.orphan || self.known_users.as_ref().is_some_and(|users| !users.contains(id));
+                if orphan {
+                    let rank = if let Decoded::At(_) = row.expiry { expiry } else { NEVER };
+                    self.notable.orphans.offer(&self.book, rank, address);
+                }
                 let user = self.names.key(id);
-                spread(&mut self.marks, Mark { user, active, recent, orphan: row.orphan });
+                spread(&mut self.marks, Mark { user, active, recent, orphan });
                 user
             }
         };
         if let Some(fingerprint) = row.fingerprint {
-            self.entries.push(fingerprint, Entry { fingerprint, user, expiry });
+            self.entries.push(fingerprint, Placed { entry: Entry { fingerprint, user, expiry }, address });
         }
     }
 
     /// Counts the row under its expiry: as stored, and whether it is active.
-    fn count_expiry(&mut self, expiry: Decoded) -> (i64, bool) {
-        let census = &mut self.census;
+    fn count_expiry(&mut self, expiry: Decoded, address: u64) -> (i64, bool) {
+        let (census, notable, book) = (&mut self.census, &mut self.notable, &self.book);
         let now = self.frame.now;
         census.sessions += 1;
         let (stored, active) = match expiry {
             Decoded::Never => {
                 census.never_expiring += 1;
+                notable.beyond_policy.offer(book, !NEVER, address);
                 (NEVER, true)
             }
             Decoded::Undecodable => {
@@ -150,13 +209,17 @@ impl Intake {
             Decoded::At(at) if at > now => {
                 census.furthest_expiry = census.furthest_expiry.max(Some(at));
                 if let (Some(beyond), Some(policy)) = (&mut census.beyond_policy, self.frame.max_lifetime_us)
+                    && at > now.plus(policy)
                 {
-                    *beyond += u64::from(at > now.plus(policy));
+                    *beyond += 1;
+                    // Latest first.
+                    notable.beyond_policy.offer(book, !at.micros(), address);
                 }
                 (at.micros(), true)
             }
             Decoded::At(at) => {
                 census.expired += 1;
+                notable.oldest_expired.offer(book, at.micros(), address);
                 self.newest.ended = self.newest.ended.max(Some(at));
                 census.oldest_expired = Some(census.oldest_expired.map_or(at, |oldest| oldest.min(at)));
                 (at.micros(), false)
@@ -181,23 +244,69 @@ impl Intake {
     /// The ledger of all that was taken in.
     #[must_use]
     pub fn finish(self) -> Ledger {
-        let mut entries = self.entries.into_shelves();
-        let mut suspects = Vec::new();
-        for shelf in &mut entries {
-            shelf.sort_unstable_by_key(|entry| entry.fingerprint);
-            let repeated = runs(shelf).filter(|run| run.len() > 1);
+        let (mut entries, mut addresses, mut suspects) = (Vec::new(), Vec::new(), Vec::new());
+        for mut shelf in self.entries.into_shelves() {
+            shelf.sort_unstable_by_key(|placed| placed.entry.fingerprint);
+            addresses.push(shelf.iter().map(|placed| placed.address).collect());
+            let shelf: Vec<Entry> = shelf.iter().map(|placed| placed.entry).collect();
+            let repeated = runs(&shelf).filter(|run| run.len() > 1);
             suspects.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
+            entries.push(shelf);
         }
-        let snapshot = Snapshot { entries, names: self.names };
-        Ledger { snapshot, suspects, holdings: add_up(self.marks), census: self.census, newest: self.newest }
+        Ledger {
+            snapshot: Snapshot { entries, names: self.names },
+            book: self.book,
+            notable: self.notable,
+            addresses,
+            suspects,
+            holdings: add_up(self.marks),
+            census: self.census,
+            newest: self.newest,
+        }
+    }
+}
+
+impl Default for NotableRows {
+    fn default() -> Self {
+        let first = || FirstRows::new(EVIDENCE_LIMIT);
+        Self { oldest_expired: first(), beyond_policy: first(), orphans: first() }
     }
 }
 
 impl Ledger {
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.census.sessions
+    }
+
     /// Fingerprints seen more than once, each once: suspects, to be confirmed on the token itself.
     #[must_use]
     pub fn suspects(&self) -> &[u64] {
         &self.suspects
+    }
+
+    /// Where rows stand that a finding shows; nothing if the database did not say of every row.
+    #[must_use]
+    pub fn addresses(&self, notable: Notable<'_>) -> Option<Vec<Address>> {
+        let unpack = |packed| self.book.unpack(packed);
+        self.book.is_complete().then(|| match notable {
+            Notable::OldestExpired => self.notable.oldest_expired.packed().map(unpack).collect(),
+            Notable::BeyondPolicy => self.notable.beyond_policy.packed().map(unpack).collect(),
+            Notable::Orphans => self.notable.orphans.packed().map(unpack).collect(),
+            Notable::Fingerprints(wanted) => {
+                wanted.iter().flat_map(|wanted| self.packed(*wanted)).copied().map(unpack).collect()
+            }
+        })
+    }
+
+    /// The packed addresses of the rows with that fingerprint.
+    fn packed(&self, fingerprint: u64) -> &[u64] {
+        let shelf = shelf_of(fingerprint, self.addresses.len());
+        let entries = self.snapshot.entries.get(shelf).map_or(&[][..], Vec::as_slice);
+        let start = entries.partition_point(|entry| entry.fingerprint < fingerprint);
+        let end = entries.partition_point(|entry| entry.fingerprint <= fingerprint);
+        self.addresses.get(shelf).and_then(|shelf| shelf.get(start..end)).unwrap_or_default()
     }
 
     /// The newest instants of the table.
@@ -382,6 +491,7 @@ mod tests {
                 expiry: Decoded::At(instant(*expiry)),
                 created: Decoded::Never,
                 orphan: *user == Some("ghost"),
+                address: None,
             });
         }
         intake.finish()
@@ -412,6 +522,44 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_a_finding_shows_are_known_by_their_addresses() {
+        let frame = Frame { now: instant(1_000), max_lifetime_us: Some(500), has_created: false };
+        let mut users = KnownUsers::with_capacity(1);
+        users.insert(User::Text(b"ada"));
+        let mut intake = Intake::new(frame, 0).knowing(Some(users));
+        let rows: [(u64, &str, Decoded); 7] = [
+            (7, "ada", Decoded::At(instant(900))),
+            (8, "bo", Decoded::At(instant(1_200))),
+            (7, "ada", Decoded::At(instant(800))),
+            (9, "ada", Decoded::Never),
+            (10, "cy", Decoded::Undecodable),
+            (11, "ada", Decoded::At(instant(1_501))),
+            (12, "bo", Decoded::At(instant(1_600))),
+        ];
+        for (place, (fingerprint, user, expiry)) in rows.into_iter().enumerate() {
+            intake.insert(Row {
+                fingerprint: Some(fingerprint),
+                user: Some(User::Text(user.as_bytes())),
+                expiry,
+                created: Decoded::Never,
+                orphan: false,
+                address: Some(AddressRef::Place(place as u64)),
+            });
+        }
+        let ledger = intake.finish();
+        let places = |notable| -> Vec<Address> { ledger.addresses(notable).unwrap() };
+        let expected = |all: &[u64]| all.iter().copied().map(Address::Place).collect::<Vec<_>>();
+        assert_eq!(places(Notable::OldestExpired), expected(&[2, 0]));
+        assert_eq!(places(Notable::BeyondPolicy), expected(&[3, 6, 5]));
+        assert_eq!(places(Notable::Orphans), expected(&[1, 6, 4]));
+        let mut doubled = places(Notable::Fingerprints(ledger.suspects()));
+        doubled.sort_by_key(|address| if let Address::Place(place) = address { *place } else { 0 });
+        assert_eq!(doubled, expected(&[0, 2]));
+        let census = ledger.census(Fact::Counted(Duplicates::default()), None);
+        assert_eq!(census.orphaned, Fact::Counted(3));
+    }
+
+    #[test]
     fn sees_created_extended_ended_and_rebound() {
         let before =
             ledger(&[(1, Some("a"), 10), (2, Some("a"), 10), (3, Some("b"), 10), (9, Some("z"), 10)]);
@@ -433,12 +581,19 @@ mod tests {
                     expiry: Decoded::Never,
                     created: Decoded::Never,
                     orphan: false,
+                    address: Some(AddressRef::Place(row)),
                 });
             }
             intake.finish()
         };
         let (before, after) = (fill(0, 0..20_000), fill(20_000, 5_000..21_000));
         assert_eq!((before.snapshot.entries.len(), after.snapshot.entries.len()), (1, 4));
+        for row in [5_000u64, 12_345, 20_999] {
+            let wanted = [row.wrapping_mul(0x9e37_79b9_7f4a_7c15), 1];
+            let addresses = |ledger: &Ledger| ledger.addresses(Notable::Fingerprints(&wanted)).unwrap();
+            assert_eq!(addresses(&after), [Address::Place(row)]);
+            assert_eq!(addresses(&before).len(), usize::from(row < 20_000));
+        }
         let difference = after.snapshot.differs_from(&before.snapshot);
         assert_eq!((difference.created.len(), difference.ended.len()), (1_000, 5_000));
         assert_eq!((difference.extended, difference.rebound), (0, vec![]));

@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its inputs, `now` included. There is deliberately no I/O, no async, no clock
 //! and no token: a session arrives as a fingerprint.
 
+pub mod addresses;
 pub mod alert;
 pub mod brake;
 pub mod census;
@@ -12,6 +13,7 @@ pub mod history;
 pub mod incident;
 pub mod instant;
 pub mod joining;
+pub mod known_users;
 pub mod ledger;
 pub mod local_time;
 pub mod pace;
@@ -25,6 +27,7 @@ pub mod token;
 pub mod verdict;
 pub mod zone;
 
+mod arena;
 mod bytes;
 mod holdings;
 mod shelves;

@@ -24,15 +24,25 @@ impl<T> Shelves<T> {
     /// Puts a value on the shelf of its key.
     #[inline]
     pub(crate) fn push(&mut self, key: u64, value: T) {
-        let shelf = if self.bits == 0 { 0 } else { key >> (u64::BITS - self.bits) };
-        // The shelf number has `bits` bits, and there are that many shelves.
-        self.shelves[usize::try_from(shelf).unwrap_or_default()].push(value);
+        // The number has `bits` bits, and there are that many shelves.
+        self.shelves[number(key, self.bits)].push(value);
     }
 
     /// The shelves in the order of their keys.
     pub(crate) fn into_shelves(self) -> Vec<Vec<T>> {
         self.shelves
     }
+}
+
+/// The number of the shelf of a key, among shelves as [`Shelves::into_shelves`] gives them.
+pub(crate) fn shelf_of(key: u64, shelves: usize) -> usize {
+    number(key, shelves.checked_ilog2().unwrap_or(0))
+}
+
+#[inline]
+fn number(key: u64, bits: u32) -> usize {
+    let leading = key.checked_shr(u64::BITS - bits).unwrap_or(0);
+    usize::try_from(leading).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use sessionwatch_rules::{
     census::Census,
     history::Changes,
     instant::Instant,
-    ledger::Holder,
+    ledger::{Holder, Ledger},
     local_time::{Doubt, Doubts},
     severity::Severity,
     verdict::{self, Facts, Finding, Verdict},
@@ -30,9 +30,9 @@ use crate::{
     target::{
         address::Address,
         error::TargetError,
-        observe::{self, Engine, Evidence, Observation, Tops},
+        observe::{self, Engine, Evidence, Observation, Tops, Traces, Wanted},
         session::Session,
-        sql::{self, Rows, Sql},
+        sql::{self, Sql},
     },
 };
 
@@ -247,7 +247,7 @@ async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> R
     let queries = opened.sql(request.deep, settings);
     let reading = observe::timed(&opened.session, &queries, request.target.engine).await?;
     let (observation, duration_us) = (reading.observation, reading.database_us);
-    let Observation { census, tops, ledger, newest } = observation;
+    let Observation { census, tops, ledger, newest, traces } = observation;
     let shape = memory::shape(&opened.candidate.mapping, opened.key);
     let standing = Standing { source, position: opened.position };
     let changes = request
@@ -261,6 +261,7 @@ async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> R
     let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
     let doubts = opened.doubts(Known { newest, active: census.active, growth }).await?;
     let facts = Facts { census: &census, settings, duration_us, compared };
+    let basis = Basis { tops: &tops, changes: changes.as_ref(), ledger: ledger.as_ref(), traces: &traces };
     let mut outcomes = Vec::new();
     for check in request.builtin() {
         let mut finding = if check.about_users && opened.candidate.mapping.user.is_none() {
@@ -275,8 +276,7 @@ async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> R
         }
         question(&mut finding, opened.doubt.as_ref());
         let evidence = if finding.verdict == Verdict::Failing {
-            let shown = (check.proof, finding.bound.unwrap_or(0));
-            evidence(opened, &queries, shown, (&tops, changes.as_ref())).await?
+            evidence(opened, &queries, (check.proof, finding.bound.unwrap_or(0)), basis).await?
         } else {
             vec![]
         };
@@ -461,28 +461,34 @@ fn distrust(finding: &mut Finding, reason: &str, nothing: bool) {
     }
 }
 
+/// What a look found, as evidence is made of.
+#[derive(Clone, Copy)]
+struct Basis<'a> {
+    tops: &'a Tops,
+    changes: Option<&'a Changes>,
+    ledger: Option<&'a Ledger>,
+    traces: &'a Traces,
+}
+
+/// The evidence of a finding, whose bound that is.
 async fn evidence(
     opened: &Opened,
     queries: &Sql<'_>,
     (proof, bound): (Proof, u64),
-    (tops, changes): (&Tops, Option<&Changes>),
+    basis: Basis<'_>,
 ) -> Result<Vec<Evidence>, TargetError> {
     let session = &opened.session;
+    let Basis { tops, changes, ledger, traces } = basis;
     // Where creation is not stored, it is taken from what was first seen.
     let stored = opened.candidate.mapping.created.is_some();
+    let rows = |wanted| observe::rows(session, queries, wanted, (traces, ledger));
     match proof {
-        Proof::Duplicates => observe::rows(session, queries, Rows::Duplicates).await,
-        Proof::Rebound => {
-            let rebound = changes.map_or(&[][..], |changes| &changes.rebound);
-            observe::rows(session, queries, Rows::Fingerprints(rebound)).await
-        }
-        Proof::Revived => {
-            let revived = changes.map_or(&[][..], |changes| &changes.revived);
-            observe::rows(session, queries, Rows::Fingerprints(revived)).await
-        }
-        Proof::Orphans => observe::rows(session, queries, Rows::Orphans).await,
-        Proof::OldestExpired => observe::rows(session, queries, Rows::OldestExpired).await,
-        Proof::BeyondPolicy => observe::rows(session, queries, Rows::BeyondPolicy).await,
+        Proof::Duplicates => rows(Wanted::Duplicates).await,
+        Proof::Rebound => rows(Wanted::Fingerprints(changes.map_or(&[], |changes| &changes.rebound))).await,
+        Proof::Revived => rows(Wanted::Fingerprints(changes.map_or(&[], |changes| &changes.revived))).await,
+        Proof::Orphans => rows(Wanted::Orphans).await,
+        Proof::OldestExpired => rows(Wanted::OldestExpired).await,
+        Proof::BeyondPolicy => rows(Wanted::BeyondPolicy).await,
         Proof::ActiveHolders => observe::named(session, queries, above(&tops.active, bound)).await,
         Proof::Creators => {
             let seen = changes.filter(|_| !stored).map(|changes| changes.creators.as_slice());

@@ -112,6 +112,7 @@ impl Opened {
             now: self.now,
             max_lifetime_us: settings.lifetime_max_us.or_else(default),
             deep,
+            notable_above: settings.user_max.min(settings.rapid_max_per_hour),
             pasted: false,
         }
     }

@@ -140,7 +140,7 @@ impl Known {
 
     pub(super) fn sql(&self) -> Sql<'_> {
         let (mapping, schema, key, now) = (&self.mapping, &self.schema, self.key, self.now);
-        Sql { mapping, schema, key, now, max_lifetime_us: None, deep: false, pasted: false }
+        Sql { mapping, schema, key, now, max_lifetime_us: None, notable_above: 0, deep: false, pasted: false }
     }
 
     pub(super) fn key(&self) -> i64 {

@@ -66,6 +66,8 @@ pub struct Table {
     pub row_security: bool,
     /// Row-level security hides rows from this role, or may.
     pub rows_hidden: bool,
+    /// This role may read where rows stand on PostgreSQL: `ctid` and `tableoid`.
+    pub places_readable: bool,
     /// A SQLite table whose rows have no numbers.
     pub without_rowid: bool,
     /// Other tables inherit from it: its rows include theirs, which its indexes and foreign keys do not cover.

@@ -3,22 +3,27 @@
 use std::time::Instant as Stopwatch;
 
 use sessionwatch_rules::{
+    addresses::Address,
     census::{Census, Duplicates, Fact, Histogram},
     instant::Instant,
-    ledger::{Frame, Holder, Ledger},
+    ledger::{Frame, Holder, Ledger, Notable},
     local_time::Newest,
 };
 
 use super::{
     error::TargetError,
-    session::Session,
-    sql::{List, Rows, Sql},
+    session::{Session, TextRow},
+    sql::{Among, List, RowKind, Rows, Sql},
 };
 
-/// Lines of evidence for one finding.
-pub const EVIDENCE_LIMIT: usize = 10;
-/// Above that many suspects, the whole table is grouped instead of listing them.
-const SUSPECT_LIMIT: usize = 2_000;
+pub use sessionwatch_rules::ledger::EVIDENCE_LIMIT;
+
+/// Of so many rows, one on a suspected token at most: with more of them, the whole table is grouped instead.
+const ROWS_PER_SUSPECT: u64 = 8;
+/// Rows that are asked for by their addresses at once.
+const ADDRESSES_PER_QUERY: usize = 5_000;
+/// Fingerprints and users whose rows are looked for at once.
+const NAMED_LIMIT: usize = 1_000;
 
 /// Why duplicates cannot be known where tokens are compared by code of the application.
 const UNKNOWN_COLLATION: &str = "tokens are compared by a collation that only the application has";
@@ -69,6 +74,35 @@ pub struct Observation {
     pub ledger: Option<Ledger>,
     /// The newest instants of the table.
     pub newest: Newest,
+    /// Where rows of evidence are to be looked for.
+    pub traces: Traces,
+}
+
+/// What an engine has seen of the rows that make a verdict, so that they need not be looked for in the whole table again.
+#[derive(Debug, Default)]
+pub struct Traces {
+    /// Fingerprints of the first tokens, in their order as signed numbers, that may stand on several rows; more of them than a
+    /// finding shows.
+    fingerprints: Vec<u64>,
+    /// The addresses of their rows, where those are known.
+    addresses: Vec<Address>,
+    /// Users who do not exist, if those are all.
+    orphans: Vec<String>,
+}
+
+/// Rows of evidence.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// Rows whose tokens occur more than once.
+    Duplicates,
+    /// Rows on tokens of these fingerprints.
+    Fingerprints(&'a [u64]),
+    /// Rows whose users do not exist.
+    Orphans,
+    /// The expired rows, oldest first.
+    OldestExpired,
+    /// Rows that end too late or never.
+    BeyondPolicy,
 }
 
 /// An observation, and how long the database took for it.
@@ -113,27 +147,63 @@ async fn scan(session: &Session, sql: &Sql<'_>) -> Result<Observation, TargetErr
     let has_created = sql.mapping.created.is_some();
     let frame = Frame { now: sql.now, max_lifetime_us: sql.max_lifetime_us, has_created };
     let ledger = session.scan(sql, frame).await?;
-    let suspects = ledger.suspects();
-    let duplicates = match (suspects.len(), sql.duplicate_proof()) {
+    let duplicates = match (ledger.suspects().len(), sql.duplicate_proof()) {
         _ if sql.compares_tokens_unknown() => Fact::Unknown(UNKNOWN_COLLATION.into()),
         (0, Some(index)) => Fact::Proved(index.to_owned()),
         (0, None) => Fact::Counted(Duplicates::default()),
-        (count, _) => {
-            duplicates(session, &sql.duplicates((count <= SUSPECT_LIMIT).then_some(suspects))).await?
-        }
+        _ => Fact::Counted(confirmed_duplicates(session, sql, &ledger).await?),
     };
     let created =
         if has_created { ledger.top_recent(EVIDENCE_LIMIT) } else { ledger.top_rows(EVIDENCE_LIMIT) };
     let tops = Tops { active: ledger.top_active(EVIDENCE_LIMIT), created };
     let census = ledger.census(duplicates, orphans_elsewhere(sql));
     let newest = ledger.newest();
-    Ok(Observation { census, tops, ledger: Some(ledger), newest })
+    let fingerprints = first_fingerprints(ledger.suspects());
+    let addresses = ledger.addresses(Notable::Fingerprints(&fingerprints)).unwrap_or_default();
+    let traces = Traces { fingerprints, addresses, orphans: vec![] };
+    Ok(Observation { census, tops, ledger: Some(ledger), newest, traces })
 }
 
-async fn duplicates(session: &Session, query: &str) -> Result<Fact<Duplicates>, TargetError> {
+/// The first fingerprints as the database orders them, of tokens with more than enough rows for the evidence.
+fn first_fingerprints(suspects: &[u64]) -> Vec<u64> {
+    let mut first = suspects.to_vec();
+    first.sort_unstable_by_key(|fingerprint| fingerprint.cast_signed());
+    first.truncate(EVIDENCE_LIMIT);
+    first
+}
+
+/// Counts the tokens that stand on several rows, among the suspects of a scan. Two tokens can have one fingerprint by chance,
+/// so the tokens themselves are compared: of few rows where those stand, of many by grouping the whole table.
+async fn confirmed_duplicates(
+    session: &Session,
+    sql: &Sql<'_>,
+    ledger: &Ledger,
+) -> Result<Duplicates, TargetError> {
+    let suspects = ledger.suspects();
+    let Some(rows) = ledger.addresses(Notable::Fingerprints(suspects)) else {
+        let few = (suspects.len() as u64).saturating_mul(ROWS_PER_SUSPECT) <= ledger.rows();
+        let among = if few { Among::Fingerprints(suspects) } else { Among::All };
+        return duplicates(session, &sql.duplicates(among)).await;
+    };
+    if (rows.len() as u64).saturating_mul(ROWS_PER_SUSPECT) > ledger.rows() {
+        return duplicates(session, &sql.duplicates(Among::All)).await;
+    }
+    let mut all = Duplicates::default();
+    // A token must not be divided between two queries.
+    for suspects in suspects.chunks(suspects.len().div_ceil(rows.len().div_ceil(ADDRESSES_PER_QUERY)).max(1))
+    {
+        let rows = ledger.addresses(Notable::Fingerprints(suspects)).unwrap_or_default();
+        let some = duplicates(session, &sql.duplicates(Among::Addresses(&rows))).await?;
+        all.tokens += some.tokens;
+        all.across_users += some.across_users;
+    }
+    Ok(all)
+}
+
+async fn duplicates(session: &Session, query: &str) -> Result<Duplicates, TargetError> {
     let rows = session.fetch(query).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
-    Ok(Fact::Counted(Duplicates { tokens: count(row, 0)?, across_users: count(row, 1)? }))
+    Ok(Duplicates { tokens: count(row, 0)?, across_users: count(row, 1)? })
 }
 
 /// What is known of orphans without looking at rows.
@@ -172,27 +242,89 @@ async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<Observation, Targe
         duplicates: Fact::Counted(Duplicates::default()),
         orphaned: Fact::Counted(0),
     };
-    for row in session.fetch(&sql.per_user()).await? {
-        let (held, users) = (count(&row, 1)?, count(&row, 2)?);
-        match (row.first().and_then(Option::as_deref), &mut census.created_per_user) {
-            (Some("rows"), _) => _ = census.rows_per_user.insert(held, users),
-            (Some("active"), _) => _ = census.active_per_user.insert(held, users),
-            (Some("recent"), Some(histogram)) => _ = histogram.insert(held, users),
-            _ => census.orphaned = orphans_elsewhere(sql).unwrap_or(Fact::Counted(users)),
+    let users = users(session, sql, &mut census).await?;
+    let (duplicates, mut traces) = match sql.duplicate_proof() {
+        _ if sql.compares_tokens_unknown() => (Fact::Unknown(UNKNOWN_COLLATION.into()), Traces::default()),
+        Some(index) => (Fact::Proved(index.to_owned()), Traces::default()),
+        None => {
+            let (duplicates, traces) = searched_duplicates(session, sql).await?;
+            (Fact::Counted(duplicates), traces)
+        }
+    };
+    census.duplicates = duplicates;
+    traces.orphans = users.orphans;
+    let newest = Newest { created: instant(row, 11), ended: instant(row, 12) };
+    Ok(Observation { census, tops: users.tops, ledger: None, newest, traces })
+}
+
+/// Who stands out among the users.
+struct Users {
+    tops: Tops,
+    orphans: Vec<String>,
+}
+
+/// Reads everything about users, and counts them into the census.
+async fn users(session: &Session, sql: &Sql<'_>, census: &mut Census) -> Result<Users, TargetError> {
+    let (mut tops, mut orphans, mut orphaned) = (Tops::default(), vec![], 0);
+    for row in session.fetch(&sql.per_user(EVIDENCE_LIMIT, NAMED_LIMIT + 1)).await? {
+        let (held, active, recent) = (count(&row, 2)?, count(&row, 3)?, count(&row, 4)?);
+        let (is_orphan, users) = (count(&row, 5)? > 0, count(&row, 6)?);
+        let holder = |sessions| Holder { user: row.get(1).cloned().flatten().unwrap_or_default(), sessions };
+        match row.first().and_then(Option::as_deref) {
+            Some("users") if is_orphan => {
+                orphaned += held * users;
+                add(&mut census.active_per_user, active, users);
+            }
+            Some("users") => {
+                add(&mut census.active_per_user, active, users);
+                add(&mut census.rows_per_user, held, users);
+                if let Some(histogram) = &mut census.created_per_user {
+                    add(histogram, recent, users);
+                }
+            }
+            Some("active") => tops.active.push(holder(active)),
+            Some("recent") => tops.created.push(holder(recent)),
+            Some("rows") => tops.created.push(holder(held)),
+            _ => orphans.push(holder(held).user),
         }
     }
-    census.duplicates = match sql.duplicate_proof() {
-        _ if sql.compares_tokens_unknown() => Fact::Unknown(UNKNOWN_COLLATION.into()),
-        Some(index) => Fact::Proved(index.to_owned()),
-        None => duplicates(session, &sql.duplicates(None)).await?,
+    census.orphaned = orphans_elsewhere(sql).unwrap_or(Fact::Counted(orphaned));
+    if orphans.len() > NAMED_LIMIT {
+        orphans.clear();
+    }
+    Ok(Users { tops, orphans })
+}
+
+fn add(histogram: &mut Histogram, held: u64, users: u64) {
+    if held > 0 {
+        *histogram.entry(held).or_default() += users;
+    }
+}
+
+/// Looks for tokens that stand on several rows: by their hashes, which are sorted quickly, and then on the tokens themselves.
+async fn searched_duplicates(session: &Session, sql: &Sql<'_>) -> Result<(Duplicates, Traces), TargetError> {
+    let found = session.fetch(&sql.repeated_fingerprints(NAMED_LIMIT + 1)).await?;
+    let fingerprint = |row: &TextRow| row.first()?.as_deref()?.parse::<i64>().ok().map(i64::cast_unsigned);
+    let suspects: Vec<u64> = found.iter().filter_map(fingerprint).collect();
+    let few = suspects.len() <= NAMED_LIMIT;
+    let shown = &suspects[..suspects.len().min(EVIDENCE_LIMIT)];
+    let asked = if few { &suspects[..] } else { shown };
+    let mut addressed = vec![];
+    if let Some(query) = sql.addresses_by_fingerprint(asked) {
+        addressed.extend(session.fetch(&query).await?.iter().filter_map(|row| sql.addressed(row)));
+    }
+    let all: Vec<Address> = addressed.iter().map(|(_, address)| address.clone()).collect();
+    let counted = match suspects.len() {
+        0 => Duplicates::default(),
+        _ if !few => duplicates(session, &sql.duplicates(Among::All)).await?,
+        _ if (1..=ADDRESSES_PER_QUERY).contains(&all.len()) => {
+            duplicates(session, &sql.duplicates(Among::Addresses(&all))).await?
+        }
+        _ => duplicates(session, &sql.duplicates(Among::Fingerprints(&suspects))).await?,
     };
-    let created = if has_created { 'r' } else { 'n' };
-    let tops = Tops {
-        active: top(session, sql, 'a', EVIDENCE_LIMIT).await?,
-        created: top(session, sql, created, EVIDENCE_LIMIT).await?,
-    };
-    let newest = Newest { created: instant(row, 11), ended: instant(row, 12) };
-    Ok(Observation { census, tops, ledger: None, newest })
+    let addresses = addressed.into_iter().filter(|(fingerprint, _)| shown.contains(fingerprint));
+    let addresses = addresses.map(|(_, address)| address).collect();
+    Ok((counted, Traces { fingerprints: shown.to_vec(), addresses, orphans: vec![] }))
 }
 
 async fn top(
@@ -209,13 +341,43 @@ async fn top(
         .collect()
 }
 
-/// The rows of a kind, as evidence.
+/// Rows of evidence: fetched from where they stand if an engine has just seen them, else looked for.
 ///
 /// # Errors
 ///
-/// If the query fails.
-pub async fn rows(session: &Session, sql: &Sql<'_>, rows: Rows<'_>) -> Result<Vec<Evidence>, TargetError> {
-    Ok(session.fetch(&sql.rows(rows, EVIDENCE_LIMIT)).await?.iter().map(|row| evidence(row)).collect())
+/// If a query fails.
+pub async fn rows(
+    session: &Session,
+    sql: &Sql<'_>,
+    wanted: Wanted<'_>,
+    (traces, ledger): (&Traces, Option<&Ledger>),
+) -> Result<Vec<Evidence>, TargetError> {
+    let noted = |notable| ledger.and_then(|ledger| ledger.addresses(notable)).unwrap_or_default();
+    let (kind, addresses) = match wanted {
+        Wanted::Duplicates => (RowKind::Duplicates, traces.addresses.clone()),
+        Wanted::Fingerprints(some) => (RowKind::Any, noted(Notable::Fingerprints(some))),
+        Wanted::Orphans => (RowKind::Orphans, noted(Notable::Orphans)),
+        Wanted::OldestExpired => (RowKind::OldestExpired, noted(Notable::OldestExpired)),
+        Wanted::BeyondPolicy => (RowKind::BeyondPolicy, noted(Notable::BeyondPolicy)),
+    };
+    if (1..=ADDRESSES_PER_QUERY).contains(&addresses.len()) {
+        let rows = Rows { kind, among: Among::Addresses(&addresses) };
+        let found = session.fetch(&sql.rows(rows, EVIDENCE_LIMIT)).await?;
+        // Some storage says where rows stand, but does not find them there.
+        if found.len() >= addresses.len().min(EVIDENCE_LIMIT) {
+            return Ok(found.iter().map(|row| evidence(row)).collect());
+        }
+    }
+    let among = match wanted {
+        Wanted::Fingerprints(some) => Among::Fingerprints(some),
+        Wanted::Duplicates if !traces.fingerprints.is_empty() => Among::Fingerprints(&traces.fingerprints),
+        Wanted::Orphans if !traces.orphans.is_empty() && sql.finds_users_by_value() => {
+            Among::Users(&traces.orphans)
+        }
+        _ => Among::All,
+    };
+    let found = session.fetch(&sql.rows(Rows { kind, among }, EVIDENCE_LIMIT)).await?;
+    Ok(found.iter().map(|row| evidence(row)).collect())
 }
 
 /// Reads a line of [`Sql::rows`].

@@ -291,7 +291,8 @@ impl Session {
     /// If the copy fails or breaks off.
     pub async fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
         self.questions.fetch_add(1, Ordering::Relaxed);
-        scan::run(&self.wire.client, &self.wire.outlet, sql, frame).await
+        let source = scan::Source { client: &self.wire.client, outlet: &self.wire.outlet };
+        scan::run(source, sql, frame).await
     }
 
     /// Ends the transaction, and gives the connection for another one; nothing if it is lost.

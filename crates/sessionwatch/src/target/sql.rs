@@ -3,6 +3,7 @@
 //! The token column appears only inside a fingerprint, a token prefix, a length, a grouping or a NULL test.
 
 mod acting;
+mod addresses;
 mod besides;
 mod comparing;
 mod dependents;
@@ -11,14 +12,14 @@ mod paging;
 mod planning;
 mod reading;
 mod restoring;
+mod users;
 
 pub use acting::{Addressing, Change, Named, ReadRows, RowVersion};
+pub use addresses::{Among, OrphanSearch, RowAddressing};
 pub use comparing::Compared;
 pub use planning::{Chosen, Filter, RowName};
 pub use reading::{After, List, Sort, Status};
 pub use restoring::Obstacle;
-
-use std::fmt::Write as _;
 
 use sessionwatch_rules::{
     instant::{HOUR, Instant},
@@ -29,7 +30,7 @@ use self::instant::InstantSql;
 
 use crate::profile::{
     mapping::{InstantColumn, Mapping, TableName, UsersMapping},
-    schema::{Column, ColumnKind, Dialect, Equality, Schema},
+    schema::{Column, ColumnKind, Dialect, Equality, Schema, TableKind},
 };
 
 /// Characters of the longest token prefix.
@@ -47,25 +48,44 @@ pub struct Sql<'a> {
     pub now: Instant,
     /// The longest lifetime the policy allows, in microseconds.
     pub max_lifetime_us: Option<i64>,
+    /// Users with more sessions than that may stand out.
+    pub notable_above: u64,
     /// Distrust indexes and constraints: read the rows.
     pub deep: bool,
     /// For a person to paste elsewhere: by the clock of the database, and without functions of this program.
     pub pasted: bool,
 }
 
+/// What the rows of a list have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    /// Nothing: those that are named.
+    Any,
+    /// Their tokens occur more than once.
+    Duplicates,
+    /// Their users do not exist.
+    Orphans,
+    /// They have expired, oldest first.
+    OldestExpired,
+    /// They end too late or never: without an end first, then the latest.
+    BeyondPolicy,
+}
+
 /// A list of rows to fetch.
 #[derive(Clone, Copy, Debug)]
-pub enum Rows<'a> {
-    /// Rows on tokens of these fingerprints.
-    Fingerprints(&'a [u64]),
-    /// Rows on tokens that occur more than once, a line a token and user.
-    Duplicates,
-    /// Rows whose user does not exist.
-    Orphans,
-    /// Expired rows, oldest first.
-    OldestExpired,
-    /// Rows that end too late or never, latest first.
-    BeyondPolicy,
+pub struct Rows<'a> {
+    /// What they have in common.
+    pub kind: RowKind,
+    /// Of which rows.
+    pub among: Among<'a>,
+}
+
+impl Rows<'_> {
+    /// Of all rows.
+    #[must_use]
+    pub const fn all(kind: RowKind) -> Self {
+        Self { kind, among: Among::All }
+    }
 }
 
 /// Quotes an identifier.
@@ -253,6 +273,13 @@ impl Sql<'_> {
         self.mapping.user.as_deref().map_or_else(|| "CAST(NULL AS text)".into(), |user| self.column(user))
     }
 
+    /// Whether users are integers.
+    #[must_use]
+    pub fn has_integer_user(&self) -> bool {
+        let user = self.mapping.user.as_deref();
+        user.is_some_and(|user| self.kind(&self.mapping.sessions, user) == ColumnKind::Integer)
+    }
+
     /// What stands for the user of a session where users are grouped or counted: equal where they are equal to the
     /// application.
     fn user_key(&self) -> String {
@@ -276,8 +303,8 @@ impl Sql<'_> {
         InstantSql::new((self.dialect(), clock), column.decoder, (&value, kind))
     }
 
-    /// What a scan selects: fingerprint, user, expiry, creation (where there is one), orphan (where it must be looked
-    /// for). Instants come as stored.
+    /// What a scan selects: fingerprint, user, expiry, creation (where there is one), orphan (where a join looks for it), and
+    /// the columns of the address. Instants come as stored.
     #[must_use]
     pub fn scan(&self) -> String {
         let mapping = self.mapping;
@@ -297,6 +324,7 @@ impl Sql<'_> {
         columns.extend(mapping.created.as_ref().map(|created| self.stored(created)));
         let (join, orphan) = self.orphan_join();
         columns.extend(orphan);
+        columns.extend(self.address_columns());
         format!("SELECT {}\nFROM {}{join}", columns.join(", "), self.sessions())
     }
 
@@ -377,7 +405,7 @@ impl Sql<'_> {
 
     fn orphan_join(&self) -> (String, Option<String>) {
         match (&self.mapping.users, &self.mapping.user) {
-            (Some(users), Some(user)) if self.looks_for_orphans() => {
+            (Some(users), Some(user)) if self.orphan_search() == OrphanSearch::Join => {
                 let user = self.column(user);
                 let join = self.users_join(users, &user);
                 let orphan = format!("({user} IS NOT NULL AND u.k IS NULL)");
@@ -389,15 +417,36 @@ impl Sql<'_> {
 
     /// Joins each row to at most one user, whose key is `u.k`.
     fn users_join(&self, users: &UsersMapping, user: &str) -> String {
-        let found = self.schema.table(&users.table);
         let link = self.link(users);
-        let same = link == self.equality(&users.table, &users.key);
-        let unique = same && found.is_some_and(|table| table.unique_on(&users.key).is_some());
-        let distinct = if unique { "" } else { "DISTINCT " };
+        let distinct = if self.has_one_user_each(users) { "" } else { "DISTINCT " };
         let key = self.folded(&identifier(&users.key), link);
         let source = format!("(SELECT {distinct}{key} AS k FROM {})", table(&users.table));
         let (key, user) = self.comparable(users, ("u.k".into(), self.folded(user, link)));
         format!("\nLEFT JOIN {source} AS u ON {key} = {user}")
+    }
+
+    /// Whether no two users have keys that are equal to what a session holds.
+    fn has_one_user_each(&self, users: &UsersMapping) -> bool {
+        let found = self.schema.table(&users.table);
+        let same = self.link(users) == self.equality(&users.table, &users.key);
+        same && found.is_some_and(|table| table.unique_on(&users.key).is_some())
+    }
+
+    /// The users as `w`, one for each key: a session with two of them would be listed twice.
+    fn named_users(&self, users: &UsersMapping) -> String {
+        // Of a view it is not known, and to group it costs more than a line that comes twice.
+        let is_view = self.schema.table(&users.table).is_some_and(|found| found.kind == TableKind::View);
+        let table = table(&users.table);
+        if is_view || self.has_one_user_each(users) {
+            return format!("{table} AS w");
+        }
+        let key = self.folded(&identifier(&users.key), self.link(users));
+        let columns = users.display.iter().filter(|column| **column != users.key);
+        let columns: String = columns
+            .map(|column| identifier(column))
+            .map(|column| format!(", MIN({}) AS {column}", self.text(&column)))
+            .collect();
+        format!("(SELECT {key} AS {}{columns} FROM {table} GROUP BY {key}) AS w", identifier(&users.key))
     }
 
     /// How users are found by what a session holds: as either column compares, whichever makes more values equal.
@@ -466,76 +515,22 @@ impl Sql<'_> {
         )
     }
 
-    /// Rows of a kind (`rows`, `active`, `recent`, `orphaned`), a number held, and the users (or, for orphans, rows).
+    /// The fingerprints of tokens that may stand on several rows, in their order as signed numbers.
     #[must_use]
-    pub fn per_user(&self) -> String {
-        let (mut sql, recent) = self.users_tallied();
-        sql.push_str("\nSELECT 'rows', n, COUNT(*) FROM known WHERE NOT o GROUP BY n");
-        sql.push_str("\nUNION ALL SELECT 'active', a, COUNT(*) FROM known WHERE a > 0 GROUP BY a");
-        if recent {
-            sql.push_str(
-                "\nUNION ALL SELECT 'recent', r, COUNT(*) FROM known WHERE NOT o AND r > 0 GROUP BY r",
-            );
-        }
-        sql.push_str(
-            "\nUNION ALL SELECT 'orphaned', 0, CAST(COALESCE(SUM(n), 0) AS bigint) FROM known WHERE o",
-        );
-        sql
+    pub fn repeated_fingerprints(&self, limit: usize) -> String {
+        // Numbers are sorted quickly, and the groups come in their order.
+        let sorted = if self.dialect() == Dialect::Postgres { " ORDER BY 1 OFFSET 0" } else { "" };
+        format!(
+            "SELECT h\nFROM (SELECT {} AS h FROM {} WHERE {} IS NOT NULL{sorted}) AS hashed\nGROUP BY h HAVING COUNT(*) > 1\nORDER BY h\nLIMIT {limit}",
+            self.fingerprint(),
+            self.sessions(),
+            self.token(),
+        )
     }
 
-    /// `WITH known AS (…)`: each user `u` with rows `n`, active `a`, created in the last hour `r`, orphan `o`.
-    fn users_tallied(&self) -> (String, bool) {
-        let expiry = self.instant(&self.mapping.expires);
-        let recent =
-            self.mapping.created.as_ref().map(|created| self.instant(created).after(self.now.plus(-HOUR)));
-        let user = self.user_key();
-        // Of texts that are equal, one stands for all.
-        let (name, names) = if self.collated_user() {
-            (format!(", MIN(CAST({user} AS text) COLLATE \"C\") AS name"), ", name")
-        } else {
-            (String::new(), "")
-        };
-        let (join, orphan) = match &self.mapping.users {
-            Some(users) if self.looks_for_orphans() => (self.users_join(users, "per.u"), "(u.k IS NULL)"),
-            _ => (String::new(), "(1 = 0)"),
-        };
-        let sql = format!(
-            "WITH per AS (\n  SELECT {user} AS u, COUNT(*) AS n, COUNT(*) FILTER (WHERE {active}) AS a, {created} AS r{name}\n  \
-             FROM {sessions} WHERE {user} IS NOT NULL GROUP BY {user}\n), known AS (\n  \
-             SELECT per.u AS u, n, a, r, {orphan} AS o{names} FROM per{join}\n)",
-            active = expiry.active(self.now),
-            created =
-                recent.as_ref().map_or("0".into(), |recent| format!("COUNT(*) FILTER (WHERE {recent})")),
-            sessions = self.sessions(),
-        );
-        (sql, recent.is_some())
-    }
-
-    /// The users with more than `above` of one tally (`n`, `a` or `r`), most first.
+    /// One row: tokens on several rows, those over several users.
     #[must_use]
-    pub fn top_users(&self, tally: char, above: u64, limit: usize) -> String {
-        let (mut sql, _) = self.users_tallied();
-        let existing = if tally == 'a' { "" } else { " AND NOT o" };
-        let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
-        let order = match (self.dialect(), kind) {
-            // Qualified, for `u` alone would be the text of the first column of the result.
-            (Dialect::Postgres, Some(ColumnKind::Integer)) => "known.u",
-            (Dialect::Postgres, _) if self.collated_user() => "name",
-            (Dialect::Postgres, _) => "CAST(u AS text) COLLATE \"C\"",
-            (Dialect::Sqlite, _) => "CAST(u AS text)",
-        };
-        let shown = if self.collated_user() { "name" } else { "CAST(u AS text)" };
-        // Writing to a String cannot fail.
-        let _ = write!(
-            sql,
-            "\nSELECT {shown}, {tally} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
-        );
-        sql
-    }
-
-    /// One row: tokens on several rows, those over several users. Only among the suspects, where some are named.
-    #[must_use]
-    pub fn duplicates(&self, suspects: Option<&[u64]>) -> String {
+    pub fn duplicates(&self, among: Among<'_>) -> String {
         let user = self.user_key();
         format!(
             "SELECT COUNT(*), COALESCE(SUM(CASE WHEN d.users > 1 THEN 1 ELSE 0 END), 0)\nFROM (\n  \
@@ -543,7 +538,7 @@ impl Sql<'_> {
              FROM {sessions}\n  WHERE {token} IS NOT NULL{among}\n  GROUP BY {token}\n  HAVING COUNT(*) > 1\n) AS d",
             sessions = self.sessions(),
             token = self.token(),
-            among = self.on(suspects),
+            among = self.and_among(among),
         )
     }
 
@@ -561,54 +556,53 @@ impl Sql<'_> {
         format!("SELECT {kind}, {}\nFROM {}\nLIMIT {limit}", self.text(&value), self.sessions())
     }
 
-    fn on(&self, suspects: Option<&[u64]>) -> String {
-        let Some(suspects) = suspects else {
-            return String::new();
-        };
-        let list: Vec<String> =
-            suspects.iter().map(|fingerprint| fingerprint.cast_signed().to_string()).collect();
-        format!(" AND {} IN ({})", self.fingerprint(), list.join(", "))
-    }
-
     /// Rows of evidence: token prefix, row id, user, expiry in microseconds, number of rows, then the display columns.
     #[must_use]
     pub fn rows(&self, rows: Rows<'_>, limit: usize) -> String {
         let expiry = self.instant(&self.mapping.expires);
-        let end = self.end(&expiry);
-        let id =
-            self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
         let user = self.user();
         let (display, users) = self.display();
-        let (condition, order) = match rows {
-            Rows::Duplicates => {
-                let doubled = format!(
-                    "SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL GROUP BY {token} HAVING COUNT(*) > 1",
-                    token = self.token(),
-                    sessions = self.sessions()
-                );
-                // Rows of one token stand together.
-                let order = if self.pasted { self.token() } else { self.fingerprint() };
-                (format!("{} IN ({doubled})", self.token()), format!("{order}, 3, 2"))
-            }
-            Rows::Fingerprints(some) => {
-                let on = self.on(Some(some));
-                (on.trim_start_matches(" AND ").to_owned(), "3, 2".into())
-            }
-            Rows::Orphans => (self.orphan_condition(), "4, 3, 2".into()),
-            Rows::OldestExpired => (expiry.expired(self.now), format!("{}, 2", expiry.value)),
-            Rows::BeyondPolicy => {
-                let late = self
-                    .max_lifetime_us
-                    .map_or("1 = 0".into(), |policy| expiry.beyond(self.now.plus(policy)));
-                (format!("({late} OR {})", expiry.never()), format!("{} DESC, 2", expiry.value))
-            }
+        let condition = format!("{}{}", self.kind_condition(rows, &expiry), self.and_among(rows.among));
+        let by_address = self.address_order();
+        let order = match rows.kind {
+            RowKind::Any => format!("3, {by_address}"),
+            // Rows of one token stand together.
+            RowKind::Duplicates if self.pasted => format!("{}, 3, 2", self.token()),
+            RowKind::Duplicates => format!("{}, 3, {by_address}", self.fingerprint()),
+            RowKind::Orphans if self.pasted => "4, 3, 2".into(),
+            RowKind::Orphans => format!("{}, {by_address}", expiry.place()),
+            RowKind::OldestExpired => format!("{}, {by_address}", expiry.value),
+            RowKind::BeyondPolicy if self.pasted => format!("{} DESC, 2", expiry.value),
+            RowKind::BeyondPolicy => format!("{} DESC, {by_address}", expiry.place()),
         };
         format!(
             "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {end},\n  1 AS session_rows{display}\nFROM {sessions}{users}\nWHERE {condition}\nORDER BY {order}\nLIMIT {limit}",
             prefix = self.prefix(),
+            id = self.id_text(),
             user = self.text(&user),
+            end = self.end(&expiry),
             sessions = self.sessions(),
         )
+    }
+
+    fn kind_condition(&self, rows: Rows<'_>, expiry: &InstantSql) -> String {
+        match rows.kind {
+            RowKind::Any => "1 = 1".into(),
+            RowKind::Duplicates => format!(
+                "{token} IN (SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL{among} GROUP BY {token} HAVING COUNT(*) > 1)",
+                token = self.token(),
+                sessions = self.sessions(),
+                among = self.and_among(rows.among),
+            ),
+            RowKind::Orphans => self.orphan_condition(),
+            RowKind::OldestExpired => expiry.expired(self.now),
+            RowKind::BeyondPolicy => {
+                let late = self
+                    .max_lifetime_us
+                    .map_or("1 = 0".into(), |policy| expiry.beyond(self.now.plus(policy)));
+                format!("({late} OR {})", expiry.never())
+            }
+        }
     }
 
     /// The columns that name a user, and the join to them.
@@ -625,7 +619,7 @@ impl Sql<'_> {
                     }
                     _ => self.user_pair(users),
                 };
-                (shown.collect(), format!("\nLEFT JOIN {} AS w ON {key} = {user}", table(&users.table)))
+                (shown.collect(), format!("\nLEFT JOIN {} ON {key} = {user}", self.named_users(users)))
             }
             _ => (String::new(), String::new()),
         }
@@ -638,31 +632,6 @@ impl Sql<'_> {
             }
             _ => "1 = 0".into(),
         }
-    }
-
-    /// The display columns of these users: id, then the columns.
-    #[must_use]
-    pub fn users_named(&self, ids: &[&str]) -> Option<String> {
-        let users =
-            self.mapping.users.as_ref().filter(|users| !users.display.is_empty() && !ids.is_empty())?;
-        let list: Vec<String> = ids.iter().map(|id| string(self.dialect(), id)).collect();
-        let equality = self.link(users);
-        let key = self.text(&self.folded(&format!("w.{}", identifier(&users.key)), equality));
-        let shown: String = users
-            .display
-            .iter()
-            .map(|column| format!(", {}", self.text(&format!("w.{}", identifier(column)))))
-            .collect();
-        // Compared as what it is, the key is looked up in its index.
-        let indexed = self.dialect() == Dialect::Postgres
-            && self.keyed_alike(users)
-            && [Equality::Exact, Equality::Collation].contains(&equality);
-        let compared = if indexed { format!("w.{}", identifier(&users.key)) } else { key.clone() };
-        Some(format!(
-            "SELECT {key}{shown}\nFROM {} AS w\nWHERE {compared} IN ({})",
-            table(&users.table),
-            list.join(", ")
-        ))
     }
 }
 

@@ -11,6 +11,7 @@ use rusqlite::{
     functions::FunctionFlags, types::ValueRef,
 };
 use sessionwatch_rules::{
+    addresses::AddressRef,
     decoder::{Decoded, Decoder, Raw},
     ledger::{Frame, Intake, Ledger, Row, User},
     token,
@@ -20,7 +21,7 @@ use siphasher::sip::SipHasher13;
 use super::{
     error::TargetError,
     postgres::Limits,
-    sql::{Sql, without_values},
+    sql::{RowAddressing, Sql, without_values},
 };
 use crate::{
     checks::Counted,
@@ -225,6 +226,9 @@ impl Session {
         let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
         let created = sql.mapping.created.as_ref().map(|created| created.decoder);
         let orphan_at = 3 + usize::from(created.is_some());
+        let looks_for_orphans = sql.looks_for_orphans();
+        let address_at = orphan_at + usize::from(looks_for_orphans);
+        let addressing = sql.row_addressing();
         while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
             let value = |at: usize| row.get_ref(at).unwrap_or(ValueRef::Null);
             let integer =
@@ -234,7 +238,14 @@ impl Session {
                 user: if let ValueRef::Text(user) = value(1) { Some(User::Text(user)) } else { None },
                 expiry: sql.mapping.expires.decoder.decode(raw(value(2))),
                 created: created.map_or(Decoded::Never, |decoder| decoder.decode(raw(value(3)))),
-                orphan: sql.looks_for_orphans() && integer(orphan_at) == Some(1),
+                orphan: looks_for_orphans && integer(orphan_at) == Some(1),
+                address: match (addressing, value(address_at)) {
+                    (RowAddressing::Place, ValueRef::Integer(row)) => {
+                        Some(AddressRef::Place(row.cast_unsigned()))
+                    }
+                    (RowAddressing::Id, ValueRef::Text(id)) => Some(AddressRef::Id(id)),
+                    _ => None,
+                },
             });
             progress.advance();
         }

@@ -11,7 +11,7 @@ use sessionwatch::{
     },
     target::{
         address::Address,
-        observe::{self, Engine, Tops},
+        observe::{self, Engine, Evidence, Tops, Wanted},
         postgres::Limits,
         session::Session,
         sql::{Sql, string},
@@ -258,7 +258,15 @@ fn table(kind: &str, rows: &[Stored]) -> String {
     sql
 }
 
-fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops, Newest)> {
+/// What an engine found.
+struct Seen {
+    census: Census,
+    tops: Tops,
+    newest: Newest,
+    evidence: Vec<Vec<Evidence>>,
+}
+
+fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
     let schema = matches!(address, Address::Postgres(_)).then(|| "public".to_owned());
     let name = |name: &str| TableName { schema: schema.clone(), name: name.into() };
     let mapping = Mapping {
@@ -290,16 +298,38 @@ fn censuses(address: &Address, decoder: Decoder) -> Vec<(Census, Tops, Newest)> 
             now,
             max_lifetime_us: Some(30 * DAY),
             deep: false,
+            notable_above: 0,
             pasted: false,
         };
         let mut found = vec![];
         for engine in [Engine::Scan, Engine::Pushdown] {
             let observation = observe::observe(&session, &sql, engine).await.unwrap();
-            found.push((observation.census, observation.tops, observation.newest));
+            let seen = (&observation.traces, observation.ledger.as_ref());
+            let mut evidence = vec![];
+            for wanted in [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy] {
+                evidence.push(observe::rows(&session, &sql, wanted, seen).await.unwrap());
+            }
+            let (census, tops, newest) = (observation.census, observation.tops, observation.newest);
+            found.push(Seen { census, tops, newest, evidence });
         }
         session.close().await;
         found
     })
+}
+
+/// How many rows of evidence each kind has.
+fn lengths(evidence: &[Vec<Evidence>]) -> Vec<usize> {
+    evidence.iter().map(Vec::len).collect()
+}
+
+/// How many it should have, at least: of tokens on several rows, two of each.
+fn shown(census: &Census) -> Vec<usize> {
+    let (Fact::Counted(duplicates), Fact::Counted(orphaned)) = (&census.duplicates, &census.orphaned) else {
+        unreachable!("nothing is proved here");
+    };
+    let late = census.beyond_policy.unwrap_or(0) + census.never_expiring;
+    let all = [duplicates.tokens * 2, *orphaned, census.expired, late];
+    all.into_iter().map(|rows| usize::try_from(rows).unwrap().min(observe::EVIDENCE_LIMIT)).collect()
 }
 
 fn tokio_runtime() -> tokio::runtime::Runtime {
@@ -313,12 +343,16 @@ fn agree(cases: u32, columns: &[(&str, &str)], address: &Address, load: &dyn Fn(
         let outcome = TestRunner::new(config).run(&rows(*decoder), |rows| {
             load(&table(kind, &rows));
             let expected = reference(&rows, *decoder);
-            let found = censuses(address, *decoder);
-            for (census, tops, newest) in &found {
-                prop_assert_eq!(census, &expected, "{} {:?}", kind, decoder);
-                // Who stands out is the same by both engines, in the same order.
-                prop_assert_eq!(tops, &found[0].1, "{} {:?}", kind, decoder);
-                prop_assert_eq!(newest, &found[0].2, "{} {:?}", kind, decoder);
+            let found = looks(address, *decoder);
+            for seen in &found {
+                prop_assert_eq!(&seen.census, &expected, "{} {:?}", kind, decoder);
+                // Who and what stands out is the same by both engines, in the same order.
+                prop_assert_eq!(&seen.tops, &found[0].tops, "{} {:?}", kind, decoder);
+                prop_assert_eq!(&seen.newest, &found[0].newest, "{} {:?}", kind, decoder);
+                prop_assert_eq!(&seen.evidence, &found[0].evidence, "{} {:?}", kind, decoder);
+                let (lengths, shown) = (lengths(&seen.evidence), shown(&expected));
+                prop_assert!(lengths[0] >= shown[0], "{} {:?}", kind, decoder);
+                prop_assert_eq!(&lengths[1..], &shown[1..], "{} {:?}", kind, decoder);
             }
             Ok(())
         });

@@ -17,6 +17,7 @@ mod deliveries;
 mod disk;
 mod door;
 mod equality;
+mod evidence;
 mod failing_runs;
 mod families;
 mod fastforward;

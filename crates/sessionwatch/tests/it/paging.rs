@@ -121,6 +121,7 @@ fn asked(address: &Address, decoder: Decoder, ask: impl AsyncFnOnce(&Session, &S
             now,
             max_lifetime_us: None,
             deep: false,
+            notable_above: 0,
             pasted: false,
         };
         ask(&session, &sql).await;

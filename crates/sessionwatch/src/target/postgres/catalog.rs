@@ -21,7 +21,9 @@ type Row = Vec<Option<String>>;
 const TABLES: &str = "
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, {hides_rows}, c.relrowsecurity,
        c.relkind <> 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid),
-       EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel y WHERE y.srrelid = c.oid), above.nspname, above.relname
+       EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel y WHERE y.srrelid = c.oid), above.nspname, above.relname,
+       CASE WHEN c.relkind IN ('r', 'p', 'm') THEN
+         pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, 'tableoid', 'SELECT') END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN LATERAL (
   SELECT m.nspname, p.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
@@ -155,6 +157,7 @@ fn table(row: &Row, role: &RoleSettings) -> Option<Table> {
         rows_hidden: flag(row, 5),
         inherited: flag(row, 7),
         subscribed: flag(row, 8),
+        places_readable: flag(row, 11),
         part_of: text(row, 10)
             .map(|name| TableName { schema: text(row, 9).map(str::to_owned), name: name.to_owned() }),
         ..Table::default()

@@ -1,7 +1,9 @@
 //! The scan: one binary COPY, read field by field into the ledger as it arrives.
 
 use sessionwatch_rules::{
+    addresses::AddressRef,
     decoder::{Decoded, Decoder, Raw},
+    known_users::KnownUsers,
     ledger::{Frame, Intake, Ledger, Row, User},
 };
 use tokio_postgres::Client;
@@ -10,12 +12,17 @@ use super::tap::{Outlet, Taker};
 use crate::{
     profile::{mapping::InstantColumn, schema::ColumnKind},
     progress::Progress,
-    target::{error::TargetError, sql::Sql},
+    target::{
+        error::TargetError,
+        sql::{OrphanSearch, RowAddressing, Sql},
+    },
 };
 
 /// Signature, flags and extension length of a binary COPY.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const HEADER_LENGTH: usize = 19;
+/// Rows for which room is made at most before they arrive.
+const ROOM_LIMIT: usize = 50_000_000;
 
 /// How to read the columns of a scan.
 #[derive(Debug)]
@@ -24,6 +31,7 @@ pub(super) struct Layout {
     expires: Stored,
     created: Option<Stored>,
     orphan: bool,
+    addressing: RowAddressing,
 }
 
 /// How an instant arrives.
@@ -33,37 +41,87 @@ struct Stored {
     kind: ColumnKind,
 }
 
-/// Reads the rows of a scan as they arrive.
+/// Takes apart the rows of a COPY as they arrive.
 #[derive(Debug)]
 pub(super) struct Collector {
-    layout: Layout,
-    intake: Intake,
-    progress: Progress,
+    sink: Sink,
     begun: bool,
     failed: bool,
 }
 
-pub(super) async fn run(
-    client: &Client,
-    outlet: &Outlet,
-    sql: &Sql<'_>,
-    frame: Frame,
-) -> Result<Ledger, TargetError> {
+/// Where rows go.
+#[derive(Debug)]
+enum Sink {
+    Sessions(Box<SessionRows>),
+    Users { known: KnownUsers, integer: bool },
+}
+
+/// Sessions on their way into the ledger.
+#[derive(Debug)]
+struct SessionRows {
+    layout: Layout,
+    intake: Intake,
+    progress: Progress,
+}
+
+/// A connection, and where the rows of its COPY go.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) client: &'a Client,
+    pub(super) outlet: &'a Outlet,
+}
+
+/// Scans the sessions; first the keys of the users, where orphans are found by those.
+pub(super) async fn run(source: Source<'_>, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
+    let users = match sql.orphan_search() {
+        OrphanSearch::UserKeys(query) => Some(known_users(source, sql, &query).await?),
+        OrphanSearch::Join | OrphanSearch::Skipped => None,
+    };
     let sessions = sql.schema.table(&sql.mapping.sessions);
     let expected = sessions.and_then(|table| table.estimated_rows).unwrap_or(0);
-    let progress = Progress::new(expected);
     // The estimate only sizes the first allocation, so a wrong one costs little.
-    let intake = Intake::new(frame, usize::try_from(expected).unwrap_or(0).min(50_000_000));
-    let collector = Collector { layout: Layout::of(sql), intake, progress, begun: false, failed: false };
-    outlet.open(Taker::Scan(Box::new(collector)));
-    let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", sql.scan());
-    tracing::debug!("query: {}", crate::target::sql::without_values(&statement));
-    let outcome = client.batch_execute(&statement).await;
-    let collector = if let Some(Taker::Scan(collector)) = outlet.close() { Some(collector) } else { None };
-    outcome.map_err(|error| super::query_error(&error))?;
-    collector
-        .and_then(|collector| collector.finish())
-        .ok_or_else(|| TargetError::Query("unexpected row".into()))
+    let room = usize::try_from(expected).unwrap_or(0).min(ROOM_LIMIT);
+    let intake = Intake::new(frame, room).knowing(users);
+    let sink = Sink::Sessions(Box::new(SessionRows {
+        layout: Layout::of(sql),
+        intake,
+        progress: Progress::new(expected),
+    }));
+    match source.copy(&sql.scan(), sink).await? {
+        Sink::Sessions(rows) => Ok(rows.intake.finish()),
+        Sink::Users { .. } => Err(unexpected_row()),
+    }
+}
+
+async fn known_users(source: Source<'_>, sql: &Sql<'_>, query: &str) -> Result<KnownUsers, TargetError> {
+    let users = sql.mapping.users.as_ref();
+    let table = users.and_then(|users| sql.schema.table(&users.table));
+    let expected = table.and_then(|table| table.estimated_rows).unwrap_or(0);
+    let known = KnownUsers::with_capacity(usize::try_from(expected).unwrap_or(0).min(ROOM_LIMIT));
+    let integer = sql.has_integer_user();
+    match source.copy(query, Sink::Users { known, integer }).await? {
+        Sink::Users { known, .. } => Ok(known),
+        Sink::Sessions(_) => Err(unexpected_row()),
+    }
+}
+
+fn unexpected_row() -> TargetError {
+    TargetError::Query("unexpected row".into())
+}
+
+impl Source<'_> {
+    /// Copies the rows of a query.
+    async fn copy(self, query: &str, sink: Sink) -> Result<Sink, TargetError> {
+        let collector = Collector { sink, begun: false, failed: false };
+        self.outlet.open(Taker::Scan(Box::new(collector)));
+        let statement = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
+        tracing::debug!("query: {}", crate::target::sql::without_values(&statement));
+        let outcome = self.client.batch_execute(&statement).await;
+        let collector =
+            if let Some(Taker::Scan(collector)) = self.outlet.close() { Some(collector) } else { None };
+        outcome.map_err(|error| super::query_error(&error))?;
+        collector.and_then(|collector| collector.finish()).ok_or_else(unexpected_row)
+    }
 }
 
 impl Collector {
@@ -78,13 +136,25 @@ impl Collector {
         if tuple.0.is_empty() || tuple.take(2) == Some(&[0xff, 0xff]) {
             return;
         }
-        self.failed |= self.layout.insert(&mut tuple, &mut self.intake).is_none();
-        self.progress.advance();
+        let taken = match &mut self.sink {
+            Sink::Sessions(rows) => {
+                rows.progress.advance();
+                rows.layout.insert(&mut tuple, &mut rows.intake)
+            }
+            Sink::Users { known, integer } => insert_user(*integer, &mut tuple, known),
+        };
+        self.failed |= taken.is_none();
     }
 
-    /// The ledger, unless a row could not be read.
-    pub(super) fn finish(self) -> Option<Ledger> {
-        (!self.failed).then(|| self.intake.finish())
+    /// What became of the rows, unless one could not be read.
+    fn finish(self) -> Option<Sink> {
+        (!self.failed).then_some(self.sink)
+    }
+
+    /// Whether a row could not be read.
+    #[cfg(test)]
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// One that cannot read any row.
@@ -93,9 +163,11 @@ impl Collector {
         let now = sessionwatch_rules::instant::Instant::MIN;
         let frame = Frame { now, max_lifetime_us: None, has_created: false };
         let expires = Stored { decoder: Decoder::Timestamptz, kind: ColumnKind::Timestamptz };
-        let layout = Layout { integer_user: false, expires, created: None, orphan: false };
-        let intake = Intake::new(frame, 0);
-        Self { layout, intake, progress: Progress::new(0), begun: false, failed: false }
+        let addressing = RowAddressing::Nothing;
+        let layout = Layout { integer_user: false, expires, created: None, orphan: false, addressing };
+        let (intake, progress) = (Intake::new(frame, 0), Progress::new(0));
+        let rows = SessionRows { layout, intake, progress };
+        Self { sink: Sink::Sessions(Box::new(rows)), begun: false, failed: false }
     }
 }
 
@@ -105,29 +177,56 @@ impl Layout {
         let kind = |column: &str| sql.schema.kind(&mapping.sessions, column);
         let stored = |column: &InstantColumn| Stored { decoder: column.decoder, kind: kind(&column.column) };
         Self {
-            integer_user: mapping.user.as_deref().is_some_and(|user| kind(user) == ColumnKind::Integer),
+            integer_user: sql.has_integer_user(),
             expires: stored(&mapping.expires),
             created: mapping.created.as_ref().map(stored),
-            orphan: sql.looks_for_orphans(),
+            orphan: sql.orphan_search() == OrphanSearch::Join,
+            addressing: sql.row_addressing(),
         }
     }
 
     #[inline]
     fn insert(&self, fields: &mut Fields<'_>, intake: &mut Intake) -> Option<()> {
         let fingerprint = fields.next()?.and_then(integer).map(i64::cast_unsigned);
-        let user = match fields.next()? {
-            Some(bytes) if self.integer_user => Some(User::Integer(integer(bytes)?)),
-            other => other.map(User::Text),
-        };
+        let user = user(self.integer_user, fields.next()?)?;
         let expiry = instant(self.expires, fields.next()?);
         let created = match self.created {
             Some(column) => instant(column, fields.next()?),
             None => Decoded::Never,
         };
         let orphan = self.orphan && fields.next()? == Some(&[1]);
-        intake.insert(Row { fingerprint, user, expiry, created, orphan });
+        let address = match self.addressing {
+            RowAddressing::Place => Some(AddressRef::Place(place(fields.next()??)?)),
+            RowAddressing::HeapAndPlace => {
+                let heap = u32::from_be_bytes(fields.next()??.try_into().ok()?);
+                Some(AddressRef::HeapAndPlace { heap, place: place(fields.next()??)? })
+            }
+            RowAddressing::Id => fields.next()?.map(AddressRef::Id),
+            RowAddressing::Nothing => None,
+        };
+        intake.insert(Row { fingerprint, user, expiry, created, orphan, address });
         Some(())
     }
+}
+
+fn insert_user(integer: bool, fields: &mut Fields<'_>, known: &mut KnownUsers) -> Option<()> {
+    known.insert(user(integer, fields.next()?)??);
+    Some(())
+}
+
+/// A user; outer nothing if it should be an integer and is none.
+#[expect(clippy::option_option, reason = "a field that cannot be read and a NULL are different situations")]
+fn user(is_integer: bool, field: Option<&[u8]>) -> Option<Option<User<'_>>> {
+    Some(match field {
+        Some(bytes) if is_integer => Some(User::Integer(integer(bytes)?)),
+        other => other.map(User::Text),
+    })
+}
+
+/// A `tid`: four bytes of the block and two of the line.
+fn place(bytes: &[u8]) -> Option<u64> {
+    let bytes: [u8; 6] = bytes.try_into().ok()?;
+    Some(bytes.iter().fold(0, |place, byte| place << 8 | u64::from(*byte)))
 }
 
 fn instant(stored: Stored, field: Option<&[u8]>) -> Decoded {

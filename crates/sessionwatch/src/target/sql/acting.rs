@@ -175,7 +175,7 @@ impl Sql<'_> {
     }
 
     /// The condition that a row has one of these ids.
-    fn with_ids<'i>(&self, id: &str, ids: impl Iterator<Item = &'i str>) -> String {
+    pub(super) fn with_ids<'i>(&self, id: &str, ids: impl Iterator<Item = &'i str>) -> String {
         let ids: Vec<String> = ids.map(|id| string(self.dialect(), id)).collect();
         let ids = ids.join(", ");
         match self.declared(id) {
@@ -342,7 +342,7 @@ pub(super) fn version(columns: &[String]) -> String {
     format!("sw_fingerprint({})", quoted.join(" || ',' || "))
 }
 
-fn tids(places: impl Iterator<Item = u64>) -> String {
+pub(super) fn tids(places: impl Iterator<Item = u64>) -> String {
     let mut list = String::from("'{");
     for (number, place) in places.enumerate() {
         let comma = if number == 0 { "" } else { "," };

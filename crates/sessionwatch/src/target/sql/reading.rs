@@ -3,7 +3,7 @@
 use sessionwatch_rules::{instant::Instant, settings::Settings};
 
 use super::{
-    Rows, Sql,
+    RowKind, Rows, Sql,
     instant::InstantSql,
     paging::{Paging, all_of},
     string,
@@ -275,8 +275,8 @@ impl Sql<'_> {
         const HELD: u64 = 5;
         match number {
             1 => self.list(List::all(LIMIT)),
-            2 => self.rows(Rows::Duplicates, LIMIT),
-            3 => self.rows(Rows::Orphans, LIMIT),
+            2 => self.rows(Rows::all(RowKind::Duplicates), LIMIT),
+            3 => self.rows(Rows::all(RowKind::Orphans), LIMIT),
             4 if self.mapping.created.is_some() => self.top_users('r', settings.rapid_max_per_hour, LIMIT),
             4 => self.top_users('n', HELD, LIMIT),
             5 => self.ratio(),

@@ -1,0 +1,34 @@
+//! Many short texts in one piece of memory, by number.
+
+/// Texts one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Arena {
+    /// Adds a text, and gives its number.
+    pub(crate) fn push(&mut self, text: &[u8]) -> usize {
+        self.text.extend_from_slice(text);
+        self.ends.push(self.text.len());
+        self.ends.len() - 1
+    }
+
+    /// The text of that number.
+    #[inline]
+    pub(crate) fn get(&self, number: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(number)?;
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.text.get(start..end)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}

@@ -1,0 +1,259 @@
+//! Evidence is fetched from where a scan has seen its rows, whatever the table is made of, and is what a search of the whole
+//! table finds.
+
+use std::time::Duration;
+
+use sessionwatch::{
+    profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    target::{
+        address::Address,
+        observe::{self, Engine, Evidence, Wanted},
+        postgres::Limits,
+        session::Session,
+        sql::{Among, OrphanSearch, RowAddressing, RowKind, Rows, Sql},
+    },
+};
+use sessionwatch_rules::{
+    census::{Duplicates, Fact},
+    decoder::Decoder,
+    instant::{DAY, Instant},
+    ledger::Notable,
+};
+
+const NOW: i64 = 1_800_000_000_000_000;
+
+/// 3 tokens on 7 rows, one of them of one user alone; 12 orphans; 15 expired rows; 12 that end too late, and 2 that never end.
+const ROWS: &str = "
+INSERT INTO u SELECT n, 'User ' || n FROM generate_series(1, 500) AS n;
+INSERT INTO s SELECT 'id-' || n,
+  CASE WHEN n IN (7, 107, 207) THEN 'token-of-three' WHEN n IN (8, 108) THEN 'token-of-two' WHEN n IN (9, 10) THEN 'token-of-one'
+       ELSE 'token-' || n END,
+  CASE WHEN n BETWEEN 300 AND 311 THEN 9000 + n WHEN n IN (9, 10) THEN 9 ELSE 1 + n % 500 END,
+  CASE WHEN n BETWEEN 500 AND 514 THEN timestamptz '2027-01-15 08:00Z' - (n / 3) * interval '1 hour'
+       WHEN n BETWEEN 600 AND 611 THEN timestamptz '2027-06-15 08:00Z' + (n / 2) * interval '1 hour'
+       WHEN n = 612 THEN NULL WHEN n = 613 THEN 'infinity'
+       ELSE timestamptz '2027-01-20 08:00Z' + (n % 50) * interval '1 hour' END
+FROM generate_series(1, 900) AS n;";
+
+fn mapping(schema: Option<&str>, sessions: &str) -> Mapping {
+    let name = |name: &str| TableName { schema: schema.map(str::to_owned), name: name.into() };
+    Mapping {
+        revoke: Revoke::Delete,
+        profile: "custom".into(),
+        sessions: name(sessions),
+        id: Some("id".into()),
+        token: "t".into(),
+        user: Some("u".into()),
+        expires: InstantColumn { column: "e".into(), decoder: Decoder::Timestamptz },
+        created: None,
+        ip: None,
+        agent: None,
+        users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec!["name".into()] }),
+        accounts: None,
+        deleted: None,
+        max_lifetime_s: None,
+    }
+}
+
+/// Asks with the queries of such a table.
+fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&Session, &Sql<'_>) -> T) -> T {
+    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let session = Session::open(&Address::parse(url).unwrap(), limits, false, 7).await.unwrap();
+        let schema = session.schema().await.unwrap();
+        let now = Instant::from_micros(NOW).unwrap();
+        let max_lifetime_us = Some(30 * DAY);
+        let sql = Sql {
+            mapping,
+            schema: &schema,
+            key: 7,
+            now,
+            max_lifetime_us,
+            notable_above: 20,
+            deep: false,
+            pasted: false,
+        };
+        let answer = ask(&session, &sql).await;
+        session.close().await;
+        answer
+    })
+}
+
+/// Evidence of every kind, as each engine finds it.
+async fn all_evidence(session: &Session, sql: &Sql<'_>) -> [Vec<Vec<Evidence>>; 2] {
+    let mut found = [vec![], vec![]];
+    for (engine, found) in [Engine::Scan, Engine::Pushdown].into_iter().zip(&mut found) {
+        let observation = observe::observe(session, sql, engine).await.unwrap();
+        let duplicates = Duplicates { tokens: 3, across_users: 2 };
+        assert_eq!(observation.census.duplicates, Fact::Counted(duplicates), "{engine:?}");
+        assert_eq!(observation.census.orphaned, Fact::Counted(12), "{engine:?}");
+        let seen = (&observation.traces, observation.ledger.as_ref());
+        let kinds = [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy];
+        for wanted in kinds {
+            found.push(observe::rows(session, sql, wanted, seen).await.unwrap());
+        }
+    }
+    found
+}
+
+fn agrees(url: &str, sessions: &str, addressing: RowAddressing) {
+    asked(url, &mapping(Some("public"), sessions), async |session, sql| {
+        assert_eq!(sql.row_addressing(), addressing);
+        let [scanned, searched] = all_evidence(session, sql).await;
+        assert_eq!(scanned.iter().map(Vec::len).collect::<Vec<_>>(), [7, 10, 10, 10]);
+        assert_eq!(scanned, searched, "{addressing:?}");
+        let never: Vec<_> = scanned[3].iter().take_while(|row| row.expires_at.is_none()).collect();
+        assert_eq!(never.len(), 2);
+        assert!(scanned[0].iter().all(|row| row.display[0].as_ref().unwrap().starts_with("User ")));
+    });
+}
+
+#[test]
+fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() {
+    let database = crate::harness::empty();
+    let columns = "(id text, t text, u integer, e timestamptz";
+    database
+        .psql(&format!(
+            "CREATE TABLE u (id integer PRIMARY KEY, name text); CREATE TABLE s {columns}); {ROWS}"
+        ))
+        .unwrap();
+    let url = database.url("postgres");
+    agrees(&url, "s", RowAddressing::Place);
+    let reader = crate::harness::role(&database, "reader");
+    database
+        .psql(&format!(
+            "CREATE TABLE p {columns}) PARTITION BY HASH (id);
+             CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+             CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+             INSERT INTO p SELECT * FROM s;
+             CREATE VIEW v AS SELECT id, t, u, e FROM s;
+             CREATE TABLE keyed {columns}, PRIMARY KEY (id)); INSERT INTO keyed SELECT * FROM s;
+             GRANT SELECT ON u TO {reader}; GRANT SELECT (id, t, u, e) ON keyed, s TO {reader}"
+        ))
+        .unwrap();
+    agrees(&url, "p", RowAddressing::HeapAndPlace);
+    agrees(&url, "v", RowAddressing::Id);
+    let reader = database.url(&reader);
+    agrees(&reader, "keyed", RowAddressing::Id);
+    // Without a unique id either, rows are looked for.
+    agrees(&reader, "s", RowAddressing::Nothing);
+}
+
+#[test]
+fn rows_of_sqlite_with_and_without_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let app = rusqlite::Connection::open(&path).unwrap();
+    let rows = "
+        WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 400)
+        INSERT INTO s SELECT 'id-' || n, CASE WHEN n IN (7, 107, 207) THEN 'token-of-three' ELSE 'token-' || n END,
+          CASE WHEN n BETWEEN 300 AND 311 THEN 9000 + n ELSE 1 + n % 50 END,
+          CASE WHEN n BETWEEN 200 AND 214 THEN 1790000000 + n / 3 WHEN n BETWEEN 220 AND 231 THEN 1900000000 + n / 2
+               WHEN n = 232 THEN NULL ELSE 1800500000 END FROM g;";
+    for (layout, addressing) in
+        [("PRIMARY KEY (id))", RowAddressing::Place), ("PRIMARY KEY (id)) WITHOUT ROWID", RowAddressing::Id)]
+    {
+        app.execute_batch(&format!(
+            "DROP TABLE IF EXISTS s; DROP TABLE IF EXISTS u; CREATE TABLE u (id integer PRIMARY KEY, name text);
+             WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 60) INSERT INTO u SELECT n, 'User ' || n FROM g;
+             CREATE TABLE s (id text NOT NULL, t text, u integer, e integer, {layout}; {rows}"
+        ))
+        .unwrap();
+        let mut mapping = mapping(None, "s");
+        mapping.expires.decoder = Decoder::EpochSeconds;
+        asked(&format!("sqlite:{}", path.display()), &mapping, async |session, sql| {
+            assert_eq!(sql.row_addressing(), addressing);
+            let mut found = vec![];
+            for engine in [Engine::Scan, Engine::Pushdown] {
+                let observation = observe::observe(session, sql, engine).await.unwrap();
+                let seen = (&observation.traces, observation.ledger.as_ref());
+                let mut evidence = vec![];
+                for wanted in
+                    [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy]
+                {
+                    evidence.push(observe::rows(session, sql, wanted, seen).await.unwrap());
+                }
+                found.push(evidence);
+            }
+            assert_eq!(found[0].iter().map(Vec::len).collect::<Vec<_>>(), [3, 10, 10, 10]);
+            assert_eq!(found[0], found[1]);
+        });
+    }
+}
+
+#[test]
+fn a_table_is_not_read_again_for_its_evidence() {
+    let database = crate::harness::empty();
+    database
+        .psql(&format!(
+            "CREATE TABLE u (id integer PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u integer, e timestamptz); {ROWS}
+             INSERT INTO s SELECT 'id-' || n, 'token-' || n, 1 + n % 500, '2027-01-20 08:00Z' FROM generate_series(1000, 60000) AS n;
+             ANALYZE s; ANALYZE u"
+        ))
+        .unwrap();
+    asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, sql| {
+        let observation = observe::observe(session, sql, Engine::Scan).await.unwrap();
+        let ledger = observation.ledger.unwrap();
+        let kinds = [
+            (RowKind::Duplicates, Notable::Fingerprints(ledger.suspects())),
+            (RowKind::Orphans, Notable::Orphans),
+            (RowKind::OldestExpired, Notable::OldestExpired),
+            (RowKind::BeyondPolicy, Notable::BeyondPolicy),
+        ];
+        let reads_all =
+            |query: &str| database.psql(&format!("EXPLAIN {query}")).unwrap().contains("Seq Scan on s");
+        for (kind, notable) in kinds {
+            let addresses = ledger.addresses(notable).unwrap();
+            let rows = |among| sql.rows(Rows { kind, among }, observe::EVIDENCE_LIMIT);
+            assert!(!reads_all(&rows(Among::Addresses(&addresses))), "{kind:?}");
+            assert!(reads_all(&rows(Among::All)), "{kind:?}");
+            assert!(!reads_all(&sql.duplicates(Among::Addresses(&addresses))));
+        }
+    });
+}
+
+#[test]
+fn users_are_compared_here_where_that_is_quicker_and_as_right() {
+    let database = crate::harness::empty();
+    for (session_user, key, compared_here) in [
+        ("integer", "integer", true),
+        ("bigint", "smallint", true),
+        ("text", "text", true),
+        ("varchar(20)", "text", true),
+        ("uuid", "uuid", true),
+        // A number is not a text, and equal numbers need not look the same.
+        ("text", "integer", false),
+        ("numeric", "numeric", false),
+    ] {
+        let value = |n: &str| match session_user {
+            "uuid" => format!("(lpad(({n})::text, 32, '0'))::uuid"),
+            _ => format!("({n})"),
+        };
+        database
+            .psql(&format!(
+                "DROP TABLE IF EXISTS s, u;
+                 CREATE TABLE u (id {key} PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
+                 INSERT INTO u SELECT {user}, 'User ' || n FROM generate_series(1, 4000) AS n;
+                 INSERT INTO s SELECT 'id-' || n, 'token-' || n, {of}, '2027-01-20 08:00Z' FROM generate_series(1, 21000) AS n;
+                 INSERT INTO s VALUES ('anonymous', 'token-a', NULL, '2027-01-20 08:00Z'); ANALYZE s; ANALYZE u",
+                user = value("n"),
+                of = value("1 + n % 4003"),
+            ))
+            .unwrap();
+        let url = database.url("postgres");
+        asked(&url, &mapping(Some("public"), "s"), async |session, sql| {
+            let search = sql.orphan_search();
+            assert_eq!(matches!(search, OrphanSearch::UserKeys(_)), compared_here, "{session_user} {key}");
+            let mut found = vec![];
+            for engine in [Engine::Scan, Engine::Pushdown] {
+                let observation = observe::observe(session, sql, engine).await.unwrap();
+                assert_eq!(observation.census.orphaned, Fact::Counted(15), "{session_user} {key}");
+                let seen = (&observation.traces, observation.ledger.as_ref());
+                found.push(observe::rows(session, sql, Wanted::Orphans, seen).await.unwrap());
+            }
+            assert_eq!(found[0], found[1], "{session_user} {key}");
+            assert_eq!(found[0].len(), 10);
+        });
+    }
+}
