@@ -17,6 +17,11 @@ const PROGRAM: &str = "target/release/sessionwatch";
 
 /// Names that the budgets refer to.
 pub(crate) const SCAN: &str = "check --engine scan";
+pub(crate) const PUSHDOWN: &str = "check --engine pushdown";
+pub(crate) const BARE_SCAN: &str = "bare table: check --engine scan";
+pub(crate) const SICK_SCAN: &str = "bare table in trouble: check --engine scan";
+pub(crate) const SICK_PUSHDOWN: &str = "bare table in trouble: --engine pushdown";
+pub(crate) const SICK_SEVEN: &str = "bare table in trouble: the seven, psql";
 pub(crate) const SEVEN: &str = "the guide's seven queries, psql";
 pub(crate) const BARE: &str = "bare binary COPY of the same columns, psql";
 pub(crate) const EXPORTER: &str = "prometheus-sql-exporter, five queries";
@@ -44,14 +49,13 @@ impl Contestant {
     /// Everybody who races on a database; the exporter only where it is installed.
     pub(crate) fn all(server: &Server, database: &Database<'_>) -> Result<Vec<Self>> {
         let url = database.url("postgres");
-        let psql = server.bin().join("psql").display().to_string();
-        let guide = server.socket().0.join("guide.sql");
+        let psql = psql(server);
+        let guide = guide_file(server);
         std::fs::write(&guide, GUIDE)?;
-        let guide = guide.display().to_string();
         let check = [PROGRAM, "check", &url, "--format", "json", "--engine"];
         let mut all = vec![
             Self::command(SCAN, &[&check[..], &["scan"]].concat()),
-            Self::command("check --engine pushdown", &[&check[..], &["pushdown"]].concat()),
+            Self::command(PUSHDOWN, &[&check[..], &["pushdown"]].concat()),
             Self::command("sessions list", &[PROGRAM, "sessions", "list", &url]),
             Self::command("sessions top", &[PROGRAM, "sessions", "top", &url]),
             Self::command("doctor", &[PROGRAM, "doctor", &url]),
@@ -65,6 +69,23 @@ impl Contestant {
         Ok(all)
     }
 
+    /// Who races on tables without any constraint or index but their keys, healthy and in trouble. [`Self::all`] has written
+    /// the guide's queries.
+    pub(crate) fn in_trouble(server: &Server, healthy: &Database<'_>, sick: &Database<'_>) -> Vec<Self> {
+        let check = |name, database: &Database<'_>, engine| {
+            let url = database.url("postgres");
+            let arguments = [PROGRAM, "check", &url, "--format", "json", "--engine", engine];
+            Self { ours: false, ..Self::command(name, &arguments) }
+        };
+        let url = sick.url("postgres");
+        vec![
+            check(BARE_SCAN, healthy, "scan"),
+            check(SICK_SCAN, sick, "scan"),
+            check(SICK_PUSHDOWN, sick, "pushdown"),
+            Self::command(SICK_SEVEN, &[&psql(server), "-X", "-q", "-f", &guide_file(server), &url]),
+        ]
+    }
+
     /// Runs once.
     pub(crate) fn run(&self) -> Result<Run> {
         match &self.work {
@@ -72,6 +93,14 @@ impl Contestant {
             Work::Exporter(exporter) => exporter.round(),
         }
     }
+}
+
+fn psql(server: &Server) -> String {
+    server.bin().join("psql").display().to_string()
+}
+
+fn guide_file(server: &Server) -> String {
+    server.socket().0.join("guide.sql").display().to_string()
 }
 
 fn run(command: &[String]) -> Result<Run> {

@@ -70,9 +70,12 @@ fn main() -> Result<()> {
     let server = Server::start(&["shared_buffers = '512MB'"])?;
     let mut rounds = Vec::new();
     for rows in &args.rows {
-        let database = server.database(None)?;
+        let [database, bare, sick] = [server.database(None)?, server.database(None)?, server.database(None)?];
         load(&database, *rows)?;
+        load_bare(&bare, *rows)?;
+        load_sick(&sick, *rows)?;
         let mut contestants = Contestant::all(&server, &database)?;
+        contestants.extend(Contestant::in_trouble(&server, &bare, &sick));
         for run in 0..=args.runs {
             for contestant in &mut contestants {
                 let took = contestant.run()?;
@@ -106,6 +109,42 @@ fn say(text: &str) {
 
 /// The guide's tables as its application has them.
 fn load(database: &Database<'_>, rows: u64) -> Result<()> {
+    create(database, rows)?;
+    database.psql(
+        r#"CREATE UNIQUE INDEX sessions_token ON sessions ("sessionToken");
+        CREATE INDEX sessions_user ON sessions ("userId");
+        ALTER TABLE sessions ADD CONSTRAINT sessions_user_fkey FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE;
+        VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;"#,
+    )?;
+    Ok(())
+}
+
+/// The same without any constraint or index but the primary keys.
+fn load_bare(database: &Database<'_>, rows: u64) -> Result<()> {
+    create(database, rows)?;
+    database.psql("VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;")?;
+    Ok(())
+}
+
+/// The same in trouble: 3 tokens on several rows, 14 orphans, 2 hoarders, and a tenth of all rows long expired.
+fn load_sick(database: &Database<'_>, rows: u64) -> Result<()> {
+    create(database, rows)?;
+    // Written anew, so that no table has more pages than the others.
+    database.psql(
+        r#"CREATE TABLE sick AS SELECT id,
+          CASE WHEN n IN (11, 12, 13) THEN 'shared-token-one' WHEN n IN (21, 22) THEN 'shared-token-two'
+            WHEN n IN (31, 32) THEN 'shared-token-three' ELSE "sessionToken" END AS "sessionToken",
+          CASE WHEN n BETWEEN 41 AND 54 THEN 100000000 + n WHEN n BETWEEN 101 AND 140 THEN 7 WHEN n BETWEEN 201 AND 230 THEN 9
+            ELSE "userId" END::int AS "userId",
+          CASE WHEN n % 10 = 3 THEN now() - interval '7 days' - n * interval '2 seconds' ELSE expires END::timestamp(3) AS expires
+          FROM (SELECT *, row_number() OVER () AS n FROM sessions) AS numbered;
+        TRUNCATE sessions; INSERT INTO sessions SELECT * FROM sick; DROP TABLE sick;
+        VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;"#
+    )?;
+    Ok(())
+}
+
+fn create(database: &Database<'_>, rows: u64) -> Result<()> {
     let users = rows * 10 / 14 + 1;
     database.psql(&format!(
         r#"CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text UNIQUE, "xUsername" text);
@@ -113,11 +152,7 @@ fn load(database: &Database<'_>, rows: u64) -> Result<()> {
         INSERT INTO users (name, "xId", "xUsername") SELECT 'User ' || n, n::text, 'user' || n FROM generate_series(1, {users}) AS n;
         INSERT INTO sessions SELECT 'c' || md5(n::text), gen_random_uuid()::text, 1 + (random() * ({users} - 1))::int,
           now() + CASE WHEN n % 50 = 0 THEN -random() * interval '6 days' ELSE random() * interval '30 days' END
-          FROM generate_series(1, {rows}) AS n;
-        CREATE UNIQUE INDEX sessions_token ON sessions ("sessionToken");
-        CREATE INDEX sessions_user ON sessions ("userId");
-        ALTER TABLE sessions ADD CONSTRAINT sessions_user_fkey FOREIGN KEY ("userId") REFERENCES users (id) ON DELETE CASCADE;
-        VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;"#
+          FROM generate_series(1, {rows}) AS n;"#
     ))?;
     Ok(())
 }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    contestant::{BARE, Contestant, EXPORTER, SCAN, SEVEN},
+    contestant::{
+        BARE, BARE_SCAN, Contestant, EXPORTER, PUSHDOWN, SCAN, SEVEN, SICK_PUSHDOWN, SICK_SCAN, SICK_SEVEN,
+    },
     run::Run,
 };
 
@@ -98,11 +100,17 @@ pub(crate) fn budgets(rounds: &[Round]) -> Value {
         };
         at_least("seven queries ÷ scan", largest.ratio(SEVEN, SCAN), 5.0);
         at_least("exporter ÷ scan", largest.ratio(EXPORTER, SCAN), 2.5);
-        budgets.extend(largest.ratio(SCAN, BARE).map(|ratio| Budget {
-            what: format!("scan ÷ bare COPY at {at} sessions, at most 1.5"),
-            figure: format!("{ratio:.2}"),
-            met: ratio <= 1.5,
-        }));
+        at_least("seven queries ÷ pushdown", largest.ratio(SEVEN, PUSHDOWN), 2.0);
+        at_least("seven ÷ pushdown in trouble", largest.ratio(SICK_SEVEN, SICK_PUSHDOWN), 2.0);
+        let mut at_most = |what: &str, ratio: Option<f64>, most: f64| {
+            budgets.extend(ratio.map(|ratio| Budget {
+                what: format!("{what} at {at} sessions, at most {most}"),
+                figure: format!("{ratio:.2}"),
+                met: ratio <= most,
+            }));
+        };
+        at_most("scan ÷ bare COPY", largest.ratio(SCAN, BARE), 1.5);
+        at_most("scan in trouble ÷ healthy", largest.ratio(SICK_SCAN, BARE_SCAN), 1.2);
     }
     if let Some(small) = rounds.iter().find(|round| round.rows == 10_000) {
         budgets.extend(small.figures.iter().filter(|figure| figure.ours).map(|figure| Budget {
