@@ -125,6 +125,8 @@ pub enum Event {
         /// The channel.
         channel: String,
     },
+    /// Logins to the dashboard ended, or accounts were removed.
+    LoginsEnded,
 }
 
 /// What the parts share.

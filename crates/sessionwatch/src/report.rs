@@ -249,13 +249,9 @@ fn census_json(seen: &Seen) -> Value {
 #[must_use]
 pub fn csv_line(fields: &[&str]) -> String {
     let field = |text: &&str| {
-        let safe =
-            if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { (*text).to_owned() };
-        if safe.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", safe.replace('"', "\"\""))
-        } else {
-            safe
-        }
+        let text = printable(text);
+        let safe = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text };
+        if safe.contains([',', '"']) { format!("\"{}\"", safe.replace('"', "\"\"")) } else { safe }
     };
     format!("{}\n", fields.iter().map(field).collect::<Vec<_>>().join(","))
 }
@@ -381,10 +377,49 @@ pub fn hours_left(expires_at: Option<Instant>, now: Instant) -> Option<f64> {
     expires_at.map(|at| at.since(now) as f64 / HOUR as f64)
 }
 
-/// Text from a database, with what could steer a terminal taken out.
+/// Text from a database, with control and format characters replaced: those that could steer a terminal, turn the direction of
+/// writing, or make two names look like one because nobody sees them.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    let mut plain = String::with_capacity(text.len());
+    let (mut before, mut letters) = (None, text.chars().peekable());
+    while let Some(letter) = letters.next() {
+        let joins = matches!(letter, '\u{200c}' | '\u{200d}')
+            && before.is_some_and(is_joined)
+            && letters.peek().copied().is_some_and(is_joined);
+        plain.push(if joins || is_printable(letter) { letter } else { '\u{fffd}' });
+        before = Some(letter);
+    }
+    plain
+}
+
+/// Returns `true` if a letter may be joined to the next one by an invisible joiner, as in Persian, Hindi and emoji.
+fn is_joined(letter: char) -> bool {
+    !letter.is_ascii() && is_printable(letter)
+}
+
+/// Returns `false` for control characters, for format characters, and for others that have no shape of their own.
+fn is_printable(letter: char) -> bool {
+    let is_format = matches!(
+        letter,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    !letter.is_control() && !is_format
 }
 
 fn evidence_line(evidence: &Evidence, now: Instant) -> String {

@@ -6,8 +6,11 @@ use super::{Failure, opening::existing, target::ConfigArgs};
 use crate::{
     clock, documents,
     report::{Format, Sheet},
-    store::tokens::{self, Scope, Token},
-    web::tokens::{LONGEST, Wish, add, is_label, made, remove},
+    store::{
+        accounts::Role,
+        tokens::{self, Scope, Token},
+    },
+    web::tokens::{LONGEST, Outcome, Wish, add, is_label, made, remove},
 };
 
 /// Say which programs may ask the dashboard
@@ -20,7 +23,7 @@ pub(super) enum Args {
         /// What the token is called
         #[arg(long)]
         label: String,
-        /// What it is for; it gives nothing that the account may not do
+        /// What it is for; no more than the role of the account allows
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
         scope: Vec<Scope>,
         /// For how many days it holds
@@ -62,10 +65,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let wish =
                 Wish { account: account.clone(), label: label.clone(), scopes: scope.clone(), days: *days };
             let (token, secret) = made(wish, now);
-            if !existing(config)?.1.write(|db| add(db, &token, (owner, now)))? {
-                return Err(Failure::Usage(format!("there is no account `{account}`")));
+            match existing(config)?.1.write(|db| add(db, &token, (owner, now)))? {
+                Outcome::Added => format!("{}\n", secret.expose()),
+                Outcome::NoAccount => {
+                    return Err(Failure::Usage(format!("there is no account `{account}`")));
+                }
+                Outcome::BeyondRole(role, scope) => return Err(beyond_role(account, (role, scope))),
             }
-            format!("{}\n", secret.expose())
         }
         Args::List { config, format } => {
             sheet(&existing(config)?.1.read(|db| tokens::list(db, None))?).render(*format)
@@ -79,6 +85,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says that an account may do less than a token for it should.
+fn beyond_role(account: &str, (role, scope): (Role, Scope)) -> Failure {
+    Failure::Usage(format!(
+        "cannot add a token with the scope `{}`: it needs the role {}, and `{account}` has the role {}",
+        scope.name(),
+        scope.role().name(),
+        role.name()
+    ))
 }
 
 fn sheet(all: &[Token]) -> Sheet {

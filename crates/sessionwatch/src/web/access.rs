@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     credentials::mask,
-    daemon::Shared,
+    daemon::{Event, Shared},
     secret::Secret,
     store::{
         accounts::{self, Account, Login, Role},
@@ -430,6 +430,7 @@ pub(super) async fn logout(
         Ok(())
     })
     .await?;
+    shared.happened(Event::LoginsEnded);
     let gone = set_cookie(&shared, cookie_name(&shared), ("", 0));
     Ok(([(header::SET_COOKIE, gone)], Redirect::to("/login")).into_response())
 }

@@ -7,39 +7,79 @@ use axum::{
     response::sse::{self, KeepAlive, Sse},
 };
 use futures_util::stream::{self, Stream};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{Instant as Monotonic, timeout_at},
+};
 
-use crate::daemon::{Event, Shared};
+use super::{access::Person, layout::said, read};
+use crate::{
+    daemon::{Event, Shared},
+    store::accounts,
+};
 
-/// After so long a browser asks again, and so shows whether its log-in still holds.
+/// After so long a browser asks again.
 const LONGEST: Duration = Duration::from_secs(3_600);
-/// How often something is said so that nobody on the way takes the connection for dead.
+/// How often something is said so that nobody on the way takes the connection for dead, and how often the login is looked up.
 const ALIVE: Duration = Duration::from_secs(20);
+
+/// An open page that listens, for as long as its login holds.
+struct Listener {
+    shared: Arc<Shared>,
+    events: Receiver<Event>,
+    /// The hash of the login's token.
+    login: String,
+    ends_at: Monotonic,
+    checked_at: Monotonic,
+}
+
+impl Listener {
+    /// The next event. Returns `None` once the login has ended, or it is time to ask again.
+    async fn next(&mut self) -> Option<sse::Event> {
+        loop {
+            let check_at = self.checked_at + ALIVE;
+            let heard = timeout_at(check_at.min(self.ends_at), self.events.recv()).await;
+            let now = Monotonic::now();
+            if now >= self.ends_at {
+                return None;
+            }
+            if now >= check_at || matches!(heard, Ok(Ok(Event::LoginsEnded))) {
+                if !self.holds().await {
+                    return None;
+                }
+                self.checked_at = now;
+            }
+            let (name, about) = match heard {
+                Err(_) | Ok(Ok(Event::LoginsEnded)) => continue,
+                Ok(Ok(Event::Looked { target, .. })) => ("looked", target),
+                Ok(Ok(Event::Judged { target, .. })) => ("judged", target),
+                Ok(Ok(Event::Acted { target })) => ("acted", target),
+                Ok(Ok(Event::Delivered { channel })) => ("delivered", channel),
+                // Something was missed, maybe also the end of the login: the page is out of date all the same.
+                Ok(Err(RecvError::Lagged(_))) if self.holds().await => ("looked", String::new()),
+                Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
+            };
+            return Some(sse::Event::default().event(name).data(said(&about)).retry(Duration::from_secs(3)));
+        }
+    }
+
+    /// Returns `true` if the login holds. Where the store does not answer, it is not known to hold.
+    async fn holds(&self) -> bool {
+        let (login, now) = (self.login.clone(), self.shared.clock.now());
+        let found = read(&self.shared, move |db| accounts::login_of(db, &login)).await;
+        found.is_ok_and(|found| found.is_some_and(|(login, _)| now < login.ends_at))
+    }
+}
 
 pub(super) async fn stream(
     State(shared): State<Arc<Shared>>,
+    person: Person,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let events = shared.events.subscribe();
-    let until = tokio::time::Instant::now() + LONGEST;
-    let stream = stream::unfold(events, move |mut events| async move {
-        let said = tokio::time::timeout_at(until, events.recv()).await.ok()?;
-        let event = match said {
-            Ok(Event::Looked { target, .. }) => sse::Event::default().event("looked").data(plain(&target)),
-            Ok(Event::Judged { target, .. }) => sse::Event::default().event("judged").data(plain(&target)),
-            Ok(Event::Acted { target }) => sse::Event::default().event("acted").data(plain(&target)),
-            Ok(Event::Delivered { channel }) => {
-                sse::Event::default().event("delivered").data(plain(&channel))
-            }
-            // Something was missed: the page is out of date all the same.
-            Err(RecvError::Lagged(_)) => sse::Event::default().event("looked").data(""),
-            Err(RecvError::Closed) => return None,
-        };
-        Some((Ok(event.retry(Duration::from_secs(3))), events))
+    let (events, now) = (shared.events.subscribe(), Monotonic::now());
+    let listener = Listener { shared, events, login: person.login, ends_at: now + LONGEST, checked_at: now };
+    let stream = stream::unfold(listener, |mut listener| async move {
+        let event = listener.next().await?;
+        Some((Ok(event), listener))
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(ALIVE))
-}
-
-/// A line break would end the event.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }

@@ -15,7 +15,7 @@ use super::{
     layout, read, tokens, write,
 };
 use crate::{
-    daemon::Shared,
+    daemon::{Event, Shared},
     notify,
     store::{
         accounts::{self, Account, Login, Role},
@@ -148,7 +148,9 @@ pub(super) async fn password(
         }
         Ok(true)
     });
-    if changed.await? { Ok(Redirect::to("/settings")) } else { Err(Refusal::LoggedOut) }
+    let is_changed = changed.await?;
+    shared.happened(Event::LoginsEnded);
+    if is_changed { Ok(Redirect::to("/settings")) } else { Err(Refusal::LoggedOut) }
 }
 
 /// Ends a log-in of an account.
@@ -166,7 +168,11 @@ pub(super) async fn end(
         Ok(true)
     });
     let over = || Refusal::NotFound("There is no such log-in, or it has ended already.".into());
-    if ended.await? { Ok(()) } else { Err(over()) }
+    if !ended.await? {
+        return Err(over());
+    }
+    shared.happened(Event::LoginsEnded);
+    Ok(())
 }
 
 pub(super) async fn end_login(
@@ -221,7 +227,11 @@ pub(super) async fn dismiss(
         audit::add(db, (&by, "account-removed"), &json!({ "account": name }).to_string(), now)?;
         Ok(true)
     });
-    if removed.await? { Ok(()) } else { Err(Refusal::NotFound("There is no such account.".into())) }
+    if !removed.await? {
+        return Err(Refusal::NotFound("There is no such account.".into()));
+    }
+    shared.happened(Event::LoginsEnded);
+    Ok(())
 }
 
 pub(super) async fn remove_account(

@@ -15,7 +15,9 @@ use crate::{
     daemon::Shared,
     secret::Secret,
     store::{
-        StoreError, accounts, audit,
+        StoreError,
+        accounts::{self, Role},
+        audit,
         db::Db,
         tokens::{self, Scope, Token},
     },
@@ -53,21 +55,33 @@ pub fn made(wish: Wish, now: Instant) -> (Token, Secret) {
     (Token { id, hash, account, label, scopes, created_at: now, expires_at, seen_at: None }, secret.into())
 }
 
-/// Keeps a token, and notes who made it: whether there is such an account.
+/// What came of a token that was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It holds.
+    Added,
+    /// There is no such account.
+    NoAccount,
+    /// The role of the account, which is too low for this scope. A token that held nothing now would hold more once the role is raised.
+    BeyondRole(Role, Scope),
+}
+
+/// Keeps a token, and notes who made it, unless its account is missing or may do less than its scopes.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn add(db: Db<'_>, token: &Token, (by, now): (&str, Instant)) -> Result<bool, StoreError> {
-    if accounts::get(db, &token.account)?.is_none() {
-        return Ok(false);
+pub fn add(db: Db<'_>, token: &Token, (by, now): (&str, Instant)) -> Result<Outcome, StoreError> {
+    let Some(account) = accounts::get(db, &token.account)? else { return Ok(Outcome::NoAccount) };
+    if let Some(scope) = token.scopes.iter().find(|scope| scope.role() > account.role) {
+        return Ok(Outcome::BeyondRole(account.role, *scope));
     }
     let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.name()).collect();
     let detail =
         json!({ "token": token.id, "account": token.account, "label": token.label, "scopes": scopes });
     tokens::add(db, token)?;
     audit::add(db, (by, "token-added"), &detail.to_string(), now)?;
-    Ok(true)
+    Ok(Outcome::Added)
 }
 
 /// Ends a token of an account, or of anybody: whether there was one.
@@ -98,10 +112,10 @@ pub(super) async fn make(shared: &Arc<Shared>, wish: Wish, by: String) -> Result
     let now = shared.clock.now();
     let (token, secret) = made(wish, now);
     let kept = token.clone();
-    if write(shared, move |db| add(db, &kept, (&by, now))).await? {
-        Ok((token, secret))
-    } else {
-        Err(Refusal::NotFound("There is no such account.".into()))
+    match write(shared, move |db| add(db, &kept, (&by, now))).await? {
+        Outcome::Added => Ok((token, secret)),
+        Outcome::NoAccount => Err(Refusal::NotFound("There is no such account.".into())),
+        Outcome::BeyondRole(..) => Err(Refusal::Forbidden),
     }
 }
 

@@ -1,0 +1,106 @@
+//! Access to the dashboard ends when it is taken away.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use crate::harness::{self, PASSWORD, Watch, run_in};
+
+/// How long a stream may take to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Logs in: the cookie, and what forms carry.
+fn log_in(watch: &Watch, name: &str) -> (String, String) {
+    let body = format!("name={name}&password={}", PASSWORD.replace(' ', "+"));
+    let (_, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let (_, page) = harness::request(&watch.address, ("GET", "/settings"), &[("cookie", &cookie)], b"");
+    let (_, form) = page.split_once("name=\"form\" value=\"").unwrap();
+    (cookie, form.split('"').next().unwrap().to_owned())
+}
+
+/// The stream of events of a page, once it has begun.
+fn listen(watch: &Watch, cookie: &str) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(&watch.address).unwrap();
+    write!(stream, "GET /live HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n", watch.address).unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+    stream
+}
+
+/// Reads a stream to its end.
+fn ends(mut stream: BufReader<TcpStream>) {
+    let (sender, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut rest = String::new();
+        let read = stream.read_to_string(&mut rest);
+        // A story that has failed waits no more.
+        let _ = sender.send(read.map(|_| rest));
+    });
+    // Until then, the stream says every now and then that it is alive.
+    let rest = end.recv_timeout(PATIENCE).expect("the stream ends").unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
+}
+
+#[test]
+fn open_pages_hear_nothing_more_once_their_login_has_ended() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    harness::account(folder.path(), "ada", "admin");
+    harness::account(folder.path(), "bob", "viewer");
+    let watch = harness::watch(folder.path());
+    let act = |cookie: &str, path: &str, body: &str| {
+        let status = harness::post(&watch.address, path, &[("cookie", cookie)], body.as_bytes()).0;
+        assert_eq!(status, 303, "{path}");
+    };
+    // By the person, who stays logged in elsewhere.
+    let (stays, _) = log_in(&watch, "ada");
+    let (cookie, form) = log_in(&watch, "ada");
+    let (goes_on, streamed) = (listen(&watch, &stays), listen(&watch, &cookie));
+    act(&cookie, "/logout", &format!("form={form}"));
+    ends(streamed);
+    // By an admin.
+    let (admin, form) = log_in(&watch, "ada");
+    let (bob, _) = log_in(&watch, "bob");
+    let streamed = listen(&watch, &bob);
+    act(&admin, "/settings/accounts/remove", &format!("form={form}&name=bob"));
+    ends(streamed);
+    // From the command line, of which the daemon is not told.
+    let streamed = listen(&watch, &admin);
+    assert_eq!(run_in(folder.path(), &[], &["accounts", "remove", "ada"]).code, 0);
+    ends(streamed);
+    ends(goes_on);
+    assert_eq!(watch.stop(), Some(0));
+}
+
+#[test]
+fn a_token_has_no_scope_beyond_the_role_of_its_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    harness::account(folder.path(), "vic", "viewer");
+    harness::account(folder.path(), "rob", "responder");
+    let add = |account: &str, scopes: &str| {
+        run_in(folder.path(), &[], &["tokens", "add", account, "--label", "bot", "--scope", scopes])
+    };
+    for (account, scopes, lacking) in
+        [("vic", "read,admin", "admin"), ("vic", "alerts", "responder"), ("rob", "actions,admin", "admin")]
+    {
+        let said = add(account, scopes);
+        assert_eq!(said.code, 2, "{account} {scopes}: {}", said.stdout);
+        assert!(said.stderr.contains(&format!("needs the role {lacking}")), "{}", said.stderr);
+    }
+    assert!(!run_in(folder.path(), &[], &["tokens", "list"]).stdout.contains("bot"));
+    for (account, scopes) in [("vic", "read,account"), ("rob", "read,alerts,actions,incidents")] {
+        assert_eq!(add(account, scopes).code, 0, "{account} {scopes}");
+    }
+}

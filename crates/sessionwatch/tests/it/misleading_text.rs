@@ -1,0 +1,172 @@
+//! Names that turn the direction of writing, or hold letters that nobody sees, are shown with those letters replaced, wherever
+//! people read them.
+
+use std::path::Path;
+
+use serde_json::Value;
+use testbed::{Database, Sink};
+
+use crate::harness::{self, PASSWORD, Watch, run_in};
+
+/// What people run in a terminal; `ROW` and `USER` are one of each.
+const COMMANDS: [&[&str]; 12] = [
+    &["check", "app"],
+    &["check", "app", "--format", "markdown"],
+    &["check", "app", "--format", "csv"],
+    &["sessions", "list", "app"],
+    &["sessions", "list", "app", "--format", "csv"],
+    &["sessions", "list", "app", "--format", "markdown"],
+    &["sessions", "top", "app"],
+    &["sessions", "show", "ROW", "app"],
+    &["revoke", "user", "USER", "app"],
+    &["cleanup", "orphaned", "app"],
+    &["cleanup", "duplicates", "app"],
+    &["doctor", "app"],
+];
+
+/// What people see in a browser.
+const PAGES: [&str; 15] = [
+    "/",
+    "/alerts",
+    "/logs",
+    "/incidents",
+    "/audit",
+    "/cleanup/app",
+    "/checklist/app",
+    "/targets/app",
+    "/targets/app/sessions",
+    "/targets/app/sessions.csv",
+    "/targets/app/checks/duplicate-tokens",
+    "/targets/app/checks/orphaned-sessions",
+    "/targets/app/doctor",
+    "/targets/app/users/USER",
+    "/targets/app/sessions?user=USER",
+];
+
+/// Letters without a shape: controls, those that turn the direction of writing, and those that are invisible.
+const MISLEADING: [char; 31] = [
+    '\u{1b}',
+    '\u{7f}',
+    '\u{9b}',
+    '\u{ad}',
+    '\u{61c}',
+    '\u{180e}',
+    '\u{200b}',
+    '\u{200c}',
+    '\u{200d}',
+    '\u{200e}',
+    '\u{200f}',
+    '\u{2028}',
+    '\u{2029}',
+    '\u{202a}',
+    '\u{202b}',
+    '\u{202c}',
+    '\u{202d}',
+    '\u{202e}',
+    '\u{2060}',
+    '\u{2061}',
+    '\u{2066}',
+    '\u{2067}',
+    '\u{2068}',
+    '\u{2069}',
+    '\u{206a}',
+    '\u{3164}',
+    '\u{feff}',
+    '\u{fff9}',
+    '\u{ffa0}',
+    '\u{1d173}',
+    '\u{e0041}',
+];
+
+/// The first letter of that kind, and what stands around it.
+fn misleading(text: &str) -> Option<String> {
+    let at = text.find(MISLEADING)?;
+    let from = text[..at].char_indices().rev().nth(60).map_or(0, |(from, _)| from);
+    Some(text[from..].chars().take(120).collect::<String>().escape_unicode().to_string())
+}
+
+/// A page without the values of its form fields, which are sent back as they are.
+fn read_by_people(page: &str) -> String {
+    let mut parts = page.split(" value=\"");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('"').map_or("", |(_, rest)| rest))
+}
+
+/// `x` before each of the letters.
+fn letters() -> String {
+    MISLEADING.iter().flat_map(|letter| ['x', *letter]).collect()
+}
+
+/// Three users on one token, and 60 expired sessions of nobody, all of them with names that mislead.
+fn planted() -> Database<'static> {
+    let (database, letters) = (harness::empty(), letters());
+    let name = format!("ad{letters}min");
+    database
+        .psql(&format!(
+            "CREATE TABLE users (id text PRIMARY KEY, name text, email text);
+             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" text NOT NULL, expires timestamptz NOT NULL);
+             INSERT INTO users SELECT 'u{letters}' || n, '{name}' || n, '{name}@example.org' FROM generate_series(1, 3) AS n;
+             INSERT INTO sessions SELECT 's{letters}' || n, 'shared-token-of-a-usual-length', 'u{letters}' || n, now() + interval '5 days' FROM generate_series(1, 3) AS n;
+             INSERT INTO sessions SELECT 'o{letters}' || n, 'token-of-a-usual-length-' || n, 'gone{letters}', now() - interval '5 days' FROM generate_series(1, 60) AS n"
+        ))
+        .unwrap();
+    database
+}
+
+fn commands_show_none(folder: &Path) {
+    let (user, row) = (format!("u{}1", letters()), format!("s{}1", letters()));
+    for command in COMMANDS {
+        let named = |part: &&'static str| match *part {
+            "USER" => user.clone(),
+            "ROW" => row.clone(),
+            part => part.to_owned(),
+        };
+        let arguments: Vec<String> = command.iter().map(named).collect();
+        let said = run_in(folder, &[], &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(
+            ["check", "doctor"].contains(&command[0]) || said.stdout.contains('\u{fffd}'),
+            "{command:?} shows names: {} {}",
+            said.stdout,
+            said.stderr
+        );
+        assert_eq!(misleading(&(said.stdout + &said.stderr)), None, "{command:?}");
+    }
+}
+
+fn pages_show_none(watch: &Watch) {
+    let body = format!("name=ada&password={}", PASSWORD.replace(' ', "+"));
+    let (_, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    let user: String = format!("u{}1", letters()).bytes().map(|byte| format!("%{byte:02X}")).collect();
+    for path in PAGES {
+        let path = path.replace("USER", &user);
+        let (status, page) = harness::request(&watch.address, ("GET", &path), &[("cookie", cookie)], b"");
+        assert_eq!(status, 200, "{path}: {page}");
+        assert_eq!(misleading(&read_by_people(&page)), None, "{path}");
+        assert!(!path.contains("/sessions") || page.contains('\u{fffd}'), "{path} shows names: {page}");
+    }
+}
+
+#[test]
+fn no_page_line_table_or_alert_shows_letters_that_mislead() {
+    let (database, folder, sink) = (planted(), tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let url = database.url("postgres");
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+         [[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"{}\"\n",
+        sink.url()
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    commands_show_none(folder.path());
+    harness::account(folder.path(), "ada", "admin");
+    let watch = harness::watch(folder.path());
+    let is_leak = |body: &str| body.contains("duplicate-tokens");
+    harness::wait_until("the leak is told", || sink.received().iter().any(|message| is_leak(&message.body)));
+    for message in sink.received() {
+        let message: Value = serde_json::from_str(&message.body).unwrap();
+        assert_eq!(misleading(&message.to_string()), None, "{message:#}");
+    }
+    pages_show_none(&watch);
+    assert_eq!(watch.stop(), Some(0));
+}
