@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod round;
 
 mod cleaning;
+mod commands;
 mod connections;
 mod delivery;
 mod door;
@@ -38,7 +39,7 @@ use tokio::{
 };
 
 pub use self::system::raise_open_files_limit;
-use self::{leadership::Leadership, metrics::Success, watching::Watching};
+use self::{commands::Commands, leadership::Leadership, metrics::Success, watching::Watching};
 use crate::{
     clock::Clock,
     config::{Config, ConfigError},
@@ -324,10 +325,8 @@ impl Daemon {
     /// # Errors
     ///
     /// If the system refuses a thread to go on after a change of configuration.
-    pub async fn serve(
-        mut self,
-        mut commands: mpsc::UnboundedReceiver<Command>,
-    ) -> Result<bool, DaemonError> {
+    pub async fn serve(mut self, commands: mpsc::UnboundedReceiver<Command>) -> Result<bool, DaemonError> {
+        let mut commands = Commands::new(commands);
         let (closed, closing) = watch::channel(false);
         let router = pages::router(Arc::clone(&self.shared));
         let pages = door::serve(self.listener, router, self.certificate.clone(), closing);
@@ -338,12 +337,13 @@ impl Daemon {
                 _ = checks.tick() => if let Err(error) = self.shared.store.check_file() {
                     self.shared.store_is_gone(&error);
                 },
-                command = commands.recv() => match command {
+                command = commands.next() => match command {
                     Some(Command::Reload(config)) => {
                         if let Some(certificate) = &self.certificate {
                             certificate.renew();
                         }
-                        self.parts = life.during(reload(&self.shared, self.parts, *config)).await?;
+                        let reloading = reload((&self.shared, &mut commands), self.parts, *config);
+                        self.parts = life.during(reloading).await?;
                     }
                     Some(Command::Stop) | None => break true,
                 },
@@ -365,26 +365,13 @@ impl Daemon {
                 // What people carry out goes on with the same command or page, from where it ended.
                 tokio::join!(self.parts.stop(), tokio::time::timeout(STOPPING, self.shared.jobs.stop()))
             } => parts && jobs.is_ok(),
-            () = asked_again(&mut commands) => false,
+            () = commands.asked_again() => false,
         };
         self.shared.store.settle();
         // Nobody who waits for a page is waited for.
         let _ = closed.send(true);
         pages.abort();
         Ok(asked && stopped)
-    }
-}
-
-/// Waits until the daemon is asked to end once more.
-async fn asked_again(commands: &mut mpsc::UnboundedReceiver<Command>) {
-    loop {
-        match commands.recv().await {
-            Some(Command::Stop) => return,
-            // It is too late for that.
-            Some(Command::Reload(_)) => {}
-            // Nobody who could ask is nobody who asks.
-            None => std::future::pending().await,
-        }
     }
 }
 
@@ -402,13 +389,13 @@ fn open(place: &Place) -> Result<Store, StoreError> {
 
 /// Goes on with another configuration, or with the present one if that is not in order.
 async fn reload(
-    shared: &Arc<Shared>,
+    (shared, commands): (&Arc<Shared>, &mut Commands),
     parts: Parts,
     config: Result<Config, ConfigError>,
 ) -> Result<Parts, DaemonError> {
     system::reloading();
     let parts = match usable(shared, config) {
-        Some(config) => replace(shared, parts, config).await?,
+        Some(config) => replace((shared, commands), parts, config).await?,
         None => parts,
     };
     system::ready();
@@ -441,9 +428,17 @@ fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config
     Some(config)
 }
 
-async fn replace(shared: &Arc<Shared>, parts: Parts, config: Config) -> Result<Parts, DaemonError> {
+async fn replace(
+    (shared, commands): (&Arc<Shared>, &mut Commands),
+    parts: Parts,
+    config: Config,
+) -> Result<Parts, DaemonError> {
     if !parts.stop().await {
         tracing::warn!("a part did not stop in time, and ends by itself");
+    }
+    if commands.is_stop_asked() {
+        // What would be started now would have to be stopped again.
+        return Ok(Parts { threads: vec![], stop: watch::Sender::new(true) });
     }
     *shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     let shared = Arc::clone(shared);
