@@ -6,7 +6,11 @@ use super::{Failure, target::ConfigArgs};
 use sessionwatch_rules::instant::{HOUR, Instant, SECOND};
 
 use crate::{
-    config::{Config, Target, reference},
+    config::{
+        Config, Target,
+        logs::{Kind, Source},
+        reference,
+    },
     schedule::Timetable,
 };
 
@@ -68,5 +72,15 @@ pub(super) fn remarks(config: &Config) -> Vec<String> {
         let problem = &target.act_missing.as_ref()?.message;
         Some(format!("{}: checks only, sessions cannot be ended from here: {problem}", target.name))
     };
-    config.targets.iter().filter_map(unacted).chain(config.targets.iter().filter_map(cost)).collect()
+    let open = |source: &Source| match &source.kind {
+        Kind::Syslog { listen, senders } if senders.is_empty() && !listen.ip().is_loopback() => {
+            Some(format!(
+                "{}: syslog on {listen} is taken from everybody who reaches it: list the networks that send under `senders`",
+                source.name
+            ))
+        }
+        _ => None,
+    };
+    let of_targets = config.targets.iter().filter_map(unacted).chain(config.targets.iter().filter_map(cost));
+    of_targets.chain(config.logs.sources.iter().filter_map(open)).collect()
 }

@@ -878,6 +878,12 @@ const LOGS: &[Key] = &[
         Otherwise::Words("with kind = \"syslog\" it must be written", "\"127.0.0.1:5514\""),
         "Where syslog is listened for, over TCP and UDP",
     ),
+    key(
+        "senders",
+        Kind::Texts,
+        Otherwise::Words("everybody who reaches the address", "[\"10.0.0.0/8\"]"),
+        "With kind = \"syslog\", the addresses or networks that may send; lines of others are refused",
+    ),
     key("timezone", Kind::Text, Otherwise::Value("\"UTC\""), "The zone of times in the lines that name none"),
     key(
         "sampled",

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use sessionwatch_logs::pattern::Pattern;
 use sessionwatch_rules::{
@@ -16,6 +17,7 @@ use sessionwatch_rules::{
 use super::{
     environment,
     reader::{Node, Reader},
+    serve::networks,
 };
 use crate::{
     checks::{self, LogCheck},
@@ -41,7 +43,12 @@ pub enum Kind {
     /// Whoever sends lines with a token.
     Http(Secret),
     /// Syslog over TCP and UDP.
-    Syslog(SocketAddr),
+    Syslog {
+        /// Where it is listened for.
+        listen: SocketAddr,
+        /// The networks that may send; everybody if there are none.
+        senders: Vec<IpNet>,
+    },
 }
 
 /// A source of log lines.
@@ -249,7 +256,9 @@ fn kind(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<Ki
             None => problem("kind", "needs the key `file`"),
         },
         "syslog" => match node.text("listen").map(str::parse) {
-            Some(Ok(address)) => Some(Ok(Kind::Syslog(address))),
+            Some(Ok(listen)) => {
+                Some(Ok(Kind::Syslog { listen, senders: networks(reader, node, "logs.senders") }))
+            }
             _ => problem("listen", "must be an IP address and a port, such as \"127.0.0.1:5514\""),
         },
         _ => {

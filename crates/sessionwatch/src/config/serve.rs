@@ -222,16 +222,24 @@ fn door(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Serv
         }
         serve.allowed_hosts.push(text);
     }
-    for text in node.texts("trusted_proxies") {
+    serve.trusted_proxies = networks(reader, node, "serve.trusted_proxies");
+}
+
+/// The networks that a list names, each as a network or an address. `path` is `SECTION.KEY`.
+pub(super) fn networks(reader: &mut Reader<'_>, node: &Node, path: &str) -> Vec<IpNet> {
+    let key = path.rsplit_once('.').map_or(path, |(_, key)| key);
+    let mut networks = vec![];
+    for text in node.texts(key) {
         let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
         match text.parse::<IpNet>().or_else(|_| single()) {
-            Ok(net) => serve.trusted_proxies.push(net),
+            Ok(network) => networks.push(network),
             Err(_) => {
                 let message = format!("`{text}` is no address or network, such as \"10.0.0.0/8\"");
-                reader.problem(node.at("trusted_proxies"), "serve.trusted_proxies", message);
+                reader.problem(node.at(key), path, message);
             }
         }
     }
+    networks
 }
 
 /// Where the memory is.

@@ -31,7 +31,7 @@ use crate::{
         follow::{Follower, Place, Step},
         intake::{self, Batch},
         judge::{self, Table, View},
-        syslog::{Keep, Syslog},
+        syslog::{Keep, Senders, Syslog},
     },
     open::open,
     store::{
@@ -203,7 +203,9 @@ fn start(
         let (shared, stopping) = (Arc::clone(shared), stopping.clone());
         match one.source.kind.clone() {
             Kind::File(path) => drop(tasks.spawn_local(follow(shared, one, path, stopping))),
-            Kind::Syslog(address) => drop(tasks.spawn_local(listen(shared, one, address, stopping))),
+            Kind::Syslog { listen, senders } => {
+                drop(tasks.spawn_local(listen_for_syslog(shared, one, (listen, senders), stopping)));
+            }
             Kind::Vercel { .. } | Kind::Http(_) => {}
         }
     }
@@ -350,10 +352,10 @@ impl Keep for Keeper {
 }
 
 /// Listens for syslog.
-async fn listen(
+async fn listen_for_syslog(
     shared: Arc<Shared>,
     listened: Listened,
-    address: std::net::SocketAddr,
+    (address, senders): (std::net::SocketAddr, Vec<IpNet>),
     mut stopping: watch::Receiver<bool>,
 ) {
     let name = listened.source.name.clone();
@@ -366,7 +368,8 @@ async fn listen(
                 let grammar = Arc::new(listened.grammar_at(shared.clock.now()));
                 let names = (name.clone(), listened.source.target.clone());
                 let keep = Keeper(Arc::clone(&shared));
-                Syslog { names, grammar, keep, stopping: stopping.clone() }.listen(tcp, udp).await;
+                let senders = Senders::new(senders.clone());
+                Syslog { names, grammar, keep, senders, stopping: stopping.clone() }.listen(tcp, udp).await;
             }
             Err(_) => {
                 tracing::error!(source = name, "cannot listen on {address}: is another program there?");

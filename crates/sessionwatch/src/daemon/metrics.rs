@@ -166,7 +166,7 @@ pub const RELOAD: Metric = Metric(
 );
 
 /// Why something of a log is cut or not taken.
-const DROPPED: [&str; 5] = ["overlong", "truncated", "repeated", "faulty", "datagrams"];
+const DROPPED: [&str; 6] = ["overlong", "truncated", "repeated", "faulty", "datagrams", "refused"];
 
 /// Every metric, in the order in which they are served.
 pub const ALL: [Metric; 24] = [

@@ -1,7 +1,16 @@
 //! Syslog over TCP and UDP: messages by RFC 6587, counted or one to a line, and one to a datagram (RFC 5426).
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use ipnet::IpNet;
 use sessionwatch_logs::{
     grammar::Grammar,
     reader::{Counters, Place, Reader},
@@ -32,6 +41,43 @@ pub trait Keep: Clone + Send + Sync + 'static {
     fn keep(&self, batch: Batch) -> impl Future<Output = bool> + Send;
 }
 
+/// Who may send.
+#[derive(Clone, Debug)]
+pub struct Senders {
+    /// Everybody, if there are none.
+    networks: Arc<[IpNet]>,
+    /// Datagrams and connections that were refused since this was last kept, and in all.
+    refused: Arc<(AtomicU64, AtomicU64)>,
+}
+
+impl Senders {
+    /// Those of some networks, or everybody if there are none.
+    #[must_use]
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self { networks: networks.into(), refused: Arc::default() }
+    }
+
+    /// Returns `true` if an address may send. One that may not is counted, and logged less and less often.
+    fn admits(&self, sender: SocketAddr, source: &str) -> bool {
+        let address = sender.ip().to_canonical();
+        if self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&address)) {
+            return true;
+        }
+        let (since_kept, in_all) = &*self.refused;
+        since_kept.fetch_add(1, Ordering::Relaxed);
+        let count = in_all.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::warn!(source, count, "syslog was refused: {address} is not among the `senders`");
+        }
+        false
+    }
+
+    /// How many were refused since this was last asked.
+    fn take_refused(&self) -> u64 {
+        self.refused.0.swap(0, Ordering::Relaxed)
+    }
+}
+
 /// A source of syslog.
 #[derive(Clone, Debug)]
 pub struct Syslog<K> {
@@ -41,6 +87,8 @@ pub struct Syslog<K> {
     pub grammar: Arc<Grammar>,
     /// Where it is kept.
     pub keep: K,
+    /// Who may send.
+    pub senders: Senders,
     /// When to stop.
     pub stopping: watch::Receiver<bool>,
 }
@@ -120,6 +168,7 @@ impl<K: Keep> Syslog<K> {
                     _ = stopping.wait_for(|stop| *stop) => return,
                 };
                 match accepted {
+                    Ok((_, sender)) if !self.senders.admits(sender, &self.names.0) => {}
                     Ok((stream, _)) => {
                         let this = self.clone();
                         tokio::spawn(async move {
@@ -191,7 +240,9 @@ impl<K: Keep> Syslog<K> {
         loop {
             let busy = keeping.is_some();
             tokio::select! {
-                received = socket.recv(&mut buffer) => if let Ok(length) = received {
+                received = socket.recv_from(&mut buffer) => if let Ok((length, sender)) = received
+                    && self.senders.admits(sender, &self.names.0)
+                {
                     if waiting.is_empty() {
                         due = tokio::time::Instant::now() + GATHER;
                     }
@@ -255,8 +306,9 @@ impl<K: Keep> Syslog<K> {
         &self,
         found: Vec<(Option<String>, Found)>,
         counters: Counters,
-        dropped: Vec<(&'static str, u64)>,
+        mut dropped: Vec<(&'static str, u64)>,
     ) -> bool {
+        dropped.push(("refused", self.senders.take_refused()));
         let (source, target) = self.names.clone();
         self.keep.keep(Batch { source, target, counters, found, dropped, ..Batch::default() }).await
     }

@@ -1,6 +1,11 @@
 //! The application's logs: from where they come to what the watch says of them.
 
-use std::{io::Write as _, net::TcpStream, path::Path, process::Stdio};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::Stdio,
+};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -259,6 +264,37 @@ fn syslog_is_heard_over_tcp_and_udp() {
     socket.send_to(format!("<11>1 - host app 1 - - {MISMATCH}").as_bytes(), ("127.0.0.1", port)).unwrap();
     wait_until("one more over UDP", || kinds(scene.folder.path()).len() == 3);
     assert_eq!(kinds(scene.folder.path()), ["duplicate-token", "destroyed", "user-mismatch"]);
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn syslog_is_taken_from_those_alone_who_are_named() {
+    let scene = Scene::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let sources = format!(
+        "[[logs]]\nname = \"syslog\"\nkind = \"syslog\"\nlisten = \"127.0.0.1:{port}\"\nsenders = [\"10.0.0.0/8\", \"127.0.0.2\"]\n"
+    );
+    let running = scene.start(&sources);
+    let message =
+        |id: u32| format!("<11>1 - host app 1 - - [AUTH-ADAPTER] Session created {{ userId: {id} }}");
+    wait_until("the port", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let from = |address: &str| std::net::UdpSocket::bind((address, 0)).unwrap();
+    let (stranger, named) = (from("127.0.0.1"), from("127.0.0.2"));
+    stranger.send_to(message(1).as_bytes(), ("127.0.0.1", port)).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // It may be closed before that.
+    let _ = writeln!(stream, "{}", message(2));
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let _ = stream.read_to_end(&mut vec![]);
+    named.send_to(message(3).as_bytes(), ("127.0.0.1", port)).unwrap();
+    wait_until("the named one is heard", || !kinds(scene.folder.path()).is_empty());
+    let users: Vec<Value> =
+        signals(scene.folder.path()).iter().map(|signal| signal["user"].clone()).collect();
+    assert_eq!(users, ["3"]);
+    assert!(
+        running.page("/metrics").contains("sessionwatch_log_dropped_total"),
+        "what was refused is counted"
+    );
     assert_eq!(running.stop(), Some(0));
 }
 

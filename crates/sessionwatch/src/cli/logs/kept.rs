@@ -154,6 +154,7 @@ fn row(name: &str, kept: &Source, voice: &str) -> Vec<String> {
         ("repeated", "repeated"),
         ("faulty", "faulty"),
         ("datagrams", "datagrams lost"),
+        ("refused", "refused"),
     ];
     let dropped: Vec<String> = reasons
         .iter()
