@@ -1,6 +1,7 @@
 //! The doctor: what about a target keeps its sessions from being safe, or sessionwatch from seeing them, and the SQL
 //! that mends it. Pure: facts in, findings out.
 
+mod users;
 mod visit;
 
 use sessionwatch_rules::{
@@ -81,6 +82,8 @@ pub struct Patient<'a> {
     pub shortest_token: Option<u64>,
     /// Ends that are stored in another unit than the others.
     pub ends_in_other_unit: u64,
+    /// Sessions whose user is written in a form that no key of a user has.
+    pub users_in_other_form: u64,
 }
 
 /// The role that acts.
@@ -153,6 +156,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
             findings.push(warn("table", "not a table of its own: it has no constraints and no indexes", fix));
         }
     }
+    findings.extend(users::examine(patient));
     findings.extend(token_length(patient));
     findings.push(expiry(patient));
     findings.push(creation(patient));

@@ -41,6 +41,10 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
         Some(query) => opened.session.attempt(&query).await?.ok_or(TargetError::Lost)?,
         None => 0,
     };
+    let users_in_other_form = match opened.sql(false, &Settings::default()).users_in_other_form() {
+        Some(query) => opened.session.attempt(&query).await?.ok_or(TargetError::Lost)?,
+        None => 0,
+    };
     let (address, acting) = (&target.address, acting.as_ref());
     let sql = opened.sql(false, &Settings::default());
     let catalog = Catalog::read(sql.schema.dialect, async |query| opened.session.fetch(query).await).await?;
@@ -57,6 +61,7 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
         side_effects,
         shortest_token,
         ends_in_other_unit,
+        users_in_other_form,
     }))
 }
 

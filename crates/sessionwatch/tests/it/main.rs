@@ -16,6 +16,7 @@ mod dashboard_access;
 mod decoding;
 mod deliveries;
 mod disk;
+mod doctor_users;
 mod door;
 mod equality;
 mod evidence;

@@ -276,6 +276,34 @@ impl Sql<'_> {
         let (first, last) = (other.start, other.end - 1);
         Some(format!("SELECT COUNT(*) FROM {} WHERE {number} BETWEEN {first} AND {last}", self.sessions()))
     }
+
+    /// Counts the sessions whose user is written in a form that no key of a user has: an integer with leading zeros beside keys
+    /// that are integers, a UUID in capitals beside keys that are UUIDs. Returns `None` where there is no such difference.
+    #[must_use]
+    pub fn users_in_other_form(&self) -> Option<String> {
+        /// A kind of keys: how its values may be written, and how keys of it are.
+        type Form = (&'static str, &'static str);
+        const INTEGER: Form = (r"^\s*[+-]?[0-9]+\s*$", "^(0|-?[1-9][0-9]*)$");
+        const UUID: Form = (
+            r"^\s*[{]?[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}[}]?\s*$",
+            "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$",
+        );
+        let (user, users) = (self.mapping.user.as_ref()?, self.mapping.users.as_ref()?);
+        let is_text = self.kind(&self.mapping.sessions, user) == ColumnKind::Text;
+        if self.dialect() != Dialect::Postgres || !is_text {
+            return None;
+        }
+        let key = self.schema.table(&users.table)?.column(&users.key)?;
+        let (written, canonical) = match key.kind {
+            ColumnKind::Integer => INTEGER,
+            _ if key.declared == "uuid" => UUID,
+            _ => return None,
+        };
+        let (user, sessions) = (self.text(&self.column(user)), self.sessions());
+        Some(format!(
+            "SELECT COUNT(*) FROM {sessions} WHERE {user} ~ '{written}' AND {user} !~ '{canonical}'"
+        ))
+    }
 }
 
 impl Sql<'_> {
