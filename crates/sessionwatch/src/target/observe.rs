@@ -180,30 +180,50 @@ async fn confirmed_duplicates(
     ledger: &Ledger,
 ) -> Result<Duplicates, TargetError> {
     let suspects = ledger.suspects();
-    let Some(rows) = ledger.addresses(Notable::Fingerprints(suspects)) else {
-        let few = (suspects.len() as u64).saturating_mul(ROWS_PER_SUSPECT) <= ledger.rows();
-        let among = if few { Among::Fingerprints(suspects) } else { Among::All };
-        return duplicates(session, &sql.duplicates(among)).await;
-    };
-    if (rows.len() as u64).saturating_mul(ROWS_PER_SUSPECT) > ledger.rows() {
-        return duplicates(session, &sql.duplicates(Among::All)).await;
+    let is_few = |count: usize| (count as u64).saturating_mul(ROWS_PER_SUSPECT) <= ledger.rows();
+    let rows = ledger.addresses(Notable::Fingerprints(suspects)).unwrap_or_default();
+    if !rows.is_empty() && is_few(rows.len()) {
+        let queries = rows.len().div_ceil(ADDRESSES_PER_QUERY);
+        // A token must not be divided between two queries.
+        let parts = suspects.chunks(suspects.len().div_ceil(queries).max(1));
+        let parts =
+            parts.map(|some| (some, ledger.addresses(Notable::Fingerprints(some)).unwrap_or_default()));
+        if let Some(counted) = duplicates_at(session, sql, parts).await? {
+            return Ok(counted);
+        }
     }
+    let among = if is_few(suspects.len()) { Among::Fingerprints(suspects) } else { Among::All };
+    Ok(duplicates(session, sql, among).await?.0)
+}
+
+/// Counts the tokens that stand on several rows, among suspects at these addresses; nothing if a row is not found where it was
+/// seen, as with storage whose addresses only look like such.
+async fn duplicates_at(
+    session: &Session,
+    sql: &Sql<'_>,
+    parts: impl Iterator<Item = (&[u64], Vec<Address>)>,
+) -> Result<Option<Duplicates>, TargetError> {
     let mut all = Duplicates::default();
-    // A token must not be divided between two queries.
-    for suspects in suspects.chunks(suspects.len().div_ceil(rows.len().div_ceil(ADDRESSES_PER_QUERY)).max(1))
-    {
-        let rows = ledger.addresses(Notable::Fingerprints(suspects)).unwrap_or_default();
-        let some = duplicates(session, &sql.duplicates(Among::Addresses(&rows))).await?;
+    for (suspects, rows) in parts {
+        let (some, found) = duplicates(session, sql, Among::Suspects(suspects, &rows)).await?;
+        if found != rows.len() as u64 {
+            return Ok(None);
+        }
         all.tokens += some.tokens;
         all.across_users += some.across_users;
     }
-    Ok(all)
+    Ok(Some(all))
 }
 
-async fn duplicates(session: &Session, query: &str) -> Result<Duplicates, TargetError> {
-    let rows = session.fetch(query).await?;
+/// Counts the tokens that stand on several rows; and the rows that were found, where those were asked for by address.
+async fn duplicates(
+    session: &Session,
+    sql: &Sql<'_>,
+    among: Among<'_>,
+) -> Result<(Duplicates, u64), TargetError> {
+    let rows = session.fetch(&sql.duplicates(among)).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
-    Ok(Duplicates { tokens: count(row, 0)?, across_users: count(row, 1)? })
+    Ok((Duplicates { tokens: count(row, 0)?, across_users: count(row, 1)? }, count(row, 2)?))
 }
 
 /// What is known of orphans without looking at rows.
@@ -314,13 +334,16 @@ async fn searched_duplicates(session: &Session, sql: &Sql<'_>) -> Result<(Duplic
         addressed.extend(session.fetch(&query).await?.iter().filter_map(|row| sql.addressed(row)));
     }
     let all: Vec<Address> = addressed.iter().map(|(_, address)| address.clone()).collect();
-    let counted = match suspects.len() {
-        0 => Duplicates::default(),
-        _ if !few => duplicates(session, &sql.duplicates(Among::All)).await?,
-        _ if (1..=ADDRESSES_PER_QUERY).contains(&all.len()) => {
-            duplicates(session, &sql.duplicates(Among::Addresses(&all))).await?
-        }
-        _ => duplicates(session, &sql.duplicates(Among::Fingerprints(&suspects))).await?,
+    let by_address = if few && (1..=ADDRESSES_PER_QUERY).contains(&all.len()) {
+        duplicates_at(session, sql, std::iter::once((suspects.as_slice(), all))).await?
+    } else {
+        None
+    };
+    let counted = match (by_address, suspects.len()) {
+        (Some(counted), _) => counted,
+        (None, 0) => Duplicates::default(),
+        (None, _) if few => duplicates(session, sql, Among::Fingerprints(&suspects)).await?.0,
+        (None, _) => duplicates(session, sql, Among::All).await?.0,
     };
     let addresses = addressed.into_iter().filter(|(fingerprint, _)| shown.contains(fingerprint));
     let addresses = addresses.map(|(_, address)| address).collect();
@@ -361,7 +384,12 @@ pub async fn rows(
         Wanted::BeyondPolicy => (RowKind::BeyondPolicy, noted(Notable::BeyondPolicy)),
     };
     if (1..=ADDRESSES_PER_QUERY).contains(&addresses.len()) {
-        let rows = Rows { kind, among: Among::Addresses(&addresses) };
+        let among = match wanted {
+            Wanted::Fingerprints(some) => Among::Suspects(some, &addresses),
+            Wanted::Duplicates => Among::Suspects(&traces.fingerprints, &addresses),
+            _ => Among::Addresses(&addresses),
+        };
+        let rows = Rows { kind, among };
         let found = session.fetch(&sql.rows(rows, EVIDENCE_LIMIT)).await?;
         // Some storage says where rows stand, but does not find them there.
         if found.len() >= addresses.len().min(EVIDENCE_LIMIT) {

@@ -528,14 +528,15 @@ impl Sql<'_> {
         )
     }
 
-    /// One row: tokens on several rows, those over several users.
+    /// One row: tokens on several rows, those over several users, and, among suspects, the rows that were found.
     #[must_use]
     pub fn duplicates(&self, among: Among<'_>) -> String {
         let user = self.user_key();
+        let having = if let Among::Suspects(..) = among { "" } else { "\n  HAVING COUNT(*) > 1" };
         format!(
-            "SELECT COUNT(*), COALESCE(SUM(CASE WHEN d.users > 1 THEN 1 ELSE 0 END), 0)\nFROM (\n  \
-             SELECT COUNT(DISTINCT {user}) + MAX(CASE WHEN {user} IS NULL THEN 1 ELSE 0 END) AS users\n  \
-             FROM {sessions}\n  WHERE {token} IS NOT NULL{among}\n  GROUP BY {token}\n  HAVING COUNT(*) > 1\n) AS d",
+            "SELECT COUNT(CASE WHEN d.n > 1 THEN 1 END), COUNT(CASE WHEN d.n > 1 AND d.users > 1 THEN 1 END), CAST(COALESCE(SUM(d.n), 0) AS bigint)\nFROM (\n  \
+             SELECT COUNT(*) AS n, COUNT(DISTINCT {user}) + MAX(CASE WHEN {user} IS NULL THEN 1 ELSE 0 END) AS users\n  \
+             FROM {sessions}\n  WHERE {token} IS NOT NULL{among}\n  GROUP BY {token}{having}\n) AS d",
             sessions = self.sessions(),
             token = self.token(),
             among = self.and_among(among),

@@ -30,6 +30,8 @@ pub enum Among<'a> {
     Fingerprints(&'a [u64]),
     /// Those at these addresses.
     Addresses(&'a [Address]),
+    /// Those at these addresses, as long as they are on tokens of these fingerprints.
+    Suspects(&'a [u64], &'a [Address]),
     /// Those of these users, which takes a look at every row.
     Users(&'a [String]),
 }
@@ -109,6 +111,10 @@ impl Sql<'_> {
                 format!(" AND {} IN ({list})", self.fingerprint())
             }
             Among::Addresses(addresses) => format!(" AND {}", self.at(addresses)),
+            Among::Suspects(fingerprints, addresses) => {
+                let on_tokens = self.and_among(Among::Fingerprints(fingerprints));
+                format!(" AND {}{on_tokens}", self.at(addresses))
+            }
             Among::Users(users) => {
                 let list: Vec<String> =
                     users.iter().map(|user| super::string(self.dialect(), user)).collect();
