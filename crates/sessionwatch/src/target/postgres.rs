@@ -225,7 +225,7 @@ impl Session {
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         tracing::debug!("query: {}", super::sql::without_values(sql));
         self.questions.fetch_add(1, Ordering::Relaxed);
-        fetch(&self.wire.client, sql).await
+        fetch(&self.wire.client, sql).await.map_err(|error| self.wire.outlet.explained(error))
     }
 
     /// The number in the first row of a query; `None` if the query fails, which leaves the transaction usable.
@@ -281,7 +281,7 @@ impl Session {
             let first = rows?.into_iter().next();
             first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
         };
-        guarded.await.map_err(|error| query_error(&error))
+        guarded.await.map_err(|error| self.wire.outlet.explained(query_error(&error)))
     }
 
     /// Pulls the sessions into a ledger.

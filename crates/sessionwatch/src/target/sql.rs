@@ -35,6 +35,8 @@ use crate::profile::{
 
 /// Characters of the longest token prefix.
 pub const PREFIX_LENGTH: usize = token::LONGEST_PREFIX;
+/// Characters of a name or a user agent that people are shown.
+const SHOWN_LENGTH: usize = 200;
 /// What the queries of one look refer to.
 #[derive(Clone, Debug)]
 pub struct Sql<'a> {
@@ -266,6 +268,11 @@ impl Sql<'_> {
 
     fn text(&self, expression: &str) -> String {
         format!("CAST({expression} AS text)")
+    }
+
+    /// What people are shown of a text that users write themselves: no more than [`SHOWN_LENGTH`] characters of it.
+    fn shown(&self, expression: &str) -> String {
+        format!("substr({}, 1, {SHOWN_LENGTH})", self.text(expression))
     }
 
     /// The user of a session, NULL where the schema has none.
@@ -613,7 +620,7 @@ impl Sql<'_> {
                 let shown = users
                     .display
                     .iter()
-                    .map(|column| format!(", {}", self.text(&format!("w.{}", identifier(column)))));
+                    .map(|column| format!(", {}", self.shown(&format!("w.{}", identifier(column)))));
                 let (key, user) = match self.dialect() {
                     Dialect::Sqlite if !self.keyed_alike(users) => {
                         (self.text(&format!("w.{}", identifier(&users.key))), self.text(&self.column(user)))

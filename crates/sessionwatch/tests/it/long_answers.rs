@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sessionwatch::target::{address::Address, error::TargetError, postgres::Limits, session::Session};
 
-use crate::harness;
+use crate::harness::{self, outcome};
 
 #[tokio::test]
 async fn an_answer_that_is_larger_than_any_use_for_it_is_refused() {
@@ -28,5 +28,42 @@ async fn an_answer_that_is_larger_than_any_use_for_it_is_refused() {
         let rows = session.fetch("SELECT repeat('x', 1000) FROM generate_series(1, 20000)").await.unwrap();
         assert_eq!(rows.len(), 20_000);
         session.close().await;
+    }
+}
+
+/// Sessions of users of whom one has a name of that many characters, or an id.
+fn tables(name: u32, id: u32) -> String {
+    format!(
+        "CREATE TABLE users (id text PRIMARY KEY, name text);
+         CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" text NOT NULL, expires timestamptz NOT NULL);
+         INSERT INTO users VALUES ('ada', repeat('é', {name})), ('bob', 'Bob');
+         INSERT INTO sessions SELECT 's' || n, 'shared-token-of-a-usual-length', CASE n WHEN 1 THEN 'ada' ELSE 'bob' END, now() + interval '5 days' FROM generate_series(1, 2) AS n;
+         INSERT INTO sessions SELECT 'long', 'token-of-a-usual-length', repeat('x', {id}), now() + interval '5 days' WHERE {id} > 0"
+    )
+}
+
+#[test]
+fn a_long_name_is_shown_in_part_and_a_user_that_is_too_long_is_named_as_the_reason() {
+    let database = harness::empty();
+    database.psql(&tables(40_000_000, 0)).unwrap();
+    for engine in ["scan", "pushdown"] {
+        let report = harness::check(&database.url("postgres"), &["--engine", engine]);
+        let evidence = outcome(&report, "duplicate-tokens")["evidence"].clone();
+        let shown = evidence[0]["display"][0].as_str().unwrap_or_else(|| panic!("{report:#}"));
+        assert_eq!(shown.chars().count(), 200, "{engine}");
+    }
+    let listed = harness::run(&["sessions", "list", &database.url("postgres")]);
+    assert!(listed.code == 0 && listed.stdout.len() < 10_000, "{} {}", listed.code, listed.stdout.len());
+    let database = harness::empty();
+    database.psql(&tables(1, 70_000_000)).unwrap();
+    for url in database.urls("postgres") {
+        let said = harness::run(&["check", &url]);
+        assert!(
+            said.code == 3 && said.stderr.contains("more than 64 MiB in answer to one query"),
+            "{} {}",
+            said.stdout,
+            said.stderr
+        );
+        assert!(said.stderr.contains("a column with very long values"), "{}", said.stderr);
     }
 }

@@ -100,7 +100,7 @@ impl Actor {
         self.wire.outlet.open(Taker::Whole(Whole::default()));
         let outcome = self.wire.client.batch_execute(&format!("{SAFE};\nCOPY ({query}) TO STDOUT")).await;
         let taker = self.wire.outlet.close();
-        outcome.map_err(|error| query_error(&error))?;
+        outcome.map_err(|error| self.wire.outlet.explained(query_error(&error)))?;
         match taker {
             Some(Taker::Whole(whole)) => Ok(whole),
             _ => Err(TargetError::Lost),

@@ -119,7 +119,7 @@ impl Source<'_> {
         let outcome = self.client.batch_execute(&statement).await;
         let collector =
             if let Some(Taker::Scan(collector)) = self.outlet.close() { Some(collector) } else { None };
-        outcome.map_err(|error| super::query_error(&error))?;
+        outcome.map_err(|error| self.outlet.explained(super::query_error(&error)))?;
         collector.and_then(|collector| collector.finish()).ok_or_else(unexpected_row)
     }
 }

@@ -7,7 +7,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -15,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use super::scan::Collector;
-use crate::archive::whole::Whole;
+use crate::{archive::whole::Whole, target::error::TargetError};
 
 /// Bytes that are received at once.
 const CHUNK: usize = 128 * 1024;
@@ -26,7 +29,11 @@ const LONGEST: usize = 64 * 1024 * 1024;
 
 /// Where a tap puts rows: empty unless a scan is running.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outlet(Arc<Mutex<Option<Taker>>>);
+pub(super) struct Outlet {
+    taker: Arc<Mutex<Option<Taker>>>,
+    /// A row was longer than any use for it, which ended the connection.
+    overflowed: Arc<AtomicBool>,
+}
 
 /// What takes rows in.
 #[derive(Debug)]
@@ -74,7 +81,17 @@ impl Outlet {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Taker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a failed query means, if the connection ended because of a row that was too long.
+    pub(super) fn explained(&self, error: TargetError) -> TargetError {
+        match error {
+            TargetError::Lost if self.overflowed.load(Ordering::Relaxed) => {
+                TargetError::AnswerTooLarge(LONGEST >> 20)
+            }
+            error => error,
+        }
     }
 }
 
@@ -102,7 +119,16 @@ impl<S> Tap<S> {
     /// Sorts what was received into rows and messages for the driver.
     fn sort(&mut self) -> io::Result<()> {
         let mut outlet = self.outlet.lock();
-        while let Some(length) = message_length(&self.received[self.start..self.end])? {
+        let overflowed = &self.outlet.overflowed;
+        let length = |received: &[u8]| {
+            let length = message_length(received);
+            let is_row = matches!(received.first(), Some(b'd' | b'D'));
+            if is_row && length.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::FileTooLarge) {
+                overflowed.store(true, Ordering::Relaxed);
+            }
+            length
+        };
+        while let Some(length) = length(&self.received[self.start..self.end])? {
             let message = &self.received[self.start..self.start + length];
             self.start += length;
             match (message.first(), outlet.as_mut()) {
@@ -146,6 +172,7 @@ fn message_length(bytes: &[u8]) -> io::Result<Option<usize>> {
     // The length counts itself, but not the tag.
     match usize::try_from(i32::from_be_bytes(length)) {
         Ok(length) if (4..LONGEST).contains(&length) => Ok((bytes.len() > length).then_some(length + 1)),
+        Ok(LONGEST..) => Err(io::ErrorKind::FileTooLarge.into()),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
@@ -249,9 +276,20 @@ mod tests {
 
     #[test]
     fn a_length_that_cannot_be_is_an_error() {
-        for length in [[0xff; 4], [0, 0, 0, 3], [0x7f, 0, 0, 0]] {
+        for length in [[0xff; 4], [0, 0, 0, 3]] {
             let sent = [&[b'd'][..], &length, &[0; 20]].concat();
             assert_eq!(passed(&sent, 25, None).0.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_too_long_is_told_from_a_lost_connection() {
+        for (tag, is_row) in [(b'd', true), (b'D', true), (b'N', false)] {
+            let sent = [&[tag][..], &[0x7f, 0, 0, 0], &[0; 20]].concat();
+            let (seen, outlet) = passed(&sent, 25, None);
+            assert_eq!(seen.unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+            let explained = outlet.explained(TargetError::Lost);
+            assert_eq!(matches!(explained, TargetError::AnswerTooLarge(64)), is_row, "{explained}");
         }
     }
 }

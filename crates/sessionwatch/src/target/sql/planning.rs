@@ -238,12 +238,12 @@ impl Sql<'_> {
     pub fn users_like(&self, part: &str, limit: usize) -> Option<String> {
         let users = self.mapping.users.as_ref()?;
         let key = self.text(&format!("w.{}", identifier(&users.key)));
-        let shown = users.display.iter().map(|column| self.text(&format!("w.{}", identifier(column))));
-        let columns: Vec<String> = [key].into_iter().chain(shown).collect();
-        let fits: Vec<String> = columns.iter().map(|column| self.contains(column, part)).collect();
+        let named = || users.display.iter().map(|column| format!("w.{}", identifier(column)));
+        let shown: String = named().map(|column| format!(", {}", self.shown(&column))).collect();
+        let columns = [key.clone()].into_iter().chain(named().map(|column| self.text(&column)));
+        let fits: Vec<String> = columns.map(|column| self.contains(&column, part)).collect();
         Some(format!(
-            "SELECT {}\nFROM {} AS w\nWHERE {}\nORDER BY 1\nLIMIT {limit}",
-            columns.join(", "),
+            "SELECT {key}{shown}\nFROM {} AS w\nWHERE {}\nORDER BY 1\nLIMIT {limit}",
             table(&users.table),
             fits.join(" OR ")
         ))

@@ -100,6 +100,11 @@ impl Sql<'_> {
                 .as_deref()
                 .map_or_else(|| "CAST(NULL AS text)".into(), |name| self.text(&self.column(name)))
         };
+        let shown = |column: &Option<String>| {
+            column
+                .as_deref()
+                .map_or_else(|| "CAST(NULL AS text)".into(), |name| self.shown(&self.column(name)))
+        };
         let by = created.as_ref().filter(|_| list.sort == Sort::Created).unwrap_or(&expiry);
         let (display, users) = self.display();
         let select = format!(
@@ -112,8 +117,8 @@ impl Sql<'_> {
             id = text(&self.mapping.id),
             user = self.text(&self.user()),
             expires = self.end(&expiry),
-            ip = text(&self.mapping.ip),
-            agent = text(&self.mapping.agent),
+            ip = shown(&self.mapping.ip),
+            agent = shown(&self.mapping.agent),
         );
         let mut conditions = self.conditions(list, (&expiry, created.as_ref()));
         let direction = if list.ascending { "" } else { " DESC" };

@@ -148,7 +148,7 @@ impl Sql<'_> {
         let shown: String = users
             .display
             .iter()
-            .map(|column| format!(", {}", self.text(&format!("w.{}", identifier(column)))))
+            .map(|column| format!(", {}", self.shown(&format!("w.{}", identifier(column)))))
             .collect();
         // Compared as what it is, the key is looked up in its index.
         let indexed = self.dialect() == Dialect::Postgres
