@@ -72,8 +72,8 @@ fn main() -> Result<()> {
     for rows in &args.rows {
         let [database, bare, sick] = [server.database(None)?, server.database(None)?, server.database(None)?];
         load(&database, *rows)?;
-        load_bare(&bare, *rows)?;
-        load_sick(&sick, *rows)?;
+        load_bare(&bare, *rows, false)?;
+        load_bare(&sick, *rows, true)?;
         let mut contestants = Contestant::all(&server, &database)?;
         contestants.extend(Contestant::in_trouble(&server, &bare, &sick));
         for run in 0..=args.runs {
@@ -119,28 +119,24 @@ fn load(database: &Database<'_>, rows: u64) -> Result<()> {
     Ok(())
 }
 
-/// The same without any constraint or index but the primary keys.
-fn load_bare(database: &Database<'_>, rows: u64) -> Result<()> {
+/// The same without any constraint or index but the primary keys; where it is sick, with 3 tokens on several rows, 14 orphans,
+/// 2 hoarders, and a tenth of all rows long expired.
+fn load_bare(database: &Database<'_>, rows: u64, is_sick: bool) -> Result<()> {
     create(database, rows)?;
-    database.psql("VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;")?;
-    Ok(())
-}
-
-/// The same in trouble: 3 tokens on several rows, 14 orphans, 2 hoarders, and a tenth of all rows long expired.
-fn load_sick(database: &Database<'_>, rows: u64) -> Result<()> {
-    create(database, rows)?;
-    // Written anew, so that no table has more pages than the others.
-    database.psql(
-        r#"CREATE TABLE sick AS SELECT id,
-          CASE WHEN n IN (11, 12, 13) THEN 'shared-token-one' WHEN n IN (21, 22) THEN 'shared-token-two'
-            WHEN n IN (31, 32) THEN 'shared-token-three' ELSE "sessionToken" END AS "sessionToken",
-          CASE WHEN n BETWEEN 41 AND 54 THEN 100000000 + n WHEN n BETWEEN 101 AND 140 THEN 7 WHEN n BETWEEN 201 AND 230 THEN 9
-            ELSE "userId" END::int AS "userId",
-          CASE WHEN n % 10 = 3 THEN now() - interval '7 days' - n * interval '2 seconds' ELSE expires END::timestamp(3) AS expires
+    let trouble = if is_sick { "true" } else { "false" };
+    // Both are written anew, so that they differ in nothing else.
+    database.psql(&format!(
+        r#"CREATE TABLE copied AS SELECT id,
+          CASE WHEN {trouble} AND n IN (11, 12, 13) THEN 'shared-token-one' WHEN {trouble} AND n IN (21, 22) THEN 'shared-token-two'
+            WHEN {trouble} AND n IN (31, 32) THEN 'shared-token-three' ELSE "sessionToken" END AS "sessionToken",
+          CASE WHEN {trouble} AND n BETWEEN 41 AND 54 THEN 100000000 + n WHEN {trouble} AND n BETWEEN 101 AND 140 THEN 7
+            WHEN {trouble} AND n BETWEEN 201 AND 230 THEN 9 ELSE "userId" END::int AS "userId",
+          CASE WHEN {trouble} AND n % 10 = 3 THEN now() - interval '7 days' - n * interval '2 seconds' ELSE expires END::timestamp(3)
+            AS expires
           FROM (SELECT *, row_number() OVER () AS n FROM sessions) AS numbered;
-        TRUNCATE sessions; INSERT INTO sessions SELECT * FROM sick; DROP TABLE sick;
+        TRUNCATE sessions; INSERT INTO sessions SELECT * FROM copied; DROP TABLE copied;
         VACUUM (ANALYZE) users; VACUUM (ANALYZE) sessions;"#
-    )?;
+    ))?;
     Ok(())
 }
 

@@ -244,6 +244,8 @@ impl Intake {
     /// The ledger of all that was taken in.
     #[must_use]
     pub fn finish(self) -> Ledger {
+        // First what gives memory back.
+        let holdings = add_up(self.marks);
         let (mut entries, mut addresses, mut suspects) = (Vec::new(), Vec::new(), Vec::new());
         for mut shelf in self.entries.into_shelves() {
             shelf.sort_unstable_by_key(|placed| placed.entry.fingerprint);
@@ -259,7 +261,7 @@ impl Intake {
             notable: self.notable,
             addresses,
             suspects,
-            holdings: add_up(self.marks),
+            holdings,
             census: self.census,
             newest: self.newest,
         }
