@@ -110,7 +110,7 @@ fn is_time(word: &str) -> bool {
 }
 
 /// Behind `web-1  | ` of Compose, `0|app  | ` of PM2, `[pod/web-1/app] ` of kubectl, `[Nest] `, and ` app[web.1]: `.
-fn without_source(text: &str) -> &str {
+pub(crate) fn without_source(text: &str) -> &str {
     let is_name = |text: &str| !text.is_empty() && text.len() <= 64 && text.bytes().all(is_of_name);
     if let Some(rest) = text.strip_prefix("[Nest] ") {
         return rest;

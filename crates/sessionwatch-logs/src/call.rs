@@ -60,7 +60,7 @@ fn bare(message: &[u8], from: usize, complete: bool) -> Option<&[u8]> {
     while at - from < NEAR {
         let skipped = message.get(at..)?.iter().position(|byte| {
             let is_space = byte.is_ascii_whitespace() && *byte != b'\n';
-            !is_space && !b":('\"`=[->".contains(byte)
+            !is_space && !b":('\"`=[->,".contains(byte)
         });
         at += skipped?;
         let word = &message[at..];
@@ -120,6 +120,8 @@ mod tests {
             "updateSession # { expires: 1 }",
             "validateSessionToken(\"#\")",
             "adapter_deleteSession args: ['#']",
+            r##"{"level":20,"msg":"getSessionAndUser","args":["#"]}"##,
+            r##"{"fn":"deleteSession","token":"#"}"##,
         ] {
             let needle = if text.contains("_session") { "_session" } else { "Session" };
             assert!(found(text, needle), "{text}");
@@ -134,6 +136,7 @@ mod tests {
         for text in [
             "getSessionAndUser { sessionToken: '#' }",
             "deleteSession for user #",
+            "deleteSession, request #",
             "deleteSession id #",
             "listSessions #",
             "deleteSession 0b8f2f6e...",

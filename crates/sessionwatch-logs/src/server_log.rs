@@ -5,6 +5,7 @@ use memchr::memmem;
 use sessionwatch_rules::instant::Instant;
 
 use crate::{
+    beginning::without_source,
     frame::Frame,
     pairs::{Pairs, unescaped},
     statement::{Written, key},
@@ -38,6 +39,16 @@ struct Line<'a> {
     process: Option<&'a [u8]>,
     level: Level,
     said: &'a [u8],
+}
+
+/// A line without what runs containers puts before it: `db-1  | `.
+fn bare(message: &[u8]) -> &[u8] {
+    let near = &message[..message.len().min(LONGEST_PREFIX)];
+    let near = near.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let skipped = near.len() - without_source(near).len();
+    let rest = &message[skipped..];
+    // One space stands behind the sign; what follows is the server's.
+    if skipped > 0 { rest.strip_prefix(b" ").unwrap_or(rest) } else { message }
 }
 
 impl<'a> Line<'a> {
@@ -170,9 +181,9 @@ impl Event {
             return Some(event(said, (None, message), false));
         }
         // What goes on with a line before it begins with a tab, whatever it looks like.
-        let is_own =
-            frame.begins || !frame.is_indented && !message.first().is_some_and(u8::is_ascii_whitespace);
-        let line = Line::of(message).filter(|line| is_own && line.level == Level::Error)?;
+        let bare = bare(message);
+        let is_own = frame.begins || !frame.is_indented && !bare.first().is_some_and(u8::is_ascii_whitespace);
+        let line = Line::of(bare).filter(|line| is_own && line.level == Level::Error)?;
         let constraint = quoted(line.said.strip_prefix(VIOLATION.as_bytes())?)?;
         let said = Said { constraint: constraint.to_vec(), ..Said::default() };
         Some(event(said, (line.process, message), true))
@@ -180,7 +191,7 @@ impl Event {
 
     /// What a line is to it; one that belongs to it is taken in.
     pub(crate) fn take(&mut self, frame: &Frame<'_>, (from, to): (u64, u64)) -> Follows {
-        let message = frame.message.as_ref();
+        let message = bare(frame.message.as_ref());
         let fits = self.lines.len() < LINES && self.bytes + message.len() < LONGEST;
         let indented = frame.is_indented || message.starts_with(b"\t") && !frame.begins;
         // Syslog writes a tab as a number.
