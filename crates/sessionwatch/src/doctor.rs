@@ -14,7 +14,7 @@ use sessionwatch_rules::{
 pub use self::visit::visit;
 
 use crate::{
-    clocks,
+    clock as calendar, clocks,
     open::Opened,
     profile::{
         detect::{Candidate, comparison},
@@ -22,6 +22,7 @@ use crate::{
         mapping::{Mapping, UsersMapping},
         schema::{Dialect, Equality, ForeignKey, Index, Table, TableKind},
     },
+    report::printable,
     target::{
         address::Address,
         audit::Audit,
@@ -84,6 +85,10 @@ pub struct Patient<'a> {
     pub ends_in_other_unit: u64,
     /// Sessions whose user is written in a form that no key of a user has.
     pub users_in_other_form: u64,
+    /// What every token of a sample begins with, as far as it is shown; nothing if they differ, or are few.
+    pub common_prefix: Option<&'a str>,
+    /// Active sessions in which somebody acts for a user for more than an hour: who, how many, and since when at the earliest.
+    pub impersonations: &'a [(String, u64, Option<Instant>)],
 }
 
 /// The role that acts.
@@ -158,13 +163,54 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     }
     findings.extend(users::examine(patient));
     findings.extend(token_length(patient));
+    findings.extend(alike(patient));
     findings.push(expiry(patient));
     findings.push(creation(patient));
     findings.extend(clock(patient));
     findings.extend(journal(patient.audit));
     findings.extend(units(patient));
+    findings.extend(impersonation(patient));
     findings.push(side_effects(patient));
     findings
+}
+
+/// Says that a token prefix names no session.
+fn alike(patient: Patient<'_>) -> Option<Finding> {
+    let prefix = printable(patient.common_prefix?);
+    Some(warn(
+        "token-prefix",
+        format!(
+            "every token in a sample begins with `{prefix}`: what is shown of a token names no session, and logs cannot be joined by it"
+        ),
+        "if all tokens begin so, write what they begin with as `token_prefix` under [target.mapping]; name rows by their id",
+    ))
+}
+
+/// Names those who act for users in sessions that were left behind.
+fn impersonation(patient: Patient<'_>) -> Option<Finding> {
+    let column = patient.opened.candidate.mapping.impersonator.as_deref()?;
+    let count: u64 = patient.impersonations.iter().map(|(_, count, _)| count).sum();
+    if count == 0 {
+        return Some(pass(
+            "impersonation",
+            format!("nobody has acted for a user for more than an hour (`{column}`)"),
+        ));
+    }
+    let who: Vec<String> =
+        patient.impersonations.iter().map(|(who, ..)| format!("`{}`", printable(who))).collect();
+    let since = patient.impersonations.iter().filter_map(|(_, _, since)| *since).min();
+    let oldest = since.map(|since| format!(", the oldest since {}", calendar::readable(since)));
+    Some(warn(
+        "impersonation",
+        format!(
+            "{} by which {} acts for others (`{column}`) for more than an hour{}: their users do not use them",
+            counted(count, "active session", "active sessions"),
+            who.join(", "),
+            oldest.unwrap_or_default()
+        ),
+        "end them: `sessionwatch revoke where --impersonated --created-before INSTANT`; and let the application remove the session when \
+         an impersonation stops",
+    ))
 }
 
 /// Says that an application has stored ends in seconds and in milliseconds.

@@ -235,6 +235,7 @@ fn session_columns(mapping: &Mapping) -> Vec<&str> {
         [&mapping.id, &mapping.user, &mapping.ip, &mapping.agent].into_iter().flatten().map(String::as_str),
     );
     columns.extend(mapping.deleted.as_deref());
+    columns.extend(mapping.impersonator.as_deref());
     columns.extend(mapping.created.as_ref().map(|created| created.column.as_str()));
     columns
 }

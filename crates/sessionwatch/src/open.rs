@@ -189,7 +189,10 @@ async fn recognised(
     let schema = session.schema().await?;
     let found = recognise(&schema, &target.storage, catalogue);
     let mut found = found.map_err(|error| lost(target, error))?;
-    found.candidates.iter_mut().for_each(|candidate| leave_out_deleted(&schema, candidate));
+    for candidate in &mut found.candidates {
+        leave_out_deleted(&schema, candidate);
+        know_impersonators(&schema, candidate);
+    }
     background::prefer_tables(&schema, &mut found.candidates);
     refuse_code(&schema, &mut found.candidates)?;
     let candidates = believed(&session, (&schema, catalogue), found).await;
@@ -219,6 +222,17 @@ fn leave_out_deleted(schema: &Schema, candidate: &mut Candidate) {
     candidate
         .notes
         .push(format!("rows that `{}` marks as deleted are not counted, and not touched", column.name));
+}
+
+/// Takes sessions in which somebody acts for the user for no log-ins of that user, and says so.
+fn know_impersonators(schema: &Schema, candidate: &mut Candidate) {
+    let table = schema.table(&candidate.mapping.sessions);
+    let Some(column) = table.and_then(detect::impersonator) else { return };
+    candidate.mapping.impersonator = Some(column.name.clone());
+    candidate.notes.push(format!(
+        "`{}` names who acts for the user in a session: such sessions count as held by the user, and not as created by the user          (`sessionwatch doctor` counts them)",
+        column.name
+    ));
 }
 
 /// A key that no two processes share, so that fingerprints mean nothing outside this one; within it, looks compare.

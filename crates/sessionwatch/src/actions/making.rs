@@ -191,13 +191,17 @@ fn decidable(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
         Selection::Excess { .. } => needs("cleanup excess", "the user", mapping.user.is_some()),
         Selection::User(_) | Selection::Users(_) => needs("revoke user", "the user", mapping.user.is_some()),
         Selection::Where(filter) => {
-            let Filter { user, user_like, created_after, created_before, ip, agent_like, .. } = filter;
+            let Filter {
+                user, user_like, created_after, created_before, ip, agent_like, impersonated, ..
+            } = filter;
             needs("--user", "the user", user.is_none() || mapping.user.is_some())?;
             needs("--user-like", "the user", user_like.is_none() || mapping.user.is_some())?;
             let created = created_after.is_none() && created_before.is_none();
             needs("--created-after", "the creation", created || mapping.created.is_some())?;
             needs("--ip", "the address", ip.is_none() || mapping.ip.is_some())?;
-            needs("--agent-like", "the user agent", agent_like.is_none() || mapping.agent.is_some())
+            needs("--agent-like", "the user agent", agent_like.is_none() || mapping.agent.is_some())?;
+            let known = !impersonated || mapping.impersonator.is_some();
+            needs("--impersonated", "whoever acts for a user", known)
         }
         _ => Ok(()),
     }

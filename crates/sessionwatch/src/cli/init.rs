@@ -224,6 +224,7 @@ fn mapping_lines(mapping: &Mapping) -> Vec<String> {
         Some("[target.mapping]".to_owned()),
         text("sessions", Some(&table(&mapping.sessions))),
         text("token", Some(&mapping.token)),
+        text("token_prefix", mapping.token_prefix.as_deref()),
         text("expires", Some(&mapping.expires.column)),
         text("decoder", Some(mapping.expires.decoder.name())),
         text("id", mapping.id.as_deref()),

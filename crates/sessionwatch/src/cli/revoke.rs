@@ -40,7 +40,7 @@ pub(super) enum Args {
 /// Conditions, all of which must hold.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("conditions").required(true).multiple(true).args([
-    "user", "user_like", "created_after", "created_before", "expires_after", "expires_before", "ip", "agent_like"
+    "user", "user_like", "created_after", "created_before", "expires_after", "expires_before", "ip", "agent_like", "impersonated"
 ]))]
 pub(super) struct WhereArgs {
     #[command(flatten)]
@@ -69,6 +69,9 @@ pub(super) struct WhereArgs {
     /// Whose user agent contains this, in upper or lower case
     #[arg(long, value_name = "PART")]
     agent_like: Option<String>,
+    /// In which somebody else acts for the user (`impersonatedBy`)
+    #[arg(long)]
+    impersonated: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -92,6 +95,7 @@ impl WhereArgs {
             expires_before: micros(self.expires_before),
             ip: self.ip.clone(),
             agent_like: self.agent_like.clone(),
+            impersonated: self.impersonated,
         }
     }
 }

@@ -935,6 +935,11 @@ const MAPPING: &[Key] = &[
     key("expires", Kind::Text, Otherwise::Required("\"expires\""), "The column of the session's end"),
     key("decoder", Kind::Decoder, Otherwise::Required("\"timestamp-utc\""), "How the end is stored"),
     optional("id", "\"id\"", "A column that names a row and is not the token"),
+    optional(
+        "token_prefix",
+        "\"session:\"",
+        "What every token begins with, as Flask-Session stores it: what is shown of a token, and looked for in logs, is what follows",
+    ),
     optional("user", "\"userId\"", "The column of the user"),
     optional("created", "\"createdAt\"", "The column of the session's creation"),
     key(

@@ -304,6 +304,8 @@ fn mapping(reader: &mut Reader<'_>, node: &Node, profile: Option<&Profile>) -> M
         accounts: table("accounts"),
         revoke: revoke(reader, node),
         deleted: None,
+        token_prefix: text("token_prefix"),
+        impersonator: None,
         max_lifetime_s: node
             .whole("lifetime_days")
             .or(profile.map(|profile| profile.max_lifetime_days))

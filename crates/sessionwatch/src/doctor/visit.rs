@@ -24,6 +24,9 @@ use crate::{
 /// Tokens whose lengths are looked at.
 const SAMPLE: usize = 1_000;
 
+/// People who act for others that are named.
+const NAMED: usize = 5;
+
 /// Examines a target that is open.
 ///
 /// # Errors
@@ -46,6 +49,8 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
         None => 0,
     };
     let (address, acting) = (&target.address, acting.as_ref());
+    let impersonations = impersonations(opened).await?;
+    let common_prefix = common_prefix(opened).await?;
     let sql = opened.sql(false, &Settings::default());
     let catalog = Catalog::read(sql.schema.dialect, async |query| opened.session.fetch(query).await).await?;
     let reached = catalog.reached(&sql.sessions_in_catalog(), Event::of(&sql.mapping.revoke));
@@ -62,7 +67,34 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
         shortest_token,
         ends_in_other_unit,
         users_in_other_form,
+        impersonations: &impersonations,
+        common_prefix: common_prefix.as_deref(),
     }))
+}
+
+/// What every token of a sample begins with.
+async fn common_prefix(opened: &Opened) -> Result<Option<String>, TargetError> {
+    /// Of fewer tokens, it may be chance.
+    const FEWEST: u64 = 5;
+    let rows = opened.session.fetch(&opened.sql(false, &Settings::default()).prefixes(SAMPLE)).await?;
+    let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
+    let [first, last, count] = <[Option<String>; 3]>::try_from(row).map_err(|_| TargetError::Lost)?;
+    let enough = count.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count >= FEWEST);
+    Ok(first.filter(|first| enough && !first.is_empty() && Some(first) == last.as_ref()))
+}
+
+/// Who acts for users in sessions that began more than an hour ago.
+async fn impersonations(opened: &Opened) -> Result<Vec<(String, u64, Option<Instant>)>, TargetError> {
+    let Some(query) = opened.sql(false, &Settings::default()).impersonations(NAMED) else {
+        return Ok(vec![]);
+    };
+    let one = |row: Vec<Option<String>>| {
+        let mut cells = row.into_iter();
+        let (who, count) = (cells.next()??, cells.next()??.parse().ok()?);
+        let since = cells.next().flatten().and_then(|micros| micros.parse().ok());
+        Some((who, count, since.and_then(Instant::from_micros)))
+    };
+    Ok(opened.session.fetch(&query).await?.into_iter().filter_map(one).collect())
 }
 
 /// The instants that are not believed, by a look at every row.

@@ -157,6 +157,8 @@ impl<'a> Match<'a> {
             accounts: sibling(schema, table, &profile.accounts).map(name_of),
             revoke: Revoke::Delete,
             deleted: None,
+            token_prefix: None,
+            impersonator: None,
             max_lifetime_s: Some(profile.max_lifetime_days * 86_400),
         })
     }
@@ -325,6 +327,16 @@ pub fn is_last_use(column: &str) -> bool {
             || ["updated", "modified", "timemodified"].contains(&name)
     };
     is_one(name)
+}
+
+/// The column that names the administrator who acts for a user in a session.
+#[must_use]
+pub fn impersonator(table: &Table) -> Option<&Column> {
+    const NAMES: [&str; 4] = ["impersonatedby", "impersonatorid", "impersonator", "impersonatedbyid"];
+    let is_named = |column: &&Column| {
+        NAMES.contains(&column.name.to_lowercase().replace('_', "").as_str()) && column.readable
+    };
+    table.columns.iter().find(is_named)
 }
 
 fn first<'a>(table: &'a Table, names: &[String]) -> Option<&'a Column> {

@@ -227,6 +227,8 @@ mod tests {
             accounts: None,
             revoke: Revoke::Delete,
             deleted: None,
+            token_prefix: None,
+            impersonator: None,
             max_lifetime_s: None,
         }
     }

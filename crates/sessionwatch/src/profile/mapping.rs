@@ -70,6 +70,8 @@ pub struct Mapping {
     pub id: Option<String>,
     /// The token.
     pub token: String,
+    /// What every token begins with, which is no part of what is shown of it.
+    pub token_prefix: Option<String>,
     /// The user.
     pub user: Option<String>,
     /// The end of the session.
@@ -78,6 +80,9 @@ pub struct Mapping {
     pub created: Option<InstantColumn>,
     /// A column by which the application marks rows as deleted instead of removing them: those are no sessions any more.
     pub deleted: Option<String>,
+    /// A column that names the administrator who acts for the user in this session; nothing stands there in a session of the
+    /// user's own.
+    pub impersonator: Option<String>,
     /// The client's address.
     pub ip: Option<String>,
     /// The client's user agent.

@@ -42,6 +42,7 @@ struct Store {
     called_sessions: bool,
     id: Option<String>,
     token: Option<String>,
+    token_prefix: Option<String>,
     user: Option<String>,
     expires: Option<String>,
     created: Option<String>,
@@ -108,6 +109,7 @@ impl Store {
             line("decoder", decoder),
         ];
         let there = |column: &&String| table.column(column).is_some();
+        lines.extend(self.token_prefix.as_ref().map(|prefix| line("token_prefix", prefix)));
         lines.extend(self.id.as_ref().map(|id| line("id", id)));
         lines.extend(self.user.as_ref().map(|user| line("user", user)));
         lines.extend(self.created.as_ref().filter(there).map(|created| line("created", created)));

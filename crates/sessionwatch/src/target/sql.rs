@@ -184,6 +184,41 @@ impl Sql<'_> {
         format!("{} AS s{hint}{live}", table(&self.mapping.sessions))
     }
 
+    /// The column that names who acts for the user of a session.
+    fn impersonator(&self) -> Option<String> {
+        self.mapping.impersonator.as_deref().map(|column| self.column(column))
+    }
+
+    /// The condition that the user created a session in the last hour; nothing where creation is not stored.
+    fn created_lately(&self) -> Option<String> {
+        let lately = self.instant(self.mapping.created.as_ref()?).after(self.now.plus(-HOUR));
+        Some(match self.impersonator() {
+            Some(impersonator) => format!("{lately} AND {impersonator} IS NULL"),
+            None => lately,
+        })
+    }
+
+    /// Who acts for users in active sessions that began more than an hour ago: who, how many, and microseconds of the
+    /// earliest creation; nothing where no column says so.
+    #[must_use]
+    pub fn impersonations(&self, limit: usize) -> Option<String> {
+        let who = self.text(&self.impersonator()?);
+        let expiry = self.instant(&self.mapping.expires);
+        let (since, begun) = match &self.mapping.created {
+            Some(created) => {
+                let created = self.instant(created);
+                let since = created.micros(&format!("MIN({})", created.value));
+                (since, format!(" AND NOT ({})", created.after(self.now.plus(-HOUR))))
+            }
+            None => ("NULL".into(), String::new()),
+        };
+        Some(format!(
+            "SELECT {who}, COUNT(*), {since}\nFROM {}\nWHERE {who} IS NOT NULL AND {}{begun}\nGROUP BY {who} ORDER BY 2 DESC, 1 LIMIT {limit}",
+            self.sessions(),
+            expiry.active(self.now)
+        ))
+    }
+
     /// The condition that the application has not marked a row as deleted; nothing where it removes rows.
     fn live(&self) -> Option<String> {
         let deleted = self.mapping.deleted.as_deref()?;
@@ -246,7 +281,7 @@ impl Sql<'_> {
 
     /// The token prefix: of a short token, no more than a third.
     fn prefix(&self) -> String {
-        let (value, parts) = (self.token_text(), token::PARTS);
+        let (value, parts) = (self.distinct_token_text(), token::PARTS);
         match self.dialect() {
             Dialect::Postgres => format!(
                 "pg_catalog.left({value}, LEAST({PREFIX_LENGTH}, pg_catalog.int4div(pg_catalog.length({value}), {parts})))"
@@ -328,7 +363,13 @@ impl Sql<'_> {
             _ => self.text(&self.user_key()),
         };
         let mut columns = vec![self.fingerprint(), user, self.stored(&mapping.expires)];
-        columns.extend(mapping.created.as_ref().map(|created| self.stored(created)));
+        columns.extend(mapping.created.as_ref().map(|created| match self.impersonator() {
+            // Nobody but the user creates sessions of the user.
+            Some(impersonator) => {
+                format!("CASE WHEN {impersonator} IS NULL THEN {} END", self.stored(created))
+            }
+            None => self.stored(created),
+        }));
         let (join, orphan) = self.orphan_join();
         columns.extend(orphan);
         columns.extend(self.address_columns());
@@ -501,9 +542,8 @@ impl Sql<'_> {
         let beyond = self.max_lifetime_us.map_or("0".into(), |policy| {
             format!("COUNT(*) FILTER (WHERE {})", expiry.beyond(now.plus(policy)))
         });
-        let recent = self.mapping.created.as_ref().map_or("0".into(), |created| {
-            format!("COUNT(*) FILTER (WHERE {})", self.instant(created).after(now.plus(-HOUR)))
-        });
+        let recent = self.created_lately();
+        let recent = recent.map_or("0".into(), |recent| format!("COUNT(*) FILTER (WHERE {recent})"));
         format!(
             "SELECT COUNT(*),\n  COUNT(*) FILTER (WHERE {active}),\n  COUNT(*) FILTER (WHERE {expired}),\n  \
              COUNT(*) FILTER (WHERE {never}),\n  COUNT(*) FILTER (WHERE {undecodable}),\n  \

@@ -283,6 +283,8 @@ fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
         users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec![] }),
         accounts: None,
         deleted: None,
+        token_prefix: None,
+        impersonator: None,
         max_lifetime_s: None,
     };
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };

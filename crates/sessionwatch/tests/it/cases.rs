@@ -9,7 +9,7 @@ use crate::harness::{self, Said, run_in};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cases");
 
 /// What is not answered yet, and why. None of these may get a wrong answer.
-const NOT_YET: [(&str, &str); 17] = [
+const NOT_YET: [(&str, &str); 16] = [
     ("07-health-check-sessions.sql", "a profile for connect-session-sequelize"),
     ("08-directus-three-million.sql", "a profile for Directus"),
     ("10-lucia-seconds.sqlite.sql", "a profile for Lucia"),
@@ -19,7 +19,6 @@ const NOT_YET: [(&str, &str); 17] = [
     ("21-zero-means-never.sql", "a profile of its own columns"),
     ("22-end-is-always-null.sql", "a profile for Supabase Auth"),
     ("30-revoked-and-idle.sql", "a profile of its own columns"),
-    ("32-impersonation-left-behind.sql", "impersonation"),
     ("50-mattermost.sql", "a profile for Mattermost"),
     ("51-supertokens.sql", "a profile for SuperTokens"),
     ("60-ory-kratos.sql", "a profile for Ory Kratos"),

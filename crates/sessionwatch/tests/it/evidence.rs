@@ -51,6 +51,8 @@ fn mapping(schema: Option<&str>, sessions: &str) -> Mapping {
         users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec!["name".into()] }),
         accounts: None,
         deleted: None,
+        token_prefix: None,
+        impersonator: None,
         max_lifetime_s: None,
     }
 }

@@ -239,6 +239,41 @@ fn without_a_user_column_it_is_said_what_is_not_checked() {
 }
 
 #[test]
+fn tokens_that_all_begin_alike_are_told_apart_by_what_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+    let rows = "CREATE TABLE stored (id integer, token text, ends integer);
+        INSERT INTO stored SELECT value, 'session:' || lower(hex(randomblob(8))) || value || 'abcdefgh', unixepoch() + 86400 FROM json_each('[1,2,3,4,5,6]');
+        INSERT INTO stored VALUES (7, 'session:0123456789abcdefghij', unixepoch() + 86400), (8, '9876543210abcdefghijklmn', unixepoch() + 86400);";
+    app.execute_batch(rows).unwrap();
+    let mapping = "expires = \"ends\"\ndecoder = \"epoch-s\"\n";
+    let prefixes = || {
+        let said = run_in(folder.path(), &[], &["sessions", "list", "--format", "csv"]).stdout;
+        let lines = said.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned());
+        lines.collect::<std::collections::BTreeSet<String>>()
+    };
+    mapped(folder.path(), mapping);
+    assert_eq!(prefixes().len(), 2);
+    let several = run_in(folder.path(), &[], &["revoke", "session", "session:"]);
+    assert!(several.code == 2 && several.stderr.contains("several sessions fit"), "{}", several.stderr);
+    mapped(folder.path(), &format!("{mapping}token_prefix = \"session:\"\n"));
+    let apart = prefixes();
+    // No more than a third of what follows is shown, and of a token that begins otherwise, as ever.
+    assert!(apart.len() == 8 && apart.contains("012345") && apart.contains("98765432"), "{apart:?}");
+    let one = run_in(folder.path(), &[], &["revoke", "session", "012345", "--format", "json"]);
+    assert!(one.stdout.contains("\"rows\": 1"), "{} {}", one.stdout, one.stderr);
+    app.execute_batch("DELETE FROM stored WHERE id = 8").unwrap();
+    let doctor = || run_in(folder.path(), &[], &["doctor"]).stdout;
+    assert!(!doctor().contains("token-prefix"), "{}", doctor());
+    mapped(folder.path(), mapping);
+    assert!(
+        doctor().contains("warn  token-prefix: every token in a sample begins with `session:`"),
+        "{}",
+        doctor()
+    );
+}
+
+#[test]
 fn the_last_use_of_sessions_is_not_taken_for_their_end() {
     let folder = tempfile::tempdir().unwrap();
     let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();

@@ -30,6 +30,7 @@ mod hangs;
 mod harness;
 mod held_connections;
 mod holes;
+mod impersonation;
 mod incident;
 mod integrations;
 mod interleaving;

@@ -100,6 +100,8 @@ fn mapping(decoder: Decoder) -> Mapping {
         users: None,
         accounts: None,
         deleted: None,
+        token_prefix: None,
+        impersonator: None,
         max_lifetime_s: None,
     }
 }

@@ -34,6 +34,8 @@ pub struct Filter {
     pub ip: Option<String>,
     /// Whose user agent contains this.
     pub agent_like: Option<String>,
+    /// In which somebody else acts for the user.
+    pub impersonated: bool,
 }
 
 /// What an action is about.
@@ -247,6 +249,32 @@ impl Sql<'_> {
             table(&users.table),
             fits.join(" OR ")
         ))
+    }
+
+    /// One row: the first and the last token prefix of so many sessions, in alphabetical order, and how many sessions those are.
+    #[must_use]
+    pub fn prefixes(&self, limit: usize) -> String {
+        format!(
+            "SELECT MIN(p), MAX(p), COUNT(*) FROM (SELECT {} AS p FROM {} WHERE {} IS NOT NULL LIMIT {limit}) AS q",
+            self.prefix(),
+            self.sessions(),
+            self.token_text()
+        )
+    }
+
+    /// The token as text, without what every token begins with.
+    pub(super) fn distinct_token_text(&self) -> String {
+        let value = self.token_text();
+        match self.mapping.token_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
+            Some(prefix) => {
+                let (length, prefix) = (prefix.chars().count(), string(self.dialect(), prefix));
+                format!(
+                    "CASE WHEN substr({value}, 1, {length}) = {prefix} THEN substr({value}, {}) ELSE {value} END",
+                    length + 1
+                )
+            }
+            None => value,
+        }
     }
 
     /// The condition that a row is of that id, or else on a token that begins so.
@@ -463,6 +491,10 @@ impl Sql<'_> {
         }
         if let (Some(part), Some(column)) = (&filter.agent_like, &self.mapping.agent) {
             conditions.push(self.contains(&self.text(&self.column(column)), part));
+        }
+        if filter.impersonated {
+            let is_known = |column| format!("{column} IS NOT NULL");
+            conditions.push(self.impersonator().map_or("1 = 0".into(), is_known));
         }
         if conditions.is_empty() { "1 = 0".into() } else { conditions.join("\n  AND ") }
     }

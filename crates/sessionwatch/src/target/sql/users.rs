@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use sessionwatch_rules::instant::HOUR;
-
 use super::{Sql, identifier, string, table};
 use crate::profile::schema::{ColumnKind, Dialect, Equality};
 
@@ -52,8 +50,7 @@ impl Sql<'_> {
     /// `WITH known AS (…)`: each user `u` with rows `n`, active `a`, created in the last hour `r`, orphan `o`.
     fn users_tallied(&self) -> (String, bool) {
         let expiry = self.instant(&self.mapping.expires);
-        let recent =
-            self.mapping.created.as_ref().map(|created| self.instant(created).after(self.now.plus(-HOUR)));
+        let recent = self.created_lately();
         let (active, user) = (expiry.active(self.now), self.user_key());
         let (sorted, sessions) = (self.sortable_user(), self.sessions());
         let has_recent = recent.is_some();

@@ -55,6 +55,9 @@ pub(super) enum NewPlan {
         expires_before: Option<At>,
         ip: Option<Text<200>>,
         agent_like: Option<Text<200>>,
+        /// Only sessions in which somebody else acts for the user.
+        #[serde(default)]
+        impersonated: bool,
     },
     /// Every row.
     All {},
@@ -81,6 +84,7 @@ impl NewPlan {
                 expires_before,
                 ip,
                 agent_like,
+                impersonated,
             } => {
                 let filter = Filter {
                     user: text(user),
@@ -91,6 +95,7 @@ impl NewPlan {
                     expires_before: micros(expires_before),
                     ip: text(ip),
                     agent_like: text(agent_like),
+                    impersonated,
                 };
                 if filter == Filter::default() {
                     return Err(Problem::conflict("without any condition, it is everybody: say `all`"));

@@ -1,0 +1,76 @@
+//! Sessions in which an administrator acts for a user: no log-ins of that user, and not to be forgotten.
+
+use serde_json::Value;
+
+use crate::harness::{self, outcome, run_in};
+
+/// Twelve sessions of one user of the last hour, and three that are older; `WHO` is who acts for the user in them.
+const ROWS: &str = r#"
+CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, role text);
+CREATE TABLE session (id text PRIMARY KEY, "expiresAt" INSTANT NOT NULL, token text NOT NULL UNIQUE, "createdAt" INSTANT NOT NULL,
+  "updatedAt" INSTANT NOT NULL, "ipAddress" text, "userAgent" text, "userId" text NOT NULL REFERENCES "user" (id), "impersonatedBy" text);
+INSERT INTO "user" SELECT 'u' || n, 'Person ' || n, 'p' || n || '@example.org', NULL FROM (SERIES) AS numbers;
+INSERT INTO session SELECT 'own' || n, LATER, 'token-of-a-usual-length-o' || n, EARLIER, EARLIER, NULL, NULL, 'u' || n, NULL FROM (SERIES) AS numbers;
+INSERT INTO session SELECT 'now' || n, LATER, 'token-of-a-usual-length-n' || n, NOW, NOW, NULL, NULL, 'u1', WHO FROM (SERIES) AS numbers WHERE n <= 12;
+INSERT INTO session SELECT 'old' || n, LATER, 'token-of-a-usual-length-d' || n, EARLIER, EARLIER, NULL, NULL, 'u2', WHO FROM (SERIES) AS numbers WHERE n <= 3;
+"#;
+
+fn tables(who: &str, instant: &str, [earlier, now, later]: [&str; 3]) -> String {
+    let series =
+        "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 30) SELECT n FROM s";
+    let rows = ROWS.replace("INSTANT", instant).replace("SERIES", series).replace("WHO", who);
+    rows.replace("EARLIER", earlier).replace("LATER", later).replace("NOW", now)
+}
+
+/// Whether many sessions in an hour are held against the user, what the doctor says, and how many rows can be chosen.
+fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
+    for engine in ["scan", "pushdown"] {
+        let said = run_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
+        let report: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
+        let rapid = outcome(&report, "rapid-creation");
+        let expected = if impersonated { "healthy" } else { "failing" };
+        assert_eq!(rapid["verdict"], expected, "{engine} {rapid:#}");
+        let created = if impersonated { 0 } else { 12 };
+        assert_eq!(report["census"]["created_last_hour"], created, "{engine}");
+        assert!(report["notes"].to_string().contains("`impersonatedBy` names who acts"), "{report:#}");
+    }
+    let doctor = run_in(folder, &[], &["doctor", url]).stdout;
+    let found = if impersonated {
+        "3 active sessions by which `admin1` acts for others (`impersonatedBy`) for more than an hour"
+    } else {
+        "nobody has acted for a user"
+    };
+    assert!(doctor.contains(found), "{doctor}");
+    let revoke = run_in(folder, &[], &["revoke", "where", "--impersonated", url, "--format", "json"]);
+    let plan: Value = serde_json::from_str(&revoke.stdout).unwrap_or_else(|_| panic!("{}", revoke.stderr));
+    assert_eq!(plan["plan"]["rows"], if impersonated { 15 } else { 0 });
+}
+
+#[test]
+fn on_a_server_sessions_of_an_administrator_are_not_held_against_the_user() {
+    for who in ["'admin1'", "NULL"] {
+        let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+        let at = ["now() - interval '2 days'", "now()", "now() + interval '2 days'"];
+        database.psql(&tables(who, "timestamptz", at)).unwrap();
+        is_told(folder.path(), &database.url("postgres"), who != "NULL");
+    }
+}
+
+#[test]
+fn in_a_file_sessions_of_an_administrator_are_not_held_against_the_user() {
+    for who in ["'admin1'", "NULL"] {
+        let folder = tempfile::tempdir().unwrap();
+        let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+        let at = |modifier: &str| format!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{modifier}')");
+        let [earlier, now, later] = ["-2 days", "+0 days", "+2 days"].map(at);
+        app.execute_batch(&tables(who, "date", [&earlier, &now, &later])).unwrap();
+        is_told(folder.path(), "app.db", who != "NULL");
+    }
+}
+
+#[test]
+fn without_such_a_column_nothing_can_be_chosen_by_it() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let said = run_in(folder.path(), &[], &["revoke", "where", "--impersonated", &database.url("postgres")]);
+    assert!(said.code == 2 && said.stderr.contains("`--impersonated` cannot be decided"), "{}", said.stderr);
+}
