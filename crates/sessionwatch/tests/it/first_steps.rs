@@ -238,6 +238,21 @@ fn without_a_user_column_it_is_said_what_is_not_checked() {
     );
 }
 
+/// What was measured with the Prisma adapter: an old cookie uses up the link of an email.
+#[test]
+fn a_plan_says_that_prisma_needs_a_new_link_where_somebody_is_logged_out() {
+    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    database.psql(include_str!("../fixtures/frameworks/authjs-prisma-pg.sql")).unwrap();
+    database.psql("UPDATE \"Session\" SET expires = (now() AT TIME ZONE 'UTC') + interval '9 days'").unwrap();
+    let url = database.url("postgres");
+    let said = |command: &[&str]| run_in(folder.path(), &[], &[command, &[&url]].concat()).stdout;
+    let revoked = said(&["revoke", "all"]);
+    assert!(revoked.contains("needs a page to be loaded and a new link"), "{revoked}");
+    database.psql("UPDATE \"Session\" SET expires = (now() AT TIME ZONE 'UTC') - interval '9 days'").unwrap();
+    let removed = said(&["cleanup", "expired"]);
+    assert!(removed.contains("nobody will notice") && !removed.contains("a new link"), "{removed}");
+}
+
 #[test]
 fn tokens_that_all_begin_alike_are_told_apart_by_what_follows() {
     let folder = tempfile::tempdir().unwrap();
