@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let daemon = Daemon::start(config, clock).await?;
         let events = daemon.shared().events.subscribe();
         // Without a reader nobody wants to know.
-        let _ = writeln!(sessionwatch::output::stdout(), "http://{}", daemon.address()?);
+        let _ = writeln!(sessionwatch::output::stdout(), "{}://{}", daemon.scheme(), daemon.address()?);
         // The example ends with the process: nobody waits for these threads.
         std::thread::spawn(move || say(events));
         std::thread::spawn(move || {

@@ -3,11 +3,14 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     process::{Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::JoinHandle,
     time::Duration,
 };
+
+use testbed::Certificates;
 
 use crate::{
     fastforward::{Apart, MINUTE, monday, program},
@@ -20,12 +23,14 @@ const HELD: usize = 1_100;
 const OPEN_FILES: usize = 1_024;
 /// Connections that are opened again in one sweep.
 const REOPENED: usize = 50;
-/// What each of the held connections has sent.
-const SENT: [&str; 3] = [
+/// What held connections have sent: half of the headers, nothing, half of the body.
+const SENT: &[&str] = &[
     "GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: ",
     "",
     "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nname=",
 ];
+/// The same where TLS is spoken: a part of a record's header, nothing, a record that is longer than what follows.
+const SENT_BY_TLS: &[&str] = &["\u{16}\u{3}\u{1}", "", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}"];
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,11 +42,12 @@ struct Held {
 
 impl Held {
     /// Holds so many connections, once all of them were open.
-    fn start(address: &str) -> Self {
+    fn start(address: &str, sent: &'static [&'static str]) -> Self {
         let address = address.to_owned();
-        let mut held: Vec<Option<TcpStream>> = (0..HELD).map(|number| open(&address, number)).collect();
+        let open = move |number: usize| open(&address, sent[number % sent.len()]);
+        let mut held: Vec<Option<TcpStream>> = (0..HELD).map(&open).collect();
         let (stop, stopped) = channel();
-        let thread = std::thread::spawn(move || hold(&mut held, &address, &stopped));
+        let thread = std::thread::spawn(move || hold(&mut held, &open, &stopped));
         Self { stop: Some(stop), thread: Some(thread) }
     }
 }
@@ -55,9 +61,9 @@ impl Drop for Held {
 }
 
 /// A connection that has sent something, and waits. One that is closed at once is opened later.
-fn open(address: &str, number: usize) -> Option<TcpStream> {
+fn open(address: &str, sent: &str) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.write_all(SENT[number % SENT.len()].as_bytes()).ok()?;
+    stream.write_all(sent.as_bytes()).ok()?;
     stream.set_nonblocking(true).ok()?;
     Some(stream)
 }
@@ -69,12 +75,12 @@ fn is_open(stream: &mut TcpStream) -> bool {
     }
 }
 
-fn hold(held: &mut [Option<TcpStream>], address: &str, stopped: &Receiver<()>) {
+fn hold(held: &mut [Option<TcpStream>], open: &impl Fn(usize) -> Option<TcpStream>, stopped: &Receiver<()>) {
     while stopped.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
         let mut left = REOPENED;
         for (number, stream) in held.iter_mut().enumerate() {
             if left > 0 && !stream.as_mut().is_some_and(is_open) {
-                *stream = open(address, number);
+                *stream = open(number);
                 left -= 1;
             }
         }
@@ -118,32 +124,28 @@ fn peak_memory(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
 }
 
-#[test]
-fn runs_go_on_under_a_flood_of_log_ins_while_connections_are_held_open() {
-    sessionwatch::daemon::raise_open_files_limit();
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+/// The daemon with so few open files, under a clock of its own, after its first run.
+fn started(folder: &Path, more: &str) -> Apart {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
-         [serve]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n",
-        database.url("postgres")
+         [serve]\nlisten = \"127.0.0.1:0\"\n{more}",
+        harness::healthy().url("postgres")
     );
-    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
     let mut limited = Command::new("sh");
     let script = format!("ulimit -n {OPEN_FILES}; exec \"$0\" \"$@\"");
     limited.args(["-c", &script]).arg(program()).stderr(Stdio::null());
-    let mut watch = Apart::start_by(&mut limited, folder.path(), monday());
+    let watch = Apart::start_by(&mut limited, folder, monday());
     assert!(watch.looked());
-    let address = watch.address().to_owned();
-    let held = Held::start(&address);
-    let mut flood = log_ins(&address);
-    for stream in &mut flood {
-        // It may have been closed to make room.
-        let _ = stream.write_all(b"/");
-    }
+    watch
+}
+
+/// Runs in the next minutes, each of which succeeds, as `metrics` says.
+fn runs_succeed(watch: &mut Apart, metrics: impl Fn() -> String) {
     for minute in 1..=3 {
         watch.set(monday().plus(minute * MINUTE));
         assert!(watch.looked(), "the run in minute {minute}");
-        let metrics = metrics(&address);
+        let metrics = metrics();
         for line in [
             "sessionwatch_target_up{target=\"app\"} 1".to_owned(),
             format!("sessionwatch_looks_total{{target=\"app\"}} {}", minute + 1),
@@ -152,6 +154,49 @@ fn runs_go_on_under_a_flood_of_log_ins_while_connections_are_held_open() {
             assert!(metrics.contains(&format!("{line}\n")), "{line} is missing in {metrics}");
         }
     }
+}
+
+#[test]
+fn runs_go_on_while_handshakes_of_tls_are_held_open() {
+    sessionwatch::daemon::raise_open_files_limit();
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path()).unwrap();
+    let (certificate, key) = (certificates.server(), certificates.server_key());
+    let (certificate, key) = (certificate.display(), key.display());
+    let more = format!("tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n");
+    let mut watch = started(folder.path(), &more);
+    let address = watch.address().to_owned();
+    let held = Held::start(&address, SENT_BY_TLS);
+    let client = crate::door::client(&certificates.authority());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_, port) = address.rsplit_once(':').unwrap();
+    let url = format!("https://localhost:{port}/metrics");
+    let metrics = || {
+        let answer = async { client.get(&url).timeout(PATIENCE).send().await?.text().await };
+        runtime.block_on(answer).unwrap()
+    };
+    // Connections are accepted in their order: all of the others are there by then.
+    assert!(metrics().contains("sessionwatch_target_up"));
+    runs_succeed(&mut watch, metrics);
+    drop(held);
+    let peak = peak_memory(watch.id());
+    assert!(peak < 150, "{peak} MiB");
+    assert!(watch.stop());
+}
+
+#[test]
+fn runs_go_on_under_a_flood_of_log_ins_while_connections_are_held_open() {
+    sessionwatch::daemon::raise_open_files_limit();
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = started(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
+    let address = watch.address().to_owned();
+    let held = Held::start(&address, SENT);
+    let mut flood = log_ins(&address);
+    for stream in &mut flood {
+        // It may have been closed to make room.
+        let _ = stream.write_all(b"/");
+    }
+    runs_succeed(&mut watch, || metrics(&address));
     let mut answers = 0;
     for mut stream in flood {
         let mut answer = String::new();

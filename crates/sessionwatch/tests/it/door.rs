@@ -16,7 +16,7 @@ fn configured(folder: &Path, more: &str) {
 }
 
 /// What trusts an authority and nobody else.
-fn client(authority: &Path) -> Client {
+pub(crate) fn client(authority: &Path) -> Client {
     // Another story may have done so.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let pem = std::fs::read(authority).unwrap();

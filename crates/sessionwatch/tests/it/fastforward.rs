@@ -246,8 +246,8 @@ impl Apart {
         let listens = Arc::clone(&address);
         std::thread::spawn(move || {
             for line in said.lines().map_while(Result::ok) {
-                match line.strip_prefix("http://") {
-                    Some(address) => listens.set(address.to_owned()).unwrap(),
+                match line.split_once("://") {
+                    Some((_, address)) => listens.set(address.to_owned()).unwrap(),
                     // A story that has ended looks no more.
                     None => drop(sender.send(line)),
                 }
