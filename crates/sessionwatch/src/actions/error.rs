@@ -181,6 +181,12 @@ pub enum ActError {
         /// What could go wrong.
         consequence: &'static str,
     },
+    /// That many sessions write their users in another form than the keys of users have.
+    #[error(
+        "{} the user in a form that no key of a user has, such as leading zeros or capitals: the application may find those users, so no session is known to be orphaned",
+        counted(*.0, "session writes", "sessions write")
+    )]
+    UsersInOtherForm(u64),
     /// A rule of the table runs instead.
     #[error(
         "{table} has the rule `{rule}` (DO INSTEAD): the database runs that rule instead of ending sessions"
@@ -344,6 +350,7 @@ impl ActError {
             Self::Doubtful { .. } => {
                 "name the table that holds every user as `users` under [target.mapping]".into()
             }
+            Self::UsersInOtherForm(_) => "write those users as their keys are written".into(),
             Self::Replaced { .. } => {
                 "end sessions as the application does: `revoke = \"expire\"` or `revoke = \"flag\"` under [target.mapping]; or drop the rule".into()
             }

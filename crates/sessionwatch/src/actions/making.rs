@@ -53,6 +53,7 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
     refuse(&view.opened)?;
     decidable(selection, &sql)?;
     seen(selection, &sql)?;
+    written_alike(selection, view, &sql).await?;
     if sql.row_name(view.addressing).is_none() {
         return Err(ActError::Nameless(sql.mapping.sessions.name.clone()));
     }
@@ -223,6 +224,16 @@ fn seen(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
     match sql.users_doubt() {
         Some(doubt) => Err(ActError::Doubtful { doubt, consequence }),
         None => Ok(()),
+    }
+}
+
+/// Refuses to take sessions for orphaned while some write their users in another form than the keys have.
+async fn written_alike(selection: &Selection, view: &View, sql: &Sql<'_>) -> Result<(), ActError> {
+    let query = if *selection == Selection::Orphaned { sql.users_in_other_form() } else { None };
+    let Some(query) = query else { return Ok(()) };
+    match view.opened.session.attempt(&query).await?.ok_or(TargetError::Lost)? {
+        0 => Ok(()),
+        sessions => Err(ActError::UsersInOtherForm(sessions)),
     }
 }
 

@@ -61,7 +61,7 @@ fn form(patient: Patient<'_>, users: &UsersMapping) -> Option<Finding> {
                 "{} the user in a form that no {column} of {name} has, such as leading zeros or capitals: each counts as orphaned, though the application may find the user",
                 counted(sessions, "session writes", "sessions write")
             ),
-            "find out how the application compares them, before `cleanup orphaned` removes them",
+            "write those users as their keys are written; until then, `cleanup orphaned` is refused",
         )
     })
 }

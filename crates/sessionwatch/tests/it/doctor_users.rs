@@ -31,6 +31,28 @@ fn rows(user: &str) -> String {
 }
 
 #[test]
+fn no_session_is_removed_because_its_user_is_written_in_another_form() {
+    let integers = "INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 60) AS n;";
+    let plain = "id bigint PRIMARY KEY, name text";
+    let planned = |user: &str| {
+        let database = harness::empty();
+        database.psql(&schema(plain, "text", &format!("{integers}{}", rows(user)))).unwrap();
+        harness::run(&["cleanup", "orphaned", &database.url("postgres")])
+    };
+    let refused = planned("lpad(n::text, 5, '0')");
+    assert!(
+        refused.code == 3 && refused.stderr.contains("60 sessions write the user in a form"),
+        "{} {} {}",
+        refused.code,
+        refused.stdout,
+        refused.stderr
+    );
+    // Users who are not there are orphans as ever.
+    let plan = planned("(n + 10)::text");
+    assert!(plan.code == 0 && plan.stdout.contains("10 of 60 rows"), "{} {}", plan.stdout, plan.stderr);
+}
+
+#[test]
 fn doctor_says_why_orphans_cannot_be_told() {
     let integers = "INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 60) AS n;";
     let is_one = |found: Vec<(String, String)>, id: &str, words: &[&str]| {
