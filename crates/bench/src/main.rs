@@ -67,7 +67,8 @@ fn main() -> Result<()> {
             None => Ok(()),
         };
     }
-    let server = Server::start(&["shared_buffers = '512MB'"])?;
+    // Every table of a round stays in memory, so that nobody pays for what another one has displaced.
+    let server = Server::start(&["shared_buffers = '1536MB'"])?;
     let mut rounds = Vec::new();
     for rows in &args.rows {
         let [database, bare, sick] = [server.database(None)?, server.database(None)?, server.database(None)?];

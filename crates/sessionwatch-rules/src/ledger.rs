@@ -244,28 +244,46 @@ impl Intake {
     /// The ledger of all that was taken in.
     #[must_use]
     pub fn finish(self) -> Ledger {
-        // First what gives memory back.
-        let holdings = add_up(self.marks);
-        let (mut entries, mut addresses, mut suspects) = (Vec::new(), Vec::new(), Vec::new());
-        for mut shelf in self.entries.into_shelves() {
-            shelf.sort_unstable_by_key(|placed| placed.entry.fingerprint);
-            addresses.push(shelf.iter().map(|placed| placed.address).collect());
-            let shelf: Vec<Entry> = shelf.iter().map(|placed| placed.entry).collect();
-            let repeated = runs(&shelf).filter(|run| run.len() > 1);
-            suspects.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
-            entries.push(shelf);
-        }
+        // Nothing arrives any more, so there is a processor for each of them.
+        let (marks, entries) = (self.marks, self.entries);
+        let (holdings, sorted) = std::thread::scope(|scope| {
+            let holdings = scope.spawn(|| add_up(marks));
+            let sorted = sort(entries);
+            (holdings.join(), sorted)
+        });
+        let holdings = holdings.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ledger {
-            snapshot: Snapshot { entries, names: self.names },
+            snapshot: Snapshot { entries: sorted.entries, names: self.names },
             book: self.book,
             notable: self.notable,
-            addresses,
-            suspects,
+            addresses: sorted.addresses,
+            suspects: sorted.suspects,
             holdings,
             census: self.census,
             newest: self.newest,
         }
     }
+}
+
+/// Entries by fingerprint, their addresses, and the fingerprints that several of them have.
+#[derive(Default)]
+struct Sorted {
+    entries: Vec<Vec<Entry>>,
+    addresses: Vec<Vec<u64>>,
+    suspects: Vec<u64>,
+}
+
+fn sort(placed: Shelves<Placed>) -> Sorted {
+    let mut sorted = Sorted::default();
+    for mut shelf in placed.into_shelves() {
+        shelf.sort_unstable_by_key(|placed| placed.entry.fingerprint);
+        sorted.addresses.push(shelf.iter().map(|placed| placed.address).collect());
+        let shelf: Vec<Entry> = shelf.iter().map(|placed| placed.entry).collect();
+        let repeated = runs(&shelf).filter(|run| run.len() > 1);
+        sorted.suspects.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
+        sorted.entries.push(shelf);
+    }
+    sorted
 }
 
 impl Default for NotableRows {
