@@ -230,7 +230,8 @@ fn know_impersonators(schema: &Schema, candidate: &mut Candidate) {
     let Some(column) = table.and_then(detect::impersonator) else { return };
     candidate.mapping.impersonator = Some(column.name.clone());
     candidate.notes.push(format!(
-        "`{}` names who acts for the user in a session: such sessions count as held by the user, and not as created by the user          (`sessionwatch doctor` counts them)",
+        "`{}` names who acts for the user in a session: such sessions count as held by the user, and not as created by the user \
+         (`sessionwatch doctor` counts them)",
         column.name
     ));
 }
