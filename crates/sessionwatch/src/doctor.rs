@@ -1,6 +1,7 @@
 //! The doctor: what about a target keeps its sessions from being safe, or sessionwatch from seeing them, and the SQL
 //! that mends it. Pure: facts in, findings out.
 
+mod row_ids;
 mod users;
 mod visit;
 
@@ -85,6 +86,8 @@ pub struct Patient<'a> {
     pub ends_in_other_unit: u64,
     /// Sessions whose user is written in a form that no key of a user has.
     pub users_in_other_form: u64,
+    /// Where the row ids stand, where they are small numbers of a sequence.
+    pub row_ids: Option<&'a row_ids::RowIds>,
     /// What every token of a sample begins with, as far as it is shown; nothing if they differ, or are few.
     pub common_prefix: Option<&'a str>,
     /// Active sessions in which somebody acts for a user for more than an hour: who, how many, and since when at the earliest.
@@ -162,6 +165,7 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
         }
     }
     findings.extend(users::examine(patient));
+    findings.extend(row_ids::examine(patient));
     findings.extend(token_length(patient));
     findings.extend(alike(patient));
     findings.push(expiry(patient));

@@ -6,7 +6,7 @@ use sessionwatch_rules::{
     settings::Settings,
 };
 
-use super::{Acting, Finding, Patient, examine};
+use super::{Acting, Finding, Patient, examine, row_ids};
 use crate::{
     clock,
     clocks::Known,
@@ -51,6 +51,7 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
     let (address, acting) = (&target.address, acting.as_ref());
     let impersonations = impersonations(opened).await?;
     let common_prefix = common_prefix(opened).await?;
+    let row_ids = row_ids::read(opened).await?;
     let sql = opened.sql(false, &Settings::default());
     let catalog = Catalog::read(sql.schema.dialect, async |query| opened.session.fetch(query).await).await?;
     let reached = catalog.reached(&sql.sessions_in_catalog(), Event::of(&sql.mapping.revoke));
@@ -69,6 +70,7 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
         users_in_other_form,
         impersonations: &impersonations,
         common_prefix: common_prefix.as_deref(),
+        row_ids: row_ids.as_ref(),
     }))
 }
 

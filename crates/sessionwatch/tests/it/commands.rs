@@ -100,6 +100,52 @@ fn the_doctor_prescribes_sql_that_cures() {
 }
 
 #[test]
+fn the_doctor_sees_row_ids_run_out() {
+    let database = harness::empty();
+    let (watch, folder) = (harness::role(&database, "watch"), tempfile::tempdir().unwrap());
+    let tables = r#"CREATE TABLE users (id serial PRIMARY KEY, name text, email text);
+        CREATE TABLE sessions (id serial PRIMARY KEY, "userId" integer NOT NULL REFERENCES users (id), expires timestamptz NOT NULL, "sessionToken" varchar(255) NOT NULL UNIQUE);
+        INSERT INTO users (name) VALUES ('Ada');
+        INSERT INTO sessions ("userId", expires, "sessionToken") VALUES (1, now() + interval '1 day', 'a-token-of-a-usual-length-abcdef');"#;
+    database.psql(tables).unwrap();
+    let grants = format!(
+        "GRANT SELECT (id, \"userId\", expires, \"sessionToken\") ON sessions TO {watch}; GRANT SELECT (id, name) ON users TO {watch}"
+    );
+    database.psql(&grants).unwrap();
+    let row_ids = |user: &str| {
+        let said = harness::run_in(folder.path(), &[], &["doctor", &database.url(user)]).stdout;
+        let lines: Vec<&str> = said.lines().collect();
+        let at =
+            lines.iter().position(|line| line.contains(" row-ids: ")).unwrap_or_else(|| panic!("{said}"));
+        lines[at..(at + 2).min(lines.len())].join("\n")
+    };
+    assert!(
+        row_ids("postgres")
+            .starts_with("pass  row-ids: 2147483646 of 2147483647 row ids are left in `sessions_id_seq`")
+    );
+    database.psql("SELECT setval('sessions_id_seq', 2147480001)").unwrap();
+    let few = row_ids("postgres");
+    assert!(
+        few.starts_with("fail  row-ids: row ids run out: 3646 are left of 2147483647 in `sessions_id_seq`"),
+        "{few}"
+    );
+    assert!(few.contains("ALTER COLUMN \"id\" TYPE bigint"), "{few}");
+    // A role that may not ask the sequence sees what stands in the table.
+    assert!(row_ids(&watch).starts_with("pass  row-ids: 2147483646"), "{}", row_ids(&watch));
+    database.psql("UPDATE sessions SET id = 2000000000").unwrap();
+    assert!(
+        row_ids(&watch).starts_with("warn  row-ids: row ids run out: 147483647 are left"),
+        "{}",
+        row_ids(&watch)
+    );
+    database
+        .psql("ALTER TABLE sessions ALTER COLUMN id TYPE bigint; ALTER SEQUENCE sessions_id_seq AS bigint")
+        .unwrap();
+    let said = harness::run_in(folder.path(), &[], &["doctor", &database.url("postgres")]).stdout;
+    assert!(!said.contains("row-ids"), "{said}");
+}
+
+#[test]
 fn the_roles_that_grants_makes_are_enough_and_no_more() {
     let database = harness::anomalous();
     let url = database.url("postgres");

@@ -1,9 +1,32 @@
 //! The SQL that counts what goes along with sessions in other tables.
 
-use super::{Addressing, Chosen, Sql, identifier, table};
+use super::{Addressing, Chosen, Sql, identifier, string, table};
 use crate::{profile::mapping::Revoke, target::side_effects::Reference};
 
 impl Sql<'_> {
+    /// At most one row about the sequence that a column of row ids takes its numbers from: its name, the greatest number that
+    /// it holds, the greatest that it gave (or that stands in the table, where the role may not ask the sequence), and the
+    /// sessions that users created in the last hour.
+    #[must_use]
+    pub fn row_ids(&self, id: &str) -> String {
+        let sessions = table(&self.mapping.sessions);
+        let lately = self.created_lately().map_or("NULL".into(), |lately| {
+            format!("(SELECT COUNT(*) FROM {} WHERE {lately})", self.sessions())
+        });
+        format!(
+            "SELECT pg_catalog.quote_ident(c.relname)::text, q.seqmax,\n  \
+             GREATEST((SELECT MAX(s.{column})::bigint FROM {sessions} AS s),\n  \
+             CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT,USAGE') THEN pg_catalog.pg_sequence_last_value(c.oid::regclass) END), {lately}\n\
+             FROM pg_catalog.pg_sequence AS q\nJOIN pg_catalog.pg_class AS c ON c.oid = q.seqrelid\n\
+             JOIN pg_catalog.pg_depend AS d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')\n\
+             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid\n\
+             WHERE d.refobjid = {regclass}::regclass AND a.attname = {name} AND q.seqincrement > 0 AND NOT q.seqcycle\nLIMIT 1",
+            column = identifier(id),
+            regclass = string(self.dialect(), &sessions),
+            name = string(self.dialect(), id),
+        )
+    }
+
     /// How many rows refer to the sessions that an action would touch, through foreign keys that lead from one to the next.
     #[must_use]
     pub fn referring(
