@@ -109,6 +109,9 @@ fn why_not(grammar: &Grammar, message: &[u8]) -> &'static str {
         What::Event(_) => {
             "the name of the event is part of another word, a key, or in a field for other things"
         }
+        What::Call | What::SessionId if recognise(grammar, message, true).is_some() => {
+            "nothing that is known happened, and what stands in it looks like a whole token"
+        }
         What::Call => "no whole token follows the name of the function",
         What::SessionId => "no whole session ID follows, or no session is spoken of before it",
         What::Violation => "it is no line of a PostgreSQL server's log",

@@ -75,7 +75,8 @@ pub(crate) fn key(text: &[u8]) -> Option<Assigned<'_>> {
 
 /// A value that a statement compares with, or writes into, a column of which something holds.
 pub(crate) fn value_of(text: &[u8], is: impl Fn(&[u8]) -> bool + Copy) -> Option<&[u8]> {
-    if let Some((_, Some(value))) = key(text).and_then(|key| key.find(is)) {
+    let begins = memchr::memmem::find(text, b"Key (");
+    if let Some((_, Some(value))) = begins.and_then(|at| key(&text[at..])).and_then(|key| key.find(is)) {
         return Some(value);
     }
     let written = Written::of(text).and_then(|written| written.assigned.find(is));
@@ -235,6 +236,7 @@ mod tests {
         for text in [
             "Key (token)=(abc) already exists.",
             "Key (tenant, token)=(7, abc) already exists.",
+            "2026-09-07 10:00:01 UTC [812] DETAIL:  Key (token)=(abc) already exists.",
             "INSERT INTO s (a, token) VALUES (1, 'abc')",
             "SELECT * FROM s WHERE token = 'abc'",
             "select 1 from s where \"s\".\"token\"='abc' limit 1",

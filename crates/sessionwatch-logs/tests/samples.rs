@@ -195,6 +195,22 @@ fn a_violation_is_told_as_soon_as_it_is_certain() {
 }
 
 #[test]
+fn a_token_without_a_key_is_explained_and_not_shown() {
+    let grammar = grammar();
+    for line in [
+        "getSessionAndUser f47ac10b-58cc-4372-a567-0e02b2c3d479",
+        "Deleting session with sid: f47ac10b58cc4372a5670e02b2c3d479",
+        "DETAIL:  Key (session_token)=(f47ac10b58cc4372a5670e02b2c3d479) already exists.",
+    ] {
+        let explained = explain(&grammar, line.as_bytes());
+        let kinds: Vec<Kind> = explained.signals.iter().map(|signal| signal.kind).collect();
+        assert_eq!(kinds, [Kind::TokenInLog], "{line}");
+        let said = format!("{explained:?}");
+        assert!(!said.contains("58cc") && !said.contains("no whole"), "{said}");
+    }
+}
+
+#[test]
 fn what_does_not_end_takes_no_memory() {
     let grammar = grammar();
     let begin = b"[AUTH-ADAPTER] Session created {\n".to_vec();

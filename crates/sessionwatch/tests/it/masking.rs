@@ -144,7 +144,8 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
             leaks.extend(part.map(|part| format!("{part} by {command:?}: {text}")));
         }
         let kept = String::from_utf8_lossy(&kept(folder.path())).into_owned();
-        let part = parts.iter().find(|part| kept.contains(**part));
+        // Two letters stand in any long file by chance.
+        let part = parts.iter().find(|part| part.len() > 2 && kept.contains(**part));
         leaks.extend(part.map(|part| format!("{part} is kept after {password}")));
         // From the environment, too.
         for variable in ["DATABASE_URL", "SESSIONWATCH_CONFIG", "SESSIONWATCH_ACT_URL", "USER"] {
