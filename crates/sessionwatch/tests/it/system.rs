@@ -66,7 +66,8 @@ impl Logged {
     }
 }
 
-const USED: &str = "the new configuration is in use";
+/// Success is no warning.
+const USED: &str = "INFO the new configuration is in use";
 const REFUSED: &str = "the new configuration is not used";
 
 /// A supervisor, and the place where it listens.
