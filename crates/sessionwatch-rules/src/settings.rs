@@ -56,8 +56,8 @@ pub struct Settings {
     pub revived_max: u64,
     /// Sessions created in an hour; the lower end is that of the busiest hour of a day.
     pub creation_rate: Baseline,
-    /// Expired rows still stored.
-    pub expired_max: u64,
+    /// Expired rows still stored; nothing for [`Settings::expired_limit`] to go by the size of the table.
+    pub expired_max: Option<u64>,
     /// Age of the oldest expired row, in microseconds past its expiry.
     pub expired_max_age_us: i64,
     /// Active sessions.
@@ -66,6 +66,20 @@ pub struct Settings {
     pub lifetime_max_us: Option<i64>,
     /// Time that reading the sessions may take for each 10 000 of them, in microseconds; also the least that it may take.
     pub look_budget_us: i64,
+}
+
+/// Expired rows that are tolerated in a small table.
+pub const EXPIRED_MAX: u64 = 100;
+/// Of so many rows, one expired one is tolerated in a large table: a cleanup once a day leaves about as many of sessions that
+/// last a month.
+pub const ROWS_PER_EXPIRED: u64 = 20;
+
+impl Settings {
+    /// How many expired rows are tolerated among so many.
+    #[must_use]
+    pub fn expired_limit(&self, rows: u64) -> u64 {
+        self.expired_max.unwrap_or_else(|| EXPIRED_MAX.max(rows / ROWS_PER_EXPIRED))
+    }
 }
 
 impl Default for Settings {
@@ -79,7 +93,7 @@ impl Default for Settings {
             rapid_max_per_hour: 10,
             revived_max: 0,
             creation_rate: Baseline::default(),
-            expired_max: 100,
+            expired_max: None,
             expired_max_age_us: 7 * DAY,
             active: Baseline::default(),
             lifetime_max_us: None,

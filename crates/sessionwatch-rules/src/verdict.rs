@@ -250,9 +250,9 @@ pub fn expired_backlog(facts: Facts<'_>) -> Finding {
             counted((age / DAY).unsigned_abs(), "day", "days")
         ));
     }
-    let threshold =
-        format!("> {}, or older than {} days", settings.expired_max, settings.expired_max_age_us / DAY);
-    finding(census.expired > settings.expired_max || old, census.expired, threshold, summary)
+    let limit = settings.expired_limit(census.sessions);
+    let threshold = format!("> {limit}, or older than {} days", settings.expired_max_age_us / DAY);
+    finding(census.expired > limit || old, census.expired, threshold, summary)
 }
 
 /// `active-sessions`: active sessions outside the configured baseline.
@@ -399,6 +399,25 @@ mod tests {
         at(|census, n| census.created_per_user = Some(Histogram::from([(n, 1)])), 10, rapid_creation);
         at(|census, n| census.expired = n, 100, expired_backlog);
         at(|census, n| census.never_expiring = n, 0, session_lifetime);
+    }
+
+    #[test]
+    fn a_large_table_may_keep_what_a_cleanup_once_a_day_leaves() {
+        let fails = |expired: u64, sessions: u64, settings: &Settings| {
+            let census = Census { expired, sessions, ..census() };
+            let compared = Compared::Impossible("looks are not compared");
+            let facts = Facts { census: &census, settings, duration_us: 0, compared };
+            expired_backlog(facts).verdict == Verdict::Failing
+        };
+        let usual = Settings::default();
+        for (expired, sessions, expected) in
+            [(100, 2_000, false), (101, 2_000, true), (3_500, 70_000, false), (3_501, 70_000, true)]
+        {
+            assert_eq!(fails(expired, sessions, &usual), expected, "{expired} of {sessions}");
+        }
+        // A number that is configured is meant.
+        let configured = Settings { expired_max: Some(100), ..Settings::default() };
+        assert!(fails(101, 70_000, &configured));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use sessionwatch_rules::{
     checklist::{self as rules, Track, Verdict},
     instant::{DAY, HOUR},
+    settings::{EXPIRED_MAX, ROWS_PER_EXPIRED},
 };
 
 use super::{
@@ -141,8 +142,11 @@ fn old_rows(facts: &Facts<'_>) -> Item {
         mend: action(measure.1),
         find_out: LOOK,
     };
-    let threshold =
-        format!("at most {}, no older than {} days", settings.expired_max, settings.expired_max_age_us / DAY);
+    let most = match settings.expired_max {
+        Some(most) => most.to_string(),
+        None => format!("{EXPIRED_MAX}, or one of {ROWS_PER_EXPIRED} rows"),
+    };
+    let threshold = format!("at most {most}, no older than {} days", settings.expired_max_age_us / DAY);
     Item::new(subject, &threshold, (facts.judge(measure, verdict), evidence))
 }
 

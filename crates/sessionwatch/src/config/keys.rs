@@ -252,7 +252,12 @@ pub const SECTIONS: &[Section] = &[
             EVERY,
             CRON,
             severity("\"medium\""),
-            key("max", COUNT, Otherwise::Value("100"), "Expired sessions that are tolerated"),
+            key(
+                "max",
+                COUNT,
+                Otherwise::Words("100, or one of 20 rows if that is more", "100"),
+                "Expired sessions that are tolerated",
+            ),
             key(
                 "max_age_days",
                 DAYS,

@@ -114,7 +114,7 @@ fn set(settings: &mut Settings, id: &str, node: &Node) {
             settings.creation_rate = Baseline { min: node.whole("min"), max: node.whole("max") };
         }
         "expired-backlog" => {
-            whole("max", &mut settings.expired_max);
+            settings.expired_max = node.whole("max");
             settings.expired_max_age_us = days(node, "max_age_days").unwrap_or(settings.expired_max_age_us);
         }
         "active-sessions" => {

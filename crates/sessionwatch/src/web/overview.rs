@@ -247,7 +247,7 @@ pub(super) fn charts(config: &Config, known: &Known, period: (Instant, Instant))
                 .chain(usual("usual from", settings.active.min))
                 .collect(),
         ),
-        ("Expired sessions, still stored", "expired", vec![("fails above", limit(settings.expired_max))]),
+        ("Expired sessions, still stored", "expired", usual("fails above", settings.expired_max).collect()),
         (
             "Created in the last hour",
             "created_last_hour",
