@@ -109,7 +109,11 @@ fn literal<'a>(text: &'a [u8], value: &'a [u8]) -> Option<&'a [u8]> {
 
 /// Where a text stands in another one, whatever the case of its letters.
 fn find(text: &[u8], words: &[u8]) -> Option<usize> {
-    text.windows(words.len()).position(|part| part.eq_ignore_ascii_case(words))
+    let first = *words.first()?;
+    let begins = memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text);
+    let is_there =
+        |at: &usize| text.get(*at..at + words.len()).is_some_and(|part| part.eq_ignore_ascii_case(words));
+    begins.into_iter().find(is_there)
 }
 
 fn is_name(byte: u8) -> bool {
