@@ -113,8 +113,11 @@ pub fn users_above(histogram: &Histogram, limit: u64) -> u64 {
     histogram.range(limit.saturating_add(1)..).map(|(_, users)| users).sum()
 }
 
+/// Nobody with so many sessions or fewer is an outlier.
+pub const OUTLIER_FLOOR: u64 = 10;
+
 /// The number of sessions above which a user is an outlier: median + 10 × the median absolute deviation (at least 1),
-/// and never below 10. Nothing with fewer than 20 users, too few to speak of a norm.
+/// and never below [`OUTLIER_FLOOR`]. Nothing with fewer than 20 users, too few to speak of a norm.
 #[must_use]
 pub fn outlier_limit(histogram: &Histogram) -> Option<u64> {
     let users: u64 = histogram.values().sum();
@@ -126,7 +129,7 @@ pub fn outlier_limit(histogram: &Histogram) -> Option<u64> {
     for (held, count) in histogram {
         *deviations.entry(held.abs_diff(middle)).or_default() += count;
     }
-    Some((middle + 10 * median(&deviations, users).max(1)).max(10))
+    Some((middle + 10 * median(&deviations, users).max(1)).max(OUTLIER_FLOOR))
 }
 
 /// The lower median of a histogram with that many members.

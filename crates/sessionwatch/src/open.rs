@@ -2,6 +2,7 @@
 //! read.
 
 use sessionwatch_rules::{
+    census::OUTLIER_FLOOR,
     decoder::{Decoder, Raw},
     instant::{DAY, Instant, SECOND},
     plausibility::{plausible_share, plausible_under},
@@ -112,7 +113,7 @@ impl Opened {
             now: self.now,
             max_lifetime_us: settings.lifetime_max_us.or_else(default),
             deep,
-            notable_above: settings.user_max.min(settings.rapid_max_per_hour),
+            notable_above: settings.user_max.min(settings.rapid_max_per_hour).min(OUTLIER_FLOOR),
             pasted: false,
         }
     }

@@ -237,6 +237,39 @@ fn a_table_is_not_read_again_for_its_evidence() {
 }
 
 #[test]
+fn an_outlier_below_every_limit_is_named_by_both_engines() {
+    let database = crate::harness::empty();
+    database
+        .psql(
+            "CREATE TABLE users (id text PRIMARY KEY, name text);
+             CREATE TABLE accounts (id text PRIMARY KEY, \"userId\" text);
+             CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text UNIQUE NOT NULL, \"userId\" text NOT NULL REFERENCES users, expires timestamptz NOT NULL);
+             INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 30) AS n;
+             INSERT INTO sessions SELECT 'r' || n, gen_random_uuid()::text, 'u' || CASE WHEN n > 30 THEN 7 ELSE n END, now() + interval '9 days'
+               FROM generate_series(1, 44) AS n",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let limits = "[checks.user-session-excess]\nmax = 50\n[checks.rapid-creation]\nmax_per_hour = 60\n";
+    std::fs::write(folder.path().join("sessionwatch.toml"), limits).unwrap();
+    for engine in ["scan", "pushdown"] {
+        let url = database.url("postgres");
+        let said = crate::harness::run_in(
+            folder.path(),
+            &[],
+            &["check", &url, "--engine", engine, "--format", "json"],
+        );
+        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["id"] == "user-session-excess").unwrap();
+        assert_eq!(check["verdict"], "failing", "{engine}");
+        let evidence = check["evidence"].as_array().unwrap();
+        assert_eq!(evidence.len(), 1, "{engine}");
+        assert_eq!((&evidence[0]["user"], &evidence[0]["rows"]), (&"u7".into(), &15.into()), "{engine}");
+    }
+}
+
+#[test]
 fn users_are_compared_here_where_that_is_quicker_and_as_right() {
     let database = crate::harness::empty();
     for (session_user, key, compared_here) in [
