@@ -91,8 +91,14 @@ impl AddressBook {
         }
     }
 
-    /// The order of the addresses: ids by their bytes, everything else as numbers.
+    /// The order of the addresses: ids by their bytes, places by their heaps first, everything else as numbers.
     fn is_before(&self, one: u64, other: u64) -> bool {
+        if !self.heaps.is_empty() {
+            let heap =
+                |packed: u64| self.heaps.get(usize::try_from(packed >> PLACE_BITS).unwrap_or(usize::MAX));
+            let place = |packed: u64| packed & ((1 << PLACE_BITS) - 1);
+            return (heap(one), place(one)) < (heap(other), place(other));
+        }
         let id = |packed: u64| usize::try_from(packed).ok().and_then(|number| self.ids.get(number));
         match (id(one), id(other)) {
             (Some(one), Some(other)) => one < other,

@@ -44,7 +44,8 @@ pub(crate) struct Holding {
     pub(crate) rows: u32,
     pub(crate) active: u32,
     pub(crate) recent: u32,
-    pub(crate) orphan: bool,
+    /// Rows whose user does not exist: all of them, unless users that differ to the database look alike here.
+    pub(crate) orphans: u32,
 }
 
 /// Ids that are text, each once: in one arena, found by hash.
@@ -82,8 +83,15 @@ impl Holding {
             rows: count(|_| true),
             active: count(|mark| mark.active),
             recent: count(|mark| mark.recent),
-            orphan: marks.iter().any(|mark| mark.orphan),
+            orphans: count(|mark| mark.orphan),
         }
+    }
+}
+
+impl Holding {
+    /// Whether the user does not exist.
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.orphans == self.rows
     }
 }
 

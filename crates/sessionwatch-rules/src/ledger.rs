@@ -343,8 +343,8 @@ impl Ledger {
         let mut orphaned = 0;
         for holding in &self.holdings {
             bump(&mut census.active_per_user, holding.active);
-            if holding.orphan {
-                orphaned += u64::from(holding.rows);
+            orphaned += u64::from(holding.orphans);
+            if holding.is_orphan() {
                 continue;
             }
             bump(&mut census.rows_per_user, holding.rows);
@@ -368,7 +368,7 @@ impl Ledger {
         self.snapshot.names.top(
             &self.holdings,
             limit,
-            |holding| if holding.orphan { 0 } else { holding.recent },
+            |holding| if holding.is_orphan() { 0 } else { holding.recent },
         )
     }
 
@@ -378,7 +378,7 @@ impl Ledger {
         self.snapshot.names.top(
             &self.holdings,
             limit,
-            |holding| if holding.orphan { 0 } else { holding.rows },
+            |holding| if holding.is_orphan() { 0 } else { holding.rows },
         )
     }
 
@@ -392,7 +392,7 @@ impl Ledger {
 
     /// The keys of users who do not exist, in their order.
     pub(crate) fn ghosts(&self) -> Vec<u64> {
-        let ghosts = self.holdings.iter().filter(|holding| holding.orphan);
+        let ghosts = self.holdings.iter().filter(|holding| holding.is_orphan());
         let mut keys: Vec<u64> = ghosts.map(|holding| holding.user).collect();
         keys.sort_unstable();
         keys
@@ -534,6 +534,21 @@ mod tests {
         assert_eq!(census.users_active(), 2);
         assert_eq!(census.rows_per_user, Histogram::from([(2, 1)]));
         assert_eq!(ledger.top_rows(5), vec![Holder { user: "a".into(), sessions: 2 }]);
+    }
+
+    #[test]
+    fn users_who_look_alike_here_are_orphans_row_by_row() {
+        let frame = Frame { now: instant(1_000), max_lifetime_us: None, has_created: false };
+        let mut intake = Intake::new(frame, 0);
+        for orphan in [true, false, true] {
+            let user = Some(User::Text(b"7"));
+            let (expiry, created) = (Decoded::Never, Decoded::Never);
+            intake.insert(Row { fingerprint: None, user, expiry, created, orphan, address: None });
+        }
+        let ledger = intake.finish();
+        assert_eq!(ledger.census(Fact::Counted(Duplicates::default()), None).orphaned, Fact::Counted(2));
+        assert_eq!(ledger.top_rows(5).len(), 1);
+        assert_eq!(ledger.ghosts(), [0u64; 0]);
     }
 
     #[test]

@@ -489,6 +489,10 @@ async fn evidence(
         Proof::Orphans => rows(Wanted::Orphans).await,
         Proof::OldestExpired => rows(Wanted::OldestExpired).await,
         Proof::BeyondPolicy => rows(Wanted::BeyondPolicy).await,
+        Proof::ActiveHolders if ledger.is_none() && bound < queries.notable_above => {
+            let most = observe::most_active(session, queries).await?;
+            observe::named(session, queries, above(&most, bound)).await
+        }
         Proof::ActiveHolders => observe::named(session, queries, above(&tops.active, bound)).await,
         Proof::Creators => {
             let seen = changes.filter(|_| !stored).map(|changes| changes.creators.as_slice());

@@ -404,7 +404,13 @@ pub async fn rows(
         }
         _ => Among::All,
     };
-    let found = session.fetch(&sql.rows(Rows { kind, among }, EVIDENCE_LIMIT)).await?;
+    let mut found = session.fetch(&sql.rows(Rows { kind, among }, EVIDENCE_LIMIT)).await?;
+    // Some users are no text.
+    if let Among::Users(users) = among
+        && found.len() < users.len().min(EVIDENCE_LIMIT)
+    {
+        found = session.fetch(&sql.rows(Rows::all(kind), EVIDENCE_LIMIT)).await?;
+    }
     Ok(found.iter().map(|row| evidence(row)).collect())
 }
 
@@ -483,6 +489,15 @@ pub enum Rank {
     Rows,
     /// Sessions created in the last hour.
     Recent,
+}
+
+/// The users with the most active sessions, where an engine may have left out those who do not stand out by themselves.
+///
+/// # Errors
+///
+/// If a query fails.
+pub async fn most_active(session: &Session, sql: &Sql<'_>) -> Result<Vec<Holder>, TargetError> {
+    top(session, sql, 'a', EVIDENCE_LIMIT).await
 }
 
 /// The users with the most sessions, and what helps to recognise them.

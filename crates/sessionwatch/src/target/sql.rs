@@ -331,11 +331,16 @@ impl Sql<'_> {
         }
     }
 
-    /// Whether different texts may be one user, under a collation of PostgreSQL.
+    /// Whether different texts may be one user on PostgreSQL: under a collation, or as values such as 7 and 7.00.
     fn collated_user(&self) -> bool {
-        let user = self.mapping.user.as_deref();
-        let collated = |user: &str| self.equality(&self.mapping.sessions, user) == Equality::Collation;
-        self.dialect() == Dialect::Postgres && user.is_some_and(collated)
+        const MANY_TEXTS: [&str; 5] = ["numeric", "real", "double precision", "interval", "jsonb"];
+        let table = self.schema.table(&self.mapping.sessions);
+        let user = self.mapping.user.as_deref().and_then(|user| table?.column(user));
+        let is_one = |column: &Column| {
+            column.equality == Equality::Collation
+                || MANY_TEXTS.iter().any(|kind| column.declared.starts_with(kind))
+        };
+        self.dialect() == Dialect::Postgres && user.is_some_and(is_one)
     }
 
     fn instant(&self, column: &InstantColumn) -> InstantSql {
@@ -514,6 +519,21 @@ impl Sql<'_> {
         user.kind == key.kind && (user.kind != ColumnKind::Other || user.declared == key.declared)
     }
 
+    /// Whether one of the key and the user is padded with spaces (`character(n)`), and the other is not: they are compared
+    /// without those spaces, as whose texts they differ.
+    fn mixes_padding(&self, users: &UsersMapping) -> bool {
+        let is_padded = |table: &TableName, name: &str| {
+            let column = self.schema.table(table).and_then(|table| table.column(name));
+            column.is_some_and(|column| {
+                column.declared.starts_with("character(") || column.declared == "bpchar"
+            })
+        };
+        let user = self.mapping.user.as_ref();
+        user.is_some_and(|user| {
+            is_padded(&self.mapping.sessions, user) != is_padded(&users.table, &users.key)
+        })
+    }
+
     /// Both sides of a comparison of a key and a user, as text where they could not be compared otherwise.
     fn comparable(&self, users: &UsersMapping, (key, user): (String, String)) -> (String, String) {
         let folded = ![Equality::Exact, Equality::Collation].contains(&self.link(users));
@@ -544,7 +564,7 @@ impl Sql<'_> {
         });
         let recent = self.created_lately();
         let recent = recent.map_or("0".into(), |recent| format!("COUNT(*) FILTER (WHERE {recent})"));
-        format!(
+        let counts = format!(
             "SELECT COUNT(*),\n  COUNT(*) FILTER (WHERE {active}),\n  COUNT(*) FILTER (WHERE {expired}),\n  \
              COUNT(*) FILTER (WHERE {never}),\n  COUNT(*) FILTER (WHERE {undecodable}),\n  \
              COUNT(*) FILTER (WHERE {user} IS NULL),\n  COUNT(*) FILTER (WHERE {active} AND {user} IS NOT NULL),\n  \
@@ -559,7 +579,31 @@ impl Sql<'_> {
             oldest = expiry.micros(&format!("MIN({}) FILTER (WHERE {})", expiry.value, expiry.expired(now))),
             furthest = expiry.micros(&format!("MAX({}) FILTER (WHERE {finite})", expiry.value)),
             sessions = self.sessions(),
-        )
+        );
+        self.decoded_once(counts)
+    }
+
+    /// A query over the sessions in which instants that have to be worked out, such as texts, are worked out once a row.
+    fn decoded_once(&self, query: String) -> String {
+        let created = self.mapping.created.as_ref().map(|created| self.instant(created));
+        let expiry = self.instant(&self.mapping.expires);
+        let is_native = expiry.is_native() && created.as_ref().is_none_or(InstantSql::is_native);
+        if self.pasted || is_native || self.dialect() == Dialect::Sqlite {
+            return query;
+        }
+        let mut columns: Vec<String> = self.mapping.user.iter().map(|user| self.column(user)).collect();
+        columns.extend(self.impersonator());
+        let (mut query, sessions) = (query, self.sessions());
+        for (instant, name) in
+            [Some((&expiry, "sw_ends")), created.as_ref().map(|created| (created, "sw_began"))]
+                .into_iter()
+                .flatten()
+        {
+            query = query.replace(&instant.value, &format!("s.{name}"));
+            columns.push(format!("{} AS {name}", instant.value));
+        }
+        let decoded = format!("(SELECT {} FROM {sessions} OFFSET 0) AS s", columns.join(", "));
+        query.replace(&format!("FROM {sessions}"), &format!("FROM {decoded}"))
     }
 
     /// The fingerprints of tokens that may stand on several rows, in their order as signed numbers.

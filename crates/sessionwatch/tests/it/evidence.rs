@@ -237,18 +237,131 @@ fn a_table_is_not_read_again_for_its_evidence() {
 }
 
 #[test]
-fn an_outlier_below_every_limit_is_named_by_both_engines() {
+fn users_are_equal_where_the_database_says_so() {
+    let database = crate::harness::empty();
+    database
+        .psql("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+        .unwrap();
+    for (session_user, key, user, of, sessions) in [
+        ("text", "text COLLATE loose", "'ada'", "'ADA'", 20),
+        ("varchar(40)", "char(36)", "'ada'", "'ada  '", 20),
+        ("varchar(40)", "char(36)", "'ada'", "'ada  '", 20_000),
+        ("numeric", "numeric", "1", "CASE WHEN n % 2 = 0 THEN 1 ELSE 1.00 END", 40),
+        (
+            "interval",
+            "interval",
+            "'1 day'",
+            "CASE WHEN n % 2 = 0 THEN '1 day' ELSE '24 hours' END::interval",
+            40,
+        ),
+    ] {
+        database
+            .psql(&format!(
+                "DROP TABLE IF EXISTS s, u;
+                 CREATE TABLE u (id {key} PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u {session_user}, e timestamptz);
+                 INSERT INTO u VALUES ({user}, 'Ada');
+                 INSERT INTO s SELECT n, 'token-' || n, {of}, '2027-01-20 08:00Z' FROM generate_series(1, {sessions}) AS n;
+                 ANALYZE s; ANALYZE u"
+            ))
+            .unwrap();
+        asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, sql| {
+            for engine in [Engine::Scan, Engine::Pushdown] {
+                let census = observe::observe(session, sql, engine).await.unwrap().census;
+                let what = format!("{engine:?} {session_user} {key} {sessions}");
+                assert_eq!(census.orphaned, Fact::Counted(0), "{what}");
+                assert_eq!((census.users_active(), census.max_per_user()), (1, sessions), "{what}");
+            }
+        });
+    }
+}
+
+#[test]
+fn rows_that_tie_in_several_heaps_are_the_same_for_both_engines() {
     let database = crate::harness::empty();
     database
         .psql(
+            "CREATE TABLE u (id integer PRIMARY KEY, name text);
+             CREATE TABLE s (id integer, t text, u integer, e timestamptz) PARTITION BY RANGE (id);
+             CREATE TABLE s_new PARTITION OF s FOR VALUES FROM (100) TO (200);
+             CREATE TABLE s_old PARTITION OF s FOR VALUES FROM (0) TO (100);
+             INSERT INTO s SELECT n, 'token-' || n, NULL, '2020-01-01' FROM generate_series(1, 199) AS n",
+        )
+        .unwrap();
+    asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, sql| {
+        let mut found = vec![];
+        for engine in [Engine::Scan, Engine::Pushdown] {
+            let observation = observe::observe(session, sql, engine).await.unwrap();
+            let seen = (&observation.traces, observation.ledger.as_ref());
+            found.push(observe::rows(session, sql, Wanted::OldestExpired, seen).await.unwrap());
+        }
+        assert_eq!(found[0], found[1]);
+    });
+}
+
+#[test]
+fn users_of_sqlite_that_are_no_text_are_shown_as_orphans() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let app = rusqlite::Connection::open(&path).unwrap();
+    app.execute_batch(
+        "CREATE TABLE u (id blob PRIMARY KEY, name text); INSERT INTO u VALUES (x'ff00112233445566778899aabbccddee', 'Ada');
+         CREATE TABLE s (id text PRIMARY KEY NOT NULL, t text, u blob, e integer);
+         WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 40)
+         INSERT INTO s SELECT 'id-' || n, 'token-' || n,
+           CASE n % 4 WHEN 0 THEN x'ff00112233445566778899aabbccddee' ELSE x'ff001122334455667788990000000000' END, 1900000000 FROM g",
+    )
+    .unwrap();
+    let mut mapping = mapping(None, "s");
+    mapping.expires.decoder = Decoder::EpochSeconds;
+    asked(&format!("sqlite:{}", path.display()), &mapping, async |session, sql| {
+        for engine in [Engine::Scan, Engine::Pushdown] {
+            let observation = observe::observe(session, sql, engine).await.unwrap();
+            assert_eq!(observation.census.orphaned, Fact::Counted(30), "{engine:?}");
+            let seen = (&observation.traces, observation.ledger.as_ref());
+            let found = observe::rows(session, sql, Wanted::Orphans, seen).await.unwrap();
+            assert_eq!(found.len(), observe::EVIDENCE_LIMIT, "{engine:?}");
+        }
+    });
+}
+
+/// A healthy schema of Auth.js with so many users, and so many sessions that those of `user` choose.
+fn auth_js(database: &testbed::Database<'_>, users: u32, sessions: u32, user: &str) {
+    database
+        .psql(&format!(
             "CREATE TABLE users (id text PRIMARY KEY, name text);
              CREATE TABLE accounts (id text PRIMARY KEY, \"userId\" text);
              CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text UNIQUE NOT NULL, \"userId\" text NOT NULL REFERENCES users, expires timestamptz NOT NULL);
-             INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 30) AS n;
-             INSERT INTO sessions SELECT 'r' || n, gen_random_uuid()::text, 'u' || CASE WHEN n > 30 THEN 7 ELSE n END, now() + interval '9 days'
-               FROM generate_series(1, 44) AS n",
-        )
+             INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, {users}) AS n;
+             INSERT INTO sessions SELECT 'r' || n, gen_random_uuid()::text, 'u' || {user}, now() + interval '9 days'
+               FROM generate_series(1, {sessions}) AS n"
+        ))
         .unwrap();
+}
+
+#[test]
+fn many_sessions_for_each_user_are_shown_by_both_engines() {
+    let database = crate::harness::empty();
+    auth_js(&database, 12, 60, "1 + n % 12");
+    let folder = tempfile::tempdir().unwrap();
+    for engine in ["scan", "pushdown"] {
+        let url = database.url("postgres");
+        let said = crate::harness::run_in(
+            folder.path(),
+            &[],
+            &["check", &url, "--engine", engine, "--format", "json"],
+        );
+        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["id"] == "sessions-per-user").unwrap();
+        assert_eq!(check["verdict"], "failing", "{engine}");
+        assert_eq!(check["evidence"].as_array().unwrap().len(), 10, "{engine}");
+    }
+}
+
+#[test]
+fn an_outlier_below_every_limit_is_named_by_both_engines() {
+    let database = crate::harness::empty();
+    auth_js(&database, 30, 44, "CASE WHEN n > 30 THEN 7 ELSE n END");
     let folder = tempfile::tempdir().unwrap();
     let limits = "[checks.user-session-excess]\nmax = 50\n[checks.rapid-creation]\nmax_per_hour = 60\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), limits).unwrap();

@@ -23,6 +23,8 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const HEADER_LENGTH: usize = 19;
 /// Rows for which room is made at most before they arrive.
 const ROOM_LIMIT: usize = 50_000_000;
+/// The same for users, whose room is written to at once.
+const USERS_ROOM_LIMIT: usize = 1_000_000;
 
 /// How to read the columns of a scan.
 #[derive(Debug)]
@@ -97,7 +99,7 @@ async fn known_users(source: Source<'_>, sql: &Sql<'_>, query: &str) -> Result<K
     let users = sql.mapping.users.as_ref();
     let table = users.and_then(|users| sql.schema.table(&users.table));
     let expected = table.and_then(|table| table.estimated_rows).unwrap_or(0);
-    let known = KnownUsers::with_capacity(usize::try_from(expected).unwrap_or(0).min(ROOM_LIMIT));
+    let known = KnownUsers::with_capacity(usize::try_from(expected).unwrap_or(0).min(USERS_ROOM_LIMIT));
     let integer = sql.has_integer_user();
     match source.copy(query, Sink::Users { known, integer }).await? {
         Sink::Users { known, .. } => Ok(known),

@@ -223,6 +223,7 @@ impl Sql<'_> {
             && self.keyed_alike(users)
             && self.link(users) == Equality::Exact
             && self.equality(sessions, user) == Equality::Exact
+            && !self.mixes_padding(users)
             && matches!(kind, ColumnKind::Integer | ColumnKind::Text | ColumnKind::Uuid);
         let rows = |table| self.schema.table(table).and_then(|table| table.estimated_rows);
         let worthwhile = rows(sessions).zip(rows(&users.table)).is_some_and(|(sessions, users)| {

@@ -56,6 +56,11 @@ impl InstantSql {
         Self { value, native, indexable, dialect, clock }
     }
 
+    /// Whether the column holds instants as the database knows them.
+    pub(super) fn is_native(&self) -> bool {
+        self.native.is_some()
+    }
+
     fn literal(&self, at: Instant) -> String {
         match self.clock {
             Some(now) if at != Instant::MIN => self.clock_moved_by(at.since(now)),

@@ -97,7 +97,10 @@ impl Sql<'_> {
     fn sortable_user(&self) -> Option<String> {
         let user = self.mapping.user.as_deref()?;
         let is_exact = self.equality(&self.mapping.sessions, user) == Equality::Exact;
-        if self.pasted || self.dialect() != Dialect::Postgres || !is_exact {
+        let joins_alike = self.mapping.users.as_ref().is_none_or(|users| {
+            !self.looks_for_orphans() || (self.link(users) == Equality::Exact && !self.mixes_padding(users))
+        });
+        if self.pasted || self.dialect() != Dialect::Postgres || !is_exact || !joins_alike {
             return None;
         }
         match self.kind(&self.mapping.sessions, user) {
