@@ -38,6 +38,9 @@ pub enum TargetError {
     /// The rows of a query take more memory than any query has a use for; in MiB.
     #[error("the database sent more than {0} MiB in answer to one query")]
     AnswerTooLarge(usize),
+    /// Sorting or grouping took more temporary files than the server allows.
+    #[error("a query needs more temporary files than the database allows")]
+    NoTemporarySpace,
     /// A function of the target, such as that of a trigger, failed; the code is the SQLSTATE.
     #[error("a trigger or another function of the table failed (code {0})")]
     Function(String),
@@ -161,6 +164,9 @@ impl TargetError {
             Self::TableChanged { target, .. } => format!(
                 "if that is right, `sessionwatch targets confirm {target}`; otherwise name the table with `sessions` in the configuration"
             ),
+            Self::SchemaRefused(schema) => {
+                format!("as its owner: GRANT USAGE ON SCHEMA {} TO …", super::sql::identifier(schema))
+            }
             _ => return None,
         })
     }
@@ -180,7 +186,7 @@ impl TargetError {
                 "check host, port, user, password, database and sslmode of the address"
             }
             Self::TimedOut(_) | Self::StatementTimeout => {
-                "give it more time with --timeout, or try --engine pushdown"
+                "give it more time with --timeout, or try the other engine (--engine scan or pushdown)"
             }
             Self::Locked => "try again when the migration or maintenance that holds the lock is over",
             Self::Permission | Self::Unreadable { .. } => {
@@ -196,6 +202,9 @@ impl TargetError {
             Self::Function(_) => {
                 "it looks for tables and functions along the search path of the acting role: set that for the role, or ALTER FUNCTION … SET search_path"
             }
+            Self::NoTemporarySpace => {
+                "use --engine scan, which sorts nothing there, or raise temp_file_limit or work_mem for this role"
+            }
             Self::AnswerTooLarge(_) => {
                 "see whether that is the database you mean; if it is, look for a column with very long values"
             }
@@ -209,12 +218,8 @@ impl TargetError {
             Self::NotRecognised(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"
             }
-            Self::NoSchema(_) => "correct the schema in the address (schema, currentSchema or options)",
-            Self::SchemaRefused(schema) => {
-                return format!(
-                    "as its owner: GRANT USAGE ON SCHEMA {} TO …",
-                    super::sql::identifier(schema)
-                );
+            Self::NoSchema(_) | Self::SchemaRefused(_) => {
+                "correct the schema in the address (schema, currentSchema or options)"
             }
             Self::Mapping(_) => "mend [target.mapping] in the configuration, or grant what is missing",
             Self::Implausible { .. } => {

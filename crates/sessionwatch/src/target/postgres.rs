@@ -506,6 +506,8 @@ fn query_error(error: &tokio_postgres::Error) -> TargetError {
         }
         // A connection exception: what PgBouncer says when its server is gone.
         Some(code) if code.code().starts_with("08") => TargetError::Lost,
+        // The only limit of a configuration that a query can pass is that of temporary files.
+        Some(code) if *code == SqlState::CONFIGURATION_LIMIT_EXCEEDED => TargetError::NoTemporarySpace,
         Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => TargetError::ReadOnly,
         Some(code) if *code == SqlState::UNDEFINED_FUNCTION => TargetError::Unsupported,
         Some(code) => TargetError::Query(code.code().to_owned()),

@@ -359,6 +359,30 @@ fn many_sessions_for_each_user_are_shown_by_both_engines() {
 }
 
 #[test]
+fn a_server_without_room_for_temporary_files_is_named() {
+    let database = crate::harness::empty();
+    auth_js(&database, 40_000, 40_000, "n");
+    let limit = format!(
+        "ALTER DATABASE {0} SET temp_file_limit = '600kB'; ALTER DATABASE {0} SET work_mem = '64kB'",
+        database.name()
+    );
+    database.psql(&limit).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = database.url("postgres");
+    let said = crate::harness::run_in(folder.path(), &[], &["check", &url, "--engine", "pushdown"]);
+    assert_eq!(said.code, 3);
+    assert!(
+        said.stderr.contains("temporary files") || said.stdout.contains("temporary files"),
+        "{}",
+        said.stdout
+    );
+    let hint = "raise temp_file_limit or work_mem";
+    assert!(said.stderr.contains(hint) || said.stdout.contains(hint), "{}", said.stdout);
+    let said = crate::harness::run_in(folder.path(), &[], &["check", &url, "--engine", "scan"]);
+    assert_eq!(said.code, 0, "{}", said.stdout);
+}
+
+#[test]
 fn an_outlier_below_every_limit_is_named_by_both_engines() {
     let database = crate::harness::empty();
     auth_js(&database, 30, 44, "CASE WHEN n > 30 THEN 7 ELSE n END");
