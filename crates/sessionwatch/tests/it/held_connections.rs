@@ -53,6 +53,11 @@ fn open_files(watch: &Watch) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", watch.child.id())).unwrap().count()
 }
 
+/// Waits until the connections that have waited longest are closed, which takes a moment after others came.
+fn leaves_room(watch: &Watch) {
+    harness::wait_until("room for other files", || open_files(watch) < OPEN_FILES - 200);
+}
+
 #[test]
 fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
     sessionwatch::daemon::raise_open_files_limit();
@@ -67,7 +72,7 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
         "POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nname=",
     ] {
         let held = held(&watch, sent);
-        assert!(open_files(&watch) < OPEN_FILES - 100, "{}", open_files(&watch));
+        leaves_room(&watch);
         assert_eq!(harness::page(&watch.address, ("POST", "/awake/app")).0, 202);
         assert!(is_up());
         are_ended(held);
@@ -88,7 +93,7 @@ fn half_open_handshakes_end_and_leave_room() {
     configured(folder.path(), &format!("tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n"));
     let watch = started(folder.path());
     let held = held(&watch, "\u{16}\u{3}\u{1}");
-    assert!(open_files(&watch) < OPEN_FILES - 100, "{}", open_files(&watch));
+    leaves_room(&watch);
     are_ended(held);
     assert_eq!(watch.stop(), Some(0));
 }
