@@ -17,7 +17,7 @@ pub(crate) const VIOLATION: &str = "duplicate key value violates unique constrai
 const LONGEST_PREFIX: usize = 256;
 /// Lines and bytes of one event.
 const LINES: usize = 200;
-const LONGEST: usize = 64 << 10;
+const MAX_EVENT_BYTES: usize = 64 << 10;
 /// Lines of other processes that may stand within an event.
 const BETWEEN: u32 = 32;
 /// Keys of `key=value` that are put before a level.
@@ -192,7 +192,7 @@ impl Event {
     /// What a line is to it; one that belongs to it is taken in.
     pub(crate) fn take(&mut self, frame: &Frame<'_>, (from, to): (u64, u64)) -> Follows {
         let message = bare(frame.message.as_ref());
-        let fits = self.lines.len() < LINES && self.bytes + message.len() < LONGEST;
+        let fits = self.lines.len() < LINES && self.bytes + message.len() < MAX_EVENT_BYTES;
         let indented = frame.is_indented || message.starts_with(b"\t") && !frame.begins;
         // Syslog writes a tab as a number.
         let continued = memmem::find(&message[..message.len().min(LONGEST_PREFIX)], b"] #011").is_some();

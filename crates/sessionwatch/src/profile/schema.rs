@@ -107,6 +107,10 @@ pub struct Column {
     pub readable: bool,
     /// Which of its values are equal to the application.
     pub equality: Equality,
+    /// Its values are padded with spaces, which do not count when they are compared (`character(n)`, or a domain over it).
+    pub is_padded: bool,
+    /// Equal values may have different texts, such as 1 and 1.00.
+    pub has_many_texts: bool,
     /// The function of the target that makes text of it, where none that is built in does.
     pub cast: Option<String>,
 }

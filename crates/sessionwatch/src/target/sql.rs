@@ -331,15 +331,11 @@ impl Sql<'_> {
         }
     }
 
-    /// Whether different texts may be one user on PostgreSQL: under a collation, or as values such as 7 and 7.00.
+    /// Whether different texts may be one user on PostgreSQL: under a collation, or as values such as 1 and 1.00.
     fn collated_user(&self) -> bool {
-        const MANY_TEXTS: [&str; 5] = ["numeric", "real", "double precision", "interval", "jsonb"];
         let table = self.schema.table(&self.mapping.sessions);
         let user = self.mapping.user.as_deref().and_then(|user| table?.column(user));
-        let is_one = |column: &Column| {
-            column.equality == Equality::Collation
-                || MANY_TEXTS.iter().any(|kind| column.declared.starts_with(kind))
-        };
+        let is_one = |column: &Column| column.equality == Equality::Collation || column.has_many_texts;
         self.dialect() == Dialect::Postgres && user.is_some_and(is_one)
     }
 
@@ -523,10 +519,10 @@ impl Sql<'_> {
     /// without those spaces, as whose texts they differ.
     fn mixes_padding(&self, users: &UsersMapping) -> bool {
         let is_padded = |table: &TableName, name: &str| {
-            let column = self.schema.table(table).and_then(|table| table.column(name));
-            column.is_some_and(|column| {
-                column.declared.starts_with("character(") || column.declared == "bpchar"
-            })
+            self.schema
+                .table(table)
+                .and_then(|table| table.column(name))
+                .is_some_and(|column| column.is_padded)
         };
         let user = self.mapping.user.as_ref();
         user.is_some_and(|user| {

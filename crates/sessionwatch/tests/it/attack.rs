@@ -32,7 +32,7 @@ const SENT: &[&str] = &[
 /// The same where TLS is spoken: a part of a record's header, nothing, a record that is longer than what follows.
 const SENT_BY_TLS: &[&str] = &["\u{16}\u{3}\u{1}", "", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}"];
 /// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connections that are held open, and opened again when they are closed, until this is dropped.
 struct Held {
@@ -94,7 +94,7 @@ fn log_ins(address: &str) -> Vec<TcpStream> {
         let (length, unfinished) = (body.len(), &body[..body.len() - 1]);
         let from = format!("10.{}.{}.7", number / 256, number % 256);
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
         write!(
             stream,
             "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: {from}\r\nConnection: close\r\n\
@@ -109,7 +109,7 @@ fn log_ins(address: &str) -> Vec<TcpStream> {
 /// What `/metrics` says to a client that does not wait for long.
 fn metrics(address: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -172,7 +172,7 @@ fn runs_go_on_while_handshakes_of_tls_are_held_open() {
     let (_, port) = address.rsplit_once(':').unwrap();
     let url = format!("https://localhost:{port}/metrics");
     let metrics = || {
-        let answer = async { client.get(&url).timeout(PATIENCE).send().await?.text().await };
+        let answer = async { client.get(&url).timeout(ANSWER_TIMEOUT).send().await?.text().await };
         runtime.block_on(answer).unwrap()
     };
     // Connections are accepted in their order: all of the others are there by then.

@@ -9,7 +9,7 @@ use std::{
 use crate::harness::{self, PASSWORD, Watch, run_in};
 
 /// How long a stream may take to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Logs in: the cookie, and what forms carry.
 fn log_in(watch: &Watch, name: &str) -> (String, String) {
@@ -43,7 +43,7 @@ fn ends(mut stream: BufReader<TcpStream>) {
         let _ = sender.send(read.map(|_| rest));
     });
     // Until then, the stream says every now and then that it is alive.
-    let rest = end.recv_timeout(PATIENCE).expect("the stream ends").unwrap();
+    let rest = end.recv_timeout(STREAM_TIMEOUT).expect("the stream ends").unwrap();
     assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
 }
 

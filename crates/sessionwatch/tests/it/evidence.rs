@@ -240,12 +240,17 @@ fn a_table_is_not_read_again_for_its_evidence() {
 fn users_are_equal_where_the_database_says_so() {
     let database = crate::harness::empty();
     database
-        .psql("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+        .psql(
+            "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+             CREATE DOMAIN padded AS char(36); CREATE DOMAIN amount AS numeric",
+        )
         .unwrap();
     for (session_user, key, user, of, sessions) in [
         ("text", "text COLLATE loose", "'ada'", "'ADA'", 20),
         ("varchar(40)", "char(36)", "'ada'", "'ada  '", 20),
         ("varchar(40)", "char(36)", "'ada'", "'ada  '", 20_000),
+        ("varchar(40)", "padded", "'ada'", "'ada  '", 20),
+        ("amount", "amount", "1", "CASE WHEN n % 2 = 0 THEN 1 ELSE 1.00 END", 40),
         ("numeric", "numeric", "1", "CASE WHEN n % 2 = 0 THEN 1 ELSE 1.00 END", 40),
         (
             "interval",
@@ -338,21 +343,27 @@ fn auth_js(database: &testbed::Database<'_>, users: u32, sessions: u32, user: &s
         .unwrap();
 }
 
+/// What an engine says of a check, with the configuration of a folder.
+fn check_by(
+    engine: &str,
+    database: &testbed::Database<'_>,
+    folder: &std::path::Path,
+    id: &str,
+) -> serde_json::Value {
+    let url = database.url("postgres");
+    let said = crate::harness::run_in(folder, &[], &["check", &url, "--engine", engine, "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["id"] == id).unwrap().clone()
+}
+
 #[test]
 fn many_sessions_for_each_user_are_shown_by_both_engines() {
     let database = crate::harness::empty();
     auth_js(&database, 12, 60, "1 + n % 12");
     let folder = tempfile::tempdir().unwrap();
     for engine in ["scan", "pushdown"] {
-        let url = database.url("postgres");
-        let said = crate::harness::run_in(
-            folder.path(),
-            &[],
-            &["check", &url, "--engine", engine, "--format", "json"],
-        );
-        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-        let checks = report["checks"].as_array().unwrap();
-        let check = checks.iter().find(|check| check["id"] == "sessions-per-user").unwrap();
+        let check = check_by(engine, &database, folder.path(), "sessions-per-user");
         assert_eq!(check["verdict"], "failing", "{engine}");
         assert_eq!(check["evidence"].as_array().unwrap().len(), 10, "{engine}");
     }
@@ -390,15 +401,7 @@ fn an_outlier_below_every_limit_is_named_by_both_engines() {
     let limits = "[checks.user-session-excess]\nmax = 50\n[checks.rapid-creation]\nmax_per_hour = 60\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), limits).unwrap();
     for engine in ["scan", "pushdown"] {
-        let url = database.url("postgres");
-        let said = crate::harness::run_in(
-            folder.path(),
-            &[],
-            &["check", &url, "--engine", engine, "--format", "json"],
-        );
-        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-        let checks = report["checks"].as_array().unwrap();
-        let check = checks.iter().find(|check| check["id"] == "user-session-excess").unwrap();
+        let check = check_by(engine, &database, folder.path(), "user-session-excess");
         assert_eq!(check["verdict"], "failing", "{engine}");
         let evidence = check["evidence"].as_array().unwrap();
         assert_eq!(evidence.len(), 1, "{engine}");

@@ -197,6 +197,8 @@ fn column(row: &Row) -> Option<Column> {
             _ if flag(row, 6) => Equality::Text,
             _ => Equality::Exact,
         },
+        is_padded: text(row, 3)? == "bpchar",
+        has_many_texts: ["numeric", "float4", "float8", "interval", "jsonb"].contains(&text(row, 3)?),
         cast: text(row, 8).map(str::to_owned),
     })
 }

@@ -15,9 +15,10 @@ impl Sql<'_> {
     #[must_use]
     pub fn per_user(&self, tops: usize, orphans: usize) -> String {
         let (mut sql, has_recent) = self.users_tallied();
-        let (name, names) = if self.collated_user() { ("name", "name, ") } else { ("u", "") };
+        let is_collated = self.collated_user();
+        let name = if is_collated { "name" } else { "u" };
         let named = |column: &str| format!("CASE WHEN n > {} OR o THEN {column} END", self.notable_above);
-        let name_of = if names.is_empty() { String::new() } else { format!("{} AS name, ", named("name")) };
+        let name_of = if is_collated { format!("{} AS name, ", named("name")) } else { String::new() };
         let missing = "CASE WHEN o THEN 1 ELSE 0 END";
         // Users are named where they stand out; all the others are counted, those alike together.
         let _ = write!(
@@ -25,7 +26,7 @@ impl Sql<'_> {
             ", grouped AS MATERIALIZED (\n  SELECT {u} AS u, {name_of}n, a, r, o, COUNT(*) AS users FROM known GROUP BY {by}\n)\n\
              SELECT 'users', CAST(NULL AS text), n, a, r, {missing}, CAST(SUM(users) AS bigint) FROM grouped GROUP BY n, a, r, {missing}",
             u = named("u"),
-            by = if names.is_empty() { "1, n, a, r, o" } else { "1, 2, n, a, r, o" },
+            by = if is_collated { "1, 2, n, a, r, o" } else { "1, n, a, r, o" },
         );
         let mut lines = |kind: &str, rest: String| {
             let _ = write!(
