@@ -39,10 +39,12 @@ use tokio::{
 };
 
 pub use self::system::raise_open_files_limit;
-use self::{commands::Commands, leadership::Leadership, metrics::Success, watching::Watching};
+use self::{
+    cleaning::Cleaning, commands::Commands, leadership::Leadership, metrics::Success, watching::Watching,
+};
 use crate::{
     clock::Clock,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Target},
     schedule,
     store::{Place, Store, StoreError, censuses},
 };
@@ -197,6 +199,27 @@ impl Shared {
         awake.get(target).inspect(|waiting| waiting.notify_one()).is_some()
     }
 
+    /// Returns `true` if this daemon leads a target.
+    #[must_use]
+    pub fn leads(&self, target: &str) -> bool {
+        self.leadership.term(&leadership::lease(target)).is_some()
+    }
+
+    /// When this daemon looks at a target next; nothing if another one leads it.
+    #[must_use]
+    pub fn next_run(&self, target: &str) -> Option<Instant> {
+        self.latest.next(target).filter(|_| self.leads(target))
+    }
+
+    /// Takes in when an earlier process saw a target last.
+    fn recall(&self, config: &Config, target: &Target) -> Result<(), StoreError> {
+        if let Some(at) = self.store.read(|db| censuses::last_seen(db, &target.name))? {
+            let until = schedule::current_until(&config.plan(target), at, 0);
+            self.latest.recall(&target.name, Success { at, until });
+        }
+        Ok(())
+    }
+
     /// A part cannot go on, and without it nothing should.
     fn fail(&self, why: &str) {
         // A daemon that has stopped need not know.
@@ -227,6 +250,15 @@ pub struct Daemon {
 #[derive(Debug)]
 struct Parts {
     threads: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    /// What keeps the leases; nothing where nobody else can lead.
+    leading: Option<Leading>,
+}
+
+/// The thread that keeps the leases. It ends after the others: what they still write is written by a leader.
+#[derive(Debug)]
+struct Leading {
+    thread: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -438,7 +470,7 @@ async fn replace(
     }
     if commands.is_stop_asked() {
         // What would be started now would have to be stopped again.
-        return Ok(Parts { threads: vec![], stop: watch::Sender::new(true) });
+        return Ok(Parts { threads: vec![], stop: watch::Sender::new(true), leading: None });
     }
     *shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     let shared = Arc::clone(shared);
@@ -460,10 +492,7 @@ fn prepare(shared: &Shared) -> Result<(), StoreError> {
     shared.latest.retain(&config);
     round::retire(&shared.store, &config, shared.clock.now())?;
     for target in &config.targets {
-        if let Some(at) = shared.store.read(|db| censuses::last_seen(db, &target.name))? {
-            let until = schedule::current_until(&config.plan(target), at, 0);
-            shared.latest.recall(&target.name, Success { at, until });
-        }
+        shared.recall(&config, target)?;
     }
     Ok(())
 }
@@ -496,28 +525,37 @@ impl Parts {
         threads.push(thread(shared, "watch", |shared| {
             all(shared, watched.into_iter().map(Watching::run).collect())
         })?);
-        if shared.store.is_shared() {
-            let stopping = stopping.clone();
+        let leading = if shared.store.is_shared() {
+            let (stop, stopping) = watch::channel(false);
             let lead = async move |shared: Arc<Shared>| {
                 shared.leadership.keep(&shared.store, &leases, stopping).await;
             };
-            threads.push(thread(shared, "lead", lead)?);
-        }
+            Some(Leading { thread: thread(shared, "lead", lead)?, stop })
+        } else {
+            None
+        };
         shared.intake.set(&config);
         let reading = (Arc::clone(&config), stopping.clone());
         threads.push(thread(shared, "logs", |shared| logs::run(shared, reading.0, reading.1))?);
         let cleaning = (Arc::clone(&config), stopping.clone());
         threads.push(thread(shared, "clean", |shared| clean(shared, cleaning))?);
         threads.push(thread(shared, "deliver", |shared| delivery::run(shared, config, stopping))?);
-        Ok(Self { threads, stop })
+        Ok(Self { threads, stop, leading })
     }
 
     /// Stops every part: whether they did so in time, and none had ended by itself.
     async fn stop(self) -> bool {
         // Without anybody who listens there is nobody left to stop.
         let _ = self.stop.send(true);
-        let joined =
-            tokio::task::spawn_blocking(move || self.threads.into_iter().all(|thread| thread.join().is_ok()));
+        let joined = tokio::task::spawn_blocking(move || {
+            let all = self.threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0;
+            let led = self.leading.is_none_or(|leading| {
+                // Nobody listens where the thread has ended.
+                let _ = leading.stop.send(true);
+                leading.thread.join().is_ok()
+            });
+            all && led
+        });
         matches!(tokio::time::timeout(STOPPING, joined).await, Ok(Ok(true)))
     }
 }
@@ -527,8 +565,8 @@ async fn clean(shared: Arc<Shared>, (config, stopping): (Arc<Config>, watch::Rec
     let cleaned = config.targets.iter().filter_map(|target| Some((target.clone(), target.cleanup.clone()?)));
     let tasks = tokio::task::LocalSet::new();
     for (target, cleanup) in cleaned {
-        let work = (Arc::clone(&config), target, cleanup);
-        tasks.spawn_local(cleaning::run(Arc::clone(&shared), work, stopping.clone()));
+        let (shared, config, stopping) = (Arc::clone(&shared), Arc::clone(&config), stopping.clone());
+        tasks.spawn_local(Cleaning { shared, config, target, cleanup, stopping }.run());
     }
     tasks.spawn_local(cleaning::purge(shared, stopping));
     tasks.await;

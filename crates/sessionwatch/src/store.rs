@@ -44,7 +44,9 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use self::{db::Db, file_identity::FileIdentity, health::Health, readers::Readers, remote::Remote};
+use self::{
+    db::Db, file_identity::FileIdentity, health::Health, leases::Fence, readers::Readers, remote::Remote,
+};
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
@@ -84,6 +86,8 @@ pub struct Store {
     /// The file that is open; `None` for a server.
     identity: Option<FileIdentity>,
     health: Arc<Health>,
+    /// The term that every transaction that writes makes sure of; `None` for whoever writes without leading.
+    fence: Option<Arc<Fence>>,
 }
 
 #[derive(Debug)]
@@ -123,10 +127,13 @@ pub enum StoreError {
     /// The server does not do its part.
     #[error("the store's server cannot be used: {0}")]
     Server(&'static str),
-    /// The server refused; the code is the SQLSTATE.
+    /// The role may not do it.
     #[error(
-        "the store's server refused (code {0}): the role must own the schema, or be allowed to create it"
+        "the role that uses the store may not do this: it must own the schema, or be allowed to create it"
     )]
+    Forbidden,
+    /// The server refused for another reason; the code is the SQLSTATE.
+    #[error("the store's server refused a statement (SQLSTATE {0}): its log says why")]
     Refused(String),
     /// Another daemon works on it.
     #[error("another sessionwatch works on the store {0}: stop that one, or give each a store of its own")]
@@ -234,7 +241,7 @@ impl Store {
         let readers = if let Backend::File(file) = &backend { Some(Arc::clone(&file.readers)) } else { None };
         let identity = if let Backend::File(file) = &backend { file.identity.clone() } else { None };
         let (backend, health) = (Arc::new(Mutex::new(backend)), Arc::default());
-        let store = Self { backend, readers, end, identity, health };
+        let store = Self { backend, readers, end, identity, health, fence: None };
         // Whoever only reads need not wait for those who write.
         if !store.read(is_current)? {
             store.write(|db| migrate(db, MIGRATIONS.len()))?;
@@ -256,7 +263,7 @@ impl Store {
         let file = FileStore { path, connection, readers: kept, identity: None, shelter: None, held: None };
         let backend = Arc::new(Mutex::new(Backend::File(Box::new(file))));
         let (readers, health) = (Some(readers), Arc::default());
-        let store = Self { backend, readers, end: None, identity: None, health };
+        let store = Self { backend, readers, end: None, identity: None, health, fence: None };
         store.write(|db| migrate(db, MIGRATIONS.len()))?;
         Ok(store)
     }
@@ -332,13 +339,24 @@ impl Store {
         matches!(&*self.lock(), Backend::Server(_))
     }
 
+    /// The same store, for what is done under a term of a lease: once somebody else has taken the lease over, nothing is
+    /// written through it any more.
+    #[must_use]
+    pub fn fenced(&self, fence: Fence) -> Self {
+        Self { fence: Some(Arc::new(fence)), ..self.clone() }
+    }
+
     /// Does something in one transaction: all of it is kept, or nothing. Where the disk is full, a daemon does it once
     /// more, in memory.
     ///
     /// # Errors
     ///
-    /// If it fails, or cannot be written.
+    /// If it fails, cannot be written, or the term is over under which this store is used.
     pub fn write<T>(&self, work: impl Fn(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let work = |db: Db<'_>| {
+            self.fence.as_deref().map_or(Ok(()), |fence| leases::guard(db, fence))?;
+            work(db)
+        };
         match &mut *self.lock() {
             Backend::File(file) => file.write(work),
             Backend::Server(remote) => {

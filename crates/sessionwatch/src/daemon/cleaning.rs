@@ -5,7 +5,7 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use sessionwatch_rules::{
     brake::{Brake, Braked},
-    instant::HOUR,
+    instant::{HOUR, Instant},
 };
 use tokio::sync::watch;
 
@@ -18,7 +18,7 @@ use crate::{
     clock,
     config::{Cleanup, Config, Target},
     store::{
-        archived, audit,
+        Store, StoreError, archived, audit,
         events::{self, Event},
     },
 };
@@ -36,8 +36,7 @@ pub(super) async fn purge(shared: Arc<Shared>, mut stopping: watch::Receiver<boo
         let now = shared.clock.now();
         // Where several watch together, one of them does it.
         if let Some(term) = shared.leadership.term(DELIVERY) {
-            let purged = shared.store.write(|db| {
-                shared.leadership.guard(db, DELIVERY, term)?;
+            let purged = shared.leadership.fenced(&shared.store, DELIVERY, term).write(|db| {
                 let rows = archived::purge(db, None, now)?;
                 if rows > 0 {
                     let detail = serde_json::json!({ "rows": rows }).to_string();
@@ -59,59 +58,133 @@ pub(super) async fn purge(shared: Arc<Shared>, mut stopping: watch::Receiver<boo
     }
 }
 
-/// Cleans a target up each time that it is due. What was due while nobody ran is done once, late.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    (config, target, cleanup): (Arc<Config>, Target, Cleanup),
-    mut stopping: watch::Receiver<bool>,
-) {
-    let mut last = loop {
-        match shared.store.read(|db| events::last_of(db, (KIND, &target.name))) {
-            Ok(last) => break last.unwrap_or(shared.begun),
+/// A target that is cleaned up by itself.
+pub(super) struct Cleaning {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: Arc<Config>,
+    pub(super) target: Target,
+    pub(super) cleanup: Cleanup,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// A term under which a target is cleaned up.
+struct Term {
+    number: i64,
+    /// The store, for what is written under it.
+    store: Store,
+}
+
+impl Cleaning {
+    /// Cleans the target up each time that it is due, while this daemon leads it.
+    pub(super) async fn run(mut self) {
+        let lease = lease(&self.target.name);
+        while !*self.stopping.borrow() {
+            let number = tokio::select! {
+                number = self.shared.leadership.lead(&lease) => number,
+                _ = self.stopping.changed() => continue,
+            };
+            let store = self.shared.leadership.fenced(&self.shared.store, &lease, number);
+            self.lead(&Term { number, store }).await;
+        }
+    }
+
+    /// Cleans up until the term is over, or this is to stop. What was due while nobody ran is done once, late.
+    async fn lead(&mut self, term: &Term) {
+        let (shared, lease) = (Arc::clone(&self.shared), lease(&self.target.name));
+        // Another daemon may have cleaned up since this one last led.
+        let mut last = match term.store.read(|db| events::last_of(db, (KIND, &self.target.name))) {
+            Ok(last) => last.unwrap_or(shared.begun),
             // That it cannot be read is logged where it is read.
-            Err(_) => tokio::select! {
-                () = clock::pause(AGAIN) => {}
-                _ = stopping.changed() => return,
-            },
-        }
-    };
-    while !*stopping.borrow() {
-        let now = shared.clock.now();
-        last = last.min(now);
-        let Some(due) = cleanup.schedule.after(last) else { return };
-        let leads = shared.leadership.term(&lease(&target.name)).is_some();
-        if now < due || !leads {
-            // Whoever leads may change at any time.
-            let until = if leads { due } else { now.plus(60_000_000) };
-            tokio::select! {
-                () = shared.clock.wait_until(until) => {}
-                _ = stopping.changed() => {}
-            }
-            continue;
-        }
-        let outcome = clean(&shared, (&config, &target, &cleanup), stopping.clone()).await;
-        let (summary, detail) = said(&target, &outcome);
-        match &outcome {
-            Ok(_) => tracing::info!(target = target.name, "{summary}"),
-            Err(error) => tracing::error!(target = target.name, "{summary}{}", hint(error)),
-        }
-        let event = Event {
-            id: 0,
-            at: now,
-            target: target.name.clone(),
-            check: "expired-backlog".into(),
-            kind: KIND.into(),
-            summary,
-            detail: detail.to_string(),
+            Err(_) => return self.pause().await,
         };
-        if let Err(error) = shared.store.write(|db| events::add(db, &event)) {
-            tracing::error!("that a target was cleaned up could not be noted: {error}");
-            tokio::select! {
-                () = clock::pause(AGAIN) => {}
-                _ = stopping.changed() => {}
+        while !*self.stopping.borrow() && shared.leadership.term(&lease) == Some(term.number) {
+            let now = shared.clock.now();
+            last = last.min(now);
+            let due = self.cleanup.schedule.after(last).unwrap_or(Instant::MAX);
+            if now < due {
+                tokio::select! {
+                    () = shared.clock.wait_until(due) => {}
+                    _ = self.stopping.changed() => {}
+                }
+                continue;
             }
+            let outcome = self.clean(&term.store).await;
+            let (summary, detail) = said(&self.target, &outcome);
+            match &outcome {
+                Ok(_) => tracing::info!(target = self.target.name, "{summary}"),
+                Err(error) => tracing::error!(target = self.target.name, "{summary}{}", hint(error)),
+            }
+            let event = Event {
+                id: 0,
+                at: now,
+                target: self.target.name.clone(),
+                check: "expired-backlog".into(),
+                kind: KIND.into(),
+                summary,
+                detail: detail.to_string(),
+            };
+            match term.store.write(|db| events::add(db, &event)) {
+                // Whoever leads now begins with what is left.
+                Ok(()) | Err(StoreError::Fenced) => {}
+                Err(error) => {
+                    tracing::error!("that a target was cleaned up could not be noted: {error}");
+                    self.pause().await;
+                }
+            }
+            last = now;
         }
-        last = now;
+    }
+
+    /// Waits before a store that failed is asked again.
+    async fn pause(&mut self) {
+        tokio::select! {
+            () = clock::pause(AGAIN) => {}
+            _ = self.stopping.changed() => {}
+        }
+    }
+
+    /// Plans and carries out one cleanup: nothing if there is nothing to do.
+    async fn clean(&self, store: &Store) -> Result<Option<Applied>, ActError> {
+        let Self { shared, config, target, cleanup, .. } = self;
+        let mut stopping = self.stopping.clone();
+        let context = Context { config, target, store, clock: &shared.clock, actor: ACTOR };
+        let (recipient, made) = keys::recipient(config)?;
+        if let Some(path) = made {
+            tracing::warn!("{}", keys::advice(&recipient, &path));
+        }
+        let selection = Selection::Expired { grace_us: cleanup.grace_us };
+        let plan = tokio::select! {
+            plan = actions::make(context, &selection) => plan?,
+            // Nothing was touched yet.
+            _ = stopping.wait_for(|stop| *stop) => return Ok(None),
+        };
+        if plan.kept.rows == 0 {
+            actions::settle(context).await?;
+            return Ok(None);
+        }
+        // Many rows are what was configured; anything else that holds the brake is for a person to judge.
+        let limit = Brake { most: cleanup.max_share, ..context.brake() };
+        let mut braked = plan.braked(limit).map(|reason| reason.0).unwrap_or_default();
+        braked.retain(|braked| match braked {
+            Braked::Rows(_) | Braked::RowsTogether { .. } => false,
+            Braked::SideEffects(_) => !cleanup.side_effects,
+            _ => true,
+        });
+        if plan.kept.rows > cleanup.max_rows {
+            braked.push(Braked::Rows(plan.kept.rows));
+        }
+        if !braked.is_empty() {
+            return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
+        }
+        let control = Control::default();
+        let consent = Consent { name: Some(&target.name), by_policy: true };
+        let applying = actions::apply(context, (&plan.kept.id, &recipient), consent, &control);
+        tokio::pin!(applying);
+        tokio::select! {
+            applied = &mut applying => return applied.map(Some),
+            _ = stopping.wait_for(|stop| *stop) => control.stop.store(true, Ordering::Relaxed),
+        }
+        applying.await.map(Some)
     }
 }
 
@@ -133,50 +206,4 @@ fn said(target: &Target, outcome: &Result<Option<Applied>, ActError>) -> (String
         ),
         Err(error) => (format!("{name} was not cleaned up: {error}"), serde_json::json!({})),
     }
-}
-
-/// Plans and carries out one cleanup: nothing if there is nothing to do.
-async fn clean(
-    shared: &Shared,
-    (config, target, cleanup): (&Config, &Target, &Cleanup),
-    mut stopping: watch::Receiver<bool>,
-) -> Result<Option<Applied>, ActError> {
-    let context = Context { config, target, store: &shared.store, clock: &shared.clock, actor: ACTOR };
-    let (recipient, made) = keys::recipient(config)?;
-    if let Some(path) = made {
-        tracing::warn!("{}", keys::advice(&recipient, &path));
-    }
-    let selection = Selection::Expired { grace_us: cleanup.grace_us };
-    let plan = tokio::select! {
-        plan = actions::make(context, &selection) => plan?,
-        // Nothing was touched yet.
-        _ = stopping.wait_for(|stop| *stop) => return Ok(None),
-    };
-    if plan.kept.rows == 0 {
-        actions::settle(context).await?;
-        return Ok(None);
-    }
-    // Many rows are what was configured; anything else that holds the brake is for a person to judge.
-    let limit = Brake { most: cleanup.max_share, ..context.brake() };
-    let mut braked = plan.braked(limit).map(|reason| reason.0).unwrap_or_default();
-    braked.retain(|braked| match braked {
-        Braked::Rows(_) | Braked::RowsTogether { .. } => false,
-        Braked::SideEffects(_) => !cleanup.side_effects,
-        _ => true,
-    });
-    if plan.kept.rows > cleanup.max_rows {
-        braked.push(Braked::Rows(plan.kept.rows));
-    }
-    if !braked.is_empty() {
-        return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
-    }
-    let control = Control::default();
-    let consent = Consent { name: Some(&target.name), by_policy: true };
-    let applying = actions::apply(context, (&plan.kept.id, &recipient), consent, &control);
-    tokio::pin!(applying);
-    tokio::select! {
-        applied = &mut applying => return applied.map(Some),
-        _ = stopping.wait_for(|stop| *stop) => control.stop.store(true, Ordering::Relaxed),
-    }
-    applying.await.map(Some)
 }

@@ -14,7 +14,7 @@ use crate::{
     config::{Channel, Config},
     notify::{self, Failure, Message, Sender},
     store::{
-        StoreError,
+        Store, StoreError,
         outbox::{self, Due},
     },
 };
@@ -36,11 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, mut stopping: 
             _ = stopping.changed() => continue,
         };
         // What an earlier leader was sending may have arrived.
-        let resumed = shared.store.write(|db| {
-            shared.leadership.guard(db, DELIVERY, term)?;
-            outbox::resume(db)
-        });
-        match resumed {
+        match shared.leadership.fenced(&shared.store, DELIVERY, term).write(outbox::resume) {
             Ok(0) => {}
             Ok(count) => tracing::warn!(
                 count,
@@ -61,8 +57,9 @@ async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stopping: &
     let (mut workers, (leave, leaving)) = (JoinSet::new(), watch::channel(false));
     for channel in config.serve.channels.clone() {
         let leaving = leaving.clone();
+        let store = shared.leadership.fenced(&shared.store, DELIVERY, term);
         let worker =
-            Worker { shared: Arc::clone(shared), config: Arc::clone(config), channel, term, leaving };
+            Worker { shared: Arc::clone(shared), config: Arc::clone(config), channel, store, leaving };
         workers.spawn(worker.run());
     }
     if let Some(report) = config.serve.report.clone() {
@@ -144,7 +141,8 @@ struct Worker {
     shared: Arc<Shared>,
     config: Arc<Config>,
     channel: Channel,
-    term: i64,
+    /// The store, for what is written under the present term of the delivery.
+    store: Store,
     /// Nothing more is to be sent.
     leaving: watch::Receiver<bool>,
 }
@@ -168,7 +166,7 @@ impl Worker {
             let now = self.shared.clock.now();
             if now.plus(SECOND) < last {
                 rest = None;
-                self.noted(self.shared.store.write(|db| outbox::rebase(db, now)));
+                self.noted(self.store.write(|db| outbox::rebase(db, now)));
             }
             last = now;
             if rest.is_some_and(|until| now < until) {
@@ -219,11 +217,7 @@ impl Worker {
     /// Delivers messages that are told together.
     async fn deliver(&self, sender: &Result<Sender, Failure>, group: &[Due]) -> Pace {
         let shared = &self.shared;
-        let marked = shared.store.write(|db| {
-            shared.leadership.guard(db, DELIVERY, self.term)?;
-            outbox::sending(db, group)
-        });
-        if self.noted(marked).is_none() {
+        if self.noted(self.store.write(|db| outbox::sending(db, group))).is_none() {
             return Pace::Stop;
         }
         let begun = Monotonic::now();
@@ -238,7 +232,7 @@ impl Worker {
             tracing::warn!(channel, count, attempts, "not delivered: {failure}");
         }
         let now = shared.clock.now();
-        let told = self.noted(shared.store.write(|db| self.note(db, (group, &outcome), now)));
+        let told = self.noted(self.store.write(|db| self.note(db, (group, &outcome), now)));
         if told.is_some_and(|told| told > 0) {
             shared.nudge();
         }

@@ -1,7 +1,8 @@
 //! Who does what where several daemons share a store: each target, and the delivery, has one leader.
 //!
 //! A lease holds for a few seconds and is renewed well before it runs out. Whoever takes one over gets a new term; what the
-//! old leader still wants to write is refused, since every transaction of a leader makes sure of its term first.
+//! old leader still wants to write is refused, since a leader writes through [`Leadership::fenced`], where every transaction
+//! makes sure of its term first.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,10 @@ use std::{
 use tokio::sync::watch;
 
 use super::failures::{Logged, Part};
-use crate::store::{Store, StoreError, db::Db, leases};
+use crate::store::{
+    Store,
+    leases::{self, Fence},
+};
 
 /// How often leases are taken or renewed.
 const RENEWAL: Duration = Duration::from_secs(2);
@@ -81,13 +85,13 @@ impl Leadership {
         }
     }
 
-    /// Makes sure, inside a transaction, that a term is not over.
-    ///
-    /// # Errors
-    ///
-    /// If somebody else has taken over.
-    pub fn guard(&self, db: Db<'_>, lease: &str, term: i64) -> Result<(), StoreError> {
-        if self.held.is_none() { Ok(()) } else { leases::guard(db, lease, (&self.holder, term)) }
+    /// The store for what a leader writes: refused once somebody else has taken over.
+    #[must_use]
+    pub fn fenced(&self, store: &Store, lease: &str, term: i64) -> Store {
+        if self.held.is_none() {
+            return store.clone();
+        }
+        store.fenced(Fence { lease: lease.to_owned(), holder: self.holder.clone(), term })
     }
 
     /// Takes and renews leases until it is asked to stop, and then gives them up.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    path::Path,
+    path::PathBuf,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -35,7 +35,7 @@ use crate::{
     },
     open::open,
     store::{
-        StoreError, incidents, layouts, reports,
+        Store, StoreError, incidents, layouts, reports,
         signals::{self, Kept},
         sources,
     },
@@ -241,25 +241,25 @@ async fn forget(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
 }
 
 /// Follows a file while this daemon leads the target.
-async fn follow(
-    shared: Arc<Shared>,
-    listened: Listened,
-    path: std::path::PathBuf,
-    mut stopping: watch::Receiver<bool>,
-) {
+async fn follow(shared: Arc<Shared>, listened: Listened, path: PathBuf, mut stopping: watch::Receiver<bool>) {
     let lease = lease(&listened.source.target);
     while !*stopping.borrow() {
-        tokio::select! {
-            _ = shared.leadership.lead(&lease) => {}
+        let term = tokio::select! {
+            term = shared.leadership.lead(&lease) => term,
             _ = stopping.changed() => continue,
-        }
-        let shared = Arc::clone(&shared);
-        let (listened, path, stop) = (listened.clone(), path.clone(), stopping.clone());
-        let followed =
-            tokio::task::spawn_blocking(move || follow_for_a_day(&shared, &listened, &path, &stop));
+        };
+        let following = Following {
+            shared: Arc::clone(&shared),
+            store: shared.leadership.fenced(&shared.store, &lease, term),
+            term,
+            listened: listened.clone(),
+            path: path.clone(),
+            stopping: stopping.clone(),
+        };
+        let followed = tokio::task::spawn_blocking(move || following.follow_for_a_day());
         let failed = match followed.await {
-            Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(why),
+            Ok(Ok(()) | Err(Unfollowed::Store(StoreError::Fenced))) => None,
+            Ok(Err(why)) => Some(why.to_string()),
             Err(_) => Some("reading ended in a panic".to_owned()),
         };
         if let Some(why) = failed {
@@ -272,65 +272,85 @@ async fn follow(
     }
 }
 
-/// Follows a file until something fails, the lead is lost, or a day has passed: then the year may be another one.
-fn follow_for_a_day(
-    shared: &Arc<Shared>,
-    listened: &Listened,
-    path: &Path,
-    stopping: &watch::Receiver<bool>,
-) -> Result<(), String> {
-    let (source, begun) = (&listened.source, shared.clock.now());
-    let grammar = listened.grammar_at(begun);
-    let kept = shared.store.read(|db| sources::get(db, &source.name)).map_err(|error| error.to_string())?;
-    let place: Option<Place> =
-        kept.and_then(|kept| kept.place).and_then(|place| serde_json::from_str(&place).ok());
-    // What was logged before anybody watched is what `logs scan` is for.
-    let mut follower = Follower::new(path, &source.name, &grammar, (place, false));
-    let lease = lease(&source.target);
-    let (mut missing, mut at) = (false, None);
-    loop {
-        let stop = *stopping.borrow() || shared.leadership.term(&lease).is_none();
-        let over = stop || shared.clock.now().since(begun).abs() > DAY;
-        let step = if over {
-            follower.finish()
-        } else {
-            follower.step().map_err(|error| format!("{}: {error}", path.display()))?
-        };
-        if step.happened == Some("missing") && !missing {
-            tracing::warn!(source = source.name, "{} is not there yet", path.display());
-        }
-        missing = step.happened == Some("missing");
-        let more = step.more;
-        if step.place != at || !step.found.is_empty() {
-            at.clone_from(&step.place);
-            keep_step(shared, source, step)?;
-        }
-        if over {
-            return Ok(());
-        }
-        if !more {
-            glance(stopping);
-        }
-    }
+/// Why a file is not followed any further.
+#[derive(Debug, thiserror::Error)]
+enum Unfollowed {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}: {1}")]
+    File(PathBuf, #[source] std::io::Error),
 }
 
-fn keep_step(shared: &Arc<Shared>, source: &Source, step: Step) -> Result<(), String> {
-    let dropped = step.happened.filter(|happened| *happened != "missing").map(|happened| (happened, 1));
-    let batch = Batch {
-        source: source.name.clone(),
-        target: source.target.clone(),
-        counters: step.counters,
-        found: step.found.into_iter().map(|found| (None, found)).collect(),
-        dropped: dropped.into_iter().collect(),
-        place: step.place.and_then(|place| serde_json::to_string(&place).ok()),
-        digest: None,
-    };
-    let now = shared.clock.now();
-    let new = shared.store.write(|db| intake::keep(db, &batch, now)).map_err(|error| error.to_string())?;
-    if new > 0 {
-        shared.intake.news.send_modify(|count| *count = count.wrapping_add(1));
+/// A file that is followed under one term.
+struct Following {
+    shared: Arc<Shared>,
+    /// The store, for what is written under this term.
+    store: Store,
+    term: i64,
+    listened: Listened,
+    path: PathBuf,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Following {
+    /// Follows the file until something fails, the lead is lost, or a day has passed: then the year may be another one.
+    fn follow_for_a_day(&self) -> Result<(), Unfollowed> {
+        let (shared, source) = (&self.shared, &self.listened.source);
+        let begun = shared.clock.now();
+        let grammar = self.listened.grammar_at(begun);
+        let kept = self.store.read(|db| sources::get(db, &source.name))?;
+        let place: Option<Place> =
+            kept.and_then(|kept| kept.place).and_then(|place| serde_json::from_str(&place).ok());
+        // What was logged before anybody watched is what `logs scan` is for.
+        let mut follower = Follower::new(&self.path, &source.name, &grammar, (place, false));
+        let lease = lease(&source.target);
+        let (mut missing, mut at) = (false, None);
+        loop {
+            let stop = *self.stopping.borrow() || shared.leadership.term(&lease) != Some(self.term);
+            let over = stop || shared.clock.now().since(begun).abs() > DAY;
+            let step = if over {
+                follower.finish()
+            } else {
+                follower.step().map_err(|error| Unfollowed::File(self.path.clone(), error))?
+            };
+            if step.happened == Some("missing") && !missing {
+                tracing::warn!(source = source.name, "{} is not there yet", self.path.display());
+            }
+            missing = step.happened == Some("missing");
+            let more = step.more;
+            if step.place != at || !step.found.is_empty() {
+                at.clone_from(&step.place);
+                self.keep(step)?;
+            }
+            if over {
+                return Ok(());
+            }
+            if !more {
+                glance(&self.stopping);
+            }
+        }
     }
-    Ok(())
+
+    /// Keeps what a step gave.
+    fn keep(&self, step: Step) -> Result<(), StoreError> {
+        let source = &self.listened.source;
+        let dropped = step.happened.filter(|happened| *happened != "missing").map(|happened| (happened, 1));
+        let batch = Batch {
+            source: source.name.clone(),
+            target: source.target.clone(),
+            counters: step.counters,
+            found: step.found.into_iter().map(|found| (None, found)).collect(),
+            dropped: dropped.into_iter().collect(),
+            place: step.place.and_then(|place| serde_json::to_string(&place).ok()),
+            digest: None,
+        };
+        let now = self.shared.clock.now();
+        let new = self.store.write(|db| intake::keep(db, &batch, now))?;
+        if new > 0 {
+            self.shared.intake.news.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        Ok(())
+    }
 }
 
 /// Waits a moment, or until it is to stop.
@@ -449,8 +469,8 @@ impl Judging {
                 || signal.severity.as_deref() == Some("critical") && signals::is_confirmed(&signal.kind, *fit)
         });
         let shared = Arc::clone(&self.shared);
-        let told = shared.store.write(|db| {
-            shared.leadership.guard(db, &lease(&target), term)?;
+        let store = shared.leadership.fenced(&shared.store, &lease(&target), term);
+        let told = store.write(|db| {
             for (signal, (fit, detail)) in &joined {
                 let fit = fit.map(Fit::name);
                 signals::judge(db, signal.id, fit, &detail.to_string())?;

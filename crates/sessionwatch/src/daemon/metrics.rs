@@ -9,7 +9,7 @@ use std::{
 
 use sessionwatch_rules::{alert, instant::Instant, verdict::Verdict};
 
-use super::{Shared, leadership};
+use super::Shared;
 use crate::{
     config::Config,
     look::Report,
@@ -47,6 +47,10 @@ pub struct Success {
 /// What is served of a target.
 #[derive(Clone, Debug, Default)]
 struct Last {
+    /// The last term under which this process led it.
+    term: Option<i64>,
+    /// This process has looked at it under that term.
+    looked: bool,
     looks: u64,
     blind: u64,
     /// How long the last look took, and all of them.
@@ -201,10 +205,11 @@ impl Latest {
     pub fn put(&self, report: &Report, (point, lag_us): (&Point, i64)) {
         let mut state = self.lock();
         let last = state.targets.entry(report.target.clone()).or_default();
-        if last.looks == 0 {
+        if !last.looked {
             // What an earlier process could do says nothing of this one any more.
             last.success = None;
         }
+        last.looked = true;
         let seconds = report.duration.as_secs_f64();
         last.looks += 1;
         last.seconds = [seconds, last.seconds[1] + seconds];
@@ -226,7 +231,7 @@ impl Latest {
         let mut state = self.lock();
         let last = state.targets.entry(target.to_owned()).or_default();
         last.seen_at.get_or_insert(success.at);
-        if last.looks == 0 {
+        if !last.looked {
             last.success = Some(success);
         }
     }
@@ -242,6 +247,17 @@ impl Latest {
         let success = self.lock().targets.get(target).and_then(|last| last.success);
         // A clock that was set back makes an earlier success say nothing.
         success.is_some_and(|success| (success.at..=success.until).contains(&now))
+    }
+
+    /// This process leads a target under that term. What it saw under an earlier one is forgotten; its counters go on.
+    pub fn led(&self, target: &str, term: i64) {
+        let mut state = self.lock();
+        let last = state.targets.entry(target.to_owned()).or_default();
+        if last.term != Some(term) {
+            let (looks, blind, seconds) = (last.looks, last.blind, [0.0, last.seconds[1]]);
+            *last = Last { term: Some(term), looks, blind, seconds, ..Last::default() };
+            state.next.remove(target);
+        }
     }
 
     /// Takes in an attempt to deliver.
@@ -335,10 +351,11 @@ pub(super) fn text(shared: &Shared) -> Result<String, StoreError> {
     let size = shared.store.size()?;
     let state = shared.latest.lock().clone();
     let config = shared.config();
-    let leads = config.targets.iter().map(|target| {
-        let leads = shared.leadership.term(&leadership::lease(&target.name)).is_some();
-        (vec![("target", target.name.as_str())], flag(leads))
-    });
+    let leads = |target: &str| shared.leads(target);
+    let leader = config
+        .targets
+        .iter()
+        .map(|target| (vec![("target", target.name.as_str())], flag(leads(&target.name))));
     let firing = kept.iter().map(|kept| {
         let labels = vec![
             ("target", kept.target.as_str()),
@@ -361,8 +378,8 @@ pub(super) fn text(shared: &Shared) -> Result<String, StoreError> {
     let one = |value: f64| vec![(vec![], value)];
     Ok([
         family(&BUILD, vec![(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)]),
-        looked(&state.targets),
-        family(&LEADER, leads.collect()),
+        looked(&state.targets, leads),
+        family(&LEADER, leader.collect()),
         family(&ALERT, firing.collect()),
         family(&STATE, states.iter().map(|(name, count)| (vec![("state", *name)], gauge(*count))).collect()),
         family(&OUTBOX, waiting.collect()),
@@ -375,34 +392,40 @@ pub(super) fn text(shared: &Shared) -> Result<String, StoreError> {
     .concat())
 }
 
-/// What is served of the targets.
-fn looked(targets: &BTreeMap<String, Last>) -> String {
-    let each = |metric: &Metric, value: &dyn Fn(&Last) -> Option<f64>| {
+/// What is served of the targets. What was seen of one is served by whoever looks at it: of an earlier leader it would only
+/// grow old.
+fn looked(targets: &BTreeMap<String, Last>, leads: impl Fn(&str) -> bool) -> String {
+    let led: Vec<(&String, &Last)> = targets.iter().filter(|(target, _)| leads(target)).collect();
+    let counted = |metric: &Metric, value: &dyn Fn(&Last) -> f64| {
+        let lines = targets.iter().filter(|(_, last)| last.looks > 0);
+        family(metric, lines.map(|(target, last)| (vec![("target", target.as_str())], value(last))).collect())
+    };
+    let seen = |metric: &Metric, value: &dyn Fn(&Last) -> Option<f64>| {
         // Of a target that only an earlier process looked at, no more is known than when.
-        let known = targets.iter().filter(|(_, last)| last.looks > 0 || metric.0 == AGE.0);
+        let known = led.iter().filter(|(_, last)| last.looked || metric.0 == AGE.0);
         let lines =
             known.filter_map(|(target, last)| Some((vec![("target", target.as_str())], value(last)?)));
         family(metric, lines.collect())
     };
-    let census = targets.iter().flat_map(|(target, last)| {
+    let census = led.iter().flat_map(|(target, last)| {
         let lines = last.census.iter();
         lines.map(move |(kind, count)| (vec![("target", target.as_str()), ("kind", kind.as_str())], *count))
     });
-    let checks = targets.iter().flat_map(|(target, last)| {
+    let checks = led.iter().flat_map(|(target, last)| {
         let known = last.checks.iter().filter_map(|(check, failing)| Some((check, (*failing)?)));
         known.map(move |(check, failing)| {
             (vec![("target", target.as_str()), ("check", check.as_str())], flag(failing))
         })
     });
     [
-        each(&UP, &|last| Some(flag(last.seen))),
-        each(&LOOKS, &|last| Some(gauge(last.looks))),
-        each(&BLIND, &|last| Some(gauge(last.blind))),
-        each(&SECONDS, &|last| Some(last.seconds[0])),
-        each(&ALL_SECONDS, &|last| Some(last.seconds[1])),
-        each(&LAG, &|last| Some(last.lag_seconds)),
-        each(&REPLICA, &|last| last.replica_lag_seconds),
-        each(&AGE, &|last| last.seen_at.map(|at| micros(at.micros()))),
+        seen(&UP, &|last| Some(flag(last.seen))),
+        counted(&LOOKS, &|last| gauge(last.looks)),
+        counted(&BLIND, &|last| gauge(last.blind)),
+        seen(&SECONDS, &|last| Some(last.seconds[0])),
+        counted(&ALL_SECONDS, &|last| last.seconds[1]),
+        seen(&LAG, &|last| Some(last.lag_seconds)),
+        seen(&REPLICA, &|last| last.replica_lag_seconds),
+        seen(&AGE, &|last| last.seen_at.map(|at| micros(at.micros()))),
         family(&CENSUS, census.collect()),
         family(&FAILING, checks.collect()),
     ]

@@ -51,8 +51,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         return (StatusCode::SERVICE_UNAVAILABLE, "the leases in the store cannot be renewed\n".to_owned());
     }
     let (config, now) = (shared.config(), shared.clock.now());
-    let led = |name: &str| shared.leadership.term(&super::leadership::lease(name)).is_some();
-    let led = config.targets.iter().filter(|target| led(&target.name));
+    let led = config.targets.iter().filter(|target| shared.leads(&target.name));
     let (mut current, mut of) = (0, 0);
     for target in led {
         of += 1;

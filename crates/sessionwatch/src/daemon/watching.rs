@@ -20,7 +20,7 @@ use crate::{
     profile::layout::Layout,
     report::printable,
     schedule::{self, Due, Timetable},
-    store::{StoreError, censuses, layouts, ledgers},
+    store::{Store, StoreError, censuses, layouts, ledgers},
     target::error::TargetError,
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Watching {
 #[derive(Debug)]
 struct Kept {
     term: i64,
+    /// The store, for what is written under this term.
+    store: Store,
     memory: Memory,
     /// How far apart the looks are at which each check is made.
     distances: BTreeMap<String, i64>,
@@ -109,11 +111,14 @@ impl Watching {
     /// What an earlier process kept.
     fn begin(&self, term: i64) -> Result<(Kept, Timetable), StoreError> {
         let name = &self.target.name;
-        let key = self.shared.store.write(|db| ledgers::key(db, fingerprint_key()))?;
+        let store = self.shared.leadership.fenced(&self.shared.store, &lease(name), term);
+        let key = store.write(|db| ledgers::key(db, fingerprint_key()))?;
         let now = self.shared.clock.now();
         let (ledger, looked, growth) = self.shared.store.read(|db| {
             Ok((ledgers::get(db, name)?, censuses::last(db, name)?, censuses::growth(db, name, now)?))
         })?;
+        self.shared.latest.led(name, term);
+        self.shared.recall(&self.config, &self.target)?;
         let memory = Memory::restored(key, ledger.as_ref().map(|(_, bytes)| bytes.as_slice()));
         if ledger.is_some() && !memory.can_compare() {
             // The checks that compare are unknown then, and say so.
@@ -128,7 +133,7 @@ impl Watching {
         let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);
         let timetable = Timetable::new(name, self.config.plan(&self.target), (looked, first));
         Ok((
-            Kept { term, memory, distances: self.distances(), saved: None, compared: BTreeSet::new() },
+            Kept { term, store, memory, distances: self.distances(), saved: None, compared: BTreeSet::new() },
             timetable,
         ))
     }
@@ -294,13 +299,11 @@ impl Watching {
         let news = news.is_some_and(|changes| !changes.rebound.is_empty() || !changes.revived.is_empty());
         let next = report.mirror.take().map(|mirror| kept.memory.after(mirror, now));
         let bytes = next.as_ref().filter(|_| news || kept.is_due(now)).and_then(Memory::to_bytes);
-        let term = kept.term;
         let emergency = incident::emergency(&report);
         // A table in doubt is not the one that a later look is held against.
         let certain = report.seen.as_ref().ok().filter(|seen| seen.certain);
         let layout = certain.map(|seen| Layout::of(&seen.candidate.mapping));
-        let outcome = shared.store.write(|db| {
-            shared.leadership.guard(db, &lease(name), term)?;
+        let outcome = kept.store.write(|db| {
             if let Some(bytes) = &bytes {
                 ledgers::put(db, name, bytes, now)?;
             }
@@ -366,11 +369,7 @@ impl Watching {
     fn save(&self, kept: &Kept) {
         let Some(bytes) = kept.memory.to_bytes() else { return };
         let (name, now) = (self.target.name.as_str(), self.shared.clock.now());
-        let saved = self.shared.store.write(|db| {
-            self.shared.leadership.guard(db, &lease(name), kept.term)?;
-            ledgers::put(db, name, &bytes, now)
-        });
-        if let Err(error) = saved {
+        if let Err(error) = kept.store.write(|db| ledgers::put(db, name, &bytes, now)) {
             tracing::warn!(target = name, "the next start compares with an older look: {error}");
         }
     }

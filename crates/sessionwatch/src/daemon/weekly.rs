@@ -23,6 +23,7 @@ const KIND: &str = "report";
 
 /// Sends it each time that it is due, as long as this runs. One that was due while nobody ran is sent once, late.
 pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, report: WeeklyReport, term: i64) {
+    let store = shared.leadership.fenced(&shared.store, DELIVERY, term);
     let mut last = match shared.store.read(|db| events::last(db, KIND)) {
         Ok(last) => last.unwrap_or(shared.begun),
         Err(error) => return tracing::error!("the checklist cannot be sent: {error}"),
@@ -38,11 +39,7 @@ pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, report: Weekly
             shared.clock.wait_until(due).await;
             continue;
         }
-        let written = shared.store.write(|db| {
-            shared.leadership.guard(db, DELIVERY, term)?;
-            write(db, (&config, &report), now)
-        });
-        match written {
+        match store.write(|db| write(db, (&config, &report), now)) {
             Ok(()) => {
                 shared.nudge();
                 last = now;

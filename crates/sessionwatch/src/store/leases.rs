@@ -26,14 +26,25 @@ pub fn take(db: Db<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreEr
     row.map(|row| row.int(0)).transpose()
 }
 
+/// A term of a lease, under which somebody writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The lease.
+    pub lease: String,
+    /// Who holds it.
+    pub holder: String,
+    /// The term.
+    pub term: i64,
+}
+
 /// Makes sure that a lease is still of that holder and term.
 ///
 /// # Errors
 ///
 /// If somebody else has taken it.
-pub fn guard(db: Db<'_>, name: &str, (holder, term): (&str, i64)) -> Result<(), StoreError> {
+pub fn guard(db: Db<'_>, fence: &Fence) -> Result<(), StoreError> {
     let query = "SELECT 1 FROM leases WHERE name = $1 AND holder = $2 AND term = $3";
-    match db.row(query, &[name.into(), holder.into(), term.into()])? {
+    match db.row(query, &[fence.lease.as_str().into(), fence.holder.as_str().into(), fence.term.into()])? {
         Some(_) => Ok(()),
         None => Err(StoreError::Fenced),
     }
@@ -64,13 +75,36 @@ fn now(db: Db<'_>) -> Result<Instant, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::both;
+    use crate::{
+        store::{Place, Store, tests::both},
+        target::postgres::dsn::Dsn,
+    };
+
+    #[test]
+    fn a_writer_that_froze_in_a_transaction_keeps_nobody_from_taking_over() {
+        let database = testbed::shared().database(None).unwrap();
+        let dsn = Dsn::parse(&database.url("postgres")).unwrap();
+        let [frozen, other] = [(); 2].map(|()| Store::open(&Place::Server(Box::new(dsn.clone()))).unwrap());
+        let fence = Fence { lease: "app".into(), holder: "one".into(), term: 1 };
+        frozen.write(|db| take(db, "app", "one").and_then(|_| release(db, "one"))).unwrap();
+        let outcome = frozen.fenced(fence.clone()).write(|db| {
+            assert_eq!(other.write(|db| take(db, "app", "two")).unwrap(), Some(2));
+            release(db, "two")
+        });
+        let told = outcome.unwrap_err().to_string();
+        assert!(
+            told.contains("waited for more than 4 seconds") || told.contains("connection was lost"),
+            "{told}"
+        );
+        assert!(matches!(frozen.fenced(fence).write(|db| release(db, "two")), Err(StoreError::Fenced)));
+    }
 
     #[test]
     fn one_holds_it_until_it_runs_out_and_the_old_term_is_refused() {
         for store in both() {
             let take = |holder: &str| store.write(|db| take(db, "app", holder)).unwrap();
-            let guard = |holder: &str, term| store.read(|db| guard(db, "app", (holder, term)));
+            let fence = |holder: &str, term| Fence { lease: "app".into(), holder: holder.into(), term };
+            let guard = |holder: &str, term| store.read(|db| guard(db, &fence(holder, term)));
             assert_eq!(take("one"), Some(1));
             assert_eq!(take("two"), None);
             assert_eq!(take("one"), Some(1));
@@ -80,6 +114,9 @@ mod tests {
             assert!(matches!(guard("one", 1), Err(StoreError::Fenced)));
             guard("two", 2).unwrap();
             assert_eq!(take("one"), None);
+            let note = |db: Db<'_>| db.run("UPDATE leases SET until = 7", &[]);
+            assert!(matches!(store.fenced(fence("one", 1)).write(note), Err(StoreError::Fenced)));
+            assert_eq!(store.fenced(fence("two", 2)).write(note).unwrap(), 1);
         }
     }
 }

@@ -10,7 +10,10 @@ use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     watch,
 };
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{
+    error::SqlState,
+    types::{ToSql, Type},
+};
 
 use super::{
     StoreError,
@@ -19,7 +22,17 @@ use super::{
 use crate::target::postgres::{Link, dsn::Dsn};
 
 /// How long the server may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for one statement, as the server counts it, in milliseconds.
+const STATEMENT_TIMEOUT: u32 = 10_000;
+/// How long a statement may wait for a lock, in milliseconds.
+const LOCK_TIMEOUT: u32 = 9_000;
+/// How long a transaction that writes may wait for its next statement, in milliseconds, and the server for a client that
+/// takes no more of an answer. Whoever froze in one, or cannot be reached, holds the lock of the writers: it must be free
+/// before the leases have run out, for others to take them over.
+const WRITER_IDLE_TIMEOUT: u32 = 4_000;
+/// The same for a transaction that only reads, in milliseconds.
+const READER_IDLE_TIMEOUT: u32 = 20_000;
 /// The lock that writers of the store take, so that they follow each other as they do with a file.
 const WRITERS: i64 = 0x7365_7373_7761_7463;
 
@@ -128,23 +141,17 @@ async fn patience(ending: &mut watch::Receiver<Option<Instant>>) {
     let ended = async {
         // The sender lives as long as whoever waits for the answer.
         let at = ending.wait_for(Option::is_some).await.ok().and_then(|at| *at);
-        crate::clock::pause(at.map_or(PATIENCE, |at| at.saturating_duration_since(Instant::now()))).await;
+        crate::clock::pause(at.map_or(ANSWER_TIMEOUT, |at| at.saturating_duration_since(Instant::now())))
+            .await;
     };
-    let _ = tokio::time::timeout(PATIENCE, ended).await;
+    let _ = tokio::time::timeout(ANSWER_TIMEOUT, ended).await;
 }
 
 async fn perform(dsn: &Dsn, link: &mut Option<Link>, work: Work) -> Result<Answer, StoreError> {
     const LOST: StoreError = StoreError::Server("the connection was lost");
     match work {
         Work::Begin { writes } => {
-            let schema = dsn.schema.as_deref().unwrap_or("sessionwatch");
-            let lock =
-                if writes { format!("SELECT pg_advisory_xact_lock({WRITERS});") } else { String::new() };
-            let begin = format!(
-                "BEGIN; SET LOCAL statement_timeout = 10000; SET LOCAL lock_timeout = 9000;\
-                 SET LOCAL idle_in_transaction_session_timeout = 20000; SET LOCAL search_path = {}; {lock}",
-                crate::target::sql::identifier(schema)
-            );
+            let begin = beginning(dsn.schema.as_deref().unwrap_or("sessionwatch"), writes);
             if link.as_ref().is_none_or(Link::is_closed) {
                 *link = Some(Link::open(dsn).await.map_err(StoreError::Connect)?);
             }
@@ -175,6 +182,23 @@ async fn perform(dsn: &Dsn, link: &mut Option<Link>, work: Work) -> Result<Answe
     }
 }
 
+/// How a transaction begins: within limits, and after the other writers where it writes.
+fn beginning(schema: &str, writes: bool) -> String {
+    let (mode, idle, lock) = if writes {
+        ("", WRITER_IDLE_TIMEOUT, format!("SELECT pg_advisory_xact_lock({WRITERS});"))
+    } else {
+        (" ISOLATION LEVEL REPEATABLE READ READ ONLY", READER_IDLE_TIMEOUT, String::new())
+    };
+    format!(
+        "BEGIN{mode}; SET LOCAL statement_timeout = {STATEMENT_TIMEOUT}; SET LOCAL lock_timeout = {LOCK_TIMEOUT};\
+         SET LOCAL idle_in_transaction_session_timeout = {idle};\
+         SELECT CASE WHEN current_setting('tcp_user_timeout', true) IS NOT NULL \
+         THEN set_config('tcp_user_timeout', '{idle}', true) END;\
+         SET LOCAL search_path = {}; {lock}",
+        crate::target::sql::identifier(schema)
+    )
+}
+
 fn cell(row: &tokio_postgres::Row, at: usize) -> Cell {
     let kind = row.columns()[at].type_();
     let cell = if *kind == Type::INT8 {
@@ -191,11 +215,29 @@ fn cell(row: &tokio_postgres::Row, at: usize) -> Cell {
 
 /// What the server says, without its text.
 fn refused(error: &tokio_postgres::Error) -> StoreError {
-    match error.code() {
-        Some(code) if code.code() == "53100" => StoreError::Full,
-        Some(code) => StoreError::Refused(code.code().to_owned()),
-        None => StoreError::Server("the connection was lost"),
+    let Some(state) = error.code() else { return StoreError::Server("the connection was lost") };
+    if *state == SqlState::DISK_FULL {
+        return StoreError::Full;
     }
+    if *state == SqlState::INSUFFICIENT_PRIVILEGE {
+        return StoreError::Forbidden;
+    }
+    let said = if *state == SqlState::LOCK_NOT_AVAILABLE {
+        "another sessionwatch, or somebody else, kept it locked for 9 seconds; this is tried again"
+    } else if *state == SqlState::QUERY_CANCELED {
+        "it did not finish a statement within 10 seconds, or somebody canceled it; this is tried again"
+    } else if *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT {
+        "it ended a transaction that waited for more than 4 seconds for this sessionwatch; this is tried again"
+    } else if *state == SqlState::READ_ONLY_SQL_TRANSACTION {
+        "it only takes reads, as a replica does: name the primary server as `store` in [serve]"
+    } else if *state == SqlState::TOO_MANY_CONNECTIONS {
+        "it has no connection left: raise `max_connections` there, or end other connections"
+    } else if state.code().starts_with("57P") {
+        "it is shutting down or starting; this is tried again"
+    } else {
+        return StoreError::Refused(state.code().to_owned());
+    };
+    StoreError::Server(said)
 }
 
 impl Owned {

@@ -66,7 +66,7 @@ pub(super) async fn page(
         }
         div.charts { (overview::charts(&config, &known, period)) }
         (checks_table(&known, &base, now))
-        (facts(&config, &target, (&known, shared.latest.next(&target.name)), now))
+        (facts(&config, &target, (&known, shared.next_run(&target.name)), now))
     };
     Ok(layout::page(&person, (&target.name, "/targets"), hours <= 24, &body))
 }
