@@ -21,7 +21,7 @@ use sessionwatch_rules::{
 };
 
 pub use self::{
-    affected::{Row, affected, ready, returned},
+    affected::{Affected, Row, affected, ready, returned},
     applying::{Applied, Control, apply},
     error::{ActError, Reason},
     making::make,

@@ -225,7 +225,9 @@ impl Failure {
         }
         match self {
             // A state of the incident, not a fault of the command.
-            Self::Act(crate::actions::ActError::NotYet { .. }) => ExitCode::from(1),
+            Self::Act(
+                crate::actions::ActError::NotYet { .. } | crate::actions::ActError::NotFrozen { .. },
+            ) => ExitCode::from(1),
             Self::Act(error) if error.is_usage() => ExitCode::from(2),
             Self::Target(error) if error.is_usage() => ExitCode::from(2),
             Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),

@@ -19,6 +19,7 @@ use sessionwatch_rules::{
 use crate::{
     actions::{self, ActError, Context},
     clock,
+    incident::evidence::Frozen,
     logs::judge::Judged,
     look::{self, Report, Request},
     store::{
@@ -170,9 +171,10 @@ pub async fn find_out(
             };
             Outcome { holds: report.seen.is_ok() && !found.is_empty(), said, detail: report.json() }
         }
-        "evidence" => match since_reopened(timeline).iter().rev().find(|entry| entry.kind == "evidence") {
-            Some(entry) => outcome(true, entry.said.clone()),
-            None => outcome(false, "no evidence was written yet".into()),
+        "evidence" => match evidence::frozen(timeline)? {
+            Frozen::Complete(said) => outcome(true, said),
+            Frozen::Incomplete(said) => outcome(false, said),
+            Frozen::No => outcome(false, "no evidence was written yet".into()),
         },
         "way-back" => match actions::ready(context).await {
             Ok(said) => outcome(true, said),
@@ -231,7 +233,13 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, Act
             let census = &seen.census;
             let shared = census.duplicates.value().map(|found| found.tokens);
             count(shared, "shared tokens", (&mut right, &mut wrong));
-            count(census.orphaned.value(), "orphans", (&mut right, &mut wrong));
+            match census.orphaned.value() {
+                // Where there is no table of users there can be none; the look says so.
+                None if seen.candidate.mapping.users.is_none() && !seen.has_unreadable_users => {
+                    right.push("orphans: not known".into());
+                }
+                orphaned => count(orphaned, "orphans", (&mut right, &mut wrong)),
+            }
             let ratio = census.sessions_per_user();
             if census.active == 0 {
                 right.push("no active session".into());
@@ -243,7 +251,7 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, Act
         }
     }
     let mut back = 0;
-    for plan in contained(timeline) {
+    for plan in contained(timeline)? {
         back += actions::returned(context, &plan).await?;
     }
     count(Some(back), "ended sessions that are back", (&mut right, &mut wrong));
@@ -275,19 +283,21 @@ fn count(found: Option<u64>, what: &str, (right, wrong): (&mut Vec<String>, &mut
     match found {
         Some(0) => right.push(format!("no {what}")),
         Some(count) => wrong.push(format!("{count} {what}")),
-        // Without a table of users there can be none; the look says so.
-        None => right.push(format!("{what}: not known")),
+        None => wrong.push(format!("{what}: not known")),
     }
 }
 
 /// The plans that ended sessions.
-#[must_use]
-pub fn contained(timeline: &[Entry]) -> Vec<String> {
+///
+/// # Errors
+///
+/// If an entry does not name its plan.
+pub fn contained(timeline: &[Entry]) -> Result<Vec<String>, StoreError> {
     let plan = |entry: &Entry| {
-        let detail: Value = serde_json::from_str(&entry.detail).ok()?;
-        detail["plan"].as_str().map(str::to_owned)
+        let plan = entry.document()?["plan"].as_str().map(str::to_owned);
+        plan.ok_or_else(|| Entry::undecodable("detail"))
     };
-    timeline.iter().filter(|entry| entry.kind == "contained").filter_map(plan).collect()
+    timeline.iter().filter(|entry| entry.kind == "contained").map(plan).collect()
 }
 
 /// What a person said under a name.
@@ -298,11 +308,16 @@ pub fn field(incident: &Incident, name: &str) -> Option<String> {
 }
 
 /// What a person says under a name.
-#[must_use]
-pub fn with_field(incident: Incident, name: &str, text: &str) -> Incident {
-    let mut fields: Value = serde_json::from_str(&incident.fields).unwrap_or_else(|_| json!({}));
-    fields[name] = json!(text);
-    Incident { fields: fields.to_string(), ..incident }
+///
+/// # Errors
+///
+/// If what was said before cannot be decoded: it is not written over.
+pub fn with_field(incident: Incident, name: &str, text: &str) -> Result<Incident, StoreError> {
+    let undecodable = |_| StoreError::Undecodable { table: "incidents".into(), column: "fields".into() };
+    let mut fields: serde_json::Map<String, Value> =
+        serde_json::from_str(&incident.fields).map_err(undecodable)?;
+    fields.insert(name.to_owned(), json!(text));
+    Ok(Incident { fields: Value::Object(fields).to_string(), ..incident })
 }
 
 /// How much of the time to end the sessions is used, in words; nothing once they were ended, or it is over.
@@ -328,7 +343,8 @@ pub fn has_contained(
     (said, detail): (&str, &Value),
 ) -> Result<(), StoreError> {
     let entry = entry(context, ("contained", "contain"), said, detail);
-    let contained = |incident| Incident { state: State::Contained, contained_at: Some(entry.at), ..incident };
+    let contained =
+        |incident| Ok(Incident { state: State::Contained, contained_at: Some(entry.at), ..incident });
     context.store.write(|db| incidents::change(db, &incident.id, &entry, contained))
 }
 

@@ -23,7 +23,7 @@ use crate::{
     open::{Access, Opened, open_at},
     profile::{
         catalogue::Profile,
-        detect::Candidate,
+        detect::{self, Candidate},
         doubt::{self, Weight},
         mapping::TableName,
     },
@@ -86,6 +86,8 @@ pub struct Seen {
     pub census: Census,
     /// Whether it is certain which table holds the sessions.
     pub certain: bool,
+    /// Whether there is a table of users, and this role may not read it.
+    pub has_unreadable_users: bool,
 }
 
 /// The outcome of a look.
@@ -299,8 +301,16 @@ async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> R
     }
     let ledger = ledger.filter(|_| whole && watched.is_some_and(|memory| !memory.is_ahead_of(standing)));
     let mirror = ledger.map(|ledger| Mirror { ledger, changes, shape, standing });
-    let seen = Seen { candidate: opened.candidate.clone(), census, certain: opened.is_certain() };
+    let seen = seen(request, opened, census);
     Ok(Found { seen, outcomes, notes, lag_us, mirror })
+}
+
+fn seen(request: Request<'_>, opened: &Opened, census: Census) -> Seen {
+    let mapping = &opened.candidate.mapping;
+    let profile = request.catalogue.iter().find(|profile| profile.name == mapping.profile);
+    let has_unreadable_users = detect::unreadable_users(&opened.schema, mapping, profile).is_some();
+    let candidate = opened.candidate.clone();
+    Seen { candidate, census, certain: opened.is_certain(), has_unreadable_users }
 }
 
 /// Says that checks run as a role that may do everything.
@@ -400,11 +410,7 @@ async fn doubt(
     watched: Option<&Memory>,
 ) -> Result<Option<String>, TargetError> {
     let mapping = &opened.candidate.mapping;
-    let hidden = |name: &TableName| opened.schema.table(name).is_some_and(|table| table.rows_hidden);
-    if hidden(&mapping.sessions) {
-        return Ok(Some("row-level security hides rows from this role: grant it BYPASSRLS or a policy that shows all rows".into()));
-    }
-    if let Some(why) = partial(opened) {
+    if let Some(why) = hidden_sessions(opened) {
         return Ok(Some(why));
     }
     if census.sessions > 0 {
@@ -424,6 +430,16 @@ async fn doubt(
     Ok(watched
         .is_some_and(Memory::had_sessions)
         .then(|| "the session table is empty, and had sessions at the last look".into()))
+}
+
+/// Why the role may not see every session; `None` if nothing hides any.
+#[must_use]
+pub fn hidden_sessions(opened: &Opened) -> Option<String> {
+    let sessions = &opened.candidate.mapping.sessions;
+    if opened.schema.table(sessions).is_some_and(|table| table.rows_hidden) {
+        return Some("row-level security hides rows from this role: grant it BYPASSRLS or a policy that shows all rows".into());
+    }
+    partial(opened)
 }
 
 /// Whether a table has a row. One that may not be read tells nothing.

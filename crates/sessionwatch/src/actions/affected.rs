@@ -8,12 +8,13 @@ use super::{
     view::{Known, View, address},
 };
 use crate::{
-    profile::mapping::Revoke,
+    look,
+    profile::{detect, mapping::Revoke},
     store::{
         archived::{self, Fate},
         plans,
     },
-    target::sql::Named,
+    target::{error::TargetError, observe, sql::Named},
 };
 
 /// Rows that are asked for at once.
@@ -36,28 +37,63 @@ pub struct Row {
     pub orphaned: bool,
 }
 
-/// Rows on tokens that occur more than once, and rows whose user does not exist.
+/// Rows that show a leak, and what keeps them from being all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Affected {
+    /// The rows, at most as many as were asked for.
+    pub rows: Vec<Row>,
+    /// Why there may be more such rows; empty if these are all.
+    pub gaps: Vec<String>,
+}
+
+/// Reads the rows on tokens that occur more than once, and the rows whose user does not exist, at most `limit`.
 ///
 /// # Errors
 ///
-/// If the target cannot be looked at.
-pub async fn affected(context: Context<'_>, limit: usize) -> Result<Vec<Row>, ActError> {
+/// If the target cannot be read within its time limit.
+pub async fn affected(context: Context<'_>, limit: usize) -> Result<Affected, ActError> {
     let view = View::open(context).await?;
-    let found = view.opened.session.fetch(&view.sql(context).affected(limit)).await;
-    view.opened.session.close().await;
-    let row = |row: Vec<Option<String>>| {
-        let mut cells = row.into_iter();
-        let mut text = || cells.next().flatten();
-        Row {
-            fingerprint: text(),
-            prefix: text(),
-            id: text(),
-            user: text(),
-            expires: text().and_then(|micros| micros.parse().ok()),
-            orphaned: text().as_deref() == Some("1"),
-        }
+    let query = view.sql(context).affected(limit.saturating_add(1));
+    let time_limit = context.target.limits.timeout;
+    let Ok(found) = tokio::time::timeout(time_limit, view.opened.session.fetch(&query)).await else {
+        view.opened.session.abandon().await;
+        return Err(TargetError::TimedOut(time_limit.as_secs()).into());
     };
-    Ok(found?.into_iter().map(row).collect())
+    let mut gaps = unseen(&view, context);
+    view.opened.session.close().await;
+    let mut rows = found?.into_iter().map(row).collect::<Result<Vec<Row>, TargetError>>()?;
+    if rows.len() > limit {
+        rows.truncate(limit);
+        gaps.push(format!("there are more than {limit} such rows"));
+    }
+    Ok(Affected { rows, gaps })
+}
+
+fn row(cells: Vec<Option<String>>) -> Result<Row, TargetError> {
+    let mut cells = cells.into_iter();
+    let mut text = || cells.next().flatten();
+    let (fingerprint, prefix, id, user) = (text(), text(), text(), text());
+    let unreadable = |_| TargetError::Undecodable("an expiry");
+    let expires = text().map(|micros| micros.parse().map_err(unreadable)).transpose()?;
+    Ok(Row { fingerprint, prefix, id, user, expires, orphaned: text().as_deref() == Some("1") })
+}
+
+/// Why rows that show a leak may be missing from what the role reads.
+fn unseen(view: &View, context: Context<'_>) -> Vec<String> {
+    let (opened, sql) = (&view.opened, view.sql(context));
+    let mapping = &opened.candidate.mapping;
+    let mut gaps = Vec::new();
+    gaps.extend(look::hidden_sessions(opened));
+    if !opened.is_certain() {
+        gaps.extend(opened.doubt.as_ref().map(ToString::to_string));
+    }
+    if sql.compares_tokens_unknown() {
+        gaps.push(format!("shared tokens cannot be found: {}", observe::UNKNOWN_COLLATION));
+    }
+    let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
+    let users = sql.users_doubt().or_else(|| detect::unreadable_users(&opened.schema, mapping, profile));
+    gaps.extend(users.map(|why| format!("rows whose user does not exist cannot be found: {why}")));
+    gaps
 }
 
 /// Users whose id, name or handle contains a text: each with what is known of it, and with its sessions.

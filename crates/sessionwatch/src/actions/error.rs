@@ -254,6 +254,17 @@ pub enum ActError {
         /// What speaks against it.
         points: Vec<String>,
     },
+    /// Sessions are not ended while the evidence is incomplete.
+    #[error("{id}: sessions are not ended before the evidence is complete: {why}")]
+    NotFrozen {
+        /// The incident.
+        id: String,
+        /// What is known of the evidence.
+        why: String,
+    },
+    /// Something of the evidence could not be read.
+    #[error("the evidence is incomplete: {0}")]
+    Incomplete(String),
     /// Something that cannot be.
     #[error("{0}")]
     Unexpected(&'static str),
@@ -378,6 +389,12 @@ impl ActError {
             Self::GoneOn(_) => "look at how it stands now, and go on from there",
             Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first",
             Self::Closed(_) => "`sessionwatch incident open` opens another one",
+            Self::Incomplete(_) => {
+                "ask again once that can be read; with `incomplete=true` what could be read is given out"
+            }
+            Self::NotFrozen { .. } => {
+                "write it with `sessionwatch incident evidence`, or say why sessions are ended without it: --without-evidence REASON"
+            }
             Self::NotYet { .. } => "with --override REASON it is closed all the same",
             _ => return None,
         })

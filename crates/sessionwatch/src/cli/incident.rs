@@ -79,6 +79,9 @@ pub(super) enum Args {
         /// Ids of the users whose sessions are ended
         #[arg(long = "user", value_name = "ID")]
         users: Vec<String>,
+        /// Do not wait for complete evidence, for this reason
+        #[arg(long, value_name = "REASON", requires = "apply")]
+        without_evidence: Option<String>,
     },
     /// Find users by a part of their id, name or handle, in upper or lower case
     Find {
@@ -261,7 +264,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             case.work.reopen_step(case.acting.context(), (step, reason))?;
             steps::next(case, Said::Nothing)
         }
-        Args::Contain { whose, act, users } => contain(*whose, act, users),
+        Args::Contain { whose, act, users, without_evidence } => {
+            contain((*whose, users), act, without_evidence.as_deref())
+        }
         Args::Find { part, whose } => find(part, whose),
         Args::Status { whose } => steps::status(&Case::to_read(whose)?),
         Args::List { config, format } => list(config, *format),
@@ -280,7 +285,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-fn contain(whose: Contained, act: &ActArgs, users: &[String]) -> Result<ExitCode, Failure> {
+fn contain(
+    (whose, users): (Contained, &[String]),
+    act: &ActArgs,
+    without_evidence: Option<&str>,
+) -> Result<ExitCode, Failure> {
     if whose != Contained::Users && !users.is_empty() {
         return Err(Failure::Usage("--user goes with `contain users` only".into()));
     }
@@ -290,7 +299,12 @@ fn contain(whose: Contained, act: &ActArgs, users: &[String]) -> Result<ExitCode
                 .into(),
         )
     })?;
-    let case = Case::with(Acting::of(act, Opening::Existing)?, None)?;
+    let mut case = Case::with(Acting::of(act, Opening::Existing)?, None)?;
+    if act.apply.is_some() {
+        case.work.require_evidence(case.acting.context(), without_evidence)?;
+    } else if let Some(why) = case.work.lacks_evidence()? {
+        super::complain_of(&format!("--apply waits for complete evidence: {why}"));
+    }
     let Some((plan, applied)) = acting::carried_out(&case.acting, act, &selection)? else {
         return Ok(ExitCode::SUCCESS);
     };

@@ -4,16 +4,21 @@ use std::{
     collections::BTreeMap, fmt::Write as _, io::Read as _, os::unix::fs::OpenOptionsExt as _, path::Path,
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_rules::{
+    census::Fact,
+    instant::{DAY, Instant},
+    verdict::Verdict,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    actions::{ActError, Context, affected},
+    actions::{self, ActError, Context, affected},
     archive::sealing::Recipient,
     clock, documents,
     store::{
-        audit,
+        StoreError, audit,
         incidents::{Entry, Incident},
         signals::{self, Kept, Search},
     },
@@ -23,8 +28,13 @@ use crate::{
 const ROWS: usize = 100_000;
 /// Entries of the audit trail.
 const ENTRIES: u32 = 100_000;
+/// The part with the rows that show a leak.
+const ROWS_PART: &str = "rows.ndjson";
 /// The part that names the others.
 const MANIFEST: &str = "manifest.json";
+
+/// The version of the manifest that this program writes. Files of version 1 do not say what is missing.
+const MANIFEST_VERSION: u64 = 2;
 
 /// Why a bundle cannot be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -38,89 +48,250 @@ pub enum EvidenceError {
     /// A part is missing, or one is there that should not be.
     #[error("the part `{0}` is missing, or is not named in the manifest")]
     Missing(String),
+    /// A newer program wrote it.
+    #[error(
+        "the evidence was written by a newer sessionwatch (manifest version {0}): verify it with that one"
+    )]
+    Newer(u64),
 }
 
 /// The parts of a bundle, by name.
 pub type Parts = BTreeMap<String, Vec<u8>>;
 
-/// Gathers the evidence: a fresh look, the rows that show a leak, and what was recorded.
+/// A part of the evidence that could not be read, or not in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The name of the part.
+    pub part: String,
+    /// Why, in words for a person.
+    pub why: String,
+}
+
+/// What was gathered, and what could not be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bundle {
+    /// The parts, the manifest among them.
+    pub parts: Parts,
+    /// What is missing; empty if the evidence is complete.
+    pub gaps: Vec<Gap>,
+}
+
+/// What a bundle says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified {
+    /// Its manifest.
+    pub manifest: Value,
+    /// What could not be read when it was written; empty if the evidence is complete.
+    pub gaps: Vec<Gap>,
+}
+
+/// What is missing, in words.
+#[must_use]
+pub fn missing(gaps: &[Gap]) -> String {
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Gap { part, why } in gaps {
+        match by_reason.iter_mut().find(|(reason, _)| *reason == why.as_str()) {
+            Some((_, parts)) => parts.push(part),
+            None => by_reason.push((why, vec![part])),
+        }
+    }
+    let said = by_reason.iter().map(|(why, parts)| format!("{}: {why}", parts.join(", ")));
+    said.collect::<Vec<_>>().join("; ")
+}
+
+impl Bundle {
+    fn keep(&mut self, part: &str, bytes: Vec<u8>) {
+        self.parts.insert(part.to_owned(), bytes);
+    }
+
+    fn lacks(&mut self, part: &str, why: impl ToString) {
+        self.gaps.push(Gap { part: part.to_owned(), why: why.to_string() });
+    }
+
+    /// Keeps what was read, as one line each, or says why nothing was. What was cut off at `most` is said too.
+    fn keep_lines(&mut self, part: &str, read: Result<Vec<Value>, StoreError>, most: u32) {
+        match read {
+            Ok(values) => {
+                if values.len() >= most as usize {
+                    self.lacks(
+                        part,
+                        format!("only the latest {most} entries are kept, and there may be more"),
+                    );
+                }
+                self.keep(part, lines(&values));
+            }
+            Err(error) => self.lacks(part, error),
+        }
+    }
+}
+
+/// Gathers the evidence: a fresh look, the rows that show a leak, and what was recorded. A part that cannot be read is left
+/// out and named among the gaps, so that the rest is not lost.
 ///
 /// # Errors
 ///
-/// If the target or the store fails.
+/// If what was kept at the opening cannot be decoded.
 pub async fn gather(
     context: Context<'_>,
     (incident, timeline): (&Incident, &[Entry]),
-) -> Result<Parts, ActError> {
-    let report = super::look(context).await;
-    let opening = timeline.iter().find(|entry| entry.kind == "look");
-    let opening: Value =
-        opening.and_then(|entry| serde_json::from_str(&entry.detail).ok()).unwrap_or(Value::Null);
+) -> Result<Bundle, ActError> {
+    let mut bundle = Bundle::default();
+    let opening = timeline.iter().find(|entry| entry.kind == "look").map(Entry::document).transpose()?;
+    let mut never_taken = Vec::new();
+    match &opening {
+        Some(opening) => bundle.keep("findings-before.json", document(opening)),
+        None => never_taken.push("findings-before.json"),
+    }
+    match opening.as_ref().map(|opening| &opening["census"]) {
+        Some(census) if !census.is_null() => bundle.keep("census-before.json", document(census)),
+        // The look at the opening failed: nothing can make up for it.
+        _ => never_taken.push("census-before.json"),
+    }
+    let unknown = look_again(context, opening.as_ref(), &mut bundle).await;
+    match actions::affected(context, ROWS).await {
+        Ok(affected) => {
+            bundle.keep(ROWS_PART, lines(&affected.rows.iter().map(row).collect::<Vec<_>>()));
+            affected.gaps.iter().for_each(|why| bundle.lacks(ROWS_PART, why));
+        }
+        Err(error) => bundle.lacks(ROWS_PART, error),
+    }
     let now = context.clock.now();
-    let (entries, head) = context
-        .store
-        .read(|db| Ok((audit::between(db, (incident.opened_at, now.plus(1)), ENTRIES)?, audit::head(db)?)))?;
-    let (signals, read) = signals_of(context, (incident, now))?;
-    let rows = match &report.seen {
-        Ok(_) => affected(context, ROWS).await?,
-        Err(_) => vec![],
-    };
-    let lines =
-        |values: Vec<Value>| values.iter().map(|value| format!("{value}\n")).collect::<String>().into_bytes();
-    let entry = |entry: &audit::Entry| documents::json(documents::Deed::of(entry));
+    let until = now.plus(1);
     let happened = |entry: &Entry| documents::json(documents::Entry::of(entry));
-    let row = |row: &affected::Row| {
-        json!({
-            "fingerprint": row.fingerprint, "token_prefix": row.prefix, "id": row.id, "user": row.user,
-            "expires_at": row.expires.and_then(Instant::from_micros).map(clock::rfc3339),
-        })
+    bundle.keep("timeline.ndjson", lines(&timeline.iter().map(happened).collect::<Vec<_>>()));
+    let deed = |entry: &audit::Entry| documents::json(documents::Deed::of(entry));
+    let trail = context.store.read(|db| {
+        let entries = audit::between(db, (incident.opened_at, until), ENTRIES)?;
+        Ok((entries.iter().map(deed).collect::<Vec<_>>(), audit::head(db)?))
+    });
+    let (trail, head) = match trail {
+        Ok((entries, head)) => (Ok(entries), json!(head)),
+        Err(error) => (Err(error), Value::Null),
     };
-    let document = |value: &Value| format!("{value:#}\n").into_bytes();
-    let mut parts = Parts::from([
-        ("rows.ndjson".into(), lines(rows.iter().map(row).collect())),
-        ("census-before.json".into(), document(&opening["census"])),
-        ("census-now.json".into(), document(&report.json()["census"])),
-        ("findings-before.json".into(), document(&opening)),
-        ("findings-now.json".into(), document(&report.json())),
-        ("signals.ndjson".into(), lines(signals.iter().map(Kept::json).collect())),
-        ("timeline.ndjson".into(), lines(timeline.iter().map(happened).collect())),
-        ("audit.ndjson".into(), lines(entries.iter().map(entry).collect())),
-    ]);
-    let sums: Vec<Value> = parts
+    bundle.keep_lines("audit.ndjson", trail, ENTRIES);
+    let signals = signals_of(context, (incident, now), &mut bundle);
+    let sums: Vec<Value> = bundle
+        .parts
         .iter()
         .map(|(name, bytes)| json!({ "name": name, "bytes": bytes.len(), "sha256": sum(bytes) }))
         .collect();
     let manifest = json!({
-        "schema": 1,
+        "schema": MANIFEST_VERSION,
         "incident": incident.id,
         "target": incident.target,
         "severity": incident.grade.name(),
         "written_at": clock::rfc3339(now),
         "written_by": context.actor,
+        "complete": bundle.gaps.is_empty(),
+        "missing": bundle.gaps,
+        "never_taken": never_taken,
+        "unknown_checks": unknown,
         "audit_head": head,
-        "signals": read,
+        "signals": signals,
         "parts": sums,
     });
-    parts.insert(MANIFEST.into(), document(&manifest));
-    Ok(parts)
+    bundle.keep(MANIFEST, document(&manifest));
+    Ok(bundle)
 }
 
-/// What the logs said from the day before the incident on, and which logs were read.
-fn signals_of(
-    context: Context<'_>,
-    (incident, now): (&Incident, Instant),
-) -> Result<(Vec<Kept>, Value), ActError> {
+/// Looks at the target again: the checks that are unknown, each with the reason.
+async fn look_again(context: Context<'_>, opening: Option<&Value>, bundle: &mut Bundle) -> Vec<Value> {
+    let report = super::look(context).await;
+    let found = report.json();
+    bundle.keep("findings-now.json", document(&found));
+    match &report.seen {
+        Ok(seen) => {
+            bundle.keep("census-now.json", document(&found["census"]));
+            // Users that could be read at the opening and cannot be now, such as those of a table that was dropped.
+            let before = opening.map_or(&Value::Null, |opening| &opening["census"]["orphaned"]);
+            if let (Fact::Unknown(why), false) = (&seen.census.orphaned, before.is_null()) {
+                bundle.lacks(
+                    "census-now.json",
+                    format!("sessions without a user were counted at the opening: {why}"),
+                );
+            }
+        }
+        Err(error) => {
+            bundle.lacks("findings-now.json", error);
+            bundle.lacks("census-now.json", error);
+        }
+    }
+    let unknown = report.outcomes.iter().filter_map(|outcome| match &outcome.finding.verdict {
+        Verdict::Unknown(reason) => Some(json!({ "check": outcome.id, "reason": reason })),
+        _ => None,
+    });
+    unknown.collect()
+}
+
+fn lines(values: &[Value]) -> Vec<u8> {
+    values.iter().map(|value| format!("{value}\n")).collect::<String>().into_bytes()
+}
+
+fn document(value: &Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
+}
+
+fn row(row: &affected::Row) -> Value {
+    json!({
+        "fingerprint": row.fingerprint, "token_prefix": row.prefix, "id": row.id, "user": row.user,
+        "expires_at": row.expires.and_then(Instant::from_micros).map(clock::rfc3339),
+    })
+}
+
+/// Keeps the log events from the day before the incident on; returns which logs were read.
+fn signals_of(context: Context<'_>, (incident, now): (&Incident, Instant), bundle: &mut Bundle) -> Value {
+    const PART: &str = "signals.ndjson";
     let target = &context.target.name;
     let sources: Vec<&str> = context.config.logs.of(target).map(|source| source.name.as_str()).collect();
     if sources.is_empty() {
-        return Ok((vec![], json!("no source of log lines is configured")));
+        bundle.keep(PART, vec![]);
+        return json!("no source of log lines is configured");
     }
     let period = (incident.opened_at.plus(-DAY), now.plus(1));
     let search = Search { limit: ENTRIES, ..Search::default() };
-    let mut signals = context.store.read(|db| signals::search(db, target, period, &search))?;
-    signals.reverse();
-    let read = json!({ "sources": sources, "from": clock::rfc3339(period.0), "count": signals.len() });
-    Ok((signals, read))
+    let signals = context.store.read(|db| signals::search(db, target, period, &search));
+    let signals = signals.map(|found| found.iter().rev().map(Kept::json).collect::<Vec<_>>());
+    let count = signals.as_ref().ok().map(Vec::len);
+    bundle.keep_lines(PART, signals, ENTRIES);
+    json!({ "sources": sources, "from": clock::rfc3339(period.0), "count": count })
+}
+
+/// How far the evidence of an incident is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frozen {
+    /// None was written.
+    No,
+    /// What was written lacks something, in words.
+    Incomplete(String),
+    /// Complete evidence was written, in words.
+    Complete(String),
+}
+
+/// Returns how far the evidence is, by the timeline since the incident, or the step, was opened or reopened. Complete evidence
+/// stays complete, whatever is written after it.
+///
+/// # Errors
+///
+/// If an entry of the timeline cannot be decoded.
+pub fn frozen(timeline: &[Entry]) -> Result<Frozen, StoreError> {
+    let reopens =
+        |entry: &Entry| entry.kind == "reopened" || entry.kind == "step-reopened" && entry.step == "evidence";
+    let since = timeline.iter().rposition(reopens).unwrap_or(0);
+    let mut frozen = Frozen::No;
+    for entry in timeline.iter().skip(since).filter(|entry| entry.kind == "evidence") {
+        let is_complete = match &entry.document()?["complete"] {
+            Value::Bool(is_complete) => *is_complete,
+            // An older program did not look whether it was.
+            Value::Null => false,
+            _ => return Err(Entry::undecodable("detail")),
+        };
+        match (is_complete, &frozen) {
+            (true, _) => frozen = Frozen::Complete(entry.said.clone()),
+            (false, Frozen::Complete(_)) => {}
+            (false, _) => frozen = Frozen::Incomplete(entry.said.clone()),
+        }
+    }
+    Ok(frozen)
 }
 
 /// The parts as one file.
@@ -149,16 +320,21 @@ pub fn write(path: &Path, packed: &[u8], recipient: &Recipient) -> Result<(), Ac
     use std::io::Write as _;
     let sealed = recipient.seal(packed)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let written = file.and_then(|mut file| file.write_all(&sealed).and_then(|()| file.sync_all()));
-    written.map_err(|_| ActError::Unwritable(path.to_owned()))
+    let unwritable = |_| ActError::Unwritable(path.to_owned());
+    let mut file = file.map_err(unwritable)?;
+    file.write_all(&sealed).and_then(|()| file.sync_all()).map_err(|error| {
+        // Half a file would look like evidence; that it cannot be removed either changes nothing.
+        let _ = std::fs::remove_file(path);
+        unwritable(error)
+    })
 }
 
-/// Makes sure that every part of a bundle is what its manifest says: the manifest.
+/// Makes sure that every part of a bundle is what its manifest says, and returns what the manifest says.
 ///
 /// # Errors
 ///
-/// If one is not.
-pub fn verify(packed: &[u8]) -> Result<Value, EvidenceError> {
+/// If a part was changed, removed or added, or the manifest cannot be read.
+pub fn verify(packed: &[u8]) -> Result<Verified, EvidenceError> {
     let mut parts = Parts::new();
     let mut archive = tar::Archive::new(packed);
     for entry in archive.entries().map_err(|_| EvidenceError::Unreadable)? {
@@ -170,8 +346,9 @@ pub fn verify(packed: &[u8]) -> Result<Value, EvidenceError> {
     }
     let manifest = parts.remove(MANIFEST).ok_or(EvidenceError::Unreadable)?;
     let manifest: Value = serde_json::from_slice(&manifest).map_err(|_| EvidenceError::Unreadable)?;
+    let gaps = gaps(&manifest, &parts)?;
     for named in manifest["parts"].as_array().ok_or(EvidenceError::Unreadable)? {
-        let name = named["name"].as_str().unwrap_or_default().to_owned();
+        let name = named["name"].as_str().ok_or(EvidenceError::Unreadable)?.to_owned();
         let bytes = parts.remove(&name).ok_or_else(|| EvidenceError::Missing(name.clone()))?;
         if named["sha256"] != sum(&bytes) {
             return Err(EvidenceError::Changed(name));
@@ -179,7 +356,28 @@ pub fn verify(packed: &[u8]) -> Result<Value, EvidenceError> {
     }
     match parts.into_keys().next() {
         Some(name) => Err(EvidenceError::Missing(name)),
-        None => Ok(manifest),
+        None => Ok(Verified { manifest, gaps }),
+    }
+}
+
+/// What a manifest says is missing.
+fn gaps(manifest: &Value, parts: &Parts) -> Result<Vec<Gap>, EvidenceError> {
+    match manifest["schema"].as_u64().ok_or(EvidenceError::Unreadable)? {
+        // Such a file has no census where the target could not be read, and then no rows either.
+        1 => {
+            let is_empty = parts.get("census-now.json").is_none_or(|census| census.trim_ascii() == b"null");
+            let why =
+                "the target could not be read when this was written, by a sessionwatch that did not say so";
+            let gap = |part: &str| Gap { part: part.to_owned(), why: why.to_owned() };
+            Ok(if is_empty { ["census-now.json", ROWS_PART].map(gap).to_vec() } else { vec![] })
+        }
+        MANIFEST_VERSION => {
+            let missing = Vec::<Gap>::deserialize(&manifest["missing"]);
+            let missing = missing.map_err(|_| EvidenceError::Unreadable)?;
+            let agrees = manifest["complete"].as_bool() == Some(missing.is_empty());
+            if agrees { Ok(missing) } else { Err(EvidenceError::Unreadable) }
+        }
+        newer => Err(EvidenceError::Newer(newer)),
     }
 }
 
@@ -196,14 +394,62 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_missing_is_repeated_also_of_files_that_do_not_say_it() {
+        let verified = |manifest: Value, census: &str| {
+            let mut manifest = manifest;
+            manifest["parts"] = json!([{ "name": "census-now.json", "sha256": sum(census.as_bytes()) }]);
+            let parts = Parts::from([
+                ("census-now.json".to_owned(), census.as_bytes().to_vec()),
+                (MANIFEST.to_owned(), manifest.to_string().into_bytes()),
+            ]);
+            verify(&pack(&parts, Instant::MIN).unwrap()).map(|verified| missing(&verified.gaps))
+        };
+        let gap = json!([{ "part": "rows.ndjson", "why": "cut" }, { "part": "a", "why": "cut" }]);
+        let said = verified(json!({ "schema": 2, "complete": false, "missing": gap }), "{}").unwrap();
+        assert_eq!(said, "rows.ndjson, a: cut");
+        let contradicts = json!({ "schema": 2, "complete": true, "missing": gap });
+        assert!(matches!(verified(contradicts, "{}"), Err(EvidenceError::Unreadable)));
+        assert!(matches!(verified(json!({ "schema": 2 }), "{}"), Err(EvidenceError::Unreadable)));
+        assert!(matches!(verified(json!({ "schema": 3 }), "{}"), Err(EvidenceError::Newer(3))));
+        assert_eq!(verified(json!({ "schema": 1 }), "{}").unwrap(), "");
+        assert!(
+            verified(json!({ "schema": 1 }), "null\n").unwrap().starts_with("census-now.json, rows.ndjson: ")
+        );
+    }
+
+    #[test]
+    fn complete_evidence_stays_complete_until_the_step_or_the_incident_is_reopened() {
+        let entry = |kind: &str, said: &str, detail: Value| Entry {
+            at: Instant::MIN,
+            actor: "ada".into(),
+            kind: kind.into(),
+            step: "evidence".into(),
+            said: said.into(),
+            detail: detail.to_string(),
+        };
+        let written = |said: &str, complete: Value| entry("evidence", said, json!({ "complete": complete }));
+        // Of a file of an older program nobody knows whether it is complete.
+        let old = entry("evidence", "old", json!({ "file": "x" }));
+        let mut timeline = vec![old];
+        assert_eq!(frozen(&[]).unwrap(), Frozen::No);
+        assert_eq!(frozen(&timeline).unwrap(), Frozen::Incomplete("old".into()));
+        timeline.extend([written("whole", json!(true)), written("part", json!(false))]);
+        assert_eq!(frozen(&timeline).unwrap(), Frozen::Complete("whole".into()));
+        timeline.push(entry("step-reopened", "by mistake", json!({})));
+        assert_eq!(frozen(&timeline).unwrap(), Frozen::No);
+        timeline.push(written("odd", json!("yes")));
+        assert!(matches!(frozen(&timeline), Err(StoreError::Undecodable { .. })));
+    }
+
+    #[test]
     fn a_part_that_was_changed_removed_or_added_shows() {
         let pack = |parts: &Parts| pack(parts, Instant::MIN).unwrap();
-        let manifest = json!({ "parts": [{ "name": "a", "sha256": sum(b"one") }] });
+        let manifest = json!({ "schema": 2, "complete": true, "missing": [], "parts": [{ "name": "a", "sha256": sum(b"one") }] });
         let parts = Parts::from([
             ("a".to_owned(), b"one".to_vec()),
             (MANIFEST.to_owned(), manifest.to_string().into_bytes()),
         ]);
-        assert_eq!(verify(&pack(&parts)).unwrap(), manifest);
+        assert_eq!(verify(&pack(&parts)).unwrap(), Verified { manifest, gaps: vec![] });
         let with = |name: &str, bytes: &[u8]| {
             let mut parts = parts.clone();
             parts.insert(name.into(), bytes.to_vec());

@@ -2,14 +2,19 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
 use sessionwatch_rules::incident;
 
-use super::field;
+use super::{
+    evidence::{self, Frozen},
+    field,
+};
 use crate::{
     clock,
     report::printable,
-    store::incidents::{Entry, Incident, State},
+    store::{
+        StoreError,
+        incidents::{Entry, Incident, State},
+    },
 };
 
 /// Stands where nothing was recorded.
@@ -26,11 +31,14 @@ enum Part {
 }
 
 /// The report as Markdown.
-#[must_use]
-pub fn markdown(incident: &Incident, timeline: &[Entry]) -> String {
+///
+/// # Errors
+///
+/// If an entry of the timeline cannot be decoded.
+pub fn markdown(incident: &Incident, timeline: &[Entry]) -> Result<String, StoreError> {
     let mut text = String::new();
     // Writing to a String cannot fail, here and below.
-    for part in parts(incident, timeline) {
+    for part in parts(incident, timeline)? {
         let _ = match part {
             Part::Title(title) => writeln!(text, "# {}", plain(&title)),
             Part::Heading(heading) => writeln!(text, "\n## {heading}\n"),
@@ -48,14 +56,17 @@ pub fn markdown(incident: &Incident, timeline: &[Entry]) -> String {
             Part::Text(words) => writeln!(text, "{}", plain(&words)),
         };
     }
-    text
+    Ok(text)
 }
 
 /// The report as a page.
-#[must_use]
-pub fn html(incident: &Incident, timeline: &[Entry]) -> String {
+///
+/// # Errors
+///
+/// If an entry of the timeline cannot be decoded.
+pub fn html(incident: &Incident, timeline: &[Entry]) -> Result<String, StoreError> {
     let mut body = String::new();
-    for part in parts(incident, timeline) {
+    for part in parts(incident, timeline)? {
         let _ = match part {
             Part::Title(title) => writeln!(body, "<h1>{}</h1>", escaped(&title)),
             Part::Heading(heading) => writeln!(body, "<h2>{heading}</h2>"),
@@ -79,18 +90,18 @@ pub fn html(incident: &Incident, timeline: &[Entry]) -> String {
             Part::Text(words) => writeln!(body, "<p>{}</p>", escaped(&words)),
         };
     }
-    format!(
+    Ok(format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\n<style>body{{font:16px sans-serif;max-width:60em;margin:2em auto}}\
          table{{border-collapse:collapse}}td,th{{border:1px solid #999;padding:.3em .6em;text-align:left;vertical-align:top}}</style></head>\n<body>\n{body}</body></html>\n",
         escaped(&incident.id)
-    )
+    ))
 }
 
-fn parts(incident: &Incident, timeline: &[Entry]) -> Vec<Part> {
+fn parts(incident: &Incident, timeline: &[Entry]) -> Result<Vec<Part>, StoreError> {
     let said = |name| field(incident, name).unwrap_or_else(|| BLANK.into());
-    let (sessions, users) = ended(timeline);
+    let (sessions, users) = ended(timeline)?;
     let end = incident.closed_at.map_or("not closed yet".into(), clock::readable);
-    vec![
+    Ok(vec![
         Part::Title(format!("{}: {}", incident.id, said("summary"))),
         Part::Facts(vec![
             ("Severity", incident.grade.name().into()),
@@ -117,8 +128,8 @@ fn parts(incident: &Incident, timeline: &[Entry]) -> Vec<Part> {
         Part::Heading("Lessons"),
         Part::Text(said("lessons")),
         Part::Heading("Open points"),
-        Part::List(open_points(incident, timeline)),
-    ]
+        Part::List(open_points(incident, timeline)?),
+    ])
 }
 
 fn line(entry: &Entry) -> [String; 3] {
@@ -138,17 +149,19 @@ fn capital(word: &str) -> String {
 }
 
 /// Sessions that were ended, and users whose they were, in words.
-fn ended(timeline: &[Entry]) -> (u64, String) {
+fn ended(timeline: &[Entry]) -> Result<(u64, String), StoreError> {
     let contained = timeline.iter().filter(|entry| entry.kind == "contained");
-    let details = contained.filter_map(|entry| serde_json::from_str::<Value>(&entry.detail).ok());
-    let counts: Vec<(u64, u64)> = details
-        .map(|detail| (detail["done"].as_u64().unwrap_or(0), detail["users"].as_u64().unwrap_or(0)))
-        .collect();
+    let counts = contained.map(|entry| {
+        let detail = entry.document()?;
+        let count = |of: &str| detail[of].as_u64().ok_or_else(|| Entry::undecodable("detail"));
+        Ok((count("done")?, count("users")?))
+    });
+    let counts: Vec<(u64, u64)> = counts.collect::<Result<_, StoreError>>()?;
     let sessions = counts.iter().map(|(sessions, _)| sessions).sum();
     // The same user may be counted by several plans: those of the largest are certain.
     let users = counts.iter().map(|(_, users)| *users).max().unwrap_or(0);
     let several = counts.iter().filter(|(_, users)| *users > 0).count() > 1;
-    (sessions, if several { format!("at least {users}") } else { users.to_string() })
+    Ok((sessions, if several { format!("at least {users}") } else { users.to_string() }))
 }
 
 fn duration(incident: &Incident) -> String {
@@ -168,14 +181,17 @@ fn actions(timeline: &[Entry]) -> Vec<String> {
     if lines.is_empty() { vec![BLANK.into()] } else { lines }
 }
 
-fn open_points(incident: &Incident, timeline: &[Entry]) -> Vec<String> {
+fn open_points(incident: &Incident, timeline: &[Entry]) -> Result<Vec<String>, StoreError> {
     let recorded = crate::store::incidents::recorded(timeline);
     let mut points = incident::open_points(incident.grade, &recorded);
     if incident.state == State::Closed {
         let overridden = timeline.iter().rev().find(|entry| entry.kind == "closed" && !entry.said.is_empty());
         points.extend(overridden.map(|entry| format!("closed all the same: {}", entry.said)));
     }
-    if points.is_empty() { vec!["none".into()] } else { points }
+    if let Frozen::Incomplete(said) = evidence::frozen(timeline)? {
+        points.push(format!("the evidence is incomplete: {said}"));
+    }
+    Ok(if points.is_empty() { vec!["none".into()] } else { points })
 }
 
 /// Text from a person or a database, so that it stays text in Markdown.
@@ -215,6 +231,7 @@ mod tests {
             step: String::new(),
             said: String::new(),
         };
+        let ended = |timeline: &[Entry]| super::ended(timeline).unwrap();
         assert_eq!(ended(&[]), (0, "0".into()));
         assert_eq!(ended(&[contained(20, 15), contained(0, 0)]), (20, "15".into()));
         assert_eq!(ended(&[contained(5, 5), contained(15, 15)]), (20, "at least 15".into()));

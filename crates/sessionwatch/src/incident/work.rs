@@ -10,7 +10,11 @@ use sessionwatch_rules::{
     instant::Instant,
 };
 
-use super::{Outcome, entry, evidence, find_out, has_contained, since_reopened, with_field};
+use super::{
+    Outcome, entry,
+    evidence::{self, Frozen, Gap},
+    find_out, has_contained, since_reopened, with_field,
+};
 use crate::{
     actions::{self, ActError, Applied, Context, Plan, Selection},
     store::{
@@ -25,6 +29,32 @@ pub const FIELDS: [&str; 5] = ["summary", "root-cause", "data-leaked", "preventi
 
 /// Steps for which the target is looked at: what that finds belongs on the timeline, also while the step is not done.
 const LOOKS: [&str; 4] = ["confirm", "affected", "way-back", "verify"];
+
+/// The step that freezes the evidence.
+const EVIDENCE: &str = "evidence";
+
+/// Evidence that is packed, and not sealed yet.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What could not be read; empty if the evidence is complete.
+    pub gaps: Vec<Gap>,
+}
+
+impl Packed {
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.gaps.is_empty()
+    }
+
+    /// What is missing, in words; `None` if nothing is.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        (!self.is_complete()).then(|| evidence::missing(&self.gaps))
+    }
+}
 
 /// An incident that is worked on.
 #[derive(Clone, Debug)]
@@ -225,7 +255,8 @@ impl Case {
     /// What was found out of a step last, since the incident was opened, or opened anew.
     #[must_use]
     pub fn found(&self, step: &Step) -> Option<&str> {
-        let of_step = |entry: &&Entry| entry.kind == "found" && entry.step == step.id;
+        let of_step =
+            |entry: &&Entry| matches!(entry.kind.as_str(), "found" | "evidence") && entry.step == step.id;
         since_reopened(&self.timeline).iter().rev().find(of_step).map(|entry| entry.said.as_str())
     }
 
@@ -240,30 +271,79 @@ impl Case {
         context.store.write(|db| incidents::change(db, &self.incident.id, &entry, said))
     }
 
-    /// The evidence, packed and not sealed yet. [`Case::froze`] notes where it went.
+    /// Gathers the evidence, packed and not sealed yet: what could not be read is among its gaps. [`Case::froze`] notes where
+    /// it went.
     ///
     /// # Errors
     ///
-    /// If the target cannot be looked at, or there is no memory for it.
-    pub async fn evidence(&self, context: Context<'_>) -> Result<Vec<u8>, ActError> {
-        let parts = evidence::gather(context, (&self.incident, &self.timeline)).await?;
-        let packed = evidence::pack(&parts, context.clock.now());
-        packed.map_err(|_| ActError::Unexpected("there is not enough memory for the evidence"))
+    /// If the timeline cannot be decoded, or there is no memory for it.
+    pub async fn evidence(&self, context: Context<'_>) -> Result<Packed, ActError> {
+        let bundle = evidence::gather(context, (&self.incident, &self.timeline)).await?;
+        let packed = evidence::pack(&bundle.parts, context.clock.now());
+        let bytes =
+            packed.map_err(|_| ActError::Unexpected("there is not enough memory for the evidence"))?;
+        Ok(Packed { bytes, gaps: bundle.gaps })
     }
 
-    /// A name for a file of evidence.
+    /// A name for a file of evidence, which says if it is incomplete.
     #[must_use]
-    pub fn evidence_name(&self, now: Instant) -> String {
-        format!("{}-{}.tar.age", self.incident.id, now.micros() / 1_000_000)
+    pub fn evidence_name(&self, now: Instant, packed: &Packed) -> String {
+        let incomplete = if packed.is_complete() { "" } else { "-incomplete" };
+        format!("{}-{}{incomplete}.tar.age", self.incident.id, now.micros() / 1_000_000)
     }
 
-    /// Notes that the evidence was written.
+    /// Notes that the evidence was written to that file, and what is missing in it.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn froze(&mut self, context: Context<'_>, (said, detail): (&str, &Value)) -> Result<(), StoreError> {
-        self.add(context, ("evidence", "evidence"), (said, detail))
+    pub fn froze(
+        &mut self,
+        context: Context<'_>,
+        (said, file): (&str, &str),
+        packed: &Packed,
+    ) -> Result<(), StoreError> {
+        let detail = json!({
+            "file": file, "bytes": packed.bytes.len(), "complete": packed.is_complete(), "missing": packed.gaps,
+        });
+        let said = match packed.missing() {
+            Some(missing) => format!("{said}; INCOMPLETE: {missing}"),
+            None => said.to_owned(),
+        };
+        self.add(context, ("evidence", "evidence"), (&said, &detail))
+    }
+
+    /// Why sessions are not to be ended yet: the incident needs evidence, and there is no complete one. Returns `None` once
+    /// there is, or a person passed over that step.
+    ///
+    /// # Errors
+    ///
+    /// If the timeline cannot be decoded.
+    pub fn lacks_evidence(&self) -> Result<Option<String>, StoreError> {
+        let is_needed = rules::find(EVIDENCE).is_some_and(|step| step.is_needed(self.incident.grade));
+        if !is_needed || recorded(&self.timeline).iter().any(|done| done.step == EVIDENCE) {
+            return Ok(None);
+        }
+        Ok(match evidence::frozen(&self.timeline)? {
+            Frozen::Complete(_) => None,
+            Frozen::Incomplete(said) => Some(said),
+            Frozen::No => Some("no evidence was written yet".into()),
+        })
+    }
+
+    /// Makes sure that the evidence is complete before sessions are ended, or notes for what reason a person does not wait
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not complete and there is no reason, or the reason cannot be noted.
+    pub fn require_evidence(&mut self, context: Context<'_>, reason: Option<&str>) -> Result<(), ActError> {
+        let Some(why) = self.lacks_evidence()? else { return Ok(()) };
+        let Some(reason) = reason.map(str::trim).filter(|reason| !reason.is_empty()) else {
+            return Err(ActError::NotFrozen { id: self.incident.id.clone(), why });
+        };
+        let said = format!("sessions are ended without complete evidence ({why}): {reason}");
+        Ok(self.add(context, ("skipped", EVIDENCE), (&said, &json!({ "reason": reason })))?)
     }
 
     /// Notes that a plan was carried out to end sessions. What was not finished is gone on with, and not yet contained.
@@ -310,7 +390,7 @@ impl Case {
             false => format!("overridden, though {}: {reason}", points.join("; ")),
         });
         let entry = entry(context, ("closed", ""), said.as_deref().unwrap_or_default(), &detail);
-        let closed = |incident| Incident { state: State::Closed, closed_at: Some(entry.at), ..incident };
+        let closed = |incident| Ok(Incident { state: State::Closed, closed_at: Some(entry.at), ..incident });
         Ok(context.store.write(|db| incidents::change(db, &self.incident.id, &entry, closed))?)
     }
 
@@ -337,9 +417,12 @@ pub fn can_be_said(step: &Step) -> bool {
 async fn affected(context: Context<'_>) -> Result<String, ActError> {
     /// Rows that are asked for.
     const ROWS: usize = 1_000;
-    let rows = actions::affected(context, ROWS).await?;
-    let said = who_is_affected(&rows);
-    Ok(if rows.len() == ROWS { format!("{said} (of the first {ROWS} rows)") } else { said })
+    let affected = actions::affected(context, ROWS).await?;
+    let said = who_is_affected(&affected.rows);
+    Ok(match affected.gaps.as_slice() {
+        [] => said,
+        gaps => format!("{said}; not all of them are known: {}", gaps.join("; ")),
+    })
 }
 
 /// Users who share a token with others, users who hold one several times, and users of sessions who do not exist: apart, since

@@ -373,6 +373,24 @@ fn users(schema: &Schema, table: &Table, user: &Column, profile: &Profile) -> Op
     Some(UsersMapping { table: name_of(users), display: shown.cloned().collect(), key })
 }
 
+/// Why the table of users cannot be read, where the user column of the sessions refers to one, or one is beside them under
+/// the name that the framework gives it; `None` if users are read, or there is no such table.
+#[must_use]
+pub fn unreadable_users(schema: &Schema, mapping: &Mapping, profile: Option<&Profile>) -> Option<String> {
+    let user = mapping.user.as_deref().filter(|_| mapping.users.is_none())?;
+    let sessions = schema.table(&mapping.sessions)?;
+    let (name, key) = match sessions.foreign_key_on(user) {
+        Some(key) => {
+            let name = TableName { schema: key.target_schema.clone(), name: key.target_table.clone() };
+            (name, key.target_columns.first()?.clone())
+        }
+        None => (name_of(sibling(schema, sessions, &profile?.users)?), "id".to_owned()),
+    };
+    let column = schema.table(&name).and_then(|users| users.column(&key));
+    let is_readable = column.is_some_and(|column| column.readable);
+    (!is_readable).then(|| format!("this role may not read `{key}` of `{name}`"))
+}
+
 /// How a column compares, where not byte for byte.
 #[must_use]
 pub fn comparison(dialect: Dialect, equality: Equality) -> Option<&'static str> {

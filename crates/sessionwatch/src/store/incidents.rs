@@ -1,5 +1,7 @@
 //! Incidents: each with its timeline, and drills.
 
+use std::collections::BTreeMap;
+
 use sessionwatch_rules::{
     incident::{Grade, Recorded},
     instant::Instant,
@@ -69,6 +71,23 @@ pub struct Drill {
     pub actor: String,
     /// Microseconds until the leak was found, the sessions were ended, and that was verified.
     pub took_us: [i64; 3],
+}
+
+impl Entry {
+    /// Returns the rest of the entry.
+    ///
+    /// # Errors
+    ///
+    /// If it is no JSON.
+    pub fn document(&self) -> Result<serde_json::Value, StoreError> {
+        serde_json::from_str(&self.detail).map_err(|_| Self::undecodable("detail"))
+    }
+
+    /// The error of an entry whose column holds something else than this version wrote there.
+    #[must_use]
+    pub fn undecodable(column: &str) -> StoreError {
+        StoreError::Undecodable { table: "incident_entries".into(), column: column.into() }
+    }
 }
 
 const COLUMNS: &str = "id, target, severity, state, opened_at, opened_by, contained_at, closed_at, fields";
@@ -166,11 +185,11 @@ pub fn change(
     db: Db<'_>,
     id: &str,
     entry: &Entry,
-    change: impl Fn(Incident) -> Incident,
+    change: impl Fn(Incident) -> Result<Incident, StoreError>,
 ) -> Result<(), StoreError> {
     // Nothing is said of what is not there.
     let Some(incident) = get(db, id)? else { return Ok(()) };
-    put(db, &change(incident))?;
+    put(db, &change(incident)?)?;
     add(db, id, entry)
 }
 
@@ -319,8 +338,15 @@ fn incident(row: &Row) -> Result<Incident, StoreError> {
         opened_by: row.text(5)?,
         contained_at: row.maybe_instant(6)?,
         closed_at: row.maybe_instant(7)?,
-        fields: row.json_object(8)?,
+        fields: fields(row, 8)?,
     })
+}
+
+/// What the report says besides, by name: texts.
+fn fields(row: &Row, at: usize) -> Result<String, StoreError> {
+    let text = row.json_object(at)?;
+    serde_json::from_str::<BTreeMap<String, String>>(&text).map_err(|_| row.unreadable(at))?;
+    Ok(text)
 }
 
 #[cfg(test)]

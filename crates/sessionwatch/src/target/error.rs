@@ -35,6 +35,9 @@ pub enum TargetError {
     /// The database refused a query; the code is the SQLSTATE or SQLite's.
     #[error("the database refused a query (code {0})")]
     Query(String),
+    /// The answer to a query is not what was asked for.
+    #[error("the database answered with {0} that cannot be read")]
+    Undecodable(&'static str),
     /// The rows of a query take more memory than any query has a use for; in MiB.
     #[error("the database sent more than {0} MiB in answer to one query")]
     AnswerTooLarge(usize),
@@ -193,6 +196,7 @@ impl TargetError {
                 "grant SELECT on the columns that are needed: as their owner, `sessionwatch grants` prints the statements"
             }
             Self::ReadOnly => "act on the primary, not on a replica; a file must be one that may be written",
+            Self::Undecodable(_) => "please report it, with the version of the database",
             Self::Query(_) => {
                 "look the code up in the documentation of the database; if the table is an ordinary one, please report it"
             }

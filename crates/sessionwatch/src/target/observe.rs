@@ -26,7 +26,7 @@ const ADDRESSES_PER_QUERY: usize = 5_000;
 const NAMED_LIMIT: usize = 1_000;
 
 /// Why duplicates cannot be known where tokens are compared by code of the application.
-const UNKNOWN_COLLATION: &str = "tokens are compared by a collation that only the application has";
+pub(crate) const UNKNOWN_COLLATION: &str = "tokens are compared by a collation that only the application has";
 
 /// How a census is obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -430,7 +430,7 @@ pub fn evidence(row: &[Option<String>]) -> Evidence {
 
 fn count(row: &[Option<String>], at: usize) -> Result<u64, TargetError> {
     let value = row.get(at).and_then(Option::as_deref).and_then(|text| text.parse().ok());
-    value.ok_or_else(|| TargetError::Query("unexpected count".into()))
+    value.ok_or(TargetError::Undecodable("a count"))
 }
 
 fn instant(row: &[Option<String>], at: usize) -> Option<Instant> {

@@ -222,6 +222,7 @@ pub(super) async fn plan(
     let own = plan.kept.approved_by.as_deref() == Some(actions::account(&person.name));
     let stale = plan.is_stale(desk.config.actions.stale_after_us, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
+    let unfrozen = unfrozen(&shared, &plan, &course).await?;
     let body = html! {
         p { "on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } ", made by " (layout::said(&plan.kept.made_by)) " " (layout::when(plan.kept.made_at, now)) }
         @match job.as_ref().map(|job| (&job.outcome, job)) {
@@ -253,15 +254,7 @@ pub(super) async fn plan(
                 }
             }
             @else {
-                form.stack method="post" action={ "/plans/" (plan.kept.id) "/apply" } {
-                    (layout::form_field(&person))
-                    input type="hidden" name="incident" value=(course.incident);
-                    @if let Some(braked) = &braked {
-                        p.problem { "It " (braked) "." }
-                        label { "Type the name of the target (" (target.name) ") to go on" input name="confirm" autocomplete="off" required; }
-                    }
-                    button { "Carry out this plan" }
-                }
+                (carrying_out(&person, &plan, (&course, braked.as_ref(), unfrozen.as_deref())))
             }
         }
         p.links {
@@ -270,6 +263,37 @@ pub(super) async fn plan(
         }
     };
     Ok(layout::page(&person, (plan.selection.name(), "/cleanup/"), goes_on, &body))
+}
+
+/// Why a plan that ends sessions in the course of an incident waits for its evidence.
+async fn unfrozen(shared: &Arc<Shared>, plan: &Plan, course: &Course) -> Result<Option<String>, Refusal> {
+    if course.incident.is_empty() || matches!(plan.selection, Selection::Restore { .. }) {
+        return Ok(None);
+    }
+    Ok(desk::case(shared, &course.incident).await?.0.lacks_evidence()?)
+}
+
+/// What carries out a plan: with the name of the target where it reaches far, and with a reason where evidence is incomplete.
+fn carrying_out(
+    person: &Person,
+    plan: &Plan,
+    (course, braked, unfrozen): (&Course, Option<&String>, Option<&str>),
+) -> Markup {
+    html! {
+        form.stack method="post" action={ "/plans/" (plan.kept.id) "/apply" } {
+            (layout::form_field(person))
+            input type="hidden" name="incident" value=(course.incident);
+            @if let Some(braked) = braked {
+                p.problem { "It " (braked) "." }
+                label { "Type the name of the target (" (plan.kept.target) ") to go on" input name="confirm" autocomplete="off" required; }
+            }
+            @if let Some(why) = unfrozen {
+                p.problem { "The evidence of the incident is not complete: " (layout::said(why)) }
+                label { "Reason for ending sessions without complete evidence" input name="without_evidence" autocomplete="off" required maxlength="2000"; }
+            }
+            button { "Carry out this plan" }
+        }
+    }
 }
 
 /// Some of the rows, for a person to recognise.
@@ -314,7 +338,9 @@ pub(super) async fn apply(
     let (plan, target) = desk::plan(&shared, &id).await?;
     let incident = Some(fields.text("incident").to_owned()).filter(|incident| !incident.is_empty());
     let course = in_course(fields.text("incident"));
-    let wish = Wish { confirm: fields.text("confirm").to_owned(), incident };
+    let reason: String = fields.text("without_evidence").chars().take(2_000).collect();
+    let without_evidence = Some(reason).filter(|reason| !reason.is_empty());
+    let wish = Wish { confirm: fields.text("confirm").to_owned(), incident, without_evidence };
     desk::begin(Desk::of(&shared, target, &person.name), plan, wish).await?;
     Ok(Redirect::to(&format!("/plans/{id}{course}")))
 }

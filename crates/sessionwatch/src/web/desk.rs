@@ -191,6 +191,7 @@ impl From<ActError> for Refusal {
         match error {
             ActError::Store(error) => error.into(),
             ActError::Target(_) => Self::Away(format!("The database cannot be asked: {said}.")),
+            ActError::Incomplete(_) => Self::Away(said),
             ActError::NoPlan(_) | ActError::NoArchive(_) | ActError::NoUser(..) | ActError::NoSession => {
                 Self::NotFound(said)
             }
@@ -250,6 +251,8 @@ pub(super) struct Wish {
     pub(super) confirm: String,
     /// The incident in whose course it is carried out.
     pub(super) incident: Option<String>,
+    /// Why complete evidence is not waited for.
+    pub(super) without_evidence: Option<String>,
 }
 
 /// Begins to carry out a plan. It goes on by itself; [`Jobs`] knows how far it is.
@@ -278,6 +281,13 @@ pub(super) async fn begin(desk: Desk, plan: Plan, wish: Wish) -> Result<(), Refu
         return Err(ActError::Done(plan.kept.id).into());
     }
     let id = plan.kept.id.clone();
+    let restores = matches!(plan.selection, Selection::Restore { .. });
+    if let (Some(incident), false) = (&wish.incident, restores) {
+        let (mut case, _) = case(&shared, incident).await?;
+        let reason = wish.without_evidence.clone();
+        let requiring = desk.clone();
+        requiring.note(move |desk| case.require_evidence(desk.context(), reason.as_deref())).await?;
+    }
     let Some(control) = shared.jobs.begin(&id) else {
         return Err(Refusal::Conflict("Somebody carries it out already.".into()));
     };

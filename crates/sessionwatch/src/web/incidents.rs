@@ -24,7 +24,7 @@ use super::{
     layout, read, target_of,
 };
 use crate::{
-    actions::{Plan, Selection, affected, keys},
+    actions::{ActError, Plan, Selection, affected, keys},
     clock,
     daemon::Shared,
     incident::{
@@ -455,24 +455,37 @@ pub(super) async fn evidence(
     person: Person,
     _fields: Fields,
 ) -> Result<Response, Refusal> {
-    let (name, sealed) = sealed(&shared, &id, &person.name).await?;
+    // A person reads what is missing on the page, and in the name of the file.
+    let (name, sealed) = sealed(&shared, (&id, &person.name), true).await?;
     let kept = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], sealed).into_response())
 }
 
-/// The evidence, sealed, and the name of a file for it; noted on the timeline.
-pub(super) async fn sealed(shared: &Arc<Shared>, id: &str, who: &str) -> Result<(String, Vec<u8>), Refusal> {
+/// The evidence, sealed, and the name of a file for it; noted on the timeline. Incomplete evidence is given out only if
+/// that is wanted (`partial`).
+pub(super) async fn sealed(
+    shared: &Arc<Shared>,
+    (id, who): (&str, &str),
+    partial: bool,
+) -> Result<(String, Vec<u8>), Refusal> {
     let (mut case, target) = desk::case(shared, id).await?;
     case.is_unclosed()?;
     let desk = Desk::of(shared, target, who);
     let made = desk.work(async move |desk| {
         let (context, (recipient, _)) = (desk.context(), keys::recipient(&desk.config)?);
         let packed = case.evidence(context).await?;
-        let sealed = recipient.seal(&packed)?;
-        let name = case.evidence_name(context.clock.now());
+        if let (Some(why), false) = (packed.missing(), partial) {
+            let found = format!("the evidence would be incomplete: {why}");
+            if case.next().and_then(|step| case.found(step)) != Some(found.as_str()) {
+                case.add(context, ("found", "evidence"), (&found, &json!({})))?;
+            }
+            return Err(ActError::Incomplete(why));
+        }
+        let sealed = recipient.seal(&packed.bytes)?;
+        let name = case.evidence_name(context.clock.now(), &packed);
         let said = format!("{name} was downloaded, sealed to {recipient}");
-        case.froze(context, (&said, &json!({ "file": name, "bytes": packed.len() })))?;
+        case.froze(context, (&said, &name), &packed)?;
         Ok((name, sealed))
     });
     made.await
@@ -550,6 +563,6 @@ pub(super) async fn report(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     let (case, _) = desk::case(&shared, &id).await?;
-    let text = paper::markdown(&case.incident, &case.timeline);
+    let text = paper::markdown(&case.incident, &case.timeline)?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

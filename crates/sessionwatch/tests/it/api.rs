@@ -14,27 +14,27 @@ use crate::harness::{self, PASSWORD, Watch};
 /// A token on rows of two users.
 const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
 
-struct Scene {
-    folder: tempfile::TempDir,
-    database: Database<'static>,
-    watch: Watch,
+pub(crate) struct Scene {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) database: Database<'static>,
+    pub(crate) watch: Watch,
 }
 
 /// A program, by its token.
-struct Program<'a> {
+pub(crate) struct Program<'a> {
     address: &'a str,
     token: String,
 }
 
 /// What a program was answered.
-struct Answer {
-    status: u16,
-    head: String,
-    body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with("")
     }
 
@@ -59,7 +59,7 @@ impl Scene {
         Self { folder, database, watch }
     }
 
-    fn program(&self, account: &str, scopes: &str) -> Program<'_> {
+    pub(crate) fn program(&self, account: &str, scopes: &str) -> Program<'_> {
         Program { address: &self.watch.address, token: token(self.folder.path(), account, scopes) }
     }
 }
@@ -73,7 +73,12 @@ fn token(folder: &Path, account: &str, scopes: &str) -> String {
 }
 
 impl Program<'_> {
-    fn ask(&self, (method, path): (&str, &str), headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    pub(crate) fn ask(
+        &self,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
         let bearer = format!("Bearer {}", self.token);
         let mut all = vec![("authorization", bearer.as_str())];
         if body.is_some() {
@@ -87,23 +92,23 @@ impl Program<'_> {
         Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or_default() }
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask(("GET", path), &[], None)
     }
 
-    fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.ask(("POST", path), &[], Some(body))
     }
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let line = |line: &&str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
         self.head.lines().find(line).map_or("", |line| line.split_once(':').unwrap().1.trim())
     }
 
     /// A problem of that status, which says that.
-    fn is_problem(&self, status: u16, part: &str) {
+    pub(crate) fn is_problem(&self, status: u16, part: &str) {
         let detail = self.body["detail"].as_str().unwrap_or_default();
         assert!(self.status == status && detail.contains(part), "{} {}", self.head, self.body);
         assert_eq!(

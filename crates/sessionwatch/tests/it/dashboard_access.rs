@@ -12,7 +12,7 @@ use crate::harness::{self, PASSWORD, Watch, run_in};
 const STREAM_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Logs in: the cookie, and what forms carry.
-fn log_in(watch: &Watch, name: &str) -> (String, String) {
+pub(crate) fn log_in(watch: &Watch, name: &str) -> (String, String) {
     let body = format!("name={name}&password={}", PASSWORD.replace(' ', "+"));
     let (_, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
     let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();

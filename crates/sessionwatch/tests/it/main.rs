@@ -20,6 +20,7 @@ mod doctor_users;
 mod door;
 mod equality;
 mod evidence;
+mod evidence_gaps;
 mod failing_runs;
 mod families;
 mod fastforward;

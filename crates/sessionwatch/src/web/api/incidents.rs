@@ -19,7 +19,7 @@ use super::{
         read,
     },
     Answer, Caller,
-    given::{Body, In, Page, Text},
+    given::{Asked, Body, In, Page, Text},
     problem::Problem,
 };
 use crate::{
@@ -154,7 +154,7 @@ pub(super) async fn report(
     In(of): In<OfIncident>,
 ) -> Result<Response, Problem> {
     let (case, _) = desk::case(&shared, &of.id).await?;
-    let text = paper::markdown(&case.incident, &case.timeline);
+    let text = paper::markdown(&case.incident, &case.timeline).map_err(crate::web::Refusal::from)?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response())
 }
 
@@ -251,14 +251,25 @@ pub(super) async fn contain(
     Ok((StatusCode::CREATED, Json(Plan::of(&shared.config(), &plan))))
 }
 
+/// Which evidence is wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WantedEvidence {
+    /// Also evidence of which something could not be read; otherwise that is an error
+    #[serde(default)]
+    incomplete: bool,
+}
+
 /// Download the evidence, sealed to the recipient of the archive
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/evidence", tag = "incidents", params(OfIncident), responses((status = 200, description = "A tar file in the age format", body = Vec<u8>, content_type = "application/octet-stream")))]
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/evidence", tag = "incidents", params(OfIncident, WantedEvidence), responses((status = 200, description = "A tar file in the age format", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(super) async fn evidence(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
     In(of): In<OfIncident>,
+    Asked(wanted): Asked<WantedEvidence>,
 ) -> Result<Response, Problem> {
-    let (name, sealed) = page::sealed(&shared, &of.id, &caller.actor()).await?;
+    let (name, sealed) = page::sealed(&shared, (&of.id, &caller.actor()), wanted.incomplete).await?;
     let kept = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], sealed).into_response())

@@ -205,6 +205,8 @@ pub(super) struct Consent {
     confirm: Option<Text<200>>,
     /// The incident in whose course it is carried out.
     incident: Option<Text<100>>,
+    /// Why complete evidence of the incident is not waited for.
+    without_evidence: Option<Text<2_000>>,
 }
 
 /// Agree to a plan as the second person, where the configuration asks for one
@@ -230,6 +232,7 @@ pub(super) async fn apply(
     let wish = Wish {
         confirm: consent.confirm.map(|name| name.to_string()).unwrap_or_default(),
         incident: consent.incident.map(|id| id.to_string()),
+        without_evidence: consent.without_evidence.map(|reason| reason.to_string()),
     };
     desk::begin(Desk::of(&shared, target, &caller.actor()), plan.clone(), wish).await?;
     Ok((StatusCode::ACCEPTED, Json(PlanCourse::of(&shared, &plan))))

@@ -1,0 +1,370 @@
+//! Evidence of an incident while its database is away, half away and back again: what could not be read is said everywhere, and
+//! is never taken for done.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use sessionwatch::{
+    archive::sealing::Identity,
+    incident::evidence,
+    store::{Place, Store, audit},
+};
+use testbed::{Database, Fault, Proxy};
+
+use crate::{
+    api::Scene,
+    dashboard_access::log_in,
+    harness::{self, Said},
+};
+
+/// A token on rows of two users, and a session of nobody.
+const LEAK: &str = r#"
+UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2';
+INSERT INTO sessions VALUES ('stray', 'a-token-of-nobody', 987654, now() + interval '1 day');
+"#;
+
+/// An incident whose next step is the evidence.
+struct Emergency {
+    folder: tempfile::TempDir,
+}
+
+impl Emergency {
+    /// Opens one, of a target by that address.
+    fn of(url: &str, act_url: &str, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let emergency = Self { folder };
+        emergency.configure(url, act_url, more);
+        assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).code, 0);
+        emergency.says(&["next", "app"], 1, "Next: Find out who is affected");
+        emergency.says(&["next", "app", "--done", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
+        emergency
+    }
+
+    fn configure(&self, url: &str, act_url: &str, more: &str) {
+        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
+        fs::write(self.path("sessionwatch.toml"), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        let variables = [("USER", "ada")];
+        harness::run_in(self.folder.path(), &variables, &[&["incident"], arguments].concat())
+    }
+
+    fn says(&self, arguments: &[&str], code: i32, part: &str) -> String {
+        let said = self.run(arguments);
+        let text = format!("{}{}", said.stdout, said.stderr);
+        assert!(said.code == code && text.contains(part), "{arguments:?} ({}): {text}", said.code);
+        text
+    }
+
+    /// The parts of a file of evidence.
+    fn parts(&self, file: &str) -> evidence::Parts {
+        let identity = Identity::read(&self.path("sessionwatch-archive.key")).unwrap();
+        let sealed = fs::read(self.path(file)).unwrap();
+        let packed = identity.open(&sealed, &identity.recipient().to_string()).unwrap();
+        let mut archive = tar::Archive::new(packed.as_slice());
+        let part = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+            let (mut entry, mut bytes) = (entry.unwrap(), vec![]);
+            std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+            (entry.path().unwrap().display().to_string(), bytes)
+        };
+        archive.entries().unwrap().map(part).collect()
+    }
+
+    /// Asks for evidence that cannot be complete: every place says what is missing, and nothing counts as done.
+    fn lacks(&self, file: &str, parts: &[&str], why: &str) -> String {
+        let asked = format!("{file}.age");
+        let said = self.says(&["evidence", "app", "--to", &asked], 3, "the evidence is incomplete: ");
+        assert!(!self.path(&asked).exists(), "{said}");
+        let written = format!("{asked}.incomplete");
+        let verified = self.says(&["verify", &written], 3, &format!("{written} is incomplete: "));
+        let timeline = self.says(&["status", "app"], 0, "INCOMPLETE: ");
+        let report = self.says(&["report", "app"], 0, "the evidence is incomplete: ");
+        let audit = self.trail();
+        for text in [&said, &verified, &timeline, &report, &audit] {
+            let plain = text.replace('\\', "");
+            let told = parts.iter().all(|part| plain.contains(part)) && plain.contains(why);
+            assert!(told, "{parts:?} {why}: {text}");
+        }
+        self.says(&["next", "app"], 1, "Next: Freeze the evidence");
+        written
+    }
+
+    /// What the audit trail says of evidence.
+    fn trail(&self) -> String {
+        let store = Store::find(&Place::File(self.path("sessionwatch-state.db"))).unwrap().unwrap();
+        let entries = store.read(|db| audit::page(db, None, 1_000)).unwrap();
+        let of_evidence = |entry: &audit::Entry| entry.detail.contains("\"step\":\"evidence\"");
+        let said = |entry: &audit::Entry| {
+            let detail: Value = serde_json::from_str(&entry.detail).unwrap();
+            format!("{} {}\n", entry.action, detail["said"].as_str().unwrap())
+        };
+        entries.iter().filter(|entry| of_evidence(entry)).map(said).collect()
+    }
+
+    /// Asks for evidence that is complete, with that many rows; and it counts as done.
+    fn is_frozen(&self, file: &str, rows: usize) {
+        let asked = format!("{file}.age");
+        self.says(&["evidence", "app", "--to", &asked], 0, &format!("{asked} was written, sealed to age1"));
+        self.says(&["verify", &asked], 0, "Every part is what was written");
+        assert_eq!(count(&self.parts(&asked)), rows);
+    }
+
+    /// A plan to end what shares tokens.
+    fn plan(&self) -> String {
+        let said = self.run(&["contain", "duplicates", "app", "--format", "json"]);
+        let plan: Value = serde_json::from_str(&said.stdout).unwrap();
+        plan["plan"]["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The rows in evidence.
+fn count(parts: &evidence::Parts) -> usize {
+    parts["rows.ndjson"].iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// A database with a leak, and a role that may only read it.
+fn leaking() -> (Database<'static>, String) {
+    let database = harness::healthy();
+    database.psql(LEAK).unwrap();
+    let role = harness::role(&database, "watch");
+    database.psql(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).unwrap();
+    (database, role)
+}
+
+/// Lets nobody connect to a database, and ends who has; or lets everybody.
+fn away(database: &Database<'_>, away: bool) {
+    let name = database.name();
+    let server = |sql: &str| testbed::shared().psql("postgres", sql).unwrap();
+    server(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !away));
+    if away {
+        server(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
+    }
+}
+
+#[test]
+fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_waits_for_it() {
+    let (database, role) = leaking();
+    let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
+    away(&database, true);
+    let written = emergency.lacks("gone", &["rows.ndjson", "census-now.json"], "cannot connect");
+    let parts = emergency.parts(&written);
+    assert!(!parts.contains_key("rows.ndjson") && !parts.contains_key("census-now.json"), "{parts:?}");
+    assert!(parts.contains_key("timeline.ndjson") && parts.contains_key("audit.ndjson"), "{parts:?}");
+    let manifest: Value = serde_json::from_slice(&parts["manifest.json"]).unwrap();
+    assert_eq!((&manifest["complete"], manifest["missing"].as_array().unwrap().len()), (&json!(false), 3));
+
+    // Half away: the sessions can be read, and not the users.
+    away(&database, false);
+    database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
+    let written = emergency.lacks("half", &["rows.ndjson"], "this role may not read `id` of `public.users`");
+    assert_eq!(count(&emergency.parts(&written)), 2);
+    let plan = emergency.plan();
+    let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
+    let refused = emergency.says(&apply, 1, "sessions are not ended before the evidence is complete");
+    assert!(refused.contains("half.age.incomplete"), "{refused}");
+    let left = || database.psql("SELECT count(*) FROM sessions WHERE id IN ('s1', 's2')").unwrap();
+    assert_eq!(left(), "2\n");
+
+    // Back again: the first complete evidence is what counts, and what is incomplete after it takes nothing away.
+    database.psql(&format!("GRANT SELECT ON users TO {role}")).unwrap();
+    emergency.is_frozen("back", 3);
+    away(&database, true);
+    emergency.says(&["evidence", "app", "--to", "late.age"], 3, "the evidence is incomplete: ");
+    away(&database, false);
+    let done = emergency.says(&["next", "app"], 1, "Freeze the evidence: done. back.age was written");
+    assert!(done.contains("Next: Tell the team"), "{done}");
+    assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
+    emergency.says(&apply, 0, "2 rows removed");
+    assert_eq!(left(), "0\n");
+    assert_eq!(emergency.trail().matches("incident-evidence").count(), 4, "{}", emergency.trail());
+}
+
+#[test]
+fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_kept() {
+    let (database, role) = leaking();
+    let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
+    let plan = emergency.plan();
+    let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
+    emergency.says(&apply, 1, "no evidence was written yet");
+    emergency.says(&[&apply[..], &["--without-evidence", " "]].concat(), 1, "no evidence was written yet");
+    let reason = "the disk of the database fails";
+    let without = [&apply[..], &["--without-evidence", reason]].concat();
+    emergency.says(&without, 0, "2 rows removed");
+    let said = "sessions are ended without complete evidence (no evidence was written yet): ";
+    for text in [
+        emergency.run(&["status", "app"]).stdout,
+        emergency.run(&["report", "app"]).stdout,
+        emergency.trail(),
+    ] {
+        assert!(text.contains(&format!("{said}{reason}")), "{text}");
+    }
+    emergency.says(&["close", "app"], 1, "`evidence` was passed over");
+    // What cannot be known afterwards is not verified either.
+    database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
+    let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
+    assert!(said.contains("not in order: orphans: not known"), "{said}");
+}
+
+#[test]
+fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_complete() {
+    let (database, role) = leaking();
+    let proxy = Proxy::start(testbed::shared().ports()[0], Fault::None).unwrap();
+    let (direct, cut) = (database.url(&role), database.url_at(&role, proxy.port()));
+    let emergency = Emergency::of(&direct, &database.url("postgres"), "");
+    emergency.configure(&cut, &database.url("postgres"), "");
+    let before = proxy.captured().len();
+    emergency.is_frozen("whole", 3);
+    let passed = proxy.captured().len() - before;
+    let mut outcomes = [0, 0];
+    for part in 0..16 {
+        proxy.set(Fault::CutAfter(passed * part / 16));
+        let asked = format!("{part}.age");
+        let said = emergency.run(&["evidence", "app", "--to", &asked]);
+        outcomes[usize::from(said.code == 0)] += 1;
+        if said.code == 0 {
+            let parts = emergency.parts(&asked);
+            assert_eq!(count(&parts), 3, "{part}");
+            assert!(parts["census-now.json"].starts_with(b"{"), "{part}");
+        } else {
+            assert!(said.code == 3 && said.stderr.contains("the evidence is incomplete"), "{}", said.stderr);
+            let written = format!("{asked}.incomplete");
+            emergency.says(&["verify", &written], 3, "is incomplete");
+        }
+    }
+    // What passed to the server was counted too, so that the last cuts may come too late.
+    assert!(outcomes[0] > 4, "{outcomes:?}");
+    // A connection that goes silent ends with the time limit.
+    proxy.set(Fault::FreezeAfter(passed / 4));
+    emergency.says(
+        &["evidence", "app", "--to", "silent.age", "--timeout", "2"],
+        3,
+        "the evidence is incomplete: ",
+    );
+}
+
+#[test]
+fn whatever_keeps_rows_from_being_seen_keeps_evidence_from_being_complete() {
+    let (database, role) = leaking();
+    let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
+    let hides = [
+        (
+            "ALTER TABLE sessions ENABLE ROW LEVEL SECURITY".to_owned(),
+            "ALTER TABLE sessions DISABLE ROW LEVEL SECURITY".to_owned(),
+            "row-level security hides rows",
+        ),
+        (
+            "ALTER TABLE users ENABLE ROW LEVEL SECURITY".to_owned(),
+            "ALTER TABLE users DISABLE ROW LEVEL SECURITY".to_owned(),
+            "row-level security hides rows of",
+        ),
+        (
+            "ALTER TABLE users RENAME TO people".to_owned(),
+            "ALTER TABLE people RENAME TO users".to_owned(),
+            "sessions without a user were counted at the opening",
+        ),
+        (
+            format!("REVOKE SELECT ON sessions FROM {role}"),
+            format!("GRANT SELECT ON sessions TO {role}"),
+            "the role may not read table",
+        ),
+    ];
+    for (number, (hide, show, why)) in hides.iter().enumerate() {
+        database.psql(hide).unwrap();
+        emergency.lacks(&format!("hidden-{number}"), &[], why);
+        database.psql(show).unwrap();
+    }
+    emergency.is_frozen("shown", 3);
+}
+
+#[test]
+fn a_sqlite_file_that_was_moved_away_and_log_events_that_cannot_be_read_are_missing_evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, elsewhere) = (folder.path().join("app.db"), folder.path().join("elsewhere.db"));
+    sqlite(&file);
+    let url = format!("sqlite:{}", file.display());
+    let log = "[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
+    let emergency = Emergency::of(&url, &url, log);
+    fs::rename(&file, &elsewhere).unwrap();
+    emergency.lacks("moved", &["rows.ndjson", "census-now.json"], "cannot open the SQLite file");
+    assert!(!file.exists());
+    fs::rename(&elsewhere, &file).unwrap();
+    let state = rusqlite::Connection::open(emergency.path("sessionwatch-state.db")).unwrap();
+    state.execute_batch("ALTER TABLE signals RENAME TO elsewhere").unwrap();
+    let written = emergency.lacks("unread", &["signals.ndjson"], "the store cannot be read");
+    assert!(count(&emergency.parts(&written)) == 2);
+    state.execute_batch("ALTER TABLE elsewhere RENAME TO signals").unwrap();
+    emergency.is_frozen("all", 2);
+}
+
+/// A small application on which two users share a token.
+fn sqlite(file: &Path) {
+    let script = "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT);
+        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL, userId TEXT NOT NULL, expires TEXT NOT NULL);
+        INSERT INTO users VALUES ('u1', 'Ada'), ('u2', 'Bo');
+        INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z'),
+          ('s2', 'token-number-one', 'u2', '2100-01-01T00:00:00.000Z');";
+    rusqlite::Connection::open(file).unwrap().execute_batch(script).unwrap();
+}
+
+#[test]
+fn programs_and_pages_are_told_what_is_missing_in_evidence() {
+    let scene = Scene::new();
+    let bot = scene.program("ada", "read,incidents,actions");
+    let opened = bot.post("/incidents", &json!({ "target": "app", "severity": "P1", "summary": "a leak" }));
+    let id = opened.body["id"].as_str().unwrap().to_owned();
+    let base = format!("/incidents/{id}");
+    bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "confirm" }));
+    let next = json!({ "said": "done", "step": "affected", "note": "2 and 3" });
+    assert_eq!(bot.post(&format!("{base}/next"), &next).body["next"]["id"], "evidence");
+    let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
+    let apply = format!("/plans/{}/apply", plan["id"].as_str().unwrap());
+    away(&scene.database, true);
+    bot.ask(("POST", &format!("{base}/evidence")), &[], None).is_problem(503, "rows.ndjson");
+    let partial = bot.ask(("POST", &format!("{base}/evidence?incomplete=true")), &[], None);
+    let name = partial.header("content-disposition").to_owned();
+    assert!(partial.status == 200 && name.contains("-incomplete.tar.age"), "{}", partial.head);
+    // A person downloads what there is, and the page says what is missing.
+    let (cookie, token) = log_in(&scene.watch, "ada");
+    let headers = [("cookie", cookie.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    let form = |path: &str, body: &str| {
+        let body = format!("form={token}&{body}");
+        harness::post(&scene.watch.address, path, &headers, body.as_bytes())
+    };
+    let (status, head) = form(&format!("/incidents/{id}/evidence"), "");
+    assert!(status == 200 && head.contains("-incomplete.tar.age"), "{status} {head}");
+    away(&scene.database, false);
+    let course = bot.get(&base).body;
+    assert_eq!(course["next"]["id"], "evidence", "{course}");
+    assert!(course["next"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
+    let page = harness::request(&scene.watch.address, ("GET", &format!("/incidents/{id}")), &headers, &[]).1;
+    assert!(page.contains("So far: ") && page.contains("INCOMPLETE: "), "{page}");
+    let still = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "evidence" })).body;
+    assert_eq!(still["next"]["id"], "evidence", "{still}");
+    let report = bot.ask(("GET", &format!("{base}/report")), &[], None);
+    assert_eq!(report.status, 200, "{}", report.head);
+
+    // Ending sessions waits, or has a reason.
+    let consent = json!({ "incident": id });
+    bot.post(&apply, &consent).is_problem(409, "before the evidence is complete");
+    let plan_page = format!("/plans/{}?incident={id}", plan["id"].as_str().unwrap());
+    let page = harness::request(&scene.watch.address, ("GET", &plan_page), &headers, &[]).1;
+    assert!(page.contains("name=\"without_evidence\""), "{page}");
+    let (status, _) =
+        form(&format!("/plans/{}/apply", plan["id"].as_str().unwrap()), &format!("incident={id}"));
+    assert_eq!(status, 409);
+    let consent = json!({ "incident": id, "without_evidence": "the users are being robbed" });
+    assert_eq!(bot.post(&apply, &consent).status, 202);
+    harness::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
+    let course = bot.get(&base).body;
+    assert!(course["timeline"].to_string().contains("the users are being robbed"), "{course}");
+    assert!(course["open_points"].to_string().contains("`evidence` was passed over"), "{course}");
+    assert_eq!(scene.watch.stop(), Some(0));
+}
