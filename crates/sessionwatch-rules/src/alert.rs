@@ -127,7 +127,7 @@ impl Alert {
         (now, silenced): (Instant, bool),
         policy: Policy,
     ) -> (Self, Option<Notice>) {
-        let state = self.state.rebased(now);
+        let state = self.state.rebased(now, policy);
         let next = match sign {
             Sign::Unknown => Self { stale: true, ..self },
             Sign::Failing => Self { state: state.failing(now, policy), stale: false, ..self },
@@ -166,14 +166,15 @@ impl State {
         }
     }
 
-    /// The clock was set back: what seems to lie ahead was just now.
-    fn rebased(self, now: Instant) -> Self {
+    /// The clock was set back. What has happened keeps its instant, since the clock may be put right again. Only where
+    /// the next repeat would be waited for longer than twice its distance, the last one was just now.
+    fn rebased(self, now: Instant, policy: Policy) -> Self {
+        let is_far = |told: &Instant| policy.repeat_after_us.is_some_and(|wait| told.since(now) > wait);
         match self {
-            Self::Ok => self,
-            Self::Pending { looks, since } => Self::Pending { looks, since: since.min(now) },
             Self::Firing { since, clear, told } => {
-                Self::Firing { since: since.min(now), clear, told: told.map(|told| told.min(now)) }
+                Self::Firing { since, clear, told: told.map(|told| if is_far(&told) { now } else { told }) }
             }
+            Self::Ok | Self::Pending { .. } => self,
         }
     }
 
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_keeps_nobody_waiting_for_longer_than_the_repeat() {
+    fn a_clock_that_goes_back_keeps_nobody_waiting_for_longer_than_twice_the_repeat() {
         let at = |hour: i64| (Instant::from_micros((100 + hour) * HOUR).unwrap(), false);
         let (alert, told) = Alert::default().advance(Sign::Failing, at(0), Policy::of(Severity::Critical));
         assert_eq!(told, Some(Notice::Firing));
@@ -306,6 +307,20 @@ mod tests {
         let (alert, told) = alert.advance(Sign::Failing, at(-7), POLICY);
         assert_eq!(told, Some(Notice::Repeated));
         assert_eq!(alert.advance(Sign::Failing, at(3), POLICY).1, Some(Notice::Repeated));
+    }
+
+    #[test]
+    fn what_has_happened_keeps_its_instant_when_the_clock_goes_back_for_a_while() {
+        let at = |minute: i64| (Instant::from_micros(100 * HOUR + minute * HOUR / 60).unwrap(), false);
+        let (pending, _) = Alert::default().advance(Sign::Failing, at(0), POLICY);
+        let (firing, _) = pending.advance(Sign::Failing, at(-170), POLICY);
+        assert_eq!(firing.state, State::Firing { since: at(0).0, clear: 0, told: Some(at(-170).0) });
+        let (fired, _) = pending.advance(Sign::Failing, at(1), POLICY);
+        for sign in [Sign::Failing, Sign::Unknown, Sign::Healthy] {
+            let (back, told) = fired.advance(sign, at(-150), POLICY);
+            let (right, again) = back.advance(Sign::Failing, at(2), POLICY);
+            assert_eq!((right.state, told, again), (fired.state, None, None), "{sign:?}");
+        }
     }
 
     proptest! {

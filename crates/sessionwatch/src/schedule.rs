@@ -1,5 +1,7 @@
 //! When a target is looked at, and by which checks. Pure: the present instant is a parameter, and so is how a look went.
 
+mod wall_time;
+
 use std::{collections::BTreeSet, hash::Hasher as _};
 
 use croner::{
@@ -104,9 +106,8 @@ impl Schedule {
         match self {
             Self::Every(distance) => Some(last.plus(*distance)),
             Self::Cron(cron, zone) => {
-                let last = Timestamp::from_microsecond(last.micros()).ok()?.to_zoned(zone.clone());
-                let next = cron.find_next_occurrence(&last, false).ok()?;
-                Instant::from_micros(next.timestamp().as_microsecond())
+                let next = wall_time::next(cron, zone, Timestamp::from_microsecond(last.micros()).ok()?)?;
+                Instant::from_micros(next.as_microsecond())
             }
         }
     }
@@ -123,9 +124,19 @@ impl Schedule {
     #[must_use]
     pub fn before(&self, now: Instant) -> Option<Instant> {
         let Self::Cron(cron, zone) = self else { return None };
-        let now = Timestamp::from_microsecond(now.micros()).ok()?.to_zoned(zone.clone());
-        let last = cron.find_previous_occurrence(&now, true).ok()?;
-        Instant::from_micros(last.timestamp().as_microsecond())
+        let last = wall_time::previous(cron, zone, Timestamp::from_microsecond(now.micros()).ok()?)?;
+        Instant::from_micros(last.as_microsecond())
+    }
+
+    /// When something was done last, for [`Schedule::after`], by a clock that may have been set back since. What seems to
+    /// lie ahead was done just now. A time that an expression names does not come again for that, unless it would be
+    /// waited for for more than a day.
+    #[must_use]
+    pub fn last_done(&self, last: Instant, now: Instant) -> Instant {
+        match self {
+            Self::Cron(..) if last.since(now) <= DAY => last,
+            _ => last.min(now),
+        }
     }
 }
 
@@ -213,9 +224,10 @@ impl Timetable {
 
     /// The clock was set back: what seems to lie ahead was just now.
     pub fn rebase(&mut self, now: Instant) {
-        for last in self.done.iter_mut().chain([&mut self.looked]) {
-            *last = last.map(|last| last.min(now));
+        for (entry, done) in self.entries.iter().zip(&mut self.done) {
+            *done = done.map(|done| entry.schedule.last_done(done, now));
         }
+        self.looked = self.looked.map(|looked| looked.min(now));
     }
 
     /// Whether the clock was set back since the last look.
@@ -290,7 +302,7 @@ mod tests {
         Instant::from_micros(micros).unwrap()
     }
 
-    fn utc(text: &str) -> Instant {
+    pub(super) fn utc(text: &str) -> Instant {
         at(text.parse::<Timestamp>().unwrap().as_microsecond())
     }
 
@@ -420,6 +432,17 @@ mod tests {
         assert!(table.is_ahead(now) && table.next(now) > now.plus(HOUR));
         table.rebase(now);
         assert_eq!(table.next(now), now.plus(MINUTE));
+    }
+
+    #[test]
+    fn a_time_that_cron_names_does_not_come_again_when_the_clock_goes_back() {
+        let nightly = || entry(cron("0 21 * * *", "UTC"), &["a"], false);
+        let mut table = Timetable::new("x", vec![nightly()], (Some(utc("2026-11-28T21:00:30Z")), at(0)));
+        let before = table.next(utc("2026-11-28T22:10:00Z"));
+        table.rebase(utc("2026-11-28T19:10:00Z"));
+        assert_eq!(table.next(utc("2026-11-28T22:11:00Z")), before, "not at once");
+        table.rebase(utc("2026-11-01T19:10:00Z"));
+        assert!(table.next(utc("2026-11-01T19:10:00Z")) < utc("2026-11-01T22:00:00Z"), "nor a month late");
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Cleaning {
         };
         while !*self.stopping.borrow() && shared.leadership.term(&lease) == Some(term.number) {
             let now = shared.clock.now();
-            last = last.min(now);
+            last = self.cleanup.schedule.last_done(last, now);
             let due = self.cleanup.schedule.after(last).unwrap_or(Instant::MAX);
             if now < due {
                 tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_rules::instant::Instant;
 
 use super::{Shared, leadership::DELIVERY, round};
 use crate::{
@@ -30,10 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, report: Weekly
     };
     loop {
         let now = shared.clock.now();
-        if last.since(now) > DAY {
-            // The clock was set back by so much that the next one would be missed; by less, the last one would come again.
-            last = now;
-        }
+        last = report.due.last_done(last, now);
         let Some(due) = report.due.after(last) else { return };
         if now < due {
             shared.clock.wait_until(due).await;
