@@ -215,7 +215,7 @@ impl Signal {
             bytes: signal.bytes,
             text: signal.text,
             fit: signal.fit,
-            joined: signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+            joined: signal.joined,
         }
     }
 }

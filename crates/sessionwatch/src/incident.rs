@@ -291,13 +291,15 @@ fn count(found: Option<u64>, what: &str, (right, wrong): (&mut Vec<String>, &mut
 ///
 /// # Errors
 ///
-/// If an entry does not name its plan.
+/// If an entry cannot be decoded.
 pub fn contained(timeline: &[Entry]) -> Result<Vec<String>, StoreError> {
-    let plan = |entry: &Entry| {
-        let plan = entry.document()?["plan"].as_str().map(str::to_owned);
-        plan.ok_or_else(|| Entry::undecodable("detail"))
+    let plan = |entry: &Entry| match &entry.document()?["plan"] {
+        Value::Null => Ok(None),
+        Value::String(plan) => Ok(Some(plan.clone())),
+        _ => Err(Entry::undecodable("detail")),
     };
-    timeline.iter().filter(|entry| entry.kind == "contained").map(plan).collect()
+    let contained = timeline.iter().filter(|entry| entry.kind == "contained");
+    contained.map(plan).filter_map(Result::transpose).collect()
 }
 
 /// What a person said under a name.

@@ -417,12 +417,12 @@ async fn doubt(
         return Ok(None);
     }
     if let Some(accounts) = &mapping.accounts
-        && has_rows(&opened.session, accounts).await
+        && has_rows(&opened.session, accounts).await?
     {
         return Ok(Some("the session table is empty beside accounts in use: the application probably uses JWT sessions, which no table shows".into()));
     }
     if let Some(users) = &mapping.users
-        && has_rows(&opened.session, &users.table).await
+        && has_rows(&opened.session, &users.table).await?
     {
         return Ok(Some("the session table is empty, and there are users: either nobody is logged in, or sessions are kept somewhere else, as with JWT sessions".into()));
     }
@@ -443,9 +443,9 @@ pub fn hidden_sessions(opened: &Opened) -> Option<String> {
 }
 
 /// Whether a table has a row. One that may not be read tells nothing.
-async fn has_rows(session: &Session, table: &TableName) -> bool {
+async fn has_rows(session: &Session, table: &TableName) -> Result<bool, TargetError> {
     let query = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT 1) AS a", sql::table(table));
-    matches!(session.attempt(&query).await, Ok(Some(1)))
+    Ok(session.attempt(&query).await? == Some(1))
 }
 
 /// Why a view need not show every session. A condition is part of what whoever names the view means by a session.

@@ -25,6 +25,7 @@ use crate::{
     },
     target::{
         address::Address,
+        cells,
         error::TargetError,
         session::{Idle, Session},
         sql::{self, Sql},
@@ -366,10 +367,9 @@ async fn believed(
     while let Some(best) = candidates.first() {
         let table = best.mapping.sessions.clone();
         let rows = session.fetch(&sql::token_shapes(schema.dialect, &best.mapping, TOKENS)).await?;
-        let count = |at: usize| {
-            rows.first().and_then(|row| row.get(at)?.as_deref()?.parse::<u64>().ok()).unwrap_or(0)
-        };
-        let (tokens, jwts) = (count(0), count(1));
+        let row = rows.first().ok_or(TargetError::Lost)?;
+        let count = |at: usize| cells::number::<u64>(row, at, "a count").map(Option::unwrap_or_default);
+        let (tokens, jwts) = (count(0)?, count(1)?);
         if jwts == 0 || jwts < tokens.div_ceil(2) {
             break;
         }
@@ -447,8 +447,9 @@ async fn refuse_last_use(opened: &Opened) -> Result<(), TargetError> {
         return Ok(());
     }
     let rows = opened.session.fetch(&opened.sql(false, &Settings::default()).ends_ahead()).await?;
-    let count = |at: usize| rows.first()?.get(at)?.as_deref()?.parse::<u64>().ok();
-    match (count(0), count(1)) {
+    let row = rows.first().ok_or(TargetError::Lost)?;
+    let count = |at: usize| cells::number::<u64>(row, at, "a count");
+    match (count(0)?, count(1)?) {
         (Some(1..), Some(0)) => Err(TargetError::LastUse(column.clone())),
         _ => Ok(()),
     }

@@ -5,6 +5,7 @@
 pub mod acting;
 pub mod address;
 pub mod audit;
+pub(crate) mod cells;
 pub mod error;
 pub mod observe;
 pub mod postgres;

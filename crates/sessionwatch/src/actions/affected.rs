@@ -14,7 +14,7 @@ use crate::{
         archived::{self, Fate},
         plans,
     },
-    target::{error::TargetError, observe, sql::Named},
+    target::{cells, error::TargetError, observe, sql::Named},
 };
 
 /// Rows that are asked for at once.
@@ -69,12 +69,11 @@ pub async fn affected(context: Context<'_>, limit: usize) -> Result<Affected, Ac
     Ok(Affected { rows, gaps })
 }
 
-fn row(cells: Vec<Option<String>>) -> Result<Row, TargetError> {
-    let mut cells = cells.into_iter();
+fn row(row: Vec<Option<String>>) -> Result<Row, TargetError> {
+    let expires = cells::number(&row, 4, "an expiry")?;
+    let mut cells = row.into_iter();
     let mut text = || cells.next().flatten();
-    let (fingerprint, prefix, id, user) = (text(), text(), text(), text());
-    let unreadable = |_| TargetError::Undecodable("an expiry");
-    let expires = text().map(|micros| micros.parse().map_err(unreadable)).transpose()?;
+    let (fingerprint, prefix, id, user, _) = (text(), text(), text(), text(), text());
     Ok(Row { fingerprint, prefix, id, user, expires, orphaned: text().as_deref() == Some("1") })
 }
 
@@ -126,7 +125,7 @@ async fn find(
         let chosen = crate::target::sql::Chosen::User(&id);
         let counted =
             view.opened.session.fetch(&sql.counted(chosen, &Revoke::Delete, view.addressing)).await?;
-        let count = counted.first().and_then(|row| row.first()?.as_deref()?.parse().ok()).unwrap_or(0);
+        let count = cells::only(&counted, "a count")?;
         users.push((row.into_iter().map(Option::unwrap_or_default).collect(), count));
     }
     Ok(users)
@@ -139,7 +138,7 @@ async fn find(
 /// If the target or the store fails.
 pub async fn returned(context: Context<'_>, plan: &str) -> Result<u64, ActError> {
     let kept = context.store.read(|db| plans::get(db, plan))?.map(Plan::read).transpose()?.flatten();
-    let revoke = kept.map(|plan| plan.summary.revoke).unwrap_or_default();
+    let revoke = kept.ok_or_else(|| ActError::NoPlan(plan.to_owned()))?.summary.revoke;
     let view = View::open(context).await?;
     let counted = count(context, (&view, &revoke), plan).await;
     view.opened.session.close().await;
@@ -162,8 +161,8 @@ async fn count(context: Context<'_>, (view, revoke): (&View, &Revoke), plan: &st
                 (_, false) => sql.unchanged(Named::Mark, rows, revoke),
             };
             let there = view.opened.session.fetch(&query).await?;
-            let marks: Vec<i64> =
-                there.iter().filter_map(|row| row.first()?.as_deref()?.parse().ok()).collect();
+            let marks = there.iter().map(|row| cells::required(row, 0, "a mark"));
+            let marks = marks.collect::<Result<Vec<i64>, TargetError>>()?;
             let back = if *revoke == Revoke::Delete {
                 marks.len()
             } else {

@@ -341,7 +341,7 @@ pub(super) fn confirmed(context: Context<'_>, plan: &Plan, consent: Consent<'_>)
 pub(super) fn begin(context: Context<'_>, plan: &mut Plan, consent: Consent<'_>) -> Result<(), ActError> {
     let now = context.clock.now();
     plan.summary.by_policy = consent.by_policy;
-    plan.kept.summary = serde_json::to_string(&plan.summary).unwrap_or_default();
+    plan.kept.summary = making::text(&plan.summary)?;
     plan.kept.state = plans::State::Begun;
     plan.kept.touched_at = now;
     let detail =
@@ -363,7 +363,7 @@ pub(super) fn end(context: Context<'_>, plan: &mut Plan, applied: &Applied) -> R
     if applied.remaining == 0 {
         plan.kept.state = plans::State::Done;
         plan.summary.done = Some(applied.done + applied.earlier);
-        plan.kept.summary = serde_json::to_string(&plan.summary).unwrap_or_default();
+        plan.kept.summary = making::text(&plan.summary)?;
     }
     let detail = serde_json::json!({
         "plan": plan.kept.id,

@@ -24,6 +24,7 @@ use crate::{
     },
     store::{StoreError, audit, censuses, plans},
     target::{
+        cells,
         error::TargetError,
         sql::{self, Chosen, Filter, Sql},
     },
@@ -130,8 +131,7 @@ fn begun(
 /// Keeps a plan whose rows are listed.
 pub(super) fn finish(context: Context<'_>, plan: &mut Plan) -> Result<(), ActError> {
     plan.kept.state = plans::State::Planned;
-    plan.kept.summary =
-        serde_json::to_string(&plan.summary).map_err(|_| StoreError::Unwritable("the plan"))?;
+    plan.kept.summary = text(&plan.summary)?;
     let detail = serde_json::json!({
         "plan": plan.kept.id,
         "target": plan.kept.target,
@@ -301,13 +301,14 @@ struct Totals {
 async fn totals(view: &View, sql: &Sql<'_>) -> Result<Totals, ActError> {
     let rows = view.opened.session.fetch(&sql.totals(sql.now.plus(-LONG_AGO))).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
-    let count = |at: usize| row.get(at).and_then(|cell| cell.as_deref()?.parse::<u64>().ok()).unwrap_or(0);
-    let (all_active, all, odd, naive) = (count(0), count(1), count(2), count(3));
-    let instant = |at: usize| row.get(at)?.as_deref()?.parse().ok().and_then(Instant::from_micros);
+    // How far a plan may reach is decided by these.
+    let count = |at: usize| cells::required(row, at, "a count");
+    let (all_active, all, odd, naive) = (count(0)?, count(1)?, count(2)?, count(3)?);
+    let instant = |at: usize| cells::instant(row, at, "an instant");
     if odd > all / ODD {
         return Err(ActError::Implausible { odd, rows: all });
     }
-    let newest = Newest { created: instant(4), ended: instant(5) };
+    let newest = Newest { created: instant(4)?, ended: instant(5)? };
     Ok(Totals { all_active, all_rows: all, naive, newest })
 }
 
@@ -318,8 +319,7 @@ async fn list(context: Context<'_>, view: &View, plan: &mut Plan, query: &str) -
     let mut pages = view.opened.session.pages(query).await?;
     let mut piece = 0;
     while let Some(page) = view.opened.session.next_page(&mut pages).await? {
-        let rows: Option<Vec<Planned>> = page.iter().map(|row| planned(row)).collect();
-        let rows = rows.ok_or_else(|| TargetError::Query("unexpected row".into()))?;
+        let rows = page.iter().map(|row| planned(row)).collect::<Result<Vec<Planned>, TargetError>>()?;
         for row in &rows {
             users.extend(row.user.as_ref().map(|user| hasher.hash_one(user)));
             if plan.summary.sample.len() < SAMPLE {
@@ -335,22 +335,26 @@ async fn list(context: Context<'_>, view: &View, plan: &mut Plan, query: &str) -
     Ok(())
 }
 
-fn planned(row: &[Option<String>]) -> Option<Planned> {
+fn planned(row: &[Option<String>]) -> Result<Planned, TargetError> {
     let text = |at: usize| row.get(at).cloned().flatten();
-    Some(Planned {
-        place: match row.first()? {
-            Some(place) => planned::place(place)?,
-            None => 0,
-        },
-        version: text(1)?.parse().ok()?,
+    let place =
+        text(0).map(|place| planned::place(&place).ok_or(TargetError::Undecodable("the place of a row")));
+    Ok(Planned {
+        place: place.transpose()?.unwrap_or(0),
+        version: cells::required(row, 1, "the version of a row")?,
         id: text(2),
-        mark: text(3)?.parse().ok()?,
-        token: text(8).and_then(|fingerprint| fingerprint.parse().ok()),
+        mark: cells::required(row, 3, "a mark")?,
+        token: cells::number(row, 8, "a fingerprint")?,
         prefix: text(4),
         user: text(5),
-        expires: text(6).and_then(|micros| micros.parse().ok()),
+        expires: cells::number(row, 6, "an expiry")?,
         active: text(7).as_deref() == Some("1"),
     })
+}
+
+/// A summary, as it is kept.
+pub(super) fn text(summary: &Summary) -> Result<String, StoreError> {
+    serde_json::to_string(summary).map_err(|_| StoreError::Unwritable("the plan"))
 }
 
 /// A planned row for a person.
@@ -423,6 +427,5 @@ async fn counted(
     (chosen, revoke): (Chosen<'_>, &Revoke),
 ) -> Result<u64, ActError> {
     let rows = view.opened.session.fetch(&sql.counted(chosen, revoke, view.addressing)).await?;
-    let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-    Ok(count.ok_or(TargetError::Lost)?)
+    Ok(cells::only(&rows, "a count")?)
 }

@@ -14,7 +14,11 @@ use crate::{
         StoreError,
         archived::{self, Fate},
     },
-    target::sql::{Named, Obstacle, Sql},
+    target::{
+        cells,
+        error::TargetError,
+        sql::{Named, Obstacle, Sql},
+    },
 };
 
 /// Ids or users that are looked up by one statement.
@@ -52,7 +56,8 @@ impl There {
         let tokens: Vec<i64> = rows.clone().filter_map(|row| row.token).collect();
         if !tokens.is_empty() {
             let found = session.fetch(&sql.tokens_there(&tokens)).await?;
-            there.tokens.extend(found.iter().filter_map(|row| row.first()?.as_deref()?.parse::<i64>().ok()));
+            let found = found.iter().map(|row| cells::required(row, 0, "a fingerprint"));
+            there.tokens.extend(found.collect::<Result<Vec<i64>, TargetError>>()?);
         }
         let users: BTreeSet<&str> = rows.filter_map(|row| row.user.as_deref()).collect();
         let users: Vec<&str> = users.into_iter().collect();

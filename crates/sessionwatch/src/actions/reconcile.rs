@@ -16,6 +16,8 @@ use crate::{
     },
     target::{
         acting::{Actor, Fate as Transaction},
+        cells,
+        error::TargetError,
         sql::Named,
     },
 };
@@ -43,8 +45,10 @@ pub(super) async fn settle_by(
 ) -> Result<(), ActError> {
     let unsettled = context.store.read(|db| archived::unsettled(db, &context.target.name))?;
     for batch in unsettled {
-        let plan = context.store.read(|db| plans::get(db, &batch.plan))?.map(Plan::read);
-        let revoke = plan.transpose()?.flatten().map(|plan| plan.summary.revoke).unwrap_or_default();
+        let plan = context.store.read(|db| plans::get(db, &batch.plan))?.map(Plan::read).transpose()?;
+        // Without it, nobody knows what to look for.
+        let plan = plan.flatten().ok_or_else(|| ActError::NoPlan(batch.plan.clone()))?;
+        let revoke = plan.summary.revoke;
         let fates = fates((known, &revoke), actor, &batch).await?.ok_or(ActError::AtWork)?;
         context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
     }
@@ -95,8 +99,8 @@ async fn present(
     for rows in rows.chunks(ASKED) {
         let wanted: Vec<&Planned> = rows.iter().collect();
         let found = actor.fetch(&sql.unchanged(named, &wanted, revoke)).await?;
-        let marks: BTreeSet<i64> =
-            found.iter().filter_map(|row| row.first()?.as_deref()?.parse().ok()).collect();
+        let marks = found.iter().map(|row| cells::required(row, 0, "a mark"));
+        let marks = marks.collect::<Result<BTreeSet<i64>, TargetError>>()?;
         there.extend(rows.iter().map(|row| marks.contains(&row.mark)));
     }
     Ok(there)

@@ -96,7 +96,7 @@ impl<'a> Facts<'a> {
             }
             verdicts.insert(check, rules::spans(&began, period));
         }
-        let last = reports::get(db, &target.name)?.filter(|(at, _)| *at >= period.0 && *at < period.1);
+        let last = reports::document(db, &target.name)?.filter(|(at, _)| *at >= period.0 && *at < period.1);
         Ok(Self {
             settings: &config.rules.settings,
             period,
@@ -108,7 +108,10 @@ impl<'a> Facts<'a> {
             verdicts,
             attested: attestations::last(db, (&target.name, USER_REPORTS), period)?,
             signals: signals(db, (config, target), period)?,
-            ends: last.and_then(|(at, report)| Some((at, ends(&serde_json::from_str(&report).ok()?)?))),
+            ends: match last {
+                Some((at, report)) => ends(&report)?.map(|ends| (at, ends)),
+                None => None,
+            },
         })
     }
 
@@ -214,19 +217,23 @@ fn coverage(seen: &[Point], (looks, blind): (u64, u64), (from, to): (Instant, In
     }
 }
 
-/// How far ahead sessions ended, by a report; nothing if that saw nothing.
-fn ends(report: &Value) -> Option<Ends> {
-    let census = report["census"].as_object()?;
-    let count = |key: &str| census.get(key).and_then(Value::as_u64);
-    let instant = |value: &Value| {
-        let at: jiff::Timestamp = value.as_str()?.parse().ok()?;
-        Instant::from_micros(at.as_microsecond())
+/// How far ahead sessions ended, by a report; `None` if that saw nothing.
+fn ends(report: &Value) -> Result<Option<Ends>, StoreError> {
+    let undecodable = || StoreError::Undecodable { table: "reports".into(), column: "report".into() };
+    let census = match &report["census"] {
+        Value::Null => return Ok(None),
+        census => census,
     };
-    let furthest = census.get("furthest_expiry").and_then(instant);
-    let taken_at = instant(&report["taken_at"])?;
-    Some(Ends {
+    let count = |key: &str| census[key].as_u64().ok_or_else(undecodable);
+    let instant = |value: &Value| match value {
+        Value::Null => Ok(None),
+        value => value.as_str().and_then(clock::parsed).map(Some).ok_or_else(undecodable),
+    };
+    let furthest = instant(&census["furthest_expiry"])?;
+    let taken_at = instant(&report["taken_at"])?.ok_or_else(undecodable)?;
+    Ok(Some(Ends {
         ahead: furthest.map(|furthest| furthest.since(taken_at)),
         never: count("never_expiring")?,
         unreadable: count("undecodable")?,
-    })
+    }))
 }

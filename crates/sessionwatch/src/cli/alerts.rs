@@ -207,11 +207,11 @@ fn show(which: &Which, config: &ConfigArgs, format: Format) -> Result<String, Fa
     if format != Format::Table {
         return Ok(sheet(&[kept]).render(format));
     }
-    Ok(in_full(&kept))
+    in_full(&kept)
 }
 
 /// An alert with its last finding, for a person.
-fn in_full(kept: &Kept) -> String {
+fn in_full(kept: &Kept) -> Result<String, Failure> {
     let mut text = format!(
         "{} on {} ({}): {}{}\n{}\n",
         kept.check,
@@ -229,8 +229,7 @@ fn in_full(kept: &Kept) -> String {
         let note = kept.note.as_ref().map(|note| format!(": {}", printable(note))).unwrap_or_default();
         let _ = writeln!(text, "{} looks after it{note}", printable(owner));
     }
-    let finding: Value =
-        kept.finding.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let finding = kept.finding_document()?;
     for (name, key) in [("value", "value"), ("fails at", "threshold"), ("what to do", "action")] {
         match &finding[key] {
             Value::String(said) if !said.is_empty() => drop(writeln!(text, "{name}: {}", printable(said))),
@@ -252,7 +251,7 @@ fn in_full(kept: &Kept) -> String {
         let said = |key: &str| printable(signal[key].as_str().unwrap_or_default());
         let _ = writeln!(text, "  {} {}: {}", said("seen_at"), said("source"), said("text"));
     }
-    text
+    Ok(text)
 }
 
 fn silence(args: &SilenceArgs, now: Instant) -> Result<String, Failure> {

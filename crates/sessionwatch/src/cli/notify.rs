@@ -12,7 +12,7 @@ use crate::{
     notify::{self, Message},
     report::{Format, Sheet},
     store::{
-        audit,
+        StoreError, audit,
         outbox::{self, Due},
     },
     suggest::nearest,
@@ -59,6 +59,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if dead.is_empty() && *format == Format::Table {
                 "no message was given up on\n".into()
             } else {
+                let dead = dead.into_iter().map(decoded).collect::<Result<Vec<_>, StoreError>>()?;
                 sheet(&dead).render(*format)
             }
         }
@@ -104,24 +105,29 @@ fn test(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
     Err(Failure::Delivery(format!("channel `{name}` did not accept a test message: {problems}")))
 }
 
-fn sheet(dead: &[Due]) -> Sheet {
-    let told = |due: &Due| serde_json::from_str::<Message>(&due.message).ok();
-    let row = |due: &Due| {
-        let message = told(due);
+/// A dead message, decoded.
+fn decoded(due: Due) -> Result<(Due, Message), StoreError> {
+    let undecodable = |_| StoreError::Undecodable { table: "outbox".into(), column: "message".into() };
+    let message = serde_json::from_str(&due.message).map_err(undecodable)?;
+    Ok((due, message))
+}
+
+fn sheet(dead: &[(Due, Message)]) -> Sheet {
+    let row = |(due, message): &(Due, Message)| {
         vec![
             due.channel.clone(),
             due.recipient.clone().unwrap_or_default(),
             clock::readable(due.created_at),
-            message.as_ref().map(|message| message.notice.clone()).unwrap_or_default(),
-            message.as_ref().map(|message| message.target.clone()).unwrap_or_default(),
-            message.as_ref().map(|message| message.check.clone()).unwrap_or_default(),
+            message.notice.clone(),
+            message.target.clone(),
+            message.check.clone(),
             due.error.clone().unwrap_or_default(),
         ]
     };
-    let document = |due: &Due| {
+    let document = |(due, message): &(Due, Message)| {
         json!({
             "channel": due.channel, "recipient": due.recipient, "at": clock::rfc3339(due.created_at), "attempts": due.attempts,
-            "error": due.error, "message": told(due),
+            "error": due.error, "message": message,
         })
     };
     Sheet {

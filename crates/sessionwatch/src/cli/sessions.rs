@@ -180,7 +180,8 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
     }
     match format {
         Format::Json => {
-            let mut document: Value = serde_json::from_str(&text).unwrap_or_default();
+            let unwritable = |_| crate::store::StoreError::Unwritable("the list of sessions");
+            let mut document: Value = serde_json::from_str(&text).map_err(unwritable)?;
             document["signals"] = signals.iter().map(signals::Kept::json).collect();
             text = format!("{document:#}\n");
         }

@@ -527,13 +527,13 @@ impl Judging {
             Ok(Err(error)) => return Some(Err(format!("the table cannot be asked: {error}"))),
             Err(_) => return Some(Err("the table did not answer in time".into())),
         };
-        let last = match self.shared.store.read(|db| reports::get(db, &target.name)) {
+        let last = match self.shared.store.read(|db| reports::document(db, &target.name)) {
             Ok(last) => last,
             Err(error) => return Some(Err(error.to_string())),
         };
-        let report: serde_json::Value =
-            last.and_then(|(_, text)| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let sessions = report["census"]["sessions"].as_u64().unwrap_or(lines.len() as u64);
+        // Before the first look, and after one that failed, no more of them are known than these.
+        let known = last.and_then(|(_, report)| report["census"]["sessions"].as_u64());
+        let sessions = known.unwrap_or(lines.len() as u64);
         Some(Ok(Table { lines, sessions }))
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     open::Opened,
     profile::schema::Dialect,
     target::{
+        cells,
         error::TargetError,
         sql::{identifier, table as quoted},
     },
@@ -47,10 +48,10 @@ pub(super) async fn read(opened: &Opened) -> Result<Option<RowIds>, TargetError>
     };
     let rows = opened.session.fetch(&sql.row_ids(id)).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
-    let number = |at: usize| row.get(at)?.as_deref()?.parse::<i64>().ok();
-    let (Some(Some(sequence)), Some(last)) = (row.first().cloned(), number(2)) else { return Ok(None) };
-    let greatest = number(1).map_or(holds, |greatest| greatest.min(holds));
-    Ok(Some(RowIds { sequence, greatest, last, created_last_hour: number(3) }))
+    let number = |at: usize| cells::number::<i64>(&row, at, "a number of a sequence");
+    let (Some(Some(sequence)), Some(last)) = (row.first().cloned(), number(2)?) else { return Ok(None) };
+    let greatest = number(1)?.map_or(holds, |greatest| greatest.min(holds));
+    Ok(Some(RowIds { sequence, greatest, last, created_last_hour: number(3)? }))
 }
 
 /// Says how many numbers are left.

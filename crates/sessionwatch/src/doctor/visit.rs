@@ -15,6 +15,7 @@ use crate::{
     target::{
         acting::Actor,
         address::Address,
+        cells,
         error::TargetError,
         side_effects::{Catalog, Event, SideEffect},
         sql::{Change, table},
@@ -39,7 +40,8 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
     let doubts = &doubts(opened).await?;
     let lengths =
         opened.session.fetch(&opened.sql(false, &Settings::default()).token_lengths(SAMPLE)).await?;
-    let shortest_token = lengths.iter().filter_map(|row| row.first()?.as_ref()?.parse().ok()).min();
+    let lengths = lengths.iter().map(|row| cells::number(row, 0, "the length of a token"));
+    let shortest_token = lengths.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().min();
     let ends_in_other_unit = match opened.sql(false, &Settings::default()).ends_in_other_unit() {
         Some(query) => opened.session.attempt(&query).await?.ok_or(TargetError::Lost)?,
         None => 0,
@@ -80,8 +82,8 @@ async fn common_prefix(opened: &Opened) -> Result<Option<String>, TargetError> {
     const FEWEST: u64 = 5;
     let rows = opened.session.fetch(&opened.sql(false, &Settings::default()).prefixes(SAMPLE)).await?;
     let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
-    let [first, last, count] = <[Option<String>; 3]>::try_from(row).map_err(|_| TargetError::Lost)?;
-    let enough = count.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count >= FEWEST);
+    let enough = cells::required::<u64>(&row, 2, "a count")? >= FEWEST;
+    let [first, last, _] = <[Option<String>; 3]>::try_from(row).map_err(|_| TargetError::Lost)?;
     Ok(first.filter(|first| enough && !first.is_empty() && Some(first) == last.as_ref()))
 }
 
@@ -90,13 +92,12 @@ async fn impersonations(opened: &Opened) -> Result<Vec<(String, u64, Option<Inst
     let Some(query) = opened.sql(false, &Settings::default()).impersonations(NAMED) else {
         return Ok(vec![]);
     };
-    let one = |row: Vec<Option<String>>| {
-        let mut cells = row.into_iter();
-        let (who, count) = (cells.next()??, cells.next()??.parse().ok()?);
-        let since = cells.next().flatten().and_then(|micros| micros.parse().ok());
-        Some((who, count, since.and_then(Instant::from_micros)))
+    let one = |row: &Vec<Option<String>>| {
+        let count = cells::required(row, 1, "a count")?;
+        let since = cells::instant(row, 2, "an instant")?;
+        Ok(row.first().cloned().flatten().map(|who| (who, count, since)))
     };
-    Ok(opened.session.fetch(&query).await?.into_iter().filter_map(one).collect())
+    opened.session.fetch(&query).await?.iter().map(one).filter_map(Result::transpose).collect()
 }
 
 /// The instants that are not believed, by a look at every row.
@@ -104,10 +105,9 @@ async fn doubts(opened: &Opened) -> Result<Doubts, TargetError> {
     let sql = opened.sql(false, &Settings::default());
     let rows = opened.session.fetch(&sql.totals(Instant::MIN)).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
-    let text = |at: usize| row.get(at).and_then(Option::as_deref);
-    let instant = |at: usize| text(at)?.parse().ok().and_then(Instant::from_micros);
-    let newest = Newest { created: instant(4), ended: instant(5) };
-    let active = text(0).and_then(|count| count.parse().ok()).unwrap_or(0);
+    let instant = |at: usize| cells::instant(row, at, "an instant");
+    let newest = Newest { created: instant(4)?, ended: instant(5)? };
+    let active = cells::required(row, 0, "a count")?;
     opened.doubts(Known { newest, active, growth: None }).await
 }
 

@@ -119,10 +119,7 @@ fn without_line(
 
 /// The median of what creations say of the clocks.
 fn skew(creations: &[&Kept]) -> Option<(i64, usize)> {
-    let skew = |signal: &&Kept| {
-        let joined: Value = serde_json::from_str(signal.joined.as_deref()?).ok()?;
-        joined["skew_us"].as_i64()
-    };
+    let skew = |signal: &&Kept| signal.joined.as_ref()?["skew_us"].as_i64();
     let mut all: Vec<i64> = creations.iter().filter_map(skew).collect();
     all.sort_unstable();
     Some((*all.get(all.len() / 2)?, all.len()))

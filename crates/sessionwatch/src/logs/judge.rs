@@ -190,8 +190,7 @@ fn confirm(
 
 /// A signal with the session that it was joined to.
 fn evidence(signal: &Kept) -> Evidence {
-    let joined: Value =
-        signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let joined = signal.joined.as_ref().unwrap_or(&Value::Null);
     let session = &joined["sessions"][0];
     let text = |key: &str| session[key].as_str().map(str::to_owned);
     let expires = session["expires_at"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
@@ -247,8 +246,7 @@ fn about(signal: &Kept) -> String {
     words.extend(signal.prefix.as_ref().map(|prefix| format!("token {prefix}…")));
     let users: Vec<&str> = [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
     words.extend((!users.is_empty()).then(|| format!("user {}", users.join(" and "))));
-    let joined: Value =
-        signal.joined.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let joined = signal.joined.as_ref().unwrap_or(&Value::Null);
     let session = &joined["sessions"][0];
     let said = match signal.fit.as_deref() {
         Some("exact") => session["id"].as_str().map(|id| format!("session {id}")),

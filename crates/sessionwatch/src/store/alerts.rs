@@ -68,6 +68,19 @@ pub fn list(db: Db<'_>, all: bool) -> Result<Vec<Kept>, StoreError> {
     db.rows(&query, &[all.into()])?.iter().map(kept).collect()
 }
 
+impl Kept {
+    /// Returns what failed last, with the rows that show it; JSON null if nothing did.
+    ///
+    /// # Errors
+    ///
+    /// If it is no JSON.
+    pub fn finding_document(&self) -> Result<serde_json::Value, StoreError> {
+        let undecodable = |_| StoreError::Undecodable { table: "alerts".into(), column: "finding".into() };
+        let finding = self.finding.as_deref().map(serde_json::from_str).transpose();
+        Ok(finding.map_err(undecodable)?.unwrap_or_default())
+    }
+}
+
 /// Keeps an alert.
 ///
 /// # Errors

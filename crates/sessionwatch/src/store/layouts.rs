@@ -115,8 +115,12 @@ pub fn confirm(
     layout: &Layout,
     now: Instant,
 ) -> Result<Option<Layout>, StoreError> {
-    // What cannot be read is what is to be replaced.
-    let before = get(db, &target.name).ok().flatten().map(|kept| kept.layout);
+    let before = match get(db, &target.name) {
+        Ok(kept) => kept.map(|kept| kept.layout),
+        // What cannot be decoded is what is to be replaced.
+        Err(StoreError::Undecodable { .. }) => None,
+        Err(error) => return Err(error),
+    };
     note(db, (target, actor), (before.as_ref(), layout), now)?;
     put(db, target, (layout, Some(actor)), now)?;
     Ok(before)

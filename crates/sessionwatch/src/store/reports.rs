@@ -18,6 +18,19 @@ pub fn put(db: Db<'_>, target: &str, report: &str, now: Instant) -> Result<(), S
     Ok(())
 }
 
+/// The last report of a target, and when it was made.
+///
+/// # Errors
+///
+/// If it cannot be read or decoded.
+pub fn document(db: Db<'_>, target: &str) -> Result<Option<(Instant, serde_json::Value)>, StoreError> {
+    let decoded = |(at, text): (Instant, String)| {
+        let undecodable = |_| StoreError::Undecodable { table: "reports".into(), column: "report".into() };
+        Ok((at, serde_json::from_str(&text).map_err(undecodable)?))
+    };
+    get(db, target)?.map(decoded).transpose()
+}
+
 /// The last report of a target as JSON, and when it was made.
 ///
 /// # Errors

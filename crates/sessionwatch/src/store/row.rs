@@ -215,6 +215,16 @@ impl Row {
         self.maybe_name(at, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
     }
 
+    /// Returns the JSON in a column, or `None` for NULL.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there.
+    pub fn maybe_document(&self, at: usize) -> Result<Option<serde_json::Value>, StoreError> {
+        let decoded = |text: String| serde_json::from_str(&text).map_err(|_| self.unreadable(at));
+        self.maybe_text(at)?.map(decoded).transpose()
+    }
+
     /// Returns the JSON in a column, as text.
     ///
     /// # Errors

@@ -38,8 +38,8 @@ pub struct Kept {
     pub text: String,
     /// How it fits the table, by name; nothing where it was not joined.
     pub fit: Option<String>,
-    /// What it was joined to, as JSON; or why it was not.
-    pub joined: Option<String>,
+    /// What it was joined to, or why it was not.
+    pub joined: Option<Json>,
 }
 
 const COLUMNS: &str = "id, source, kind, severity, at, seen_at, user_id, other_id, prefix, reason, request, byte_from, byte_to, text, fit, joined";
@@ -80,7 +80,7 @@ impl Kept {
             bytes: (row.count(11)?, row.count(12)?),
             text: row.text(13)?,
             fit: row.maybe_name(14, |name| Fit::parse(name).is_some())?,
-            joined: row.maybe_json(15)?,
+            joined: row.maybe_document(15)?,
         })
     }
 

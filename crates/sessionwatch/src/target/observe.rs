@@ -11,6 +11,7 @@ use sessionwatch_rules::{
 };
 
 use super::{
+    cells,
     error::TargetError,
     session::{Session, TextRow},
     sql::{Among, List, RowKind, Rows, Sql},
@@ -324,8 +325,8 @@ fn add(histogram: &mut Histogram, held: u64, users: u64) {
 /// Looks for tokens that stand on several rows: by their hashes, which are sorted quickly, and then on the tokens themselves.
 async fn searched_duplicates(session: &Session, sql: &Sql<'_>) -> Result<(Duplicates, Traces), TargetError> {
     let found = session.fetch(&sql.repeated_fingerprints(NAMED_LIMIT + 1)).await?;
-    let fingerprint = |row: &TextRow| row.first()?.as_deref()?.parse::<i64>().ok().map(i64::cast_unsigned);
-    let suspects: Vec<u64> = found.iter().filter_map(fingerprint).collect();
+    let fingerprint = |row: &TextRow| cells::required(row, 0, "a fingerprint").map(i64::cast_unsigned);
+    let suspects = found.iter().map(fingerprint).collect::<Result<Vec<u64>, TargetError>>()?;
     let few = suspects.len() <= NAMED_LIMIT;
     let shown = &suspects[..suspects.len().min(EVIDENCE_LIMIT)];
     let asked = if few { &suspects[..] } else { shown };
@@ -429,8 +430,7 @@ pub fn evidence(row: &[Option<String>]) -> Evidence {
 }
 
 fn count(row: &[Option<String>], at: usize) -> Result<u64, TargetError> {
-    let value = row.get(at).and_then(Option::as_deref).and_then(|text| text.parse().ok());
-    value.ok_or(TargetError::Undecodable("a count"))
+    cells::required(row, at, "a count")
 }
 
 fn instant(row: &[Option<String>], at: usize) -> Option<Instant> {

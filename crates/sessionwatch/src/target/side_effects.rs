@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cells,
     error::TargetError,
     session::TextRow,
     sql::{self, Sql},
@@ -219,7 +220,7 @@ impl Catalog {
                 let references = fetch(&super::postgres::references()).await?;
                 references.iter().for_each(|row| catalog.refers(dialect, row));
                 for row in fetch(super::postgres::HOOKS).await? {
-                    catalog.hooks.extend(postgres_hooks(&row));
+                    catalog.hooks.extend(postgres_hooks(&row)?);
                 }
                 for row in fetch(super::postgres::INHERITS).await? {
                     if let [Some(schema), Some(name), Some(parents), Some(parent), partitioned] =
@@ -391,13 +392,13 @@ fn named(schema: &str, name: &str) -> String {
 
 /// A row of `HOOKS`: schema and name of the table, name, type of the trigger or event of the rule, whether it is a rule,
 /// whether that runs instead.
-fn postgres_hooks(row: &TextRow) -> Vec<Hook> {
+fn postgres_hooks(row: &TextRow) -> Result<Vec<Hook>, TargetError> {
     const ROW: i64 = 1;
     const BEFORE: i64 = 2;
     const DELETE: i64 = 8;
     const UPDATE: i64 = 16;
     let text = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
-    let number: i64 = text(3).parse().unwrap_or(0);
+    let number: i64 = cells::required(row, 3, "the type of a trigger or rule")?;
     let (events, kind) = if text(4) == "t" {
         // The numbers of commands in `pg_rewrite`.
         let events = [(number == 4, Event::Delete), (number == 2, Event::Update)];
@@ -408,7 +409,7 @@ fn postgres_hooks(row: &TextRow) -> Vec<Hook> {
         (events, if keeps { Kind::TriggerBefore } else { Kind::Trigger })
     };
     let hook = |event| Hook { kind, table: named(text(0), text(1)), name: text(2).to_owned(), event };
-    events.into_iter().filter(|(is_one, _)| *is_one).map(|(_, event)| hook(event)).collect()
+    Ok(events.into_iter().filter(|(is_one, _)| *is_one).map(|(_, event)| hook(event)).collect())
 }
 
 /// A trigger of SQLite: its table, its name, and the statement that made it.

@@ -161,15 +161,18 @@ impl Session {
         let equality = |row: &Vec<Option<String>>| {
             let column = row.first().and_then(Option::as_deref).unwrap_or_default();
             let probe = format!("SELECT {}, {}", told_apart(column, "A", "a"), told_apart(column, "a", "a "));
-            match self.fetch(&probe).as_deref() {
-                Ok([row]) if is(row, 0, "1") => Equality::CaseBlind,
-                Ok([row]) if is(row, 1, "1") => Equality::SpaceBlind,
-                Ok(_) => Equality::Exact,
+            Ok(match self.fetch(&probe) {
+                Ok(rows) => match rows.as_slice() {
+                    [row] if is(row, 0, "1") => Equality::CaseBlind,
+                    [row] if is(row, 1, "1") => Equality::SpaceBlind,
+                    _ => Equality::Exact,
+                },
                 // A collation that the application makes for its own connections.
-                Err(_) => Equality::Collation,
-            }
+                Err(TargetError::Query(_)) => Equality::Collation,
+                Err(error) => return Err(error),
+            })
         };
-        Ok(columns.iter().map(equality).collect())
+        columns.iter().map(equality).collect()
     }
 
     /// Whether that table was made without row numbers.

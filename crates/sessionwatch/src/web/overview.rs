@@ -45,7 +45,7 @@ pub(super) struct Known {
 impl Known {
     /// Reads it.
     pub(super) fn of(db: Db<'_>, target: &str, (from, now): (Instant, Instant)) -> Result<Self, StoreError> {
-        let report = reports::get(db, target)?;
+        let report = reports::document(db, target)?;
         let search = Search {
             from,
             to: now.plus(1),
@@ -58,7 +58,7 @@ impl Known {
         };
         Ok(Self {
             alerts: alerts::of_target(db, target)?,
-            report: report.and_then(|(at, text)| Some((at, serde_json::from_str(&text).ok()?))),
+            report,
             points: censuses::between(db, target, (from, now.plus(1)), now)?,
             events: events::search(db, &search)?,
         })

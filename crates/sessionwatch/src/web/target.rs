@@ -244,8 +244,7 @@ pub(super) async fn check(
     let Some(kept) = about.kept.clone() else {
         return Err(Refusal::NotFound(format!("Nothing is known of a check “{check}” on “{name}”.")));
     };
-    let finding: Value =
-        kept.finding.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let finding = kept.finding_document()?;
     let body = html! {
         p { (layout::mark(standing(&kept))) " " (layout::severity(&kept.severity)) " on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } }
         p.lead { (layout::said(&kept.summary)) }

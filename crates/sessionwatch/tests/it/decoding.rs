@@ -63,7 +63,10 @@ fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
     let apply = ["revoke", "session", "s2", "--apply", &plan];
     let show = ["archive", "show", &plan];
     let restore = ["archive", "restore", &plan];
-    let cases: [(&str, &str, &str, &[&[&str]]); 22] = [
+    // Valid JSON in the wrong form, of this week.
+    let counted = "'{\"census\": {\"never_expiring\": \"many\"}, \"taken_at\": \"2026-01-31T12:00:00Z\"}', \
+                   at = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 - 60000000";
+    let cases: [(&str, &str, &str, &[&[&str]]); 26] = [
         (
             "alerts",
             "state",
@@ -75,8 +78,10 @@ fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
         ("alerts", "finding", "'{'", &[&["alerts", "show", "app", "duplicate-tokens"]]),
         ("alerts", "stale", "'perhaps'", &[&["alerts", "list"]]),
         ("outbox", "message", "'{'", &[&["notify", "dead"]]),
+        ("outbox", "message", "'{\"key\": 1}'", &[&["notify", "dead"]]),
         ("events", "detail", "'{'", &[&["alerts", "history"], &["report", "history"]]),
         ("reports", "report", "'{'", &[&["report", "checklist"]]),
+        ("reports", "report", counted, &[&["report", "checklist"]]),
         ("plans", "state", "'paused'", &[&apply, &["archive", "list"]]),
         ("plans", "about", "'\"Everything\"'", &[&apply, &restore, &["archive", "list"]]),
         ("plans", "summary", "''", &[&apply, &restore]),
@@ -85,6 +90,13 @@ fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
         ("archived", "content", "x'ff'", &[&show, &restore]),
         ("incidents", "severity", "'P9'", &[&["incident", "list"], &["incident", "status"]]),
         ("incidents", "fields", "'[]'", &[&["incident", "list"], &["incident", "report"]]),
+        ("incidents", "fields", "'{\"summary\": 7}'", &[&["incident", "list"], &["incident", "report"]]),
+        (
+            "incident_entries",
+            "detail",
+            "'{\"done\": \"many\"}', kind = 'contained'",
+            &[&["incident", "report"]],
+        ),
         ("incident_entries", "kind", "'sung'", &[&["incident", "status"]]),
         ("signals", "severity", "'urgent'", &[&["logs", "list"]]),
         ("log_sources", "counters", "'[]'", &[&["logs", "sources"]]),
@@ -95,24 +107,29 @@ fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
     let kept = folder.path().join("kept.db");
     sql(folder.path(), "PRAGMA wal_checkpoint(TRUNCATE)");
     fs::copy(folder.path().join(STORE), &kept).unwrap();
-    for (table, column, value, commands) in cases {
-        sql(folder.path(), &format!("UPDATE {table} SET {column} = {value}"));
-        for command in commands {
-            let said = harness::run_in(folder.path(), &[("USER", "ada")], command);
-            let expected = format!("column `{column}` of table `{table}`");
-            let refused = said.code == 3 && said.stderr.contains(&expected) && said.stdout.is_empty();
-            assert!(refused, "{table}.{column} {command:?}: {} {}{}", said.code, said.stdout, said.stderr);
-            assert!(said.stderr.contains("restore the backup"), "{command:?}: {}", said.stderr);
-        }
-        for name in ["-wal", "-shm"] {
-            // The last one to close the store may have removed them.
-            let _ = fs::remove_file(folder.path().join(format!("{STORE}{name}")));
-        }
+    for case in cases {
+        is_refused(folder.path(), case);
         fs::copy(&kept, folder.path().join(STORE)).unwrap();
     }
     let sound: [&[&str]; 3] = [&["alerts", "list"], &["archive", "list"], &["incident", "list"]];
     for command in sound {
         assert_eq!(harness::run_in(folder.path(), &[], command).code, 0, "{command:?}");
+    }
+}
+
+/// Every command refuses what stands in that column, and says where that is.
+fn is_refused(folder: &Path, (table, column, value, commands): (&str, &str, &str, &[&[&str]])) {
+    sql(folder, &format!("UPDATE {table} SET {column} = {value}"));
+    for command in commands {
+        let said = harness::run_in(folder, &[("USER", "ada")], command);
+        let expected = format!("column `{column}` of table `{table}`");
+        let refused = said.code == 3 && said.stderr.contains(&expected) && said.stdout.is_empty();
+        assert!(refused, "{table}.{column} {command:?}: {} {}{}", said.code, said.stdout, said.stderr);
+        assert!(said.stderr.contains("restore the backup"), "{command:?}: {}", said.stderr);
+    }
+    for name in ["-wal", "-shm"] {
+        // The last one to close the store may have removed them.
+        let _ = fs::remove_file(folder.join(format!("{STORE}{name}")));
     }
 }
 

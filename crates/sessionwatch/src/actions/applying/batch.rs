@@ -67,7 +67,8 @@ impl Work<'_> {
                     }
                     ActError::Target(TargetError::Permission) => {
                         let lacking = actor.lacks(&self.known.sql(), self.change(), &self.dependents).await;
-                        Err(ActError::lacks(lacking.unwrap_or_default()))
+                        // Where that is not told, the refusal stands as it is.
+                        Err(lacking.map_or(TargetError::Permission.into(), ActError::lacks))
                     }
                     ActError::Store(crate::store::StoreError::Full) => Err(ActError::NoRoom),
                     error => Err(error),

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 use sessionwatch_rules::planned::Planned;
 
 use super::{ActError, PATIENCE, Why, Work, lock};
-use crate::{clock, target::acting::Actor, target::sql::Named};
+use crate::{
+    clock,
+    target::{acting::Actor, cells, sql::Named},
+};
 
 /// How often a row that somebody holds is tried.
 const ROUNDS: usize = 5;
@@ -77,7 +80,7 @@ impl Work<'_> {
             let mut ids = BTreeMap::new();
             let mut marks = BTreeMap::<i64, usize>::new();
             for row in &present {
-                let mark = row.first().and_then(|mark| mark.as_deref()?.parse::<i64>().ok()).unwrap_or(0);
+                let mark = cells::required(row, 0, "a mark")?;
                 *marks.entry(mark).or_default() += 1;
                 ids.extend(row.get(1).cloned().flatten().map(|id| (id, mark)));
             }

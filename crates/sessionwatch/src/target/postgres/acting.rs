@@ -24,6 +24,7 @@ use crate::{
     profile::{mapping::TableName, schema::Dialect},
     target::{
         acting::{Changed, Fate, Hidden},
+        cells,
         error::TargetError,
         side_effects::Dependent,
         sql::{self, Change, Obstacle, ReadRows, RowVersion, Sql},
@@ -285,11 +286,15 @@ impl Actor {
             ))
             .await?;
         let named = |row: Vec<Option<String>>| {
-            let mut cells = row.into_iter();
-            let oid = cells.next()??.parse().ok()?;
-            Some((oid, TableName { schema: cells.next()?, name: cells.next()?? }))
+            let oid = cells::required(&row, 0, "the number of a table")?;
+            let mut names = row.into_iter().skip(1);
+            let (schema, name) = (names.next().flatten(), names.next().flatten());
+            Ok((
+                oid,
+                TableName { schema, name: name.ok_or(TargetError::Undecodable("the name of a table"))? },
+            ))
         };
-        Ok(rows.into_iter().filter_map(named).collect())
+        rows.into_iter().map(named).collect()
     }
 
     /// How many rows a statement changed.
@@ -373,7 +378,8 @@ impl Actor {
         let status = match rows {
             Err(TargetError::Lost) => return Err(TargetError::Lost),
             // A number that this server never gave: it is another one, or was restored from a backup.
-            Err(_) => return Ok(Fate::Unknown),
+            Err(TargetError::Query(_)) => return Ok(Fate::Unknown),
+            Err(error) => return Err(error),
             Ok(rows) => rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()),
         };
         Ok(match status.as_deref() {

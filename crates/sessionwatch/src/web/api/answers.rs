@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
@@ -142,9 +142,16 @@ async fn keep(
     is_secret: bool,
 ) -> Result<Response, Problem> {
     let (parts, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
     let status = parts.status.as_u16();
-    let answer = (status < 500).then(|| (status, content(&parts.headers, &body, is_secret)));
+    // Of secrets and files nothing is kept, and those are sent on however large they are.
+    let (content, body) = if is_kept(&parts.headers, is_secret) {
+        let too_large = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large");
+        let body = axum::body::to_bytes(body, LARGEST).await.map_err(too_large)?;
+        (String::from_utf8_lossy(&body).into_owned(), Body::from(body))
+    } else {
+        (String::new(), body)
+    };
+    let answer = (status < 500).then_some((status, content));
     let keyed = Arc::clone(keyed);
     let kept = write(shared, move |db| {
         let answer = answer.as_ref().map(|(status, content)| (*status, content.as_str()));
@@ -154,14 +161,13 @@ async fn keep(
     if kept.await.is_err() {
         tracing::warn!("an answer could not be kept for its idempotency key");
     }
-    Ok(Response::from_parts(parts, body.into()))
+    Ok(Response::from_parts(parts, body))
 }
 
-/// What is kept of an answer: nothing of secrets, and of files.
-fn content(headers: &HeaderMap, body: &Bytes, is_secret: bool) -> String {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let is_json = kind.ends_with("json") && !is_secret;
-    if is_json { String::from_utf8_lossy(body).into_owned() } else { String::new() }
+/// Whether an answer is kept: nothing of secrets, and of files.
+fn is_kept(headers: &HeaderMap, is_secret: bool) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.ends_with("json")) && !is_secret
 }
 
 fn replayed(status: u16, content: String) -> Response {

@@ -215,7 +215,7 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, In(of): In<OfCheck>
     let kept = kept.ok_or_else(missing)?;
     Ok(Json(Check {
         alert: Alert::of(&kept),
-        finding: kept.finding.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+        finding: kept.finding_document().map_err(crate::web::Refusal::from)?,
         verdict: kept.verdict,
         silences: quiet.iter().map(Silence::of).collect(),
         documentation: crate::checks::page(&of.check),
