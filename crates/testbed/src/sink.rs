@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufRead, BufReader, Write},
     net::TcpStream,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -34,6 +34,23 @@ pub struct Sink {
 struct Shared {
     received: Arrivals<Received>,
     answers: Mutex<Answers>,
+    gate: Mutex<Gate>,
+    opened: Condvar,
+}
+
+/// Which requests are answered: so many that arrive first, and after them only as many together as the gate is wide.
+#[derive(Debug)]
+struct Gate {
+    arrived: usize,
+    first: usize,
+    width: usize,
+}
+
+impl Gate {
+    fn is_open_for(&self, number: usize) -> bool {
+        let more = self.arrived.saturating_sub(self.first);
+        number <= self.first || number <= self.first + more - more % self.width
+    }
 }
 
 #[derive(Debug)]
@@ -73,10 +90,26 @@ impl Sink {
     }
 
     fn launch(port: u16, answers: Answers) -> Result<Self> {
-        let shared = Arc::new(Shared { received: Arrivals::new(), answers: Mutex::new(answers) });
+        let gate = Mutex::new(Gate { arrived: 0, first: 0, width: 1 });
+        let (received, answers, opened) = (Arrivals::new(), Mutex::new(answers), Condvar::new());
+        let shared = Arc::new(Shared { received, answers, gate, opened });
         let serving = Arc::clone(&shared);
         let service = Service::start(port, move |stream| serve(&serving, stream))?;
         Ok(Self { service, shared })
+    }
+
+    /// From now on answers so many requests at once, and later ones only when as many of them wait together as `width` says.
+    pub fn answer_together(&self, at_once: usize, width: usize) {
+        let mut gate = self.shared.lock_gate();
+        (gate.first, gate.width) = (gate.arrived + at_once, width);
+        self.shared.opened.notify_all();
+    }
+
+    /// Answers every request at once, those too that wait.
+    pub fn answer_all(&self) {
+        let mut gate = self.shared.lock_gate();
+        (gate.first, gate.width) = (gate.arrived, 1);
+        self.shared.opened.notify_all();
     }
 
     /// Its address.
@@ -111,6 +144,19 @@ impl Sink {
 }
 
 impl Shared {
+    fn lock_gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a request may be answered, which has just arrived.
+    fn pass_gate(&self) {
+        let mut gate = self.lock_gate();
+        gate.arrived += 1;
+        let number = gate.arrived;
+        self.opened.notify_all();
+        drop(self.opened.wait_while(gate, |gate| !gate.is_open_for(number)));
+    }
+
     /// Keeps a request: the answer to it, if there is to be one. Requests and answers come in the same order.
     fn keep(&self, request: Received) -> Option<String> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +173,7 @@ fn serve(shared: &Shared, mut stream: &TcpStream) -> Result<()> {
     let mut reader = BufReader::new(stream);
     let request = read_request(&mut reader)?;
     if let Some(status) = shared.keep(request) {
+        shared.pass_gate();
         write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     } else {
         // It lasts until the client has enough of waiting, or the sink ends.
@@ -217,6 +264,27 @@ mod tests {
         drop(sink);
         client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the connection ends with the sink");
+    }
+
+    #[test]
+    fn answers_together_those_that_come_together() {
+        let sink = Sink::start(&[]).unwrap();
+        sink.answer_together(1, 2);
+        assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 200 OK");
+        let mut waiting = connect(sink.port());
+        waiting.write_all(REQUEST.as_bytes()).unwrap();
+        assert_eq!(sink.wait_for(2).len(), 2);
+        waiting.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert!(waiting.read(&mut [0; 1]).is_err(), "it waits for another one");
+        assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 200 OK");
+        waiting.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        assert_eq!(finish(&waiting, ""), "HTTP/1.1 200 OK");
+        sink.answer_together(0, 2);
+        let held = connect(sink.port());
+        (&held).write_all(REQUEST.as_bytes()).unwrap();
+        assert_eq!(sink.wait_for(4).len(), 4);
+        sink.answer_all();
+        assert_eq!(finish(&held, ""), "HTTP/1.1 200 OK");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Delivery: what is due in the outbox goes out, each channel by itself, so that one that does not answer delays no other.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sessionwatch_rules::instant::{Instant, SECOND};
 use tokio::{
@@ -11,10 +11,11 @@ use tokio::{
 
 use super::{Event, Shared, leadership::DELIVERY, round, weekly};
 use crate::{
-    config::{Channel, Config},
+    config::{Channel, Config, Kind},
     notify::{self, Failure, Message, Sender},
     store::{
         Store, StoreError,
+        db::Db,
         outbox::{self, Due},
     },
 };
@@ -23,6 +24,8 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(5);
 /// Messages that are read at once, and told together at most.
 const AT_ONCE: u32 = 1_000;
+/// How long to wait before a store that failed is asked again.
+const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a delivery that is under way may still take when this daemon is to stop or to go on otherwise.
 const GRACE: Duration = Duration::from_secs(3);
 /// Attempts that fail before others are told.
@@ -136,6 +139,24 @@ enum Pace {
     RestUntil(Instant),
 }
 
+/// Messages that were told together, and how that went.
+struct Attempt<'a> {
+    group: &'a [Due],
+    outcome: Result<(), Failure>,
+}
+
+impl Attempt<'_> {
+    fn recipient(&self) -> Option<&str> {
+        self.group.first().and_then(|due| due.recipient.as_deref())
+    }
+}
+
+/// Deliveries that may be under way at the same time.
+fn concurrent_deliveries(kind: Kind) -> usize {
+    // A chat counts the messages of a second, and a mail server the connections of a sender.
+    if kind.is_for_programs() { 8 } else { 4 }
+}
+
 /// What delivers to one channel.
 struct Worker {
     shared: Arc<Shared>,
@@ -197,74 +218,130 @@ impl Worker {
 
     /// Delivers what is due, until the channel takes no more.
     async fn deliver_due(&self, sender: &Result<Sender, Failure>) -> Pace {
-        let now = self.shared.clock.now();
-        let due = self.shared.store.read(|db| outbox::due(db, &self.channel.name, (now, AT_ONCE)));
-        let Some(due) = self.noted(due) else { return Pace::Stop };
-        let groups = groups(due, self.channel.kind.is_for_programs());
-        let end = if groups.is_empty() { Pace::Stop } else { Pace::On };
-        for group in groups {
+        let Some(due) = self.due() else { return Pace::Stop };
+        let mut groups = groups(due, self.channel.kind.is_for_programs()).into_iter().peekable();
+        let end = if groups.peek().is_none() { Pace::Stop } else { Pace::On };
+        let (mut together, most) = (1, concurrent_deliveries(self.channel.kind));
+        while groups.peek().is_some() {
             if *self.leaving.borrow() {
                 return Pace::Stop;
             }
-            let pace = self.deliver(sender, &group).await;
+            let next: Vec<Vec<Due>> = groups.by_ref().take(together).collect();
+            let pace = self.deliver(sender, &next).await;
             if pace != Pace::On {
                 return pace;
             }
+            // A channel that does not answer is asked once, and one that does takes more each time.
+            together = (together * 2).min(most);
         }
         end
     }
 
-    /// Delivers messages that are told together.
-    async fn deliver(&self, sender: &Result<Sender, Failure>, group: &[Due]) -> Pace {
-        let shared = &self.shared;
-        if self.noted(self.store.write(|db| outbox::sending(db, group))).is_none() {
+    /// What is due, of which nothing is being sent.
+    fn due(&self) -> Option<Vec<Due>> {
+        let (now, channel) = (self.shared.clock.now(), self.channel.name.as_str());
+        let read = || {
+            self.noted(self.store.read(|db| Ok((outbox::is_sending(db, channel)?, self.read_due(db, now)?))))
+        };
+        let (unnoted, due) = read()?;
+        if !unnoted {
+            return Some(due);
+        }
+        let count = self.noted(self.store.write(|db| outbox::resume_channel(db, channel)))?;
+        tracing::warn!(
+            channel,
+            count,
+            "how messages were delivered could not be noted: sent again, and marked"
+        );
+        read().map(|(_, due)| due)
+    }
+
+    fn read_due(&self, db: Db<'_>, now: Instant) -> Result<Vec<Due>, StoreError> {
+        outbox::due(db, &self.channel.name, (now, AT_ONCE))
+    }
+
+    /// Delivers groups of messages at the same time, each of which is told together.
+    async fn deliver(&self, sender: &Result<Sender, Failure>, groups: &[Vec<Due>]) -> Pace {
+        if self.noted(self.store.write(|db| outbox::sending(db, groups.iter().flatten()))).is_none() {
             return Pace::Stop;
         }
-        let begun = Monotonic::now();
+        let attempts: Vec<Attempt<'_>> =
+            futures_util::future::join_all(groups.iter().map(|group| self.attempt(sender, group))).await;
+        let now = self.shared.clock.now();
+        let told = self.note_until_kept(&attempts, now).await;
+        if told.is_some_and(|told| told > 0) {
+            self.shared.nudge();
+        }
+        self.shared.happened(Event::Delivered { channel: self.channel.name.clone() });
+        if told.is_none() {
+            // What cannot be noted would be sent for ever.
+            return Pace::Stop;
+        }
+        let failures = attempts.iter().filter_map(|attempt| attempt.outcome.as_ref().err());
+        let failures: Vec<&Failure> = failures.filter(|failure| !failure.is_about_one()).collect();
+        match failures.iter().filter_map(|failure| failure.retry_after()).max() {
+            Some(wait) => Pace::RestUntil(now.plus(wait)),
+            None if failures.is_empty() => Pace::On,
+            None => Pace::Stop,
+        }
+    }
+
+    /// Delivers messages that are told together.
+    async fn attempt<'a>(&self, sender: &Result<Sender, Failure>, group: &'a [Due]) -> Attempt<'a> {
+        let (shared, channel, begun) = (&self.shared, self.channel.name.as_str(), Monotonic::now());
         let outcome = match sender {
             Ok(sender) => sender.deliver(&self.channel, group, shared.clock.now()).await,
             Err(failure) => Err(failure.clone()),
         };
-        shared.latest.sent(&self.channel.name, begun.elapsed(), outcome.is_ok());
-        let attempts = group.iter().map(|due| due.attempts).max().unwrap_or(0) + 1;
+        shared.latest.sent(channel, begun.elapsed(), outcome.is_ok());
         if let Err(failure) = &outcome {
-            let (channel, count) = (&self.channel.name, group.len());
-            tracing::warn!(channel, count, attempts, "not delivered: {failure}");
+            let attempts = group.iter().map(|due| due.attempts).max().unwrap_or(0) + 1;
+            tracing::warn!(channel, count = group.len(), attempts, "not delivered: {failure}");
         }
-        let now = shared.clock.now();
-        let told = self.noted(self.store.write(|db| self.note(db, (group, &outcome), now)));
-        if told.is_some_and(|told| told > 0) {
-            shared.nudge();
-        }
-        shared.happened(Event::Delivered { channel: self.channel.name.clone() });
-        match outcome {
-            // What cannot be noted would be sent for ever.
-            _ if told.is_none() => Pace::Stop,
-            Ok(()) => Pace::On,
-            Err(failure) if failure.is_about_one() => Pace::On,
-            Err(failure) => failure.retry_after().map_or(Pace::Stop, |wait| Pace::RestUntil(now.plus(wait))),
+        Attempt { group, outcome }
+    }
+
+    /// Notes how deliveries went, as often as it takes: how many messages are to be delivered by others. Nothing once somebody
+    /// else delivers, or this is to stop: what was sent is then sent again, and marked.
+    async fn note_until_kept(&self, attempts: &[Attempt<'_>], now: Instant) -> Option<u32> {
+        let mut leaving = self.leaving.clone();
+        loop {
+            let outcome = self.store.write(|db| self.note(db, attempts, now));
+            if matches!(outcome, Err(StoreError::Fenced)) || *leaving.borrow() {
+                return self.noted(outcome);
+            }
+            if let Some(told) = self.noted(outcome) {
+                return Some(told);
+            }
+            tokio::select! {
+                () = crate::clock::pause(STORE_RETRY_INTERVAL) => {}
+                _ = leaving.changed() => {}
+            }
         }
     }
 
-    /// Notes how a delivery went: how many messages are to be delivered by others.
-    fn note(
-        &self,
-        db: crate::store::db::Db<'_>,
-        (group, outcome): (&[Due], &Result<(), Failure>),
-        now: Instant,
-    ) -> Result<u32, StoreError> {
-        let (config, name) = (&self.config, self.channel.name.as_str());
-        let Err(failure) = outcome else {
-            for due in group {
-                outbox::delivered(db, due.id)?;
-            }
-            let recipient = group.first().and_then(|due| due.recipient.as_deref());
+    /// Notes how deliveries went: how many messages are to be delivered by others.
+    fn note(&self, db: Db<'_>, attempts: &[Attempt<'_>], now: Instant) -> Result<u32, StoreError> {
+        let (config, name, mut told) = (&self.config, self.channel.name.as_str(), 0);
+        let delivered = || attempts.iter().filter(|attempt| attempt.outcome.is_ok());
+        outbox::delivered(db, delivered().flat_map(|attempt| attempt.group))?;
+        let reached: BTreeSet<Option<&str>> = delivered().map(Attempt::recipient).collect();
+        for recipient in reached {
             // One recipient that is reached says nothing of another that is not.
-            let stuck = outbox::is_stuck(db, (name, recipient), PATIENT)?;
-            return if stuck { Ok(0) } else { round::delivered(db, config, (name, None), now) };
-        };
-        let (why, mut bad) = (failure.to_string(), false);
-        for due in group {
+            if !outbox::is_stuck(db, (name, recipient), PATIENT)? {
+                told += round::delivered(db, config, (name, None), now)?;
+            }
+        }
+        for attempt in attempts {
+            told += self.note_failure(db, attempt, now)?;
+        }
+        Ok(told)
+    }
+
+    fn note_failure(&self, db: Db<'_>, attempt: &Attempt<'_>, now: Instant) -> Result<u32, StoreError> {
+        let Err(failure) = &attempt.outcome else { return Ok(0) };
+        let (name, why, mut bad) = (self.channel.name.as_str(), failure.to_string(), false);
+        for due in attempt.group {
             let due = Due { again: due.again || failure.is_doubtful(), ..due.clone() };
             let dead = outbox::failed(db, &due, (&why, failure.retry_after()), now)?;
             if dead {
@@ -275,11 +352,11 @@ impl Worker {
         if !bad {
             return Ok(0);
         }
-        let why = match group.first().and_then(|due| due.recipient.as_deref()) {
+        let why = match attempt.recipient() {
             Some(recipient) => format!("{why}, for {recipient}"),
             None => why,
         };
-        round::delivered(db, config, (name, Some(&why)), now)
+        round::delivered(db, &self.config, (name, Some(&why)), now)
     }
 
     /// What came of using the store; nothing if it failed, which is said.

@@ -93,16 +93,23 @@ pub fn keep(
     outbox::forget(db, now.plus(-serve.keep_us))?;
     let silences = silences::list(db, now)?;
     let circumstances = Circumstances { serve, silences: &silences, except: None, now };
-    let before = alerts::of_target(db, &report.target)?;
-    let mut before: BTreeMap<String, Kept> =
-        before.into_iter().map(|kept| (kept.check.clone(), kept)).collect();
-    let mut told = 0;
+    let mut before = alerts_by_check(db, &report.target)?;
+    let (mut told, mut after) = (0, vec![]);
     for mut subject in subjects(report) {
         let distance = distances.get(subject.check).copied().unwrap_or(0);
         subject.policy = policy(rules, &subject, distance);
-        told += advance(db, before.remove(subject.check), &subject, circumstances)?;
+        let advanced = advance(db, before.remove(subject.check), &subject, circumstances)?;
+        told += advanced.told;
+        after.push(advanced.kept);
     }
+    alerts::put_all(db, &after)?;
     Ok(told)
+}
+
+/// The alerts of a target, by check.
+fn alerts_by_check(db: Db<'_>, target: &str) -> Result<BTreeMap<String, Kept>, StoreError> {
+    let all = alerts::of_target(db, target)?;
+    Ok(all.into_iter().map(|kept| (kept.check.clone(), kept)).collect())
 }
 
 /// Keeps what the checks of logs say of a target: how many messages are to be delivered.
@@ -118,16 +125,19 @@ pub(super) fn keep_logs(
 ) -> Result<u32, StoreError> {
     let silences = silences::list(db, now)?;
     let circumstances = Circumstances { serve: &config.serve, silences: &silences, except: None, now };
-    let mut told = 0;
+    let mut before = alerts_by_check(db, target)?;
+    let (mut told, mut after) = (0, vec![]);
     for Judged { outcome, signals } in judged {
         let mut subject = subject(target, outcome);
         subject.finding["signals"] = signals.iter().map(Signal::json).collect();
         let usual = config.rules.policy(subject.severity);
         // A silence has lasted long enough; a line is not written again.
         subject.policy = Policy { pending_looks: 1, clear_looks: 1, ..usual };
-        let before = alerts::get(db, target, subject.check)?;
-        told += advance(db, before, &subject, circumstances)?;
+        let advanced = advance(db, before.remove(subject.check), &subject, circumstances)?;
+        told += advanced.told;
+        after.push(advanced.kept);
     }
+    alerts::put_all(db, &after)?;
     Ok(told)
 }
 
@@ -176,7 +186,9 @@ pub(super) fn delivered(
     };
     let circumstances =
         Circumstances { serve: &config.serve, silences: &silences, except: Some(channel), now };
-    advance(db, before, &subject, circumstances)
+    let advanced = advance(db, before, &subject, circumstances)?;
+    alerts::put(db, &advanced.kept)?;
+    Ok(advanced.told)
 }
 
 /// Ends the alerts of targets and checks that are not configured any more, and gives up on the messages of channels that
@@ -238,13 +250,21 @@ pub fn resolve(
     tell(db, &over, (Notice::Resolved, severity, &Value::Null), circumstances)
 }
 
-/// The alert after what is to be said of it, and what people are to be told.
+/// An alert after what is to be said of it.
+struct Advanced {
+    /// The alert, which is still to be kept.
+    kept: Kept,
+    /// How many messages are to be delivered.
+    told: u32,
+}
+
+/// The alert after what is to be said of it; what people are to be told is written.
 fn advance(
     db: Db<'_>,
     before: Option<Kept>,
     subject: &Subject<'_>,
     circumstances: Circumstances<'_>,
-) -> Result<u32, StoreError> {
+) -> Result<Advanced, StoreError> {
     let Circumstances { serve, silences, now, .. } = circumstances;
     let silenced = serve.in_maintenance(subject.target, subject.check, now) || is_silent(subject, silences);
     let mut before = before;
@@ -259,11 +279,11 @@ fn advance(
         note(db, subject, (subject.verdict, "verdict"), &detail, now)?;
     }
     let kept = next(before, subject, (alert, now));
-    alerts::put(db, &kept)?;
-    match notice {
-        Some(notice) => tell(db, &kept, (notice, subject.severity, &subject.finding), circumstances),
-        None => Ok(0),
-    }
+    let told = match notice {
+        Some(notice) => tell(db, &kept, (notice, subject.severity, &subject.finding), circumstances)?,
+        None => 0,
+    };
+    Ok(Advanced { kept, told })
 }
 
 /// An alert that becomes more severe is told anew, also to whoever looks after it.

@@ -1,5 +1,7 @@
 //! Judging signals: to which sessions they belong, and which checks fail because of them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 use sessionwatch_logs::signal::Kind;
 use sessionwatch_rules::{
@@ -120,17 +122,13 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
     let logs = &view.config.logs;
     let voices = voices(db, view)?;
     let doubt = doubt(&voices);
+    let tally = Tally::of(db, view)?;
     let mut all = Vec::new();
     for check in checks::LOG.iter().filter(|check| view.config.rules.enabled(check.id)) {
         let limit = logs.limit(check);
         let (finding, signals) = match check.finds {
-            Finds::Signals(kind) => {
-                signals_of(db, view, ((Some(kind.name()), None), limit, doubt.as_deref()))?
-            }
-            Finds::Contradictions => {
-                let fit = Some(Fit::Contradicting.name());
-                signals_of(db, view, ((None, fit), limit, doubt.as_deref()))?
-            }
+            Finds::Signals(kind) => tally.finding(Counted::Kind(kind.name()), limit, doubt.as_deref()),
+            Finds::Contradictions => tally.finding(Counted::Contradictions, limit, doubt.as_deref()),
             Finds::Silence => (silence(&voices), vec![]),
         };
         let mut judged =
@@ -142,7 +140,7 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
     }
     for own in &logs.patterns {
         let name = own.pattern.name.as_str();
-        let (finding, signals) = signals_of(db, view, ((Some(name), None), own.limit, doubt.as_deref()))?;
+        let (finding, signals) = tally.finding(Counted::Kind(name), own.limit, doubt.as_deref());
         // How severe these are is the operator's to say.
         all.push(judged((name, own.pattern.severity, &own.action), finding, signals));
     }
@@ -207,37 +205,107 @@ fn evidence(signal: &Kept) -> Evidence {
     }
 }
 
-fn signals_of(
-    db: Db<'_>,
-    View { target, now, .. }: View<'_>,
-    ((kind, fit), limit, doubt): ((Option<&str>, Option<&str>), Limit, Option<&str>),
-) -> Result<(Finding, Vec<Kept>), StoreError> {
-    let since = (now.plus(-limit.window_us), now.plus(1));
-    let count = signals::count(db, target, (kind, fit), since)?;
-    let latest = if count > limit.max {
-        signals::search(db, target, since, &Search { kind, fit, limit: SHOWN, ..Search::default() })?
-    } else {
-        vec![]
-    };
-    let minutes = limit.window_us / 60_000_000;
-    let plural = if count == 1 { "" } else { "s" };
-    let name = match kind {
-        Some(kind) => format!("signal{plural} `{kind}`"),
-        None => format!("contradiction{plural} between log and table"),
-    };
-    let mut summary = format!("{count} {name} in the last {minutes} minutes");
-    if let Some(first) = latest.first() {
-        summary.push_str(&format!("; the latest: {}", about(first)));
+/// Signals that one limit is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted<'a> {
+    /// Those of a kind or pattern.
+    Kind(&'a str),
+    /// Those that say something else than the table.
+    Contradictions,
+}
+
+impl Counted<'_> {
+    fn is(self, kind: &str, fit: Option<&str>) -> bool {
+        match self {
+            Self::Kind(name) => kind == name,
+            Self::Contradictions => fit == Some(Fit::Contradicting.name()),
+        }
     }
-    let verdict = match (count > limit.max, doubt) {
-        (true, _) => Verdict::Failing,
-        (false, Some(why)) => Verdict::Unknown(why.to_owned()),
-        (false, None) => Verdict::Healthy,
-    };
-    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
-    let value = Some(count as f64);
-    let threshold = format!("> {} in {minutes} minutes", limit.max);
-    Ok((Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }, latest))
+}
+
+/// The signals that limits are about. Each window is read once, however many limits count in it.
+struct Tally {
+    /// By the length of the window, in microseconds.
+    windows: BTreeMap<i64, Vec<signals::Count>>,
+    /// Those that show why a limit is exceeded, by the length of the window, the latest first.
+    latest: BTreeMap<i64, Vec<Kept>>,
+}
+
+impl Tally {
+    fn of(db: Db<'_>, view: View<'_>) -> Result<Self, StoreError> {
+        let logs = &view.config.logs;
+        let checks = checks::LOG.iter().filter(|check| view.config.rules.enabled(check.id));
+        let of_checks = checks.filter_map(|check| match check.finds {
+            Finds::Signals(kind) => Some((Counted::Kind(kind.name()), logs.limit(check))),
+            Finds::Contradictions => Some((Counted::Contradictions, logs.limit(check))),
+            Finds::Silence => None,
+        });
+        let of_patterns =
+            logs.patterns.iter().map(|own| (Counted::Kind(own.pattern.name.as_str()), own.limit));
+        let limits: Vec<(Counted<'_>, Limit)> = of_checks.chain(of_patterns).collect();
+        let mut tally = Self { windows: BTreeMap::new(), latest: BTreeMap::new() };
+        let lengths: BTreeSet<i64> = limits.iter().map(|(_, limit)| limit.window_us).collect();
+        for length in lengths {
+            let (from, to) = (view.now.plus(-length), view.now.plus(1));
+            let window = signals::Window { target: view.target, from, to };
+            tally.windows.insert(length, signals::counts(db, window)?);
+            let exceeded = limits.iter().filter(|(counted, limit)| {
+                limit.window_us == length && tally.count(*counted, *limit) > limit.max
+            });
+            let (mut kinds, mut found) = (Vec::new(), Vec::new());
+            for (counted, _) in exceeded {
+                match counted {
+                    Counted::Kind(name) => kinds.push(*name),
+                    Counted::Contradictions => {
+                        let fit = Some(Fit::Contradicting.name());
+                        let search = Search { fit, limit: SHOWN, ..Search::default() };
+                        found.extend(signals::search(db, view.target, (from, to), &search)?);
+                    }
+                }
+            }
+            found.extend(signals::latest_of_kinds(db, window, &kinds, SHOWN)?);
+            found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
+            found.dedup_by_key(|signal| signal.id);
+            tally.latest.insert(length, found);
+        }
+        Ok(tally)
+    }
+
+    fn count(&self, counted: Counted<'_>, limit: Limit) -> u64 {
+        let counts = self.windows.get(&limit.window_us).into_iter().flatten();
+        counts.filter(|one| counted.is(&one.kind, one.fit.as_deref())).map(|one| one.signals).sum()
+    }
+
+    /// What a limit says of the signals that it is about, and the latest of them where it is exceeded.
+    fn finding(&self, counted: Counted<'_>, limit: Limit, doubt: Option<&str>) -> (Finding, Vec<Kept>) {
+        let count = self.count(counted, limit);
+        let latest: Vec<Kept> = if count > limit.max {
+            let all = self.latest.get(&limit.window_us).into_iter().flatten();
+            let of_it = all.filter(|signal| counted.is(&signal.kind, signal.fit.as_deref()));
+            of_it.take(SHOWN as usize).cloned().collect()
+        } else {
+            vec![]
+        };
+        let minutes = limit.window_us / 60_000_000;
+        let plural = if count == 1 { "" } else { "s" };
+        let name = match counted {
+            Counted::Kind(kind) => format!("signal{plural} `{kind}`"),
+            Counted::Contradictions => format!("contradiction{plural} between log and table"),
+        };
+        let mut summary = format!("{count} {name} in the last {minutes} minutes");
+        if let Some(first) = latest.first() {
+            summary.push_str(&format!("; the latest: {}", about(first)));
+        }
+        let verdict = match (count > limit.max, doubt) {
+            (true, _) => Verdict::Failing,
+            (false, Some(why)) => Verdict::Unknown(why.to_owned()),
+            (false, None) => Verdict::Healthy,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a count for people")]
+        let value = Some(count as f64);
+        let threshold = format!("> {} in {minutes} minutes", limit.max);
+        (Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }, latest)
+    }
 }
 
 /// A signal in a few words, with what the table says.

@@ -6,7 +6,11 @@ use sessionwatch_rules::{
     severity::Severity,
 };
 
-use super::{StoreError, db::Db, row::Row};
+use super::{
+    StoreError,
+    db::Db,
+    row::{Row, Value},
+};
 
 /// An alert as kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,44 +85,71 @@ impl Kept {
     }
 }
 
+/// Alerts that one statement keeps.
+const ALERTS_OF_STATEMENT: usize = 50;
+
 /// Keeps an alert.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
 pub fn put(db: Db<'_>, kept: &Kept) -> Result<(), StoreError> {
+    put_all(db, std::slice::from_ref(kept))
+}
+
+/// Keeps alerts, no two of them of the same target and check.
+///
+/// # Errors
+///
+/// If they cannot be written.
+pub fn put_all(db: Db<'_>, all: &[Kept]) -> Result<(), StoreError> {
+    for all in all.chunks(ALERTS_OF_STATEMENT) {
+        let values: Vec<Value<'_>> = all.iter().flat_map(values).collect();
+        let width = values.len() / all.len();
+        let row = |first: usize| {
+            let places: Vec<String> = (first..first + width).map(|place| format!("${place}")).collect();
+            format!("({})", places.join(", "))
+        };
+        let rows: Vec<String> = (0..all.len()).map(|number| row(number * width + 1)).collect();
+        let statement = format!(
+            "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at)
+             VALUES {}
+             ON CONFLICT (target, check_id) DO UPDATE SET
+               state = excluded.state, looks = excluded.looks, clear = excluded.clear, since = excluded.since, told = excluded.told,
+               stale = excluded.stale, severity = excluded.severity, summary = excluded.summary,
+               acknowledged_by = excluded.acknowledged_by, note = excluded.note, verdict = excluded.verdict,
+               finding = excluded.finding, updated_at = excluded.updated_at",
+            rows.join(", ")
+        );
+        db.run(&statement, &values)?;
+    }
+    Ok(())
+}
+
+/// What is kept of an alert, in the order of the columns.
+fn values(kept: &Kept) -> [Value<'_>; 15] {
     let (looks, clear, since, told) = match kept.alert.state {
         State::Ok => (0, 0, None, None),
         State::Pending { looks, since } => (looks, 0, Some(since), None),
         State::Firing { since, clear, told } => (0, clear, Some(since), told),
     };
-    db.run(
-        "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-         ON CONFLICT (target, check_id) DO UPDATE SET
-           state = excluded.state, looks = excluded.looks, clear = excluded.clear, since = excluded.since, told = excluded.told,
-           stale = excluded.stale, severity = excluded.severity, summary = excluded.summary,
-           acknowledged_by = excluded.acknowledged_by, note = excluded.note, verdict = excluded.verdict,
-           finding = excluded.finding, updated_at = excluded.updated_at",
-        &[
-            (&kept.target).into(),
-            (&kept.check).into(),
-            kept.alert.state.name().into(),
-            looks.into(),
-            clear.into(),
-            since.into(),
-            told.into(),
-            kept.alert.stale.into(),
-            (&kept.severity).into(),
-            (&kept.summary).into(),
-            (&kept.acknowledged_by).into(),
-            (&kept.note).into(),
-            (&kept.verdict).into(),
-            (&kept.finding).into(),
-            kept.updated_at.into(),
-        ],
-    )?;
-    Ok(())
+    [
+        (&kept.target).into(),
+        (&kept.check).into(),
+        kept.alert.state.name().into(),
+        looks.into(),
+        clear.into(),
+        since.into(),
+        told.into(),
+        kept.alert.stale.into(),
+        (&kept.severity).into(),
+        (&kept.summary).into(),
+        (&kept.acknowledged_by).into(),
+        (&kept.note).into(),
+        (&kept.verdict).into(),
+        (&kept.finding).into(),
+        kept.updated_at.into(),
+    ]
 }
 
 /// Forgets an alert.

@@ -56,11 +56,10 @@ pub struct Search {
 ///
 /// If it cannot be written.
 pub fn add(db: Db<'_>, event: &Event) -> Result<(), StoreError> {
-    let id = db.next_id("events")?;
     db.run(
-        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO events (id, at, target, check_id, kind, summary, detail)
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6 FROM events",
         &[
-            id.into(),
             event.at.into(),
             (&event.target).into(),
             (&event.check).into(),

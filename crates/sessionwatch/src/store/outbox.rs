@@ -5,7 +5,11 @@
 
 use sessionwatch_rules::instant::{Instant, SECOND};
 
-use super::{StoreError, db::Db, row::Row};
+use super::{
+    StoreError,
+    db::Db,
+    row::{Row, Value},
+};
 
 /// Attempts after which a message is dead: with the waits between them, almost 19 hours.
 pub const MOST_ATTEMPTS: u32 = 20;
@@ -60,15 +64,14 @@ const COLUMNS: &str = "id, idempotency_key, channel, recipient, message, attempt
 ///
 /// If it cannot be written.
 pub fn put(db: Db<'_>, letter: Letter<'_>, now: Instant) -> Result<(), StoreError> {
-    let id = db.next_id("outbox")?;
     db.run(
-        "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at)
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7 FROM outbox WHERE true
          ON CONFLICT (idempotency_key) DO NOTHING",
         &[
-            id.into(),
             letter.key.into(),
             letter.channel.into(),
-            super::row::Value::Text(letter.recipient),
+            Value::Text(letter.recipient),
             letter.subject.into(),
             letter.message.into(),
             now.into(),
@@ -98,6 +101,16 @@ pub fn due(db: Db<'_>, channel: &str, (now, limit): (Instant, u32)) -> Result<Ve
     );
     let rows = db.rows(&query, &[channel.into(), now.into(), limit.into()])?;
     rows.iter().map(letter).collect()
+}
+
+/// Returns `true` if messages of a channel are marked as being sent.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn is_sending(db: Db<'_>, channel: &str) -> Result<bool, StoreError> {
+    let query = "SELECT 1 FROM outbox WHERE channel = $1 AND state = 'sending' LIMIT 1";
+    Ok(db.row(query, &[channel.into()])?.is_some())
 }
 
 /// When the next message of a channel is due that is not due yet.
@@ -162,16 +175,26 @@ pub fn abandon(db: Db<'_>, channel: &str, why: &str) -> Result<u64, StoreError> 
     db.run(query, &[channel.into(), why.into()])
 }
 
+/// Messages that one statement names.
+const IDS_OF_STATEMENT: usize = 500;
+
+/// Changes messages, as `set` says in SQL.
+fn change<'a>(db: Db<'_>, set: &str, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
+    let ids: Vec<Value<'_>> = messages.map(|message| message.id.into()).collect();
+    for ids in ids.chunks(IDS_OF_STATEMENT) {
+        let list: Vec<String> = (1..=ids.len()).map(|number| format!("${number}")).collect();
+        db.run(&format!("UPDATE outbox SET {set} WHERE id IN ({})", list.join(", ")), ids)?;
+    }
+    Ok(())
+}
+
 /// Marks messages as being sent.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn sending(db: Db<'_>, due: &[Due]) -> Result<(), StoreError> {
-    for message in due {
-        db.run("UPDATE outbox SET state = 'sending' WHERE id = $1", &[message.id.into()])?;
-    }
-    Ok(())
+pub fn sending<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
+    change(db, "state = 'sending'", messages)
 }
 
 /// Makes messages due again that were being sent when whoever sent them ended: they may have arrived.
@@ -183,17 +206,25 @@ pub fn resume(db: Db<'_>) -> Result<u64, StoreError> {
     db.run("UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending'", &[])
 }
 
-/// A message was delivered.
+/// The same for one channel, of which nothing is being sent: how it went could not be noted.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn delivered(db: Db<'_>, id: i64) -> Result<(), StoreError> {
+pub fn resume_channel(db: Db<'_>, channel: &str) -> Result<u64, StoreError> {
     db.run(
-        "UPDATE outbox SET state = 'done', attempts = attempts + 1, error = NULL WHERE id = $1",
-        &[id.into()],
-    )?;
-    Ok(())
+        "UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending' AND channel = $1",
+        &[channel.into()],
+    )
+}
+
+/// Messages were delivered.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn delivered<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
+    change(db, "state = 'done', attempts = attempts + 1, error = NULL", messages)
 }
 
 /// A message was not delivered: it is tried again after a while, which doubles, or when the channel asked for; after too
@@ -330,7 +361,7 @@ mod tests {
             assert!(due_at(at(164)).is_empty());
             let third = due_at(at(165)).remove(0);
             assert!(third.again, "it may have arrived");
-            store.write(|db| delivered(db, third.id)).unwrap();
+            store.write(|db| delivered(db, [&third].into_iter())).unwrap();
             assert!(due_at(at(1_000_000)).is_empty());
             store.write(|db| forget(db, at(165))).unwrap();
             assert_eq!(store.read(|db| db.rows("SELECT id FROM outbox", &[])).unwrap().len(), 1);
@@ -353,11 +384,15 @@ mod tests {
             store.write(|db| put(db, letter("key", now), now)).unwrap();
             let due_now = || store.read(|db| due(db, "chat", (now, 10))).unwrap();
             let first = due_now();
-            store.write(|db| sending(db, &first)).unwrap();
+            store.write(|db| sending(db, first.iter())).unwrap();
             assert!(due_now().is_empty() && !first[0].again);
             assert_eq!(store.read(channels).unwrap(), ["chat"]);
-            assert_eq!(store.write(resume).unwrap(), 1);
+            assert_eq!(store.write(|db| resume_channel(db, "other")).unwrap(), 0);
+            assert_eq!(store.write(|db| resume_channel(db, "chat")).unwrap(), 1);
             assert!(due_now()[0].again);
+            let again = due_now();
+            store.write(|db| sending(db, again.iter())).unwrap();
+            assert_eq!(store.write(resume).unwrap(), 1);
         }
     }
 
@@ -378,7 +413,7 @@ mod tests {
             let first = store.read(|db| due(db, "chat", (at(10), 1))).unwrap().remove(0);
             store.write(|db| failed(db, &first, ("busy", None), at(10))).unwrap();
             assert!(!keys(at(11)).contains(&"b".to_owned()), "its elder still waits");
-            store.write(|db| delivered(db, first.id)).unwrap();
+            store.write(|db| delivered(db, [&first].into_iter())).unwrap();
             assert_eq!(keys(at(11)), ["b", "c"]);
             assert_eq!(store.write(|db| abandon(db, "chat", "gone")).unwrap(), 2);
             assert!(keys(at(100)).is_empty());

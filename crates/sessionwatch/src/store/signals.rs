@@ -44,6 +44,9 @@ pub struct Kept {
 
 const COLUMNS: &str = "id, source, kind, severity, at, seen_at, user_id, other_id, prefix, reason, request, byte_from, byte_to, text, fit, joined";
 
+/// Kinds that one query names.
+const KINDS_OF_QUERY: usize = 200;
+
 /// What is looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Search<'a> {
@@ -116,12 +119,10 @@ pub fn put(db: Db<'_>, target: &str, found: &Found, seen_at: Instant) -> Result<
     let (user, other, prefix) = (text(&signal.user), text(&signal.other), text(&signal.prefix));
     let (reason, request) = (text(&signal.reason), text(&signal.request));
     let severity = found.severity.map(|severity| severity.name().to_owned());
-    let id = db.next_id("signals")?;
     db.run(
         "INSERT INTO signals (id, source, target, kind, severity, at, seen_at, user_id, other_id, prefix, expires_at, reason, request, byte_from, byte_to, text)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 FROM signals",
         &[
-            id.into(),
             (&found.source).into(),
             target.into(),
             found.name().into(),
@@ -219,21 +220,71 @@ pub fn search(
     db.rows(&query, &values)?.iter().map(Kept::of).collect()
 }
 
-/// How many signals of a kind a target had since an instant; with a way to fit, of any kind.
+/// Which signals of a target are counted, and shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// The target.
+    pub target: &'a str,
+    /// The first instant at which they may have been read.
+    pub from: Instant,
+    /// The instant before which they were read.
+    pub to: Instant,
+}
+
+/// How many signals are of one kind and fit the table in one way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// The kind, or the name of a pattern.
+    pub kind: String,
+    /// How they fit the table, by name; nothing where they were not joined.
+    pub fit: Option<String>,
+    /// How many there are.
+    pub signals: u64,
+}
+
+/// How many signals there are of every kind.
 ///
 /// # Errors
 ///
 /// If they cannot be counted.
-pub fn count(
+pub fn counts(db: Db<'_>, window: Window<'_>) -> Result<Vec<Count>, StoreError> {
+    let query = "SELECT kind, fit, COUNT(*) FROM signals
+                 WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 GROUP BY kind, fit";
+    let count = |row: &Row| {
+        let fit = row.maybe_name(1, |name| Fit::parse(name).is_some())?;
+        Ok(Count { kind: row.text(0)?, fit, signals: row.count(2)? })
+    };
+    db.rows(query, &[window.target.into(), window.from.into(), window.to.into()])?.iter().map(count).collect()
+}
+
+/// The latest signals of each of these kinds, at most so many of each, the latest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn latest_of_kinds(
     db: Db<'_>,
-    target: &str,
-    (kind, fit): (Option<&str>, Option<&str>),
-    (from, to): (Instant, Instant),
-) -> Result<u64, StoreError> {
-    let query = "SELECT COUNT(*) FROM signals WHERE target = $1 AND seen_at >= $2 AND seen_at < $3
-                   AND (CAST($4 AS TEXT) IS NULL OR kind = $4) AND (CAST($5 AS TEXT) IS NULL OR fit = $5)";
-    let values = [target.into(), from.into(), to.into(), Value::Text(kind), Value::Text(fit)];
-    db.row(query, &values)?.map_or(Ok(0), |row| row.count(0))
+    window: Window<'_>,
+    kinds: &[&str],
+    of_each: u32,
+) -> Result<Vec<Kept>, StoreError> {
+    let mut found = Vec::new();
+    for kinds in kinds.chunks(KINDS_OF_QUERY) {
+        let list: Vec<String> = (5..).take(kinds.len()).map(|number| format!("${number}")).collect();
+        let query = format!(
+            "SELECT {COLUMNS} FROM (
+               SELECT {COLUMNS}, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY id DESC) AS place FROM signals
+               WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND kind IN ({})) AS ranked
+             WHERE place <= $4 ORDER BY id DESC",
+            list.join(", ")
+        );
+        let mut values = vec![window.target.into(), window.from.into(), window.to.into(), of_each.into()];
+        values.extend(kinds.iter().map(|kind| Value::Text(Some(kind))));
+        for row in &db.rows(&query, &values)? {
+            found.push(Kept::of(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Counts the critical signals of a target in a period.

@@ -78,7 +78,7 @@ fn random(state: &mut u64) -> u64 {
 }
 
 /// Lets a little time pass, for something to happen in that nobody can wait for.
-fn pass(duration: Duration) {
+pub(crate) fn pass(duration: Duration) {
     let (_open, closed) = std::sync::mpsc::channel::<()>();
     let _ = closed.recv_timeout(duration);
 }

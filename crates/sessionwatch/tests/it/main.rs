@@ -56,6 +56,7 @@ mod reach;
 mod recognition;
 mod replica;
 mod secrecy;
+mod several_daemons;
 mod shadows;
 mod short_tokens;
 mod slow_bodies;

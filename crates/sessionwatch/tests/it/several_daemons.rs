@@ -1,0 +1,186 @@
+//! Several daemons on one store: whoever leads no more writes nothing, and what is to be told is told in time.
+
+use std::{io::Write as _, path::Path};
+
+use testbed::{Database, Sink};
+
+use crate::harness::{self, Watch, wait_until};
+
+/// A target whose log is followed, on a store that others may share, and a channel.
+struct Scene {
+    folder: tempfile::TempDir,
+    store: Database<'static>,
+    sink: Sink,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            store: harness::empty(),
+            sink: Sink::start(&[]).unwrap(),
+        }
+    }
+
+    /// Starts a daemon, with this many patterns of which each is a check.
+    fn start(&self, patterns: usize) -> Watch {
+        let database = self.folder.path().join("app.db");
+        if !database.exists() {
+            let connection = rusqlite::Connection::open(&database).unwrap();
+            connection
+                .execute_batch(
+                    r#"CREATE TABLE "User" (id TEXT PRIMARY KEY, name TEXT, email TEXT UNIQUE);
+                       CREATE TABLE "Session" (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL UNIQUE,
+                         "userId" TEXT NOT NULL REFERENCES "User" (id) ON DELETE CASCADE, expires DATETIME NOT NULL);
+                       INSERT INTO "User" VALUES ('u1', 'Ada', 'ada@example.org');
+                       INSERT INTO "Session" VALUES ('s1', 'token-of-ada-0123456789abcdef', 'u1', 1900000000000);"#,
+                )
+                .unwrap();
+        }
+        let log = self.log();
+        append(&log, "");
+        let patterns: String = (0..patterns)
+            .map(|number| {
+                format!(
+                    "[[log_pattern]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n"
+                )
+            })
+            .collect();
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\nprofile = \"authjs-prisma\"\n\
+             [checks.slow-observation]\nbudget_ms = 3600000\n\
+             [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\nname = \"first\"\n\
+             [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n\
+             [[logs]]\nname = \"log\"\nfile = \"{}\"\n{patterns}",
+            database.display(),
+            self.store.url("postgres"),
+            self.sink.url(),
+            log.display()
+        );
+        std::fs::write(self.folder.path().join("sessionwatch.toml"), text).unwrap();
+        let watch = harness::watch(self.folder.path());
+        wait_until("the log is followed", || {
+            self.asked("SELECT count(*) FROM sessionwatch.log_sources WHERE place IS NOT NULL") == "1"
+        });
+        watch
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.folder.path().join("app.log")
+    }
+
+    fn asked(&self, sql: &str) -> String {
+        self.store.psql(sql).unwrap().trim().to_owned()
+    }
+
+    /// Waits until nothing is left to deliver.
+    fn wait_until_delivered(&self) {
+        wait_until("everything is delivered", || {
+            self.asked("SELECT count(*) FROM sessionwatch.outbox WHERE state <> 'done'") == "0"
+        });
+    }
+
+    /// Whether each message that was told says that it is told again.
+    fn told_again(&self) -> Vec<bool> {
+        let again = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["again"].as_bool();
+        self.sink.received().iter().map(|received| again(&received.body).unwrap()).collect()
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn created(user: u32) -> String {
+    format!("[AUTH-ADAPTER] Session created {{ sessionToken: '{user:08x}', userId: 'q{user}' }}\n")
+}
+
+#[test]
+fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
+    let scene = Scene::new();
+    let watch = scene.start(0);
+    let seen = [
+        "sessionwatch_sessions{",
+        "sessionwatch_last_seen_timestamp_seconds{",
+        "sessionwatch_check_failing{",
+    ];
+    wait_until("the leader has looked", || {
+        let page = watch.page("/metrics");
+        seen.iter().all(|metric| page.contains(metric))
+    });
+    let lines = std::cell::Cell::new(0);
+    let log = scene.log();
+    let write_line = || {
+        append(&log, &created(lines.get()));
+        lines.set(lines.get() + 1);
+    };
+    let kept = "SELECT count(*) FROM sessionwatch.signals";
+    wait_until("lines are kept", || {
+        write_line();
+        scene.asked(kept) != "0"
+    });
+    // Another daemon takes the lease over; this one still believes in it for a while.
+    let before = scene.asked(&format!(
+        "BEGIN; DO $$ BEGIN PERFORM pg_advisory_xact_lock(8315179226770797667);
+         UPDATE sessionwatch.leases SET holder = 'second', term = term + 1, until = 9000000000000000
+         WHERE name = 'target/app'; END $$; {kept}; COMMIT"
+    ));
+    wait_until("it knows that it leads no more", || {
+        write_line();
+        watch.page("/metrics").contains("sessionwatch_target_leader{target=\"app\"} 0")
+    });
+    let place = scene.asked("SELECT place FROM sessionwatch.log_sources");
+    let after = scene.asked(kept);
+    assert!(before.lines().any(|line| line == after), "{before}, {after}: lines of a former leader are kept");
+    let page = watch.page("/metrics");
+    assert!(seen.iter().all(|metric| !page.contains(metric)), "{page}");
+    assert!(page.contains("sessionwatch_looks_total{target=\"app\"}"), "{page}");
+    assert_eq!(scene.asked("SELECT place FROM sessionwatch.log_sources"), place);
+    // It leads again, and every line is kept once.
+    scene.asked("UPDATE sessionwatch.leases SET until = 0 WHERE name = 'target/app'");
+    let once = "SELECT count(*) || '/' || count(DISTINCT user_id) FROM sessionwatch.signals";
+    let all = format!("{0}/{0}", lines.get());
+    wait_until("every line is kept", || scene.asked(once) == all);
+    wait_until("it looks again", || watch.page("/metrics").contains(seen[0]));
+    assert_eq!(watch.stop(), Some(0));
+    assert_eq!(scene.asked(once), all);
+}
+
+#[test]
+fn many_alerts_go_out_side_by_side() {
+    const ALERTS: usize = 1 + 2 + 4 + 8;
+    let scene = Scene::new();
+    let watch = scene.start(ALERTS);
+    // Whoever sends one after the other waits for ever for the second answer.
+    scene.sink.answer_together(1, 2);
+    let lines: String = (0..ALERTS).map(|number| format!("EVENT {number};\n")).collect();
+    append(&scene.log(), &lines);
+    assert_eq!(scene.sink.wait_for(ALERTS).len(), ALERTS);
+    scene.wait_until_delivered();
+    assert_eq!(scene.told_again(), [false; ALERTS]);
+    assert_eq!(watch.stop(), Some(0));
+}
+
+#[test]
+fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again() {
+    let scene = Scene::new();
+    let watch = scene.start(2);
+    scene.sink.answer_together(0, 2);
+    append(&scene.log(), "EVENT 0;\n");
+    assert_eq!(scene.sink.wait_for(1).len(), 1);
+    // The message is under way. What came of it cannot be written for a while.
+    scene.asked("ALTER TABLE sessionwatch.outbox RENAME TO away");
+    scene.sink.answer_all();
+    wait_until("it was tried in vain", || {
+        let tried = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+        scene.asked(tried).parse::<u64>().unwrap() > 1
+    });
+    scene.asked("ALTER TABLE sessionwatch.away RENAME TO outbox");
+    scene.wait_until_delivered();
+    append(&scene.log(), "EVENT 1;\n");
+    assert_eq!(scene.sink.wait_for(2).len(), 2);
+    scene.wait_until_delivered();
+    assert_eq!(scene.told_again(), [false, false]);
+    assert_eq!(watch.stop(), Some(0));
+}
