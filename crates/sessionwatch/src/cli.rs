@@ -2,6 +2,7 @@
 
 mod accounts;
 mod acting;
+mod actor;
 mod alerts;
 mod archive;
 mod arguments;

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Failure,
+    actor::ActorArgs,
     opening::{self, Opening},
     target::ConfigArgs,
 };
@@ -36,9 +37,8 @@ pub(super) enum Args {
         /// What the account may do: look, also act, or also decide who may [default: its present role; viewer if it is new]
         #[arg(long, value_enum)]
         role: Option<Role>,
-        /// Who does it
-        #[arg(long, env = "USER", default_value = "somebody at the command line")]
-        owner: String,
+        #[command(flatten)]
+        actor: ActorArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -54,9 +54,8 @@ pub(super) enum Args {
     Remove {
         /// Its name
         name: String,
-        /// Who does it
-        #[arg(long, env = "USER", default_value = "somebody at the command line")]
-        owner: String,
+        #[command(flatten)]
+        actor: ActorArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -65,12 +64,13 @@ pub(super) enum Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let now = clock::now();
     let text = match args {
-        Args::Add { name, role, owner, config } => {
+        Args::Add { name, role, actor, config } => {
             if !access::is_name(name) {
                 return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into()));
             }
             let password = access::hashed(password()?.expose()).map_err(Failure::Usage)?;
             let config = Config::load(config.config.as_deref())?;
+            let owner = actor.name();
             let role = opening::open(&config, Opening::OrCreated)?.write(|db| {
                 let present = accounts::get(db, name)?.map(|account| account.role);
                 let role = role.or(present).unwrap_or(Role::Viewer);
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 let account = Account { name, role, password: password.clone(), subject, created_at: now };
                 // Whoever knew the old password is out.
                 accounts::end_all(db, &account.name)?;
-                access::add(db, &account, (owner, now))?;
+                access::add(db, &account, (&owner, now))?;
                 Ok(role)
             })?;
             format!("{name} may use the dashboard as {}\n", role.name())
@@ -86,12 +86,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::List { config, format } => {
             sheet(&opening::existing(config)?.1.read(accounts::list)?).render(*format)
         }
-        Args::Remove { name, owner, config } => {
+        Args::Remove { name, actor, config } => {
+            let owner = actor.name();
             let removed = opening::existing(config)?.1.write(|db| {
                 let removed = accounts::remove(db, name)?;
                 if removed {
                     let detail = json!({ "account": name }).to_string();
-                    audit::add(db, (owner, "account-removed"), &detail, now)?;
+                    audit::add(db, (&owner, "account-removed"), &detail, now)?;
                 }
                 Ok(removed)
             })?;

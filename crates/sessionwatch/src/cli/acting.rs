@@ -14,6 +14,7 @@ use std::{
 
 use super::{
     Failure,
+    actor::ActorArgs,
     opening::{self, Opening},
     target::TargetArgs,
 };
@@ -43,9 +44,8 @@ pub(super) struct ActArgs {
     /// Address of the target with the acting role [default: `act_url` of the target]
     #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
     pub(super) act_url: Option<Secret>,
-    /// Who acts
-    #[arg(long, env = "USER", default_value = "unknown")]
-    pub(super) owner: String,
+    #[command(flatten)]
+    pub(super) actor: ActorArgs,
     /// How it is written
     #[arg(long, value_enum, default_value = "table")]
     pub(super) format: Written,
@@ -76,7 +76,7 @@ impl Acting {
     ///
     /// If the arguments or the configuration are faulty, or the store cannot be had.
     pub(super) fn of(args: &ActArgs, opening: Opening) -> Result<Self, Failure> {
-        Self::with(&args.target, (args.act_url.as_ref(), &args.owner), opening)
+        Self::with(&args.target, (args.act_url.as_ref(), args.actor.name()), opening)
     }
 
     /// The same, from its parts.
@@ -86,7 +86,7 @@ impl Acting {
     /// The same.
     pub(super) fn with(
         target: &TargetArgs,
-        (act_url, owner): (Option<&Secret>, &str),
+        (act_url, owner): (Option<&Secret>, String),
         opening: Opening,
     ) -> Result<Self, Failure> {
         let (config, mut target) = target.choose_one()?;
@@ -95,7 +95,7 @@ impl Acting {
             target.act_missing = None;
         }
         let store = opening::open(&config, opening)?;
-        Ok(Self { config, target, store, clock: Clock::System, owner: owner.to_owned() })
+        Ok(Self { config, target, store, clock: Clock::System, owner })
     }
 
     pub(super) fn context(&self) -> Context<'_> {

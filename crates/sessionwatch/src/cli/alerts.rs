@@ -10,7 +10,7 @@ use sessionwatch_rules::{
     instant::{Instant, SECOND},
 };
 
-use super::{Failure, opening::existing as open, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, opening::existing as open, target::ConfigArgs};
 use crate::{
     alerting::{self, Word},
     checks::{self, BLIND, UNDELIVERED},
@@ -65,9 +65,8 @@ pub(super) enum Args {
         id: i64,
         #[command(flatten)]
         config: ConfigArgs,
-        /// Who ends it
-        #[arg(long, env = "USER")]
-        owner: String,
+        #[command(flatten)]
+        actor: ActorArgs,
     },
     /// List the silences
     Silences {
@@ -95,9 +94,8 @@ pub(super) struct AckArgs {
     which: Which,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Who says so
-    #[arg(long, env = "USER")]
-    owner: String,
+    #[command(flatten)]
+    actor: ActorArgs,
     /// What that person says
     #[arg(long, default_value = "")]
     note: String,
@@ -120,9 +118,8 @@ pub(super) struct SilenceArgs {
     /// For how many minutes
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..=525_600), value_name = "MINUTES")]
     minutes: i64,
-    /// Who asks for it
-    #[arg(long, env = "USER")]
-    owner: String,
+    #[command(flatten)]
+    actor: ActorArgs,
     /// Why
     #[arg(long)]
     note: String,
@@ -144,8 +141,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Ack(args) => acknowledge(args, now)?,
         Args::Resolve(args) => resolve(args, now)?,
         Args::Silence(args) => silence(args, now)?,
-        Args::Unsilence { id, config, owner } => {
-            let ended = open(config)?.1.write(|db| alerting::unsilence(db, *id, (owner, now)))?;
+        Args::Unsilence { id, config, actor } => {
+            let (store, owner) = (open(config)?.1, actor.name());
+            let ended = store.write(|db| alerting::unsilence(db, *id, (&owner, now)))?;
             if !ended {
                 return Err(Failure::Usage(format!(
                     "there is no silence {id}: `sessionwatch alerts silences` lists them"
@@ -183,14 +181,16 @@ fn with_firing(
 
 fn acknowledge(args: &AckArgs, now: Instant) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
-    let word = Word { who: &args.owner, note: &args.note, now };
+    let who = args.actor.name();
+    let word = Word { who: &who, note: &args.note, now };
     with_firing(args, |db, _| alerting::acknowledge(db, (target, check), word))?;
-    Ok(format!("{} looks after {check} on {target}\n", args.owner))
+    Ok(format!("{who} looks after {check} on {target}\n"))
 }
 
 fn resolve(args: &AckArgs, now: Instant) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
-    let word = Word { who: &args.owner, note: &args.note, now };
+    let who = args.actor.name();
+    let word = Word { who: &who, note: &args.note, now };
     with_firing(args, |db, config| alerting::resolve(db, &config.serve, (target, check), word))?;
     Ok(format!("{check} on {target} is resolved; it fires again if it still fails\n"))
 }
@@ -263,7 +263,7 @@ fn silence(args: &SilenceArgs, now: Instant) -> Result<String, Failure> {
         check: args.check.clone(),
         subject: args.subject.clone(),
         until: now.plus(args.minutes * 60 * SECOND),
-        owner: args.owner.clone(),
+        owner: args.actor.name(),
         note: args.note.clone(),
     };
     let id = store.write(|db| alerting::silence(db, &silence, now))?;

@@ -8,6 +8,7 @@ use sessionwatch_rules::verdict::counted;
 use super::{
     Failure,
     acting::{self, ActArgs, Acting},
+    actor::ActorArgs,
     opening::{Opening, existing},
     target::ConfigArgs,
 };
@@ -56,9 +57,8 @@ pub(super) enum Args {
         /// All that this plan removed, though its time has not passed
         #[arg(long)]
         plan: Option<String>,
-        /// Who does it
-        #[arg(long, env = "USER", default_value = "unknown")]
-        owner: String,
+        #[command(flatten)]
+        actor: ActorArgs,
     },
 }
 
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::List { config, format } => list(config, *format),
         Args::Show { plan, config, limit, format } => show(config, (plan, *limit), *format),
         Args::Restore(args) => restore(args),
-        Args::Purge { config, plan, owner } => purge(config, plan.as_deref(), owner),
+        Args::Purge { config, plan, actor } => purge(config, plan.as_deref(), &actor.name()),
     }
 }
 

@@ -13,6 +13,7 @@ use sessionwatch_rules::verdict::counted;
 use super::{
     Failure,
     acting::{self, ActArgs, Acting},
+    actor::ActorArgs,
     opening::{self, Opening},
     target::{ConfigArgs, TargetArgs},
 };
@@ -184,9 +185,8 @@ pub(super) struct Whose {
     /// Address of the target with the acting role [default: `act_url` of the target]
     #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
     act_url: Option<Secret>,
-    /// Who works on it
-    #[arg(long, env = "USER", default_value = "unknown")]
-    owner: String,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 fn grade(text: &str) -> Result<Grade, String> {
@@ -201,7 +201,13 @@ pub(super) struct Case {
 
 impl Whose {
     fn acting(&self, opening: Opening) -> Result<Acting, Failure> {
-        Acting::with(&self.target, (self.act_url.as_ref(), &self.owner), opening)
+        Acting::with(&self.target, (self.act_url.as_ref(), self.actor.name()), opening)
+    }
+
+    /// The same for what only reads.
+    fn reading(&self, opening: Opening) -> Result<Acting, Failure> {
+        let actor = self.actor.name_unrecorded();
+        Acting::with(&self.target, (self.act_url.as_ref(), actor), opening)
     }
 }
 
@@ -213,7 +219,7 @@ impl Case {
 
     /// The same for what is read after an incident too: without an id, the last one of the target is meant.
     fn to_read(whose: &Whose) -> Result<Self, Failure> {
-        let acting = whose.acting(Opening::Existing)?;
+        let acting = whose.reading(Opening::Existing)?;
         let target = &acting.target.name;
         let latest = match &whose.id {
             Some(id) => Some(id.clone()),
@@ -314,7 +320,7 @@ fn contain(
 
 fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
     const SHOWN: usize = 100;
-    let acting = whose.acting(Opening::OrEmpty)?;
+    let acting = whose.reading(Opening::OrEmpty)?;
     let users = super::block_on(async { Ok(affected::users(acting.context(), part, SHOWN).await?) })?;
     if users.is_empty() {
         return Err(Failure::Usage(format!("no user's id, name or handle contains `{}`", printable(part))));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use sessionwatch_rules::verdict::counted;
 
-use super::{Failure, opening, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
 use crate::{
     clock,
     config::{Channel, Config},
@@ -45,9 +45,8 @@ pub(super) enum Args {
         channel: String,
         #[command(flatten)]
         config: ConfigArgs,
-        /// Who wants it
-        #[arg(long, env = "USER")]
-        owner: String,
+        #[command(flatten)]
+        actor: ActorArgs,
     },
 }
 
@@ -63,15 +62,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 sheet(&dead).render(*format)
             }
         }
-        Args::Retry { channel, config, owner } => {
+        Args::Retry { channel, config, actor } => {
             let (config, store) = opening::existing(config)?;
             known(&config, channel)?;
-            let now = clock::now();
+            let (now, owner) = (clock::now(), actor.name());
             let count = store.write(|db| {
                 let count = outbox::revive(db, channel, now)?;
                 if count > 0 {
                     let detail = json!({ "channel": channel, "messages": count }).to_string();
-                    audit::add(db, (owner, "retry"), &detail, now)?;
+                    audit::add(db, (&owner, "retry"), &detail, now)?;
                 }
                 Ok(count)
             })?;

@@ -10,6 +10,7 @@ use sessionwatch_rules::{
 
 use super::{
     Failure,
+    actor::ActorArgs,
     alerts::history::{self, date},
     opening,
     target::ConfigArgs,
@@ -81,9 +82,8 @@ pub(super) struct AttestArgs {
     /// The item of the checklist
     #[arg(long, value_parser = [USER_REPORTS], default_value = USER_REPORTS)]
     item: String,
-    /// Who says so
-    #[arg(long, env = "USER")]
-    owner: String,
+    #[command(flatten)]
+    actor: ActorArgs,
     /// What was looked at, and what came of it
     #[arg(long)]
     note: String,
@@ -194,10 +194,10 @@ fn attest(args: &AttestArgs, now: Instant) -> Result<String, Failure> {
         target: args.target.clone(),
         item: args.item.clone(),
         holds: args.holds,
-        owner: args.owner.clone(),
+        owner: args.actor.name(),
         note: args.note.clone(),
     };
     store.write(|db| checklist::attest(db, &attestation))?;
     let says = if args.holds { "holds" } else { "does not hold" };
-    Ok(format!("{} says that {} {says} on {}\n", args.owner, args.item, args.target))
+    Ok(format!("{} says that {} {says} on {}\n", attestation.owner, args.item, args.target))
 }

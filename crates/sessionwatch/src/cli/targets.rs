@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Failure, opening::existing, target::TargetArgs};
+use super::{Failure, actor::ActorArgs, opening::existing, target::TargetArgs};
 use crate::{
     actions::ActError,
     clock,
@@ -28,16 +28,15 @@ pub(super) enum Args {
     Confirm {
         #[command(flatten)]
         target: TargetArgs,
-        /// Name for the audit log
-        #[arg(long, env = "USER", default_value = "unknown")]
-        owner: String,
+        #[command(flatten)]
+        actor: ActorArgs,
     },
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::List { config, format } => sheet(&existing(config)?.1.read(layouts::list)?).render(*format),
-        Args::Confirm { target, owner } => confirm(target, owner)?,
+        Args::Confirm { target, actor } => confirm(target, &actor.name())?,
     };
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)

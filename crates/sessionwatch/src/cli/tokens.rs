@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, opening::existing, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, opening::existing, target::ConfigArgs};
 use crate::{
     clock, documents,
     report::{Format, Sheet},
@@ -29,9 +29,8 @@ pub(super) enum Args {
         /// For how many days it holds
         #[arg(long, default_value_t = crate::web::tokens::USUAL, value_parser = clap::value_parser!(u32).range(1..=i64::from(LONGEST)))]
         days: u32,
-        /// Who does it
-        #[arg(long, env = "USER", default_value = "somebody at the command line")]
-        owner: String,
+        #[command(flatten)]
+        actor: ActorArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -47,9 +46,8 @@ pub(super) enum Args {
     Remove {
         /// Its id
         id: String,
-        /// Who does it
-        #[arg(long, env = "USER", default_value = "somebody at the command line")]
-        owner: String,
+        #[command(flatten)]
+        actor: ActorArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -58,14 +56,15 @@ pub(super) enum Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let now = clock::now();
     let text = match args {
-        Args::Add { account, label, scope, days, owner, config } => {
+        Args::Add { account, label, scope, days, actor, config } => {
             if !is_label(label) {
                 return Err(Failure::Usage("a token has a name of up to 64 characters".into()));
             }
             let wish =
                 Wish { account: account.clone(), label: label.clone(), scopes: scope.clone(), days: *days };
             let (token, secret) = made(wish, now);
-            match existing(config)?.1.write(|db| add(db, &token, (owner, now)))? {
+            let owner = actor.name();
+            match existing(config)?.1.write(|db| add(db, &token, (&owner, now)))? {
                 Outcome::Added => format!("{}\n", secret.expose()),
                 Outcome::NoAccount => {
                     return Err(Failure::Usage(format!("there is no account `{account}`")));
@@ -76,8 +75,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::List { config, format } => {
             sheet(&existing(config)?.1.read(|db| tokens::list(db, None))?).render(*format)
         }
-        Args::Remove { id, owner, config } => {
-            if !existing(config)?.1.write(|db| remove(db, (None, id), (owner, now)))? {
+        Args::Remove { id, actor, config } => {
+            let owner = actor.name();
+            if !existing(config)?.1.write(|db| remove(db, (None, id), (&owner, now)))? {
                 return Err(Failure::Usage(format!("there is no token `{id}`")));
             }
             format!("{id} holds no longer\n")

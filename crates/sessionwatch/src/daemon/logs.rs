@@ -475,13 +475,14 @@ impl Judging {
                 let fit = fit.map(Fit::name);
                 signals::judge(db, signal.id, fit, &detail.to_string())?;
             }
-            if !joined.is_empty() {
-                note(db, &target, (&bad, now))?;
-            }
             let judged = judge::outcomes(db, View { config: &self.config, target: &target, now })?;
             let told = round::keep_logs(db, &target, &judged, (&self.config, now))?;
             if let Some(why) = incident::emergency_in_logs(&judged).filter(|_| critical) {
                 incident::reopen(db, &target, &why, now)?;
+            }
+            // After that, so that the line is on the timeline of the incident that it reopened.
+            if !joined.is_empty() {
+                note(db, &target, (&bad, now))?;
             }
             Ok(told)
         })?;

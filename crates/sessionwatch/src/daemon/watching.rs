@@ -299,7 +299,7 @@ impl Watching {
         let news = news.is_some_and(|changes| !changes.rebound.is_empty() || !changes.revived.is_empty());
         let next = report.mirror.take().map(|mirror| kept.memory.after(mirror, now));
         let bytes = next.as_ref().filter(|_| news || kept.is_due(now)).and_then(Memory::to_bytes);
-        let emergency = incident::emergency(&report);
+        let emergencies = incident::emergencies(&report);
         // A table in doubt is not the one that a later look is held against.
         let certain = report.seen.as_ref().ok().filter(|seen| seen.certain);
         let layout = certain.map(|seen| Layout::of(&seen.candidate.mapping));
@@ -307,9 +307,7 @@ impl Watching {
             if let Some(bytes) = &bytes {
                 ledgers::put(db, name, bytes, now)?;
             }
-            if let Some(why) = &emergency {
-                incident::reopen(db, name, why, now)?;
-            }
+            incident::reopen_by_run(db, name, &emergencies, now)?;
             if let Some(layout) = &layout {
                 layouts::keep(db, &self.target, layout, now)?;
             }

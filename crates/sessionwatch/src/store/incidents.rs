@@ -238,6 +238,29 @@ pub fn latest(db: Db<'_>, target: &str) -> Result<Option<Incident>, StoreError> 
     db.row(&query, &[target.into()])?.as_ref().map(incident).transpose()
 }
 
+/// The incident of a target that was closed after sessions were ended: the one in which they were ended last.
+///
+/// # Errors
+///
+/// If that cannot be read.
+pub fn closed_after_containment(db: Db<'_>, target: &str) -> Result<Option<Incident>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM incidents WHERE target = $1 AND state = 'closed' AND contained_at IS NOT NULL\n\
+         ORDER BY contained_at DESC LIMIT 1"
+    );
+    db.row(&query, &[target.into()])?.as_ref().map(incident).transpose()
+}
+
+/// When sessions of a target were ended last in the course of an incident.
+///
+/// # Errors
+///
+/// If that cannot be read.
+pub fn last_contained(db: Db<'_>, target: &str) -> Result<Option<Instant>, StoreError> {
+    let row = db.row("SELECT MAX(contained_at) FROM incidents WHERE target = $1", &[target.into()])?;
+    row.map_or(Ok(None), |row| row.maybe_instant(0))
+}
+
 /// The timeline of an incident, oldest first.
 ///
 /// # Errors

@@ -223,7 +223,7 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
 }
 
 /// A target that is looked at once a day, with a role that acts.
-fn rarely(url: &str, more: &str) -> String {
+pub(crate) fn rarely(url: &str, more: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nschedule = \"guide\"\n{more}\
          [checks.slow-observation]\nenabled = false\n[checks.revived-sessions]\nevery = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a story ends the story")]
 
 mod actions;
+mod actor_names;
 mod agreement;
 mod api;
 mod attack;
@@ -10,6 +11,7 @@ mod backup;
 mod cases;
 mod channels;
 mod checks;
+mod closed_incidents;
 mod commands;
 mod config_check;
 mod dashboard_access;

@@ -15,7 +15,7 @@ use super::{Failure, acting::Acting, opening::Opening};
 use crate::{
     actions::{self, Consent, Context, Control, Selection},
     archive::sealing::Identity,
-    cli::{acting, target::TargetArgs},
+    cli::{acting, actor::ActorArgs, target::TargetArgs},
     clock::Clock,
     demo,
     incident::{self, drill::Scratch},
@@ -41,9 +41,8 @@ pub(in crate::cli) struct DrillArgs {
     /// Address with a role that may make a database [default: `act_url` of the target]
     #[arg(long, env = "SESSIONWATCH_ACT_URL", value_name = "URL", hide_env_values = true)]
     act_url: Option<Secret>,
-    /// Who rehearses
-    #[arg(long, env = "USER", default_value = "unknown")]
-    owner: String,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
@@ -59,7 +58,7 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
         demo::create(demonstration, crate::clock::now())?;
         target.url = Some(demonstration.display().to_string().into());
     }
-    let drilled = Acting::with(&target, (args.act_url.as_ref(), &args.owner), Opening::OrCreated)
+    let drilled = Acting::with(&target, (args.act_url.as_ref(), args.actor.name()), Opening::OrCreated)
         .and_then(|acting| crate::cli::block_on(drill(&acting, interactive)));
     if args.demo {
         // What was made for this is not left behind; whether it can be removed changes nothing.

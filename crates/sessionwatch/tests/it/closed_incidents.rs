@@ -1,0 +1,129 @@
+//! For a day after sessions were ended, an incident that a person closed is reopened like any other.
+
+use sessionwatch::{
+    actions::{self, Consent, Context, Control, Selection},
+    archive::sealing::Identity,
+    clock::Clock,
+    config::Config,
+    incident::{self, work::Case},
+    store::{
+        Place, Store,
+        incidents::{self, Incident, State},
+    },
+};
+use sessionwatch_rules::{incident::Grade, instant::DAY};
+
+use crate::{
+    fastforward::{MINUTE, Watch, monday},
+    harness::{self, run_in, wait_until},
+    incident::rarely,
+    logs::{DUPLICATE, Scene, drained, vercel},
+};
+
+/// Ends the sessions of a user in the course of a new incident, and closes it whatever speaks against that.
+fn closed(context: Context<'_>, grade: Grade) -> Incident {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (opened, _) = runtime.block_on(incident::open(context, grade, "a leak")).unwrap();
+    let plan = runtime.block_on(actions::make(context, &Selection::User("2".into()))).unwrap();
+    let recipient = Identity::ephemeral().recipient();
+    let consent = Consent { name: Some("app"), ..Consent::default() };
+    let control = Control::default();
+    let applying = actions::apply(context, (&plan.kept.id, &recipient), consent, &control);
+    assert_eq!(runtime.block_on(applying).unwrap().done, 2);
+    let detail = serde_json::json!({ "plan": plan.kept.id });
+    incident::has_contained(context, &opened, ("ended", &detail)).unwrap();
+    let case = context.store.read(|db| Case::get(db, &opened.id)).unwrap().unwrap();
+    case.close(context, Some("a false alarm")).unwrap();
+    opened
+}
+
+#[test]
+fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatever_its_severity() {
+    for grade in Grade::ALL {
+        let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+        let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
+        let shared = std::sync::Arc::clone(&watch.shared);
+        let config = shared.config();
+        let context = Context {
+            config: &config,
+            target: &config.targets[0],
+            store: &shared.store,
+            clock: &shared.clock,
+            actor: "ada",
+        };
+        let rows = "SELECT format('INSERT INTO sessions VALUES (%L, %L, 2, %L);', id, \"sessionToken\", expires) FROM sessions WHERE \"userId\" = 2 ORDER BY id";
+        let rows = database.psql(rows).unwrap();
+        let back: Vec<&str> = rows.lines().collect();
+        let id = closed(context, grade).id;
+        let incident = || shared.store.read(|db| incidents::get(db, &id)).unwrap().unwrap();
+        let at = |minutes: i64| monday().plus(minutes * MINUTE);
+        // It is looked at every minute, though the incident is closed.
+        watch.to(at(1));
+        watch.to(at(2));
+        assert_eq!(incident().state, State::Closed, "{grade:?}");
+        database.psql(back[0]).unwrap();
+        watch.to(at(3));
+        assert_eq!((incident().state, incident().closed_at), (State::Open, None), "{grade:?}");
+        let timeline = || shared.store.read(|db| incidents::timeline(db, &id)).unwrap();
+        let reopened = || timeline().iter().filter(|entry| entry.kind == "reopened").count();
+        let last = timeline().last().unwrap().clone();
+        assert!(last.kind == "reopened" && last.said.contains("revived-sessions"), "{last:?}");
+        // Closed again, it is not reopened by what was known then, but by one session more.
+        let case = shared.store.read(|db| Case::get(db, &id)).unwrap().unwrap();
+        case.close(context, Some("that one was put back")).unwrap();
+        watch.to(at(4));
+        assert_eq!((incident().state, reopened()), (State::Closed, 1), "{grade:?}");
+        database.psql(back[1]).unwrap();
+        watch.to(at(5));
+        assert_eq!((incident().state, reopened()), (State::Open, 2), "{grade:?}");
+        assert!(watch.stop());
+    }
+}
+
+#[test]
+fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
+    let shared = std::sync::Arc::clone(&watch.shared);
+    let config = shared.config();
+    let (target, store, clock) = (&config.targets[0], &shared.store, &shared.clock);
+    let context = Context { config: &config, target, store, clock, actor: "ada" };
+    let id = closed(context, Grade::P2).id;
+    let reopen =
+        |after: i64| store.write(|db| incident::reopen(db, "app", "a leak", monday().plus(after))).unwrap();
+    assert!(!reopen(DAY));
+    // Of two, the one that is not closed is meant; and an open one is open already.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (second, _) = runtime.block_on(incident::open(context, Grade::P1, "another one")).unwrap();
+    assert!(!reopen(DAY - 1));
+    let case = store.read(|db| Case::get(db, &second.id)).unwrap().unwrap();
+    case.close(context, Some("it was the same")).unwrap();
+    assert!(reopen(DAY - 1));
+    let state = |id: &str| store.read(|db| incidents::get(db, id)).unwrap().unwrap().state;
+    assert_eq!((state(&id), state(&second.id)), (State::Open, State::Closed));
+    assert!(watch.stop());
+}
+
+#[test]
+fn a_critical_line_reopens_an_incident_that_was_closed_for_a_reason_and_is_on_its_timeline() {
+    let scene = Scene::new();
+    let folder = scene.folder.path();
+    let running = scene.start(&vercel());
+    let opened = run_in(folder, &[("USER", "ada")], &["incident", "open", "app", "--severity", "P1"]);
+    assert_eq!(opened.code, 0, "{}", opened.stderr);
+    let store = Store::open(&Place::File(folder.join("sessionwatch-state.db"))).unwrap();
+    let latest = || store.read(|db| incidents::latest(db, "app")).unwrap().unwrap();
+    let text = std::fs::read_to_string(folder.join("sessionwatch.toml")).unwrap();
+    let config = Config::parse(&folder.join("sessionwatch.toml"), &text).unwrap();
+    let (target, clock) = (&config.targets[0], &Clock::System);
+    let context = Context { config: &config, target, store: &store, clock, actor: "ada" };
+    incident::has_contained(context, &latest(), ("ended", &serde_json::json!({}))).unwrap();
+    let closed = run_in(folder, &[("USER", "ada")], &["incident", "close", "app", "--override", "a drill"]);
+    assert_eq!((closed.code, latest().state), (0, State::Closed), "{}", closed.stderr);
+    assert_eq!(drained(&running, &[("1", DUPLICATE)]).0, 200);
+    wait_until("it is open", || latest().state == State::Open);
+    let timeline = store.read(|db| incidents::timeline(db, &latest().id)).unwrap();
+    let kinds: Vec<&str> = timeline.iter().map(|entry| entry.kind.as_str()).rev().take(2).collect();
+    assert_eq!(kinds, ["signal", "reopened"], "{timeline:#?}");
+    assert_eq!(running.stop(), Some(0));
+}
