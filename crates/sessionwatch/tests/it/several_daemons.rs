@@ -2,9 +2,13 @@
 
 use std::{io::Write as _, path::Path};
 
+use sessionwatch_rules::instant::DAY;
 use testbed::{Database, Sink};
 
-use crate::harness::{self, Watch, wait_until};
+use crate::{
+    fastforward::{self, Apart, MINUTE, monday},
+    harness::{self, Watch, wait_until},
+};
 
 /// A target whose log is followed, on a store that others may share, and a channel.
 struct Scene {
@@ -183,4 +187,44 @@ fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again(
     scene.wait_until_delivered();
     assert_eq!(scene.told_again(), [false, false]);
     assert_eq!(watch.stop(), Some(0));
+}
+
+#[test]
+fn who_takes_over_does_not_clean_up_once_more() {
+    let (database, store) = (harness::healthy(), harness::empty());
+    let url = database.url("postgres");
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let identity = folders[0].path().join("archive.key");
+    let configured = |name: &str| {
+        format!(
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.cleanup]\nexpired = true\n\
+             [checks.slow-observation]\nenabled = false\n[actions]\narchive_identity = \"{}\"\n\
+             [serve]\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\nstore = \"{}\"\n",
+            identity.display(),
+            store.url("postgres")
+        )
+    };
+    let cleanups = || {
+        let query = "SELECT count(*) FROM sessionwatch.events WHERE kind = 'cleanup'";
+        store.psql(query).unwrap().trim().to_owned()
+    };
+    let first = fastforward::Watch::start(folders[0].path(), &configured("first"), monday());
+    std::fs::write(folders[1].path().join("sessionwatch.toml"), configured("second")).unwrap();
+    let mut second = Apart::start(folders[1].path(), monday());
+    second.address();
+    // A cleanup is due at 03:17.
+    first.set(monday().plus(DAY));
+    second.set(monday().plus(DAY));
+    wait_until("the cleanup", || cleanups() == "1");
+    assert!(first.stop());
+    let mut minutes = 0;
+    wait_until("the other daemon leads and looks", || {
+        minutes += 1;
+        second.set(monday().plus(DAY + minutes * MINUTE));
+        second.has_looked()
+    });
+    second.set(monday().plus(2 * DAY));
+    wait_until("the next cleanup", || cleanups() != "1");
+    assert!(second.stop());
+    assert_eq!(cleanups(), "2");
 }
