@@ -100,6 +100,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_somebody_else_holds_is_named() {
+        let database = testbed::shared().database(None).unwrap();
+        let dsn = Dsn::parse(&database.url("postgres")).unwrap();
+        let [slow, other] = [(); 2].map(|()| Store::open(&Place::Server(Box::new(dsn.clone()))).unwrap());
+        let refused = slow.write(|db| {
+            let waiting = std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| other.write(|db| release(db, "other")));
+                while !waiting.is_finished() {
+                    db.rows("SELECT pg_sleep(1)", &[])?;
+                }
+                waiting.join().unwrap()
+            });
+            Ok(waiting.unwrap_err().to_string())
+        });
+        let told = refused.unwrap();
+        assert!(told.contains("locked for 9 seconds") && !told.contains("schema"), "{told}");
+    }
+
+    #[test]
     fn one_holds_it_until_it_runs_out_and_the_old_term_is_refused() {
         for store in both() {
             let take = |holder: &str| store.write(|db| take(db, "app", holder)).unwrap();
