@@ -1,6 +1,7 @@
 //! The race: this program against `psql` and a generic exporter on one private PostgreSQL, interleaved; medians, ratios
 //! and budgets.
 
+mod alerts;
 mod cleanup;
 mod contestant;
 mod crowd;
@@ -46,6 +47,9 @@ struct Args {
     /// Instead of the race: ask for each page of the dashboard for so many seconds
     #[arg(long, value_name = "SECONDS")]
     pages: Option<u64>,
+    /// Instead of the race: fire so many alerts at the same moment, and say when all of them have been told
+    #[arg(long, value_name = "COUNT")]
+    alerts: Option<usize>,
     /// Also write the figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -58,6 +62,7 @@ fn main() -> Result<()> {
         Args { logs: Some(bytes), .. } => Some(logs::run(*bytes, args.runs)?),
         Args { drain: Some(seconds), .. } => Some(drain::run(*seconds)?),
         Args { pages: Some(seconds), .. } => Some(pages::run(*seconds)?),
+        Args { alerts: Some(count), .. } => Some(alerts::run(*count, args.runs)?),
         Args { targets, .. } if targets.is_empty() => None,
         Args { targets, sessions, .. } => Some(crowd::run(targets, *sessions)?),
     };

@@ -1,0 +1,140 @@
+//! Alerts: how long it takes until many that fire at the same moment have been told, with a store in a file and one on
+//! PostgreSQL, to a program that takes its time.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    sync::mpsc::{Receiver, Sender, channel},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use testbed::Server;
+
+use crate::drain::Daemon;
+
+/// How long the program takes for one answer.
+const ANSWER_TIME: Duration = Duration::from_millis(150);
+/// How long to wait for a message at most.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Fires so many alerts at once, and prints how long it took until the first and the last one were told.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+pub(crate) fn run(alerts: usize, runs: usize) -> Result<Value> {
+    let server = Server::start(&[])?;
+    let target = server.database(None)?;
+    crate::load(&target, 10_000)?;
+    let one_by_one = ANSWER_TIME.as_secs_f64() * f64::from(u32::try_from(alerts)?);
+    println!("\n{alerts} alerts at once, told to a program that takes {} ms each", ANSWER_TIME.as_millis());
+    println!("one after the other, answers alone take {one_by_one:.1} s");
+    println!("{:>12} {:>9} {:>9} {:>18}", "store", "first s", "last s", "one by one ÷ last");
+    let mut figures = Vec::new();
+    for kind in ["file", "postgresql"] {
+        let mut times = Vec::new();
+        for _ in 0..runs {
+            let store = server.database(None)?;
+            let store = if kind == "file" { "store.db".to_owned() } else { store.url("postgres") };
+            times.push(fire(&target.url("postgres"), &store, alerts)?);
+        }
+        times.sort_by(|one, other| one.last.total_cmp(&other.last));
+        let Told { first, last } = times[times.len() / 2];
+        println!("{kind:>12} {first:>9.2} {last:>9.2} {:>18.2}", one_by_one / last);
+        figures.push(json!({ "store": kind, "first_s": first, "last_s": last, "one_by_one_s": one_by_one }));
+    }
+    Ok(json!({ "alerts": figures }))
+}
+
+/// Seconds after which the first and the last alert had been told.
+#[derive(Clone, Copy)]
+struct Told {
+    first: f64,
+    last: f64,
+}
+
+fn fire(target: &str, store: &str, alerts: usize) -> Result<Told> {
+    let folder = tempfile::tempdir()?;
+    let (log, told) = (folder.path().join("app.log"), listen()?);
+    std::fs::write(&log, "")?;
+    let patterns: String = (0..alerts)
+        .map(|number| {
+            format!("[[log_pattern]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n")
+        })
+        .collect();
+    let config = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{target}\"\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
+         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{}/\"\n\
+         [[logs]]\nname = \"log\"\nfile = \"{}\"\n{patterns}",
+        told.port,
+        log.display()
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
+    let _daemon = Daemon::start(folder.path())?;
+    // The file is followed once one line of it was told.
+    append(&log, "EVENT 0;\n")?;
+    wait_for(&told.checks, 1).context("the first alert")?;
+    let began = Instant::now();
+    let lines: String = (1..alerts).map(|number| format!("EVENT {number};\n")).collect();
+    append(&log, &lines)?;
+    wait_for(&told.checks, 1)?;
+    let first = began.elapsed().as_secs_f64();
+    wait_for(&told.checks, alerts.saturating_sub(2))?;
+    Ok(Told { first, last: began.elapsed().as_secs_f64() })
+}
+
+fn append(log: &Path, lines: &str) -> Result<()> {
+    Ok(std::fs::OpenOptions::new().append(true).open(log)?.write_all(lines.as_bytes())?)
+}
+
+fn wait_for(checks: &Receiver<()>, count: usize) -> Result<()> {
+    for _ in 0..count {
+        checks.recv_timeout(MESSAGE_TIMEOUT)?;
+    }
+    Ok(())
+}
+
+/// A program that is told alerts: where it listens, and a word for each alert of a pattern.
+struct Listener {
+    port: u16,
+    checks: Receiver<()>,
+}
+
+fn listen() -> Result<Listener> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let port = listener.local_addr()?.port();
+    let (sender, checks) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let sender = sender.clone();
+            // A client that goes away needs no answer.
+            std::thread::spawn(move || answer(stream, &sender));
+        }
+    });
+    Ok(Listener { port, checks })
+}
+
+/// Answers requests until the client goes away.
+#[expect(clippy::disallowed_methods, reason = "it takes its time")]
+fn answer(mut stream: TcpStream, told: &Sender<()>) -> Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    loop {
+        let (mut line, mut length) = (String::new(), 0);
+        while reader.read_line(&mut line)? > 0 && !line.trim_end().is_empty() {
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse()?;
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        std::thread::sleep(ANSWER_TIME);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+        let message: Value = serde_json::from_slice(&body)?;
+        if message["check"].as_str().is_some_and(|check| check.starts_with("event-")) {
+            told.send(())?;
+        }
+    }
+}
