@@ -76,6 +76,15 @@ pub struct Changes {
     past: Past,
 }
 
+/// When a look takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The present instant.
+    pub now: Instant,
+    /// One that has certainly passed: what ended a week before it is forgotten.
+    pub passed: Instant,
+}
+
 /// Whether two looks can be compared.
 #[derive(Clone, Copy, Debug)]
 pub enum Compared<'a> {
@@ -106,7 +115,13 @@ impl History {
     /// `elsewhere`, the two were read from different copies of the database, one of which may lag: what differs may only
     /// differ there, and nothing is said to have happened.
     #[must_use]
-    pub fn changes(&self, ledger: &Ledger, (shape, now): (u64, Instant), elsewhere: bool) -> Option<Changes> {
+    pub fn changes(
+        &self,
+        ledger: &Ledger,
+        (shape, moment): (u64, Moment),
+        elsewhere: bool,
+    ) -> Option<Changes> {
+        let now = moment.now;
         if shape != self.shape {
             return None;
         }
@@ -114,7 +129,7 @@ impl History {
         let difference =
             if elsewhere { Difference::default() } else { snapshot.differs_from(&self.snapshot) };
         let mut past = self.past.clone();
-        past.rebase(now);
+        past.rebase(moment);
         let created: Vec<u64> = difference.created.iter().map(|(token, _)| *token).collect();
         let revived = past.revive(&created);
         past.end(&difference.ended, now);
@@ -128,8 +143,8 @@ impl History {
         past.arrive(Arrivals { at: now, span: now.since(past.at), count: created.len() as u64, users });
         past.at = now;
         let (created_last_hour, per_user) = past.last_hour();
-        past.note_peak(now, created_last_hour);
-        let busiest = past.peaks.values().fold(0.0, |most: f64, peak| most.max(*peak));
+        past.note_peak(moment, created_last_hour);
+        let busiest = past.busiest_hour(now);
         let mut creators: Vec<Holder> =
             per_user.into_iter().map(|(user, sessions)| Holder { user, sessions }).collect();
         creators
@@ -191,14 +206,14 @@ fn whole(count: f64) -> u64 {
 
 impl Past {
     /// Forgets what has passed its time. Where the clock was set back, what seems to lie ahead was just now.
-    fn rebase(&mut self, now: Instant) {
+    fn rebase(&mut self, Moment { now, passed }: Moment) {
         self.at = self.at.min(now);
         self.since = self.since.min(now);
         for arrivals in &mut self.arrivals {
             arrivals.at = arrivals.at.min(now);
         }
         self.peaks.retain(|hour, _| *hour <= now.micros() / HOUR);
-        let oldest = now.plus(-REMEMBERED).micros();
+        let oldest = passed.plus(-REMEMBERED).micros();
         self.ended.retain(|(_, at)| *at >= oldest);
     }
 
@@ -246,11 +261,16 @@ impl Past {
         (count, counted.filter(|(_, created)| *created > 0).collect())
     }
 
-    fn note_peak(&mut self, now: Instant, count: f64) {
-        let hour = now.micros() / HOUR;
-        let peak = self.peaks.entry(hour).or_default();
+    fn note_peak(&mut self, Moment { now, passed }: Moment, count: f64) {
+        let peak = self.peaks.entry(now.micros() / HOUR).or_default();
         *peak = peak.max(count);
-        self.peaks.retain(|earlier, _| hour - earlier < 24);
+        self.peaks.retain(|earlier, _| passed.micros() / HOUR - earlier < 24);
+    }
+
+    /// The most sessions created in an hour of the last day.
+    fn busiest_hour(&self, now: Instant) -> f64 {
+        let of_day = self.peaks.iter().filter(|(hour, _)| now.micros() / HOUR - **hour < 24);
+        of_day.fold(0.0, |most: f64, (_, peak)| most.max(*peak))
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -312,6 +332,10 @@ mod tests {
         Instant::from_micros(1_000 * DAY + micros).unwrap()
     }
 
+    fn moment(micros: i64) -> Moment {
+        Moment { now: at(micros), passed: at(micros) }
+    }
+
     fn ledger(rows: &[(u64, &str)]) -> Ledger {
         let mut intake = Intake::new(Frame { now: at(0), max_lifetime_us: None, has_created: false }, 0);
         for (fingerprint, user) in rows {
@@ -334,7 +358,7 @@ mod tests {
         for (when, rows) in looks {
             let ledger = ledger(rows);
             let changes =
-                history.as_ref().map(|history| history.changes(&ledger, (1, at(*when)), false).unwrap());
+                history.as_ref().map(|history| history.changes(&ledger, (1, moment(*when)), false).unwrap());
             said.extend(changes.clone());
             let next = History::after(1, ledger, at(*when), changes);
             // Over a restart each time.
@@ -382,14 +406,35 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_far_ahead_for_a_while_forgets_nothing() {
+        let after = |history: Option<History>, rows: &[(u64, &str)], moment: Moment| {
+            let ledger = ledger(rows);
+            let changes =
+                history.as_ref().map(|history| history.changes(&ledger, (1, moment), false).unwrap());
+            (Some(History::after(1, ledger, moment.now, changes.clone())), changes)
+        };
+        let (history, _) = after(None, &[(1, "a"), (2, "a")], moment(0));
+        let mut history = history;
+        for hour in 1..=30 {
+            let rows: Vec<(u64, &str)> =
+                if hour < 30 { vec![(1, "a"), (2, "a"), (3, "b")] } else { vec![(1, "a")] };
+            history = after(history, &rows, moment(hour * HOUR)).0;
+        }
+        let ahead = Moment { now: at(500 * DAY), passed: at(30 * HOUR + MINUTE) };
+        let (history, _) = after(history, &[(1, "a")], ahead);
+        let (_, changes) = after(history, &[(1, "a"), (2, "a")], moment(30 * HOUR + 2 * MINUTE));
+        assert_eq!(changes.unwrap().revived, [2], "that it had ended is still known");
+    }
+
+    #[test]
     fn another_shape_begins_anew_and_a_lagging_copy_changes_nothing() {
         let history = History::after(1, ledger(&[(1, "a"), (2, "a")]), at(0), None);
         let less = ledger(&[(2, "b")]);
-        assert_eq!(history.changes(&less, (2, at(1)), false), None);
-        let elsewhere = history.changes(&less, (1, at(MINUTE)), true).unwrap();
+        assert_eq!(history.changes(&less, (2, moment(1)), false), None);
+        let elsewhere = history.changes(&less, (1, moment(MINUTE)), true).unwrap();
         assert_eq!((elsewhere.ended, elsewhere.rebound.len()), (0, 0));
         let history = History::after(1, less, at(MINUTE), Some(elsewhere));
-        let back = history.changes(&ledger(&[(1, "a"), (2, "b")]), (1, at(2 * MINUTE)), false).unwrap();
+        let back = history.changes(&ledger(&[(1, "a"), (2, "b")]), (1, moment(2 * MINUTE)), false).unwrap();
         assert_eq!((back.created, back.revived), (1, vec![]));
     }
 

@@ -19,6 +19,7 @@ pub mod local_time;
 pub mod pace;
 pub mod planned;
 pub mod plausibility;
+pub mod retention;
 pub mod settings;
 pub mod severity;
 pub mod silence;

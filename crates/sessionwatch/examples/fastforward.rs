@@ -1,5 +1,5 @@
 //! The watch as `serve` runs it, under a clock that standard input sets: `fastforward CONFIG INSTANT`, both the start and
-//! each line in microseconds since 1970. On standard output it says where its pages are, and each look. Standard input that
+//! each line in microseconds since 1970; `adjust MICROSECONDS` sets the clock forward or back without time passing. On standard output it says where its pages are, and each look. Standard input that
 //! ends, ends the watch.
 
 use std::{
@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::load(Some(Path::new(file)))?;
     let (clock, hand) = Clock::set(instant(start)?);
     let (commands, received) = mpsc::unbounded_channel();
+    let adjusted = clock.clone();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let daemon = Daemon::start(config, clock).await?;
         let events = daemon.shared().events.subscribe();
@@ -34,8 +35,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // The example ends with the process: nobody waits for these threads.
         std::thread::spawn(move || say(events));
         std::thread::spawn(move || {
-            for line in std::io::stdin().lock().lines() {
-                if let Some(at) = line.ok().and_then(|line| instant(&line).ok()) {
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                if let Some(by) = line.strip_prefix("adjust ").and_then(|by| by.parse().ok()) {
+                    adjusted.adjust(by);
+                } else if let Ok(at) = instant(&line) {
                     hand.send_replace(at);
                 }
             }

@@ -105,7 +105,7 @@ pub fn silence(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, Store
         "target": silence.target, "check": silence.check, "subject": silence.subject,
         "until": crate::clock::rfc3339(silence.until), "note": silence.note,
     });
-    let id = silences::begin(db, silence)?;
+    let id = silences::begin(db, silence, now)?;
     audit::add(db, (&silence.owner, "silence"), &detail.to_string(), now)?;
     Ok(id)
 }

@@ -241,7 +241,7 @@ mod tests {
     use crate::store::{
         Store,
         attestations::{self, Attestation},
-        censuses::{self, Point},
+        censuses::{self, Point, Retention},
         events::{self, Event},
         reports,
         tests::store,
@@ -281,7 +281,7 @@ mod tests {
             let seen = change(number, &mut gauges);
             let gauges: Vec<(&'static str, f64)> = gauges.into_iter().collect();
             let point = Point::of(start.plus(number * HALF_HOUR), seen.then_some(gauges.as_slice()));
-            censuses::put(db, target, &point, 400 * DAY)
+            censuses::put(db, target, &point, Retention { keep_us: 400 * DAY, passed: point.at })
         };
         let verdict = |check: &str| Event {
             id: 0,
@@ -330,7 +330,11 @@ mod tests {
         // Orphans that were removed a moment ago are not there any more, whatever the mean of the last minutes is.
         for (seconds, orphaned) in [(-90, 15.0), (-60, 15.0), (-15, 0.0)] {
             let point = Point::of(now().plus(seconds * SECOND), Some(&[("orphaned", orphaned)]));
-            store.write(|db| censuses::put(db, "main", &point, 400 * DAY)).unwrap();
+            store
+                .write(|db| {
+                    censuses::put(db, "main", &point, Retention { keep_us: 400 * DAY, passed: point.at })
+                })
+                .unwrap();
         }
         let list = store.read(|db| week(db, (&config, &config.targets[0]), now())).unwrap();
         let document = list.json();

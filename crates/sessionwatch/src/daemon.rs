@@ -18,6 +18,7 @@ mod ingest;
 mod logs;
 mod pages;
 mod system;
+mod timekeeping;
 mod watching;
 mod weekly;
 
@@ -137,8 +138,10 @@ pub enum Event {
 pub struct Shared {
     /// The memory.
     pub store: Store,
-    /// The time.
+    /// The time: that of the store's server, where the store is on one.
     pub clock: Clock,
+    /// What is known of clocks.
+    time: timekeeping::Timekeeper,
     /// When this daemon began.
     begun: Instant,
     /// Who does what.
@@ -279,12 +282,14 @@ impl Daemon {
             Some(files) => Some(door::Certificate::read(files)?),
             None => None,
         };
+        let clock = store.clock(clock)?;
         let holder = config.serve.name.clone().unwrap_or_else(system::name);
         let leadership = Leadership::new(store.is_shared(), holder);
         let (failures, failed) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
-            store,
             begun: clock.now(),
+            time: timekeeping::Timekeeper::start(&store, &clock)?,
+            store,
             clock,
             leadership,
             latest: metrics::Latest::default(),
@@ -534,6 +539,8 @@ impl Parts {
         } else {
             None
         };
+        let keeping = stopping.clone();
+        threads.push(thread(shared, "time", |shared| timekeeping::run(shared, keeping))?);
         shared.intake.set(&config);
         let reading = (Arc::clone(&config), stopping.clone());
         threads.push(thread(shared, "logs", |shared| logs::run(shared, reading.0, reading.1))?);

@@ -15,7 +15,9 @@ use sessionwatch_rules::{
 pub use self::visit::visit;
 
 use crate::{
-    clock as calendar, clocks,
+    clock as calendar,
+    clock_difference::Difference,
+    clocks,
     open::Opened,
     profile::{
         detect::{Candidate, comparison},
@@ -72,8 +74,8 @@ pub struct Patient<'a> {
     pub opened: &'a Opened,
     /// What it says of itself.
     pub audit: &'a Audit,
-    /// The instant by this machine's clock.
-    pub local_now: Instant,
+    /// The database's clock and this machine's.
+    pub clocks: Difference,
     /// The instants in it that are not believed.
     pub doubts: &'a Doubts,
     /// The role that acts, where one is configured.
@@ -741,20 +743,14 @@ fn clock(patient: Patient<'_>) -> Option<Finding> {
     if dialect(patient) == Dialect::Sqlite {
         return None;
     }
-    let apart = patient.local_now.since(patient.opened.now).abs();
-    let summary =
-        format!("the clocks of the server and of this machine differ by {:.1} s", micros_to_seconds(apart));
+    let apart = patient.clocks.ahead().abs();
+    let summary = patient.clocks.said("the server");
     let fix = "keep both machines' clocks by NTP";
     Some(match apart {
         CLOCK_FAIL.. => fail("clock", summary, fix),
         CLOCK_WARN.. => warn("clock", summary, fix),
         _ => pass("clock", summary),
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-fn micros_to_seconds(micros: i64) -> f64 {
-    micros as f64 / 1e6
 }
 
 fn journal(audit: &Audit) -> Option<Finding> {

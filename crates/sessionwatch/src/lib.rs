@@ -12,6 +12,7 @@ pub mod checklist;
 pub mod checks;
 pub mod cli;
 pub mod clock;
+pub mod clock_difference;
 pub mod clocks;
 pub mod config;
 pub mod credentials;

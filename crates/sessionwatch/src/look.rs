@@ -86,6 +86,8 @@ pub struct Seen {
     pub census: Census,
     /// Whether it is certain which table holds the sessions.
     pub certain: bool,
+    /// When the database's clock was read, which is the instant of the census, by an even count.
+    pub clock_read: Clock,
     /// Whether there is a table of users, and this role may not read it.
     pub has_unreadable_users: bool,
 }
@@ -310,7 +312,13 @@ fn seen(request: Request<'_>, opened: &Opened, census: Census) -> Seen {
     let profile = request.catalogue.iter().find(|profile| profile.name == mapping.profile);
     let has_unreadable_users = detect::unreadable_users(&opened.schema, mapping, profile).is_some();
     let candidate = opened.candidate.clone();
-    Seen { candidate, census, certain: opened.is_certain(), has_unreadable_users }
+    Seen {
+        candidate,
+        census,
+        certain: opened.is_certain(),
+        clock_read: opened.now_read,
+        has_unreadable_users,
+    }
 }
 
 /// Says that checks run as a role that may do everything.

@@ -3,7 +3,7 @@
 use std::hash::Hasher as _;
 
 use sessionwatch_rules::{
-    history::{Changes, Compared, History},
+    history::{Changes, Compared, History, Moment},
     instant::Instant,
     ledger::Ledger,
     local_time::Growth,
@@ -58,6 +58,8 @@ pub struct Memory {
     looked: Option<Instant>,
     /// When the newest sessions appeared.
     growth: Option<Growth>,
+    /// An instant that has certainly passed; `None` where the present one has.
+    passed: Option<Instant>,
 }
 
 /// What a look adds to the memory.
@@ -122,7 +124,13 @@ impl Memory {
         standing: Standing,
     ) -> Option<Changes> {
         let elsewhere = self.order(standing) != Order::Forward;
-        self.history.as_ref()?.changes(ledger, (shape, now), elsewhere)
+        let moment = Moment { now, passed: self.passed.unwrap_or(now) };
+        self.history.as_ref()?.changes(ledger, (shape, moment), elsewhere)
+    }
+
+    /// Takes an instant that has certainly passed: what had ended long before it is forgotten.
+    pub fn has_passed(&mut self, passed: Instant) {
+        self.passed = Some(passed);
     }
 
     /// Whether a look there read what is older than what the look before read: then there is nothing to compare, nor to
@@ -151,7 +159,7 @@ impl Memory {
         let Mirror { ledger, changes, shape, standing } = mirror;
         let growth = self.growth(changes.as_ref(), now);
         let history = Some(History::after(shape, ledger, now, changes));
-        Self { key: self.key, history, standing, looked: Some(now), growth }
+        Self { key: self.key, history, standing, looked: Some(now), growth, passed: self.passed }
     }
 
     /// What a later process needs to go on; nothing before a first look.

@@ -1,6 +1,8 @@
 //! Opening a target: connect, read the schema, recognise the table of sessions, and make sure that its expiries can be
 //! read.
 
+use std::time::Instant as Monotonic;
+
 use sessionwatch_rules::{
     census::OUTLIER_FLOOR,
     decoder::{Decoder, Raw},
@@ -64,6 +66,8 @@ pub struct Opened {
     pub key: i64,
     /// The instant of the look.
     pub now: Instant,
+    /// When that was read from the database, by an even count.
+    pub now_read: Monotonic,
     /// How far this copy had come; nothing if it was not asked, or does not say.
     pub position: Option<u64>,
 }
@@ -74,7 +78,7 @@ impl Opened {
         session: Session,
         schema: Schema,
         mut candidates: Vec<Candidate>,
-        (key, now): (i64, Instant),
+        (key, now, now_read): (i64, Instant, Monotonic),
     ) -> Self {
         let candidate = candidates.remove(0);
         let same = |other: &Candidate| other.mapping.sessions == candidate.mapping.sessions;
@@ -90,6 +94,7 @@ impl Opened {
             clocks: Clocks::default(),
             key,
             now,
+            now_read,
             position: None,
         }
     }
@@ -186,7 +191,9 @@ async fn recognised(
     catalogue: &[Profile],
     (key, placed): (i64, bool),
 ) -> Result<Opened, TargetError> {
+    let asked = Monotonic::now();
     let now = session.now().await?;
+    let now_read = asked + asked.elapsed() / 2;
     let position = if placed { session.position().await? } else { None };
     let schema = session.schema().await?;
     let found = recognise(&schema, &target.storage, catalogue);
@@ -202,7 +209,7 @@ async fn recognised(
     if let Some(known) = &target.known {
         unchanged(&target.name, known, &candidates)?;
     }
-    let mut opened = Opened::of(session, schema, candidates, (key, now));
+    let mut opened = Opened::of(session, schema, candidates, (key, now, now_read));
     opened.position = position;
     let detected = !matches!(target.storage, Storage::Explicit(_));
     settle_expiry(&mut opened, (catalogue, detected)).await?;

@@ -10,6 +10,7 @@ pub mod archived;
 pub mod attestations;
 pub mod audit;
 pub mod censuses;
+pub mod confirmed_time;
 pub mod db;
 pub mod events;
 pub mod incidents;
@@ -50,7 +51,7 @@ use self::{
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -60,6 +61,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/20261126120000_api.sql"),
     include_str!("../migrations/20261128230000_layouts.sql"),
     include_str!("../migrations/20261129040000_networks.sql"),
+    include_str!("../migrations/20261129100000_clocks.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";
@@ -412,6 +414,44 @@ impl Store {
         matches!(&*self.lock(), Backend::File(file) if file.shelter.is_some())
     }
 
+    /// Returns the clock that those who share the store share: that of its server, or `machine` where it is a file.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not say what time it is.
+    pub fn clock(&self, machine: crate::clock::Clock) -> Result<crate::clock::Clock, StoreError> {
+        if !self.is_shared() {
+            return Ok(machine);
+        }
+        let read = self.server_time(&machine)?;
+        Ok(crate::clock::Clock::of_server(machine, read))
+    }
+
+    /// Reads the time of the server that the store is on; for a file, this machine's.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not say what time it is.
+    pub fn server_time(
+        &self,
+        clock: &crate::clock::Clock,
+    ) -> Result<crate::clock::ServerReading, StoreError> {
+        self.read(|db| {
+            let before = clock.elapsed();
+            let at = leases::now(db)?;
+            Ok(crate::clock::ServerReading { at, before, after: clock.elapsed() })
+        })
+    }
+
+    /// Returns the present instant by the clock that those who share the store share.
+    ///
+    /// # Errors
+    ///
+    /// If its server does not say what time it is.
+    pub fn now(&self) -> Result<sessionwatch_rules::instant::Instant, StoreError> {
+        self.clock(crate::clock::Clock::System).map(|clock| clock.now())
+    }
+
     /// Bytes that it takes.
     ///
     /// # Errors
@@ -665,7 +705,7 @@ pub(crate) mod tests {
                 owner: "bo".into(),
                 note: "why".into(),
             };
-            assert_eq!(store.write(|db| silences::begin(db, &silence)).unwrap(), 1);
+            assert_eq!(store.write(|db| silences::begin(db, &silence, at(10))).unwrap(), 1);
             assert_eq!(store.read(|db| silences::list(db, at(99))).unwrap(), [silence]);
             assert!(!store.write(|db| silences::end(db, 1, at(100))).unwrap());
             assert!(store.write(|db| silences::end(db, 1, at(50))).unwrap());

@@ -31,7 +31,7 @@ use crate::{
     profile::mapping::{Revoke, TableName},
     store::{
         archived::{self, Fate},
-        audit, plans,
+        audit, confirmed_time, plans,
     },
     target::{
         acting::{Actor, Hidden},
@@ -407,6 +407,7 @@ impl<'a> Work<'a> {
         table: TableFacts,
     ) -> Result<Self, ActError> {
         let now = context.clock.now();
+        let confirmed = context.store.read(|db| confirmed_time::get(db, now))?;
         let mut queue = Queue::default();
         let mut behind = 0;
         while let Some(batch) = context.store.read(|db| archived::next(db, &plan.kept.id, behind))? {
@@ -435,7 +436,8 @@ impl<'a> Work<'a> {
             dependents: table.dependents,
             side_effects: table.side_effects,
             stored_now: stored(known.mapping.expires.decoder, known.seen),
-            purge_at: now.plus(context.config.actions.retention_us),
+            // A clock that is behind shortens no time to restore.
+            purge_at: now.max(confirmed).plus(context.config.actions.retention_us),
             queue: Mutex::new(queue),
             pace: Mutex::default(),
             tally: Mutex::default(),

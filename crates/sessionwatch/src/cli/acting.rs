@@ -95,7 +95,8 @@ impl Acting {
             target.act_missing = None;
         }
         let store = opening::open(&config, opening)?;
-        Ok(Self { config, target, store, clock: Clock::System, owner })
+        let clock = store.clock(Clock::System)?;
+        Ok(Self { config, target, store, clock, owner })
     }
 
     pub(super) fn context(&self) -> Context<'_> {

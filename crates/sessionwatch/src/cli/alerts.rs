@@ -5,10 +5,7 @@ pub(super) mod history;
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde_json::Value;
-use sessionwatch_rules::{
-    alert::State,
-    instant::{Instant, SECOND},
-};
+use sessionwatch_rules::{alert::State, instant::SECOND};
 
 use super::{Failure, actor::ActorArgs, opening::existing as open, target::ConfigArgs};
 use crate::{
@@ -126,7 +123,6 @@ pub(super) struct SilenceArgs {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let now = clock::now();
     let text = match args {
         Args::List { config, all, format } => {
             let kept = open(config)?.1.read(|db| alerts::list(db, *all))?;
@@ -137,12 +133,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
         }
         Args::Show { which, config, format } => show(which, config, *format)?,
-        Args::History(args) => history::run(args, now)?,
-        Args::Ack(args) => acknowledge(args, now)?,
-        Args::Resolve(args) => resolve(args, now)?,
-        Args::Silence(args) => silence(args, now)?,
+        Args::History(args) => history::run(args, clock::now())?,
+        Args::Ack(args) => acknowledge(args)?,
+        Args::Resolve(args) => resolve(args)?,
+        Args::Silence(args) => silence(args)?,
         Args::Unsilence { id, config, actor } => {
             let (store, owner) = (open(config)?.1, actor.name());
+            let now = store.now()?;
             let ended = store.write(|db| alerting::unsilence(db, *id, (&owner, now)))?;
             if !ended {
                 return Err(Failure::Usage(format!(
@@ -152,7 +149,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             format!("silence {id} has ended\n")
         }
         Args::Silences { config, format } => {
-            let silences = open(config)?.1.read(|db| silences::list(db, now))?;
+            let (_, store) = open(config)?;
+            let now = store.now()?;
+            let silences = store.read(|db| silences::list(db, now))?;
             if silences.is_empty() && *format == Format::Table {
                 "no silence\n".into()
             } else {
@@ -166,12 +165,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Does something about an alert that fires.
 fn with_firing(
-    args: &AckArgs,
-    work: impl Fn(Db<'_>, &Config) -> Result<bool, StoreError>,
+    (args, who): (&AckArgs, &str),
+    work: impl Fn(Db<'_>, &Config, Word<'_>) -> Result<bool, StoreError>,
 ) -> Result<(), Failure> {
     let Which { target, check } = &args.which;
     let (config, store) = open(&args.config)?;
-    if store.write(|db| work(db, &config))? {
+    let word = Word { who, note: &args.note, now: store.now()? };
+    if store.write(|db| work(db, &config, word))? {
         return Ok(());
     }
     Err(Failure::Usage(format!(
@@ -179,19 +179,19 @@ fn with_firing(
     )))
 }
 
-fn acknowledge(args: &AckArgs, now: Instant) -> Result<String, Failure> {
+fn acknowledge(args: &AckArgs) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
     let who = args.actor.name();
-    let word = Word { who: &who, note: &args.note, now };
-    with_firing(args, |db, _| alerting::acknowledge(db, (target, check), word))?;
+    with_firing((args, &who), |db, _, word| alerting::acknowledge(db, (target, check), word))?;
     Ok(format!("{who} looks after {check} on {target}\n"))
 }
 
-fn resolve(args: &AckArgs, now: Instant) -> Result<String, Failure> {
+fn resolve(args: &AckArgs) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
     let who = args.actor.name();
-    let word = Word { who: &who, note: &args.note, now };
-    with_firing(args, |db, config| alerting::resolve(db, &config.serve, (target, check), word))?;
+    with_firing((args, &who), |db, config, word| {
+        alerting::resolve(db, &config.serve, (target, check), word)
+    })?;
     Ok(format!("{check} on {target} is resolved; it fires again if it still fails\n"))
 }
 
@@ -254,9 +254,10 @@ fn in_full(kept: &Kept) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn silence(args: &SilenceArgs, now: Instant) -> Result<String, Failure> {
+fn silence(args: &SilenceArgs) -> Result<String, Failure> {
     let (config, store) = open(&args.config)?;
     known(&config, args)?;
+    let now = store.now()?;
     let silence = Silence {
         id: 0,
         target: args.target.clone(),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
-use sessionwatch_rules::verdict::counted;
+use sessionwatch_rules::{instant::SECOND, verdict::counted};
 
 use super::{
     Failure,
@@ -20,9 +20,12 @@ use crate::{
     report::{Format, Sheet},
     store::{
         archived::{self, Fate, Holding},
-        audit, plans,
+        audit, confirmed_time, plans,
     },
 };
+
+/// How far this clock may be ahead of what is confirmed before that is worth a word, in microseconds.
+const UNCONFIRMED: i64 = 600 * SECOND;
 
 /// Show what was removed, put it back, or remove it for good
 #[derive(Debug, clap::Subcommand)]
@@ -51,15 +54,22 @@ pub(super) enum Args {
     /// Put rows back that a plan removed: first as a plan, then by --apply
     Restore(RestoreArgs),
     /// Remove for good what has passed its time, or what one plan removed
-    Purge {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// All that this plan removed, though its time has not passed
-        #[arg(long)]
-        plan: Option<String>,
-        #[command(flatten)]
-        actor: ActorArgs,
-    },
+    Purge(PurgeArgs),
+}
+
+/// What is removed for good.
+#[derive(Debug, clap::Args)]
+pub(super) struct PurgeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// All that this plan removed, though its time has not passed
+    #[arg(long)]
+    plan: Option<String>,
+    /// Go by this machine's clock, though no daemon has confirmed it
+    #[arg(long, conflicts_with = "plan")]
+    trust_clock: bool,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 /// What is put back, and with what the archive is opened.
@@ -83,7 +93,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::List { config, format } => list(config, *format),
         Args::Show { plan, config, limit, format } => show(config, (plan, *limit), *format),
         Args::Restore(args) => restore(args),
-        Args::Purge { config, plan, actor } => purge(config, plan.as_deref(), &actor.name()),
+        Args::Purge(args) => purge(args),
     }
 }
 
@@ -189,17 +199,31 @@ fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     acting::report(&plan, &applied, args.act.format)
 }
 
-fn purge(args: &ConfigArgs, plan: Option<&str>, owner: &str) -> Result<ExitCode, Failure> {
-    let (_, store) = existing(args)?;
-    let now = clock::now();
+fn purge(args: &PurgeArgs) -> Result<ExitCode, Failure> {
+    let (_, store) = existing(&args.config)?;
+    let (now, plan, owner) = (store.now()?, args.plan.as_deref(), args.actor.name());
+    let passed = store.read(|db| confirmed_time::passed(db, now))?;
+    let passed = if args.trust_clock { now } else { passed };
     let rows = store.write(|db| {
-        let rows = archived::purge(db, plan, now)?;
+        let rows = archived::purge(db, plan, passed)?;
         if rows > 0 {
             let detail = json!({ "plan": plan, "rows": rows });
-            audit::add(db, (owner, "archive-purged"), &detail.to_string(), now)?;
+            audit::add(db, (&owner, "archive-purged"), &detail.to_string(), now)?;
         }
         Ok(rows)
     })?;
     super::print(&format!("{} removed for good.\n", counted(rows, "row was", "rows were")))?;
+    let holdings = if plan.is_none() { store.read(archived::holdings)? } else { vec![] };
+    let kept: u64 = holdings.iter().filter(|held| held.purge_at <= now).map(|held| held.rows).sum();
+    // A daemon confirms its clock each minute.
+    if kept > 0 && now.since(passed) > UNCONFIRMED {
+        let warning = format!(
+            "warning: {} kept whose time has passed by this clock ({}): the latest time that a daemon confirmed is {}",
+            counted(kept, "row is", "rows are"),
+            clock::readable(now),
+            clock::readable(passed)
+        );
+        super::complain(&warning, Some("if the clock is right, run the command again with --trust-clock"));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Retry { channel, config, actor } => {
             let (config, store) = opening::existing(config)?;
             known(&config, channel)?;
-            let (now, owner) = (clock::now(), actor.name());
+            let (now, owner) = (store.now()?, actor.name());
             let count = store.write(|db| {
                 let count = outbox::revive(db, channel, now)?;
                 if count > 0 {

@@ -54,7 +54,6 @@ pub(super) enum Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let now = clock::now();
     let text = match args {
         Args::Add { account, label, scope, days, actor, config } => {
             if !is_label(label) {
@@ -62,9 +61,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
             let wish =
                 Wish { account: account.clone(), label: label.clone(), scopes: scope.clone(), days: *days };
+            let (_, store) = existing(config)?;
+            let now = store.now()?;
             let (token, secret) = made(wish, now);
             let owner = actor.name();
-            match existing(config)?.1.write(|db| add(db, &token, (&owner, now)))? {
+            match store.write(|db| add(db, &token, (&owner, now)))? {
                 Outcome::Added => format!("{}\n", secret.expose()),
                 Outcome::NoAccount => {
                     return Err(Failure::Usage(format!("there is no account `{account}`")));
@@ -76,8 +77,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             sheet(&existing(config)?.1.read(|db| tokens::list(db, None))?).render(*format)
         }
         Args::Remove { id, actor, config } => {
-            let owner = actor.name();
-            if !existing(config)?.1.write(|db| remove(db, (None, id), (&owner, now)))? {
+            let ((_, store), owner) = (existing(config)?, actor.name());
+            let now = store.now()?;
+            if !store.write(|db| remove(db, (None, id), (&owner, now)))? {
                 return Err(Failure::Usage(format!("there is no token `{id}`")));
             }
             format!("{id} holds no longer\n")

@@ -33,11 +33,11 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// Removes for good, every hour, what has passed its time.
 pub(super) async fn purge(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     while !*stopping.borrow() {
-        let now = shared.clock.now();
+        let (now, passed) = (shared.clock.now(), shared.passed());
         // Where several watch together, one of them does it.
         if let Some(term) = shared.leadership.term(DELIVERY) {
             let purged = shared.leadership.fenced(&shared.store, DELIVERY, term).write(|db| {
-                let rows = archived::purge(db, None, now)?;
+                let rows = archived::purge(db, None, passed)?;
                 if rows > 0 {
                     let detail = serde_json::json!({ "rows": rows }).to_string();
                     audit::add(db, (ACTOR, "archive-purged"), &detail, now)?;

@@ -17,6 +17,7 @@ use crate::{
         Store, StoreError,
         db::Db,
         outbox::{self, Due},
+        silences,
     },
 };
 
@@ -39,7 +40,13 @@ pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, mut stopping: 
             _ = stopping.changed() => continue,
         };
         // What an earlier leader was sending may have arrived.
-        match shared.leadership.fenced(&shared.store, DELIVERY, term).write(outbox::resume) {
+        let resumed = shared.leadership.fenced(&shared.store, DELIVERY, term).write(|db| {
+            let now = shared.clock.now();
+            outbox::rebase(db, now)?;
+            silences::rebase(db, now)?;
+            outbox::resume(db)
+        });
+        match resumed {
             Ok(0) => {}
             Ok(count) => tracing::warn!(
                 count,
@@ -187,7 +194,7 @@ impl Worker {
             let now = self.shared.clock.now();
             if now.plus(SECOND) < last {
                 rest = None;
-                self.noted(self.store.write(|db| outbox::rebase(db, now)));
+                self.noted(self.store.write(|db| outbox::hurry(db, now)));
             }
             last = now;
             if rest.is_some_and(|until| now < until) {

@@ -16,6 +16,8 @@ pub(super) enum Part {
     Keep,
     /// Renewing leases.
     Lease,
+    /// The clock of a database that differs from this machine's.
+    Clock,
 }
 
 /// The failures that were logged and have not ended, by part and target.

@@ -226,8 +226,8 @@ fn start(
 /// Forgets, every hour, what is too old.
 async fn forget(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     while !*stopping.borrow() {
-        let now = shared.clock.now();
-        if let Err(error) = shared.store.write(|db| signals::forget(db, now.plus(-KEPT))) {
+        let (now, passed) = (shared.clock.now(), shared.passed());
+        if let Err(error) = shared.store.write(|db| signals::forget(db, passed.plus(-KEPT))) {
             tracing::error!("old signals are still kept: {error}");
         }
         let until = now.plus(HOUR);

@@ -24,7 +24,7 @@ use crate::{
     store::{
         Store, StoreError,
         alerts::{self, Kept},
-        censuses::{self, Point},
+        censuses::{self, Point, Retention},
         db::Db,
         events::{self, Event},
         outbox::{self, Letter},
@@ -41,6 +41,15 @@ const BLIND_LOOKS: u32 = 3;
 const GATHER: i64 = 10 * SECOND;
 /// The longest key of a message, which is a header too.
 const LONGEST_KEY: usize = 500;
+
+/// When a look is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The present instant.
+    pub now: Instant,
+    /// One that has certainly passed, by which what is too old is removed.
+    pub passed: Instant,
+}
 
 /// What is to be said of one check on a target.
 #[derive(Clone, Debug)]
@@ -85,12 +94,12 @@ pub fn keep(
     db: Db<'_>,
     report: &Report,
     (serve, rules, distances): (&Serve, &Rules, &BTreeMap<String, i64>),
-    (point, now): (&Point, Instant),
+    (point, Moment { now, passed }): (&Point, Moment),
 ) -> Result<u32, StoreError> {
-    censuses::put(db, &report.target, point, serve.keep_us)?;
+    censuses::put(db, &report.target, point, Retention { keep_us: serve.keep_us, passed })?;
     reports::put(db, &report.target, &report.json().to_string(), now)?;
-    events::forget(db, now.plus(-serve.keep_us))?;
-    outbox::forget(db, now.plus(-serve.keep_us))?;
+    events::forget(db, passed.plus(-serve.keep_us))?;
+    outbox::forget(db, passed.plus(-serve.keep_us))?;
     let silences = silences::list(db, now)?;
     let circumstances = Circumstances { serve, silences: &silences, except: None, now };
     let mut before = alerts_by_check(db, &report.target)?;

@@ -10,8 +10,15 @@ use std::{
 use sessionwatch_rules::instant::{Instant, SECOND};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::{Event, Shared, failures::Part, leadership::lease, metrics::Success, round};
+use super::{
+    Event, Shared,
+    failures::Part,
+    leadership::lease,
+    metrics::Success,
+    round::{self, Moment},
+};
 use crate::{
+    clock_difference::Difference,
     config::{Config, Target},
     incident,
     look::{self, Report, Request},
@@ -21,7 +28,7 @@ use crate::{
     report::printable,
     schedule::{self, Due, Timetable},
     store::{Store, StoreError, censuses, layouts, ledgers},
-    target::error::TargetError,
+    target::{address::Address, error::TargetError},
 };
 
 /// First looks are spread over so long, that many targets do not ask at once.
@@ -146,7 +153,6 @@ impl Watching {
         loop {
             let now = shared.clock.now();
             if timetable.is_ahead(now) {
-                tracing::warn!(target = self.target.name, "the clock was set back");
                 timetable.rebase(now);
             }
             if asked.is_none_or(|asked: Instant| now.since(asked).abs() >= ASKED) {
@@ -230,6 +236,7 @@ impl Watching {
     /// A run, and what comes of it: how it went, or `None` if it was broken off.
     fn run_and_keep(&self, due: &Due, occasion: Occasion, mut kept: Kept) -> (Kept, Option<Ran>) {
         let only: Vec<String> = due.checks.iter().cloned().collect();
+        kept.memory.has_passed(self.shared.passed());
         // What a constraint says is believed after the rows agreed with it once.
         let due = &Due { deep: due.deep || !due.checks.is_subset(&kept.compared), ..due.clone() };
         let mut target = self.target.clone();
@@ -286,6 +293,11 @@ impl Watching {
             }
             Ok(_) => {}
         }
+        if let (Ok(seen), Address::Postgres(_)) = (&report.seen, &self.target.address) {
+            let machine = self.shared.clock.machine().now();
+            let difference = Difference::of(seen.census.taken_at, seen.clock_read, machine);
+            self.shared.compare_clocks(name, difference);
+        }
         let took_us = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);
         let ran = Ran { took_us, succeeded: report.seen.is_ok() };
         (self.keep(report, (occasion, ran), kept), Some(ran))
@@ -294,6 +306,7 @@ impl Watching {
     fn keep(&self, mut report: Report, (occasion, ran): (Occasion, Ran), mut kept: Kept) -> Kept {
         let (shared, name) = (&self.shared, self.target.name.as_str());
         let Occasion { now, lag_us } = occasion;
+        let passed = shared.passed();
         let point = round::point(&report, now);
         let news = report.mirror.as_ref().and_then(|mirror| mirror.changes.as_ref());
         let news = news.is_some_and(|changes| !changes.rebound.is_empty() || !changes.revived.is_empty());
@@ -311,7 +324,8 @@ impl Watching {
             if let Some(layout) = &layout {
                 layouts::keep(db, &self.target, layout, now)?;
             }
-            round::keep(db, &report, (&self.config.serve, &self.config.rules, &kept.distances), (&point, now))
+            let rules = (&self.config.serve, &self.config.rules, &kept.distances);
+            round::keep(db, &report, rules, (&point, Moment { now, passed }))
         });
         // Whoever sees that there was a run finds what it changed.
         shared.latest.put(&report, (&point, lag_us));

@@ -9,6 +9,7 @@ use sessionwatch_rules::{
 use super::{Acting, Finding, Patient, examine, row_ids};
 use crate::{
     clock,
+    clock_difference::Difference,
     clocks::Known,
     config::Target,
     open::Opened,
@@ -34,7 +35,7 @@ const NAMED: usize = 5;
 ///
 /// If it does not answer.
 pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, TargetError> {
-    let local_now = clock::now();
+    let clocks = Difference::of(opened.now, opened.now_read, clock::now());
     let audit = opened.session.audit(&opened.candidate.mapping.sessions).await?;
     let acting = acting(target, opened).await;
     let doubts = &doubts(opened).await?;
@@ -63,7 +64,7 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
         address,
         opened,
         audit: &audit,
-        local_now,
+        clocks,
         doubts,
         acting,
         side_effects,

@@ -2,7 +2,7 @@
 
 use sessionwatch_rules::instant::{DAY, Instant};
 
-use super::{StoreError, db::Db, row::Row};
+use super::{StoreError, confirmed_time, db::Db, row::Row};
 use crate::secret::Secret;
 
 /// What an account may do.
@@ -259,7 +259,8 @@ pub fn end_all(db: Db<'_>, name: &str) -> Result<(), StoreError> {
 ///
 /// If it cannot be written.
 pub fn expire(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
-    db.run("DELETE FROM logins WHERE expires_at <= $1", &[millis(now).into()])?;
+    let passed = confirmed_time::passed(db, now)?;
+    db.run("DELETE FROM logins WHERE expires_at <= $1", &[millis(passed).into()])?;
     Ok(())
 }
 
@@ -270,7 +271,8 @@ pub fn expire(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
 ///
 /// If it cannot be written.
 pub fn note_network(db: Db<'_>, (account, network): (&str, &str), now: Instant) -> Result<(), StoreError> {
-    db.run("DELETE FROM login_networks WHERE at < $1", &[now.plus(-NETWORK_KEPT).into()])?;
+    let passed = confirmed_time::passed(db, now)?;
+    db.run("DELETE FROM login_networks WHERE at < $1", &[passed.plus(-NETWORK_KEPT).into()])?;
     db.run(
         "INSERT INTO login_networks (account, network, at) VALUES ($1, $2, $3)
          ON CONFLICT (account, network) DO UPDATE SET at = excluded.at",

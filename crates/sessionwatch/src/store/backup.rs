@@ -7,13 +7,14 @@ use rusqlite::{Connection, backup::Backup};
 use super::{Backend, MIGRATIONS, Store, StoreError, db::Db, migrate, transact};
 
 /// Every table, in an order in which they can be filled.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 24] = [
     "accounts",
     "alerts",
     "answers",
     "attestations",
     "audit",
     "censuses",
+    "confirmed_time",
     "drills",
     "events",
     "incident_entries",

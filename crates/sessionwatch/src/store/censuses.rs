@@ -57,12 +57,21 @@ impl Point {
     }
 }
 
+/// How long looks are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Microseconds for which the coarsest resolution is kept.
+    pub keep_us: i64,
+    /// An instant that has certainly passed.
+    pub passed: Instant,
+}
+
 /// Keeps a look, takes it into the coarser resolutions, and forgets what has passed its time.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn put(db: Db<'_>, target: &str, point: &Point, keep_us: i64) -> Result<(), StoreError> {
+pub fn put(db: Db<'_>, target: &str, point: &Point, retention: Retention) -> Result<(), StoreError> {
     for resolution in [0, 300, HOURLY] {
         let width = resolution * SECOND;
         let start = if width == 0 { point.at.micros() } else { point.at.micros().div_euclid(width) * width };
@@ -87,7 +96,7 @@ pub fn put(db: Db<'_>, target: &str, point: &Point, keep_us: i64) -> Result<(), 
         )?;
     }
     for (resolution, kept) in STEPS.into_iter().chain([(HOURLY, i64::MAX)]) {
-        let before = point.at.plus(-kept.min(keep_us));
+        let before = retention.passed.plus(-kept.min(retention.keep_us));
         db.run(
             "DELETE FROM censuses WHERE target = $1 AND resolution = $2 AND at < $3",
             &[target.into(), resolution.into(), before.into()],
@@ -225,12 +234,18 @@ mod tests {
     use super::*;
     use crate::store::tests::both;
 
+    fn keep(passed: Instant, keep_us: i64) -> Retention {
+        Retention { keep_us, passed }
+    }
+
     #[test]
     fn the_latest_growth_is_that_of_the_last_run_that_saw_sessions_appear() {
         for store in both() {
             let at = |minute: i64| Instant::from_micros(100 * DAY + minute * 60 * SECOND).unwrap();
             let put = |minute: i64, seen: Option<&[(&'static str, f64)]>| {
-                store.write(|db| put(db, "app", &Point::of(at(minute), seen), 400 * DAY)).unwrap();
+                store
+                    .write(|db| put(db, "app", &Point::of(at(minute), seen), keep(at(minute), 400 * DAY)))
+                    .unwrap();
             };
             let growth = |minute: i64| store.read(|db| growth(db, "app", at(minute))).unwrap();
             let grown = |after, until| Some(Growth { after: at(after), until: at(until) });
@@ -259,7 +274,7 @@ mod tests {
             let at = |minute: i64| Instant::from_micros(100 * DAY + minute * 60 * SECOND).unwrap();
             for minute in 0..120 {
                 let point = Point::of(at(minute), (minute != 7).then_some(&[("active", minute as f64)]));
-                store.write(|db| put(db, "app", &point, 400 * DAY)).unwrap();
+                store.write(|db| put(db, "app", &point, keep(point.at, 400 * DAY))).unwrap();
             }
             let points = |from, to, now| store.read(|db| between(db, "app", (from, to), now)).unwrap();
             assert_eq!(points(at(0), at(120), at(120)).len(), 120);
@@ -272,7 +287,7 @@ mod tests {
             assert_eq!(hourly.len(), 2);
             assert_eq!(hourly[1].gauges["active"], [89.5, 60.0, 119.0]);
             let late = Point::of(at(0).plus(20 * DAY), Some(&[("active", 1.0)]));
-            store.write(|db| put(db, "app", &late, 400 * DAY)).unwrap();
+            store.write(|db| put(db, "app", &late, keep(late.at, 400 * DAY))).unwrap();
             let left = |resolution: i64| {
                 let query = "SELECT COUNT(*) FROM censuses WHERE resolution = $1";
                 store.read(|db| db.row(query, &[resolution.into()])).unwrap().unwrap().count(0).unwrap()
@@ -280,7 +295,7 @@ mod tests {
             assert_eq!([0, 300, 3_600].map(left), [1, 1, 3]);
             assert_eq!(store.read(|db| last(db, "app")).unwrap(), Some(late.at));
             let end = Point::of(late.at.plus(HOUR), None);
-            store.write(|db| put(db, "app", &end, DAY)).unwrap();
+            store.write(|db| put(db, "app", &end, keep(end.at, DAY))).unwrap();
             assert_eq!(left(3_600), 2, "no longer than history is kept");
         }
     }

@@ -60,8 +60,12 @@ pub fn release(db: Db<'_>, holder: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The server's clock, which all daemons share.
-fn now(db: Db<'_>) -> Result<Instant, StoreError> {
+/// The server's clock, which all daemons share; this machine's for a file.
+///
+/// # Errors
+///
+/// If the server does not answer.
+pub fn now(db: Db<'_>) -> Result<Instant, StoreError> {
     match db {
         Db::File(_) => Ok(crate::clock::now()),
         Db::Server(_) => {

@@ -65,8 +65,8 @@ const COLUMNS: &str = "id, idempotency_key, channel, recipient, message, attempt
 /// If it cannot be written.
 pub fn put(db: Db<'_>, letter: Letter<'_>, now: Instant) -> Result<(), StoreError> {
     db.run(
-        "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at)
-         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7 FROM outbox WHERE true
+        "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at, set_at)
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $6 FROM outbox WHERE true
          ON CONFLICT (idempotency_key) DO NOTHING",
         &[
             letter.key.into(),
@@ -144,14 +144,30 @@ pub fn is_stuck(
     Ok(!rows.is_empty())
 }
 
-/// The clock was set back: what waits for a time that had come is due now.
+/// Makes every message due at `now` that waits for a later time: the clock was set back while they waited.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn rebase(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
-    db.run("UPDATE outbox SET next_at = $1 WHERE state = 'due' AND next_at > $1", &[now.into()])?;
+pub fn hurry(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
+    db.run(
+        "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1",
+        &[now.into()],
+    )?;
     Ok(())
+}
+
+/// Makes messages due at `now` whose wait seems to begin in the future: the clock was ahead that set it. No other message
+/// waits longer than its attempts, or its channel, ask for.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn rebase(db: Db<'_>, now: Instant) -> Result<u64, StoreError> {
+    db.run(
+        "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1 AND set_at > $2",
+        &[now.into(), now.plus(SECOND).into()],
+    )
 }
 
 /// The channels for which something is due.
@@ -243,7 +259,7 @@ pub fn failed(
     let dead = attempts >= MOST_ATTEMPTS;
     let next = now.plus(retry_after.unwrap_or(0).max(wait(attempts)));
     db.run(
-        "UPDATE outbox SET attempts = $2, next_at = $3, state = $4, error = $5, again = $6 WHERE id = $1",
+        "UPDATE outbox SET attempts = $2, next_at = $3, state = $4, error = $5, again = $6, set_at = $7 WHERE id = $1",
         &[
             due.id.into(),
             attempts.into(),
@@ -251,6 +267,7 @@ pub fn failed(
             if dead { "dead" } else { "due" }.into(),
             error.into(),
             due.again.into(),
+            now.into(),
         ],
     )?;
     Ok(dead)
@@ -277,7 +294,7 @@ pub fn dead(db: Db<'_>, limit: u32) -> Result<Vec<Due>, StoreError> {
 /// If it cannot be written.
 pub fn revive(db: Db<'_>, channel: &str, now: Instant) -> Result<u64, StoreError> {
     db.run(
-        "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2 WHERE state = 'dead' AND channel = $1",
+        "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2, set_at = $2 WHERE state = 'dead' AND channel = $1",
         &[channel.into(), now.into()],
     )
 }
@@ -349,7 +366,7 @@ mod tests {
             }
             assert_eq!(due_at(at(100)).len(), 1, "one key is one message");
             assert!(due_at(at(50)).is_empty());
-            store.write(|db| rebase(db, at(50))).unwrap();
+            store.write(|db| hurry(db, at(50))).unwrap();
             assert_eq!(due_at(at(50)).len(), 1, "the clock went back");
             let first = due_at(at(100)).remove(0);
             store.write(|db| failed(db, &first, ("no answer", None), at(100))).unwrap();
@@ -374,6 +391,32 @@ mod tests {
             assert_eq!(store.read(|db| dead(db, 10)).unwrap()[0].error.as_deref(), Some("gone"));
             assert_eq!(store.write(|db| revive(db, "chat", at(300))).unwrap(), 1);
             assert_eq!(due_at(at(300)).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_message_that_waits_by_a_clock_that_was_ahead_is_due_when_the_clock_is_right() {
+        for store in both() {
+            let at = |hours: i64| Instant::from_micros(hours * 3_600 * SECOND).unwrap();
+            let keys = |now| -> Vec<String> {
+                let due = store.read(|db| due(db, "chat", (now, 10))).unwrap();
+                due.into_iter().map(|due| due.key).collect()
+            };
+            for (key, put_at, asked_for) in [("before", 1, 20), ("ahead", 13, 1)] {
+                let letter = Letter { subject: key, ..letter(key, at(put_at)) };
+                store.write(|db| put(db, letter, at(put_at))).unwrap();
+                let first = store.read(|db| due(db, "chat", (at(put_at), 10))).unwrap();
+                let first = first.iter().find(|due| due.key == key).unwrap();
+                let wait = Some(asked_for * 3_600 * SECOND);
+                store.write(|db| failed(db, first, ("busy", wait), at(put_at))).unwrap();
+            }
+            assert_eq!(store.write(|db| rebase(db, at(10))).unwrap(), 1);
+            assert_eq!(
+                keys(at(10)),
+                ["ahead"],
+                "what waits as long as the channel asked for goes on waiting"
+            );
+            assert_eq!(keys(at(21)), ["before", "ahead"]);
         }
     }
 

@@ -5,7 +5,7 @@ use sessionwatch_rules::{
     planned::{self, Planned},
 };
 
-use super::{StoreError, db::Db, row::Row};
+use super::{StoreError, confirmed_time, db::Db, row::Row};
 
 /// How far a plan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +186,7 @@ pub fn applied_since(db: Db<'_>, plan: &Plan, since: Instant) -> Result<Vec<Plan
 ///
 /// If it cannot be written.
 pub fn forget(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
-    let before = now.plus(-KEPT);
+    let before = confirmed_time::passed(db, now)?.plus(-KEPT);
     db.run("DELETE FROM plans WHERE state IN ('making', 'planned') AND touched_at < $1", &[before.into()])?;
     db.run("DELETE FROM planned WHERE plan NOT IN (SELECT id FROM plans WHERE state <> 'done')", &[])?;
     Ok(())

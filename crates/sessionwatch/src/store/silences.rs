@@ -1,6 +1,6 @@
 //! Silences: what is not told for a while.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_rules::instant::{Instant, SECOND};
 
 use super::{StoreError, db::Db, row::Row};
 
@@ -23,15 +23,15 @@ pub struct Silence {
     pub note: String,
 }
 
-/// Begins a silence: its number.
+/// Begins a silence at `now`. Returns its number.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn begin(db: Db<'_>, silence: &Silence) -> Result<i64, StoreError> {
+pub fn begin(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, StoreError> {
     let id = db.next_id("silences")?;
     db.run(
-        "INSERT INTO silences (id, target, check_id, subject, until, owner, note) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO silences (id, target, check_id, subject, until, owner, note, begun_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         &[
             id.into(),
             (&silence.target).into(),
@@ -40,9 +40,24 @@ pub fn begin(db: Db<'_>, silence: &Silence) -> Result<i64, StoreError> {
             silence.until.into(),
             (&silence.owner).into(),
             (&silence.note).into(),
+            now.into(),
         ],
     )?;
     Ok(id)
+}
+
+/// Lets silences that seem to begin in the future begin at `now`, and end as much earlier: the clock was ahead by which
+/// they began.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn rebase(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
+    db.run(
+        "UPDATE silences SET until = until - (begun_at - $1), begun_at = $1 WHERE begun_at > $2 AND ended_at IS NULL",
+        &[now.into(), now.plus(SECOND).into()],
+    )?;
+    Ok(())
 }
 
 /// Ends a silence: whether it held.

@@ -5,6 +5,7 @@ use sessionwatch_rules::instant::{DAY, Instant, SECOND};
 use super::{
     StoreError,
     accounts::{self, Account, Role},
+    confirmed_time,
     db::Db,
     row::Row,
 };
@@ -213,9 +214,10 @@ pub fn remove(db: Db<'_>, account: Option<&str>, id: &str) -> Result<bool, Store
 ///
 /// If it cannot be written.
 pub fn begin(db: Db<'_>, request: Request<'_>, now: Instant) -> Result<Earlier, StoreError> {
+    let passed = confirmed_time::passed(db, now)?;
     db.run(
         "DELETE FROM answers WHERE at < $1 OR (status IS NULL AND at < $2)",
-        &[now.plus(-KEPT).into(), now.plus(-ABANDONED).into()],
+        &[passed.plus(-KEPT).into(), passed.plus(-ABANDONED).into()],
     )?;
     let query = "SELECT request, status, content FROM answers WHERE token = $1 AND name = $2";
     if let Some(row) = db.row(query, &[request.token.into(), request.key.into()])? {

@@ -279,6 +279,13 @@ impl Apart {
         let _ = writeln!(hand, "{}", at.micros());
     }
 
+    /// Sets the clock forward or back, as somebody does by hand: no time passes.
+    pub(crate) fn adjust(&mut self, by: i64) {
+        let hand = self.hand.as_mut().unwrap();
+        // One that was killed hears nothing any more.
+        let _ = writeln!(hand, "adjust {by}");
+    }
+
     /// Waits for a look: whether there was one in two minutes.
     pub(crate) fn looked(&self) -> bool {
         self.looks.recv_timeout(Duration::from_secs(120)).is_ok()

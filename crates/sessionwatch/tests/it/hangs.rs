@@ -136,7 +136,7 @@ fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
         owner: "ada".into(),
         note: "x".into(),
     };
-    watch.shared.store.write(|db| silences::begin(db, &silence)).unwrap();
+    watch.shared.store.write(|db| silences::begin(db, &silence, monday())).unwrap();
     assert_eq!(sink.wait_for(1).len(), 1);
     let at = |hours: i64, minutes: i64| monday().plus(hours * HOUR + minutes * MINUTE);
     // Five hours back: what waits for a time that had come is not delayed by hours, and looks go on within a minute.

@@ -67,7 +67,9 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
     let store = &watch.shared.store;
     for user in ["2", "3"] {
         store
-            .write(|db| silences::begin(db, &silence("duplicate-tokens", Some(user), monday().plus(HOUR))))
+            .write(|db| {
+                silences::begin(db, &silence("duplicate-tokens", Some(user), monday().plus(HOUR)), monday())
+            })
             .unwrap();
     }
     // Sessions s1 and s2 are those of the users 2 and 3.
@@ -102,7 +104,9 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
     watch
         .shared
         .store
-        .write(|db| silences::begin(db, &silence("duplicate-tokens", None, monday().plus(20 * MINUTE))))
+        .write(|db| {
+            silences::begin(db, &silence("duplicate-tokens", None, monday().plus(20 * MINUTE)), monday())
+        })
         .unwrap();
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 10..=12);

@@ -11,6 +11,7 @@ mod backup;
 mod cases;
 mod channels;
 mod checks;
+mod clocks;
 mod closed_incidents;
 mod commands;
 mod config_check;

@@ -1,0 +1,222 @@
+//! By which instant retention goes: one that has certainly passed, since what is removed for its age cannot be brought back.
+//!
+//! A clock that is wrong for a minute must remove nothing. So retention does not go by the clock but by the latest instant
+//! that is confirmed, and by the time that has passed since, evenly counted. A clock confirms its instant once it has
+//! gone on evenly for hours, or for an hour in which a database's clock agreed with it. While databases only disagree, it
+//! confirms nothing.
+
+use crate::instant::{HOUR, Instant, SECOND};
+
+/// How far a clock may go from an even count between two readings before it was set, in microseconds.
+pub const JUMP: i64 = 2 * SECOND;
+/// How far apart clocks may be that agree, in microseconds.
+pub const AGREEMENT: i64 = 60 * SECOND;
+/// How long a clock must have gone on evenly to confirm its instant, in microseconds.
+pub const EVEN_ALONE: i64 = 6 * HOUR;
+/// The same, where a database's clock has agreed with it so long.
+pub const EVEN_AGREED: i64 = HOUR;
+
+/// A clock, and an even count of time with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What the clock says.
+    pub wall: Instant,
+    /// Microseconds since some instant, whatever the clock is set to.
+    pub elapsed: i64,
+}
+
+/// Knows an instant that has certainly passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionClock {
+    /// The confirmed instant.
+    confirmed: Reading,
+    /// Since when the clock has gone on evenly.
+    even_since: Reading,
+    last: Reading,
+    /// The first and the last time in this stretch at which a database agreed, by the count.
+    agreed: Option<(i64, i64)>,
+    /// The last time in this stretch at which a database disagreed, by the count.
+    disagreed: Option<i64>,
+}
+
+impl RetentionClock {
+    /// A clock that was just read, where it is certain that `confirmed` has passed.
+    #[must_use]
+    pub const fn new(confirmed: Instant, now: Reading) -> Self {
+        let confirmed = Reading { wall: confirmed, elapsed: now.elapsed };
+        Self { confirmed, even_since: now, last: now, agreed: None, disagreed: None }
+    }
+
+    /// Takes a reading. Returns the microseconds by which the clock was set since the last one, forward where they are
+    /// positive; `None` if it was not.
+    pub fn read(&mut self, now: Reading) -> Option<i64> {
+        let set = now.wall.since(self.last.wall) - (now.elapsed - self.last.elapsed);
+        self.last = now;
+        if set.abs() > JUMP {
+            (self.even_since, self.agreed, self.disagreed) = (now, None, None);
+            return Some(set);
+        }
+        if self.is_confirmed() {
+            self.confirmed = now;
+        }
+        None
+    }
+
+    /// Takes by how many microseconds a database's clock is ahead of this one.
+    pub fn compare(&mut self, ahead: i64) {
+        let now = self.last.elapsed;
+        if ahead.abs() <= AGREEMENT {
+            self.agreed = Some((self.agreed.map_or(now, |(first, _)| first), now));
+        } else {
+            self.disagreed = Some(now);
+        }
+    }
+
+    /// Takes an instant that another program has confirmed to have passed by now.
+    pub fn learn(&mut self, confirmed: Instant) {
+        if !self.is_confirmed() && confirmed > self.confirmed_at(self.last.elapsed) {
+            self.confirmed = Reading { wall: confirmed, elapsed: self.last.elapsed };
+        }
+    }
+
+    /// Returns the latest instant that is confirmed at a count of time, for a later program or another one.
+    #[must_use]
+    pub const fn confirmed_at(&self, elapsed: i64) -> Instant {
+        self.confirmed.wall.plus(elapsed - self.confirmed.elapsed)
+    }
+
+    /// Returns an instant that has certainly passed at that reading, and is not later than its clock says.
+    #[must_use]
+    pub fn passed(&self, now: Reading) -> Instant {
+        self.confirmed_at(now.elapsed).min(now.wall)
+    }
+
+    fn is_confirmed(&self) -> bool {
+        let since = |elapsed: i64| self.last.elapsed - elapsed;
+        let even = since(self.even_since.elapsed);
+        match (self.agreed, self.disagreed) {
+            (Some((first, last)), _) if since(last) <= EVEN_ALONE => since(first) >= EVEN_AGREED,
+            (_, Some(last)) => since(last) > EVEN_ALONE,
+            _ => even >= EVEN_ALONE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::instant::DAY;
+
+    const MINUTE: i64 = 60 * SECOND;
+
+    fn at(micros: i64) -> Instant {
+        Instant::from_micros(20_000 * DAY + micros).unwrap()
+    }
+
+    /// A clock that is off by so much, at a count of time.
+    fn reading(elapsed: i64, off: i64) -> Reading {
+        Reading { wall: at(elapsed + off), elapsed }
+    }
+
+    /// Reads a clock that is off by so much, each minute.
+    fn go_on(clock: &mut RetentionClock, (from, to): (i64, i64), off: i64, database: Option<i64>) {
+        for minute in from / MINUTE + 1..=to / MINUTE {
+            assert_eq!(clock.read(reading(minute * MINUTE, off)), None);
+            if let Some(database) = database {
+                clock.compare(database - off);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_far_ahead_for_a_while_has_passed_nothing() {
+        let mut clock = RetentionClock::new(at(0), reading(0, 0));
+        for ahead in [8 * DAY, 500 * DAY, 5 * MINUTE] {
+            let passed = |clock: &RetentionClock, off| clock.passed(reading(clock.last.elapsed, off));
+            let now = clock.last.elapsed + MINUTE;
+            assert_eq!(clock.read(reading(now, ahead)), Some(ahead));
+            go_on(&mut clock, (now, now + 5 * HOUR), ahead, None);
+            assert_eq!(passed(&clock, ahead), at(now + 5 * HOUR), "time goes on");
+            assert_eq!(clock.read(reading(now + 6 * HOUR, 0)), Some(-ahead));
+            assert_eq!(passed(&clock, 0), at(now + 6 * HOUR));
+        }
+    }
+
+    #[test]
+    fn a_start_after_a_long_time_catches_up_within_hours() {
+        let begin = || RetentionClock::new(at(-30 * DAY), reading(0, 0));
+        let caught_up_after = |database: Option<i64>| {
+            let mut clock = begin();
+            (1..24 * 60).find(|minute| {
+                let now = minute * MINUTE;
+                go_on(&mut clock, (now - MINUTE, now), 0, database);
+                clock.passed(reading(now, 0)) == at(now)
+            })
+        };
+        assert_eq!(caught_up_after(None), Some(360));
+        assert_eq!(caught_up_after(Some(SECOND)), Some(61));
+        assert_eq!(caught_up_after(Some(HOUR)), None, "clocks that disagree confirm nothing");
+        let mut clock = begin();
+        go_on(&mut clock, (0, HOUR), 0, Some(DAY));
+        go_on(&mut clock, (HOUR, 3 * HOUR), 0, Some(0));
+        assert_eq!(clock.passed(reading(3 * HOUR, 0)), at(3 * HOUR), "the database's clock was put right");
+    }
+
+    #[test]
+    fn a_clock_that_was_confirmed_too_far_ahead_is_followed_back() {
+        let mut clock = RetentionClock::new(at(0), reading(0, DAY));
+        go_on(&mut clock, (0, 7 * HOUR), DAY, None);
+        assert_eq!(clock.passed(reading(7 * HOUR, DAY)), at(7 * HOUR + DAY));
+        clock.read(reading(8 * HOUR, 0));
+        assert_eq!(clock.passed(reading(8 * HOUR, 0)), at(8 * HOUR));
+        go_on(&mut clock, (8 * HOUR, 15 * HOUR), 0, None);
+        assert_eq!(clock.passed(reading(15 * HOUR, DAY)), at(15 * HOUR));
+    }
+
+    #[test]
+    fn small_steps_are_no_jumps_and_others_may_know_better() {
+        let mut clock = RetentionClock::new(at(-DAY), reading(0, 0));
+        assert_eq!(clock.read(reading(MINUTE, SECOND)), None);
+        assert_eq!(clock.read(reading(2 * MINUTE, -SECOND)), None);
+        clock.learn(at(-HOUR));
+        assert_eq!(clock.passed(reading(3 * MINUTE, 0)), at(MINUTE - HOUR));
+        clock.learn(at(-DAY));
+        assert_eq!(clock.passed(reading(3 * MINUTE, 0)), at(MINUTE - HOUR), "it has passed already");
+    }
+
+    proptest! {
+        /// However a clock is set and the program restarted: what has passed by it has passed, unless a wrong clock went
+        /// on evenly for hours that no database disagreed with.
+        #[test]
+        fn what_has_passed_has_passed(
+            steps in prop::collection::vec((1i64..300, prop_oneof![Just(0), -500 * DAY..500 * DAY], any::<bool>(), any::<bool>()), 1..60),
+        ) {
+            let mut now = 0;
+            let mut clock = RetentionClock::new(at(0), reading(0, 0));
+            for (minutes, off, restarts, compares) in steps {
+                if restarts {
+                    // What was confirmed is kept, and the count begins again.
+                    let confirmed = clock.confirmed_at(now);
+                    now += minutes * MINUTE;
+                    clock = RetentionClock::new(confirmed, reading(now, off));
+                }
+                for _ in 0..minutes {
+                    now += MINUTE;
+                    clock.read(reading(now, off));
+                    if compares {
+                        clock.compare(-off);
+                    }
+                    prop_assert!(clock.passed(reading(now, off)) <= at(now));
+                    prop_assert!(clock.passed(reading(now, off)) <= at(now + off));
+                }
+            }
+            for _ in 0..7 * 60 {
+                now += MINUTE;
+                clock.read(reading(now, 0));
+            }
+            prop_assert_eq!(clock.passed(reading(now, 0)), at(now), "in the end, the clock is confirmed");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Clocks that are wrong: of one of several daemons, for a while, or at the start.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command as Process, Stdio},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use serde_json::Value;
+use sessionwatch::{
+    clock::{self, Clock},
+    config::Config,
+    daemon::{Command, Daemon, Shared},
+    demo,
+    store::{Store, alerts, confirmed_time, db::Db, outbox, sources},
+};
+use sessionwatch_rules::{
+    alert::State,
+    instant::{DAY, HOUR, Instant, SECOND},
+};
+use testbed::Sink;
+use tokio::sync::mpsc;
+
+use crate::{
+    fastforward::{self, Apart, MINUTE, Watch, monday},
+    harness,
+};
+
+/// A daemon on a machine whose clock is off, and goes on.
+struct Skewed {
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+    daemon: JoinHandle<bool>,
+    _ticking: Sender<()>,
+}
+
+impl Skewed {
+    /// Starts it in that folder, by a clock that is ahead by so many microseconds.
+    fn start(folder: &Path, text: &str, ahead: i64) -> Self {
+        let config = Config::parse(&folder.join("sessionwatch.toml"), text).unwrap();
+        let now = move || clock::now().plus(ahead);
+        let (clock, hand) = Clock::set(now());
+        let (ticking, stopped) = channel::<()>();
+        std::thread::spawn(move || {
+            while stopped.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
+                hand.send_replace(now());
+            }
+        });
+        let (commands, received) = mpsc::unbounded_channel();
+        let (started, shared) = sync_channel(1);
+        let daemon = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let daemon = Daemon::start(config, clock).await.unwrap();
+                started.send(Arc::clone(daemon.shared())).unwrap();
+                daemon.serve(received).await.unwrap()
+            })
+        });
+        Self { shared: shared.recv().unwrap(), commands, daemon, _ticking: ticking }
+    }
+
+    /// Messages that could not be delivered yet.
+    fn tried(&self) -> usize {
+        let due = self.shared.store.read(|db| outbox::due(db, "hook", (Instant::MAX, 10))).unwrap();
+        due.iter().filter(|due| due.attempts > 0).count()
+    }
+
+    fn stop(self) {
+        self.commands.send(Command::Stop).unwrap();
+        assert!(self.daemon.join().unwrap());
+    }
+}
+
+fn told(sink: &Sink) -> Vec<String> {
+    let line = |received: &testbed::Received| {
+        let message: Value = serde_json::from_str(&received.body).unwrap();
+        format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
+    };
+    sink.received().iter().map(line).collect()
+}
+
+#[test]
+fn a_daemon_whose_clock_is_an_hour_off_tells_in_time_what_it_takes_over() {
+    for ahead in [-HOUR, HOUR] {
+        let (target, store, folder) = (harness::healthy(), harness::empty(), tempfile::tempdir().unwrap());
+        let port = Sink::start(&[]).unwrap().port();
+        let mut log = std::fs::File::create(folder.path().join("app.log")).unwrap();
+        let patterns: Vec<String> = (0..4)
+            .map(|number| {
+                format!("[[log_pattern]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n")
+            })
+            .collect();
+        let text = |name: &str| {
+            format!(
+                "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nstore = \"{}\"\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\n\
+                 [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hook\"\n\
+                 [[logs]]\nname = \"web\"\nfile = \"app.log\"\n{}",
+                target.url("postgres"),
+                store.url("postgres"),
+                patterns.concat()
+            )
+        };
+        let first = Skewed::start(folder.path(), &text("one"), 0);
+        let is_followed = || {
+            let source = first.shared.store.read(|db| sources::get(db, "web")).unwrap();
+            source.is_some_and(|source| source.place.is_some())
+        };
+        harness::wait_until("the log is followed", is_followed);
+        for number in 0..3 {
+            writeln!(log, "2026 EVT e{number};").unwrap();
+        }
+        harness::wait_until("three messages fail", || first.tried() == 3);
+        first.stop();
+        let second = Skewed::start(folder.path(), &text("two"), ahead);
+        let sink = Sink::start_at(port, &[]).unwrap();
+        harness::wait_until("the messages arrive", || sink.received().len() >= 3);
+        writeln!(log, "2026 EVT e3;").unwrap();
+        harness::wait_until("a later message arrives", || told(&sink).contains(&"e3 firing".to_owned()));
+        let mut told = told(&sink);
+        told.sort();
+        assert_eq!(
+            told,
+            ["e0 firing", "e1 firing", "e2 firing", "e3 firing"],
+            "the window of an hour goes on"
+        );
+        let at = second.shared.store.now().unwrap();
+        assert!(second.shared.clock.now().since(at).abs() < 2 * SECOND, "time is the store's");
+        second.stop();
+    }
+}
+
+/// The configuration of a healthy application in that folder, which is made.
+fn application(folder: &Path, more: &str) -> String {
+    demo::create_healthy(&folder.join("app.db"), clock::now()).unwrap();
+    format!(
+        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nstore = \"state.db\"\nlisten = \"127.0.0.1:0\"\n{more}"
+    )
+}
+
+#[test]
+fn messages_of_a_clock_that_was_ahead_go_out_when_it_is_put_right_while_nobody_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = Sink::start(&[]).unwrap().port();
+    let channel =
+        format!("[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hook\"\n");
+    let text = application(folder.path(), &channel);
+    let ahead = Skewed::start(folder.path(), &text, 3 * HOUR);
+    for number in 0..3 {
+        let now = ahead.shared.clock.now();
+        let (key, subject) = (format!("k{number}"), format!("app/{number}"));
+        let message = serde_json::json!({
+            "schema": 1, "key": key, "notice": "firing", "target": "app", "check": "x", "severity": "critical",
+            "summary": "s", "at": clock::rfc3339(now), "again": false,
+        });
+        let message = message.to_string();
+        let letter = outbox::Letter {
+            key: &key,
+            channel: "hook",
+            recipient: None,
+            subject: &subject,
+            message: &message,
+            at: now,
+        };
+        ahead.shared.store.write(|db| outbox::put(db, letter, now)).unwrap();
+    }
+    harness::wait_until("three messages fail", || ahead.tried() == 3);
+    ahead.stop();
+    let sink = Sink::start_at(port, &[]).unwrap();
+    let right = Skewed::start(folder.path(), &text, 0);
+    harness::wait_until("the messages arrive", || sink.received().len() == 3);
+    right.stop();
+}
+
+/// What is removed for its age, by table.
+const AGING: [&str; 6] = ["archived", "censuses", "events", "log_entries", "outbox", "signals"];
+
+/// Puts one of each into the store that was made at that instant.
+fn put_aging(db: Db<'_>, at: Instant) -> Result<(), sessionwatch::store::StoreError> {
+    let row = [sessionwatch_rules::planned::Planned::default()];
+    let mut content = Vec::new();
+    row.iter().for_each(|row| sessionwatch_rules::planned::push(row, &mut content));
+    db.run(
+        "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
+         VALUES (1, 'p', 'app', 'kept', $3, $4, 'age1', $1, $2, $1)",
+        &[content.as_slice().into(), [1].as_slice().into(), at.into(), at.plus(7 * DAY).into()],
+    )?;
+    let rows = [
+        "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1000, $1, 'app', 'x', 'comment', 's', '{}')",
+        "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1000, 'k', 'hook', '{}', $1, $1, 'done')",
+        "INSERT INTO signals (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
+         VALUES (1000, 'web', 'app', 'own', 'high', $1, 0, 1, 't', 'exact', '{}')",
+        "INSERT INTO log_entries (source, entry, at) VALUES ('web', 'e', $1)",
+    ];
+    rows.iter().try_for_each(|row| db.run(row, &[at.into()]).map(drop))
+}
+
+fn counts(store: &Store, before: Instant) -> Vec<u64> {
+    let count = |table: &&str| {
+        let column = match *table {
+            "signals" => "seen_at",
+            "outbox" => "next_at",
+            _ => "at",
+        };
+        let query = format!("SELECT COUNT(*) FROM {table} WHERE {column} <= $1");
+        store.read(|db| db.row(&query, &[before.into()])).unwrap().unwrap().count(0).unwrap()
+    };
+    AGING.iter().map(count).collect()
+}
+
+#[test]
+fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = application(folder.path(), "");
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    watch.shared.store.write(|db| put_aging(db, monday())).unwrap();
+    let before = counts(&watch.shared.store, monday());
+    assert!(before.iter().all(|count| *count > 0), "{before:?}");
+    let (mut now, day) = (monday(), DAY);
+    for by in [8 * day, 500 * day, -508 * day, 500 * day] {
+        watch.shared.clock.adjust(by);
+        now = now.plus(by);
+        now = now.plus(watch.goes_on(now) * SECOND + 2 * MINUTE);
+        watch.to(now);
+        assert_eq!(counts(&watch.shared.store, monday()), before, "{by}");
+    }
+    // Everything that was begun has ended.
+    assert!(watch.stop());
+    now = now.plus(10 * DAY);
+    let mut watch = Watch::start(folder.path(), &text, now);
+    watch.to(now.plus(2 * MINUTE));
+    assert_eq!(counts(&watch.shared.store, monday()), before, "at a start by a clock that is far ahead");
+    watch.to(now.plus(8 * HOUR));
+    harness::wait_until("what is too old is removed", || {
+        counts(&watch.shared.store, monday()).iter().all(|count| *count == 0)
+    });
+    assert!(watch.stop());
+}
+
+#[test]
+fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
+    let (database, folder) = (harness::anomalous(), tempfile::tempdir().unwrap());
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
+        database.url("postgres")
+    );
+    let mut watch = Watch::start(folder.path(), &text, monday());
+    let alert = |watch: &Watch| {
+        let kept = watch.shared.store.read(|db| alerts::get(db, "app", "duplicate-tokens")).unwrap().unwrap();
+        assert!(matches!(kept.alert.state, State::Firing { since, .. } if since == monday()));
+        kept.alert
+    };
+    let fired = alert(&watch);
+    let mut now = monday().plus(HOUR);
+    watch.to(now);
+    for by in [-3 * HOUR, 3 * HOUR, 2 * HOUR, -2 * HOUR] {
+        watch.shared.clock.adjust(by);
+        now = now.plus(by);
+        now = now.plus(watch.goes_on(now) * SECOND);
+        assert_eq!(alert(&watch), fired, "nor is it told again");
+    }
+    assert!(watch.stop());
+}
+
+/// Lines on the standard error of a daemon.
+fn lines(daemon: &mut Apart) -> Receiver<String> {
+    let (sender, lines) = channel();
+    let log = BufReader::new(daemon.log().unwrap());
+    std::thread::spawn(move || {
+        for line in log.lines().map_while(Result::ok) {
+            // A story that has ended reads no more.
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+#[test]
+fn clocks_that_differ_and_jumps_are_logged_once() {
+    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let start = clock::now().plus(-10 * MINUTE);
+    let mut command = Process::new(fastforward::program());
+    let mut daemon = Apart::start_by(command.stderr(Stdio::piped()), folder.path(), start);
+    let log = lines(&mut daemon);
+    assert!(daemon.looked());
+    for minute in [2, 4] {
+        daemon.set(start.plus(minute * MINUTE));
+        assert!(daemon.looked());
+    }
+    let right = clock::now().plus(2 * SECOND);
+    daemon.adjust(right.since(start.plus(4 * MINUTE)));
+    assert!(daemon.looked());
+    daemon.adjust(-3 * HOUR);
+    let mut now = right.plus(-3 * HOUR);
+    harness::wait_until("a look", || {
+        now = now.plus(4 * SECOND);
+        daemon.set(now);
+        daemon.has_looked()
+    });
+    assert!(daemon.stop());
+    let log: Vec<String> = log.iter().collect();
+    let count = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(count("the clocks of app and of this machine differ by 60"), 1, "{log:?}");
+    assert_eq!(count("the clocks of app and of this machine agree again"), 1, "{log:?}");
+    assert_eq!(count("the clocks of app and of this machine differ by 2 h 5"), 1, "{log:?}");
+    assert_eq!(count("keep both machines' clocks by NTP"), 2, "{log:?}");
+    assert_eq!(count("the clock was set forward by"), 1, "{log:?}");
+    assert_eq!(count("the clock was set back by 3 h 0 min"), 1, "{log:?}");
+    assert_eq!(count("the clock was set"), 2, "{log:?}");
+}
+
+#[test]
+fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = clock::now();
+    std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), "")).unwrap();
+    let store = Store::open(&sessionwatch::store::Place::File(folder.path().join("state.db"))).unwrap();
+    store.write(|db| put_aging(db, now.plus(-8 * DAY))).unwrap();
+    store.write(|db| confirmed_time::put(db, now.plus(-2 * DAY))).unwrap();
+    let purge = |more: &[&str]| harness::run_in(folder.path(), &[], &[&["archive", "purge"], more].concat());
+    let kept = purge(&[]);
+    assert_eq!((kept.code, kept.stdout.as_str()), (0, "0 rows were removed for good.\n"));
+    assert!(kept.stderr.contains("1 row is kept whose time has passed by this clock"), "{}", kept.stderr);
+    assert!(kept.stderr.contains("--trust-clock"), "{}", kept.stderr);
+    assert_eq!(purge(&["--trust-clock"]).stdout, "1 row was removed for good.\n");
+    let quiet = purge(&[]);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("0 rows were removed for good.\n", ""));
+}
