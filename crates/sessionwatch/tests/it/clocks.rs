@@ -327,7 +327,9 @@ fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
     let store = Store::open(&sessionwatch::store::Place::File(folder.path().join("state.db"))).unwrap();
     store.write(|db| put_aging(db, now.plus(-8 * DAY))).unwrap();
     store.write(|db| confirmed_time::put(db, now.plus(-2 * DAY))).unwrap();
-    let purge = |more: &[&str]| harness::run_in(folder.path(), &[], &[&["archive", "purge"], more].concat());
+    let purge = |more: &[&str]| {
+        harness::run_in(folder.path(), &[("USER", "ada")], &[&["archive", "purge"], more].concat())
+    };
     let kept = purge(&[]);
     assert_eq!((kept.code, kept.stdout.as_str()), (0, "0 rows were removed for good.\n"));
     assert!(kept.stderr.contains("1 row is kept whose time has passed by this clock"), "{}", kept.stderr);
