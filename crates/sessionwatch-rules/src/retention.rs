@@ -1,59 +1,59 @@
-//! By which instant retention goes: one that has certainly passed, since what is removed for its age cannot be brought back.
+//! The time that retention goes by. Data removed for its age cannot be brought back, so a clock that is wrong for a minute
+//! must remove nothing.
 //!
-//! A clock that is wrong for a minute must remove nothing. So retention does not go by the clock but by the latest instant
-//! that is confirmed, and by the time that has passed since, evenly counted. A clock confirms its instant once it has
-//! gone on evenly for hours, or for an hour in which a database's clock agreed with it. While databases only disagree, it
-//! confirms nothing.
+//! Retention uses the confirmed time: the last time that was confirmed, plus the monotonic time since then. The wall clock
+//! confirms the time after it has run steadily for hours, or for one hour in which a database's clock agreed with it. If
+//! databases only disagree, it confirms nothing.
 
 use crate::instant::{HOUR, Instant, SECOND};
 
-/// How far a clock may go from an even count between two readings before it was set, in microseconds.
-pub const JUMP: i64 = 2 * SECOND;
-/// How far apart clocks may be that agree, in microseconds.
-pub const AGREEMENT: i64 = 60 * SECOND;
-/// How long a clock must have gone on evenly to confirm its instant, in microseconds.
-pub const EVEN_ALONE: i64 = 6 * HOUR;
-/// The same, where a database's clock has agreed with it so long.
-pub const EVEN_AGREED: i64 = HOUR;
+/// Difference between wall time and monotonic time since the last reading above which the clock jumped, in microseconds.
+pub const LEAST_JUMP: i64 = 2 * SECOND;
+/// Largest difference between two clocks that agree, in microseconds.
+pub const AGREEMENT_LIMIT: i64 = 60 * SECOND;
+/// How long a clock must run steadily to confirm the time, in microseconds.
+pub const CONFIRMED_AFTER: i64 = 6 * HOUR;
+/// How long a database's clock must agree with a steady clock to confirm the time, in microseconds.
+pub const CONFIRMED_AFTER_AGREEMENT: i64 = HOUR;
 
-/// A clock, and an even count of time with it.
+/// A reading of the wall clock and of a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// What the clock says.
+    /// Wall time.
     pub wall: Instant,
-    /// Microseconds since some instant, whatever the clock is set to.
+    /// Monotonic time, in microseconds since an arbitrary start.
     pub elapsed: i64,
 }
 
-/// Knows an instant that has certainly passed.
+/// Tracks the confirmed time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionClock {
-    /// The confirmed instant.
+    /// The time that was confirmed last.
     confirmed: Reading,
-    /// Since when the clock has gone on evenly.
-    even_since: Reading,
+    /// The first reading since the last jump.
+    steady_since: Reading,
     last: Reading,
-    /// The first and the last time in this stretch at which a database agreed, by the count.
+    /// Monotonic time of the first and last agreement of a database since the last jump.
     agreed: Option<(i64, i64)>,
-    /// The last time in this stretch at which a database disagreed, by the count.
+    /// Monotonic time of the last disagreement of a database since the last jump.
     disagreed: Option<i64>,
 }
 
 impl RetentionClock {
-    /// A clock that was just read, where it is certain that `confirmed` has passed.
+    /// Starts with a first reading, and a time that is known to have passed.
     #[must_use]
     pub const fn new(confirmed: Instant, now: Reading) -> Self {
         let confirmed = Reading { wall: confirmed, elapsed: now.elapsed };
-        Self { confirmed, even_since: now, last: now, agreed: None, disagreed: None }
+        Self { confirmed, steady_since: now, last: now, agreed: None, disagreed: None }
     }
 
-    /// Takes a reading. Returns the microseconds by which the clock was set since the last one, forward where they are
-    /// positive; `None` if it was not.
+    /// Takes a reading. Returns the microseconds by which the clock jumped since the last one, negative for a jump back;
+    /// `None` if it did not jump.
     pub fn read(&mut self, now: Reading) -> Option<i64> {
         let set = now.wall.since(self.last.wall) - (now.elapsed - self.last.elapsed);
         self.last = now;
-        if set.abs() > JUMP {
-            (self.even_since, self.agreed, self.disagreed) = (now, None, None);
+        if set.abs() > LEAST_JUMP {
+            (self.steady_since, self.agreed, self.disagreed) = (now, None, None);
             return Some(set);
         }
         if self.is_confirmed() {
@@ -62,30 +62,30 @@ impl RetentionClock {
         None
     }
 
-    /// Takes by how many microseconds a database's clock is ahead of this one.
+    /// Takes the microseconds by which a database's clock is ahead of this one.
     pub fn compare(&mut self, ahead: i64) {
         let now = self.last.elapsed;
-        if ahead.abs() <= AGREEMENT {
+        if ahead.abs() <= AGREEMENT_LIMIT {
             self.agreed = Some((self.agreed.map_or(now, |(first, _)| first), now));
         } else {
             self.disagreed = Some(now);
         }
     }
 
-    /// Takes an instant that another program has confirmed to have passed by now.
+    /// Takes a time that another process has confirmed, unless this clock is confirmed itself.
     pub fn learn(&mut self, confirmed: Instant) {
         if !self.is_confirmed() && confirmed > self.confirmed_at(self.last.elapsed) {
             self.confirmed = Reading { wall: confirmed, elapsed: self.last.elapsed };
         }
     }
 
-    /// Returns the latest instant that is confirmed at a count of time, for a later program or another one.
+    /// Returns the confirmed time at that monotonic time. It may be ahead of a wall clock that is behind.
     #[must_use]
     pub const fn confirmed_at(&self, elapsed: i64) -> Instant {
         self.confirmed.wall.plus(elapsed - self.confirmed.elapsed)
     }
 
-    /// Returns an instant that has certainly passed at that reading, and is not later than its clock says.
+    /// Returns the confirmed time at that reading, at most its wall time.
     #[must_use]
     pub fn passed(&self, now: Reading) -> Instant {
         self.confirmed_at(now.elapsed).min(now.wall)
@@ -93,11 +93,13 @@ impl RetentionClock {
 
     fn is_confirmed(&self) -> bool {
         let since = |elapsed: i64| self.last.elapsed - elapsed;
-        let even = since(self.even_since.elapsed);
+        let steady = since(self.steady_since.elapsed);
         match (self.agreed, self.disagreed) {
-            (Some((first, last)), _) if since(last) <= EVEN_ALONE => since(first) >= EVEN_AGREED,
-            (_, Some(last)) => since(last) > EVEN_ALONE,
-            _ => even >= EVEN_ALONE,
+            (Some((first, last)), _) if since(last) <= CONFIRMED_AFTER => {
+                since(first) >= CONFIRMED_AFTER_AGREEMENT
+            }
+            (_, Some(last)) => since(last) > CONFIRMED_AFTER,
+            _ => steady >= CONFIRMED_AFTER,
         }
     }
 }

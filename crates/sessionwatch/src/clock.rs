@@ -18,9 +18,9 @@ const GLIMPSE: Duration = Duration::from_secs(1);
 
 /// How far apart a clock and a server's may seem, besides what the way to the server takes, before the clock follows: 50 ms
 /// in microseconds.
-const FOLLOWS: i64 = 50_000;
+const FOLLOW_TOLERANCE: i64 = 50_000;
 /// How long the two readings of a pair may be apart, in microseconds.
-const TOGETHER: i64 = 100_000;
+const READING_LIMIT: i64 = 100_000;
 
 /// Where the watch takes the time from.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +98,7 @@ impl Clock {
     pub fn follow(&self, read: ServerReading) {
         let Self::Server(server) = self else { return };
         let apart = read.at.since(server.at(read.reading().elapsed)).abs();
-        if apart > (read.after - read.before) / 2 + FOLLOWS {
+        if apart > (read.after - read.before) / 2 + FOLLOW_TOLERANCE {
             *server.read.write().unwrap_or_else(PoisonError::into_inner) = read.reading();
         }
     }
@@ -126,7 +126,7 @@ impl Clock {
         loop {
             let (before, wall, after) = (self.elapsed(), self.now(), self.elapsed());
             // This thread may have been kept from running in between.
-            if after - before < TOGETHER {
+            if after - before < READING_LIMIT {
                 return Reading { wall, elapsed: after };
             }
         }

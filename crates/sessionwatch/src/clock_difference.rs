@@ -4,10 +4,11 @@ use std::time::Instant as Monotonic;
 
 use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
 
-/// Clocks that are further apart are warned of, in microseconds.
-pub const LARGE: i64 = 5 * SECOND;
-/// Clocks that were further apart are so no more, in microseconds: less, so that a small change is no news.
-const OVER: i64 = 4 * SECOND;
+/// Difference above which `serve` warns, in microseconds.
+pub const WARNING_THRESHOLD: i64 = 5 * SECOND;
+/// Difference up to which clocks agree again after a warning, in microseconds. It is smaller, so that a difference around the
+/// threshold is one warning.
+const RECOVERY_THRESHOLD: i64 = 4 * SECOND;
 
 /// Two clocks, read at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +36,13 @@ impl Difference {
     /// Returns `true` if the clocks are so far apart that somebody should see to it.
     #[must_use]
     pub const fn is_large(self) -> bool {
-        self.ahead().abs() > LARGE
+        self.ahead().abs() > WARNING_THRESHOLD
     }
 
     /// Returns `true` if clocks that were apart agree again.
     #[must_use]
     pub const fn is_over(self) -> bool {
-        self.ahead().abs() <= OVER
+        self.ahead().abs() <= RECOVERY_THRESHOLD
     }
 
     /// The difference, in words: `the clocks of main and of this machine differ by 600.0 s`.

@@ -62,7 +62,6 @@ pub(super) enum Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let now = clock::now();
     let text = match args {
         Args::Add { name, role, actor, config } => {
             if !access::is_name(name) {
@@ -71,7 +70,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let password = access::hashed(password()?.expose()).map_err(Failure::Usage)?;
             let config = Config::load(config.config.as_deref())?;
             let owner = actor.name();
-            let role = opening::open(&config, Opening::OrCreated)?.write(|db| {
+            let store = opening::open(&config, Opening::OrCreated)?;
+            let now = store.now()?;
+            let role = store.write(|db| {
                 let present = accounts::get(db, name)?.map(|account| account.role);
                 let role = role.or(present).unwrap_or(Role::Viewer);
                 let (name, subject) = (name.clone(), String::new());
@@ -88,7 +89,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Args::Remove { name, actor, config } => {
             let owner = actor.name();
-            let removed = opening::existing(config)?.1.write(|db| {
+            let (_, store) = opening::existing(config)?;
+            let now = store.now()?;
+            let removed = store.write(|db| {
                 let removed = accounts::remove(db, name)?;
                 if removed {
                     let detail = json!({ "account": name }).to_string();

@@ -218,7 +218,7 @@ fn purge(args: &PurgeArgs) -> Result<ExitCode, Failure> {
     // A daemon confirms its clock each minute.
     if kept > 0 && now.since(passed) > UNCONFIRMED {
         let warning = format!(
-            "warning: {} kept whose time has passed by this clock ({}): the latest time that a daemon confirmed is {}",
+            "warning: {} past the retention by this machine's clock ({}), but `serve` last confirmed the time as {}: kept",
             counted(kept, "row is", "rows are"),
             clock::readable(now),
             clock::readable(passed)

@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Args::Attest(args) => {
-            super::print(&attest(args, now)?)?;
+            super::print(&attest(args)?)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -186,11 +186,11 @@ fn render(lists: &[Checklist], format: Format) -> String {
     }
 }
 
-fn attest(args: &AttestArgs, now: Instant) -> Result<String, Failure> {
+fn attest(args: &AttestArgs) -> Result<String, Failure> {
     let (config, store) = opening::existing(&args.config)?;
     targets(&config, Some(&args.target))?;
     let attestation = Attestation {
-        at: now,
+        at: store.now()?,
         target: args.target.clone(),
         item: args.item.clone(),
         holds: args.holds,

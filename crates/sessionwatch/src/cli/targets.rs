@@ -51,7 +51,8 @@ fn confirm(args: &TargetArgs, owner: &str) -> Result<String, Failure> {
     if let Some(doubt) = doubt {
         return Err(ActError::Uncertain(Box::new(doubt)).into());
     }
-    let before = store.write(|db| layouts::confirm(db, (&target, owner), &layout, clock::now()))?;
+    let now = store.now()?;
+    let before = store.write(|db| layouts::confirm(db, (&target, owner), &layout, now))?;
     let before = before.filter(|before| *before != layout);
     let was = before.map(|before| format!("; it was {before}")).unwrap_or_default();
     Ok(printable(&format!("{}: the session table is {layout}{was}", target.name)) + "\n")

@@ -12,7 +12,7 @@ use sessionwatch_rules::{
 };
 use tokio::sync::watch;
 
-use super::Shared;
+use super::{Shared, failures::Part};
 use crate::{
     clock::Clock,
     clock_difference::{Difference, length},
@@ -59,17 +59,17 @@ impl Timekeeper {
         if let Some(set) = retention.read(now) {
             let way = if set > 0 { "forward" } else { "back" };
             tracing::warn!(
-                "the clock was set {way} by {}, or the machine was suspended; what is too old is removed by it once it has \
-                 gone on evenly for 6 hours, or for 1 hour and a database's clock agrees",
+                "the clock jumped {way} by {}: it was set, or the machine was suspended; nothing is removed for its age by \
+                 the new time until the clock has run steadily for 6 hours, or for 1 hour if a database's clock agrees",
                 length(set)
             );
         }
         work(&mut retention, now)
     }
 
-    /// Takes how far the clock of a database is apart.
-    fn compare(&self, difference: Difference) {
-        self.with(|retention, _| retention.compare(difference.ahead()));
+    /// Takes what a database's clock said, and when that was read.
+    fn compare(&self, database: Instant, read: Monotonic) {
+        self.with(|retention, now| retention.compare(Difference::of(database, read, now.wall).ahead()));
     }
 
     /// Keeps what is confirmed, and takes over what another daemon has.
@@ -121,7 +121,7 @@ fn follow(shared: &Shared) {
     let Ok(read) = shared.store.server_time(&shared.clock) else { return };
     shared.clock.follow(read);
     let machine = shared.clock.machine().now();
-    shared.compare_clocks(STORE, Difference { machine, database: shared.clock.now() });
+    shared.warn_of_difference(STORE, Difference { machine, database: shared.clock.now() });
 }
 
 impl Shared {
@@ -130,22 +130,25 @@ impl Shared {
         self.time.passed()
     }
 
-    /// Compares a database's clock with this machine's, and says when they begin and end to be apart.
-    pub(super) fn compare_clocks(&self, database: &str, difference: Difference) {
-        if database != STORE {
-            self.time.compare(difference);
-        }
+    /// Compares the clock of a target's database, which said `at` when it was read, with this machine's.
+    pub(super) fn compare_clock(&self, target: &str, at: Instant, read: Monotonic) {
+        self.time.compare(at, read);
+        self.warn_of_difference(target, Difference::of(at, read, self.clock.machine().now()));
+    }
+
+    /// Logs when the clocks of a database and of this machine begin to differ, and when they agree again.
+    fn warn_of_difference(&self, database: &str, difference: Difference) {
         let logged = &self.failures_logged;
         if difference.is_large() {
-            if logged.begin(super::failures::Part::Clock, database, "") {
+            if logged.begin(Part::Clock, database, "") {
                 tracing::warn!(
-                    "{}; it is {} here and {} there: keep both machines' clocks by NTP",
+                    "{}: {} there, {} here; keep both clocks in sync with NTP",
                     difference.said(database),
-                    crate::clock::readable(difference.machine),
-                    crate::clock::readable(difference.database)
+                    crate::clock::readable(difference.database),
+                    crate::clock::readable(difference.machine)
                 );
             }
-        } else if difference.is_over() && logged.end(super::failures::Part::Clock, database) {
+        } else if difference.is_over() && logged.end(Part::Clock, database) {
             tracing::info!("the clocks of {database} and of this machine agree again");
         }
     }

@@ -18,7 +18,6 @@ use super::{
     round::{self, Moment},
 };
 use crate::{
-    clock_difference::Difference,
     config::{Config, Target},
     incident,
     look::{self, Report, Request},
@@ -294,9 +293,7 @@ impl Watching {
             Ok(_) => {}
         }
         if let (Ok(seen), Address::Postgres(_)) = (&report.seen, &self.target.address) {
-            let machine = self.shared.clock.machine().now();
-            let difference = Difference::of(seen.census.taken_at, seen.clock_read, machine);
-            self.shared.compare_clocks(name, difference);
+            self.shared.compare_clock(name, seen.census.taken_at, seen.clock_read);
         }
         let took_us = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);
         let ran = Ran { took_us, succeeded: report.seen.is_ok() };

@@ -19,9 +19,16 @@ pub fn take(db: Db<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreEr
         "INSERT INTO leases (name, holder, term, until) VALUES ($1, $2, 1, $3)
          ON CONFLICT (name) DO UPDATE SET term = leases.term + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END,
            holder = excluded.holder, until = excluded.until
-         WHERE leases.holder = excluded.holder OR leases.until <= $4
+         WHERE leases.holder = excluded.holder OR leases.until <= $4 OR leases.until > $5
          RETURNING term",
-        &[name.into(), holder.into(), now.plus(HOLDS).into(), now.into()],
+        &[
+            name.into(),
+            holder.into(),
+            now.plus(HOLDS).into(),
+            now.into(),
+            // No lease holds that long: the server's clock was ahead when it was renewed.
+            now.plus(2 * HOLDS).into(),
+        ],
     )?;
     row.map(|row| row.int(0)).transpose()
 }

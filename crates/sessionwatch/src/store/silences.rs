@@ -103,3 +103,32 @@ impl Silence {
             && self.check.as_deref().is_none_or(|only| only == check)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::both;
+
+    #[test]
+    fn a_silence_of_a_clock_that_was_ahead_lasts_as_long_as_it_was_meant_to() {
+        for store in both() {
+            let at = |minutes: i64| Instant::from_micros(minutes * 60 * SECOND).unwrap();
+            for begun in [10, 190] {
+                let silence = Silence {
+                    id: 0,
+                    target: None,
+                    check: None,
+                    subject: None,
+                    until: at(begun + 120),
+                    owner: "ada".into(),
+                    note: String::new(),
+                };
+                store.write(|db| begin(db, &silence, at(begun))).unwrap();
+            }
+            store.write(|db| rebase(db, at(20))).unwrap();
+            let ends: Vec<Instant> =
+                store.read(|db| list(db, at(20))).unwrap().iter().map(|silence| silence.until).collect();
+            assert_eq!(ends, [at(130), at(140)]);
+        }
+    }
+}

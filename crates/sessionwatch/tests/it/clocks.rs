@@ -313,10 +313,10 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
     assert_eq!(count("the clocks of app and of this machine differ by 60"), 1, "{log:?}");
     assert_eq!(count("the clocks of app and of this machine agree again"), 1, "{log:?}");
     assert_eq!(count("the clocks of app and of this machine differ by 2 h 5"), 1, "{log:?}");
-    assert_eq!(count("keep both machines' clocks by NTP"), 2, "{log:?}");
-    assert_eq!(count("the clock was set forward by"), 1, "{log:?}");
-    assert_eq!(count("the clock was set back by 3 h 0 min"), 1, "{log:?}");
-    assert_eq!(count("the clock was set"), 2, "{log:?}");
+    assert_eq!(count("keep both clocks in sync with NTP"), 2, "{log:?}");
+    assert_eq!(count("the clock jumped forward by"), 1, "{log:?}");
+    assert_eq!(count("the clock jumped back by 3 h 0 min"), 1, "{log:?}");
+    assert_eq!(count("the clock jumped"), 2, "{log:?}");
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
     };
     let kept = purge(&[]);
     assert_eq!((kept.code, kept.stdout.as_str()), (0, "0 rows were removed for good.\n"));
-    assert!(kept.stderr.contains("1 row is kept whose time has passed by this clock"), "{}", kept.stderr);
+    assert!(kept.stderr.contains("1 row is past the retention by this machine's clock"), "{}", kept.stderr);
     assert!(kept.stderr.contains("--trust-clock"), "{}", kept.stderr);
     assert_eq!(purge(&["--trust-clock"]).stdout, "1 row was removed for good.\n");
     let quiet = purge(&[]);

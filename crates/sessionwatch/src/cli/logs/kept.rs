@@ -82,7 +82,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
         limit: args.limit,
         ..Search::default()
     };
-    let now = clock::now();
+    let now = store.now()?;
     let period = (now.plus(-i64::from(args.hours) * HOUR), Instant::MAX);
     let mut found = Vec::new();
     for target in &targets {
@@ -124,7 +124,7 @@ fn sheet(found: &[Kept]) -> Sheet {
 
 pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
     let (config, store) = store(&args.config)?;
-    let now = clock::now();
+    let now = store.now()?;
     let mut rows = Vec::new();
     let mut shown = Vec::new();
     for source in &config.logs.sources {
