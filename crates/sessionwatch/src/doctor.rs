@@ -18,6 +18,11 @@ use crate::{
     clock as calendar,
     clock_difference::Difference,
     clocks,
+    config::Config,
+    incident::drill::{
+        self,
+        leftovers::{self, Leftover},
+    },
     open::Opened,
     profile::{
         detect::{Candidate, comparison},
@@ -94,6 +99,8 @@ pub struct Patient<'a> {
     pub common_prefix: Option<&'a str>,
     /// Active sessions in which somebody acts for a user for more than an hour: who, how many, and since when at the earliest.
     pub impersonations: &'a [(String, u64, Option<Instant>)],
+    /// Databases that drills may have left on the server.
+    pub drills: &'a [Leftover],
 }
 
 /// The role that acts.
@@ -177,7 +184,37 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     findings.extend(units(patient));
     findings.extend(impersonation(patient));
     findings.push(side_effects(patient));
+    findings.extend(drills(patient));
     findings
+}
+
+/// Names the files that drills may have left beside the store and in the present folder.
+#[must_use]
+pub fn left_files(config: &Config) -> Option<Finding> {
+    let left = leftovers::files_of(&drill::folder(&config.serve.store));
+    let names: Vec<String> = left
+        .iter()
+        .filter(|left| left.state != leftovers::State::Running)
+        .map(leftovers::LeftFiles::names)
+        .collect();
+    let names = names.join(" ");
+    (!names.is_empty()).then(|| {
+        warn(
+            "drill-files",
+            format!("drills left files: {names}"),
+            format!("if no drill is running: rm {names}"),
+        )
+    })
+}
+
+/// Names the databases that drills may have left, which hold user ids.
+fn drills(patient: Patient<'_>) -> Option<Finding> {
+    let said: Vec<String> = patient.drills.iter().map(Leftover::said).collect();
+    let statements: Vec<String> = patient.drills.iter().map(Leftover::drop_statement).collect();
+    (!said.is_empty()).then(|| {
+        let fix = format!("if no drill is running, as their owner:\n{}", statements.join("\n"));
+        warn("drill-leftovers", format!("on this server: {}", said.join("; ")), fix)
+    })
 }
 
 /// Says that a token prefix names no session.

@@ -225,6 +225,9 @@ pub enum ActError {
     /// No database for a drill.
     #[error("the role may not make a database for the drill on that server")]
     NoDrill,
+    /// What was made for a drill could not be removed.
+    #[error("{0}; what was made for the drill could not be removed: {1}")]
+    DrillLeft(String, String),
     /// A file cannot be made.
     #[error("cannot write {0}: name a new file in a folder that may be written")]
     Unwritable(std::path::PathBuf),

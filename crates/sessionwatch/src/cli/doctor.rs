@@ -32,9 +32,10 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one_located()?;
-    let findings = super::block_on(super::with_open(&config, &target, async |opened| {
+    let mut findings = super::block_on(super::with_open(&config, &target, async |opened| {
         doctor::visit(&target, opened).await
     }))?;
+    findings.extend(doctor::left_files(&config));
     match args.format {
         Format::Table => super::print_readable(&text(&target.name, &findings))?,
         Format::Json => super::print(&format!("{:#}\n", document(&target.name, &findings)))?,

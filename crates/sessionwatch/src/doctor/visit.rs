@@ -12,7 +12,9 @@ use crate::{
     clock_difference::Difference,
     clocks::Known,
     config::Target,
+    incident::drill::leftovers::{self, Leftover},
     open::Opened,
+    profile::schema::Dialect,
     target::{
         acting::Actor,
         address::Address,
@@ -55,6 +57,7 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
     let impersonations = impersonations(opened).await?;
     let common_prefix = common_prefix(opened).await?;
     let row_ids = row_ids::read(opened).await?;
+    let drills = drills(opened).await?;
     let sql = opened.sql(false, &Settings::default());
     let catalog = Catalog::read(sql.schema.dialect, async |query| opened.session.fetch(query).await).await?;
     let reached = catalog.reached(&sql.sessions_in_catalog(), Event::of(&sql.mapping.revoke));
@@ -74,7 +77,21 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
         impersonations: &impersonations,
         common_prefix: common_prefix.as_deref(),
         row_ids: row_ids.as_ref(),
+        drills: &drills,
     }))
+}
+
+/// The databases of drills that are not known to run, on the server of the target.
+async fn drills(opened: &Opened) -> Result<Vec<Leftover>, TargetError> {
+    if opened.schema.dialect != Dialect::Postgres {
+        return Ok(vec![]);
+    }
+    let rows = opened.session.fetch(leftovers::DATABASES).await?;
+    let left = |row: &Vec<Option<String>>| {
+        let mut cells = row.iter().map(Option::as_deref);
+        Leftover::of(cells.next().flatten()?, cells.next().flatten())
+    };
+    Ok(rows.iter().filter_map(left).filter(|left| left.state != leftovers::State::Running).collect())
 }
 
 /// What every token of a sample begins with.

@@ -1,13 +1,21 @@
 //! A drill: the schema and a sample of the sessions in a database of its own, with a leak in it. No token is copied: the
-//! sample gets new ones.
+//! sample gets new ones. No name, address or device of a user is copied either.
+
+pub mod leftovers;
 
 use std::{
     collections::BTreeSet,
+    fs::File,
     hash::{BuildHasher as _, RandomState},
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use sessionwatch_rules::instant::DAY;
+use futures_util::FutureExt as _;
+use sessionwatch_rules::instant::{DAY, Instant};
+
+use self::leftovers::Leftover;
 
 use crate::{
     actions::{ActError, Context, applying, view},
@@ -38,8 +46,16 @@ pub struct Scratch {
     pub store: Store,
     /// The users who share a token.
     pub affected: BTreeSet<String>,
+    made: Made,
+}
+
+/// What was made for a drill, and is to be removed.
+#[derive(Debug, Default)]
+struct Made {
     files: Vec<PathBuf>,
     server: Option<(Address, String)>,
+    /// Locked as long as the drill runs.
+    lock: Option<File>,
 }
 
 /// What is taken from the target: how it stores sessions, and some of them without their tokens.
@@ -49,6 +65,15 @@ struct Sample {
     lines: Vec<Line>,
 }
 
+/// The folder in which the files of drills are: that of the store, or the present one where that is on a server.
+#[must_use]
+pub fn folder(store: &Place) -> PathBuf {
+    match store {
+        Place::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+        Place::Server(_) => PathBuf::new(),
+    }
+}
+
 /// Makes a database for a drill, in that folder or on the server of the target.
 ///
 /// # Errors
@@ -56,64 +81,146 @@ struct Sample {
 /// If the target cannot be looked at, has no sessions of two users, or its server lets no database be made.
 pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<Scratch, ActError> {
     let sample = sample(context).await?;
-    let name = format!("sessionwatch_drill_{:08x}", RandomState::new().hash_one(SAMPLE) >> 32);
+    let name = leftovers::name(number());
     let (script, affected) = sample.script(context.clock.now().micros())?;
-    let state = folder.join(format!("{name}-state.db"));
-    let mut files = vec![state.clone()];
-    let (address, server) = match &context.target.address {
+    let mut made = Made::default();
+    match make(context, (folder, &name), &script, &mut made).await {
+        Ok((address, store)) => {
+            let target = Target {
+                name: "drill".into(),
+                address,
+                storage: Storage::Explicit(Box::new(Mapping { accounts: None, ..sample.mapping })),
+                known: None,
+                replica: None,
+                act: None,
+                act_missing: None,
+                ad_hoc: true,
+                cleanup: None,
+                ..context.target.clone()
+            };
+            Ok(Scratch { target, store, affected, made })
+        }
+        Err(error) => match made.remove().await {
+            None => Err(error),
+            Some(left) => Err(ActError::DrillLeft(error.to_string(), left)),
+        },
+    }
+}
+
+/// Makes the database and the store of a drill, and notes what has to be removed before it is made.
+async fn make(
+    context: Context<'_>,
+    (folder, name): (&Path, &str),
+    script: &str,
+    made: &mut Made,
+) -> Result<(Address, Store), ActError> {
+    let lock = leftovers::lock_path(folder, name);
+    made.files.push(lock.clone());
+    made.lock = Some(leftovers::lock(&lock).map_err(|_| ActError::Unwritable(lock))?);
+    let address = match &context.target.address {
         Address::Sqlite(_) => {
             let path = folder.join(format!("{name}.db"));
-            files.push(path.clone());
-            let made = rusqlite::Connection::open(&path).and_then(|file| file.execute_batch(&script));
-            if made.is_err() {
-                remove(&files);
-                return Err(ActError::Unwritable(path));
-            }
-            (Address::Sqlite(path), None)
+            made.files.push(path.clone());
+            let filled = rusqlite::Connection::open(&path).and_then(|file| file.execute_batch(script));
+            filled.map_err(|_| ActError::Unwritable(path.clone()))?;
+            Address::Sqlite(path)
         }
         Address::Postgres(_) => {
             let admin = view::address(context)?.clone();
-            let address = create(&admin, &name).await?;
-            let server = (admin, name.clone());
-            if let Err(error) = fill(&address, &script).await {
-                drop_database(&server).await;
-                return Err(error);
-            }
-            (address, Some(server))
+            made.server = Some((admin.clone(), name.to_owned()));
+            let address = create(&admin, name, context.clock.now()).await?;
+            fill(&address, script).await?;
+            address
         }
     };
-    let store = match Store::open(&Place::File(state)) {
-        Ok(store) => store,
-        Err(error) => {
-            remove(&files);
-            if let Some(server) = &server {
-                drop_database(server).await;
-            }
-            return Err(error.into());
-        }
-    };
-    let target = Target {
-        name: "drill".into(),
-        address,
-        storage: Storage::Explicit(Box::new(Mapping { accounts: None, ..sample.mapping })),
-        known: None,
-        replica: None,
-        act: None,
-        act_missing: None,
-        ad_hoc: true,
-        cleanup: None,
-        ..context.target.clone()
-    };
-    Ok(Scratch { target, store, affected, files, server })
+    let state = folder.join(format!("{name}-state.db"));
+    made.files.push(state.clone());
+    Ok((address, Store::open(&Place::File(state))?))
+}
+
+/// A number for a drill that no other one has.
+#[expect(clippy::cast_possible_truncation, reason = "half of a hash is random too")]
+fn number() -> u32 {
+    RandomState::new().hash_one(SAMPLE) as u32
+}
+
+/// The demonstration on which a drill runs, in the present folder: removed with this value.
+#[derive(Debug)]
+pub struct Demonstration {
+    path: PathBuf,
+    lock: PathBuf,
+    _locked: File,
+}
+
+impl Demonstration {
+    /// Names one that nobody else uses.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be written.
+    pub fn named() -> Result<Self, ActError> {
+        let name = leftovers::name(number());
+        let lock = leftovers::lock_path(Path::new(""), &name);
+        let locked = leftovers::lock(&lock).map_err(|_| ActError::Unwritable(lock.clone()))?;
+        Ok(Self { path: PathBuf::from(format!("{name}-demo.db")), lock, _locked: locked })
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Demonstration {
+    fn drop(&mut self) {
+        remove(&[self.path.clone(), self.lock.clone()]);
+    }
 }
 
 impl Scratch {
-    /// Removes everything that was made for the drill.
-    pub async fn remove(self) {
+    /// Works with the database, and removes everything that was made for the drill, however the work ends: also by a panic,
+    /// which goes on after that. Returns what the work gave, and what could not be removed, in words.
+    pub async fn used<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> (T, Option<String>) {
+        let worked = AssertUnwindSafe(work(&self)).catch_unwind().await;
+        let left = self.remove().await;
+        match worked {
+            Ok(done) => (done, left),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Removes everything that was made for the drill. Returns what could not be removed, in words.
+    pub async fn remove(self) -> Option<String> {
         drop(self.store);
+        self.made.remove().await
+    }
+
+    /// What has to be removed by hand if this process does not come to it.
+    #[must_use]
+    pub fn by_hand(&self) -> String {
+        self.made.by_hand()
+    }
+}
+
+impl Made {
+    async fn remove(self) -> Option<String> {
+        let by_hand = self.by_hand();
+        let dropped = match &self.server {
+            Some(server) => drop_database(server).await,
+            None => true,
+        };
         remove(&self.files);
-        if let Some(server) = &self.server {
-            drop_database(server).await;
+        (!dropped).then_some(by_hand)
+    }
+
+    fn by_hand(&self) -> String {
+        match &self.server {
+            Some((admin, name)) => format!("DROP DATABASE {}; on {admin}", identifier(name)),
+            None => {
+                let names: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
+                format!("rm {}", names.join(" "))
+            }
         }
     }
 }
@@ -129,10 +236,63 @@ fn remove(files: &[PathBuf]) {
     }
 }
 
+/// Removes what drills left whose process is gone. Returns that, and what may be left of others, in words.
+pub async fn clear(context: Context<'_>, folder: &Path) -> Vec<String> {
+    let mut said = Vec::new();
+    for left in leftovers::files_of(folder) {
+        let names = left.names();
+        match left.state {
+            leftovers::State::Running => {}
+            leftovers::State::Abandoned => {
+                remove(&left.files);
+                said.push(format!("removed what a drill had left that was killed: {names}"));
+            }
+            leftovers::State::Unknown => said.push(format!(
+                "files may be left of a drill that was killed; if no drill is running: rm {names}"
+            )),
+        }
+    }
+    if let (Address::Postgres(_), Ok(Address::Postgres(dsn))) =
+        (&context.target.address, view::address(context))
+        && let Ok(link) = Link::open(dsn).await
+    {
+        said.extend(clear_databases(&link, context.target.address.to_string()).await);
+    }
+    said
+}
+
+async fn clear_databases(link: &Link, server: String) -> Vec<String> {
+    let rows = link.client().simple_query(leftovers::DATABASES).await;
+    let mut said = Vec::new();
+    for message in rows.into_iter().flatten() {
+        let tokio_postgres::SimpleQueryMessage::Row(row) = message else { continue };
+        let left =
+            row.try_get(0).ok().flatten().and_then(|name| Leftover::of(name, row.try_get(1).ok().flatten()));
+        let Some(left) = left.filter(|left| left.state != leftovers::State::Running) else { continue };
+        let (what, statement) = (left.said(), left.drop_statement());
+        if left.state == leftovers::State::Abandoned
+            && link.client().batch_execute(statement.trim_end_matches(';')).await.is_ok()
+        {
+            said.push(format!("removed {what}, which had left it when it was killed"));
+        } else {
+            said.push(format!(
+                "{what} is on the server of {server}; if that drill is not running any more: {statement}"
+            ));
+        }
+    }
+    said
+}
+
 async fn sample(context: Context<'_>) -> Result<Sample, ActError> {
     let target = context.target;
     let access = Access { address: &target.address, deep: false, key: None, placed: false };
-    let opened = open_at(target, &context.config.catalogue, access).await?;
+    let mut opened = open_at(target, &context.config.catalogue, access).await?;
+    // Whoever rehearses needs nobody's name, address or device.
+    let mapping = &mut opened.candidate.mapping;
+    if let Some(users) = &mut mapping.users {
+        users.display.clear();
+    }
+    (mapping.ip, mapping.agent) = (None, None);
     let list = List { ascending: false, ..List::all(SAMPLE) };
     let lines =
         observe::list(&opened.session, &opened.sql(false, &context.config.rules.settings), list).await;
@@ -141,12 +301,15 @@ async fn sample(context: Context<'_>) -> Result<Sample, ActError> {
     Ok(Sample { schema, mapping: candidate.mapping, lines: lines? })
 }
 
-/// A database of that name beside the one of the address.
-async fn create(admin: &Address, name: &str) -> Result<Address, ActError> {
+/// A database of that name beside the one of the address. Its comment says which process made it, and when.
+async fn create(admin: &Address, name: &str, now: Instant) -> Result<Address, ActError> {
     let Address::Postgres(dsn) = admin else { return Err(ActError::Unexpected("a server is meant")) };
     let link = Link::open(dsn).await?;
     let made = link.client().batch_execute(&format!("CREATE DATABASE {}", identifier(name))).await;
     made.map_err(|_| ActError::NoDrill)?;
+    let comment = string(Dialect::Postgres, &leftovers::comment(now));
+    let comment = format!("COMMENT ON DATABASE {} IS {comment}", identifier(name));
+    link.client().batch_execute(&comment).await.map_err(|_| ActError::NoDrill)?;
     let mut dsn = dsn.as_ref().clone();
     dsn.config.dbname(name);
     Ok(Address::Postgres(Box::new(dsn)))
@@ -162,15 +325,23 @@ async fn fill(address: &Address, script: &str) -> Result<(), ActError> {
     })
 }
 
-async fn drop_database((admin, name): &(Address, String)) {
-    let Address::Postgres(dsn) = admin else { return };
-    let Ok(link) = Link::open(dsn).await else { return };
+/// Returns `false` if the database may still be there.
+async fn drop_database(server: &(Address, String)) -> bool {
+    /// How long a server is waited for.
+    const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
+    tokio::time::timeout(REMOVAL_TIMEOUT, drop_now(server)).await.unwrap_or(false)
+}
+
+async fn drop_now((admin, name): &(Address, String)) -> bool {
+    let Address::Postgres(dsn) = admin else { return true };
+    let Ok(link) = Link::open(dsn).await else { return false };
     // A pooler may keep a connection to it for a while, and ends that by itself.
     let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
-    if link.client().batch_execute(&statement).await.is_err() {
-        // Servers before version 13 cannot end what is connected.
-        let _ = link.client().batch_execute(&format!("DROP DATABASE IF EXISTS {}", identifier(name))).await;
+    if link.client().batch_execute(&statement).await.is_ok() {
+        return true;
     }
+    // Servers before version 13 cannot end what is connected.
+    link.client().batch_execute(&format!("DROP DATABASE IF EXISTS {}", identifier(name))).await.is_ok()
 }
 
 impl Sample {
@@ -215,7 +386,7 @@ impl Sample {
         for line in &self.lines {
             script.push_str(&self.insert(line, &self.token()));
         }
-        let end = sessionwatch_rules::instant::Instant::from_micros(now + DAY);
+        let end = Instant::from_micros(now + DAY);
         let leaked = self.token();
         for (number, line) in [(1, first), (2, second)] {
             let line = Line { id: Some(self.new_id(number)), expires_at: end, ..(*line).clone() };

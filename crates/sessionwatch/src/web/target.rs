@@ -155,7 +155,10 @@ pub(super) async fn query(
 pub(super) async fn examined(shared: &Arc<Shared>, target: &str) -> Result<Vec<Finding>, Refusal> {
     let target = target_of(shared, target)?;
     let patient = target.clone();
-    lines::look(shared, &target, async move |opened, _| doctor::visit(&patient, opened).await).await
+    let visit = lines::look(shared, &target, async move |opened, _| doctor::visit(&patient, opened).await);
+    let mut findings = visit.await?;
+    findings.extend(doctor::left_files(&shared.config()));
+    Ok(findings)
 }
 
 pub(super) async fn doctor_page(

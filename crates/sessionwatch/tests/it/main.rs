@@ -21,6 +21,7 @@ mod deliveries;
 mod disk;
 mod doctor_users;
 mod door;
+mod drill_endings;
 mod equality;
 mod evidence;
 mod evidence_gaps;

@@ -3,29 +3,33 @@
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, IsTerminal as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     time::Instant as Monotonic,
 };
 
 use sessionwatch_rules::verdict::Verdict;
 use sessionwatch_rules::verdict::counted;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, acting::Acting, opening::Opening};
 use crate::{
-    actions::{self, Consent, Context, Control, Selection},
+    actions::{self, ActError, Consent, Context, Control, Selection},
     archive::sealing::Identity,
     cli::{acting, actor::ActorArgs, target::TargetArgs},
     clock::Clock,
     demo,
-    incident::{self, drill::Scratch},
+    incident::{
+        self,
+        drill::{Demonstration, Scratch},
+    },
     report::printable,
     secret::Secret,
-    store::{
-        Place,
-        incidents::{self, Drill},
-    },
+    store::incidents::{self, Drill},
 };
+
+/// The name by which drills on the demonstration are kept.
+const DEMONSTRATION: &str = "sqlite:sessionwatch-drill-demo.db";
 
 /// On what it is rehearsed, and how.
 #[derive(Debug, clap::Args)]
@@ -52,30 +56,73 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
             "a drill asks a person at a terminal: give --yes to run it by itself".into(),
         ));
     }
-    let demonstration = Path::new("sessionwatch-drill-demo.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let endings = Endings::heed()?;
+    drop(entered);
     let mut target = args.target.clone();
-    if args.demo {
-        demo::create(demonstration, crate::clock::now())?;
-        target.url = Some(demonstration.display().to_string().into());
+    // It is removed with this value: at the end, and where a panic leads past here.
+    let demonstration = args.demo.then(Demonstration::named).transpose()?;
+    if let Some(demonstration) = &demonstration {
+        demo::create(demonstration.path(), crate::clock::now())?;
+        target.url = Some(demonstration.path().display().to_string().into());
     }
-    let drilled = Acting::with(&target, (args.act_url.as_ref(), args.actor.name()), Opening::OrCreated)
-        .and_then(|acting| crate::cli::block_on(drill(&acting, interactive)));
+    let mut acting = Acting::with(&target, (args.act_url.as_ref(), args.actor.name()), Opening::OrCreated)?;
     if args.demo {
-        // What was made for this is not left behind; whether it can be removed changes nothing.
-        let _ = std::fs::remove_file(demonstration);
+        // Its file has another name each time, and its times are compared all the same.
+        DEMONSTRATION.clone_into(&mut acting.target.name);
     }
-    drilled
+    runtime.block_on(drill(&acting, interactive, endings))
 }
 
-async fn drill(acting: &Acting, interactive: bool) -> Result<ExitCode, Failure> {
-    let folder = match &acting.config.serve.store {
-        Place::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
-        Place::Server(_) => PathBuf::new(),
-    };
-    let scratch = incident::drill::prepare(acting.context(), &folder).await?;
-    let took = rehearse(acting, &scratch, interactive).await;
+/// The signals that end a drill, once it was cleaned up after.
+struct Endings([tokio::signal::unix::Signal; 4]);
+
+impl Endings {
+    fn heed() -> Result<Self, Failure> {
+        let [interrupt, terminate, hang_up, quit] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()]
+                .map(signal);
+        Ok(Self([interrupt?, terminate?, hang_up?, quit?]))
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        let [interrupt, terminate, hang_up, quit] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+            _ = quit.recv() => {}
+        }
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::Act(ActError::Unexpected("the drill was interrupted"))
+}
+
+async fn drill(acting: &Acting, interactive: bool, mut endings: Endings) -> Result<ExitCode, Failure> {
+    let folder = incident::drill::folder(&acting.config.serve.store);
+    for left in incident::drill::clear(acting.context(), &folder).await {
+        crate::cli::complain_of(&left);
+    }
+    let Some(scratch) = prepared(acting, &folder, &mut endings).await? else { return Err(interrupted()) };
+    let by_hand = scratch.by_hand();
+    let used = scratch.used(async |scratch| {
+        tokio::select! {
+            took = rehearse(acting, scratch, interactive) => took,
+            () = endings.next() => Err(interrupted()),
+        }
+    });
     // Nothing is left behind, whatever happened.
-    scratch.remove().await;
+    let (took, left) = used.await;
+    if left.is_some() {
+        crate::cli::complain(
+            "what was made for the drill could not be removed",
+            Some(&format!("remove it by hand: {by_hand}")),
+        );
+    }
     let took_us = took?;
     let drill = Drill {
         at: acting.clock.now(),
@@ -105,6 +152,27 @@ async fn drill(acting: &Acting, interactive: bool) -> Result<ExitCode, Failure> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// The database of a drill; `None` if a signal asked for the end meanwhile, and what was made is removed. Asked twice, it ends
+/// at once.
+async fn prepared(acting: &Acting, folder: &Path, endings: &mut Endings) -> Result<Option<Scratch>, Failure> {
+    let preparing = incident::drill::prepare(acting.context(), folder);
+    tokio::pin!(preparing);
+    let scratch = tokio::select! {
+        made = &mut preparing => return Ok(Some(made?)),
+        () = endings.next() => {
+            crate::cli::complain_of("stopping once what was begun can be removed; once more stops at once");
+            tokio::select! {
+                made = &mut preparing => made?,
+                () = endings.next() => return Err(interrupted()),
+            }
+        }
+    };
+    if let Some(left) = scratch.remove().await {
+        crate::cli::complain("what was made for the drill could not be removed", Some(&left));
+    }
+    Ok(None)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
 fn seconds(micros: i64) -> String {
     format!("{:.1} s", micros as f64 / 1e6)
@@ -132,7 +200,7 @@ async fn rehearse(acting: &Acting, scratch: &Scratch, interactive: bool) -> Resu
     let plan = actions::make(context, &Selection::Duplicates).await?;
     acting::show_plan(&acting.config, &plan)?;
     if interactive {
-        ask("To carry it out, type the name of the target (drill): ", |line| line == "drill")?;
+        ask("To carry it out, type the name of the target (drill): ", |line| line == "drill").await?;
     }
     let identity = Identity::ephemeral();
     let control = Control::default();
@@ -154,7 +222,7 @@ async fn rehearse(acting: &Acting, scratch: &Scratch, interactive: bool) -> Resu
     }
     crate::cli::print("A fresh look finds no shared token, and no ended session that is back.\n")?;
     if interactive {
-        ask("Is it over? Type yes: ", |line| line == "yes")?;
+        ask("Is it over? Type yes: ", |line| line == "yes").await?;
     }
     Ok([detected, contained, since()])
 }
@@ -171,7 +239,7 @@ async fn detect(context: Context<'_>, scratch: &Scratch, interactive: bool) -> R
                 line.split([' ', ',']).filter(|id| !id.is_empty()).map(str::to_owned).collect();
             named == scratch.affected
         };
-        return ask("   Type the ids of the users who share a token: ", right);
+        return ask("   Type the ids of the users who share a token: ", right).await;
     }
     let report = incident::look(context).await;
     let found = report.outcomes.iter().find(|outcome| outcome.id == "duplicate-tokens");
@@ -192,15 +260,19 @@ async fn detect(context: Context<'_>, scratch: &Scratch, interactive: bool) -> R
     }
 }
 
-/// Asks until the answer is right.
-fn ask(question: &str, right: impl Fn(&str) -> bool) -> Result<(), Failure> {
-    let mut input = std::io::stdin().lock();
+/// Asks until the answer is right. A signal may come while a person thinks, so that a thread of its own waits for the line.
+async fn ask(question: &str, right: impl Fn(&str) -> bool) -> Result<(), Failure> {
     loop {
         crate::cli::print(question)?;
-        let mut line = String::new();
-        if input.read_line(&mut line)? == 0 {
-            return Err(Failure::Usage("nobody answers: the drill ends".into()));
-        }
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = std::io::stdin().lock().read_line(&mut line);
+            // The drill may have ended meanwhile.
+            let _ = answer.send(read.map(|length| (length > 0).then_some(line)));
+        });
+        let line = answered.await.map_err(|_| interrupted())??;
+        let Some(line) = line else { return Err(Failure::Usage("nobody answers: the drill ends".into())) };
         if right(line.trim()) {
             return Ok(());
         }

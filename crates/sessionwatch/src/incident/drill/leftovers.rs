@@ -1,0 +1,255 @@
+//! What drills that were killed left behind: databases and files, each named after the drill. Whether the drill still runs is
+//! told by a comment on the database and by a lock on a file.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use sessionwatch_rules::instant::Instant;
+
+use crate::{clock, target::sql::identifier};
+
+/// What the name of everything begins with that is made for a drill.
+const PREFIX: &str = "sessionwatch_drill_";
+/// Letters of the number of a drill, in hexadecimal.
+const DIGITS: usize = 8;
+/// The end of the name of the file that a drill keeps locked.
+const LOCK: &str = ".lock";
+/// What the comment on a database begins with.
+const COMMENT: &str = "sessionwatch drill, created ";
+/// What stands between the time and the process in the comment.
+const PROCESS: &str = ", process ";
+
+/// The databases of drills, and their comments.
+pub const DATABASES: &str = "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database\n\
+     WHERE datname LIKE 'sessionwatch\\_drill\\_%' ORDER BY datname";
+
+/// Whether a drill still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its process is there.
+    Running,
+    /// Its process is gone.
+    Abandoned,
+    /// It may run on another machine, or in another container.
+    Unknown,
+}
+
+/// A database of a drill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its name.
+    pub name: String,
+    /// When it was created, by RFC 3339; `None` where it does not say.
+    pub created_at: Option<String>,
+    /// Whether its drill still runs.
+    pub state: State,
+}
+
+/// The files of a drill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftFiles {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Whether the drill still runs.
+    pub state: State,
+}
+
+/// The name of a drill with that number.
+#[must_use]
+pub fn name(number: u32) -> String {
+    format!("{PREFIX}{number:08x}")
+}
+
+/// The comment on the database of a drill that this process runs.
+#[must_use]
+pub fn comment(now: Instant) -> String {
+    let process = this_process().map(|process| format!("{PROCESS}{process}")).unwrap_or_default();
+    format!("{COMMENT}{}{process}", clock::rfc3339(now))
+}
+
+impl Leftover {
+    /// Reads the name of a database and its comment. Returns `None` for a database that is not of a drill.
+    #[must_use]
+    pub fn of(name: &str, comment: Option<&str>) -> Option<Self> {
+        if number_of(name)?.len() != name.len() - PREFIX.len() {
+            return None;
+        }
+        let said = comment.and_then(|comment| comment.strip_prefix(COMMENT));
+        let (created_at, process) = match said.map(|said| said.split_once(PROCESS)) {
+            Some(Some((created_at, process))) => (Some(created_at), Some(process)),
+            Some(None) => (said, None),
+            None => (None, None),
+        };
+        let state = process.map_or(State::Unknown, state);
+        Some(Self { name: name.to_owned(), created_at: created_at.map(str::to_owned), state })
+    }
+
+    /// What it is, in words.
+    #[must_use]
+    pub fn said(&self) -> String {
+        match &self.created_at {
+            Some(at) => format!("the database `{}` of a drill, created {at}", self.name),
+            None => format!("the database `{}` of a drill", self.name),
+        }
+    }
+
+    /// The statement that removes it.
+    #[must_use]
+    pub fn drop_statement(&self) -> String {
+        format!("DROP DATABASE {};", identifier(&self.name))
+    }
+}
+
+/// The number in the name of a database or a file of a drill, in hexadecimal.
+fn number_of(name: &str) -> Option<&str> {
+    let number = name.strip_prefix(PREFIX)?.get(..DIGITS)?;
+    number.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(number)
+}
+
+/// This process, so that another one can tell whether it is still there: the boot, the namespace of process ids, the id, and
+/// when it started. Returns `None` where the system does not say.
+fn this_process() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let id = std::process::id();
+    Some(format!("{} {} {id} {}", boot.trim(), namespace.display(), started(id)?))
+}
+
+/// When a process started, in ticks since the boot; `None` if there is none.
+fn started(process: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
+}
+
+/// Whether a process is still there, as another one wrote itself down.
+fn state(process: &str) -> State {
+    let parts =
+        |text: &str| <[String; 4]>::try_from(text.split(' ').map(str::to_owned).collect::<Vec<_>>()).ok();
+    let (Some(here), Some(there)) = (this_process().as_deref().and_then(parts), parts(process)) else {
+        return State::Unknown;
+    };
+    if here[..2] != there[..2] {
+        return State::Unknown;
+    }
+    match there[2].parse().map(started) {
+        Ok(start) if start.map(|start| start.to_string()).as_ref() == Some(&there[3]) => State::Running,
+        Ok(_) => State::Abandoned,
+        Err(_) => State::Unknown,
+    }
+}
+
+/// Makes the file that a drill keeps locked as long as it runs.
+///
+/// # Errors
+///
+/// If it cannot be made or locked.
+pub fn lock(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.try_lock().map_err(std::io::Error::from)?;
+    Ok(file)
+}
+
+/// The file that the drill of that name keeps locked, in a folder.
+#[must_use]
+pub fn lock_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}{LOCK}"))
+}
+
+impl LeftFiles {
+    /// The names of the files, separated by spaces.
+    #[must_use]
+    pub fn names(&self) -> String {
+        self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The files of drills in the folder of a store and in the present folder, by drill.
+#[must_use]
+pub fn files_of(folder: &Path) -> Vec<LeftFiles> {
+    let here = Path::new("");
+    let is_here = folder.as_os_str().is_empty()
+        || std::fs::canonicalize(folder).ok() == std::fs::canonicalize(".").ok();
+    let mut found = files(here);
+    if !is_here {
+        found.extend(files(folder));
+    }
+    found
+}
+
+/// The files of drills in a folder, by drill. A folder that cannot be read has none.
+#[must_use]
+pub fn files(folder: &Path) -> Vec<LeftFiles> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut drills = BTreeMap::<String, Vec<PathBuf>>::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let file_name = entry.file_name();
+        if let Some(number) = file_name.to_str().and_then(number_of) {
+            let path = if folder == Path::new(".") { PathBuf::from(&file_name) } else { entry.path() };
+            drills.entry(format!("{PREFIX}{number}")).or_default().push(path);
+        }
+    }
+    let left = |(name, mut files): (String, Vec<PathBuf>)| {
+        files.sort();
+        let locked = OpenOptions::new().append(true).open(lock_path(folder, &name));
+        let state = match locked.as_ref().map(File::try_lock) {
+            Ok(Ok(())) => State::Abandoned,
+            Ok(Err(TryLockError::WouldBlock)) => State::Running,
+            Ok(Err(TryLockError::Error(_))) | Err(_) => State::Unknown,
+        };
+        LeftFiles { files, state }
+    };
+    drills.into_iter().map(left).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_databases_of_drills_whose_process_is_gone_are_abandoned() {
+        let comment = comment(Instant::MIN);
+        let name = name(7);
+        let left = Leftover::of(&name, Some(&comment)).unwrap();
+        assert!(left.said().contains("created "), "{}", left.said());
+        // This process runs; the one before it, of the same id, does not.
+        let (before, start) = comment.rsplit_once(' ').unwrap();
+        let earlier = format!("{before} {}", start.parse::<u64>().unwrap() - 1);
+        let other = comment.replace("pid:[", "pid:[9");
+        let states = [Some(comment.as_str()), Some(&earlier), Some(&other), Some("mine"), None]
+            .map(|comment| Leftover::of(&name, comment).unwrap().state);
+        let [running, abandoned, unknown] = [State::Running, State::Abandoned, State::Unknown];
+        assert_eq!(states, [running, abandoned, unknown, unknown, unknown]);
+        for other in
+            ["sessionwatch_drill_report", "sessionwatch_drill_0000000", "sessionwatch_drill_000000001"]
+        {
+            assert_eq!(Leftover::of(other, Some(&earlier)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn files_are_abandoned_once_nobody_holds_their_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock_of = |number| lock_path(folder.path(), &name(number));
+        let held = lock(&lock_of(1)).unwrap();
+        drop(lock(&lock_of(2)).unwrap());
+        for file in [
+            "sessionwatch_drill_00000002-state.db",
+            "sessionwatch_drill_00000003.db",
+            "sessionwatch_drill_x.db",
+        ] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        let states: Vec<_> =
+            files(folder.path()).into_iter().map(|left| (left.state, left.files.len())).collect();
+        assert_eq!(states, [(State::Running, 1), (State::Abandoned, 2), (State::Unknown, 1)]);
+        drop(held);
+        assert_eq!(files(folder.path())[0].state, State::Abandoned);
+        assert_eq!(files(&folder.path().join("none")), []);
+    }
+}
