@@ -71,6 +71,7 @@ mod stopping;
 mod store_file;
 mod store_opening;
 mod system;
+mod three_daemons;
 mod tls;
 mod units;
 mod versions;

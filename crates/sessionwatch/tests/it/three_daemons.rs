@@ -1,0 +1,234 @@
+//! Three daemons on one store, their clocks an hour apart, while one after the other is killed, stopped, or cut off from the
+//! store for a while: nothing is lost, and nothing is doubled unmarked.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant as Monotonic},
+};
+
+use sessionwatch_rules::instant::{HOUR, Instant};
+use testbed::{Database, Fault, Proxy, Sink};
+
+use crate::{
+    fastforward::{Apart, monday},
+    harness::{self, wait_until},
+    kills::pass,
+};
+
+/// How often a line is written, and the clocks go on.
+const PERIOD: Duration = Duration::from_millis(200);
+/// More lines than are written in the story, each of a pattern of its own.
+const PATTERNS: u32 = 1_000;
+const TAKEOVER: Duration = Duration::from_secs(10);
+
+/// A daemon that reaches the store through a proxy.
+struct Member {
+    folder: PathBuf,
+    proxy: Proxy,
+    /// Microseconds by which its clock is ahead.
+    ahead: i64,
+    daemon: Option<Apart>,
+}
+
+/// What is done to the leader.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    Kill,
+    Stop,
+    /// Nothing passes between it and the store any more, from somewhere in the middle of an answer on.
+    Stall(usize),
+}
+
+struct Story {
+    members: Arc<Mutex<Vec<Member>>>,
+    store: Database<'static>,
+    began: Monotonic,
+    ended: Arc<AtomicBool>,
+    written: Arc<AtomicU32>,
+}
+
+fn lock(members: &Mutex<Vec<Member>>) -> MutexGuard<'_, Vec<Member>> {
+    members.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Member {
+    fn now(&self, began: Monotonic) -> Instant {
+        let passed = i64::try_from(began.elapsed().as_micros()).unwrap();
+        monday().plus(self.ahead).plus(passed)
+    }
+
+    fn start(&mut self, began: Monotonic) {
+        self.daemon = Some(Apart::start(&self.folder, self.now(began)));
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.daemon.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+}
+
+impl Story {
+    fn new(folder: &Path, hook: &str) -> Self {
+        let (database, store) = (harness::healthy(), harness::empty());
+        let log = folder.join("app.log");
+        std::fs::write(&log, "").unwrap();
+        let patterns: String = (0..PATTERNS)
+            .map(|number| {
+                format!("[[log_pattern]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"critical\"\nmax = 0\n")
+            })
+            .collect();
+        let members = [-HOUR, 0, HOUR].into_iter().enumerate().map(|(number, ahead)| {
+            let proxy = Proxy::start(testbed::shared().ports()[0], Fault::None).unwrap();
+            let folder = folder.join(format!("member-{number}"));
+            std::fs::create_dir(&folder).unwrap();
+            let text = format!(
+                "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
+                 [serve]\nlisten = \"127.0.0.1:0\"\nname = \"{number}\"\nstore = \"{}\"\n\
+                 [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
+                 [[logs]]\nname = \"log\"\nfile = \"{}\"\n{patterns}",
+                database.url("postgres"),
+                store.url_at("postgres", proxy.port()),
+                log.display()
+            );
+            std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
+            Member { folder, proxy, ahead, daemon: None }
+        });
+        let members = Arc::new(Mutex::new(members.collect()));
+        let (ended, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let story = Self { members, store, began: Monotonic::now(), ended, written };
+        for member in lock(&story.members).iter_mut() {
+            member.start(story.began);
+            member.daemon.as_ref().unwrap().address();
+        }
+        story
+    }
+
+    /// Lets the clocks go on, and lines be written, until the story ends.
+    fn go_on(&self, log: PathBuf) {
+        let (members, began, ended) = (Arc::clone(&self.members), self.began, Arc::clone(&self.ended));
+        let written = Arc::clone(&self.written);
+        std::thread::spawn(move || {
+            let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+            while Arc::strong_count(&members) > 1 {
+                pass(PERIOD);
+                for member in lock(&members).iter_mut() {
+                    let now = member.now(began);
+                    if let Some(daemon) = &mut member.daemon {
+                        daemon.set(now);
+                    }
+                }
+                if !ended.load(Ordering::Relaxed) {
+                    let number = written.fetch_add(1, Ordering::Relaxed);
+                    writeln!(file, "EVENT {number}; of the story").unwrap();
+                }
+            }
+        });
+    }
+
+    fn asked(&self, sql: &str) -> String {
+        self.store.psql(sql).unwrap().trim().to_owned()
+    }
+
+    /// Who holds a lease, if it has not run out.
+    fn leader(&self, lease: &str) -> Option<usize> {
+        let query = format!(
+            "SELECT holder FROM sessionwatch.leases
+             WHERE name = '{lease}' AND until > EXTRACT(EPOCH FROM clock_timestamp()) * 1000000"
+        );
+        self.asked(&query).parse().ok()
+    }
+
+    /// Does something to whoever holds a lease, waits until somebody else holds it, and puts all in order again.
+    fn strike(&self, lease: &str, blow: Blow) {
+        wait_until("somebody leads", || self.leader(lease).is_some());
+        let leader = self.leader(lease).unwrap();
+        let begun = Monotonic::now();
+        {
+            let mut members = lock(&self.members);
+            let member = &mut members[leader];
+            match blow {
+                Blow::Kill => member.daemon.take().unwrap().kill(),
+                Blow::Stop => member.signal("STOP"),
+                Blow::Stall(after) => member.proxy.set(Fault::FreezeAfter(after)),
+            }
+        }
+        wait_until("somebody else leads", || self.leader(lease).is_some_and(|other| other != leader));
+        let passed = begun.elapsed();
+        assert!(passed < TAKEOVER, "{blow:?} of the leader of {lease}: took over after {passed:?}");
+        // What it wanted to write meanwhile comes too late.
+        let mut members = lock(&self.members);
+        let member = &mut members[leader];
+        match blow {
+            Blow::Kill => member.start(self.began),
+            Blow::Stop => member.signal("CONT"),
+            Blow::Stall(_) => member.proxy.set(Fault::None),
+        }
+    }
+}
+
+#[test]
+fn no_alert_and_no_line_is_lost_or_doubled_unmarked() {
+    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let story = Story::new(folder.path(), &sink.url());
+    wait_until("the log is followed", || {
+        story.leader("target/app").is_some()
+            && story.asked("SELECT count(*) FROM sessionwatch.log_sources WHERE place IS NOT NULL") == "1"
+    });
+    story.go_on(folder.path().join("app.log"));
+    let blows = [
+        Blow::Kill,
+        Blow::Stall(40),
+        Blow::Stop,
+        Blow::Stall(900),
+        Blow::Kill,
+        Blow::Stop,
+        Blow::Stall(5_000),
+    ];
+    for (number, blow) in blows.into_iter().enumerate() {
+        let kept = || story.asked("SELECT count(*) FROM sessionwatch.signals").parse::<u32>().unwrap();
+        let before = kept();
+        story.strike(if number % 3 == 2 { "delivery" } else { "target/app" }, blow);
+        wait_until("whoever leads now reads on", || kept() > before);
+    }
+    story.ended.store(true, Ordering::Relaxed);
+    wait_until("every line is kept", || {
+        let written = story.written.load(Ordering::Relaxed);
+        story.asked("SELECT count(DISTINCT byte_from) FROM sessionwatch.signals") == written.to_string()
+    });
+    let written = story.written.load(Ordering::Relaxed);
+    assert!(written > 100 && written < PATTERNS, "{written}");
+    assert_eq!(story.asked("SELECT count(*) FROM sessionwatch.signals"), written.to_string());
+    assert_eq!(
+        story.asked("SELECT max((counters::json ->> 'lines')::int) FROM sessionwatch.log_sources"),
+        written.to_string()
+    );
+    wait_until("everything is told", || {
+        story.asked("SELECT count(*) FROM sessionwatch.signals WHERE judged = 0") == "0"
+            && story.asked("SELECT count(*) FROM sessionwatch.outbox WHERE state <> 'done'") == "0"
+    });
+    let mut told = BTreeMap::<String, Vec<bool>>::new();
+    let mut checks = BTreeMap::<String, Vec<String>>::new();
+    for received in sink.received() {
+        let message: serde_json::Value = serde_json::from_str(&received.body).unwrap();
+        let text = |key: &str| message[key].as_str().unwrap().to_owned();
+        told.entry(text("key")).or_default().push(message["again"].as_bool().unwrap());
+        if text("check").starts_with("event-") && !message["again"].as_bool().unwrap() {
+            checks.entry(text("check")).or_default().push(text("notice"));
+        }
+    }
+    assert!(told.values().all(|times| times.iter().skip(1).all(|again| *again)), "{told:?}");
+    assert_eq!(checks.len(), written as usize);
+    for (check, notices) in &checks {
+        assert_eq!(notices, &["firing"], "{check}");
+    }
+    for member in lock(&story.members).drain(..) {
+        assert!(member.daemon.unwrap().stop());
+    }
+}
