@@ -2,13 +2,9 @@
 
 use std::{io::Write as _, path::Path};
 
-use sessionwatch_rules::instant::DAY;
 use testbed::{Database, Sink};
 
-use crate::{
-    fastforward::{self, Apart, MINUTE, monday},
-    harness::{self, Watch, wait_until},
-};
+use crate::harness::{self, Watch, wait_until};
 
 /// A target whose log is followed, on a store that others may share, and a channel.
 struct Scene {
@@ -91,6 +87,17 @@ impl Scene {
     }
 }
 
+/// An instant shortly after the present one, by the clock of the store's server.
+const SOON: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) + 6000000";
+
+/// Holds the lease of the target, as a second daemon that renews it.
+fn hold(store: &Database<'_>) {
+    let renew = format!(
+        "UPDATE sessionwatch.leases SET until = {SOON} WHERE name = 'target/app' AND holder = 'second'"
+    );
+    store.psql(&renew).unwrap();
+}
+
 fn append(path: &Path, text: &str) {
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
@@ -127,11 +134,12 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
     // Another daemon takes the lease over; this one still believes in it for a while.
     let before = scene.asked(&format!(
         "BEGIN; DO $$ BEGIN PERFORM pg_advisory_xact_lock(8315179226770797667);
-         UPDATE sessionwatch.leases SET holder = 'second', term = term + 1, until = 9000000000000000
+         UPDATE sessionwatch.leases SET holder = 'second', term = term + 1, until = {SOON}
          WHERE name = 'target/app'; END $$; {kept}; COMMIT"
     ));
     wait_until("it knows that it leads no more", || {
         write_line();
+        hold(&scene.store);
         watch.page("/metrics").contains("sessionwatch_target_leader{target=\"app\"} 0")
     });
     let place = scene.asked("SELECT place FROM sessionwatch.log_sources");
@@ -192,39 +200,55 @@ fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again(
 #[test]
 fn who_takes_over_does_not_clean_up_once_more() {
     let (database, store) = (harness::healthy(), harness::empty());
-    let url = database.url("postgres");
-    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let identity = folders[0].path().join("archive.key");
-    let configured = |name: &str| {
+    let (url, folder) = (database.url("postgres"), tempfile::tempdir().unwrap());
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.cleanup]\nexpired = true\nevery = \"1h\"\n\
+         [checks.slow-observation]\nenabled = false\n[actions]\narchive_identity = \"{}\"\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\nname = \"first\"\nstore = \"{}\"\n",
+        folder.path().join("archive.key").display(),
+        store.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let ask = |sql: &str| store.psql(sql).unwrap().trim().to_owned();
+    // The store is there; a cleanup was made two hours ago, and another daemon leads.
+    harness::account(folder.path(), "ada", "admin");
+    let event = |at: &str| {
         format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.cleanup]\nexpired = true\n\
-             [checks.slow-observation]\nenabled = false\n[actions]\narchive_identity = \"{}\"\n\
-             [serve]\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\nstore = \"{}\"\n",
-            identity.display(),
-            store.url("postgres")
+            "INSERT INTO sessionwatch.events (id, at, target, check_id, kind, summary, detail)
+             SELECT COALESCE(MAX(id), 0) + 1, {at}, 'app', 'expired-backlog', 'cleanup', 'by the second', '{{}}' FROM sessionwatch.events"
         )
     };
-    let cleanups = || {
-        let query = "SELECT count(*) FROM sessionwatch.events WHERE kind = 'cleanup'";
-        store.psql(query).unwrap().trim().to_owned()
-    };
-    let first = fastforward::Watch::start(folders[0].path(), &configured("first"), monday());
-    std::fs::write(folders[1].path().join("sessionwatch.toml"), configured("second")).unwrap();
-    let mut second = Apart::start(folders[1].path(), monday());
-    second.address();
-    // A cleanup is due at 03:17.
-    first.set(monday().plus(DAY));
-    second.set(monday().plus(DAY));
-    wait_until("the cleanup", || cleanups() == "1");
-    assert!(first.stop());
-    let mut minutes = 0;
-    wait_until("the other daemon leads and looks", || {
-        minutes += 1;
-        second.set(monday().plus(DAY + minutes * MINUTE));
-        second.has_looked()
+    ask(&event(&format!("{SOON} - 7200000000")));
+    ask(&format!(
+        "INSERT INTO sessionwatch.leases (name, holder, term, until) VALUES ('target/app', 'second', 1, {SOON})"
+    ));
+    let watch = harness::watch(folder.path());
+    wait_until("it holds the other lease", || {
+        hold(&store);
+        ask("SELECT count(*) FROM sessionwatch.leases WHERE name = 'delivery'") == "1"
     });
-    second.set(monday().plus(2 * DAY));
-    wait_until("the next cleanup", || cleanups() != "1");
-    assert!(second.stop());
-    assert_eq!(cleanups(), "2");
+    // That daemon cleans up, and ends.
+    ask(&event(SOON));
+    ask("UPDATE sessionwatch.leases SET until = 0 WHERE name = 'target/app'");
+    let looks = || {
+        let page = watch.page("/metrics");
+        let count =
+            page.lines().find_map(|line| line.strip_prefix("sessionwatch_looks_total{target=\"app\"} "));
+        count.map_or(0, |count| count.parse::<u32>().unwrap())
+    };
+    wait_until("it leads and looks", || looks() > 0);
+    let made =
+        "SELECT count(*) FROM sessionwatch.events WHERE kind = 'cleanup' AND summary <> 'by the second'";
+    assert_eq!(ask(made), "0");
+    // Once the next one is due, it makes it.
+    ask("UPDATE sessionwatch.leases SET holder = 'second', term = term + 1 WHERE name = 'target/app'");
+    wait_until("it leads no more", || {
+        hold(&store);
+        watch.page("/metrics").contains("sessionwatch_target_leader{target=\"app\"} 0")
+    });
+    ask("UPDATE sessionwatch.events SET at = at - 7200000000 WHERE kind = 'cleanup'");
+    ask("UPDATE sessionwatch.leases SET until = 0 WHERE name = 'target/app'");
+    wait_until("the next cleanup", || ask(made) == "1");
+    assert_eq!(watch.stop(), Some(0));
+    assert_eq!(ask(made), "1");
 }
