@@ -2,7 +2,7 @@
 
 use std::time::Instant as Monotonic;
 
-use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
+use sessionwatch_rules::instant::{HOUR, Instant, SECOND};
 
 /// Difference above which `serve` warns, in microseconds.
 pub const WARNING_THRESHOLD: i64 = 5 * SECOND;
@@ -56,17 +56,23 @@ impl Difference {
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
 pub fn length(micros: i64) -> String {
+    const MINUTE: i64 = 60 * SECOND;
     let micros = micros.saturating_abs();
-    let minutes = micros / (60 * SECOND);
-    match micros {
-        0..HOUR => format!("{:.1} s", micros as f64 / 1e6),
-        HOUR..DAY => format!("{} h {} min", minutes / 60, minutes % 60),
-        _ => format!("{} d {} h", minutes / 1_440, minutes / 60 % 24),
+    let (minutes, hours) =
+        (micros.saturating_add(MINUTE / 2) / MINUTE, micros.saturating_add(HOUR / 2) / HOUR);
+    if minutes < 60 {
+        format!("{:.1} s", micros as f64 / 1e6)
+    } else if minutes < 24 * 60 {
+        format!("{} h {} min", minutes / 60, minutes % 60)
+    } else {
+        format!("{} d {} h", hours / 24, hours % 24)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sessionwatch_rules::instant::DAY;
+
     use super::*;
 
     #[test]
@@ -79,7 +85,8 @@ mod tests {
             apart(600 * SECOND).said("main"),
             "the clocks of main and of this machine differ by 600.0 s"
         );
-        assert_eq!([-11_100 * SECOND, 500 * DAY + 5 * HOUR].map(length), ["3 h 5 min", "500 d 5 h"]);
+        let lengths = [-11_100 * SECOND, 3 * HOUR - 1, DAY - 1, 500 * DAY + 5 * HOUR - 1].map(length);
+        assert_eq!(lengths, ["3 h 5 min", "3 h 0 min", "1 d 0 h", "500 d 5 h"]);
         for seconds in [5.1, -5.1] {
             #[expect(clippy::cast_possible_truncation, reason = "small")]
             let apart = apart((seconds * 1e6) as i64);

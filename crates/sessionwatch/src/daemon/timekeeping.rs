@@ -7,7 +7,7 @@ use std::{
 };
 
 use sessionwatch_rules::{
-    instant::Instant,
+    instant::{HOUR, Instant},
     retention::{Reading, RetentionClock},
 };
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{Shared, failures::Part};
 use crate::{
     clock::Clock,
-    clock_difference::{Difference, length},
+    clock_difference::{Difference, WARNING_THRESHOLD, length},
     store::{Store, StoreError, confirmed_time},
 };
 
@@ -25,6 +25,11 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 /// How often the instant that has certainly passed is kept.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+/// What follows from a clock that is not confirmed.
+const UNTIL_CONFIRMED: &str = "nothing is removed for its age by the new time until the clock has run steadily for 6 \
+     hours, or for 1 hour if a database's clock agrees";
+/// Distance from the confirmed time above which a start is logged, in microseconds.
+const NOTABLE_AT_START: i64 = HOUR;
 /// How the clock of the store's server is named.
 const STORE: &str = "the store";
 
@@ -44,6 +49,18 @@ impl Timekeeper {
     pub(super) fn start(store: &Store, clock: &Clock) -> Result<Self, StoreError> {
         let now = clock.reading();
         let confirmed = store.read(|db| confirmed_time::get(db, now.wall))?;
+        let ahead = now.wall.since(confirmed);
+        if ahead > NOTABLE_AT_START {
+            tracing::info!(
+                "the clock is {} ahead of the time that was confirmed last: {UNTIL_CONFIRMED}",
+                length(ahead)
+            );
+        } else if ahead < -WARNING_THRESHOLD {
+            tracing::warn!(
+                "the clock is {} behind the time that was confirmed last: it was set back",
+                length(ahead)
+            );
+        }
         Ok(Self { clock: clock.clone(), retention: Mutex::new(RetentionClock::new(confirmed, now)) })
     }
 
@@ -57,12 +74,12 @@ impl Timekeeper {
         let mut retention = self.retention.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.reading();
         if let Some(set) = retention.read(now) {
-            let way = if set > 0 { "forward" } else { "back" };
-            tracing::warn!(
-                "the clock jumped {way} by {}: it was set, or the machine was suspended; nothing is removed for its age by \
-                 the new time until the clock has run steadily for 6 hours, or for 1 hour if a database's clock agrees",
-                length(set)
-            );
+            let (way, why) = if set > 0 {
+                ("forward", "was set, or the machine was suspended")
+            } else {
+                ("back", "was set")
+            };
+            tracing::warn!("the clock jumped {way} by {}: it {why}; {UNTIL_CONFIRMED}", length(set));
         }
         work(&mut retention, now)
     }

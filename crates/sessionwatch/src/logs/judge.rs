@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use sessionwatch_logs::signal::Kind;
 use sessionwatch_rules::{
-    instant::Instant,
+    instant::{DAY, Instant},
     joining::{self, Fit},
     severity::Severity,
     silence::Voice,
@@ -246,7 +246,8 @@ impl Tally {
         let mut tally = Self { windows: BTreeMap::new(), latest: BTreeMap::new() };
         let lengths: BTreeSet<i64> = limits.iter().map(|(_, limit)| limit.window_us).collect();
         for length in lengths {
-            let (from, to) = (view.now.plus(-length), view.now.plus(1));
+            // A signal that seems to come later was seen before the clock was set back: its window is not over.
+            let (from, to) = (view.now.plus(-length), view.now.plus(DAY));
             let window = signals::Window { target: view.target, from, to };
             tally.windows.insert(length, signals::counts(db, window)?);
             let exceeded = limits.iter().filter(|(counted, limit)| {

@@ -85,96 +85,80 @@ fn told(sink: &Sink) -> Vec<String> {
     sink.received().iter().map(line).collect()
 }
 
-#[test]
-fn a_daemon_whose_clock_is_an_hour_off_tells_in_time_what_it_takes_over() {
-    for ahead in [-HOUR, HOUR] {
-        let (target, store, folder) = (harness::healthy(), harness::empty(), tempfile::tempdir().unwrap());
-        let port = Sink::start(&[]).unwrap().port();
-        let mut log = std::fs::File::create(folder.path().join("app.log")).unwrap();
-        let patterns: Vec<String> = (0..4)
-            .map(|number| {
-                format!("[[log_pattern]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n")
-            })
-            .collect();
-        let text = |name: &str| {
-            format!(
-                "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nstore = \"{}\"\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\n\
-                 [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hook\"\n\
-                 [[logs]]\nname = \"web\"\nfile = \"app.log\"\n{}",
-                target.url("postgres"),
-                store.url("postgres"),
-                patterns.concat()
-            )
-        };
-        let first = Skewed::start(folder.path(), &text("one"), 0);
-        let is_followed = || {
-            let source = first.shared.store.read(|db| sources::get(db, "web")).unwrap();
-            source.is_some_and(|source| source.place.is_some())
-        };
-        harness::wait_until("the log is followed", is_followed);
-        for number in 0..3 {
-            writeln!(log, "2026 EVT e{number};").unwrap();
-        }
-        harness::wait_until("three messages fail", || first.tried() == 3);
-        first.stop();
-        let second = Skewed::start(folder.path(), &text("two"), ahead);
-        let sink = Sink::start_at(port, &[]).unwrap();
-        harness::wait_until("the messages arrive", || sink.received().len() >= 3);
-        writeln!(log, "2026 EVT e3;").unwrap();
-        harness::wait_until("a later message arrives", || told(&sink).contains(&"e3 firing".to_owned()));
-        let mut told = told(&sink);
-        told.sort();
-        assert_eq!(
-            told,
-            ["e0 firing", "e1 firing", "e2 firing", "e3 firing"],
-            "the window of an hour goes on"
-        );
-        let at = second.shared.store.now().unwrap();
-        assert!(second.shared.clock.now().since(at).abs() < 2 * SECOND, "time is the store's");
-        second.stop();
-    }
+/// A target in that folder, and a log, of each line of which a channel is told that is at that port.
+fn told_of_lines(folder: &Path, (name, store, port): (&str, &str, u16)) -> String {
+    let pattern = |number| {
+        format!(
+            "[[log_pattern]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
+        )
+    };
+    let patterns: String = (0..4).map(pattern).collect();
+    application(folder, (name, store))
+        + &format!(
+            "[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hook\"\n\
+             [[logs]]\nname = \"web\"\nfile = \"app.log\"\n{patterns}"
+        )
 }
 
-/// The configuration of a healthy application in that folder, which is made.
-fn application(folder: &Path, more: &str) -> String {
-    demo::create_healthy(&folder.join("app.db"), clock::now()).unwrap();
+/// The configuration of a healthy application in that folder, and of the daemon of that name on that store.
+fn application(folder: &Path, (name, store): (&str, &str)) -> String {
+    if !folder.join("app.db").exists() {
+        demo::create_healthy(&folder.join("app.db"), clock::now()).unwrap();
+    }
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nstore = \"state.db\"\nlisten = \"127.0.0.1:0\"\n{more}"
+        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nstore = \"{store}\"\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\n"
     )
 }
 
-#[test]
-fn messages_of_a_clock_that_was_ahead_go_out_when_it_is_put_right_while_nobody_runs() {
+/// One daemon cannot deliver and ends, another goes on, by clocks that are ahead by so many microseconds.
+fn hand_over(store: &str, (first, second): (i64, i64)) {
     let folder = tempfile::tempdir().unwrap();
     let port = Sink::start(&[]).unwrap().port();
-    let channel =
-        format!("[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hook\"\n");
-    let text = application(folder.path(), &channel);
-    let ahead = Skewed::start(folder.path(), &text, 3 * HOUR);
+    let mut log = std::fs::File::create(folder.path().join("app.log")).unwrap();
+    let text = |name: &str| told_of_lines(folder.path(), (name, store, port));
+    let first = Skewed::start(folder.path(), &text("one"), first);
+    let is_followed = || {
+        let source = first.shared.store.read(|db| sources::get(db, "web")).unwrap();
+        source.is_some_and(|source| source.place.is_some())
+    };
+    harness::wait_until("the log is followed", is_followed);
     for number in 0..3 {
-        let now = ahead.shared.clock.now();
-        let (key, subject) = (format!("k{number}"), format!("app/{number}"));
-        let message = serde_json::json!({
-            "schema": 1, "key": key, "notice": "firing", "target": "app", "check": "x", "severity": "critical",
-            "summary": "s", "at": clock::rfc3339(now), "again": false,
-        });
-        let message = message.to_string();
-        let letter = outbox::Letter {
-            key: &key,
-            channel: "hook",
-            recipient: None,
-            subject: &subject,
-            message: &message,
-            at: now,
-        };
-        ahead.shared.store.write(|db| outbox::put(db, letter, now)).unwrap();
+        writeln!(log, "2026 EVT e{number};").unwrap();
     }
-    harness::wait_until("three messages fail", || ahead.tried() == 3);
-    ahead.stop();
+    harness::wait_until("three messages fail", || first.tried() == 3);
+    first.stop();
+    let second = Skewed::start(folder.path(), &text("two"), second);
     let sink = Sink::start_at(port, &[]).unwrap();
-    let right = Skewed::start(folder.path(), &text, 0);
-    harness::wait_until("the messages arrive", || sink.received().len() == 3);
-    right.stop();
+    harness::wait_until("the messages arrive", || sink.received().len() >= 3);
+    writeln!(log, "2026 EVT e3;").unwrap();
+    harness::wait_until("a later message arrives", || told(&sink).contains(&"e3 firing".to_owned()));
+    let mut told = told(&sink);
+    told.sort();
+    assert_eq!(told, ["e0 firing", "e1 firing", "e2 firing", "e3 firing"], "the window of an hour goes on");
+    second.stop();
+}
+
+#[test]
+fn a_daemon_whose_clock_is_an_hour_off_tells_in_time_what_it_takes_over() {
+    for ahead in [-HOUR, HOUR] {
+        hand_over(&harness::empty().url("postgres"), (0, ahead));
+    }
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_wrote_is_told_when_it_is_put_right_while_nobody_runs() {
+    hand_over("state.db", (3 * HOUR, 0));
+}
+
+#[test]
+fn daemons_and_commands_go_by_the_clock_of_the_server_that_their_store_is_on() {
+    let (store, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let text = application(folder.path(), ("one", &store.url("postgres")));
+    let ahead = Skewed::start(folder.path(), &text, 5 * DAY);
+    let apart = || ahead.shared.clock.now().since(ahead.shared.store.now().unwrap()).abs();
+    harness::wait_until("the clock is the server's", || apart() < 2 * SECOND);
+    assert!(ahead.shared.clock.machine().now().since(ahead.shared.clock.now()) > 4 * DAY);
+    ahead.stop();
 }
 
 /// What is removed for its age, by table.
@@ -216,7 +200,7 @@ fn counts(store: &Store, before: Instant) -> Vec<u64> {
 #[test]
 fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed() {
     let folder = tempfile::tempdir().unwrap();
-    let text = application(folder.path(), "");
+    let text = application(folder.path(), ("one", "state.db"));
     let mut watch = Watch::start(folder.path(), &text, monday());
     watch.shared.store.write(|db| put_aging(db, monday())).unwrap();
     let before = counts(&watch.shared.store, monday());
@@ -323,7 +307,8 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
 fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let now = clock::now();
-    std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), "")).unwrap();
+    std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), ("one", "state.db")))
+        .unwrap();
     let store = Store::open(&sessionwatch::store::Place::File(folder.path().join("state.db"))).unwrap();
     store.write(|db| put_aging(db, now.plus(-8 * DAY))).unwrap();
     store.write(|db| confirmed_time::put(db, now.plus(-2 * DAY))).unwrap();
