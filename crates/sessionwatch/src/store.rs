@@ -27,10 +27,12 @@ pub mod sources;
 pub mod tokens;
 
 mod backup;
+mod creation;
 #[cfg(test)]
 mod decoding_tests;
 mod file_identity;
 mod health;
+mod read_only;
 mod readers;
 mod remote;
 
@@ -109,6 +111,8 @@ struct FileStore {
     shelter: Option<Shelter>,
     /// Locked while a daemon works on the file.
     held: Option<File>,
+    /// The file may not be written.
+    read_only: bool,
 }
 
 #[derive(Debug)]
@@ -123,6 +127,22 @@ pub enum StoreError {
     /// The file cannot be opened or made.
     #[error("cannot open the store {0}: is the folder there, and may it be written?")]
     Open(PathBuf),
+    /// The file has nothing in it.
+    #[error(
+        "the store {0} is an empty file, which is no store: if there was one, restore its backup; otherwise remove the file"
+    )]
+    Empty(PathBuf),
+    /// The file may be read, and not written.
+    #[error("the store {0} can only be read: its file, its folder or its file system may not be written")]
+    ReadOnly(PathBuf),
+    /// A copy that was made is not whole.
+    #[error("no backup was written to {to}: {why}")]
+    Unsound {
+        /// Where it was to be.
+        to: PathBuf,
+        /// What is wrong with the store.
+        why: String,
+    },
     /// The server cannot be reached.
     #[error("the store: {0}")]
     Connect(#[source] TargetError),
@@ -198,10 +218,22 @@ impl StoreError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Damaged | Self::Broken(_) => Some(
+            Self::Damaged | Self::Broken(_) | Self::Unsound { .. } => Some(
                 "stop the daemon, keep the file for later, and restore the last `sessionwatch backup`, as docs/deploy.md says under Restore",
             ),
             _ => None,
+        }
+    }
+
+    /// Whether a file that may not be written could be why.
+    fn may_be_of_permission(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+        match self {
+            Self::Open(_) => true,
+            Self::Broken(error) => {
+                matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
+            }
+            _ => false,
         }
     }
 }
@@ -239,16 +271,21 @@ impl Store {
                 Backend::Server(remote)
             }
         };
-        let end = if let Backend::Server(remote) = &backend { Some(remote.end()) } else { None };
-        let readers = if let Backend::File(file) = &backend { Some(Arc::clone(&file.readers)) } else { None };
-        let identity = if let Backend::File(file) = &backend { file.identity.clone() } else { None };
-        let (backend, health) = (Arc::new(Mutex::new(backend)), Arc::default());
-        let store = Self { backend, readers, end, identity, health, fence: None };
+        let store = Self::of(backend);
         // Whoever only reads need not wait for those who write.
         if !store.read(is_current)? {
             store.write(|db| migrate(db, MIGRATIONS.len()))?;
         }
         Ok(store)
+    }
+
+    fn of(backend: Backend) -> Self {
+        let (readers, end, identity) = match &backend {
+            Backend::File(file) => (Some(Arc::clone(&file.readers)), None, file.identity.clone()),
+            Backend::Server(remote) => (None, Some(remote.end()), None),
+        };
+        let (backend, health) = (Arc::new(Mutex::new(backend)), Arc::default());
+        Self { backend, readers, end, identity, health, fence: None }
     }
 
     /// A store that is empty, and ends with this value.
@@ -257,27 +294,26 @@ impl Store {
     ///
     /// If SQLite refuses it.
     pub fn in_memory() -> Result<Self, StoreError> {
-        let readers = Arc::new(Readers::of(Path::new(":memory:")));
-        // There is no file by which others could read.
-        readers.shelter(true);
-        let (path, connection) = (PathBuf::from(":memory:"), Connection::open_in_memory()?);
-        let kept = Arc::clone(&readers);
-        let file = FileStore { path, connection, readers: kept, identity: None, shelter: None, held: None };
-        let backend = Arc::new(Mutex::new(Backend::File(Box::new(file))));
-        let (readers, health) = (Some(readers), Arc::default());
-        let store = Self { backend, readers, end: None, identity: None, health, fence: None };
+        let file = FileStore::alone(PathBuf::from(":memory:"), Connection::open_in_memory()?);
+        let store = Self::of(Backend::File(Box::new(file)));
         store.write(|db| migrate(db, MIGRATIONS.len()))?;
         Ok(store)
     }
 
-    /// Opens a store that somebody has made; nothing where nobody has.
+    /// Opens a store that somebody has made; `None` where nobody has. One that may not be written is opened for reading: writes
+    /// are refused.
     ///
     /// # Errors
     ///
-    /// If that cannot be found out, or it cannot be opened.
+    /// If that cannot be found out, it cannot be opened, or its file is empty.
     pub fn find(place: &Place) -> Result<Option<Self>, StoreError> {
         let made = match place {
-            Place::File(path) => std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0),
+            Place::File(path) => match std::fs::metadata(path) {
+                Ok(file) if file.is_file() => return Self::find_file(place, path).map(Some),
+                Ok(_) => false,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+                Err(_) => return Err(StoreError::Open(path.to_owned())),
+            },
             Place::Server(dsn) => {
                 let remote = Remote::start(dsn.as_ref().clone())?;
                 remote.begin(false)?;
@@ -287,6 +323,21 @@ impl Store {
             }
         };
         made.then(|| Self::open(place)).transpose()
+    }
+
+    fn find_file(place: &Place, path: &Path) -> Result<Self, StoreError> {
+        match Self::open(place) {
+            Err(error) if error.may_be_of_permission() => {
+                // Where it cannot be read either, the first error says more.
+                let Ok(connection) = read_only::open(path) else { return Err(error) };
+                if is_foreign(&connection)? {
+                    return Err(StoreError::Foreign(path.to_owned()));
+                }
+                let file = FileStore { read_only: true, ..FileStore::alone(path.to_owned(), connection) };
+                Ok(Self::of(Backend::File(Box::new(file))))
+            }
+            opened => opened,
+        }
     }
 
     /// Makes sure that the file that is open is still the one at its path. On a server there is nothing to make sure of.
@@ -476,10 +527,19 @@ impl Store {
 impl FileStore {
     fn open(path: &Path) -> Result<Self, StoreError> {
         let refused = |_| StoreError::Open(path.to_owned());
-        // Made here, so that nobody else may read it for even a moment.
-        let mut options = OpenOptions::new();
-        let file = options.create(true).append(true).mode(0o600).open(path).map_err(refused)?;
-        let identity = Some(FileIdentity::of(path, &file.metadata().map_err(refused)?));
+        let open = || OpenOptions::new().append(true).open(path);
+        let file = match open() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                creation::create(path)?;
+                open().map_err(refused)?
+            }
+            opened => opened.map_err(refused)?,
+        };
+        let found = file.metadata().map_err(refused)?;
+        if found.is_file() && found.len() == 0 {
+            return Err(StoreError::Empty(path.to_owned()));
+        }
+        let identity = Some(FileIdentity::of(path, &found));
         drop(file);
         let connection = Connection::open(path).map_err(|_| StoreError::Open(path.to_owned()))?;
         connection.busy_timeout(Duration::from_secs(10))?;
@@ -492,10 +552,21 @@ impl FileStore {
         connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
         connection.set_prepared_statement_cache_capacity(64);
         let readers = Arc::new(Readers::of(path));
-        Ok(Self { path: path.to_owned(), connection, readers, identity, shelter: None, held: None })
+        let (path, read_only) = (path.to_owned(), false);
+        Ok(Self { path, connection, readers, identity, shelter: None, held: None, read_only })
+    }
+
+    /// By a connection beside which no other one can read.
+    fn alone(path: PathBuf, connection: Connection) -> Self {
+        let readers = Arc::new(Readers::of(&path));
+        readers.shelter(true);
+        Self { path, connection, readers, identity: None, shelter: None, held: None, read_only: false }
     }
 
     fn hold(&mut self) -> Result<(), StoreError> {
+        if self.read_only {
+            return Err(StoreError::ReadOnly(self.path.clone()));
+        }
         let refused = |_| StoreError::Open(self.path.clone());
         // Not the database itself: closing a second handle of that would end SQLite's own locks. A link to the file leads
         // to the same lock.
@@ -513,6 +584,9 @@ impl FileStore {
     }
 
     fn write<T>(&mut self, work: impl Fn(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.read_only {
+            return Err(StoreError::ReadOnly(self.path.clone()));
+        }
         if let Some(identity) = &self.identity {
             identity.check()?;
         }
@@ -756,8 +830,8 @@ pub(crate) mod tests {
     fn what_an_older_program_wrote_is_read_by_this_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("old.db");
-        let mut old = FileStore::open(&path).unwrap();
-        old.write(|db| {
+        let mut old = Connection::open(&path).unwrap();
+        transact(&mut old, |db| {
             migrate(db, 1)?;
             db.script(include_str!("../migrations/samples/20261124120000_first.sql"))
         })

@@ -29,7 +29,11 @@ pub(super) struct View {
 impl View {
     /// Opens the target with the credentials of the watch.
     pub(super) async fn open(context: Context<'_>) -> Result<Self, ActError> {
-        let key = context.store.write(|db| ledgers::key(db, fingerprint_key()))?;
+        // What only reads needs no store that may be written.
+        let key = match context.store.read(ledgers::present_key)? {
+            Some(key) => key,
+            None => context.store.write(|db| ledgers::key(db, fingerprint_key()))?,
+        };
         let mut target = context.target.clone();
         layouts::locate(context.store, &mut target)?;
         let target = &target;

@@ -1,9 +1,11 @@
 //! Opening the store of a command: one that has to be there, or one that is created. Every command goes through here.
 
+use std::path::Path;
+
 use super::{Failure, target::ConfigArgs};
 use crate::{
     config::{Config, Target},
-    store::{Place, Store, layouts},
+    store::{Place, Store, StoreError, layouts},
     target::error::TargetError,
 };
 
@@ -28,7 +30,11 @@ pub(super) fn open(config: &Config, opening: Opening) -> Result<Store, Failure> 
         return Err(Failure::Usage(format!("serve.store: {problem}")));
     }
     let place = &config.serve.store;
-    match (Store::find(place)?, opening) {
+    let found = match Store::find(place) {
+        Err(StoreError::Empty(path)) => return Err(Failure::Usage(empty(&path))),
+        found => found?,
+    };
+    match (found, opening) {
         (Some(store), _) => Ok(store),
         (None, Opening::Existing) => Err(Failure::Usage(missing(place))),
         (None, Opening::OrEmpty) => Ok(Store::in_memory()?),
@@ -65,6 +71,13 @@ pub(super) fn locate(config: &Config, targets: &mut [Target]) {
     if let Err(error) = located {
         super::complain(&format!("warning: {error}"), Some("see to the store that `serve.store` names"));
     }
+}
+
+fn empty(path: &Path) -> String {
+    format!(
+        "there is no store {}: the file is empty; if there was a store, restore its backup, otherwise remove the file, and `sessionwatch serve` creates it; for another one, name its configuration with --config",
+        path.display()
+    )
 }
 
 fn missing(place: &Place) -> String {

@@ -1,10 +1,10 @@
 //! Copies of a store.
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::path::Path;
 
-use rusqlite::{Connection, backup::Backup};
+use rusqlite::{Connection, OpenFlags, backup::Backup};
 
-use super::{Backend, MIGRATIONS, Store, StoreError, db::Db, migrate, transact};
+use super::{Backend, MIGRATIONS, Store, StoreError, audit, creation::Draft, db::Db, migrate, transact};
 
 /// Every table, in an order in which they can be filled.
 const TABLES: [&str; 24] = [
@@ -49,18 +49,23 @@ pub(super) fn copy(from: &Connection, to: &mut Connection) -> Result<(), StoreEr
 }
 
 impl Store {
-    /// Writes a copy of the store, as it stands at one instant, into a new SQLite file that only its owner may read.
+    /// Writes a copy of the store, as it stands at one instant, into a new SQLite file that only its owner may read. The file
+    /// gets its name once the copy was found to be whole: its pages, its indexes, and the chain of its audit trail.
     ///
     /// # Errors
     ///
-    /// If there is such a file, or it cannot be written.
+    /// If there is such a file, it cannot be written, or the copy is not whole.
     pub fn backup(&self, to: &Path) -> Result<(), StoreError> {
         let refused = |_| StoreError::Exists(to.to_owned());
-        OpenOptions::new().create_new(true).write(true).mode(0o600).open(to).map_err(refused)?;
-        self.copy_to(to).inspect_err(|_| {
-            // Half a copy is worth nothing; why it is one is told.
-            let _ = std::fs::remove_file(to);
-        })
+        if std::fs::symlink_metadata(to).is_ok() {
+            return Err(StoreError::Exists(to.to_owned()));
+        }
+        let draft = Draft::of(to).map_err(refused)?;
+        self.copy_to(draft.path())?;
+        if let Some(why) = fault(draft.path())? {
+            return Err(StoreError::Unsound { to: to.to_owned(), why });
+        }
+        draft.publish(to).map_err(refused)
     }
 
     fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
@@ -79,6 +84,25 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a copy, in words; `None` if it is whole.
+fn fault(copy: &Path) -> Result<Option<String>, StoreError> {
+    let copy = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let found = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+    match found.map_err(StoreError::from) {
+        Ok(found) if found == "ok" => {}
+        Ok(_) | Err(StoreError::Damaged) => {
+            return Ok(Some("the store is damaged: a copy of it fails the integrity check of SQLite".into()));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(match audit::verify(Db::File(&copy))? {
+        audit::Trail::Whole(_) => None,
+        audit::Trail::Broken(id) => Some(format!(
+            "entry {id} of the audit trail is not what was written, or does not follow from the one before: `sessionwatch audit verify`"
+        )),
+    })
 }
 
 /// Copies every row over what is there, of every table but those of acting.

@@ -4,19 +4,30 @@ use sessionwatch_rules::instant::Instant;
 
 use super::{StoreError, db::Db};
 
+/// The name of the key of the fingerprints.
+const KEY: &str = "fingerprint-key";
+
 /// The key of the store's fingerprints: what is offered becomes the key if there is none yet.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
 pub fn key(db: Db<'_>, offered: i64) -> Result<i64, StoreError> {
-    const NAME: &str = "fingerprint-key";
     db.run(
         "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
-        &[NAME.into(), offered.into()],
+        &[KEY.into(), offered.into()],
     )?;
-    let row = db.row("SELECT value FROM secrets WHERE name = $1", &[NAME.into()])?;
-    row.map_or(Ok(offered), |row| row.int(0))
+    Ok(present_key(db)?.unwrap_or(offered))
+}
+
+/// The key of the store's fingerprints; `None` if there is none yet.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn present_key(db: Db<'_>) -> Result<Option<i64>, StoreError> {
+    let row = db.row("SELECT value FROM secrets WHERE name = $1", &[KEY.into()])?;
+    row.map(|row| row.int(0)).transpose()
 }
 
 /// Keeps a target's ledger.

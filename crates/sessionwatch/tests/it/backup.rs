@@ -1,7 +1,13 @@
 //! Copies of the store, made while the daemon works on it.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
+use sessionwatch::store::{Place, Store, StoreError, audit, db::Db};
+use sessionwatch_rules::instant::Instant;
 use testbed::Sink;
 
 use crate::harness;
@@ -98,4 +104,86 @@ fn a_copy_that_cannot_be_made_says_why_and_leaves_nothing_behind() {
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.contains(&"copy.db".into()), "{left:?}");
+}
+
+/// A store with some hundred entries in its audit trail, in a folder of its own.
+fn filled() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessionwatch-state.db");
+    let store = Store::open(&Place::File(path.clone())).unwrap();
+    let at = Instant::from_micros(5).unwrap();
+    let entry = |db: Db<'_>, number: i32| {
+        let detail = format!("{{\"number\":{number},\"text\":\"{}\"}}", "x".repeat(200));
+        audit::add(db, ("ada", "noted"), &detail, at)
+    };
+    store.write(|db| (0..300).try_for_each(|number| entry(db, number))).unwrap();
+    drop(store);
+    (folder, path)
+}
+
+/// Names in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_damaged_store_is_never_copied_over_the_name_of_a_backup() {
+    /// Bytes of a page.
+    const PAGE: usize = 4_096;
+    let (folder, path) = filled();
+    let sound = fs::read(&path).unwrap();
+    assert!(sound.len() > 20 * PAGE);
+    let copy = folder.path().join("copy.db");
+    let place = Place::File(path.clone());
+    let mut refused_copies = 0;
+    for page in 1..sound.len() / PAGE {
+        let mut damaged = sound.clone();
+        damaged[page * PAGE..(page + 1) * PAGE].fill(0xAA);
+        fs::write(&path, &damaged).unwrap();
+        // Where it can be opened at all, the copy is found out.
+        if let Ok(Some(store)) = Store::find(&place) {
+            let refused = store.backup(&copy);
+            assert!(refused.is_err(), "page {page}");
+            refused_copies += usize::from(matches!(refused, Err(StoreError::Unsound { .. })));
+        }
+        assert!(names(folder.path()).iter().all(|name| !name.contains("copy")), "page {page}");
+    }
+    assert!(refused_copies > 10, "{refused_copies}");
+    let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
+    let mut damaged = sound.clone();
+    damaged[5 * PAGE..11 * PAGE].fill(0xAA);
+    fs::write(&path, damaged).unwrap();
+    let said = run(&["backup", "copy.db"]);
+    assert!(said.code == 3 && said.stdout.is_empty(), "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("restore the last `sessionwatch backup`"), "{}", said.stderr);
+    assert_eq!(names(folder.path()), ["sessionwatch-state.db"]);
+    fs::write(&path, sound).unwrap();
+    assert_eq!(run(&["backup", "copy.db"]).code, 0);
+    assert_eq!(names(folder.path()), ["copy.db", "sessionwatch-state.db"]);
+}
+
+#[test]
+fn a_store_whose_audit_trail_was_changed_is_not_copied() {
+    let (folder, path) = filled();
+    let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE audit SET actor = 'bo' WHERE id = 7", [])
+        .unwrap();
+    let said = run(&["backup", "copy.db"]);
+    let told = said.stderr.contains("no backup was written to copy.db: entry 7 of the audit trail");
+    assert!(said.code == 3 && told, "{}{}", said.stdout, said.stderr);
+    // The same of a store on a server.
+    let database = harness::empty();
+    let text = format!("[serve]\nstore = \"{}\"\n", database.url("postgres"));
+    fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    harness::account(folder.path(), "ada", "admin");
+    assert_eq!(run(&["backup", "sound.db"]).code, 0);
+    database.psql("UPDATE sessionwatch.audit SET actor = 'bo'").unwrap();
+    let said = run(&["backup", "copy.db"]);
+    assert!(said.code == 3 && said.stderr.contains("entry 1 of the audit trail"), "{}", said.stderr);
+    assert_eq!(names(folder.path()), ["sessionwatch-state.db", "sessionwatch.toml", "sound.db"]);
 }

@@ -57,6 +57,7 @@ mod planted;
 mod profiles;
 mod proofs;
 mod reach;
+mod read_only_store;
 mod recognition;
 mod replica;
 mod secrecy;

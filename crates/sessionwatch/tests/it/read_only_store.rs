@@ -1,0 +1,281 @@
+//! A store that may not be written, such as a backup on read-only media, is read by every command that only reads; and an empty
+//! file is no store.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rusqlite::Connection;
+use sessionwatch::store::{Place, Store, audit};
+use sessionwatch_rules::instant::Instant;
+
+use crate::harness::{self, Said};
+
+const STORE: &str = "sessionwatch-state.db";
+const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\n\
+                             kind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
+
+/// Runs a program in a mount namespace in which a folder may only be read.
+const READ_ONLY: &str =
+    "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && cd \"$0\" && exec \"$@\"";
+
+/// A user who owns nothing.
+const STRANGER: u32 = 54_322;
+
+/// Commands that only read.
+const READ: [&[&str]; 17] = [
+    &["alerts", "list", "--all"],
+    &["alerts", "show", "app", "duplicate-tokens"],
+    &["alerts", "history"],
+    &["alerts", "silences"],
+    &["audit", "verify"],
+    &["archive", "list"],
+    &["incident", "list"],
+    &["incident", "status"],
+    &["incident", "report"],
+    &["incident", "message"],
+    &["report", "checklist"],
+    &["report", "history"],
+    &["notify", "dead"],
+    &["logs", "list"],
+    &["logs", "sources"],
+    &["accounts", "list"],
+    &["tokens", "list"],
+];
+
+/// Commands that write.
+const WRITE: [&[&str]; 10] = [
+    &["alerts", "silence", "--check", "blind", "--minutes", "9", "--note", "x"],
+    &["alerts", "ack", "app", "duplicate-tokens"],
+    &["incident", "note", "x"],
+    &["incident", "close", "--override", "x"],
+    &["accounts", "remove", "ada"],
+    &["tokens", "add", "ada", "--label", "x", "--scope", "read"],
+    &["archive", "purge"],
+    &["notify", "retry", "hook"],
+    &["report", "attest", "app", "--holds", "--note", "x"],
+    &["cleanup", "expired"],
+];
+
+/// A folder with a store in which something of each kind stands. The last entry stands in the log of the database, which
+/// is kept with its index or without, or is not kept.
+fn folder(log: Option<bool>) -> tempfile::TempDir {
+    let (making, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("sessionwatch.toml"), CONFIGURATION).unwrap();
+    let tables = "CREATE TABLE users (id TEXT PRIMARY KEY);
+        CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
+        INSERT INTO users VALUES ('u1');
+        INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2020-01-01T00:00:00.000Z');";
+    Connection::open(folder.path().join("app.db")).unwrap().execute_batch(tables).unwrap();
+    let path = making.path().join(STORE);
+    drop(Store::open(&Place::File(path.clone())).unwrap());
+    let rows = "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
+          VALUES ('app', 'duplicate-tokens', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9);
+        INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}');
+        INSERT INTO accounts (name, role, password, created_at) VALUES ('ada', 'admin', '', 1);
+        PRAGMA wal_checkpoint(TRUNCATE);";
+    Connection::open(&path).unwrap().execute_batch(rows).unwrap();
+    let store = Store::open(&Place::File(path.clone())).unwrap();
+    let at = Instant::from_micros(7).unwrap();
+    store.write(|db| audit::add(db, ("ada", "noted"), "{}", at)).unwrap();
+    let ends: &[&str] = match log {
+        Some(true) => &["", "-wal", "-shm"],
+        Some(false) => &["", "-wal"],
+        None => {
+            drop(store);
+            &[""]
+        }
+    };
+    for end in ends {
+        let name = format!("{STORE}{end}");
+        fs::copy(making.path().join(&name), folder.path().join(&name)).unwrap();
+    }
+    folder
+}
+
+/// Every file in a folder.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut files: Vec<_> = entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Runs the program in a folder that may only be read.
+fn read_only(folder: &Path, arguments: &[&str]) -> Said {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "--", "sh", "-c", READ_ONLY]).arg(folder);
+    command.arg(env!("CARGO_BIN_EXE_sessionwatch")).args(arguments);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("USER", "ada").stdin(Stdio::null());
+    harness::said(&command.output().unwrap())
+}
+
+/// What reading commands say of a store that may be written.
+fn expected(folder: &Path) -> Vec<(i32, String)> {
+    let copy = tempfile::tempdir().unwrap();
+    for (name, content) in contents(folder) {
+        fs::write(copy.path().join(name), content).unwrap();
+    }
+    let said = READ.iter().map(|command| harness::run_in(copy.path(), &[("USER", "ada")], command));
+    said.map(|said| (said.code, said.stdout)).collect()
+}
+
+#[test]
+fn a_store_on_a_read_only_file_system_is_read_with_what_stands_in_its_log() {
+    for log in [None, Some(false), Some(true)] {
+        let (folder, elsewhere) = (folder(log), tempfile::tempdir().unwrap());
+        let before = contents(folder.path());
+        let expected = expected(folder.path());
+        for (command, (code, stdout)) in READ.iter().zip(expected) {
+            let said = read_only(folder.path(), command);
+            let same = if command.contains(&"checklist") || command.contains(&"message") {
+                said.stdout.lines().count() == stdout.lines().count()
+            } else {
+                said.stdout == stdout
+            };
+            assert!(
+                said.code == code && same,
+                "{log:?} {command:?} ({}): {}{}",
+                said.code,
+                said.stdout,
+                said.stderr
+            );
+        }
+        let verified = read_only(folder.path(), &["audit", "verify"]);
+        assert!(verified.stdout.contains("whole: 1 entr"), "{log:?}: {}", verified.stdout);
+        let copy = elsewhere.path().join("copy.db");
+        let copied = read_only(folder.path(), &["backup", copy.to_str().unwrap()]);
+        assert_eq!(copied.code, 0, "{log:?}: {}", copied.stderr);
+        let entries: i64 = Connection::open(&copy)
+            .unwrap()
+            .query_row("SELECT COUNT(*) FROM audit", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(entries, 1, "{log:?}");
+        for command in WRITE {
+            let said = read_only(folder.path(), command);
+            let told = said.stderr.contains(&format!("the store {STORE} can only be read: "));
+            assert!(said.code == 3 && told, "{log:?} {command:?} ({}): {}", said.code, said.stderr);
+        }
+        let served = read_only(folder.path(), &["serve"]);
+        assert!(served.code == 3 && served.stderr.contains("cannot open the store"), "{}", served.stderr);
+        assert_eq!(contents(folder.path()), before);
+    }
+}
+
+#[test]
+fn a_store_of_an_older_program_on_a_read_only_file_system_is_read() {
+    let folder = folder(None);
+    let path = folder.path().join(STORE);
+    fs::remove_file(&path).unwrap();
+    let old = Connection::open(&path).unwrap();
+    for script in [
+        "CREATE TABLE migrations (version BIGINT PRIMARY KEY); INSERT INTO migrations VALUES (1);",
+        include_str!("../../migrations/20261124120000_first.sql"),
+        include_str!("../../migrations/samples/20261124120000_first.sql"),
+    ] {
+        old.execute_batch(script).unwrap();
+    }
+    drop(old);
+    let before = contents(folder.path());
+    let listed = read_only(folder.path(), &["alerts", "list", "--all", "--format", "json"]);
+    assert!(listed.code == 0 && listed.stdout.contains("\"ada\""), "{}{}", listed.stdout, listed.stderr);
+    let refused = read_only(folder.path(), &["alerts", "unsilence", "1"]);
+    assert!(refused.code == 3 && refused.stderr.contains("can only be read"), "{}", refused.stderr);
+    assert_eq!(contents(folder.path()), before);
+}
+
+#[test]
+fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
+    // Only root may become somebody else.
+    if Command::new("id").arg("-u").output().unwrap().stdout != b"0\n" {
+        return;
+    }
+    for log in [None, Some(false), Some(true)] {
+        let folder = folder(log);
+        let program = folder.path().join("sessionwatch");
+        fs::copy(env!("CARGO_BIN_EXE_sessionwatch"), &program).unwrap();
+        for (name, _) in contents(folder.path()) {
+            let mode = if name == "sessionwatch" { 0o555 } else { 0o444 };
+            fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        let before = contents(folder.path());
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(&program);
+            command.args(arguments).env_clear().env("USER", "ada").current_dir(folder.path());
+            harness::said(&command.uid(STRANGER).gid(STRANGER).output().unwrap())
+        };
+        for command in READ {
+            let said = run(command);
+            assert!(
+                matches!(said.code, 0 | 1 | 3) && !said.stderr.contains("store"),
+                "{log:?} {command:?}: {}",
+                said.stderr
+            );
+        }
+        let verified = run(&["audit", "verify"]);
+        assert!(verified.stdout.contains("whole: 1 entr"), "{log:?}: {}{}", verified.stdout, verified.stderr);
+        for command in WRITE {
+            let said = run(command);
+            assert!(
+                said.code == 3 && said.stderr.contains("can only be read"),
+                "{log:?} {command:?}: {}",
+                said.stderr
+            );
+        }
+        // A store that may not be read is not one that is missing.
+        let owner = folder.path().join(STORE);
+        fs::set_permissions(&owner, fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&owner, Some(0), Some(0)).unwrap();
+        let refused = run(&["alerts", "list"]);
+        assert!(refused.code == 3 && refused.stderr.contains("cannot open the store"), "{}", refused.stderr);
+        fs::set_permissions(&owner, fs::Permissions::from_mode(0o444)).unwrap();
+        assert_eq!(contents(folder.path()), before);
+    }
+}
+
+#[test]
+fn an_empty_file_is_no_new_store() {
+    let folder = folder(None);
+    let path = folder.path().join(STORE);
+    fs::write(&path, "").unwrap();
+    let served = harness::serve_refused(folder.path());
+    let told = served.stderr.contains(&format!("{STORE} is an empty file, which is no store"));
+    assert!(served.code == 3 && told, "{}", served.stderr);
+    for command in READ.iter().chain(&WRITE) {
+        let said = harness::run_in(folder.path(), &[("USER", "ada")], command);
+        let told = said.stderr.contains(&format!("there is no store {STORE}: the file is empty"));
+        assert!(said.code == 2 && told, "{command:?}: {}", said.stderr);
+    }
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+}
+
+#[test]
+fn a_crash_while_a_store_is_made_leaves_none() {
+    let folder = folder(None);
+    let path = folder.path().join(STORE);
+    fs::remove_file(&path).unwrap();
+    let before = contents(folder.path());
+    // A process that writes more than that into a file is killed.
+    for blocks in [0, 1, 8, 40] {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -f {blocks}; exec \"$@\""), "sh"]);
+        command.arg(env!("CARGO_BIN_EXE_sessionwatch")).args(["cleanup", "expired"]);
+        command.env_clear().env("USER", "ada").current_dir(folder.path()).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "{blocks}");
+        assert!(!path.exists(), "{blocks}");
+    }
+    let made = harness::run_in(folder.path(), &[("USER", "ada")], &["cleanup", "expired"]);
+    assert!(made.code == 0 && made.stderr.contains("created store"), "{}", made.stderr);
+    let others = contents(folder.path()).into_iter().filter(|(name, _)| !name.contains(STORE));
+    assert_eq!(others.collect::<Vec<_>>(), before);
+}
