@@ -10,6 +10,7 @@ use crate::{
     },
     server_log::{Event, Follows},
     signal::{Kind, Signal},
+    time::Clock,
 };
 use std::borrow::Cow;
 
@@ -93,6 +94,23 @@ struct Pending {
     carried: bool,
 }
 
+impl Pending {
+    /// Returns what a line adds to the entry, or `None` if the line does not continue it.
+    fn continuation(&self, line: &[u8], clock: Clock) -> Option<Vec<u8>> {
+        // What nothing carried goes on in lines that nothing carries.
+        let inner =
+            !self.carried && line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
+        let frame =
+            if inner { Frame::of(line.trim_ascii_end(), true) } else { Frame::unwrap(line, true, clock) };
+        let message = uncoloured(&frame.message);
+        let fits = self.lines < LINES && self.text.len() + message.len() < LONGEST;
+        // What Node and JSON print of an object is indented, but for its end.
+        let inside = message.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
+        let begins = frame.begins && !self.carried;
+        (fits && inside && !begins).then(|| message.into_owned())
+    }
+}
+
 /// Whether an entry goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -131,13 +149,27 @@ impl<'g> Reader<'g> {
         self.pending.is_some() || self.event.is_some()
     }
 
-    /// Where the entry begins that may go on in the next line.
+    /// Returns where the entry begins that may go on in the next line, or `None` if every entry has ended. Reading again from
+    /// there brings a new reader into the same state; signals that were already given are given again then.
     #[must_use]
     pub fn pending_from(&self) -> Option<u64> {
-        // What was told is not read again.
-        let event = self.event.as_ref().filter(|event| event.told.is_none());
-        let event = event.and_then(|event| event.lines.first()).map(|line| line.from);
+        let event = self.event.as_ref().and_then(|event| event.lines.first()).map(|line| line.from);
         self.pending.as_ref().map(|pending| pending.from).into_iter().chain(event).min()
+    }
+
+    /// Hands the open entry over to the reader of the file that follows, if `line`, the first one of that file, continues
+    /// the entry. There, the entry begins at byte 0. Returns `true` if it was handed over.
+    pub fn hand_over(&mut self, next: &mut Self, line: &[u8]) -> bool {
+        let Some(pending) = self.pending.as_mut() else { return false };
+        if next.is_pending()
+            || self.event.is_some()
+            || pending.continuation(line, self.grammar.clock).is_none()
+        {
+            return false;
+        }
+        pending.from = 0;
+        next.pending = self.pending.take();
+        true
     }
 
     /// Notes a line that was longer than a line may be.
@@ -437,23 +469,10 @@ impl<'g> Reader<'g> {
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) -> bool {
         let Some(mut pending) = self.pending.take() else { return false };
-        // What nothing carried goes on in lines that nothing carries.
-        let inner =
-            !pending.carried && line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
-        let frame = if inner {
-            Frame::of(line.trim_ascii_end(), true)
-        } else {
-            Frame::unwrap(line, true, self.grammar.clock)
-        };
-        let message = uncoloured(&frame.message);
-        let fits = pending.lines < LINES && pending.text.len() + message.len() < LONGEST;
-        // What Node and JSON print of an object is indented, but for its end.
-        let inside = message.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
-        let begins = frame.begins && !pending.carried;
-        if !fits || !inside || begins {
+        let Some(message) = pending.continuation(line, self.grammar.clock) else {
             self.close(&pending, sink);
             return false;
-        }
+        };
         pending.text.push(b'\n');
         pending.text.extend_from_slice(&message);
         (pending.lines, pending.to) = (pending.lines + 1, to);

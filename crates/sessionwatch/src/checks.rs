@@ -165,6 +165,8 @@ pub enum Finds {
     Contradictions,
     /// Whether a source that normally speaks is quiet.
     Silence,
+    /// How many times lines of a source may be missing.
+    Gaps,
 }
 
 /// A check of what logs say. Only the watch makes it.
@@ -183,7 +185,7 @@ pub struct LogCheck {
 }
 
 /// Every check of logs, in the order of output.
-pub const LOG: [LogCheck; 6] = [
+pub const LOG: [LogCheck; 7] = [
     LogCheck {
         id: "log-duplicate-token",
         severity: Severity::Critical,
@@ -224,6 +226,13 @@ pub const LOG: [LogCheck; 6] = [
         severity: Severity::Medium,
         action: "find out whether the application still logs, and whether what it logs still arrives",
         finds: Finds::Silence,
+        limit: Limit { max: 0, window_us: WINDOW },
+    },
+    LogCheck {
+        id: "log-source-gap",
+        severity: Severity::High,
+        action: "look for the missing lines with `sessionwatch logs scan FILE` in rotated files and backups, and find out what truncates or removes the log",
+        finds: Finds::Gaps,
         limit: Limit { max: 0, window_us: WINDOW },
     },
 ];

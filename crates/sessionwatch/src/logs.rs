@@ -6,6 +6,7 @@
 pub mod blocks;
 pub mod drain;
 pub mod follow;
+pub mod gaps;
 pub mod intake;
 pub mod joined;
 pub mod judge;

@@ -53,7 +53,7 @@ use self::{
 use crate::target::{error::TargetError, postgres::dsn::Dsn};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -64,6 +64,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/20261128230000_layouts.sql"),
     include_str!("../migrations/20261129040000_networks.sql"),
     include_str!("../migrations/20261129100000_clocks.sql"),
+    include_str!("../migrations/20261129103000_gaps.sql"),
 ];
 /// Keeps others from writing.
 const KEEP: &str = "BEGIN IMMEDIATE";

@@ -1,7 +1,7 @@
 //! The pages of documentation about checks.
 
 /// Every page, by the id of its check.
-const PAGES: [(&str, &str); 21] = [
+const PAGES: [(&str, &str); 22] = [
     ("active-sessions", include_str!("../../../../docs/checks/active-sessions.md")),
     ("blind", include_str!("../../../../docs/checks/blind.md")),
     ("creation-rate", include_str!("../../../../docs/checks/creation-rate.md")),
@@ -10,6 +10,7 @@ const PAGES: [(&str, &str); 21] = [
     ("expired-backlog", include_str!("../../../../docs/checks/expired-backlog.md")),
     ("log-duplicate-token", include_str!("../../../../docs/checks/log-duplicate-token.md")),
     ("log-silence", include_str!("../../../../docs/checks/log-silence.md")),
+    ("log-source-gap", include_str!("../../../../docs/checks/log-source-gap.md")),
     ("log-table-mismatch", include_str!("../../../../docs/checks/log-table-mismatch.md")),
     ("log-user-mismatch", include_str!("../../../../docs/checks/log-user-mismatch.md")),
     ("log-user-not-found", include_str!("../../../../docs/checks/log-user-not-found.md")),

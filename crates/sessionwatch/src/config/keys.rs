@@ -345,6 +345,16 @@ pub const SECTIONS: &[Section] = &[
         "Sources of log lines that normally speak and have gone quiet; how quiet is said of each source",
         &[ENABLED, severity("\"medium\"")],
     ),
+    check(
+        "checks.log-source-gap",
+        "Places of a log where lines may be missing, because they could not be read",
+        &[
+            ENABLED,
+            severity("\"high\""),
+            key("max", COUNT, Otherwise::Value("0"), "Gaps that are tolerated"),
+            LOG_WINDOW,
+        ],
+    ),
     alerts("alerts.critical", "How alerts of critical findings behave", CRITICAL),
     alerts("alerts.high", "How alerts of high findings behave", HIGH),
     alerts("alerts.medium", "How alerts of medium findings behave", MILD),

@@ -28,7 +28,8 @@ use crate::{
     },
     incident,
     logs::{
-        follow::{Follower, Place, Step},
+        follow::{Begin, Follower, Step},
+        gaps::Gap,
         intake::{self, Batch},
         judge::{self, Table, View},
         syslog::{Keep, Senders, Syslog},
@@ -258,7 +259,7 @@ async fn follow(shared: Arc<Shared>, listened: Listened, path: PathBuf, mut stop
         };
         let followed = tokio::task::spawn_blocking(move || following.follow_for_a_day());
         let failed = match followed.await {
-            Ok(Ok(()) | Err(Unfollowed::Store(StoreError::Fenced))) => None,
+            Ok(Ok(()) | Err(StoreError::Fenced)) => None,
             Ok(Err(why)) => Some(why.to_string()),
             Err(_) => Some("reading ended in a panic".to_owned()),
         };
@@ -270,15 +271,6 @@ async fn follow(shared: Arc<Shared>, listened: Listened, path: PathBuf, mut stop
             }
         }
     }
-}
-
-/// Why a file is not followed any further.
-#[derive(Debug, thiserror::Error)]
-enum Unfollowed {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("{0}: {1}")]
-    File(PathBuf, #[source] std::io::Error),
 }
 
 /// A file that is followed under one term.
@@ -294,39 +286,45 @@ struct Following {
 
 impl Following {
     /// Follows the file until something fails, the lead is lost, or a day has passed: then the year may be another one.
-    fn follow_for_a_day(&self) -> Result<(), Unfollowed> {
+    fn follow_for_a_day(&self) -> Result<(), StoreError> {
         let (shared, source) = (&self.shared, &self.listened.source);
         let begun = shared.clock.now();
         let grammar = self.listened.grammar_at(begun);
         let kept = self.store.read(|db| sources::get(db, &source.name))?;
-        let place: Option<Place> =
-            kept.and_then(|kept| kept.place).and_then(|place| serde_json::from_str(&place).ok());
         // What was logged before anybody watched is what `logs scan` is for.
-        let mut follower = Follower::new(&self.path, &source.name, &grammar, (place, false));
+        let begin = kept.and_then(|kept| kept.place).map_or(Begin::AtEnd, Begin::At);
+        let mut follower = Follower::new(&self.path, &source.name, &grammar, begin);
         let lease = lease(&source.target);
         let (mut missing, mut at) = (false, None);
         loop {
             let stop = *self.stopping.borrow() || shared.leadership.term(&lease) != Some(self.term);
-            let over = stop || shared.clock.now().since(begun).abs() > DAY;
-            let step = if over {
-                follower.finish()
-            } else {
-                follower.step().map_err(|error| Unfollowed::File(self.path.clone(), error))?
+            // An entry that is open is read again from its beginning by whoever goes on.
+            if stop || shared.clock.now().since(begun).abs() > DAY {
+                return Ok(());
+            }
+            let step = match follower.step(std::time::Instant::now()) {
+                Ok(step) => step,
+                // What is open stays open: of a rotated file, it may be the only way to the rest.
+                Err(error) => {
+                    tracing::error!(source = source.name, "cannot read {}: {error}", self.path.display());
+                    pause(&self.stopping, AGAIN);
+                    continue;
+                }
             };
+            for gap in &step.gaps {
+                warn(source, gap);
+            }
             if step.happened == Some("missing") && !missing {
                 tracing::warn!(source = source.name, "{} is not there yet", self.path.display());
             }
             missing = step.happened == Some("missing");
             let more = step.more;
-            if step.place != at || !step.found.is_empty() {
+            if step.place != at || !step.found.is_empty() || !step.gaps.is_empty() {
                 at.clone_from(&step.place);
                 self.keep(step)?;
             }
-            if over {
-                return Ok(());
-            }
             if !more {
-                glance(&self.stopping);
+                pause(&self.stopping, GLANCE);
             }
         }
     }
@@ -334,30 +332,47 @@ impl Following {
     /// Keeps what a step gave.
     fn keep(&self, step: Step) -> Result<(), StoreError> {
         let source = &self.listened.source;
-        let dropped = step.happened.filter(|happened| *happened != "missing").map(|happened| (happened, 1));
+        // Entries whose end is missing are counted as `truncated`.
+        let happened = step.happened.and_then(|happened| match happened {
+            "truncated" => Some("truncations"),
+            "rotated" => Some("rotated"),
+            _ => None,
+        });
+        let dropped = happened.map(|happened| (happened, 1));
+        let is_gap = !step.gaps.is_empty();
         let batch = Batch {
             source: source.name.clone(),
             target: source.target.clone(),
             counters: step.counters,
             found: step.found.into_iter().map(|found| (None, found)).collect(),
-            dropped: dropped.into_iter().collect(),
-            place: step.place.and_then(|place| serde_json::to_string(&place).ok()),
+            dropped: dropped.into_iter().chain([("lost_bytes", step.lost_bytes)]).collect(),
+            place: step.place,
+            gaps: step.gaps,
             digest: None,
         };
         let now = self.shared.clock.now();
         let new = self.store.write(|db| intake::keep(db, &batch, now))?;
-        if new > 0 {
+        if new > 0 || is_gap {
             self.shared.intake.news.send_modify(|count| *count = count.wrapping_add(1));
         }
         Ok(())
     }
 }
 
-/// Waits a moment, or until it is to stop.
-fn glance(stopping: &watch::Receiver<bool>) {
+/// Says that lines may be missing.
+fn warn(source: &Source, gap: &Gap) {
+    let (file, why) = (&gap.file, gap.cause.words());
+    match gap.bytes {
+        Some(bytes) => tracing::warn!(source = source.name, bytes, "log lines may be missing: {file}: {why}"),
+        None => tracing::warn!(source = source.name, "log lines may be missing: {file}: {why}"),
+    }
+}
+
+/// Waits for some time, or until it is to stop.
+fn pause(stopping: &watch::Receiver<bool>, time: Duration) {
     let mut stopping = stopping.clone();
     tokio::runtime::Handle::current().block_on(async {
-        let _ = tokio::time::timeout(GLANCE, stopping.wait_for(|stop| *stop)).await;
+        let _ = tokio::time::timeout(time, stopping.wait_for(|stop| *stop)).await;
     });
 }
 

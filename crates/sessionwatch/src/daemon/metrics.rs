@@ -170,7 +170,7 @@ pub const RELOAD: Metric = Metric(
 );
 
 /// Why something of a log is cut or not taken.
-const DROPPED: [&str; 6] = ["overlong", "truncated", "repeated", "faulty", "datagrams", "refused"];
+const DROPPED: [&str; 7] = ["overlong", "truncated", "repeated", "faulty", "datagrams", "refused", "gaps"];
 
 /// Every metric, in the order in which they are served.
 pub const ALL: [Metric; 24] = [

@@ -3,7 +3,11 @@
 use sessionwatch_logs::{reader::Counters, signal::Kind};
 use sessionwatch_rules::instant::Instant;
 
-use super::Found;
+use super::{
+    Found,
+    follow::Place,
+    gaps::{self, Gap},
+};
 use crate::store::{
     StoreError,
     db::Db,
@@ -27,8 +31,10 @@ pub struct Batch {
     pub found: Vec<(Option<String>, Found)>,
     /// What was dropped, and why.
     pub dropped: Vec<(&'static str, u64)>,
-    /// How far a file was read, as JSON; nothing if it is none.
-    pub place: Option<String>,
+    /// How far a file was read; `None` if the source is no file.
+    pub place: Option<Place>,
+    /// Where lines may be missing.
+    pub gaps: Vec<Gap>,
     /// What a request is known by that has no name: its bytes. While the disk is full, its sender is told to send it again, and
     /// then it is taken once.
     pub digest: Option<String>,
@@ -89,6 +95,8 @@ pub fn keep(db: Db<'_>, batch: &Batch, now: Instant) -> Result<u64, StoreError> 
     for (what, more) in read.into_iter().chain(batch.dropped.iter().copied()) {
         source.count(what, more);
     }
+    source.count("gaps", batch.gaps.len() as u64);
+    gaps::add(&mut source.gaps, &batch.gaps, now);
     sources::put(db, &source)?;
     Ok(new)
 }

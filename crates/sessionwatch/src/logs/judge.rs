@@ -12,6 +12,7 @@ use sessionwatch_rules::{
     verdict::{Finding, Verdict},
 };
 
+use super::gaps::KeptGap;
 use crate::{
     checks::{self, Finds},
     clock,
@@ -130,6 +131,7 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
             Finds::Signals(kind) => tally.finding(Counted::Kind(kind.name()), limit, doubt.as_deref()),
             Finds::Contradictions => tally.finding(Counted::Contradictions, limit, doubt.as_deref()),
             Finds::Silence => (silence(&voices), vec![]),
+            Finds::Gaps => (gaps(&voices, limit, view.now), vec![]),
         };
         let mut judged =
             judged((check.id, view.config.rules.log_severity(check), check.action), finding, signals);
@@ -238,7 +240,7 @@ impl Tally {
         let of_checks = checks.filter_map(|check| match check.finds {
             Finds::Signals(kind) => Some((Counted::Kind(kind.name()), logs.limit(check))),
             Finds::Contradictions => Some((Counted::Contradictions, logs.limit(check))),
-            Finds::Silence => None,
+            Finds::Silence | Finds::Gaps => None,
         });
         let of_patterns =
             logs.patterns.iter().map(|own| (Counted::Kind(own.pattern.name.as_str()), own.limit));
@@ -337,6 +339,7 @@ struct Heard<'a> {
     source: &'a Source,
     voice: Voice,
     last: Option<Instant>,
+    gaps: Vec<KeptGap>,
 }
 
 fn voices<'a>(db: Db<'_>, view: View<'a>) -> Result<Vec<Heard<'a>>, StoreError> {
@@ -344,14 +347,14 @@ fn voices<'a>(db: Db<'_>, view: View<'a>) -> Result<Vec<Heard<'a>>, StoreError> 
     for source in view.config.logs.of(view.target) {
         let kept = sources::get(db, &source.name)?.unwrap_or_default();
         let voice = kept.rhythm.voice(kept.heard_at, view.now, source.quiet_us);
-        voices.push(Heard { source, voice, last: kept.heard_at });
+        voices.push(Heard { source, voice, last: kept.heard_at, gaps: kept.gaps });
     }
     Ok(voices)
 }
 
 /// Why nothing follows from what no log says.
 fn doubt(voices: &[Heard<'_>]) -> Option<String> {
-    voices.iter().find_map(|Heard { source, voice, last }| match (voice, last) {
+    voices.iter().find_map(|Heard { source, voice, last, .. }| match (voice, last) {
         (Voice::Never, _) => Some(format!("no line of `{}` was read yet", source.name)),
         (Voice::Quiet, Some(at)) => {
             Some(format!("`{}` has been quiet since {}", source.name, clock::readable(*at)))
@@ -380,5 +383,25 @@ fn silence(voices: &[Heard<'_>]) -> Finding {
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     let value = Some(quiet.len() as f64);
     let threshold = "a source that usually speaks".to_owned();
+    Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }
+}
+
+/// How many times lines may be missing within a window.
+fn gaps(voices: &[Heard<'_>], limit: Limit, now: Instant) -> Finding {
+    let since = now.plus(-limit.window_us);
+    let all = voices.iter().flat_map(|heard| heard.gaps.iter().map(|gap| (heard.source, gap)));
+    let recent: Vec<(&Source, &KeptGap)> = all.filter(|(_, gap)| gap.is_after(since)).collect();
+    let count = recent.len() as u64;
+    let minutes = limit.window_us / 60_000_000;
+    let plural = if count == 1 { "" } else { "s" };
+    let mut summary = format!("{count} gap{plural} in logs in the last {minutes} minutes");
+    if let Some((source, gap)) = recent.iter().max_by_key(|(_, gap)| gap.at_us) {
+        let bytes = gap.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
+        summary.push_str(&format!("; the latest, in `{}`: {}{bytes}", source.name, gap.cause.words()));
+    }
+    let verdict = if count > limit.max { Verdict::Failing } else { Verdict::Healthy };
+    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
+    let value = Some(count as f64);
+    let threshold = format!("> {} in {minutes} minutes", limit.max);
     Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -48,19 +48,32 @@ pub enum ScanError {
 
 /// How what a file holds is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
+pub(super) enum Packing {
     Plain,
     Gzip,
     Zstd,
 }
 
 impl Packing {
-    fn of(first: &[u8]) -> Self {
+    /// Returns how a file is packed that begins with these bytes.
+    pub(super) fn of(first: &[u8]) -> Self {
         match first {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             _ => Self::Plain,
         }
+    }
+
+    /// Unpacks a stream.
+    pub(super) fn unpack<'a>(
+        self,
+        source: impl BufRead + Send + 'a,
+    ) -> io::Result<Box<dyn Read + Send + 'a>> {
+        Ok(match self {
+            Self::Plain => Box::new(source),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
+            Self::Zstd => Box::new(zstd::Decoder::with_buffer(source)?),
+        })
     }
 }
 
@@ -116,12 +129,7 @@ fn unpacked<'a>(path: &Path, source: impl Read + Send + 'a) -> Result<Box<dyn Re
     let mut first = Vec::with_capacity(4);
     (&mut source).take(4).read_to_end(&mut first).map_err(broken)?;
     let packing = Packing::of(&first);
-    let source = io::Cursor::new(first).chain(source);
-    Ok(match packing {
-        Packing::Plain => Box::new(source),
-        Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
-        Packing::Zstd => Box::new(zstd::Decoder::new(source).map_err(broken)?),
-    })
+    packing.unpack(io::Cursor::new(first).chain(source)).map_err(broken)
 }
 
 fn broken(path: &Path, at: u64, why: &io::Error) -> ScanError {

@@ -76,7 +76,7 @@ fn read(store: &Store, table: &str) -> Result<(), StoreError> {
     })
 }
 
-const TEXT: [(&str, &str, &str); 38] = [
+const TEXT: [(&str, &str, &str); 41] = [
     ("alerts", "state", "paused"),
     ("alerts", "severity", "urgent"),
     ("alerts", "verdict", "fine"),
@@ -108,6 +108,9 @@ const TEXT: [(&str, &str, &str); 38] = [
     ("log_sources", "place", "{}"),
     ("log_sources", "rhythm", "often"),
     ("log_sources", "counters", "[]"),
+    ("log_sources", "gaps", "{}"),
+    ("log_sources", "gaps", "[{}]"),
+    ("log_sources", "gaps", "[{\"at_us\":1,\"cause\":\"other\",\"bytes\":null}]"),
     ("accounts", "role", "owner"),
     ("accounts", "role", ""),
     ("accounts", "role", "Admin"),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use sessionwatch_rules::{instant::Instant, silence::Rhythm};
 
 use super::{StoreError, db::Db, row::Row};
-use crate::logs::follow::Place;
+use crate::logs::{follow::Place, gaps::KeptGap};
 
 /// What is known of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,27 +13,33 @@ pub struct Source {
     pub name: String,
     /// The target that its lines are about.
     pub target: String,
-    /// How far a file was read, as JSON.
-    pub place: Option<String>,
+    /// How far a file was read; `None` if the source is no file, or was not read yet.
+    pub place: Option<Place>,
     /// When a line was read last.
     pub heard_at: Option<Instant>,
     /// When it speaks.
     pub rhythm: Rhythm,
     /// What was read, and what was dropped and why.
     pub counters: Map<String, Value>,
+    /// The latest gaps, the newest last.
+    pub gaps: Vec<KeptGap>,
 }
 
-const COLUMNS: &str = "name, target, place, heard_at, rhythm, counters";
+const COLUMNS: &str = "name, target, place, heard_at, rhythm, counters, gaps";
 
 impl Source {
     fn of(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             name: row.text(0)?,
             target: row.text(1)?,
-            place: row.maybe_name(2, |text| serde_json::from_str::<Place>(text).is_ok())?,
+            place: row
+                .maybe_text(2)?
+                .map(|text| serde_json::from_str(&text).map_err(|_| row.unreadable(2)))
+                .transpose()?,
             heard_at: row.maybe_instant(3)?,
             rhythm: row.decoded(4, Rhythm::from_text)?,
             counters: row.decoded(5, |text| serde_json::from_str(text).ok())?,
+            gaps: row.decoded(6, |text| serde_json::from_str(text).ok())?,
         })
     }
 
@@ -63,17 +69,22 @@ pub fn get(db: Db<'_>, name: &str) -> Result<Option<Source>, StoreError> {
 /// If it cannot be written.
 pub fn put(db: Db<'_>, source: &Source) -> Result<(), StoreError> {
     let (rhythm, counters) = (source.rhythm.to_text(), Value::Object(source.counters.clone()).to_string());
+    let place = source.place.as_ref().map(|place| serde_json::json!(place).to_string());
+    let gaps = serde_json::json!(source.gaps).to_string();
     db.run(
-        "INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters, gaps)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (name) DO UPDATE SET target = excluded.target, place = excluded.place,
-           heard_at = excluded.heard_at, rhythm = excluded.rhythm, counters = excluded.counters",
+           heard_at = excluded.heard_at, rhythm = excluded.rhythm, counters = excluded.counters,
+           gaps = excluded.gaps",
         &[
             (&source.name).into(),
             (&source.target).into(),
-            (&source.place).into(),
+            (&place).into(),
             source.heard_at.into(),
             (&rhythm).into(),
             (&counters).into(),
+            (&gaps).into(),
         ],
     )?;
     Ok(())

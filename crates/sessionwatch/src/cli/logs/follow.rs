@@ -14,7 +14,7 @@ use crate::{
     clock,
     config::Config,
     logs::{
-        follow::{Follower, Place, Step},
+        follow::{Begin, Follower, Place, Step},
         scan::ScanError,
     },
 };
@@ -69,7 +69,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         loop {
             let mut more = false;
             for (name, follower) in &mut followers {
-                let step = follower.step().map_err(|_| ScanError::Open(PathBuf::from(&*name)))?;
+                let step = follower
+                    .step(std::time::Instant::now())
+                    .map_err(|_| ScanError::Open(PathBuf::from(&*name)))?;
                 more |= step.more;
                 take(args, (name, step), &mut places)?;
             }
@@ -83,8 +85,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 break;
             }
         }
-        for (name, follower) in &mut followers {
-            take(args, (name, follower.finish()), &mut places)?;
+        // With a file that says how far was read, an open entry is read again by the next run.
+        if args.state.is_none() {
+            for (name, follower) in &mut followers {
+                take(args, (name, follower.finish(std::time::Instant::now())), &mut places)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -93,7 +98,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn followers<'g>(args: &Args, grammar: &'g Grammar, places: &Places) -> Vec<(String, Follower<'g>)> {
     let follower = |path: &PathBuf| {
         let name = path.display().to_string();
-        let begin = (places.get(&name).cloned(), args.from_start);
+        let otherwise = if args.from_start { Begin::AtStart } else { Begin::AtEnd };
+        let begin = places.get(&name).cloned().map_or(otherwise, Begin::At);
         let follower = Follower::new(path, &name, grammar, begin);
         (name, follower)
     };
@@ -110,6 +116,11 @@ fn take(args: &Args, (name, step): (&str, Step), places: &mut Places) -> Result<
         }
     }
     output.flush()?;
+    for gap in &step.gaps {
+        let bytes = gap.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
+        let (file, why) = (&gap.file, gap.cause.words());
+        writeln!(crate::output::stderr(), "warning: log lines may be missing: {file}: {why}{bytes}")?;
+    }
     let Some(place) = step.place.filter(|place| places.get(name) != Some(place)) else { return Ok(()) };
     places.insert(name.to_owned(), place);
     if let Some(path) = &args.state {

@@ -155,6 +155,7 @@ fn row(name: &str, kept: &Source, voice: &str) -> Vec<String> {
         ("faulty", "faulty"),
         ("datagrams", "datagrams lost"),
         ("refused", "refused"),
+        ("gaps", if count("gaps") == 1 { "gap" } else { "gaps" }),
     ];
     let dropped: Vec<String> = reasons
         .iter()

@@ -1,0 +1,195 @@
+//! How far a log was read: the files that are still read, and the rotated files that are done with.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::content::Content;
+
+/// Bytes at the beginning of a file, and bytes before the place that was read to, by which a file is known again.
+pub(super) const WINDOW: usize = 256;
+/// Rotated files that are remembered one by one.
+pub(super) const MAX_DONE: usize = 32;
+/// Hexadecimal digits of a sum that are kept.
+const SUM_DIGITS: usize = 16;
+
+/// The sum of some bytes, and how many those are.
+pub(super) type Sum = (String, u64);
+
+/// A file, and how far it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark {
+    /// The device, and the number of the file on it.
+    pub(super) file: (u64, u64),
+    /// When the file was created, in microseconds since 1970, where the file system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) born: Option<i64>,
+    /// The first byte of the entry that is open, or the next byte.
+    pub(super) offset: u64,
+    /// The byte after the last one that was read.
+    #[serde(default)]
+    pub(super) read: u64,
+    /// The first bytes.
+    pub(super) head: Sum,
+    /// The bytes before `read`; `None` in places of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tail: Option<Sum>,
+    /// The rest of a line that is too long is passed over.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) skipping: bool,
+    /// It is a copy of the file that is read, as `copytruncate` makes one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) copy: bool,
+    /// When the file was last changed, in microseconds since 1970; 0 for files that are still read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) modified: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(value: &i64) -> bool {
+    *value == 0
+}
+
+/// Returns the sum of some bytes.
+pub(super) fn sum(bytes: &[u8]) -> Sum {
+    let digest = Sha256::digest(bytes);
+    let text = digest.iter().take(SUM_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
+    (text, bytes.len() as u64)
+}
+
+impl Mark {
+    /// Whether the bytes that were read are enough to know the file by.
+    pub(super) fn is_telling(&self) -> bool {
+        self.read > 0
+    }
+
+    /// Whether a file of these facts can be this one: the same number, and not created at another time.
+    pub(super) fn is_file(&self, file: (u64, u64), born: Option<i64>) -> bool {
+        self.file.1 == file.1 && self.born.zip(born).is_none_or(|(before, now)| before == now)
+    }
+
+    /// Whether what was read of this file stands in a content, at the same place.
+    ///
+    /// # Errors
+    ///
+    /// If the content cannot be read.
+    pub(super) fn fits(&self, content: &mut Content) -> io::Result<bool> {
+        Ok(has(content, 0, &self.head)?
+            && match &self.tail {
+                Some(tail) => has(content, self.read.saturating_sub(tail.1), tail)?,
+                None => self.read == 0 || !content.bytes(self.read - 1, 1)?.is_empty(),
+            })
+    }
+}
+
+/// Whether bytes of that sum stand at a place of a content.
+fn has(content: &mut Content, at: u64, (expected, length): &Sum) -> io::Result<bool> {
+    let length = usize::try_from(*length).unwrap_or(usize::MAX).min(WINDOW);
+    let (found, read) = sum(&content.bytes(at, length)?);
+    Ok(read == length as u64 && found == *expected)
+}
+
+/// How far a log was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
+pub struct Place {
+    /// The files that are still read, the newest last; none while there is no file.
+    pub(super) reading: Vec<Mark>,
+    /// Rotated files of which nothing more is to be read, unless they grow.
+    pub(super) done: Vec<Mark>,
+    /// Rotated files that were changed last before this instant are done with too, in microseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) done_before: Option<i64>,
+    /// It is not known which rotated files were there: earlier versions did not keep that.
+    #[serde(skip)]
+    pub(super) is_blind: bool,
+}
+
+/// How a place is stored.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    #[serde(rename_all = "snake_case")]
+    Files(Files),
+    /// By earlier versions.
+    File(EarlierPlace),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    reading: Vec<Mark>,
+    done: Vec<Mark>,
+    #[serde(default)]
+    done_before: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EarlierPlace {
+    file: (u64, u64),
+    offset: u64,
+    head: Sum,
+}
+
+impl TryFrom<Stored> for Place {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> Result<Self, Self::Error> {
+        match stored {
+            Stored::Files(Files { reading, done, done_before }) => {
+                if reading.iter().chain(&done).any(|mark| mark.offset > mark.read) {
+                    return Err("an entry begins behind what was read");
+                }
+                Ok(Self { reading, done, done_before, is_blind: false })
+            }
+            Stored::File(EarlierPlace { file, offset, head: (text, length) }) => {
+                let text = text.get(..SUM_DIGITS).ok_or("the sum is too short")?.to_owned();
+                let mark = Mark { file, offset, read: offset, head: (text, length), ..Mark::default() };
+                Ok(Self { reading: vec![mark], is_blind: true, ..Self::default() })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_of_an_earlier_version_is_understood_and_nonsense_is_refused() {
+        let earlier = format!(r#"{{"file":[1,2],"offset":7,"head":["{}",9]}}"#, "0123456789abcdef".repeat(4));
+        let place: Place = serde_json::from_str(&earlier).unwrap();
+        let mark = &place.reading[0];
+        assert_eq!((mark.file, mark.offset, mark.read, place.is_blind), ((1, 2), 7, 7, true));
+        assert_eq!(mark.head, ("0123456789abcdef".to_owned(), 9));
+        for nonsense in [
+            "{}",
+            "null",
+            "[]",
+            r#"{"reading":[]}"#,
+            r#"{"reading":[{}],"done":[]}"#,
+            r#"{"file":[1,2],"offset":7,"head":["01",9]}"#,
+            r#"{"reading":[{"file":[1,2],"offset":7,"read":5,"head":["",0]}],"done":[]}"#,
+        ] {
+            assert!(serde_json::from_str::<Place>(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_stored_as_it_is() {
+        let mark =
+            Mark { file: (1, 2), read: 5, head: sum(b"abc"), tail: Some(sum(b"c")), ..Mark::default() };
+        let done = Mark { copy: true, modified: 8, born: Some(3), skipping: true, ..mark.clone() };
+        let place = Place { reading: vec![mark], done: vec![done], done_before: Some(1), is_blind: false };
+        let text = serde_json::to_string(&place).unwrap();
+        assert_eq!(serde_json::from_str::<Place>(&text).unwrap(), place, "{text}");
+    }
+}
