@@ -44,6 +44,8 @@ mod kills;
 mod lifecycle;
 mod local_time;
 mod log_forgery;
+mod log_histories;
+mod log_rotation;
 mod login_flood;
 mod logs;
 mod long_answers;
