@@ -147,6 +147,10 @@ mod tests {
             let note = |db: Db<'_>| db.run("UPDATE leases SET until = 7", &[]);
             assert!(matches!(store.fenced(fence("one", 1)).write(note), Err(StoreError::Fenced)));
             assert_eq!(store.fenced(fence("two", 2)).write(note).unwrap(), 1);
+            // The server's clock was an hour ahead, and is set back.
+            let ahead = store.read(now).unwrap().plus(3_600 * SECOND);
+            store.write(|db| db.run("UPDATE leases SET until = $1", &[ahead.into()])).unwrap();
+            assert_eq!(take("one"), Some(3));
         }
     }
 }
