@@ -1,6 +1,6 @@
 //! Accounts of the dashboard, and their log-ins.
 
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_rules::instant::{DAY, Instant, SECOND};
 
 use super::{StoreError, confirmed_time, db::Db, row::Row};
 use crate::secret::Secret;
@@ -79,6 +79,18 @@ pub struct Login {
     pub address: String,
     /// With what.
     pub agent: String,
+}
+
+/// How far ahead of the clock a log-in may have been used last, in microseconds.
+const AHEAD_LIMIT: i64 = 60 * SECOND;
+
+impl Login {
+    /// Returns `true` if the log-in is valid at `now`. One that was used in the future is not: a clock that was ahead has set
+    /// its end.
+    #[must_use]
+    pub fn is_valid(&self, now: Instant) -> bool {
+        now < self.ends_at && self.seen_at.since(now) <= AHEAD_LIMIT
+    }
 }
 
 /// Microseconds of a millisecond.

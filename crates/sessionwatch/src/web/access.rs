@@ -181,7 +181,7 @@ pub(super) async fn person(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<
     };
     let (key, now) = (hash(&token), shared.clock.now());
     let found = read(shared, move |db| accounts::login_of(db, &key)).await?;
-    let Some((login, account)) = found.filter(|(login, _)| now < login.ends_at) else { return Ok(None) };
+    let Some((login, account)) = found.filter(|(login, _)| login.is_valid(now)) else { return Ok(None) };
     if now.since(login.seen_at) >= NOTED {
         let (key, ends_at) = (login.hash.clone(), end(longest(&account), login.created_at, now));
         write(shared, move |db| accounts::seen(db, &key, (now, ends_at))).await?;

@@ -67,7 +67,7 @@ impl Listener {
     async fn holds(&self) -> bool {
         let (login, now) = (self.login.clone(), self.shared.clock.now());
         let found = read(&self.shared, move |db| accounts::login_of(db, &login)).await;
-        found.is_ok_and(|found| found.is_some_and(|(login, _)| now < login.ends_at))
+        found.is_ok_and(|found| found.is_some_and(|(login, _)| login.is_valid(now)))
     }
 }
 

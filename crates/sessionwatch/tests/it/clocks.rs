@@ -251,6 +251,31 @@ fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
     assert!(watch.stop());
 }
 
+#[test]
+fn a_login_of_a_clock_that_was_ahead_does_not_outlast_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = application(folder.path(), ("one", "state.db"));
+    std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
+    harness::account(folder.path(), "ada", "viewer");
+    let watch = Watch::start(folder.path(), &text, clock::now());
+    let log_in = || {
+        let body = format!("name=ada&password={}", harness::PASSWORD.replace(' ', "+"));
+        let (_, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
+        let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    };
+    let is_logged_in = |cookie: &str| {
+        harness::request(&watch.address, ("GET", "/settings"), &[("cookie", cookie)], b"").0 == 200
+    };
+    let before = log_in();
+    watch.shared.clock.adjust(500 * DAY);
+    let ahead = log_in();
+    assert_eq!([&before, &ahead].map(|cookie| is_logged_in(cookie)), [false, true]);
+    watch.shared.clock.adjust(-500 * DAY);
+    assert_eq!([&before, &ahead].map(|cookie| is_logged_in(cookie)), [true, false]);
+    assert!(watch.stop());
+}
+
 /// Lines on the standard error of a daemon.
 fn lines(daemon: &mut Apart) -> Receiver<String> {
     let (sender, lines) = channel();
