@@ -13,6 +13,7 @@ use sessionwatch_rules::{
     incident::{self, Grade, Step},
     instant::{DAY, HOUR, Instant},
     severity::Severity,
+    silence::Voice,
     verdict::{Verdict, counted},
 };
 
@@ -28,6 +29,7 @@ use crate::{
         incidents::{self, Entry, Incident, State},
         layouts,
         signals::{self, Kept, Search},
+        sources,
     },
 };
 
@@ -255,6 +257,10 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, Act
         back += actions::returned(context, &plan).await?;
     }
     count(Some(back), "ended sessions that are back", (&mut right, &mut wrong));
+    let unheard = unheard(context)?;
+    if !unheard.is_empty() {
+        wrong.push(format!("critical log lines: not known, {}", unheard.join(", ")));
+    }
     if context.config.logs.of(&context.target.name).next().is_some() {
         let lines = critical_lines(context, timeline)?;
         count(Some(lines.confirmed), "critical log lines of the last hour", (&mut right, &mut wrong));
@@ -277,6 +283,32 @@ fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<CriticalSi
     let from = now.plus(-HOUR).max(contained.unwrap_or(Instant::MIN));
     let target = &context.target.name;
     Ok(context.store.read(|db| signals::critical(db, target, (from, now.plus(1))))?)
+}
+
+/// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has
+/// gone quiet.
+///
+/// # Errors
+///
+/// If what is known of them cannot be read.
+pub fn unheard(context: Context<'_>) -> Result<Vec<String>, StoreError> {
+    let now = context.clock.now();
+    let mut unheard = Vec::new();
+    for source in context.config.logs.of(&context.target.name) {
+        let kept = context.store.read(|db| sources::get(db, &source.name))?.unwrap_or_default();
+        match (kept.rhythm.voice(kept.heard_at, now, source.quiet_us), kept.heard_at) {
+            (Voice::Usual, _) => {}
+            (Voice::Quiet, Some(at)) => unheard.push(format!(
+                "no line of `{}` was read since {}, which is unusual",
+                source.name,
+                clock::readable(at)
+            )),
+            (Voice::Never | Voice::Quiet, _) => {
+                unheard.push(format!("no line of `{}` was read yet", source.name));
+            }
+        }
+    }
+    Ok(unheard)
 }
 
 fn count(found: Option<u64>, what: &str, (right, wrong): (&mut Vec<String>, &mut Vec<String>)) {

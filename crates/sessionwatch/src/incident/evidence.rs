@@ -253,7 +253,9 @@ fn signals_of(context: Context<'_>, (incident, now): (&Incident, Instant), bundl
     let signals = signals.map(|found| found.iter().rev().map(Kept::json).collect::<Vec<_>>());
     let count = signals.as_ref().ok().map(Vec::len);
     bundle.keep_lines(PART, signals, ENTRIES);
-    json!({ "sources": sources, "from": clock::rfc3339(period.0), "count": count })
+    // A source that nobody reads says nothing, which is not the same as nothing to say.
+    let unheard = super::unheard(context).unwrap_or_else(|error| vec![error.to_string()]);
+    json!({ "sources": sources, "from": clock::rfc3339(period.0), "count": count, "unheard": unheard })
 }
 
 /// How far the evidence of an incident is.

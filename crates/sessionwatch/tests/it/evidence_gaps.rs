@@ -26,6 +26,9 @@ UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE 
 INSERT INTO sessions VALUES ('stray', 'a-token-of-nobody', 987654, now() + interval '1 day');
 "#;
 
+/// A source of log lines.
+const LOG: &str = "[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
+
 /// An incident whose next step is the evidence.
 struct Emergency {
     folder: tempfile::TempDir,
@@ -211,6 +214,9 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
     assert!(said.contains("not in order: orphans: not known"), "{said}");
+    emergency.configure(&database.url(&role), &database.url("postgres"), LOG);
+    let said = emergency.says(&["next", "app"], 1, "Next: Verify");
+    assert!(said.contains("critical log lines: not known, no line of `web` was read yet"), "{said}");
 }
 
 #[test]
@@ -290,8 +296,7 @@ fn a_sqlite_file_that_was_moved_away_and_log_events_that_cannot_be_read_are_miss
     let (file, elsewhere) = (folder.path().join("app.db"), folder.path().join("elsewhere.db"));
     sqlite(&file);
     let url = format!("sqlite:{}", file.display());
-    let log = "[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
-    let emergency = Emergency::of(&url, &url, log);
+    let emergency = Emergency::of(&url, &url, LOG);
     fs::rename(&file, &elsewhere).unwrap();
     emergency.lacks("moved", &["rows.ndjson", "census-now.json"], "cannot open the SQLite file");
     assert!(!file.exists());
