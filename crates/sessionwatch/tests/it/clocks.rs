@@ -18,6 +18,7 @@ use sessionwatch::{
     config::Config,
     daemon::{Command, Daemon, Shared},
     demo,
+    schedule::Timetable,
     store::{Store, alerts, confirmed_time, db::Db, outbox, sources},
 };
 use sessionwatch_rules::{
@@ -159,6 +160,30 @@ fn daemons_and_commands_go_by_the_clock_of_the_server_that_their_store_is_on() {
     harness::wait_until("the clock is the server's", || apart() < 2 * SECOND);
     assert!(ahead.shared.clock.machine().now().since(ahead.shared.clock.now()) > 4 * DAY);
     ahead.stop();
+}
+
+#[test]
+fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\ncron = \"0,30 2 * * *\"\n[serve]\ntimezone = \"Europe/Berlin\"\n";
+    let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
+    let looks = |evening: &str| {
+        let evening = clock::parsed(evening).unwrap();
+        let plan = config.plan(&config.targets[0]);
+        let mut table = Timetable::new("app", plan, (Some(evening), evening));
+        let (mut now, mut looks) = (evening, vec![]);
+        while now < evening.plus(12 * HOUR) {
+            now = table.next(now);
+            let due = table.due(now).unwrap();
+            table.looked(&due, (now, 0), true);
+            looks.push((now.since(evening) / MINUTE, due.deep));
+        }
+        looks.pop();
+        looks
+    };
+    // From midnight on, in minutes; the last one is the nightly look that trusts no index.
+    assert_eq!(looks("2026-10-23T22:00:00Z"), [(120, false), (150, false), (180, true)]);
+    assert_eq!(looks("2026-10-24T22:00:00Z"), [(120, false), (150, false), (240, true)]);
 }
 
 /// What is removed for its age, by table.
