@@ -39,7 +39,10 @@ fn pack(path: &Path) {
     packed.push(".gz");
     let mut packer = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
     packer.write_all(&fs::read(path).unwrap()).unwrap();
-    fs::write(packed, packer.finish().unwrap()).unwrap();
+    fs::write(&packed, packer.finish().unwrap()).unwrap();
+    // The packed file has the time of the plain one.
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    fs::File::options().append(true).open(&packed).unwrap().set_modified(modified).unwrap();
     fs::remove_file(path).unwrap();
 }
 
