@@ -102,7 +102,8 @@ pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(
         incidents::add(db, &incident.id, &opened)?;
         incidents::add(db, &incident.id, &looked)?;
         let search = Search { bad: true, limit: SIGNALS, ..Search::default() };
-        let lately = (now.plus(-DAY), now.plus(1));
+        // What seems to come later was seen before the clock was set back.
+        let lately = (now.plus(-DAY), Instant::MAX);
         for signal in signals::search(db, &context.target.name, lately, &search)?.iter().rev() {
             incidents::add(db, &incident.id, &of_signal(signal, now))?;
         }
@@ -282,7 +283,7 @@ fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<CriticalSi
     let contained = timeline.iter().rev().find(|entry| entry.kind == "contained").map(|entry| entry.at);
     let from = now.plus(-HOUR).max(contained.unwrap_or(Instant::MIN));
     let target = &context.target.name;
-    Ok(context.store.read(|db| signals::critical(db, target, (from, now.plus(1))))?)
+    Ok(context.store.read(|db| signals::critical(db, target, (from, Instant::MAX)))?)
 }
 
 /// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has

@@ -156,12 +156,12 @@ pub async fn gather(
         Err(error) => bundle.lacks(ROWS_PART, error),
     }
     let now = context.clock.now();
-    let until = now.plus(1);
     let happened = |entry: &Entry| documents::json(documents::Entry::of(entry));
     bundle.keep("timeline.ndjson", lines(&timeline.iter().map(happened).collect::<Vec<_>>()));
     let deed = |entry: &audit::Entry| documents::json(documents::Deed::of(entry));
     let trail = context.store.read(|db| {
-        let entries = audit::between(db, (incident.opened_at, until), ENTRIES)?;
+        // The clock may have been set back since: then what was done seems to come later, or the opening does.
+        let entries = audit::between(db, (incident.opened_at.min(now), Instant::MAX), ENTRIES)?;
         Ok((entries.iter().map(deed).collect::<Vec<_>>(), audit::head(db)?))
     });
     let (trail, head) = match trail {
@@ -247,7 +247,7 @@ fn signals_of(context: Context<'_>, (incident, now): (&Incident, Instant), bundl
         bundle.keep(PART, vec![]);
         return json!("no source of log lines is configured");
     }
-    let period = (incident.opened_at.plus(-DAY), now.plus(1));
+    let period = (incident.opened_at.min(now).plus(-DAY), Instant::MAX);
     let search = Search { limit: ENTRIES, ..Search::default() };
     let signals = context.store.read(|db| signals::search(db, target, period, &search));
     let signals = signals.map(|found| found.iter().rev().map(Kept::json).collect::<Vec<_>>());

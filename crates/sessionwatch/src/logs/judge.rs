@@ -159,7 +159,7 @@ fn judged((id, severity, action): (&str, Severity, &str), finding: Finding, sign
 /// application log a line could have written it.
 fn confirm(
     db: Db<'_>,
-    View { target, now, .. }: View<'_>,
+    view: View<'_>,
     (kind, limit): (&str, Limit),
     judged: &mut Judged,
 ) -> Result<(), StoreError> {
@@ -167,9 +167,9 @@ fn confirm(
     if outcome.severity != Severity::Critical || outcome.finding.verdict != Verdict::Failing {
         return Ok(());
     }
-    let since = (now.plus(-limit.window_us), now.plus(1));
+    let window = counted_in(view, limit.window_us);
     let exact = Search { kind: Some(kind), fit: Some(Fit::Exact.name()), limit: SHOWN, ..Search::default() };
-    let confirmed = signals::search(db, target, since, &exact)?;
+    let confirmed = signals::search(db, view.target, (window.from, window.to), &exact)?;
     if confirmed.is_empty() {
         outcome.severity = Severity::High;
         outcome.finding.summary.push_str(
@@ -225,6 +225,12 @@ impl Counted<'_> {
     }
 }
 
+/// The window of so many microseconds in which a limit counts. A signal that seems to come later was seen before the clock was
+/// set back: its window is not over.
+fn counted_in(view: View<'_>, length: i64) -> signals::Window<'_> {
+    signals::Window { target: view.target, from: view.now.plus(-length), to: view.now.plus(DAY) }
+}
+
 /// The signals that limits are about. Each window is read once, however many limits count in it.
 struct Tally {
     /// By the length of the window, in microseconds.
@@ -248,9 +254,7 @@ impl Tally {
         let mut tally = Self { windows: BTreeMap::new(), latest: BTreeMap::new() };
         let lengths: BTreeSet<i64> = limits.iter().map(|(_, limit)| limit.window_us).collect();
         for length in lengths {
-            // A signal that seems to come later was seen before the clock was set back: its window is not over.
-            let (from, to) = (view.now.plus(-length), view.now.plus(DAY));
-            let window = signals::Window { target: view.target, from, to };
+            let window = counted_in(view, length);
             tally.windows.insert(length, signals::counts(db, window)?);
             let exceeded = limits.iter().filter(|(counted, limit)| {
                 limit.window_us == length && tally.count(*counted, *limit) > limit.max
@@ -262,7 +266,7 @@ impl Tally {
                     Counted::Contradictions => {
                         let fit = Some(Fit::Contradicting.name());
                         let search = Search { fit, limit: SHOWN, ..Search::default() };
-                        found.extend(signals::search(db, view.target, (from, to), &search)?);
+                        found.extend(signals::search(db, view.target, (window.from, window.to), &search)?);
                     }
                 }
             }

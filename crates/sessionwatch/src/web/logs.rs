@@ -58,7 +58,7 @@ pub(super) async fn page(
         };
         let mut found = vec![];
         for name in &meant {
-            found.extend(signals::search(db, name, (now.plus(-30 * DAY), now.plus(1)), &search)?);
+            found.extend(signals::search(db, name, (now.plus(-30 * DAY), Instant::MAX), &search)?);
         }
         found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
         found.truncate(200);

@@ -18,12 +18,14 @@ use sessionwatch::{
     config::Config,
     daemon::{Command, Daemon, Shared},
     demo,
+    logs::judge::{self, View},
     schedule::Timetable,
     store::{Store, alerts, confirmed_time, db::Db, outbox, sources},
 };
 use sessionwatch_rules::{
     alert::State,
     instant::{DAY, HOUR, Instant, SECOND},
+    severity::Severity,
 };
 use testbed::Sink;
 use tokio::sync::mpsc;
@@ -372,4 +374,23 @@ fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
     assert_eq!(purge(&["--trust-clock"]).stdout, "1 row was removed for good.\n");
     let quiet = purge(&[]);
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("0 rows were removed for good.\n", ""));
+}
+
+#[test]
+fn a_critical_line_stays_confirmed_when_the_clock_goes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
+    let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
+    let store = Store::in_memory().unwrap();
+    let seen = "INSERT INTO signals (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
+                VALUES (1, 'web', 'app', 'user-mismatch', 'critical', $1, 0, 1, 't', 'exact', '{}')";
+    store.write(|db| db.run(seen, &[monday().into()])).unwrap();
+    for back in [0, HOUR] {
+        let now = monday().plus(-back);
+        let view = View { config: &config, target: "app", now };
+        let judged = store.read(|db| judge::outcomes(db, view)).unwrap();
+        let outcome = judged.iter().map(|judged| &judged.outcome).find(|one| one.id == "log-user-mismatch");
+        assert_eq!(outcome.unwrap().severity, Severity::Critical, "{back}: {:?}", outcome.unwrap().finding);
+    }
 }
