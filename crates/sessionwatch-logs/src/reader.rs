@@ -104,8 +104,9 @@ impl Pending {
             if inner { Frame::of(line.trim_ascii_end(), true) } else { Frame::unwrap(line, true, clock) };
         let message = uncoloured(&frame.message);
         let fits = self.lines < LINES && self.text.len() + message.len() < LONGEST;
-        // What Node and JSON print of an object is indented, but for its end.
-        let inside = message.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
+        // What Node and JSON print of an object is indented, but for its end. One space parts a line from what carries it.
+        let own = if frame.begins { message.strip_prefix(b" ").unwrap_or(&message) } else { &message };
+        let inside = own.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
         let begins = frame.begins && !self.carried;
         (fits && inside && !begins).then(|| message.into_owned())
     }

@@ -172,7 +172,7 @@ fn no_whole_token_of_a_sample_is_left() {
     }
 }
 
-/// Nobody waits for the next line of a quiet server, and after a restart nothing is told again.
+/// Nobody waits for the next line of a quiet server.
 #[test]
 fn a_violation_is_told_as_soon_as_it_is_certain() {
     let grammar = grammar();
@@ -187,7 +187,8 @@ fn a_violation_is_told_as_soon_as_it_is_certain() {
         for (at, line) in lines[from..from + 3].iter().enumerate() {
             reader.read(line, (0, true), &mut |signal: Signal<'_>, _: Place<'_>| found.push(signal.kind));
             assert_eq!(found.contains(&Kind::DuplicateToken), at + 1 >= enough, "{constraint} {at}");
-            assert_eq!(reader.pending_from().is_some(), at + 1 < enough, "{constraint} {at}");
+            // More may follow: whoever goes on after a restart reads it again, and does not tell what was told.
+            assert_eq!(reader.pending_from(), Some(0), "{constraint} {at}");
         }
         reader.finish(&mut |signal: Signal<'_>, _: Place<'_>| found.push(signal.kind));
         assert_eq!(found, [Kind::DuplicateToken, Kind::TokenInLog, Kind::TokenInLog], "{constraint}");
@@ -249,5 +250,23 @@ proptest! {
             prop_assert_eq!(read(&grammar, &[&bytes[..end], &bytes[end..]], true), whole);
         }
         let _ = (explain(&grammar, &bytes), redact::text(&bytes, 500));
+    }
+}
+
+#[test]
+fn a_new_entry_ends_one_that_was_cut_off_whatever_carries_both() {
+    for carrier in ["2026-11-29T10:00:00.000001Z ", "Nov 29 10:00:00 web app[7]: ", ""] {
+        let line = |text: &str| format!("{carrier}{text}\n");
+        let text = [
+            line("[AUTH-ADAPTER] Session created {"),
+            line("[AUTH-ADAPTER] Session created { userId: 2 }"),
+            line("[AUTH-ADAPTER] Session created {"),
+            line("  userId: 3"),
+            line("}"),
+        ]
+        .concat();
+        let found = read(&grammar(), &[text.as_bytes()], true);
+        let users: Vec<&str> = found.iter().filter_map(|found| found.2.user.as_deref()).collect();
+        assert_eq!(users, ["2", "3"], "{carrier:?}");
     }
 }

@@ -130,7 +130,7 @@ pub enum StoreError {
     Open(PathBuf),
     /// The file has nothing in it.
     #[error(
-        "the store {0} is an empty file, which is no store: if there was one, restore its backup; otherwise remove the file"
+        "there is nothing in the store {0}: if there was something, restore its backup; otherwise remove the file"
     )]
     Empty(PathBuf),
     /// The file may be read, and not written.
@@ -186,6 +186,9 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk that holds the store is full")]
     Full,
+    /// There is no room for a backup.
+    #[error("no backup was written to {0}: its disk is full")]
+    NoRoom(PathBuf),
     /// Somebody else writes, for longer than one waits.
     #[error("another sessionwatch keeps the store from being written, as it does while its disk is full")]
     Busy,
@@ -329,8 +332,14 @@ impl Store {
     fn find_file(place: &Place, path: &Path) -> Result<Self, StoreError> {
         match Self::open(place) {
             Err(error) if error.may_be_of_permission() => {
+                if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+                    return Err(StoreError::Empty(path.to_owned()));
+                }
                 // Where it cannot be read either, the first error says more.
-                let Ok(connection) = read_only::open(path) else { return Err(error) };
+                let connection = match read_only::open(path) {
+                    Err(empty @ StoreError::Empty(_)) => return Err(empty),
+                    opened => opened.map_err(|_| error)?,
+                };
                 if is_foreign(&connection)? {
                     return Err(StoreError::Foreign(path.to_owned()));
                 }
@@ -547,6 +556,9 @@ impl FileStore {
         if is_foreign(&connection)? {
             return Err(StoreError::Foreign(path.to_owned()));
         }
+        if is_without_tables(&connection)? {
+            return Err(StoreError::Empty(path.to_owned()));
+        }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // What is archived is large: written twice less often.
@@ -673,6 +685,12 @@ fn transact<T>(
 fn is_foreign(connection: &Connection) -> Result<bool, StoreError> {
     let query = "SELECT COUNT(*) > 0 AND COUNT(*) FILTER (WHERE name IN ('migrations', 'audit')) < 2
                  FROM sqlite_schema WHERE type = 'table'";
+    Ok(connection.query_row(query, [], |row| row.get(0))?)
+}
+
+/// Returns `true` if a file holds no table. A store has tables before its file has a name.
+fn is_without_tables(connection: &Connection) -> Result<bool, StoreError> {
+    let query = "SELECT COUNT(*) = 0 FROM sqlite_schema WHERE type = 'table'";
     Ok(connection.query_row(query, [], |row| row.get(0))?)
 }
 

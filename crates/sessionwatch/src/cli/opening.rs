@@ -75,7 +75,7 @@ pub(super) fn locate(config: &Config, targets: &mut [Target]) {
 
 fn empty(path: &Path) -> String {
     format!(
-        "there is no store {}: the file is empty; if there was a store, restore its backup, otherwise remove the file, and `sessionwatch serve` creates it; for another one, name its configuration with --config",
+        "there is no store {}: nothing is in the file; if there was a store, restore its backup, otherwise remove the file, and `sessionwatch serve` creates it; for another one, name its configuration with --config",
         path.display()
     )
 }

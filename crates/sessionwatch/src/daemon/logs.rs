@@ -293,9 +293,10 @@ impl Following {
         let kept = self.store.read(|db| sources::get(db, &source.name))?;
         // What was logged before anybody watched is what `logs scan` is for.
         let begin = kept.and_then(|kept| kept.place).map_or(Begin::AtEnd, Begin::At);
-        let mut follower = Follower::new(&self.path, &source.name, &grammar, begin);
+        let mut follower =
+            Follower::new(&self.path, &source.name, &grammar, begin).sparing(self.other_logs());
         let lease = lease(&source.target);
-        let (mut missing, mut at) = (false, None);
+        let (mut missing, mut at, mut failing) = (false, None, None);
         loop {
             let stop = *self.stopping.borrow() || shared.leadership.term(&lease) != Some(self.term);
             // An entry that is open is read again from its beginning by whoever goes on.
@@ -306,11 +307,23 @@ impl Following {
                 Ok(step) => step,
                 // What is open stays open: of a rotated file, it may be the only way to the rest.
                 Err(error) => {
-                    tracing::error!(source = source.name, "cannot read {}: {error}", self.path.display());
+                    let why = Some(crate::logs::follow::cause(&error));
+                    if failing != why {
+                        tracing::error!(
+                            source = source.name,
+                            "cannot read {}: {}; this is tried again every 5 seconds",
+                            self.path.display(),
+                            why.as_deref().unwrap_or_default()
+                        );
+                        failing = why;
+                    }
                     pause(&self.stopping, AGAIN);
                     continue;
                 }
             };
+            if failing.take().is_some() {
+                tracing::info!(source = source.name, "{} can be read again", self.path.display());
+            }
             for gap in &step.gaps {
                 warn(source, gap);
             }
@@ -327,6 +340,16 @@ impl Following {
                 pause(&self.stopping, GLANCE);
             }
         }
+    }
+
+    /// The files of the other sources.
+    fn other_logs(&self) -> Vec<PathBuf> {
+        let sources = self.shared.intake.sources();
+        let files = sources.iter().filter_map(|listened| match &listened.source.kind {
+            Kind::File(path) if *path != self.path => Some(path.clone()),
+            _ => None,
+        });
+        files.collect()
     }
 
     /// Keeps what a step gave.

@@ -15,6 +15,8 @@ mod survey;
 mod tailed;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unusual_files_tests;
 
 use std::{
     io,
@@ -81,6 +83,8 @@ pub struct Follower<'g> {
     grammar: &'g Grammar,
     /// Where to begin; `None` once it has begun.
     begin: Option<Begin>,
+    /// How long the file was when it was first met and could not be read.
+    length_at_first: Option<u64>,
     /// The files that are read, the newest last.
     files: Vec<Tailed<'g>>,
     rotated: Rotated,
@@ -99,12 +103,20 @@ impl<'g> Follower<'g> {
             name: name.to_owned(),
             grammar,
             begin: Some(begin),
+            length_at_first: None,
             files: vec![],
             rotated: Rotated::default(),
             gaps: vec![],
             not_text_told: None,
             buffer: vec![],
         }
+    }
+
+    /// Takes none of these files for a rotated one: they are logs themselves.
+    #[must_use]
+    pub fn sparing(mut self, logs: Vec<PathBuf>) -> Self {
+        self.rotated.folders.spare(logs);
+        self
     }
 
     /// Reads what was added, at most a block of it.
@@ -129,6 +141,10 @@ impl<'g> Follower<'g> {
                 step.happened = self.look_around(now, &mut step)?;
             }
             self.settle(now, &mut step);
+        }
+        if !step.more {
+            // Many logs are quiet at the same time.
+            self.buffer = vec![];
         }
         self.complete(now, &mut step);
         Ok(step)
@@ -288,6 +304,20 @@ impl<'g> Follower<'g> {
             self.rotated.add(Mark { offset: mark.read, modified, ..mark });
         }
         step.more = true;
+    }
+}
+
+/// Why a file cannot be read, in words.
+#[must_use]
+pub fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "the user that runs sessionwatch may not read it, or not enter its folder".into()
+        }
+        io::ErrorKind::IsADirectory => "it is a directory".into(),
+        // What the system says, without its number.
+        kind if error.raw_os_error().is_some() => kind.to_string(),
+        _ => error.to_string(),
     }
 }
 

@@ -61,7 +61,11 @@ impl Store {
             return Err(StoreError::Exists(to.to_owned()));
         }
         let draft = Draft::of(to).map_err(refused)?;
-        self.copy_to(draft.path())?;
+        self.copy_to(draft.path()).map_err(|error| match error {
+            // What is read needs no room.
+            StoreError::Full => StoreError::NoRoom(to.to_owned()),
+            error => error,
+        })?;
         if let Some(why) = fault(draft.path())? {
             return Err(StoreError::Unsound { to: to.to_owned(), why });
         }
@@ -74,7 +78,6 @@ impl Store {
             Backend::File(file) => copy(file.active(), &mut copied)?,
             Backend::Server(remote) => {
                 remote.begin(false)?;
-                remote.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
                 transact(&mut copied, |db| {
                     rows(Db::Server(remote), db)?;
                     tables(&ACTING, Db::Server(remote), db)

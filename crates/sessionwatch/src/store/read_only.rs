@@ -36,7 +36,7 @@ enum Way {
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut failed = None;
     for way in ways(path) {
-        match open_by(path, way).and_then(current) {
+        match open_by(path, way).and_then(|connection| current(connection, path)) {
             Ok(connection) => return Ok(connection),
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -85,7 +85,10 @@ fn open_by(path: &Path, way: Way) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn current(connection: Connection) -> Result<Connection, StoreError> {
+fn current(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
+    if super::is_without_tables(&connection)? {
+        return Err(StoreError::Empty(path.to_owned()));
+    }
     if super::is_foreign(&connection)? || is_current(Db::File(&connection))? {
         return Ok(connection);
     }

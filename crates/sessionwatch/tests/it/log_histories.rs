@@ -520,3 +520,16 @@ proptest! {
         unfold(manner, &steps)?;
     }
 }
+
+#[test]
+fn an_entry_goes_on_behind_a_copy_while_a_slow_writer_goes_on_elsewhere() {
+    let manner = Manner { has_banner: false, encode: None, is_numbered: false, is_link: false };
+    let steps = [
+        Step::Rename { is_slow: true },
+        Step::BeginEntry,
+        Step::CopyTruncate,
+        Step::WriteSlowly,
+        Step::WriteSlowly,
+    ];
+    unfold(manner, &steps).unwrap();
+}

@@ -246,16 +246,43 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
 fn an_empty_file_is_no_new_store() {
     let folder = folder(None);
     let path = folder.path().join(STORE);
+    // A file without a byte, and one that SQLite made, in which nothing is.
     fs::write(&path, "").unwrap();
-    let served = harness::serve_refused(folder.path());
-    let told = served.stderr.contains(&format!("{STORE} is an empty file, which is no store"));
-    assert!(served.code == 3 && told, "{}", served.stderr);
-    for command in READ.iter().chain(&WRITE) {
-        let said = harness::run_in(folder.path(), &[("USER", "ada")], command);
-        let told = said.stderr.contains(&format!("there is no store {STORE}: the file is empty"));
-        assert!(said.code == 2 && told, "{command:?}: {}", said.stderr);
+    let emptied = folder.path().join("emptied");
+    let tables = "CREATE TABLE one (id); DROP TABLE one";
+    rusqlite::Connection::open(&emptied).unwrap().execute_batch(tables).unwrap();
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let elsewhere = tempfile::tempdir().unwrap();
+    let program = elsewhere.path().join("sessionwatch");
+    fs::copy(env!("CARGO_BIN_EXE_sessionwatch"), &program).unwrap();
+    fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for content in [vec![], fs::read(&emptied).unwrap()] {
+        fs::write(&path, &content).unwrap();
+        let served = harness::serve_refused(folder.path());
+        let told = served.stderr.contains("there is nothing in the store");
+        assert!(served.code == 3 && told, "{}", served.stderr);
+        for command in READ.iter().chain(&WRITE) {
+            let said = harness::run_in(folder.path(), &[("USER", "ada")], command);
+            let told = said.stderr.contains(&format!("there is no store {STORE}: nothing is in the file"));
+            assert!(said.code == 2 && told, "{command:?}: {}", said.stderr);
+        }
+        // Nor is it one where it may not be written, for which somebody else has to ask.
+        if is_root {
+            let modes = |file, folder_mode| {
+                fs::set_permissions(&path, fs::Permissions::from_mode(file)).unwrap();
+                fs::set_permissions(folder.path(), fs::Permissions::from_mode(folder_mode)).unwrap();
+            };
+            modes(0o444, 0o555);
+            for arguments in READ {
+                let mut command = Command::new(&program);
+                command.args(arguments).env_clear().env("USER", "ada").current_dir(folder.path());
+                let said = harness::said(&command.uid(STRANGER).gid(STRANGER).output().unwrap());
+                assert!(said.code == 2 && said.stderr.contains("nothing is in the file"), "{}", said.stderr);
+            }
+            modes(0o600, 0o700);
+        }
+        assert_eq!(fs::read(&path).unwrap(), content);
     }
-    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
 }
 
 #[test]

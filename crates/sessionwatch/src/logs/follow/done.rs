@@ -1,6 +1,6 @@
 //! Rotated files that are done with: they are read no more, unless they grow.
 
-use std::{fs::File, io, time::Instant};
+use std::{collections::HashSet, fs::File, io, time::Instant};
 
 use super::{
     content::Content,
@@ -43,10 +43,13 @@ impl Rotated {
 
     /// Adds the files that were judged to those that are done with.
     pub(super) fn settle(&mut self, siblings: &[Sibling]) {
-        for mark in std::mem::take(&mut self.judged) {
-            self.done.retain(|known| known.file != mark.file);
-            self.done.push(mark);
-        }
+        let (mut judged, mut files) = (std::mem::take(&mut self.judged), HashSet::new());
+        // Of the marks of one file, the last one counts.
+        judged.reverse();
+        judged.retain(|mark| files.insert(mark.file));
+        judged.reverse();
+        self.done.retain(|known| !files.contains(&known.file));
+        self.done.append(&mut judged);
         self.prune(siblings);
     }
 
@@ -57,15 +60,15 @@ impl Rotated {
 
     /// Remembers only as many files as fit into a place: of the others, the time up to which they are done with.
     fn prune(&mut self, siblings: &[Sibling]) {
-        let is_there = |mark: &Mark| siblings.iter().any(|sibling| sibling.facts.file == mark.file);
-        while self.done.len() > MAX_DONE {
-            if let Some(at) = self.done.iter().position(|mark| !is_there(mark)) {
-                self.done.remove(at);
-                continue;
-            }
-            let oldest = self.done.iter().enumerate().min_by_key(|(_, mark)| mark.modified);
-            let Some(at) = oldest.map(|(at, _)| at) else { return };
-            let mark = self.done.remove(at);
+        let Some(mut excess) = self.done.len().checked_sub(MAX_DONE + 1).map(|more| more + 1) else { return };
+        let there: HashSet<(u64, u64)> = siblings.iter().map(|sibling| sibling.facts.file).collect();
+        self.done.retain(|mark| {
+            let is_kept = excess == 0 || there.contains(&mark.file);
+            excess -= usize::from(!is_kept);
+            is_kept
+        });
+        self.done.sort_by_key(|mark| mark.modified);
+        for mark in self.done.drain(..excess) {
             self.done_before = self.done_before.max(Some(mark.modified));
         }
     }

@@ -10,7 +10,7 @@ use super::content::Content;
 /// Bytes at the beginning of a file, and bytes before the place that was read to, by which a file is known again.
 pub(super) const WINDOW: usize = 256;
 /// Rotated files that are remembered one by one.
-pub(super) const MAX_DONE: usize = 32;
+pub(super) const MAX_DONE: usize = 128;
 /// Hexadecimal digits of a sum that are kept.
 const SUM_DIGITS: usize = 16;
 

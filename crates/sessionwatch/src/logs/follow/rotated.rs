@@ -49,6 +49,8 @@ impl Sibling {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Folders {
     names: Vec<Name>,
+    /// Files that are logs themselves.
+    spared: Vec<PathBuf>,
 }
 
 /// A name that the log has, or had.
@@ -69,6 +71,10 @@ impl Folders {
         {
             self.add_name(&target, true);
         }
+    }
+
+    pub(super) fn spare(&mut self, logs: Vec<PathBuf>) {
+        self.spared = logs;
     }
 
     fn add_name(&mut self, path: &Path, is_target: bool) {
@@ -99,6 +105,8 @@ impl Folders {
     /// If a folder cannot be listed, except one that is gone.
     pub(super) fn list(&self) -> io::Result<Vec<Sibling>> {
         let mut found: Vec<Sibling> = vec![];
+        let file = |path: &PathBuf| fs::metadata(path).ok().map(|facts| Facts::of(&facts).file);
+        let spared: Vec<(u64, u64)> = self.spared.iter().filter_map(file).collect();
         for Name { folder, name: own, is_target } in &self.names {
             let entries = match fs::read_dir(folder) {
                 Ok(entries) => entries,
@@ -116,7 +124,10 @@ impl Folders {
                 // What was renamed or removed meanwhile is found by its other name, or is no more.
                 let Ok(facts) = entry.metadata() else { continue };
                 let sibling = Sibling { path: entry.path(), facts: Facts::of(&facts) };
-                if facts.is_file() && found.iter().all(|other| other.facts.file != sibling.facts.file) {
+                if facts.is_file()
+                    && !spared.contains(&sibling.facts.file)
+                    && found.iter().all(|other| other.facts.file != sibling.facts.file)
+                {
                     found.push(sibling);
                 }
             }

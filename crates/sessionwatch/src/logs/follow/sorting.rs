@@ -202,7 +202,9 @@ impl<'g> Follower<'g> {
         }
         let Unknown { sibling, content, read } = unknown;
         let Some(mut content) = content else {
-            let is_packed_known = self.rotated.done.iter().any(|mark| sibling.is_of_time(mark.modified));
+            let mut reading = self.files.iter().filter_map(|file| file.content.facts().ok());
+            let is_packed_known = self.rotated.done.iter().any(|mark| sibling.is_of_time(mark.modified))
+                || reading.any(|facts| sibling.is_of_time(facts.modified));
             if evidence.is_rotated && !is_packed_known {
                 let bytes = Some(sibling.facts.length);
                 self.tell_gap(GapCause::Unreadable, Some(&sibling.path), bytes);

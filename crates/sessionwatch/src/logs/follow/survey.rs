@@ -58,6 +58,10 @@ fn facts_at(path: &Path) -> io::Result<Option<Facts>> {
 
 impl Current {
     fn open(path: &Path) -> io::Result<Option<Self>> {
+        // Whoever opens a pipe waits for somebody who writes to it.
+        if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+            return Err(io::Error::other("it is not a regular file"));
+        }
         match File::open(path) {
             Ok(file) => {
                 let content = Content::plain(file);
@@ -94,7 +98,15 @@ impl<'g> Follower<'g> {
 
     /// Begins to read.
     pub(super) fn start(&mut self, step: &mut Step) -> io::Result<()> {
-        let survey = self.survey()?;
+        let survey = match self.survey() {
+            Ok(survey) => survey,
+            Err(error) => {
+                // What is written until it can be read is new; what is no file holds nothing.
+                let length = |facts: fs::Metadata| if facts.is_file() { facts.len() } else { 0 };
+                self.length_at_first = self.length_at_first.or(fs::metadata(&self.path).ok().map(length));
+                return Err(error);
+            }
+        };
         let begin = self.begin.clone();
         match begin {
             Some(Begin::At(place)) => self.resume(place, survey, step)?,
@@ -104,7 +116,8 @@ impl<'g> Follower<'g> {
                     self.remember_sibling(sibling);
                 }
                 if let Some(Current { content, facts }) = current {
-                    let offset = if begin == Begin::AtEnd { facts.length } else { 0 };
+                    let end = self.length_at_first.map_or(facts.length, |length| length.min(facts.length));
+                    let offset = if begin == Begin::AtEnd { end } else { 0 };
                     self.files.push(Tailed::new(content, offset, self.grammar)?);
                 }
                 self.rotated.settle(&siblings);
@@ -196,6 +209,27 @@ impl<'g> Follower<'g> {
         Ok(happened)
     }
 
+    /// Opens the file that has the name of the log now, and reads it after the others. One that an editor wrote in place of
+    /// the file that was read begins with what was read, and is read on from there.
+    fn open_next(&mut self, content: Content) -> io::Result<()> {
+        let replaced =
+            self.files.last().filter(|last| last.content.facts().is_ok_and(|facts| facts.names == 0));
+        let mark = replaced.map(Tailed::mark).filter(Mark::is_telling);
+        let mut copy = Content::plain(content.file.try_clone()?);
+        if let Some(mark) = mark.filter(|mark| mark.fits(&mut copy).is_ok_and(|fits| fits)) {
+            let next = Tailed::resume(content, &mark, (self.grammar, None))?;
+            self.files.pop();
+            self.files.push(next);
+            return Ok(());
+        }
+        let next = Tailed::new(content, 0, self.grammar)?;
+        if let Some(before) = self.files.last_mut() {
+            before.quiet_since = None;
+        }
+        self.files.push(next);
+        Ok(())
+    }
+
     /// Takes up what remains to be read, and tells of what cannot be found. Returns what happened to the log.
     fn take_up(
         &mut self,
@@ -211,11 +245,7 @@ impl<'g> Follower<'g> {
         let had_file = !self.files.is_empty() || !wanted.is_empty();
         let mut is_new = false;
         if let Some(Current { content, .. }) = current.filter(|_| !is_same) {
-            let next = Tailed::new(content, 0, self.grammar)?;
-            if let Some(before) = self.files.last_mut() {
-                before.quiet_since = None;
-            }
-            self.files.push(next);
+            self.open_next(content)?;
             is_new = true;
         }
         let (mut unknown, mut found) = self.sort_out(&siblings, (at_path, !wanted.is_empty()));

@@ -196,7 +196,10 @@ impl<'g> Tailed<'g> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(BLOCK);
         // Reading what was read last again, at once with what is new, shows that it still stands there.
         let known = if self.content.is_packed() { 0 } else { self.recent.len() };
-        buffer.resize(known + most, 0);
+        if buffer.len() != known + most {
+            // Memory that is not written to costs nothing.
+            *buffer = vec![0; known + most];
+        }
         let filled = self.content.fill(self.offset - known as u64, buffer)?;
         if filled < known || buffer[..known] != self.recent[self.recent.len() - known..] {
             return Ok(Progress::Replaced);
@@ -263,6 +266,8 @@ impl<'g> Tailed<'g> {
         if hole > 0 {
             return hole;
         }
+        // A hole between lines is left for the next time, as one at the beginning.
+        let bytes = memchr::memmem::find(bytes, b"\n\0").map_or(bytes, |end| &bytes[..=end]);
         let (whole, overlong) = match memchr::memrchr(b'\n', bytes) {
             Some(end) => (end + 1, false),
             None if bytes.len() >= full => (bytes.len(), true),
