@@ -179,7 +179,9 @@ impl<'g> Follower<'g> {
             }
             None => None,
         };
-        if !is_certain || found.is_none() {
+        // A file of which nothing was read is one of those that came since, where there are any: all of it is read.
+        let is_among_new = !mark.is_telling() && *cause == GapCause::FileGone && !unknown.is_empty();
+        if (!is_certain || found.is_none()) && !is_among_new {
             self.tell_gap(*cause, None, None);
         }
         found

@@ -34,7 +34,7 @@ pub(super) fn append(path: &Path, text: impl AsRef<[u8]>) {
 }
 
 /// Packs a file, as `gzip` does.
-fn pack(path: &Path) {
+pub(super) fn pack(path: &Path) {
     let mut packed = path.as_os_str().to_owned();
     packed.push(".gz");
     let mut packer = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 
 use super::{
     Begin, Follower,
-    tests::{Scene, append, line},
+    tests::{Scene, append, line, pack},
 };
 
 #[test]
@@ -38,6 +38,25 @@ fn what_an_editor_writes_in_place_of_the_log_is_read_on() {
     fs::write(scene.path("other"), line(7) + &line(8) + &line(9) + &line(6) + &line(5)).unwrap();
     scene.rename("other", "app.log");
     scene.read(&mut follower).is(&[7, 8, 9, 6, 5]);
+}
+
+#[test]
+fn a_log_that_was_empty_at_the_stop_may_be_packed_meanwhile() {
+    for lines in [String::new(), line(1)] {
+        let scene = Scene::new();
+        append(&scene.log(), "");
+        let place = scene.read_from(None).is(&[]);
+        append(&scene.log(), &lines);
+        scene.rename("app.log", "app.log.1");
+        pack(&scene.path("app.log.1"));
+        append(&scene.log(), line(2));
+        let users: &[u32] = if lines.is_empty() { &[2] } else { &[1, 2] };
+        scene.read_from(place.clone()).is(users);
+        // With no file that it could be, it is gone.
+        fs::remove_file(scene.path("app.log.1.gz")).unwrap();
+        let gone = scene.read_from(place);
+        assert!(format!("{gone:?}").contains("FileGone"));
+    }
 }
 
 #[test]
