@@ -39,6 +39,9 @@ pub(super) struct Mark {
     /// The rest of a line that is too long is passed over.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) skipping: bool,
+    /// A line was begun behind `read`, and has not ended.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) unfinished: bool,
     /// It is a copy of the file that is read, as `copytruncate` makes one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) copy: bool,

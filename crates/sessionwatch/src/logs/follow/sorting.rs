@@ -135,7 +135,8 @@ impl<'g> Follower<'g> {
         let (mut is_certain, mut rest) = (!is_in_present, None::<Content>);
         unknown.retain_mut(|one| {
             let Some(mut content) = one.content.take() else { return true };
-            if !fits(&mut content) {
+            // A copy of what was read further is not the rest of a file that begins alike.
+            if one.read > mark.read || !fits(&mut content) {
                 one.content = Some(content);
                 return true;
             }
@@ -179,8 +180,9 @@ impl<'g> Follower<'g> {
             }
             None => None,
         };
-        // A file of which nothing was read is one of those that came since, where there are any: all of it is read.
-        let is_among_new = !mark.is_telling() && *cause == GapCause::FileGone && !unknown.is_empty();
+        // A file that was empty is one of those that came since, where there are any: all of it is read.
+        let is_empty = !mark.is_telling() && !mark.unfinished;
+        let is_among_new = is_empty && *cause == GapCause::FileGone && !unknown.is_empty();
         if (!is_certain || found.is_none()) && !is_among_new {
             self.tell_gap(*cause, None, None);
         }

@@ -149,6 +149,7 @@ impl<'g> Tailed<'g> {
             head: sum(&self.head),
             tail: Some(sum(&self.recent)),
             skipping: self.skipping,
+            unfinished: self.seen > self.offset,
             copy: false,
             modified: 0,
         }
