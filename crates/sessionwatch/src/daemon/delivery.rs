@@ -258,7 +258,7 @@ impl Worker {
         tracing::warn!(
             channel,
             count,
-            "how messages were delivered could not be noted: sent again, and marked"
+            "could not record whether messages were delivered: they are sent again, and marked as repeated"
         );
         read().map(|(_, due)| due)
     }
@@ -308,8 +308,8 @@ impl Worker {
         Attempt { group, outcome }
     }
 
-    /// Notes how deliveries went, as often as it takes: how many messages are to be delivered by others. Nothing once somebody
-    /// else delivers, or this is to stop: what was sent is then sent again, and marked.
+    /// Records how deliveries went, and tries again until the store takes it. Returns how many messages other channels are to
+    /// deliver, or `None` once another daemon delivers or this one is to stop: what was sent is then sent again, and marked.
     async fn note_until_kept(&self, attempts: &[Attempt<'_>], now: Instant) -> Option<u32> {
         let mut leaving = self.leaving.clone();
         loop {
