@@ -13,7 +13,7 @@ use sessionwatch_logs::{
     signal::Signal,
     time::Clock,
 };
-use sessionwatch_rules::severity::Severity;
+use sessionwatch_core::severity::Severity;
 
 static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| {
     let own = Pattern::new(("own", Severity::Low), None, Some(r"failed for (?P<user>\S+)"));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use crate::{
     pairs::{Pairs, unescaped},

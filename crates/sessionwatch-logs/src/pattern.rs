@@ -2,7 +2,7 @@
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use regex_syntax::hir::literal::{ExtractKind, Extractor, Seq};
-use sessionwatch_rules::severity::Severity;
+use sessionwatch_core::severity::Severity;
 
 /// The shortest literal that is looked for: shorter ones are everywhere.
 const SHORTEST: usize = 3;

@@ -15,7 +15,7 @@ use crate::{
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memrchr};
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 /// Bytes of one entry over several lines.
 const LONGEST: usize = 64 << 10;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sessionwatch_rules::{instant::Instant, token as tokens};
+use sessionwatch_core::{instant::Instant, token as tokens};
 
 use crate::{
     beginning::{is_beginning, is_event, object},

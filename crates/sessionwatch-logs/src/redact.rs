@@ -7,7 +7,7 @@
 use std::{borrow::Cow, fmt::Write as _, sync::LazyLock};
 
 use regex::{Captures, Regex};
-use sessionwatch_rules::token;
+use sessionwatch_core::token;
 
 use crate::pairs::{uncoloured, unescaped};
 

@@ -2,7 +2,7 @@
 //! of CSV, or in an object.
 
 use memchr::memmem;
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use crate::{
     beginning::without_source,

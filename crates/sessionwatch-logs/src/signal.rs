@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sessionwatch_rules::{instant::Instant, severity::Severity};
+use sessionwatch_core::{instant::Instant, severity::Severity};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,6 @@
 //! Times as logs write them.
 
-use sessionwatch_rules::instant::{DAY, Instant, SECOND};
+use sessionwatch_core::instant::{DAY, Instant, SECOND};
 
 /// What a time without a zone, or without a year, is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use proptest::prelude::*;
+use sessionwatch_core::instant::Instant;
 use sessionwatch_logs::{
     explain::explain,
     grammar::Grammar,
@@ -12,7 +13,6 @@ use sessionwatch_logs::{
     signal::{Kind, Signal},
     time::Clock,
 };
-use sessionwatch_rules::instant::Instant;
 
 type Found = (u64, u64, Signal<'static>);
 

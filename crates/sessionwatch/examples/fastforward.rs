@@ -13,7 +13,7 @@ use sessionwatch::{
     config::Config,
     daemon::{Command, Daemon, Event},
 };
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 use tokio::sync::{broadcast, mpsc};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

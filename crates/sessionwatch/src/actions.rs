@@ -15,7 +15,7 @@ mod reconcile;
 mod side_effects;
 
 use serde::{Deserialize, Serialize};
-use sessionwatch_rules::{
+use sessionwatch_core::{
     brake::{self, Brake, Braked, Ended, Reach},
     instant::Instant,
 };

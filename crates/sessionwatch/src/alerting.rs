@@ -2,7 +2,7 @@
 //! who did it.
 
 use serde_json::json;
-use sessionwatch_rules::{alert::State, instant::Instant};
+use sessionwatch_core::{alert::State, instant::Instant};
 
 use crate::{
     config::Serve,

@@ -1,5 +1,5 @@
 //! The checklist of a target over a period: the seven items of the guide, its table of healthy numbers, and what a session
-//! table proves of the requirements of security standards. What is decided from numbers is in `sessionwatch-rules`.
+//! table proves of the requirements of security standards. What is decided from numbers is in `sessionwatch-core`.
 //!
 //! It is made from what the watch has kept; the target is not looked at.
 
@@ -10,7 +10,7 @@ mod requirements;
 mod text;
 
 use serde_json::{Value, json};
-use sessionwatch_rules::{
+use sessionwatch_core::{
     checklist::{Place, Track, Verdict},
     instant::{DAY, Instant},
 };
@@ -235,7 +235,7 @@ impl Number {
 mod tests {
     use std::{collections::BTreeMap, path::Path};
 
-    use sessionwatch_rules::instant::{HOUR, SECOND};
+    use sessionwatch_core::instant::{HOUR, SECOND};
 
     use super::*;
     use crate::store::{

@@ -1,12 +1,11 @@
-//! The list of checks: id, severity, action and documentation of each. How each decides is in `sessionwatch-rules`.
+//! The list of checks: id, severity, action and documentation of each. How each decides is in `sessionwatch-core`.
 
 mod pages;
 mod query;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sessionwatch_logs::signal::Kind;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     alert::Policy,
     instant::HOUR,
     settings::Settings,
@@ -14,6 +13,7 @@ use sessionwatch_rules::{
     threshold::Threshold,
     verdict::{self, Facts, Finding},
 };
+use sessionwatch_logs::signal::Kind;
 
 pub use self::{pages::page, query::query};
 use crate::{config::Limit, schedule::Schedule};

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use sessionwatch_rules::{instant::Instant, retention::Reading};
+use sessionwatch_core::{instant::Instant, retention::Reading};
 use tokio::sync::watch;
 
 /// How long to wait at most before the clock is read again, which somebody may have set.

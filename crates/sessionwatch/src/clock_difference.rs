@@ -2,7 +2,7 @@
 
 use std::time::Instant as Monotonic;
 
-use sessionwatch_rules::instant::{HOUR, Instant, SECOND};
+use sessionwatch_core::instant::{HOUR, Instant, SECOND};
 
 /// Difference above which `serve` warns, in microseconds.
 pub const WARNING_THRESHOLD: i64 = 5 * SECOND;
@@ -71,7 +71,7 @@ pub fn length(micros: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_rules::instant::DAY;
+    use sessionwatch_core::instant::DAY;
 
     use super::*;
 

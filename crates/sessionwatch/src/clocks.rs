@@ -1,7 +1,7 @@
 //! What zone the instants of a target are in: which columns name none, and rows that show whether they are read as they were
 //! written.
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     decoder::{Decoded, Decoder, Raw, is_naive},
     instant::{Instant, SECOND},
     local_time::{Clock, Column, Doubts, Facts, Growth, Newest, Row},

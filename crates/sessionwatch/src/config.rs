@@ -572,7 +572,7 @@ sql = "SELECT 1"
 "#;
         let config = Config::parse(Path::new(FILE), text).unwrap();
         assert_eq!(config.rules.settings.ratio_max, 2.0);
-        assert_eq!(config.rules.settings.lifetime_max_us, Some(2 * sessionwatch_rules::instant::DAY));
+        assert_eq!(config.rules.settings.lifetime_max_us, Some(2 * sessionwatch_core::instant::DAY));
         assert!(!config.rules.enabled("active-sessions") && config.rules.enabled("sessions-per-user"));
         assert_eq!(config.rules.custom[0].max_rows, 100_000);
         let target = &config.targets[0];

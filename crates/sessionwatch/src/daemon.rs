@@ -32,7 +32,7 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 use tokio::{
     net::TcpListener,
     sync::{Notify, broadcast, mpsc, watch},

@@ -5,7 +5,7 @@ pub mod application;
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
-use sessionwatch_rules::instant::{DAY, HOUR, Instant};
+use sessionwatch_core::instant::{DAY, HOUR, Instant};
 
 const FIRST: [&str; 12] =
     ["Ada", "Bilal", "Chiara", "Dmitri", "Esra", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kavya", "Leila"];

@@ -5,7 +5,7 @@ mod row_ids;
 mod users;
 mod visit;
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     decoder::Decoder,
     instant::{Instant, SECOND},
     local_time::{Clock, Doubt, Doubts},

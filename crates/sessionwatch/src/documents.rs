@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sessionwatch_rules::{alert::State, instant::Instant, silence::Voice};
+use sessionwatch_core::{alert::State, instant::Instant, silence::Voice};
 use utoipa::ToSchema;
 
 use crate::{

@@ -1,5 +1,5 @@
 //! An emergency: what was found, what was done about it, by whom, and whether it held. Decisions are those of
-//! `sessionwatch_rules::incident`; every step is on the timeline and in the audit trail.
+//! `sessionwatch_core::incident`; every step is on the timeline and in the audit trail.
 
 pub mod drill;
 pub mod evidence;
@@ -8,7 +8,7 @@ pub mod report;
 pub mod work;
 
 use serde_json::{Value, json};
-use sessionwatch_rules::{
+use sessionwatch_core::{
     checklist::CriticalSignals,
     incident::{self, Grade, Step},
     instant::{DAY, HOUR, Instant},

@@ -3,7 +3,7 @@
 //! Reading order: [`cli`] parses and dispatches; [`config`] reads the file; [`open`] connects and recognises the
 //! sessions; [`look`] goes from there to a report; [`profile`] knows how frameworks
 //! store sessions; [`target`] looks at a database, read-only; [`checks`] lists the rules, which are decided in
-//! `sessionwatch-rules`; [`report`] is what people and programs read.
+//! `sessionwatch-core`; [`report`] is what people and programs read.
 
 pub mod actions;
 pub mod alerting;

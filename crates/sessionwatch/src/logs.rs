@@ -15,11 +15,11 @@ pub mod syslog;
 pub mod tally;
 
 use serde_json::{Value, json};
+use sessionwatch_core::severity::Severity;
 use sessionwatch_logs::{
     reader::Place,
     signal::{Kind, Signal},
 };
-use sessionwatch_rules::severity::Severity;
 
 use crate::clock;
 

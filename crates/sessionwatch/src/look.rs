@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant as Clock},
 };
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     census::Census,
     history::Changes,
     instant::Instant,

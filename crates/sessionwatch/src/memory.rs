@@ -2,7 +2,7 @@
 
 use std::hash::Hasher as _;
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     history::{Changes, Compared, History, Moment},
     instant::Instant,
     ledger::Ledger,
@@ -200,7 +200,7 @@ pub fn compared<'a>(
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_rules::ledger::{Frame, Intake};
+    use sessionwatch_core::ledger::{Frame, Intake};
 
     use super::*;
 

@@ -18,7 +18,7 @@ use std::{error::Error, fmt::Write as _, io, time::Duration};
 use reqwest::{Client, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
 use crate::{

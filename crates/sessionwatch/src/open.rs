@@ -3,7 +3,7 @@
 
 use std::time::Instant as Monotonic;
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     census::OUTLIER_FLOOR,
     decoder::{Decoder, Raw},
     instant::{DAY, Instant, SECOND},

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{HOUR, Instant},
     verdict::{Finding, Verdict, counted},
 };

@@ -9,7 +9,7 @@ use croner::{
     parser::{CronParser, Seconds},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use sessionwatch_rules::instant::{DAY, Instant, SECOND};
+use sessionwatch_core::instant::{DAY, Instant, SECOND};
 use siphasher::sip::SipHasher13;
 
 /// Looks at a target are at least so far apart, whatever asks for them.

@@ -509,7 +509,7 @@ impl Store {
     /// # Errors
     ///
     /// If its server does not say what time it is.
-    pub fn now(&self) -> Result<sessionwatch_rules::instant::Instant, StoreError> {
+    pub fn now(&self) -> Result<sessionwatch_core::instant::Instant, StoreError> {
         self.clock(crate::clock::Clock::System).map(|clock| clock.now())
     }
 
@@ -728,7 +728,7 @@ fn migrate(db: Db<'_>, up_to: usize) -> Result<(), StoreError> {
 pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use sessionwatch_rules::instant::Instant;
+    use sessionwatch_core::instant::Instant;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Rows that show a leak, and ended sessions that are back: read with the credentials of the watch.
 
-use sessionwatch_rules::planned::Planned;
+use sessionwatch_core::planned::Planned;
 
 use super::{
     ActError, Context, Plan,

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use sessionwatch_rules::{instant::Instant, pace::Pace, planned::Planned};
+use sessionwatch_core::{instant::Instant, pace::Pace, planned::Planned};
 
 use super::{
     ActError, Consent, Context, Line, Plan, Selection,
@@ -387,8 +387,8 @@ fn archived_tables(dependents: &[Dependent]) -> Vec<DependentTable> {
 }
 
 /// An instant as a target stores it, rounded down.
-pub(crate) fn stored(decoder: sessionwatch_rules::decoder::Decoder, at: Instant) -> String {
-    use sessionwatch_rules::decoder::Decoder;
+pub(crate) fn stored(decoder: sessionwatch_core::decoder::Decoder, at: Instant) -> String {
+    use sessionwatch_core::decoder::Decoder;
     match decoder {
         Decoder::Timestamptz => format!("{}+00", clock::timestamp(at)),
         Decoder::TimestampUtc => clock::timestamp(at),

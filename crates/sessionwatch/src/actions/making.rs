@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     brake::Ended,
     instant::{DAY, Instant},
     local_time::{Clock, Doubts, MIN_GRACE, Newest},

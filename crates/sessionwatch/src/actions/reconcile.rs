@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sessionwatch_rules::planned::Planned;
+use sessionwatch_core::planned::Planned;
 
 use super::{
     ActError, Context, Plan,

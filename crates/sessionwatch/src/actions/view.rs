@@ -1,6 +1,6 @@
 //! A target as acting sees it: by the key of the store, and with a name for each row.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{ActError, Context};
 use crate::{

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use sessionwatch_rules::planned;
+use sessionwatch_core::planned;
 use zeroize::Zeroizing;
 
 /// Rows with every column, as lines: place, version, mark, and the columns, divided by tabs.

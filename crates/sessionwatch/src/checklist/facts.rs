@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     checklist::{self as rules, CriticalSignals, Ends, Place, Span, Track, Verdict},
     instant::{HOUR, Instant},
     settings::Settings,

@@ -1,6 +1,6 @@
 //! The seven items of the guide's weekly checklist, and its table of healthy numbers.
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     checklist::{self as rules, CriticalSignals, EXPIRED, ORPHANED, Place, RATIO_MIN, Track},
     settings::Baseline,
 };

@@ -1,7 +1,7 @@
 //! Requirements of security standards, as far as a session table proves them. Each row says which part it looks at; to
 //! pass it is not to meet the whole requirement.
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     checklist::{self as rules, Track, Verdict},
     instant::{DAY, HOUR},
     settings::{EXPIRED_MAX, ROWS_PER_EXPIRED},

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use sessionwatch_rules::checklist::{Place, Verdict, too_long};
+use sessionwatch_core::checklist::{Place, Verdict, too_long};
 
 use super::{
     Checklist, Item, Number,

@@ -1,6 +1,6 @@
 //! The query behind a check.
 
-use sessionwatch_rules::settings::Settings;
+use sessionwatch_core::settings::Settings;
 
 use super::Proof;
 use crate::target::sql::{List, RowKind, Rows, Sql};

@@ -5,7 +5,7 @@ pub(super) mod history;
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde_json::Value;
-use sessionwatch_rules::{alert::State, instant::SECOND};
+use sessionwatch_core::{alert::State, instant::SECOND};
 
 use super::{Failure, actor::ActorArgs, opening::existing as open, target::ConfigArgs};
 use crate::{

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
-use sessionwatch_rules::{instant::SECOND, verdict::counted};
+use sessionwatch_core::{instant::SECOND, verdict::counted};
 
 use super::{
     Failure,
@@ -140,7 +140,7 @@ fn show(args: &ConfigArgs, (plan, limit): (&str, u32), format: Format) -> Result
                 Fate::Archived => "archived",
                 Fate::Restored => "put back",
             };
-            let ends = row.expires.and_then(sessionwatch_rules::instant::Instant::from_micros);
+            let ends = row.expires.and_then(sessionwatch_core::instant::Instant::from_micros);
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
             rows.push(vec![
                 text(&row.prefix),

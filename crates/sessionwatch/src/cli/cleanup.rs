@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_rules::instant::SECOND;
+use sessionwatch_core::instant::SECOND;
 
 use super::{
     Failure,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Failure, target::ConfigArgs};
-use sessionwatch_rules::instant::{HOUR, Instant, SECOND};
+use sessionwatch_core::instant::{HOUR, Instant, SECOND};
 
 use crate::{
     config::{

@@ -7,8 +7,8 @@ mod steps;
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
-use sessionwatch_rules::incident::Grade;
-use sessionwatch_rules::verdict::counted;
+use sessionwatch_core::incident::Grade;
+use sessionwatch_core::verdict::counted;
 
 use super::{
     Failure,

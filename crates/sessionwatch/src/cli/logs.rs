@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// What is looked for, by a configuration; times without a year are near an instant.
-fn grammar(config: &Config, near: sessionwatch_rules::instant::Instant) -> Grammar {
+fn grammar(config: &Config, near: sessionwatch_core::instant::Instant) -> Grammar {
     Grammar::new(config.logs.looked_for(), Clock { offset_us: 0, near })
 }
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::Value;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     checklist::Verdict,
     instant::{DAY, Instant},
 };

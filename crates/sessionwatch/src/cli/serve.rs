@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use sessionwatch_rules::verdict::counted;
+use sessionwatch_core::verdict::counted;
 use tokio::sync::mpsc;
 
 use super::{Failure, target::ConfigArgs};

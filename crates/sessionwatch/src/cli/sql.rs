@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_rules::settings::Settings;
+use sessionwatch_core::settings::Settings;
 
 use super::{Failure, target::TargetArgs};
 use crate::{

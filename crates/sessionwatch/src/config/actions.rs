@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     brake::{Brake, MOST},
     instant::{DAY, SECOND},
 };

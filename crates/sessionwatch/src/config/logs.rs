@@ -8,11 +8,11 @@ use std::{
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use sessionwatch_logs::pattern::Pattern;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{Instant, SECOND},
     severity::Severity,
 };
+use sessionwatch_logs::pattern::Pattern;
 
 use super::{
     environment,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use sessionwatch_rules::instant::{HOUR, SECOND};
+use sessionwatch_core::instant::{HOUR, SECOND};
 
 use super::{
     Preset, Target,

@@ -6,7 +6,7 @@ use std::{
     ops::Range,
 };
 
-use sessionwatch_rules::{decoder::Decoder, zone::LOCAL};
+use sessionwatch_core::{decoder::Decoder, zone::LOCAL};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},

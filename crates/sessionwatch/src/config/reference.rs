@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
-use sessionwatch_rules::zone::LOCAL;
+use sessionwatch_core::zone::LOCAL;
 
 use super::keys::{DECODERS, Key, Kind, Otherwise, SECTIONS, Section};
 
@@ -181,7 +181,7 @@ mod tests {
         // Without their keys there is no policy, no baseline, and a limit that grows with the table.
         (settings.lifetime_max_us, settings.expired_max) = (None, None);
         (settings.active, settings.creation_rate) = Default::default();
-        assert_eq!(settings, sessionwatch_rules::settings::Settings::default());
+        assert_eq!(settings, sessionwatch_core::settings::Settings::default());
         for check in checks::ALL {
             assert_eq!(config.rules.severity(&check), check.severity, "{}", check.id);
         }

@@ -1,7 +1,7 @@
 //! `[checks.*]` and `[[check]]` as used.
 
 use jiff::tz::TimeZone;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     alert::Policy,
     instant::{DAY, SECOND},
     settings::{Baseline, Settings},
@@ -172,5 +172,5 @@ fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[C
 }
 
 fn default_threshold() -> Threshold {
-    Threshold { comparison: sessionwatch_rules::threshold::Comparison::Above, number: 0.0 }
+    Threshold { comparison: sessionwatch_core::threshold::Comparison::Above, number: 0.0 }
 }

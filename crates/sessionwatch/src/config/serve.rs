@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{DAY, Instant, SECOND},
     severity::Severity,
 };

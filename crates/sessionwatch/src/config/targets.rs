@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use jiff::tz::TimeZone;
-use sessionwatch_rules::{brake::MOST, decoder::Decoder, instant::SECOND, local_time::MIN_GRACE};
+use sessionwatch_core::{brake::MOST, decoder::Decoder, instant::SECOND, local_time::MIN_GRACE};
 
 use super::{
     Cleanup, Preset, Problem, Rhythm, Storage, Target, Unresolved, environment, plan,

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     brake::{Brake, Braked},
     instant::{HOUR, Instant},
 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 use tokio::{
     sync::watch,
     task::JoinSet,

@@ -8,11 +8,11 @@ use std::{
 };
 
 use ipnet::IpNet;
-use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{DAY, HOUR, Instant, SECOND},
     joining::Fit,
 };
+use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::{Semaphore, SemaphorePermit, watch},

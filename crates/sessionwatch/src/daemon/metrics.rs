@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_rules::{alert, instant::Instant, verdict::Verdict};
+use sessionwatch_core::{alert, instant::Instant, verdict::Verdict};
 
 use super::Shared;
 use crate::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use sessionwatch_rules::{
+use sessionwatch_core::{
     alert::{Alert, Notice, Policy, Sign, State},
     instant::{Instant, SECOND},
     severity::Severity,

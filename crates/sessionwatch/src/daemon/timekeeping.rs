@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{HOUR, Instant},
     retention::{Reading, RetentionClock},
 };

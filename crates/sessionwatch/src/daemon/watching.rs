@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::{

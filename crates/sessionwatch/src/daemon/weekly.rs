@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{Shared, leadership::DELIVERY, round};
 use crate::{

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rusqlite::{Connection, params};
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_core::instant::{DAY, Instant};
 use tokio::sync::watch;
 
 use super::{DemoError, USERS};

@@ -1,6 +1,6 @@
 //! Asking a target what the doctor needs to know.
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::Instant,
     local_time::{Doubts, Newest},
     settings::Settings,

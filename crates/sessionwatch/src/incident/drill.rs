@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_core::instant::{DAY, Instant};
 
 use self::leftovers::Leftover;
 

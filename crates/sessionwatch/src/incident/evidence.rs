@@ -6,7 +6,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sessionwatch_rules::{
+use sessionwatch_core::{
     census::Fact,
     instant::{DAY, Instant},
     verdict::Verdict,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sessionwatch_rules::incident;
+use sessionwatch_core::incident;
 
 use super::{
     evidence::{self, Frozen},
@@ -226,7 +226,7 @@ mod tests {
         let contained = |done: u64, users: u64| Entry {
             kind: "contained".into(),
             detail: serde_json::json!({ "done": done, "users": users }).to_string(),
-            at: sessionwatch_rules::instant::Instant::MIN,
+            at: sessionwatch_core::instant::Instant::MIN,
             actor: "ada".into(),
             step: String::new(),
             said: String::new(),

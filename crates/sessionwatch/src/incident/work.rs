@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use sessionwatch_rules::verdict::counted;
-use sessionwatch_rules::{
+use sessionwatch_core::verdict::counted;
+use sessionwatch_core::{
     incident::{self as rules, Step},
     instant::Instant,
 };

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use sessionwatch_rules::severity::Severity;
+use sessionwatch_core::severity::Severity;
 
 use super::led;
 use crate::{

@@ -8,12 +8,12 @@ use std::{borrow::Cow, io::Read as _};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
+use sessionwatch_core::instant::Instant;
 use sessionwatch_logs::{
     grammar::Grammar,
     reader::{Place, Reader},
     signal::Signal,
 };
-use sessionwatch_rules::instant::Instant;
 use sha1::Sha1;
 use sha2::Sha256;
 

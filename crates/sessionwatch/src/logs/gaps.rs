@@ -1,7 +1,7 @@
 //! Gaps: places of a log where lines may be missing, because they could not be read.
 
 use serde::{Deserialize, Serialize};
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 /// Gaps of a source that are kept one by one.
 const MAX_KEPT: usize = 20;

@@ -1,7 +1,7 @@
 //! Keeping what a source gave: signals, how far it was read, and what was dropped, in one transaction.
 
+use sessionwatch_core::instant::Instant;
 use sessionwatch_logs::{reader::Counters, signal::Kind};
-use sessionwatch_rules::instant::Instant;
 
 use super::{
     Found,

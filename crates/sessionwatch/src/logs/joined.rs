@@ -2,9 +2,9 @@
 //! clocks differ.
 
 use serde_json::{Value, json};
+use sessionwatch_core::verdict::counted;
+use sessionwatch_core::{instant::Instant, joining::Fit};
 use sessionwatch_logs::signal::Kind;
-use sessionwatch_rules::verdict::counted;
-use sessionwatch_rules::{instant::Instant, joining::Fit};
 
 use crate::{
     clock,
@@ -196,5 +196,5 @@ impl Fits {
 #[must_use]
 pub fn period(hours: u32) -> (Instant, Instant) {
     let now = clock::now();
-    (now.plus(-i64::from(hours) * sessionwatch_rules::instant::HOUR), now.plus(1))
+    (now.plus(-i64::from(hours) * sessionwatch_core::instant::HOUR), now.plus(1))
 }

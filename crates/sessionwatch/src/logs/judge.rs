@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use sessionwatch_logs::signal::Kind;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{DAY, Instant},
     joining::{self, Fit},
     severity::Severity,
     silence::Voice,
     verdict::{Finding, Verdict},
 };
+use sessionwatch_logs::signal::Kind;
 
 use super::gaps::KeptGap;
 use crate::{

@@ -1,11 +1,11 @@
 //! What was found, counted, with the first of what is bad.
 
+use sessionwatch_core::{instant::Instant, severity::Severity};
 use sessionwatch_logs::{
     pattern::Pattern,
     reader::{Counters, Place},
     signal::{Kind, Signal},
 };
-use sessionwatch_rules::{instant::Instant, severity::Severity};
 
 use super::Found;
 

@@ -1,7 +1,7 @@
 //! Prometheus' Alertmanager: alerts of its API v2.
 
 use serde_json::json;
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_core::instant::{DAY, Instant};
 
 use super::{Post, Told, distinct, shortened};
 use crate::{clock, config::Channel};

@@ -1,7 +1,7 @@
 //! `Retry-After`: how long a channel asks to wait.
 
 use jiff::civil::DateTime;
-use sessionwatch_rules::instant::{DAY, Instant, SECOND};
+use sessionwatch_core::instant::{DAY, Instant, SECOND};
 
 /// The three forms of a date in RFC 9110, 5.6.7; all are in UTC.
 const DATES: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 use sha2::Sha256;
 
 use super::{Failure, Post, Told};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sessionwatch_rules::decoder::Decoder;
+use sessionwatch_core::decoder::Decoder;
 
 use super::schema::{Column, ColumnKind, Dialect, Schema, Table};
 

@@ -1,6 +1,6 @@
 //! An explicit mapping, checked against the schema: everything that does not fit is said at once.
 
-use sessionwatch_rules::decoder::Decoder;
+use sessionwatch_core::decoder::Decoder;
 
 use super::{
     detect::{Candidate, notes},

@@ -1,6 +1,6 @@
 //! The mapping: which table and columns hold what.
 
-use sessionwatch_rules::decoder::Decoder;
+use sessionwatch_core::decoder::Decoder;
 
 /// A possibly schema-qualified table or view.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::OnceLock};
 
 use serde::Deserialize;
-use sessionwatch_rules::decoder::Decoder;
+use sessionwatch_core::decoder::Decoder;
 
 use super::{
     catalogue::Profile,

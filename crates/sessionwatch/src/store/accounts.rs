@@ -1,6 +1,6 @@
 //! Accounts of the dashboard, and their log-ins.
 
-use sessionwatch_rules::instant::{DAY, Instant, SECOND};
+use sessionwatch_core::instant::{DAY, Instant, SECOND};
 
 use super::{StoreError, confirmed_time, db::Db, row::Row};
 use crate::secret::Secret;

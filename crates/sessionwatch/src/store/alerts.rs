@@ -1,6 +1,6 @@
 //! Alerts: one row a target and check.
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     alert::{Alert, State},
     instant::Instant,
     severity::Severity,

@@ -1,6 +1,6 @@
 //! Archived rows: batches that were sealed before they left the table.
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::Instant,
     planned::{self, Planned},
 };

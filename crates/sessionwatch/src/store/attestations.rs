@@ -1,6 +1,6 @@
 //! Attestations: what no query can say, and a person vouches for.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{StoreError, db::Db, row::Row};
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
 use super::{StoreError, db::Db};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{DAY, Instant, SECOND},
     local_time::Growth,
     zone::MAX_OFFSET,
@@ -229,7 +229,7 @@ fn gauges(text: &str) -> Option<Gauges> {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_rules::instant::HOUR;
+    use sessionwatch_core::instant::HOUR;
 
     use super::*;
     use crate::store::tests::both;

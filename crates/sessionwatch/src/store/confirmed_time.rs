@@ -1,6 +1,6 @@
-//! The latest instant that has certainly passed, by which retention goes. See [`sessionwatch_rules::retention`].
+//! The latest instant that has certainly passed, by which retention goes. See [`sessionwatch_core::retention`].
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{StoreError, db::Db};
 
@@ -44,7 +44,7 @@ pub fn passed(db: Db<'_>, now: Instant) -> Result<Instant, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_rules::instant::SECOND;
+    use sessionwatch_core::instant::SECOND;
 
     use super::*;
     use crate::store::{audit, tests::both};

@@ -1,6 +1,6 @@
 //! Events: what happened, when. Verdicts that changed, alerts that fired, were repeated or resolved.
 
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_core::instant::{DAY, Instant};
 
 use super::{StoreError, db::Db};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     incident::{Grade, Recorded},
     instant::Instant,
 };

@@ -1,6 +1,6 @@
 //! Layouts: the table in which the sessions of each target were recognized.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{Store, StoreError, audit, db::Db};
 use crate::{

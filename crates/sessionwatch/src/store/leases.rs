@@ -1,7 +1,7 @@
 //! Leases: who does what, where several daemons share a store. A lease that is not renewed runs out, and whoever takes it
 //! then gets a new term; what the holder of an older term still writes is refused.
 
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 
 use super::{StoreError, db::Db};
 

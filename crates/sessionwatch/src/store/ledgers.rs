@@ -1,6 +1,6 @@
 //! Ledgers: the sessions of the last look by fingerprint, so that a restart still sees what changed.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{StoreError, db::Db};
 

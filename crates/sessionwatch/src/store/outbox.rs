@@ -3,7 +3,7 @@
 //! A message is marked before it is sent. One that is found marked after a crash may have arrived: it is sent again, and
 //! says so.
 
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 
 use super::{
     StoreError,

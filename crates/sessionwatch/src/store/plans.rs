@@ -1,6 +1,6 @@
 //! Plans: what an action would touch, row by row.
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{HOUR, Instant},
     planned::{self, Planned},
 };

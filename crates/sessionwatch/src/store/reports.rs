@@ -1,6 +1,6 @@
 //! Reports: the last one of each target, whole.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{StoreError, db::Db};
 

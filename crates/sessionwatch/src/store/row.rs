@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::StoreError;
 
@@ -305,15 +305,15 @@ impl From<bool> for Value<'_> {
     }
 }
 
-impl From<sessionwatch_rules::instant::Instant> for Value<'_> {
-    fn from(at: sessionwatch_rules::instant::Instant) -> Self {
+impl From<sessionwatch_core::instant::Instant> for Value<'_> {
+    fn from(at: sessionwatch_core::instant::Instant) -> Self {
         Self::Int(Some(at.micros()))
     }
 }
 
-impl From<Option<sessionwatch_rules::instant::Instant>> for Value<'_> {
-    fn from(at: Option<sessionwatch_rules::instant::Instant>) -> Self {
-        Self::Int(at.map(sessionwatch_rules::instant::Instant::micros))
+impl From<Option<sessionwatch_core::instant::Instant>> for Value<'_> {
+    fn from(at: Option<sessionwatch_core::instant::Instant>) -> Self {
+        Self::Int(at.map(sessionwatch_core::instant::Instant::micros))
     }
 }
 

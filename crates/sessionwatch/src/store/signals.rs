@@ -1,8 +1,8 @@
 //! Signals: what logs said, and how that fits the table of sessions.
 
 use serde_json::Value as Json;
+use sessionwatch_core::{checklist::CriticalSignals, instant::Instant, joining::Fit, severity::Severity};
 use sessionwatch_logs::signal::Kind;
-use sessionwatch_rules::{checklist::CriticalSignals, instant::Instant, joining::Fit, severity::Severity};
 
 use super::{StoreError, db::Db, row::Row, row::Value};
 use crate::{clock, documents, logs::Found, report::printable};

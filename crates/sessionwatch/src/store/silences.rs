@@ -1,6 +1,6 @@
 //! Silences: what is not told for a while.
 
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 
 use super::{StoreError, db::Db, row::Row};
 

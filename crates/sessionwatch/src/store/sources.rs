@@ -1,7 +1,7 @@
 //! Sources of log lines: when they were heard, and how far they were read.
 
 use serde_json::{Map, Value};
-use sessionwatch_rules::{instant::Instant, silence::Rhythm};
+use sessionwatch_core::{instant::Instant, silence::Rhythm};
 
 use super::{StoreError, db::Db, row::Row};
 use crate::logs::{follow::Place, gaps::KeptGap};

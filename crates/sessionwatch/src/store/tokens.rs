@@ -1,6 +1,6 @@
 //! Tokens of programs, and what programs were answered.
 
-use sessionwatch_rules::instant::{DAY, Instant, SECOND};
+use sessionwatch_core::instant::{DAY, Instant, SECOND};
 
 use super::{
     StoreError,

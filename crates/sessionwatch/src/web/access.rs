@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
-use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
+use sessionwatch_core::instant::{DAY, HOUR, Instant, SECOND};
 use sha2::{Digest as _, Sha256};
 
 use super::{

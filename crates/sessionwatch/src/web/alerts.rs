@@ -8,7 +8,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     alert::State as Alerting,
     instant::{DAY, SECOND},
 };

@@ -22,7 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use sessionwatch_rules::instant::SECOND;
+use sessionwatch_core::instant::SECOND;
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 
 /// Failed attempts within [`WINDOW`] after which no password of an account is checked any more: from one known network, and
 /// from all other networks together.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use maud::html;
 use serde::Deserialize;
-use sessionwatch_rules::instant::DAY;
+use sessionwatch_core::instant::DAY;
 
 use super::{Page, access::Person, layout, read};
 use crate::{

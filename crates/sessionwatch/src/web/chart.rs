@@ -1,7 +1,7 @@
 //! A line over time as SVG: axes with dates, thresholds, gaps where nothing is known, and a table of the same numbers.
 
 use maud::{Markup, html};
-use sessionwatch_rules::instant::{HOUR, Instant};
+use sessionwatch_core::instant::{HOUR, Instant};
 
 use crate::clock;
 
@@ -164,7 +164,7 @@ pub(super) fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_rules::instant::SECOND;
+    use sessionwatch_core::instant::SECOND;
 
     use super::*;
 

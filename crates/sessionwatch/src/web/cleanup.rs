@@ -8,8 +8,8 @@ use axum::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessionwatch_rules::instant::{HOUR, Instant};
-use sessionwatch_rules::verdict::counted;
+use sessionwatch_core::instant::{HOUR, Instant};
+use sessionwatch_core::verdict::counted;
 
 use super::{
     Page, Refusal,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_rules::verdict::counted;
+use sessionwatch_core::verdict::counted;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::{Refusal, read, target_of};

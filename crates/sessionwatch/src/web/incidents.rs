@@ -11,8 +11,8 @@ use clap::ValueEnum as _;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
-use sessionwatch_rules::verdict::counted;
-use sessionwatch_rules::{
+use sessionwatch_core::verdict::counted;
+use sessionwatch_core::{
     incident::{self as rules, Grade, Step},
     instant::Instant,
 };

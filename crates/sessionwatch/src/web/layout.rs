@@ -7,7 +7,7 @@ use axum::{
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-use sessionwatch_rules::instant::{DAY, HOUR, Instant, SECOND};
+use sessionwatch_core::instant::{DAY, HOUR, Instant, SECOND};
 
 use super::{Refusal, access::Person};
 use crate::clock;

@@ -6,7 +6,7 @@ use axum::extract::{Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{DAY, Instant},
     silence::Voice,
 };

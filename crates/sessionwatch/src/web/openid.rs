@@ -150,7 +150,7 @@ async fn arrived(
 fn account(
     config: &OpenId,
     claims: &Claims,
-    now: sessionwatch_rules::instant::Instant,
+    now: sessionwatch_core::instant::Instant,
 ) -> Result<Account, Refusal> {
     let text = |name: &str| claim(claims, name).and_then(serde_json::Value::as_str);
     let subject = text("sub").filter(|subject| !subject.is_empty());

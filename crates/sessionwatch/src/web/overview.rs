@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use maud::{Markup, html};
 use serde_json::Value;
-use sessionwatch_rules::verdict::counted;
-use sessionwatch_rules::{
+use sessionwatch_core::verdict::counted;
+use sessionwatch_core::{
     alert::State as Alerting,
     instant::{DAY, Instant},
 };

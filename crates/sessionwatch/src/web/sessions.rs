@@ -10,8 +10,8 @@ use axum::{
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
-use sessionwatch_rules::instant::{DAY, Instant};
-use sessionwatch_rules::verdict::counted;
+use sessionwatch_core::instant::{DAY, Instant};
+use sessionwatch_core::verdict::counted;
 
 use super::{Page, Refusal, access::Person, layout, lines, read, target_of};
 use crate::{

@@ -39,7 +39,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, person: Person) -> P
     Ok(layout::page(&person, ("Settings", "/settings"), false, &body))
 }
 
-fn own(person: &Person, logins: &[Login], now: sessionwatch_rules::instant::Instant) -> Markup {
+fn own(person: &Person, logins: &[Login], now: sessionwatch_core::instant::Instant) -> Markup {
     html! {
         section aria-labelledby="own" {
             h2 id="own" { "Your log-ins" }
@@ -66,7 +66,7 @@ fn own(person: &Person, logins: &[Login], now: sessionwatch_rules::instant::Inst
     }
 }
 
-fn people(person: &Person, all: &[Account], now: sessionwatch_rules::instant::Instant) -> Markup {
+fn people(person: &Person, all: &[Account], now: sessionwatch_core::instant::Instant) -> Markup {
     html! {
         section aria-labelledby="accounts" {
             h2 id="accounts" { "Accounts" }
@@ -113,7 +113,7 @@ fn configuration(shared: &Shared) -> Markup {
             dl.facts {
                 dt { "File" } dd { (config.file.as_ref().map_or("the defaults".to_owned(), |file| file.display().to_string())) }
                 @for target in &config.targets { dt { "Target " (target.name) } dd { code { (target.address.to_string()) } } }
-                dt { "History" } dd { (config.serve.keep_us / sessionwatch_rules::instant::DAY) " days" }
+                dt { "History" } dd { (config.serve.keep_us / sessionwatch_core::instant::DAY) " days" }
                 dt { "Checks that run" } dd { (config.rules.ids().filter(|id| config.rules.enabled(id)).collect::<Vec<_>>().join(", ")) }
                 dt { "Sources of logs" } dd { (config.logs.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ")) }
             }

@@ -6,8 +6,8 @@ use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
-use sessionwatch_rules::verdict::counted;
-use sessionwatch_rules::{
+use sessionwatch_core::verdict::counted;
+use sessionwatch_core::{
     alert::State as Alerting,
     instant::{DAY, HOUR, Instant},
 };

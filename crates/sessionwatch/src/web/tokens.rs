@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Redirect};
 use maud::{Markup, html};
 use serde_json::json;
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_core::instant::{DAY, Instant};
 use std::sync::Arc;
 
 use super::{

@@ -17,7 +17,7 @@ use sessionwatch::{
         sql::{Sql, string},
     },
 };
-use sessionwatch_rules::{
+use sessionwatch_core::{
     census::{Census, Duplicates, Fact, Histogram},
     decoder::{Decoded, Decoder, Raw},
     instant::{DAY, HOUR, Instant},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sessionwatch::store::{Place, Store, StoreError, audit, db::Db};
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 use testbed::Sink;
 
 use crate::harness;

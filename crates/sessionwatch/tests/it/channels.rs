@@ -12,7 +12,7 @@ use sessionwatch::{
         outbox::{self, Letter},
     },
 };
-use sessionwatch_rules::instant::SECOND;
+use sessionwatch_core::instant::SECOND;
 use sha2::Sha256;
 use testbed::{Alertmanager, Database, MailOptions, MailSink, Received, Sink};
 

@@ -11,7 +11,7 @@ use sessionwatch::{
         incidents::{self, Incident, State},
     },
 };
-use sessionwatch_rules::{incident::Grade, instant::DAY};
+use sessionwatch_core::{incident::Grade, instant::DAY};
 
 use crate::{
     fastforward::{MINUTE, Watch, monday},

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sessionwatch::store::outbox;
-use sessionwatch_rules::instant::SECOND;
+use sessionwatch_core::instant::SECOND;
 use testbed::{Database, MailOptions, MailSink, Received, Sink};
 
 use crate::{

@@ -13,7 +13,7 @@ use sessionwatch::{
         sql::{Among, OrphanSearch, RowAddressing, RowKind, Rows, Sql},
     },
 };
-use sessionwatch_rules::{
+use sessionwatch_core::{
     census::{Duplicates, Fact},
     decoder::Decoder,
     instant::{DAY, Instant},

@@ -19,7 +19,7 @@ use sessionwatch::{
     daemon::{Command, Daemon, Event, Shared},
     store::outbox,
 };
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 use tokio::sync::{broadcast, mpsc, watch};
 
 pub(crate) const MINUTE: i64 = 60 * SECOND;

@@ -7,7 +7,7 @@ use sessionwatch::{
     daemon::Event,
     store::silences::{self, Silence},
 };
-use sessionwatch_rules::instant::{DAY, HOUR, SECOND};
+use sessionwatch_core::instant::{DAY, HOUR, SECOND};
 use testbed::{Fault, Proxy, Sink};
 use tokio::sync::broadcast::Receiver;
 

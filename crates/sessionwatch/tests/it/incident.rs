@@ -16,7 +16,7 @@ use sessionwatch::{
         incidents::{self, Incident, State},
     },
 };
-use sessionwatch_rules::{
+use sessionwatch_core::{
     incident::Grade,
     instant::{DAY, HOUR},
 };

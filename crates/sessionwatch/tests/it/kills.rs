@@ -11,7 +11,7 @@ use sessionwatch::{
     config::Config,
     store::{Store, audit, events, outbox},
 };
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 use testbed::{Database, Sink};
 
 use crate::{

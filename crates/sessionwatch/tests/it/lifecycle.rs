@@ -7,7 +7,7 @@ use sessionwatch::store::{
     alerts,
     silences::{self, Silence},
 };
-use sessionwatch_rules::{alert::State, instant::HOUR};
+use sessionwatch_core::{alert::State, instant::HOUR};
 use testbed::{Database, Sink};
 
 use crate::{
@@ -35,7 +35,7 @@ fn told(sink: &Sink) -> Vec<String> {
 }
 
 /// Tells of nothing that it is asked to be silent about.
-fn silence(check: &str, subject: Option<&str>, until: sessionwatch_rules::instant::Instant) -> Silence {
+fn silence(check: &str, subject: Option<&str>, until: sessionwatch_core::instant::Instant) -> Silence {
     Silence {
         id: 0,
         target: None,

@@ -12,7 +12,7 @@ use sessionwatch::{
     memory::Memory,
     store::events::{self, Search},
 };
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{DAY, Instant},
     local_time::utc,
     zone::Zone,

@@ -12,7 +12,7 @@ use sessionwatch::{
         incidents::{self, Incident, State},
     },
 };
-use sessionwatch_rules::incident::STEPS;
+use sessionwatch_core::incident::STEPS;
 
 use crate::{
     harness::{run_in, wait_until},

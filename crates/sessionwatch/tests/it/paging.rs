@@ -16,7 +16,7 @@ use sessionwatch::{
         sql::{After, List, Sort, Sql, Status, string},
     },
 };
-use sessionwatch_rules::{
+use sessionwatch_core::{
     decoder::{Decoded, Decoder, Raw},
     instant::Instant,
 };

@@ -13,7 +13,7 @@ use std::{
 
 use rusqlite::Connection;
 use sessionwatch::store::{Place, Store, audit};
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use crate::harness::{self, Said};
 

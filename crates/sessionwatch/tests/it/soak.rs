@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 use sessionwatch::clock;
-use sessionwatch_rules::instant::DAY;
+use sessionwatch_core::instant::DAY;
 use testbed::Sink;
 
 use crate::{

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use sessionwatch_rules::instant::{HOUR, Instant};
+use sessionwatch_core::instant::{HOUR, Instant};
 use testbed::{Database, Fault, Proxy, Sink};
 
 use crate::{

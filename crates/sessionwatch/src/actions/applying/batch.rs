@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration, time::Instant as Monotonic};
 
-use sessionwatch_rules::planned::Planned;
+use sessionwatch_core::planned::Planned;
 
 use super::{ActError, Work, lock, settle};
 use crate::{

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use sessionwatch_rules::planned::Planned;
+use sessionwatch_core::planned::Planned;
 
 use super::{ActError, PATIENCE, Why, Work, lock};
 use crate::{

@@ -1,6 +1,6 @@
 //! `alerts history`, and `report history`: what happened between two dates.
 
-use sessionwatch_rules::instant::{DAY, Instant};
+use sessionwatch_core::instant::{DAY, Instant};
 
 use crate::{
     cli::{Failure, opening::existing as open, target::ConfigArgs},

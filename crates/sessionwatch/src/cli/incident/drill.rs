@@ -8,8 +8,8 @@ use std::{
     time::Instant as Monotonic,
 };
 
-use sessionwatch_rules::verdict::Verdict;
-use sessionwatch_rules::verdict::counted;
+use sessionwatch_core::verdict::Verdict;
+use sessionwatch_core::verdict::counted;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, acting::Acting, opening::Opening};

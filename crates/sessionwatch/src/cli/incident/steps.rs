@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use sessionwatch_rules::incident::{self as rules, Grade, Step};
+use sessionwatch_core::incident::{self as rules, Grade, Step};
 
 use super::{Case, Failure, Whose, opening::Opening};
 use crate::{
@@ -79,7 +79,7 @@ fn show(case: &Case, step: &Step, said: &str) -> Result<(), Failure> {
 }
 
 /// How much time there is, until sessions are ended.
-fn time(incident: &Incident, now: sessionwatch_rules::instant::Instant) -> String {
+fn time(incident: &Incident, now: sessionwatch_core::instant::Instant) -> String {
     incident::time_used(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::Value;
-use sessionwatch_rules::instant::{HOUR, Instant};
+use sessionwatch_core::instant::{HOUR, Instant};
 
 use super::super::{Failure, target::ConfigArgs};
 use crate::{

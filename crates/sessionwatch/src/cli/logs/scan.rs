@@ -8,13 +8,13 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use sessionwatch_core::verdict;
+use sessionwatch_core::{instant::Instant, severity::Severity};
 use sessionwatch_logs::{
     grammar::Grammar,
     reader::{Counters, Place},
     signal::{Kind, Signal},
 };
-use sessionwatch_rules::verdict;
-use sessionwatch_rules::{instant::Instant, severity::Severity};
 
 use super::super::{Failure, target::ConfigArgs};
 use crate::{

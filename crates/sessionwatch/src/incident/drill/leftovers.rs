@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use crate::{clock, target::sql::identifier};
 

@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sessionwatch_core::severity::Severity;
 use sessionwatch_logs::{pattern::Pattern, time::Clock};
-use sessionwatch_rules::severity::Severity;
 
 use super::*;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use sessionwatch_rules::instant::DAY;
+use sessionwatch_core::instant::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{

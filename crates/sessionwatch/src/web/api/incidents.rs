@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use sessionwatch_rules::incident::{self as rules, Grade};
+use sessionwatch_core::incident::{self as rules, Grade};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 use utoipa::IntoParams;
 
 use super::{

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use sessionwatch_rules::instant::HOUR;
+use sessionwatch_core::instant::HOUR;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sessionwatch_rules::instant::DAY;
+use sessionwatch_core::instant::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{

@@ -17,7 +17,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use sessionwatch_rules::instant::{Instant, SECOND};
+use sessionwatch_core::instant::{Instant, SECOND};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
