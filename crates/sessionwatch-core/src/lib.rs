@@ -23,6 +23,7 @@ pub mod retention;
 pub mod settings;
 pub mod severity;
 pub mod silence;
+pub mod suggest;
 pub mod threshold;
 pub mod token;
 pub mod verdict;

@@ -14,6 +14,8 @@ use sessionwatch_core::{
 
 pub use self::visit::visit;
 
+use pg_link::SslMode;
+
 use crate::{
     clock as calendar,
     clock_difference::Difference,
@@ -34,7 +36,6 @@ use crate::{
     target::{
         address::Address,
         audit::Audit,
-        postgres::dsn::SslMode,
         side_effects::SideEffect,
         sql::{identifier, table as quoted},
     },

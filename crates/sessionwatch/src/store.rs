@@ -50,7 +50,7 @@ use tokio::sync::watch;
 use self::{
     db::Db, file_identity::FileIdentity, health::Health, leases::Fence, readers::Readers, remote::Remote,
 };
-use crate::target::{error::TargetError, postgres::dsn::Dsn};
+use pg_link::{ConnectError, Dsn};
 
 /// Every migration, oldest first.
 const MIGRATIONS: [&str; 11] = [
@@ -146,7 +146,7 @@ pub enum StoreError {
     },
     /// The server cannot be reached.
     #[error("the store: {0}")]
-    Connect(#[source] TargetError),
+    Connect(#[source] ConnectError),
     /// The server does not do its part.
     #[error("the store's server cannot be used: {0}")]
     Server(&'static str),

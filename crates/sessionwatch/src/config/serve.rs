@@ -17,13 +17,9 @@ use super::{
     environment, plan,
     reader::{Node, Reader},
 };
-use crate::{
-    checks,
-    schedule::Schedule,
-    store::Place,
-    suggest::nearest,
-    target::{address::Address, postgres::dsn::Dsn},
-};
+use pg_link::Dsn;
+
+use crate::{checks, schedule::Schedule, store::Place, suggest::nearest, target::address::Address};
 
 /// The watch.
 #[derive(Clone, Debug)]

@@ -4,16 +4,15 @@
 use std::path::Path;
 
 use super::{Config, ConfigError, Target};
+use pg_link::Dsn;
+
 use crate::{
     actions::keys,
     archive::sealing::Identity,
     daemon,
     notify::Sender,
     store::{Place, StoreError},
-    target::{
-        address::Address,
-        postgres::{dsn::Dsn, tls},
-    },
+    target::address::Address,
     web::openid::provider,
 };
 
@@ -114,5 +113,5 @@ fn tls(dsn: &Dsn) -> Option<String> {
     if dsn.is_local() {
         return None;
     }
-    tls::connector(dsn).err().map(|error| format!("TLS: {error}"))
+    dsn.check_tls().err().map(|error| format!("TLS: {error}"))
 }

@@ -17,6 +17,8 @@ use sessionwatch_core::instant::{DAY, Instant};
 
 use self::leftovers::Leftover;
 
+use pg_link::{Connection, NoRows};
+
 use crate::{
     actions::{ActError, Context, applying, view},
     config::{Storage, Target},
@@ -30,7 +32,6 @@ use crate::{
         address::Address,
         error::TargetError,
         observe::{self, Line},
-        postgres::Link,
         sql::{self, List, identifier, string},
     },
 };
@@ -254,14 +255,14 @@ pub async fn clear(context: Context<'_>, folder: &Path) -> Vec<String> {
     }
     if let (Address::Postgres(_), Ok(Address::Postgres(dsn))) =
         (&context.target.address, view::address(context))
-        && let Ok(link) = Link::open(dsn).await
+        && let Ok(link) = Connection::<NoRows>::open(dsn).await
     {
         said.extend(clear_databases(&link, context.target.address.to_string()).await);
     }
     said
 }
 
-async fn clear_databases(link: &Link, server: String) -> Vec<String> {
+async fn clear_databases(link: &Connection<NoRows>, server: String) -> Vec<String> {
     let rows = link.client().simple_query(leftovers::DATABASES).await;
     let mut said = Vec::new();
     for message in rows.into_iter().flatten() {
@@ -304,7 +305,7 @@ async fn sample(context: Context<'_>) -> Result<Sample, ActError> {
 /// A database of that name beside the one of the address. Its comment says which process made it, and when.
 async fn create(admin: &Address, name: &str, now: Instant) -> Result<Address, ActError> {
     let Address::Postgres(dsn) = admin else { return Err(ActError::Unexpected("a server is meant")) };
-    let link = Link::open(dsn).await?;
+    let link = Connection::<NoRows>::open(dsn).await.map_err(TargetError::from)?;
     let made = link.client().batch_execute(&format!("CREATE DATABASE {}", identifier(name))).await;
     made.map_err(|_| ActError::NoDrill)?;
     let comment = string(Dialect::Postgres, &leftovers::comment(now));
@@ -317,7 +318,7 @@ async fn create(admin: &Address, name: &str, now: Instant) -> Result<Address, Ac
 
 async fn fill(address: &Address, script: &str) -> Result<(), ActError> {
     let Address::Postgres(dsn) = address else { return Err(ActError::Unexpected("a server is meant")) };
-    let link = Link::open(dsn).await?;
+    let link = Connection::<NoRows>::open(dsn).await.map_err(TargetError::from)?;
     let filled = link.client().batch_execute(script).await;
     filled.map_err(|error| {
         let code = error.code().map(|code| code.code().to_owned());
@@ -334,7 +335,7 @@ async fn drop_database(server: &(Address, String)) -> bool {
 
 async fn drop_now((admin, name): &(Address, String)) -> bool {
     let Address::Postgres(dsn) = admin else { return true };
-    let Ok(link) = Link::open(dsn).await else { return false };
+    let Ok(link) = Connection::<NoRows>::open(dsn).await else { return false };
     // A pooler may keep a connection to it for a while, and ends that by itself.
     let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
     if link.client().batch_execute(&statement).await.is_ok() {

@@ -86,10 +86,9 @@ pub fn now(db: Db<'_>) -> Result<Instant, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        store::{Place, Store, tests::both},
-        target::postgres::dsn::Dsn,
-    };
+    use pg_link::Dsn;
+
+    use crate::store::{Place, Store, tests::both};
 
     #[test]
     fn a_writer_that_froze_in_a_transaction_keeps_nobody_from_taking_over() {

@@ -19,7 +19,7 @@ use super::{
     StoreError,
     row::{Cell, Query, Row, Value},
 };
-use crate::target::postgres::{Link, dsn::Dsn};
+use pg_link::{Connection, Dsn, NoRows};
 
 /// How long the server may take for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -147,25 +147,25 @@ async fn patience(ending: &mut watch::Receiver<Option<Instant>>) {
     let _ = tokio::time::timeout(ANSWER_TIMEOUT, ended).await;
 }
 
-async fn perform(dsn: &Dsn, link: &mut Option<Link>, work: Work) -> Result<Answer, StoreError> {
+async fn perform(dsn: &Dsn, link: &mut Option<Connection<NoRows>>, work: Work) -> Result<Answer, StoreError> {
     const LOST: StoreError = StoreError::Server("the connection was lost");
     match work {
         Work::Begin { writes } => {
             let begin = beginning(dsn.schema.as_deref().unwrap_or("sessionwatch"), writes);
-            if link.as_ref().is_none_or(Link::is_closed) {
-                *link = Some(Link::open(dsn).await.map_err(StoreError::Connect)?);
+            if link.as_ref().is_none_or(Connection::is_closed) {
+                *link = Some(Connection::open(dsn).await.map_err(StoreError::Connect)?);
             }
-            let client = link.as_ref().map(Link::client).ok_or(LOST)?;
+            let client = link.as_ref().map(Connection::client).ok_or(LOST)?;
             client.batch_execute(&begin).await.map_err(|error| refused(&error))?;
             Ok((0, vec![]))
         }
         Work::Script(sql) => {
-            let client = link.as_ref().map(Link::client).ok_or(LOST)?;
+            let client = link.as_ref().map(Connection::client).ok_or(LOST)?;
             client.batch_execute(&sql).await.map_err(|error| refused(&error))?;
             Ok((0, vec![]))
         }
         Work::Query { sql, values, rows } => {
-            let client = link.as_ref().map(Link::client).ok_or(LOST)?;
+            let client = link.as_ref().map(Connection::client).ok_or(LOST)?;
             let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(Owned::typed).collect();
             if !rows {
                 let changed = client.execute_typed(&sql, &values).await.map_err(|error| refused(&error))?;

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::postgres::dsn::{Dsn, DsnError};
-use crate::credentials::mask;
+use credentials::mask;
+use pg_link::{Dsn, DsnError};
 
 /// Where a target is.
 #[derive(Clone, Debug, PartialEq, Eq)]

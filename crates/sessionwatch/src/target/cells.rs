@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::error::TargetError;
 

@@ -1,5 +1,7 @@
 //! What can keep a target from being looked at, in words for a person.
 
+use pg_link::{ConnectError, TlsError};
+
 use crate::profile::near::Missed;
 
 /// Why a look did not succeed. Messages hold no value, no credential and no database text.
@@ -107,7 +109,20 @@ pub enum TargetError {
     LastUse(String),
     /// TLS could not be set up.
     #[error("TLS: {0}")]
-    Tls(#[from] super::postgres::tls::TlsError),
+    Tls(#[from] TlsError),
+}
+
+/// What is said where no file descriptor is left.
+const TOO_MANY_OPEN_FILES: TargetError = TargetError::System("another file or socket: too many are open");
+
+impl From<ConnectError> for TargetError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::TooManyOpenFiles => TOO_MANY_OPEN_FILES,
+            ConnectError::Failed(why) => Self::Connect(why),
+            ConnectError::Tls(error) => Self::Tls(error),
+        }
+    }
 }
 
 /// Near misses, after a colon.
@@ -136,10 +151,7 @@ impl TargetError {
     /// every other error.
     #[must_use]
     pub fn too_many_files(error: &std::io::Error) -> Option<Self> {
-        /// `EMFILE` and `ENFILE`, which have no kind of their own.
-        const CODES: [i32; 2] = [24, 23];
-        let code = error.raw_os_error()?;
-        CODES.contains(&code).then_some(Self::System("another file or socket: too many are open"))
+        pg_link::too_many_open_files(error).then_some(TOO_MANY_OPEN_FILES)
     }
 
     /// Whether the rows of one statement may be at fault, so that others may fare better.

@@ -2,7 +2,7 @@
 
 use std::time::Instant as Stopwatch;
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     addresses::Address,
     census::{Census, Duplicates, Fact, Histogram},
     instant::Instant,
@@ -17,7 +17,7 @@ use super::{
     sql::{Among, List, RowKind, Rows, Sql},
 };
 
-pub use sessionwatch_rules::ledger::EVIDENCE_LIMIT;
+pub use sessionwatch_core::ledger::EVIDENCE_LIMIT;
 
 /// Of so many rows, one on a suspected token at most: with more of them, the whole table is grouped instead.
 const ROWS_PER_SUSPECT: u64 = 8;

@@ -3,17 +3,12 @@
 //! Limits are set inside the transaction, since transaction poolers strip what is set outside it, and only the simple
 //! protocol and one COPY are used, since poolers do not carry named statements over.
 
-pub mod dsn;
-pub mod tls;
-
 mod acting;
 mod catalog;
 mod scan;
 pub mod search_path;
 mod side_effects;
-mod tap;
 mod visibility;
-mod wire;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -21,32 +16,49 @@ use std::{
 };
 
 use futures_util::TryStreamExt as _;
-use sessionwatch_rules::{instant::Instant, ledger::Frame, ledger::Ledger};
+use pg_link::{Connection, Dsn, MAX_MESSAGE_BYTES, RowSink, RowSinkSlot, log_refusal};
+use sessionwatch_core::{instant::Instant, ledger::Frame, ledger::Ledger};
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 pub use self::acting::Actor;
+use self::search_path::RoleSettings;
 pub(super) use self::side_effects::{HOOKS, INHERITS, references};
-use self::{
-    dsn::Dsn,
-    search_path::RoleSettings,
-    wire::{NoTlsOffered, Wire},
-};
 use super::{
     error::TargetError,
     sql::{Sql, string},
 };
 use crate::{
+    archive::whole::Whole,
     checks::Counted,
     profile::schema::{Dialect, Schema},
 };
 
 /// How long a server may take to be told that a look is over.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What takes the rows of a COPY in.
+#[derive(Debug)]
+enum RowTaker {
+    /// A scan, into the ledger.
+    Scan(Box<scan::Collector>),
+    /// Whole rows, for the archive.
+    Whole(Whole),
+}
+
+impl RowSink for RowTaker {
+    #[inline]
+    fn push_row(&mut self, row: &[u8]) {
+        match self {
+            Self::Scan(collector) => collector.row(row),
+            Self::Whole(whole) => whole.push(row),
+        }
+    }
+}
 
 /// A connection inside its read-only transaction.
 #[derive(Debug)]
 pub struct Session {
-    wire: Wire,
+    connection: Connection<RowTaker>,
     role: Box<RoleSettings>,
     /// The address names the schemas that are meant.
     path_named: bool,
@@ -57,36 +69,9 @@ pub struct Session {
 /// The most memory that the rows of one query may take; a page of 5 000 sessions takes a few MiB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// A connection for something else than looking.
-#[derive(Debug)]
-pub struct Link(Wire);
-
-impl Link {
-    /// Connects.
-    ///
-    /// # Errors
-    ///
-    /// If the server cannot be reached or refuses.
-    pub async fn open(dsn: &Dsn) -> Result<Self, TargetError> {
-        Ok(Self(wire::connect(dsn).await?))
-    }
-
-    /// What speaks to the server.
-    #[must_use]
-    pub fn client(&self) -> &tokio_postgres::Client {
-        &self.0.client
-    }
-
-    /// Whether the connection is known to be gone.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.client.is_closed()
-    }
-}
-
 /// A connection between two transactions.
 #[derive(Debug)]
-pub struct Idle(Wire);
+pub struct Idle(Connection<RowTaker>);
 
 /// Limits of a look.
 #[derive(Clone, Copy, Debug)]
@@ -104,11 +89,11 @@ impl Session {
     ///
     /// If the server cannot be reached or refuses.
     pub async fn open(dsn: &Dsn, limits: Limits, deep: bool) -> Result<Self, TargetError> {
-        let wire = wire::connect(dsn).await?;
-        if !wire.encrypted {
-            refuse_pglite(&wire).await?;
+        let connection = Connection::open(dsn).await?;
+        if !connection.is_encrypted() {
+            refuse_pglite(&connection).await?;
         }
-        Self::begin(wire, dsn, limits, deep).await
+        Self::begin(connection, dsn, limits, deep).await
     }
 
     /// Opens another transaction over a connection that is there already.
@@ -120,7 +105,12 @@ impl Session {
         Self::begin(idle.0, dsn, limits, false).await
     }
 
-    async fn begin(wire: Wire, dsn: &Dsn, limits: Limits, deep: bool) -> Result<Self, TargetError> {
+    async fn begin(
+        connection: Connection<RowTaker>,
+        dsn: &Dsn,
+        limits: Limits,
+        deep: bool,
+    ) -> Result<Self, TargetError> {
         // A server that waits for its client to take in an answer heeds no other limit than that of TCP.
         let mut opening = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {lock};\n\
@@ -139,12 +129,12 @@ impl Session {
                 ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
             );
         }
-        let rows = fetch(&wire.client, &opening).await?;
+        let rows = fetch(connection.client(), &opening).await?;
         let role = rows.first().and_then(|row| RoleSettings::read(row));
         let role = role.ok_or_else(|| TargetError::Query("role settings".into()))?;
         role.require(&dsn.search_path)?;
         Ok(Self {
-            wire,
+            connection,
             role: Box::new(role),
             path_named: !dsn.search_path.is_empty(),
             questions: AtomicU32::new(0),
@@ -225,7 +215,7 @@ impl Session {
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         tracing::debug!("query: {}", super::sql::without_values(sql));
         self.questions.fetch_add(1, Ordering::Relaxed);
-        fetch(&self.wire.client, sql).await.map_err(|error| self.wire.outlet.explained(error))
+        fetch(self.connection.client(), sql).await.map_err(|error| explain(self.connection.rows(), error))
     }
 
     /// The number in the first row of a query; `None` if the query fails, which leaves the transaction usable.
@@ -272,7 +262,7 @@ impl Session {
     /// The extended protocol takes one statement only, so the query cannot leave the read-only transaction; a savepoint
     /// keeps that usable if the query fails, and undoes what the statements set.
     async fn guarded(&self, before: &str, query: &str) -> Result<Option<f64>, TargetError> {
-        let client = &self.wire.client;
+        let client = self.connection.client();
         tracing::debug!("query: {}", super::sql::without_values(query));
         let guarded = async {
             client.batch_execute(&format!("SAVEPOINT custom;\n{before}")).await?;
@@ -281,7 +271,7 @@ impl Session {
             let first = rows?.into_iter().next();
             first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
         };
-        guarded.await.map_err(|error| self.wire.outlet.explained(query_error(&error)))
+        guarded.await.map_err(|error| explain(self.connection.rows(), query_error(&error)))
     }
 
     /// Pulls the sessions into a ledger.
@@ -291,35 +281,31 @@ impl Session {
     /// If the copy fails or breaks off.
     pub async fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
         self.questions.fetch_add(1, Ordering::Relaxed);
-        let source = scan::Source { client: &self.wire.client, outlet: &self.wire.outlet };
+        let source = scan::Source { client: self.connection.client(), rows: self.connection.rows() };
         scan::run(source, sql, frame).await
     }
 
     /// Ends the transaction, and gives the connection for another one; nothing if it is lost.
     pub async fn rest(self) -> Option<Idle> {
-        let ended = tokio::time::timeout(GOODBYE, self.wire.client.batch_execute("ROLLBACK")).await;
-        matches!(ended, Ok(Ok(()))).then_some(Idle(self.wire))
+        let ended =
+            tokio::time::timeout(CLOSE_TIMEOUT, self.connection.client().batch_execute("ROLLBACK")).await;
+        matches!(ended, Ok(Ok(()))).then_some(Idle(self.connection))
     }
 
     /// Ends the transaction and the connection.
     pub async fn close(self) {
         let ending = async {
             // Nothing was written: whether the rollback arrives changes nothing.
-            let _ = self.wire.client.batch_execute("ROLLBACK").await;
-            drop(self.wire.client);
-            let _ = self.wire.driver.await;
+            let _ = self.connection.client().batch_execute("ROLLBACK").await;
+            self.connection.close().await;
         };
-        let _ = tokio::time::timeout(GOODBYE, ending).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, ending).await;
     }
 
     /// Asks the server to end what runs, and ends the connection.
     pub async fn abandon(mut self) {
-        if let Some(connector) = self.wire.canceller.take() {
-            let token = self.wire.client.cancel_token();
-            let asked = token.cancel_query(connector);
-            // A server that cannot be asked notices by itself that nobody listens any more.
-            let _ = tokio::time::timeout(GOODBYE, asked).await;
-        }
+        // A server that cannot be asked notices by itself that nobody listens any more.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connection.cancel()).await;
         // Closing waits for the query to end: a pooler that still passes a request to cancel on should find it there.
         self.close().await;
     }
@@ -327,22 +313,21 @@ impl Session {
     /// Whether the connection is more than a local socket.
     #[must_use]
     pub fn is_remote(&self) -> bool {
-        self.wire.canceller.is_some()
+        self.connection.is_remote()
     }
 
     /// Whether the connection is encrypted.
     #[must_use]
     pub fn encrypted(&self) -> bool {
-        self.wire.encrypted
+        self.connection.is_encrypted()
     }
 }
 
 impl Idle {
     /// Ends the connection.
     pub async fn close(self) {
-        drop(self.0.client);
         // A server that does not answer notices by itself that nobody is there any more.
-        let _ = tokio::time::timeout(GOODBYE, self.0.driver).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.0.close()).await;
     }
 }
 
@@ -369,30 +354,10 @@ async fn fetch(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<Vec<Opt
     Ok(rows)
 }
 
-fn connect_error(error: &tokio_postgres::Error) -> TargetError {
-    note(error);
-    if let Some(refused) = cause(error).and_then(TargetError::too_many_files) {
-        return refused;
-    }
-    TargetError::Connect(match error.code() {
-        Some(code) if *code == SqlState::INVALID_PASSWORD => "the password was refused",
-        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => refusal(error),
-        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => "there is no database of that name",
-        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has no connection free",
-        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "the server is starting or stopping",
-        // PgBouncer has this one code for whatever it refuses.
-        Some(code) if *code == SqlState::PROTOCOL_VIOLATION && says(error, "authentication failed") => {
-            "the password was refused"
-        }
-        Some(_) => "the server refused the connection",
-        None => unreachable_because(error),
-    })
-}
-
 /// Refuses PGlite, where all connections share one transaction: what an application writes while it is read here fails, and
 /// `prisma dev` ends over that. It encrypts nothing, so only servers that are near have to be asked.
-async fn refuse_pglite(wire: &Wire) -> Result<(), TargetError> {
-    let messages = wire.client.simple_query("SELECT pg_catalog.version()").await;
+async fn refuse_pglite(connection: &Connection<RowTaker>) -> Result<(), TargetError> {
+    let messages = connection.client().simple_query("SELECT pg_catalog.version()").await;
     let messages = messages.map_err(|error| query_error(&error))?;
     let version = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
@@ -405,86 +370,6 @@ fn is_pglite(version: &str) -> bool {
     ["PGlite", "wasm32", "emscripten"].iter().any(|sign| version.contains(sign))
 }
 
-/// Why a server does not let a user in. It names the file in every language.
-fn refusal(error: &tokio_postgres::Error) -> &'static str {
-    if says(error, "pg_hba.conf") {
-        "the server refuses this user from here, or without TLS: no line of its pg_hba.conf fits"
-    } else {
-        "the server refuses this user"
-    }
-}
-
-/// Whether the server's message has these words.
-fn says(error: &tokio_postgres::Error, words: &str) -> bool {
-    error.as_db_error().is_some_and(|refusal| refusal.message().contains(words))
-}
-
-/// Tells whoever asked for it what failed. The server's words only where they are about names and resources: others may
-/// quote values.
-fn note(error: &tokio_postgres::Error) {
-    match error.as_db_error() {
-        Some(refusal) => {
-            let code = refusal.code().code();
-            let harmless = ["08", "28", "3D", "42", "53", "57"].iter().any(|class| code.starts_with(class));
-            let message = if harmless { refusal.message() } else { "(not shown: it may quote a value)" };
-            tracing::debug!("the server refused: SQLSTATE {code} {message}");
-        }
-        None => tracing::debug!("the connection failed: {error}"),
-    }
-}
-
-/// Why no server answered, without the system's text.
-fn unreachable_because(error: &tokio_postgres::Error) -> &'static str {
-    use std::io::ErrorKind;
-    if cause::<NoTlsOffered>(error).is_some() {
-        return "the server offers no TLS, and sslmode asks for it";
-    }
-    match cause::<rustls::Error>(error) {
-        Some(rustls::Error::InvalidCertificate(why)) => return tls::distrust(why),
-        Some(_) => return "TLS could not be agreed on with the server",
-        None => {}
-    }
-    match cause::<std::io::Error>(error).map(std::io::Error::kind) {
-        Some(ErrorKind::ConnectionRefused) => "nothing listens at that host and port",
-        Some(ErrorKind::TimedOut) => "the server did not answer in time",
-        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => "the host cannot be reached",
-        Some(ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => {
-            "the server closed the connection at once"
-        }
-        Some(ErrorKind::InvalidData) => "what answers at that host and port is not PostgreSQL",
-        Some(_) => "the host name is not known, or the host cannot be reached",
-        None if error.is_closed() => "the server closed the connection at once",
-        None if error.to_string().contains("authentication") => {
-            "the server asks for a way to log in that is not possible here (channel binding needs TLS and a SCRAM password)"
-        }
-        // The driver gives its own objections no type and no code.
-        None => match std::error::Error::source(error).map(ToString::to_string).as_deref() {
-            Some("password missing") => "the server asks for a password, and the address has none",
-            Some(_) if error.to_string().starts_with("invalid configuration") => {
-                "the parameters of the address contradict each other"
-            }
-            _ => "the server could not be reached",
-        },
-    }
-}
-
-/// The first error of that type among the causes.
-fn cause<T: std::error::Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // An I/O error hides the error that it was made from.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
-}
-
 /// Whether a function of the target, such as a trigger, failed to find something by name.
 fn is_unresolved_in_a_function(error: &tokio_postgres::Error) -> bool {
     let unresolved =
@@ -493,9 +378,17 @@ fn is_unresolved_in_a_function(error: &tokio_postgres::Error) -> bool {
     inside && unresolved.into_iter().any(|code| error.code() == Some(code))
 }
 
+/// What a failed query means, if the connection ended because of a row that was too long.
+fn explain(rows: &RowSinkSlot<RowTaker>, error: TargetError) -> TargetError {
+    match error {
+        TargetError::Lost if rows.has_overflowed() => TargetError::AnswerTooLarge(MAX_MESSAGE_BYTES >> 20),
+        error => error,
+    }
+}
+
 /// What a failed query means, without the server's text.
 fn query_error(error: &tokio_postgres::Error) -> TargetError {
-    note(error);
+    log_refusal(error);
     match error.code() {
         Some(code) if is_unresolved_in_a_function(error) => TargetError::Function(code.code().to_owned()),
         Some(code) if *code == SqlState::QUERY_CANCELED => TargetError::StatementTimeout,

@@ -1,6 +1,6 @@
 //! An open target, whatever the product: one read-only transaction.
 
-use sessionwatch_rules::{instant::Instant, ledger::Frame, ledger::Ledger};
+use sessionwatch_core::{instant::Instant, ledger::Frame, ledger::Ledger};
 
 use super::{
     address::Address,

@@ -21,7 +21,7 @@ pub use planning::{Chosen, Filter, RowName};
 pub use reading::{After, List, Sort, Status};
 pub use restoring::Obstacle;
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     instant::{HOUR, Instant},
     token,
 };

@@ -10,7 +10,7 @@ use rusqlite::{
     Batch, Connection, ErrorCode, OpenFlags, fallible_iterator::FallibleIterator as _,
     functions::FunctionFlags, types::ValueRef,
 };
-use sessionwatch_rules::{
+use sessionwatch_core::{
     addresses::AddressRef,
     decoder::{Decoded, Decoder, Raw},
     ledger::{Frame, Intake, Ledger, Row, User},

@@ -464,8 +464,8 @@ fn rows_that_moved_or_are_held_need_no_more_rights_than_the_grants_give() {
     // Other versions of the same rows, which stand elsewhere; and a lock that an application holds.
     database.psql("UPDATE sessions SET expires = expires WHERE id LIKE 'x%'").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let dsn = sessionwatch::target::postgres::dsn::Dsn::parse(&database.url("postgres")).unwrap();
-    let holder = runtime.block_on(sessionwatch::target::postgres::Link::open(&dsn)).unwrap();
+    let dsn = pg_link::Dsn::parse(&database.url("postgres")).unwrap();
+    let holder = runtime.block_on(pg_link::Connection::<pg_link::NoRows>::open(&dsn)).unwrap();
     let hold = "BEGIN; SELECT 1 FROM sessions WHERE id = 'x100' FOR UPDATE";
     runtime.block_on(holder.client().batch_execute(hold)).unwrap();
     let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app", "--format", "json"]);

@@ -8,13 +8,9 @@ use tokio_postgres::{
 };
 
 use super::{
-    Limits,
-    dsn::Dsn,
-    query_error,
+    Limits, RowTaker, explain, query_error,
     search_path::{self, OF_ROLE, RoleSettings, SAFE},
-    tap::Taker,
     visibility::{Command, hides_rows},
-    wire::{self, Wire},
 };
 use crate::{
     archive::{
@@ -30,6 +26,7 @@ use crate::{
         sql::{self, Change, Obstacle, ReadRows, RowVersion, Sql},
     },
 };
+use pg_link::{Connection, Dsn};
 
 /// How long a batch waits for a lock, in milliseconds: less than an application should ever wait for the batch.
 const LOCK_TIMEOUT_MS: u32 = 20;
@@ -53,7 +50,7 @@ fn heaps(sql: &Sql<'_>) -> String {
 /// A connection for acting.
 #[derive(Debug)]
 pub struct Actor {
-    wire: Wire,
+    connection: Connection<RowTaker>,
     limits: Limits,
     /// The search path that the address names; empty for that of the role.
     search_path: Vec<String>,
@@ -66,18 +63,18 @@ impl Actor {
     ///
     /// If the server cannot be reached or refuses.
     pub(in crate::target) async fn open(dsn: &Dsn, limits: Limits) -> Result<Self, TargetError> {
-        let wire = wire::connect(dsn).await?;
+        let connection = Connection::open(dsn).await?;
         if !dsn.search_path.is_empty() {
-            let rows = super::fetch(&wire.client, &search_path::opening(&dsn.search_path)).await?;
+            let rows = super::fetch(connection.client(), &search_path::opening(&dsn.search_path)).await?;
             let role = rows.first().and_then(|row| RoleSettings::read(row));
             role.ok_or_else(|| TargetError::Query("role settings".into()))?.require(&dsn.search_path)?;
         }
-        Ok(Self { wire, limits, search_path: dsn.search_path.clone() })
+        Ok(Self { connection, limits, search_path: dsn.search_path.clone() })
     }
 
     pub(in crate::target) async fn begin(&mut self) -> Result<i64, TargetError> {
         let rows = super::fetch(
-            &self.wire.client,
+            self.connection.client(),
             &format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\nSET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
                  SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\nSET LOCAL standard_conforming_strings = on;\n\
@@ -98,12 +95,13 @@ impl Actor {
 
     pub(in crate::target) async fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
         tracing::debug!("query: {}", sql::without_values(query));
-        self.wire.outlet.open(Taker::Whole(Whole::default()));
-        let outcome = self.wire.client.batch_execute(&format!("{SAFE};\nCOPY ({query}) TO STDOUT")).await;
-        let taker = self.wire.outlet.close();
-        outcome.map_err(|error| self.wire.outlet.explained(query_error(&error)))?;
+        self.connection.rows().put(RowTaker::Whole(Whole::default()));
+        let outcome =
+            self.connection.client().batch_execute(&format!("{SAFE};\nCOPY ({query}) TO STDOUT")).await;
+        let taker = self.connection.rows().take();
+        outcome.map_err(|error| explain(self.connection.rows(), query_error(&error)))?;
         match taker {
-            Some(Taker::Whole(whole)) => Ok(whole),
+            Some(RowTaker::Whole(whole)) => Ok(whole),
             _ => Err(TargetError::Lost),
         }
     }
@@ -255,7 +253,7 @@ impl Actor {
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
             columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
         self.execute(&format!("SAVEPOINT dependents;\n{SAFE}")).await?;
-        let inserted = self.wire.client.execute_typed(statement, &parameters).await;
+        let inserted = self.connection.client().execute_typed(statement, &parameters).await;
         match inserted.map_err(|error| query_error(&error)) {
             Ok(count) if count == wanted.len() as u64 => {
                 self.execute("RELEASE SAVEPOINT dependents").await?;
@@ -301,7 +299,7 @@ impl Actor {
     async fn count(&mut self, statement: &str) -> Result<u64, TargetError> {
         let statement = format!("{SAFE};\n{statement}");
         let messages =
-            self.wire.client.simple_query(&statement).await.map_err(|error| query_error(&error))?;
+            self.connection.client().simple_query(&statement).await.map_err(|error| query_error(&error))?;
         let count = |message| match message {
             SimpleQueryMessage::CommandComplete(count) => count,
             _ => 0,
@@ -327,7 +325,7 @@ impl Actor {
             columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
         self.execute(SAFE).await?;
         // Unnamed, and so nothing that a pooler could lose.
-        let back = self.wire.client.query_typed(statement, &parameters).await;
+        let back = self.connection.client().query_typed(statement, &parameters).await;
         let back = back.map_err(|error| query_error(&error))?;
         let mut left = vec![None; wanted.len()];
         let mut marks = Vec::new();
@@ -357,7 +355,7 @@ impl Actor {
     ) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         tracing::debug!("query: {}", sql::without_values(statement.get(..400).unwrap_or(statement)));
         // Statements that are sent together are one transaction, also where none was begun.
-        super::fetch(&self.wire.client, &format!("{SAFE};\n{statement}")).await
+        super::fetch(self.connection.client(), &format!("{SAFE};\n{statement}")).await
     }
 
     pub(in crate::target) async fn commit(&mut self) -> Result<(), TargetError> {
@@ -370,7 +368,7 @@ impl Actor {
     }
 
     async fn execute(&self, statements: &str) -> Result<(), TargetError> {
-        self.wire.client.batch_execute(statements).await.map_err(|error| query_error(&error))
+        self.connection.client().batch_execute(statements).await.map_err(|error| query_error(&error))
     }
 
     pub(in crate::target) async fn fate(&mut self, transaction: i64) -> Result<Fate, TargetError> {
@@ -497,6 +495,6 @@ impl Actor {
     }
 
     pub(in crate::target) fn is_lost(&self) -> bool {
-        self.wire.client.is_closed()
+        self.connection.is_closed()
     }
 }

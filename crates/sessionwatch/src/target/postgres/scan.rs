@@ -1,6 +1,7 @@
 //! The scan: one binary COPY, read field by field into the ledger as it arrives.
 
-use sessionwatch_rules::{
+use pg_link::RowSinkSlot;
+use sessionwatch_core::{
     addresses::AddressRef,
     decoder::{Decoded, Decoder, Raw},
     known_users::KnownUsers,
@@ -8,7 +9,7 @@ use sessionwatch_rules::{
 };
 use tokio_postgres::Client;
 
-use super::tap::{Outlet, Taker};
+use super::RowTaker;
 use crate::{
     profile::{mapping::InstantColumn, schema::ColumnKind},
     progress::Progress,
@@ -70,7 +71,7 @@ struct SessionRows {
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) client: &'a Client,
-    pub(super) outlet: &'a Outlet,
+    pub(super) rows: &'a RowSinkSlot<RowTaker>,
 }
 
 /// Scans the sessions; first the keys of the users, where orphans are found by those.
@@ -115,13 +116,13 @@ impl Source<'_> {
     /// Copies the rows of a query.
     async fn copy(self, query: &str, sink: Sink) -> Result<Sink, TargetError> {
         let collector = Collector { sink, begun: false, failed: false };
-        self.outlet.open(Taker::Scan(Box::new(collector)));
+        self.rows.put(RowTaker::Scan(Box::new(collector)));
         let statement = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
         tracing::debug!("query: {}", crate::target::sql::without_values(&statement));
         let outcome = self.client.batch_execute(&statement).await;
         let collector =
-            if let Some(Taker::Scan(collector)) = self.outlet.close() { Some(collector) } else { None };
-        outcome.map_err(|error| self.outlet.explained(super::query_error(&error)))?;
+            if let Some(RowTaker::Scan(collector)) = self.rows.take() { Some(collector) } else { None };
+        outcome.map_err(|error| super::explain(self.rows, super::query_error(&error)))?;
         collector.and_then(|collector| collector.finish()).ok_or_else(unexpected_row)
     }
 }
@@ -151,25 +152,6 @@ impl Collector {
     /// What became of the rows, unless one could not be read.
     fn finish(self) -> Option<Sink> {
         (!self.failed).then_some(self.sink)
-    }
-
-    /// Whether a row could not be read.
-    #[cfg(test)]
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed
-    }
-
-    /// One that cannot read any row.
-    #[cfg(test)]
-    pub(super) fn refusing() -> Self {
-        let now = sessionwatch_rules::instant::Instant::MIN;
-        let frame = Frame { now, max_lifetime_us: None, has_created: false };
-        let expires = Stored { decoder: Decoder::Timestamptz, kind: ColumnKind::Timestamptz };
-        let addressing = RowAddressing::Nothing;
-        let layout = Layout { integer_user: false, expires, created: None, orphan: false, addressing };
-        let (intake, progress) = (Intake::new(frame, 0), Progress::new(0));
-        let rows = SessionRows { layout, intake, progress };
-        Self { sink: Sink::Sessions(Box::new(rows)), begun: false, failed: false }
     }
 }
 
@@ -276,6 +258,25 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A collector of sessions whose expiry is a `timestamptz`.
+    fn session_collector() -> Collector {
+        let now = sessionwatch_core::instant::Instant::MIN;
+        let frame = Frame { now, max_lifetime_us: None, has_created: false };
+        let expires = Stored { decoder: Decoder::Timestamptz, kind: ColumnKind::Timestamptz };
+        let addressing = RowAddressing::Nothing;
+        let layout = Layout { integer_user: false, expires, created: None, orphan: false, addressing };
+        let (intake, progress) = (Intake::new(frame, 0), Progress::new(0));
+        let rows = SessionRows { layout, intake, progress };
+        Collector { sink: Sink::Sessions(Box::new(rows)), begun: false, failed: false }
+    }
+
+    #[test]
+    fn rows_of_another_format_fail_the_scan() {
+        let mut collector = session_collector();
+        collector.row(&[0xff; 300]);
+        assert!(collector.finish().is_none());
+    }
 
     #[test]
     fn reads_integers_of_every_width() {

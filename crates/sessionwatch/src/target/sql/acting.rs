@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sessionwatch_rules::planned::{self, Planned};
+use sessionwatch_core::planned::{self, Planned};
 
 use super::{Sql, identifier, string, table};
 use crate::{

@@ -1,6 +1,6 @@
 //! The SQL of addresses: what a scan reads to find a row again, and how rows are found by it.
 
-use sessionwatch_rules::{addresses::Address, planned};
+use sessionwatch_core::{addresses::Address, planned};
 
 use super::{
     Sql,

@@ -1,7 +1,7 @@
 //! The SQL that compares instants within a row: the end and the creation with other columns, and with what the session
 //! itself says of its end.
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     decoder::Decoder,
     instant::Instant,
     zone::{MAX_OFFSET, Zone},

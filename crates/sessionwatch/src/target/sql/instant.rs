@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, ops::Range};
 
-use sessionwatch_rules::{
+use sessionwatch_core::{
     decoder::{Decoder, MILLIS, SECONDS},
     instant::{DAY, Instant, SECOND},
     zone::Zone,
@@ -225,7 +225,7 @@ impl InstantSql {
 }
 
 /// An instant from the wall clock of a zone, on Postgres. Wall clocks near the first and the last instants there are stand
-/// for themselves, as in `sessionwatch_rules::zone`: they could not be moved.
+/// for themselves, as in `sessionwatch_core::zone`: they could not be moved.
 fn postgres_local(zone: Zone, value: &str) -> String {
     format!(
         "(CASE WHEN {value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-29' \
@@ -330,7 +330,7 @@ fn other_unit(decoder: Decoder) -> (Range<i64>, i64) {
     if decoder == Decoder::EpochSeconds { (MILLIS, 1_000) } else { (SECONDS, 1_000_000) }
 }
 
-/// The ISO reader of `sessionwatch_rules::decoder`, in SQL: NULL where the text is not an instant.
+/// The ISO reader of `sessionwatch_core::decoder`, in SQL: NULL where the text is not an instant.
 fn postgres_iso(value: &str, local: Option<Zone>) -> String {
     let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
     let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));

@@ -1,6 +1,6 @@
 //! Pages of sessions that follow each other: by an instant, and then by row id.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{List, Sort, Sql, Status, instant::InstantSql, string};
 use crate::profile::schema::{ColumnKind, Dialect};

@@ -1,6 +1,6 @@
 //! The SQL of planning: which rows an action would touch, named without their tokens.
 
-use sessionwatch_rules::instant::Instant;
+use sessionwatch_core::instant::Instant;
 
 use super::{Addressing, Sql, identifier, string, table};
 use crate::{

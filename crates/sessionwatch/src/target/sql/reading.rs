@@ -1,6 +1,6 @@
 //! Queries for a person to read: lists of sessions, and the guide's counts.
 
-use sessionwatch_rules::{instant::Instant, settings::Settings};
+use sessionwatch_core::{instant::Instant, settings::Settings};
 
 use super::{
     RowKind, Rows, Sql,

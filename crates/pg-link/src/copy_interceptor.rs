@@ -1,8 +1,8 @@
-//! The tap: takes the rows of a COPY out of what a server sends, before the driver sees them.
+//! Takes the rows of a COPY out of what a server sends, before the driver sees them.
 //!
 //! The driver hands over one message a row, through a queue, which costs more than reading the row. It also sends a COPY
-//! only as a named statement, which transaction poolers mix up. With the tap, a COPY is an ordinary simple query whose
-//! rows go straight from the receive buffer into the ledger.
+//! only as a named statement, which transaction poolers mix up. Here, a COPY is an ordinary simple query whose rows go
+//! straight from the receive buffer to a sink.
 
 use std::{
     io,
@@ -17,48 +17,54 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::scan::Collector;
-use crate::{archive::whole::Whole, target::error::TargetError};
-
 /// Bytes that are received at once.
-const CHUNK: usize = 128 * 1024;
+const RECEIVE_BYTES: usize = 128 * 1024;
 /// Tag and length of a message.
-const HEADER: usize = 5;
-/// No message of a look is nearly as long; a longer one is not this protocol.
-const LONGEST: usize = 64 * 1024 * 1024;
+const HEADER_BYTES: usize = 5;
+/// The longest message that is taken in; a longer one is not this protocol, or of no use.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Where a tap puts rows: empty unless a scan is running.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Outlet {
-    taker: Arc<Mutex<Option<Taker>>>,
+/// What takes the rows of a COPY in, one message each.
+pub trait RowSink: std::fmt::Debug + Send + 'static {
+    /// Takes the body of one `CopyData` message.
+    fn push_row(&mut self, row: &[u8]);
+}
+
+/// For connections that copy nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum NoRows {}
+
+impl RowSink for NoRows {
+    fn push_row(&mut self, _row: &[u8]) {
+        match *self {}
+    }
+}
+
+/// Where rows go: empty unless a COPY is running. A clone is the same slot.
+#[derive(Debug)]
+pub struct RowSinkSlot<K> {
+    sink: Arc<Mutex<Option<K>>>,
     /// A row was longer than any use for it, which ended the connection.
     overflowed: Arc<AtomicBool>,
 }
 
-/// What takes rows in.
-#[derive(Debug)]
-pub(super) enum Taker {
-    /// A scan, into the ledger.
-    Scan(Box<Collector>),
-    /// Whole rows, for the archive.
-    Whole(Whole),
-}
-
-impl Taker {
-    #[inline]
-    fn row(&mut self, message: &[u8]) {
-        match self {
-            Self::Scan(collector) => collector.row(message),
-            Self::Whole(whole) => whole.push(message),
-        }
+impl<K> Clone for RowSinkSlot<K> {
+    fn clone(&self) -> Self {
+        Self { sink: Arc::clone(&self.sink), overflowed: Arc::clone(&self.overflowed) }
     }
 }
 
-/// A connection whose COPY rows go to an outlet.
+impl<K> Default for RowSinkSlot<K> {
+    fn default() -> Self {
+        Self { sink: Arc::default(), overflowed: Arc::default() }
+    }
+}
+
+/// A stream whose COPY rows go to a sink.
 #[derive(Debug)]
-pub(super) struct Tap<S> {
+pub(crate) struct CopyInterceptor<S, K> {
     stream: S,
-    outlet: Outlet,
+    rows: RowSinkSlot<K>,
     /// Received, and not yet sorted, between `start` and `end`.
     received: Vec<u8>,
     start: usize,
@@ -69,38 +75,35 @@ pub(super) struct Tap<S> {
     lingers: bool,
 }
 
-impl Outlet {
-    /// Rows go to `taker` from now on.
-    pub(super) fn open(&self, taker: Taker) {
-        *self.lock() = Some(taker);
+impl<K> RowSinkSlot<K> {
+    /// Sends rows to `sink` from now on.
+    pub fn put(&self, sink: K) {
+        *self.lock() = Some(sink);
     }
 
-    /// Takes back what took rows in.
-    pub(super) fn close(&self) -> Option<Taker> {
+    /// Takes the sink back, if one is there.
+    #[must_use]
+    pub fn take(&self) -> Option<K> {
         self.lock().take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Taker>> {
-        self.taker.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the connection ended because of a row of more than [`MAX_MESSAGE_BYTES`].
+    #[must_use]
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed.load(Ordering::Relaxed)
     }
 
-    /// What a failed query means, if the connection ended because of a row that was too long.
-    pub(super) fn explained(&self, error: TargetError) -> TargetError {
-        match error {
-            TargetError::Lost if self.overflowed.load(Ordering::Relaxed) => {
-                TargetError::AnswerTooLarge(LONGEST >> 20)
-            }
-            error => error,
-        }
+    fn lock(&self) -> MutexGuard<'_, Option<K>> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S> Tap<S> {
-    /// A tap on a connection on which nothing but the protocol has been received yet.
-    pub(super) fn new(stream: S, outlet: Outlet) -> Self {
+impl<S, K: RowSink> CopyInterceptor<S, K> {
+    /// Intercepts a connection on which nothing but the protocol has been received yet.
+    pub(crate) fn new(stream: S, rows: RowSinkSlot<K>) -> Self {
         Self {
             stream,
-            outlet,
+            rows,
             received: Vec::new(),
             start: 0,
             end: 0,
@@ -112,14 +115,14 @@ impl<S> Tap<S> {
 
     /// Closes only after the other side has. A pooler may still be passing on what was asked of it, and PgBouncer 1.18
     /// ends with an error if whoever asked it to cancel a query does not wait, as libpq does.
-    pub(super) fn lingering(stream: S) -> Self {
-        Self { lingers: true, ..Self::new(stream, Outlet::default()) }
+    pub(crate) fn lingering(stream: S) -> Self {
+        Self { lingers: true, ..Self::new(stream, RowSinkSlot::default()) }
     }
 
     /// Sorts what was received into rows and messages for the driver.
     fn sort(&mut self) -> io::Result<()> {
-        let mut outlet = self.outlet.lock();
-        let overflowed = &self.outlet.overflowed;
+        let mut sink = self.rows.lock();
+        let overflowed = &self.rows.overflowed;
         let length = |received: &[u8]| {
             let length = message_length(received);
             let is_row = matches!(received.first(), Some(b'd' | b'D'));
@@ -131,8 +134,8 @@ impl<S> Tap<S> {
         while let Some(length) = length(&self.received[self.start..self.end])? {
             let message = &self.received[self.start..self.start + length];
             self.start += length;
-            match (message.first(), outlet.as_mut()) {
-                (Some(b'd'), Some(taker)) => taker.row(&message[HEADER..]),
+            match (message.first(), sink.as_mut()) {
+                (Some(b'd'), Some(sink)) => sink.push_row(&message[HEADER_BYTES..]),
                 (Some(b'H' | b'c'), Some(_)) => {}
                 _ => self.passing.extend_from_slice(message),
             }
@@ -145,8 +148,8 @@ impl<S> Tap<S> {
         self.received.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        if self.received.len() < self.end + CHUNK / 2 {
-            self.received.resize(self.end + CHUNK, 0);
+        if self.received.len() < self.end + RECEIVE_BYTES / 2 {
+            self.received.resize(self.end + RECEIVE_BYTES, 0);
         }
     }
 
@@ -166,18 +169,20 @@ impl<S> Tap<S> {
 
 /// The length of the message at the start of `bytes`, once all of it is there.
 fn message_length(bytes: &[u8]) -> io::Result<Option<usize>> {
-    let Some(length) = bytes.get(1..HEADER).and_then(|length| length.try_into().ok()) else {
+    let Some(length) = bytes.get(1..HEADER_BYTES).and_then(|length| length.try_into().ok()) else {
         return Ok(None);
     };
     // The length counts itself, but not the tag.
     match usize::try_from(i32::from_be_bytes(length)) {
-        Ok(length) if (4..LONGEST).contains(&length) => Ok((bytes.len() > length).then_some(length + 1)),
-        Ok(LONGEST..) => Err(io::ErrorKind::FileTooLarge.into()),
+        Ok(length) if (4..MAX_MESSAGE_BYTES).contains(&length) => {
+            Ok((bytes.len() > length).then_some(length + 1))
+        }
+        Ok(MAX_MESSAGE_BYTES..) => Err(io::ErrorKind::FileTooLarge.into()),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
-impl<S: AsyncRead + Unpin> Tap<S> {
+impl<S: AsyncRead + Unpin, K: RowSink> CopyInterceptor<S, K> {
     /// Receives what there is: how many bytes, none at the end.
     fn receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.make_room();
@@ -189,25 +194,25 @@ impl<S: AsyncRead + Unpin> Tap<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+impl<S: AsyncRead + Unpin, K: RowSink> AsyncRead for CopyInterceptor<S, K> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let tap = &mut *self;
-        while !tap.hand_over(buffer) {
-            let came = ready!(tap.receive(context))?;
+        let this = &mut *self;
+        while !this.hand_over(buffer) {
+            let came = ready!(this.receive(context))?;
             if came == 0 {
                 break;
             }
-            tap.sort()?;
+            this.sort()?;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, K: RowSink> AsyncWrite for CopyInterceptor<S, K> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -229,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     }
 }
 
-impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
+impl<S: TlsStream + Unpin, K: RowSink> TlsStream for CopyInterceptor<S, K> {
     fn channel_binding(&self) -> ChannelBinding {
         self.stream.channel_binding()
     }
@@ -246,18 +251,32 @@ mod tests {
         [&[tag][..], &length, body].concat()
     }
 
+    /// Keeps the rows that it is given.
+    #[derive(Debug, Default)]
+    struct KeptRows(Vec<Vec<u8>>);
+
+    impl RowSink for KeptRows {
+        fn push_row(&mut self, row: &[u8]) {
+            self.0.push(row.to_vec());
+        }
+    }
+
     /// What the driver sees of `sent`, which arrives in pieces of that size.
-    fn passed(sent: &[u8], piece: usize, collector: Option<Collector>) -> (io::Result<Vec<u8>>, Outlet) {
-        let outlet = Outlet::default();
-        collector.into_iter().for_each(|collector| outlet.open(Taker::Scan(Box::new(collector))));
+    fn read_through(
+        sent: &[u8],
+        piece: usize,
+        sink: Option<KeptRows>,
+    ) -> (io::Result<Vec<u8>>, RowSinkSlot<KeptRows>) {
+        let rows = RowSinkSlot::default();
+        sink.into_iter().for_each(|sink| rows.put(sink));
         let mut builder = tokio_test::io::Builder::new();
         for piece in sent.chunks(piece) {
             builder.read(piece);
         }
-        let mut tap = Tap::new(builder.build(), outlet.clone());
+        let mut interceptor = CopyInterceptor::new(builder.build(), rows.clone());
         let mut seen = Vec::new();
-        let outcome = tokio_test::block_on(tap.read_to_end(&mut seen));
-        (outcome.map(|_| seen), outlet)
+        let outcome = tokio_test::block_on(interceptor.read_to_end(&mut seen));
+        (outcome.map(|_| seen), rows)
     }
 
     #[test]
@@ -266,11 +285,10 @@ mod tests {
         let rows = [message(b'H', &[1]), message(b'd', &[0xff; 300]), message(b'c', b"")].concat();
         let sent = [&notice[..], &rows, &done].concat();
         for piece in [1, 2, 5, 7, 299, 4_096] {
-            let (seen, outlet) = passed(&sent, piece, Some(Collector::refusing()));
+            let (seen, slot) = read_through(&sent, piece, Some(KeptRows::default()));
             assert_eq!(seen.unwrap(), [&notice[..], &done].concat(), "{piece}");
-            let Some(Taker::Scan(collector)) = outlet.close() else { unreachable!("it was put there") };
-            assert!(collector.has_failed());
-            assert_eq!(passed(&sent, piece, None).0.unwrap(), sent, "{piece}");
+            assert_eq!(slot.take().unwrap().0, [vec![0xff; 300]], "{piece}");
+            assert_eq!(read_through(&sent, piece, None).0.unwrap(), sent, "{piece}");
         }
     }
 
@@ -278,7 +296,7 @@ mod tests {
     fn a_length_that_cannot_be_is_an_error() {
         for length in [[0xff; 4], [0, 0, 0, 3]] {
             let sent = [&[b'd'][..], &length, &[0; 20]].concat();
-            assert_eq!(passed(&sent, 25, None).0.unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert_eq!(read_through(&sent, 25, None).0.unwrap_err().kind(), io::ErrorKind::InvalidData);
         }
     }
 
@@ -286,10 +304,9 @@ mod tests {
     fn a_row_that_is_too_long_is_told_from_a_lost_connection() {
         for (tag, is_row) in [(b'd', true), (b'D', true), (b'N', false)] {
             let sent = [&[tag][..], &[0x7f, 0, 0, 0], &[0; 20]].concat();
-            let (seen, outlet) = passed(&sent, 25, None);
+            let (seen, slot) = read_through(&sent, 25, None);
             assert_eq!(seen.unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-            let explained = outlet.explained(TargetError::Lost);
-            assert_eq!(matches!(explained, TargetError::AnswerTooLarge(64)), is_row, "{explained}");
+            assert_eq!(slot.has_overflowed(), is_row);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The wire: how a connection is opened and encrypted, by libpq's rules for `sslmode`.
+//! How a connection is opened and encrypted, by libpq's rules for `sslmode`.
 //!
 //! The driver is told to start with TLS at once and is given this connector, which first asks the server, as the mode
-//! wants it. So the same tap lies above plain and encrypted connections.
+//! wants it. So the same interceptor lies above plain and encrypted connections.
 
 use std::{
     io,
@@ -27,27 +27,83 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{
+use crate::{
+    copy_interceptor::{CopyInterceptor, RowSink, RowSinkSlot},
     dsn::{Dsn, SslMode},
-    tap::{Outlet, Tap},
+    error::{ConnectError, NoTlsOffered, connect_error, find_cause, too_many_open_files},
     tls,
 };
-use crate::target::error::TargetError;
 
 /// The request to encrypt: its length, and the code that stands in place of a protocol version.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 type Rustls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
-/// An open connection.
+/// An open connection, whose COPY rows can be taken by a sink of that type.
 #[derive(Debug)]
-pub(super) struct Wire {
-    pub(super) client: Client,
-    pub(super) driver: JoinHandle<()>,
-    pub(super) outlet: Outlet,
-    pub(super) encrypted: bool,
+pub struct Connection<K> {
+    client: Client,
+    driver: JoinHandle<()>,
+    rows: RowSinkSlot<K>,
+    encrypted: bool,
     /// Opens the connection that asks to cancel; nothing for a local socket.
-    pub(super) canceller: Option<Connector>,
+    canceller: Option<TlsNegotiator<K>>,
+}
+
+impl<K: RowSink> Connection<K> {
+    /// Connects, encrypted as the address wants it.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be reached or refuses, or TLS cannot be set up.
+    pub async fn open(dsn: &Dsn) -> Result<Self, ConnectError> {
+        connect(dsn).await
+    }
+
+    /// What speaks to the server.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where a sink for the rows of a COPY is put.
+    #[must_use]
+    pub fn rows(&self) -> &RowSinkSlot<K> {
+        &self.rows
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// Whether the connection is more than a local socket.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.canceller.is_some()
+    }
+
+    /// Whether the connection is known to be gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Asks the server, once and over a connection of its own, to end what runs. Waits until the server has closed that,
+    /// as libpq does. Over a local socket nothing is asked.
+    pub async fn cancel(&mut self) {
+        if let Some(negotiator) = self.canceller.take() {
+            // The answer to a cancel request is nothing but the end of its connection.
+            let _ = self.client.cancel_token().cancel_query(negotiator).await;
+        }
+    }
+
+    /// Closes the connection, and waits until that is done.
+    pub async fn close(self) {
+        drop(self.client);
+        let _ = self.driver.await;
+    }
 }
 
 /// Whether to encrypt.
@@ -59,31 +115,25 @@ enum Encryption {
 }
 
 /// Opens the stream of a connection.
-#[derive(Clone)]
-pub(super) struct Connector {
+struct TlsNegotiator<K> {
     encryption: Encryption,
     /// TLS starts at once, without asking.
     direct: bool,
     rustls: Option<MakeRustlsConnect>,
     host: String,
     /// Where rows go; nothing for the connection that asks to cancel.
-    outlet: Option<Outlet>,
+    rows: Option<RowSinkSlot<K>>,
     encrypted: Arc<AtomicBool>,
 }
 
 /// A plain or encrypted connection.
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Plain(Socket),
     Encrypted(Box<Rustls>),
 }
 
-/// The server offers no TLS.
-#[derive(Debug, thiserror::Error)]
-#[error("the server offers no TLS")]
-pub(super) struct NoTlsOffered;
-
 /// Opens a connection.
-pub(super) async fn connect(dsn: &Dsn) -> Result<Wire, TargetError> {
+async fn connect<K: RowSink>(dsn: &Dsn) -> Result<Connection<K>, ConnectError> {
     if let Some(Host::Unix(folder)) = dsn.config.get_hosts().first() {
         return connect_local(dsn, folder).await;
     }
@@ -97,9 +147,9 @@ pub(super) async fn connect(dsn: &Dsn) -> Result<Wire, TargetError> {
         (Ok(wire), _) => Ok(wire),
         (Err(error), Some(second)) if may_try_otherwise(&error) => {
             // If that fails too, the first failure is the one to tell.
-            connect_remote(dsn, second).await?.or(Err(super::connect_error(&error)))
+            connect_remote(dsn, second).await?.or(Err(connect_error(&error)))
         }
-        (Err(error), _) => Err(super::connect_error(&error)),
+        (Err(error), _) => Err(connect_error(&error)),
     }
 }
 
@@ -107,59 +157,74 @@ pub(super) async fn connect(dsn: &Dsn) -> Result<Wire, TargetError> {
 fn may_try_otherwise(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        None => super::cause::<rustls::Error>(error).is_some(),
+        None => find_cause::<rustls::Error>(error).is_some(),
     }
 }
 
-async fn connect_remote(
+async fn connect_remote<K: RowSink>(
     dsn: &Dsn,
     encryption: Encryption,
-) -> Result<Result<Wire, tokio_postgres::Error>, TargetError> {
-    let outlet = Outlet::default();
+) -> Result<Result<Connection<K>, tokio_postgres::Error>, ConnectError> {
+    let rows = RowSinkSlot::default();
     let encrypted = Arc::new(AtomicBool::new(false));
-    let connector = Connector {
+    let negotiator = TlsNegotiator {
         encryption,
         direct: dsn.config.get_ssl_negotiation() == SslNegotiation::Direct,
         rustls: if encryption == Encryption::Never { None } else { Some(tls::connector(dsn)?) },
         host: String::new(),
-        outlet: Some(outlet.clone()),
+        rows: Some(rows.clone()),
         encrypted: Arc::clone(&encrypted),
     };
     let mut config = dsn.config.clone();
     config.ssl_mode(tokio_postgres::config::SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-    Ok(config.connect(connector.clone()).await.map(|(client, connection)| {
+    Ok(config.connect(negotiator.clone()).await.map(|(client, connection)| {
         let driver = tokio::spawn(async move {
             // A broken connection is reported by the query that met it.
             let _ = connection.await;
         });
         let encrypted = encrypted.load(Ordering::Relaxed);
-        let canceller = Some(Connector { outlet: None, ..connector });
-        Wire { client, driver, outlet, encrypted, canceller }
+        let canceller = Some(TlsNegotiator { rows: None, ..negotiator });
+        Connection { client, driver, rows, encrypted, canceller }
     }))
 }
 
 /// A local socket, which is never encrypted.
-async fn connect_local(dsn: &Dsn, folder: &Path) -> Result<Wire, TargetError> {
-    let outlet = Outlet::default();
+async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<Connection<K>, ConnectError> {
+    let rows = RowSinkSlot::default();
     let port = dsn.config.get_ports().first().copied().unwrap_or(5432);
     let socket = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await.map_err(|error| {
-        let absent = TargetError::Connect("no server listens on that local socket");
-        TargetError::too_many_files(&error).unwrap_or(absent)
+        if too_many_open_files(&error) {
+            return ConnectError::TooManyOpenFiles;
+        }
+        ConnectError::Failed("no server listens on that local socket")
     })?;
     let mut config = dsn.config.clone();
     config.ssl_mode(tokio_postgres::config::SslMode::Disable);
     let (client, connection) = config
-        .connect_raw(Tap::new(socket, outlet.clone()), NoTls)
+        .connect_raw(CopyInterceptor::new(socket, rows.clone()), NoTls)
         .await
-        .map_err(|error| super::connect_error(&error))?;
+        .map_err(|error| connect_error(&error))?;
     let driver = tokio::spawn(async move {
         let _ = connection.await;
     });
-    Ok(Wire { client, driver, outlet, encrypted: false, canceller: None })
+    Ok(Connection { client, driver, rows, encrypted: false, canceller: None })
 }
 
-impl Connector {
-    async fn open(mut self, mut socket: Socket) -> io::Result<Tap<Stream>> {
+impl<K> Clone for TlsNegotiator<K> {
+    fn clone(&self) -> Self {
+        Self {
+            encryption: self.encryption,
+            direct: self.direct,
+            rustls: self.rustls.clone(),
+            host: self.host.clone(),
+            rows: self.rows.clone(),
+            encrypted: Arc::clone(&self.encrypted),
+        }
+    }
+}
+
+impl<K: RowSink> TlsNegotiator<K> {
+    async fn open(mut self, mut socket: Socket) -> io::Result<CopyInterceptor<Stream, K>> {
         let offered = match self.encryption {
             Encryption::Never => false,
             _ => self.direct || offered(&mut socket).await?,
@@ -174,9 +239,9 @@ impl Connector {
             _ if self.encryption == Encryption::Always => return Err(io::Error::other(NoTlsOffered)),
             _ => Stream::Plain(socket),
         };
-        Ok(match self.outlet {
-            Some(outlet) => Tap::new(stream, outlet),
-            None => Tap::lingering(stream),
+        Ok(match self.rows {
+            Some(rows) => CopyInterceptor::new(stream, rows),
+            None => CopyInterceptor::lingering(stream),
         })
     }
 }
@@ -193,14 +258,14 @@ async fn offered(socket: &mut Socket) -> io::Result<bool> {
     }
 }
 
-impl std::fmt::Debug for Connector {
+impl<K> std::fmt::Debug for TlsNegotiator<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("encryption", &self.encryption).finish_non_exhaustive()
+        f.debug_struct("TlsNegotiator").field("encryption", &self.encryption).finish_non_exhaustive()
     }
 }
 
-impl MakeTlsConnect<Socket> for Connector {
-    type Stream = Tap<Stream>;
+impl<K: RowSink> MakeTlsConnect<Socket> for TlsNegotiator<K> {
+    type Stream = CopyInterceptor<Stream, K>;
     type TlsConnect = Self;
     type Error = io::Error;
 
@@ -209,10 +274,10 @@ impl MakeTlsConnect<Socket> for Connector {
     }
 }
 
-impl TlsConnect<Socket> for Connector {
-    type Stream = Tap<Stream>;
+impl<K: RowSink> TlsConnect<Socket> for TlsNegotiator<K> {
+    type Stream = CopyInterceptor<Stream, K>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Tap<Stream>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<CopyInterceptor<Stream, K>>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
         Box::pin(self.open(socket))

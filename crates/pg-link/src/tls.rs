@@ -14,7 +14,7 @@ use rustls::{
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::dsn::{Dsn, SslMode};
+use crate::dsn::{Dsn, SslMode};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ struct Lenient {
 /// # Errors
 ///
 /// If trusted certificates are needed and cannot be loaded.
-pub fn connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
+pub(crate) fn connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -81,7 +81,7 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
 
 /// Why a certificate is not trusted.
 #[must_use]
-pub fn distrust(why: &CertificateError) -> &'static str {
+pub fn describe_certificate_error(why: &CertificateError) -> &'static str {
     match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "the server's certificate has expired"
