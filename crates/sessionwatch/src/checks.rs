@@ -16,7 +16,7 @@ use sessionwatch_core::{
 use sessionwatch_logs::signal::Kind;
 
 pub use self::{pages::page, query::query};
-use crate::{config::Limit, schedule::Schedule};
+use crate::schedule::Schedule;
 
 /// What shows a reader that a finding is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +167,15 @@ pub enum Finds {
     Silence,
     /// How many times lines of a source may be missing.
     Gaps,
+}
+
+/// At what a check of logs fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Signals that are tolerated.
+    pub max: u64,
+    /// Microseconds over which they are counted.
+    pub window_us: i64,
 }
 
 /// A check of what logs say. Only the watch makes it.

@@ -22,6 +22,7 @@ mod logs;
 mod man;
 mod notify;
 mod opening;
+mod preflight;
 mod report;
 mod revoke;
 mod serve;
@@ -41,7 +42,8 @@ use clap::{Parser, Subcommand};
 use tracing::Level;
 
 use crate::{
-    config::{Config, ConfigError, Target, environment},
+    config::{Config, ConfigError, Target},
+    environment,
     open::{Opened, open},
     output, progress,
     report::paint,

@@ -1,18 +1,16 @@
 //! The configuration file: found, read and turned into what the program uses. Everything wrong is reported at once.
 
-pub mod environment;
 pub mod keys;
 pub mod logs;
 pub mod reference;
 
 mod actions;
-pub mod channels;
+mod channels;
 pub mod openid;
 mod plan;
 mod reader;
 mod rules;
 mod serve;
-mod serving;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -20,8 +18,7 @@ use std::path::{Path, PathBuf};
 use self::reader::{Node, Reader};
 pub use self::{
     actions::Actions,
-    channels::{Channel, Kind},
-    logs::{Limit, Logs},
+    logs::Logs,
     reader::Problem,
     reader::seconds,
     serve::{Maintenance, Route, Serve, WeeklyReport},
@@ -173,6 +170,8 @@ pub enum ConfigError {
         file: PathBuf,
         /// Everything that is wrong, in the order of the file.
         problems: Vec<Problem>,
+        /// What could be read of it.
+        partial: Box<Config>,
         /// What the rest of the file refers to and is missing, or cannot be used.
         obstacles: Vec<String>,
     },
@@ -228,9 +227,12 @@ impl Config {
         let meant = self.unresolved.iter().filter(|target| name.is_none_or(|name| target.name == name));
         let problems: Vec<Problem> = meant.map(|target| target.problem.clone()).collect();
         match &self.file {
-            Some(file) if !problems.is_empty() => {
-                Err(ConfigError::Faulty { file: file.clone(), problems, obstacles: vec![] })
-            }
+            Some(file) if !problems.is_empty() => Err(ConfigError::Faulty {
+                file: file.clone(),
+                problems,
+                partial: Box::new(self.clone()),
+                obstacles: vec![],
+            }),
             _ => Ok(()),
         }
     }
@@ -291,8 +293,8 @@ impl Config {
         if problems.is_empty() {
             return Ok(config);
         }
-        let obstacles = config.obstacles();
-        Err(ConfigError::Faulty { file: file.to_owned(), problems, obstacles })
+        let partial = Box::new(config);
+        Err(ConfigError::Faulty { file: file.to_owned(), problems, partial, obstacles: vec![] })
     }
 }
 

@@ -87,7 +87,7 @@ pub enum DaemonError {
 pub enum Command {
     /// To end. Asked a second time, at once.
     Stop,
-    /// To go on with another configuration, if it is in order.
+    /// To go on with another configuration that `serve` can run with, or to say why there is none.
     Reload(Box<Result<Config, ConfigError>>),
 }
 
@@ -442,19 +442,9 @@ async fn reload(
 /// The new configuration, if it is in order.
 fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config> {
     let present = shared.config();
-    let refused = match &config {
-        Err(error) => Some(error.to_string()),
-        Ok(config) => config.usable().err().map(|error| error.to_string()),
-    };
-    shared.latest.reloaded(refused.is_none());
-    let Ok(mut config) = config.map_err(drop) else {
-        tracing::error!("the new configuration is not used: {}", refused.unwrap_or_default());
-        return None;
-    };
-    if let Some(why) = refused {
-        tracing::error!("the new configuration is not used: {why}");
-        return None;
-    }
+    shared.latest.reloaded(config.is_ok());
+    let refused = |why: &ConfigError| tracing::error!("the new configuration is not used: {why}");
+    let mut config = config.inspect_err(refused).ok()?;
     let kept = |serve: &crate::config::Serve| (serve.listen, serve.store.clone(), serve.tls.clone());
     if kept(&config.serve) != kept(&present.serve) {
         tracing::warn!("`store`, `listen` and the files of TLS of [serve] change only with a restart");

@@ -32,7 +32,7 @@ use crate::{
         mapping::{Mapping, UsersMapping},
         schema::{Dialect, Equality, ForeignKey, Index, Table, TableKind},
     },
-    report::printable,
+    sanitize::printable,
     target::{
         address::Address,
         audit::Audit,

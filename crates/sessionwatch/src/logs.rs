@@ -101,5 +101,5 @@ fn said(name: &str, signal: &Signal<'_>) -> String {
     }));
     part(signal.reason.as_ref().map(|reason| format!("({reason})")));
     part(signal.request.as_ref().map(|request| format!("in request {request}")));
-    crate::report::printable(&parts.join(" "))
+    crate::sanitize::printable(&parts.join(" "))
 }

@@ -1,6 +1,7 @@
 //! Telling people and programs: what is told, and one file a channel.
 
 mod alertmanager;
+pub mod channel;
 mod discord;
 mod email;
 mod ntfy;
@@ -21,12 +22,8 @@ use serde_json::Value;
 use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    config::{Channel, Kind},
-    report::printable,
-    secret::Secret,
-    store::outbox::Due,
-};
+pub use self::channel::{Channel, Kind};
+use crate::{sanitize::printable, secret::Secret, store::outbox::Due};
 
 /// How long a channel may take to accept a message.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Stderr, StdoutLock, Write};
 
 use memchr::memrchr;
 
-use crate::{config::environment, credentials};
+use crate::{credentials, environment};
 
 /// Masks credentials in what is written, line by line; the end of a line that is not complete waits for `flush`.
 #[derive(Debug)]

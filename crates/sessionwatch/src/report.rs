@@ -14,6 +14,7 @@ use crate::{
     clock,
     look::{Outcome, Report, Seen},
     output,
+    sanitize::printable,
     target::observe::{EVIDENCE_LIMIT, Engine, Evidence},
 };
 
@@ -375,51 +376,6 @@ pub fn status(expires_at: Option<Instant>, now: Instant) -> &'static str {
 #[expect(clippy::cast_precision_loss, reason = "hours for people")]
 pub fn hours_left(expires_at: Option<Instant>, now: Instant) -> Option<f64> {
     expires_at.map(|at| at.since(now) as f64 / HOUR as f64)
-}
-
-/// Text from a database, with control and format characters replaced: those that could steer a terminal, turn the direction of
-/// writing, or make two names look like one because nobody sees them.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let (mut before, mut letters) = (None, text.chars().peekable());
-    while let Some(letter) = letters.next() {
-        let joins = matches!(letter, '\u{200c}' | '\u{200d}')
-            && before.is_some_and(is_joined)
-            && letters.peek().copied().is_some_and(is_joined);
-        plain.push(if joins || is_printable(letter) { letter } else { '\u{fffd}' });
-        before = Some(letter);
-    }
-    plain
-}
-
-/// Returns `true` if a letter may be joined to the next one by an invisible joiner, as in Persian, Hindi and emoji.
-fn is_joined(letter: char) -> bool {
-    !letter.is_ascii() && is_printable(letter)
-}
-
-/// Returns `false` for control characters, for format characters, and for others that have no shape of their own.
-fn is_printable(letter: char) -> bool {
-    let is_format = matches!(
-        letter,
-        '\u{ad}'
-            | '\u{34f}'
-            | '\u{61c}'
-            | '\u{115f}'..='\u{1160}'
-            | '\u{17b4}'..='\u{17b5}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{3164}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e007f}'
-    );
-    !letter.is_control() && !is_format
 }
 
 fn evidence_line(evidence: &Evidence, now: Instant) -> String {

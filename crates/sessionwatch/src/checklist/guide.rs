@@ -9,7 +9,7 @@ use super::{
     Item, Number, Subject,
     facts::{Facts, Measure, USER_REPORTS},
 };
-use crate::{checks, clock, report::printable};
+use crate::{checks, clock, sanitize::printable};
 
 /// The most orphaned and expired sessions, and sessions for each user, of the guide's table.
 const BASELINE: [f64; 3] = [5.0, 10.0, 2.5];

@@ -9,7 +9,7 @@ use super::{
     Checklist, Item, Number,
     facts::{Coverage, time},
 };
-use crate::{clock, report::printable};
+use crate::{clock, sanitize::printable};
 
 impl Checklist {
     /// For a terminal of 100 columns.

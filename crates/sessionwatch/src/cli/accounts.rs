@@ -15,9 +15,7 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
-    clock,
-    config::Config,
-    documents,
+    clock, documents,
     report::{Format, Sheet},
     secret::Secret,
     store::{
@@ -68,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into()));
             }
             let password = access::hashed(password()?.expose()).map_err(Failure::Usage)?;
-            let config = Config::load(config.config.as_deref())?;
+            let config = super::preflight::load(config.config.as_deref())?;
             let owner = actor.name();
             let store = opening::open(&config, Opening::OrCreated)?;
             let now = store.now()?;

@@ -14,7 +14,8 @@ use crate::{
     clock,
     config::Config,
     documents,
-    report::{Format, Sheet, printable},
+    report::{Format, Sheet},
+    sanitize::printable,
     store::{
         StoreError,
         alerts::{self, Kept},

@@ -6,7 +6,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::{Cli, complain};
-use crate::{config::environment, credentials, output};
+use crate::{credentials, environment, output};
 
 /// Arguments that take an address, by their ids.
 const ADDRESSES: [&str; 2] = ["url", "act_url"];

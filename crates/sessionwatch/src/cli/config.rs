@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, target::ConfigArgs};
+use super::{Failure, preflight, target::ConfigArgs};
 use sessionwatch_core::instant::{HOUR, Instant, SECOND};
 
 use crate::{
@@ -30,13 +30,13 @@ pub(super) enum Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
         Args::Check(args) => {
-            let config = Config::load(args.config.as_deref())?;
+            let config = preflight::load(args.config.as_deref())?;
             let Some(file) = &config.file else {
                 return Err(Failure::Usage(
                     "there is no sessionwatch.toml here: name a file with --config, or write one with `sessionwatch init`".into(),
                 ));
             };
-            config.usable()?;
+            preflight::check(&config)?;
             let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
             let targets = if names.is_empty() { "none".into() } else { names.join(", ") };
             super::print(&format!(

@@ -8,7 +8,7 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     doctor::{self, Finding, Level},
     documents,
-    report::printable,
+    sanitize::printable,
 };
 
 /// Examine schema, role, connection and clock, with the SQL that mends what is wrong

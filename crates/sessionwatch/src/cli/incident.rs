@@ -24,7 +24,8 @@ use crate::{
         self,
         work::{self, Contained, Said},
     },
-    report::{Format, Sheet, printable},
+    report::{Format, Sheet},
+    sanitize::printable,
     secret::Secret,
     store::incidents::{self, Incident},
 };

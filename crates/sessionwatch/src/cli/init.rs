@@ -11,13 +11,14 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     actions::{ActError, keys},
     archive::sealing::{Identity, Recipient},
-    config::{self, Storage, Target, environment, reference},
+    config::{self, Storage, Target, reference},
+    environment,
     open::Opened,
     profile::{
         catalogue::Profile,
         mapping::{Mapping, Revoke, TableName},
     },
-    report::printable,
+    sanitize::printable,
     target::address::Address,
 };
 

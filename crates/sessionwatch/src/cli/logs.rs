@@ -65,7 +65,7 @@ fn grammar(config: &Config, near: sessionwatch_core::instant::Instant) -> Gramma
 
 fn explained(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     use std::io::Read as _;
-    let config = Config::load(args.config.config.as_deref())?;
+    let config = super::preflight::load(args.config.config.as_deref())?;
     let grammar = grammar(&config, clock::now());
     let mut text = args.line.clone().into_bytes();
     if args.line == "-" {
@@ -92,7 +92,7 @@ fn explained(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let mut said: String = explanation
         .stages
         .iter()
-        .map(|(stage, said)| format!("{stage:<12} {}\n", crate::report::printable(said)))
+        .map(|(stage, said)| format!("{stage:<12} {}\n", crate::sanitize::printable(said)))
         .collect();
     if signals.is_empty() {
         said.push_str("signals      none\n");

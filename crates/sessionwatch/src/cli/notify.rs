@@ -8,7 +8,8 @@ use sessionwatch_core::verdict::counted;
 use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
 use crate::{
     clock,
-    config::{Channel, Config},
+    config::Config,
+    notify::Channel,
     notify::{self, Message},
     report::{Format, Sheet},
     store::{
@@ -94,7 +95,7 @@ fn known<'a>(config: &'a Config, name: &str) -> Result<&'a Channel, Failure> {
 }
 
 fn test(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
-    let config = Config::load(args.config.as_deref())?;
+    let config = super::preflight::load(args.config.as_deref())?;
     let channel = known(&config, name)?;
     let problems = super::block_on(async { Ok(notify::trial(channel, clock::now()).await) })?;
     if problems.is_empty() {

@@ -52,7 +52,7 @@ pub(super) fn open(config: &Config, opening: Opening) -> Result<Store, Failure> 
 ///
 /// If the configuration is faulty, or there is no store.
 pub(super) fn existing(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
-    let config = Config::load(args.config.as_deref())?;
+    let config = super::preflight::load(args.config.as_deref())?;
     let store = open(&config, Opening::Existing)?;
     Ok((config, store))
 }

@@ -5,10 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use sessionwatch_core::verdict::counted;
 use tokio::sync::mpsc;
 
-use super::{Failure, target::ConfigArgs};
+use super::{Failure, preflight, target::ConfigArgs};
 use crate::{
     clock::Clock,
-    config::Config,
     daemon::{self, Command, Daemon, Door},
 };
 
@@ -20,8 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let config = Config::load(args.config.config.as_deref())?;
-    config.usable()?;
+    let config = preflight::load_for_serve(args.config.config.as_deref())?;
     daemon::raise_open_files_limit();
     let (targets, channels) = (config.targets.len(), config.serve.channels.len());
     for line in super::config::remarks(&config) {
@@ -68,7 +66,7 @@ pub(super) fn commands(file: Option<PathBuf>) -> std::io::Result<mpsc::Unbounded
             let command = tokio::select! {
                 _ = terminate.recv() => Command::Stop,
                 _ = interrupt.recv() => Command::Stop,
-                _ = hang_up.recv() => Command::Reload(Box::new(Config::load(file.as_deref()))),
+                _ = hang_up.recv() => Command::Reload(Box::new(preflight::load_for_serve(file.as_deref()))),
             };
             if sender.send(command).is_err() {
                 return;

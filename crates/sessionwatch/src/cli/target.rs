@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::Failure;
 use crate::{
-    config::{Config, Rhythm, Storage, Target, environment},
+    config::{Config, Rhythm, Storage, Target},
+    environment,
     secret::Secret,
     suggest::nearest,
     target::{address::Address, observe::Engine, postgres::Limits},
@@ -45,7 +46,7 @@ impl TargetArgs {
     ///
     /// If the configuration or the address is faulty, or nothing names a target.
     pub(super) fn choose(&self) -> Result<(Config, Vec<Target>), Failure> {
-        let config = Config::load(self.config.config.as_deref())?;
+        let config = super::preflight::load(self.config.config.as_deref())?;
         let mut targets = self.named(&config)?;
         for target in &mut targets {
             let seconds = |given: Option<u64>, otherwise| given.map_or(otherwise, Duration::from_secs);

@@ -9,7 +9,8 @@ use crate::{
     actions::ActError,
     clock,
     profile::layout::Layout,
-    report::{Format, Sheet, printable},
+    report::{Format, Sheet},
+    sanitize::printable,
     store::layouts::{self, Kept},
 };
 

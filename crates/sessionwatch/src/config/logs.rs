@@ -15,12 +15,12 @@ use sessionwatch_core::{
 use sessionwatch_logs::pattern::Pattern;
 
 use super::{
-    environment,
     reader::{Node, Reader},
     serve::networks,
 };
 use crate::{
-    checks::{self, LogCheck},
+    checks::{self, Limit, LogCheck},
+    environment,
     secret::Secret,
     suggest::nearest,
 };
@@ -66,15 +66,6 @@ pub struct Source {
     pub sampled: bool,
     /// Microseconds without a line after which a source that normally speaks is too quiet.
     pub quiet_us: i64,
-}
-
-/// At what a check of logs fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// Signals that are tolerated.
-    pub max: u64,
-    /// Microseconds over which they are counted.
-    pub window_us: i64,
 }
 
 /// A pattern of the operator's, which is a check too.

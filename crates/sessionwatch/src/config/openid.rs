@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{
-    channels, environment,
+    channels,
     reader::{Node, Reader},
 };
-use crate::{secret::Secret, store::accounts::Role};
+use crate::{environment, secret::Secret};
 
 /// A provider of identities by which people log in (OpenID Connect Core 1.0).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,12 @@ pub struct OpenId {
     pub name_claim: String,
     /// The claim that holds what decides about the role; dots lead into objects.
     pub role_claim: String,
-    /// Values of that claim, by the role that each gives, the mightiest first.
-    pub roles: [(Role, Vec<String>); 3],
+    /// Values of that claim that let people decide who may.
+    pub admins: Vec<String>,
+    /// Values that let people act.
+    pub responders: Vec<String>,
+    /// Values that let people look.
+    pub viewers: Vec<String>,
     /// What is asked for.
     pub scopes: Vec<String>,
     /// What people call it.
@@ -43,9 +47,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Optio
         let message = "the provider has to know where to send people back to: write `public_url` in [serve]";
         reader.problem(node.at, "openid", message.into());
     }
-    let roles = [(Role::Admin, "admins"), (Role::Responder, "responders"), (Role::Viewer, "viewers")];
-    let roles = roles.map(|(role, key)| (role, node.texts(key)));
-    if roles.iter().all(|(_, values)| values.is_empty()) {
+    let [admins, responders, viewers] = ["admins", "responders", "viewers"].map(|key| node.texts(key));
+    if [&admins, &responders, &viewers].iter().all(|values| values.is_empty()) {
         let message = "nobody may log in: name groups under `viewers`, `responders` or `admins`";
         reader.problem(node.at, "openid", message.into());
     }
@@ -62,7 +65,9 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Optio
             client_secret,
             name_claim: text("name_claim", "email"),
             role_claim: text("role_claim", "groups"),
-            roles,
+            admins,
+            responders,
+            viewers,
             scopes: if scopes.is_empty() {
                 ["openid", "profile", "email"].map(str::to_owned).into()
             } else {

@@ -7,19 +7,20 @@ use std::{
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
+use pg_link::Dsn;
 use sessionwatch_core::{
     instant::{DAY, Instant, SECOND},
     severity::Severity,
 };
 
 use super::{
-    channels::{self, Channel},
-    environment, plan,
+    channels, plan,
     reader::{Node, Reader},
 };
-use pg_link::Dsn;
-
-use crate::{checks, schedule::Schedule, store::Place, suggest::nearest, target::address::Address};
+use crate::{
+    checks, environment, notify::Channel, schedule::Schedule, store::Place, suggest::nearest,
+    target::address::Address,
+};
 
 /// The watch.
 #[derive(Clone, Debug)]

@@ -6,10 +6,11 @@ use jiff::tz::TimeZone;
 use sessionwatch_core::{brake::MOST, decoder::Decoder, instant::SECOND, local_time::MIN_GRACE};
 
 use super::{
-    Cleanup, Preset, Problem, Rhythm, Storage, Target, Unresolved, environment, plan,
+    Cleanup, Preset, Problem, Rhythm, Storage, Target, Unresolved, plan,
     reader::{Node, Reader},
 };
 use crate::{
+    environment,
     profile::{
         catalogue::Profile,
         explicit,

@@ -11,8 +11,9 @@ use tokio::{
 
 use super::{Event, Shared, leadership::DELIVERY, round, weekly};
 use crate::{
-    config::{Channel, Config, Kind},
+    config::Config,
     notify::{self, Failure, Message, Sender},
+    notify::{Channel, Kind},
     store::{
         Store, StoreError,
         db::Db,

@@ -16,9 +16,10 @@ use super::metrics;
 use crate::{
     checks::{self, BLIND, Rules, UNDELIVERED},
     clock,
-    config::{Channel, Config, Kind, Serve},
+    config::{Config, Serve},
     logs::judge::Judged,
     look::{Outcome, Report},
+    notify::{Channel, Kind},
     notify::{Message, distinct},
     report,
     store::{

@@ -24,7 +24,7 @@ use crate::{
     memory::Memory,
     open::fingerprint_key,
     profile::layout::Layout,
-    report::printable,
+    sanitize::printable,
     schedule::{self, Due, Timetable},
     store::{Store, StoreError, censuses, layouts, ledgers},
     target::{address::Address, error::TargetError},

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock,
-    report::printable,
+    sanitize::printable,
     store::{
         StoreError,
         incidents::{Entry, Incident, State},

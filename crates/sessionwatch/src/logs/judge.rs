@@ -14,9 +14,10 @@ use sessionwatch_logs::signal::Kind;
 
 use super::gaps::KeptGap;
 use crate::{
+    checks::Limit,
     checks::{self, Finds},
     clock,
-    config::{Config, Limit, logs::Source},
+    config::{Config, logs::Source},
     look::Outcome,
     store::{
         StoreError,
@@ -335,7 +336,7 @@ fn about(signal: &Kept) -> String {
         _ => joined["why"].as_str().map(|why| format!("not joined: {why}")),
     };
     words.extend(said);
-    crate::report::printable(&words.join(", "))
+    crate::sanitize::printable(&words.join(", "))
 }
 
 /// A source of a target, and what is known of its voice.

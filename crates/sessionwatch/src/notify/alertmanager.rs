@@ -3,8 +3,8 @@
 use serde_json::json;
 use sessionwatch_core::instant::{DAY, Instant};
 
-use super::{Post, Told, distinct, shortened};
-use crate::{clock, config::Channel};
+use super::{Channel, Post, Told, distinct, shortened};
+use crate::clock;
 
 /// How long an alert stands without being repeated. It is resolved by a message, long before.
 const STANDS: i64 = 30 * DAY;

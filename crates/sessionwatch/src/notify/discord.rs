@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::{Post, Told, shortened, unmarked};
-use crate::config::Channel;
+use super::{Channel, Post, Told, shortened, unmarked};
 
 /// The longest title and description that Discord takes.
 const TITLE: usize = 256;
@@ -30,12 +29,9 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        config::Kind,
-        notify::{
-            Message,
-            tests::{message, posted},
-        },
+    use crate::notify::{
+        Kind, Message,
+        tests::{message, posted},
     };
 
     #[test]

@@ -7,8 +7,7 @@ use lettre::{
     transport::smtp::client::{Certificate, Tls, TlsParameters},
 };
 
-use super::{Failure, PATIENCE, Told, hash, shortened, tls_failure};
-use crate::config::Channel;
+use super::{Channel, Failure, PATIENCE, Told, hash, shortened, tls_failure};
 
 /// The longest text of a mail.
 const MOST: usize = 100_000;
@@ -121,7 +120,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        config::Kind,
+        notify::Kind,
         notify::tests::{channel, message},
     };
 

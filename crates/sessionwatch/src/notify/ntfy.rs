@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Post, Told, fitting};
-use crate::{config::Channel, secret::Secret};
+use super::{Channel, Post, Told, fitting};
+use crate::secret::Secret;
 
 /// Bytes of a request: beyond 4 096 bytes of text ntfy makes an attachment of it, and it reads no JSON of twice that.
 const MOST: usize = 4_096;
@@ -32,7 +32,7 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::Kind,
+        notify::Kind,
         notify::tests::{message, posted},
     };
 

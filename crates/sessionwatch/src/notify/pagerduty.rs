@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Post, Told, distinct, shortened};
-use crate::{config::Channel, secret::Secret};
+use super::{Channel, Post, Told, distinct, shortened};
+use crate::secret::Secret;
 
 /// The longest summary and key that PagerDuty takes.
 const SUMMARY: usize = 1_024;
@@ -46,12 +46,9 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        config::Kind,
-        notify::{
-            Message,
-            tests::{message, posted},
-        },
+    use crate::notify::{
+        Kind, Message,
+        tests::{message, posted},
     };
 
     #[test]

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::{Post, Told, shortened};
-use crate::config::Channel;
+use super::{Channel, Post, Told, shortened};
 
 /// Characters of a message, of the 40 000 that Slack takes, so that escapes fit too.
 const MOST: usize = 6_000;
@@ -25,7 +24,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::Kind,
+        notify::Kind,
         notify::tests::{message, posted},
     };
 

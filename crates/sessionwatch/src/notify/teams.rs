@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::{Post, Told, fitting, unmarked};
-use crate::config::Channel;
+use super::{Channel, Post, Told, fitting, unmarked};
 
 /// Bytes of a message, of the 28 KB that Teams takes, which it may count with two bytes a character.
 const MOST: usize = 14_000;
@@ -33,12 +32,9 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        config::Kind,
-        notify::{
-            Message,
-            tests::{message, posted},
-        },
+    use crate::notify::{
+        Kind, Message,
+        tests::{message, posted},
     };
 
     #[test]

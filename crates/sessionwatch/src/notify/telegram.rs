@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Post, Told, shortened};
-use crate::{config::Channel, secret::Secret};
+use super::{Channel, Post, Told, shortened};
+use crate::secret::Secret;
 
 /// The longest message that Telegram takes.
 const MOST: usize = 4_096;
@@ -25,7 +25,7 @@ pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::Kind,
+        notify::Kind,
         notify::tests::{message, posted},
     };
 

@@ -4,7 +4,7 @@ use minijinja::{Environment, UndefinedBehavior, Value, value::Serde};
 use serde_json::{Value as Json, json};
 
 use super::Message;
-use crate::report::printable;
+use crate::sanitize::printable;
 
 const NAME: &str = "template";
 

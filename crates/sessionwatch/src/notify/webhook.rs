@@ -5,8 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sessionwatch_core::instant::{Instant, SECOND};
 use sha2::Sha256;
 
-use super::{Failure, Post, Told};
-use crate::config::Channel;
+use super::{Channel, Failure, Post, Told};
 
 pub(super) fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure> {
     let body = serde_json::to_string(told.first).map_err(|_| Failure::Damaged)?;

@@ -5,7 +5,7 @@ use sessionwatch_core::{checklist::CriticalSignals, instant::Instant, joining::F
 use sessionwatch_logs::signal::Kind;
 
 use super::{StoreError, db::Db, row::Row, row::Value};
-use crate::{clock, documents, logs::Found, report::printable};
+use crate::{clock, documents, logs::Found, sanitize::printable};
 
 /// A signal as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -182,7 +182,7 @@ pub(super) fn part(text: &str) -> String {
 
 /// Text from a database or a log, with what could mislead taken out. Escaping is the template's.
 pub(super) fn said(text: &str) -> String {
-    crate::report::printable(text)
+    crate::sanitize::printable(text)
 }
 
 /// The same, line by line.

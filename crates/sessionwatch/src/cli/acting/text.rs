@@ -10,7 +10,7 @@ use crate::{
     clock,
     config::Config,
     documents,
-    report::printable,
+    sanitize::printable,
 };
 
 /// Minutes in a plan's life, for a person.

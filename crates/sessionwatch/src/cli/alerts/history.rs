@@ -5,7 +5,8 @@ use sessionwatch_core::instant::{DAY, Instant};
 use crate::{
     cli::{Failure, opening::existing as open, target::ConfigArgs},
     clock, documents,
-    report::{Format, Sheet, printable},
+    report::{Format, Sheet},
+    sanitize::printable,
     store::events::{self, Event, Search},
 };
 

@@ -23,7 +23,7 @@ use crate::{
         self,
         drill::{Demonstration, Scratch},
     },
-    report::printable,
+    sanitize::printable,
     secret::Secret,
     store::incidents::{self, Drill},
 };

@@ -11,7 +11,7 @@ use crate::{
         self, findings,
         work::{self, Passed, Said},
     },
-    report::printable,
+    sanitize::printable,
     store::incidents::{Incident, recorded},
 };
 

@@ -12,7 +12,6 @@ use sessionwatch_logs::grammar::Grammar;
 use super::super::{Failure, target::ConfigArgs};
 use crate::{
     clock,
-    config::Config,
     logs::{
         follow::{Begin, Follower, Place, Step},
         scan::ScanError,
@@ -54,7 +53,7 @@ enum Shape {
 type Places = std::collections::BTreeMap<String, Place>;
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let config = Config::load(args.config.config.as_deref())?;
+    let config = crate::cli::preflight::load(args.config.config.as_deref())?;
     let grammar = super::grammar(&config, clock::now());
     let mut places = match &args.state {
         Some(path) => read(path)?,

@@ -76,7 +76,7 @@ impl Gather for Part<'_, '_> {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let config = Config::load(args.config.config.as_deref())?;
+    let config = crate::cli::preflight::load(args.config.config.as_deref())?;
     known(&config, &args.only)?;
     let every = [Format::Ndjson, Format::Csv].contains(&args.format);
     let patterns = config.logs.looked_for();

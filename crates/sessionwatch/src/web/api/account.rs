@@ -219,10 +219,8 @@ pub(super) struct Channel {
 #[utoipa::path(get, path = "/api/v1/channels", tag = "admin", responses((status = 200, description = "The channels", body = Page<Channel>)))]
 pub(super) async fn channels(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Channel>> {
     let config = shared.config();
-    let channel = |channel: &crate::config::channels::Channel| Channel {
-        name: channel.name.clone(),
-        kind: channel.kind.name(),
-    };
+    let channel =
+        |channel: &crate::notify::Channel| Channel { name: channel.name.clone(), kind: channel.kind.name() };
     Ok(Json(Page::all(config.serve.channels.iter().map(channel).collect())))
 }
 

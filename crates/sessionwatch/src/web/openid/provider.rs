@@ -372,7 +372,13 @@ pub(super) fn role(config: &OpenId, claims: &Claims) -> Option<Role> {
         Value::Array(list) => list.iter().any(|value| value.as_str() == Some(wanted)),
         _ => false,
     };
-    config.roles.iter().find(|(_, values)| values.iter().any(has)).map(|(role, _)| *role)
+    // The mightiest first.
+    let roles = [
+        (Role::Admin, &config.admins),
+        (Role::Responder, &config.responders),
+        (Role::Viewer, &config.viewers),
+    ];
+    roles.into_iter().find(|(_, values)| values.iter().any(has)).map(|(role, _)| role)
 }
 
 fn encoded(text: &str) -> String {
@@ -509,11 +515,9 @@ mod tests {
             client_secret: None,
             name_claim: "email".into(),
             role_claim: "groups".into(),
-            roles: [
-                (Role::Admin, vec!["ops".into()]),
-                (Role::Responder, vec!["on-call".into()]),
-                (Role::Viewer, vec!["all".into()]),
-            ],
+            admins: vec!["ops".into()],
+            responders: vec!["on-call".into()],
+            viewers: vec!["all".into()],
             scopes: vec![],
             label: String::new(),
             authorities: None,

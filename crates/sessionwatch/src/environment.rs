@@ -42,7 +42,7 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Str
 /// # Errors
 ///
 /// If a variable is not set, or the file cannot be read.
-pub(super) fn secret(written: Result<&str, PathBuf>) -> Result<Secret, String> {
+pub(crate) fn secret(written: Result<&str, PathBuf>) -> Result<Secret, String> {
     match written {
         Ok(text) => expand(text, variable).map(Secret::new),
         Err(file) => {

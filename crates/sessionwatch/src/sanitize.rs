@@ -1,0 +1,64 @@
+//! Makes text from a database, a log or a person safe to print.
+
+/// Text from a database, with control and format characters replaced: those that could steer a terminal, turn the direction of
+/// writing, or make two names look like one because nobody sees them.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let (mut before, mut letters) = (None, text.chars().peekable());
+    while let Some(letter) = letters.next() {
+        let joins = matches!(letter, '\u{200c}' | '\u{200d}')
+            && before.is_some_and(is_joined)
+            && letters.peek().copied().is_some_and(is_joined);
+        plain.push(if joins || is_printable(letter) { letter } else { '\u{fffd}' });
+        before = Some(letter);
+    }
+    plain
+}
+
+/// Returns `true` if a letter may be joined to the next one by an invisible joiner, as in Persian, Hindi and emoji.
+fn is_joined(letter: char) -> bool {
+    !letter.is_ascii() && is_printable(letter)
+}
+
+/// Returns `false` for control characters, for format characters, and for others that have no shape of their own.
+fn is_printable(letter: char) -> bool {
+    let is_format = matches!(
+        letter,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    !letter.is_control() && !is_format
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_or_is_invisible_is_replaced() {
+        assert_eq!(printable("a\u{1b}[31m\r\nb"), "a\u{fffd}[31m\u{fffd}\u{fffd}b");
+        assert_eq!(printable("ad\u{200b}min\u{202e}"), "ad\u{fffd}min\u{fffd}");
+    }
+
+    #[test]
+    fn joiners_stay_between_the_letters_that_need_them() {
+        let persian = "\u{645}\u{6cc}\u{200c}\u{62e}";
+        assert_eq!(printable(persian), persian);
+        assert_eq!(printable("a\u{200c}b"), "a\u{fffd}b");
+    }
+}
