@@ -22,8 +22,8 @@ pub(crate) struct Scene {
 
 /// A program, by its token.
 pub(crate) struct Program<'a> {
-    address: &'a str,
-    token: String,
+    pub(crate) address: &'a str,
+    pub(crate) token: String,
 }
 
 /// What a program was answered.
@@ -65,7 +65,7 @@ impl Scene {
 }
 
 /// A new token.
-fn token(folder: &Path, account: &str, scopes: &str) -> String {
+pub(crate) fn token(folder: &Path, account: &str, scopes: &str) -> String {
     let arguments = ["tokens", "add", account, "--label", "bot", "--scope", scopes];
     let said = harness::run_in(folder, &[], &arguments);
     assert_eq!(said.code, 0, "{}", said.stderr);

@@ -71,7 +71,7 @@ fn is_signed(received: &Received) -> bool {
 }
 
 /// The channels of every kind but e-mail: the kind, where its sink is, and more keys.
-fn kinds(sinks: &[Sink]) -> Vec<String> {
+pub(crate) fn kinds(sinks: &[Sink]) -> Vec<String> {
     let keys = [
         ("webhook", "/hook/webhook-path", format!("secret = \"{}\"", SECRET.0)),
         ("slack", "/services/T0/B0/slack-path", String::new()),

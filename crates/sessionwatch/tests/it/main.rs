@@ -67,6 +67,7 @@ mod several_daemons;
 mod shadows;
 mod short_tokens;
 mod slow_bodies;
+mod snapshot;
 mod soak;
 mod soft_delete;
 mod sqlite;

@@ -1,0 +1,46 @@
+//! The help of every command, found by walking from the first.
+
+use super::Snapshots;
+use crate::harness;
+
+/// The commands that a help lists.
+fn listed(help: &str) -> Vec<&str> {
+    let Some((_, commands)) = help.split_once("\nCommands:\n") else { return vec![] };
+    // A line that goes on with a description is indented further.
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !name.is_empty() && *name != "help").collect()
+}
+
+/// The help of a command and of all below it, long and short.
+fn collect(path: &[&str], texts: &mut Vec<String>) {
+    let ask = |flag: &str| {
+        let said = harness::run(&[path, &[flag]].concat());
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{path:?}");
+        said.stdout
+    };
+    let (long, short) = (ask("--help"), ask("-h"));
+    texts.push(format!("$ sessionwatch {}\n{long}", [path, &["--help"]].concat().join(" ")));
+    if short != long {
+        texts.push(format!("$ sessionwatch {}\n{short}", [path, &["-h"]].concat().join(" ")));
+    }
+    for name in listed(&long) {
+        collect(&[path, &[name]].concat(), texts);
+    }
+}
+
+#[test]
+fn help_of_every_command_is_the_kept_one() {
+    let mut snapshots = Snapshots::new("help");
+    let first = harness::run(&["--help"]).stdout;
+    snapshots.take("sessionwatch", &first);
+    let commands = listed(&first);
+    assert!(commands.len() > 20, "{commands:?}");
+    for command in commands {
+        let mut texts = vec![];
+        collect(&[command], &mut texts);
+        snapshots.take(command, &texts.join("\n"));
+    }
+    snapshots.take("version", &harness::run(&["--version"]).stdout);
+    snapshots.finish();
+}
