@@ -9,9 +9,10 @@ use std::{
 };
 
 use sessionwatch::{
+    app::LiveEvent,
     clock::Clock,
     config::Config,
-    daemon::{Command, Daemon, Event},
+    daemon::{Command, Daemon},
 };
 use sessionwatch_core::instant::Instant;
 use tokio::sync::{broadcast, mpsc};
@@ -46,13 +47,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let _ = commands.send(Command::Stop);
             drop(Arc::clone(&hand));
         });
-        if daemon.serve(received).await? { Ok(()) } else { Err("the watch did not end well".into()) }
+        let dashboard = sessionwatch::web::router(&daemon.shared().app);
+        if daemon.serve(dashboard, received).await? {
+            Ok(())
+        } else {
+            Err("the watch did not end well".into())
+        }
     })
 }
 
-fn say(mut events: broadcast::Receiver<Event>) {
+fn say(mut events: broadcast::Receiver<LiveEvent>) {
     while let Ok(event) = events.blocking_recv() {
-        if let Event::Looked { target, at } = event {
+        if let LiveEvent::Looked { target, at } = event {
             // Without a reader nobody wants to know.
             let _ = writeln!(sessionwatch::output::stdout(), "{} {target}", at.micros());
         }

@@ -42,6 +42,7 @@ use clap::{Parser, Subcommand};
 use tracing::Level;
 
 use crate::{
+    app::AppError,
     config::{Config, ConfigError, Target},
     environment,
     open::{Opened, open},
@@ -151,6 +152,16 @@ pub enum Failure {
     /// Output could not be written.
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Store(error) => Self::Store(error),
+            AppError::Action(error) => Self::Act(error),
+            error => Self::Usage(error.to_string()),
+        }
+    }
 }
 
 /// Parses the arguments of this process and runs the command. The exit code is that of [`Cli::run`].

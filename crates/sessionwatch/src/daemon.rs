@@ -3,7 +3,6 @@
 //! Rhythms are kept by tasks that only wait; each look runs on a thread of its own, so that one that is slow or hangs
 //! delays no other. What is to be told is written with what it tells of, before anything is sent.
 
-pub mod leadership;
 pub mod metrics;
 pub mod round;
 
@@ -12,7 +11,6 @@ mod commands;
 mod connections;
 mod delivery;
 mod door;
-mod failures;
 mod hosts;
 mod ingest;
 mod logs;
@@ -23,27 +21,29 @@ mod watching;
 mod weekly;
 
 use std::{
-    collections::BTreeMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant as Monotonic},
 };
 
+use axum::Router;
 use sessionwatch_core::instant::Instant;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, broadcast, mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
 
 pub use self::system::raise_open_files_limit;
-use self::{
-    cleaning::Cleaning, commands::Commands, leadership::Leadership, metrics::Success, watching::Watching,
-};
+use self::{cleaning::Cleaning, commands::Commands, metrics::Success, watching::Watching};
 use crate::{
+    app::{
+        AppState, failures,
+        leadership::{self, Leadership},
+    },
     clock::Clock,
     config::{Config, ConfigError, Target},
     schedule,
@@ -54,16 +54,10 @@ use crate::{
 const STOPPING: Duration = Duration::from_secs(8);
 /// How long a store on a server is waited for once the daemon is to end.
 const LAST_WORDS: Duration = Duration::from_secs(4);
-/// People who may ask databases at the same time.
-const ASKING: usize = 4;
-/// Pages that read the store at the same time, or write it: each takes a thread and files, and the others wait.
-const PAGES_AT_STORE: usize = 8;
 /// Pages of metrics that are written at the same time.
 const MEASURING: usize = 2;
 /// How often the file of the store is compared with the one that is open.
 const STORE_CHECK: Duration = Duration::from_secs(10);
-/// Events that a listener may lag behind.
-const EVENTS: usize = 256;
 
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -102,74 +96,23 @@ pub enum Door {
     Closed,
 }
 
-/// Something that listeners may want to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A look was kept.
-    Looked {
-        /// The target.
-        target: String,
-        /// When.
-        at: Instant,
-    },
-    /// What logs say was judged.
-    Judged {
-        /// The target.
-        target: String,
-        /// When.
-        at: Instant,
-    },
-    /// A plan was carried out, or could not be.
-    Acted {
-        /// The target.
-        target: String,
-    },
-    /// A channel took messages, or did not.
-    Delivered {
-        /// The channel.
-        channel: String,
-    },
-    /// Logins to the dashboard ended, or accounts were removed.
-    LoginsEnded,
-}
-
 /// What the parts share.
 #[derive(Debug)]
 pub struct Shared {
-    /// The memory.
-    pub store: Store,
-    /// The time: that of the store's server, where the store is on one.
-    pub clock: Clock,
+    /// What all use cases share.
+    pub app: Arc<AppState>,
     /// What is known of clocks.
     time: timekeeping::Timekeeper,
     /// When this daemon began.
     begun: Instant,
-    /// Who does what.
-    pub leadership: Leadership,
     /// What was seen and delivered last.
     pub latest: metrics::Latest,
     /// What fails at present, and was logged.
     failures_logged: failures::Logged,
     /// What logs bring.
     intake: logs::Intake,
-    /// The set-up of the dashboard.
-    pub setup: crate::web::Setup,
-    /// Plans that people carry out on the dashboard.
-    pub jobs: crate::web::Jobs,
-    /// Connections to databases that wait for the next question.
-    pub lines: crate::web::Lines,
-    /// How many people may ask databases at the same time.
-    pub asking: Arc<tokio::sync::Semaphore>,
-    /// How many pages may read the store at the same time, and how many may write it.
-    pub(crate) pages_reading: Arc<tokio::sync::Semaphore>,
-    pub(crate) pages_writing: Arc<tokio::sync::Semaphore>,
     /// How many pages of metrics may be written at the same time.
     measuring: Arc<tokio::sync::Semaphore>,
-    /// What happens.
-    pub events: broadcast::Sender<Event>,
-    config: RwLock<Arc<Config>>,
-    /// Who waits to hear that a database is awake.
-    awake: RwLock<BTreeMap<String, Arc<Notify>>>,
     /// Something is to be delivered.
     nudges: watch::Sender<u64>,
     failures: mpsc::UnboundedSender<String>,
@@ -177,41 +120,18 @@ pub struct Shared {
     beats: AtomicU64,
 }
 
+impl std::ops::Deref for Shared {
+    type Target = AppState;
+
+    fn deref(&self) -> &AppState {
+        &self.app
+    }
+}
+
 impl Shared {
-    /// The present configuration.
-    #[must_use]
-    pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Says what happened to whoever listens.
-    pub(crate) fn happened(&self, event: Event) {
-        // Nobody may be listening.
-        let _ = self.events.send(event);
-    }
-
     /// Something is to be delivered.
     fn nudge(&self) {
         self.nudges.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    /// Somebody says that the database of a target is awake, or has just changed something in it: whether there is such a
-    /// target.
-    pub(crate) fn is_awake(&self, target: &str) -> bool {
-        let awake = self.awake.read().unwrap_or_else(PoisonError::into_inner);
-        awake.get(target).inspect(|waiting| waiting.notify_one()).is_some()
-    }
-
-    /// Returns `true` if this daemon leads a target.
-    #[must_use]
-    pub fn leads(&self, target: &str) -> bool {
-        self.leadership.term(&leadership::lease(target)).is_some()
-    }
-
-    /// When this daemon looks at a target next; nothing if another one leads it.
-    #[must_use]
-    pub fn next_run(&self, target: &str) -> Option<Instant> {
-        self.latest.next(target).filter(|_| self.leads(target))
     }
 
     /// Takes in when an earlier process saw a target last.
@@ -289,22 +209,11 @@ impl Daemon {
         let shared = Arc::new(Shared {
             begun: clock.now(),
             time: timekeeping::Timekeeper::start(&store, &clock)?,
-            store,
-            clock,
-            leadership,
+            app: Arc::new(AppState::new(store, clock, leadership, config)),
             latest: metrics::Latest::default(),
             failures_logged: failures::Logged::default(),
             intake: logs::Intake::default(),
-            setup: crate::web::Setup::default(),
-            jobs: crate::web::Jobs::default(),
-            lines: crate::web::Lines::default(),
-            asking: Arc::new(tokio::sync::Semaphore::new(ASKING)),
-            pages_reading: Arc::new(tokio::sync::Semaphore::new(PAGES_AT_STORE)),
-            pages_writing: Arc::new(tokio::sync::Semaphore::new(PAGES_AT_STORE)),
             measuring: Arc::new(tokio::sync::Semaphore::new(MEASURING)),
-            events: broadcast::Sender::new(EVENTS),
-            config: RwLock::new(Arc::new(config)),
-            awake: RwLock::default(),
             nudges: watch::Sender::new(0),
             failures,
             beats: AtomicU64::new(0),
@@ -335,7 +244,10 @@ impl Daemon {
         Ok(if someone {
             Door::Open(format!("{public}/"))
         } else if address.ip().is_loopback() {
-            Door::SetUp(format!("{public}/setup/{}", self.shared.setup.offer(self.shared.clock.now())))
+            Door::SetUp(format!(
+                "{public}/setup/{}",
+                self.shared.auth.create_setup_link(self.shared.clock.now())
+            ))
         } else {
             Door::Closed
         })
@@ -356,16 +268,20 @@ impl Daemon {
         self.listener.local_addr()
     }
 
-    /// Serves metrics and does what is asked until that is to stop: whether all parts did their work to the end, and
+    /// Serves metrics and the dashboard, and does what is asked until that is to stop: whether all parts did their work to the end, and
     /// stopped in time. A part that ends by itself stops the others: half a watch would look like a whole one.
     ///
     /// # Errors
     ///
     /// If the system refuses a thread to go on after a change of configuration.
-    pub async fn serve(mut self, commands: mpsc::UnboundedReceiver<Command>) -> Result<bool, DaemonError> {
+    pub async fn serve(
+        mut self,
+        dashboard: Router,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Result<bool, DaemonError> {
         let mut commands = Commands::new(commands);
         let (closed, closing) = watch::channel(false);
-        let router = pages::router(Arc::clone(&self.shared));
+        let router = pages::router(Arc::clone(&self.shared), dashboard);
         let pages = door::serve(self.listener, router, self.certificate.clone(), closing);
         let mut life = system::Life::start(Arc::clone(&self.shared));
         let mut checks = tokio::time::interval(STORE_CHECK);
@@ -400,7 +316,7 @@ impl Daemon {
         let stopped = tokio::select! {
             (parts, jobs) = async {
                 // What people carry out goes on with the same command or page, from where it ended.
-                tokio::join!(self.parts.stop(), tokio::time::timeout(STOPPING, self.shared.jobs.stop()))
+                tokio::join!(self.parts.stop(), tokio::time::timeout(STOPPING, self.shared.plan_jobs.stop()))
             } => parts && jobs.is_ok(),
             () = commands.asked_again() => false,
         };
@@ -467,7 +383,7 @@ async fn replace(
         // What would be started now would have to be stopped again.
         return Ok(Parts { threads: vec![], stop: watch::Sender::new(true), leading: None });
     }
-    *shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    shared.set_config(config);
     let shared = Arc::clone(shared);
     // The store may have to be waited for.
     let started = tokio::task::spawn_blocking(move || {
@@ -506,10 +422,9 @@ impl Parts {
             stopping: stopping.clone(),
         });
         let watched: Vec<Watching> = watched.collect();
-        *shared.awake.write().unwrap_or_else(PoisonError::into_inner) = watched
-            .iter()
-            .map(|watching| (watching.target.name.clone(), Arc::clone(&watching.awake)))
-            .collect();
+        let wake_ups =
+            watched.iter().map(|watching| (watching.target.name.clone(), Arc::clone(&watching.awake)));
+        shared.set_wake_ups(wake_ups.collect());
         let leases: Vec<String> = config
             .targets
             .iter()

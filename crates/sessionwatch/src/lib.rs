@@ -6,7 +6,7 @@
 //! `sessionwatch-core`; [`report`] is what people and programs read.
 
 pub mod actions;
-pub mod alerting;
+pub mod app;
 pub mod archive;
 pub mod checklist;
 pub mod checks;
@@ -26,6 +26,7 @@ pub mod logs;
 pub mod look;
 pub mod memory;
 pub mod notify;
+pub mod oidc;
 pub mod open;
 pub mod output;
 pub mod profile;

@@ -3,29 +3,27 @@
 //! [`ROUTES`] says of every page who may ask for it; a page that is not in it is refused. Pages are read without
 //! JavaScript; a small script of our own keeps them up to date.
 
-pub mod access;
 pub mod api;
 
 mod alerts;
-pub(crate) mod attempts;
 mod audit;
+mod auth;
 mod chart;
 mod checklist;
 mod cleanup;
-mod desk;
+mod csrf;
 mod incidents;
 mod layout;
-mod lines;
 mod live;
+mod login;
 mod logs;
-pub(crate) mod network_places;
-pub mod openid;
+mod openid;
 mod overview;
-mod passwords;
 mod sessions;
 mod settings;
+mod setup;
 mod target;
-pub mod tokens;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -39,10 +37,10 @@ use axum::{
 };
 use maud::{Markup, html};
 
-pub use self::{access::Setup, desk::Jobs, lines::Lines};
+use self::auth::LoggedIn;
 use crate::{
-    daemon::Shared,
-    store::{StoreError, accounts::Role, db::Db, tokens::Scope},
+    app::{AppError, AppState, error::ErrorKind},
+    store::{accounts::Role, tokens::Scope},
 };
 
 /// Who may ask for a page.
@@ -134,19 +132,27 @@ pub const ROUTES: [Route; 52] = [
 ];
 
 /// The largest form.
-const LARGEST: usize = 64 << 10;
+pub(super) const MAX_FORM_BYTES: usize = 64 << 10;
 /// Nothing is taken from anywhere else, nothing stands in the page itself, and nobody may frame it.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The pages.
-pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+/// The dashboard and the interface for programs.
+pub fn router(app: &Arc<AppState>) -> Router {
+    pages(app)
+        .merge(api::router(app))
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .fallback(not_found)
+        .with_state(Arc::clone(app))
+}
+
+fn pages(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     Router::new()
         .route("/assets/{file}", get(layout::asset))
-        .route("/login", get(access::form).post(access::login))
+        .route("/login", get(login::form).post(login::login))
         .route("/openid/login", get(openid::login))
         .route("/openid/callback", get(openid::callback))
-        .route("/setup/{token}", get(access::setup_form).post(access::set_up))
-        .route("/logout", post(access::logout))
+        .route("/setup/{token}", get(setup::form).post(setup::create))
+        .route("/logout", post(login::logout))
         .route("/", get(overview::page))
         .route("/live", get(live::stream))
         .route("/targets/{target}", get(target::page))
@@ -183,103 +189,52 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/settings", get(settings::page))
         .route("/settings/password", post(settings::password))
         .route("/settings/logins/end", post(settings::end_login))
-        .route("/settings/tokens", post(tokens::make_one))
-        .route("/settings/tokens/remove", post(tokens::remove_one))
+        .route("/settings/tokens", post(tokens::create))
+        .route("/settings/tokens/remove", post(tokens::delete))
         .route("/settings/accounts", post(settings::add_account))
         .route("/settings/accounts/remove", post(settings::remove_account))
         .route("/settings/channels/test", post(settings::test_channel))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(shared), guard))
-        .merge(api::router(shared))
-        .layer(DefaultBodyLimit::max(LARGEST))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), guard))
 }
 
 /// Why there is no page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Somebody has to log in first.
-    LoggedOut,
-    /// The role is not enough.
-    Forbidden,
-    /// There is no such thing.
-    NotFound(String),
-    /// What was sent makes no sense, or does not come from a page of ours.
-    Bad(String),
-    /// It is not so any more, or is being done already.
-    Conflict(String),
-    /// Too often.
-    TooMany,
-    /// Too much at once: nothing was done.
-    Busy,
-    /// A database does not answer.
-    Away(String),
-    /// The store does not answer.
-    Store(String),
-}
+#[derive(Debug)]
+pub(crate) struct WebError(AppError);
 
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error.to_string())
+impl<E: Into<AppError>> From<E> for WebError {
+    fn from(error: E) -> Self {
+        Self(error.into())
     }
 }
 
-impl Refusal {
-    /// The status, what is said, and what to do about it.
-    pub(crate) fn parts(self) -> (StatusCode, String, &'static str) {
-        match self {
-            Self::LoggedOut => (
-                StatusCode::UNAUTHORIZED,
-                "You are not logged in, or were away for too long.".to_owned(),
-                "Log in, and do it again: nothing was changed.",
-            ),
-            Self::Forbidden => (
-                StatusCode::FORBIDDEN,
-                "Your role may not do that.".to_owned(),
-                "Somebody with the role admin can change it under Settings.",
-            ),
-            Self::NotFound(what) => (StatusCode::NOT_FOUND, what, "The overview lists what there is."),
-            Self::Bad(why) => (StatusCode::BAD_REQUEST, why, "Go back, and try again: nothing was changed."),
-            Self::Conflict(why) => {
-                (StatusCode::CONFLICT, why, "Go back, and look at how it stands now: nothing was changed.")
-            }
-            Self::TooMany => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "That was tried too often.".to_owned(),
-                "Wait for a quarter of an hour.",
-            ),
-            Self::Busy => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Too many passwords are being checked at the moment: yours was not.".to_owned(),
-                "Try again in a few seconds.",
-            ),
-            Self::Away(why) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                why,
-                "What the watch saw last is on the page of the target; load this page again in a moment.",
-            ),
-            Self::Store(why) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("The watch's memory does not answer: {why}."),
-                "Watching goes on as far as it can; load the page again in a moment.",
-            ),
-        }
+/// The status that says what kind of error it is.
+pub(crate) fn status_of(error: &AppError) -> StatusCode {
+    match error.kind() {
+        ErrorKind::NotLoggedIn => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Store => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for WebError {
     fn into_response(self) -> Response {
+        let Self(error) = self;
         // In seconds.
-        let retry_after = match &self {
-            Self::TooMany => Some("900"),
-            Self::Busy => Some("2"),
+        let retry_after = match error.kind() {
+            ErrorKind::TooManyAttempts => Some("900"),
+            ErrorKind::Busy => Some("2"),
             _ => None,
         };
-        let (status, said, next) = self.parts();
         let body = html! {
-            p.empty { (said) }
-            p { (next) }
+            p.empty { (error.to_string()) }
+            p { (error.hint()) }
             p { a href="/" { "Overview" } " · " a href="/login" { "Log in" } }
         };
-        let mut response = (status, layout::bare("That did not work", &body)).into_response();
+        let mut response = (status_of(&error), layout::bare("That did not work", &body)).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
@@ -288,49 +243,53 @@ impl IntoResponse for Refusal {
 }
 
 /// What a page gives.
-pub(crate) type Page = Result<Markup, Refusal>;
+pub(crate) type PageResult = Result<Markup, WebError>;
 
 /// Where there is nothing.
-pub(crate) async fn nothing(State(shared): State<Arc<Shared>>) -> Response {
-    secured(&shared, Refusal::NotFound("There is no such page.".into()).into_response())
+async fn not_found(State(app): State<Arc<AppState>>) -> Response {
+    add_security_headers(
+        &app,
+        WebError::from(AppError::NotFound("There is no such page.".into())).into_response(),
+    )
 }
 
 /// Lets through who may, and sees to it that browsers keep to what pages need.
-async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let matched =
         request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
     let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
     let known =
         ROUTES.iter().find(|route| Some(route.path) == matched.as_deref() && route.method == method.as_str());
-    let response = match admit(&shared, &mut request, known).await {
+    let response = match admit(&app, &mut request, known).await {
         Ok(()) => next.run(request).await,
         Err(response) => response,
     };
-    secured(&shared, response)
+    add_security_headers(&app, response)
 }
 
 /// Whether a request may go on. Otherwise the answer.
-async fn admit(shared: &Arc<Shared>, request: &mut Request, known: Option<&Route>) -> Result<(), Response> {
+async fn admit(app: &Arc<AppState>, request: &mut Request, known: Option<&Route>) -> Result<(), Response> {
     // What nobody decided about is for nobody.
-    let Some(route) = known else { return Err(Refusal::Forbidden.into_response()) };
-    if route.method != "GET" && !access::is_ours(shared, request) {
+    let Some(route) = known else { return Err(WebError::from(AppError::Forbidden).into_response()) };
+    if route.method != "GET" && !csrf::is_same_origin(app, request) {
         let why = "The request does not come from a page of this dashboard.".to_owned();
-        return Err(Refusal::Bad(why).into_response());
+        return Err(WebError::from(AppError::Invalid(why)).into_response());
     }
     let Who::Logged(least) = route.who else { return Ok(()) };
-    let person = access::person(shared, request.headers()).await.map_err(IntoResponse::into_response)?;
+    let person = auth::current_user(app, request.headers()).await;
+    let person = person.map_err(|error| WebError::from(error).into_response())?;
     match person {
-        None if route.method == "GET" && route.path != "/live" => Err(access::to_login(request.uri())),
-        None => Err(Refusal::LoggedOut.into_response()),
-        Some(person) if person.role < least => Err(Refusal::Forbidden.into_response()),
+        None if route.method == "GET" && route.path != "/live" => Err(auth::redirect_to_login(request.uri())),
+        None => Err(WebError::from(AppError::NotLoggedIn).into_response()),
+        Some(person) if person.role < least => Err(WebError::from(AppError::Forbidden).into_response()),
         Some(person) => {
-            request.extensions_mut().insert(person);
+            request.extensions_mut().insert(LoggedIn(person));
             Ok(())
         }
     }
 }
 
-fn secured(shared: &Shared, mut response: Response) -> Response {
+fn add_security_headers(app: &AppState, mut response: Response) -> Response {
     let headers = response.headers_mut();
     let set = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -342,54 +301,11 @@ fn secured(shared: &Shared, mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    if access::is_secure(shared) {
+    if auth::is_secure(app) {
         let year = HeaderValue::from_static("max-age=31536000");
         headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
     }
     response
-}
-
-/// Reads from the store, which may have to be waited for.
-pub(crate) async fn read<T: Send + 'static>(
-    shared: &Arc<Shared>,
-    work: impl FnOnce(Db<'_>) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Refusal> {
-    let shared = Arc::clone(shared);
-    // It is given back when the work has ended, whether or not anybody still waits for it.
-    let permit = Arc::clone(&shared.pages_reading).acquire_owned().await;
-    let read = move || {
-        let _permit = permit;
-        shared.store.read(work)
-    };
-    match tokio::task::spawn_blocking(read).await {
-        Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(Refusal::Store("a read ended in a panic".into())),
-    }
-}
-
-/// Writes into the store.
-pub(crate) async fn write<T: Send + 'static>(
-    shared: &Arc<Shared>,
-    work: impl Fn(Db<'_>) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Refusal> {
-    let shared = Arc::clone(shared);
-    // It is given back when the work has ended, whether or not anybody still waits for it.
-    let permit = Arc::clone(&shared.pages_writing).acquire_owned().await;
-    let write = move || {
-        let _permit = permit;
-        shared.store.write(work)
-    };
-    match tokio::task::spawn_blocking(write).await {
-        Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(Refusal::Store("a write ended in a panic".into())),
-    }
-}
-
-/// The target of a name.
-pub(crate) fn target_of(shared: &Shared, name: &str) -> Result<crate::config::Target, Refusal> {
-    let config = shared.config();
-    let found = config.targets.iter().find(|target| target.name == name);
-    found.cloned().ok_or_else(|| Refusal::NotFound(format!("There is no target “{name}”.")))
 }
 
 #[cfg(test)]

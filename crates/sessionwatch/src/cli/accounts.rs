@@ -5,7 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
@@ -15,14 +14,14 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
+    app::{
+        AppError, AppState,
+        accounts::{self, AccountChange, AccountName, PasswordHash},
+    },
     clock, documents,
     report::{Format, Sheet},
     secret::Secret,
-    store::{
-        accounts::{self, Account, Role},
-        audit,
-    },
-    web::access,
+    store::accounts::{Account, Role},
 };
 
 /// Say who may use the dashboard
@@ -62,43 +61,32 @@ pub(super) enum Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::Add { name, role, actor, config } => {
-            if !access::is_name(name) {
-                return Err(Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into()));
-            }
-            let password = access::hashed(password()?.expose()).map_err(Failure::Usage)?;
+            let faulty = |_| Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into());
+            let name = AccountName::parse(name).map_err(faulty)?;
+            let password = PasswordHash::of(&password()?)?;
             let config = super::preflight::load(config.config.as_deref())?;
-            let owner = actor.name();
+            let actor = actor.actor();
             let store = opening::open(&config, Opening::OrCreated)?;
-            let now = store.now()?;
-            let role = store.write(|db| {
-                let present = accounts::get(db, name)?.map(|account| account.role);
-                let role = role.or(present).unwrap_or(Role::Viewer);
-                let (name, subject) = (name.clone(), String::new());
-                let account = Account { name, role, password: password.clone(), subject, created_at: now };
-                // Whoever knew the old password is out.
-                accounts::end_all(db, &account.name)?;
-                access::add(db, &account, (&owner, now))?;
-                Ok(role)
-            })?;
-            format!("{name} may use the dashboard as {}\n", role.name())
+            let app = AppState::for_command(store, config)?;
+            let change = AccountChange { name: name.clone(), password, role: *role };
+            let role = super::block_on(async { Ok(accounts::set_account(&app, &actor, change).await?) })?;
+            format!("{} may use the dashboard as {}\n", name.as_str(), role.name())
         }
         Args::List { config, format } => {
-            sheet(&opening::existing(config)?.1.read(accounts::list)?).render(*format)
+            let app = opening::existing_app(config)?;
+            let all = super::block_on(async { Ok(accounts::list_accounts(&app).await?) })?;
+            sheet(&all).render(*format)
         }
         Args::Remove { name, actor, config } => {
-            let owner = actor.name();
-            let (_, store) = opening::existing(config)?;
-            let now = store.now()?;
-            let removed = store.write(|db| {
-                let removed = accounts::remove(db, name)?;
-                if removed {
-                    let detail = json!({ "account": name }).to_string();
-                    audit::add(db, (&owner, "account-removed"), &detail, now)?;
+            let actor = actor.actor();
+            let app = opening::existing_app(config)?;
+            let deleted =
+                super::block_on(async { Ok(accounts::delete_account(&app, &actor, name.clone()).await) })?;
+            match deleted {
+                Err(AppError::NotFound(_)) => {
+                    return Err(Failure::Usage(format!("there is no account `{name}`")));
                 }
-                Ok(removed)
-            })?;
-            if !removed {
-                return Err(Failure::Usage(format!("there is no account `{name}`")));
+                deleted => deleted?,
             }
             format!("{name} may not use the dashboard any more\n")
         }

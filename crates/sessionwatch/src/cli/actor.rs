@@ -1,5 +1,7 @@
 //! Who runs a command: the name that the audit log, plans, incidents and alerts keep.
 
+use crate::app::Actor;
+
 /// Who runs a command.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ActorArgs {
@@ -9,6 +11,11 @@ pub(super) struct ActorArgs {
 }
 
 impl ActorArgs {
+    /// Returns who runs the command, by [`ActorArgs::name`].
+    pub(super) fn actor(&self) -> Actor {
+        Actor::of_command(self.name())
+    }
+
     /// Returns the name to keep. Where none is given, as in containers and cron jobs, that is the system account, which is
     /// said on standard error.
     pub(super) fn name(&self) -> String {

@@ -9,7 +9,7 @@ use sessionwatch_core::{alert::State, instant::SECOND};
 
 use super::{Failure, actor::ActorArgs, opening::existing as open, target::ConfigArgs};
 use crate::{
-    alerting::{self, Word},
+    app::alerts::{self as app_alerts, Word},
     checks::{self, BLIND, UNDELIVERED},
     clock,
     config::Config,
@@ -141,7 +141,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Unsilence { id, config, actor } => {
             let (store, owner) = (open(config)?.1, actor.name());
             let now = store.now()?;
-            let ended = store.write(|db| alerting::unsilence(db, *id, (&owner, now)))?;
+            let ended = store.write(|db| app_alerts::unsilence(db, *id, (&owner, now)))?;
             if !ended {
                 return Err(Failure::Usage(format!(
                     "there is no silence {id}: `sessionwatch alerts silences` lists them"
@@ -183,7 +183,7 @@ fn with_firing(
 fn acknowledge(args: &AckArgs) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
     let who = args.actor.name();
-    with_firing((args, &who), |db, _, word| alerting::acknowledge(db, (target, check), word))?;
+    with_firing((args, &who), |db, _, word| app_alerts::acknowledge(db, (target, check), word))?;
     Ok(format!("{who} looks after {check} on {target}\n"))
 }
 
@@ -191,7 +191,7 @@ fn resolve(args: &AckArgs) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
     let who = args.actor.name();
     with_firing((args, &who), |db, config, word| {
-        alerting::resolve(db, &config.serve, (target, check), word)
+        app_alerts::resolve(db, &config.serve, (target, check), word)
     })?;
     Ok(format!("{check} on {target} is resolved; it fires again if it still fails\n"))
 }
@@ -268,7 +268,7 @@ fn silence(args: &SilenceArgs) -> Result<String, Failure> {
         owner: args.actor.name(),
         note: args.note.clone(),
     };
-    let id = store.write(|db| alerting::silence(db, &silence, now))?;
+    let id = store.write(|db| app_alerts::silence(db, &silence, now))?;
     Ok(format!("silence {id} holds until {}\n", clock::readable(silence.until)))
 }
 

@@ -11,6 +11,7 @@ use crate::{
     look::{self, Request},
     report::{self, Format},
     target::address::Address,
+    web,
 };
 
 /// Look at a small application with everything wrong; then serve the dashboard, with one that lives and begins to leak
@@ -90,11 +91,12 @@ fn live(args: &Args) -> Result<ExitCode, Failure> {
              shared token, and the archive undoes a wrong step. The target `dashboard` is this dashboard's own table of log-ins.\n\
              Ctrl-C ends the demonstration and removes this application; {kept} stays.\n"
         ))?;
+        let dashboard = web::router(&daemon.shared().app);
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let working = tokio::task::LocalSet::new();
         let serving = working.run_until(async {
             let application = tokio::task::spawn_local(application.run(stopping));
-            let stopped = daemon.serve(commands).await;
+            let stopped = daemon.serve(dashboard, commands).await;
             // Whoever waits for that is gone with it.
             let _ = stop.send(true);
             let _ = application.await;

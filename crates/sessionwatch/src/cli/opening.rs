@@ -1,9 +1,10 @@
 //! Opening the store of a command: one that has to be there, or one that is created. Every command goes through here.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::{Failure, target::ConfigArgs};
 use crate::{
+    app::AppState,
     config::{Config, Target},
     store::{Place, Store, StoreError, layouts},
     target::error::TargetError,
@@ -55,6 +56,16 @@ pub(super) fn existing(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
     let config = super::preflight::load(args.config.as_deref())?;
     let store = open(&config, Opening::Existing)?;
     Ok((config, store))
+}
+
+/// The same, as use cases take it.
+///
+/// # Errors
+///
+/// If the configuration is faulty, or there is no store.
+pub(super) fn existing_app(args: &ConfigArgs) -> Result<Arc<AppState>, Failure> {
+    let (config, store) = existing(args)?;
+    Ok(AppState::for_command(store, config)?)
 }
 
 /// Adds to configured targets where the store knows their sessions to be, so that a command looks at the same table as

@@ -11,9 +11,9 @@ use crate::{
     config::{Config, ConfigError, Target},
     daemon,
     notify::Sender,
+    oidc,
     store::{Place, StoreError},
     target::address::Address,
-    web::openid::provider,
 };
 
 /// Reads the named file, or `sessionwatch.toml` of the current folder. Where anything in it is wrong, what cannot be used
@@ -80,7 +80,7 @@ fn obstacles(config: &Config) -> Vec<String> {
     };
     let store = store.map(|problem| format!("serve.store: {problem}"));
     let certificate = serve.tls.as_ref().and_then(daemon::certificate_problem);
-    let openid = config.openid_unresolved.clone().or_else(|| provider::problem(config.openid.as_ref()?));
+    let openid = config.openid_unresolved.clone().or_else(|| oidc::client::problem(config.openid.as_ref()?));
     let openid = openid.map(|problem| format!("openid: {problem}"));
     targets
         .chain(acting)

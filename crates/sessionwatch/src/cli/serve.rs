@@ -9,6 +9,7 @@ use super::{Failure, preflight, target::ConfigArgs};
 use crate::{
     clock::Clock,
     daemon::{self, Command, Daemon, Door},
+    web,
 };
 
 /// Watch every configured target: look, remember, tell, serve metrics
@@ -47,7 +48,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             counted(targets as u64, "target", "targets"),
             counted(channels as u64, "channel", "channels")
         ));
-        let stopped = daemon.serve(commands).await?;
+        let dashboard = web::router(&daemon.shared().app);
+        let stopped = daemon.serve(dashboard, commands).await?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
     });
     // What still waits for a file or a server is not waited for.

@@ -2,15 +2,18 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, actor::ActorArgs, opening::existing, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, opening::existing_app, target::ConfigArgs};
 use crate::{
+    app::{
+        AppError,
+        tokens::{self, CreateTokenError, DEFAULT_DAYS, MAX_DAYS, NewToken, TokenOwner, is_valid_label},
+    },
     clock, documents,
     report::{Format, Sheet},
     store::{
         accounts::Role,
-        tokens::{self, Scope, Token},
+        tokens::{Scope, Token},
     },
-    web::tokens::{LONGEST, Outcome, Wish, add, is_label, made, remove},
 };
 
 /// Say which programs may ask the dashboard
@@ -27,7 +30,7 @@ pub(super) enum Args {
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
         scope: Vec<Scope>,
         /// For how many days it holds
-        #[arg(long, default_value_t = crate::web::tokens::USUAL, value_parser = clap::value_parser!(u32).range(1..=i64::from(LONGEST)))]
+        #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: u32,
         #[command(flatten)]
         actor: ActorArgs,
@@ -56,31 +59,45 @@ pub(super) enum Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::Add { account, label, scope, days, actor, config } => {
-            if !is_label(label) {
+            if !is_valid_label(label) {
                 return Err(Failure::Usage("a token has a name of up to 64 characters".into()));
             }
-            let wish =
-                Wish { account: account.clone(), label: label.clone(), scopes: scope.clone(), days: *days };
-            let (_, store) = existing(config)?;
-            let now = store.now()?;
-            let (token, secret) = made(wish, now);
-            let owner = actor.name();
-            match store.write(|db| add(db, &token, (&owner, now)))? {
-                Outcome::Added => format!("{}\n", secret.expose()),
-                Outcome::NoAccount => {
+            let new = NewToken {
+                account: account.clone(),
+                label: label.clone(),
+                scopes: scope.clone(),
+                days: *days,
+            };
+            let app = existing_app(config)?;
+            let actor = actor.actor();
+            let created = super::block_on(async { Ok(tokens::create_token(&app, &actor, new).await) })?;
+            match created {
+                Ok(created) => format!("{}\n", created.secret.expose()),
+                Err(CreateTokenError::NoAccount) => {
                     return Err(Failure::Usage(format!("there is no account `{account}`")));
                 }
-                Outcome::BeyondRole(role, scope) => return Err(beyond_role(account, (role, scope))),
+                Err(CreateTokenError::BeyondRole { role, scope }) => {
+                    return Err(beyond_role(account, role, scope));
+                }
+                Err(CreateTokenError::App(error)) => return Err(error.into()),
             }
         }
         Args::List { config, format } => {
-            sheet(&existing(config)?.1.read(|db| tokens::list(db, None))?).render(*format)
+            let app = existing_app(config)?;
+            let all = super::block_on(async { Ok(tokens::list_tokens(&app, None).await?) })?;
+            sheet(&all).render(*format)
         }
         Args::Remove { id, actor, config } => {
-            let ((_, store), owner) = (existing(config)?, actor.name());
-            let now = store.now()?;
-            if !store.write(|db| remove(db, (None, id), (&owner, now)))? {
-                return Err(Failure::Usage(format!("there is no token `{id}`")));
+            let app = existing_app(config)?;
+            let actor = actor.actor();
+            let deleted = super::block_on(async {
+                Ok(tokens::delete_token(&app, &actor, id.clone(), TokenOwner::Anybody).await)
+            })?;
+            match deleted {
+                Err(AppError::NotFound(_)) => {
+                    return Err(Failure::Usage(format!("there is no token `{id}`")));
+                }
+                deleted => deleted?,
             }
             format!("{id} holds no longer\n")
         }
@@ -90,7 +107,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Says that an account may do less than a token for it should.
-fn beyond_role(account: &str, (role, scope): (Role, Scope)) -> Failure {
+fn beyond_role(account: &str, role: Role, scope: Scope) -> Failure {
     Failure::Usage(format!(
         "cannot add a token with the scope `{}`: it needs the role {}, and `{account}` has the role {}",
         scope.name(),

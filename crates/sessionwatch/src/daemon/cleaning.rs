@@ -9,12 +9,10 @@ use sessionwatch_core::{
 };
 use tokio::sync::watch;
 
-use super::{
-    Shared,
-    leadership::{DELIVERY, lease},
-};
+use super::Shared;
 use crate::{
     actions::{self, ActError, Applied, Consent, Context, Control, Selection, keys},
+    app::leadership::{DELIVERY, lease},
     clock,
     config::{Cleanup, Config, Target},
     store::{

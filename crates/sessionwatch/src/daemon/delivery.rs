@@ -9,8 +9,9 @@ use tokio::{
     time::{Instant as Monotonic, MissedTickBehavior},
 };
 
-use super::{Event, Shared, leadership::DELIVERY, round, weekly};
+use super::{Shared, round, weekly};
 use crate::{
+    app::{LiveEvent, leadership::DELIVERY},
     config::Config,
     notify::{self, Failure, Message, Sender},
     notify::{Channel, Kind},
@@ -280,7 +281,7 @@ impl Worker {
         if told.is_some_and(|told| told > 0) {
             self.shared.nudge();
         }
-        self.shared.happened(Event::Delivered { channel: self.channel.name.clone() });
+        self.shared.publish(LiveEvent::Delivered { channel: self.channel.name.clone() });
         if told.is_none() {
             // What cannot be noted would be sent for ever.
             return Pace::Stop;

@@ -25,12 +25,12 @@ use super::{
     logs::{self, Listened, NotKept},
 };
 use crate::{
+    app::client::ClientInfo,
     config::logs::Kind,
     logs::{
         drain::{self, LARGEST, Refused},
         intake::Batch,
     },
-    web::{access::client, attempts::network_of},
 };
 
 /// How long a request may take to arrive.
@@ -138,7 +138,8 @@ async fn vercel(
         Ok(sources) => sources,
         Err(answer) => return answer.into_response(),
     };
-    let network = network_of(client(&shared, request.headers(), peer));
+    let network =
+        ClientInfo::of_request(&shared.config().serve.trusted_proxies, request.headers(), peer).network();
     let taken = take_drain(&shared, &sources, (network, request)).await;
     verified(&sources, taken.map_or_else(IntoResponse::into_response, IntoResponse::into_response))
 }

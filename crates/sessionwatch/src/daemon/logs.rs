@@ -19,8 +19,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Shared, leadership::lease, round};
+use super::{Shared, round};
 use crate::{
+    app::{
+        LiveEvent,
+        leadership::lease,
+        network_places::{NetworkPlace, NetworkPlaces},
+    },
     clock,
     config::{
         Config, Target,
@@ -45,7 +50,6 @@ use crate::{
         observe::{self, Line},
         sql::List,
     },
-    web::network_places::{NetworkPlace, NetworkPlaces},
 };
 
 /// How often a file is asked whether it grew.
@@ -528,7 +532,7 @@ impl Judging {
             shared.nudge();
         }
         if !joined.is_empty() {
-            shared.happened(super::Event::Judged { target, at: now });
+            shared.publish(LiveEvent::Judged { target, at: now });
         }
         Ok(!joined.is_empty() && waiting.len() == TOGETHER as usize)
     }

@@ -29,8 +29,6 @@ pub struct Latest(Mutex<State>);
 struct State {
     targets: BTreeMap<String, Last>,
     channels: BTreeMap<String, Sent>,
-    /// When each target is looked at next.
-    next: BTreeMap<String, Instant>,
     /// Whether the last change of configuration was taken; nothing before one.
     reloaded: Option<bool>,
 }
@@ -256,7 +254,6 @@ impl Latest {
         if last.term != Some(term) {
             let (looks, blind, seconds) = (last.looks, last.blind, [0.0, last.seconds[1]]);
             *last = Last { term: Some(term), looks, blind, seconds, ..Last::default() };
-            state.next.remove(target);
         }
     }
 
@@ -266,17 +263,6 @@ impl Latest {
         let sent = state.channels.entry(channel.to_owned()).or_default();
         sent.seconds += took.as_secs_f64();
         *(if delivered { &mut sent.delivered } else { &mut sent.failed }) += 1;
-    }
-
-    /// A target is looked at next at that instant.
-    pub fn awaits(&self, target: &str, at: Instant) {
-        self.lock().next.insert(target.to_owned(), at);
-    }
-
-    /// When a target is looked at next, if this process does it.
-    #[must_use]
-    pub fn next(&self, target: &str) -> Option<Instant> {
-        self.lock().next.get(target).copied()
     }
 
     /// How often this process has looked at a target.

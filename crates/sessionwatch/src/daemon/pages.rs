@@ -13,17 +13,17 @@ use axum::{
 
 use super::{Shared, hosts, metrics};
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+/// The pages of the daemon, and those of the dashboard.
+pub(super) fn router(shared: Arc<Shared>, dashboard: Router) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| std::future::ready("alive\n")))
         .route("/readyz", get(ready))
         .route("/awake/{target}", post(awake))
         .merge(super::ingest::router())
-        .merge(crate::web::router(&shared))
-        .fallback(crate::web::nothing)
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), hosts::guard))
-        .with_state(shared)
+        .with_state(Arc::clone(&shared))
+        .merge(dashboard)
+        .layer(middleware::from_fn_with_state(shared, hosts::guard))
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -63,7 +63,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 /// Whoever wakes a database that suspends itself says so here, and it is looked at while it is awake anyway.
 async fn awake(State(shared): State<Arc<Shared>>, Path(target): Path<String>) -> impl IntoResponse {
-    if shared.is_awake(&target) {
+    if shared.wake_target(&target) {
         (StatusCode::ACCEPTED, "it is looked at soon\n")
     } else {
         (StatusCode::NOT_FOUND, "there is no target of that name\n")

@@ -12,8 +12,9 @@ use sessionwatch_core::{
 };
 use tokio::sync::watch;
 
-use super::{Shared, failures::Part};
+use super::Shared;
 use crate::{
+    app::failures::Part,
     clock::Clock,
     clock_difference::{Difference, WARNING_THRESHOLD, length},
     store::{Store, StoreError, confirmed_time},

@@ -11,13 +11,12 @@ use sessionwatch_core::instant::{Instant, SECOND};
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
-    Event, Shared,
-    failures::Part,
-    leadership::lease,
+    Shared,
     metrics::Success,
     round::{self, Moment},
 };
 use crate::{
+    app::{LiveEvent, failures::Part, leadership::lease},
     config::{Config, Target},
     incident,
     look::{self, Report, Request},
@@ -124,6 +123,7 @@ impl Watching {
             Ok((ledgers::get(db, name)?, censuses::last(db, name)?, censuses::growth(db, name, now)?))
         })?;
         self.shared.latest.led(name, term);
+        self.shared.forget_next_run(name);
         self.shared.recall(&self.config, &self.target)?;
         let memory = Memory::restored(key, ledger.as_ref().map(|(_, bytes)| bytes.as_slice()));
         if ledger.is_some() && !memory.can_compare() {
@@ -160,7 +160,7 @@ impl Watching {
                 timetable.closely(watched.unwrap_or(false));
             }
             let next = timetable.next(now);
-            shared.latest.awaits(&self.target.name, next);
+            shared.set_next_run(&self.target.name, next);
             tokio::select! {
                 () = shared.clock.wait_until(next) => {}
                 () = self.awake.notified() => timetable.hurry(),
@@ -344,7 +344,7 @@ impl Watching {
                 if told > 0 {
                     shared.nudge();
                 }
-                shared.happened(Event::Looked { target: name.to_owned(), at: now });
+                shared.publish(LiveEvent::Looked { target: name.to_owned(), at: now });
             }
             // What was found was found for the new leader too.
             Err(StoreError::Fenced) => tracing::warn!(target = name, "somebody else leads it now"),

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use sessionwatch_core::instant::Instant;
 
-use super::{Shared, leadership::DELIVERY, round};
+use super::{Shared, round};
 use crate::{
+    app::leadership::DELIVERY,
     checklist, clock,
     config::{Config, WeeklyReport},
     notify::Message,

@@ -14,14 +14,18 @@ use sessionwatch_core::{
 };
 
 use super::{
-    Page, Refusal,
-    access::{self, Fields, Person},
-    layout, overview, read, write,
+    PageResult, WebError,
+    auth::LoggedIn,
+    csrf::{CsrfForm, FormFields},
+    layout, login, overview,
 };
 use crate::{
-    alerting::{self, Word},
+    app::{
+        AppError, AppState,
+        alerts::{self as app_alerts, Word},
+        login_sessions::CurrentUser,
+    },
     clock,
-    daemon::Shared,
     store::{
         alerts,
         db::Db,
@@ -43,27 +47,28 @@ pub(super) struct Wanted {
 }
 
 pub(super) async fn page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Query(wanted): Query<Wanted>,
-    person: Person,
-) -> Page {
-    let now = shared.clock.now();
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let now = app.clock.now();
     let days = wanted.days.unwrap_or(7).clamp(1, 400);
     let text = Some(wanted.text.clone()).filter(|text| !text.is_empty());
-    let (all, silences, events) = read(&shared, move |db| {
-        let search = Search {
-            from: now.plus(-days * DAY),
-            to: now.plus(1),
-            target: None,
-            check: None,
-            text: text.clone(),
-            alerts_only: true,
-            before: None,
-            limit: SHOWN,
-        };
-        Ok((alerts::list(db, false)?, silences::list(db, now)?, events::search(db, &search)?))
-    })
-    .await?;
+    let (all, silences, events) = app
+        .read(move |db| {
+            let search = Search {
+                from: now.plus(-days * DAY),
+                to: now.plus(1),
+                target: None,
+                check: None,
+                text: text.clone(),
+                alerts_only: true,
+                before: None,
+                limit: SHOWN,
+            };
+            Ok((alerts::list(db, false)?, silences::list(db, now)?, events::search(db, &search)?))
+        })
+        .await?;
     let mut firing: Vec<_> = all.iter().filter(|kept| !matches!(kept.alert.state, Alerting::Ok)).collect();
     firing.sort_by_key(|kept| std::cmp::Reverse(overview::rank(&kept.severity)));
     let body = html! {
@@ -93,7 +98,7 @@ pub(super) async fn page(
     Ok(layout::page(&person, ("Alerts", "/alerts"), wanted.text.is_empty(), &body))
 }
 
-fn quiet(person: &Person, silences: &[Silence]) -> Markup {
+fn quiet(person: &CurrentUser, silences: &[Silence]) -> Markup {
     let may = person.role >= crate::store::accounts::Role::Responder;
     html! {
         @if !silences.is_empty() {
@@ -117,141 +122,141 @@ fn quiet(person: &Person, silences: &[Silence]) -> Markup {
 }
 
 /// Back to where the form was; only to a page of ours.
-fn back(fields: &Fields) -> Redirect {
+fn back(fields: &FormFields) -> Redirect {
     let back = fields.text("back");
-    Redirect::to(if back.starts_with("/targets/") && access::is_own_path(back) { back } else { "/alerts" })
+    Redirect::to(if back.starts_with("/targets/") && login::is_own_path(back) { back } else { "/alerts" })
 }
 
 const GONE: &str = "That alert does not fire any more: somebody else may have resolved it.";
 
 /// Somebody looks after the alert of a check on a target.
 pub(super) async fn take_on(
-    shared: &Arc<Shared>,
+    app: &Arc<AppState>,
     (target, check): (String, String),
     (who, note): (String, String),
-) -> Result<(), Refusal> {
-    let now = shared.clock.now();
-    let word =
-        move |db: Db<'_>| alerting::acknowledge(db, (&target, &check), Word { who: &who, note: &note, now });
-    if write(shared, word).await? { Ok(()) } else { Err(Refusal::Conflict(GONE.into())) }
+) -> Result<(), AppError> {
+    let now = app.clock.now();
+    let word = move |db: Db<'_>| {
+        app_alerts::acknowledge(db, (&target, &check), Word { who: &who, note: &note, now })
+    };
+    if app.write(word).await? { Ok(()) } else { Err(AppError::Conflict(GONE.into())) }
 }
 
 /// Somebody says that the alert of a check on a target is over.
 pub(super) async fn end(
-    shared: &Arc<Shared>,
+    app: &Arc<AppState>,
     (target, check): (String, String),
     (who, note): (String, String),
-) -> Result<(), Refusal> {
-    let (now, config) = (shared.clock.now(), shared.config());
+) -> Result<(), AppError> {
+    let (now, config) = (app.clock.now(), app.config());
     let word = move |db: Db<'_>| {
-        alerting::resolve(db, &config.serve, (&target, &check), Word { who: &who, note: &note, now })
+        app_alerts::resolve(db, &config.serve, (&target, &check), Word { who: &who, note: &note, now })
     };
-    if write(shared, word).await? { Ok(()) } else { Err(Refusal::Conflict(GONE.into())) }
+    if app.write(word).await? { Ok(()) } else { Err(AppError::Conflict(GONE.into())) }
 }
 
 /// Somebody says something about a check on a target.
 pub(super) async fn remark(
-    shared: &Arc<Shared>,
+    app: &Arc<AppState>,
     (target, check): (String, String),
     (who, note): (String, String),
-) -> Result<(), Refusal> {
-    let now = shared.clock.now();
-    let known = write(shared, move |db| {
-        alerting::comment(db, (&target, &check), Word { who: &who, note: &note, now })
-    });
-    let unknown = || Refusal::NotFound("Nothing is known of such a check on such a target.".into());
+) -> Result<(), AppError> {
+    let now = app.clock.now();
+    let known =
+        app.write(move |db| app_alerts::comment(db, (&target, &check), Word { who: &who, note: &note, now }));
+    let unknown = || AppError::NotFound("Nothing is known of such a check on such a target.".into());
     if known.await? { Ok(()) } else { Err(unknown()) }
 }
 
 /// Somebody keeps something quiet: the number of the silence.
-pub(super) async fn hush(shared: &Arc<Shared>, silence: Silence) -> Result<i64, Refusal> {
-    let now = shared.clock.now();
+pub(super) async fn hush(app: &Arc<AppState>, silence: Silence) -> Result<i64, AppError> {
+    let now = app.clock.now();
     if let Some(name) = &silence.target {
-        super::target_of(shared, name)?;
+        app.target(name)?;
     }
-    write(shared, move |db| alerting::silence(db, &silence, now)).await
+    app.write(move |db| app_alerts::silence(db, &silence, now)).await
 }
 
 /// Somebody ends a silence.
-pub(super) async fn unhush(shared: &Arc<Shared>, id: i64, who: String) -> Result<(), Refusal> {
-    let now = shared.clock.now();
-    let ended = write(shared, move |db| alerting::unsilence(db, id, (&who, now))).await?;
-    let over = || Refusal::NotFound("There is no such silence, or it has ended already.".into());
+pub(super) async fn unhush(app: &Arc<AppState>, id: i64, who: String) -> Result<(), AppError> {
+    let now = app.clock.now();
+    let ended = app.write(move |db| app_alerts::unsilence(db, id, (&who, now))).await?;
+    let over = || AppError::NotFound("There is no such silence, or it has ended already.".into());
     if ended { Ok(()) } else { Err(over()) }
 }
 
 /// The check that a form is about, and what is said of it.
-fn about(fields: &Fields, person: Person) -> ((String, String), (String, String)) {
+fn about(fields: &FormFields, person: CurrentUser) -> ((String, String), (String, String)) {
     ((owned(fields, "target"), owned(fields, "check")), (person.name, owned(fields, "note")))
 }
 
 pub(super) async fn acknowledge(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let (which, said) = about(&fields, person);
-    take_on(&shared, which, said).await?;
+    take_on(&app, which, said).await?;
     Ok(back(&fields))
 }
 
 pub(super) async fn resolve(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let (which, said) = about(&fields, person);
-    end(&shared, which, said).await?;
+    end(&app, which, said).await?;
     Ok(back(&fields))
 }
 
 pub(super) async fn comment(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let (which, said) = about(&fields, person);
     if said.1.is_empty() {
-        return Err(Refusal::Bad("A comment says something.".into()));
+        return Err(AppError::Invalid("A comment says something.".into()).into());
     }
-    remark(&shared, which, said).await?;
+    remark(&app, which, said).await?;
     Ok(back(&fields))
 }
 
 pub(super) async fn silence(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let minutes = fields.text("minutes").parse().ok().filter(|minutes| (1..=LONGEST).contains(minutes));
     let minutes: i64 =
-        minutes.ok_or_else(|| Refusal::Bad("A silence lasts from a minute to a year.".into()))?;
+        minutes.ok_or_else(|| AppError::Invalid("A silence lasts from a minute to a year.".into()))?;
     let some = |name: &str| Some(owned(&fields, name)).filter(|text| !text.is_empty());
-    let note = some("note").ok_or_else(|| Refusal::Bad("Say why: others will ask.".into()))?;
+    let note = some("note").ok_or_else(|| AppError::Invalid("Say why: others will ask.".into()))?;
     let silence = Silence {
         id: 0,
         target: some("target"),
         check: some("check"),
         subject: some("subject"),
-        until: shared.clock.now().plus(minutes * 60 * SECOND),
+        until: app.clock.now().plus(minutes * 60 * SECOND),
         owner: person.name,
         note,
     };
-    hush(&shared, silence).await?;
+    hush(&app, silence).await?;
     Ok(back(&fields))
 }
 
 pub(super) async fn unsilence(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let id = fields.text("silence").parse();
-    let id = id.map_err(|_| Refusal::Bad("There is no such silence.".into()))?;
-    unhush(&shared, id, person.name).await?;
+    let id = id.map_err(|_| AppError::Invalid("There is no such silence.".into()))?;
+    unhush(&app, id, person.name).await?;
     Ok(back(&fields))
 }
 
-fn owned(fields: &Fields, name: &str) -> String {
+fn owned(fields: &FormFields, name: &str) -> String {
     fields.text(name).chars().take(500).collect()
 }

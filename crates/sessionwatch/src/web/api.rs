@@ -27,9 +27,9 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::problem::Problem;
-use super::{Route, Who, access, read, route, write};
+use super::{Route, Who, add_security_headers, route};
 use crate::{
-    daemon::Shared,
+    app::{Actor, AppState, secrets::sha256_hex},
     store::{
         accounts::Role,
         tokens::{self, Scope, Token},
@@ -120,8 +120,8 @@ struct Caller {
 
 impl Caller {
     /// Its name in the audit trail.
-    fn actor(&self) -> String {
-        format!("{} ({})", self.token.account, self.token.label)
+    fn actor(&self) -> Actor {
+        Actor::of_token(&self.token.account, &self.token.label)
     }
 
     /// Whether it may do what a scope is for.
@@ -153,7 +153,7 @@ type Answer<T> = Result<Json<T>, Problem>;
 struct Document;
 
 /// The addresses below `/api/v1`, and their document.
-fn described() -> OpenApiRouter<Arc<Shared>> {
+fn described() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(account::me))
         .routes(routes!(account::logins))
@@ -205,32 +205,32 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
 }
 
 /// The interface.
-pub(super) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+pub(super) fn router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     let (router, _) = described().split_for_parts();
     router
         .route(DOCUMENT, axum::routing::get(document))
         .layer(middleware::from_fn(answers::tag))
-        .layer(middleware::from_fn_with_state(Arc::clone(shared), answers::once))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(shared), guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), answers::once))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), guard))
         .route("/api/{*rest}", axum::routing::any(nothing))
 }
 
-async fn nothing(State(shared): State<Arc<Shared>>) -> Response {
+async fn nothing(State(app): State<Arc<AppState>>) -> Response {
     let problem = Problem::missing(format!("there is no such address: {DOCUMENT} names all"));
-    super::secured(&shared, problem.into_response())
+    add_security_headers(&app, problem.into_response())
 }
 
 /// Lets through whose token is for that.
-async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let response = match admit(&shared, &mut request, &path.unwrap_or_default()).await {
+    let response = match admit(&app, &mut request, &path.unwrap_or_default()).await {
         Ok(()) => next.run(request).await,
         Err(response) => response,
     };
-    super::secured(&shared, response)
+    add_security_headers(&app, response)
 }
 
-async fn admit(shared: &Arc<Shared>, request: &mut Request, path: &str) -> Result<(), Response> {
+async fn admit(app: &Arc<AppState>, request: &mut Request, path: &str) -> Result<(), Response> {
     let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
     let here = || ROUTES.iter().filter(|route| route.path == path);
     let Some(route) = here().find(|route| route.method == method.as_str()) else {
@@ -239,7 +239,7 @@ async fn admit(shared: &Arc<Shared>, request: &mut Request, path: &str) -> Resul
         return Err(with(Problem::new(StatusCode::METHOD_NOT_ALLOWED, why), header::ALLOW, &allowed));
     };
     let Who::Token(scope) = route.who else { return Ok(()) };
-    let caller = caller(shared, request.headers()).await.map_err(IntoResponse::into_response)?;
+    let caller = caller(app, request.headers()).await.map_err(IntoResponse::into_response)?;
     let Some(caller) = caller else {
         let why = "a token is needed that holds: `Authorization: Bearer swt_…`; `sessionwatch tokens add` and Settings make one";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, why);
@@ -268,17 +268,17 @@ fn with(problem: Problem, name: header::HeaderName, value: &str) -> Response {
 }
 
 /// Which program sends a request, if its token holds.
-async fn caller(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+async fn caller(app: &Arc<AppState>, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.split_once(' '));
     let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, token)) = given else { return Ok(None) };
-    let (hash, now) = (access::hash(token.trim()), shared.clock.now());
-    let found = read(shared, move |db| tokens::by_hash(db, &hash)).await?;
+    let (hash, now) = (sha256_hex(token.trim()), app.clock.now());
+    let found = app.read(move |db| tokens::by_hash(db, &hash)).await?;
     let Some((token, account)) = found.filter(|(token, _)| now < token.expires_at) else { return Ok(None) };
     if token.seen_at.is_none_or(|seen| now.since(seen) >= NOTED) {
         let id = token.id.clone();
-        write(shared, move |db| tokens::seen(db, &id, now)).await?;
+        app.write(move |db| tokens::seen(db, &id, now)).await?;
     }
     Ok(Some(Caller { token, role: account.role }))
 }

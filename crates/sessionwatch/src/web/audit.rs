@@ -7,10 +7,10 @@ use maud::html;
 use serde::Deserialize;
 use sessionwatch_core::instant::DAY;
 
-use super::{Page, access::Person, layout, read};
+use super::{PageResult, auth::LoggedIn, layout};
 use crate::{
+    app::AppState,
     clock,
-    daemon::Shared,
     store::audit::{self, Trail},
 };
 
@@ -20,15 +20,14 @@ pub(super) struct Back {
 }
 
 pub(super) async fn page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Query(back): Query<Back>,
-    person: Person,
-) -> Page {
-    let now = shared.clock.now();
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let now = app.clock.now();
     let days = back.days.unwrap_or(30).clamp(1, 4_000);
-    let entries =
-        read(&shared, move |db| audit::between(db, (now.plus(-days * DAY), now.plus(1)), 500)).await?;
-    let trail = read(&shared, audit::verify).await?;
+    let entries = app.read(move |db| audit::between(db, (now.plus(-days * DAY), now.plus(1)), 500)).await?;
+    let trail = app.read(audit::verify).await?;
     let body = html! {
         @match trail {
             Trail::Whole(count) => p { (layout::mark("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }

@@ -9,26 +9,26 @@ use axum::{
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{
-    Page, Refusal,
-    access::{Fields, Person},
-    layout, read, target_of, write,
+use super::{PageResult, WebError, auth::LoggedIn, csrf::CsrfForm, layout};
+use crate::{
+    app::{AppError, AppState},
+    checklist,
+    store::attestations::Attestation,
 };
-use crate::{checklist, daemon::Shared, store::attestations::Attestation};
 
 pub(super) async fn page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    person: Person,
-) -> Page {
-    let (config, now) = (shared.config(), shared.clock.now());
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let (config, now) = (app.config(), app.clock.now());
     // The page that is always at hand names no target.
     let target = match config.targets.first() {
         Some(first) if name == "-" => first.clone(),
-        _ => target_of(&shared, &name)?,
+        _ => app.target(&name)?,
     };
     let (of, reading) = (target.clone(), Arc::clone(&config));
-    let list = read(&shared, move |db| checklist::week(db, (&reading, &of), now)).await?;
+    let list = app.read(move |db| checklist::week(db, (&reading, &of), now)).await?;
     let document = list.json();
     let base = format!("/checklist/{}", layout::part(&target.name));
     let body = html! {
@@ -73,24 +73,24 @@ fn items(list: &Value) -> Markup {
 }
 
 pub(super) async fn attest(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let target = target_of(&shared, &name)?;
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let target = app.target(&name)?;
     let note: String = fields.text("note").chars().take(500).collect();
     if note.is_empty() {
-        return Err(Refusal::Bad("Say how you know.".into()));
+        return Err(AppError::Invalid("Say how you know.".into()).into());
     }
     let attestation = Attestation {
-        at: shared.clock.now(),
+        at: app.clock.now(),
         target: target.name.clone(),
         item: checklist::USER_REPORTS.to_owned(),
         holds: fields.text("holds") == "yes",
         owner: person.name,
         note,
     };
-    write(&shared, move |db| checklist::attest(db, &attestation)).await?;
+    app.write(move |db| checklist::attest(db, &attestation)).await?;
     Ok(Redirect::to(&format!("/checklist/{}", layout::part(&target.name))))
 }

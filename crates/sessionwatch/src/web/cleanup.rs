@@ -12,16 +12,20 @@ use sessionwatch_core::instant::{HOUR, Instant};
 use sessionwatch_core::verdict::counted;
 
 use super::{
-    Page, Refusal,
-    access::{Fields, Person},
-    desk::{self, Desk, Wish},
-    layout, read, target_of,
+    PageResult, WebError,
+    auth::LoggedIn,
+    csrf::{CsrfForm, FormFields},
+    layout,
 };
 use crate::{
     actions::{self, Plan, Selection},
+    app::{
+        AppError, AppState, TargetOps,
+        login_sessions::CurrentUser,
+        plans::{self as app_plans, ApplyRequest, CaseOfTarget, PlanOfTarget},
+    },
     clock,
     config::Target,
-    daemon::Shared,
     store::{
         accounts::Role,
         archived::{self, Holding},
@@ -34,17 +38,17 @@ use crate::{
 const SHOWN: usize = 20;
 
 pub(super) async fn page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    person: Person,
-) -> Page {
-    let config = shared.config();
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let config = app.config();
     let target = match config.targets.first() {
         Some(first) if name == "-" => first.clone(),
-        _ => target_of(&shared, &name)?,
+        _ => app.target(&name)?,
     };
-    let now = shared.clock.now();
-    let (held, made) = read(&shared, |db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
+    let now = app.clock.now();
+    let (held, made) = app.read(|db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
     let mine = made.into_iter().filter(|plan| plan.target == target.name);
     let made: Vec<Plan> = mine.map(Plan::read).filter_map(Result::transpose).collect::<Result<_, _>>()?;
     let held: Vec<&Holding> = held.iter().filter(|holding| holding.target == target.name).collect();
@@ -67,7 +71,7 @@ pub(super) async fn page(
 }
 
 /// What can be planned.
-fn wishes(person: &Person, target: &Target) -> Markup {
+fn wishes(person: &CurrentUser, target: &Target) -> Markup {
     let action = format!("/cleanup/{}", layout::part(&target.name));
     let wish = |kind: &str, label: &str, field: Markup| {
         html! {
@@ -100,7 +104,7 @@ fn wishes(person: &Person, target: &Target) -> Markup {
     }
 }
 
-fn archive(person: &Person, held: &[&Holding], now: Instant) -> Markup {
+fn archive(person: &CurrentUser, held: &[&Holding], now: Instant) -> Markup {
     html! {
         section aria-labelledby="archive" {
             h2 id="archive" { "Archive" }
@@ -123,15 +127,15 @@ fn archive(person: &Person, held: &[&Holding], now: Instant) -> Markup {
 }
 
 /// What a form asks for.
-fn selection(fields: &Fields) -> Result<Selection, Refusal> {
+fn selection(fields: &FormFields) -> Result<Selection, AppError> {
     let number = |name: &str, most: i64| {
         let number = fields.text(name).parse::<i64>().ok().filter(|number| (1..=most).contains(number));
-        number.ok_or_else(|| Refusal::Bad(format!("“{name}” is a number from 1 to {most}.")))
+        number.ok_or_else(|| AppError::Invalid(format!("“{name}” is a number from 1 to {most}.")))
     };
     let text = |name: &str| {
         let text = fields.text(name);
         if text.is_empty() || text.len() > 400 {
-            return Err(Refusal::Bad(format!("Say which {name}.")));
+            return Err(AppError::Invalid(format!("Say which {name}.")));
         }
         Ok(text.to_owned())
     };
@@ -144,12 +148,12 @@ fn selection(fields: &Fields) -> Result<Selection, Refusal> {
         "session" => Selection::Session(text("session")?),
         "all" => Selection::All,
         "where" => Selection::Where(conditions(fields)?),
-        other => return Err(Refusal::Bad(format!("“{other}” cannot be planned."))),
+        other => return Err(AppError::Invalid(format!("“{other}” cannot be planned."))),
     })
 }
 
 /// The conditions of a form; there is at least one.
-fn conditions(fields: &Fields) -> Result<Filter, Refusal> {
+fn conditions(fields: &FormFields) -> Result<Filter, AppError> {
     let text = |name: &str| {
         let text: String = fields.text(name).chars().take(200).collect();
         Some(text).filter(|text| !text.is_empty())
@@ -160,7 +164,7 @@ fn conditions(fields: &Fields) -> Result<Filter, Refusal> {
         let at = text.parse::<jiff::civil::DateTime>().ok();
         let at = at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok());
         let at = at.map(|at| at.timestamp().as_microsecond());
-        at.map(Some).ok_or_else(|| Refusal::Bad(format!("“{name}” is a date and a time, in UTC.")))
+        at.map(Some).ok_or_else(|| AppError::Invalid(format!("“{name}” is a date and a time, in UTC.")))
     };
     let filter = Filter {
         user_like: text("user_like"),
@@ -172,31 +176,32 @@ fn conditions(fields: &Fields) -> Result<Filter, Refusal> {
         ..Filter::default()
     };
     if filter == Filter::default() {
-        return Err(Refusal::Bad("Say at least one condition: without any, it is everybody.".into()));
+        return Err(AppError::Invalid("Say at least one condition: without any, it is everybody.".into()));
     }
     Ok(filter)
 }
 
 pub(super) async fn make(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let selection = selection(&fields)?;
-    let desk = Desk::of(&shared, target_of(&shared, &name)?, &person.name);
-    let plan = desk::make(desk, selection).await?;
+    let ops = TargetOps::new(&app, app.target(&name)?, &person.actor());
+    let plan = app_plans::make_plan(ops, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.kept.id)))
 }
 
 pub(super) async fn restore(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    _fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let (_, target) = desk::plan(&shared, &id).await?;
-    let plan = desk::restore(Desk::of(&shared, target, &person.name), id).await?;
+    LoggedIn(person): LoggedIn,
+    _fields: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let PlanOfTarget { target, .. } = app_plans::get_plan(&app, &id).await?;
+    let ops = TargetOps::new(&app, target, &person.actor());
+    let plan = app_plans::make_restore_plan(ops, id).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.kept.id)))
 }
 
@@ -208,21 +213,21 @@ pub(super) struct Course {
 }
 
 pub(super) async fn plan(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Query(course): Query<Course>,
-    person: Person,
-) -> Page {
-    let (plan, target) = desk::plan(&shared, &id).await?;
-    let now = shared.clock.now();
-    let desk = Desk::of(&shared, target.clone(), &person.name);
-    let braked = desk::braked(&desk, &plan);
-    let job = shared.jobs.get(&id);
-    let agreement = desk.context().lacks_agreement(&plan).is_some();
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &id).await?;
+    let now = app.clock.now();
+    let ops = TargetOps::new(&app, target.clone(), &person.actor());
+    let braked = app_plans::limit_text(&ops, &plan);
+    let job = app.plan_jobs.get(&id);
+    let agreement = ops.context().lacks_agreement(&plan).is_some();
     let own = plan.kept.approved_by.as_deref() == Some(actions::account(&person.name));
-    let stale = plan.is_stale(desk.config.actions.stale_after_us, now);
+    let stale = plan.is_stale(ops.config.actions.stale_after_us, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
-    let unfrozen = unfrozen(&shared, &plan, &course).await?;
+    let unfrozen = unfrozen(&app, &plan, &course).await?;
     let body = html! {
         p { "on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } ", made by " (layout::said(&plan.kept.made_by)) " " (layout::when(plan.kept.made_at, now)) }
         @match job.as_ref().map(|job| (&job.outcome, job)) {
@@ -266,16 +271,17 @@ pub(super) async fn plan(
 }
 
 /// Why a plan that ends sessions in the course of an incident waits for its evidence.
-async fn unfrozen(shared: &Arc<Shared>, plan: &Plan, course: &Course) -> Result<Option<String>, Refusal> {
+async fn unfrozen(app: &Arc<AppState>, plan: &Plan, course: &Course) -> Result<Option<String>, AppError> {
     if course.incident.is_empty() || matches!(plan.selection, Selection::Restore { .. }) {
         return Ok(None);
     }
-    Ok(desk::case(shared, &course.incident).await?.0.lacks_evidence()?)
+    let CaseOfTarget { case, .. } = app_plans::get_case(app, &course.incident).await?;
+    Ok(case.lacks_evidence()?)
 }
 
 /// What carries out a plan: with the name of the target where it reaches far, and with a reason where evidence is incomplete.
 fn carrying_out(
-    person: &Person,
+    person: &CurrentUser,
     plan: &Plan,
     (course, braked, unfrozen): (&Course, Option<&String>, Option<&str>),
 ) -> Markup {
@@ -315,12 +321,12 @@ fn sample(plan: &Plan) -> Markup {
 }
 
 pub(super) async fn approve(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    desk::agree(&shared, &id, &person.name).await?;
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
+    app_plans::approve(&app, &person.actor(), &id).await?;
     Ok(Redirect::to(&format!("/plans/{id}{}", in_course(fields.text("incident")))))
 }
 
@@ -330,17 +336,17 @@ fn in_course(incident: &str) -> String {
 }
 
 pub(super) async fn apply(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let (plan, target) = desk::plan(&shared, &id).await?;
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &id).await?;
     let incident = Some(fields.text("incident").to_owned()).filter(|incident| !incident.is_empty());
     let course = in_course(fields.text("incident"));
     let reason: String = fields.text("without_evidence").chars().take(2_000).collect();
     let without_evidence = Some(reason).filter(|reason| !reason.is_empty());
-    let wish = Wish { confirm: fields.text("confirm").to_owned(), incident, without_evidence };
-    desk::begin(Desk::of(&shared, target, &person.name), plan, wish).await?;
+    let request = ApplyRequest { confirm: fields.text("confirm").to_owned(), incident, without_evidence };
+    app_plans::start_apply(TargetOps::new(&app, target, &person.actor()), plan, request).await?;
     Ok(Redirect::to(&format!("/plans/{id}{course}")))
 }

@@ -17,16 +17,15 @@ use sessionwatch_core::{
     instant::Instant,
 };
 
-use super::{
-    Page, Refusal,
-    access::{Fields, Person},
-    desk::{self, Desk},
-    layout, read, target_of,
-};
+use super::{PageResult, WebError, auth::LoggedIn, csrf::CsrfForm, layout};
 use crate::{
     actions::{ActError, Plan, Selection, affected, keys},
+    app::{
+        Actor, AppError, AppState, TargetOps,
+        login_sessions::CurrentUser,
+        plans::{self as app_plans, CaseOfTarget},
+    },
     clock,
-    daemon::Shared,
     incident::{
         self, message, report as paper,
         work::{self, Case, Contained, Said},
@@ -39,11 +38,13 @@ use crate::{
 
 /// Users that are listed when one is looked for.
 const FOUND: usize = 50;
+/// Letters of a text that a person writes.
+const TEXT_LENGTH: usize = 2_000;
 
-pub(super) async fn list(State(shared): State<Arc<Shared>>, person: Person) -> Page {
-    let now = shared.clock.now();
-    let all = read(&shared, incidents::list).await?;
-    let targets: Vec<String> = shared.config().targets.iter().map(|target| target.name.clone()).collect();
+pub(super) async fn list(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
+    let now = app.clock.now();
+    let all = app.read(incidents::list).await?;
+    let targets: Vec<String> = app.config().targets.iter().map(|target| target.name.clone()).collect();
     let body = html! {
         @if all.is_empty() {
             p.empty {
@@ -71,7 +72,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, person: Person) -> P
 }
 
 /// What opens an incident of one of some targets.
-pub(super) fn opening(person: &Person, targets: &[String]) -> Markup {
+pub(super) fn opening(person: &CurrentUser, targets: &[String]) -> Markup {
     html! {
         form.filter method="post" action="/incidents" {
             (layout::form_field(person))
@@ -91,24 +92,25 @@ pub(super) fn opening(person: &Person, targets: &[String]) -> Markup {
 
 /// Opens an incident: how it stands now.
 pub(super) async fn begin(
-    shared: &Arc<Shared>,
-    (target, who): (&str, &str),
+    app: &Arc<AppState>,
+    (target, who): (&str, &Actor),
     (grade, summary): (Grade, String),
-) -> Result<Incident, Refusal> {
-    let desk = Desk::of(shared, target_of(shared, target)?, who);
-    let opened = desk.work(async move |desk| incident::open(desk.context(), grade, &summary).await);
+) -> Result<Incident, AppError> {
+    let ops = TargetOps::new(app, app.target(target)?, who);
+    let opened =
+        ops.with_target_and_publish(async move |ops| incident::open(ops.context(), grade, &summary).await);
     Ok(opened.await?.0)
 }
 
 pub(super) async fn open(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let grade = Grade::parse(fields.text("severity"));
-    let grade = grade.ok_or_else(|| Refusal::Bad("A severity is P0, P1, P2 or P3.".into()))?;
-    let summary = written(&fields, "summary", "Say what happened.")?;
-    let opened = begin(&shared, (fields.text("target"), &person.name), (grade, summary)).await?;
+    let grade = grade.ok_or_else(|| AppError::Invalid("A severity is P0, P1, P2 or P3.".into()))?;
+    let summary = fields.required("summary", TEXT_LENGTH, "Say what happened.")?;
+    let opened = begin(&app, (fields.text("target"), &person.actor()), (grade, summary)).await?;
     Ok(to(&opened.id))
 }
 
@@ -117,23 +119,17 @@ fn to(id: &str) -> Redirect {
     Redirect::to(&format!("/incidents/{}", layout::part(id)))
 }
 
-/// A text that a person wrote; there has to be one.
-fn written(fields: &Fields, name: &str, ask: &str) -> Result<String, Refusal> {
-    let text: String = fields.text(name).chars().take(2_000).collect();
-    if text.is_empty() { Err(Refusal::Bad(ask.to_owned())) } else { Ok(text) }
-}
-
 /// What is known of a user, and the number of the sessions.
 pub(super) type Candidate = (Vec<String>, u64);
 
 /// Users by a part of their id, name or handle.
 pub(super) async fn look_for(
-    shared: &Arc<Shared>,
+    app: &Arc<AppState>,
     target: crate::config::Target,
-    (part, who): (&str, &str),
-) -> Result<Vec<Candidate>, Refusal> {
-    let (desk, part) = (Desk::of(shared, target, who).impatient(), part.to_owned());
-    desk.ask(async move |desk| affected::users(desk.context(), &part, FOUND).await).await
+    (part, who): (&str, &Actor),
+) -> Result<Vec<Candidate>, AppError> {
+    let (ops, part) = (TargetOps::new(app, target, who).with_short_timeout(), part.to_owned());
+    ops.with_target(async move |ops| affected::users(ops.context(), &part, FOUND).await).await
 }
 
 /// Whom one looks for.
@@ -144,17 +140,17 @@ pub(super) struct Find {
 }
 
 pub(super) async fn page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Query(find): Query<Find>,
-    person: Person,
-) -> Page {
-    let now = shared.clock.now();
-    let (case, target) = desk::case(&shared, &id).await?;
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let now = app.clock.now();
+    let CaseOfTarget { case, target } = app_plans::get_case(&app, &id).await?;
     let users = if find.find.is_empty() {
         None
     } else {
-        Some(look_for(&shared, target, (&find.find, &person.name)).await?)
+        Some(look_for(&app, target, (&find.find, &person.actor())).await?)
     };
     let incident = &case.incident;
     let base = format!("/incidents/{}", layout::part(&incident.id));
@@ -176,7 +172,7 @@ pub(super) async fn page(
 }
 
 /// The step that is next, and what a person does about it.
-fn guide(person: &Person, case: &Case, base: &str, looked_for: (&str, Option<&[Candidate]>)) -> Markup {
+fn guide(person: &CurrentUser, case: &Case, base: &str, looked_for: (&str, Option<&[Candidate]>)) -> Markup {
     let Some(step) = case.next() else {
         return html! {
             section.card aria-labelledby="next" {
@@ -222,7 +218,7 @@ fn guide(person: &Person, case: &Case, base: &str, looked_for: (&str, Option<&[C
 }
 
 /// What closes an incident: with a reason where something speaks against it.
-fn closing(person: &Person, case: &Case, base: &str) -> Markup {
+fn closing(person: &CurrentUser, case: &Case, base: &str) -> Markup {
     let points = rules::open_points(case.incident.grade, &incidents::recorded(&case.timeline));
     html! {
         @if !points.is_empty() {
@@ -282,7 +278,7 @@ fn searching(base: &str, (find, users): (&str, Option<&[Candidate]>)) -> Markup 
 }
 
 /// The four ways to end sessions in an emergency.
-fn containing(person: &Person, base: &str) -> Markup {
+fn containing(person: &CurrentUser, base: &str) -> Markup {
     let way = |whose: &str, label: &str, field: Markup| {
         html! {
             form.filter method="post" action={ (base) "/contain" } {
@@ -304,7 +300,7 @@ fn draft(incident: &Incident) -> Markup {
 }
 
 /// Takes back that a step is done, or was passed over.
-fn reopening(person: &Person, step: &Step, base: &str) -> Markup {
+fn reopening(person: &CurrentUser, step: &Step, base: &str) -> Markup {
     html! {
         details {
             summary { "Reopen this step" }
@@ -317,7 +313,7 @@ fn reopening(person: &Person, step: &Step, base: &str) -> Markup {
     }
 }
 
-fn steps(person: &Person, case: &Case, (base, now): (&str, Instant)) -> Markup {
+fn steps(person: &CurrentUser, case: &Case, (base, now): (&str, Instant)) -> Markup {
     let may_reopen = case.incident.state != Stage::Closed && person.role >= Role::Responder;
     let next = case.next().filter(|_| case.incident.state != Stage::Closed);
     let done = |step: &Step| {
@@ -347,7 +343,7 @@ fn steps(person: &Person, case: &Case, (base, now): (&str, Instant)) -> Markup {
 }
 
 /// What the report says besides, notes, and closing before the end.
-fn papers(person: &Person, case: &Case, base: &str) -> Markup {
+fn papers(person: &CurrentUser, case: &Case, base: &str) -> Markup {
     html! {
         section aria-labelledby="papers" {
             h2 id="papers" { "Write down" }
@@ -381,82 +377,83 @@ pub(super) struct Spoken {
 
 /// Goes on with an incident until a person is needed.
 pub(super) async fn go_on(
-    shared: &Arc<Shared>,
-    (id, who): (&str, &str),
+    app: &Arc<AppState>,
+    (id, who): (&str, &Actor),
     spoken: Spoken,
-) -> Result<(), Refusal> {
-    let (mut case, target) = desk::case(shared, id).await?;
+) -> Result<(), AppError> {
+    let CaseOfTarget { mut case, target } = app_plans::get_case(app, id).await?;
     case.is_unclosed()?;
     if ["skip", "reopen"].contains(&spoken.said.as_str()) && spoken.note.is_empty() {
-        return Err(Refusal::Bad("Say why: others will ask.".into()));
+        return Err(AppError::Invalid("Say why: others will ask.".into()));
     }
     if spoken.said == "reopen" {
-        let desk = Desk::of(shared, target, who);
-        let reopened =
-            desk.work(async move |desk| case.reopen_step(desk.context(), (&spoken.step, &spoken.note)));
+        let ops = TargetOps::new(app, target, who);
+        let reopened = ops.with_target_and_publish(async move |ops| {
+            case.reopen_step(ops.context(), (&spoken.step, &spoken.note))
+        });
         return reopened.await;
     }
     // What was said of a step is not said of another one, where somebody else was faster.
     if case.next().is_none_or(|step| step.id != spoken.step) {
-        return Err(Refusal::Conflict("Somebody else has gone on meanwhile.".into()));
+        return Err(AppError::Conflict("Somebody else has gone on meanwhile.".into()));
     }
-    let desk = Desk::of(shared, target, who);
-    let gone_on = desk.work(async move |desk| {
+    let ops = TargetOps::new(app, target, who);
+    let gone_on = ops.with_target_and_publish(async move |ops| {
         let said = match spoken.said.as_str() {
             "done" => Said::Done(&spoken.note),
             "skip" => Said::Skip(&spoken.note),
             _ => Said::Nothing,
         };
-        case.go_on(desk.context(), said).await
+        case.go_on(ops.context(), said).await
     });
     gone_on.await.map(drop)
 }
 
 pub(super) async fn next(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let note = fields.text("note").chars().take(2_000).collect();
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let note = fields.capped("note", TEXT_LENGTH);
     let (step, said) = (fields.text("step").to_owned(), fields.text("said").to_owned());
-    go_on(&shared, (&id, &person.name), Spoken { step, said, note }).await?;
+    go_on(&app, (&id, &person.actor()), Spoken { step, said, note }).await?;
     Ok(to(&id))
 }
 
 /// Makes a plan to end sessions in the course of an incident.
 pub(super) async fn plan(
-    shared: &Arc<Shared>,
-    (id, who): (&str, &str),
+    app: &Arc<AppState>,
+    (id, who): (&str, &Actor),
     selection: Selection,
-) -> Result<Plan, Refusal> {
-    let (case, target) = desk::case(shared, id).await?;
+) -> Result<Plan, AppError> {
+    let CaseOfTarget { case, target } = app_plans::get_case(app, id).await?;
     case.is_unclosed()?;
-    desk::make(Desk::of(shared, target, who), selection).await
+    app_plans::make_plan(TargetOps::new(app, target, who), selection).await
 }
 
 pub(super) async fn contain(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let users: Vec<String> = fields.text("users").split_whitespace().map(str::to_owned).collect();
     let whose = Contained::from_str(fields.text("whose"), false).ok();
     let selection = whose.and_then(|whose| whose.selection(&users));
-    let selection = selection.ok_or_else(|| Refusal::Bad("Say whose sessions are ended.".into()))?;
-    let plan = plan(&shared, (&id, &person.name), selection).await?;
+    let selection = selection.ok_or_else(|| AppError::Invalid("Say whose sessions are ended.".into()))?;
+    let plan = plan(&app, (&id, &person.actor()), selection).await?;
     Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.kept.id, layout::part(&id))))
 }
 
 pub(super) async fn evidence(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    _fields: Fields,
-) -> Result<Response, Refusal> {
+    LoggedIn(person): LoggedIn,
+    _fields: CsrfForm,
+) -> Result<Response, WebError> {
     // A person reads what is missing on the page, and in the name of the file.
-    let (name, sealed) = sealed(&shared, (&id, &person.name), true).await?;
+    let (name, sealed) = sealed(&app, (&id, &person.actor()), true).await?;
     let kept = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], sealed).into_response())
@@ -465,15 +462,15 @@ pub(super) async fn evidence(
 /// The evidence, sealed, and the name of a file for it; noted on the timeline. Incomplete evidence is given out only if
 /// that is wanted (`partial`).
 pub(super) async fn sealed(
-    shared: &Arc<Shared>,
-    (id, who): (&str, &str),
+    app: &Arc<AppState>,
+    (id, who): (&str, &Actor),
     partial: bool,
-) -> Result<(String, Vec<u8>), Refusal> {
-    let (mut case, target) = desk::case(shared, id).await?;
+) -> Result<(String, Vec<u8>), AppError> {
+    let CaseOfTarget { mut case, target } = app_plans::get_case(app, id).await?;
     case.is_unclosed()?;
-    let desk = Desk::of(shared, target, who);
-    let made = desk.work(async move |desk| {
-        let (context, (recipient, _)) = (desk.context(), keys::recipient(&desk.config)?);
+    let ops = TargetOps::new(app, target, who);
+    let made = ops.with_target_and_publish(async move |ops| {
+        let (context, (recipient, _)) = (ops.context(), keys::recipient(&ops.config)?);
         let packed = case.evidence(context).await?;
         if let (Some(why), false) = (packed.missing(), partial) {
             let found = format!("the evidence would be incomplete: {why}");
@@ -493,76 +490,80 @@ pub(super) async fn sealed(
 
 /// Keeps a part of the report.
 pub(super) async fn keep(
-    shared: &Arc<Shared>,
-    (id, who): (&str, &str),
+    app: &Arc<AppState>,
+    (id, who): (&str, &Actor),
     (name, text): (String, String),
-) -> Result<(), Refusal> {
-    let (case, target) = desk::case(shared, id).await?;
+) -> Result<(), AppError> {
+    let CaseOfTarget { case, target } = app_plans::get_case(app, id).await?;
     case.is_unclosed()?;
-    let desk = Desk::of(shared, target, who);
-    desk.note(move |desk| Ok(case.set(desk.context(), (&name, &text))?)).await
+    let ops = TargetOps::new(app, target, who);
+    ops.with_store(move |ops| Ok(case.set(ops.context(), (&name, &text))?)).await
 }
 
 pub(super) async fn set(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
     let name = fields.text("name").to_owned();
     if !work::FIELDS.contains(&name.as_str()) {
-        return Err(Refusal::Bad("The report has no such part.".into()));
+        return Err(AppError::Invalid("The report has no such part.".into()).into());
     }
-    let text = written(&fields, "text", "Say what the report is to say.")?;
-    keep(&shared, (&id, &person.name), (name, text)).await?;
+    let text = fields.required("text", TEXT_LENGTH, "Say what the report is to say.")?;
+    keep(&app, (&id, &person.actor()), (name, text)).await?;
     Ok(to(&id))
 }
 
 /// Closes an incident, for a reason where something speaks against it.
 pub(super) async fn end(
-    shared: &Arc<Shared>,
-    (id, who): (&str, &str),
+    app: &Arc<AppState>,
+    (id, who): (&str, &Actor),
     reason: Option<String>,
-) -> Result<(), Refusal> {
-    let (case, target) = desk::case(shared, id).await?;
-    let desk = Desk::of(shared, target, who);
-    desk.note(move |desk| case.close(desk.context(), reason.as_deref())).await
+) -> Result<(), AppError> {
+    let CaseOfTarget { case, target } = app_plans::get_case(app, id).await?;
+    let ops = TargetOps::new(app, target, who);
+    ops.with_store(move |ops| case.close(ops.context(), reason.as_deref())).await
 }
 
 pub(super) async fn close(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let reason = fields.text("reason").chars().take(2_000).collect();
-    end(&shared, (&id, &person.name), Some(reason)).await?;
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let reason = fields.capped("reason", TEXT_LENGTH);
+    end(&app, (&id, &person.actor()), Some(reason)).await?;
     Ok(to(&id))
 }
 
 /// Puts a note on the timeline.
-pub(super) async fn add(shared: &Arc<Shared>, (id, who): (&str, &str), said: String) -> Result<(), Refusal> {
-    let (mut case, target) = desk::case(shared, id).await?;
-    let desk = Desk::of(shared, target, who);
-    desk.note(move |desk| Ok(case.add(desk.context(), ("note", ""), (&said, &json!({})))?)).await
+pub(super) async fn add(
+    app: &Arc<AppState>,
+    (id, who): (&str, &Actor),
+    said: String,
+) -> Result<(), AppError> {
+    let CaseOfTarget { mut case, target } = app_plans::get_case(app, id).await?;
+    let ops = TargetOps::new(app, target, who);
+    ops.with_store(move |ops| Ok(case.add(ops.context(), ("note", ""), (&said, &json!({})))?)).await
 }
 
 pub(super) async fn note(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let said = written(&fields, "note", "A note says something.")?;
-    add(&shared, (&id, &person.name), said).await?;
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let said = fields.required("note", TEXT_LENGTH, "A note says something.")?;
+    add(&app, (&id, &person.actor()), said).await?;
     Ok(to(&id))
 }
 
 pub(super) async fn report(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-) -> Result<Response, Refusal> {
-    let (case, _) = desk::case(&shared, &id).await?;
+) -> Result<Response, WebError> {
+    let CaseOfTarget { case, .. } = app_plans::get_case(&app, &id).await?;
     let text = paper::markdown(&case.incident, &case.timeline)?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

@@ -9,8 +9,11 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use sessionwatch_core::instant::{DAY, HOUR, Instant, SECOND};
 
-use super::{Refusal, access::Person};
-use crate::clock;
+use super::WebError;
+use crate::{
+    app::{AppError, login_sessions::CurrentUser},
+    clock,
+};
 
 const STYLE: &str = include_str!("../assets/app.css");
 const SCRIPT: &str = include_str!("../assets/app.js");
@@ -28,7 +31,7 @@ const PLACES: [(&str, &str); 8] = [
 ];
 
 /// A page for somebody who is logged in. `live` pages bring themselves up to date.
-pub(super) fn page(person: &Person, (title, path): (&str, &str), live: bool, body: &Markup) -> Markup {
+pub(super) fn page(person: &CurrentUser, (title, path): (&str, &str), live: bool, body: &Markup) -> Markup {
     let here =
         |place: &str| place == path || place.len() > 1 && path.starts_with(place.trim_end_matches('-'));
     html! {
@@ -86,8 +89,8 @@ fn head(title: &str) -> Markup {
 }
 
 /// What every form carries to show that it is ours.
-pub(super) fn form_field(person: &Person) -> Markup {
-    html! { input type="hidden" name="form" value=(person.form.expose()); }
+pub(super) fn form_field(person: &CurrentUser) -> Markup {
+    html! { input type="hidden" name="form" value=(person.csrf_token.expose()); }
 }
 
 const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#175e54"/><path d="M6 17h5l3-8 4 14 3-6h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>"##;
@@ -97,7 +100,7 @@ pub(super) async fn asset(Path(file): Path<String>) -> Response {
         "app.css" => ("text/css; charset=utf-8", STYLE),
         "app.js" => ("text/javascript; charset=utf-8", SCRIPT),
         "icon.svg" => ("image/svg+xml", ICON),
-        _ => return Refusal::NotFound("There is no such file.".into()).into_response(),
+        _ => return WebError::from(AppError::NotFound("There is no such file.".into())).into_response(),
     };
     let kept = "max-age=300";
     (StatusCode::OK, [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)], text).into_response()

@@ -12,11 +12,8 @@ use tokio::{
     time::{Instant as Monotonic, timeout_at},
 };
 
-use super::{access::Person, layout::said, read};
-use crate::{
-    daemon::{Event, Shared},
-    store::accounts,
-};
+use super::{auth::LoggedIn, layout::said};
+use crate::app::{AppState, LiveEvent, login_sessions::is_login_valid};
 
 /// After so long a browser asks again.
 const LONGEST: Duration = Duration::from_secs(3_600);
@@ -25,8 +22,8 @@ const ALIVE: Duration = Duration::from_secs(20);
 
 /// An open page that listens, for as long as its login holds.
 struct Listener {
-    shared: Arc<Shared>,
-    events: Receiver<Event>,
+    app: Arc<AppState>,
+    events: Receiver<LiveEvent>,
     /// The hash of the login's token.
     login: String,
     ends_at: Monotonic,
@@ -43,40 +40,35 @@ impl Listener {
             if now >= self.ends_at {
                 return None;
             }
-            if now >= check_at || matches!(heard, Ok(Ok(Event::LoginsEnded))) {
-                if !self.holds().await {
+            if now >= check_at || matches!(heard, Ok(Ok(LiveEvent::LoginsEnded))) {
+                if !is_login_valid(&self.app, &self.login).await {
                     return None;
                 }
                 self.checked_at = now;
             }
             let (name, about) = match heard {
-                Err(_) | Ok(Ok(Event::LoginsEnded)) => continue,
-                Ok(Ok(Event::Looked { target, .. })) => ("looked", target),
-                Ok(Ok(Event::Judged { target, .. })) => ("judged", target),
-                Ok(Ok(Event::Acted { target })) => ("acted", target),
-                Ok(Ok(Event::Delivered { channel })) => ("delivered", channel),
+                Err(_) | Ok(Ok(LiveEvent::LoginsEnded)) => continue,
+                Ok(Ok(LiveEvent::Looked { target, .. })) => ("looked", target),
+                Ok(Ok(LiveEvent::Judged { target, .. })) => ("judged", target),
+                Ok(Ok(LiveEvent::Acted { target })) => ("acted", target),
+                Ok(Ok(LiveEvent::Delivered { channel })) => ("delivered", channel),
                 // Something was missed, maybe also the end of the login: the page is out of date all the same.
-                Ok(Err(RecvError::Lagged(_))) if self.holds().await => ("looked", String::new()),
+                Ok(Err(RecvError::Lagged(_))) if is_login_valid(&self.app, &self.login).await => {
+                    ("looked", String::new())
+                }
                 Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
             };
             return Some(sse::Event::default().event(name).data(said(&about)).retry(Duration::from_secs(3)));
         }
     }
-
-    /// Returns `true` if the login holds. Where the store does not answer, it is not known to hold.
-    async fn holds(&self) -> bool {
-        let (login, now) = (self.login.clone(), self.shared.clock.now());
-        let found = read(&self.shared, move |db| accounts::login_of(db, &login)).await;
-        found.is_ok_and(|found| found.is_some_and(|(login, _)| login.is_valid(now)))
-    }
 }
 
 pub(super) async fn stream(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let (events, now) = (shared.events.subscribe(), Monotonic::now());
-    let listener = Listener { shared, events, login: person.login, ends_at: now + LONGEST, checked_at: now };
+    let (events, now) = (app.events.subscribe(), Monotonic::now());
+    let listener = Listener { app, events, login: person.login, ends_at: now + LONGEST, checked_at: now };
     let stream = stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok(event), listener))

@@ -11,10 +11,10 @@ use sessionwatch_core::{
     silence::Voice,
 };
 
-use super::{Page, access::Person, layout, read};
+use super::{PageResult, auth::LoggedIn, layout};
 use crate::{
+    app::AppState,
     config::Config,
-    daemon::Shared,
     store::{
         signals::{self, Kept, Search},
         sources::{self, Source},
@@ -36,35 +36,36 @@ pub(super) struct Wanted {
 }
 
 pub(super) async fn page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Query(wanted): Query<Wanted>,
-    person: Person,
-) -> Page {
-    let (config, now) = (shared.config(), shared.clock.now());
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let (config, now) = (app.config(), app.clock.now());
     let names: Vec<String> = config.targets.iter().map(|target| target.name.clone()).collect();
     let meant: Vec<String> =
         names.iter().filter(|name| wanted.target.is_empty() || **name == wanted.target).cloned().collect();
     let asked = wanted.clone();
-    let (found, known): (Vec<Kept>, Vec<Source>) = read(&shared, move |db| {
-        let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
-        let (kind, token, user) = (some(&asked.kind), some(&asked.token), some(&asked.user));
-        let search = Search {
-            kind: kind.as_deref(),
-            prefix: token.as_deref(),
-            user: user.as_deref(),
-            bad: !asked.bad.is_empty(),
-            limit: 200,
-            ..Search::default()
-        };
-        let mut found = vec![];
-        for name in &meant {
-            found.extend(signals::search(db, name, (now.plus(-30 * DAY), Instant::MAX), &search)?);
-        }
-        found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
-        found.truncate(200);
-        Ok((found, sources::list(db)?))
-    })
-    .await?;
+    let (found, known): (Vec<Kept>, Vec<Source>) = app
+        .read(move |db| {
+            let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
+            let (kind, token, user) = (some(&asked.kind), some(&asked.token), some(&asked.user));
+            let search = Search {
+                kind: kind.as_deref(),
+                prefix: token.as_deref(),
+                user: user.as_deref(),
+                bad: !asked.bad.is_empty(),
+                limit: 200,
+                ..Search::default()
+            };
+            let mut found = vec![];
+            for name in &meant {
+                found.extend(signals::search(db, name, (now.plus(-30 * DAY), Instant::MAX), &search)?);
+            }
+            found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
+            found.truncate(200);
+            Ok((found, sources::list(db)?))
+        })
+        .await?;
     let body = html! {
         (health(&config, &known, now))
         section aria-labelledby="signals" {

@@ -12,15 +12,15 @@ use sessionwatch_core::{
 };
 
 use super::{
-    Page,
-    access::Person,
+    PageResult,
+    auth::LoggedIn,
     chart::{self, Chart},
-    layout, read,
+    layout,
 };
 use crate::{
+    app::AppState,
     clock,
     config::{Config, Target},
-    daemon::Shared,
     store::{
         StoreError,
         alerts::{self, Kept},
@@ -103,14 +103,15 @@ pub(super) fn rank(severity: &str) -> u8 {
     }
 }
 
-pub(super) async fn page(State(shared): State<Arc<Shared>>, person: Person) -> Page {
-    let (config, now) = (shared.config(), shared.clock.now());
+pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
+    let (config, now) = (app.config(), app.clock.now());
     let targets: Vec<Target> = config.targets.clone();
     let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
-    let known = read(&shared, move |db| {
-        names.iter().map(|name| Known::of(db, name, (now.plus(-DAY), now))).collect::<Result<Vec<_>, _>>()
-    })
-    .await?;
+    let known = app
+        .read(move |db| {
+            names.iter().map(|name| Known::of(db, name, (now.plus(-DAY), now))).collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
     let wrong: Vec<(&Target, &Kept)> = targets
         .iter()
         .zip(&known)

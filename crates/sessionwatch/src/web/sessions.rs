@@ -13,12 +13,12 @@ use serde_json::json;
 use sessionwatch_core::instant::{DAY, Instant};
 use sessionwatch_core::verdict::counted;
 
-use super::{Page, Refusal, access::Person, layout, lines, read, target_of};
+use super::{PageResult, WebError, auth::LoggedIn, layout};
 use crate::{
     actions::{Plan, Selection},
+    app::{AppError, AppState, with_pooled_connection},
     clock,
     config::Target,
-    daemon::Shared,
     documents, report,
     store::{
         StoreError,
@@ -65,26 +65,28 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn status(&self) -> Result<Status, Refusal> {
+    fn status(&self) -> Result<Status, AppError> {
         Ok(match self.status.as_str() {
             "" | "all" => Status::All,
             "active" => Status::Active,
             "expired" => Status::Expired,
-            other => return Err(Refusal::Bad(format!("“{other}” is no status: active, expired or all."))),
+            other => {
+                return Err(AppError::Invalid(format!("“{other}” is no status: active, expired or all.")));
+            }
         })
     }
 
-    fn sort(&self) -> Result<Option<Sort>, Refusal> {
+    fn sort(&self) -> Result<Option<Sort>, AppError> {
         let wanted = SORTS.iter().find(|(_, name, _)| *name == self.sort).map(|(sort, ..)| *sort);
         if wanted.is_none() && !self.sort.is_empty() {
             let said = format!("“{}” is no order: expires, created, user or id.", self.sort);
-            return Err(Refusal::Bad(said));
+            return Err(AppError::Invalid(said));
         }
         Ok(wanted)
     }
 
     /// The same, as it is asked of the database.
-    fn wanted(&self, limit: usize) -> Result<Wanted, Refusal> {
+    fn wanted(&self, limit: usize) -> Result<Wanted, AppError> {
         let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
         let after = self.after.parse().ok().map(|key| (key, self.id.clone()));
         let (status, sort) = (self.status()?, self.sort()?);
@@ -146,8 +148,8 @@ pub(super) struct Found {
 }
 
 /// Asks the database.
-pub(super) async fn ask(shared: &Arc<Shared>, target: &Target, wanted: Wanted) -> Result<Found, Refusal> {
-    let asked = lines::look(shared, target, async move |opened, config| {
+pub(super) async fn ask(app: &Arc<AppState>, target: &Target, wanted: Wanted) -> Result<Found, AppError> {
+    let asked = with_pooled_connection(app, target, async move |opened, config| {
         let sql = opened.sql(false, &config.rules.settings);
         // Who looks for something finds few.
         let narrow = wanted.user.is_some() || wanted.token.is_some();
@@ -172,13 +174,13 @@ pub(super) async fn ask(shared: &Arc<Shared>, target: &Target, wanted: Wanted) -
 }
 
 pub(super) async fn page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Query(mut filter): Query<Filter>,
-    person: Person,
-) -> Page {
-    let target = target_of(&shared, &name)?;
-    let found = ask(&shared, &target, filter.wanted(SHOWN + 1)?).await?;
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let target = app.target(&name)?;
+    let found = ask(&app, &target, filter.wanted(SHOWN + 1)?).await?;
     let base = format!("/targets/{}", layout::part(&name));
     let shown = &found.lines[..found.lines.len().min(SHOWN)];
     let (sort, chosen) = (found.sort, filter.sort()?);
@@ -254,12 +256,12 @@ fn table(found: &Found, lines: &[Line], base: &str) -> Markup {
 }
 
 pub(super) async fn csv(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Query(filter): Query<Filter>,
-) -> Result<Response, Refusal> {
-    let target = target_of(&shared, &name)?;
-    let found = ask(&shared, &target, filter.wanted(EXPORTED)?).await?;
+) -> Result<Response, WebError> {
+    let target = app.target(&name)?;
+    let found = ask(&app, &target, filter.wanted(EXPORTED)?).await?;
     let mut text = "token,id,user,expires,status\n".to_owned();
     for line in &found.lines {
         let field = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
@@ -279,12 +281,12 @@ pub(super) async fn csv(
 }
 
 pub(super) async fn json(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Query(filter): Query<Filter>,
-) -> Result<Response, Refusal> {
-    let target = target_of(&shared, &name)?;
-    let found = ask(&shared, &target, filter.wanted(EXPORTED)?).await?;
+) -> Result<Response, WebError> {
+    let target = app.target(&name)?;
+    let found = ask(&app, &target, filter.wanted(EXPORTED)?).await?;
     let session = |line| documents::Session::of(line, &found.display, found.now);
     let document = json!({ "schema": 1, "sessions": found.lines.iter().map(session).collect::<Vec<_>>() });
     Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
@@ -330,20 +332,21 @@ pub(super) fn history(
 }
 
 pub(super) async fn user(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path((name, user)): Path<(String, String)>,
-    person: Person,
-) -> Page {
-    let now = shared.clock.now();
-    let target = target_of(&shared, &name)?;
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let now = app.clock.now();
+    let target = app.target(&name)?;
     let (of, wanted) = (name.clone(), user.clone());
-    let (signals, past): (Vec<Kept>, _) = read(&shared, move |db| {
-        let search = Search { user: Some(&wanted), limit: 100, ..Search::default() };
-        let signals = signals::search(db, &of, (now.plus(-30 * DAY), now.plus(1)), &search)?;
-        Ok((signals, history(db, &of, &wanted, now)?))
-    })
-    .await?;
-    let found = ask(&shared, &target, Wanted::of_user(&user)).await;
+    let (signals, past): (Vec<Kept>, _) = app
+        .read(move |db| {
+            let search = Search { user: Some(&wanted), limit: 100, ..Search::default() };
+            let signals = signals::search(db, &of, (now.plus(-30 * DAY), now.plus(1)), &search)?;
+            Ok((signals, history(db, &of, &wanted, now)?))
+        })
+        .await?;
+    let found = ask(&app, &target, Wanted::of_user(&user)).await;
     let base = format!("/targets/{}", layout::part(&name));
     let body = html! {
         p { "on " a href=(base) { (name) } }
@@ -351,7 +354,7 @@ pub(super) async fn user(
         @match &found {
             Ok(found) if found.lines.is_empty() => { p.empty { "The table holds no session of this user now." } }
             Ok(found) => { (table(found, &found.lines, &base)) }
-            Err(Refusal::Away(why)) => { p.problem { (why) " What the logs say is below." } }
+            Err(AppError::Unavailable(why)) => { p.problem { (why) " What the logs say is below." } }
             Err(_) => { p.problem { "The sessions cannot be shown." } }
         }
         h2 { "What happened" }

@@ -9,13 +9,13 @@ use axum::{
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::{
-    Page, Refusal,
-    access::{self, Fields, Person},
-    layout, read, tokens, write,
-};
+use super::{PageResult, WebError, auth::LoggedIn, csrf::CsrfForm, layout, setup, tokens};
 use crate::{
-    daemon::{Event, Shared},
+    app::{
+        Actor, AppError, AppState, accounts as app_accounts,
+        accounts::PasswordChange,
+        login_sessions::{self, CurrentUser},
+    },
     notify,
     store::{
         accounts::{self, Account, Login, Role},
@@ -23,23 +23,26 @@ use crate::{
     },
 };
 
-pub(super) async fn page(State(shared): State<Arc<Shared>>, person: Person) -> Page {
+pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
     let name = person.name.clone();
-    let (logins, all, programs) = read(&shared, move |db| {
-        Ok((accounts::logins(db, &name)?, accounts::list(db)?, kept::list(db, Some(&name))?))
-    })
-    .await?;
-    let now = shared.clock.now();
+    let (logins, all, programs) = app
+        .read(move |db| Ok((accounts::logins(db, &name)?, accounts::list(db)?, kept::list(db, Some(&name))?)))
+        .await?;
+    let now = app.clock.now();
     let body = html! {
-        (own(&person, &logins, now))
+        (account_section(&person, &logins, now))
         (tokens::section(&person, &programs, now))
-        @if person.role == Role::Admin { (people(&person, &all, now)) (channels(&shared, &person)) }
-        (configuration(&shared))
+        @if person.role == Role::Admin { (accounts_section(&person, &all, now)) (channels(&app, &person)) }
+        (configuration(&app))
     };
     Ok(layout::page(&person, ("Settings", "/settings"), false, &body))
 }
 
-fn own(person: &Person, logins: &[Login], now: sessionwatch_core::instant::Instant) -> Markup {
+fn account_section(
+    person: &CurrentUser,
+    logins: &[Login],
+    now: sessionwatch_core::instant::Instant,
+) -> Markup {
     html! {
         section aria-labelledby="own" {
             h2 id="own" { "Your log-ins" }
@@ -66,7 +69,11 @@ fn own(person: &Person, logins: &[Login], now: sessionwatch_core::instant::Insta
     }
 }
 
-fn people(person: &Person, all: &[Account], now: sessionwatch_core::instant::Instant) -> Markup {
+fn accounts_section(
+    person: &CurrentUser,
+    all: &[Account],
+    now: sessionwatch_core::instant::Instant,
+) -> Markup {
     html! {
         section aria-labelledby="accounts" {
             h2 id="accounts" { "Accounts" }
@@ -90,8 +97,8 @@ fn people(person: &Person, all: &[Account], now: sessionwatch_core::instant::Ins
     }
 }
 
-fn channels(shared: &Shared, person: &Person) -> Markup {
-    let config = shared.config();
+fn channels(app: &AppState, person: &CurrentUser) -> Markup {
+    let config = app.config();
     html! {
         section aria-labelledby="channels" {
             h2 id="channels" { "Channels" }
@@ -105,8 +112,8 @@ fn channels(shared: &Shared, person: &Person) -> Markup {
 }
 
 /// What holds, without anything secret.
-fn configuration(shared: &Shared) -> Markup {
-    let config = shared.config();
+fn configuration(app: &AppState) -> Markup {
+    let config = app.config();
     html! {
         section aria-labelledby="configuration" {
             h2 id="configuration" { "Configuration in use" }
@@ -122,146 +129,73 @@ fn configuration(shared: &Shared) -> Markup {
 }
 
 pub(super) async fn password(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let name = person.name.clone();
-    let account = read(&shared, move |db| accounts::get(db, &name)).await?.ok_or(Refusal::LoggedOut)?;
-    let (present, new) = (fields.text("password").to_owned(), fields.text("new").to_owned());
-    let (now, passwords) = (shared.clock.now(), &shared.setup.passwords);
-    let attempt = shared.setup.attempts.change_password(&account.name, now).ok_or(Refusal::TooMany)?;
-    if !passwords.verify(present.into(), account.password.clone()).await? {
-        return Err(Refusal::Bad("The present password is another one.".into()));
-    }
-    attempt.take_back();
-    let password = passwords.hash(new.into()).await?;
-    let login = person.login.clone();
-    let changed = write(&shared, move |db| {
-        // Somebody may have removed the account meanwhile, or changed its role.
-        let Some(account) = accounts::get(db, &account.name)? else { return Ok(false) };
-        let account = Account { password: password.clone(), ..account };
-        accounts::put(db, &account)?;
-        audit::add(db, (&account.name, "password"), "{}", now)?;
-        for other in accounts::logins(db, &account.name)?.iter().filter(|other| other.hash != login) {
-            accounts::end(db, &account.name, &other.hash)?;
-        }
-        Ok(true)
-    });
-    let is_changed = changed.await?;
-    shared.happened(Event::LoginsEnded);
-    if is_changed { Ok(Redirect::to("/settings")) } else { Err(Refusal::LoggedOut) }
-}
-
-/// Ends a log-in of an account.
-pub(super) async fn end(
-    shared: &Arc<Shared>,
-    (account, login): (String, String),
-    by: String,
-) -> Result<(), Refusal> {
-    let now = shared.clock.now();
-    let ended = write(shared, move |db| {
-        if !accounts::end(db, &account, &login)? {
-            return Ok(false);
-        }
-        audit::add(db, (&by, "login-ended"), "{}", now)?;
-        Ok(true)
-    });
-    let over = || Refusal::NotFound("There is no such log-in, or it has ended already.".into());
-    if !ended.await? {
-        return Err(over());
-    }
-    shared.happened(Event::LoginsEnded);
-    Ok(())
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let change = PasswordChange {
+        account: person.name,
+        login: person.login,
+        current: form.text("password").into(),
+        new: form.text("new").into(),
+    };
+    app_accounts::change_password(&app, change).await?;
+    Ok(Redirect::to("/settings"))
 }
 
 pub(super) async fn end_login(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let of = (person.name.clone(), fields.text("login").to_owned());
-    end(&shared, of, person.name).await?;
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    login_sessions::revoke_login(&app, &person.actor(), form.text("login").to_owned()).await?;
     Ok(Redirect::to("/settings"))
-}
-
-/// Keeps a new account.
-pub(super) async fn admit(shared: &Arc<Shared>, account: Account, by: String) -> Result<(), Refusal> {
-    let now = shared.clock.now();
-    let added = write(shared, move |db| {
-        if accounts::get(db, &account.name)?.is_some() {
-            return Ok(false);
-        }
-        access::add(db, &account, (&by, now))?;
-        Ok(true)
-    });
-    if added.await? { Ok(()) } else { Err(Refusal::Conflict("There is an account of that name.".into())) }
 }
 
 pub(super) async fn add_account(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
     let role =
-        Role::parse(fields.text("role")).ok_or_else(|| Refusal::Bad("There is no such role.".into()))?;
-    let account = access::made(&shared, &fields, role).await?;
-    admit(&shared, account, person.name).await?;
+        Role::parse(form.text("role")).ok_or_else(|| AppError::Invalid("There is no such role.".into()))?;
+    let new = setup::account_from_form(&app, &form, role).await?;
+    app_accounts::create_account(&app, &person.actor(), new).await?;
     Ok(Redirect::to("/settings"))
 }
 
-/// Removes an account; not one's own.
-pub(super) async fn dismiss(
-    shared: &Arc<Shared>,
-    name: String,
-    (own, by): (&str, String),
-) -> Result<(), Refusal> {
-    let now = shared.clock.now();
-    if name == own {
-        return Err(Refusal::Conflict("Another admin has to remove your account.".into()));
-    }
-    let removed = write(shared, move |db| {
-        if !accounts::remove(db, &name)? {
-            return Ok(false);
-        }
-        audit::add(db, (&by, "account-removed"), &json!({ "account": name }).to_string(), now)?;
-        Ok(true)
-    });
-    if !removed.await? {
-        return Err(Refusal::NotFound("There is no such account.".into()));
-    }
-    shared.happened(Event::LoginsEnded);
-    Ok(())
-}
-
 pub(super) async fn remove_account(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Redirect, Refusal> {
-    let name = fields.text("name").to_owned();
-    dismiss(&shared, name, (&person.name.clone(), person.name)).await?;
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    app_accounts::delete_account(&app, &person.actor(), form.text("name").to_owned()).await?;
     Ok(Redirect::to("/settings"))
 }
 
 /// Sends a test message over a channel: what went wrong.
-pub(super) async fn try_out(shared: &Arc<Shared>, name: &str, by: String) -> Result<Vec<String>, Refusal> {
-    let (now, config) = (shared.clock.now(), shared.config());
+pub(super) async fn send_test_message(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    name: &str,
+) -> Result<Vec<String>, AppError> {
+    let by = actor.name().to_owned();
+    let (now, config) = (app.clock.now(), app.config());
     let channel = config.serve.channels.iter().find(|channel| channel.name == name);
-    let channel = channel.ok_or_else(|| Refusal::NotFound("There is no such channel.".into()))?;
+    let channel = channel.ok_or_else(|| AppError::NotFound("There is no such channel.".into()))?;
     let problems = notify::trial(channel, now).await;
     let detail = json!({ "channel": name, "accepted": problems.is_empty() }).to_string();
-    write(shared, move |db| audit::add(db, (&by, "channel-tested"), &detail, now)).await?;
+    app.write(move |db| audit::add(db, (&by, "channel-tested"), &detail, now)).await?;
     Ok(problems)
 }
 
 pub(super) async fn test_channel(
-    State(shared): State<Arc<Shared>>,
-    person: Person,
-    fields: Fields,
-) -> Result<Response, Refusal> {
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    fields: CsrfForm,
+) -> Result<Response, WebError> {
     let name = fields.text("channel");
-    let problems = try_out(&shared, name, person.name.clone()).await?;
+    let problems = send_test_message(&app, &person.actor(), name).await?;
     let body = html! {
         @if problems.is_empty() { p.verdict.healthy { (layout::mark("healthy")) " " (name) " accepted a test message." } }
         @else { p.problem role="alert" { (name) " did not accept a test message: " (problems.join("; ")) } }

@@ -13,16 +13,15 @@ use sessionwatch_core::{
 };
 
 use super::{
-    Page, Refusal,
-    access::Person,
-    layout, lines,
+    PageResult,
+    auth::LoggedIn,
+    layout,
     overview::{self, Known},
-    read, target_of,
 };
 use crate::{
+    app::{AppError, AppState, login_sessions::CurrentUser, with_pooled_connection},
     checks, clock,
     config::{Config, Target},
-    daemon::Shared,
     doctor::{self, Finding, Level},
     store::{
         alerts::{self, Kept},
@@ -39,16 +38,16 @@ pub(super) struct Back {
 }
 
 pub(super) async fn page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Query(back): Query<Back>,
-    person: Person,
-) -> Page {
-    let (config, now) = (shared.config(), shared.clock.now());
-    let target = target_of(&shared, &name)?;
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let (config, now) = (app.config(), app.clock.now());
+    let target = app.target(&name)?;
     let hours = back.hours.unwrap_or(24).clamp(1, 24 * 400);
     let period = (now.plus(-hours * HOUR), now);
-    let known = read(&shared, move |db| Known::of(db, &name, period)).await?;
+    let known = app.read(move |db| Known::of(db, &name, period)).await?;
     let base = format!("/targets/{}", layout::part(&target.name));
     let body = html! {
         p { (layout::mark(known.state())) " "
@@ -66,7 +65,7 @@ pub(super) async fn page(
         }
         div.charts { (overview::charts(&config, &known, period)) }
         (checks_table(&known, &base, now))
-        (facts(&config, &target, (&known, shared.next_run(&target.name)), now))
+        (facts(&config, &target, (&known, app.next_run(&target.name)), now))
     };
     Ok(layout::page(&person, (&target.name, "/targets"), hours <= 24, &body))
 }
@@ -125,11 +124,11 @@ fn cost(report: Option<&Value>) -> String {
 }
 
 /// The query behind a check on a target, for pasting.
-pub(super) async fn sql(shared: &Arc<Shared>, (target, check): (&str, &str)) -> Result<String, Refusal> {
-    let target = target_of(shared, target)?;
+pub(super) async fn sql(app: &Arc<AppState>, (target, check): (&str, &str)) -> Result<String, AppError> {
+    let target = app.target(target)?;
     let check = checks::ALL.iter().find(|one| one.id == check);
-    let check = check.ok_or_else(|| Refusal::NotFound("There is no query behind such a check.".into()))?;
-    let asked = lines::look(shared, &target, async move |opened, config| {
+    let check = check.ok_or_else(|| AppError::NotFound("There is no query behind such a check.".into()))?;
+    let asked = with_pooled_connection(app, &target, async move |opened, config| {
         let settings = &config.rules.settings;
         let sql = Sql { pasted: true, ..opened.sql(false, settings) };
         Ok(checks::query(&sql, check.proof, settings))
@@ -138,11 +137,11 @@ pub(super) async fn sql(shared: &Arc<Shared>, (target, check): (&str, &str)) -> 
 }
 
 pub(super) async fn query(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path((name, check)): Path<(String, String)>,
-    person: Person,
-) -> Page {
-    let query = sql(&shared, (&name, &check)).await?;
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let query = sql(&app, (&name, &check)).await?;
     let back = format!("/targets/{}/checks/{}", layout::part(&name), layout::part(&check));
     let body = html! {
         p { "What shows whether " a href=(back) { (check) } " finds something on " (name) ", to paste into psql or sqlite3. It gives prefixes of tokens only." }
@@ -152,21 +151,22 @@ pub(super) async fn query(
 }
 
 /// What the doctor finds about a target.
-pub(super) async fn examined(shared: &Arc<Shared>, target: &str) -> Result<Vec<Finding>, Refusal> {
-    let target = target_of(shared, target)?;
+pub(super) async fn examined(app: &Arc<AppState>, target: &str) -> Result<Vec<Finding>, AppError> {
+    let target = app.target(target)?;
     let patient = target.clone();
-    let visit = lines::look(shared, &target, async move |opened, _| doctor::visit(&patient, opened).await);
+    let visit =
+        with_pooled_connection(app, &target, async move |opened, _| doctor::visit(&patient, opened).await);
     let mut findings = visit.await?;
-    findings.extend(doctor::left_files(&shared.config()));
+    findings.extend(doctor::left_files(&app.config()));
     Ok(findings)
 }
 
 pub(super) async fn doctor_page(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    person: Person,
-) -> Page {
-    let mut findings = examined(&shared, &name).await?;
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let mut findings = examined(&app, &name).await?;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let state = |level: Level| match level {
         Level::Pass => "healthy",
@@ -218,34 +218,35 @@ struct About {
 }
 
 pub(super) async fn check(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Path((name, check)): Path<(String, String)>,
-    person: Person,
-) -> Page {
-    let now = shared.clock.now();
-    let target = target_of(&shared, &name)?;
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let now = app.clock.now();
+    let target = app.target(&name)?;
     let (wanted, of) = (check.clone(), name.clone());
-    let about = read(&shared, move |db| {
-        let search = Search {
-            from: now.plus(-90 * DAY),
-            to: now.plus(1),
-            target: Some(of.clone()),
-            check: Some(wanted.clone()),
-            text: None,
-            alerts_only: false,
-            before: None,
-            limit: 50,
-        };
-        let silences = silences::list(db, now)?;
-        Ok(About {
-            kept: alerts::get(db, &of, &wanted)?,
-            history: events::search(db, &search)?,
-            silences: silences.into_iter().filter(|silence| silence.covers(&of, &wanted)).collect(),
+    let about = app
+        .read(move |db| {
+            let search = Search {
+                from: now.plus(-90 * DAY),
+                to: now.plus(1),
+                target: Some(of.clone()),
+                check: Some(wanted.clone()),
+                text: None,
+                alerts_only: false,
+                before: None,
+                limit: 50,
+            };
+            let silences = silences::list(db, now)?;
+            Ok(About {
+                kept: alerts::get(db, &of, &wanted)?,
+                history: events::search(db, &search)?,
+                silences: silences.into_iter().filter(|silence| silence.covers(&of, &wanted)).collect(),
+            })
         })
-    })
-    .await?;
+        .await?;
     let Some(kept) = about.kept.clone() else {
-        return Err(Refusal::NotFound(format!("Nothing is known of a check “{check}” on “{name}”.")));
+        return Err(AppError::NotFound(format!("Nothing is known of a check “{check}” on “{name}”.")).into());
     };
     let finding = kept.finding_document()?;
     let body = html! {
@@ -310,7 +311,7 @@ fn shown(target: &Target, (check, finding): (&str, &Value)) -> Markup {
 }
 
 /// What a person may do about it.
-fn deeds(person: &Person, kept: &Kept, silences: &[Silence], now: Instant) -> Markup {
+fn deeds(person: &CurrentUser, kept: &Kept, silences: &[Silence], now: Instant) -> Markup {
     let fires = matches!(kept.alert.state, Alerting::Firing { .. });
     let back = format!("/targets/{}/checks/{}", layout::part(&kept.target), layout::part(&kept.check));
     let hidden = html! {

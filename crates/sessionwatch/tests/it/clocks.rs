@@ -62,7 +62,8 @@ impl Skewed {
             runtime.block_on(async {
                 let daemon = Daemon::start(config, clock).await.unwrap();
                 started.send(Arc::clone(daemon.shared())).unwrap();
-                daemon.serve(received).await.unwrap()
+                let dashboard = sessionwatch::web::router(&daemon.shared().app);
+                daemon.serve(dashboard, received).await.unwrap()
             })
         });
         Self { shared: shared.recv().unwrap(), commands, daemon, _ticking: ticking }

@@ -14,9 +14,10 @@ use std::{
 };
 
 use sessionwatch::{
+    app::LiveEvent,
     clock::Clock,
     config::Config,
-    daemon::{Command, Daemon, Event, Shared},
+    daemon::{Command, Daemon, Shared},
     store::outbox,
 };
 use sessionwatch_core::instant::{Instant, SECOND};
@@ -32,7 +33,7 @@ pub(crate) fn monday() -> Instant {
 /// The daemon, running.
 pub(crate) struct Watch {
     hand: Arc<watch::Sender<Instant>>,
-    events: broadcast::Receiver<Event>,
+    events: broadcast::Receiver<LiveEvent>,
     commands: mpsc::UnboundedSender<Command>,
     thread: JoinHandle<bool>,
     pub(crate) address: String,
@@ -53,7 +54,8 @@ impl Watch {
                 let daemon = Daemon::start(config, clock).await.unwrap();
                 let (shared, address) = (Arc::clone(daemon.shared()), daemon.address().unwrap());
                 started.send((Arc::clone(&shared), shared.events.subscribe(), address.to_string())).unwrap();
-                daemon.serve(received).await.unwrap()
+                let dashboard = sessionwatch::web::router(&daemon.shared().app);
+                daemon.serve(dashboard, received).await.unwrap()
             })
         });
         let (shared, events, address) = shared.recv().unwrap();
@@ -83,7 +85,7 @@ impl Watch {
         while !left.is_empty() {
             let mut seen = None;
             self.wait_for(|event| match event {
-                Event::Looked { target, at: looked } if *looked == at => {
+                LiveEvent::Looked { target, at: looked } if *looked == at => {
                     seen = Some(target.clone());
                     true
                 }
@@ -103,7 +105,7 @@ impl Watch {
             watch.shared.store.read(waiting).unwrap().iter().any(|due| due.attempts >= attempts)
         };
         while !tried(self) {
-            self.wait_for(|event| matches!(event, Event::Delivered { .. }));
+            self.wait_for(|event| matches!(event, LiveEvent::Delivered { .. }));
         }
     }
 
@@ -112,7 +114,7 @@ impl Watch {
         while self.events.try_recv().is_ok() {}
         self.set(at);
         // An earlier look may still be being kept.
-        self.wait_for(|event| matches!(event, Event::Looked { at: looked, .. } if *looked == at));
+        self.wait_for(|event| matches!(event, LiveEvent::Looked { at: looked, .. } if *looked == at));
     }
 
     /// Only sets the clock.
@@ -127,7 +129,7 @@ impl Watch {
         let mut left = targets.to_vec();
         while !left.is_empty() {
             self.wait_for(|event| match event {
-                Event::Looked { target, at: looked } if *looked == at => {
+                LiveEvent::Looked { target, at: looked } if *looked == at => {
                     let before = left.len();
                     left.retain(|name| name != target);
                     left.len() < before
@@ -143,8 +145,9 @@ impl Watch {
         let mut seconds = 0;
         self.set(from);
         crate::harness::wait_until("a look", || {
-            let looked = std::iter::from_fn(|| heard.try_recv().ok())
-                .any(|event| matches!(event, Event::Looked { at, .. } if at.since(from).abs() < 10 * MINUTE));
+            let looked = std::iter::from_fn(|| heard.try_recv().ok()).any(
+                |event| matches!(event, LiveEvent::Looked { at, .. } if at.since(from).abs() < 10 * MINUTE),
+            );
             if !looked {
                 seconds += 4;
                 self.set(from.plus(seconds * SECOND));
@@ -162,7 +165,7 @@ impl Watch {
     /// Waits until nothing waits to be delivered.
     pub(crate) fn delivered(&mut self) {
         while !self.shared.store.read(outbox::counts).unwrap().is_empty() {
-            self.wait_for(|event| matches!(event, Event::Delivered { .. }));
+            self.wait_for(|event| matches!(event, LiveEvent::Delivered { .. }));
         }
     }
 
@@ -177,7 +180,7 @@ impl Watch {
                 Ok((waits, outbox::next_due(db, channel, at)?))
             });
             match next.unwrap() {
-                (true, _) => self.wait_for(|event| matches!(event, Event::Delivered { .. })),
+                (true, _) => self.wait_for(|event| matches!(event, LiveEvent::Delivered { .. })),
                 (false, Some(next)) => {
                     at = next;
                     self.set(at);
@@ -188,12 +191,12 @@ impl Watch {
         panic!("there is no end of attempts at {channel}");
     }
 
-    fn wait_for(&mut self, wanted: impl FnMut(&Event) -> bool) {
+    fn wait_for(&mut self, wanted: impl FnMut(&LiveEvent) -> bool) {
         assert!(self.hears(wanted, Duration::from_secs(120)), "what is waited for");
     }
 
     /// Whether there is such an event within that time.
-    fn hears(&mut self, mut wanted: impl FnMut(&Event) -> bool, patience: Duration) -> bool {
+    fn hears(&mut self, mut wanted: impl FnMut(&LiveEvent) -> bool, patience: Duration) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let waited = async {
             let events = async { while !wanted(&self.events.recv().await.expect("the daemon runs")) {} };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use sessionwatch::{
-    daemon::Event,
+    app::LiveEvent,
     store::silences::{self, Silence},
 };
 use sessionwatch_core::instant::{DAY, HOUR, SECOND};
@@ -40,11 +40,13 @@ fn told(sink: &Sink) -> Vec<String> {
 }
 
 /// Minutes at which a target was looked at since this was last asked.
-fn looks(heard: &mut Receiver<Event>, name: &str) -> Vec<i64> {
+fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i64> {
     let mut looks = vec![];
     while let Ok(event) = heard.try_recv() {
         match event {
-            Event::Looked { target, at } if target == name => looks.push(at.since(monday()) / MINUTE - 10),
+            LiveEvent::Looked { target, at } if target == name => {
+                looks.push(at.since(monday()) / MINUTE - 10)
+            }
             _ => {}
         }
     }
@@ -213,7 +215,7 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     assert!(watch.stop());
     // Never within a minute of the last.
     let looks: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok())
-        .filter_map(|event| if let Event::Looked { at, .. } = event { Some(at) } else { None })
+        .filter_map(|event| if let LiveEvent::Looked { at, .. } = event { Some(at) } else { None })
         // The first look is counted before it is told of, and may be heard of as well.
         .filter(|at| *at > monday())
         .collect();

@@ -8,18 +8,23 @@ use sessionwatch_core::instant::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::{access, read, settings, tokens as page},
+    super::settings,
     Answer, Caller,
     given::{Asked, Body, Count, Cursor, In, Page, Text},
     problem::Problem,
 };
 use crate::{
-    daemon::Shared,
+    app::{
+        AppError, AppState,
+        accounts::{self as app_accounts, AccountName, PasswordHash},
+        login_sessions,
+        tokens::{self as app_tokens, DEFAULT_DAYS, MAX_DAYS, TokenOwner},
+    },
     documents::{Account, At, Deed, Token},
     store::{
         accounts::{self, Role},
         audit,
-        tokens::{self, Scope},
+        tokens::Scope,
     },
 };
 
@@ -53,8 +58,8 @@ pub(super) struct Login {
 
 /// The account's log-ins to the dashboard
 #[utoipa::path(get, path = "/api/v1/logins", tag = "account", responses((status = 200, description = "The latest first", body = Page<Login>)))]
-pub(super) async fn logins(State(shared): State<Arc<Shared>>, caller: Caller) -> Answer<Page<Login>> {
-    let all = read(&shared, move |db| accounts::logins(db, &caller.token.account)).await?;
+pub(super) async fn logins(State(app): State<Arc<AppState>>, caller: Caller) -> Answer<Page<Login>> {
+    let all = login_sessions::list_logins(&app, &caller.token.account).await?;
     let login = |login: accounts::Login| Login {
         id: login.hash,
         address: login.address,
@@ -87,19 +92,18 @@ pub(super) struct OfName {
 /// End a log-in of the account
 #[utoipa::path(delete, path = "/api/v1/logins/{id}", tag = "account", params(OfId), responses((status = 204, description = "It has ended")))]
 pub(super) async fn end_login(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfId>,
 ) -> Result<StatusCode, Problem> {
-    let by = caller.actor();
-    settings::end(&shared, (caller.token.account, of.id.to_string()), by).await?;
+    login_sessions::revoke_login(&app, &caller.actor(), of.id.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The account's tokens
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "account", responses((status = 200, description = "The latest first", body = Page<Token>)))]
-pub(super) async fn tokens(State(shared): State<Arc<Shared>>, caller: Caller) -> Answer<Page<Token>> {
-    let all = read(&shared, move |db| tokens::list(db, Some(&caller.token.account))).await?;
+pub(super) async fn tokens(State(app): State<Arc<AppState>>, caller: Caller) -> Answer<Page<Token>> {
+    let all = app_tokens::list_tokens(&app, Some(&caller.token.account)).await?;
     Ok(Json(Page::all(all.iter().map(Token::of).collect())))
 }
 
@@ -113,7 +117,7 @@ pub(super) struct NewToken {
     #[schema(min_items = 1, max_items = 6)]
     scopes: Vec<Scope>,
     /// For how many days it holds; 90, unless it is given, and no longer than the token that asks for it.
-    days: Option<Count<{ page::LONGEST }>>,
+    days: Option<Count<{ MAX_DAYS }>>,
 }
 
 /// A token that was made.
@@ -128,7 +132,7 @@ pub(super) struct Secret {
 /// Make a token for the same account
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "account", request_body = NewToken, responses((status = 201, description = "The token", body = Secret)))]
 pub(super) async fn add_token(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     Body(new): Body<NewToken>,
 ) -> Result<(StatusCode, Json<Secret>), Problem> {
@@ -140,35 +144,36 @@ pub(super) async fn add_token(
         return Err(Problem::new(StatusCode::FORBIDDEN, why));
     }
     // A token that leaks must not be able to outlive itself.
-    let left = caller.token.expires_at.since(shared.clock.now()) / DAY;
+    let left = caller.token.expires_at.since(app.clock.now()) / DAY;
     let left = u32::try_from(left).unwrap_or(0);
     if left == 0 {
         return Err(Problem::conflict("the token that asks ends within a day"));
     }
-    let days = new.days.map_or(page::USUAL, |Count(days)| days).min(left);
-    let by = caller.actor();
+    let days = new.days.map_or(DEFAULT_DAYS, |Count(days)| days).min(left);
+    let actor = caller.actor();
     let (account, label) = (caller.token.account, new.label.trim().to_owned());
-    let wish = page::Wish { account, label, scopes: new.scopes, days };
-    let (token, secret) = page::make(&shared, wish, by).await?;
-    Ok((StatusCode::CREATED, Json(Secret { token: Token::of(&token), secret: secret.expose().to_owned() })))
+    let new = app_tokens::NewToken { account, label, scopes: new.scopes, days };
+    let created = app_tokens::create_token(&app, &actor, new).await.map_err(AppError::from)?;
+    let secret = created.secret.expose().to_owned();
+    Ok((StatusCode::CREATED, Json(Secret { token: Token::of(&created.token), secret })))
 }
 
 /// End a token of the account
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "account", params(OfId), responses((status = 204, description = "It holds no longer")))]
 pub(super) async fn remove_token(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfId>,
 ) -> Result<StatusCode, Problem> {
-    let by = caller.actor();
-    page::end(&shared, (caller.token.account, of.id.to_string()), by).await?;
+    let owner = TokenOwner::Account(caller.token.account.clone());
+    app_tokens::delete_token(&app, &caller.actor(), of.id.to_string(), owner).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Every account
 #[utoipa::path(get, path = "/api/v1/accounts", tag = "admin", responses((status = 200, description = "By name", body = Page<Account>)))]
-pub(super) async fn accounts(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Account>> {
-    let all = read(&shared, accounts::list).await?;
+pub(super) async fn accounts(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Account>> {
+    let all = app_accounts::list_accounts(&app).await?;
     Ok(Json(Page::all(all.iter().map(Account::of).collect())))
 }
 
@@ -186,24 +191,25 @@ pub(super) struct NewAccount {
 /// Make an account
 #[utoipa::path(post, path = "/api/v1/accounts", tag = "admin", request_body = NewAccount, responses((status = 201, description = "The account", body = Account)))]
 pub(super) async fn add_account(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     Body(new): Body<NewAccount>,
 ) -> Result<(StatusCode, Json<Account>), Problem> {
-    let account = access::of(&shared, (new.name, new.password), new.role).await?;
-    let made = Account::of(&account);
-    settings::admit(&shared, account, caller.actor()).await?;
-    Ok((StatusCode::CREATED, Json(made)))
+    let name = AccountName::parse(&new.name)?;
+    let password = PasswordHash::queued(&app, new.password.into()).await?;
+    let new = app_accounts::NewAccount { name, password, role: new.role };
+    let account = app_accounts::create_account(&app, &caller.actor(), new).await?;
+    Ok((StatusCode::CREATED, Json(Account::of(&account))))
 }
 
 /// Remove an account, its log-ins and its tokens
 #[utoipa::path(delete, path = "/api/v1/accounts/{name}", tag = "admin", params(OfName), responses((status = 204, description = "It is removed")))]
 pub(super) async fn remove_account(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfName>,
 ) -> Result<StatusCode, Problem> {
-    settings::dismiss(&shared, of.name.to_string(), (&caller.token.account, caller.actor())).await?;
+    app_accounts::delete_account(&app, &caller.actor(), of.name.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -217,8 +223,8 @@ pub(super) struct Channel {
 
 /// The channels, without their addresses
 #[utoipa::path(get, path = "/api/v1/channels", tag = "admin", responses((status = 200, description = "The channels", body = Page<Channel>)))]
-pub(super) async fn channels(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Channel>> {
-    let config = shared.config();
+pub(super) async fn channels(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Channel>> {
+    let config = app.config();
     let channel =
         |channel: &crate::notify::Channel| Channel { name: channel.name.clone(), kind: channel.kind.name() };
     Ok(Json(Page::all(config.serve.channels.iter().map(channel).collect())))
@@ -235,11 +241,11 @@ pub(super) struct Trial {
 /// Send a test message over a channel
 #[utoipa::path(post, path = "/api/v1/channels/{name}/test", tag = "admin", params(OfName), responses((status = 200, description = "What came of it", body = Trial)))]
 pub(super) async fn test_channel(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfName>,
 ) -> Answer<Trial> {
-    let problems = settings::try_out(&shared, &of.name, caller.actor()).await?;
+    let problems = settings::send_test_message(&app, &caller.actor(), &of.name).await?;
     Ok(Json(Trial { accepted: problems.is_empty(), problems }))
 }
 
@@ -259,12 +265,12 @@ pub(super) struct Wanted {
 /// Who did what, the latest first
 #[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(Wanted), responses((status = 200, description = "A page of the trail", body = Page<Deed>)))]
 pub(super) async fn audit(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answer<Page<Deed>> {
     let limit = wanted.limit.map_or(100, |Count(limit)| limit);
     let before = wanted.cursor.map(|Cursor(before)| before);
-    let found = read(&shared, move |db| audit::page(db, before, limit + 1)).await?;
+    let found = app.read(move |db| audit::page(db, before, limit + 1)).await?;
     Ok(Json(Page::of(found, limit as usize, (Deed::of, |deed| deed.id.to_string()))))
 }
 
@@ -293,10 +299,10 @@ pub(super) struct Configured {
 /// The configuration as it is used
 #[utoipa::path(get, path = "/api/v1/configuration", tag = "admin", responses((status = 200, description = "Nothing secret is in it", body = Configuration)))]
 pub(super) async fn configuration(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     _caller: Caller,
 ) -> Answer<Configuration> {
-    let config = shared.config();
+    let config = app.config();
     let target = |target: &crate::config::Target| Configured {
         name: target.name.clone(),
         address: target.address.to_string(),

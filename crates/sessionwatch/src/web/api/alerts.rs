@@ -8,14 +8,14 @@ use sessionwatch_core::instant::{Instant, SECOND};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::{alerts as page, read},
+    super::alerts as page,
     Answer, Caller,
     given::{Asked, Body, Count, Cursor, In, Page, Text},
     problem::Problem,
     targets::OfCheck,
 };
 use crate::{
-    daemon::Shared,
+    app::AppState,
     documents::{Alert, At, Event, Silence},
     store::{
         alerts,
@@ -37,10 +37,10 @@ pub(super) struct Which {
 /// Alerts that fire or are about to, the worst first
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(Which), responses((status = 200, description = "The alerts", body = Page<Alert>)))]
 pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Asked(which): Asked<Which>,
 ) -> Answer<Page<Alert>> {
-    let kept = read(&shared, move |db| alerts::list(db, which.all)).await?;
+    let kept = app.read(move |db| alerts::list(db, which.all)).await?;
     Ok(Json(Page::all(kept.iter().map(Alert::of).collect())))
 }
 
@@ -61,47 +61,53 @@ pub(super) struct Comment {
 /// Look after an alert that fires
 #[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/acknowledge", tag = "alerts", params(OfCheck), request_body = Said, responses((status = 204, description = "It is noted")))]
 pub(super) async fn acknowledge(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfCheck>,
     Body(said): Body<Said>,
 ) -> Result<StatusCode, Problem> {
     let note = said.note.map(|note| note.to_string()).unwrap_or_default();
-    page::take_on(&shared, (of.target.to_string(), of.check.to_string()), (caller.actor(), note)).await?;
+    page::take_on(
+        &app,
+        (of.target.to_string(), of.check.to_string()),
+        (caller.actor().name().to_owned(), note),
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Say that an alert is over
 #[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/resolve", tag = "alerts", params(OfCheck), request_body = Said, responses((status = 204, description = "It is noted")))]
 pub(super) async fn resolve(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfCheck>,
     Body(said): Body<Said>,
 ) -> Result<StatusCode, Problem> {
     let note = said.note.map(|note| note.to_string()).unwrap_or_default();
-    page::end(&shared, (of.target.to_string(), of.check.to_string()), (caller.actor(), note)).await?;
+    page::end(&app, (of.target.to_string(), of.check.to_string()), (caller.actor().name().to_owned(), note))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Say something about a check
 #[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/comments", tag = "alerts", params(OfCheck), request_body = Comment, responses((status = 204, description = "It is noted")))]
 pub(super) async fn comment(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfCheck>,
     Body(said): Body<Comment>,
 ) -> Result<StatusCode, Problem> {
     let which = (of.target.to_string(), of.check.to_string());
-    page::remark(&shared, which, (caller.actor(), said.note.to_string())).await?;
+    page::remark(&app, which, (caller.actor().name().to_owned(), said.note.to_string())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// What is kept quiet now
 #[utoipa::path(get, path = "/api/v1/silences", tag = "alerts", responses((status = 200, description = "The silences", body = Page<Silence>)))]
-pub(super) async fn silences(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Silence>> {
-    let now = shared.clock.now();
-    let kept = read(&shared, move |db| silences::list(db, now)).await?;
+pub(super) async fn silences(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Silence>> {
+    let now = app.clock.now();
+    let kept = app.read(move |db| silences::list(db, now)).await?;
     Ok(Json(Page::all(kept.iter().map(Silence::of).collect())))
 }
 
@@ -130,7 +136,7 @@ pub(super) struct Made {
 /// Keep something quiet for a while
 #[utoipa::path(post, path = "/api/v1/silences", tag = "alerts", request_body = Quiet, responses((status = 201, description = "It is quiet", body = Made)))]
 pub(super) async fn silence(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     Body(quiet): Body<Quiet>,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
@@ -141,11 +147,11 @@ pub(super) async fn silence(
         target: text(quiet.target),
         check: text(quiet.check),
         subject: text(quiet.subject),
-        until: shared.clock.now().plus(i64::from(minutes) * 60 * SECOND),
-        owner: caller.actor(),
+        until: app.clock.now().plus(i64::from(minutes) * 60 * SECOND),
+        owner: caller.actor().name().to_owned(),
         note: quiet.note.to_string(),
     };
-    let id = page::hush(&shared, silence).await?;
+    let id = page::hush(&app, silence).await?;
     Ok((StatusCode::CREATED, Json(Made { id })))
 }
 
@@ -161,11 +167,11 @@ pub(super) struct OfSilence {
 /// End a silence
 #[utoipa::path(delete, path = "/api/v1/silences/{id}", tag = "alerts", params(OfSilence), responses((status = 204, description = "It has ended")))]
 pub(super) async fn unsilence(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfSilence>,
 ) -> Result<StatusCode, Problem> {
-    page::unhush(&shared, of.id, caller.actor()).await?;
+    page::unhush(&app, of.id, caller.actor().name().to_owned()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -203,7 +209,7 @@ pub(super) struct Wanted {
 /// What happened, the latest first
 #[utoipa::path(get, path = "/api/v1/events", tag = "alerts", params(Wanted), responses((status = 200, description = "A page of events", body = Page<Event>)))]
 pub(super) async fn events(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answer<Page<Event>> {
     let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
@@ -218,7 +224,7 @@ pub(super) async fn events(
         before: wanted.cursor.map(|Cursor(before)| before),
         limit: limit + 1,
     };
-    let mut found = read(&shared, move |db| events::search(db, &search)).await?;
+    let mut found = app.read(move |db| events::search(db, &search)).await?;
     found.reverse();
     Ok(Json(Page::of(found, limit as usize, (Event::of, |event| event.id.to_string()))))
 }

@@ -12,13 +12,12 @@ use axum::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    super::{access, write},
-    Caller, given,
-    problem::Problem,
-};
+use super::{Caller, given, problem::Problem};
 use crate::{
-    daemon::Shared,
+    app::{
+        AppState,
+        secrets::{hex, sha256_hex},
+    },
     store::tokens::{self, Earlier},
 };
 
@@ -44,7 +43,7 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
     let Ok(body) = axum::body::to_bytes(body, LARGEST).await else {
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large").into_response();
     };
-    let mut tag = access::hash(&body);
+    let mut tag = sha256_hex(&body);
     tag.truncate(32);
     let tag = format!("\"{tag}\"");
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -66,13 +65,13 @@ fn names(list: &HeaderValue, tag: &str) -> bool {
 }
 
 /// Does a request that carries a key once.
-pub(super) async fn once(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn once(State(app): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let Some(key) = request.headers().get(KEY).cloned() else { return next.run(request).await };
     let Some(caller) = request.extensions().get::<Caller>().cloned() else { return next.run(request).await };
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
-    match keyed(&shared, (request, next), &key, caller.token.id).await {
+    match keyed(&app, (request, next), &key, caller.token.id).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
@@ -92,7 +91,7 @@ impl Keyed {
 }
 
 async fn keyed(
-    shared: &Arc<Shared>,
+    app: &Arc<AppState>,
     (request, next): (Request, Next),
     key: &HeaderValue,
     token: String,
@@ -110,9 +109,9 @@ async fn keyed(
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
-    let keyed = Arc::new(Keyed { token, key, content: access::hex(&hasher.finalize()) });
-    let (now, mine) = (shared.clock.now(), Arc::clone(&keyed));
-    match write(shared, move |db| tokens::begin(db, mine.request(), now)).await? {
+    let keyed = Arc::new(Keyed { token, key, content: hex(&hasher.finalize()) });
+    let (now, mine) = (app.clock.now(), Arc::clone(&keyed));
+    match app.write(move |db| tokens::begin(db, mine.request(), now)).await? {
         Earlier::Nothing => {}
         Earlier::UnderWay => {
             return Err(Problem::conflict("the request of that key is under way"));
@@ -123,12 +122,12 @@ async fn keyed(
         }
         Earlier::Answered(status, content) => return Ok(replayed(status, content)),
     }
-    let shared = Arc::clone(shared);
+    let app = Arc::clone(app);
     // Whoever hangs up does not undo half of what was asked for.
     let done = tokio::spawn(async move {
         let is_secret = parts.uri.path() == SECRET;
         let response = next.run(Request::from_parts(parts, body.into())).await;
-        keep(&shared, &keyed, response, is_secret).await
+        keep(&app, &keyed, response, is_secret).await
     });
     let failed = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request ended in a panic");
     done.await.map_err(|_| failed())?
@@ -136,7 +135,7 @@ async fn keyed(
 
 /// Keeps an answer, unless it only says that something fails just now.
 async fn keep(
-    shared: &Arc<Shared>,
+    app: &Arc<AppState>,
     keyed: &Arc<Keyed>,
     response: Response,
     is_secret: bool,
@@ -153,7 +152,7 @@ async fn keep(
     };
     let answer = (status < 500).then_some((status, content));
     let keyed = Arc::clone(keyed);
-    let kept = write(shared, move |db| {
+    let kept = app.write(move |db| {
         let answer = answer.as_ref().map(|(status, content)| (*status, content.as_str()));
         tokens::answer(db, keyed.request(), answer)
     });

@@ -18,7 +18,7 @@ use utoipa::{
     },
 };
 
-use super::{super::LARGEST, problem::Problem};
+use super::{super::MAX_FORM_BYTES, problem::Problem};
 use crate::credentials::mask;
 
 /// Text in one line: of 1 to so many characters, none of them a control character, and not only spaces.
@@ -204,7 +204,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// All bytes of a body.
 pub(super) async fn whole(body: axum::body::Body) -> Result<axum::body::Bytes, Problem> {
-    let whole = axum::body::to_bytes(body, LARGEST).await;
+    let whole = axum::body::to_bytes(body, MAX_FORM_BYTES).await;
     let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 64 KiB");
     whole.map_err(|_| too_large())
 }

@@ -13,18 +13,17 @@ use sessionwatch_core::incident::{self as rules, Grade};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::{
-        desk,
-        incidents::{self as page, Spoken},
-        read,
-    },
+    super::incidents::{self as page, Spoken},
     Answer, Caller,
     given::{Asked, Body, In, Page, Text},
     problem::Problem,
 };
 use crate::{
     actions::Selection,
-    daemon::Shared,
+    app::{
+        AppState,
+        plans::{self as app_plans, CaseOfTarget},
+    },
     documents::{Entry, Incident, Plan},
     incident::{
         report as paper,
@@ -47,8 +46,8 @@ pub(super) struct OfIncident {
 
 /// Every incident, the latest first
 #[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents", responses((status = 200, description = "The incidents", body = Page<Incident>)))]
-pub(super) async fn list(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Incident>> {
-    let all = read(&shared, incidents::list).await?;
+pub(super) async fn list(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Incident>> {
+    let all = app.read(incidents::list).await?;
     Ok(Json(Page::all(all.iter().map(Incident::of).collect())))
 }
 
@@ -78,7 +77,7 @@ pub(super) struct NewIncident {
 /// Open an incident; a target has one at a time
 #[utoipa::path(post, path = "/api/v1/incidents", tag = "incidents", request_body = NewIncident, responses((status = 201, description = "It is open", body = Incident)))]
 pub(super) async fn open(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     Body(new): Body<NewIncident>,
 ) -> Result<(StatusCode, Json<Incident>), Problem> {
@@ -88,8 +87,7 @@ pub(super) async fn open(
         Severity::P2 => Grade::P2,
         Severity::P3 => Grade::P3,
     };
-    let opened =
-        page::begin(&shared, (&new.target, &caller.actor()), (grade, new.summary.to_string())).await?;
+    let opened = page::begin(&app, (&new.target, &caller.actor()), (grade, new.summary.to_string())).await?;
     Ok((StatusCode::CREATED, Json(Incident::of(&opened))))
 }
 
@@ -140,21 +138,21 @@ impl IncidentCourse {
 /// An incident, how far it is, and its timeline
 #[utoipa::path(get, path = "/api/v1/incidents/{id}", tag = "incidents", params(OfIncident), responses((status = 200, description = "The incident", body = IncidentCourse)))]
 pub(super) async fn incident(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     In(of): In<OfIncident>,
 ) -> Answer<IncidentCourse> {
-    let (case, _) = desk::case(&shared, &of.id).await?;
+    let CaseOfTarget { case, .. } = app_plans::get_case(&app, &of.id).await?;
     Ok(Json(IncidentCourse::of(&case)))
 }
 
 /// The report of an incident, in Markdown
 #[utoipa::path(get, path = "/api/v1/incidents/{id}/report", tag = "incidents", params(OfIncident), responses((status = 200, description = "The report", body = String, content_type = "text/markdown")))]
 pub(super) async fn report(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     In(of): In<OfIncident>,
 ) -> Result<Response, Problem> {
-    let (case, _) = desk::case(&shared, &of.id).await?;
-    let text = paper::markdown(&case.incident, &case.timeline).map_err(crate::web::Refusal::from)?;
+    let CaseOfTarget { case, .. } = app_plans::get_case(&app, &of.id).await?;
+    let text = paper::markdown(&case.incident, &case.timeline).map_err(crate::app::AppError::from)?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response())
 }
 
@@ -200,13 +198,13 @@ impl Onward {
 /// Go on with an incident, until a person is needed
 #[utoipa::path(post, path = "/api/v1/incidents/{id}/next", tag = "incidents", params(OfIncident), request_body = Onward, responses((status = 200, description = "How far it is", body = IncidentCourse)))]
 pub(super) async fn next(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfIncident>,
     Body(onward): Body<Onward>,
 ) -> Answer<IncidentCourse> {
-    page::go_on(&shared, (&of.id, &caller.actor()), onward.spoken()).await?;
-    let (case, _) = desk::case(&shared, &of.id).await?;
+    page::go_on(&app, (&of.id, &caller.actor()), onward.spoken()).await?;
+    let CaseOfTarget { case, .. } = app_plans::get_case(&app, &of.id).await?;
     Ok(Json(IncidentCourse::of(&case)))
 }
 
@@ -230,7 +228,7 @@ pub(super) enum Whose {
 /// Make a plan that ends sessions in the course of an incident; `/plans/{id}/apply` carries it out
 #[utoipa::path(post, path = "/api/v1/incidents/{id}/contain", tag = "incidents", params(OfIncident), request_body = Whose, responses((status = 201, description = "The plan", body = Plan)))]
 pub(super) async fn contain(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfIncident>,
     Body(whose): Body<Whose>,
@@ -247,8 +245,8 @@ pub(super) async fn contain(
     let users: Vec<String> = users.iter().map(|user| user.to_string()).collect();
     let selection: Option<Selection> = whose.selection(&users);
     let selection = selection.ok_or_else(|| Problem::bad("name at least one user"))?;
-    let plan = page::plan(&shared, (&of.id, &caller.actor()), selection).await?;
-    Ok((StatusCode::CREATED, Json(Plan::of(&shared.config(), &plan))))
+    let plan = page::plan(&app, (&of.id, &caller.actor()), selection).await?;
+    Ok((StatusCode::CREATED, Json(Plan::of(&app.config(), &plan))))
 }
 
 /// Which evidence is wanted.
@@ -264,12 +262,12 @@ pub(super) struct WantedEvidence {
 /// Download the evidence, sealed to the recipient of the archive
 #[utoipa::path(post, path = "/api/v1/incidents/{id}/evidence", tag = "incidents", params(OfIncident, WantedEvidence), responses((status = 200, description = "A tar file in the age format", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(super) async fn evidence(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfIncident>,
     Asked(wanted): Asked<WantedEvidence>,
 ) -> Result<Response, Problem> {
-    let (name, sealed) = page::sealed(&shared, (&of.id, &caller.actor()), wanted.incomplete).await?;
+    let (name, sealed) = page::sealed(&app, (&of.id, &caller.actor()), wanted.incomplete).await?;
     let kept = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], sealed).into_response())
@@ -309,13 +307,13 @@ impl PartName {
 /// Keep a part of the report
 #[utoipa::path(post, path = "/api/v1/incidents/{id}/set", tag = "incidents", params(OfIncident), request_body = Part, responses((status = 204, description = "It is kept")))]
 pub(super) async fn set(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfIncident>,
     Body(part): Body<Part>,
 ) -> Result<StatusCode, Problem> {
     let part = (part.name.name().to_owned(), part.text.to_string());
-    page::keep(&shared, (&of.id, &caller.actor()), part).await?;
+    page::keep(&app, (&of.id, &caller.actor()), part).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -329,12 +327,12 @@ pub(super) struct Note {
 /// Put a note on the timeline
 #[utoipa::path(post, path = "/api/v1/incidents/{id}/notes", tag = "incidents", params(OfIncident), request_body = Note, responses((status = 204, description = "It is noted")))]
 pub(super) async fn note(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfIncident>,
     Body(note): Body<Note>,
 ) -> Result<StatusCode, Problem> {
-    page::add(&shared, (&of.id, &caller.actor()), note.note.to_string()).await?;
+    page::add(&app, (&of.id, &caller.actor()), note.note.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -349,13 +347,13 @@ pub(super) struct Reason {
 /// Close an incident
 #[utoipa::path(post, path = "/api/v1/incidents/{id}/close", tag = "incidents", params(OfIncident), request_body = Reason, responses((status = 204, description = "It is closed")))]
 pub(super) async fn close(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfIncident>,
     Body(why): Body<Reason>,
 ) -> Result<StatusCode, Problem> {
     let reason = why.reason.map(|reason| reason.to_string());
-    page::end(&shared, (&of.id, &caller.actor()), reason).await?;
+    page::end(&app, (&of.id, &caller.actor()), reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,12 +8,11 @@ use sessionwatch_core::instant::Instant;
 use utoipa::IntoParams;
 
 use super::{
-    super::{read, target_of},
     Answer, Caller,
     given::{Asked, Count, Cursor, Page, Text},
 };
 use crate::{
-    daemon::Shared,
+    app::AppState,
     documents::{At, Signal, Source},
     store::{
         signals::{self, Kept, Search},
@@ -58,16 +57,16 @@ pub(super) struct Wanted {
 /// Signals of logs, the latest first
 #[utoipa::path(get, path = "/api/v1/signals", tag = "logs", params(Wanted), responses((status = 200, description = "A page of signals", body = Page<Signal>)))]
 pub(super) async fn signals(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answer<Page<Signal>> {
     let names: Vec<String> = match &wanted.target {
-        Some(name) => vec![target_of(&shared, name)?.name],
-        None => shared.config().targets.iter().map(|target| target.name.clone()).collect(),
+        Some(name) => vec![app.target(name)?.name],
+        None => app.config().targets.iter().map(|target| target.name.clone()).collect(),
     };
     let limit = wanted.limit.map_or(100, |Count(limit)| limit);
     let period = (wanted.from.map_or(Instant::MIN, |At(at)| at), wanted.to.map_or(Instant::MAX, |At(at)| at));
-    let found = read(&shared, move |db| {
+    let found = app.read(move |db| {
         let search = Search {
             kind: wanted.kind.as_deref().map(String::as_str),
             prefix: wanted.token.as_deref().map(String::as_str),
@@ -89,9 +88,9 @@ pub(super) async fn signals(
 
 /// The sources of log lines, and whether they are heard
 #[utoipa::path(get, path = "/api/v1/sources", tag = "logs", responses((status = 200, description = "The sources", body = Page<Source>)))]
-pub(super) async fn sources(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Source>> {
-    let (config, now) = (shared.config(), shared.clock.now());
-    let known = read(&shared, sources::list).await?;
+pub(super) async fn sources(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Source>> {
+    let (config, now) = (app.config(), app.clock.now());
+    let known = app.read(sources::list).await?;
     let of = |source: &crate::config::logs::Source| {
         let kept = known.iter().find(|kept| kept.name == source.name).cloned();
         Source::of(source, kept.unwrap_or_default(), now)

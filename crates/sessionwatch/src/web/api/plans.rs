@@ -8,10 +8,6 @@ use sessionwatch_core::instant::HOUR;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::{
-        desk::{self, Desk, Wish},
-        read, target_of,
-    },
     Answer, Caller,
     given::{Body, Count, In, Page, Text},
     problem::Problem,
@@ -19,7 +15,10 @@ use super::{
 };
 use crate::{
     actions::{self, Selection},
-    daemon::Shared,
+    app::{
+        AppError, AppState, TargetOps,
+        plans::{self as app_plans, ApplyRequest, PlanOfTarget},
+    },
     documents::{Archive, At, Plan},
     store::{archived, plans},
     target::sql::Filter,
@@ -149,15 +148,15 @@ pub(super) struct Progress {
 }
 
 impl PlanCourse {
-    fn of(shared: &Shared, plan: &actions::Plan) -> Self {
-        let job = shared.jobs.get(&plan.kept.id);
+    fn of(app: &AppState, plan: &actions::Plan) -> Self {
+        let job = app.plan_jobs.get(&plan.kept.id);
         let progress = job.map(|job| Progress {
             rows: job.control.done.load(Ordering::Relaxed),
             failed: matches!(job.outcome, Some(Err(_))),
             outcome: job.outcome.map(|outcome| outcome.unwrap_or_else(|why| why)),
         });
         Self {
-            plan: Plan::of(&shared.config(), plan),
+            plan: Plan::of(&app.config(), plan),
             state: plan.kept.state.name(),
             approved_by: plan.kept.approved_by.clone(),
             progress,
@@ -167,34 +166,34 @@ impl PlanCourse {
 
 /// The latest 100 plans
 #[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, the latest first", body = Page<PlanCourse>)))]
-pub(super) async fn list(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<PlanCourse>> {
-    let now = shared.clock.now();
-    let plans = read(&shared, move |db| {
+pub(super) async fn list(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<PlanCourse>> {
+    let now = app.clock.now();
+    let plans = app.read(move |db| {
         let made = plans::list(db)?.into_iter().map(actions::Plan::read).filter_map(Result::transpose);
         made.take(SHOWN).map(|plan| plan?.counted(db, now)).collect::<Result<Vec<_>, _>>()
     });
     let plans: Vec<actions::Plan> = plans.await?;
-    Ok(Json(Page::all(plans.iter().map(|plan| PlanCourse::of(&shared, plan)).collect())))
+    Ok(Json(Page::all(plans.iter().map(|plan| PlanCourse::of(&app, plan)).collect())))
 }
 
 /// A plan, and how far it is
 #[utoipa::path(get, path = "/api/v1/plans/{id}", tag = "plans", params(OfPlan), responses((status = 200, description = "The plan", body = PlanCourse)))]
-pub(super) async fn plan(State(shared): State<Arc<Shared>>, In(of): In<OfPlan>) -> Answer<PlanCourse> {
-    let (plan, _) = desk::plan(&shared, &of.id).await?;
-    Ok(Json(PlanCourse::of(&shared, &plan)))
+pub(super) async fn plan(State(app): State<Arc<AppState>>, In(of): In<OfPlan>) -> Answer<PlanCourse> {
+    let PlanOfTarget { plan, .. } = app_plans::get_plan(&app, &of.id).await?;
+    Ok(Json(PlanCourse::of(&app, &plan)))
 }
 
 /// Make a plan, which touches nothing
 #[utoipa::path(post, path = "/api/v1/targets/{target}/plans", tag = "plans", params(OfTarget), request_body = NewPlan, responses((status = 201, description = "The plan", body = PlanCourse)))]
 pub(super) async fn make(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfTarget>,
     Body(wanted): Body<NewPlan>,
 ) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
-    let desk = Desk::of(&shared, target_of(&shared, &of.target)?, &caller.actor());
-    let plan = desk::make(desk, wanted.selection()?).await?;
-    Ok((StatusCode::CREATED, Json(PlanCourse::of(&shared, &plan))))
+    let ops = TargetOps::new(&app, app.target(&of.target)?, &caller.actor());
+    let plan = app_plans::make_plan(ops, wanted.selection()?).await?;
+    Ok((StatusCode::CREATED, Json(PlanCourse::of(&app, &plan))))
 }
 
 /// What is said along with carrying out a plan.
@@ -212,48 +211,50 @@ pub(super) struct Consent {
 /// Agree to a plan as the second person, where the configuration asks for one
 #[utoipa::path(post, path = "/api/v1/plans/{id}/approve", tag = "plans", params(OfPlan), responses((status = 204, description = "It is noted")))]
 pub(super) async fn approve(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfPlan>,
 ) -> Result<StatusCode, Problem> {
-    desk::agree(&shared, &of.id, &caller.actor()).await?;
+    app_plans::approve(&app, &caller.actor(), &of.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Carry out a plan; it goes on by itself, and `/plans/{id}` says how far it is
 #[utoipa::path(post, path = "/api/v1/plans/{id}/apply", tag = "plans", params(OfPlan), request_body = Consent, responses((status = 202, description = "It has begun", body = PlanCourse)))]
 pub(super) async fn apply(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfPlan>,
     Body(consent): Body<Consent>,
 ) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
-    let (plan, target) = desk::plan(&shared, &of.id).await?;
-    let wish = Wish {
+    let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &of.id).await?;
+    let request = ApplyRequest {
         confirm: consent.confirm.map(|name| name.to_string()).unwrap_or_default(),
         incident: consent.incident.map(|id| id.to_string()),
         without_evidence: consent.without_evidence.map(|reason| reason.to_string()),
     };
-    desk::begin(Desk::of(&shared, target, &caller.actor()), plan.clone(), wish).await?;
-    Ok((StatusCode::ACCEPTED, Json(PlanCourse::of(&shared, &plan))))
+    app_plans::start_apply(TargetOps::new(&app, target, &caller.actor()), plan.clone(), request).await?;
+    Ok((StatusCode::ACCEPTED, Json(PlanCourse::of(&app, &plan))))
 }
 
 /// What is archived, and can be put back
 #[utoipa::path(get, path = "/api/v1/archive", tag = "plans", responses((status = 200, description = "By the plans that removed it", body = Page<Archive>)))]
-pub(super) async fn archive(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Archive>> {
-    let (held, made) = read(&shared, |db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
+pub(super) async fn archive(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Archive>> {
+    let (held, made) = app.read(|db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
     let documents = held.iter().map(|holding| Archive::of(holding, &made)).collect::<Result<_, _>>();
-    Ok(Json(Page::all(documents.map_err(crate::web::Refusal::from)?)))
+    Ok(Json(Page::all(documents.map_err(AppError::from)?)))
 }
 
 /// Make a plan to put back what another one removed
 #[utoipa::path(post, path = "/api/v1/archive/{plan}/restore", tag = "plans", params(OfArchive), responses((status = 201, description = "The plan", body = PlanCourse)))]
 pub(super) async fn restore(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfArchive>,
 ) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
-    let (_, target) = desk::plan(&shared, &of.plan).await?;
-    let plan = desk::restore(Desk::of(&shared, target, &caller.actor()), of.plan.to_string()).await?;
-    Ok((StatusCode::CREATED, Json(PlanCourse::of(&shared, &plan))))
+    let PlanOfTarget { target, .. } = app_plans::get_plan(&app, &of.plan).await?;
+    let plan =
+        app_plans::make_restore_plan(TargetOps::new(&app, target, &caller.actor()), of.plan.to_string())
+            .await?;
+    Ok((StatusCode::CREATED, Json(PlanCourse::of(&app, &plan))))
 }

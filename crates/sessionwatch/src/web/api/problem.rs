@@ -8,8 +8,8 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::Refusal;
-use crate::{actions::ActError, store::StoreError};
+use super::super::status_of;
+use crate::{actions::ActError, app::AppError, store::StoreError};
 
 /// Why something was not done.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -48,22 +48,21 @@ impl Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let (status, detail, next) = refusal.parts();
-        Self { next: Some(next), ..Self::new(status, detail) }
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        Self { next: Some(error.hint()), ..Self::new(status_of(&error), error.to_string()) }
     }
 }
 
 impl From<ActError> for Problem {
     fn from(error: ActError) -> Self {
-        Refusal::from(error).into()
+        AppError::from(error).into()
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Refusal::from(error).into()
+        AppError::from(error).into()
     }
 }
 

@@ -9,15 +9,15 @@ use sessionwatch_core::instant::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::{incidents, overview::Known, read, sessions as rows, target as page, target_of, write},
+    super::{incidents, overview::Known, sessions as rows, target as page},
     Answer, Caller,
     given::{Asked, Body, Count, In, Page, Text},
     problem::Problem,
 };
 use crate::{
+    app::AppState,
     checklist as week,
     config::Target as Configured,
-    daemon::Shared,
     documents::{Alert, At, Examined, Session, Signal, Silence},
     store::{
         alerts,
@@ -116,9 +116,9 @@ pub(super) struct OfUser {
 
 /// Every target, and how it stands
 #[utoipa::path(get, path = "/api/v1/targets", tag = "targets", responses((status = 200, description = "The targets", body = Page<Standing>)))]
-pub(super) async fn list(State(shared): State<Arc<Shared>>, _caller: Caller) -> Answer<Page<Standing>> {
-    let (config, now) = (shared.config(), shared.clock.now());
-    let standing = read(&shared, move |db| {
+pub(super) async fn list(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Standing>> {
+    let (config, now) = (app.config(), app.clock.now());
+    let standing = app.read(move |db| {
         let of = |target: &Configured| {
             Ok(Standing::of(target, &Known::of(db, &target.name, (now.plus(-DAY), now))?))
         };
@@ -129,11 +129,11 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, _caller: Caller) -> 
 
 /// A target, with its checks and its last look
 #[utoipa::path(get, path = "/api/v1/targets/{target}", tag = "targets", params(OfTarget), responses((status = 200, description = "The target", body = Target)))]
-pub(super) async fn target(State(shared): State<Arc<Shared>>, In(of): In<OfTarget>) -> Answer<Target> {
-    let (config, now) = (shared.config(), shared.clock.now());
-    let target = target_of(&shared, &of.target)?;
+pub(super) async fn target(State(app): State<Arc<AppState>>, In(of): In<OfTarget>) -> Answer<Target> {
+    let (config, now) = (app.config(), app.clock.now());
+    let target = app.target(&of.target)?;
     let name = target.name.clone();
-    let known = read(&shared, move |db| Known::of(db, &name, (now.plus(-DAY), now))).await?;
+    let known = app.read(move |db| Known::of(db, &name, (now.plus(-DAY), now))).await?;
     let report = known.report.as_ref().map(|(_, report)| report.clone()).unwrap_or_default();
     let notes = report["notes"].as_array().cloned().unwrap_or_default();
     Ok(Json(Target {
@@ -174,14 +174,14 @@ pub(super) struct Period {
 /// Numbers of a target over time: single looks of two days, five-minute means of two weeks, hourly ones before
 #[utoipa::path(get, path = "/api/v1/targets/{target}/census", tag = "targets", params(OfTarget, Period), responses((status = 200, description = "Oldest first", body = Page<Counted>)))]
 pub(super) async fn census(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     In(of): In<OfTarget>,
     Asked(period): Asked<Period>,
 ) -> Answer<Page<Counted>> {
-    let (name, now) = (target_of(&shared, &of.target)?.name, shared.clock.now());
+    let (name, now) = (app.target(&of.target)?.name, app.clock.now());
     let to = period.to.map_or(now.plus(1), |At(at)| at);
     let from = period.from.map_or(to.plus(-DAY), |At(at)| at);
-    let points = read(&shared, move |db| censuses::between(db, &name, (from, to), now)).await?;
+    let points = app.read(move |db| censuses::between(db, &name, (from, to), now)).await?;
     let counted = |Point { at, looks, blind, gauges }: Point| Counted { at: At(at), looks, blind, gauges };
     Ok(Json(Page::all(points.into_iter().map(counted).collect())))
 }
@@ -202,20 +202,21 @@ pub(super) struct Check {
 
 /// A check on a target; `/events` has its history
 #[utoipa::path(get, path = "/api/v1/targets/{target}/checks/{check}", tag = "targets", params(OfCheck), responses((status = 200, description = "The check", body = Check)))]
-pub(super) async fn check(State(shared): State<Arc<Shared>>, In(of): In<OfCheck>) -> Answer<Check> {
-    let (now, target) = (shared.clock.now(), target_of(&shared, &of.target)?);
+pub(super) async fn check(State(app): State<Arc<AppState>>, In(of): In<OfCheck>) -> Answer<Check> {
+    let (now, target) = (app.clock.now(), app.target(&of.target)?);
     let (name, wanted) = (target.name.clone(), of.check.clone());
-    let (kept, quiet) = read(&shared, move |db| {
-        let quiet = silences::list(db, now)?;
-        let covers = |silence: &silences::Silence| silence.covers(&name, &wanted);
-        Ok((alerts::get(db, &name, &wanted)?, quiet.into_iter().filter(covers).collect::<Vec<_>>()))
-    })
-    .await?;
+    let (kept, quiet) = app
+        .read(move |db| {
+            let quiet = silences::list(db, now)?;
+            let covers = |silence: &silences::Silence| silence.covers(&name, &wanted);
+            Ok((alerts::get(db, &name, &wanted)?, quiet.into_iter().filter(covers).collect::<Vec<_>>()))
+        })
+        .await?;
     let missing = || Problem::missing("nothing is known of such a check on that target");
     let kept = kept.ok_or_else(missing)?;
     Ok(Json(Check {
         alert: Alert::of(&kept),
-        finding: kept.finding_document().map_err(crate::web::Refusal::from)?,
+        finding: kept.finding_document().map_err(crate::app::AppError::from)?,
         verdict: kept.verdict,
         silences: quiet.iter().map(Silence::of).collect(),
         documentation: crate::checks::page(&of.check),
@@ -231,18 +232,15 @@ pub(super) struct Query {
 
 /// The query behind a check, written for the target
 #[utoipa::path(get, path = "/api/v1/targets/{target}/checks/{check}/query", tag = "targets", params(OfCheck), responses((status = 200, description = "The query", body = Query)))]
-pub(super) async fn query(State(shared): State<Arc<Shared>>, In(of): In<OfCheck>) -> Answer<Query> {
-    let sql = page::sql(&shared, (&of.target, &of.check)).await?;
+pub(super) async fn query(State(app): State<Arc<AppState>>, In(of): In<OfCheck>) -> Answer<Query> {
+    let sql = page::sql(&app, (&of.target, &of.check)).await?;
     Ok(Json(Query { sql }))
 }
 
 /// What keeps sessions of a target from being safe, or the watch from seeing them
 #[utoipa::path(get, path = "/api/v1/targets/{target}/doctor", tag = "targets", params(OfTarget), responses((status = 200, description = "Everything that was examined", body = Page<Examined>)))]
-pub(super) async fn doctor(
-    State(shared): State<Arc<Shared>>,
-    In(of): In<OfTarget>,
-) -> Answer<Page<Examined>> {
-    let findings = page::examined(&shared, &of.target).await?;
+pub(super) async fn doctor(State(app): State<Arc<AppState>>, In(of): In<OfTarget>) -> Answer<Page<Examined>> {
+    let findings = page::examined(&app, &of.target).await?;
     Ok(Json(Page::all(findings.iter().map(Examined::of).collect())))
 }
 
@@ -374,11 +372,11 @@ pub(super) struct Wanted {
 /// Sessions of a target, by the first characters of their tokens
 #[utoipa::path(get, path = "/api/v1/targets/{target}/sessions", tag = "targets", params(OfTarget, Wanted), responses((status = 200, description = "A page of sessions", body = Page<Session>)))]
 pub(super) async fn sessions(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     In(of): In<OfTarget>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answer<Page<Session>> {
-    let target = target_of(&shared, &of.target)?;
+    let target = app.target(&of.target)?;
     let limit = wanted.limit.map_or(100, |Count(limit)| limit as usize);
     let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
     let sort = wanted.sort.map(|sort| match sort {
@@ -401,7 +399,7 @@ pub(super) async fn sessions(
         after: wanted.cursor.map(|place| (place.key, place.id)),
         limit: limit + 1,
     };
-    let found = rows::ask(&shared, &target, asked).await?;
+    let found = rows::ask(&app, &target, asked).await?;
     let (session, sort) = (|line: &_| Session::of(line, &found.display, found.now), found.sort);
     let page = Page::of(found.lines, limit, (session, |line| Place::of(line, sort).text()));
     Ok(Json(Page { next: page.next.filter(|_| sort != Sort::User), ..page }))
@@ -429,13 +427,13 @@ pub(super) struct Find {
 /// Users by a part of their id, name or handle; at most 50
 #[utoipa::path(get, path = "/api/v1/targets/{target}/users", tag = "targets", params(OfTarget, Find), responses((status = 200, description = "Users", body = Page<Candidate>)))]
 pub(super) async fn users(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfTarget>,
     Asked(find): Asked<Find>,
 ) -> Answer<Page<Candidate>> {
-    let target = target_of(&shared, &of.target)?;
-    let found = incidents::look_for(&shared, target, (&find.find, &caller.actor())).await?;
+    let target = app.target(&of.target)?;
+    let found = incidents::look_for(&app, target, (&find.find, &caller.actor())).await?;
     let candidate = |(shown, sessions): incidents::Candidate| {
         let mut shown = shown.into_iter();
         let id = shown.next().unwrap_or_default();
@@ -467,22 +465,23 @@ pub(super) struct Happened {
 
 /// A user of a target
 #[utoipa::path(get, path = "/api/v1/targets/{target}/users/{user}", tag = "targets", params(OfUser), responses((status = 200, description = "The user", body = User)))]
-pub(super) async fn user(State(shared): State<Arc<Shared>>, In(of): In<OfUser>) -> Answer<User> {
-    let now = shared.clock.now();
-    let target = target_of(&shared, &of.target)?;
+pub(super) async fn user(State(app): State<Arc<AppState>>, In(of): In<OfUser>) -> Answer<User> {
+    let now = app.clock.now();
+    let target = app.target(&of.target)?;
     let (name, wanted) = (target.name.clone(), of.user.clone());
-    let (signals, history) = read(&shared, move |db| {
-        let search = Search { user: Some(&wanted), limit: 100, ..Search::default() };
-        let signals = signals::search(db, &name, (now.plus(-30 * DAY), now.plus(1)), &search)?;
-        Ok((signals, rows::history(db, &name, &wanted, now)?))
-    })
-    .await?;
-    let (sessions, unavailable) = match rows::ask(&shared, &target, rows::Wanted::of_user(&of.user)).await {
+    let (signals, history) = app
+        .read(move |db| {
+            let search = Search { user: Some(&wanted), limit: 100, ..Search::default() };
+            let signals = signals::search(db, &name, (now.plus(-30 * DAY), now.plus(1)), &search)?;
+            Ok((signals, rows::history(db, &name, &wanted, now)?))
+        })
+        .await?;
+    let (sessions, unavailable) = match rows::ask(&app, &target, rows::Wanted::of_user(&of.user)).await {
         Ok(found) => {
             let session = |line| Session::of(line, &found.display, found.now);
             (Some(found.lines.iter().map(session).collect()), None)
         }
-        Err(refusal) => (None, Some(refusal.parts().1)),
+        Err(error) => (None, Some(error.to_string())),
     };
     Ok(Json(User {
         id: of.user.to_string(),
@@ -495,9 +494,9 @@ pub(super) async fn user(State(shared): State<Arc<Shared>>, In(of): In<OfUser>) 
 
 /// The weekly checklist of a target, as `sessionwatch report --format json` writes it
 #[utoipa::path(get, path = "/api/v1/targets/{target}/checklist", tag = "targets", params(OfTarget), responses((status = 200, description = "The checklist", body = Value)))]
-pub(super) async fn checklist(State(shared): State<Arc<Shared>>, In(of): In<OfTarget>) -> Answer<Value> {
-    let (target, config, now) = (target_of(&shared, &of.target)?, shared.config(), shared.clock.now());
-    let list = read(&shared, move |db| week::week(db, (&config, &target), now)).await?;
+pub(super) async fn checklist(State(app): State<Arc<AppState>>, In(of): In<OfTarget>) -> Answer<Value> {
+    let (target, config, now) = (app.target(&of.target)?, app.config(), app.clock.now());
+    let list = app.read(move |db| week::week(db, (&config, &target), now)).await?;
     Ok(Json(list.json()))
 }
 
@@ -514,20 +513,20 @@ pub(super) struct Vouched {
 /// Vouch for what users reported this week
 #[utoipa::path(post, path = "/api/v1/targets/{target}/attestations", tag = "targets", params(OfTarget), request_body = Vouched, responses((status = 204, description = "It is noted")))]
 pub(super) async fn attest(
-    State(shared): State<Arc<Shared>>,
+    State(app): State<Arc<AppState>>,
     caller: Caller,
     In(of): In<OfTarget>,
     Body(vouched): Body<Vouched>,
 ) -> Result<StatusCode, Problem> {
     let attestation = Attestation {
-        at: shared.clock.now(),
-        target: target_of(&shared, &of.target)?.name,
+        at: app.clock.now(),
+        target: app.target(&of.target)?.name,
         item: week::USER_REPORTS.to_owned(),
         holds: vouched.holds,
-        owner: caller.actor(),
+        owner: caller.actor().name().to_owned(),
         note: vouched.note.to_string(),
     };
-    write(&shared, move |db| week::attest(db, &attestation)).await?;
+    app.write(move |db| week::attest(db, &attestation)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

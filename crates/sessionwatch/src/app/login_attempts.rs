@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -20,17 +19,6 @@ const PER_NETWORK: u32 = 50;
 const WINDOW: i64 = 15 * 60 * SECOND;
 /// The most accounts and networks of strangers of which attempts are counted. Beyond that, other strangers are refused.
 const MAX_COUNTED: usize = 10_000;
-/// Bits of an address that name its network.
-const V4_PREFIX: u8 = 24;
-const V6_PREFIX: u8 = 64;
-
-/// The network of an address: its IPv4 /24, or its IPv6 /64.
-pub(crate) fn network_of(address: IpAddr) -> IpNet {
-    let address = address.to_canonical();
-    let prefix = if address.is_ipv4() { V4_PREFIX } else { V6_PREFIX };
-    IpNet::new_assert(address, prefix).trunc()
-}
-
 /// What attempts are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Counter {
@@ -83,7 +71,7 @@ pub(super) struct Applicant<'a> {
 
 /// The attempts of the last quarter of an hour.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
+pub(super) struct LoginAttempts {
     counts: Arc<Mutex<BTreeMap<Counter, Count>>>,
 }
 
@@ -95,7 +83,7 @@ pub(super) struct Attempt {
     counts: Arc<Mutex<BTreeMap<Counter, Count>>>,
 }
 
-impl Attempts {
+impl LoginAttempts {
     /// Counts an attempt to log in by password. `None` where there were too many.
     pub(super) fn log_in(&self, applicant: &Applicant<'_>, now: Instant) -> Option<Attempt> {
         let (account, network) = (applicant.account.to_owned(), applicant.network);
@@ -154,6 +142,7 @@ impl Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::client::network_of;
 
     fn at(second: i64) -> Instant {
         Instant::from_micros(second * SECOND).unwrap()
@@ -168,15 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_those_that_one_subscriber_holds() {
-        assert_eq!(from("198.51.100.7").to_string(), "198.51.100.0/24");
-        assert_eq!(from("::ffff:198.51.100.7"), from("198.51.100.200"));
-        assert_eq!(from("2001:db8:1:2:3:4:5:6").to_string(), "2001:db8:1:2::/64");
-    }
-
-    #[test]
     fn strangers_never_lock_an_account_where_it_was_used_before() {
-        let attempts = Attempts::default();
+        let attempts = LoginAttempts::default();
         for turn in 0..2_000 {
             let address = format!("2001:db8:0:{turn:x}::1");
             assert_eq!(attempts.log_in(&applicant(&address, false), at(1)).is_some(), turn < 10);
@@ -192,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_attempt_counts_from_its_start_until_it_is_taken_back() {
-        let attempts = Attempts::default();
+        let attempts = LoginAttempts::default();
         let running: Vec<Attempt> =
             (0..10).map(|_| attempts.log_in(&applicant("192.0.2.7", false), at(1)).unwrap()).collect();
         assert!(attempts.log_in(&applicant("192.0.2.7", false), at(1)).is_none());
@@ -202,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_network_is_refused_after_many_accounts_but_not_those_that_belong_there() {
-        let attempts = Attempts::default();
+        let attempts = LoginAttempts::default();
         for turn in 0..60 {
             let account = format!("nobody{turn}");
             let stranger = Applicant { account: &account, network: from("192.0.2.7"), is_known: false };
@@ -213,7 +195,7 @@ mod tests {
 
     #[test]
     fn when_too_many_are_counted_only_strangers_are_refused() {
-        let attempts = Attempts::default();
+        let attempts = LoginAttempts::default();
         for turn in 0..u32::try_from(MAX_COUNTED).unwrap() {
             let account = format!("nobody{turn}");
             let network = network_of(std::net::Ipv4Addr::from(turn << 8).into());

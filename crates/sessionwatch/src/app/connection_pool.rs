@@ -1,4 +1,4 @@
-//! Looking at the database of a target for a page, over a connection that waits a little for whoever asks next.
+//! Querying the database of a target for a page, over a connection that waits a little for whoever asks next.
 
 use std::{
     collections::BTreeMap,
@@ -12,38 +12,37 @@ use tokio::{
 };
 
 use super::{
-    Refusal,
-    desk::{PATIENCE, turn},
+    AppError, AppState,
+    target_ops::{QUERY_TIMEOUT, acquire_query_permit},
 };
 use crate::{
     config::{Config, Target},
-    daemon::Shared,
     open::{Opened, open_over},
     store::layouts,
     target::{address::Address, error::TargetError, session::Idle},
 };
 
 /// How long a connection waits for the next question.
-const WAITS: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many connections to a target wait at most: the role of the watch may have few, and looks need one.
-const WAITING: usize = 2;
+const IDLE_LIMIT: usize = 2;
 
 /// Connections that wait for the next question.
 #[derive(Debug, Default)]
-pub struct Lines(Mutex<Waiting>);
+pub(super) struct ConnectionPool(Mutex<PoolState>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct PoolState {
     /// By target; the one that waits longest is the first.
-    lines: BTreeMap<String, Vec<Line>>,
+    lines: BTreeMap<String, Vec<IdleConnection>>,
     /// How many have waited so far.
     count: u64,
 }
 
 /// A connection that waits, and the runtime that it lives in.
 #[derive(Debug)]
-struct Line {
+struct IdleConnection {
     address: Address,
     idle: Idle,
     runtime: Runtime,
@@ -53,20 +52,20 @@ struct Line {
     _waits: oneshot::Sender<()>,
 }
 
-impl Lines {
-    fn change<T>(&self, target: &str, change: impl FnOnce(&mut Vec<Line>, &mut u64) -> T) -> T {
+impl ConnectionPool {
+    fn change<T>(&self, target: &str, change: impl FnOnce(&mut Vec<IdleConnection>, &mut u64) -> T) -> T {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Waiting { lines, count } = &mut *waiting;
+        let PoolState { lines, count } = &mut *waiting;
         change(lines.entry(target.to_owned()).or_default(), count)
     }
 
     /// The connection to a target that has not waited for long.
-    fn take(&self, target: &Target) -> Option<Line> {
+    fn checkout(&self, target: &Target) -> Option<IdleConnection> {
         let line = self.change(&target.name, |lines, _| lines.pop())?;
         if line.address == target.address {
             return Some(line);
         }
-        line.hang_up();
+        line.close();
         None
     }
 
@@ -76,11 +75,11 @@ impl Lines {
         let (number, beyond) = self.change(&target.name, |lines, count| {
             *count += 1;
             let address = target.address.clone();
-            let line = Line { address, idle, runtime, number: *count, _waits: waits };
+            let line = IdleConnection { address, idle, runtime, number: *count, _waits: waits };
             lines.push(line);
-            (*count, (lines.len() > WAITING).then(|| lines.remove(0)))
+            (*count, (lines.len() > IDLE_LIMIT).then(|| lines.remove(0)))
         });
-        beyond.into_iter().for_each(Line::hang_up);
+        beyond.into_iter().for_each(IdleConnection::close);
         (number, taken)
     }
 
@@ -90,24 +89,24 @@ impl Lines {
             let at = lines.iter().position(|line| line.number == number)?;
             Some(lines.remove(at))
         });
-        line.into_iter().for_each(Line::hang_up);
+        line.into_iter().for_each(IdleConnection::close);
     }
 
     /// Ends all connections to a target that wait, for what needs connections of its own. It blocks.
-    pub(super) fn make_room(&self, target: &str) {
-        self.change(target, |lines, _| std::mem::take(lines)).into_iter().for_each(Line::hang_up);
+    pub(super) fn evict_idle(&self, target: &str) {
+        self.change(target, |lines, _| std::mem::take(lines)).into_iter().for_each(IdleConnection::close);
     }
 }
 
-impl Line {
+impl IdleConnection {
     /// Takes leave of the server. It blocks.
-    fn hang_up(self) {
+    fn close(self) {
         self.runtime.block_on(self.idle.close());
         self.runtime.shutdown_background();
     }
 }
 
-impl Drop for Lines {
+impl Drop for ConnectionPool {
     fn drop(&mut self) {
         // The program ends: there is no time to take leave.
         let waiting = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -116,33 +115,40 @@ impl Drop for Lines {
     }
 }
 
-/// Looks at the database of a target, once few enough people do.
-pub(super) async fn look<T: Send + 'static>(
-    shared: &Arc<Shared>,
+/// Queries the database of a target, once few enough people do.
+///
+/// # Errors
+///
+/// If the database does not answer in time, or too many people query at once.
+pub async fn with_pooled_connection<T: Send + 'static>(
+    app: &Arc<AppState>,
     target: &Target,
-    look: impl AsyncFnOnce(&Opened, &Config) -> Result<T, TargetError> + Send + 'static,
-) -> Result<T, Refusal> {
+    query: impl AsyncFnOnce(&Opened, &Config) -> Result<T, TargetError> + Send + 'static,
+) -> Result<T, AppError> {
     let name = target.name.clone();
-    let unknown = |why: &str| Refusal::Away(format!("The database of {name} cannot be asked: {why}."));
-    let permit = turn(shared, &name).await?;
-    let (shared, target) = (Arc::clone(shared), target.clone());
+    let unknown =
+        |why: &str| AppError::Unavailable(format!("The database of {name} cannot be asked: {why}."));
+    let permit = acquire_query_permit(app, &name).await?;
+    let (app, target) = (Arc::clone(app), target.clone());
     // On a thread of its own, as looks are: a file blocks.
     let asked = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let (runtime, idle) = match shared.lines.take(&target) {
+        let (runtime, idle) = match app.connections.checkout(&target) {
             Some(line) => (line.runtime, Some(line.idle)),
             None => (Builder::new_current_thread().enable_all().build().ok()?, None),
         };
         let asking = async {
-            let limit = TargetError::TimedOut(PATIENCE.as_secs());
-            let config = shared.config();
+            let limit = TargetError::TimedOut(QUERY_TIMEOUT.as_secs());
+            let config = app.config();
             let mut target = target.clone();
-            layouts::locate(&shared.store, &mut target)?;
-            tokio::time::timeout(PATIENCE, ask(&target, &config, idle, look)).await.unwrap_or(Err(limit))
+            layouts::locate(&app.store, &mut target)?;
+            tokio::time::timeout(QUERY_TIMEOUT, query_over(&target, &config, idle, query))
+                .await
+                .unwrap_or(Err(limit))
         };
         Some(match runtime.block_on(asking) {
             Ok((answer, Some(idle))) => {
-                keep(&shared, &target, idle, runtime);
+                release(&app, &target, idle, runtime);
                 Ok(answer)
             }
             answered => {
@@ -159,29 +165,29 @@ pub(super) async fn look<T: Send + 'static>(
 }
 
 /// Lets a connection wait for the next question, and ends it when none comes.
-fn keep(shared: &Arc<Shared>, target: &Target, idle: Idle, runtime: Runtime) {
-    let (number, taken) = shared.lines.keep(target, idle, runtime);
-    let (shared, name) = (Arc::downgrade(shared), target.name.clone());
+fn release(app: &Arc<AppState>, target: &Target, idle: Idle, runtime: Runtime) {
+    let (number, taken) = app.connections.keep(target, idle, runtime);
+    let (app, name) = (Arc::downgrade(app), target.name.clone());
     tokio::spawn(async move {
-        if tokio::time::timeout(WAITS, taken).await.is_err()
-            && let Some(shared) = shared.upgrade()
+        if tokio::time::timeout(IDLE_TIMEOUT, taken).await.is_err()
+            && let Some(app) = app.upgrade()
         {
-            tokio::task::spawn_blocking(move || shared.lines.end(&name, number));
+            tokio::task::spawn_blocking(move || app.connections.end(&name, number));
         }
     });
 }
 
-/// Looks, and gives back the connection, if it can be used again.
-async fn ask<T>(
+/// Queries, and gives back the connection, if it can be used again.
+async fn query_over<T>(
     target: &Target,
     config: &Config,
     idle: Option<Idle>,
-    look: impl AsyncFnOnce(&Opened, &Config) -> Result<T, TargetError>,
+    query: impl AsyncFnOnce(&Opened, &Config) -> Result<T, TargetError>,
 ) -> Result<(T, Option<Idle>), TargetError> {
     let mut target = target.clone();
-    target.limits.timeout = target.limits.timeout.min(PATIENCE);
+    target.limits.timeout = target.limits.timeout.min(QUERY_TIMEOUT);
     let opened = open_over(&target, &config.catalogue, idle).await?;
-    let answer = look(&opened, config).await;
+    let answer = query(&opened, config).await;
     match answer {
         Ok(answer) => Ok((answer, opened.session.rest().await)),
         Err(error) => {

@@ -7,7 +7,7 @@ use std::{
 
 /// What can fail for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Reading what earlier runs left in the store.
     Begin,
     /// A check run.
@@ -22,17 +22,17 @@ pub(super) enum Part {
 
 /// The failures that were logged and have not ended, by part and target.
 #[derive(Debug, Default)]
-pub(super) struct Logged(Mutex<BTreeMap<(Part, String), String>>);
+pub(crate) struct Logged(Mutex<BTreeMap<(Part, String), String>>);
 
 impl Logged {
     /// Records a failure. Returns `true` if it is new, or has another cause than before: then it is to be logged.
-    pub(super) fn begin(&self, part: Part, target: &str, cause: &str) -> bool {
+    pub(crate) fn begin(&self, part: Part, target: &str, cause: &str) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logged.insert((part, target.to_owned()), cause.to_owned()).is_none_or(|before| before != cause)
     }
 
     /// Records a success. Returns `true` if it ends a failure: then it is to be logged.
-    pub(super) fn end(&self, part: Part, target: &str) -> bool {
+    pub(crate) fn end(&self, part: Part, target: &str) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logged.remove(&(part, target.to_owned())).is_some()
     }

@@ -20,14 +20,14 @@ use ipnet::IpNet;
 use tokio::sync::oneshot;
 
 use super::{
-    Refusal,
-    access::random,
+    AppError,
     network_places::{NetworkPlace, NetworkPlaces},
+    secrets::random_token,
 };
 use crate::secret::Secret;
 
 /// The fewest characters of a password, and the most (NIST SP 800-63B-4, 3.1.1.2).
-pub(super) const MIN_PASSWORD_LENGTH: usize = 15;
+pub const MIN_PASSWORD_LENGTH: usize = 15;
 const MAX_PASSWORD_LENGTH: usize = 256;
 /// Passwords that are hashed at the same time.
 const THREADS: usize = 2;
@@ -63,8 +63,8 @@ impl Passwords {
     /// # Errors
     ///
     /// If too many do already.
-    pub(super) fn place(&self, network: IpNet) -> Result<NetworkPlace, Refusal> {
-        self.places.take(network).ok_or(Refusal::Busy)
+    pub(super) fn place(&self, network: IpNet) -> Result<NetworkPlace, AppError> {
+        self.places.take(network).ok_or(AppError::Busy)
     }
 
     /// Returns `true` if a password is the one of a hash.
@@ -72,7 +72,7 @@ impl Passwords {
     /// # Errors
     ///
     /// If too many wait already: nothing was checked.
-    pub(super) async fn verify(&self, password: Secret, hashed: Secret) -> Result<bool, Refusal> {
+    pub(super) async fn verify(&self, password: Secret, hashed: Secret) -> Result<bool, AppError> {
         self.run(move || {
             password.expose().chars().count() <= MAX_PASSWORD_LENGTH
                 && is_password(password.expose(), &hashed)
@@ -85,12 +85,12 @@ impl Passwords {
     /// # Errors
     ///
     /// If it is too short or too long, or too many wait already.
-    pub(super) async fn hash(&self, password: Secret) -> Result<Secret, Refusal> {
-        self.run(move || hashed(password.expose())).await?.map_err(Refusal::Bad)
+    pub(super) async fn hash(&self, password: Secret) -> Result<Secret, AppError> {
+        self.run(move || hash_password(password.expose())).await?.map_err(AppError::Invalid)
     }
 
     /// Waits in the line, if there is room in it.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
         let (answer, answered) = oneshot::channel();
         let job = Box::new(move || {
             // Where nobody waits any more, nothing is worked out.
@@ -98,8 +98,8 @@ impl Passwords {
                 let _ = answer.send(work());
             }
         });
-        self.line.get_or_init(start).try_send(job).map_err(|_| Refusal::Busy)?;
-        answered.await.map_err(|_| Refusal::Busy)
+        self.line.get_or_init(start).try_send(job).map_err(|_| AppError::Busy)?;
+        answered.await.map_err(|_| AppError::Busy)
     }
 }
 
@@ -130,7 +130,7 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
 /// # Errors
 ///
 /// If it is too short or too long.
-pub(super) fn hashed(password: &str) -> Result<Secret, String> {
+pub fn hash_password(password: &str) -> Result<Secret, String> {
     let length = password.chars().count();
     if !(MIN_PASSWORD_LENGTH..=MAX_PASSWORD_LENGTH).contains(&length) {
         return Err(format!(
@@ -147,7 +147,7 @@ fn is_password(password: &str, hashed: &Secret) -> bool {
         /// Kept from one password to the next: taken anew for each, it would be given back late, and in pieces.
         static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(vec![]) };
     }
-    let hashed = if hashed.expose().is_empty() { nobodys() } else { hashed };
+    let hashed = if hashed.expose().is_empty() { dummy_password_hash() } else { hashed };
     let Ok(hashed) = PasswordHash::new(hashed.expose()) else { return false };
     MEMORY.with_borrow_mut(|memory| output(password, &hashed, memory)).is_some_and(|output| {
         // In constant time.
@@ -169,23 +169,23 @@ fn output(password: &str, way: &PasswordHash, memory: &mut Vec<Block>) -> Option
 }
 
 /// The hash of a password that nobody has.
-fn nobodys() -> &'static Secret {
+fn dummy_password_hash() -> &'static Secret {
     static HASH: OnceLock<Secret> = OnceLock::new();
-    HASH.get_or_init(|| hashed(&random()).unwrap_or_default())
+    HASH.get_or_init(|| hash_password(&random_token()).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::attempts::network_of;
+    use crate::app::client::network_of;
 
     #[test]
     fn passwords_are_hashed_with_argon2id_and_have_a_length() {
-        let good = hashed("a sentence is a good one").unwrap();
+        let good = hash_password("a sentence is a good one").unwrap();
         assert!(good.expose().starts_with("$argon2id$") && !format!("{good:?}").contains("argon"));
         assert!(is_password("a sentence is a good one", &good));
         assert!(!is_password("a sentence is a bad one", &good) && !is_password("", &Secret::default()));
-        assert!(hashed("short").is_err() && hashed(&"x".repeat(300)).is_err());
+        assert!(hash_password("short").is_err() && hash_password(&"x".repeat(300)).is_err());
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
             let mut job = Box::pin(passwords.run(move || gate.lock().unwrap().recv().is_err()));
             match futures_util::FutureExt::now_or_never(&mut job) {
                 Some(outcome) => {
-                    assert_eq!(outcome, Err(Refusal::Busy));
+                    assert!(matches!(outcome, Err(AppError::Busy)));
                     refused += 1;
                 }
                 None => waiting.push(job),
@@ -231,7 +231,7 @@ mod tests {
         // Then none is left that could send, and all go on.
         drop(go);
         for job in waiting {
-            assert_eq!(job.await, Ok(true));
+            assert!(job.await.unwrap());
         }
     }
 }

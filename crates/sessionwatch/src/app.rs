@@ -1,0 +1,36 @@
+//! The application layer: what people and programs ask for, one file for each kind of thing that it is about.
+//!
+//! A use case is a function `(&Arc<AppState>, &Actor, input) -> Result<T, AppError>`. The command line, the pages and the
+//! interface for programs call the same ones, and only parse and render.
+
+pub mod accounts;
+pub mod actor;
+pub mod alerts;
+pub mod auth;
+pub mod client;
+pub mod error;
+pub mod leadership;
+pub mod login_sessions;
+pub mod oidc_login;
+pub mod plan_jobs;
+pub mod plans;
+pub mod secrets;
+pub mod state;
+pub mod target_ops;
+pub mod tokens;
+
+pub(crate) mod failures;
+pub(crate) mod network_places;
+
+mod connection_pool;
+mod login_attempts;
+mod passwords;
+
+pub use self::{
+    actor::Actor,
+    connection_pool::with_pooled_connection,
+    error::AppError,
+    passwords::{MIN_PASSWORD_LENGTH, hash_password},
+    state::{AppState, LiveEvent},
+    target_ops::TargetOps,
+};

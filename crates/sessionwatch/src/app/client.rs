@@ -1,0 +1,97 @@
+//! From where a request comes, and with what.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{HeaderMap, header};
+use ipnet::IpNet;
+
+/// Bits of an address that name its network.
+const V4_PREFIX: u8 = 24;
+const V6_PREFIX: u8 = 64;
+/// Letters of a user agent that are kept.
+const AGENT_LENGTH: usize = 200;
+
+/// Who sends a request: the address, and the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// The address of the client, as far as proxies are trusted.
+    pub address: IpAddr,
+    /// What the client says that it is.
+    pub agent: String,
+}
+
+impl ClientInfo {
+    /// Reads it from the headers of a request that `peer` sent, through `trusted_proxies` or not.
+    #[must_use]
+    pub fn of_request(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAddr) -> Self {
+        Self { address: client_ip(trusted_proxies, headers, peer), agent: user_agent(headers) }
+    }
+
+    /// The network of the address.
+    #[must_use]
+    pub fn network(&self) -> IpNet {
+        network_of(self.address)
+    }
+}
+
+/// The network of an address: its IPv4 /24, or its IPv6 /64.
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpNet {
+    let address = address.to_canonical();
+    let prefix = if address.is_ipv4() { V4_PREFIX } else { V6_PREFIX };
+    IpNet::new_assert(address, prefix).trunc()
+}
+
+/// The last address of `X-Forwarded-For` that is not a trusted proxy, everything before it could be made up; otherwise the
+/// one who connected.
+#[must_use]
+pub fn client_ip(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
+    let is_trusted = |ip: &IpAddr| trusted_proxies.iter().any(|net| net.contains(ip));
+    let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut client = peer.ip().to_canonical();
+    for hop in hops.into_iter().rev() {
+        if !is_trusted(&client) {
+            break;
+        }
+        let ip = hop.parse::<IpAddr>().ok().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()));
+        let Some(ip) = ip else { break };
+        client = ip.to_canonical();
+    }
+    client
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    agent.chars().take(AGENT_LENGTH).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_those_that_one_subscriber_holds() {
+        let of = |address: &str| network_of(address.parse().unwrap());
+        assert_eq!(of("198.51.100.7").to_string(), "198.51.100.0/24");
+        assert_eq!(of("::ffff:198.51.100.7"), of("198.51.100.200"));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6").to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn an_address_is_believed_as_far_as_proxies_are_trusted() {
+        let trusted: Vec<IpNet> = ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into();
+        let from = |peer: &str, said: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", said.parse().unwrap());
+            client_ip(&trusted, &headers, SocketAddr::new(peer.parse().unwrap(), 4711)).to_string()
+        };
+        assert_eq!(from("10.0.0.1", "203.0.113.7"), "203.0.113.7");
+        assert_eq!(from("::ffff:10.0.0.1", "203.0.113.7:4711"), "203.0.113.7");
+        assert_eq!(from("::1", "6.6.6.6, 203.0.113.7, 10.2.3.4"), "203.0.113.7");
+        // Whoever is not trusted can say what they like.
+        assert_eq!(from("203.0.113.9", "127.0.0.1"), "203.0.113.9");
+        assert_eq!(from("10.0.0.1", "203.0.113.7, nonsense"), "10.0.0.1");
+        assert_eq!(from("10.0.0.1", "10.0.0.2"), "10.0.0.2");
+    }
+}

@@ -1,0 +1,136 @@
+//! Why a use case did nothing, in words for a person.
+
+use crate::{actions::ActError, store::StoreError};
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Somebody has to log in first.
+    #[error("You are not logged in, or were away for too long.")]
+    NotLoggedIn,
+    /// The role is not enough.
+    #[error("Your role may not do that.")]
+    Forbidden,
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// It is not so any more, or is being done already.
+    #[error("{0}")]
+    Conflict(String),
+    /// Too often.
+    #[error("That was tried too often.")]
+    TooManyAttempts,
+    /// Too much at once.
+    #[error("Too many passwords are being checked at the moment: yours was not.")]
+    Busy,
+    /// A database, or a provider of identities, does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The store does not answer.
+    #[error("The watch's memory does not answer: {0}.")]
+    Store(#[from] StoreError),
+    /// A task ended in a panic, or the system refuses what it needs.
+    #[error("The watch's memory does not answer: {0}.")]
+    Internal(&'static str),
+    /// An action on a target failed, or something speaks against it.
+    #[error("{}", action_text(.0))]
+    Action(ActError),
+}
+
+/// What kind of error it is, for whoever answers by a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Somebody has to log in first.
+    NotLoggedIn,
+    /// The role is not enough.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// What was asked for makes no sense.
+    Invalid,
+    /// It is not so any more, or is being done already.
+    Conflict,
+    /// Too often.
+    TooManyAttempts,
+    /// Too much at once.
+    Busy,
+    /// A database, or a provider of identities, does not answer.
+    Unavailable,
+    /// The store does not answer.
+    Store,
+}
+
+impl From<ActError> for AppError {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::Store(error) => Self::Store(error),
+            error => Self::Action(error),
+        }
+    }
+}
+
+impl AppError {
+    /// What kind of error it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotLoggedIn => ErrorKind::NotLoggedIn,
+            Self::Forbidden => ErrorKind::Forbidden,
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Conflict(_) => ErrorKind::Conflict,
+            Self::TooManyAttempts => ErrorKind::TooManyAttempts,
+            Self::Busy => ErrorKind::Busy,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Store(_) | Self::Internal(_) => ErrorKind::Store,
+            Self::Action(error) => action_kind(error),
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self.kind() {
+            ErrorKind::NotLoggedIn => "Log in, and do it again: nothing was changed.",
+            ErrorKind::Forbidden => "Somebody with the role admin can change it under Settings.",
+            ErrorKind::NotFound => "The overview lists what there is.",
+            ErrorKind::Invalid => "Go back, and try again: nothing was changed.",
+            ErrorKind::Conflict => "Go back, and look at how it stands now: nothing was changed.",
+            ErrorKind::TooManyAttempts => "Wait for a quarter of an hour.",
+            ErrorKind::Busy => "Try again in a few seconds.",
+            ErrorKind::Unavailable => {
+                "What the watch saw last is on the page of the target; load this page again in a moment."
+            }
+            ErrorKind::Store => "Watching goes on as far as it can; load the page again in a moment.",
+        }
+    }
+}
+
+fn action_kind(error: &ActError) -> ErrorKind {
+    match error {
+        ActError::Store(_) => ErrorKind::Store,
+        ActError::Target(_) | ActError::Incomplete(_) => ErrorKind::Unavailable,
+        ActError::NoPlan(_) | ActError::NoArchive(_) | ActError::NoUser(..) | ActError::NoSession => {
+            ErrorKind::NotFound
+        }
+        // What was asked for makes sense: something here speaks against it.
+        _ => ErrorKind::Conflict,
+    }
+}
+
+fn action_text(error: &ActError) -> String {
+    let text = error_text(error);
+    match error {
+        ActError::Target(_) => format!("The database cannot be asked: {text}."),
+        _ => text,
+    }
+}
+
+/// An error of an action, with its hint.
+pub(crate) fn error_text(error: &ActError) -> String {
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{error}{hint}")
+}

@@ -1,0 +1,247 @@
+//! Login sessions of the dashboard itself: started, found, and ended.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sessionwatch_core::instant::{DAY, HOUR, Instant, SECOND};
+
+use super::{
+    Actor, AppError, AppState, LiveEvent,
+    client::{ClientInfo, network_of},
+    login_attempts::Applicant,
+    secrets::{random_token, sha256_hex},
+};
+use crate::{
+    secret::Secret,
+    store::{
+        accounts::{self, Account, Login, Role},
+        audit,
+    },
+};
+
+/// How long a login is valid at most, in microseconds.
+pub(super) const MAX_AGE_US: i64 = 7 * DAY;
+/// The same where a provider of identities vouches for it: then it is asked again, also about the role.
+pub(super) const EXTERNAL_MAX_AGE_US: i64 = 12 * HOUR;
+/// How long a login is valid without being used, in microseconds.
+const IDLE_US: i64 = 12 * HOUR;
+/// How often it is noted that a login is used, in microseconds.
+const NOTE_EVERY_US: i64 = 60 * SECOND;
+/// Characters of a login's token.
+const TOKEN_LENGTH: usize = 64;
+/// Letters of a name that are looked up: a longer one is nobody's, and would only fill the record.
+const NAME_LENGTH: usize = 64;
+
+/// Who is logged in.
+#[derive(Clone, Debug)]
+pub struct CurrentUser {
+    /// The account.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The hash of the login.
+    pub login: String,
+    /// What forms carry to show that they are ours.
+    pub csrf_token: Secret,
+}
+
+impl CurrentUser {
+    /// The same as whoever does something.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::of_account(&self.name)
+    }
+}
+
+/// A login that was started.
+#[derive(Clone, Debug)]
+pub struct StartedLogin {
+    /// The token by which the browser is known.
+    pub token: Secret,
+    /// For how many seconds it is valid at most.
+    pub max_age_seconds: i64,
+}
+
+/// A name and a password, as somebody typed them.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The name.
+    pub name: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// Who sends a request with that token, if their login is valid.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn find_user(app: &Arc<AppState>, token: &str) -> Result<Option<CurrentUser>, AppError> {
+    if token.len() != TOKEN_LENGTH {
+        return Ok(None);
+    }
+    let (hash, now) = (sha256_hex(token), app.clock.now());
+    let found = app.read(move |db| accounts::login_of(db, &hash)).await?;
+    let Some((login, account)) = found.filter(|(login, _)| login.is_valid(now)) else { return Ok(None) };
+    if now.since(login.seen_at) >= NOTE_EVERY_US {
+        let hash = login.hash.clone();
+        let ends_at = session_expiry(max_session_age(&account), login.created_at, now);
+        app.write(move |db| accounts::seen(db, &hash, (now, ends_at))).await?;
+    }
+    let csrf_token = sha256_hex(format!("form {token}")).into();
+    Ok(Some(CurrentUser { name: account.name, role: account.role, login: login.hash, csrf_token }))
+}
+
+/// Returns `true` if the login of that hash is valid. Where the store does not answer, it is not known to be.
+pub async fn is_login_valid(app: &Arc<AppState>, hash: &str) -> bool {
+    let (hash, now) = (hash.to_owned(), app.clock.now());
+    let found = app.read(move |db| accounts::login_of(db, &hash)).await;
+    found.is_ok_and(|found| found.is_some_and(|(login, _)| login.is_valid(now)))
+}
+
+/// When a login ends that is used for the last time.
+fn session_expiry(max_age_us: i64, created_at: Instant, seen_at: Instant) -> Instant {
+    created_at.plus(max_age_us).min(seen_at.plus(IDLE_US))
+}
+
+/// How long a login of an account is valid at most, in microseconds.
+fn max_session_age(account: &Account) -> i64 {
+    if account.subject.is_empty() { MAX_AGE_US } else { EXTERNAL_MAX_AGE_US }
+}
+
+/// Returns `true` if nobody can log in yet.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn is_nobody_known(app: &Arc<AppState>) -> Result<bool, AppError> {
+    let is_empty = app.read(|db| Ok(accounts::list(db)?.is_empty())).await?;
+    Ok(is_empty && app.config().openid.is_none())
+}
+
+/// Logs somebody in by their password. `None` if the name or the password is wrong.
+///
+/// # Errors
+///
+/// If too many were tried, or too much is under way.
+pub async fn log_in(
+    app: &Arc<AppState>,
+    credentials: Credentials,
+    client: &ClientInfo,
+) -> Result<Option<StartedLogin>, AppError> {
+    let name: String = credentials.name.chars().take(NAME_LENGTH).collect();
+    let (now, network) = (app.clock.now(), client.network());
+    let _place = app.auth.passwords.place(network)?;
+    let (wanted, from) = (name.clone(), network.to_string());
+    let (account, is_known) = app
+        .read(move |db| {
+            let is_known = accounts::is_known_network(db, &wanted, &from)?;
+            Ok((accounts::get(db, &wanted)?, is_known))
+        })
+        .await?;
+    let applicant = Applicant { account: &name, network, is_known };
+    let attempt = app.auth.attempts.log_in(&applicant, now).ok_or(AppError::TooManyAttempts)?;
+    // Whoever has no password takes as long as nobody.
+    let hash = account.as_ref().map(|account| account.password.clone()).unwrap_or_default();
+    let is_right = match app.auth.passwords.verify(credentials.password, hash).await {
+        Ok(is_right) => is_right,
+        Err(error) => {
+            attempt.take_back();
+            return Err(error);
+        }
+    };
+    let Some(account) = account.filter(|_| is_right) else {
+        let detail = json!({ "address": client.address.to_string() }).to_string();
+        app.write(move |db| audit::add(db, (&name, "login-failed"), &detail, now)).await?;
+        return Ok(None);
+    };
+    attempt.take_back();
+    start_login_session(app, account.name, client).await.map(Some)
+}
+
+/// Starts a login of an account with a password, under a new token. What has passed its time ends.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn start_login_session(
+    app: &Arc<AppState>,
+    account: String,
+    client: &ClientInfo,
+) -> Result<StartedLogin, AppError> {
+    start_for(app, account, MAX_AGE_US, client).await
+}
+
+/// Starts a login that lasts at most so many microseconds.
+pub(super) async fn start_for(
+    app: &Arc<AppState>,
+    account: String,
+    max_age_us: i64,
+    client: &ClientInfo,
+) -> Result<StartedLogin, AppError> {
+    let (token, now) = (random_token(), app.clock.now());
+    let (hash, ends_at) = (sha256_hex(&token), session_expiry(max_age_us, now, now));
+    let network = network_of(client.address).to_string();
+    let (address, agent) = (client.address.to_string(), client.agent.clone());
+    let login = Login { hash, account, created_at: now, seen_at: now, ends_at, address, agent };
+    app.write(move |db| {
+        accounts::expire(db, now)?;
+        accounts::begin(db, &login)?;
+        accounts::note_network(db, (&login.account, &network), now)?;
+        let detail = json!({ "address": login.address }).to_string();
+        audit::add(db, (&login.account, "login"), &detail, now)
+    })
+    .await?;
+    Ok(StartedLogin { token: token.into(), max_age_seconds: max_age_us / SECOND })
+}
+
+/// The logins of an account, the latest first.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn list_logins(app: &Arc<AppState>, account: &str) -> Result<Vec<Login>, AppError> {
+    let account = account.to_owned();
+    app.read(move |db| accounts::logins(db, &account)).await
+}
+
+/// Logs somebody out.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppError> {
+    let now = app.clock.now();
+    app.write(move |db| {
+        if accounts::end(db, &user.name, &user.login)? {
+            audit::add(db, (&user.name, "logout"), "{}", now)?;
+        }
+        Ok(())
+    })
+    .await?;
+    app.publish(LiveEvent::LoginsEnded);
+    Ok(())
+}
+
+/// Ends a login of the actor's account, by its hash.
+///
+/// # Errors
+///
+/// If there is none.
+pub async fn revoke_login(app: &Arc<AppState>, actor: &Actor, login: String) -> Result<(), AppError> {
+    let over = || AppError::NotFound("There is no such log-in, or it has ended already.".into());
+    let account = actor.account().ok_or_else(over)?.to_owned();
+    let (now, by) = (app.clock.now(), actor.name().to_owned());
+    let ended = app.write(move |db| {
+        if !accounts::end(db, &account, &login)? {
+            return Ok(false);
+        }
+        audit::add(db, (&by, "login-ended"), "{}", now)?;
+        Ok(true)
+    });
+    if !ended.await? {
+        return Err(over());
+    }
+    app.publish(LiveEvent::LoginsEnded);
+    Ok(())
+}

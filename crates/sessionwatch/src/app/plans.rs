@@ -1,0 +1,244 @@
+//! Plans: made, looked at, approved, applied, and undone.
+
+use std::sync::Arc;
+
+use sessionwatch_core::verdict::counted;
+
+use super::{
+    Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text, target_ops::run_on_dedicated_runtime,
+};
+use crate::{
+    actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection, keys, restoring},
+    archive::sealing::Identity,
+    config::Target,
+    incident::work::Case,
+    store::{StoreError, plans},
+};
+
+/// A plan, and the target that it is about.
+#[derive(Clone, Debug)]
+pub struct PlanOfTarget {
+    /// The plan.
+    pub plan: Plan,
+    /// Its target.
+    pub target: Target,
+}
+
+/// An incident, and the target that it is about.
+#[derive(Clone, Debug)]
+pub struct CaseOfTarget {
+    /// The incident.
+    pub case: Case,
+    /// Its target.
+    pub target: Target,
+}
+
+/// What is said along with the wish to apply a plan.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyRequest {
+    /// The name of the target, typed.
+    pub confirm: String,
+    /// The incident in whose course it is applied.
+    pub incident: Option<String>,
+    /// Why complete evidence is not waited for.
+    pub without_evidence: Option<String>,
+}
+
+/// A plan and its target.
+///
+/// # Errors
+///
+/// If there is none of that id.
+pub async fn get_plan(app: &Arc<AppState>, id: &str) -> Result<PlanOfTarget, AppError> {
+    let wanted = id.to_owned();
+    let now = app.clock.now();
+    let plan = app.read(move |db| Plan::get(db, &wanted, now)).await?;
+    let plan = plan.ok_or_else(|| {
+        AppError::NotFound("There is no such plan: one that nobody carries out is kept for a day.".into())
+    })?;
+    let target = app.target(&plan.kept.target)?;
+    Ok(PlanOfTarget { plan, target })
+}
+
+/// Makes a plan.
+///
+/// # Errors
+///
+/// If nothing can be planned, or the database cannot be asked.
+pub async fn make_plan(ops: TargetOps, selection: Selection) -> Result<Plan, AppError> {
+    ops.with_target_and_publish(async move |ops| actions::make(ops.context(), &selection).await).await
+}
+
+/// Makes a plan to put back what another one removed.
+///
+/// # Errors
+///
+/// If nothing can be planned, or the database cannot be asked.
+pub async fn make_restore_plan(ops: TargetOps, removed: String) -> Result<Plan, AppError> {
+    ops.with_target_and_publish(async move |ops| restoring::plan(ops.context(), &removed, None).await).await
+}
+
+/// An incident and its target.
+///
+/// # Errors
+///
+/// If there is none of that id.
+pub async fn get_case(app: &Arc<AppState>, id: &str) -> Result<CaseOfTarget, AppError> {
+    let wanted = id.to_owned();
+    let case = app.read(move |db| Case::get(db, &wanted)).await?;
+    let case = case.ok_or_else(|| AppError::NotFound("There is no such incident.".into()))?;
+    let target = app.target(&case.incident.target)?;
+    Ok(CaseOfTarget { case, target })
+}
+
+/// Approves a plan, as the second person.
+///
+/// # Errors
+///
+/// If there is no such plan, or it was applied already.
+pub async fn approve(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<(), AppError> {
+    let PlanOfTarget { plan, target } = get_plan(app, id).await?;
+    let ops = TargetOps::new(app, target, actor);
+    ops.with_store(move |ops| {
+        let (id, now) = (&plan.kept.id, ops.app.clock.now());
+        let approved = ops.app.store.write(|db| actions::agree(db, id, (ops.actor.name(), now)))?;
+        if approved { Ok(()) } else { Err(ActError::Done(id.clone())) }
+    })
+    .await
+}
+
+/// Starts to apply a plan. It goes on by itself; [`super::plan_jobs::PlanJobs`] knows how far it is.
+///
+/// # Errors
+///
+/// If something speaks against it.
+pub async fn start_apply(ops: TargetOps, plan: Plan, request: ApplyRequest) -> Result<(), AppError> {
+    authorize(&ops, &plan, &request).await?;
+    let (app, id) = (Arc::clone(&ops.app), plan.kept.id.clone());
+    if let (Some(incident), false) = (&request.incident, restores(&plan)) {
+        let CaseOfTarget { mut case, .. } = get_case(&app, incident).await?;
+        let (requiring, reason) = (ops.clone(), request.without_evidence.clone());
+        requiring.with_store(move |ops| case.require_evidence(ops.context(), reason.as_deref())).await?;
+    }
+    let (announcing, target) = (Arc::clone(&app), ops.target.name.clone());
+    let announce = move || {
+        // What has become of it is seen soon, and not only when it is time again.
+        announcing.wake_target(&target);
+        announcing.publish(LiveEvent::Acted { target });
+    };
+    let started = app.plan_jobs.start(&id, |control| apply_plan(ops, plan, request, control), announce);
+    if started { Ok(()) } else { Err(AppError::Conflict("Somebody carries it out already.".into())) }
+}
+
+/// Makes sure that a plan may be applied.
+async fn authorize(ops: &TargetOps, plan: &Plan, request: &ApplyRequest) -> Result<(), AppError> {
+    let name = &plan.kept.target;
+    if let Some(braked) = ops.context().lacks_agreement(plan) {
+        return Err(ActError::NotAgreed(braked).into());
+    }
+    if plan.braked(ops.context().brake()).is_some() && request.confirm != *name {
+        return Err(AppError::Conflict(format!(
+            "The plan reaches far: type the name of the target, {name}, to go on."
+        )));
+    }
+    if plan.is_stale(ops.config.actions.stale_after_us, ops.app.clock.now()) {
+        return Err(AppError::Conflict("The plan is too old to be carried out: make it anew.".into()));
+    }
+    if let Some(id) = &request.incident {
+        let CaseOfTarget { case, target } = get_case(&ops.app, id).await?;
+        case.is_unclosed()?;
+        if target.name != *name {
+            return Err(AppError::Conflict("The incident is about another target.".into()));
+        }
+    }
+    if plan.kept.state == plans::State::Done {
+        return Err(ActError::Done(plan.kept.id.clone()).into());
+    }
+    Ok(())
+}
+
+/// Whether a plan puts rows back.
+fn restores(plan: &Plan) -> bool {
+    matches!(plan.selection, Selection::Restore { .. })
+}
+
+/// Applies a plan on a thread of its own: what came of it, in words.
+async fn apply_plan(
+    ops: TargetOps,
+    plan: Plan,
+    request: ApplyRequest,
+    control: Arc<Control>,
+) -> Result<String, String> {
+    let applied = run_on_dedicated_runtime(move |runtime| {
+        ops.app.connections.evict_idle(&ops.target.name);
+        runtime.block_on(apply_and_describe(&ops, &plan, &request, &control))
+    });
+    applied.await.unwrap_or_else(|_| Err("the system refuses what that needs".into()))
+}
+
+async fn apply_and_describe(
+    ops: &TargetOps,
+    plan: &Plan,
+    request: &ApplyRequest,
+    control: &Control,
+) -> Result<String, String> {
+    let context = ops.context();
+    let text = |error: ActError| error_text(&error);
+    let restores = restores(plan);
+    let typed = Some(request.confirm.as_str()).filter(|typed| !typed.is_empty());
+    let consent = Consent { name: typed, by_policy: false };
+    let applied: Applied = if restores {
+        let identity = Identity::read(&keys::path(&ops.config)).map_err(|error| text(error.into()))?;
+        restoring::restore(context, (&plan.kept.id, &identity), consent, control).await.map_err(text)?
+    } else {
+        let (recipient, _) = keys::recipient(&ops.config).map_err(|error| text(error.into()))?;
+        actions::apply(context, (&plan.kept.id, &recipient), consent, control).await.map_err(text)?
+    };
+    let done = describe_applied(plan, &applied, restores);
+    // Putting back ends no session.
+    let incident = request.incident.as_deref().filter(|_| !restores);
+    match incident.map_or(Ok(()), |incident| note_on_incident(context, incident, plan, &applied)) {
+        Ok(()) => Ok(done),
+        Err(error) => Err(format!("{done} It could not be noted on the incident: {error}.")),
+    }
+}
+
+/// What came of a plan, in words.
+fn describe_applied(plan: &Plan, applied: &Applied, restores: bool) -> String {
+    let left = match applied.left {
+        Some(0) => ", and a fresh look finds none left".to_owned(),
+        Some(left) => format!(", and a fresh look still finds {left}"),
+        None => String::new(),
+    };
+    let done = format!(
+        "{} done, {} skipped because they had changed{left}.",
+        counted(applied.done, "row", "rows"),
+        applied.skipped
+    );
+    let done = [done].into_iter().chain(applied.besides(restores)).collect::<Vec<_>>().join(" ");
+    match plan.summary.not_ended.as_slice() {
+        lines if applied.done > 0 && !lines.is_empty() => {
+            format!("{done} Not ended by this, where it applies: {}.", lines.join("; "))
+        }
+        _ => done,
+    }
+}
+
+/// Notes on an incident that a plan was applied in its course.
+fn note_on_incident(
+    context: Context<'_>,
+    incident: &str,
+    plan: &Plan,
+    applied: &Applied,
+) -> Result<(), StoreError> {
+    match context.store.read(|db| Case::get(db, incident))? {
+        Some(case) => case.ended(context, plan, applied),
+        None => Ok(()),
+    }
+}
+
+/// Why a plan has to be confirmed, in words.
+#[must_use]
+pub fn limit_text(ops: &TargetOps, plan: &Plan) -> Option<String> {
+    plan.braked(ops.context().brake()).map(|braked| braked.to_string())
+}

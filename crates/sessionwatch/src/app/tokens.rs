@@ -1,0 +1,188 @@
+//! Tokens of programs: created, shown once, and deleted.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sessionwatch_core::instant::{DAY, Instant};
+
+use super::{
+    Actor, AppError, AppState,
+    secrets::{random_token, sha256_hex},
+};
+use crate::{
+    secret::Secret,
+    store::{
+        StoreError,
+        accounts::{self, Role},
+        audit,
+        db::Db,
+        tokens::{self, Scope, Token},
+    },
+};
+
+/// The most days for which a token is valid.
+pub const MAX_DAYS: u32 = 366;
+/// For how many days a token is usually valid.
+pub const DEFAULT_DAYS: u32 = 90;
+/// The most letters of a token's label.
+pub const LABEL_LENGTH: usize = 64;
+/// What every token begins with, so that one that leaked is recognized.
+pub const TOKEN_PREFIX: &str = "swt_";
+
+/// A token to create.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// The account that it acts for.
+    pub account: String,
+    /// What it is called.
+    pub label: String,
+    /// What it is for.
+    pub scopes: Vec<Scope>,
+    /// For how many days it is valid.
+    pub days: u32,
+}
+
+/// A token that was created.
+#[derive(Clone, Debug)]
+pub struct CreatedToken {
+    /// What is known of it.
+    pub token: Token,
+    /// The token itself, which nobody is told again.
+    pub secret: Secret,
+}
+
+/// Whose token is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenOwner {
+    /// Anybody's.
+    Anybody,
+    /// One of this account.
+    Account(String),
+}
+
+/// Why no token was created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateTokenError {
+    /// There is no such account.
+    #[error("There is no such account.")]
+    NoAccount,
+    /// The role of the account is too low for a scope. A token that held nothing now would hold more once the role is
+    /// raised.
+    #[error("Your role may not do that.")]
+    BeyondRole {
+        /// The role of the account.
+        role: Role,
+        /// The scope that it is too low for.
+        scope: Scope,
+    },
+    /// The store does not answer.
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
+impl From<CreateTokenError> for AppError {
+    fn from(error: CreateTokenError) -> Self {
+        match error {
+            CreateTokenError::NoAccount => Self::NotFound("There is no such account.".into()),
+            CreateTokenError::BeyondRole { .. } => Self::Forbidden,
+            CreateTokenError::App(error) => error,
+        }
+    }
+}
+
+/// Returns `true` if a token may be called so.
+#[must_use]
+pub fn is_valid_label(label: &str) -> bool {
+    (1..=LABEL_LENGTH).contains(&label.chars().count())
+        && !label.contains(char::is_control)
+        && label.trim() == label
+}
+
+/// The tokens of an account, or of all; the latest first.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn list_tokens(app: &Arc<AppState>, account: Option<&str>) -> Result<Vec<Token>, AppError> {
+    let account = account.map(str::to_owned);
+    app.read(move |db| tokens::list(db, account.as_deref())).await
+}
+
+/// Creates a token, unless its account is missing or may do less than its scopes.
+///
+/// # Errors
+///
+/// If that is so, or the store does not answer.
+pub async fn create_token(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    new: NewToken,
+) -> Result<CreatedToken, CreateTokenError> {
+    let (now, by) = (app.clock.now(), actor.name().to_owned());
+    let created = generate_token(new, now);
+    let token = created.token.clone();
+    let added = app.write(move |db| add_token(db, &token, &by, now)).await?;
+    added.map(|()| created)
+}
+
+/// A new token, and what nobody is told again.
+fn generate_token(new: NewToken, now: Instant) -> CreatedToken {
+    let secret = format!("{TOKEN_PREFIX}{}", random_token());
+    let hash = sha256_hex(&secret);
+    let NewToken { account, label, mut scopes, days } = new;
+    scopes.sort_unstable();
+    scopes.dedup();
+    let (id, expires_at) = (hash[..12].to_owned(), now.plus(i64::from(days) * DAY));
+    let token = Token { id, hash, account, label, scopes, created_at: now, expires_at, seen_at: None };
+    CreatedToken { token, secret: secret.into() }
+}
+
+fn add_token(
+    db: Db<'_>,
+    token: &Token,
+    by: &str,
+    now: Instant,
+) -> Result<Result<(), CreateTokenError>, StoreError> {
+    let Some(account) = accounts::get(db, &token.account)? else {
+        return Ok(Err(CreateTokenError::NoAccount));
+    };
+    if let Some(scope) = token.scopes.iter().find(|scope| scope.role() > account.role) {
+        return Ok(Err(CreateTokenError::BeyondRole { role: account.role, scope: *scope }));
+    }
+    let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.name()).collect();
+    let detail =
+        json!({ "token": token.id, "account": token.account, "label": token.label, "scopes": scopes });
+    tokens::add(db, token)?;
+    audit::add(db, (by, "token-added"), &detail.to_string(), now)?;
+    Ok(Ok(()))
+}
+
+/// Deletes a token.
+///
+/// # Errors
+///
+/// If there is none of that id and owner.
+pub async fn delete_token(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    id: String,
+    owner: TokenOwner,
+) -> Result<(), AppError> {
+    let (now, by) = (app.clock.now(), actor.name().to_owned());
+    let deleted = app.write(move |db| {
+        let account = match &owner {
+            TokenOwner::Anybody => None,
+            TokenOwner::Account(account) => Some(account.as_str()),
+        };
+        if !tokens::remove(db, account, &id)? {
+            return Ok(false);
+        }
+        audit::add(db, (&by, "token-removed"), &json!({ "token": id }).to_string(), now)?;
+        Ok(true)
+    });
+    if deleted.await? {
+        Ok(())
+    } else {
+        Err(AppError::NotFound("There is no such token, or it was removed already.".into()))
+    }
+}

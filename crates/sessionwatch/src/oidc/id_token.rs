@@ -1,0 +1,268 @@
+//! What an identity token claims, and whether that is to be believed.
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, decode, decode_header,
+    jwk::{Jwk, JwkSet, PublicKeyUse},
+};
+use serde_json::{Map, Value};
+use sessionwatch_core::instant::{Instant, SECOND};
+
+use super::OidcError;
+use crate::{config::openid::OpenId, store::accounts::Role};
+
+/// How far clocks may be apart, in microseconds.
+const LEEWAY_US: i64 = 60 * SECOND;
+/// Signatures that are believed: those that only the provider can make.
+const TRUSTED_ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// What a token claims.
+pub(crate) type Claims = Map<String, Value>;
+
+/// What a token must say to be one for this log-in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) client: &'a str,
+    pub(super) nonce: &'a str,
+}
+
+pub(super) const UNKNOWN_KEY: OidcError =
+    OidcError::Untrusted("the token is signed with a key that the provider does not name");
+
+/// What a token claims, if everything holds that OpenID Connect Core 1.0 asks for (3.1.3.7).
+pub(super) fn verify(
+    token: &str,
+    keys: &JwkSet,
+    expected: Expected<'_>,
+    now: Instant,
+) -> Result<Claims, OidcError> {
+    let header = decode_header(token).map_err(|_| OidcError::Untrusted("the token cannot be read"))?;
+    if !TRUSTED_ALGORITHMS.contains(&header.alg) {
+        return Err(OidcError::Untrusted("the token is signed in a way that is not believed"));
+    }
+    let fits = |key: &&Jwk| {
+        let common = &key.common;
+        header.kid.is_none()
+            || common.key_id == header.kid && common.public_key_use != Some(PublicKeyUse::Encryption)
+    };
+    let mut validation = Validation::new(header.alg);
+    validation.validate_exp = false;
+    validation.set_issuer(&[expected.issuer]);
+    validation.set_audience(&[expected.client]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    let believed = keys.keys.iter().filter(fits).filter_map(|key| DecodingKey::from_jwk(key).ok());
+    let mut refused = UNKNOWN_KEY;
+    for key in believed {
+        match decode::<Claims>(token, &key, &validation) {
+            Ok(found) => return validate_claims(found.claims, expected, now),
+            Err(error) => refused = jwt_error(error.kind()),
+        }
+    }
+    Err(refused)
+}
+
+fn jwt_error(kind: &jsonwebtoken::errors::ErrorKind) -> OidcError {
+    use jsonwebtoken::errors::ErrorKind;
+    match kind {
+        ErrorKind::InvalidIssuer => OidcError::Untrusted("the token is of another issuer"),
+        ErrorKind::InvalidAudience => OidcError::Untrusted("the token is for somebody else"),
+        ErrorKind::MissingRequiredClaim(_) => OidcError::Untrusted("the token lacks what it has to say"),
+        ErrorKind::InvalidSignature => OidcError::Untrusted("the signature of the token is wrong"),
+        _ => UNKNOWN_KEY,
+    }
+}
+
+/// Claims whose signature is right, if they hold now and for this log-in.
+fn validate_claims(claims: Claims, expected: Expected<'_>, now: Instant) -> Result<Claims, OidcError> {
+    let at = |name: &str| {
+        let seconds = claims.get(name).and_then(Value::as_f64)?;
+        #[expect(clippy::cast_possible_truncation, reason = "it is an instant in seconds, or refused")]
+        Instant::from_micros((seconds as i64).checked_mul(SECOND)?)
+    };
+    if at("exp").is_none_or(|end| now >= end.plus(LEEWAY_US)) {
+        return Err(OidcError::Untrusted("the token has ended"));
+    }
+    if at("nbf").is_some_and(|begin| now < begin.plus(-LEEWAY_US))
+        || at("iat").is_some_and(|made| now < made.plus(-LEEWAY_US))
+    {
+        return Err(OidcError::Untrusted("the token holds only later: are the clocks right?"));
+    }
+    if claims.get("nonce").and_then(Value::as_str) != Some(expected.nonce) {
+        return Err(OidcError::Untrusted("the token was made for another log-in"));
+    }
+    let several = claims.get("aud").and_then(Value::as_array).is_some_and(|list| list.len() > 1);
+    let party = claims.get("azp").and_then(Value::as_str);
+    if party.is_some_and(|party| party != expected.client) || several && party.is_none() {
+        return Err(OidcError::Untrusted("the token was made for somebody else"));
+    }
+    Ok(claims)
+}
+
+/// A claim by its name; where there is none, dots lead into objects.
+pub(crate) fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+    claims.get(name).or_else(|| {
+        let (first, rest) = name.split_once('.')?;
+        rest.split('.').try_fold(claims.get(first)?, |value, part| value.get(part))
+    })
+}
+
+/// The role that claims give.
+pub(crate) fn role(config: &OpenId, claims: &Claims) -> Option<Role> {
+    let given = claim(claims, &config.role_claim)?;
+    let has = |wanted: &String| match given {
+        Value::String(text) => text == wanted,
+        Value::Array(list) => list.iter().any(|value| value.as_str() == Some(wanted)),
+        _ => false,
+    };
+    // The mightiest first.
+    let roles = [
+        (Role::Admin, &config.admins),
+        (Role::Responder, &config.responders),
+        (Role::Viewer, &config.viewers),
+    ];
+    roles.into_iter().find(|(_, values)| values.iter().any(has)).map(|(role, _)| role)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{
+        rand::SystemRandom,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    };
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use serde_json::json;
+
+    use super::*;
+
+    const EXPECTED: Expected<'_> = Expected { issuer: "https://id.example", client: "watch", nonce: "n" };
+
+    struct Signer(EcdsaKeyPair);
+
+    impl Signer {
+        fn new() -> Self {
+            Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+        }
+
+        fn keys(&self, id: &str) -> JwkSet {
+            let point = self.0.public_key().as_ref();
+            let [x, y] = [&point[1..33], &point[33..]].map(|part| URL_SAFE_NO_PAD.encode(part));
+            serde_json::from_value(
+                json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": id, "x": x, "y": y }] }),
+            )
+            .unwrap()
+        }
+
+        fn token(&self, id: &str, claims: &Value) -> String {
+            let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            let signed = format!("{}.{}", part(&json!({ "alg": "ES256", "kid": id })), part(claims));
+            let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+            format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+        }
+    }
+
+    fn now() -> Instant {
+        Instant::from_micros(1_000_000 * SECOND).unwrap()
+    }
+
+    fn claims(changed: Value) -> Value {
+        let mut claims = json!({
+            "iss": "https://id.example", "aud": "watch", "sub": "1", "nonce": "n", "iat": 999_999, "exp": 1_000_100,
+        });
+        for (name, value) in changed.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims
+    }
+
+    #[test]
+    fn a_token_is_believed_only_if_everything_holds() {
+        let signer = Signer::new();
+        let keys = signer.keys("a");
+        let judged = |changed: Value| verify(&signer.token("a", &claims(changed)), &keys, EXPECTED, now());
+        assert!(judged(json!({})).is_ok());
+        assert!(judged(json!({ "aud": ["watch", "other"], "azp": "watch" })).is_ok());
+        assert!(judged(json!({ "exp": 999_941 })).is_ok());
+        for (changed, part) in [
+            (json!({ "iss": "https://evil.example" }), "another issuer"),
+            (json!({ "aud": "other" }), "for somebody else"),
+            (json!({ "aud": ["watch", "other"] }), "made for somebody else"),
+            (json!({ "azp": "other" }), "made for somebody else"),
+            (json!({ "nonce": "m" }), "another log-in"),
+            (json!({ "nonce": null }), "another log-in"),
+            (json!({ "exp": 999_940 }), "has ended"),
+            (json!({ "exp": null }), "lacks"),
+            (json!({ "sub": null }), "lacks"),
+            (json!({ "iat": 1_000_061 }), "only later"),
+            (json!({ "nbf": 1_000_061 }), "only later"),
+        ] {
+            let error = judged(changed.clone());
+            assert!(
+                matches!(error, Err(OidcError::Untrusted(why)) if why.contains(part)),
+                "{changed}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_signature_is_of_a_key_of_the_provider_and_of_nobody_else() {
+        let (signer, other) = (Signer::new(), Signer::new());
+        let good = claims(json!({}));
+        let judged = |token: &str, keys: &JwkSet| verify(token, keys, EXPECTED, now());
+        assert_eq!(judged(&other.token("b", &good), &signer.keys("a")), Err(UNKNOWN_KEY));
+        let forged = judged(&other.token("a", &good), &signer.keys("a"));
+        assert!(matches!(forged, Err(OidcError::Untrusted(why)) if why.contains("signature")), "{forged:?}");
+        // Neither nothing, nor what everybody knows, signs.
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        for header in [json!({ "alg": "none" }), json!({ "alg": "HS256", "kid": "a" }), json!({ "kid": "a" })]
+        {
+            for signature in ["", "AAAA"] {
+                let token = format!("{}.{}.{signature}", part(&header), part(&good));
+                assert!(judged(&token, &signer.keys("a")).is_err(), "{token}");
+            }
+        }
+        for nonsense in ["", ".", "..", "a.b.c", "💥"] {
+            assert!(judged(nonsense, &signer.keys("a")).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_the_mightiest_that_a_claim_gives() {
+        let mut config = OpenId {
+            issuer: String::new(),
+            client_id: String::new(),
+            client_secret: None,
+            name_claim: "email".into(),
+            role_claim: "groups".into(),
+            admins: vec!["ops".into()],
+            responders: vec!["on-call".into()],
+            viewers: vec!["all".into()],
+            scopes: vec![],
+            label: String::new(),
+            authorities: None,
+        };
+        let of = |config: &OpenId, claims: Value| role(config, claims.as_object().unwrap());
+        assert_eq!(of(&config, json!({ "groups": ["all", "ops"] })), Some(Role::Admin));
+        assert_eq!(of(&config, json!({ "groups": "on-call" })), Some(Role::Responder));
+        for none in [
+            json!({}),
+            json!({ "groups": [] }),
+            json!({ "groups": ["OPS"] }),
+            json!({ "groups": { "ops": true } }),
+        ] {
+            assert_eq!(of(&config, none), None);
+        }
+        config.role_claim = "realm_access.roles".into();
+        assert_eq!(of(&config, json!({ "realm_access": { "roles": ["all"] } })), Some(Role::Viewer));
+        assert_eq!(of(&config, json!({ "realm_access.roles": ["ops"] })), Some(Role::Admin));
+    }
+}
