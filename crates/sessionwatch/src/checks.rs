@@ -16,7 +16,7 @@ use sessionwatch_core::{
 use sessionwatch_logs::signal::Kind;
 
 pub use self::{pages::page, query::query};
-use crate::schedule::Schedule;
+use crate::{schedule::Schedule, target::session::CustomValue};
 
 /// What shows a reader that a finding is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub struct Custom {
     /// One `SELECT`.
     pub sql: String,
     /// The number that is judged.
-    pub counted: Counted,
+    pub counted: CustomValue,
     /// What it fails at.
     pub threshold: Threshold,
     /// Rows at which counting stops.
@@ -111,15 +111,6 @@ pub struct Custom {
     pub action: String,
     /// Names of the targets that it looks at; empty for all.
     pub targets: Vec<String>,
-}
-
-/// What number a check in SQL gives. Nothing else of its result leaves the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
-    /// How many rows there are.
-    Rows,
-    /// The first column of the first row.
-    First,
 }
 
 impl Rules {

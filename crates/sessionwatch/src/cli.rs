@@ -44,11 +44,9 @@ use tracing::Level;
 use crate::{
     app::AppError,
     config::{Config, ConfigError, Target},
-    environment,
-    open::{Opened, open},
-    output, progress,
+    environment, output, progress,
     report::paint,
-    target::{address::AddressError, error::TargetError},
+    target::{address::AddressError, connect::ConnectedTarget, error::TargetError},
 };
 
 /// Look at the log-in sessions of a web application and say what is wrong.
@@ -274,10 +272,10 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 async fn with_open<T>(
     config: &Config,
     target: &Target,
-    work: impl AsyncFnOnce(&Opened) -> Result<T, TargetError>,
+    work: impl AsyncFnOnce(&ConnectedTarget) -> Result<T, TargetError>,
 ) -> Result<T, Failure> {
     let (started, limit) = (std::time::Instant::now(), target.limits.timeout);
-    let opened = open(target, &config.catalogue, false).await?;
+    let opened = ConnectedTarget::open_in_time(target.connect_options(&config.catalogue)).await?;
     match tokio::time::timeout(limit.saturating_sub(started.elapsed()), work(&opened)).await {
         Ok(outcome) => {
             opened.session.close().await;

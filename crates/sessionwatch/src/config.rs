@@ -27,11 +27,13 @@ use crate::{
     checks::{self, Rules},
     profile::{
         catalogue::{self, Profile},
-        layout::Layout,
-        mapping::{Mapping, TableName},
+        known_layout::KnownLayout,
+        source::ProfileSource,
     },
     schedule::{Entry, Schedule},
-    target::{address::Address, observe::Engine, postgres::Limits},
+    target::{
+        address::Address, connect::ConnectOptions, layout::LayoutRequest, observe::Engine, postgres::Limits,
+    },
 };
 
 /// The file that is read when none is named.
@@ -70,9 +72,9 @@ pub struct Target {
     /// Where it is.
     pub address: Address,
     /// How its sessions are stored.
-    pub storage: Storage,
+    pub storage: ProfileSource,
     /// Where its sessions are known to be: another table is not believed. Nothing where no store says it.
-    pub known: Option<Layout>,
+    pub known: Option<KnownLayout>,
     /// How facts are obtained.
     pub engine: Engine,
     /// Time limits.
@@ -92,6 +94,27 @@ pub struct Target {
     pub cleanup: Option<Cleanup>,
     /// No configuration names it: it was given as an address.
     pub ad_hoc: bool,
+}
+
+impl Target {
+    /// How it is connected to, at its own address.
+    #[must_use]
+    pub fn connect_options<'a>(&'a self, catalogue: &'a [Profile]) -> ConnectOptions<'a> {
+        ConnectOptions {
+            address: &self.address,
+            layout: LayoutRequest {
+                target: &self.name,
+                source: &self.storage,
+                known: self.known.as_ref(),
+                catalogue,
+            },
+            limits: self.limits,
+            deep: false,
+            key: None,
+            placed: false,
+            progress: None,
+        }
+    }
 }
 
 /// How the watch removes expired rows by itself.
@@ -137,24 +160,6 @@ pub struct Unresolved {
     pub name: String,
     /// What is missing.
     pub problem: Problem,
-}
-
-/// How a target's sessions are stored.
-#[derive(Clone, Debug)]
-pub enum Storage {
-    /// To be recognised by the columns.
-    Detect,
-    /// As this profile says.
-    Profile(String),
-    /// In this table, whose columns are to be recognised.
-    Table {
-        /// The table.
-        table: TableName,
-        /// The profile, where it is named too.
-        profile: Option<String>,
-    },
-    /// In these tables and columns.
-    Explicit(Box<Mapping>),
 }
 
 /// Why there is no configuration.
@@ -579,7 +584,7 @@ sql = "SELECT 1"
         assert_eq!(config.rules.custom[0].max_rows, 100_000);
         let target = &config.targets[0];
         assert_eq!((target.engine, target.limits.timeout.as_secs()), (Engine::Pushdown, 5));
-        let Storage::Explicit(mapping) = &target.storage else { panic!("{target:?}") };
+        let ProfileSource::Explicit(mapping) = &target.storage else { panic!("{target:?}") };
         assert_eq!(mapping.sessions.schema.as_deref(), Some("auth"));
         assert_eq!(mapping.users.as_ref().map(|users| users.key.as_str()), Some("id"));
     }

@@ -19,13 +19,11 @@ use pg_link::SslMode;
 use crate::{
     clock as calendar,
     clock_difference::Difference,
-    clocks,
     config::Config,
     incident::drill::{
         self,
         leftovers::{self, Leftover},
     },
-    open::Opened,
     profile::{
         detect::{Candidate, comparison},
         doubt::Weight,
@@ -36,6 +34,8 @@ use crate::{
     target::{
         address::Address,
         audit::Audit,
+        connect::ConnectedTarget,
+        layout,
         side_effects::SideEffect,
         sql::{identifier, table as quoted},
     },
@@ -77,7 +77,7 @@ pub struct Patient<'a> {
     /// Where it is.
     pub address: &'a Address,
     /// What was found in it.
-    pub opened: &'a Opened,
+    pub opened: &'a ConnectedTarget,
     /// What it says of itself.
     pub audit: &'a Audit,
     /// The database's clock and this machine's.
@@ -157,8 +157,8 @@ pub fn examine(patient: Patient<'_>) -> Vec<Finding> {
     findings.extend(role(patient));
     findings.extend(search_path(patient));
     findings.extend(patient.acting.map(|acting| acting_role(patient, acting)));
-    let mapping = &patient.opened.candidate.mapping;
-    let sessions = patient.opened.schema.table(&mapping.sessions);
+    let mapping = &patient.opened.layout.candidate.mapping;
+    let sessions = patient.opened.layout.schema.table(&mapping.sessions);
     if let Some(table) = sessions {
         findings.push(visibility(patient, table));
         findings.extend(users_visibility(patient));
@@ -232,7 +232,7 @@ fn alike(patient: Patient<'_>) -> Option<Finding> {
 
 /// Names those who act for users in sessions that were left behind.
 fn impersonation(patient: Patient<'_>) -> Option<Finding> {
-    let column = patient.opened.candidate.mapping.impersonator.as_deref()?;
+    let column = patient.opened.layout.candidate.mapping.impersonator.as_deref()?;
     let count: u64 = patient.impersonations.iter().map(|(_, count, _)| count).sum();
     if count == 0 {
         return Some(pass(
@@ -260,7 +260,7 @@ fn impersonation(patient: Patient<'_>) -> Option<Finding> {
 /// Says that an application has stored ends in seconds and in milliseconds.
 fn units(patient: Patient<'_>) -> Option<Finding> {
     let ends = patient.ends_in_other_unit;
-    let expires = &patient.opened.candidate.mapping.expires;
+    let expires = &patient.opened.layout.candidate.mapping.expires;
     let (unit, others) = match expires.decoder {
         Decoder::EpochSeconds => ("milliseconds", "seconds"),
         _ => ("seconds", "milliseconds"),
@@ -338,10 +338,10 @@ fn pooler(address: &Address) -> Option<Finding> {
     })
 }
 
-fn recognition(opened: &Opened) -> Finding {
-    let Candidate { mapping, title, why, .. } = &opened.candidate;
+fn recognition(opened: &ConnectedTarget) -> Finding {
+    let Candidate { mapping, title, why, .. } = &opened.layout.candidate;
     let summary = format!("{title} in {}: {}", mapping.sessions, why.join("; "));
-    match &opened.doubt {
+    match &opened.layout.doubt {
         None => pass("recognition", summary),
         Some(doubt) if doubt.weight == Weight::Weak => fail("recognition", doubt.to_string(), doubt.hint()),
         Some(doubt) => warn("recognition", format!("{summary}; {doubt}"), doubt.hint()),
@@ -349,9 +349,9 @@ fn recognition(opened: &Opened) -> Finding {
 }
 
 /// Log-ins that do not end with their rows, as far as the tables show that.
-fn elsewhere(opened: &Opened) -> Vec<Finding> {
+fn elsewhere(opened: &ConnectedTarget) -> Vec<Finding> {
     let fix = "end log-ins there too, whenever rows are ended here: docs/acting.md says how";
-    opened.candidate.elsewhere.iter().map(|says| warn("elsewhere", says, fix)).collect()
+    opened.layout.candidate.elsewhere.iter().map(|says| warn("elsewhere", says, fix)).collect()
 }
 
 fn acting_role(patient: Patient<'_>, acting: &Acting) -> Finding {
@@ -427,7 +427,7 @@ fn search_path(patient: Patient<'_>) -> Option<Finding> {
 
 fn visibility(patient: Patient<'_>, table: &Table) -> Finding {
     if table.rows_hidden {
-        let name = quoted(&patient.opened.candidate.mapping.sessions);
+        let name = quoted(&patient.opened.layout.candidate.mapping.sessions);
         let role = patient.audit.role.as_ref().map_or("ROLE".into(), |role| identifier(&role.name));
         let fix = format!("CREATE POLICY sessionwatch ON {name} FOR SELECT TO {role} USING (true);");
         fail("visibility", "row-level security hides rows from this role: nothing can be known for sure", fix)
@@ -446,8 +446,8 @@ fn visibility(patient: Patient<'_>, table: &Table) -> Finding {
 /// Whether every user can be seen, where users are known.
 fn users_visibility(patient: Patient<'_>) -> Option<Finding> {
     const ID: &str = "users-visibility";
-    let users = patient.opened.candidate.mapping.users.as_ref()?;
-    let table = patient.opened.schema.table(&users.table)?;
+    let users = patient.opened.layout.candidate.mapping.users.as_ref()?;
+    let table = patient.opened.layout.schema.table(&users.table)?;
     let name = quoted(&users.table);
     if !table.rows_hidden {
         return Some(pass(ID, format!("every row of {name} can be seen")));
@@ -461,7 +461,7 @@ fn users_visibility(patient: Patient<'_>) -> Option<Finding> {
 }
 
 fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
-    let mapping = &patient.opened.candidate.mapping;
+    let mapping = &patient.opened.layout.candidate.mapping;
     let column = identifier(&mapping.token);
     if let Some(index) = table.unique_on(&mapping.token) {
         return pass(
@@ -507,7 +507,7 @@ fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
 }
 
 fn token_comparison(patient: Patient<'_>, table: &Table) -> Option<Finding> {
-    let mapping = &patient.opened.candidate.mapping;
+    let mapping = &patient.opened.layout.candidate.mapping;
     let how = comparison(dialect(patient), table.equality(&mapping.token))?;
     let (name, column) = (quoted(&mapping.sessions), identifier(&mapping.token));
     let fix = match (dialect(patient), table.equality(&mapping.token)) {
@@ -546,8 +546,8 @@ fn token_length(patient: Patient<'_>) -> Option<Finding> {
 }
 
 fn create_index(patient: Patient<'_>, unique: &str, column: &str) -> String {
-    let sessions = &patient.opened.candidate.mapping.sessions;
-    let table = patient.opened.schema.table(sessions);
+    let sessions = &patient.opened.layout.candidate.mapping.sessions;
+    let table = patient.opened.layout.schema.table(sessions);
     // Neither SQLite nor a partitioned table nor a hypertable can have one made beside the application's work.
     let beside = dialect(patient) == Dialect::Postgres && table.is_some_and(is_one_heap);
     let concurrently = if beside { "CONCURRENTLY " } else { "" };
@@ -557,11 +557,11 @@ fn create_index(patient: Patient<'_>, unique: &str, column: &str) -> String {
 }
 
 fn dialect(patient: Patient<'_>) -> Dialect {
-    patient.opened.schema.dialect
+    patient.opened.layout.schema.dialect
 }
 
 fn user_exists(patient: Patient<'_>, table: &Table) -> Finding {
-    let mapping = &patient.opened.candidate.mapping;
+    let mapping = &patient.opened.layout.candidate.mapping;
     let (Some(user), Some(users)) = (&mapping.user, &mapping.users) else {
         let fix = "grant SELECT on the key of the users, or name them under [target.mapping]";
         return warn(
@@ -632,7 +632,7 @@ fn add_foreign_key(mapping: &Mapping, (user, users): (&str, &UsersMapping), one_
 
 /// Says of a foreign key of PostgreSQL that it is not enforced, or not for every row that is read.
 fn unenforced(patient: Patient<'_>, table: &Table, key: &ForeignKey) -> Option<Finding> {
-    let mapping = &patient.opened.candidate.mapping;
+    let mapping = &patient.opened.layout.candidate.mapping;
     let users = mapping.users.as_ref().filter(|_| dialect(patient) == Dialect::Postgres)?;
     let sessions = quoted(&mapping.sessions);
     if !key.enabled {
@@ -665,7 +665,7 @@ fn unenforced(patient: Patient<'_>, table: &Table, key: &ForeignKey) -> Option<F
 }
 
 fn indexes(patient: Patient<'_>, table: &Table) -> Vec<Finding> {
-    let mapping = &patient.opened.candidate.mapping;
+    let mapping = &patient.opened.layout.candidate.mapping;
     let wanted = [
         ("index-user", mapping.user.as_deref(), "finding or ending one user's sessions"),
         (
@@ -692,16 +692,16 @@ fn statistics(patient: Patient<'_>, table: &Table) -> Option<Finding> {
     if dialect(patient) == Dialect::Sqlite || table.estimated_rows.is_some() {
         return None;
     }
-    let fix = format!("ANALYZE {};", quoted(&patient.opened.candidate.mapping.sessions));
+    let fix = format!("ANALYZE {};", quoted(&patient.opened.layout.candidate.mapping.sessions));
     Some(warn("statistics", "the table was never analyzed: the planner guesses its size", fix))
 }
 
 fn expiry(patient: Patient<'_>) -> Finding {
-    let expires = &patient.opened.candidate.mapping.expires;
+    let expires = &patient.opened.layout.candidate.mapping.expires;
     if let Some(doubt) = &patient.doubts.expires {
         return doubted("expiry", patient, doubt);
     }
-    let wall = patient.opened.clocks.expires == Clock::AssumedUtc;
+    let wall = patient.opened.layout.clocks.expires == Clock::AssumedUtc;
     let read = format!(
         "`{}` is read as {}, and {}",
         expires.column,
@@ -727,7 +727,7 @@ fn expiry(patient: Patient<'_>) -> Finding {
 
 /// An instant that is not believed: wrong if something contradicts it, and in doubt if nothing confirms it.
 fn doubted(id: &'static str, patient: Patient<'_>, doubt: &Doubt) -> Finding {
-    let fix = clocks::remedy(patient.doubts, patient.opened.now).unwrap_or_default();
+    let fix = layout::remedy(patient.doubts, patient.opened.now).unwrap_or_default();
     if doubt.contradicted { fail(id, doubt.reason.clone(), fix) } else { warn(id, doubt.reason.clone(), fix) }
 }
 
@@ -735,7 +735,7 @@ fn creation(patient: Patient<'_>) -> Finding {
     if let Some(doubt) = &patient.doubts.created {
         return doubted("creation", patient, doubt);
     }
-    let mapping = &patient.opened.candidate.mapping;
+    let mapping = &patient.opened.layout.candidate.mapping;
     if mapping.user.is_none() {
         return warn(
             "user",
@@ -755,13 +755,13 @@ fn creation(patient: Patient<'_>) -> Finding {
 
 /// How creation can be stored, in the spelling of the other columns.
 fn with_creation(patient: Patient<'_>) -> String {
-    let mapping = &patient.opened.candidate.mapping;
+    let mapping = &patient.opened.layout.candidate.mapping;
     let snake_case = [&mapping.token, &mapping.expires.column]
         .into_iter()
         .chain(&mapping.user)
         .any(|name| name.contains('_'));
     let column = if snake_case { "created_at" } else { "createdAt" };
-    let kind = patient.opened.schema.table(&mapping.sessions).map(|table| table.kind);
+    let kind = patient.opened.layout.schema.table(&mapping.sessions).map(|table| table.kind);
     match (dialect(patient), kind) {
         (Dialect::Postgres, Some(TableKind::Table | TableKind::Partitioned)) => format!(
             "ALTER TABLE {} ADD COLUMN {} timestamptz NOT NULL DEFAULT now();  -- if the framework allows for it",

@@ -1,7 +1,7 @@
 //! sessionwatch: looks at a web application's session table and says what is wrong.
 //!
-//! Reading order: [`cli`] parses and dispatches; [`config`] reads the file; [`open`] connects and recognises the
-//! sessions; [`look`] goes from there to a report; [`profile`] knows how frameworks
+//! Reading order: [`cli`] parses and dispatches; [`config`] reads the file; [`target::connect`] connects and
+//! recognizes the sessions; [`look`] goes from there to a report; [`profile`] knows how frameworks
 //! store sessions; [`target`] looks at a database, read-only; [`checks`] lists the rules, which are decided in
 //! `sessionwatch-core`; [`report`] is what people and programs read.
 
@@ -12,7 +12,6 @@ pub mod checklist;
 pub mod checks;
 pub mod cli;
 pub mod clock_difference;
-pub mod clocks;
 pub mod config;
 pub mod daemon;
 pub mod demo;
@@ -27,7 +26,6 @@ pub mod look;
 pub mod memory;
 pub mod notify;
 pub mod oidc;
-pub mod open;
 pub mod output;
 pub mod profile;
 pub mod progress;

@@ -17,19 +17,20 @@ use sessionwatch_core::{
 
 use crate::{
     checks::{self, Custom, GoesBy, Proof, Rules},
-    clocks::{self, Known},
     config::Target,
     memory::{self, Memory, Mirror, Source, Standing},
-    open::{Access, Opened, open_at},
     profile::{
         catalogue::Profile,
         detect::{self, Candidate},
         doubt::{self, Weight},
         mapping::TableName,
     },
+    progress,
     target::{
         address::Address,
+        connect::{ConnectOptions, ConnectedTarget},
         error::TargetError,
+        layout::{self, Known},
         observe::{self, Engine, Evidence, Observation, Tops, Traces, Wanted},
         session::Session,
         sql::{self, Sql},
@@ -221,8 +222,16 @@ async fn attempt(
     let left = || limit.saturating_sub(started.elapsed());
     let key = request.watched.and_then(|(memory, _)| memory.key());
     let placed = request.watched.is_some() && request.target.replica.is_some();
-    let access = Access { address, deep: request.deep, key, placed };
-    let opening = open_at(request.target, request.catalogue, access);
+    let progress = progress::scan_progress();
+    let options = ConnectOptions {
+        address,
+        deep: request.deep,
+        key,
+        placed,
+        progress: progress.as_ref(),
+        ..request.target.connect_options(request.catalogue)
+    };
+    let opening = ConnectedTarget::open(options);
     let opened = tokio::time::timeout(left(), opening).await.map_err(|_| late())??;
     match tokio::time::timeout(left(), inspect(request, (&opened, source))).await {
         Ok(outcome) => {
@@ -246,13 +255,16 @@ fn blind(request: Request<'_>, reason: &str) -> Vec<Outcome> {
     builtin.chain(custom).collect()
 }
 
-async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> Result<Found, TargetError> {
+async fn inspect(
+    request: Request<'_>,
+    (opened, source): (&ConnectedTarget, Source),
+) -> Result<Found, TargetError> {
     let settings = &request.rules.settings;
     let queries = opened.sql(request.deep, settings);
     let reading = observe::timed(&opened.session, &queries, request.target.engine).await?;
     let (observation, duration_us) = (reading.observation, reading.database_us);
     let Observation { census, tops, ledger, newest, traces } = observation;
-    let shape = memory::shape(&opened.candidate.mapping, opened.key);
+    let shape = memory::shape(&opened.layout.candidate.mapping, opened.key);
     let standing = Standing { source, position: opened.position };
     let changes = request
         .watched
@@ -268,7 +280,7 @@ async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> R
     let basis = Basis { tops: &tops, changes: changes.as_ref(), ledger: ledger.as_ref(), traces: &traces };
     let mut outcomes = Vec::new();
     for check in request.builtin() {
-        let mut finding = if check.about_users && opened.candidate.mapping.user.is_none() {
+        let mut finding = if check.about_users && opened.layout.candidate.mapping.user.is_none() {
             verdict::not_made("no column of the user is known")
         } else if let Some(doubt) = doubted(&check, &doubts) {
             verdict::not_made(&doubt.reason)
@@ -278,7 +290,7 @@ async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> R
         if let (Some(reason), Verdict::Healthy | Verdict::Failing) = (&doubt, &finding.verdict) {
             distrust(&mut finding, reason, census.sessions == 0);
         }
-        question(&mut finding, opened.doubt.as_ref());
+        question(&mut finding, opened.layout.doubt.as_ref());
         let evidence = if finding.verdict == Verdict::Failing {
             evidence(opened, &queries, (check.proof, finding.bound.unwrap_or(0)), basis).await?
         } else {
@@ -307,15 +319,15 @@ async fn inspect(request: Request<'_>, (opened, source): (&Opened, Source)) -> R
     Ok(Found { seen, outcomes, notes, lag_us, mirror })
 }
 
-fn seen(request: Request<'_>, opened: &Opened, census: Census) -> Seen {
-    let mapping = &opened.candidate.mapping;
+fn seen(request: Request<'_>, opened: &ConnectedTarget, census: Census) -> Seen {
+    let mapping = &opened.layout.candidate.mapping;
     let profile = request.catalogue.iter().find(|profile| profile.name == mapping.profile);
-    let has_unreadable_users = detect::unreadable_users(&opened.schema, mapping, profile).is_some();
-    let candidate = opened.candidate.clone();
+    let has_unreadable_users = detect::unreadable_users(&opened.layout.schema, mapping, profile).is_some();
+    let candidate = opened.layout.candidate.clone();
     Seen {
         candidate,
         census,
-        certain: opened.is_certain(),
+        certain: opened.layout.is_certain(),
         clock_read: opened.now_read,
         has_unreadable_users,
     }
@@ -334,20 +346,20 @@ fn superuser_note(session: &Session) -> Option<String> {
 }
 
 /// What a reader should know about the target and its instants.
-fn notes(opened: &Opened, doubts: &Doubts) -> Vec<String> {
-    let mut notes = opened.candidate.notes.clone();
+fn notes(opened: &ConnectedTarget, doubts: &Doubts) -> Vec<String> {
+    let mut notes = opened.layout.candidate.notes.clone();
     notes.extend(superuser_note(&opened.session));
-    notes.extend(opened.candidate.elsewhere.iter().cloned());
-    let rivals = opened.doubt.as_ref().filter(|doubt| doubt.weight != Weight::Weak);
+    notes.extend(opened.layout.candidate.elsewhere.iter().cloned());
+    let rivals = opened.layout.doubt.as_ref().filter(|doubt| doubt.weight != Weight::Weak);
     notes.extend(rivals.and_then(|doubt| doubt.tables.get(1)).map(|(other, _)| {
         format!(
             "{} was chosen, but {} looks like sessions too: name one in the configuration",
-            sql::table(&opened.candidate.mapping.sessions),
+            sql::table(&opened.layout.candidate.mapping.sessions),
             sql::table(other)
         )
     }));
     notes.extend(put_aside(opened));
-    notes.extend(clocks::remedy(doubts, opened.now).map(|remedy| {
+    notes.extend(layout::remedy(doubts, opened.now).map(|remedy| {
         let doubt = doubts.expires.as_ref().or(doubts.created.as_ref());
         format!("{}: {remedy}", doubt.map_or("", |doubt| doubt.reason.as_str()))
     }));
@@ -355,13 +367,15 @@ fn notes(opened: &Opened, doubts: &Doubts) -> Vec<String> {
 }
 
 /// Names the tables that have the columns of sessions, and for which too little speaks beside the one that was recognized.
-fn put_aside(opened: &Opened) -> Vec<String> {
+fn put_aside(opened: &ConnectedTarget) -> Vec<String> {
     /// Tables that are named.
     const NAMED: usize = 5;
     let rivals: Vec<&TableName> =
-        opened.doubt.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table).collect();
+        opened.layout.doubt.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table).collect();
     let mut tables: BTreeMap<&TableName, &[String]> = BTreeMap::new();
-    for other in opened.others.iter().filter(|other| !other.lacks.is_empty() && !opened.candidate.named) {
+    for other in
+        opened.layout.others.iter().filter(|other| !other.lacks.is_empty() && !opened.layout.candidate.named)
+    {
         if !rivals.contains(&&other.mapping.sessions) {
             tables.entry(&other.mapping.sessions).or_insert(&other.lacks);
         }
@@ -413,11 +427,11 @@ async fn judge(session: &Session, custom: &Custom) -> Result<Finding, TargetErro
 
 /// What keeps this target's numbers from being the whole truth.
 async fn doubt(
-    opened: &Opened,
+    opened: &ConnectedTarget,
     census: &Census,
     watched: Option<&Memory>,
 ) -> Result<Option<String>, TargetError> {
-    let mapping = &opened.candidate.mapping;
+    let mapping = &opened.layout.candidate.mapping;
     if let Some(why) = hidden_sessions(opened) {
         return Ok(Some(why));
     }
@@ -442,9 +456,9 @@ async fn doubt(
 
 /// Why the role may not see every session; `None` if nothing hides any.
 #[must_use]
-pub fn hidden_sessions(opened: &Opened) -> Option<String> {
-    let sessions = &opened.candidate.mapping.sessions;
-    if opened.schema.table(sessions).is_some_and(|table| table.rows_hidden) {
+pub fn hidden_sessions(opened: &ConnectedTarget) -> Option<String> {
+    let sessions = &opened.layout.candidate.mapping.sessions;
+    if opened.layout.schema.table(sessions).is_some_and(|table| table.rows_hidden) {
         return Some("row-level security hides rows from this role: grant it BYPASSRLS or a policy that shows all rows".into());
     }
     partial(opened)
@@ -457,13 +471,13 @@ async fn has_rows(session: &Session, table: &TableName) -> Result<bool, TargetEr
 }
 
 /// Why a view need not show every session. A condition is part of what whoever names the view means by a session.
-fn partial(opened: &Opened) -> Option<String> {
-    let table = opened.schema.table(&opened.candidate.mapping.sessions)?;
+fn partial(opened: &ConnectedTarget) -> Option<String> {
+    let table = opened.layout.schema.table(&opened.layout.candidate.mapping.sessions)?;
     let condition = || {
         let behind = table.bases.join("`, `");
         format!("`{}` is a view with a condition, which may leave out rows of `{behind}`", table.name)
     };
-    let filtered = table.filtered && !opened.candidate.named;
+    let filtered = table.filtered && !opened.layout.candidate.named;
     let why = table.doubt.clone().or_else(|| filtered.then(condition))?;
     Some(format!("{why}: name a table under [target.mapping]"))
 }
@@ -496,7 +510,7 @@ struct Basis<'a> {
 
 /// The evidence of a finding, whose bound that is.
 async fn evidence(
-    opened: &Opened,
+    opened: &ConnectedTarget,
     queries: &Sql<'_>,
     (proof, bound): (Proof, u64),
     basis: Basis<'_>,
@@ -504,7 +518,7 @@ async fn evidence(
     let session = &opened.session;
     let Basis { tops, changes, ledger, traces } = basis;
     // Where creation is not stored, it is taken from what was first seen.
-    let stored = opened.candidate.mapping.created.is_some();
+    let stored = opened.layout.candidate.mapping.created.is_some();
     let rows = |wanted| observe::rows(session, queries, wanted, (traces, ledger));
     match proof {
         Proof::Duplicates => rows(Wanted::Duplicates).await,

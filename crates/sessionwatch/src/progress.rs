@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::output;
+use crate::{
+    output,
+    target::scan_progress::{OnRows, ScanProgress},
+};
 
 /// Whether anybody watches: set by the command line where standard error is a terminal.
 static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -14,8 +17,6 @@ static WATCHED: AtomicBool = AtomicBool::new(false);
 /// Work that takes longer shows its progress.
 const PATIENCE: Duration = Duration::from_secs(1);
 const REDRAWN: Duration = Duration::from_millis(200);
-/// Rows between two looks at the clock.
-const STRIDE: u64 = 4_096;
 
 /// Lets progress be drawn from now on.
 pub fn watch() {
@@ -46,15 +47,6 @@ impl Progress {
         Self { unit: Unit::Sessions, expected, done: 0, started: Instant::now(), drawn: None }
     }
 
-    /// One row more.
-    #[inline]
-    pub fn advance(&mut self) {
-        self.done += 1;
-        if self.done.is_multiple_of(STRIDE) && WATCHED.load(Ordering::Relaxed) {
-            self.draw("");
-        }
-    }
-
     fn draw(&mut self, state: &str) {
         let taken = self.started.elapsed();
         if taken < PATIENCE || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAWN) {
@@ -73,6 +65,16 @@ impl Drop for Progress {
             let _ = write!(output::stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// Draws the progress of scans, if anybody watches.
+#[must_use]
+pub fn scan_progress() -> Option<ScanProgress> {
+    let begin = |expected| {
+        let mut meter = Meter::new(expected);
+        Box::new(move |rows| meter.draw(rows, "")) as OnRows
+    };
+    WATCHED.load(Ordering::Relaxed).then(|| ScanProgress::new(begin))
 }
 
 /// The progress of work of which the number done is told now and then.

@@ -80,17 +80,18 @@ fn row(row: Vec<Option<String>>) -> Result<Row, TargetError> {
 /// Why rows that show a leak may be missing from what the role reads.
 fn unseen(view: &View, context: Context<'_>) -> Vec<String> {
     let (opened, sql) = (&view.opened, view.sql(context));
-    let mapping = &opened.candidate.mapping;
+    let mapping = &opened.layout.candidate.mapping;
     let mut gaps = Vec::new();
     gaps.extend(look::hidden_sessions(opened));
-    if !opened.is_certain() {
-        gaps.extend(opened.doubt.as_ref().map(ToString::to_string));
+    if !opened.layout.is_certain() {
+        gaps.extend(opened.layout.doubt.as_ref().map(ToString::to_string));
     }
     if sql.compares_tokens_unknown() {
         gaps.push(format!("shared tokens cannot be found: {}", observe::UNKNOWN_COLLATION));
     }
     let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
-    let users = sql.users_doubt().or_else(|| detect::unreadable_users(&opened.schema, mapping, profile));
+    let users =
+        sql.users_doubt().or_else(|| detect::unreadable_users(&opened.layout.schema, mapping, profile));
     gaps.extend(users.map(|why| format!("rows whose user does not exist cannot be found: {why}")));
     gaps
 }

@@ -23,10 +23,7 @@ use super::{
     view::{Known, address},
 };
 use crate::{
-    archive::{
-        rows::{Declared, DependentTable},
-        sealing::Recipient,
-    },
+    archive::sealing::Recipient,
     clock,
     profile::mapping::{Revoke, TableName},
     store::{
@@ -38,6 +35,7 @@ use crate::{
         address::Address,
         side_effects::{Dependent, Kind},
         sql::{Addressing, Change, Named, Sql},
+        unsealed_rows::{ColumnDecl, DependentTable},
     },
 };
 
@@ -205,7 +203,7 @@ struct Work<'a> {
 /// What the acting role knows of the table of the sessions.
 struct TableFacts {
     /// Columns that are archived.
-    columns: Vec<Declared>,
+    columns: Vec<ColumnDecl>,
     /// Tables that inherit from it.
     heaps: BTreeMap<u64, TableName>,
     /// Whether something besides a change itself may change rows.

@@ -4,7 +4,10 @@ use sessionwatch_core::{brake::Braked, local_time::Doubts, verdict::counted};
 
 use super::Line;
 use crate::{
-    archive::sealing::SealError, clocks, profile::doubt::Doubt, store::StoreError, target::error::TargetError,
+    archive::sealing::SealError,
+    profile::doubt::Doubt,
+    store::StoreError,
+    target::{error::TargetError, layout},
 };
 
 /// Why no session can be told to be an orphan where users are hidden.
@@ -328,7 +331,7 @@ impl ActError {
             Self::Implausible { .. } => {
                 "check the column of the expiry and its decoder: `sessionwatch doctor` shows how they are read".into()
             }
-            Self::LocalTime { doubts, .. } => return clocks::remedy(doubts, crate::clock::now()),
+            Self::LocalTime { doubts, .. } => return layout::remedy(doubts, crate::clock::now()),
             Self::TooClose { .. } => {
                 "take 14h or more; or write `decoder = \"timestamp-local:ZONE\"` with the time zone of the application, which may be UTC, under [target.mapping]".into()
             }

@@ -16,8 +16,6 @@ use super::{
     ActError, Context, Line, Plan, Selection, Summary, error::A_USER_MAY_EXIST, side_effects, view::View,
 };
 use crate::{
-    clocks::Known,
-    open::Opened,
     profile::{
         mapping::{Revoke, TableName},
         schema::TableKind,
@@ -25,7 +23,9 @@ use crate::{
     store::{StoreError, audit, censuses, plans},
     target::{
         cells,
+        connect::ConnectedTarget,
         error::TargetError,
+        layout::Known,
         sql::{self, Chosen, Filter, Sql},
     },
 };
@@ -121,7 +121,7 @@ fn begun(
             now: sql.now.micros(),
             addressing: view.addressing,
             table: sql.mapping.sessions.to_string(),
-            framework: view.opened.candidate.title.clone(),
+            framework: view.opened.layout.candidate.title.clone(),
             ..Summary::default()
         },
         ended: Ended::default(),
@@ -156,10 +156,10 @@ pub(super) fn new_id() -> String {
 }
 
 /// Refuses what is no table, and one that may be the wrong one.
-fn refuse(opened: &Opened) -> Result<(), ActError> {
+fn refuse(opened: &ConnectedTarget) -> Result<(), ActError> {
     certain_table(opened)?;
-    let sessions = &opened.candidate.mapping.sessions;
-    let found = opened.schema.table(sessions);
+    let sessions = &opened.layout.candidate.mapping.sessions;
+    let found = opened.layout.schema.table(sessions);
     let kind = match found.map(|table| table.kind) {
         Some(TableKind::View) => "view",
         Some(TableKind::MaterializedView) => "materialized view",
@@ -170,8 +170,8 @@ fn refuse(opened: &Opened) -> Result<(), ActError> {
 }
 
 /// Refuses a table that may be the wrong one, until the configuration names it.
-pub(super) fn certain_table(opened: &Opened) -> Result<(), ActError> {
-    match &opened.doubt {
+pub(super) fn certain_table(opened: &ConnectedTarget) -> Result<(), ActError> {
+    match &opened.layout.doubt {
         Some(doubt) => Err(ActError::Uncertain(Box::new(doubt.clone()))),
         None => Ok(()),
     }
@@ -258,8 +258,8 @@ fn believed(selection: &Selection, revoke: &Revoke, doubts: &Doubts) -> Result<(
 
 /// Says that an end is set by a clock which nothing confirms.
 fn assumes_utc(view: &View, revoke: &Revoke) -> Option<String> {
-    let assumed = view.opened.clocks.expires == Clock::AssumedUtc && *revoke == Revoke::Expire;
-    let column = &view.opened.candidate.mapping.expires.column;
+    let assumed = view.opened.layout.clocks.expires == Clock::AssumedUtc && *revoke == Revoke::Expire;
+    let column = &view.opened.layout.candidate.mapping.expires.column;
     assumed.then(|| {
         format!(
             "`{column}` names no time zone and is set to now in UTC: if the application writes local time west of UTC, these \
@@ -270,12 +270,12 @@ fn assumes_utc(view: &View, revoke: &Revoke) -> Option<String> {
 
 /// Refuses to go by an end that names no time zone closer to now than clocks can be apart.
 fn in_time(selection: &Selection, view: &View, naive: u64) -> Result<(), ActError> {
-    let assumed = view.opened.clocks.expires == Clock::AssumedUtc
-        || naive > 0 && view.opened.clocks.expires == Clock::Named;
+    let assumed = view.opened.layout.clocks.expires == Clock::AssumedUtc
+        || naive > 0 && view.opened.layout.clocks.expires == Clock::Named;
     if !assumed {
         return Ok(());
     }
-    let expires = &view.opened.candidate.mapping.expires;
+    let expires = &view.opened.layout.candidate.mapping.expires;
     let given = match selection {
         Selection::Expired { grace_us } if *grace_us < MIN_GRACE => "a grace",
         Selection::Where(Filter { expires_before: Some(before), .. })

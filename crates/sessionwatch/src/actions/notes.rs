@@ -15,7 +15,7 @@ pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> 
         notes.extend(plan.summary.not_ended.iter().cloned());
         return notes;
     }
-    let revoke = plan.selection.revoke(&view.opened.candidate.mapping.revoke);
+    let revoke = plan.selection.revoke(&view.opened.layout.candidate.mapping.revoke);
     notes.push(match &revoke {
         Revoke::Delete => "the rows are removed from the table, and can be put back from the archive".into(),
         Revoke::Expire => "the rows stay in the table; their expiry is set to now, and can be set back from the archive".into(),
@@ -47,7 +47,7 @@ pub(super) fn not_ended(context: Context<'_>, view: &View, plan: &Plan) -> Vec<S
     if !ends_logins(plan) {
         return vec![];
     }
-    let elsewhere = view.opened.candidate.elsewhere.iter().cloned();
+    let elsewhere = view.opened.layout.candidate.elsewhere.iter().cloned();
     elsewhere.chain(view.force_out(context)).collect()
 }
 

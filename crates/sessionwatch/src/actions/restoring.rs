@@ -17,10 +17,7 @@ use super::{
     view::{self, Known, View},
 };
 use crate::{
-    archive::{
-        rows::Rows,
-        sealing::{Identity, SealError},
-    },
+    archive::sealing::{Identity, SealError},
     profile::mapping::{Revoke, TableName},
     store::{
         StoreError,
@@ -31,6 +28,7 @@ use crate::{
         acting::Actor,
         side_effects::{Kind, SideEffect},
         sql::{Obstacle, Sql},
+        unsealed_rows::UnsealedRows,
     },
 };
 
@@ -80,7 +78,7 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
     };
     let view = View::open(context).await?;
     let right = making::certain_table(&view.opened);
-    let right = right.and_then(|()| plan.is_about(&view.opened.candidate.mapping.sessions));
+    let right = right.and_then(|()| plan.is_about(&view.opened.layout.candidate.mapping.sessions));
     if let Err(error) = right {
         view.opened.session.close().await;
         return Err(error);
@@ -326,7 +324,7 @@ async fn put_back(
         // Once no row of a batch can be put back any more, its sealed rows are gone.
         return Ok(Restored::all(Outcome::Earlier, wanted));
     }
-    let rows = Rows::read(&identity.open(&sealed, &batch.recipient)?)?;
+    let rows = UnsealedRows::read(&identity.open(&sealed, &batch.recipient)?).map_err(SealError::from)?;
     let sql = known.sql();
     let txid = actor.begin().await?;
     let mut obstacles = BTreeMap::new();
@@ -370,7 +368,7 @@ async fn put_back(
 /// is not back stays behind too: its key may by now belong to another row.
 async fn restore_dependents(
     actor: &mut Actor,
-    (sql, rows): (&Sql<'_>, &Rows),
+    (sql, rows): (&Sql<'_>, &UnsealedRows),
     sessions: &BTreeSet<usize>,
 ) -> Result<BTreeMap<String, Dependents>, ActError> {
     let mut restored = BTreeMap::new();
@@ -400,7 +398,7 @@ async fn restore_dependents(
 fn by_heap<'a>(
     wanted: &[(usize, i64)],
     batch: &Batch,
-    rows: &'a Rows,
+    rows: &'a UnsealedRows,
     sessions: &'a TableName,
 ) -> Vec<(&'a TableName, Vec<(usize, i64)>)> {
     let mut tables: Vec<(&TableName, Vec<(usize, i64)>)> = vec![];

@@ -4,16 +4,16 @@ use sessionwatch_core::instant::Instant;
 
 use super::{ActError, Context};
 use crate::{
-    open::{Access, Opened, fingerprint_key, open_at},
     profile::{
         catalogue::Profile,
-        layout::Layout,
+        known_layout::KnownLayout,
         mapping::Mapping,
         schema::{Dialect, Schema, TableKind},
     },
     store::{layouts, ledgers},
     target::{
         address::Address,
+        connect::{ConnectOptions, ConnectedTarget, fingerprint_key},
         error::TargetError,
         sql::{self, Addressing, Sql},
     },
@@ -21,7 +21,7 @@ use crate::{
 
 /// The target as plans see it: marks are made with the key of the store, and rows have a name.
 pub(super) struct View {
-    pub(super) opened: Opened,
+    pub(super) opened: ConnectedTarget,
     /// What is unique to a row.
     pub(super) addressing: Addressing,
 }
@@ -37,12 +37,13 @@ impl View {
         let mut target = context.target.clone();
         layouts::locate(context.store, &mut target)?;
         let target = &target;
-        let access = Access { address: &target.address, deep: false, key: Some(key), placed: false };
+        let catalogue = &context.config.catalogue;
+        let options = ConnectOptions { key: Some(key), ..target.connect_options(catalogue) };
         let limit = target.limits.timeout;
-        let opening = tokio::time::timeout(limit, open_at(target, &context.config.catalogue, access));
+        let opening = tokio::time::timeout(limit, ConnectedTarget::open(options));
         let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
-        if target.known.is_none() && opened.is_certain() {
-            let layout = Layout::of(&opened.candidate.mapping);
+        if target.known.is_none() && opened.layout.is_certain() {
+            let layout = KnownLayout::of(&opened.layout.candidate.mapping);
             context.store.write(|db| layouts::keep(db, target, &layout, context.clock.now()))?;
         }
         let addressing = addressing(&opened).await?;
@@ -55,10 +56,10 @@ impl View {
 }
 
 /// What is unique to a row of the sessions.
-async fn addressing(opened: &Opened) -> Result<Addressing, ActError> {
-    let sessions = &opened.candidate.mapping.sessions;
-    let found = opened.schema.table(sessions);
-    if opened.schema.dialect == Dialect::Sqlite {
+async fn addressing(opened: &ConnectedTarget) -> Result<Addressing, ActError> {
+    let sessions = &opened.layout.candidate.mapping.sessions;
+    let found = opened.layout.schema.table(sessions);
+    if opened.layout.schema.dialect == Dialect::Sqlite {
         let has_rowid = found.is_some_and(|table| !table.without_rowid);
         return Ok(if has_rowid { Addressing::Place } else { Addressing::Id });
     }
@@ -108,7 +109,7 @@ impl View {
     }
 
     fn text(&self, context: Context<'_>, of: impl Fn(&Profile) -> &String) -> Option<String> {
-        let mapping = &self.opened.candidate.mapping;
+        let mapping = &self.opened.layout.candidate.mapping;
         let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
         profile.map(of).filter(|text| !text.is_empty()).cloned()
     }
@@ -137,9 +138,10 @@ impl Known {
         }
         let seen = opened.now;
         let now = now.unwrap_or(seen);
-        let crate::open::Opened { session, schema, candidate, key, .. } = opened;
+        let ConnectedTarget { session, layout, key, .. } = opened;
         session.close().await;
-        Ok(Self { schema, mapping: candidate.mapping, key, now, seen, addressing })
+        let (schema, mapping) = (layout.schema, layout.candidate.mapping);
+        Ok(Self { schema, mapping, key, now, seen, addressing })
     }
 
     pub(super) fn sql(&self) -> Sql<'_> {

@@ -17,9 +17,8 @@ use super::{
 };
 use crate::{
     config::{Config, Target},
-    open::{Opened, open_over},
     store::layouts,
-    target::{address::Address, error::TargetError, session::Idle},
+    target::{address::Address, connect::ConnectedTarget, error::TargetError, session::Idle},
 };
 
 /// How long a connection waits for the next question.
@@ -123,7 +122,7 @@ impl Drop for ConnectionPool {
 pub async fn with_pooled_connection<T: Send + 'static>(
     app: &Arc<AppState>,
     target: &Target,
-    query: impl AsyncFnOnce(&Opened, &Config) -> Result<T, TargetError> + Send + 'static,
+    query: impl AsyncFnOnce(&ConnectedTarget, &Config) -> Result<T, TargetError> + Send + 'static,
 ) -> Result<T, AppError> {
     let name = target.name.clone();
     let unknown =
@@ -182,11 +181,11 @@ async fn query_over<T>(
     target: &Target,
     config: &Config,
     idle: Option<Idle>,
-    query: impl AsyncFnOnce(&Opened, &Config) -> Result<T, TargetError>,
+    query: impl AsyncFnOnce(&ConnectedTarget, &Config) -> Result<T, TargetError>,
 ) -> Result<(T, Option<Idle>), TargetError> {
     let mut target = target.clone();
     target.limits.timeout = target.limits.timeout.min(QUERY_TIMEOUT);
-    let opened = open_over(&target, &config.catalogue, idle).await?;
+    let opened = ConnectedTarget::reuse(idle, target.connect_options(&config.catalogue)).await?;
     let answer = query(&opened, config).await;
     match answer {
         Ok(answer) => Ok((answer, opened.session.rest().await)),

@@ -11,10 +11,7 @@ use std::{
 use age::{secrecy::ExposeSecret as _, x25519};
 use zeroize::Zeroizing;
 
-use super::{
-    rows::END_OF_TABLE,
-    whole::{DependentRows, Head, Whole},
-};
+use crate::target::{full_rows::ArchiveBatch, unsealed_rows::DamagedRows};
 
 /// Why something cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +39,12 @@ pub enum SealError {
     /// The memory or the random source failed.
     #[error("the rows cannot be sealed")]
     Sealing,
+}
+
+impl From<DamagedRows> for SealError {
+    fn from(DamagedRows: DamagedRows) -> Self {
+        Self::Damaged
+    }
 }
 
 /// To whom archives are sealed.
@@ -77,33 +80,13 @@ impl Recipient {
         Ok(sealed)
     }
 
-    /// Encrypts rows: a first line about all of them, and then a line each; behind them, table by table, what went with them.
+    /// Encrypts rows.
     ///
     /// # Errors
     ///
     /// If the system has no random numbers.
-    pub fn seal_rows(
-        &self,
-        about: &str,
-        (whole, rows): (&Whole, &[Head]),
-        dependents: &[DependentRows],
-    ) -> Result<Vec<u8>, SealError> {
-        let length =
-            whole.len() + dependents.iter().map(DependentRows::sealed_len).sum::<usize>() + about.len() + 1;
-        // It never grows, since what it grew out of would stay in memory.
-        let mut lines = Zeroizing::new(Vec::with_capacity(length));
-        lines.extend_from_slice(about.as_bytes());
-        lines.push(b'\n');
-        rows.iter().for_each(|row| lines.extend_from_slice(whole.columns(row)));
-        for dependent in dependents {
-            lines.extend_from_slice(END_OF_TABLE);
-            lines.push(b'\n');
-            for (row, session) in dependent.rows() {
-                lines.extend_from_slice(format!("{session}\t").as_bytes());
-                lines.extend_from_slice(row);
-            }
-        }
-        self.seal(&lines)
+    pub fn seal_rows(&self, batch: &ArchiveBatch<'_>) -> Result<Vec<u8>, SealError> {
+        batch.with_plaintext(|plaintext| self.seal(plaintext))
     }
 }
 
@@ -196,6 +179,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::target::full_rows::{DependentRows, FullRows};
 
     #[test]
     fn what_is_sealed_opens_with_its_identity_and_no_other() {
@@ -205,15 +189,21 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(matches!(Identity::create(&path), Err(SealError::Exists(_))));
         let recipient = Recipient::parse(&identity.recipient().to_string()).unwrap();
-        let mut whole = Whole::default();
-        whole.push(b"(0,1)\t7\t1\ta\tone\n(0,2)\t7\t2\tb\ttwo\n(0,3)\t7\t3\tc\tthree\n");
-        let heads = whole.heads().unwrap();
-        let mut rows = Whole::default();
+        let mut full_rows = FullRows::default();
+        full_rows.push(b"(0,1)\t7\t1\ta\tone\n(0,2)\t7\t2\tb\ttwo\n(0,3)\t7\t3\tc\tthree\n");
+        let headers = full_rows.headers().unwrap();
+        let mut rows = FullRows::default();
         rows.push(b"(0,3)\t7\t9\tx\n(0,1)\t7\t8\ty\n");
         let carts = DependentRows::new(rows, |head| usize::try_from(head.place - 1).ok());
         let carts = carts.unwrap();
-        let sealed =
-            recipient.seal_rows("about", (&whole, &[heads[0].clone(), heads[2].clone()]), &[carts]).unwrap();
+        let sessions = [headers[0].clone(), headers[2].clone()];
+        let batch = ArchiveBatch {
+            header: "about",
+            full_rows: &full_rows,
+            sessions: &sessions,
+            dependents: &[carts],
+        };
+        let sealed = recipient.seal_rows(&batch).unwrap();
         assert!(!sealed.windows(3).any(|part| part == b"one"));
         let name = recipient.to_string();
         let again = Identity::read(&path).unwrap();

@@ -29,14 +29,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let sql = super::block_on(super::with_open(&config, &target, async |opened| {
         let roles =
             Roles { watch: &args.watch_role, act: (!args.watch_only).then_some(args.act_role.as_str()) };
-        let dialect = opened.schema.dialect;
-        let mapping = &opened.candidate.mapping;
+        let dialect = opened.layout.schema.dialect;
+        let mapping = &opened.layout.candidate.mapping;
         let catalog = Catalog::read(dialect, async |query| opened.session.fetch(query).await).await?;
         let sessions = table_name(dialect, &mapping.sessions);
         let event = Event::of(&mapping.revoke);
         let reached = &catalog.reached(&sessions, event);
         let dependents = &if event == Event::Delete { catalog.archivable(&sessions) } else { vec![] };
-        Ok(grants::statements(Subject { schema: &opened.schema, mapping, reached, dependents }, roles))
+        Ok(grants::statements(Subject { schema: &opened.layout.schema, mapping, reached, dependents }, roles))
     }))?;
     super::print(&sql)?;
     Ok(ExitCode::SUCCESS)

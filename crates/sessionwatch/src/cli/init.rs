@@ -11,15 +11,15 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     actions::{ActError, keys},
     archive::sealing::{Identity, Recipient},
-    config::{self, Storage, Target, reference},
+    config::{self, Target, reference},
     environment,
-    open::Opened,
     profile::{
         catalogue::Profile,
         mapping::{Mapping, Revoke, TableName},
+        source::ProfileSource,
     },
     sanitize::printable,
-    target::address::Address,
+    target::{address::Address, connect::ConnectedTarget},
 };
 
 /// Recognise the sessions of a database, and write sessionwatch.toml for it
@@ -116,8 +116,8 @@ fn write(path: &Path, text: &str, force: bool) -> std::io::Result<()> {
 }
 
 /// What was found, for the person.
-fn said(opened: &Opened) -> String {
-    let mut text = format!("Recognised: {}.\n", opened.candidate.title);
+fn said(opened: &ConnectedTarget) -> String {
+    let mut text = format!("Recognised: {}.\n", opened.layout.candidate.title);
     let mut list = |title: &str, lines: &[String]| {
         if !lines.is_empty() {
             // Writing to a String cannot fail, here and below.
@@ -127,12 +127,12 @@ fn said(opened: &Opened) -> String {
             let _ = writeln!(text, "  - {}", printable(line));
         }
     };
-    list("Why:", &opened.candidate.why);
-    list("To know:", &opened.candidate.notes);
-    list("Log-ins that do not end with their rows:", &opened.candidate.elsewhere);
-    let others: Vec<String> = opened.others.iter().map(|other| other.why.join("; ")).collect();
+    list("Why:", &opened.layout.candidate.why);
+    list("To know:", &opened.layout.candidate.notes);
+    list("Log-ins that do not end with their rows:", &opened.layout.candidate.elsewhere);
+    let others: Vec<String> = opened.layout.others.iter().map(|other| other.why.join("; ")).collect();
     list("Ambiguous, this could be meant instead:", &others);
-    if let Some(doubt) = &opened.doubt {
+    if let Some(doubt) = &opened.layout.doubt {
         list(
             "Not certain, and nothing is cleaned up or revoked before the file names the table:",
             &[doubt.to_string()],
@@ -143,14 +143,14 @@ fn said(opened: &Opened) -> String {
 }
 
 /// The configuration of one target, and every check, commented out.
-fn file(name: &str, target: &Target, opened: &Opened, catalogue: &[Profile]) -> String {
-    let mapping = &opened.candidate.mapping;
+fn file(name: &str, target: &Target, opened: &ConnectedTarget, catalogue: &[Profile]) -> String {
+    let mapping = &opened.layout.candidate.mapping;
     let mut text =
         String::from("# Configuration of sessionwatch: `sessionwatch config example` shows every key.\n");
-    for why in &opened.candidate.why {
+    for why in &opened.layout.candidate.why {
         let _ = writeln!(text, "#\n# Recognised: {}.", printable(why));
     }
-    for note in &opened.candidate.notes {
+    for note in &opened.layout.candidate.notes {
         let _ = writeln!(text, "# To know: {}.", printable(note));
     }
     let url = match &target.address {
@@ -167,13 +167,13 @@ fn file(name: &str, target: &Target, opened: &Opened, catalogue: &[Profile]) -> 
     if known {
         let _ = writeln!(text, "profile = {}", quoted(&mapping.profile));
     }
-    if let Storage::Table { table, .. } = &target.storage {
+    if let ProfileSource::Table { table, .. } = &target.storage {
         let _ = writeln!(text, "sessions = {}", quoted(&table.to_string()));
     }
     text.push_str(&chosen_by_hand(opened));
     let by_profile = known
-        && (opened.doubt.is_some() || !opened.decoder_replaced)
-        && !matches!(target.storage, Storage::Explicit(_));
+        && (opened.layout.doubt.is_some() || !opened.layout.decoder_replaced)
+        && !matches!(target.storage, ProfileSource::Explicit(_));
     if by_profile {
         text.push_str(
             "\n# What the profile comes to here; it goes before what the profile says if you remove the marks.\n",
@@ -191,14 +191,14 @@ fn file(name: &str, target: &Target, opened: &Opened, catalogue: &[Profile]) -> 
 }
 
 /// The tables that may be meant, for a person to choose: the file does not do that by itself.
-fn chosen_by_hand(opened: &Opened) -> String {
-    let Some(doubt) = &opened.doubt else { return String::new() };
+fn chosen_by_hand(opened: &ConnectedTarget) -> String {
+    let Some(doubt) = &opened.layout.doubt else { return String::new() };
     let mut text = format!(
         "# Not certain: {}.\n# Nothing is cleaned up or revoked before one of these lines is chosen, by removing its mark.\n",
         printable(&doubt.reason)
     );
     for [profile, sessions] in doubt.alternatives() {
-        let other = profile != format!("profile = {}", quoted(&opened.candidate.mapping.profile));
+        let other = profile != format!("profile = {}", quoted(&opened.layout.candidate.mapping.profile));
         let with = if other { format!("  # with {profile}") } else { String::new() };
         let _ = writeln!(text, "# {sessions}{with}");
     }

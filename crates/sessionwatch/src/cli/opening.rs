@@ -74,11 +74,13 @@ pub(super) fn locate(config: &Config, targets: &mut [Target]) {
     if config.serve.store_unresolved.is_some() || targets.iter().all(|target| target.ad_hoc) {
         return;
     }
-    let located = Store::find(&config.serve.store).map_err(TargetError::from_store).and_then(|store| {
-        let Some(store) = store else { return Ok(()) };
-        let mut configured = targets.iter_mut().filter(|target| !target.ad_hoc);
-        configured.try_for_each(|target| layouts::locate(&store, target))
-    });
+    let located = Store::find(&config.serve.store)
+        .map_err(|error| TargetError::Unlocated(error.to_string()))
+        .and_then(|store| {
+            let Some(store) = store else { return Ok(()) };
+            let mut configured = targets.iter_mut().filter(|target| !target.ad_hoc);
+            configured.try_for_each(|target| layouts::locate(&store, target))
+        });
     if let Err(error) = located {
         super::complain(&format!("warning: {error}"), Some("see to the store that `serve.store` names"));
     }

@@ -10,13 +10,13 @@ use crate::{
     clock,
     config::Config,
     documents,
-    open::Opened,
     report::{self, Format, Sheet},
     store::{
         Store,
         signals::{self, Search},
     },
     target::{
+        connect::ConnectedTarget,
         error::TargetError,
         observe::{self, Evidence, Line, Rank},
         sql::{List, Sort, Status},
@@ -204,7 +204,7 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
 fn top(args: &TopArgs) -> Result<String, Failure> {
     let (config, target) = args.target.choose_one_located()?;
     super::block_on(super::with_open(&config, &target, async |opened| {
-        let mapping = &opened.candidate.mapping;
+        let mapping = &opened.layout.candidate.mapping;
         if mapping.user.is_none() {
             let why = "no column of the user is known, so users cannot be ranked";
             return Err(TargetError::Mapping(why.into()));
@@ -223,8 +223,8 @@ fn top(args: &TopArgs) -> Result<String, Failure> {
 }
 
 /// The columns of the users that are shown.
-fn display(opened: &Opened) -> Vec<String> {
-    opened.candidate.mapping.users.as_ref().map(|users| users.display.clone()).unwrap_or_default()
+fn display(opened: &ConnectedTarget) -> Vec<String> {
+    opened.layout.candidate.mapping.users.as_ref().map(|users| users.display.clone()).unwrap_or_default()
 }
 
 fn sheet(lines: &[Line], display: &[String], (now, written): (Instant, fn(Instant) -> String)) -> Sheet {

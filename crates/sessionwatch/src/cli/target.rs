@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::Failure;
 use crate::{
-    config::{Config, Rhythm, Storage, Target},
+    config::{Config, Rhythm, Target},
     environment,
+    profile::source::ProfileSource,
     secret::Secret,
     suggest::nearest,
     target::{address::Address, observe::Engine, postgres::Limits},
@@ -128,7 +129,7 @@ pub(super) fn plain(address: Address) -> Target {
     Target {
         name: address.to_string(),
         address,
-        storage: Storage::Detect,
+        storage: ProfileSource::Detect,
         known: None,
         engine: Engine::Scan,
         limits: Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(2) },

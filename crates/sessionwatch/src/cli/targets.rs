@@ -8,7 +8,7 @@ use super::{Failure, actor::ActorArgs, opening::existing, target::TargetArgs};
 use crate::{
     actions::ActError,
     clock,
-    profile::layout::Layout,
+    profile::known_layout::KnownLayout,
     report::{Format, Sheet},
     sanitize::printable,
     store::layouts::{self, Kept},
@@ -47,7 +47,7 @@ fn confirm(args: &TargetArgs, owner: &str) -> Result<String, Failure> {
     let (config, target) = args.choose_one()?;
     let store = existing(&args.config)?.1;
     let (layout, doubt) = super::block_on(super::with_open(&config, &target, async |opened| {
-        Ok((Layout::of(&opened.candidate.mapping), opened.doubt.clone()))
+        Ok((KnownLayout::of(&opened.layout.candidate.mapping), opened.layout.doubt.clone()))
     }))?;
     if let Some(doubt) = doubt {
         return Err(ActError::Uncertain(Box::new(doubt)).into());
@@ -62,7 +62,7 @@ fn confirm(args: &TargetArgs, owner: &str) -> Result<String, Failure> {
 fn sheet(kept: &[Kept]) -> Sheet {
     let header = ["target", "table", "token", "user", "expiry", "since", "confirmed by"];
     let row = |kept: &Kept| {
-        let Layout { table, token, user, expires } = kept.layout.clone();
+        let KnownLayout { table, token, user, expires } = kept.layout.clone();
         let by = kept.confirmed_by.clone().unwrap_or_default();
         vec![
             kept.target.clone(),

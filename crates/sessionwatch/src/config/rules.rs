@@ -14,8 +14,9 @@ use super::{
     reader::{Node, Reader},
 };
 use crate::{
-    checks::{self, Counted, Custom, Rules},
+    checks::{self, Custom, Rules},
     suggest::nearest,
+    target::session::CustomValue,
 };
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Node, zone: &TimeZone) -> Rules {
@@ -162,7 +163,7 @@ fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[C
         id,
         // One statement, which stands inside another: a semicolon at its end would end that.
         sql: node.text("sql")?.trim().trim_end_matches(';').to_owned(),
-        counted: if node.text("value") == Some("first") { Counted::First } else { Counted::Rows },
+        counted: if node.text("value") == Some("first") { CustomValue::First } else { CustomValue::Rows },
         threshold: threshold.unwrap_or_else(|NotAThreshold| default_threshold()),
         max_rows: node.whole("max_rows").unwrap_or(100_000),
         severity: node.text("severity").and_then(Severity::parse).unwrap_or(Severity::Medium),

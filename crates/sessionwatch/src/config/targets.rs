@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use sessionwatch_core::{brake::MOST, decoder::Decoder, instant::SECOND, local_time::MIN_GRACE};
 
 use super::{
-    Cleanup, Preset, Problem, Rhythm, Storage, Target, Unresolved, plan,
+    Cleanup, Preset, Problem, Rhythm, Target, Unresolved, plan,
     reader::{Node, Reader},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         catalogue::Profile,
         explicit,
         mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+        source::ProfileSource,
     },
     schedule::Schedule,
     secret::Secret,
@@ -175,8 +176,8 @@ fn cleanup(reader: &mut Reader<'_>, node: &Node, (zone, acts): (&TimeZone, bool)
 }
 
 /// Refuses a grace that is shorter than clocks can be apart, where the mapping says that the end names no time zone.
-fn keeps_time(reader: &mut Reader<'_>, node: &Node, (cleanup, storage): (Option<&Cleanup>, &Storage)) {
-    let (Some(cleanup), Storage::Explicit(mapping)) = (cleanup, storage) else { return };
+fn keeps_time(reader: &mut Reader<'_>, node: &Node, (cleanup, storage): (Option<&Cleanup>, &ProfileSource)) {
+    let (Some(cleanup), ProfileSource::Explicit(mapping)) = (cleanup, storage) else { return };
     if mapping.expires.decoder == Decoder::TimestampUtc && cleanup.grace_us < MIN_GRACE {
         let at = node.below("cleanup").first().map_or(node.at, |node| node.at("grace"));
         let message = format!(
@@ -247,7 +248,7 @@ fn address(reader: &mut Reader<'_>, node: &Node, (folder, url): (&Path, &Secret)
     }
 }
 
-fn storage(reader: &mut Reader<'_>, node: &Node, catalogue: &[Profile]) -> Storage {
+fn storage(reader: &mut Reader<'_>, node: &Node, catalogue: &[Profile]) -> ProfileSource {
     let profile = node.text("profile");
     if let Some(profile) = profile
         && catalogue.iter().all(|known| known.name != profile)
@@ -266,12 +267,14 @@ fn storage(reader: &mut Reader<'_>, node: &Node, catalogue: &[Profile]) -> Stora
     match (table, below) {
         (_, Some(below)) => {
             let known = catalogue.iter().find(|known| Some(known.name.as_str()) == profile);
-            Storage::Explicit(Box::new(mapping(reader, below, known)))
+            ProfileSource::Explicit(Box::new(mapping(reader, below, known)))
         }
         (Some(table), None) => {
-            Storage::Table { table: table_name(table), profile: profile.map(str::to_owned) }
+            ProfileSource::Table { table: table_name(table), profile: profile.map(str::to_owned) }
         }
-        (None, None) => profile.map_or(Storage::Detect, |profile| Storage::Profile(profile.to_owned())),
+        (None, None) => {
+            profile.map_or(ProfileSource::Detect, |profile| ProfileSource::Profile(profile.to_owned()))
+        }
     }
 }
 

@@ -39,13 +39,13 @@ use crate::{
         judge::{self, Table, View},
         syslog::{Keep, Senders, Syslog},
     },
-    open::open,
     store::{
         Store, StoreError, incidents, layouts, reports,
         signals::{self, Kept},
         sources,
     },
     target::{
+        connect::ConnectedTarget,
         error::TargetError,
         observe::{self, Line},
         sql::List,
@@ -589,7 +589,7 @@ fn is_bad(signal: &Kept) -> bool {
 async fn lookup(config: &Config, target: &Target, prefixes: &[String]) -> Result<Vec<Line>, TargetError> {
     let wanted: BTreeSet<String> = prefixes.iter().flat_map(|prefix| judge::shown_as(prefix)).collect();
     let prefixes: Vec<String> = wanted.into_iter().collect();
-    let opened = open(target, &config.catalogue, false).await?;
+    let opened = ConnectedTarget::open_in_time(target.connect_options(&config.catalogue)).await?;
     let sql = opened.sql(false, &config.rules.settings);
     let list = List { prefixes: &prefixes, ..List::all(SESSIONS) };
     let lines = observe::list(&opened.session, &sql, list).await;

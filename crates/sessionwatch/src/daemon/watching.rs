@@ -21,12 +21,11 @@ use crate::{
     incident,
     look::{self, Report, Request},
     memory::Memory,
-    open::fingerprint_key,
-    profile::layout::Layout,
+    profile::known_layout::KnownLayout,
     sanitize::printable,
     schedule::{self, Due, Timetable},
     store::{Store, StoreError, censuses, layouts, ledgers},
-    target::{address::Address, error::TargetError},
+    target::{address::Address, connect::fingerprint_key, error::TargetError},
 };
 
 /// First looks are spread over so long, that many targets do not ask at once.
@@ -312,7 +311,7 @@ impl Watching {
         let emergencies = incident::emergencies(&report);
         // A table in doubt is not the one that a later look is held against.
         let certain = report.seen.as_ref().ok().filter(|seen| seen.certain);
-        let layout = certain.map(|seen| Layout::of(&seen.candidate.mapping));
+        let layout = certain.map(|seen| KnownLayout::of(&seen.candidate.mapping));
         let outcome = kept.store.write(|db| {
             if let Some(bytes) = &bytes {
                 ledgers::put(db, name, bytes, now)?;

@@ -4,10 +4,10 @@ use sessionwatch_core::verdict::counted;
 
 use super::{Finding, Patient, fail, pass, warn};
 use crate::{
-    open::Opened,
     profile::schema::Dialect,
     target::{
         cells,
+        connect::ConnectedTarget,
         error::TargetError,
         sql::{identifier, table as quoted},
     },
@@ -34,7 +34,7 @@ pub struct RowIds {
 /// # Errors
 ///
 /// If the target does not answer.
-pub(super) async fn read(opened: &Opened) -> Result<Option<RowIds>, TargetError> {
+pub(super) async fn read(opened: &ConnectedTarget) -> Result<Option<RowIds>, TargetError> {
     let sql = opened.sql(false, &sessionwatch_core::settings::Settings::default());
     let mapping = sql.mapping;
     let Some(id) = mapping.id.as_deref().filter(|_| sql.schema.dialect == Dialect::Postgres) else {
@@ -57,7 +57,7 @@ pub(super) async fn read(opened: &Opened) -> Result<Option<RowIds>, TargetError>
 /// Says how many numbers are left.
 pub(super) fn examine(patient: Patient<'_>) -> Option<Finding> {
     let RowIds { sequence, greatest, last, created_last_hour } = patient.row_ids?;
-    let mapping = &patient.opened.candidate.mapping;
+    let mapping = &patient.opened.layout.candidate.mapping;
     let left = greatest - last;
     let [few, very_few] = FEW.map(|parts| greatest / parts);
     if left >= few {

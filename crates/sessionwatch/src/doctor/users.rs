@@ -11,8 +11,8 @@ use crate::{
 /// Examines the users, where they are known.
 pub(super) fn examine(patient: Patient<'_>) -> Vec<Finding> {
     let opened = patient.opened;
-    let Some(users) = &opened.candidate.mapping.users else { return vec![] };
-    let Some(table) = opened.schema.table(&users.table) else { return vec![] };
+    let Some(users) = &opened.layout.candidate.mapping.users else { return vec![] };
+    let Some(table) = opened.layout.schema.table(&users.table) else { return vec![] };
     [key(users, table), deleted(users, table), form(patient, users)].into_iter().flatten().collect()
 }
 

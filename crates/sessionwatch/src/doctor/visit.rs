@@ -10,16 +10,16 @@ use super::{Acting, Finding, Patient, examine, row_ids};
 use crate::{
     clock,
     clock_difference::Difference,
-    clocks::Known,
     config::Target,
     incident::drill::leftovers::{self, Leftover},
-    open::Opened,
     profile::schema::Dialect,
     target::{
         acting::Actor,
         address::Address,
         cells,
+        connect::ConnectedTarget,
         error::TargetError,
+        layout::Known,
         side_effects::{Catalog, Event, SideEffect},
         sql::{Change, table},
     },
@@ -36,9 +36,9 @@ const NAMED: usize = 5;
 /// # Errors
 ///
 /// If it does not answer.
-pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, TargetError> {
+pub async fn visit(target: &Target, opened: &ConnectedTarget) -> Result<Vec<Finding>, TargetError> {
     let clocks = Difference::of(opened.now, opened.now_read, clock::now());
-    let audit = opened.session.audit(&opened.candidate.mapping.sessions).await?;
+    let audit = opened.session.audit(&opened.layout.candidate.mapping.sessions).await?;
     let acting = acting(target, opened).await;
     let doubts = &doubts(opened).await?;
     let lengths =
@@ -82,8 +82,8 @@ pub async fn visit(target: &Target, opened: &Opened) -> Result<Vec<Finding>, Tar
 }
 
 /// The databases of drills that are not known to run, on the server of the target.
-async fn drills(opened: &Opened) -> Result<Vec<Leftover>, TargetError> {
-    if opened.schema.dialect != Dialect::Postgres {
+async fn drills(opened: &ConnectedTarget) -> Result<Vec<Leftover>, TargetError> {
+    if opened.layout.schema.dialect != Dialect::Postgres {
         return Ok(vec![]);
     }
     let rows = opened.session.fetch(leftovers::DATABASES).await?;
@@ -95,7 +95,7 @@ async fn drills(opened: &Opened) -> Result<Vec<Leftover>, TargetError> {
 }
 
 /// What every token of a sample begins with.
-async fn common_prefix(opened: &Opened) -> Result<Option<String>, TargetError> {
+async fn common_prefix(opened: &ConnectedTarget) -> Result<Option<String>, TargetError> {
     /// Of fewer tokens, it may be chance.
     const FEWEST: u64 = 5;
     let rows = opened.session.fetch(&opened.sql(false, &Settings::default()).prefixes(SAMPLE)).await?;
@@ -106,7 +106,9 @@ async fn common_prefix(opened: &Opened) -> Result<Option<String>, TargetError> {
 }
 
 /// Who acts for users in sessions that began more than an hour ago.
-async fn impersonations(opened: &Opened) -> Result<Vec<(String, u64, Option<Instant>)>, TargetError> {
+async fn impersonations(
+    opened: &ConnectedTarget,
+) -> Result<Vec<(String, u64, Option<Instant>)>, TargetError> {
     let Some(query) = opened.sql(false, &Settings::default()).impersonations(NAMED) else {
         return Ok(vec![]);
     };
@@ -119,7 +121,7 @@ async fn impersonations(opened: &Opened) -> Result<Vec<(String, u64, Option<Inst
 }
 
 /// The instants that are not believed, by a look at every row.
-async fn doubts(opened: &Opened) -> Result<Doubts, TargetError> {
+async fn doubts(opened: &ConnectedTarget) -> Result<Doubts, TargetError> {
     let sql = opened.sql(false, &Settings::default());
     let rows = opened.session.fetch(&sql.totals(Instant::MIN)).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
@@ -130,7 +132,7 @@ async fn doubts(opened: &Opened) -> Result<Doubts, TargetError> {
 }
 
 /// The role that acts, where one is configured; a file has none.
-async fn acting(target: &Target, opened: &Opened) -> Option<Acting> {
+async fn acting(target: &Target, opened: &ConnectedTarget) -> Option<Acting> {
     if let Some(problem) = &target.act_missing {
         return Some(Acting::Unknown(problem.message.clone()));
     }
@@ -138,10 +140,10 @@ async fn acting(target: &Target, opened: &Opened) -> Option<Acting> {
     Some(ask(target, address, opened).await.unwrap_or_else(|error| Acting::Unknown(error.to_string())))
 }
 
-async fn ask(target: &Target, address: &Address, opened: &Opened) -> Result<Acting, TargetError> {
+async fn ask(target: &Target, address: &Address, opened: &ConnectedTarget) -> Result<Acting, TargetError> {
     let mut actor = Actor::open(address, target.limits, opened.key).await?;
     let sql = opened.sql(false, &Settings::default());
-    let change = Change::of(&opened.candidate.mapping.revoke, "");
+    let change = Change::of(&opened.layout.candidate.mapping.revoke, "");
     let dependents = actor.dependents(&sql, change).await?;
     let lacks = actor.lacks(&sql, change, &dependents).await?;
     let found = actor.hidden(&sql, change, &dependents).await?;

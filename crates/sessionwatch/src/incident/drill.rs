@@ -21,15 +21,16 @@ use pg_link::{Connection, NoRows};
 
 use crate::{
     actions::{ActError, Context, applying, view},
-    config::{Storage, Target},
-    open::{Access, open_at},
+    config::Target,
     profile::{
         mapping::{Mapping, TableName},
         schema::{ColumnKind, Dialect, Schema},
+        source::ProfileSource,
     },
     store::{Place, Store},
     target::{
         address::Address,
+        connect::ConnectedTarget,
         error::TargetError,
         observe::{self, Line},
         sql::{self, List, identifier, string},
@@ -90,7 +91,7 @@ pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<Scratch, Act
             let target = Target {
                 name: "drill".into(),
                 address,
-                storage: Storage::Explicit(Box::new(Mapping { accounts: None, ..sample.mapping })),
+                storage: ProfileSource::Explicit(Box::new(Mapping { accounts: None, ..sample.mapping })),
                 known: None,
                 replica: None,
                 act: None,
@@ -286,10 +287,9 @@ async fn clear_databases(link: &Connection<NoRows>, server: String) -> Vec<Strin
 
 async fn sample(context: Context<'_>) -> Result<Sample, ActError> {
     let target = context.target;
-    let access = Access { address: &target.address, deep: false, key: None, placed: false };
-    let mut opened = open_at(target, &context.config.catalogue, access).await?;
+    let mut opened = ConnectedTarget::open(target.connect_options(&context.config.catalogue)).await?;
     // Whoever rehearses needs nobody's name, address or device.
-    let mapping = &mut opened.candidate.mapping;
+    let mapping = &mut opened.layout.candidate.mapping;
     if let Some(users) = &mut mapping.users {
         users.display.clear();
     }
@@ -297,9 +297,9 @@ async fn sample(context: Context<'_>) -> Result<Sample, ActError> {
     let list = List { ascending: false, ..List::all(SAMPLE) };
     let lines =
         observe::list(&opened.session, &opened.sql(false, &context.config.rules.settings), list).await;
-    let crate::open::Opened { session, schema, candidate, .. } = opened;
+    let ConnectedTarget { session, layout, .. } = opened;
     session.close().await;
-    Ok(Sample { schema, mapping: candidate.mapping, lines: lines? })
+    Ok(Sample { schema: layout.schema, mapping: layout.candidate.mapping, lines: lines? })
 }
 
 /// A database of that name beside the one of the address. Its comment says which process made it, and when.

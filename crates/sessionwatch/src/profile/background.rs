@@ -3,10 +3,9 @@
 
 use super::{
     detect::Candidate,
-    mapping::{Mapping, TableName},
+    mapping::{Mapping, MappingError, TableName},
     schema::{Schema, Table, TableKind},
 };
-use crate::target::error::TargetError;
 
 /// Puts a table before a view of it, where both look like sessions, and leaves out views of what comes first.
 pub fn prefer_tables(schema: &Schema, candidates: &mut Vec<Candidate>) {
@@ -36,12 +35,12 @@ fn is_behind(table: &Table, view: &Table) -> bool {
 /// # Errors
 ///
 /// If reading the sessions would.
-pub fn refuse_code(schema: &Schema, candidate: &mut Candidate) -> Result<(), TargetError> {
+pub fn refuse_code(schema: &Schema, candidate: &mut Candidate) -> Result<(), MappingError> {
     let mapping = &mut candidate.mapping;
     let mut code = executed(schema, &mapping.sessions);
     code.extend(columns(mapping).filter_map(|column| cast(schema, &mapping.sessions, column)));
     if !code.is_empty() {
-        return Err(TargetError::RunsCode(code.join("; ")));
+        return Err(MappingError::RunsCode(code.join("; ")));
     }
     if let Some(users) = &mut mapping.users {
         let mut code = executed(schema, &users.table);

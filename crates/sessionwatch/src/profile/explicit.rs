@@ -4,13 +4,10 @@ use sessionwatch_core::decoder::Decoder;
 
 use super::{
     detect::{Candidate, notes},
-    mapping::{InstantColumn, Mapping, Revoke, TableName},
-    schema::{Column, ColumnKind, Dialect, Schema, Table},
+    mapping::{InstantColumn, Mapping, MappingError, Revoke, TableName},
+    schema::{Column, ColumnKind, Dialect, Schema, Table, missing_schema},
 };
-use crate::{
-    suggest::nearest,
-    target::{error::TargetError, postgres::search_path::missing_schema},
-};
+use crate::suggest::nearest;
 
 /// The profile of a mapping of the configuration.
 pub const PROFILE: &str = "custom";
@@ -20,7 +17,7 @@ pub const PROFILE: &str = "custom";
 /// # Errors
 ///
 /// If a table or column is missing or may not be read, or a decoder does not fit its column.
-pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, TargetError> {
+pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, MappingError> {
     let mut problems = Vec::new();
     let sessions = found(schema, &mapping.sessions, &mut problems);
     if let Some(table) = sessions {
@@ -55,7 +52,7 @@ pub fn check(schema: &Schema, mapping: &Mapping) -> Result<Candidate, TargetErro
     }
     match sessions {
         Some(table) if problems.is_empty() => Ok(candidate(schema, table, mapping)),
-        _ => Err(TargetError::Mapping(problems.join("; "))),
+        _ => Err(MappingError::Misfit(problems.join("; "))),
     }
 }
 
@@ -87,9 +84,9 @@ fn candidate(schema: &Schema, table: &Table, mapping: &Mapping) -> Candidate {
 /// # Errors
 ///
 /// If there is none of that name.
-pub fn find<'a>(schema: &'a Schema, name: &TableName) -> Result<&'a Table, TargetError> {
+pub fn find<'a>(schema: &'a Schema, name: &TableName) -> Result<&'a Table, MappingError> {
     let mut problems = Vec::new();
-    found(schema, name, &mut problems).ok_or_else(|| TargetError::Mapping(problems.join("; ")))
+    found(schema, name, &mut problems).ok_or_else(|| MappingError::Misfit(problems.join("; ")))
 }
 
 fn found<'a>(schema: &'a Schema, name: &TableName, problems: &mut Vec<String>) -> Option<&'a Table> {

@@ -96,3 +96,14 @@ pub struct Mapping {
     /// The longest lifetime that the framework gives a session by default, in seconds.
     pub max_lifetime_s: Option<u64>,
 }
+
+/// Why a table cannot be read by a mapping. Messages hold no value of the database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MappingError {
+    /// It does not fit the schema: all that is wrong.
+    #[error("the mapping does not fit: {0}")]
+    Misfit(String),
+    /// Reading would execute functions of the target: which ones.
+    #[error("reading the sessions would execute code of the database: {0}")]
+    RunsCode(String),
+}

@@ -1,6 +1,7 @@
 //! The schema as found in a database: what detection and `doctor` reason about. Filled by the targets, no SQL here.
 
 use super::mapping::TableName;
+use crate::suggest::nearest;
 
 /// A database product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -297,4 +298,12 @@ impl Table {
     pub fn is_proved_by(&self, key: &ForeignKey) -> bool {
         key.validated && key.enabled && !key.deferrable && !self.inherited && !self.subscribed
     }
+}
+/// Says of a schema that it is not there: its name, a similar one, and all that there are.
+#[must_use]
+pub fn missing_schema(schema: &str, others: &[&str]) -> String {
+    let hint = nearest(schema, others.iter().copied());
+    let named: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
+    let found = if named.is_empty() { "none".into() } else { named.join(", ") };
+    format!("there is no schema `{schema}`{hint} (schemas: {found})")
 }

@@ -4,8 +4,8 @@ use sessionwatch_core::instant::Instant;
 
 use super::{Store, StoreError, audit, db::Db};
 use crate::{
-    config::{Storage, Target},
-    profile::{layout::Layout, mapping::Mapping},
+    config::Target,
+    profile::{known_layout::KnownLayout, mapping::Mapping, source::ProfileSource},
     target::error::TargetError,
 };
 
@@ -19,7 +19,7 @@ pub struct Kept {
     /// What the configuration said about its tables then.
     pub configured: String,
     /// Where its sessions were.
-    pub layout: Layout,
+    pub layout: KnownLayout,
     /// Since when.
     pub at: Instant,
     /// Who confirmed it; `None` for the first that was recognized.
@@ -55,7 +55,7 @@ pub fn get(db: Db<'_>, target: &str) -> Result<Option<Kept>, StoreError> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn known(db: Db<'_>, target: &Target) -> Result<Option<Layout>, StoreError> {
+pub fn known(db: Db<'_>, target: &Target) -> Result<Option<KnownLayout>, StoreError> {
     let kept = get(db, &target.name)?.filter(|kept| is_of(kept, target));
     Ok(kept.map(|kept| kept.layout))
 }
@@ -67,7 +67,7 @@ pub fn known(db: Db<'_>, target: &Target) -> Result<Option<Layout>, StoreError> 
 /// If the store cannot say it: then no table is to be believed.
 pub fn locate(store: &Store, target: &mut Target) -> Result<(), TargetError> {
     let kept = store.read(|db| known(db, target));
-    target.known = kept.map_err(TargetError::from_store)?;
+    target.known = kept.map_err(|error| TargetError::Unlocated(error.to_string()))?;
     Ok(())
 }
 
@@ -93,7 +93,7 @@ fn is_of(kept: &Kept, target: &Target) -> bool {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn keep(db: Db<'_>, target: &Target, layout: &Layout, now: Instant) -> Result<(), StoreError> {
+pub fn keep(db: Db<'_>, target: &Target, layout: &KnownLayout, now: Instant) -> Result<(), StoreError> {
     let before = get(db, &target.name)?;
     if before.as_ref().is_some_and(|kept| is_of(kept, target)) {
         return Ok(());
@@ -112,9 +112,9 @@ pub fn keep(db: Db<'_>, target: &Target, layout: &Layout, now: Instant) -> Resul
 pub fn confirm(
     db: Db<'_>,
     (target, actor): (&Target, &str),
-    layout: &Layout,
+    layout: &KnownLayout,
     now: Instant,
-) -> Result<Option<Layout>, StoreError> {
+) -> Result<Option<KnownLayout>, StoreError> {
     let before = match get(db, &target.name) {
         Ok(kept) => kept.map(|kept| kept.layout),
         // What cannot be decoded is what is to be replaced.
@@ -129,7 +129,7 @@ pub fn confirm(
 fn put(
     db: Db<'_>,
     target: &Target,
-    (layout, confirmed_by): (&Layout, Option<&str>),
+    (layout, confirmed_by): (&KnownLayout, Option<&str>),
     now: Instant,
 ) -> Result<(), StoreError> {
     let (address, configured) = (target.address.to_string(), configured(&target.storage));
@@ -153,7 +153,7 @@ fn put(
 fn note(
     db: Db<'_>,
     (target, actor): (&Target, &str),
-    (before, after): (Option<&Layout>, &Layout),
+    (before, after): (Option<&KnownLayout>, &KnownLayout),
     now: Instant,
 ) -> Result<(), StoreError> {
     let detail = serde_json::json!({ "target": target.name, "before": before, "after": after });
@@ -161,16 +161,16 @@ fn note(
 }
 
 /// What the configuration says about the tables of a target.
-fn configured(storage: &Storage) -> String {
+fn configured(storage: &ProfileSource) -> String {
     match storage {
-        Storage::Detect => String::new(),
-        Storage::Profile(profile) => format!("profile {profile}"),
-        Storage::Table { table, profile } => {
+        ProfileSource::Detect => String::new(),
+        ProfileSource::Profile(profile) => format!("profile {profile}"),
+        ProfileSource::Table { table, profile } => {
             format!("table {table} profile {}", profile.as_deref().unwrap_or_default())
         }
-        Storage::Explicit(mapping) => {
+        ProfileSource::Explicit(mapping) => {
             let Mapping { profile, .. } = &**mapping;
-            format!("mapping {} profile {profile}", Layout::of(mapping))
+            format!("mapping {} profile {profile}", KnownLayout::of(mapping))
         }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
         target::{address::Address, observe::Engine, postgres::Limits},
     };
 
-    fn target(storage: Storage) -> Target {
+    fn target(storage: ProfileSource) -> Target {
         Target {
             name: "app".into(),
             address: Address::Sqlite(PathBuf::from("app.db")),
@@ -207,9 +207,13 @@ mod tests {
     #[test]
     fn a_layout_is_kept_until_it_is_confirmed_or_configured_anew() {
         let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
-        let layout =
-            |table: &str| Layout { table: table.into(), token: "t".into(), user: None, expires: "e".into() };
-        let target = target(Storage::Detect);
+        let layout = |table: &str| KnownLayout {
+            table: table.into(),
+            token: "t".into(),
+            user: None,
+            expires: "e".into(),
+        };
+        let target = target(ProfileSource::Detect);
         for store in both() {
             let known = |target: &Target| store.read(|db| known(db, target)).unwrap();
             assert_eq!(known(&target), None);
@@ -219,7 +223,7 @@ mod tests {
             }
             let before = store.write(|db| confirm(db, (&target, "ada"), &layout("b"), at(2))).unwrap();
             assert_eq!((before, known(&target)), (Some(layout("a")), Some(layout("b"))));
-            let named = Target { storage: Storage::Profile("authjs".into()), ..target.clone() };
+            let named = Target { storage: ProfileSource::Profile("authjs".into()), ..target.clone() };
             assert_eq!(known(&named), None);
             store.write(|db| keep(db, &named, &layout("c"), at(3))).unwrap();
             assert_eq!((known(&named), known(&target)), (Some(layout("c")), None));

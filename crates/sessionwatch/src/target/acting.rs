@@ -5,19 +5,15 @@ use std::collections::BTreeMap;
 use super::{
     address::Address,
     error::TargetError,
+    full_rows::{DependentRows, FullRows},
     postgres,
     postgres::Limits,
     side_effects::{Catalog, Dependent},
     sql::{Change, Obstacle, ReadRows, Sql},
     sqlite,
+    unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
 };
-use crate::{
-    archive::{
-        rows::{Declared, Rows, UnsealedDependents},
-        whole::{DependentRows, Whole},
-    },
-    profile::mapping::{Revoke, TableName},
-};
+use crate::profile::mapping::{Revoke, TableName};
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +114,11 @@ impl Actor {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<Declared>, TargetError> {
+    pub async fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<ColumnDecl>, TargetError> {
         self.columns_of(&sql.mapping.sessions).await
     }
 
-    async fn columns_of(&mut self, table: &TableName) -> Result<Vec<Declared>, TargetError> {
+    async fn columns_of(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
         match self {
             Self::Postgres(actor) => actor.columns(table).await,
             Self::Sqlite(actor) => actor.columns(table),
@@ -233,7 +229,7 @@ impl Actor {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
+    pub async fn whole(&mut self, query: &str) -> Result<FullRows, TargetError> {
         match self {
             Self::Postgres(actor) => actor.whole(query).await,
             Self::Sqlite(actor) => actor.whole(query),
@@ -313,7 +309,7 @@ impl Actor {
     pub async fn put_back(
         &mut self,
         sql: &Sql<'_>,
-        (rows, into): (&Rows, &TableName),
+        (rows, into): (&UnsealedRows, &TableName),
         wanted: &[(usize, i64)],
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {
         let (columns, change) = (&rows.about.columns, &rows.about.change);

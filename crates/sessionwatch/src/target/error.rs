@@ -2,7 +2,7 @@
 
 use pg_link::{ConnectError, TlsError};
 
-use crate::profile::near::Missed;
+use crate::profile::{mapping::MappingError, near::Missed};
 
 /// Why a look did not succeed. Messages hold no value, no credential and no database text.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +125,15 @@ impl From<ConnectError> for TargetError {
     }
 }
 
+impl From<MappingError> for TargetError {
+    fn from(error: MappingError) -> Self {
+        match error {
+            MappingError::Misfit(problems) => Self::Mapping(problems),
+            MappingError::RunsCode(code) => Self::RunsCode(code),
+        }
+    }
+}
+
 /// Near misses, after a colon.
 fn said(seen: &[String]) -> String {
     if seen.is_empty() { String::new() } else { format!(": {}", seen.join("; ")) }
@@ -139,12 +148,6 @@ impl TargetError {
             std::io::ErrorKind::OutOfMemory => "more memory",
             _ => "a thread, a file or a socket",
         }))
-    }
-
-    /// The error of a store that cannot say in which table the sessions were.
-    #[must_use]
-    pub fn from_store(error: crate::store::StoreError) -> Self {
-        Self::Unlocated(error.to_string())
     }
 
     /// The error of a connection for which this process or this machine has no file descriptor left. Returns `None` for

@@ -25,13 +25,12 @@ use self::search_path::RoleSettings;
 pub(super) use self::side_effects::{HOOKS, INHERITS, references};
 use super::{
     error::TargetError,
+    full_rows::FullRows,
+    scan_progress::ScanProgress,
+    session::CustomValue,
     sql::{Sql, string},
 };
-use crate::{
-    archive::whole::Whole,
-    checks::Counted,
-    profile::schema::{Dialect, Schema},
-};
+use crate::profile::schema::{Dialect, Schema};
 
 /// How long a server may take to be told that a look is over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -41,8 +40,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 enum RowTaker {
     /// A scan, into the ledger.
     Scan(Box<scan::Collector>),
-    /// Whole rows, for the archive.
-    Whole(Whole),
+    /// Full rows, for the archive.
+    FullRows(FullRows),
 }
 
 impl RowSink for RowTaker {
@@ -50,7 +49,7 @@ impl RowSink for RowTaker {
     fn push_row(&mut self, row: &[u8]) {
         match self {
             Self::Scan(collector) => collector.row(row),
-            Self::Whole(whole) => whole.push(row),
+            Self::FullRows(rows) => rows.push(row),
         }
     }
 }
@@ -64,6 +63,7 @@ pub struct Session {
     path_named: bool,
     /// Questions that were sent, each a round trip.
     questions: AtomicU32,
+    progress: Option<ScanProgress>,
 }
 
 /// The most memory that the rows of one query may take; a page of 5 000 sessions takes a few MiB.
@@ -138,7 +138,12 @@ impl Session {
             role: Box::new(role),
             path_named: !dsn.search_path.is_empty(),
             questions: AtomicU32::new(0),
+            progress: None,
         })
+    }
+
+    pub(super) fn reporting(self, progress: Option<ScanProgress>) -> Self {
+        Self { progress, ..self }
     }
 
     /// How many questions were sent so far.
@@ -244,14 +249,14 @@ impl Session {
     pub async fn number(
         &self,
         sql: &str,
-        counted: Counted,
+        value: CustomValue,
         max_rows: u64,
     ) -> Result<Option<f64>, TargetError> {
-        let whole = match counted {
-            Counted::Rows => format!(
+        let whole = match value {
+            CustomValue::Rows => format!(
                 "SELECT pg_catalog.count(*)::pg_catalog.float8 FROM (SELECT 1 FROM (\n{sql}\n) AS query LIMIT {max_rows}) AS counted"
             ),
-            Counted::First => first_number(sql),
+            CustomValue::First => first_number(sql),
         };
         let path = string(Dialect::Postgres, &self.role.search_path);
         self.guarded(&format!("SELECT pg_catalog.set_config('search_path', {path}, true)"), &whole).await
@@ -281,7 +286,9 @@ impl Session {
     /// If the copy fails or breaks off.
     pub async fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
         self.questions.fetch_add(1, Ordering::Relaxed);
-        let source = scan::Source { client: self.connection.client(), rows: self.connection.rows() };
+        let progress = self.progress.as_ref();
+        let source =
+            scan::Source { client: self.connection.client(), rows: self.connection.rows(), progress };
         scan::run(source, sql, frame).await
     }
 

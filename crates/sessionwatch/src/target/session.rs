@@ -6,13 +6,23 @@ use super::{
     address::Address,
     error::TargetError,
     postgres::{self, Limits},
+    scan_progress::ScanProgress,
     sql::Sql,
     sqlite,
 };
-use crate::{checks::Counted, profile::schema::Schema};
+use crate::profile::schema::Schema;
 
 /// Rows that are read at once.
 const PAGE: usize = 5_000;
+
+/// What number a custom query gives. Nothing else of its result leaves the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CustomValue {
+    /// How many rows there are.
+    Rows,
+    /// The first column of the first row.
+    First,
+}
 
 /// A row as text.
 pub type TextRow = Vec<Option<String>>;
@@ -65,6 +75,15 @@ impl Session {
         match address {
             Address::Postgres(dsn) => Ok(Self::Postgres(postgres::Session::open(dsn, limits, deep).await?)),
             Address::Sqlite(path) => Ok(Self::Sqlite(sqlite::Session::open(path, limits, key)?)),
+        }
+    }
+
+    /// Tells of the progress of scans.
+    #[must_use]
+    pub fn reporting(self, progress: Option<ScanProgress>) -> Self {
+        match self {
+            Self::Postgres(session) => Self::Postgres(session.reporting(progress)),
+            Self::Sqlite(session) => Self::Sqlite(session.reporting(progress)),
         }
     }
 
@@ -215,12 +234,12 @@ impl Session {
     pub async fn number(
         &self,
         sql: &str,
-        counted: Counted,
+        value: CustomValue,
         max_rows: u64,
     ) -> Result<Option<f64>, TargetError> {
         match self {
-            Self::Postgres(session) => session.number(sql, counted, max_rows).await,
-            Self::Sqlite(session) => session.number(sql, counted, max_rows),
+            Self::Postgres(session) => session.number(sql, value, max_rows).await,
+            Self::Sqlite(session) => session.number(sql, value, max_rows),
         }
     }
 

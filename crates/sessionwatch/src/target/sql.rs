@@ -163,6 +163,14 @@ fn closing(text: &str, quote: u8, escapes: bool) -> usize {
     bytes.len()
 }
 
+impl<'a> Sql<'a> {
+    /// For values of some rows, without fingerprints or thresholds.
+    pub(super) fn sampling(mapping: &'a Mapping, schema: &'a Schema, now: Instant) -> Self {
+        let (key, max_lifetime_us, notable_above) = (0, None, 0);
+        Self { mapping, schema, key, now, max_lifetime_us, notable_above, deep: false, pasted: false }
+    }
+}
+
 impl Sql<'_> {
     fn dialect(&self) -> Dialect {
         self.schema.dialect

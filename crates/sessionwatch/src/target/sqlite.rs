@@ -21,12 +21,12 @@ use siphasher::sip::SipHasher13;
 use super::{
     error::TargetError,
     postgres::Limits,
+    scan_progress::{RowCount, ScanProgress},
+    session::CustomValue,
     sql::{RowAddressing, Sql, without_values},
 };
-use crate::{
-    checks::Counted,
-    profile::schema::{Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind},
-    progress::Progress,
+use crate::profile::schema::{
+    Column, ColumnKind, Dialect, Equality, ForeignKey, Index, Schema, Table, TableKind,
 };
 
 /// Foreign keys, a line a column: (no schema and) name of the table that refers, its column, the same of the other, name,
@@ -46,9 +46,14 @@ pub(super) const TRIGGERS: &str =
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
+    progress: Option<ScanProgress>,
 }
 
 impl Session {
+    pub(super) fn reporting(self, progress: Option<ScanProgress>) -> Self {
+        Self { progress, ..self }
+    }
+
     /// Opens the file and the transaction.
     ///
     /// # Errors
@@ -65,7 +70,7 @@ impl Session {
         limit(&mut connection, limits.timeout)?;
         let opening = "PRAGMA query_only = ON; BEGIN; SELECT COUNT(*) FROM sqlite_schema;";
         connection.execute_batch(opening).map_err(|error| query_error(&error))?;
-        Ok(Self { connection })
+        Ok(Self { connection, progress: None })
     }
 
     /// The tables and views of the file.
@@ -196,10 +201,10 @@ impl Session {
     /// # Errors
     ///
     /// If the query fails, or is more than one statement. The file is open for reading only.
-    pub fn number(&self, sql: &str, counted: Counted, max_rows: u64) -> Result<Option<f64>, TargetError> {
-        let whole = match counted {
-            Counted::Rows => format!("SELECT COUNT(*) FROM (SELECT 1 FROM (\n{sql}\n) LIMIT {max_rows})"),
-            Counted::First => format!("SELECT * FROM (\n{sql}\n) LIMIT 1"),
+    pub fn number(&self, sql: &str, value: CustomValue, max_rows: u64) -> Result<Option<f64>, TargetError> {
+        let whole = match value {
+            CustomValue::Rows => format!("SELECT COUNT(*) FROM (SELECT 1 FROM (\n{sql}\n) LIMIT {max_rows})"),
+            CustomValue::First => format!("SELECT * FROM (\n{sql}\n) LIMIT 1"),
         };
         let mut statements = Batch::new(&self.connection, &whole);
         let mut one = || statements.next().map_err(|error| query_error(&error));
@@ -224,7 +229,7 @@ impl Session {
     /// If the query fails or passes the time limit.
     pub fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
         let mut intake = Intake::new(frame, 0);
-        let mut progress = Progress::new(0);
+        let mut progress = RowCount::new(self.progress.as_ref(), 0);
         let mut statement = self.connection.prepare(&sql.scan()).map_err(|error| query_error(&error))?;
         let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
         let created = sql.mapping.created.as_ref().map(|created| created.decoder);

@@ -166,7 +166,7 @@ pub(super) async fn ask(app: &Arc<AppState>, target: &Target, wanted: Wanted) ->
             ..List::all(wanted.limit)
         };
         let lines = observe::list(&opened.session, &sql, list).await?;
-        let users = opened.candidate.mapping.users.as_ref();
+        let users = opened.layout.candidate.mapping.users.as_ref();
         let display = users.map(|users| users.display.clone()).unwrap_or_default();
         Ok(Found { lines, sort, display, now: opened.now })
     });

@@ -7,11 +7,11 @@ use sessionwatch_core::planned::Planned;
 use super::{ActError, Work, lock, settle};
 use crate::{
     actions::{reconcile, view},
-    archive::whole::{DependentRows, Head, Whole},
     store::archived::{self, Batch, Fate, State},
     target::{
         acting::{Actor, Changed},
         error::TargetError,
+        full_rows::{ArchiveBatch, DependentRows, FullRows, RowHeader},
         sql::{Addressing, Named, ReadRows, RowVersion},
     },
 };
@@ -93,14 +93,14 @@ impl Work<'_> {
             actor.rollback().await;
             return Ok(Ended::Done(again));
         }
-        let version = |(row, head): &(&Planned, Head)| RowVersion {
+        let version = |(row, head): &(&Planned, RowHeader)| RowVersion {
             locator: head.place,
             version: head.version,
             mark: row.mark,
             id: row.id.clone(),
         };
         let versions: Vec<RowVersion> = found.iter().map(version).collect();
-        let (rows, heads): (Vec<Planned>, Vec<Head>) =
+        let (rows, heads): (Vec<Planned>, Vec<RowHeader>) =
             found.into_iter().map(|(row, head)| (row.clone(), head)).unzip();
         let read = ReadRows { named, columns: &self.columns, rows: &versions };
         let Some(dependents) = self.read_dependents(actor, read).await? else {
@@ -195,7 +195,7 @@ impl Work<'_> {
         &self,
         txid: Option<i64>,
         rows: Vec<Planned>,
-        (whole, heads, dependents): (Whole, Vec<Head>, Vec<DependentRows>),
+        (whole, heads, dependents): (FullRows, Vec<RowHeader>, Vec<DependentRows>),
     ) -> Result<(Batch, Vec<DependentRows>), ActError> {
         let mut batch = Batch {
             id: 0,
@@ -213,7 +213,9 @@ impl Work<'_> {
         let (store, recipient) = (self.context.store.clone(), self.recipient.clone());
         let about = self.about.clone();
         let keeping = tokio::task::spawn_blocking(move || {
-            let sealed = recipient.seal_rows(&about, (&whole, &heads), &dependents);
+            let rows =
+                ArchiveBatch { header: &about, full_rows: &whole, sessions: &heads, dependents: &dependents };
+            let sealed = recipient.seal_rows(&rows);
             drop(whole);
             let kept = sealed.map_err(ActError::from).and_then(|sealed| {
                 Ok(store.write(|db| {
@@ -276,12 +278,17 @@ impl Work<'_> {
 }
 
 /// Planned rows with what was read of them, and planned rows that were not there.
-type Matched<'a> = (Vec<(&'a Planned, Head)>, Vec<Planned>);
+type Matched<'a> = (Vec<(&'a Planned, RowHeader)>, Vec<Planned>);
 
 impl Work<'_> {
     /// The planned rows among those that were read, and the others.
-    fn matched<'a>(&self, rows: &'a [Planned], whole: &Whole, named: Named) -> Result<Matched<'a>, ActError> {
-        let heads = whole.heads();
+    fn matched<'a>(
+        &self,
+        rows: &'a [Planned],
+        whole: &FullRows,
+        named: Named,
+    ) -> Result<Matched<'a>, ActError> {
+        let heads = whole.headers();
         let heads = heads.ok_or(ActError::Unexpected("the database sent rows that cannot be read"))?;
         if self.known.sql().by_version(named) {
             return Ok(by_versions(rows, heads));
@@ -293,7 +300,7 @@ impl Work<'_> {
 }
 
 /// Rows that are known by their marks. Of rows alike, those that stand where the plan saw them come first.
-fn by_marks(rows: &[Planned], heads: Vec<Head>, same_place_only: bool) -> Matched<'_> {
+fn by_marks(rows: &[Planned], heads: Vec<RowHeader>, same_place_only: bool) -> Matched<'_> {
     let mut wanted: BTreeMap<i64, Vec<&Planned>> = BTreeMap::new();
     rows.iter().for_each(|row| wanted.entry(row.mark).or_default().push(row));
     let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
@@ -317,8 +324,8 @@ fn by_marks(rows: &[Planned], heads: Vec<Head>, same_place_only: bool) -> Matche
 }
 
 /// The same, of rows that are known by their places and versions.
-fn by_versions(rows: &[Planned], heads: Vec<Head>) -> Matched<'_> {
-    let mut read: BTreeMap<(u64, i64), Head> =
+fn by_versions(rows: &[Planned], heads: Vec<RowHeader>) -> Matched<'_> {
+    let mut read: BTreeMap<(u64, i64), RowHeader> =
         heads.into_iter().map(|head| ((head.place, head.version), head)).collect();
     let (mut found, mut again) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {

@@ -2,14 +2,12 @@
 //! just before them, so that the database has none left to delete by itself.
 
 use super::{ActError, Work};
-use crate::{
-    archive::whole::{DependentRows, Head},
-    target::{
-        acting::Actor,
-        error::TargetError,
-        side_effects::Dependent,
-        sql::{Change, ReadRows, Sql},
-    },
+use crate::target::{
+    acting::Actor,
+    error::TargetError,
+    full_rows::{DependentRows, RowHeader},
+    side_effects::Dependent,
+    sql::{Change, ReadRows, Sql},
 };
 
 /// Rows of one dependent table that are read for several sessions at once; for more, the sessions are taken apart.
@@ -49,7 +47,7 @@ impl Work<'_> {
     ) -> Result<Option<Vec<DependentRows>>, ActError> {
         let sql = self.known.sql();
         let limit = (read.rows.len() > 1).then_some(ROWS_PER_BATCH + 1);
-        let position = |head: &Head| {
+        let position = |head: &RowHeader| {
             read.rows.iter().position(|row| (row.locator, row.version) == (head.place, head.version))
         };
         let mut found = Vec::with_capacity(self.dependents.len());

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let period = joined::period(args.hours);
     let rows: Result<Vec<Line>, String> = super::super::block_on(async {
         let read = super::super::with_open(&config, &target, async |opened| {
-            if opened.candidate.mapping.created.is_none() {
+            if opened.layout.candidate.mapping.created.is_none() {
                 return Ok(Err("the table does not say when rows were created".to_owned()));
             }
             let sql = opened.sql(false, &config.rules.settings);

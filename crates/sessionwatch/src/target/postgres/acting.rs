@@ -13,17 +13,15 @@ use super::{
     visibility::{Command, hides_rows},
 };
 use crate::{
-    archive::{
-        rows::{Declared, Rows, UnsealedDependents},
-        whole::Whole,
-    },
     profile::{mapping::TableName, schema::Dialect},
     target::{
         acting::{Changed, Fate, Hidden},
         cells,
         error::TargetError,
+        full_rows::FullRows,
         side_effects::Dependent,
         sql::{self, Change, Obstacle, ReadRows, RowVersion, Sql},
+        unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
     },
 };
 use pg_link::{Connection, Dsn};
@@ -93,15 +91,15 @@ impl Actor {
         number.ok_or_else(|| TargetError::Query("transaction".into()))
     }
 
-    pub(in crate::target) async fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
+    pub(in crate::target) async fn whole(&mut self, query: &str) -> Result<FullRows, TargetError> {
         tracing::debug!("query: {}", sql::without_values(query));
-        self.connection.rows().put(RowTaker::Whole(Whole::default()));
+        self.connection.rows().put(RowTaker::FullRows(FullRows::default()));
         let outcome =
             self.connection.client().batch_execute(&format!("{SAFE};\nCOPY ({query}) TO STDOUT")).await;
         let taker = self.connection.rows().take();
         outcome.map_err(|error| explain(self.connection.rows(), query_error(&error)))?;
         match taker {
-            Some(RowTaker::Whole(whole)) => Ok(whole),
+            Some(RowTaker::FullRows(whole)) => Ok(whole),
             _ => Err(TargetError::Lost),
         }
     }
@@ -311,7 +309,7 @@ impl Actor {
     pub(in crate::target) async fn put_back(
         &mut self,
         statement: &str,
-        rows: &Rows,
+        rows: &UnsealedRows,
         wanted: &[(usize, i64)],
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {
         tracing::debug!("query: {}", sql::without_values(statement));
@@ -391,7 +389,7 @@ impl Actor {
     pub(in crate::target) async fn columns(
         &mut self,
         table: &TableName,
-    ) -> Result<Vec<Declared>, TargetError> {
+    ) -> Result<Vec<ColumnDecl>, TargetError> {
         let table = sql::string(Dialect::Postgres, &sql::table(table));
         let rows = self
             .fetch(&format!(
@@ -402,7 +400,7 @@ impl Actor {
             .await?;
         let column = |row: Vec<Option<String>>| {
             let mut cells = row.into_iter();
-            Some(Declared { name: cells.next()??, kind: cells.next()?? })
+            Some(ColumnDecl { name: cells.next()??, kind: cells.next()?? })
         };
         Ok(rows.into_iter().filter_map(column).collect())
     }

@@ -12,9 +12,9 @@ use tokio_postgres::Client;
 use super::RowTaker;
 use crate::{
     profile::{mapping::InstantColumn, schema::ColumnKind},
-    progress::Progress,
     target::{
         error::TargetError,
+        scan_progress::{RowCount, ScanProgress},
         sql::{OrphanSearch, RowAddressing, Sql},
     },
 };
@@ -64,7 +64,7 @@ enum Sink {
 struct SessionRows {
     layout: Layout,
     intake: Intake,
-    progress: Progress,
+    progress: RowCount,
 }
 
 /// A connection, and where the rows of its COPY go.
@@ -72,6 +72,7 @@ struct SessionRows {
 pub(super) struct Source<'a> {
     pub(super) client: &'a Client,
     pub(super) rows: &'a RowSinkSlot<RowTaker>,
+    pub(super) progress: Option<&'a ScanProgress>,
 }
 
 /// Scans the sessions; first the keys of the users, where orphans are found by those.
@@ -88,7 +89,7 @@ pub(super) async fn run(source: Source<'_>, sql: &Sql<'_>, frame: Frame) -> Resu
     let sink = Sink::Sessions(Box::new(SessionRows {
         layout: Layout::of(sql),
         intake,
-        progress: Progress::new(expected),
+        progress: RowCount::new(source.progress, expected),
     }));
     match source.copy(&sql.scan(), sink).await? {
         Sink::Sessions(rows) => Ok(rows.intake.finish()),
@@ -266,7 +267,7 @@ mod tests {
         let expires = Stored { decoder: Decoder::Timestamptz, kind: ColumnKind::Timestamptz };
         let addressing = RowAddressing::Nothing;
         let layout = Layout { integer_user: false, expires, created: None, orphan: false, addressing };
-        let (intake, progress) = (Intake::new(frame, 0), Progress::new(0));
+        let (intake, progress) = (Intake::new(frame, 0), RowCount::new(None, 0));
         let rows = SessionRows { layout, intake, progress };
         Collector { sink: Sink::Sessions(Box::new(rows)), begun: false, failed: false }
     }

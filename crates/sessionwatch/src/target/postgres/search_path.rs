@@ -4,7 +4,7 @@
 //! `pg_catalog`, and our role would execute them. So everything that stands before [`SAFE`] is qualified.
 
 use crate::{
-    suggest::nearest,
+    profile::schema::missing_schema,
     target::{error::TargetError, sql::identifier},
 };
 
@@ -101,14 +101,6 @@ impl RoleSettings {
     pub(super) fn position(&self, schema: &str) -> Option<usize> {
         self.schemas.iter().position(|other| other == schema)
     }
-}
-
-/// What to say of a schema that is not there: its name, a similar one, and all that there are.
-pub(crate) fn missing_schema(schema: &str, others: &[&str]) -> String {
-    let hint = nearest(schema, others.iter().copied());
-    let named: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
-    let found = if named.is_empty() { "none".into() } else { named.join(", ") };
-    format!("there is no schema `{schema}`{hint} (schemas: {found})")
 }
 
 #[cfg(test)]

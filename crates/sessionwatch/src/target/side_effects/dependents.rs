@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Catalog, DEPTH, Event, Kind, LISTED, Reached, Reference};
 use crate::{
-    archive::rows::{Declared, DependentTable},
     profile::mapping::TableName,
+    target::unsealed_rows::{ColumnDecl, DependentTable},
 };
 
 /// A table whose rows are deleted with sessions (`ON DELETE CASCADE`), archived with them, and restored with them.
@@ -20,7 +20,7 @@ pub struct Dependent {
     /// Each way from the sessions to it.
     pub(in crate::target) paths: Vec<Vec<Reference>>,
     /// The columns that are archived; empty until the database was asked.
-    pub columns: Vec<Declared>,
+    pub columns: Vec<ColumnDecl>,
 }
 
 impl Dependent {

@@ -3,11 +3,11 @@
 
 use super::{Named, ReadRows, Sql, acting::numbers, besides::joined, identifier, table};
 use crate::{
-    archive::rows::DependentTable,
     profile::schema::Dialect,
     target::{
         postgres::search_path::TRIGGERS_UNDER_ROLE,
         side_effects::{Dependent, Reference},
+        unsealed_rows::DependentTable,
     },
 };
 

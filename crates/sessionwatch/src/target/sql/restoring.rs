@@ -2,12 +2,11 @@
 
 use super::{Sql, identifier, string, table};
 use crate::{
-    archive::rows::Declared,
     profile::{
         mapping::{Revoke, TableName},
         schema::{Dialect, Equality},
     },
-    target::postgres::search_path::TRIGGERS_UNDER_ROLE,
+    target::{postgres::search_path::TRIGGERS_UNDER_ROLE, unsealed_rows::ColumnDecl},
 };
 
 /// Why a row cannot be put back.
@@ -54,7 +53,7 @@ impl Sql<'_> {
     /// one array of texts a column; on SQLite one row. On PostgreSQL it gives two columns: `back` and the mark of a row that
     /// is back, or the name of an [`Obstacle`] and the position of a row, counted from 1.
     #[must_use]
-    pub fn put_back(&self, columns: &[Declared], change: &Revoke, into: &TableName) -> String {
+    pub fn put_back(&self, columns: &[ColumnDecl], change: &Revoke, into: &TableName) -> String {
         match (self.dialect(), change) {
             (Dialect::Postgres, Revoke::Delete) => self.insert_many(columns, into),
             (Dialect::Sqlite, Revoke::Delete) => self.insert_one(columns),
@@ -64,7 +63,7 @@ impl Sql<'_> {
     }
 
     /// The parameters as rows `v`, each column as what it is.
-    pub(super) fn given(columns: &[Declared]) -> String {
+    pub(super) fn given(columns: &[ColumnDecl]) -> String {
         let names = |prefix: &str| (1..=columns.len()).map(|at| format!("{prefix}{at}")).collect::<Vec<_>>();
         let typed =
             columns.iter().zip(names("c")).map(|(column, name)| format!("{name}::{} AS {name}", column.kind));
@@ -77,7 +76,7 @@ impl Sql<'_> {
         )
     }
 
-    fn position(columns: &[Declared], name: &str) -> Option<usize> {
+    fn position(columns: &[ColumnDecl], name: &str) -> Option<usize> {
         columns.iter().position(|column| column.name == name)
     }
 
@@ -152,12 +151,12 @@ impl Sql<'_> {
 
     /// The name of what is in the way of one row, whose values are parameters; NULL if nothing is.
     #[must_use]
-    pub fn obstacle_of_one(&self, columns: &[Declared]) -> String {
+    pub fn obstacle_of_one(&self, columns: &[ColumnDecl]) -> String {
         let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
         format!("SELECT {}", named(&self.obstacles(value)))
     }
 
-    fn insert_many(&self, columns: &[Declared], into: &TableName) -> String {
+    fn insert_many(&self, columns: &[ColumnDecl], into: &TableName) -> String {
         let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
         let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
         let value = |name: &str| Self::position(columns, name).map(|at| format!("g.c{}", at + 1));
@@ -189,7 +188,7 @@ impl Sql<'_> {
         )
     }
 
-    fn insert_one(&self, columns: &[Declared]) -> String {
+    fn insert_one(&self, columns: &[ColumnDecl]) -> String {
         let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
         let values: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
         let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
@@ -204,7 +203,7 @@ impl Sql<'_> {
     }
 
     /// Sets the column that ended a session back, where the row is still there with its token.
-    fn set_back(&self, columns: &[Declared], column: &str) -> String {
+    fn set_back(&self, columns: &[ColumnDecl], column: &str) -> String {
         let sessions = table(&self.mapping.sessions);
         let postgres = self.dialect() == Dialect::Postgres;
         let holder = |at: usize| if postgres { format!("v.c{}", at + 1) } else { format!("?{}", at + 1) };

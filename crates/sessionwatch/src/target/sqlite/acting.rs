@@ -12,16 +12,14 @@ use serde_json::{Value, json};
 
 use super::{limit, query_error, register, rows};
 use crate::{
-    archive::{
-        rows::{Declared, Rows, UnsealedDependents},
-        whole::Whole,
-    },
     profile::{mapping::TableName, schema::Dialect},
     target::{
         acting::Changed,
         error::TargetError,
+        full_rows::FullRows,
         postgres::Limits,
         sql::{self, Obstacle, RowVersion, Sql},
+        unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
     },
 };
 
@@ -73,13 +71,13 @@ impl Actor {
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| query_error(&error))
     }
 
-    pub(in crate::target) fn whole(&mut self, query: &str) -> Result<Whole, TargetError> {
+    pub(in crate::target) fn whole(&mut self, query: &str) -> Result<FullRows, TargetError> {
         tracing::debug!("query: {}", crate::target::sql::without_values(query));
         limit(&mut self.connection, self.limits.timeout)?;
         let mut statement = self.connection.prepare(query).map_err(|error| query_error(&error))?;
         let width = statement.column_count();
         let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
-        let mut whole = Whole::default();
+        let mut whole = FullRows::default();
         while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
             let number = |at: usize| row.get::<_, i64>(at).map_err(|error| query_error(&error));
             let mut head = String::new();
@@ -181,7 +179,7 @@ impl Actor {
     pub(in crate::target) fn put_back(
         &mut self,
         (statement, asked): (&str, Option<&str>),
-        rows: &Rows,
+        rows: &UnsealedRows,
         wanted: &[(usize, i64)],
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {
         self.start_if_needed()?;
@@ -226,13 +224,13 @@ impl Actor {
         }
     }
 
-    pub(in crate::target) fn columns(&mut self, table: &TableName) -> Result<Vec<Declared>, TargetError> {
+    pub(in crate::target) fn columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
         let table = sql::string(Dialect::Sqlite, &table.name);
         // Generated and hidden columns are not in that list.
         let rows = self.fetch(&format!("SELECT name, type FROM pragma_table_info({table})"))?;
         let column = |row: Vec<Option<String>>| {
             let mut cells = row.into_iter();
-            Some(Declared { name: cells.next()??, kind: cells.next().flatten().unwrap_or_default() })
+            Some(ColumnDecl { name: cells.next()??, kind: cells.next().flatten().unwrap_or_default() })
         };
         Ok(rows.into_iter().filter_map(column).collect())
     }

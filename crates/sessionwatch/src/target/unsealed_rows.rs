@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
-use super::sealing::SealError;
 use crate::profile::mapping::{Revoke, TableName};
+
+/// What was unsealed is not what this program seals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the archived rows are damaged")]
+pub struct DamagedRows;
 
 /// The versions of the format that are read; since the second one, rows of other tables can follow.
 const VERSIONS: [u32; 2] = [1, 2];
@@ -16,7 +20,7 @@ pub(super) const END_OF_TABLE: &[u8] = b"\\.";
 
 /// A column as the database declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Declared {
+pub struct ColumnDecl {
     /// Its name.
     pub name: String,
     /// Its type.
@@ -29,23 +33,23 @@ pub struct DependentTable {
     /// Its name.
     pub table: TableName,
     /// The columns, in order.
-    pub columns: Vec<Declared>,
+    pub columns: Vec<ColumnDecl>,
     /// The tables that its rows go with besides the sessions, by their position before this one.
     pub parents: Vec<usize>,
 }
 
-/// Rows of a [`DependentTable`].
+/// UnsealedRows of a [`DependentTable`].
 pub struct UnsealedDependents {
     /// Their table.
     pub about: DependentTable,
     /// The session that each of them went with, by its position.
     sessions: Vec<usize>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Vec<Value>>,
 }
 
 /// What the first line says of all rows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct About {
+pub struct BatchHeader {
     /// The version of the format.
     pub version: u32,
     /// The database product.
@@ -53,7 +57,7 @@ pub struct About {
     /// The table, for a person who reads the archive by hand.
     pub table: String,
     /// The columns, in order.
-    pub columns: Vec<Declared>,
+    pub columns: Vec<ColumnDecl>,
     /// How the rows were ended.
     pub change: Revoke,
     /// Tables that inherit from that one, by the number that their rows are kept with: such rows go back there.
@@ -66,7 +70,7 @@ pub struct About {
 
 /// A value of a row.
 #[derive(Clone, PartialEq)]
-pub enum Cell {
+pub enum Value {
     /// None.
     Null,
     /// Text, as PostgreSQL and SQLite both give it.
@@ -79,27 +83,27 @@ pub enum Cell {
     Blob(Zeroizing<Vec<u8>>),
 }
 
-/// Rows that were unsealed: they can only be put back.
-pub struct Rows {
+/// UnsealedRows that were unsealed: they can only be put back.
+pub struct UnsealedRows {
     /// What holds for all of them.
-    pub about: About,
-    rows: Vec<Vec<Cell>>,
+    pub about: BatchHeader,
+    rows: Vec<Vec<Value>>,
     /// What went with them, by table.
     pub dependents: Vec<UnsealedDependents>,
 }
 
-impl Rows {
+impl UnsealedRows {
     /// Reads what was sealed.
     ///
     /// # Errors
     ///
     /// If it is not what this program seals.
-    pub fn read(bytes: &[u8]) -> Result<Self, SealError> {
-        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(SealError::Damaged)?;
+    pub fn read(bytes: &[u8]) -> Result<Self, DamagedRows> {
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(DamagedRows)?;
         let (first, rest) = bytes.split_at(end);
-        let about: About = serde_json::from_slice(first).map_err(|_| SealError::Damaged)?;
+        let about: BatchHeader = serde_json::from_slice(first).map_err(|_| DamagedRows)?;
         if !VERSIONS.contains(&about.version) {
-            return Err(SealError::Damaged);
+            return Err(DamagedRows);
         }
         let lines = rest.get(1..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n');
         let mut lines = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
@@ -108,7 +112,7 @@ impl Rows {
                 "postgres" => copied(line),
                 _ => noted(line),
             };
-            row.filter(|row| row.len() == width).ok_or(SealError::Damaged)
+            row.filter(|row| row.len() == width).ok_or(DamagedRows)
         };
         let part = lines.by_ref().take_while(|line| *line != END_OF_TABLE);
         let rows = part.map(|line| cells(line, about.columns.len())).collect::<Result<Vec<_>, _>>()?;
@@ -116,21 +120,20 @@ impl Rows {
         for table in &about.dependents {
             let mut dependent = UnsealedDependents { about: table.clone(), sessions: vec![], rows: vec![] };
             for line in lines.by_ref().take_while(|line| *line != END_OF_TABLE) {
-                let (session, row) =
-                    owned(line).filter(|(at, _)| *at < rows.len()).ok_or(SealError::Damaged)?;
+                let (session, row) = owned(line).filter(|(at, _)| *at < rows.len()).ok_or(DamagedRows)?;
                 dependent.sessions.push(session);
                 dependent.rows.push(cells(row, table.columns.len())?);
             }
             dependents.push(dependent);
         }
         if lines.next().is_some() {
-            return Err(SealError::Damaged);
+            return Err(DamagedRows);
         }
         Ok(Self { rows, dependents, about })
     }
 
     /// The values of a row; none behind the last.
-    pub(crate) fn row(&self, at: usize) -> &[Cell] {
+    pub(crate) fn row(&self, at: usize) -> &[Value] {
         self.rows.get(at).map_or(&[], Vec::as_slice)
     }
 
@@ -160,7 +163,7 @@ impl UnsealedDependents {
     }
 
     /// The values of a row; none behind the last.
-    pub(crate) fn row(&self, at: usize) -> &[Cell] {
+    pub(crate) fn row(&self, at: usize) -> &[Value] {
         self.rows.get(at).map_or(&[], Vec::as_slice)
     }
 }
@@ -171,20 +174,20 @@ impl std::fmt::Debug for UnsealedDependents {
     }
 }
 
-impl std::fmt::Debug for Rows {
+impl std::fmt::Debug for UnsealedRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Rows({} of {})", self.rows.len(), self.about.table)
+        write!(f, "UnsealedRows({} of {})", self.rows.len(), self.about.table)
     }
 }
 
-impl Cell {
+impl Value {
     /// As text, for PostgreSQL.
     pub(crate) fn text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 }
 
-impl rusqlite::ToSql for Cell {
+impl rusqlite::ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
         use rusqlite::types::{ToSqlOutput, ValueRef};
         Ok(ToSqlOutput::Borrowed(match self {
@@ -205,10 +208,10 @@ fn owned(line: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// A line as `COPY` writes it: <https://www.postgresql.org/docs/current/sql-copy.html>, "Text Format".
-fn copied(line: &[u8]) -> Option<Vec<Cell>> {
+fn copied(line: &[u8]) -> Option<Vec<Value>> {
     let cell = |field: &[u8]| {
         if field == b"\\N" {
-            return Some(Cell::Null);
+            return Some(Value::Null);
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(field.len()));
         let mut rest = field.iter().copied();
@@ -227,26 +230,26 @@ fn copied(line: &[u8]) -> Option<Vec<Cell>> {
             });
         }
         let text = std::str::from_utf8(&bytes).ok()?;
-        Some(Cell::Text(Zeroizing::new(text.to_owned())))
+        Some(Value::Text(Zeroizing::new(text.to_owned())))
     };
     line.split(|byte| *byte == b'\t').map(cell).collect()
 }
 
 /// A line of JSON, as rows of SQLite are kept.
-fn noted(line: &[u8]) -> Option<Vec<Cell>> {
+fn noted(line: &[u8]) -> Option<Vec<Value>> {
     let bytes = |value: &Json| {
         let bytes = value.as_array()?.iter().map(|byte| u8::try_from(byte.as_u64()?).ok());
         bytes.collect::<Option<Vec<u8>>>().map(Zeroizing::new)
     };
     let cell = |value: Json| match value {
-        Json::Null => Some(Cell::Null),
-        Json::Number(number) => number.as_i64().map(Cell::Integer),
-        Json::String(text) => Some(Cell::Text(Zeroizing::new(text))),
+        Json::Null => Some(Value::Null),
+        Json::Number(number) => number.as_i64().map(Value::Integer),
+        Json::String(text) => Some(Value::Text(Zeroizing::new(text))),
         Json::Object(typed) => {
             let (kind, value) = typed.iter().next()?;
             match kind.as_str() {
-                "real" => value.as_u64().map(|bits| Cell::Real(f64::from_bits(bits))),
-                "text" | "blob" => bytes(value).map(Cell::Blob),
+                "real" => value.as_u64().map(|bits| Value::Real(f64::from_bits(bits))),
+                "text" | "blob" => bytes(value).map(Value::Blob),
                 _ => None,
             }
         }
@@ -261,26 +264,26 @@ mod tests {
 
     const ABOUT: &str = r#"{"version":1,"dialect":"postgres","table":"s","columns":[{"name":"a","kind":"text"},{"name":"b","kind":"text"}],"change":"delete"}"#;
 
-    fn text(text: &str) -> Option<Vec<Cell>> {
-        Some(vec![Cell::Text(Zeroizing::new(text.to_owned()))])
+    fn text(text: &str) -> Option<Vec<Value>> {
+        Some(vec![Value::Text(Zeroizing::new(text.to_owned()))])
     }
 
     #[test]
     fn lines_of_copy_are_read_as_they_are_written() {
         assert!(copied(b"a\\tb\\\\c\\n\\x") == text("a\tb\\c\nx"));
         assert!(copied(b"") == text(""));
-        assert!(copied(b"\\N\t") == Some(vec![Cell::Null, Cell::Text(Zeroizing::new(String::new()))]));
+        assert!(copied(b"\\N\t") == Some(vec![Value::Null, Value::Text(Zeroizing::new(String::new()))]));
         assert!(copied(b"a\\").is_none() && copied(b"\xff").is_none());
     }
 
     #[test]
     fn rows_are_read_and_what_is_damaged_is_not() {
-        let rows = Rows::read(format!("{ABOUT}\none\t\\N\ntwo\tx\n").as_bytes()).unwrap();
+        let rows = UnsealedRows::read(format!("{ABOUT}\none\t\\N\ntwo\tx\n").as_bytes()).unwrap();
         assert_eq!((rows.len(), rows.row(1)[0].text(), rows.row(2).len()), (2, Some("two"), 0));
-        assert_eq!(format!("{rows:?}"), "Rows(2 of s)");
+        assert_eq!(format!("{rows:?}"), "UnsealedRows(2 of s)");
         let sqlite = ABOUT.replace("postgres", "sqlite");
-        let rows = Rows::read(format!("{sqlite}\n[1,{{\"blob\":[0,255]}}]\n").as_bytes()).unwrap();
-        assert!(rows.row(0)[1] == Cell::Blob(Zeroizing::new(vec![0, 255])));
+        let rows = UnsealedRows::read(format!("{sqlite}\n[1,{{\"blob\":[0,255]}}]\n").as_bytes()).unwrap();
+        assert!(rows.row(0)[1] == Value::Blob(Zeroizing::new(vec![0, 255])));
         for wrong in [
             String::new(),
             "{}\n".into(),
@@ -289,7 +292,7 @@ mod tests {
             format!("{sqlite}\n[1,{{\"blob\":[256]}}]\n"),
             format!("{sqlite}\n[1.5,true]\n"),
         ] {
-            assert!(matches!(Rows::read(wrong.as_bytes()), Err(SealError::Damaged)), "{wrong}");
+            assert!(matches!(UnsealedRows::read(wrong.as_bytes()), Err(DamagedRows)), "{wrong}");
         }
     }
 
@@ -300,7 +303,7 @@ mod tests {
             "\"dependents\":[{\"table\":{\"schema\":\"public\",\"name\":\"carts\"},\"columns\":[{\"name\":\"n\",\"kind\":\"integer\"}],\"parents\":[]}],\"change\"",
         );
         let about = about.replace("\"version\":1", "\"version\":2");
-        let read = |lines: &str| Rows::read(format!("{about}\n{lines}").as_bytes());
+        let read = |lines: &str| UnsealedRows::read(format!("{about}\n{lines}").as_bytes());
         let rows = read("one\tx\ntwo\tx\n\\.\n1\t7\n0\t8\n1\t9\n\\.\n").unwrap();
         let carts = &rows.dependents[0];
         assert_eq!((rows.len(), carts.of(&BTreeSet::from([1]))), (2, vec![0, 2]));
@@ -313,7 +316,7 @@ mod tests {
             "one\tx\n\\.\n0\t7\t7\n",
             "one\tx\n\\.\n\\.\n0\t7\n",
         ] {
-            assert!(matches!(read(wrong), Err(SealError::Damaged)), "{wrong}");
+            assert!(matches!(read(wrong), Err(DamagedRows)), "{wrong}");
         }
     }
 }

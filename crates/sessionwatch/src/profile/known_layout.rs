@@ -7,7 +7,7 @@ use super::mapping::Mapping;
 /// Where the sessions of a target are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Layout {
+pub struct KnownLayout {
     /// The table, with its schema.
     pub table: String,
     /// The column of the token.
@@ -18,7 +18,7 @@ pub struct Layout {
     pub expires: String,
 }
 
-impl Layout {
+impl KnownLayout {
     /// Returns the layout of a mapping. Columns without which sessions can be read are no part of it: they may come and go
     /// with what the role may read.
     #[must_use]
@@ -32,7 +32,7 @@ impl Layout {
     }
 }
 
-impl std::fmt::Display for Layout {
+impl std::fmt::Display for KnownLayout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` (`{}`", self.table, self.token)?;
         if let Some(user) = &self.user {

@@ -6,14 +6,17 @@ use sessionwatch_core::{
     instant::{Instant, SECOND},
     local_time::{Clock, Column, Doubts, Facts, Growth, Newest, Row},
     plausibility::plausible_under,
-    settings::Settings,
     zone::{LOCAL, Zone},
 };
 
+use super::Layout;
 use crate::{
-    open::Opened,
     profile::schema::{self, ColumnKind, Dialect},
-    target::{error::TargetError, session::TextRow, sql::Compared},
+    target::{
+        error::TargetError,
+        session::{Session, TextRow},
+        sql::{Compared, Sql},
+    },
 };
 
 /// Rows that are compared.
@@ -63,7 +66,7 @@ pub struct Known {
 
 /// What zone the values of a column are in, some of which are given.
 #[must_use]
-pub fn clock_of(kind: ColumnKind, decoder: Decoder, values: &[Raw<'_>]) -> Clock {
+pub(super) fn clock_of(kind: ColumnKind, decoder: Decoder, values: &[Raw<'_>]) -> Clock {
     let naive = || values.iter().any(|value| matches!(value, Raw::Text(text) if is_naive(text)));
     match decoder {
         Decoder::TimestampLocal(zone) => Clock::Local(zone),
@@ -76,22 +79,23 @@ pub fn clock_of(kind: ColumnKind, decoder: Decoder, values: &[Raw<'_>]) -> Clock
 }
 
 /// Takes rows to compare.
-async fn compare(opened: &Opened) -> Result<Sample, TargetError> {
-    let Some(table) = opened.schema.table(&opened.candidate.mapping.sessions) else {
+async fn compare(session: &Session, layout: &Layout, now: Instant) -> Result<Sample, TargetError> {
+    let mapping = &layout.candidate.mapping;
+    let Some(table) = layout.schema.table(&mapping.sessions) else {
         return Ok(Sample::default());
     };
-    let others = others(opened, table);
-    let documents = documents(opened, table);
-    let zone = if let Clock::Local(zone) = opened.clocks.expires { Some(zone) } else { None };
+    let others = others(layout, table);
+    let documents = documents(layout, table);
+    let zone = if let Clock::Local(zone) = layout.clocks.expires { Some(zone) } else { None };
     let compared = Compared { others: &others, documents: &documents, zone };
-    let sql = opened.sql(false, &Settings::default()).compared(compared, SAMPLE);
-    let fetched = opened.session.fetch(&sql).await?;
+    let sql = Sql::sampling(mapping, &layout.schema, now).compared(compared, SAMPLE);
+    let fetched = session.fetch(&sql).await?;
     let mut rows: Vec<Row> = fetched.iter().map(|row| ends(row, documents.len())).collect();
     let mut read = Vec::new();
     for (number, other) in others.into_iter().enumerate() {
         let at = 2 + 2 * documents.len() + 2 * number;
-        let kind = opened.schema.kind(&opened.candidate.mapping.sessions, &other);
-        let (clock, values) = instants(&fetched, at, (kind, zone, opened.now));
+        let kind = layout.schema.kind(&mapping.sessions, &other);
+        let (clock, values) = instants(&fetched, at, StoredBeside { kind, zone, now });
         read.push((other, clock));
         for (row, value) in rows.iter_mut().zip(values) {
             row.others.push(value);
@@ -101,8 +105,8 @@ async fn compare(opened: &Opened) -> Result<Sample, TargetError> {
 }
 
 /// The columns besides end and creation that hold instants of a session's life.
-fn others(opened: &Opened, table: &schema::Table) -> Vec<String> {
-    let mapping = &opened.candidate.mapping;
+fn others(layout: &Layout, table: &schema::Table) -> Vec<String> {
+    let mapping = &layout.candidate.mapping;
     let created = mapping.created.as_ref().map(|created| &created.column);
     let known = [Some(&mapping.token), Some(&mapping.expires.column), created, mapping.user.as_ref()];
     let named = |column: &&schema::Column| {
@@ -114,7 +118,7 @@ fn others(opened: &Opened, table: &schema::Table) -> Vec<String> {
         .columns
         .iter()
         .filter(|column| column.readable && !known.contains(&Some(&column.name)))
-        .filter(|column| opened.schema.dialect == Dialect::Sqlite || kinds.contains(&column.kind))
+        .filter(|column| layout.schema.dialect == Dialect::Sqlite || kinds.contains(&column.kind))
         .filter(named)
         .take(OTHERS)
         .map(|column| column.name.clone())
@@ -122,14 +126,14 @@ fn others(opened: &Opened, table: &schema::Table) -> Vec<String> {
 }
 
 /// The columns that hold sessions as JSON.
-fn documents(opened: &Opened, table: &schema::Table) -> Vec<String> {
-    let token = &opened.candidate.mapping.token;
+fn documents(layout: &Layout, table: &schema::Table) -> Vec<String> {
+    let token = &layout.candidate.mapping.token;
     let kinds = [ColumnKind::Json, ColumnKind::Text];
     let fits = |column: &&schema::Column| {
         column.readable
             && column.name != *token
             && DOCUMENTS.contains(&column.name.to_lowercase().as_str())
-            && (opened.schema.dialect == Dialect::Sqlite || kinds.contains(&column.kind))
+            && (layout.schema.dialect == Dialect::Sqlite || kinds.contains(&column.kind))
     };
     table.columns.iter().filter(fits).map(|column| column.name.clone()).collect()
 }
@@ -152,12 +156,18 @@ fn ends(row: &TextRow, documents: usize) -> Row {
     }
 }
 
+/// How another column than end and creation is read.
+#[derive(Clone, Copy)]
+struct StoredBeside {
+    kind: ColumnKind,
+    /// The zone of wall clocks, where it is known.
+    zone: Option<Zone>,
+    now: Instant,
+}
+
 /// The values of another column, what it is and its text side by side, and what zone they are in.
-fn instants(
-    rows: &[TextRow],
-    at: usize,
-    (kind, zone, now): (ColumnKind, Option<Zone>, Instant),
-) -> (Clock, Vec<Option<Instant>>) {
+fn instants(rows: &[TextRow], at: usize, stored: StoredBeside) -> (Clock, Vec<Option<Instant>>) {
+    let StoredBeside { kind, zone, now } = stored;
     let wall = zone.map_or(Clock::AssumedUtc, Clock::Local);
     let text = |row: &TextRow, at: usize| row.get(at).cloned().flatten();
     if rows.iter().any(|row| text(row, at).as_deref() == Some("micros")) {
@@ -166,7 +176,7 @@ fn instants(
         return (clock, rows.iter().map(micros).collect());
     }
     let values: Vec<Raw<'_>> =
-        rows.iter().map(|row| crate::open::stored(row.get(at..).unwrap_or_default())).collect();
+        rows.iter().map(|row| parse_sample(row.get(at..).unwrap_or_default())).collect();
     let Some(decoder) = plausible_under(&values, now, CONVINCING) else {
         return (Clock::Named, vec![None; rows.len()]);
     };
@@ -179,37 +189,40 @@ fn instants(
     (if clock.is_wall() { wall } else { clock }, values.iter().map(read).collect())
 }
 
-impl Opened {
-    /// The columns of the end and of the creation that are not believed, and why. Takes a bounded number of rows, where one
-    /// of them names no time zone, and none otherwise.
-    ///
-    /// # Errors
-    ///
-    /// If the query fails.
-    pub async fn doubts(&self, known: Known) -> Result<Doubts, TargetError> {
-        let Clocks { expires, created } = self.clocks;
-        if !expires.is_wall() && !created.is_some_and(Clock::is_wall) {
-            return Ok(Doubts::default());
-        }
-        let sample = compare(self).await?;
-        let mapping = &self.candidate.mapping;
-        let created = mapping.created.as_ref().zip(created);
-        let others: Vec<Column<'_>> =
-            sample.others.iter().map(|(name, clock)| Column { name, clock: *clock }).collect();
-        let lifetime = mapping.max_lifetime_s.and_then(|seconds| i64::try_from(seconds).ok());
-        let facts = Facts {
-            now: self.now,
-            expires: Column { name: &mapping.expires.column, clock: expires },
-            created: created.map(|(column, clock)| Column { name: &column.column, clock }),
-            others: &others,
-            newest: known.newest,
-            active: known.active,
-            rows: &sample.rows,
-            lifetime_us: lifetime.and_then(|seconds| seconds.checked_mul(SECOND)),
-            growth: known.growth,
-        };
-        Ok(facts.doubts())
+/// The columns of the end and of the creation that are not believed, and why. Takes a bounded number of rows, where one
+/// of them names no time zone, and none otherwise.
+///
+/// # Errors
+///
+/// If the query fails.
+pub async fn doubts(
+    session: &Session,
+    layout: &Layout,
+    now: Instant,
+    known: Known,
+) -> Result<Doubts, TargetError> {
+    let Clocks { expires, created } = layout.clocks;
+    if !expires.is_wall() && !created.is_some_and(Clock::is_wall) {
+        return Ok(Doubts::default());
     }
+    let sample = compare(session, layout, now).await?;
+    let mapping = &layout.candidate.mapping;
+    let created = mapping.created.as_ref().zip(created);
+    let others: Vec<Column<'_>> =
+        sample.others.iter().map(|(name, clock)| Column { name, clock: *clock }).collect();
+    let lifetime = mapping.max_lifetime_s.and_then(|seconds| i64::try_from(seconds).ok());
+    let facts = Facts {
+        now,
+        expires: Column { name: &mapping.expires.column, clock: expires },
+        created: created.map(|(column, clock)| Column { name: &column.column, clock }),
+        others: &others,
+        newest: known.newest,
+        active: known.active,
+        rows: &sample.rows,
+        lifetime_us: lifetime.and_then(|seconds| seconds.checked_mul(SECOND)),
+        growth: known.growth,
+    };
+    Ok(facts.doubts())
 }
 
 /// What puts doubts right: the lines of the configuration.
@@ -231,4 +244,15 @@ pub fn remedy(doubts: &Doubts, now: Instant) -> Option<String> {
         "write {} under [target.mapping], for which `sessionwatch init` writes the other lines; UTC is a zone too",
         lines.join(" and ")
     ))
+}
+
+/// A line of [`Sql::sample`]: the type that the value has, and the value as text.
+pub(super) fn parse_sample(row: &[Option<String>]) -> Raw<'_> {
+    match (row.first().and_then(Option::as_deref), row.get(1).and_then(Option::as_deref)) {
+        (_, None) => Raw::Null,
+        (Some("integer"), Some(text)) => text.parse().map_or(Raw::Other, Raw::Integer),
+        (Some("real"), Some(text)) => text.parse().map_or(Raw::Other, Raw::Real),
+        (Some("blob"), _) => Raw::Other,
+        (_, Some(text)) => Raw::Text(text.as_bytes()),
+    }
 }

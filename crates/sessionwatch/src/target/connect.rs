@@ -1,0 +1,144 @@
+//! Connecting to a target: a read-only transaction, the instant of the run, and the layout of the sessions.
+
+use std::time::Instant as Monotonic;
+
+use sessionwatch_core::{
+    census::OUTLIER_FLOOR,
+    instant::{DAY, Instant, SECOND},
+    local_time::Doubts,
+    settings::Settings,
+};
+
+use super::{
+    address::Address,
+    error::TargetError,
+    layout::{self, Known, Layout, LayoutRequest},
+    postgres::Limits,
+    scan_progress::ScanProgress,
+    session::{Idle, Session},
+    sql::Sql,
+};
+
+/// An open target whose sessions were recognized.
+#[derive(Debug)]
+pub struct ConnectedTarget {
+    /// The session.
+    pub session: Session,
+    /// How it stores sessions.
+    pub layout: Layout,
+    /// The key of the fingerprints.
+    pub key: i64,
+    /// The instant of the run, by the clock of the database.
+    pub now: Instant,
+    /// When that was read from the database, by an even count.
+    pub now_read: Monotonic,
+    /// How far this copy had come; nothing if it was not asked, or does not say.
+    pub position: Option<u64>,
+}
+
+/// How a target is connected to.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectOptions<'a> {
+    /// Which of its copies.
+    pub address: &'a Address,
+    /// What is known of how it stores sessions.
+    pub layout: LayoutRequest<'a>,
+    /// Time limits.
+    pub limits: Limits,
+    /// Indexes are distrusted.
+    pub deep: bool,
+    /// The key of fingerprints; nothing for that of this process.
+    pub key: Option<i64>,
+    /// How far the copy has come is asked.
+    pub placed: bool,
+    /// Who is told how far scans have come.
+    pub progress: Option<&'a ScanProgress>,
+}
+
+impl ConnectedTarget {
+    /// Connects and recognizes the sessions, within the target's time limit.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached in time, no session table is recognized, or its expiries cannot be read.
+    pub async fn open_in_time(options: ConnectOptions<'_>) -> Result<Self, TargetError> {
+        let limit = options.limits.timeout;
+        match tokio::time::timeout(limit, Self::open(options)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(TargetError::TimedOut(limit.as_secs())),
+        }
+    }
+
+    /// The same over a connection that is there already; over a new one, if that is lost.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConnectedTarget::open_in_time`].
+    pub async fn reuse(idle: Option<Idle>, options: ConnectOptions<'_>) -> Result<Self, TargetError> {
+        let Some(idle) = idle else { return Self::open_in_time(options).await };
+        match Session::resume(idle, options.address, options.limits).await {
+            Some(session) => Self::over(session, fingerprint_key(), options).await,
+            None => Self::open_in_time(options).await,
+        }
+    }
+
+    /// Connects and recognizes the sessions.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached, no session table is recognized, or its expiries cannot be read.
+    pub async fn open(options: ConnectOptions<'_>) -> Result<Self, TargetError> {
+        let key = options.key.unwrap_or_else(fingerprint_key);
+        let session = Session::open(options.address, options.limits, options.deep, key).await?;
+        Self::over(session.reporting(options.progress.cloned()), key, options).await
+    }
+
+    async fn over(session: Session, key: i64, options: ConnectOptions<'_>) -> Result<Self, TargetError> {
+        let asked = Monotonic::now();
+        let now = session.now().await?;
+        let now_read = asked + asked.elapsed() / 2;
+        let position = if options.placed { session.position().await? } else { None };
+        let layout = Layout::detect(&session, options.layout, now).await?;
+        Ok(Self { session, layout, key, now, now_read, position })
+    }
+
+    /// The columns of the end and of the creation that are not believed, and why.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn doubts(&self, known: Known) -> Result<Doubts, TargetError> {
+        layout::doubts(&self.session, &self.layout, self.now, known).await
+    }
+
+    /// The queries of this target under these thresholds.
+    #[must_use]
+    pub fn sql(&self, deep: bool, settings: &Settings) -> Sql<'_> {
+        let mapping = &self.layout.candidate.mapping;
+        let default = || {
+            let seconds = i64::try_from(mapping.max_lifetime_s?).ok()?;
+            Some(seconds * SECOND + DAY)
+        };
+        Sql {
+            mapping,
+            schema: &self.layout.schema,
+            key: self.key,
+            now: self.now,
+            max_lifetime_us: settings.lifetime_max_us.or_else(default),
+            deep,
+            notable_above: settings.user_max.min(settings.rapid_max_per_hour).min(OUTLIER_FLOOR),
+            pasted: false,
+        }
+    }
+}
+
+/// A key that no two processes share, so that fingerprints mean nothing outside this one; within it, looks compare.
+#[must_use]
+pub fn fingerprint_key() -> i64 {
+    use std::{
+        hash::{BuildHasher, RandomState},
+        sync::OnceLock,
+    };
+    static KEY: OnceLock<i64> = OnceLock::new();
+    *KEY.get_or_init(|| RandomState::new().hash_one(std::process::id()).cast_signed())
+}
