@@ -8,14 +8,17 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 mod postgresql;
+mod tidy;
 mod timescale;
 
 const HELP: &str = "cargo xtask COMMAND
 
-  test    install what the tests need, then format check, lint and every test
+  test    tidy, then install what the tests need, format check, lint and every test
   setup   only install what the tests need
   fmt     format the code
   lint    format check and Clippy
+  tidy    the rules of CONTRIBUTING.md that neither the compiler nor Clippy checks
+          [--list] every finding, known debt too; [--write] lowers xtask/tidy-debt.txt
   deny    licences, bans and sources of dependencies (needs cargo-deny)
   race    time sessionwatch against psql and an exporter on a private PostgreSQL
           [--rows N,…] [--runs N] [--json FILE]; with --targets N,… [--sessions N]
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Some("setup") => setup(),
         Some("fmt") => cargo(&["fmt", "--all"]),
         Some("lint") => lint(),
+        Some("tidy") => tidy::run(&arguments[1..]),
         Some("deny") => cargo(&["deny", "check", "bans", "licenses", "sources"])
             .context("is cargo-deny installed? `cargo install --locked cargo-deny`"),
         Some("race") => race(&arguments[1..]),
@@ -70,6 +74,7 @@ fn say(text: &str) {
 }
 
 fn test() -> Result<()> {
+    tidy::run(&[])?;
     setup()?;
     lint()?;
     cargo(&["test", "--workspace", "--locked"])

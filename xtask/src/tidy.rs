@@ -1,0 +1,147 @@
+//! `cargo xtask tidy`: what the compiler and Clippy do not check. One file per rule; known debt is in [`ratchet::FILE`].
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use anyhow::{Result, bail};
+
+mod duplicates;
+mod import_circles;
+mod lengths;
+mod ratchet;
+mod sleeps;
+mod source;
+mod sql;
+mod tuple_parameters;
+
+use source::Source;
+
+/// What a finding breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rule {
+    DisguisedSleep,
+    Duplicate,
+    FileLength,
+    FunctionLength,
+    ImportCircle,
+    SqlOutsideTargets,
+    TupleParameter,
+}
+
+impl Rule {
+    const ALL: [Self; 7] = [
+        Self::DisguisedSleep,
+        Self::Duplicate,
+        Self::FileLength,
+        Self::FunctionLength,
+        Self::ImportCircle,
+        Self::SqlOutsideTargets,
+        Self::TupleParameter,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::DisguisedSleep => "disguised-sleep",
+            Self::Duplicate => "duplicate",
+            Self::FileLength => "file-length",
+            Self::FunctionLength => "function-length",
+            Self::ImportCircle => "import-circle",
+            Self::SqlOutsideTargets => "sql-outside-targets",
+            Self::TupleParameter => "tuple-parameter",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+}
+
+/// One place that breaks a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    rule: Rule,
+    /// The file, from the root of the repository.
+    path: String,
+    /// From 1.
+    line: usize,
+    /// What it is, and how to mend it.
+    message: String,
+    /// What debt is counted by: the file, or the crate for what concerns several of its files.
+    counted_by: String,
+}
+
+impl Finding {
+    fn new(rule: Rule, source: &Source, line: usize, message: String) -> Self {
+        Self { rule, path: source.path.clone(), line, message, counted_by: source.path.clone() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, path, line, message, .. } = self;
+        write!(formatter, "{path}:{line}: {message} [{}]", rule.name())
+    }
+}
+
+/// Runs every rule over the repository, and compares what they find with the debt that is known.
+///
+/// # Errors
+///
+/// A rule is broken more often than is noted, or less often; a file cannot be read or parsed.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let findings = check(&source::read_all(Path::new("."))?);
+    let noted = ratchet::read()?;
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => {}
+        ["--list"] => return list(&findings),
+        ["--write"] => return ratchet::write(&findings, &noted),
+        _ => bail!("`cargo xtask tidy` takes `--list`, `--write` or nothing"),
+    }
+    let problems = ratchet::compare(&findings, &noted.entries()?);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    for problem in &problems {
+        super::say(problem);
+    }
+    bail!("tidy: {} problem(s)", problems.len())
+}
+
+fn check(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in sources {
+        tuple_parameters::check(source, &mut findings);
+        lengths::check(source, &mut findings);
+        sleeps::check(source, &mut findings);
+        sql::check(source, &mut findings);
+    }
+    import_circles::check(sources, &mut findings);
+    duplicates::check(sources, &mut findings);
+    findings.sort_by(|one, other| {
+        (one.rule, &one.path, one.line, &one.message).cmp(&(
+            other.rule,
+            &other.path,
+            other.line,
+            &other.message,
+        ))
+    });
+    findings
+}
+
+fn list(findings: &[Finding]) -> Result<()> {
+    let mut totals = BTreeMap::<Rule, usize>::new();
+    for finding in findings {
+        super::say(&finding.to_string());
+        *totals.entry(finding.rule).or_default() += 1;
+    }
+    for (rule, total) in totals {
+        super::say(&format!("{}: {total}", rule.name()));
+    }
+    Ok(())
+}
+
+/// What a rule finds in one file of that path and text.
+#[cfg(test)]
+fn findings_of(rule: Rule, path: &str, text: &str) -> Vec<Finding> {
+    let found = check(&[Source::parse(path, text).unwrap()]);
+    found.into_iter().filter(|finding| finding.rule == rule).collect()
+}

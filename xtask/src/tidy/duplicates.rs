@@ -1,0 +1,154 @@
+//! No two functions share more than ten lines. Lines are compared token by token, without comments and layout; those of
+//! punctuation alone do not count.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use proc_macro2::TokenTree;
+use quote::ToTokens;
+use syn::Block;
+
+use super::{
+    Finding, Rule,
+    source::{Source, flatten},
+};
+
+/// That many lines in a row are a duplicate.
+const WINDOW: usize = 11;
+
+struct Body<'a> {
+    source: &'a Source,
+    name: String,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    number: usize,
+    text: String,
+}
+
+/// A place in the bodies: which, and which of its lines.
+#[derive(Clone, Copy)]
+struct Place {
+    body: usize,
+    line: usize,
+}
+
+pub(crate) fn check(sources: &[Source], findings: &mut Vec<Finding>) {
+    let bodies: Vec<Body<'_>> = sources.iter().flat_map(bodies_of).collect();
+    let mut seen = HashMap::<u64, Vec<Place>>::new();
+    for (index, body) in bodies.iter().enumerate() {
+        let mut line = 0;
+        let mut own = Vec::new();
+        while line + WINDOW <= body.lines.len() {
+            let here = Place { body: index, line };
+            let hash = hash_of(&body.lines[line..line + WINDOW]);
+            let longest = seen.get(&hash).into_iter().flatten().copied();
+            let longest =
+                longest.map(|there| (common(&bodies, here, there), there)).max_by_key(|found| found.0);
+            let step = match longest {
+                Some((length, there)) if length >= WINDOW => {
+                    findings.push(finding(&bodies, here, there, length));
+                    length
+                }
+                _ => 1,
+            };
+            own.push((hash, here));
+            line += step;
+        }
+        for (hash, place) in own {
+            seen.entry(hash).or_default().push(place);
+        }
+    }
+}
+
+fn bodies_of(source: &Source) -> Vec<Body<'_>> {
+    let functions = source.functions(false);
+    let body = |name, block| Body { source, name, lines: lines_of(block) };
+    functions.into_iter().map(|function| body(function.name, function.body)).collect()
+}
+
+fn lines_of(block: &Block) -> Vec<Line> {
+    let mut tokens = Vec::new();
+    flatten(block.to_token_stream(), &mut tokens);
+    let mut lines: Vec<Line> = Vec::new();
+    let mut counts = false;
+    for token in tokens {
+        let number = token.span().start().line;
+        if lines.last().is_none_or(|last| last.number != number) {
+            if !counts {
+                lines.pop();
+            }
+            lines.push(Line { number, text: String::new() });
+            counts = false;
+        }
+        let Some(line) = lines.last_mut() else { continue };
+        match token {
+            TokenTree::Group(group) => line.text.push_str(&format!("{:?} ", group.delimiter())),
+            TokenTree::Punct(punct) => line.text.push(punct.as_char()),
+            TokenTree::Ident(_) | TokenTree::Literal(_) => {
+                counts = true;
+                line.text.push_str(&format!("{token} "));
+            }
+        }
+    }
+    if !counts {
+        lines.pop();
+    }
+    lines
+}
+
+fn hash_of(lines: &[Line]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    lines.iter().for_each(|line| line.text.hash(&mut hasher));
+    hasher.finish()
+}
+
+/// How many lines are the same from two places on.
+fn common(bodies: &[Body<'_>], one: Place, other: Place) -> usize {
+    let one = &bodies[one.body].lines[one.line..];
+    let other = &bodies[other.body].lines[other.line..];
+    one.iter().zip(other).take_while(|(one, other)| one.text == other.text).count()
+}
+
+fn finding(bodies: &[Body<'_>], here: Place, there: Place, length: usize) -> Finding {
+    let (body, other) = (&bodies[here.body], &bodies[there.body]);
+    let message = format!(
+        "{length} lines of `{}` are those of `{}` ({}:{}): make one function of them",
+        body.name, other.name, other.source.path, other.lines[there.line].number
+    );
+    Finding::new(Rule::Duplicate, body.source, body.lines[here.line].number, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rule, findings_of};
+
+    fn messages(text: &str) -> Vec<String> {
+        let found = findings_of(Rule::Duplicate, "crates/a/src/b.rs", text);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    fn statements(numbers: std::ops::Range<usize>) -> String {
+        numbers.map(|number| format!("    step_{number}(a,\n);\n")).collect()
+    }
+
+    #[test]
+    fn eleven_shared_lines_are_one_duplicate_whatever_their_layout() {
+        let one = statements(0..11);
+        let other = one.replace("(a", "( a").replace("    ", "  // step\n      ");
+        let found = messages(&format!("fn f() {{\n    first();\n{one}}}\nfn g() {{\n{other}    last();\n}}"));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].contains("11 lines of `g` are those of `f` (crates/a/src/b.rs:3)"), "{}", found[0]);
+    }
+
+    #[test]
+    fn ten_shared_lines_pass_and_so_do_repeated_lines_of_one_function() {
+        let lines = statements(0..10);
+        assert!(messages(&format!("fn f() {{\n{lines}x();\n}}\nfn g() {{\n{lines}y();\n}}")).is_empty());
+        let lines = statements(0..11);
+        assert!(messages(&format!("fn f() {{\n{lines}{lines}\n}}")).is_empty());
+    }
+}

@@ -1,0 +1,295 @@
+//! Modules of one crate import each other in one direction only, so that each can be understood, and taken out, without
+//! those above it. Modules are those at the top of a crate; what is compiled for tests alone does not count.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{
+    Item, ItemMod, ItemUse, Macro, Path, UseTree,
+    spanned::Spanned,
+    visit::{self, Visit},
+};
+
+use super::{
+    Finding, Rule,
+    source::{Source, attributes, flatten, is_for_tests},
+};
+
+/// Which module uses which, and where first.
+type Edges<'a> = BTreeMap<(String, String), Place<'a>>;
+
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    source: &'a Source,
+    line: usize,
+}
+
+pub(crate) fn check(sources: &[Source], findings: &mut Vec<Finding>) {
+    let mut crates = BTreeMap::<&str, Vec<&Source>>::new();
+    for source in sources {
+        if let Some((folder, _)) = source.path.split_once("/src/") {
+            crates.entry(folder).or_default().push(source);
+        }
+    }
+    for (folder, sources) in crates {
+        check_crate(folder, &sources, findings);
+    }
+}
+
+fn check_crate(folder: &str, sources: &[&Source], findings: &mut Vec<Finding>) {
+    let modules = sources.iter().filter_map(|source| module_path(source).into_iter().next()).collect();
+    let tests = test_modules(sources);
+    let reexports = root_names(sources, &modules);
+    let mut edges = Edges::new();
+    for source in sources {
+        let path = module_path(source);
+        let is_for_tests = (1..=path.len()).any(|depth| tests.contains(&path[..depth]));
+        if path.is_empty() || is_for_tests || source.is_test(0) {
+            continue;
+        }
+        let mut visitor =
+            Imports { modules: &modules, reexports: &reexports, module: path, uses: Vec::new() };
+        visitor.visit_file(&source.syntax);
+        let from = visitor.module[0].clone();
+        for (to, line) in visitor.uses {
+            if to != from {
+                edges.entry((from.clone(), to)).or_insert(Place { source, line });
+            }
+        }
+    }
+    for ((from, to), place) in &edges {
+        let Some(back) = way(&edges, to, from) else { continue };
+        let message = format!(
+            "`{from}` uses `{to}`, which uses it again ({from} → {}): move what both need below them",
+            back.join(" → ")
+        );
+        let mut finding = Finding::new(Rule::ImportCircle, place.source, place.line, message);
+        finding.counted_by = format!("{folder}/src");
+        findings.push(finding);
+    }
+}
+
+/// The modules on the shortest way from one to another.
+fn way(edges: &Edges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
+    let mut open = VecDeque::from([vec![from.to_owned()]]);
+    let mut known = BTreeSet::from([from.to_owned()]);
+    while let Some(way) = open.pop_front() {
+        let last = way.last()?;
+        if last == to {
+            return Some(way);
+        }
+        for (_, next) in edges.keys().filter(|(start, _)| start == last) {
+            if known.insert(next.clone()) {
+                open.push_back(way.iter().chain([next]).cloned().collect());
+            }
+        }
+    }
+    None
+}
+
+/// `crates/a/src/b/c.rs` is the module `b::c`; the roots of a crate have no name.
+fn module_path(source: &Source) -> Vec<String> {
+    let Some((_, inside)) = source.path.split_once("/src/") else { return Vec::new() };
+    let inside = inside.strip_suffix(".rs").unwrap_or(inside);
+    if matches!(inside, "lib" | "main") || inside.starts_with("bin/") {
+        return Vec::new();
+    }
+    inside.split('/').filter(|part| *part != "mod").map(str::to_owned).collect()
+}
+
+/// Modules that are files and are declared for tests alone.
+fn test_modules(sources: &[&Source]) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for source in sources {
+        for item in &source.syntax.items {
+            if let Item::Mod(module) = item
+                && is_for_tests(&module.attrs)
+            {
+                let mut path = module_path(source);
+                path.push(module.ident.to_string());
+                found.insert(path);
+            }
+        }
+    }
+    found
+}
+
+/// What the root of the crate exports by a name of its own, and the module that it comes from.
+fn root_names(sources: &[&Source], modules: &BTreeSet<String>) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for source in sources.iter().filter(|source| source.path.ends_with("/src/lib.rs")) {
+        for item in &source.syntax.items {
+            let Item::Use(item) = item else { continue };
+            for path in paths_of(&item.tree) {
+                let start = usize::from(matches!(path.segments[0].as_str(), "crate" | "self"));
+                if let Some(module) = path.segments.get(start).filter(|module| modules.contains(*module)) {
+                    names.insert(path.name, module.clone());
+                }
+            }
+        }
+    }
+    names
+}
+
+/// One path of a `use`, and the name that it is known by from there on.
+struct Import {
+    segments: Vec<String>,
+    name: String,
+}
+
+fn paths_of(tree: &UseTree) -> Vec<Import> {
+    let leaf = |name: &syn::Ident, alias: &syn::Ident| {
+        vec![Import { segments: vec![name.to_string()], name: alias.to_string() }]
+    };
+    match tree {
+        UseTree::Name(name) => leaf(&name.ident, &name.ident),
+        UseTree::Rename(rename) => leaf(&rename.ident, &rename.rename),
+        UseTree::Glob(_) => vec![Import { segments: vec!["*".to_owned()], name: "*".to_owned() }],
+        UseTree::Group(group) => group.items.iter().flat_map(paths_of).collect(),
+        UseTree::Path(path) => {
+            let mut inside = paths_of(&path.tree);
+            for import in &mut inside {
+                import.segments.insert(0, path.ident.to_string());
+            }
+            inside
+        }
+    }
+}
+
+struct Imports<'a> {
+    modules: &'a BTreeSet<String>,
+    reexports: &'a BTreeMap<String, String>,
+    /// Where in the crate the visitor is.
+    module: Vec<String>,
+    uses: Vec<(String, usize)>,
+}
+
+impl Imports<'_> {
+    fn add(&mut self, segments: &[String], line: usize) {
+        let Some((first, mut rest)) = segments.split_first() else { return };
+        let mut base = match first.as_str() {
+            "crate" => Vec::new(),
+            "self" => self.module.clone(),
+            "super" => self.module[..self.module.len().saturating_sub(1)].to_vec(),
+            _ => return,
+        };
+        while let Some((next, after)) = rest.split_first()
+            && next == "super"
+        {
+            base.pop();
+            rest = after;
+        }
+        base.extend_from_slice(rest);
+        let Some(name) = base.first() else { return };
+        let module = if self.modules.contains(name) { Some(name) } else { self.reexports.get(name) };
+        if let Some(module) = module {
+            self.uses.push((module.clone(), line));
+        }
+    }
+
+    /// Paths in what is given to a macro, which is not parsed.
+    fn add_tokens(&mut self, tokens: &TokenStream) {
+        let mut flat = Vec::new();
+        flatten(tokens.clone(), &mut flat);
+        let mut index = 0;
+        while index < flat.len() {
+            let start = index;
+            let mut segments = Vec::new();
+            while let Some(TokenTree::Ident(name)) = flat.get(index) {
+                segments.push(name.to_string());
+                index += 1;
+                if !(is_colon(flat.get(index)) && is_colon(flat.get(index + 1))) {
+                    break;
+                }
+                index += 2;
+            }
+            if segments.len() > 1 {
+                self.add(&segments, flat[start].span().start().line);
+            }
+            index = index.max(start + 1);
+        }
+    }
+}
+
+fn is_colon(token: Option<&TokenTree>) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
+}
+
+impl<'a> Visit<'a> for Imports<'_> {
+    fn visit_item(&mut self, item: &'a Item) {
+        if !is_for_tests(attributes(item)) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_mod(&mut self, module: &'a ItemMod) {
+        self.module.push(module.ident.to_string());
+        visit::visit_item_mod(self, module);
+        self.module.pop();
+    }
+
+    fn visit_item_use(&mut self, item: &'a ItemUse) {
+        for import in paths_of(&item.tree) {
+            self.add(&import.segments, item.span().start().line);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'a Path) {
+        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.add(&segments, path.span().start().line);
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'a Macro) {
+        self.add_tokens(&call.tokens);
+        visit::visit_macro(self, call);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(files: &[[&str; 2]]) -> Vec<String> {
+        let parse = |file: &[&str; 2]| Source::parse(&format!("crates/x/src/{}", file[0]), file[1]).unwrap();
+        let sources: Vec<Source> = files.iter().map(parse).collect();
+        let mut findings = Vec::new();
+        check(&sources, &mut findings);
+        findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn modules_that_use_each_other_are_a_circle() {
+        let found = messages(&[
+            ["lib.rs", "mod a; mod b;"],
+            ["a.rs", "use std::io;\nuse crate::{b::Thing};"],
+            ["b/inner.rs", "fn f() { super::super::a::g(); }"],
+        ]);
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].starts_with("crates/x/src/a.rs:2: `a` uses `b`, which uses it again (a → b → a)"));
+        assert!(found[1].starts_with("crates/x/src/b/inner.rs:1: `b` uses `a`"));
+    }
+
+    #[test]
+    fn a_circle_is_found_over_a_third_module_a_macro_and_a_name_of_the_root() {
+        let found = messages(&[
+            ["lib.rs", "mod a; mod b; mod c; pub use c::Thing;"],
+            ["a.rs", "fn f() { println!(\"{}\", crate::b::NAME); }"],
+            ["b.rs", "use crate::Thing;"],
+            ["c.rs", "use super::a;"],
+        ]);
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(found[0].contains("(a → b → c → a)"), "{}", found[0]);
+    }
+
+    #[test]
+    fn one_direction_tests_and_the_root_are_no_circle() {
+        let found = messages(&[
+            ["lib.rs", "mod a; mod b; use a::f;"],
+            ["a.rs", "use crate::{b, f};"],
+            ["b.rs", "#[cfg(test)]\nmod tests { use crate::a; }\n#[cfg(test)]\nmod checks;"],
+            ["b/checks.rs", "use crate::a;"],
+        ]);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}

@@ -1,0 +1,193 @@
+//! The Rust files of the repository, parsed.
+
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{
+    Attribute, Block, ImplItemFn, Item, ItemFn, Signature, TraitItemFn,
+    spanned::Spanned,
+    visit::{self, Visit},
+};
+
+const FOLDERS: [&str; 3] = ["crates", "fuzz", "xtask"];
+
+/// One Rust file.
+pub(crate) struct Source {
+    /// From the root of the repository, with slashes.
+    pub(crate) path: String,
+    pub(crate) text: String,
+    pub(crate) tokens: TokenStream,
+    pub(crate) syntax: syn::File,
+    /// Lines of items that are compiled for tests alone.
+    test_lines: Vec<RangeInclusive<usize>>,
+}
+
+/// A function with a body.
+pub(crate) struct Function<'a> {
+    pub(crate) name: String,
+    /// Where its signature begins, from 1.
+    pub(crate) line: usize,
+    pub(crate) body: &'a Block,
+}
+
+impl Source {
+    /// Parses the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// The text is not Rust.
+    pub(crate) fn parse(path: &str, text: &str) -> Result<Self> {
+        let tokens: TokenStream =
+            text.parse().map_err(|error| anyhow::anyhow!("{path} cannot be parsed: {error}"))?;
+        let syntax: syn::File =
+            syn::parse2(tokens.clone()).with_context(|| format!("{path} cannot be parsed"))?;
+        let mut tests = TestLines::default();
+        tests.visit_file(&syntax);
+        Ok(Self { path: path.to_owned(), text: text.to_owned(), tokens, syntax, test_lines: tests.lines })
+    }
+
+    /// Is that line compiled for tests alone, by an attribute in this file or for being in a folder of tests?
+    pub(crate) fn is_test(&self, line: usize) -> bool {
+        self.path.contains("/tests/")
+            || self.path.ends_with("tests.rs")
+            || self.test_lines.iter().any(|lines| lines.contains(&line))
+    }
+
+    /// Every function of the file that has a body; those inside of others only if they are wanted.
+    pub(crate) fn functions(&self, nested: bool) -> Vec<Function<'_>> {
+        let mut all = Functions { found: Vec::new(), nested };
+        all.visit_file(&self.syntax);
+        all.found
+    }
+}
+
+/// Does an item have the attribute `#[cfg(test)]` or `#[test]`, or one alike?
+pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        if attribute.path().is_ident("cfg") {
+            return attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "test");
+        }
+        attribute.path().segments.last().is_some_and(|last| last.ident == "test")
+    })
+}
+
+/// The attributes of an item.
+pub(crate) fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+/// Every token with what is inside of groups, in the order of the text.
+pub(crate) fn flatten(tokens: TokenStream, into: &mut Vec<TokenTree>) {
+    for token in tokens {
+        if let TokenTree::Group(group) = &token {
+            let inside = group.stream();
+            into.push(token);
+            flatten(inside, into);
+        } else {
+            into.push(token);
+        }
+    }
+}
+
+/// Reads every Rust file below a root.
+///
+/// # Errors
+///
+/// One cannot be read or parsed.
+pub(crate) fn read_all(root: &Path) -> Result<Vec<Source>> {
+    let mut paths = Vec::new();
+    for folder in FOLDERS {
+        find(&root.join(folder), &mut paths)?;
+    }
+    paths.sort();
+    let mut sources = Vec::new();
+    for path in paths {
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        sources.push(Source::parse(&name, &text)?);
+    }
+    Ok(sources)
+}
+
+fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    // Cargo marks the folders that it builds in.
+    if folder.join("CACHEDIR.TAG").exists() {
+        return Ok(());
+    }
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            find(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct TestLines {
+    lines: Vec<RangeInclusive<usize>>,
+}
+
+impl<'a> Visit<'a> for TestLines {
+    fn visit_item(&mut self, item: &'a Item) {
+        if is_for_tests(attributes(item)) {
+            let span = item.span();
+            self.lines.push(span.start().line..=span.end().line);
+        } else {
+            visit::visit_item(self, item);
+        }
+    }
+}
+
+struct Functions<'a> {
+    found: Vec<Function<'a>>,
+    nested: bool,
+}
+
+impl<'a> Functions<'a> {
+    fn add(&mut self, signature: &Signature, body: &'a Block) {
+        let line = signature.fn_token.span.start().line;
+        self.found.push(Function { name: signature.ident.to_string(), line, body });
+        if self.nested {
+            self.visit_block(body);
+        }
+    }
+}
+
+impl<'a> Visit<'a> for Functions<'a> {
+    fn visit_item_fn(&mut self, function: &'a ItemFn) {
+        self.add(&function.sig, &function.block);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'a ImplItemFn) {
+        self.add(&function.sig, &function.block);
+    }
+
+    fn visit_trait_item_fn(&mut self, function: &'a TraitItemFn) {
+        if let Some(body) = &function.default {
+            self.add(&function.sig, body);
+        }
+    }
+}

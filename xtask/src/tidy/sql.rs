@@ -1,0 +1,109 @@
+//! What a monitored database is asked in its own language stays with the targets, and what the store is asked with the
+//! store: no SQL text, no driver and no name of a dialect or of a kind of database is anywhere else.
+
+use proc_macro2::{Literal, TokenTree};
+
+use super::{
+    Finding, Rule,
+    source::{Source, flatten},
+};
+
+/// Folders and files that may speak SQL; tests may as well.
+const ROOMS: [&str; 12] = [
+    "crates/bench/",
+    "crates/pg-link/",
+    "crates/sessionwatch-store/",
+    "crates/sessionwatch-targets/",
+    "crates/sessionwatch/src/demo.rs",
+    "crates/sessionwatch/src/demo/",
+    "crates/sessionwatch/src/store.rs",
+    "crates/sessionwatch/src/store/",
+    "crates/sessionwatch/src/target/",
+    "crates/testbed/",
+    "crates/testkit/",
+    "xtask/",
+];
+
+/// The words that statements begin with.
+const STATEMENTS: [&str; 11] = [
+    "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "ALTER", "DROP", "TRUNCATE", "GRANT", "REVOKE",
+];
+const DIALECTS: [&str; 4] = ["MySql", "Postgres", "Redis", "Sqlite"];
+const DRIVERS: [&str; 2] = ["rusqlite", "tokio_postgres"];
+
+pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
+    if ROOMS.iter().any(|room| source.path.starts_with(room)) {
+        return;
+    }
+    let mut tokens = Vec::new();
+    flatten(source.tokens.clone(), &mut tokens);
+    for (index, token) in tokens.iter().enumerate() {
+        let line = token.span().start().line;
+        let what = match token {
+            TokenTree::Literal(literal) => statement(literal).map(|word| format!("SQL text ({word} …)")),
+            TokenTree::Ident(name) => foreign_name(&name.to_string(), &tokens[..index], &tokens[index + 1..]),
+            _ => None,
+        };
+        if let Some(what) = what.filter(|_| !source.is_test(line)) {
+            let message =
+                format!("{what} outside of the targets and of the store: give them a verb that does it");
+            findings.push(Finding::new(Rule::SqlOutsideTargets, source, line, message));
+        }
+    }
+}
+
+/// The word that a literal begins with, if it is the text of a statement.
+fn statement(literal: &Literal) -> Option<&'static str> {
+    let text = literal.to_string();
+    let text = text.trim_start_matches(['b', 'c', 'r', '#']).strip_prefix('"')?.trim_start();
+    STATEMENTS.into_iter().find(|word| {
+        text.strip_prefix(word).is_some_and(|rest| rest.starts_with([' ', '\n']) || rest.starts_with("\\n"))
+    })
+}
+
+fn foreign_name(name: &str, before: &[TokenTree], after: &[TokenTree]) -> Option<String> {
+    let in_path = |tokens: &mut dyn Iterator<Item = &TokenTree>| {
+        let mut is_colon =
+            || matches!(tokens.next(), Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
+        is_colon() && is_colon()
+    };
+    let begins_path = in_path(&mut after.iter());
+    if DRIVERS.contains(&name) && begins_path {
+        return Some(format!("the driver `{name}`"));
+    }
+    if DIALECTS.contains(&name) && in_path(&mut before.iter().rev()) {
+        return Some(format!("a case of its own for `{name}`"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rule, findings_of};
+
+    fn count(path: &str, text: &str) -> usize {
+        findings_of(Rule::SqlOutsideTargets, path, text).len()
+    }
+
+    #[test]
+    fn sql_drivers_and_dialects_are_found_elsewhere() {
+        let path = "crates/sessionwatch/src/doctor.rs";
+        assert_eq!(count(path, r#"fn f() { ask(&format!("SELECT {column} FROM t")); }"#), 1);
+        assert_eq!(count(path, r##"const Q: &str = r#"DELETE FROM "t""#;"##), 1);
+        assert_eq!(count(path, "fn f() { if x == Dialect::Postgres {} }"), 1);
+        assert_eq!(count(path, "fn f() { let Address::Sqlite(path) = a else { return }; }"), 1);
+        assert_eq!(count(path, "use rusqlite::Connection;"), 1);
+    }
+
+    #[test]
+    fn targets_store_and_tests_may_and_words_are_no_statements() {
+        let sql = r#"const Q: &str = "SELECT 1";"#;
+        assert_eq!(count("crates/sessionwatch-targets/src/sql.rs", sql), 0);
+        assert_eq!(count("crates/sessionwatch-store/src/alerts.rs", sql), 0);
+        assert_eq!(count("crates/sessionwatch/tests/it/a.rs", sql), 0);
+        let tests = format!("#[cfg(test)]\nmod tests {{\n    {sql}\n}}");
+        assert_eq!(count("crates/sessionwatch/src/doctor.rs", &tests), 0);
+        let words = r#"const P: [&str; 2] = ["SELECT", "Update the file"]; fn f() -> Postgres { Postgres }"#;
+        assert_eq!(count("crates/sessionwatch/src/doctor.rs", words), 0);
+    }
+}

@@ -1,0 +1,81 @@
+//! A parameter of a function is no tuple: two values of a pair are easily swapped, and pairs hide how many there are.
+
+use syn::{
+    FnArg, Pat, Signature, Type,
+    spanned::Spanned,
+    visit::{self, Visit},
+};
+
+use super::{Finding, Rule, source::Source};
+
+pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
+    Visitor { source, findings }.visit_file(&source.syntax);
+}
+
+struct Visitor<'a> {
+    source: &'a Source,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl<'a> Visit<'a> for Visitor<'_> {
+    // Closures have no signature: what they are given is decided by whoever calls them.
+    fn visit_signature(&mut self, signature: &'a Signature) {
+        for parameter in &signature.inputs {
+            let FnArg::Typed(parameter) = parameter else { continue };
+            if is_tuple_pattern(&parameter.pat) || is_tuple(&parameter.ty) {
+                let message = format!(
+                    "a parameter of `{}` is a tuple: pass each value as a parameter of its own, or a struct with a name",
+                    signature.ident
+                );
+                let line = parameter.pat.span().start().line;
+                self.findings.push(Finding::new(Rule::TupleParameter, self.source, line, message));
+            }
+        }
+        visit::visit_signature(self, signature);
+    }
+}
+
+fn is_tuple_pattern(pattern: &Pat) -> bool {
+    match pattern {
+        Pat::Tuple(_) => true,
+        Pat::Reference(reference) => is_tuple_pattern(&reference.pat),
+        Pat::Paren(inner) => is_tuple_pattern(&inner.pat),
+        _ => false,
+    }
+}
+
+fn is_tuple(kind: &Type) -> bool {
+    match kind {
+        Type::Tuple(tuple) => !tuple.elems.is_empty(),
+        Type::Reference(reference) => is_tuple(&reference.elem),
+        Type::Paren(inner) => is_tuple(&inner.elem),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rule, findings_of};
+
+    fn lines(text: &str) -> Vec<usize> {
+        let found = findings_of(Rule::TupleParameter, "crates/a/src/b.rs", text);
+        found.iter().map(|finding| finding.line).collect()
+    }
+
+    #[test]
+    fn tuples_are_found_as_pattern_and_as_type() {
+        assert_eq!(lines("fn f((a, b): Pair) {}"), [1]);
+        assert_eq!(lines("fn f(\n    x: u8,\n    pair: (u8, u8),\n) {}"), [3]);
+        assert_eq!(lines("fn f(pair: &mut (u8, u8)) {}"), [1]);
+        assert_eq!(lines("impl A {\n    fn f(&self, &(a, b): &(u8, u8)) {}\n}"), [2]);
+        assert_eq!(lines("trait A {\n    fn f(&self, pair: (u8, u8));\n}"), [2]);
+        assert_eq!(lines("fn f() {\n    fn g(pair: (u8, u8)) {}\n}"), [2]);
+        assert_eq!(lines("#[cfg(test)]\nmod tests {\n    fn f(pair: (u8, u8)) {}\n}"), [3]);
+    }
+
+    #[test]
+    fn structs_slices_and_closures_pass() {
+        assert!(lines("fn f(a: u8, Point { x, y }: Point, pairs: &[(u8, u8)], unit: ()) {}").is_empty());
+        assert!(lines("fn f() { pairs.map(|(a, b): (u8, u8)| a + b); }").is_empty());
+    }
+}
