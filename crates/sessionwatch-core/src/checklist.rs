@@ -1,8 +1,8 @@
 //! The checklist: what the numbers of a period prove. What too few looks saw does not pass.
 
 use crate::{
+    checks::Baseline,
     instant::{DAY, HOUR, Instant, SECOND},
-    settings::Baseline,
 };
 
 /// Orphaned sessions at which the guide's checklist fails.

@@ -76,6 +76,31 @@ pub struct Changes {
     past: Past,
 }
 
+#[cfg(test)]
+impl Changes {
+    /// Nothing happened.
+    pub(crate) fn none() -> Self {
+        Self {
+            created: 0,
+            extended: 0,
+            ended: 0,
+            rebound: Vec::new(),
+            revived: Vec::new(),
+            created_last_hour: 0,
+            created_per_user: Histogram::new(),
+            creators: Vec::new(),
+            busiest_hour: None,
+            past: Past {
+                at: Instant::MIN,
+                since: Instant::MIN,
+                arrivals: VecDeque::new(),
+                peaks: BTreeMap::new(),
+                ended: Vec::new(),
+            },
+        }
+    }
+}
+
 /// When a look takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

@@ -1,4 +1,4 @@
-//! What is decided about sessions: decoders, ledger, census, verdicts.
+//! What is decided about sessions: decoders, ledger, census, checks.
 //!
 //! Everything here is a pure function of its inputs, `now` included. There is deliberately no I/O, no async, no clock
 //! and no token: a session arrives as a fingerprint.
@@ -8,6 +8,7 @@ pub mod alert;
 pub mod brake;
 pub mod census;
 pub mod checklist;
+pub mod checks;
 pub mod decoder;
 pub mod history;
 pub mod incident;
@@ -19,14 +20,12 @@ pub mod local_time;
 pub mod pace;
 pub mod planned;
 pub mod plausibility;
+pub mod plural;
 pub mod retention;
-pub mod settings;
 pub mod severity;
 pub mod silence;
 pub mod suggest;
-pub mod threshold;
 pub mod token;
-pub mod verdict;
 pub mod zone;
 
 mod arena;

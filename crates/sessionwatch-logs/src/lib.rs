@@ -4,6 +4,7 @@
 //! ([`frame`]), recognised ([`grammar`]), and read into a [`signal::Signal`]. There is deliberately no I/O, no async and
 //! no clock here, and nothing panics whatever the bytes are.
 
+pub mod checks;
 pub mod explain;
 pub mod frame;
 pub mod grammar;

@@ -251,7 +251,7 @@ impl Config {
     /// Whether the watch makes a check of what a target's logs say.
     #[must_use]
     pub fn judges(&self, target: &Target, check: &str) -> bool {
-        let builtin = checks::LOG.iter().any(|known| known.id == check) && self.rules.enabled(check);
+        let builtin = checks::LOG_CHECKS.iter().any(|known| known.id == check) && self.rules.enabled(check);
         let own = self.logs.patterns.iter().any(|own| own.pattern.name == check);
         (builtin || own) && self.logs.of(&target.name).next().is_some()
     }
@@ -578,8 +578,8 @@ id = "mine"
 sql = "SELECT 1"
 "#;
         let config = Config::parse(Path::new(FILE), text).unwrap();
-        assert_eq!(config.rules.settings.ratio_max, 2.0);
-        assert_eq!(config.rules.settings.lifetime_max_us, Some(2 * sessionwatch_core::instant::DAY));
+        assert_eq!(config.rules.thresholds.sessions_per_user.max, 2.0);
+        assert_eq!(config.rules.thresholds.session_lifetime.max_days, Some(2));
         assert!(!config.rules.enabled("active-sessions") && config.rules.enabled("sessions-per-user"));
         assert_eq!(config.rules.custom[0].max_rows, 100_000);
         let target = &config.targets[0];

@@ -9,7 +9,7 @@ use sessionwatch_core::{
     decoder::Decoder,
     instant::{Instant, SECOND},
     local_time::{Clock, Doubt, Doubts},
-    verdict::counted,
+    plural::counted,
 };
 
 pub use self::visit::visit;

@@ -10,11 +10,12 @@ pub mod work;
 use serde_json::{Value, json};
 use sessionwatch_core::{
     checklist::CriticalSignals,
+    checks::Verdict,
     incident::{self, Grade, Step},
     instant::{DAY, HOUR, Instant},
+    plural::counted,
     severity::Severity,
     silence::Voice,
-    verdict::{Verdict, counted},
 };
 
 use crate::{

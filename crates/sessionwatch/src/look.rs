@@ -7,16 +7,16 @@ use std::{
 
 use sessionwatch_core::{
     census::Census,
+    checks::{CheckInput, CheckOutcome, Verdict, custom},
     history::Changes,
     instant::Instant,
     ledger::{Holder, Ledger},
     local_time::{Doubt, Doubts},
     severity::Severity,
-    verdict::{self, Facts, Finding, Verdict},
 };
 
 use crate::{
-    checks::{self, Custom, GoesBy, Proof, Rules},
+    checks::{self, Custom, EvidenceKind, GoesBy, Rules},
     config::Target,
     memory::{self, Memory, Mirror, Source, Standing},
     profile::{
@@ -64,7 +64,7 @@ pub struct Outcome {
     /// What to do when it fails; may be empty.
     pub action: String,
     /// What it found.
-    pub finding: Finding,
+    pub finding: CheckOutcome,
     /// Rows that show it.
     pub evidence: Vec<Evidence>,
 }
@@ -73,7 +73,7 @@ impl Outcome {
     /// The page of documentation about the check.
     #[must_use]
     pub fn page(&self) -> Option<String> {
-        let builtin = checks::ALL.iter().find(|check| check.id == self.id)?;
+        let builtin = checks::TABLE_CHECKS.iter().find(|check| check.id == self.id)?;
         Some(format!("docs/checks/{}.md", builtin.id))
     }
 }
@@ -138,7 +138,10 @@ impl Request<'_> {
         let meant = |check: &checks::Check| {
             if self.only.is_empty() { self.rules.enabled(check.id) } else { self.wants(check.id) }
         };
-        checks::ALL.into_iter().filter(|check| !check.compares || self.watched.is_some()).filter(meant)
+        checks::TABLE_CHECKS
+            .into_iter()
+            .filter(|check| !check.compares || self.watched.is_some())
+            .filter(meant)
     }
 }
 
@@ -248,10 +251,10 @@ fn blind(request: Request<'_>, reason: &str) -> Vec<Outcome> {
         id: check.id.into(),
         severity: request.rules.severity(&check),
         action: check.action.into(),
-        finding: verdict::not_made(reason),
+        finding: CheckOutcome::not_made(reason),
         evidence: vec![],
     });
-    let custom = request.custom().map(|custom| custom_outcome(custom, verdict::not_made(reason)));
+    let custom = request.custom().map(|custom| custom_outcome(custom, CheckOutcome::not_made(reason)));
     builtin.chain(custom).collect()
 }
 
@@ -259,8 +262,8 @@ async fn inspect(
     request: Request<'_>,
     (opened, source): (&ConnectedTarget, Source),
 ) -> Result<Found, TargetError> {
-    let settings = &request.rules.settings;
-    let queries = opened.sql(request.deep, settings);
+    let thresholds = &request.rules.thresholds;
+    let queries = opened.sql(request.deep, thresholds);
     let reading = observe::timed(&opened.session, &queries, request.target.engine).await?;
     let (observation, duration_us) = (reading.observation, reading.database_us);
     let Observation { census, tops, ledger, newest, traces } = observation;
@@ -276,14 +279,14 @@ async fn inspect(
     let compared = memory::compared(watched, (ledger.as_ref(), standing), changes.as_ref());
     let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
     let doubts = opened.doubts(Known { newest, active: census.active, growth }).await?;
-    let facts = Facts { census: &census, settings, duration_us, compared };
+    let facts = CheckInput { census: &census, thresholds, duration_us, compared };
     let basis = Basis { tops: &tops, changes: changes.as_ref(), ledger: ledger.as_ref(), traces: &traces };
     let mut outcomes = Vec::new();
     for check in request.builtin() {
         let mut finding = if check.about_users && opened.layout.candidate.mapping.user.is_none() {
-            verdict::not_made("no column of the user is known")
+            CheckOutcome::not_made("no column of the user is known")
         } else if let Some(doubt) = doubted(&check, &doubts) {
-            verdict::not_made(&doubt.reason)
+            CheckOutcome::not_made(&doubt.reason)
         } else {
             (check.decide)(facts)
         };
@@ -292,7 +295,7 @@ async fn inspect(
         }
         question(&mut finding, opened.layout.doubt.as_ref());
         let evidence = if finding.verdict == Verdict::Failing {
-            evidence(opened, &queries, (check.proof, finding.bound.unwrap_or(0)), basis).await?
+            evidence(opened, &queries, (check.evidence, finding.bound.unwrap_or(0)), basis).await?
         } else {
             vec![]
         };
@@ -407,19 +410,19 @@ fn lag_note(lag_us: Option<i64>) -> String {
     }
 }
 
-fn custom_outcome(custom: &Custom, finding: Finding) -> Outcome {
+fn custom_outcome(custom: &Custom, finding: CheckOutcome) -> Outcome {
     let (id, action) = (custom.id.clone(), custom.action.clone());
     Outcome { id, severity: custom.severity, action, finding, evidence: vec![] }
 }
 
 /// Runs a check of the operator's own. A query that fails makes that check unknown, and no other.
-async fn judge(session: &Session, custom: &Custom) -> Result<Finding, TargetError> {
-    let value = session.number(&custom.sql, custom.counted, custom.max_rows).await;
+async fn judge(session: &Session, custom: &Custom) -> Result<CheckOutcome, TargetError> {
+    let value = session.number(&custom.sql, custom.value, custom.max_rows).await;
     let mut finding = match value {
         Err(TargetError::Lost) => return Err(TargetError::Lost),
-        Err(error) => verdict::not_made(&format!("the query failed: {error}")),
-        Ok(None) => verdict::not_made("the query gives no number"),
-        Ok(Some(value)) => verdict::custom(value, custom.threshold),
+        Err(error) => CheckOutcome::not_made(&format!("the query failed: {error}")),
+        Ok(None) => CheckOutcome::not_made("the query gives no number"),
+        Ok(Some(value)) => custom::decide(value, custom.threshold),
     };
     finding.threshold = custom.threshold.to_string();
     Ok(finding)
@@ -483,7 +486,7 @@ fn partial(opened: &ConnectedTarget) -> Option<String> {
 }
 
 /// A finding about a table that may be the wrong one says nothing about the right one.
-fn question(finding: &mut Finding, doubt: Option<&doubt::Doubt>) {
+fn question(finding: &mut CheckOutcome, doubt: Option<&doubt::Doubt>) {
     if let (Some(doubt), Verdict::Healthy | Verdict::Failing) = (doubt, &finding.verdict)
         && doubt.weight != Weight::Aside
     {
@@ -493,7 +496,7 @@ fn question(finding: &mut Finding, doubt: Option<&doubt::Doubt>) {
 }
 
 /// Unknown is not healthy: what was found still stands, unless nothing can be said at all, but nothing else is known.
-fn distrust(finding: &mut Finding, reason: &str, nothing: bool) {
+fn distrust(finding: &mut CheckOutcome, reason: &str, nothing: bool) {
     if nothing || finding.verdict == Verdict::Healthy {
         finding.verdict = Verdict::Unknown(reason.to_owned());
     }
@@ -512,7 +515,7 @@ struct Basis<'a> {
 async fn evidence(
     opened: &ConnectedTarget,
     queries: &Sql<'_>,
-    (proof, bound): (Proof, u64),
+    (proof, bound): (EvidenceKind, u64),
     basis: Basis<'_>,
 ) -> Result<Vec<Evidence>, TargetError> {
     let session = &opened.session;
@@ -521,24 +524,28 @@ async fn evidence(
     let stored = opened.layout.candidate.mapping.created.is_some();
     let rows = |wanted| observe::rows(session, queries, wanted, (traces, ledger));
     match proof {
-        Proof::Duplicates => rows(Wanted::Duplicates).await,
-        Proof::Rebound => rows(Wanted::Fingerprints(changes.map_or(&[], |changes| &changes.rebound))).await,
-        Proof::Revived => rows(Wanted::Fingerprints(changes.map_or(&[], |changes| &changes.revived))).await,
-        Proof::Orphans => rows(Wanted::Orphans).await,
-        Proof::OldestExpired => rows(Wanted::OldestExpired).await,
-        Proof::BeyondPolicy => rows(Wanted::BeyondPolicy).await,
-        Proof::ActiveHolders if ledger.is_none() && bound < queries.notable_above => {
+        EvidenceKind::Duplicates => rows(Wanted::Duplicates).await,
+        EvidenceKind::Rebound => {
+            rows(Wanted::Fingerprints(changes.map_or(&[], |changes| &changes.rebound))).await
+        }
+        EvidenceKind::Revived => {
+            rows(Wanted::Fingerprints(changes.map_or(&[], |changes| &changes.revived))).await
+        }
+        EvidenceKind::Orphans => rows(Wanted::Orphans).await,
+        EvidenceKind::OldestExpired => rows(Wanted::OldestExpired).await,
+        EvidenceKind::BeyondPolicy => rows(Wanted::BeyondPolicy).await,
+        EvidenceKind::ActiveHolders if ledger.is_none() && bound < queries.notable_above => {
             let most = observe::most_active(session, queries).await?;
             observe::named(session, queries, above(&most, bound)).await
         }
-        Proof::ActiveHolders => observe::named(session, queries, above(&tops.active, bound)).await,
-        Proof::Creators => {
+        EvidenceKind::ActiveHolders => observe::named(session, queries, above(&tops.active, bound)).await,
+        EvidenceKind::Creators => {
             let seen = changes.filter(|_| !stored).map(|changes| changes.creators.as_slice());
             let creators = above(seen.unwrap_or(&tops.created), bound);
             let shown = &creators[..creators.len().min(observe::EVIDENCE_LIMIT)];
             observe::named(session, queries, shown).await
         }
-        Proof::Value => Ok(vec![]),
+        EvidenceKind::Value => Ok(vec![]),
     }
 }
 

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use sessionwatch_core::{
+    checks::{CheckOutcome, Verdict},
     instant::{HOUR, Instant},
-    verdict::{Finding, Verdict, counted},
+    plural::counted,
 };
 
 use crate::{
-    checks::{self, Proof},
+    checks::{self, EvidenceKind},
     clock,
     look::{Outcome, Report, Seen},
     output,
@@ -223,9 +224,9 @@ pub fn cut_short((check, value): (&str, Option<f64>), shown: usize) -> Option<St
     if shown < EVIDENCE_LIMIT {
         return None;
     }
-    let proof = checks::ALL.iter().find(|known| known.id == check)?.proof;
-    match (proof, value) {
-        (Proof::Orphans | Proof::OldestExpired | Proof::BeyondPolicy, Some(all)) => {
+    let evidence = checks::TABLE_CHECKS.iter().find(|known| known.id == check)?.evidence;
+    match (evidence, value) {
+        (EvidenceKind::Orphans | EvidenceKind::OldestExpired | EvidenceKind::BeyondPolicy, Some(all)) => {
             (all > shown as f64).then(|| format!("{shown} of {all} shown"))
         }
         _ => Some(format!("{shown} shown, there may be more")),
@@ -428,7 +429,7 @@ fn verdict_name(verdict: &Verdict) -> &'static str {
     }
 }
 
-fn mark(finding: &Finding) -> &'static str {
+fn mark(finding: &CheckOutcome) -> &'static str {
     match &finding.verdict {
         Verdict::Healthy => "ok",
         Verdict::Failing if finding.is_aside => "slow",

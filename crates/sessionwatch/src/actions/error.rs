@@ -1,6 +1,6 @@
 //! What can keep a plan from being made or carried out, in words for a person.
 
-use sessionwatch_core::{brake::Braked, local_time::Doubts, verdict::counted};
+use sessionwatch_core::{brake::Braked, local_time::Doubts, plural::counted};
 
 use super::Line;
 use crate::{

@@ -1,6 +1,6 @@
 //! What a person should know before a plan is carried out.
 
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 
 use super::{Context, Plan, Selection, side_effects, view::View};
 use crate::profile::mapping::Revoke;

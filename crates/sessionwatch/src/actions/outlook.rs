@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use sessionwatch_core::{planned::Planned, verdict::counted};
+use sessionwatch_core::{planned::Planned, plural::counted};
 
 use super::{ActError, Context, Plan, view::View};
 use crate::{

@@ -1,6 +1,6 @@
 //! What a plan does besides: counted when it is made, and compared when it is applied.
 
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 
 use super::{ActError, view::View};
 use crate::{

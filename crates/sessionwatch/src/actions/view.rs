@@ -51,7 +51,7 @@ impl View {
     }
 
     pub(super) fn sql<'a>(&'a self, context: Context<'a>) -> Sql<'a> {
-        self.opened.sql(false, &context.config.rules.settings)
+        self.opened.sql(false, &context.config.rules.thresholds)
     }
 }
 

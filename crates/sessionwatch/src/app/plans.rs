@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 
 use super::{
     Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text, target_ops::run_on_dedicated_runtime,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use sessionwatch_core::{
     checklist::{self as rules, CriticalSignals, Ends, Place, Span, Track, Verdict},
+    checks::Thresholds,
     instant::{HOUR, Instant},
-    settings::Settings,
 };
 
 use crate::{
@@ -54,7 +54,7 @@ pub(super) struct Coverage {
 /// What the store knows of a period.
 #[derive(Clone, Debug)]
 pub(super) struct Facts<'a> {
-    pub(super) settings: &'a Settings,
+    pub(super) thresholds: &'a Thresholds,
     pub(super) period: (Instant, Instant),
     pub(super) coverage: Coverage,
     /// Points at which something was seen, oldest first.
@@ -98,7 +98,7 @@ impl<'a> Facts<'a> {
         }
         let last = reports::document(db, &target.name)?.filter(|(at, _)| *at >= period.0 && *at < period.1);
         Ok(Self {
-            settings: &config.rules.settings,
+            thresholds: &config.rules.thresholds,
             period,
             coverage: coverage(&points, (looks, blind), period),
             points,

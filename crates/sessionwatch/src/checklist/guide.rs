@@ -2,7 +2,7 @@
 
 use sessionwatch_core::{
     checklist::{self as rules, CriticalSignals, EXPIRED, ORPHANED, Place, RATIO_MIN, Track},
-    settings::Baseline,
+    checks::Baseline,
 };
 
 use super::{
@@ -38,9 +38,9 @@ pub(super) fn items(facts: &Facts<'_>) -> Vec<Item> {
 
 /// The table.
 pub(super) fn baseline(facts: &Facts<'_>) -> Vec<Number> {
-    let settings = facts.settings;
+    let thresholds = facts.thresholds;
     let [orphaned, expired, ratio] = BASELINE;
-    let (active, rate) = (range(settings.active), range(settings.creation_rate));
+    let (active, rate) = (range(thresholds.active_sessions), range(thresholds.creation_rate));
     let users = Row {
         id: "sessions-per-user",
         title: "Sessions per user",
@@ -131,7 +131,7 @@ fn orphaned(facts: &Facts<'_>) -> Item {
 }
 
 fn ratio(facts: &Facts<'_>) -> Item {
-    let (track, max) = (facts.ratio(), facts.settings.ratio_max);
+    let (track, max) = (facts.ratio(), facts.thresholds.sessions_per_user.max);
     let verdict = facts.judge(Measure("per_user", "sessions-per-user"), rules::ratio(track.as_ref(), max));
     let evidence = match track {
         Some(Track { lowest: (low, when), .. }) if low < RATIO_MIN => {
@@ -190,7 +190,7 @@ fn signals(facts: &Facts<'_>) -> Item {
 
 fn creation_rate(facts: &Facts<'_>) -> Item {
     let measure = Measure("created_last_hour", "creation-rate");
-    let usual = facts.settings.creation_rate;
+    let usual = facts.thresholds.creation_rate;
     let track = facts.track(measure.0);
     let verdict = rules::creation_rate(track.as_ref(), usual, facts.seen_us());
     let subject = Subject {
@@ -224,7 +224,7 @@ fn user_reports(facts: &Facts<'_>) -> Item {
 
 /// What to do when a check fails.
 pub(super) fn action(check: &str) -> &'static str {
-    checks::ALL.iter().find(|known| known.id == check).map_or("", |check| check.action)
+    checks::TABLE_CHECKS.iter().find(|known| known.id == check).map_or("", |check| check.action)
 }
 
 /// The highest value, and when it was reached first; empty without one.

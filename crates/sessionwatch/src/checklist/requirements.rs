@@ -3,8 +3,8 @@
 
 use sessionwatch_core::{
     checklist::{self as rules, Track, Verdict},
+    checks::expired_backlog::{MAX_IN_SMALL_TABLE, ROWS_PER_EXPIRED},
     instant::{DAY, HOUR},
-    settings::{EXPIRED_MAX, ROWS_PER_EXPIRED},
 };
 
 use super::{
@@ -127,7 +127,7 @@ fn deleted_users(facts: &Facts<'_>) -> Item {
 
 fn old_rows(facts: &Facts<'_>) -> Item {
     let measure = BACKLOG;
-    let settings = facts.settings;
+    let thresholds = facts.thresholds;
     let failed = facts.failed(measure.1);
     let verdict = if failed.is_some() { Verdict::Fail } else { Verdict::Pass };
     let evidence = match failed {
@@ -142,11 +142,11 @@ fn old_rows(facts: &Facts<'_>) -> Item {
         mend: action(measure.1),
         find_out: LOOK,
     };
-    let most = match settings.expired_max {
+    let most = match thresholds.expired_backlog.max {
         Some(most) => most.to_string(),
-        None => format!("{EXPIRED_MAX}, or one of {ROWS_PER_EXPIRED} rows"),
+        None => format!("{MAX_IN_SMALL_TABLE}, or one of {ROWS_PER_EXPIRED} rows"),
     };
-    let threshold = format!("at most {most}, no older than {} days", settings.expired_max_age_us / DAY);
+    let threshold = format!("at most {most}, no older than {} days", thresholds.expired_backlog.max_age_days);
     Item::new(subject, &threshold, (facts.judge(measure, verdict), evidence))
 }
 
@@ -183,7 +183,7 @@ fn assurance(facts: &Facts<'_>, limit: i64) -> Item {
 
 fn concurrent_sessions(facts: &Facts<'_>) -> Item {
     let measure = Measure("max_per_user", "user-session-excess");
-    let (track, limit) = (facts.track(measure.0), facts.settings.user_max);
+    let (track, limit) = (facts.track(measure.0), facts.thresholds.user_session_excess.max);
     let verdict = facts.judge(measure, rules::at_most(track.as_ref(), float(limit)));
     let subject = Subject {
         id: "concurrent-sessions",

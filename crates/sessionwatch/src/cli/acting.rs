@@ -4,7 +4,7 @@ mod text;
 
 pub(super) use text::choices;
 
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
     process::ExitCode,

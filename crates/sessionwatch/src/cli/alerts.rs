@@ -10,7 +10,7 @@ use sessionwatch_core::{alert::State, instant::SECOND};
 use super::{Failure, actor::ActorArgs, opening::existing as open, target::ConfigArgs};
 use crate::{
     app::alerts::{self as app_alerts, Word},
-    checks::{self, BLIND, UNDELIVERED},
+    checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
     clock,
     config::Config,
     documents,
@@ -277,10 +277,10 @@ fn known(config: &Config, args: &SilenceArgs) -> Result<(), Failure> {
     let channels = config.serve.channels.iter().map(|channel| channel.name.as_str());
     let targets: Vec<&str> =
         config.targets.iter().map(|target| target.name.as_str()).chain(channels).collect();
-    let logs = checks::LOG.iter().map(|check| check.id);
+    let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
     let patterns = config.logs.patterns.iter().map(|own| own.pattern.name.as_str());
     let checks: Vec<&str> =
-        config.rules.ids().chain(logs).chain(patterns).chain([BLIND, UNDELIVERED]).collect();
+        config.rules.ids().chain(logs).chain(patterns).chain([TARGET_UNREACHABLE, CHANNEL_FAILING]).collect();
     for (what, name, known) in [("target", &args.target, targets), ("check", &args.check, checks)] {
         if let Some(name) = name.as_ref().filter(|name| !known.contains(&name.as_str())) {
             let hint = nearest(name, known.iter().copied());

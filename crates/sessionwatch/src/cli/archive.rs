@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
-use sessionwatch_core::{instant::SECOND, verdict::counted};
+use sessionwatch_core::{instant::SECOND, plural::counted};
 
 use super::{
     Failure,

@@ -1,6 +1,6 @@
 //! `audit`: is the record of who did what whole?
 
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 use std::process::ExitCode;
 
 use super::{Failure, opening, target::ConfigArgs};

@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         )));
     }
     if let Some(check) =
-        checks::ALL.iter().find(|check| check.compares && args.only.iter().any(|id| id == check.id))
+        checks::TABLE_CHECKS.iter().find(|check| check.compares && args.only.iter().any(|id| id == check.id))
     {
         return Err(Failure::Usage(format!(
             "`{}` compares two looks: only `sessionwatch serve` makes it",

@@ -8,7 +8,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
 use sessionwatch_core::incident::Grade;
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 
 use super::{
     Failure,

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 use tokio::sync::mpsc;
 
 use super::{Failure, preflight, target::ConfigArgs};

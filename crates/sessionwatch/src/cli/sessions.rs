@@ -145,7 +145,7 @@ fn found(target: &TargetArgs, list: List<'_>, format: Format) -> Result<Sessions
     let (config, target) = target.choose_one_located()?;
     let limit = list.limit;
     let (prefixes, sheet, is_cut) = super::block_on(super::with_open(&config, &target, async |opened| {
-        let sql = opened.sql(false, &config.rules.settings);
+        let sql = opened.sql(false, &config.rules.thresholds);
         let list = List { limit: limit + 1, ..list };
         let mut lines = observe::list(&opened.session, &sql, list).await?;
         let is_cut = lines.len() > limit;
@@ -213,7 +213,7 @@ fn top(args: &TopArgs) -> Result<String, Failure> {
             let why = "creation is not stored, so recent sessions cannot be told";
             return Err(TargetError::Mapping(why.into()));
         }
-        let sql = opened.sql(false, &config.rules.settings);
+        let sql = opened.sql(false, &config.rules.thresholds);
         let limit = args.shown.limit as usize;
         let mut ranking = observe::ranking(&opened.session, &sql, args.by, limit + 1).await?;
         cut(ranking.len() > limit, limit);

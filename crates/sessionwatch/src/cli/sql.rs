@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_core::settings::Settings;
+use sessionwatch_core::checks::Thresholds;
 
 use super::{Failure, target::TargetArgs};
 use crate::{
-    checks::{self, Check, query},
+    checks::{self, Check},
     profile::schema::Dialect,
     secret::Secret,
     suggest::nearest,
@@ -63,8 +63,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let (config, target) = target.choose_one_located()?;
     let text = super::block_on(super::with_open(&config, &target, async |opened| {
-        let sql = Sql { pasted: true, ..opened.sql(false, &config.rules.settings) };
-        Ok(print(&sql, &wanted, (&args.user, &config.rules.settings)))
+        let sql = Sql { pasted: true, ..opened.sql(false, &config.rules.thresholds) };
+        Ok(print(&sql, &wanted, (&args.user, &config.rules.thresholds)))
     }))?;
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -74,7 +74,7 @@ fn wanted(name: &str) -> Option<Wanted<'_>> {
     if let Some(number) = name.strip_prefix("query-") {
         return number.parse().ok().filter(|number| (1..=7).contains(number)).map(Wanted::Guide);
     }
-    checks::ALL.iter().find(|check| check.id == name).map(Wanted::Check)
+    checks::TABLE_CHECKS.iter().find(|check| check.id == name).map(Wanted::Check)
 }
 
 fn looks_like_an_id(name: &str) -> bool {
@@ -82,7 +82,7 @@ fn looks_like_an_id(name: &str) -> bool {
 }
 
 fn unknown(name: &str) -> Failure {
-    let known: Vec<&str> = checks::ALL.iter().map(|check| check.id).collect();
+    let known: Vec<&str> = checks::TABLE_CHECKS.iter().map(|check| check.id).collect();
     let hint = nearest(name, known.iter().copied());
     Failure::Usage(format!(
         "there is no query `{name}`{hint}; there are query-1 to query-7, and {}",
@@ -90,18 +90,20 @@ fn unknown(name: &str) -> Failure {
     ))
 }
 
-fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, (user, settings): (&str, &Settings)) -> String {
+fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, (user, thresholds): (&str, &Thresholds)) -> String {
     let guide = |number: u8| {
         let about = GUIDE[usize::from(number) - 1];
-        format!("-- query-{number}: {about}\n{};\n", sql.of_guide(number, user, settings))
+        format!("-- query-{number}: {about}\n{};\n", sql.of_guide(number, user, thresholds))
     };
-    let check = |check: &Check| format!("-- {}\n{};\n", check.id, query(sql, check.proof, settings));
+    let check =
+        |check: &Check| format!("-- {}\n{};\n", check.id, sql.check_query(check.evidence, thresholds));
     let text = match wanted {
         Wanted::Guide(number) => guide(*number),
         Wanted::Check(one) => check(one),
         Wanted::All => {
             let client = if sql.schema.dialect == Dialect::Postgres { "psql" } else { "sqlite3" };
-            let queries: Vec<String> = (1..=7).map(guide).chain(checks::ALL.iter().map(check)).collect();
+            let queries: Vec<String> =
+                (1..=7).map(guide).chain(checks::TABLE_CHECKS.iter().map(check)).collect();
             format!(
                 "-- For {client}. The guide's queries, then what each check looks at.\n\n{}",
                 queries.join("\n")

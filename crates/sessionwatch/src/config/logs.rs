@@ -123,7 +123,7 @@ impl Source {
 pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Logs {
     let mut logs = Logs::default();
     let targets: Vec<&str> = root.below("target").iter().filter_map(|node| node.text("name")).collect();
-    for check in checks::LOG {
+    for check in checks::LOG_CHECKS {
         if let Some(node) = root.below(&format!("checks.{}", check.id)).first() {
             logs.limits.insert(check.id, limit(node, check.limit));
         }
@@ -146,10 +146,13 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Logs 
 
 /// The ids that other checks have.
 fn taken<'a>(root: &'a Node, logs: &'a Logs) -> Vec<&'a str> {
-    let builtin = checks::ALL.iter().map(|check| check.id).chain(checks::LOG.iter().map(|check| check.id));
+    let builtin = checks::TABLE_CHECKS
+        .iter()
+        .map(|check| check.id)
+        .chain(checks::LOG_CHECKS.iter().map(|check| check.id));
     let own = root.below("check").iter().filter_map(|node| node.text("id"));
     let patterns = logs.patterns.iter().map(|own| own.pattern.name.as_str());
-    builtin.chain([checks::BLIND, checks::UNDELIVERED]).chain(own).chain(patterns).collect()
+    builtin.chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]).chain(own).chain(patterns).collect()
 }
 
 fn span(node: &Node, key: &str) -> Option<i64> {
@@ -177,7 +180,7 @@ fn pattern(reader: &mut Reader<'_>, node: &Node, taken: &[&str]) -> Option<LogPa
     match Pattern::new((name, severity), node.text("literal"), node.text("regex")) {
         Ok(pattern) => Some(LogPattern {
             pattern,
-            limit: limit(node, Limit { max: 0, window_us: checks::WINDOW }),
+            limit: limit(node, Limit { max: 0, window_us: checks::DEFAULT_WINDOW_US }),
             action: node.text("action").unwrap_or_default().to_owned(),
         }),
         Err(error) => {
@@ -213,7 +216,7 @@ fn source(
         Err(missing) => return Some(Err((name, missing))),
     };
     let (sampled, quiet) = (node.flag("sampled").unwrap_or(false), span(node, "quiet_after"));
-    let quiet_us = quiet.unwrap_or(checks::WINDOW);
+    let quiet_us = quiet.unwrap_or(checks::DEFAULT_WINDOW_US);
     Some(Ok(Source { name, target, kind, zone, sampled, quiet_us }))
 }
 

@@ -72,7 +72,7 @@ pub(super) fn entries(target: &Target, rules: &Rules, zone: &TimeZone) -> Vec<En
         .custom
         .iter()
         .filter(|custom| custom.targets.is_empty() || custom.targets.contains(&target.name));
-    let builtin = checks::ALL.iter().map(|check| check.id).filter(|id| rules.enabled(id));
+    let builtin = checks::TABLE_CHECKS.iter().map(|check| check.id).filter(|id| rules.enabled(id));
     let ids: Vec<&str> = builtin.chain(own.map(|custom| custom.id.as_str())).collect();
     let fixed = |text: &str| Schedule::cron(text, zone).unwrap_or(Schedule::Every(24 * HOUR));
     let rarely = if target.rhythm.preset == Preset::ScaleToZero { 6 * HOUR } else { 60 * SECOND };

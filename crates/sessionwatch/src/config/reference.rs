@@ -177,15 +177,15 @@ mod tests {
         let text = text.replace("${ACT_DATABASE_URL}", "postgres://a@h/d");
         let config =
             Config::parse(Path::new("x.toml"), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let mut settings = config.rules.settings.clone();
+        let mut thresholds = config.rules.thresholds.clone();
         // Without their keys there is no policy, no baseline, and a limit that grows with the table.
-        (settings.lifetime_max_us, settings.expired_max) = (None, None);
-        (settings.active, settings.creation_rate) = Default::default();
-        assert_eq!(settings, sessionwatch_core::settings::Settings::default());
-        for check in checks::ALL {
+        (thresholds.session_lifetime.max_days, thresholds.expired_backlog.max) = (None, None);
+        (thresholds.active_sessions, thresholds.creation_rate) = Default::default();
+        assert_eq!(thresholds, sessionwatch_core::checks::Thresholds::default());
+        for check in checks::TABLE_CHECKS {
             assert_eq!(config.rules.severity(&check), check.severity, "{}", check.id);
         }
-        for check in checks::LOG {
+        for check in checks::LOG_CHECKS {
             assert_eq!(config.rules.log_severity(&check), check.severity, "{}", check.id);
             assert_eq!(config.logs.limit(&check), check.limit, "{}", check.id);
         }
@@ -193,7 +193,10 @@ mod tests {
 
     #[test]
     fn every_check_has_a_section() {
-        let ids = checks::ALL.iter().map(|check| check.id).chain(checks::LOG.iter().map(|check| check.id));
+        let ids = checks::TABLE_CHECKS
+            .iter()
+            .map(|check| check.id)
+            .chain(checks::LOG_CHECKS.iter().map(|check| check.id));
         for id in ids {
             assert!(Section::find(&format!("checks.{id}")).is_some(), "{id}");
         }

@@ -3,10 +3,12 @@
 use jiff::tz::TimeZone;
 use sessionwatch_core::{
     alert::Policy,
-    instant::{DAY, SECOND},
-    settings::{Baseline, Settings},
+    checks::{
+        Baseline, Thresholds,
+        custom::{Comparison, NotAThreshold, Threshold},
+    },
+    instant::SECOND,
     severity::Severity,
-    threshold::{NotAThreshold, Threshold},
 };
 
 use super::{
@@ -22,7 +24,7 @@ use crate::{
 pub(super) fn read(reader: &mut Reader<'_>, root: &Node, zone: &TimeZone) -> Rules {
     let targets: Vec<&str> = root.below("target").iter().filter_map(|target| target.text("name")).collect();
     let mut rules = Rules::default();
-    for check in checks::ALL {
+    for check in checks::TABLE_CHECKS {
         if let Some(node) = root.below(&format!("checks.{}", check.id)).first() {
             if node.flag("enabled") == Some(false) {
                 rules.disabled.insert(check.id);
@@ -30,14 +32,14 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, zone: &TimeZone) -> Rul
             if let Some(severity) = node.text("severity").and_then(Severity::parse) {
                 rules.severities.insert(check.id, severity);
             }
-            set(&mut rules.settings, check.id, node);
+            set(&mut rules.thresholds, check.id, node);
             let place = format!("checks.{}", check.id);
             if let Some(schedule) = plan::schedule(reader, node, (&place, zone)) {
                 rules.schedules.insert(check.id.to_owned(), schedule);
             }
         }
     }
-    for check in checks::LOG {
+    for check in checks::LOG_CHECKS {
         if let Some(node) = root.below(&format!("checks.{}", check.id)).first() {
             if node.flag("enabled") == Some(false) {
                 rules.disabled.insert(check.id);
@@ -47,10 +49,10 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, zone: &TimeZone) -> Rul
             }
         }
     }
-    let settings = &rules.settings;
+    let thresholds = &rules.thresholds;
     for (place, min, max) in [
-        ("checks.active-sessions", settings.active.min, settings.active.max),
-        ("checks.creation-rate", settings.creation_rate.min, settings.creation_rate.max),
+        ("checks.active-sessions", thresholds.active_sessions.min, thresholds.active_sessions.max),
+        ("checks.creation-rate", thresholds.creation_rate.min, thresholds.creation_rate.max),
     ] {
         let Some((min, max)) = min.zip(max) else { continue };
         if let Some(node) = root.below(place).first().filter(|_| min > max) {
@@ -93,45 +95,47 @@ fn policies(root: &Node, rules: &mut Rules) {
     }
 }
 
-fn set(settings: &mut Settings, id: &str, node: &Node) {
+fn set(thresholds: &mut Thresholds, id: &str, node: &Node) {
     let whole = |key: &str, field: &mut u64| {
         if let Some(value) = node.whole(key) {
             *field = value;
         }
     };
+    let small = |key: &str| node.whole(key).and_then(|value| u32::try_from(value).ok());
     match id {
-        "duplicate-tokens" => whole("max", &mut settings.duplicates_max),
-        "orphaned-sessions" => whole("max", &mut settings.orphaned_max),
-        "sessions-per-user" => settings.ratio_max = node.decimal("max").unwrap_or(settings.ratio_max),
+        "duplicate-tokens" => whole("max", &mut thresholds.duplicate_tokens.max),
+        "orphaned-sessions" => whole("max", &mut thresholds.orphaned_sessions.max),
+        "sessions-per-user" => {
+            let max = &mut thresholds.sessions_per_user.max;
+            *max = node.decimal("max").unwrap_or(*max);
+        }
         "user-session-excess" => {
-            whole("max", &mut settings.user_max);
-            settings.user_outliers = node.flag("outliers").unwrap_or(settings.user_outliers);
+            let excess = &mut thresholds.user_session_excess;
+            whole("max", &mut excess.max);
+            excess.outliers = node.flag("outliers").unwrap_or(excess.outliers);
         }
         "rapid-creation" => {
-            whole("max_per_hour", &mut settings.rapid_max_per_hour);
+            whole("max_per_hour", &mut thresholds.rapid_creation.max_per_hour);
         }
-        "revived-sessions" => whole("max", &mut settings.revived_max),
+        "revived-sessions" => whole("max", &mut thresholds.revived_sessions.max),
         "creation-rate" => {
-            settings.creation_rate = Baseline { min: node.whole("min"), max: node.whole("max") };
+            thresholds.creation_rate = Baseline { min: node.whole("min"), max: node.whole("max") };
         }
         "expired-backlog" => {
-            settings.expired_max = node.whole("max");
-            settings.expired_max_age_us = days(node, "max_age_days").unwrap_or(settings.expired_max_age_us);
+            let backlog = &mut thresholds.expired_backlog;
+            backlog.max = node.whole("max");
+            backlog.max_age_days = small("max_age_days").unwrap_or(backlog.max_age_days);
         }
         "active-sessions" => {
-            settings.active = Baseline { min: node.whole("min"), max: node.whole("max") };
+            thresholds.active_sessions = Baseline { min: node.whole("min"), max: node.whole("max") };
         }
-        "session-lifetime" => settings.lifetime_max_us = days(node, "max_days"),
+        "session-lifetime" => thresholds.session_lifetime.max_days = small("max_days"),
         "slow-observation" => {
-            let budget = node.whole("budget_ms").and_then(|ms| i64::try_from(ms * 1_000).ok());
-            settings.look_budget_us = budget.unwrap_or(settings.look_budget_us);
+            let budget_ms = &mut thresholds.slow_observation.budget_ms;
+            *budget_ms = small("budget_ms").unwrap_or(*budget_ms);
         }
         _ => {}
     }
-}
-
-fn days(node: &Node, key: &str) -> Option<i64> {
-    node.whole(key).and_then(|days| i64::try_from(days).ok()).map(|days| days * DAY)
 }
 
 fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[Custom])) -> Option<Custom> {
@@ -141,8 +145,8 @@ fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[C
         let message = "must be small letters, digits and hyphens, such as \"suspended-users\"";
         reader.problem(node.at("id"), "check.id", message.into());
     }
-    if checks::ALL.iter().any(|check| check.id == id)
-        || checks::LOG.iter().any(|check| check.id == id)
+    if checks::TABLE_CHECKS.iter().any(|check| check.id == id)
+        || checks::LOG_CHECKS.iter().any(|check| check.id == id)
         || before.iter().any(|check| check.id == id)
     {
         reader.problem(node.at("id"), "check.id", "another check has that id".into());
@@ -163,7 +167,7 @@ fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[C
         id,
         // One statement, which stands inside another: a semicolon at its end would end that.
         sql: node.text("sql")?.trim().trim_end_matches(';').to_owned(),
-        counted: if node.text("value") == Some("first") { CustomValue::First } else { CustomValue::Rows },
+        value: if node.text("value") == Some("first") { CustomValue::First } else { CustomValue::Rows },
         threshold: threshold.unwrap_or_else(|NotAThreshold| default_threshold()),
         max_rows: node.whole("max_rows").unwrap_or(100_000),
         severity: node.text("severity").and_then(Severity::parse).unwrap_or(Severity::Medium),
@@ -173,5 +177,5 @@ fn custom(reader: &mut Reader<'_>, node: &Node, (targets, before): (&[&str], &[C
 }
 
 fn default_threshold() -> Threshold {
-    Threshold { comparison: sessionwatch_core::threshold::Comparison::Above, number: 0.0 }
+    Threshold { comparison: Comparison::Above, number: 0.0 }
 }

@@ -290,9 +290,9 @@ impl<'a> Listed<'a> {
         let named = |section: &str, key: &'static str| {
             root.below(section).iter().filter_map(|node| node.text(key)).collect::<Vec<_>>()
         };
-        let logs = checks::LOG.iter().map(|check| check.id);
-        let builtin = checks::ALL.iter().map(|check| check.id).chain(logs);
-        let builtin = builtin.chain([checks::BLIND, checks::UNDELIVERED]);
+        let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
+        let builtin = checks::TABLE_CHECKS.iter().map(|check| check.id).chain(logs);
+        let builtin = builtin.chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]);
         Self {
             channels: named("channel", "name"),
             targets: named("target", "name"),

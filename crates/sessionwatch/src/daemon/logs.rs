@@ -590,7 +590,7 @@ async fn lookup(config: &Config, target: &Target, prefixes: &[String]) -> Result
     let wanted: BTreeSet<String> = prefixes.iter().flat_map(|prefix| judge::shown_as(prefix)).collect();
     let prefixes: Vec<String> = wanted.into_iter().collect();
     let opened = ConnectedTarget::open_in_time(target.connect_options(&config.catalogue)).await?;
-    let sql = opened.sql(false, &config.rules.settings);
+    let sql = opened.sql(false, &config.rules.thresholds);
     let list = List { prefixes: &prefixes, ..List::all(SESSIONS) };
     let lines = observe::list(&opened.session, &sql, list).await;
     opened.session.close().await;

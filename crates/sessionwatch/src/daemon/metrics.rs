@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_core::{alert, instant::Instant, verdict::Verdict};
+use sessionwatch_core::{alert, checks::Verdict, instant::Instant};
 
 use super::Shared;
 use crate::{

@@ -7,14 +7,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sessionwatch_core::{
     alert::{Alert, Notice, Policy, Sign, State},
+    checks::Verdict,
     instant::{Instant, SECOND},
     severity::Severity,
-    verdict::Verdict,
 };
 
 use super::metrics;
 use crate::{
-    checks::{self, BLIND, Rules, UNDELIVERED},
+    checks::{self, CHANNEL_FAILING, Rules, TARGET_UNREACHABLE},
     clock,
     config::{Config, Serve},
     logs::judge::Judged,
@@ -154,11 +154,11 @@ pub(super) fn keep_logs(
 /// How the alert of a check behaves that is made at such a distance.
 fn policy(rules: &Rules, subject: &Subject<'_>, distance: i64) -> Policy {
     let policy = rules.policy(subject.severity);
-    if subject.check == BLIND {
+    if subject.check == TARGET_UNREACHABLE {
         return Policy { pending_looks: BLIND_LOOKS, clear_looks: 1, ..policy };
     }
     let policy = policy.between_looks(distance);
-    let momentary = checks::ALL.iter().any(|check| check.id == subject.check && check.momentary);
+    let momentary = checks::TABLE_CHECKS.iter().any(|check| check.id == subject.check && check.momentary);
     if momentary { Policy { pending_looks: 1, ..policy } } else { policy }
 }
 
@@ -173,7 +173,7 @@ pub(super) fn delivered(
     (channel, failure): (&str, Option<&str>),
     now: Instant,
 ) -> Result<u32, StoreError> {
-    let before = alerts::get(db, channel, UNDELIVERED)?;
+    let before = alerts::get(db, channel, CHANNEL_FAILING)?;
     if failure.is_none() && before.is_none() {
         return Ok(0);
     }
@@ -185,7 +185,7 @@ pub(super) fn delivered(
     let silences = silences::list(db, now)?;
     let subject = Subject {
         target: channel,
-        check: UNDELIVERED,
+        check: CHANNEL_FAILING,
         severity: Severity::High,
         sign,
         policy: Policy { pending_looks: 1, clear_looks: 1, ..config.rules.policy(Severity::High) },
@@ -212,8 +212,8 @@ pub fn retire(store: &Store, config: &Config, now: Instant) -> Result<(), StoreE
         for kept in alerts::list(db, true)? {
             let target = config.targets.iter().find(|target| target.name == kept.target);
             let known = match kept.check.as_str() {
-                UNDELIVERED => config.serve.channels.iter().any(|channel| channel.name == kept.target),
-                BLIND => target.is_some(),
+                CHANNEL_FAILING => config.serve.channels.iter().any(|channel| channel.name == kept.target),
+                TARGET_UNREACHABLE => target.is_some(),
                 check => target.is_some_and(|target| config.makes(target, check)),
             };
             if !known {
@@ -447,7 +447,7 @@ fn subjects(report: &Report) -> impl Iterator<Item = Subject<'_>> {
     let hint = report.seen.as_ref().err().map(crate::target::error::TargetError::hint);
     let blind = Subject {
         target: &report.target,
-        check: BLIND,
+        check: TARGET_UNREACHABLE,
         severity: Severity::High,
         sign,
         policy: Policy::of(Severity::High),

@@ -1,6 +1,6 @@
 //! Row ids that run out: once a sequence or its column holds no greater number, nobody can log in.
 
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 
 use super::{Finding, Patient, fail, pass, warn};
 use crate::{
@@ -35,7 +35,7 @@ pub struct RowIds {
 ///
 /// If the target does not answer.
 pub(super) async fn read(opened: &ConnectedTarget) -> Result<Option<RowIds>, TargetError> {
-    let sql = opened.sql(false, &sessionwatch_core::settings::Settings::default());
+    let sql = opened.sql(false, &sessionwatch_core::checks::Thresholds::default());
     let mapping = sql.mapping;
     let Some(id) = mapping.id.as_deref().filter(|_| sql.schema.dialect == Dialect::Postgres) else {
         return Ok(None);

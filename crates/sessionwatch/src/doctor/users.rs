@@ -1,6 +1,6 @@
 //! What about the table of users keeps orphaned sessions from being told apart.
 
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 
 use super::{Finding, Patient, warn};
 use crate::{

@@ -1,9 +1,9 @@
 //! Asking a target what the doctor needs to know.
 
 use sessionwatch_core::{
+    checks::Thresholds,
     instant::Instant,
     local_time::{Doubts, Newest},
-    settings::Settings,
 };
 
 use super::{Acting, Finding, Patient, examine, row_ids};
@@ -42,14 +42,14 @@ pub async fn visit(target: &Target, opened: &ConnectedTarget) -> Result<Vec<Find
     let acting = acting(target, opened).await;
     let doubts = &doubts(opened).await?;
     let lengths =
-        opened.session.fetch(&opened.sql(false, &Settings::default()).token_lengths(SAMPLE)).await?;
+        opened.session.fetch(&opened.sql(false, &Thresholds::default()).token_lengths(SAMPLE)).await?;
     let lengths = lengths.iter().map(|row| cells::number(row, 0, "the length of a token"));
     let shortest_token = lengths.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().min();
-    let ends_in_other_unit = match opened.sql(false, &Settings::default()).ends_in_other_unit() {
+    let ends_in_other_unit = match opened.sql(false, &Thresholds::default()).ends_in_other_unit() {
         Some(query) => opened.session.attempt(&query).await?.ok_or(TargetError::Lost)?,
         None => 0,
     };
-    let users_in_other_form = match opened.sql(false, &Settings::default()).users_in_other_form() {
+    let users_in_other_form = match opened.sql(false, &Thresholds::default()).users_in_other_form() {
         Some(query) => opened.session.attempt(&query).await?.ok_or(TargetError::Lost)?,
         None => 0,
     };
@@ -58,7 +58,7 @@ pub async fn visit(target: &Target, opened: &ConnectedTarget) -> Result<Vec<Find
     let common_prefix = common_prefix(opened).await?;
     let row_ids = row_ids::read(opened).await?;
     let drills = drills(opened).await?;
-    let sql = opened.sql(false, &Settings::default());
+    let sql = opened.sql(false, &Thresholds::default());
     let catalog = Catalog::read(sql.schema.dialect, async |query| opened.session.fetch(query).await).await?;
     let reached = catalog.reached(&sql.sessions_in_catalog(), Event::of(&sql.mapping.revoke));
     let side_effects: Vec<SideEffect> = reached.into_iter().map(|reached| reached.effect).collect();
@@ -98,7 +98,7 @@ async fn drills(opened: &ConnectedTarget) -> Result<Vec<Leftover>, TargetError> 
 async fn common_prefix(opened: &ConnectedTarget) -> Result<Option<String>, TargetError> {
     /// Of fewer tokens, it may be chance.
     const FEWEST: u64 = 5;
-    let rows = opened.session.fetch(&opened.sql(false, &Settings::default()).prefixes(SAMPLE)).await?;
+    let rows = opened.session.fetch(&opened.sql(false, &Thresholds::default()).prefixes(SAMPLE)).await?;
     let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
     let enough = cells::required::<u64>(&row, 2, "a count")? >= FEWEST;
     let [first, last, _] = <[Option<String>; 3]>::try_from(row).map_err(|_| TargetError::Lost)?;
@@ -109,7 +109,7 @@ async fn common_prefix(opened: &ConnectedTarget) -> Result<Option<String>, Targe
 async fn impersonations(
     opened: &ConnectedTarget,
 ) -> Result<Vec<(String, u64, Option<Instant>)>, TargetError> {
-    let Some(query) = opened.sql(false, &Settings::default()).impersonations(NAMED) else {
+    let Some(query) = opened.sql(false, &Thresholds::default()).impersonations(NAMED) else {
         return Ok(vec![]);
     };
     let one = |row: &Vec<Option<String>>| {
@@ -122,7 +122,7 @@ async fn impersonations(
 
 /// The instants that are not believed, by a look at every row.
 async fn doubts(opened: &ConnectedTarget) -> Result<Doubts, TargetError> {
-    let sql = opened.sql(false, &Settings::default());
+    let sql = opened.sql(false, &Thresholds::default());
     let rows = opened.session.fetch(&sql.totals(Instant::MIN)).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
     let instant = |at: usize| cells::instant(row, at, "an instant");
@@ -142,7 +142,7 @@ async fn acting(target: &Target, opened: &ConnectedTarget) -> Option<Acting> {
 
 async fn ask(target: &Target, address: &Address, opened: &ConnectedTarget) -> Result<Acting, TargetError> {
     let mut actor = Actor::open(address, target.limits, opened.key).await?;
-    let sql = opened.sql(false, &Settings::default());
+    let sql = opened.sql(false, &Thresholds::default());
     let change = Change::of(&opened.layout.candidate.mapping.revoke, "");
     let dependents = actor.dependents(&sql, change).await?;
     let lacks = actor.lacks(&sql, change, &dependents).await?;

@@ -296,7 +296,7 @@ async fn sample(context: Context<'_>) -> Result<Sample, ActError> {
     (mapping.ip, mapping.agent) = (None, None);
     let list = List { ascending: false, ..List::all(SAMPLE) };
     let lines =
-        observe::list(&opened.session, &opened.sql(false, &context.config.rules.settings), list).await;
+        observe::list(&opened.session, &opened.sql(false, &context.config.rules.thresholds), list).await;
     let ConnectedTarget { session, layout, .. } = opened;
     session.close().await;
     Ok(Sample { schema: layout.schema, mapping: layout.candidate.mapping, lines: lines? })

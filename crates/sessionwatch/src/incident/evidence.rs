@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sessionwatch_core::{
     census::Fact,
+    checks::Verdict,
     instant::{DAY, Instant},
-    verdict::Verdict,
 };
 use sha2::{Digest as _, Sha256};
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     incident::{self as rules, Step},
     instant::Instant,

@@ -9,7 +9,7 @@ use sessionwatch_core::severity::Severity;
 
 use super::led;
 use crate::{
-    checks::{self, BLIND, UNDELIVERED},
+    checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
     daemon::metrics,
 };
 
@@ -87,8 +87,8 @@ fn of_checks() -> Vec<Alert> {
     let firing = |filter: String| {
         format!("max by (job, target, check, severity) ({}{{{filter}}}) == 1", metrics::ALERT.0)
     };
-    let looks = checks::ALL.iter().map(|check| (check.id, check.action));
-    let logs = checks::LOG.iter().map(|check| (check.id, check.action));
+    let looks = checks::TABLE_CHECKS.iter().map(|check| (check.id, check.action));
+    let logs = checks::LOG_CHECKS.iter().map(|check| (check.id, check.action));
     let mut alerts: Vec<Alert> = looks
         .chain(logs)
         .map(|(id, action)| Alert {
@@ -102,9 +102,13 @@ fn of_checks() -> Vec<Alert> {
         })
         .collect();
     // Being blind and not being heard have rules of their own.
-    let logs = checks::LOG.iter().map(|check| check.id);
-    let known: Vec<&str> =
-        checks::ALL.iter().map(|check| check.id).chain(logs).chain([BLIND, UNDELIVERED]).collect();
+    let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
+    let known: Vec<&str> = checks::TABLE_CHECKS
+        .iter()
+        .map(|check| check.id)
+        .chain(logs)
+        .chain([TARGET_UNREACHABLE, CHANNEL_FAILING])
+        .collect();
     alerts.push(Alert {
         name: "SessionwatchCustomCheck".into(),
         expr: firing(format!("check!~\"{}\"", known.join("|"))),
@@ -284,7 +288,7 @@ mod tests {
         let alerts = all();
         let names: BTreeSet<&str> = alerts.iter().map(|alert| alert.name.as_str()).collect();
         assert_eq!(names.len(), alerts.len());
-        for check in checks::ALL {
+        for check in checks::TABLE_CHECKS {
             let filter = format!("{{check=\"{}\"}}", check.id);
             let alert = alerts.iter().find(|alert| alert.expr.contains(&filter)).unwrap();
             assert!(alert.description.contains(check.action), "{alert:?}");

@@ -2,7 +2,7 @@
 //! clocks differ.
 
 use serde_json::{Value, json};
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 use sessionwatch_core::{instant::Instant, joining::Fit};
 use sessionwatch_logs::signal::Kind;
 

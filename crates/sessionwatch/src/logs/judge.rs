@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use sessionwatch_core::{
+    checks::{CheckOutcome, Verdict},
     instant::{DAY, Instant},
     joining::{self, Fit},
     severity::Severity,
     silence::Voice,
-    verdict::{Finding, Verdict},
 };
 use sessionwatch_logs::signal::Kind;
 
 use super::gaps::KeptGap;
 use crate::{
-    checks::Limit,
-    checks::{self, Finds},
+    checks::{self, Limit, LogCheckKind},
     clock,
     config::{Config, logs::Source},
     look::Outcome,
@@ -126,17 +125,17 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
     let doubt = doubt(&voices);
     let tally = Tally::of(db, view)?;
     let mut all = Vec::new();
-    for check in checks::LOG.iter().filter(|check| view.config.rules.enabled(check.id)) {
+    for check in checks::LOG_CHECKS.iter().filter(|check| view.config.rules.enabled(check.id)) {
         let limit = logs.limit(check);
         let (finding, signals) = match check.finds {
-            Finds::Signals(kind) => tally.finding(Counted::Kind(kind.name()), limit, doubt.as_deref()),
-            Finds::Contradictions => tally.finding(Counted::Contradictions, limit, doubt.as_deref()),
-            Finds::Silence => (silence(&voices), vec![]),
-            Finds::Gaps => (gaps(&voices, limit, view.now), vec![]),
+            LogCheckKind::Signals(kind) => tally.finding(Counted::Kind(kind.name()), limit, doubt.as_deref()),
+            LogCheckKind::Contradictions => tally.finding(Counted::Contradictions, limit, doubt.as_deref()),
+            LogCheckKind::Silence => (silence(&voices), vec![]),
+            LogCheckKind::Gaps => (gaps(&voices, limit, view.now), vec![]),
         };
         let mut judged =
             judged((check.id, view.config.rules.log_severity(check), check.action), finding, signals);
-        if let Finds::Signals(kind) = check.finds {
+        if let LogCheckKind::Signals(kind) = check.finds {
             confirm(db, view, (kind.name(), limit), &mut judged)?;
         }
         all.push(judged);
@@ -150,7 +149,11 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
     Ok(all)
 }
 
-fn judged((id, severity, action): (&str, Severity, &str), finding: Finding, signals: Vec<Kept>) -> Judged {
+fn judged(
+    (id, severity, action): (&str, Severity, &str),
+    finding: CheckOutcome,
+    signals: Vec<Kept>,
+) -> Judged {
     let evidence = signals.iter().map(evidence).collect();
     let outcome = Outcome { id: id.into(), severity, action: action.into(), finding, evidence };
     Judged { outcome, signals }
@@ -243,11 +246,11 @@ struct Tally {
 impl Tally {
     fn of(db: Db<'_>, view: View<'_>) -> Result<Self, StoreError> {
         let logs = &view.config.logs;
-        let checks = checks::LOG.iter().filter(|check| view.config.rules.enabled(check.id));
+        let checks = checks::LOG_CHECKS.iter().filter(|check| view.config.rules.enabled(check.id));
         let of_checks = checks.filter_map(|check| match check.finds {
-            Finds::Signals(kind) => Some((Counted::Kind(kind.name()), logs.limit(check))),
-            Finds::Contradictions => Some((Counted::Contradictions, logs.limit(check))),
-            Finds::Silence | Finds::Gaps => None,
+            LogCheckKind::Signals(kind) => Some((Counted::Kind(kind.name()), logs.limit(check))),
+            LogCheckKind::Contradictions => Some((Counted::Contradictions, logs.limit(check))),
+            LogCheckKind::Silence | LogCheckKind::Gaps => None,
         });
         let of_patterns =
             logs.patterns.iter().map(|own| (Counted::Kind(own.pattern.name.as_str()), own.limit));
@@ -285,7 +288,7 @@ impl Tally {
     }
 
     /// What a limit says of the signals that it is about, and the latest of them where it is exceeded.
-    fn finding(&self, counted: Counted<'_>, limit: Limit, doubt: Option<&str>) -> (Finding, Vec<Kept>) {
+    fn finding(&self, counted: Counted<'_>, limit: Limit, doubt: Option<&str>) -> (CheckOutcome, Vec<Kept>) {
         let count = self.count(counted, limit);
         let latest: Vec<Kept> = if count > limit.max {
             let all = self.latest.get(&limit.window_us).into_iter().flatten();
@@ -312,7 +315,10 @@ impl Tally {
         #[expect(clippy::cast_precision_loss, reason = "a count for people")]
         let value = Some(count as f64);
         let threshold = format!("> {} in {minutes} minutes", limit.max);
-        (Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }, latest)
+        (
+            CheckOutcome { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false },
+            latest,
+        )
     }
 }
 
@@ -368,7 +374,7 @@ fn doubt(voices: &[Heard<'_>]) -> Option<String> {
     })
 }
 
-fn silence(voices: &[Heard<'_>]) -> Finding {
+fn silence(voices: &[Heard<'_>]) -> CheckOutcome {
     let quiet: Vec<String> = voices
         .iter()
         .filter(|heard| heard.voice == Voice::Quiet)
@@ -388,11 +394,11 @@ fn silence(voices: &[Heard<'_>]) -> Finding {
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     let value = Some(quiet.len() as f64);
     let threshold = "a source that usually speaks".to_owned();
-    Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }
+    CheckOutcome { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }
 }
 
 /// How many times lines may be missing within a window.
-fn gaps(voices: &[Heard<'_>], limit: Limit, now: Instant) -> Finding {
+fn gaps(voices: &[Heard<'_>], limit: Limit, now: Instant) -> CheckOutcome {
     let since = now.plus(-limit.window_us);
     let all = voices.iter().flat_map(|heard| heard.gaps.iter().map(|gap| (heard.source, gap)));
     let recent: Vec<(&Source, &KeptGap)> = all.filter(|(_, gap)| gap.is_after(since)).collect();
@@ -408,5 +414,5 @@ fn gaps(voices: &[Heard<'_>], limit: Limit, now: Instant) -> Finding {
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     let value = Some(count as f64);
     let threshold = format!("> {} in {minutes} minutes", limit.max);
-    Finding { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }
+    CheckOutcome { verdict, value, threshold, summary, proof: None, bound: None, is_aside: false }
 }

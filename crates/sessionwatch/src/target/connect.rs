@@ -4,9 +4,9 @@ use std::time::Instant as Monotonic;
 
 use sessionwatch_core::{
     census::OUTLIER_FLOOR,
+    checks::Thresholds,
     instant::{DAY, Instant, SECOND},
     local_time::Doubts,
-    settings::Settings,
 };
 
 use super::{
@@ -113,7 +113,7 @@ impl ConnectedTarget {
 
     /// The queries of this target under these thresholds.
     #[must_use]
-    pub fn sql(&self, deep: bool, settings: &Settings) -> Sql<'_> {
+    pub fn sql(&self, deep: bool, thresholds: &Thresholds) -> Sql<'_> {
         let mapping = &self.layout.candidate.mapping;
         let default = || {
             let seconds = i64::try_from(mapping.max_lifetime_s?).ok()?;
@@ -124,9 +124,13 @@ impl ConnectedTarget {
             schema: &self.layout.schema,
             key: self.key,
             now: self.now,
-            max_lifetime_us: settings.lifetime_max_us.or_else(default),
+            max_lifetime_us: thresholds.session_lifetime.max_us().or_else(default),
             deep,
-            notable_above: settings.user_max.min(settings.rapid_max_per_hour).min(OUTLIER_FLOOR),
+            notable_above: thresholds
+                .user_session_excess
+                .max
+                .min(thresholds.rapid_creation.max_per_hour)
+                .min(OUTLIER_FLOOR),
             pasted: false,
         }
     }

@@ -5,6 +5,7 @@
 mod acting;
 mod addresses;
 mod besides;
+mod check_query;
 mod comparing;
 mod dependents;
 mod instant;

@@ -11,7 +11,7 @@ use clap::ValueEnum as _;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     incident::{self as rules, Grade, Step},
     instant::Instant,

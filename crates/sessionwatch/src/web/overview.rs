@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use maud::{Markup, html};
 use serde_json::Value;
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     alert::State as Alerting,
     instant::{DAY, Instant},
@@ -229,7 +229,7 @@ const NUMBERS: [(&str, &str, &str); 6] = [
 
 /// The charts of a target over a period.
 pub(super) fn charts(config: &Config, known: &Known, period: (Instant, Instant)) -> Markup {
-    let settings = &config.rules.settings;
+    let thresholds = &config.rules.thresholds;
     #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
     let limit = |value: u64| value as f64;
     let usual =
@@ -244,17 +244,21 @@ pub(super) fn charts(config: &Config, known: &Known, period: (Instant, Instant))
         (
             "Active sessions",
             "active",
-            usual("usual up to", settings.active.max)
-                .chain(usual("usual from", settings.active.min))
+            usual("usual up to", thresholds.active_sessions.max)
+                .chain(usual("usual from", thresholds.active_sessions.min))
                 .collect(),
         ),
-        ("Expired sessions, still stored", "expired", usual("fails above", settings.expired_max).collect()),
+        (
+            "Expired sessions, still stored",
+            "expired",
+            usual("fails above", thresholds.expired_backlog.max).collect(),
+        ),
         (
             "Created in the last hour",
             "created_last_hour",
-            usual("fails above", settings.creation_rate.max).collect(),
+            usual("fails above", thresholds.creation_rate.max).collect(),
         ),
-        ("Sessions a user", "per_user", vec![("fails above", settings.ratio_max)]),
+        ("Sessions a user", "per_user", vec![("fails above", thresholds.sessions_per_user.max)]),
     ];
     html! {
         @for (title, gauge, limits) in all {

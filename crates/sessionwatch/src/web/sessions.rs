@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
 use sessionwatch_core::instant::{DAY, Instant};
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 
 use super::{PageResult, WebError, auth::LoggedIn, layout};
 use crate::{
@@ -150,7 +150,7 @@ pub(super) struct Found {
 /// Asks the database.
 pub(super) async fn ask(app: &Arc<AppState>, target: &Target, wanted: Wanted) -> Result<Found, AppError> {
     let asked = with_pooled_connection(app, target, async move |opened, config| {
-        let sql = opened.sql(false, &config.rules.settings);
+        let sql = opened.sql(false, &config.rules.thresholds);
         // Who looks for something finds few.
         let narrow = wanted.user.is_some() || wanted.token.is_some();
         let usual = || if narrow { Sort::Expires } else { sql.usual_sort() };

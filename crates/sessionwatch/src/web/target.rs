@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     alert::State as Alerting,
     instant::{DAY, HOUR, Instant},
@@ -126,12 +126,12 @@ fn cost(report: Option<&Value>) -> String {
 /// The query behind a check on a target, for pasting.
 pub(super) async fn sql(app: &Arc<AppState>, (target, check): (&str, &str)) -> Result<String, AppError> {
     let target = app.target(target)?;
-    let check = checks::ALL.iter().find(|one| one.id == check);
+    let check = checks::TABLE_CHECKS.iter().find(|one| one.id == check);
     let check = check.ok_or_else(|| AppError::NotFound("There is no query behind such a check.".into()))?;
     let asked = with_pooled_connection(app, &target, async move |opened, config| {
-        let settings = &config.rules.settings;
-        let sql = Sql { pasted: true, ..opened.sql(false, settings) };
-        Ok(checks::query(&sql, check.proof, settings))
+        let thresholds = &config.rules.thresholds;
+        let sql = Sql { pasted: true, ..opened.sql(false, thresholds) };
+        Ok(sql.check_query(check.evidence, thresholds))
     });
     asked.await
 }
@@ -357,9 +357,9 @@ fn history(events: &[Event], now: Instant) -> Markup {
 
 /// What there is to know about a check.
 fn documentation(target: &Target, check: &str) -> Markup {
-    let query = checks::ALL.iter().any(|one| one.id == check);
+    let query = checks::TABLE_CHECKS.iter().any(|one| one.id == check);
     html! {
-        @if let Some(page) = checks::page(check) {
+        @if let Some(page) = checks::documentation(check) {
             section.documentation aria-labelledby="about" {
                 h2 id="about" { "About this check" }
                 @if query {

@@ -36,7 +36,7 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
     let folder = tempfile::tempdir().unwrap();
     // What compares two looks has stories of its own, with the watch.
     let alone = |check: &sessionwatch::checks::Check| !check.compares && check.id != "rapid-creation";
-    for check in sessionwatch::checks::ALL.into_iter().filter(alone) {
+    for check in sessionwatch::checks::TABLE_CHECKS.into_iter().filter(alone) {
         let database = testbed::shared().database(Some(&healthy)).unwrap();
         let (sql, configuration) = tripping(check.id);
         let file = folder.path().join(format!("{}.toml", check.id));
@@ -57,7 +57,7 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
             assert_eq!(found["verdict"], "failing", "{} by {engine}: {found:#}", check.id);
             assert_eq!(found["severity"], check.severity.name());
             let shown = !found["evidence"].as_array().unwrap().is_empty();
-            let by_rows = check.proof != sessionwatch::checks::Proof::Value;
+            let by_rows = check.evidence != sessionwatch::checks::EvidenceKind::Value;
             assert!(shown == by_rows || check.id == "sessions-per-user", "{found:#}");
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use sessionwatch_core::{instant::Instant, verdict::counted};
+use sessionwatch_core::{instant::Instant, plural::counted};
 
 use crate::{
     actions::{ActError, Applied, Line, Plan, Selection, applying},

@@ -8,8 +8,8 @@ use std::{
     time::Instant as Monotonic,
 };
 
-use sessionwatch_core::verdict::Verdict;
-use sessionwatch_core::verdict::counted;
+use sessionwatch_core::checks::Verdict;
+use sessionwatch_core::plural::counted;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, acting::Acting, opening::Opening};

@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if opened.layout.candidate.mapping.created.is_none() {
                 return Ok(Err("the table does not say when rows were created".to_owned()));
             }
-            let sql = opened.sql(false, &config.rules.settings);
+            let sql = opened.sql(false, &config.rules.thresholds);
             let list = List { created_since: Some(period.0), ..List::all(ROWS) };
             Ok::<_, TargetError>(Ok(observe::list(&opened.session, &sql, list).await?))
         });

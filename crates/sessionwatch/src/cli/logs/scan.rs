@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch_core::verdict;
+use sessionwatch_core::plural;
 use sessionwatch_core::{instant::Instant, severity::Severity};
 use sessionwatch_logs::{
     grammar::Grammar,
@@ -210,8 +210,8 @@ fn text(tally: &Tally<'_>, format: Format) -> String {
     let Counters { lines, bytes, hits, meaningless, truncated, not_utf8, overlong } = tally.counters;
     let mut text = format!(
         "{} read ({}), {hits} with something to look for\n",
-        verdict::counted(lines, "line", "lines"),
-        verdict::counted(bytes, "byte", "bytes")
+        plural::counted(lines, "line", "lines"),
+        plural::counted(bytes, "byte", "bytes")
     );
     for (count, what) in [
         (meaningless, "say nothing that is known (`sessionwatch logs explain` says why)"),

@@ -1,6 +1,6 @@
 //! Queries for a person to read: lists of sessions, and the guide's counts.
 
-use sessionwatch_core::{instant::Instant, settings::Settings};
+use sessionwatch_core::{checks::Thresholds, instant::Instant};
 
 use super::{
     RowKind, Rows, Sql,
@@ -274,7 +274,7 @@ impl Sql<'_> {
 
     /// The guide's queries by number, 1 to 7; the sixth is about `user`.
     #[must_use]
-    pub fn of_guide(&self, number: u8, user: &str, settings: &Settings) -> String {
+    pub fn of_guide(&self, number: u8, user: &str, thresholds: &Thresholds) -> String {
         const LIMIT: usize = 100;
         /// What the guide asks for where creation is not stored.
         const HELD: u64 = 5;
@@ -282,7 +282,9 @@ impl Sql<'_> {
             1 => self.list(List::all(LIMIT)),
             2 => self.rows(Rows::all(RowKind::Duplicates), LIMIT),
             3 => self.rows(Rows::all(RowKind::Orphans), LIMIT),
-            4 if self.mapping.created.is_some() => self.top_users('r', settings.rapid_max_per_hour, LIMIT),
+            4 if self.mapping.created.is_some() => {
+                self.top_users('r', thresholds.rapid_creation.max_per_hour, LIMIT)
+            }
             4 => self.top_users('n', HELD, LIMIT),
             5 => self.ratio(),
             6 => self.list(List { user: Some(user), ..List::all(20) }),

@@ -219,7 +219,7 @@ pub(super) async fn check(State(app): State<Arc<AppState>>, In(of): In<OfCheck>)
         finding: kept.finding_document().map_err(crate::app::AppError::from)?,
         verdict: kept.verdict,
         silences: quiet.iter().map(Silence::of).collect(),
-        documentation: crate::checks::page(&of.check),
+        documentation: crate::checks::documentation(&of.check),
     }))
 }
 

@@ -1,6 +1,11 @@
-//! Thresholds of checks in the operator's own SQL: a comparison and a number.
+//! Checks in the operator's own SQL: a number that a query gives, and a comparison that it fails at.
 
 use std::{fmt, str::FromStr};
+
+use super::CheckOutcome;
+
+/// The page about such checks, in Markdown.
+pub(super) const DOCUMENTATION: &str = include_str!("../../../../docs/checks/custom.md");
 
 /// How a value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +89,25 @@ impl fmt::Display for Threshold {
     }
 }
 
+/// Decides from the number that the query gave.
+#[must_use]
+pub fn decide(value: f64, threshold: Threshold) -> CheckOutcome {
+    let summary = format!("the query gives {value}");
+    CheckOutcome::measured(threshold.is_met_by(value), value, threshold.to_string(), summary)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::Verdict;
+
+    #[test]
+    fn fails_where_the_threshold_is_met() {
+        let threshold: Threshold = "> 2".parse().unwrap();
+        let outcome = decide(3.0, threshold);
+        assert_eq!((outcome.verdict, outcome.summary.as_str()), (Verdict::Failing, "the query gives 3"));
+        assert_eq!(decide(2.0, threshold).verdict, Verdict::Healthy);
+    }
 
     #[test]
     fn reads_writes_and_compares() {

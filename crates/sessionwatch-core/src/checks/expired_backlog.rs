@@ -1,0 +1,99 @@
+//! `expired-backlog`: expired rows that nobody removed.
+
+use serde::Deserialize;
+
+use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
+use crate::{instant::DAY, plural::counted, severity::Severity};
+
+/// What is known about the check.
+pub const CHECK: Check = Check {
+    id: "expired-backlog",
+    severity: Severity::Medium,
+    action: "schedule a job that deletes expired rows; most libraries delete one only when it is presented again",
+    evidence: EvidenceKind::OldestExpired,
+    compares: false,
+    momentary: false,
+    about_users: false,
+    goes_by: GoesBy::End,
+    documentation: include_str!("../../../../docs/checks/expired-backlog.md"),
+    decide,
+};
+
+/// Expired rows that are tolerated in a small table.
+pub const MAX_IN_SMALL_TABLE: u64 = 100;
+/// Of so many rows, one expired one is tolerated in a large table: a cleanup once a day leaves about as many of sessions that
+/// last a month.
+pub const ROWS_PER_EXPIRED: u64 = 20;
+
+/// What is tolerated.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Thresholds {
+    /// Expired rows still stored; nothing to go by the size of the table.
+    pub max: Option<u64>,
+    /// Days after its end that a session may still be stored.
+    pub max_age_days: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { max: None, max_age_days: 7 }
+    }
+}
+
+impl Thresholds {
+    /// How many expired rows are tolerated among so many.
+    #[must_use]
+    pub fn max_among(&self, rows: u64) -> u64 {
+        self.max.unwrap_or_else(|| MAX_IN_SMALL_TABLE.max(rows / ROWS_PER_EXPIRED))
+    }
+}
+
+fn decide(input: CheckInput<'_>) -> CheckOutcome {
+    let (census, thresholds) = (input.census, &input.thresholds.expired_backlog);
+    let age = census.oldest_expired.map_or(0, |oldest| census.taken_at.since(oldest));
+    let is_old = age > i64::from(thresholds.max_age_days) * DAY;
+    let mut summary =
+        format!("{} still stored", counted(census.expired, "expired session", "expired sessions"));
+    if census.expired > 0 {
+        let days = counted((age / DAY).unsigned_abs(), "day", "days");
+        summary.push_str(&format!(", the oldest ended {days} ago"));
+    }
+    let limit = thresholds.max_among(census.sessions);
+    let threshold = format!("> {limit}, or older than {} days", thresholds.max_age_days);
+    CheckOutcome::counted(census.expired > limit || is_old, census.expired, threshold, summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{checks::samples::Sample, instant::Instant};
+
+    fn sample(expired: u64, sessions: u64) -> Sample {
+        Sample::of(|census| (census.expired, census.sessions) = (expired, sessions))
+    }
+
+    #[test]
+    fn a_large_table_may_keep_what_a_cleanup_once_a_day_leaves() {
+        for (expired, sessions, expected) in
+            [(100, 2_000, false), (101, 2_000, true), (3_500, 70_000, false), (3_501, 70_000, true)]
+        {
+            assert_eq!(sample(expired, sessions).fails(decide), expected, "{expired} of {sessions}");
+        }
+        // A number that is configured is meant.
+        let mut configured = sample(101, 70_000);
+        configured.thresholds.expired_backlog.max = Some(100);
+        assert!(configured.fails(decide));
+    }
+
+    #[test]
+    fn one_old_expired_row_is_enough() {
+        let oldest = |micros| {
+            Sample::of(|census| {
+                (census.expired, census.oldest_expired) = (1, Instant::from_micros(micros));
+            })
+        };
+        assert!(!oldest(93 * DAY).fails(decide));
+        assert!(oldest(93 * DAY - 1).fails(decide));
+    }
+}

@@ -1,0 +1,76 @@
+//! `session-lifetime`: an expiry further ahead than the policy, missing, or unreadable.
+
+use serde::Deserialize;
+
+use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
+use crate::{instant::DAY, plural::counted, severity::Severity};
+
+/// What is known about the check.
+pub const CHECK: Check = Check {
+    id: "session-lifetime",
+    severity: Severity::Medium,
+    action: "find what writes these expiries, and end the sessions",
+    evidence: EvidenceKind::BeyondPolicy,
+    compares: false,
+    momentary: false,
+    about_users: false,
+    goes_by: GoesBy::End,
+    documentation: include_str!("../../../../docs/checks/session-lifetime.md"),
+    decide,
+};
+
+/// What is tolerated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Thresholds {
+    /// Days from now at which a session must have ended; nothing for the profile's default.
+    pub max_days: Option<u32>,
+}
+
+impl Thresholds {
+    /// The same in microseconds.
+    #[must_use]
+    pub fn max_us(&self) -> Option<i64> {
+        self.max_days.map(|days| i64::from(days) * DAY)
+    }
+}
+
+fn decide(input: CheckInput<'_>) -> CheckOutcome {
+    let census = input.census;
+    let Some(beyond) = census.beyond_policy else {
+        return CheckOutcome::unknown("policy".into(), "no lifetime policy is configured");
+    };
+    let wrong = beyond + census.never_expiring + census.undecodable;
+    let parts: Vec<String> = [
+        (beyond, "session ends later than the policy allows", "sessions end later than the policy allows"),
+        (census.never_expiring, "session never ends", "sessions never end"),
+        (census.undecodable, "session has an unreadable end", "sessions have an unreadable end"),
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, one, many)| counted(count, one, many))
+    .collect();
+    let summary =
+        if wrong == 0 { "no session ends later than the policy allows".into() } else { parts.join(", ") };
+    CheckOutcome::counted(wrong > 0, wrong, "> 0".into(), summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::{Verdict, samples::Sample};
+
+    #[test]
+    fn one_session_without_an_end_beyond_the_policy_or_unreadable_fails() {
+        assert!(!Sample::default().fails(decide));
+        assert!(Sample::of(|census| census.never_expiring = 1).fails(decide));
+        assert!(Sample::of(|census| census.beyond_policy = Some(1)).fails(decide));
+        assert!(Sample::of(|census| census.undecodable = 1).fails(decide));
+    }
+
+    #[test]
+    fn without_a_policy_it_is_unknown() {
+        let sample = Sample::of(|census| census.beyond_policy = None);
+        assert!(matches!(decide(sample.input()).verdict, Verdict::Unknown(_)));
+    }
+}

@@ -1,0 +1,61 @@
+//! `sessions-per-user`: active sessions for each user that has one.
+
+use serde::Deserialize;
+
+use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
+use crate::{plural::counted, severity::Severity};
+
+/// What is known about the check.
+pub const CHECK: Check = Check {
+    id: "sessions-per-user",
+    severity: Severity::High,
+    action: "review how sessions are created and ended: sign-in should not add one each time",
+    evidence: EvidenceKind::ActiveHolders,
+    compares: false,
+    momentary: false,
+    about_users: true,
+    goes_by: GoesBy::End,
+    documentation: include_str!("../../../../docs/checks/sessions-per-user.md"),
+    decide,
+};
+
+/// What is tolerated.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Thresholds {
+    /// Active sessions for each user with an active session.
+    pub max: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { max: 3.0 }
+    }
+}
+
+fn decide(input: CheckInput<'_>) -> CheckOutcome {
+    let (ratio, max) = (input.census.sessions_per_user(), input.thresholds.sessions_per_user.max);
+    let summary = format!(
+        "{ratio:.2} active sessions a user, over {}",
+        counted(input.census.users_active(), "user", "users")
+    );
+    CheckOutcome::measured(ratio > max, ratio, format!("> {max:.1}"), summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{census::Histogram, checks::samples::Sample};
+
+    #[test]
+    fn more_than_three_on_average_fail() {
+        let sample = |active| {
+            Sample::of(|census| {
+                census.active_with_user = active;
+                census.active_per_user = Histogram::from([(3, 200)]);
+            })
+        };
+        assert!(!sample(600).fails(decide));
+        assert!(sample(602).fails(decide));
+    }
+}

@@ -1,0 +1,69 @@
+//! `slow-observation`: the database took longer to read the sessions than the budget.
+
+use serde::Deserialize;
+
+use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
+use crate::{plural::counted, severity::Severity};
+
+/// What is known about the check.
+pub const CHECK: Check = Check {
+    id: "slow-observation",
+    severity: Severity::Low,
+    action: "look at the database's load, or use the pushdown engine",
+    evidence: EvidenceKind::Value,
+    compares: false,
+    momentary: false,
+    about_users: false,
+    goes_by: GoesBy::Neither,
+    documentation: include_str!("../../../../docs/checks/slow-observation.md"),
+    decide,
+};
+
+/// Rows that a budget is for.
+const ROWS_PER_BUDGET: u64 = 10_000;
+
+/// What is tolerated.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Thresholds {
+    /// Milliseconds that reading the sessions may take for each 10 000 of them; also the least that it may take.
+    pub budget_ms: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { budget_ms: 100 }
+    }
+}
+
+fn decide(input: CheckInput<'_>) -> CheckOutcome {
+    let times = i64::try_from(input.census.sessions / ROWS_PER_BUDGET).unwrap_or(i64::MAX).max(1);
+    let budget_us = i64::from(input.thresholds.slow_observation.budget_ms).saturating_mul(1_000);
+    let budget_us = budget_us.saturating_mul(times);
+    let (took_ms, budget_ms) = ((input.duration_us / 1_000).unsigned_abs(), budget_us / 1_000);
+    let sessions = counted(input.census.sessions, "session", "sessions");
+    let summary = format!("the database took {took_ms} ms to read {sessions}");
+    let threshold = format!("> {budget_ms} ms");
+    CheckOutcome {
+        is_aside: true,
+        ..CheckOutcome::counted(input.duration_us > budget_us, took_ms, threshold, summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::samples::Sample;
+
+    #[test]
+    fn the_budget_grows_with_the_table() {
+        let is_slow = |sessions, duration_us| {
+            let sample = Sample { duration_us, ..Sample::of(|census| census.sessions = sessions) };
+            sample.fails(decide)
+        };
+        assert!(!is_slow(10, 100_000));
+        assert!(is_slow(10, 100_001));
+        assert!(!is_slow(1_000_000, 10_000_000));
+        assert!(is_slow(1_000_000, 10_000_001));
+    }
+}

@@ -1,0 +1,131 @@
+//! Checks of what logs say: the list, with what each finds and at what it fails.
+
+use sessionwatch_core::{instant::HOUR, severity::Severity};
+
+use crate::signal::Kind;
+
+/// At what a check of logs fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Signals that are tolerated.
+    pub max: u64,
+    /// Microseconds over which they are counted.
+    pub window_us: i64,
+}
+
+/// Microseconds over which signals are counted, unless configured otherwise.
+pub const DEFAULT_WINDOW_US: i64 = HOUR;
+
+/// What a check of logs looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogCheckKind {
+    /// How many signals of a kind there are.
+    Signals(Kind),
+    /// How many signals say something else than the table.
+    Contradictions,
+    /// Whether a source that normally speaks is quiet.
+    Silence,
+    /// How many times lines of a source may be missing.
+    Gaps,
+}
+
+/// A check of what logs say. Only the watch makes it.
+#[derive(Clone, Copy, Debug)]
+pub struct LogCheck {
+    /// Its id, which never changes.
+    pub id: &'static str,
+    /// Its severity, unless configured otherwise.
+    pub severity: Severity,
+    /// What to do when it fails.
+    pub action: &'static str,
+    /// What it looks at.
+    pub finds: LogCheckKind,
+    /// At what it fails, unless configured otherwise.
+    pub limit: Limit,
+    /// Its page of documentation, in Markdown.
+    pub documentation: &'static str,
+}
+
+/// Every check of logs, in the order of output.
+pub const LOG_CHECKS: [LogCheck; 7] = [
+    LogCheck {
+        id: "log-duplicate-token",
+        severity: Severity::Critical,
+        action: "end every session on these tokens, and open an incident: `sessionwatch incident open --severity P0`",
+        finds: LogCheckKind::Signals(Kind::DuplicateToken),
+        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        documentation: include_str!("../../../docs/checks/log-duplicate-token.md"),
+    },
+    LogCheck {
+        id: "log-user-mismatch",
+        severity: Severity::Critical,
+        action: "somebody was answered as somebody else: end these sessions, and open an incident: `sessionwatch incident open --severity P0`",
+        finds: LogCheckKind::Signals(Kind::UserMismatch),
+        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        documentation: include_str!("../../../docs/checks/log-user-mismatch.md"),
+    },
+    LogCheck {
+        id: "log-table-mismatch",
+        severity: Severity::Critical,
+        action: "log and table name different users for one token: end the session, and find out which of them is wrong",
+        finds: LogCheckKind::Contradictions,
+        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        documentation: include_str!("../../../docs/checks/log-table-mismatch.md"),
+    },
+    LogCheck {
+        id: "token-in-log",
+        severity: Severity::High,
+        action: "whoever can read the log can take over these sessions: end them, stop logging tokens, and delete the lines",
+        finds: LogCheckKind::Signals(Kind::TokenInLog),
+        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        documentation: include_str!("../../../docs/checks/token-in-log.md"),
+    },
+    LogCheck {
+        id: "log-user-not-found",
+        severity: Severity::Low,
+        action: "look for users who were deleted while logged in: `sessionwatch cleanup orphaned` removes their sessions",
+        finds: LogCheckKind::Signals(Kind::UserNotFound),
+        limit: Limit { max: 10, window_us: DEFAULT_WINDOW_US },
+        documentation: include_str!("../../../docs/checks/log-user-not-found.md"),
+    },
+    LogCheck {
+        id: "log-silence",
+        severity: Severity::Medium,
+        action: "find out whether the application still logs, and whether what it logs still arrives",
+        finds: LogCheckKind::Silence,
+        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        documentation: include_str!("../../../docs/checks/log-silence.md"),
+    },
+    LogCheck {
+        id: "log-source-gap",
+        severity: Severity::High,
+        action: "look for the missing lines with `sessionwatch logs scan FILE` in rotated files and backups, and find out what truncates or removes the log",
+        finds: LogCheckKind::Gaps,
+        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        documentation: include_str!("../../../docs/checks/log-source-gap.md"),
+    },
+];
+
+/// The page about a check of logs, in Markdown.
+#[must_use]
+pub fn documentation(id: &str) -> Option<&'static str> {
+    LOG_CHECKS.iter().find(|check| check.id == id).map(|check| check.documentation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_page_that_names_it_and_its_severity() {
+        for check in LOG_CHECKS {
+            let page = documentation(check.id).unwrap();
+            assert!(page.starts_with(&format!("# {}\n", check.id)), "{}", check.id);
+            for part in ["## What it finds", "## Why it matters", "## How to fix", "## Example"] {
+                assert!(page.contains(part), "{} lacks `{part}`", check.id);
+            }
+            assert!(page.contains(check.severity.name()), "{} does not name its severity", check.id);
+        }
+        assert_eq!(documentation("mine"), None);
+    }
+}
