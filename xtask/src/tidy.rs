@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 mod duplicates;
 mod import_circles;
@@ -14,6 +14,9 @@ mod sql;
 mod tuple_parameters;
 
 use source::Source;
+
+/// The root of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a finding breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +91,7 @@ impl fmt::Display for Finding {
 ///
 /// A rule is broken more often than is noted, or less often; a file cannot be read or parsed.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    std::env::set_current_dir(ROOT).with_context(|| format!("{ROOT} is not there any more"))?;
     let findings = check(&source::read_all(Path::new("."))?);
     let noted = ratchet::read()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
