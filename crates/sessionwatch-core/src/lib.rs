@@ -5,7 +5,6 @@
 
 pub mod addresses;
 pub mod alert;
-pub mod brake;
 pub mod census;
 pub mod checklist;
 pub mod checks;
@@ -22,6 +21,7 @@ pub mod planned;
 pub mod plausibility;
 pub mod plural;
 pub mod retention;
+pub mod safety_limit;
 pub mod severity;
 pub mod silence;
 pub mod suggest;

@@ -16,8 +16,8 @@ mod side_effects;
 
 use serde::{Deserialize, Serialize};
 use sessionwatch_core::{
-    brake::{self, Brake, Braked, Ended, Reach},
     instant::Instant,
+    safety_limit::{self, Ended, LimitExceeded, PlanImpact, SafetyLimit},
 };
 
 pub use self::{
@@ -239,7 +239,7 @@ impl Context<'_> {
 
     /// How far a plan may reach without being confirmed.
     #[must_use]
-    pub fn brake(&self) -> Brake {
+    pub fn brake(&self) -> SafetyLimit {
         self.config.actions.brake()
     }
 
@@ -294,22 +294,22 @@ impl Plan {
     ///
     /// If the store cannot be read.
     pub fn counted(mut self, db: Db<'_>, now: Instant) -> Result<Self, StoreError> {
-        let others = plans::applied_since(db, &self.kept, now.plus(-brake::WINDOW))?;
-        let applied: Result<Vec<brake::Applied>, StoreError> =
+        let others = plans::applied_since(db, &self.kept, now.plus(-safety_limit::WINDOW))?;
+        let applied: Result<Vec<safety_limit::Applied>, StoreError> =
             others.into_iter().map(Self::applied).filter_map(Result::transpose).collect();
         self.ended = Ended::until(now, self.kept.made_at, &applied?);
         Ok(self)
     }
 
     /// What a plan counts as for others; `None` for one that ends nothing, or that the configuration limits.
-    fn applied(kept: plans::Plan) -> Result<Option<brake::Applied>, StoreError> {
+    fn applied(kept: plans::Plan) -> Result<Option<safety_limit::Applied>, StoreError> {
         let Some(Self { kept, selection, summary, .. }) = Self::read(kept)? else { return Ok(None) };
         if matches!(selection, Selection::Restore { .. }) || summary.by_policy {
             return Ok(None);
         }
         let done = kept.state == plans::State::Done;
         let rows = summary.done.filter(|_| done).unwrap_or(kept.rows);
-        Ok(Some(brake::Applied { at: kept.touched_at, done, rows, active: kept.active.min(rows) }))
+        Ok(Some(safety_limit::Applied { at: kept.touched_at, done, rows, active: kept.active.min(rows) }))
     }
 
     /// The table and the framework that it is about, in words; `None` for a plan of an older program.
@@ -331,9 +331,9 @@ impl Plan {
 
     /// How far it reaches.
     #[must_use]
-    pub fn reach(&self) -> Reach {
+    pub fn reach(&self) -> PlanImpact {
         let Summary { all_active, all_rows, .. } = self.summary;
-        Reach { rows: self.kept.rows, active: self.kept.active, all_active, all_rows }
+        PlanImpact { rows: self.kept.rows, active: self.kept.active, all_active, all_rows }
     }
 
     /// What a person types to confirm it: the name of the target. Of a server that only an address names, it is that of the
@@ -349,16 +349,16 @@ impl Plan {
 
     /// Why it has to be confirmed, if it has to be.
     #[must_use]
-    pub fn braked(&self, brake: Brake) -> Option<Reason> {
+    pub fn braked(&self, brake: SafetyLimit) -> Option<Reason> {
         let reach = match self.selection {
             // Putting back logs in whoever had been logged in, and takes nothing from anybody.
             Selection::Restore { .. } => None,
             _ => brake.holds(self.reach(), self.ended),
         };
-        let shared = (self.summary.shared > 0).then_some(Braked::SharedTokens(self.summary.shared));
+        let shared = (self.summary.shared > 0).then_some(LimitExceeded::SharedTokens(self.summary.shared));
         let further = self.summary.side_effects.iter().filter(|effect| effect.reaches_further()).count();
-        let further = (further > 0).then_some(Braked::SideEffects(further as u64));
-        let reasons: Vec<Braked> = reach.into_iter().chain(shared).chain(further).collect();
+        let further = (further > 0).then_some(LimitExceeded::SideEffects(further as u64));
+        let reasons: Vec<LimitExceeded> = reach.into_iter().chain(shared).chain(further).collect();
         (!reasons.is_empty()).then_some(Reason(reasons))
     }
 

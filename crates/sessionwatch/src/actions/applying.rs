@@ -330,7 +330,7 @@ pub(super) fn confirmed(context: Context<'_>, plan: &Plan, consent: Consent<'_>)
     }
     match (plan.braked(context.brake()), consent.name) {
         (_, Some(typed)) if typed != name => Err(ActError::NotConfirmed(typed.to_owned())),
-        (Some(braked), None) => Err(ActError::Braked(braked, name.to_owned())),
+        (Some(braked), None) => Err(ActError::LimitExceeded(braked, name.to_owned())),
         _ => Ok(()),
     }
 }

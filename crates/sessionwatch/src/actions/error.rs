@@ -1,6 +1,6 @@
 //! What can keep a plan from being made or carried out, in words for a person.
 
-use sessionwatch_core::{brake::Braked, local_time::Doubts, plural::counted};
+use sessionwatch_core::{local_time::Doubts, plural::counted, safety_limit::LimitExceeded};
 
 use super::Line;
 use crate::{
@@ -124,7 +124,7 @@ pub enum ActError {
     },
     /// It reaches far.
     #[error("the plan {0}: it is carried out only if the name of the target is given")]
-    Braked(Reason, String),
+    LimitExceeded(Reason, String),
     /// Nobody else has agreed.
     #[error("the plan {0}: somebody else has to agree to it first")]
     NotAgreed(Reason),
@@ -278,7 +278,7 @@ pub enum ActError {
 
 /// Why a plan has to be confirmed: at least one reason.
 #[derive(Clone, Debug)]
-pub struct Reason(pub Vec<Braked>);
+pub struct Reason(pub Vec<LimitExceeded>);
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -287,31 +287,31 @@ impl std::fmt::Display for Reason {
     }
 }
 
-fn reason(braked: Braked) -> String {
+fn reason(braked: LimitExceeded) -> String {
     let others = |plans| counted(plans, "other plan", "other plans");
     match braked {
-        Braked::Share(share) => format!("ends {:.0} % of the active sessions", share * 100.0),
-        Braked::Rows(rows) => format!("names {}", counted(rows, "row", "rows")),
-        Braked::NoneActive(rows) => {
+        LimitExceeded::Share(share) => format!("ends {:.0} % of the active sessions", share * 100.0),
+        LimitExceeded::Rows(rows) => format!("names {}", counted(rows, "row", "rows")),
+        LimitExceeded::NoneActive(rows) => {
             format!("names {} of a table in which no session seems active", counted(rows, "row", "rows"))
         }
-        Braked::Most(share) => format!("takes {:.0} % of the rows of the table", share * 100.0),
-        Braked::ShareTogether { share, plans } => format!(
+        LimitExceeded::Most(share) => format!("takes {:.0} % of the rows of the table", share * 100.0),
+        LimitExceeded::ShareTogether { share, plans } => format!(
             "ends, together with {} of the last hour, {:.0} % of the active sessions",
             others(plans),
             share * 100.0
         ),
-        Braked::RowsTogether { rows, plans } => {
+        LimitExceeded::RowsTogether { rows, plans } => {
             format!(
                 "ends, together with {} of the last hour, {}",
                 others(plans),
                 counted(rows, "row", "rows")
             )
         }
-        Braked::SideEffects(effects) => {
+        LimitExceeded::SideEffects(effects) => {
             format!("has {} beyond the sessions", counted(effects, "side effect", "side effects"))
         }
-        Braked::SharedTokens(tokens) => {
+        LimitExceeded::SharedTokens(tokens) => {
             format!("makes {} valid again that several users had shared", counted(tokens, "token", "tokens"))
         }
     }
@@ -346,7 +346,7 @@ impl ActError {
                 "make a new plan: the same command without --apply".into()
             }
             Self::OtherTarget { .. } => "name the target for which the plan was made".into(),
-            Self::Braked(_, name) => format!("add --confirm '{name}' if that is meant"),
+            Self::LimitExceeded(_, name) => format!("add --confirm '{name}' if that is meant"),
             Self::NotAgreed(_) => "another account agrees on the page of the plan, or by a token of its own".into(),
             Self::NotConfirmed(_) => "the name is shown with the plan".into(),
             Self::CredentialsMissing { .. } => {
@@ -433,7 +433,7 @@ impl ActError {
                 | Self::OtherTarget { .. }
                 | Self::Done(_)
                 | Self::Stale { .. }
-                | Self::Braked(..)
+                | Self::LimitExceeded(..)
                 | Self::NotAgreed(_)
                 | Self::NotConfirmed(_)
                 | Self::NoCredentials(_)

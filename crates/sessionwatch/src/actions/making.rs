@@ -6,10 +6,10 @@ use std::{
 };
 
 use sessionwatch_core::{
-    brake::Ended,
     instant::{DAY, Instant},
     local_time::{Clock, Doubts, MIN_GRACE, Newest},
     planned::{self, Planned},
+    safety_limit::Ended,
 };
 
 use super::{

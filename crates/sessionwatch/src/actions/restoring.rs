@@ -6,7 +6,7 @@ use std::{
     time::Instant as Monotonic,
 };
 
-use sessionwatch_core::{brake::Ended, instant::Instant, planned::Planned};
+use sessionwatch_core::{instant::Instant, planned::Planned, safety_limit::Ended};
 
 use super::{
     ActError, Applied, Consent, Context, Plan, Selection, Summary,

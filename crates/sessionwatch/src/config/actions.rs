@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use sessionwatch_core::{
-    brake::{Brake, MOST},
     instant::{DAY, SECOND},
+    safety_limit::{MOST, SafetyLimit},
 };
 
 use super::reader::{Node, Reader};
@@ -46,8 +46,8 @@ impl Default for Actions {
 impl Actions {
     /// How far a plan may reach without being confirmed.
     #[must_use]
-    pub fn brake(&self) -> Brake {
-        Brake { share: self.brake_share, rows: self.brake_rows, most: MOST }
+    pub fn brake(&self) -> SafetyLimit {
+        SafetyLimit { share: self.brake_share, rows: self.brake_rows, most: MOST }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use jiff::tz::TimeZone;
-use sessionwatch_core::{brake::MOST, decoder::Decoder, instant::SECOND, local_time::MIN_GRACE};
+use sessionwatch_core::{decoder::Decoder, instant::SECOND, local_time::MIN_GRACE, safety_limit::MOST};
 
 use super::{
     Cleanup, Preset, Problem, Rhythm, Target, Unresolved, plan,

@@ -4,8 +4,8 @@
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use sessionwatch_core::{
-    brake::{Brake, Braked},
     instant::{HOUR, Instant},
+    safety_limit::{LimitExceeded, SafetyLimit},
 };
 use tokio::sync::watch;
 
@@ -161,18 +161,18 @@ impl Cleaning {
             return Ok(None);
         }
         // Many rows are what was configured; anything else that holds the brake is for a person to judge.
-        let limit = Brake { most: cleanup.max_share, ..context.brake() };
+        let limit = SafetyLimit { most: cleanup.max_share, ..context.brake() };
         let mut braked = plan.braked(limit).map(|reason| reason.0).unwrap_or_default();
         braked.retain(|braked| match braked {
-            Braked::Rows(_) | Braked::RowsTogether { .. } => false,
-            Braked::SideEffects(_) => !cleanup.side_effects,
+            LimitExceeded::Rows(_) | LimitExceeded::RowsTogether { .. } => false,
+            LimitExceeded::SideEffects(_) => !cleanup.side_effects,
             _ => true,
         });
         if plan.kept.rows > cleanup.max_rows {
-            braked.push(Braked::Rows(plan.kept.rows));
+            braked.push(LimitExceeded::Rows(plan.kept.rows));
         }
         if !braked.is_empty() {
-            return Err(ActError::Braked(actions::error::Reason(braked), target.name.clone()));
+            return Err(ActError::LimitExceeded(actions::error::Reason(braked), target.name.clone()));
         }
         let control = Control::default();
         let consent = Consent { name: Some(&target.name), by_policy: true };

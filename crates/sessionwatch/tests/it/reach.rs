@@ -585,7 +585,7 @@ fn plans_that_are_applied_at_once_count_together() {
     });
     // Some may meet another one at work on the same batches.
     let expected = |outcome: &Result<u64, ActError>| {
-        matches!(outcome, Ok(2) | Err(ActError::Braked(..) | ActError::AtWork))
+        matches!(outcome, Ok(2) | Err(ActError::LimitExceeded(..) | ActError::AtWork))
     };
     assert!(outcomes.iter().all(expected), "{outcomes:?}");
     let left: u64 = database.psql("SELECT count(*) FROM sessions").unwrap().trim().parse().unwrap();

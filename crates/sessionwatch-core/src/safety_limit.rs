@@ -13,7 +13,7 @@ pub const MOST: f64 = 0.5;
 
 /// How far a plan reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct PlanImpact {
     /// Rows that it names.
     pub rows: u64,
     /// Active sessions among them.
@@ -66,7 +66,7 @@ impl Ended {
 
 /// What a plan may reach without being confirmed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Brake {
+pub struct SafetyLimit {
     /// This share of the active sessions, from 0 to 1.
     pub share: f64,
     /// This many rows.
@@ -77,7 +77,7 @@ pub struct Brake {
 
 /// Why a plan has to be confirmed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Braked {
+pub enum LimitExceeded {
     /// It ends a large share of the active sessions: this one, from 0 to 1.
     Share(f64),
     /// It names many rows.
@@ -106,13 +106,13 @@ pub enum Braked {
     SideEffects(u64),
 }
 
-impl Brake {
+impl SafetyLimit {
     /// Why a plan of that reach has to be confirmed, after what was `ended` by others; `None` if it need not be.
     ///
     /// A plan that takes most of a table, or rows of one in which nothing is active, is the sign of a wrong reading
     /// however small it is. That is said before the number of rows, which an operator may have agreed to for good.
     #[must_use]
-    pub fn holds(self, reach: Reach, ended: Ended) -> Option<Braked> {
+    pub fn holds(self, reach: PlanImpact, ended: Ended) -> Option<LimitExceeded> {
         let all_active = reach.all_active.saturating_add(ended.uncounted);
         let own = share(reach.active, reach.all_active);
         let of_table = share(reach.rows, reach.all_rows);
@@ -120,17 +120,17 @@ impl Brake {
             (reach.rows.saturating_add(ended.rows), reach.active.saturating_add(ended.active));
         let (together, plans) = (share(active, all_active), ended.plans);
         if reach.active > 1 && own > self.share {
-            Some(Braked::Share(own))
+            Some(LimitExceeded::Share(own))
         } else if all_active == 0 && reach.rows > 0 && rows > FEW {
-            Some(Braked::NoneActive(rows))
+            Some(LimitExceeded::NoneActive(rows))
         } else if reach.rows > FEW && of_table > self.most {
-            Some(Braked::Most(of_table))
+            Some(LimitExceeded::Most(of_table))
         } else if reach.active > 0 && active > 1 && together > self.share {
-            Some(Braked::ShareTogether { share: together, plans })
+            Some(LimitExceeded::ShareTogether { share: together, plans })
         } else if reach.rows > self.rows {
-            Some(Braked::Rows(reach.rows))
+            Some(LimitExceeded::Rows(reach.rows))
         } else if reach.rows > 0 && rows > self.rows {
-            Some(Braked::RowsTogether { rows, plans })
+            Some(LimitExceeded::RowsTogether { rows, plans })
         } else {
             None
         }
@@ -147,22 +147,22 @@ fn share(part: u64, all: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const BRAKE: Brake = Brake { share: 0.2, rows: 10_000, most: MOST };
+    const BRAKE: SafetyLimit = SafetyLimit { share: 0.2, rows: 10_000, most: MOST };
 
-    fn holds(rows: u64, active: u64, (all_active, all_rows): (u64, u64)) -> Option<Braked> {
-        BRAKE.holds(Reach { rows, active, all_active, all_rows }, Ended::default())
+    fn holds(rows: u64, active: u64, (all_active, all_rows): (u64, u64)) -> Option<LimitExceeded> {
+        BRAKE.holds(PlanImpact { rows, active, all_active, all_rows }, Ended::default())
     }
 
     #[test]
     fn holds_what_reaches_too_far_and_nothing_else() {
         assert_eq!(holds(20, 20, (100, 200)), None);
-        assert_eq!(holds(21, 21, (100, 200)), Some(Braked::Share(0.21)));
+        assert_eq!(holds(21, 21, (100, 200)), Some(LimitExceeded::Share(0.21)));
         assert_eq!(holds(10_000, 0, (1, 30_000)), None);
-        assert_eq!(holds(10_001, 0, (1, 30_000)), Some(Braked::Rows(10_001)));
+        assert_eq!(holds(10_001, 0, (1, 30_000)), Some(LimitExceeded::Rows(10_001)));
         // The only session there is may be ended like any other single one.
         assert_eq!(holds(1, 1, (1, 1)), None);
         // More active sessions than there were when they were counted.
-        assert_eq!(holds(30, 30, (10, 100)), Some(Braked::Share(1.0)));
+        assert_eq!(holds(30, 30, (10, 100)), Some(LimitExceeded::Share(1.0)));
     }
 
     #[test]
@@ -170,20 +170,20 @@ mod tests {
         // The routine of every night.
         assert_eq!(holds(5, 0, (35, 40)), None);
         assert_eq!(holds(20, 0, (20, 40)), None);
-        assert_eq!(holds(21, 0, (19, 40)), Some(Braked::Most(21.0 / 40.0)));
-        assert_eq!(holds(3, 0, (1, 5)), Some(Braked::Most(0.6)));
-        assert_eq!(holds(20_000, 0, (1, 30_000)), Some(Braked::Most(2.0 / 3.0)));
+        assert_eq!(holds(21, 0, (19, 40)), Some(LimitExceeded::Most(21.0 / 40.0)));
+        assert_eq!(holds(3, 0, (1, 5)), Some(LimitExceeded::Most(0.6)));
+        assert_eq!(holds(20_000, 0, (1, 30_000)), Some(LimitExceeded::Most(2.0 / 3.0)));
         // A glance is enough.
         assert_eq!(holds(2, 0, (1, 3)), None);
     }
 
     #[test]
     fn holds_any_rows_of_a_table_in_which_nothing_is_active() {
-        assert_eq!(holds(90, 0, (0, 90)), Some(Braked::NoneActive(90)));
-        assert_eq!(holds(3, 0, (0, 1_000)), Some(Braked::NoneActive(3)));
+        assert_eq!(holds(90, 0, (0, 90)), Some(LimitExceeded::NoneActive(90)));
+        assert_eq!(holds(3, 0, (0, 1_000)), Some(LimitExceeded::NoneActive(3)));
         assert_eq!(holds(2, 0, (0, 2)), None);
         // What is agreed to for good is the number of rows, not that nothing is active.
-        assert_eq!(holds(20_000, 0, (0, 20_000)), Some(Braked::NoneActive(20_000)));
+        assert_eq!(holds(20_000, 0, (0, 20_000)), Some(LimitExceeded::NoneActive(20_000)));
     }
 
     #[test]
@@ -195,19 +195,19 @@ mod tests {
         for turn in 0..4_u64 {
             let now = at(60 * i64::try_from(turn).unwrap());
             let ended = Ended::until(now, now, &applied);
-            let reach = Reach { rows: 10, active: 10, all_active: 100 - 10 * turn, all_rows: 30_000 };
+            let reach = PlanImpact { rows: 10, active: 10, all_active: 100 - 10 * turn, all_rows: 30_000 };
             held.push(BRAKE.holds(reach, ended));
             applied.push(Applied { at: now, done: true, rows: 10, active: 10 });
         }
-        let together = |share, plans| Some(Braked::ShareTogether { share, plans });
+        let together = |share, plans| Some(LimitExceeded::ShareTogether { share, plans });
         assert_eq!(held, [None, None, together(0.3, 2), together(0.4, 3)]);
-        let reach = Reach { rows: 10, active: 10, all_active: 60, all_rows: 30_000 };
+        let reach = PlanImpact { rows: 10, active: 10, all_active: 60, all_rows: 30_000 };
         let ended = |now, made_at| Ended::until(now, made_at, &applied);
         // An hour after it ended, a plan does not count any more; at the hour it does.
         assert_eq!(BRAKE.holds(reach, ended(at(60 + 3_600), at(60 + 3_600))), together(40.0 / 90.0, 3));
         assert_eq!(BRAKE.holds(reach, ended(at(181 + 3_600), at(181 + 3_600))), None);
         // A plan that was made before the others counted their sessions as active.
-        let early = Reach { rows: 10, active: 10, all_active: 100, all_rows: 30_000 };
+        let early = PlanImpact { rows: 10, active: 10, all_active: 100, all_rows: 30_000 };
         assert_eq!(BRAKE.holds(early, ended(at(200), at(-1))), together(0.5, 4));
         // A clock that was set back forgets nothing, and what is still at work counts as a whole.
         assert_eq!(ended(at(-3_600), at(-3_600)).active, 40);
@@ -215,18 +215,18 @@ mod tests {
         let ended = Ended::until(at(5), at(3), &running);
         assert_eq!(ended, Ended { plans: 1, rows: 30, active: 15, uncounted: 0 });
         // What ends no active session is not held by a share, and rows add up too.
-        let rows = |rows, all_active| Reach { rows, active: 0, all_active, all_rows: 30_000 };
+        let rows = |rows, all_active| PlanImpact { rows, active: 0, all_active, all_rows: 30_000 };
         assert_eq!(BRAKE.holds(rows(9_970, 20), ended), None);
-        let together_rows = Some(Braked::RowsTogether { rows: 10_001, plans: 1 });
+        let together_rows = Some(LimitExceeded::RowsTogether { rows: 10_001, plans: 1 });
         assert_eq!(BRAKE.holds(rows(9_971, 20), ended), together_rows);
-        let none = Some(Braked::NoneActive(31));
+        let none = Some(LimitExceeded::NoneActive(31));
         assert_eq!(BRAKE.holds(rows(1, 0), ended), none);
         // Two single sessions of three are more than one.
         let single = Ended { plans: 1, rows: 1, active: 1, uncounted: 1 };
         assert_eq!(
-            BRAKE.holds(Reach { rows: 1, active: 1, all_active: 2, all_rows: 30_000 }, single),
-            Some(Braked::ShareTogether { share: 2.0 / 3.0, plans: 1 })
+            BRAKE.holds(PlanImpact { rows: 1, active: 1, all_active: 2, all_rows: 30_000 }, single),
+            Some(LimitExceeded::ShareTogether { share: 2.0 / 3.0, plans: 1 })
         );
-        assert_eq!(BRAKE.holds(Reach::default(), single), None);
+        assert_eq!(BRAKE.holds(PlanImpact::default(), single), None);
     }
 }
