@@ -5,7 +5,7 @@ use crate::{instant::Instant, severity::Severity};
 
 /// How an alert behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub struct AlertPolicy {
     /// Failing looks in a row before it fires, at least one.
     pub pending_looks: u32,
     /// Microseconds of failing after which it fires, however few looks there were.
@@ -18,7 +18,7 @@ pub struct Policy {
 
 /// What a look says of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub enum CheckState {
     /// Nothing wrong.
     Healthy,
     /// Something wrong.
@@ -64,7 +64,7 @@ pub struct Alert {
 
 /// What is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum Notification {
     /// It fires.
     Firing,
     /// It still fires.
@@ -73,7 +73,7 @@ pub enum Notice {
     Resolved,
 }
 
-impl Policy {
+impl AlertPolicy {
     /// The policy for a severity: critical fires at once, the others at the second failing look; all clear at the second
     /// healthy one. Critical and high are told again every four hours, the others every day.
     #[must_use]
@@ -94,7 +94,7 @@ impl Policy {
     }
 }
 
-impl Notice {
+impl Notification {
     /// The word for it in messages and in the store.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -123,19 +123,21 @@ impl Alert {
     #[must_use]
     pub fn advance(
         self,
-        sign: Sign,
+        sign: CheckState,
         (now, silenced): (Instant, bool),
-        policy: Policy,
-    ) -> (Self, Option<Notice>) {
+        policy: AlertPolicy,
+    ) -> (Self, Option<Notification>) {
         let state = self.state.rebased(now, policy);
         let next = match sign {
-            Sign::Unknown => Self { stale: true, ..self },
-            Sign::Failing => Self { state: state.failing(now, policy), stale: false, ..self },
-            Sign::Healthy => Self { state: state.healthy(policy), stale: false, ..self },
+            CheckState::Unknown => Self { stale: true, ..self },
+            CheckState::Failing => Self { state: state.failing(now, policy), stale: false, ..self },
+            CheckState::Healthy => Self { state: state.healthy(policy), stale: false, ..self },
         };
         match (state, next.state) {
-            (State::Firing { told, .. }, State::Ok) => (Self::default(), told.map(|_| Notice::Resolved)),
-            (_, State::Firing { since, clear, told }) if sign == Sign::Failing && !silenced => {
+            (State::Firing { told, .. }, State::Ok) => {
+                (Self::default(), told.map(|_| Notification::Resolved))
+            }
+            (_, State::Firing { since, clear, told }) if sign == CheckState::Failing && !silenced => {
                 match next.due(told, now, policy) {
                     None => (next, None),
                     due => (Self { state: State::Firing { since, clear, told: Some(now) }, ..next }, due),
@@ -145,15 +147,15 @@ impl Alert {
         }
     }
 
-    fn due(self, told: Option<Instant>, now: Instant, policy: Policy) -> Option<Notice> {
-        let Some(told) = told else { return Some(Notice::Firing) };
+    fn due(self, told: Option<Instant>, now: Instant, policy: AlertPolicy) -> Option<Notification> {
+        let Some(told) = told else { return Some(Notification::Firing) };
         let waited = policy.repeat_after_us.is_some_and(|wait| now.since(told) >= wait);
-        (waited && !self.acknowledged).then_some(Notice::Repeated)
+        (waited && !self.acknowledged).then_some(Notification::Repeated)
     }
 }
 
 impl State {
-    fn failing(self, now: Instant, policy: Policy) -> Self {
+    fn failing(self, now: Instant, policy: AlertPolicy) -> Self {
         let (looks, since) = match self {
             Self::Firing { since, told, .. } => return Self::Firing { since, clear: 0, told },
             Self::Pending { looks, since } => (looks.saturating_add(1), since),
@@ -168,7 +170,7 @@ impl State {
 
     /// The clock was set back. What has happened keeps its instant, since the clock may be put right again. Only where
     /// the next repeat would be waited for longer than twice its distance, the last one was just now.
-    fn rebased(self, now: Instant, policy: Policy) -> Self {
+    fn rebased(self, now: Instant, policy: AlertPolicy) -> Self {
         let is_far = |told: &Instant| policy.repeat_after_us.is_some_and(|wait| told.since(now) > wait);
         match self {
             Self::Firing { since, clear, told } => {
@@ -178,7 +180,7 @@ impl State {
         }
     }
 
-    fn healthy(self, policy: Policy) -> Self {
+    fn healthy(self, policy: AlertPolicy) -> Self {
         match self {
             Self::Firing { since, clear, told } if clear + 1 < policy.clear_looks => {
                 Self::Firing { since, clear: clear + 1, told }
@@ -195,26 +197,30 @@ mod tests {
     use super::*;
     use crate::instant::HOUR;
 
-    const POLICY: Policy =
-        Policy { pending_looks: 2, pending_us: 9 * HOUR, clear_looks: 2, repeat_after_us: Some(3 * HOUR) };
+    const POLICY: AlertPolicy = AlertPolicy {
+        pending_looks: 2,
+        pending_us: 9 * HOUR,
+        clear_looks: 2,
+        repeat_after_us: Some(3 * HOUR),
+    };
 
     /// The notices of a sequence of looks, an hour apart.
-    fn notices(signs: &str, policy: Policy) -> String {
+    fn notices(signs: &str, policy: AlertPolicy) -> String {
         let mut alert = Alert::default();
         let look = |(hour, sign): (i64, char)| {
             let sign_of = |letter: char| match letter.to_ascii_lowercase() {
-                'f' => Sign::Failing,
-                'u' => Sign::Unknown,
-                _ => Sign::Healthy,
+                'f' => CheckState::Failing,
+                'u' => CheckState::Unknown,
+                _ => CheckState::Healthy,
             };
             let now = Instant::from_micros(hour * HOUR).unwrap();
             let (next, notice) = alert.advance(sign_of(sign), (now, sign.is_uppercase()), policy);
             alert = next;
             match notice {
                 None => '.',
-                Some(Notice::Firing) => '!',
-                Some(Notice::Repeated) => 'r',
-                Some(Notice::Resolved) => 'o',
+                Some(Notification::Firing) => '!',
+                Some(Notification::Repeated) => 'r',
+                Some(Notification::Resolved) => 'o',
             }
         };
         (0i64..).zip(signs.chars()).map(look).collect()
@@ -276,16 +282,17 @@ mod tests {
         ] {
             assert_eq!(notices(signs, POLICY), expected, "{signs}");
         }
-        assert_eq!(notices("f", Policy::of(Severity::Critical)), "!");
+        assert_eq!(notices("f", AlertPolicy::of(Severity::Critical)), "!");
     }
 
     #[test]
     fn nobody_is_told_again_of_what_somebody_looks_after() {
         let now = |hour| (Instant::from_micros(hour * HOUR).unwrap(), false);
-        let (alert, _) = Alert::default().advance(Sign::Failing, now(0), Policy::of(Severity::Critical));
+        let (alert, _) =
+            Alert::default().advance(CheckState::Failing, now(0), AlertPolicy::of(Severity::Critical));
         let acknowledged = Alert { acknowledged: true, ..alert };
-        assert_eq!(acknowledged.advance(Sign::Failing, now(50), POLICY).1, None);
-        assert_eq!(alert.advance(Sign::Failing, now(50), POLICY).1, Some(Notice::Repeated));
+        assert_eq!(acknowledged.advance(CheckState::Failing, now(50), POLICY).1, None);
+        assert_eq!(alert.advance(CheckState::Failing, now(50), POLICY).1, Some(Notification::Repeated));
     }
 
     #[test]
@@ -293,32 +300,33 @@ mod tests {
         let daily = POLICY.between_looks(24 * HOUR);
         assert_eq!(notices("fh", daily), "!o");
         assert_eq!(POLICY.between_looks(HOUR), POLICY);
-        let patient = Policy { pending_looks: 100, pending_us: 3 * HOUR, ..POLICY };
+        let patient = AlertPolicy { pending_looks: 100, pending_us: 3 * HOUR, ..POLICY };
         assert_eq!(notices("ffffh", patient), "...!.");
     }
 
     #[test]
     fn a_clock_that_goes_back_keeps_nobody_waiting_for_longer_than_twice_the_repeat() {
         let at = |hour: i64| (Instant::from_micros((100 + hour) * HOUR).unwrap(), false);
-        let (alert, told) = Alert::default().advance(Sign::Failing, at(0), Policy::of(Severity::Critical));
-        assert_eq!(told, Some(Notice::Firing));
-        let (alert, told) = alert.advance(Sign::Failing, at(-10), POLICY);
+        let (alert, told) =
+            Alert::default().advance(CheckState::Failing, at(0), AlertPolicy::of(Severity::Critical));
+        assert_eq!(told, Some(Notification::Firing));
+        let (alert, told) = alert.advance(CheckState::Failing, at(-10), POLICY);
         assert_eq!(told, None);
-        let (alert, told) = alert.advance(Sign::Failing, at(-7), POLICY);
-        assert_eq!(told, Some(Notice::Repeated));
-        assert_eq!(alert.advance(Sign::Failing, at(3), POLICY).1, Some(Notice::Repeated));
+        let (alert, told) = alert.advance(CheckState::Failing, at(-7), POLICY);
+        assert_eq!(told, Some(Notification::Repeated));
+        assert_eq!(alert.advance(CheckState::Failing, at(3), POLICY).1, Some(Notification::Repeated));
     }
 
     #[test]
     fn what_has_happened_keeps_its_instant_when_the_clock_goes_back_for_a_while() {
         let at = |minute: i64| (Instant::from_micros(100 * HOUR + minute * HOUR / 60).unwrap(), false);
-        let (pending, _) = Alert::default().advance(Sign::Failing, at(0), POLICY);
-        let (firing, _) = pending.advance(Sign::Failing, at(-170), POLICY);
+        let (pending, _) = Alert::default().advance(CheckState::Failing, at(0), POLICY);
+        let (firing, _) = pending.advance(CheckState::Failing, at(-170), POLICY);
         assert_eq!(firing.state, State::Firing { since: at(0).0, clear: 0, told: Some(at(-170).0) });
-        let (fired, _) = pending.advance(Sign::Failing, at(1), POLICY);
-        for sign in [Sign::Failing, Sign::Unknown, Sign::Healthy] {
+        let (fired, _) = pending.advance(CheckState::Failing, at(1), POLICY);
+        for sign in [CheckState::Failing, CheckState::Unknown, CheckState::Healthy] {
             let (back, told) = fired.advance(sign, at(-150), POLICY);
-            let (right, again) = back.advance(Sign::Failing, at(2), POLICY);
+            let (right, again) = back.advance(CheckState::Failing, at(2), POLICY);
             assert_eq!((right.state, told, again), (fired.state, None, None), "{sign:?}");
         }
     }
@@ -327,7 +335,7 @@ mod tests {
         /// The model: a plain account of the rules, from the whole story each time, says the same.
         #[test]
         fn agrees_with_a_model(signs in "[fhuFHU]{0,40}", pending in 1u32..4, clear in 1u32..4, repeat in 1i64..5) {
-            let policy = Policy {
+            let policy = AlertPolicy {
                 pending_looks: pending, clear_looks: clear, repeat_after_us: Some(repeat * HOUR), ..POLICY
             };
             prop_assert_eq!(notices(&signs, policy), model(&signs, (pending, clear, repeat)));
@@ -336,7 +344,7 @@ mod tests {
         /// However looks go, firing and resolved alternate, and nothing is repeated of what does not fire.
         #[test]
         fn firing_and_resolved_alternate(signs in "[fhuFHU]{0,60}", pending in 1u32..4, clear in 1u32..4) {
-            let policy = Policy { pending_looks: pending, clear_looks: clear, ..POLICY };
+            let policy = AlertPolicy { pending_looks: pending, clear_looks: clear, ..POLICY };
             let mut firing = false;
             for notice in notices(&signs, policy).chars() {
                 match notice {

@@ -33,7 +33,7 @@ pub enum Verdict {
 
 /// A number over a period.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Track {
+pub struct SeriesSummary {
     /// The lowest, and when it was so low first.
     pub lowest: (f64, Instant),
     /// The highest, and when it was so high first.
@@ -44,7 +44,7 @@ pub struct Track {
 
 /// A time at which a check had the same verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct VerdictSpan {
     /// When it begins.
     pub from: Instant,
     /// When it ends.
@@ -55,7 +55,7 @@ pub struct Span {
 
 /// How far ahead sessions ended at a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct ExpiryHorizon {
     /// Microseconds to the furthest end; nothing if no active session has one.
     pub ahead: Option<i64>,
     /// Sessions that never end.
@@ -66,7 +66,7 @@ pub struct Ends {
 
 /// Where a number is, as to the range in which it is healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum RangePosition {
     /// Inside, all the time.
     In,
     /// Outside, at least once.
@@ -119,7 +119,7 @@ impl Verdict {
     }
 }
 
-impl Track {
+impl SeriesSummary {
     /// The track of points in time, each with its mean, lowest and highest; nothing without a point.
     #[must_use]
     pub fn of(points: impl Iterator<Item = (Instant, [f64; 3])>) -> Option<Self> {
@@ -136,7 +136,7 @@ impl Track {
     }
 }
 
-impl Place {
+impl RangePosition {
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -150,19 +150,19 @@ impl Place {
 
 /// Whether there was never more than that.
 #[must_use]
-pub fn at_most(track: Option<&Track>, limit: f64) -> Verdict {
+pub fn at_most(track: Option<&SeriesSummary>, limit: f64) -> Verdict {
     track.map_or_else(unmeasured, |track| Verdict::of(track.highest.0 <= limit))
 }
 
 /// Whether there were always fewer than that.
 #[must_use]
-pub fn fewer_than(track: Option<&Track>, limit: u32) -> Verdict {
+pub fn fewer_than(track: Option<&SeriesSummary>, limit: u32) -> Verdict {
     track.map_or_else(unmeasured, |track| Verdict::of(track.highest.0 < f64::from(limit)))
 }
 
 /// Whether sessions for each user were in proportion. The track leaves out the times without an active session.
 #[must_use]
-pub fn ratio(track: Option<&Track>, max: f64) -> Verdict {
+pub fn ratio(track: Option<&SeriesSummary>, max: f64) -> Verdict {
     match track {
         None => Verdict::Unknown("there was no active session in this period".into()),
         Some(track) => Verdict::of(track.lowest.0 >= RATIO_MIN && track.highest.0 <= max),
@@ -172,7 +172,7 @@ pub fn ratio(track: Option<&Track>, max: f64) -> Verdict {
 /// Whether the busiest hour saw as many sessions created as is usual. Too few are known only after a day was seen: nights are
 /// quiet everywhere. `seen_us` says how long was seen, in microseconds.
 #[must_use]
-pub fn creation_rate(track: Option<&Track>, usual: Baseline, seen_us: i64) -> Verdict {
+pub fn creation_rate(track: Option<&SeriesSummary>, usual: Baseline, seen_us: i64) -> Verdict {
     let Some(track) = track else { return unmeasured() };
     let busiest = track.highest.0;
     let is_beyond = |limit: Option<u64>, beyond: fn(&f64, &f64) -> bool| {
@@ -235,26 +235,26 @@ pub fn attested(holds: Option<bool>) -> Verdict {
 
 /// Whether sessions have a lifetime that nothing lengthens. `failed` says whether their ends were ever beyond the policy.
 #[must_use]
-pub fn lifetime(failed: bool, extended: Option<&Track>) -> Verdict {
+pub fn lifetime(failed: bool, extended: Option<&SeriesSummary>) -> Verdict {
     if failed { Verdict::Fail } else { unextended(extended) }
 }
 
 /// Whether no session can last longer than that many microseconds.
 #[must_use]
-pub fn ends_within(ends: Option<Ends>, limit: i64, extended: Option<&Track>) -> Verdict {
+pub fn ends_within(ends: Option<ExpiryHorizon>, limit: i64, extended: Option<&SeriesSummary>) -> Verdict {
     let unknown = |reason: &str| Verdict::Unknown(reason.into());
     match ends {
         None => unknown("the last look that saw something is not of this period"),
-        Some(Ends { never: 1.., .. }) => Verdict::Fail,
-        Some(Ends { ahead: Some(ahead), .. }) if ahead > limit.saturating_add(SKEW) => Verdict::Fail,
-        Some(Ends { unreadable: 1.., .. }) => unknown("not every end can be read"),
-        Some(Ends { ahead: None, .. }) => unknown("there was no active session at the last look"),
-        Some(Ends { ahead: Some(_), .. }) => unextended(extended),
+        Some(ExpiryHorizon { never: 1.., .. }) => Verdict::Fail,
+        Some(ExpiryHorizon { ahead: Some(ahead), .. }) if ahead > limit.saturating_add(SKEW) => Verdict::Fail,
+        Some(ExpiryHorizon { unreadable: 1.., .. }) => unknown("not every end can be read"),
+        Some(ExpiryHorizon { ahead: None, .. }) => unknown("there was no active session at the last look"),
+        Some(ExpiryHorizon { ahead: Some(_), .. }) => unextended(extended),
     }
 }
 
 /// Whether no session was extended. Where some are, that each has an end says nothing of how long it lasts.
-fn unextended(extended: Option<&Track>) -> Verdict {
+fn unextended(extended: Option<&SeriesSummary>) -> Verdict {
     match extended {
         None => Verdict::Unknown("whether sessions are extended was not measured in this period".into()),
         Some(track) if track.highest.0 > 0.0 => Verdict::Unknown(
@@ -266,21 +266,21 @@ fn unextended(extended: Option<&Track>) -> Verdict {
 
 /// Whether a number was in a range all the time.
 #[must_use]
-pub fn within(track: Option<&Track>, (low, high): (f64, f64)) -> Place {
+pub fn within(track: Option<&SeriesSummary>, (low, high): (f64, f64)) -> RangePosition {
     match track {
-        None => Place::Unknown,
-        Some(track) if track.lowest.0 < low || track.highest.0 > high => Place::Out,
-        Some(_) => Place::In,
+        None => RangePosition::Unknown,
+        Some(track) if track.lowest.0 < low || track.highest.0 > high => RangePosition::Out,
+        Some(_) => RangePosition::In,
     }
 }
 
 /// Whether the peak of a number was in a range.
 #[must_use]
-pub fn peak_within(track: Option<&Track>, (low, high): (f64, f64)) -> Place {
+pub fn peak_within(track: Option<&SeriesSummary>, (low, high): (f64, f64)) -> RangePosition {
     match track {
-        None => Place::Unknown,
-        Some(track) if (low..=high).contains(&track.highest.0) => Place::In,
-        Some(_) => Place::Out,
+        None => RangePosition::Unknown,
+        Some(track) if (low..=high).contains(&track.highest.0) => RangePosition::In,
+        Some(_) => RangePosition::Out,
     }
 }
 
@@ -314,9 +314,9 @@ pub fn too_long((from, to): (Instant, Instant)) -> Option<(Instant, Instant)> {
 
 /// The verdicts of a check over a period, from when each of them began, in their order. The first may be older.
 #[must_use]
-pub fn spans(began: &[(Instant, String)], (from, to): (Instant, Instant)) -> Vec<Span> {
+pub fn spans(began: &[(Instant, String)], (from, to): (Instant, Instant)) -> Vec<VerdictSpan> {
     let ends = began.iter().skip(1).map(|(at, _)| *at).chain([to]);
-    let span = |((at, verdict), end): (&(Instant, String), Instant)| Span {
+    let span = |((at, verdict), end): (&(Instant, String), Instant)| VerdictSpan {
         from: (*at).max(from),
         to: end.min(to),
         verdict: verdict.clone(),
@@ -327,7 +327,7 @@ pub fn spans(began: &[(Instant, String)], (from, to): (Instant, Instant)) -> Vec
 /// The longest time for which a check had no verdict, if that is too long, or all such times together are more than a tenth
 /// of the period. What comes before the first verdict counts.
 #[must_use]
-pub fn undecided(spans: &[Span], (from, to): (Instant, Instant)) -> Option<(Instant, Instant)> {
+pub fn undecided(spans: &[VerdictSpan], (from, to): (Instant, Instant)) -> Option<(Instant, Instant)> {
     let start = (from, spans.first().map_or(to, |span| span.from));
     let unknown = spans.iter().filter(|span| span.verdict == "unknown").map(|span| (span.from, span.to));
     let times: Vec<(Instant, Instant)> = std::iter::once(start).chain(unknown).collect();
@@ -355,8 +355,8 @@ mod tests {
         Instant::from_micros(hours * HOUR).unwrap()
     }
 
-    fn track(low: f64, high: f64) -> Option<Track> {
-        Some(Track { lowest: (low, at(1)), highest: (high, at(2)), last: low })
+    fn track(low: f64, high: f64) -> Option<SeriesSummary> {
+        Some(SeriesSummary { lowest: (low, at(1)), highest: (high, at(2)), last: low })
     }
 
     fn is_unknown(verdict: &Verdict) -> bool {
@@ -366,9 +366,9 @@ mod tests {
     #[test]
     fn a_track_knows_when_it_was_worst_first() {
         let points = [(at(1), [3.0, 2.0, 4.0]), (at(2), [7.0, 1.0, 9.0]), (at(3), [5.0, 1.0, 9.0])];
-        let expected = Track { lowest: (1.0, at(2)), highest: (9.0, at(2)), last: 5.0 };
-        assert_eq!(Track::of(points.into_iter()), Some(expected));
-        assert_eq!(Track::of(std::iter::empty()), None);
+        let expected = SeriesSummary { lowest: (1.0, at(2)), highest: (9.0, at(2)), last: 5.0 };
+        assert_eq!(SeriesSummary::of(points.into_iter()), Some(expected));
+        assert_eq!(SeriesSummary::of(std::iter::empty()), None);
     }
 
     #[test]
@@ -423,8 +423,8 @@ mod tests {
         ] {
             assert!(is_unknown(&verdict), "{verdict:?}");
         }
-        assert_eq!(within(None, (0.0, 1.0)), Place::Unknown);
-        assert_eq!(peak_within(None, (0.0, 1.0)), Place::Unknown);
+        assert_eq!(within(None, (0.0, 1.0)), RangePosition::Unknown);
+        assert_eq!(peak_within(None, (0.0, 1.0)), RangePosition::Unknown);
     }
 
     #[test]
@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(lifetime(true, some.as_ref()), Verdict::Fail);
         assert_eq!(lifetime(false, none.as_ref()), Verdict::Pass);
         assert!(is_unknown(&lifetime(false, some.as_ref())));
-        let ends = |ahead, never, unreadable| Some(Ends { ahead, never, unreadable });
+        let ends = |ahead, never, unreadable| Some(ExpiryHorizon { ahead, never, unreadable });
         for (name, ends, expected) in [
             ("at the limit, and clocks differ", ends(Some(DAY + SKEW), 0, 0), Some(Verdict::Pass)),
             ("beyond it", ends(Some(DAY + SKEW + 1), 0, 0), Some(Verdict::Fail)),
@@ -469,11 +469,11 @@ mod tests {
     #[test]
     fn a_range_holds_all_the_time_and_at_its_bounds() {
         let place = |low, high| within(track(low, high).as_ref(), (50.0, 500.0));
-        assert_eq!((place(50.0, 500.0), place(49.0, 500.0)), (Place::In, Place::Out));
-        assert_eq!(place(50.0, 501.0), Place::Out);
+        assert_eq!((place(50.0, 500.0), place(49.0, 500.0)), (RangePosition::In, RangePosition::Out));
+        assert_eq!(place(50.0, 501.0), RangePosition::Out);
         let peak = |low, high| peak_within(track(low, high).as_ref(), (10.0, 50.0));
-        assert_eq!((peak(0.0, 10.0), peak(0.0, 50.0)), (Place::In, Place::In));
-        assert_eq!((peak(0.0, 9.0), peak(0.0, 51.0)), (Place::Out, Place::Out));
+        assert_eq!((peak(0.0, 10.0), peak(0.0, 50.0)), (RangePosition::In, RangePosition::In));
+        assert_eq!((peak(0.0, 9.0), peak(0.0, 51.0)), (RangePosition::Out, RangePosition::Out));
     }
 
     #[test]

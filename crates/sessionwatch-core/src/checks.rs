@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn every_check_that_compares_says_so_on_a_first_run() {
         let sample = samples::Sample::default();
-        let first = CheckInput { compared: crate::history::Compared::First, ..sample.input() };
+        let first = CheckInput { compared: crate::history::Comparison::First, ..sample.input() };
         for check in TABLE_CHECKS.into_iter().filter(|check| check.compares) {
             assert_eq!((check.decide)(first).verdict, Verdict::Unknown("first look".into()), "{}", check.id);
         }

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     bytes::{Reader, Writer},
-    census::Histogram,
     instant::{DAY, HOUR, Instant},
-    ledger::{Difference, Holder, Ledger, Snapshot},
+    snapshot::{SessionSnapshot, SnapshotDiff, SnapshotEntries, UserTotal},
+    stats::Histogram,
 };
 
 /// How long an ended session is remembered.
@@ -23,18 +23,18 @@ const MOST_ENDED: usize = 500_000;
 pub struct History {
     /// What a fingerprint depends on, besides the token: other tables or another key begin a new history.
     shape: u64,
-    snapshot: Snapshot,
-    past: Past,
+    snapshot: SnapshotEntries,
+    past: RecentHistory,
 }
 
 /// What happened before the last look.
 #[derive(Clone, Debug, PartialEq)]
-struct Past {
+struct RecentHistory {
     /// The last look.
     at: Instant,
     /// The first one.
     since: Instant,
-    arrivals: VecDeque<Arrivals>,
+    arrivals: VecDeque<NewSessions>,
     /// The most sessions created in an hour, by the hour in which they were counted.
     peaks: BTreeMap<i64, f64>,
     /// Sorted by fingerprint, and when they ended.
@@ -43,7 +43,7 @@ struct Past {
 
 /// Sessions first seen at one look.
 #[derive(Clone, Debug, PartialEq)]
-struct Arrivals {
+struct NewSessions {
     at: Instant,
     /// Microseconds since the look before.
     span: i64,
@@ -54,7 +54,7 @@ struct Arrivals {
 
 /// What happened since the last look.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Changes {
+pub struct SessionChanges {
     /// Tokens that were not there before.
     pub created: u64,
     /// Tokens whose expiry moved.
@@ -70,14 +70,14 @@ pub struct Changes {
     /// Users that exist, by sessions first seen in the last hour, from one up.
     pub created_per_user: Histogram,
     /// Those users, most first, ties by id.
-    pub creators: Vec<Holder>,
+    pub creators: Vec<UserTotal>,
     /// The most sessions first seen in any hour of the last day; nothing before a day of looking.
     pub busiest_hour: Option<u64>,
-    past: Past,
+    past: RecentHistory,
 }
 
 #[cfg(test)]
-impl Changes {
+impl SessionChanges {
     /// Nothing happened.
     pub(crate) fn none() -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Changes {
             created_per_user: Histogram::new(),
             creators: Vec::new(),
             busiest_hour: None,
-            past: Past {
+            past: RecentHistory {
                 at: Instant::MIN,
                 since: Instant::MIN,
                 arrivals: VecDeque::new(),
@@ -112,13 +112,13 @@ pub struct Moment {
 
 /// Whether two looks can be compared.
 #[derive(Clone, Copy, Debug)]
-pub enum Compared<'a> {
+pub enum Comparison<'a> {
     /// They cannot, for that reason.
     Impossible(&'static str),
     /// This is the first one.
     First,
     /// They can.
-    Since(&'a Changes),
+    Since(&'a SessionChanges),
 }
 
 impl History {
@@ -130,9 +130,14 @@ impl History {
 
     /// The history after a look: `changes` is what [`History::changes`] said of it, nothing at a first one.
     #[must_use]
-    pub fn after(shape: u64, ledger: Ledger, now: Instant, changes: Option<Changes>) -> Self {
-        let first =
-            Past { at: now, since: now, arrivals: VecDeque::new(), peaks: BTreeMap::new(), ended: vec![] };
+    pub fn after(shape: u64, ledger: SessionSnapshot, now: Instant, changes: Option<SessionChanges>) -> Self {
+        let first = RecentHistory {
+            at: now,
+            since: now,
+            arrivals: VecDeque::new(),
+            peaks: BTreeMap::new(),
+            ended: vec![],
+        };
         Self { shape, snapshot: ledger.into_snapshot(), past: changes.map_or(first, |changes| changes.past) }
     }
 
@@ -142,17 +147,17 @@ impl History {
     #[must_use]
     pub fn changes(
         &self,
-        ledger: &Ledger,
+        ledger: &SessionSnapshot,
         (shape, moment): (u64, Moment),
         elsewhere: bool,
-    ) -> Option<Changes> {
+    ) -> Option<SessionChanges> {
         let now = moment.now;
         if shape != self.shape {
             return None;
         }
         let snapshot = ledger.snapshot();
         let difference =
-            if elsewhere { Difference::default() } else { snapshot.differs_from(&self.snapshot) };
+            if elsewhere { SnapshotDiff::default() } else { snapshot.differs_from(&self.snapshot) };
         let mut past = self.past.clone();
         past.rebase(moment);
         let created: Vec<u64> = difference.created.iter().map(|(token, _)| *token).collect();
@@ -165,20 +170,20 @@ impl History {
                 *users.entry(snapshot.names.user(user).to_text()).or_default() += 1;
             }
         }
-        past.arrive(Arrivals { at: now, span: now.since(past.at), count: created.len() as u64, users });
+        past.arrive(NewSessions { at: now, span: now.since(past.at), count: created.len() as u64, users });
         past.at = now;
         let (created_last_hour, per_user) = past.last_hour();
         past.note_peak(moment, created_last_hour);
         let busiest = past.busiest_hour(now);
-        let mut creators: Vec<Holder> =
-            per_user.into_iter().map(|(user, sessions)| Holder { user, sessions }).collect();
+        let mut creators: Vec<UserTotal> =
+            per_user.into_iter().map(|(user, sessions)| UserTotal { user, sessions }).collect();
         creators
             .sort_by(|one, other| other.sessions.cmp(&one.sessions).then_with(|| one.user.cmp(&other.user)));
         let mut created_per_user = Histogram::new();
         for holder in &creators {
             *created_per_user.entry(holder.sessions).or_default() += 1;
         }
-        Some(Changes {
+        Some(SessionChanges {
             created: created.len() as u64,
             extended: difference.extended,
             ended: difference.ended.len() as u64,
@@ -217,7 +222,11 @@ impl History {
             return None;
         }
         let shape = reader.number()?;
-        Some(Self { shape, snapshot: Snapshot::read(&mut reader)?, past: Past::read(&mut reader)? })
+        Some(Self {
+            shape,
+            snapshot: SnapshotEntries::read(&mut reader)?,
+            past: RecentHistory::read(&mut reader)?,
+        })
     }
 }
 
@@ -229,7 +238,7 @@ fn whole(count: f64) -> u64 {
     count as u64
 }
 
-impl Past {
+impl RecentHistory {
     /// Forgets what has passed its time. Where the clock was set back, what seems to lie ahead was just now.
     fn rebase(&mut self, Moment { now, passed }: Moment) {
         self.at = self.at.min(now);
@@ -263,7 +272,7 @@ impl Past {
         self.ended.dedup_by_key(|(token, _)| *token);
     }
 
-    fn arrive(&mut self, arrivals: Arrivals) {
+    fn arrive(&mut self, arrivals: NewSessions) {
         let now = arrivals.at;
         self.arrivals.retain(|earlier| now.since(earlier.at) < HOUR);
         if arrivals.count > 0 {
@@ -331,7 +340,7 @@ impl Past {
                 Some((user, reader.number()?))
             };
             let users = reader.list(user)?.into_iter().collect();
-            Some(Arrivals { at, span, count, users })
+            Some(NewSessions { at, span, count, users })
         })?;
         let peaks = reader.list(|reader| Some((reader.signed()?, f64::from_bits(reader.number()?))))?;
         let ended = reader.list(|reader| Some((reader.number()?, reader.signed()?)))?;
@@ -348,7 +357,7 @@ mod tests {
     use crate::{
         decoder::Decoded,
         instant::SECOND,
-        ledger::{Frame, Intake, Row, User},
+        snapshot::{SessionRow, SnapshotBuilder, SnapshotOptions, User},
     };
 
     const MINUTE: i64 = 60 * SECOND;
@@ -361,10 +370,13 @@ mod tests {
         Moment { now: at(micros), passed: at(micros) }
     }
 
-    fn ledger(rows: &[(u64, &str)]) -> Ledger {
-        let mut intake = Intake::new(Frame { now: at(0), max_lifetime_us: None, has_created: false }, 0);
+    fn ledger(rows: &[(u64, &str)]) -> SessionSnapshot {
+        let mut intake = SnapshotBuilder::new(
+            SnapshotOptions { now: at(0), max_lifetime_us: None, has_created: false },
+            0,
+        );
         for (fingerprint, user) in rows {
-            intake.insert(Row {
+            intake.insert(SessionRow {
                 fingerprint: Some(*fingerprint),
                 user: Some(User::Text(user.as_bytes())),
                 expiry: Decoded::Never,
@@ -377,7 +389,7 @@ mod tests {
     }
 
     /// What each look but the first one says.
-    fn watch(looks: &[(i64, &[(u64, &str)])]) -> Vec<Changes> {
+    fn watch(looks: &[(i64, &[(u64, &str)])]) -> Vec<SessionChanges> {
         let mut history: Option<History> = None;
         let mut said = vec![];
         for (when, rows) in looks {
@@ -404,7 +416,7 @@ mod tests {
         let counts: Vec<u64> = said.iter().map(|changes| changes.created_last_hour).collect();
         assert_eq!(counts, [3, 4, 1, 0]);
         assert_eq!(said[1].created_per_user, Histogram::from([(1, 1), (2, 1)]));
-        assert_eq!(said[1].creators[0], Holder { user: "a".into(), sessions: 2 });
+        assert_eq!(said[1].creators[0], UserTotal { user: "a".into(), sessions: 2 });
         assert_eq!((said[1].created, said[1].ended, said[0].busiest_hour), (1, 1, None));
     }
 

@@ -5,7 +5,7 @@ use crate::instant::{DAY, HOUR, Instant};
 
 /// How bad an emergency is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grade {
+pub enum IncidentSeverity {
     /// Active leakage is confirmed: everybody's sessions are ended at once.
     P0,
     /// Shared tokens, or a possible leak: the affected users' sessions are ended within the hour.
@@ -16,7 +16,7 @@ pub enum Grade {
     P3,
 }
 
-impl Grade {
+impl IncidentSeverity {
     /// Every severity, worst first.
     pub const ALL: [Self; 4] = [Self::P0, Self::P1, Self::P2, Self::P3];
 
@@ -61,7 +61,7 @@ pub struct Step {
     /// Whether the program finds out by itself that it is done.
     pub found_out: bool,
     /// The mildest severity that needs it.
-    pub needed_to: Grade,
+    pub needed_to: IncidentSeverity,
 }
 
 const fn step(
@@ -69,7 +69,7 @@ const fn step(
     title: &'static str,
     todo: &'static str,
     found_out: bool,
-    needed_to: Grade,
+    needed_to: IncidentSeverity,
 ) -> Step {
     Step { id, title, todo, found_out, needed_to }
 }
@@ -81,90 +81,90 @@ pub const STEPS: [Step; 12] = [
         "Make sure that it is real",
         "A look is taken, without trust in indexes. If it finds nothing, say with --done what else makes you sure.",
         true,
-        Grade::P3,
+        IncidentSeverity::P3,
     ),
     step(
         "affected",
         "Find out who is affected",
         "Users who share a token are listed; `sessionwatch incident find PART` finds others by id, name or handle. Say with --done who it is.",
         false,
-        Grade::P2,
+        IncidentSeverity::P2,
     ),
     step(
         "evidence",
         "Freeze the evidence",
         "`sessionwatch incident evidence` writes it, sealed, before anything is changed.",
         true,
-        Grade::P2,
+        IncidentSeverity::P2,
     ),
     step(
         "team",
         "Tell the team",
         "Tell whoever has to know that sessions are about to be ended. Say with --done whom you told.",
         false,
-        Grade::P1,
+        IncidentSeverity::P1,
     ),
     step(
         "way-back",
         "Have the way back ready",
         "The acting role is asked for its privileges, and the archive for its recipient.",
         true,
-        Grade::P3,
+        IncidentSeverity::P3,
     ),
     step(
         "contain",
         "End the sessions",
         "`sessionwatch incident contain everybody`, `contain users --user ID`, `contain duplicates` or `contain orphans`: first a plan, then --apply.",
         true,
-        Grade::P3,
+        IncidentSeverity::P3,
     ),
     step(
         "verify",
         "Verify",
         "A look is taken: no shared tokens, no orphans, 1 to 3 active sessions a user, and no session that was ended is back.",
         true,
-        Grade::P3,
+        IncidentSeverity::P3,
     ),
     step(
         "sign-in",
         "Sign in and sign out",
         "Do both in the application yourself, in a private window. Say with --done that they work.",
         false,
-        Grade::P2,
+        IncidentSeverity::P2,
     ),
     step(
         "users",
         "Tell the users",
         "`sessionwatch incident message` drafts it. Say with --done whom you wrote to.",
         false,
-        Grade::P1,
+        IncidentSeverity::P1,
     ),
     step(
         "watch",
         "Watch for 24 hours",
         "First hour: checks and sign-ins every few minutes. First day: reports of users, `sessionwatch alerts list`. First week: `sessionwatch report checklist`. `serve` looks every minute meanwhile, and reopens the incident if an ended session comes back.",
         true,
-        Grade::P1,
+        IncidentSeverity::P1,
     ),
     step(
         "root-cause",
         "Find the root cause",
         "Critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`), recent changes. `sessionwatch incident set root-cause TEXT` keeps what it was.",
         true,
-        Grade::P2,
+        IncidentSeverity::P2,
     ),
     step(
         "report",
         "Write the report",
         "`sessionwatch incident report` fills in what was recorded; complete the rest, and say with --done where it is.",
         false,
-        Grade::P2,
+        IncidentSeverity::P2,
     ),
 ];
 
 /// What is recorded of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct StepRecord {
     /// The step.
     pub step: String,
     /// It was passed over, for a reason that is on the timeline.
@@ -180,7 +180,7 @@ pub fn find(id: &str) -> Option<&'static Step> {
 impl Step {
     /// Whether an emergency of that severity needs it.
     #[must_use]
-    pub fn is_needed(&self, grade: Grade) -> bool {
+    pub fn is_needed(&self, grade: IncidentSeverity) -> bool {
         grade <= self.needed_to
     }
 
@@ -193,7 +193,7 @@ impl Step {
 
 /// The next step that an emergency needs and that is neither done nor passed over.
 #[must_use]
-pub fn next(grade: Grade, recorded: &[Recorded]) -> Option<&'static Step> {
+pub fn next(grade: IncidentSeverity, recorded: &[StepRecord]) -> Option<&'static Step> {
     STEPS
         .iter()
         .filter(|step| step.is_needed(grade))
@@ -202,12 +202,12 @@ pub fn next(grade: Grade, recorded: &[Recorded]) -> Option<&'static Step> {
 
 /// What speaks against closing.
 #[must_use]
-pub fn open_points(grade: Grade, recorded: &[Recorded]) -> Vec<String> {
+pub fn open_points(grade: IncidentSeverity, recorded: &[StepRecord]) -> Vec<String> {
     let needed = STEPS.iter().filter(|step| step.is_needed(grade));
     needed
         .filter_map(|step| match recorded.iter().find(|done| done.step == step.id) {
             None => Some(format!("`{}` is not done: {}", step.id, step.title)),
-            Some(Recorded { skipped: true, .. }) => {
+            Some(StepRecord { skipped: true, .. }) => {
                 Some(format!("`{}` was passed over: {}", step.id, step.title))
             }
             Some(_) => None,
@@ -234,31 +234,34 @@ pub fn id(day: &str, taken: usize) -> String {
 mod tests {
     use super::*;
 
-    fn done(step: &str) -> Recorded {
-        Recorded { step: step.into(), skipped: false }
+    fn done(step: &str) -> StepRecord {
+        StepRecord { step: step.into(), skipped: false }
     }
 
     #[test]
     fn the_worst_needs_every_step_and_the_mildest_few() {
         let needed = |grade| STEPS.iter().filter(|step| step.is_needed(grade)).count();
-        assert_eq!(Grade::ALL.map(needed), [12, 12, 9, 4]);
+        assert_eq!(IncidentSeverity::ALL.map(needed), [12, 12, 9, 4]);
     }
 
     #[test]
     fn one_step_comes_after_another_until_none_is_left() {
         let mut recorded = Vec::new();
         let mut order = Vec::new();
-        while let Some(step) = next(Grade::P3, &recorded) {
+        while let Some(step) = next(IncidentSeverity::P3, &recorded) {
             order.push(step.id);
             recorded.push(done(step.id));
         }
         assert_eq!(order, ["confirm", "way-back", "contain", "verify"]);
-        assert!(open_points(Grade::P3, &recorded).is_empty());
+        assert!(open_points(IncidentSeverity::P3, &recorded).is_empty());
         // What was passed over does not come again, and still speaks against closing.
         recorded[2].skipped = true;
-        assert_eq!(next(Grade::P3, &recorded), None);
-        assert_eq!(open_points(Grade::P3, &recorded), ["`contain` was passed over: End the sessions"]);
-        assert_eq!(open_points(Grade::P3, &recorded[..3]).len(), 2);
+        assert_eq!(next(IncidentSeverity::P3, &recorded), None);
+        assert_eq!(
+            open_points(IncidentSeverity::P3, &recorded),
+            ["`contain` was passed over: End the sessions"]
+        );
+        assert_eq!(open_points(IncidentSeverity::P3, &recorded[..3]).len(), 2);
         assert_eq!(find("verify").map(|step| step.title), Some("Verify"));
         // A step that asks for something cannot be done without an answer.
         let asked = STEPS.iter().filter(|step| step.needs_note()).map(|step| step.id);
@@ -272,7 +275,10 @@ mod tests {
         assert!(is_watched(Some(at(5)), at(5)) && is_watched(Some(at(5)), at(DAY + 4)));
         assert!(!is_watched(Some(at(5)), at(DAY + 5)) && !is_watched(Some(at(5)), at(4)));
         assert_eq!(id("20260131", 11), "INC-20260131-012");
-        assert_eq!((Grade::parse("p1"), Grade::parse("P4")), (Some(Grade::P1), None));
-        assert!(Grade::P0.contained_within() < Grade::P1.contained_within());
+        assert_eq!(
+            (IncidentSeverity::parse("p1"), IncidentSeverity::parse("P4")),
+            (Some(IncidentSeverity::P1), None)
+        );
+        assert!(IncidentSeverity::P0.contained_within() < IncidentSeverity::P1.contained_within());
     }
 }

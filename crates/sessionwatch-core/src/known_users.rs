@@ -4,7 +4,7 @@ use std::{collections::hash_map::RandomState, hash::BuildHasher};
 
 use hashbrown::HashSet;
 
-use crate::holdings::User;
+use crate::user_totals::User;
 
 /// The users that exist: an integer as itself, a text as a keyed hash of 64 bits. That two texts have the same hash happens
 /// by chance for one in 10^13 users who do not exist, beside a million who do, and nobody can bring it about without the key.

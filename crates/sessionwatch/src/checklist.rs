@@ -11,7 +11,7 @@ mod text;
 
 use serde_json::{Value, json};
 use sessionwatch_core::{
-    checklist::{Place, Track, Verdict},
+    checklist::{RangePosition, SeriesSummary, Verdict},
     instant::{DAY, Instant},
 };
 
@@ -88,10 +88,10 @@ struct Number {
     id: &'static str,
     title: &'static str,
     /// What it was; nothing if it was never known.
-    track: Option<Track>,
+    track: Option<SeriesSummary>,
     /// Where it is healthy.
     range: (f64, f64),
-    place: Place,
+    place: RangePosition,
 }
 
 /// The checklist of the week that ends now.
@@ -217,7 +217,7 @@ impl Number {
 
     /// Its cells for people: what it is now, at the lowest and at the highest, and where it is healthy.
     fn cells(&self) -> [String; 4] {
-        let cell = |value: &dyn Fn(&Track) -> f64| {
+        let cell = |value: &dyn Fn(&SeriesSummary) -> f64| {
             self.track.as_ref().map_or_else(|| "not known".into(), |track| guide::number(value(track)))
         };
         let (low, high) = self.range;
@@ -394,7 +394,10 @@ mod tests {
         });
         assert_eq!(of(&empty, "sessions-per-user"), "not known: there was no active session in this period");
         let place = |id: &str| gap.baseline.iter().find(|number| number.id == id).unwrap().place;
-        assert_eq!((place("orphaned-sessions"), place("expired-sessions")), (Place::Unknown, Place::In));
+        assert_eq!(
+            (place("orphaned-sessions"), place("expired-sessions")),
+            (RangePosition::Unknown, RangePosition::In)
+        );
         let lifetime = |item: &&Item| item.subject.id == "absolute-lifetime";
         let lifetime = empty.requirements.iter().find(lifetime).unwrap();
         assert!(lifetime.found().starts_with("not known: sessions are extended"), "{}", lifetime.found());
@@ -408,7 +411,7 @@ mod tests {
         for item in list.items.iter().chain(&list.requirements) {
             assert_eq!(item.verdict.name(), "unknown", "{}", item.subject.id);
         }
-        assert!(list.baseline.iter().all(|number| number.place == Place::Unknown));
+        assert!(list.baseline.iter().all(|number| number.place == RangePosition::Unknown));
         assert_eq!(list.verdict().name(), "unknown");
         assert!(list.text().contains("Nothing was seen from 2026-11-18 00:00:00 UTC to 2026-11-25"));
     }

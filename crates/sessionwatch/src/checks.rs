@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sessionwatch_core::{
-    alert::Policy,
+    alert::AlertPolicy,
     checks::{self, Thresholds, custom::Threshold},
     severity::Severity,
 };
@@ -26,7 +26,7 @@ pub struct Rules {
     /// Severities other than the usual ones.
     pub severities: BTreeMap<&'static str, Severity>,
     /// How alerts behave, where it is not as usual, by severity.
-    pub policies: BTreeMap<Severity, Policy>,
+    pub policies: BTreeMap<Severity, AlertPolicy>,
     /// Schedules of checks that have one of their own, by id.
     pub schedules: BTreeMap<String, Schedule>,
     /// The operator's own checks.
@@ -63,8 +63,8 @@ impl Rules {
 
     /// How alerts of that severity behave.
     #[must_use]
-    pub fn policy(&self, severity: Severity) -> Policy {
-        self.policies.get(&severity).copied().unwrap_or(Policy::of(severity))
+    pub fn policy(&self, severity: Severity) -> AlertPolicy {
+        self.policies.get(&severity).copied().unwrap_or(AlertPolicy::of(severity))
     }
 
     /// The severity of a check of logs.

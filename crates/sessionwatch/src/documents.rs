@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sessionwatch_core::{alert::State, instant::Instant, silence::Voice};
+use sessionwatch_core::{alert::State, instant::Instant, source_activity::SourceStatus};
 use utoipa::ToSchema;
 
 use crate::{
@@ -238,9 +238,9 @@ impl Source {
     #[must_use]
     pub fn of(source: &logs::Source, kept: sources::Source, now: Instant) -> Self {
         let voice = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
-            Voice::Never => "never heard",
-            Voice::Usual => "as usual",
-            Voice::Quiet => "gone quiet",
+            SourceStatus::Never => "never heard",
+            SourceStatus::Usual => "as usual",
+            SourceStatus::Quiet => "gone quiet",
         };
         Self {
             name: source.name.clone(),

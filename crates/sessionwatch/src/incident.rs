@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use sessionwatch_core::{
     checklist::CriticalSignals,
     checks::Verdict,
-    incident::{self, Grade, Step},
+    incident::{self, IncidentSeverity, Step},
     instant::{DAY, HOUR, Instant},
     plural::counted,
     severity::Severity,
-    silence::Voice,
+    source_activity::SourceStatus,
 };
 
 use crate::{
@@ -71,7 +71,11 @@ pub fn entry(context: Context<'_>, (kind, step): (&str, &str), said: &str, detai
 /// # Errors
 ///
 /// If one of that target is open, or it cannot be kept.
-pub async fn open(context: Context<'_>, grade: Grade, summary: &str) -> Result<(Incident, Report), ActError> {
+pub async fn open(
+    context: Context<'_>,
+    grade: IncidentSeverity,
+    summary: &str,
+) -> Result<(Incident, Report), ActError> {
     let target = &context.target.name;
     let still = |open: Incident| ActError::StillOpen(open.id, open.state.name());
     if let Some(open) = context.store.read(|db| incidents::current(db, target))? {
@@ -299,13 +303,13 @@ pub fn unheard(context: Context<'_>) -> Result<Vec<String>, StoreError> {
     for source in context.config.logs.of(&context.target.name) {
         let kept = context.store.read(|db| sources::get(db, &source.name))?.unwrap_or_default();
         match (kept.rhythm.voice(kept.heard_at, now, source.quiet_us), kept.heard_at) {
-            (Voice::Usual, _) => {}
-            (Voice::Quiet, Some(at)) => unheard.push(format!(
+            (SourceStatus::Usual, _) => {}
+            (SourceStatus::Quiet, Some(at)) => unheard.push(format!(
                 "no line of `{}` was read since {}, which is unusual",
                 source.name,
                 clock::readable(at)
             )),
-            (Voice::Never | Voice::Quiet, _) => {
+            (SourceStatus::Never | SourceStatus::Quiet, _) => {
                 unheard.push(format!("no line of `{}` was read yet", source.name));
             }
         }

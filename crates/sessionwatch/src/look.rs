@@ -6,13 +6,13 @@ use std::{
 };
 
 use sessionwatch_core::{
-    census::Census,
     checks::{CheckInput, CheckOutcome, Verdict, custom},
-    history::Changes,
+    history::SessionChanges,
     instant::Instant,
-    ledger::{Holder, Ledger},
     local_time::{Doubt, Doubts},
     severity::Severity,
+    snapshot::{SessionSnapshot, UserTotal},
+    stats::SessionStats,
 };
 
 use crate::{
@@ -84,7 +84,7 @@ pub struct Seen {
     /// How its sessions are stored.
     pub candidate: Candidate,
     /// The census.
-    pub census: Census,
+    pub census: SessionStats,
     /// Whether it is certain which table holds the sessions.
     pub certain: bool,
     /// When the database's clock was read, which is the instant of the census, by an even count.
@@ -279,7 +279,7 @@ async fn inspect(
     let compared = memory::compared(watched, (ledger.as_ref(), standing), changes.as_ref());
     let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
     let doubts = opened.doubts(Known { newest, active: census.active, growth }).await?;
-    let facts = CheckInput { census: &census, thresholds, duration_us, compared };
+    let facts = CheckInput { stats: &census, thresholds, duration_us, compared };
     let basis = Basis { tops: &tops, changes: changes.as_ref(), ledger: ledger.as_ref(), traces: &traces };
     let mut outcomes = Vec::new();
     for check in request.builtin() {
@@ -322,7 +322,7 @@ async fn inspect(
     Ok(Found { seen, outcomes, notes, lag_us, mirror })
 }
 
-fn seen(request: Request<'_>, opened: &ConnectedTarget, census: Census) -> Seen {
+fn seen(request: Request<'_>, opened: &ConnectedTarget, census: SessionStats) -> Seen {
     let mapping = &opened.layout.candidate.mapping;
     let profile = request.catalogue.iter().find(|profile| profile.name == mapping.profile);
     let has_unreadable_users = detect::unreadable_users(&opened.layout.schema, mapping, profile).is_some();
@@ -431,7 +431,7 @@ async fn judge(session: &Session, custom: &Custom) -> Result<CheckOutcome, Targe
 /// What keeps this target's numbers from being the whole truth.
 async fn doubt(
     opened: &ConnectedTarget,
-    census: &Census,
+    census: &SessionStats,
     watched: Option<&Memory>,
 ) -> Result<Option<String>, TargetError> {
     let mapping = &opened.layout.candidate.mapping;
@@ -506,8 +506,8 @@ fn distrust(finding: &mut CheckOutcome, reason: &str, nothing: bool) {
 #[derive(Clone, Copy)]
 struct Basis<'a> {
     tops: &'a Tops,
-    changes: Option<&'a Changes>,
-    ledger: Option<&'a Ledger>,
+    changes: Option<&'a SessionChanges>,
+    ledger: Option<&'a SessionSnapshot>,
     traces: &'a Traces,
 }
 
@@ -550,6 +550,6 @@ async fn evidence(
 }
 
 /// The holders of more than `bound`; they come most first.
-fn above(holders: &[Holder], bound: u64) -> &[Holder] {
+fn above(holders: &[UserTotal], bound: u64) -> &[UserTotal] {
     &holders[..holders.partition_point(|holder| holder.sessions > bound)]
 }

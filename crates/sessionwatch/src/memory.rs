@@ -3,10 +3,10 @@
 use std::hash::Hasher as _;
 
 use sessionwatch_core::{
-    history::{Changes, Compared, History, Moment},
+    history::{Comparison, History, Moment, SessionChanges},
     instant::Instant,
-    ledger::Ledger,
     local_time::Growth,
+    snapshot::SessionSnapshot,
 };
 use siphasher::sip::SipHasher13;
 
@@ -66,9 +66,9 @@ pub struct Memory {
 #[derive(Debug)]
 pub struct Mirror {
     /// The sessions.
-    pub ledger: Ledger,
+    pub ledger: SessionSnapshot,
     /// What changed since the look before; nothing at a first one.
-    pub changes: Option<Changes>,
+    pub changes: Option<SessionChanges>,
     /// What the fingerprints depend on.
     pub shape: u64,
     /// Where they were read.
@@ -91,7 +91,7 @@ impl Memory {
 
     /// When the newest sessions appeared, after a look that found those changes.
     #[must_use]
-    pub fn growth(&self, changes: Option<&Changes>, now: Instant) -> Option<Growth> {
+    pub fn growth(&self, changes: Option<&SessionChanges>, now: Instant) -> Option<Growth> {
         let grew = changes.is_some_and(|changes| changes.created > changes.revived.len() as u64);
         let found = self.looked.filter(|_| grew).map(|after| Growth { after, until: now });
         found.or(self.growth)
@@ -119,10 +119,10 @@ impl Memory {
     #[must_use]
     pub fn changes(
         &self,
-        ledger: &Ledger,
+        ledger: &SessionSnapshot,
         (shape, now): (u64, Instant),
         standing: Standing,
-    ) -> Option<Changes> {
+    ) -> Option<SessionChanges> {
         let elsewhere = self.order(standing) != Order::Forward;
         let moment = Moment { now, passed: self.passed.unwrap_or(now) };
         self.history.as_ref()?.changes(ledger, (shape, moment), elsewhere)
@@ -186,21 +186,21 @@ pub fn shape(mapping: &Mapping, key: i64) -> u64 {
 #[must_use]
 pub fn compared<'a>(
     watched: Option<&Memory>,
-    (ledger, standing): (Option<&Ledger>, Standing),
-    changes: Option<&'a Changes>,
-) -> Compared<'a> {
+    (ledger, standing): (Option<&SessionSnapshot>, Standing),
+    changes: Option<&'a SessionChanges>,
+) -> Comparison<'a> {
     match (watched, ledger, changes) {
-        (None, ..) => Compared::Impossible(ALONE),
-        (Some(_), None, _) => Compared::Impossible(PUSHED_DOWN),
-        (Some(memory), ..) if memory.is_ahead_of(standing) => Compared::Impossible(BEHIND),
-        (Some(_), Some(_), None) => Compared::First,
-        (Some(_), Some(_), Some(changes)) => Compared::Since(changes),
+        (None, ..) => Comparison::Impossible(ALONE),
+        (Some(_), None, _) => Comparison::Impossible(PUSHED_DOWN),
+        (Some(memory), ..) if memory.is_ahead_of(standing) => Comparison::Impossible(BEHIND),
+        (Some(_), Some(_), None) => Comparison::First,
+        (Some(_), Some(_), Some(changes)) => Comparison::Since(changes),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::ledger::{Frame, Intake};
+    use sessionwatch_core::snapshot::{SnapshotBuilder, SnapshotOptions};
 
     use super::*;
 
@@ -216,8 +216,8 @@ mod tests {
             (at(primary, None), at(replica, Some(4)), Order::Unclear),
             (at(replica, None), at(replica, None), Order::Forward),
         ] {
-            let frame = Frame { now: Instant::MIN, max_lifetime_us: None, has_created: false };
-            let ledger = Intake::new(frame, 0).finish();
+            let frame = SnapshotOptions { now: Instant::MIN, max_lifetime_us: None, has_created: false };
+            let ledger = SnapshotBuilder::new(frame, 0).finish();
             let history = Some(History::after(1, ledger, Instant::MIN, None));
             let memory = Memory { history, standing: before, ..Memory::default() };
             assert_eq!(memory.order(now), order, "{before:?} {now:?}");

@@ -18,7 +18,7 @@ pub const CHECK: Check = Check {
 };
 
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
-    let (active, usual) = (input.census.active, input.thresholds.active_sessions);
+    let (active, usual) = (input.stats.active, input.thresholds.active_sessions);
     let threshold = match usual {
         Baseline { min: None, max: None } => "no baseline".to_owned(),
         usual => format!("not {usual}"),
@@ -33,7 +33,7 @@ mod tests {
     use crate::checks::{Verdict, samples::Sample};
 
     fn sample(usual: Baseline, active: u64) -> Sample {
-        let mut sample = Sample::of(|census| census.active = active);
+        let mut sample = Sample::of(|stats| stats.active = active);
         sample.thresholds.active_sessions = usual;
         sample
     }

@@ -1,7 +1,7 @@
 //! `creation-rate`: sessions created in an hour, outside the baseline. Too few are found only by the busiest hour of a day.
 
 use super::{Baseline, Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy, outcome::FIRST_RUN};
-use crate::{history::Compared, plural::counted, severity::Severity};
+use crate::{history::Comparison, plural::counted, severity::Severity};
 
 /// What is known about the check.
 pub const CHECK: Check = Check {
@@ -24,13 +24,13 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
         usual => format!("not {usual} an hour"),
     };
     let (seen, busiest) = match input.compared {
-        Compared::Since(changes) => (Some(changes.created_last_hour), changes.busiest_hour),
-        Compared::First | Compared::Impossible(_) => (None, None),
+        Comparison::Since(changes) => (Some(changes.created_last_hour), changes.busiest_hour),
+        Comparison::First | Comparison::Impossible(_) => (None, None),
     };
-    let rate = match (input.census.created_last_hour, seen, input.compared) {
+    let rate = match (input.stats.created_last_hour, seen, input.compared) {
         (Some(stored), ..) => stored,
         (None, Some(seen), _) => seen,
-        (None, None, Compared::Impossible(reason)) => return CheckOutcome::unknown(threshold, reason),
+        (None, None, Comparison::Impossible(reason)) => return CheckOutcome::unknown(threshold, reason),
         (None, None, _) => return CheckOutcome::unknown(threshold, FIRST_RUN),
     };
     let quiet = busiest.map(|most| most.max(rate)).filter(|most| usual.is_above(*most));
@@ -52,7 +52,7 @@ mod tests {
     use crate::checks::{Verdict, samples::Sample};
 
     fn sample(usual: Baseline, created: u64) -> Sample {
-        let mut sample = Sample::of(|census| census.created_last_hour = Some(created));
+        let mut sample = Sample::of(|stats| stats.created_last_hour = Some(created));
         sample.thresholds.creation_rate = usual;
         sample
     }

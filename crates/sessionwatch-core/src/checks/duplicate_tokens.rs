@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
-use crate::{census::Fact, plural::counted, severity::Severity};
+use crate::{plural::counted, severity::Severity, stats::Measured};
 
 /// What is known about the check.
 pub const CHECK: Check = Check {
@@ -30,16 +30,16 @@ pub struct Thresholds {
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
     let max = input.thresholds.duplicate_tokens.max;
     let threshold = format!("> {max}");
-    match &input.census.duplicates {
-        Fact::Unknown(reason) => CheckOutcome::unknown(threshold, reason),
-        Fact::Proved(index) => {
+    match &input.stats.duplicates {
+        Measured::Unknown(reason) => CheckOutcome::unknown(threshold, reason),
+        Measured::Proven(index) => {
             let summary = format!("no token is on more than one row, according to `{index}`");
             CheckOutcome { proof: Some(index.clone()), ..CheckOutcome::counted(false, 0, threshold, summary) }
         }
-        Fact::Counted(found) if found.tokens == 0 => {
+        Measured::Counted(found) if found.tokens == 0 => {
             CheckOutcome::counted(false, 0, threshold, "no token is on more than one row".into())
         }
-        Fact::Counted(found) => {
+        Measured::Counted(found) => {
             let whose = match found.across_users {
                 0 => "each of one user: a fault in session creation".to_owned(),
                 across => format!("{across} of them shared by several users: one person can act as another"),
@@ -55,14 +55,14 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
 mod tests {
     use super::*;
     use crate::{
-        census::Duplicates,
         checks::{Verdict, samples::Sample},
+        stats::Duplicates,
     };
 
     #[test]
     fn one_token_on_two_rows_fails() {
         let sample = |tokens| {
-            Sample::of(|census| census.duplicates = Fact::Counted(Duplicates { tokens, across_users: 0 }))
+            Sample::of(|stats| stats.duplicates = Measured::Counted(Duplicates { tokens, across_users: 0 }))
         };
         assert!(!sample(0).fails(decide));
         assert!(sample(1).fails(decide));
@@ -70,13 +70,13 @@ mod tests {
 
     #[test]
     fn a_unique_index_proves_that_there_is_none_and_what_is_unknown_is_not_healthy() {
-        let proved = Sample::of(|census| census.duplicates = Fact::Proved("sessions_token_key".into()));
+        let proved = Sample::of(|stats| stats.duplicates = Measured::Proven("sessions_token_key".into()));
         let outcome = decide(proved.input());
         assert_eq!(
             (outcome.verdict, outcome.proof.as_deref()),
             (Verdict::Healthy, Some("sessions_token_key"))
         );
-        let unknown = Sample::of(|census| census.duplicates = Fact::Unknown("no table".into()));
+        let unknown = Sample::of(|stats| stats.duplicates = Measured::Unknown("no table".into()));
         assert_eq!(decide(unknown.input()).verdict, Verdict::Unknown("no table".into()));
     }
 }

@@ -50,18 +50,18 @@ impl Thresholds {
 }
 
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
-    let (census, thresholds) = (input.census, &input.thresholds.expired_backlog);
-    let age = census.oldest_expired.map_or(0, |oldest| census.taken_at.since(oldest));
+    let (stats, thresholds) = (input.stats, &input.thresholds.expired_backlog);
+    let age = stats.oldest_expired.map_or(0, |oldest| stats.taken_at.since(oldest));
     let is_old = age > i64::from(thresholds.max_age_days) * DAY;
     let mut summary =
-        format!("{} still stored", counted(census.expired, "expired session", "expired sessions"));
-    if census.expired > 0 {
+        format!("{} still stored", counted(stats.expired, "expired session", "expired sessions"));
+    if stats.expired > 0 {
         let days = counted((age / DAY).unsigned_abs(), "day", "days");
         summary.push_str(&format!(", the oldest ended {days} ago"));
     }
-    let limit = thresholds.max_among(census.sessions);
+    let limit = thresholds.max_among(stats.sessions);
     let threshold = format!("> {limit}, or older than {} days", thresholds.max_age_days);
-    CheckOutcome::counted(census.expired > limit || is_old, census.expired, threshold, summary)
+    CheckOutcome::counted(stats.expired > limit || is_old, stats.expired, threshold, summary)
 }
 
 #[cfg(test)]
@@ -70,7 +70,7 @@ mod tests {
     use crate::{checks::samples::Sample, instant::Instant};
 
     fn sample(expired: u64, sessions: u64) -> Sample {
-        Sample::of(|census| (census.expired, census.sessions) = (expired, sessions))
+        Sample::of(|stats| (stats.expired, stats.sessions) = (expired, sessions))
     }
 
     #[test]
@@ -89,8 +89,8 @@ mod tests {
     #[test]
     fn one_old_expired_row_is_enough() {
         let oldest = |micros| {
-            Sample::of(|census| {
-                (census.expired, census.oldest_expired) = (1, Instant::from_micros(micros));
+            Sample::of(|stats| {
+                (stats.expired, stats.oldest_expired) = (1, Instant::from_micros(micros));
             })
         };
         assert!(!oldest(93 * DAY).fails(decide));

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
-use crate::{census::Fact, plural::counted, severity::Severity};
+use crate::{plural::counted, severity::Severity, stats::Measured};
 
 /// What is known about the check.
 pub const CHECK: Check = Check {
@@ -36,15 +36,15 @@ impl Default for Thresholds {
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
     let max = input.thresholds.orphaned_sessions.max;
     let threshold = format!("> {max}");
-    match &input.census.orphaned {
-        Fact::Unknown(reason) => CheckOutcome::unknown(threshold, reason),
-        Fact::Proved(key) => {
+    match &input.stats.orphaned {
+        Measured::Unknown(reason) => CheckOutcome::unknown(threshold, reason),
+        Measured::Proven(key) => {
             let summary = format!(
                 "every session has an existing user, according to `{key}` (not compared; --deep does)"
             );
             CheckOutcome { proof: Some(key.clone()), ..CheckOutcome::counted(false, 0, threshold, summary) }
         }
-        Fact::Counted(rows) => {
+        Measured::Counted(rows) => {
             let summary = format!("{} whose user does not exist", counted(*rows, "session", "sessions"));
             CheckOutcome::counted(*rows > max, *rows, threshold, summary)
         }
@@ -58,14 +58,14 @@ mod tests {
 
     #[test]
     fn more_than_ten_fail() {
-        let sample = |rows| Sample::of(|census| census.orphaned = Fact::Counted(rows));
+        let sample = |rows| Sample::of(|stats| stats.orphaned = Measured::Counted(rows));
         assert!(!sample(10).fails(decide));
         assert!(sample(11).fails(decide));
     }
 
     #[test]
     fn without_a_table_of_users_it_is_unknown() {
-        let sample = Sample::of(|census| census.orphaned = Fact::Unknown("no users".into()));
+        let sample = Sample::of(|stats| stats.orphaned = Measured::Unknown("no users".into()));
         assert_eq!(decide(sample.input()).verdict, Verdict::Unknown("no users".into()));
     }
 }

@@ -1,9 +1,9 @@
 //! What a check decides from, and what it decides.
 
 use crate::{
-    census::Census,
     checks::Thresholds,
-    history::{Changes, Compared},
+    history::{Comparison, SessionChanges},
+    stats::SessionStats,
 };
 
 /// The outcome of a check.
@@ -40,13 +40,13 @@ pub struct CheckOutcome {
 #[derive(Clone, Copy, Debug)]
 pub struct CheckInput<'a> {
     /// The aggregated facts.
-    pub census: &'a Census,
+    pub stats: &'a SessionStats,
     /// The thresholds of all checks.
     pub thresholds: &'a Thresholds,
     /// How long the database took to read the sessions, in microseconds.
     pub duration_us: i64,
     /// What happened since the run before.
-    pub compared: Compared<'a>,
+    pub compared: Comparison<'a>,
 }
 
 /// Why a first run knows nothing of changes.
@@ -58,11 +58,11 @@ impl<'a> CheckInput<'a> {
     /// # Errors
     ///
     /// Why there are none to be known.
-    pub(super) fn changes(self) -> Result<&'a Changes, &'static str> {
+    pub(super) fn changes(self) -> Result<&'a SessionChanges, &'static str> {
         match self.compared {
-            Compared::Impossible(reason) => Err(reason),
-            Compared::First => Err(FIRST_RUN),
-            Compared::Since(changes) => Ok(changes),
+            Comparison::Impossible(reason) => Err(reason),
+            Comparison::First => Err(FIRST_RUN),
+            Comparison::Since(changes) => Ok(changes),
         }
     }
 }

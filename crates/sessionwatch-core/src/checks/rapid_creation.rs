@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy, outcome::FIRST_RUN};
-use crate::{census::users_above, history::Compared, plural::counted, severity::Severity};
+use crate::{history::Comparison, plural::counted, severity::Severity, stats::users_above};
 
 /// What is known about the check.
 pub const CHECK: Check = Check {
@@ -36,11 +36,11 @@ impl Default for Thresholds {
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
     let limit = input.thresholds.rapid_creation.max_per_hour;
     let threshold = format!("> {limit} in an hour");
-    let (histogram, seen) = match (&input.census.created_per_user, input.compared) {
+    let (histogram, seen) = match (&input.stats.created_per_user, input.compared) {
         (Some(stored), _) => (stored, ""),
-        (None, Compared::Since(changes)) => (&changes.created_per_user, ", as they were first seen"),
-        (None, Compared::First) => return CheckOutcome::unknown(threshold, FIRST_RUN),
-        (None, Compared::Impossible(_)) => {
+        (None, Comparison::Since(changes)) => (&changes.created_per_user, ", as they were first seen"),
+        (None, Comparison::First) => return CheckOutcome::unknown(threshold, FIRST_RUN),
+        (None, Comparison::Impossible(_)) => {
             let reason = "the table does not store when a session was created: only `serve` sees new ones";
             return CheckOutcome { is_aside: true, ..CheckOutcome::unknown(threshold, reason) };
         }
@@ -56,24 +56,24 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
 mod tests {
     use super::*;
     use crate::{
-        census::Histogram,
         checks::{Verdict, samples::Sample},
+        stats::Histogram,
     };
 
     #[test]
     fn a_user_with_more_than_ten_new_ones_fails() {
-        let sample = |most| Sample::of(|census| census.created_per_user = Some(Histogram::from([(most, 1)])));
+        let sample = |most| Sample::of(|stats| stats.created_per_user = Some(Histogram::from([(most, 1)])));
         assert!(!sample(10).fails(decide));
         assert!(sample(11).fails(decide));
     }
 
     #[test]
     fn creation_that_nothing_shows_is_unknown_and_decides_nothing() {
-        let sample = Sample::of(|census| census.rows_per_user = Histogram::from([(1_000, 1)]));
+        let sample = Sample::of(|stats| stats.rows_per_user = Histogram::from([(1_000, 1)]));
         let outcome = decide(sample.input());
         assert!(matches!(outcome.verdict, Verdict::Unknown(reason) if reason.contains("only `serve`")));
         assert!(outcome.is_aside);
-        let first = CheckInput { compared: Compared::First, ..sample.input() };
+        let first = CheckInput { compared: Comparison::First, ..sample.input() };
         assert_eq!(decide(first).verdict, Verdict::Unknown("first look".into()));
     }
 }

@@ -2,21 +2,21 @@
 
 use super::{CheckInput, CheckOutcome, Thresholds, Verdict};
 use crate::{
-    census::{Census, Duplicates, Fact, Histogram},
-    history::{Changes, Compared},
+    history::{Comparison, SessionChanges},
     instant::{DAY, Instant},
+    stats::{Duplicates, Histogram, Measured, SessionStats},
 };
 
 pub(super) struct Sample {
-    pub(super) census: Census,
+    pub(super) stats: SessionStats,
     pub(super) thresholds: Thresholds,
     pub(super) duration_us: i64,
-    pub(super) changes: Option<Changes>,
+    pub(super) changes: Option<SessionChanges>,
 }
 
 impl Default for Sample {
     fn default() -> Self {
-        let census = Census {
+        let stats = SessionStats {
             taken_at: Instant::from_micros(100 * DAY).unwrap(),
             sessions: 100,
             active: 100,
@@ -32,22 +32,22 @@ impl Default for Sample {
             rows_per_user: Histogram::from([(1, 100)]),
             created_per_user: None,
             created_last_hour: None,
-            duplicates: Fact::Counted(Duplicates::default()),
-            orphaned: Fact::Counted(0),
+            duplicates: Measured::Counted(Duplicates::default()),
+            orphaned: Measured::Counted(0),
         };
-        Self { census, thresholds: Thresholds::default(), duration_us: 0, changes: None }
+        Self { stats, thresholds: Thresholds::default(), duration_us: 0, changes: None }
     }
 }
 
 impl Sample {
     pub(super) fn input(&self) -> CheckInput<'_> {
         CheckInput {
-            census: &self.census,
+            stats: &self.stats,
             thresholds: &self.thresholds,
             duration_us: self.duration_us,
             compared: match &self.changes {
-                Some(changes) => Compared::Since(changes),
-                None => Compared::Impossible("looks are not compared"),
+                Some(changes) => Comparison::Since(changes),
+                None => Comparison::Impossible("looks are not compared"),
             },
         }
     }
@@ -57,16 +57,16 @@ impl Sample {
     }
 
     /// A sample of a run after another, with those changes between them.
-    pub(super) fn since(change: impl FnOnce(&mut Changes)) -> Self {
-        let mut changes = Changes::none();
+    pub(super) fn since(change: impl FnOnce(&mut SessionChanges)) -> Self {
+        let mut changes = SessionChanges::none();
         change(&mut changes);
         Self { changes: Some(changes), ..Self::default() }
     }
 
-    /// A sample with that census.
-    pub(super) fn of(change: impl FnOnce(&mut Census)) -> Self {
+    /// A sample with that stats.
+    pub(super) fn of(change: impl FnOnce(&mut SessionStats)) -> Self {
         let mut sample = Self::default();
-        change(&mut sample.census);
+        change(&mut sample.stats);
         sample
     }
 }

@@ -36,15 +36,15 @@ impl Thresholds {
 }
 
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
-    let census = input.census;
-    let Some(beyond) = census.beyond_policy else {
+    let stats = input.stats;
+    let Some(beyond) = stats.beyond_policy else {
         return CheckOutcome::unknown("policy".into(), "no lifetime policy is configured");
     };
-    let wrong = beyond + census.never_expiring + census.undecodable;
+    let wrong = beyond + stats.never_expiring + stats.undecodable;
     let parts: Vec<String> = [
         (beyond, "session ends later than the policy allows", "sessions end later than the policy allows"),
-        (census.never_expiring, "session never ends", "sessions never end"),
-        (census.undecodable, "session has an unreadable end", "sessions have an unreadable end"),
+        (stats.never_expiring, "session never ends", "sessions never end"),
+        (stats.undecodable, "session has an unreadable end", "sessions have an unreadable end"),
     ]
     .into_iter()
     .filter(|(count, ..)| *count > 0)
@@ -63,14 +63,14 @@ mod tests {
     #[test]
     fn one_session_without_an_end_beyond_the_policy_or_unreadable_fails() {
         assert!(!Sample::default().fails(decide));
-        assert!(Sample::of(|census| census.never_expiring = 1).fails(decide));
-        assert!(Sample::of(|census| census.beyond_policy = Some(1)).fails(decide));
-        assert!(Sample::of(|census| census.undecodable = 1).fails(decide));
+        assert!(Sample::of(|stats| stats.never_expiring = 1).fails(decide));
+        assert!(Sample::of(|stats| stats.beyond_policy = Some(1)).fails(decide));
+        assert!(Sample::of(|stats| stats.undecodable = 1).fails(decide));
     }
 
     #[test]
     fn without_a_policy_it_is_unknown() {
-        let sample = Sample::of(|census| census.beyond_policy = None);
+        let sample = Sample::of(|stats| stats.beyond_policy = None);
         assert!(matches!(decide(sample.input()).verdict, Verdict::Unknown(_)));
     }
 }

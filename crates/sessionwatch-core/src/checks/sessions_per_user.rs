@@ -34,10 +34,10 @@ impl Default for Thresholds {
 }
 
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
-    let (ratio, max) = (input.census.sessions_per_user(), input.thresholds.sessions_per_user.max);
+    let (ratio, max) = (input.stats.sessions_per_user(), input.thresholds.sessions_per_user.max);
     let summary = format!(
         "{ratio:.2} active sessions a user, over {}",
-        counted(input.census.users_active(), "user", "users")
+        counted(input.stats.users_active(), "user", "users")
     );
     CheckOutcome::measured(ratio > max, ratio, format!("> {max:.1}"), summary)
 }
@@ -45,14 +45,14 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{census::Histogram, checks::samples::Sample};
+    use crate::{checks::samples::Sample, stats::Histogram};
 
     #[test]
     fn more_than_three_on_average_fail() {
         let sample = |active| {
-            Sample::of(|census| {
-                census.active_with_user = active;
-                census.active_per_user = Histogram::from([(3, 200)]);
+            Sample::of(|stats| {
+                stats.active_with_user = active;
+                stats.active_per_user = Histogram::from([(3, 200)]);
             })
         };
         assert!(!sample(600).fails(decide));

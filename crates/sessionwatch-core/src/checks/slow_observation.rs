@@ -37,11 +37,11 @@ impl Default for Thresholds {
 }
 
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
-    let times = i64::try_from(input.census.sessions / ROWS_PER_BUDGET).unwrap_or(i64::MAX).max(1);
+    let times = i64::try_from(input.stats.sessions / ROWS_PER_BUDGET).unwrap_or(i64::MAX).max(1);
     let budget_us = i64::from(input.thresholds.slow_observation.budget_ms).saturating_mul(1_000);
     let budget_us = budget_us.saturating_mul(times);
     let (took_ms, budget_ms) = ((input.duration_us / 1_000).unsigned_abs(), budget_us / 1_000);
-    let sessions = counted(input.census.sessions, "session", "sessions");
+    let sessions = counted(input.stats.sessions, "session", "sessions");
     let summary = format!("the database took {took_ms} ms to read {sessions}");
     let threshold = format!("> {budget_ms} ms");
     CheckOutcome {
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn the_budget_grows_with_the_table() {
         let is_slow = |sessions, duration_us| {
-            let sample = Sample { duration_us, ..Sample::of(|census| census.sessions = sessions) };
+            let sample = Sample { duration_us, ..Sample::of(|stats| stats.sessions = sessions) };
             sample.fails(decide)
         };
         assert!(!is_slow(10, 100_000));

@@ -4,9 +4,9 @@ use serde::Deserialize;
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{
-    census::{outlier_limit, users_above},
     plural::counted,
     severity::Severity,
+    stats::{outlier_limit, users_above},
 };
 
 /// What is known about the check.
@@ -40,12 +40,12 @@ impl Default for Thresholds {
 }
 
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
-    let held = &input.census.active_per_user;
+    let held = &input.stats.active_per_user;
     let Thresholds { max, outliers } = input.thresholds.user_session_excess;
     let outlier = outliers.then(|| outlier_limit(held)).flatten();
     let bound = outlier.map_or(max, |outlier| outlier.min(max));
     let users = users_above(held, bound);
-    let most = input.census.max_per_user();
+    let most = input.stats.max_per_user();
     let summary = if users == 0 {
         format!("no user stands out; the most that one holds is {most}")
     } else {
@@ -61,11 +61,11 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{census::Histogram, checks::samples::Sample};
+    use crate::{checks::samples::Sample, stats::Histogram};
 
     #[test]
     fn a_user_with_more_than_twenty_fails() {
-        let sample = |most| Sample::of(|census| census.active_per_user = Histogram::from([(most, 1)]));
+        let sample = |most| Sample::of(|stats| stats.active_per_user = Histogram::from([(most, 1)]));
         assert!(!sample(20).fails(decide));
         assert!(sample(21).fails(decide));
     }

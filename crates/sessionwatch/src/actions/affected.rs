@@ -1,6 +1,6 @@
 //! Rows that show a leak, and ended sessions that are back: read with the credentials of the watch.
 
-use sessionwatch_core::planned::Planned;
+use sessionwatch_core::row_ref::RowRef;
 
 use super::{
     ActError, Context, Plan,
@@ -153,7 +153,7 @@ async fn count(context: Context<'_>, (view, revoke): (&View, &Revoke), plan: &st
     while let Some(batch) = context.store.read(|db| archived::next(db, plan, behind))? {
         behind = batch.id;
         let ended = batch.rows.iter().zip(&batch.fates).filter(|(_, fate)| **fate == Fate::Archived);
-        let ended: Vec<&Planned> = ended.map(|(row, _)| row).collect();
+        let ended: Vec<&RowRef> = ended.map(|(row, _)| row).collect();
         for rows in ended.chunks(ASKED) {
             let query = match (revoke, identified) {
                 // An id that is there again is the session that had it.

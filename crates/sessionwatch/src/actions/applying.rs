@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use sessionwatch_core::{instant::Instant, pace::Pace, planned::Planned};
+use sessionwatch_core::{batch_size::AdaptiveBatchSize, instant::Instant, row_ref::RowRef};
 
 use super::{
     ActError, Consent, Context, Line, Plan, Selection,
@@ -196,7 +196,7 @@ struct Work<'a> {
     stored_now: String,
     purge_at: Instant,
     queue: Mutex<Queue>,
-    pace: Mutex<Pace>,
+    pace: Mutex<AdaptiveBatchSize>,
     tally: Mutex<Tally>,
 }
 
@@ -215,12 +215,12 @@ struct TableFacts {
 /// Rows that are still to be dealt with.
 #[derive(Default)]
 struct Queue {
-    rows: VecDeque<Planned>,
+    rows: VecDeque<RowRef>,
     piece: i64,
     /// Locators and marks of rows that an earlier run dealt with, and how many are alike.
     earlier: BTreeMap<(u64, i64), usize>,
     /// Rows that have to be looked for once more.
-    again: Vec<Planned>,
+    again: Vec<RowRef>,
 }
 
 #[derive(Default)]
@@ -447,7 +447,7 @@ impl<'a> Work<'a> {
     }
 
     /// Why a row that is as it was planned could not be ended: a trigger keeps it, or else somebody holds it.
-    fn obstacle(&self, row: &Planned) -> Why {
+    fn obstacle(&self, row: &RowRef) -> Why {
         if lock(&self.tally).entangled.contains(&row.mark) {
             return Why::DependentsKept;
         }
@@ -541,7 +541,7 @@ impl<'a> Work<'a> {
     }
 
     /// The next rows of the plan.
-    fn take(&self, size: usize) -> Result<Vec<Planned>, ActError> {
+    fn take(&self, size: usize) -> Result<Vec<RowRef>, ActError> {
         let mut queue = lock(&self.queue);
         while queue.rows.len() < size {
             let behind = queue.piece;
@@ -549,14 +549,14 @@ impl<'a> Work<'a> {
             let Some((piece, rows)) = next else { break };
             queue.piece = piece;
             let named = rows.len();
-            let is_fresh = |row: &Planned| match queue.earlier.get_mut(&(row.place, row.mark)) {
+            let is_fresh = |row: &RowRef| match queue.earlier.get_mut(&(row.place, row.mark)) {
                 Some(alike) if *alike > 0 => {
                     *alike -= 1;
                     false
                 }
                 _ => true,
             };
-            let fresh: Vec<Planned> = rows.into_iter().filter(is_fresh).collect();
+            let fresh: Vec<RowRef> = rows.into_iter().filter(is_fresh).collect();
             lock(&self.tally).applied.earlier += (named - fresh.len()) as u64;
             queue.rows.extend(fresh);
         }
@@ -571,7 +571,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn skip(&self, row: &Planned, why: Why) {
+    fn skip(&self, row: &RowRef, why: Why) {
         let applied = &mut lock(&self.tally).applied;
         applied.skipped += 1;
         if applied.lines.len() < LISTED {

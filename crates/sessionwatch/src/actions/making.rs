@@ -8,7 +8,7 @@ use std::{
 use sessionwatch_core::{
     instant::{DAY, Instant},
     local_time::{Clock, Doubts, MIN_GRACE, Newest},
-    planned::{self, Planned},
+    row_ref::{self, RowRef},
     safety_limit::Ended,
 };
 
@@ -319,7 +319,7 @@ async fn list(context: Context<'_>, view: &View, plan: &mut Plan, query: &str) -
     let mut pages = view.opened.session.pages(query).await?;
     let mut piece = 0;
     while let Some(page) = view.opened.session.next_page(&mut pages).await? {
-        let rows = page.iter().map(|row| planned(row)).collect::<Result<Vec<Planned>, TargetError>>()?;
+        let rows = page.iter().map(|row| planned(row)).collect::<Result<Vec<RowRef>, TargetError>>()?;
         for row in &rows {
             users.extend(row.user.as_ref().map(|user| hasher.hash_one(user)));
             if plan.summary.sample.len() < SAMPLE {
@@ -335,11 +335,11 @@ async fn list(context: Context<'_>, view: &View, plan: &mut Plan, query: &str) -
     Ok(())
 }
 
-fn planned(row: &[Option<String>]) -> Result<Planned, TargetError> {
+fn planned(row: &[Option<String>]) -> Result<RowRef, TargetError> {
     let text = |at: usize| row.get(at).cloned().flatten();
     let place =
-        text(0).map(|place| planned::place(&place).ok_or(TargetError::Undecodable("the place of a row")));
-    Ok(Planned {
+        text(0).map(|place| row_ref::place(&place).ok_or(TargetError::Undecodable("the place of a row")));
+    Ok(RowRef {
         place: place.transpose()?.unwrap_or(0),
         version: cells::required(row, 1, "the version of a row")?,
         id: text(2),
@@ -358,7 +358,7 @@ pub(super) fn text(summary: &Summary) -> Result<String, StoreError> {
 }
 
 /// A planned row for a person.
-pub(super) fn line(row: &Planned) -> Line {
+pub(super) fn line(row: &RowRef) -> Line {
     Line { prefix: row.prefix.clone(), id: row.id.clone(), user: row.user.clone(), expires: row.expires }
 }
 

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use sessionwatch_core::{planned::Planned, plural::counted};
+use sessionwatch_core::{plural::counted, row_ref::RowRef};
 
 use super::{ActError, Context, Plan, view::View};
 use crate::{
@@ -42,11 +42,11 @@ impl There {
     pub(super) async fn of<'a>(
         view: &View,
         (sql, revoke): (&Sql<'_>, &Revoke),
-        rows: impl Iterator<Item = &'a Planned> + Clone,
+        rows: impl Iterator<Item = &'a RowRef> + Clone,
     ) -> Result<Self, ActError> {
         let mut there = Self { removed: *revoke == Revoke::Delete, ..Self::default() };
         let session = &view.opened.session;
-        let identified: Vec<&Planned> =
+        let identified: Vec<&RowRef> =
             rows.clone().filter(|row| row.id.is_some() && sql.mapping.id.is_some()).collect();
         for rows in identified.chunks(ASKED) {
             let found = session.fetch(&sql.present(Named::Id, rows)).await?;
@@ -71,7 +71,7 @@ impl There {
     }
 
     /// What is in the way of a row.
-    pub(super) fn obstacle(&self, row: &Planned) -> Option<Obstacle> {
+    pub(super) fn obstacle(&self, row: &RowRef) -> Option<Obstacle> {
         let id = row.id.as_ref().is_some_and(|id| self.ids.contains(id));
         let token = row.token.is_some_and(|token| self.tokens.contains(&token));
         if !self.removed {
@@ -146,7 +146,7 @@ impl Outlook {
 
     /// Takes note of a row with what is in its way: whether it comes back. Rows that are inserted again need a token of their
     /// own; those that were ended in place do not.
-    pub(super) fn admits(&mut self, row: &Planned, obstacle: Option<Obstacle>, inserts: bool) -> bool {
+    pub(super) fn admits(&mut self, row: &RowRef, obstacle: Option<Obstacle>, inserts: bool) -> bool {
         let taken = |token: i64| inserts && !self.tokens.insert(token);
         // Of rows that share a token, one comes back.
         let obstacle = obstacle.or_else(|| row.token.is_some_and(taken).then_some(Obstacle::Token));

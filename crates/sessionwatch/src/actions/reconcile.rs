@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sessionwatch_core::planned::Planned;
+use sessionwatch_core::row_ref::RowRef;
 
 use super::{
     ActError, Context, Plan,
@@ -88,7 +88,7 @@ async fn present(
     known: &Known,
     revoke: &Revoke,
     actor: &mut Actor,
-    rows: &[Planned],
+    rows: &[RowRef],
 ) -> Result<Vec<bool>, ActError> {
     /// Rows that are asked for at once.
     const ASKED: usize = 500;
@@ -97,7 +97,7 @@ async fn present(
     let named = if unique { Named::Id } else { Named::Mark };
     let mut there = Vec::with_capacity(rows.len());
     for rows in rows.chunks(ASKED) {
-        let wanted: Vec<&Planned> = rows.iter().collect();
+        let wanted: Vec<&RowRef> = rows.iter().collect();
         let found = actor.fetch(&sql.unchanged(named, &wanted, revoke)).await?;
         let marks = found.iter().map(|row| cells::required(row, 0, "a mark"));
         let marks = marks.collect::<Result<BTreeSet<i64>, TargetError>>()?;

@@ -6,7 +6,7 @@ use std::{
     time::Instant as Monotonic,
 };
 
-use sessionwatch_core::{instant::Instant, planned::Planned, safety_limit::Ended};
+use sessionwatch_core::{instant::Instant, row_ref::RowRef, safety_limit::Ended};
 
 use super::{
     ActError, Applied, Consent, Context, Plan, Selection, Summary,
@@ -141,7 +141,7 @@ async fn list(
         group.retain(|(_, row)| outlook.admits(row, there.obstacle(row), revoke == Revoke::Delete));
         for rows in group.chunk_by(|(batch, _), (next, _)| batch == next) {
             let Some((batch, _)) = rows.first() else { continue };
-            let rows: Vec<Planned> = rows.iter().map(|(_, row)| row.clone()).collect();
+            let rows: Vec<RowRef> = rows.iter().map(|(_, row)| row.clone()).collect();
             let room = SAMPLE.saturating_sub(plan.summary.sample.len());
             plan.summary.sample.extend(rows.iter().take(room).map(making::line));
             plan.kept.rows += rows.len() as u64;
@@ -153,13 +153,13 @@ async fn list(
 }
 
 /// The rows of a batch that are in the archive, numbered by their position, and active if they would be now.
-fn restorable(batch: &Batch, user: Option<&str>, now: Instant) -> Vec<Planned> {
+fn restorable(batch: &Batch, user: Option<&str>, now: Instant) -> Vec<RowRef> {
     let rows = (0..).zip(batch.rows.iter().zip(&batch.fates));
     let meant = rows.filter(|(_, (row, fate))| {
         **fate == Fate::Archived && user.is_none_or(|user| row.user.as_deref() == Some(user))
     });
-    let alive = |row: &Planned| row.active && row.expires.is_none_or(|end| end > now.micros());
-    meant.map(|(place, (row, _))| Planned { place, active: alive(row), ..row.clone() }).collect()
+    let alive = |row: &RowRef| row.active && row.expires.is_none_or(|end| end > now.micros());
+    meant.map(|(place, (row, _))| RowRef { place, active: alive(row), ..row.clone() }).collect()
 }
 
 /// Carries out a plan that puts rows back.
@@ -276,7 +276,7 @@ struct Restored {
 }
 
 impl Restored {
-    fn all(outcome: Outcome, wanted: &[Planned]) -> Self {
+    fn all(outcome: Outcome, wanted: &[RowRef]) -> Self {
         Self { outcomes: vec![outcome; wanted.len()], dependents: BTreeMap::new() }
     }
 }
@@ -310,14 +310,14 @@ async fn put_back(
     context: Context<'_>,
     (known, actor): (&Known, &mut Actor),
     identity: &Identity,
-    (id, wanted): (i64, &[Planned]),
+    (id, wanted): (i64, &[RowRef]),
 ) -> Result<Restored, ActError> {
     let Some((batch, sealed)) = context.store.read(|db| archived::get(db, id))? else {
         return Ok(Restored::all(Outcome::Left(Why::Purged), wanted));
     };
-    let position = |row: &Planned| usize::try_from(row.place).unwrap_or(usize::MAX);
+    let position = |row: &RowRef| usize::try_from(row.place).unwrap_or(usize::MAX);
     // What was put back meanwhile, by an earlier run or another plan, is not put back twice.
-    let still = |row: &Planned| batch.fates.get(position(row)) == Some(&Fate::Archived);
+    let still = |row: &RowRef| batch.fates.get(position(row)) == Some(&Fate::Archived);
     let wanted_now: Vec<(usize, i64)> =
         wanted.iter().rev().filter(|row| still(row)).map(|row| (position(row), row.mark)).collect();
     if wanted_now.is_empty() {
@@ -357,7 +357,7 @@ async fn put_back(
         }
         audit::add(db, (context.actor, "rows-restored"), &detail.to_string(), context.clock.now())
     })?;
-    let outcome = |row: &Planned| match obstacles.get(&position(row)) {
+    let outcome = |row: &RowRef| match obstacles.get(&position(row)) {
         Some(obstacle) => Outcome::of(*obstacle),
         None => Outcome::Earlier,
     };

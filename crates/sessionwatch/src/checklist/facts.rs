@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sessionwatch_core::{
-    checklist::{self as rules, CriticalSignals, Ends, Place, Span, Track, Verdict},
+    checklist::{
+        self as rules, CriticalSignals, ExpiryHorizon, RangePosition, SeriesSummary, Verdict, VerdictSpan,
+    },
     checks::Thresholds,
     instant::{HOUR, Instant},
 };
@@ -62,12 +64,12 @@ pub(super) struct Facts<'a> {
     /// What the last look of the period found, where it is kept.
     last: Gauges,
     /// Verdicts over the period by check; nothing of a check that is not made.
-    verdicts: BTreeMap<&'static str, Vec<Span>>,
+    verdicts: BTreeMap<&'static str, Vec<VerdictSpan>>,
     pub(super) attested: Option<Attestation>,
     /// Critical signals in the logs; or why that is not known.
     pub(super) signals: Result<CriticalSignals, String>,
     /// How far ahead sessions ended at the last look, and when that was; nothing if it is of another time.
-    pub(super) ends: Option<(Instant, Ends)>,
+    pub(super) ends: Option<(Instant, ExpiryHorizon)>,
 }
 
 /// A gauge, and the check that judges it: while the check does not know, the number means nothing.
@@ -116,24 +118,25 @@ impl<'a> Facts<'a> {
     }
 
     /// A gauge over the period.
-    pub(super) fn track(&self, gauge: &str) -> Option<Track> {
-        let track =
-            Track::of(self.points.iter().filter_map(|point| Some((point.at, *point.gauges.get(gauge)?))))?;
+    pub(super) fn track(&self, gauge: &str) -> Option<SeriesSummary> {
+        let track = SeriesSummary::of(
+            self.points.iter().filter_map(|point| Some((point.at, *point.gauges.get(gauge)?))),
+        )?;
         // A mean of several looks is no number that anybody saw.
         Some(match self.last.get(gauge) {
-            Some([last, ..]) => Track { last: *last, ..track },
+            Some([last, ..]) => SeriesSummary { last: *last, ..track },
             None => track,
         })
     }
 
     /// Sessions for each user over the period, without the times at which nobody had one.
-    pub(super) fn ratio(&self) -> Option<Track> {
+    pub(super) fn ratio(&self) -> Option<SeriesSummary> {
         let ratio = |point: &Point| {
             let [mean, low, high] = *point.gauges.get("per_user")?;
             let some = if low > 0.0 { [mean, low, high] } else { [high; 3] };
             (high > 0.0).then_some((point.at, some))
         };
-        Track::of(self.points.iter().filter_map(ratio))
+        SeriesSummary::of(self.points.iter().filter_map(ratio))
     }
 
     /// How long something was seen in the period, in microseconds.
@@ -151,8 +154,12 @@ impl<'a> Facts<'a> {
     }
 
     /// The place of a number, as far as it can be trusted.
-    pub(super) fn place(&self, measure: Measure, place: Place) -> Place {
-        if place == Place::In && self.doubt(measure).is_some() { Place::Unknown } else { place }
+    pub(super) fn place(&self, measure: Measure, place: RangePosition) -> RangePosition {
+        if place == RangePosition::In && self.doubt(measure).is_some() {
+            RangePosition::Unknown
+        } else {
+            place
+        }
     }
 
     /// When a check failed first in the period.
@@ -218,7 +225,7 @@ fn coverage(seen: &[Point], (looks, blind): (u64, u64), (from, to): (Instant, In
 }
 
 /// How far ahead sessions ended, by a report; `None` if that saw nothing.
-fn ends(report: &Value) -> Result<Option<Ends>, StoreError> {
+fn ends(report: &Value) -> Result<Option<ExpiryHorizon>, StoreError> {
     let undecodable = || StoreError::Undecodable { table: "reports".into(), column: "report".into() };
     let census = match &report["census"] {
         Value::Null => return Ok(None),
@@ -231,7 +238,7 @@ fn ends(report: &Value) -> Result<Option<Ends>, StoreError> {
     };
     let furthest = instant(&census["furthest_expiry"])?;
     let taken_at = instant(&report["taken_at"])?.ok_or_else(undecodable)?;
-    Ok(Some(Ends {
+    Ok(Some(ExpiryHorizon {
         ahead: furthest.map(|furthest| furthest.since(taken_at)),
         never: count("never_expiring")?,
         unreadable: count("undecodable")?,

@@ -1,7 +1,7 @@
 //! The seven items of the guide's weekly checklist, and its table of healthy numbers.
 
 use sessionwatch_core::{
-    checklist::{self as rules, CriticalSignals, EXPIRED, ORPHANED, Place, RATIO_MIN, Track},
+    checklist::{self as rules, CriticalSignals, EXPIRED, ORPHANED, RATIO_MIN, RangePosition, SeriesSummary},
     checks::Baseline,
 };
 
@@ -88,12 +88,12 @@ impl Row {
     fn number(
         self,
         facts: &Facts<'_>,
-        track: Option<Track>,
-        place: fn(Option<&Track>, (f64, f64)) -> Place,
+        track: Option<SeriesSummary>,
+        place: fn(Option<&SeriesSummary>, (f64, f64)) -> RangePosition,
     ) -> Number {
         let Self { id, title, measure, range } = self;
         let place = match range {
-            NO_RANGE => Place::Unknown,
+            NO_RANGE => RangePosition::Unknown,
             range => facts.place(measure, place(track.as_ref(), range)),
         };
         Number { id, title, track, range, place }
@@ -134,7 +134,7 @@ fn ratio(facts: &Facts<'_>) -> Item {
     let (track, max) = (facts.ratio(), facts.thresholds.sessions_per_user.max);
     let verdict = facts.judge(Measure("per_user", "sessions-per-user"), rules::ratio(track.as_ref(), max));
     let evidence = match track {
-        Some(Track { lowest: (low, when), .. }) if low < RATIO_MIN => {
+        Some(SeriesSummary { lowest: (low, when), .. }) if low < RATIO_MIN => {
             format!("lowest: {}, on {}; {}", number(low), clock::readable(when), highest(track))
         }
         _ => highest(track),
@@ -228,7 +228,7 @@ pub(super) fn action(check: &str) -> &'static str {
 }
 
 /// The highest value, and when it was reached first; empty without one.
-pub(super) fn highest(track: Option<Track>) -> String {
+pub(super) fn highest(track: Option<SeriesSummary>) -> String {
     match track.map(|track| track.highest) {
         None => String::new(),
         Some((0.0, _)) => "highest: 0".into(),

@@ -2,7 +2,7 @@
 //! pass it is not to meet the whole requirement.
 
 use sessionwatch_core::{
-    checklist::{self as rules, Track, Verdict},
+    checklist::{self as rules, SeriesSummary, Verdict},
     checks::expired_backlog::{MAX_IN_SMALL_TABLE, ROWS_PER_EXPIRED},
     instant::{DAY, HOUR},
 };
@@ -210,7 +210,7 @@ fn termination(facts: &Facts<'_>) -> Item {
 
 /// A row that passes while there is nothing of what it looks at.
 fn none(facts: &Facts<'_>, measure: Measure, subject: Subject) -> Item {
-    let track: Option<Track> = facts.track(measure.0);
+    let track: Option<SeriesSummary> = facts.track(measure.0);
     let verdict = facts.judge(measure, rules::at_most(track.as_ref(), 0.0));
     Item::new(subject, "0", (verdict, highest(track)))
 }

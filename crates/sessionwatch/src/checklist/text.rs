@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use sessionwatch_core::checklist::{Place, Verdict, too_long};
+use sessionwatch_core::checklist::{RangePosition, Verdict, too_long};
 
 use super::{
     Checklist, Item, Number,
@@ -107,9 +107,9 @@ fn numbers(numbers: &[Number]) -> String {
     let mut table = table(["", "number", "last", "lowest", "highest", "healthy"]);
     for number in numbers {
         let mark = match number.place {
-            Place::In => "ok",
-            Place::Out => "out",
-            Place::Unknown => "?",
+            RangePosition::In => "ok",
+            RangePosition::Out => "out",
+            RangePosition::Unknown => "?",
         };
         let [last, lowest, highest, healthy] = number.cells();
         table.add_row([mark, number.title, &last, &lowest, &highest, &healthy]);

@@ -7,7 +7,7 @@ mod steps;
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
-use sessionwatch_core::incident::Grade;
+use sessionwatch_core::incident::IncidentSeverity;
 use sessionwatch_core::plural::counted;
 
 use super::{
@@ -39,7 +39,7 @@ pub(super) enum Args {
         whose: Whose,
         /// How bad it is: P0 active leakage is confirmed, P1 shared tokens or a possible leak, P2 orphans or alerts, P3 routine
         #[arg(long, value_parser = grade)]
-        severity: Grade,
+        severity: IncidentSeverity,
         /// What happened, in a sentence
         #[arg(long, default_value = "")]
         summary: String,
@@ -190,8 +190,8 @@ pub(super) struct Whose {
     actor: ActorArgs,
 }
 
-fn grade(text: &str) -> Result<Grade, String> {
-    Grade::parse(text).ok_or_else(|| "P0, P1, P2 or P3 is meant".into())
+fn grade(text: &str) -> Result<IncidentSeverity, String> {
+    IncidentSeverity::parse(text).ok_or_else(|| "P0, P1, P2 or P3 is meant".into())
 }
 
 /// An incident that is worked on.

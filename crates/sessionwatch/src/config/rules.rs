@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use sessionwatch_core::{
-    alert::Policy,
+    alert::AlertPolicy,
     checks::{
         Baseline, Thresholds,
         custom::{Comparison, NotAThreshold, Threshold},
@@ -77,7 +77,7 @@ fn policies(root: &Node, rules: &mut Rules) {
         let Some(node) = root.below(&format!("alerts.{}", severity.name())).first().cloned() else {
             continue;
         };
-        let usual = Policy::of(severity);
+        let usual = AlertPolicy::of(severity);
         let looks = |key: &str, otherwise| {
             node.whole(key).and_then(|looks| u32::try_from(looks).ok()).unwrap_or(otherwise)
         };
@@ -85,7 +85,7 @@ fn policies(root: &Node, rules: &mut Rules) {
             node.whole(key).and_then(|seconds| i64::try_from(seconds).ok()).map(|seconds| seconds * SECOND)
         };
         let repeat = span("repeat_after").or(usual.repeat_after_us);
-        let policy = Policy {
+        let policy = AlertPolicy {
             pending_looks: looks("pending_looks", usual.pending_looks),
             pending_us: span("pending_for").unwrap_or(usual.pending_us),
             clear_looks: looks("clear_looks", usual.clear_looks),

@@ -9,8 +9,8 @@ use std::{
 
 use ipnet::IpNet;
 use sessionwatch_core::{
+    correlation::MatchKind,
     instant::{DAY, HOUR, Instant, SECOND},
-    joining::Fit,
 };
 use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
 use tokio::{
@@ -507,14 +507,14 @@ impl Judging {
         let bad: Vec<&Kept> = waiting.iter().filter(|signal| is_bad(signal)).collect();
         // What was critical before sessions were ended is no reason to begin again.
         let critical = joined.iter().any(|(signal, (fit, _))| {
-            *fit == Some(Fit::Contradicting)
+            *fit == Some(MatchKind::Contradicting)
                 || signal.severity.as_deref() == Some("critical") && signals::is_confirmed(&signal.kind, *fit)
         });
         let shared = Arc::clone(&self.shared);
         let store = shared.leadership.fenced(&shared.store, &lease(&target), term);
         let told = store.write(|db| {
             for (signal, (fit, detail)) in &joined {
-                let fit = fit.map(Fit::name);
+                let fit = fit.map(MatchKind::name);
                 signals::judge(db, signal.id, fit, &detail.to_string())?;
             }
             let judged = judge::outcomes(db, View { config: &self.config, target: &target, now })?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sessionwatch_core::{
-    alert::{Alert, Notice, Policy, Sign, State},
+    alert::{Alert, AlertPolicy, CheckState, Notification, State},
     checks::Verdict,
     instant::{Instant, SECOND},
     severity::Severity,
@@ -58,8 +58,8 @@ pub(super) struct Subject<'a> {
     target: &'a str,
     check: &'a str,
     severity: Severity,
-    sign: Sign,
-    policy: Policy,
+    sign: CheckState,
+    policy: AlertPolicy,
     summary: String,
     /// The verdict by name.
     verdict: &'static str,
@@ -142,7 +142,7 @@ pub(super) fn keep_logs(
         subject.finding["signals"] = signals.iter().map(Signal::json).collect();
         let usual = config.rules.policy(subject.severity);
         // A silence has lasted long enough; a line is not written again.
-        subject.policy = Policy { pending_looks: 1, clear_looks: 1, ..usual };
+        subject.policy = AlertPolicy { pending_looks: 1, clear_looks: 1, ..usual };
         let advanced = advance(db, before.remove(subject.check), &subject, circumstances)?;
         told += advanced.told;
         after.push(advanced.kept);
@@ -152,14 +152,14 @@ pub(super) fn keep_logs(
 }
 
 /// How the alert of a check behaves that is made at such a distance.
-fn policy(rules: &Rules, subject: &Subject<'_>, distance: i64) -> Policy {
+fn policy(rules: &Rules, subject: &Subject<'_>, distance: i64) -> AlertPolicy {
     let policy = rules.policy(subject.severity);
     if subject.check == TARGET_UNREACHABLE {
-        return Policy { pending_looks: BLIND_LOOKS, clear_looks: 1, ..policy };
+        return AlertPolicy { pending_looks: BLIND_LOOKS, clear_looks: 1, ..policy };
     }
     let policy = policy.between_looks(distance);
     let momentary = checks::TABLE_CHECKS.iter().any(|check| check.id == subject.check && check.momentary);
-    if momentary { Policy { pending_looks: 1, ..policy } } else { policy }
+    if momentary { AlertPolicy { pending_looks: 1, ..policy } } else { policy }
 }
 
 /// Keeps whether a channel takes messages: how many messages are to be delivered by others.
@@ -177,7 +177,7 @@ pub(super) fn delivered(
     if failure.is_none() && before.is_none() {
         return Ok(0);
     }
-    let sign = if failure.is_some() { Sign::Failing } else { Sign::Healthy };
+    let sign = if failure.is_some() { CheckState::Failing } else { CheckState::Healthy };
     let summary = match failure {
         Some(why) => format!("channel {channel} takes no messages: {why}"),
         None => format!("channel {channel} takes messages again"),
@@ -188,7 +188,7 @@ pub(super) fn delivered(
         check: CHANNEL_FAILING,
         severity: Severity::High,
         sign,
-        policy: Policy { pending_looks: 1, clear_looks: 1, ..config.rules.policy(Severity::High) },
+        policy: AlertPolicy { pending_looks: 1, clear_looks: 1, ..config.rules.policy(Severity::High) },
         summary,
         verdict: if failure.is_some() { "failing" } else { "healthy" },
         finding: json!({ "action": format!("sessionwatch notify test {channel}") }),
@@ -257,7 +257,7 @@ pub fn resolve(
     let unreadable = || StoreError::Undecodable { table: "alerts".into(), column: "severity".into() };
     let severity = Severity::parse(&kept.severity).ok_or_else(unreadable)?;
     let circumstances = Circumstances { serve, silences: &[], except: None, now };
-    tell(db, &over, (Notice::Resolved, severity, &Value::Null), circumstances)
+    tell(db, &over, (Notification::Resolved, severity, &Value::Null), circumstances)
 }
 
 /// An alert after what is to be said of it.
@@ -301,7 +301,7 @@ fn raise(kept: &mut Kept, subject: &Subject<'_>) {
     let before = Severity::parse(&kept.severity);
     let is_raised = before.is_some_and(|before| subject.severity > before);
     if let State::Firing { told, .. } = &mut kept.alert.state
-        && subject.sign == Sign::Failing
+        && subject.sign == CheckState::Failing
         && is_raised
     {
         *told = None;
@@ -325,7 +325,7 @@ fn note(
         check: subject.check.to_owned(),
         kind: kind.to_owned(),
         // What is not known says so itself.
-        summary: if subject.sign == Sign::Unknown {
+        summary: if subject.sign == CheckState::Unknown {
             subject.summary.clone()
         } else {
             format!("{word}: {}", subject.summary)
@@ -339,7 +339,7 @@ fn note(
 fn tell(
     db: Db<'_>,
     kept: &Kept,
-    (notice, severity, finding): (Notice, Severity, &Value),
+    (notice, severity, finding): (Notification, Severity, &Value),
     Circumstances { serve, except, now, .. }: Circumstances<'_>,
 ) -> Result<u32, StoreError> {
     events::add(
@@ -410,7 +410,7 @@ fn key<'a>(parts: impl Iterator<Item = &'a str>, now: Instant) -> String {
     distinct(&format!("{}/{}", parts.join("/"), now.micros()), LONGEST_KEY)
 }
 
-fn message(kept: &Kept, (notice, finding): (Notice, &Value), now: Instant) -> Message {
+fn message(kept: &Kept, (notice, finding): (Notification, &Value), now: Instant) -> Message {
     let since =
         if let State::Firing { since, .. } = kept.alert.state { Some(clock::rfc3339(since)) } else { None };
     Message {
@@ -423,7 +423,8 @@ fn message(kept: &Kept, (notice, finding): (Notice, &Value), now: Instant) -> Me
         summary: kept.summary.clone(),
         since,
         at: clock::rfc3339(now),
-        finding: Some(finding.clone()).filter(|finding| notice != Notice::Resolved && !finding.is_null()),
+        finding: Some(finding.clone())
+            .filter(|finding| notice != Notification::Resolved && !finding.is_null()),
         again: false,
         text: None,
     }
@@ -441,8 +442,8 @@ fn is_silent(subject: &Subject<'_>, silences: &[Silence]) -> bool {
 /// Every check of the report, and whether anything could be seen at all.
 fn subjects(report: &Report) -> impl Iterator<Item = Subject<'_>> {
     let (sign, verdict, summary) = match &report.seen {
-        Ok(_) => (Sign::Healthy, "healthy", "the target can be looked at".to_owned()),
-        Err(error) => (Sign::Failing, "failing", format!("the target cannot be looked at: {error}")),
+        Ok(_) => (CheckState::Healthy, "healthy", "the target can be looked at".to_owned()),
+        Err(error) => (CheckState::Failing, "failing", format!("the target cannot be looked at: {error}")),
     };
     let hint = report.seen.as_ref().err().map(crate::target::error::TargetError::hint);
     let blind = Subject {
@@ -450,7 +451,7 @@ fn subjects(report: &Report) -> impl Iterator<Item = Subject<'_>> {
         check: TARGET_UNREACHABLE,
         severity: Severity::High,
         sign,
-        policy: Policy::of(Severity::High),
+        policy: AlertPolicy::of(Severity::High),
         summary,
         verdict,
         finding: json!({ "action": hint }),
@@ -462,9 +463,9 @@ fn subjects(report: &Report) -> impl Iterator<Item = Subject<'_>> {
 fn subject<'a>(target: &'a str, outcome: &'a Outcome) -> Subject<'a> {
     let finding = &outcome.finding;
     let (sign, verdict) = match finding.verdict {
-        Verdict::Healthy => (Sign::Healthy, "healthy"),
-        Verdict::Failing => (Sign::Failing, "failing"),
-        Verdict::Unknown(_) => (Sign::Unknown, "unknown"),
+        Verdict::Healthy => (CheckState::Healthy, "healthy"),
+        Verdict::Failing => (CheckState::Failing, "failing"),
+        Verdict::Unknown(_) => (CheckState::Unknown, "unknown"),
     };
     // With more to show than is shown, nobody knows whom else it is about.
     let shown = Some(&outcome.evidence).filter(|evidence| evidence.len() < EVIDENCE_LIMIT);
@@ -476,7 +477,7 @@ fn subject<'a>(target: &'a str, outcome: &'a Outcome) -> Subject<'a> {
         check: &outcome.id,
         severity: outcome.severity,
         sign,
-        policy: Policy::of(outcome.severity),
+        policy: AlertPolicy::of(outcome.severity),
         summary: finding.summary.clone(),
         verdict,
         finding: json!({
@@ -493,8 +494,8 @@ fn next(before: Option<Kept>, subject: &Subject<'_>, (alert, now): (Alert, Insta
     let (summary, owner, note, finding) = before.map_or((None, None, None, None), |kept| {
         (Some(kept.summary), kept.acknowledged_by, kept.note, kept.finding)
     });
-    let summary = if subject.sign == Sign::Unknown { summary } else { None };
-    let failing = (subject.sign == Sign::Failing).then(|| subject.finding.to_string());
+    let summary = if subject.sign == CheckState::Unknown { summary } else { None };
+    let failing = (subject.sign == CheckState::Failing).then(|| subject.finding.to_string());
     Kept {
         target: subject.target.to_owned(),
         check: subject.check.to_owned(),

@@ -7,9 +7,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sessionwatch_core::{
-    census::Fact,
     checks::Verdict,
     instant::{DAY, Instant},
+    stats::Measured,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -204,7 +204,7 @@ async fn look_again(context: Context<'_>, opening: Option<&Value>, bundle: &mut 
             bundle.keep("census-now.json", document(&found["census"]));
             // Users that could be read at the opening and cannot be now, such as those of a table that was dropped.
             let before = opening.map_or(&Value::Null, |opening| &opening["census"]["orphaned"]);
-            if let (Fact::Unknown(why), false) = (&seen.census.orphaned, before.is_null()) {
+            if let (Measured::Unknown(why), false) = (&seen.census.orphaned, before.is_null()) {
                 bundle.lacks(
                     "census-now.json",
                     format!("sessions without a user were counted at the opening: {why}"),

@@ -30,7 +30,11 @@ pub fn draft(incident: &Incident, template: &str) -> Result<String, String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let summary = super::field(incident, "summary").unwrap_or_default();
-    let whose = if incident.grade == sessionwatch_core::incident::Grade::P0 { "everybody's" } else { "your" };
+    let whose = if incident.grade == sessionwatch_core::incident::IncidentSeverity::P0 {
+        "everybody's"
+    } else {
+        "your"
+    };
     let date: String = clock::rfc3339(incident.opened_at).chars().take(10).collect();
     let values = context! {
         application => "[the name of the application]",

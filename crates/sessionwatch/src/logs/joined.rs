@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use sessionwatch_core::plural::counted;
-use sessionwatch_core::{instant::Instant, joining::Fit};
+use sessionwatch_core::{correlation::MatchKind, instant::Instant};
 use sessionwatch_logs::signal::Kind;
 
 use crate::{
@@ -59,11 +59,12 @@ pub fn fits(
     let found = store.read(|db| signals::search(db, name, period, &all))?;
     let named: Vec<&Kept> = found.iter().filter(|signal| signal.prefix.is_some()).collect();
     let count = |fit: Option<&str>| named.iter().filter(|signal| signal.fit.as_deref() == fit).count() as u64;
-    let by_fit = |fit: Fit| (fit.name(), count(Some(fit.name())));
+    let by_fit = |fit: MatchKind| (fit.name(), count(Some(fit.name())));
     let creations: Vec<&Kept> =
         named.iter().copied().filter(|signal| signal.kind == Kind::Created.name()).collect();
     let without_row =
-        creations.iter().filter(|signal| signal.fit.as_deref() == Some(Fit::Gone.name())).count() as u64;
+        creations.iter().filter(|signal| signal.fit.as_deref() == Some(MatchKind::Gone.name())).count()
+            as u64;
     let sampled = config.logs.of(name).find(|source| source.sampled);
     let without_line = match (sampled, rows) {
         (Some(source), _) => Err(format!("`{}` is sampled, so that lines may be missing", source.name)),
@@ -72,15 +73,15 @@ pub fn fits(
     };
     Ok(Fits {
         fits: [
-            by_fit(Fit::Exact),
-            by_fit(Fit::Ambiguous),
-            by_fit(Fit::Contradicting),
-            by_fit(Fit::Gone),
+            by_fit(MatchKind::Exact),
+            by_fit(MatchKind::Ambiguous),
+            by_fit(MatchKind::Contradicting),
+            by_fit(MatchKind::Gone),
             ("not joined", count(None)),
         ],
         contradicting: found
             .iter()
-            .filter(|signal| signal.fit.as_deref() == Some(Fit::Contradicting.name()))
+            .filter(|signal| signal.fit.as_deref() == Some(MatchKind::Contradicting.name()))
             .take(20)
             .cloned()
             .collect(),

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use sessionwatch_core::{
     checks::{CheckOutcome, Verdict},
+    correlation::{self, MatchKind},
     instant::{DAY, Instant},
-    joining::{self, Fit},
     severity::Severity,
-    silence::Voice,
+    source_activity::SourceStatus,
 };
 use sessionwatch_logs::signal::Kind;
 
@@ -41,7 +41,7 @@ pub struct Table {
 
 /// What a signal was joined to: how it fits, by name, and the rest as JSON.
 #[must_use]
-pub fn joined(signal: &Kept, table: Result<&Table, &str>) -> (Option<Fit>, Value) {
+pub fn joined(signal: &Kept, table: Result<&Table, &str>) -> (Option<MatchKind>, Value) {
     let table = match table {
         Ok(table) => table,
         Err(why) => return (None, json!({ "why": why })),
@@ -57,7 +57,7 @@ pub fn joined(signal: &Kept, table: Result<&Table, &str>) -> (Option<Fit>, Value
     let users: Vec<Option<&str>> = alike.iter().map(|line| line.user.as_deref()).collect();
     let named: Vec<&str> = [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
     let shared = signal.kind == Kind::DuplicateToken.name();
-    let joined = joining::join((prefix, &named), &users, (table.sessions, shared));
+    let joined = correlation::join((prefix, &named), &users, (table.sessions, shared));
     let row = |at: &usize| {
         let line = alike[*at];
         json!({
@@ -88,9 +88,9 @@ pub fn shown_as(prefix: &str) -> Vec<String> {
 }
 
 /// Microseconds by which the log's clock is ahead of the database's, by a session that both say was created.
-fn skew(signal: &Kept, joined: &joining::Joined, alike: &[&Line]) -> Option<i64> {
+fn skew(signal: &Kept, joined: &correlation::Correlation, alike: &[&Line]) -> Option<i64> {
     let [only] = joined.rows.as_slice() else { return None };
-    let created = signal.kind == Kind::Created.name() && joined.fit == Fit::Exact;
+    let created = signal.kind == Kind::Created.name() && joined.fit == MatchKind::Exact;
     Some(signal.at.filter(|_| created)?.since(alike[*only].created_at?))
 }
 
@@ -172,7 +172,8 @@ fn confirm(
         return Ok(());
     }
     let window = counted_in(view, limit.window_us);
-    let exact = Search { kind: Some(kind), fit: Some(Fit::Exact.name()), limit: SHOWN, ..Search::default() };
+    let exact =
+        Search { kind: Some(kind), fit: Some(MatchKind::Exact.name()), limit: SHOWN, ..Search::default() };
     let confirmed = signals::search(db, view.target, (window.from, window.to), &exact)?;
     if confirmed.is_empty() {
         outcome.severity = Severity::High;
@@ -224,7 +225,7 @@ impl Counted<'_> {
     fn is(self, kind: &str, fit: Option<&str>) -> bool {
         match self {
             Self::Kind(name) => kind == name,
-            Self::Contradictions => fit == Some(Fit::Contradicting.name()),
+            Self::Contradictions => fit == Some(MatchKind::Contradicting.name()),
         }
     }
 }
@@ -268,7 +269,7 @@ impl Tally {
                 match counted {
                     Counted::Kind(name) => kinds.push(*name),
                     Counted::Contradictions => {
-                        let fit = Some(Fit::Contradicting.name());
+                        let fit = Some(MatchKind::Contradicting.name());
                         let search = Search { fit, limit: SHOWN, ..Search::default() };
                         found.extend(signals::search(db, view.target, (window.from, window.to), &search)?);
                     }
@@ -348,7 +349,7 @@ fn about(signal: &Kept) -> String {
 /// A source of a target, and what is known of its voice.
 struct Heard<'a> {
     source: &'a Source,
-    voice: Voice,
+    voice: SourceStatus,
     last: Option<Instant>,
     gaps: Vec<KeptGap>,
 }
@@ -366,8 +367,8 @@ fn voices<'a>(db: Db<'_>, view: View<'a>) -> Result<Vec<Heard<'a>>, StoreError> 
 /// Why nothing follows from what no log says.
 fn doubt(voices: &[Heard<'_>]) -> Option<String> {
     voices.iter().find_map(|Heard { source, voice, last, .. }| match (voice, last) {
-        (Voice::Never, _) => Some(format!("no line of `{}` was read yet", source.name)),
-        (Voice::Quiet, Some(at)) => {
+        (SourceStatus::Never, _) => Some(format!("no line of `{}` was read yet", source.name)),
+        (SourceStatus::Quiet, Some(at)) => {
             Some(format!("`{}` has been quiet since {}", source.name, clock::readable(*at)))
         }
         _ => None,
@@ -377,7 +378,7 @@ fn doubt(voices: &[Heard<'_>]) -> Option<String> {
 fn silence(voices: &[Heard<'_>]) -> CheckOutcome {
     let quiet: Vec<String> = voices
         .iter()
-        .filter(|heard| heard.voice == Voice::Quiet)
+        .filter(|heard| heard.voice == SourceStatus::Quiet)
         .map(|heard| {
             let since = heard.last.map(clock::readable).unwrap_or_default();
             let name = &heard.source.name;

@@ -2,7 +2,7 @@
 
 use sessionwatch_core::{
     instant::Instant,
-    planned::{self, Planned},
+    row_ref::{self, RowRef},
 };
 
 use super::{StoreError, db::Db, row::Row};
@@ -49,7 +49,7 @@ pub struct Batch {
     /// To whom it is sealed.
     pub recipient: String,
     /// Its rows, in the order in which they are sealed.
-    pub rows: Vec<Planned>,
+    pub rows: Vec<RowRef>,
     /// Where each of them is.
     pub fates: Vec<Fate>,
 }
@@ -113,7 +113,7 @@ impl Batch {
 pub fn add(db: Db<'_>, batch: &Batch, sealed: &[u8]) -> Result<i64, StoreError> {
     let id = db.next_id("archived")?;
     let mut content = Vec::new();
-    batch.rows.iter().for_each(|row| planned::push(row, &mut content));
+    batch.rows.iter().for_each(|row| row_ref::push(row, &mut content));
     let txid = super::row::Value::Int(batch.txid);
     db.run(
         "INSERT INTO archived (id, plan, target, state, txid, at, purge_at, recipient, content, fates, sealed)
@@ -262,7 +262,7 @@ fn fates(row: &Row, at: usize) -> Result<Vec<Fate>, StoreError> {
 }
 
 fn batch(row: &Row) -> Result<Batch, StoreError> {
-    let (rows, fates) = (planned::read(row.bytes(8)?).ok_or_else(|| row.unreadable(8))?, fates(row, 9)?);
+    let (rows, fates) = (row_ref::read(row.bytes(8)?).ok_or_else(|| row.unreadable(8))?, fates(row, 9)?);
     if rows.len() != fates.len() {
         return Err(row.unreadable(9));
     }
@@ -301,10 +301,7 @@ mod tests {
                 at: at(5),
                 purge_at: at(50),
                 recipient: "age1x".into(),
-                rows: vec![
-                    Planned { mark: 1, ..Planned::default() },
-                    Planned { mark: 2, ..Planned::default() },
-                ],
+                rows: vec![RowRef { mark: 1, ..RowRef::default() }, RowRef { mark: 2, ..RowRef::default() }],
                 fates: vec![Fate::Archived; 2],
             };
             assert_eq!(store.write(|db| add(db, &expected, b"sealed")).unwrap(), 1);

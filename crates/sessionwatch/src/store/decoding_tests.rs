@@ -167,9 +167,9 @@ fn what_no_version_wrote_is_an_error_and_never_a_default() {
             .write(|db| {
                 ROWS.iter().try_for_each(|row| db.run(row, &[]).map(drop))?;
                 db.run("INSERT INTO planned (plan, piece, content) VALUES ('p', 1, $1)", &[[].as_slice().into()])?;
-                let rows = [sessionwatch_core::planned::Planned::default()];
+                let rows = [sessionwatch_core::row_ref::RowRef::default()];
                 let mut content = Vec::new();
-                rows.iter().for_each(|row| sessionwatch_core::planned::push(row, &mut content));
+                rows.iter().for_each(|row| sessionwatch_core::row_ref::push(row, &mut content));
                 db.run(
                     "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
                      VALUES (1, 'p', 'app', 'pending', 1, 2, 'age1', $1, $2, $1)",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sessionwatch_core::{
-    incident::{Grade, Recorded},
+    incident::{IncidentSeverity, StepRecord},
     instant::Instant,
 };
 
@@ -28,7 +28,7 @@ pub struct Incident {
     /// The target.
     pub target: String,
     /// How bad it is.
-    pub grade: Grade,
+    pub grade: IncidentSeverity,
     /// How far it is.
     pub state: State,
     /// When it was opened.
@@ -287,8 +287,8 @@ pub fn timeline(db: Db<'_>, incident: &str) -> Result<Vec<Entry>, StoreError> {
 /// What a timeline says of the steps: what was said last of each counts, and what happened before it was opened anew
 /// does not.
 #[must_use]
-pub fn recorded(timeline: &[Entry]) -> Vec<Recorded> {
-    let mut recorded: Vec<Recorded> = Vec::new();
+pub fn recorded(timeline: &[Entry]) -> Vec<StepRecord> {
+    let mut recorded: Vec<StepRecord> = Vec::new();
     for entry in timeline {
         match entry.kind.as_str() {
             // Whatever was found out before is not known any more.
@@ -298,7 +298,7 @@ pub fn recorded(timeline: &[Entry]) -> Vec<Recorded> {
             "step-reopened" => recorded.retain(|done| done.step != entry.step),
             "done" | "skipped" => {
                 recorded.retain(|done| done.step != entry.step);
-                recorded.push(Recorded { step: entry.step.clone(), skipped: entry.kind == "skipped" });
+                recorded.push(StepRecord { step: entry.step.clone(), skipped: entry.kind == "skipped" });
             }
             _ => {}
         }
@@ -355,7 +355,7 @@ fn incident(row: &Row) -> Result<Incident, StoreError> {
     Ok(Incident {
         id: row.text(0)?,
         target: row.text(1)?,
-        grade: row.decoded(2, Grade::parse)?,
+        grade: row.decoded(2, IncidentSeverity::parse)?,
         state: row.decoded(3, State::parse)?,
         opened_at: row.instant(4)?,
         opened_by: row.text(5)?,
@@ -392,7 +392,7 @@ mod tests {
             let mut kept = Incident {
                 id: "INC-20260131-001".into(),
                 target: "app".into(),
-                grade: Grade::P0,
+                grade: IncidentSeverity::P0,
                 state: State::Open,
                 opened_at: at(1),
                 opened_by: "ada".into(),
@@ -418,7 +418,7 @@ mod tests {
     fn opened_anew_what_was_found_out_before_does_not_count() {
         let timeline = [("done", "confirm"), ("skipped", "verify"), ("note", ""), ("done", "verify")]
             .map(|(kind, step)| entry(kind, step));
-        let verified = Recorded { step: "verify".into(), skipped: false };
+        let verified = StepRecord { step: "verify".into(), skipped: false };
         assert_eq!(recorded(&timeline)[1..], [verified]);
         let taken_back = [&timeline[..], &[entry("step-reopened", "verify")]].concat();
         assert!(recorded(&taken_back).iter().all(|done| done.step != "verify"));

@@ -2,7 +2,7 @@
 
 use sessionwatch_core::{
     instant::{HOUR, Instant},
-    planned::{self, Planned},
+    row_ref::{self, RowRef},
 };
 
 use super::{StoreError, confirmed_time, db::Db, row::Row};
@@ -106,9 +106,9 @@ pub fn put(db: Db<'_>, plan: &Plan) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If they cannot be written.
-pub fn put_piece(db: Db<'_>, plan: &str, piece: i64, rows: &[Planned]) -> Result<(), StoreError> {
+pub fn put_piece(db: Db<'_>, plan: &str, piece: i64, rows: &[RowRef]) -> Result<(), StoreError> {
     let mut content = Vec::new();
-    rows.iter().for_each(|row| planned::push(row, &mut content));
+    rows.iter().for_each(|row| row_ref::push(row, &mut content));
     db.run(
         "INSERT INTO planned (plan, piece, content) VALUES ($1, $2, $3)",
         &[plan.into(), piece.into(), content.as_slice().into()],
@@ -121,7 +121,7 @@ pub fn put_piece(db: Db<'_>, plan: &str, piece: i64, rows: &[Planned]) -> Result
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn piece(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<(i64, Vec<Planned>)>, StoreError> {
+pub fn piece(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
     let row = db.row(
         "SELECT piece, content FROM planned WHERE plan = $1 AND piece > $2 ORDER BY piece LIMIT 1",
         &[plan.into(), behind.into()],
@@ -134,7 +134,7 @@ pub fn piece(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<(i64, Vec<Pla
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn last_piece(db: Db<'_>, plan: &str, before: i64) -> Result<Option<(i64, Vec<Planned>)>, StoreError> {
+pub fn last_piece(db: Db<'_>, plan: &str, before: i64) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
     let row = db.row(
         "SELECT piece, content FROM planned WHERE plan = $1 AND piece < $2 ORDER BY piece DESC LIMIT 1",
         &[plan.into(), before.into()],
@@ -142,8 +142,8 @@ pub fn last_piece(db: Db<'_>, plan: &str, before: i64) -> Result<Option<(i64, Ve
     row.map(numbered).transpose()
 }
 
-fn numbered(row: Row) -> Result<(i64, Vec<Planned>), StoreError> {
-    let rows = planned::read(row.bytes(1)?).ok_or_else(|| row.unreadable(1))?;
+fn numbered(row: Row) -> Result<(i64, Vec<RowRef>), StoreError> {
+    let rows = row_ref::read(row.bytes(1)?).ok_or_else(|| row.unreadable(1))?;
     Ok((row.int(0)?, rows))
 }
 
@@ -234,7 +234,7 @@ mod tests {
                 summary: "{}".into(),
                 approved_by: None,
             };
-            let rows = vec![Planned { mark: 7, id: Some("a".into()), ..Planned::default() }; 2];
+            let rows = vec![RowRef { mark: 7, id: Some("a".into()), ..RowRef::default() }; 2];
             store.write(|db| put(db, &plan).and_then(|()| put_piece(db, "p1", 4, &rows))).unwrap();
             assert_eq!(store.read(|db| get(db, "p1")).unwrap(), Some(plan.clone()));
             assert_eq!(store.read(|db| get(db, "p2")).unwrap(), None);

@@ -1,7 +1,9 @@
 //! Signals: what logs said, and how that fits the table of sessions.
 
 use serde_json::Value as Json;
-use sessionwatch_core::{checklist::CriticalSignals, instant::Instant, joining::Fit, severity::Severity};
+use sessionwatch_core::{
+    checklist::CriticalSignals, correlation::MatchKind, instant::Instant, severity::Severity,
+};
 use sessionwatch_logs::signal::Kind;
 
 use super::{StoreError, db::Db, row::Row, row::Value};
@@ -82,7 +84,7 @@ impl Kept {
             request: row.maybe_text(10)?,
             bytes: (row.count(11)?, row.count(12)?),
             text: row.text(13)?,
-            fit: row.maybe_name(14, |name| Fit::parse(name).is_some())?,
+            fit: row.maybe_name(14, |name| MatchKind::parse(name).is_some())?,
             joined: row.maybe_document(15)?,
         })
     }
@@ -251,7 +253,7 @@ pub fn counts(db: Db<'_>, window: Window<'_>) -> Result<Vec<Count>, StoreError> 
     let query = "SELECT kind, fit, COUNT(*) FROM signals
                  WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 GROUP BY kind, fit";
     let count = |row: &Row| {
-        let fit = row.maybe_name(1, |name| Fit::parse(name).is_some())?;
+        let fit = row.maybe_name(1, |name| MatchKind::parse(name).is_some())?;
         Ok(Count { kind: row.text(0)?, fit, signals: row.count(2)? })
     };
     db.rows(query, &[window.target.into(), window.from.into(), window.to.into()])?.iter().map(count).collect()
@@ -301,9 +303,9 @@ pub fn critical(
                  WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 AND severity = 'critical' GROUP BY kind, fit";
     let mut signals = CriticalSignals::default();
     for row in &db.rows(query, &[target.into(), from.into(), to.into()])? {
-        let fit = row.maybe_name(1, |name| Fit::parse(name).is_some())?;
+        let fit = row.maybe_name(1, |name| MatchKind::parse(name).is_some())?;
         let count = row.count(2)?;
-        if is_confirmed(&row.text(0)?, fit.as_deref().and_then(Fit::parse)) {
+        if is_confirmed(&row.text(0)?, fit.as_deref().and_then(MatchKind::parse)) {
             signals.confirmed += count;
         } else {
             signals.unconfirmed += count;
@@ -315,8 +317,8 @@ pub fn critical(
 /// Returns `true` if a session in the table confirms a signal. A signal of an operator's own pattern needs no session: it has
 /// the severity that the operator gave it.
 #[must_use]
-pub fn is_confirmed(kind: &str, fit: Option<Fit>) -> bool {
-    matches!(fit, Some(Fit::Exact | Fit::Contradicting)) || Kind::parse(kind).is_none()
+pub fn is_confirmed(kind: &str, fit: Option<MatchKind>) -> bool {
+    matches!(fit, Some(MatchKind::Exact | MatchKind::Contradicting)) || Kind::parse(kind).is_none()
 }
 
 /// Forgets what was read before an instant, entries of drains too.

@@ -1,7 +1,7 @@
 //! Sources of log lines: when they were heard, and how far they were read.
 
 use serde_json::{Map, Value};
-use sessionwatch_core::{instant::Instant, silence::Rhythm};
+use sessionwatch_core::{instant::Instant, source_activity::ActivityProfile};
 
 use super::{StoreError, db::Db, row::Row};
 use crate::logs::{follow::Place, gaps::KeptGap};
@@ -18,7 +18,7 @@ pub struct Source {
     /// When a line was read last.
     pub heard_at: Option<Instant>,
     /// When it speaks.
-    pub rhythm: Rhythm,
+    pub rhythm: ActivityProfile,
     /// What was read, and what was dropped and why.
     pub counters: Map<String, Value>,
     /// The latest gaps, the newest last.
@@ -37,7 +37,7 @@ impl Source {
                 .map(|text| serde_json::from_str(&text).map_err(|_| row.unreadable(2)))
                 .transpose()?,
             heard_at: row.maybe_instant(3)?,
-            rhythm: row.decoded(4, Rhythm::from_text)?,
+            rhythm: row.decoded(4, ActivityProfile::from_text)?,
             counters: row.decoded(5, |text| serde_json::from_str(text).ok())?,
             gaps: row.decoded(6, |text| serde_json::from_str(text).ok())?,
         })

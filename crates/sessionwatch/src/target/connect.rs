@@ -3,10 +3,10 @@
 use std::time::Instant as Monotonic;
 
 use sessionwatch_core::{
-    census::OUTLIER_FLOOR,
     checks::Thresholds,
     instant::{DAY, Instant, SECOND},
     local_time::Doubts,
+    stats::OUTLIER_FLOOR,
 };
 
 use super::{

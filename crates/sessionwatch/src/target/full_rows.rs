@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use sessionwatch_core::planned;
+use sessionwatch_core::row_ref;
 use zeroize::Zeroizing;
 
 use super::unsealed_rows::END_OF_TABLE;
@@ -39,7 +39,7 @@ impl FullRows {
         for line in self.0.split_inclusive(|byte| *byte == b'\n') {
             let mut parts = line.splitn(4, |byte| *byte == b'\t');
             let mut text = || std::str::from_utf8(parts.next()?).ok();
-            let place = planned::place(text()?)?;
+            let place = row_ref::place(text()?)?;
             let (version, mark) = (text()?.parse().ok()?, text()?.parse().ok()?);
             let end = start + line.len();
             let columns = end - parts.next()?.len()..end;

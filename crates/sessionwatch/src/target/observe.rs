@@ -4,10 +4,10 @@ use std::time::Instant as Stopwatch;
 
 use sessionwatch_core::{
     addresses::Address,
-    census::{Census, Duplicates, Fact, Histogram},
     instant::Instant,
-    ledger::{Frame, Holder, Ledger, Notable},
     local_time::Newest,
+    snapshot::{Notable, SessionSnapshot, SnapshotOptions, UserTotal},
+    stats::{Duplicates, Histogram, Measured, SessionStats},
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     sql::{Among, List, RowKind, Rows, Sql},
 };
 
-pub use sessionwatch_core::ledger::EVIDENCE_LIMIT;
+pub use sessionwatch_core::snapshot::EVIDENCE_LIMIT;
 
 /// Of so many rows, one on a suspected token at most: with more of them, the whole table is grouped instead.
 const ROWS_PER_SUSPECT: u64 = 8;
@@ -42,9 +42,9 @@ pub enum Engine {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tops {
     /// By active sessions.
-    pub active: Vec<Holder>,
+    pub active: Vec<UserTotal>,
     /// By sessions created in the last hour; by rows where creation is not stored.
-    pub created: Vec<Holder>,
+    pub created: Vec<UserTotal>,
 }
 
 /// One row that made a verdict.
@@ -68,11 +68,11 @@ pub struct Evidence {
 #[derive(Debug)]
 pub struct Observation {
     /// The census.
-    pub census: Census,
+    pub census: SessionStats,
     /// The users that stand out.
     pub tops: Tops,
     /// The mirror of the sessions, to compare the next look with; an engine that pulls no rows has none.
-    pub ledger: Option<Ledger>,
+    pub ledger: Option<SessionSnapshot>,
     /// The newest instants of the table.
     pub newest: Newest,
     /// Where rows of evidence are to be looked for.
@@ -146,13 +146,13 @@ pub async fn observe(session: &Session, sql: &Sql<'_>, engine: Engine) -> Result
 
 async fn scan(session: &Session, sql: &Sql<'_>) -> Result<Observation, TargetError> {
     let has_created = sql.mapping.created.is_some();
-    let frame = Frame { now: sql.now, max_lifetime_us: sql.max_lifetime_us, has_created };
+    let frame = SnapshotOptions { now: sql.now, max_lifetime_us: sql.max_lifetime_us, has_created };
     let ledger = session.scan(sql, frame).await?;
     let duplicates = match (ledger.suspects().len(), sql.duplicate_proof()) {
-        _ if sql.compares_tokens_unknown() => Fact::Unknown(UNKNOWN_COLLATION.into()),
-        (0, Some(index)) => Fact::Proved(index.to_owned()),
-        (0, None) => Fact::Counted(Duplicates::default()),
-        _ => Fact::Counted(confirmed_duplicates(session, sql, &ledger).await?),
+        _ if sql.compares_tokens_unknown() => Measured::Unknown(UNKNOWN_COLLATION.into()),
+        (0, Some(index)) => Measured::Proven(index.to_owned()),
+        (0, None) => Measured::Counted(Duplicates::default()),
+        _ => Measured::Counted(confirmed_duplicates(session, sql, &ledger).await?),
     };
     let created =
         if has_created { ledger.top_recent(EVIDENCE_LIMIT) } else { ledger.top_rows(EVIDENCE_LIMIT) };
@@ -178,7 +178,7 @@ fn first_fingerprints(suspects: &[u64]) -> Vec<u64> {
 async fn confirmed_duplicates(
     session: &Session,
     sql: &Sql<'_>,
-    ledger: &Ledger,
+    ledger: &SessionSnapshot,
 ) -> Result<Duplicates, TargetError> {
     let suspects = ledger.suspects();
     let is_few = |count: usize| (count as u64).saturating_mul(ROWS_PER_SUSPECT) <= ledger.rows();
@@ -228,15 +228,15 @@ async fn duplicates(
 }
 
 /// What is known of orphans without looking at rows.
-fn orphans_elsewhere(sql: &Sql<'_>) -> Option<Fact<u64>> {
+fn orphans_elsewhere(sql: &Sql<'_>) -> Option<Measured<u64>> {
     if let Some(key) = sql.orphan_proof() {
-        Some(Fact::Proved(key.to_owned()))
+        Some(Measured::Proven(key.to_owned()))
     } else if let Some(doubt) = sql.users_doubt() {
-        Some(Fact::Unknown(format!("users may be missing: {doubt}")))
+        Some(Measured::Unknown(format!("users may be missing: {doubt}")))
     } else if sql.looks_for_orphans() {
         None
     } else {
-        Some(Fact::Unknown("no table of users is known whose key this role may read".into()))
+        Some(Measured::Unknown("no table of users is known whose key this role may read".into()))
     }
 }
 
@@ -244,7 +244,7 @@ async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<Observation, Targe
     let rows = session.fetch(&sql.counts()).await?;
     let row = rows.first().ok_or(TargetError::Lost)?;
     let has_created = sql.mapping.created.is_some();
-    let mut census = Census {
+    let mut census = SessionStats {
         taken_at: sql.now,
         sessions: count(row, 0)?,
         active: count(row, 1)?,
@@ -260,16 +260,18 @@ async fn pushdown(session: &Session, sql: &Sql<'_>) -> Result<Observation, Targe
         active_per_user: Histogram::new(),
         rows_per_user: Histogram::new(),
         created_per_user: has_created.then(Histogram::new),
-        duplicates: Fact::Counted(Duplicates::default()),
-        orphaned: Fact::Counted(0),
+        duplicates: Measured::Counted(Duplicates::default()),
+        orphaned: Measured::Counted(0),
     };
     let users = users(session, sql, &mut census).await?;
     let (duplicates, mut traces) = match sql.duplicate_proof() {
-        _ if sql.compares_tokens_unknown() => (Fact::Unknown(UNKNOWN_COLLATION.into()), Traces::default()),
-        Some(index) => (Fact::Proved(index.to_owned()), Traces::default()),
+        _ if sql.compares_tokens_unknown() => {
+            (Measured::Unknown(UNKNOWN_COLLATION.into()), Traces::default())
+        }
+        Some(index) => (Measured::Proven(index.to_owned()), Traces::default()),
         None => {
             let (duplicates, traces) = searched_duplicates(session, sql).await?;
-            (Fact::Counted(duplicates), traces)
+            (Measured::Counted(duplicates), traces)
         }
     };
     census.duplicates = duplicates;
@@ -285,12 +287,13 @@ struct Users {
 }
 
 /// Reads everything about users, and counts them into the census.
-async fn users(session: &Session, sql: &Sql<'_>, census: &mut Census) -> Result<Users, TargetError> {
+async fn users(session: &Session, sql: &Sql<'_>, census: &mut SessionStats) -> Result<Users, TargetError> {
     let (mut tops, mut orphans, mut orphaned) = (Tops::default(), vec![], 0);
     for row in session.fetch(&sql.per_user(EVIDENCE_LIMIT, NAMED_LIMIT + 1)).await? {
         let (held, active, recent) = (count(&row, 2)?, count(&row, 3)?, count(&row, 4)?);
         let (is_orphan, users) = (count(&row, 5)? > 0, count(&row, 6)?);
-        let holder = |sessions| Holder { user: row.get(1).cloned().flatten().unwrap_or_default(), sessions };
+        let holder =
+            |sessions| UserTotal { user: row.get(1).cloned().flatten().unwrap_or_default(), sessions };
         match row.first().and_then(Option::as_deref) {
             Some("users") if is_orphan => {
                 orphaned += held * users;
@@ -309,7 +312,7 @@ async fn users(session: &Session, sql: &Sql<'_>, census: &mut Census) -> Result<
             _ => orphans.push(holder(held).user),
         }
     }
-    census.orphaned = orphans_elsewhere(sql).unwrap_or(Fact::Counted(orphaned));
+    census.orphaned = orphans_elsewhere(sql).unwrap_or(Measured::Counted(orphaned));
     if orphans.len() > NAMED_LIMIT {
         orphans.clear();
     }
@@ -356,11 +359,14 @@ async fn top(
     sql: &Sql<'_>,
     tally: char,
     limit: usize,
-) -> Result<Vec<Holder>, TargetError> {
+) -> Result<Vec<UserTotal>, TargetError> {
     let rows = session.fetch(&sql.top_users(tally, 0, limit)).await?;
     rows.iter()
         .map(|row| {
-            Ok(Holder { user: row.first().cloned().flatten().unwrap_or_default(), sessions: count(row, 1)? })
+            Ok(UserTotal {
+                user: row.first().cloned().flatten().unwrap_or_default(),
+                sessions: count(row, 1)?,
+            })
         })
         .collect()
 }
@@ -374,7 +380,7 @@ pub async fn rows(
     session: &Session,
     sql: &Sql<'_>,
     wanted: Wanted<'_>,
-    (traces, ledger): (&Traces, Option<&Ledger>),
+    (traces, ledger): (&Traces, Option<&SessionSnapshot>),
 ) -> Result<Vec<Evidence>, TargetError> {
     let noted = |notable| ledger.and_then(|ledger| ledger.addresses(notable)).unwrap_or_default();
     let (kind, addresses) = match wanted {
@@ -496,7 +502,7 @@ pub enum Rank {
 /// # Errors
 ///
 /// If a query fails.
-pub async fn most_active(session: &Session, sql: &Sql<'_>) -> Result<Vec<Holder>, TargetError> {
+pub async fn most_active(session: &Session, sql: &Sql<'_>) -> Result<Vec<UserTotal>, TargetError> {
     top(session, sql, 'a', EVIDENCE_LIMIT).await
 }
 
@@ -527,7 +533,7 @@ pub async fn ranking(
 pub async fn named(
     session: &Session,
     sql: &Sql<'_>,
-    holders: &[Holder],
+    holders: &[UserTotal],
 ) -> Result<Vec<Evidence>, TargetError> {
     let ids: Vec<&str> = holders.iter().map(|holder| holder.user.as_str()).collect();
     let named = match sql.users_named(&ids) {
@@ -538,7 +544,7 @@ pub async fn named(
         let row = named.iter().find(|row| row.first().is_some_and(|user| user.as_deref() == Some(id)));
         row.and_then(|row| row.get(1..)).unwrap_or_default().to_vec()
     };
-    let evidence = |holder: &Holder| Evidence {
+    let evidence = |holder: &UserTotal| Evidence {
         token_prefix: None,
         id: None,
         user: Some(holder.user.clone()),

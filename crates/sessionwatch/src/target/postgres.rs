@@ -17,7 +17,7 @@ use std::{
 
 use futures_util::TryStreamExt as _;
 use pg_link::{Connection, Dsn, MAX_MESSAGE_BYTES, RowSink, RowSinkSlot, log_refusal};
-use sessionwatch_core::{instant::Instant, ledger::Frame, ledger::Ledger};
+use sessionwatch_core::{instant::Instant, snapshot::SessionSnapshot, snapshot::SnapshotOptions};
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 pub use self::acting::Actor;
@@ -284,7 +284,7 @@ impl Session {
     /// # Errors
     ///
     /// If the copy fails or breaks off.
-    pub async fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
+    pub async fn scan(&self, sql: &Sql<'_>, frame: SnapshotOptions) -> Result<SessionSnapshot, TargetError> {
         self.questions.fetch_add(1, Ordering::Relaxed);
         let progress = self.progress.as_ref();
         let source =

@@ -1,6 +1,6 @@
 //! An open target, whatever the product: one read-only transaction.
 
-use sessionwatch_core::{instant::Instant, ledger::Frame, ledger::Ledger};
+use sessionwatch_core::{instant::Instant, snapshot::SessionSnapshot, snapshot::SnapshotOptions};
 
 use super::{
     address::Address,
@@ -218,7 +218,7 @@ impl Session {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
+    pub async fn scan(&self, sql: &Sql<'_>, frame: SnapshotOptions) -> Result<SessionSnapshot, TargetError> {
         match self {
             Self::Postgres(session) => session.scan(sql, frame).await,
             Self::Sqlite(session) => session.scan(sql, frame),

@@ -13,7 +13,7 @@ use rusqlite::{
 use sessionwatch_core::{
     addresses::AddressRef,
     decoder::{Decoded, Decoder, Raw},
-    ledger::{Frame, Intake, Ledger, Row, User},
+    snapshot::{SessionRow, SessionSnapshot, SnapshotBuilder, SnapshotOptions, User},
     token,
 };
 use siphasher::sip::SipHasher13;
@@ -227,8 +227,8 @@ impl Session {
     /// # Errors
     ///
     /// If the query fails or passes the time limit.
-    pub fn scan(&self, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
-        let mut intake = Intake::new(frame, 0);
+    pub fn scan(&self, sql: &Sql<'_>, frame: SnapshotOptions) -> Result<SessionSnapshot, TargetError> {
+        let mut intake = SnapshotBuilder::new(frame, 0);
         let mut progress = RowCount::new(self.progress.as_ref(), 0);
         let mut statement = self.connection.prepare(&sql.scan()).map_err(|error| query_error(&error))?;
         let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
@@ -241,7 +241,7 @@ impl Session {
             let value = |at: usize| row.get_ref(at).unwrap_or(ValueRef::Null);
             let integer =
                 |at: usize| if let ValueRef::Integer(value) = value(at) { Some(value) } else { None };
-            intake.insert(Row {
+            intake.insert(SessionRow {
                 fingerprint: integer(0).map(i64::cast_unsigned),
                 user: if let ValueRef::Text(user) = value(1) { Some(User::Text(user)) } else { None },
                 expiry: sql.mapping.expires.decoder.decode(raw(value(2))),

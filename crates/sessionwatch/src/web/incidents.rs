@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
-    incident::{self as rules, Grade, Step},
+    incident::{self as rules, IncidentSeverity, Step},
     instant::Instant,
 };
 
@@ -94,7 +94,7 @@ pub(super) fn opening(person: &CurrentUser, targets: &[String]) -> Markup {
 pub(super) async fn begin(
     app: &Arc<AppState>,
     (target, who): (&str, &Actor),
-    (grade, summary): (Grade, String),
+    (grade, summary): (IncidentSeverity, String),
 ) -> Result<Incident, AppError> {
     let ops = TargetOps::new(app, app.target(target)?, who);
     let opened =
@@ -107,7 +107,7 @@ pub(super) async fn open(
     LoggedIn(person): LoggedIn,
     fields: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let grade = Grade::parse(fields.text("severity"));
+    let grade = IncidentSeverity::parse(fields.text("severity"));
     let grade = grade.ok_or_else(|| AppError::Invalid("A severity is P0, P1, P2 or P3.".into()))?;
     let summary = fields.required("summary", TEXT_LENGTH, "Say what happened.")?;
     let opened = begin(&app, (fields.text("target"), &person.actor()), (grade, summary)).await?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sessionwatch_core::{
     instant::{DAY, Instant},
-    silence::Voice,
+    source_activity::SourceStatus,
 };
 
 use super::{PageResult, auth::LoggedIn, layout};
@@ -118,9 +118,9 @@ fn health(config: &Config, known: &[Source], now: Instant) -> Markup {
 fn source_row(source: &crate::config::logs::Source, known: &[Source], now: Instant) -> Markup {
     let kept = known.iter().find(|kept| kept.name == source.name).cloned().unwrap_or_default();
     let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
-        Voice::Never => ("unknown", "never heard"),
-        Voice::Usual => ("healthy", "as usual"),
-        Voice::Quiet => ("failing", "gone quiet"),
+        SourceStatus::Never => ("unknown", "never heard"),
+        SourceStatus::Usual => ("healthy", "as usual"),
+        SourceStatus::Quiet => ("failing", "gone quiet"),
     };
     let lines = kept.counters.get("lines").and_then(Value::as_u64).unwrap_or(0);
     html! {

@@ -18,10 +18,10 @@ use sessionwatch::{
     },
 };
 use sessionwatch_core::{
-    census::{Census, Duplicates, Fact, Histogram},
     decoder::{Decoded, Decoder, Raw},
     instant::{DAY, HOUR, Instant},
     local_time::Newest,
+    stats::{Duplicates, Histogram, Measured, SessionStats},
 };
 
 const NOW: i64 = 1_800_000_000_000_000;
@@ -182,7 +182,7 @@ fn meaning(decoder: Decoder, value: &str) -> Decoded {
 }
 
 /// The census, row by row.
-fn reference(rows: &[Stored], decoder: Decoder) -> Census {
+fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
     let now = Instant::from_micros(NOW).unwrap();
     let (mut tokens, mut active, mut held, mut fresh) =
         (BTreeMap::<u8, Vec<Option<u8>>>::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -216,7 +216,7 @@ fn reference(rows: &[Stored], decoder: Decoder) -> Census {
     }
     let [active_per_user, rows_per_user, created_per_user] = histograms;
     let at = |end: &Decoded| if let Decoded::At(at) = end { Some(*at) } else { None };
-    Census {
+    SessionStats {
         taken_at: now,
         sessions: rows.len() as u64,
         active: count(&is_active),
@@ -232,11 +232,11 @@ fn reference(rows: &[Stored], decoder: Decoder) -> Census {
         rows_per_user,
         created_per_user: Some(created_per_user),
         created_last_hour: Some(rows.iter().filter(|row| recent(row)).count() as u64),
-        duplicates: Fact::Counted(Duplicates {
+        duplicates: Measured::Counted(Duplicates {
             tokens: doubled.count() as u64,
             across_users: across.count() as u64,
         }),
-        orphaned: Fact::Counted(
+        orphaned: Measured::Counted(
             held.iter().filter(|(user, _)| **user >= 9).map(|(_, sessions)| sessions).sum(),
         ),
     }
@@ -260,7 +260,7 @@ fn table(kind: &str, rows: &[Stored]) -> String {
 
 /// What an engine found.
 struct Seen {
-    census: Census,
+    census: SessionStats,
     tops: Tops,
     newest: Newest,
     evidence: Vec<Vec<Evidence>>,
@@ -325,8 +325,9 @@ fn lengths(evidence: &[Vec<Evidence>]) -> Vec<usize> {
 }
 
 /// How many it should have, at least: of tokens on several rows, two of each.
-fn shown(census: &Census) -> Vec<usize> {
-    let (Fact::Counted(duplicates), Fact::Counted(orphaned)) = (&census.duplicates, &census.orphaned) else {
+fn shown(census: &SessionStats) -> Vec<usize> {
+    let (Measured::Counted(duplicates), Measured::Counted(orphaned)) = (&census.duplicates, &census.orphaned)
+    else {
         unreachable!("nothing is proved here");
     };
     let late = census.beyond_policy.unwrap_or(0) + census.never_expiring;

@@ -194,9 +194,9 @@ const AGING: [&str; 6] = ["archived", "censuses", "events", "log_entries", "outb
 
 /// Puts one of each into the store that was made at that instant.
 fn put_aging(db: Db<'_>, at: Instant) -> Result<(), sessionwatch::store::StoreError> {
-    let row = [sessionwatch_core::planned::Planned::default()];
+    let row = [sessionwatch_core::row_ref::RowRef::default()];
     let mut content = Vec::new();
-    row.iter().for_each(|row| sessionwatch_core::planned::push(row, &mut content));
+    row.iter().for_each(|row| sessionwatch_core::row_ref::push(row, &mut content));
     db.run(
         "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
          VALUES (1, 'p', 'app', 'kept', $3, $4, 'age1', $1, $2, $1)",

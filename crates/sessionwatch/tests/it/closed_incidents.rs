@@ -11,7 +11,7 @@ use sessionwatch::{
         incidents::{self, Incident, State},
     },
 };
-use sessionwatch_core::{incident::Grade, instant::DAY};
+use sessionwatch_core::{incident::IncidentSeverity, instant::DAY};
 
 use crate::{
     fastforward::{MINUTE, Watch, monday},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Ends the sessions of a user in the course of a new incident, and closes it whatever speaks against that.
-fn closed(context: Context<'_>, grade: Grade) -> Incident {
+fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (opened, _) = runtime.block_on(incident::open(context, grade, "a leak")).unwrap();
     let plan = runtime.block_on(actions::make(context, &Selection::User("2".into()))).unwrap();
@@ -39,7 +39,7 @@ fn closed(context: Context<'_>, grade: Grade) -> Incident {
 
 #[test]
 fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatever_its_severity() {
-    for grade in Grade::ALL {
+    for grade in IncidentSeverity::ALL {
         let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
         let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
         let shared = std::sync::Arc::clone(&watch.shared);
@@ -88,13 +88,13 @@ fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
     let config = shared.config();
     let (target, store, clock) = (&config.targets[0], &shared.store, &shared.clock);
     let context = Context { config: &config, target, store, clock, actor: "ada" };
-    let id = closed(context, Grade::P2).id;
+    let id = closed(context, IncidentSeverity::P2).id;
     let reopen =
         |after: i64| store.write(|db| incident::reopen(db, "app", "a leak", monday().plus(after))).unwrap();
     assert!(!reopen(DAY));
     // Of two, the one that is not closed is meant; and an open one is open already.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (second, _) = runtime.block_on(incident::open(context, Grade::P1, "another one")).unwrap();
+    let (second, _) = runtime.block_on(incident::open(context, IncidentSeverity::P1, "another one")).unwrap();
     assert!(!reopen(DAY - 1));
     let case = store.read(|db| Case::get(db, &second.id)).unwrap().unwrap();
     case.close(context, Some("it was the same")).unwrap();

@@ -14,10 +14,10 @@ use sessionwatch::{
     },
 };
 use sessionwatch_core::{
-    census::{Duplicates, Fact},
     decoder::Decoder,
     instant::{DAY, Instant},
-    ledger::Notable,
+    snapshot::Notable,
+    stats::{Duplicates, Measured},
 };
 
 const NOW: i64 = 1_800_000_000_000_000;
@@ -88,8 +88,8 @@ async fn all_evidence(session: &Session, sql: &Sql<'_>) -> [Vec<Vec<Evidence>>; 
     for (engine, found) in [Engine::Scan, Engine::Pushdown].into_iter().zip(&mut found) {
         let observation = observe::observe(session, sql, engine).await.unwrap();
         let duplicates = Duplicates { tokens: 3, across_users: 2 };
-        assert_eq!(observation.census.duplicates, Fact::Counted(duplicates), "{engine:?}");
-        assert_eq!(observation.census.orphaned, Fact::Counted(12), "{engine:?}");
+        assert_eq!(observation.census.duplicates, Measured::Counted(duplicates), "{engine:?}");
+        assert_eq!(observation.census.orphaned, Measured::Counted(12), "{engine:?}");
         let seen = (&observation.traces, observation.ledger.as_ref());
         let kinds = [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy];
         for wanted in kinds {
@@ -273,7 +273,7 @@ fn users_are_equal_where_the_database_says_so() {
             for engine in [Engine::Scan, Engine::Pushdown] {
                 let census = observe::observe(session, sql, engine).await.unwrap().census;
                 let what = format!("{engine:?} {session_user} {key} {sessions}");
-                assert_eq!(census.orphaned, Fact::Counted(0), "{what}");
+                assert_eq!(census.orphaned, Measured::Counted(0), "{what}");
                 assert_eq!((census.users_active(), census.max_per_user()), (1, sessions), "{what}");
             }
         });
@@ -321,7 +321,7 @@ fn users_of_sqlite_that_are_no_text_are_shown_as_orphans() {
     asked(&format!("sqlite:{}", path.display()), &mapping, async |session, sql| {
         for engine in [Engine::Scan, Engine::Pushdown] {
             let observation = observe::observe(session, sql, engine).await.unwrap();
-            assert_eq!(observation.census.orphaned, Fact::Counted(30), "{engine:?}");
+            assert_eq!(observation.census.orphaned, Measured::Counted(30), "{engine:?}");
             let seen = (&observation.traces, observation.ledger.as_ref());
             let found = observe::rows(session, sql, Wanted::Orphans, seen).await.unwrap();
             assert_eq!(found.len(), observe::EVIDENCE_LIMIT, "{engine:?}");
@@ -444,7 +444,7 @@ fn users_are_compared_here_where_that_is_quicker_and_as_right() {
             let mut found = vec![];
             for engine in [Engine::Scan, Engine::Pushdown] {
                 let observation = observe::observe(session, sql, engine).await.unwrap();
-                assert_eq!(observation.census.orphaned, Fact::Counted(15), "{session_user} {key}");
+                assert_eq!(observation.census.orphaned, Measured::Counted(15), "{session_user} {key}");
                 let seen = (&observation.traces, observation.ledger.as_ref());
                 found.push(observe::rows(session, sql, Wanted::Orphans, seen).await.unwrap());
             }

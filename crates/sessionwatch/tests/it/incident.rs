@@ -17,7 +17,7 @@ use sessionwatch::{
     },
 };
 use sessionwatch_core::{
-    incident::Grade,
+    incident::IncidentSeverity,
     instant::{DAY, HOUR},
 };
 
@@ -246,7 +246,10 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // Both press the button; the looks of both are under way.
     let (one, other) = runtime.block_on(async {
-        tokio::join!(incident::open(ada, Grade::P1, "a leak"), incident::open(bob, Grade::P0, "a leak"))
+        tokio::join!(
+            incident::open(ada, IncidentSeverity::P1, "a leak"),
+            incident::open(bob, IncidentSeverity::P0, "a leak")
+        )
     });
     assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
     let refused = one.as_ref().err().or(other.as_ref().err());
@@ -285,7 +288,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = database.psql("SELECT \"sessionToken\", expires FROM sessions WHERE id = 's1'").unwrap();
     let (token, expires) = ended.trim().split_once('|').unwrap();
-    let (opened, _) = runtime.block_on(incident::open(context, Grade::P1, "a leak")).unwrap();
+    let (opened, _) = runtime.block_on(incident::open(context, IncidentSeverity::P1, "a leak")).unwrap();
     let plan = runtime.block_on(actions::make(context, &Selection::User("2".into()))).unwrap();
     let recipient = Identity::ephemeral().recipient();
     let consent = Consent { name: Some("app"), ..Consent::default() };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration, time::Instant as Monotonic};
 
-use sessionwatch_core::planned::Planned;
+use sessionwatch_core::row_ref::RowRef;
 
 use super::{ActError, Work, lock, settle};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 /// What is left of a batch.
 pub(super) struct Left {
     /// Rows that have to be looked for once more.
-    pub(super) rows: Vec<Planned>,
+    pub(super) rows: Vec<RowRef>,
     /// One of them keeps all of them from being changed, and is found by taking them apart.
     pub(super) taken_apart: bool,
 }
@@ -27,7 +27,7 @@ pub(super) struct Left {
 /// A transaction's end, but for errors.
 enum Ended {
     /// It was committed, or had nothing to do: rows that have to be looked for once more.
-    Done(Vec<Planned>),
+    Done(Vec<RowRef>),
     /// It was undone, since some rows were changed meanwhile, and it was not asked which.
     NotAll,
     /// It was undone: what goes with one of the rows keeps all of them.
@@ -39,7 +39,7 @@ impl Work<'_> {
     pub(super) async fn batch(
         &self,
         actor: &mut Actor,
-        rows: &[Planned],
+        rows: &[RowRef],
         (named, detailed): (Named, bool),
     ) -> Result<Left, ActError> {
         let mut done = self.transaction(actor, rows, (named, detailed)).await;
@@ -81,26 +81,26 @@ impl Work<'_> {
     async fn transaction(
         &self,
         actor: &mut Actor,
-        rows: &[Planned],
+        rows: &[RowRef],
         (named, detailed): (Named, bool),
     ) -> Result<Ended, ActError> {
         let sql = self.known.sql();
         let txid = actor.begin().await?;
-        let wanted: Vec<&Planned> = rows.iter().collect();
+        let wanted: Vec<&RowRef> = rows.iter().collect();
         let whole = actor.whole(&sql.whole(&self.columns, (named, &wanted))).await?;
         let (found, again) = self.matched(rows, &whole, named)?;
         if found.is_empty() {
             actor.rollback().await;
             return Ok(Ended::Done(again));
         }
-        let version = |(row, head): &(&Planned, RowHeader)| RowVersion {
+        let version = |(row, head): &(&RowRef, RowHeader)| RowVersion {
             locator: head.place,
             version: head.version,
             mark: row.mark,
             id: row.id.clone(),
         };
         let versions: Vec<RowVersion> = found.iter().map(version).collect();
-        let (rows, heads): (Vec<Planned>, Vec<RowHeader>) =
+        let (rows, heads): (Vec<RowRef>, Vec<RowHeader>) =
             found.into_iter().map(|(row, head)| (row.clone(), head)).unzip();
         let read = ReadRows { named, columns: &self.columns, rows: &versions };
         let Some(dependents) = self.read_dependents(actor, read).await? else {
@@ -132,7 +132,7 @@ impl Work<'_> {
     fn undone(
         &self,
         outcome: Result<Changed, TargetError>,
-        rows: &[Planned],
+        rows: &[RowRef],
         entangled: bool,
     ) -> Result<Ended, ActError> {
         match outcome {
@@ -194,7 +194,7 @@ impl Work<'_> {
     async fn keep(
         &self,
         txid: Option<i64>,
-        rows: Vec<Planned>,
+        rows: Vec<RowRef>,
         (whole, heads, dependents): (FullRows, Vec<RowHeader>, Vec<DependentRows>),
     ) -> Result<(Batch, Vec<DependentRows>), ActError> {
         let mut batch = Batch {
@@ -262,7 +262,7 @@ impl Work<'_> {
     }
 
     /// What became of a batch whose connection broke while it was committed.
-    async fn learn(&self, batch: &Batch, error: TargetError) -> Result<Vec<Planned>, ActError> {
+    async fn learn(&self, batch: &Batch, error: TargetError) -> Result<Vec<RowRef>, ActError> {
         let address = view::address(self.context)?;
         let opened = Actor::open(address, self.context.target.limits, self.known.key()).await;
         // It stays pending, and is learnt at the next start.
@@ -278,13 +278,13 @@ impl Work<'_> {
 }
 
 /// Planned rows with what was read of them, and planned rows that were not there.
-type Matched<'a> = (Vec<(&'a Planned, RowHeader)>, Vec<Planned>);
+type Matched<'a> = (Vec<(&'a RowRef, RowHeader)>, Vec<RowRef>);
 
 impl Work<'_> {
     /// The planned rows among those that were read, and the others.
     fn matched<'a>(
         &self,
-        rows: &'a [Planned],
+        rows: &'a [RowRef],
         whole: &FullRows,
         named: Named,
     ) -> Result<Matched<'a>, ActError> {
@@ -300,8 +300,8 @@ impl Work<'_> {
 }
 
 /// Rows that are known by their marks. Of rows alike, those that stand where the plan saw them come first.
-fn by_marks(rows: &[Planned], heads: Vec<RowHeader>, same_place_only: bool) -> Matched<'_> {
-    let mut wanted: BTreeMap<i64, Vec<&Planned>> = BTreeMap::new();
+fn by_marks(rows: &[RowRef], heads: Vec<RowHeader>, same_place_only: bool) -> Matched<'_> {
+    let mut wanted: BTreeMap<i64, Vec<&RowRef>> = BTreeMap::new();
     rows.iter().for_each(|row| wanted.entry(row.mark).or_default().push(row));
     let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
     for head in heads {
@@ -319,12 +319,12 @@ fn by_marks(rows: &[Planned], heads: Vec<RowHeader>, same_place_only: bool) -> M
         }
     }
     // What refers to a row goes before it, as the plan has it.
-    found.sort_by_key(|(row, _)| std::ptr::from_ref::<Planned>(row));
+    found.sort_by_key(|(row, _)| std::ptr::from_ref::<RowRef>(row));
     (found, wanted.into_values().flatten().cloned().collect())
 }
 
 /// The same, of rows that are known by their places and versions.
-fn by_versions(rows: &[Planned], heads: Vec<RowHeader>) -> Matched<'_> {
+fn by_versions(rows: &[RowRef], heads: Vec<RowHeader>) -> Matched<'_> {
     let mut read: BTreeMap<(u64, i64), RowHeader> =
         heads.into_iter().map(|head| ((head.place, head.version), head)).collect();
     let (mut found, mut again) = (Vec::with_capacity(rows.len()), Vec::new());

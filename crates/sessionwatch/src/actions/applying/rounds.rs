@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use sessionwatch_core::planned::Planned;
+use sessionwatch_core::row_ref::RowRef;
 
 use super::{ActError, PATIENCE, Why, Work, lock};
 use crate::{
@@ -50,9 +50,9 @@ impl Work<'_> {
     async fn take_apart(
         &self,
         actor: &mut Actor,
-        rows: &[Planned],
+        rows: &[RowRef],
         named: Named,
-    ) -> Result<Vec<Planned>, ActError> {
+    ) -> Result<Vec<RowRef>, ActError> {
         let (mut left, mut parts) = (Vec::new(), vec![rows]);
         while let Some(part) = parts.pop() {
             let again = self.batch(actor, part, (named, true)).await?;
@@ -71,11 +71,11 @@ impl Work<'_> {
         &self,
         actor: &mut Actor,
         (named, size): (Named, usize),
-        rows: Vec<Planned>,
-    ) -> Result<Vec<Planned>, ActError> {
+        rows: Vec<RowRef>,
+    ) -> Result<Vec<RowRef>, ActError> {
         let mut waiting = Vec::new();
         for batch in rows.chunks(size) {
-            let wanted: Vec<&Planned> = batch.iter().collect();
+            let wanted: Vec<&RowRef> = batch.iter().collect();
             let present = actor.fetch(&self.known.sql().present(named, &wanted)).await?;
             let mut ids = BTreeMap::new();
             let mut marks = BTreeMap::<i64, usize>::new();

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use sessionwatch_core::incident::{self as rules, Grade, Step};
+use sessionwatch_core::incident::{self as rules, IncidentSeverity, Step};
 
 use super::{Case, Failure, Whose, opening::Opening};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     store::incidents::{Incident, recorded},
 };
 
-pub(super) fn open(whose: &Whose, (grade, summary): (Grade, &str)) -> Result<ExitCode, Failure> {
+pub(super) fn open(whose: &Whose, (grade, summary): (IncidentSeverity, &str)) -> Result<ExitCode, Failure> {
     let acting = whose.acting(Opening::OrCreated)?;
     let (incident, report) =
         crate::cli::block_on(async { Ok(incident::open(acting.context(), grade, summary).await?) })?;

@@ -5,7 +5,7 @@ use sessionwatch_core::{
     addresses::AddressRef,
     decoder::{Decoded, Decoder, Raw},
     known_users::KnownUsers,
-    ledger::{Frame, Intake, Ledger, Row, User},
+    snapshot::{SessionRow, SessionSnapshot, SnapshotBuilder, SnapshotOptions, User},
 };
 use tokio_postgres::Client;
 
@@ -63,7 +63,7 @@ enum Sink {
 #[derive(Debug)]
 struct SessionRows {
     layout: Layout,
-    intake: Intake,
+    intake: SnapshotBuilder,
     progress: RowCount,
 }
 
@@ -76,7 +76,11 @@ pub(super) struct Source<'a> {
 }
 
 /// Scans the sessions; first the keys of the users, where orphans are found by those.
-pub(super) async fn run(source: Source<'_>, sql: &Sql<'_>, frame: Frame) -> Result<Ledger, TargetError> {
+pub(super) async fn run(
+    source: Source<'_>,
+    sql: &Sql<'_>,
+    frame: SnapshotOptions,
+) -> Result<SessionSnapshot, TargetError> {
     let users = match sql.orphan_search() {
         OrphanSearch::UserKeys(query) => Some(known_users(source, sql, &query).await?),
         OrphanSearch::Join | OrphanSearch::Skipped => None,
@@ -85,7 +89,7 @@ pub(super) async fn run(source: Source<'_>, sql: &Sql<'_>, frame: Frame) -> Resu
     let expected = sessions.and_then(|table| table.estimated_rows).unwrap_or(0);
     // The estimate only sizes the first allocation, so a wrong one costs little.
     let room = usize::try_from(expected).unwrap_or(0).min(ROOM_LIMIT);
-    let intake = Intake::new(frame, room).knowing(users);
+    let intake = SnapshotBuilder::new(frame, room).knowing(users);
     let sink = Sink::Sessions(Box::new(SessionRows {
         layout: Layout::of(sql),
         intake,
@@ -171,7 +175,7 @@ impl Layout {
     }
 
     #[inline]
-    fn insert(&self, fields: &mut Fields<'_>, intake: &mut Intake) -> Option<()> {
+    fn insert(&self, fields: &mut Fields<'_>, intake: &mut SnapshotBuilder) -> Option<()> {
         let fingerprint = fields.next()?.and_then(integer).map(i64::cast_unsigned);
         let user = user(self.integer_user, fields.next()?)?;
         let expiry = instant(self.expires, fields.next()?);
@@ -189,7 +193,7 @@ impl Layout {
             RowAddressing::Id => fields.next()?.map(AddressRef::Id),
             RowAddressing::Nothing => None,
         };
-        intake.insert(Row { fingerprint, user, expiry, created, orphan, address });
+        intake.insert(SessionRow { fingerprint, user, expiry, created, orphan, address });
         Some(())
     }
 }
@@ -263,11 +267,11 @@ mod tests {
     /// A collector of sessions whose expiry is a `timestamptz`.
     fn session_collector() -> Collector {
         let now = sessionwatch_core::instant::Instant::MIN;
-        let frame = Frame { now, max_lifetime_us: None, has_created: false };
+        let frame = SnapshotOptions { now, max_lifetime_us: None, has_created: false };
         let expires = Stored { decoder: Decoder::Timestamptz, kind: ColumnKind::Timestamptz };
         let addressing = RowAddressing::Nothing;
         let layout = Layout { integer_user: false, expires, created: None, orphan: false, addressing };
-        let (intake, progress) = (Intake::new(frame, 0), RowCount::new(None, 0));
+        let (intake, progress) = (SnapshotBuilder::new(frame, 0), RowCount::new(None, 0));
         let rows = SessionRows { layout, intake, progress };
         Collector { sink: Sink::Sessions(Box::new(rows)), begun: false, failed: false }
     }

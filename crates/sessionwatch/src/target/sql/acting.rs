@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sessionwatch_core::planned::{self, Planned};
+use sessionwatch_core::row_ref::{self, RowRef};
 
 use super::{Sql, identifier, string, table};
 use crate::{
@@ -68,7 +68,7 @@ impl RowVersion {
     #[must_use]
     pub fn locator_text(&self, named: Named) -> String {
         match named {
-            Named::Place => planned::tid(self.locator),
+            Named::Place => row_ref::tid(self.locator),
             Named::Id | Named::Mark => format!("{}:{}", self.locator, self.version),
         }
     }
@@ -109,7 +109,7 @@ pub(super) fn numbers(numbers: impl Iterator<Item = i64>) -> String {
 impl Sql<'_> {
     /// Planned rows, whole: locator, version, mark, and then every column.
     #[must_use]
-    pub fn whole(&self, columns: &[String], (named, rows): (Named, &[&Planned])) -> String {
+    pub fn whole(&self, columns: &[String], (named, rows): (Named, &[&RowRef])) -> String {
         let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
         let (locator, version) = match (self.dialect(), named) {
             (Dialect::Postgres, Named::Place) => ("s.ctid".to_owned(), "s.xmin".to_owned()),
@@ -162,7 +162,7 @@ impl Sql<'_> {
         self.schema.table(&self.mapping.sessions).is_none_or(|table| !table.without_rowid)
     }
 
-    fn named_by(&self, named: Named, rows: &[&Planned]) -> String {
+    fn named_by(&self, named: Named, rows: &[&RowRef]) -> String {
         let sqlite = self.dialect() == Dialect::Sqlite;
         match (named, &self.mapping.id) {
             (Named::Place, _) if sqlite => {
@@ -204,7 +204,7 @@ impl Sql<'_> {
 
     /// Which of these rows are there: their marks as they are now. By id, a row shows that has changed since.
     #[must_use]
-    pub fn present(&self, named: Named, rows: &[&Planned]) -> String {
+    pub fn present(&self, named: Named, rows: &[&RowRef]) -> String {
         let id =
             self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
         format!(
@@ -217,7 +217,7 @@ impl Sql<'_> {
 
     /// The same, but only those that were not ended: a row that is only marked keeps its mark.
     #[must_use]
-    pub fn unchanged(&self, named: Named, rows: &[&Planned], revoke: &Revoke) -> String {
+    pub fn unchanged(&self, named: Named, rows: &[&RowRef], revoke: &Revoke) -> String {
         let present = self.present(named, rows);
         match revoke {
             Revoke::Flag { column, value } => {

@@ -1,6 +1,6 @@
 //! The SQL of addresses: what a scan reads to find a row again, and how rows are found by it.
 
-use sessionwatch_core::{addresses::Address, planned};
+use sessionwatch_core::{addresses::Address, row_ref};
 
 use super::{
     Sql,
@@ -185,10 +185,10 @@ impl Sql<'_> {
         let fingerprint: i64 = row.first()?.as_deref()?.parse().ok()?;
         let first = row.get(1)?.as_deref()?;
         let address = match self.row_addressing() {
-            RowAddressing::Place => Address::Place(planned::place(first)?),
+            RowAddressing::Place => Address::Place(row_ref::place(first)?),
             RowAddressing::HeapAndPlace => Address::HeapAndPlace {
                 heap: first.parse().ok()?,
-                place: planned::place(row.get(2)?.as_deref()?)?,
+                place: row_ref::place(row.get(2)?.as_deref()?)?,
             },
             RowAddressing::Id => Address::Id(first.to_owned()),
             RowAddressing::Nothing => return None,

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use sessionwatch_core::incident::{self as rules, Grade};
+use sessionwatch_core::incident::{self as rules, IncidentSeverity};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -82,10 +82,10 @@ pub(super) async fn open(
     Body(new): Body<NewIncident>,
 ) -> Result<(StatusCode, Json<Incident>), Problem> {
     let grade = match new.severity {
-        Severity::P0 => Grade::P0,
-        Severity::P1 => Grade::P1,
-        Severity::P2 => Grade::P2,
-        Severity::P3 => Grade::P3,
+        Severity::P0 => IncidentSeverity::P0,
+        Severity::P1 => IncidentSeverity::P1,
+        Severity::P2 => IncidentSeverity::P2,
+        Severity::P3 => IncidentSeverity::P3,
     };
     let opened = page::begin(&app, (&new.target, &caller.actor()), (grade, new.summary.to_string())).await?;
     Ok((StatusCode::CREATED, Json(Incident::of(&opened))))

@@ -14,11 +14,11 @@ const OFTEN: usize = 3;
 
 /// When a source spoke: lines by hours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rhythm(BTreeMap<i64, u64>);
+pub struct ActivityProfile(BTreeMap<i64, u64>);
 
 /// What is known of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub enum SourceStatus {
     /// It never spoke.
     Never,
     /// It speaks, or is quiet when it usually is.
@@ -31,7 +31,7 @@ fn hour(at: Instant) -> i64 {
     at.micros().div_euclid(HOUR)
 }
 
-impl Rhythm {
+impl ActivityProfile {
     /// Notes so many lines.
     pub fn heard(&mut self, at: Instant, lines: u64) {
         if lines > 0 {
@@ -49,15 +49,15 @@ impl Rhythm {
 
     /// Whether a source that was heard last at an instant is too quiet now, after at least so many microseconds.
     #[must_use]
-    pub fn voice(&self, last: Option<Instant>, now: Instant, quiet_us: i64) -> Voice {
-        let Some(last) = last else { return Voice::Never };
+    pub fn voice(&self, last: Option<Instant>, now: Instant, quiet_us: i64) -> SourceStatus {
+        let Some(last) = last else { return SourceStatus::Never };
         if now.since(last) < quiet_us {
-            return Voice::Usual;
+            return SourceStatus::Usual;
         }
         // The first hour of the silence may be the last one of the speech.
         let silent = hour(last) + 1..=hour(now).max(hour(last) + 1);
         let quiet = silent.into_iter().any(|hour| self.speaks_usually(hour, last));
-        if quiet { Voice::Quiet } else { Voice::Usual }
+        if quiet { SourceStatus::Quiet } else { SourceStatus::Usual }
     }
 
     /// Whether it usually speaks in an hour: on most of the days before, or, while few are known, in most of the hours
@@ -103,34 +103,34 @@ mod tests {
         Instant::from_micros(1_700_000_000 / 3_600 * 3_600 * SECOND + hours * HOUR + HOUR / 2).unwrap()
     }
 
-    fn rhythm(hours: impl Iterator<Item = i64>) -> Rhythm {
-        let mut rhythm = Rhythm::default();
+    fn rhythm(hours: impl Iterator<Item = i64>) -> ActivityProfile {
+        let mut rhythm = ActivityProfile::default();
         hours.for_each(|hour| rhythm.heard(at(hour), 10));
         rhythm
     }
 
     #[test]
     fn quiet_is_what_is_not_usual() {
-        let voice = |rhythm: &Rhythm, last, now| rhythm.voice(Some(at(last)), at(now), HOUR);
+        let voice = |rhythm: &ActivityProfile, last, now| rhythm.voice(Some(at(last)), at(now), HOUR);
         // It has spoken all the time for a day.
         let new = rhythm(0..24);
-        assert_eq!(voice(&new, 23, 23), Voice::Usual);
-        assert_eq!(voice(&new, 23, 24), Voice::Quiet);
+        assert_eq!(voice(&new, 23, 23), SourceStatus::Usual);
+        assert_eq!(voice(&new, 23, 24), SourceStatus::Quiet);
         // It speaks only now and then.
         let seldom = rhythm((0..24).step_by(6));
-        assert_eq!(voice(&seldom, 18, 22), Voice::Usual);
+        assert_eq!(voice(&seldom, 18, 22), SourceStatus::Usual);
         // Every day from 8 to 18, for five days.
         let office = rhythm((0..120).filter(|hour| (8..18).contains(&(hour % 24))));
-        assert_eq!(voice(&office, 113, 120 + 7), Voice::Usual);
-        assert_eq!(voice(&office, 113, 120 + 8), Voice::Quiet);
-        assert_eq!(Rhythm::default().voice(None, at(0), HOUR), Voice::Never);
+        assert_eq!(voice(&office, 113, 120 + 7), SourceStatus::Usual);
+        assert_eq!(voice(&office, 113, 120 + 8), SourceStatus::Quiet);
+        assert_eq!(ActivityProfile::default().voice(None, at(0), HOUR), SourceStatus::Never);
     }
 
     #[test]
     fn it_is_kept_as_text_and_forgets() {
         let mut rhythm = rhythm(0..5);
-        assert_eq!(Rhythm::from_text(&rhythm.to_text()), Some(rhythm.clone()));
-        assert_eq!(Rhythm::from_text("x 1:y :"), None);
+        assert_eq!(ActivityProfile::from_text(&rhythm.to_text()), Some(rhythm.clone()));
+        assert_eq!(ActivityProfile::from_text("x 1:y :"), None);
         rhythm.heard(at(300), 1);
         assert_eq!(rhythm.0.len(), 1);
         assert_eq!(rhythm.lines_in_the_hour_before(at(301)), 1);

@@ -2,7 +2,7 @@
 
 /// A row that a plan names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Planned {
+pub struct RowRef {
     /// Where it stood: the number of a SQLite row, or block and line of a PostgreSQL one.
     pub place: u64,
     /// Which version of the row stood there, on PostgreSQL; zero where that is not known.
@@ -46,7 +46,7 @@ const ENDS: u8 = 2;
 const TOKEN: u8 = 4;
 
 /// Writes a row behind the others.
-pub fn push(row: &Planned, bytes: &mut Vec<u8>) {
+pub fn push(row: &RowRef, bytes: &mut Vec<u8>) {
     let flags = [(row.active, ACTIVE), (row.expires.is_some(), ENDS), (row.token.is_some(), TOKEN)];
     bytes.push(flags.into_iter().map(|(is_set, flag)| u8::from(is_set) * flag).sum());
     bytes.extend_from_slice(&row.place.to_le_bytes());
@@ -66,7 +66,7 @@ pub fn push(row: &Planned, bytes: &mut Vec<u8>) {
 
 /// Reads rows; nothing if the bytes are not such rows.
 #[must_use]
-pub fn read(mut bytes: &[u8]) -> Option<Vec<Planned>> {
+pub fn read(mut bytes: &[u8]) -> Option<Vec<RowRef>> {
     let mut rows = Vec::new();
     while !bytes.is_empty() {
         rows.push(row(&mut bytes)?);
@@ -74,7 +74,7 @@ pub fn read(mut bytes: &[u8]) -> Option<Vec<Planned>> {
     Some(rows)
 }
 
-fn row(bytes: &mut &[u8]) -> Option<Planned> {
+fn row(bytes: &mut &[u8]) -> Option<RowRef> {
     let flags = take(bytes, 1)?.first().copied()?;
     let place = u64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
     let version = i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
@@ -93,7 +93,7 @@ fn row(bytes: &mut &[u8]) -> Option<Planned> {
         Some(Some(String::from_utf8_lossy(take(bytes, length)?).into_owned()))
     };
     let (id, prefix, user) = (text()?, text()?, text()?);
-    Some(Planned { place, version, mark, id, token, prefix, user, expires, active })
+    Some(RowRef { place, version, mark, id, token, prefix, user, expires, active })
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -125,9 +125,9 @@ mod tests {
             places in prop::collection::vec((any::<u64>(), any::<i64>(), any::<Option<i64>>(), any::<bool>()), 1..5),
             texts in prop::collection::vec(any::<Option<String>>(), 3),
         ) {
-            let rows: Vec<Planned> = places
+            let rows: Vec<RowRef> = places
                 .into_iter()
-                .map(|(place, mark, expires, active)| Planned {
+                .map(|(place, mark, expires, active)| RowRef {
                     place,
                     version: mark.wrapping_add(1),
                     mark,

@@ -7,7 +7,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::{
     arena::Arena,
     bytes::{Reader, Writer},
-    shelves::Shelves,
+    radix_buckets::RadixBuckets,
 };
 
 /// A user's id as a database hands it over. All users of one ledger are of one kind.
@@ -21,7 +21,7 @@ pub enum User<'a> {
 
 /// A user and the sessions it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct UserTotal {
     /// The user's id.
     pub user: String,
     /// How many.
@@ -30,7 +30,7 @@ pub struct Holder {
 
 /// What one session adds to its user.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
+pub(crate) struct SessionTally {
     pub(crate) user: u64,
     pub(crate) active: bool,
     pub(crate) recent: bool,
@@ -39,7 +39,7 @@ pub(crate) struct Mark {
 
 /// What one user holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Holding {
+pub(crate) struct UserTotals {
     pub(crate) user: u64,
     pub(crate) rows: u32,
     pub(crate) active: u32,
@@ -50,31 +50,31 @@ pub(crate) struct Holding {
 
 /// Ids that are text, each once: in one arena, found by hash.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct UserIdInterner {
     texts: Arena,
     index: HashTable<(u64, u32)>,
     hasher: DefaultHashBuilder,
 }
 
 /// Users in the making: the marks of every session, spread by user.
-pub(crate) fn spread(marks: &mut Shelves<Mark>, mark: Mark) {
+pub(crate) fn spread(marks: &mut RadixBuckets<SessionTally>, mark: SessionTally) {
     // An odd factor gives every key another one, and carries the low bits, where integers differ, to the leading ones.
     marks.push(mark.user.wrapping_mul(0x9e37_79b9_7f4a_7c15), mark);
 }
 
 /// Adds the marks up.
-pub(crate) fn add_up(marks: Shelves<Mark>) -> Vec<Holding> {
+pub(crate) fn add_up(marks: RadixBuckets<SessionTally>) -> Vec<UserTotals> {
     let mut holdings = Vec::new();
     for mut shelf in marks.into_shelves() {
         shelf.sort_unstable_by_key(|mark| mark.user);
-        holdings.extend(shelf.chunk_by(|one, other| one.user == other.user).map(Holding::of));
+        holdings.extend(shelf.chunk_by(|one, other| one.user == other.user).map(UserTotals::of));
     }
     holdings
 }
 
-impl Holding {
-    fn of(marks: &[Mark]) -> Self {
-        let count = |test: fn(&Mark) -> bool| {
+impl UserTotals {
+    fn of(marks: &[SessionTally]) -> Self {
+        let count = |test: fn(&SessionTally) -> bool| {
             let found = marks.iter().filter(|mark| test(mark)).count();
             u32::try_from(found).unwrap_or(u32::MAX)
         };
@@ -88,14 +88,14 @@ impl Holding {
     }
 }
 
-impl Holding {
+impl UserTotals {
     /// Whether the user does not exist.
     pub(crate) fn is_orphan(&self) -> bool {
         self.orphans == self.rows
     }
 }
 
-impl Names {
+impl UserIdInterner {
     /// The key of a user: the integer itself, or the number of its text.
     #[inline]
     pub(crate) fn key(&mut self, user: User<'_>) -> u64 {
@@ -146,10 +146,10 @@ impl Names {
     /// The users with the most of something, most first, ties by id (integers as numbers, text by its bytes).
     pub(crate) fn top(
         &self,
-        holdings: &[Holding],
+        holdings: &[UserTotals],
         limit: usize,
-        count: impl Fn(&Holding) -> u32,
-    ) -> Vec<Holder> {
+        count: impl Fn(&UserTotals) -> u32,
+    ) -> Vec<UserTotal> {
         let mut best: Vec<(u32, u64)> = Vec::with_capacity(limit + 1);
         let before = |one: &(u32, u64), other: &(u32, u64)| {
             one.0 > other.0 || (one.0 == other.0 && self.user(one.1).is_before(self.user(other.1)))
@@ -164,7 +164,7 @@ impl Names {
             }
         }
         best.into_iter()
-            .map(|(sessions, key)| Holder { user: self.user(key).to_text(), sessions: sessions.into() })
+            .map(|(sessions, key)| UserTotal { user: self.user(key).to_text(), sessions: sessions.into() })
             .collect()
     }
 }
@@ -193,22 +193,22 @@ mod tests {
 
     #[test]
     fn a_text_has_one_number_and_keeps_it() {
-        let mut names = Names::default();
+        let mut names = UserIdInterner::default();
         let keys: Vec<u64> =
             [&b"ada"[..], b"", b"bo", b"ada", b""].iter().map(|id| names.key(User::Text(id))).collect();
         assert_eq!(keys, [0, 1, 2, 0, 1]);
         assert_eq!(names.user(2), User::Text(b"bo"));
-        assert_eq!(Names::default().user(u64::MAX), User::Integer(-1));
+        assert_eq!(UserIdInterner::default().user(u64::MAX), User::Integer(-1));
     }
 
     #[test]
     fn the_most_come_first_and_ties_go_by_id() {
-        let mut marks = Shelves::new(0);
+        let mut marks = RadixBuckets::new(0);
         for user in [10i64, 9, 9, 10, -3, 7, 7, 7, 8] {
             let user = user.cast_unsigned();
-            spread(&mut marks, Mark { user, active: true, recent: false, orphan: false });
+            spread(&mut marks, SessionTally { user, active: true, recent: false, orphan: false });
         }
-        let (holdings, names) = (add_up(marks), Names::default());
+        let (holdings, names) = (add_up(marks), UserIdInterner::default());
         let top = |limit| {
             let holders = names.top(&holdings, limit, |holding| holding.active);
             holders.into_iter().map(|holder| holder.user).collect::<Vec<_>>()

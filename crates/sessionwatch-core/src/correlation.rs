@@ -5,7 +5,7 @@ const BY_CHANCE: f64 = 0.01;
 
 /// How a signal fits the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
+pub enum MatchKind {
     /// The session is there, and its user is one whom the log names.
     Exact,
     /// Several sessions could be meant.
@@ -16,7 +16,7 @@ pub enum Fit {
     Gone,
 }
 
-impl Fit {
+impl MatchKind {
     /// Every way to fit.
     pub const ALL: [Self; 4] = [Self::Exact, Self::Ambiguous, Self::Contradicting, Self::Gone];
 
@@ -40,9 +40,9 @@ impl Fit {
 
 /// What a signal was joined to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Joined {
+pub struct Correlation {
     /// How it fits.
-    pub fit: Fit,
+    pub fit: MatchKind,
     /// The places of the sessions that may be meant.
     pub rows: Vec<usize>,
     /// How many other sessions of the table begin like that by chance.
@@ -56,24 +56,24 @@ pub fn join(
     (prefix, named): (&str, &[&str]),
     users: &[Option<&str>],
     (sessions, shared): (u64, bool),
-) -> Joined {
+) -> Correlation {
     let by_chance = chance(prefix, sessions);
     let meant = |user: &Option<&str>| user.is_some_and(|user| named.contains(&user));
     let all: Vec<usize> = (0..users.len()).collect();
     let matching: Vec<usize> = all.iter().copied().filter(|at| meant(&users[*at])).collect();
     let (fit, rows) = match (users.len(), named.is_empty(), matching.len()) {
-        (0, ..) => (Fit::Gone, vec![]),
-        (1, true, _) => (Fit::Exact, all),
-        (_, true, _) => (Fit::Ambiguous, all),
+        (0, ..) => (MatchKind::Gone, vec![]),
+        (1, true, _) => (MatchKind::Exact, all),
+        (_, true, _) => (MatchKind::Ambiguous, all),
         // Without a user in the table there is nothing to contradict.
-        (..) if users.iter().all(Option::is_none) => (Fit::Ambiguous, all),
-        (_, false, 0) if by_chance < BY_CHANCE => (Fit::Contradicting, all),
-        (_, false, 0) => (Fit::Ambiguous, all),
-        (_, false, 1) => (Fit::Exact, matching),
-        (..) if shared => (Fit::Exact, matching),
-        (..) => (Fit::Ambiguous, matching),
+        (..) if users.iter().all(Option::is_none) => (MatchKind::Ambiguous, all),
+        (_, false, 0) if by_chance < BY_CHANCE => (MatchKind::Contradicting, all),
+        (_, false, 0) => (MatchKind::Ambiguous, all),
+        (_, false, 1) => (MatchKind::Exact, matching),
+        (..) if shared => (MatchKind::Exact, matching),
+        (..) => (MatchKind::Ambiguous, matching),
     };
-    Joined { fit, rows, by_chance }
+    Correlation { fit, rows, by_chance }
 }
 
 /// How many of so many sessions begin like one other by chance. Each character is taken for one of as many as its kind
@@ -98,18 +98,18 @@ mod tests {
             let joined = join(("0a1b2c3d", named), &users, (sessions, shared));
             (joined.fit, joined.rows)
         };
-        assert_eq!(fit(&["7"], &[], 9, false), (Fit::Gone, vec![]));
-        assert_eq!(fit(&["7"], &["7"], 9, false), (Fit::Exact, vec![0]));
-        assert_eq!(fit(&["7"], &["9"], 9, false), (Fit::Contradicting, vec![0]));
-        assert_eq!(fit(&["7", "9"], &["9"], 9, false), (Fit::Exact, vec![0]));
-        assert_eq!(fit(&["7"], &["9", "7"], 9, false), (Fit::Exact, vec![1]));
-        assert_eq!(fit(&["7"], &["7", "7"], 9, false), (Fit::Ambiguous, vec![0, 1]));
-        assert_eq!(fit(&["7", "9"], &["7", "9"], 9, true), (Fit::Exact, vec![0, 1]));
-        assert_eq!(fit(&[], &["7"], 9, false), (Fit::Exact, vec![0]));
-        assert_eq!(fit(&[], &["7", "9"], 9, false), (Fit::Ambiguous, vec![0, 1]));
+        assert_eq!(fit(&["7"], &[], 9, false), (MatchKind::Gone, vec![]));
+        assert_eq!(fit(&["7"], &["7"], 9, false), (MatchKind::Exact, vec![0]));
+        assert_eq!(fit(&["7"], &["9"], 9, false), (MatchKind::Contradicting, vec![0]));
+        assert_eq!(fit(&["7", "9"], &["9"], 9, false), (MatchKind::Exact, vec![0]));
+        assert_eq!(fit(&["7"], &["9", "7"], 9, false), (MatchKind::Exact, vec![1]));
+        assert_eq!(fit(&["7"], &["7", "7"], 9, false), (MatchKind::Ambiguous, vec![0, 1]));
+        assert_eq!(fit(&["7", "9"], &["7", "9"], 9, true), (MatchKind::Exact, vec![0, 1]));
+        assert_eq!(fit(&[], &["7"], 9, false), (MatchKind::Exact, vec![0]));
+        assert_eq!(fit(&[], &["7", "9"], 9, false), (MatchKind::Ambiguous, vec![0, 1]));
         // Among so many, one that merely begins alike is likely.
-        assert_eq!(fit(&["7"], &["9"], 100_000_000, false), (Fit::Ambiguous, vec![0]));
-        assert_eq!(join(("0a1b2c3d", &["7"]), &[None], (9, false)).fit, Fit::Ambiguous);
+        assert_eq!(fit(&["7"], &["9"], 100_000_000, false), (MatchKind::Ambiguous, vec![0]));
+        assert_eq!(join(("0a1b2c3d", &["7"]), &[None], (9, false)).fit, MatchKind::Ambiguous);
     }
 
     #[test]

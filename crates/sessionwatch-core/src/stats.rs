@@ -1,4 +1,4 @@
-//! The census: the aggregated facts about a target at one instant, the same from every engine.
+//! Statistics of sessions: the aggregated facts about a target at one time, the same from every engine.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ pub type Histogram = BTreeMap<u64, u64>;
 
 /// A fact that a constraint can prove, that can be counted, or that cannot be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact<T> {
+pub enum Measured<T> {
     /// Counted in the rows.
     Counted(T),
     /// Nothing to count: a constraint of that name forbids it.
-    Proved(String),
+    Proven(String),
     /// Not to be known on this target, and why.
     Unknown(String),
 }
@@ -29,7 +29,7 @@ pub struct Duplicates {
 
 /// The aggregated facts about a target at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Census {
+pub struct SessionStats {
     /// The instant that `active` and `expired` refer to.
     pub taken_at: Instant,
     /// Rows.
@@ -62,18 +62,18 @@ pub struct Census {
     /// Rows created in the hour before `taken_at`; nothing without a creation column.
     pub created_last_hour: Option<u64>,
     /// Tokens on more than one row.
-    pub duplicates: Fact<Duplicates>,
+    pub duplicates: Measured<Duplicates>,
     /// Rows whose user does not exist; rows without a user are not among them.
-    pub orphaned: Fact<u64>,
+    pub orphaned: Measured<u64>,
 }
 
-impl<T: Copy + Default> Fact<T> {
+impl<T: Copy + Default> Measured<T> {
     /// The count; zero where a constraint proves it, nothing where it cannot be known.
     #[must_use]
     pub fn value(&self) -> Option<T> {
         match self {
             Self::Counted(value) => Some(*value),
-            Self::Proved(_) => Some(T::default()),
+            Self::Proven(_) => Some(T::default()),
             Self::Unknown(_) => None,
         }
     }
@@ -81,11 +81,11 @@ impl<T: Copy + Default> Fact<T> {
     /// The name of the constraint that proves it.
     #[must_use]
     pub fn proof(&self) -> Option<&str> {
-        if let Self::Proved(constraint) = self { Some(constraint) } else { None }
+        if let Self::Proven(constraint) = self { Some(constraint) } else { None }
     }
 }
 
-impl Census {
+impl SessionStats {
     /// Users with an active session.
     #[must_use]
     pub fn users_active(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Shelves: values spread by the leading bits of a key, so that each shelf can be sorted inside the processor's cache.
+//! RadixBuckets: values spread by the leading bits of a key, so that each shelf can be sorted inside the processor's cache.
 
 /// Values on one shelf, about: small enough for a cache, many enough that shelves stay few.
 const SHELF: usize = 4_096;
@@ -7,12 +7,12 @@ const MOST_BITS: u32 = 12;
 
 /// Values spread over shelves; all keys of one shelf are smaller than those of the next.
 #[derive(Debug)]
-pub(crate) struct Shelves<T> {
+pub(crate) struct RadixBuckets<T> {
     shelves: Vec<Vec<T>>,
     bits: u32,
 }
 
-impl<T> Shelves<T> {
+impl<T> RadixBuckets<T> {
     /// Room for about that many values with evenly spread keys.
     pub(crate) fn new(expected: usize) -> Self {
         let bits = (expected / SHELF).checked_ilog2().unwrap_or(0).min(MOST_BITS);
@@ -34,7 +34,7 @@ impl<T> Shelves<T> {
     }
 }
 
-/// The number of the shelf of a key, among shelves as [`Shelves::into_shelves`] gives them.
+/// The number of the shelf of a key, among shelves as [`RadixBuckets::into_shelves`] gives them.
 pub(crate) fn shelf_of(key: u64, shelves: usize) -> usize {
     number(key, shelves.checked_ilog2().unwrap_or(0))
 }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn every_key_of_a_shelf_is_smaller_than_those_of_the_next() {
-        let mut shelves = Shelves::new(5 * SHELF);
+        let mut shelves = RadixBuckets::new(5 * SHELF);
         let keys = (0u64..1_000).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).chain([0, u64::MAX]);
         for key in keys {
             shelves.push(key, key);

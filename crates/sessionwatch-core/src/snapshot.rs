@@ -1,23 +1,23 @@
-//! The ledger: the in-memory mirror of a target's sessions, fed row by row, without tokens.
+//! The snapshot: the in-memory mirror of a target's sessions, fed row by row, without tokens.
 //!
 //! Costs 24 bytes a session and 24 a user, besides the text of ids that are text, and until it is kept for the next look
 //! eight more a session: where its row stands. Rows are put on shelves by
 //! fingerprint as they arrive and sorted shelf by shelf at the end: a large hash table would wait for memory at every
-//! row, and sorted ledgers are compared by walking along both.
+//! row, and sorted snapshots are compared by walking along both.
 
 use crate::{
     addresses::{Address, AddressBook, AddressRef, FirstRows},
     bytes::{Reader, Writer},
-    census::{Census, Duplicates, Fact, Histogram},
     decoder::Decoded,
-    holdings::{Holding, Mark, Names, add_up, spread},
     instant::{HOUR, Instant},
     known_users::KnownUsers,
     local_time::Newest,
-    shelves::{Shelves, shelf_of},
+    radix_buckets::{RadixBuckets, shelf_of},
+    stats::{Duplicates, Histogram, Measured, SessionStats},
+    user_totals::{SessionTally, UserIdInterner, UserTotals, add_up, spread},
 };
 
-pub use crate::holdings::{Holder, User};
+pub use crate::user_totals::{User, UserTotal};
 
 /// Rows that a finding shows.
 pub const EVIDENCE_LIMIT: usize = 10;
@@ -28,7 +28,7 @@ const NO_USER: u64 = i64::MIN.cast_unsigned();
 
 /// What a look compares every row with.
 #[derive(Clone, Copy, Debug)]
-pub struct Frame {
+pub struct SnapshotOptions {
     /// The instant of the look.
     pub now: Instant,
     /// The longest lifetime that the policy allows, in microseconds.
@@ -39,7 +39,7 @@ pub struct Frame {
 
 /// One session as it arrives from a scan.
 #[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
+pub struct SessionRow<'a> {
     /// Keyed hash of the token; nothing for a row without a token.
     pub fingerprint: Option<u64>,
     /// The user; nothing for an anonymous session.
@@ -69,7 +69,7 @@ pub enum Notable<'a> {
 
 /// What differs between two looks, by fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Difference {
+pub(crate) struct SnapshotDiff {
     /// Tokens that were not there before, in their order, and whose they are.
     pub(crate) created: Vec<(u64, Option<u64>)>,
     /// Tokens whose expiry moved.
@@ -80,45 +80,45 @@ pub(crate) struct Difference {
     pub(crate) rebound: Vec<u64>,
 }
 
-/// A ledger in the making.
+/// A snapshot in the making.
 #[derive(Debug)]
-pub struct Intake {
-    frame: Frame,
+pub struct SnapshotBuilder {
+    frame: SnapshotOptions,
     known_users: Option<KnownUsers>,
     book: AddressBook,
     notable: NotableRows,
-    entries: Shelves<Placed>,
-    marks: Shelves<Mark>,
-    names: Names,
-    census: Census,
+    entries: RadixBuckets<Placed>,
+    marks: RadixBuckets<SessionTally>,
+    names: UserIdInterner,
+    census: SessionStats,
     newest: Newest,
 }
 
 /// The in-memory mirror of a target's sessions at one look.
 #[derive(Debug)]
-pub struct Ledger {
-    snapshot: Snapshot,
+pub struct SessionSnapshot {
+    snapshot: SnapshotEntries,
     book: AddressBook,
     notable: NotableRows,
     /// The address of each entry of the snapshot.
     addresses: Vec<Vec<u64>>,
     suspects: Vec<u64>,
-    holdings: Vec<Holding>,
-    census: Census,
+    holdings: Vec<UserTotals>,
+    census: SessionStats,
     newest: Newest,
 }
 
-/// The part of a ledger that later ones are compared with.
+/// The part of a snapshot that later ones are compared with.
 #[derive(Debug, Default)]
-pub(crate) struct Snapshot {
+pub(crate) struct SnapshotEntries {
     /// Sorted by fingerprint within a shelf, and from shelf to shelf.
-    pub(crate) entries: Vec<Vec<Entry>>,
-    pub(crate) names: Names,
+    pub(crate) entries: Vec<Vec<SnapshotEntry>>,
+    pub(crate) names: UserIdInterner,
 }
 
 /// One session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct SnapshotEntry {
     pub(crate) fingerprint: u64,
     pub(crate) user: u64,
     pub(crate) expiry: i64,
@@ -127,7 +127,7 @@ pub(crate) struct Entry {
 /// An entry, and where its row stands.
 #[derive(Clone, Copy, Debug)]
 struct Placed {
-    entry: Entry,
+    entry: SnapshotEntry,
     address: u64,
 }
 
@@ -139,18 +139,18 @@ struct NotableRows {
     orphans: FirstRows,
 }
 
-impl Intake {
-    /// An empty intake with room for about that many sessions.
+impl SnapshotBuilder {
+    /// An empty builder with room for about that many sessions.
     #[must_use]
-    pub fn new(frame: Frame, expected: usize) -> Self {
+    pub fn new(frame: SnapshotOptions, expected: usize) -> Self {
         Self {
             frame,
             known_users: None,
             book: AddressBook::default(),
             notable: NotableRows::default(),
-            entries: Shelves::new(expected),
-            marks: Shelves::new(expected),
-            names: Names::default(),
+            entries: RadixBuckets::new(expected),
+            marks: RadixBuckets::new(expected),
+            names: UserIdInterner::default(),
             census: empty(&frame),
             newest: Newest::default(),
         }
@@ -165,7 +165,7 @@ impl Intake {
 
     /// Takes in one session.
     #[inline]
-    pub fn insert(&mut self, row: Row<'_>) {
+    pub fn insert(&mut self, row: SessionRow<'_>) {
         let address = self.book.pack(row.address);
         let (expiry, active) = self.count_expiry(row.expiry, address);
         let recent = self.count_creation(row.created);
@@ -182,12 +182,13 @@ impl Intake {
                     self.notable.orphans.offer(&self.book, rank, address);
                 }
                 let user = self.names.key(id);
-                spread(&mut self.marks, Mark { user, active, recent, orphan });
+                spread(&mut self.marks, SessionTally { user, active, recent, orphan });
                 user
             }
         };
         if let Some(fingerprint) = row.fingerprint {
-            self.entries.push(fingerprint, Placed { entry: Entry { fingerprint, user, expiry }, address });
+            self.entries
+                .push(fingerprint, Placed { entry: SnapshotEntry { fingerprint, user, expiry }, address });
         }
     }
 
@@ -241,9 +242,9 @@ impl Intake {
         recent
     }
 
-    /// The ledger of all that was taken in.
+    /// The snapshot of all that was taken in.
     #[must_use]
-    pub fn finish(self) -> Ledger {
+    pub fn finish(self) -> SessionSnapshot {
         // Nothing arrives any more, so there is a processor for each of them.
         let (marks, entries) = (self.marks, self.entries);
         let (holdings, sorted) = std::thread::scope(|scope| {
@@ -252,8 +253,8 @@ impl Intake {
             (holdings.join(), sorted)
         });
         let holdings = holdings.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ledger {
-            snapshot: Snapshot { entries: sorted.entries, names: self.names },
+        SessionSnapshot {
+            snapshot: SnapshotEntries { entries: sorted.entries, names: self.names },
             book: self.book,
             notable: self.notable,
             addresses: sorted.addresses,
@@ -268,17 +269,17 @@ impl Intake {
 /// Entries by fingerprint, their addresses, and the fingerprints that several of them have.
 #[derive(Default)]
 struct Sorted {
-    entries: Vec<Vec<Entry>>,
+    entries: Vec<Vec<SnapshotEntry>>,
     addresses: Vec<Vec<u64>>,
     suspects: Vec<u64>,
 }
 
-fn sort(placed: Shelves<Placed>) -> Sorted {
+fn sort(placed: RadixBuckets<Placed>) -> Sorted {
     let mut sorted = Sorted::default();
     for mut shelf in placed.into_shelves() {
         shelf.sort_unstable_by_key(|placed| placed.entry.fingerprint);
         sorted.addresses.push(shelf.iter().map(|placed| placed.address).collect());
-        let shelf: Vec<Entry> = shelf.iter().map(|placed| placed.entry).collect();
+        let shelf: Vec<SnapshotEntry> = shelf.iter().map(|placed| placed.entry).collect();
         let repeated = runs(&shelf).filter(|run| run.len() > 1);
         sorted.suspects.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
         sorted.entries.push(shelf);
@@ -293,7 +294,7 @@ impl Default for NotableRows {
     }
 }
 
-impl Ledger {
+impl SessionSnapshot {
     /// How many rows there are.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -337,7 +338,7 @@ impl Ledger {
 
     /// The census, with what only the database can say: confirmed duplicates, and whether orphans were looked for.
     #[must_use]
-    pub fn census(&self, duplicates: Fact<Duplicates>, orphans: Option<Fact<u64>>) -> Census {
+    pub fn census(&self, duplicates: Measured<Duplicates>, orphans: Option<Measured<u64>>) -> SessionStats {
         let mut census = self.census.clone();
         census.duplicates = duplicates;
         let mut orphaned = 0;
@@ -352,19 +353,19 @@ impl Ledger {
                 bump(histogram, holding.recent);
             }
         }
-        census.orphaned = orphans.unwrap_or(Fact::Counted(orphaned));
+        census.orphaned = orphans.unwrap_or(Measured::Counted(orphaned));
         census
     }
 
     /// The users with the most active sessions, most first.
     #[must_use]
-    pub fn top_active(&self, limit: usize) -> Vec<Holder> {
+    pub fn top_active(&self, limit: usize) -> Vec<UserTotal> {
         self.snapshot.names.top(&self.holdings, limit, |holding| holding.active)
     }
 
     /// The existing users with the most sessions created in the last hour, most first.
     #[must_use]
-    pub fn top_recent(&self, limit: usize) -> Vec<Holder> {
+    pub fn top_recent(&self, limit: usize) -> Vec<UserTotal> {
         self.snapshot.names.top(
             &self.holdings,
             limit,
@@ -374,7 +375,7 @@ impl Ledger {
 
     /// The existing users with the most rows of any status, most first.
     #[must_use]
-    pub fn top_rows(&self, limit: usize) -> Vec<Holder> {
+    pub fn top_rows(&self, limit: usize) -> Vec<UserTotal> {
         self.snapshot.names.top(
             &self.holdings,
             limit,
@@ -382,11 +383,11 @@ impl Ledger {
         )
     }
 
-    pub(crate) fn snapshot(&self) -> &Snapshot {
+    pub(crate) fn snapshot(&self) -> &SnapshotEntries {
         &self.snapshot
     }
 
-    pub(crate) fn into_snapshot(self) -> Snapshot {
+    pub(crate) fn into_snapshot(self) -> SnapshotEntries {
         self.snapshot
     }
 
@@ -399,13 +400,13 @@ impl Ledger {
     }
 }
 
-impl Snapshot {
+impl SnapshotEntries {
     /// What differs from `earlier`, of the same target under the same fingerprint key. Tokens that stand on several rows
     /// are left out: they are findings of their own.
-    pub(crate) fn differs_from(&self, earlier: &Self) -> Difference {
-        let mut difference = Difference::default();
+    pub(crate) fn differs_from(&self, earlier: &Self) -> SnapshotDiff {
+        let mut difference = SnapshotDiff::default();
         let mut before = earlier.entries.iter().flat_map(|shelf| runs(shelf)).peekable();
-        let mut gone = |run: &[Entry]| {
+        let mut gone = |run: &[SnapshotEntry]| {
             if let [gone] = run {
                 difference.ended.push(gone.fingerprint);
             }
@@ -441,27 +442,27 @@ impl Snapshot {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let names = Names::read(reader)?;
+        let names = UserIdInterner::read(reader)?;
         let entry = |reader: &mut Reader<'_>| {
             let (fingerprint, user) = (reader.number()?, reader.number()?);
             let known = user == NO_USER || names.knows(user);
-            known.then_some(Entry { fingerprint, user, expiry: reader.signed()? })
+            known.then_some(SnapshotEntry { fingerprint, user, expiry: reader.signed()? })
         };
         let entries = reader.list(|reader| reader.list(entry))?;
         Some(Self { entries, names })
     }
 
-    fn user(&self, entry: &Entry) -> Option<User<'_>> {
+    fn user(&self, entry: &SnapshotEntry) -> Option<User<'_>> {
         (entry.user != NO_USER).then(|| self.names.user(entry.user))
     }
 }
 
 /// The entries of a sorted shelf, those of one fingerprint together.
-fn runs(shelf: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+fn runs(shelf: &[SnapshotEntry]) -> impl Iterator<Item = &[SnapshotEntry]> {
     shelf.chunk_by(|one, other| one.fingerprint == other.fingerprint)
 }
 
-fn key(run: &[Entry]) -> Option<u64> {
+fn key(run: &[SnapshotEntry]) -> Option<u64> {
     run.first().map(|entry| entry.fingerprint)
 }
 
@@ -471,8 +472,8 @@ fn bump(histogram: &mut Histogram, held: u32) {
     }
 }
 
-fn empty(frame: &Frame) -> Census {
-    Census {
+fn empty(frame: &SnapshotOptions) -> SessionStats {
+    SessionStats {
         taken_at: frame.now,
         sessions: 0,
         active: 0,
@@ -488,8 +489,8 @@ fn empty(frame: &Frame) -> Census {
         rows_per_user: Histogram::new(),
         created_per_user: frame.has_created.then(Histogram::new),
         created_last_hour: frame.has_created.then_some(0),
-        duplicates: Fact::Counted(Duplicates::default()),
-        orphaned: Fact::Counted(0),
+        duplicates: Measured::Counted(Duplicates::default()),
+        orphaned: Measured::Counted(0),
     }
 }
 
@@ -501,11 +502,11 @@ mod tests {
         Instant::from_micros(micros).unwrap()
     }
 
-    fn ledger(rows: &[(u64, Option<&str>, i64)]) -> Ledger {
-        let frame = Frame { now: instant(1_000), max_lifetime_us: Some(500), has_created: false };
-        let mut intake = Intake::new(frame, 0);
+    fn ledger(rows: &[(u64, Option<&str>, i64)]) -> SessionSnapshot {
+        let frame = SnapshotOptions { now: instant(1_000), max_lifetime_us: Some(500), has_created: false };
+        let mut intake = SnapshotBuilder::new(frame, 0);
         for (fingerprint, user, expiry) in rows {
-            intake.insert(Row {
+            intake.insert(SessionRow {
                 fingerprint: Some(*fingerprint),
                 user: user.map(|user| User::Text(user.as_bytes())),
                 expiry: Decoded::At(instant(*expiry)),
@@ -520,7 +521,7 @@ mod tests {
     #[test]
     fn an_expiry_equal_to_now_has_ended_and_one_at_the_policy_is_allowed() {
         let ledger = ledger(&[(1, None, 1_000), (2, None, 1_001), (3, None, 1_500), (4, None, 1_501)]);
-        let census = ledger.census(Fact::Counted(Duplicates::default()), None);
+        let census = ledger.census(Measured::Counted(Duplicates::default()), None);
         assert_eq!((census.expired, census.active, census.beyond_policy), (1, 3, Some(1)));
     }
 
@@ -528,25 +529,28 @@ mod tests {
     fn anonymous_and_orphaned_sessions_leave_the_rules_about_users() {
         let ledger =
             ledger(&[(1, None, 2_000), (2, Some("a"), 2_000), (3, Some("a"), 10), (4, Some("ghost"), 2_000)]);
-        let census = ledger.census(Fact::Counted(Duplicates::default()), None);
+        let census = ledger.census(Measured::Counted(Duplicates::default()), None);
         assert_eq!(census.anonymous, 1);
-        assert_eq!(census.orphaned, Fact::Counted(1));
+        assert_eq!(census.orphaned, Measured::Counted(1));
         assert_eq!(census.users_active(), 2);
         assert_eq!(census.rows_per_user, Histogram::from([(2, 1)]));
-        assert_eq!(ledger.top_rows(5), vec![Holder { user: "a".into(), sessions: 2 }]);
+        assert_eq!(ledger.top_rows(5), vec![UserTotal { user: "a".into(), sessions: 2 }]);
     }
 
     #[test]
     fn users_who_look_alike_here_are_orphans_row_by_row() {
-        let frame = Frame { now: instant(1_000), max_lifetime_us: None, has_created: false };
-        let mut intake = Intake::new(frame, 0);
+        let frame = SnapshotOptions { now: instant(1_000), max_lifetime_us: None, has_created: false };
+        let mut intake = SnapshotBuilder::new(frame, 0);
         for orphan in [true, false, true] {
             let user = Some(User::Text(b"7"));
             let (expiry, created) = (Decoded::Never, Decoded::Never);
-            intake.insert(Row { fingerprint: None, user, expiry, created, orphan, address: None });
+            intake.insert(SessionRow { fingerprint: None, user, expiry, created, orphan, address: None });
         }
         let ledger = intake.finish();
-        assert_eq!(ledger.census(Fact::Counted(Duplicates::default()), None).orphaned, Fact::Counted(2));
+        assert_eq!(
+            ledger.census(Measured::Counted(Duplicates::default()), None).orphaned,
+            Measured::Counted(2)
+        );
         assert_eq!(ledger.top_rows(5).len(), 1);
         assert_eq!(ledger.ghosts(), [0u64; 0]);
     }
@@ -558,10 +562,10 @@ mod tests {
 
     #[test]
     fn rows_that_a_finding_shows_are_known_by_their_addresses() {
-        let frame = Frame { now: instant(1_000), max_lifetime_us: Some(500), has_created: false };
+        let frame = SnapshotOptions { now: instant(1_000), max_lifetime_us: Some(500), has_created: false };
         let mut users = KnownUsers::with_capacity(1);
         users.insert(User::Text(b"ada"));
-        let mut intake = Intake::new(frame, 0).knowing(Some(users));
+        let mut intake = SnapshotBuilder::new(frame, 0).knowing(Some(users));
         let rows: [(u64, &str, Decoded); 7] = [
             (7, "ada", Decoded::At(instant(900))),
             (8, "bo", Decoded::At(instant(1_200))),
@@ -572,7 +576,7 @@ mod tests {
             (12, "bo", Decoded::At(instant(1_600))),
         ];
         for (place, (fingerprint, user, expiry)) in rows.into_iter().enumerate() {
-            intake.insert(Row {
+            intake.insert(SessionRow {
                 fingerprint: Some(fingerprint),
                 user: Some(User::Text(user.as_bytes())),
                 expiry,
@@ -590,8 +594,8 @@ mod tests {
         let mut doubled = places(Notable::Fingerprints(ledger.suspects()));
         doubled.sort_by_key(|address| if let Address::Place(place) = address { *place } else { 0 });
         assert_eq!(doubled, expected(&[0, 2]));
-        let census = ledger.census(Fact::Counted(Duplicates::default()), None);
-        assert_eq!(census.orphaned, Fact::Counted(3));
+        let census = ledger.census(Measured::Counted(Duplicates::default()), None);
+        assert_eq!(census.orphaned, Measured::Counted(3));
     }
 
     #[test]
@@ -606,11 +610,11 @@ mod tests {
 
     #[test]
     fn ledgers_on_different_shelves_are_walked_alike() {
-        let frame = Frame { now: instant(1_000), max_lifetime_us: None, has_created: false };
+        let frame = SnapshotOptions { now: instant(1_000), max_lifetime_us: None, has_created: false };
         let fill = |expected: usize, rows: std::ops::Range<u64>| {
-            let mut intake = Intake::new(frame, expected);
+            let mut intake = SnapshotBuilder::new(frame, expected);
             for row in rows {
-                intake.insert(Row {
+                intake.insert(SessionRow {
                     fingerprint: Some(row.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
                     user: (row % 10 > 0).then_some(User::Integer(i64::try_from(row % 100).unwrap())),
                     expiry: Decoded::Never,
@@ -625,14 +629,15 @@ mod tests {
         assert_eq!((before.snapshot.entries.len(), after.snapshot.entries.len()), (1, 4));
         for row in [5_000u64, 12_345, 20_999] {
             let wanted = [row.wrapping_mul(0x9e37_79b9_7f4a_7c15), 1];
-            let addresses = |ledger: &Ledger| ledger.addresses(Notable::Fingerprints(&wanted)).unwrap();
+            let addresses =
+                |ledger: &SessionSnapshot| ledger.addresses(Notable::Fingerprints(&wanted)).unwrap();
             assert_eq!(addresses(&after), [Address::Place(row)]);
             assert_eq!(addresses(&before).len(), usize::from(row < 20_000));
         }
         let difference = after.snapshot.differs_from(&before.snapshot);
         assert_eq!((difference.created.len(), difference.ended.len()), (1_000, 5_000));
         assert_eq!((difference.extended, difference.rebound), (0, vec![]));
-        assert_eq!(before.snapshot.differs_from(&before.snapshot), Difference::default());
+        assert_eq!(before.snapshot.differs_from(&before.snapshot), SnapshotDiff::default());
     }
 
     #[test]
@@ -640,7 +645,7 @@ mod tests {
         let before =
             ledger(&[(1, Some("a"), 10), (2, Some("a"), 10), (3, Some("a"), 10), (3, Some("b"), 10)]);
         let after = ledger(&[(1, None, 10), (2, Some("a"), 10), (2, Some("a"), 10), (3, Some("a"), 10)]);
-        let expected = Difference { rebound: vec![1], ..Difference::default() };
+        let expected = SnapshotDiff { rebound: vec![1], ..SnapshotDiff::default() };
         assert_eq!(after.snapshot.differs_from(&before.snapshot), expected);
     }
 }

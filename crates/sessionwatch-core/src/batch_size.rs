@@ -10,17 +10,17 @@ const MOST: usize = 5_000;
 
 /// How many rows a batch takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct AdaptiveBatchSize {
     size: usize,
 }
 
-impl Default for Pace {
+impl Default for AdaptiveBatchSize {
     fn default() -> Self {
         Self { size: FIRST }
     }
 }
 
-impl Pace {
+impl AdaptiveBatchSize {
     /// Rows of the next batch.
     #[must_use]
     pub fn size(self) -> usize {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn grows_while_there_is_time_and_shrinks_at_once() {
-        let mut pace = Pace::default();
+        let mut pace = AdaptiveBatchSize::default();
         for _ in 0..20 {
             let rows = pace.size();
             // Ten microseconds a row.
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_short_last_batch_teaches_nothing() {
-        let mut pace = Pace::default();
+        let mut pace = AdaptiveBatchSize::default();
         pace.took(3, 10);
-        assert_eq!(pace, Pace::default());
+        assert_eq!(pace, AdaptiveBatchSize::default());
         pace.took(3, 50_000);
         assert_eq!(pace.size(), LEAST);
     }
