@@ -106,7 +106,7 @@ pub struct Shared {
     /// When this daemon began.
     begun: Instant,
     /// What was seen and delivered last.
-    pub latest: metrics::Latest,
+    pub latest: metrics::RuntimeMetrics,
     /// What fails at present, and was logged.
     failures_logged: failures::Logged,
     /// What logs bring.
@@ -138,7 +138,7 @@ impl Shared {
     fn recall(&self, config: &Config, target: &Target) -> Result<(), StoreError> {
         if let Some(at) = self.store.read(|db| censuses::last_seen(db, &target.name))? {
             let until = schedule::current_until(&config.plan(target), at, 0);
-            self.latest.recall(&target.name, Success { at, until });
+            self.latest.restore(&target.name, Success { at, until });
         }
         Ok(())
     }
@@ -210,7 +210,7 @@ impl Daemon {
             begun: clock.now(),
             time: timekeeping::Timekeeper::start(&store, &clock)?,
             app: Arc::new(AppState::new(store, clock, leadership, config)),
-            latest: metrics::Latest::default(),
+            latest: metrics::RuntimeMetrics::default(),
             failures_logged: failures::Logged::default(),
             intake: logs::Intake::default(),
             measuring: Arc::new(tokio::sync::Semaphore::new(MEASURING)),
@@ -358,7 +358,7 @@ async fn reload(
 /// The new configuration, if it is in order.
 fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config> {
     let present = shared.config();
-    shared.latest.reloaded(config.is_ok());
+    shared.latest.record_reload(config.is_ok());
     let refused = |why: &ConfigError| tracing::error!("the new configuration is not used: {why}");
     let mut config = config.inspect_err(refused).ok()?;
     let kept = |serve: &crate::config::Serve| (serve.listen, serve.store.clone(), serve.tls.clone());

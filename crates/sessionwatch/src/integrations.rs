@@ -5,27 +5,28 @@
 pub mod dashboard;
 pub mod rules;
 
-use crate::daemon::metrics::{LEADER, Metric};
+use crate::metric_names::{MetricDesc, TARGET_LEADER};
 
 /// What the leader of each target says of it, the highest where two say something while they take turns: one that no
 /// longer leads goes on saying what it saw last.
-fn led(metric: &Metric, filter: &str, labels: &str) -> String {
-    let leader = LEADER.0;
-    let name = metric.0;
+fn led(metric: &MetricDesc, filter: &str, labels: &str) -> String {
+    let leader = TARGET_LEADER.name;
+    let name = metric.name;
     format!("max by ({labels}) ({name}{filter} and on (job, instance, target) {leader} == 1)")
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use crate::daemon::metrics;
+    use crate::metric_names;
 
     /// Words of PromQL that are no metrics.
-    const WORDS: [&str; 16] = [
+    const WORDS: [&str; 17] = [
         "absent",
         "and",
         "bool",
         "by",
         "clamp_min",
+        "histogram_quantile",
         "increase",
         "max",
         "min",
@@ -82,7 +83,7 @@ pub(crate) mod tests {
     pub(crate) fn foreign(expr: &str) -> Vec<String> {
         let mut names = metrics_of(expr);
         assert!(!names.is_empty(), "{expr} is about nothing");
-        names.retain(|name| metrics::ALL.iter().all(|metric| metric.0 != name));
+        names.retain(|name| metric_names::ALL.iter().all(|metric| !metric.serves(name)));
         names
     }
 

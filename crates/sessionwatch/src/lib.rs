@@ -24,6 +24,7 @@ pub mod integrations;
 pub mod logs;
 pub mod look;
 pub mod memory;
+pub mod metric_names;
 pub mod notify;
 pub mod oidc;
 pub mod output;

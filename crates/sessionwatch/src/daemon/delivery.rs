@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant as Monotonic, MissedTickBehavior},
 };
 
-use super::{Shared, round, weekly};
+use super::{Shared, metrics::DeliveryOutcome, round, weekly};
 use crate::{
     app::{LiveEvent, leadership::DELIVERY},
     config::Config,
@@ -302,7 +302,8 @@ impl Worker {
             Ok(sender) => sender.deliver(&self.channel, group, shared.clock.now()).await,
             Err(failure) => Err(failure.clone()),
         };
-        shared.latest.sent(channel, begun.elapsed(), outcome.is_ok());
+        let delivery = if outcome.is_ok() { DeliveryOutcome::Delivered } else { DeliveryOutcome::Failed };
+        shared.latest.record_delivery(channel, begun.elapsed(), delivery);
         if let Err(failure) = &outcome {
             let attempts = group.iter().map(|due| due.attempts).max().unwrap_or(0) + 1;
             tracing::warn!(channel, count = group.len(), attempts, "not delivered: {failure}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
     middleware,
     response::IntoResponse,
     routing::{get, post},
@@ -26,13 +26,15 @@ pub(super) fn router(shared: Arc<Shared>, dashboard: Router) -> Router {
         .layer(middleware::from_fn_with_state(shared, hosts::guard))
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
+async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = metrics::Format::accepted(accept.unwrap_or_default());
+    let kind = [(header::CONTENT_TYPE, format.content_type())];
     // The store may have to be waited for. Whoever asks again and again waits for their turn.
     let permit = Arc::clone(&shared.measuring).acquire_owned().await;
     let write = move || {
         let _permit = permit;
-        metrics::text(&shared)
+        metrics::write(&shared, format)
     };
     match tokio::task::spawn_blocking(write).await {
         Ok(Ok(text)) => (StatusCode::OK, kind, text),

@@ -121,7 +121,7 @@ impl Watching {
         let (ledger, looked, growth) = self.shared.store.read(|db| {
             Ok((ledgers::get(db, name)?, censuses::last(db, name)?, censuses::growth(db, name, now)?))
         })?;
-        self.shared.latest.led(name, term);
+        self.shared.latest.begin_term(name, term);
         self.shared.forget_next_run(name);
         self.shared.recall(&self.config, &self.target)?;
         let memory = Memory::restored(key, ledger.as_ref().map(|(_, bytes)| bytes.as_slice()));
@@ -324,7 +324,7 @@ impl Watching {
             round::keep(db, &report, rules, (&point, Moment { now, passed }))
         });
         // Whoever sees that there was a run finds what it changed.
-        shared.latest.put(&report, (&point, lag_us));
+        shared.latest.record_run(&report, &point, lag_us);
         match outcome {
             Ok(told) => {
                 if let Some(bytes) = bytes {
@@ -334,7 +334,7 @@ impl Watching {
                 kept.memory = next.unwrap_or(kept.memory);
                 if ran.succeeded {
                     let until = schedule::current_until(&self.config.plan(&self.target), now, ran.took_us);
-                    shared.latest.succeeded(name, Success { at: now, until });
+                    shared.latest.record_success(name, Success { at: now, until });
                 }
                 if shared.failures_logged.end(Part::Keep, name) {
                     tracing::info!(target = name, "the results of check runs are kept again");

@@ -4,9 +4,10 @@
 use serde_json::{Value, json};
 
 use super::led;
-use crate::daemon::metrics::{
-    AGE, ALERT, BLIND, CENSUS, DELIVERIES, FAILING, LAG, LEADER, LOOKS, Metric, OUTBOX, REPLICA, SECONDS,
-    SHELTER, STATE, STORE, UP,
+use crate::metric_names::{
+    ALERT_FIRING, ALERTS, CHECK_FAILING, DELIVERIES, FAILED_RUNS, LAST_SEEN, MetricDesc, OUTBOX_MESSAGES,
+    REPLICA_LAG, RUN_DURATION, RUNS, SCHEDULER_LAG, SESSIONS, STORE_SHELTERED, STORE_SIZE, TARGET_LEADER,
+    TARGET_UP,
 };
 
 /// The version of the model that Grafana 10.4 writes; newer ones bring it up to date when they read it.
@@ -75,8 +76,8 @@ fn variables() -> Value {
         },
         {
             "name": "target", "label": "Target", "type": "query", "datasource": datasource(),
-            "definition": format!("label_values({}, target)", LEADER.0),
-            "query": { "query": format!("label_values({}, target)", LEADER.0), "refId": "target" },
+            "definition": format!("label_values({}, target)", TARGET_LEADER.name),
+            "query": { "query": format!("label_values({}, target)", TARGET_LEADER.name), "refId": "target" },
             "current": { "selected": true, "text": ["All"], "value": ["$__all"] }, "options": [],
             "hide": 0, "includeAll": true, "allValue": ".*", "multi": true, "refresh": 2, "regex": "", "sort": 1,
         },
@@ -121,7 +122,7 @@ fn rows() -> [(&'static str, Vec<Panel>); 5] {
 }
 
 /// What the leader says of the chosen targets.
-fn of_chosen(metric: &Metric, labels: &str) -> String {
+fn of_chosen(metric: &MetricDesc, labels: &str) -> String {
     led(metric, &format!("{{{CHOSEN}}}"), labels)
 }
 
@@ -149,38 +150,42 @@ fn now() -> Vec<Panel> {
     vec![
         Panel {
             shape: Shape::Number { bad: false },
-            ..number("Targets seen", "Targets whose last look saw something", sum(of_chosen(&UP, "target")))
+            ..number(
+                "Targets seen",
+                "Targets whose last look saw something",
+                sum(of_chosen(&TARGET_UP, "target")),
+            )
         },
         number(
             "Targets not seen",
             "Targets whose last look saw nothing: nobody knows how they are",
-            sum(format!("1 - {}", of_chosen(&UP, "target"))),
+            sum(format!("1 - {}", of_chosen(&TARGET_UP, "target"))),
         ),
         number(
             "Checks that fail",
             "At the last look, whether or not somebody was told",
-            sum(of_chosen(&FAILING, "target, check")),
+            sum(of_chosen(&CHECK_FAILING, "target, check")),
         ),
         number(
             "Alerts that fire",
             "What was told, and is not over",
-            sum(format!("max by (target, check) ({}{{{CHOSEN}}})", ALERT.0)),
+            sum(format!("max by (target, check) ({}{{{CHOSEN}}})", ALERT_FIRING.name)),
         ),
         number(
             "Dead messages",
             "Messages that were given up on: people were not told",
-            sum(format!("max by (channel) ({}{{state=\"dead\"}})", OUTBOX.0)),
+            sum(format!("max by (channel) ({}{{state=\"dead\"}})", OUTBOX_MESSAGES.name)),
         ),
         number(
             "Full disks",
             "Processes whose disk is full, so that what happens is in memory only",
-            sum(SHELTER.0.to_owned()),
+            sum(STORE_SHELTERED.name.to_owned()),
         ),
     ]
 }
 
 fn sessions() -> Vec<Panel> {
-    let kinds = |kinds: &str| led(&CENSUS, &format!("{{{CHOSEN},kind=~\"{kinds}\"}}"), "target, kind");
+    let kinds = |kinds: &str| led(&SESSIONS, &format!("{{{CHOSEN},kind=~\"{kinds}\"}}"), "target, kind");
     let legend = "{{target}} {{kind}}";
     let lines = |title, about, shown: &str| lines((title, "short"), about, vec![(kinds(shown), legend)]);
     vec![
@@ -206,7 +211,7 @@ fn verdicts() -> Vec<Panel> {
             shape: Shape::Stretches(words),
             unit: "short",
             size: (COLUMNS, 10),
-            asked: vec![(of_chosen(&FAILING, "target, check"), "{{target}} {{check}}")],
+            asked: vec![(of_chosen(&CHECK_FAILING, "target, check"), "{{target}} {{check}}")],
         },
         Panel {
             title: "Alerts that fire",
@@ -214,31 +219,41 @@ fn verdicts() -> Vec<Panel> {
             shape: Shape::Table,
             unit: "short",
             size: (16, 8),
-            asked: vec![(format!("max by (target, check, severity) ({}{{{CHOSEN}}}) == 1", ALERT.0), "")],
+            asked: vec![(
+                format!("max by (target, check, severity) ({}{{{CHOSEN}}}) == 1", ALERT_FIRING.name),
+                "",
+            )],
         },
         lines(
             ("Alerts by state", "short"),
             "Of all targets",
-            vec![(format!("max by (state) ({})", STATE.0), "{{state}}")],
+            vec![(format!("max by (state) ({})", ALERTS.name), "{{state}}")],
         ),
     ]
 }
 
 fn looks() -> Vec<Panel> {
-    let of_target = |metric: &Metric| vec![(of_chosen(metric, "target"), "{{target}}")];
-    let blind = format!("sum by (target) (increase({}{{{CHOSEN}}}[1h]))", BLIND.0);
-    let all = format!("sum by (target) (increase({}{{{CHOSEN}}}[1h]))", LOOKS.0);
-    let leader = format!("max by (target, instance) ({}{{{CHOSEN}}})", LEADER.0);
+    let of_target = |metric: &MetricDesc| vec![(of_chosen(metric, "target"), "{{target}}")];
+    let blind = format!("sum by (target) (increase({}{{{CHOSEN}}}[1h]))", FAILED_RUNS.name);
+    let all = format!("sum by (target) (increase({}{{{CHOSEN}}}[1h]))", RUNS.name);
+    let leader = format!("max by (target, instance) ({}{{{CHOSEN}}})", TARGET_LEADER.name);
+    let duration = |part: &str| format!("increase({}_{part}{{{CHOSEN}}}[1h])", RUN_DURATION.name);
+    let mean = format!("sum by (target) ({}) / sum by (target) ({})", duration("sum"), duration("count"));
+    let slow = format!("histogram_quantile(0.95, sum by (target, le) ({}))", duration("bucket"));
     let words = [("stands by", "transparent"), ("watches", "green")];
     vec![
-        lines(("Duration of the last look", "s"), "From connecting to the verdicts", of_target(&SECONDS)),
-        lines(("Lateness", "s"), "How long after its time the last look began", of_target(&LAG)),
+        lines(
+            ("Duration of check runs", "s"),
+            "From connecting to the verdicts, in the last hour",
+            vec![(mean, "{{target}}"), (slow, "{{target}} 95 %")],
+        ),
+        lines(("Lateness", "s"), "How long after its time the last look began", of_target(&SCHEDULER_LAG)),
         lines(
             ("Age of what is known", "s"),
             "Time since the target was last seen",
-            vec![(format!("time() - {}", of_chosen(&AGE, "target")), "{{target}}")],
+            vec![(format!("time() - {}", of_chosen(&LAST_SEEN, "target")), "{{target}}")],
         ),
-        lines(("Lag of the replica", "s"), "Only where a replica was looked at", of_target(&REPLICA)),
+        lines(("Lag of the replica", "s"), "Only where a replica was looked at", of_target(&REPLICA_LAG)),
         lines(
             ("Looks in an hour", "short"),
             "And those that saw nothing",
@@ -260,20 +275,20 @@ fn delivery() -> Vec<Panel> {
         lines(
             ("Outbox", "short"),
             "Messages that wait to be delivered, or cannot be",
-            vec![(format!("max by (channel, state) ({})", OUTBOX.0), "{{channel}} {{state}}")],
+            vec![(format!("max by (channel, state) ({})", OUTBOX_MESSAGES.name), "{{channel}} {{state}}")],
         ),
         lines(
             ("Attempts to deliver in an hour", "short"),
             "By outcome",
             vec![(
-                format!("sum by (channel, outcome) (increase({}[1h]))", DELIVERIES.0),
+                format!("sum by (channel, outcome) (increase({}[1h]))", DELIVERIES.name),
                 "{{channel}} {{outcome}}",
             )],
         ),
         lines(
             ("Size of the store", "bytes"),
             "Bytes that it takes",
-            vec![(format!("max by (instance) ({})", STORE.0), "{{instance}}")],
+            vec![(format!("max by (instance) ({})", STORE_SIZE.name), "{{instance}}")],
         ),
     ]
 }
@@ -444,8 +459,10 @@ mod tests {
                 shown.extend(metrics_of(expr));
             }
         }
-        for metric in [CENSUS, FAILING, ALERT, SECONDS, LAG, OUTBOX, STORE] {
-            assert!(shown.contains(metric.0), "{} is not shown", metric.0);
+        for metric in
+            [SESSIONS, CHECK_FAILING, ALERT_FIRING, RUN_DURATION, SCHEDULER_LAG, OUTBOX_MESSAGES, STORE_SIZE]
+        {
+            assert!(shown.iter().any(|series| metric.serves(series)), "{} is not shown", metric.name);
         }
     }
 

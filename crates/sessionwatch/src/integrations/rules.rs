@@ -10,7 +10,7 @@ use sessionwatch_core::severity::Severity;
 use super::led;
 use crate::{
     checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
-    daemon::metrics,
+    metric_names as metrics,
 };
 
 /// What alerts and records of a target are told apart by.
@@ -85,7 +85,7 @@ impl Alert {
 /// One a check, and one for all checks of the operator.
 fn of_checks() -> Vec<Alert> {
     let firing = |filter: String| {
-        format!("max by (job, target, check, severity) ({}{{{filter}}}) == 1", metrics::ALERT.0)
+        format!("max by (job, target, check, severity) ({}{{{filter}}}) == 1", metrics::ALERT_FIRING.name)
     };
     let looks = checks::TABLE_CHECKS.iter().map(|check| (check.id, check.action));
     let logs = checks::LOG_CHECKS.iter().map(|check| (check.id, check.action));
@@ -137,7 +137,7 @@ fn of_targets() -> Vec<Alert> {
     vec![
         own(
             ("SessionwatchTargetNotSeen", Severity::High, "5m"),
-            format!("{} == 0", led(&metrics::UP, "", TARGET)),
+            format!("{} == 0", led(&metrics::TARGET_UP, "", TARGET)),
             [
                 "{{ $labels.target }} cannot be looked at",
                 "The last looks saw nothing, so nobody knows whether its sessions are in order. What hinders them is said by: sessionwatch doctor {{ $labels.target }}",
@@ -145,7 +145,7 @@ fn of_targets() -> Vec<Alert> {
         ),
         own(
             ("SessionwatchNoLeader", Severity::High, "2m"),
-            format!("max by ({TARGET}) ({}) == 0", metrics::LEADER.0),
+            format!("max by ({TARGET}) ({}) == 0", metrics::TARGET_LEADER.name),
             [
                 "nobody watches {{ $labels.target }}",
                 "Several processes share a store, and none of them has taken the target over. Look at their logs: can they reach the store?",
@@ -153,7 +153,7 @@ fn of_targets() -> Vec<Alert> {
         ),
         own(
             ("SessionwatchLate", Severity::Medium, "5m"),
-            format!("{} > 60", led(&metrics::LAG, "", TARGET)),
+            format!("{} > 60", led(&metrics::SCHEDULER_LAG, "", TARGET)),
             [
                 "looks at {{ $labels.target }} are {{ $value }} seconds late",
                 "The machine is busy, or looks take longer than the time between them: look at the load, at how long looks take, and at `every`.",
@@ -161,7 +161,7 @@ fn of_targets() -> Vec<Alert> {
         ),
         own(
             ("SessionwatchReplicaLags", Severity::Medium, "10m"),
-            format!("{} > 60", led(&metrics::REPLICA, "", TARGET)),
+            format!("{} > 60", led(&metrics::REPLICA_LAG, "", TARGET)),
             [
                 "the replica of {{ $labels.target }} lags by {{ $value }} seconds",
                 "What is looked at is that old, and so is what the alerts say. Look at the replication, or leave `replica` out until it has caught up.",
@@ -172,9 +172,10 @@ fn of_targets() -> Vec<Alert> {
 
 /// Does what is to be told reach people?
 fn of_delivery() -> Vec<Alert> {
-    let boxed = |filter: &str| format!("max by (job, channel) ({}{{{filter}}}) > 0", metrics::OUTBOX.0);
+    let boxed =
+        |filter: &str| format!("max by (job, channel) ({}{{{filter}}}) > 0", metrics::OUTBOX_MESSAGES.name);
     let attempts = |outcome: &str| {
-        let name = metrics::DELIVERIES.0;
+        let name = metrics::DELIVERIES.name;
         format!("sum by (job, channel) (increase({name}{{outcome=\"{outcome}\"}}[30m])) > 0")
     };
     vec![
@@ -210,7 +211,7 @@ fn of_process() -> Vec<Alert> {
     vec![
         own(
             ("SessionwatchGone", Severity::Critical, "5m"),
-            format!("absent({})", metrics::BUILD.0),
+            format!("absent({})", metrics::BUILD_INFO.name),
             [
                 "no sessionwatch runs, or none can be scraped",
                 "Nothing is watched. Start it, or see what its log says: systemctl status sessionwatch",
@@ -218,7 +219,7 @@ fn of_process() -> Vec<Alert> {
         ),
         own(
             ("SessionwatchStoreSheltered", Severity::High, ""),
-            format!("{} == 1", metrics::SHELTER.0),
+            format!("{} == 1", metrics::STORE_SHELTERED.name),
             [
                 "the disk that holds the store is full",
                 "Watching and telling go on, but what happens is in memory only, and lost with the process. Make room on the disk before anything else; do not restart.",
@@ -226,7 +227,7 @@ fn of_process() -> Vec<Alert> {
         ),
         own(
             ("SessionwatchReloadFailed", Severity::Medium, ""),
-            format!("{} == 0", metrics::RELOAD.0),
+            format!("{} == 0", metrics::CONFIG_RELOAD.name),
             [
                 "the last change of configuration was not taken",
                 "The watch goes on with the configuration before it. What is wrong with the new one is said by: sessionwatch config check",
@@ -236,16 +237,17 @@ fn of_process() -> Vec<Alert> {
 }
 
 fn records() -> Vec<Record> {
-    let sessions = |kind: &str| led(&metrics::CENSUS, &format!("{{kind=\"{kind}\"}}"), TARGET);
-    let rate = |metric: metrics::Metric| format!("sum by ({TARGET}) (rate({}[15m]))", metric.0);
-    let failing = led(&metrics::FAILING, "", "job, target, check");
+    let sessions = |kind: &str| led(&metrics::SESSIONS, &format!("{{kind=\"{kind}\"}}"), TARGET);
+    let duration = metrics::RUN_DURATION.name;
+    let rate = |part: &str| format!("sum by ({TARGET}) (rate({duration}_{part}[15m]))");
+    let failing = led(&metrics::CHECK_FAILING, "", "job, target, check");
     vec![
         ("job_target:sessionwatch_sessions_active:max", sessions("active")),
         ("job_target:sessionwatch_sessions_per_user:max", sessions("per_user")),
         ("job_target:sessionwatch_check_failing:sum", format!("sum by ({TARGET}) ({failing})")),
         (
-            "job_target:sessionwatch_look_duration_seconds:mean15m",
-            format!("{} / {}", rate(metrics::ALL_SECONDS), rate(metrics::LOOKS)),
+            "job_target:sessionwatch_check_run_duration_seconds:mean15m",
+            format!("{} / {}", rate("sum"), rate("count")),
         ),
     ]
 }

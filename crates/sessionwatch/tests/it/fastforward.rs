@@ -62,7 +62,7 @@ impl Watch {
         let watch = Self { hand, events, commands, thread, address, shared };
         let looked = |watch: &Self| {
             let config = watch.shared.config();
-            config.targets.iter().all(|target| watch.shared.latest.looks(&target.name) > 0)
+            config.targets.iter().all(|target| watch.shared.latest.runs(&target.name) > 0)
         };
         let mut seconds = 0;
         crate::harness::wait_until("the first looks", || {

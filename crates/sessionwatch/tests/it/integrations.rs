@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch::daemon::metrics;
+use sessionwatch::metric_names::{self, MetricKind};
 use testbed::Sink;
 
 use crate::harness;
@@ -209,10 +209,17 @@ fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
     assert!(!sink.wait_for(1).is_empty());
     let served = watch.page("/metrics");
     assert_eq!(watch.stop(), Some(0));
-    let all: String = metrics::ALL
+    let all: String = metric_names::ALL
         .iter()
-        .map(|metrics::Metric(name, kind, help)| {
-            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{{a=\"b\"}} 1\n")
+        .map(|metric| {
+            let (name, kind, help) = (metric.name, metric.kind.name(), metric.help);
+            let values = match metric.kind {
+                MetricKind::Gauge | MetricKind::Counter => format!("{name}{{a=\"b\"}} 1\n"),
+                MetricKind::Histogram => {
+                    format!("{name}_sum 1\n{name}_count 1\n{name}_bucket{{le=\"+Inf\"}} 1\n")
+                }
+            };
+            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{values}")
         })
         .collect();
     for text in [&served, &all] {
@@ -223,7 +230,10 @@ fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
     let names: Vec<&str> =
         served.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert!(names.len() > 12, "{names:?}");
-    assert!(names.iter().all(|name| metrics::ALL.iter().any(|metric| metric.0 == *name)), "{names:?}");
+    assert!(
+        names.iter().all(|name| metric_names::ALL.iter().any(|metric| metric.name == *name)),
+        "{names:?}"
+    );
 }
 
 #[test]
