@@ -17,7 +17,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::UnixStream,
-    task::JoinHandle,
 };
 use tokio_postgres::{
     Client, NoTls, Socket,
@@ -26,6 +25,7 @@ use tokio_postgres::{
     tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     copy_interceptor::{CopyInterceptor, RowSink, RowSinkSlot},
@@ -43,7 +43,8 @@ type Rustls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 #[derive(Debug)]
 pub struct Connection<K> {
     client: Client,
-    driver: JoinHandle<()>,
+    /// Ends with the connection: whoever gave up waiting for an answer leaves nothing behind.
+    driver: AbortOnDropHandle<()>,
     rows: RowSinkSlot<K>,
     encrypted: bool,
     /// Opens the connection that asks to cancel; nothing for a local socket.
@@ -178,10 +179,10 @@ async fn connect_remote<K: RowSink>(
     let mut config = dsn.config.clone();
     config.ssl_mode(tokio_postgres::config::SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
     Ok(config.connect(negotiator.clone()).await.map(|(client, connection)| {
-        let driver = tokio::spawn(async move {
+        let driver = AbortOnDropHandle::new(tokio::spawn(async move {
             // A broken connection is reported by the query that met it.
             let _ = connection.await;
-        });
+        }));
         let encrypted = encrypted.load(Ordering::Relaxed);
         let canceller = Some(TlsNegotiator { rows: None, ..negotiator });
         Connection { client, driver, rows, encrypted, canceller }
@@ -204,9 +205,9 @@ async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<Connectio
         .connect_raw(CopyInterceptor::new(socket, rows.clone()), NoTls)
         .await
         .map_err(|error| connect_error(&error))?;
-    let driver = tokio::spawn(async move {
+    let driver = AbortOnDropHandle::new(tokio::spawn(async move {
         let _ = connection.await;
-    });
+    }));
     Ok(Connection { client, driver, rows, encrypted: false, canceller: None })
 }
 

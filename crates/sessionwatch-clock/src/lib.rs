@@ -154,7 +154,7 @@ impl Clock {
                     let _ = tokio::time::timeout(GLIMPSE, hand.changed()).await;
                 }
             }
-            Self::System | Self::Server(_) => pause(Duration::from_micros(left).min(GLANCE)).await,
+            Self::System | Self::Server(_) => sleep(Duration::from_micros(left).min(GLANCE)).await,
         }
     }
 }
@@ -167,9 +167,13 @@ impl ServerClock {
     }
 }
 
-/// Nothing, for so long.
-pub async fn pause(duration: Duration) {
-    let _ = tokio::time::timeout(duration, std::future::pending::<()>()).await;
+/// Waits for so long. Whoever calls this also watches what tells it to stop.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place: nothing tells when a retry may succeed, or a clock was set"
+)]
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
 }
 
 /// The present instant by this machine's clock.

@@ -255,13 +255,25 @@ impl Failure {
     }
 }
 
-/// Runs a future on a single-threaded runtime: one target needs no more, and it starts fastest.
+/// Threads that run tasks. None of them computes or blocks for long: what does has threads of its own.
+const WORKER_THREADS: usize = 2;
+
+/// Makes the runtime of the program.
+///
+/// # Errors
+///
+/// If the system refuses what it needs.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()
+}
+
+/// Runs a future to its end.
 ///
 /// # Errors
 ///
 /// If the future fails.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+    runtime()?.block_on(future)
 }
 
 /// Opens a target, does the work within its time limit, and closes it.

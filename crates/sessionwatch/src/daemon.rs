@@ -1,7 +1,7 @@
 //! The daemon: looks at every target in its rhythm, keeps what changes, tells whom it concerns, serves metrics.
 //!
-//! Rhythms are kept by tasks that only wait; each look runs on a thread of its own, so that one that is slow or hangs
-//! delays no other. What is to be told is written with what it tells of, before anything is sent.
+//! Tasks wait for what is due, on one runtime; each run, and all that asks the store, is on a thread for what blocks, so that
+//! one that is slow or hangs delays no other. What is to be told is written with what it tells of, before anything is sent.
 
 pub mod metrics;
 pub mod round;
@@ -16,6 +16,7 @@ mod ingest;
 mod logs;
 mod pages;
 mod system;
+mod tasks;
 mod timekeeping;
 mod watching;
 mod weekly;
@@ -25,7 +26,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread::JoinHandle,
     time::{Duration, Instant as Monotonic},
 };
 
@@ -34,16 +34,17 @@ use sessionwatch_core::instant::Instant;
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
-    task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::system::raise_open_files_limit;
-use self::{cleaning::Cleaning, commands::Commands, metrics::Success, watching::Watching};
+use self::{commands::Commands, metrics::Success, tasks::TaskGroup, watching::Watching};
 use crate::{
     app::{
         AppState, failures,
-        leadership::{self, Leadership},
+        leadership::{self, Leadership, RENEWAL_INTERVAL},
     },
+    blocking,
     clock::Clock,
     config::{Config, ConfigError, Target},
     schedule,
@@ -51,7 +52,7 @@ use crate::{
 };
 
 /// How long the parts may take to stop.
-const STOPPING: Duration = Duration::from_secs(8);
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a store on a server is waited for once the daemon is to end.
 const LAST_WORDS: Duration = Duration::from_secs(4);
 /// Pages of metrics that are written at the same time.
@@ -110,7 +111,7 @@ pub struct Shared {
     /// What fails at present, and was logged.
     failures_logged: failures::Logged,
     /// What logs bring.
-    intake: logs::Intake,
+    intake: logs::IngestPipeline,
     /// How many pages of metrics may be written at the same time.
     measuring: Arc<tokio::sync::Semaphore>,
     /// Something is to be delivered.
@@ -154,6 +155,14 @@ impl Shared {
         self.fail(&error.to_string());
     }
 
+    /// Ends the daemon if the file of the store is not the one that is open any more.
+    async fn check_store_file(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        if let Err(error) = blocking::run(move || shared.store.check_file()).await {
+            self.store_is_gone(&error);
+        }
+    }
+
     fn beat(&self) {
         self.beats.fetch_add(1, Ordering::Relaxed);
     }
@@ -169,20 +178,12 @@ pub struct Daemon {
     certificate: Option<door::Certificate>,
 }
 
-/// The threads that do the work under one configuration.
+/// The tasks that do the work under one configuration.
 #[derive(Debug)]
 struct Parts {
-    threads: Vec<JoinHandle<()>>,
-    stop: watch::Sender<bool>,
-    /// What keeps the leases; nothing where nobody else can lead.
-    leading: Option<Leading>,
-}
-
-/// The thread that keeps the leases. It ends after the others: what they still write is written by a leader.
-#[derive(Debug)]
-struct Leading {
-    thread: JoinHandle<()>,
-    stop: watch::Sender<bool>,
+    tasks: TaskGroup,
+    /// What keeps the leases. It ends after the others: what they still write is written by a leader.
+    leases: TaskGroup,
 }
 
 impl Daemon {
@@ -194,8 +195,7 @@ impl Daemon {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DaemonError> {
         let place = config.serve.store.clone();
         // The store has a thread of its own where it is on a server, and this one waits for it.
-        let store =
-            tokio::task::spawn_blocking(move || open(&place)).await.map_err(std::io::Error::other)??;
+        let store = blocking::run(move || open(&place)).await?;
         let listen = config.serve.listen;
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
         let certificate = match &config.serve.tls {
@@ -212,14 +212,15 @@ impl Daemon {
             app: Arc::new(AppState::new(store, clock, leadership, config)),
             latest: metrics::RuntimeMetrics::default(),
             failures_logged: failures::Logged::default(),
-            intake: logs::Intake::default(),
+            intake: logs::IngestPipeline::default(),
             measuring: Arc::new(tokio::sync::Semaphore::new(MEASURING)),
             nudges: watch::Sender::new(0),
             failures,
             beats: AtomicU64::new(0),
         });
-        prepare(&shared)?;
-        let parts = Parts::start(&shared)?;
+        let preparing = Arc::clone(&shared);
+        blocking::run(move || prepare(&preparing)).await?;
+        let parts = Parts::start(&shared);
         Ok(Self { shared, parts, failed, listener, certificate })
     }
 
@@ -280,23 +281,21 @@ impl Daemon {
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Result<bool, DaemonError> {
         let mut commands = Commands::new(commands);
-        let (closed, closing) = watch::channel(false);
+        let close = CancellationToken::new();
         let router = pages::router(Arc::clone(&self.shared), dashboard);
-        let pages = door::serve(self.listener, router, self.certificate.clone(), closing);
+        let pages = door::serve(self.listener, router, self.certificate.clone(), close.clone());
         let mut life = system::Life::start(Arc::clone(&self.shared));
         let mut checks = tokio::time::interval(STORE_CHECK);
         let asked = loop {
             tokio::select! {
-                _ = checks.tick() => if let Err(error) = self.shared.store.check_file() {
-                    self.shared.store_is_gone(&error);
-                },
+                _ = checks.tick() => self.shared.check_store_file().await,
                 command = commands.next() => match command {
                     Some(Command::Reload(config)) => {
                         if let Some(certificate) = &self.certificate {
                             certificate.renew();
                         }
-                        let reloading = reload((&self.shared, &mut commands), self.parts, *config);
-                        self.parts = life.during(reloading).await?;
+                        let reloading = reload(&self.shared, &mut commands, self.parts, *config);
+                        self.parts = life.during(reloading).await;
                     }
                     Some(Command::Stop) | None => break true,
                 },
@@ -316,13 +315,14 @@ impl Daemon {
         let stopped = tokio::select! {
             (parts, jobs) = async {
                 // What people carry out goes on with the same command or page, from where it ended.
-                tokio::join!(self.parts.stop(), tokio::time::timeout(STOPPING, self.shared.plan_jobs.stop()))
+                tokio::join!(self.parts.stop(), tokio::time::timeout(STOP_TIMEOUT, self.shared.plan_jobs.stop()))
             } => parts && jobs.is_ok(),
             () = commands.asked_again() => false,
         };
-        self.shared.store.settle();
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || shared.store.settle()).await;
         // Nobody who waits for a page is waited for.
-        let _ = closed.send(true);
+        close.cancel();
         pages.abort();
         Ok(asked && stopped)
     }
@@ -342,17 +342,18 @@ fn open(place: &Place) -> Result<Store, StoreError> {
 
 /// Goes on with another configuration, or with the present one if that is not in order.
 async fn reload(
-    (shared, commands): (&Arc<Shared>, &mut Commands),
+    shared: &Arc<Shared>,
+    commands: &mut Commands,
     parts: Parts,
     config: Result<Config, ConfigError>,
-) -> Result<Parts, DaemonError> {
+) -> Parts {
     system::reloading();
     let parts = match usable(shared, config) {
-        Some(config) => replace((shared, commands), parts, config).await?,
+        Some(config) => replace(shared, commands, parts, config).await,
         None => parts,
     };
     system::ready();
-    Ok(parts)
+    parts
 }
 
 /// The new configuration, if it is in order.
@@ -371,30 +372,22 @@ fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config
     Some(config)
 }
 
-async fn replace(
-    (shared, commands): (&Arc<Shared>, &mut Commands),
-    parts: Parts,
-    config: Config,
-) -> Result<Parts, DaemonError> {
+async fn replace(shared: &Arc<Shared>, commands: &mut Commands, parts: Parts, config: Config) -> Parts {
     if !parts.stop().await {
         tracing::warn!("a part did not stop in time, and ends by itself");
     }
     if commands.is_stop_asked() {
         // What would be started now would have to be stopped again.
-        return Ok(Parts { threads: vec![], stop: watch::Sender::new(true), leading: None });
+        return Parts::idle(shared);
     }
     shared.set_config(config);
-    let shared = Arc::clone(shared);
-    // The store may have to be waited for.
-    let started = tokio::task::spawn_blocking(move || {
-        if let Err(error) = prepare(&shared) {
-            tracing::error!("alerts of what is not watched any more stay until the next start: {error}");
-        }
-        Parts::start(&shared)
-    });
-    let parts = started.await.map_err(std::io::Error::other)??;
+    let preparing = Arc::clone(shared);
+    if let Err(error) = blocking::run(move || prepare(&preparing)).await {
+        tracing::error!("alerts of what is not watched any more stay until the next start: {error}");
+    }
+    let parts = Parts::start(shared);
     tracing::info!("the new configuration is in use");
-    Ok(parts)
+    parts
 }
 
 /// Brings what is kept into line with the configuration.
@@ -409,111 +402,61 @@ fn prepare(shared: &Shared) -> Result<(), StoreError> {
 }
 
 impl Parts {
-    fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
-        let (stop, stopping) = watch::channel(false);
-        let config = shared.config();
-        let of = config.targets.len();
+    /// Without tasks.
+    fn idle(shared: &Shared) -> Self {
+        let group = || TaskGroup::new(shared.failures.clone());
+        Self { tasks: group(), leases: group() }
+    }
+
+    fn start(shared: &Arc<Shared>) -> Self {
+        let (parts, config) = (Self::idle(shared), shared.config());
+        let (tasks, of) = (&parts.tasks, config.targets.len());
         let watched = config.targets.iter().enumerate().map(|(number, target)| Watching {
             shared: Arc::clone(shared),
             config: Arc::clone(&config),
             target: target.clone(),
             place: (number, of),
             awake: Arc::new(Notify::new()),
-            stopping: stopping.clone(),
+            stop: tasks.token(),
         });
         let watched: Vec<Watching> = watched.collect();
         let wake_ups =
             watched.iter().map(|watching| (watching.target.name.clone(), Arc::clone(&watching.awake)));
         shared.set_wake_ups(wake_ups.collect());
-        let leases: Vec<String> = config
-            .targets
-            .iter()
-            .map(|target| leadership::lease(&target.name))
-            .chain([leadership::DELIVERY.to_owned()])
-            .collect();
-        let mut threads = vec![];
-        threads.push(thread(shared, "watch", |shared| {
-            all(shared, watched.into_iter().map(Watching::run).collect())
-        })?);
-        let leading = if shared.store.is_shared() {
-            let (stop, stopping) = watch::channel(false);
-            let lead = async move |shared: Arc<Shared>| {
-                shared.leadership.keep(&shared.store, &leases, stopping).await;
-            };
-            Some(Leading { thread: thread(shared, "lead", lead)?, stop })
-        } else {
-            None
-        };
-        let keeping = stopping.clone();
-        threads.push(thread(shared, "time", |shared| timekeeping::run(shared, keeping))?);
+        for watching in watched {
+            tasks.spawn("the watching of a target", watching.run());
+        }
+        if shared.store.is_shared() {
+            let names = config.targets.iter().map(|target| leadership::lease(&target.name));
+            let leases = names.chain([leadership::DELIVERY.to_owned()]).collect();
+            let keeping = keep_leases(Arc::clone(shared), leases, parts.leases.token());
+            parts.leases.spawn("the keeping of leases", keeping);
+        }
+        tasks.spawn("the keeping of time", timekeeping::run(Arc::clone(shared), tasks.token()));
         shared.intake.set(&config);
-        let reading = (Arc::clone(&config), stopping.clone());
-        threads.push(thread(shared, "logs", |shared| logs::run(shared, reading.0, reading.1))?);
-        let cleaning = (Arc::clone(&config), stopping.clone());
-        threads.push(thread(shared, "clean", |shared| clean(shared, cleaning))?);
-        threads.push(thread(shared, "deliver", |shared| delivery::run(shared, config, stopping))?);
-        Ok(Self { threads, stop, leading })
+        logs::start(tasks, shared, &config);
+        cleaning::start(tasks, shared, &config);
+        tasks.spawn("the delivery", delivery::run(Arc::clone(shared), config, tasks.token()));
+        parts
     }
 
-    /// Stops every part: whether they did so in time, and none had ended by itself.
+    /// Stops every task. Returns `true` if they did so in time, and none had ended in a panic.
     async fn stop(self) -> bool {
-        // Without anybody who listens there is nobody left to stop.
-        let _ = self.stop.send(true);
-        let joined = tokio::task::spawn_blocking(move || {
-            let all = self.threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0;
-            let led = self.leading.is_none_or(|leading| {
-                // Nobody listens where the thread has ended.
-                let _ = leading.stop.send(true);
-                leading.thread.join().is_ok()
-            });
-            all && led
-        });
-        matches!(tokio::time::timeout(STOPPING, joined).await, Ok(Ok(true)))
+        let begun = Monotonic::now();
+        let stopped = self.tasks.stop(STOP_TIMEOUT).await;
+        let released = self.leases.stop(STOP_TIMEOUT.saturating_sub(begun.elapsed())).await;
+        stopped && released
     }
 }
 
-/// Cleans up where that is switched on, and purges the archive.
-async fn clean(shared: Arc<Shared>, (config, stopping): (Arc<Config>, watch::Receiver<bool>)) {
-    let cleaned = config.targets.iter().filter_map(|target| Some((target.clone(), target.cleanup.clone()?)));
-    let tasks = tokio::task::LocalSet::new();
-    for (target, cleanup) in cleaned {
-        let (shared, config, stopping) = (Arc::clone(&shared), Arc::clone(&config), stopping.clone());
-        tasks.spawn_local(Cleaning { shared, config, target, cleanup, stopping }.run());
+/// Takes and renews leases until that is to stop, and then gives them up.
+async fn keep_leases(shared: Arc<Shared>, leases: Vec<String>, stop: CancellationToken) {
+    let leases = Arc::new(leases);
+    let mut ticks = tokio::time::interval(RENEWAL_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let (shared, leases) = (Arc::clone(&shared), Arc::clone(&leases));
+        blocking::run(move || shared.leadership.renew(&shared.store, &leases)).await;
     }
-    tasks.spawn_local(cleaning::purge(shared, stopping));
-    tasks.await;
-}
-
-/// All of them, at the same time.
-async fn all(shared: Arc<Shared>, works: Vec<impl Future<Output = ()> + Send + 'static>) {
-    let mut running: JoinSet<()> = works.into_iter().collect();
-    while let Some(ended) = running.join_next().await {
-        if ended.is_err() {
-            shared.fail("the watching of a target ended in a panic");
-        }
-    }
-}
-
-/// A thread that does the work on a runtime of its own, where it may also wait for a file. Should it panic, the daemon
-/// ends.
-fn thread<F: Future<Output = ()>>(
-    shared: &Arc<Shared>,
-    name: &'static str,
-    work: impl FnOnce(Arc<Shared>) -> F + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
-    /// Tells the daemon of a thread that ended in a panic.
-    struct End(Arc<Shared>);
-    impl Drop for End {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                self.0.fail("a part of the daemon ended in a panic");
-            }
-        }
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let shared = Arc::clone(shared);
-    std::thread::Builder::new().name(name.into()).spawn(move || {
-        let _end = End(Arc::clone(&shared));
-        runtime.block_on(work(shared));
-    })
+    blocking::run(move || shared.leadership.release(&shared.store)).await;
 }

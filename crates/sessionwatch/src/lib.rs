@@ -8,6 +8,7 @@
 pub mod actions;
 pub mod app;
 pub mod archive;
+pub mod blocking;
 pub mod checklist;
 pub mod checks;
 pub mod cli;

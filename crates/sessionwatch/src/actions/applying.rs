@@ -500,7 +500,7 @@ impl<'a> Work<'a> {
             if self.control.paused.load(Ordering::Relaxed)
                 || self.control.lagging.load(Ordering::Relaxed) && !leads
             {
-                clock::pause(PATIENCE).await;
+                clock::sleep(PATIENCE).await;
                 continue;
             }
             if leads && asked.elapsed() > LAG_ASKED {
@@ -536,7 +536,7 @@ impl<'a> Work<'a> {
             if lag <= MAX_LAG_S {
                 return;
             }
-            clock::pause(PATIENCE).await;
+            clock::sleep(PATIENCE).await;
         }
     }
 

@@ -19,7 +19,7 @@ use crate::store::{
 };
 
 /// How often leases are taken or renewed.
-const RENEWAL: Duration = Duration::from_secs(2);
+pub(crate) const RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a lease is believed in without being renewed: less than it holds in the store.
 const BELIEVED: Duration = Duration::from_secs(5);
 /// The lease of the delivery.
@@ -94,24 +94,18 @@ impl Leadership {
         store.fenced(Fence { lease: lease.to_owned(), holder: self.holder.clone(), term })
     }
 
-    /// Takes and renews leases until it is asked to stop, and then gives them up.
-    pub async fn keep(&self, store: &Store, leases: &[String], mut stopping: watch::Receiver<bool>) {
+    /// Gives up all leases. It blocks.
+    pub fn release(&self, store: &Store) {
         let Some(held) = &self.held else { return };
-        let mut ticks = tokio::time::interval(RENEWAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => self.renew(store, leases, held),
-                _ = stopping.changed() => break,
-            }
-        }
         held.send_replace(BTreeMap::new());
         if let Err(error) = store.write(|db| leases::release(db, &self.holder)) {
             tracing::warn!("leases were not given up, and run out by themselves: {error}");
         }
     }
 
-    fn renew(&self, store: &Store, leases: &[String], held: &watch::Sender<BTreeMap<String, Held>>) {
+    /// Takes leases, and renews those that this daemon holds. It blocks.
+    pub fn renew(&self, store: &Store, leases: &[String]) {
+        let Some(held) = &self.held else { return };
         // Counted from before it is written: the store counts from later.
         let renewed = Monotonic::now();
         let taken = store.write(|db| {

@@ -261,7 +261,7 @@ pub(super) async fn steered(
             _ = terminate.recv() => stop(control)?,
             _ = user.recv() => pause(control),
             _ = suspended => pause(control),
-            () = clock::pause(Duration::from_millis(200)) => {}
+            () = clock::sleep(Duration::from_millis(200)) => {}
         }
         let state = if control.lagging.load(Ordering::Relaxed) {
             ", waiting for a replica"

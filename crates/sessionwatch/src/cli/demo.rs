@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Failure, target};
 use crate::{
     clock::{self, Clock},
@@ -77,7 +79,7 @@ fn live(args: &Args) -> Result<ExitCode, Failure> {
     demo::create_healthy(&database, clock::now())?;
     let application = Application::open(&database, &log)?;
     let config = Config::parse(&folder.join("sessionwatch.toml"), &configuration(free(args.listen)))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = super::runtime()?;
     let outcome = runtime.block_on(async {
         let commands = super::serve::commands(None)?;
         let daemon = Daemon::start(config, Clock::System).await?;
@@ -92,17 +94,13 @@ fn live(args: &Args) -> Result<ExitCode, Failure> {
              Ctrl-C ends the demonstration and removes this application; {kept} stays.\n"
         ))?;
         let dashboard = web::router(&daemon.shared().app);
-        let (stop, stopping) = tokio::sync::watch::channel(false);
-        let working = tokio::task::LocalSet::new();
-        let serving = working.run_until(async {
-            let application = tokio::task::spawn_local(application.run(stopping));
-            let stopped = daemon.serve(dashboard, commands).await;
-            // Whoever waits for that is gone with it.
-            let _ = stop.send(true);
-            let _ = application.await;
-            stopped
-        });
-        let stopped = serving.await?;
+        let stop = CancellationToken::new();
+        let application = tokio::spawn(application.run(stop.clone()));
+        let stopped = daemon.serve(dashboard, commands).await;
+        stop.cancel();
+        // How the application ended changes nothing.
+        let _ = application.await;
+        let stopped = stopped?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
     });
     runtime.shutdown_background();

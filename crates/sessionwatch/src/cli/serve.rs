@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{Failure, preflight, target::ConfigArgs};
 use crate::{
+    blocking,
     clock::Clock,
     daemon::{self, Command, Daemon, Door},
     web,
@@ -27,7 +28,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         super::complain_of(&line);
     }
     let file = config.file.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = super::runtime()?;
     let outcome = runtime.block_on(async {
         // Before anything is ready to be told to end.
         let commands = commands(file)?;
@@ -68,7 +69,10 @@ pub(super) fn commands(file: Option<PathBuf>) -> std::io::Result<mpsc::Unbounded
             let command = tokio::select! {
                 _ = terminate.recv() => Command::Stop,
                 _ = interrupt.recv() => Command::Stop,
-                _ = hang_up.recv() => Command::Reload(Box::new(preflight::load_for_serve(file.as_deref()))),
+                _ = hang_up.recv() => {
+                    let file = file.clone();
+                    Command::Reload(Box::new(blocking::run(move || preflight::load_for_serve(file.as_deref())).await))
+                }
             };
             if sender.send(command).is_err() {
                 return;

@@ -1,19 +1,25 @@
 //! What the watch does by itself besides looking: cleaning up where that is switched on, and removing for good what has
 //! passed its time in the archive.
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use sessionwatch_core::{
     instant::{HOUR, Instant},
     safety_limit::{LimitExceeded, SafetyLimit},
 };
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{
+    Shared,
+    tasks::{TaskGroup, wait_to_retry, wait_until},
+};
 use crate::{
     actions::{self, ActError, Applied, Consent, Context, Control, Selection, keys},
     app::leadership::{DELIVERY, lease},
-    clock,
+    blocking,
     config::{Cleanup, Config, Target},
     store::{
         Store, StoreError, archived, audit,
@@ -26,15 +32,27 @@ const ACTOR: &str = "the watch";
 /// What is noted of a cleanup.
 const KIND: &str = "cleanup";
 /// How long to wait before a store that failed is asked again.
-const AGAIN: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_secs(60);
+
+/// Starts the cleanups that are configured, and the purging of the archive.
+pub(super) fn start(tasks: &TaskGroup, shared: &Arc<Shared>, config: &Arc<Config>) {
+    let cleaned = config.targets.iter().filter_map(|target| Some((target.clone(), target.cleanup.clone()?)));
+    for (target, cleanup) in cleaned {
+        let (shared, config) = (Arc::clone(shared), Arc::clone(config));
+        let cleaning = Cleaning { shared, config, target, cleanup, stop: tasks.token() };
+        tasks.spawn("the cleanup of a target", cleaning.run());
+    }
+    tasks.spawn("the purging of the archive", purge(Arc::clone(shared), tasks.token()));
+}
 
 /// Removes for good, every hour, what has passed its time.
-pub(super) async fn purge(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
-    while !*stopping.borrow() {
+async fn purge(shared: Arc<Shared>, stop: CancellationToken) {
+    loop {
         let (now, passed) = (shared.clock.now(), shared.passed());
         // Where several watch together, one of them does it.
         if let Some(term) = shared.leadership.term(DELIVERY) {
-            let purged = shared.leadership.fenced(&shared.store, DELIVERY, term).write(|db| {
+            let store = shared.leadership.fenced(&shared.store, DELIVERY, term);
+            let purged = blocking::write(&store, move |db| {
                 let rows = archived::purge(db, None, passed)?;
                 if rows > 0 {
                     let detail = serde_json::json!({ "rows": rows }).to_string();
@@ -42,27 +60,24 @@ pub(super) async fn purge(shared: Arc<Shared>, mut stopping: watch::Receiver<boo
                 }
                 Ok(())
             });
-            if let Err(error) = purged {
+            if let Err(error) = purged.await {
                 tracing::error!("what has passed its time is still in the archive: {error}");
             }
         }
-        let until = now.plus(HOUR);
-        while shared.clock.now() < until && !*stopping.borrow() {
-            tokio::select! {
-                () = shared.clock.wait_until(until) => {}
-                _ = stopping.changed() => {}
-            }
+        if !wait_until(&shared.clock, now.plus(HOUR), &stop).await {
+            return;
         }
     }
 }
 
 /// A target that is cleaned up by itself.
-pub(super) struct Cleaning {
-    pub(super) shared: Arc<Shared>,
-    pub(super) config: Arc<Config>,
-    pub(super) target: Target,
-    pub(super) cleanup: Cleanup,
-    pub(super) stopping: watch::Receiver<bool>,
+#[derive(Clone)]
+struct Cleaning {
+    shared: Arc<Shared>,
+    config: Arc<Config>,
+    target: Target,
+    cleanup: Cleanup,
+    stop: CancellationToken,
 }
 
 /// A term under which a target is cleaned up.
@@ -74,39 +89,36 @@ struct Term {
 
 impl Cleaning {
     /// Cleans the target up each time that it is due, while this daemon leads it.
-    pub(super) async fn run(mut self) {
+    async fn run(self) {
         let lease = lease(&self.target.name);
-        while !*self.stopping.borrow() {
-            let number = tokio::select! {
-                number = self.shared.leadership.lead(&lease) => number,
-                _ = self.stopping.changed() => continue,
-            };
+        while let Some(number) = self.stop.run_until_cancelled(self.shared.leadership.lead(&lease)).await {
             let store = self.shared.leadership.fenced(&self.shared.store, &lease, number);
             self.lead(&Term { number, store }).await;
         }
     }
 
     /// Cleans up until the term is over, or this is to stop. What was due while nobody ran is done once, late.
-    async fn lead(&mut self, term: &Term) {
-        let (shared, lease) = (Arc::clone(&self.shared), lease(&self.target.name));
+    async fn lead(&self, term: &Term) {
+        let (shared, lease) = (&self.shared, lease(&self.target.name));
         // Another daemon may have cleaned up since this one last led.
-        let mut last = match term.store.read(|db| events::last_of(db, (KIND, &self.target.name))) {
-            Ok(last) => last.unwrap_or(shared.begun),
+        let name = self.target.name.clone();
+        let last = blocking::read(&term.store, move |db| events::last_of(db, (KIND, &name))).await;
+        let Ok(last) = last else {
             // That it cannot be read is logged where it is read.
-            Err(_) => return self.pause().await,
+            wait_to_retry(RETRY_DELAY, &self.stop).await;
+            return;
         };
-        while !*self.stopping.borrow() && shared.leadership.term(&lease) == Some(term.number) {
+        let mut last = last.unwrap_or(shared.begun);
+        while !self.stop.is_cancelled() && shared.leadership.term(&lease) == Some(term.number) {
             let now = shared.clock.now();
             last = self.cleanup.schedule.last_done(last, now);
             let due = self.cleanup.schedule.after(last).unwrap_or(Instant::MAX);
             if now < due {
-                tokio::select! {
-                    () = shared.clock.wait_until(due) => {}
-                    _ = self.stopping.changed() => {}
-                }
+                self.stop.run_until_cancelled(shared.clock.wait_until(due)).await;
                 continue;
             }
-            let outcome = self.clean(&term.store).await;
+            let (this, store) = (self.clone(), term.store.clone());
+            let outcome = blocking::drive(async move || this.clean(&store).await).await;
             let (summary, detail) = said(&self.target, &outcome);
             match &outcome {
                 Ok(_) => tracing::info!(target = self.target.name, "{summary}"),
@@ -121,41 +133,32 @@ impl Cleaning {
                 summary,
                 detail: detail.to_string(),
             };
-            match term.store.write(|db| events::add(db, &event)) {
+            match blocking::write(&term.store, move |db| events::add(db, &event)).await {
                 // Whoever leads now begins with what is left.
                 Ok(()) | Err(StoreError::Fenced) => {}
                 Err(error) => {
                     tracing::error!("that a target was cleaned up could not be noted: {error}");
-                    self.pause().await;
+                    wait_to_retry(RETRY_DELAY, &self.stop).await;
                 }
             }
             last = now;
         }
     }
 
-    /// Waits before a store that failed is asked again.
-    async fn pause(&mut self) {
-        tokio::select! {
-            () = clock::pause(AGAIN) => {}
-            _ = self.stopping.changed() => {}
-        }
-    }
-
     /// Plans and carries out one cleanup: nothing if there is nothing to do.
     async fn clean(&self, store: &Store) -> Result<Option<Applied>, ActError> {
         let Self { shared, config, target, cleanup, .. } = self;
-        let mut stopping = self.stopping.clone();
         let context = Context { config, target, store, clock: &shared.clock, actor: ACTOR };
         let (recipient, made) = keys::recipient(config)?;
         if let Some(path) = made {
             tracing::warn!("{}", keys::advice(&recipient, &path));
         }
         let selection = Selection::Expired { grace_us: cleanup.grace_us };
-        let plan = tokio::select! {
-            plan = actions::make(context, &selection) => plan?,
+        let Some(plan) = self.stop.run_until_cancelled(actions::make(context, &selection)).await else {
             // Nothing was touched yet.
-            _ = stopping.wait_for(|stop| *stop) => return Ok(None),
+            return Ok(None);
         };
+        let plan = plan?;
         if plan.kept.rows == 0 {
             actions::settle(context).await?;
             return Ok(None);
@@ -180,7 +183,7 @@ impl Cleaning {
         tokio::pin!(applying);
         tokio::select! {
             applied = &mut applying => return applied.map(Some),
-            _ = stopping.wait_for(|stop| *stop) => control.stop.store(true, Ordering::Relaxed),
+            () = self.stop.cancelled() => control.stop.store(true, Ordering::Relaxed),
         }
         applying.await.map(Some)
     }

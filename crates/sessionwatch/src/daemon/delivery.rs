@@ -3,18 +3,21 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sessionwatch_core::instant::{Instant, SECOND};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant as Monotonic, MissedTickBehavior},
-};
+use tokio::time::{Instant as Monotonic, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
-use super::{Shared, metrics::DeliveryOutcome, round, weekly};
+use super::{
+    Shared,
+    metrics::DeliveryOutcome,
+    round,
+    tasks::{TaskGroup, wait_to_retry},
+    weekly::{self, Weekly},
+};
 use crate::{
     app::{LiveEvent, leadership::DELIVERY},
+    blocking,
     config::Config,
-    notify::{self, Failure, Message, Sender},
-    notify::{Channel, Kind},
+    notify::{self, Channel, Failure, Kind, Message, Sender},
     store::{
         Store, StoreError,
         db::Db,
@@ -35,20 +38,17 @@ const GRACE: Duration = Duration::from_secs(3);
 const PATIENT: u32 = 5;
 
 /// Delivers, while this daemon leads the delivery, until it is asked to stop.
-pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, mut stopping: watch::Receiver<bool>) {
-    while !*stopping.borrow() {
-        let term = tokio::select! {
-            term = shared.leadership.lead(DELIVERY) => term,
-            _ = stopping.changed() => continue,
-        };
+pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, stop: CancellationToken) {
+    while let Some(term) = stop.run_until_cancelled(shared.leadership.lead(DELIVERY)).await {
         // What an earlier leader was sending may have arrived.
-        let resumed = shared.leadership.fenced(&shared.store, DELIVERY, term).write(|db| {
-            let now = shared.clock.now();
+        let (store, clock) = (shared.leadership.fenced(&shared.store, DELIVERY, term), shared.clock.clone());
+        let resumed = blocking::write(&store, move |db| {
+            let now = clock.now();
             outbox::rebase(db, now)?;
             silences::rebase(db, now)?;
             outbox::resume(db)
         });
-        match resumed {
+        match resumed.await {
             Ok(0) => {}
             Ok(count) => tracing::warn!(
                 count,
@@ -56,58 +56,47 @@ pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, mut stopping: 
             ),
             Err(error) => {
                 tracing::error!("the outbox cannot be used yet: {error}");
-                crate::clock::pause(PERIOD.min(Duration::from_secs(1))).await;
+                wait_to_retry(STORE_RETRY_INTERVAL, &stop).await;
                 continue;
             }
         }
-        lead(&shared, &config, term, &mut stopping).await;
+        lead(&shared, &config, term, &stop).await;
     }
 }
 
 /// Delivers until this daemon leads no more, or is asked to stop.
-async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stopping: &mut watch::Receiver<bool>) {
-    let (mut workers, (leave, leaving)) = (JoinSet::new(), watch::channel(false));
+async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stop: &CancellationToken) {
+    let workers = TaskGroup::new(shared.failures.clone());
+    // What is under way when its time is up is dropped, and made again later, with the same key and marked.
+    let drop_all = CancellationToken::new();
     for channel in config.serve.channels.clone() {
-        let leaving = leaving.clone();
-        let store = shared.leadership.fenced(&shared.store, DELIVERY, term);
-        let worker =
-            Worker { shared: Arc::clone(shared), config: Arc::clone(config), channel, store, leaving };
-        workers.spawn(worker.run());
-    }
-    if let Some(report) = config.serve.report.clone() {
-        let (sending, mut leaving) =
-            (weekly::run(Arc::clone(shared), Arc::clone(config), report, term), leaving);
-        workers.spawn(async move {
-            tokio::select! {
-                () = sending => {}
-                // What it writes is one transaction, so it can be left anywhere.
-                _ = leaving.changed() => {}
-            }
+        let worker = Arc::new(Worker {
+            shared: Arc::clone(shared),
+            config: Arc::clone(config),
+            channel,
+            store: shared.leadership.fenced(&shared.store, DELIVERY, term),
+            stop: workers.token(),
+        });
+        let dropped = drop_all.clone();
+        workers.spawn("the delivery of a channel", async move {
+            dropped.run_until_cancelled(worker.run()).await;
         });
     }
+    if let Some(report) = config.serve.report.clone() {
+        let (shared, config, stop) = (Arc::clone(shared), Arc::clone(config), workers.token());
+        let weekly = Weekly { shared, config, report, term, stop };
+        workers.spawn("the sending of the checklist", weekly::run(weekly));
+    }
     let mut ticks = tokio::time::interval(PERIOD);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {
-                if shared.leadership.term(DELIVERY) != Some(term) {
-                    break;
-                }
-            }
-            Some(ended) = workers.join_next() => {
-                if ended.is_err() {
-                    shared.fail("the delivery of a channel ended in a panic");
-                    break;
-                }
-            }
-            _ = stopping.changed() => break,
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if shared.leadership.term(DELIVERY) != Some(term) {
+            break;
         }
     }
-    // The workers hold the other end.
-    let _ = leave.send(true);
-    let finished = async { while workers.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(GRACE, finished).await;
-    // A delivery that takes longer is dropped, and made again later, with the same key and marked.
-    workers.shutdown().await;
+    if !workers.stop(GRACE).await {
+        drop_all.cancel();
+        workers.stop(GRACE).await;
+    }
 }
 
 /// Tells every channel, past the outbox, that the daemon ends because its store is gone. What a channel does not take in
@@ -149,12 +138,12 @@ enum Pace {
 }
 
 /// Messages that were told together, and how that went.
-struct Attempt<'a> {
-    group: &'a [Due],
+struct Attempt {
+    group: Vec<Due>,
     outcome: Result<(), Failure>,
 }
 
-impl Attempt<'_> {
+impl Attempt {
     fn recipient(&self) -> Option<&str> {
         self.group.first().and_then(|due| due.recipient.as_deref())
     }
@@ -174,12 +163,11 @@ struct Worker {
     /// The store, for what is written under the present term of the delivery.
     store: Store,
     /// Nothing more is to be sent.
-    leaving: watch::Receiver<bool>,
+    stop: CancellationToken,
 }
 
 impl Worker {
-    async fn run(self) {
-        let mut leaving = self.leaving.clone();
+    async fn run(self: Arc<Self>) {
         let mut sender = Sender::new(&self.channel);
         let mut nudges = self.shared.nudges.subscribe();
         let mut ticks = tokio::time::interval(PERIOD);
@@ -191,12 +179,12 @@ impl Worker {
                 // The sender is what this worker holds.
                 _ = nudges.changed() => {}
                 () = self.next_due(last) => {}
-                _ = leaving.changed() => return,
+                () = self.stop.cancelled() => return,
             }
             let now = self.shared.clock.now();
             if now.plus(SECOND) < last {
                 rest = None;
-                self.noted(self.store.write(|db| outbox::hurry(db, now)));
+                self.noted(blocking::write(&self.store, move |db| outbox::hurry(db, now)).await);
             }
             last = now;
             if rest.is_some_and(|until| now < until) {
@@ -218,7 +206,8 @@ impl Worker {
 
     /// Waits until a message is due that was not at that instant.
     async fn next_due(&self, last: Instant) {
-        let next = self.shared.store.read(|db| outbox::next_due(db, &self.channel.name, last));
+        let channel = self.channel.name.clone();
+        let next = blocking::read(&self.shared.store, move |db| outbox::next_due(db, &channel, last)).await;
         match self.noted(next).flatten() {
             Some(at) => self.shared.clock.wait_until(at).await,
             None => std::future::pending().await,
@@ -226,17 +215,17 @@ impl Worker {
     }
 
     /// Delivers what is due, until the channel takes no more.
-    async fn deliver_due(&self, sender: &Result<Sender, Failure>) -> Pace {
-        let Some(due) = self.due() else { return Pace::Stop };
+    async fn deliver_due(self: &Arc<Self>, sender: &Result<Sender, Failure>) -> Pace {
+        let Some(due) = self.due().await else { return Pace::Stop };
         let mut groups = groups(due, self.channel.kind.is_for_programs()).into_iter().peekable();
         let end = if groups.peek().is_none() { Pace::Stop } else { Pace::On };
         let (mut together, most) = (1, concurrent_deliveries(self.channel.kind));
         while groups.peek().is_some() {
-            if *self.leaving.borrow() {
+            if self.stop.is_cancelled() {
                 return Pace::Stop;
             }
             let next: Vec<Vec<Due>> = groups.by_ref().take(together).collect();
-            let pace = self.deliver(sender, &next).await;
+            let pace = self.deliver(sender, next).await;
             if pace != Pace::On {
                 return pace;
             }
@@ -247,22 +236,27 @@ impl Worker {
     }
 
     /// What is due, of which nothing is being sent.
-    fn due(&self) -> Option<Vec<Due>> {
-        let (now, channel) = (self.shared.clock.now(), self.channel.name.as_str());
-        let read = || {
-            self.noted(self.store.read(|db| Ok((outbox::is_sending(db, channel)?, self.read_due(db, now)?))))
-        };
-        let (unnoted, due) = read()?;
-        if !unnoted {
-            return Some(due);
-        }
-        let count = self.noted(self.store.write(|db| outbox::resume_channel(db, channel)))?;
-        tracing::warn!(
-            channel,
-            count,
-            "could not record whether messages were delivered: they are sent again, and marked as repeated"
-        );
-        read().map(|(_, due)| due)
+    async fn due(self: &Arc<Self>) -> Option<Vec<Due>> {
+        let (this, now) = (Arc::clone(self), self.shared.clock.now());
+        blocking::run(move || {
+            let channel = this.channel.name.as_str();
+            let read = || {
+                let read = this.store.read(|db| Ok((outbox::is_sending(db, channel)?, this.read_due(db, now)?)));
+                this.noted(read)
+            };
+            let (unnoted, due) = read()?;
+            if !unnoted {
+                return Some(due);
+            }
+            let count = this.noted(this.store.write(|db| outbox::resume_channel(db, channel)))?;
+            tracing::warn!(
+                channel,
+                count,
+                "could not record whether messages were delivered: they are sent again, and marked as repeated"
+            );
+            read().map(|(_, due)| due)
+        })
+        .await
     }
 
     fn read_due(&self, db: Db<'_>, now: Instant) -> Result<Vec<Due>, StoreError> {
@@ -270,12 +264,18 @@ impl Worker {
     }
 
     /// Delivers groups of messages at the same time, each of which is told together.
-    async fn deliver(&self, sender: &Result<Sender, Failure>, groups: &[Vec<Due>]) -> Pace {
-        if self.noted(self.store.write(|db| outbox::sending(db, groups.iter().flatten()))).is_none() {
+    async fn deliver(self: &Arc<Self>, sender: &Result<Sender, Failure>, groups: Vec<Vec<Due>>) -> Pace {
+        let store = self.store.clone();
+        let (groups, marked) = blocking::run(move || {
+            let marked = store.write(|db| outbox::sending(db, groups.iter().flatten()));
+            (groups, marked)
+        })
+        .await;
+        if self.noted(marked).is_none() {
             return Pace::Stop;
         }
-        let attempts: Vec<Attempt<'_>> =
-            futures_util::future::join_all(groups.iter().map(|group| self.attempt(sender, group))).await;
+        let attempts = groups.into_iter().map(|group| self.attempt(sender, group));
+        let attempts = Arc::new(futures_util::future::join_all(attempts).await);
         let now = self.shared.clock.now();
         let told = self.note_until_kept(&attempts, now).await;
         if told.is_some_and(|told| told > 0) {
@@ -296,10 +296,10 @@ impl Worker {
     }
 
     /// Delivers messages that are told together.
-    async fn attempt<'a>(&self, sender: &Result<Sender, Failure>, group: &'a [Due]) -> Attempt<'a> {
+    async fn attempt(&self, sender: &Result<Sender, Failure>, group: Vec<Due>) -> Attempt {
         let (shared, channel, begun) = (&self.shared, self.channel.name.as_str(), Monotonic::now());
         let outcome = match sender {
-            Ok(sender) => sender.deliver(&self.channel, group, shared.clock.now()).await,
+            Ok(sender) => sender.deliver(&self.channel, &group, shared.clock.now()).await,
             Err(failure) => Err(failure.clone()),
         };
         let delivery = if outcome.is_ok() { DeliveryOutcome::Delivered } else { DeliveryOutcome::Failed };
@@ -313,28 +313,25 @@ impl Worker {
 
     /// Records how deliveries went, and tries again until the store takes it. Returns how many messages other channels are to
     /// deliver, or `None` once another daemon delivers or this one is to stop: what was sent is then sent again, and marked.
-    async fn note_until_kept(&self, attempts: &[Attempt<'_>], now: Instant) -> Option<u32> {
-        let mut leaving = self.leaving.clone();
+    async fn note_until_kept(self: &Arc<Self>, attempts: &Arc<Vec<Attempt>>, now: Instant) -> Option<u32> {
         loop {
-            let outcome = self.store.write(|db| self.note(db, attempts, now));
-            if matches!(outcome, Err(StoreError::Fenced)) || *leaving.borrow() {
+            let (this, kept) = (Arc::clone(self), Arc::clone(attempts));
+            let outcome = blocking::run(move || this.store.write(|db| this.note(db, &kept, now))).await;
+            if matches!(outcome, Err(StoreError::Fenced)) || self.stop.is_cancelled() {
                 return self.noted(outcome);
             }
             if let Some(told) = self.noted(outcome) {
                 return Some(told);
             }
-            tokio::select! {
-                () = crate::clock::pause(STORE_RETRY_INTERVAL) => {}
-                _ = leaving.changed() => {}
-            }
+            wait_to_retry(STORE_RETRY_INTERVAL, &self.stop).await;
         }
     }
 
     /// Notes how deliveries went: how many messages are to be delivered by others.
-    fn note(&self, db: Db<'_>, attempts: &[Attempt<'_>], now: Instant) -> Result<u32, StoreError> {
+    fn note(&self, db: Db<'_>, attempts: &[Attempt], now: Instant) -> Result<u32, StoreError> {
         let (config, name, mut told) = (&self.config, self.channel.name.as_str(), 0);
         let delivered = || attempts.iter().filter(|attempt| attempt.outcome.is_ok());
-        outbox::delivered(db, delivered().flat_map(|attempt| attempt.group))?;
+        outbox::delivered(db, delivered().flat_map(|attempt| &attempt.group))?;
         let reached: BTreeSet<Option<&str>> = delivered().map(Attempt::recipient).collect();
         for recipient in reached {
             // One recipient that is reached says nothing of another that is not.
@@ -348,10 +345,10 @@ impl Worker {
         Ok(told)
     }
 
-    fn note_failure(&self, db: Db<'_>, attempt: &Attempt<'_>, now: Instant) -> Result<u32, StoreError> {
+    fn note_failure(&self, db: Db<'_>, attempt: &Attempt, now: Instant) -> Result<u32, StoreError> {
         let Err(failure) = &attempt.outcome else { return Ok(0) };
         let (name, why, mut bad) = (self.channel.name.as_str(), failure.to_string(), false);
-        for due in attempt.group {
+        for due in &attempt.group {
             let due = Due { again: due.again || failure.is_doubtful(), ..due.clone() };
             let dead = outbox::failed(db, &due, (&why, failure.retry_after()), now)?;
             if dead {

@@ -12,7 +12,8 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     DaemonError,
@@ -20,7 +21,7 @@ use super::{
 };
 
 /// How often the certificate is read again: whatever renews it need not tell.
-const RENEWED: Duration = Duration::from_secs(3_600);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(3_600);
 /// How long pages may take to be sent to their end.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the headers of a request may take to arrive, also the next ones over a connection.
@@ -73,7 +74,7 @@ pub(super) fn serve(
     listener: TcpListener,
     router: Router,
     certificate: Option<Certificate>,
-    mut closing: watch::Receiver<bool>,
+    close: CancellationToken,
 ) -> JoinHandle<std::io::Result<()>> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move {
@@ -82,7 +83,7 @@ pub(super) fn serve(
             .handle(handle.clone())
             .first_request_timeout(REQUEST_PATIENCE);
         let ending = async {
-            let _ = closing.wait_for(|closed| *closed).await;
+            close.cancelled().await;
             handle.graceful_shutdown(Some(FAREWELL));
             std::future::pending::<()>().await;
         };
@@ -99,7 +100,7 @@ pub(super) fn serve(
         limit(server.http_builder());
         let renewing = async {
             loop {
-                crate::clock::pause(RENEWED).await;
+                crate::clock::sleep(RENEWAL_INTERVAL).await;
                 certificate.renew();
             }
         };

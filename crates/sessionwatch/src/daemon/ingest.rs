@@ -22,7 +22,7 @@ use ipnet::IpNet;
 
 use super::{
     Shared,
-    logs::{self, Listened, NotKept},
+    logs::{self, IngestRejection, LogSource},
 };
 use crate::{
     app::client::ClientInfo,
@@ -53,7 +53,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
 /// Why a request was not taken, as an answer.
 enum Answer {
     Refused(Refused),
-    NotKept(NotKept),
+    Rejected(IngestRejection),
     NoSource,
     Slow,
 }
@@ -77,11 +77,11 @@ impl IntoResponse for Answer {
                 };
                 (status, format!("{refused}\n")).into_response()
             }
-            Self::NotKept(NotKept::Busy) => {
+            Self::Rejected(IngestRejection::Busy) => {
                 (StatusCode::SERVICE_UNAVAILABLE, again, "too much arrives at once: send it again\n")
                     .into_response()
             }
-            Self::NotKept(NotKept::Store) => {
+            Self::Rejected(IngestRejection::Store) => {
                 (StatusCode::SERVICE_UNAVAILABLE, again, "it cannot be kept now: send it again\n")
                     .into_response()
             }
@@ -96,10 +96,14 @@ impl IntoResponse for Answer {
 }
 
 /// The sources of a kind; only the one of that name, if one is named.
-fn meant(shared: &Shared, name: Option<&str>, kind: impl Fn(&Kind) -> bool) -> Result<Vec<Listened>, Answer> {
+fn meant(
+    shared: &Shared,
+    name: Option<&str>,
+    kind: impl Fn(&Kind) -> bool,
+) -> Result<Vec<LogSource>, Answer> {
     let all = shared.intake.sources();
     let meant = all.iter().filter(|one| kind(&one.source.kind));
-    let meant: Vec<Listened> =
+    let meant: Vec<LogSource> =
         meant.filter(|one| name.is_none_or(|name| one.source.name == name)).cloned().collect();
     if meant.is_empty() { Err(Answer::NoSource) } else { Ok(meant) }
 }
@@ -109,7 +113,7 @@ fn is_vercel(kind: &Kind) -> bool {
 }
 
 /// Shows a drain that the endpoint is its owner's, by the value that it was given.
-fn verified(sources: &[Listened], response: impl IntoResponse) -> Response {
+fn verified(sources: &[LogSource], response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
     let value = sources.iter().find_map(|one| match &one.source.kind {
         Kind::Vercel { verify, .. } => verify.as_deref(),
@@ -146,30 +150,30 @@ async fn vercel(
 
 async fn take_drain(
     shared: &Arc<Shared>,
-    sources: &[Listened],
+    sources: &[LogSource],
     (network, request): (IpNet, Request),
 ) -> Result<&'static str, Answer> {
     // Without a signature there is no body to wait for.
     if !request.headers().contains_key(SIGNATURE) {
         return Err(forged());
     }
-    let _arriving = logs::arrive_unsigned(shared, network).map_err(Answer::NotKept)?;
+    let _arriving = logs::arrive_unsigned(shared, network).map_err(Answer::Rejected)?;
     let (headers, body) = arrived(request).await?;
     let signature = text(&headers, SIGNATURE).unwrap_or_default();
-    let signed = |one: &&Listened| match &one.source.kind {
+    let signed = |one: &&LogSource| match &one.source.kind {
         Kind::Vercel { secret, .. } => drain::is_signed(secret, &body, signature),
         _ => false,
     };
     let one = sources.iter().find(signed).cloned().ok_or_else(forged)?;
     let packed = text(&headers, header::CONTENT_ENCODING.as_str()).map(str::to_owned);
-    let _admitted = logs::admit(shared).map_err(Answer::NotKept)?;
+    let _admitted = logs::admit(shared).map_err(Answer::Rejected)?;
     let grammar = one.grammar_at(shared.clock.now());
     let batch = parsed(move || {
         let digest = drain::digest(&body);
         let body = drain::unpacked(&body, packed.as_deref())?;
         drain::entries((&body, &digest), (&one.source.name, &one.source.target), &grammar)
     });
-    logs::write(shared, batch.await?).await.map_err(Answer::NotKept)?;
+    logs::write(shared, batch.await?).await.map_err(Answer::Rejected)?;
     Ok("taken\n")
 }
 
@@ -184,20 +188,20 @@ async fn lines(State(shared): State<Arc<Shared>>, name: Option<Path<String>>, re
 
 async fn take_lines(
     shared: &Arc<Shared>,
-    sources: &[Listened],
+    sources: &[LogSource],
     request: Request,
 ) -> Result<&'static str, Answer> {
     let given = text(request.headers(), header::AUTHORIZATION.as_str()).unwrap_or_default();
     let token = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let token = token.map_or("", |(_, token)| token.trim()).to_owned();
     let right =
-        |one: &&Listened| matches!(&one.source.kind, Kind::Http(secret) if drain::is_token(secret, &token));
+        |one: &&LogSource| matches!(&one.source.kind, Kind::Http(secret) if drain::is_token(secret, &token));
     let one = sources.iter().find(right).cloned().ok_or_else(forged)?;
-    let _arriving = logs::arrive(shared).map_err(Answer::NotKept)?;
+    let _arriving = logs::arrive(shared).map_err(Answer::Rejected)?;
     let (headers, body) = arrived(request).await?;
     let own = |key: &str| text(&headers, key).map(str::to_owned);
     let (packed, name) = (own(header::CONTENT_ENCODING.as_str()), own(NAME));
-    let _admitted = logs::admit(shared).map_err(Answer::NotKept)?;
+    let _admitted = logs::admit(shared).map_err(Answer::Rejected)?;
     let grammar = one.grammar_at(shared.clock.now());
     let batch = parsed(move || {
         let digest = drain::digest(&body);
@@ -206,7 +210,7 @@ async fn take_lines(
         let batch = drain::lines(&body, names, (&grammar, name.as_deref()));
         Ok(Batch { digest: name.is_none().then_some(digest), ..batch })
     });
-    logs::write(shared, batch.await?).await.map_err(Answer::NotKept)?;
+    logs::write(shared, batch.await?).await.map_err(Answer::Rejected)?;
     Ok("taken\n")
 }
 

@@ -10,11 +10,12 @@ use sessionwatch_core::{
     instant::{HOUR, Instant},
     retention::{Reading, RetentionClock},
 };
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::{
     app::failures::Part,
+    blocking,
     clock::Clock,
     clock_difference::{Difference, WARNING_THRESHOLD, length},
     store::{Store, StoreError, confirmed_time},
@@ -104,30 +105,30 @@ impl Timekeeper {
 }
 
 /// Keeps time until it is asked to stop.
-pub(super) async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(READ_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut followed, mut kept) = (None, None);
     let is_due = |last: Option<Monotonic>, every| last.is_none_or(|last| last.elapsed() >= every);
-    while !*stopping.borrow() {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stopping.changed() => continue,
-        }
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if is_due(followed, FOLLOW_EVERY) {
             followed = Some(Monotonic::now());
-            follow(&shared);
+            let shared = Arc::clone(&shared);
+            blocking::run(move || follow(&shared)).await;
         }
         shared.time.passed();
         if is_due(kept, KEEP_EVERY) {
             kept = Some(Monotonic::now());
-            // That the store cannot be written is said by those who have something to lose.
-            if let Err(error) = shared.time.keep(&shared.store) {
-                tracing::debug!("the confirmed time is not kept: {error}");
-            }
+            keep(&shared).await;
         }
     }
-    if let Err(error) = shared.time.keep(&shared.store) {
+    keep(&shared).await;
+}
+
+/// Keeps what is confirmed. That the store cannot be written is said by those who have something to lose.
+async fn keep(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    if let Err(error) = blocking::run(move || shared.time.keep(&shared.store)).await {
         tracing::debug!("the confirmed time is not kept: {error}");
     }
 }

@@ -8,15 +8,21 @@ use std::{
 };
 
 use sessionwatch_core::instant::{Instant, SECOND};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
     metrics::Success,
     round::{self, Moment},
+    tasks::wait_to_retry,
 };
 use crate::{
     app::{LiveEvent, failures::Part, leadership::lease},
+    blocking,
     config::{Config, Target},
     incident,
     look::{self, Report, Request},
@@ -31,7 +37,7 @@ use crate::{
 /// First looks are spread over so long, that many targets do not ask at once.
 const SPLAY: i64 = 20 * SECOND;
 /// How long to wait before a store that failed is asked again.
-const AGAIN: Duration = Duration::from_secs(2);
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// How often it is asked whether sessions were ended lately, in microseconds.
 const ASKED: i64 = 30 * SECOND;
 /// Bytes of a ledger that may be written in a minute.
@@ -47,7 +53,7 @@ pub(super) struct Watching {
     pub(super) place: (usize, usize),
     /// Somebody says that the database is awake.
     pub(super) awake: Arc<Notify>,
-    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) stop: CancellationToken,
 }
 
 /// What is kept between looks while this daemon leads the target.
@@ -83,15 +89,11 @@ struct Ran {
 impl Watching {
     /// Watches until it is asked to stop.
     pub(super) async fn run(self) {
-        let mut stopping = self.stopping.clone();
         let this = Arc::new(self);
         let lease = lease(&this.target.name);
-        while !*stopping.borrow() {
-            let term = tokio::select! {
-                term = this.shared.leadership.lead(&lease) => term,
-                _ = stopping.changed() => continue,
-            };
-            match this.begin(term) {
+        while let Some(term) = this.stop.run_until_cancelled(this.shared.leadership.lead(&lease)).await {
+            let beginning = Arc::clone(&this);
+            match blocking::run(move || beginning.begin(term)).await {
                 Ok((kept, timetable)) => {
                     if this.shared.failures_logged.end(Part::Begin, &this.target.name) {
                         tracing::info!(target = this.target.name, "the store can be read again: runs begin");
@@ -103,10 +105,7 @@ impl Watching {
                     if this.shared.failures_logged.begin(Part::Begin, &this.target.name, &cause) {
                         tracing::error!(target = this.target.name, "no check can run yet: {cause}");
                     }
-                    tokio::select! {
-                        () = crate::clock::pause(AGAIN) => {}
-                        _ = stopping.changed() => {}
-                    }
+                    wait_to_retry(RETRY_DELAY, &this.stop).await;
                 }
             }
         }
@@ -145,7 +144,7 @@ impl Watching {
 
     /// Watches while this daemon leads the target.
     async fn lead(self: &Arc<Self>, mut kept: Kept, mut timetable: Timetable) {
-        let (shared, mut stopping) = (&self.shared, self.stopping.clone());
+        let shared = &self.shared;
         let lease = lease(&self.target.name);
         let mut asked = None;
         loop {
@@ -155,7 +154,9 @@ impl Watching {
             }
             if asked.is_none_or(|asked: Instant| now.since(asked).abs() >= ASKED) {
                 asked = Some(now);
-                let watched = shared.store.read(|db| incident::is_watched(db, &self.target.name, now));
+                let name = self.target.name.clone();
+                let watched =
+                    blocking::read(&shared.store, move |db| incident::is_watched(db, &name, now)).await;
                 timetable.closely(watched.unwrap_or(false));
             }
             let next = timetable.next(now);
@@ -163,10 +164,10 @@ impl Watching {
             tokio::select! {
                 () = shared.clock.wait_until(next) => {}
                 () = self.awake.notified() => timetable.hurry(),
-                _ = stopping.changed() => {}
+                () = self.stop.cancelled() => {}
             }
             shared.beat();
-            if *stopping.borrow() || shared.leadership.term(&lease) != Some(kept.term) {
+            if self.stop.is_cancelled() || shared.leadership.term(&lease) != Some(kept.term) {
                 break;
             }
             let now = shared.clock.now();
@@ -179,7 +180,8 @@ impl Watching {
             let Some(ran) = ran else { break };
             timetable.looked(&due, (now, ran.took_us), ran.succeeded);
         }
-        self.save(&kept);
+        let this = Arc::clone(self);
+        blocking::run(move || this.save(&kept)).await;
     }
 
     /// Runs the checks that are due and keeps what they find, on a thread of their own: reading a file blocks, and a large
@@ -192,11 +194,11 @@ impl Watching {
     ) -> Option<(Kept, Option<Ran>)> {
         let (hand_over, handed) = sync_channel(1);
         let (answer, answered) = oneshot::channel();
-        let (this, when) = (Arc::clone(self), due.clone());
+        let (this, when, runtime) = (Arc::clone(self), due.clone(), Handle::current());
         let spawned = std::thread::Builder::new().name("run".into()).spawn(move || {
             // Nothing comes if the other side has ended, and then nobody waits for an answer.
             if let Ok(kept) = handed.recv() {
-                let _ = answer.send(this.run_and_keep(&when, occasion, kept));
+                let _ = answer.send(this.run_and_keep(&when, occasion, kept, &runtime));
             }
         });
         match spawned {
@@ -207,20 +209,16 @@ impl Watching {
             Err(error) => {
                 let only: Vec<String> = due.checks.iter().cloned().collect();
                 let report = look::failed(
-                    self.request((due, &only), occasion.now, &kept.memory),
+                    self.request(due, &only, occasion.now, &kept.memory),
                     TargetError::of_system(&error),
                 );
-                Some(self.conclude(report, occasion, kept))
+                let this = Arc::clone(self);
+                Some(blocking::run(move || this.conclude(report, occasion, kept)).await)
             }
         }
     }
 
-    fn request<'a>(
-        &'a self,
-        (due, only): (&Due, &'a [String]),
-        now: Instant,
-        memory: &'a Memory,
-    ) -> Request<'a> {
+    fn request<'a>(&'a self, due: &Due, only: &'a [String], now: Instant, memory: &'a Memory) -> Request<'a> {
         Request {
             target: &self.target,
             catalogue: &self.config.catalogue,
@@ -232,18 +230,24 @@ impl Watching {
     }
 
     /// A run, and what comes of it: how it went, or `None` if it was broken off.
-    fn run_and_keep(&self, due: &Due, occasion: Occasion, mut kept: Kept) -> (Kept, Option<Ran>) {
+    fn run_and_keep(
+        &self,
+        due: &Due,
+        occasion: Occasion,
+        mut kept: Kept,
+        runtime: &Handle,
+    ) -> (Kept, Option<Ran>) {
         let only: Vec<String> = due.checks.iter().cloned().collect();
         kept.memory.has_passed(self.shared.passed());
         // What a constraint says is believed after the rows agreed with it once.
         let due = &Due { deep: due.deep || !due.checks.is_subset(&kept.compared), ..due.clone() };
         let mut target = self.target.clone();
         let located = layouts::locate(&self.shared.store, &mut target);
-        let request = Request { target: &target, ..self.request((due, &only), occasion.now, &kept.memory) };
+        let request = Request { target: &target, ..self.request(due, &only, occasion.now, &kept.memory) };
         if let Err(error) = located {
             return self.conclude(look::failed(request, error), occasion, kept);
         }
-        let report = caught(|| self.observe(request));
+        let report = caught(|| self.observe(request, runtime));
         let report = report.unwrap_or_else(|bug| Some(look::failed(request, bug)));
         let Some(report) = report else { return (kept, None) };
         // A table that is too large to be read so within the time limit is read at night, or never.
@@ -254,22 +258,9 @@ impl Watching {
     }
 
     /// Observes the target. Returns `None` if the daemon stops meanwhile.
-    fn observe(&self, request: Request<'_>) -> Option<Report> {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return Some(look::failed(request, TargetError::of_system(&error))),
-        };
-        let mut stopping = self.stopping.clone();
-        let report = runtime.block_on(async {
-            tokio::select! {
-                report = look::look(request) => Some(report),
-                // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
-                _ = stopping.wait_for(|stop| *stop) => None,
-            }
-        });
-        // A name that is still being looked up is not waited for.
-        runtime.shutdown_background();
-        report
+    fn observe(&self, request: Request<'_>, runtime: &Handle) -> Option<Report> {
+        // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
+        runtime.block_on(self.stop.run_until_cancelled(look::look(request)))
     }
 
     /// Logs how a run went, and keeps what it found.
@@ -296,10 +287,10 @@ impl Watching {
         }
         let took_us = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);
         let ran = Ran { took_us, succeeded: report.seen.is_ok() };
-        (self.keep(report, (occasion, ran), kept), Some(ran))
+        (self.keep(report, occasion, ran, kept), Some(ran))
     }
 
-    fn keep(&self, mut report: Report, (occasion, ran): (Occasion, Ran), mut kept: Kept) -> Kept {
+    fn keep(&self, mut report: Report, occasion: Occasion, ran: Ran, mut kept: Kept) -> Kept {
         let (shared, name) = (&self.shared, self.target.name.as_str());
         let Occasion { now, lag_us } = occasion;
         let passed = shared.passed();

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use sessionwatch_core::instant::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::{Shared, round};
+use super::{Shared, round, tasks::wait_to_retry};
 use crate::{
     app::leadership::DELIVERY,
-    checklist, clock,
+    blocking, checklist, clock,
     config::{Config, WeeklyReport},
     notify::Message,
     store::{
@@ -18,40 +19,53 @@ use crate::{
 };
 
 /// How long to wait before a store that failed is asked again.
-const AGAIN: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_secs(60);
 /// What is noted of one that was sent.
 const KIND: &str = "report";
 
-/// Sends it each time that it is due, as long as this runs. One that was due while nobody ran is sent once, late.
-pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, report: WeeklyReport, term: i64) {
+/// What sends the checklist.
+pub(super) struct Weekly {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: Arc<Config>,
+    pub(super) report: WeeklyReport,
+    /// The term under which this daemon delivers.
+    pub(super) term: i64,
+    pub(super) stop: CancellationToken,
+}
+
+/// Sends it each time that it is due, until that is to stop. One that was due while nobody ran is sent once, late.
+pub(super) async fn run(weekly: Weekly) {
+    let Weekly { shared, config, report, term, stop } = weekly;
     let store = shared.leadership.fenced(&shared.store, DELIVERY, term);
-    let mut last = match shared.store.read(|db| events::last(db, KIND)) {
+    let mut last = match blocking::read(&store, |db| events::last(db, KIND)).await {
         Ok(last) => last.unwrap_or(shared.begun),
         Err(error) => return tracing::error!("the checklist cannot be sent: {error}"),
     };
-    loop {
+    let report = Arc::new(report);
+    while !stop.is_cancelled() {
         let now = shared.clock.now();
         last = report.due.last_done(last, now);
         let Some(due) = report.due.after(last) else { return };
         if now < due {
-            shared.clock.wait_until(due).await;
+            stop.run_until_cancelled(shared.clock.wait_until(due)).await;
             continue;
         }
-        match store.write(|db| write(db, (&config, &report), now)) {
+        let (config, report) = (Arc::clone(&config), Arc::clone(&report));
+        match blocking::write(&store, move |db| write(db, &config, &report, now)).await {
             Ok(()) => {
                 shared.nudge();
                 last = now;
             }
             Err(error) => {
                 tracing::error!("the checklist was not sent yet: {error}");
-                clock::pause(AGAIN).await;
+                wait_to_retry(RETRY_DELAY, &stop).await;
             }
         }
     }
 }
 
 /// Puts a checklist of each target into the outbox.
-fn write(db: Db<'_>, (config, report): (&Config, &WeeklyReport), now: Instant) -> Result<(), StoreError> {
+fn write(db: Db<'_>, config: &Config, report: &WeeklyReport, now: Instant) -> Result<(), StoreError> {
     for target in &config.targets {
         let list = checklist::week(db, (config, target), now)?;
         let message = Message {

@@ -9,13 +9,13 @@ use std::{
 
 use rusqlite::{Connection, params};
 use sessionwatch_core::instant::{DAY, Instant};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{DemoError, USERS};
-use crate::clock;
+use crate::{blocking, clock};
 
 /// How often somebody does something.
-const RHYTHM: Duration = Duration::from_millis(1_500);
+const STEP_INTERVAL: Duration = Duration::from_millis(1_500);
 /// Steps until the first leak, and between two of them.
 const FIRST_LEAK: u64 = 14;
 const LEAKS: u64 = 160;
@@ -43,14 +43,19 @@ impl Application {
     }
 
     /// Works until it is asked to stop. What does not succeed is tried again with the next step.
-    pub async fn run(mut self, mut stopping: watch::Receiver<bool>) {
-        while !*stopping.borrow() {
-            if let Err(error) = self.step(clock::now()) {
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let step = blocking::run(move || {
+                let outcome = self.step(clock::now());
+                (self, outcome)
+            });
+            let outcome;
+            (self, outcome) = step.await;
+            if let Err(error) = outcome {
                 tracing::debug!("the simulated application could not do a step: {error}");
             }
-            tokio::select! {
-                () = clock::pause(RHYTHM) => {}
-                _ = stopping.changed() => {}
+            if stop.run_until_cancelled(clock::sleep(STEP_INTERVAL)).await.is_none() {
+                return;
             }
         }
     }

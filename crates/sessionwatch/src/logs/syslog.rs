@@ -19,8 +19,9 @@ use sessionwatch_logs::{
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::{Semaphore, watch},
+    sync::Semaphore,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Found, intake::Batch};
 
@@ -90,7 +91,7 @@ pub struct Syslog<K> {
     /// Who may send.
     pub senders: Senders,
     /// When to stop.
-    pub stopping: watch::Receiver<bool>,
+    pub stop: CancellationToken,
 }
 
 /// Bytes of a stream, cut into messages.
@@ -160,12 +161,11 @@ impl<K: Keep> Syslog<K> {
     pub async fn listen(self, tcp: TcpListener, udp: UdpSocket) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         let accepting = async {
-            let mut stopping = self.stopping.clone();
             loop {
                 let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
                 let accepted = tokio::select! {
                     accepted = tcp.accept() => accepted,
-                    _ = stopping.wait_for(|stop| *stop) => return,
+                    () = self.stop.cancelled() => return,
                 };
                 match accepted {
                     Ok((_, sender)) if !self.senders.admits(sender, &self.names.0) => {}
@@ -177,7 +177,7 @@ impl<K: Keep> Syslog<K> {
                         });
                     }
                     // Too many files are open, or a client was gone again.
-                    Err(_) => crate::clock::pause(GATHER).await,
+                    Err(_) => drop(self.stop.run_until_cancelled(crate::clock::sleep(GATHER)).await),
                 }
             }
         };
@@ -190,7 +190,6 @@ impl<K: Keep> Syslog<K> {
     async fn connection(&self, mut stream: TcpStream) {
         let (mut messages, mut reader) = (Messages::default(), Reader::new(&self.grammar));
         let (mut buffer, mut before) = (vec![0; 64 << 10], Counters::default());
-        let mut stopping = self.stopping.clone();
         loop {
             let mut ended = tokio::select! {
                 read = stream.read(&mut buffer) => match read {
@@ -200,7 +199,7 @@ impl<K: Keep> Syslog<K> {
                         false
                     }
                 },
-                _ = stopping.wait_for(|stop| *stop) => true,
+                () = self.stop.cancelled() => true,
             };
             let mut found = vec![];
             while let Some(message) = messages.next() {
@@ -232,7 +231,6 @@ impl<K: Keep> Syslog<K> {
 
     /// Reads datagrams. Those that come while too many wait are dropped, and counted.
     async fn datagrams(&self, socket: UdpSocket) {
-        let mut stopping = self.stopping.clone();
         let (mut waiting, mut dropped) = (VecDeque::new(), 0);
         let mut buffer = vec![0; LONGEST];
         let mut keeping: Option<std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>>> = None;
@@ -261,7 +259,7 @@ impl<K: Keep> Syslog<K> {
                 () = tokio::time::sleep_until(due), if !busy && !waiting.is_empty() => {
                     keeping = Some(self.keep_datagrams(&mut waiting, std::mem::take(&mut dropped)));
                 }
-                _ = stopping.wait_for(|stop| *stop) => break,
+                () = self.stop.cancelled() => break,
             }
         }
         if let Some(keeping) = keeping {

@@ -141,7 +141,7 @@ async fn patience(ending: &mut watch::Receiver<Option<Instant>>) {
     let ended = async {
         // The sender lives as long as whoever waits for the answer.
         let at = ending.wait_for(Option::is_some).await.ok().and_then(|at| *at);
-        crate::clock::pause(at.map_or(ANSWER_TIMEOUT, |at| at.saturating_duration_since(Instant::now())))
+        crate::clock::sleep(at.map_or(ANSWER_TIMEOUT, |at| at.saturating_duration_since(Instant::now())))
             .await;
     };
     let _ = tokio::time::timeout(ANSWER_TIMEOUT, ended).await;

@@ -39,7 +39,7 @@ impl Work<'_> {
                 return Ok(());
             }
             if round + 1 < ROUNDS {
-                clock::pause(PATIENCE).await;
+                clock::sleep(PATIENCE).await;
             }
         }
         rows.iter().for_each(|row| self.skip(row, self.obstacle(row)));

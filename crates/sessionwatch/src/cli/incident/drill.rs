@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
             "a drill asks a person at a terminal: give --yes to run it by itself".into(),
         ));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = super::super::runtime()?;
     let entered = runtime.enter();
     let endings = Endings::heed()?;
     drop(entered);

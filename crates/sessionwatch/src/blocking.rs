@@ -1,0 +1,62 @@
+//! How async code does what blocks its thread: the store, files of SQLite, sealing, large scans.
+//!
+//! A task that blocked would hold up every other task of its thread. What blocks runs on threads for that, with the sockets
+//! and timers of the one runtime.
+
+use tokio::{runtime::Handle, task::JoinError};
+
+use crate::store::{Store, StoreError, db::Db};
+
+/// Does work that blocks. A panic of the work goes on in the task that waits for it.
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => gone(error).await,
+    }
+}
+
+/// Does work that blocks. Returns `None` if it ended in a panic.
+pub async fn run_caught<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// Runs a future that blocks now and then, as what opens a file of SQLite does.
+pub async fn drive<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+    let runtime = Handle::current();
+    run(move || runtime.block_on(work())).await
+}
+
+/// Reads the store.
+///
+/// # Errors
+///
+/// As [`Store::read`].
+pub async fn read<T: Send + 'static>(
+    store: &Store,
+    work: impl Fn(Db<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let store = store.clone();
+    run(move || store.read(work)).await
+}
+
+/// Writes the store, in one transaction.
+///
+/// # Errors
+///
+/// As [`Store::write`].
+pub async fn write<T: Send + 'static>(
+    store: &Store,
+    work: impl Fn(Db<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let store = store.clone();
+    run(move || store.write(work)).await
+}
+
+/// What becomes of a task whose work has no result.
+async fn gone<T>(error: JoinError) -> T {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // The runtime ends, and this task with it.
+        Err(_) => std::future::pending().await,
+    }
+}

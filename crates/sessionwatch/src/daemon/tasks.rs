@@ -1,0 +1,80 @@
+//! The tasks of the daemon: each has an owner, stops when its token says so, and is waited for.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use sessionwatch_core::instant::Instant;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::clock::{self, Clock};
+
+/// Tasks that stop together.
+#[derive(Clone, Debug)]
+pub(super) struct TaskGroup {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    /// Hears why the daemon has to end.
+    failures: UnboundedSender<String>,
+    has_panicked: Arc<AtomicBool>,
+}
+
+impl TaskGroup {
+    /// A group without tasks, whose failures end the daemon.
+    pub(super) fn new(failures: UnboundedSender<String>) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            failures,
+            has_panicked: Arc::default(),
+        }
+    }
+
+    /// What tells the tasks to stop.
+    pub(super) fn token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Begins a task. Should it panic, the daemon ends: half a watch would look like a whole one.
+    pub(super) fn spawn(&self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (failures, has_panicked) = (self.failures.clone(), Arc::clone(&self.has_panicked));
+        self.tracker.spawn(async move {
+            // What the task shares with others is behind locks that outlive a panic.
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                has_panicked.store(true, Ordering::Relaxed);
+                // A daemon that has stopped need not know.
+                let _ = failures.send(format!("{what} ended in a panic"));
+            }
+        });
+    }
+
+    /// Stops every task. Returns `true` if they ended within the limit, and none in a panic.
+    pub(super) async fn stop(&self, limit: Duration) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        let ended = tokio::time::timeout(limit, self.tracker.wait()).await;
+        ended.is_ok() && !self.has_panicked.load(Ordering::Relaxed)
+    }
+}
+
+/// Waits by a clock until an instant. Returns `false` if the task is to stop.
+pub(super) async fn wait_until(clock: &Clock, at: Instant, stop: &CancellationToken) -> bool {
+    while clock.now() < at {
+        if stop.run_until_cancelled(clock.wait_until(at)).await.is_none() {
+            return false;
+        }
+    }
+    !stop.is_cancelled()
+}
+
+/// Waits before something that failed is tried again. Returns `false` if the task is to stop.
+pub(super) async fn wait_to_retry(delay: Duration, stop: &CancellationToken) -> bool {
+    stop.run_until_cancelled(clock::sleep(delay)).await.is_some()
+}
