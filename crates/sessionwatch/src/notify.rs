@@ -14,7 +14,7 @@ mod webhook;
 
 mod retry_after;
 
-use std::{error::Error, fmt::Write as _, io, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use reqwest::{Client, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -452,16 +452,7 @@ pub(crate) fn distinct(name: &str, most: usize) -> String {
         return name.to_owned();
     }
     let start = shortened(name, most.saturating_sub(HASH) + 1);
-    format!("{}~{}", start.trim_end_matches('…'), &hash(name)[..HASH - 1])
-}
-
-/// SHA-256 in hexadecimal digits.
-fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().fold(String::new(), |mut hash, byte| {
-        // A string takes all that is written.
-        let _ = write!(hash, "{byte:02x}");
-        hash
-    })
+    format!("{}~{}", start.trim_end_matches('…'), &const_hex::encode(Sha256::digest(name))[..HASH - 1])
 }
 
 /// The body with as much of a text as fits into so many bytes.

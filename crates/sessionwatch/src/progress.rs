@@ -1,22 +1,22 @@
 //! Progress of long work, on a terminal: drawn once it has taken a second, wiped when it is over.
 
 use std::{
-    io::Write as _,
+    fmt::{self, Write as _},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use crate::{
-    output,
-    target::scan_progress::{OnRows, ScanProgress},
-};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use crate::target::scan_progress::{OnRows, ScanProgress};
 
 /// Whether anybody watches: set by the command line where standard error is a terminal.
 static WATCHED: AtomicBool = AtomicBool::new(false);
 
 /// Work that takes longer shows its progress.
-const PATIENCE: Duration = Duration::from_secs(1);
-const REDRAWN: Duration = Duration::from_millis(200);
+const DRAW_DELAY: Duration = Duration::from_secs(1);
+/// How often it is drawn at most, per second.
+const DRAW_RATE_HZ: u8 = 5;
 
 /// Lets progress be drawn from now on.
 pub fn watch() {
@@ -30,40 +30,57 @@ enum Unit {
     Bytes,
 }
 
-/// The progress of a scan.
+/// The progress of work of which the number done is told now and then.
 #[derive(Debug)]
-pub struct Progress {
-    unit: Unit,
-    expected: u64,
-    done: u64,
+pub struct Meter {
+    bar: ProgressBar,
     started: Instant,
-    drawn: Option<Instant>,
+    is_drawn: bool,
 }
 
-impl Progress {
-    /// Of about that many rows; nothing is known with zero.
+impl Meter {
+    /// Of that many rows; nothing is known with zero.
     #[must_use]
     pub fn new(expected: u64) -> Self {
-        Self { unit: Unit::Sessions, expected, done: 0, started: Instant::now(), drawn: None }
+        Self::of(Unit::Sessions, expected)
     }
 
-    fn draw(&mut self, state: &str) {
-        let taken = self.started.elapsed();
-        if taken < PATIENCE || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAWN) {
+    /// Of that many bytes; nothing is known with zero.
+    #[must_use]
+    pub fn bytes(expected: u64) -> Self {
+        Self::of(Unit::Bytes, expected)
+    }
+
+    fn of(unit: Unit, expected: u64) -> Self {
+        let style =
+            ProgressStyle::with_template("{line}{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = style.with_key("line", move |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let line = line(unit, state.pos(), state.len().unwrap_or(0), state.per_sec());
+            // Nobody is harmed by a line that cannot be drawn.
+            let _ = out.write_str(&line);
+        });
+        let length = (expected > 0).then_some(expected);
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden()).with_style(style);
+        Self { bar, started: Instant::now(), is_drawn: false }
+    }
+
+    /// So many are done; the state is said behind.
+    pub fn draw(&mut self, done: u64, state: &'static str) {
+        if !WATCHED.load(Ordering::Relaxed) {
             return;
         }
-        self.drawn = Some(Instant::now());
-        // Nobody is harmed by a line that cannot be drawn.
-        let _ =
-            write!(output::stderr(), "\r\x1b[K{}{state}", line(self.unit, (self.done, self.expected), taken));
+        if !self.is_drawn && self.started.elapsed() >= DRAW_DELAY {
+            self.is_drawn = true;
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAW_RATE_HZ));
+        }
+        self.bar.set_message(state);
+        self.bar.set_position(done);
     }
 }
 
-impl Drop for Progress {
+impl Drop for Meter {
     fn drop(&mut self) {
-        if self.drawn.is_some() {
-            let _ = write!(output::stderr(), "\r\x1b[K");
-        }
+        self.bar.finish_and_clear();
     }
 }
 
@@ -77,43 +94,18 @@ pub fn scan_progress() -> Option<ScanProgress> {
     WATCHED.load(Ordering::Relaxed).then(|| ScanProgress::new(begin))
 }
 
-/// The progress of work of which the number done is told now and then.
-#[derive(Debug)]
-pub struct Meter(Progress);
-
-impl Meter {
-    /// Of that many rows.
-    #[must_use]
-    pub fn new(expected: u64) -> Self {
-        Self(Progress::new(expected))
-    }
-
-    /// Of that many bytes; nothing is known with zero.
-    #[must_use]
-    pub fn bytes(expected: u64) -> Self {
-        Self(Progress { unit: Unit::Bytes, ..Progress::new(expected) })
-    }
-
-    /// So many are done; the state is said behind.
-    pub fn draw(&mut self, done: u64, state: &str) {
-        if WATCHED.load(Ordering::Relaxed) {
-            self.0.done = done;
-            self.0.draw(state);
-        }
-    }
-}
-
+/// What is drawn of work that does so many a second; the end is not known with zero.
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn line(unit: Unit, (done, expected): (u64, u64), taken: Duration) -> String {
-    let rate = done as f64 / taken.as_secs_f64();
+fn line(unit: Unit, done: u64, expected: u64, rate: f64) -> String {
     let mega = |bytes: f64| format!("{:.0} MB", bytes / 1e6);
     let (mut line, all) = match unit {
         Unit::Sessions => (format!("{done} sessions, {rate:.0} a second"), expected.to_string()),
         Unit::Bytes => (format!("{}, {} a second", mega(done as f64), mega(rate)), mega(expected as f64)),
     };
-    if expected > done {
+    if expected > done && rate > 0.0 {
         let left = (expected - done) as f64 / rate;
-        line.push_str(&format!(", of about {all}: {left:.0} s left"));
+        // Writing to a String cannot fail.
+        let _ = write!(line, ", of about {all}: {left:.0} s left");
     }
     line
 }
@@ -124,11 +116,10 @@ mod tests {
 
     #[test]
     fn says_rate_and_time_left_where_the_end_is_known() {
-        let taken = Duration::from_secs(2);
-        let sessions = |done, expected| line(Unit::Sessions, (done, expected), taken);
+        let sessions = |done, expected| line(Unit::Sessions, done, expected, 500.0);
         assert_eq!(sessions(1_000, 4_000), "1000 sessions, 500 a second, of about 4000: 6 s left");
         assert_eq!(sessions(1_000, 0), "1000 sessions, 500 a second");
-        let bytes = line(Unit::Bytes, (100_000_000, 400_000_000), taken);
+        let bytes = line(Unit::Bytes, 100_000_000, 400_000_000, 50e6);
         assert_eq!(bytes, "100 MB, 50 MB a second, of about 400 MB: 6 s left");
     }
 }

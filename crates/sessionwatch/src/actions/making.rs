@@ -152,7 +152,7 @@ pub(super) fn finish(context: Context<'_>, plan: &mut Plan) -> Result<(), ActErr
 
 /// An id that nobody has to guess, and nobody mistypes into another one.
 pub(super) fn new_id() -> String {
-    format!("p-{:010x}", RandomState::new().hash_one(std::process::id()) >> 24)
+    format!("p-{:010x}", rand::random::<u64>() >> 24)
 }
 
 /// Refuses what is no table, and one that may be the wrong one.

@@ -6,7 +6,6 @@ pub mod leftovers;
 use std::{
     collections::BTreeSet,
     fs::File,
-    hash::{BuildHasher as _, RandomState},
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,10 +14,10 @@ use std::{
 use futures_util::FutureExt as _;
 use sessionwatch_core::instant::{DAY, Instant};
 
-use self::leftovers::Leftover;
-
 use pg_link::{Connection, NoRows};
+use uuid::Uuid;
 
+use self::leftovers::Leftover;
 use crate::{
     actions::{ActError, Context, applying, view},
     config::Target,
@@ -141,9 +140,8 @@ async fn make(
 }
 
 /// A number for a drill that no other one has.
-#[expect(clippy::cast_possible_truncation, reason = "half of a hash is random too")]
 fn number() -> u32 {
-    RandomState::new().hash_one(SAMPLE) as u32
+    rand::random()
 }
 
 /// The demonstration on which a drill runs, in the present folder: removed with this value.
@@ -450,13 +448,10 @@ impl Sample {
 
     /// A token that nobody was ever given.
     fn token(&self) -> String {
-        let [high, low] = [1, 2].map(|turn| RandomState::new().hash_one(turn));
-        let hex = format!("{high:016x}{low:016x}");
+        let token = Uuid::new_v4();
         match self.kind(&self.mapping.token) {
-            ColumnKind::Bytes => format!("\\x{hex}"),
-            _ => {
-                format!("{}-{}-4{}-9{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
-            }
+            ColumnKind::Bytes => format!("\\x{}", token.simple()),
+            _ => token.to_string(),
         }
     }
 

@@ -1,8 +1,6 @@
 //! The evidence of an incident: one sealed file with what was seen, what was done, and the sums of its parts.
 
-use std::{
-    collections::BTreeMap, fmt::Write as _, io::Read as _, os::unix::fs::OpenOptionsExt as _, path::Path,
-};
+use std::{collections::BTreeMap, io::Read as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -384,11 +382,7 @@ fn gaps(manifest: &Value, parts: &Parts) -> Result<Vec<Gap>, EvidenceError> {
 }
 
 fn sum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const_hex::encode(Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -153,8 +153,7 @@ fn array<'a>(text: &'a [u8], take: &mut impl FnMut(Entry<'a>)) -> Result<(), Ref
 #[must_use]
 pub fn digest(body: &[u8]) -> String {
     use sha2::Digest as _;
-    let digest = Sha256::digest(body);
-    digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    format!("sha256:{}", const_hex::encode(Sha256::digest(body)))
 }
 
 /// What entries of a drain say. An entry without an id is known by the digest of the signed request and its place in it: whoever

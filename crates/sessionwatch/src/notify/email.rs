@@ -6,8 +6,9 @@ use lettre::{
     transport::smtp::Error,
     transport::smtp::client::{Certificate, Tls, TlsParameters},
 };
+use sha2::{Digest as _, Sha256};
 
-use super::{Channel, Failure, PATIENCE, Told, hash, shortened, tls_failure};
+use super::{Channel, Failure, PATIENCE, Told, shortened, tls_failure};
 
 /// The longest text of a mail.
 const MOST: usize = 100_000;
@@ -74,7 +75,11 @@ pub(super) fn mail(channel: &Channel, told: &Told<'_>, to: &str) -> Result<Mail,
     let mailbox = |address: &str| address.parse::<Mailbox>().map_err(|_| Failure::Damaged);
     let from = mailbox(channel.from.as_deref().unwrap_or_default())?;
     // The same for every attempt, so that mailboxes can drop a second copy.
-    let id = format!("<{}@{}>", &hash(&format!("{}\n{to}", told.first.key))[..32], from.email.domain());
+    let id = format!(
+        "<{}@{}>",
+        &const_hex::encode(Sha256::digest(format!("{}\n{to}", told.first.key)))[..32],
+        from.email.domain()
+    );
     let (title, text) = (told.title(), shortened(&told.text, MOST));
     let html =
         format!("<!doctype html><h2>{}</h2><p>{}</p>", escape(&title), escape(&text).replace('\n', "<br>"));

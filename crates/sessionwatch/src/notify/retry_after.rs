@@ -1,10 +1,8 @@
 //! `Retry-After`: how long a channel asks to wait.
 
-use jiff::civil::DateTime;
-use sessionwatch_core::instant::{DAY, Instant, SECOND};
+use std::time::UNIX_EPOCH;
 
-/// The three forms of a date in RFC 9110, 5.6.7; all are in UTC.
-const DATES: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+use sessionwatch_core::instant::{DAY, Instant, SECOND};
 
 /// Microseconds to wait, a day at most; nothing if it says neither seconds nor a date.
 pub(super) fn read(value: &str, now: Instant) -> Option<i64> {
@@ -18,8 +16,7 @@ pub(super) fn read(value: &str, now: Instant) -> Option<i64> {
 }
 
 fn date(value: &str) -> Option<Instant> {
-    let date = DATES.iter().find_map(|form| DateTime::strptime(form, value).ok())?;
-    let since = date.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+    let since = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
     Instant::from_micros(i64::try_from(since.as_micros()).ok()?)
 }
 

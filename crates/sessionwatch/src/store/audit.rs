@@ -1,8 +1,6 @@
 //! The audit trail: who did what. Each entry carries the hash of the one before it, so that a changed or removed entry
 //! shows.
 
-use std::fmt::Write as _;
-
 use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
@@ -149,11 +147,7 @@ fn hash(previous: &str, at: i64, parts: [&str; 3]) -> String {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part.as_bytes());
     }
-    hasher.finalize().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const_hex::encode(hasher.finalize())
 }
 
 #[cfg(test)]

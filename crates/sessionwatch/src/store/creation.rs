@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    hash::{BuildHasher as _, RandomState},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -27,8 +26,7 @@ impl Draft {
     /// If the folder is not there, or may not be written.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
-        let number = RandomState::new().hash_one(&name) >> 32;
-        let draft = Self { path: path.with_file_name(format!(".{name}.new-{number:08x}")) };
+        let draft = Self { path: path.with_file_name(format!(".{name}.new-{:08x}", rand::random::<u32>())) };
         OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft.path)?;
         Ok(draft)
     }

@@ -1,6 +1,6 @@
 //! Connecting to a target: a read-only transaction, the instant of the run, and the layout of the sessions.
 
-use std::time::Instant as Monotonic;
+use std::{sync::LazyLock, time::Instant as Monotonic};
 
 use sessionwatch_core::{
     checks::Thresholds,
@@ -139,10 +139,6 @@ impl ConnectedTarget {
 /// A key that no two processes share, so that fingerprints mean nothing outside this one; within it, looks compare.
 #[must_use]
 pub fn fingerprint_key() -> i64 {
-    use std::{
-        hash::{BuildHasher, RandomState},
-        sync::OnceLock,
-    };
-    static KEY: OnceLock<i64> = OnceLock::new();
-    *KEY.get_or_init(|| RandomState::new().hash_one(std::process::id()).cast_signed())
+    static KEY: LazyLock<i64> = LazyLock::new(rand::random);
+    *KEY
 }

@@ -62,8 +62,8 @@ fn is_zero(value: &i64) -> bool {
 
 /// Returns the sum of some bytes.
 pub(super) fn sum(bytes: &[u8]) -> Sum {
-    let digest = Sha256::digest(bytes);
-    let text = digest.iter().take(SUM_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
+    let mut text = const_hex::encode(Sha256::digest(bytes));
+    text.truncate(SUM_DIGITS);
     (text, bytes.len() as u64)
 }
 

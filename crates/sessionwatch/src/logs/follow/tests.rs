@@ -544,8 +544,7 @@ fn a_place_of_an_earlier_version_is_gone_on_with() {
     fs::File::options().append(true).open(scene.path("app.log.2")).unwrap().set_modified(old).unwrap();
     append(&path, line(1));
     let facts = fs::metadata(&path).unwrap();
-    let sum = <sha2::Sha256 as sha2::Digest>::digest(fs::read(&path).unwrap());
-    let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = const_hex::encode(<sha2::Sha256 as sha2::Digest>::digest(fs::read(&path).unwrap()));
     let (device, number, length) = (facts.dev(), facts.ino(), facts.len());
     let place = format!(r#"{{"file":[{device},{number}],"offset":{length},"head":["{sum}",{length}]}}"#);
     append(&path, line(2));
