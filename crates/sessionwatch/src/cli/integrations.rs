@@ -20,7 +20,7 @@ pub(super) enum Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
-        Args::PrometheusRules { docs } => rules::yaml(docs),
+        Args::PrometheusRules { docs } => rules::yaml(docs).map_err(std::io::Error::other)?,
         Args::GrafanaDashboard => format!("{:#}\n", dashboard::dashboard()),
     };
     super::print(&text)?;

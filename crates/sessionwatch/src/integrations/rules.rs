@@ -3,8 +3,8 @@
 //! A check alerts by the state of its alert rather than by its last verdict: so it fires and resolves when the watch says
 //! so, and with the severity that is configured there.
 
-use std::fmt::Write as _;
-
+use serde::Serialize;
+use serde_saphyr::{SerializerOptions, ser::Error};
 use sessionwatch_core::severity::Severity;
 
 use super::led;
@@ -31,25 +31,72 @@ struct Alert {
     page: String,
 }
 
-/// A rule that records, under a name.
-type Record = (&'static str, String);
+/// The file, as Prometheus reads it.
+#[derive(Serialize)]
+struct File {
+    groups: Vec<Group>,
+}
+
+#[derive(Serialize)]
+struct Group {
+    name: String,
+    rules: Vec<Rule>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rule {
+    Alert {
+        alert: String,
+        expr: String,
+        #[serde(rename = "for", skip_serializing_if = "str::is_empty")]
+        lasting: &'static str,
+        labels: Labels,
+        annotations: Annotations,
+    },
+    Record {
+        record: &'static str,
+        expr: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Labels {
+    service: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    severity: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Annotations {
+    summary: String,
+    description: String,
+    runbook: String,
+}
 
 /// The file of rules. Pages of the documentation are named as they lie below that folder or address.
-#[must_use]
-pub fn yaml(docs: &str) -> String {
-    let mut text = format!(
-        "# Rules for Prometheus, made by sessionwatch {}; made anew by: sessionwatch integrations prometheus-rules\ngroups:\n",
+///
+/// # Errors
+///
+/// If it cannot be written as YAML.
+pub fn yaml(docs: &str) -> Result<String, Error> {
+    let docs = docs.trim_end_matches('/');
+    let mut groups: Vec<Group> = groups()
+        .into_iter()
+        .map(|(name, alerts)| Group {
+            name: format!("sessionwatch-{name}"),
+            rules: alerts.into_iter().map(|alert| alert.rule(docs)).collect(),
+        })
+        .collect();
+    groups.push(Group { name: "sessionwatch-records".into(), rules: records() });
+    let mut options = SerializerOptions::default();
+    options.prefer_block_scalars = false;
+    options.compact_list_indent = false;
+    let rules = serde_saphyr::to_string_with_options(&File { groups }, options)?;
+    Ok(format!(
+        "# Rules for Prometheus, made by sessionwatch {}; made anew by: sessionwatch integrations prometheus-rules\n{rules}",
         env!("CARGO_PKG_VERSION")
-    );
-    for (group, alerts) in groups() {
-        text += &format!("  - name: sessionwatch-{group}\n    rules:\n");
-        alerts.iter().for_each(|alert| alert.write(&mut text, docs.trim_end_matches('/')));
-    }
-    text += "  - name: sessionwatch-records\n    rules:\n";
-    for (name, expr) in records() {
-        text += &format!("      - record: {name}\n        expr: {}\n", quoted(&expr));
-    }
-    text
+    ))
 }
 
 fn groups() -> [(&'static str, Vec<Alert>); 4] {
@@ -62,22 +109,17 @@ fn groups() -> [(&'static str, Vec<Alert>); 4] {
 }
 
 impl Alert {
-    fn write(&self, text: &mut String, docs: &str) {
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "      - alert: {}\n        expr: {}", self.name, quoted(&self.expr));
-        if !self.lasting.is_empty() {
-            let _ = writeln!(text, "        for: {}", self.lasting);
-        }
-        let _ = writeln!(text, "        labels:\n          service: sessionwatch");
-        if let Some(severity) = self.severity {
-            let _ = writeln!(text, "          severity: {}", severity.name());
-        }
-        let _ = writeln!(text, "        annotations:");
-        let runbook = format!("{docs}/{}", self.page);
-        for (name, words) in
-            [("summary", &self.summary), ("description", &self.description), ("runbook", &runbook)]
-        {
-            let _ = writeln!(text, "          {name}: {}", quoted(words));
+    fn rule(self, docs: &str) -> Rule {
+        Rule::Alert {
+            alert: self.name,
+            expr: self.expr,
+            lasting: self.lasting,
+            labels: Labels { service: "sessionwatch", severity: self.severity.map(Severity::name) },
+            annotations: Annotations {
+                summary: self.summary,
+                description: self.description,
+                runbook: format!("{docs}/{}", self.page),
+            },
         }
     }
 }
@@ -125,8 +167,8 @@ fn whom(check: &str) -> String {
     format!("Whom it concerns is said by: sessionwatch alerts show {{{{ $labels.target }}}} {check}")
 }
 
-/// A rule about the watch itself: name, severity, how long it must hold; when it fires; what is wrong, and what to do.
-fn own((name, severity, lasting): (&str, Severity, &'static str), expr: String, words: [&str; 2]) -> Alert {
+/// A rule about the watch itself: when it fires, how long that must hold, and what is wrong and what to do.
+fn own(name: &str, severity: Severity, lasting: &'static str, expr: String, words: [&str; 2]) -> Alert {
     let [summary, description] = words.map(str::to_owned);
     let page = "integrations.md".to_owned();
     Alert { name: name.into(), expr, lasting, severity: Some(severity), summary, description, page }
@@ -136,7 +178,9 @@ fn own((name, severity, lasting): (&str, Severity, &'static str), expr: String, 
 fn of_targets() -> Vec<Alert> {
     vec![
         own(
-            ("SessionwatchTargetNotSeen", Severity::High, "5m"),
+            "SessionwatchTargetNotSeen",
+            Severity::High,
+            "5m",
             format!("{} == 0", led(&metrics::TARGET_UP, "", TARGET)),
             [
                 "{{ $labels.target }} cannot be looked at",
@@ -144,7 +188,9 @@ fn of_targets() -> Vec<Alert> {
             ],
         ),
         own(
-            ("SessionwatchNoLeader", Severity::High, "2m"),
+            "SessionwatchNoLeader",
+            Severity::High,
+            "2m",
             format!("max by ({TARGET}) ({}) == 0", metrics::TARGET_LEADER.name),
             [
                 "nobody watches {{ $labels.target }}",
@@ -152,7 +198,9 @@ fn of_targets() -> Vec<Alert> {
             ],
         ),
         own(
-            ("SessionwatchLate", Severity::Medium, "5m"),
+            "SessionwatchLate",
+            Severity::Medium,
+            "5m",
             format!("{} > 60", led(&metrics::SCHEDULER_LAG, "", TARGET)),
             [
                 "looks at {{ $labels.target }} are {{ $value }} seconds late",
@@ -160,7 +208,9 @@ fn of_targets() -> Vec<Alert> {
             ],
         ),
         own(
-            ("SessionwatchReplicaLags", Severity::Medium, "10m"),
+            "SessionwatchReplicaLags",
+            Severity::Medium,
+            "10m",
             format!("{} > 60", led(&metrics::REPLICA_LAG, "", TARGET)),
             [
                 "the replica of {{ $labels.target }} lags by {{ $value }} seconds",
@@ -180,7 +230,9 @@ fn of_delivery() -> Vec<Alert> {
     };
     vec![
         own(
-            ("SessionwatchMessagesDead", Severity::High, ""),
+            "SessionwatchMessagesDead",
+            Severity::High,
+            "",
             boxed("state=\"dead\""),
             [
                 "messages to {{ $labels.channel }} were given up on",
@@ -188,7 +240,9 @@ fn of_delivery() -> Vec<Alert> {
             ],
         ),
         own(
-            ("SessionwatchMessagesWait", Severity::High, "1h"),
+            "SessionwatchMessagesWait",
+            Severity::High,
+            "1h",
             boxed("state!=\"dead\""),
             [
                 "messages to {{ $labels.channel }} have waited for an hour",
@@ -196,7 +250,9 @@ fn of_delivery() -> Vec<Alert> {
             ],
         ),
         own(
-            ("SessionwatchDeliveryFails", Severity::High, "5m"),
+            "SessionwatchDeliveryFails",
+            Severity::High,
+            "5m",
             format!("{} unless {}", attempts("failed"), attempts("delivered")),
             [
                 "{{ $labels.channel }} takes no messages",
@@ -210,7 +266,9 @@ fn of_delivery() -> Vec<Alert> {
 fn of_process() -> Vec<Alert> {
     vec![
         own(
-            ("SessionwatchGone", Severity::Critical, "5m"),
+            "SessionwatchGone",
+            Severity::Critical,
+            "5m",
             format!("absent({})", metrics::BUILD_INFO.name),
             [
                 "no sessionwatch runs, or none can be scraped",
@@ -218,7 +276,9 @@ fn of_process() -> Vec<Alert> {
             ],
         ),
         own(
-            ("SessionwatchStoreSheltered", Severity::High, ""),
+            "SessionwatchStoreSheltered",
+            Severity::High,
+            "",
             format!("{} == 1", metrics::STORE_SHELTERED.name),
             [
                 "the disk that holds the store is full",
@@ -226,7 +286,9 @@ fn of_process() -> Vec<Alert> {
             ],
         ),
         own(
-            ("SessionwatchReloadFailed", Severity::Medium, ""),
+            "SessionwatchReloadFailed",
+            Severity::Medium,
+            "",
             format!("{} == 0", metrics::CONFIG_RELOAD.name),
             [
                 "the last change of configuration was not taken",
@@ -236,12 +298,12 @@ fn of_process() -> Vec<Alert> {
     ]
 }
 
-fn records() -> Vec<Record> {
+fn records() -> Vec<Rule> {
     let sessions = |kind: &str| led(&metrics::SESSIONS, &format!("{{kind=\"{kind}\"}}"), TARGET);
     let duration = metrics::RUN_DURATION.name;
     let rate = |part: &str| format!("sum by ({TARGET}) (rate({duration}_{part}[15m]))");
     let failing = led(&metrics::CHECK_FAILING, "", "job, target, check");
-    vec![
+    let records = [
         ("job_target:sessionwatch_sessions_active:max", sessions("active")),
         ("job_target:sessionwatch_sessions_per_user:max", sessions("per_user")),
         ("job_target:sessionwatch_check_failing:sum", format!("sum by ({TARGET}) ({failing})")),
@@ -249,7 +311,8 @@ fn records() -> Vec<Record> {
             "job_target:sessionwatch_check_run_duration_seconds:mean15m",
             format!("{} / {}", rate("sum"), rate("count")),
         ),
-    ]
+    ];
+    records.map(|(record, expr)| Rule::Record { record, expr }).into()
 }
 
 /// `duplicate-tokens` as `DuplicateTokens`.
@@ -259,11 +322,6 @@ fn camel(id: &str) -> String {
         first.to_uppercase() + rest
     };
     id.split('-').map(word).collect()
-}
-
-/// A text in YAML, whatever is in it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 #[cfg(test)]
@@ -278,9 +336,10 @@ mod tests {
 
     #[test]
     fn every_metric_of_every_rule_is_served() {
-        for expr in
-            all().into_iter().map(|alert| alert.expr).chain(records().into_iter().map(|(_, expr)| expr))
-        {
+        let recorded = records().into_iter().map(|rule| match rule {
+            Rule::Alert { expr, .. } | Rule::Record { expr, .. } => expr,
+        });
+        for expr in all().into_iter().map(|alert| alert.expr).chain(recorded) {
             assert_eq!(foreign(&expr), Vec::<String>::new(), "{expr}");
         }
     }
@@ -310,8 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_quoted() {
-        assert_eq!(quoted("it's: \"a\" # {{ b }}"), "'it''s: \"a\" # {{ b }}'");
+    fn ids_are_named_as_prometheus_does() {
         assert_eq!(camel("sessions-per-user"), "SessionsPerUser");
     }
 }
