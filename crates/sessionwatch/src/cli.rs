@@ -44,8 +44,9 @@ use tracing::Level;
 use crate::{
     app::AppError,
     config::{Config, ConfigError, Target},
-    environment, output, progress,
-    report::paint,
+    environment,
+    output::{self, color::paint},
+    progress,
     target::{address::AddressError, connect::ConnectedTarget, error::TargetError},
 };
 

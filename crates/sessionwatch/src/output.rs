@@ -1,10 +1,29 @@
 //! Standard output and standard error: whatever is written passes through the mask of credentials.
 
+pub mod color;
+pub mod csv;
+pub mod table;
+
 use std::io::{self, BufWriter, IsTerminal as _, Stderr, StdoutLock, Write};
 
 use memchr::memrchr;
 
 use crate::{credentials, environment};
+
+/// How output is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One document.
+    Json,
+    /// One document a line.
+    Ndjson,
+    /// Comma-separated values, a header first.
+    Csv,
+    /// For issues and wikis.
+    Markdown,
+}
 
 /// Masks credentials in what is written, line by line; the end of a line that is not complete waits for `flush`.
 #[derive(Debug)]

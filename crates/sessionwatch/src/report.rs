@@ -14,25 +14,10 @@ use crate::{
     checks::{self, EvidenceKind},
     clock,
     look::{Outcome, Report, Seen},
-    output,
+    output::{self, Format, csv, table},
     sanitize::printable,
     target::observe::{EVIDENCE_LIMIT, Engine, Evidence},
 };
-
-/// How output is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    Table,
-    /// One document.
-    Json,
-    /// One document a line.
-    Ndjson,
-    /// Comma-separated values, a header first.
-    Csv,
-    /// For issues and wikis.
-    Markdown,
-}
 
 impl Report {
     /// Failing if a check fails, else unknown if one could not be decided.
@@ -95,7 +80,7 @@ impl Report {
             clock::readable(census.taken_at),
         );
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "{}", trimmed(&self.table()));
+        let _ = writeln!(text, "{}", table::trimmed(&self.table()));
         for outcome in self.outcomes.iter().filter(|outcome| outcome.finding.verdict == Verdict::Failing) {
             text.push_str(&failing(outcome, &self.target, census.taken_at));
         }
@@ -137,7 +122,7 @@ impl Report {
             let finding = &outcome.finding;
             let value = finding.value.map_or(String::new(), |value| value.to_string());
             let (severity, verdict) = (outcome.severity.name(), verdict_name(&finding.verdict));
-            csv_line(&[
+            csv::line(&[
                 &self.target,
                 &outcome.id,
                 severity,
@@ -245,121 +230,6 @@ fn census_json(seen: &Seen) -> Value {
         "oldest_expired": census.oldest_expired.map(clock::rfc3339),
         "furthest_expiry": census.furthest_expiry.map(clock::rfc3339),
     })
-}
-
-/// One line of CSV; a field that a spreadsheet would run as a formula is quoted with an apostrophe.
-#[must_use]
-pub fn csv_line(fields: &[&str]) -> String {
-    let field = |text: &&str| {
-        let text = printable(text);
-        let safe = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text };
-        if safe.contains([',', '"']) { format!("\"{}\"", safe.replace('"', "\"\"")) } else { safe }
-    };
-    format!("{}\n", fields.iter().map(field).collect::<Vec<_>>().join(","))
-}
-
-/// Colours the words at the start of a line that say how something is.
-#[must_use]
-pub fn paint(text: &str) -> String {
-    const GREEN: &str = "32";
-    const YELLOW: &str = "33";
-    const RED: &str = "31";
-    const WORDS: [(&str, &str); 12] = [
-        (" ok ", GREEN),
-        (" ?  ", YELLOW),
-        (" FAIL ", RED),
-        (" out ", RED),
-        ("pass ", GREEN),
-        ("warn ", YELLOW),
-        ("fail ", RED),
-        ("Verdict: healthy", GREEN),
-        ("Verdict: unknown", YELLOW),
-        ("Verdict: failing", RED),
-        ("Verdict: pass", GREEN),
-        ("Verdict: fail", RED),
-    ];
-    let line = |line: &str| match WORDS.iter().find(|(word, _)| line.starts_with(word)) {
-        Some((word, colour)) => format!("\x1b[{colour}m{word}\x1b[0m{}", &line[word.len()..]),
-        None => line.to_owned(),
-    };
-    text.split_inclusive('\n').map(line).collect()
-}
-
-/// A table without the blanks that fill its last column.
-fn trimmed(table: &Table) -> String {
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
-}
-
-/// Rows to show, for people and for programs.
-#[derive(Clone, Debug)]
-pub struct Sheet {
-    /// What the rows are, as a key of the JSON document.
-    pub kind: &'static str,
-    /// Names of the columns.
-    pub header: Vec<String>,
-    /// The rows, as text from a database.
-    pub rows: Vec<Vec<String>>,
-    /// The rows as JSON.
-    pub documents: Vec<Value>,
-}
-
-impl Sheet {
-    /// The rows in that format.
-    #[must_use]
-    pub fn render(&self, format: Format) -> String {
-        match format {
-            Format::Table | Format::Markdown => {
-                let mut table = Table::new();
-                let markdown = format == Format::Markdown;
-                let cell = |text: &String| {
-                    let text = printable(text);
-                    if markdown { text.replace('|', "\\|") } else { text }
-                };
-                table.load_style(if markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
-                table.set_header(&self.header).add_rows(self.rows.iter().map(|row| row.iter().map(cell)));
-                if let (false, Some(columns)) = (markdown, output::terminal_width()) {
-                    self.fit(&mut table, usize::from(columns));
-                }
-                format!("{}\n", trimmed(&table))
-            }
-            Format::Csv => {
-                let line = |row: &Vec<String>| csv_line(&row.iter().map(String::as_str).collect::<Vec<_>>());
-                let header = self.header.iter().map(|name| name.replace(' ', "_")).collect();
-                format!("{}{}", line(&header), self.rows.iter().map(line).collect::<String>())
-            }
-            Format::Json => {
-                let mut document = json!({ "schema": 1 });
-                document[self.kind] = json!(self.documents);
-                format!("{document:#}\n")
-            }
-            Format::Ndjson => self.documents.iter().map(|document| format!("{document}\n")).collect(),
-        }
-    }
-}
-
-impl Sheet {
-    /// Wraps the widest column if the table is wider than that: the others hold names, which are copied whole.
-    fn fit(&self, table: &mut Table, columns: usize) {
-        /// Blanks beside each cell.
-        const PADDING: usize = 2;
-        /// Narrower, a column cannot be read.
-        const NARROWEST: usize = 20;
-        let length = |text: &String| text.chars().count();
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.chain(self.header.get(column)).map(length).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
-        let whole = widths.iter().map(|width| width + PADDING).sum::<usize>();
-        let Some((widest, most)) = widths.iter().enumerate().max_by_key(|(_, width)| **width) else { return };
-        if whole > columns {
-            let most = most.saturating_sub(whole - columns).max(NARROWEST) + PADDING;
-            let most = comfy_table::Width::Fixed(u16::try_from(most).unwrap_or(u16::MAX));
-            if let Some(column) = table.column_mut(widest) {
-                column.set_constraint(comfy_table::ColumnConstraint::UpperBoundary(most));
-            }
-        }
-    }
 }
 
 /// `active`, `expired` or, without a readable end, `no end`.

@@ -19,7 +19,7 @@ use crate::{
         accounts::{self, AccountChange, AccountName, PasswordHash},
     },
     clock, documents,
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
     secret::Secret,
     store::accounts::{Account, Role},
 };

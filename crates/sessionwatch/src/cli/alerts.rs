@@ -14,7 +14,7 @@ use crate::{
     clock,
     config::Config,
     documents,
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
     sanitize::printable,
     store::{
         StoreError,

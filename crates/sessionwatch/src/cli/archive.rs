@@ -17,7 +17,7 @@ use crate::{
     archive::sealing::Identity,
     clock,
     documents::{self, Archive},
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
     store::{
         archived::{self, Fate, Holding},
         audit, confirmed_time, plans,

@@ -7,7 +7,8 @@ use crate::{
     checks,
     look::{self, Report, Request},
     output,
-    report::{self, Format},
+    output::Format,
+    report,
     suggest::nearest,
     target::{error::TargetError, observe::Engine},
 };

@@ -11,7 +11,8 @@ use crate::{
     daemon::{Daemon, Door},
     demo::{self, DemoError, application::Application},
     look::{self, Request},
-    report::{self, Format},
+    output::Format,
+    report,
     target::address::Address,
     web,
 };

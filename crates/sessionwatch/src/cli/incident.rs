@@ -24,7 +24,7 @@ use crate::{
         self,
         work::{self, Contained, Said},
     },
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
     sanitize::printable,
     secret::Secret,
     store::incidents::{self, Incident},

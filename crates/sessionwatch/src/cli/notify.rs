@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     notify::Channel,
     notify::{self, Message},
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
     store::{
         StoreError, audit,
         outbox::{self, Due},

@@ -10,7 +10,8 @@ use crate::{
     clock,
     config::Config,
     documents,
-    report::{self, Format, Sheet},
+    output::{Format, table::Sheet},
+    report,
     store::{
         Store,
         signals::{self, Search},

@@ -8,8 +8,8 @@ use super::{Failure, actor::ActorArgs, opening::existing, target::TargetArgs};
 use crate::{
     actions::ActError,
     clock,
+    output::{Format, table::Sheet},
     profile::known_layout::KnownLayout,
-    report::{Format, Sheet},
     sanitize::printable,
     store::layouts::{self, Kept},
 };

@@ -9,7 +9,7 @@ use crate::{
         tokens::{self, CreateTokenError, DEFAULT_DAYS, MAX_DAYS, NewToken, TokenOwner, is_valid_label},
     },
     clock, documents,
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
     store::{
         accounts::Role,
         tokens::{Scope, Token},

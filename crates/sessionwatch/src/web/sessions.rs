@@ -267,7 +267,7 @@ pub(super) async fn csv(
         let field = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
         let (token, id, user) = (field(&line.token_prefix), field(&line.id), field(&line.user));
         let expires = line.expires_at.map(clock::rfc3339).unwrap_or_default();
-        text.push_str(&report::csv_line(&[
+        text.push_str(&crate::output::csv::line(&[
             &token,
             &id,
             &user,

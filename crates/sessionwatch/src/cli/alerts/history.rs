@@ -5,7 +5,7 @@ use sessionwatch_core::instant::{DAY, Instant};
 use crate::{
     cli::{Failure, opening::existing as open, target::ConfigArgs},
     clock, documents,
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
     sanitize::printable,
     store::events::{self, Event, Search},
 };

@@ -10,7 +10,7 @@ use crate::{
     clock,
     config::Config,
     documents,
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
     store::{
         Store,
         signals::{self, Kept, Search},

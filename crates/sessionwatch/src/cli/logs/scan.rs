@@ -25,7 +25,7 @@ use crate::{
         scan::{Gather, Search, scan},
         tally::{Count, Tally},
     },
-    report::{Format, Sheet},
+    output::{Format, table::Sheet},
 };
 
 /// Signals that are shown in full below the table.
@@ -171,7 +171,7 @@ fn csv(found: &Found) -> String {
     let signal = &found.signal;
     let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
     let (from, to) = found.bytes;
-    crate::report::csv_line(&[
+    crate::output::csv::line(&[
         &signal.at.map(clock::rfc3339).unwrap_or_default(),
         found.name(),
         found.severity.map_or("", Severity::name),

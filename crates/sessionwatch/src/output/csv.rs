@@ -1,0 +1,29 @@
+//! Comma-separated values.
+
+use crate::sanitize::printable;
+
+/// One line of CSV; a field that a spreadsheet would run as a formula begins with an apostrophe.
+#[must_use]
+pub fn line(fields: &[&str]) -> String {
+    let mut writer = csv::Writer::from_writer(vec![]);
+    let fields = fields.iter().map(|text| {
+        let text = printable(text);
+        if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
+    });
+    // Writing to memory cannot fail.
+    let _ = writer.write_record(fields.collect::<Vec<_>>());
+    let written = writer.into_inner().unwrap_or_default();
+    String::from_utf8_lossy(&written).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_quoted_where_they_need_it_and_run_no_formula() {
+        assert_eq!(line(&["a", "", "b,c", "d\"e"]), "a,,\"b,c\",\"d\"\"e\"\n");
+        assert_eq!(line(&["=1+1", "-2", "@x", "+y"]), "'=1+1,'-2,'@x,'+y\n");
+        assert_eq!(line(&["a\nb\u{1b}"]), "a\u{fffd}b\u{fffd}\n");
+    }
+}
