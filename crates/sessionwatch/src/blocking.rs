@@ -26,6 +26,12 @@ pub async fn drive<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'st
     run(move || runtime.block_on(work())).await
 }
 
+/// The same. Returns `None` if it ended in a panic.
+pub async fn drive_caught<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> Option<T> {
+    let runtime = Handle::current();
+    run_caught(move || runtime.block_on(work())).await
+}
+
 /// Reads the store.
 ///
 /// # Errors

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use sessionwatch_core::plural::counted;
 
-use super::{
-    Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text, target_ops::run_on_dedicated_runtime,
-};
+use super::{Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text};
 use crate::{
     actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection, keys, restoring},
     archive::sealing::Identity,
+    blocking,
     config::Target,
     incident::work::Case,
     store::{StoreError, plans},
@@ -169,11 +168,11 @@ async fn apply_plan(
     request: ApplyRequest,
     control: Arc<Control>,
 ) -> Result<String, String> {
-    let applied = run_on_dedicated_runtime(move |runtime| {
-        ops.app.connections.evict_idle(&ops.target.name);
-        runtime.block_on(apply_and_describe(&ops, &plan, &request, &control))
+    let applied = blocking::drive_caught(async move || {
+        ops.app.connections.evict_idle(&ops.target.name).await;
+        apply_and_describe(&ops, &plan, &request, &control).await
     });
-    applied.await.unwrap_or_else(|_| Err("the system refuses what that needs".into()))
+    applied.await.unwrap_or_else(|| Err("applying it ended in a panic".into()))
 }
 
 async fn apply_and_describe(

@@ -16,6 +16,7 @@ use super::{
     plan_jobs::PlanJobs,
 };
 use crate::{
+    blocking,
     clock::Clock,
     config::{Config, Target},
     store::{Store, StoreError, db::Db},
@@ -198,10 +199,7 @@ impl AppState {
             let _permit = permit;
             app.store.read(work)
         };
-        match tokio::task::spawn_blocking(read).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(AppError::Internal("a read ended in a panic")),
-        }
+        Ok(blocking::run_caught(read).await.ok_or(AppError::Internal("a read ended in a panic"))??)
     }
 
     /// Writes into the store, in one transaction, which may have to be waited for and begun anew.
@@ -220,9 +218,6 @@ impl AppState {
             let _permit = permit;
             app.store.write(work)
         };
-        match tokio::task::spawn_blocking(write).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(AppError::Internal("a write ended in a panic")),
-        }
+        Ok(blocking::run_caught(write).await.ok_or(AppError::Internal("a write ended in a panic"))??)
     }
 }

@@ -1,4 +1,4 @@
-//! What people do to a target: each on a thread and a runtime of its own, as looks and actions need it.
+//! What people do to a target: each on a thread for what blocks, as looks and actions need it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Actor, AppError, AppState, LiveEvent};
 use crate::{
     actions::{ActError, Context},
+    blocking,
     config::{Config, Target},
 };
 
@@ -58,12 +59,12 @@ impl TargetOps {
         query: impl AsyncFnOnce(&Self) -> Result<T, ActError> + Send + 'static,
     ) -> Result<T, AppError> {
         let permit = acquire_query_permit(&self.app, &self.target.name).await?;
-        let queried = run_on_dedicated_runtime(move |runtime| {
+        let queried = blocking::drive_caught(async move || {
             let _permit = permit;
-            self.app.connections.evict_idle(&self.target.name);
-            runtime.block_on(query(&self))
+            self.app.connections.evict_idle(&self.target.name).await;
+            query(&self).await
         });
-        Ok(queried.await??)
+        Ok(queried.await.ok_or(AppError::Internal("a query ended in a panic"))??)
     }
 
     /// Does something for which the database is needed. Whoever has a page open hears of it.
@@ -83,9 +84,9 @@ impl TargetOps {
         write: impl FnOnce(&Self) -> Result<T, ActError> + Send + 'static,
     ) -> Result<T, AppError> {
         let (app, target) = (Arc::clone(&self.app), self.target.name.clone());
-        let written = tokio::task::spawn_blocking(move || write(&self)).await;
+        let written = blocking::run_caught(move || write(&self)).await;
         app.publish(LiveEvent::Acted { target });
-        Ok(written.map_err(|_| AppError::Internal("a write ended in a panic"))??)
+        Ok(written.ok_or(AppError::Internal("a write ended in a panic"))??)
     }
 }
 
@@ -102,19 +103,4 @@ pub(super) async fn acquire_query_permit(
         AppError::Unavailable(format!("The database of {target} cannot be asked: {why}."))
     };
     permit.ok().and_then(Result::ok).ok_or_else(busy)
-}
-
-/// Does something on a thread and a runtime of its own.
-pub(super) async fn run_on_dedicated_runtime<T: Send + 'static>(
-    work: impl FnOnce(&tokio::runtime::Runtime) -> T + Send + 'static,
-) -> Result<T, AppError> {
-    let done = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let done = work(&runtime);
-        // A question that was given up may still wait for an answer.
-        runtime.shutdown_background();
-        Some(done)
-    });
-    let refused = || AppError::Internal("the system refuses what that needs");
-    done.await.ok().flatten().ok_or_else(refused)
 }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     app::client::ClientInfo,
+    blocking,
     config::logs::Kind,
     logs::{
         drain::{self, LARGEST, Refused},
@@ -216,8 +217,8 @@ async fn take_lines(
 
 /// Parsing takes a while: it keeps no other page waiting.
 async fn parsed(work: impl FnOnce() -> Result<Batch, Refused> + Send + 'static) -> Result<Batch, Answer> {
-    let parsed = tokio::task::spawn_blocking(work).await;
-    Ok(parsed.map_err(|_| Answer::Refused(Refused::Faulty))??)
+    let parsed = blocking::run_caught(work).await;
+    Ok(parsed.ok_or(Answer::Refused(Refused::Faulty))??)
 }
 
 /// The whole request, if it is not too large and not too slow.

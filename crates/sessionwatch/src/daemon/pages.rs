@@ -12,6 +12,7 @@ use axum::{
 };
 
 use super::{Shared, hosts, metrics};
+use crate::blocking;
 
 /// The pages of the daemon, and those of the dashboard.
 pub(super) fn router(shared: Arc<Shared>, dashboard: Router) -> Router {
@@ -36,10 +37,10 @@ async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> impl 
         let _permit = permit;
         metrics::write(&shared, format)
     };
-    match tokio::task::spawn_blocking(write).await {
-        Ok(Ok(text)) => (StatusCode::OK, kind, text),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("# {error}\n")),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, "# the metrics cannot be written\n".into()),
+    match blocking::run_caught(write).await {
+        Some(Ok(text)) => (StatusCode::OK, kind, text),
+        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("# {error}\n")),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, kind, "# the metrics cannot be written\n".into()),
     }
 }
 
