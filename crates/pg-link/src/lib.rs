@@ -1,7 +1,7 @@
 //! Connections to PostgreSQL by libpq's rules: addresses as people and hosting services write them, TLS by `sslmode`,
 //! cancel requests, and the rows of a COPY taken off the wire.
 //!
-//! There is deliberately no SQL here, and nothing about what is read.
+//! There is deliberately no statement here, and nothing about what is read.
 
 mod connection;
 mod copy_interceptor;
@@ -16,3 +16,9 @@ pub use self::{
     error::{ConnectError, log_refusal, too_many_open_files},
     tls::{TlsError, describe_certificate_error},
 };
+
+/// Quotes a name for use in a statement, as libpq's `PQescapeIdentifier` does.
+#[must_use]
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -15,6 +15,7 @@ pub mod incident;
 pub mod instant;
 pub mod known_users;
 pub mod local_time;
+pub mod log_gaps;
 pub mod plausibility;
 pub mod plural;
 pub mod retention;

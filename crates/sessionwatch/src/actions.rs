@@ -369,3 +369,39 @@ impl Plan {
         age > stale_after_us || age < -stale_after_us
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_that_no_version_wrote_are_an_error() {
+        let stored = |about: &str, summary: &str| plans::Plan {
+            id: "p".into(),
+            target: "app".into(),
+            address: "a".into(),
+            about: about.into(),
+            made_at: Instant::MIN,
+            made_by: "ada".into(),
+            touched_at: Instant::MIN,
+            state: plans::State::Planned,
+            rows: 0,
+            active: 0,
+            summary: summary.into(),
+            approved_by: None,
+        };
+        let summary = serde_json::to_string(&Summary::default()).unwrap();
+        assert!(Plan::read(stored("\"orphaned\"", &summary)).unwrap().is_some());
+        for (about, written, column) in [
+            ("", summary.as_str(), "about"),
+            ("\"Everything\"", &summary, "about"),
+            ("\"orphaned\"", "", "summary"),
+        ] {
+            let read = Plan::read(stored(about, written));
+            assert!(
+                matches!(read, Err(StoreError::Undecodable { column: named, .. }) if named == column),
+                "{about} {written}"
+            );
+        }
+    }
+}

@@ -244,10 +244,16 @@ mod tests {
         censuses::{self, Point, Retention},
         events::{self, Event},
         reports,
-        tests::store,
     };
 
     const HALF_HOUR: i64 = HOUR / 2;
+
+    /// A store in a file of its own.
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&sessionwatch_store::Place::File(folder.path().join("store.db"))).unwrap();
+        (folder, store)
+    }
 
     /// 2026-11-25T00:00:00Z.
     fn now() -> Instant {

@@ -8,16 +8,19 @@ use sessionwatch_core::{alert::State, instant::Instant, source_activity::SourceS
 use utoipa::ToSchema;
 
 use crate::{
+    access_names::{RoleName, ScopeName},
     actions, clock,
     config::{Config, logs},
-    doctor, incident, report,
+    doctor, incident,
+    logs::LogSource,
+    report,
     store::{
         StoreError, accounts,
         alerts::Kept,
         archived::Holding,
         audit, events, incidents, plans,
         signals::{self},
-        silences, sources, tokens,
+        silences, tokens,
     },
     target::{observe, side_effects::SideEffect},
 };
@@ -236,7 +239,7 @@ pub struct Source {
 impl Source {
     /// The document of a source that is configured, and what is known of it.
     #[must_use]
-    pub fn of(source: &logs::Source, kept: sources::Source, now: Instant) -> Self {
+    pub fn of(source: &logs::Source, kept: LogSource, now: Instant) -> Self {
         let voice = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
             SourceStatus::Never => "never heard",
             SourceStatus::Usual => "as usual",
@@ -511,6 +514,7 @@ impl Deed {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Account {
     name: String,
+    #[schema(value_type = RoleName)]
     role: accounts::Role,
     created_at: At,
     /// Whether a provider of identities vouches for it, and it has no password.
@@ -560,6 +564,7 @@ pub struct Token {
     id: String,
     account: String,
     label: String,
+    #[schema(value_type = Vec<ScopeName>)]
     scopes: Vec<tokens::Scope>,
     created_at: At,
     expires_at: At,

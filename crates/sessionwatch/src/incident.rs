@@ -22,16 +22,16 @@ use crate::{
     actions::{self, ActError, Context},
     clock,
     incident::evidence::Frozen,
+    logs,
     logs::judge::Judged,
     look::{self, Outcome as Checked, Report, Request},
     store::{
         StoreError, alerts,
         db::Db,
         incidents::{self, Entry, Incident, State},
-        layouts,
         signals::{self, Kept, Search},
-        sources,
     },
+    target_layouts,
 };
 
 /// The ratio of active sessions to users that is in order after an emergency.
@@ -120,7 +120,7 @@ pub async fn open(
 /// A look at the target, without trust in indexes.
 pub async fn look(context: Context<'_>) -> Report {
     let (mut target, config) = (context.target.clone(), context.config);
-    let located = layouts::locate(context.store, &mut target);
+    let located = target_layouts::locate(context.store, &mut target);
     let request = Request {
         target: &target,
         catalogue: &config.catalogue,
@@ -288,7 +288,9 @@ fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<CriticalSi
     let contained = timeline.iter().rev().find(|entry| entry.kind == "contained").map(|entry| entry.at);
     let from = now.plus(-HOUR).max(contained.unwrap_or(Instant::MIN));
     let target = &context.target.name;
-    Ok(context.store.read(|db| signals::critical(db, target, (from, Instant::MAX)))?)
+    Ok(context
+        .store
+        .read(|db| logs::count_critical(db, signals::Window { target, from, to: Instant::MAX }))?)
 }
 
 /// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has
@@ -301,7 +303,7 @@ pub fn unheard(context: Context<'_>) -> Result<Vec<String>, StoreError> {
     let now = context.clock.now();
     let mut unheard = Vec::new();
     for source in context.config.logs.of(&context.target.name) {
-        let kept = context.store.read(|db| sources::get(db, &source.name))?.unwrap_or_default();
+        let kept = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
         match (kept.rhythm.voice(kept.heard_at, now, source.quiet_us), kept.heard_at) {
             (SourceStatus::Usual, _) => {}
             (SourceStatus::Quiet, Some(at)) => unheard.push(format!(
@@ -438,8 +440,8 @@ pub fn emergency_in_logs(judged: &[Judged]) -> Option<String> {
 #[must_use]
 pub fn of_signal(signal: &Kept, now: Instant) -> Entry {
     let [actor, kind] = ["the log", "signal"].map(str::to_owned);
-    let said = format!("{}: {}", signal.source, signal.line());
-    Entry { at: now, actor, kind, step: String::new(), said, detail: signal.json().to_string() }
+    let said = format!("{}: {}", signal.source, logs::describe_kept(signal));
+    Entry { at: now, actor, kind, step: String::new(), said, detail: logs::kept_json(signal).to_string() }
 }
 
 /// Returns the incident of a target whose sessions were ended within the last day, and which is not open: the one that is not

@@ -5,6 +5,7 @@
 //! store sessions; [`target`] looks at a database, read-only; [`checks`] lists the rules, which are decided in
 //! `sessionwatch-core`; [`report`] is what people and programs read.
 
+pub mod access_names;
 pub mod actions;
 pub mod app;
 pub mod archive;
@@ -34,11 +35,12 @@ pub mod progress;
 pub mod report;
 pub mod sanitize;
 pub mod schedule;
-pub mod store;
 pub mod target;
+pub mod target_layouts;
 pub mod web;
 
 pub use credentials;
 pub use credentials as secret;
 pub use sessionwatch_clock as clock;
 pub use sessionwatch_core::suggest;
+pub use sessionwatch_store as store;

@@ -6,7 +6,6 @@
 pub mod blocks;
 pub mod drain;
 pub mod follow;
-pub mod gaps;
 pub mod intake;
 pub mod joined;
 pub mod judge;
@@ -15,13 +14,25 @@ pub mod syslog;
 pub mod tally;
 
 use serde_json::{Value, json};
-use sessionwatch_core::severity::Severity;
+use sessionwatch_core::{
+    checklist::CriticalSignals, correlation::MatchKind, instant::Instant, severity::Severity,
+};
 use sessionwatch_logs::{
     reader::Place,
     signal::{Kind, Signal},
 };
 
-use crate::clock;
+use sessionwatch_store::{
+    StoreError,
+    db::Db,
+    signals::{self, Kept, NewLogEvent, Window},
+    sources::{self, Source},
+};
+
+use crate::{clock, documents, sanitize::printable};
+
+/// What is known of a source, with how far its file was read.
+pub type LogSource = Source<follow::Place>;
 
 /// A signal with where it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +77,28 @@ impl Found {
         self.pattern.as_deref().unwrap_or(self.signal.kind.name())
     }
 
+    /// What is kept of it.
+    #[must_use]
+    pub fn to_keep<'a>(&'a self, target: &'a str, seen_at: Instant) -> NewLogEvent<'a> {
+        let signal = &self.signal;
+        NewLogEvent {
+            source: &self.source,
+            target,
+            kind: self.name(),
+            severity: self.severity,
+            at: signal.at,
+            seen_at,
+            user: signal.user.as_deref(),
+            other: signal.other.as_deref(),
+            prefix: signal.prefix.as_deref(),
+            expires: signal.expires,
+            reason: signal.reason.as_deref(),
+            request: signal.request.as_deref(),
+            bytes: self.bytes,
+            text: &self.text,
+        }
+    }
+
     /// The signal as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -101,5 +134,66 @@ fn said(name: &str, signal: &Signal<'_>) -> String {
     }));
     part(signal.reason.as_ref().map(|reason| format!("({reason})")));
     part(signal.request.as_ref().map(|request| format!("in request {request}")));
-    crate::sanitize::printable(&parts.join(" "))
+    printable(&parts.join(" "))
+}
+
+/// What is known of a source; `None` if it is new.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn find_source(db: Db<'_>, name: &str) -> Result<Option<LogSource>, StoreError> {
+    sources::get(db, name)
+}
+
+/// Every source of which something is known, by name.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn list_sources(db: Db<'_>) -> Result<Vec<LogSource>, StoreError> {
+    sources::list(db)
+}
+
+/// A kept signal as JSON.
+#[must_use]
+pub fn kept_json(kept: &Kept) -> Value {
+    documents::json(documents::Signal::of(kept))
+}
+
+/// A kept signal in one line, for people.
+#[must_use]
+pub fn describe_kept(kept: &Kept) -> String {
+    let mut parts = vec![kept.kind.clone()];
+    parts.extend(kept.prefix.as_ref().map(|prefix| format!("token {prefix}…")));
+    let users: Vec<&str> = [&kept.user, &kept.other].into_iter().flatten().map(String::as_str).collect();
+    parts.extend((!users.is_empty()).then(|| format!("user {}", users.join(" and "))));
+    parts.extend(kept.reason.as_ref().map(|reason| format!("({reason})")));
+    parts.extend(kept.request.as_ref().map(|request| format!("in request {request}")));
+    parts.extend(kept.fit.as_ref().map(|fit| format!("[{fit}]")));
+    printable(&format!("{}  {}", clock::readable(kept.at.unwrap_or(kept.seen_at)), parts.join(" ")))
+}
+
+/// Returns `true` if a session in the table confirms a signal. A signal of an operator's own pattern needs no session: it has
+/// the severity that the operator gave it.
+#[must_use]
+pub fn is_confirmed(kind: &str, fit: Option<MatchKind>) -> bool {
+    matches!(fit, Some(MatchKind::Exact | MatchKind::Contradicting)) || Kind::parse(kind).is_none()
+}
+
+/// Counts the critical signals of a target in a period.
+///
+/// # Errors
+///
+/// If they cannot be counted.
+pub fn count_critical(db: Db<'_>, window: Window<'_>) -> Result<CriticalSignals, StoreError> {
+    let mut signals = CriticalSignals::default();
+    for count in signals::critical_counts(db, window)? {
+        if is_confirmed(&count.kind, count.fit.as_deref().and_then(MatchKind::parse)) {
+            signals.confirmed += count.signals;
+        } else {
+            signals.unconfirmed += count.signals;
+        }
+    }
+    Ok(signals)
 }

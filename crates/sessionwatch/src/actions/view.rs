@@ -10,13 +10,14 @@ use crate::{
         mapping::Mapping,
         schema::{Dialect, Schema, TableKind},
     },
-    store::{layouts, ledgers},
+    store::ledgers,
     target::{
         address::Address,
         connect::{ConnectOptions, ConnectedTarget, fingerprint_key},
         error::TargetError,
         sql::{self, Addressing, Sql},
     },
+    target_layouts,
 };
 
 /// The target as plans see it: marks are made with the key of the store, and rows have a name.
@@ -35,7 +36,7 @@ impl View {
             None => context.store.write(|db| ledgers::key(db, fingerprint_key()))?,
         };
         let mut target = context.target.clone();
-        layouts::locate(context.store, &mut target)?;
+        target_layouts::locate(context.store, &mut target)?;
         let target = &target;
         let catalogue = &context.config.catalogue;
         let options = ConnectOptions { key: Some(key), ..target.connect_options(catalogue) };
@@ -44,7 +45,7 @@ impl View {
         let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
         if target.known.is_none() && opened.layout.is_certain() {
             let layout = KnownLayout::of(&opened.layout.candidate.mapping);
-            context.store.write(|db| layouts::keep(db, target, &layout, context.clock.now()))?;
+            context.store.write(|db| target_layouts::keep(db, target, &layout, context.clock.now()))?;
         }
         let addressing = addressing(&opened).await?;
         Ok(Self { opened, addressing })

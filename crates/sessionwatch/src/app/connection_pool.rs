@@ -15,8 +15,8 @@ use super::{
 use crate::{
     blocking, clock,
     config::{Config, Target},
-    store::layouts,
     target::{address::Address, connect::ConnectedTarget, error::TargetError, session::Idle},
+    target_layouts,
 };
 
 /// How long a connection waits for the next question.
@@ -100,7 +100,7 @@ pub async fn with_pooled_connection<T: Send + 'static>(
         let _permit = permit;
         let idle = app.connections.checkout(&target).await;
         let (config, mut located) = (app.config(), target.clone());
-        layouts::locate(&app.store, &mut located)?;
+        target_layouts::locate(&app.store, &mut located)?;
         let query = query_over(&located, &config, idle, query);
         let limit = TargetError::TimedOut(QUERY_TIMEOUT.as_secs());
         let (answer, idle) = tokio::time::timeout(QUERY_TIMEOUT, query).await.unwrap_or(Err(limit))?;

@@ -14,12 +14,14 @@ use sessionwatch_core::{
 use crate::{
     clock,
     config::{Config, Target},
+    logs,
     store::{
         StoreError, alerts,
         attestations::{self, Attestation},
         censuses::{self, Gauges, Point},
         db::Db,
-        events, reports, signals, sources,
+        events, reports,
+        signals::Window,
     },
 };
 
@@ -195,14 +197,16 @@ fn signals(
 ) -> Result<Result<CriticalSignals, String>, StoreError> {
     let mut heard = Err("no log source is configured".to_owned());
     for source in config.logs.of(&target.name) {
-        let known = sources::get(db, &source.name)?.and_then(|known| known.heard_at);
+        let known = logs::find_source(db, &source.name)?.and_then(|known| known.heard_at);
         if known.is_none_or(|at| at < period.0) {
             return Ok(Err(format!("no line of `{}` was read in this period", source.name)));
         }
         heard = Ok(());
     }
     match heard {
-        Ok(()) => Ok(Ok(signals::critical(db, &target.name, period)?)),
+        Ok(()) => {
+            Ok(Ok(logs::count_critical(db, Window { target: &target.name, from: period.0, to: period.1 })?))
+        }
         Err(why) => Ok(Err(why)),
     }
 }

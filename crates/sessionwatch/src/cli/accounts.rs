@@ -14,6 +14,7 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
+    access_names::RoleName,
     app::{
         AppError, AppState,
         accounts::{self, AccountChange, AccountName, PasswordHash},
@@ -33,7 +34,7 @@ pub(super) enum Args {
         name: String,
         /// What the account may do: look, also act, or also decide who may [default: its present role; viewer if it is new]
         #[arg(long, value_enum)]
-        role: Option<Role>,
+        role: Option<RoleName>,
         #[command(flatten)]
         actor: ActorArgs,
         #[command(flatten)]
@@ -68,7 +69,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let actor = actor.actor();
             let store = opening::open(&config, Opening::OrCreated)?;
             let app = AppState::for_command(store, config)?;
-            let change = AccountChange { name: name.clone(), password, role: *role };
+            let change = AccountChange { name: name.clone(), password, role: role.map(Role::from) };
             let role = super::block_on(async { Ok(accounts::set_account(&app, &actor, change).await?) })?;
             format!("{} may use the dashboard as {}\n", name.as_str(), role.name())
         }

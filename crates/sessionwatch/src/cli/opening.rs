@@ -6,8 +6,9 @@ use super::{Failure, target::ConfigArgs};
 use crate::{
     app::AppState,
     config::{Config, Target},
-    store::{Place, Store, StoreError, layouts},
+    store::{Place, Store, StoreError},
     target::error::TargetError,
+    target_layouts,
 };
 
 /// What a command needs of the store.
@@ -79,7 +80,7 @@ pub(super) fn locate(config: &Config, targets: &mut [Target]) {
         .and_then(|store| {
             let Some(store) = store else { return Ok(()) };
             let mut configured = targets.iter_mut().filter(|target| !target.ad_hoc);
-            configured.try_for_each(|target| layouts::locate(&store, target))
+            configured.try_for_each(|target| target_layouts::locate(&store, target))
         });
     if let Err(error) = located {
         super::complain(&format!("warning: {error}"), Some("see to the store that `serve.store` names"));

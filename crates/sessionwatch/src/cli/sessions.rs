@@ -10,6 +10,7 @@ use crate::{
     clock,
     config::Config,
     documents,
+    logs::{describe_kept, kept_json},
     output::{Format, table::Sheet},
     report,
     store::{
@@ -183,7 +184,7 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
         Format::Json => {
             let unwritable = |_| crate::store::StoreError::Unwritable("the list of sessions");
             let mut document: Value = serde_json::from_str(&text).map_err(unwritable)?;
-            document["signals"] = signals.iter().map(signals::Kept::json).collect();
+            document["signals"] = signals.iter().map(kept_json).collect();
             text = format!("{document:#}\n");
         }
         Format::Table | Format::Markdown => {
@@ -193,7 +194,7 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
                 "\nIn the logs:\n"
             });
             for signal in &signals {
-                text.push_str(&format!("  {}\n", signal.line()));
+                text.push_str(&format!("  {}\n", describe_kept(signal)));
             }
         }
         // One kind of row in each list.

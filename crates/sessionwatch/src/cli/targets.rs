@@ -11,7 +11,8 @@ use crate::{
     output::{Format, table::Sheet},
     profile::known_layout::KnownLayout,
     sanitize::printable,
-    store::layouts::{self, Kept},
+    store::layouts,
+    target_layouts::{self, KeptLayout},
 };
 
 /// List session tables, and confirm one that changed
@@ -53,15 +54,15 @@ fn confirm(args: &TargetArgs, owner: &str) -> Result<String, Failure> {
         return Err(ActError::Uncertain(Box::new(doubt)).into());
     }
     let now = store.now()?;
-    let before = store.write(|db| layouts::confirm(db, (&target, owner), &layout, now))?;
+    let before = store.write(|db| target_layouts::confirm(db, &target, owner, &layout, now))?;
     let before = before.filter(|before| *before != layout);
     let was = before.map(|before| format!("; it was {before}")).unwrap_or_default();
     Ok(printable(&format!("{}: the session table is {layout}{was}", target.name)) + "\n")
 }
 
-fn sheet(kept: &[Kept]) -> Sheet {
+fn sheet(kept: &[KeptLayout]) -> Sheet {
     let header = ["target", "table", "token", "user", "expiry", "since", "confirmed by"];
-    let row = |kept: &Kept| {
+    let row = |kept: &KeptLayout| {
         let KnownLayout { table, token, user, expires } = kept.layout.clone();
         let by = kept.confirmed_by.clone().unwrap_or_default();
         vec![
@@ -74,7 +75,7 @@ fn sheet(kept: &[Kept]) -> Sheet {
             by,
         ]
     };
-    let document = |kept: &Kept| {
+    let document = |kept: &KeptLayout| {
         json!({
             "target": kept.target, "table": kept.layout.table, "token": kept.layout.token, "user": kept.layout.user,
             "expires": kept.layout.expires, "since": clock::rfc3339(kept.at), "confirmed_by": kept.confirmed_by,

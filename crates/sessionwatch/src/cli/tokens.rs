@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{Failure, actor::ActorArgs, opening::existing_app, target::ConfigArgs};
 use crate::{
+    access_names::ScopeName,
     app::{
         AppError,
         tokens::{self, CreateTokenError, DEFAULT_DAYS, MAX_DAYS, NewToken, TokenOwner, is_valid_label},
@@ -28,7 +29,7 @@ pub(super) enum Args {
         label: String,
         /// What it is for; no more than the role of the account allows
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
-        scope: Vec<Scope>,
+        scope: Vec<ScopeName>,
         /// For how many days it holds
         #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: u32,
@@ -65,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let new = NewToken {
                 account: account.clone(),
                 label: label.clone(),
-                scopes: scope.clone(),
+                scopes: scope.iter().copied().map(Scope::from).collect(),
                 days: *days,
             };
             let app = existing_app(config)?;

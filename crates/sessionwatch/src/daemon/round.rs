@@ -18,6 +18,7 @@ use crate::{
     clock,
     config::{Config, Serve},
     logs::judge::Judged,
+    logs::kept_json,
     look::{Outcome, Report},
     notify::{Channel, Kind},
     notify::{Message, distinct},
@@ -30,7 +31,6 @@ use crate::{
         events::{self, Event},
         outbox::{self, Letter},
         reports,
-        signals::Kept as Signal,
         silences::{self, Silence},
     },
     target::observe::EVIDENCE_LIMIT,
@@ -139,7 +139,7 @@ pub(super) fn keep_logs(
     let (mut told, mut after) = (0, vec![]);
     for Judged { outcome, signals } in judged {
         let mut subject = subject(target, outcome);
-        subject.finding["signals"] = signals.iter().map(Signal::json).collect();
+        subject.finding["signals"] = signals.iter().map(kept_json).collect();
         let usual = config.rules.policy(subject.severity);
         // A silence has lasted long enough; a line is not written again.
         subject.policy = AlertPolicy { pending_looks: 1, clear_looks: 1, ..usual };

@@ -30,8 +30,9 @@ use crate::{
     profile::known_layout::KnownLayout,
     sanitize::printable,
     schedule::{self, Due, Timetable},
-    store::{Store, StoreError, censuses, layouts, ledgers},
+    store::{Store, StoreError, censuses, ledgers},
     target::{address::Address, connect::fingerprint_key, error::TargetError},
+    target_layouts,
 };
 
 /// First looks are spread over so long, that many targets do not ask at once.
@@ -242,7 +243,7 @@ impl Watching {
         // What a constraint says is believed after the rows agreed with it once.
         let due = &Due { deep: due.deep || !due.checks.is_subset(&kept.compared), ..due.clone() };
         let mut target = self.target.clone();
-        let located = layouts::locate(&self.shared.store, &mut target);
+        let located = target_layouts::locate(&self.shared.store, &mut target);
         let request = Request { target: &target, ..self.request(due, &only, occasion.now, &kept.memory) };
         if let Err(error) = located {
             return self.conclude(look::failed(request, error), occasion, kept);
@@ -309,7 +310,7 @@ impl Watching {
             }
             incident::reopen_by_run(db, name, &emergencies, now)?;
             if let Some(layout) = &layout {
-                layouts::keep(db, &self.target, layout, now)?;
+                target_layouts::keep(db, &self.target, layout, now)?;
             }
             let rules = (&self.config.serve, &self.config.rules, &kept.distances);
             round::keep(db, &report, rules, (&point, Moment { now, passed }))

@@ -15,10 +15,11 @@ use crate::{
     actions::{self, ActError, Context, affected},
     archive::sealing::Recipient,
     clock, documents,
+    logs::kept_json,
     store::{
         StoreError, audit,
         incidents::{Entry, Incident},
-        signals::{self, Kept, Search},
+        signals::{self, Search},
     },
 };
 
@@ -248,7 +249,7 @@ fn signals_of(context: Context<'_>, (incident, now): (&Incident, Instant), bundl
     let period = (incident.opened_at.min(now).plus(-DAY), Instant::MAX);
     let search = Search { limit: ENTRIES, ..Search::default() };
     let signals = context.store.read(|db| signals::search(db, target, period, &search));
-    let signals = signals.map(|found| found.iter().rev().map(Kept::json).collect::<Vec<_>>());
+    let signals = signals.map(|found| found.iter().rev().map(kept_json).collect::<Vec<_>>());
     let count = signals.as_ref().ok().map(Vec::len);
     bundle.keep_lines(PART, signals, ENTRIES);
     // A source that nobody reads says nothing, which is not the same as nothing to say.

@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sessionwatch_core::log_gaps::{Gap, GapCause};
 use sessionwatch_logs::{
     grammar::Grammar,
     reader::{Counters, Place as At},
@@ -36,11 +37,7 @@ use self::{
     tailed::{Progress, Tailed},
 };
 pub use self::{place::Place, tailed::QUIET};
-use super::{
-    Found,
-    blocks::BLOCK,
-    gaps::{Gap, GapCause},
-};
+use super::{Found, blocks::BLOCK};
 
 /// How often it is told that a file is no text.
 const NOT_TEXT_INTERVAL: Duration = Duration::from_secs(600);

@@ -1,19 +1,13 @@
 //! Keeping what a source gave: signals, how far it was read, and what was dropped, in one transaction.
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::{
+    instant::Instant,
+    log_gaps::{self, Gap},
+};
 use sessionwatch_logs::{reader::Counters, signal::Kind};
 
-use super::{
-    Found,
-    follow::Place,
-    gaps::{self, Gap},
-};
-use crate::store::{
-    StoreError,
-    db::Db,
-    signals,
-    sources::{self, Source},
-};
+use super::{Found, LogSource, find_source, follow::Place};
+use crate::store::{StoreError, db::Db, signals, sources};
 
 /// Bytes of the name of a drain's entry that are kept.
 const LONGEST: usize = 200;
@@ -46,8 +40,9 @@ pub struct Batch {
 ///
 /// If it cannot be written; then nothing of it is kept.
 pub fn keep(db: Db<'_>, batch: &Batch, now: Instant) -> Result<u64, StoreError> {
-    let known = sources::get(db, &batch.source)?;
-    let mut source = known.unwrap_or_else(|| Source { name: batch.source.clone(), ..Source::default() });
+    let known = find_source(db, &batch.source)?;
+    let mut source =
+        known.unwrap_or_else(|| LogSource { name: batch.source.clone(), ..LogSource::default() });
     source.target.clone_from(&batch.target);
     source.place = batch.place.clone().or(source.place);
     if batch.counters.lines > 0 {
@@ -76,7 +71,7 @@ pub fn keep(db: Db<'_>, batch: &Batch, now: Instant) -> Result<u64, StoreError> 
         }
         // That sessions are used is counted, and no more.
         if found.signal.kind != Kind::Refreshed {
-            signals::put(db, &batch.target, found, now)?;
+            signals::put(db, &found.to_keep(&batch.target, now))?;
             new += 1;
         }
         source.count(&format!("signals/{}", found.name()), 1);
@@ -96,7 +91,7 @@ pub fn keep(db: Db<'_>, batch: &Batch, now: Instant) -> Result<u64, StoreError> 
         source.count(what, more);
     }
     source.count("gaps", batch.gaps.len() as u64);
-    gaps::add(&mut source.gaps, &batch.gaps, now);
+    log_gaps::add(&mut source.gaps, &batch.gaps, now);
     sources::put(db, &source)?;
     Ok(new)
 }

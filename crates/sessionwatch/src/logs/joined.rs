@@ -12,7 +12,6 @@ use crate::{
     store::{
         Store, StoreError,
         signals::{self, Kept, Search},
-        sources,
     },
     target::observe::Line,
 };
@@ -101,7 +100,7 @@ fn without_line(
 ) -> Result<Counted, StoreError> {
     let mut known = false;
     for source in config.logs.of(&target.name) {
-        known |= store.read(|db| sources::get(db, &source.name))?.is_some();
+        known |= store.read(|db| super::find_source(db, &source.name))?.is_some();
     }
     if !known {
         return Ok(Err("no line was read yet".into()));
@@ -140,7 +139,7 @@ impl Fits {
             "rows_without_creation": self.without_line.as_ref().ok(), "not_counted": why,
             "ahead_of_database_us": self.skew.map(|(skew, _)| skew), "creations_compared": self.skew.map(|(_, of)| of),
             "behind_at_most_us": self.behind,
-            "contradicting": self.contradicting.iter().map(Kept::json).collect::<Vec<_>>(),
+            "contradicting": self.contradicting.iter().map(super::kept_json).collect::<Vec<_>>(),
         })
     }
 
@@ -165,7 +164,7 @@ impl Fits {
         });
         text.push_str(&self.clocks());
         for signal in &self.contradicting {
-            text.push_str(&format!("\n{}\n", signal.line()));
+            text.push_str(&format!("\n{}\n", super::describe_kept(signal)));
         }
         text
     }

@@ -12,7 +12,6 @@ use sessionwatch_core::{
 };
 use sessionwatch_logs::signal::Kind;
 
-use super::gaps::KeptGap;
 use crate::{
     checks::{self, Limit, LogCheckKind},
     clock,
@@ -22,10 +21,10 @@ use crate::{
         StoreError,
         db::Db,
         signals::{self, Kept, Search},
-        sources,
     },
     target::observe::{Evidence, Line},
 };
+use sessionwatch_core::log_gaps::KeptGap;
 
 /// Signals that show why a check fails.
 const SHOWN: u32 = 10;
@@ -357,7 +356,7 @@ struct Heard<'a> {
 fn voices<'a>(db: Db<'_>, view: View<'a>) -> Result<Vec<Heard<'a>>, StoreError> {
     let mut voices = Vec::new();
     for source in view.config.logs.of(view.target) {
-        let kept = sources::get(db, &source.name)?.unwrap_or_default();
+        let kept = super::find_source(db, &source.name)?.unwrap_or_default();
         let voice = kept.rhythm.voice(kept.heard_at, view.now, source.quiet_us);
         voices.push(Heard { source, voice, last: kept.heard_at, gaps: kept.gaps });
     }

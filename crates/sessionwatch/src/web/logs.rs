@@ -15,10 +15,8 @@ use super::{PageResult, auth::LoggedIn, layout};
 use crate::{
     app::AppState,
     config::Config,
-    store::{
-        signals::{self, Kept, Search},
-        sources::{self, Source},
-    },
+    logs::{self, LogSource},
+    store::signals::{self, Kept, Search},
 };
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,7 +43,7 @@ pub(super) async fn page(
     let meant: Vec<String> =
         names.iter().filter(|name| wanted.target.is_empty() || **name == wanted.target).cloned().collect();
     let asked = wanted.clone();
-    let (found, known): (Vec<Kept>, Vec<Source>) = app
+    let (found, known): (Vec<Kept>, Vec<LogSource>) = app
         .read(move |db| {
             let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
             let (kind, token, user) = (some(&asked.kind), some(&asked.token), some(&asked.user));
@@ -63,7 +61,7 @@ pub(super) async fn page(
             }
             found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
             found.truncate(200);
-            Ok((found, sources::list(db)?))
+            Ok((found, logs::list_sources(db)?))
         })
         .await?;
     let body = html! {
@@ -99,7 +97,7 @@ pub(super) async fn page(
 }
 
 /// Whether each source is heard.
-fn health(config: &Config, known: &[Source], now: Instant) -> Markup {
+fn health(config: &Config, known: &[LogSource], now: Instant) -> Markup {
     html! {
         section aria-labelledby="sources" {
             h2 id="sources" { "Sources" }
@@ -115,7 +113,7 @@ fn health(config: &Config, known: &[Source], now: Instant) -> Markup {
     }
 }
 
-fn source_row(source: &crate::config::logs::Source, known: &[Source], now: Instant) -> Markup {
+fn source_row(source: &crate::config::logs::Source, known: &[LogSource], now: Instant) -> Markup {
     let kept = known.iter().find(|kept| kept.name == source.name).cloned().unwrap_or_default();
     let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
         SourceStatus::Never => ("unknown", "never heard"),

@@ -19,7 +19,7 @@ use crate::{
     app::{AppError, AppState, with_pooled_connection},
     clock,
     config::Target,
-    documents, report,
+    documents, logs, report,
     store::{
         StoreError,
         db::Db,
@@ -362,7 +362,7 @@ pub(super) async fn user(
         @else { ul.list { @for (at, said) in &past { li { (layout::when(*at, now)) " " (layout::said(said)) } } } }
         h2 { "In the logs" }
         @if signals.is_empty() { p.empty { "No line of the last 30 days names this user." } }
-        @else { ul.list { @for signal in &signals { li { (layout::said(&signal.line())) br; code { (layout::said(&signal.text)) } } } } }
+        @else { ul.list { @for signal in &signals { li { (layout::said(&logs::describe_kept(signal))) br; code { (layout::said(&signal.text)) } } } } }
         @if person.role >= crate::store::accounts::Role::Responder {
             form.inline method="post" action={ "/cleanup/" (layout::part(&name)) } {
                 (layout::form_field(&person)) input type="hidden" name="kind" value="user"; input type="hidden" name="user" value=(user);

@@ -20,7 +20,7 @@ use sessionwatch::{
     demo,
     logs::judge::{self, View},
     schedule::Timetable,
-    store::{Store, alerts, confirmed_time, db::Db, outbox, sources},
+    store::{Store, alerts, confirmed_time, db::Db, outbox},
 };
 use sessionwatch_core::{
     alert::State,
@@ -122,7 +122,7 @@ fn hand_over(store: &str, (first, second): (i64, i64)) {
     let text = |name: &str| told_of_lines(folder.path(), (name, store, port));
     let first = Skewed::start(folder.path(), &text("one"), first);
     let is_followed = || {
-        let source = first.shared.store.read(|db| sources::get(db, "web")).unwrap();
+        let source = first.shared.store.read(|db| sessionwatch::logs::find_source(db, "web")).unwrap();
         source.is_some_and(|source| source.place.is_some())
     };
     harness::wait_until("the log is followed", is_followed);

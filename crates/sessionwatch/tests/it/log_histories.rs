@@ -19,7 +19,7 @@ use sessionwatch::{
         follow::{Begin, Follower},
         intake::{self, Batch},
     },
-    store::{Place, Store, signals, sources},
+    store::{Place, Store, signals},
 };
 use sessionwatch_logs::{grammar::Grammar, time::Clock};
 
@@ -409,7 +409,7 @@ impl<'s> History<'s> {
 
     /// Reads and keeps, as the daemon does. Returns `true` if there is more.
     fn read_once(&mut self) -> bool {
-        let kept = || self.store.read(|db| sources::get(db, &self.target)).unwrap();
+        let kept = || self.store.read(|db| sessionwatch::logs::find_source(db, &self.target)).unwrap();
         let mut follower = self.follower.take().unwrap_or_else(|| {
             let begin = kept().and_then(|kept| kept.place).map_or(Begin::AtStart, Begin::At);
             Follower::new(&self.log(), &self.target, self.grammar, begin)
@@ -469,7 +469,8 @@ impl<'s> History<'s> {
         for user in found.into_iter().filter_map(|signal| signal.user) {
             *users.entry(user).or_insert(0) += 1;
         }
-        let source = self.store.read(|db| sources::get(db, &self.target)).unwrap().unwrap();
+        let source =
+            self.store.read(|db| sessionwatch::logs::find_source(db, &self.target)).unwrap().unwrap();
         let gaps = source.counters.get("gaps").and_then(Value::as_u64).unwrap_or(0);
         (users, usize::try_from(gaps).unwrap())
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use sessionwatch::store::{Place, Store, sources};
+use sessionwatch::store::{Place, Store};
 use testbed::Sink;
 
 use crate::{
@@ -103,8 +103,8 @@ impl Scene {
         path.exists().then(|| Store::open(&Place::File(path)).ok()).flatten()
     }
 
-    fn source(&self) -> Option<sources::Source> {
-        self.store()?.read(|db| sources::get(db, "file")).ok()?
+    fn source(&self) -> Option<sessionwatch::logs::LogSource> {
+        self.store()?.read(|db| sessionwatch::logs::find_source(db, "file")).ok()?
     }
 
     /// The users of the signals that are kept, in the order in which they were read.

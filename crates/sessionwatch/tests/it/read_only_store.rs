@@ -178,8 +178,8 @@ fn a_store_of_an_older_program_on_a_read_only_file_system_is_read() {
     let old = Connection::open(&path).unwrap();
     for script in [
         "CREATE TABLE migrations (version BIGINT PRIMARY KEY); INSERT INTO migrations VALUES (1);",
-        include_str!("../../migrations/20261124120000_first.sql"),
-        include_str!("../../migrations/samples/20261124120000_first.sql"),
+        include_str!("../../../sessionwatch-store/migrations/20261124120000_first.sql"),
+        include_str!("../../../sessionwatch-store/migrations/samples/20261124120000_first.sql"),
     ] {
         old.execute_batch(script).unwrap();
     }

@@ -10,11 +10,11 @@ use crate::{
     clock,
     config::Config,
     documents,
+    logs::{self, LogSource},
     output::{Format, table::Sheet},
     store::{
         Store,
         signals::{self, Kept, Search},
-        sources::{self, Source},
     },
 };
 
@@ -118,7 +118,7 @@ fn sheet(found: &[Kept]) -> Sheet {
         kind: "signals",
         header: header.map(str::to_owned).to_vec(),
         rows: found.iter().map(row).collect(),
-        documents: found.iter().map(Kept::json).collect(),
+        documents: found.iter().map(logs::kept_json).collect(),
     }
 }
 
@@ -128,7 +128,7 @@ pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
     let mut rows = Vec::new();
     let mut shown = Vec::new();
     for source in &config.logs.sources {
-        let kept = store.read(|db| sources::get(db, &source.name))?.unwrap_or_default();
+        let kept = store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
         let document = documents::Source::of(source, kept.clone(), now);
         rows.push(row(&source.name, &kept, document.voice()));
         shown.push(documents::json(document));
@@ -140,7 +140,7 @@ pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(name: &str, kept: &Source, voice: &str) -> Vec<String> {
+fn row(name: &str, kept: &LogSource, voice: &str) -> Vec<String> {
     let count = |what: &str| kept.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
     let signals: u64 = kept
         .counters

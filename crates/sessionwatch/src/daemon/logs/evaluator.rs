@@ -21,12 +21,12 @@ use crate::{
         Shared, round,
         tasks::{wait_to_retry, wait_until},
     },
-    incident,
+    incident, logs,
     logs::judge::{self, Table, View},
     store::{
         StoreError,
         db::Db,
-        incidents, layouts, reports,
+        incidents, reports,
         signals::{self, Kept},
     },
     target::{
@@ -35,6 +35,7 @@ use crate::{
         observe::{self, Line},
         sql::List,
     },
+    target_layouts,
 };
 
 /// Signals that are judged at once.
@@ -121,7 +122,7 @@ impl LogEvaluator {
         // What was critical before sessions were ended is no reason to begin again.
         let critical = joined.iter().any(|(signal, (fit, _))| {
             *fit == Some(MatchKind::Contradicting)
-                || signal.severity.as_deref() == Some("critical") && signals::is_confirmed(&signal.kind, *fit)
+                || signal.severity.as_deref() == Some("critical") && logs::is_confirmed(&signal.kind, *fit)
         });
         let shared = Arc::clone(&self.shared);
         let store = shared.leadership.fenced(&shared.store, &lease(&target), term);
@@ -169,7 +170,7 @@ impl LogEvaluator {
         }
         self.lookups.push_back(now);
         let mut target = self.target.clone();
-        if let Err(error) = layouts::locate(&self.shared.store, &mut target) {
+        if let Err(error) = target_layouts::locate(&self.shared.store, &mut target) {
             return urgent.then_some(Err(error.to_string()));
         }
         if urgent {

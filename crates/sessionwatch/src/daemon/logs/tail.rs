@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sessionwatch_core::instant::DAY;
+use sessionwatch_core::{instant::DAY, log_gaps::Gap};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -12,12 +12,12 @@ use crate::{
     blocking,
     config::logs::{Kind, Source},
     daemon::{Shared, tasks::wait_to_retry},
+    logs,
     logs::{
         follow::{Begin, Follower, Step},
-        gaps::Gap,
         intake::{self, Batch},
     },
-    store::{Store, StoreError, sources},
+    store::{Store, StoreError},
 };
 
 /// How often a file is asked whether it grew.
@@ -64,7 +64,7 @@ impl Tail {
         let (shared, source) = (&self.shared, &self.source.source);
         let begun = shared.clock.now();
         let grammar = self.source.grammar_at(begun);
-        let kept = self.store.read(|db| sources::get(db, &source.name))?;
+        let kept = self.store.read(|db| logs::find_source(db, &source.name))?;
         // What was logged before anybody watched is what `logs scan` is for.
         let begin = kept.and_then(|kept| kept.place).map_or(Begin::AtEnd, Begin::At);
         let mut follower =

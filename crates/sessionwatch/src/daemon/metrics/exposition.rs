@@ -13,6 +13,7 @@ use sessionwatch_core::alert::{Alert, State as AlertState};
 use super::{ChannelMetrics, State, TargetMetrics, micros_to_seconds};
 use crate::{
     daemon::Shared,
+    logs::{self, LogSource},
     metric_names::{
         ALERT_FIRING, ALERTS, BUILD_INFO, CHECK_FAILING, CONFIG_RELOAD, DELIVERIES, DELIVERY_DURATION,
         FAILED_RUNS, LAST_SEEN, LOG_DROPPED, LOG_LAST_READ, LOG_LINES, LOG_SIGNALS, MetricDesc, MetricKind,
@@ -23,7 +24,6 @@ use crate::{
         StoreError,
         alerts::{self, Kept},
         outbox,
-        sources::{self, Source},
     },
 };
 
@@ -57,8 +57,9 @@ impl Format {
 
 /// Writes all metrics, as they stand.
 pub(crate) fn write(shared: &Shared, format: Format) -> Result<String, StoreError> {
-    let (alerts, messages, sources) =
-        shared.store.read(|db| Ok((alerts::list(db, true)?, outbox::counts(db)?, sources::list(db)?)))?;
+    let (alerts, messages, sources) = shared
+        .store
+        .read(|db| Ok((alerts::list(db, true)?, outbox::counts(db)?, logs::list_sources(db)?)))?;
     let config = shared.config();
     let targets = config
         .targets
@@ -98,7 +99,7 @@ struct Facts {
     alerts: Vec<Kept>,
     /// Channels, states of messages, and how many there are.
     messages: Vec<(String, String, u64)>,
-    sources: Vec<Source>,
+    sources: Vec<LogSource>,
     store_bytes: u64,
     is_sheltered: bool,
 }

@@ -11,7 +11,7 @@ use super::{
     rotated::Sibling,
     tailed::Tailed,
 };
-use crate::logs::gaps::GapCause;
+use sessionwatch_core::log_gaps::GapCause;
 
 /// A file whose rest is looked for by what was read of it.
 pub(super) struct Wanted<'g> {

@@ -17,7 +17,7 @@ use super::{
     sorting::{Evidence, Wanted},
     tailed::Tailed,
 };
-use crate::logs::gaps::GapCause;
+use sessionwatch_core::log_gaps::GapCause;
 
 /// How often rotated files are looked at where nothing shows that one came, changed or went.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(60);

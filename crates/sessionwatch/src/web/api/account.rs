@@ -14,6 +14,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
+    access_names::{RoleName, ScopeName},
     app::{
         AppError, AppState,
         accounts::{self as app_accounts, AccountName, PasswordHash},
@@ -32,6 +33,7 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub(super) struct Me {
     account: String,
+    #[schema(value_type = RoleName)]
     role: Role,
     token: Token,
 }
@@ -114,7 +116,7 @@ pub(super) struct NewToken {
     /// What it is called.
     label: Text<64>,
     /// What it is for: no more than the token that asks for it.
-    #[schema(min_items = 1, max_items = 6)]
+    #[schema(value_type = Vec<ScopeName>, min_items = 1, max_items = 6)]
     scopes: Vec<Scope>,
     /// For how many days it holds; 90, unless it is given, and no longer than the token that asks for it.
     days: Option<Count<{ MAX_DAYS }>>,
@@ -183,6 +185,7 @@ pub(super) async fn accounts(State(app): State<Arc<AppState>>, _caller: Caller) 
 pub(super) struct NewAccount {
     #[schema(pattern = "^[A-Za-z0-9._@+-]{1,64}$")]
     name: String,
+    #[schema(value_type = RoleName)]
     role: Role,
     #[schema(min_length = 15, max_length = 256, format = Password)]
     password: String,

@@ -14,10 +14,8 @@ use super::{
 use crate::{
     app::AppState,
     documents::{At, Signal, Source},
-    store::{
-        signals::{self, Kept, Search},
-        sources,
-    },
+    logs,
+    store::signals::{self, Kept, Search},
 };
 
 /// What is looked for among signals.
@@ -90,7 +88,7 @@ pub(super) async fn signals(
 #[utoipa::path(get, path = "/api/v1/sources", tag = "logs", responses((status = 200, description = "The sources", body = Page<Source>)))]
 pub(super) async fn sources(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Source>> {
     let (config, now) = (app.config(), app.clock.now());
-    let known = app.read(sources::list).await?;
+    let known = app.read(logs::list_sources).await?;
     let of = |source: &crate::config::logs::Source| {
         let kept = known.iter().find(|kept| kept.name == source.name).cloned();
         Source::of(source, kept.unwrap_or_default(), now)

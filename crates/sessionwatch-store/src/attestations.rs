@@ -1,0 +1,72 @@
+//! Attestations: what no query can say, and a person vouches for.
+
+use sessionwatch_core::instant::Instant;
+
+use crate::{StoreError, db::Db, row::Row};
+
+/// What a person vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    /// When.
+    pub at: Instant,
+    /// The target's name.
+    pub target: String,
+    /// The item of the checklist.
+    pub item: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Who says so.
+    pub owner: String,
+    /// What that person says.
+    pub note: String,
+}
+
+/// Keeps an attestation.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn add(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
+    let id = db.next_id("attestations")?;
+    db.run(
+        "INSERT INTO attestations (id, at, target, item, holds, owner, note) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            id.into(),
+            attestation.at.into(),
+            (&attestation.target).into(),
+            (&attestation.item).into(),
+            attestation.holds.into(),
+            (&attestation.owner).into(),
+            (&attestation.note).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The last attestation of an item between two instants.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last(
+    db: Db<'_>,
+    (target, item): (&str, &str),
+    (from, to): (Instant, Instant),
+) -> Result<Option<Attestation>, StoreError> {
+    let row = db.row(
+        "SELECT at, holds, owner, note FROM attestations
+         WHERE target = $1 AND item = $2 AND at >= $3 AND at < $4 ORDER BY id DESC LIMIT 1",
+        &[target.into(), item.into(), from.into(), to.into()],
+    )?;
+    let attestation = |row: Row| {
+        Ok(Attestation {
+            at: row.instant(0)?,
+            target: target.to_owned(),
+            item: item.to_owned(),
+            holds: row.flag(1)?,
+            owner: row.text(2)?,
+            note: row.text(3)?,
+        })
+    };
+    row.map(attestation).transpose()
+}

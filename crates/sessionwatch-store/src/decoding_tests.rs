@@ -1,0 +1,191 @@
+//! Every column that stands for something: what no version wrote there is an error, and never a default.
+
+use sessionwatch_core::instant::Instant;
+
+use crate::{
+    Store, StoreError, accounts, alerts, archived, attestations, audit, censuses, events, incidents, ledgers,
+    outbox, plans, reports, row::Value, signals, sources, tests::both, tokens,
+};
+
+/// A row of each table.
+const ROWS: [&str; 17] = [
+    "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
+     VALUES ('app', 'x', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9)",
+    "INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead')",
+    "INSERT INTO audit (id, at, actor, action, detail, previous, hash) VALUES (1, 1, 'ada', 'x', '{}', '', 'h')",
+    "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ('app', 0, 1, 1, 0, '{\"active\":1}')",
+    "INSERT INTO reports (target, at, report) VALUES ('app', 1, '{}')",
+    "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, 1, 'app', 'x', 'verdict', 's', '{}')",
+    "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary)
+     VALUES ('p', 'app', 'a', '\"orphaned\"', 1, 'ada', 1, 'planned', 0, 0, '{}')",
+    "INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}')",
+    "INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail) VALUES (1, 'i', 1, 'ada', 'note', '', 's', '{}')",
+    "INSERT INTO drills (id, at, target, actor, detected_us, contained_us, verified_us) VALUES (1, 1, 'app', 'ada', 1, 2, 3)",
+    "INSERT INTO signals (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
+     VALUES (1, 'web', 'app', 'own', 'high', 1, 0, 1, 't', 'exact', '{}')",
+    "INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ('web', 'app', NULL, 1, '', '{}')",
+    "INSERT INTO accounts (name, role, password, created_at) VALUES ('ada', 'admin', '', 1)",
+    "INSERT INTO tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ('t', 'h', 'ada', 'l', 'read alerts', 1, 2)",
+    "INSERT INTO answers (token, name, request, at, status, content) VALUES ('t', 'k', 'r', 9000000000000000, 200, '')",
+    "INSERT INTO attestations (id, at, target, item, holds, owner, note) VALUES (1, 1, 'app', 'user-reports', 1, 'ada', '')",
+    "INSERT INTO logins (hash, account, created_at, seen_at, address, agent, expires_at) VALUES ('h', 'ada', 1, 1, '', '', 1)",
+];
+
+fn start() -> Instant {
+    Instant::from_micros(0).unwrap()
+}
+
+/// Reads a table by everything that reads it.
+fn read(store: &Store, table: &str) -> Result<(), StoreError> {
+    let ever = (Instant::MIN, Instant::MAX);
+    store.read(|db| match table {
+        "alerts" => {
+            alerts::get(db, "app", "x")?;
+            alerts::of_target(db, "app").and_then(|_| alerts::list(db, true)).map(drop)
+        }
+        "outbox" => outbox::dead(db, 9).and_then(|_| outbox::counts(db)).map(drop),
+        "audit" => audit::page(db, None, 9).and_then(|_| audit::between(db, ever, 9)).map(drop),
+        "censuses" => censuses::between(db, "app", (start(), Instant::MAX), start()).map(drop),
+        "reports" => reports::get(db, "app").map(drop),
+        "events" => {
+            events::about_user(db, ("app", "u"), start(), 9)?;
+            events::verdicts(db, ("app", "x"), ever).map(drop)
+        }
+        "plans" => {
+            plans::list(db)?;
+            plans::get(db, "p").map(drop)
+        }
+        "planned" => plans::piece(db, "p", 0).map(drop),
+        "archived" => {
+            archived::holdings(db)?;
+            archived::get(db, 1)?;
+            archived::next(db, "p", 0).and_then(|_| archived::unsettled(db, "app")).map(drop)
+        }
+        "incidents" => incidents::list(db).and_then(|_| incidents::current(db, "app")).map(drop),
+        "incident_entries" => incidents::timeline(db, "i").map(drop),
+        "drills" => incidents::drills(db).map(drop),
+        "signals" => signals::get(db, 1).map(drop),
+        "log_sources" => sources::get::<serde_json::Value>(db, "web")
+            .and_then(|_| sources::list::<serde_json::Value>(db))
+            .map(drop),
+        "accounts" => accounts::get(db, "ada").and_then(|_| accounts::list(db)).map(drop),
+        "tokens" => tokens::list(db, None).map(drop),
+        "attestations" => attestations::last(db, ("app", "user-reports"), ever).map(drop),
+        "logins" => accounts::logins(db, "ada").map(drop),
+        "ledgers" => ledgers::get(db, "app").map(drop),
+        other => panic!("{other}"),
+    })
+}
+
+const TEXT: [(&str, &str, &str); 40] = [
+    ("alerts", "state", "paused"),
+    ("alerts", "severity", "urgent"),
+    ("alerts", "verdict", "fine"),
+    ("alerts", "finding", "{"),
+    ("outbox", "message", "{"),
+    ("outbox", "state", "lost"),
+    ("audit", "detail", "{"),
+    ("censuses", "gauges", "{"),
+    ("censuses", "gauges", "{\"active\":\"many\"}"),
+    ("censuses", "gauges", "{\"active\":[1,2]}"),
+    ("reports", "report", ""),
+    ("events", "detail", "{"),
+    ("plans", "state", "paused"),
+    ("plans", "about", ""),
+    ("plans", "summary", ""),
+    ("plans", "summary", "[]"),
+    ("archived", "state", "melted"),
+    ("incidents", "severity", "P9"),
+    ("incidents", "severity", ""),
+    ("incidents", "state", "paused"),
+    ("incidents", "fields", "{"),
+    ("incidents", "fields", "[]"),
+    ("incident_entries", "kind", "sung"),
+    ("incident_entries", "detail", "{"),
+    ("signals", "severity", "urgent"),
+    ("signals", "fit", "nearly"),
+    ("signals", "joined", "{"),
+    ("log_sources", "place", "{"),
+    ("log_sources", "rhythm", "often"),
+    ("log_sources", "counters", "[]"),
+    ("log_sources", "gaps", "{}"),
+    ("log_sources", "gaps", "[{}]"),
+    ("log_sources", "gaps", "[{\"at_us\":1,\"cause\":\"other\",\"bytes\":null}]"),
+    ("accounts", "role", "owner"),
+    ("accounts", "role", ""),
+    ("accounts", "role", "Admin"),
+    ("tokens", "scopes", "read everything"),
+    ("tokens", "scopes", ""),
+    ("alerts", "state", ""),
+    ("alerts", "state", "FIRING"),
+];
+const NUMBERS: [(&str, &str, Option<i64>); 12] = [
+    ("alerts", "stale", Some(7)),
+    ("alerts", "since", None),
+    ("alerts", "looks", Some(-1)),
+    ("alerts", "clear", Some(-1)),
+    ("alerts", "updated_at", Some(i64::MIN)),
+    ("attestations", "holds", Some(7)),
+    ("plans", "named", Some(-1)),
+    ("plans", "made_at", Some(i64::MAX)),
+    ("incidents", "opened_at", Some(i64::MIN)),
+    ("accounts", "created_at", Some(i64::MIN)),
+    ("tokens", "expires_at", Some(i64::MAX)),
+    ("censuses", "looks", Some(-1)),
+];
+const BYTES: [(&str, &str, &[u8]); 4] = [
+    ("planned", "content", &[0xff]),
+    ("archived", "content", &[0xff]),
+    ("archived", "fates", &[7]),
+    ("archived", "fates", &[]),
+];
+
+/// Puts something into a column, makes sure that every reader refuses it by name, and puts back what was there.
+fn refuses(store: &Store, (table, column): (&str, &str), value: Value<'_>) {
+    let before = store.read(|db| db.row(&format!("SELECT {column} FROM {table}"), &[])).unwrap().unwrap();
+    // `alerts.clear` counts only while it fires, `looks` only while it is pending.
+    let pending = if column == "looks" && table == "alerts" { "pending" } else { "firing" };
+    if table == "alerts" && column != "state" {
+        store.write(|db| db.run("UPDATE alerts SET state = $1", &[pending.into()])).unwrap();
+    }
+    let set = format!("UPDATE {table} SET {column} = $1");
+    store.write(|db| db.run(&set, &[value])).unwrap();
+    let said = read(store, table).map_err(|error| error.to_string());
+    let expected = format!("column `{column}` of table `{table}`");
+    assert!(
+        said.as_ref().is_err_and(|said| said.contains(&expected)),
+        "{table}.{column} {value:?}: {said:?}"
+    );
+    store.write(|db| db.run(&set, &[before.value(0).unwrap()])).unwrap();
+    read(store, table).unwrap();
+}
+
+#[test]
+fn what_no_version_wrote_is_an_error_and_never_a_default() {
+    for store in both() {
+        store
+            .write(|db| {
+                ROWS.iter().try_for_each(|row| db.run(row, &[]).map(drop))?;
+                db.run("INSERT INTO planned (plan, piece, content) VALUES ('p', 1, $1)", &[[].as_slice().into()])?;
+                let rows = [sessionwatch_core::row_ref::RowRef::default()];
+                let mut content = Vec::new();
+                rows.iter().for_each(|row| sessionwatch_core::row_ref::push(row, &mut content));
+                db.run(
+                    "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
+                     VALUES (1, 'p', 'app', 'pending', 1, 2, 'age1', $1, $2, $1)",
+                    &[content.as_slice().into(), [1].as_slice().into()],
+                )
+            })
+            .unwrap();
+        let tables =
+            ["alerts", "outbox", "audit", "censuses", "reports", "events", "plans", "planned", "archived"];
+        let others =
+            ["incidents", "incident_entries", "drills", "signals", "log_sources", "accounts", "tokens"];
+        for table in tables.into_iter().chain(others).chain(["attestations", "logins", "ledgers"]) {
+            assert!(read(&store, table).is_ok(), "{table}: {:?}", read(&store, table));
+        }
+        TEXT.iter().for_each(|(table, column, text)| refuses(&store, (table, column), (*text).into()));
+        NUMBERS.iter().for_each(|(table, column, number)| refuses(&store, (table, column), (*number).into()));
+        BYTES.iter().for_each(|(table, column, bytes)| refuses(&store, (table, column), (*bytes).into()));
+    }
+}

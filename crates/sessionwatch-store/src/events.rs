@@ -1,0 +1,308 @@
+//! Events: what happened, when. Verdicts that changed, alerts that fired, were repeated or resolved.
+
+use sessionwatch_core::instant::{DAY, Instant};
+
+use crate::{StoreError, db::Db};
+
+/// The latest events of a target, among which it is looked for a user.
+const SEARCHED: u32 = 10_000;
+
+/// A long time to look back.
+const LONG: i64 = 8 * DAY;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number; whatever it is before it is kept.
+    pub id: i64,
+    /// When.
+    pub at: Instant,
+    /// The target's name.
+    pub target: String,
+    /// The check's id.
+    pub check: String,
+    /// What: `verdict`, the notice of an alert, `comment`, `report`, or `cleanup`.
+    pub kind: String,
+    /// In one sentence.
+    pub summary: String,
+    /// The rest, as JSON.
+    pub detail: String,
+}
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// From this instant on.
+    pub from: Instant,
+    /// Before this instant.
+    pub to: Instant,
+    /// Only of this target.
+    pub target: Option<String>,
+    /// Only of this check.
+    pub check: Option<String>,
+    /// Only with these words in the summary, large or small.
+    pub text: Option<String>,
+    /// Only what was told of alerts.
+    pub alerts_only: bool,
+    /// Only with smaller numbers.
+    pub before: Option<i64>,
+    /// The most events, the latest first where there are more.
+    pub limit: u32,
+}
+
+/// Keeps an event.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn add(db: Db<'_>, event: &Event) -> Result<(), StoreError> {
+    db.run(
+        "INSERT INTO events (id, at, target, check_id, kind, summary, detail)
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6 FROM events",
+        &[
+            event.at.into(),
+            (&event.target).into(),
+            (&event.check).into(),
+            (&event.kind).into(),
+            (&event.summary).into(),
+            (&event.detail).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// What compares without regard to large and small letters.
+fn like(db: Db<'_>) -> &'static str {
+    match db {
+        Db::File(_) => "LIKE",
+        Db::Server(_) => "ILIKE",
+    }
+}
+
+/// A pattern for `LIKE … ESCAPE '!'` that finds a text anywhere.
+fn pattern(text: &str) -> String {
+    format!("%{}%", text.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
+}
+
+/// The events that are looked for, oldest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
+    let text = search.text.as_ref().map(|text| pattern(text));
+    let like = like(db);
+    // The latest of a long time are found soonest one by one, those of a short time by when they were.
+    let at = if search.to.since(search.from) > LONG { "at + 0" } else { "at" };
+    let query = format!(
+        "SELECT id, at, target, check_id, kind, summary, detail FROM events
+         WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
+           AND (CAST($5 AS TEXT) IS NULL OR summary {like} $5 ESCAPE '!') AND ($6 = 0 OR kind IN ('firing', 'repeated', 'resolved'))
+           AND (CAST($8 AS BIGINT) IS NULL OR id < $8)
+         ORDER BY id DESC LIMIT $7"
+    );
+    let rows = db.rows(
+        &query,
+        &[
+            search.from.into(),
+            search.to.into(),
+            (&search.target).into(),
+            (&search.check).into(),
+            (&text).into(),
+            search.alerts_only.into(),
+            search.limit.into(),
+            search.before.into(),
+        ],
+    )?;
+    rows.iter().rev().map(event).collect()
+}
+
+fn event(row: &super::row::Row) -> Result<Event, StoreError> {
+    Ok(Event {
+        id: row.int(0)?,
+        at: row.instant(1)?,
+        target: row.text(2)?,
+        check: row.text(3)?,
+        kind: row.text(4)?,
+        summary: row.text(5)?,
+        detail: row.json(6)?,
+    })
+}
+
+/// What was told of a target since an instant with rows of that user among what shows it, the latest first; of the last 10 000
+/// things that happened to the target.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn about_user(
+    db: Db<'_>,
+    (target, user): (&str, &str),
+    from: Instant,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
+    // As it stands in the evidence of a finding.
+    let named = format!("\"user\":{}", serde_json::Value::from(user));
+    let pattern = pattern(&named);
+    let rows = db.rows(
+        "SELECT id, at, target, check_id, kind, summary, detail
+         FROM (SELECT * FROM events WHERE target = $1 ORDER BY id DESC LIMIT $5) AS latest
+         WHERE at >= $2 AND detail LIKE $3 ESCAPE '!' ORDER BY id DESC LIMIT $4",
+        &[target.into(), from.into(), (&pattern).into(), limit.into(), SEARCHED.into()],
+    )?;
+    // SQLite takes large and small letters for the same here.
+    let named = |event: &Result<Event, StoreError>| {
+        event.as_ref().map_or(true, |event| event.detail.contains(&named))
+    };
+    rows.iter().map(event).filter(named).collect()
+}
+
+/// The verdicts of a check, by name, from the one that held at an instant until another, and when each began, oldest
+/// first. The first may have begun long before.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn verdicts(
+    db: Db<'_>,
+    (target, check): (&str, &str),
+    (from, to): (Instant, Instant),
+) -> Result<Vec<(Instant, String)>, StoreError> {
+    let rows = db.rows(
+        "SELECT at, detail FROM events
+         WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at < $4 AND at >= COALESCE((
+           SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at <= $3), $3)
+         ORDER BY id",
+        &[target.into(), check.into(), from.into(), to.into()],
+    )?;
+    let mut found = Vec::new();
+    for row in &rows {
+        let at = row.instant(0)?;
+        let detail: serde_json::Value = row.decoded(1, |text| serde_json::from_str(text).ok())?;
+        let name = |key: &str| detail[key].as_str().map(str::to_owned);
+        // What was before the first one that is still kept, that one says.
+        if found.is_empty() && at > from {
+            found.extend(name("before").map(|before| (from, before)));
+        }
+        found.extend(name("after").map(|after| (at, after)));
+    }
+    Ok(found)
+}
+
+/// When something of a kind happened last to a target.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last_of(db: Db<'_>, (kind, target): (&str, &str)) -> Result<Option<Instant>, StoreError> {
+    let query = "SELECT MAX(at) FROM events WHERE kind = $1 AND target = $2";
+    db.row(query, &[kind.into(), target.into()])?.map_or(Ok(None), |row| row.maybe_instant(0))
+}
+
+/// When something of a kind happened last.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last(db: Db<'_>, kind: &str) -> Result<Option<Instant>, StoreError> {
+    db.row("SELECT MAX(at) FROM events WHERE kind = $1", &[kind.into()])?
+        .map_or(Ok(None), |row| row.maybe_instant(0))
+}
+
+/// Forgets what happened before an instant.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
+    db.run("DELETE FROM events WHERE at < $1", &[before.into()])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::both;
+
+    #[test]
+    fn verdicts_begin_with_the_one_that_held() {
+        for store in both() {
+            let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+            for (second, target, kind, before, after) in [
+                (1, "one", "verdict", None, "unknown"),
+                (3, "one", "verdict", Some("unknown"), "healthy"),
+                (4, "one", "firing", None, "of no concern"),
+                (5, "two", "verdict", Some("healthy"), "unknown"),
+                (6, "one", "verdict", Some("healthy"), "failing"),
+            ] {
+                let detail = serde_json::json!({ "before": before, "after": after }).to_string();
+                let [target, check, kind] = [target, "blind", kind].map(str::to_owned);
+                let event =
+                    Event { id: 0, at: at(second), target, check, kind, summary: String::new(), detail };
+                store.write(|db| add(db, &event)).unwrap();
+            }
+            let verdicts = |target: &str, from, to| -> Vec<(i64, String)> {
+                let found =
+                    store.read(|db| super::verdicts(db, (target, "blind"), (at(from), at(to)))).unwrap();
+                found.into_iter().map(|(at, verdict)| (at.micros() / 1_000_000, verdict)).collect()
+            };
+            let expected = |pairs: &[(i64, &str)]| -> Vec<(i64, String)> {
+                pairs.iter().map(|(second, verdict)| (*second, (*verdict).to_owned())).collect()
+            };
+            assert_eq!(verdicts("one", 4, 9), expected(&[(3, "healthy"), (6, "failing")]));
+            assert_eq!(verdicts("one", 3, 6), expected(&[(3, "healthy")]));
+            assert_eq!(verdicts("one", 0, 2), expected(&[(1, "unknown")]));
+            assert_eq!(verdicts("two", 0, 9), expected(&[(0, "healthy"), (5, "unknown")]));
+            assert_eq!(verdicts("three", 0, 9), []);
+        }
+    }
+
+    #[test]
+    fn finds_what_is_looked_for_and_nothing_else() {
+        for store in both() {
+            let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+            for (second, target, check, kind, summary) in [
+                (1, "one", "blind", "firing", "the target cannot be looked at"),
+                (2, "two", "blind", "firing", "the Target cannot be looked at"),
+                (3, "one", "orphaned-sessions", "verdict", "11 sessions whose user does not exist"),
+                (4, "one", "blind", "resolved", "100% again"),
+            ] {
+                let [target, check, kind, summary] = [target, check, kind, summary].map(str::to_owned);
+                let event =
+                    Event { id: 0, at: at(second), target, check, kind, summary, detail: "{}".into() };
+                store.write(|db| add(db, &event)).unwrap();
+            }
+            let all = Search {
+                from: at(0),
+                to: at(9),
+                target: None,
+                check: None,
+                text: None,
+                alerts_only: false,
+                before: None,
+                limit: 100,
+            };
+            let found = |search: Search| -> Vec<i64> {
+                let events = store.read(|db| super::search(db, &search)).unwrap();
+                events.iter().map(|event| event.at.micros() / 1_000_000).collect()
+            };
+            let text = |text: &str| Some(text.to_owned());
+            assert_eq!(found(all.clone()), [1, 2, 3, 4]);
+            assert_eq!(found(Search { limit: 2, ..all.clone() }), [3, 4]);
+            assert_eq!(found(Search { from: at(2), to: at(4), ..all.clone() }), [2, 3]);
+            assert_eq!(found(Search { target: text("one"), check: text("blind"), ..all.clone() }), [1, 4]);
+            assert_eq!(found(Search { text: text("TARGET cannot"), ..all.clone() }), [1, 2]);
+            assert_eq!(found(Search { text: text("%"), ..all.clone() }), [4]);
+            assert_eq!(found(Search { alerts_only: true, ..all.clone() }), [1, 2, 4]);
+            assert_eq!(found(Search { before: Some(3), limit: 1, ..all.clone() }), [2]);
+            store.write(|db| forget(db, at(3))).unwrap();
+            assert_eq!(found(all), [3, 4]);
+            let detail = serde_json::json!({ "finding": { "evidence": [{ "user": "a\"b" }] } }).to_string();
+            let [target, check, kind] = ["one", "blind", "firing"].map(str::to_owned);
+            let event = Event { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
+            store.write(|db| add(db, &event)).unwrap();
+            let about = |user: &str| store.read(|db| about_user(db, ("one", user), at(0), 9)).unwrap().len();
+            assert_eq!((about("a\"b"), about("a"), about("b"), about("%")), (1, 0, 0, 0));
+        }
+    }
+}

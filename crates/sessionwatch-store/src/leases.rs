@@ -1,0 +1,155 @@
+//! Leases: who does what, where several daemons share a store. A lease that is not renewed runs out, and whoever takes it
+//! then gets a new term; what the holder of an older term still writes is refused.
+
+use sessionwatch_core::instant::{Instant, SECOND};
+
+use crate::{StoreError, db::Db};
+
+/// How long a lease holds without being renewed, in microseconds.
+pub const HOLDS: i64 = 6 * SECOND;
+
+/// Takes or renews a lease: its term, or nothing while somebody else has it. The clock is the server's.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn take(db: Db<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreError> {
+    let now = now(db)?;
+    let row = db.row(
+        "INSERT INTO leases (name, holder, term, until) VALUES ($1, $2, 1, $3)
+         ON CONFLICT (name) DO UPDATE SET term = leases.term + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END,
+           holder = excluded.holder, until = excluded.until
+         WHERE leases.holder = excluded.holder OR leases.until <= $4 OR leases.until > $5
+         RETURNING term",
+        &[
+            name.into(),
+            holder.into(),
+            now.plus(HOLDS).into(),
+            now.into(),
+            // No lease holds that long: the server's clock was ahead when it was renewed.
+            now.plus(2 * HOLDS).into(),
+        ],
+    )?;
+    row.map(|row| row.int(0)).transpose()
+}
+
+/// A term of a lease, under which somebody writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The lease.
+    pub lease: String,
+    /// Who holds it.
+    pub holder: String,
+    /// The term.
+    pub term: i64,
+}
+
+/// Makes sure that a lease is still of that holder and term.
+///
+/// # Errors
+///
+/// If somebody else has taken it.
+pub fn guard(db: Db<'_>, fence: &Fence) -> Result<(), StoreError> {
+    let query = "SELECT 1 FROM leases WHERE name = $1 AND holder = $2 AND term = $3";
+    match db.row(query, &[fence.lease.as_str().into(), fence.holder.as_str().into(), fence.term.into()])? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Fenced),
+    }
+}
+
+/// Gives all leases of a holder up, for others to take at once.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn release(db: Db<'_>, holder: &str) -> Result<(), StoreError> {
+    db.run("UPDATE leases SET until = 0 WHERE holder = $1", &[holder.into()])?;
+    Ok(())
+}
+
+/// The server's clock, which all daemons share; this machine's for a file.
+///
+/// # Errors
+///
+/// If the server does not answer.
+pub fn now(db: Db<'_>) -> Result<Instant, StoreError> {
+    match db {
+        Db::File(_) => Ok(sessionwatch_clock::now()),
+        Db::Server(_) => {
+            let query = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+            db.row(query, &[])?
+                .map_or(Err(StoreError::Server("it does not say what time it is")), |row| row.instant(0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pg_link::Dsn;
+
+    use crate::{Place, Store, tests::both};
+
+    #[test]
+    fn a_writer_that_froze_in_a_transaction_keeps_nobody_from_taking_over() {
+        let database = testbed::shared().database(None).unwrap();
+        let dsn = Dsn::parse(&database.url("postgres")).unwrap();
+        let [frozen, other] = [(); 2].map(|()| Store::open(&Place::Server(Box::new(dsn.clone()))).unwrap());
+        let fence = Fence { lease: "app".into(), holder: "one".into(), term: 1 };
+        frozen.write(|db| take(db, "app", "one").and_then(|_| release(db, "one"))).unwrap();
+        let outcome = frozen.fenced(fence.clone()).write(|db| {
+            assert_eq!(other.write(|db| take(db, "app", "two")).unwrap(), Some(2));
+            release(db, "two")
+        });
+        let told = outcome.unwrap_err().to_string();
+        assert!(
+            told.contains("waited for more than 4 seconds") || told.contains("connection was lost"),
+            "{told}"
+        );
+        assert!(matches!(frozen.fenced(fence).write(|db| release(db, "two")), Err(StoreError::Fenced)));
+    }
+
+    #[test]
+    fn a_lock_that_somebody_else_holds_is_named() {
+        let database = testbed::shared().database(None).unwrap();
+        let dsn = Dsn::parse(&database.url("postgres")).unwrap();
+        let [slow, other] = [(); 2].map(|()| Store::open(&Place::Server(Box::new(dsn.clone()))).unwrap());
+        let refused = slow.write(|db| {
+            let waiting = std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| other.write(|db| release(db, "other")));
+                while !waiting.is_finished() {
+                    db.rows("SELECT pg_sleep(1)", &[])?;
+                }
+                waiting.join().unwrap()
+            });
+            Ok(waiting.unwrap_err().to_string())
+        });
+        let told = refused.unwrap();
+        assert!(told.contains("locked for 9 seconds") && !told.contains("schema"), "{told}");
+    }
+
+    #[test]
+    fn one_holds_it_until_it_runs_out_and_the_old_term_is_refused() {
+        for store in both() {
+            let take = |holder: &str| store.write(|db| take(db, "app", holder)).unwrap();
+            let fence = |holder: &str, term| Fence { lease: "app".into(), holder: holder.into(), term };
+            let guard = |holder: &str, term| store.read(|db| guard(db, &fence(holder, term)));
+            assert_eq!(take("one"), Some(1));
+            assert_eq!(take("two"), None);
+            assert_eq!(take("one"), Some(1));
+            store.write(|db| release(db, "one")).unwrap();
+            guard("one", 1).unwrap();
+            assert_eq!(take("two"), Some(2));
+            assert!(matches!(guard("one", 1), Err(StoreError::Fenced)));
+            guard("two", 2).unwrap();
+            assert_eq!(take("one"), None);
+            let note = |db: Db<'_>| db.run("UPDATE leases SET until = 7", &[]);
+            assert!(matches!(store.fenced(fence("one", 1)).write(note), Err(StoreError::Fenced)));
+            assert_eq!(store.fenced(fence("two", 2)).write(note).unwrap(), 1);
+            // The server's clock was an hour ahead, and is set back.
+            let ahead = store.read(now).unwrap().plus(3_600 * SECOND);
+            store.write(|db| db.run("UPDATE leases SET until = $1", &[ahead.into()])).unwrap();
+            assert_eq!(take("one"), Some(3));
+        }
+    }
+}

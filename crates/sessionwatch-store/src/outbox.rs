@@ -1,0 +1,471 @@
+//! The outbox: what is to be told, by which channel. Written with what it tells of, delivered afterwards at least once.
+//!
+//! A message is marked before it is sent. One that is found marked after a crash may have arrived: it is sent again, and
+//! says so.
+
+use sessionwatch_core::instant::{Instant, SECOND};
+
+use crate::{
+    StoreError,
+    db::Db,
+    row::{Row, Value},
+};
+
+/// Attempts after which a message is dead: with the waits between them, almost 19 hours.
+pub const MOST_ATTEMPTS: u32 = 20;
+const FIRST_WAIT: i64 = 5 * SECOND;
+const LONGEST_WAIT: i64 = 2 * 3_600 * SECOND;
+
+/// A message to deliver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its number.
+    pub id: i64,
+    /// The same for every attempt at the same message.
+    pub key: String,
+    /// The channel's name.
+    pub channel: String,
+    /// Whom the channel tells, where it tells each by themselves.
+    pub recipient: Option<String>,
+    /// What is told, as JSON.
+    pub message: String,
+    /// Attempts before this one.
+    pub attempts: u32,
+    /// It may have arrived already.
+    pub again: bool,
+    /// What the last attempt failed of.
+    pub error: Option<String>,
+    /// When it was put in.
+    pub created_at: Instant,
+}
+
+/// A message to put in.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    /// No other message's.
+    pub key: &'a str,
+    /// The channel's name.
+    pub channel: &'a str,
+    /// Whom the channel tells, where it tells each by themselves.
+    pub recipient: Option<&'a str>,
+    /// What it tells of, an alert's target and check: what is older of it is told first.
+    pub subject: &'a str,
+    /// What is told, as JSON.
+    pub message: &'a str,
+    /// When it may be sent.
+    pub at: Instant,
+}
+
+const COLUMNS: &str = "id, idempotency_key, channel, recipient, message, attempts, again, error, created_at";
+
+/// Puts a message in; a second one of the same key is the same message.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn put(db: Db<'_>, letter: Letter<'_>, now: Instant) -> Result<(), StoreError> {
+    db.run(
+        "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at, set_at)
+         SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $6 FROM outbox WHERE true
+         ON CONFLICT (idempotency_key) DO NOTHING",
+        &[
+            letter.key.into(),
+            letter.channel.into(),
+            Value::Text(letter.recipient),
+            letter.subject.into(),
+            letter.message.into(),
+            now.into(),
+            letter.at.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The messages of a channel that may be sent: none before its time, and of one subject the oldest first. Once one is due,
+/// those that were put in to be told together with it are due too.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn due(db: Db<'_>, channel: &str, (now, limit): (Instant, u32)) -> Result<Vec<Due>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM outbox
+         WHERE channel = $1 AND state = 'due'
+           AND (next_at <= $2 OR attempts = 0 AND EXISTS (
+             SELECT 1 FROM outbox AS first WHERE first.channel = $1 AND first.state = 'due' AND first.next_at <= $2))
+           AND NOT EXISTS (
+             SELECT 1 FROM outbox AS older
+             WHERE older.channel = $1 AND older.subject = outbox.subject AND older.subject <> '' AND older.id < outbox.id
+               AND older.state IN ('due', 'sending') AND COALESCE(older.recipient, '') = COALESCE(outbox.recipient, ''))
+         ORDER BY id LIMIT $3"
+    );
+    let rows = db.rows(&query, &[channel.into(), now.into(), limit.into()])?;
+    rows.iter().map(letter).collect()
+}
+
+/// Returns `true` if messages of a channel are marked as being sent.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn is_sending(db: Db<'_>, channel: &str) -> Result<bool, StoreError> {
+    let query = "SELECT 1 FROM outbox WHERE channel = $1 AND state = 'sending' LIMIT 1";
+    Ok(db.row(query, &[channel.into()])?.is_some())
+}
+
+/// When the next message of a channel is due that is not due yet.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn next_due(db: Db<'_>, channel: &str, now: Instant) -> Result<Option<Instant>, StoreError> {
+    let rows = db.rows(
+        "SELECT MIN(next_at) FROM outbox WHERE channel = $1 AND state = 'due' AND next_at > $2",
+        &[channel.into(), now.into()],
+    )?;
+    rows.first().map_or(Ok(None), |row| row.maybe_instant(0))
+}
+
+/// Whether a message of a channel has failed so often that waits for others than that recipient.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn is_stuck(
+    db: Db<'_>,
+    (channel, recipient): (&str, Option<&str>),
+    attempts: u32,
+) -> Result<bool, StoreError> {
+    let rows = db.rows(
+        "SELECT 1 FROM outbox WHERE channel = $1 AND state IN ('due', 'sending') AND attempts >= $2
+           AND COALESCE(recipient, '') <> $3 LIMIT 1",
+        &[channel.into(), attempts.into(), recipient.unwrap_or_default().into()],
+    )?;
+    Ok(!rows.is_empty())
+}
+
+/// Makes every message due at `now` that waits for a later time: the clock was set back while they waited.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn hurry(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
+    db.run(
+        "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1",
+        &[now.into()],
+    )?;
+    Ok(())
+}
+
+/// Makes messages due at `now` whose wait seems to begin in the future: the clock was ahead that set it. No other message
+/// waits longer than its attempts, or its channel, ask for.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn rebase(db: Db<'_>, now: Instant) -> Result<u64, StoreError> {
+    db.run(
+        "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1 AND set_at > $2",
+        &[now.into(), now.plus(SECOND).into()],
+    )
+}
+
+/// The channels for which something is due.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn channels(db: Db<'_>) -> Result<Vec<String>, StoreError> {
+    let rows = db.rows("SELECT DISTINCT channel FROM outbox WHERE state IN ('due', 'sending')", &[])?;
+    rows.iter().map(|row| row.text(0)).collect()
+}
+
+/// Gives up on all messages of a channel that there is no more: how many.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn abandon(db: Db<'_>, channel: &str, why: &str) -> Result<u64, StoreError> {
+    let query =
+        "UPDATE outbox SET state = 'dead', error = $2 WHERE channel = $1 AND state IN ('due', 'sending')";
+    db.run(query, &[channel.into(), why.into()])
+}
+
+/// Messages that one statement names.
+const IDS_OF_STATEMENT: usize = 500;
+
+/// Changes messages, as `set` says in SQL.
+fn change<'a>(db: Db<'_>, set: &str, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
+    let ids: Vec<Value<'_>> = messages.map(|message| message.id.into()).collect();
+    for ids in ids.chunks(IDS_OF_STATEMENT) {
+        let list: Vec<String> = (1..=ids.len()).map(|number| format!("${number}")).collect();
+        db.run(&format!("UPDATE outbox SET {set} WHERE id IN ({})", list.join(", ")), ids)?;
+    }
+    Ok(())
+}
+
+/// Marks messages as being sent.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn sending<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
+    change(db, "state = 'sending'", messages)
+}
+
+/// Makes messages due again that were being sent when whoever sent them ended: they may have arrived.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn resume(db: Db<'_>) -> Result<u64, StoreError> {
+    db.run("UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending'", &[])
+}
+
+/// The same for one channel, of which nothing is being sent: how it went could not be noted.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn resume_channel(db: Db<'_>, channel: &str) -> Result<u64, StoreError> {
+    db.run(
+        "UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending' AND channel = $1",
+        &[channel.into()],
+    )
+}
+
+/// Messages were delivered.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn delivered<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
+    change(db, "state = 'done', attempts = attempts + 1, error = NULL", messages)
+}
+
+/// A message was not delivered: it is tried again after a while, which doubles, or when the channel asked for; after too
+/// many attempts it is dead. True if it is.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn failed(
+    db: Db<'_>,
+    due: &Due,
+    (error, retry_after): (&str, Option<i64>),
+    now: Instant,
+) -> Result<bool, StoreError> {
+    let attempts = due.attempts + 1;
+    let dead = attempts >= MOST_ATTEMPTS;
+    let next = now.plus(retry_after.unwrap_or(0).max(wait(attempts)));
+    db.run(
+        "UPDATE outbox SET attempts = $2, next_at = $3, state = $4, error = $5, again = $6, set_at = $7 WHERE id = $1",
+        &[
+            due.id.into(),
+            attempts.into(),
+            next.into(),
+            if dead { "dead" } else { "due" }.into(),
+            error.into(),
+            due.again.into(),
+            now.into(),
+        ],
+    )?;
+    Ok(dead)
+}
+
+/// The messages that are dead, latest first.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn dead(db: Db<'_>, limit: u32) -> Result<Vec<Due>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT $1");
+    let dead = |row: &Row| {
+        row.json(4)?;
+        letter(row)
+    };
+    db.rows(&query, &[limit.into()])?.iter().map(dead).collect()
+}
+
+/// Makes dead messages of a channel due again: how many.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn revive(db: Db<'_>, channel: &str, now: Instant) -> Result<u64, StoreError> {
+    db.run(
+        "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2, set_at = $2 WHERE state = 'dead' AND channel = $1",
+        &[channel.into(), now.into()],
+    )
+}
+
+/// Forgets messages that were delivered or given up on, and due before an instant.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
+    db.run("DELETE FROM outbox WHERE state IN ('done', 'dead') AND next_at < $1", &[before.into()])?;
+    Ok(())
+}
+
+/// How many messages of each channel are in each state.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn counts(db: Db<'_>) -> Result<Vec<(String, String, u64)>, StoreError> {
+    let rows = db.rows(
+        "SELECT channel, state, COUNT(*) FROM outbox WHERE state <> 'done' GROUP BY channel, state ORDER BY channel, state",
+        &[],
+    )?;
+    let count = |row: &Row| {
+        Ok((row.text(0)?, row.name(1, |state| ["due", "sending", "dead"].contains(&state))?, row.count(2)?))
+    };
+    rows.iter().map(count).collect()
+}
+
+/// What is told is read when it is delivered: a damaged message fails by itself, and holds up no other.
+fn letter(row: &Row) -> Result<Due, StoreError> {
+    Ok(Due {
+        id: row.int(0)?,
+        key: row.text(1)?,
+        channel: row.text(2)?,
+        recipient: row.maybe_text(3)?,
+        message: row.text(4)?,
+        attempts: row.small(5)?,
+        again: row.flag(6)?,
+        error: row.maybe_text(7)?,
+        created_at: row.instant(8)?,
+    })
+}
+
+/// Microseconds to wait after so many attempts.
+fn wait(attempts: u32) -> i64 {
+    let times = 2i64.checked_pow(attempts.saturating_sub(1)).unwrap_or(i64::MAX);
+    FIRST_WAIT.saturating_mul(times).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::both;
+
+    fn letter(key: &str, at: Instant) -> Letter<'_> {
+        Letter { key, channel: "chat", recipient: None, subject: "app/x", message: "{}", at }
+    }
+
+    #[test]
+    fn a_message_is_tried_until_it_arrives_or_dies() {
+        for store in both() {
+            let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
+            let due_at = |now| store.read(|db| due(db, "chat", (now, 10))).unwrap();
+            let states = || store.read(counts).unwrap();
+            for _ in 0..2 {
+                store.write(|db| put(db, letter("key", at(100)), at(100))).unwrap();
+            }
+            assert_eq!(due_at(at(100)).len(), 1, "one key is one message");
+            assert!(due_at(at(50)).is_empty());
+            store.write(|db| hurry(db, at(50))).unwrap();
+            assert_eq!(due_at(at(50)).len(), 1, "the clock went back");
+            let first = due_at(at(100)).remove(0);
+            store.write(|db| failed(db, &first, ("no answer", None), at(100))).unwrap();
+            assert!(due_at(at(104)).is_empty());
+            let second = due_at(at(105)).remove(0);
+            assert_eq!(second.error.as_deref(), Some("no answer"));
+            let doubtful = Due { again: true, ..second };
+            store.write(|db| failed(db, &doubtful, ("slow down", Some(60 * SECOND)), at(105))).unwrap();
+            assert!(due_at(at(164)).is_empty());
+            let third = due_at(at(165)).remove(0);
+            assert!(third.again, "it may have arrived");
+            store.write(|db| delivered(db, [&third].into_iter())).unwrap();
+            assert!(due_at(at(1_000_000)).is_empty());
+            store.write(|db| forget(db, at(165))).unwrap();
+            assert_eq!(store.read(|db| db.rows("SELECT id FROM outbox", &[])).unwrap().len(), 1);
+            store.write(|db| forget(db, at(166))).unwrap();
+            assert!(store.read(|db| db.rows("SELECT id FROM outbox", &[])).unwrap().is_empty());
+            store.write(|db| put(db, letter("key", at(170)), at(170))).unwrap();
+            let hopeless = Due { attempts: MOST_ATTEMPTS - 1, ..due_at(at(170)).remove(0) };
+            assert!(store.write(|db| failed(db, &hopeless, ("gone", None), at(200))).unwrap());
+            assert_eq!(states(), [("chat".to_owned(), "dead".to_owned(), 1)]);
+            assert_eq!(store.read(|db| dead(db, 10)).unwrap()[0].error.as_deref(), Some("gone"));
+            assert_eq!(store.write(|db| revive(db, "chat", at(300))).unwrap(), 1);
+            assert_eq!(due_at(at(300)).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_message_that_waits_by_a_clock_that_was_ahead_is_due_when_the_clock_is_right() {
+        for store in both() {
+            let at = |hours: i64| Instant::from_micros(hours * 3_600 * SECOND).unwrap();
+            let keys = |now| -> Vec<String> {
+                let due = store.read(|db| due(db, "chat", (now, 10))).unwrap();
+                due.into_iter().map(|due| due.key).collect()
+            };
+            for (key, put_at, asked_for) in [("before", 1, 20), ("ahead", 13, 1)] {
+                let letter = Letter { subject: key, ..letter(key, at(put_at)) };
+                store.write(|db| put(db, letter, at(put_at))).unwrap();
+                let first = store.read(|db| due(db, "chat", (at(put_at), 10))).unwrap();
+                let first = first.iter().find(|due| due.key == key).unwrap();
+                let wait = Some(asked_for * 3_600 * SECOND);
+                store.write(|db| failed(db, first, ("busy", wait), at(put_at))).unwrap();
+            }
+            assert_eq!(store.write(|db| rebase(db, at(10))).unwrap(), 1);
+            assert_eq!(
+                keys(at(10)),
+                ["ahead"],
+                "what waits as long as the channel asked for goes on waiting"
+            );
+            assert_eq!(keys(at(21)), ["before", "ahead"]);
+        }
+    }
+
+    #[test]
+    fn what_was_being_sent_when_the_sender_ended_is_sent_again_and_says_so() {
+        for store in both() {
+            let now = Instant::from_micros(1).unwrap();
+            store.write(|db| put(db, letter("key", now), now)).unwrap();
+            let due_now = || store.read(|db| due(db, "chat", (now, 10))).unwrap();
+            let first = due_now();
+            store.write(|db| sending(db, first.iter())).unwrap();
+            assert!(due_now().is_empty() && !first[0].again);
+            assert_eq!(store.read(channels).unwrap(), ["chat"]);
+            assert_eq!(store.write(|db| resume_channel(db, "other")).unwrap(), 0);
+            assert_eq!(store.write(|db| resume_channel(db, "chat")).unwrap(), 1);
+            assert!(due_now()[0].again);
+            let again = due_now();
+            store.write(|db| sending(db, again.iter())).unwrap();
+            assert_eq!(store.write(resume).unwrap(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_older_of_an_alert_is_told_first_and_what_belongs_together_at_once() {
+        for store in both() {
+            let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
+            let other = Letter { subject: "other/x", ..letter("c", at(60)) };
+            for letter in [letter("a", at(10)), letter("b", at(10)), other] {
+                store.write(|db| put(db, letter, at(5))).unwrap();
+            }
+            let keys = |now| -> Vec<String> {
+                let due = store.read(|db| due(db, "chat", (now, 10))).unwrap();
+                due.into_iter().map(|due| due.key).collect()
+            };
+            assert!(keys(at(9)).is_empty());
+            assert_eq!(keys(at(10)), ["a", "c"]);
+            let first = store.read(|db| due(db, "chat", (at(10), 1))).unwrap().remove(0);
+            store.write(|db| failed(db, &first, ("busy", None), at(10))).unwrap();
+            assert!(!keys(at(11)).contains(&"b".to_owned()), "its elder still waits");
+            store.write(|db| delivered(db, [&first].into_iter())).unwrap();
+            assert_eq!(keys(at(11)), ["b", "c"]);
+            assert_eq!(store.write(|db| abandon(db, "chat", "gone")).unwrap(), 2);
+            assert!(keys(at(100)).is_empty());
+        }
+    }
+
+    #[test]
+    fn waits_double_and_are_bounded() {
+        assert_eq!([1, 2, 3].map(wait), [5, 10, 20].map(|seconds| seconds * SECOND));
+        assert_eq!([19, 64, 1_000].map(wait), [LONGEST_WAIT; 3]);
+    }
+}

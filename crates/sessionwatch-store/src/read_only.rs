@@ -1,0 +1,99 @@
+//! Reading a store whose file, folder or file system may not be written, such as a backup on read-only media.
+
+use std::{
+    fs::OpenOptions,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{StoreError, backup, db::Db, is_current, migrate, transact};
+
+/// What is written as it is in the address of a file.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
+/// How a file is read that may not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// With the index of its log, as somebody may work on it.
+    Indexed,
+    /// With its log, of which an index is made in memory. Nobody else may write meanwhile.
+    Log,
+    /// Without a log: there is none.
+    File,
+}
+
+/// Opens a store for reading, with everything that stands in its write-ahead log. A store of an older program is copied into
+/// memory and brought up to date there.
+///
+/// # Errors
+///
+/// If it cannot be read, or its log cannot be.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let mut failed = None;
+    for way in ways(path) {
+        match open_by(path, way).and_then(|connection| current(connection, path)) {
+            Ok(connection) => return Ok(connection),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| StoreError::Open(path.to_owned())))
+}
+
+/// The ways to read a file, in the order in which they are tried.
+fn ways(path: &Path) -> Vec<Way> {
+    let file = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let beside = |end: &str| {
+        let mut name = file.clone().into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let has_log = std::fs::metadata(beside("-wal")).is_ok_and(|log| log.len() > 0);
+    let is_indexed = beside("-shm").exists();
+    // Where nobody can write, nobody writes meanwhile.
+    let read_only = OpenOptions::new().append(true).open(&file);
+    let is_still = read_only.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem);
+    let mut ways = Vec::new();
+    ways.extend(is_indexed.then_some(Way::Indexed));
+    if is_still || !is_indexed {
+        ways.push(if has_log { Way::Log } else { Way::File });
+    }
+    ways
+}
+
+fn open_by(path: &Path, way: Way) -> Result<Connection, StoreError> {
+    let options = match way {
+        Way::Indexed => "mode=ro",
+        Way::Log => "mode=ro&vfs=unix-none",
+        Way::File => "immutable=1",
+    };
+    let address = format!("file:{}?{options}", percent_encode(path.as_os_str().as_bytes(), PATH));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(address, flags)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    if way == Way::Log {
+        // The index is in the memory of this process then, and needs no file.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    }
+    connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn current(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
+    if super::is_without_tables(&connection)? {
+        return Err(StoreError::Empty(path.to_owned()));
+    }
+    if super::is_foreign(&connection)? || is_current(Db::File(&connection))? {
+        return Ok(connection);
+    }
+    let mut memory = Connection::open_in_memory()?;
+    backup::copy(&connection, &mut memory)?;
+    transact(&mut memory, |db| migrate(db, super::MIGRATIONS.len()))?;
+    Ok(memory)
+}
