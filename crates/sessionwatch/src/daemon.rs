@@ -4,7 +4,6 @@
 //! one that is slow or hangs delays no other. What is to be told is written with what it tells of, before anything is sent.
 
 pub mod metrics;
-pub mod round;
 
 mod cleaning;
 mod commands;
@@ -15,6 +14,8 @@ mod hosts;
 mod ingest;
 mod logs;
 mod pages;
+mod record_run;
+mod retention;
 mod system;
 mod tasks;
 mod timekeeping;
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::system::raise_open_files_limit;
 use self::{commands::Commands, metrics::Success, tasks::TaskGroup, watching::Watching};
 use crate::{
+    alerts,
     app::{
         AppState, failures,
         leadership::{self, Leadership, RENEWAL_INTERVAL},
@@ -394,7 +396,7 @@ async fn replace(shared: &Arc<Shared>, commands: &mut Commands, parts: Parts, co
 fn prepare(shared: &Shared) -> Result<(), StoreError> {
     let config = shared.config();
     shared.latest.retain(&config);
-    round::retire(&shared.store, &config, shared.clock.now())?;
+    alerts::close_orphaned_alerts(&shared.store, &config, shared.clock.now())?;
     for target in &config.targets {
         shared.recall(&config, target)?;
     }
@@ -436,6 +438,7 @@ impl Parts {
         shared.intake.set(&config);
         logs::start(tasks, shared, &config);
         cleaning::start(tasks, shared, &config);
+        tasks.spawn("the removal of what is too old", retention::run(Arc::clone(shared), tasks.token()));
         tasks.spawn("the delivery", delivery::run(Arc::clone(shared), config, tasks.token()));
         parts
     }

@@ -7,6 +7,7 @@
 
 pub mod access_names;
 pub mod actions;
+pub mod alerts;
 pub mod app;
 pub mod archive;
 pub mod blocking;

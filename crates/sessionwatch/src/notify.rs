@@ -6,6 +6,7 @@ mod discord;
 mod email;
 mod ntfy;
 mod pagerduty;
+pub(crate) mod queue;
 mod slack;
 mod teams;
 mod telegram;
@@ -23,7 +24,7 @@ use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
 pub use self::channel::{Channel, Kind};
-use crate::{sanitize::printable, secret::Secret, store::outbox::Due};
+use crate::{sanitize::printable, secret::Secret};
 
 /// How long a channel may take to accept a message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -283,20 +284,22 @@ impl Sender {
     /// # Errors
     ///
     /// If the channel does not accept them.
-    pub async fn deliver(&self, channel: &Channel, due: &[Due], now: Instant) -> Result<(), Failure> {
-        let messages: Vec<Message> = due.iter().map(read).collect::<Result<_, _>>()?;
+    pub async fn deliver(
+        &self,
+        channel: &Channel,
+        messages: &[Message],
+        recipient: Option<&str>,
+        now: Instant,
+    ) -> Result<(), Failure> {
         let Some(first) = messages.first() else { return Ok(()) };
         let text = match &channel.template {
-            Some(template) => template.render(&messages).map_err(Failure::Template)?,
-            None => Told::usual(&messages),
+            Some(template) => template.render(messages).map_err(Failure::Template)?,
+            None => Told::usual(messages),
         };
-        let told = Told { first, messages: &messages, text };
+        let told = Told { first, messages, text };
         match self {
             Self::Http(client) => send(client, post(channel, &told, now)?, now).await,
-            Self::Mail(transport) => {
-                let recipient = due.first().and_then(|due| due.recipient.as_deref());
-                transport.send(channel, &told, recipient).await
-            }
+            Self::Mail(transport) => transport.send(channel, &told, recipient).await,
         }
     }
 }
@@ -308,25 +311,13 @@ pub async fn trial(channel: &Channel, now: Instant) -> Vec<String> {
 
 /// Sends a message over a channel at once, and only once: what was wrong, if something was.
 pub(crate) async fn send_past_outbox(channel: &Channel, message: &Message, now: Instant) -> Vec<String> {
-    let Ok(text) = serde_json::to_string(message) else {
-        return vec![Failure::Damaged.to_string()];
-    };
     let recipients: Vec<Option<String>> =
         if channel.kind == Kind::Email { channel.to.iter().cloned().map(Some).collect() } else { vec![None] };
     let mut problems = vec![];
     for recipient in recipients {
-        let due = Due {
-            id: 0,
-            key: message.key.clone(),
-            channel: channel.name.clone(),
-            recipient: recipient.clone(),
-            message: text.clone(),
-            attempts: 0,
-            again: false,
-            error: None,
-            created_at: now,
-        };
-        let sent = async { Sender::new(channel)?.deliver(channel, &[due], now).await };
+        let messages = std::slice::from_ref(message);
+        let sent =
+            async { Sender::new(channel)?.deliver(channel, messages, recipient.as_deref(), now).await };
         problems.extend(sent.await.err().map(|why| match recipient {
             Some(recipient) => format!("{why}, for {recipient}"),
             None => why.to_string(),
@@ -351,12 +342,6 @@ fn marked(now: Instant) -> Message {
         again: false,
         text: None,
     }
-}
-
-/// A message as it lies in the outbox.
-fn read(due: &Due) -> Result<Message, Failure> {
-    let message: Message = serde_json::from_str(&due.message).map_err(|_| Failure::Damaged)?;
-    Ok(Message { again: due.again, ..message })
 }
 
 fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure> {

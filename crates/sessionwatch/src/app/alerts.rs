@@ -6,7 +6,6 @@ use sessionwatch_core::{alert::State, instant::Instant};
 
 use crate::{
     config::Serve,
-    daemon::round,
     store::{
         StoreError,
         alerts::{self, Kept},
@@ -66,7 +65,7 @@ pub fn acknowledge(db: Db<'_>, which: (&str, &str), word: Word<'_>) -> Result<bo
 pub fn resolve(db: Db<'_>, serve: &Serve, which: (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
     let Some(kept) = firing(db, which)? else { return Ok(false) };
     let note = if word.note.is_empty() { String::new() } else { format!(": {}", word.note) };
-    round::resolve(db, serve, (&kept, &format!("resolved by {}{note}", word.who)), word.now)?;
+    crate::alerts::resolve(db, serve, &kept, &format!("resolved by {}{note}", word.who), word.now)?;
     record(db, which, ("resolve", word))?;
     Ok(true)
 }

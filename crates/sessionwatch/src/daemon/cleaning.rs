@@ -1,5 +1,4 @@
-//! What the watch does by itself besides looking: cleaning up where that is switched on, and removing for good what has
-//! passed its time in the archive.
+//! Cleaning up by itself, where that is switched on.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -7,22 +6,22 @@ use std::{
 };
 
 use sessionwatch_core::{
-    instant::{HOUR, Instant},
+    instant::Instant,
     safety_limit::{LimitExceeded, SafetyLimit},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
-    tasks::{TaskGroup, wait_to_retry, wait_until},
+    tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
     actions::{self, ActError, Applied, Consent, Context, Control, Selection, keys},
-    app::leadership::{DELIVERY, lease},
+    app::leadership::lease,
     blocking,
     config::{Cleanup, Config, Target},
     store::{
-        Store, StoreError, archived, audit,
+        Store, StoreError,
         events::{self, Event},
     },
 };
@@ -34,39 +33,13 @@ const KIND: &str = "cleanup";
 /// How long to wait before a store that failed is asked again.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// Starts the cleanups that are configured, and the purging of the archive.
+/// Starts the cleanups that are configured.
 pub(super) fn start(tasks: &TaskGroup, shared: &Arc<Shared>, config: &Arc<Config>) {
     let cleaned = config.targets.iter().filter_map(|target| Some((target.clone(), target.cleanup.clone()?)));
     for (target, cleanup) in cleaned {
         let (shared, config) = (Arc::clone(shared), Arc::clone(config));
         let cleaning = Cleaning { shared, config, target, cleanup, stop: tasks.token() };
         tasks.spawn("the cleanup of a target", cleaning.run());
-    }
-    tasks.spawn("the purging of the archive", purge(Arc::clone(shared), tasks.token()));
-}
-
-/// Removes for good, every hour, what has passed its time.
-async fn purge(shared: Arc<Shared>, stop: CancellationToken) {
-    loop {
-        let (now, passed) = (shared.clock.now(), shared.passed());
-        // Where several watch together, one of them does it.
-        if let Some(term) = shared.leadership.term(DELIVERY) {
-            let store = shared.leadership.fenced(&shared.store, DELIVERY, term);
-            let purged = blocking::write(&store, move |db| {
-                let rows = archived::purge(db, None, passed)?;
-                if rows > 0 {
-                    let detail = serde_json::json!({ "rows": rows }).to_string();
-                    audit::add(db, (ACTOR, "archive-purged"), &detail, now)?;
-                }
-                Ok(())
-            });
-            if let Err(error) = purged.await {
-                tracing::error!("what has passed its time is still in the archive: {error}");
-            }
-        }
-        if !wait_until(&shared.clock, now.plus(HOUR), &stop).await {
-            return;
-        }
     }
 }
 

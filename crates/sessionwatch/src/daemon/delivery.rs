@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     metrics::DeliveryOutcome,
-    round,
     tasks::{TaskGroup, wait_to_retry},
     weekly::{self, Weekly},
 };
 use crate::{
+    alerts,
     app::{LiveEvent, leadership::DELIVERY},
     blocking,
     config::Config,
@@ -137,15 +137,31 @@ enum Pace {
     RestUntil(Instant),
 }
 
+/// A message that is due, read.
+#[derive(Clone)]
+struct PendingMessage {
+    due: Due,
+    /// What is told; `None` if it cannot be read.
+    message: Option<Message>,
+}
+
+impl PendingMessage {
+    fn read(due: Due) -> Self {
+        let message = serde_json::from_str(&due.message).ok();
+        let message = message.map(|message| Message { again: due.again, ..message });
+        Self { due, message }
+    }
+}
+
 /// Messages that were told together, and how that went.
 struct Attempt {
-    group: Vec<Due>,
+    group: Vec<PendingMessage>,
     outcome: Result<(), Failure>,
 }
 
 impl Attempt {
     fn recipient(&self) -> Option<&str> {
-        self.group.first().and_then(|due| due.recipient.as_deref())
+        self.group.first().and_then(|pending| pending.due.recipient.as_deref())
     }
 }
 
@@ -217,14 +233,17 @@ impl Worker {
     /// Delivers what is due, until the channel takes no more.
     async fn deliver_due(self: &Arc<Self>, sender: &Result<Sender, Failure>) -> Pace {
         let Some(due) = self.due().await else { return Pace::Stop };
-        let mut groups = groups(due, self.channel.kind.is_for_programs()).into_iter().peekable();
+        let mut groups =
+            groups(due.into_iter().map(PendingMessage::read), self.channel.kind.is_for_programs())
+                .into_iter()
+                .peekable();
         let end = if groups.peek().is_none() { Pace::Stop } else { Pace::On };
         let (mut together, most) = (1, concurrent_deliveries(self.channel.kind));
         while groups.peek().is_some() {
             if self.stop.is_cancelled() {
                 return Pace::Stop;
             }
-            let next: Vec<Vec<Due>> = groups.by_ref().take(together).collect();
+            let next: Vec<Vec<PendingMessage>> = groups.by_ref().take(together).collect();
             let pace = self.deliver(sender, next).await;
             if pace != Pace::On {
                 return pace;
@@ -264,10 +283,15 @@ impl Worker {
     }
 
     /// Delivers groups of messages at the same time, each of which is told together.
-    async fn deliver(self: &Arc<Self>, sender: &Result<Sender, Failure>, groups: Vec<Vec<Due>>) -> Pace {
+    async fn deliver(
+        self: &Arc<Self>,
+        sender: &Result<Sender, Failure>,
+        groups: Vec<Vec<PendingMessage>>,
+    ) -> Pace {
         let store = self.store.clone();
         let (groups, marked) = blocking::run(move || {
-            let marked = store.write(|db| outbox::sending(db, groups.iter().flatten()));
+            let marked =
+                store.write(|db| outbox::sending(db, groups.iter().flatten().map(|pending| &pending.due)));
             (groups, marked)
         })
         .await;
@@ -296,19 +320,26 @@ impl Worker {
     }
 
     /// Delivers messages that are told together.
-    async fn attempt(&self, sender: &Result<Sender, Failure>, group: Vec<Due>) -> Attempt {
+    async fn attempt(&self, sender: &Result<Sender, Failure>, group: Vec<PendingMessage>) -> Attempt {
         let (shared, channel, begun) = (&self.shared, self.channel.name.as_str(), Monotonic::now());
         let outcome = match sender {
-            Ok(sender) => sender.deliver(&self.channel, &group, shared.clock.now()).await,
+            Ok(sender) => self.send(sender, &group).await,
             Err(failure) => Err(failure.clone()),
         };
         let delivery = if outcome.is_ok() { DeliveryOutcome::Delivered } else { DeliveryOutcome::Failed };
         shared.latest.record_delivery(channel, begun.elapsed(), delivery);
         if let Err(failure) = &outcome {
-            let attempts = group.iter().map(|due| due.attempts).max().unwrap_or(0) + 1;
+            let attempts = group.iter().map(|pending| pending.due.attempts).max().unwrap_or(0) + 1;
             tracing::warn!(channel, count = group.len(), attempts, "not delivered: {failure}");
         }
         Attempt { group, outcome }
+    }
+
+    async fn send(&self, sender: &Sender, group: &[PendingMessage]) -> Result<(), Failure> {
+        let messages: Option<Vec<Message>> = group.iter().map(|pending| pending.message.clone()).collect();
+        let recipient = group.first().and_then(|pending| pending.due.recipient.as_deref());
+        let messages = messages.ok_or(Failure::Damaged)?;
+        sender.deliver(&self.channel, &messages, recipient, self.shared.clock.now()).await
     }
 
     /// Records how deliveries went, and tries again until the store takes it. Returns how many messages other channels are to
@@ -331,12 +362,12 @@ impl Worker {
     fn note(&self, db: Db<'_>, attempts: &[Attempt], now: Instant) -> Result<u32, StoreError> {
         let (config, name, mut told) = (&self.config, self.channel.name.as_str(), 0);
         let delivered = || attempts.iter().filter(|attempt| attempt.outcome.is_ok());
-        outbox::delivered(db, delivered().flat_map(|attempt| &attempt.group))?;
+        outbox::delivered(db, delivered().flat_map(|attempt| &attempt.group).map(|pending| &pending.due))?;
         let reached: BTreeSet<Option<&str>> = delivered().map(Attempt::recipient).collect();
         for recipient in reached {
             // One recipient that is reached says nothing of another that is not.
             if !outbox::is_stuck(db, (name, recipient), PATIENT)? {
-                told += round::delivered(db, config, (name, None), now)?;
+                told += alerts::record_channel_health(db, config, name, None, now)?;
             }
         }
         for attempt in attempts {
@@ -348,7 +379,7 @@ impl Worker {
     fn note_failure(&self, db: Db<'_>, attempt: &Attempt, now: Instant) -> Result<u32, StoreError> {
         let Err(failure) = &attempt.outcome else { return Ok(0) };
         let (name, why, mut bad) = (self.channel.name.as_str(), failure.to_string(), false);
-        for due in &attempt.group {
+        for PendingMessage { due, .. } in &attempt.group {
             let due = Due { again: due.again || failure.is_doubtful(), ..due.clone() };
             let dead = outbox::failed(db, &due, (&why, failure.retry_after()), now)?;
             if dead {
@@ -363,7 +394,7 @@ impl Worker {
             Some(recipient) => format!("{why}, for {recipient}"),
             None => why,
         };
-        round::delivered(db, &self.config, (name, Some(&why)), now)
+        alerts::record_channel_health(db, &self.config, name, Some(&why), now)
     }
 
     /// What came of using the store; nothing if it failed, which is said.
@@ -374,15 +405,16 @@ impl Worker {
 }
 
 /// Messages that are told together: to people those of one check and notice, to programs each by itself.
-fn groups(due: Vec<Due>, apart: bool) -> Vec<Vec<Due>> {
-    let mut groups: Vec<(Option<[String; 4]>, Vec<Due>)> = vec![];
-    for due in due {
-        let kind = serde_json::from_str::<Message>(&due.message).ok().filter(|_| !apart).map(|message| {
-            [message.check, message.notice, message.severity, due.recipient.clone().unwrap_or_default()]
+fn groups(due: impl Iterator<Item = PendingMessage>, apart: bool) -> Vec<Vec<PendingMessage>> {
+    let mut groups: Vec<(Option<[String; 4]>, Vec<PendingMessage>)> = vec![];
+    for pending in due {
+        let kind = pending.message.as_ref().filter(|_| !apart).map(|message| {
+            let recipient = pending.due.recipient.clone().unwrap_or_default();
+            [message.check.clone(), message.notice.clone(), message.severity.clone(), recipient]
         });
         match groups.iter_mut().find(|(known, _)| kind.is_some() && *known == kind) {
-            Some((_, group)) => group.push(due),
-            None => groups.push((kind, vec![due])),
+            Some((_, group)) => group.push(pending),
+            None => groups.push((kind, vec![pending])),
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()

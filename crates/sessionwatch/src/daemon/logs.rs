@@ -10,7 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use sessionwatch_core::instant::{DAY, HOUR, Instant};
+use sessionwatch_core::instant::Instant;
 use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::evaluator::LogEvaluator;
 use super::{
     Shared,
-    tasks::{TaskGroup, wait_to_retry, wait_until},
+    tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
     app::network_places::{NetworkPlace, NetworkPlaces},
@@ -34,7 +34,7 @@ use crate::{
         intake::{self, Batch},
         syslog::{Keep, Senders, Syslog},
     },
-    store::{StoreError, signals},
+    store::StoreError,
 };
 
 /// How long to wait after something failed.
@@ -47,8 +47,6 @@ const REQUESTS_AT_ONCE: usize = 32;
 const UNSIGNED_REQUESTS_AT_ONCE: usize = 32;
 /// Those among them of one network.
 const UNSIGNED_REQUESTS_OF_ONE_NETWORK: usize = 8;
-/// How long signals are kept, in microseconds.
-const SIGNAL_RETENTION: i64 = 30 * DAY;
 
 /// A source with what is looked for in it.
 #[derive(Clone, Debug)]
@@ -166,20 +164,6 @@ pub(super) fn start(tasks: &TaskGroup, shared: &Arc<Shared>, config: &Arc<Config
     for target in config.targets.iter().filter(|target| config.logs.of(&target.name).next().is_some()) {
         let evaluator = LogEvaluator::new(shared, config, target.clone());
         tasks.spawn("the evaluation of logs", evaluator.run(tasks.token()));
-    }
-    tasks.spawn("the removal of old signals", forget(Arc::clone(shared), tasks.token()));
-}
-
-/// Forgets, every hour, what is too old.
-async fn forget(shared: Arc<Shared>, stop: CancellationToken) {
-    loop {
-        let (now, before) = (shared.clock.now(), shared.passed().plus(-SIGNAL_RETENTION));
-        if let Err(error) = blocking::write(&shared.store, move |db| signals::forget(db, before)).await {
-            tracing::error!("old signals are still kept: {error}");
-        }
-        if !wait_until(&shared.clock, now.plus(HOUR), &stop).await {
-            return;
-        }
     }
 }
 

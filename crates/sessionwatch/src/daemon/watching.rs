@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     metrics::Success,
-    round::{self, Moment},
+    record_run::{self, RunRecord},
     tasks::wait_to_retry,
 };
 use crate::{
@@ -65,7 +65,7 @@ struct Kept {
     store: Store,
     memory: Memory,
     /// How far apart the looks are at which each check is made.
-    distances: BTreeMap<String, i64>,
+    intervals: BTreeMap<String, i64>,
     /// When the memory was last written, and how long to wait from then.
     saved: Option<(Instant, i64)>,
     /// Checks for which this process has read every row once, without trust in indexes and constraints.
@@ -138,7 +138,7 @@ impl Watching {
         let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);
         let timetable = Timetable::new(name, self.config.plan(&self.target), (looked, first));
         Ok((
-            Kept { term, store, memory, distances: self.distances(), saved: None, compared: BTreeSet::new() },
+            Kept { term, store, memory, intervals: self.intervals(), saved: None, compared: BTreeSet::new() },
             timetable,
         ))
     }
@@ -294,8 +294,7 @@ impl Watching {
     fn keep(&self, mut report: Report, occasion: Occasion, ran: Ran, mut kept: Kept) -> Kept {
         let (shared, name) = (&self.shared, self.target.name.as_str());
         let Occasion { now, lag_us } = occasion;
-        let passed = shared.passed();
-        let point = round::point(&report, now);
+        let sample = record_run::to_sample(&report, now);
         let news = report.mirror.as_ref().and_then(|mirror| mirror.changes.as_ref());
         let news = news.is_some_and(|changes| !changes.rebound.is_empty() || !changes.revived.is_empty());
         let next = report.mirror.take().map(|mirror| kept.memory.after(mirror, now));
@@ -304,6 +303,15 @@ impl Watching {
         // A table in doubt is not the one that a later look is held against.
         let certain = report.seen.as_ref().ok().filter(|seen| seen.certain);
         let layout = certain.map(|seen| KnownLayout::of(&seen.candidate.mapping));
+        let run = RunRecord {
+            report: &report,
+            sample: &sample,
+            serve: &self.config.serve,
+            rules: &self.config.rules,
+            intervals: &kept.intervals,
+            now,
+            passed: shared.passed(),
+        };
         let outcome = kept.store.write(|db| {
             if let Some(bytes) = &bytes {
                 ledgers::put(db, name, bytes, now)?;
@@ -312,11 +320,10 @@ impl Watching {
             if let Some(layout) = &layout {
                 target_layouts::keep(db, &self.target, layout, now)?;
             }
-            let rules = (&self.config.serve, &self.config.rules, &kept.distances);
-            round::keep(db, &report, rules, (&point, Moment { now, passed }))
+            record_run::record_run(db, run)
         });
         // Whoever sees that there was a run finds what it changed.
-        shared.latest.record_run(&report, &point, lag_us);
+        shared.latest.record_run(&report, &sample, lag_us);
         match outcome {
             Ok(told) => {
                 if let Some(bytes) = bytes {
@@ -352,7 +359,7 @@ impl Watching {
     }
 
     /// How far apart the looks are at which each check is made.
-    fn distances(&self) -> BTreeMap<String, i64> {
+    fn intervals(&self) -> BTreeMap<String, i64> {
         let now = self.shared.clock.now();
         let mut distances = BTreeMap::new();
         for entry in self.config.plan(&self.target) {

@@ -5,12 +5,15 @@ use std::{sync::Arc, time::Duration};
 use sessionwatch_core::instant::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, round, tasks::wait_to_retry};
+use super::{Shared, tasks::wait_to_retry};
 use crate::{
     app::leadership::DELIVERY,
     blocking, checklist, clock,
     config::{Config, WeeklyReport},
-    notify::Message,
+    notify::{
+        Message,
+        queue::{enqueue, queue},
+    },
     store::{
         StoreError,
         db::Db,
@@ -84,7 +87,7 @@ fn write(db: Db<'_>, config: &Config, report: &WeeklyReport, now: Instant) -> Re
         };
         for channel in config.serve.channels.iter().filter(|channel| report.channels.contains(&channel.name))
         {
-            round::post(db, channel, (&message, &[]), (now, now))?;
+            enqueue(db, &queue(channel, &message, "", now, now), now)?;
         }
     }
     let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();

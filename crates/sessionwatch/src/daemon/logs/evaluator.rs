@@ -18,7 +18,8 @@ use crate::{
     blocking,
     config::{Config, Target},
     daemon::{
-        Shared, round,
+        Shared,
+        record_run::record_log_checks,
         tasks::{wait_to_retry, wait_until},
     },
     incident, logs,
@@ -132,7 +133,7 @@ impl LogEvaluator {
                 signals::judge(db, signal.id, fit, &detail.to_string())?;
             }
             let judged = judge::outcomes(db, View { config: &self.config, target: &target, now })?;
-            let told = round::keep_logs(db, &target, &judged, (&self.config, now))?;
+            let told = record_log_checks(db, &target, &judged, &self.config, now)?;
             if let Some(why) = incident::emergency_in_logs(&judged).filter(|_| critical) {
                 incident::reopen(db, &target, &why, now)?;
             }
