@@ -43,6 +43,15 @@ pub struct Incident {
     pub fields: String,
 }
 
+impl Incident {
+    /// What a person said under a name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<String> {
+        let fields: serde_json::Value = serde_json::from_str(&self.fields).ok()?;
+        fields[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+}
+
 /// Something on the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

@@ -6,17 +6,27 @@
 pub mod accounts;
 pub mod actor;
 pub mod alerts;
+pub mod audit;
 pub mod auth;
+pub mod channels;
+pub mod checklists;
 pub mod client;
 pub mod error;
+pub mod idempotency;
+pub mod incidents;
 pub mod leadership;
 pub mod login_sessions;
+pub mod logs;
 pub mod oidc_login;
+pub mod period;
 pub mod plan_jobs;
 pub mod plans;
 pub mod secrets;
+pub mod sessions;
+pub mod silences;
 pub mod state;
 pub mod target_ops;
+pub mod targets;
 pub mod tokens;
 
 pub(crate) mod failures;
@@ -26,11 +36,12 @@ mod connection_pool;
 mod login_attempts;
 mod passwords;
 
+use self::connection_pool::with_pooled_connection;
 pub use self::{
     actor::Actor,
-    connection_pool::with_pooled_connection,
     error::AppError,
     passwords::{MIN_PASSWORD_LENGTH, hash_password},
+    period::Period,
     state::{AppState, LiveEvent},
     target_ops::TargetOps,
 };

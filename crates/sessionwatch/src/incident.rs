@@ -209,7 +209,7 @@ pub async fn find_out(
                 None => outcome(false, "no sessions were ended yet".into()),
             }
         }
-        "root-cause" => match field(incident, "root-cause") {
+        "root-cause" => match incident.field("root-cause") {
             Some(cause) => outcome(true, cause),
             None => outcome(false, "it is not known yet".into()),
         },
@@ -340,13 +340,6 @@ pub fn contained(timeline: &[Entry]) -> Result<Vec<String>, StoreError> {
     };
     let contained = timeline.iter().filter(|entry| entry.kind == "contained");
     contained.map(plan).filter_map(Result::transpose).collect()
-}
-
-/// What a person said under a name.
-#[must_use]
-pub fn field(incident: &Incident, name: &str) -> Option<String> {
-    let fields: Value = serde_json::from_str(&incident.fields).ok()?;
-    fields[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// What a person says under a name.

@@ -8,6 +8,7 @@
 pub mod access_names;
 pub mod actions;
 pub mod alerts;
+pub mod api_types;
 pub mod app;
 pub mod archive;
 pub mod blocking;
@@ -19,7 +20,6 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
-pub mod documents;
 pub mod environment;
 pub mod grants;
 pub mod incident;

@@ -29,7 +29,7 @@ use sessionwatch_store::{
     sources::{self, Source},
 };
 
-use crate::{clock, documents, sanitize::printable};
+use crate::{api_types, clock, sanitize::printable};
 
 /// What is known of a source, with how far its file was read.
 pub type LogSource = Source<follow::Place>;
@@ -158,7 +158,7 @@ pub fn list_sources(db: Db<'_>) -> Result<Vec<LogSource>, StoreError> {
 /// A kept signal as JSON.
 #[must_use]
 pub fn kept_json(kept: &Kept) -> Value {
-    documents::json(documents::Signal::of(kept))
+    api_types::json(api_types::Signal::of(kept))
 }
 
 /// A kept signal in one line, for people.

@@ -1,6 +1,6 @@
 //! The dashboard: what the watch knows, as pages, and what people do about it.
 //!
-//! [`ROUTES`] says of every page who may ask for it; a page that is not in it is refused. Pages are read without
+//! [`routes`] says of every page who may ask for it; a page that is not in it is refused. Pages are read without
 //! JavaScript; a small script of our own keeps them up to date.
 
 pub mod api;
@@ -19,6 +19,7 @@ mod login;
 mod logs;
 mod openid;
 mod overview;
+pub mod routes;
 mod sessions;
 mod settings;
 mod setup;
@@ -29,107 +30,18 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use maud::{Markup, html};
 
-use self::auth::LoggedIn;
-use crate::{
-    app::{AppError, AppState, error::ErrorKind},
-    store::{accounts::Role, tokens::Scope},
+use self::{
+    auth::LoggedIn,
+    routes::{Access, RouteTable},
 };
-
-/// Who may ask for a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// Whoever reaches it.
-    Anyone,
-    /// Who is logged in, with at least this role.
-    Logged(Role),
-    /// Programs with a token for this.
-    Token(Scope),
-}
-
-/// A page.
-#[derive(Clone, Copy, Debug)]
-pub struct Route {
-    /// How it is asked for.
-    pub method: &'static str,
-    /// Where it is.
-    pub path: &'static str,
-    /// Who may.
-    pub who: Who,
-    /// What is noted of it in the audit trail; nothing of what only reads.
-    pub noted: &'static str,
-}
-
-const fn route(method: &'static str, path: &'static str, who: Who, noted: &'static str) -> Route {
-    Route { method, path, who, noted }
-}
-
-const VIEWER: Who = Who::Logged(Role::Viewer);
-const RESPONDER: Who = Who::Logged(Role::Responder);
-const ADMIN: Who = Who::Logged(Role::Admin);
-
-/// Every page of the dashboard.
-pub const ROUTES: [Route; 52] = [
-    route("GET", "/assets/{file}", Who::Anyone, ""),
-    route("GET", "/login", Who::Anyone, ""),
-    route("POST", "/login", Who::Anyone, "login"),
-    route("GET", "/openid/login", Who::Anyone, ""),
-    route("GET", "/openid/callback", Who::Anyone, "login"),
-    route("GET", "/setup/{token}", Who::Anyone, ""),
-    route("POST", "/setup/{token}", Who::Anyone, "account-added"),
-    route("POST", "/logout", VIEWER, "logout"),
-    route("GET", "/", VIEWER, ""),
-    route("GET", "/live", VIEWER, ""),
-    route("GET", "/targets/{target}", VIEWER, ""),
-    route("GET", "/targets/{target}/checks/{check}", VIEWER, ""),
-    route("GET", "/targets/{target}/checks/{check}/query", VIEWER, ""),
-    route("GET", "/targets/{target}/doctor", VIEWER, ""),
-    route("GET", "/targets/{target}/sessions", VIEWER, ""),
-    route("GET", "/targets/{target}/sessions.csv", VIEWER, ""),
-    route("GET", "/targets/{target}/sessions.json", VIEWER, ""),
-    route("GET", "/targets/{target}/users/{user}", VIEWER, ""),
-    route("GET", "/alerts", VIEWER, ""),
-    route("POST", "/alerts/acknowledge", RESPONDER, "acknowledge"),
-    route("POST", "/alerts/resolve", RESPONDER, "resolve"),
-    route("POST", "/alerts/comment", RESPONDER, "comment"),
-    route("POST", "/alerts/silence", RESPONDER, "silence"),
-    route("POST", "/alerts/unsilence", RESPONDER, "unsilence"),
-    route("GET", "/logs", VIEWER, ""),
-    route("GET", "/incidents", VIEWER, ""),
-    route("POST", "/incidents", RESPONDER, "incident-opened"),
-    route("GET", "/incidents/{id}", VIEWER, ""),
-    route("POST", "/incidents/{id}/next", RESPONDER, "incident-done, incident-skipped, incident-found"),
-    route("POST", "/incidents/{id}/contain", RESPONDER, "plan-made"),
-    route("POST", "/incidents/{id}/evidence", RESPONDER, "incident-evidence"),
-    route("POST", "/incidents/{id}/set", RESPONDER, "incident-set"),
-    route("POST", "/incidents/{id}/close", RESPONDER, "incident-closed"),
-    route("POST", "/incidents/{id}/note", RESPONDER, "incident-note"),
-    route("GET", "/incidents/{id}/report", VIEWER, ""),
-    route("GET", "/checklist/{target}", VIEWER, ""),
-    route("POST", "/checklist/{target}", RESPONDER, "attest"),
-    route("GET", "/cleanup/{target}", VIEWER, ""),
-    route("POST", "/cleanup/{target}", RESPONDER, "plan-made"),
-    route("GET", "/plans/{id}", VIEWER, ""),
-    route("POST", "/plans/{id}/approve", RESPONDER, "plan-approved"),
-    route("POST", "/plans/{id}/apply", RESPONDER, "plan-begun"),
-    route("POST", "/archive/{id}/restore", RESPONDER, "plan-made"),
-    route("GET", "/audit", VIEWER, ""),
-    route("GET", "/settings", VIEWER, ""),
-    route("POST", "/settings/password", VIEWER, "password"),
-    route("POST", "/settings/logins/end", VIEWER, "login-ended"),
-    route("POST", "/settings/tokens", VIEWER, "token-added"),
-    route("POST", "/settings/tokens/remove", VIEWER, "token-removed"),
-    route("POST", "/settings/accounts", ADMIN, "account-added"),
-    route("POST", "/settings/accounts/remove", ADMIN, "account-removed"),
-    route("POST", "/settings/channels/test", ADMIN, "channel-tested"),
-];
+use crate::app::{AppError, AppState, error::ErrorKind};
 
 /// The largest form.
 pub(super) const MAX_FORM_BYTES: usize = 64 << 10;
@@ -146,55 +58,16 @@ pub fn router(app: &Arc<AppState>) -> Router {
 }
 
 fn pages(app: &Arc<AppState>) -> Router<Arc<AppState>> {
-    Router::new()
-        .route("/assets/{file}", get(layout::asset))
-        .route("/login", get(login::form).post(login::login))
-        .route("/openid/login", get(openid::login))
-        .route("/openid/callback", get(openid::callback))
-        .route("/setup/{token}", get(setup::form).post(setup::create))
-        .route("/logout", post(login::logout))
-        .route("/", get(overview::page))
-        .route("/live", get(live::stream))
-        .route("/targets/{target}", get(target::page))
-        .route("/targets/{target}/checks/{check}", get(target::check))
-        .route("/targets/{target}/checks/{check}/query", get(target::query))
-        .route("/targets/{target}/doctor", get(target::doctor_page))
-        .route("/targets/{target}/sessions", get(sessions::page))
-        .route("/targets/{target}/sessions.csv", get(sessions::csv))
-        .route("/targets/{target}/sessions.json", get(sessions::json))
-        .route("/targets/{target}/users/{user}", get(sessions::user))
-        .route("/alerts", get(alerts::page))
-        .route("/alerts/acknowledge", post(alerts::acknowledge))
-        .route("/alerts/resolve", post(alerts::resolve))
-        .route("/alerts/comment", post(alerts::comment))
-        .route("/alerts/silence", post(alerts::silence))
-        .route("/alerts/unsilence", post(alerts::unsilence))
-        .route("/logs", get(logs::page))
-        .route("/incidents", get(incidents::list).post(incidents::open))
-        .route("/incidents/{id}", get(incidents::page))
-        .route("/incidents/{id}/next", post(incidents::next))
-        .route("/incidents/{id}/contain", post(incidents::contain))
-        .route("/incidents/{id}/evidence", post(incidents::evidence))
-        .route("/incidents/{id}/set", post(incidents::set))
-        .route("/incidents/{id}/close", post(incidents::close))
-        .route("/incidents/{id}/note", post(incidents::note))
-        .route("/incidents/{id}/report", get(incidents::report))
-        .route("/checklist/{target}", get(checklist::page).post(checklist::attest))
-        .route("/cleanup/{target}", get(cleanup::page).post(cleanup::make))
-        .route("/plans/{id}", get(cleanup::plan))
-        .route("/plans/{id}/approve", post(cleanup::approve))
-        .route("/plans/{id}/apply", post(cleanup::apply))
-        .route("/archive/{id}/restore", post(cleanup::restore))
-        .route("/audit", get(audit::page))
-        .route("/settings", get(settings::page))
-        .route("/settings/password", post(settings::password))
-        .route("/settings/logins/end", post(settings::end_login))
-        .route("/settings/tokens", post(tokens::create))
-        .route("/settings/tokens/remove", post(tokens::delete))
-        .route("/settings/accounts", post(settings::add_account))
-        .route("/settings/accounts/remove", post(settings::remove_account))
-        .route("/settings/channels/test", post(settings::test_channel))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(app), guard))
+    let (router, routes) = routes::page_router();
+    let guard = Guard { app: Arc::clone(app), routes };
+    router.route_layer(middleware::from_fn_with_state(guard, require_access))
+}
+
+/// What the access check goes by.
+#[derive(Clone)]
+struct Guard {
+    app: Arc<AppState>,
+    routes: RouteTable,
 }
 
 /// Why there is no page.
@@ -254,34 +127,32 @@ async fn not_found(State(app): State<Arc<AppState>>) -> Response {
 }
 
 /// Lets through who may, and sees to it that browsers keep to what pages need.
-async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
-    let matched =
-        request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
-    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
-    let known =
-        ROUTES.iter().find(|route| Some(route.path) == matched.as_deref() && route.method == method.as_str());
-    let response = match admit(&app, &mut request, known).await {
+async fn require_access(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let response = match authorize(&guard, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(response) => response,
     };
-    add_security_headers(&app, response)
+    add_security_headers(&guard.app, response)
 }
 
 /// Whether a request may go on. Otherwise the answer.
-async fn admit(app: &Arc<AppState>, request: &mut Request, known: Option<&Route>) -> Result<(), Response> {
+async fn authorize(guard: &Guard, request: &mut Request) -> Result<(), Response> {
+    let refusal = |error: AppError| WebError::from(error).into_response();
+    let matched = request.extensions().get::<MatchedPath>();
     // What nobody decided about is for nobody.
-    let Some(route) = known else { return Err(WebError::from(AppError::Forbidden).into_response()) };
-    if route.method != "GET" && !csrf::is_same_origin(app, request) {
-        let why = "The request does not come from a page of this dashboard.".to_owned();
-        return Err(WebError::from(AppError::Invalid(why)).into_response());
+    let route = matched.and_then(|path| guard.routes.find(request.method(), path.as_str()));
+    let Some(route) = route else { return Err(refusal(AppError::Forbidden)) };
+    let is_read = route.method == Method::GET;
+    if !is_read && !csrf::is_same_origin(&guard.app, request) {
+        let why = "The request does not come from a page of this dashboard.";
+        return Err(refusal(AppError::Invalid(why.to_owned())));
     }
-    let Who::Logged(least) = route.who else { return Ok(()) };
-    let person = auth::current_user(app, request.headers()).await;
-    let person = person.map_err(|error| WebError::from(error).into_response())?;
-    match person {
-        None if route.method == "GET" && route.path != "/live" => Err(auth::redirect_to_login(request.uri())),
-        None => Err(WebError::from(AppError::NotLoggedIn).into_response()),
-        Some(person) if person.role < least => Err(WebError::from(AppError::Forbidden).into_response()),
+    let Access::LoggedIn(least) = route.access else { return Ok(()) };
+    let person = auth::current_user(&guard.app, request.headers()).await;
+    match person.map_err(refusal)? {
+        None if is_read && route.path != "/live" => Err(auth::redirect_to_login(request.uri())),
+        None => Err(refusal(AppError::NotLoggedIn)),
+        Some(person) if person.role < least => Err(refusal(AppError::Forbidden)),
         Some(person) => {
             request.extensions_mut().insert(LoggedIn(person));
             Ok(())
@@ -310,20 +181,27 @@ fn add_security_headers(app: &AppState, mut response: Response) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{routes::Route, *};
+    use crate::store::accounts::Role;
+
+    fn every_page() -> Vec<Route> {
+        routes::page_router().1.iter().cloned().collect()
+    }
 
     #[test]
-    fn every_page_is_in_the_table_of_the_documentation() {
+    fn every_route_is_in_the_table_of_the_documentation() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
         let page = std::fs::read_to_string(path).unwrap();
-        for route in ROUTES.iter().chain(&api::ROUTES) {
-            let who = match route.who {
-                Who::Anyone => "anyone".to_owned(),
-                Who::Logged(role) => role.name().to_owned(),
-                Who::Token(scope) => format!("{}, with a token for `{}`", scope.role().name(), scope.name()),
+        for route in routes::table().iter() {
+            let who = match route.access {
+                Access::Anyone => "anyone".to_owned(),
+                Access::LoggedIn(role) => role.name().to_owned(),
+                Access::Token(scope) => {
+                    format!("{}, with a token for `{}`", scope.role().name(), scope.name())
+                }
             };
-            let noted = if route.noted.is_empty() { "–" } else { route.noted };
-            let line = format!("| `{} {}` | {who} | {noted} |", route.method, route.path);
+            let recorded = if route.audit_action.is_empty() { "–" } else { route.audit_action };
+            let line = format!("| `{} {}` | {who} | {recorded} |", route.method, route.path);
             assert!(page.contains(&line), "docs/security.md lacks: {line}");
         }
     }
@@ -339,9 +217,15 @@ mod tests {
             "/login",
             "/setup/{token}",
         ];
-        for route in ROUTES.iter().filter(|route| route.method == "POST" && !own.contains(&route.path)) {
-            assert!(matches!(route.who, Who::Logged(role) if role >= Role::Responder), "{}", route.path);
-            assert!(!route.noted.is_empty(), "{}", route.path);
+        for route in
+            every_page().iter().filter(|route| route.method == "POST" && !own.contains(&&*route.path))
+        {
+            assert!(
+                matches!(route.access, Access::LoggedIn(role) if role >= Role::Responder),
+                "{}",
+                route.path
+            );
+            assert!(!route.audit_action.is_empty(), "{}", route.path);
         }
     }
 }

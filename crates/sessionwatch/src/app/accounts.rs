@@ -6,14 +6,10 @@ use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{Actor, AppError, AppState, LiveEvent, hash_password};
+pub use crate::store::accounts::{Account, Role};
 use crate::{
     secret::Secret,
-    store::{
-        StoreError,
-        accounts::{self, Account, Role},
-        audit,
-        db::Db,
-    },
+    store::{StoreError, accounts, audit, db::Db},
 };
 
 /// The most letters of an account's name.

@@ -1,123 +1,177 @@
-//! What people do about alerts: look after one, say that it is over, keep some quiet for a while. Everything is noted with
-//! who did it.
+//! What people do about alerts: acknowledge one, resolve it, comment on it. Everything is recorded with who did it.
+
+use std::sync::Arc;
 
 use serde_json::json;
 use sessionwatch_core::{alert::State, instant::Instant};
 
+use super::{Actor, AppError, AppState};
+pub use crate::store::{
+    alerts::Kept as AlertRecord,
+    events::{Event, Search as EventSearch},
+};
 use crate::{
-    config::Serve,
-    store::{
-        StoreError,
-        alerts::{self, Kept},
-        audit,
-        db::Db,
-        events::{self, Event},
-        silences::{self, Silence},
-    },
+    alerts::resolve as resolve_alert,
+    store::{StoreError, alerts, audit, db::Db, events},
 };
 
-/// Who does something, what they say, and when.
-#[derive(Clone, Copy, Debug)]
-pub struct Word<'a> {
-    /// Who.
-    pub who: &'a str,
-    /// What they say; may be empty.
-    pub note: &'a str,
-    /// When.
-    pub now: Instant,
+/// The alert of a check on a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertRef {
+    /// The target.
+    pub target: String,
+    /// The check.
+    pub check: String,
 }
 
-/// The alert of a check on a target, if it fires.
-fn firing(db: Db<'_>, (target, check): (&str, &str)) -> Result<Option<Kept>, StoreError> {
-    let fires = |kept: &Kept| matches!(kept.alert.state, State::Firing { .. });
-    Ok(alerts::get(db, target, check)?.filter(fires))
+/// Which alerts are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertFilter {
+    /// Those that fire or are about to.
+    Active,
+    /// Also those that are in order.
+    All,
 }
 
-/// Records what somebody did about an alert.
-fn record(
-    db: Db<'_>,
-    (target, check): (&str, &str),
-    (action, word): (&str, Word<'_>),
-) -> Result<(), StoreError> {
-    let detail = json!({ "target": target, "check": check, "note": word.note });
-    audit::add(db, (word.who, action), &detail.to_string(), word.now)
+/// Who does something about an alert, what they say, and when.
+#[derive(Clone, Debug)]
+struct Remark {
+    actor: String,
+    note: String,
+    now: Instant,
 }
 
-/// Somebody looks after an alert: whether it fires.
-///
-/// # Errors
-///
-/// If it cannot be written.
-pub fn acknowledge(db: Db<'_>, which: (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
-    let Some(mut kept) = firing(db, which)? else { return Ok(false) };
-    kept.acknowledged_by = Some(word.who.to_owned());
-    kept.note = Some(word.note.to_owned()).filter(|note| !note.is_empty());
-    alerts::put(db, &kept)?;
-    record(db, which, ("acknowledge", word))?;
-    Ok(true)
-}
-
-/// Somebody says that an alert is over: whether it fires.
-///
-/// # Errors
-///
-/// If it cannot be written.
-pub fn resolve(db: Db<'_>, serve: &Serve, which: (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
-    let Some(kept) = firing(db, which)? else { return Ok(false) };
-    let note = if word.note.is_empty() { String::new() } else { format!(": {}", word.note) };
-    crate::alerts::resolve(db, serve, &kept, &format!("resolved by {}{note}", word.who), word.now)?;
-    record(db, which, ("resolve", word))?;
-    Ok(true)
-}
-
-/// Somebody says something about a check on a target: whether anything is known of it.
-///
-/// # Errors
-///
-/// If it cannot be written.
-pub fn comment(db: Db<'_>, (target, check): (&str, &str), word: Word<'_>) -> Result<bool, StoreError> {
-    if alerts::get(db, target, check)?.is_none() {
-        return Ok(false);
+impl Remark {
+    fn new(app: &AppState, actor: &Actor, note: String) -> Self {
+        Self { actor: actor.name().to_owned(), note, now: app.clock.now() }
     }
-    let detail = json!({ "target": target, "check": check, "note": word.note }).to_string();
-    let event = Event {
-        id: 0,
-        at: word.now,
-        target: target.to_owned(),
-        check: check.to_owned(),
-        kind: "comment".into(),
-        summary: format!("{}: {}", word.who, word.note),
-        detail,
-    };
-    events::add(db, &event)?;
-    record(db, (target, check), ("comment", word))?;
-    Ok(true)
 }
 
-/// Begins a silence: its number.
+/// Why nothing was done about an alert that does not fire.
+fn not_firing() -> AppError {
+    AppError::Conflict("That alert does not fire any more: somebody else may have resolved it.".into())
+}
+
+/// The alerts, the worst first.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
-pub fn silence(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, StoreError> {
-    let detail = json!({
-        "target": silence.target, "check": silence.check, "subject": silence.subject,
-        "until": crate::clock::rfc3339(silence.until), "note": silence.note,
+/// If the store does not answer.
+pub async fn list_alerts(app: &Arc<AppState>, filter: AlertFilter) -> Result<Vec<AlertRecord>, AppError> {
+    app.read(move |db| alerts::list(db, filter == AlertFilter::All)).await
+}
+
+/// The alert of a check on a target, if anything is known of it.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn get_alert(app: &Arc<AppState>, alert: AlertRef) -> Result<Option<AlertRecord>, AppError> {
+    app.read(move |db| alerts::get(db, &alert.target, &alert.check)).await
+}
+
+/// What happened, the oldest first.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn search_events(app: &Arc<AppState>, search: EventSearch) -> Result<Vec<Event>, AppError> {
+    app.read(move |db| events::search(db, &search)).await
+}
+
+/// Records that somebody looks after an alert: it is not told again until it is resolved.
+///
+/// # Errors
+///
+/// If it does not fire.
+pub async fn acknowledge(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    alert: AlertRef,
+    note: String,
+) -> Result<(), AppError> {
+    let remark = Remark::new(app, actor, note);
+    let acknowledged = app.write(move |db| {
+        let Some(mut kept) = firing(db, &alert)? else { return Ok(false) };
+        kept.acknowledged_by = Some(remark.actor.clone());
+        kept.note = Some(remark.note.clone()).filter(|note| !note.is_empty());
+        alerts::put(db, &kept)?;
+        record(db, &alert, "acknowledge", &remark)?;
+        Ok(true)
     });
-    let id = silences::begin(db, silence, now)?;
-    audit::add(db, (&silence.owner, "silence"), &detail.to_string(), now)?;
-    Ok(id)
+    if acknowledged.await? { Ok(()) } else { Err(not_firing()) }
 }
 
-/// Ends a silence: whether there is one.
+/// Resolves an alert, since somebody says that it is over; it fires again if its check still fails.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
-pub fn unsilence(db: Db<'_>, id: i64, (who, now): (&str, Instant)) -> Result<bool, StoreError> {
-    if !silences::end(db, id, now)? {
-        return Ok(false);
+/// If it does not fire.
+pub async fn resolve(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    alert: AlertRef,
+    note: String,
+) -> Result<(), AppError> {
+    let (remark, config) = (Remark::new(app, actor, note), app.config());
+    let resolved = app.write(move |db| {
+        let Some(kept) = firing(db, &alert)? else { return Ok(false) };
+        let note = if remark.note.is_empty() { String::new() } else { format!(": {}", remark.note) };
+        let why = format!("resolved by {}{note}", remark.actor);
+        resolve_alert(db, &config.serve, &kept, &why, remark.now)?;
+        record(db, &alert, "resolve", &remark)?;
+        Ok(true)
+    });
+    if resolved.await? { Ok(()) } else { Err(not_firing()) }
+}
+
+/// Records what somebody says about a check on a target.
+///
+/// # Errors
+///
+/// If nothing is known of it.
+pub async fn add_comment(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    alert: AlertRef,
+    note: String,
+) -> Result<(), AppError> {
+    let remark = Remark::new(app, actor, note);
+    let added = app.write(move |db| {
+        if alerts::get(db, &alert.target, &alert.check)?.is_none() {
+            return Ok(false);
+        }
+        events::add(db, &comment(&alert, &remark))?;
+        record(db, &alert, "comment", &remark)?;
+        Ok(true)
+    });
+    let unknown = || AppError::NotFound("Nothing is known of such a check on such a target.".into());
+    if added.await? { Ok(()) } else { Err(unknown()) }
+}
+
+fn comment(alert: &AlertRef, remark: &Remark) -> Event {
+    Event {
+        id: 0,
+        at: remark.now,
+        target: alert.target.clone(),
+        check: alert.check.clone(),
+        kind: "comment".into(),
+        summary: format!("{}: {}", remark.actor, remark.note),
+        detail: detail(alert, remark),
     }
-    audit::add(db, (who, "unsilence"), &json!({ "silence": id }).to_string(), now)?;
-    Ok(true)
+}
+
+/// The alert, if it fires.
+fn firing(db: Db<'_>, alert: &AlertRef) -> Result<Option<AlertRecord>, StoreError> {
+    let fires = |kept: &AlertRecord| matches!(kept.alert.state, State::Firing { .. });
+    Ok(alerts::get(db, &alert.target, &alert.check)?.filter(fires))
+}
+
+/// Records in the audit trail what somebody did about an alert.
+fn record(db: Db<'_>, alert: &AlertRef, action: &str, remark: &Remark) -> Result<(), StoreError> {
+    audit::add(db, (&remark.actor, action), &detail(alert, remark), remark.now)
+}
+
+fn detail(alert: &AlertRef, remark: &Remark) -> String {
+    json!({ "target": alert.target, "check": alert.check, "note": remark.note }).to_string()
 }

@@ -85,7 +85,7 @@ impl ConnectionPool {
 /// # Errors
 ///
 /// If the database does not answer in time, or too many people query at once.
-pub async fn with_pooled_connection<T: Send + 'static>(
+pub(super) async fn with_pooled_connection<T: Send + 'static>(
     app: &Arc<AppState>,
     target: &Target,
     query: impl AsyncFnOnce(&ConnectedTarget, &Config) -> Result<T, TargetError> + Send + 'static,

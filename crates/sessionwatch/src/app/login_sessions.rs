@@ -11,10 +11,11 @@ use super::{
     login_attempts::Applicant,
     secrets::{random_token, sha256_hex},
 };
+pub use crate::store::accounts::Login;
 use crate::{
     secret::Secret,
     store::{
-        accounts::{self, Account, Login, Role},
+        accounts::{self, Account, Role},
         audit,
     },
 };

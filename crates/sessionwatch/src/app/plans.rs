@@ -4,14 +4,26 @@ use std::sync::Arc;
 
 use sessionwatch_core::plural::counted;
 
-use super::{Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text};
+use super::{
+    Actor, AppError, AppState, LiveEvent, TargetOps,
+    error::error_text,
+    incidents::{CaseOfTarget, get_case},
+};
 use crate::{
-    actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection, keys, restoring},
+    actions::{self, ActError, Applied, Consent, Context, Control, keys, restoring},
     archive::sealing::Identity,
     blocking,
     config::Target,
     incident::work::Case,
-    store::{StoreError, plans},
+    store::{StoreError, archived, plans},
+};
+pub use crate::{
+    actions::{Plan, Selection},
+    store::{
+        archived::Holding as ArchiveSummary,
+        plans::{Plan as PlanRecord, State as PlanState},
+    },
+    target::sql::Filter as RowFilter,
 };
 
 /// A plan, and the target that it is about.
@@ -19,15 +31,6 @@ use crate::{
 pub struct PlanOfTarget {
     /// The plan.
     pub plan: Plan,
-    /// Its target.
-    pub target: Target,
-}
-
-/// An incident, and the target that it is about.
-#[derive(Clone, Debug)]
-pub struct CaseOfTarget {
-    /// The incident.
-    pub case: Case,
     /// Its target.
     pub target: Target,
 }
@@ -59,6 +62,38 @@ pub async fn get_plan(app: &Arc<AppState>, id: &str) -> Result<PlanOfTarget, App
     Ok(PlanOfTarget { plan, target })
 }
 
+/// The latest plans, with how many of their rows were applied.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn list_plans(app: &Arc<AppState>, limit: usize) -> Result<Vec<Plan>, AppError> {
+    let now = app.clock.now();
+    app.read(move |db| {
+        let made = plans::list(db)?.into_iter().map(Plan::read).filter_map(Result::transpose);
+        made.take(limit).map(|plan| plan?.counted(db, now)).collect()
+    })
+    .await
+}
+
+/// What plans removed and can be put back, and the plans that were made.
+#[derive(Clone, Debug)]
+pub struct PlanHistory {
+    /// What is archived.
+    pub archived: Vec<ArchiveSummary>,
+    /// The plans, the latest first.
+    pub plans: Vec<PlanRecord>,
+}
+
+/// What is archived, and the plans that were made.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn get_history(app: &Arc<AppState>) -> Result<PlanHistory, AppError> {
+    app.read(|db| Ok(PlanHistory { archived: archived::holdings(db)?, plans: plans::list(db)? })).await
+}
+
 /// Makes a plan.
 ///
 /// # Errors
@@ -75,19 +110,6 @@ pub async fn make_plan(ops: TargetOps, selection: Selection) -> Result<Plan, App
 /// If nothing can be planned, or the database cannot be asked.
 pub async fn make_restore_plan(ops: TargetOps, removed: String) -> Result<Plan, AppError> {
     ops.with_target_and_publish(async move |ops| restoring::plan(ops.context(), &removed, None).await).await
-}
-
-/// An incident and its target.
-///
-/// # Errors
-///
-/// If there is none of that id.
-pub async fn get_case(app: &Arc<AppState>, id: &str) -> Result<CaseOfTarget, AppError> {
-    let wanted = id.to_owned();
-    let case = app.read(move |db| Case::get(db, &wanted)).await?;
-    let case = case.ok_or_else(|| AppError::NotFound("There is no such incident.".into()))?;
-    let target = app.target(&case.incident.target)?;
-    Ok(CaseOfTarget { case, target })
 }
 
 /// Approves a plan, as the second person.
@@ -150,7 +172,7 @@ async fn authorize(ops: &TargetOps, plan: &Plan, request: &ApplyRequest) -> Resu
             return Err(AppError::Conflict("The incident is about another target.".into()));
         }
     }
-    if plan.kept.state == plans::State::Done {
+    if plan.kept.state == PlanState::Done {
         return Err(ActError::Done(plan.kept.id.clone()).into());
     }
     Ok(())
@@ -234,6 +256,18 @@ fn note_on_incident(
         Some(case) => case.ended(context, plan, applied),
         None => Ok(()),
     }
+}
+
+/// Returns `true` if a second person has to approve a plan, and none has.
+#[must_use]
+pub fn lacks_approval(ops: &TargetOps, plan: &Plan) -> bool {
+    ops.context().lacks_agreement(plan).is_some()
+}
+
+/// The name under which somebody approves a plan.
+#[must_use]
+pub fn approver_name(actor: &Actor) -> &str {
+    actions::account(actor.name())
 }
 
 /// Why a plan has to be confirmed, in words.

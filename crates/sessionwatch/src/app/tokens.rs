@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sessionwatch_core::instant::{DAY, Instant};
+use sessionwatch_core::instant::{DAY, Instant, SECOND};
 
 use super::{
     Actor, AppError, AppState,
     secrets::{random_token, sha256_hex},
 };
+pub use crate::store::tokens::{Scope, Token};
 use crate::{
     secret::Secret,
     store::{
@@ -16,7 +17,7 @@ use crate::{
         accounts::{self, Role},
         audit,
         db::Db,
-        tokens::{self, Scope, Token},
+        tokens,
     },
 };
 
@@ -24,6 +25,8 @@ use crate::{
 pub const MAX_DAYS: u32 = 366;
 /// For how many days a token is usually valid.
 pub const DEFAULT_DAYS: u32 = 90;
+/// How often it is noted that a token is used, in microseconds.
+const NOTE_EVERY_US: i64 = 60 * SECOND;
 /// The most letters of a token's label.
 pub const LABEL_LENGTH: usize = 64;
 /// What every token begins with, so that one that leaked is recognized.
@@ -106,6 +109,31 @@ pub fn is_valid_label(label: &str) -> bool {
 pub async fn list_tokens(app: &Arc<AppState>, account: Option<&str>) -> Result<Vec<Token>, AppError> {
     let account = account.map(str::to_owned);
     app.read(move |db| tokens::list(db, account.as_deref())).await
+}
+
+/// A token that is valid, and what the account may do that it acts for.
+#[derive(Clone, Debug)]
+pub struct AuthenticatedToken {
+    /// The token.
+    pub token: Token,
+    /// The role of its account.
+    pub role: Role,
+}
+
+/// The token that a program sends, if it is valid.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn authenticate(app: &Arc<AppState>, secret: &str) -> Result<Option<AuthenticatedToken>, AppError> {
+    let (hash, now) = (sha256_hex(secret), app.clock.now());
+    let found = app.read(move |db| tokens::by_hash(db, &hash)).await?;
+    let Some((token, account)) = found.filter(|(token, _)| now < token.expires_at) else { return Ok(None) };
+    if token.seen_at.is_none_or(|seen| now.since(seen) >= NOTE_EVERY_US) {
+        let id = token.id.clone();
+        app.write(move |db| tokens::seen(db, &id, now)).await?;
+    }
+    Ok(Some(AuthenticatedToken { token, role: account.role }))
 }
 
 /// Creates a token, unless its account is missing or may do less than its scopes.

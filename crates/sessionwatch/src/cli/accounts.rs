@@ -15,11 +15,12 @@ use super::{
 };
 use crate::{
     access_names::RoleName,
+    api_types,
     app::{
         AppError, AppState,
         accounts::{self, AccountChange, AccountName, PasswordHash},
     },
-    clock, documents,
+    clock,
     output::{Format, table::Sheet},
     secret::Secret,
     store::accounts::{Account, Role},
@@ -114,7 +115,7 @@ fn sheet(all: &[Account]) -> Sheet {
     let row = |account: &Account| {
         vec![account.name.clone(), account.role.name().to_owned(), clock::readable(account.created_at)]
     };
-    let document = |account: &Account| documents::json(documents::Account::of(account));
+    let document = |account: &Account| api_types::json(api_types::Account::of(account));
     Sheet {
         kind: "accounts",
         header: ["name", "role", "since"].map(str::to_owned).to_vec(),

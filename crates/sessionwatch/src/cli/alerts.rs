@@ -5,23 +5,26 @@ pub(super) mod history;
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde_json::Value;
-use sessionwatch_core::{alert::State, instant::SECOND};
+use sessionwatch_core::alert::State;
 
-use super::{Failure, actor::ActorArgs, opening::existing as open, target::ConfigArgs};
+use super::{
+    Failure,
+    actor::ActorArgs,
+    opening::{existing as open, existing_app},
+    target::ConfigArgs,
+};
 use crate::{
-    app::alerts::{self as app_alerts, Word},
+    api_types,
+    app::{
+        AppError, AppState,
+        alerts::{self, AlertFilter, AlertRecord, AlertRef},
+        silences::{self, NewSilence, Silence},
+    },
     checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
     clock,
     config::Config,
-    documents,
     output::{Format, table::Sheet},
     sanitize::printable,
-    store::{
-        StoreError,
-        alerts::{self, Kept},
-        db::Db,
-        silences::{self, Silence},
-    },
     suggest::nearest,
 };
 
@@ -126,7 +129,9 @@ pub(super) struct SilenceArgs {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::List { config, all, format } => {
-            let kept = open(config)?.1.read(|db| alerts::list(db, *all))?;
+            let filter = if *all { AlertFilter::All } else { AlertFilter::Active };
+            let app = existing_app(config)?;
+            let kept = super::block_on(async { Ok(alerts::list_alerts(&app, filter).await?) })?;
             if kept.is_empty() && *format == Format::Table {
                 "no alert\n".into()
             } else {
@@ -139,20 +144,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Resolve(args) => resolve(args)?,
         Args::Silence(args) => silence(args)?,
         Args::Unsilence { id, config, actor } => {
-            let (store, owner) = (open(config)?.1, actor.name());
-            let now = store.now()?;
-            let ended = store.write(|db| app_alerts::unsilence(db, *id, (&owner, now)))?;
-            if !ended {
-                return Err(Failure::Usage(format!(
-                    "there is no silence {id}: `sessionwatch alerts silences` lists them"
-                )));
-            }
+            let (app, actor) = (existing_app(config)?, actor.actor());
+            let missing = format!("there is no silence {id}: `sessionwatch alerts silences` lists them");
+            let ended = async { Ok(silences::expire_silence(&app, &actor, *id).await) };
+            or_usage(super::block_on(ended)?, missing)?;
             format!("silence {id} has ended\n")
         }
         Args::Silences { config, format } => {
-            let (_, store) = open(config)?;
-            let now = store.now()?;
-            let silences = store.read(|db| silences::list(db, now))?;
+            let app = existing_app(config)?;
+            let silences = super::block_on(async { Ok(silences::list_silences(&app).await?) })?;
             if silences.is_empty() && *format == Format::Table {
                 "no silence\n".into()
             } else {
@@ -164,41 +164,52 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does something about an alert that fires.
-fn with_firing(
-    (args, who): (&AckArgs, &str),
-    work: impl Fn(Db<'_>, &Config, Word<'_>) -> Result<bool, StoreError>,
-) -> Result<(), Failure> {
-    let Which { target, check } = &args.which;
-    let (config, store) = open(&args.config)?;
-    let word = Word { who, note: &args.note, now: store.now()? };
-    if store.write(|db| work(db, &config, word))? {
-        return Ok(());
+impl Which {
+    /// The same, as use cases take it.
+    fn alert_ref(&self) -> AlertRef {
+        AlertRef { target: self.target.clone(), check: self.check.clone() }
     }
-    Err(Failure::Usage(format!(
-        "no alert of `{check}` fires on `{target}`: `sessionwatch alerts list` shows those that do"
-    )))
+}
+
+/// Says in a command's words that there is not what it is about.
+fn or_usage<T>(outcome: Result<T, AppError>, missing: String) -> Result<T, Failure> {
+    outcome.map_err(|error| match error {
+        AppError::NotFound(_) | AppError::Conflict(_) => Failure::Usage(missing),
+        other => other.into(),
+    })
+}
+
+/// Says that an alert does not fire.
+fn or_not_firing(outcome: Result<(), AppError>, which: &Which) -> Result<(), Failure> {
+    let Which { target, check } = which;
+    let missing =
+        format!("no alert of `{check}` fires on `{target}`: `sessionwatch alerts list` shows those that do");
+    or_usage(outcome, missing)
 }
 
 fn acknowledge(args: &AckArgs) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
-    let who = args.actor.name();
-    with_firing((args, &who), |db, _, word| app_alerts::acknowledge(db, (target, check), word))?;
-    Ok(format!("{who} looks after {check} on {target}\n"))
+    let actor = args.actor.actor();
+    let app = existing_app(&args.config)?;
+    let acknowledged =
+        async { Ok(alerts::acknowledge(&app, &actor, args.which.alert_ref(), args.note.clone()).await) };
+    or_not_firing(super::block_on(acknowledged)?, &args.which)?;
+    Ok(format!("{} looks after {check} on {target}\n", actor.name()))
 }
 
 fn resolve(args: &AckArgs) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
-    let who = args.actor.name();
-    with_firing((args, &who), |db, config, word| {
-        app_alerts::resolve(db, &config.serve, (target, check), word)
-    })?;
+    let actor = args.actor.actor();
+    let app = existing_app(&args.config)?;
+    let resolved =
+        async { Ok(alerts::resolve(&app, &actor, args.which.alert_ref(), args.note.clone()).await) };
+    or_not_firing(super::block_on(resolved)?, &args.which)?;
     Ok(format!("{check} on {target} is resolved; it fires again if it still fails\n"))
 }
 
 fn show(which: &Which, config: &ConfigArgs, format: Format) -> Result<String, Failure> {
-    let (_, store) = open(config)?;
-    let kept = store.read(|db| alerts::get(db, &which.target, &which.check))?;
+    let app = existing_app(config)?;
+    let kept = super::block_on(async { Ok(alerts::get_alert(&app, which.alert_ref()).await?) })?;
     let Some(kept) = kept else {
         return Err(Failure::Usage(format!(
             "there is no alert of `{}` on `{}`: `sessionwatch alerts list --all` shows those that there are",
@@ -212,7 +223,7 @@ fn show(which: &Which, config: &ConfigArgs, format: Format) -> Result<String, Fa
 }
 
 /// An alert with its last finding, for a person.
-fn in_full(kept: &Kept) -> Result<String, Failure> {
+fn in_full(kept: &AlertRecord) -> Result<String, Failure> {
     let mut text = format!(
         "{} on {} ({}): {}{}\n{}\n",
         kept.check,
@@ -258,18 +269,17 @@ fn in_full(kept: &Kept) -> Result<String, Failure> {
 fn silence(args: &SilenceArgs) -> Result<String, Failure> {
     let (config, store) = open(&args.config)?;
     known(&config, args)?;
-    let now = store.now()?;
-    let silence = Silence {
-        id: 0,
+    let app = AppState::for_command(store, config)?;
+    let new = NewSilence {
         target: args.target.clone(),
         check: args.check.clone(),
         subject: args.subject.clone(),
-        until: now.plus(args.minutes * 60 * SECOND),
-        owner: args.actor.name(),
+        minutes: args.minutes,
         note: args.note.clone(),
     };
-    let id = store.write(|db| app_alerts::silence(db, &silence, now))?;
-    Ok(format!("silence {id} holds until {}\n", clock::readable(silence.until)))
+    let actor = args.actor.actor();
+    let created = super::block_on(async { Ok(silences::create_silence(&app, &actor, new).await?) })?;
+    Ok(format!("silence {} holds until {}\n", created.id, clock::readable(created.until)))
 }
 
 /// A silence of what there is not would silence nothing, and nobody would notice.
@@ -290,14 +300,15 @@ fn known(config: &Config, args: &SilenceArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn sheet(kept: &[Kept]) -> Sheet {
-    let since =
-        |kept: &Kept| if let State::Firing { since, .. } = kept.alert.state { Some(since) } else { None };
-    let state = |kept: &Kept| {
+fn sheet(kept: &[AlertRecord]) -> Sheet {
+    let since = |kept: &AlertRecord| {
+        if let State::Firing { since, .. } = kept.alert.state { Some(since) } else { None }
+    };
+    let state = |kept: &AlertRecord| {
         let stale = if kept.alert.stale { " (stale)" } else { "" };
         format!("{}{stale}", kept.alert.state.name())
     };
-    let row = |kept: &Kept| {
+    let row = |kept: &AlertRecord| {
         vec![
             kept.target.clone(),
             kept.check.clone(),
@@ -314,7 +325,7 @@ fn sheet(kept: &[Kept]) -> Sheet {
             .map(str::to_owned)
             .to_vec(),
         rows: kept.iter().map(row).collect(),
-        documents: kept.iter().map(|kept| documents::json(documents::Alert::of(kept))).collect(),
+        documents: kept.iter().map(|kept| api_types::json(api_types::Alert::of(kept))).collect(),
     }
 }
 
@@ -335,6 +346,6 @@ fn quiet(silences: &[Silence]) -> Sheet {
         kind: "silences",
         header: ["silence", "target", "check", "subject", "until", "by", "why"].map(str::to_owned).to_vec(),
         rows: silences.iter().map(row).collect(),
-        documents: silences.iter().map(|silence| documents::json(documents::Silence::of(silence))).collect(),
+        documents: silences.iter().map(|silence| api_types::json(api_types::Silence::of(silence))).collect(),
     }
 }

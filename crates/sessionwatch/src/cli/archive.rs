@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     actions::{ActError, Consent, Control, keys, restoring},
+    api_types::{self, Archive},
     archive::sealing::Identity,
     clock,
-    documents::{self, Archive},
     output::{Format, table::Sheet},
     store::{
         archived::{self, Fate, Holding},
@@ -118,7 +118,7 @@ fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
         kind: "archives",
         header: header.map(str::to_owned).to_vec(),
         rows: held.iter().zip(&archives).map(row).collect(),
-        documents: archives.iter().map(documents::json).collect(),
+        documents: archives.iter().map(api_types::json).collect(),
     };
     if held.is_empty() && format == Format::Table {
         super::print("The archive is empty.\n")?;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Failure, target::TargetArgs};
 use crate::{
+    api_types,
     doctor::{self, Finding, Level},
-    documents,
     sanitize::printable,
 };
 
@@ -64,6 +64,6 @@ fn text(target: &str, findings: &[Finding]) -> String {
 }
 
 fn document(target: &str, findings: &[Finding]) -> Value {
-    let findings: Vec<_> = findings.iter().map(documents::Examined::of).collect();
+    let findings: Vec<_> = findings.iter().map(api_types::Examined::of).collect();
     json!({ "schema": 1, "target": target, "findings": findings })
 }

@@ -19,11 +19,8 @@ use super::{
 };
 use crate::{
     actions::affected,
-    clock, documents,
-    incident::{
-        self,
-        work::{self, Contained, Said},
-    },
+    api_types, clock,
+    incident::work::{self, Contained, Said},
     output::{Format, table::Sheet},
     sanitize::printable,
     secret::Secret,
@@ -337,7 +334,7 @@ fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
     let (_, store) = opening::existing(args)?;
     let found = store.read(incidents::list)?;
-    let summary = |incident: &Incident| incident::field(incident, "summary").unwrap_or_default();
+    let summary = |incident: &Incident| incident.field("summary").unwrap_or_default();
     let row = |incident: &Incident| {
         vec![
             incident.id.clone(),
@@ -348,7 +345,7 @@ fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
             summary(incident),
         ]
     };
-    let document = |incident: &Incident| documents::json(documents::Incident::of(incident));
+    let document = |incident: &Incident| api_types::json(api_types::Incident::of(incident));
     let header = ["incident", "target", "severity", "is", "opened at", "what happened"];
     let sheet = Sheet {
         kind: "incidents",

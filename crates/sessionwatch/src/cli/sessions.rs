@@ -7,9 +7,8 @@ use sessionwatch_core::instant::Instant;
 
 use super::{Failure, target::TargetArgs};
 use crate::{
-    clock,
+    api_types, clock,
     config::Config,
-    documents,
     logs::{describe_kept, kept_json},
     output::{Format, table::Sheet},
     report,
@@ -256,7 +255,7 @@ fn sheet(lines: &[Line], display: &[String], (now, written): (Instant, fn(Instan
         row.extend(line.display.iter().cloned());
         row.into_iter().map(Option::unwrap_or_default).collect()
     };
-    let document = |line: &Line| documents::json(documents::Session::of(line, display, now));
+    let document = |line: &Line| api_types::json(api_types::Session::of(line, display, now));
     Sheet {
         kind: "sessions",
         header: header.into_iter().map(str::to_owned).collect(),

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use super::{Failure, actor::ActorArgs, opening::existing_app, target::ConfigArgs};
 use crate::{
     access_names::ScopeName,
+    api_types,
     app::{
         AppError,
         tokens::{self, CreateTokenError, DEFAULT_DAYS, MAX_DAYS, NewToken, TokenOwner, is_valid_label},
     },
-    clock, documents,
+    clock,
     output::{Format, table::Sheet},
     store::{
         accounts::Role,
@@ -133,6 +134,6 @@ fn sheet(all: &[Token]) -> Sheet {
         kind: "tokens",
         header: ["token", "account", "name", "for", "used last", "ends"].map(str::to_owned).to_vec(),
         rows: all.iter().map(row).collect(),
-        documents: all.iter().map(|token| documents::json(documents::Token::of(token))).collect(),
+        documents: all.iter().map(|token| api_types::json(api_types::Token::of(token))).collect(),
     }
 }

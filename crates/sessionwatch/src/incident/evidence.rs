@@ -13,8 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     actions::{self, ActError, Context, affected},
+    api_types,
     archive::sealing::Recipient,
-    clock, documents,
+    clock,
     logs::kept_json,
     store::{
         StoreError, audit,
@@ -155,9 +156,9 @@ pub async fn gather(
         Err(error) => bundle.lacks(ROWS_PART, error),
     }
     let now = context.clock.now();
-    let happened = |entry: &Entry| documents::json(documents::Entry::of(entry));
+    let happened = |entry: &Entry| api_types::json(api_types::Entry::of(entry));
     bundle.keep("timeline.ndjson", lines(&timeline.iter().map(happened).collect::<Vec<_>>()));
-    let deed = |entry: &audit::Entry| documents::json(documents::Deed::of(entry));
+    let deed = |entry: &audit::Entry| api_types::json(api_types::Deed::of(entry));
     let trail = context.store.read(|db| {
         // The clock may have been set back since: then what was done seems to come later, or the opening does.
         let entries = audit::between(db, (incident.opened_at.min(now), Instant::MAX), ENTRIES)?;

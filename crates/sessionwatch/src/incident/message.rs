@@ -29,7 +29,7 @@ We are sorry for the trouble.
 pub fn draft(incident: &Incident, template: &str) -> Result<String, String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let summary = super::field(incident, "summary").unwrap_or_default();
+    let summary = incident.field("summary").unwrap_or_default();
     let whose = if incident.grade == sessionwatch_core::incident::IncidentSeverity::P0 {
         "everybody's"
     } else {

@@ -4,10 +4,7 @@ use std::fmt::Write as _;
 
 use sessionwatch_core::incident;
 
-use super::{
-    evidence::{self, Frozen},
-    field,
-};
+use super::evidence::{self, Frozen};
 use crate::{
     clock,
     sanitize::printable,
@@ -98,7 +95,7 @@ pub fn html(incident: &Incident, timeline: &[Entry]) -> Result<String, StoreErro
 }
 
 fn parts(incident: &Incident, timeline: &[Entry]) -> Result<Vec<Part>, StoreError> {
-    let said = |name| field(incident, name).unwrap_or_else(|| BLANK.into());
+    let said = |name| incident.field(name).unwrap_or_else(|| BLANK.into());
     let (sessions, users) = ended(timeline)?;
     let end = incident.closed_at.map_or("not closed yet".into(), clock::readable);
     Ok(vec![

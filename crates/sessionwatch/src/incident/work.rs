@@ -79,6 +79,12 @@ pub enum Contained {
 }
 
 impl Contained {
+    /// Takes it by its name on the command line.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        <Self as clap::ValueEnum>::from_str(name, false).ok()
+    }
+
     /// What is to be ended; nothing where users are meant and none is named.
     #[must_use]
     pub fn selection(self, users: &[String]) -> Option<Selection> {

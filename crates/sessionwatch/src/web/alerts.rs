@@ -8,39 +8,33 @@ use axum::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessionwatch_core::{
-    alert::State as Alerting,
-    instant::{DAY, SECOND},
-};
+use sessionwatch_core::{alert::State as AlertState, instant::DAY};
 
 use super::{
     PageResult, WebError,
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
-    layout, login, overview,
+    layout::{self, PageHead},
+    login, overview,
 };
 use crate::{
     app::{
-        AppError, AppState,
-        alerts::{self as app_alerts, Word},
+        AppError, AppState, Period,
+        alerts::{self, AlertFilter, AlertRef, EventSearch},
         login_sessions::CurrentUser,
+        silences::{self, MAX_MINUTES, NewSilence, Silence},
+        targets::severity_rank,
     },
     clock,
-    store::{
-        alerts,
-        db::Db,
-        events::{self, Search},
-        silences::{self, Silence},
-    },
 };
 
 /// Events on a page.
 const SHOWN: u32 = 200;
-/// The longest silence, in minutes.
-pub(super) const LONGEST: i64 = 366 * 24 * 60;
+/// Letters of a text that a person writes.
+const TEXT_LENGTH: usize = 500;
 
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct AlertHistoryQuery {
     #[serde(default)]
     text: String,
     days: Option<i64>,
@@ -48,33 +42,32 @@ pub(super) struct Wanted {
 
 pub(super) async fn page(
     State(app): State<Arc<AppState>>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<AlertHistoryQuery>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let now = app.clock.now();
     let days = wanted.days.unwrap_or(7).clamp(1, 400);
     let text = Some(wanted.text.clone()).filter(|text| !text.is_empty());
-    let (all, silences, events) = app
-        .read(move |db| {
-            let search = Search {
-                from: now.plus(-days * DAY),
-                to: now.plus(1),
-                target: None,
-                check: None,
-                text: text.clone(),
-                alerts_only: true,
-                before: None,
-                limit: SHOWN,
-            };
-            Ok((alerts::list(db, false)?, silences::list(db, now)?, events::search(db, &search)?))
-        })
-        .await?;
-    let mut firing: Vec<_> = all.iter().filter(|kept| !matches!(kept.alert.state, Alerting::Ok)).collect();
-    firing.sort_by_key(|kept| std::cmp::Reverse(overview::rank(&kept.severity)));
+    let Period { from, to } = Period::back_from(now, days * DAY);
+    let search = EventSearch {
+        from,
+        to,
+        target: None,
+        check: None,
+        text,
+        alerts_only: true,
+        before: None,
+        limit: SHOWN,
+    };
+    let all = alerts::list_alerts(&app, AlertFilter::Active).await?;
+    let silences = silences::list_silences(&app).await?;
+    let events = alerts::search_events(&app, search).await?;
+    let mut firing: Vec<_> = all.iter().filter(|kept| !matches!(kept.alert.state, AlertState::Ok)).collect();
+    firing.sort_by_key(|kept| std::cmp::Reverse(severity_rank(&kept.severity)));
     let body = html! {
         @if firing.is_empty() { p.empty { "Nothing fires. What does is listed here, the worst first." } }
         @else { ul.list { @for kept in &firing { li { (layout::mark(kept.alert.state.name())) " " (overview::alert_line(kept, now)) } } } }
-        (quiet(&person, &silences))
+        (silences_section(&person, &silences))
         section aria-labelledby="history" {
             h2 id="history" { "What was told" }
             form.filter method="get" action="/alerts" {
@@ -95,10 +88,14 @@ pub(super) async fn page(
             }
         }
     };
-    Ok(layout::page(&person, ("Alerts", "/alerts"), wanted.text.is_empty(), &body))
+    Ok(layout::page(
+        &person,
+        PageHead { title: "Alerts", path: "/alerts", live: wanted.text.is_empty() },
+        &body,
+    ))
 }
 
-fn quiet(person: &CurrentUser, silences: &[Silence]) -> Markup {
+fn silences_section(person: &CurrentUser, silences: &[Silence]) -> Markup {
     let may = person.role >= crate::store::accounts::Role::Responder;
     html! {
         @if !silences.is_empty() {
@@ -127,136 +124,64 @@ fn back(fields: &FormFields) -> Redirect {
     Redirect::to(if back.starts_with("/targets/") && login::is_own_path(back) { back } else { "/alerts" })
 }
 
-const GONE: &str = "That alert does not fire any more: somebody else may have resolved it.";
-
-/// Somebody looks after the alert of a check on a target.
-pub(super) async fn take_on(
-    app: &Arc<AppState>,
-    (target, check): (String, String),
-    (who, note): (String, String),
-) -> Result<(), AppError> {
-    let now = app.clock.now();
-    let word = move |db: Db<'_>| {
-        app_alerts::acknowledge(db, (&target, &check), Word { who: &who, note: &note, now })
-    };
-    if app.write(word).await? { Ok(()) } else { Err(AppError::Conflict(GONE.into())) }
-}
-
-/// Somebody says that the alert of a check on a target is over.
-pub(super) async fn end(
-    app: &Arc<AppState>,
-    (target, check): (String, String),
-    (who, note): (String, String),
-) -> Result<(), AppError> {
-    let (now, config) = (app.clock.now(), app.config());
-    let word = move |db: Db<'_>| {
-        app_alerts::resolve(db, &config.serve, (&target, &check), Word { who: &who, note: &note, now })
-    };
-    if app.write(word).await? { Ok(()) } else { Err(AppError::Conflict(GONE.into())) }
-}
-
-/// Somebody says something about a check on a target.
-pub(super) async fn remark(
-    app: &Arc<AppState>,
-    (target, check): (String, String),
-    (who, note): (String, String),
-) -> Result<(), AppError> {
-    let now = app.clock.now();
-    let known =
-        app.write(move |db| app_alerts::comment(db, (&target, &check), Word { who: &who, note: &note, now }));
-    let unknown = || AppError::NotFound("Nothing is known of such a check on such a target.".into());
-    if known.await? { Ok(()) } else { Err(unknown()) }
-}
-
-/// Somebody keeps something quiet: the number of the silence.
-pub(super) async fn hush(app: &Arc<AppState>, silence: Silence) -> Result<i64, AppError> {
-    let now = app.clock.now();
-    if let Some(name) = &silence.target {
-        app.target(name)?;
-    }
-    app.write(move |db| app_alerts::silence(db, &silence, now)).await
-}
-
-/// Somebody ends a silence.
-pub(super) async fn unhush(app: &Arc<AppState>, id: i64, who: String) -> Result<(), AppError> {
-    let now = app.clock.now();
-    let ended = app.write(move |db| app_alerts::unsilence(db, id, (&who, now))).await?;
-    let over = || AppError::NotFound("There is no such silence, or it has ended already.".into());
-    if ended { Ok(()) } else { Err(over()) }
-}
-
-/// The check that a form is about, and what is said of it.
-fn about(fields: &FormFields, person: CurrentUser) -> ((String, String), (String, String)) {
-    ((owned(fields, "target"), owned(fields, "check")), (person.name, owned(fields, "note")))
+/// The alert that a form is about.
+fn alert_ref(form: &FormFields) -> AlertRef {
+    AlertRef { target: form.capped("target", TEXT_LENGTH), check: form.capped("check", TEXT_LENGTH) }
 }
 
 pub(super) async fn acknowledge(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let (which, said) = about(&fields, person);
-    take_on(&app, which, said).await?;
-    Ok(back(&fields))
+    let note = form.capped("note", TEXT_LENGTH);
+    alerts::acknowledge(&app, &person.actor(), alert_ref(&form), note).await?;
+    Ok(back(&form))
 }
 
 pub(super) async fn resolve(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let (which, said) = about(&fields, person);
-    end(&app, which, said).await?;
-    Ok(back(&fields))
+    let note = form.capped("note", TEXT_LENGTH);
+    alerts::resolve(&app, &person.actor(), alert_ref(&form), note).await?;
+    Ok(back(&form))
 }
 
 pub(super) async fn comment(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let (which, said) = about(&fields, person);
-    if said.1.is_empty() {
-        return Err(AppError::Invalid("A comment says something.".into()).into());
-    }
-    remark(&app, which, said).await?;
-    Ok(back(&fields))
+    let note = form.required("note", TEXT_LENGTH, "A comment says something.")?;
+    alerts::add_comment(&app, &person.actor(), alert_ref(&form), note).await?;
+    Ok(back(&form))
 }
 
 pub(super) async fn silence(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let minutes = fields.text("minutes").parse().ok().filter(|minutes| (1..=LONGEST).contains(minutes));
+    let minutes = form.text("minutes").parse().ok().filter(|minutes| (1..=MAX_MINUTES).contains(minutes));
     let minutes: i64 =
         minutes.ok_or_else(|| AppError::Invalid("A silence lasts from a minute to a year.".into()))?;
-    let some = |name: &str| Some(owned(&fields, name)).filter(|text| !text.is_empty());
-    let note = some("note").ok_or_else(|| AppError::Invalid("Say why: others will ask.".into()))?;
-    let silence = Silence {
-        id: 0,
-        target: some("target"),
-        check: some("check"),
-        subject: some("subject"),
-        until: app.clock.now().plus(minutes * 60 * SECOND),
-        owner: person.name,
-        note,
-    };
-    hush(&app, silence).await?;
-    Ok(back(&fields))
+    let some = |name: &str| Some(form.capped(name, TEXT_LENGTH)).filter(|text| !text.is_empty());
+    let note = form.required("note", TEXT_LENGTH, "Say why: others will ask.")?;
+    let new =
+        NewSilence { target: some("target"), check: some("check"), subject: some("subject"), minutes, note };
+    silences::create_silence(&app, &person.actor(), new).await?;
+    Ok(back(&form))
 }
 
 pub(super) async fn unsilence(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let id = fields.text("silence").parse();
+    let id = form.text("silence").parse();
     let id = id.map_err(|_| AppError::Invalid("There is no such silence.".into()))?;
-    unhush(&app, id, person.name).await?;
-    Ok(back(&fields))
-}
-
-fn owned(fields: &FormFields, name: &str) -> String {
-    fields.text(name).chars().take(500).collect()
+    silences::expire_silence(&app, &person.actor(), id).await?;
+    Ok(back(&form))
 }

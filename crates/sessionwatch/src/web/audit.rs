@@ -7,31 +7,40 @@ use maud::html;
 use serde::Deserialize;
 use sessionwatch_core::instant::DAY;
 
-use super::{PageResult, auth::LoggedIn, layout};
+use super::{
+    PageResult,
+    auth::LoggedIn,
+    layout::{self, PageHead},
+};
 use crate::{
-    app::AppState,
+    app::{
+        AppState, Period,
+        audit::{self, ChainStatus},
+    },
     clock,
-    store::audit::{self, Trail},
 };
 
+/// Entries on a page.
+const SHOWN: u32 = 500;
+
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Back {
+pub(super) struct PeriodQuery {
     days: Option<i64>,
 }
 
 pub(super) async fn page(
     State(app): State<Arc<AppState>>,
-    Query(back): Query<Back>,
+    Query(period): Query<PeriodQuery>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let now = app.clock.now();
-    let days = back.days.unwrap_or(30).clamp(1, 4_000);
-    let entries = app.read(move |db| audit::between(db, (now.plus(-days * DAY), now.plus(1)), 500)).await?;
-    let trail = app.read(audit::verify).await?;
+    let days = period.days.unwrap_or(30).clamp(1, 4_000);
+    let entries = audit::list_entries(&app, Period::back_from(now, days * DAY), SHOWN).await?;
+    let trail = audit::verify(&app).await?;
     let body = html! {
         @match trail {
-            Trail::Whole(count) => p { (layout::mark("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }
-            Trail::Broken(id) => p.problem { (layout::mark("failing")) " The record was changed at entry " (id) "." }
+            ChainStatus::Whole(count) => p { (layout::mark("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }
+            ChainStatus::Broken(id) => p.problem { (layout::mark("failing")) " The record was changed at entry " (id) "." }
         }
         form.filter method="get" action="/audit" {
             label { "Days back" input name="days" type="number" min="1" max="4000" value=(days); } button { "Show" }
@@ -46,5 +55,5 @@ pub(super) async fn page(
             } }
         }
     };
-    Ok(layout::page(&person, ("Audit", "/audit"), false, &body))
+    Ok(layout::page(&person, PageHead { title: "Audit", path: "/audit", live: false }, &body))
 }

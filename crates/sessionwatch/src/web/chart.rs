@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use sessionwatch_core::instant::{HOUR, Instant};
 
-use crate::clock;
+use crate::{app::Period, clock};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 180.0;
@@ -20,7 +20,7 @@ pub(super) struct Chart<'a> {
     /// What it shows.
     pub(super) title: &'a str,
     /// The period.
-    pub(super) period: (Instant, Instant),
+    pub(super) period: Period,
     /// Points, oldest first; where nothing is known there is no value.
     pub(super) points: Vec<(Instant, Option<f64>)>,
     /// Lines that say what is usual or too much.
@@ -42,7 +42,7 @@ impl Chart<'_> {
 
     #[expect(clippy::cast_precision_loss, reason = "a place in a picture")]
     fn x(&self, at: Instant) -> f64 {
-        let (from, to) = self.period;
+        let Period { from, to } = self.period;
         let share = at.since(from) as f64 / to.since(from).max(1) as f64;
         LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
     }
@@ -53,7 +53,7 @@ impl Chart<'_> {
 
     /// Lines through what is known; a gap where nothing is, or was for long.
     fn paths(&self, top: f64) -> Vec<String> {
-        let (from, to) = self.period;
+        let Period { from, to } = self.period;
         let usual = to.since(from) / 40;
         let (mut paths, mut path, mut last) = (Vec::new(), String::new(), None);
         for (at, value) in &self.points {
@@ -75,7 +75,7 @@ impl Chart<'_> {
 
     /// Instants under the axis: full hours or days.
     fn ticks(&self) -> Vec<(f64, String)> {
-        let (from, to) = self.period;
+        let Period { from, to } = self.period;
         let steps = [HOUR, 3 * HOUR, 6 * HOUR, 24 * HOUR, 48 * HOUR, 168 * HOUR];
         let step = steps.into_iter().find(|step| to.since(from) / step <= 8).unwrap_or(720 * HOUR);
         let first = (from.micros() / step + 1) * step;
@@ -176,7 +176,7 @@ mod tests {
     fn a_line_never_goes_through_what_is_unknown() {
         let chart = |points: Vec<(Instant, Option<f64>)>| Chart {
             title: "x",
-            period: (at(0), at(600)),
+            period: Period { from: at(0), to: at(600) },
             points,
             limits: vec![],
             marks: vec![],
@@ -197,7 +197,7 @@ mod tests {
         );
         let chart = Chart {
             title: "<script>",
-            period: (at(0), at(1_440)),
+            period: Period { from: at(0), to: at(1_440) },
             points: vec![(at(0), Some(430.0))],
             limits: vec![("fails above", 500.0)],
             marks: vec![],

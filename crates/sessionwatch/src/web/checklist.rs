@@ -9,26 +9,33 @@ use axum::{
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{PageResult, WebError, auth::LoggedIn, csrf::CsrfForm, layout};
-use crate::{
-    app::{AppError, AppState},
-    checklist,
-    store::attestations::Attestation,
+use super::{
+    PageResult, WebError,
+    auth::LoggedIn,
+    csrf::CsrfForm,
+    layout::{self, PageHead},
 };
+use crate::app::{
+    AppState,
+    accounts::Role,
+    checklists::{self, NewAttestation},
+};
+
+/// Letters of a note.
+const NOTE_LENGTH: usize = 500;
 
 pub(super) async fn page(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
-    let (config, now) = (app.config(), app.clock.now());
+    let config = app.config();
     // The page that is always at hand names no target.
     let target = match config.targets.first() {
         Some(first) if name == "-" => first.clone(),
         _ => app.target(&name)?,
     };
-    let (of, reading) = (target.clone(), Arc::clone(&config));
-    let list = app.read(move |db| checklist::week(db, (&reading, &of), now)).await?;
+    let list = checklists::get_checklist(&app, target.clone()).await?;
     let document = list.json();
     let base = format!("/checklist/{}", layout::part(&target.name));
     let body = html! {
@@ -38,7 +45,7 @@ pub(super) async fn page(
         p { (list.title()) }
         h2 { "The guide's items" }
         (items(&document["items"]))
-        @if person.role >= crate::store::accounts::Role::Responder {
+        @if person.role >= Role::Responder {
             form.filter method="post" action=(base) {
                 (layout::form_field(&person))
                 label { "Did users report anything about log-ins this week?" select name="holds" { option value="yes" { "nothing was reported" } option value="no" { "something was reported" } } }
@@ -49,7 +56,11 @@ pub(super) async fn page(
         h2 { "What standards ask for" }
         (items(&document["requirements"]))
     };
-    Ok(layout::page(&person, (&format!("Checklist of {}", target.name), "/checklist/"), false, &body))
+    Ok(layout::page(
+        &person,
+        PageHead { title: &format!("Checklist of {}", target.name), path: "/checklist/", live: false },
+        &body,
+    ))
 }
 
 fn items(list: &Value) -> Markup {
@@ -76,21 +87,12 @@ pub(super) async fn attest(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
+    // That there is no such target is said first.
     let target = app.target(&name)?;
-    let note: String = fields.text("note").chars().take(500).collect();
-    if note.is_empty() {
-        return Err(AppError::Invalid("Say how you know.".into()).into());
-    }
-    let attestation = Attestation {
-        at: app.clock.now(),
-        target: target.name.clone(),
-        item: checklist::USER_REPORTS.to_owned(),
-        holds: fields.text("holds") == "yes",
-        owner: person.name,
-        note,
-    };
-    app.write(move |db| checklist::attest(db, &attestation)).await?;
+    let note = form.required("note", NOTE_LENGTH, "Say how you know.")?;
+    let new = NewAttestation { target: target.name.clone(), holds: form.text("holds") == "yes", note };
+    checklists::attest(&app, &person.actor(), new).await?;
     Ok(Redirect::to(&format!("/checklist/{}", layout::part(&target.name))))
 }

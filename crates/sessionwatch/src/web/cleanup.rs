@@ -15,27 +15,27 @@ use super::{
     PageResult, WebError,
     auth::LoggedIn,
     csrf::{CsrfForm, FormFields},
-    layout,
+    layout::{self, PageHead},
 };
 use crate::{
-    actions::{self, Plan, Selection},
     app::{
         AppError, AppState, TargetOps,
+        accounts::Role,
+        incidents::{self, CaseOfTarget},
         login_sessions::CurrentUser,
-        plans::{self as app_plans, ApplyRequest, CaseOfTarget, PlanOfTarget},
+        plans::{
+            self as app_plans, ApplyRequest, ArchiveSummary, Plan, PlanHistory, PlanOfTarget, PlanState,
+            RowFilter, Selection,
+        },
     },
     clock,
     config::Target,
-    store::{
-        accounts::Role,
-        archived::{self, Holding},
-        plans,
-    },
-    target::sql::Filter,
 };
 
 /// Plans that are listed, the latest first.
 const SHOWN: usize = 20;
+/// Letters of a reason.
+const REASON_LENGTH: usize = 2_000;
 
 pub(super) async fn page(
     State(app): State<Arc<AppState>>,
@@ -48,10 +48,10 @@ pub(super) async fn page(
         _ => app.target(&name)?,
     };
     let now = app.clock.now();
-    let (held, made) = app.read(|db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
+    let PlanHistory { archived: held, plans: made } = app_plans::get_history(&app).await?;
     let mine = made.into_iter().filter(|plan| plan.target == target.name);
     let made: Vec<Plan> = mine.map(Plan::read).filter_map(Result::transpose).collect::<Result<_, _>>()?;
-    let held: Vec<&Holding> = held.iter().filter(|holding| holding.target == target.name).collect();
+    let held: Vec<&ArchiveSummary> = held.iter().filter(|holding| holding.target == target.name).collect();
     let body = html! {
         nav.periods aria-label="Target" {
             @for one in &config.targets { a href={ "/cleanup/" (layout::part(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
@@ -67,7 +67,11 @@ pub(super) async fn page(
         }
         (archive(&person, &held, now))
     };
-    Ok(layout::page(&person, (&format!("Clean-up of {}", target.name), "/cleanup/"), false, &body))
+    Ok(layout::page(
+        &person,
+        PageHead { title: &format!("Clean-up of {}", target.name), path: "/cleanup/", live: false },
+        &body,
+    ))
 }
 
 /// What can be planned.
@@ -104,7 +108,7 @@ fn wishes(person: &CurrentUser, target: &Target) -> Markup {
     }
 }
 
-fn archive(person: &CurrentUser, held: &[&Holding], now: Instant) -> Markup {
+fn archive(person: &CurrentUser, held: &[&ArchiveSummary], now: Instant) -> Markup {
     html! {
         section aria-labelledby="archive" {
             h2 id="archive" { "Archive" }
@@ -153,7 +157,7 @@ fn selection(fields: &FormFields) -> Result<Selection, AppError> {
 }
 
 /// The conditions of a form; there is at least one.
-fn conditions(fields: &FormFields) -> Result<Filter, AppError> {
+fn conditions(fields: &FormFields) -> Result<RowFilter, AppError> {
     let text = |name: &str| {
         let text: String = fields.text(name).chars().take(200).collect();
         Some(text).filter(|text| !text.is_empty())
@@ -166,16 +170,16 @@ fn conditions(fields: &FormFields) -> Result<Filter, AppError> {
         let at = at.map(|at| at.timestamp().as_microsecond());
         at.map(Some).ok_or_else(|| AppError::Invalid(format!("“{name}” is a date and a time, in UTC.")))
     };
-    let filter = Filter {
+    let filter = RowFilter {
         user_like: text("user_like"),
         created_after: instant("created_after")?,
         created_before: instant("created_before")?,
         expires_before: instant("expires_before")?,
         ip: text("ip"),
         agent_like: text("agent_like"),
-        ..Filter::default()
+        ..RowFilter::default()
     };
-    if filter == Filter::default() {
+    if filter == RowFilter::default() {
         return Err(AppError::Invalid("Say at least one condition: without any, it is everybody.".into()));
     }
     Ok(filter)
@@ -185,9 +189,9 @@ pub(super) async fn make(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let selection = selection(&fields)?;
+    let selection = selection(&form)?;
     let ops = TargetOps::new(&app, app.target(&name)?, &person.actor());
     let plan = app_plans::make_plan(ops, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.kept.id)))
@@ -197,7 +201,7 @@ pub(super) async fn restore(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
-    _fields: CsrfForm,
+    _form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let PlanOfTarget { target, .. } = app_plans::get_plan(&app, &id).await?;
     let ops = TargetOps::new(&app, target, &person.actor());
@@ -207,7 +211,7 @@ pub(super) async fn restore(
 
 /// In the course of what a plan is looked at.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Course {
+pub(super) struct IncidentRef {
     #[serde(default)]
     incident: String,
 }
@@ -215,7 +219,7 @@ pub(super) struct Course {
 pub(super) async fn plan(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    Query(course): Query<Course>,
+    Query(course): Query<IncidentRef>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &id).await?;
@@ -223,8 +227,8 @@ pub(super) async fn plan(
     let ops = TargetOps::new(&app, target.clone(), &person.actor());
     let braked = app_plans::limit_text(&ops, &plan);
     let job = app.plan_jobs.get(&id);
-    let agreement = ops.context().lacks_agreement(&plan).is_some();
-    let own = plan.kept.approved_by.as_deref() == Some(actions::account(&person.name));
+    let agreement = app_plans::lacks_approval(&ops, &plan);
+    let own = plan.kept.approved_by.as_deref() == Some(app_plans::approver_name(&person.actor()));
     let stale = plan.is_stale(ops.config.actions.stale_after_us, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
     let unfrozen = unfrozen(&app, &plan, &course).await?;
@@ -246,7 +250,7 @@ pub(super) async fn plan(
         }
         @if !plan.summary.notes.is_empty() { ul.list { @for note in &plan.summary.notes { li { (layout::said(note)) } } } }
         (sample(&plan))
-        @if person.role >= Role::Responder && !goes_on && plan.kept.state != plans::State::Done && plan.kept.rows > 0 {
+        @if person.role >= Role::Responder && !goes_on && plan.kept.state != PlanState::Done && plan.kept.rows > 0 {
             @if stale { p.notice { "The plan is too old to be carried out: make it anew." } }
             @else if agreement {
                 p.problem { "It " (braked.clone().unwrap_or_default()) ": a second person has to agree, and " @if own { "you have; somebody else carries it out." } @else { "nobody else has yet." } }
@@ -259,7 +263,7 @@ pub(super) async fn plan(
                 }
             }
             @else {
-                (carrying_out(&person, &plan, (&course, braked.as_ref(), unfrozen.as_deref())))
+                (carrying_out(&person, &plan, &course, braked.as_ref(), unfrozen.as_deref()))
             }
         }
         p.links {
@@ -267,15 +271,23 @@ pub(super) async fn plan(
             a href={ "/cleanup/" (layout::part(&target.name)) } { "All plans" }
         }
     };
-    Ok(layout::page(&person, (plan.selection.name(), "/cleanup/"), goes_on, &body))
+    Ok(layout::page(
+        &person,
+        PageHead { title: plan.selection.name(), path: "/cleanup/", live: goes_on },
+        &body,
+    ))
 }
 
 /// Why a plan that ends sessions in the course of an incident waits for its evidence.
-async fn unfrozen(app: &Arc<AppState>, plan: &Plan, course: &Course) -> Result<Option<String>, AppError> {
+async fn unfrozen(
+    app: &Arc<AppState>,
+    plan: &Plan,
+    course: &IncidentRef,
+) -> Result<Option<String>, AppError> {
     if course.incident.is_empty() || matches!(plan.selection, Selection::Restore { .. }) {
         return Ok(None);
     }
-    let CaseOfTarget { case, .. } = app_plans::get_case(app, &course.incident).await?;
+    let CaseOfTarget { case, .. } = incidents::get_case(app, &course.incident).await?;
     Ok(case.lacks_evidence()?)
 }
 
@@ -283,7 +295,9 @@ async fn unfrozen(app: &Arc<AppState>, plan: &Plan, course: &Course) -> Result<O
 fn carrying_out(
     person: &CurrentUser,
     plan: &Plan,
-    (course, braked, unfrozen): (&Course, Option<&String>, Option<&str>),
+    course: &IncidentRef,
+    braked: Option<&String>,
+    unfrozen: Option<&str>,
 ) -> Markup {
     html! {
         form.stack method="post" action={ "/plans/" (plan.kept.id) "/apply" } {
@@ -324,10 +338,10 @@ pub(super) async fn approve(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     app_plans::approve(&app, &person.actor(), &id).await?;
-    Ok(Redirect::to(&format!("/plans/{id}{}", in_course(fields.text("incident")))))
+    Ok(Redirect::to(&format!("/plans/{id}{}", in_course(form.text("incident")))))
 }
 
 /// The rest of an address that says in the course of which incident a plan is looked at.
@@ -339,14 +353,14 @@ pub(super) async fn apply(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &id).await?;
-    let incident = Some(fields.text("incident").to_owned()).filter(|incident| !incident.is_empty());
-    let course = in_course(fields.text("incident"));
-    let reason: String = fields.text("without_evidence").chars().take(2_000).collect();
+    let incident = Some(form.text("incident").to_owned()).filter(|incident| !incident.is_empty());
+    let course = in_course(form.text("incident"));
+    let reason = form.capped("without_evidence", REASON_LENGTH);
     let without_evidence = Some(reason).filter(|reason| !reason.is_empty());
-    let request = ApplyRequest { confirm: fields.text("confirm").to_owned(), incident, without_evidence };
+    let request = ApplyRequest { confirm: form.text("confirm").to_owned(), incident, without_evidence };
     app_plans::start_apply(TargetOps::new(&app, target, &person.actor()), plan, request).await?;
     Ok(Redirect::to(&format!("/plans/{id}{course}")))
 }

@@ -30,8 +30,20 @@ const PLACES: [(&str, &str); 8] = [
     ("/settings", "Settings"),
 ];
 
-/// A page for somebody who is logged in. `live` pages bring themselves up to date.
-pub(super) fn page(person: &CurrentUser, (title, path): (&str, &str), live: bool, body: &Markup) -> Markup {
+/// What a page is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageHead<'a> {
+    /// What it is called.
+    pub(super) title: &'a str,
+    /// The page that is always at hand under which it is found.
+    pub(super) path: &'a str,
+    /// Whether it brings itself up to date.
+    pub(super) live: bool,
+}
+
+/// A page for somebody who is logged in.
+pub(super) fn page(person: &CurrentUser, page: PageHead<'_>, body: &Markup) -> Markup {
+    let PageHead { title, path, live } = page;
     let here =
         |place: &str| place == path || place.len() > 1 && path.starts_with(place.trim_end_matches('-'));
     html! {

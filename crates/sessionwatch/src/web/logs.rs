@@ -11,16 +11,24 @@ use sessionwatch_core::{
     source_activity::SourceStatus,
 };
 
-use super::{PageResult, auth::LoggedIn, layout};
+use super::{
+    PageResult,
+    auth::LoggedIn,
+    layout::{self, PageHead},
+};
 use crate::{
-    app::AppState,
+    app::{
+        AppState, Period,
+        logs::{self, LogEventQuery, LogSourceRecord},
+    },
     config::Config,
-    logs::{self, LogSource},
-    store::signals::{self, Kept, Search},
 };
 
+/// Log events on a page.
+const SHOWN: u32 = 200;
+
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct SignalQuery {
     #[serde(default)]
     target: String,
     #[serde(default)]
@@ -35,35 +43,27 @@ pub(super) struct Wanted {
 
 pub(super) async fn page(
     State(app): State<Arc<AppState>>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<SignalQuery>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let (config, now) = (app.config(), app.clock.now());
     let names: Vec<String> = config.targets.iter().map(|target| target.name.clone()).collect();
     let meant: Vec<String> =
         names.iter().filter(|name| wanted.target.is_empty() || **name == wanted.target).cloned().collect();
-    let asked = wanted.clone();
-    let (found, known): (Vec<Kept>, Vec<LogSource>) = app
-        .read(move |db| {
-            let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
-            let (kind, token, user) = (some(&asked.kind), some(&asked.token), some(&asked.user));
-            let search = Search {
-                kind: kind.as_deref(),
-                prefix: token.as_deref(),
-                user: user.as_deref(),
-                bad: !asked.bad.is_empty(),
-                limit: 200,
-                ..Search::default()
-            };
-            let mut found = vec![];
-            for name in &meant {
-                found.extend(signals::search(db, name, (now.plus(-30 * DAY), Instant::MAX), &search)?);
-            }
-            found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
-            found.truncate(200);
-            Ok((found, logs::list_sources(db)?))
-        })
-        .await?;
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let query = LogEventQuery {
+        targets: meant,
+        kind: some(&wanted.kind),
+        prefix: some(&wanted.token),
+        user: some(&wanted.user),
+        only_bad: !wanted.bad.is_empty(),
+        period: Period { from: now.plus(-30 * DAY), to: Instant::MAX },
+        before: None,
+        limit: SHOWN,
+    };
+    let mut found = logs::search_log_events(&app, query).await?;
+    found.truncate(SHOWN as usize);
+    let known = logs::list_sources(&app).await?;
     let body = html! {
         (health(&config, &known, now))
         section aria-labelledby="signals" {
@@ -93,11 +93,11 @@ pub(super) async fn page(
             }
         }
     };
-    Ok(layout::page(&person, ("Logs", "/logs"), true, &body))
+    Ok(layout::page(&person, PageHead { title: "Logs", path: "/logs", live: true }, &body))
 }
 
 /// Whether each source is heard.
-fn health(config: &Config, known: &[LogSource], now: Instant) -> Markup {
+fn health(config: &Config, known: &[LogSourceRecord], now: Instant) -> Markup {
     html! {
         section aria-labelledby="sources" {
             h2 id="sources" { "Sources" }
@@ -113,7 +113,7 @@ fn health(config: &Config, known: &[LogSource], now: Instant) -> Markup {
     }
 }
 
-fn source_row(source: &crate::config::logs::Source, known: &[LogSource], now: Instant) -> Markup {
+fn source_row(source: &crate::config::logs::Source, known: &[LogSourceRecord], now: Instant) -> Markup {
     let kept = known.iter().find(|kept| kept.name == source.name).cloned().unwrap_or_default();
     let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
         SourceStatus::Never => ("unknown", "never heard"),

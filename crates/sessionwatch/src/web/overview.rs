@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use maud::{Markup, html};
-use serde_json::Value;
 use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     alert::State as Alerting,
@@ -15,104 +14,26 @@ use super::{
     PageResult,
     auth::LoggedIn,
     chart::{self, Chart},
-    layout,
+    layout::{self, PageHead},
 };
 use crate::{
-    app::AppState,
+    app::{
+        AppState, Period,
+        alerts::AlertRecord,
+        targets::{self, TargetStatus},
+    },
     clock,
     config::{Config, Target},
-    store::{
-        StoreError,
-        alerts::{self, Kept},
-        censuses::{self, Point},
-        db::Db,
-        events::{self, Event, Search},
-        reports,
-    },
 };
 
 /// Things that happened and are shown.
 const SHOWN: u32 = 12;
 
-/// What is known of a target.
-pub(super) struct Known {
-    pub(super) alerts: Vec<Kept>,
-    pub(super) report: Option<(Instant, Value)>,
-    pub(super) points: Vec<Point>,
-    pub(super) events: Vec<Event>,
-}
-
-impl Known {
-    /// Reads it.
-    pub(super) fn of(db: Db<'_>, target: &str, (from, now): (Instant, Instant)) -> Result<Self, StoreError> {
-        let report = reports::document(db, target)?;
-        let search = Search {
-            from,
-            to: now.plus(1),
-            target: Some(target.to_owned()),
-            check: None,
-            text: None,
-            alerts_only: true,
-            before: None,
-            limit: 100,
-        };
-        Ok(Self {
-            alerts: alerts::of_target(db, target)?,
-            report,
-            points: censuses::between(db, target, (from, now.plus(1)), now)?,
-            events: events::search(db, &search)?,
-        })
-    }
-
-    /// The alerts that fire, worst first.
-    pub(super) fn firing(&self) -> Vec<&Kept> {
-        let mut firing: Vec<&Kept> =
-            self.alerts.iter().filter(|kept| matches!(kept.alert.state, Alerting::Firing { .. })).collect();
-        firing.sort_by_key(|kept| std::cmp::Reverse(rank(&kept.severity)));
-        firing
-    }
-
-    /// How it stands, in a word.
-    pub(super) fn state(&self) -> &'static str {
-        let firing = self.firing();
-        let blind = self.report.as_ref().is_none_or(|(_, report)| report["census"].is_null());
-        if firing.iter().any(|kept| kept.acknowledged_by.is_none()) {
-            "failing"
-        } else if !firing.is_empty() {
-            "acknowledged"
-        } else if blind {
-            "unknown"
-        } else {
-            "healthy"
-        }
-    }
-
-    /// A gauge over time.
-    pub(super) fn gauge(&self, name: &str) -> Vec<(Instant, Option<f64>)> {
-        let value = |point: &Point| point.gauges.get(name).map(|[mean, ..]| *mean);
-        self.points.iter().map(|point| (point.at, value(point))).collect()
-    }
-}
-
-pub(super) fn rank(severity: &str) -> u8 {
-    match severity {
-        "critical" => 3,
-        "high" => 2,
-        "medium" => 1,
-        _ => 0,
-    }
-}
-
 pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
     let (config, now) = (app.config(), app.clock.now());
-    let targets: Vec<Target> = config.targets.clone();
-    let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
-    let known = app
-        .read(move |db| {
-            names.iter().map(|name| Known::of(db, name, (now.plus(-DAY), now))).collect::<Result<Vec<_>, _>>()
-        })
-        .await?;
-    let wrong: Vec<(&Target, &Kept)> = targets
+    let configured: Vec<Target> = config.targets.clone();
+    let known = targets::list_statuses(&app).await?;
+    let wrong: Vec<(&Target, &AlertRecord)> = configured
         .iter()
         .zip(&known)
         .flat_map(|(target, known)| known.firing().into_iter().map(move |kept| (target, kept)))
@@ -127,12 +48,12 @@ pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): Log
                 ul.list { @for (_, kept) in &wrong { li { (alert_line(kept, now)) } } }
             }
         }
-        @for (target, known) in targets.iter().zip(&known) { (card(&config, (target, known), now)) }
-        @if targets.is_empty() {
+        @for (target, known) in configured.iter().zip(&known) { (card(&config, target, known, now)) }
+        @if configured.is_empty() {
             p.empty { "No target is configured: " code { "sessionwatch init URL" } " writes a configuration that names one." }
         }
     };
-    Ok(layout::page(&person, ("Overview", "/"), true, &body))
+    Ok(layout::page(&person, PageHead { title: "Overview", path: "/", live: true }, &body))
 }
 
 /// Whether all is well, in one line.
@@ -164,7 +85,7 @@ fn firing(alerts: usize) -> String {
 }
 
 /// An alert in one line, with the way to it.
-pub(super) fn alert_line(kept: &Kept, now: Instant) -> Markup {
+pub(super) fn alert_line(kept: &AlertRecord, now: Instant) -> Markup {
     let link = format!("/targets/{}/checks/{}", layout::part(&kept.target), layout::part(&kept.check));
     let since = if let Alerting::Firing { since, .. } = kept.alert.state { Some(since) } else { None };
     html! {
@@ -175,19 +96,19 @@ pub(super) fn alert_line(kept: &Kept, now: Instant) -> Markup {
     }
 }
 
-fn card(config: &Config, (target, known): (&Target, &Known), now: Instant) -> Markup {
+fn card(config: &Config, target: &Target, known: &TargetStatus, now: Instant) -> Markup {
     let link = format!("/targets/{}", layout::part(&target.name));
-    let census = known.report.as_ref().map(|(_, report)| &report["census"]);
+    let census = known.document().map(|report| &report["census"]);
     let count = |key: &str| census.and_then(|census| census[key].as_f64());
     html! {
         section.card aria-label=(target.name) {
             h2 { a href=(link) { (target.name) } " " (layout::mark(known.state())) }
             p.dim {
                 @match &known.report {
-                    Some((at, report)) => {
-                        "Looked at " (layout::when(*at, now)) ", "
-                        (report["duration_ms"].as_f64().map(|ms| format!("{ms:.0} ms")).unwrap_or_default())
-                        " · " (report["profile"].as_str().unwrap_or("not recognised"))
+                    Some(report) => {
+                        "Looked at " (layout::when(report.at, now)) ", "
+                        (report.document["duration_ms"].as_f64().map(|ms| format!("{ms:.0} ms")).unwrap_or_default())
+                        " · " (known.report_text("profile").unwrap_or("not recognised"))
                     }
                     None => "Not looked at yet.",
                 }
@@ -200,7 +121,7 @@ fn card(config: &Config, (target, known): (&Target, &Known), now: Instant) -> Ma
                     }
                 }
             }
-            div.charts { (charts(config, known, (now.plus(-DAY), now))) }
+            div.charts { (charts(config, known, Period { from: now.plus(-DAY), to: now })) }
             @if known.events.is_empty() {
                 p.dim { "Nothing was told in the last 24 hours." }
             } @else {
@@ -228,7 +149,7 @@ const NUMBERS: [(&str, &str, &str); 6] = [
 ];
 
 /// The charts of a target over a period.
-pub(super) fn charts(config: &Config, known: &Known, period: (Instant, Instant)) -> Markup {
+pub(super) fn charts(config: &Config, known: &TargetStatus, period: Period) -> Markup {
     let thresholds = &config.rules.thresholds;
     #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
     let limit = |value: u64| value as f64;

@@ -10,44 +10,39 @@ use axum::{
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::json;
-use sessionwatch_core::instant::{DAY, Instant};
-use sessionwatch_core::plural::counted;
 
-use super::{PageResult, WebError, auth::LoggedIn, layout};
+use super::{
+    PageResult, WebError,
+    auth::LoggedIn,
+    layout::{self, PageHead},
+};
 use crate::{
-    actions::{Plan, Selection},
-    app::{AppError, AppState, with_pooled_connection},
-    clock,
-    config::Target,
-    documents, logs, report,
-    store::{
-        StoreError,
-        db::Db,
-        events, plans,
-        signals::{self, Kept, Search},
+    api_types,
+    app::{
+        AppError, AppState,
+        accounts::Role,
+        logs::describe_log_event,
+        sessions::{
+            self, PagePosition, SessionList, SessionQuery, SessionRow, SessionSort, SessionStatus, sort_key,
+        },
     },
-    target::{
-        observe::{self, Line},
-        sql::{After, List, Sort, Status},
-    },
+    clock, report,
 };
 
 /// Sessions on a page, and in an export.
 const SHOWN: usize = 100;
 const EXPORTED: usize = 100_000;
 /// Orders, as they are called in addresses and by people.
-const SORTS: [(Sort, &str, &str); 4] = [
-    (Sort::Expires, "expires", "end"),
-    (Sort::Created, "created", "creation"),
-    (Sort::User, "user", "user"),
-    (Sort::Id, "id", "row id"),
+const SORTS: [(SessionSort, &str, &str); 4] = [
+    (SessionSort::Expires, "expires", "end"),
+    (SessionSort::Created, "created", "creation"),
+    (SessionSort::User, "user", "user"),
+    (SessionSort::Id, "id", "row id"),
 ];
-/// How far back it is looked for what happened to a user.
-const REMEMBERED: i64 = 90 * DAY;
 
 /// What is looked for.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Filter {
+pub(super) struct SessionFilter {
     #[serde(default)]
     status: String,
     #[serde(default)]
@@ -64,19 +59,19 @@ pub(super) struct Filter {
     id: String,
 }
 
-impl Filter {
-    fn status(&self) -> Result<Status, AppError> {
+impl SessionFilter {
+    fn status(&self) -> Result<SessionStatus, AppError> {
         Ok(match self.status.as_str() {
-            "" | "all" => Status::All,
-            "active" => Status::Active,
-            "expired" => Status::Expired,
+            "" | "all" => SessionStatus::All,
+            "active" => SessionStatus::Active,
+            "expired" => SessionStatus::Expired,
             other => {
                 return Err(AppError::Invalid(format!("“{other}” is no status: active, expired or all.")));
             }
         })
     }
 
-    fn sort(&self) -> Result<Option<Sort>, AppError> {
+    fn sort(&self) -> Result<Option<SessionSort>, AppError> {
         let wanted = SORTS.iter().find(|(_, name, _)| *name == self.sort).map(|(sort, ..)| *sort);
         if wanted.is_none() && !self.sort.is_empty() {
             let said = format!("“{}” is no order: expires, created, user or id.", self.sort);
@@ -86,16 +81,16 @@ impl Filter {
     }
 
     /// The same, as it is asked of the database.
-    fn wanted(&self, limit: usize) -> Result<Wanted, AppError> {
+    fn query(&self, limit: usize) -> Result<SessionQuery, AppError> {
         let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
-        let after = self.after.parse().ok().map(|key| (key, self.id.clone()));
+        let after = self.after.parse().ok().map(|key| PagePosition { key, id: self.id.clone() });
         let (status, sort) = (self.status()?, self.sort()?);
         let (user, token) = (some(&self.user), some(&self.token));
-        Ok(Wanted { status, sort, ascending: self.order == "up", user, token, after, limit })
+        Ok(SessionQuery { status, sort, ascending: self.order == "up", user, token, after, limit })
     }
 
     /// The same, as part of an address.
-    fn query(&self) -> String {
+    fn query_string(&self) -> String {
         let pairs = [
             ("status", &self.status),
             ("sort", &self.sort),
@@ -108,112 +103,51 @@ impl Filter {
     }
 }
 
-/// What is asked of the database.
-pub(super) struct Wanted {
-    pub(super) status: Status,
-    /// In which order; in the usual one, if nothing is said.
-    pub(super) sort: Option<Sort>,
-    /// Smallest first.
-    pub(super) ascending: bool,
-    pub(super) user: Option<String>,
-    pub(super) token: Option<String>,
-    /// The place and the row id of the last one on the page before.
-    pub(super) after: Option<(i64, String)>,
-    pub(super) limit: usize,
-}
-
-impl Wanted {
-    /// The sessions of a user.
-    pub(super) fn of_user(user: &str) -> Self {
-        let user = Some(user.to_owned());
-        let (status, sort) = (Status::All, Some(Sort::Expires));
-        Self { status, sort, ascending: false, user, token: None, after: None, limit: SHOWN }
-    }
-}
-
-/// By what a session has its place in that order, in microseconds; the largest where there is nothing.
-pub(super) fn place(line: &Line, sort: Sort) -> i64 {
-    let at = if sort == Sort::Created { line.created_at } else { line.expires_at };
-    at.map_or(i64::MAX, Instant::micros)
-}
-
-/// What the database gave.
-pub(super) struct Found {
-    pub(super) lines: Vec<Line>,
-    /// The order that they are in.
-    pub(super) sort: Sort,
-    pub(super) display: Vec<String>,
-    /// By the database's clock.
-    pub(super) now: Instant,
-}
-
-/// Asks the database.
-pub(super) async fn ask(app: &Arc<AppState>, target: &Target, wanted: Wanted) -> Result<Found, AppError> {
-    let asked = with_pooled_connection(app, target, async move |opened, config| {
-        let sql = opened.sql(false, &config.rules.thresholds);
-        // Who looks for something finds few.
-        let narrow = wanted.user.is_some() || wanted.token.is_some();
-        let usual = || if narrow { Sort::Expires } else { sql.usual_sort() };
-        let sort = wanted.sort.map_or_else(usual, |wanted| sql.paged_sort(wanted));
-        let list = List {
-            status: wanted.status,
-            sort,
-            ascending: wanted.ascending,
-            user: wanted.user.as_deref(),
-            named: wanted.token.as_deref(),
-            after: wanted.after.as_ref().map(|(key, id)| After { key: *key, id }),
-            paged: true,
-            ..List::all(wanted.limit)
-        };
-        let lines = observe::list(&opened.session, &sql, list).await?;
-        let users = opened.layout.candidate.mapping.users.as_ref();
-        let display = users.map(|users| users.display.clone()).unwrap_or_default();
-        Ok(Found { lines, sort, display, now: opened.now })
-    });
-    asked.await
-}
-
 pub(super) async fn page(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    Query(mut filter): Query<Filter>,
+    Query(mut filter): Query<SessionFilter>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let target = app.target(&name)?;
-    let found = ask(&app, &target, filter.wanted(SHOWN + 1)?).await?;
+    let found = sessions::list_sessions(&app, &target, filter.query(SHOWN + 1)?).await?;
     let base = format!("/targets/{}", layout::part(&name));
-    let shown = &found.lines[..found.lines.len().min(SHOWN)];
+    let shown = &found.rows[..found.rows.len().min(SHOWN)];
     let (sort, chosen) = (found.sort, filter.sort()?);
     filter.sort = SORTS.iter().find(|(one, ..)| *one == sort).map_or("", |(_, name, _)| name).to_owned();
-    let next = (found.lines.len() > SHOWN && sort != Sort::User).then(|| shown.last()).flatten();
-    let query = filter.query();
+    let next = (found.rows.len() > SHOWN && sort != SessionSort::User).then(|| shown.last()).flatten();
+    let query = filter.query_string();
     let body = html! {
         (form(&filter, &base))
         @match chosen {
-            None if sort == Sort::Id => p {
+            None if sort == SessionSort::Id => p {
                 "By row id, since no index has these sessions in the order of their ends: to sort them so, the database has to read them all. The "
                 a href={ (base) "/doctor" } { "examination" } " says which index helps."
             },
-            Some(Sort::Created) if sort != Sort::Created => p { "By end, since the table does not say when sessions were created." },
-            Some(Sort::Id) if sort != Sort::Id => p { "By end, since rows of the table may have no id, or one that others have, too." },
+            Some(SessionSort::Created) if sort != SessionSort::Created => p { "By end, since the table does not say when sessions were created." },
+            Some(SessionSort::Id) if sort != SessionSort::Id => p { "By end, since rows of the table may have no id, or one that others have, too." },
             _ => {}
         }
         @if shown.is_empty() { p.empty { "No session is like that." } }
         @else { (table(&found, shown, &base)) }
         p.links {
             @if let Some(last) = next {
-                a rel="next" href={ (base) "/sessions?" (query) "&after=" (place(last, sort)) "&id=" (layout::part(last.id.as_deref().unwrap_or_default())) } { "Next page" }
+                a rel="next" href={ (base) "/sessions?" (query) "&after=" (sort_key(last, sort)) "&id=" (layout::part(last.id.as_deref().unwrap_or_default())) } { "Next page" }
             }
             a href={ (base) "/sessions.csv?" (query) } { "CSV" } a href={ (base) "/sessions.json?" (query) } { "JSON" }
         }
-        @if person.role >= crate::store::accounts::Role::Responder {
+        @if person.role >= Role::Responder {
             p.links { a href={ "/cleanup/" (layout::part(&name)) } { "End sessions: make a plan" } }
         }
     };
-    Ok(layout::page(&person, (&format!("Sessions of {name}"), "/targets"), false, &body))
+    Ok(layout::page(
+        &person,
+        PageHead { title: &format!("Sessions of {name}"), path: "/targets", live: false },
+        &body,
+    ))
 }
 
-fn form(filter: &Filter, base: &str) -> Markup {
+fn form(filter: &SessionFilter, base: &str) -> Markup {
     let choice = |name: &str, value: &str, all: &[(&str, &str)]| {
         html! {
             select name=(name) {
@@ -233,7 +167,7 @@ fn form(filter: &Filter, base: &str) -> Markup {
     }
 }
 
-fn table(found: &Found, lines: &[Line], base: &str) -> Markup {
+fn table(found: &SessionList, lines: &[SessionRow], base: &str) -> Markup {
     let cell = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
     html! {
         div.wide tabindex="0" role="group" aria-label="Table" { table {
@@ -258,12 +192,12 @@ fn table(found: &Found, lines: &[Line], base: &str) -> Markup {
 pub(super) async fn csv(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    Query(filter): Query<Filter>,
+    Query(filter): Query<SessionFilter>,
 ) -> Result<Response, WebError> {
     let target = app.target(&name)?;
-    let found = ask(&app, &target, filter.wanted(EXPORTED)?).await?;
+    let found = sessions::list_sessions(&app, &target, filter.query(EXPORTED)?).await?;
     let mut text = "token,id,user,expires,status\n".to_owned();
-    for line in &found.lines {
+    for line in &found.rows {
         let field = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
         let (token, id, user) = (field(&line.token_prefix), field(&line.id), field(&line.user));
         let expires = line.expires_at.map(clock::rfc3339).unwrap_or_default();
@@ -283,52 +217,13 @@ pub(super) async fn csv(
 pub(super) async fn json(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    Query(filter): Query<Filter>,
+    Query(filter): Query<SessionFilter>,
 ) -> Result<Response, WebError> {
     let target = app.target(&name)?;
-    let found = ask(&app, &target, filter.wanted(EXPORTED)?).await?;
-    let session = |line| documents::Session::of(line, &found.display, found.now);
-    let document = json!({ "schema": 1, "sessions": found.lines.iter().map(session).collect::<Vec<_>>() });
+    let found = sessions::list_sessions(&app, &target, filter.query(EXPORTED)?).await?;
+    let session = |line| api_types::Session::of(line, &found.display, found.now);
+    let document = json!({ "schema": 1, "sessions": found.rows.iter().map(session).collect::<Vec<_>>() });
     Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
-}
-
-/// What happened to sessions of a user in the last 90 days, the latest first: what the table shows no more, findings and
-/// plans remember.
-pub(super) fn history(
-    db: Db<'_>,
-    target: &str,
-    user: &str,
-    now: Instant,
-) -> Result<Vec<(Instant, String)>, StoreError> {
-    let from = now.plus(-REMEMBERED);
-    let mut history: Vec<(Instant, String)> = events::about_user(db, (target, user), from, 100)?
-        .into_iter()
-        .map(|event| (event.at, format!("{} of {}: {}", event.kind, event.check, event.summary)))
-        .collect();
-    let begun = |plan: &plans::Plan| {
-        matches!(plan.state, plans::State::Begun | plans::State::Done) && plan.target == target
-    };
-    let made = plans::list(db)?.into_iter().filter(begun).filter(|plan| plan.touched_at >= from);
-    for plan in made.map(Plan::read) {
-        let Some(plan) = plan? else { continue };
-        let meant = match &plan.selection {
-            Selection::User(id) => id == user,
-            Selection::Users(ids) => ids.iter().any(|id| id == user),
-            _ => plan.summary.sample.iter().any(|line| line.user.as_deref() == Some(user)),
-        };
-        if meant {
-            let said = format!(
-                "{} by {}: {} in all, {}",
-                plan.selection.name(),
-                plan.kept.made_by,
-                counted(plan.kept.rows, "row", "rows"),
-                plan.kept.state.name()
-            );
-            history.push((plan.kept.touched_at, said));
-        }
-    }
-    history.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    Ok(history)
 }
 
 pub(super) async fn user(
@@ -338,37 +233,34 @@ pub(super) async fn user(
 ) -> PageResult {
     let now = app.clock.now();
     let target = app.target(&name)?;
-    let (of, wanted) = (name.clone(), user.clone());
-    let (signals, past): (Vec<Kept>, _) = app
-        .read(move |db| {
-            let search = Search { user: Some(&wanted), limit: 100, ..Search::default() };
-            let signals = signals::search(db, &of, (now.plus(-30 * DAY), now.plus(1)), &search)?;
-            Ok((signals, history(db, &of, &wanted, now)?))
-        })
-        .await?;
-    let found = ask(&app, &target, Wanted::of_user(&user)).await;
+    let records = sessions::get_user_records(&app, &name, &user).await?;
+    let found = sessions::list_sessions(&app, &target, SessionQuery::of_user(&user)).await;
     let base = format!("/targets/{}", layout::part(&name));
     let body = html! {
         p { "on " a href=(base) { (name) } }
         h2 { "Sessions" }
         @match &found {
-            Ok(found) if found.lines.is_empty() => { p.empty { "The table holds no session of this user now." } }
-            Ok(found) => { (table(found, &found.lines, &base)) }
+            Ok(found) if found.rows.is_empty() => { p.empty { "The table holds no session of this user now." } }
+            Ok(found) => { (table(found, &found.rows, &base)) }
             Err(AppError::Unavailable(why)) => { p.problem { (why) " What the logs say is below." } }
             Err(_) => { p.problem { "The sessions cannot be shown." } }
         }
         h2 { "What happened" }
-        @if past.is_empty() { p.empty { "No finding and no plan of the last 90 days is known to be about this user." } }
-        @else { ul.list { @for (at, said) in &past { li { (layout::when(*at, now)) " " (layout::said(said)) } } } }
+        @if records.history.is_empty() { p.empty { "No finding and no plan of the last 90 days is known to be about this user." } }
+        @else { ul.list { @for event in &records.history { li { (layout::when(event.at, now)) " " (layout::said(&event.summary)) } } } }
         h2 { "In the logs" }
-        @if signals.is_empty() { p.empty { "No line of the last 30 days names this user." } }
-        @else { ul.list { @for signal in &signals { li { (layout::said(&logs::describe_kept(signal))) br; code { (layout::said(&signal.text)) } } } } }
-        @if person.role >= crate::store::accounts::Role::Responder {
+        @if records.log_events.is_empty() { p.empty { "No line of the last 30 days names this user." } }
+        @else { ul.list { @for signal in &records.log_events { li { (layout::said(&describe_log_event(signal))) br; code { (layout::said(&signal.text)) } } } } }
+        @if person.role >= Role::Responder {
             form.inline method="post" action={ "/cleanup/" (layout::part(&name)) } {
                 (layout::form_field(&person)) input type="hidden" name="kind" value="user"; input type="hidden" name="user" value=(user);
                 button { "Plan to end these log-ins" }
             }
         }
     };
-    Ok(layout::page(&person, (&format!("User {}", layout::said(&user)), "/targets"), false, &body))
+    Ok(layout::page(
+        &person,
+        PageHead { title: &format!("User {}", layout::said(&user)), path: "/targets", live: false },
+        &body,
+    ))
 }

@@ -7,27 +7,26 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
-use serde_json::json;
 
-use super::{PageResult, WebError, auth::LoggedIn, csrf::CsrfForm, layout, setup, tokens};
-use crate::{
-    app::{
-        Actor, AppError, AppState, accounts as app_accounts,
-        accounts::PasswordChange,
-        login_sessions::{self, CurrentUser},
-    },
-    notify,
-    store::{
-        accounts::{self, Account, Login, Role},
-        audit, tokens as kept,
-    },
+use super::{
+    PageResult, WebError,
+    auth::LoggedIn,
+    csrf::CsrfForm,
+    layout::{self, PageHead},
+    setup, tokens,
+};
+use crate::app::{
+    AppError, AppState,
+    accounts::{self as app_accounts, Account, PasswordChange, Role},
+    channels as app_channels,
+    login_sessions::{self, CurrentUser, Login},
+    tokens as app_tokens,
 };
 
 pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
-    let name = person.name.clone();
-    let (logins, all, programs) = app
-        .read(move |db| Ok((accounts::logins(db, &name)?, accounts::list(db)?, kept::list(db, Some(&name))?)))
-        .await?;
+    let logins = login_sessions::list_logins(&app, &person.name).await?;
+    let all = app_accounts::list_accounts(&app).await?;
+    let programs = app_tokens::list_tokens(&app, Some(&person.name)).await?;
     let now = app.clock.now();
     let body = html! {
         (account_section(&person, &logins, now))
@@ -35,7 +34,7 @@ pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): Log
         @if person.role == Role::Admin { (accounts_section(&person, &all, now)) (channels(&app, &person)) }
         (configuration(&app))
     };
-    Ok(layout::page(&person, ("Settings", "/settings"), false, &body))
+    Ok(layout::page(&person, PageHead { title: "Settings", path: "/settings", live: false }, &body))
 }
 
 fn account_section(
@@ -173,33 +172,18 @@ pub(super) async fn remove_account(
     Ok(Redirect::to("/settings"))
 }
 
-/// Sends a test message over a channel: what went wrong.
-pub(super) async fn send_test_message(
-    app: &Arc<AppState>,
-    actor: &Actor,
-    name: &str,
-) -> Result<Vec<String>, AppError> {
-    let by = actor.name().to_owned();
-    let (now, config) = (app.clock.now(), app.config());
-    let channel = config.serve.channels.iter().find(|channel| channel.name == name);
-    let channel = channel.ok_or_else(|| AppError::NotFound("There is no such channel.".into()))?;
-    let problems = notify::trial(channel, now).await;
-    let detail = json!({ "channel": name, "accepted": problems.is_empty() }).to_string();
-    app.write(move |db| audit::add(db, (&by, "channel-tested"), &detail, now)).await?;
-    Ok(problems)
-}
-
 pub(super) async fn test_channel(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
-    fields: CsrfForm,
+    form: CsrfForm,
 ) -> Result<Response, WebError> {
-    let name = fields.text("channel");
-    let problems = send_test_message(&app, &person.actor(), name).await?;
+    let name = form.text("channel");
+    let problems = app_channels::send_test_message(&app, &person.actor(), name).await?;
     let body = html! {
         @if problems.is_empty() { p.verdict.healthy { (layout::mark("healthy")) " " (name) " accepted a test message." } }
         @else { p.problem role="alert" { (name) " did not accept a test message: " (problems.join("; ")) } }
         p { a href="/settings" { "Back" } }
     };
-    Ok(layout::page(&person, ("A test message", "/settings"), false, &body).into_response())
+    Ok(layout::page(&person, PageHead { title: "A test message", path: "/settings", live: false }, &body)
+        .into_response())
 }

@@ -15,13 +15,10 @@ use super::{
     csrf::FormFields,
     layout,
 };
-use crate::{
-    app::{
-        AppError, AppState, MIN_PASSWORD_LENGTH,
-        accounts::{self, AccountName, NewAccount, PasswordHash, link_expired},
-        login_sessions,
-    },
-    store::accounts::Role,
+use crate::app::{
+    AppError, AppState, MIN_PASSWORD_LENGTH,
+    accounts::{self, AccountName, NewAccount, PasswordHash, Role, link_expired},
+    login_sessions,
 };
 
 pub(super) async fn form(State(app): State<Arc<AppState>>, Path(token): Path<String>) -> PageResult {

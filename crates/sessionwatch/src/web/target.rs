@@ -9,49 +9,49 @@ use serde_json::Value;
 use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     alert::State as Alerting,
-    instant::{DAY, HOUR, Instant},
+    instant::{HOUR, Instant},
 };
 
 use super::{
     PageResult,
     auth::LoggedIn,
-    layout,
-    overview::{self, Known},
+    layout::{self, PageHead},
+    overview,
 };
 use crate::{
-    app::{AppError, AppState, login_sessions::CurrentUser, with_pooled_connection},
-    checks, clock,
-    config::{Config, Target},
-    doctor::{self, Finding, Level},
-    store::{
-        alerts::{self, Kept},
-        events::{self, Event, Search},
-        silences::{self, Silence},
+    app::{
+        AppError, AppState, Period,
+        accounts::Role,
+        alerts::{AlertRecord, AlertRef, Event},
+        login_sessions::CurrentUser,
+        silences::Silence,
+        targets::{self, Level, TargetStatus, severity_rank},
     },
-    target::sql::Sql,
+    checks, clock,
+    config::Target,
 };
 
 /// How far back.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Back {
+pub(super) struct PeriodQuery {
     hours: Option<i64>,
 }
 
 pub(super) async fn page(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
-    Query(back): Query<Back>,
+    Query(asked): Query<PeriodQuery>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let (config, now) = (app.config(), app.clock.now());
     let target = app.target(&name)?;
-    let hours = back.hours.unwrap_or(24).clamp(1, 24 * 400);
-    let period = (now.plus(-hours * HOUR), now);
-    let known = app.read(move |db| Known::of(db, &name, period)).await?;
+    let hours = asked.hours.unwrap_or(24).clamp(1, 24 * 400);
+    let known = targets::get_status(&app, &name, Period::back_from(now, hours * HOUR)).await?;
+    let period = Period { from: now.plus(-hours * HOUR), to: now };
     let base = format!("/targets/{}", layout::part(&target.name));
     let body = html! {
         p { (layout::mark(known.state())) " "
-            @if let Some((at, _)) = &known.report { "looked at " (layout::when(*at, now)) }
+            @if let Some(report) = &known.report { "looked at " (layout::when(report.at, now)) }
             @else { "not looked at yet" }
         }
         p.links {
@@ -65,12 +65,12 @@ pub(super) async fn page(
         }
         div.charts { (overview::charts(&config, &known, period)) }
         (checks_table(&known, &base, now))
-        (facts(&config, &target, (&known, app.next_run(&target.name)), now))
+        (target_facts(&app, &target, &known, now))
     };
-    Ok(layout::page(&person, (&target.name, "/targets"), hours <= 24, &body))
+    Ok(layout::page(&person, PageHead { title: &target.name, path: "/targets", live: hours <= 24 }, &body))
 }
 
-fn checks_table(known: &Known, base: &str, now: Instant) -> Markup {
+fn checks_table(known: &TargetStatus, base: &str, now: Instant) -> Markup {
     html! {
         section aria-labelledby="checks" {
             h2 id="checks" { "Checks" }
@@ -82,7 +82,7 @@ fn checks_table(known: &Known, base: &str, now: Instant) -> Markup {
                         @for kept in &known.alerts {
                             tr {
                                 td { a href={ (base) "/checks/" (layout::part(&kept.check)) } { (kept.check) } }
-                                td { (layout::mark(standing(kept))) }
+                                td { (layout::mark(check_status(kept))) }
                                 td { (layout::severity(&kept.severity)) }
                                 td { (layout::said(&kept.summary)) }
                                 td { (layout::when(kept.updated_at, now)) }
@@ -96,7 +96,7 @@ fn checks_table(known: &Known, base: &str, now: Instant) -> Markup {
 }
 
 /// How a check stands, in a word.
-fn standing(kept: &Kept) -> &str {
+fn check_status(kept: &AlertRecord) -> &str {
     match (&kept.alert.state, kept.verdict.as_deref()) {
         (Alerting::Firing { .. }, _) if kept.acknowledged_by.is_some() => "acknowledged",
         (_, Some("unknown")) => "unknown",
@@ -107,7 +107,7 @@ fn standing(kept: &Kept) -> &str {
 }
 
 /// When checks are made, in words.
-pub(super) fn rhythm(entry: &crate::schedule::Entry) -> String {
+pub(super) fn schedule_text(entry: &crate::schedule::Entry) -> String {
     let when = match &entry.schedule {
         crate::schedule::Schedule::Every(micros) => format!("every {} s", micros / 1_000_000),
         crate::schedule::Schedule::Cron(cron, _) => cron.pattern.to_string(),
@@ -117,23 +117,10 @@ pub(super) fn rhythm(entry: &crate::schedule::Entry) -> String {
 }
 
 /// What a look cost the database.
-fn cost(report: Option<&Value>) -> String {
+fn last_duration(report: Option<&Value>) -> String {
     let number = |key: &str| report.and_then(|report| report[key].as_f64());
     let took = number("duration_ms").map(|ms| format!("{ms:.0} ms"));
     took.unwrap_or_else(|| "not known".into())
-}
-
-/// The query behind a check on a target, for pasting.
-pub(super) async fn sql(app: &Arc<AppState>, (target, check): (&str, &str)) -> Result<String, AppError> {
-    let target = app.target(target)?;
-    let check = checks::TABLE_CHECKS.iter().find(|one| one.id == check);
-    let check = check.ok_or_else(|| AppError::NotFound("There is no query behind such a check.".into()))?;
-    let asked = with_pooled_connection(app, &target, async move |opened, config| {
-        let thresholds = &config.rules.thresholds;
-        let sql = Sql { pasted: true, ..opened.sql(false, thresholds) };
-        Ok(sql.check_query(check.evidence, thresholds))
-    });
-    asked.await
 }
 
 pub(super) async fn query(
@@ -141,24 +128,14 @@ pub(super) async fn query(
     Path((name, check)): Path<(String, String)>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
-    let query = sql(&app, (&name, &check)).await?;
+    let query =
+        targets::get_check_query(&app, &AlertRef { target: name.clone(), check: check.clone() }).await?;
     let back = format!("/targets/{}/checks/{}", layout::part(&name), layout::part(&check));
     let body = html! {
         p { "What shows whether " a href=(back) { (check) } " finds something on " (name) ", to paste into psql or sqlite3. It gives prefixes of tokens only." }
         pre.draft tabindex="0" { (query) ";" }
     };
-    Ok(layout::page(&person, ("The query", "/targets"), false, &body))
-}
-
-/// What the doctor finds about a target.
-pub(super) async fn examined(app: &Arc<AppState>, target: &str) -> Result<Vec<Finding>, AppError> {
-    let target = app.target(target)?;
-    let patient = target.clone();
-    let visit =
-        with_pooled_connection(app, &target, async move |opened, _| doctor::visit(&patient, opened).await);
-    let mut findings = visit.await?;
-    findings.extend(doctor::left_files(&app.config()));
-    Ok(findings)
+    Ok(layout::page(&person, PageHead { title: "The query", path: "/targets", live: false }, &body))
 }
 
 pub(super) async fn doctor_page(
@@ -166,7 +143,7 @@ pub(super) async fn doctor_page(
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
-    let mut findings = examined(&app, &name).await?;
+    let mut findings = targets::examine(&app, &name).await?;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let state = |level: Level| match level {
         Level::Pass => "healthy",
@@ -180,14 +157,18 @@ pub(super) async fn doctor_page(
             @if let Some(fix) = &finding.fix { pre.draft tabindex="0" { (layout::said_lines(fix)) } }
         } } }
     };
-    Ok(layout::page(&person, (&format!("Examination of {name}"), "/targets"), false, &body))
+    Ok(layout::page(
+        &person,
+        PageHead { title: &format!("Examination of {name}"), path: "/targets", live: false },
+        &body,
+    ))
 }
 
 /// How a target is looked at.
-fn facts(config: &Config, target: &Target, (known, next): (&Known, Option<Instant>), now: Instant) -> Markup {
-    let report = known.report.as_ref().map(|(_, report)| report);
+fn target_facts(app: &AppState, target: &Target, known: &TargetStatus, now: Instant) -> Markup {
+    let (report, next) = (known.document(), app.next_run(&target.name));
     let text = |key: &str| report.and_then(|report| report[key].as_str()).unwrap_or("not known").to_owned();
-    let rhythm: Vec<String> = config.plan(target).iter().map(rhythm).collect();
+    let schedule: Vec<String> = app.config().plan(target).iter().map(schedule_text).collect();
     html! {
         section aria-labelledby="how" {
             h2 id="how" { "How it is looked at" }
@@ -197,9 +178,9 @@ fn facts(config: &Config, target: &Target, (known, next): (&Known, Option<Instan
                 dt { "Profile" } dd { (text("profile")) }
                 dt { "Engine" } dd { (text("engine")) }
                 dt { "Database clock" } dd { (text("taken_at")) }
-                @for line in &rhythm { dt { "Schedule" } dd { (line) } }
+                @for line in &schedule { dt { "Schedule" } dd { (line) } }
                 dt { "Next look" } dd { @match next { Some(at) if at > now => (layout::when(at, now)), Some(_) => "now", None => "by another watch" } }
-                dt { "Cost of the last look" } dd { (cost(report)) }
+                dt { "Cost of the last look" } dd { (last_duration(report)) }
             }
             @if let Some(notes) = report.and_then(|report| report["notes"].as_array()).filter(|notes| !notes.is_empty()) {
                 h3 { "To know about this target" }
@@ -210,13 +191,6 @@ fn facts(config: &Config, target: &Target, (known, next): (&Known, Option<Instan
     }
 }
 
-/// A check, with what is known of it.
-struct About {
-    kept: Option<Kept>,
-    history: Vec<Event>,
-    silences: Vec<Silence>,
-}
-
 pub(super) async fn check(
     State(app): State<Arc<AppState>>,
     Path((name, check)): Path<(String, String)>,
@@ -224,47 +198,27 @@ pub(super) async fn check(
 ) -> PageResult {
     let now = app.clock.now();
     let target = app.target(&name)?;
-    let (wanted, of) = (check.clone(), name.clone());
-    let about = app
-        .read(move |db| {
-            let search = Search {
-                from: now.plus(-90 * DAY),
-                to: now.plus(1),
-                target: Some(of.clone()),
-                check: Some(wanted.clone()),
-                text: None,
-                alerts_only: false,
-                before: None,
-                limit: 50,
-            };
-            let silences = silences::list(db, now)?;
-            Ok(About {
-                kept: alerts::get(db, &of, &wanted)?,
-                history: events::search(db, &search)?,
-                silences: silences.into_iter().filter(|silence| silence.covers(&of, &wanted)).collect(),
-            })
-        })
-        .await?;
-    let Some(kept) = about.kept.clone() else {
+    let details = targets::get_check(&app, AlertRef { target: name.clone(), check: check.clone() }).await?;
+    let Some(details) = details else {
         return Err(AppError::NotFound(format!("Nothing is known of a check “{check}” on “{name}”.")).into());
     };
-    let finding = kept.finding_document()?;
+    let (kept, finding) = (&details.alert, &details.finding);
     let body = html! {
-        p { (layout::mark(standing(&kept))) " " (layout::severity(&kept.severity)) " on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } }
+        p { (layout::mark(check_status(kept))) " " (layout::severity(&kept.severity)) " on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } }
         p.lead { (layout::said(&kept.summary)) }
-        @if !finding.is_null() { (shown(&target, (&check, &finding))) }
-        (deeds(&person, &kept, &about.silences, now))
-        @if matches!(kept.alert.state, Alerting::Firing { .. }) && overview::rank(&kept.severity) >= 2 && person.role >= crate::store::accounts::Role::Responder {
+        @if !finding.is_null() { (finding_details(&target, &check, finding)) }
+        (alert_actions(&person, kept, &details.silences, now))
+        @if matches!(kept.alert.state, Alerting::Firing { .. }) && severity_rank(&kept.severity) >= 2 && person.role >= Role::Responder {
             section aria-labelledby="emergency" {
                 h2 id="emergency" { "Is it an emergency?" }
                 p { "An incident leads from step to step: make sure, freeze the evidence, end the sessions, verify, tell people." }
                 (super::incidents::opening(&person, std::slice::from_ref(&name)))
             }
         }
-        (history(&about.history, now))
+        (history(&details.history, now))
         (documentation(&target, &check))
     };
-    Ok(layout::page(&person, (&check, "/targets"), true, &body))
+    Ok(layout::page(&person, PageHead { title: &check, path: "/targets", live: true }, &body))
 }
 
 /// An instant of a document, as every page writes it.
@@ -274,7 +228,7 @@ fn readable(document: &Value, key: &str) -> String {
 }
 
 /// What made a check fail.
-fn shown(target: &Target, (check, finding): (&str, &Value)) -> Markup {
+fn finding_details(target: &Target, check: &str, finding: &Value) -> Markup {
     let text = |row: &Value, key: &str| row[key].as_str().map(layout::said).unwrap_or_default();
     let rows = finding["evidence"].as_array().cloned().unwrap_or_default();
     let signals = finding["signals"].as_array().cloned().unwrap_or_default();
@@ -311,7 +265,7 @@ fn shown(target: &Target, (check, finding): (&str, &Value)) -> Markup {
 }
 
 /// What a person may do about it.
-fn deeds(person: &CurrentUser, kept: &Kept, silences: &[Silence], now: Instant) -> Markup {
+fn alert_actions(person: &CurrentUser, kept: &AlertRecord, silences: &[Silence], now: Instant) -> Markup {
     let fires = matches!(kept.alert.state, Alerting::Firing { .. });
     let back = format!("/targets/{}/checks/{}", layout::part(&kept.target), layout::part(&kept.check));
     let hidden = html! {
@@ -327,7 +281,7 @@ fn deeds(person: &CurrentUser, kept: &Kept, silences: &[Silence], now: Instant) 
         @if let Some(owner) = &kept.acknowledged_by {
             p.notice { (layout::said(owner)) " looks after it" @if let Some(note) = &kept.note { ": " (layout::said(note)) } ". " (layout::when(kept.updated_at, now)) }
         }
-        @if person.role >= crate::store::accounts::Role::Responder {
+        @if person.role >= Role::Responder {
             div.deeds {
                 @if fires {
                     form method="post" action="/alerts/acknowledge" { (hidden) label { "Note" input name="note" maxlength="500"; } button { "I look after it" } }

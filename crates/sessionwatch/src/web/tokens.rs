@@ -6,16 +6,19 @@ use axum::{extract::State, response::Redirect};
 use maud::{Markup, html};
 use sessionwatch_core::instant::Instant;
 
-use super::{PageResult, WebError, auth::LoggedIn, csrf::CsrfForm, layout};
-use crate::{
-    app::{
-        AppError, AppState,
-        login_sessions::CurrentUser,
-        tokens::{
-            self, CreatedToken, DEFAULT_DAYS, MAX_DAYS, NewToken, TOKEN_PREFIX, TokenOwner, is_valid_label,
-        },
+use super::{
+    PageResult, WebError,
+    auth::LoggedIn,
+    csrf::CsrfForm,
+    layout::{self, PageHead},
+};
+use crate::app::{
+    AppError, AppState,
+    login_sessions::CurrentUser,
+    tokens::{
+        self, CreatedToken, DEFAULT_DAYS, MAX_DAYS, NewToken, Scope, TOKEN_PREFIX, Token, TokenOwner,
+        is_valid_label,
     },
-    store::tokens::{Scope, Token},
 };
 
 /// One's own tokens.
@@ -67,7 +70,7 @@ pub(super) async fn create(
         p { "Programs send it as " code { "Authorization: Bearer " (TOKEN_PREFIX) "…" } ", and can do what you may until " (crate::clock::readable(token.expires_at)) "." }
         p { a href="/settings" { "Back" } }
     };
-    Ok(layout::page(&person, ("A new token", "/settings"), false, &body))
+    Ok(layout::page(&person, PageHead { title: "A new token", path: "/settings", live: false }, &body))
 }
 
 /// The token that a form asks for.

@@ -267,7 +267,7 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
     hers.set(ada, ("lessons", "look sooner")).unwrap();
     let kept = case().incident;
     assert_eq!((kept.state, kept.contained_at), (State::Contained, Some(monday())));
-    let field = |name: &str| incident::field(&kept, name);
+    let field = |name: &str| kept.field(name);
     assert_eq!([field("root-cause"), field("lessons")], [Some("a cache".into()), Some("look sooner".into())]);
     assert!(watch.stop());
 }

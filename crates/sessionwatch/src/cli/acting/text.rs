@@ -7,9 +7,8 @@ use sessionwatch_core::{instant::Instant, plural::counted};
 
 use crate::{
     actions::{ActError, Applied, Line, Plan, Selection, applying},
-    clock,
+    api_types, clock,
     config::Config,
-    documents,
     sanitize::printable,
 };
 
@@ -98,7 +97,7 @@ pub(super) fn row(line: &Line) -> String {
 
 /// A plan as JSON.
 pub(super) fn plan_json(config: &Config, plan: &Plan) -> Value {
-    json!({ "schema": 1, "plan": documents::Plan::of(config, plan) })
+    json!({ "schema": 1, "plan": api_types::Plan::of(config, plan) })
 }
 
 /// What came of a plan, for a person.
@@ -186,7 +185,7 @@ pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
             }).collect::<Vec<_>>(),
             "undo_until": applied.purge_at.map(clock::rfc3339),
             "rows": applied.lines.iter().map(|(line, why)| {
-                let mut row = documents::json(documents::Row::of(line));
+                let mut row = api_types::json(api_types::Row::of(line));
                 row["why"] = json!(why.text());
                 row
             }).collect::<Vec<_>>(),

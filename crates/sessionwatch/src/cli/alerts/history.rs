@@ -3,8 +3,9 @@
 use sessionwatch_core::instant::{DAY, Instant};
 
 use crate::{
+    api_types,
     cli::{Failure, opening::existing as open, target::ConfigArgs},
-    clock, documents,
+    clock,
     output::{Format, table::Sheet},
     sanitize::printable,
     store::events::{self, Event, Search},
@@ -90,6 +91,6 @@ fn sheet(events: &[Event]) -> Sheet {
         kind: "events",
         header: ["at", "target", "check", "what", "summary"].map(str::to_owned).to_vec(),
         rows: events.iter().map(row).collect(),
-        documents: events.iter().map(|event| documents::json(documents::Event::of(event))).collect(),
+        documents: events.iter().map(|event| api_types::json(api_types::Event::of(event))).collect(),
     }
 }

@@ -86,7 +86,7 @@ fn time(incident: &Incident, now: sessionwatch_core::instant::Instant) -> String
 pub(super) fn status(case: &Case) -> Result<ExitCode, Failure> {
     let incident = &case.work.incident;
     let recorded = recorded(&case.work.timeline);
-    let summary = incident::field(incident, "summary").unwrap_or_default();
+    let summary = incident.field("summary").unwrap_or_default();
     let mut text = format!(
         "{} ({}, {}) of {}: {}\nOpened {} by {}.\n",
         incident.id,

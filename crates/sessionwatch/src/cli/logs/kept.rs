@@ -7,9 +7,8 @@ use sessionwatch_core::instant::{HOUR, Instant};
 
 use super::super::{Failure, target::ConfigArgs};
 use crate::{
-    clock,
+    api_types, clock,
     config::Config,
-    documents,
     logs::{self, LogSource},
     output::{Format, table::Sheet},
     store::{
@@ -129,9 +128,9 @@ pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
     let mut shown = Vec::new();
     for source in &config.logs.sources {
         let kept = store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
-        let document = documents::Source::of(source, kept.clone(), now);
+        let document = api_types::Source::of(source, kept.clone(), now);
         rows.push(row(&source.name, &kept, document.voice()));
-        shown.push(documents::json(document));
+        shown.push(api_types::json(document));
     }
     let header = ["source", "target", "heard last", "voice", "lines", "signals", "dropped"];
     let header = header.map(str::to_owned).to_vec();

@@ -8,24 +8,19 @@ use sessionwatch_core::instant::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::settings,
     Answer, Caller,
     given::{Asked, Body, Count, Cursor, In, Page, Text},
     problem::Problem,
 };
 use crate::{
     access_names::{RoleName, ScopeName},
+    api_types::{Account, At, Deed, Token},
     app::{
         AppError, AppState,
-        accounts::{self as app_accounts, AccountName, PasswordHash},
-        login_sessions,
-        tokens::{self as app_tokens, DEFAULT_DAYS, MAX_DAYS, TokenOwner},
-    },
-    documents::{Account, At, Deed, Token},
-    store::{
-        accounts::{self, Role},
-        audit,
-        tokens::Scope,
+        accounts::{self as app_accounts, AccountName, PasswordHash, Role},
+        audit as audit_trail, channels as app_channels,
+        login_sessions::{self, Login as StoredLogin},
+        tokens::{self as app_tokens, DEFAULT_DAYS, MAX_DAYS, Scope, TokenOwner},
     },
 };
 
@@ -62,7 +57,7 @@ pub(super) struct Login {
 #[utoipa::path(get, path = "/api/v1/logins", tag = "account", responses((status = 200, description = "The latest first", body = Page<Login>)))]
 pub(super) async fn logins(State(app): State<Arc<AppState>>, caller: Caller) -> Answer<Page<Login>> {
     let all = login_sessions::list_logins(&app, &caller.token.account).await?;
-    let login = |login: accounts::Login| Login {
+    let login = |login: StoredLogin| Login {
         id: login.hash,
         address: login.address,
         agent: login.agent,
@@ -248,7 +243,7 @@ pub(super) async fn test_channel(
     caller: Caller,
     In(of): In<OfName>,
 ) -> Answer<Trial> {
-    let problems = settings::send_test_message(&app, &caller.actor(), &of.name).await?;
+    let problems = app_channels::send_test_message(&app, &caller.actor(), &of.name).await?;
     Ok(Json(Trial { accepted: problems.is_empty(), problems }))
 }
 
@@ -273,8 +268,8 @@ pub(super) async fn audit(
 ) -> Answer<Page<Deed>> {
     let limit = wanted.limit.map_or(100, |Count(limit)| limit);
     let before = wanted.cursor.map(|Cursor(before)| before);
-    let found = app.read(move |db| audit::page(db, before, limit + 1)).await?;
-    Ok(Json(Page::of(found, limit as usize, (Deed::of, |deed| deed.id.to_string()))))
+    let found = audit_trail::list_entries_before(&app, before, limit + 1).await?;
+    Ok(Json(Page::of(found, limit as usize, Deed::of, |deed| deed.id.to_string())))
 }
 
 /// The configuration as it is used, without anything secret.

@@ -4,23 +4,21 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_core::instant::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::alerts as page,
     Answer, Caller,
     given::{Asked, Body, Count, Cursor, In, Page, Text},
     problem::Problem,
     targets::OfCheck,
 };
 use crate::{
-    app::AppState,
-    documents::{Alert, At, Event, Silence},
-    store::{
-        alerts,
-        events::{self, Search},
-        silences,
+    api_types::{Alert, At, Event, Silence},
+    app::{
+        AppState,
+        alerts::{self, AlertFilter, EventSearch},
+        silences::{self, MAX_MINUTES, NewSilence},
     },
 };
 
@@ -40,7 +38,8 @@ pub(super) async fn list(
     State(app): State<Arc<AppState>>,
     Asked(which): Asked<Which>,
 ) -> Answer<Page<Alert>> {
-    let kept = app.read(move |db| alerts::list(db, which.all)).await?;
+    let kept =
+        alerts::list_alerts(&app, if which.all { AlertFilter::All } else { AlertFilter::Active }).await?;
     Ok(Json(Page::all(kept.iter().map(Alert::of).collect())))
 }
 
@@ -67,12 +66,7 @@ pub(super) async fn acknowledge(
     Body(said): Body<Said>,
 ) -> Result<StatusCode, Problem> {
     let note = said.note.map(|note| note.to_string()).unwrap_or_default();
-    page::take_on(
-        &app,
-        (of.target.to_string(), of.check.to_string()),
-        (caller.actor().name().to_owned(), note),
-    )
-    .await?;
+    alerts::acknowledge(&app, &caller.actor(), of.alert_ref(), note).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -85,8 +79,7 @@ pub(super) async fn resolve(
     Body(said): Body<Said>,
 ) -> Result<StatusCode, Problem> {
     let note = said.note.map(|note| note.to_string()).unwrap_or_default();
-    page::end(&app, (of.target.to_string(), of.check.to_string()), (caller.actor().name().to_owned(), note))
-        .await?;
+    alerts::resolve(&app, &caller.actor(), of.alert_ref(), note).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -98,16 +91,14 @@ pub(super) async fn comment(
     In(of): In<OfCheck>,
     Body(said): Body<Comment>,
 ) -> Result<StatusCode, Problem> {
-    let which = (of.target.to_string(), of.check.to_string());
-    page::remark(&app, which, (caller.actor().name().to_owned(), said.note.to_string())).await?;
+    alerts::add_comment(&app, &caller.actor(), of.alert_ref(), said.note.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// What is kept quiet now
 #[utoipa::path(get, path = "/api/v1/silences", tag = "alerts", responses((status = 200, description = "The silences", body = Page<Silence>)))]
 pub(super) async fn silences(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Silence>> {
-    let now = app.clock.now();
-    let kept = app.read(move |db| silences::list(db, now)).await?;
+    let kept = silences::list_silences(&app).await?;
     Ok(Json(Page::all(kept.iter().map(Silence::of).collect())))
 }
 
@@ -122,7 +113,7 @@ pub(super) struct Quiet {
     /// Only this user or token prefix.
     subject: Option<Text<200>>,
     /// For how many minutes.
-    minutes: Count<{ page::LONGEST as u32 }>,
+    minutes: Count<{ MAX_MINUTES as u32 }>,
     /// Why.
     note: Text<500>,
 }
@@ -142,17 +133,15 @@ pub(super) async fn silence(
 ) -> Result<(StatusCode, Json<Made>), Problem> {
     let Count(minutes) = quiet.minutes;
     let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
-    let silence = silences::Silence {
-        id: 0,
+    let new = NewSilence {
         target: text(quiet.target),
         check: text(quiet.check),
         subject: text(quiet.subject),
-        until: app.clock.now().plus(i64::from(minutes) * 60 * SECOND),
-        owner: caller.actor().name().to_owned(),
+        minutes: minutes.into(),
         note: quiet.note.to_string(),
     };
-    let id = page::hush(&app, silence).await?;
-    Ok((StatusCode::CREATED, Json(Made { id })))
+    let created = silences::create_silence(&app, &caller.actor(), new).await?;
+    Ok((StatusCode::CREATED, Json(Made { id: created.id })))
 }
 
 /// A silence.
@@ -171,7 +160,7 @@ pub(super) async fn unsilence(
     caller: Caller,
     In(of): In<OfSilence>,
 ) -> Result<StatusCode, Problem> {
-    page::unhush(&app, of.id, caller.actor().name().to_owned()).await?;
+    silences::expire_silence(&app, &caller.actor(), of.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -214,7 +203,7 @@ pub(super) async fn events(
 ) -> Answer<Page<Event>> {
     let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
     let limit = wanted.limit.map_or(100, |Count(limit)| limit);
-    let search = Search {
+    let search = EventSearch {
         from: wanted.from.map_or(Instant::MIN, |At(at)| at),
         to: wanted.to.map_or(Instant::MAX, |At(at)| at),
         target: text(wanted.target),
@@ -224,7 +213,7 @@ pub(super) async fn events(
         before: wanted.cursor.map(|Cursor(before)| before),
         limit: limit + 1,
     };
-    let mut found = app.read(move |db| events::search(db, &search)).await?;
+    let mut found = alerts::search_events(&app, search).await?;
     found.reverse();
-    Ok(Json(Page::of(found, limit as usize, (Event::of, |event| event.id.to_string()))))
+    Ok(Json(Page::of(found, limit as usize, Event::of, |event| event.id.to_string())))
 }

@@ -144,7 +144,8 @@ impl<T: ToSchema> Page<T> {
     pub(super) fn of<K>(
         mut found: Vec<K>,
         limit: usize,
-        (item, place): (impl Fn(&K) -> T, impl Fn(&K) -> String),
+        item: impl Fn(&K) -> T,
+        place: impl Fn(&K) -> String,
     ) -> Self {
         let more = found.len() > limit;
         found.truncate(limit);

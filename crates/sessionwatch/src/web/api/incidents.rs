@@ -13,23 +13,20 @@ use sessionwatch_core::incident::{self as rules, IncidentSeverity};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::incidents::{self as page, Spoken},
     Answer, Caller,
     given::{Asked, Body, In, Page, Text},
     problem::Problem,
 };
 use crate::{
-    actions::Selection,
+    api_types::{Entry, Incident, Plan},
     app::{
         AppState,
-        plans::{self as app_plans, CaseOfTarget},
+        incidents::{
+            self, Case, CaseOfTarget, Completeness, Contained, SealedEvidence, StepResponse, StepUpdate,
+            recorded,
+        },
+        plans::Selection,
     },
-    documents::{Entry, Incident, Plan},
-    incident::{
-        report as paper,
-        work::{self, Case},
-    },
-    store::incidents,
 };
 
 /// The most users whose sessions one plan ends.
@@ -47,7 +44,7 @@ pub(super) struct OfIncident {
 /// Every incident, the latest first
 #[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents", responses((status = 200, description = "The incidents", body = Page<Incident>)))]
 pub(super) async fn list(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Incident>> {
-    let all = app.read(incidents::list).await?;
+    let all = incidents::list_incidents(&app).await?;
     Ok(Json(Page::all(all.iter().map(Incident::of).collect())))
 }
 
@@ -87,7 +84,9 @@ pub(super) async fn open(
         Severity::P2 => IncidentSeverity::P2,
         Severity::P3 => IncidentSeverity::P3,
     };
-    let opened = page::begin(&app, (&new.target, &caller.actor()), (grade, new.summary.to_string())).await?;
+    let (target, summary) = (new.target.to_string(), new.summary.to_string());
+    let new = incidents::NewIncident { target, severity: grade, summary };
+    let opened = incidents::open_incident(&app, &caller.actor(), new).await?;
     Ok((StatusCode::CREATED, Json(Incident::of(&opened))))
 }
 
@@ -125,7 +124,7 @@ impl IncidentCourse {
             found_out: step.found_out,
             found: case.found(step).map(str::to_owned),
         };
-        let recorded = incidents::recorded(&case.timeline);
+        let recorded = recorded(&case.timeline);
         Self {
             incident: Incident::of(&case.incident),
             next: case.next().map(step),
@@ -141,7 +140,7 @@ pub(super) async fn incident(
     State(app): State<Arc<AppState>>,
     In(of): In<OfIncident>,
 ) -> Answer<IncidentCourse> {
-    let CaseOfTarget { case, .. } = app_plans::get_case(&app, &of.id).await?;
+    let CaseOfTarget { case, .. } = incidents::get_case(&app, &of.id).await?;
     Ok(Json(IncidentCourse::of(&case)))
 }
 
@@ -151,8 +150,7 @@ pub(super) async fn report(
     State(app): State<Arc<AppState>>,
     In(of): In<OfIncident>,
 ) -> Result<Response, Problem> {
-    let CaseOfTarget { case, .. } = app_plans::get_case(&app, &of.id).await?;
-    let text = paper::markdown(&case.incident, &case.timeline).map_err(crate::app::AppError::from)?;
+    let text = incidents::get_report(&app, &of.id).await?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response())
 }
 
@@ -183,15 +181,16 @@ pub(super) enum Onward {
 }
 
 impl Onward {
-    fn spoken(self) -> Spoken {
-        let (step, said, note) = match self {
-            Self::Nothing { step } => (step, "", None),
-            Self::Done { step, note } => (step, "done", note),
-            Self::Skip { step, note } => (step, "skip", Some(note)),
-            Self::Reopen { step, note } => (step, "reopen", Some(note)),
+    fn update(self) -> StepUpdate {
+        let (step, response) = match self {
+            Self::Nothing { step } => (step, StepResponse::FindOut),
+            Self::Done { step, note } => {
+                (step, StepResponse::Done(note.map(|note| note.to_string()).unwrap_or_default()))
+            }
+            Self::Skip { step, note } => (step, StepResponse::Skip(note.to_string())),
+            Self::Reopen { step, note } => (step, StepResponse::Reopen(note.to_string())),
         };
-        let note = note.map(|note| note.to_string()).unwrap_or_default();
-        Spoken { step: step.to_string(), said: said.to_owned(), note }
+        StepUpdate { step: step.to_string(), response }
     }
 }
 
@@ -203,8 +202,8 @@ pub(super) async fn next(
     In(of): In<OfIncident>,
     Body(onward): Body<Onward>,
 ) -> Answer<IncidentCourse> {
-    page::go_on(&app, (&of.id, &caller.actor()), onward.spoken()).await?;
-    let CaseOfTarget { case, .. } = app_plans::get_case(&app, &of.id).await?;
+    incidents::advance(&app, &caller.actor(), &of.id, onward.update()).await?;
+    let CaseOfTarget { case, .. } = incidents::get_case(&app, &of.id).await?;
     Ok(Json(IncidentCourse::of(&case)))
 }
 
@@ -234,10 +233,10 @@ pub(super) async fn contain(
     Body(whose): Body<Whose>,
 ) -> Result<(StatusCode, Json<Plan>), Problem> {
     let (whose, users) = match whose {
-        Whose::Everybody {} => (work::Contained::Everybody, vec![]),
-        Whose::Users { users } => (work::Contained::Users, users),
-        Whose::Duplicates {} => (work::Contained::Duplicates, vec![]),
-        Whose::Orphans {} => (work::Contained::Orphans, vec![]),
+        Whose::Everybody {} => (Contained::Everybody, vec![]),
+        Whose::Users { users } => (Contained::Users, users),
+        Whose::Duplicates {} => (Contained::Duplicates, vec![]),
+        Whose::Orphans {} => (Contained::Orphans, vec![]),
     };
     if users.len() > NAMED {
         return Err(Problem::bad(format!("a plan names at most {NAMED} users here")));
@@ -245,7 +244,7 @@ pub(super) async fn contain(
     let users: Vec<String> = users.iter().map(|user| user.to_string()).collect();
     let selection: Option<Selection> = whose.selection(&users);
     let selection = selection.ok_or_else(|| Problem::bad("name at least one user"))?;
-    let plan = page::plan(&app, (&of.id, &caller.actor()), selection).await?;
+    let plan = incidents::plan_containment(&app, &caller.actor(), &of.id, selection).await?;
     Ok((StatusCode::CREATED, Json(Plan::of(&app.config(), &plan))))
 }
 
@@ -267,10 +266,12 @@ pub(super) async fn evidence(
     In(of): In<OfIncident>,
     Asked(wanted): Asked<WantedEvidence>,
 ) -> Result<Response, Problem> {
-    let (name, sealed) = page::sealed(&app, (&of.id, &caller.actor()), wanted.incomplete).await?;
+    let completeness = if wanted.incomplete { Completeness::Optional } else { Completeness::Required };
+    let sealed = incidents::export_evidence(&app, &caller.actor(), &of.id, completeness).await?;
+    let SealedEvidence { name, bytes } = sealed;
     let kept = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
-    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], sealed).into_response())
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], bytes).into_response())
 }
 
 /// A part of the report.
@@ -312,8 +313,8 @@ pub(super) async fn set(
     In(of): In<OfIncident>,
     Body(part): Body<Part>,
 ) -> Result<StatusCode, Problem> {
-    let part = (part.name.name().to_owned(), part.text.to_string());
-    page::keep(&app, (&of.id, &caller.actor()), part).await?;
+    let (name, text) = (part.name.name().to_owned(), part.text.to_string());
+    incidents::set_report_field(&app, &caller.actor(), &of.id, name, text).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -332,7 +333,7 @@ pub(super) async fn note(
     In(of): In<OfIncident>,
     Body(note): Body<Note>,
 ) -> Result<StatusCode, Problem> {
-    page::add(&app, (&of.id, &caller.actor()), note.note.to_string()).await?;
+    incidents::add_note(&app, &caller.actor(), &of.id, note.note.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -353,7 +354,7 @@ pub(super) async fn close(
     Body(why): Body<Reason>,
 ) -> Result<StatusCode, Problem> {
     let reason = why.reason.map(|reason| reason.to_string());
-    page::end(&app, (&of.id, &caller.actor()), reason).await?;
+    incidents::close_incident(&app, &caller.actor(), &of.id, reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -364,7 +365,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_report_are_those_of_every_other_way_to_it() {
         let names = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
-        assert_eq!(work::FIELDS, names);
+        assert_eq!(incidents::REPORT_FIELDS, names);
         for name in names {
             let part: PartName = serde_json::from_value(name.into()).unwrap();
             assert_eq!(part.name(), name);

@@ -12,10 +12,11 @@ use super::{
     given::{Asked, Count, Cursor, Page, Text},
 };
 use crate::{
-    app::AppState,
-    documents::{At, Signal, Source},
-    logs,
-    store::signals::{self, Kept, Search},
+    api_types::{At, Signal, Source},
+    app::{
+        AppState, Period,
+        logs::{self, LogEventQuery},
+    },
 };
 
 /// What is looked for among signals.
@@ -63,32 +64,29 @@ pub(super) async fn signals(
         None => app.config().targets.iter().map(|target| target.name.clone()).collect(),
     };
     let limit = wanted.limit.map_or(100, |Count(limit)| limit);
-    let period = (wanted.from.map_or(Instant::MIN, |At(at)| at), wanted.to.map_or(Instant::MAX, |At(at)| at));
-    let found = app.read(move |db| {
-        let search = Search {
-            kind: wanted.kind.as_deref().map(String::as_str),
-            prefix: wanted.token.as_deref().map(String::as_str),
-            user: wanted.user.as_deref().map(String::as_str),
-            fit: None,
-            bad: wanted.bad,
-            before: wanted.cursor.map(|Cursor(before)| before),
-            limit: limit + 1,
-        };
-        let mut found: Vec<Kept> = vec![];
-        for name in &names {
-            found.extend(signals::search(db, name, period, &search)?);
-        }
-        found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
-        Ok(found)
-    });
-    Ok(Json(Page::of(found.await?, limit as usize, (Signal::of, |signal| signal.id.to_string()))))
+    let period = Period {
+        from: wanted.from.map_or(Instant::MIN, |At(at)| at),
+        to: wanted.to.map_or(Instant::MAX, |At(at)| at),
+    };
+    let query = LogEventQuery {
+        targets: names,
+        kind: wanted.kind.map(|kind| kind.to_string()),
+        prefix: wanted.token.map(|token| token.to_string()),
+        user: wanted.user.map(|user| user.to_string()),
+        only_bad: wanted.bad,
+        period,
+        before: wanted.cursor.map(|Cursor(before)| before),
+        limit: limit + 1,
+    };
+    let found = logs::search_log_events(&app, query).await?;
+    Ok(Json(Page::of(found, limit as usize, Signal::of, |signal| signal.id.to_string())))
 }
 
 /// The sources of log lines, and whether they are heard
 #[utoipa::path(get, path = "/api/v1/sources", tag = "logs", responses((status = 200, description = "The sources", body = Page<Source>)))]
 pub(super) async fn sources(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Source>> {
     let (config, now) = (app.config(), app.clock.now());
-    let known = app.read(logs::list_sources).await?;
+    let known = logs::list_sources(&app).await?;
     let of = |source: &crate::config::logs::Source| {
         let kept = known.iter().find(|kept| kept.name == source.name).cloned();
         Source::of(source, kept.unwrap_or_default(), now)

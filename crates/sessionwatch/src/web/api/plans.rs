@@ -14,14 +14,11 @@ use super::{
     targets::OfTarget,
 };
 use crate::{
-    actions::{self, Selection},
+    api_types::{Archive, At, Plan},
     app::{
         AppError, AppState, TargetOps,
-        plans::{self as app_plans, ApplyRequest, PlanOfTarget},
+        plans::{self as app_plans, ApplyRequest, PlanHistory, PlanOfTarget, RowFilter, Selection},
     },
-    documents::{Archive, At, Plan},
-    store::{archived, plans},
-    target::sql::Filter,
 };
 
 /// Plans of a page: the latest.
@@ -85,7 +82,7 @@ impl NewPlan {
                 agent_like,
                 impersonated,
             } => {
-                let filter = Filter {
+                let filter = RowFilter {
                     user: text(user),
                     user_like: text(user_like),
                     created_after: micros(created_after),
@@ -96,7 +93,7 @@ impl NewPlan {
                     agent_like: text(agent_like),
                     impersonated,
                 };
-                if filter == Filter::default() {
+                if filter == RowFilter::default() {
                     return Err(Problem::conflict("without any condition, it is everybody: say `all`"));
                 }
                 Selection::Where(filter)
@@ -148,7 +145,7 @@ pub(super) struct Progress {
 }
 
 impl PlanCourse {
-    fn of(app: &AppState, plan: &actions::Plan) -> Self {
+    fn of(app: &AppState, plan: &app_plans::Plan) -> Self {
         let job = app.plan_jobs.get(&plan.kept.id);
         let progress = job.map(|job| Progress {
             rows: job.control.done.load(Ordering::Relaxed),
@@ -167,12 +164,7 @@ impl PlanCourse {
 /// The latest 100 plans
 #[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, the latest first", body = Page<PlanCourse>)))]
 pub(super) async fn list(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<PlanCourse>> {
-    let now = app.clock.now();
-    let plans = app.read(move |db| {
-        let made = plans::list(db)?.into_iter().map(actions::Plan::read).filter_map(Result::transpose);
-        made.take(SHOWN).map(|plan| plan?.counted(db, now)).collect::<Result<Vec<_>, _>>()
-    });
-    let plans: Vec<actions::Plan> = plans.await?;
+    let plans = app_plans::list_plans(&app, SHOWN).await?;
     Ok(Json(Page::all(plans.iter().map(|plan| PlanCourse::of(&app, plan)).collect())))
 }
 
@@ -240,8 +232,8 @@ pub(super) async fn apply(
 /// What is archived, and can be put back
 #[utoipa::path(get, path = "/api/v1/archive", tag = "plans", responses((status = 200, description = "By the plans that removed it", body = Page<Archive>)))]
 pub(super) async fn archive(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Archive>> {
-    let (held, made) = app.read(|db| Ok((archived::holdings(db)?, plans::list(db)?))).await?;
-    let documents = held.iter().map(|holding| Archive::of(holding, &made)).collect::<Result<_, _>>();
+    let PlanHistory { archived, plans } = app_plans::get_history(&app).await?;
+    let documents = archived.iter().map(|held| Archive::of(held, &plans)).collect::<Result<_, _>>();
     Ok(Json(Page::all(documents.map_err(AppError::from)?)))
 }
 

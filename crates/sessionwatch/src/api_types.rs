@@ -1,0 +1,66 @@
+//! What programs read: the JSON of the command line and of the interface over HTTP, each thing in one shape.
+
+mod accounts;
+mod alerts;
+mod incidents;
+mod logs;
+mod plans;
+mod targets;
+
+use serde::Serialize;
+use serde_json::Value;
+use sessionwatch_core::instant::Instant;
+use utoipa::ToSchema;
+
+pub use self::{
+    accounts::{Account, Deed, Token},
+    alerts::{Alert, Event, Silence},
+    incidents::{Entry, Incident},
+    logs::{Signal, Source},
+    plans::{Archive, Plan, Row},
+    targets::{Examined, Session},
+};
+use crate::clock;
+
+/// An instant, by RFC 3339 and in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At(pub Instant);
+
+impl Serialize for At {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&clock::rfc3339(self.0))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for At {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        let at = text.parse::<jiff::Timestamp>().ok();
+        let at = at.and_then(|at| Instant::from_micros(at.as_microsecond()));
+        at.map(Self).ok_or_else(|| serde::de::Error::custom("an instant is written as 2026-01-31T12:00:00Z"))
+    }
+}
+
+impl utoipa::PartialSchema for At {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for At {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Instant".into()
+    }
+}
+
+/// A document as JSON.
+#[must_use]
+pub fn json(document: impl Serialize) -> Value {
+    serde_json::to_value(document).unwrap_or_default()
+}
+
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}

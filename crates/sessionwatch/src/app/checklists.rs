@@ -1,0 +1,48 @@
+//! The weekly checklist, and what people vouch for.
+
+use std::sync::Arc;
+
+use super::{Actor, AppError, AppState};
+use crate::{
+    checklist::{self, Checklist},
+    config::Target,
+    store::attestations::Attestation,
+};
+
+/// What somebody vouches for.
+#[derive(Clone, Debug)]
+pub struct NewAttestation {
+    /// The target.
+    pub target: String,
+    /// Whether users reported nothing about logins this week.
+    pub holds: bool,
+    /// How one knows.
+    pub note: String,
+}
+
+/// The checklist of a target for this week.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn get_checklist(app: &Arc<AppState>, target: Target) -> Result<Checklist, AppError> {
+    let (config, now) = (app.config(), app.clock.now());
+    app.read(move |db| checklist::week(db, (&config, &target), now)).await
+}
+
+/// Records what somebody vouches for.
+///
+/// # Errors
+///
+/// If there is no such target.
+pub async fn attest(app: &Arc<AppState>, actor: &Actor, new: NewAttestation) -> Result<(), AppError> {
+    let attestation = Attestation {
+        at: app.clock.now(),
+        target: app.target(&new.target)?.name,
+        item: checklist::USER_REPORTS.to_owned(),
+        holds: new.holds,
+        owner: actor.name().to_owned(),
+        note: new.note,
+    };
+    app.write(move |db| checklist::attest(db, &attestation)).await
+}

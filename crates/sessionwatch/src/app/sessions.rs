@@ -1,0 +1,207 @@
+//! Sessions and users of a target: the rows behind the numbers, prefixes of tokens only, and what is remembered of a user.
+
+use std::sync::Arc;
+
+use sessionwatch_core::{
+    instant::{DAY, Instant},
+    plural::counted,
+};
+
+use super::{AppError, AppState, with_pooled_connection};
+pub use crate::target::{
+    observe::Line as SessionRow,
+    sql::{Sort as SessionSort, Status as SessionStatus},
+};
+use crate::{
+    actions::{Plan, Selection},
+    config::Target,
+    store::{
+        StoreError,
+        db::Db,
+        events, plans,
+        signals::{self, Kept, Search},
+    },
+    target::{
+        observe,
+        sql::{After, List},
+    },
+};
+
+/// Sessions of a user that are listed.
+const USER_SESSIONS: usize = 100;
+/// Log events about a user that are listed.
+const USER_LOG_EVENTS: u32 = 100;
+/// Changes about a user that are looked through.
+const USER_EVENTS: u32 = 100;
+/// How far back log events about a user are looked for, in microseconds.
+const LOG_EVENTS_PERIOD_US: i64 = 30 * DAY;
+/// How far back it is looked for what happened to a user, in microseconds.
+const HISTORY_PERIOD_US: i64 = 90 * DAY;
+
+/// Which sessions are asked for.
+#[derive(Clone, Debug)]
+pub struct SessionQuery {
+    /// Which by their end.
+    pub status: SessionStatus,
+    /// In which order; `None` for the usual one.
+    pub sort: Option<SessionSort>,
+    /// Smallest first.
+    pub ascending: bool,
+    /// Only of this user.
+    pub user: Option<String>,
+    /// Only the one with this row id, or those with this token prefix.
+    pub token: Option<String>,
+    /// The last one on the page before.
+    pub after: Option<PagePosition>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A place in a list of sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PagePosition {
+    /// What the list is sorted by, in microseconds.
+    pub key: i64,
+    /// The row id.
+    pub id: String,
+}
+
+impl SessionQuery {
+    /// The sessions of a user.
+    #[must_use]
+    pub fn of_user(user: &str) -> Self {
+        let (status, sort) = (SessionStatus::All, Some(SessionSort::Expires));
+        let user = Some(user.to_owned());
+        Self { status, sort, ascending: false, user, token: None, after: None, limit: USER_SESSIONS }
+    }
+}
+
+/// The sessions that were found.
+#[derive(Clone, Debug)]
+pub struct SessionList {
+    /// The sessions.
+    pub rows: Vec<SessionRow>,
+    /// The order that they are in.
+    pub sort: SessionSort,
+    /// Names of what helps a person to recognize a user.
+    pub display: Vec<String>,
+    /// The database's time.
+    pub now: Instant,
+}
+
+/// By what a session has its place in that order, in microseconds; the largest where there is nothing.
+#[must_use]
+pub fn sort_key(row: &SessionRow, sort: SessionSort) -> i64 {
+    let at = if sort == SessionSort::Created { row.created_at } else { row.expires_at };
+    at.map_or(i64::MAX, Instant::micros)
+}
+
+/// Something that happened to sessions of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserEvent {
+    /// When.
+    pub at: Instant,
+    /// What, in words.
+    pub summary: String,
+}
+
+/// What the store knows of a user.
+#[derive(Clone, Debug)]
+pub struct UserRecords {
+    /// Log events of the last 30 days.
+    pub log_events: Vec<Kept>,
+    /// What happened in the last 90 days, the latest first.
+    pub history: Vec<UserEvent>,
+}
+
+/// Sessions of a target.
+///
+/// # Errors
+///
+/// If the database cannot be asked.
+pub async fn list_sessions(
+    app: &Arc<AppState>,
+    target: &Target,
+    query: SessionQuery,
+) -> Result<SessionList, AppError> {
+    let listed = with_pooled_connection(app, target, async move |opened, config| {
+        let sql = opened.sql(false, &config.rules.thresholds);
+        // Who looks for something finds few.
+        let is_narrow = query.user.is_some() || query.token.is_some();
+        let usual = || if is_narrow { SessionSort::Expires } else { sql.usual_sort() };
+        let sort = query.sort.map_or_else(usual, |wanted| sql.paged_sort(wanted));
+        let list = List {
+            status: query.status,
+            sort,
+            ascending: query.ascending,
+            user: query.user.as_deref(),
+            named: query.token.as_deref(),
+            after: query.after.as_ref().map(|after| After { key: after.key, id: &after.id }),
+            paged: true,
+            ..List::all(query.limit)
+        };
+        let rows = observe::list(&opened.session, &sql, list).await?;
+        let users = opened.layout.candidate.mapping.users.as_ref();
+        let display = users.map(|users| users.display.clone()).unwrap_or_default();
+        Ok(SessionList { rows, sort, display, now: opened.now })
+    });
+    listed.await
+}
+
+/// What the store knows of a user: what the table shows no more, findings and plans remember.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn get_user_records(
+    app: &Arc<AppState>,
+    target: &str,
+    user: &str,
+) -> Result<UserRecords, AppError> {
+    let (now, target, user) = (app.clock.now(), target.to_owned(), user.to_owned());
+    app.read(move |db| {
+        let search = Search { user: Some(&user), limit: USER_LOG_EVENTS, ..Search::default() };
+        let period = (now.plus(-LOG_EVENTS_PERIOD_US), now.plus(1));
+        let log_events = signals::search(db, &target, period, &search)?;
+        Ok(UserRecords { log_events, history: user_history(db, &target, &user, now)? })
+    })
+    .await
+}
+
+fn user_history(db: Db<'_>, target: &str, user: &str, now: Instant) -> Result<Vec<UserEvent>, StoreError> {
+    let from = now.plus(-HISTORY_PERIOD_US);
+    let mut history: Vec<UserEvent> = events::about_user(db, (target, user), from, USER_EVENTS)?
+        .into_iter()
+        .map(|event| UserEvent {
+            at: event.at,
+            summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
+        })
+        .collect();
+    let applied = |plan: &plans::Plan| {
+        matches!(plan.state, plans::State::Begun | plans::State::Done) && plan.target == target
+    };
+    let made = plans::list(db)?.into_iter().filter(applied).filter(|plan| plan.touched_at >= from);
+    for plan in made.map(Plan::read) {
+        let Some(plan) = plan? else { continue };
+        if is_about(&plan, user) {
+            history.push(plan_event(&plan));
+        }
+    }
+    history.sort_by_key(|event| std::cmp::Reverse(event.at));
+    Ok(history)
+}
+
+fn is_about(plan: &Plan, user: &str) -> bool {
+    match &plan.selection {
+        Selection::User(id) => id == user,
+        Selection::Users(ids) => ids.iter().any(|id| id == user),
+        _ => plan.summary.sample.iter().any(|line| line.user.as_deref() == Some(user)),
+    }
+}
+
+fn plan_event(plan: &Plan) -> UserEvent {
+    let rows = counted(plan.kept.rows, "row", "rows");
+    let (made_by, state) = (&plan.kept.made_by, plan.kept.state.name());
+    let summary = format!("{} by {made_by}: {rows} in all, {state}", plan.selection.name());
+    UserEvent { at: plan.kept.touched_at, summary }
+}

@@ -1,0 +1,99 @@
+//! Silences: what is not told for a while, and why.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sessionwatch_core::instant::{Instant, SECOND};
+
+use super::{Actor, AppError, AppState};
+pub use crate::store::silences::Silence;
+use crate::{
+    clock,
+    store::{audit, silences},
+};
+
+/// The longest silence, in minutes.
+pub const MAX_MINUTES: i64 = 366 * 24 * 60;
+
+/// A silence to create.
+#[derive(Clone, Debug)]
+pub struct NewSilence {
+    /// Only this target; `None` for all.
+    pub target: Option<String>,
+    /// Only this check; `None` for all.
+    pub check: Option<String>,
+    /// Only findings that are about nothing but this user or token prefix; `None` for all.
+    pub subject: Option<String>,
+    /// For how many minutes.
+    pub minutes: i64,
+    /// Why.
+    pub note: String,
+}
+
+/// A silence that was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CreatedSilence {
+    /// Its number.
+    pub id: i64,
+    /// When it ends.
+    pub until: Instant,
+}
+
+/// The silences that have not ended.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn list_silences(app: &Arc<AppState>) -> Result<Vec<Silence>, AppError> {
+    let now = app.clock.now();
+    app.read(move |db| silences::list(db, now)).await
+}
+
+/// Tells nothing of a target, a check or both for a while.
+///
+/// # Errors
+///
+/// If there is no such target.
+pub async fn create_silence(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    new: NewSilence,
+) -> Result<CreatedSilence, AppError> {
+    let (now, config) = (app.clock.now(), app.config());
+    let NewSilence { target, check, subject, note, minutes } = new;
+    // Alerts about a channel have its name in place of a target's.
+    let is_channel = |name: &str| config.serve.channels.iter().any(|channel| channel.name == name);
+    if let Some(name) = target.as_deref().filter(|name| !is_channel(name)) {
+        app.target(name)?;
+    }
+    let until = now.plus(minutes * 60 * SECOND);
+    let silence = Silence { id: 0, target, check, subject, until, owner: actor.name().to_owned(), note };
+    let id = app.write(move |db| {
+        let detail = json!({
+            "target": silence.target, "check": silence.check, "subject": silence.subject,
+            "until": clock::rfc3339(silence.until), "note": silence.note,
+        });
+        let id = silences::begin(db, &silence, now)?;
+        audit::add(db, (&silence.owner, "silence"), &detail.to_string(), now)?;
+        Ok(id)
+    });
+    Ok(CreatedSilence { id: id.await?, until })
+}
+
+/// Ends a silence.
+///
+/// # Errors
+///
+/// If there is none of that number.
+pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Result<(), AppError> {
+    let (now, by) = (app.clock.now(), actor.name().to_owned());
+    let ended = app.write(move |db| {
+        if !silences::end(db, id, now)? {
+            return Ok(false);
+        }
+        audit::add(db, (&by, "unsilence"), &json!({ "silence": id }).to_string(), now)?;
+        Ok(true)
+    });
+    let over = || AppError::NotFound("There is no such silence, or it has ended already.".into());
+    if ended.await? { Ok(()) } else { Err(over()) }
+}

@@ -1,0 +1,247 @@
+//! Targets: how they stand, their numbers over time, their checks, and what the doctor finds about them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sessionwatch_core::{
+    alert::State,
+    instant::{DAY, Instant},
+};
+
+use super::{
+    AppError, AppState, Period,
+    alerts::{AlertRecord, AlertRef, Event, EventSearch},
+    silences::Silence,
+    with_pooled_connection,
+};
+use crate::{
+    checks, doctor,
+    store::{StoreError, alerts, censuses, db::Db, events, reports, silences},
+    target::sql::Sql,
+};
+pub use crate::{
+    doctor::{Finding, Level},
+    store::censuses::Point as Sample,
+};
+
+/// Events that are read with the status of a target.
+const STATUS_EVENTS: u32 = 100;
+/// Events that are read with a check, and how far back, in microseconds.
+const CHECK_EVENTS: u32 = 50;
+const CHECK_HISTORY_US: i64 = 90 * DAY;
+
+/// How a target stands, and its numbers over a period.
+#[derive(Clone, Debug)]
+pub struct TargetStatus {
+    /// The alerts of its checks.
+    pub alerts: Vec<AlertRecord>,
+    /// The report of the last run; `None` before the first one.
+    pub report: Option<LastReport>,
+    /// What was counted.
+    pub samples: Vec<Sample>,
+    /// Alerts that fired, were repeated or resolved.
+    pub events: Vec<Event>,
+}
+
+/// The report of the last run.
+#[derive(Clone, Debug)]
+pub struct LastReport {
+    /// When the run was.
+    pub at: Instant,
+    /// The report, as `sessionwatch check --format json` writes it.
+    pub document: Value,
+}
+
+impl TargetStatus {
+    fn read(db: Db<'_>, target: &str, period: Period, now: Instant) -> Result<Self, StoreError> {
+        let report = reports::document(db, target)?;
+        let search = EventSearch {
+            from: period.from,
+            to: period.to,
+            target: Some(target.to_owned()),
+            check: None,
+            text: None,
+            alerts_only: true,
+            before: None,
+            limit: STATUS_EVENTS,
+        };
+        Ok(Self {
+            alerts: alerts::of_target(db, target)?,
+            report: report.map(|(at, document)| LastReport { at, document }),
+            samples: censuses::between(db, target, (period.from, period.to), now)?,
+            events: events::search(db, &search)?,
+        })
+    }
+
+    /// The alerts that fire, the worst first.
+    #[must_use]
+    pub fn firing(&self) -> Vec<&AlertRecord> {
+        let mut firing: Vec<&AlertRecord> =
+            self.alerts.iter().filter(|kept| matches!(kept.alert.state, State::Firing { .. })).collect();
+        firing.sort_by_key(|kept| std::cmp::Reverse(severity_rank(&kept.severity)));
+        firing
+    }
+
+    /// How it stands, in a word.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        let firing = self.firing();
+        let is_blind = self.document().is_none_or(|report| report["census"].is_null());
+        if firing.iter().any(|kept| kept.acknowledged_by.is_none()) {
+            "failing"
+        } else if !firing.is_empty() {
+            "acknowledged"
+        } else if is_blind {
+            "unknown"
+        } else {
+            "healthy"
+        }
+    }
+
+    /// The report of the last run.
+    #[must_use]
+    pub fn document(&self) -> Option<&Value> {
+        self.report.as_ref().map(|report| &report.document)
+    }
+
+    /// A text of the report of the last run.
+    #[must_use]
+    pub fn report_text(&self, key: &str) -> Option<&str> {
+        self.document()?[key].as_str()
+    }
+
+    /// A gauge over time.
+    #[must_use]
+    pub fn gauge(&self, name: &str) -> Vec<(Instant, Option<f64>)> {
+        let value = |sample: &Sample| sample.gauges.get(name).map(|[mean, ..]| *mean);
+        self.samples.iter().map(|sample| (sample.at, value(sample))).collect()
+    }
+}
+
+/// How bad a severity is; a larger number is worse.
+#[must_use]
+pub fn severity_rank(severity: &str) -> u8 {
+    match severity {
+        "critical" => 3,
+        "high" => 2,
+        "medium" => 1,
+        _ => 0,
+    }
+}
+
+/// A check on a target, with what is known of it.
+#[derive(Clone, Debug)]
+pub struct CheckDetails {
+    /// Its alert.
+    pub alert: AlertRecord,
+    /// The last finding that failed, as JSON; null where there is none.
+    pub finding: Value,
+    /// What happened in the last 90 days, the oldest first.
+    pub history: Vec<Event>,
+    /// What keeps it quiet.
+    pub silences: Vec<Silence>,
+}
+
+/// How every target stands, in the order of the configuration, with a day of numbers.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn list_statuses(app: &Arc<AppState>) -> Result<Vec<TargetStatus>, AppError> {
+    let (config, now) = (app.config(), app.clock.now());
+    let period = Period::back_from(now, DAY);
+    app.read(move |db| {
+        let names = config.targets.iter().map(|target| &target.name);
+        names.map(|name| TargetStatus::read(db, name, period, now)).collect()
+    })
+    .await
+}
+
+/// How a target stands, with its numbers over a period.
+///
+/// # Errors
+///
+/// If there is no such target.
+pub async fn get_status(app: &Arc<AppState>, target: &str, period: Period) -> Result<TargetStatus, AppError> {
+    let (name, now) = (app.target(target)?.name, app.clock.now());
+    app.read(move |db| TargetStatus::read(db, &name, period, now)).await
+}
+
+/// Numbers of a target over a period.
+///
+/// # Errors
+///
+/// If there is no such target.
+pub async fn list_samples(
+    app: &Arc<AppState>,
+    target: &str,
+    period: Period,
+) -> Result<Vec<Sample>, AppError> {
+    let (name, now) = (app.target(target)?.name, app.clock.now());
+    app.read(move |db| censuses::between(db, &name, (period.from, period.to), now)).await
+}
+
+/// A check on a target; `None` where nothing is known of it.
+///
+/// # Errors
+///
+/// If there is no such target.
+pub async fn get_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<CheckDetails>, AppError> {
+    let now = app.clock.now();
+    let AlertRef { target, check } = check;
+    let target = app.target(&target)?.name;
+    app.read(move |db| {
+        let Some(alert) = alerts::get(db, &target, &check)? else { return Ok(None) };
+        let Period { from, to } = Period::back_from(now, CHECK_HISTORY_US);
+        let search = EventSearch {
+            from,
+            to,
+            target: Some(target.clone()),
+            check: Some(check.clone()),
+            text: None,
+            alerts_only: false,
+            before: None,
+            limit: CHECK_EVENTS,
+        };
+        let covers = |silence: &Silence| silence.covers(&target, &check);
+        Ok(Some(CheckDetails {
+            finding: alert.finding_document()?,
+            history: events::search(db, &search)?,
+            silences: silences::list(db, now)?.into_iter().filter(covers).collect(),
+            alert,
+        }))
+    })
+    .await
+}
+
+/// The query behind a check on a target, for pasting.
+///
+/// # Errors
+///
+/// If there is none, or the database cannot be asked.
+pub async fn get_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<String, AppError> {
+    let target = app.target(&check.target)?;
+    let known = checks::TABLE_CHECKS.iter().find(|one| one.id == check.check);
+    let known = known.ok_or_else(|| AppError::NotFound("There is no query behind such a check.".into()))?;
+    let written = with_pooled_connection(app, &target, async move |opened, config| {
+        let thresholds = &config.rules.thresholds;
+        let sql = Sql { pasted: true, ..opened.sql(false, thresholds) };
+        Ok(sql.check_query(known.evidence, thresholds))
+    });
+    written.await
+}
+
+/// What the doctor finds about a target.
+///
+/// # Errors
+///
+/// If there is no such target, or its database cannot be asked.
+pub async fn examine(app: &Arc<AppState>, target: &str) -> Result<Vec<Finding>, AppError> {
+    let target = app.target(target)?;
+    let patient = target.clone();
+    let visit =
+        with_pooled_connection(app, &target, async move |opened, _| doctor::visit(&patient, opened).await);
+    let mut findings = visit.await?;
+    findings.extend(doctor::left_files(&app.config()));
+    Ok(findings)
+}
