@@ -10,8 +10,6 @@ use tokio_postgres::config::Host;
 
 use credentials::ENCODE;
 
-use crate::tls::{self, TlsError};
-
 /// How far the connection is protected. Names and meanings are those of libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SslMode {
@@ -166,15 +164,6 @@ const DRIVER: [&str; 17] = [
 ];
 
 impl Dsn {
-    /// Whether TLS can be set up as the address wants it, before a connection is opened.
-    ///
-    /// # Errors
-    ///
-    /// If the file of trusted certificates, or those of the system, cannot be used.
-    pub fn check_tls(&self) -> Result<(), TlsError> {
-        tls::connector(self).map(drop)
-    }
-
     /// Returns `true` if the server is reached over a local socket, which is never encrypted.
     #[must_use]
     pub fn is_local(&self) -> bool {

@@ -34,6 +34,17 @@ struct Lenient {
     provider: Arc<CryptoProvider>,
 }
 
+impl Dsn {
+    /// Whether TLS can be set up as the address wants it, before a connection is opened.
+    ///
+    /// # Errors
+    ///
+    /// If the file of trusted certificates, or those of the system, cannot be used.
+    pub fn check_tls(&self) -> Result<(), TlsError> {
+        connector(self).map(drop)
+    }
+}
+
 /// A TLS connector for the address.
 ///
 /// # Errors

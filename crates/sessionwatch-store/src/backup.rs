@@ -2,51 +2,16 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, backup::Backup};
+use rusqlite::{Connection, OpenFlags};
 
-use crate::{Backend, MIGRATIONS, Store, StoreError, audit, creation::Draft, db::Db, migrate, transact};
-
-/// Every table, in an order in which they can be filled.
-const TABLES: [&str; 24] = [
-    "accounts",
-    "alerts",
-    "answers",
-    "attestations",
-    "audit",
-    "censuses",
-    "confirmed_time",
-    "drills",
-    "events",
-    "incident_entries",
-    "incidents",
-    "layouts",
-    "leases",
-    "ledgers",
-    "log_entries",
-    "log_sources",
-    "login_networks",
-    "logins",
-    "outbox",
-    "reports",
-    "secrets",
-    "signals",
-    "silences",
-    "tokens",
-];
-/// Plans and what they removed. They may be large, and nothing is added to them while the disk is full.
-const ACTING: [&str; 3] = ["archived", "planned", "plans"];
-
-/// Copies one database over another, at one instant.
-pub(super) fn copy(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
-    let backup = Backup::new(from, to)?;
-    loop {
-        match backup.step(-1)? {
-            rusqlite::backup::StepResult::Done => return Ok(()),
-            // Somebody else reads or writes the other side: it is tried again, after the busy timeout.
-            _ => std::thread::yield_now(),
-        }
-    }
-}
+use crate::{
+    Store, StoreError, audit,
+    copies::{copy_acting_rows, copy_database, copy_rows},
+    creation::Draft,
+    db::Db,
+    sqlite::transact,
+    store::Backend,
+};
 
 impl Store {
     /// Writes a copy of the store, as it stands at one instant, into a new SQLite file that only its owner may read. The file
@@ -75,12 +40,12 @@ impl Store {
     fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
         let mut copied = Connection::open(to)?;
         match &mut *self.lock() {
-            Backend::File(file) => copy(file.active(), &mut copied)?,
+            Backend::File(file) => copy_database(file.active(), &mut copied)?,
             Backend::Server(remote) => {
                 remote.begin(false)?;
                 transact(&mut copied, |db| {
-                    rows(Db::Server(remote), db)?;
-                    tables(&ACTING, Db::Server(remote), db)
+                    copy_rows(Db::Server(remote), db)?;
+                    copy_acting_rows(Db::Server(remote), db)
                 })?;
                 remote.script("COMMIT")?;
             }
@@ -106,43 +71,4 @@ fn fault(copy: &Path) -> Result<Option<String>, StoreError> {
             "entry {id} of the audit trail is not what was written, or does not follow from the one before: `sessionwatch audit verify`"
         )),
     })
-}
-
-/// Copies every row over what is there, of every table but those of acting.
-pub(super) fn rows(from: Db<'_>, to: Db<'_>) -> Result<(), StoreError> {
-    migrate(to, MIGRATIONS.len())?;
-    tables(&TABLES, from, to)
-}
-
-fn tables(names: &[&str], from: Db<'_>, to: Db<'_>) -> Result<(), StoreError> {
-    for table in names {
-        let columns = to.rows(&format!("SELECT name FROM pragma_table_info('{table}')"), &[])?;
-        let columns: Vec<String> = columns.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
-        let holders: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
-        let (columns, holders) = (columns.join(", "), holders.join(", "));
-        to.run(&format!("DELETE FROM {table}"), &[])?;
-        let insert = format!("INSERT INTO {table} ({columns}) VALUES ({holders})");
-        for row in from.rows(&format!("SELECT {columns} FROM {table}"), &[])? {
-            let values = (0..row.width()).map(|at| row.value(at)).collect::<Result<Vec<_>, _>>()?;
-            to.run(&insert, &values)?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tests::store;
-
-    #[test]
-    fn no_table_is_left_out() {
-        let (_folder, store) = store();
-        let query =
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'migrations' ORDER BY name";
-        let rows = store.read(|db| db.rows(query, &[])).unwrap();
-        let mut copied = [&TABLES[..], &ACTING].concat();
-        copied.sort_unstable();
-        assert_eq!(rows.iter().map(|row| row.text(0).unwrap()).collect::<Vec<_>>(), copied);
-    }
 }

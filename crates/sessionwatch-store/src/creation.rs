@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{MIGRATIONS, StoreError, migrate, transact};
+use crate::{StoreError, migrations::migrate_fully, sqlite::transact};
 
 /// A file beside the one that it is to become, which only its owner may read. It is removed with this value, unless it was
 /// given its name.
@@ -75,7 +75,7 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     let place = behind_links(path);
     let draft = Draft::of(&place).map_err(refused)?;
     let mut connection = Connection::open(draft.path())?;
-    transact(&mut connection, |db| migrate(db, MIGRATIONS.len()))?;
+    transact(&mut connection, migrate_fully)?;
     connection.close().map_err(|(_, error)| error)?;
     match draft.publish(&place) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(refused(error)),

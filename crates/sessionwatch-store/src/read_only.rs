@@ -11,7 +11,13 @@ use std::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{StoreError, backup, db::Db, is_current, migrate, transact};
+use crate::{
+    StoreError,
+    copies::copy_database,
+    db::Db,
+    migrations::{is_current, migrate_fully},
+    sqlite::{is_foreign, is_without_tables, transact},
+};
 
 /// What is written as it is in the address of a file.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
@@ -86,14 +92,14 @@ fn open_by(path: &Path, way: Way) -> Result<Connection, StoreError> {
 }
 
 fn current(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
-    if super::is_without_tables(&connection)? {
+    if is_without_tables(&connection)? {
         return Err(StoreError::Empty(path.to_owned()));
     }
-    if super::is_foreign(&connection)? || is_current(Db::File(&connection))? {
+    if is_foreign(&connection)? || is_current(Db::File(&connection))? {
         return Ok(connection);
     }
     let mut memory = Connection::open_in_memory()?;
-    backup::copy(&connection, &mut memory)?;
-    transact(&mut memory, |db| migrate(db, super::MIGRATIONS.len()))?;
+    copy_database(&connection, &mut memory)?;
+    transact(&mut memory, migrate_fully)?;
     Ok(memory)
 }

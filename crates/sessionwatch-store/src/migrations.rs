@@ -1,0 +1,52 @@
+//! Brings a store up to date, one migration after the other.
+
+use crate::{StoreError, db::Db};
+
+/// Every migration, oldest first.
+const MIGRATIONS: [&str; 11] = [
+    include_str!("../migrations/20261124120000_first.sql"),
+    include_str!("../migrations/20261124180000_history.sql"),
+    include_str!("../migrations/20261125120000_acting.sql"),
+    include_str!("../migrations/20261125130000_incident.sql"),
+    include_str!("../migrations/20261125160000_logs.sql"),
+    include_str!("../migrations/20261125200000_accounts.sql"),
+    include_str!("../migrations/20261126120000_api.sql"),
+    include_str!("../migrations/20261128230000_layouts.sql"),
+    include_str!("../migrations/20261129040000_networks.sql"),
+    include_str!("../migrations/20261129100000_clocks.sql"),
+    include_str!("../migrations/20261129103000_gaps.sql"),
+];
+/// Whether a file needs no migration.
+pub(crate) fn is_current(db: Db<'_>) -> Result<bool, StoreError> {
+    let Db::File(_) = db else { return Ok(false) };
+    if db.row("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'", &[])?.is_none() {
+        return Ok(false);
+    }
+    Ok(applied(db)? == MIGRATIONS.len())
+}
+
+/// The number of the last migration.
+fn applied(db: Db<'_>) -> Result<usize, StoreError> {
+    let row = db.row("SELECT COALESCE(MAX(version), 0) FROM migrations", &[])?;
+    let applied = row.map_or(Ok(0), |row| row.count(0))?;
+    Ok(usize::try_from(applied).unwrap_or(usize::MAX))
+}
+
+/// Brings a store up to the migration of that number.
+pub(crate) fn migrate(db: Db<'_>, up_to: usize) -> Result<(), StoreError> {
+    db.script("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
+    let applied = applied(db)?;
+    if applied > MIGRATIONS.len() {
+        return Err(StoreError::Newer { found: applied, known: MIGRATIONS.len() });
+    }
+    for (version, migration) in (1..).zip(MIGRATIONS).take(up_to).skip(applied) {
+        db.script(migration)?;
+        db.run("INSERT INTO migrations (version) VALUES ($1)", &[i64::from(version).into()])?;
+    }
+    Ok(())
+}
+
+/// Brings a store up to the newest migration.
+pub(crate) fn migrate_fully(db: Db<'_>) -> Result<(), StoreError> {
+    migrate(db, MIGRATIONS.len())
+}
