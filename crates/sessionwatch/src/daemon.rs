@@ -23,6 +23,7 @@ mod watching;
 mod weekly;
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -196,21 +197,25 @@ impl Daemon {
     /// If the store or the port cannot be had.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DaemonError> {
         let place = config.serve.store.clone();
-        // The store has a thread of its own where it is on a server, and this one waits for it.
-        let store = blocking::run(move || open(&place)).await?;
+        let opening = move || {
+            let store = open(&place)?;
+            let clock = store.clock(clock)?;
+            let time = timekeeping::Timekeeper::start(&store, &clock)?;
+            Ok::<_, StoreError>((store, clock, time))
+        };
+        let (store, clock, time) = blocking::run(opening).await?;
         let listen = config.serve.listen;
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
         let certificate = match &config.serve.tls {
-            Some(files) => Some(door::Certificate::read(files)?),
+            Some((certificate, key)) => Some(door::Certificate::read(certificate, key)?),
             None => None,
         };
-        let clock = store.clock(clock)?;
         let holder = config.serve.name.clone().unwrap_or_else(system::name);
         let leadership = Leadership::new(store.is_shared(), holder);
         let (failures, failed) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             begun: clock.now(),
-            time: timekeeping::Timekeeper::start(&store, &clock)?,
+            time,
             app: Arc::new(AppState::new(store, clock, leadership, config)),
             latest: metrics::RuntimeMetrics::default(),
             failures_logged: failures::Logged::default(),
@@ -237,13 +242,13 @@ impl Daemon {
     /// # Errors
     ///
     /// If the store or the system does not say.
-    pub fn door(&self) -> Result<Door, DaemonError> {
+    pub async fn door(&self) -> Result<Door, DaemonError> {
         let address = self.address()?;
         let public = self.shared.config().serve.public_url.clone();
         let public = public.unwrap_or_else(|| format!("{}://{address}", self.scheme()));
         let public = public.trim_end_matches('/');
-        let someone = self.shared.config().openid.is_some()
-            || !self.shared.store.read(crate::store::accounts::list)?.is_empty();
+        let accounts = blocking::read(&self.shared.store, crate::store::accounts::list).await?;
+        let someone = self.shared.config().openid.is_some() || !accounts.is_empty();
         Ok(if someone {
             Door::Open(format!("{public}/"))
         } else if address.ip().is_loopback() {
@@ -332,8 +337,8 @@ impl Daemon {
 
 /// Why TLS cannot be spoken by a certificate and its key, if it cannot.
 #[must_use]
-pub fn certificate_problem(files: &(std::path::PathBuf, std::path::PathBuf)) -> Option<String> {
-    door::certified(files).err().map(|error| format!("serve: {error}"))
+pub fn certificate_problem(certificate: &Path, key: &Path) -> Option<String> {
+    door::certified(certificate, key).err().map(|error| format!("serve: {error}"))
 }
 
 fn open(place: &Place) -> Result<Store, StoreError> {

@@ -15,7 +15,7 @@ use crate::{
     clock,
     look::{Outcome, Report, Seen},
     output::{self, Format, csv, table},
-    sanitize::printable,
+    sanitize::{escape_cell, printable},
     target::observe::{EVIDENCE_LIMIT, Engine, Evidence},
 };
 
@@ -148,15 +148,14 @@ impl Report {
         );
         for outcome in &self.outcomes {
             let finding = &outcome.finding;
-            let cell = |text: &str| text.replace('|', "\\|");
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} | {} |",
                 outcome.id,
                 outcome.severity.name(),
                 verdict_name(&finding.verdict),
-                cell(&finding.summary),
-                cell(&finding.threshold)
+                escape_cell(&finding.summary),
+                escape_cell(&finding.threshold)
             );
         }
         text
@@ -187,7 +186,7 @@ fn failing(outcome: &Outcome, target: &str, now: Instant) -> String {
     for evidence in &outcome.evidence {
         let _ = writeln!(text, "  {}", evidence_line(evidence, now));
     }
-    if let Some(cut) = cut_short((&outcome.id, outcome.finding.value), outcome.evidence.len()) {
+    if let Some(cut) = cut_short(&outcome.id, outcome.finding.value, outcome.evidence.len()) {
         let _ = writeln!(text, "  {cut}");
     }
     if !outcome.action.is_empty() {
@@ -205,7 +204,7 @@ fn failing(outcome: &Outcome, target: &str, now: Instant) -> String {
 /// is listed, that there may be more.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
-pub fn cut_short((check, value): (&str, Option<f64>), shown: usize) -> Option<String> {
+pub fn cut_short(check: &str, value: Option<f64>, shown: usize) -> Option<String> {
     if shown < EVIDENCE_LIMIT {
         return None;
     }

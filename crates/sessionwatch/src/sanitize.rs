@@ -16,6 +16,19 @@ pub fn printable(text: &str) -> String {
     plain
 }
 
+/// The same for a page: also what HTML would take for markup is replaced.
+#[must_use]
+pub fn escape_html(text: &str) -> String {
+    let text = printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// The same for a cell of a Markdown table, which it does not end.
+#[must_use]
+pub fn escape_cell(text: &str) -> String {
+    printable(text).replace('|', "\\|")
+}
+
 /// Returns `true` if a letter may be joined to the next one by an invisible joiner, as in Persian, Hindi and emoji.
 fn is_joined(letter: char) -> bool {
     !letter.is_ascii() && is_printable(letter)
@@ -60,5 +73,11 @@ mod tests {
         let persian = "\u{645}\u{6cc}\u{200c}\u{62e}";
         assert_eq!(printable(persian), persian);
         assert_eq!(printable("a\u{200c}b"), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn text_stays_text_in_a_page_and_in_a_cell() {
+        assert_eq!(escape_html("<b a='1'>&\"\u{1b}"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\u{fffd}");
+        assert_eq!(escape_cell("a|b"), "a\\|b");
     }
 }

@@ -157,7 +157,7 @@ fn spacing(took_us: i64) -> i64 {
 impl Timetable {
     /// The schedules of the target of that name, which was last looked at then, or is to be looked at first then.
     #[must_use]
-    pub fn new(name: &str, entries: Vec<Entry>, (looked, first): (Option<Instant>, Instant)) -> Self {
+    pub fn new(name: &str, entries: Vec<Entry>, looked: Option<Instant>, first: Instant) -> Self {
         let mut hasher = SipHasher13::new();
         hasher.write(name.as_bytes());
         Self {
@@ -210,7 +210,7 @@ impl Timetable {
     }
 
     /// A look was taken: what it did is done, and what was missed before it is left out. One that failed is due again.
-    pub fn looked(&mut self, due: &Due, (now, took_us): (Instant, i64), succeeded: bool) {
+    pub fn looked(&mut self, due: &Due, now: Instant, took_us: i64, succeeded: bool) {
         for (entry, done) in self.entries.iter().zip(&mut self.done) {
             if succeeded && entry.checks.is_subset(&due.checks) && (due.deep || !entry.deep) {
                 *done = Some(now);
@@ -283,7 +283,7 @@ impl Timetable {
             looks += 1;
             now = next;
             if let Some(due) = table.due(now) {
-                table.looked(&due, (now, 0), true);
+                table.looked(&due, now, 0, true);
             }
         }
     }
@@ -354,13 +354,13 @@ mod tests {
             entry(Schedule::Every(MINUTE), &["a", "b"], false),
             entry(cron("0 3 * * *", "UTC"), &["a", "b", "c"], true),
         ];
-        let mut table = Timetable::new("x", entries, (Some(start), start));
+        let mut table = Timetable::new("x", entries, Some(start), start);
         let looks: Vec<(i64, usize, bool)> = (0..6)
             .map(|_| {
                 let now = table.next(start);
                 let due = table.due(now).unwrap();
                 assert_eq!(table.due(now.plus(-1)), None);
-                table.looked(&due, (now, 0), true);
+                table.looked(&due, now, 0, true);
                 (now.since(start) / SECOND, due.checks.len(), due.deep)
             })
             .collect();
@@ -370,7 +370,7 @@ mod tests {
         // An hour without a look is one look late, not sixty.
         let late = start.plus(HOUR);
         let due = table.due(late).unwrap();
-        table.looked(&due, (late, 0), true);
+        table.looked(&due, late, 0, true);
         assert_eq!(table.next(late), late.plus(MINUTE));
     }
 
@@ -378,7 +378,7 @@ mod tests {
     fn failing_and_slow_targets_are_looked_at_less_often() {
         let start = at(DAY);
         let table =
-            || Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], (Some(start), start));
+            || Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], Some(start), start);
         let gaps = |took: i64, succeeded: bool| -> Vec<i64> {
             let mut table = table();
             let mut now = start;
@@ -386,7 +386,7 @@ mod tests {
                 let next = table.next(now);
                 let gap = next.since(now);
                 now = next;
-                table.looked(&table.due(now).unwrap(), (now, took), succeeded);
+                table.looked(&table.due(now).unwrap(), now, took, succeeded);
                 gap / SECOND
             };
             (0..9).map(gap).collect()
@@ -406,18 +406,18 @@ mod tests {
             entry(Schedule::Every(6 * HOUR), &["a"], false),
             entry(cron("0 3 * * *", "UTC"), &["a"], true),
         ];
-        let mut table = Timetable::new("x", entries, (Some(start), start));
+        let mut table = Timetable::new("x", entries, Some(start), start);
         table.hurry();
         assert_eq!(table.next(start.plus(SECOND)), start.plus(LEAST_GAP));
         let due = table.due(start.plus(LEAST_GAP)).unwrap();
         assert!(!due.deep && due.checks.len() == 1);
-        table.looked(&due, (start.plus(LEAST_GAP), 0), true);
+        table.looked(&due, start.plus(LEAST_GAP), 0, true);
         assert!(table.next(start.plus(LEAST_GAP)) > start.plus(2 * HOUR));
         let mut new =
-            Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], (None, start.plus(5)));
+            Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], None, start.plus(5));
         assert_eq!((new.next(start), new.due(start)), (start.plus(5), None));
         let due = new.due(start.plus(5)).unwrap();
-        new.looked(&due, (start.plus(5), 0), false);
+        new.looked(&due, start.plus(5), 0, false);
         assert_eq!(new.next(start.plus(5)), start.plus(5 + LEAST_GAP), "what failed is due again");
     }
 
@@ -426,7 +426,8 @@ mod tests {
         let mut table = Timetable::new(
             "x",
             vec![entry(Schedule::Every(MINUTE), &["a"], false)],
-            (Some(at(10 * HOUR)), at(0)),
+            Some(at(10 * HOUR)),
+            at(0),
         );
         let now = at(7 * HOUR);
         assert!(table.is_ahead(now) && table.next(now) > now.plus(HOUR));
@@ -437,7 +438,7 @@ mod tests {
     #[test]
     fn a_time_that_cron_names_does_not_come_again_when_the_clock_goes_back() {
         let nightly = || entry(cron("0 21 * * *", "UTC"), &["a"], false);
-        let mut table = Timetable::new("x", vec![nightly()], (Some(utc("2026-11-28T21:00:30Z")), at(0)));
+        let mut table = Timetable::new("x", vec![nightly()], Some(utc("2026-11-28T21:00:30Z")), at(0));
         let before = table.next(utc("2026-11-28T22:10:00Z"));
         table.rebase(utc("2026-11-28T19:10:00Z"));
         assert_eq!(table.next(utc("2026-11-28T22:11:00Z")), before, "not at once");
@@ -448,7 +449,7 @@ mod tests {
     #[test]
     fn a_schedule_says_what_it_costs() {
         let cost = |schedule| {
-            Timetable::new("x", vec![entry(schedule, &["a"], false)], (None, at(0))).cost(5 * MINUTE)
+            Timetable::new("x", vec![entry(schedule, &["a"], false)], None, at(0)).cost(5 * MINUTE)
         };
         assert_eq!(cost(Schedule::Every(MINUTE)), (30 * 1_440 - 1, MONTH * DAY));
         assert_eq!(cost(Schedule::Every(6 * HOUR)), (119, 120 * 5 * MINUTE));
@@ -462,14 +463,14 @@ mod tests {
             let mut entries: Vec<Entry> =
                 minutes.iter().map(|every| entry(Schedule::Every(every * MINUTE), &["a"], false)).collect();
             entries.push(entry(cron(&format!("{minute} * * * *"), "UTC"), &["b"], false));
-            let mut table = Timetable::new("x", entries, (None, at(DAY)));
+            let mut table = Timetable::new("x", entries, None, at(DAY));
             let mut now = at(DAY);
             for _ in 0..50 {
                 let next = table.next(now);
                 prop_assert!(next.since(now) <= HOUR + SPLAY);
                 let due = table.due(next).unwrap();
                 prop_assert!(!due.checks.is_empty());
-                table.looked(&due, (next, took * SECOND), true);
+                table.looked(&due, next, took * SECOND, true);
                 prop_assert!(table.next(next).since(next) >= LEAST_GAP);
                 now = next;
             }

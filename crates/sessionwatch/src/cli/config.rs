@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 pub(super) fn remarks(config: &Config) -> Vec<String> {
     let cost = |target: &Target| {
         let suspends_after = target.suspends_after?;
-        let table = Timetable::new(&target.name, config.plan(target), (None, Instant::MIN));
+        let table = Timetable::new(&target.name, config.plan(target), None, Instant::MIN);
         let (looks, awake_us) = table.cost(suspends_after);
         let (hours, of) = (awake_us / HOUR, 30 * 24);
         Some(format!(

@@ -84,7 +84,7 @@ fn live(args: &Args) -> Result<ExitCode, Failure> {
     let outcome = runtime.block_on(async {
         let commands = super::serve::commands(None)?;
         let daemon = Daemon::start(config, Clock::System).await?;
-        let link = match daemon.door()? {
+        let link = match daemon.door().await? {
             Door::SetUp(link) | Door::Open(link) => link,
             Door::Closed => return Err(Failure::Usage("the demonstration is for this machine alone: --listen 127.0.0.1:9797".into())),
         };

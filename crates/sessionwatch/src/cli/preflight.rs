@@ -79,7 +79,8 @@ fn obstacles(config: &Config) -> Vec<String> {
         None => store(&serve.store),
     };
     let store = store.map(|problem| format!("serve.store: {problem}"));
-    let certificate = serve.tls.as_ref().and_then(daemon::certificate_problem);
+    let certificate =
+        serve.tls.as_ref().and_then(|(certificate, key)| daemon::certificate_problem(certificate, key));
     let openid = config.openid_unresolved.clone().or_else(|| oidc::client::problem(config.openid.as_ref()?));
     let openid = openid.map(|problem| format!("openid: {problem}"));
     targets

@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let commands = commands(file)?;
         let daemon = Daemon::start(config, Clock::System).await?;
         let (address, scheme) = (daemon.address()?, daemon.scheme());
-        let door = match daemon.door()? {
+        let door = match daemon.door().await? {
             Door::Open(url) => format!("The dashboard is on {url}\n"),
             Door::SetUp(link) => format!("The dashboard waits for its first account: {link}\n"),
             Door::Closed => {

@@ -1,6 +1,11 @@
 //! The door of the daemon: its address, in the clear or by TLS.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use axum_server::{
@@ -37,14 +42,16 @@ const STREAMS: u32 = 32;
 #[derive(Clone, Debug)]
 pub(super) struct Certificate {
     config: RustlsConfig,
-    files: (PathBuf, PathBuf),
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 /// Reads a certificate with its chain, and its key, both as PEM.
-pub(super) fn certified(files: &(PathBuf, PathBuf)) -> Result<ServerConfig, DaemonError> {
-    let faulty = || DaemonError::Certificate(files.0.clone(), files.1.clone());
-    let chain = CertificateDer::pem_file_iter(&files.0).and_then(Iterator::collect).map_err(|_| faulty())?;
-    let key = PrivateKeyDer::from_pem_file(&files.1).map_err(|_| faulty())?;
+pub(super) fn certified(certificate: &Path, key: &Path) -> Result<ServerConfig, DaemonError> {
+    let faulty = || DaemonError::Certificate(certificate.to_owned(), key.to_owned());
+    let chain =
+        CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(|_| faulty())?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|_| faulty())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
@@ -55,14 +62,14 @@ pub(super) fn certified(files: &(PathBuf, PathBuf)) -> Result<ServerConfig, Daem
 
 impl Certificate {
     /// Reads it.
-    pub(super) fn read(files: &(PathBuf, PathBuf)) -> Result<Self, DaemonError> {
-        let config = RustlsConfig::from_config(Arc::new(certified(files)?));
-        Ok(Self { config, files: files.clone() })
+    pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, DaemonError> {
+        let config = RustlsConfig::from_config(Arc::new(certified(certificate, key)?));
+        Ok(Self { config, certificate: certificate.to_owned(), key: key.to_owned() })
     }
 
     /// Reads it again; what it was stays where that fails.
     pub(super) fn renew(&self) {
-        match certified(&self.files) {
+        match certified(&self.certificate, &self.key) {
             Ok(config) => self.config.reload_from_config(Arc::new(config)),
             Err(_) => tracing::error!("the certificate or its key cannot be read: the one before is used on"),
         }

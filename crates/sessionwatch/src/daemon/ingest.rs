@@ -145,14 +145,15 @@ async fn vercel(
     };
     let network =
         ClientInfo::of_request(&shared.config().serve.trusted_proxies, request.headers(), peer).network();
-    let taken = take_drain(&shared, &sources, (network, request)).await;
+    let taken = take_drain(&shared, &sources, network, request).await;
     verified(&sources, taken.map_or_else(IntoResponse::into_response, IntoResponse::into_response))
 }
 
 async fn take_drain(
     shared: &Arc<Shared>,
     sources: &[LogSource],
-    (network, request): (IpNet, Request),
+    network: IpNet,
+    request: Request,
 ) -> Result<&'static str, Answer> {
     // Without a signature there is no body to wait for.
     if !request.headers().contains_key(SIGNATURE) {
@@ -172,7 +173,7 @@ async fn take_drain(
     let batch = parsed(move || {
         let digest = drain::digest(&body);
         let body = drain::unpacked(&body, packed.as_deref())?;
-        drain::entries((&body, &digest), (&one.source.name, &one.source.target), &grammar)
+        drain::entries(&body, &digest, &one.source.name, &one.source.target, &grammar)
     });
     logs::write(shared, batch.await?).await.map_err(Answer::Rejected)?;
     Ok("taken\n")
@@ -207,8 +208,8 @@ async fn take_lines(
     let batch = parsed(move || {
         let digest = drain::digest(&body);
         let body = drain::unpacked(&body, packed.as_deref())?;
-        let names = (one.source.name.as_str(), one.source.target.as_str());
-        let batch = drain::lines(&body, names, (&grammar, name.as_deref()));
+        let source = &one.source;
+        let batch = drain::lines(&body, &source.name, &source.target, &grammar, name.as_deref());
         Ok(Batch { digest: name.is_none().then_some(digest), ..batch })
     });
     logs::write(shared, batch.await?).await.map_err(Answer::Rejected)?;

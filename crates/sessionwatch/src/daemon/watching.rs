@@ -136,7 +136,7 @@ impl Watching {
         let (number, of) = self.place;
         let share = i64::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
         let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);
-        let timetable = Timetable::new(name, self.config.plan(&self.target), (looked, first));
+        let timetable = Timetable::new(name, self.config.plan(&self.target), looked, first);
         Ok((
             Kept { term, store, memory, intervals: self.intervals(), saved: None, compared: BTreeSet::new() },
             timetable,
@@ -179,7 +179,7 @@ impl Watching {
             };
             kept = after;
             let Some(ran) = ran else { break };
-            timetable.looked(&due, (now, ran.took_us), ran.succeeded);
+            timetable.looked(&due, now, ran.took_us, ran.succeeded);
         }
         let this = Arc::clone(self);
         blocking::run(move || this.save(&kept)).await;

@@ -138,7 +138,8 @@ fn number(title: &'static str, about: &'static str, expr: String) -> Panel {
 }
 
 fn lines(
-    (title, unit): (&'static str, &'static str),
+    title: &'static str,
+    unit: &'static str,
     about: &'static str,
     asked: Vec<(String, &'static str)>,
 ) -> Panel {
@@ -187,7 +188,7 @@ fn now() -> Vec<Panel> {
 fn sessions() -> Vec<Panel> {
     let kinds = |kinds: &str| led(&SESSIONS, &format!("{{{CHOSEN},kind=~\"{kinds}\"}}"), "target, kind");
     let legend = "{{target}} {{kind}}";
-    let lines = |title, about, shown: &str| lines((title, "short"), about, vec![(kinds(shown), legend)]);
+    let lines = |title, about, shown: &str| lines(title, "short", about, vec![(kinds(shown), legend)]);
     vec![
         lines("Census", "Rows stored, by what they are", "stored|active|expired|never_expiring"),
         lines("Users", "Users with an active session", "users_active"),
@@ -225,7 +226,8 @@ fn verdicts() -> Vec<Panel> {
             )],
         },
         lines(
-            ("Alerts by state", "short"),
+            "Alerts by state",
+            "short",
             "Of all targets",
             vec![(format!("max by (state) ({})", ALERTS.name), "{{state}}")],
         ),
@@ -243,19 +245,22 @@ fn looks() -> Vec<Panel> {
     let words = [("stands by", "transparent"), ("watches", "green")];
     vec![
         lines(
-            ("Duration of check runs", "s"),
+            "Duration of check runs",
+            "s",
             "From connecting to the verdicts, in the last hour",
             vec![(mean, "{{target}}"), (slow, "{{target}} 95 %")],
         ),
-        lines(("Lateness", "s"), "How long after its time the last look began", of_target(&SCHEDULER_LAG)),
+        lines("Lateness", "s", "How long after its time the last look began", of_target(&SCHEDULER_LAG)),
         lines(
-            ("Age of what is known", "s"),
+            "Age of what is known",
+            "s",
             "Time since the target was last seen",
             vec![(format!("time() - {}", of_chosen(&LAST_SEEN, "target")), "{{target}}")],
         ),
-        lines(("Lag of the replica", "s"), "Only where a replica was looked at", of_target(&REPLICA_LAG)),
+        lines("Lag of the replica", "s", "Only where a replica was looked at", of_target(&REPLICA_LAG)),
         lines(
-            ("Looks in an hour", "short"),
+            "Looks in an hour",
+            "short",
             "And those that saw nothing",
             vec![(all, "{{target}}"), (blind, "{{target}} blind")],
         ),
@@ -273,12 +278,14 @@ fn looks() -> Vec<Panel> {
 fn delivery() -> Vec<Panel> {
     vec![
         lines(
-            ("Outbox", "short"),
+            "Outbox",
+            "short",
             "Messages that wait to be delivered, or cannot be",
             vec![(format!("max by (channel, state) ({})", OUTBOX_MESSAGES.name), "{{channel}} {{state}}")],
         ),
         lines(
-            ("Attempts to deliver in an hour", "short"),
+            "Attempts to deliver in an hour",
+            "short",
             "By outcome",
             vec![(
                 format!("sum by (channel, outcome) (increase({}[1h]))", DELIVERIES.name),
@@ -286,7 +293,8 @@ fn delivery() -> Vec<Panel> {
             )],
         ),
         lines(
-            ("Size of the store", "bytes"),
+            "Size of the store",
+            "bytes",
             "Bytes that it takes",
             vec![(format!("max by (instance) ({})", STORE_SIZE.name), "{{instance}}")],
         ),

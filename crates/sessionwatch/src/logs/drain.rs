@@ -163,8 +163,10 @@ pub fn digest(body: &[u8]) -> String {
 ///
 /// If nothing of it can be read. Single lines that cannot are counted.
 pub fn entries(
-    (body, digest): (&[u8], &str),
-    (source, target): (&str, &str),
+    body: &[u8],
+    digest: &str,
+    source: &str,
+    target: &str,
     grammar: &Grammar,
 ) -> Result<Batch, Refused> {
     let mut batch = Batch { source: source.into(), target: target.into(), ..Batch::default() };
@@ -207,11 +209,7 @@ pub fn entries(
 
 /// What lines say that somebody posts. The name of the request, where it has one, keeps it from being taken twice.
 #[must_use]
-pub fn lines(
-    body: &[u8],
-    (source, target): (&str, &str),
-    (grammar, name): (&Grammar, Option<&str>),
-) -> Batch {
+pub fn lines(body: &[u8], source: &str, target: &str, grammar: &Grammar, name: Option<&str>) -> Batch {
     let mut batch = Batch { source: source.into(), target: target.into(), ..Batch::default() };
     let mut reader = Reader::new(grammar);
     let mut sink = |signal: Signal<'_>, place: Place<'_>| {
@@ -232,7 +230,7 @@ mod tests {
 
     fn read(body: &str) -> Result<Vec<String>, Refused> {
         let grammar = Grammar::new(vec![], Clock::default());
-        let batch = entries((body.as_bytes(), "digest"), ("vercel", "main"), &grammar)?;
+        let batch = entries(body.as_bytes(), "digest", "vercel", "main", &grammar)?;
         let said = |(id, found): &(Option<String>, Found)| {
             format!("{} {} {:?}", id.as_deref().unwrap_or("-"), found.name(), found.signal.request)
         };

@@ -49,7 +49,8 @@ pub struct Fits {
 /// If they cannot be read.
 pub fn fits(
     store: &Store,
-    (config, target): (&Config, &Target),
+    config: &Config,
+    target: &Target,
     period: (Instant, Instant),
     rows: Result<&[Line], &str>,
 ) -> Result<Fits, StoreError> {
@@ -68,7 +69,7 @@ pub fn fits(
     let without_line = match (sampled, rows) {
         (Some(source), _) => Err(format!("`{}` is sampled, so that lines may be missing", source.name)),
         (None, Err(why)) => Err(why.to_owned()),
-        (None, Ok(rows)) => without_line(store, (config, target), (rows, &creations))?,
+        (None, Ok(rows)) => without_line(store, config, target, rows, &creations)?,
     };
     Ok(Fits {
         fits: [
@@ -95,8 +96,10 @@ pub fn fits(
 /// Rows of whose creation no line tells, since logs were first read.
 fn without_line(
     store: &Store,
-    (config, target): (&Config, &Target),
-    (rows, creations): (&[Line], &[&Kept]),
+    config: &Config,
+    target: &Target,
+    rows: &[Line],
+    creations: &[&Kept],
 ) -> Result<Counted, StoreError> {
     let mut known = false;
     for source in config.logs.of(&target.name) {

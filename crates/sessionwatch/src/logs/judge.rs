@@ -133,9 +133,9 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
             LogCheckKind::Gaps => (gaps(&voices, limit, view.now), vec![]),
         };
         let mut judged =
-            judged((check.id, view.config.rules.log_severity(check), check.action), finding, signals);
+            judged(check.id, view.config.rules.log_severity(check), check.action, finding, signals);
         if let LogCheckKind::Signals(kind) = check.finds {
-            confirm(db, view, (kind.name(), limit), &mut judged)?;
+            confirm(db, view, kind.name(), limit, &mut judged)?;
         }
         all.push(judged);
     }
@@ -143,16 +143,12 @@ pub fn outcomes(db: Db<'_>, view: View<'_>) -> Result<Vec<Judged>, StoreError> {
         let name = own.pattern.name.as_str();
         let (finding, signals) = tally.finding(Counted::Kind(name), own.limit, doubt.as_deref());
         // How severe these are is the operator's to say.
-        all.push(judged((name, own.pattern.severity, &own.action), finding, signals));
+        all.push(judged(name, own.pattern.severity, &own.action, finding, signals));
     }
     Ok(all)
 }
 
-fn judged(
-    (id, severity, action): (&str, Severity, &str),
-    finding: CheckOutcome,
-    signals: Vec<Kept>,
-) -> Judged {
+fn judged(id: &str, severity: Severity, action: &str, finding: CheckOutcome, signals: Vec<Kept>) -> Judged {
     let evidence = signals.iter().map(evidence).collect();
     let outcome = Outcome { id: id.into(), severity, action: action.into(), finding, evidence };
     Judged { outcome, signals }
@@ -163,7 +159,8 @@ fn judged(
 fn confirm(
     db: Db<'_>,
     view: View<'_>,
-    (kind, limit): (&str, Limit),
+    kind: &str,
+    limit: Limit,
     judged: &mut Judged,
 ) -> Result<(), StoreError> {
     let outcome = &mut judged.outcome;

@@ -105,7 +105,7 @@ pub fn scan<G: Gather, E: From<ScanError>>(
 ) -> Result<(), E> {
     let path = search.path;
     if path.as_os_str() == "-" {
-        return stream(search, (unpacked(path, io::stdin())?, 0), &mut hand_over);
+        return stream(search, unpacked(path, io::stdin())?, 0, &mut hand_over);
     }
     let refused = |_| ScanError::Open(path.to_owned());
     let file = File::open(path).map_err(refused)?;
@@ -116,9 +116,9 @@ pub fn scan<G: Gather, E: From<ScanError>>(
     let mut first = [0; 4];
     let known = if facts.is_file() { file.read_at(&mut first, 0).map_err(refused)? } else { 0 };
     if facts.is_file() && Packing::of(&first[..known]) == Packing::Plain {
-        ranges(search, (&file, facts.len()), &mut hand_over)
+        ranges(search, &file, facts.len(), &mut hand_over)
     } else {
-        stream(search, (unpacked(path, file)?, 0), &mut hand_over)
+        stream(search, unpacked(path, file)?, 0, &mut hand_over)
     }
 }
 
@@ -147,7 +147,8 @@ fn broken(path: &Path, at: u64, why: &io::Error) -> ScanError {
 /// Reads a stream.
 fn stream<G: Gather, E: From<ScanError>>(
     search: &Search<'_, impl Fn() -> G + Sync>,
-    (source, size): (Box<dyn Read + Send + '_>, u64),
+    source: Box<dyn Read + Send + '_>,
+    size: u64,
     hand_over: &mut impl FnMut(G, Counters) -> Result<(), E>,
 ) -> Result<(), E> {
     let (mut blocks, mut reader) = (Blocks::new(source, 0), Reader::new(search.grammar));
@@ -187,7 +188,8 @@ fn stream<G: Gather, E: From<ScanError>>(
 /// Reads a file in ranges, by every processor. Each range knows by what stands before it what its first lines belong to.
 fn ranges<G: Gather, E: From<ScanError>>(
     search: &Search<'_, impl Fn() -> G + Sync>,
-    (file, size): (&File, u64),
+    file: &File,
+    size: u64,
     hand_over: &mut impl FnMut(G, Counters) -> Result<(), E>,
 ) -> Result<(), E> {
     let count = size.div_ceil(RANGE);
@@ -205,7 +207,7 @@ fn ranges<G: Gather, E: From<ScanError>>(
                     if number >= count || !done.wait_for(number) {
                         return;
                     }
-                    let read = range(search, (file, size), number);
+                    let read = range(search, file, size, number);
                     if sender.send((number, read)).is_err() {
                         return;
                     }
@@ -275,7 +277,8 @@ impl Read for Onward<'_> {
 /// Reads the lines that begin in a range.
 fn range<G: Gather>(
     search: &Search<'_, impl Fn() -> G + Sync>,
-    (file, size): (&File, u64),
+    file: &File,
+    size: u64,
     number: u64,
 ) -> Result<(G, Counters), (u64, io::Error)> {
     let (begin, end) = (number * RANGE, ((number + 1) * RANGE).min(size));

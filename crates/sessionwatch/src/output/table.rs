@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use super::{Format, csv, terminal_width};
-use crate::sanitize::printable;
+use crate::sanitize::{escape_cell, printable};
 
 /// A table without the blanks that fill its last column.
 pub(crate) fn trimmed(table: &Table) -> String {
@@ -32,10 +32,7 @@ impl Sheet {
             Format::Table | Format::Markdown => {
                 let mut table = Table::new();
                 let markdown = format == Format::Markdown;
-                let cell = |text: &String| {
-                    let text = printable(text);
-                    if markdown { text.replace('|', "\\|") } else { text }
-                };
+                let cell = |text: &String| if markdown { escape_cell(text) } else { printable(text) };
                 table.load_style(if markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
                 table.set_header(&self.header).add_rows(self.rows.iter().map(|row| row.iter().map(cell)));
                 if let (false, Some(columns)) = (markdown, terminal_width()) {

@@ -125,7 +125,7 @@ mod tests {
 
     const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-    fn due(text: &str, zone: &str, (from, to): (&str, &str)) -> Vec<String> {
+    fn due(text: &str, zone: &str, from: &str, to: &str) -> Vec<String> {
         let schedule = Schedule::cron(text, &TimeZone::get(zone).unwrap()).unwrap();
         let (mut at, to, mut due) = (utc(from), utc(to), vec![]);
         while let Some(next) = schedule.after(at).filter(|next| *next <= to) {
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_time_of_the_day_is_due_once_where_the_clocks_go_back() {
-        let night = ("2026-10-24T22:00:00Z", "2026-10-25T03:30:00Z");
-        let berlin = |text| due(text, "Europe/Berlin", night);
+        let night = ["2026-10-24T22:00:00Z", "2026-10-25T03:30:00Z"];
+        let berlin = |text| due(text, "Europe/Berlin", night[0], night[1]);
         assert_eq!(berlin("30 2 * * *"), ["02:30+02"]);
         assert_eq!(berlin("0,30 2 * * *"), ["02:00+02", "02:30+02"]);
         assert_eq!(berlin("15 1-3 * * *"), ["01:15+02", "02:15+02", "03:15+01"]);
@@ -150,26 +150,26 @@ mod tests {
         assert_eq!(berlin("*/15 2 * * *").len(), 8);
         assert_eq!(berlin("*/30 * * * *").len(), 11);
         let chatham =
-            due("*/15 2 * * sun", "Pacific/Chatham", ("2019-04-06T12:14:00Z", "2019-04-06T15:00:00Z"));
+            due("*/15 2 * * sun", "Pacific/Chatham", "2019-04-06T12:14:00Z", "2019-04-06T15:00:00Z");
         assert_eq!(chatham, ["02:00+13:45", "02:15+13:45", "02:30+13:45", "02:45+13:45", "02:45+12:45"]);
     }
 
     #[test]
     fn a_time_of_the_day_that_is_left_out_is_due_at_the_end_of_the_gap() {
-        let night = ("2026-03-28T23:00:00Z", "2026-03-29T02:30:00Z");
-        let berlin = |text| due(text, "Europe/Berlin", night);
+        let night = ["2026-03-28T23:00:00Z", "2026-03-29T02:30:00Z"];
+        let berlin = |text| due(text, "Europe/Berlin", night[0], night[1]);
         assert_eq!(berlin("30 2 * * *"), ["03:00+02"]);
         assert_eq!(berlin("0,30 2 * * *"), ["03:00+02"]);
         assert_eq!(berlin("30 1-3 * * *"), ["01:30+01", "03:00+02", "03:30+02"]);
         assert_eq!(berlin("0 2,3 * * *"), ["03:00+02"]);
         assert_eq!(berlin("30 * * * *"), ["00:30+01", "01:30+01", "03:30+02", "04:30+02"]);
         // A whole day that was left out.
-        let samoa = due("0 12 * * *", "Pacific/Apia", ("2011-12-30T00:00:00Z", "2011-12-31T00:00:00Z"));
+        let samoa = due("0 12 * * *", "Pacific/Apia", "2011-12-30T00:00:00Z", "2011-12-31T00:00:00Z");
         assert_eq!(samoa, ["00:00+14", "12:00+14"]);
     }
 
     /// The rule minute by minute: whatever wall time comes for the first time, or is passed over, is due.
-    fn model(cron: &Cron, zone: &TimeZone, (from, to): (Timestamp, Timestamp)) -> Vec<Timestamp> {
+    fn model(cron: &Cron, zone: &TimeZone, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
         let named = |wall: DateTime| cron.is_time_matching(&wall.to_zoned(TimeZone::UTC).unwrap()).unwrap();
         let (mut now, mut highest, mut due) = (from, zone.to_datetime(from), vec![]);
         while now < to {
@@ -234,7 +234,7 @@ mod tests {
             let changes = changes.filter(|change| change.as_second() % 60 == 0);
             for change in changes.chain([start]) {
                 let (from, to) = (change - SignedDuration::from_hours(30), change + SignedDuration::from_hours(30));
-                let expected = model(&cron, &zone, (from, to));
+                let expected = model(&cron, &zone, from, to);
                 let ahead = std::iter::successors(next(&cron, &zone, from), |at| next(&cron, &zone, *at));
                 let ahead: Vec<Timestamp> = ahead.take_while(|at| *at <= to).collect();
                 prop_assert_eq!(&ahead, &expected, "{}", &text);

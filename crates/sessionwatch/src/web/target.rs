@@ -251,7 +251,7 @@ fn finding_details(target: &Target, check: &str, finding: &Value) -> Markup {
                     td { @for name in row["display"].as_array().into_iter().flatten() { (layout::said(name.as_str().unwrap_or_default())) " " } }
                 } } }
             } }
-            @if let Some(cut) = crate::report::cut_short((check, finding["value"].as_f64()), rows.len()) { p.dim { (cut) "." } }
+            @if let Some(cut) = crate::report::cut_short(check, finding["value"].as_f64(), rows.len()) { p.dim { (cut) "." } }
         }
         @if !signals.is_empty() {
             h2 { "In the logs" }

@@ -173,12 +173,12 @@ fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any
     let looks = |evening: &str| {
         let evening = clock::parsed(evening).unwrap();
         let plan = config.plan(&config.targets[0]);
-        let mut table = Timetable::new("app", plan, (Some(evening), evening));
+        let mut table = Timetable::new("app", plan, Some(evening), evening);
         let (mut now, mut looks) = (evening, vec![]);
         while now < evening.plus(12 * HOUR) {
             now = table.next(now);
             let due = table.due(now).unwrap();
-            table.looked(&due, (now, 0), true);
+            table.looked(&due, now, 0, true);
             looks.push((now.since(evening) / MINUTE, due.deep));
         }
         looks.pop();

@@ -553,8 +553,7 @@ fn what_was_kept_before_a_crash_is_judged_after_it() {
     {
         let store = Store::open(&Place::File(path)).unwrap();
         let grammar = Grammar::new(vec![], Clock::default());
-        let batch =
-            sessionwatch::logs::drain::lines(DUPLICATE.as_bytes(), ("drain", "app"), (&grammar, None));
+        let batch = sessionwatch::logs::drain::lines(DUPLICATE.as_bytes(), "drain", "app", &grammar, None);
         assert_eq!(batch.found.len(), 1);
         store.write(|db| intake::keep(db, &Batch { ..batch.clone() }, clock::now())).unwrap();
     }

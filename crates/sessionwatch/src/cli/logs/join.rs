@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         read.await
     })?;
     let rows = rows.as_ref().map(Vec::as_slice).map_err(String::as_str);
-    let fits = joined::fits(&store, (&config, &target), period, rows)?;
+    let fits = joined::fits(&store, &config, &target, period, rows)?;
     super::super::print(&match args.format {
         Shape::Text => fits.text(&target.name, args.hours),
         Shape::Json => format!("{:#}\n", fits.json()),

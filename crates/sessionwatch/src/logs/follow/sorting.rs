@@ -67,7 +67,8 @@ impl<'g> Follower<'g> {
     pub(super) fn sort_out<'a>(
         &mut self,
         siblings: &'a [Sibling],
-        (at_path, is_wanted): (Option<(u64, u64)>, bool),
+        at_path: Option<(u64, u64)>,
+        is_wanted: bool,
     ) -> (Vec<Unknown<'a>>, Found<'g>) {
         let (mut unknown, mut found) = (vec![], Found::default());
         for sibling in siblings {
@@ -112,7 +113,7 @@ impl<'g> Follower<'g> {
             if is_candidate || mark.copy || is_copy() {
                 let read = if mark.copy { mark.read } else { 0 };
                 unknown.push(Unknown { sibling, content: Some(content), read });
-            } else if let Ok(grown) = Tailed::resume(content, &mark, (self.grammar, None)) {
+            } else if let Ok(grown) = Tailed::resume(content, &mark, self.grammar, None) {
                 found.grown.push(grown);
             } else {
                 unknown.push(Unknown { sibling, content: None, read: 0 });
@@ -125,7 +126,8 @@ impl<'g> Follower<'g> {
     pub(super) fn find_rest(
         &mut self,
         Wanted { mark, cause, .. }: &Wanted<'g>,
-        (unknown, siblings): (&mut Vec<Unknown<'_>>, &[Sibling]),
+        unknown: &mut Vec<Unknown<'_>>,
+        siblings: &[Sibling],
         at_path: Option<(u64, u64)>,
     ) -> Option<Tailed<'g>> {
         let fits = |content: &mut Content| mark.is_telling() && mark.fits(content).is_ok_and(|fits| fits);
@@ -172,7 +174,7 @@ impl<'g> Follower<'g> {
         // A copy may be from before the file was gone.
         is_certain &= *cause != GapCause::FileGone || rest.as_ref().is_none_or(Content::is_packed);
         let found = match rest {
-            Some(rest) => Tailed::resume(rest, mark, (self.grammar, None)).ok(),
+            Some(rest) => Tailed::resume(rest, mark, self.grammar, None).ok(),
             // Its number is another one, as after a move to another disk.
             None if is_in_present && *cause == GapCause::FileGone => {
                 self.skip_in_present(mark);
@@ -193,7 +195,7 @@ impl<'g> Follower<'g> {
     fn skip_in_present(&mut self, mark: &Mark) {
         if let Some(last) = self.files.last_mut().filter(|last| last.is_untouched())
             && let Ok(file) = last.content.file.try_clone()
-            && let Ok(resumed) = Tailed::resume(Content::plain(file), mark, (self.grammar, None))
+            && let Ok(resumed) = Tailed::resume(Content::plain(file), mark, self.grammar, None)
         {
             *last = resumed;
         }
@@ -232,7 +234,7 @@ impl<'g> Follower<'g> {
             mark = Some(shorter.mark());
         }
         let opened = match &mark {
-            Some(mark) => Tailed::resume(content, mark, (self.grammar, None)),
+            Some(mark) => Tailed::resume(content, mark, self.grammar, None),
             None => Tailed::new(content, read, self.grammar),
         };
         match opened {
@@ -268,7 +270,7 @@ impl<'g> Follower<'g> {
             return true;
         }
         let Some(content) = &mut one.content else { return false };
-        let verdict = match self.recognize((content, &mut one.read), evidence, found) {
+        let verdict = match self.recognize(content, &mut one.read, evidence, found) {
             Ok(verdict) => verdict,
             // One that cannot be unpacked now is told of when it is read.
             Err(_) if evidence.is_rotated => None,
@@ -289,7 +291,8 @@ impl<'g> Follower<'g> {
     /// Compares a rotated file with those that are read or were read. Notes how far it was read before it grew and was packed.
     fn recognize(
         &mut self,
-        (content, read): (&mut Content, &mut u64),
+        content: &mut Content,
+        read: &mut u64,
         evidence: Evidence,
         found: &mut Found<'g>,
     ) -> io::Result<Option<Recognized>> {

@@ -154,7 +154,7 @@ impl<'g> Follower<'g> {
             match locate(&mark, &survey) {
                 Located::Here(content) => {
                     let before = self.files.iter_mut().rfind(|before| before.reader.is_pending());
-                    let file = Tailed::resume(content, &mark, (self.grammar, before))?;
+                    let file = Tailed::resume(content, &mark, self.grammar, before)?;
                     self.files.push(file);
                 }
                 Located::Unreadable(sibling) => {
@@ -217,7 +217,7 @@ impl<'g> Follower<'g> {
         let mark = replaced.map(Tailed::mark).filter(Mark::is_telling);
         let mut copy = Content::plain(content.file.try_clone()?);
         if let Some(mark) = mark.filter(|mark| mark.fits(&mut copy).is_ok_and(|fits| fits)) {
-            let next = Tailed::resume(content, &mark, (self.grammar, None))?;
+            let next = Tailed::resume(content, &mark, self.grammar, None)?;
             self.files.pop();
             self.files.push(next);
             return Ok(());
@@ -248,13 +248,13 @@ impl<'g> Follower<'g> {
             self.open_next(content)?;
             is_new = true;
         }
-        let (mut unknown, mut found) = self.sort_out(&siblings, (at_path, !wanted.is_empty()));
+        let (mut unknown, mut found) = self.sort_out(&siblings, at_path, !wanted.is_empty());
         let evidence = Evidence { is_rotated: !is_same || is_truncated, at_path };
         unknown.retain_mut(|one| !self.is_recognized(one, evidence, &mut found));
         // What was read furthest is known best.
         wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.mark.read));
         for mut wanted in wanted {
-            match self.find_rest(&wanted, (&mut unknown, &siblings), at_path) {
+            match self.find_rest(&wanted, &mut unknown, &siblings, at_path) {
                 Some(rest) => found.rests.push(rest),
                 None => {
                     if let Some(before) = &mut wanted.before {

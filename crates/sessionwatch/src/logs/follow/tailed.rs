@@ -116,7 +116,8 @@ impl<'g> Tailed<'g> {
     pub(super) fn resume(
         content: Content,
         mark: &Mark,
-        (grammar, before): (&'g Grammar, Option<&mut Self>),
+        grammar: &'g Grammar,
+        before: Option<&mut Self>,
     ) -> io::Result<Self> {
         let mut tailed = Self::new(content, mark.offset, grammar)?;
         if mark.offset == 0
@@ -217,7 +218,7 @@ impl<'g> Tailed<'g> {
             _ if bytes.is_empty() => 0,
             None => 0,
             Some(Encoding::Utf8) => self.read_bytes(bytes, most, sink),
-            Some(wide) => self.read_wide(wide, (bytes, most), sink),
+            Some(wide) => self.read_wide(wide, bytes, most, sink),
         };
         self.advance(&buffer[known..known + used]);
         Ok(if used > 0 { Progress::Read } else { Progress::Nothing })
@@ -285,24 +286,19 @@ impl<'g> Tailed<'g> {
     }
 
     /// Reads whole lines of text whose letters are not bytes, one after the other, so that each keeps its place.
-    fn read_wide(
-        &mut self,
-        encoding: Encoding,
-        (bytes, full): (&[u8], usize),
-        sink: &mut impl Sink,
-    ) -> usize {
+    fn read_wide(&mut self, encoding: Encoding, bytes: &[u8], full: usize, sink: &mut impl Sink) -> usize {
         let even = &bytes[..bytes.len() - bytes.len() % 2];
         let mut used = 0;
         while let Some(length) = encoding.line_length(&even[used..]) {
             let line = &even[used..used + length];
             if !std::mem::take(&mut self.skipping) {
-                self.read_decoded(encoding, (self.offset + used as u64, line), sink);
+                self.read_decoded(encoding, self.offset + used as u64, line, sink);
             }
             used += length;
         }
         if used == 0 && even.len() >= full - full % 2 {
             if !std::mem::replace(&mut self.skipping, true) {
-                self.read_decoded(encoding, (self.offset, even), sink);
+                self.read_decoded(encoding, self.offset, even, sink);
                 self.reader.overlong();
             }
             used = even.len();
@@ -310,7 +306,7 @@ impl<'g> Tailed<'g> {
         used
     }
 
-    fn read_decoded(&mut self, encoding: Encoding, (at, line): (u64, &[u8]), sink: &mut impl Sink) {
+    fn read_decoded(&mut self, encoding: Encoding, at: u64, line: &[u8], sink: &mut impl Sink) {
         let text = encoding.decode(line);
         let to = at + line.len() as u64;
         let mut placed = |signal: Signal<'_>, place: At<'_>| sink(signal, At { to, ..place });
@@ -336,7 +332,7 @@ impl<'g> Tailed<'g> {
             last = bytes.iter().filter(|byte| **byte != 0).count() as u64;
             match self.encoding.or_else(|| Encoding::of(&bytes)) {
                 Some(wide @ (Encoding::Utf16Le | Encoding::Utf16Be)) => {
-                    self.read_decoded(wide, (self.offset, &bytes), sink);
+                    self.read_decoded(wide, self.offset, &bytes, sink);
                 }
                 _ if last > 0 => self.reader.read(&bytes, (self.offset, false), sink),
                 _ => {}
