@@ -66,3 +66,27 @@ async fn gone<T>(error: JoinError) -> T {
         Err(_) => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_blocks_runs_apart_and_may_use_timers() {
+        let here = std::thread::current().id();
+        assert_ne!(run(move || std::thread::current().id()).await, here);
+        let there = drive(async move || {
+            tokio::task::yield_now().await;
+            tokio::time::timeout(std::time::Duration::ZERO, std::future::pending::<()>()).await.is_err()
+        });
+        assert!(there.await, "the timer of the runtime ran");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_caught_or_goes_on() {
+        assert_eq!(run_caught::<()>(|| panic!("a bug")).await, None);
+        assert_eq!(drive_caught::<()>(async || panic!("a bug")).await, None);
+        let task = tokio::spawn(run::<()>(|| panic!("a bug")));
+        assert!(task.await.unwrap_err().is_panic());
+    }
+}

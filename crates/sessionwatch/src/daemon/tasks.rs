@@ -78,3 +78,48 @@ pub(super) async fn wait_until(clock: &Clock, at: Instant, stop: &CancellationTo
 pub(super) async fn wait_to_retry(delay: Duration, stop: &CancellationToken) -> bool {
     stop.run_until_cancelled(clock::sleep(delay)).await.is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_core::instant::HOUR;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_group_waits_for_its_tasks_when_it_stops() {
+        let group = TaskGroup::new(unbounded_channel().0);
+        let (token, has_ended) = (group.token(), Arc::new(AtomicBool::new(false)));
+        let ended = Arc::clone(&has_ended);
+        group.spawn("a task", async move {
+            token.cancelled().await;
+            ended.store(true, Ordering::Relaxed);
+        });
+        assert!(group.stop(LIMIT).await);
+        assert!(has_ended.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_told_of_and_fails_the_stop() {
+        let (failures, mut failed) = unbounded_channel();
+        let group = TaskGroup::new(failures);
+        group.spawn("a task", async { panic!("a bug") });
+        assert_eq!(failed.recv().await.as_deref(), Some("a task ended in a panic"));
+        assert!(!group.stop(LIMIT).await);
+    }
+
+    #[tokio::test]
+    async fn waits_end_early_when_the_task_is_to_stop() {
+        let now = Instant::from_micros(0).unwrap();
+        let ((clock, _hand), stop) = (Clock::set(now), CancellationToken::new());
+        assert!(wait_until(&clock, now, &stop).await, "it is due");
+        let (due, retry) = (now.plus(HOUR), Duration::from_secs(3_600));
+        let mut waits =
+            Box::pin(async { (wait_until(&clock, due, &stop).await, wait_to_retry(retry, &stop).await) });
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        stop.cancel();
+        assert_eq!(waits.await, (false, false));
+    }
+}
