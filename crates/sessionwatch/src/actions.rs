@@ -3,7 +3,9 @@
 
 pub mod affected;
 pub mod applying;
+pub mod authorization;
 pub mod error;
+pub mod executor;
 pub mod keys;
 pub mod making;
 pub mod notes;
@@ -21,9 +23,11 @@ use sessionwatch_core::{
 };
 
 pub use self::{
-    affected::{Affected, Row, affected, ready, returned},
-    applying::{Applied, Control, apply},
+    affected::{Affected, affected, ready, returned},
+    applying::{Applied, Control},
+    authorization::{ApplyCircumstances, authorize_apply},
     error::{ActError, Reason},
+    executor::{ArchiveKeys, Executor},
     making::make,
     reconcile::settle,
 };

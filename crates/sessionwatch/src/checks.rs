@@ -14,7 +14,7 @@ pub use sessionwatch_core::checks::{
 };
 pub use sessionwatch_logs::checks::{DEFAULT_WINDOW_US, LOG_CHECKS, Limit, LogCheck, LogCheckKind};
 
-use crate::{schedule::Schedule, target::session::CustomValue};
+use crate::{schedule::Schedule, target::read_session::CustomValue};
 
 /// Which checks run, with which thresholds and severities.
 #[derive(Clone, Debug, Default, PartialEq)]

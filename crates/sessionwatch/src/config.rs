@@ -32,7 +32,7 @@ use crate::{
     },
     schedule::{Entry, Schedule},
     target::{
-        address::Address, connect::ConnectOptions, layout::LayoutRequest, observe::Engine, postgres::Limits,
+        address::Address, connect::ConnectOptions, engine::EngineKind, layout::LayoutRequest, limits::Limits,
     },
 };
 
@@ -76,7 +76,7 @@ pub struct Target {
     /// Where its sessions are known to be: another table is not believed. Nothing where no store says it.
     pub known: Option<KnownLayout>,
     /// How facts are obtained.
-    pub engine: Engine,
+    pub engine: EngineKind,
     /// Time limits.
     pub limits: Limits,
     /// When the watch looks at it.
@@ -583,7 +583,7 @@ sql = "SELECT 1"
         assert!(!config.rules.enabled("active-sessions") && config.rules.enabled("sessions-per-user"));
         assert_eq!(config.rules.custom[0].max_rows, 100_000);
         let target = &config.targets[0];
-        assert_eq!((target.engine, target.limits.timeout.as_secs()), (Engine::Pushdown, 5));
+        assert_eq!((target.engine, target.limits.timeout.as_secs()), (EngineKind::Pushdown, 5));
         let ProfileSource::Explicit(mapping) = &target.storage else { panic!("{target:?}") };
         assert_eq!(mapping.sessions.schema.as_deref(), Some("auth"));
         assert_eq!(mapping.users.as_ref().map(|users| users.key.as_str()), Some("id"));

@@ -7,7 +7,7 @@ mod visit;
 
 use sessionwatch_core::{
     decoder::Decoder,
-    instant::{Instant, SECOND},
+    instant::SECOND,
     local_time::{Clock, Doubt, Doubts},
     plural::counted,
 };
@@ -33,9 +33,10 @@ use crate::{
     sanitize::printable,
     target::{
         address::Address,
-        audit::Audit,
         connect::ConnectedTarget,
+        examination::{Impersonations, RowIdSequence},
         layout,
+        server_info::{ServerInfo, Shadower},
         side_effects::SideEffect,
         sql::{identifier, table as quoted},
     },
@@ -79,7 +80,7 @@ pub struct Patient<'a> {
     /// What was found in it.
     pub opened: &'a ConnectedTarget,
     /// What it says of itself.
-    pub audit: &'a Audit,
+    pub audit: &'a ServerInfo,
     /// The database's clock and this machine's.
     pub clocks: Difference,
     /// The instants in it that are not believed.
@@ -95,11 +96,11 @@ pub struct Patient<'a> {
     /// Sessions whose user is written in a form that no key of a user has.
     pub users_in_other_form: u64,
     /// Where the row ids stand, where they are small numbers of a sequence.
-    pub row_ids: Option<&'a row_ids::RowIds>,
+    pub row_ids: Option<&'a RowIdSequence>,
     /// What every token of a sample begins with, as far as it is shown; nothing if they differ, or are few.
     pub common_prefix: Option<&'a str>,
     /// Active sessions in which somebody acts for a user for more than an hour: who, how many, and since when at the earliest.
-    pub impersonations: &'a [(String, u64, Option<Instant>)],
+    pub impersonations: &'a [Impersonations],
     /// Databases that drills may have left on the server.
     pub drills: &'a [Leftover],
 }
@@ -233,7 +234,7 @@ fn alike(patient: Patient<'_>) -> Option<Finding> {
 /// Names those who act for users in sessions that were left behind.
 fn impersonation(patient: Patient<'_>) -> Option<Finding> {
     let column = patient.opened.layout.candidate.mapping.impersonator.as_deref()?;
-    let count: u64 = patient.impersonations.iter().map(|(_, count, _)| count).sum();
+    let count: u64 = patient.impersonations.iter().map(|one| one.sessions).sum();
     if count == 0 {
         return Some(pass(
             "impersonation",
@@ -241,8 +242,8 @@ fn impersonation(patient: Patient<'_>) -> Option<Finding> {
         ));
     }
     let who: Vec<String> =
-        patient.impersonations.iter().map(|(who, ..)| format!("`{}`", printable(who))).collect();
-    let since = patient.impersonations.iter().filter_map(|(_, _, since)| *since).min();
+        patient.impersonations.iter().map(|one| format!("`{}`", printable(&one.who))).collect();
+    let since = patient.impersonations.iter().filter_map(|one| one.since).min();
     let oldest = since.map(|since| format!(", the oldest since {}", calendar::readable(since)));
     Some(warn(
         "impersonation",
@@ -301,7 +302,7 @@ fn side_effects(patient: Patient<'_>) -> Finding {
     )
 }
 
-fn server(audit: &Audit) -> String {
+fn server(audit: &ServerInfo) -> String {
     let replica = if audit.replica { ", a replica: it may lag behind" } else { "" };
     format!("{}{replica}", audit.server)
 }
@@ -406,7 +407,7 @@ fn role(patient: Patient<'_>) -> Option<Finding> {
 fn search_path(patient: Patient<'_>) -> Option<Finding> {
     let shadowers = &patient.audit.shadowers;
     let first = shadowers.first()?;
-    let who = |shadower: &crate::target::audit::Shadower| match shadower.role.as_str() {
+    let who = |shadower: &Shadower| match shadower.role.as_str() {
         "PUBLIC" => "PUBLIC".to_owned(),
         role => identifier(role),
     };
@@ -791,7 +792,7 @@ fn clock(patient: Patient<'_>) -> Option<Finding> {
     })
 }
 
-fn journal(audit: &Audit) -> Option<Finding> {
+fn journal(audit: &ServerInfo) -> Option<Finding> {
     let journal = audit.journal.as_deref()?;
     Some(if journal == "wal" {
         pass("journal", "write-ahead log: a look keeps nobody from writing")

@@ -31,6 +31,7 @@ use crate::{
         incidents::{self, Entry, Incident, State},
         signals::{self, Kept, Search},
     },
+    target::engine::Engine,
     target_layouts,
 };
 
@@ -130,7 +131,7 @@ pub async fn look(context: Context<'_>) -> Report {
         watched: None,
     };
     match located {
-        Ok(()) => look::look(request).await,
+        Ok(()) => look::look(request, &mut Engine::new(request.target.engine)).await,
         Err(error) => look::failed(request, error),
     }
 }

@@ -21,7 +21,6 @@ pub mod daemon;
 pub mod demo;
 pub mod doctor;
 pub mod environment;
-pub mod grants;
 pub mod incident;
 pub mod integrations;
 pub mod logs;

@@ -1,39 +1,43 @@
-//! One look: open, observe, decide, gather evidence, close. Whatever goes wrong makes checks unknown, never healthy.
+//! One check run, in five stages, each of which gives a complete value: connect, detect the layout, observe, evaluate, and
+//! report. Whatever goes wrong makes checks unknown, never healthy.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant as Clock},
-};
+mod evaluate;
+mod evidence;
+mod notes;
+mod visibility;
+
+use std::time::{Duration, Instant as Clock};
 
 use sessionwatch_core::{
-    checks::{CheckInput, CheckOutcome, Verdict, custom},
+    checks::{CheckOutcome, Verdict, custom},
     history::SessionChanges,
     instant::Instant,
-    local_time::{Doubt, Doubts},
+    local_time::Doubts,
     severity::Severity,
-    snapshot::{SessionSnapshot, UserTotal},
     stats::SessionStats,
 };
 
+use self::evaluate::{Decision, evaluate};
+pub use self::visibility::hidden_sessions;
 use crate::{
-    checks::{self, Custom, EvidenceKind, GoesBy, Rules},
+    checks::{self, Custom, Rules},
     config::Target,
     memory::{self, Memory, Mirror, Source, Standing},
     profile::{
         catalogue::Profile,
         detect::{self, Candidate},
-        doubt::{self, Weight},
-        mapping::TableName,
     },
     progress,
     target::{
         address::Address,
+        capabilities::Capability,
         connect::{ConnectOptions, ConnectedTarget},
+        engine::{Engine, EngineKind, Observation},
         error::TargetError,
-        layout::{self, Known},
-        observe::{self, Engine, Evidence, Observation, Tops, Traces, Wanted},
-        session::Session,
-        sql::{self, Sql},
+        evidence::Evidence,
+        layout::Known,
+        read_session::ReadSession,
+        scope::Scope,
     },
 };
 
@@ -99,7 +103,7 @@ pub struct Report {
     /// The target's name.
     pub target: String,
     /// By which engine.
-    pub engine: Engine,
+    pub engine: EngineKind,
     /// How long the look took.
     pub duration: Duration,
     /// What was seen, or why nothing was.
@@ -147,19 +151,21 @@ impl Request<'_> {
 
 /// Takes a look within the target's time limit: at its replica, where it has one, and at the database itself where that
 /// fails.
-pub async fn look(request: Request<'_>) -> Report {
+pub async fn look(request: Request<'_>, engine: &mut Engine) -> Report {
     let started = Clock::now();
     let target = request.target;
     let limit = target.limits.timeout;
     let mut missed = None;
     if let Some(replica) = &target.replica {
-        match attempt(request, (replica, Source::Replica), (started, limit / 2)).await {
+        let copy = DatabaseCopy { address: replica, source: Source::Replica, started, limit: limit / 2 };
+        match attempt(request, copy, engine).await {
             Ok(found) => return report(request, started, Ok(found)),
             Err(error) => missed = Some(error),
         }
     }
     let (missed, hanging) = missed.map_or((None, None), |Missed { error, hanging }| (Some(error), hanging));
-    let attempt = attempt(request, (&target.address, Source::Primary), (started, limit));
+    let copy = DatabaseCopy { address: &target.address, source: Source::Primary, started, limit };
+    let attempt = attempt(request, copy, engine);
     // A replica that hangs is not waited for.
     let (outcome, ()) = tokio::join!(attempt, abandon(hanging));
     let outcome = match outcome {
@@ -185,7 +191,7 @@ pub fn failed(request: Request<'_>, error: TargetError) -> Report {
 struct Missed {
     error: TargetError,
     /// It still works on what it was asked.
-    hanging: Option<Session>,
+    hanging: Option<ReadSession>,
 }
 
 impl From<TargetError> for Missed {
@@ -194,7 +200,7 @@ impl From<TargetError> for Missed {
     }
 }
 
-async fn abandon(hanging: Option<Session>) {
+async fn abandon(hanging: Option<ReadSession>) {
     if let Some(session) = hanging {
         session.abandon().await;
     }
@@ -215,12 +221,19 @@ fn report(request: Request<'_>, started: Clock, outcome: Result<Found, TargetErr
     }
 }
 
-/// A look at one copy of the database, to be over when the limit has passed since the start.
-async fn attempt(
-    request: Request<'_>,
-    (address, source): (&Address, Source),
-    (started, limit): (Clock, Duration),
-) -> Result<Found, Missed> {
+/// A copy of the database, and when a run of it has to be over.
+#[derive(Clone, Copy)]
+struct DatabaseCopy<'a> {
+    address: &'a Address,
+    source: Source,
+    started: Clock,
+    /// From the start on.
+    limit: Duration,
+}
+
+/// A run on one copy of the database, to be over when the limit has passed since the start.
+async fn attempt(request: Request<'_>, copy: DatabaseCopy<'_>, engine: &mut Engine) -> Result<Found, Missed> {
+    let DatabaseCopy { address, source, started, limit } = copy;
     let late = || TargetError::TimedOut(limit.as_secs().max(1));
     let left = || limit.saturating_sub(started.elapsed());
     let key = request.watched.and_then(|(memory, _)| memory.key());
@@ -236,7 +249,7 @@ async fn attempt(
     };
     let opening = ConnectedTarget::open(options);
     let opened = tokio::time::timeout(left(), opening).await.map_err(|_| late())??;
-    match tokio::time::timeout(left(), inspect(request, (&opened, source))).await {
+    match tokio::time::timeout(left(), inspect(request, &opened, source, engine)).await {
         Ok(outcome) => {
             opened.session.close().await;
             Ok(outcome?)
@@ -258,68 +271,112 @@ fn blind(request: Request<'_>, reason: &str) -> Vec<Outcome> {
     builtin.chain(custom).collect()
 }
 
+/// What a run learns of a target: everything that checks are decided by.
+struct RunFacts {
+    observation: Observation,
+    standing: Standing,
+    /// What happened since the previous run, where that is known.
+    changes: Option<SessionChanges>,
+    /// The instants that are not believed.
+    doubts: Doubts,
+    /// What keeps the numbers from being the whole truth.
+    caveat: Option<String>,
+    /// How far the replica lags, where one was observed.
+    lag_us: Option<i64>,
+}
+
+/// Observes an open target, evaluates what it shows, and fetches the rows that show it.
 async fn inspect(
     request: Request<'_>,
-    (opened, source): (&ConnectedTarget, Source),
+    opened: &ConnectedTarget,
+    source: Source,
+    engine: &mut Engine,
 ) -> Result<Found, TargetError> {
-    let thresholds = &request.rules.thresholds;
-    let queries = opened.sql(request.deep, thresholds);
-    let reading = observe::timed(&opened.session, &queries, request.target.engine).await?;
-    let (observation, duration_us) = (reading.observation, reading.database_us);
-    let Observation { census, tops, ledger, newest, traces } = observation;
-    let shape = memory::shape(&opened.layout.candidate.mapping, opened.key);
-    let standing = Standing { source, position: opened.position };
-    let changes = request
-        .watched
-        .zip(ledger.as_ref())
-        .filter(|((memory, _), _)| !memory.is_ahead_of(standing))
-        .and_then(|((memory, now), ledger)| memory.changes(ledger, (shape, now), standing));
-    let watched = request.watched.map(|(memory, _)| memory);
-    let doubt = doubt(opened, &census, watched).await?;
-    let compared = memory::compared(watched, (ledger.as_ref(), standing), changes.as_ref());
-    let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
-    let doubts = opened.doubts(Known { newest, active: census.active, growth }).await?;
-    let facts = CheckInput { stats: &census, thresholds, duration_us, compared };
-    let basis = Basis { tops: &tops, changes: changes.as_ref(), ledger: ledger.as_ref(), traces: &traces };
-    let mut outcomes = Vec::new();
-    for check in request.builtin() {
-        let mut finding = if check.about_users && opened.layout.candidate.mapping.user.is_none() {
-            CheckOutcome::not_made("no column of the user is known")
-        } else if let Some(doubt) = doubted(&check, &doubts) {
-            CheckOutcome::not_made(&doubt.reason)
-        } else {
-            (check.decide)(facts)
-        };
-        if let (Some(reason), Verdict::Healthy | Verdict::Failing) = (&doubt, &finding.verdict) {
-            distrust(&mut finding, reason, census.sessions == 0);
-        }
-        question(&mut finding, opened.layout.doubt.as_ref());
-        let evidence = if finding.verdict == Verdict::Failing {
-            evidence(opened, &queries, (check.evidence, finding.bound.unwrap_or(0)), basis).await?
-        } else {
-            vec![]
-        };
-        let (id, severity) = (check.id.to_owned(), request.rules.severity(&check));
-        outcomes.push(Outcome { id, severity, action: check.action.into(), finding, evidence });
+    let scope = opened.scope(request.deep, &request.rules.thresholds);
+    let facts = observe(request, opened, source, engine).await?;
+    let decisions = evaluate(request, &opened.layout, &facts);
+    let mut outcomes = Vec::with_capacity(decisions.len());
+    for decision in decisions {
+        outcomes.push(outcome(request, opened, &scope, &facts, decision).await?);
     }
     for custom in request.custom() {
         outcomes.push(custom_outcome(custom, judge(&opened.session, custom).await?));
     }
-    let mut notes = notes(opened, &doubts);
-    // What is hidden now may be seen at the next look, and would seem to have come back.
-    let whole = doubt.is_none() || census.sessions == 0;
-    notes.extend(doubt);
-    if census.sessions == 0 && whole {
+    Ok(found(request, opened, facts, outcomes))
+}
+
+/// Everything that is asked of the target before checks are decided.
+async fn observe(
+    request: Request<'_>,
+    opened: &ConnectedTarget,
+    source: Source,
+    engine: &mut Engine,
+) -> Result<RunFacts, TargetError> {
+    let scope = opened.scope(request.deep, &request.rules.thresholds);
+    let observation = engine.observe(&opened.session, &scope).await?;
+    let standing = Standing { source, position: opened.position };
+    let changes = changes(request, opened, &observation, standing);
+    let watched = request.watched.map(|(memory, _)| memory);
+    let caveat = visibility::caveat(opened, &observation.stats, watched).await?;
+    let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
+    let known = Known { newest: observation.newest, active: observation.stats.active, growth };
+    let doubts = opened.doubts(known).await?;
+    let lag_us = if source == Source::Replica { opened.session.lag().await? } else { None };
+    Ok(RunFacts { observation, standing, changes, doubts, caveat, lag_us })
+}
+
+/// What happened since the previous run: as the engine was told, or by comparing snapshots.
+fn changes(
+    request: Request<'_>,
+    opened: &ConnectedTarget,
+    observation: &Observation,
+    standing: Standing,
+) -> Option<SessionChanges> {
+    if observation.changes.is_some() {
+        return observation.changes.clone();
+    }
+    let (memory, now) = request.watched.filter(|(memory, _)| !memory.is_ahead_of(standing))?;
+    let shape = memory::shape(&opened.layout, opened.key);
+    memory.changes(observation.snapshot.as_ref()?, shape, now, standing)
+}
+
+/// A decision with the rows that show it.
+async fn outcome(
+    request: Request<'_>,
+    opened: &ConnectedTarget,
+    scope: &Scope<'_>,
+    facts: &RunFacts,
+    decision: Decision,
+) -> Result<Outcome, TargetError> {
+    let evidence = if decision.finding.verdict == Verdict::Failing {
+        evidence::evidence(&opened.session, scope, &decision, facts).await?
+    } else {
+        vec![]
+    };
+    let Decision { check, finding } = decision;
+    let (id, severity) = (check.id.to_owned(), request.rules.severity(&check));
+    Ok(Outcome { id, severity, action: check.action.into(), finding, evidence })
+}
+
+/// What a run brings home.
+fn found(request: Request<'_>, opened: &ConnectedTarget, facts: RunFacts, outcomes: Vec<Outcome>) -> Found {
+    let RunFacts { observation, standing, changes, doubts, caveat, lag_us } = facts;
+    let Observation { stats, snapshot, .. } = observation;
+    let mut notes = notes::notes(opened, &doubts);
+    // What is hidden now may be seen at the next run, and would seem to have come back.
+    let whole = caveat.is_none() || stats.sessions == 0;
+    notes.extend(caveat);
+    if stats.sessions == 0 && whole {
         notes.push("no sessions yet: the session table is empty".into());
     }
-    let lag_us = if source == Source::Replica { opened.session.lag().await? } else { None };
-    if source == Source::Replica {
-        notes.push(lag_note(lag_us));
+    if standing.source == Source::Replica {
+        notes.push(notes::lag_note(lag_us));
     }
-    let ledger = ledger.filter(|_| whole && watched.is_some_and(|memory| !memory.is_ahead_of(standing)));
-    let mirror = ledger.map(|ledger| Mirror { ledger, changes, shape, standing });
-    let seen = seen(request, opened, census);
-    Ok(Found { seen, outcomes, notes, lag_us, mirror })
+    let watched = request.watched.map(|(memory, _)| memory);
+    let kept = snapshot.filter(|_| whole && watched.is_some_and(|memory| !memory.is_ahead_of(standing)));
+    let shape = memory::shape(&opened.layout, opened.key);
+    let mirror = kept.map(|ledger| Mirror { ledger, changes, shape, standing });
+    Found { seen: seen(request, opened, stats), outcomes, notes, lag_us, mirror }
 }
 
 fn seen(request: Request<'_>, opened: &ConnectedTarget, census: SessionStats) -> Seen {
@@ -336,88 +393,17 @@ fn seen(request: Request<'_>, opened: &ConnectedTarget, census: SessionStats) ->
     }
 }
 
-/// Says that checks run as a role that may do everything.
-fn superuser_note(session: &Session) -> Option<String> {
-    let Session::Postgres(session) = session else { return None };
-    let role = session.role();
-    role.superuser.then(|| {
-        format!(
-            "`{}` is a superuser: run checks as a role that can only read (`sessionwatch grants` prints the SQL)",
-            role.name
-        )
-    })
-}
-
-/// What a reader should know about the target and its instants.
-fn notes(opened: &ConnectedTarget, doubts: &Doubts) -> Vec<String> {
-    let mut notes = opened.layout.candidate.notes.clone();
-    notes.extend(superuser_note(&opened.session));
-    notes.extend(opened.layout.candidate.elsewhere.iter().cloned());
-    let rivals = opened.layout.doubt.as_ref().filter(|doubt| doubt.weight != Weight::Weak);
-    notes.extend(rivals.and_then(|doubt| doubt.tables.get(1)).map(|(other, _)| {
-        format!(
-            "{} was chosen, but {} looks like sessions too: name one in the configuration",
-            sql::table(&opened.layout.candidate.mapping.sessions),
-            sql::table(other)
-        )
-    }));
-    notes.extend(put_aside(opened));
-    notes.extend(layout::remedy(doubts, opened.now).map(|remedy| {
-        let doubt = doubts.expires.as_ref().or(doubts.created.as_ref());
-        format!("{}: {remedy}", doubt.map_or("", |doubt| doubt.reason.as_str()))
-    }));
-    notes
-}
-
-/// Names the tables that have the columns of sessions, and for which too little speaks beside the one that was recognized.
-fn put_aside(opened: &ConnectedTarget) -> Vec<String> {
-    /// Tables that are named.
-    const NAMED: usize = 5;
-    let rivals: Vec<&TableName> =
-        opened.layout.doubt.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table).collect();
-    let mut tables: BTreeMap<&TableName, &[String]> = BTreeMap::new();
-    for other in
-        opened.layout.others.iter().filter(|other| !other.lacks.is_empty() && !opened.layout.candidate.named)
-    {
-        if !rivals.contains(&&other.mapping.sessions) {
-            tables.entry(&other.mapping.sessions).or_insert(&other.lacks);
-        }
-    }
-    let one = |(table, lacks): (&TableName, &[String])| {
-        let place = table.schema.as_ref().map_or(String::new(), |schema| format!(" of schema `{schema}`"));
-        let name = &table.name;
-        format!(
-            "table `{name}`{place} has the columns of sessions too, and was left aside: {}",
-            lacks.join("; ")
-        )
-    };
-    tables.into_iter().take(NAMED).map(one).collect()
-}
-
-/// Why a check cannot be made whose instants are not believed.
-fn doubted<'a>(check: &checks::Check, doubts: &'a Doubts) -> Option<&'a Doubt> {
-    match check.goes_by {
-        GoesBy::Neither => None,
-        GoesBy::End => doubts.expires.as_ref(),
-        GoesBy::Creation => doubts.created.as_ref(),
-    }
-}
-
-fn lag_note(lag_us: Option<i64>) -> String {
-    match lag_us {
-        Some(lag_us) => format!("the replica was looked at, which lags by {} ms", lag_us / 1_000),
-        None => "the replica was looked at; by how much it lags is not known".into(),
-    }
-}
-
 fn custom_outcome(custom: &Custom, finding: CheckOutcome) -> Outcome {
     let (id, action) = (custom.id.clone(), custom.action.clone());
     Outcome { id, severity: custom.severity, action, finding, evidence: vec![] }
 }
 
 /// Runs a check of the operator's own. A query that fails makes that check unknown, and no other.
-async fn judge(session: &Session, custom: &Custom) -> Result<CheckOutcome, TargetError> {
-    let value = session.number(&custom.sql, custom.value, custom.max_rows).await;
+async fn judge(session: &ReadSession, custom: &Custom) -> Result<CheckOutcome, TargetError> {
+    if let Some(lack) = session.capabilities().lack(Capability::CustomQueries) {
+        return Ok(CheckOutcome::not_made(&lack));
+    }
+    let value = session.custom_value(&custom.sql, custom.value, custom.max_rows).await;
     let mut finding = match value {
         Err(TargetError::Lost) => return Err(TargetError::Lost),
         Err(error) => CheckOutcome::not_made(&format!("the query failed: {error}")),
@@ -426,130 +412,4 @@ async fn judge(session: &Session, custom: &Custom) -> Result<CheckOutcome, Targe
     };
     finding.threshold = custom.threshold.to_string();
     Ok(finding)
-}
-
-/// What keeps this target's numbers from being the whole truth.
-async fn doubt(
-    opened: &ConnectedTarget,
-    census: &SessionStats,
-    watched: Option<&Memory>,
-) -> Result<Option<String>, TargetError> {
-    let mapping = &opened.layout.candidate.mapping;
-    if let Some(why) = hidden_sessions(opened) {
-        return Ok(Some(why));
-    }
-    if census.sessions > 0 {
-        return Ok(None);
-    }
-    if let Some(accounts) = &mapping.accounts
-        && has_rows(&opened.session, accounts).await?
-    {
-        return Ok(Some("the session table is empty beside accounts in use: the application probably uses JWT sessions, which no table shows".into()));
-    }
-    if let Some(users) = &mapping.users
-        && has_rows(&opened.session, &users.table).await?
-    {
-        return Ok(Some("the session table is empty, and there are users: either nobody is logged in, or sessions are kept somewhere else, as with JWT sessions".into()));
-    }
-    // A new application has none yet; one that had some before has lost them.
-    Ok(watched
-        .is_some_and(Memory::had_sessions)
-        .then(|| "the session table is empty, and had sessions at the last look".into()))
-}
-
-/// Why the role may not see every session; `None` if nothing hides any.
-#[must_use]
-pub fn hidden_sessions(opened: &ConnectedTarget) -> Option<String> {
-    let sessions = &opened.layout.candidate.mapping.sessions;
-    if opened.layout.schema.table(sessions).is_some_and(|table| table.rows_hidden) {
-        return Some("row-level security hides rows from this role: grant it BYPASSRLS or a policy that shows all rows".into());
-    }
-    partial(opened)
-}
-
-/// Whether a table has a row. One that may not be read tells nothing.
-async fn has_rows(session: &Session, table: &TableName) -> Result<bool, TargetError> {
-    let query = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT 1) AS a", sql::table(table));
-    Ok(session.attempt(&query).await? == Some(1))
-}
-
-/// Why a view need not show every session. A condition is part of what whoever names the view means by a session.
-fn partial(opened: &ConnectedTarget) -> Option<String> {
-    let table = opened.layout.schema.table(&opened.layout.candidate.mapping.sessions)?;
-    let condition = || {
-        let behind = table.bases.join("`, `");
-        format!("`{}` is a view with a condition, which may leave out rows of `{behind}`", table.name)
-    };
-    let filtered = table.filtered && !opened.layout.candidate.named;
-    let why = table.doubt.clone().or_else(|| filtered.then(condition))?;
-    Some(format!("{why}: name a table under [target.mapping]"))
-}
-
-/// A finding about a table that may be the wrong one says nothing about the right one.
-fn question(finding: &mut CheckOutcome, doubt: Option<&doubt::Doubt>) {
-    if let (Some(doubt), Verdict::Healthy | Verdict::Failing) = (doubt, &finding.verdict)
-        && doubt.weight != Weight::Aside
-    {
-        let reason = format!("{doubt}: name the table with `sessions` in the configuration");
-        distrust(finding, &reason, doubt.weight == Weight::Weak);
-    }
-}
-
-/// Unknown is not healthy: what was found still stands, unless nothing can be said at all, but nothing else is known.
-fn distrust(finding: &mut CheckOutcome, reason: &str, nothing: bool) {
-    if nothing || finding.verdict == Verdict::Healthy {
-        finding.verdict = Verdict::Unknown(reason.to_owned());
-    }
-}
-
-/// What a look found, as evidence is made of.
-#[derive(Clone, Copy)]
-struct Basis<'a> {
-    tops: &'a Tops,
-    changes: Option<&'a SessionChanges>,
-    ledger: Option<&'a SessionSnapshot>,
-    traces: &'a Traces,
-}
-
-/// The evidence of a finding, whose bound that is.
-async fn evidence(
-    opened: &ConnectedTarget,
-    queries: &Sql<'_>,
-    (proof, bound): (EvidenceKind, u64),
-    basis: Basis<'_>,
-) -> Result<Vec<Evidence>, TargetError> {
-    let session = &opened.session;
-    let Basis { tops, changes, ledger, traces } = basis;
-    // Where creation is not stored, it is taken from what was first seen.
-    let stored = opened.layout.candidate.mapping.created.is_some();
-    let rows = |wanted| observe::rows(session, queries, wanted, (traces, ledger));
-    match proof {
-        EvidenceKind::Duplicates => rows(Wanted::Duplicates).await,
-        EvidenceKind::Rebound => {
-            rows(Wanted::Fingerprints(changes.map_or(&[], |changes| &changes.rebound))).await
-        }
-        EvidenceKind::Revived => {
-            rows(Wanted::Fingerprints(changes.map_or(&[], |changes| &changes.revived))).await
-        }
-        EvidenceKind::Orphans => rows(Wanted::Orphans).await,
-        EvidenceKind::OldestExpired => rows(Wanted::OldestExpired).await,
-        EvidenceKind::BeyondPolicy => rows(Wanted::BeyondPolicy).await,
-        EvidenceKind::ActiveHolders if ledger.is_none() && bound < queries.notable_above => {
-            let most = observe::most_active(session, queries).await?;
-            observe::named(session, queries, above(&most, bound)).await
-        }
-        EvidenceKind::ActiveHolders => observe::named(session, queries, above(&tops.active, bound)).await,
-        EvidenceKind::Creators => {
-            let seen = changes.filter(|_| !stored).map(|changes| changes.creators.as_slice());
-            let creators = above(seen.unwrap_or(&tops.created), bound);
-            let shown = &creators[..creators.len().min(observe::EVIDENCE_LIMIT)];
-            observe::named(session, queries, shown).await
-        }
-        EvidenceKind::Value => Ok(vec![]),
-    }
-}
-
-/// The holders of more than `bound`; they come most first.
-fn above(holders: &[UserTotal], bound: u64) -> &[UserTotal] {
-    &holders[..holders.partition_point(|holder| holder.sessions > bound)]
 }

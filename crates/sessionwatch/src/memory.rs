@@ -10,7 +10,7 @@ use sessionwatch_core::{
 };
 use siphasher::sip::SipHasher13;
 
-use crate::{profile::mapping::Mapping, target::sql};
+use crate::target::layout::Layout;
 
 /// Why looks are not compared, where they are not.
 pub const ALONE: &str = "looks are compared by `sessionwatch serve` only";
@@ -120,7 +120,8 @@ impl Memory {
     pub fn changes(
         &self,
         ledger: &SessionSnapshot,
-        (shape, now): (u64, Instant),
+        shape: u64,
+        now: Instant,
         standing: Standing,
     ) -> Option<SessionChanges> {
         let elsewhere = self.order(standing) != Order::Forward;
@@ -171,10 +172,11 @@ impl Memory {
 
 /// What a fingerprint and its user depend on, besides the row.
 #[must_use]
-pub fn shape(mapping: &Mapping, key: i64) -> u64 {
+pub fn shape(layout: &Layout, key: i64) -> u64 {
+    let mapping = &layout.candidate.mapping;
     let mut hasher = SipHasher13::new();
     hasher.write_i64(key);
-    let table = sql::table(&mapping.sessions);
+    let table = layout.quoted(&mapping.sessions);
     for part in [table.as_str(), mapping.token.as_str(), mapping.user.as_deref().unwrap_or_default()] {
         hasher.write(part.as_bytes());
         hasher.write_u8(0);
@@ -186,7 +188,8 @@ pub fn shape(mapping: &Mapping, key: i64) -> u64 {
 #[must_use]
 pub fn compared<'a>(
     watched: Option<&Memory>,
-    (ledger, standing): (Option<&SessionSnapshot>, Standing),
+    ledger: Option<&SessionSnapshot>,
+    standing: Standing,
     changes: Option<&'a SessionChanges>,
 ) -> Comparison<'a> {
     match (watched, ledger, changes) {

@@ -16,7 +16,10 @@ use crate::{
     look::{Outcome, Report, Seen},
     output::{self, Format, csv, table},
     sanitize::{escape_cell, printable},
-    target::observe::{EVIDENCE_LIMIT, Engine, Evidence},
+    target::{
+        engine::EngineKind,
+        evidence::{EVIDENCE_LIMIT, Evidence},
+    },
 };
 
 impl Report {
@@ -308,9 +311,9 @@ fn mark(finding: &CheckOutcome) -> &'static str {
     }
 }
 
-fn engine_name(engine: Engine) -> &'static str {
+fn engine_name(engine: EngineKind) -> &'static str {
     match engine {
-        Engine::Scan => "scan",
-        Engine::Pushdown => "pushdown",
+        EngineKind::Scan => "scan",
+        EngineKind::Pushdown => "pushdown",
     }
 }

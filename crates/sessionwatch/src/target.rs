@@ -2,19 +2,29 @@
 //!
 //! Looks write nothing, and no token leaves a database; acting has a connection of its own.
 
-pub mod acting;
 pub mod address;
-pub mod audit;
+pub mod capabilities;
 pub(crate) mod cells;
 pub mod connect;
+pub mod engine;
 pub mod error;
+pub mod evidence;
+pub mod examination;
 pub mod full_rows;
+pub mod grants;
 pub mod layout;
-pub mod observe;
+pub mod limits;
+pub mod listing;
 pub mod postgres;
+pub mod printed;
+pub mod read_session;
 pub mod scan_progress;
-pub mod session;
+pub mod scope;
+pub mod scratch_database;
+pub mod selecting;
+pub mod server_info;
 pub mod side_effects;
 pub mod sql;
 pub mod sqlite;
 pub mod unsealed_rows;
+pub mod write_session;

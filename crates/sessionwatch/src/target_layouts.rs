@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Rhythm,
-        target::{address::Address, observe::Engine, postgres::Limits},
+        target::{address::Address, engine::EngineKind, limits::Limits},
     };
 
     fn target(storage: ProfileSource) -> Target {
@@ -131,7 +131,7 @@ mod tests {
             address: Address::Sqlite(PathBuf::from("app.db")),
             storage,
             known: None,
-            engine: Engine::Scan,
+            engine: EngineKind::Scan,
             limits: Limits { timeout: Duration::from_secs(1), lock_timeout: Duration::from_secs(1) },
             rhythm: Rhythm::default(),
             replica: None,

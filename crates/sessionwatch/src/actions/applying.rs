@@ -17,10 +17,10 @@ use std::{
 use sessionwatch_core::{batch_size::AdaptiveBatchSize, instant::Instant, row_ref::RowRef};
 
 use super::{
-    ActError, Consent, Context, Line, Plan, Selection,
-    error::A_USER_MAY_EXIST,
+    ActError, Context, Line, Plan, Selection,
+    executor::{Executor, Prepared, require_visible},
     making, reconcile, side_effects,
-    view::{Known, address},
+    view::{self, Known},
 };
 use crate::{
     archive::sealing::Recipient,
@@ -28,14 +28,14 @@ use crate::{
     profile::mapping::{Revoke, TableName},
     store::{
         archived::{self, Fate},
-        audit, confirmed_time, plans,
+        confirmed_time, plans,
     },
     target::{
-        acting::{Actor, Hidden},
         address::Address,
         side_effects::{Dependent, Kind},
-        sql::{Addressing, Change, Named, Sql},
+        sql::{Addressing, Change, Mutation, Named, stored_timestamp},
         unsealed_rows::{ColumnDecl, DependentTable},
+        write_session::WriteSession,
     },
 };
 
@@ -200,6 +200,15 @@ struct Work<'a> {
     tally: Mutex<Tally>,
 }
 
+/// What is to be done, where, and to whom it is sealed.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    plan: &'a Plan,
+    control: &'a Control,
+    recipient: &'a Recipient,
+    known: &'a Known,
+}
+
 /// What the acting role knows of the table of the sessions.
 struct TableFacts {
     /// Columns that are archived.
@@ -234,176 +243,50 @@ struct Tally {
     settled: Vec<(i64, Vec<Fate>)>,
 }
 
-/// Carries out a plan.
-///
-/// # Errors
-///
-/// If it is none for this target, too old, not confirmed, or may not be carried out; or if the target or the store fails
-/// on the way. Then everything that was removed is in the archive, and the same plan can be gone on with.
-pub async fn apply(
-    context: Context<'_>,
-    (plan_id, recipient): (&str, &Recipient),
-    consent: Consent<'_>,
-    control: &Control,
-) -> Result<Applied, ActError> {
-    let mut plan = context.plan(plan_id)?;
-    may_begin(context, &plan, consent)?;
-    let address = address(context)?;
-    let started = Monotonic::now();
-    let known = Known::of(context, Instant::from_micros(plan.summary.now)).await?;
-    plan.is_about(&known.mapping.sessions)?;
-    let limits = context.target.limits;
-    let mut first = Actor::open(address, limits, known.key()).await?;
-    let sql = known.sql();
-    let stored_now = stored(known.mapping.expires.decoder, known.seen);
+/// Ends the sessions of a plan.
+pub(super) async fn apply(executor: &Executor<'_>, plan: &mut Plan) -> Result<Applied, ActError> {
+    let (context, recipient) = (executor.context, executor.recipient()?);
+    let mut prepared = executor.prepare(plan, Instant::from_micros(plan.summary.now)).await?;
+    let scope = prepared.known.scope();
+    let writing = &mut prepared.writing;
+    let stored_now = stored_timestamp(prepared.known.mapping().expires.decoder, prepared.known.seen);
     let change = Change::of(&plan.summary.revoke, &stored_now);
-    let dependents = dependents::of(&mut first, &sql, change).await?;
-    dependents::require_counts(&mut first, &dependents).await?;
-    let hidden = first.hidden(&sql, change, &dependents).await?;
-    seen(&sql, &hidden, plan.selection == Selection::Orphaned)?;
-    let announced = (plan.summary.side_effects.as_slice(), &plan.summary.revoke);
+    let dependents = dependents::of(writing, &scope, change).await?;
+    dependents::require_counts(writing, &dependents).await?;
+    let hidden = writing.hidden(&scope, change, &dependents).await?;
+    require_visible(&scope, &hidden, plan.selection == Selection::Orphaned)?;
     // Of a plan without rows, nothing was announced, and nothing happens.
     if plan.kept.rows > 0 {
-        side_effects::compare(&mut first, &sql, announced).await?;
+        let announced = plan.summary.side_effects.as_slice();
+        side_effects::compare(writing, scope.layout, announced, &plan.summary.revoke).await?;
     }
-    reconcile::settle_by(context, &known, &mut first).await?;
+    reconcile::settle_by(context, &prepared.known, writing).await?;
     let table = TableFacts {
-        columns: first.columns(&sql).await?,
-        heaps: first.inheriting_tables(&sql).await?,
-        side_effects: first.has_side_effects(&sql, change).await?,
+        columns: writing.columns(&scope).await?,
+        heaps: writing.inheriting_tables(&scope).await?,
+        side_effects: writing.has_side_effects(&scope, change).await?,
         dependents,
     };
-    begin(context, &mut plan, consent)?;
-    let work = Work::new(context, (&plan, control), (recipient, &known), table)?;
-    let ran = work.run(first, address).await;
+    executor.begin(plan)?;
+    let Prepared { known, reading, writing } = prepared;
+    let job = Job { plan, control: executor.control, recipient, known: &known };
+    let work = Work::new(context, job, table)?;
+    let ran = work.run(writing, view::address(context)?).await;
     // What is known is written, whatever happened on the way.
     work.flush()?;
     let mut applied = work.finish();
     ran?;
-    applied.took = started.elapsed();
-    applied.left = making::count(context, &plan).await.ok();
-    end(context, &mut plan, &applied)?;
+    applied.left = making::count_left(context, &known, reading, plan).await.ok();
     Ok(applied)
-}
-
-/// Refuses to act by a role that does not see every row it has to decide about.
-pub(super) fn seen(sql: &Sql<'_>, hidden: &Hidden, orphans: bool) -> Result<(), ActError> {
-    let mapping = sql.mapping;
-    let hidden_rows = |table, consequence| Err(ActError::Hidden { table, role: "write", consequence });
-    let hides = |name, consequence| hidden_rows(crate::target::sql::table(name), consequence);
-    if let Some(table) = hidden.dependents.first() {
-        return hidden_rows(table.clone(), "rows that go with sessions could be lost");
-    }
-    match &mapping.users {
-        _ if hidden.sessions => {
-            hides(&mapping.sessions, "rows could neither be removed nor put back for certain")
-        }
-        Some(users) if hidden.users && orphans => hides(&users.table, A_USER_MAY_EXIST),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a plan may be carried out at all.
-fn may_begin(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<(), ActError> {
-    let actions = &context.config.actions;
-    let id = || plan.kept.id.clone();
-    if plan.kept.state == plans::State::Done {
-        return Err(ActError::Done(id()));
-    }
-    if plan.is_stale(actions.stale_after_us, context.clock.now()) {
-        return Err(ActError::Stale { id: id(), minutes: actions.stale_after_us / 60_000_000 });
-    }
-    if matches!(plan.selection, Selection::Restore { .. }) {
-        return Err(ActError::Unexpected(
-            "that plan puts rows back: `sessionwatch archive restore` carries it out",
-        ));
-    }
-    confirmed(context, plan, consent)?;
-    if context.store.is_sheltered() { Err(ActError::NoRoom) } else { Ok(()) }
-}
-
-/// Whether a plan that reaches far was confirmed.
-pub(super) fn confirmed(context: Context<'_>, plan: &Plan, consent: Consent<'_>) -> Result<(), ActError> {
-    let name = plan.name_to_confirm();
-    if let Some(braked) = context.lacks_agreement(plan).filter(|_| !consent.by_policy) {
-        return Err(ActError::NotAgreed(braked));
-    }
-    match (plan.braked(context.brake()), consent.name) {
-        (_, Some(typed)) if typed != name => Err(ActError::NotConfirmed(typed.to_owned())),
-        (Some(braked), None) => Err(ActError::LimitExceeded(braked, name.to_owned())),
-        _ => Ok(()),
-    }
-}
-
-/// Marks a plan as begun, unless others that were begun meanwhile make it one that has to be confirmed.
-pub(super) fn begin(context: Context<'_>, plan: &mut Plan, consent: Consent<'_>) -> Result<(), ActError> {
-    let now = context.clock.now();
-    plan.summary.by_policy = consent.by_policy;
-    plan.kept.summary = making::text(&plan.summary)?;
-    plan.kept.state = plans::State::Begun;
-    plan.kept.touched_at = now;
-    let detail =
-        serde_json::json!({ "plan": plan.kept.id, "target": plan.kept.target, "rows": plan.kept.rows });
-    context.store.write(|db| {
-        let plan = plan.clone().counted(db, now)?;
-        let confirmed = confirmed(context, &plan, consent);
-        if confirmed.is_ok() {
-            plans::put(db, &plan.kept)?;
-            audit::add(db, (context.actor, "plan-begun"), &detail.to_string(), now)?;
-        }
-        Ok(confirmed)
-    })?
-}
-
-pub(super) fn end(context: Context<'_>, plan: &mut Plan, applied: &Applied) -> Result<(), ActError> {
-    let now = context.clock.now();
-    plan.kept.touched_at = now;
-    if applied.remaining == 0 {
-        plan.kept.state = plans::State::Done;
-        plan.summary.done = Some(applied.done + applied.earlier);
-        plan.kept.summary = making::text(&plan.summary)?;
-    }
-    let detail = serde_json::json!({
-        "plan": plan.kept.id,
-        "target": plan.kept.target,
-        "action": plan.selection.name(),
-        "done": applied.done,
-        "skipped": applied.skipped,
-        "remaining": applied.remaining,
-        "left": applied.left,
-        "dependents": applied.dependents,
-    });
-    context.store.write(|db| {
-        plans::put(db, &plan.kept)?;
-        audit::add(db, (context.actor, "plan-carried-out"), &detail.to_string(), now)
-    })?;
-    Ok(())
 }
 
 fn archived_tables(dependents: &[Dependent]) -> Vec<DependentTable> {
     dependents.iter().map(|dependent| dependent.archived_among(dependents)).collect()
 }
 
-/// An instant as a target stores it, rounded down.
-pub(crate) fn stored(decoder: sessionwatch_core::decoder::Decoder, at: Instant) -> String {
-    use sessionwatch_core::decoder::Decoder;
-    match decoder {
-        Decoder::Timestamptz => format!("{}+00", clock::timestamp(at)),
-        Decoder::TimestampUtc => clock::timestamp(at),
-        Decoder::TimestampLocal(zone) => clock::timestamp(at.plus(zone.offset_at(at))),
-        Decoder::EpochSeconds => at.micros().div_euclid(1_000_000).to_string(),
-        Decoder::EpochMillis | Decoder::EpochMillisOrIso => at.micros().div_euclid(1_000).to_string(),
-        Decoder::IsoText => clock::rfc3339(at),
-    }
-}
-
 impl<'a> Work<'a> {
-    fn new(
-        context: Context<'a>,
-        (plan, control): (&'a Plan, &'a Control),
-        (recipient, known): (&'a Recipient, &'a Known),
-        table: TableFacts,
-    ) -> Result<Self, ActError> {
+    fn new(context: Context<'a>, job: Job<'a>, table: TableFacts) -> Result<Self, ActError> {
+        let Job { plan, control, recipient, known } = job;
         let now = context.clock.now();
         let confirmed = context.store.read(|db| confirmed_time::get(db, now))?;
         let mut queue = Queue::default();
@@ -415,8 +298,8 @@ impl<'a> Work<'a> {
         }
         let about = serde_json::json!({
             "version": if table.dependents.is_empty() { 1 } else { 2 },
-            "dialect": known.schema.dialect.name(),
-            "table": crate::target::sql::table(&known.mapping.sessions),
+            "dialect": known.layout.schema.dialect.name(),
+            "table": known.layout.quoted(&known.mapping().sessions),
             "columns": table.columns,
             "change": plan.summary.revoke,
             "dependents": archived_tables(&table.dependents),
@@ -433,7 +316,7 @@ impl<'a> Work<'a> {
             about: about.to_string(),
             dependents: table.dependents,
             side_effects: table.side_effects,
-            stored_now: stored(known.mapping.expires.decoder, known.seen),
+            stored_now: stored_timestamp(known.mapping().expires.decoder, known.seen),
             // A clock that is behind shortens no time to restore.
             purge_at: now.max(confirmed).plus(context.config.actions.retention_us),
             queue: Mutex::new(queue),
@@ -444,6 +327,10 @@ impl<'a> Work<'a> {
 
     fn change(&self) -> Change<'_> {
         Change::of(&self.plan.summary.revoke, &self.stored_now)
+    }
+
+    fn mutation(&self) -> Mutation<'_> {
+        Mutation { change: self.change(), orphans_only: self.orphans() }
     }
 
     /// Why a row that is as it was planned could not be ended: a trigger keeps it, or else somebody holds it.
@@ -471,18 +358,17 @@ impl<'a> Work<'a> {
 
     /// By what rows are found that are not where they were planned.
     fn named_again(&self) -> Named {
-        let id = self.known.mapping.id.as_deref();
-        if id.is_some_and(|id| self.known.sql().is_unique(id)) { Named::Id } else { Named::Mark }
+        if self.known.scope().has_unique_id() { Named::Id } else { Named::Mark }
     }
 
     /// Two connections at once, and then what has to be looked for once more.
-    async fn run(&self, mut first: Actor, address: &Address) -> Result<(), ActError> {
+    async fn run(&self, mut first: WriteSession, address: &Address) -> Result<(), ActError> {
         let other = async || {
             if self.plan.kept.rows < FEW {
                 return Ok(());
             }
             // Where there is no room for another connection, one does it all.
-            match Actor::open(address, self.context.target.limits, self.known.key()).await {
+            match WriteSession::open(address, self.context.target.limits, self.known.key).await {
                 Ok(mut actor) => self.sweep(&mut actor, false).await,
                 Err(_) => Ok(()),
             }
@@ -493,7 +379,7 @@ impl<'a> Work<'a> {
     }
 
     /// One batch after another, until there are no more.
-    async fn sweep(&self, actor: &mut Actor, leads: bool) -> Result<(), ActError> {
+    async fn sweep(&self, actor: &mut WriteSession, leads: bool) -> Result<(), ActError> {
         let named = self.named_first();
         let mut asked = Monotonic::now();
         while !self.control.stop.load(Ordering::Relaxed) {
@@ -513,7 +399,7 @@ impl<'a> Work<'a> {
             if rows.is_empty() {
                 return Ok(());
             }
-            let again = self.batch(actor, &rows, (named, false)).await.inspect_err(|_| {
+            let again = self.batch(actor, &rows, named, false).await.inspect_err(|_| {
                 self.control.stop.store(true, Ordering::Relaxed);
             })?;
             let again = again.rows;
@@ -524,14 +410,9 @@ impl<'a> Work<'a> {
     }
 
     /// Waits while a replica lags too far behind.
-    async fn heed_replicas(&self, actor: &mut Actor) {
-        let Actor::Postgres(_) = actor else { return };
-        let query = "SELECT COALESCE(MAX(EXTRACT(EPOCH FROM replay_lag)), 0)::text FROM pg_stat_replication";
+    async fn heed_replicas(&self, actor: &mut WriteSession) {
         while !self.control.stop.load(Ordering::Relaxed) {
-            // A role that may not see that is told nothing, and a server without replicas none.
-            let rows = actor.fetch(query).await.unwrap_or_default();
-            let lag =
-                rows.first().and_then(|row| row.first()?.as_deref()?.parse::<f64>().ok()).unwrap_or(0.0);
+            let lag = actor.replica_lag_s().await;
             self.control.lagging.store(lag > MAX_LAG_S, Ordering::Relaxed);
             if lag <= MAX_LAG_S {
                 return;

@@ -7,7 +7,7 @@ use crate::{
     archive::sealing::SealError,
     profile::doubt::Doubt,
     store::StoreError,
-    target::{error::TargetError, layout},
+    target::{error::TargetError, layout, scratch_database::ScratchError},
 };
 
 /// Why no session can be told to be an orphan where users are hidden.
@@ -313,6 +313,16 @@ fn reason(braked: LimitExceeded) -> String {
         }
         LimitExceeded::SharedTokens(tokens) => {
             format!("makes {} valid again that several users had shared", counted(tokens, "token", "tokens"))
+        }
+    }
+}
+
+impl From<ScratchError> for ActError {
+    fn from(error: ScratchError) -> Self {
+        match error {
+            ScratchError::Unwritable(path) => Self::Unwritable(path),
+            ScratchError::Refused => Self::NoDrill,
+            ScratchError::Target(error) => Self::Target(error),
         }
     }
 }

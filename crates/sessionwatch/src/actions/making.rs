@@ -7,26 +7,30 @@ use std::{
 
 use sessionwatch_core::{
     instant::{DAY, Instant},
-    local_time::{Clock, Doubts, MIN_GRACE, Newest},
-    row_ref::{self, RowRef},
+    local_time::{Clock, Doubts, MIN_GRACE},
+    row_ref::RowRef,
     safety_limit::Ended,
 };
 
 use super::{
-    ActError, Context, Line, Plan, Selection, Summary, error::A_USER_MAY_EXIST, side_effects, view::View,
+    ActError, Context, Line, Plan, Selection, Summary,
+    error::A_USER_MAY_EXIST,
+    side_effects,
+    view::{self, View},
 };
 use crate::{
     profile::{
-        mapping::{Revoke, TableName},
+        mapping::{Mapping, Revoke, TableName},
         schema::TableKind,
     },
     store::{StoreError, audit, censuses, plans},
     target::{
-        cells,
         connect::ConnectedTarget,
-        error::TargetError,
         layout::Known,
-        sql::{self, Chosen, Filter, Sql},
+        read_session::{PooledConnection, ReadSession},
+        scope::Scope,
+        selecting::{Selected, SelectedRows, Totals, UserMatch},
+        sql::{Chosen, Filter},
     },
 };
 
@@ -50,37 +54,42 @@ pub async fn make(context: Context<'_>, selection: &Selection) -> Result<Plan, A
 }
 
 async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Result<Plan, ActError> {
-    let sql = view.sql(context);
+    let scope = view.scope(context);
+    let mapping = &view.opened.layout.candidate.mapping;
     refuse(&view.opened)?;
-    decidable(selection, &sql)?;
-    seen(selection, &sql)?;
-    written_alike(selection, view, &sql).await?;
-    if sql.row_name(view.addressing).is_none() {
-        return Err(ActError::Nameless(sql.mapping.sessions.name.clone()));
+    decidable(selection, mapping)?;
+    seen(selection, &scope)?;
+    written_alike(selection, view, &scope).await?;
+    if !scope.can_name_rows(view.addressing) {
+        return Err(ActError::Nameless(mapping.sessions.name.clone()));
     }
     let chosen =
-        selection.chosen(sql.now).ok_or(ActError::Unexpected("what is archived is planned elsewhere"))?;
-    let revoke = selection.revoke(&sql.mapping.revoke);
-    named(selection, (view, &sql), (chosen, &revoke)).await?;
-    let besides = side_effects::Besides::read(view, &sql, &revoke).await?;
-    let all = if besides.own.is_empty() { chosen } else { Chosen::Along(&chosen, &besides.own) };
+        selection.chosen(scope.now).ok_or(ActError::Unexpected("what is archived is planned elsewhere"))?;
+    let revoke = selection.revoke(&mapping.revoke);
+    let session = &view.opened.session;
+    let meant = Selected { chosen, revoke: &revoke, addressing: view.addressing };
+    named(selection, session, &scope, meant).await?;
+    let besides = side_effects::Besides::read(view, &revoke).await?;
+    let along = if besides.own.is_empty() { chosen } else { Chosen::Along(&chosen, &besides.own) };
+    let all = Selected { chosen: along, ..meant };
     let now = context.clock.now();
     let growth = context.store.read(|db| censuses::growth(db, &context.target.name, now))?;
-    let Totals { all_active, all_rows, naive, newest } = totals(view, &sql).await?;
-    let doubts = view.opened.doubts(Known { newest, active: all_active, growth }).await?;
+    let totals = totals(session, &scope).await?;
+    let known = Known { newest: totals.newest, active: totals.active, growth };
+    let doubts = view.opened.doubts(known).await?;
     believed(selection, &revoke, &doubts)?;
-    in_time(selection, view, naive)?;
-    let mut plan = begun(context, (selection, view, &sql), (all_active, all_rows))?;
+    in_time(selection, view, totals.naive)?;
+    let mut plan = begun(context, selection, view, totals)?;
     context.store.write(|db| plans::forget(db, now).and_then(|()| plans::put(db, &plan.kept)))?;
-    list(context, view, &mut plan, &sql.planned(all, &revoke, view.addressing)).await?;
+    list(context, session.select(&scope, all).await?, &mut plan).await?;
     let meant = match besides.own.as_slice() {
         [] => plan.kept.rows,
-        _ => counted(view, &sql, (chosen, &revoke)).await?,
+        _ => session.count_selected(&scope, meant).await?,
     };
-    certain((view, &sql), &plan, meant).await?;
+    certain(session, &scope, &plan, meant).await?;
     if plan.kept.rows > 0 {
         let along = plan.kept.rows.saturating_sub(meant);
-        plan.summary.side_effects = besides.of(view, &sql, (all, &revoke, along)).await?;
+        plan.summary.side_effects = besides.of(session, &scope, all, along).await?;
     }
     plan.summary.revoke = revoke;
     plan.summary.not_ended = super::notes::not_ended(context, view, &plan);
@@ -95,9 +104,11 @@ async fn plan(context: Context<'_>, selection: &Selection, view: &View) -> Resul
 /// A plan without rows, for a table with so many active sessions and so many rows.
 fn begun(
     context: Context<'_>,
-    (selection, view, sql): (&Selection, &View, &Sql<'_>),
-    (all_active, all_rows): (u64, u64),
+    selection: &Selection,
+    view: &View,
+    totals: Totals,
 ) -> Result<Plan, StoreError> {
+    let candidate = &view.opened.layout.candidate;
     let now = context.clock.now();
     Ok(Plan {
         kept: plans::Plan {
@@ -116,12 +127,12 @@ fn begun(
         },
         selection: selection.clone(),
         summary: Summary {
-            all_active,
-            all_rows,
-            now: sql.now.micros(),
+            all_active: totals.active,
+            all_rows: totals.rows,
+            now: view.opened.now.micros(),
             addressing: view.addressing,
-            table: sql.mapping.sessions.to_string(),
-            framework: view.opened.layout.candidate.title.clone(),
+            table: candidate.mapping.sessions.to_string(),
+            framework: candidate.title.clone(),
             ..Summary::default()
         },
         ended: Ended::default(),
@@ -178,8 +189,7 @@ pub(super) fn certain_table(opened: &ConnectedTarget) -> Result<(), ActError> {
 }
 
 /// Refuses what needs a column that is not known.
-fn decidable(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
-    let mapping = sql.mapping;
+fn decidable(selection: &Selection, mapping: &Mapping) -> Result<(), ActError> {
     let needs = |condition, about, known: bool| {
         if known { Ok(()) } else { Err(ActError::NoColumn { condition, about }) }
     };
@@ -209,29 +219,30 @@ fn decidable(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
 }
 
 /// Refuses what cannot be decided because row-level security hides rows from the watch role.
-fn seen(selection: &Selection, sql: &Sql<'_>) -> Result<(), ActError> {
+fn seen(selection: &Selection, scope: &Scope<'_>) -> Result<(), ActError> {
     let hidden = |name: Option<&TableName>, consequence| match name {
-        Some(name) => Err(ActError::Hidden { table: sql::table(name), role: "watch", consequence }),
+        Some(name) => Err(ActError::Hidden { table: scope.layout.quoted(name), role: "watch", consequence }),
         None => Ok(()),
     };
-    hidden(sql.hidden_sessions(), "the plan would leave out sessions")?;
+    hidden(scope.hidden_sessions(), "the plan would leave out sessions")?;
     let consequence = match selection {
         Selection::Orphaned => A_USER_MAY_EXIST,
         Selection::Where(Filter { user_like: Some(_), .. }) => "`--user-like` would leave out users",
         _ => return Ok(()),
     };
-    hidden(sql.hidden_users(), consequence)?;
-    match sql.users_doubt() {
+    hidden(scope.hidden_users(), consequence)?;
+    match scope.users_doubt() {
         Some(doubt) => Err(ActError::Doubtful { doubt, consequence }),
         None => Ok(()),
     }
 }
 
 /// Refuses to take sessions for orphaned while some write their users in another form than the keys have.
-async fn written_alike(selection: &Selection, view: &View, sql: &Sql<'_>) -> Result<(), ActError> {
-    let query = if *selection == Selection::Orphaned { sql.users_in_other_form() } else { None };
-    let Some(query) = query else { return Ok(()) };
-    match view.opened.session.attempt(&query).await?.ok_or(TargetError::Lost)? {
+async fn written_alike(selection: &Selection, view: &View, scope: &Scope<'_>) -> Result<(), ActError> {
+    if *selection != Selection::Orphaned {
+        return Ok(());
+    }
+    match view.opened.session.users_in_other_form(scope).await? {
         0 => Ok(()),
         sessions => Err(ActError::UsersInOtherForm(sessions)),
     }
@@ -288,38 +299,22 @@ fn in_time(selection: &Selection, view: &View, naive: u64) -> Result<(), ActErro
     Err(ActError::TooClose { given, column: expires.column.clone(), decoder: expires.decoder.name() })
 }
 
-/// What is counted of the whole table.
-struct Totals {
-    all_active: u64,
-    all_rows: u64,
-    /// Rows whose end is text that names no time zone.
-    naive: u64,
-    newest: Newest,
-}
-
 /// Counts the table; an error if too many of its ends make no sense.
-async fn totals(view: &View, sql: &Sql<'_>) -> Result<Totals, ActError> {
-    let rows = view.opened.session.fetch(&sql.totals(sql.now.plus(-LONG_AGO))).await?;
-    let row = rows.first().ok_or(TargetError::Lost)?;
+async fn totals(session: &ReadSession, scope: &Scope<'_>) -> Result<Totals, ActError> {
     // How far a plan may reach is decided by these.
-    let count = |at: usize| cells::required(row, at, "a count");
-    let (all_active, all, odd, naive) = (count(0)?, count(1)?, count(2)?, count(3)?);
-    let instant = |at: usize| cells::instant(row, at, "an instant");
-    if odd > all / ODD {
-        return Err(ActError::Implausible { odd, rows: all });
+    let totals = session.totals(scope, scope.now.plus(-LONG_AGO)).await?;
+    if totals.implausible > totals.rows / ODD {
+        return Err(ActError::Implausible { odd: totals.implausible, rows: totals.rows });
     }
-    let newest = Newest { created: instant(4)?, ended: instant(5)? };
-    Ok(Totals { all_active, all_rows: all, naive, newest })
+    Ok(totals)
 }
 
 /// Lists the rows of a plan, and keeps them piece by piece.
-async fn list(context: Context<'_>, view: &View, plan: &mut Plan, query: &str) -> Result<(), ActError> {
+async fn list(context: Context<'_>, mut selected: SelectedRows<'_>, plan: &mut Plan) -> Result<(), ActError> {
     let hasher = RandomState::new();
     let mut users = HashSet::new();
-    let mut pages = view.opened.session.pages(query).await?;
     let mut piece = 0;
-    while let Some(page) = view.opened.session.next_page(&mut pages).await? {
-        let rows = page.iter().map(|row| planned(row)).collect::<Result<Vec<RowRef>, TargetError>>()?;
+    while let Some(rows) = selected.next().await? {
         for row in &rows {
             users.extend(row.user.as_ref().map(|user| hasher.hash_one(user)));
             if plan.summary.sample.len() < SAMPLE {
@@ -335,23 +330,6 @@ async fn list(context: Context<'_>, view: &View, plan: &mut Plan, query: &str) -
     Ok(())
 }
 
-fn planned(row: &[Option<String>]) -> Result<RowRef, TargetError> {
-    let text = |at: usize| row.get(at).cloned().flatten();
-    let place =
-        text(0).map(|place| row_ref::place(&place).ok_or(TargetError::Undecodable("the place of a row")));
-    Ok(RowRef {
-        place: place.transpose()?.unwrap_or(0),
-        version: cells::required(row, 1, "the version of a row")?,
-        id: text(2),
-        mark: cells::required(row, 3, "a mark")?,
-        token: cells::number(row, 8, "a fingerprint")?,
-        prefix: text(4),
-        user: text(5),
-        expires: cells::number(row, 6, "an expiry")?,
-        active: text(7).as_deref() == Some("1"),
-    })
-}
-
 /// A summary, as it is kept.
 pub(super) fn text(summary: &Summary) -> Result<String, StoreError> {
     serde_json::to_string(summary).map_err(|_| StoreError::Unwritable("the plan"))
@@ -365,33 +343,27 @@ pub(super) fn line(row: &RowRef) -> Line {
 /// Refuses a name that names no session before anything is kept: it may be a whole token.
 async fn named(
     selection: &Selection,
-    (view, sql): (&View, &Sql<'_>),
-    meant: (Chosen<'_>, &Revoke),
+    session: &ReadSession,
+    scope: &Scope<'_>,
+    meant: Selected<'_>,
 ) -> Result<(), ActError> {
-    if matches!(selection, Selection::Session(_)) && counted(view, sql, meant).await? == 0 {
+    if matches!(selection, Selection::Session(_)) && session.count_selected(scope, meant).await? == 0 {
         return Err(ActError::NoSession);
     }
     Ok(())
 }
 
 /// Refuses a name that names nobody, or several. So many rows are `meant` without those that go along.
-async fn certain((view, sql): (&View, &Sql<'_>), plan: &Plan, meant: u64) -> Result<(), ActError> {
-    let session = &view.opened.session;
+async fn certain(session: &ReadSession, scope: &Scope<'_>, plan: &Plan, meant: u64) -> Result<(), ActError> {
     match &plan.selection {
         Selection::User(id) if plan.kept.rows == 0 => {
             // Somebody without sessions is somebody.
-            let known = match sql.user_known(id) {
-                Some(query) => !session.fetch(&query).await?.is_empty(),
-                None => false,
-            };
-            if known {
+            if session.user_exists(scope, id).await? {
                 return Ok(());
             }
-            let similar = match sql.users_like(id, SAMPLE) {
-                Some(query) => session.fetch(&query).await?,
-                None => vec![],
-            };
-            let similar = similar.into_iter().map(|row| Line { user: Some(joined(&row)), ..Line::default() });
+            let similar = session.users(scope, id, SAMPLE).await?;
+            let similar =
+                similar.into_iter().map(|user| Line { user: Some(joined(&user)), ..Line::default() });
             Err(ActError::NoUser(id.clone(), similar.collect()))
         }
         Selection::Session(_) if plan.kept.rows == 0 => Err(ActError::NoSession),
@@ -402,30 +374,41 @@ async fn certain((view, sql): (&View, &Sql<'_>), plan: &Plan, meant: u64) -> Res
     }
 }
 
-fn joined(row: &[Option<String>]) -> String {
-    row.iter().flatten().filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ")
+fn joined(user: &UserMatch) -> String {
+    let cells = user.id.iter().chain(user.display.iter().flatten());
+    cells.filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ")
 }
 
-/// How many rows fit now, by a fresh look.
-pub(super) async fn count(context: Context<'_>, plan: &Plan) -> Result<u64, ActError> {
-    let view = View::open(context).await?;
-    let sql = view.sql(context);
-    let now = match plan.selection {
-        // What ended since is none of this plan's business.
-        Selection::Expired { .. } => Instant::from_micros(plan.summary.now).unwrap_or(sql.now),
-        _ => sql.now,
-    };
-    let Some(chosen) = plan.selection.chosen(now) else { return Ok(0) };
-    let counted = counted(&view, &sql, (chosen, &plan.summary.revoke)).await;
-    view.opened.session.close().await;
-    counted
-}
-
-async fn counted(
-    view: &View,
-    sql: &Sql<'_>,
-    (chosen, revoke): (Chosen<'_>, &Revoke),
+/// How many rows fit now, in a new transaction over that connection, or over a new one.
+pub(super) async fn count_left(
+    context: Context<'_>,
+    known: &view::Known,
+    idle: Option<PooledConnection>,
+    plan: &Plan,
 ) -> Result<u64, ActError> {
-    let rows = view.opened.session.fetch(&sql.counted(chosen, revoke, view.addressing)).await?;
-    Ok(cells::only(&rows, "a count")?)
+    let target = context.target;
+    let resumed = match idle {
+        Some(idle) => ReadSession::resume(idle, &target.address, target.limits).await,
+        None => None,
+    };
+    let session = match resumed {
+        Some(session) => session,
+        None => ReadSession::open(&target.address, target.limits, false, known.key).await?,
+    };
+    let now = session.now().await?;
+    let scope = Scope::of_rows(&known.layout, known.key, now);
+    let asked = match plan.selection {
+        // What ended since is none of this plan's business.
+        Selection::Expired { .. } => Instant::from_micros(plan.summary.now).unwrap_or(now),
+        _ => now,
+    };
+    let left = match plan.selection.chosen(asked) {
+        Some(chosen) => {
+            let (revoke, addressing) = (&plan.summary.revoke, known.addressing);
+            session.count_selected(&scope, Selected { chosen, revoke, addressing }).await
+        }
+        None => Ok(0),
+    };
+    session.close().await;
+    Ok(left?)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use sessionwatch_core::{plural::counted, row_ref::RowRef};
 
-use super::{ActError, Context, Plan, view::View};
+use super::{ActError, Context, Plan};
 use crate::{
     profile::mapping::Revoke,
     store::{
@@ -15,9 +15,9 @@ use crate::{
         archived::{self, Fate},
     },
     target::{
-        cells,
-        error::TargetError,
-        sql::{Named, Obstacle, Sql},
+        read_session::ReadSession,
+        scope::Scope,
+        sql::{Named, Obstacle},
     },
 };
 
@@ -40,31 +40,27 @@ pub(super) struct There {
 impl There {
     /// Looks for the ids, the tokens and the users of these rows.
     pub(super) async fn of<'a>(
-        view: &View,
-        (sql, revoke): (&Sql<'_>, &Revoke),
+        session: &ReadSession,
+        scope: &Scope<'_>,
+        revoke: &Revoke,
         rows: impl Iterator<Item = &'a RowRef> + Clone,
     ) -> Result<Self, ActError> {
         let mut there = Self { removed: *revoke == Revoke::Delete, ..Self::default() };
-        let session = &view.opened.session;
-        let identified: Vec<&RowRef> =
-            rows.clone().filter(|row| row.id.is_some() && sql.mapping.id.is_some()).collect();
+        let has_ids = scope.layout.candidate.mapping.id.is_some();
+        let identified: Vec<&RowRef> = rows.clone().filter(|row| row.id.is_some() && has_ids).collect();
         for rows in identified.chunks(ASKED) {
-            let found = session.fetch(&sql.present(Named::Id, rows)).await?;
-            there.ids.extend(found.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()));
+            let found = session.present_rows(scope, Named::Id, rows).await?;
+            there.ids.extend(found.into_iter().filter_map(|row| row.id));
         }
         // The table is read once for all of them, since no index has fingerprints.
         let tokens: Vec<i64> = rows.clone().filter_map(|row| row.token).collect();
         if !tokens.is_empty() {
-            let found = session.fetch(&sql.tokens_there(&tokens)).await?;
-            let found = found.iter().map(|row| cells::required(row, 0, "a fingerprint"));
-            there.tokens.extend(found.collect::<Result<Vec<i64>, TargetError>>()?);
+            there.tokens.extend(session.present_tokens(scope, &tokens).await?);
         }
         let users: BTreeSet<&str> = rows.filter_map(|row| row.user.as_deref()).collect();
         let users: Vec<&str> = users.into_iter().collect();
         for users in users.chunks(ASKED) {
-            let Some(query) = sql.users_there(users) else { break };
-            let found = session.fetch(&query).await?;
-            let found = found.into_iter().filter_map(|row| row.into_iter().next().flatten());
+            let Some(found) = session.present_users(scope, users).await? else { break };
             there.users.get_or_insert_default().extend(found);
         }
         Ok(there)

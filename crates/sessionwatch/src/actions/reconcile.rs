@@ -15,10 +15,8 @@ use crate::{
         plans,
     },
     target::{
-        acting::{Actor, Fate as Transaction},
-        cells,
-        error::TargetError,
         sql::Named,
+        write_session::{TransactionStatus as Transaction, WriteSession},
     },
 };
 
@@ -33,7 +31,7 @@ pub async fn settle(context: Context<'_>) -> Result<(), ActError> {
     }
     let known = Known::of(context, None).await?;
     let address = address(context)?;
-    let mut actor = Actor::open(address, context.target.limits, known.key()).await?;
+    let mut actor = WriteSession::open(address, context.target.limits, known.key).await?;
     settle_by(context, &known, &mut actor).await
 }
 
@@ -41,7 +39,7 @@ pub async fn settle(context: Context<'_>) -> Result<(), ActError> {
 pub(super) async fn settle_by(
     context: Context<'_>,
     known: &Known,
-    actor: &mut Actor,
+    actor: &mut WriteSession,
 ) -> Result<(), ActError> {
     let unsettled = context.store.read(|db| archived::unsettled(db, &context.target.name))?;
     for batch in unsettled {
@@ -49,7 +47,7 @@ pub(super) async fn settle_by(
         // Without it, nobody knows what to look for.
         let plan = plan.flatten().ok_or_else(|| ActError::NoPlan(batch.plan.clone()))?;
         let revoke = plan.summary.revoke;
-        let fates = fates((known, &revoke), actor, &batch).await?.ok_or(ActError::AtWork)?;
+        let fates = fates(known, &revoke, actor, &batch).await?.ok_or(ActError::AtWork)?;
         context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
     }
     Ok(())
@@ -57,11 +55,12 @@ pub(super) async fn settle_by(
 
 /// Where the rows of a batch are; nothing while its transaction has not ended.
 pub(super) async fn fates(
-    (known, revoke): (&Known, &Revoke),
-    actor: &mut Actor,
+    known: &Known,
+    revoke: &Revoke,
+    actor: &mut WriteSession,
     batch: &Batch,
 ) -> Result<Option<Vec<Fate>>, ActError> {
-    let fate = actor.fate(batch.txid).await?;
+    let fate = actor.status(batch.txid).await?;
     let there = match fate {
         Transaction::Running => return Ok(None),
         Transaction::Undone => match batch.state {
@@ -87,20 +86,18 @@ pub(super) async fn fates(
 async fn present(
     known: &Known,
     revoke: &Revoke,
-    actor: &mut Actor,
+    actor: &mut WriteSession,
     rows: &[RowRef],
 ) -> Result<Vec<bool>, ActError> {
     /// Rows that are asked for at once.
     const ASKED: usize = 500;
-    let sql = known.sql();
-    let unique = sql.mapping.id.as_deref().is_some_and(|id| sql.is_unique(id));
-    let named = if unique { Named::Id } else { Named::Mark };
+    let scope = known.scope();
+    let named = if scope.has_unique_id() { Named::Id } else { Named::Mark };
     let mut there = Vec::with_capacity(rows.len());
     for rows in rows.chunks(ASKED) {
         let wanted: Vec<&RowRef> = rows.iter().collect();
-        let found = actor.fetch(&sql.unchanged(named, &wanted, revoke)).await?;
-        let marks = found.iter().map(|row| cells::required(row, 0, "a mark"));
-        let marks = marks.collect::<Result<BTreeSet<i64>, TargetError>>()?;
+        let found = actor.rows_not_ended(&scope, named, &wanted, revoke).await?;
+        let marks: BTreeSet<i64> = found.iter().map(|row| row.mark).collect();
         there.extend(rows.iter().map(|row| marks.contains(&row.mark)));
     }
     Ok(there)

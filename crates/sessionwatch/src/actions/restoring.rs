@@ -3,18 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::Ordering,
-    time::Instant as Monotonic,
 };
 
 use sessionwatch_core::{instant::Instant, row_ref::RowRef, safety_limit::Ended};
 
 use super::{
-    ActError, Applied, Consent, Context, Plan, Selection, Summary,
+    ActError, Applied, Context, Plan, Selection, Summary,
     applying::{self, Control, Dependents, Why, dependents},
+    executor::{Executor, Prepared, require_visible},
     making,
     outlook::{Outlook, There},
     reconcile,
-    view::{self, Known, View},
+    view::{Known, View},
 };
 use crate::{
     archive::sealing::{Identity, SealError},
@@ -25,10 +25,11 @@ use crate::{
         audit, plans,
     },
     target::{
-        acting::Actor,
+        scope::Scope,
         side_effects::{Kind, SideEffect},
-        sql::{Obstacle, Sql},
+        sql::{Change, Obstacle},
         unsealed_rows::UnsealedRows,
+        write_session::WriteSession,
     },
 };
 
@@ -85,7 +86,7 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
     }
     context.store.write(|db| plans::put(db, &plan.kept))?;
     let mut outlook = Outlook::new(context, archive)?;
-    let listed = list(context, (&view, &mut outlook), &mut plan).await;
+    let listed = list(context, &view, &mut outlook, &mut plan).await;
     view.opened.session.close().await;
     listed?;
     if plan.kept.rows == 0 && outlook.left.is_empty() {
@@ -117,12 +118,13 @@ fn went_along(effect: &SideEffect) -> Option<String> {
 /// Lists the rows that can be put back, and keeps them piece by piece.
 async fn list(
     context: Context<'_>,
-    (view, outlook): (&View, &mut Outlook),
+    view: &View,
+    outlook: &mut Outlook,
     plan: &mut Plan,
 ) -> Result<(), ActError> {
     let Selection::Restore { archive, user } = &plan.selection else { return Ok(()) };
-    let sql = view.sql(context);
-    outlook.users_doubt = sql.users_doubt();
+    let scope = view.scope(context);
+    outlook.users_doubt = scope.users_doubt();
     let revoke = plan.summary.revoke.clone();
     let (mut behind, mut ends) = (0, false);
     while !ends {
@@ -137,7 +139,8 @@ async fn list(
                 None => ends = true,
             }
         }
-        let there = There::of(view, (&sql, &revoke), group.iter().map(|(_, row)| row)).await?;
+        let there =
+            There::of(&view.opened.session, &scope, &revoke, group.iter().map(|(_, row)| row)).await?;
         group.retain(|(_, row)| outlook.admits(row, there.obstacle(row), revoke == Revoke::Delete));
         for rows in group.chunk_by(|(batch, _), (next, _)| batch == next) {
             let Some((batch, _)) = rows.first() else { continue };
@@ -162,98 +165,153 @@ fn restorable(batch: &Batch, user: Option<&str>, now: Instant) -> Vec<RowRef> {
     meant.map(|(place, (row, _))| RowRef { place, active: alive(row), ..row.clone() }).collect()
 }
 
-/// Carries out a plan that puts rows back.
-///
-/// # Errors
-///
-/// If it is none for this target, too old or not confirmed, the identity does not open the archive, or the target or the
-/// store fails on the way. Then the rows that are back are known, and the same plan can be resumed.
-pub async fn restore(
-    context: Context<'_>,
-    (plan_id, identity): (&str, &Identity),
-    consent: Consent<'_>,
-    control: &Control,
+/// Puts the rows of a plan back.
+pub(super) async fn restore(
+    executor: &Executor<'_>,
+    plan: &mut Plan,
+    archive: &str,
 ) -> Result<Applied, ActError> {
-    let mut plan = context.plan(plan_id)?;
-    let Selection::Restore { archive, .. } = plan.selection.clone() else {
-        return Err(ActError::NoArchive(plan_id.to_owned()));
-    };
-    if plan.kept.state == plans::State::Done {
-        return Err(ActError::Done(plan.kept.id));
-    }
-    let stale_after_us = context.config.actions.stale_after_us;
-    if plan.is_stale(stale_after_us, context.clock.now()) {
-        return Err(ActError::Stale { id: plan.kept.id, minutes: stale_after_us / 60_000_000 });
-    }
-    applying::confirmed(context, &plan, consent)?;
+    let (context, identity) = (executor.context, executor.identity()?);
     // Before anything is begun, so that a wrong identity changes nothing.
-    check(context, &archive, identity)?;
-    let started = Monotonic::now();
-    let known = Known::of(context, None).await?;
-    plan.is_about(&known.mapping.sessions)?;
-    let mut actor = Actor::open(view::address(context)?, context.target.limits, known.key()).await?;
-    let sql = known.sql();
-    let change = crate::target::sql::Change::of(&plan.summary.revoke, "");
-    let dependents = dependents::of(&mut actor, &sql, change).await?;
-    let hidden = actor.hidden(&sql, change, &dependents).await?;
-    applying::seen(&sql, &hidden, false)?;
-    reconcile::settle_by(context, &known, &mut actor).await?;
-    applying::begin(context, &mut plan, consent)?;
-    let mut applied = put_all_back(context, (&known, &mut actor), (&plan, identity), control).await?;
+    check(context, archive, identity)?;
+    let mut prepared = executor.prepare(plan, None).await?;
+    if let Some(reading) = prepared.reading.take() {
+        reading.close().await;
+    }
+    let Prepared { known, writing, .. } = &mut prepared;
+    let scope = known.scope();
+    let change = Change::of(&plan.summary.revoke, "");
+    let dependents = dependents::of(writing, &scope, change).await?;
+    let hidden = writing.hidden(&scope, change, &dependents).await?;
+    require_visible(&scope, &hidden, false)?;
+    reconcile::settle_by(context, known, writing).await?;
+    executor.begin(plan)?;
+    let restoring = Restoring { context, known, identity };
+    let mut applied = restoring.put_all_back(writing, plan, executor.control).await?;
     for (_, why) in &mut applied.lines {
         if hidden.users && *why == Why::UserGone {
             *why = Why::UserHidden;
         }
     }
-    applied.took = started.elapsed();
-    applying::end(context, &mut plan, &applied)?;
     Ok(applied)
 }
 
-/// Puts back what a plan names, batch by batch.
-async fn put_all_back(
-    context: Context<'_>,
-    (known, actor): (&Known, &mut Actor),
-    (plan, identity): (&Plan, &Identity),
-    control: &Control,
-) -> Result<Applied, ActError> {
-    let mut applied = Applied::default();
-    // What went last comes back first, since sessions may refer to it.
-    let mut before = i64::MAX;
-    while let Some((id, rows)) = context.store.read(|db| plans::last_piece(db, &plan.kept.id, before))? {
-        before = id;
-        if control.stop.load(Ordering::Relaxed) {
-            applied.remaining += rows.len() as u64;
-            continue;
-        }
-        let outcome = put_back(context, (known, actor), identity, (id, &rows)).await;
-        let restored = match outcome {
-            Ok(restored) => restored,
-            Err(error) => {
-                actor.rollback().await;
-                return Err(error);
+/// From what, and to where, rows are put back.
+struct Restoring<'a> {
+    context: Context<'a>,
+    known: &'a Known,
+    identity: &'a Identity,
+}
+
+impl Restoring<'_> {
+    /// Puts back what a plan names, batch by batch.
+    async fn put_all_back(
+        &self,
+        actor: &mut WriteSession,
+        plan: &Plan,
+        control: &Control,
+    ) -> Result<Applied, ActError> {
+        let mut applied = Applied::default();
+        // What went last comes back first, since sessions may refer to it.
+        let mut before = i64::MAX;
+        while let Some((id, rows)) =
+            self.context.store.read(|db| plans::last_piece(db, &plan.kept.id, before))?
+        {
+            before = id;
+            if control.stop.load(Ordering::Relaxed) {
+                applied.remaining += rows.len() as u64;
+                continue;
             }
-        };
-        for (table, Dependents { done, refused }) in restored.dependents {
-            let dependents = applied.dependents.entry(table).or_default();
-            dependents.done += done;
-            dependents.refused += refused;
-        }
-        for (row, outcome) in rows.iter().zip(restored.outcomes) {
-            match outcome {
-                Outcome::Back => applied.done += 1,
-                Outcome::Earlier => applied.earlier += 1,
-                Outcome::Left(why) => {
-                    applied.skipped += 1;
-                    if applied.lines.len() < applying::LISTED {
-                        applied.lines.push((making::line(row), why));
+            let outcome = self.put_back(actor, id, &rows).await;
+            let restored = match outcome {
+                Ok(restored) => restored,
+                Err(error) => {
+                    actor.rollback().await;
+                    return Err(error);
+                }
+            };
+            for (table, Dependents { done, refused }) in restored.dependents {
+                let dependents = applied.dependents.entry(table).or_default();
+                dependents.done += done;
+                dependents.refused += refused;
+            }
+            for (row, outcome) in rows.iter().zip(restored.outcomes) {
+                match outcome {
+                    Outcome::Back => applied.done += 1,
+                    Outcome::Earlier => applied.earlier += 1,
+                    Outcome::Left(why) => {
+                        applied.skipped += 1;
+                        if applied.lines.len() < applying::LISTED {
+                            applied.lines.push((making::line(row), why));
+                        }
                     }
                 }
             }
+            control.done.fetch_add(rows.len() as u64, Ordering::Relaxed);
         }
-        control.done.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        Ok(applied)
     }
-    Ok(applied)
+
+    /// Puts rows of one batch back: what became of each.
+    async fn put_back(
+        &self,
+        actor: &mut WriteSession,
+        id: i64,
+        wanted: &[RowRef],
+    ) -> Result<Restored, ActError> {
+        let Self { context, known, identity } = self;
+        let Some((batch, sealed)) = context.store.read(|db| archived::get(db, id))? else {
+            return Ok(Restored::all(Outcome::Left(Why::Purged), wanted));
+        };
+        let position = |row: &RowRef| usize::try_from(row.place).unwrap_or(usize::MAX);
+        // What was put back meanwhile, by an earlier run or another plan, is not put back twice.
+        let still = |row: &RowRef| batch.fates.get(position(row)) == Some(&Fate::Archived);
+        let wanted_now: Vec<(usize, i64)> =
+            wanted.iter().rev().filter(|row| still(row)).map(|row| (position(row), row.mark)).collect();
+        if wanted_now.is_empty() {
+            // Once no row of a batch can be put back any more, its sealed rows are gone.
+            return Ok(Restored::all(Outcome::Earlier, wanted));
+        }
+        let rows = UnsealedRows::read(&identity.open(&sealed, &batch.recipient)?).map_err(SealError::from)?;
+        let scope = known.scope();
+        let txid = actor.begin().await?;
+        let mut obstacles = BTreeMap::new();
+        for (into, wanted) in by_heap(&wanted_now, &batch, &rows, &known.mapping().sessions) {
+            for some in wanted.chunks(AT_ONCE) {
+                let left = actor.restore(&scope, &rows, into, some).await?;
+                obstacles.extend(some.iter().zip(left).map(|((at, _), obstacle)| (*at, obstacle)));
+            }
+        }
+        let restored: BTreeSet<usize> =
+            obstacles.iter().filter(|(_, obstacle)| obstacle.is_none()).map(|(at, _)| *at).collect();
+        let dependents = restore_dependents(actor, &scope, &rows, &restored).await?;
+        drop(rows);
+        context.store.write(|db| archived::settle(db, id, (State::Restoring, txid), &batch.fates))?;
+        if let Err(error) = actor.commit().await {
+            // What became of it is learnt at the next start.
+            return Err(error.into());
+        }
+        let mut fates = batch.fates.clone();
+        for at in &restored {
+            if let Some(fate) = fates.get_mut(*at) {
+                *fate = Fate::Restored;
+            }
+        }
+        let detail =
+            serde_json::json!({ "plan": batch.plan, "rows": restored.len(), "dependents": dependents });
+        context.store.write(|db| {
+            archived::settle(db, id, (State::Kept, None), &fates)?;
+            if restored.is_empty() {
+                return Ok(());
+            }
+            audit::add(db, (context.actor, "rows-restored"), &detail.to_string(), context.clock.now())
+        })?;
+        let outcome = |row: &RowRef| match obstacles.get(&position(row)) {
+            Some(obstacle) => Outcome::of(*obstacle),
+            None => Outcome::Earlier,
+        };
+        Ok(Restored { outcomes: wanted.iter().map(outcome).collect(), dependents })
+    }
 }
 
 /// Whether the identity opens what is there.
@@ -305,70 +363,12 @@ impl Outcome {
     }
 }
 
-/// Puts rows of one batch back: what became of each.
-async fn put_back(
-    context: Context<'_>,
-    (known, actor): (&Known, &mut Actor),
-    identity: &Identity,
-    (id, wanted): (i64, &[RowRef]),
-) -> Result<Restored, ActError> {
-    let Some((batch, sealed)) = context.store.read(|db| archived::get(db, id))? else {
-        return Ok(Restored::all(Outcome::Left(Why::Purged), wanted));
-    };
-    let position = |row: &RowRef| usize::try_from(row.place).unwrap_or(usize::MAX);
-    // What was put back meanwhile, by an earlier run or another plan, is not put back twice.
-    let still = |row: &RowRef| batch.fates.get(position(row)) == Some(&Fate::Archived);
-    let wanted_now: Vec<(usize, i64)> =
-        wanted.iter().rev().filter(|row| still(row)).map(|row| (position(row), row.mark)).collect();
-    if wanted_now.is_empty() {
-        // Once no row of a batch can be put back any more, its sealed rows are gone.
-        return Ok(Restored::all(Outcome::Earlier, wanted));
-    }
-    let rows = UnsealedRows::read(&identity.open(&sealed, &batch.recipient)?).map_err(SealError::from)?;
-    let sql = known.sql();
-    let txid = actor.begin().await?;
-    let mut obstacles = BTreeMap::new();
-    for (into, wanted) in by_heap(&wanted_now, &batch, &rows, &known.mapping.sessions) {
-        for some in wanted.chunks(AT_ONCE) {
-            let left = actor.put_back(&sql, (&rows, into), some).await?;
-            obstacles.extend(some.iter().zip(left).map(|((at, _), obstacle)| (*at, obstacle)));
-        }
-    }
-    let restored: BTreeSet<usize> =
-        obstacles.iter().filter(|(_, obstacle)| obstacle.is_none()).map(|(at, _)| *at).collect();
-    let dependents = restore_dependents(actor, (&sql, &rows), &restored).await?;
-    drop(rows);
-    context.store.write(|db| archived::settle(db, id, (State::Restoring, txid), &batch.fates))?;
-    if let Err(error) = actor.commit().await {
-        // What became of it is learnt at the next start.
-        return Err(error.into());
-    }
-    let mut fates = batch.fates.clone();
-    for at in &restored {
-        if let Some(fate) = fates.get_mut(*at) {
-            *fate = Fate::Restored;
-        }
-    }
-    let detail = serde_json::json!({ "plan": batch.plan, "rows": restored.len(), "dependents": dependents });
-    context.store.write(|db| {
-        archived::settle(db, id, (State::Kept, None), &fates)?;
-        if restored.is_empty() {
-            return Ok(());
-        }
-        audit::add(db, (context.actor, "rows-restored"), &detail.to_string(), context.clock.now())
-    })?;
-    let outcome = |row: &RowRef| match obstacles.get(&position(row)) {
-        Some(obstacle) => Outcome::of(*obstacle),
-        None => Outcome::Earlier,
-    };
-    Ok(Restored { outcomes: wanted.iter().map(outcome).collect(), dependents })
-}
-
 /// Restores the rows of other tables that went with these sessions, by table; parents come first. What went with a row that
 /// is not back stays behind too: its key may by now belong to another row.
 async fn restore_dependents(
-    actor: &mut Actor,
-    (sql, rows): (&Sql<'_>, &UnsealedRows),
+    actor: &mut WriteSession,
+    scope: &Scope<'_>,
+    rows: &UnsealedRows,
     sessions: &BTreeSet<usize>,
 ) -> Result<BTreeMap<String, Dependents>, ActError> {
     let mut restored = BTreeMap::new();
@@ -382,7 +382,7 @@ async fn restore_dependents(
         let wanted = dependents.of(&(sessions - &without_parents));
         let refused = match wanted.as_slice() {
             [] => vec![],
-            wanted => actor.restore_dependents(sql, dependents, wanted).await?,
+            wanted => actor.restore_dependents(scope, dependents, wanted).await?,
         };
         let done = wanted.len() - refused.len();
         if all > 0 {

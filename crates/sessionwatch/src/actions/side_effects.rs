@@ -6,9 +6,12 @@ use super::{ActError, view::View};
 use crate::{
     profile::mapping::Revoke,
     target::{
-        acting::Actor,
-        side_effects::{Catalog, Event, Kind, Reached, Reference, SideEffect},
-        sql::{Chosen, Sql},
+        layout::Layout,
+        read_session::ReadSession,
+        scope::Scope,
+        selecting::Selected,
+        side_effects::{Event, Kind, Reached, Reference, SideEffect},
+        write_session::WriteSession,
     },
 };
 
@@ -20,35 +23,33 @@ pub(super) struct Besides {
 }
 
 impl Besides {
-    pub(super) async fn read(view: &View, sql: &Sql<'_>, revoke: &Revoke) -> Result<Self, ActError> {
-        let session = &view.opened.session;
-        let catalog = Catalog::read(sql.schema.dialect, async |query| session.fetch(query).await).await?;
-        let sessions = sql.sessions_in_catalog();
+    pub(super) async fn read(view: &View, revoke: &Revoke) -> Result<Self, ActError> {
+        let layout = &view.opened.layout;
+        let catalog = view.opened.session.side_effects(layout).await?;
+        let sessions = layout.catalog_name();
         let reached = catalog.reached(&sessions, Event::of(revoke));
         let own = reached.iter().filter(|reached| reached.is_countable());
         let own = own.filter_map(|reached| reached.own(&sessions)).cloned().collect();
         Ok(Self { reached, own })
     }
 
-    /// What ending the chosen sessions does besides, with the rows that it concerns where the watch role can count them.
+    /// What ending the selected sessions does besides, with the rows that it concerns where the watch role can count them.
     /// `along` says how many of the sessions go only because they refer to others.
     pub(super) async fn of(
         &self,
-        view: &View,
-        sql: &Sql<'_>,
-        (chosen, revoke, along): (Chosen<'_>, &Revoke, u64),
+        session: &ReadSession,
+        scope: &Scope<'_>,
+        selected: Selected<'_>,
+        along: u64,
     ) -> Result<Vec<SideEffect>, ActError> {
-        let sessions = sql.sessions_in_catalog();
+        let sessions = scope.layout.catalog_name();
         let mut effects = Vec::new();
         for reached in &self.reached {
             let mut effect = reached.effect.clone();
             if reached.is_countable() {
                 effect.rows = match reached.own(&sessions) {
                     Some(_) => Some(along),
-                    None => {
-                        let query = sql.referring(&reached.path, (chosen, revoke), view.addressing);
-                        view.opened.session.attempt(&query).await?
-                    }
+                    None => session.count_referring(scope, reached, selected).await?,
                 };
             }
             // Nothing that nobody refers to is held back.
@@ -56,14 +57,13 @@ impl Besides {
                 effects.push(effect);
             }
         }
-        possible(&effects, sql)?;
+        possible(&effects, &sessions)?;
         Ok(effects)
     }
 }
 
 /// Refuses what a rule of the sessions would do instead.
-fn possible(effects: &[SideEffect], sql: &Sql<'_>) -> Result<(), ActError> {
-    let sessions = sql.sessions_in_catalog();
+fn possible(effects: &[SideEffect], sessions: &str) -> Result<(), ActError> {
     let instead = |effect: &&SideEffect| effect.kind == Kind::RuleInstead && effect.table == sessions;
     match effects.iter().find(instead) {
         Some(effect) => Err(ActError::Replaced { table: effect.table.clone(), rule: effect.name.clone() }),
@@ -73,14 +73,15 @@ fn possible(effects: &[SideEffect], sql: &Sql<'_>) -> Result<(), ActError> {
 
 /// Refuses a plan that would do more besides than it says, since the schema has changed.
 pub(super) async fn compare(
-    actor: &mut Actor,
-    sql: &Sql<'_>,
-    (announced, revoke): (&[SideEffect], &Revoke),
+    writing: &mut WriteSession,
+    layout: &Layout,
+    announced: &[SideEffect],
+    revoke: &Revoke,
 ) -> Result<(), ActError> {
-    let catalog = Catalog::read(sql.schema.dialect, async |query| actor.fetch(query).await).await?;
-    let found = catalog.reached(&sql.sessions_in_catalog(), Event::of(revoke));
+    let (catalog, sessions) = (writing.side_effects(layout).await?, layout.catalog_name());
+    let found = catalog.reached(&sessions, Event::of(revoke));
     let found: Vec<SideEffect> = found.into_iter().map(|reached| reached.effect).collect();
-    possible(&found, sql)?;
+    possible(&found, &sessions)?;
     let is_new = |effect: &&SideEffect| {
         effect.reaches_further() && !announced.iter().any(|other| effect.is_announced_by(other))
     };

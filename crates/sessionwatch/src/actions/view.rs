@@ -4,18 +4,18 @@ use sessionwatch_core::instant::Instant;
 
 use super::{ActError, Context};
 use crate::{
-    profile::{
-        catalogue::Profile,
-        known_layout::KnownLayout,
-        mapping::Mapping,
-        schema::{Dialect, Schema, TableKind},
-    },
+    profile::{catalogue::Profile, known_layout::KnownLayout, mapping::Mapping},
     store::ledgers,
     target::{
         address::Address,
+        capabilities::Capability,
         connect::{ConnectOptions, ConnectedTarget, fingerprint_key},
         error::TargetError,
-        sql::{self, Addressing, Sql},
+        layout::Layout,
+        read_session::PooledConnection,
+        scope::Scope,
+        selecting::RowNames,
+        sql::Addressing,
     },
     target_layouts,
 };
@@ -51,50 +51,18 @@ impl View {
         Ok(Self { opened, addressing })
     }
 
-    pub(super) fn sql<'a>(&'a self, context: Context<'a>) -> Sql<'a> {
-        self.opened.sql(false, &context.config.rules.thresholds)
+    pub(super) fn scope(&self, context: Context<'_>) -> Scope<'_> {
+        self.opened.scope(false, &context.config.rules.thresholds)
     }
 }
 
 /// What is unique to a row of the sessions.
 async fn addressing(opened: &ConnectedTarget) -> Result<Addressing, ActError> {
-    let sessions = &opened.layout.candidate.mapping.sessions;
-    let found = opened.layout.schema.table(sessions);
-    if opened.layout.schema.dialect == Dialect::Sqlite {
-        let has_rowid = found.is_some_and(|table| !table.without_rowid);
-        return Ok(if has_rowid { Addressing::Place } else { Addressing::Id });
-    }
-    // Views have no places. Plans of what is no table are refused.
-    if !found.is_some_and(|table| matches!(table.kind, TableKind::Table | TableKind::Partitioned)) {
-        return Ok(Addressing::Id);
-    }
-    let name = sql::string(Dialect::Postgres, &sql::table(sessions));
-    let query = format!(
-        "WITH RECURSIVE heaps(oid) AS (SELECT {name}::regclass::oid UNION\n  \
-         SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n\
-         SELECT c.relkind = 'r' AND NOT c.relhassubclass AND COALESCE(m.amname = 'heap', false),\n  \
-         c.relkind = 'r' AND c.relhassubclass,\n  \
-         pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, 'xmin', 'SELECT'),\n  \
-         pg_catalog.has_column_privilege(c.oid, 'ctid', 'SELECT') AND pg_catalog.has_column_privilege(c.oid, 'tableoid', 'SELECT'),\n  \
-         (SELECT k.relname FROM heaps JOIN pg_catalog.pg_class AS k ON k.oid = heaps.oid\n  \
-         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.oid AND a.attnum > 0 AND NOT a.attisdropped\n  \
-         WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute AS p WHERE p.attrelid = c.oid AND p.attname = a.attname AND p.attnum > 0 AND NOT p.attisdropped)\n  \
-         ORDER BY k.relname LIMIT 1)\n\
-         FROM pg_catalog.pg_class AS c LEFT JOIN pg_catalog.pg_am AS m ON m.oid = c.relam WHERE c.oid = {name}::regclass"
-    );
-    let rows = opened.session.fetch(&query).await?;
-    let row = rows.first().ok_or(TargetError::Lost)?;
-    let is = |at: usize| row.get(at).and_then(|cell| cell.as_deref()) == Some("t");
-    let (one_heap, inherited, places, heaps) = (is(0), is(1), is(2), is(3));
-    if let Some(Some(child)) = row.get(4) {
-        return Err(ActError::MoreColumns { table: sessions.name.clone(), child: child.clone() });
-    }
-    match (one_heap, places, heaps) {
-        (true, true, _) => Ok(Addressing::Place),
-        (false, _, true) => Ok(Addressing::HeapAndPlace),
-        // A unique index does not reach the tables that inherit.
-        (false, ..) if inherited => Err(ActError::Nameless(sessions.name.clone())),
-        _ => Ok(Addressing::Id),
+    let table = || opened.layout.candidate.mapping.sessions.name.clone();
+    match opened.session.row_names(&opened.layout).await? {
+        RowNames::By(addressing) => Ok(addressing),
+        RowNames::MoreColumns(child) => Err(ActError::MoreColumns { table: table(), child }),
+        RowNames::Nothing => Err(ActError::Nameless(table())),
     }
 }
 
@@ -118,20 +86,31 @@ impl View {
 
 /// What has to be known of a target to act on it; no transaction is kept open meanwhile.
 pub(super) struct Known {
-    pub(super) schema: Schema,
-    pub(super) mapping: Mapping,
+    pub(super) layout: Layout,
     pub(super) key: i64,
     /// The instant to which conditions refer.
     pub(super) now: Instant,
-    /// The instant of the look, by the clock of the target.
+    /// The instant of the run, by the clock of the target.
     pub(super) seen: Instant,
     /// What is unique to a row.
     pub(super) addressing: Addressing,
 }
 
 impl Known {
-    /// Looks at the target with the credentials of the watch.
+    /// Reads it from the target with the credentials of the watch, and closes the connection.
     pub(super) async fn of(context: Context<'_>, now: Option<Instant>) -> Result<Self, ActError> {
+        let (known, idle) = Self::keeping_connection(context, now).await?;
+        if let Some(idle) = idle {
+            idle.close().await;
+        }
+        Ok(known)
+    }
+
+    /// The same, with the connection for another transaction, if there is one.
+    pub(super) async fn keeping_connection(
+        context: Context<'_>,
+        now: Option<Instant>,
+    ) -> Result<(Self, Option<PooledConnection>), ActError> {
         let View { opened, addressing } = View::open(context).await?;
         if let Err(error) = super::making::certain_table(&opened) {
             opened.session.close().await;
@@ -140,18 +119,18 @@ impl Known {
         let seen = opened.now;
         let now = now.unwrap_or(seen);
         let ConnectedTarget { session, layout, key, .. } = opened;
-        session.close().await;
-        let (schema, mapping) = (layout.schema, layout.candidate.mapping);
-        Ok(Self { schema, mapping, key, now, seen, addressing })
+        let idle = session.rest().await;
+        Ok((Self { layout, key, now, seen, addressing }, idle))
     }
 
-    pub(super) fn sql(&self) -> Sql<'_> {
-        let (mapping, schema, key, now) = (&self.mapping, &self.schema, self.key, self.now);
-        Sql { mapping, schema, key, now, max_lifetime_us: None, notable_above: 0, deep: false, pasted: false }
+    /// What the verbs of a session refer to.
+    pub(super) fn scope(&self) -> Scope<'_> {
+        Scope::of_rows(&self.layout, self.key, self.now)
     }
 
-    pub(super) fn key(&self) -> i64 {
-        self.key
+    /// How the sessions are stored.
+    pub(super) fn mapping(&self) -> &Mapping {
+        &self.layout.candidate.mapping
     }
 }
 
@@ -166,11 +145,11 @@ pub fn address<'a>(context: Context<'a>) -> Result<&'a Address, ActError> {
         let problem = problem.message.clone();
         return Err(ActError::CredentialsMissing { target: target.name.clone(), problem });
     }
-    match (&target.act, &target.address) {
-        (Some(address), _) => Ok(address),
-        // A file has no roles, and whoever gave an address gave it for this.
-        (None, address @ Address::Sqlite(_)) => Ok(address),
-        (None, address) if target.ad_hoc => Ok(address),
-        (None, _) => Err(ActError::NoCredentials(target.name.clone())),
+    // Where there are no roles, nobody else is needed; and whoever gave an address gave it for this.
+    let has_roles = target.address.capabilities().supports(Capability::Roles);
+    match &target.act {
+        Some(address) => Ok(address),
+        None if target.ad_hoc || !has_roles => Ok(&target.address),
+        None => Err(ActError::NoCredentials(target.name.clone())),
     }
 }

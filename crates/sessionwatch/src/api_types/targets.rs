@@ -7,7 +7,7 @@ use sessionwatch_core::instant::Instant;
 use utoipa::ToSchema;
 
 use super::At;
-use crate::{doctor, report, target::observe};
+use crate::{doctor, report, target::listing};
 
 /// A session, by the first characters of its token.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -31,7 +31,7 @@ pub struct Session {
 impl Session {
     /// The document, by the database's clock.
     #[must_use]
-    pub fn of(line: &observe::Line, display: &[String], now: Instant) -> Self {
+    pub fn of(line: &listing::Line, display: &[String], now: Instant) -> Self {
         Self {
             token_prefix: line.token_prefix.clone(),
             id: line.id.clone(),

@@ -15,7 +15,9 @@ use super::{
 use crate::{
     blocking, clock,
     config::{Config, Target},
-    target::{address::Address, connect::ConnectedTarget, error::TargetError, session::Idle},
+    target::{
+        address::Address, connect::ConnectedTarget, error::TargetError, read_session::PooledConnection,
+    },
     target_layouts,
 };
 
@@ -43,7 +45,7 @@ struct PoolState {
 #[derive(Debug)]
 struct IdleConnection {
     address: Address,
-    connection: Idle,
+    connection: PooledConnection,
     /// Which one it is.
     number: u64,
 }
@@ -54,7 +56,7 @@ impl ConnectionPool {
     }
 
     /// The connection to a target that has not waited for long.
-    async fn checkout(&self, target: &Target) -> Option<Idle> {
+    async fn checkout(&self, target: &Target) -> Option<PooledConnection> {
         let idle = self.lock().idle.get_mut(&target.name)?.pop()?;
         if idle.address == target.address {
             return Some(idle.connection);
@@ -116,7 +118,7 @@ pub(super) async fn with_pooled_connection<T: Send + 'static>(
 }
 
 /// Lets a connection wait for the next question, and ends it when none comes.
-async fn release(app: &Arc<AppState>, target: &Target, connection: Idle) {
+async fn release(app: &Arc<AppState>, target: &Target, connection: PooledConnection) {
     let surplus = {
         let mut state = app.connections.lock();
         state.count += 1;
@@ -145,9 +147,9 @@ async fn expire(app: Weak<AppState>, target: String, number: u64) {
 async fn query_over<T>(
     target: &Target,
     config: &Config,
-    idle: Option<Idle>,
+    idle: Option<PooledConnection>,
     query: impl AsyncFnOnce(&ConnectedTarget, &Config) -> Result<T, TargetError>,
-) -> Result<(T, Option<Idle>), TargetError> {
+) -> Result<(T, Option<PooledConnection>), TargetError> {
     let mut target = target.clone();
     target.limits.timeout = target.limits.timeout.min(QUERY_TIMEOUT);
     let opened = ConnectedTarget::reuse(idle, target.connect_options(&config.catalogue)).await?;

@@ -10,7 +10,10 @@ use super::{
     incidents::{CaseOfTarget, get_case},
 };
 use crate::{
-    actions::{self, ActError, Applied, Consent, Context, Control, keys, restoring},
+    actions::{
+        self, ActError, Applied, ApplyCircumstances, ArchiveKeys, Consent, Context, Control, Executor,
+        authorize_apply, keys, restoring,
+    },
     archive::sealing::Identity,
     blocking,
     config::Target,
@@ -154,17 +157,17 @@ pub async fn start_apply(ops: TargetOps, plan: Plan, request: ApplyRequest) -> R
 /// Makes sure that a plan may be applied.
 async fn authorize(ops: &TargetOps, plan: &Plan, request: &ApplyRequest) -> Result<(), AppError> {
     let name = &plan.kept.target;
-    if let Some(braked) = ops.context().lacks_agreement(plan) {
-        return Err(ActError::NotAgreed(braked).into());
-    }
-    if plan.braked(ops.context().brake()).is_some() && request.confirm != *name {
-        return Err(AppError::Conflict(format!(
-            "The plan reaches far: type the name of the target, {name}, to go on."
-        )));
-    }
-    if plan.is_stale(ops.config.actions.stale_after_us, ops.app.clock.now()) {
-        return Err(AppError::Conflict("The plan is too old to be carried out: make it anew.".into()));
-    }
+    authorize_apply(plan, &ApplyCircumstances::of(ops.context(), consent(request))).map_err(|error| {
+        match error {
+            ActError::LimitExceeded(..) | ActError::NotConfirmed(_) => AppError::Conflict(format!(
+                "The plan reaches far: type the name of the target, {name}, to go on."
+            )),
+            ActError::Stale { .. } => {
+                AppError::Conflict("The plan is too old to be carried out: make it anew.".into())
+            }
+            error => error.into(),
+        }
+    })?;
     if let Some(id) = &request.incident {
         let CaseOfTarget { case, target } = get_case(&ops.app, id).await?;
         case.is_unclosed()?;
@@ -172,10 +175,13 @@ async fn authorize(ops: &TargetOps, plan: &Plan, request: &ApplyRequest) -> Resu
             return Err(AppError::Conflict("The incident is about another target.".into()));
         }
     }
-    if plan.kept.state == PlanState::Done {
-        return Err(ActError::Done(plan.kept.id.clone()).into());
-    }
     Ok(())
+}
+
+/// What was given along with the wish.
+fn consent(request: &ApplyRequest) -> Consent<'_> {
+    let typed = Some(request.confirm.as_str()).filter(|typed| !typed.is_empty());
+    Consent { name: typed, by_policy: false }
 }
 
 /// Whether a plan puts rows back.
@@ -206,15 +212,16 @@ async fn apply_and_describe(
     let context = ops.context();
     let text = |error: ActError| error_text(&error);
     let restores = restores(plan);
-    let typed = Some(request.confirm.as_str()).filter(|typed| !typed.is_empty());
-    let consent = Consent { name: typed, by_policy: false };
-    let applied: Applied = if restores {
-        let identity = Identity::read(&keys::path(&ops.config)).map_err(|error| text(error.into()))?;
-        restoring::restore(context, (&plan.kept.id, &identity), consent, control).await.map_err(text)?
+    let (identity, recipient);
+    let keys = if restores {
+        identity = Identity::read(&keys::path(&ops.config)).map_err(|error| text(error.into()))?;
+        ArchiveKeys { identity: Some(&identity), ..ArchiveKeys::default() }
     } else {
-        let (recipient, _) = keys::recipient(&ops.config).map_err(|error| text(error.into()))?;
-        actions::apply(context, (&plan.kept.id, &recipient), consent, control).await.map_err(text)?
+        (recipient, _) = keys::recipient(&ops.config).map_err(|error| text(error.into()))?;
+        ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() }
     };
+    let executor = Executor { context, keys, consent: consent(request), control };
+    let applied = executor.run(plan.clone()).await.map_err(text)?;
     let done = describe_applied(plan, &applied, restores);
     // Putting back ends no session.
     let incident = request.incident.as_deref().filter(|_| !restores);

@@ -9,7 +9,7 @@ use sessionwatch_core::{
 
 use super::{AppError, AppState, with_pooled_connection};
 pub use crate::target::{
-    observe::Line as SessionRow,
+    listing::Line as SessionRow,
     sql::{Sort as SessionSort, Status as SessionStatus},
 };
 use crate::{
@@ -21,10 +21,7 @@ use crate::{
         events, plans,
         signals::{self, Kept, Search},
     },
-    target::{
-        observe,
-        sql::{After, List},
-    },
+    target::sql::{After, List},
 };
 
 /// Sessions of a user that are listed.
@@ -125,11 +122,11 @@ pub async fn list_sessions(
     query: SessionQuery,
 ) -> Result<SessionList, AppError> {
     let listed = with_pooled_connection(app, target, async move |opened, config| {
-        let sql = opened.sql(false, &config.rules.thresholds);
+        let scope = opened.scope(false, &config.rules.thresholds);
         // Who looks for something finds few.
         let is_narrow = query.user.is_some() || query.token.is_some();
-        let usual = || if is_narrow { SessionSort::Expires } else { sql.usual_sort() };
-        let sort = query.sort.map_or_else(usual, |wanted| sql.paged_sort(wanted));
+        let usual = || if is_narrow { SessionSort::Expires } else { scope.usual_sort() };
+        let sort = query.sort.map_or_else(usual, |wanted| scope.paged_sort(wanted));
         let list = List {
             status: query.status,
             sort,
@@ -140,7 +137,7 @@ pub async fn list_sessions(
             paged: true,
             ..List::all(query.limit)
         };
-        let rows = observe::list(&opened.session, &sql, list).await?;
+        let rows = opened.session.list(&scope, list).await?;
         let users = opened.layout.candidate.mapping.users.as_ref();
         let display = users.map(|users| users.display.clone()).unwrap_or_default();
         Ok(SessionList { rows, sort, display, now: opened.now })

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     checks, doctor,
     store::{StoreError, alerts, censuses, db::Db, events, reports, silences},
-    target::sql::Sql,
+    target::printed::PrintedQueries,
 };
 pub use crate::{
     doctor::{Finding, Level},
@@ -225,8 +225,8 @@ pub async fn get_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<St
     let known = known.ok_or_else(|| AppError::NotFound("There is no query behind such a check.".into()))?;
     let written = with_pooled_connection(app, &target, async move |opened, config| {
         let thresholds = &config.rules.thresholds;
-        let sql = Sql { pasted: true, ..opened.sql(false, thresholds) };
-        Ok(sql.check_query(known.evidence, thresholds))
+        let printed = PrintedQueries::new(&opened.scope(false, thresholds), thresholds);
+        Ok(printed.check(known.evidence))
     });
     written.await
 }

@@ -19,7 +19,9 @@ use super::{
     target::TargetArgs,
 };
 use crate::{
-    actions::{self, ActError, Applied, Consent, Context, Control, Plan, Selection, keys},
+    actions::{
+        self, ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor, Plan, Selection, keys,
+    },
     archive::sealing::Recipient,
     clock::{self, Clock},
     config::{Config, Target},
@@ -191,8 +193,9 @@ pub(super) fn apply(acting: &Acting, confirm: Option<&str>, plan: &Plan) -> Resu
     let control = Control::default();
     let consent = Consent { name: typed.as_deref(), ..Consent::default() };
     super::block_on(async {
-        let work = actions::apply(acting.context(), (&plan.kept.id, &recipient), consent, &control);
-        steered(work, (&control, plan.kept.rows)).await
+        let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
+        let executor = Executor { context: acting.context(), keys, consent, control: &control };
+        steered(executor.run(plan.clone()), (&control, plan.kept.rows)).await
     })
 }
 

@@ -13,7 +13,7 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
-    actions::{ActError, Consent, Control, keys, restoring},
+    actions::{ActError, ArchiveKeys, Consent, Control, Executor, keys, restoring},
     api_types::{self, Archive},
     archive::sealing::Identity,
     clock,
@@ -193,8 +193,9 @@ fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let consent = Consent { name: typed.as_deref(), ..Consent::default() };
     let control = Control::default();
     let applied = super::block_on(async {
-        let work = restoring::restore(acting.context(), (id, &identity), consent, &control);
-        acting::steered(work, (&control, plan.kept.rows)).await
+        let keys = ArchiveKeys { identity: Some(&identity), ..ArchiveKeys::default() };
+        let executor = Executor { context: acting.context(), keys, consent, control: &control };
+        acting::steered(executor.run(plan.clone()), (&control, plan.kept.rows)).await
     })?;
     acting::report(&plan, &applied, args.act.format)
 }

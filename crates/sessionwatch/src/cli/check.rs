@@ -10,7 +10,10 @@ use crate::{
     output::Format,
     report,
     suggest::nearest,
-    target::{error::TargetError, observe::Engine},
+    target::{
+        engine::{Engine, EngineKind},
+        error::TargetError,
+    },
 };
 
 /// Look at the session table once and judge it
@@ -27,7 +30,7 @@ pub(super) struct Args {
     only: Vec<String>,
     /// How the facts are obtained [default: scan]
     #[arg(long, value_enum)]
-    engine: Option<Engine>,
+    engine: Option<EngineKind>,
     /// Distrust indexes and constraints: read every row
     #[arg(long)]
     deep: bool,
@@ -63,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
             let request =
                 Request { target, catalogue, rules, deep: args.deep, only: &args.only, watched: None };
-            reports.push(look::look(request).await);
+            reports.push(look::look(request, &mut Engine::new(target.engine)).await);
         }
         Ok(reports)
     })?;

@@ -13,7 +13,7 @@ use crate::{
     look::{self, Request},
     output::Format,
     report,
-    target::address::Address,
+    target::{address::Address, engine::Engine},
     web,
 };
 
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = (Config::default(), target::plain(Address::Sqlite(args.path.clone())));
     let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
     let request = Request { target: &target, catalogue, rules, deep: false, only: &[], watched: None };
-    let report = super::block_on(async { Ok(look::look(request).await) })?;
+    let report = super::block_on(async { Ok(look::look(request, &mut Engine::new(target.engine)).await) })?;
     super::print_readable(&report::render(&[report], Format::Table))?;
     let path = args.path.display();
     super::print(&format!(

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use super::{Failure, target::TargetArgs};
-use crate::{
+use crate::target::{
     grants::{self, Roles, Subject},
-    target::side_effects::{Catalog, Event, table_name},
+    side_effects::Event,
 };
 
 /// Print SQL that creates least-privilege roles
@@ -29,10 +29,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let sql = super::block_on(super::with_open(&config, &target, async |opened| {
         let roles =
             Roles { watch: &args.watch_role, act: (!args.watch_only).then_some(args.act_role.as_str()) };
-        let dialect = opened.layout.schema.dialect;
         let mapping = &opened.layout.candidate.mapping;
-        let catalog = Catalog::read(dialect, async |query| opened.session.fetch(query).await).await?;
-        let sessions = table_name(dialect, &mapping.sessions);
+        let catalog = opened.session.side_effects(&opened.layout).await?;
+        let sessions = opened.layout.catalog_name();
         let event = Event::of(&mapping.revoke);
         let reached = &catalog.reached(&sessions, event);
         let dependents = &if event == Event::Delete { catalog.archivable(&sessions) } else { vec![] };

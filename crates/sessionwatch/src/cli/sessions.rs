@@ -19,7 +19,8 @@ use crate::{
     target::{
         connect::ConnectedTarget,
         error::TargetError,
-        observe::{self, Evidence, Line, Rank},
+        evidence::Evidence,
+        listing::{Line, Rank},
         sql::{List, Sort, Status},
     },
 };
@@ -146,9 +147,9 @@ fn found(target: &TargetArgs, list: List<'_>, format: Format) -> Result<Sessions
     let (config, target) = target.choose_one_located()?;
     let limit = list.limit;
     let (prefixes, sheet, is_cut) = super::block_on(super::with_open(&config, &target, async |opened| {
-        let sql = opened.sql(false, &config.rules.thresholds);
+        let scope = opened.scope(false, &config.rules.thresholds);
         let list = List { limit: limit + 1, ..list };
-        let mut lines = observe::list(&opened.session, &sql, list).await?;
+        let mut lines = opened.session.list(&scope, list).await?;
         let is_cut = lines.len() > limit;
         lines.truncate(limit);
         let prefixes = lines.iter().filter_map(|line| line.token_prefix.clone()).collect();
@@ -214,9 +215,9 @@ fn top(args: &TopArgs) -> Result<String, Failure> {
             let why = "creation is not stored, so recent sessions cannot be told";
             return Err(TargetError::Mapping(why.into()));
         }
-        let sql = opened.sql(false, &config.rules.thresholds);
+        let scope = opened.scope(false, &config.rules.thresholds);
         let limit = args.shown.limit as usize;
-        let mut ranking = observe::ranking(&opened.session, &sql, args.by, limit + 1).await?;
+        let mut ranking = opened.session.ranking(&scope, args.by, limit + 1).await?;
         cut(ranking.len() > limit, limit);
         ranking.truncate(limit);
         Ok(ranks(&ranking, &display(opened)).render(args.shown.format))

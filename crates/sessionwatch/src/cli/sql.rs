@@ -2,15 +2,12 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_core::checks::Thresholds;
-
 use super::{Failure, target::TargetArgs};
 use crate::{
     checks::{self, Check},
-    profile::schema::Dialect,
     secret::Secret,
     suggest::nearest,
-    target::sql::Sql,
+    target::printed::PrintedQueries,
 };
 
 /// What the operator's guide calls its queries.
@@ -23,9 +20,6 @@ const GUIDE: [&str; 7] = [
     "the sessions of one user",
     "sessions by status",
 ];
-
-/// Keeps functions and operators of the application from taking the place of built-in ones.
-const SAFE_PATH: &str = "-- Only built-in functions and operators, whatever the search path has.\nSET search_path = pg_catalog, pg_temp;\n";
 
 /// Print queries to paste into psql or sqlite3, written for this target
 #[derive(Debug, clap::Args)]
@@ -63,8 +57,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let (config, target) = target.choose_one_located()?;
     let text = super::block_on(super::with_open(&config, &target, async |opened| {
-        let sql = Sql { pasted: true, ..opened.sql(false, &config.rules.thresholds) };
-        Ok(print(&sql, &wanted, (&args.user, &config.rules.thresholds)))
+        let thresholds = &config.rules.thresholds;
+        Ok(print(&PrintedQueries::new(&opened.scope(false, thresholds), thresholds), &wanted, &args.user))
     }))?;
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -90,29 +84,24 @@ fn unknown(name: &str) -> Failure {
     ))
 }
 
-fn print(sql: &Sql<'_>, wanted: &Wanted<'_>, (user, thresholds): (&str, &Thresholds)) -> String {
+fn print(printed: &PrintedQueries<'_>, wanted: &Wanted<'_>, user: &str) -> String {
     let guide = |number: u8| {
         let about = GUIDE[usize::from(number) - 1];
-        format!("-- query-{number}: {about}\n{};\n", sql.of_guide(number, user, thresholds))
+        format!("-- query-{number}: {about}\n{};\n", printed.operator_guide(number, user))
     };
-    let check =
-        |check: &Check| format!("-- {}\n{};\n", check.id, sql.check_query(check.evidence, thresholds));
+    let check = |check: &Check| format!("-- {}\n{};\n", check.id, printed.check(check.evidence));
     let text = match wanted {
         Wanted::Guide(number) => guide(*number),
         Wanted::Check(one) => check(one),
         Wanted::All => {
-            let client = if sql.schema.dialect == Dialect::Postgres { "psql" } else { "sqlite3" };
             let queries: Vec<String> =
                 (1..=7).map(guide).chain(checks::TABLE_CHECKS.iter().map(check)).collect();
             format!(
-                "-- For {client}. The guide's queries, then what each check looks at.\n\n{}",
+                "-- For {}. The guide's queries, then what each check looks at.\n\n{}",
+                printed.client(),
                 queries.join("\n")
             )
         }
     };
-    if sql.schema.dialect == Dialect::Postgres {
-        format!("{SAFE_PATH}{text}RESET search_path;\n")
-    } else {
-        text
-    }
+    printed.script(&text)
 }

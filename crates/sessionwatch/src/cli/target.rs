@@ -12,7 +12,7 @@ use crate::{
     profile::source::ProfileSource,
     secret::Secret,
     suggest::nearest,
-    target::{address::Address, observe::Engine, postgres::Limits},
+    target::{address::Address, engine::EngineKind, limits::Limits},
 };
 
 /// Which target, and how long it may take.
@@ -131,7 +131,7 @@ pub(super) fn plain(address: Address) -> Target {
         address,
         storage: ProfileSource::Detect,
         known: None,
-        engine: Engine::Scan,
+        engine: EngineKind::Scan,
         limits: Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(2) },
         rhythm: Rhythm::default(),
         replica: None,

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     checks::{self, Custom, Rules},
     suggest::nearest,
-    target::session::CustomValue,
+    target::read_session::CustomValue,
 };
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Node, zone: &TimeZone) -> Rules {

@@ -20,7 +20,7 @@ use crate::{
     schedule::Schedule,
     secret::Secret,
     suggest::nearest,
-    target::{address::Address, observe::Engine, postgres::Limits},
+    target::{address::Address, engine::EngineKind, limits::Limits},
 };
 
 const SECONDS_A_DAY: u64 = 86_400;
@@ -54,7 +54,7 @@ pub(super) fn read(
         if let Some(address) = address(reader, node, (folder, &url)) {
             let seconds = |key, otherwise| Duration::from_secs(node.whole(key).unwrap_or(otherwise));
             let engine =
-                if node.text("engine") == Some("pushdown") { Engine::Pushdown } else { Engine::Scan };
+                if node.text("engine") == Some("pushdown") { EngineKind::Pushdown } else { EngineKind::Scan };
             let limits = Limits { timeout: seconds("timeout", 30), lock_timeout: seconds("lock_timeout", 2) };
             // The machine that only checks need not have the secret of the role that acts.
             let (act, act_missing) = match acting(reader, node, (folder, &address)) {

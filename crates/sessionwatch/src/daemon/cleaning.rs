@@ -16,7 +16,7 @@ use super::{
     tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
-    actions::{self, ActError, Applied, Consent, Context, Control, Selection, keys},
+    actions::{self, ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor, Selection, keys},
     app::leadership::lease,
     blocking,
     config::{Cleanup, Config, Target},
@@ -152,7 +152,9 @@ impl Cleaning {
         }
         let control = Control::default();
         let consent = Consent { name: Some(&target.name), by_policy: true };
-        let applying = actions::apply(context, (&plan.kept.id, &recipient), consent, &control);
+        let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
+        let executor = Executor { context, keys, consent, control: &control };
+        let applying = executor.run(plan);
         tokio::pin!(applying);
         tokio::select! {
             applied = &mut applying => return applied.map(Some),

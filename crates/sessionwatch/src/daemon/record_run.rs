@@ -25,7 +25,7 @@ use crate::{
         db::Db,
         reports,
     },
-    target::observe::EVIDENCE_LIMIT,
+    target::evidence::EVIDENCE_LIMIT,
 };
 
 /// Runs in a row that see nothing before that is told.

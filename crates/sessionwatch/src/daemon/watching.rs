@@ -31,7 +31,7 @@ use crate::{
     sanitize::printable,
     schedule::{self, Due, Timetable},
     store::{Store, StoreError, censuses, ledgers},
-    target::{address::Address, connect::fingerprint_key, error::TargetError},
+    target::{capabilities::Capability, connect::fingerprint_key, engine::Engine, error::TargetError},
     target_layouts,
 };
 
@@ -64,6 +64,8 @@ struct Kept {
     /// The store, for what is written under this term.
     store: Store,
     memory: Memory,
+    /// How facts are obtained: it lives from run to run.
+    engine: Engine,
     /// How far apart the looks are at which each check is made.
     intervals: BTreeMap<String, i64>,
     /// When the memory was last written, and how long to wait from then.
@@ -138,7 +140,15 @@ impl Watching {
         let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);
         let timetable = Timetable::new(name, self.config.plan(&self.target), looked, first);
         Ok((
-            Kept { term, store, memory, intervals: self.intervals(), saved: None, compared: BTreeSet::new() },
+            Kept {
+                term,
+                store,
+                memory,
+                engine: Engine::new(self.target.engine),
+                intervals: self.intervals(),
+                saved: None,
+                compared: BTreeSet::new(),
+            },
             timetable,
         ))
     }
@@ -248,8 +258,13 @@ impl Watching {
         if let Err(error) = located {
             return self.conclude(look::failed(request, error), occasion, kept);
         }
-        let report = caught(|| self.observe(request, runtime));
-        let report = report.unwrap_or_else(|bug| Some(look::failed(request, bug)));
+        let engine = &mut kept.engine;
+        let report = caught(|| self.observe(request, &mut *engine, runtime));
+        let report = report.unwrap_or_else(|bug| {
+            // What it keeps may be half of what it was to be.
+            *engine = Engine::new(self.target.engine);
+            Some(look::failed(request, bug))
+        });
         let Some(report) = report else { return (kept, None) };
         // A table that is too large to be read so within the time limit is read at night, or never.
         if matches!(report.seen, Ok(_) | Err(TargetError::TimedOut(_) | TargetError::StatementTimeout)) {
@@ -259,9 +274,9 @@ impl Watching {
     }
 
     /// Observes the target. Returns `None` if the daemon stops meanwhile.
-    fn observe(&self, request: Request<'_>, runtime: &Handle) -> Option<Report> {
+    fn observe(&self, request: Request<'_>, engine: &mut Engine, runtime: &Handle) -> Option<Report> {
         // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
-        runtime.block_on(self.stop.run_until_cancelled(look::look(request)))
+        runtime.block_on(self.stop.run_until_cancelled(look::look(request, engine)))
     }
 
     /// Logs how a run went, and keeps what it found.
@@ -283,7 +298,8 @@ impl Watching {
             }
             Ok(_) => {}
         }
-        if let (Ok(seen), Address::Postgres(_)) = (&report.seen, &self.target.address) {
+        let has_clock = self.target.address.capabilities().supports(Capability::ServerClock);
+        if let (Ok(seen), true) = (&report.seen, has_clock) {
             self.shared.compare_clock(name, seen.census.taken_at, seen.clock_read);
         }
         let took_us = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);

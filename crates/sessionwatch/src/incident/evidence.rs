@@ -12,7 +12,7 @@ use sessionwatch_core::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    actions::{self, ActError, Context, affected},
+    actions::{self, ActError, Context},
     api_types,
     archive::sealing::Recipient,
     clock,
@@ -22,6 +22,7 @@ use crate::{
         incidents::{Entry, Incident},
         signals::{self, Search},
     },
+    target::selecting::LeakRow,
 };
 
 /// Rows of each kind that are evidence.
@@ -231,7 +232,7 @@ fn document(value: &Value) -> Vec<u8> {
     format!("{value:#}\n").into_bytes()
 }
 
-fn row(row: &affected::Row) -> Value {
+fn row(row: &LeakRow) -> Value {
     json!({
         "fingerprint": row.fingerprint, "token_prefix": row.prefix, "id": row.id, "user": row.user,
         "expires_at": row.expires.and_then(Instant::from_micros).map(clock::rfc3339),

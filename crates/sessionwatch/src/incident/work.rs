@@ -22,6 +22,7 @@ use crate::{
         db::Db,
         incidents::{self, Entry, Incident, State, recorded},
     },
+    target::selecting::LeakRow,
 };
 
 /// What a report says besides what was recorded.
@@ -433,16 +434,15 @@ async fn affected(context: Context<'_>) -> Result<String, ActError> {
 
 /// Users who share a token with others, users who hold one several times, and users of sessions who do not exist: apart, since
 /// something else is to be done for each.
-fn who_is_affected(rows: &[actions::Row]) -> String {
-    let mut tokens: BTreeMap<&str, Vec<&actions::Row>> = BTreeMap::new();
+fn who_is_affected(rows: &[LeakRow]) -> String {
+    let mut tokens: BTreeMap<&str, Vec<&LeakRow>> = BTreeMap::new();
     for row in rows {
         if let Some(token) = row.fingerprint.as_deref() {
             tokens.entry(token).or_default().push(row);
         }
     }
-    let users = |rows: &[&actions::Row]| -> BTreeSet<String> {
-        rows.iter().filter_map(|row| row.user.clone()).collect()
-    };
+    let users =
+        |rows: &[&LeakRow]| -> BTreeSet<String> { rows.iter().filter_map(|row| row.user.clone()).collect() };
     let (mut sharing, mut repeating) = (BTreeSet::new(), BTreeSet::new());
     for rows in tokens.values().filter(|rows| rows.len() > 1) {
         let users = users(rows);
@@ -482,8 +482,8 @@ fn named(users: BTreeSet<String>, (one, many): (&str, &str)) -> String {
 mod tests {
     use super::*;
 
-    fn row(token: &str, user: &str, orphaned: bool) -> actions::Row {
-        actions::Row {
+    fn row(token: &str, user: &str, orphaned: bool) -> LeakRow {
+        LeakRow {
             fingerprint: Some(token.into()),
             prefix: None,
             id: None,

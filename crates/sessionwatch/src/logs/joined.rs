@@ -13,7 +13,7 @@ use crate::{
         Store, StoreError,
         signals::{self, Kept, Search},
     },
-    target::observe::Line,
+    target::listing::Line,
 };
 
 /// Signals that are looked at.

@@ -22,7 +22,7 @@ use crate::{
         db::Db,
         signals::{self, Kept, Search},
     },
-    target::observe::{Evidence, Line},
+    target::{evidence::Evidence, listing::Line},
 };
 use sessionwatch_core::log_gaps::KeptGap;
 

@@ -8,6 +8,8 @@ use std::{
 use credentials::mask;
 use pg_link::{Dsn, DsnError};
 
+use super::capabilities::{self, Capabilities};
+
 /// Where a target is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -57,6 +59,42 @@ pub enum AddressError {
 }
 
 impl Address {
+    /// What this kind of database can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &'static Capabilities {
+        match self {
+            Self::Postgres(_) => &capabilities::POSTGRES,
+            Self::Sqlite(_) => &capabilities::SQLITE,
+        }
+    }
+
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// The server, if it is a PostgreSQL one.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&Dsn> {
+        match self {
+            Self::Postgres(dsn) => Some(dsn),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// The same, with a file that is meant to be in a folder.
+    #[must_use]
+    pub fn in_folder(self, folder: &Path) -> Self {
+        match self {
+            Self::Sqlite(path) => Self::Sqlite(folder.join(path)),
+            server @ Self::Postgres(_) => server,
+        }
+    }
+
     /// Reads an address.
     ///
     /// # Errors

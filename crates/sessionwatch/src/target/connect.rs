@@ -13,17 +13,17 @@ use super::{
     address::Address,
     error::TargetError,
     layout::{self, Known, Layout, LayoutRequest},
-    postgres::Limits,
+    limits::Limits,
+    read_session::{PooledConnection, ReadSession},
     scan_progress::ScanProgress,
-    session::{Idle, Session},
-    sql::Sql,
+    scope::Scope,
 };
 
 /// An open target whose sessions were recognized.
 #[derive(Debug)]
 pub struct ConnectedTarget {
     /// The session.
-    pub session: Session,
+    pub session: ReadSession,
     /// How it stores sessions.
     pub layout: Layout,
     /// The key of the fingerprints.
@@ -74,9 +74,12 @@ impl ConnectedTarget {
     /// # Errors
     ///
     /// Those of [`ConnectedTarget::open_in_time`].
-    pub async fn reuse(idle: Option<Idle>, options: ConnectOptions<'_>) -> Result<Self, TargetError> {
+    pub async fn reuse(
+        idle: Option<PooledConnection>,
+        options: ConnectOptions<'_>,
+    ) -> Result<Self, TargetError> {
         let Some(idle) = idle else { return Self::open_in_time(options).await };
-        match Session::resume(idle, options.address, options.limits).await {
+        match ReadSession::resume(idle, options.address, options.limits).await {
             Some(session) => Self::over(session, fingerprint_key(), options).await,
             None => Self::open_in_time(options).await,
         }
@@ -89,11 +92,11 @@ impl ConnectedTarget {
     /// If it cannot be reached, no session table is recognized, or its expiries cannot be read.
     pub async fn open(options: ConnectOptions<'_>) -> Result<Self, TargetError> {
         let key = options.key.unwrap_or_else(fingerprint_key);
-        let session = Session::open(options.address, options.limits, options.deep, key).await?;
+        let session = ReadSession::open(options.address, options.limits, options.deep, key).await?;
         Self::over(session.reporting(options.progress.cloned()), key, options).await
     }
 
-    async fn over(session: Session, key: i64, options: ConnectOptions<'_>) -> Result<Self, TargetError> {
+    async fn over(session: ReadSession, key: i64, options: ConnectOptions<'_>) -> Result<Self, TargetError> {
         let asked = Monotonic::now();
         let now = session.now().await?;
         let now_read = asked + asked.elapsed() / 2;
@@ -111,27 +114,25 @@ impl ConnectedTarget {
         layout::doubts(&self.session, &self.layout, self.now, known).await
     }
 
-    /// The queries of this target under these thresholds.
+    /// What the verbs of the session refer to, under these thresholds.
     #[must_use]
-    pub fn sql(&self, deep: bool, thresholds: &Thresholds) -> Sql<'_> {
+    pub fn scope(&self, deep: bool, thresholds: &Thresholds) -> Scope<'_> {
         let mapping = &self.layout.candidate.mapping;
         let default = || {
             let seconds = i64::try_from(mapping.max_lifetime_s?).ok()?;
             Some(seconds * SECOND + DAY)
         };
-        Sql {
-            mapping,
-            schema: &self.layout.schema,
+        Scope {
+            layout: &self.layout,
             key: self.key,
             now: self.now,
             max_lifetime_us: thresholds.session_lifetime.max_us().or_else(default),
-            deep,
             notable_above: thresholds
                 .user_session_excess
                 .max
                 .min(thresholds.rapid_creation.max_per_hour)
                 .min(OUTLIER_FLOOR),
-            pasted: false,
+            deep,
         }
     }
 }

@@ -49,6 +49,9 @@ pub enum TargetError {
     /// A function of the target, such as that of a trigger, failed; the code is the SQLSTATE.
     #[error("a trigger or another function of the table failed (code {0})")]
     Function(String),
+    /// A rule of the table keeps it from being known which rows a statement changes.
+    #[error("a rule of the table hides which rows were changed")]
+    HiddenByRule,
     /// A function that a look needs is missing.
     #[error("the server lacks a function that a look needs")]
     Unsupported,
@@ -211,7 +214,7 @@ impl TargetError {
                 "grant SELECT on the columns that are needed: as their owner, `sessionwatch grants` prints the statements"
             }
             Self::ReadOnly => "act on the primary, not on a replica; a file must be one that may be written",
-            Self::Undecodable(_) => "please report it, with the version of the database",
+            Self::Undecodable(_) | Self::HiddenByRule => "please report it, with the version of the database",
             Self::Query(_) => {
                 "look the code up in the documentation of the database; if the table is an ordinary one, please report it"
             }

@@ -10,12 +10,13 @@ pub use self::clocks::{Clocks, Known, doubts, remedy};
 use sessionwatch_core::instant::Instant;
 
 use self::verify::Sampling;
-use super::{error::TargetError, session::Session};
+use super::{error::TargetError, read_session::ReadSession, side_effects::table_name, sql};
 use crate::profile::{
     catalogue::Profile,
     detect::Candidate,
     doubt::{Doubt, Weight},
     known_layout::KnownLayout,
+    mapping::{Mapping, TableName},
     schema::Schema,
     source::ProfileSource,
 };
@@ -57,11 +58,11 @@ impl Layout {
     ///
     /// If no session table is recognized, it is another one than is known, or its expiries cannot be read.
     pub async fn detect(
-        session: &Session,
+        session: &ReadSession,
         request: LayoutRequest<'_>,
         now: Instant,
     ) -> Result<Self, TargetError> {
-        let schema = session.schema().await?;
+        let schema = session.describe().await?;
         let LayoutRequest { target, source, known, catalogue } = request;
         let found = candidates::find(&schema, request)?;
         let believed = verify::rule_out_signed_tokens(session, &schema, catalogue, found).await;
@@ -90,6 +91,41 @@ impl Layout {
             clocks: Clocks { expires: expiry.clock, created: created_clock },
             schema,
         })
+    }
+
+    /// Of a mapping that is not verified.
+    #[must_use]
+    pub fn of_mapping(schema: Schema, mapping: Mapping) -> Self {
+        let candidate = Candidate {
+            mapping,
+            title: String::new(),
+            score: 0,
+            why: vec![],
+            notes: vec![],
+            lacks: vec![],
+            elsewhere: vec![],
+            named: true,
+        };
+        let (others, doubt, clocks) = (vec![], None, Clocks::default());
+        Self { schema, candidate, others, doubt, decoder_replaced: false, clocks }
+    }
+
+    /// A table as statements name it.
+    #[must_use]
+    pub fn quoted(&self, table: &TableName) -> String {
+        sql::table(table)
+    }
+
+    /// A column, a role or another object as statements name it.
+    #[must_use]
+    pub fn quoted_name(&self, name: &str) -> String {
+        sql::identifier(name)
+    }
+
+    /// The name under which a catalog of side effects knows the sessions.
+    #[must_use]
+    pub fn catalog_name(&self) -> String {
+        table_name(self.schema.dialect, &self.candidate.mapping.sessions)
     }
 
     /// Whether it is certain enough which table holds the sessions to hold later runs against it.

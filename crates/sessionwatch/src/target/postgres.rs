@@ -3,12 +3,13 @@
 //! Limits are set inside the transaction, since transaction poolers strip what is set outside it, and only the simple
 //! protocol and one COPY are used, since poolers do not carry named statements over.
 
-mod acting;
 mod catalog;
+mod row_names;
 mod scan;
 pub mod search_path;
 mod side_effects;
 mod visibility;
+mod write_session;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -20,14 +21,15 @@ use pg_link::{Connection, Dsn, MAX_MESSAGE_BYTES, RowSink, RowSinkSlot, log_refu
 use sessionwatch_core::{instant::Instant, snapshot::SessionSnapshot, snapshot::SnapshotOptions};
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
-pub use self::acting::Actor;
 use self::search_path::RoleSettings;
 pub(super) use self::side_effects::{HOOKS, INHERITS, references};
+pub use self::write_session::PostgresWrite;
 use super::{
     error::TargetError,
     full_rows::FullRows,
+    limits::Limits,
+    read_session::CustomValue,
     scan_progress::ScanProgress,
-    session::CustomValue,
     sql::{Sql, string},
 };
 use crate::profile::schema::{Dialect, Schema};
@@ -56,7 +58,7 @@ impl RowSink for RowTaker {
 
 /// A connection inside its read-only transaction.
 #[derive(Debug)]
-pub struct Session {
+pub struct PostgresRead {
     connection: Connection<RowTaker>,
     role: Box<RoleSettings>,
     /// The address names the schemas that are meant.
@@ -71,18 +73,9 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// A connection between two transactions.
 #[derive(Debug)]
-pub struct Idle(Connection<RowTaker>);
+pub struct PostgresIdle(Connection<RowTaker>);
 
-/// Limits of a look.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The whole look, and each statement in it.
-    pub timeout: Duration,
-    /// Waiting for a lock.
-    pub lock_timeout: Duration,
-}
-
-impl Session {
+impl PostgresRead {
     /// Connects and opens the transaction.
     ///
     /// # Errors
@@ -101,7 +94,7 @@ impl Session {
     /// # Errors
     ///
     /// If the connection is lost, or the server refuses.
-    pub async fn resume(idle: Idle, dsn: &Dsn, limits: Limits) -> Result<Self, TargetError> {
+    pub async fn resume(idle: PostgresIdle, dsn: &Dsn, limits: Limits) -> Result<Self, TargetError> {
         Self::begin(idle.0, dsn, limits, false).await
     }
 
@@ -293,10 +286,10 @@ impl Session {
     }
 
     /// Ends the transaction, and gives the connection for another one; nothing if it is lost.
-    pub async fn rest(self) -> Option<Idle> {
+    pub async fn rest(self) -> Option<PostgresIdle> {
         let ended =
             tokio::time::timeout(CLOSE_TIMEOUT, self.connection.client().batch_execute("ROLLBACK")).await;
-        matches!(ended, Ok(Ok(()))).then_some(Idle(self.connection))
+        matches!(ended, Ok(Ok(()))).then_some(PostgresIdle(self.connection))
     }
 
     /// Ends the transaction and the connection.
@@ -330,12 +323,21 @@ impl Session {
     }
 }
 
-impl Idle {
+impl PostgresIdle {
     /// Ends the connection.
     pub async fn close(self) {
         // A server that does not answer notices by itself that nobody is there any more.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.0.close()).await;
     }
+}
+
+/// The query for the databases whose names begin so, and the comments on them.
+pub(super) fn databases(prefix: &str) -> String {
+    let pattern = string(Dialect::Postgres, &format!("{}%", prefix.replace('_', "!_")));
+    format!(
+        "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database\n\
+         WHERE datname LIKE {pattern} ESCAPE '!' ORDER BY datname"
+    )
 }
 
 /// The query for the first column of the first row of another, as a number.

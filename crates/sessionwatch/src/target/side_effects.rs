@@ -7,12 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    cells,
-    error::TargetError,
-    session::TextRow,
-    sql::{self, Sql},
-};
+use super::{cells, error::TargetError, read_session::TextRow, sql};
 use crate::profile::{
     mapping::{Revoke, TableName},
     schema::Dialect,
@@ -210,7 +205,7 @@ impl Catalog {
     /// # Errors
     ///
     /// If a query fails.
-    pub async fn read(
+    pub(super) async fn read(
         dialect: Dialect,
         mut fetch: impl AsyncFnMut(&str) -> Result<Vec<TextRow>, TargetError>,
     ) -> Result<Self, TargetError> {
@@ -487,14 +482,6 @@ fn words(statement: &str) -> Vec<String> {
         }
     }
     words
-}
-
-impl Sql<'_> {
-    /// The name under which a [`Catalog`] knows the sessions.
-    #[must_use]
-    pub fn sessions_in_catalog(&self) -> String {
-        table_name(self.schema.dialect, &self.mapping.sessions)
-    }
 }
 
 #[cfg(test)]

@@ -2,32 +2,33 @@
 //!
 //! The token column appears only inside a fingerprint, a token prefix, a length, a grouping or a NULL test.
 
-mod acting;
 mod addresses;
 mod besides;
 mod check_query;
 mod comparing;
 mod dependents;
-mod instant;
+mod listing;
+mod mutations;
 mod paging;
-mod planning;
-mod reading;
-mod restoring;
+mod restore;
+mod selection;
+mod timestamps;
 mod users;
 
-pub use acting::{Addressing, Change, Named, ReadRows, RowVersion};
 pub use addresses::{Among, OrphanSearch, RowAddressing};
 pub use comparing::Compared;
-pub use planning::{Chosen, Filter, RowName};
-pub use reading::{After, List, Sort, Status};
-pub use restoring::Obstacle;
+pub use listing::{After, List, Sort, Status};
+pub use mutations::{Addressing, Change, Mutation, Named, ReadRows, RowVersion};
+pub use restore::Obstacle;
+pub use selection::{Chosen, Filter, RowName};
 
 use sessionwatch_core::{
     instant::{HOUR, Instant},
     token,
 };
 
-use self::instant::InstantSql;
+use self::timestamps::InstantSql;
+pub use timestamps::stored_timestamp;
 
 use crate::profile::{
     mapping::{InstantColumn, Mapping, TableName, UsersMapping},
@@ -117,6 +118,11 @@ pub fn table(name: &TableName) -> String {
     }
 }
 
+/// Whether a table has a row: 1 or 0.
+pub(super) fn has_rows(name: &TableName) -> String {
+    format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT 1) AS a", table(name))
+}
+
 /// How many tokens some rows have, and how many of those are JWTs: no token leaves the database for that.
 #[must_use]
 pub fn token_shapes(dialect: Dialect, mapping: &Mapping, limit: usize) -> String {
@@ -165,6 +171,20 @@ fn closing(text: &str, quote: u8, escapes: bool) -> usize {
 }
 
 impl<'a> Sql<'a> {
+    /// The table of users, if row-level security hides rows of it from the role that read the schema.
+    #[must_use]
+    pub fn hidden_users(&self) -> Option<&'a TableName> {
+        let users = self.mapping.users.as_ref()?;
+        self.schema.table(&users.table).is_some_and(|found| found.rows_hidden).then_some(&users.table)
+    }
+
+    /// The table of sessions, if row-level security hides rows of it from the role that read the schema.
+    #[must_use]
+    pub fn hidden_sessions(&self) -> Option<&'a TableName> {
+        let sessions = &self.mapping.sessions;
+        self.schema.table(sessions).is_some_and(|found| found.rows_hidden).then_some(sessions)
+    }
+
     /// For values of some rows, without fingerprints or thresholds.
     pub(super) fn sampling(mapping: &'a Mapping, schema: &'a Schema, now: Instant) -> Self {
         let (key, max_lifetime_us, notable_above) = (0, None, 0);
@@ -402,20 +422,6 @@ impl Sql<'_> {
         let known =
             self.mapping.user.is_some() && self.mapping.users.is_some() && self.users_doubt().is_none();
         known && self.orphan_proof().is_none()
-    }
-
-    /// The table of users, if row-level security hides rows of it from the role that read the schema.
-    #[must_use]
-    pub fn hidden_users(&self) -> Option<&TableName> {
-        let users = self.mapping.users.as_ref()?;
-        self.schema.table(&users.table).is_some_and(|found| found.rows_hidden).then_some(&users.table)
-    }
-
-    /// The table of sessions, if row-level security hides rows of it from the role that read the schema.
-    #[must_use]
-    pub fn hidden_sessions(&self) -> Option<&TableName> {
-        let sessions = &self.mapping.sessions;
-        self.schema.table(sessions).is_some_and(|found| found.rows_hidden).then_some(sessions)
     }
 
     /// Why users may be missing from what can be read of them, although they exist.

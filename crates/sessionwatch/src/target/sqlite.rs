@@ -1,8 +1,8 @@
 //! SQLite: a file opened read-only, in one transaction, with the functions that keep tokens inside the database.
 
-mod acting;
+mod write_session;
 
-pub use self::acting::Actor;
+pub use self::write_session::SqliteWrite;
 
 use std::{hash::Hasher, path::Path, time::Duration};
 
@@ -20,9 +20,9 @@ use siphasher::sip::SipHasher13;
 
 use super::{
     error::TargetError,
-    postgres::Limits,
+    limits::Limits,
+    read_session::CustomValue,
     scan_progress::{RowCount, ScanProgress},
-    session::CustomValue,
     sql::{RowAddressing, Sql, without_values},
 };
 use crate::profile::schema::{
@@ -44,12 +44,12 @@ pub(super) const TRIGGERS: &str =
 
 /// A file inside its read transaction.
 #[derive(Debug)]
-pub struct Session {
+pub struct SqliteRead {
     connection: Connection,
     progress: Option<ScanProgress>,
 }
 
-impl Session {
+impl SqliteRead {
     pub(super) fn reporting(self, progress: Option<ScanProgress>) -> Self {
         Self { progress, ..self }
     }

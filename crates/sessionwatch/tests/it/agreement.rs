@@ -11,10 +11,13 @@ use sessionwatch::{
     },
     target::{
         address::Address,
-        observe::{self, Engine, Evidence, Tops, Wanted},
-        postgres::Limits,
-        session::Session,
-        sql::{Sql, string},
+        engine::{Engine, EngineKind, Tops},
+        evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
+        layout::Layout,
+        limits::Limits,
+        read_session::ReadSession,
+        scope::Scope,
+        sql::string,
     },
 };
 use sessionwatch_core::{
@@ -290,28 +293,19 @@ fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio_runtime();
     runtime.block_on(async {
-        let session = Session::open(address, limits, false, 7).await.unwrap();
-        let schema = session.schema().await.unwrap();
+        let session = ReadSession::open(address, limits, false, 7).await.unwrap();
+        let schema = session.describe().await.unwrap();
         let now = Instant::from_micros(NOW).unwrap();
-        let sql = Sql {
-            mapping: &mapping,
-            schema: &schema,
-            key: 7,
-            now,
-            max_lifetime_us: Some(30 * DAY),
-            deep: false,
-            notable_above: 0,
-            pasted: false,
-        };
+        let layout = Layout::of_mapping(schema, mapping);
+        let scope = Scope { max_lifetime_us: Some(30 * DAY), ..Scope::of_rows(&layout, 7, now) };
         let mut found = vec![];
-        for engine in [Engine::Scan, Engine::Pushdown] {
-            let observation = observe::observe(&session, &sql, engine).await.unwrap();
-            let seen = (&observation.traces, observation.ledger.as_ref());
+        for engine in [EngineKind::Scan, EngineKind::Pushdown] {
+            let observation = Engine::new(engine).observe(&session, &scope).await.unwrap();
             let mut evidence = vec![];
             for wanted in [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy] {
-                evidence.push(observe::rows(&session, &sql, wanted, seen).await.unwrap());
+                evidence.push(session.evidence(&scope, wanted, &observation).await.unwrap());
             }
-            let (census, tops, newest) = (observation.census, observation.tops, observation.newest);
+            let (census, tops, newest) = (observation.stats, observation.tops, observation.newest);
             found.push(Seen { census, tops, newest, evidence });
         }
         session.close().await;
@@ -332,7 +326,7 @@ fn shown(census: &SessionStats) -> Vec<usize> {
     };
     let late = census.beyond_policy.unwrap_or(0) + census.never_expiring;
     let all = [duplicates.tokens * 2, *orphaned, census.expired, late];
-    all.into_iter().map(|rows| usize::try_from(rows).unwrap().min(observe::EVIDENCE_LIMIT)).collect()
+    all.into_iter().map(|rows| usize::try_from(rows).unwrap().min(EVIDENCE_LIMIT)).collect()
 }
 
 fn tokio_runtime() -> tokio::runtime::Runtime {

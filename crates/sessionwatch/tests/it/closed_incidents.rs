@@ -28,7 +28,7 @@ fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
     let recipient = Identity::ephemeral().recipient();
     let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();
-    let applying = actions::apply(context, (&plan.kept.id, &recipient), consent, &control);
+    let applying = harness::apply(context, &plan.kept.id, &recipient, consent, &control);
     assert_eq!(runtime.block_on(applying).unwrap().done, 2);
     let detail = serde_json::json!({ "plan": plan.kept.id });
     incident::has_contained(context, &opened, ("ended", &detail)).unwrap();

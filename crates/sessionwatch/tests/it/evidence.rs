@@ -7,10 +7,13 @@ use sessionwatch::{
     profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
     target::{
         address::Address,
-        observe::{self, Engine, Evidence, Wanted},
-        postgres::Limits,
-        session::Session,
-        sql::{Among, OrphanSearch, RowAddressing, RowKind, Rows, Sql},
+        engine::{Engine, EngineKind},
+        evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
+        layout::Layout,
+        limits::Limits,
+        read_session::ReadSession,
+        scope::Scope,
+        sql::{Among, OrphanSearch, RowAddressing, RowKind, Rows},
     },
 };
 use sessionwatch_core::{
@@ -58,50 +61,41 @@ fn mapping(schema: Option<&str>, sessions: &str) -> Mapping {
 }
 
 /// Asks with the queries of such a table.
-fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&Session, &Sql<'_>) -> T) -> T {
+fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&ReadSession, &Scope<'_>) -> T) -> T {
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let session = Session::open(&Address::parse(url).unwrap(), limits, false, 7).await.unwrap();
-        let schema = session.schema().await.unwrap();
+        let session = ReadSession::open(&Address::parse(url).unwrap(), limits, false, 7).await.unwrap();
+        let schema = session.describe().await.unwrap();
         let now = Instant::from_micros(NOW).unwrap();
         let max_lifetime_us = Some(30 * DAY);
-        let sql = Sql {
-            mapping,
-            schema: &schema,
-            key: 7,
-            now,
-            max_lifetime_us,
-            notable_above: 20,
-            deep: false,
-            pasted: false,
-        };
-        let answer = ask(&session, &sql).await;
+        let layout = Layout::of_mapping(schema, mapping.clone());
+        let scope = Scope { max_lifetime_us, notable_above: 20, ..Scope::of_rows(&layout, 7, now) };
+        let answer = ask(&session, &scope).await;
         session.close().await;
         answer
     })
 }
 
 /// Evidence of every kind, as each engine finds it.
-async fn all_evidence(session: &Session, sql: &Sql<'_>) -> [Vec<Vec<Evidence>>; 2] {
+async fn all_evidence(session: &ReadSession, scope: &Scope<'_>) -> [Vec<Vec<Evidence>>; 2] {
     let mut found = [vec![], vec![]];
-    for (engine, found) in [Engine::Scan, Engine::Pushdown].into_iter().zip(&mut found) {
-        let observation = observe::observe(session, sql, engine).await.unwrap();
+    for (engine, found) in [EngineKind::Scan, EngineKind::Pushdown].into_iter().zip(&mut found) {
+        let observation = Engine::new(engine).observe(session, scope).await.unwrap();
         let duplicates = Duplicates { tokens: 3, across_users: 2 };
-        assert_eq!(observation.census.duplicates, Measured::Counted(duplicates), "{engine:?}");
-        assert_eq!(observation.census.orphaned, Measured::Counted(12), "{engine:?}");
-        let seen = (&observation.traces, observation.ledger.as_ref());
+        assert_eq!(observation.stats.duplicates, Measured::Counted(duplicates), "{engine:?}");
+        assert_eq!(observation.stats.orphaned, Measured::Counted(12), "{engine:?}");
         let kinds = [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy];
         for wanted in kinds {
-            found.push(observe::rows(session, sql, wanted, seen).await.unwrap());
+            found.push(session.evidence(scope, wanted, &observation).await.unwrap());
         }
     }
     found
 }
 
 /// How many rows are found at the addresses that a scan has noted.
-async fn found_by_address(session: &Session, sql: &Sql<'_>) -> Vec<usize> {
-    let ledger = observe::observe(session, sql, Engine::Scan).await.unwrap().ledger.unwrap();
+async fn found_by_address(session: &ReadSession, scope: &Scope<'_>) -> Vec<usize> {
+    let ledger = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
     let mut found = vec![];
     for (kind, notable) in [
         (RowKind::Duplicates, Notable::Fingerprints(ledger.suspects())),
@@ -111,19 +105,19 @@ async fn found_by_address(session: &Session, sql: &Sql<'_>) -> Vec<usize> {
     ] {
         let addresses = ledger.addresses(notable).unwrap_or_default();
         let rows = Rows { kind, among: Among::Addresses(&addresses) };
-        found.push(session.fetch(&sql.rows(rows, observe::EVIDENCE_LIMIT)).await.unwrap().len());
+        found.push(session.fetch(&scope.queries().rows(rows, EVIDENCE_LIMIT)).await.unwrap().len());
     }
     found
 }
 
 fn agrees(url: &str, sessions: &str, addressing: RowAddressing) {
-    asked(url, &mapping(Some("public"), sessions), async |session, sql| {
-        assert_eq!(sql.row_addressing(), addressing);
-        let [scanned, searched] = all_evidence(session, sql).await;
+    asked(url, &mapping(Some("public"), sessions), async |session, scope| {
+        assert_eq!(scope.queries().row_addressing(), addressing);
+        let [scanned, searched] = all_evidence(session, scope).await;
         assert_eq!(scanned.iter().map(Vec::len).collect::<Vec<_>>(), [7, 10, 10, 10]);
         assert_eq!(scanned, searched, "{addressing:?}");
         let by_address = if addressing == RowAddressing::Nothing { [0; 4] } else { [7, 10, 10, 10] };
-        assert_eq!(found_by_address(session, sql).await, by_address, "{addressing:?}");
+        assert_eq!(found_by_address(session, scope).await, by_address, "{addressing:?}");
         let never: Vec<_> = scanned[3].iter().take_while(|row| row.expires_at.is_none()).collect();
         assert_eq!(never.len(), 2);
         assert!(scanned[0].iter().all(|row| row.display[0].as_ref().unwrap().starts_with("User ")));
@@ -183,23 +177,22 @@ fn rows_of_sqlite_with_and_without_numbers() {
         .unwrap();
         let mut mapping = mapping(None, "s");
         mapping.expires.decoder = Decoder::EpochSeconds;
-        asked(&format!("sqlite:{}", path.display()), &mapping, async |session, sql| {
-            assert_eq!(sql.row_addressing(), addressing);
+        asked(&format!("sqlite:{}", path.display()), &mapping, async |session, scope| {
+            assert_eq!(scope.queries().row_addressing(), addressing);
             let mut found = vec![];
-            for engine in [Engine::Scan, Engine::Pushdown] {
-                let observation = observe::observe(session, sql, engine).await.unwrap();
-                let seen = (&observation.traces, observation.ledger.as_ref());
+            for engine in [EngineKind::Scan, EngineKind::Pushdown] {
+                let observation = Engine::new(engine).observe(session, scope).await.unwrap();
                 let mut evidence = vec![];
                 for wanted in
                     [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy]
                 {
-                    evidence.push(observe::rows(session, sql, wanted, seen).await.unwrap());
+                    evidence.push(session.evidence(scope, wanted, &observation).await.unwrap());
                 }
                 found.push(evidence);
             }
             assert_eq!(found[0].iter().map(Vec::len).collect::<Vec<_>>(), [3, 10, 10, 10]);
             assert_eq!(found[0], found[1]);
-            assert_eq!(found_by_address(session, sql).await, [3, 10, 10, 10]);
+            assert_eq!(found_by_address(session, scope).await, [3, 10, 10, 10]);
         });
     }
 }
@@ -214,9 +207,9 @@ fn a_table_is_not_read_again_for_its_evidence() {
              ANALYZE s; ANALYZE u"
         ))
         .unwrap();
-    asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, sql| {
-        let observation = observe::observe(session, sql, Engine::Scan).await.unwrap();
-        let ledger = observation.ledger.unwrap();
+    asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, scope| {
+        let observation = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap();
+        let ledger = observation.snapshot.unwrap();
         let kinds = [
             (RowKind::Duplicates, Notable::Fingerprints(ledger.suspects())),
             (RowKind::Orphans, Notable::Orphans),
@@ -227,11 +220,11 @@ fn a_table_is_not_read_again_for_its_evidence() {
             |query: &str| database.psql(&format!("EXPLAIN {query}")).unwrap().contains("Seq Scan on s");
         for (kind, notable) in kinds {
             let addresses = ledger.addresses(notable).unwrap();
-            let rows = |among| sql.rows(Rows { kind, among }, observe::EVIDENCE_LIMIT);
+            let rows = |among| scope.queries().rows(Rows { kind, among }, EVIDENCE_LIMIT);
             assert!(!reads_all(&rows(Among::Addresses(&addresses))), "{kind:?}");
             assert!(reads_all(&rows(Among::All)), "{kind:?}");
             let suspects = Among::Suspects(ledger.suspects(), &addresses);
-            assert!(!reads_all(&sql.duplicates(suspects)));
+            assert!(!reads_all(&scope.queries().duplicates(suspects)));
         }
     });
 }
@@ -269,9 +262,9 @@ fn users_are_equal_where_the_database_says_so() {
                  ANALYZE s; ANALYZE u"
             ))
             .unwrap();
-        asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, sql| {
-            for engine in [Engine::Scan, Engine::Pushdown] {
-                let census = observe::observe(session, sql, engine).await.unwrap().census;
+        asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, scope| {
+            for engine in [EngineKind::Scan, EngineKind::Pushdown] {
+                let census = Engine::new(engine).observe(session, scope).await.unwrap().stats;
                 let what = format!("{engine:?} {session_user} {key} {sessions}");
                 assert_eq!(census.orphaned, Measured::Counted(0), "{what}");
                 assert_eq!((census.users_active(), census.max_per_user()), (1, sessions), "{what}");
@@ -292,12 +285,11 @@ fn rows_that_tie_in_several_heaps_are_the_same_for_both_engines() {
              INSERT INTO s SELECT n, 'token-' || n, NULL, '2020-01-01' FROM generate_series(1, 199) AS n",
         )
         .unwrap();
-    asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, sql| {
+    asked(&database.url("postgres"), &mapping(Some("public"), "s"), async |session, scope| {
         let mut found = vec![];
-        for engine in [Engine::Scan, Engine::Pushdown] {
-            let observation = observe::observe(session, sql, engine).await.unwrap();
-            let seen = (&observation.traces, observation.ledger.as_ref());
-            found.push(observe::rows(session, sql, Wanted::OldestExpired, seen).await.unwrap());
+        for engine in [EngineKind::Scan, EngineKind::Pushdown] {
+            let observation = Engine::new(engine).observe(session, scope).await.unwrap();
+            found.push(session.evidence(scope, Wanted::OldestExpired, &observation).await.unwrap());
         }
         assert_eq!(found[0], found[1]);
     });
@@ -318,13 +310,12 @@ fn users_of_sqlite_that_are_no_text_are_shown_as_orphans() {
     .unwrap();
     let mut mapping = mapping(None, "s");
     mapping.expires.decoder = Decoder::EpochSeconds;
-    asked(&format!("sqlite:{}", path.display()), &mapping, async |session, sql| {
-        for engine in [Engine::Scan, Engine::Pushdown] {
-            let observation = observe::observe(session, sql, engine).await.unwrap();
-            assert_eq!(observation.census.orphaned, Measured::Counted(30), "{engine:?}");
-            let seen = (&observation.traces, observation.ledger.as_ref());
-            let found = observe::rows(session, sql, Wanted::Orphans, seen).await.unwrap();
-            assert_eq!(found.len(), observe::EVIDENCE_LIMIT, "{engine:?}");
+    asked(&format!("sqlite:{}", path.display()), &mapping, async |session, scope| {
+        for engine in [EngineKind::Scan, EngineKind::Pushdown] {
+            let observation = Engine::new(engine).observe(session, scope).await.unwrap();
+            assert_eq!(observation.stats.orphaned, Measured::Counted(30), "{engine:?}");
+            let found = session.evidence(scope, Wanted::Orphans, &observation).await.unwrap();
+            assert_eq!(found.len(), EVIDENCE_LIMIT, "{engine:?}");
         }
     });
 }
@@ -438,15 +429,14 @@ fn users_are_compared_here_where_that_is_quicker_and_as_right() {
             ))
             .unwrap();
         let url = database.url("postgres");
-        asked(&url, &mapping(Some("public"), "s"), async |session, sql| {
-            let search = sql.orphan_search();
+        asked(&url, &mapping(Some("public"), "s"), async |session, scope| {
+            let search = scope.queries().orphan_search();
             assert_eq!(matches!(search, OrphanSearch::UserKeys(_)), compared_here, "{session_user} {key}");
             let mut found = vec![];
-            for engine in [Engine::Scan, Engine::Pushdown] {
-                let observation = observe::observe(session, sql, engine).await.unwrap();
-                assert_eq!(observation.census.orphaned, Measured::Counted(15), "{session_user} {key}");
-                let seen = (&observation.traces, observation.ledger.as_ref());
-                found.push(observe::rows(session, sql, Wanted::Orphans, seen).await.unwrap());
+            for engine in [EngineKind::Scan, EngineKind::Pushdown] {
+                let observation = Engine::new(engine).observe(session, scope).await.unwrap();
+                assert_eq!(observation.stats.orphaned, Measured::Counted(15), "{session_user} {key}");
+                found.push(session.evidence(scope, Wanted::Orphans, &observation).await.unwrap());
             }
             assert_eq!(found[0], found[1], "{session_user} {key}");
             assert_eq!(found[0].len(), 10);

@@ -10,6 +10,10 @@ use std::{
 };
 
 use serde_json::Value;
+use sessionwatch::{
+    actions::{ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor},
+    archive::sealing::{Identity, Recipient},
+};
 use testbed::{Database, Server};
 
 use crate::guide;
@@ -286,4 +290,28 @@ pub(crate) fn request(
     let answer = answer_of(&mut stream);
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     (status.unwrap_or(0), answer)
+}
+
+/// Applies a plan that ends sessions.
+pub(crate) async fn apply(
+    context: Context<'_>,
+    plan: &str,
+    recipient: &Recipient,
+    consent: Consent<'_>,
+    control: &Control,
+) -> Result<Applied, ActError> {
+    let keys = ArchiveKeys { recipient: Some(recipient), ..ArchiveKeys::default() };
+    Executor { context, keys, consent, control }.run(context.plan(plan)?).await
+}
+
+/// Applies a plan that puts rows back.
+pub(crate) async fn restore(
+    context: Context<'_>,
+    plan: &str,
+    identity: &Identity,
+    consent: Consent<'_>,
+    control: &Control,
+) -> Result<Applied, ActError> {
+    let keys = ArchiveKeys { identity: Some(identity), ..ArchiveKeys::default() };
+    Executor { context, keys, consent, control }.run(context.plan(plan)?).await
 }

@@ -294,7 +294,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();
     let applied =
-        runtime.block_on(actions::apply(context, (&plan.kept.id, &recipient), consent, &control)).unwrap();
+        runtime.block_on(harness::apply(context, &plan.kept.id, &recipient, consent, &control)).unwrap();
     assert_eq!((applied.done, applied.skipped), (2, 0));
     let detail = serde_json::json!({ "plan": plan.kept.id });
     incident::has_contained(context, &opened, ("ended", &detail)).unwrap();

@@ -530,11 +530,11 @@ impl History {
         let consent = Consent { name: Some("app"), ..Consent::default() };
         let mut work: Pin<Box<dyn Future<Output = Result<(), ActError>> + '_>> = if restore {
             Box::pin(async {
-                restoring::restore(this.context(), (&id, &this.identity), consent, &control).await.map(drop)
+                harness::restore(this.context(), &id, &this.identity, consent, &control).await.map(drop)
             })
         } else {
             Box::pin(async {
-                actions::apply(this.context(), (&id, &recipient), consent, &control).await.map(drop)
+                harness::apply(this.context(), &id, &recipient, consent, &control).await.map(drop)
             })
         };
         if let Some(outcome) = this.runtime.block_on(steps(&mut work, until)) {
@@ -575,8 +575,7 @@ impl History {
             };
             let control = Control::default();
             let consent = Consent { name: Some("app"), ..Consent::default() };
-            let restored =
-                restoring::restore(self.context(), (&plan.kept.id, &self.identity), consent, &control);
+            let restored = harness::restore(self.context(), &plan.kept.id, &self.identity, consent, &control);
             self.runtime.block_on(restored).unwrap();
         }
         let (now, touched) = (self.app.full_rows(), self.touched.borrow());

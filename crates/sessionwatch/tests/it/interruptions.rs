@@ -162,8 +162,7 @@ impl Held {
         let plan = self.runtime.block_on(actions::make(self.context(), &selection)).unwrap();
         let recipient = Identity::ephemeral().recipient();
         let consent = Consent { name: Some("app"), ..Consent::default() };
-        let mut work =
-            Box::pin(actions::apply(self.context(), (&plan.kept.id, &recipient), consent, control));
+        let mut work = Box::pin(harness::apply(self.context(), &plan.kept.id, &recipient, consent, control));
         let mut act = Some(act);
         self.runtime.block_on(std::future::poll_fn(|context| {
             let polled = work.as_mut().poll(context);
@@ -304,7 +303,7 @@ fn a_plan_goes_stale_and_is_carried_out_once() {
     let recipient = Identity::ephemeral().recipient();
     let apply = |plan: &str| {
         let (consent, control) = (Consent::default(), Control::default());
-        held.runtime.block_on(actions::apply(context, (plan, &recipient), consent, &control))
+        held.runtime.block_on(harness::apply(context, plan, &recipient, consent, &control))
     };
     let minute = 60_000_000;
     let (first, second) = (make("5"), make("6"));

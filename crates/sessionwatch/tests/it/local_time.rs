@@ -11,6 +11,7 @@ use sessionwatch::{
     look::{self, Request},
     memory::Memory,
     store::events::{self, Search},
+    target::engine::Engine,
 };
 use sessionwatch_core::{
     instant::{DAY, Instant},
@@ -583,7 +584,7 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_found_out_by_two_looks() {
                 watched: Some((memory, clock::now())),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(look::look(request))
+            runtime.block_on(look::look(request, &mut Engine::new(request.target.engine)))
         };
         let mut memory = Memory::default();
         for number in 0..3 {

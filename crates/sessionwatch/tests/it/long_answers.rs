@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionwatch::target::{address::Address, error::TargetError, postgres::Limits, session::Session};
+use sessionwatch::target::{address::Address, error::TargetError, limits::Limits, read_session::ReadSession};
 
 use crate::harness::{self, outcome};
 
@@ -12,7 +12,7 @@ async fn an_answer_that_is_larger_than_any_use_for_it_is_refused() {
     let limits = Limits { timeout: Duration::from_secs(60), lock_timeout: Duration::from_secs(2) };
     for url in database.urls("postgres") {
         let address = Address::parse(&url).unwrap();
-        let open = || Session::open(&address, limits, false, 1);
+        let open = || ReadSession::open(&address, limits, false, 1);
         // Many rows, and wide ones.
         for query in [
             "SELECT n FROM generate_series(1, 100000000) AS n",

@@ -10,10 +10,12 @@ use sessionwatch::{
     },
     target::{
         address::Address,
-        observe::{self, Line},
-        postgres::Limits,
-        session::Session,
-        sql::{After, List, Sort, Sql, Status, string},
+        layout::Layout as TargetLayout,
+        limits::Limits,
+        listing::Line,
+        read_session::ReadSession,
+        scope::Scope,
+        sql::{After, List, Sort, Status, string},
     },
 };
 use sessionwatch_core::{
@@ -107,26 +109,17 @@ fn mapping(decoder: Decoder) -> Mapping {
 }
 
 /// Asks with the queries of such a table.
-fn asked(address: &Address, decoder: Decoder, ask: impl AsyncFnOnce(&Session, &Sql<'_>)) {
+fn asked(address: &Address, decoder: Decoder, ask: impl AsyncFnOnce(&ReadSession, &Scope<'_>)) {
     let mut mapping = mapping(decoder);
     mapping.sessions.schema = matches!(address, Address::Postgres(_)).then(|| "public".to_owned());
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let session = Session::open(address, limits, false, 7).await.unwrap();
-        let schema = session.schema().await.unwrap();
+        let session = ReadSession::open(address, limits, false, 7).await.unwrap();
+        let schema = session.describe().await.unwrap();
         let now = Instant::from_micros(NOW).unwrap();
-        let sql = Sql {
-            mapping: &mapping,
-            schema: &schema,
-            key: 7,
-            now,
-            max_lifetime_us: None,
-            deep: false,
-            notable_above: 0,
-            pasted: false,
-        };
-        ask(&session, &sql).await;
+        let layout = TargetLayout::of_mapping(schema, mapping);
+        ask(&session, &Scope::of_rows(&layout, 7, now)).await;
         session.close().await;
     });
 }
@@ -141,9 +134,9 @@ fn ids(lines: &[Line]) -> Vec<String> {
 }
 
 /// The rows of a list, sorted here, and as pages of three give them.
-async fn both(session: &Session, sql: &Sql<'_>, list: List<'_>) -> [Vec<String>; 2] {
-    let mut all = observe::list(session, sql, List { paged: false, ..list }).await.unwrap();
-    if sql.paged_sort(list.sort) == Sort::Id {
+async fn both(session: &ReadSession, scope: &Scope<'_>, list: List<'_>) -> [Vec<String>; 2] {
+    let mut all = session.list(scope, List { paged: false, ..list }).await.unwrap();
+    if scope.paged_sort(list.sort) == Sort::Id {
         let number = |line: &Line| line.id.as_ref().unwrap().parse::<u32>().unwrap_or(0);
         all.sort_by_key(|line| (number(line), line.id.clone()));
         if !list.ascending {
@@ -160,7 +153,7 @@ async fn both(session: &Session, sql: &Sql<'_>, list: List<'_>) -> [Vec<String>;
     while paged.len() <= all.len() {
         let last = paged.last().map(|line| (place(line, list.sort), line.id.clone().unwrap()));
         let after = last.as_ref().map(|(key, id)| After { key: *key, id });
-        let page = observe::list(session, sql, List { after, limit: 3, ..list }).await.unwrap();
+        let page = session.list(scope, List { after, limit: 3, ..list }).await.unwrap();
         if page.is_empty() {
             break;
         }
@@ -170,12 +163,12 @@ async fn both(session: &Session, sql: &Sql<'_>, list: List<'_>) -> [Vec<String>;
 }
 
 fn pages_follow_each_other(address: &Address, layout: &Layout) {
-    asked(address, layout.decoder, async |session, sql| {
+    asked(address, layout.decoder, async |session, scope| {
         for sort in [Sort::Expires, Sort::Created, Sort::Id] {
             for status in [Status::All, Status::Active, Status::Expired] {
                 for ascending in [false, true] {
                     let list = List { sort, status, ascending, paged: true, ..List::all(1_000) };
-                    let [all, paged] = both(session, sql, list).await;
+                    let [all, paged] = both(session, scope, list).await;
                     assert!(all.len() >= 4, "{all:?}");
                     let Layout { kind, id, index, .. } = layout;
                     assert_eq!(paged, all, "{kind} {id} {index} {sort:?} {status:?} {ascending}");
@@ -183,7 +176,7 @@ fn pages_follow_each_other(address: &Address, layout: &Layout) {
             }
             // What no row has is no reason to fail.
             let after = Some(After { key: i64::MIN, id: "'\\ no row" });
-            observe::list(session, sql, List { sort, after, paged: true, ..List::all(3) }).await.unwrap();
+            session.list(scope, List { sort, after, paged: true, ..List::all(3) }).await.unwrap();
         }
     });
 }
@@ -243,8 +236,8 @@ fn instants_are_listed_to_the_microsecond_by_every_version() {
             );
             database.psql(&format!("SET timezone = 'UTC'; {made} {rows}")).unwrap();
             let address = Address::parse(&database.url("postgres")).unwrap();
-            asked(&address, decoder, async |session, sql| {
-                let listed = observe::list(session, sql, List::all(100)).await.unwrap();
+            asked(&address, decoder, async |session, scope| {
+                let listed = session.list(scope, List::all(100)).await.unwrap();
                 assert_eq!(listed.len(), stored.len());
                 for line in listed {
                     let value = stored[line.id.as_ref().unwrap().parse::<usize>().unwrap()];
@@ -285,9 +278,9 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
         .psql(&format!("{made}; {rows}; CREATE INDEX ON s (e); CREATE INDEX ON s (c); ANALYZE s"))
         .unwrap();
     let address = Address::parse(&database.url("postgres")).unwrap();
-    asked(&address, Decoder::Timestamptz, async |_, sql| {
+    asked(&address, Decoder::Timestamptz, async |_, scope| {
         let reads_all = |list: List<'_>| {
-            let plan = database.psql(&format!("EXPLAIN {}", sql.list(list))).unwrap();
+            let plan = database.psql(&format!("EXPLAIN {}", scope.queries().list(list))).unwrap();
             plan.contains("Seq Scan on s")
         };
         let after = Some(After { key: NOW - 3_600_000_000, id: "r9" });
@@ -295,7 +288,7 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
             for ascending in [false, true] {
                 for after in [None, after] {
                     let page = List { sort, ascending, after, paged: true, ..List::all(20) };
-                    assert!(!reads_all(page), "{}", sql.list(page));
+                    assert!(!reads_all(page), "{}", scope.queries().list(page));
                     if sort == Sort::Expires {
                         assert!(!reads_all(List { status: Status::Active, ..page }), "{ascending} {after:?}");
                         assert!(
@@ -320,9 +313,9 @@ fn rows_of_one_id_are_told_apart() {
     );
     database.psql(&made).unwrap();
     let address = Address::parse(&database.url("postgres")).unwrap();
-    asked(&address, Decoder::Timestamptz, async |session, sql| {
+    asked(&address, Decoder::Timestamptz, async |session, scope| {
         let list = List { status: Status::Active, paged: true, ..List::all(10) };
-        let found = observe::list(session, sql, list).await.unwrap();
+        let found = session.list(scope, list).await.unwrap();
         assert_eq!(found.iter().map(|line| line.token_prefix.as_deref()).collect::<Vec<_>>(), [Some("a")]);
     });
 }
@@ -348,10 +341,10 @@ fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
     ] {
         let estimate = format!("UPDATE pg_class SET reltuples = {rows} WHERE oid = 's'::regclass");
         database.psql(&format!("DROP TABLE IF EXISTS s; {} {estimate}", table(&layout))).unwrap();
-        asked(&address, Decoder::Timestamptz, async |_, sql| {
+        asked(&address, Decoder::Timestamptz, async |_, scope| {
             let by_id = if layout.id == primary { Sort::Id } else { Sort::Expires };
-            assert_eq!(sql.paged_sort(Sort::Id), by_id);
-            assert_eq!(sql.usual_sort(), usual, "{} {} {rows}", layout.id, layout.index);
+            assert_eq!(scope.paged_sort(Sort::Id), by_id);
+            assert_eq!(scope.usual_sort(), usual, "{} {} {rows}", layout.id, layout.index);
         });
     }
 }

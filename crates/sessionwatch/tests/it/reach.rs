@@ -269,7 +269,7 @@ impl Desk {
 
     fn apply(&self, actor: &str, plan: &str) -> Result<u64, ActError> {
         let (recipient, control) = (self.identity.recipient(), Control::default());
-        let work = actions::apply(self.context(actor), (plan, &recipient), Consent::default(), &control);
+        let work = harness::apply(self.context(actor), plan, &recipient, Consent::default(), &control);
         Ok(self.runtime.block_on(work)?.done)
     }
 }
@@ -322,12 +322,8 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
         let restored = desk.runtime.block_on(restoring::plan(desk.context("ada"), &plans[0], None)).unwrap();
         assert!(restored.braked(desk.context("ada").brake()).is_none());
         let (identity, control) = (&desk.identity, Control::default());
-        let work = restoring::restore(
-            desk.context("ada"),
-            (&restored.kept.id, identity),
-            Consent::default(),
-            &control,
-        );
+        let work =
+            harness::restore(desk.context("ada"), &restored.kept.id, identity, Consent::default(), &control);
         assert_eq!(desk.runtime.block_on(work).unwrap().done, 2);
         // An hour later, they are forgotten one after another.
         hand.send_replace(begun.plus(60 * MINUTE + 5_500_000));
@@ -576,7 +572,7 @@ fn plans_that_are_applied_at_once_count_together() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (consent, control) = (Consent::default(), Control::default());
         runtime
-            .block_on(actions::apply(context, (plan, &recipient), consent, &control))
+            .block_on(harness::apply(context, plan, &recipient, consent, &control))
             .map(|applied| applied.done)
     };
     let outcomes: Vec<Result<u64, ActError>> = std::thread::scope(|scope| {

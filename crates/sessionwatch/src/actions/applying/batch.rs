@@ -9,10 +9,11 @@ use crate::{
     actions::{reconcile, view},
     store::archived::{self, Batch, Fate, State},
     target::{
-        acting::{Actor, Changed},
+        capabilities::Capability,
         error::TargetError,
         full_rows::{ArchiveBatch, DependentRows, FullRows, RowHeader},
         sql::{Addressing, Named, ReadRows, RowVersion},
+        write_session::{Changed, WriteSession},
     },
 };
 
@@ -22,6 +23,13 @@ pub(super) struct Left {
     pub(super) rows: Vec<RowRef>,
     /// One of them keeps all of them from being changed, and is found by taking them apart.
     pub(super) taken_apart: bool,
+}
+
+/// Rows of one batch that were read to be archived.
+struct FullBatch {
+    full_rows: FullRows,
+    headers: Vec<RowHeader>,
+    dependents: Vec<DependentRows>,
 }
 
 /// A transaction's end, but for errors.
@@ -38,14 +46,15 @@ impl Work<'_> {
     /// Deals with some rows. In detail, those that were changed meanwhile are told apart from the others at once.
     pub(super) async fn batch(
         &self,
-        actor: &mut Actor,
+        actor: &mut WriteSession,
         rows: &[RowRef],
-        (named, detailed): (Named, bool),
+        named: Named,
+        detailed: bool,
     ) -> Result<Left, ActError> {
-        let mut done = self.transaction(actor, rows, (named, detailed)).await;
+        let mut done = self.transaction(actor, rows, named, detailed).await;
         if let Ok(Ended::NotAll) = done {
             // That is rarely needed, and costs time.
-            done = self.transaction(actor, rows, (named, true)).await;
+            done = self.transaction(actor, rows, named, true).await;
         }
         match done {
             Ok(Ended::Done(rows)) => Ok(Left { rows, taken_apart: false }),
@@ -58,15 +67,14 @@ impl Work<'_> {
                     ActError::Target(TargetError::Locked) => {
                         lock(&self.pace).was_blocked();
                         // Who holds a SQLite file holds every row of it.
-                        let taken_apart = matches!(actor, Actor::Postgres(_));
+                        let taken_apart = actor.capabilities().supports(Capability::RowLocks);
                         Ok(Left { rows: rows.to_vec(), taken_apart })
                     }
-                    // `WITH … (DELETE … RETURNING)` is not possible where a rule adds statements to it.
-                    ActError::Target(TargetError::Query(code)) if code == "0A000" => {
-                        Err(ActError::HiddenByRule(self.known.mapping.sessions.name.clone()))
+                    ActError::Target(TargetError::HiddenByRule) => {
+                        Err(ActError::HiddenByRule(self.known.mapping().sessions.name.clone()))
                     }
                     ActError::Target(TargetError::Permission) => {
-                        let lacking = actor.lacks(&self.known.sql(), self.change(), &self.dependents).await;
+                        let lacking = actor.lacks(&self.known.scope(), self.change(), &self.dependents).await;
                         // Where that is not told, the refusal stands as it is.
                         Err(lacking.map_or(TargetError::Permission.into(), ActError::lacks))
                     }
@@ -80,14 +88,15 @@ impl Work<'_> {
     /// One transaction.
     async fn transaction(
         &self,
-        actor: &mut Actor,
+        actor: &mut WriteSession,
         rows: &[RowRef],
-        (named, detailed): (Named, bool),
+        named: Named,
+        detailed: bool,
     ) -> Result<Ended, ActError> {
-        let sql = self.known.sql();
         let txid = actor.begin().await?;
         let wanted: Vec<&RowRef> = rows.iter().collect();
-        let whole = actor.whole(&sql.whole(&self.columns, (named, &wanted))).await?;
+        let scope = self.known.scope();
+        let whole = actor.read_full(&scope, &self.columns, named, &wanted).await?;
         let (found, again) = self.matched(rows, &whole, named)?;
         if found.is_empty() {
             actor.rollback().await;
@@ -107,9 +116,10 @@ impl Work<'_> {
             actor.rollback().await;
             return Ok(Ended::Entangled);
         };
-        let (batch, dependents) = self.keep(txid, rows, (whole, heads, dependents)).await?;
+        let read_rows = FullBatch { full_rows: whole, headers: heads, dependents };
+        let (batch, dependents) = self.keep(txid, rows, read_rows).await?;
         let held = Monotonic::now();
-        let changed = match self.change_rows(actor, (read, &dependents), detailed).await {
+        let changed = match self.change_rows(actor, read, &dependents, detailed).await {
             Ok(Changed::Rows(changed)) => changed,
             other => {
                 actor.rollback().await;
@@ -121,7 +131,7 @@ impl Work<'_> {
             // Whether the rows are gone is not known: that is learnt over another connection.
             return self.learn(&batch, error).await.map(Ended::Done);
         }
-        self.settled(&batch, (&changed, &dependents), held.elapsed());
+        self.settled(&batch, &changed, &dependents, held.elapsed());
         let unmoved = batch.rows.iter().zip(&changed).filter(|(_, changed)| !**changed);
         lock(&self.tally).unmoved.extend(unmoved.map(|(row, _)| row.mark));
         let left = batch.rows.into_iter().zip(changed).filter(|(_, changed)| !changed).map(|(row, _)| row);
@@ -154,22 +164,23 @@ impl Work<'_> {
     /// not read. Where rows of other tables were deleted, all of the sessions go, or none.
     async fn change_rows(
         &self,
-        actor: &mut Actor,
-        (read, dependents): (ReadRows<'_>, &[DependentRows]),
+        actor: &mut WriteSession,
+        read: ReadRows<'_>,
+        dependents: &[DependentRows],
         detailed: bool,
     ) -> Result<Changed, TargetError> {
-        let sql = self.known.sql();
+        let scope = self.known.scope();
         let total: usize = dependents.iter().map(DependentRows::len).sum();
         let deleted = actor.dependents_deleted(&self.dependents).await?;
         if !self.delete_dependents(actor, dependents, read).await? {
             return Ok(Changed::OtherDependents);
         }
-        let before = if self.side_effects { actor.changed_so_far(&sql).await? } else { 0 };
-        let changed = actor.change(&sql, (self.change(), self.orphans()), read, detailed).await?;
+        let before = if self.side_effects { actor.changed_so_far(&scope).await? } else { 0 };
+        let changed = actor.change(&scope, self.mutation(), read, detailed).await?;
         let Changed::Rows(rows) = &changed else { return Ok(changed) };
         if self.side_effects {
             let count = rows.iter().filter(|changed| **changed).count();
-            let in_all = actor.changed_so_far(&sql).await? - before;
+            let in_all = actor.changed_so_far(&scope).await? - before;
             if in_all > i64::try_from(count).unwrap_or(i64::MAX) {
                 return Ok(Changed::MoreThanRead);
             }
@@ -186,7 +197,7 @@ impl Work<'_> {
     }
 
     fn changes_other_rows(&self) -> ActError {
-        ActError::ChangesOtherRows(self.known.mapping.sessions.name.clone())
+        ActError::ChangesOtherRows(self.known.mapping().sessions.name.clone())
     }
 
     /// Seals rows and makes them durable, and with them what has become of the batches before. On a thread of its own, so that
@@ -195,8 +206,9 @@ impl Work<'_> {
         &self,
         txid: Option<i64>,
         rows: Vec<RowRef>,
-        (whole, heads, dependents): (FullRows, Vec<RowHeader>, Vec<DependentRows>),
+        read: FullBatch,
     ) -> Result<(Batch, Vec<DependentRows>), ActError> {
+        let FullBatch { full_rows, headers, dependents } = read;
         let mut batch = Batch {
             id: 0,
             plan: self.plan.kept.id.clone(),
@@ -213,10 +225,14 @@ impl Work<'_> {
         let (store, recipient) = (self.context.store.clone(), self.recipient.clone());
         let about = self.about.clone();
         let keeping = tokio::task::spawn_blocking(move || {
-            let rows =
-                ArchiveBatch { header: &about, full_rows: &whole, sessions: &heads, dependents: &dependents };
+            let rows = ArchiveBatch {
+                header: &about,
+                full_rows: &full_rows,
+                sessions: &headers,
+                dependents: &dependents,
+            };
             let sealed = recipient.seal_rows(&rows);
-            drop(whole);
+            drop(full_rows);
             let kept = sealed.map_err(ActError::from).and_then(|sealed| {
                 Ok(store.write(|db| {
                     settle(db, &settled)?;
@@ -247,7 +263,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn settled(&self, batch: &Batch, (changed, dependents): (&[bool], &[DependentRows]), held: Duration) {
+    fn settled(&self, batch: &Batch, changed: &[bool], dependents: &[DependentRows], held: Duration) {
         let held_us = i64::try_from(held.as_micros()).unwrap_or(i64::MAX);
         lock(&self.pace).took(changed.len(), held_us);
         let fate = |changed: &bool| if *changed { Fate::Archived } else { Fate::Stayed };
@@ -264,11 +280,11 @@ impl Work<'_> {
     /// What became of a batch whose connection broke while it was committed.
     async fn learn(&self, batch: &Batch, error: TargetError) -> Result<Vec<RowRef>, ActError> {
         let address = view::address(self.context)?;
-        let opened = Actor::open(address, self.context.target.limits, self.known.key()).await;
+        let opened = WriteSession::open(address, self.context.target.limits, self.known.key).await;
         // It stays pending, and is learnt at the next start.
         let Ok(mut actor) = opened else { return Err(error.into()) };
-        let known = (self.known, &self.plan.summary.revoke);
-        let fates = reconcile::fates(known, &mut actor, batch).await?;
+        let revoke = &self.plan.summary.revoke;
+        let fates = reconcile::fates(self.known, revoke, &mut actor, batch).await?;
         let Some(fates) = fates else { return Err(error.into()) };
         self.context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
         lock(&self.tally).applied.done += fates.iter().filter(|fate| **fate == Fate::Archived).count() as u64;
@@ -290,7 +306,7 @@ impl Work<'_> {
     ) -> Result<Matched<'a>, ActError> {
         let heads = whole.headers();
         let heads = heads.ok_or(ActError::Unexpected("the database sent rows that cannot be read"))?;
-        if self.known.sql().by_version(named) {
+        if self.known.scope().by_version(named) {
             return Ok(by_versions(rows, heads));
         }
         // In the heap that it was planned in, and in no other one.

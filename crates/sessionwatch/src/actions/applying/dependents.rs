@@ -3,11 +3,12 @@
 
 use super::{ActError, Work};
 use crate::target::{
-    acting::Actor,
     error::TargetError,
     full_rows::{DependentRows, RowHeader},
+    scope::Scope,
     side_effects::Dependent,
-    sql::{Change, ReadRows, Sql},
+    sql::{Change, ReadRows},
+    write_session::WriteSession,
 };
 
 /// Rows of one dependent table that are read for several sessions at once; for more, the sessions are taken apart.
@@ -15,12 +16,12 @@ const ROWS_PER_BATCH: usize = 5_000;
 
 /// The other tables whose rows a change deletes, and that are archived; an error if this role cannot archive and restore them.
 pub(in crate::actions) async fn of(
-    actor: &mut Actor,
-    sql: &Sql<'_>,
+    actor: &mut WriteSession,
+    scope: &Scope<'_>,
     change: Change<'_>,
 ) -> Result<Vec<Dependent>, ActError> {
-    let dependents = actor.dependents(sql, change).await?;
-    let lacking = actor.lacks(sql, change, &dependents).await?;
+    let dependents = actor.dependents(scope, change).await?;
+    let lacking = actor.lacks(scope, change, &dependents).await?;
     if !lacking.is_empty() {
         return Err(ActError::Lacks(lacking));
     }
@@ -29,7 +30,7 @@ pub(in crate::actions) async fn of(
 
 /// Refuses to delete rows with sessions where the server does not tell how many it deleted.
 pub(in crate::actions) async fn require_counts(
-    actor: &mut Actor,
+    actor: &mut WriteSession,
     dependents: &[Dependent],
 ) -> Result<(), ActError> {
     match dependents.first() {
@@ -42,17 +43,17 @@ impl Work<'_> {
     /// The rows that go with sessions which were read, by table; `None` if they are too many for one batch.
     pub(super) async fn read_dependents(
         &self,
-        actor: &mut Actor,
+        actor: &mut WriteSession,
         read: ReadRows<'_>,
     ) -> Result<Option<Vec<DependentRows>>, ActError> {
-        let sql = self.known.sql();
+        let scope = self.known.scope();
         let limit = (read.rows.len() > 1).then_some(ROWS_PER_BATCH + 1);
         let position = |head: &RowHeader| {
             read.rows.iter().position(|row| (row.locator, row.version) == (head.place, head.version))
         };
         let mut found = Vec::with_capacity(self.dependents.len());
         for dependent in &self.dependents {
-            let whole = actor.whole(&sql.dependent_rows(dependent, read, limit)).await?;
+            let whole = actor.read_dependents(&scope, dependent, read, limit).await?;
             let rows = DependentRows::new(whole, position);
             let rows = rows.ok_or(ActError::Unexpected("the database sent rows that cannot be read"))?;
             if limit.is_some_and(|limit| rows.len() >= limit) {
@@ -66,13 +67,13 @@ impl Work<'_> {
     /// Deletes those rows, what refers to others first: whether just they went.
     pub(super) async fn delete_dependents(
         &self,
-        actor: &mut Actor,
+        actor: &mut WriteSession,
         rows: &[DependentRows],
         read: ReadRows<'_>,
     ) -> Result<bool, TargetError> {
-        let sql = self.known.sql();
-        for one in self.dependents.iter().zip(rows).rev() {
-            if !actor.delete_dependents(&sql, one, read).await? {
+        let scope = self.known.scope();
+        for (dependent, rows) in self.dependents.iter().zip(rows).rev() {
+            if !actor.delete_dependents(&scope, dependent, rows, read).await? {
                 return Ok(false);
             }
         }

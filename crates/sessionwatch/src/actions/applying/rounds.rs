@@ -8,7 +8,7 @@ use sessionwatch_core::row_ref::RowRef;
 use super::{ActError, PATIENCE, Why, Work, lock};
 use crate::{
     clock,
-    target::{acting::Actor, cells, sql::Named},
+    target::{sql::Named, write_session::WriteSession},
 };
 
 /// How often a row that somebody holds is tried.
@@ -20,7 +20,7 @@ pub(super) const BY_MARK: usize = 5_000;
 
 impl Work<'_> {
     /// Tries once more what the sweep left.
-    pub(super) async fn rounds(&self, actor: &mut Actor) -> Result<(), ActError> {
+    pub(super) async fn rounds(&self, actor: &mut WriteSession) -> Result<(), ActError> {
         let mut rows = std::mem::take(&mut lock(&self.queue).again);
         let named = self.named_again();
         let size = if named == Named::Id { BY_ID } else { BY_MARK };
@@ -34,7 +34,7 @@ impl Work<'_> {
                 self.control.done.fetch_add((batch.len() - again.len()) as u64, Ordering::Relaxed);
                 left.extend(again);
             }
-            rows = self.judge(actor, (named, size), left).await?;
+            rows = self.judge(actor, named, size, left).await?;
             if rows.is_empty() {
                 return Ok(());
             }
@@ -49,13 +49,13 @@ impl Work<'_> {
     /// Deals with rows of which one may keep all of them: it is found by halves.
     async fn take_apart(
         &self,
-        actor: &mut Actor,
+        actor: &mut WriteSession,
         rows: &[RowRef],
         named: Named,
     ) -> Result<Vec<RowRef>, ActError> {
         let (mut left, mut parts) = (Vec::new(), vec![rows]);
         while let Some(part) = parts.pop() {
-            let again = self.batch(actor, part, (named, true)).await?;
+            let again = self.batch(actor, part, named, true).await?;
             if again.taken_apart && part.len() > 1 {
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.extend([second, first]);
@@ -69,20 +69,20 @@ impl Work<'_> {
     /// Says of each row why it was left, but for those that may be free later.
     async fn judge(
         &self,
-        actor: &mut Actor,
-        (named, size): (Named, usize),
+        actor: &mut WriteSession,
+        named: Named,
+        size: usize,
         rows: Vec<RowRef>,
     ) -> Result<Vec<RowRef>, ActError> {
         let mut waiting = Vec::new();
         for batch in rows.chunks(size) {
             let wanted: Vec<&RowRef> = batch.iter().collect();
-            let present = actor.fetch(&self.known.sql().present(named, &wanted)).await?;
+            let present = actor.present_rows(&self.known.scope(), named, &wanted).await?;
             let mut ids = BTreeMap::new();
             let mut marks = BTreeMap::<i64, usize>::new();
-            for row in &present {
-                let mark = cells::required(row, 0, "a mark")?;
-                *marks.entry(mark).or_default() += 1;
-                ids.extend(row.get(1).cloned().flatten().map(|id| (id, mark)));
+            for row in present {
+                *marks.entry(row.mark).or_default() += 1;
+                ids.extend(row.id.map(|id| (id, row.mark)));
             }
             for row in batch {
                 let same = marks.get(&row.mark).is_some_and(|count| *count > 0);

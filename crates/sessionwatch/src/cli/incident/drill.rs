@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, acting::Acting, opening::Opening};
 use crate::{
-    actions::{self, ActError, Consent, Context, Control, Selection},
+    actions::{self, ActError, ArchiveKeys, Consent, Context, Control, Executor, Selection},
     archive::sealing::Identity,
     cli::{acting, actor::ActorArgs, target::TargetArgs},
     clock::Clock,
@@ -205,7 +205,9 @@ async fn rehearse(acting: &Acting, scratch: &Scratch, interactive: bool) -> Resu
     let identity = Identity::ephemeral();
     let control = Control::default();
     let consent = Consent { name: Some("drill"), ..Consent::default() };
-    let applied = actions::apply(context, (&plan.kept.id, &identity.recipient()), consent, &control).await?;
+    let recipient = identity.recipient();
+    let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
+    let applied = Executor { context, keys, consent, control: &control }.run(plan.clone()).await?;
     let contained = since();
     crate::cli::print(&format!(
         "{} ended.\n\n3. Verify it.\n",

@@ -12,11 +12,7 @@ use super::{
 };
 use crate::{
     logs::joined,
-    target::{
-        error::TargetError,
-        observe::{self, Line},
-        sql::List,
-    },
+    target::{error::TargetError, listing::Line, sql::List},
 };
 
 /// Rows that are compared with the log.
@@ -48,9 +44,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if opened.layout.candidate.mapping.created.is_none() {
                 return Ok(Err("the table does not say when rows were created".to_owned()));
             }
-            let sql = opened.sql(false, &config.rules.thresholds);
+            let scope = opened.scope(false, &config.rules.thresholds);
             let list = List { created_since: Some(period.0), ..List::all(ROWS) };
-            Ok::<_, TargetError>(Ok(observe::list(&opened.session, &sql, list).await?))
+            Ok::<_, TargetError>(Ok(opened.session.list(&scope, list).await?))
         });
         read.await
     })?;

@@ -30,12 +30,7 @@ use crate::{
         incidents, reports,
         signals::{self, Kept},
     },
-    target::{
-        connect::ConnectedTarget,
-        error::TargetError,
-        observe::{self, Line},
-        sql::List,
-    },
+    target::{connect::ConnectedTarget, error::TargetError, listing::Line, sql::List},
     target_layouts,
 };
 
@@ -206,9 +201,9 @@ async fn lookup(config: &Config, target: &Target, prefixes: &[String]) -> Result
     let wanted: BTreeSet<String> = prefixes.iter().flat_map(|prefix| judge::shown_as(prefix)).collect();
     let prefixes: Vec<String> = wanted.into_iter().collect();
     let opened = ConnectedTarget::open_in_time(target.connect_options(&config.catalogue)).await?;
-    let sql = opened.sql(false, &config.rules.thresholds);
+    let scope = opened.scope(false, &config.rules.thresholds);
     let list = List { prefixes: &prefixes, ..List::all(LOOKUP_LIMIT) };
-    let lines = observe::list(&opened.session, &sql, list).await;
+    let lines = opened.session.list(&scope, list).await;
     opened.session.close().await;
     lines
 }

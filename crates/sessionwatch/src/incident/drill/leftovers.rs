@@ -10,10 +10,10 @@ use std::{
 
 use sessionwatch_core::instant::Instant;
 
-use crate::{clock, target::sql::identifier};
+use crate::{clock, target::scratch_database::drop_statement};
 
 /// What the name of everything begins with that is made for a drill.
-const PREFIX: &str = "sessionwatch_drill_";
+pub const PREFIX: &str = "sessionwatch_drill_";
 /// Letters of the number of a drill, in hexadecimal.
 const DIGITS: usize = 8;
 /// The end of the name of the file that a drill keeps locked.
@@ -22,10 +22,6 @@ const LOCK: &str = ".lock";
 const COMMENT: &str = "sessionwatch drill, created ";
 /// What stands between the time and the process in the comment.
 const PROCESS: &str = ", process ";
-
-/// The databases of drills, and their comments.
-pub const DATABASES: &str = "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database\n\
-     WHERE datname LIKE 'sessionwatch\\_drill\\_%' ORDER BY datname";
 
 /// Whether a drill still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +96,7 @@ impl Leftover {
     /// The statement that removes it.
     #[must_use]
     pub fn drop_statement(&self) -> String {
-        format!("DROP DATABASE {};", identifier(&self.name))
+        drop_statement(&self.name)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     profile::schema::{self, ColumnKind, Dialect},
     target::{
         error::TargetError,
-        session::{Session, TextRow},
+        read_session::{ReadSession, TextRow},
         sql::{Compared, Sql},
     },
 };
@@ -79,7 +79,7 @@ pub(super) fn clock_of(kind: ColumnKind, decoder: Decoder, values: &[Raw<'_>]) -
 }
 
 /// Takes rows to compare.
-async fn compare(session: &Session, layout: &Layout, now: Instant) -> Result<Sample, TargetError> {
+async fn compare(session: &ReadSession, layout: &Layout, now: Instant) -> Result<Sample, TargetError> {
     let mapping = &layout.candidate.mapping;
     let Some(table) = layout.schema.table(&mapping.sessions) else {
         return Ok(Sample::default());
@@ -196,7 +196,7 @@ fn instants(rows: &[TextRow], at: usize, stored: StoredBeside) -> (Clock, Vec<Op
 ///
 /// If the query fails.
 pub async fn doubts(
-    session: &Session,
+    session: &ReadSession,
     layout: &Layout,
     now: Instant,
     known: Known,

@@ -21,7 +21,7 @@ use crate::{
     target::{
         cells,
         error::TargetError,
-        session::{Session, TextRow},
+        read_session::{ReadSession, TextRow},
         sql::{self, Sql},
     },
 };
@@ -38,7 +38,7 @@ const CONVINCING_SHARE: f64 = 0.9;
 /// Where values are sampled.
 #[derive(Clone, Copy)]
 pub(super) struct Sampling<'a> {
-    pub(super) session: &'a Session,
+    pub(super) session: &'a ReadSession,
     pub(super) schema: &'a Schema,
     pub(super) now: Instant,
 }
@@ -185,7 +185,7 @@ impl<'a> Sampling<'a> {
 /// The candidates without tables whose tokens are JWTs: those are signed, and work without any row. Where the configuration
 /// names the table, that is only noted.
 pub(super) async fn rule_out_signed_tokens(
-    session: &Session,
+    session: &ReadSession,
     schema: &Schema,
     catalogue: &[Profile],
     found: Found,

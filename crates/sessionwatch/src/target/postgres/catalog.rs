@@ -3,7 +3,7 @@
 mod behind;
 
 use super::{
-    Session,
+    PostgresRead,
     search_path::RoleSettings,
     visibility::{Command, hides_rows},
 };
@@ -92,7 +92,7 @@ WHERE o.contype = 'f'
 ORDER BY o.conrelid, o.oid, k.at";
 
 /// The tables and views that the role can see.
-pub(super) async fn read(session: &Session) -> Result<Schema, TargetError> {
+pub(super) async fn read(session: &PostgresRead) -> Result<Schema, TargetError> {
     let relations = TABLES.replace("{hides_rows}", &hides_rows("c.oid", Command::Select));
     // The answers travel together: one round trip, none waits for another.
     let (tables, columns, indexes, keys, backgrounds) = tokio::try_join!(

@@ -4,7 +4,7 @@ use sessionwatch_core::{addresses::Address, row_ref};
 
 use super::{
     Sql,
-    acting::{numbers, tids},
+    mutations::{numbers, tids},
 };
 use crate::profile::schema::{ColumnKind, Dialect, Equality, TableKind};
 

@@ -1,7 +1,7 @@
 //! The SQL that counts what goes along with sessions in other tables.
 
-use super::{Addressing, Chosen, Sql, identifier, string, table};
-use crate::{profile::mapping::Revoke, target::side_effects::Reference};
+use super::{Sql, identifier, string, table};
+use crate::target::{selecting::Selected, side_effects::Reference};
 
 impl Sql<'_> {
     /// At most one row about the sequence that a column of row ids takes its numbers from: its name, the greatest number that
@@ -29,12 +29,8 @@ impl Sql<'_> {
 
     /// How many rows refer to the sessions that an action would touch, through foreign keys that lead from one to the next.
     #[must_use]
-    pub fn referring(
-        &self,
-        path: &[Reference],
-        (chosen, revoke): (Chosen<'_>, &Revoke),
-        addressing: Addressing,
-    ) -> String {
+    pub fn referring(&self, path: &[Reference], selected: Selected<'_>) -> String {
+        let Selected { chosen, revoke, addressing } = selected;
         let sessions = table(&self.mapping.sessions);
         let chosen = self.chosen(chosen, revoke, addressing);
         let mut condition = String::new();

@@ -7,7 +7,7 @@ use sessionwatch_core::{
     zone::{MAX_OFFSET, Zone},
 };
 
-use super::{Sql, instant::InstantSql};
+use super::{Sql, timestamps::InstantSql};
 use crate::profile::schema::{ColumnKind, Dialect};
 
 /// Characters of a stored session in which its cookie is looked for: it comes first.

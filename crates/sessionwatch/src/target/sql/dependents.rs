@@ -1,7 +1,7 @@
 //! The SQL of rows that go with sessions (`ON DELETE CASCADE`): read whole for the archive, deleted before their sessions,
 //! and put back after them.
 
-use super::{Named, ReadRows, Sql, acting::numbers, besides::joined, identifier, table};
+use super::{Named, ReadRows, Sql, besides::joined, identifier, mutations::numbers, table};
 use crate::{
     profile::schema::Dialect,
     target::{
@@ -152,7 +152,7 @@ impl Sql<'_> {
             Dialect::Postgres => {
                 format!("pg_catalog.hashtextextended(ROW({})::text, {})", columns.join(", "), self.key)
             }
-            Dialect::Sqlite => super::acting::version(&columns),
+            Dialect::Sqlite => super::mutations::version(&columns),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use sessionwatch_core::instant::Instant;
 
-use super::{List, Sort, Sql, Status, instant::InstantSql, string};
+use super::{List, Sort, Sql, Status, string, timestamps::InstantSql};
 use crate::profile::schema::{ColumnKind, Dialect};
 
 /// The order of pages, and where one begins.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Row, Session, flag, text};
+use super::{PostgresRead, Row, flag, text};
 use crate::{
     profile::schema::{Table, TableKind},
     target::{error::TargetError, postgres::search_path::RoleSettings},
@@ -119,7 +119,7 @@ pub(super) struct Backgrounds {
 }
 
 /// Reads what is behind the tables.
-pub(super) async fn read(session: &Session) -> Result<Backgrounds, TargetError> {
+pub(super) async fn read(session: &PostgresRead) -> Result<Backgrounds, TargetError> {
     let functions = FUNCTIONS.replace("APPLIES(p)", &applies("p")).replace("APPLIES(q)", &applies("q"));
     let made = session.fetch(MADE).await?;
     let is_made = |at: usize| made.first().is_none_or(|row| flag(row, at));

@@ -4,9 +4,9 @@ use sessionwatch_core::{checks::Thresholds, instant::Instant};
 
 use super::{
     RowKind, Rows, Sql,
-    instant::InstantSql,
     paging::{Paging, all_of},
     string,
+    timestamps::InstantSql,
 };
 use crate::profile::schema::{ColumnKind, Dialect, Equality};
 

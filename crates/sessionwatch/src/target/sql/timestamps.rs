@@ -22,6 +22,19 @@ const UNDECODABLE: &str = "-9223372036854775807";
 /// How far a query that is pasted elsewhere knows the clocks of a zone, before and after it was written.
 const ZONE_KNOWN: i64 = 3 * 365 * DAY;
 
+/// An instant as a target stores it, rounded down.
+#[must_use]
+pub fn stored_timestamp(decoder: Decoder, at: Instant) -> String {
+    match decoder {
+        Decoder::Timestamptz => format!("{}+00", crate::clock::timestamp(at)),
+        Decoder::TimestampUtc => crate::clock::timestamp(at),
+        Decoder::TimestampLocal(zone) => crate::clock::timestamp(at.plus(zone.offset_at(at))),
+        Decoder::EpochSeconds => at.micros().div_euclid(1_000_000).to_string(),
+        Decoder::EpochMillis | Decoder::EpochMillisOrIso => at.micros().div_euclid(1_000).to_string(),
+        Decoder::IsoText => crate::clock::rfc3339(at),
+    }
+}
+
 /// An instant column inside SQL, with the conditions on it.
 pub(super) struct InstantSql {
     /// An expression: a native timestamp, or an integer of microseconds with sentinels.

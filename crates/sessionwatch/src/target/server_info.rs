@@ -1,11 +1,11 @@
 //! What can be asked about the server, the connection and the role, for `doctor`.
 
-use super::{error::TargetError, postgres, session::Session, sql};
+use super::{error::TargetError, postgres::PostgresRead, read_session::ReadSession, sql};
 use crate::profile::{mapping::TableName, schema::Dialect};
 
 /// Facts about where and as whom a target is looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
+pub struct ServerInfo {
     /// Product and version.
     pub server: String,
     /// As whom; nothing where there are no roles.
@@ -51,11 +51,7 @@ fn schemas(names: &[String]) -> String {
 }
 
 /// Who may create objects in these schemas, and owns neither schema nor table, nor is a superuser.
-async fn shadowers(
-    session: &postgres::Session,
-    schemas: &str,
-    table: &str,
-) -> Result<Vec<Shadower>, TargetError> {
+async fn shadowers(session: &PostgresRead, schemas: &str, table: &str) -> Result<Vec<Shadower>, TargetError> {
     let query = format!(
         "SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE r.rolname END, n.nspname\n\
          FROM pg_catalog.pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS a\n\
@@ -71,13 +67,13 @@ async fn shadowers(
     Ok(session.fetch(&query).await?.into_iter().filter_map(read).collect())
 }
 
-impl Session {
+impl ReadSession {
     /// Asks about server, connection and role.
     ///
     /// # Errors
     ///
     /// If a query fails.
-    pub async fn audit(&self, sessions: &TableName) -> Result<Audit, TargetError> {
+    pub async fn server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError> {
         match self {
             Self::Postgres(session) => {
                 let table = sql::string(Dialect::Postgres, &sql::table(sessions));
@@ -94,7 +90,7 @@ impl Session {
                 let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
                 let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
                 let flag = |at: usize| text(at) == "t";
-                Ok(Audit {
+                Ok(ServerInfo {
                     server: format!("PostgreSQL {}", text(0)),
                     time_zone: Some(text(1)),
                     replica: flag(2),
@@ -113,7 +109,7 @@ impl Session {
                 };
                 let version = first("SELECT sqlite_version()")?.unwrap_or_default();
                 let journal = first("PRAGMA journal_mode")?;
-                Ok(Audit { server: format!("SQLite {version}"), journal, ..Audit::default() })
+                Ok(ServerInfo { server: format!("SQLite {version}"), journal, ..ServerInfo::default() })
             }
         }
     }

@@ -2,22 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use sessionwatch_core::row_ref::RowRef;
+
 use super::{
     address::Address,
+    capabilities::{self, Capabilities},
     error::TargetError,
     full_rows::{DependentRows, FullRows},
-    postgres,
-    postgres::Limits,
+    layout::Layout,
+    limits::Limits,
+    postgres::PostgresWrite,
+    read_session::TextRow,
+    scope::Scope,
+    selecting::PresentRow,
     side_effects::{Catalog, Dependent},
-    sql::{Change, Obstacle, ReadRows, Sql},
-    sqlite,
+    sql::{Change, Mutation, Named, Obstacle, ReadRows},
+    sqlite::SqliteWrite,
     unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 use crate::profile::mapping::{Revoke, TableName};
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum TransactionStatus {
     /// It was committed.
     Committed,
     /// It was not, and never will be.
@@ -52,16 +59,25 @@ pub struct Hidden {
     pub dependents: Vec<String>,
 }
 
-/// A connection for acting.
-#[derive(Debug)]
-pub enum Actor {
-    /// PostgreSQL.
-    Postgres(postgres::Actor),
-    /// SQLite.
-    Sqlite(sqlite::Actor),
+/// The role that writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteRole {
+    /// Its name.
+    pub name: String,
+    /// May do everything.
+    pub superuser: bool,
 }
 
-impl Actor {
+/// A connection that changes rows, with credentials of its own.
+#[derive(Debug)]
+pub enum WriteSession {
+    /// PostgreSQL.
+    Postgres(PostgresWrite),
+    /// SQLite.
+    Sqlite(SqliteWrite),
+}
+
+impl WriteSession {
     /// Connects; `key` is that of marks.
     ///
     /// # Errors
@@ -69,8 +85,8 @@ impl Actor {
     /// If the database cannot be reached or refuses.
     pub async fn open(address: &Address, limits: Limits, key: i64) -> Result<Self, TargetError> {
         match address {
-            Address::Postgres(dsn) => Ok(Self::Postgres(postgres::Actor::open(dsn, limits).await?)),
-            Address::Sqlite(path) => Ok(Self::Sqlite(sqlite::Actor::open(path, limits, key)?)),
+            Address::Postgres(dsn) => Ok(Self::Postgres(PostgresWrite::open(dsn, limits).await?)),
+            Address::Sqlite(path) => Ok(Self::Sqlite(SqliteWrite::open(path, limits, key)?)),
         }
     }
 
@@ -81,12 +97,12 @@ impl Actor {
     /// If the database cannot be asked, or may only be read.
     pub async fn lacks(
         &mut self,
-        sql: &Sql<'_>,
+        scope: &Scope<'_>,
         change: Change<'_>,
         dependents: &[Dependent],
     ) -> Result<Vec<String>, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.lacks(sql, change, dependents).await,
+            Self::Postgres(actor) => actor.lacks(&scope.queries(), change, dependents).await,
             Self::Sqlite(actor) => actor.writable().map(|()| vec![]),
         }
     }
@@ -99,12 +115,12 @@ impl Actor {
     /// If the database cannot be asked.
     pub async fn hidden(
         &mut self,
-        sql: &Sql<'_>,
+        scope: &Scope<'_>,
         change: Change<'_>,
         dependents: &[Dependent],
     ) -> Result<Hidden, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.hidden(sql, change, dependents).await,
+            Self::Postgres(actor) => actor.hidden(&scope.queries(), change, dependents).await,
             Self::Sqlite(_) => Ok(Hidden::default()),
         }
     }
@@ -114,8 +130,8 @@ impl Actor {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn columns(&mut self, sql: &Sql<'_>) -> Result<Vec<ColumnDecl>, TargetError> {
-        self.columns_of(&sql.mapping.sessions).await
+    pub async fn columns(&mut self, scope: &Scope<'_>) -> Result<Vec<ColumnDecl>, TargetError> {
+        self.columns_of(&scope.layout.candidate.mapping.sessions).await
     }
 
     async fn columns_of(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
@@ -132,14 +148,13 @@ impl Actor {
     /// If the database cannot be asked.
     pub async fn dependents(
         &mut self,
-        sql: &Sql<'_>,
+        scope: &Scope<'_>,
         change: Change<'_>,
     ) -> Result<Vec<Dependent>, TargetError> {
         if change != Change::Delete {
             return Ok(vec![]);
         }
-        let catalog = Catalog::read(sql.schema.dialect, async |query| self.fetch(query).await).await?;
-        let mut dependents = catalog.archivable(&sql.sessions_in_catalog());
+        let mut dependents = self.side_effects(scope.layout).await?.archivable(&scope.layout.catalog_name());
         for dependent in &mut dependents {
             dependent.columns = self.columns_of(&dependent.table).await?;
         }
@@ -165,10 +180,12 @@ impl Actor {
     /// If a statement fails.
     pub async fn delete_dependents(
         &mut self,
-        sql: &Sql<'_>,
-        (dependent, rows): (&Dependent, &DependentRows),
+        scope: &Scope<'_>,
+        dependent: &Dependent,
+        rows: &DependentRows,
         read: ReadRows<'_>,
     ) -> Result<bool, TargetError> {
+        let sql = scope.queries();
         let delete = sql.delete_dependents(dependent, &rows.hashes(), read);
         let deleted = match self {
             Self::Postgres(_) if rows.is_empty() => 0,
@@ -180,7 +197,7 @@ impl Actor {
     }
 
     /// A counter of rows of these tables that were deleted over this connection, by whatever means: the difference between two
-    /// readings in one transaction is their number. `None` for SQLite, where [`Actor::delete_dependents`] makes sure of it.
+    /// readings in one transaction is their number. `None` for SQLite, where [`WriteSession::delete_dependents`] makes sure of it.
     ///
     /// # Errors
     ///
@@ -201,11 +218,11 @@ impl Actor {
     /// If the connection is lost, or the database cannot go on.
     pub async fn restore_dependents(
         &mut self,
-        sql: &Sql<'_>,
+        scope: &Scope<'_>,
         rows: &UnsealedDependents,
         wanted: &[usize],
     ) -> Result<Vec<usize>, TargetError> {
-        let statement = sql.restore_dependents(&rows.about);
+        let statement = scope.queries().restore_dependents(&rows.about);
         match self {
             Self::Postgres(actor) => actor.restore_dependents(&statement, rows, wanted).await,
             Self::Sqlite(actor) => actor.restore_dependents(&statement, rows, wanted),
@@ -224,12 +241,38 @@ impl Actor {
         }
     }
 
-    /// The rows of [`Sql::whole`].
+    /// Reads planned rows with every column, for the archive.
     ///
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn whole(&mut self, query: &str) -> Result<FullRows, TargetError> {
+    pub async fn read_full(
+        &mut self,
+        scope: &Scope<'_>,
+        columns: &[String],
+        named: Named,
+        rows: &[&RowRef],
+    ) -> Result<FullRows, TargetError> {
+        self.copy(&scope.queries().whole(columns, named, rows)).await
+    }
+
+    /// Reads the rows of a dependent table that go with sessions which were read, with every column, for the archive; no more
+    /// than `limit`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn read_dependents(
+        &mut self,
+        scope: &Scope<'_>,
+        dependent: &Dependent,
+        read: ReadRows<'_>,
+        limit: Option<usize>,
+    ) -> Result<FullRows, TargetError> {
+        self.copy(&scope.queries().dependent_rows(dependent, read, limit)).await
+    }
+
+    async fn copy(&mut self, query: &str) -> Result<FullRows, TargetError> {
         match self {
             Self::Postgres(actor) => actor.whole(query).await,
             Self::Sqlite(actor) => actor.whole(query),
@@ -244,17 +287,18 @@ impl Actor {
     /// If the statement fails.
     pub async fn change(
         &mut self,
-        sql: &Sql<'_>,
-        (change, orphans): (Change<'_>, bool),
+        scope: &Scope<'_>,
+        mutation: Mutation<'_>,
         read: ReadRows<'_>,
         detailed: bool,
     ) -> Result<Changed, TargetError> {
+        let sql = scope.queries();
         match self {
             Self::Postgres(actor) => {
-                let statement = sql.change((change, orphans), read, detailed);
+                let statement = sql.change(mutation, read, detailed);
                 actor.change(&statement, read, detailed).await
             }
-            Self::Sqlite(actor) => actor.change(&sql.change_one(change, read.columns, orphans), read.rows),
+            Self::Sqlite(actor) => actor.change(&sql.change_one(mutation, read.columns), read.rows),
         }
     }
 
@@ -263,9 +307,13 @@ impl Actor {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn has_side_effects(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<bool, TargetError> {
+    pub async fn has_side_effects(
+        &mut self,
+        scope: &Scope<'_>,
+        change: Change<'_>,
+    ) -> Result<bool, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.has_side_effects(sql, change).await,
+            Self::Postgres(actor) => actor.has_side_effects(&scope.queries(), change).await,
             // Counting costs nothing there.
             Self::Sqlite(_) => Ok(true),
         }
@@ -277,10 +325,10 @@ impl Actor {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn changed_so_far(&mut self, sql: &Sql<'_>) -> Result<i64, TargetError> {
+    pub async fn changed_so_far(&mut self, scope: &Scope<'_>) -> Result<i64, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.changed_so_far(sql).await,
-            Self::Sqlite(actor) => actor.changed_so_far(sql),
+            Self::Postgres(actor) => actor.changed_so_far(&scope.queries()).await,
+            Self::Sqlite(actor) => actor.changed_so_far(&scope.queries()),
         }
     }
 
@@ -292,33 +340,35 @@ impl Actor {
     /// If the database cannot be asked.
     pub async fn inheriting_tables(
         &mut self,
-        sql: &Sql<'_>,
+        scope: &Scope<'_>,
     ) -> Result<BTreeMap<u64, TableName>, TargetError> {
         match self {
-            Self::Postgres(actor) => actor.inheriting_tables(sql).await,
+            Self::Postgres(actor) => actor.inheriting_tables(&scope.queries()).await,
             Self::Sqlite(_) => Ok(BTreeMap::new()),
         }
     }
 
-    /// Puts rows back into a table, by [`Sql::put_back`]: for each of those positions, of rows with these marks, what was in
-    /// the way; `None` for a row that is back.
+    /// Restores rows into a table: for each of those positions, of rows with these row hashes, what was in the way; `None` for
+    /// a row that is back.
     ///
     /// # Errors
     ///
     /// If the statement fails.
-    pub async fn put_back(
+    pub async fn restore(
         &mut self,
-        sql: &Sql<'_>,
-        (rows, into): (&UnsealedRows, &TableName),
+        scope: &Scope<'_>,
+        rows: &UnsealedRows,
+        into: &TableName,
         wanted: &[(usize, i64)],
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {
+        let sql = scope.queries();
         let (columns, change) = (&rows.about.columns, &rows.about.change);
         let statement = sql.put_back(columns, change, into);
         let mut left = match self {
             Self::Postgres(actor) => actor.put_back(&statement, rows, wanted).await?,
             Self::Sqlite(actor) => {
                 let asked = (*change == Revoke::Delete).then(|| sql.obstacle_of_one(columns));
-                actor.put_back((&statement, asked.as_deref()), rows, wanted)?
+                actor.put_back(&statement, asked.as_deref(), rows, wanted)?
             }
         };
         if *change != Revoke::Delete {
@@ -327,12 +377,76 @@ impl Actor {
         Ok(left)
     }
 
-    /// The rows of a statement, as text, in the transaction if there is one.
+    /// Which of these rows are in the table.
     ///
     /// # Errors
     ///
-    /// If the statement fails.
-    pub async fn fetch(&mut self, statement: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
+    /// If the query fails.
+    pub async fn present_rows(
+        &mut self,
+        scope: &Scope<'_>,
+        named: Named,
+        rows: &[&RowRef],
+    ) -> Result<Vec<PresentRow>, TargetError> {
+        self.fetch(&scope.queries().present(named, rows)).await?.iter().map(PresentRow::read).collect()
+    }
+
+    /// Which of these rows are in the table, and were not ended in place.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub async fn rows_not_ended(
+        &mut self,
+        scope: &Scope<'_>,
+        named: Named,
+        rows: &[&RowRef],
+        revoke: &Revoke,
+    ) -> Result<Vec<PresentRow>, TargetError> {
+        let query = scope.queries().unchanged(named, rows, revoke);
+        self.fetch(&query).await?.iter().map(PresentRow::read).collect()
+    }
+
+    /// What ending sessions does besides, by the catalog.
+    ///
+    /// # Errors
+    ///
+    /// If the catalog cannot be read.
+    pub async fn side_effects(&mut self, layout: &Layout) -> Result<Catalog, TargetError> {
+        Catalog::read(layout.schema.dialect, async |query| self.fetch(query).await).await
+    }
+
+    /// How far the replica that lags most is behind, in seconds; 0 where there is none, or the role may not see that.
+    pub async fn replica_lag_s(&mut self) -> f64 {
+        match self {
+            Self::Postgres(actor) => actor.replica_lag_s().await,
+            Self::Sqlite(_) => 0.0,
+        }
+    }
+
+    /// The role that writes; nothing where there are no roles.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be asked.
+    pub async fn role(&mut self) -> Result<Option<WriteRole>, TargetError> {
+        match self {
+            Self::Postgres(actor) => actor.role().await.map(Some),
+            Self::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// What this kind of database can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &'static Capabilities {
+        match self {
+            Self::Postgres(_) => &capabilities::POSTGRES,
+            Self::Sqlite(_) => &capabilities::SQLITE,
+        }
+    }
+
+    /// The rows of a statement, as text, in the transaction if there is one.
+    async fn fetch(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
         match self {
             Self::Postgres(actor) => actor.fetch(statement).await,
             Self::Sqlite(actor) => actor.fetch(statement),
@@ -364,10 +478,10 @@ impl Actor {
     /// # Errors
     ///
     /// If the connection is lost.
-    pub async fn fate(&mut self, transaction: Option<i64>) -> Result<Fate, TargetError> {
+    pub async fn status(&mut self, transaction: Option<i64>) -> Result<TransactionStatus, TargetError> {
         match (self, transaction) {
-            (Self::Postgres(actor), Some(transaction)) => actor.fate(transaction).await,
-            _ => Ok(Fate::Unknown),
+            (Self::Postgres(actor), Some(transaction)) => actor.status(transaction).await,
+            _ => Ok(TransactionStatus::Unknown),
         }
     }
 

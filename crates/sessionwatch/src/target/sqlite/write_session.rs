@@ -14,25 +14,25 @@ use super::{limit, query_error, register, rows};
 use crate::{
     profile::{mapping::TableName, schema::Dialect},
     target::{
-        acting::Changed,
         error::TargetError,
         full_rows::FullRows,
-        postgres::Limits,
+        limits::Limits,
         sql::{self, Obstacle, RowVersion, Sql},
         unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
+        write_session::Changed,
     },
 };
 
 /// A connection for acting.
 #[derive(Debug)]
-pub struct Actor {
+pub struct SqliteWrite {
     connection: Connection,
     limits: Limits,
     /// Rows that were changed, by the name of their table in lower case; tables without `rowid` are not counted.
     changed: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
-impl Actor {
+impl SqliteWrite {
     /// Opens the file.
     ///
     /// # Errors
@@ -178,7 +178,8 @@ impl Actor {
     /// Puts rows back one by one. The second statement says what is in the way of one that is not back.
     pub(in crate::target) fn put_back(
         &mut self,
-        (statement, asked): (&str, Option<&str>),
+        statement: &str,
+        asked: Option<&str>,
         rows: &UnsealedRows,
         wanted: &[(usize, i64)],
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {

@@ -5,15 +5,13 @@ use std::{
     fmt::Write as _,
 };
 
-use crate::{
-    profile::{
-        mapping::{Mapping, Revoke, TableName},
-        schema::{Dialect, Schema},
-    },
-    target::{
-        side_effects::{Dependent, Reached, table_name},
-        sql::{identifier, table},
-    },
+use super::{
+    side_effects::{Dependent, Reached, table_name},
+    sql::{identifier, table},
+};
+use crate::profile::{
+    mapping::{Mapping, Revoke, TableName},
+    schema::{Dialect, Schema},
 };
 
 /// The names of the roles.

@@ -85,6 +85,15 @@ pub enum Change<'a> {
     Flag(&'a str, &'a str),
 }
 
+/// What is done, and to which of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mutation<'a> {
+    /// What is done.
+    pub change: Change<'a>,
+    /// Only to rows whose user still does not exist.
+    pub orphans_only: bool,
+}
+
 impl<'a> Change<'a> {
     /// How sessions are ended; `now` is that instant as the target stores it.
     #[must_use]
@@ -109,7 +118,7 @@ pub(super) fn numbers(numbers: impl Iterator<Item = i64>) -> String {
 impl Sql<'_> {
     /// Planned rows, whole: locator, version, mark, and then every column.
     #[must_use]
-    pub fn whole(&self, columns: &[String], (named, rows): (Named, &[&RowRef])) -> String {
+    pub fn whole(&self, columns: &[String], named: Named, rows: &[&RowRef]) -> String {
         let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
         let (locator, version) = match (self.dialect(), named) {
             (Dialect::Postgres, Named::Place) => ("s.ctid".to_owned(), "s.xmin".to_owned()),
@@ -234,13 +243,9 @@ impl Sql<'_> {
     /// The condition is checked by the statement that locks each row, against its latest version. So nothing has to be
     /// locked while it is archived, and no privilege is needed besides that for the change.
     #[must_use]
-    pub fn change(
-        &self,
-        (change, orphans): (Change<'_>, bool),
-        read: ReadRows<'_>,
-        detailed: bool,
-    ) -> String {
-        let orphans = if orphans { format!(" AND {}", self.orphaned()) } else { String::new() };
+    pub fn change(&self, mutation: Mutation<'_>, read: ReadRows<'_>, detailed: bool) -> String {
+        let change = mutation.change;
+        let orphans = if mutation.orphans_only { format!(" AND {}", self.orphaned()) } else { String::new() };
         let set = match change {
             Change::Delete => None,
             Change::Expire(now) => Some((self.mapping.expires.column.as_str(), now)),
@@ -300,9 +305,10 @@ impl Sql<'_> {
 
     /// The same for SQLite, a statement for one row: parameters are its place, or its mark where it has none, and its version.
     #[must_use]
-    pub fn change_one(&self, change: Change<'_>, columns: &[String], orphans: bool) -> String {
+    pub fn change_one(&self, mutation: Mutation<'_>, columns: &[String]) -> String {
         let sessions = table(&self.mapping.sessions);
-        let orphans = if orphans { format!(" AND {}", self.orphaned()) } else { String::new() };
+        let change = mutation.change;
+        let orphans = if mutation.orphans_only { format!(" AND {}", self.orphaned()) } else { String::new() };
         let (name, version) = (self.sqlite_place(), self.sqlite_version(columns));
         let still = format!("{name} = ?1 AND {version} = ?2{orphans}");
         match change {

@@ -8,20 +8,21 @@ use tokio_postgres::{
 };
 
 use super::{
-    Limits, RowTaker, explain, query_error,
+    RowTaker, explain, query_error,
     search_path::{self, OF_ROLE, RoleSettings, SAFE},
     visibility::{Command, hides_rows},
 };
 use crate::{
     profile::{mapping::TableName, schema::Dialect},
     target::{
-        acting::{Changed, Fate, Hidden},
         cells,
         error::TargetError,
         full_rows::FullRows,
+        limits::Limits,
         side_effects::Dependent,
         sql::{self, Change, Obstacle, ReadRows, RowVersion, Sql},
         unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
+        write_session::{Changed, Hidden, TransactionStatus, WriteRole},
     },
 };
 use pg_link::{Connection, Dsn};
@@ -47,14 +48,14 @@ fn heaps(sql: &Sql<'_>) -> String {
 
 /// A connection for acting.
 #[derive(Debug)]
-pub struct Actor {
+pub struct PostgresWrite {
     connection: Connection<RowTaker>,
     limits: Limits,
     /// The search path that the address names; empty for that of the role.
     search_path: Vec<String>,
 }
 
-impl Actor {
+impl PostgresWrite {
     /// Connects.
     ///
     /// # Errors
@@ -118,7 +119,11 @@ impl Actor {
                 Ordering::Greater => Changed::MoreThanRead,
             });
         }
-        let rows = self.fetch(statement).await?;
+        let rows = self.fetch(statement).await.map_err(|error| match error {
+            // `WITH … (DELETE … RETURNING)` is not possible where a rule adds statements to it.
+            TargetError::Query(code) if code == "0A000" => TargetError::HiddenByRule,
+            error => error,
+        })?;
         let locators = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
         let mut changed = BTreeMap::<&str, usize>::new();
         locators.split_whitespace().for_each(|locator| *changed.entry(locator).or_default() += 1);
@@ -181,7 +186,7 @@ impl Actor {
         Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("on"))
     }
 
-    /// A counter of deleted rows of these tables and their partitions, as [`Actor::changed_so_far`] for the sessions.
+    /// A counter of deleted rows of these tables and their partitions, as [`PostgresWrite::changed_so_far`] for the sessions.
     pub(in crate::target) async fn deleted_so_far(
         &mut self,
         dependents: &[Dependent],
@@ -369,20 +374,23 @@ impl Actor {
         self.connection.client().batch_execute(statements).await.map_err(|error| query_error(&error))
     }
 
-    pub(in crate::target) async fn fate(&mut self, transaction: i64) -> Result<Fate, TargetError> {
+    pub(in crate::target) async fn status(
+        &mut self,
+        transaction: i64,
+    ) -> Result<TransactionStatus, TargetError> {
         let rows = self.fetch(&format!("SELECT txid_status({transaction})")).await;
         let status = match rows {
             Err(TargetError::Lost) => return Err(TargetError::Lost),
             // A number that this server never gave: it is another one, or was restored from a backup.
-            Err(TargetError::Query(_)) => return Ok(Fate::Unknown),
+            Err(TargetError::Query(_)) => return Ok(TransactionStatus::Unknown),
             Err(error) => return Err(error),
             Ok(rows) => rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()),
         };
         Ok(match status.as_deref() {
-            Some("committed") => Fate::Committed,
-            Some("aborted") => Fate::Undone,
-            Some("in progress") => Fate::Running,
-            _ => Fate::Unknown,
+            Some("committed") => TransactionStatus::Committed,
+            Some("aborted") => TransactionStatus::Undone,
+            Some("in progress") => TransactionStatus::Running,
+            _ => TransactionStatus::Unknown,
         })
     }
 
@@ -490,6 +498,21 @@ impl Actor {
         let named = dependents.iter().zip(2..).filter(|(_, at)| flag(*at));
         let dependents = named.map(|(dependent, _)| dependent.name.clone()).collect();
         Ok(Hidden { sessions: flag(0), users: flag(1), dependents })
+    }
+
+    pub(in crate::target) async fn replica_lag_s(&mut self) -> f64 {
+        let query = "SELECT COALESCE(MAX(EXTRACT(EPOCH FROM replay_lag)), 0)::text FROM pg_stat_replication";
+        // A role that may not see that is told nothing, and a server without replicas none.
+        let rows = self.fetch(query).await.unwrap_or_default();
+        rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()).unwrap_or(0.0)
+    }
+
+    pub(in crate::target) async fn role(&mut self) -> Result<WriteRole, TargetError> {
+        let query =
+            "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
+        let row = self.fetch(query).await?.into_iter().next().ok_or(TargetError::Lost)?;
+        let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
+        Ok(WriteRole { name: text(0), superuser: text(1) == "t" })
     }
 
     pub(in crate::target) fn is_lost(&self) -> bool {

@@ -4,13 +4,15 @@ use sessionwatch_core::{instant::Instant, snapshot::SessionSnapshot, snapshot::S
 
 use super::{
     address::Address,
+    capabilities::{self, Capabilities},
     error::TargetError,
-    postgres::{self, Limits},
+    limits::Limits,
+    postgres::{PostgresIdle, PostgresRead},
     scan_progress::ScanProgress,
-    sql::Sql,
-    sqlite,
+    sql::{self, Sql},
+    sqlite::SqliteRead,
 };
-use crate::profile::schema::Schema;
+use crate::profile::{mapping::TableName, schema::Schema};
 
 /// Rows that are read at once.
 const PAGE: usize = 5_000;
@@ -25,43 +27,43 @@ pub enum CustomValue {
 }
 
 /// A row as text.
-pub type TextRow = Vec<Option<String>>;
+pub(super) type TextRow = Vec<Option<String>>;
 
 /// Rows of a file that are still to be given; a server keeps its own.
 #[derive(Debug)]
-pub struct Pages(Vec<TextRow>);
+pub(super) struct Pages(Vec<TextRow>);
 
 /// A target inside its read-only transaction.
 #[derive(Debug)]
-pub enum Session {
+pub enum ReadSession {
     /// PostgreSQL.
-    Postgres(postgres::Session),
+    Postgres(PostgresRead),
     /// SQLite.
-    Sqlite(sqlite::Session),
+    Sqlite(SqliteRead),
 }
 
 /// A connection between two transactions. A file needs none.
 #[derive(Debug)]
-pub struct Idle(postgres::Idle);
+pub struct PooledConnection(PostgresIdle);
 
-impl Idle {
+impl PooledConnection {
     /// Ends the connection.
     pub async fn close(self) {
         self.0.close().await;
     }
 }
 
-impl Session {
+impl ReadSession {
     /// Opens another transaction over a connection that is there already; nothing if that is lost.
-    pub async fn resume(idle: Idle, address: &Address, limits: Limits) -> Option<Self> {
+    pub async fn resume(idle: PooledConnection, address: &Address, limits: Limits) -> Option<Self> {
         let Address::Postgres(dsn) = address else { return None };
-        postgres::Session::resume(idle.0, dsn, limits).await.ok().map(Self::Postgres)
+        PostgresRead::resume(idle.0, dsn, limits).await.ok().map(Self::Postgres)
     }
 
     /// Ends the transaction, and gives the connection for another one, if there is one and it is not lost.
-    pub async fn rest(self) -> Option<Idle> {
+    pub async fn rest(self) -> Option<PooledConnection> {
         match self {
-            Self::Postgres(session) => session.rest().await.map(Idle),
+            Self::Postgres(session) => session.rest().await.map(PooledConnection),
             Self::Sqlite(_) => None,
         }
     }
@@ -73,9 +75,36 @@ impl Session {
     /// If it cannot be reached or refuses.
     pub async fn open(address: &Address, limits: Limits, deep: bool, key: i64) -> Result<Self, TargetError> {
         match address {
-            Address::Postgres(dsn) => Ok(Self::Postgres(postgres::Session::open(dsn, limits, deep).await?)),
-            Address::Sqlite(path) => Ok(Self::Sqlite(sqlite::Session::open(path, limits, key)?)),
+            Address::Postgres(dsn) => Ok(Self::Postgres(PostgresRead::open(dsn, limits, deep).await?)),
+            Address::Sqlite(path) => Ok(Self::Sqlite(SqliteRead::open(path, limits, key)?)),
         }
+    }
+
+    /// What this kind of database can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &'static Capabilities {
+        match self {
+            Self::Postgres(_) => &capabilities::POSTGRES,
+            Self::Sqlite(_) => &capabilities::SQLITE,
+        }
+    }
+
+    /// The role, if it may do everything.
+    #[must_use]
+    pub fn superuser(&self) -> Option<&str> {
+        match self {
+            Self::Postgres(session) => session.role().superuser.then(|| session.role().name.as_str()),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// Whether a table has a row. One that may not be read tells nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost.
+    pub async fn has_rows(&self, table: &TableName) -> Result<bool, TargetError> {
+        Ok(self.attempt(&sql::has_rows(table)).await? == Some(1))
     }
 
     /// Tells of the progress of scans.
@@ -124,12 +153,16 @@ impl Session {
     }
 
     /// How many questions were sent to the database so far, each a round trip; a file is asked without any.
-    #[must_use]
-    pub fn questions(&self) -> u32 {
+    pub(super) fn questions(&self) -> u32 {
         match self {
             Self::Postgres(session) => session.questions(),
             Self::Sqlite(_) => 0,
         }
+    }
+
+    /// Asks for nothing, to learn how long the way there and back takes.
+    pub(super) async fn ping(&self) -> Result<(), TargetError> {
+        self.fetch("SELECT 1").await.map(drop)
     }
 
     /// The tables and views that can be seen.
@@ -137,18 +170,19 @@ impl Session {
     /// # Errors
     ///
     /// If the catalogue cannot be read.
-    pub async fn schema(&self) -> Result<Schema, TargetError> {
+    pub async fn describe(&self) -> Result<Schema, TargetError> {
         match self {
             Self::Postgres(session) => session.schema().await,
             Self::Sqlite(session) => session.schema(),
         }
     }
 
-    /// The rows of a query, as text.
+    /// The rows of a query, as text; outside of tests, for the verbs of this module only.
     ///
     /// # Errors
     ///
     /// If the query fails.
+    #[doc(hidden)]
     pub async fn fetch(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, TargetError> {
         match self {
             Self::Postgres(session) => session.fetch(sql).await,
@@ -161,7 +195,7 @@ impl Session {
     /// # Errors
     ///
     /// If the connection is lost.
-    pub async fn attempt(&self, sql: &str) -> Result<Option<u64>, TargetError> {
+    pub(super) async fn attempt(&self, sql: &str) -> Result<Option<u64>, TargetError> {
         match self {
             Self::Postgres(session) => session.attempt(sql).await,
             Self::Sqlite(session) => {
@@ -176,7 +210,7 @@ impl Session {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn pages(&self, sql: &str) -> Result<Pages, TargetError> {
+    pub(super) async fn pages(&self, sql: &str) -> Result<Pages, TargetError> {
         match self {
             Self::Postgres(session) => {
                 session.fetch(&format!("DECLARE pages NO SCROLL CURSOR FOR {sql}")).await?;
@@ -195,7 +229,7 @@ impl Session {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn next_page(&self, pages: &mut Pages) -> Result<Option<Vec<TextRow>>, TargetError> {
+    pub(super) async fn next_page(&self, pages: &mut Pages) -> Result<Option<Vec<TextRow>>, TargetError> {
         let rows = match self {
             Self::Postgres(session) => session.fetch(&format!("FETCH {PAGE} FROM pages")).await?,
             Self::Sqlite(_) => {
@@ -218,7 +252,11 @@ impl Session {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn scan(&self, sql: &Sql<'_>, frame: SnapshotOptions) -> Result<SessionSnapshot, TargetError> {
+    pub(super) async fn scan(
+        &self,
+        sql: &Sql<'_>,
+        frame: SnapshotOptions,
+    ) -> Result<SessionSnapshot, TargetError> {
         match self {
             Self::Postgres(session) => session.scan(sql, frame).await,
             Self::Sqlite(session) => session.scan(sql, frame),
@@ -231,7 +269,7 @@ impl Session {
     /// # Errors
     ///
     /// If the query fails, is more than one statement, or writes.
-    pub async fn number(
+    pub async fn custom_value(
         &self,
         sql: &str,
         value: CustomValue,

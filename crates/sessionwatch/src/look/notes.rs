@@ -1,0 +1,72 @@
+//! What a reader should know about a target.
+
+use std::collections::BTreeMap;
+
+use sessionwatch_core::local_time::Doubts;
+
+use crate::{
+    profile::{doubt::Weight, mapping::TableName},
+    target::{connect::ConnectedTarget, layout, read_session::ReadSession},
+};
+
+/// Says that checks run as a role that may do everything.
+fn superuser_note(session: &ReadSession) -> Option<String> {
+    session.superuser().map(|role| {
+        format!(
+            "`{role}` is a superuser: run checks as a role that can only read (`sessionwatch grants` prints the SQL)"
+        )
+    })
+}
+
+/// What a reader should know about the target and its instants.
+pub(super) fn notes(opened: &ConnectedTarget, doubts: &Doubts) -> Vec<String> {
+    let mut notes = opened.layout.candidate.notes.clone();
+    notes.extend(superuser_note(&opened.session));
+    notes.extend(opened.layout.candidate.elsewhere.iter().cloned());
+    let rivals = opened.layout.doubt.as_ref().filter(|doubt| doubt.weight != Weight::Weak);
+    notes.extend(rivals.and_then(|doubt| doubt.tables.get(1)).map(|(other, _)| {
+        format!(
+            "{} was chosen, but {} looks like sessions too: name one in the configuration",
+            opened.layout.quoted(&opened.layout.candidate.mapping.sessions),
+            opened.layout.quoted(other)
+        )
+    }));
+    notes.extend(put_aside(opened));
+    notes.extend(layout::remedy(doubts, opened.now).map(|remedy| {
+        let doubt = doubts.expires.as_ref().or(doubts.created.as_ref());
+        format!("{}: {remedy}", doubt.map_or("", |doubt| doubt.reason.as_str()))
+    }));
+    notes
+}
+
+/// Names the tables that have the columns of sessions, and for which too little speaks beside the one that was recognized.
+fn put_aside(opened: &ConnectedTarget) -> Vec<String> {
+    /// Tables that are named.
+    const NAMED: usize = 5;
+    let rivals: Vec<&TableName> =
+        opened.layout.doubt.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table).collect();
+    let mut tables: BTreeMap<&TableName, &[String]> = BTreeMap::new();
+    for other in
+        opened.layout.others.iter().filter(|other| !other.lacks.is_empty() && !opened.layout.candidate.named)
+    {
+        if !rivals.contains(&&other.mapping.sessions) {
+            tables.entry(&other.mapping.sessions).or_insert(&other.lacks);
+        }
+    }
+    let one = |(table, lacks): (&TableName, &[String])| {
+        let place = table.schema.as_ref().map_or(String::new(), |schema| format!(" of schema `{schema}`"));
+        let name = &table.name;
+        format!(
+            "table `{name}`{place} has the columns of sessions too, and was left aside: {}",
+            lacks.join("; ")
+        )
+    };
+    tables.into_iter().take(NAMED).map(one).collect()
+}
+
+pub(super) fn lag_note(lag_us: Option<i64>) -> String {
+    match lag_us {
+        Some(lag_us) => format!("the replica was looked at, which lags by {} ms", lag_us / 1_000),
+        None => "the replica was looked at; by how much it lags is not known".into(),
+    }
+}

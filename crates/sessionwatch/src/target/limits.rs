@@ -1,0 +1,12 @@
+//! How long a target may take.
+
+use std::time::Duration;
+
+/// Time limits of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The whole run, and each statement in it.
+    pub timeout: Duration,
+    /// Waiting for a lock.
+    pub lock_timeout: Duration,
+}
