@@ -182,7 +182,7 @@ fn add_security_headers(app: &AppState, mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::{routes::Route, *};
-    use crate::store::accounts::Role;
+    use crate::app::accounts::Role;
 
     fn every_page() -> Vec<Route> {
         routes::page_router().1.iter().cloned().collect()

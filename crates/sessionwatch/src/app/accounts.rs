@@ -276,3 +276,61 @@ pub(super) fn put_account(db: Db<'_>, account: &Account, by: &str, now: Instant)
     let detail = json!({ "account": account.name, "role": account.role.name() }).to_string();
     audit::add(db, (by, "account-added"), &detail, now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, store::Store};
+
+    fn app() -> Arc<AppState> {
+        AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap()
+    }
+
+    fn new_account(name: &str, role: Role) -> NewAccount {
+        let password = PasswordHash::of(&"a sentence is a good one".into()).unwrap();
+        NewAccount { name: AccountName::parse(name).unwrap(), password, role }
+    }
+
+    #[test]
+    fn names_are_plain_and_short() {
+        assert!(is_account_name("ada.l+2@example-1.org") && is_account_name(&"a".repeat(64)));
+        assert!(!is_account_name("") && !is_account_name("a b") && !is_account_name(&"a".repeat(65)));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_given_once_and_nobody_deletes_their_own_account() {
+        let (app, ada) = (app(), Actor::of_account("ada"));
+        create_account(&app, &ada, new_account("ada", Role::Admin)).await.unwrap();
+        let again = create_account(&app, &ada, new_account("ada", Role::Viewer)).await;
+        assert!(matches!(again, Err(AppError::Conflict(_))));
+        assert!(matches!(delete_account(&app, &ada, "ada".into()).await, Err(AppError::Conflict(_))));
+        let program = Actor::of_token("ada", "script");
+        assert!(matches!(delete_account(&app, &program, "ada".into()).await, Err(AppError::Conflict(_))));
+        delete_account(&app, &Actor::of_command("ada"), "ada".into()).await.unwrap();
+        assert!(list_accounts(&app).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_changed_account_keeps_its_role_unless_another_is_given() {
+        let (app, actor) = (app(), Actor::of_command("ada"));
+        let change = |role| {
+            let NewAccount { name, password, .. } = new_account("bob", Role::Viewer);
+            AccountChange { name, password, role }
+        };
+        assert_eq!(set_account(&app, &actor, change(None)).await.unwrap(), Role::Viewer);
+        assert_eq!(set_account(&app, &actor, change(Some(Role::Admin))).await.unwrap(), Role::Admin);
+        assert_eq!(set_account(&app, &actor, change(None)).await.unwrap(), Role::Admin);
+    }
+
+    #[tokio::test]
+    async fn a_setup_link_makes_one_account() {
+        let app = app();
+        let token = app.auth.create_setup_link(app.clock.now());
+        assert!(is_valid_setup_link(&app, &token).await.unwrap());
+        let name = create_first_account(&app, &token, new_account("ada", Role::Admin)).await.unwrap();
+        assert_eq!(name, "ada");
+        assert!(!is_valid_setup_link(&app, &token).await.unwrap());
+        let again = create_first_account(&app, &token, new_account("eve", Role::Admin)).await;
+        assert!(matches!(again, Err(AppError::NotFound(_))));
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{Actor, AppError, AppState};
+pub use crate::notify::Channel;
 use crate::{notify, store::audit};
 
 /// Sends a test message over a channel: what went wrong, nothing if it was accepted.

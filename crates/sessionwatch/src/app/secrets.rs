@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 /// A name that nobody guesses: 256 bits, in hexadecimal digits.
-pub(crate) fn random_token() -> String {
+#[must_use]
+pub fn random_token() -> String {
     let mut bytes = [0; 32];
     // It fails only where the system has no random numbers; then nobody may log in.
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
@@ -16,7 +17,8 @@ pub(crate) fn random_token() -> String {
 }
 
 /// Bytes in hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -25,6 +27,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The SHA-256 of something, in hexadecimal digits.
-pub(crate) fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
+#[must_use]
+pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes))
 }

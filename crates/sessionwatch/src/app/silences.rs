@@ -97,3 +97,27 @@ pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Resu
     let over = || AppError::NotFound("There is no such silence, or it has ended already.".into());
     if ended.await? { Ok(()) } else { Err(over()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, store::Store};
+
+    fn new_silence(target: Option<&str>) -> NewSilence {
+        let target = target.map(str::to_owned);
+        NewSilence { target, check: None, subject: None, minutes: 60, note: "maintenance".into() }
+    }
+
+    #[tokio::test]
+    async fn a_silence_of_what_is_not_configured_is_refused_and_one_ends_once() {
+        let app = AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap();
+        let ada = Actor::of_account("ada");
+        let refused = create_silence(&app, &ada, new_silence(Some("nowhere"))).await;
+        assert!(matches!(refused, Err(AppError::NotFound(_))));
+        let created = create_silence(&app, &ada, new_silence(None)).await.unwrap();
+        assert_eq!(list_silences(&app).await.unwrap()[0].owner, "ada");
+        expire_silence(&app, &ada, created.id).await.unwrap();
+        assert!(list_silences(&app).await.unwrap().is_empty());
+        assert!(matches!(expire_silence(&app, &ada, created.id).await, Err(AppError::NotFound(_))));
+    }
+}

@@ -6,6 +6,7 @@ use serde_json::Value;
 use sessionwatch_core::{
     alert::State,
     instant::{DAY, Instant},
+    plural::counted,
 };
 
 use super::{
@@ -15,7 +16,10 @@ use super::{
     with_pooled_connection,
 };
 use crate::{
-    checks, doctor,
+    checks,
+    config::Target,
+    doctor,
+    schedule::{Entry, Schedule},
     store::{StoreError, alerts, censuses, db::Db, events, reports, silences},
     target::printed::PrintedQueries,
 };
@@ -229,6 +233,21 @@ pub async fn get_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<St
         Ok(printed.check(known.evidence))
     });
     written.await
+}
+
+/// When the checks of a target are run, in words.
+#[must_use]
+pub fn describe_schedule(app: &AppState, target: &Target) -> Vec<String> {
+    app.config().plan(target).iter().map(schedule_text).collect()
+}
+
+fn schedule_text(entry: &Entry) -> String {
+    let when = match &entry.schedule {
+        Schedule::Every(micros) => format!("every {} s", micros / 1_000_000),
+        Schedule::Cron(cron, _) => cron.pattern.to_string(),
+    };
+    let deep = if entry.deep { ", without trust in indexes" } else { "" };
+    format!("{when}: {}{deep}", counted(entry.checks.len() as u64, "check", "checks"))
 }
 
 /// What the doctor finds about a target.

@@ -214,3 +214,40 @@ pub async fn delete_token(
         Err(AppError::NotFound("There is no such token, or it was removed already.".into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        app::accounts::{AccountName, NewAccount, PasswordHash, create_account},
+        config::Config,
+        store::Store,
+    };
+
+    #[tokio::test]
+    async fn a_token_is_valid_within_the_role_of_its_account_until_it_is_deleted() {
+        let app = AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap();
+        let ada = Actor::of_account("ada");
+        let new = |scopes: &[Scope]| NewToken {
+            account: "ada".into(),
+            label: "script".into(),
+            scopes: scopes.to_vec(),
+            days: 1,
+        };
+        let nobody = create_token(&app, &ada, new(&[Scope::Read])).await;
+        assert!(matches!(nobody, Err(CreateTokenError::NoAccount)));
+        let password = PasswordHash::of(&"a sentence is a good one".into()).unwrap();
+        let name = AccountName::parse("ada").unwrap();
+        create_account(&app, &ada, NewAccount { name, password, role: Role::Viewer }).await.unwrap();
+        let beyond = create_token(&app, &ada, new(&[Scope::Read, Scope::Admin])).await;
+        assert!(matches!(beyond, Err(CreateTokenError::BeyondRole { scope: Scope::Admin, .. })));
+        let created = create_token(&app, &ada, new(&[Scope::Read])).await.unwrap();
+        let secret = created.secret.expose();
+        assert_eq!(authenticate(&app, secret).await.unwrap().unwrap().token.id, created.token.id);
+        let other = TokenOwner::Account("eve".into());
+        let id = created.token.id.clone();
+        assert!(matches!(delete_token(&app, &ada, id.clone(), other).await, Err(AppError::NotFound(_))));
+        delete_token(&app, &ada, id, TokenOwner::Account("ada".into())).await.unwrap();
+        assert!(authenticate(&app, secret).await.unwrap().is_none());
+    }
+}

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     app::{
         AppError, AppState, Period,
+        accounts::Role,
         alerts::{self, AlertFilter, AlertRef, EventSearch},
         login_sessions::CurrentUser,
         silences::{self, MAX_MINUTES, NewSilence, Silence},
@@ -96,7 +97,7 @@ pub(super) async fn page(
 }
 
 fn silences_section(person: &CurrentUser, silences: &[Silence]) -> Markup {
-    let may = person.role >= crate::store::accounts::Role::Responder;
+    let may = person.role >= Role::Responder;
     html! {
         @if !silences.is_empty() {
             section aria-labelledby="quiet" {

@@ -48,17 +48,10 @@ impl FormFields {
         let body = tokio::time::timeout(FORM_TIMEOUT, body).await;
         let body = body.map_err(|_| AppError::Invalid("The form did not arrive in time.".into()))?;
         let body = body.map_err(|_| AppError::Invalid("The form is too large.".into()))?;
-        let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
-        let decoded = |text: &[u8]| {
-            let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-            percent_encoding::percent_decode(&spaced).decode_utf8_lossy().into_owned()
-        };
-        let fields = pairs.map(|pair| {
-            let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-            let (name, value) = (decoded(&pair[..end]), decoded(pair.get(end + 1..).unwrap_or_default()));
+        let fields = form_urlencoded::parse(&body).map(|(name, value)| {
             // Text is kept and shown to others; a password is neither.
-            let value = if PASSWORDS.contains(&name.as_str()) { value } else { mask(&value).into_owned() };
-            (name, value)
+            let value = if PASSWORDS.contains(&&*name) { value } else { mask(&value).into_owned().into() };
+            (name.into_owned(), value.into_owned())
         });
         Ok(Self(fields.collect()))
     }

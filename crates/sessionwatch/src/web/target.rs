@@ -6,7 +6,6 @@ use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
-use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     alert::State as Alerting,
     instant::{HOUR, Instant},
@@ -106,16 +105,6 @@ fn check_status(kept: &AlertRecord) -> &str {
     }
 }
 
-/// When checks are made, in words.
-pub(super) fn schedule_text(entry: &crate::schedule::Entry) -> String {
-    let when = match &entry.schedule {
-        crate::schedule::Schedule::Every(micros) => format!("every {} s", micros / 1_000_000),
-        crate::schedule::Schedule::Cron(cron, _) => cron.pattern.to_string(),
-    };
-    let deep = if entry.deep { ", without trust in indexes" } else { "" };
-    format!("{when}: {}{deep}", counted(entry.checks.len() as u64, "check", "checks"))
-}
-
 /// What a look cost the database.
 fn last_duration(report: Option<&Value>) -> String {
     let number = |key: &str| report.and_then(|report| report[key].as_f64());
@@ -168,7 +157,7 @@ pub(super) async fn doctor_page(
 fn target_facts(app: &AppState, target: &Target, known: &TargetStatus, now: Instant) -> Markup {
     let (report, next) = (known.document(), app.next_run(&target.name));
     let text = |key: &str| report.and_then(|report| report[key].as_str()).unwrap_or("not known").to_owned();
-    let schedule: Vec<String> = app.config().plan(target).iter().map(schedule_text).collect();
+    let schedule = targets::describe_schedule(app, target);
     html! {
         section aria-labelledby="how" {
             h2 id="how" { "How it is looked at" }

@@ -4,11 +4,11 @@ use sessionwatch_core::instant::{DAY, Instant};
 
 use crate::{
     api_types,
-    cli::{Failure, opening::existing as open, target::ConfigArgs},
+    app::alerts::{self, Event, EventSearch},
+    cli::{Failure, block_on, opening::existing_app, target::ConfigArgs},
     clock,
     output::{Format, table::Sheet},
     sanitize::printable,
-    store::events::{self, Event, Search},
 };
 
 /// What is looked for.
@@ -44,7 +44,7 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> {
     let (from, to) = (date("from", args.from.as_deref())?, date("to", args.to.as_deref())?);
-    let search = Search {
+    let search = EventSearch {
         from: from.unwrap_or(now.plus(-7 * DAY)),
         to: to.unwrap_or(now),
         target: args.target.clone(),
@@ -57,8 +57,8 @@ pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> 
     if search.from >= search.to {
         return Err(Failure::Usage("--from must be before --to".into()));
     }
-    let (_, store) = open(&args.config)?;
-    let found = store.read(|db| events::search(db, &search))?;
+    let app = existing_app(&args.config)?;
+    let found = block_on(async { Ok(alerts::search_events(&app, search).await?) })?;
     if found.is_empty() && args.format == Format::Table {
         return Ok("nothing happened\n".into());
     }

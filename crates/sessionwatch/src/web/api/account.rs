@@ -224,7 +224,7 @@ pub(super) struct Channel {
 pub(super) async fn channels(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Channel>> {
     let config = app.config();
     let channel =
-        |channel: &crate::notify::Channel| Channel { name: channel.name.clone(), kind: channel.kind.name() };
+        |channel: &app_channels::Channel| Channel { name: channel.name.clone(), kind: channel.kind.name() };
     Ok(Json(Page::all(config.serve.channels.iter().map(channel).collect())))
 }
 

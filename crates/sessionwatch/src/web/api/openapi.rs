@@ -78,7 +78,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::store::tokens::Scope;
+    use crate::app::tokens::Scope;
 
     #[test]
     fn what_the_document_refers_to_is_in_it() {

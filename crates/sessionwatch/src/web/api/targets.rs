@@ -9,7 +9,6 @@ use sessionwatch_core::instant::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    super::target::schedule_text,
     Answer, Caller,
     given::{Asked, Body, In, Page, Text},
     problem::Problem,
@@ -116,7 +115,7 @@ pub(super) async fn list(State(app): State<Arc<AppState>>, _caller: Caller) -> A
 /// A target, with its checks and its last look
 #[utoipa::path(get, path = "/api/v1/targets/{target}", tag = "targets", params(OfTarget), responses((status = 200, description = "The target", body = Target)))]
 pub(super) async fn target(State(app): State<Arc<AppState>>, In(of): In<OfTarget>) -> Answer<Target> {
-    let (config, now) = (app.config(), app.clock.now());
+    let now = app.clock.now();
     let target = app.target(&of.target)?;
     let known = targets::get_status(&app, &target.name, Period::back_from(now, DAY)).await?;
     let report = known.document().cloned().unwrap_or_default();
@@ -124,7 +123,7 @@ pub(super) async fn target(State(app): State<Arc<AppState>>, In(of): In<OfTarget
     Ok(Json(Target {
         standing: Standing::of(&target, &known),
         notes: notes.iter().filter_map(|note| note.as_str().map(str::to_owned)).collect(),
-        schedule: config.plan(&target).iter().map(schedule_text).collect(),
+        schedule: targets::describe_schedule(&app, &target),
         checks: known.alerts.iter().map(Alert::of).collect(),
         report,
     }))
