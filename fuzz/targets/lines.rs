@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use sessionwatch_logs::{
     explain::explain,
-    grammar::Grammar,
+    matchers::Matchers,
     pattern::Pattern,
     reader::{Place, Reader},
     signal::Signal,
@@ -15,9 +15,9 @@ use sessionwatch_logs::{
 };
 use sessionwatch_core::severity::Severity;
 
-static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| {
-    let own = Pattern::new(("own", Severity::Low), None, Some(r"failed for (?P<user>\S+)"));
-    Grammar::new(own.into_iter().collect(), Clock::default())
+static GRAMMAR: LazyLock<Matchers> = LazyLock::new(|| {
+    let own = Pattern::new("own", Severity::Low, None, Some(r"failed for (?P<user>\S+)"));
+    Matchers::new(own.into_iter().collect(), Clock::default())
 });
 
 fn read(blocks: &[&[u8]]) -> Vec<(u64, u64, Signal<'static>)> {
@@ -25,7 +25,7 @@ fn read(blocks: &[&[u8]]) -> Vec<(u64, u64, Signal<'static>)> {
     let mut sink =
         |signal: Signal<'_>, place: Place<'_>| found.push((place.from, place.to, signal.into_owned()));
     for block in blocks {
-        reader.read(block, (at, true), &mut sink);
+        reader.read(block, at, true, &mut sink);
         at += block.len() as u64;
     }
     reader.finish(&mut sink);

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use sessionwatch_logs::grammar::Grammar;
+use sessionwatch_logs::matchers::Matchers;
 use wait4::Wait4 as _;
 
 const PROGRAM: &str = "target/release/sessionwatch";
@@ -147,7 +147,7 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
 fn contestants(path: &Path) -> Vec<(&'static str, Vec<String>)> {
     let path = path.display().to_string();
     let literals: Vec<String> =
-        Grammar::literals().flat_map(|literal| ["-e".to_owned(), literal.to_owned()]).collect();
+        Matchers::literals().flat_map(|literal| ["-e".to_owned(), literal.to_owned()]).collect();
     let counting = |program: &str| {
         let flags = [program, "-c", "-F"].map(str::to_owned).to_vec();
         [flags, literals.clone(), vec![path.clone()]].concat()

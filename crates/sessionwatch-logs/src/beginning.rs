@@ -1,7 +1,7 @@
 //! Whether something stands where a message begins: behind a time, a level, and what loggers write beside those. Whatever a
 //! visitor makes an application log stands behind other words, in quotes, or in a field of its own.
 
-use crate::pairs::Pairs;
+use crate::key_values::KeyValues;
 
 /// Bytes that may stand before what is looked for.
 const LONGEST: usize = 256;
@@ -61,7 +61,7 @@ pub(crate) fn object(message: &[u8]) -> Option<&[u8]> {
 /// Returns `true` if an object says that an event of that name happened.
 pub(crate) fn is_event(object: &[u8], name: &str) -> bool {
     let (mut is_named, mut is_type, mut has_message) = (false, false, false);
-    for pair in Pairs::new(object, true).filter(|pair| pair.depth == 1 && pair.quoted) {
+    for pair in KeyValues::new(object, true).filter(|pair| pair.depth == 1 && pair.quoted) {
         let is_name = pair.value == name.as_bytes();
         is_named |= is_name && EVENTS.contains(&pair.key);
         is_type |= is_name && pair.key == b"type";

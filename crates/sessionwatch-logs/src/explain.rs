@@ -2,11 +2,11 @@
 
 use crate::{
     beginning::is_beginning,
-    frame::Frame,
-    grammar::{Grammar, KNOWN, What},
-    pairs::uncoloured,
+    classify::classify,
+    envelope::Envelope,
+    key_values::uncoloured,
+    matchers::{KNOWN, LiteralKind, Matchers},
     reader::Reader,
-    recognise::recognise,
     redact,
     signal::Signal,
 };
@@ -25,12 +25,12 @@ pub struct Explanation {
 
 /// Says what becomes of a text of one or more lines.
 #[must_use]
-pub fn explain(grammar: &Grammar, text: &[u8]) -> Explanation {
+pub fn explain(grammar: &Matchers, text: &[u8]) -> Explanation {
     let mut stages = vec![("pre-filter", filter(grammar, text))];
     let first = text.split(|byte| *byte == b'\n').find(|line| grammar.needles.find(line, 0).is_some());
     if let Some(line) = first {
-        let frame = Frame::unwrap(line, true, grammar.clock);
-        let carriers: Vec<&str> = frame.carriers().map(crate::frame::Carrier::name).collect();
+        let frame = Envelope::unwrap(line, true, grammar.clock);
+        let carriers: Vec<&str> = frame.carriers().map(crate::envelope::EnvelopeFormat::name).collect();
         let message = uncoloured(&frame.message);
         stages.push((
             "carried by",
@@ -41,7 +41,7 @@ pub fn explain(grammar: &Grammar, text: &[u8]) -> Explanation {
     }
     let (mut signals, mut reader) = (vec![], Reader::new(grammar));
     let mut sink = |signal: Signal<'_>, _: crate::reader::Place<'_>| signals.push(signal.into_owned());
-    reader.read(text, (0, true), &mut sink);
+    reader.read(text, 0, true, &mut sink);
     let open = reader.is_pending();
     reader.finish(&mut sink);
     if open {
@@ -54,7 +54,7 @@ pub fn explain(grammar: &Grammar, text: &[u8]) -> Explanation {
     Explanation { stages, signals }
 }
 
-fn filter(grammar: &Grammar, text: &[u8]) -> String {
+fn filter(grammar: &Matchers, text: &[u8]) -> String {
     let (mut found, mut from) = (vec![], 0);
     while let Some((at, which)) = grammar.needles.find(text, from) {
         let name = KNOWN.get(which).map_or("a pattern of the configuration", |(literal, _)| literal);
@@ -64,7 +64,7 @@ fn filter(grammar: &Grammar, text: &[u8]) -> String {
         from = at + 1;
     }
     if found.is_empty() {
-        let known: Vec<String> = Grammar::literals().map(|literal| format!("`{literal}`")).collect();
+        let known: Vec<String> = Matchers::literals().map(|literal| format!("`{literal}`")).collect();
         let more = if grammar.patterns.is_empty() { "" } else { ", and no pattern of the configuration" };
         return format!("passed over: none of {} is in it{more}", known.join(", "));
     }
@@ -74,12 +74,12 @@ fn filter(grammar: &Grammar, text: &[u8]) -> String {
     )
 }
 
-fn recognised(grammar: &Grammar, frame: &Frame<'_>, message: &[u8]) -> String {
+fn recognised(grammar: &Matchers, frame: &Envelope<'_>, message: &[u8]) -> String {
     let own = grammar.patterns.iter().filter(|pattern| pattern.matches(message).is_some());
     let own: Vec<String> = own.map(|pattern| format!("pattern `{}`", pattern.name)).collect();
-    let found = recognise(grammar, message, frame.complete)
+    let found = classify(grammar, message, frame.complete)
         .filter(|found| found.kind.is_some())
-        .or_else(|| frame.outer.as_ref().and_then(|outer| recognise(grammar, outer, true)));
+        .or_else(|| frame.outer.as_ref().and_then(|outer| classify(grammar, outer, true)));
     let said = match found {
         Some(found) => match found.kind {
             Some(kind) => kind.name().to_owned(),
@@ -91,30 +91,30 @@ fn recognised(grammar: &Grammar, frame: &Frame<'_>, message: &[u8]) -> String {
     own.into_iter().chain((!said.is_empty()).then_some(said)).collect::<Vec<_>>().join(", ")
 }
 
-fn why_not(grammar: &Grammar, message: &[u8]) -> &'static str {
+fn why_not(grammar: &Matchers, message: &[u8]) -> &'static str {
     let Some((at, which)) = grammar.needles.find(message, 0) else {
         return "what is looked for stands in what carries the message, not in it";
     };
-    match Grammar::what(which) {
-        What::Adapter | What::Callback if !is_beginning(&message[..at]) => {
+    match Matchers::what(which) {
+        LiteralKind::Adapter | LiteralKind::Callback if !is_beginning(&message[..at]) => {
             "a tag counts only where the message begins, behind time and level: anybody may have written the rest"
         }
-        What::Adapter => {
+        LiteralKind::Adapter => {
             "after [AUTH-ADAPTER] one of these is expected: Session created, Duplicate session token, User not found, Invalid userId, Error creating, Session deleted"
         }
-        What::Callback => {
+        LiteralKind::Callback => {
             "after [SESSION-CALLBACK] one of these is expected: User ID mismatch, User not found, Session refreshed, Error fetching"
         }
-        What::AuthJs => "neither an error about sessions and sign-in, nor a call of an adapter",
-        What::Event(_) => {
+        LiteralKind::AuthJs => "neither an error about sessions and sign-in, nor a call of an adapter",
+        LiteralKind::Event(_) => {
             "the name of the event is part of another word, a key, or in a field for other things"
         }
-        What::Call | What::SessionId if recognise(grammar, message, true).is_some() => {
+        LiteralKind::Call | LiteralKind::SessionId if classify(grammar, message, true).is_some() => {
             "nothing that is known happened, and what stands in it looks like a whole token"
         }
-        What::Call => "no whole token follows the name of the function",
-        What::SessionId => "no whole session ID follows, or no session is spoken of before it",
-        What::Violation => "it is no line of a PostgreSQL server's log",
-        What::Token | What::Pattern | What::Numbers => "it matches no pattern",
+        LiteralKind::Call => "no whole token follows the name of the function",
+        LiteralKind::SessionId => "no whole session ID follows, or no session is spoken of before it",
+        LiteralKind::Violation => "it is no line of a PostgreSQL server's log",
+        LiteralKind::Token | LiteralKind::Pattern | LiteralKind::Numbers => "it matches no pattern",
     }
 }

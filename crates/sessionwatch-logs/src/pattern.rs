@@ -57,7 +57,8 @@ impl Pattern {
     ///
     /// If there is nothing to look for.
     pub fn new(
-        (name, severity): (&str, Severity),
+        name: &str,
+        severity: Severity,
         literal: Option<&str>,
         regex: Option<&str>,
     ) -> Result<Self, PatternError> {
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn literals_are_taken_out_of_regular_expressions() {
-        let made = |literal, regex| Pattern::new(("x", Severity::Low), literal, regex);
+        let made = |literal, regex| Pattern::new("x", Severity::Low, literal, regex);
         let words = |pattern: Pattern| -> Vec<String> {
             pattern.literals.iter().map(|one| String::from_utf8_lossy(one).into_owned()).collect()
         };

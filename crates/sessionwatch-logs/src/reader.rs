@@ -1,130 +1,53 @@
 //! Lines into signals: the pre-filter, and putting together what was logged over several lines.
 
+mod counters;
+mod pending;
+
 use crate::{
-    frame::Frame,
-    grammar::{Grammar, What},
-    pairs::uncoloured,
+    byte_range::ByteRange,
+    classify::{Classification, classify, classify_at},
+    envelope::Envelope,
+    fields::{ExtractedFields, TextForm, captured_prefix, code, request_id, user_id, whole_prefix},
+    key_values::uncoloured,
+    matchers::{LiteralKind, Matchers},
     reason,
-    recognise::{
-        Facts, Recognised, captured_prefix, code, recognise, recognise_at, request_id, user_id, whole_prefix,
-    },
     server_log::{Event, Follows},
     signal::{Kind, Signal},
-    time::Clock,
 };
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memrchr};
 use sessionwatch_core::instant::Instant;
 
-/// Bytes of one entry over several lines.
-const LONGEST: usize = 64 << 10;
-/// Lines of one entry.
-const LINES: u32 = 200;
-
-/// Where a signal was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
-    /// The first byte, from where the source begins.
-    pub from: u64,
-    /// The byte after the last one.
-    pub to: u64,
-    /// What was logged, without what carried it.
-    pub text: &'a [u8],
-}
-
-/// What was read, and what was not understood.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Lines.
-    pub lines: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// Lines with a literal that is looked for.
-    pub hits: u64,
-    /// Hits that say nothing that is known.
-    pub meaningless: u64,
-    /// Entries whose end is missing.
-    pub truncated: u64,
-    /// Hits that are not UTF-8; they are read all the same.
-    pub not_utf8: u64,
-    /// Lines longer than a line may be; what comes after that is not looked at.
-    pub overlong: u64,
-}
-
-impl Counters {
-    /// What came after others.
-    #[must_use]
-    pub fn since(self, before: Self) -> Self {
-        Self {
-            lines: self.lines - before.lines,
-            bytes: self.bytes - before.bytes,
-            hits: self.hits - before.hits,
-            meaningless: self.meaningless - before.meaningless,
-            truncated: self.truncated - before.truncated,
-            not_utf8: self.not_utf8 - before.not_utf8,
-            overlong: self.overlong - before.overlong,
-        }
-    }
-
-    /// Adds others to these.
-    pub fn add(&mut self, other: Self) {
-        self.lines += other.lines;
-        self.bytes += other.bytes;
-        self.hits += other.hits;
-        self.meaningless += other.meaningless;
-        self.truncated += other.truncated;
-        self.not_utf8 += other.not_utf8;
-        self.overlong += other.overlong;
-    }
-}
-
-/// An entry that may go on in the next line.
-#[derive(Debug)]
-struct Pending {
-    text: Vec<u8>,
-    recognised: Recognised,
-    outer: Option<Vec<u8>>,
-    at: Option<Instant>,
-    request: Option<String>,
-    from: u64,
-    to: u64,
-    lines: u32,
-    /// Something carried its first line.
-    carried: bool,
-}
-
-impl Pending {
-    /// Returns what a line adds to the entry, or `None` if the line does not continue it.
-    fn continuation(&self, line: &[u8], clock: Clock) -> Option<Vec<u8>> {
-        // What nothing carried goes on in lines that nothing carries.
-        let inner =
-            !self.carried && line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
-        let frame =
-            if inner { Frame::of(line.trim_ascii_end(), true) } else { Frame::unwrap(line, true, clock) };
-        let message = uncoloured(&frame.message);
-        let fits = self.lines < LINES && self.text.len() + message.len() < LONGEST;
-        // What Node and JSON print of an object is indented, but for its end. One space parts a line from what carries it.
-        let own = if frame.begins { message.strip_prefix(b" ").unwrap_or(&message) } else { &message };
-        let inside = own.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
-        let begins = frame.begins && !self.carried;
-        (fits && inside && !begins).then(|| message.into_owned())
-    }
-}
+pub use self::counters::{Counters, Place};
+use self::pending::Pending;
 
 /// Whether an entry goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
+enum EntryEnd {
     /// If its object does not.
     Perhaps,
     /// It does not.
     Surely,
 }
 
+/// What is known of an entry that has ended, besides its fields.
+struct Said<'a> {
+    recognised: Classification,
+    at: Option<Instant>,
+    request: Option<&'a str>,
+    place: Place<'a>,
+}
+
+/// Where a part of a block is whose first byte is `at` so many bytes.
+fn range(at: u64, from: usize, to: usize) -> ByteRange {
+    ByteRange { from: at + from as u64, to: at + to as u64 }
+}
+
 /// Reads lines.
 #[derive(Debug)]
 pub struct Reader<'g> {
-    grammar: &'g Grammar,
+    grammar: &'g Matchers,
     pending: Option<Pending>,
     /// A violation that the log of a database server tells of over lines.
     event: Option<Event>,
@@ -134,7 +57,7 @@ pub struct Reader<'g> {
 impl<'g> Reader<'g> {
     /// One that has read nothing.
     #[must_use]
-    pub fn new(grammar: &'g Grammar) -> Self {
+    pub fn new(grammar: &'g Matchers) -> Self {
         Self { grammar, pending: None, event: None, counters: Counters::default() }
     }
 
@@ -180,12 +103,7 @@ impl<'g> Reader<'g> {
 
     /// Reads a block of whole lines, the first of which begins `at` so many bytes. `ended` says whether the last one is
     /// known to be whole where no line break follows.
-    pub fn read(
-        &mut self,
-        block: &[u8],
-        (at, ended): (u64, bool),
-        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
-    ) {
+    pub fn read(&mut self, block: &[u8], at: u64, ended: bool, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
         self.counters.bytes += block.len() as u64;
         self.counters.lines += memchr_iter(b'\n', block).count() as u64;
         self.counters.lines += u64::from(block.last().is_some_and(|last| *last != b'\n'));
@@ -193,7 +111,7 @@ impl<'g> Reader<'g> {
         while from < block.len() {
             if self.pending.is_some() {
                 let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
-                let (line, place) = (&block[from..end], (at + from as u64, at + end as u64));
+                let (line, place) = (&block[from..end], range(at, from, end));
                 if self.goes_on(line, place, sink) {
                     from = end;
                     continue;
@@ -202,7 +120,7 @@ impl<'g> Reader<'g> {
             let mut within = block;
             if self.event.is_some() {
                 let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
-                let (line, place) = (&block[from..end], (at + from as u64, at + end as u64));
+                let (line, place) = (&block[from..end], range(at, from, end));
                 match self.follows(line, place, sink) {
                     Follows::Within => {
                         from = end;
@@ -224,7 +142,7 @@ impl<'g> Reader<'g> {
             let end = memchr(b'\n', &block[hit..]).map_or(block.len(), |end| hit + end + 1);
             let complete = ended || block[end - 1] == b'\n';
             let line = &block[begin..end];
-            let frame = Frame::unwrap(line, complete, self.grammar.clock);
+            let frame = Envelope::unwrap(line, complete, self.grammar.clock);
             // In what is a part of the line, its literal stands where it stood.
             let known = match &frame.message {
                 Cow::Borrowed(message) => {
@@ -233,7 +151,7 @@ impl<'g> Reader<'g> {
                 }
                 Cow::Owned(_) => None,
             };
-            self.frame(frame, ((at + begin as u64, at + end as u64), known), sink);
+            self.frame(frame, range(at, begin, end), known, sink);
             from = end;
         }
     }
@@ -243,13 +161,13 @@ impl<'g> Reader<'g> {
         let mut from = 0;
         while self.pending.is_some() && from < block.len() {
             let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
-            self.goes_on(&block[from..end], (at + from as u64, at + end as u64), sink);
+            self.goes_on(&block[from..end], range(at, from, end), sink);
             from = end;
         }
         from = 0;
         while self.event.is_some() && from < block.len() {
             let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
-            self.follows(&block[from..end], (at + from as u64, at + end as u64), sink);
+            self.follows(&block[from..end], range(at, from, end), sink);
             from = end;
         }
         self.is_pending()
@@ -259,7 +177,8 @@ impl<'g> Reader<'g> {
     pub fn entry(
         &mut self,
         message: &[u8],
-        (at, request): (Option<Instant>, Option<String>),
+        at: Option<Instant>,
+        request: Option<String>,
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) {
         self.finish(sink);
@@ -268,10 +187,10 @@ impl<'g> Reader<'g> {
         if self.grammar.needles.find(message, 0).is_none() {
             return;
         }
-        let mut frame = Frame::unwrap(message, true, self.grammar.clock);
+        let mut frame = Envelope::unwrap(message, true, self.grammar.clock);
         frame.at = at.or(frame.at);
         frame.request = request.or(frame.request);
-        self.frame(frame, ((0, message.len() as u64), None), sink);
+        self.frame(frame, range(0, 0, message.len()), None, sink);
         self.finish(sink);
     }
 
@@ -288,8 +207,8 @@ impl<'g> Reader<'g> {
     /// Whether a line begins to tell of a violation.
     fn begins_violation(
         &mut self,
-        frame: &Frame<'_>,
-        place: (u64, u64),
+        frame: &Envelope<'_>,
+        place: ByteRange,
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) -> bool {
         let Some(mut event) = Event::begin(frame, place) else { return false };
@@ -309,11 +228,11 @@ impl<'g> Reader<'g> {
     fn follows(
         &mut self,
         line: &[u8],
-        place: (u64, u64),
+        place: ByteRange,
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) -> Follows {
         let Some(mut event) = self.event.take() else { return Follows::After };
-        let frame = Frame::unwrap(line, true, self.grammar.clock);
+        let frame = Envelope::unwrap(line, true, self.grammar.clock);
         let follows = event.take(&frame, place);
         match follows {
             Follows::After => Self::tell_violation(&mut event, true, sink),
@@ -360,8 +279,9 @@ impl<'g> Reader<'g> {
 
     fn frame(
         &mut self,
-        mut frame: Frame<'_>,
-        ((from, to), mut known): ((u64, u64), Option<(usize, usize)>),
+        mut frame: Envelope<'_>,
+        place: ByteRange,
+        mut known: Option<(usize, usize)>,
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) {
         if let Cow::Owned(plain) = uncoloured(&frame.message) {
@@ -375,69 +295,60 @@ impl<'g> Reader<'g> {
         let is_text = frame.message.is_ascii() || std::str::from_utf8(&frame.message).is_ok();
         self.counters.not_utf8 += u64::from(!is_text);
         let complete = frame.complete;
-        if first.is_some_and(|(_, which)| Grammar::what(which) == What::Violation)
-            && self.begins_violation(&frame, (from, to), sink)
+        if first.is_some_and(|(_, which)| Matchers::what(which) == LiteralKind::Violation)
+            && self.begins_violation(&frame, place, sink)
         {
             return;
         }
         let mut recognised =
-            first.and_then(|first| recognise_at(self.grammar, &frame.message, (first, complete)));
+            first.and_then(|(at, which)| classify_at(self.grammar, &frame.message, at, which, complete));
         if recognised.is_none_or(|found| found.kind.is_none())
             && let Some(outer) = frame.outer.take()
         {
             // What happened may stand beside the message.
-            match recognise(self.grammar, &outer, true) {
+            match classify(self.grammar, &outer, true) {
                 Some(found) => (recognised, frame.message) = (Some(found), outer),
                 None => frame.outer = Some(outer),
             }
         }
-        self.patterns(&frame, (from, to), sink);
+        self.patterns(&frame, place, sink);
         let Some(recognised) = recognised else {
             self.counters.meaningless += u64::from(self.grammar.patterns.is_empty());
             return;
         };
-        let mut facts = Facts::default();
+        let mut facts = ExtractedFields::default();
         let open = facts.gather(
             frame.message.get(recognised.from..).unwrap_or_default(),
-            (frame.complete, recognised.call),
+            frame.complete,
+            TextForm::of(recognised.call),
             self.grammar.clock,
         );
         let goes_on = recognised.spreads && (recognised.kind.is_some() || recognised.call);
         if open && goes_on && frame.complete {
-            self.pending = Some(Pending {
-                recognised,
-                outer: frame.outer.map(Cow::into_owned),
-                at: frame.at,
-                request: frame.request,
-                from,
-                to,
-                lines: 1,
-                carried: frame.begins,
-                text: frame.message.into_owned(),
-            });
+            self.pending = Some(Pending::new(frame, recognised, place));
             return;
         }
         if recognised.kind.is_none() {
             facts.gather_token(&frame.message, recognised);
         }
         if let Some(outer) = &frame.outer {
-            facts.gather(outer, (true, false), self.grammar.clock);
+            facts.gather(outer, true, TextForm::Plain, self.grammar.clock);
         }
-        let place = Place { from, to, text: &frame.message };
-        self.tell(&facts, recognised, (frame.at, frame.request.as_deref()), (place, sink));
+        let said = Said {
+            recognised,
+            at: frame.at,
+            request: frame.request.as_deref(),
+            place: Place { from: place.from, to: place.to, text: &frame.message },
+        };
+        self.tell(&facts, said, sink);
     }
 
     /// The patterns of the operator's that a message matches.
-    fn patterns(
-        &self,
-        frame: &Frame<'_>,
-        (from, to): (u64, u64),
-        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
-    ) {
+    fn patterns(&self, frame: &Envelope<'_>, place: ByteRange, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
         for (number, pattern) in self.grammar.patterns.iter().enumerate() {
             let Some(captures) = pattern.matches(&frame.message) else { continue };
-            let mut facts = Facts::default();
-            facts.gather(&frame.message, (frame.complete, false), self.grammar.clock);
+            let mut facts = ExtractedFields::default();
+            facts.gather(&frame.message, frame.complete, TextForm::Plain, self.grammar.clock);
             let mut signal = facts.signal(Kind::Pattern);
             if let Some(captures) = &captures {
                 let group = |name: &str| captures.name(name).map(|found| found.as_bytes());
@@ -458,7 +369,7 @@ impl<'g> Reader<'g> {
             if signal.request.is_none() {
                 signal.request = frame.request.as_deref().map(Cow::Borrowed).and_then(request_id);
             }
-            sink(signal, Place { from, to, text: &frame.message });
+            sink(signal, Place { from: place.from, to: place.to, text: &frame.message });
         }
     }
 
@@ -466,7 +377,7 @@ impl<'g> Reader<'g> {
     fn goes_on(
         &mut self,
         line: &[u8],
-        (_, to): (u64, u64),
+        place: ByteRange,
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) -> bool {
         let Some(mut pending) = self.pending.take() else { return false };
@@ -476,48 +387,55 @@ impl<'g> Reader<'g> {
         };
         pending.text.push(b'\n');
         pending.text.extend_from_slice(&message);
-        (pending.lines, pending.to) = (pending.lines + 1, to);
+        (pending.lines, pending.to) = (pending.lines + 1, place.to);
         // Only what ends something can end all of it.
         let ends = memchr::memchr2(b'}', b']', &message).is_some();
-        if !ends || !self.close_if(&pending, Ended::Perhaps, sink) {
+        if !ends || !self.close_if(&pending, EntryEnd::Perhaps, sink) {
             self.pending = Some(pending);
         }
         true
     }
 
     fn close(&mut self, pending: &Pending, sink: &mut impl FnMut(Signal<'_>, Place<'_>)) {
-        self.close_if(pending, Ended::Surely, sink);
+        self.close_if(pending, EntryEnd::Surely, sink);
     }
 
     /// Gives what an entry says if it has ended: whether it has.
     fn close_if(
         &mut self,
         pending: &Pending,
-        ended: Ended,
+        ended: EntryEnd,
         sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) -> bool {
-        let mut facts = Facts::default();
+        let mut facts = ExtractedFields::default();
         let recognised = pending.recognised;
         let text = pending.text.get(recognised.from..).unwrap_or_default();
-        if facts.gather(text, (true, recognised.call), self.grammar.clock) && ended == Ended::Perhaps {
+        if facts.gather(text, true, TextForm::of(recognised.call), self.grammar.clock)
+            && ended == EntryEnd::Perhaps
+        {
             return false;
         }
         if let Some(outer) = &pending.outer {
-            facts.gather(outer, (true, false), self.grammar.clock);
+            facts.gather(outer, true, TextForm::Plain, self.grammar.clock);
         }
-        let place = Place { from: pending.from, to: pending.to, text: &pending.text };
-        self.tell(&facts, recognised, (pending.at, pending.request.as_deref()), (place, sink));
+        let said = Said {
+            recognised,
+            at: pending.at,
+            request: pending.request.as_deref(),
+            place: Place { from: pending.from, to: pending.to, text: &pending.text },
+        };
+        self.tell(&facts, said, sink);
         true
     }
 
     /// Gives what was found.
     fn tell<'a>(
         &mut self,
-        facts: &Facts<'a>,
-        recognised: Recognised,
-        (at, request): (Option<Instant>, Option<&'a str>),
-        (place, sink): (Place<'a>, &mut impl FnMut(Signal<'_>, Place<'_>)),
+        facts: &ExtractedFields<'a>,
+        said: Said<'a>,
+        sink: &mut impl FnMut(Signal<'_>, Place<'_>),
     ) {
+        let Said { recognised, at, request, place } = said;
         let complete = |mut signal: Signal<'a>| {
             signal.at = at.or(signal.at);
             if signal.request.is_none() {

@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt::Write as _, sync::LazyLock};
 use regex::{Captures, Regex};
 use sessionwatch_core::token;
 
-use crate::pairs::{uncoloured, unescaped};
+use crate::key_values::{uncoloured, unescaped};
 
 /// Names of values that are shown to nobody, in part neither.
 static SECRET_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -219,7 +219,7 @@ fn enclosed(text: &str) -> Option<(usize, &str)> {
     let (first, escapes) = (bare.chars().next()?, text.len() - bare.len());
     let inner = bare.get(1..).filter(|_| first.is_ascii())?;
     let end = match first {
-        '"' | '\'' | '`' => closing_quote(inner, (first, escapes)),
+        '"' | '\'' | '`' => closing_quote(inner, first, escapes),
         '[' => inner.find(']'),
         '{' => inner.find('}'),
         '<' => inner.find('>'),
@@ -230,7 +230,7 @@ fn enclosed(text: &str) -> Option<(usize, &str)> {
 }
 
 /// Where a quote ends that so many backslashes stood before; more of them belong to a quote inside of it.
-fn closing_quote(text: &str, (quote, escapes): (char, usize)) -> Option<usize> {
+fn closing_quote(text: &str, quote: char, escapes: usize) -> Option<usize> {
     let before = |end: usize| text[..end].bytes().rev().take_while(|byte| *byte == b'\\').count();
     text.match_indices(quote).map(|(end, _)| end).find(|end| before(*end) <= escapes)
 }

@@ -6,8 +6,9 @@ use sessionwatch_core::instant::Instant;
 
 use crate::{
     beginning::without_source,
-    frame::Frame,
-    pairs::{Pairs, unescaped},
+    byte_range::ByteRange,
+    envelope::Envelope,
+    key_values::{KeyValues, unescaped},
     statement::{Written, key},
 };
 
@@ -159,11 +160,11 @@ pub(crate) enum Follows {
 
 impl Event {
     /// One that begins with a line, if that tells of a violation.
-    pub(crate) fn begin(frame: &Frame<'_>, (from, to): (u64, u64)) -> Option<Self> {
+    pub(crate) fn begin(frame: &Envelope<'_>, place: ByteRange) -> Option<Self> {
         let message = frame.message.as_ref();
         let event = |said, (process, text): (Option<&[u8]>, &[u8]), spreads| Self {
             at: frame.at,
-            lines: vec![EventLine { from, to, text: text.to_vec() }],
+            lines: vec![EventLine { from: place.from, to: place.to, text: text.to_vec() }],
             said,
             process: process.map(<[u8]>::to_vec),
             level: Level::Error,
@@ -190,7 +191,7 @@ impl Event {
     }
 
     /// What a line is to it; one that belongs to it is taken in.
-    pub(crate) fn take(&mut self, frame: &Frame<'_>, (from, to): (u64, u64)) -> Follows {
+    pub(crate) fn take(&mut self, frame: &Envelope<'_>, place: ByteRange) -> Follows {
         let message = bare(frame.message.as_ref());
         let fits = self.lines.len() < LINES && self.bytes + message.len() < MAX_EVENT_BYTES;
         let indented = frame.is_indented || message.starts_with(b"\t") && !frame.begins;
@@ -224,7 +225,7 @@ impl Event {
             Level::Error | Level::Other => {}
         }
         self.bytes += message.len();
-        self.lines.push(EventLine { from, to, text: message.to_vec() });
+        self.lines.push(EventLine { from: place.from, to: place.to, text: message.to_vec() });
         Follows::Within
     }
 
@@ -266,7 +267,7 @@ fn in_object(message: &[u8], outer: &[u8]) -> Option<Said> {
     let constraint = quoted(message.strip_prefix(VIOLATION.as_bytes())?)?.to_vec();
     let mut said = Said { constraint, ..Said::default() };
     let mut is_server = false;
-    for pair in Pairs::new(outer, true).filter(|pair| pair.depth == 1 && pair.quoted) {
+    for pair in KeyValues::new(outer, true).filter(|pair| pair.depth == 1 && pair.quoted) {
         match pair.key {
             b"error_severity" => is_server = pair.value == b"ERROR",
             b"detail" => said.detail = unescaped(pair.value).into_owned(),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sessionwatch_core::instant::Instant;
 use sessionwatch_logs::{
     explain::explain,
-    grammar::Grammar,
+    matchers::Matchers,
     reader::{Place, Reader},
     redact,
     signal::{Kind, Signal},
@@ -16,9 +16,9 @@ use sessionwatch_logs::{
 
 type Found = (u64, u64, Signal<'static>);
 
-fn grammar() -> Grammar {
+fn grammar() -> Matchers {
     let near = Instant::from_micros(1_795_608_000_000_000).unwrap();
-    Grammar::new(vec![], Clock { offset_us: 0, near })
+    Matchers::new(vec![], Clock { offset_us: 0, near })
 }
 
 fn folder() -> PathBuf {
@@ -37,12 +37,12 @@ fn samples() -> BTreeMap<String, Vec<u8>> {
     samples
 }
 
-fn read(grammar: &Grammar, blocks: &[&[u8]], ended: bool) -> Vec<Found> {
+fn read(grammar: &Matchers, blocks: &[&[u8]], ended: bool) -> Vec<Found> {
     let (mut found, mut reader, mut at) = (vec![], Reader::new(grammar), 0);
     let mut sink =
         |signal: Signal<'_>, place: Place<'_>| found.push((place.from, place.to, signal.into_owned()));
     for block in blocks {
-        reader.read(block, (at, ended), &mut sink);
+        reader.read(block, at, ended, &mut sink);
         at += block.len() as u64;
     }
     reader.finish(&mut sink);
@@ -85,7 +85,7 @@ fn every_sample_gives_exactly_its_signals() {
 }
 
 /// What is left of a sample says no more than the sample, and nothing else.
-fn assert_part(name: &str, end: usize, (part, whole): (&[Found], &[Found])) {
+fn assert_part(name: &str, end: usize, part: &[Found], whole: &[Found]) {
     assert!(part.len() <= whole.len(), "{name} cut at {end}: {part:?}");
     for (cut, full) in part.iter().zip(whole) {
         let (cut_signal, full_signal) = (&cut.2, &full.2);
@@ -110,7 +110,7 @@ fn a_sample_cut_at_any_byte_says_nothing_wrong() {
     for (name, sample) in samples() {
         let whole = read(&grammar, &[&sample], false);
         for end in 0..sample.len() {
-            assert_part(&name, end, (&read(&grammar, &[&sample[..end]], false), &whole));
+            assert_part(&name, end, &read(&grammar, &[&sample[..end]], false), &whole);
         }
     }
 }
@@ -139,7 +139,7 @@ fn a_range_of_its_own_says_what_it_says_in_the_whole() {
         let (mut found, mut reader) = (vec![], Reader::new(&grammar));
         let mut sink =
             |signal: Signal<'_>, place: Place<'_>| found.push((place.from, place.to, signal.into_owned()));
-        reader.read(first, (0, true), &mut sink);
+        reader.read(first, 0, true, &mut sink);
         reader.settle(second, first.len() as u64, &mut sink);
         reader.finish(&mut sink);
         let over = found.iter().map(|(_, to, _)| *to).max().unwrap_or(0);
@@ -147,7 +147,7 @@ fn a_range_of_its_own_says_what_it_says_in_the_whole() {
         let mut later = vec![];
         let mut sink =
             |signal: Signal<'_>, place: Place<'_>| later.push((place.from, place.to, signal.into_owned()));
-        reader.read(second, (first.len() as u64, true), &mut sink);
+        reader.read(second, first.len() as u64, true, &mut sink);
         reader.finish(&mut sink);
         found.extend(later.into_iter().filter(|(from, ..)| *from >= over));
         assert_eq!(found, whole, "{end}");
@@ -162,7 +162,7 @@ fn no_whole_token_of_a_sample_is_left() {
         let mut sink = |signal: Signal<'_>, place: Place<'_>| {
             said.push_str(&format!("{signal:?} {}\n", redact::text(place.text, 10_000)));
         };
-        reader.read(&sample, (0, true), &mut sink);
+        reader.read(&sample, 0, true, &mut sink);
         reader.finish(&mut sink);
         for token in ["-58cc-4372", "58cc4372a567", "ijklmnopqrstuvwxyz"] {
             assert!(!said.contains(token), "{name}: {said}");
@@ -185,7 +185,7 @@ fn a_violation_is_told_as_soon_as_it_is_certain() {
         let from = begins(constraint);
         let (mut reader, mut found) = (Reader::new(&grammar), vec![]);
         for (at, line) in lines[from..from + 3].iter().enumerate() {
-            reader.read(line, (0, true), &mut |signal: Signal<'_>, _: Place<'_>| found.push(signal.kind));
+            reader.read(line, 0, true, &mut |signal: Signal<'_>, _: Place<'_>| found.push(signal.kind));
             assert_eq!(found.contains(&Kind::DuplicateToken), at + 1 >= enough, "{constraint} {at}");
             // More may follow: whoever goes on after a restart reads it again, and does not tell what was told.
             assert_eq!(reader.pending_from(), Some(0), "{constraint} {at}");

@@ -8,7 +8,7 @@ mod scan;
 use std::process::ExitCode;
 
 use serde_json::json;
-use sessionwatch_logs::{explain::explain, grammar::Grammar, time::Clock};
+use sessionwatch_logs::{explain::explain, matchers::Matchers, time::Clock};
 
 use super::{Failure, target::ConfigArgs};
 use crate::{clock, config::Config, logs::Found};
@@ -59,8 +59,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// What is looked for, by a configuration; times without a year are near an instant.
-fn grammar(config: &Config, near: sessionwatch_core::instant::Instant) -> Grammar {
-    Grammar::new(config.logs.looked_for(), Clock { offset_us: 0, near })
+fn grammar(config: &Config, near: sessionwatch_core::instant::Instant) -> Matchers {
+    Matchers::new(config.logs.looked_for(), Clock { offset_us: 0, near })
 }
 
 fn explained(args: &ExplainArgs) -> Result<ExitCode, Failure> {

@@ -177,7 +177,7 @@ fn pattern(reader: &mut Reader<'_>, node: &Node, taken: &[&str]) -> Option<LogPa
         reader.problem(node.at("name"), "log_pattern.name", "a check has that name already".into());
     }
     let severity = node.text("severity").and_then(Severity::parse).unwrap_or(Severity::Medium);
-    match Pattern::new((name, severity), node.text("literal"), node.text("regex")) {
+    match Pattern::new(name, severity, node.text("literal"), node.text("regex")) {
         Ok(pattern) => Some(LogPattern {
             pattern,
             limit: limit(node, Limit { max: 0, window_us: checks::DEFAULT_WINDOW_US }),

@@ -11,7 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use sessionwatch_core::instant::Instant;
-use sessionwatch_logs::{grammar::Grammar, time::Clock as Reading};
+use sessionwatch_logs::{matchers::Matchers, time::Clock as Reading};
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::{Semaphore, SemaphorePermit, watch},
@@ -52,7 +52,7 @@ const UNSIGNED_REQUESTS_OF_ONE_NETWORK: usize = 8;
 #[derive(Clone, Debug)]
 pub(super) struct LogSource {
     pub(super) source: Source,
-    pub(super) grammar: Grammar,
+    pub(super) grammar: Matchers,
 }
 
 /// What the parts that read and judge logs share.
@@ -87,7 +87,7 @@ pub(super) enum IngestRejection {
 
 impl LogSource {
     /// What is looked for, where times that lack something are near an instant.
-    pub(super) fn grammar_at(&self, now: Instant) -> Grammar {
+    pub(super) fn grammar_at(&self, now: Instant) -> Matchers {
         self.grammar.at(Reading { offset_us: self.source.offset_us(now), near: now })
     }
 }
@@ -100,7 +100,7 @@ impl IngestPipeline {
 
     /// Listens to those of another configuration from now on.
     pub(super) fn set(&self, config: &Config) {
-        let grammar = Grammar::new(config.logs.looked_for(), Reading::default());
+        let grammar = Matchers::new(config.logs.looked_for(), Reading::default());
         let listened = |source: &Source| LogSource { source: source.clone(), grammar: grammar.clone() };
         let all = Arc::new(config.logs.sources.iter().map(listened).collect::<Vec<_>>());
         *self.sources.write().unwrap_or_else(PoisonError::into_inner) = all;

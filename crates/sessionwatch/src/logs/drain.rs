@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
 use sessionwatch_core::instant::Instant;
 use sessionwatch_logs::{
-    grammar::Grammar,
+    matchers::Matchers,
     reader::{Place, Reader},
     signal::Signal,
 };
@@ -167,7 +167,7 @@ pub fn entries(
     digest: &str,
     source: &str,
     target: &str,
-    grammar: &Grammar,
+    grammar: &Matchers,
 ) -> Result<Batch, Refused> {
     let mut batch = Batch { source: source.into(), target: target.into(), ..Batch::default() };
     let mut reader = Reader::new(grammar);
@@ -175,13 +175,14 @@ pub fn entries(
     let mut take = |entry: Entry<'_>| {
         number += 1;
         let Some(message) = &entry.message else { return };
-        let facts = (entry.timestamp.as_ref().and_then(Number::instant), entry.request.map(Cow::into_owned));
+        let at = entry.timestamp.as_ref().and_then(Number::instant);
+        let request = entry.request.map(Cow::into_owned);
         let id = entry.id.filter(|id| !id.is_empty());
         let id = id.map_or_else(|| format!("{digest}#{number}"), Cow::into_owned);
         let mut sink = |signal: Signal<'_>, place: Place<'_>| {
             batch.found.push((Some(id.clone()), Found::of(signal, place, source, grammar.patterns())));
         };
-        reader.entry(message.as_bytes(), facts, &mut sink);
+        reader.entry(message.as_bytes(), at, request, &mut sink);
     };
     let mut faulty = 0;
     let begin = body.trim_ascii_start();
@@ -209,14 +210,14 @@ pub fn entries(
 
 /// What lines say that somebody posts. The name of the request, where it has one, keeps it from being taken twice.
 #[must_use]
-pub fn lines(body: &[u8], source: &str, target: &str, grammar: &Grammar, name: Option<&str>) -> Batch {
+pub fn lines(body: &[u8], source: &str, target: &str, grammar: &Matchers, name: Option<&str>) -> Batch {
     let mut batch = Batch { source: source.into(), target: target.into(), ..Batch::default() };
     let mut reader = Reader::new(grammar);
     let mut sink = |signal: Signal<'_>, place: Place<'_>| {
         let found = Found::of(signal, place, source, grammar.patterns());
         batch.found.push((name.map(str::to_owned), found));
     };
-    reader.read(body, (0, true), &mut sink);
+    reader.read(body, 0, true, &mut sink);
     reader.finish(&mut sink);
     batch.counters = reader.counters();
     batch
@@ -229,7 +230,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Vec<String>, Refused> {
-        let grammar = Grammar::new(vec![], Clock::default());
+        let grammar = Matchers::new(vec![], Clock::default());
         let batch = entries(body.as_bytes(), "digest", "vercel", "main", &grammar)?;
         let said = |(id, found): &(Option<String>, Found)| {
             format!("{} {} {:?}", id.as_deref().unwrap_or("-"), found.name(), found.signal.request)

@@ -26,7 +26,7 @@ use std::{
 
 use sessionwatch_core::log_gaps::{Gap, GapCause};
 use sessionwatch_logs::{
-    grammar::Grammar,
+    matchers::Matchers,
     reader::{Counters, Place as At},
     signal::Signal,
 };
@@ -77,7 +77,7 @@ pub enum Begin {
 pub struct Follower<'g> {
     path: PathBuf,
     name: String,
-    grammar: &'g Grammar,
+    grammar: &'g Matchers,
     /// Where to begin; `None` once it has begun.
     begin: Option<Begin>,
     /// How long the file was when it was first met and could not be read.
@@ -94,7 +94,7 @@ pub struct Follower<'g> {
 impl<'g> Follower<'g> {
     /// Follows a log from where it is to be begun with.
     #[must_use]
-    pub fn new(path: &Path, name: &str, grammar: &'g Grammar, begin: Begin) -> Self {
+    pub fn new(path: &Path, name: &str, grammar: &'g Matchers, begin: Begin) -> Self {
         Self {
             path: path.to_owned(),
             name: name.to_owned(),
@@ -322,7 +322,7 @@ pub fn cause(error: &io::Error) -> String {
 fn sink<'a>(
     found: &'a mut Vec<Found>,
     name: &'a str,
-    grammar: &'a Grammar,
+    grammar: &'a Matchers,
 ) -> impl FnMut(Signal<'_>, At<'_>) + 'a {
     |signal, place| found.push(Found::of(signal, place, name, grammar.patterns()))
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use sessionwatch_logs::{
-    grammar::Grammar,
+    matchers::Matchers,
     reader::{Counters, Place, Reader},
     signal::Signal,
 };
@@ -89,7 +89,7 @@ pub struct Search<'a, M> {
     /// The file; `-` is standard input.
     pub path: &'a Path,
     /// What is looked for.
-    pub grammar: &'a Grammar,
+    pub grammar: &'a Matchers,
     /// Makes what gathers the signals of one part.
     pub gather: M,
 }
@@ -158,7 +158,7 @@ fn stream<G: Gather, E: From<ScanError>>(
         let mut sink = |signal: Signal<'_>, place: Place<'_>| gathered.take(signal, place);
         let ended = match blocks.read_next() {
             Ok(Some(block)) => {
-                reader.read(block.bytes, (block.at, false), &mut sink);
+                reader.read(block.bytes, block.at, false, &mut sink);
                 if block.overlong {
                     reader.overlong();
                 }
@@ -309,7 +309,7 @@ fn range<G: Gather>(
                 Some(rest) => inside - 1 + memchr::memchr(b'\n', rest).map_or(rest.len(), |first| first + 1),
                 None => bytes.len(),
             };
-            reader.read(&bytes[..first], (at, false), &mut sink);
+            reader.read(&bytes[..first], at, false, &mut sink);
             before = reader.counters();
             (bytes, at) = (&bytes[first..], at + first as u64);
         }
@@ -318,7 +318,7 @@ fn range<G: Gather>(
             Some(rest) => inside - 1 + memchr::memchr(b'\n', rest).map_or(rest.len(), |last| last + 1),
             None => 0,
         };
-        reader.read(&bytes[..own], (at, false), &mut sink);
+        reader.read(&bytes[..own], at, false, &mut sink);
         if block.overlong && own > 0 {
             reader.overlong();
         }

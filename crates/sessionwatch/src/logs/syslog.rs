@@ -12,7 +12,7 @@ use std::{
 
 use ipnet::IpNet;
 use sessionwatch_logs::{
-    grammar::Grammar,
+    matchers::Matchers,
     reader::{Counters, Place, Reader},
     signal::Signal,
 };
@@ -85,7 +85,7 @@ pub struct Syslog<K> {
     /// Its name, and that of the target.
     pub names: (String, String),
     /// What is looked for.
-    pub grammar: Arc<Grammar>,
+    pub grammar: Arc<Matchers>,
     /// Where it is kept.
     pub keep: K,
     /// Who may send.
@@ -297,7 +297,7 @@ impl<K: Keep> Syslog<K> {
     fn read(&self, reader: &mut Reader<'_>, message: &[u8], found: &mut Vec<(Option<String>, Found)>) {
         let mut sink = self.sink(found);
         // A message may hold line breaks, which are of what was logged.
-        reader.read(message, (0, true), &mut sink);
+        reader.read(message, 0, true, &mut sink);
     }
 
     async fn keep(

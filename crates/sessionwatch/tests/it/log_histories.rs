@@ -21,7 +21,7 @@ use sessionwatch::{
     },
     store::{Place, Store, signals},
 };
-use sessionwatch_logs::{grammar::Grammar, time::Clock};
+use sessionwatch_logs::{matchers::Matchers, time::Clock};
 
 use crate::log_rotation::{BANNER, append, line, pack, time, truncate};
 
@@ -103,7 +103,7 @@ fn manner() -> impl Strategy<Value = Manner> {
 /// A log, the application that writes it, and the daemon that reads it.
 struct History<'s> {
     store: &'s Store,
-    grammar: &'s Grammar,
+    grammar: &'s Matchers,
     manner: Manner,
     folder: tempfile::TempDir,
     target: String,
@@ -133,7 +133,7 @@ struct History<'s> {
 }
 
 impl<'s> History<'s> {
-    fn new(store: &'s Store, grammar: &'s Grammar, manner: Manner) -> Self {
+    fn new(store: &'s Store, grammar: &'s Matchers, manner: Manner) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
         let mut history = Self {
@@ -493,7 +493,7 @@ fn store() -> Store {
 }
 
 fn unfold(manner: Manner, steps: &[Step]) -> Result<(), TestCaseError> {
-    let (store, grammar) = (store(), Grammar::new(vec![], Clock::default()));
+    let (store, grammar) = (store(), Matchers::new(vec![], Clock::default()));
     let mut history = History::new(&store, &grammar, manner);
     history.read(1);
     for step in steps {

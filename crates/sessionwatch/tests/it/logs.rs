@@ -547,12 +547,12 @@ fn what_was_kept_before_a_crash_is_judged_after_it() {
         logs::intake::{self, Batch},
         store::{Place, Store},
     };
-    use sessionwatch_logs::{grammar::Grammar, time::Clock};
+    use sessionwatch_logs::{matchers::Matchers, time::Clock};
     let scene = Scene::new();
     let path = scene.folder.path().join("sessionwatch-state.db");
     {
         let store = Store::open(&Place::File(path)).unwrap();
-        let grammar = Grammar::new(vec![], Clock::default());
+        let grammar = Matchers::new(vec![], Clock::default());
         let batch = sessionwatch::logs::drain::lines(DUPLICATE.as_bytes(), "drain", "app", &grammar, None);
         assert_eq!(batch.found.len(), 1);
         store.write(|db| intake::keep(db, &Batch { ..batch.clone() }, clock::now())).unwrap();

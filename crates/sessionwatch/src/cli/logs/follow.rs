@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_logs::grammar::Grammar;
+use sessionwatch_logs::matchers::Matchers;
 
 use super::super::{Failure, target::ConfigArgs};
 use crate::{
@@ -94,7 +94,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     })
 }
 
-fn followers<'g>(args: &Args, grammar: &'g Grammar, places: &Places) -> Vec<(String, Follower<'g>)> {
+fn followers<'g>(args: &Args, grammar: &'g Matchers, places: &Places) -> Vec<(String, Follower<'g>)> {
     let follower = |path: &PathBuf| {
         let name = path.display().to_string();
         let otherwise = if args.from_start { Begin::AtStart } else { Begin::AtEnd };

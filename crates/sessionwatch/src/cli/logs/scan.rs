@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sessionwatch_core::plural;
 use sessionwatch_core::{instant::Instant, severity::Severity};
 use sessionwatch_logs::{
-    grammar::Grammar,
+    matchers::Matchers,
     reader::{Counters, Place},
     signal::{Kind, Signal},
 };
@@ -50,7 +50,7 @@ pub(in crate::cli) struct Args {
 /// Gathers what one part of a file says.
 struct Part<'a, 'p> {
     source: &'a str,
-    grammar: &'a Grammar,
+    grammar: &'a Matchers,
     only: &'a [String],
     /// Every signal is wanted.
     every: bool,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sessionwatch_logs::{
-    grammar::Grammar,
+    matchers::Matchers,
     reader::{Counters, Place as At, Reader},
     signal::Signal,
 };
@@ -81,7 +81,7 @@ impl<'g> Tailed<'g> {
     /// # Errors
     ///
     /// If it cannot be read.
-    pub(super) fn new(mut content: Content, offset: u64, grammar: &'g Grammar) -> io::Result<Self> {
+    pub(super) fn new(mut content: Content, offset: u64, grammar: &'g Matchers) -> io::Result<Self> {
         let facts = content.facts()?;
         let known = usize::try_from(offset).unwrap_or(usize::MAX).min(WINDOW);
         let head = content.bytes(0, known)?;
@@ -116,7 +116,7 @@ impl<'g> Tailed<'g> {
     pub(super) fn resume(
         content: Content,
         mark: &Mark,
-        grammar: &'g Grammar,
+        grammar: &'g Matchers,
         before: Option<&mut Self>,
     ) -> io::Result<Self> {
         let mut tailed = Self::new(content, mark.offset, grammar)?;
@@ -278,7 +278,7 @@ impl<'g> Tailed<'g> {
         };
         self.skipping = overlong;
         self.judge_text(&bytes[..whole]);
-        self.reader.read(&bytes[..whole], (self.offset, false), sink);
+        self.reader.read(&bytes[..whole], self.offset, false, sink);
         if overlong {
             self.reader.overlong();
         }
@@ -310,7 +310,7 @@ impl<'g> Tailed<'g> {
         let text = encoding.decode(line);
         let to = at + line.len() as u64;
         let mut placed = |signal: Signal<'_>, place: At<'_>| sink(signal, At { to, ..place });
-        self.reader.read(&text, (at, false), &mut placed);
+        self.reader.read(&text, at, false, &mut placed);
     }
 
     /// Counts text that is not understood.
@@ -334,7 +334,7 @@ impl<'g> Tailed<'g> {
                 Some(wide @ (Encoding::Utf16Le | Encoding::Utf16Be)) => {
                     self.read_decoded(wide, self.offset, &bytes, sink);
                 }
-                _ if last > 0 => self.reader.read(&bytes, (self.offset, false), sink),
+                _ if last > 0 => self.reader.read(&bytes, self.offset, false, sink),
                 _ => {}
             }
             self.advance(&bytes);

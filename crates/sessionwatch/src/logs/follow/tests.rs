@@ -64,13 +64,13 @@ pub(super) struct Seen {
 
 pub(super) struct Scene {
     folder: tempfile::TempDir,
-    pub(super) grammar: Grammar,
+    pub(super) grammar: Matchers,
     pub(super) now: Cell<Instant>,
 }
 
 impl Scene {
     pub(super) fn new() -> Self {
-        let grammar = Grammar::new(vec![], Clock::default());
+        let grammar = Matchers::new(vec![], Clock::default());
         Self { folder: tempfile::tempdir().unwrap(), grammar, now: Cell::new(Instant::now()) }
     }
 

@@ -37,8 +37,8 @@ fn an_entry_that_goes_on_survives_a_restart_and_a_pause() {
 
 #[test]
 fn what_an_open_entry_gave_already_is_not_given_again() {
-    let pattern = Pattern::new(("opened", Severity::Low), Some("Session created"), None).unwrap();
-    let scene = Scene { grammar: Grammar::new(vec![pattern], Clock::default()), ..Scene::new() };
+    let pattern = Pattern::new("opened", Severity::Low, Some("Session created"), None).unwrap();
+    let scene = Scene { grammar: Matchers::new(vec![pattern], Clock::default()), ..Scene::new() };
     append(&scene.log(), "[AUTH-ADAPTER] Session created {\n");
     let seen = scene.read_from(None);
     assert_eq!((seen.users.len(), seen.counters.lines), (1, 1));

@@ -1,10 +1,10 @@
-//! What is looked for, and what a time without a zone means.
+//! LiteralKind is looked for, and what a time without a zone means.
 
-use crate::{needles::Needles, pattern::Pattern, server_log::VIOLATION, signal::Kind, time::Clock};
+use crate::{pattern::Pattern, prefilter::Prefilter, server_log::VIOLATION, signal::Kind, time::Clock};
 
-/// What a literal announces.
+/// LiteralKind a literal announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum LiteralKind {
     /// The guide's tag of an adapter.
     Adapter,
     /// The guide's tag of a callback.
@@ -29,48 +29,48 @@ pub(crate) enum What {
 
 /// The literals of what is known without configuration. How fast they are looked for depends on how they begin: after a change,
 /// the race has to be run.
-pub(crate) const KNOWN: [(&str, What); 22] = [
-    ("[AUTH-ADAPTER]", What::Adapter),
-    ("[SESSION-CALLBACK]", What::Callback),
-    ("auth][", What::AuthJs),
-    ("session_created", What::Event(Kind::Created)),
-    ("session_duplicate_detected", What::Event(Kind::DuplicateToken)),
-    ("session_user_mismatch", What::Event(Kind::UserMismatch)),
-    ("session_destroyed", What::Event(Kind::Destroyed)),
-    ("ession-token", What::Token),
-    ("essionToken", What::Token),
-    ("ession_token", What::Token),
-    ("SessionAndUser", What::Call),
-    ("SessionByToken", What::Call),
-    ("teSession", What::Call),
-    ("ndSession", What::Call),
-    ("session_and_user", What::Call),
-    ("te_session", What::Call),
-    (" sid: ", What::SessionId),
-    (" sid=", What::SessionId),
-    ("\"sid\":", What::SessionId),
+pub(crate) const KNOWN: [(&str, LiteralKind); 22] = [
+    ("[AUTH-ADAPTER]", LiteralKind::Adapter),
+    ("[SESSION-CALLBACK]", LiteralKind::Callback),
+    ("auth][", LiteralKind::AuthJs),
+    ("session_created", LiteralKind::Event(Kind::Created)),
+    ("session_duplicate_detected", LiteralKind::Event(Kind::DuplicateToken)),
+    ("session_user_mismatch", LiteralKind::Event(Kind::UserMismatch)),
+    ("session_destroyed", LiteralKind::Event(Kind::Destroyed)),
+    ("ession-token", LiteralKind::Token),
+    ("essionToken", LiteralKind::Token),
+    ("ession_token", LiteralKind::Token),
+    ("SessionAndUser", LiteralKind::Call),
+    ("SessionByToken", LiteralKind::Call),
+    ("teSession", LiteralKind::Call),
+    ("ndSession", LiteralKind::Call),
+    ("session_and_user", LiteralKind::Call),
+    ("te_session", LiteralKind::Call),
+    (" sid: ", LiteralKind::SessionId),
+    (" sid=", LiteralKind::SessionId),
+    ("\"sid\":", LiteralKind::SessionId),
     // `connect.sid`: the whole name would make the search three times slower.
-    ("ect.sid", What::Token),
-    (VIOLATION, What::Violation),
-    ("\"MESSAGE\":[", What::Numbers),
+    ("ect.sid", LiteralKind::Token),
+    (VIOLATION, LiteralKind::Violation),
+    ("\"MESSAGE\":[", LiteralKind::Numbers),
 ];
 
-/// What is looked for in logs.
+/// LiteralKind is looked for in logs.
 #[derive(Clone, Debug)]
-pub struct Grammar {
-    pub(crate) needles: Needles,
+pub struct Matchers {
+    pub(crate) needles: Prefilter,
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) clock: Clock,
 }
 
-impl Grammar {
-    /// What is always looked for, and the operator's patterns.
+impl Matchers {
+    /// LiteralKind is always looked for, and the operator's patterns.
     #[must_use]
     pub fn new(patterns: Vec<Pattern>, clock: Clock) -> Self {
         let known = KNOWN.iter().map(|(literal, _)| literal.as_bytes());
         let own = patterns.iter().flat_map(Pattern::literals);
         let literals: Vec<&[u8]> = known.chain(own).collect();
-        Self { needles: Needles::new(&literals), patterns, clock }
+        Self { needles: Prefilter::new(&literals), patterns, clock }
     }
 
     /// The same, with another reading of times that lack something.
@@ -90,8 +90,8 @@ impl Grammar {
         KNOWN.iter().map(|(literal, _)| *literal)
     }
 
-    /// What the literal of that number announces.
-    pub(crate) fn what(number: usize) -> What {
-        KNOWN.get(number).map_or(What::Pattern, |(_, what)| *what)
+    /// LiteralKind the literal of that number announces.
+    pub(crate) fn what(number: usize) -> LiteralKind {
+        KNOWN.get(number).map_or(LiteralKind::Pattern, |(_, what)| *what)
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Pair<'a> {
 
 /// The pairs of a text.
 #[derive(Debug)]
-pub(crate) struct Pairs<'a> {
+pub(crate) struct KeyValues<'a> {
     text: &'a [u8],
     at: usize,
     parents: [&'a [u8]; DEPTH],
@@ -41,7 +41,7 @@ pub(crate) struct Pairs<'a> {
     cut: bool,
 }
 
-impl<'a> Pairs<'a> {
+impl<'a> KeyValues<'a> {
     pub(crate) fn new(text: &'a [u8], complete: bool) -> Self {
         Self { text, at: 0, parents: [b""; DEPTH], depth: 0, opened: false, complete, cut: false }
     }
@@ -216,7 +216,7 @@ fn is_word(byte: u8) -> bool {
     CLASS[usize::from(byte)] & WORD != 0
 }
 
-impl<'a> Iterator for Pairs<'a> {
+impl<'a> Iterator for KeyValues<'a> {
     type Item = Pair<'a>;
 
     fn next(&mut self) -> Option<Pair<'a>> {
@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str, complete: bool) -> (Vec<String>, bool) {
-        let mut pairs = Pairs::new(text.as_bytes(), complete);
+        let mut pairs = KeyValues::new(text.as_bytes(), complete);
         let word = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut found = vec![];
         for pair in &mut pairs {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sessionwatch_core::instant::Instant;
 
 use crate::{
-    pairs::{Pairs, unescaped},
+    key_values::{KeyValues, unescaped},
     time::{self, Clock},
 };
 
@@ -16,7 +16,7 @@ const NEAR: usize = 64;
 
 /// What a line was taken out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
+pub enum EnvelopeFormat {
     /// A time stamp before the text.
     TimeStamp,
     /// Syslog by RFC 5424.
@@ -33,7 +33,7 @@ pub enum Carrier {
     Json,
 }
 
-impl Carrier {
+impl EnvelopeFormat {
     /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -51,8 +51,8 @@ impl Carrier {
 
 /// A line, taken out of what carried it.
 #[derive(Clone, Debug)]
-pub struct Frame<'a> {
-    carriers: [Option<Carrier>; LAYERS],
+pub struct Envelope<'a> {
+    carriers: [Option<EnvelopeFormat>; LAYERS],
     /// Something of that stands at its beginning, so that it is a line of its own.
     pub begins: bool,
     /// A time stamp was taken off that a tab stands before, so that the line goes on with another one.
@@ -69,7 +69,7 @@ pub struct Frame<'a> {
     pub complete: bool,
 }
 
-impl<'a> Frame<'a> {
+impl<'a> Envelope<'a> {
     /// What a message is that nothing carries.
     #[must_use]
     pub fn of(message: &'a [u8], complete: bool) -> Self {
@@ -86,15 +86,15 @@ impl<'a> Frame<'a> {
     }
 
     /// What it was taken out of, outermost first.
-    pub fn carriers(&self) -> impl Iterator<Item = Carrier> {
+    pub fn carriers(&self) -> impl Iterator<Item = EnvelopeFormat> {
         self.carriers.iter().copied().flatten()
     }
 
-    fn is_carried_by(&self, carrier: Carrier) -> bool {
+    fn is_carried_by(&self, carrier: EnvelopeFormat) -> bool {
         self.carriers.contains(&Some(carrier))
     }
 
-    fn carry(&mut self, carrier: Carrier) {
+    fn carry(&mut self, carrier: EnvelopeFormat) {
         if let Some(free) = self.carriers.iter_mut().find(|place| place.is_none()) {
             *free = Some(carrier);
         }
@@ -121,10 +121,10 @@ impl<'a> Frame<'a> {
         let stamped = match bare.first() {
             Some(b'{') => return self.json(clock),
             Some(b'<') => syslog(bare, clock),
-            _ if self.is_carried_by(Carrier::TimeStamp) => None,
-            Some(b'A'..=b'Z') if !self.is_carried_by(Carrier::BsdSyslog) => time::bsd(bare, clock)
+            _ if self.is_carried_by(EnvelopeFormat::TimeStamp) => None,
+            Some(b'A'..=b'Z') if !self.is_carried_by(EnvelopeFormat::BsdSyslog) => time::bsd(bare, clock)
                 .map(|(at, end)| Stamped {
-                    carrier: Carrier::BsdSyslog,
+                    carrier: EnvelopeFormat::BsdSyslog,
                     at: Some(at),
                     end: end + tag(&bare[end..]),
                 })
@@ -165,7 +165,7 @@ impl<'a> Frame<'a> {
 
 /// What stands before a text.
 struct Stamped {
-    carrier: Carrier,
+    carrier: EnvelopeFormat,
     at: Option<Instant>,
     end: usize,
 }
@@ -185,12 +185,16 @@ fn stamped(text: &[u8], clock: Clock) -> Option<Stamped> {
         if begin == 0
             && let Some([b'F' | b'P', b' ', message @ ..]) = rest.strip_prefix(stream.as_bytes())
         {
-            return Some(Stamped { carrier: Carrier::Cri, at: Some(at), end: text.len() - message.len() });
+            return Some(Stamped {
+                carrier: EnvelopeFormat::Cri,
+                at: Some(at),
+                end: text.len() - message.len(),
+            });
         }
     }
     // What stands before a time that is not at the beginning may be what is looked for.
     let end = if begin <= 1 { end } else { 0 };
-    Some(Stamped { carrier: Carrier::TimeStamp, at: Some(at), end })
+    Some(Stamped { carrier: EnvelopeFormat::TimeStamp, at: Some(at), end })
 }
 
 /// The header of a syslog message.
@@ -207,7 +211,7 @@ fn syslog(text: &[u8], clock: Clock) -> Option<Stamped> {
             None => time::leading(rest, clock).map_or((None, 0), |(at, taken)| (Some(at), taken)),
         };
         let rest = &rest[taken..];
-        return Some(Stamped { carrier: Carrier::BsdSyslog, at, end: place(rest) + tag(rest) });
+        return Some(Stamped { carrier: EnvelopeFormat::BsdSyslog, at, end: place(rest) + tag(rest) });
     };
     let at = time::leading(rest, clock).map(|(at, _)| at);
     // Time, host, application, process, kind of message.
@@ -217,7 +221,7 @@ fn syslog(text: &[u8], clock: Clock) -> Option<Stamped> {
     rest = structured_data(rest)?;
     let rest = rest.trim_ascii_start();
     let rest = rest.strip_prefix("\u{feff}".as_bytes()).unwrap_or(rest);
-    Some(Stamped { carrier: Carrier::Syslog, at, end: place(rest) })
+    Some(Stamped { carrier: EnvelopeFormat::Syslog, at, end: place(rest) })
 }
 
 /// How many bytes a host and a tag take: ` host app[1]: `. Nothing is taken of what does not look like that.
@@ -250,7 +254,7 @@ fn structured_data(mut text: &[u8]) -> Option<&[u8]> {
 
 /// The message of a JSON object.
 struct Found {
-    carrier: Carrier,
+    carrier: EnvelopeFormat,
     at: Option<Instant>,
     request: Option<String>,
     message: Vec<u8>,
@@ -258,8 +262,8 @@ struct Found {
 
 impl Found {
     fn of(text: &[u8], clock: Clock) -> Option<Self> {
-        let mut pairs = Pairs::new(text, false);
-        let (mut carrier, mut stream) = (Carrier::Json, false);
+        let mut pairs = KeyValues::new(text, false);
+        let (mut carrier, mut stream) = (EnvelopeFormat::Json, false);
         let (mut at, mut request, mut message, mut bytes) = (None, None, None, vec![]);
         for pair in &mut pairs {
             if pair.depth == 2 && pair.key.is_empty() && pair.parent == b"MESSAGE" {
@@ -272,8 +276,8 @@ impl Found {
                 b"stream" => stream = true,
                 b"log" | b"message" | b"msg" | b"MESSAGE" if pair.quoted => {
                     match pair.key {
-                        b"log" => carrier = Carrier::Docker,
-                        b"MESSAGE" => carrier = Carrier::Journal,
+                        b"log" => carrier = EnvelopeFormat::Docker,
+                        b"MESSAGE" => carrier = EnvelopeFormat::Journal,
                         _ => {}
                     }
                     message = Some(unescaped(pair.value).into_owned());
@@ -288,12 +292,12 @@ impl Found {
             }
         }
         if !bytes.is_empty() {
-            (carrier, message) = (Carrier::Journal, Some(bytes));
+            (carrier, message) = (EnvelopeFormat::Journal, Some(bytes));
         }
         // A container's line ends with its line break; what does not was cut by the runtime.
         let message = message?.trim_ascii_end().to_vec();
-        if carrier == Carrier::Docker && !stream {
-            carrier = Carrier::Json;
+        if carrier == EnvelopeFormat::Docker && !stream {
+            carrier = EnvelopeFormat::Json;
         }
         // Half an object may have lost what counts.
         (!pairs.is_cut()).then_some(Self { carrier, at, request, message })
@@ -309,9 +313,9 @@ mod tests {
     use super::*;
 
     fn frame(line: &str) -> (Vec<&'static str>, Option<i64>, String) {
-        let frame = Frame::unwrap(line.as_bytes(), true, Clock::default());
+        let frame = Envelope::unwrap(line.as_bytes(), true, Clock::default());
         let seconds = frame.at.map(|at| at.micros() / 1_000_000);
-        let carriers = frame.carriers().map(Carrier::name).collect();
+        let carriers = frame.carriers().map(EnvelopeFormat::name).collect();
         (carriers, seconds, String::from_utf8_lossy(&frame.message).trim().to_owned())
     }
 

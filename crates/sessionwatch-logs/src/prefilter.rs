@@ -4,13 +4,13 @@ use aho_corasick::{AhoCorasick, Anchored, Input, packed};
 
 /// Literals, ready to be looked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Needles {
+pub(crate) struct Prefilter {
     /// Compares several bytes of every literal at once, where the processor can.
     packed: Option<packed::Searcher>,
     automaton: Option<AhoCorasick>,
 }
 
-impl Needles {
+impl Prefilter {
     /// Looks for these.
     pub(crate) fn new(literals: &[&[u8]]) -> Self {
         let mut builder = packed::Config::new().builder();
@@ -41,10 +41,10 @@ mod tests {
     #[test]
     fn both_ways_find_the_same() {
         let literals: [&[u8]; 3] = [b"AUTH", b"auth][", b"session_created"];
-        let packed = Needles::new(&literals);
-        let slow = Needles { packed: None, automaton: AhoCorasick::new(literals).ok() };
+        let packed = Prefilter::new(&literals);
+        let slow = Prefilter { packed: None, automaton: AhoCorasick::new(literals).ok() };
         let block = b"x AUTH y [auth][error] session_createdAUTH \0 session_create AUT".repeat(3);
-        let all = |needles: &Needles| {
+        let all = |needles: &Prefilter| {
             let mut found = vec![];
             while let Some(at) = needles.find(&block, found.last().map_or(0, |(at, _)| at + 1)) {
                 found.push(at);
