@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use testbed::Server;
+use testkit::Server;
 
 use crate::drain::Daemon;
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Database, Server};
+use testkit::{Database, Server};
 
 const PROGRAM: &str = "target/release/sessionwatch";
 /// Transactions a second of the application, over four connections.
@@ -164,11 +164,11 @@ fn measure(server: &Server, (database, rows): (&Database<'_>, u64), way: Way) ->
     };
     let logged = lock_waits(server)?;
     let application = application(server, (database, rows), folder.path())?;
-    pause(QUIET);
+    testkit::let_time_pass(QUIET);
     let (begun, started) = (now(), Instant::now());
     let removed = match (way, &plan) {
         (Way::Nothing, _) => {
-            pause(Duration::from_secs(10));
+            testkit::let_time_pass(Duration::from_secs(10));
             0
         }
         (_, Some(plan)) => plan.apply(folder.path())?,
@@ -239,7 +239,7 @@ impl Plan {
 }
 
 fn masked(url: &str) -> String {
-    url.replace(":testbed@", ":***@")
+    url.replace(":testkit@", ":***@")
 }
 
 fn longest_hold(folder: &Path) -> Option<f64> {
@@ -329,10 +329,4 @@ fn lock_waits(server: &Server) -> Result<usize> {
 fn now() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
-}
-
-fn pause(time: Duration) {
-    let (_open, closed) = std::sync::mpsc::channel::<()>();
-    // Nothing is ever sent.
-    let _ = closed.recv_timeout(time);
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use testbed::{Database, Server};
+use testkit::{Database, Server};
 use wait4::Wait4;
 
 use crate::{exporter::Exporter, run::Run};

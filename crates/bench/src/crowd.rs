@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Database, Server};
+use testkit::{Database, Server};
 
 const PROGRAM: &str = "target/release/sessionwatch";
 /// Looks that each target gets, a minute apart.
@@ -105,11 +105,11 @@ fn watch(databases: &[Database<'_>]) -> Result<Figure> {
         if begun.elapsed() > Duration::from_secs(60 * (ROUNDS + 2)) {
             bail!("the rounds are not over after {} s", begun.elapsed().as_secs());
         }
-        pass(GLANCE);
+        testkit::let_time_pass(GLANCE);
     }
     let round = begun.elapsed() - first.unwrap_or_default();
     // The quiet part of the minute is what "idle" means.
-    pass(Duration::from_secs(20));
+    testkit::let_time_pass(Duration::from_secs(20));
     let metrics = daemon.metrics()?;
     let all = begun.elapsed() - first.unwrap_or_default();
     Ok(Figure {
@@ -180,12 +180,6 @@ fn largest(values: &[f64]) -> f64 {
 
 fn smallest(values: &[f64]) -> f64 {
     values.iter().copied().reduce(f64::min).unwrap_or(0.0)
-}
-
-/// Lets time pass.
-fn pass(duration: Duration) {
-    let (_open, closed) = std::sync::mpsc::channel::<()>();
-    let _ = closed.recv_timeout(duration);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a small count")]

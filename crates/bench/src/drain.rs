@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha1::Sha1;
-use testbed::Server;
+use testkit::Server;
 
 pub(crate) const PROGRAM: &str = "target/release/sessionwatch";
 const SECRET: &str = "a-secret-of-the-drain";

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Parser;
-use testbed::{Database, Server};
+use testkit::{Database, Server};
 
 use crate::{contestant::Contestant, report::Round};
 

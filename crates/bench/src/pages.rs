@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::Server;
+use testkit::Server;
 
 use crate::drain::{Daemon, PROGRAM};
 

@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_writer_that_froze_in_a_transaction_keeps_nobody_from_taking_over() {
-        let database = testbed::shared().database(None).unwrap();
+        let database = testkit::shared().database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
         let [frozen, other] = [(); 2].map(|()| Store::open(&Place::Server(Box::new(dsn.clone()))).unwrap());
         let fence = Fence { lease: "app".into(), holder: "one".into(), term: 1 };
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_somebody_else_holds_is_named() {
-        let database = testbed::shared().database(None).unwrap();
+        let database = testkit::shared().database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
         let [slow, other] = [(); 2].map(|()| Store::open(&Place::Server(Box::new(dsn.clone()))).unwrap());
         let refused = slow.write(|db| {

@@ -29,7 +29,7 @@ impl std::ops::Deref for Own {
 /// A store of each kind: one in a file, and one on a server.
 pub(crate) fn both() -> [Own; 2] {
     let (folder, file) = store();
-    let database = testbed::shared().database(None).unwrap();
+    let database = testkit::shared().database(None).unwrap();
     let dsn = Dsn::parse(&database.url("postgres")).unwrap();
     let server = Store::open(&Place::Server(Box::new(dsn))).unwrap();
     [Own { store: file, _folder: Some(folder) }, Own { store: server, _folder: None }]

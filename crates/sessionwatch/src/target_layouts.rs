@@ -147,7 +147,7 @@ mod tests {
     fn both() -> (tempfile::TempDir, [Store; 2]) {
         let folder = tempfile::tempdir().unwrap();
         let file = Store::open(&Place::File(folder.path().join("store.db"))).unwrap();
-        let database = testbed::shared().database(None).unwrap();
+        let database = testkit::shared().database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
         (folder, [file, Store::open(&Place::Server(Box::new(dsn))).unwrap()])
     }

@@ -19,7 +19,7 @@ const ROOMS: [&str; 12] = [
     "crates/sessionwatch/src/store.rs",
     "crates/sessionwatch/src/store/",
     "crates/sessionwatch/src/target/",
-    "crates/testbed/",
+    "crates/testkit/",
     "crates/testkit/",
     "xtask/",
 ];

@@ -1,11 +1,9 @@
 //! The dashboard, as people use it: in a real browser, before a real database.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use testkit::{ACCOUNT_PASSWORD, Daemon, Login};
 
 use crate::{
     driver::{Browser, DESK, Look},
-    harness::{self, PASSWORD, Watch},
     scene::{Scene, run},
 };
 use serde_json::Value;
@@ -15,17 +13,12 @@ const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken
 
 /// Logs in without a browser: the cookie.
 fn cookie(address: &str, name: &str) -> String {
-    let body = format!("name={name}&password={}", PASSWORD.replace(' ', "+"));
-    let (status, answer) = harness::post(address, "/login", &[], body.as_bytes());
-    assert_eq!(status, 303, "{answer}");
-    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
-    assert!(line.contains("HttpOnly") && line.contains("SameSite=Lax"), "{line}");
-    line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned()
+    Login::start(address, name).cookie
 }
 
 /// What forms of that log-in carry.
 fn form(address: &str, cookie: &str) -> String {
-    let page = harness::request(address, ("GET", "/alerts"), &[("cookie", cookie)], b"").1;
+    let page = testkit::http::get_with(address, "/alerts", &[("cookie", cookie)]).body;
     let (_, rest) = page.split_once("name=\"form\" value=\"").unwrap();
     rest[..64].to_owned()
 }
@@ -61,7 +54,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         let link = scene.link.clone().unwrap();
         browser.goto(&link).await;
         browser.fill("form", "name", "ada").await;
-        browser.fill("form", "password", PASSWORD).await;
+        browser.fill("form", "password", ACCOUNT_PASSWORD).await;
         browser.press("form").await;
         browser.shows("ada · admin").await;
         browser.goto(&link).await;
@@ -131,7 +124,7 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
     scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
     run(async {
         let browser = Browser::open(&scene.watch.address, DESK).await;
-        browser.log_in("ada", PASSWORD).await;
+        browser.log_in("ada", ACCOUNT_PASSWORD).await;
         browser.shows("log-duplicate-token on app").await;
         browser.goto("/targets/app/checks/log-duplicate-token").await;
         let open = "form[action='/incidents']";
@@ -218,7 +211,7 @@ fn every_page_is_accessible_in_both_themes_and_fits_a_phone_and_a_wall() {
         let (phone, wall) = (Look { width: 360, dark: false }, Look { width: 3840, dark: false });
         for look in [DESK, phone, wall, Look { dark: true, ..DESK }] {
             let browser = Browser::open(&scene.watch.address, look).await;
-            browser.log_in("ada", PASSWORD).await;
+            browser.log_in("ada", ACCOUNT_PASSWORD).await;
             browser.shows("ada · admin").await;
             // The watch may still take its first look.
             browser.shows("Looked at").await;
@@ -253,13 +246,13 @@ fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
     let scene = Scene::new(&[("vera", "viewer"), ("rob", "responder")]);
     let address = scene.watch.address.clone();
     let get =
-        |cookie: &str, path: &str| harness::request(&address, ("GET", path), &[("cookie", cookie)], b"");
+        |cookie: &str, path: &str| testkit::http::get_with(&address, path, &[("cookie", cookie)]).parts();
     let (vera, rob) = (cookie(&address, "vera"), cookie(&address, "rob"));
     let form = |cookie: &str| form(&address, cookie);
     let silence = |cookie: &str, form: &str, headers: &[(&str, &str)]| {
         let body = format!("form={form}&check=blind&note=x&minutes=60");
         let headers = [&[("cookie", cookie)], headers].concat();
-        harness::post(&address, "/alerts/silence", &headers, body.as_bytes()).0
+        testkit::http::post(&address, "/alerts/silence", &headers, body.as_bytes()).status
     };
     assert_eq!(get(&vera, "/alerts").0, 200);
     assert_eq!(silence(&vera, &form(&vera), &[]), 403);
@@ -292,14 +285,14 @@ fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
     }
     assert!(scene.database.psql("SELECT count(*) FROM sessions").is_ok());
     // Whoever guesses is stopped.
-    let guess = || harness::post(&address, "/login", &[], b"name=rob&password=wrong").0;
+    let guess = || testkit::http::post(&address, "/login", &[], b"name=rob&password=wrong").status;
     let statuses: Vec<u16> = (0..12).map(|_| guess()).collect();
     assert_eq!((statuses[0], statuses[9], statuses[10]), (401, 401, 429), "{statuses:?}");
     assert_eq!(scene.watch.stop(), Some(0));
     // Neither tokens nor passwords are in the store.
     let bytes = std::fs::read(scene.folder.path().join("sessionwatch-state.db")).unwrap();
     let token = vera.split_once('=').unwrap().1;
-    for secret in [token.as_bytes(), PASSWORD.as_bytes()] {
+    for secret in [token.as_bytes(), ACCOUNT_PASSWORD.as_bytes()] {
         assert!(memchr::memmem::find(&bytes, secret).is_none());
     }
 }
@@ -309,18 +302,17 @@ fn who_can_be_reached_from_elsewhere_offers_no_link() {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"0.0.0.0:0\"\n",
-        harness::healthy().url("postgres")
+        testkit::healthy().url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let says = || {
-        let mut child =
-            harness::command(&["serve"]).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
-        let line = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).nth(1).unwrap();
-        assert_eq!(Watch { child, address: String::new() }.stop(), Some(0));
+        let mut watch = Daemon::start(folder.path());
+        let line = watch.next_line();
+        assert_eq!(watch.stop(), Some(0));
         line
     };
     assert!(says().contains("The dashboard is closed"));
-    harness::account(folder.path(), "ada", "admin");
+    testkit::add_account(folder.path(), "ada", "admin");
     assert!(says().contains("The dashboard is on http://0.0.0.0:"));
 }
 
@@ -329,8 +321,8 @@ fn while_the_database_does_not_answer_pages_say_what_is_known() {
     let scene = Scene::new(&[("vera", "viewer")]);
     let address = scene.watch.address.clone();
     let cookie = cookie(&address, "vera");
-    let get = |path: &str| harness::request(&address, ("GET", path), &[("cookie", &cookie)], b"");
-    harness::wait_until("the first look", || get("/").1.contains("Looked at"));
+    let get = |path: &str| testkit::http::get_with(&address, path, &[("cookie", &cookie)]).parts();
+    testkit::wait_until("the first look", || get("/").1.contains("Looked at"));
     scene.database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
     let (status, page) = get("/targets/app/sessions");
     assert_eq!((status, page.contains("The database of app cannot be asked")), (503, true), "{page}");
@@ -357,7 +349,7 @@ fn sessions_are_paged_through_without_missing_or_repeating_any() {
         let mut path = format!("/targets/app/sessions?order={order}");
         let mut ids = vec![];
         loop {
-            let (status, page) = harness::request(&address, ("GET", &path), &[("cookie", &cookie)], b"");
+            let (status, page) = testkit::http::get_with(&address, &path, &[("cookie", &cookie)]).parts();
             assert_eq!(status, 200, "{page}");
             let rows = page.split("…</code></td><td>").skip(1);
             ids.extend(rows.map(|row| row.split('<').next().unwrap().to_owned()));
@@ -382,9 +374,9 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
     let form = form(&address, &cookie);
     let post = |fields: &str| {
         let body = format!("form={form}&kind=where&{fields}");
-        harness::post(&address, "/cleanup/app", &[("cookie", &cookie)], body.as_bytes())
+        testkit::http::post(&address, "/cleanup/app", &[("cookie", &cookie)], body.as_bytes()).parts()
     };
-    let get = |path: &str| harness::request(&address, ("GET", path), &[("cookie", &cookie)], b"").1;
+    let get = |path: &str| testkit::http::get_with(&address, path, &[("cookie", &cookie)]).body;
     for (fields, refused, said) in [
         ("", 400, "Say at least one condition"),
         ("expires_before=yesterday", 400, "is a date and a time, in UTC"),
@@ -413,7 +405,7 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
 
 /// Has the watch look now, and not only when it is time.
 fn look_now(scene: &Scene) {
-    assert_eq!(harness::post(&scene.watch.address, "/awake/app", &[], b"").0, 202);
+    assert_eq!(testkit::http::post(&scene.watch.address, "/awake/app", &[], b"").status, 202);
 }
 
 #[test]
@@ -421,7 +413,7 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
     let mut scene = Scene::new(&[("ada", "responder")]);
     run(async {
         let browser = Browser::open(&scene.watch.address, DESK).await;
-        browser.log_in("ada", PASSWORD).await;
+        browser.log_in("ada", ACCOUNT_PASSWORD).await;
         browser.shows("All is well.").await;
         // The daemon goes and comes back, and with it the stream of events; nobody loads the page anew.
         let port = scene.watch.address.rsplit(':').next().unwrap().to_owned();
@@ -431,13 +423,13 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
         std::fs::write(&file, format!("{text}[alerts.critical]\nclear_looks = 1\n")).unwrap();
         scene.watch.signal("TERM");
         assert!(scene.watch.child.wait().unwrap().success());
-        scene.watch = harness::watch(scene.folder.path());
+        scene.watch = testkit::Daemon::start(scene.folder.path());
         scene.database.psql(LEAK).unwrap();
         look_now(&scene);
         browser.shows("duplicate-tokens on app").await;
 
         let other = Browser::open(&scene.watch.address, DESK).await;
-        other.log_in("ada", PASSWORD).await;
+        other.log_in("ada", ACCOUNT_PASSWORD).await;
         other.shows("ada · responder").await;
         other.goto("/cleanup/app").await;
         other.press("form:has(input[value=duplicates])").await;
@@ -460,7 +452,7 @@ fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
             Browser::open(&scene.watch.address, DESK).await,
         );
         for (browser, name) in [(&ada, "ada"), (&rob, "rob")] {
-            browser.log_in(name, PASSWORD).await;
+            browser.log_in(name, ACCOUNT_PASSWORD).await;
             browser.shows("log-duplicate-token on app").await;
             browser.goto("/targets/app/checks/log-duplicate-token").await;
             browser.fill("form[action='/alerts/acknowledge']", "note", &format!("{name} is on it")).await;
@@ -505,7 +497,7 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
         .unwrap();
     run(async {
         let browser = Browser::open(&scene.watch.address, DESK).await;
-        browser.log_in("ada", PASSWORD).await;
+        browser.log_in("ada", ACCOUNT_PASSWORD).await;
         browser.shows("ada · viewer").await;
         browser.goto("/targets/app/sessions?sort=expires&order=down").await;
         for first in [100_000, 99_900, 99_800] {
@@ -540,23 +532,17 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
 #[test]
 fn the_demonstration_leaks_within_a_minute_and_watches_its_own_log_ins() {
     let folder = tempfile::tempdir().unwrap();
-    let child = harness::command(&["demo", "--listen", "127.0.0.1:0"])
-        .current_dir(folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut watch = Watch { child, address: String::new() };
-    let said = BufReader::new(watch.child.stdout.take().unwrap());
-    let mut lines = said.lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("duplicate-tokens")));
-    let link = lines.find(|line| line.contains("/setup/")).unwrap();
+    let mut watch =
+        Daemon::spawn(testkit::command(&["demo", "--listen", "127.0.0.1:0"]).current_dir(folder.path()));
+    watch.line_with("duplicate-tokens");
+    let link = watch.line_with("/setup/");
     let (address, token) = link.trim().strip_prefix("http://").unwrap().split_once("/setup/").unwrap();
     watch.address = address.to_owned();
     run(async {
         let browser = Browser::open(address, DESK).await;
         browser.goto(&format!("/setup/{token}")).await;
         browser.fill("form", "name", "ada").await;
-        browser.fill("form", "password", PASSWORD).await;
+        browser.fill("form", "password", ACCOUNT_PASSWORD).await;
         browser.press("form").await;
         browser.shows("All is well.").await;
         browser.shows("log-duplicate-token on demo").await;
@@ -571,6 +557,5 @@ fn the_demonstration_leaks_within_a_minute_and_watches_its_own_log_ins() {
         browser.goto("/targets/demo/doctor").await;
         browser.shows("token-unique").await;
     });
-    drop(lines);
     assert_eq!(watch.stop(), Some(0));
 }

@@ -93,8 +93,7 @@ impl Browser {
             if text.contains(words) {
                 return;
             }
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(100), std::future::pending::<()>())
-                .await;
+            testkit::let_time_pass(std::time::Duration::from_millis(100));
         }
         let address = self.page.current_url().await.unwrap();
         panic!("`{words}` is waited for in vain; {address} says:\n{text}");
@@ -210,7 +209,8 @@ impl Drop for Browser {
         let path = format!("/session/{}", self.page.session_id());
         let address = format!("127.0.0.1:{}", driver());
         if std::net::TcpStream::connect(&address).is_ok() {
-            crate::harness::request(&address, ("DELETE", &path), &[], b"");
+            let request = testkit::HttpRequest { method: "DELETE", path: &path, ..Default::default() };
+            let _ = testkit::http::send(&address, request);
         }
     }
 }
@@ -218,14 +218,13 @@ impl Drop for Browser {
 /// Asks ChromeDriver for what is of Chromium alone.
 fn ask(path: &str, body: &Value) -> Value {
     let body = body.to_string();
-    let answer = crate::harness::post(
+    let answer = testkit::http::post(
         &format!("127.0.0.1:{}", driver()),
         path,
         &[("Content-Type", "application/json")],
         body.as_bytes(),
     );
-    let (_, text) = answer.1.split_once("\r\n\r\n").unwrap_or_default();
-    serde_json::from_str(text).unwrap_or_default()
+    serde_json::from_str(&answer.body).unwrap_or_default()
 }
 
 fn cdp(page: &WebDriver, command: &str, parameters: Value) {

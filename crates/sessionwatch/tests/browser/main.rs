@@ -7,10 +7,5 @@
 
 mod dashboard;
 mod driver;
-#[path = "../it/guide.rs"]
-mod guide;
-#[path = "../it/harness.rs"]
-#[expect(dead_code, reason = "the other stories use the rest")]
-mod harness;
 mod openid;
 mod scene;

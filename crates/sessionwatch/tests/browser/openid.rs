@@ -7,7 +7,6 @@ use std::{
 
 use crate::{
     driver::{Browser, DESK},
-    harness,
     scene::{Scene, run},
 };
 
@@ -59,7 +58,7 @@ fn scene() -> (Scene, Provider) {
     );
     std::fs::write(&file, format!("{text}{more}")).unwrap();
     scene.watch.signal("HUP");
-    harness::wait_until("the provider is known", || scene.watch.page("/login").contains("the company"));
+    testkit::wait_until("the provider is known", || scene.watch.page("/login").contains("the company"));
     (scene, provider)
 }
 
@@ -117,7 +116,7 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
 fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
     let (scene, provider) = scene();
     let get = |path: &str, cookie: &str| {
-        harness::request(&scene.watch.address, ("GET", path), &[("cookie", cookie)], b"")
+        testkit::http::get_with(&scene.watch.address, path, &[("cookie", cookie)]).parts()
     };
     let (status, asked) = get("/openid/login", "");
     assert_eq!(status, 303, "{asked}");

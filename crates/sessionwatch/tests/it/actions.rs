@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testbed::Database;
-
-use crate::harness::{self, Said, run_in};
+use testkit::{Database, ProgramOutput, run_in};
 
 /// A folder with a configuration of a target with both roles, made by the statements of `grants`.
 struct Place<'a> {
@@ -17,9 +15,9 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     /// At that of its addresses: directly, or through the pooler.
     fn new(database: &'a Database<'a>, port: usize) -> Self {
-        let (watch, act) = (harness::role(database, "watch"), harness::role(database, "act"));
+        let (watch, act) = (testkit::create_role(database, "watch"), testkit::create_role(database, "act"));
         let url = database.url("postgres");
-        let said = harness::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]);
+        let said = testkit::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]);
         let grants: String = said
             .stdout
             .lines()
@@ -37,7 +35,7 @@ impl<'a> Place<'a> {
         Self { folder, database, act }
     }
 
-    fn run(&self, arguments: &[&str]) -> Said {
+    fn run(&self, arguments: &[&str]) -> ProgramOutput {
         run_in(self.folder.path(), &[], arguments)
     }
 
@@ -60,7 +58,7 @@ impl<'a> Place<'a> {
     }
 }
 
-fn document(said: &Said) -> Value {
+fn document(said: &ProgramOutput) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr))
 }
 
@@ -87,7 +85,7 @@ fn planned(place: &Place<'_>, arguments: &[&str]) -> String {
 
 #[test]
 fn what_cannot_be_done_is_said_once_and_changes_nothing() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let place = Place::new(&database, 0);
     let before = database.psql(TABLE).unwrap();
     let says = |arguments: &[&str], code: i32, parts: &[&str]| {
@@ -118,7 +116,7 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
     database.psql(&format!("GRANT DELETE ON sessions TO {}", place.act)).unwrap();
     // The plan of one target is none of another.
     let text = std::fs::read_to_string(place.folder.path().join("sessionwatch.toml")).unwrap();
-    let [direct, pooled] = testbed::shared().ports().map(|port| format!(":{port}/"));
+    let [direct, pooled] = testkit::shared().ports().map(|port| format!(":{port}/"));
     let write = |text: &str| std::fs::write(place.folder.path().join("sessionwatch.toml"), text).unwrap();
     write(&text.replace(&direct, &pooled));
     says(&["revoke", "all", "--apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
@@ -138,7 +136,7 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
 
 #[test]
 fn an_archive_opens_with_its_own_identity_only() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let place = Place::new(&database, 0);
     let says = |arguments: &[&str], code: i32, part: &str| {
         let said = place.run(arguments);
@@ -240,9 +238,9 @@ impl Site<'_> {
 
 #[test]
 fn every_action_does_what_its_plan_says_and_is_undone() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     for port in [0, 1] {
-        let database = testbed::shared().database(Some(&database)).unwrap();
+        let database = testkit::shared().database(Some(&database)).unwrap();
         let place = Place::new(&database, port);
         let sql = |sql: &str| database.psql(sql).unwrap();
         let site = Site { folder: place.folder.path(), sql: &sql, live: "now() + interval '1 day'" };
@@ -356,7 +354,7 @@ fn sessions_are_ended_in_place_where_the_framework_does_so() {
 
 #[test]
 fn on_a_server_too_sessions_are_ended_in_place() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     database.psql("ALTER TABLE sessions ADD COLUMN active boolean NOT NULL DEFAULT true").unwrap();
     let before = database.psql(TABLE).unwrap();
     for (port, revoke, ended) in [
@@ -383,7 +381,7 @@ fn on_a_server_too_sessions_are_ended_in_place() {
 
 #[test]
 fn the_doctor_says_what_the_acting_role_lacks() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let place = Place::new(&database, 0);
     let line = || {
         let said = place.run(&["doctor"]);
@@ -423,7 +421,7 @@ fn init_makes_the_identity_and_writes_its_recipient() {
 
 #[test]
 fn where_rows_are_not_enough_it_says_what_is() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let url = database.url("postgres");
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| run_in(folder.path(), &[("DATABASE_URL", &url)], arguments);
@@ -438,7 +436,7 @@ fn where_rows_are_not_enough_it_says_what_is() {
             said.stderr
         );
     }
-    let better = testbed::shared().database(None).unwrap();
+    let better = testkit::shared().database(None).unwrap();
     better
         .psql(
             "CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);
@@ -458,7 +456,7 @@ fn where_rows_are_not_enough_it_says_what_is() {
 
 #[test]
 fn rows_that_moved_or_are_held_need_no_more_rights_than_the_grants_give() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let place = Place::new(&database, 0);
     let id = planned(&place, &["cleanup", "expired"]);
     // Other versions of the same rows, which stand elsewhere; and a lock that an application holds.

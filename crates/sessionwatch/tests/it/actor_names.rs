@@ -5,12 +5,11 @@ use std::{
     path::Path,
     process::Command,
 };
+use testkit::ProgramOutput;
 
 use rusqlite::Connection;
 use serde_json::Value;
 use sessionwatch::store::{Place, Store, audit};
-
-use crate::harness::{self, Said};
 
 const STORE: &str = "sessionwatch-state.db";
 
@@ -64,7 +63,7 @@ const RECORDED: [&[&str]; 12] = [
 ];
 
 /// Runs every command, and says what it said.
-fn all(folder: &Path, run: &dyn Fn(&[&str]) -> Said) -> Vec<String> {
+fn all(folder: &Path, run: &dyn Fn(&[&str]) -> ProgramOutput) -> Vec<String> {
     for command in RECORDED {
         let said = run(command);
         assert_eq!(said.code, 0, "{command:?}: {}{}", said.stdout, said.stderr);
@@ -85,21 +84,21 @@ fn without_a_variable_the_system_account_is_who_did_it() {
     let folder = folder();
     let account = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
     for unset in [&[][..], &[("USER", "")]] {
-        let said = harness::run_in(folder.path(), unset, &["alerts", "list", "--all"]);
+        let said = testkit::run_in(folder.path(), unset, &["alerts", "list", "--all"]);
         assert!(said.code == 0 && !said.stderr.contains("USER"), "{}", said.stderr);
     }
-    let names = all(folder.path(), &|command| harness::run_in(folder.path(), &[], command));
+    let names = all(folder.path(), &|command| testkit::run_in(folder.path(), &[], command));
     assert_eq!(names, [account.trim()]);
     // What only reads does not say who reads.
-    let status = harness::run_in(folder.path(), &[], &["incident", "status", "main"]);
+    let status = testkit::run_in(folder.path(), &[], &["incident", "status", "main"]);
     assert!(status.code == 0 && status.stderr.is_empty(), "{}", status.stderr);
     // A name that is given is kept, by either option, and nothing is said.
     for option in ["--as", "--owner"] {
         let note = ["incident", "note", "seen", "main", option, "grace"];
-        let said = harness::run_in(folder.path(), &[], &note);
+        let said = testkit::run_in(folder.path(), &[], &note);
         assert!(said.code == 0 && said.stderr.is_empty(), "{}", said.stderr);
     }
-    let status = harness::run_in(folder.path(), &[], &["incident", "status", "main"]).stdout;
+    let status = testkit::run_in(folder.path(), &[], &["incident", "status", "main"]).stdout;
     assert_eq!(status.matches("grace  note").count(), 2, "{status}");
 }
 
@@ -120,7 +119,7 @@ fn an_account_without_a_name_is_kept_by_its_number() {
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&program);
         command.args(arguments).env_clear().current_dir(folder.path()).uid(NAMELESS).gid(NAMELESS);
-        harness::said(&command.output().unwrap())
+        testkit::ProgramOutput::from(command.output().unwrap())
     };
     assert_eq!(all(folder.path(), &run), [format!("uid {NAMELESS}")]);
     let silences: Value =

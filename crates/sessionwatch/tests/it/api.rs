@@ -7,9 +7,7 @@ use std::process::Command;
 
 use pg_link::{Connection, Dsn, NoRows};
 use serde_json::{Value, json};
-use testbed::Database;
-
-use crate::harness::{self, PASSWORD, Watch};
+use testkit::{ACCOUNT_PASSWORD, Daemon, Database, HttpRequest, HttpResponse};
 
 /// A token on rows of two users.
 const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
@@ -17,7 +15,7 @@ const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) database: Database<'static>,
-    pub(crate) watch: Watch,
+    pub(crate) watch: Daemon,
 }
 
 /// A program, by its token.
@@ -29,7 +27,7 @@ pub(crate) struct Program<'a> {
 /// What a program was answered.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) head: String,
+    pub(crate) answer: HttpResponse,
     pub(crate) body: Value,
 }
 
@@ -45,7 +43,7 @@ impl Scene {
 
     /// The same, with more about the target and besides.
     fn of(target: &str, more: &str) -> Self {
-        let (folder, database) = (tempfile::tempdir().unwrap(), harness::healthy());
+        let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy());
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
@@ -53,9 +51,9 @@ impl Scene {
              [checks.slow-observation]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        harness::account(folder.path(), "ada", "admin");
-        harness::account(folder.path(), "vera", "viewer");
-        let watch = harness::watch(folder.path());
+        testkit::add_account(folder.path(), "ada", "admin");
+        testkit::add_account(folder.path(), "vera", "viewer");
+        let watch = testkit::Daemon::start(folder.path());
         Self { folder, database, watch }
     }
 
@@ -67,7 +65,7 @@ impl Scene {
 /// A new token.
 pub(crate) fn token(folder: &Path, account: &str, scopes: &str) -> String {
     let arguments = ["tokens", "add", account, "--label", "bot", "--scope", scopes];
-    let said = harness::run_in(folder, &[], &arguments);
+    let said = testkit::run_in(folder, &[], &arguments);
     assert_eq!(said.code, 0, "{}", said.stderr);
     said.stdout.trim().to_owned()
 }
@@ -75,7 +73,8 @@ pub(crate) fn token(folder: &Path, account: &str, scopes: &str) -> String {
 impl Program<'_> {
     pub(crate) fn ask(
         &self,
-        (method, path): (&str, &str),
+        method: &str,
+        path: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Answer {
@@ -87,30 +86,29 @@ impl Program<'_> {
         all.extend(headers);
         let text = body.map(Value::to_string).unwrap_or_default();
         let path = format!("/api/v1{path}");
-        let (status, answer) = harness::request(self.address, (method, &path), &all, text.as_bytes());
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or_default() }
+        let request = HttpRequest { method, path: &path, headers: &all, body: text.as_bytes() };
+        let answer = testkit::http::send(self.address, request);
+        Answer { status: answer.status, body: serde_json::from_str(&answer.body).unwrap_or_default(), answer }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
-        self.ask(("GET", path), &[], None)
+        self.ask("GET", path, &[], None)
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
-        self.ask(("POST", path), &[], Some(body))
+        self.ask("POST", path, &[], Some(body))
     }
 }
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
-        let line = |line: &&str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
-        self.head.lines().find(line).map_or("", |line| line.split_once(':').unwrap().1.trim())
+        self.answer.header(name)
     }
 
     /// A problem of that status, which says that.
     pub(crate) fn is_problem(&self, status: u16, part: &str) {
         let detail = self.body["detail"].as_str().unwrap_or_default();
-        assert!(self.status == status && detail.contains(part), "{} {}", self.head, self.body);
+        assert!(self.status == status && detail.contains(part), "{:?} {}", self.answer, self.body);
         assert_eq!(
             (self.header("content-type"), &self.body["status"]),
             ("application/problem+json", &json!(status))
@@ -122,7 +120,7 @@ impl Answer {
 fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions");
-    harness::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
     let listed = bot.get("/targets").body;
     assert_eq!((listed["items"][0]["name"].as_str(), &listed["next"]), (Some("app"), &Value::Null));
     let check = bot.get("/targets/app/checks/duplicate-tokens").body;
@@ -173,7 +171,7 @@ fn carried_out(bot: &Program<'_>, plan: &Value) {
     let begun = bot.post(&format!("{path}/apply"), &json!({}));
     assert_eq!(begun.status, 202, "{}", begun.body);
     let outcome = || bot.get(&path).body["progress"]["outcome"].clone();
-    harness::wait_until("the plan is carried out", || outcome().is_string());
+    testkit::wait_until("the plan is carried out", || outcome().is_string());
     assert!(outcome().as_str().unwrap().contains(" done, 0 skipped"), "{}", outcome());
     bot.post(&format!("{path}/apply"), &json!({})).is_problem(409, "has been carried out already");
 }
@@ -184,9 +182,9 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
     let (all, reads) =
         (scene.program("ada", "read,alerts,actions,incidents,account,admin"), scene.program("ada", "read"));
     // A token from a time when its account could do more.
-    harness::account(scene.folder.path(), "vera", "admin");
+    testkit::add_account(scene.folder.path(), "vera", "admin");
     let more = scene.program("vera", "read,alerts,admin");
-    harness::account(scene.folder.path(), "vera", "viewer");
+    testkit::add_account(scene.folder.path(), "vera", "viewer");
     let (more, nobody) = (more, Program { token: "swt_0".into(), ..scene.program("ada", "read") });
     assert_eq!(reads.get("/me").body["account"], "ada");
     let quiet = json!({ "minutes": 5, "note": "tests" });
@@ -198,13 +196,8 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
     nobody.get("/me").is_problem(401, "a token is needed");
     assert!(nobody.get("/me").header("www-authenticate").starts_with("Bearer"));
     // A log-in of a person is not a token, and a token not a log-in.
-    let (status, _) = harness::request(
-        &scene.watch.address,
-        ("GET", "/alerts"),
-        &[("authorization", &format!("Bearer {}", all.token))],
-        b"",
-    );
-    assert_eq!(status, 303);
+    let headers = [("authorization", &*format!("Bearer {}", all.token))];
+    assert_eq!(testkit::http::get_with(&scene.watch.address, "/alerts", &headers).status, 303);
 
     // A token makes another one that may do no more than itself, and not for longer.
     let made = all.post("/tokens", &json!({ "label": "child", "scopes": ["read", "account"], "days": 366 }));
@@ -215,15 +208,15 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
         .post("/tokens", &json!({ "label": "x", "scopes": ["admin"] }))
         .is_problem(403, "not for `admin` itself");
     let id = made.body["id"].as_str().unwrap();
-    assert_eq!(all.ask(("DELETE", &format!("/tokens/{id}")), &[], None).status, 204);
+    assert_eq!(all.ask("DELETE", &format!("/tokens/{id}"), &[], None).status, 204);
     child.get("/me").is_problem(401, "a token is needed");
 
     // Whoever is removed takes the tokens along.
     assert_eq!(more.get("/me").status, 200);
-    assert_eq!(all.ask(("DELETE", "/accounts/vera"), &[], None).status, 204);
+    assert_eq!(all.ask("DELETE", "/accounts/vera", &[], None).status, 204);
     assert_eq!(more.get("/me").status, 401);
-    all.ask(("DELETE", "/accounts/ada"), &[], None).is_problem(409, "Another admin");
-    let secrets = [all.token.clone(), reads.token.clone(), child.token.clone(), PASSWORD.to_owned()];
+    all.ask("DELETE", "/accounts/ada", &[], None).is_problem(409, "Another admin");
+    let secrets = [all.token.clone(), reads.token.clone(), child.token.clone(), ACCOUNT_PASSWORD.to_owned()];
     let seen = format!("{}{}", all.get("/tokens").body, all.get("/audit").body);
     assert_eq!(scene.watch.stop(), Some(0));
     let kept = std::fs::read(scene.folder.path().join("sessionwatch-state.db")).unwrap();
@@ -238,30 +231,30 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
     let bot = scene.program("ada", "read,alerts,account");
     let key = [("idempotency-key", "one")];
     let quiet = json!({ "minutes": 5, "note": "tests" });
-    let first = bot.ask(("POST", "/silences"), &key, Some(&quiet));
-    let again = bot.ask(("POST", "/silences"), &key, Some(&quiet));
+    let first = bot.ask("POST", "/silences", &key, Some(&quiet));
+    let again = bot.ask("POST", "/silences", &key, Some(&quiet));
     assert_eq!((first.status, again.status, &first.body), (201, 201, &again.body));
     assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
     assert_eq!(bot.get("/silences").body["items"].as_array().unwrap().len(), 1);
     let other = json!({ "minutes": 6, "note": "tests" });
-    bot.ask(("POST", "/silences"), &key, Some(&other)).is_problem(422, "another request had that key");
+    bot.ask("POST", "/silences", &key, Some(&other)).is_problem(422, "another request had that key");
     // Another token has keys of its own.
     let second = scene.program("ada", "alerts");
-    assert_ne!(second.ask(("POST", "/silences"), &key, Some(&quiet)).body, first.body);
+    assert_ne!(second.ask("POST", "/silences", &key, Some(&quiet)).body, first.body);
     let id = first.body["id"].as_i64().unwrap();
-    let end = || bot.ask(("DELETE", &format!("/silences/{id}")), &[("idempotency-key", "two")], None).status;
+    let end = || bot.ask("DELETE", &format!("/silences/{id}"), &[("idempotency-key", "two")], None).status;
     assert_eq!((end(), end()), (204, 204));
-    bot.ask(("DELETE", &format!("/silences/{id}")), &[], None).is_problem(404, "has ended already");
-    bot.ask(("POST", "/silences"), &[("idempotency-key", "a b")], Some(&quiet)).is_problem(400, "ASCII");
+    bot.ask("DELETE", &format!("/silences/{id}"), &[], None).is_problem(404, "has ended already");
+    bot.ask("POST", "/silences", &[("idempotency-key", "a b")], Some(&quiet)).is_problem(400, "ASCII");
     // What is secret is not kept to be told again.
     let wish = json!({ "label": "x", "scopes": ["read"] });
-    let make = || bot.ask(("POST", "/tokens"), &[("idempotency-key", "three")], Some(&wish));
+    let make = || bot.ask("POST", "/tokens", &[("idempotency-key", "three")], Some(&wish));
     assert_eq!(make().status, 201);
     make().is_problem(409, "is not kept");
     assert_eq!(bot.get("/tokens").body["items"].as_array().unwrap().len(), 3);
 
     let tagged = bot.get("/configuration");
-    let known = |tag: &str| bot.ask(("GET", "/configuration"), &[("if-none-match", tag)], None);
+    let known = |tag: &str| bot.ask("GET", "/configuration", &[("if-none-match", tag)], None);
     let same = known(tagged.header("etag"));
     assert_eq!((same.status, same.body), (304, Value::Null));
     assert_eq!(known("\"0\"").body, tagged.body);
@@ -322,8 +315,8 @@ fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
     let everybody = bot.post("/targets/app/plans", &json!({ "kind": "all" })).body;
     let path = format!("/plans/{}/apply", everybody["id"].as_str().unwrap());
     bot.post(&path, &json!({ "confirm": "other" })).is_problem(409, "type the name of the target");
-    bot.ask(("POST", "/silences"), &[], None).is_problem(415, "application/json");
-    let put = bot.ask(("PUT", "/silences"), &[], None);
+    bot.ask("POST", "/silences", &[], None).is_problem(415, "application/json");
+    let put = bot.ask("PUT", "/silences", &[], None);
     put.is_problem(405, "takes GET, POST");
     assert_eq!(put.header("allow"), "GET, POST");
     let huge = json!({ "minutes": 5, "note": "x".repeat(70_000) });
@@ -334,7 +327,7 @@ fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
 #[test]
 fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     let scene = Scene::with("[actions]\nsecond_person = true\n");
-    harness::account(scene.folder.path(), "rob", "responder");
+    testkit::add_account(scene.folder.path(), "rob", "responder");
     let (ada, rob) = (scene.program("ada", "read,actions"), scene.program("rob", "read,actions"));
     let far = ada.post("/targets/app/plans", &json!({ "kind": "all" })).body;
     let path = format!("/plans/{}", far["id"].as_str().unwrap());
@@ -348,10 +341,10 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     // The command line keeps to it too.
     let id = far["id"].as_str().unwrap();
     let arguments = ["revoke", "all", "app", "--apply", id, "--confirm", "app"];
-    let said = harness::run_in(scene.folder.path(), &[("USER", "rob")], &arguments);
+    let said = testkit::run_in(scene.folder.path(), &[("USER", "rob")], &arguments);
     assert!(said.code == 2 && said.stderr.contains("somebody else has to agree"), "{}", said.stderr);
     assert_eq!(apply(&ada).status, 202);
-    harness::wait_until("it is carried out", || ada.get(&path).body["state"] == "done");
+    testkit::wait_until("it is carried out", || ada.get(&path).body["state"] == "done");
     rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has been carried out already");
     // What does not reach far needs nobody else.
     let near = ada.post("/targets/app/plans", &json!({ "kind": "expired", "hours": 1 })).body;
@@ -380,17 +373,17 @@ fn an_incident_is_worked_on_by_a_program_too() {
         (&json!("17"), &json!("User 17")),
         "{found}"
     );
-    let sealed = bot.ask(("POST", &format!("{base}/evidence")), &[], None);
+    let sealed = bot.ask("POST", &format!("{base}/evidence"), &[], None);
     assert!(
         sealed.status == 200 && sealed.header("content-disposition").contains(".tar.age"),
-        "{}",
-        sealed.head
+        "{:?}",
+        sealed.answer
     );
     let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
     let consent = json!({ "incident": opened.body["id"] });
     let path = format!("/plans/{}", plan["id"].as_str().unwrap());
     assert_eq!(bot.post(&format!("{path}/apply"), &consent).status, 202);
-    harness::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
+    testkit::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
     // Putting back in the course of an incident ends no session, and is not noted as if it had.
     let contained = || bot.get(&base).body["timeline"].to_string().matches("\"contained\"").count();
     assert_eq!((&plan["rows"], contained()), (&json!(4), 1), "{plan}");
@@ -400,12 +393,12 @@ fn an_incident_is_worked_on_by_a_program_too() {
     bot.post(&format!("{restore}/apply"), &consent).is_problem(409, "type the name of the target");
     let confirmed = json!({ "incident": opened.body["id"], "confirm": "app" });
     assert_eq!(bot.post(&format!("{restore}/apply"), &confirmed).status, 202);
-    harness::wait_until("it is put back", || bot.get(&restore).body["progress"]["outcome"].is_string());
+    testkit::wait_until("it is put back", || bot.get(&restore).body["progress"]["outcome"].is_string());
     assert_eq!(contained(), 1);
     let again = bot.post("/targets/app/plans", &json!({ "kind": "user", "user": "2" })).body;
     let again = format!("/plans/{}", again["id"].as_str().unwrap());
     assert_eq!(bot.post(&format!("{again}/apply"), &consent).status, 202);
-    harness::wait_until("it is contained again", || contained() == 2);
+    testkit::wait_until("it is contained again", || contained() == 2);
     assert_eq!(
         bot.post(&format!("{base}/set"), &json!({ "name": "root-cause", "text": "a cache" })).status,
         204
@@ -431,7 +424,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
 fn schemathesis_finds_no_violation_of_the_document() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions,incidents,account,admin");
-    harness::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let said = Command::new(root.join("target/tools/schemathesis/bin/schemathesis"))
         .arg("--config-file")
@@ -477,23 +470,23 @@ fn a_large_table_is_paged_through_by_id_also_if_it_is_taken_for_a_small_one_mean
 fn questions_take_turns_over_a_connection_that_waits_a_little() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,actions");
-    harness::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
     let waiting = || {
         let query = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'";
         scene.database.psql(query).unwrap().trim().to_owned()
     };
-    harness::wait_until("no connection", || waiting().is_empty());
+    testkit::wait_until("no connection", || waiting().is_empty());
     let asked = || assert_eq!(bot.get("/targets/app/sessions").status, 200);
     asked();
     let first = waiting();
     assert!(first.parse::<u32>().is_ok(), "{first}");
     asked();
     assert_eq!(bot.get("/targets/app/doctor").status, 200);
-    harness::wait_until("the same connection", || waiting() == first);
+    testkit::wait_until("the same connection", || waiting() == first);
     // One that was lost is replaced.
     scene.database.psql(&format!("SELECT pg_terminate_backend({first})")).unwrap();
-    harness::wait_until("the end of it", || waiting().is_empty());
+    testkit::wait_until("the end of it", || waiting().is_empty());
     asked();
     let second = waiting();
     assert!(second.parse::<u32>().is_ok() && second != first, "{first} {second}");
@@ -504,14 +497,14 @@ fn questions_take_turns_over_a_connection_that_waits_a_little() {
     };
     rename("sessionToken", "other");
     assert_eq!(bot.get("/targets/app/sessions").status, 503);
-    harness::wait_until("no connection", || waiting().is_empty());
+    testkit::wait_until("no connection", || waiting().is_empty());
     rename("other", "sessionToken");
     asked();
     // What has connections of its own is not kept from them.
     assert_eq!(bot.post("/targets/app/plans", &json!({ "kind": "duplicates" })).status, 201);
     asked();
     // Nobody asks any more.
-    harness::wait_until("no connection", || waiting().is_empty());
+    testkit::wait_until("no connection", || waiting().is_empty());
     assert_eq!(scene.watch.stop(), Some(0));
 }
 
@@ -519,7 +512,7 @@ fn questions_take_turns_over_a_connection_that_waits_a_little() {
 fn who_goes_away_without_waiting_for_the_answer_makes_no_room_for_more_questions() {
     let scene = Scene::of("lock_timeout = 600\n", "");
     let bot = scene.program("ada", "read");
-    harness::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dsn = Dsn::parse(&scene.database.url("postgres")).unwrap();
     let locker = runtime.block_on(Connection::<NoRows>::open(&dsn)).unwrap();
@@ -537,11 +530,11 @@ fn who_goes_away_without_waiting_for_the_answer_makes_no_room_for_more_questions
         stream
     };
     let first: Vec<_> = (0..4).map(ask).collect();
-    harness::wait_until("four questions", || waiting() == 4);
+    testkit::wait_until("four questions", || waiting() == 4);
     drop(first);
     let _second: Vec<_> = (0..4).map(ask).collect();
     let mut looked = 0;
-    harness::wait_until("a while", || {
+    testkit::wait_until("a while", || {
         assert!(waiting() <= 4);
         looked += 1;
         looked == 20

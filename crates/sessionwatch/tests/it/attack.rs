@@ -10,12 +10,9 @@ use std::{
     time::Duration,
 };
 
-use testbed::Certificates;
+use testkit::Certificates;
 
-use crate::{
-    fastforward::{Apart, MINUTE, monday, program},
-    harness,
-};
+use crate::fastforward::{Apart, MINUTE, monday, program};
 
 const LOG_INS: usize = 600;
 const HELD: usize = 1_100;
@@ -129,7 +126,7 @@ fn started(folder: &Path, more: &str) -> Apart {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n{more}",
-        harness::healthy().url("postgres")
+        testkit::healthy().url("postgres")
     );
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
     let mut limited = Command::new("sh");
@@ -167,7 +164,7 @@ fn runs_go_on_while_handshakes_of_tls_are_held_open() {
     let mut watch = started(folder.path(), &more);
     let address = watch.address().to_owned();
     let held = Held::start(&address, SENT_BY_TLS);
-    let client = crate::door::client(&certificates.authority());
+    let client = crate::https_listener::client(&certificates.authority());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_, port) = address.rsplit_once(':').unwrap();
     let url = format!("https://localhost:{port}/metrics");

@@ -8,9 +8,7 @@ use std::{
 
 use sessionwatch::store::{Place, Store, StoreError, audit, db::Db};
 use sessionwatch_core::instant::Instant;
-use testbed::Sink;
-
-use crate::harness;
+use testkit::Sink;
 
 /// A watch of one target that tells one channel, with its memory at that place.
 fn configuration(url: &str, hook: &str, store: &str) -> String {
@@ -35,7 +33,7 @@ fn contents(copy: &Path) -> (Vec<[String; 3]>, i64) {
 
 /// The alerts that a watch lists.
 fn listed(folder: &Path) -> serde_json::Value {
-    let said = harness::run_in(folder, &[], &["alerts", "list", "--all", "--format", "json"]);
+    let said = testkit::run_in(folder, &[], &["alerts", "list", "--all", "--format", "json"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     serde_json::from_str(&said.stdout).unwrap()
 }
@@ -43,17 +41,17 @@ fn listed(folder: &Path) -> serde_json::Value {
 /// Copies the store of a running watch, and watches on with the copy.
 fn copied_while_it_runs(store: &str) {
     let (database, sink, folder) =
-        (harness::anomalous(), Sink::start(&[]).unwrap(), tempfile::tempdir().unwrap());
+        (testkit::anomalous(), Sink::start(&[]).unwrap(), tempfile::tempdir().unwrap());
     let file = folder.path().join("sessionwatch.toml");
     let write = |store: &str| {
         std::fs::write(&file, configuration(&database.url("postgres"), &sink.url(), store)).unwrap();
     };
-    let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
+    let run = |arguments: &[&str]| testkit::run_in(folder.path(), &[("USER", "ada")], arguments);
     write(store);
     let early = run(&["backup", "early.db"]);
     assert!(early.code == 2 && early.stderr.contains("`sessionwatch serve` creates it"), "{}", early.stderr);
     assert!(!folder.path().join("early.db").exists());
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     assert!(!sink.wait_for(1).is_empty());
     for number in 0..5 {
         let (copy, note) = (format!("copy-{number}.db"), format!("note {number}"));
@@ -75,7 +73,7 @@ fn copied_while_it_runs(store: &str) {
     let verified = run(&["audit", "verify"]);
     assert!(verified.code == 0 && verified.stdout.contains("whole: 5 entries"), "{}", verified.stdout);
     // What was told is not told again by who goes on with the copy.
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     assert!(watch.page("/metrics").contains(
         "sessionwatch_alert_firing{target=\"app\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n"
     ));
@@ -89,17 +87,17 @@ fn a_file_is_copied_while_the_watch_works_on_it_and_the_copy_takes_its_place() {
 
 #[test]
 fn a_store_on_a_server_is_copied_into_a_file_that_takes_its_place() {
-    copied_while_it_runs(&harness::empty().url("postgres"));
+    copied_while_it_runs(&testkit::empty().url("postgres"));
 }
 
 #[test]
 fn a_copy_that_cannot_be_made_says_why_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("sessionwatch-state.db"), "no database").unwrap();
-    let said = harness::run_in(folder.path(), &[], &["backup", "copy.db"]);
+    let said = testkit::run_in(folder.path(), &[], &["backup", "copy.db"]);
     assert!(said.code == 3 && !said.stderr.is_empty(), "{}", said.stderr);
     std::fs::remove_file(folder.path().join("sessionwatch-state.db")).unwrap();
-    let nowhere = harness::run_in(folder.path(), &[], &["backup", "no/such/folder/copy.db"]);
+    let nowhere = testkit::run_in(folder.path(), &[], &["backup", "no/such/folder/copy.db"]);
     assert_eq!(nowhere.code, 2, "{}", nowhere.stderr);
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -152,7 +150,7 @@ fn a_damaged_store_is_never_copied_over_the_name_of_a_backup() {
         assert!(names(folder.path()).iter().all(|name| !name.contains("copy")), "page {page}");
     }
     assert!(refused_copies > 10, "{refused_copies}");
-    let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
+    let run = |arguments: &[&str]| testkit::run_in(folder.path(), &[("USER", "ada")], arguments);
     let mut damaged = sound.clone();
     damaged[5 * PAGE..11 * PAGE].fill(0xAA);
     fs::write(&path, damaged).unwrap();
@@ -168,7 +166,7 @@ fn a_damaged_store_is_never_copied_over_the_name_of_a_backup() {
 #[test]
 fn a_store_whose_audit_trail_was_changed_is_not_copied() {
     let (folder, path) = filled();
-    let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
+    let run = |arguments: &[&str]| testkit::run_in(folder.path(), &[("USER", "ada")], arguments);
     rusqlite::Connection::open(&path)
         .unwrap()
         .execute("UPDATE audit SET actor = 'bo' WHERE id = 7", [])
@@ -177,10 +175,10 @@ fn a_store_whose_audit_trail_was_changed_is_not_copied() {
     let told = said.stderr.contains("no backup was written to copy.db: entry 7 of the audit trail");
     assert!(said.code == 3 && told, "{}{}", said.stdout, said.stderr);
     // The same of a store on a server.
-    let database = harness::empty();
+    let database = testkit::empty();
     let text = format!("[serve]\nstore = \"{}\"\n", database.url("postgres"));
     fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    harness::account(folder.path(), "ada", "admin");
+    testkit::add_account(folder.path(), "ada", "admin");
     assert_eq!(run(&["backup", "sound.db"]).code, 0);
     database.psql("UPDATE sessionwatch.audit SET actor = 'bo'").unwrap();
     let said = run(&["backup", "copy.db"]);

@@ -1,10 +1,9 @@
 //! Databases and logs that people have reported, each with the right answer.
 
 use std::path::Path;
+use testkit::{ProgramOutput, run_in};
 
 use serde_json::Value;
-
-use crate::harness::{self, Said, run_in};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cases");
 
@@ -36,12 +35,12 @@ const NOT_JUDGED: [&str; 2] = ["creation-rate", "slow-observation"];
 /// One case, and what was said of it.
 struct Tried<'a> {
     case: &'a Value,
-    check: Said,
+    check: ProgramOutput,
     report: Value,
     wrong: Vec<String>,
 }
 
-fn json(said: &Said) -> Value {
+fn json(said: &ProgramOutput) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or(Value::Null)
 }
 
@@ -144,7 +143,7 @@ fn try_case(case: &Value) -> (Vec<String>, Vec<String>) {
     let file = case["file"].as_str().unwrap();
     let run = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
     let (mut wrong, mut harmful) = (vec![], vec![]);
-    let database = (case["db"] == "postgres").then(harness::empty);
+    let database = (case["db"] == "postgres").then(testkit::empty);
     let url = match (&database, case["db"].as_str()) {
         (Some(database), _) => {
             database.psql(&statements(file)).unwrap_or_else(|error| panic!("{file}: {error}"));

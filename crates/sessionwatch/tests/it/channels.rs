@@ -14,12 +14,9 @@ use sessionwatch::{
 };
 use sessionwatch_core::instant::SECOND;
 use sha2::Sha256;
-use testbed::{Alertmanager, Database, MailOptions, MailSink, Received, Sink};
+use testkit::{Alertmanager, Database, MailOptions, MailSink, Received, Sink};
 
-use crate::{
-    fastforward::{Apart, MINUTE, Watch, monday},
-    harness,
-};
+use crate::fastforward::{Apart, MINUTE, Watch, monday};
 
 /// A secret as the specification of webhooks writes it, and the bytes that it stands for.
 const SECRET: (&str, &str) = ("whsec_c2VjcmV0LWtleS1vZi1ob29r", "secret-key-of-hook");
@@ -152,7 +149,7 @@ fn expected() -> [Value; 8] {
 
 #[test]
 fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let sinks: Vec<Sink> = (0..8).map(|_| Sink::start(&[]).unwrap()).collect();
     let mails = MailSink::start(MailOptions::default()).unwrap();
     let to = "from = \"watch@example.org\"\nto = [\"ops@example.org\"]";
@@ -196,7 +193,7 @@ fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
 
 #[test]
 fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     leak(&database, true);
     let sink = Sink::start(&[]).unwrap();
     let alertmanager = Alertmanager::start(&sink.url()).unwrap();
@@ -223,8 +220,7 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
     assert_eq!(firing["groupLabels"], json!({ "alertname": "duplicate-tokens" }));
     let (_, address) =
         alertmanager.url().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-    let listed = harness::get(&address, "/api/v2/alerts");
-    let listed: Value = serde_json::from_str(listed.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let listed = testkit::http::get(&address, "/api/v2/alerts").json();
     let mut targets: Vec<&str> =
         listed.as_array().unwrap().iter().map(|alert| alert["labels"]["target"].as_str().unwrap()).collect();
     targets.sort_unstable();
@@ -240,7 +236,7 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
 
 #[test]
 fn what_fires_on_many_targets_at_once_is_one_message_for_people_and_one_each_for_programs() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let (people, programs) = (Sink::start(&[]).unwrap(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let route = "[[route]]\nchannels = [\"people\", \"programs\"]\nchecks = [\"orphaned-sessions\"]\n";
@@ -273,7 +269,7 @@ fn what_fires_on_many_targets_at_once_is_one_message_for_people_and_one_each_for
 
 #[test]
 fn ten_thousand_findings_at_once_are_a_few_short_messages() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let sink = Sink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sessionwatch.toml");

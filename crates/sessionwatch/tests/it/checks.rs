@@ -5,9 +5,7 @@ mod adapters;
 use std::time::Duration;
 
 use serde_json::Value;
-use testbed::{Fault, Proxy};
-
-use crate::harness::{self, outcome};
+use testkit::{Fault, Proxy, outcome};
 
 /// Makes a check fail on the healthy table; some need a configuration.
 fn tripping(id: &str) -> (&'static str, &'static str) {
@@ -32,17 +30,17 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
 
 #[test]
 fn each_check_passes_in_order_and_fails_for_its_own_reason() {
-    let healthy = harness::healthy();
+    let healthy = testkit::healthy();
     let folder = tempfile::tempdir().unwrap();
     // What compares two looks has stories of its own, with the watch.
     let alone = |check: &sessionwatch::checks::Check| !check.compares && check.id != "rapid-creation";
     for check in sessionwatch::checks::TABLE_CHECKS.into_iter().filter(alone) {
-        let database = testbed::shared().database(Some(&healthy)).unwrap();
+        let database = testkit::shared().database(Some(&healthy)).unwrap();
         let (sql, configuration) = tripping(check.id);
         let file = folder.path().join(format!("{}.toml", check.id));
         std::fs::write(&file, configuration).unwrap();
         for (url, engine) in database.urls("postgres").iter().zip(["scan", "pushdown"]) {
-            let passing = harness::check(url, &["--engine", engine, "--only", check.id]);
+            let passing = testkit::check(url, &["--engine", engine, "--only", check.id]);
             assert_eq!(passing["verdict"], "healthy", "{}: {passing:#}", check.id);
         }
         database.psql(sql).unwrap();
@@ -52,7 +50,7 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
             if !configuration.is_empty() {
                 arguments.extend(["--config", &path]);
             }
-            let report = harness::check(url, &arguments);
+            let report = testkit::check(url, &arguments);
             let found = outcome(&report, check.id);
             assert_eq!(found["verdict"], "failing", "{} by {engine}: {found:#}", check.id);
             assert_eq!(found["severity"], check.severity.name());
@@ -75,18 +73,18 @@ INSERT INTO session SELECT 's' || n, 'token-' || md5(n::text), 'u' || CASE WHEN 
 
 #[test]
 fn rapid_creation_is_judged_only_where_creation_is_known() {
-    let (silent, stored) = (harness::healthy(), harness::empty());
+    let (silent, stored) = (testkit::healthy(), testkit::empty());
     // Somebody who holds many sessions need not have created them just now.
     silent
         .psql(r#"UPDATE sessions SET "userId" = 1 WHERE id IN ('s1', 's2', 's3', 's4', 's5', 's6')"#)
         .unwrap();
     stored.psql(CREATED).unwrap();
     for engine in ["scan", "pushdown"] {
-        let report = harness::check(&silent.url("postgres"), &["--engine", engine]);
+        let report = testkit::check(&silent.url("postgres"), &["--engine", engine]);
         let found = outcome(&report, "rapid-creation");
         assert_eq!((&found["verdict"], &found["decides"]), (&"unknown".into(), &false.into()), "{found:#}");
         assert_eq!(report["verdict"], "healthy", "{report:#}");
-        let report = harness::check(&stored.url("postgres"), &["--engine", engine]);
+        let report = testkit::check(&stored.url("postgres"), &["--engine", engine]);
         let found = outcome(&report, "rapid-creation");
         assert_eq!((&found["verdict"], &found["value"]), (&"failing".into(), &12.0.into()), "{found:#}");
         assert_eq!(report["verdict"], "failing");
@@ -96,7 +94,7 @@ fn rapid_creation_is_judged_only_where_creation_is_known() {
 #[test]
 fn a_healthy_application_of_any_size_passes_at_once() {
     for users in [50, 800, 20_000] {
-        let database = harness::empty();
+        let database = testkit::empty();
         let more = format!(
             "DELETE FROM session; DELETE FROM \"user\";
              INSERT INTO \"user\" SELECT 'u' || n, 'Person ' || n, n || '@example.org' FROM generate_series(1, {users}) AS n;
@@ -106,7 +104,7 @@ fn a_healthy_application_of_any_size_passes_at_once() {
         database.psql(&format!("{CREATED}{more}")).unwrap();
         for url in database.urls("postgres") {
             for engine in ["scan", "pushdown"] {
-                let report = harness::check(&url, &["--engine", engine]);
+                let report = testkit::check(&url, &["--engine", engine]);
                 assert_eq!(report["verdict"], "healthy", "{users}: {report:#}");
             }
         }
@@ -115,19 +113,19 @@ fn a_healthy_application_of_any_size_passes_at_once() {
 
 #[test]
 fn a_healthy_table_is_healthy_from_far_away() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     // Each answer takes 40 ms, so that a look takes longer than any budget for so few rows.
-    let far = Proxy::start(testbed::shared().ports()[0], Fault::Delay(Duration::from_millis(40))).unwrap();
+    let far = Proxy::start(testkit::shared().ports()[0], Fault::Delay(Duration::from_millis(40))).unwrap();
     let url = database.url_at("postgres", far.port());
     for engine in ["scan", "pushdown"] {
-        let said = harness::run(&["check", &url, "--engine", engine]);
+        let said = testkit::run(&["check", &url, "--engine", engine]);
         assert!(said.code == 0 && said.stdout.ends_with("Verdict: healthy\n"), "{engine}: {}", said.stdout);
     }
 }
 
 #[test]
 fn thresholds_severities_and_switches_of_the_configuration_hold() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "[[target]]\nname = \"one\"\nurl = \"{}\"\n[[target]]\nname = \"two\"\nurl = \"${{TWO}}\"\nengine = \"pushdown\"\n\
@@ -136,7 +134,7 @@ fn thresholds_severities_and_switches_of_the_configuration_hold() {
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let two = database.urls("postgres")[1].clone();
-    let said = harness::run_in(folder.path(), &[("TWO", &two)], &["check", "--format", "json"]);
+    let said = testkit::run_in(folder.path(), &[("TWO", &two)], &["check", "--format", "json"]);
     assert_eq!(said.code, 1, "{}", said.stderr);
     let reports: Value = serde_json::from_str(&said.stdout).unwrap();
     for (report, (name, engine)) in
@@ -148,7 +146,7 @@ fn thresholds_severities_and_switches_of_the_configuration_hold() {
         assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "rapid-creation"));
     }
     // One target that cannot be reached hides nothing of the other.
-    let said = harness::run_in(
+    let said = testkit::run_in(
         folder.path(),
         &[("TWO", "postgres://u@127.0.0.1:1/d")],
         &["check", "--format", "ndjson", "--only", "orphaned-sessions"],
@@ -174,7 +172,7 @@ fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
     for (id, _) in checks {
         arguments.extend(["--only", id]);
     }
-    let said = harness::run_in(folder.path(), &[], &arguments);
+    let said = testkit::run_in(folder.path(), &[], &arguments);
     let report =
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr));
     (said.code, report)
@@ -182,10 +180,10 @@ fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
 
 #[test]
 fn checks_of_ones_own_give_a_number_and_nothing_else() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db").display().to_string();
-    let made = harness::run(&["demo", "--once", "--path", &file]);
+    let made = testkit::run(&["demo", "--once", "--path", &file]);
     assert_eq!(made.code, 0, "{}", made.stderr);
     let mut urls = database.urls("postgres").to_vec();
     urls.push(file);
@@ -220,7 +218,7 @@ fn checks_of_ones_own_give_a_number_and_nothing_else() {
 
 #[test]
 fn a_check_of_ones_own_can_do_no_harm() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let hostile = [
         ("two", r#"sql = "SELECT 1) AS q; COMMIT; DELETE FROM sessions; SELECT * FROM (SELECT 1""#),
         ("writes", r#"sql = "WITH gone AS (DELETE FROM sessions RETURNING 1) SELECT * FROM gone""#),

@@ -27,13 +27,10 @@ use sessionwatch_core::{
     instant::{DAY, HOUR, Instant, SECOND},
     severity::Severity,
 };
-use testbed::Sink;
+use testkit::Sink;
 use tokio::sync::mpsc;
 
-use crate::{
-    fastforward::{self, Apart, MINUTE, Watch, monday},
-    harness,
-};
+use crate::fastforward::{self, Apart, MINUTE, Watch, monday};
 
 /// A daemon on a machine whose clock is off, and goes on.
 struct Skewed {
@@ -82,7 +79,7 @@ impl Skewed {
 }
 
 fn told(sink: &Sink) -> Vec<String> {
-    let line = |received: &testbed::Received| {
+    let line = |received: &testkit::Received| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
     };
@@ -90,14 +87,14 @@ fn told(sink: &Sink) -> Vec<String> {
 }
 
 /// A target in that folder, and a log, of each line of which a channel is told that is at that port.
-fn told_of_lines(folder: &Path, (name, store, port): (&str, &str, u16)) -> String {
+fn told_of_lines(folder: &Path, name: &str, store: &str, port: u16) -> String {
     let pattern = |number| {
         format!(
             "[[log_pattern]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
         )
     };
     let patterns: String = (0..4).map(pattern).collect();
-    application(folder, (name, store))
+    application(folder, name, store)
         + &format!(
             "[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hook\"\n\
              [[logs]]\nname = \"web\"\nfile = \"app.log\"\n{patterns}"
@@ -105,7 +102,7 @@ fn told_of_lines(folder: &Path, (name, store, port): (&str, &str, u16)) -> Strin
 }
 
 /// The configuration of a healthy application in that folder, and of the daemon of that name on that store.
-fn application(folder: &Path, (name, store): (&str, &str)) -> String {
+fn application(folder: &Path, name: &str, store: &str) -> String {
     if !folder.join("app.db").exists() {
         demo::create_healthy(&folder.join("app.db"), clock::now()).unwrap();
     }
@@ -115,27 +112,27 @@ fn application(folder: &Path, (name, store): (&str, &str)) -> String {
 }
 
 /// One daemon cannot deliver and ends, another goes on, by clocks that are ahead by so many microseconds.
-fn hand_over(store: &str, (first, second): (i64, i64)) {
+fn hand_over(store: &str, first: i64, second: i64) {
     let folder = tempfile::tempdir().unwrap();
     let port = Sink::start(&[]).unwrap().port();
     let mut log = std::fs::File::create(folder.path().join("app.log")).unwrap();
-    let text = |name: &str| told_of_lines(folder.path(), (name, store, port));
+    let text = |name: &str| told_of_lines(folder.path(), name, store, port);
     let first = Skewed::start(folder.path(), &text("one"), first);
     let is_followed = || {
         let source = first.shared.store.read(|db| sessionwatch::logs::find_source(db, "web")).unwrap();
         source.is_some_and(|source| source.place.is_some())
     };
-    harness::wait_until("the log is followed", is_followed);
+    testkit::wait_until("the log is followed", is_followed);
     for number in 0..3 {
         writeln!(log, "2026 EVT e{number};").unwrap();
     }
-    harness::wait_until("three messages fail", || first.tried() == 3);
+    testkit::wait_until("three messages fail", || first.tried() == 3);
     first.stop();
     let second = Skewed::start(folder.path(), &text("two"), second);
     let sink = Sink::start_at(port, &[]).unwrap();
-    harness::wait_until("the messages arrive", || sink.received().len() >= 3);
+    testkit::wait_until("the messages arrive", || sink.received().len() >= 3);
     writeln!(log, "2026 EVT e3;").unwrap();
-    harness::wait_until("a later message arrives", || told(&sink).contains(&"e3 firing".to_owned()));
+    testkit::wait_until("a later message arrives", || told(&sink).contains(&"e3 firing".to_owned()));
     let mut told = told(&sink);
     told.sort();
     assert_eq!(told, ["e0 firing", "e1 firing", "e2 firing", "e3 firing"], "the window of an hour goes on");
@@ -145,22 +142,22 @@ fn hand_over(store: &str, (first, second): (i64, i64)) {
 #[test]
 fn a_daemon_whose_clock_is_an_hour_off_tells_in_time_what_it_takes_over() {
     for ahead in [-HOUR, HOUR] {
-        hand_over(&harness::empty().url("postgres"), (0, ahead));
+        hand_over(&testkit::empty().url("postgres"), 0, ahead);
     }
 }
 
 #[test]
 fn what_a_clock_that_was_ahead_wrote_is_told_when_it_is_put_right_while_nobody_runs() {
-    hand_over("state.db", (3 * HOUR, 0));
+    hand_over("state.db", 3 * HOUR, 0);
 }
 
 #[test]
 fn daemons_and_commands_go_by_the_clock_of_the_server_that_their_store_is_on() {
-    let (store, folder) = (harness::empty(), tempfile::tempdir().unwrap());
-    let text = application(folder.path(), ("one", &store.url("postgres")));
+    let (store, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let text = application(folder.path(), "one", &store.url("postgres"));
     let ahead = Skewed::start(folder.path(), &text, 5 * DAY);
     let apart = || ahead.shared.clock.now().since(ahead.shared.store.now().unwrap()).abs();
-    harness::wait_until("the clock is the server's", || apart() < 2 * SECOND);
+    testkit::wait_until("the clock is the server's", || apart() < 2 * SECOND);
     assert!(ahead.shared.clock.machine().now().since(ahead.shared.clock.now()) > 4 * DAY);
     ahead.stop();
 }
@@ -228,7 +225,7 @@ fn counts(store: &Store, before: Instant) -> Vec<u64> {
 #[test]
 fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed() {
     let folder = tempfile::tempdir().unwrap();
-    let text = application(folder.path(), ("one", "state.db"));
+    let text = application(folder.path(), "one", "state.db");
     let mut watch = Watch::start(folder.path(), &text, monday());
     watch.shared.store.write(|db| put_aging(db, monday())).unwrap();
     let before = counts(&watch.shared.store, monday());
@@ -248,7 +245,7 @@ fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed
     watch.to(now.plus(2 * MINUTE));
     assert_eq!(counts(&watch.shared.store, monday()), before, "at a start by a clock that is far ahead");
     watch.to(now.plus(8 * HOUR));
-    harness::wait_until("what is too old is removed", || {
+    testkit::wait_until("what is too old is removed", || {
         counts(&watch.shared.store, monday()).iter().all(|count| *count == 0)
     });
     assert!(watch.stop());
@@ -256,7 +253,7 @@ fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed
 
 #[test]
 fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
-    let (database, folder) = (harness::anomalous(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::anomalous(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
         database.url("postgres")
@@ -282,25 +279,18 @@ fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
 #[test]
 fn a_login_of_a_clock_that_was_ahead_does_not_outlast_its_time() {
     let folder = tempfile::tempdir().unwrap();
-    let text = application(folder.path(), ("one", "state.db"));
+    let text = application(folder.path(), "one", "state.db");
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-    harness::account(folder.path(), "ada", "viewer");
+    testkit::add_account(folder.path(), "ada", "viewer");
     let watch = Watch::start(folder.path(), &text, clock::now());
-    let log_in = || {
-        let body = format!("name=ada&password={}", harness::PASSWORD.replace(' ', "+"));
-        let (_, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
-        let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-        cookie.split(';').next().unwrap().to_owned()
-    };
-    let is_logged_in = |cookie: &str| {
-        harness::request(&watch.address, ("GET", "/settings"), &[("cookie", cookie)], b"").0 == 200
-    };
+    let log_in = || testkit::Login::start(&watch.address, "ada");
+    let is_logged_in = |login: &testkit::Login| login.get(&watch.address, "/settings").status == 200;
     let before = log_in();
     watch.shared.clock.adjust(500 * DAY);
     let ahead = log_in();
-    assert_eq!([&before, &ahead].map(|cookie| is_logged_in(cookie)), [false, true]);
+    assert_eq!([&before, &ahead].map(is_logged_in), [false, true]);
     watch.shared.clock.adjust(-500 * DAY);
-    assert_eq!([&before, &ahead].map(|cookie| is_logged_in(cookie)), [true, false]);
+    assert_eq!([&before, &ahead].map(is_logged_in), [true, false]);
     assert!(watch.stop());
 }
 
@@ -319,7 +309,7 @@ fn lines(daemon: &mut Apart) -> Receiver<String> {
 
 #[test]
 fn clocks_that_differ_and_jumps_are_logged_once() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
         database.url("postgres")
@@ -339,7 +329,7 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
     assert!(daemon.looked());
     daemon.adjust(-3 * HOUR);
     let mut now = right.plus(-3 * HOUR);
-    harness::wait_until("a look", || {
+    testkit::wait_until("a look", || {
         now = now.plus(4 * SECOND);
         daemon.set(now);
         daemon.has_looked()
@@ -360,13 +350,13 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
 fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let now = clock::now();
-    std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), ("one", "state.db")))
+    std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), "one", "state.db"))
         .unwrap();
     let store = Store::open(&sessionwatch::store::Place::File(folder.path().join("state.db"))).unwrap();
     store.write(|db| put_aging(db, now.plus(-8 * DAY))).unwrap();
     store.write(|db| confirmed_time::put(db, now.plus(-2 * DAY))).unwrap();
     let purge = |more: &[&str]| {
-        harness::run_in(folder.path(), &[("USER", "ada")], &[&["archive", "purge"], more].concat())
+        testkit::run_in(folder.path(), &[("USER", "ada")], &[&["archive", "purge"], more].concat())
     };
     let kept = purge(&[]);
     assert_eq!((kept.code, kept.stdout.as_str()), (0, "0 rows were removed for good.\n"));

@@ -12,10 +12,10 @@ use sessionwatch::{
     },
 };
 use sessionwatch_core::{incident::IncidentSeverity, instant::DAY};
+use testkit::{run_in, wait_until};
 
 use crate::{
     fastforward::{MINUTE, Watch, monday},
-    harness::{self, run_in, wait_until},
     incident::rarely,
     logs::{DUPLICATE, Scene, drained, vercel},
 };
@@ -28,7 +28,7 @@ fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
     let recipient = Identity::ephemeral().recipient();
     let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();
-    let applying = harness::apply(context, &plan.kept.id, &recipient, consent, &control);
+    let applying = crate::execute::apply(context, &plan.kept.id, &recipient, consent, &control);
     assert_eq!(runtime.block_on(applying).unwrap().done, 2);
     let detail = serde_json::json!({ "plan": plan.kept.id });
     incident::has_contained(context, &opened, ("ended", &detail)).unwrap();
@@ -40,7 +40,7 @@ fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
 #[test]
 fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatever_its_severity() {
     for grade in IncidentSeverity::ALL {
-        let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
         let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
         let shared = std::sync::Arc::clone(&watch.shared);
         let config = shared.config();
@@ -82,7 +82,7 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
 
 #[test]
 fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
     let config = shared.config();

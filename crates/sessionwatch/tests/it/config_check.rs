@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use testbed::Certificates;
-
-use crate::harness;
+use testkit::Certificates;
 
 const TARGET: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n";
 const SERVE: &str = "[serve]\nlisten = \"127.0.0.1:0\"\n";
@@ -129,8 +127,8 @@ fn config_check_and_serve_refuse_the_same_configurations() {
     fs::copy(other, folder.path().join("other.key")).unwrap();
     for (text, expected) in [faulty_channels(), faulty_daemons(), faulty_targets()].concat() {
         fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-        let checked = harness::run_in(folder.path(), &[], &["config", "check"]);
-        let refused = harness::serve_refused(folder.path());
+        let checked = testkit::run_in(folder.path(), &[], &["config", "check"]);
+        let refused = testkit::start_refused(folder.path());
         assert!(
             checked.code == 2 && checked.stderr.contains(expected),
             "{text}\n{}{}",
@@ -151,9 +149,9 @@ fn config_check_and_serve_refuse_the_same_configurations() {
     ];
     for text in sound {
         fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-        let checked = harness::run_in(folder.path(), &[], &["config", "check"]);
+        let checked = testkit::run_in(folder.path(), &[], &["config", "check"]);
         assert_eq!(checked.code, 0, "{text}\n{}", checked.stderr);
-        assert_eq!(harness::serve_refused(folder.path()).code, -1, "{text}");
+        assert_eq!(testkit::start_refused(folder.path()).code, -1, "{text}");
     }
 }
 
@@ -170,7 +168,7 @@ fn config_check_makes_nothing_and_names_all_problems_at_once() {
         ("[[route]]\nchannels = [\"x\"]\n", vec!["there is no channel `x`"], "4 problems"),
     ] {
         fs::write(folder.path().join("sessionwatch.toml"), format!("{text}{more}")).unwrap();
-        let said = harness::run_in(folder.path(), &[], &["config", "check"]);
+        let said = testkit::run_in(folder.path(), &[], &["config", "check"]);
         assert!(said.code == 2 && said.stderr.contains(count), "{}", said.stderr);
         for part in all.into_iter().chain(also) {
             assert!(said.stderr.contains(part), "{part}: {}", said.stderr);

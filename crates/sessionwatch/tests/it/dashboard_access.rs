@@ -5,25 +5,13 @@ use std::{
     net::TcpStream,
     time::Duration,
 };
-
-use crate::harness::{self, PASSWORD, Watch, run_in};
+use testkit::{Daemon, Login, run_in};
 
 /// How long a stream may take to end.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Logs in: the cookie, and what forms carry.
-pub(crate) fn log_in(watch: &Watch, name: &str) -> (String, String) {
-    let body = format!("name={name}&password={}", PASSWORD.replace(' ', "+"));
-    let (_, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
-    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let cookie = cookie.split(';').next().unwrap().to_owned();
-    let (_, page) = harness::request(&watch.address, ("GET", "/settings"), &[("cookie", &cookie)], b"");
-    let (_, form) = page.split_once("name=\"form\" value=\"").unwrap();
-    (cookie, form.split('"').next().unwrap().to_owned())
-}
-
 /// The stream of events of a page, once it has begun.
-fn listen(watch: &Watch, cookie: &str) -> BufReader<TcpStream> {
+fn listen(watch: &Daemon, cookie: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(&watch.address).unwrap();
     write!(stream, "GET /live HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n", watch.address).unwrap();
     let mut stream = BufReader::new(stream);
@@ -49,28 +37,29 @@ fn ends(mut stream: BufReader<TcpStream>) {
 
 #[test]
 fn open_pages_hear_nothing_more_once_their_login_has_ended() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    harness::account(folder.path(), "ada", "admin");
-    harness::account(folder.path(), "bob", "viewer");
-    let watch = harness::watch(folder.path());
+    testkit::add_account(folder.path(), "ada", "admin");
+    testkit::add_account(folder.path(), "bob", "viewer");
+    let watch = testkit::Daemon::start(folder.path());
     let act = |cookie: &str, path: &str, body: &str| {
-        let status = harness::post(&watch.address, path, &[("cookie", cookie)], body.as_bytes()).0;
+        let status = testkit::http::post(&watch.address, path, &[("cookie", cookie)], body.as_bytes()).status;
         assert_eq!(status, 303, "{path}");
     };
     // By the person, who stays logged in elsewhere.
-    let (stays, _) = log_in(&watch, "ada");
-    let (cookie, form) = log_in(&watch, "ada");
+    let log_in = |name: &str| Login::start(&watch.address, name);
+    let stays = log_in("ada").cookie;
+    let Login { cookie, form } = log_in("ada");
     let (goes_on, streamed) = (listen(&watch, &stays), listen(&watch, &cookie));
     act(&cookie, "/logout", &format!("form={form}"));
     ends(streamed);
     // By an admin.
-    let (admin, form) = log_in(&watch, "ada");
-    let (bob, _) = log_in(&watch, "bob");
+    let Login { cookie: admin, form } = log_in("ada");
+    let bob = log_in("bob").cookie;
     let streamed = listen(&watch, &bob);
     act(&admin, "/settings/accounts/remove", &format!("form={form}&name=bob"));
     ends(streamed);
@@ -87,8 +76,8 @@ fn a_token_has_no_scope_beyond_the_role_of_its_account() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    harness::account(folder.path(), "vic", "viewer");
-    harness::account(folder.path(), "rob", "responder");
+    testkit::add_account(folder.path(), "vic", "viewer");
+    testkit::add_account(folder.path(), "rob", "responder");
     let add = |account: &str, scopes: &str| {
         run_in(folder.path(), &[], &["tokens", "add", account, "--label", "bot", "--scope", scopes])
     };

@@ -5,8 +5,6 @@ use std::{fs, io::Read as _, path::Path, process::Stdio};
 use rusqlite::Connection;
 use sessionwatch::store::{Place, Store};
 
-use crate::harness;
-
 const STORE: &str = "sessionwatch-state.db";
 
 /// A row of each table that commands show.
@@ -41,11 +39,11 @@ fn folder() -> (tempfile::TempDir, String) {
         )
         .unwrap();
     drop(Store::open(&Place::File(folder.path().join(STORE))).unwrap());
-    let made = harness::run_in(folder.path(), &[], &["revoke", "session", "s2", "--format", "json"]);
+    let made = testkit::run_in(folder.path(), &[], &["revoke", "session", "s2", "--format", "json"]);
     let plan: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
     let applied = ["revoke", "session", "s2", "--apply", &plan, "--confirm", "app"];
-    let applied = harness::run_in(folder.path(), &[], &applied);
+    let applied = testkit::run_in(folder.path(), &[], &applied);
     assert_eq!(applied.code, 0, "{}", applied.stderr);
     sql(folder.path(), ROWS);
     (folder, plan)
@@ -107,21 +105,21 @@ fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
     let kept = folder.path().join("kept.db");
     sql(folder.path(), "PRAGMA wal_checkpoint(TRUNCATE)");
     fs::copy(folder.path().join(STORE), &kept).unwrap();
-    for case in cases {
-        is_refused(folder.path(), case);
+    for (table, column, value, commands) in cases {
+        is_refused(folder.path(), table, column, value, commands);
         fs::copy(&kept, folder.path().join(STORE)).unwrap();
     }
     let sound: [&[&str]; 3] = [&["alerts", "list"], &["archive", "list"], &["incident", "list"]];
     for command in sound {
-        assert_eq!(harness::run_in(folder.path(), &[], command).code, 0, "{command:?}");
+        assert_eq!(testkit::run_in(folder.path(), &[], command).code, 0, "{command:?}");
     }
 }
 
 /// Every command refuses what stands in that column, and says where that is.
-fn is_refused(folder: &Path, (table, column, value, commands): (&str, &str, &str, &[&[&str]])) {
+fn is_refused(folder: &Path, table: &str, column: &str, value: &str, commands: &[&[&str]]) {
     sql(folder, &format!("UPDATE {table} SET {column} = {value}"));
     for command in commands {
-        let said = harness::run_in(folder, &[("USER", "ada")], command);
+        let said = testkit::run_in(folder, &[("USER", "ada")], command);
         let expected = format!("column `{column}` of table `{table}`");
         let refused = said.code == 3 && said.stderr.contains(&expected) && said.stdout.is_empty();
         assert!(refused, "{table}.{column} {command:?}: {} {}{}", said.code, said.stdout, said.stderr);
@@ -136,10 +134,11 @@ fn is_refused(folder: &Path, (table, column, value, commands): (&str, &str, &str
 #[test]
 fn pages_refuse_what_they_cannot_read_and_the_daemon_is_not_ready() {
     let (folder, _) = folder();
-    let mut watch =
-        harness::watch_by(harness::command(&["serve"]).current_dir(folder.path()).stderr(Stdio::piped()));
-    let page = |path: &str| harness::page(&watch.address, ("GET", path));
-    harness::wait_until("a run succeeds", || page("/readyz").0 == 200);
+    let mut watch = testkit::Daemon::start_with(
+        testkit::command(&["serve"]).current_dir(folder.path()).stderr(Stdio::piped()),
+    );
+    let page = |path: &str| testkit::http::get(&watch.address, path).parts();
+    testkit::wait_until("a run succeeds", || page("/readyz").0 == 200);
     sql(folder.path(), "UPDATE alerts SET state = 'paused'");
     let (status, said) = page("/metrics");
     assert!(status == 500 && said.contains("column `state` of table `alerts`"), "{status} {said}");
@@ -149,8 +148,8 @@ fn pages_refuse_what_they_cannot_read_and_the_daemon_is_not_ready() {
     let mut log = String::new();
     watch.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(log.matches("cannot read the store: column `state`").count(), 1, "{log}");
-    assert_eq!(watch.ended(), Some(0));
+    assert_eq!(watch.wait(), Some(0));
     // It does not start again on what it cannot read.
-    let said = harness::serve_refused(folder.path());
+    let said = testkit::start_refused(folder.path());
     assert!(said.code == 3 && said.stderr.contains("column `state` of table `alerts`"), "{}", said.stderr);
 }

@@ -10,12 +10,11 @@ use std::{
 
 use sessionwatch::store::outbox;
 use sessionwatch_core::instant::SECOND;
-use testbed::{Database, MailOptions, MailSink, Received, Sink};
+use testkit::{Database, MailOptions, MailSink, Received, Sink};
 
 use crate::{
     channels::{body, channel, configuration, header, leak, target},
     fastforward::{MINUTE, Watch, monday},
-    harness,
 };
 
 /// What a webhook was told: check, notice, and whether it may have been told before.
@@ -41,7 +40,7 @@ fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &Sink, good: 
 
 #[test]
 fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_later() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let (bad, good) = (Sink::start(&[]).unwrap(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
@@ -73,7 +72,7 @@ fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_l
 
 #[test]
 fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let (bad, good) = (Sink::start_silent().unwrap(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
@@ -98,7 +97,7 @@ fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark()
 
 #[test]
 fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let (bad, good) = (
         Sink::start(&[
             "401 Unauthorized",
@@ -140,7 +139,7 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
 
 #[test]
 fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let until = monday().plus(3 * MINUTE + 7 * SECOND);
     let date = jiff::Timestamp::from_microsecond(until.micros()).unwrap();
     let busy =
@@ -196,7 +195,7 @@ fn what_a_channel_answers_is_neither_followed_nor_read() {
     let test = |url: &str| {
         let text = channel("hook", "webhook", url, "secret = \"key\"");
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        harness::run_in(folder.path(), &[], &["notify", "test", "hook"])
+        testkit::run_in(folder.path(), &[], &["notify", "test", "hook"])
     };
     let said = test(&sink.url());
     assert!(said.code == 3 && said.stderr.contains("answered 307: it sends elsewhere"), "{}", said.stderr);
@@ -216,7 +215,7 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
         let more = "secret = \"key\"\nchat = \"-1\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]";
         let text = channel("hook", kind, url, more);
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        harness::run_in(folder.path(), &[], &["notify", "test", channel_name])
+        testkit::run_in(folder.path(), &[], &["notify", "test", channel_name])
     };
     let kinds = ["webhook", "slack", "discord", "teams", "telegram", "pagerduty", "alertmanager", "ntfy"];
     // It speaks first, and in the clear.
@@ -267,7 +266,7 @@ fn log(child: &mut std::process::Child) -> mpsc::Receiver<String> {
 
 #[test]
 fn no_secret_of_a_channel_is_printed_anywhere() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let sinks = ["slack", "webhook", "ntfy", "telegram", "discord"]
         .map(|kind| (kind, Sink::start(&["401 Unauthorized"; 20]).unwrap()));
     let mut parts = vec![target("app", &database)];
@@ -281,7 +280,7 @@ fn no_secret_of_a_channel_is_printed_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("sessionwatch-state.db");
     std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&parts)).unwrap();
-    let mut child = harness::command(&["--verbose", "serve"])
+    let mut child = testkit::command(&["--verbose", "serve"])
         .current_dir(folder.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -300,7 +299,7 @@ fn no_secret_of_a_channel_is_printed_anywhere() {
         });
         said.push_str(&line);
     }
-    said.push_str(&harness::get(&address, "/metrics"));
+    said.push_str(&testkit::http::get(&address, "/metrics").body);
     // What was given up on is shown too.
     let store = rusqlite::Connection::open(state).unwrap();
     store.busy_timeout(Duration::from_secs(30)).unwrap();
@@ -311,7 +310,7 @@ fn no_secret_of_a_channel_is_printed_anywhere() {
         &["notify", "dead", "--format", "json"],
         &["alerts", "list"],
     ] {
-        let output = harness::run_in(folder.path(), &[], arguments);
+        let output = testkit::run_in(folder.path(), &[], arguments);
         assert!(!output.stdout.is_empty(), "{arguments:?}: {}", output.stderr);
         said.push_str(&format!("{}{}", output.stdout, output.stderr));
     }

@@ -1,12 +1,10 @@
 //! Tables of users from which orphaned sessions cannot be told, as `doctor` names them.
 
-use crate::harness;
-
 /// The summaries of what `doctor` finds about the users beyond what it finds of each target.
 fn found(schema: &str) -> Vec<(String, String)> {
-    let database = harness::empty();
+    let database = testkit::empty();
     database.psql(schema).unwrap();
-    let document = harness::json(&["doctor", &database.url("postgres"), "--format", "json"]);
+    let document = testkit::json(&["doctor", &database.url("postgres"), "--format", "json"]);
     let findings = document["findings"].as_array().unwrap().iter();
     let text = |finding: &serde_json::Value, key: &str| finding[key].as_str().unwrap().to_owned();
     let about_users = findings.filter(|finding| {
@@ -35,9 +33,9 @@ fn no_session_is_removed_because_its_user_is_written_in_another_form() {
     let integers = "INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 60) AS n;";
     let plain = "id bigint PRIMARY KEY, name text";
     let planned = |user: &str| {
-        let database = harness::empty();
+        let database = testkit::empty();
         database.psql(&schema(plain, "text", &format!("{integers}{}", rows(user)))).unwrap();
-        harness::run(&["cleanup", "orphaned", &database.url("postgres")])
+        testkit::run(&["cleanup", "orphaned", &database.url("postgres")])
     };
     let refused = planned("lpad(n::text, 5, '0')");
     assert!(

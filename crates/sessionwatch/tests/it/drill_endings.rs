@@ -11,12 +11,7 @@ use std::{
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use sessionwatch::{actions::Context, clock::Clock, config::Config, incident::drill, store::Store};
-use testbed::{Database, Server};
-
-use crate::{
-    guide,
-    harness::{Said, run_in},
-};
+use testkit::{Database, ProgramOutput, Server, run_in};
 
 /// What the first question of a drill says.
 const FIRST_QUESTION: &str = "Type the ids of the users";
@@ -118,7 +113,7 @@ fn databases(server: &Server) -> String {
 /// An application on a server of its own, since other stories look for what drills leave.
 fn application(server: &Server) -> Database<'_> {
     let database = server.database(None).unwrap();
-    database.psql(guide::SCHEMA).unwrap();
+    database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
     database.psql("UPDATE users SET name = 'Ada Abara ' || id").unwrap();
     database
 }
@@ -268,7 +263,7 @@ fn what_may_belong_to_a_drill_that_runs_is_named_and_not_removed() {
     let server = Server::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
-    let run = |arguments: &[&str]| -> Said { run_in(folder.path(), &[("USER", "ada")], arguments) };
+    let run = |arguments: &[&str]| -> ProgramOutput { run_in(folder.path(), &[("USER", "ada")], arguments) };
     // One that runs here is neither named nor removed.
     let mut drill = Rehearsal::begin(folder.path(), &[&url]);
     let running = databases(&server);

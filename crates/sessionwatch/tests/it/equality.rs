@@ -3,9 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use testbed::Database;
-
-use crate::harness::{self, outcome, run_in};
+use testkit::{Database, outcome, run_in};
 
 /// Two users on tokens that differ only in case, and 25 sessions of a user whose id is written in two ways.
 const SESSIONS: &str = r#"
@@ -27,7 +25,7 @@ INSERT INTO sessions SELECT 'c' || n, md5('c' || n), CASE n % 2 WHEN 0 THEN 'Bob
 
 fn sessions(change: &str) -> Database<'static> {
     static TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
-    let database = harness::clone(&TEMPLATE, &[SESSIONS]);
+    let database = testkit::clone_template(&TEMPLATE, &[SESSIONS]);
     database.psql(change).unwrap();
     database
 }
@@ -35,8 +33,8 @@ fn sessions(change: &str) -> Database<'static> {
 /// What both engines find, which is the same.
 fn found(database: &Database<'_>, id: &str) -> Value {
     let [direct, pooled] = database.urls("postgres");
-    let scan = harness::check(&direct, &["--engine", "scan"]);
-    let pushdown = harness::check(&pooled, &["--engine", "pushdown"]);
+    let scan = testkit::check(&direct, &["--engine", "scan"]);
+    let pushdown = testkit::check(&pooled, &["--engine", "pushdown"]);
     let (found, other) = (outcome(&scan, id), outcome(&pushdown, id));
     for key in ["verdict", "value", "summary", "proof"] {
         assert_eq!(found[key], other[key], "{id} {key}: {scan:#} {pushdown:#}");
@@ -59,9 +57,9 @@ fn tokens_that_are_equal_to_the_application_are_one_token() {
         assert_eq!(prefixes.len(), 2, "{how}: {duplicates:#}");
         assert_eq!(prefixes[0]["token_prefix"], "AbCdEfGh", "{how}: {duplicates:#}");
         assert_eq!(prefixes[1]["token_prefix"], "aBcDeFgH", "{how}: {duplicates:#}");
-        let doctor = harness::run(&["doctor", &database.url("postgres")]).stdout;
+        let doctor = testkit::run(&["doctor", &database.url("postgres")]).stdout;
         assert!(doctor.contains("token-comparison"), "{how}: {doctor}");
-        let sql = harness::run(&["sql", "query-2", &database.url("postgres")]).stdout;
+        let sql = testkit::run(&["sql", "query-2", &database.url("postgres")]).stdout;
         assert_eq!(database.psql(&sql).unwrap().lines().count(), 2, "{how}: {sql}");
     }
     let exact = sessions("");
@@ -115,7 +113,7 @@ fn users_that_are_equal_to_the_application_are_one_user() {
     assert_eq!(found(&exact, "orphaned-sessions")["value"], 13.0);
     let database = sessions(&both.replace("HOW", "citext"));
     let listed =
-        harness::json(&["sessions", "list", &database.url("postgres"), "--user", "BOB", "--format", "json"]);
+        testkit::json(&["sessions", "list", &database.url("postgres"), "--user", "BOB", "--format", "json"]);
     assert_eq!(listed["sessions"].as_array().unwrap().len(), 25, "{listed:#}");
 }
 
@@ -177,7 +175,7 @@ fn collations_of_sqlite_are_heeded_in_columns_and_indexes() {
             lite.execute("INSERT INTO session VALUES (?1, ?2, ?3, 4000000000000)", row).unwrap();
         }
         for engine in ["scan", "pushdown"] {
-            let report = harness::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
+            let report = testkit::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
             let duplicates = outcome(&report, "duplicate-tokens");
             let found = (&duplicates["value"], &duplicates["proof"]);
             assert_eq!(
@@ -205,7 +203,7 @@ fn a_collation_that_only_the_application_has_makes_duplicates_unknown() {
     )
     .unwrap();
     for engine in ["scan", "pushdown"] {
-        let report = harness::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
+        let report = testkit::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
         let duplicates = outcome(&report, "duplicate-tokens");
         assert_eq!(duplicates["verdict"], "unknown", "{engine}: {report:#}");
     }

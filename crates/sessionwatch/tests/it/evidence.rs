@@ -126,7 +126,7 @@ fn agrees(url: &str, sessions: &str, addressing: RowAddressing) {
 
 #[test]
 fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     let columns = "(id text, t text, u integer, e timestamptz";
     database
         .psql(&format!(
@@ -135,7 +135,7 @@ fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() 
         .unwrap();
     let url = database.url("postgres");
     agrees(&url, "s", RowAddressing::Place);
-    let reader = crate::harness::role(&database, "reader");
+    let reader = testkit::create_role(&database, "reader");
     database
         .psql(&format!(
             "CREATE TABLE p {columns}) PARTITION BY HASH (id);
@@ -199,7 +199,7 @@ fn rows_of_sqlite_with_and_without_numbers() {
 
 #[test]
 fn a_table_is_not_read_again_for_its_evidence() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     database
         .psql(&format!(
             "CREATE TABLE u (id integer PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u integer, e timestamptz); {ROWS}
@@ -231,7 +231,7 @@ fn a_table_is_not_read_again_for_its_evidence() {
 
 #[test]
 fn users_are_equal_where_the_database_says_so() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     database
         .psql(
             "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -275,7 +275,7 @@ fn users_are_equal_where_the_database_says_so() {
 
 #[test]
 fn rows_that_tie_in_several_heaps_are_the_same_for_both_engines() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     database
         .psql(
             "CREATE TABLE u (id integer PRIMARY KEY, name text);
@@ -321,7 +321,7 @@ fn users_of_sqlite_that_are_no_text_are_shown_as_orphans() {
 }
 
 /// A healthy schema of Auth.js with so many users, and so many sessions that those of `user` choose.
-fn auth_js(database: &testbed::Database<'_>, users: u32, sessions: u32, user: &str) {
+fn auth_js(database: &testkit::Database<'_>, users: u32, sessions: u32, user: &str) {
     database
         .psql(&format!(
             "CREATE TABLE users (id text PRIMARY KEY, name text);
@@ -337,12 +337,12 @@ fn auth_js(database: &testbed::Database<'_>, users: u32, sessions: u32, user: &s
 /// What an engine says of a check, with the configuration of a folder.
 fn check_by(
     engine: &str,
-    database: &testbed::Database<'_>,
+    database: &testkit::Database<'_>,
     folder: &std::path::Path,
     id: &str,
 ) -> serde_json::Value {
     let url = database.url("postgres");
-    let said = crate::harness::run_in(folder, &[], &["check", &url, "--engine", engine, "--format", "json"]);
+    let said = testkit::run_in(folder, &[], &["check", &url, "--engine", engine, "--format", "json"]);
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     let checks = report["checks"].as_array().unwrap();
     checks.iter().find(|check| check["id"] == id).unwrap().clone()
@@ -350,7 +350,7 @@ fn check_by(
 
 #[test]
 fn many_sessions_for_each_user_are_shown_by_both_engines() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     auth_js(&database, 12, 60, "1 + n % 12");
     let folder = tempfile::tempdir().unwrap();
     for engine in ["scan", "pushdown"] {
@@ -362,7 +362,7 @@ fn many_sessions_for_each_user_are_shown_by_both_engines() {
 
 #[test]
 fn a_server_without_room_for_temporary_files_is_named() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     auth_js(&database, 40_000, 40_000, "n");
     let limit = format!(
         "ALTER DATABASE {0} SET temp_file_limit = '600kB'; ALTER DATABASE {0} SET work_mem = '64kB'",
@@ -371,7 +371,7 @@ fn a_server_without_room_for_temporary_files_is_named() {
     database.psql(&limit).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
-    let said = crate::harness::run_in(folder.path(), &[], &["check", &url, "--engine", "pushdown"]);
+    let said = testkit::run_in(folder.path(), &[], &["check", &url, "--engine", "pushdown"]);
     assert_eq!(said.code, 3);
     assert!(
         said.stderr.contains("temporary files") || said.stdout.contains("temporary files"),
@@ -380,13 +380,13 @@ fn a_server_without_room_for_temporary_files_is_named() {
     );
     let hint = "raise temp_file_limit or work_mem";
     assert!(said.stderr.contains(hint) || said.stdout.contains(hint), "{}", said.stdout);
-    let said = crate::harness::run_in(folder.path(), &[], &["check", &url, "--engine", "scan"]);
+    let said = testkit::run_in(folder.path(), &[], &["check", &url, "--engine", "scan"]);
     assert_eq!(said.code, 0, "{}", said.stdout);
 }
 
 #[test]
 fn an_outlier_below_every_limit_is_named_by_both_engines() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     auth_js(&database, 30, 44, "CASE WHEN n > 30 THEN 7 ELSE n END");
     let folder = tempfile::tempdir().unwrap();
     let limits = "[checks.user-session-excess]\nmax = 50\n[checks.rapid-creation]\nmax_per_hour = 60\n";
@@ -402,7 +402,7 @@ fn an_outlier_below_every_limit_is_named_by_both_engines() {
 
 #[test]
 fn users_are_compared_here_where_that_is_quicker_and_as_right() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     for (session_user, key, compared_here) in [
         ("integer", "integer", true),
         ("bigint", "smallint", true),

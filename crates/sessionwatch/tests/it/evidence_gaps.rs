@@ -12,13 +12,9 @@ use sessionwatch::{
     incident::evidence,
     store::{Place, Store, audit},
 };
-use testbed::{Database, Fault, Proxy};
+use testkit::{Database, Fault, ProgramOutput, Proxy};
 
-use crate::{
-    api::Scene,
-    dashboard_access::log_in,
-    harness::{self, Said},
-};
+use crate::api::Scene;
 
 /// A token on rows of two users, and a session of nobody.
 const LEAK: &str = r#"
@@ -55,9 +51,9 @@ impl Emergency {
         self.folder.path().join(name)
     }
 
-    fn run(&self, arguments: &[&str]) -> Said {
+    fn run(&self, arguments: &[&str]) -> ProgramOutput {
         let variables = [("USER", "ada")];
-        harness::run_in(self.folder.path(), &variables, &[&["incident"], arguments].concat())
+        testkit::run_in(self.folder.path(), &variables, &[&["incident"], arguments].concat())
     }
 
     fn says(&self, arguments: &[&str], code: i32, part: &str) -> String {
@@ -135,9 +131,9 @@ fn count(parts: &evidence::Parts) -> usize {
 
 /// A database with a leak, and a role that may only read it.
 fn leaking() -> (Database<'static>, String) {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql(LEAK).unwrap();
-    let role = harness::role(&database, "watch");
+    let role = testkit::create_role(&database, "watch");
     database.psql(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).unwrap();
     (database, role)
 }
@@ -145,7 +141,7 @@ fn leaking() -> (Database<'static>, String) {
 /// Lets nobody connect to a database, and ends who has; or lets everybody.
 fn away(database: &Database<'_>, away: bool) {
     let name = database.name();
-    let server = |sql: &str| testbed::shared().psql("postgres", sql).unwrap();
+    let server = |sql: &str| testkit::shared().psql("postgres", sql).unwrap();
     server(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !away));
     if away {
         server(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
@@ -222,7 +218,7 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
 #[test]
 fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_complete() {
     let (database, role) = leaking();
-    let proxy = Proxy::start(testbed::shared().ports()[0], Fault::None).unwrap();
+    let proxy = Proxy::start(testkit::shared().ports()[0], Fault::None).unwrap();
     let (direct, cut) = (database.url(&role), database.url_at(&role, proxy.port()));
     let emergency = Emergency::of(&direct, &database.url("postgres"), "");
     emergency.configure(&cut, &database.url("postgres"), "");
@@ -332,16 +328,16 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
     let apply = format!("/plans/{}/apply", plan["id"].as_str().unwrap());
     away(&scene.database, true);
-    bot.ask(("POST", &format!("{base}/evidence")), &[], None).is_problem(503, "rows.ndjson");
-    let partial = bot.ask(("POST", &format!("{base}/evidence?incomplete=true")), &[], None);
+    bot.ask("POST", &format!("{base}/evidence"), &[], None).is_problem(503, "rows.ndjson");
+    let partial = bot.ask("POST", &format!("{base}/evidence?incomplete=true"), &[], None);
     let name = partial.header("content-disposition").to_owned();
-    assert!(partial.status == 200 && name.contains("-incomplete.tar.age"), "{}", partial.head);
+    assert!(partial.status == 200 && name.contains("-incomplete.tar.age"), "{:?}", partial.answer);
     // A person downloads what there is, and the page says what is missing.
-    let (cookie, token) = log_in(&scene.watch, "ada");
+    let testkit::Login { cookie, form: token } = testkit::Login::start(&scene.watch.address, "ada");
     let headers = [("cookie", cookie.as_str()), ("content-type", "application/x-www-form-urlencoded")];
     let form = |path: &str, body: &str| {
         let body = format!("form={token}&{body}");
-        harness::post(&scene.watch.address, path, &headers, body.as_bytes())
+        scene.watch.post(path, &headers, body).parts()
     };
     let (status, head) = form(&format!("/incidents/{id}/evidence"), "");
     assert!(status == 200 && head.contains("-incomplete.tar.age"), "{status} {head}");
@@ -349,25 +345,25 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let course = bot.get(&base).body;
     assert_eq!(course["next"]["id"], "evidence", "{course}");
     assert!(course["next"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
-    let page = harness::request(&scene.watch.address, ("GET", &format!("/incidents/{id}")), &headers, &[]).1;
+    let page = testkit::http::get_with(&scene.watch.address, &format!("/incidents/{id}"), &headers).body;
     assert!(page.contains("So far: ") && page.contains("INCOMPLETE: "), "{page}");
     let still = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "evidence" })).body;
     assert_eq!(still["next"]["id"], "evidence", "{still}");
-    let report = bot.ask(("GET", &format!("{base}/report")), &[], None);
-    assert_eq!(report.status, 200, "{}", report.head);
+    let report = bot.ask("GET", &format!("{base}/report"), &[], None);
+    assert_eq!(report.status, 200, "{:?}", report.answer);
 
     // Ending sessions waits, or has a reason.
     let consent = json!({ "incident": id });
     bot.post(&apply, &consent).is_problem(409, "before the evidence is complete");
     let plan_page = format!("/plans/{}?incident={id}", plan["id"].as_str().unwrap());
-    let page = harness::request(&scene.watch.address, ("GET", &plan_page), &headers, &[]).1;
+    let page = testkit::http::get_with(&scene.watch.address, &plan_page, &headers).body;
     assert!(page.contains("name=\"without_evidence\""), "{page}");
     let (status, _) =
         form(&format!("/plans/{}/apply", plan["id"].as_str().unwrap()), &format!("incident={id}"));
     assert_eq!(status, 409);
     let consent = json!({ "incident": id, "without_evidence": "the users are being robbed" });
     assert_eq!(bot.post(&apply, &consent).status, 202);
-    harness::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
+    testkit::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
     let course = bot.get(&base).body;
     assert!(course["timeline"].to_string().contains("the users are being robbed"), "{course}");
     assert!(course["open_points"].to_string().contains("`evidence` was passed over"), "{course}");

@@ -7,10 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::{
-    fastforward::{Apart, MINUTE, monday, program},
-    harness,
-};
+use crate::fastforward::{Apart, MINUTE, monday, program};
 
 /// A watch of one target, without channels.
 fn configuration(url: &str, more: &str) -> String {
@@ -43,7 +40,7 @@ impl Log {
 
     /// Waits until there are so many lines of that level, and gives them.
     fn wait_for(&self, level: &str, count: usize) -> Vec<String> {
-        harness::wait_until("a line of the log", || self.of_level(level).len() >= count);
+        testkit::wait_until("a line of the log", || self.of_level(level).len() >= count);
         let lines = self.of_level(level);
         assert_eq!(lines.len(), count, "{lines:#?}");
         lines
@@ -80,10 +77,10 @@ impl Story {
     }
 
     /// Waits until `/readyz` answers so.
-    fn is_ready(&self, expected: (u16, &str)) {
-        harness::wait_until("readiness", || {
-            let (status, text) = self.watch.answer("/readyz");
-            (status, text.split(" targets").next().unwrap()) == expected
+    fn is_ready(&self, status: u16, targets: &str) {
+        testkit::wait_until("readiness", || {
+            let (found, text) = self.watch.answer("/readyz");
+            (found, text.split(" targets").next().unwrap()) == (status, targets)
         });
     }
 
@@ -105,9 +102,9 @@ const BLIND: [&str; 4] = [
 
 #[test]
 fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let mut story = Story::start(folder.path(), &configuration(&database.url("postgres"), ""));
-    story.is_ready((200, "1 of 1"));
+    story.is_ready(200, "1 of 1");
     story.limit_files("3");
     (1..=3).for_each(|minute| story.run(minute));
     story.limit_files("1024");
@@ -119,11 +116,11 @@ fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
     );
     assert!(lines[0].contains("LimitNOFILE"), "the way out is named: {lines:?}");
     // A success counts for three intervals.
-    story.is_ready((200, "1 of 1"));
+    story.is_ready(200, "1 of 1");
     story.watch.set(monday().plus(3 * MINUTE + 1));
-    story.is_ready((503, "0 of 1"));
+    story.is_ready(503, "0 of 1");
     story.run(6);
-    story.is_ready((200, "1 of 1"));
+    story.is_ready(200, "1 of 1");
     story.log.wait_for("ERROR", 1);
     let lines = story.log.wait_for("INFO", 1);
     assert!(lines[0].contains("check runs on app succeed again"), "{lines:?}");
@@ -133,9 +130,9 @@ fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
 
 #[test]
 fn a_server_that_stops_is_logged_once_and_so_is_its_return() {
-    let server = testbed::Server::start(&[]).unwrap();
+    let server = testkit::Server::start(&[]).unwrap();
     let (database, folder) = (server.database(None).unwrap(), tempfile::tempdir().unwrap());
-    database.psql(crate::guide::SCHEMA).unwrap();
+    database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
     let mut story = Story::start(folder.path(), &configuration(&database.url("postgres"), ""));
     server.crash().unwrap();
     (1..=3).for_each(|minute| story.run(minute));
@@ -145,69 +142,69 @@ fn a_server_that_stops_is_logged_once_and_so_is_its_return() {
     server.start_again().unwrap();
     story.run(6);
     story.log.wait_for("INFO", 1);
-    story.is_ready((200, "1 of 1"));
+    story.is_ready(200, "1 of 1");
     // Another cause is another line, and the same one is none.
     database.psql("ALTER ROLE postgres PASSWORD 'another'").unwrap();
     (7..=8).for_each(|minute| story.run(minute));
-    database.psql("DROP TABLE sessions; ALTER ROLE postgres PASSWORD 'testbed'").unwrap();
+    database.psql("DROP TABLE sessions; ALTER ROLE postgres PASSWORD 'testkit'").unwrap();
     story.run(9);
     let lines = story.log.wait_for("ERROR", 3);
     assert!(lines[1].contains("password") && lines[2].contains("no session table"), "{lines:?}");
-    assert!(lines.iter().all(|line| !line.contains("testbed")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("testkit")), "{lines:?}");
     assert!(story.watch.stop());
 }
 
 /// `serve`, and the lines that it logs.
-fn serve(folder: &Path, program: &mut Command) -> (harness::Watch, Log) {
-    let mut watch = harness::watch_by(program.current_dir(folder).stderr(Stdio::piped()));
+fn serve(folder: &Path, program: &mut Command) -> (testkit::Daemon, Log) {
+    let mut watch = testkit::Daemon::start_with(program.current_dir(folder).stderr(Stdio::piped()));
     let log = Log::of(watch.child.stderr.take().unwrap());
     (watch, log)
 }
 
 #[test]
 fn a_wrong_password_is_said_at_once_and_the_daemon_is_not_ready() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
-    let url = database.url("postgres").replace(":testbed@", ":not-the-password@");
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let url = database.url("postgres").replace(":testkit@", ":not-the-password@");
     std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&url, "")).unwrap();
-    let (watch, log) = serve(folder.path(), &mut harness::command(&["serve"]));
+    let (watch, log) = serve(folder.path(), &mut testkit::command(&["serve"]));
     let lines = log.wait_for("ERROR", 1);
     assert!(lines[0].contains("check run on app failed") && lines[0].contains("password"), "{lines:?}");
     assert!(lines[0].contains("hint") && !lines[0].contains("not-the-password"), "{lines:?}");
-    harness::wait_until("the run is kept", || watch.page("/metrics").contains("sessionwatch_target_up"));
+    testkit::wait_until("the run is kept", || watch.page("/metrics").contains("sessionwatch_target_up"));
     assert!(watch.page("/metrics").contains("sessionwatch_target_up{target=\"app\"} 0\n"));
-    let (status, text) = harness::page(&watch.address, ("GET", "/readyz"));
-    assert!(status == 503 && text.starts_with("0 of 1 targets"), "{status} {text}");
-    assert_eq!(harness::page(&watch.address, ("GET", "/healthz")).0, 200);
+    let readiness = watch.get("/readyz");
+    assert!(readiness.status == 503 && readiness.body.starts_with("0 of 1 targets"), "{readiness:?}");
+    assert_eq!(testkit::http::get(&watch.address, "/healthz").status, 200);
     assert_eq!(watch.stop(), Some(0));
     // A success of another daemon, a moment ago, counts until this one has run.
     let store = folder.path().join("sessionwatch-state.db");
     std::fs::remove_file(store).unwrap();
     std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&database.url("postgres"), ""))
         .unwrap();
-    let ready = |watch: &harness::Watch| harness::page(&watch.address, ("GET", "/readyz")).0;
-    let watch = harness::watch(folder.path());
-    harness::wait_until("a run succeeds", || ready(&watch) == 200);
+    let ready = |watch: &testkit::Daemon| testkit::http::get(&watch.address, "/readyz").status;
+    let watch = testkit::Daemon::start(folder.path());
+    testkit::wait_until("a run succeeds", || ready(&watch) == 200);
     assert_eq!(watch.stop(), Some(0));
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     assert_eq!(ready(&watch), 200);
     assert_eq!(watch.stop(), Some(0));
 }
 
 #[test]
 fn a_daemon_whose_shared_store_is_away_is_not_ready() {
-    let (application, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
-    let server = testbed::Server::start(&[]).unwrap();
+    let (application, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let server = testkit::Server::start(&[]).unwrap();
     let store = format!("store = \"{}\"\n", server.database(None).unwrap().url("postgres"));
     let text = configuration(&application.url("postgres"), &store);
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let (watch, log) = serve(folder.path(), &mut harness::command(&["serve"]));
-    let status = |path: &str| harness::page(&watch.address, ("GET", path)).0;
-    harness::wait_until("a run succeeds", || status("/readyz") == 200);
+    let (watch, log) = serve(folder.path(), &mut testkit::command(&["serve"]));
+    let status = |path: &str| testkit::http::get(&watch.address, path).status;
+    testkit::wait_until("a run succeeds", || status("/readyz") == 200);
     server.crash().unwrap();
-    harness::wait_until("readiness ends", || status("/readyz") == 503);
+    testkit::wait_until("readiness ends", || status("/readyz") == 503);
     assert_eq!(status("/healthz"), 200);
     server.start_again().unwrap();
-    harness::wait_until("leases are renewed", || {
+    testkit::wait_until("leases are renewed", || {
         log.of_level("INFO").iter().any(|line| line.contains("renewed again"))
     });
     let refused = log.of_level("ERROR");
@@ -220,7 +217,7 @@ fn a_daemon_whose_shared_store_is_away_is_not_ready() {
 
 #[test]
 fn serve_raises_the_limit_of_open_files_to_what_the_system_allows() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let text = configuration(&database.url("postgres"), "");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let mut limited = Command::new("sh");

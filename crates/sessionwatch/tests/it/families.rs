@@ -1,10 +1,9 @@
 //! Sessions that refer to other sessions, and that the database deletes with them: they are rows of the plan.
 
 use std::path::Path;
+use testkit::run_in;
 
 use serde_json::Value;
-
-use crate::harness::{self, run_in};
 
 /// 60 sessions that have ended, each with a live child, and every tenth of those with a live child of its own; more than one
 /// batch of others. Children have smaller numbers than their parents, or larger ones.
@@ -23,7 +22,7 @@ fn tables(of: i64) -> String {
     )
 }
 
-fn filled(of: i64, instant: &str, (ended, later): (&str, &str)) -> String {
+fn filled(of: i64, instant: &str, ended: &str, later: &str) -> String {
     let mut sql = tables(of).replace("INSTANT", instant).replace("ENDED", ended).replace("LATER", later);
     for count in [1500, 100, 60, 6] {
         let series = format!(
@@ -82,8 +81,8 @@ fn go_along_and_come_back(folder: &Path, query: impl Fn(&str) -> String) {
 #[test]
 fn on_a_server_sessions_that_go_with_others_are_rows_of_the_plan() {
     for of in [2_000, -1] {
-        let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
-        let sql = filled(of, "timestamptz", ("now() - interval '9 days'", "now() + interval '9 days'"));
+        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+        let sql = filled(of, "timestamptz", "now() - interval '9 days'", "now() + interval '9 days'");
         database.psql(&sql).unwrap();
         configure(folder.path(), &database.url("postgres"), "timestamptz");
         go_along_and_come_back(folder.path(), |sql| database.psql(sql).unwrap());
@@ -95,8 +94,8 @@ fn in_a_file_sessions_that_go_with_others_are_rows_of_the_plan() {
     for of in [2_000, -1] {
         let folder = tempfile::tempdir().unwrap();
         let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
-        let at = ("(unixepoch() - 777600) * 1000", "(unixepoch() + 777600) * 1000");
-        let sql = filled(of, "integer", at);
+        let (ended, later) = ("(unixepoch() - 777600) * 1000", "(unixepoch() + 777600) * 1000");
+        let sql = filled(of, "integer", ended, later);
         app.execute_batch(&sql).unwrap();
         configure(folder.path(), "sqlite:app.db", "epoch-ms");
         go_along_and_come_back(folder.path(), |sql| {

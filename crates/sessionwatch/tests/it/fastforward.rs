@@ -65,7 +65,7 @@ impl Watch {
             config.targets.iter().all(|target| watch.shared.latest.runs(&target.name) > 0)
         };
         let mut seconds = 0;
-        crate::harness::wait_until("the first looks", || {
+        testkit::wait_until("the first looks", || {
             let done = looked(&watch);
             if targets > 1 && !done {
                 // They are spread over twenty seconds.
@@ -144,7 +144,7 @@ impl Watch {
         let mut heard = self.shared.events.subscribe();
         let mut seconds = 0;
         self.set(from);
-        crate::harness::wait_until("a look", || {
+        testkit::wait_until("a look", || {
             let looked = std::iter::from_fn(|| heard.try_recv().ok()).any(
                 |event| matches!(event, LiveEvent::Looked { at, .. } if at.since(from).abs() < 10 * MINUTE),
             );
@@ -159,7 +159,7 @@ impl Watch {
 
     /// What one of its pages says.
     pub(crate) fn page(&self, path: &str) -> String {
-        crate::harness::page(&self.address, ("GET", path)).1
+        testkit::http::get(&self.address, path).body
     }
 
     /// Waits until nothing waits to be delivered.
@@ -267,12 +267,13 @@ impl Apart {
 
     /// What one of its pages says.
     pub(crate) fn page(&self, path: &str) -> String {
-        crate::harness::page(self.address(), ("GET", path)).1
+        testkit::http::get(self.address(), path).body
     }
 
     /// The status of one of its pages, and what it says.
     pub(crate) fn answer(&self, path: &str) -> (u16, String) {
-        crate::harness::page(self.address.wait(), ("GET", path))
+        let answer = testkit::http::get(self.address.wait(), path);
+        (answer.status, answer.body)
     }
 
     /// Sets the clock.

@@ -1,11 +1,10 @@
 //! What a person meets who uses the program for the first time.
 
 use std::process::Stdio;
+use testkit::run_in;
 
 use regex::Regex;
 use rusqlite::Connection;
-
-use crate::harness::{self, run_in};
 
 /// Sessions whose ends are stored as milliseconds.
 const IN_MILLIS: &str = r#"CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires bigint NOT NULL);
@@ -16,7 +15,7 @@ fn a_new_password_leaves_the_role_of_an_account() {
     let folder = tempfile::tempdir().unwrap();
     let add = |more: &[&str]| {
         let arguments = [&["accounts", "add", "ada"], more].concat();
-        let mut command = harness::command(&arguments);
+        let mut command = testkit::command(&arguments);
         let child = command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"correct horse battery\n").unwrap();
@@ -30,35 +29,35 @@ fn a_new_password_leaves_the_role_of_an_account() {
 
 #[test]
 fn a_printed_query_goes_by_the_clock_of_whoever_runs_it() {
-    let database = harness::empty();
+    let database = testkit::empty();
     database.psql(IN_MILLIS).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     Connection::open(&path).unwrap().execute_batch(IN_MILLIS).unwrap();
     let micros = Regex::new(r"\b1[0-9]{15}\b").unwrap();
     for url in [database.url("postgres"), path.to_str().unwrap().to_owned()] {
-        let said = harness::run(&["sql", &url]);
+        let said = testkit::run(&["sql", &url]);
         assert!(said.code == 0 && !micros.is_match(&said.stdout), "{} {}", said.stdout, said.stderr);
     }
-    let shown = database.psql(&harness::run(&["sql", "duplicate-tokens", &database.url("postgres")]).stdout);
+    let shown = database.psql(&testkit::run(&["sql", "duplicate-tokens", &database.url("postgres")]).stdout);
     assert!(shown.as_ref().unwrap().contains("2061-10-"), "{shown:?}");
 }
 
 #[test]
 fn a_password_that_is_missing_is_named() {
-    let database = harness::healthy();
-    let url = database.url("postgres").replacen(":testbed@", "@", 1);
-    let said = harness::run(&["check", &url]);
+    let database = testkit::healthy();
+    let url = database.url("postgres").replacen(":testkit@", "@", 1);
+    let said = testkit::run(&["check", &url]);
     let expected = "the server asks for a password, and the address has none";
     assert!(said.code == 3 && said.stderr.contains(expected), "{}", said.stderr);
-    let said = harness::run(&["check", &format!("{}?port=1", database.url("postgres"))]);
+    let said = testkit::run(&["check", &format!("{}?port=1", database.url("postgres"))]);
     let expected = "the parameters of the address contradict each other";
     assert!(said.code == 3 && said.stderr.contains(expected), "{}", said.stderr);
 }
 
 #[test]
 fn a_machine_that_only_checks_needs_no_secret_for_acting() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let folder = tempfile::tempdir().unwrap();
     let target = format!("[[target]]\nname = \"app\"\nurl = \"{}\"\n", database.url("postgres"));
     for missing in ["act_url = \"${ACT_URL}\"\n", "act_url_file = \"act.url\"\n"] {
@@ -87,26 +86,26 @@ fn a_machine_that_only_checks_needs_no_secret_for_acting() {
 
 #[test]
 fn grants_run_again_and_can_leave_out_the_role_that_acts() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     database.psql("ALTER TABLE sessions ENABLE ROW LEVEL SECURITY").unwrap();
     let (url, watch) = (database.url("postgres"), format!("watch_{}", database.name()));
-    let sql = harness::run(&["grants", &url, "--watch-role", &watch, "--watch-only"]).stdout;
+    let sql = testkit::run(&["grants", &url, "--watch-role", &watch, "--watch-only"]).stdout;
     assert!(!sql.contains("INSERT") && !sql.contains("DELETE") && !sql.contains("_act"), "{sql}");
     database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-    database.psql(&format!("ALTER ROLE {watch} PASSWORD 'testbed'")).unwrap();
+    database.psql(&format!("ALTER ROLE {watch} PASSWORD 'testkit'")).unwrap();
     let act = format!("act_{}", database.name());
-    let both = harness::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
+    let both = testkit::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
     for _ in 0..2 {
         database.psql(&both).unwrap_or_else(|error| panic!("{both}: {error}"));
     }
     // The role and its password are still those of the first time.
-    harness::check(&database.url(&watch), &[]);
+    let _ = testkit::check(&database.url(&watch), &[]);
 }
 
 #[test]
 fn help_says_which_target_a_command_is_about() {
     let said = |command: &[&str]| {
-        let help = harness::run(&[command, &["--help"]].concat()).stdout;
+        let help = testkit::run(&[command, &["--help"]].concat()).stdout;
         help.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert!(said(&["check"]).contains("every configured target"));
@@ -241,7 +240,7 @@ fn without_a_user_column_it_is_said_what_is_not_checked() {
 /// What was measured with the Prisma adapter: an old cookie uses up the link of an email.
 #[test]
 fn a_plan_says_that_prisma_needs_a_new_link_where_somebody_is_logged_out() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(include_str!("../fixtures/frameworks/authjs-prisma-pg.sql")).unwrap();
     database.psql("UPDATE \"Session\" SET expires = (now() AT TIME ZONE 'UTC') + interval '9 days'").unwrap();
     let url = database.url("postgres");
@@ -341,7 +340,7 @@ fn an_address_of_another_product_is_named_as_such() {
         ("libsql://app.turso.io", "a libSQL file is read as sqlite:PATH"),
         ("jdbc:postgresql://h/d", "that is an address for Java"),
     ] {
-        let said = harness::run(&["check", address]);
+        let said = testkit::run(&["check", address]);
         assert!(said.code == 2 && said.stderr.contains(expected), "{address}: {}", said.stderr);
     }
 }
@@ -360,7 +359,7 @@ fn the_file_of_prisma_is_found_beside_its_schema() {
 
 #[test]
 fn init_names_the_commands_that_work() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
     let other = run_in(folder.path(), &[], &["init", &url, "-o", "other.toml"]).stdout;
@@ -384,7 +383,7 @@ fn every_command_has_a_manual_page() {
 
 #[test]
 fn the_doctor_spells_columns_as_the_table_does() {
-    let database = harness::empty();
+    let database = testkit::empty();
     database
         .psql(
             "CREATE TABLE users (id text PRIMARY KEY, name text, email text); CREATE TABLE accounts (id text PRIMARY KEY, user_id text);
@@ -431,24 +430,13 @@ fn an_incident_that_was_closed_all_the_same_can_be_reported() {
         report.stderr
     );
     assert!(report.stdout.contains(": a rehearsal"), "{}", report.stdout);
-    harness::account(folder.path(), "ada", "viewer");
-    let watch = harness::watch(folder.path());
+    testkit::add_account(folder.path(), "ada", "viewer");
+    let watch = testkit::Daemon::start(folder.path());
     let id = report.stdout.split([' ', ':']).find(|word| word.starts_with("INC-")).unwrap();
     let path = format!("/incidents/{id}");
-    let page =
-        harness::request(&watch.address, ("GET", &path), &[("Cookie", &cookie(&watch.address))], b"").1;
+    let page = testkit::Login::start(&watch.address, "ada").get(&watch.address, &path).body;
     assert!(page.contains("Watch for 24 hours") && !page.contains("aria-current=\"step\""), "{page}");
     assert_eq!(watch.stop(), Some(0));
-}
-
-/// Logs in: what the browser sends from then on.
-fn cookie(address: &str) -> String {
-    let body = format!("name=ada&password={}", harness::PASSWORD.replace(' ', "+"));
-    let form = ("Content-Type", "application/x-www-form-urlencoded");
-    let (_, answer) = harness::post(address, "/login", &[form], body.as_bytes());
-    let line =
-        answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).expect("a cookie");
-    line.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned()
 }
 
 #[test]
@@ -464,11 +452,11 @@ fn pages_list_the_worst_first_and_write_times_in_one_way() {
     file(folder.path(), &(0..15).map(ghost).chain([old.to_owned()]).collect::<String>());
     let text = "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    harness::account(folder.path(), "ada", "viewer");
-    let watch = harness::watch(folder.path());
-    let cookie = cookie(&watch.address);
-    let page = |path: &str| harness::request(&watch.address, ("GET", path), &[("Cookie", &cookie)], b"").1;
-    harness::wait_until("both checks fail", || {
+    testkit::add_account(folder.path(), "ada", "viewer");
+    let watch = testkit::Daemon::start(folder.path());
+    let login = testkit::Login::start(&watch.address, "ada");
+    let page = |path: &str| login.get(&watch.address, path).body;
+    testkit::wait_until("both checks fail", || {
         let page = page("/alerts");
         page.contains(">expired-backlog<") && page.contains(">orphaned-sessions<")
     });

@@ -6,31 +6,29 @@ use std::{
     path::Path,
 };
 
-use testbed::Certificates;
-
-use crate::harness::{self, Watch};
+use testkit::{Certificates, Daemon};
 
 /// As the shells of most systems begin with.
 const OPEN_FILES: usize = 1_024;
 const HELD: usize = 1_100;
 
 fn configured(folder: &Path, more: &str) {
-    let url = harness::healthy().url("postgres");
+    let url = testkit::healthy().url("postgres");
     let text =
         format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
 /// The daemon with so few open files.
-fn started(folder: &Path) -> Watch {
+fn started(folder: &Path) -> Daemon {
     let mut command = std::process::Command::new("sh");
     let program = env!("CARGO_BIN_EXE_sessionwatch");
     command.args(["-c", &format!("ulimit -n {OPEN_FILES}; exec {program} serve")]).current_dir(folder);
-    harness::watch_by(command.env_clear().env("PATH", "/usr/bin:/bin"))
+    testkit::Daemon::start_with(command.env_clear().env("PATH", "/usr/bin:/bin"))
 }
 
 /// Connections that have sent something, and wait.
-fn held(watch: &Watch, sent: &str) -> Vec<TcpStream> {
+fn held(watch: &Daemon, sent: &str) -> Vec<TcpStream> {
     let connect = |_| {
         let mut stream = TcpStream::connect(&watch.address).unwrap();
         // One that makes room for others may be closed already.
@@ -49,13 +47,13 @@ fn are_ended(streams: Vec<TcpStream>) {
     }
 }
 
-fn open_files(watch: &Watch) -> usize {
+fn open_files(watch: &Daemon) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", watch.child.id())).unwrap().count()
 }
 
 /// Waits until the connections that have waited longest are closed, which takes a moment after others came.
-fn leaves_room(watch: &Watch) {
-    harness::wait_until("room for other files", || open_files(watch) < OPEN_FILES - 200);
+fn leaves_room(watch: &Daemon) {
+    testkit::wait_until("room for other files", || open_files(watch) < OPEN_FILES - 200);
 }
 
 #[test]
@@ -65,7 +63,7 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
     configured(folder.path(), "");
     let watch = started(folder.path());
     let is_up = || watch.page("/metrics").contains("sessionwatch_target_up{target=\"app\"} 1");
-    harness::wait_until("the first run", is_up);
+    testkit::wait_until("the first run", is_up);
     for sent in [
         "GET /login HTTP/1.1\r\nHost: x\r\nX-A: ",
         "",
@@ -73,7 +71,7 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
     ] {
         let held = held(&watch, sent);
         leaves_room(&watch);
-        assert_eq!(harness::page(&watch.address, ("POST", "/awake/app")).0, 202);
+        assert_eq!(testkit::http::post(&watch.address, "/awake/app", &[], b"").status, 202);
         assert!(is_up());
         are_ended(held);
     }

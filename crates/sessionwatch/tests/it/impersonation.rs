@@ -1,8 +1,7 @@
 //! Sessions in which an administrator acts for a user: no log-ins of that user, and not to be forgotten.
 
 use serde_json::Value;
-
-use crate::harness::{self, outcome, run_in};
+use testkit::{outcome, run_in};
 
 /// Twelve sessions of one user of the last hour, and three that are older; `WHO` is who acts for the user in them.
 const ROWS: &str = r#"
@@ -49,7 +48,7 @@ fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
 #[test]
 fn on_a_server_sessions_of_an_administrator_are_not_held_against_the_user() {
     for who in ["'admin1'", "NULL"] {
-        let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
         let at = ["now() - interval '2 days'", "now()", "now() + interval '2 days'"];
         database.psql(&tables(who, "timestamptz", at)).unwrap();
         is_told(folder.path(), &database.url("postgres"), who != "NULL");
@@ -70,7 +69,7 @@ fn in_a_file_sessions_of_an_administrator_are_not_held_against_the_user() {
 
 #[test]
 fn without_such_a_column_nothing_can_be_chosen_by_it() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let said = run_in(folder.path(), &[], &["revoke", "where", "--impersonated", &database.url("postgres")]);
     assert!(said.code == 2 && said.stderr.contains("`--impersonated` cannot be decided"), "{}", said.stderr);
 }

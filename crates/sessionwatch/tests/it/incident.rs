@@ -1,6 +1,7 @@
 //! The emergency procedure, as a person goes through it, and what the watch does about it.
 
 use std::path::Path;
+use testkit::{ProgramOutput, run_in};
 
 use serde_json::Value;
 use sessionwatch::{
@@ -21,10 +22,7 @@ use sessionwatch_core::{
     instant::{DAY, HOUR},
 };
 
-use crate::{
-    fastforward::{MINUTE, Watch, monday},
-    harness::{self, Said, run_in},
-};
+use crate::fastforward::{MINUTE, Watch, monday};
 
 /// A token on rows of two users, and somebody with a name.
 const LEAK: &str = r#"
@@ -32,7 +30,7 @@ UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE 
 UPDATE users SET name = 'Ada Abara' WHERE id = 7;
 "#;
 
-fn run(folder: &Path, url: &str, arguments: &[&str]) -> Said {
+fn run(folder: &Path, url: &str, arguments: &[&str]) -> ProgramOutput {
     run_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &[&["incident"], arguments].concat())
 }
 
@@ -60,7 +58,7 @@ fn normal(text: &str) -> String {
 
 #[test]
 fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql(LEAK).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
@@ -165,7 +163,7 @@ fn latest(folder: &Path) -> String {
 
 #[test]
 fn evidence_that_was_changed_shows() {
-    let (database, folder) = (harness::anomalous(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::anomalous(), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let open = run(folder.path(), &url, &["open", "--severity", "P2"]);
     assert_eq!(open.code, 0, "{}", open.stderr);
@@ -205,7 +203,7 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
     assert_eq!(left, ["sessionwatch-state.db"]);
     let alone = run_in(folder.path(), &[], &["incident", "drill", "--demo"]);
     assert!(alone.code == 2 && alone.stderr.contains("--yes"), "{}", alone.stderr);
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
     for url in database.urls("postgres") {
         let said = run(folder.path(), &url, &["drill", "--yes"]);
@@ -216,7 +214,7 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
         database.psql("SELECT COUNT(*) FROM pg_database WHERE datname LIKE 'sessionwatch_drill%'").unwrap(),
         "0\n"
     );
-    let role = harness::role(&database, "watch");
+    let role = testkit::create_role(&database, "watch");
     database.psql(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).unwrap();
     let refused = run(folder.path(), &database.url(&role), &["drill", "--yes"]);
     assert!(refused.code == 3 && refused.stderr.contains("CREATE DATABASE"), "{}", refused.stderr);
@@ -232,7 +230,7 @@ pub(crate) fn rarely(url: &str, more: &str) -> String {
 
 #[test]
 fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
     let config = shared.config();
@@ -274,7 +272,7 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
 
 #[test]
 fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_session_is_back() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
     let config = shared.config();
@@ -293,8 +291,9 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let recipient = Identity::ephemeral().recipient();
     let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();
-    let applied =
-        runtime.block_on(harness::apply(context, &plan.kept.id, &recipient, consent, &control)).unwrap();
+    let applied = runtime
+        .block_on(crate::execute::apply(context, &plan.kept.id, &recipient, consent, &control))
+        .unwrap();
     assert_eq!((applied.done, applied.skipped), (2, 0));
     let detail = serde_json::json!({ "plan": plan.kept.id });
     incident::has_contained(context, &opened, ("ended", &detail)).unwrap();
@@ -321,7 +320,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
 
 #[test]
 fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_back_for_a_week() {
-    let (database, folder) = (harness::anomalous(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::anomalous(), tempfile::tempdir().unwrap());
     let cleanup = "[target.cleanup]\nexpired = true\ngrace = \"24h\"\n";
     let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), cleanup), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
@@ -331,19 +330,19 @@ fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_ba
     let held = || shared.store.read(archived::holdings).unwrap();
     // It is due at 03:17.
     watch.to(monday().plus(DAY));
-    harness::wait_until("the cleanup", || expired() == "0\n");
-    harness::wait_until("the archive", || held().first().is_some_and(|held| held.rows == 107));
+    testkit::wait_until("the cleanup", || expired() == "0\n");
+    testkit::wait_until("the archive", || held().first().is_some_and(|held| held.rows == 107));
     assert!(folder.path().join("sessionwatch-archive.key").exists());
     watch.set(monday().plus(DAY + 7 * DAY - HOUR));
     assert_eq!(held().len(), 1);
     watch.set(monday().plus(DAY + 7 * DAY + 2 * HOUR));
-    harness::wait_until("the purge", || held().is_empty());
+    testkit::wait_until("the purge", || held().is_empty());
     assert!(watch.stop());
 }
 
 #[test]
 fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let carts = "CREATE TABLE carts (session text REFERENCES sessions (id) ON DELETE CASCADE);
         INSERT INTO carts SELECT id FROM sessions WHERE expires < now() - interval '2 days'";
     database.psql(carts).unwrap();
@@ -371,7 +370,7 @@ fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
             let noted = shared.store.read(|db| events::search(db, &wanted)).unwrap();
             noted.into_iter().find(|event| event.kind == "cleanup").map(|event| event.summary)
         };
-        harness::wait_until("the cleanup", || said().is_some());
+        testkit::wait_until("the cleanup", || said().is_some());
         assert!(said().unwrap().contains(outcome), "{:?}", said());
         assert!(watch.stop());
         assert_eq!(filled() == before, !allowed);

@@ -8,9 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use sessionwatch::metric_names::{self, MetricKind};
-use testbed::Sink;
-
-use crate::harness;
+use testkit::Sink;
 
 /// Runs Prometheus' own tool, with something to read: what it says, if it is content.
 fn promtool(folder: &Path, arguments: &[&str], input: &str) -> Result<String, String> {
@@ -21,7 +19,7 @@ fn promtool(folder: &Path, arguments: &[&str], input: &str) -> Result<String, St
     });
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = harness::said(&output);
+    let said = testkit::ProgramOutput::from(output);
     let all = format!("{}{}", said.stdout, said.stderr);
     if said.code == 0 { Ok(all) } else { Err(all) }
 }
@@ -29,7 +27,7 @@ fn promtool(folder: &Path, arguments: &[&str], input: &str) -> Result<String, St
 /// A folder with the rules in it.
 fn rules() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let said = harness::run(&["integrations", "prometheus-rules", "--docs", "https://docs.example/"]);
+    let said = testkit::run(&["integrations", "prometheus-rules", "--docs", "https://docs.example/"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     let file = folder.path().join("rules.yml");
     std::fs::write(&file, said.stdout).unwrap();
@@ -197,7 +195,7 @@ fn what_is_recorded_is_what_the_leader_says() {
 #[test]
 fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
     let (database, sink, folder) =
-        (harness::anomalous(), Sink::start(&[]).unwrap(), tempfile::tempdir().unwrap());
+        (testkit::anomalous(), Sink::start(&[]).unwrap(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
@@ -205,7 +203,7 @@ fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
         sink.url()
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     assert!(!sink.wait_for(1).is_empty());
     let served = watch.page("/metrics");
     assert_eq!(watch.stop(), Some(0));
@@ -238,7 +236,7 @@ fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
 
 #[test]
 fn prometheus_understands_what_the_dashboard_asks() {
-    let dashboard = harness::json(&["integrations", "grafana-dashboard"]);
+    let dashboard = testkit::json(&["integrations", "grafana-dashboard"]);
     assert_eq!((&dashboard["uid"], &dashboard["id"]), (&"sessionwatch".into(), &Value::Null));
     let panels = dashboard["panels"].as_array().unwrap();
     let asked = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());

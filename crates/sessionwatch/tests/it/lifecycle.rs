@@ -8,12 +8,9 @@ use sessionwatch::store::{
     silences::{self, Silence},
 };
 use sessionwatch_core::{alert::State, instant::HOUR};
-use testbed::{Database, Sink};
+use testkit::{Database, Sink};
 
-use crate::{
-    fastforward::{MINUTE, Watch, monday},
-    harness,
-};
+use crate::fastforward::{MINUTE, Watch, monday};
 
 /// A target that is looked at every minute, and a channel.
 fn configuration(database: &Database<'_>, sink: &Sink, more: &str) -> String {
@@ -61,7 +58,7 @@ fn leak(database: &Database<'_>, ids: &str, token: &str) {
 
 #[test]
 fn a_silence_about_a_user_covers_findings_about_nobody_else() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, ""), monday());
     let store = &watch.shared.store;
@@ -86,7 +83,7 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
 
 #[test]
 fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let window = "[[maintenance]]\ncron = \"2 6 * * *\"\nlasts = \"5m\"\nchecks = [\"duplicate-tokens\"]\n";
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, window), monday());
@@ -124,7 +121,7 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
 
 #[test]
 fn a_dead_database_silences_everything_but_that_it_is_dead() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let often = "[alerts.critical]\nrepeat_after = \"2m\"\n";
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, often), monday());
@@ -147,7 +144,7 @@ fn a_dead_database_silences_everything_but_that_it_is_dead() {
 
 #[test]
 fn a_restart_still_sees_what_changed_while_nobody_looked() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database, &sink, "");
     let mut watch = Watch::start(folder.path(), &text, monday());
@@ -186,7 +183,7 @@ fn no_token_in(folder: &Path) {
 
 #[test]
 fn a_day_in_which_nobody_logs_in_is_found() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let usual = "[checks.creation-rate]\nmin = 10\nmax = 50\n";
     let hourly =
@@ -205,7 +202,7 @@ fn a_day_in_which_nobody_logs_in_is_found() {
 
 #[test]
 fn the_checklist_is_sent_each_week() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let report = "[report]\nchannels = [\"hook\"]\n[checks.creation-rate]\nmin = 0\n";
     let daily =

@@ -18,12 +18,9 @@ use sessionwatch_core::{
     local_time::utc,
     zone::Zone,
 };
-use testbed::Database;
+use testkit::{Database, ProgramOutput, outcome, run_in};
 
-use crate::{
-    fastforward::{Watch, monday},
-    harness::{self, Said, outcome, run_in},
-};
+use crate::fastforward::{Watch, monday};
 
 /// Sessions as a framework stored them: the script, the table, its columns without a time zone, when they were made, and
 /// the lines of a mapping.
@@ -92,7 +89,7 @@ impl Fixture {
     /// In a database of its own, as if it had been made just now in that zone, and nobody had signed in since for so many
     /// minutes.
     fn load(&self, zone: &str, idle: i64) -> Database<'static> {
-        let database = harness::empty();
+        let database = testkit::empty();
         database.psql(self.script).unwrap();
         let by =
             format!("((now() AT TIME ZONE 'UTC') - TIMESTAMP '{}' - interval '{idle} minutes')", self.made);
@@ -155,7 +152,7 @@ fn offset(zone: &str) -> String {
 }
 
 /// That a command is refused, and says so.
-fn refused(said: &Said, parts: &[&str]) {
+fn refused(said: &ProgramOutput, parts: &[&str]) {
     assert_eq!(said.code, 2, "{} {}", said.stdout, said.stderr);
     for part in parts {
         assert!(said.stderr.contains(part), "no `{part}`: {}", said.stderr);
@@ -170,7 +167,7 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
         let stored =
             format!("`expiresAt` is stored in local time, about {}: `createdAt` is up to", offset(zone));
         for engine in ["scan", "pushdown"] {
-            let report = harness::check(&url, &["--engine", engine]);
+            let report = testkit::check(&url, &["--engine", engine]);
             for id in BY_END {
                 let check = outcome(&report, id);
                 let summary = check["summary"].as_str().unwrap();
@@ -179,8 +176,8 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
             assert_eq!(outcome(&report, "rapid-creation")["verdict"], "unknown");
             assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "healthy");
         }
-        assert_ne!(harness::run(&["check", &url]).code, 0);
-        let doctor = harness::run(&["doctor", &url]);
+        assert_ne!(testkit::run(&["check", &url]).code, 0);
+        let doctor = testkit::run(&["doctor", &url]);
         assert_eq!(doctor.code, 1, "{}", doctor.stdout);
         for part in ["fail  expiry:", "fail  creation:", "decoder = \"timestamp-local:ZONE\""] {
             assert!(doctor.stdout.contains(part), "no `{part}`: {}", doctor.stdout);
@@ -192,22 +189,22 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
             &["revoke", "where", "--expires-before", "2020-01-01T00:00:00Z"],
             &["revoke", "where", "--created-before", "2020-01-01T00:00:00Z"],
         ] {
-            let said = harness::run(&[command, &[&url]].concat());
+            let said = testkit::run(&[command, &[&url]].concat());
             refused(&said, &["is stored in local time", &offset(zone), "timestamp-local:ZONE"]);
         }
         // What does not go by the clock is done as ever.
-        assert_eq!(harness::run(&["cleanup", "orphaned", &url]).code, 0);
+        assert_eq!(testkit::run(&["cleanup", "orphaned", &url]).code, 0);
         let user = database.psql("SELECT min(\"userId\") FROM session").unwrap();
-        assert_eq!(harness::run(&["revoke", "user", user.trim(), &url]).code, 0);
+        assert_eq!(testkit::run(&["revoke", "user", user.trim(), &url]).code, 0);
     }
 }
 
 #[test]
 fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is_written() {
-    let database = harness::empty();
+    let database = testkit::empty();
     database.psql(include_str!("../fixtures/local-time/drizzle-two-hours-ahead-pg.sql")).unwrap();
     let url = database.url("postgres");
-    let report = harness::check(&url, &[]);
+    let report = testkit::check(&url, &[]);
     let said = outcome(&report, "active-sessions")["summary"].as_str().unwrap();
     assert!(
         said.contains(
@@ -215,8 +212,8 @@ fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is
         ),
         "{said}"
     );
-    assert_ne!(harness::run(&["check", &url]).code, 0);
-    refused(&harness::run(&["cleanup", "expired", &url]), &["about UTC+2", "timestamp-local:ZONE"]);
+    assert_ne!(testkit::run(&["check", &url]).code, 0);
+    refused(&testkit::run(&["cleanup", "expired", &url]), &["about UTC+2", "timestamp-local:ZONE"]);
     let folder = BETTER_AUTH_DRIZZLE.mapped(&database, "timestamp-local:Etc/GMT-2");
     let report = check_in(folder.path(), "scan");
     assert_eq!((&report["census"]["active"], &report["census"]["expired"]), (&200.into(), &10.into()));
@@ -228,22 +225,22 @@ fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is
 fn sessions_that_seem_to_be_over_may_be_active_in_another_zone() {
     let database = BETTER_AUTH_NEW_YORK.load("UTC", 0);
     let url = database.url("postgres");
-    let report = harness::check(&url, &[]);
+    let report = testkit::check(&url, &[]);
     for id in BY_END {
         let check = outcome(&report, id);
         assert_eq!(check["verdict"], "unknown", "{check}");
         assert!(check["summary"].as_str().unwrap().contains("no session seems active"), "{check}");
     }
-    assert_ne!(harness::run(&["check", &url]).code, 0);
+    assert_ne!(testkit::run(&["check", &url]).code, 0);
     for grace in ["1h", "24h"] {
-        let said = harness::run(&["cleanup", "expired", "--grace", grace, &url]);
+        let said = testkit::run(&["cleanup", "expired", "--grace", grace, &url]);
         refused(
             &said,
             &["`expiresAt` names no time zone", "no session seems active", "timestamp-local:ZONE"],
         );
     }
     assert_eq!(database.psql("SELECT COUNT(*) FROM session").unwrap(), "10\n");
-    let doctor = harness::run(&["doctor", &url]);
+    let doctor = testkit::run(&["doctor", &url]);
     assert!(doctor.stdout.contains("warn  expiry: `expiresAt` names no time zone"), "{}", doctor.stdout);
     // With its zone they are what they are: all active, and none of them is cleaned up.
     let folder = BETTER_AUTH_NEW_YORK.mapped(&database, "timestamp-local:Etc/GMT+5");
@@ -257,7 +254,7 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
     // Written in the west: nothing in the rows says so, and an application that nobody uses looks the same.
     let database = BETTER_AUTH_UTC.load("America/Los_Angeles", 0);
     let url = database.url("postgres");
-    assert_eq!(doubted(&harness::check(&url, &[])), Vec::<String>::new());
+    assert_eq!(doubted(&testkit::check(&url, &[])), Vec::<String>::new());
     let hour_ago = clock::rfc3339(clock::now().plus(-3_600_000_000));
     for command in [
         &["cleanup", "expired", "--grace", "1h"][..],
@@ -265,7 +262,7 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
         &["cleanup", "expired", "--grace", "839m"],
         &["revoke", "where", "--expires-before", &hour_ago],
     ] {
-        let said = harness::run(&[command, &[&url]].concat());
+        let said = testkit::run(&[command, &[&url]].concat());
         refused(&said, &["within 14 hours", "`expiresAt` names no time zone", "timestamp-local:ZONE"]);
     }
     for command in [
@@ -273,7 +270,7 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
         &["cleanup", "expired", "--grace", "14h"],
         &["revoke", "where", "--expires-before", "2020-01-01T00:00:00Z"],
     ] {
-        let said = harness::run(&[command, &[&url]].concat());
+        let said = testkit::run(&[command, &[&url]].concat());
         assert_eq!(said.code, 0, "{command:?}: {}", said.stderr);
     }
     // A mapping that says as much lifts nothing; a zone does, be it UTC.
@@ -372,16 +369,16 @@ fn applications_that_write_utc_are_read_as_ever_also_when_nobody_uses_them() {
             let database = fixture.load("UTC", idle);
             let url = database.url("postgres");
             for engine in ["scan", "pushdown"] {
-                let report = harness::check(&url, &["--engine", engine]);
+                let report = testkit::check(&url, &["--engine", engine]);
                 assert_eq!(doubted(&report), Vec::<String>::new(), "{} {idle}", fixture.made);
                 assert_ne!(report["census"]["active"], 0);
             }
-            let said = harness::run(&["cleanup", "expired", &url]);
+            let said = testkit::run(&["cleanup", "expired", &url]);
             assert_eq!(said.code, 0, "{}", said.stderr);
         }
     }
     let database = BETTER_AUTH_UTC.load("UTC", 0);
-    let doctor = harness::run(&["doctor", &database.url("postgres")]);
+    let doctor = testkit::run(&["doctor", &database.url("postgres")]);
     assert!(doctor.stdout.contains("pass  expiry:"), "{}", doctor.stdout);
 }
 
@@ -442,10 +439,10 @@ fn columns_of_one_row_that_are_hours_apart_show_a_zone() {
         ("0", "30 days", None),
         ("0", "20 hours", None),
     ] {
-        let database = harness::empty();
+        let database = testkit::empty();
         database.psql(&table(shift, lifetime)).unwrap();
         let url = database.url("postgres");
-        let report = harness::check(&url, &[]);
+        let report = testkit::check(&url, &[]);
         let found = doubted(&report);
         assert_eq!(
             found.iter().any(|found| found.contains("active-sessions")),
@@ -455,7 +452,7 @@ fn columns_of_one_row_that_are_hours_apart_show_a_zone() {
         assert!(part.is_none_or(|part| found.iter().all(|found| found.contains(part))), "{found:?}");
         // The creation names its zone, and is not doubted.
         assert!(found.iter().all(|found| !found.contains("rapid-creation")), "{found:?}");
-        let said = harness::run(&["cleanup", "expired", &url]);
+        let said = testkit::run(&["cleanup", "expired", &url]);
         assert_eq!(said.code, if part.is_some() { 2 } else { 0 }, "{}", said.stderr);
     }
 }
@@ -603,7 +600,7 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_found_out_by_two_looks() {
 
 #[test]
 fn most_of_a_table_is_not_removed_without_a_second_thought() {
-    let database = harness::empty();
+    let database = testkit::empty();
     let sessions = "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \"expiresAt\" timestamptz NOT NULL,\n\
         \"createdAt\" timestamptz NOT NULL, \"updatedAt\" timestamptz NOT NULL, \"ipAddress\" text, \"userAgent\" text);\n\
         CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);";
@@ -695,7 +692,7 @@ fn every_zone_and_lifetime_is_found_out_or_leaves_live_sessions_alone() {
 #[test]
 fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
     for (more, left) in [("", "8\n"), ("max_share = 0.9\n", "3\n")] {
-        let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
         database
             .psql(
                 "DELETE FROM sessions WHERE id NOT IN ('s88', 's89', 's90'); \
@@ -711,7 +708,7 @@ fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
         let shared = std::sync::Arc::clone(&watch.shared);
         watch.to(monday().plus(DAY));
         let last = || shared.store.read(|db| events::last_of(db, ("cleanup", "app"))).unwrap();
-        harness::wait_until("the cleanup", || last().is_some());
+        testkit::wait_until("the cleanup", || last().is_some());
         assert_eq!(database.psql("SELECT COUNT(*) FROM sessions").unwrap(), left);
         let search = Search {
             from: Instant::MIN,

@@ -1,6 +1,7 @@
 //! What visitors make an application log is not taken for what the application says.
 
 use serde_json::json;
+use testkit::{run_in, wait_until};
 
 use sessionwatch::{
     actions::Context,
@@ -14,10 +15,7 @@ use sessionwatch::{
 };
 use sessionwatch_core::incident::STEPS;
 
-use crate::{
-    harness::{run_in, wait_until},
-    logs::{DUPLICATE, Scene, drained, post, told, vercel},
-};
+use crate::logs::{DUPLICATE, Scene, drained, post, told, vercel};
 
 const SOURCE: &str = "[[logs]]\nname = \"shipper\"\nkind = \"http\"\nsecret = \"a-secret-of-the-shipper\"\n";
 const FORGED: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'deadbeef...', existingUserId: 'u1', newUserId: 'u2' }";
@@ -52,7 +50,7 @@ fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() 
     wait_until("the token is told", || alerts("log-duplicate-token").len() == 1);
     assert_eq!(alerts("log-duplicate-token")[0]["severity"], "high");
     let ada = [("USER", "ada")];
-    let said = crate::harness::run_in(
+    let said = testkit::run_in(
         scene.folder.path(),
         &ada,
         &["alerts", "ack", "app", "log-duplicate-token", "--note", "noise"],

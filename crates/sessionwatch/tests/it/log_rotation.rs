@@ -10,12 +10,9 @@ use std::{
 
 use serde_json::Value;
 use sessionwatch::store::{Place, Store};
-use testbed::Sink;
+use testkit::{Daemon, Sink, run_in, wait_until};
 
-use crate::{
-    harness::{self, Watch, run_in, wait_until, watch},
-    logs::told,
-};
+use crate::logs::told;
 
 /// Longer than what a file is known by at its beginning.
 pub(crate) const BANNER: &str = "----------------------------------------------------------------\n";
@@ -92,8 +89,8 @@ impl Scene {
     }
 
     /// Starts the daemon, and waits until it follows the log.
-    fn start(&self) -> Watch {
-        let running = watch(self.folder.path());
+    fn start(&self) -> Daemon {
+        let running = Daemon::start(self.folder.path());
         wait_until("the log is followed", || self.source().is_some_and(|source| source.place.is_some()));
         running
     }
@@ -191,7 +188,7 @@ fn what_is_rotated_while_the_daemon_is_stopped_is_counted_once() {
     let running = scene.start();
     scene.waits_for(&[1, 2, 3, 4, 5]);
     running.signal("KILL");
-    running.ended();
+    let _ = running.wait();
     append(&log, line(6));
     fs::copy(&log, scene.path("app.log-20261130")).unwrap();
     truncate(&log);
@@ -229,9 +226,9 @@ fn a_loss_is_counted_and_told() {
     fs::remove_file(&log).unwrap();
     append(&log, line(3));
     let errors = scene.folder.path().join("errors");
-    let mut command = harness::command(&["serve"]);
+    let mut command = testkit::command(&["serve"]);
     command.current_dir(scene.folder.path()).stderr(fs::File::create(&errors).unwrap());
-    let running = harness::watch_by(&mut command);
+    let running = testkit::Daemon::start_with(&mut command);
     wait_until("the alert", || !told(&scene.sink, "log-source-gap").is_empty());
     let alert = &told(&scene.sink, "log-source-gap")[0];
     assert_eq!((&alert["severity"], &alert["notice"]), (&"high".into(), &"firing".into()), "{alert:#}");
@@ -287,7 +284,7 @@ fn an_entry_of_several_lines_survives_restarts() {
             scene.source().unwrap().counters.get("lines").and_then(Value::as_u64).unwrap_or(0) > read
         });
         running.signal(signal);
-        running.ended();
+        let _ = running.wait();
         append(&log, format!("  userId: {user}\n"));
         let running = scene.start();
         append(&log, "}\n");
@@ -350,7 +347,7 @@ fn every_line_is_counted_once_though_the_daemon_is_killed_while_logs_are_rotated
         }
         write(1);
         running.signal("KILL");
-        running.ended();
+        let _ = running.wait();
         write(1);
     }
     let running = scene.start();

@@ -1,32 +1,30 @@
 //! The log-in under attack: floods, guesses that are to lock somebody out, ways to lead elsewhere, and an old set-up link.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
-    process::Stdio,
 };
-
-use crate::harness::{self, PASSWORD, Watch};
+use testkit::{ACCOUNT_PASSWORD, Daemon};
 
 fn configured(folder: &Path, more: &str) {
-    let url = harness::healthy().url("postgres");
+    let url = testkit::healthy().url("postgres");
     let text =
         format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
 /// Mebibytes of memory that a process took at most.
-fn peak_memory(watch: &Watch) -> u64 {
+fn peak_memory(watch: &Daemon) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", watch.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
 /// A log-in from an address behind a trusted proxy: the status.
-fn log_in(watch: &Watch, (name, password): (&str, &str), from: &str) -> u16 {
+fn log_in(watch: &Daemon, name: &str, password: &str, from: &str) -> u16 {
     let body = format!("name={name}&password={}", password.replace(' ', "+"));
-    harness::post(&watch.address, "/login", &[("x-forwarded-for", from)], body.as_bytes()).0
+    testkit::http::post(&watch.address, "/login", &[("x-forwarded-for", from)], body.as_bytes()).status
 }
 
 #[test]
@@ -34,7 +32,7 @@ fn six_hundred_log_ins_at_once_take_little_memory_and_pass_no_limit() {
     const FLOOD: usize = 600;
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     // Each is sent but for its last byte, so that they are complete at the same time.
     let mut waiting: Vec<TcpStream> = (0..FLOOD)
         .map(|number| {
@@ -48,7 +46,7 @@ fn six_hundred_log_ins_at_once_take_little_memory_and_pass_no_limit() {
     for stream in &mut waiting {
         stream.write_all(b"/").unwrap();
     }
-    assert!(harness::get(&watch.address, "/metrics").starts_with("HTTP/1.1 200"));
+    assert!(testkit::http::get(&watch.address, "/metrics").status == 200);
     let mut statuses = std::collections::BTreeMap::<String, usize>::new();
     for mut stream in waiting {
         let mut answer = String::new();
@@ -67,27 +65,27 @@ fn six_hundred_log_ins_at_once_take_little_memory_and_pass_no_limit() {
 fn strangers_who_guess_do_not_lock_an_account_where_it_is_used() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
-    harness::account(folder.path(), "ada", "admin");
-    let watch = harness::watch(folder.path());
-    assert_eq!(log_in(&watch, ("ada", PASSWORD), "198.51.100.7"), 303);
+    testkit::add_account(folder.path(), "ada", "admin");
+    let watch = testkit::Daemon::start(folder.path());
+    assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "198.51.100.7"), 303);
     let guesses: Vec<u16> =
-        (0..12).map(|turn| log_in(&watch, ("ada", "wrong"), &format!("2001:db8:{turn:x}::1"))).collect();
+        (0..12).map(|turn| log_in(&watch, "ada", "wrong", &format!("2001:db8:{turn:x}::1"))).collect();
     assert_eq!((guesses[9], guesses[10]), (401, 429), "{guesses:?}");
-    assert_eq!(log_in(&watch, ("ada", PASSWORD), "203.0.113.7"), 429, "no stranger goes on guessing");
-    assert_eq!(log_in(&watch, ("ada", PASSWORD), "198.51.100.99"), 303, "the network is known");
+    assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "203.0.113.7"), 429, "no stranger goes on guessing");
+    assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "198.51.100.99"), 303, "the network is known");
     // A restart forgets what was counted, and not what is known.
     assert_eq!(watch.stop(), Some(0));
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     for turn in 0..12 {
-        log_in(&watch, ("ada", "wrong"), &format!("203.0.{turn}.7"));
+        log_in(&watch, "ada", "wrong", &format!("203.0.{turn}.7"));
     }
-    assert_eq!(log_in(&watch, ("ada", PASSWORD), "198.51.100.7"), 303);
+    assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "198.51.100.7"), 303);
     // From there, others can be guessed as little, and all addresses of an IPv6 network are one.
     let guesses: Vec<u16> =
-        (0..12).map(|turn| log_in(&watch, ("ada", "wrong"), &format!("198.51.100.{turn}"))).collect();
+        (0..12).map(|turn| log_in(&watch, "ada", "wrong", &format!("198.51.100.{turn}"))).collect();
     assert_eq!((guesses[9], guesses[10]), (401, 429), "{guesses:?}");
     let guesses: Vec<u16> = (0..52)
-        .map(|turn| log_in(&watch, (&format!("nobody{turn}"), "wrong"), &format!("2001:db8::{turn:x}")))
+        .map(|turn| log_in(&watch, &format!("nobody{turn}"), "wrong", &format!("2001:db8::{turn:x}")))
         .collect();
     assert_eq!((guesses[49], guesses[50]), (401, 429), "{guesses:?}");
     assert_eq!(watch.stop(), Some(0));
@@ -97,8 +95,8 @@ fn strangers_who_guess_do_not_lock_an_account_where_it_is_used() {
 fn after_a_log_in_one_stays_on_this_host() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
-    harness::account(folder.path(), "ada", "viewer");
-    let watch = harness::watch(folder.path());
+    testkit::add_account(folder.path(), "ada", "viewer");
+    let watch = testkit::Daemon::start(folder.path());
     let leads = [
         "/%09/evil.example",
         "/%0d%0a/evil.example",
@@ -111,10 +109,9 @@ fn after_a_log_in_one_stays_on_this_host() {
     for (next, expected) in
         leads.map(|next| (next, "/")).into_iter().chain([("/alerts%3Fa%3Db", "/alerts?a=b")])
     {
-        let body = format!("name=ada&password={}&next={next}", PASSWORD.replace(' ', "+"));
-        let (status, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
-        assert_eq!(status, 303, "{next}: {answer}");
-        assert!(answer.contains(&format!("location: {expected}\r\n")), "{next}: {answer}");
+        let body = format!("name=ada&password={}&next={next}", ACCOUNT_PASSWORD.replace(' ', "+"));
+        let answer = watch.post("/login", &[], body);
+        assert_eq!((answer.status, answer.header("location")), (303, expected), "{next}: {answer:?}");
     }
     assert_eq!(watch.stop(), Some(0));
 }
@@ -126,8 +123,8 @@ fn pages_are_asked_for_by_names_of_our_own() {
         folder.path(),
         "public_url = \"https://watch.example.org\"\nallowed_hosts = [\"scrape.example.org\"]\n",
     );
-    let watch = harness::watch(folder.path());
-    let status = |(method, path): (&str, &str), host: &str| {
+    let watch = testkit::Daemon::start(folder.path());
+    let status = |method: &str, path: &str, host: &str| {
         let mut stream = TcpStream::connect(&watch.address).unwrap();
         write!(
             stream,
@@ -146,9 +143,9 @@ fn pages_are_asked_for_by_names_of_our_own() {
         "watch.monitoring.svc.cluster.local",
         "[::1]:1",
     ] {
-        assert_eq!(status(("GET", "/metrics"), own), 200, "{own}");
+        assert_eq!(status("GET", "/metrics", own), 200, "{own}");
     }
-    for page in [
+    for (method, path) in [
         ("GET", "/metrics"),
         ("POST", "/awake/app"),
         ("GET", "/login"),
@@ -156,10 +153,10 @@ fn pages_are_asked_for_by_names_of_our_own() {
         ("GET", "/api/v1/alerts"),
         ("GET", "/"),
     ] {
-        assert_eq!(status(page, "rebound.evil.example:9797"), 421, "{page:?}");
+        assert_eq!(status(method, path, "rebound.evil.example:9797"), 421, "{method} {path}");
     }
-    assert_eq!(status(("GET", "/healthz"), "health.check.example"), 200);
-    assert_eq!(status(("POST", "/ingest/logs"), "drain.example"), 404, "no source is configured");
+    assert_eq!(status("GET", "/healthz", "health.check.example"), 200);
+    assert_eq!(status("POST", "/ingest/logs", "drain.example"), 404, "no source is configured");
     assert_eq!(watch.stop(), Some(0));
 }
 
@@ -167,25 +164,20 @@ fn pages_are_asked_for_by_names_of_our_own() {
 fn the_set_up_link_ends_with_the_first_account_however_that_was_made() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
-    let remove = |name: &str| harness::run_in(folder.path(), &[], &["accounts", "remove", name]).code;
+    let remove = |name: &str| testkit::run_in(folder.path(), &[], &["accounts", "remove", name]).code;
     for is_removed in [false, true] {
-        let mut command = harness::command(&["serve"]);
-        let mut child = command.current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let link = lines.map(Result::unwrap).find(|line| line.contains("/setup/")).unwrap();
-        let (address, token) = link.rsplit_once("://").unwrap().1.split_once("/setup/").unwrap();
-        let watch = Watch { child, address: address.to_owned() };
-        let path = format!("/setup/{}", token.split_whitespace().next().unwrap().trim_end_matches('.'));
-        let open = || harness::request(&watch.address, ("GET", &path), &[], b"").0;
+        let mut watch = Daemon::start(folder.path());
+        let path = watch.setup_path().unwrap();
+        let open = || watch.get(&path).status;
         assert_eq!(open(), 200);
-        harness::account(folder.path(), "ada", "viewer");
+        testkit::add_account(folder.path(), "ada", "viewer");
         if is_removed {
             assert_eq!(remove("ada"), 0);
         }
         assert_eq!(open(), 404);
-        let body = format!("name=eve&password={}", PASSWORD.replace(' ', "+"));
-        assert_eq!(harness::post(&watch.address, &path, &[], body.as_bytes()).0, 404);
-        let listed = harness::run_in(folder.path(), &[], &["accounts", "list"]).stdout;
+        let body = format!("name=eve&password={}", ACCOUNT_PASSWORD.replace(' ', "+"));
+        assert_eq!(testkit::http::post(&watch.address, &path, &[], body.as_bytes()).status, 404);
+        let listed = testkit::run_in(folder.path(), &[], &["accounts", "list"]).stdout;
         assert!(!listed.contains("eve"), "{listed}");
         assert_eq!(watch.stop(), Some(0));
         if !is_removed {

@@ -10,9 +10,7 @@ use std::{
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha1::Sha1;
-use testbed::{Database, Sink};
-
-use crate::harness::{self, Watch, run_in, wait_until, watch};
+use testkit::{Daemon, Database, Sink, run_in, wait_until};
 
 const SECRET: &str = "a-secret-of-the-drain";
 const TOKEN: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
@@ -35,8 +33,8 @@ pub(crate) fn vercel() -> String {
 }
 
 /// Posts something: the status, and head and body of the answer.
-pub(crate) fn post(watch: &Watch, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
-    harness::post(&watch.address, path, headers, body)
+pub(crate) fn post(watch: &Daemon, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+    watch.post(path, headers, body).parts()
 }
 
 pub(crate) fn signature(body: &[u8]) -> String {
@@ -46,7 +44,7 @@ pub(crate) fn signature(body: &[u8]) -> String {
 }
 
 /// What a drain sends.
-pub(crate) fn drained(watch: &Watch, messages: &[(&str, &str)]) -> (u16, String) {
+pub(crate) fn drained(watch: &Daemon, messages: &[(&str, &str)]) -> (u16, String) {
     let entries: Vec<Value> = messages
         .iter()
         .map(|(id, message)| json!({ "id": id, "message": message, "timestamp": 1_795_608_000_123_i64, "source": "lambda", "requestId": "iad1::abc" }))
@@ -84,15 +82,15 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        let database = harness::healthy();
+        let database = testkit::healthy();
         database.psql(KNOWN).unwrap();
         Self { folder: tempfile::tempdir().unwrap(), database, sink: Sink::start(&[]).unwrap() }
     }
 
-    pub(crate) fn start(&self, sources: &str) -> Watch {
+    pub(crate) fn start(&self, sources: &str) -> Daemon {
         let text = configuration(&self.database.url("postgres"), &self.sink.url(), sources);
         std::fs::write(self.folder.path().join("sessionwatch.toml"), text).unwrap();
-        watch(self.folder.path())
+        Daemon::start(self.folder.path())
     }
 }
 
@@ -174,7 +172,7 @@ fn only_who_may_send_is_heard_and_nothing_is_too_large() {
     let forged = [("x-vercel-signature", &*"0".repeat(40))];
     assert_eq!(vercel(&forged, &vec![b'x'; 9 << 20]), 413);
     assert_eq!(post(&running, "/ingest/vercel/other", &[], b"").0, 404);
-    assert!(harness::get(&running.address, "/ingest/vercel").contains("x-vercel-verify: owner-of-this"));
+    assert!(running.get("/ingest/vercel").header("x-vercel-verify") == "owner-of-this");
     let lines = |token: &str, body: &str| {
         let header = format!("Bearer {token}");
         post(
@@ -233,7 +231,7 @@ fn a_file_is_followed_over_restarts_and_rotation_and_no_line_is_read_twice() {
     let running = scene.start(sources);
     wait_until("what was added meanwhile", || users() == ["2", "3", "4"]);
     running.signal("KILL");
-    running.ended();
+    let _ = running.wait();
     append(&line(5));
     let running = scene.start(sources);
     wait_until("what was added after the crash", || users() == ["2", "3", "4", "5"]);
@@ -346,13 +344,13 @@ fn whole_files_are_scanned_however_they_are_packed() {
     let (from, to) = (signal["bytes"][0].as_u64().unwrap(), signal["bytes"][1].as_u64().unwrap());
     let range = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
     assert_eq!(lines[range].trim_end(), DUPLICATE);
-    let mut piped = harness::command(&["logs", "scan", "-", "--format", "csv"])
+    let mut piped = testkit::command(&["logs", "scan", "-", "--format", "csv"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     piped.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    let piped = harness::said(&piped.wait_with_output().unwrap());
+    let piped = testkit::ProgramOutput::from(piped.wait_with_output().unwrap());
     assert_eq!((piped.code, piped.stdout.lines().count()), (1, 3), "{}", piped.stdout);
     for (arguments, code, part) in [
         (&["missing.log"][..], 3, "cannot read missing.log"),
@@ -388,7 +386,7 @@ fn a_huge_line_and_garbage_are_borne_and_what_comes_after_is_found() {
 
 #[test]
 fn a_line_is_explained_at_every_stage() {
-    let explain = |line: &str| harness::run(&["logs", "explain", line]).stdout;
+    let explain = |line: &str| testkit::run(&["logs", "explain", line]).stdout;
     let tagged = explain(DUPLICATE);
     for part in ["because of `[AUTH-ADAPTER]`", "duplicate-token", "token f47ac10b… user 8, then 9"] {
         assert!(tagged.contains(part), "{part}: {tagged}");
@@ -413,7 +411,7 @@ fn files_are_followed_by_hand_and_go_on_where_they_stopped() {
         let arguments =
             ["logs", "follow", "app.log", "--state", "place.json", "--from-start", "--format", "ndjson"];
         let mut child =
-            harness::command(&arguments).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+            testkit::command(&arguments).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
         let mut users = vec![];
         for line in lines.take(count) {
@@ -477,15 +475,15 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     let text = text.replace("[serve]\n", &format!("[serve]\n{store}"));
     std::fs::write(scene.folder.path().join("sessionwatch.toml"), text).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_sessionwatch"));
-    let mut command = crate::disk::beside(&disk, program, "2m");
-    let running = harness::watch_by(
+    let mut command = crate::disk_full::beside(&disk, program, "2m");
+    let running = testkit::Daemon::start_with(
         command.arg("serve").env_clear().env("PATH", "/usr/bin:/bin").current_dir(scene.folder.path()),
     );
     let invalid = "[AUTH-ADAPTER] Invalid userId";
     assert_eq!(drained(&running, &[("1", invalid)]).0, 200);
     let inner = Path::new("/proc").join(running.child.id().to_string()).join("root");
     let filler = inner.join(disk.strip_prefix("/").unwrap()).join("filler");
-    crate::disk::fill(&filler);
+    crate::disk_full::fill(&filler);
     let mut refused = 0;
     for number in 0..200 {
         let status = drained(&running, &[(&format!("full-{number}"), invalid)]).0;
@@ -495,7 +493,7 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     assert!(refused > 0);
     // Lines whose request has no name are known by their bytes while they are refused.
     let bearer = [("authorization", "Bearer a-token-for-lines")];
-    let line = |running: &Watch| post(running, "/ingest/logs", &bearer, invalid.as_bytes()).0;
+    let line = |running: &Daemon| post(running, "/ingest/logs", &bearer, invalid.as_bytes()).0;
     assert_eq!([line(&running), line(&running)], [503, 503]);
     std::fs::remove_file(&filler).unwrap();
     wait_until("room again", || drained(&running, &[("full-199", invalid)]).0 == 200);
@@ -577,7 +575,7 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
     for hour in 0..5 {
         watch.to(monday().plus(hour * 60 * MINUTE + MINUTE));
         let headers = [("authorization", "Bearer a-token-for-lines")];
-        assert_eq!(harness::post(&watch.address, "/ingest/logs", &headers, b"GET / 200\n").0, 200);
+        assert_eq!(testkit::http::post(&watch.address, "/ingest/logs", &headers, b"GET / 200\n").status, 200);
     }
     watch.to(monday().plus(4 * 60 * MINUTE + 10 * MINUTE));
     wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "healthy");
@@ -590,7 +588,7 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
 
 #[test]
 fn log_and_table_are_compared() {
-    let database = harness::empty();
+    let database = testkit::empty();
     // Better Auth says when a session was created.
     database
         .psql(
@@ -610,7 +608,7 @@ fn log_and_table_are_compared() {
         configuration(&database.url("postgres"), &sink.url(), &vercel()),
     )
     .unwrap();
-    let running = watch(folder.path());
+    let running = Daemon::start(folder.path());
     let now = database.psql("SELECT (extract(epoch FROM now()) * 1000)::bigint").unwrap();
     // Three of five are told of, by a clock that is ten seconds ahead; and one that has ended.
     let at: i64 = now.trim().parse::<i64>().unwrap() + 10_000;

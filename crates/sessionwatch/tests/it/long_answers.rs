@@ -1,14 +1,13 @@
 //! A database that answers without end is told so, and takes no memory.
 
 use std::time::Duration;
+use testkit::outcome;
 
 use sessionwatch::target::{address::Address, error::TargetError, limits::Limits, read_session::ReadSession};
 
-use crate::harness::{self, outcome};
-
 #[tokio::test]
 async fn an_answer_that_is_larger_than_any_use_for_it_is_refused() {
-    let database = harness::empty();
+    let database = testkit::empty();
     let limits = Limits { timeout: Duration::from_secs(60), lock_timeout: Duration::from_secs(2) };
     for url in database.urls("postgres") {
         let address = Address::parse(&url).unwrap();
@@ -44,20 +43,20 @@ fn tables(name: u32, id: u32) -> String {
 
 #[test]
 fn a_long_name_is_shown_in_part_and_a_user_that_is_too_long_is_named_as_the_reason() {
-    let database = harness::empty();
+    let database = testkit::empty();
     database.psql(&tables(40_000_000, 0)).unwrap();
     for engine in ["scan", "pushdown"] {
-        let report = harness::check(&database.url("postgres"), &["--engine", engine]);
+        let report = testkit::check(&database.url("postgres"), &["--engine", engine]);
         let evidence = outcome(&report, "duplicate-tokens")["evidence"].clone();
         let shown = evidence[0]["display"][0].as_str().unwrap_or_else(|| panic!("{report:#}"));
         assert_eq!(shown.chars().count(), 200, "{engine}");
     }
-    let listed = harness::run(&["sessions", "list", &database.url("postgres")]);
+    let listed = testkit::run(&["sessions", "list", &database.url("postgres")]);
     assert!(listed.code == 0 && listed.stdout.len() < 10_000, "{} {}", listed.code, listed.stdout.len());
-    let database = harness::empty();
+    let database = testkit::empty();
     database.psql(&tables(1, 70_000_000)).unwrap();
     for url in database.urls("postgres") {
-        let said = harness::run(&["check", &url]);
+        let said = testkit::run(&["check", &url]);
         assert!(
             said.code == 3 && said.stderr.contains("more than 64 MiB in answer to one query"),
             "{} {}",

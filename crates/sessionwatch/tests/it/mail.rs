@@ -1,22 +1,21 @@
 //! E-mail over real SMTP: encryption, log-in, what a mail looks like, and recipients that are refused.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use testbed::{Certificates, Encryption, Mail, MailOptions, MailSink, Received, Sink};
+use testkit::{Certificates, Encryption, Mail, MailOptions, MailSink, ProgramOutput, Received, Sink};
 
 use crate::{
     channels::{body, channel, configuration, leak, target},
     fastforward::{MINUTE, Watch, monday},
-    harness::{self, Said},
 };
 
 const ADDRESSES: &str = "from = \"sessionwatch <watch@example.org>\"\nto = [\"ops@example.org\"]\n";
 
 /// What `notify test` says of an e-mail channel with that address and more keys.
-fn tried(url: &str, more: &str) -> Said {
+fn tried(url: &str, more: &str) -> ProgramOutput {
     let folder = tempfile::tempdir().unwrap();
     let text = channel("mail", "email", url, &format!("{ADDRESSES}{more}"));
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    harness::run_in(folder.path(), &[], &["notify", "test", "mail"])
+    testkit::run_in(folder.path(), &[], &["notify", "test", "mail"])
 }
 
 /// A part of a mail: its kind, and its text decoded.
@@ -111,7 +110,7 @@ fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked
 
 #[test]
 fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let sink = MailSink::start(MailOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let more = "from = \"watch@example.org\"\nto = [\"ada@example.org\", \"Grace <grace@example.org>\"]\n\
@@ -147,7 +146,7 @@ fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
 
 #[test]
 fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let (mails, hook) = (MailSink::start(MailOptions::default()).unwrap(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let more = "from = \"watch@example.org\"\nto = [\"nobody@example.org\", \"ada@example.org\", \"busy@example.org\", \
@@ -180,7 +179,7 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     let before = hook.received();
     assert_eq!(told(&before), ["app duplicate-tokens firing", "mail undelivered firing"]);
     assert!(before[1].body.contains("the channel answered 550, for no"), "{}", before[1].body);
-    let dead = harness::run_in(folder.path(), &[], &["notify", "dead"]).stdout;
+    let dead = testkit::run_in(folder.path(), &[], &["notify", "dead"]).stdout;
     for part in ["nobody@example.org", "noone@example.org", "the channel answered 550"] {
         assert!(dead.contains(part), "{dead}");
     }

@@ -6,8 +6,6 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness;
-
 /// Passwords as people paste them, each with the parts that nobody may see.
 const PASSWORDS: [(&str, &[&str]); 9] = [
     ("pw-admin-1", &["pw-admin-1"]),
@@ -137,7 +135,7 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
         }
         for command in &tried {
             let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-            let said = harness::run_in(folder.path(), &[("USER", "ada")], &arguments);
+            let said = testkit::run_in(folder.path(), &[("USER", "ada")], &arguments);
             assert_ne!(said.code, 70, "{command:?}");
             let text = format!("{}{}", said.stdout, said.stderr);
             let part = parts.iter().find(|part| text.contains(**part));
@@ -152,7 +150,7 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
             let variables = [(variable, url.as_str())];
             for command in [&["check"][..], &["cleanup", "expired", "main"]] {
                 let empty = tempfile::tempdir().unwrap();
-                let said = harness::run_in(empty.path(), &variables, command);
+                let said = testkit::run_in(empty.path(), &variables, command);
                 let text = format!("{}{}", said.stdout, said.stderr);
                 let part = parts.iter().find(|part| text.contains(**part));
                 leaks.extend(part.map(|part| format!("{part} by {variable} and {command:?}: {text}")));
@@ -166,14 +164,14 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
 fn an_address_says_how_a_password_is_written() {
     for password in ["p@ss", "se?cret", "a@b/c"] {
         let url = format!("postgres://appuser:{password}@127.0.0.1:1/app");
-        let said = harness::run(&["check", &url, "--format", "json"]);
+        let said = testkit::run(&["check", &url, "--format", "json"]);
         assert_eq!(said.code, 2, "{}", said.stderr);
         assert!(said.stderr.contains("must be percent-encoded (`@` as %40)"), "{}", said.stderr);
     }
-    let misplaced = harness::run(&["check", "--only", "postgres://appuser:pw@127.0.0.1:1/app"]);
+    let misplaced = testkit::run(&["check", "--only", "postgres://appuser:pw@127.0.0.1:1/app"]);
     assert_eq!(misplaced.code, 2);
     assert!(misplaced.stderr.contains("`--only` takes no address"), "{}", misplaced.stderr);
-    let unknown = harness::run(&["postgres://appuser:pw@127.0.0.1:1/app"]);
+    let unknown = testkit::run(&["postgres://appuser:pw@127.0.0.1:1/app"]);
     assert_eq!(unknown.code, 2);
     let shown = "unrecognized subcommand 'postgres://appuser:***@127.0.0.1:1/app'";
     assert!(unknown.stderr.contains(shown), "{}", unknown.stderr);
@@ -181,12 +179,12 @@ fn an_address_says_how_a_password_is_written() {
 
 #[test]
 fn what_is_no_credential_is_printed_as_it_is() {
-    let example = harness::run(&["config", "example"]);
+    let example = testkit::run(&["config", "example"]);
     assert_eq!(example.stdout, include_str!("../../../../example.toml"));
-    let help = harness::run(&["check", "--help"]);
+    let help = testkit::run(&["check", "--help"]);
     assert!(help.stdout.contains("postgres://USER:PASSWORD@HOST/DATABASE"), "{}", help.stdout);
     assert_eq!(help.code, 0);
-    let man = harness::run(&["man"]);
+    let man = testkit::run(&["man"]);
     assert!(man.code == 0 && !man.stdout.contains("***"), "{}", man.stdout);
 }
 
@@ -211,7 +209,7 @@ fn add_account(folder: &Path, answers: [&str; 2]) -> (String, bool) {
         }
         let terminal = shown.lines().next().unwrap().trim().to_owned();
         // A terminal shows what is typed before the program turns that off.
-        harness::wait_until("the terminal shows nothing that is typed", || {
+        testkit::wait_until("the terminal shows nothing that is typed", || {
             let set = Command::new("stty").args(["-F", &terminal, "-a"]).output().unwrap();
             String::from_utf8_lossy(&set.stdout).split_whitespace().any(|word| word == "-echo")
         });
@@ -224,9 +222,9 @@ fn add_account(folder: &Path, answers: [&str; 2]) -> (String, bool) {
 #[test]
 fn a_typed_password_is_asked_for_twice_and_never_shown() {
     let folder = folder();
-    let (shown, added) = add_account(folder.path(), [harness::PASSWORD, harness::PASSWORD]);
+    let (shown, added) = add_account(folder.path(), [testkit::ACCOUNT_PASSWORD, testkit::ACCOUNT_PASSWORD]);
     assert!(added && !shown.contains("sentence"), "{shown}");
-    let (shown, added) = add_account(folder.path(), [harness::PASSWORD, "a sentence is another one"]);
+    let (shown, added) = add_account(folder.path(), [testkit::ACCOUNT_PASSWORD, "a sentence is another one"]);
     assert!(!added && shown.contains("the passwords do not match"), "{shown}");
     assert!(!shown.contains("sentence"), "{shown}");
 }

@@ -4,9 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testbed::{Database, Sink};
-
-use crate::harness::{self, PASSWORD, Watch, run_in};
+use testkit::{Daemon, Database, Sink, run_in};
 
 /// What people run in a terminal; `ROW` and `USER` are one of each.
 const COMMANDS: [&[&str]; 12] = [
@@ -99,7 +97,7 @@ fn letters() -> String {
 
 /// Three users on one token, and 60 expired sessions of nobody, all of them with names that mislead.
 fn planted() -> Database<'static> {
-    let (database, letters) = (harness::empty(), letters());
+    let (database, letters) = (testkit::empty(), letters());
     let name = format!("ad{letters}min");
     database
         .psql(&format!(
@@ -133,15 +131,12 @@ fn commands_show_none(folder: &Path) {
     }
 }
 
-fn pages_show_none(watch: &Watch) {
-    let body = format!("name=ada&password={}", PASSWORD.replace(' ', "+"));
-    let (_, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
-    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let cookie = cookie.split(';').next().unwrap();
+fn pages_show_none(watch: &Daemon) {
+    let login = testkit::Login::start(&watch.address, "ada");
     let user: String = format!("u{}1", letters()).bytes().map(|byte| format!("%{byte:02X}")).collect();
     for path in PAGES {
         let path = path.replace("USER", &user);
-        let (status, page) = harness::request(&watch.address, ("GET", &path), &[("cookie", cookie)], b"");
+        let (status, page) = login.get(&watch.address, &path).parts();
         assert_eq!(status, 200, "{path}: {page}");
         assert_eq!(misleading(&read_by_people(&page)), None, "{path}");
         assert!(!path.contains("/sessions") || page.contains('\u{fffd}'), "{path} shows names: {page}");
@@ -159,10 +154,10 @@ fn no_page_line_table_or_alert_shows_letters_that_mislead() {
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     commands_show_none(folder.path());
-    harness::account(folder.path(), "ada", "admin");
-    let watch = harness::watch(folder.path());
+    testkit::add_account(folder.path(), "ada", "admin");
+    let watch = testkit::Daemon::start(folder.path());
     let is_leak = |body: &str| body.contains("duplicate-tokens");
-    harness::wait_until("the leak is told", || sink.received().iter().any(|message| is_leak(&message.body)));
+    testkit::wait_until("the leak is told", || sink.received().iter().any(|message| is_leak(&message.body)));
     for message in sink.received() {
         let message: Value = serde_json::from_str(&message.body).unwrap();
         assert_eq!(misleading(&message.to_string()), None, "{message:#}");

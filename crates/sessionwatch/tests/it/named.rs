@@ -1,12 +1,11 @@
 //! What an address or a mapping names is meant: a schema, table or column that is not there is an error, never ignored.
 
 use serde_json::Value;
-
-use crate::harness::{self, run_in};
+use testkit::run_in;
 
 /// The guide's tables in `public`, and a copy in `staging` in which every session is an orphan; `empty` has none.
-fn staged() -> testbed::Database<'static> {
-    let database = harness::healthy();
+fn staged() -> testkit::Database<'static> {
+    let database = testkit::healthy();
     database
         .psql(
             "CREATE SCHEMA staging; CREATE SCHEMA empty;
@@ -18,7 +17,7 @@ fn staged() -> testbed::Database<'static> {
 }
 
 fn sessions(url: &str, more: &[&str]) -> Value {
-    harness::check(url, more)["census"]["sessions"].clone()
+    testkit::check(url, more)["census"]["sessions"].clone()
 }
 
 #[test]
@@ -38,7 +37,7 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
             }
             let url = format!("{url}?{parameter}");
             for command in [&["check"][..], &["doctor"], &["sql"], &["grants"], &["init", "--output", "-"]] {
-                let said = harness::run(&[command, &[&url]].concat());
+                let said = testkit::run(&[command, &[&url]].concat());
                 assert_eq!(said.code, 2, "{command:?} {parameter}: {} {}", said.stdout, said.stderr);
                 for part in [
                     "there is no schema `stagin`; did you mean `staging`?",
@@ -48,7 +47,7 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
                     assert!(said.stderr.contains(part), "{command:?} {parameter}: {}", said.stderr);
                 }
             }
-            let report = harness::check(&url, &[]);
+            let report = testkit::check(&url, &[]);
             assert!(report["error"].as_str().unwrap().contains("no schema `stagin`"), "{report:#}");
             assert_eq!(report["verdict"], "unknown", "{report:#}");
         }
@@ -65,13 +64,13 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
             for (parameter, expected) in
                 [("schema=public", 90), ("schema=staging", 12), ("currentSchema=staging", 12)]
             {
-                let report = harness::check(&format!("{url}?{parameter}"), &more);
+                let report = testkit::check(&format!("{url}?{parameter}"), &more);
                 assert_eq!(report["census"]["sessions"], expected, "{parameter}: {report:#}");
                 let notes = report["notes"].to_string();
                 assert!(!notes.contains("looks like sessions too"), "{notes}");
             }
         }
-        let said = harness::run(&["check", &format!("{url}?schema=empty")]);
+        let said = testkit::run(&["check", &format!("{url}?schema=empty")]);
         assert_eq!(said.code, 3, "{}", said.stderr);
         assert!(said.stderr.contains("in the schema that the address names"), "{}", said.stderr);
     }
@@ -79,7 +78,7 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
     assert_eq!(sessions(&format!("{direct}?options=-csearch_path%3Dstaging"), &[]), 12);
     assert_eq!(sessions(&format!("{direct}?options=-csearch_path%3D%22%24user%22%2Cstaging"), &[]), 12);
     // The path of a role is a preference, not a name.
-    let role = harness::role(&database, "watch");
+    let role = testkit::create_role(&database, "watch");
     database
         .psql(&format!(
             "GRANT USAGE ON SCHEMA staging TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA staging TO {role};
@@ -87,7 +86,7 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
         ))
         .unwrap();
     assert_eq!(sessions(&database.url(&role), &[]), 12);
-    let said = harness::run(&["check", &format!("{}?schema=empty", database.url(&role))]);
+    let said = testkit::run(&["check", &format!("{}?schema=empty", database.url(&role))]);
     assert_eq!(said.code, 3, "{}", said.stderr);
     assert!(said.stderr.contains("may not use schema `empty`"), "{}", said.stderr);
     assert!(said.stderr.contains("GRANT USAGE ON SCHEMA \"empty\""), "{}", said.stderr);
@@ -96,7 +95,7 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
 #[test]
 fn a_parameter_without_a_name_says_what_is_missing() {
     for name in ["schema", "currentSchema"] {
-        let said = harness::run(&["check", &format!("postgres://u@127.0.0.1:1/d?{name}=")]);
+        let said = testkit::run(&["check", &format!("postgres://u@127.0.0.1:1/d?{name}=")]);
         assert_eq!(said.code, 2, "{}", said.stderr);
         assert!(said.stderr.contains(&format!("parameter `{name}` names no schema")), "{}", said.stderr);
     }

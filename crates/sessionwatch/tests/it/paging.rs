@@ -183,7 +183,7 @@ fn pages_follow_each_other(address: &Address, layout: &Layout) {
 
 #[test]
 fn pages_follow_each_other_on_postgres() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     let kinds = [
         ("timestamptz", Decoder::Timestamptz),
         ("timestamp", Decoder::TimestampUtc),
@@ -206,7 +206,7 @@ fn pages_follow_each_other_on_postgres() {
 fn pages_follow_each_other_on_every_version() {
     // Up to 13, PostgreSQL counts seconds in binary fractions, and from 14 on exactly.
     for major in [13, 14, 18] {
-        let database = testbed::shared_version(major).database(None).unwrap();
+        let database = testkit::shared_version(major).database(None).unwrap();
         for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
             for (id, index) in [("text PRIMARY KEY", true), ("text PRIMARY KEY", false), ("text", true)] {
                 let layout = Layout { kind, decoder, dialect: Dialect::Postgres, id, index };
@@ -220,8 +220,8 @@ fn pages_follow_each_other_on_every_version() {
 
 #[test]
 fn instants_are_listed_to_the_microsecond_by_every_version() {
-    for major in testbed::VERSIONS {
-        let database = testbed::shared_version(major).database(None).unwrap();
+    for major in testkit::VERSIONS {
+        let database = testkit::shared_version(major).database(None).unwrap();
         // Before there were zones, local times differed from UTC by seconds, too.
         database.psql(&format!("ALTER DATABASE {} SET timezone = 'Asia/Kolkata'", database.name())).unwrap();
         for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
@@ -270,7 +270,7 @@ fn pages_follow_each_other_on_sqlite() {
 
 #[test]
 fn an_index_in_the_order_of_the_pages_serves_them() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     let rows = "INSERT INTO s SELECT 'r' || n, 'token-' || n, timestamptz '2027-01-15' + (n - 10000) * interval '1 minute', \
                 timestamptz '2026-01-15' + n * interval '1 minute' FROM generate_series(1, 20000) AS n";
     let made = "CREATE TABLE s (id text PRIMARY KEY, t text, e timestamptz, c timestamptz)";
@@ -306,7 +306,7 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
 
 #[test]
 fn rows_of_one_id_are_told_apart() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     let rows = "('r', 'abc', '2027-02-01'), ('r', 'bcd', '2026-02-01')";
     let made = format!(
         "CREATE TABLE s (id text NOT NULL, t text, e timestamptz, c timestamptz); INSERT INTO s VALUES {rows}"
@@ -322,7 +322,7 @@ fn rows_of_one_id_are_told_apart() {
 
 #[test]
 fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     let address = Address::parse(&database.url("postgres")).unwrap();
     let layout = |id, index| Layout {
         kind: "timestamptz",

@@ -6,9 +6,7 @@ use std::{path::Path, process::Stdio};
 use aho_corasick::AhoCorasick;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use testbed::{Database, Sink};
-
-use crate::harness::{self, PASSWORD, Said, Watch, run_in};
+use testkit::{ACCOUNT_PASSWORD, Daemon, Database, ProgramOutput, Sink, run_in};
 
 const WATCH_PASSWORD: &str = "watchPw-7f3kq";
 const ACT_PASSWORD: &str = "actPw-9x2mz";
@@ -33,7 +31,7 @@ const CONFIGURED: [&str; 11] = [
     DRAIN_SECRET,
     SHIPPER_SECRET,
     CLIENT_SECRET,
-    PASSWORD,
+    ACCOUNT_PASSWORD,
 ];
 /// Secrets in lines of logs, beside the tokens.
 const LOGGED: [&str; 6] = [
@@ -71,12 +69,12 @@ enum Kept {
 }
 
 fn in_postgres() -> Planted {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     database.psql(PLANT).unwrap();
     let of = |kind: &str, password: &str| {
-        let role = harness::role(&database, kind);
+        let role = testkit::create_role(&database, kind);
         database.psql(&format!("ALTER ROLE {role} SUPERUSER PASSWORD '{password}'")).unwrap();
-        database.url(&role).replace(":testbed@", &format!(":{password}@"))
+        database.url(&role).replace(":testkit@", &format!(":{password}@"))
     };
     let (url, act_url) = (of("watch", WATCH_PASSWORD), of("act", ACT_PASSWORD));
     assert!(url.contains(WATCH_PASSWORD));
@@ -265,21 +263,16 @@ fn routes() -> Vec<String> {
 }
 
 /// Looks at everything that the daemon shows.
-fn visit(watch: &Watch, token: &str, outcome: &mut Outcome) -> String {
-    let body = format!("name=ada&password={}", PASSWORD.replace(' ', "+"));
-    let (status, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
-    assert_eq!(status, 303, "{answer}");
-    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let cookie = cookie.split(';').next().unwrap().to_owned();
+fn visit(watch: &Daemon, token: &str, outcome: &mut Outcome) -> String {
+    let cookie = testkit::Login::start(&watch.address, "ada").cookie;
     let bearer = format!("Bearer {token}");
     let get = |path: &str| {
         let headers = [("cookie", cookie.as_str()), ("authorization", bearer.as_str())];
         let one = if path.starts_with("/api/") { &headers[1..] } else { &headers[..1] };
-        harness::request(&watch.address, ("GET", path), one, b"")
+        testkit::http::get_with(&watch.address, path, one)
     };
     let first = |path: &str| {
-        let (_, answer) = get(path);
-        let document: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let document = get(path).json();
         document["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{path}: {document}")).to_owned()
     };
     let (plan, incident) = (first("/api/v1/plans"), first("/api/v1/incidents"));
@@ -293,14 +286,14 @@ fn visit(watch: &Watch, token: &str, outcome: &mut Outcome) -> String {
             .replace("{token}", "0000")
             .replace("{id}", id);
         let path = if path.ends_with("/users") { format!("{path}?find=User") } else { path };
-        let (status, answer) = get(&path);
+        let (status, answer) = get(&path).parts();
         let may_fail = path.starts_with("/openid") || path.starts_with("/setup");
         assert!(status < 400 || may_fail, "{path}: {answer}");
         outcome.add(path, answer);
     }
     for path in ["/metrics", "/healthz", "/readyz", "/nowhere", "/targets/nowhere", "/api/v1/targets/nowhere"]
     {
-        outcome.add(path, get(path).1);
+        outcome.add(path, get(path).text());
     }
     cookie.split_once('=').unwrap().1.to_owned()
 }
@@ -318,34 +311,35 @@ impl<'a> Scene<'a> {
         let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
         configure(folder.path(), planted, &sink);
         std::fs::write(folder.path().join("app.log"), lines(&planted.tokens)).unwrap();
-        harness::account(folder.path(), "ada", "admin");
+        testkit::add_account(folder.path(), "ada", "admin");
         Self { planted, folder, sink, outcome: Outcome::default() }
     }
 
-    fn run(&mut self, arguments: &[&str]) -> Said {
+    fn run(&mut self, arguments: &[&str]) -> ProgramOutput {
         let said = run_in(self.folder.path(), &[("USER", "ada")], arguments);
         self.outcome.add(format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr));
         said
     }
 
     /// Starts the daemon, and sends it lines of logs.
-    fn start(&mut self) -> Watch {
+    fn start(&mut self) -> Daemon {
         let errors = std::fs::File::create(self.folder.path().join("errors.txt")).unwrap();
-        let mut serve = harness::command(&["--verbose", "serve"]);
-        let watch = harness::watch_by(serve.current_dir(self.folder.path()).stderr(Stdio::from(errors)));
+        let mut serve = testkit::command(&["--verbose", "serve"]);
+        let watch =
+            testkit::Daemon::start_with(serve.current_dir(self.folder.path()).stderr(Stdio::from(errors)));
         let bearer = format!("Bearer {SHIPPER_SECRET}");
         let headers = [("authorization", bearer.as_str())];
         let text = lines(&self.planted.tokens);
-        let sent = harness::post(&watch.address, "/ingest/logs/ship", &headers, text.as_bytes());
-        assert_eq!(sent.0, 200, "{}", sent.1);
-        self.outcome.add("ingest", sent.1);
-        let refused = harness::post(&watch.address, "/ingest/logs/ship", &[], b"x");
-        self.outcome.add("refused ingest", refused.1);
+        let sent = testkit::http::post(&watch.address, "/ingest/logs/ship", &headers, text.as_bytes());
+        assert_eq!(sent.status, 200, "{sent:?}");
+        self.outcome.add("ingest", sent.text());
+        let refused = testkit::http::post(&watch.address, "/ingest/logs/ship", &[], b"x");
+        self.outcome.add("refused ingest", refused.text());
         let is_about = |body: &str, check: &str| {
             serde_json::from_str::<Value>(body).is_ok_and(|told| told["check"] == check)
         };
         let about = |check: &str| self.sink.received().iter().any(|told| is_about(&told.body, check));
-        harness::wait_until("leaks are told", || about("duplicate-tokens") && about("log-duplicate-token"));
+        testkit::wait_until("leaks are told", || about("duplicate-tokens") && about("log-duplicate-token"));
         watch
     }
 
@@ -378,16 +372,17 @@ impl<'a> Scene<'a> {
     }
 
     /// Sends what holds a secret to the API.
-    fn ask(&mut self, watch: &Watch, token: &str) {
+    fn ask(&mut self, watch: &Daemon, token: &str) {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         let note = json!({ "note": format!("see postgres://ada:{TYPED}@db/app") }).to_string();
         let comments = "/api/v1/targets/app/checks/duplicate-tokens/comments";
-        let commented = harness::post(&watch.address, comments, &headers, note.as_bytes());
-        assert_eq!(commented.0, 204, "{}", commented.1);
+        let commented = testkit::http::post(&watch.address, comments, &headers, note.as_bytes());
+        assert_eq!(commented.status, 204, "{commented:?}");
         let plan = json!({ "kind": "session", "session": "ZQ42XV" }).to_string();
-        let planned = harness::post(&watch.address, "/api/v1/targets/app/plans", &headers, plan.as_bytes());
-        self.outcome.add("API plan", planned.1);
+        let planned =
+            testkit::http::post(&watch.address, "/api/v1/targets/app/plans", &headers, plan.as_bytes());
+        self.outcome.add("API plan", planned.text());
     }
 
     /// Takes in what was sent to channels, and every file: what came out, and the identity that opens archives.

@@ -1,8 +1,7 @@
 //! Session tables as the frameworks make them, and as people bend them: recognised, read, and what is odd is said.
 
 use serde_json::Value;
-
-use crate::harness::{self, outcome};
+use testkit::outcome;
 
 /// Profile, tables, and the expiries of an active and of an expired session, as stored.
 type Store = (&'static str, &'static str, [&'static str; 2]);
@@ -162,7 +161,7 @@ fn fill(tables: &str, expiries: [&str; 2]) -> String {
 
 fn assert_read(url: &str, profile: &str) {
     for engine in ["scan", "pushdown"] {
-        let report = harness::check(url, &["--engine", engine]);
+        let report = testkit::check(url, &["--engine", engine]);
         let census = &report["census"];
         assert_eq!(report["profile"], profile, "{report:#}");
         let numbers =
@@ -170,14 +169,14 @@ fn assert_read(url: &str, profile: &str) {
         assert_eq!(numbers, [2, 1, 1, 0, 0].map(Some), "{profile}: {report:#}");
         assert_eq!(census["oldest_expired"], "2020-01-01T00:00:00.000000Z", "{profile}");
     }
-    let list = harness::json(&["sessions", "list", url, "--format", "json"]);
+    let list = testkit::json(&["sessions", "list", url, "--format", "json"]);
     assert_eq!(list["sessions"][0]["display"]["name"], "Ada", "{profile}: {list:#}");
 }
 
 #[test]
 fn every_store_is_recognised_and_read_on_postgres() {
     for (profile, tables, expiries) in POSTGRES {
-        let database = harness::empty();
+        let database = testkit::empty();
         database.psql(tables).unwrap();
         database.psql(&fill(tables, expiries)).unwrap();
         database.urls("postgres").iter().for_each(|url| assert_read(url, profile));
@@ -198,7 +197,7 @@ fn every_store_is_recognised_and_read_on_sqlite() {
 
 #[test]
 fn tables_that_people_bent_are_read_and_described() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     for (bend, note) in [
         (
             r#"ALTER TABLE sessions RENAME TO stored; ALTER TABLE stored RENAME "sessionToken" TO stored_token;
@@ -221,11 +220,11 @@ fn tables_that_people_bent_are_read_and_described() {
         database.psql(bend).unwrap();
         for url in database.urls("postgres") {
             for engine in ["scan", "pushdown"] {
-                let report = harness::check(&url, &["--engine", engine]);
+                let report = testkit::check(&url, &["--engine", engine]);
                 assert_eq!(report["census"]["sessions"], 90, "{note}: {report:#}");
                 assert!(report["notes"].to_string().contains(note), "{note}: {:#}", report["notes"]);
             }
-            let doctor = harness::run(&["doctor", &url]);
+            let doctor = testkit::run(&["doctor", &url]);
             assert!(doctor.code <= 1, "{}", doctor.stderr);
         }
     }
@@ -233,16 +232,16 @@ fn tables_that_people_bent_are_read_and_described() {
 
 #[test]
 fn two_tables_of_sessions_are_ambiguous_and_a_missing_column_is_named() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql("CREATE SCHEMA old; CREATE TABLE old.sessions (LIKE sessions INCLUDING ALL)").unwrap();
     for url in database.urls("postgres") {
-        let report = harness::check(&url, &[]);
+        let report = testkit::check(&url, &[]);
         assert_eq!(report["census"]["sessions"], 90);
         assert!(
             report["notes"].to_string().contains(r#"\"old\".\"sessions\" looks like sessions too"#),
             "{report:#}"
         );
-        let init = harness::run(&["init", &url, "--output", "-"]);
+        let init = testkit::run(&["init", &url, "--output", "-"]);
         assert!(
             init.stderr.contains("Ambiguous") && init.stdout.contains("sessions = \"public.sessions\""),
             "{}",
@@ -257,7 +256,7 @@ fn two_tables_of_sessions_are_ambiguous_and_a_missing_column_is_named() {
             database.url("postgres")
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        harness::run_in(folder.path(), &[], &["check", "--format", "json", "--only", "duplicate-tokens"])
+        testkit::run_in(folder.path(), &[], &["check", "--format", "json", "--only", "duplicate-tokens"])
     };
     let missing = mapping("expire", "timestamp-utc");
     assert!(missing.code == 2 && missing.stderr.contains("no column `expire`"), "{}", missing.stderr);
@@ -274,7 +273,7 @@ fn users_of_any_type_are_counted_alike() {
             "text" | "varchar(60)" => "'user ''' || n % 7",
             _ => "n % 7",
         };
-        let database = harness::empty();
+        let database = testkit::empty();
         database
             .psql(&format!(
                 r#"CREATE TABLE users (id {kind} PRIMARY KEY, name text);
@@ -285,13 +284,13 @@ fn users_of_any_type_are_counted_alike() {
             ))
             .unwrap();
         for engine in ["scan", "pushdown"] {
-            let report = harness::check(&database.url("postgres"), &["--engine", engine]);
+            let report = testkit::check(&database.url("postgres"), &["--engine", engine]);
             let census = &report["census"];
             let numbers = ["sessions", "anonymous", "users_active", "orphaned", "max_per_user"]
                 .map(|key| census[key].as_u64());
             assert_eq!(numbers, [75, 5, 7, 20, 10].map(Some), "{kind} by {engine}: {report:#}");
         }
-        let top = harness::run(&["sessions", "top", &database.url("postgres"), "--format", "json"]);
+        let top = testkit::run(&["sessions", "top", &database.url("postgres"), "--format", "json"]);
         let top: Value = serde_json::from_str(&top.stdout).unwrap_or_else(|_| panic!("{}", top.stderr));
         assert_eq!(top.to_string().matches("\"x\"").count(), 5, "{kind}: {top:#}");
     }
@@ -299,7 +298,7 @@ fn users_of_any_type_are_counted_alike() {
 
 #[test]
 fn deep_looks_past_an_index_that_lies() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database
         .psql(
             r#"CREATE UNIQUE INDEX one_token ON sessions ("sessionToken");
@@ -312,7 +311,7 @@ fn deep_looks_past_an_index_that_lies() {
     database.psql(lie).unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let deep = harness::check(&url, &["--engine", engine, "--deep"]);
+            let deep = testkit::check(&url, &["--engine", engine, "--deep"]);
             let found = outcome(&deep, "duplicate-tokens");
             assert_eq!(
                 (&found["verdict"], &found["value"]),
@@ -320,14 +319,14 @@ fn deep_looks_past_an_index_that_lies() {
                 "{engine}: {found:#}"
             );
         }
-        let trusting = harness::check(&url, &["--engine", "pushdown"]);
+        let trusting = testkit::check(&url, &["--engine", "pushdown"]);
         assert_eq!(outcome(&trusting, "duplicate-tokens")["proof"], "one_token");
     }
 }
 
 #[test]
 fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
-    let database = harness::empty();
+    let database = testkit::empty();
     database
         .psql(
             "CREATE SCHEMA \"sch\"\"ema; DROP TABLE x; --\";
@@ -339,7 +338,7 @@ fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
         .unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let said = harness::run(&["check", &url, "--engine", engine]);
+            let said = testkit::run(&["check", &url, "--engine", engine]);
             assert_eq!(said.code, 1, "{}", said.stderr);
             assert!(
                 !said.stdout.contains('\u{1b}') && said.stdout.contains("o'brien \\ \u{fffd}[31m"),
@@ -348,21 +347,21 @@ fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
             );
         }
         let user =
-            harness::json(&["sessions", "list", &url, "--user", "o'brien \\ \u{1b}[31m", "--format", "json"]);
+            testkit::json(&["sessions", "list", &url, "--user", "o'brien \\ \u{1b}[31m", "--format", "json"]);
         assert_eq!(user["sessions"].as_array().unwrap().len(), 60);
-        let sql = harness::run(&["sql", &url]).stdout;
+        let sql = testkit::run(&["sql", &url]).stdout;
         database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let folder = tempfile::tempdir().unwrap();
         let variables = [("DATABASE_URL", url.as_str())];
-        assert_eq!(harness::run_in(folder.path(), &variables, &["init"]).code, 0);
-        let check = harness::run_in(folder.path(), &variables, &["config", "check"]);
+        assert_eq!(testkit::run_in(folder.path(), &variables, &["init"]).code, 0);
+        let check = testkit::run_in(folder.path(), &variables, &["config", "check"]);
         assert_eq!(check.code, 0, "{}", check.stderr);
     }
 }
 
 #[test]
 fn without_a_column_of_the_user_nothing_is_known_about_users() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "[[target]]\nname = \"main\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
@@ -372,7 +371,7 @@ fn without_a_column_of_the_user_nothing_is_known_about_users() {
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     for engine in ["scan", "pushdown"] {
         let arguments = ["check", "--format", "json", "--engine", engine];
-        let said = harness::run_in(folder.path(), &[], &arguments);
+        let said = testkit::run_in(folder.path(), &[], &arguments);
         assert_eq!(said.code, 3, "{}", said.stderr);
         let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
         for id in ["sessions-per-user", "user-session-excess", "rapid-creation", "orphaned-sessions"] {
@@ -380,13 +379,13 @@ fn without_a_column_of_the_user_nothing_is_known_about_users() {
         }
         assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "duplicate-tokens"));
     }
-    let asked = harness::run_in(folder.path(), &[], &["check", "--only", "duplicate-tokens"]);
+    let asked = testkit::run_in(folder.path(), &[], &["check", "--only", "duplicate-tokens"]);
     assert!(asked.code == 0 && asked.stdout.contains("duplicate-tokens"), "{}", asked.stdout);
 }
 
 #[test]
 fn a_profile_of_ones_own_is_recognised_like_the_others() {
-    let database = harness::empty();
+    let database = testkit::empty();
     database
         .psql(
             "CREATE TABLE people (id bigint PRIMARY KEY, nick text); INSERT INTO people VALUES (1, 'ada');
@@ -405,11 +404,11 @@ fn a_profile_of_ones_own_is_recognised_like_the_others() {
     };
     for url in database.urls("postgres") {
         configuration("ours.toml");
-        let said = harness::run_in(folder.path(), &[], &["sessions", "list", &url, "--format", "json"]);
+        let said = testkit::run_in(folder.path(), &[], &["sessions", "list", &url, "--format", "json"]);
         let list: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
         assert_eq!(list["sessions"][2]["display"]["nick"], "ada", "{} {}", said.stdout, said.stderr);
         configuration("other.toml");
-        let missing = harness::run_in(folder.path(), &[], &["check", &url]);
+        let missing = testkit::run_in(folder.path(), &[], &["check", &url]);
         assert!(
             missing.code == 2 && missing.stderr.contains("cannot read the profile"),
             "{}",

@@ -3,9 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::json;
-use testbed::Database;
-
-use crate::harness::{self, outcome, wait_until};
+use testkit::{Database, outcome, wait_until};
 
 /// Sessions with a unique token and a foreign key, as migrations make them.
 const CONSTRAINED: &str = r#"
@@ -26,13 +24,13 @@ RESET session_replication_role;
 
 fn constrained() -> Database<'static> {
     static TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
-    harness::clone(&TEMPLATE, &[CONSTRAINED])
+    testkit::clone_template(&TEMPLATE, &[CONSTRAINED])
 }
 
 /// What a check finds by either engine, directly and through the pooler: its value, and what proves it.
-fn finds(database: &Database<'_>, id: &str, (value, proof): (f64, Option<&str>)) {
+fn finds(database: &Database<'_>, id: &str, value: f64, proof: Option<&str>) {
     for (url, engine) in database.urls("postgres").iter().zip(["scan", "pushdown"]) {
-        let report = harness::check(url, &["--engine", engine]);
+        let report = testkit::check(url, &["--engine", engine]);
         let found = outcome(&report, id);
         assert_eq!(
             (&found["value"], &found["proof"]),
@@ -47,9 +45,9 @@ fn finds(database: &Database<'_>, id: &str, (value, proof): (f64, Option<&str>))
 #[test]
 fn a_constraint_that_holds_is_believed_and_named() {
     let database = constrained();
-    finds(&database, "duplicate-tokens", (0.0, Some("one_token")));
-    finds(&database, "orphaned-sessions", (0.0, Some("of_user")));
-    let report = harness::check(&database.url("postgres"), &[]);
+    finds(&database, "duplicate-tokens", 0.0, Some("one_token"));
+    finds(&database, "orphaned-sessions", 0.0, Some("of_user"));
+    let report = testkit::check(&database.url("postgres"), &[]);
     let summary = outcome(&report, "orphaned-sessions")["summary"].to_string();
     assert!(summary.contains("according to `of_user`") && summary.contains("--deep"), "{summary}");
 }
@@ -64,9 +62,9 @@ fn constraints_of_a_table_say_nothing_about_those_that_inherit_from_it() {
                INSERT INTO sessions_new SELECT 'o' || n, md5('x' || n), 'ghost' || n, now() + interval '5 days' FROM generate_series(1, 50) AS n"#,
         )
         .unwrap();
-    finds(&database, "duplicate-tokens", (1.0, None));
-    finds(&database, "orphaned-sessions", (50.0, None));
-    let doctor = harness::run(&["doctor", &database.url("postgres")]).stdout;
+    finds(&database, "duplicate-tokens", 1.0, None);
+    finds(&database, "orphaned-sessions", 50.0, None);
+    let doctor = testkit::run(&["doctor", &database.url("postgres")]).stdout;
     assert!(doctor.contains("does not cover the rows of tables that inherit"), "{doctor}");
 }
 
@@ -79,9 +77,9 @@ fn users_in_a_table_that_inherits_are_neither_missing_nor_counted_twice() {
              INSERT INTO staff SELECT 'u' || n, 'again' FROM generate_series(1, 30) AS n",
         )
         .unwrap();
-    finds(&database, "orphaned-sessions", (0.0, None));
+    finds(&database, "orphaned-sessions", 0.0, None);
     for engine in ["scan", "pushdown"] {
-        let report = harness::check(&database.url("postgres"), &["--engine", engine]);
+        let report = testkit::check(&database.url("postgres"), &["--engine", engine]);
         assert_eq!(report["census"]["sessions"], 60, "{report:#}");
         assert_eq!(outcome(&report, "sessions-per-user")["value"], 1.0, "{report:#}");
     }
@@ -99,13 +97,13 @@ fn a_foreign_key_that_is_not_enforced_proves_nothing() {
         let database = constrained();
         database.psql(trap).unwrap();
         database.psql(ORPHANS).unwrap();
-        finds(&database, "orphaned-sessions", (20.0, None));
+        finds(&database, "orphaned-sessions", 20.0, None);
     }
 }
 
 #[test]
 fn a_part_whose_triggers_are_disabled_takes_the_proof_from_the_whole() {
-    let database = harness::empty();
+    let database = testkit::empty();
     database
         .psql(
             r#"CREATE TABLE users (id text PRIMARY KEY, name text);
@@ -120,16 +118,16 @@ fn a_part_whose_triggers_are_disabled_takes_the_proof_from_the_whole() {
         )
         .unwrap();
     // With the partition key in it, a unique index holds across all parts.
-    finds(&database, "duplicate-tokens", (0.0, Some("one_token")));
-    finds(&database, "orphaned-sessions", (0.0, Some("of_user")));
+    finds(&database, "duplicate-tokens", 0.0, Some("one_token"));
+    finds(&database, "orphaned-sessions", 0.0, Some("of_user"));
     database.psql("ALTER TABLE sessions_1 DISABLE TRIGGER ALL").unwrap();
     database.psql(ORPHANS).unwrap();
-    finds(&database, "orphaned-sessions", (20.0, None));
+    finds(&database, "orphaned-sessions", 20.0, None);
 }
 
 #[test]
 fn unique_indexes_on_the_parts_alone_prove_nothing_about_the_whole() {
-    let database = harness::empty();
+    let database = testkit::empty();
     database
         .psql(
             r#"CREATE TABLE users (id text PRIMARY KEY, name text);
@@ -144,7 +142,7 @@ fn unique_indexes_on_the_parts_alone_prove_nothing_about_the_whole() {
                INSERT INTO sessions_1 SELECT 'd1', 'same', "userId", now() + interval '1 day' FROM sessions_1 LIMIT 1"#,
         )
         .unwrap();
-    finds(&database, "duplicate-tokens", (1.0, None));
+    finds(&database, "duplicate-tokens", 1.0, None);
 }
 
 #[test]
@@ -163,7 +161,7 @@ fn a_unique_index_that_does_not_hold_for_every_token_proves_nothing() {
                    INSERT INTO sessions VALUES ('d1', 'same', 'u1', now() + interval '5 days'), ('d2', 'same', 'u2', now() + interval '5 days')"#
             ))
             .unwrap();
-        finds(&database, "duplicate-tokens", (1.0, None));
+        finds(&database, "duplicate-tokens", 1.0, None);
     }
     // What a failed CONCURRENTLY leaves behind.
     let database = constrained();
@@ -174,7 +172,7 @@ fn a_unique_index_that_does_not_hold_for_every_token_proves_nothing() {
         )
         .unwrap();
     database.psql(r#"CREATE UNIQUE INDEX CONCURRENTLY one_token ON sessions ("sessionToken")"#).unwrap_err();
-    finds(&database, "duplicate-tokens", (1.0, None));
+    finds(&database, "duplicate-tokens", 1.0, None);
     // A constraint that is checked at the end of a transaction is not one to be proved by.
     let database = constrained();
     database
@@ -183,7 +181,7 @@ fn a_unique_index_that_does_not_hold_for_every_token_proves_nothing() {
                  ADD CONSTRAINT one_token UNIQUE ("sessionToken") DEFERRABLE INITIALLY DEFERRED"#,
         )
         .unwrap();
-    finds(&database, "duplicate-tokens", (0.0, None));
+    finds(&database, "duplicate-tokens", 0.0, None);
 }
 
 #[test]
@@ -191,7 +189,7 @@ fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_fir
     let database = constrained();
     database.psql(ORPHANS).unwrap();
     for engine in ["scan", "pushdown"] {
-        let deep = harness::check(&database.url("postgres"), &["--engine", engine, "--deep"]);
+        let deep = testkit::check(&database.url("postgres"), &["--engine", engine, "--deep"]);
         assert_eq!(outcome(&deep, "orphaned-sessions")["value"], 20.0, "{deep:#}");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -202,21 +200,21 @@ fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_fir
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     // The process before believed the rows; what came while nobody watched is not believed.
     database.psql("DELETE FROM sessions WHERE id LIKE 'o%'").unwrap();
-    let orphans = |watch: &harness::Watch| {
+    let orphans = |watch: &testkit::Daemon| {
         let page = watch.page("/metrics");
         page.lines().find(|line| line.contains("kind=\"orphaned\"")).map(str::to_owned).unwrap_or_default()
     };
-    let first = harness::watch(folder.path());
+    let first = testkit::Daemon::start(folder.path());
     wait_until("the first look", || orphans(&first).ends_with(" 0"));
-    first.stop();
+    assert_eq!(first.stop(), Some(0));
     database.psql(ORPHANS).unwrap();
     // Ten minutes later a run is due, but not the one of each night.
     rusqlite::Connection::open(folder.path().join("sessionwatch-state.db"))
         .unwrap()
         .execute("UPDATE censuses SET at = at - 600000000", [])
         .unwrap();
-    let second = harness::watch(folder.path());
+    let second = testkit::Daemon::start(folder.path());
     wait_until("the first look of another process", || orphans(&second).contains("orphaned"));
     assert!(orphans(&second).ends_with(" 20"), "{}", second.page("/metrics"));
-    second.stop();
+    assert_eq!(second.stop(), Some(0));
 }

@@ -11,9 +11,7 @@ use sessionwatch::{
     config::Config,
     store::{Place, Store},
 };
-use testbed::Database;
-
-use crate::harness::{self, Said, outcome, run_in};
+use testkit::{Database, ProgramOutput, outcome, run_in};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -31,12 +29,12 @@ INSERT INTO sessions SELECT 'g' || n, md5('g' || n) || md5('h' || n), 'ghost' ||
 const HIDING: &str =
     "ALTER TABLE users ENABLE ROW LEVEL SECURITY; CREATE POLICY part ON users USING (id < 'u2')";
 
-fn configured(folder: &Path, (url, act_url): (&str, &str), more: &str) {
+fn configured(folder: &Path, url: &str, act_url: &str, more: &str) {
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
-fn document(said: &Said) -> Value {
+fn document(said: &ProgramOutput) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr))
 }
 
@@ -47,7 +45,7 @@ fn plan(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 /// Applies a plan that is confirmed, or not.
-fn apply(folder: &Path, (arguments, plan): (&[&str], &Value), confirmed: bool) -> Said {
+fn apply(folder: &Path, arguments: &[&str], plan: &Value, confirmed: bool) -> ProgramOutput {
     let confirm: &[&str] = if confirmed { &["--confirm", "app"] } else { &[] };
     let id = plan["id"].as_str().unwrap();
     run_in(folder, &[], &[arguments, &["--format", "json", "--apply", id], confirm].concat())
@@ -55,29 +53,29 @@ fn apply(folder: &Path, (arguments, plan): (&[&str], &Value), confirmed: bool) -
 
 fn applied(folder: &Path, arguments: &[&str]) -> Value {
     let plan = plan(folder, arguments);
-    let said = apply(folder, (arguments, &plan), true);
+    let said = apply(folder, arguments, &plan, true);
     assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
     document(&said)["applied"].clone()
 }
 
 /// Two roles with the statements of `grants`, and a configuration with both.
 fn roles(database: &Database<'_>, folder: &Path) -> (String, String) {
-    let (watch, act) = (harness::role(database, "watch"), harness::role(database, "act"));
-    grant(database, (&watch, &act));
-    configured(folder, (&database.url(&watch), &database.url(&act)), "");
+    let (watch, act) = (testkit::create_role(database, "watch"), testkit::create_role(database, "act"));
+    grant(database, &watch, &act);
+    configured(folder, &database.url(&watch), &database.url(&act), "");
     (watch, act)
 }
 
-fn grant(database: &Database<'_>, (watch, act): (&str, &str)) {
+fn grant(database: &Database<'_>, watch: &str, act: &str) {
     let url = database.url("postgres");
-    let said = harness::run(&["grants", &url, "--watch-role", watch, "--act-role", act]);
+    let said = testkit::run(&["grants", &url, "--watch-role", watch, "--act-role", act]);
     let lines = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
     database.psql(&lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 }
 
 #[test]
 fn users_that_are_hidden_make_nobody_an_orphan() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(USERS).unwrap();
     let (watch, _) = roles(&database, folder.path());
     let (run, place) = (|arguments: &[&str]| run_in(folder.path(), &[], arguments), folder.path());
@@ -114,7 +112,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     let report = document(&run(&["check", "--format", "json"]));
     assert_eq!(outcome(&report, "orphaned-sessions")["value"], 30.0);
     for plan in [&seen, &plan(place, &["cleanup", "orphaned"])] {
-        let said = apply(place, (&["cleanup", "orphaned"], plan), true);
+        let said = apply(place, &["cleanup", "orphaned"], plan, true);
         assert!(
             said.code == 3 && said.stderr.contains("from the write role"),
             "{} {}",
@@ -126,7 +124,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     // What does not depend on users goes, and comes back once its users are seen.
     let gone = applied(place, &["revoke", "user", "u50"]);
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
-    let said = apply(place, (&restore, &plan(place, &restore)), true);
+    let said = apply(place, &restore, &plan(place, &restore), true);
     assert!(
         said.code == 1 && said.stdout.contains("its user cannot be seen"),
         "{} {}",
@@ -138,7 +136,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
 
 #[test]
 fn the_statements_of_grants_show_every_row() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(USERS).unwrap();
     database.psql(HIDING).unwrap();
     database.psql("ALTER TABLE sessions ENABLE ROW LEVEL SECURITY").unwrap();
@@ -173,9 +171,9 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert!(notes.contains("token shared-t… as user 1"), "{notes}");
     assert!(notes.contains("2 rows of the archive stay there, because their token"), "{notes}");
     assert!(back["needs_confirmation"].to_string().contains("makes 1 token valid again"), "{back:#}");
-    let said = apply(folder, (&restore, &back), false);
+    let said = apply(folder, &restore, &back, false);
     assert!(said.code == 2 && said.stderr.contains("--confirm 'app'"), "{} {}", said.stdout, said.stderr);
-    let said = apply(folder, (&restore, &back), true);
+    let said = apply(folder, &restore, &back, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.code, &done["done"], &done["skipped"]), (0, &1.into(), &0.into()), "{done:#}");
     // A user who is gone, an id that is there again, and a token that is.
@@ -191,7 +189,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert_eq!(back["rows"], 1, "{notes}");
     // What gets in the way after the plan was made is named row by row.
     sql("DELETE FROM users WHERE id IN (1, 2)");
-    let said = apply(folder, (&restore, &back), true);
+    let said = apply(folder, &restore, &back, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &0.into(), &1.into()), "{done:#}");
     assert_eq!(done["rows"][0]["why"], "its user does not exist any more");
@@ -199,13 +197,13 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
 
 #[test]
 fn a_restore_promises_what_it_can_do_and_names_shared_tokens() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     let live =
         |sql: &str| sql.replace("{live}", "now() + interval '5 days'").replace("{more}", "interval '1 day'");
-    let schema = crate::guide::SCHEMA.split("INSERT").next().unwrap();
+    let schema = testkit::scene::GUIDE_SCHEMA.split("INSERT").next().unwrap();
     database.psql(schema).unwrap();
     database.psql(&live(SHARED)).unwrap();
-    configured(folder.path(), (&database.url("postgres"), &database.url("postgres")), "");
+    configured(folder.path(), &database.url("postgres"), &database.url("postgres"), "");
     puts_back_what_it_promises(folder.path(), &|sql| drop(database.psql(&live(sql)).unwrap()));
 }
 
@@ -269,7 +267,7 @@ impl Desk {
 
     fn apply(&self, actor: &str, plan: &str) -> Result<u64, ActError> {
         let (recipient, control) = (self.identity.recipient(), Control::default());
-        let work = harness::apply(self.context(actor), plan, &recipient, Consent::default(), &control);
+        let work = crate::execute::apply(self.context(actor), plan, &recipient, Consent::default(), &control);
         Ok(self.runtime.block_on(work)?.done)
     }
 }
@@ -286,10 +284,10 @@ INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || (1 
 #[test]
 fn many_small_plans_do_not_pass_the_safety_limit() {
     for (made_before, second_person) in [(false, false), (true, false), (false, true)] {
-        let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
         database.psql(EACH).unwrap();
         let url = database.url("postgres");
-        configured(folder.path(), (&url, &url), &format!("[actions]\nsecond_person = {second_person}\n"));
+        configured(folder.path(), &url, &url, &format!("[actions]\nsecond_person = {second_person}\n"));
         let begun = sessionwatch::clock::now();
         let (clock, hand) = Clock::set(begun);
         let desk = Desk::new(folder.path(), clock);
@@ -322,8 +320,13 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
         let restored = desk.runtime.block_on(restoring::plan(desk.context("ada"), &plans[0], None)).unwrap();
         assert!(restored.braked(desk.context("ada").brake()).is_none());
         let (identity, control) = (&desk.identity, Control::default());
-        let work =
-            harness::restore(desk.context("ada"), &restored.kept.id, identity, Consent::default(), &control);
+        let work = crate::execute::restore(
+            desk.context("ada"),
+            &restored.kept.id,
+            identity,
+            Consent::default(),
+            &control,
+        );
         assert_eq!(desk.runtime.block_on(work).unwrap().done, 2);
         // An hour later, they are forgotten one after another.
         hand.send_replace(begun.plus(60 * MINUTE + 5_500_000));
@@ -362,7 +365,7 @@ fn effect(kind: &str, table: &str, rows: Option<u64>) -> (String, String, Option
 
 #[test]
 fn what_goes_along_with_sessions_is_counted_and_confirmed() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (watch, _) = roles(&database, folder.path());
     let place = folder.path();
@@ -387,7 +390,7 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
         "{notes}"
     );
     assert!(counted["needs_confirmation"].to_string().contains("has 3 side effects beyond the sessions"));
-    let said = apply(place, (&cleanup, &counted), false);
+    let said = apply(place, &cleanup, &counted, false);
     assert!(said.code == 2 && said.stderr.contains("--confirm 'app'"), "{} {}", said.stdout, said.stderr);
     database.psql(&format!("GRANT SELECT (cart) ON items TO {watch}")).unwrap();
     let counted = plan(place, &cleanup);
@@ -405,24 +408,24 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
     let trigger = "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users WHERE id = OLD.\"userId\"; RETURN OLD; END';
         CREATE TRIGGER forgets AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION forget()";
     database.psql(trigger).unwrap();
-    let said = apply(place, (&cleanup, &counted), true);
+    let said = apply(place, &cleanup, &counted, true);
     assert!(said.code == 3 && said.stderr.contains("trigger `forgets`"), "{} {}", said.stdout, said.stderr);
     assert!(besides(&plan(place, &cleanup)).contains(&effect("trigger", "sessions", None)));
     // One that is switched off does not run.
     database.psql("ALTER TABLE sessions DISABLE TRIGGER forgets").unwrap();
-    let said = apply(place, (&cleanup, &counted), true);
+    let said = apply(place, &cleanup, &counted, true);
     assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     // Ending in place deletes nothing.
     let url = database.url("postgres");
     let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nrevoke = \"expire\"\n";
-    configured(place, (&url, &url), mapping);
+    configured(place, &url, &url, mapping);
     assert_eq!(besides(&plan(place, &["revoke", "user", "u1"])), []);
 }
 
 #[test]
 fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (watch, act) = roles(&database, folder.path());
     let place = folder.path();
@@ -430,7 +433,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     let counted = plan(place, &cleanup);
     // A role that could not restore what goes along deletes nothing.
     database.psql(&format!("REVOKE INSERT ON items FROM {act}")).unwrap();
-    let said = apply(place, (&cleanup, &counted), true);
+    let said = apply(place, &cleanup, &counted, true);
     assert!(
         said.code == 3 && said.stderr.contains("lacks INSERT ON \"public\".\"items\""),
         "{}",
@@ -438,8 +441,8 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     );
     let doctor = run_in(place, &[], &["doctor"]);
     assert!(doctor.stdout.contains("INSERT ON \"public\".\"items\""), "{}", doctor.stdout);
-    grant(&database, (&watch, &act));
-    let said = apply(place, (&cleanup, &counted), true);
+    grant(&database, &watch, &act);
+    let said = apply(place, &cleanup, &counted, true);
     assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     let gone = document(&said)["applied"].clone();
@@ -456,7 +459,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     );
     // A cart that is there again stays, and the items of the one in the archive do not move into it.
     database.psql("INSERT INTO carts VALUES (1, 'l1')").unwrap();
-    let said = apply(place, (&restore, &back), true);
+    let said = apply(place, &restore, &back, true);
     let back = document(&said)["applied"].clone();
     assert_eq!((said.code, &back["done"]), (1, &50.into()), "{back:#}");
     assert_eq!(
@@ -472,10 +475,10 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
 
 #[test]
 fn triggers_and_rules_that_stop_a_deletion_are_named() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(EACH).unwrap();
     let url = database.url("postgres");
-    configured(folder.path(), (&url, &url), "");
+    configured(folder.path(), &url, &url, "");
     database
         .psql(
             "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = ''s3'' THEN RETURN NULL; END IF; RETURN OLD; END';
@@ -485,7 +488,7 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
     let revoke = ["revoke", "user", "u4"];
     let kept = plan(folder.path(), &revoke);
     assert_eq!(besides(&kept), [effect("trigger-before", "sessions", None)]);
-    let said = apply(folder.path(), (&revoke, &kept), true);
+    let said = apply(folder.path(), &revoke, &kept, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &1.into(), &1.into()), "{done:#}");
     assert_eq!(done["rows"][0]["why"], "kept by a trigger of the table that runs before each row");
@@ -504,7 +507,7 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
         .unwrap();
     let ruled = plan(folder.path(), &["revoke", "user", "u9"]);
     assert_eq!(besides(&ruled), [effect("rule", "sessions", None)]);
-    let said = apply(folder.path(), (&["revoke", "user", "u9"], &ruled), false);
+    let said = apply(folder.path(), &["revoke", "user", "u9"], &ruled, false);
     assert!(said.code == 2 && said.stderr.contains("1 side effect beyond the sessions"), "{}", said.stderr);
 }
 
@@ -540,7 +543,7 @@ fn in_a_file_too_what_goes_along_is_counted() {
     let mut found = besides(&one);
     found.sort_by_key(|(kind, table, _)| expected.iter().position(|one| (&one.0, &one.1) == (kind, table)));
     assert_eq!(found, expected);
-    let said = apply(folder.path(), (&revoke, &one), false);
+    let said = apply(folder.path(), &revoke, &one, false);
     assert!(said.code == 2 && said.stderr.contains("5 side effects"), "{} {}", said.stdout, said.stderr);
     let all = plan(folder.path(), &["revoke", "all"]);
     assert!(
@@ -549,7 +552,8 @@ fn in_a_file_too_what_goes_along_is_counted() {
     );
     let said = apply(
         folder.path(),
-        (&["revoke", "session", "b"], &plan(folder.path(), &["revoke", "session", "b"])),
+        &["revoke", "session", "b"],
+        &plan(folder.path(), &["revoke", "session", "b"]),
         true,
     );
     let done = document(&said)["applied"].clone();
@@ -561,10 +565,10 @@ fn in_a_file_too_what_goes_along_is_counted() {
 
 #[test]
 fn plans_that_are_applied_at_once_count_together() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(EACH).unwrap();
     let url = database.url("postgres");
-    configured(folder.path(), (&url, &url), "");
+    configured(folder.path(), &url, &url, "");
     let desk = Desk::new(folder.path(), Clock::System);
     let plans: Vec<String> = (1..=15).map(|user| desk.make("ada", user)).collect();
     let (recipient, context) = (desk.identity.recipient(), desk.context("ada"));
@@ -572,7 +576,7 @@ fn plans_that_are_applied_at_once_count_together() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (consent, control) = (Consent::default(), Control::default());
         runtime
-            .block_on(harness::apply(context, plan, &recipient, consent, &control))
+            .block_on(crate::execute::apply(context, plan, &recipient, consent, &control))
             .map(|applied| applied.done)
     };
     let outcomes: Vec<Result<u64, ActError>> = std::thread::scope(|scope| {
@@ -590,13 +594,13 @@ fn plans_that_are_applied_at_once_count_together() {
 
 #[test]
 fn users_that_may_not_be_read_make_nobody_an_orphan() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(USERS).unwrap();
     let (watch, act) = roles(&database, folder.path());
     let run = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
     let seen = plan(folder.path(), &["cleanup", "orphaned"]);
     database.psql(&format!("REVOKE ALL ON users FROM {act}")).unwrap();
-    let said = apply(folder.path(), (&["cleanup", "orphaned"], &seen), true);
+    let said = apply(folder.path(), &["cleanup", "orphaned"], &seen, true);
     assert!(
         said.code == 3 && said.stderr.contains("GRANT SELECT (\"id\") ON \"public\".\"users\""),
         "{}",
@@ -615,7 +619,7 @@ fn users_that_may_not_be_read_make_nobody_an_orphan() {
 
 #[test]
 fn a_session_stays_with_what_goes_along_where_that_stays() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (_, act) = roles(&database, folder.path());
     let keeps = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = 502 THEN RETURN NULL; END IF; RETURN OLD; END';
@@ -626,11 +630,11 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
     let planned = plan(folder.path(), &all);
     // Without counters, nobody would know what else went.
     database.psql(&format!("ALTER ROLE {act} SET track_counts = off")).unwrap();
-    let said = apply(folder.path(), (&all, &planned), true);
+    let said = apply(folder.path(), &all, &planned, true);
     assert!(said.code == 3 && said.stderr.contains("track_counts = off"), "{}", said.stderr);
     database.psql(&format!("ALTER ROLE {act} RESET track_counts")).unwrap();
     // More rows go along than are read at once, and one of them stays with its session.
-    let said = apply(folder.path(), (&all, &planned), true);
+    let said = apply(folder.path(), &all, &planned, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");
     assert_eq!(
@@ -641,7 +645,7 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
     let left = "SELECT s.id, count(*) FROM sessions AS s JOIN carts ON session_id = s.id WHERE s.expires > now() GROUP BY s.id";
     assert_eq!(database.psql(left).unwrap(), "l3|2\n");
     let restore = ["archive", "restore", done["plan"].as_str().unwrap()];
-    let said = apply(folder.path(), (&restore, &plan(folder.path(), &restore)), true);
+    let said = apply(folder.path(), &restore, &plan(folder.path(), &restore), true);
     assert_eq!(
         document(&said)["applied"]["dependents"][0]["done"],
         30_598,
@@ -654,7 +658,7 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
 
 #[test]
 fn what_a_plan_for_an_address_asks_to_be_typed_is_accepted() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let url = database.url("postgres");
     let run = |more: &[&str]| run_in(folder.path(), &[], &[&["revoke", "user", "u1", &url], more].concat());

@@ -10,12 +10,11 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
+use testkit::ProgramOutput;
 
 use rusqlite::Connection;
 use sessionwatch::store::{Place, Store, audit};
 use sessionwatch_core::instant::Instant;
-
-use crate::harness::{self, Said};
 
 const STORE: &str = "sessionwatch-state.db";
 const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\n\
@@ -110,12 +109,12 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Runs the program in a folder that may only be read.
-fn read_only(folder: &Path, arguments: &[&str]) -> Said {
+fn read_only(folder: &Path, arguments: &[&str]) -> ProgramOutput {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "--", "sh", "-c", READ_ONLY]).arg(folder);
     command.arg(env!("CARGO_BIN_EXE_sessionwatch")).args(arguments);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("USER", "ada").stdin(Stdio::null());
-    harness::said(&command.output().unwrap())
+    testkit::ProgramOutput::from(command.output().unwrap())
 }
 
 /// What reading commands say of a store that may be written.
@@ -124,7 +123,7 @@ fn expected(folder: &Path) -> Vec<(i32, String)> {
     for (name, content) in contents(folder) {
         fs::write(copy.path().join(name), content).unwrap();
     }
-    let said = READ.iter().map(|command| harness::run_in(copy.path(), &[("USER", "ada")], command));
+    let said = READ.iter().map(|command| testkit::run_in(copy.path(), &[("USER", "ada")], command));
     said.map(|said| (said.code, said.stdout)).collect()
 }
 
@@ -211,7 +210,7 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
         let run = |arguments: &[&str]| {
             let mut command = Command::new(&program);
             command.args(arguments).env_clear().env("USER", "ada").current_dir(folder.path());
-            harness::said(&command.uid(STRANGER).gid(STRANGER).output().unwrap())
+            testkit::ProgramOutput::from(command.uid(STRANGER).gid(STRANGER).output().unwrap())
         };
         for command in READ {
             let said = run(command);
@@ -258,11 +257,11 @@ fn an_empty_file_is_no_new_store() {
     fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for content in [vec![], fs::read(&emptied).unwrap()] {
         fs::write(&path, &content).unwrap();
-        let served = harness::serve_refused(folder.path());
+        let served = testkit::start_refused(folder.path());
         let told = served.stderr.contains("there is nothing in the store");
         assert!(served.code == 3 && told, "{}", served.stderr);
         for command in READ.iter().chain(&WRITE) {
-            let said = harness::run_in(folder.path(), &[("USER", "ada")], command);
+            let said = testkit::run_in(folder.path(), &[("USER", "ada")], command);
             let told = said.stderr.contains(&format!("there is no store {STORE}: nothing is in the file"));
             assert!(said.code == 2 && told, "{command:?}: {}", said.stderr);
         }
@@ -276,7 +275,8 @@ fn an_empty_file_is_no_new_store() {
             for arguments in READ {
                 let mut command = Command::new(&program);
                 command.args(arguments).env_clear().env("USER", "ada").current_dir(folder.path());
-                let said = harness::said(&command.uid(STRANGER).gid(STRANGER).output().unwrap());
+                let said =
+                    testkit::ProgramOutput::from(command.uid(STRANGER).gid(STRANGER).output().unwrap());
                 assert!(said.code == 2 && said.stderr.contains("nothing is in the file"), "{}", said.stderr);
             }
             modes(0o600, 0o700);
@@ -301,7 +301,7 @@ fn a_crash_while_a_store_is_made_leaves_none() {
         assert!(!output.status.success(), "{blocks}");
         assert!(!path.exists(), "{blocks}");
     }
-    let made = harness::run_in(folder.path(), &[("USER", "ada")], &["cleanup", "expired"]);
+    let made = testkit::run_in(folder.path(), &[("USER", "ada")], &["cleanup", "expired"]);
     assert!(made.code == 0 && made.stderr.contains("created store"), "{}", made.stderr);
     let others = contents(folder.path()).into_iter().filter(|(name, _)| !name.contains(STORE));
     assert_eq!(others.collect::<Vec<_>>(), before);

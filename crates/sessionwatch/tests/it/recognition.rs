@@ -3,12 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use testbed::Database;
+use testkit::{Database, ProgramOutput, run_in};
 
-use crate::{
-    fastforward::{MINUTE, Watch},
-    harness::{self, Said, run_in},
-};
+use crate::fastforward::{MINUTE, Watch};
 
 /// A database of either kind, which configurations and commands name by its address.
 enum Store {
@@ -19,7 +16,7 @@ enum Store {
 impl Store {
     /// An empty database on a server, or a file.
     fn new(server: bool) -> Self {
-        if server { Self::Server(harness::empty()) } else { Self::File(tempfile::tempdir().unwrap()) }
+        if server { Self::Server(testkit::empty()) } else { Self::File(tempfile::tempdir().unwrap()) }
     }
 
     fn run(&self, sql: &str) {
@@ -79,7 +76,7 @@ impl Store {
     }
 }
 
-fn check(folder: &Path) -> (Said, Value) {
+fn check(folder: &Path) -> (ProgramOutput, Value) {
     let said = run_in(folder, &[], &["check", "--format", "json"]);
     let report =
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr));
@@ -157,7 +154,7 @@ fn what_the_frameworks_make_is_recognised_as_what_it_is() {
                 plan.stdout,
                 plan.stderr
             );
-            let doctor = harness::json(&["doctor", &store.url(), "--format", "json"]);
+            let doctor = testkit::json(&["doctor", &store.url(), "--format", "json"]);
             let recognition = finding(&doctor, "recognition");
             assert_eq!(recognition["level"], "pass", "{name}: {recognition}");
         } else {
@@ -190,12 +187,12 @@ fn the_role_that_grants_makes_recognises_the_same() {
         let (Store::Server(database), expected) = load(&path) else { continue };
         let parts: Vec<&str> = expected.split(" | ").collect();
         let [profile, framework, table] = parts[..] else { continue };
-        let (watch, act) = (harness::role(&database, "watch"), harness::role(&database, "act"));
+        let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         let url = database.url("postgres");
-        let grants = harness::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
+        let grants = testkit::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
         let grants: Vec<&str> = grants.lines().filter(|line| !line.starts_with("CREATE ROLE")).collect();
         database.psql(&grants.join("\n")).unwrap();
-        let report = harness::check(&database.url(&watch), &[]);
+        let report = testkit::check(&database.url(&watch), &[]);
         assert_eq!(
             (&report["profile"], &report["framework"], &report["table"]),
             (&json!(profile), &json!(framework), &json!(table)),
@@ -219,7 +216,7 @@ fn other_tables_of_tokens_beside_the_sessions_are_no_rivals() {
             "{report:#} {}",
             said.stderr
         );
-        let doctor = harness::json(&["doctor", &store.url(), "--format", "json"]);
+        let doctor = testkit::json(&["doctor", &store.url(), "--format", "json"]);
         assert_eq!(finding(&doctor, "recognition")["level"], "pass", "{doctor:#}");
         let plan = run_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
         assert_eq!(plan.code, 0, "{}", plan.stderr);
@@ -318,7 +315,7 @@ fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
                 );
             }
         }
-        let doctor = harness::json(&["doctor", &store.url(), "--format", "json"]);
+        let doctor = testkit::json(&["doctor", &store.url(), "--format", "json"]);
         assert_eq!(finding(&doctor, "recognition")["level"], "fail", "{doctor:#}");
         // The lines that the error shows are enough.
         let refused = run_in(folder.path(), &[], all).stderr;
@@ -338,7 +335,7 @@ fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
 
 #[test]
 fn nothing_is_planned_while_two_tables_could_be_meant() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql("CREATE SCHEMA auth; CREATE TABLE auth.sessions (LIKE sessions INCLUDING ALL); CREATE TABLE logins AS TABLE sessions").unwrap();
     let store = Store::Server(database);
     let folder = store.configured("[target.cleanup]\nexpired = true\n");
@@ -362,7 +359,7 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
     programs_are_refused(folder.path());
     // A file of `init` does not choose by itself, and keeps what is known of the framework.
     let Store::Server(database) = &store else { unreachable!() };
-    let init = harness::run(&["init", &database.url("postgres"), "--output", "-"]);
+    let init = testkit::run(&["init", &database.url("postgres"), "--output", "-"]);
     assert!(
         init.stdout.contains("\nprofile = \"authjs-prisma\"\n")
             && init.stdout.contains("\n# sessions = \"public.sessions\"\n")
@@ -394,18 +391,15 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
 
 /// Neither do programs that use the dashboard plan anything.
 fn programs_are_refused(folder: &Path) {
-    harness::account(folder, "ada", "admin");
+    testkit::add_account(folder, "ada", "admin");
     let token =
         run_in(folder, &[], &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"]).stdout;
-    let watch = harness::watch(folder);
+    let watch = testkit::Daemon::start(folder);
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let (status, answer) = harness::request(
-        &watch.address,
-        ("POST", "/api/v1/targets/app/plans"),
-        &headers,
-        b"{\"kind\":\"all\"}",
-    );
+    let answer =
+        testkit::http::post(&watch.address, "/api/v1/targets/app/plans", &headers, b"{\"kind\":\"all\"}");
+    let (status, answer) = (answer.status, answer.body);
     assert!(status == 409 && answer.contains("auth.sessions"), "{status} {answer}");
     assert_eq!(watch.stop(), Some(0));
 }
@@ -488,7 +482,7 @@ fn minimal_tables_are_recognised_under_other_names_with_corroboration() {
 
 #[test]
 fn partitions_and_views_do_not_make_a_table_ambiguous() {
-    let store = Store::Server(harness::healthy());
+    let store = Store::Server(testkit::healthy());
     store.run(
         "ALTER TABLE sessions RENAME TO stored;
                CREATE TABLE sessions (LIKE stored) PARTITION BY HASH (id);
@@ -500,7 +494,7 @@ fn partitions_and_views_do_not_make_a_table_ambiguous() {
     let folder = store.configured("");
     let (said, report) = check(folder.path());
     assert_eq!((said.code, &report["table"]), (0, &json!("public.sessions")), "{report:#}");
-    let init = harness::run(&["init", &store.url(), "--output", "-"]);
+    let init = testkit::run(&["init", &store.url(), "--output", "-"]);
     assert!(
         init.stdout.contains("\nprofile = \"authjs-prisma\"\n") && !init.stdout.contains("Not certain"),
         "{}",
@@ -545,7 +539,7 @@ fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
     let sign = "there is no table of verifications";
     let (_, report) = check(folder.path());
     assert!(report["notes"].to_string().contains(sign), "{report:#}");
-    let doctor = harness::json(&["doctor", &store.url(), "--format", "json"]);
+    let doctor = testkit::json(&["doctor", &store.url(), "--format", "json"]);
     let told = finding(&doctor, "elsewhere");
     assert!(told["level"] == "warn" && told["summary"].to_string().contains(sign), "{doctor:#}");
     let plan = run_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
@@ -580,14 +574,14 @@ fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
 
 #[test]
 fn reports_name_table_and_framework() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let url = database.url("postgres");
     for (format, part) in [
         ("table", "Auth.js with Prisma in public.sessions"),
         ("markdown", "Table `public.sessions`, Auth.js with Prisma."),
         ("json", "\"table\": \"public.sessions\""),
     ] {
-        let said = harness::run(&["check", &url, "--format", format]);
+        let said = testkit::run(&["check", &url, "--format", format]);
         assert!(said.stdout.contains(part), "{format}: {}", said.stdout);
     }
 }
@@ -672,9 +666,9 @@ fn columns_are_part_of_it(store: &Store, folder: &Path) {
 
 #[test]
 fn the_watch_does_not_move_to_another_table_by_itself() {
-    let store = Store::Server(harness::healthy());
+    let store = Store::Server(testkit::healthy());
     let folder = store.configured("[target.cleanup]\nexpired = true\n");
-    harness::account(folder.path(), "ada", "admin");
+    testkit::add_account(folder.path(), "ada", "admin");
     let token =
         run_in(folder.path(), &[], &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"])
             .stdout;
@@ -684,9 +678,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     let now = sessionwatch::clock::now();
     let started = |minutes: i64| Watch::start(folder.path(), &text, now.plus(minutes * MINUTE));
     let report = |watch: &Watch| {
-        let (_, answer) = harness::request(&watch.address, ("GET", "/api/v1/targets/app"), &headers, b"");
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str::<Value>(body).unwrap()["report"].clone()
+        testkit::http::get_with(&watch.address, "/api/v1/targets/app", &headers).json()["report"].clone()
     };
     let mut watch = started(0);
     assert_eq!(report(&watch)["table"], "public.sessions");
@@ -701,12 +693,9 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
         changed["checks"].as_array().unwrap().iter().all(|check| check["verdict"] == "unknown"),
         "{changed:#}"
     );
-    let (status, answer) = harness::request(
-        &watch.address,
-        ("POST", "/api/v1/targets/app/plans"),
-        &headers,
-        b"{\"kind\":\"all\"}",
-    );
+    let answer =
+        testkit::http::post(&watch.address, "/api/v1/targets/app/plans", &headers, b"{\"kind\":\"all\"}");
+    let (status, answer) = (answer.status, answer.body);
     assert!(status >= 400 && answer.contains("changed from"), "{status} {answer}");
     // By hand, nobody sees another table either.
     for command in [&["check"][..], &["doctor", "app"], &["sessions", "list"], &["sql", "query-1"]] {

@@ -6,12 +6,9 @@ use std::{
 };
 
 use serde_json::Value;
-use testbed::{Database, Fault, Proxy, Replica, Server, Sink};
+use testkit::{Database, Fault, Proxy, Replica, Server, Sink};
 
-use crate::{
-    fastforward::{MINUTE, Watch, monday},
-    guide, harness,
-};
+use crate::fastforward::{MINUTE, Watch, monday};
 
 /// A server with the guide's tables, and its replica. Each is reached by a proxy.
 struct Pair<'a> {
@@ -25,7 +22,7 @@ struct Pair<'a> {
 impl<'a> Pair<'a> {
     fn start(server: &'a Server) -> Self {
         let database = server.database(None).unwrap();
-        database.psql(guide::SCHEMA).unwrap();
+        database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
         let replica = server.replica().unwrap();
         replica.catch_up(server).unwrap();
         let proxy = |port| Proxy::start(port, Fault::None).unwrap();
@@ -46,7 +43,7 @@ impl<'a> Pair<'a> {
 
     /// `check` with that configuration: the report.
     fn check(&self, folder: &Path) -> Value {
-        let said = harness::run_in(folder, &[], &["check", "--format", "json"]);
+        let said = testkit::run_in(folder, &[], &["check", "--format", "json"]);
         assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
         serde_json::from_str(&said.stdout).unwrap()
     }
@@ -75,7 +72,7 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     pair.replica.pause().unwrap();
     pair.database.psql("DELETE FROM sessions WHERE id = 's5'").unwrap();
     let received = "pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()";
-    harness::wait_until("the replica receives", || {
+    testkit::wait_until("the replica receives", || {
         pair.replica.psql("postgres", &format!("SELECT {received}")).unwrap().trim() == "t"
     });
     watch.to(monday().plus(MINUTE));
@@ -99,7 +96,7 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     assert!(pair.before_server.captured().is_empty(), "nobody spoke to the database itself");
     // Cut off from its server it has replayed all that it received, and lags all the same.
     server.crash().unwrap();
-    harness::wait_until("the replica is cut off", || {
+    testkit::wait_until("the replica is cut off", || {
         pair.replica.psql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver").unwrap().trim() == "0"
     });
     watch.to(monday().plus(4 * MINUTE));
@@ -190,14 +187,14 @@ fn nothing_is_done_where_nothing_can_be_changed() {
         [server.ports()[0], pair.replica.port()].map(|port| pair.database.url_at("postgres", port));
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{primary}\"\nact_url = \"{replica}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let said = harness::run_in(folder.path(), &[], &["revoke", "user", "5", "--format", "json"]);
+    let said = testkit::run_in(folder.path(), &[], &["revoke", "user", "5", "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap();
-    let said = harness::run_in(folder.path(), &[], &["revoke", "user", "5", "--apply", plan]);
+    let said = testkit::run_in(folder.path(), &[], &["revoke", "user", "5", "--apply", plan]);
     assert!(said.code == 3 && said.stderr.contains("the database may only be read"), "{}", said.stderr);
     assert!(said.stderr.contains("act on the primary"), "{}", said.stderr);
     let left = pair.database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 5").unwrap();
     assert_eq!(left, "2\n");
-    let said = harness::run_in(folder.path(), &[], &["archive", "list"]);
+    let said = testkit::run_in(folder.path(), &[], &["archive", "list"]);
     assert_eq!(said.stdout, "The archive is empty.\n");
 }

@@ -2,9 +2,7 @@
 
 use std::{io::Write as _, path::Path};
 
-use testbed::{Database, Sink};
-
-use crate::harness::{self, Watch, wait_until};
+use testkit::{Daemon, Database, Sink, wait_until};
 
 /// A target whose log is followed, on a store that others may share, and a channel.
 struct Scene {
@@ -17,13 +15,13 @@ impl Scene {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            store: harness::empty(),
+            store: testkit::empty(),
             sink: Sink::start(&[]).unwrap(),
         }
     }
 
     /// Starts a daemon, with this many patterns of which each is a check.
-    fn start(&self, patterns: usize) -> Watch {
+    fn start(&self, patterns: usize) -> Daemon {
         let database = self.folder.path().join("app.db");
         if !database.exists() {
             let connection = rusqlite::Connection::open(&database).unwrap();
@@ -58,7 +56,7 @@ impl Scene {
             log.display()
         );
         std::fs::write(self.folder.path().join("sessionwatch.toml"), text).unwrap();
-        let watch = harness::watch(self.folder.path());
+        let watch = testkit::Daemon::start(self.folder.path());
         wait_until("the log is followed", || {
             self.asked("SELECT count(*) FROM sessionwatch.log_sources WHERE place IS NOT NULL") == "1"
         });
@@ -199,7 +197,7 @@ fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again(
 
 #[test]
 fn who_takes_over_does_not_clean_up_once_more() {
-    let (database, store) = (harness::healthy(), harness::empty());
+    let (database, store) = (testkit::healthy(), testkit::empty());
     let (url, folder) = (database.url("postgres"), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.cleanup]\nexpired = true\nevery = \"1h\"\n\
@@ -211,7 +209,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let ask = |sql: &str| store.psql(sql).unwrap().trim().to_owned();
     // The store is there; a cleanup was made two hours ago, and another daemon leads.
-    harness::account(folder.path(), "ada", "admin");
+    testkit::add_account(folder.path(), "ada", "admin");
     let event = |at: &str| {
         format!(
             "INSERT INTO sessionwatch.events (id, at, target, check_id, kind, summary, detail)
@@ -222,7 +220,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     ask(&format!(
         "INSERT INTO sessionwatch.leases (name, holder, term, until) VALUES ('target/app', 'second', 1, {SOON})"
     ));
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     wait_until("it holds the other lease", || {
         hold(&store);
         ask("SELECT count(*) FROM sessionwatch.leases WHERE name = 'delivery'") == "1"

@@ -3,9 +3,7 @@
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::{Value, json};
-use testbed::Database;
-
-use crate::harness::{self, outcome, run_in};
+use testkit::{Database, outcome, run_in};
 
 /// Every built-in function and operator again in `public`, each of which fails when it is executed.
 const SHADOWS: &str = include_str!("shadows.sql");
@@ -21,9 +19,9 @@ struct Shadowed {
 
 impl Shadowed {
     fn new() -> Self {
-        let database = harness::anomalous();
+        let database = testkit::anomalous();
         database.psql(SHADOWS).unwrap();
-        let (watch, act) = (harness::role(&database, "watch"), harness::role(&database, "act"));
+        let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         for role in [&watch, &act] {
             database
                 .psql(&format!(
@@ -55,11 +53,11 @@ fn said(report: &Value) -> Value {
 
 #[test]
 fn no_shadow_of_a_built_in_function_is_executed_by_a_command_that_reads() {
-    let (plain, shadowed) = (harness::anomalous(), Shadowed::new());
+    let (plain, shadowed) = (testkit::anomalous(), Shadowed::new());
     for (at, url) in shadowed.database.urls(&shadowed.watch).iter().enumerate() {
         let reference = &plain.urls("postgres")[at];
         for more in [&["--engine", "scan"][..], &["--engine", "pushdown"], &["--deep"]] {
-            let (expected, found) = (harness::check(reference, more), harness::check(url, more));
+            let (expected, found) = (testkit::check(reference, more), testkit::check(url, more));
             assert!(found["error"].is_null(), "{more:?}: {found:#}");
             assert_eq!(said(&found), said(&expected), "{more:?}");
         }
@@ -77,7 +75,7 @@ fn no_shadow_of_a_built_in_function_is_executed_by_a_command_that_reads() {
                 let mut whole = arguments.to_vec();
                 // The address of the session comes after its name.
                 whole.push(url);
-                harness::run(&whole)
+                testkit::run(&whole)
             };
             let (expected, found) = (run(reference), run(url));
             assert_eq!(found.code, expected.code, "{arguments:?}: {} {}", found.stdout, found.stderr);
@@ -153,13 +151,13 @@ BEGIN RAISE EXCEPTION 'code of the target was executed'; END $$;
 
 #[test]
 fn a_better_match_on_the_usual_search_path_neither_runs_nor_changes_a_verdict() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     database.psql(BETTER_MATCHES).unwrap();
     let armed = database.psql(r#"SELECT 1 FROM sessions s JOIN users u ON u.id = s."userId""#).unwrap_err();
     assert!(armed.to_string().contains(EXECUTED), "{armed}");
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let report = harness::check(&url, &["--engine", engine]);
+            let report = testkit::check(&url, &["--engine", engine]);
             assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
             assert_eq!(report["census"]["duplicate_tokens"], 2, "{report:#}");
             assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "failing");
@@ -169,7 +167,7 @@ fn a_better_match_on_the_usual_search_path_neither_runs_nor_changes_a_verdict() 
 
 #[test]
 fn no_program_is_started_through_the_role_of_a_superuser() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let witness = folder.path().join("executed");
@@ -189,20 +187,20 @@ fn no_program_is_started_through_the_role_of_a_superuser() {
     std::fs::remove_file(&witness).unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let report = harness::check(&url, &["--engine", engine]);
+            let report = testkit::check(&url, &["--engine", engine]);
             assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
             assert!(report["notes"].to_string().contains("`postgres` is a superuser"), "{report:#}");
         }
-        harness::run(&["doctor", &url]);
-        harness::run(&["sessions", "list", &url]);
+        let _ = testkit::run(&["doctor", &url]);
+        let _ = testkit::run(&["sessions", "list", &url]);
     }
     assert!(!witness.exists(), "a program was started by code of the target");
 }
 
 #[test]
 fn only_the_checks_of_the_operator_follow_the_search_path_of_the_role() {
-    let database = harness::healthy();
-    let watch = harness::role(&database, "watch");
+    let database = testkit::healthy();
+    let watch = testkit::create_role(&database, "watch");
     database
         .psql(&format!(
             "CREATE SCHEMA house; CREATE TABLE house.things AS SELECT 1 AS n FROM generate_series(1, 3);
@@ -247,9 +245,10 @@ threshold = "> 9"
 
 #[test]
 fn doctor_names_who_may_create_what_the_search_path_finds() {
-    let database = harness::healthy();
-    let (watch, migrator) = (harness::role(&database, "watch"), harness::role(&database, "migrator"));
-    let owner = harness::role(&database, "owner");
+    let database = testkit::healthy();
+    let (watch, migrator) =
+        (testkit::create_role(&database, "watch"), testkit::create_role(&database, "migrator"));
+    let owner = testkit::create_role(&database, "owner");
     database
         .psql(&format!(
             "CREATE SCHEMA house; GRANT USAGE ON SCHEMA house TO PUBLIC; ALTER ROLE {watch} SET search_path = house, public;
@@ -259,7 +258,7 @@ fn doctor_names_who_may_create_what_the_search_path_finds() {
         .unwrap();
     for url in database.urls(&watch) {
         // The owner of the sessions needs no function to change them.
-        let doctor = || harness::run(&["doctor", &url]).stdout;
+        let doctor = || testkit::run(&["doctor", &url]).stdout;
         assert!(!doctor().contains("search-path"), "{}", doctor());
         database
             .psql(&format!(
@@ -280,13 +279,13 @@ fn doctor_names_who_may_create_what_the_search_path_finds() {
             ))
             .unwrap();
     }
-    let superuser = harness::run(&["doctor", &database.url("postgres")]).stdout;
+    let superuser = testkit::run(&["doctor", &database.url("postgres")]).stdout;
     assert!(superuser.contains("is a superuser"), "{superuser}");
 }
 
 #[test]
 fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     database
         .psql(
             "CREATE TABLE ended (id text); CREATE TABLE noted_late (id text);

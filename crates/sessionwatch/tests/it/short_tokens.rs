@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use testbed::Database;
-
-use crate::harness::{self, Said, run_in};
+use testkit::{Database, ProgramOutput, run_in};
 
 /// Short tokens by the ids of their rows, with what may be shown of them.
 const TOKENS: [(&str, &str, &str); 4] =
@@ -15,7 +13,7 @@ const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\nt
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
 fn in_postgres() -> Database<'static> {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     for (id, token, _) in TOKENS {
         database
             .psql(&format!(r#"UPDATE sessions SET "sessionToken" = '{token}' WHERE id = '{id}'"#))
@@ -58,7 +56,7 @@ fn tried(url: &str, mapping: &str) {
          [checks.session-lifetime]\nmax_days = 1\n[checks.slow-observation]\nenabled = false\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let run = |arguments: &[&str], code: i32| -> Said {
+    let run = |arguments: &[&str], code: i32| -> ProgramOutput {
         let said = run_in(folder.path(), &[("USER", "ada")], arguments);
         assert_eq!(said.code, code, "{arguments:?}: {}{}", said.stdout, said.stderr);
         assert_hidden(&format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr).as_bytes());
@@ -106,14 +104,14 @@ fn no_more_than_a_third_of_a_short_token_is_shown_or_kept() {
 
 #[test]
 fn pasted_queries_show_no_more_than_a_third_either() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql(r#"UPDATE sessions SET "sessionToken" = 'QZ42X' WHERE id IN ('s1', 's2')"#).unwrap();
-    let sql = harness::run(&["sql", "duplicate-tokens", &database.url("postgres")]);
+    let sql = testkit::run(&["sql", "duplicate-tokens", &database.url("postgres")]);
     let rows = database.psql(&sql.stdout).unwrap();
     assert!(rows.contains("Q|") && !rows.contains("QZ"), "{rows}");
     let folder = tempfile::tempdir().unwrap();
     let url = in_sqlite(folder.path());
-    let sql = harness::run(&["sql", "query-1", &url]);
+    let sql = testkit::run(&["sql", "query-1", &url]);
     let connection = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     let mut query = connection.prepare(sql.stdout.trim().trim_end_matches(';')).unwrap();
     let prefixes: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();

@@ -8,8 +8,6 @@ use std::{
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
-use crate::harness;
-
 const SECRET: &str = "a-secret-of-the-drain";
 const TOKEN: &str = "a-token-of-the-shipper";
 
@@ -21,7 +19,7 @@ fn signature(body: &[u8]) -> String {
 
 #[test]
 fn slow_bodies_of_strangers_stop_nobody_else() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{SECRET}\"\n\
@@ -29,7 +27,7 @@ fn slow_bodies_of_strangers_stop_nobody_else() {
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     let slow = |signed: &str| {
         let mut stream = TcpStream::connect(&watch.address).unwrap();
         let head = format!(
@@ -49,15 +47,15 @@ fn slow_bodies_of_strangers_stop_nobody_else() {
     let send = |from: &str| {
         let headers = [("x-vercel-signature", signature(body)), ("x-forwarded-for", from.to_owned())];
         let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-        harness::post(&watch.address, "/ingest/vercel", &headers, body).0
+        testkit::http::post(&watch.address, "/ingest/vercel", &headers, body).status
     };
     // Once those of that network have all their places, it has none left, and others have theirs.
-    harness::wait_until("the places of a network", || send("203.0.113.9") == 503);
+    testkit::wait_until("the places of a network", || send("203.0.113.9") == 503);
     assert_eq!(send("198.51.100.9"), 200);
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str()), ("x-forwarded-for", "203.0.113.9")];
-    assert_eq!(harness::post(&watch.address, "/ingest/logs", &headers, b"a line").0, 200);
+    assert_eq!(testkit::http::post(&watch.address, "/ingest/logs", &headers, b"a line").status, 200);
     drop(held);
-    harness::wait_until("room again", || send("203.0.113.9") == 200);
+    testkit::wait_until("room again", || send("203.0.113.9") == 200);
     assert_eq!(watch.stop(), Some(0));
 }

@@ -5,12 +5,9 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::Value;
 use sessionwatch::clock;
 use sessionwatch_core::instant::DAY;
-use testbed::Sink;
+use testkit::Sink;
 
-use crate::{
-    fastforward::{Apart, MINUTE, monday},
-    harness,
-};
+use crate::fastforward::{Apart, MINUTE, monday};
 
 const STEP: i64 = 10 * MINUTE;
 const DAILY: i64 = DAY / STEP;
@@ -151,7 +148,7 @@ fn told(sink: &Sink) -> BTreeMap<String, Vec<(String, i64)>> {
 
 #[test]
 fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let sinks = [(); 2].map(|()| Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), [&sinks[0], &sinks[1]]);
@@ -221,7 +218,7 @@ fn checklists(folder: &Path) {
     let week = |number: i64| -> Vec<String> {
         let date = |day: i64| clock::rfc3339(monday().plus(day * DAY));
         let (from, to) = (date(number * 7), date(number * 7 + 7));
-        let said = harness::run_in(
+        let said = testkit::run_in(
             folder,
             &[],
             &["report", "checklist", "app", "--from", &from, "--to", &to, "--format", "json"],

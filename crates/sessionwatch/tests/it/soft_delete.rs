@@ -1,8 +1,7 @@
 //! Rows that an application marks as deleted, and leaves in the table, are no sessions any more.
 
 use serde_json::Value;
-
-use crate::harness::{self, outcome, run_in};
+use testkit::{outcome, run_in};
 
 /// Three tokens of two live rows each, five of a live row and a deleted one, and 45 more deleted rows; 106 rows are live.
 const ROWS: &str = "
@@ -14,7 +13,7 @@ INSERT INTO sessions SELECT 400 + n, 'deleted-token-of-a-usual-length-' || n, n,
 ";
 
 /// A column of that type, and what it holds in a deleted row.
-fn schema(instant: &str, (column, kind, mark): (&str, &str, &str)) -> String {
+fn schema(instant: &str, column: &str, kind: &str, mark: &str) -> String {
     let tables = format!(
         "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL);
          CREATE TABLE sessions (id bigint PRIMARY KEY, token text NOT NULL, user_id bigint NOT NULL REFERENCES users (id),
@@ -60,29 +59,29 @@ fn on_a_server_deleted_rows_are_left_alone() {
         ("deleted_at", "bigint NOT NULL DEFAULT 0", "1790000000"),
         ("removedAt", "text NOT NULL DEFAULT ''", "'2026-01-31'"),
     ];
-    for column in columns {
-        let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
-        let mut sql = schema("timestamptz", column);
+    for (column, kind, mark) in columns {
+        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+        let mut sql = schema("timestamptz", column, kind, mark);
         for count in ["120", "103", "45", "5", "3"] {
             sql = sql.replace(&format!("SERIES({count})"), &format!("generate_series(1, {count}) AS n"));
         }
         let sql =
             sql.replace("LATER", "now() + interval '20 days'").replace("NOW", "now() - interval '1 day'");
         database.psql(&sql).unwrap();
-        is_right(folder.path(), &database.url("postgres"), column.0);
+        is_right(folder.path(), &database.url("postgres"), column);
         // The role that may read just what is needed sees the same.
-        let (watch, act) = (harness::role(&database, "watch"), harness::role(&database, "act"));
+        let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         let said =
-            harness::run(&["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act]);
+            testkit::run(&["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act]);
         let grants = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE")).collect::<Vec<_>>();
         database.psql(&grants.join("\n")).unwrap();
-        is_right(folder.path(), &database.url(&watch), column.0);
+        is_right(folder.path(), &database.url(&watch), column);
     }
 }
 
 #[test]
 fn in_a_file_deleted_rows_are_left_alone() {
-    for column in [
+    for (column, kind, mark) in [
         ("deletedAt", "integer", "1790000000000"),
         ("is_deleted", "integer DEFAULT 0", "1"),
         ("revoked", "boolean", "1"),
@@ -91,7 +90,7 @@ fn in_a_file_deleted_rows_are_left_alone() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
-        let mut sql = schema("integer", column);
+        let mut sql = schema("integer", column, kind, mark);
         for count in ["120", "103", "45", "5", "3"] {
             let numbers = format!(
                 "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"
@@ -102,6 +101,6 @@ fn in_a_file_deleted_rows_are_left_alone() {
             .replace("LATER", "(unixepoch() + 86400 * 5) * 1000")
             .replace("NOW", "(unixepoch() - 86400) * 1000");
         file.execute_batch(&sql).unwrap();
-        is_right(folder.path(), "app.db", column.0);
+        is_right(folder.path(), "app.db", column);
     }
 }

@@ -2,15 +2,14 @@
 
 use serde_json::Value;
 use sessionwatch::store::{Place, Store, archived};
-
-use crate::harness::{self, run_in};
+use testkit::run_in;
 
 /// More sessions than go in the time that it takes to ask the daemon to stop.
 const ROWS: u32 = 60_000;
 
 #[test]
 fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
-    let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     let sessions = format!(
         "CREATE TABLE users (id text PRIMARY KEY, name text);
          CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \"userId\" text NOT NULL, expires timestamptz NOT NULL);
@@ -23,23 +22,22 @@ fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    harness::account(folder.path(), "ada", "admin");
+    testkit::add_account(folder.path(), "ada", "admin");
     let token = ["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"];
     let token = run_in(folder.path(), &[], &token).stdout;
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let ask = |path: &str, body: &str| {
-        let (status, answer) = harness::request(&watch.address, ("POST", path), &headers, body.as_bytes());
-        assert!(status < 300, "{status} {answer}");
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str::<Value>(body).unwrap()
+        let answer = watch.post(path, &headers, body);
+        assert!(answer.status < 300, "{answer:?}");
+        answer.json()
     };
     let plan = ask("/api/v1/targets/app/plans", "{\"kind\":\"all\"}");
     let id = plan["id"].as_str().unwrap().to_owned();
     ask(&format!("/api/v1/plans/{id}/apply"), "{\"confirm\":\"app\"}");
     let left = || database.psql("SELECT count(*) FROM sessions").unwrap().trim().parse::<u32>().unwrap();
-    harness::wait_until("the first batch", || left() < ROWS);
+    testkit::wait_until("the first batch", || left() < ROWS);
     assert_eq!(watch.stop(), Some(0));
     let (left, store) =
         (left(), Store::open(&Place::File(folder.path().join("sessionwatch-state.db"))).unwrap());

@@ -9,9 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use testbed::Sink;
-
-use crate::harness::{self, Watch};
+use testkit::{Daemon, Sink};
 
 const STORE: &str = "sessionwatch-state.db";
 
@@ -41,9 +39,10 @@ fn configure(folder: &Path, hook: &str, more: &str) {
 }
 
 /// The daemon, once it is ready.
-fn ready(folder: &Path) -> Watch {
-    let watch = harness::watch_by(harness::command(&["serve"]).current_dir(folder).stderr(Stdio::piped()));
-    harness::wait_until("a run succeeds", || harness::page(&watch.address, ("GET", "/readyz")).0 == 200);
+fn ready(folder: &Path) -> Daemon {
+    let watch =
+        testkit::Daemon::start_with(testkit::command(&["serve"]).current_dir(folder).stderr(Stdio::piped()));
+    testkit::wait_until("a run succeeds", || testkit::http::get(&watch.address, "/readyz").status == 200);
     watch
 }
 
@@ -57,10 +56,10 @@ fn status(address: &str, path: &str) -> Option<u16> {
 }
 
 /// Waits for the end of a daemon: its exit code, and what it logged.
-fn ended(mut watch: Watch) -> (Option<i32>, String) {
+fn ended(mut watch: Daemon) -> (Option<i32>, String) {
     let mut log = String::new();
     watch.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    (watch.ended(), log)
+    (watch.wait(), log)
 }
 
 #[test]
@@ -93,7 +92,7 @@ fn a_link_to_a_store_leads_to_the_same_lock() {
     let watch = ready(folder.path());
     symlink(folder.path().join(STORE), folder.path().join("link.db")).unwrap();
     configure(folder.path(), "http://127.0.0.1:1/", "store = \"link.db\"\n");
-    let said = harness::serve_refused(folder.path());
+    let said = testkit::start_refused(folder.path());
     assert!(
         said.code == 3 && said.stderr.contains("another sessionwatch works on the store"),
         "{}",
@@ -117,7 +116,7 @@ fn a_start_on_a_damaged_store_names_the_backup() {
         assert_eq!(ready(folder.path()).stop(), Some(0));
         spoil(&folder.path().join(STORE), from);
         for command in [&["serve"][..], &["alerts", "list"], &["accounts", "list"]] {
-            let said = harness::run_in(folder.path(), &[], command);
+            let said = testkit::run_in(folder.path(), &[], command);
             assert_eq!(said.code, 3, "{from} {command:?}: {}", said.stderr);
             let hint =
                 said.stderr.contains("`sessionwatch backup`") && said.stderr.contains("docs/deploy.md");

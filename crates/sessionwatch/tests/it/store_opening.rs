@@ -1,11 +1,10 @@
 //! Which commands create a store, and which need one that is there; and that the audit trail holds only what happened.
 
 use std::{fs, io::Write as _, path::Path, process::Stdio};
+use testkit::ProgramOutput;
 
 use rusqlite::Connection;
 use sessionwatch::store::{Place, Store, audit};
-
-use crate::harness::{self, Said};
 
 const STORE: &str = "sessionwatch-state.db";
 const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\n\
@@ -28,8 +27,8 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> Said {
-    harness::run_in(folder, &[("USER", "ada")], arguments)
+fn run(folder: &Path, arguments: &[&str]) -> ProgramOutput {
+    testkit::run_in(folder, &[("USER", "ada")], arguments)
 }
 
 /// Commands that read or change what is in the store.
@@ -134,7 +133,7 @@ fn a_database_of_something_else_is_no_store() {
     let text = format!("{CONFIGURATION}[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"app.db\"\n");
     fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let before = fs::read(folder.path().join("app.db")).unwrap();
-    let refused = harness::serve_refused(folder.path());
+    let refused = testkit::start_refused(folder.path());
     assert!(
         refused.code == 3 && refused.stderr.contains("is a database of something else"),
         "{}",
@@ -186,10 +185,10 @@ fn an_empty_audit_trail_is_not_whole_and_what_did_not_happen_is_not_in_it() {
         assert_eq!(trail(folder.path()), Vec::<String>::new(), "{arguments:?}");
     }
     // What did happen is.
-    let mut adding = harness::command(&["accounts", "add", "eve"]);
+    let mut adding = testkit::command(&["accounts", "add", "eve"]);
     let mut child =
         adding.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(harness::PASSWORD.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(testkit::ACCOUNT_PASSWORD.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(run(folder.path(), &["accounts", "remove", "eve"]).code, 0);
     assert_eq!(trail(folder.path()), ["account-added", "account-removed"]);

@@ -14,13 +14,9 @@ use std::{
 };
 
 use sessionwatch_core::instant::{HOUR, Instant};
-use testbed::{Database, Fault, Proxy, Sink};
+use testkit::{Database, Fault, Proxy, Sink, wait_until};
 
-use crate::{
-    fastforward::{Apart, monday},
-    harness::{self, wait_until},
-    kills::pass,
-};
+use crate::fastforward::{Apart, monday};
 
 /// How often a line is written, and the clocks go on.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -76,7 +72,7 @@ impl Member {
 
 impl Story {
     fn new(folder: &Path, hook: &str) -> Self {
-        let (database, store) = (harness::healthy(), harness::empty());
+        let (database, store) = (testkit::healthy(), testkit::empty());
         let log = folder.join("app.log");
         std::fs::write(&log, "").unwrap();
         let patterns: String = (0..PATTERNS)
@@ -85,7 +81,7 @@ impl Story {
             })
             .collect();
         let members = [-HOUR, 0, HOUR].into_iter().enumerate().map(|(number, ahead)| {
-            let proxy = Proxy::start(testbed::shared().ports()[0], Fault::None).unwrap();
+            let proxy = Proxy::start(testkit::shared().ports()[0], Fault::None).unwrap();
             let folder = folder.join(format!("member-{number}"));
             std::fs::create_dir(&folder).unwrap();
             let text = format!(
@@ -117,7 +113,7 @@ impl Story {
         std::thread::spawn(move || {
             let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
             while Arc::strong_count(&members) > 1 {
-                pass(PERIOD);
+                testkit::let_time_pass(PERIOD);
                 for member in lock(&members).iter_mut() {
                     let now = member.now(began);
                     if let Some(daemon) = &mut member.daemon {

@@ -1,18 +1,16 @@
 //! Encrypted connections: what each `sslmode` accepts and refuses.
 
-use crate::{guide, harness};
-
 /// The address on the server that insists on TLS, by that host name, with those parameters.
-fn url(database: &testbed::Database<'_>, host: &str, parameters: &str) -> String {
+fn url(database: &testkit::Database<'_>, host: &str, parameters: &str) -> String {
     let url = database.url("postgres").replace("127.0.0.1", host);
     format!("{url}?{parameters}")
 }
 
 #[test]
 fn each_mode_checks_what_its_name_says() {
-    let server = harness::secure();
+    let server = testkit::shared_tls_server();
     let database = server.database(None).unwrap();
-    database.psql(guide::SCHEMA).unwrap();
+    database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
     let authority = format!("sslrootcert={}", server.certificates().authority().display());
     let stranger = format!("sslrootcert={}", server.certificates().stranger().display());
     let refused = "the server refuses this user from here, or without TLS";
@@ -31,7 +29,7 @@ fn each_mode_checks_what_its_name_says() {
         ("localhost", "sslmode=verify-full&sslrootcert=/no/such/file".to_owned(), Err("sslrootcert")),
         ("localhost", "sslmode=require&channel_binding=require".to_owned(), Ok(())),
     ] {
-        let said = harness::run(&["check", &url(&database, host, &mode)]);
+        let said = testkit::run(&["check", &url(&database, host, &mode)]);
         match expected {
             Ok(()) => assert_eq!(said.code, 0, "{host} {mode}: {}", said.stderr),
             Err(part) => {
@@ -44,7 +42,7 @@ fn each_mode_checks_what_its_name_says() {
 
 #[test]
 fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     for (parameters, expected) in [
         ("sslmode=prefer", Ok(())),
         ("sslmode=allow", Ok(())),
@@ -53,7 +51,7 @@ fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
         ("sslmode=verify-full", Err("offers no TLS")),
         ("sslmode=prefer&channel_binding=require", Err("channel binding")),
     ] {
-        let said = harness::run(&["check", &format!("{}?{parameters}", database.url("postgres"))]);
+        let said = testkit::run(&["check", &format!("{}?{parameters}", database.url("postgres"))]);
         match expected {
             Ok(()) => assert_eq!(said.code, 0, "{parameters}: {}", said.stderr),
             Err(part) => {
@@ -65,22 +63,22 @@ fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 
 #[test]
 fn passwords_sockets_and_options_are_taken_from_the_address() {
-    let database = harness::healthy();
-    let role = harness::role(&database, "odd");
+    let database = testkit::healthy();
+    let role = testkit::create_role(&database, "odd");
     let settings = format!(
         "ALTER ROLE {role} PASSWORD 'p@ss/w:rd?#%'; GRANT SELECT ON sessions, users, accounts TO {role};
          CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.sessions (LIKE sessions); GRANT USAGE ON SCHEMA elsewhere TO {role};
          GRANT SELECT ON elsewhere.sessions TO {role}"
     );
     database.psql(&settings).unwrap();
-    let odd = database.url(&role).replace(":testbed@", ":p%40ss%2Fw%3Ard%3F%23%25@");
-    assert_eq!(harness::run(&["check", &odd]).code, 0);
+    let odd = database.url(&role).replace(":testkit@", ":p%40ss%2Fw%3Ard%3F%23%25@");
+    assert_eq!(testkit::run(&["check", &odd]).code, 0);
     let path = format!("{odd}?options=-c%20search_path%3Delsewhere");
-    let empty = harness::run(&["check", &path]);
+    let empty = testkit::run(&["check", &path]);
     assert!(empty.code == 3 && empty.stdout.contains("the session table is empty"), "{}", empty.stdout);
-    let (folder, port) = testbed::shared().socket();
+    let (folder, port) = testkit::shared().socket();
     let folder = folder.display().to_string().replace('/', "%2F");
     let socket = format!("postgres://{role}@{folder}:{port}/{}", database.name());
-    let said = harness::run(&["check", &socket]);
+    let said = testkit::run(&["check", &socket]);
     assert_eq!(said.code, 0, "{}", said.stderr);
 }

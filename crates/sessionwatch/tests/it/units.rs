@@ -1,8 +1,7 @@
 //! Seconds and milliseconds in one column: each row is read in its own unit, and no live session seems to have ended in 1970.
 
 use serde_json::Value;
-
-use crate::harness::{self, outcome, run_in};
+use testkit::{outcome, run_in};
 
 /// 1800 sessions of Better Auth: 60 in another unit, of which 45 are live, and 100 that ended among the others.
 const SCHEMA: &str = r#"
@@ -58,7 +57,7 @@ fn is_right(folder: &std::path::Path, url: &str) {
 #[test]
 fn on_a_server_each_row_is_read_in_its_own_unit() {
     for (main, other) in [(1_000, 1), (1, 1_000)] {
-        let (database, folder) = (harness::empty(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
         let now = "EXTRACT(EPOCH FROM now())::bigint";
         let sql = SCHEMA.replace("KIND", "bigint") + &table(main, other).replace("NOW", now);
         database.psql(&format!("BEGIN;\n{sql}COMMIT")).unwrap();

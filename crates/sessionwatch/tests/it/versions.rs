@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testbed::{Database, Server, shared_timescale, shared_version};
-
-use crate::harness::{self, outcome, run_in};
+use testkit::{Database, Server, outcome, run_in, shared_timescale, shared_version};
 
 /// Better Auth's tables, with the sessions laid out as `SESSION` says.
 const USERS: &str = r#"
@@ -84,7 +82,7 @@ const FOREIGN: Shape = Shape {
     name: "partly foreign",
     table: "CREATE EXTENSION postgres_fdw;
       CREATE SERVER remote FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port 'PORT', dbname 'REMOTE');
-      CREATE USER MAPPING FOR PUBLIC SERVER remote OPTIONS (user 'postgres', password 'testbed');
+      CREATE USER MAPPING FOR PUBLIC SERVER remote OPTIONS (user 'postgres', password 'testkit');
       CREATE TABLE session (COLUMNS) PARTITION BY HASH (id);
       CREATE TABLE session_0 PARTITION OF session FOR VALUES WITH (MODULUS 2, REMAINDER 0);
       CREATE FOREIGN TABLE session_1 PARTITION OF session FOR VALUES WITH (MODULUS 2, REMAINDER 1) SERVER remote
@@ -121,9 +119,9 @@ impl<'a> Site<'a> {
         }
         let carts = if shape.has_carts() { CARTS } else { "" };
         database.psql(&format!("{USERS}{table};\n{SESSIONS}{carts}")).unwrap();
-        let (watch, act) = (harness::role(&database, "watch"), harness::role(&database, "act"));
+        let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         let granting = ["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act];
-        let said = harness::run(&granting);
+        let said = testkit::run(&granting);
         assert_eq!(said.code, 0, "{}", said.stderr);
         let grants = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
         database.psql(&grants.collect::<Vec<_>>().join("\n")).unwrap();

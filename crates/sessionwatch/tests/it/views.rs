@@ -3,9 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use testbed::Database;
-
-use crate::harness::{self, outcome};
+use testkit::{Database, outcome};
 
 /// A table that is not recognised, with a token of two users: views of it decide what is seen.
 const BEHIND: &str = r#"
@@ -20,7 +18,7 @@ const NAMED: &str = r#"id, t AS "sessionToken", u AS "userId", e AS expires"#;
 
 fn behind(statements: &str) -> Database<'static> {
     static TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
-    let database = harness::clone(&TEMPLATE, &[BEHIND]);
+    let database = testkit::clone_template(&TEMPLATE, &[BEHIND]);
     database.psql(&statements.replace("NAMED", NAMED)).unwrap();
     database
 }
@@ -28,7 +26,7 @@ fn behind(statements: &str) -> Database<'static> {
 /// The reports of both engines.
 fn reports(database: &Database<'_>, user: &str) -> [Value; 2] {
     let [direct, pooled] = database.urls(user);
-    [harness::check(&direct, &["--engine", "scan"]), harness::check(&pooled, &["--engine", "pushdown"])]
+    [testkit::check(&direct, &["--engine", "scan"]), testkit::check(&pooled, &["--engine", "pushdown"])]
 }
 
 #[test]
@@ -126,16 +124,16 @@ fn a_condition_is_part_of_what_a_mapping_means() {
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let said = harness::run_in(folder.path(), &[], &["check", "--format", "json"]);
+    let said = testkit::run_in(folder.path(), &[], &["check", "--format", "json"]);
     let report: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
-    let doctor = harness::run_in(folder.path(), &[], &["doctor"]).stdout;
+    let doctor = testkit::run_in(folder.path(), &[], &["doctor"]).stdout;
     assert!(doctor.contains("the condition of the view `live` leaves out rows"), "{doctor}");
 }
 
 #[test]
 fn a_table_is_preferred_to_the_views_of_it() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     database
         .psql(
             r#"ALTER TABLE sessions RENAME TO login; CREATE VIEW sessions AS SELECT DISTINCT ON ("sessionToken") * FROM login"#,
@@ -218,7 +216,7 @@ fn policies_that_call_functions_are_not_executed_either() {
            ALTER TABLE stored RENAME t TO "sessionToken"; ALTER TABLE stored RENAME u TO "userId"; ALTER TABLE stored RENAME e TO expires;
            ALTER TABLE stored RENAME TO sessions; UPDATE sessions SET revoked = false"#
     ));
-    let watch = harness::role(&database, "watch");
+    let watch = testkit::create_role(&database, "watch");
     database.psql(&format!("GRANT SELECT ON sessions, users TO {watch}")).unwrap();
     for report in reports(&database, &watch) {
         let error = report["error"].as_str().unwrap_or_default();
@@ -274,7 +272,7 @@ fn functions_behind_the_users_keep_only_the_users_from_being_read() {
 
 #[test]
 fn an_ordinary_index_on_a_function_is_no_obstacle() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     database
         .psql(&format!("{TRAP} CREATE INDEX ON users (trap(name)); CREATE INDEX ON sessions (trap(id))"))
         .unwrap();
@@ -312,7 +310,7 @@ fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         for engine in ["scan", "pushdown"] {
             let said =
-                harness::run_in(folder.path(), &[], &["check", "--format", "json", "--engine", engine]);
+                testkit::run_in(folder.path(), &[], &["check", "--format", "json", "--engine", engine]);
             let report: Value = serde_json::from_str(&said.stdout).unwrap();
             assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], verdict, "{view}: {report:#}");
         }
@@ -322,7 +320,7 @@ fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
 #[test]
 fn every_version_of_postgresql_shows_what_is_behind_a_view() {
     const RENAMES: &str = "CREATE VIEW sessions AS SELECT NAMED FROM stored";
-    for major in testbed::VERSIONS {
+    for major in testkit::VERSIONS {
         let statistics = format!("{RENAMES}; CREATE STATISTICS st ON (id || trap('x')), t FROM stored");
         let index = format!("{RENAMES}; CREATE INDEX ON stored ((id || trap('x')))");
         let fine = format!("{RENAMES}; CREATE INDEX ON stored (trap(id))");
@@ -370,7 +368,7 @@ fn every_version_of_postgresql_shows_what_is_behind_a_view() {
             cases.push((&statistics, "unknown", "the planner evaluates `public.trap`"));
         }
         for (statements, verdict, why) in cases {
-            let database = testbed::shared_version(major).database(None).unwrap();
+            let database = testkit::shared_version(major).database(None).unwrap();
             database.psql(&format!("{BEHIND}{TRAP}{}", statements.replace("NAMED", NAMED))).unwrap();
             for report in reports(&database, "postgres") {
                 let duplicates = outcome(&report, "duplicate-tokens");

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use testbed::{Fault, Proxy};
-
-use crate::harness::{self, run_in};
+use testkit::{Fault, Proxy, run_in};
 
 /// People of an application.
 const SIZES: [u32; 3] = [50, 800, 50_000];
@@ -95,12 +93,12 @@ fn passes(url: &str, about: &str) {
 
 fn passes_on_a_server(adapter: &Adapter) {
     for users in SIZES {
-        let database = harness::empty();
+        let database = testkit::empty();
         database.psql(adapter.made).unwrap();
         database.psql(&rows(adapter, users, false)).unwrap();
         passes(&database.url("postgres"), &format!("{users} users"));
         let far =
-            Proxy::start(testbed::shared().ports()[0], Fault::Delay(Duration::from_millis(40))).unwrap();
+            Proxy::start(testkit::shared().ports()[0], Fault::Delay(Duration::from_millis(40))).unwrap();
         passes(&database.url_at("postgres", far.port()), &format!("{users} users, 40 ms away"));
     }
 }

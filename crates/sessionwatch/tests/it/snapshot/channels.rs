@@ -1,13 +1,12 @@
 //! What channels of every kind are sent, whole.
 
 use sessionwatch_core::instant::SECOND;
-use testbed::{Mail, MailOptions, MailSink, Received, Sink};
+use testkit::{Mail, MailOptions, MailSink, Received, Sink};
 
 use super::Snapshots;
 use crate::{
     channels::{channel, configuration, kinds, leak, target},
     fastforward::{MINUTE, Watch, monday},
-    harness,
 };
 
 /// The kinds, as `kinds` has them.
@@ -85,7 +84,7 @@ fn mailed(mail: &Mail) -> String {
 
 #[test]
 fn channels_are_sent_the_kept_messages_of_an_alert() {
-    let (database, inboxes) = (harness::healthy(), Inboxes::start());
+    let (database, inboxes) = (testkit::healthy(), Inboxes::start());
     let folder = tempfile::tempdir().unwrap();
     let text = [target("app", &database), inboxes.configured("duplicate-tokens")];
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
@@ -101,7 +100,7 @@ fn channels_are_sent_the_kept_messages_of_an_alert() {
 
 #[test]
 fn channels_are_sent_the_kept_messages_of_many_alerts_at_once() {
-    let (database, inboxes) = (harness::healthy(), Inboxes::start());
+    let (database, inboxes) = (testkit::healthy(), Inboxes::start());
     let folder = tempfile::tempdir().unwrap();
     let names = ["a", "b", "c", "d", "e", "f"];
     let text = [names.map(|name| target(name, &database)).concat(), inboxes.configured("orphaned-sessions")];
@@ -141,7 +140,7 @@ fn channels_are_sent_the_kept_messages_of_a_trial() {
     )
     .unwrap();
     for name in [&KINDS[..], &["mail"]].concat() {
-        let said = harness::run_in(folder.path(), &[], &["notify", "test", name]);
+        let said = testkit::run_in(folder.path(), &[], &["notify", "test", name]);
         assert_eq!(
             (said.code, said.stdout),
             (0, format!("{name} accepted a test message\n")),

@@ -1,7 +1,6 @@
 //! The help of every command, found by walking from the first.
 
 use super::Snapshots;
-use crate::harness;
 
 /// The commands that a help lists.
 fn listed(help: &str) -> Vec<&str> {
@@ -15,7 +14,7 @@ fn listed(help: &str) -> Vec<&str> {
 /// The help of a command and of all below it, long and short.
 fn collect(path: &[&str], texts: &mut Vec<String>) {
     let ask = |flag: &str| {
-        let said = harness::run(&[path, &[flag]].concat());
+        let said = testkit::run(&[path, &[flag]].concat());
         assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{path:?}");
         said.stdout
     };
@@ -32,7 +31,7 @@ fn collect(path: &[&str], texts: &mut Vec<String>) {
 #[test]
 fn help_of_every_command_is_the_kept_one() {
     let mut snapshots = Snapshots::new("help");
-    let first = harness::run(&["--help"]).stdout;
+    let first = testkit::run(&["--help"]).stdout;
     snapshots.take("sessionwatch", &first);
     let commands = listed(&first);
     assert!(commands.len() > 20, "{commands:?}");
@@ -41,6 +40,6 @@ fn help_of_every_command_is_the_kept_one() {
         collect(&[command], &mut texts);
         snapshots.take(command, &texts.join("\n"));
     }
-    snapshots.take("version", &harness::run(&["--version"]).stdout);
+    snapshots.take("version", &testkit::run(&["--version"]).stdout);
     snapshots.finish();
 }

@@ -1,12 +1,11 @@
 //! What commands print, in every format.
 
-use testbed::{Database, Sink};
+use testkit::{Database, Sink};
 
 use super::{
     Snapshots,
     scene::{self, Terminal, plan_of},
 };
-use crate::harness;
 
 const LOG_LINES: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'token-c4...', userId: 2 }\n\
     [AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'token-c4...', existingUserId: 2, newUserId: 9 }\n\
@@ -77,7 +76,7 @@ fn output_of_commands_that_read_is_the_kept_one() {
     let line = "[AUTH-ADAPTER] Session created { sessionToken: 'token-c4...', userId: 2 }";
     for format in ["text", "json"] {
         let arguments = ["logs", "explain", line, "--format", format];
-        snapshots.take(&format!("logs-explain-{format}"), &harness::run(&arguments).stdout);
+        snapshots.take(&format!("logs-explain-{format}"), &testkit::run(&arguments).stdout);
     }
     snapshots.take("logs-scan", &terminal.taken());
     terminal.run("integrations prometheus-rules");
@@ -214,13 +213,16 @@ fn output_of_an_incident_is_the_kept_one() {
 
 /// Runs the daemon until it has told of everything, a line of a log too: what it measured.
 fn watch_once(folder: &std::path::Path, sink: &Sink) -> String {
-    let watch = harness::watch(folder);
+    let watch = testkit::Daemon::start(folder);
     let metric = |part: &str| watch.page("/metrics").contains(part);
-    harness::wait_until("what the table shows is told", || sink.received().len() >= 3);
+    testkit::wait_until("what the table shows is told", || sink.received().len() >= 3);
     let headers = [("authorization", "Bearer a-token-for-lines")];
-    assert_eq!(harness::post(&watch.address, "/ingest/logs", &headers, LOG_LINES.as_bytes()).0, 200);
-    harness::wait_until("what the log says is told", || sink.received().len() >= 4);
-    harness::wait_until("deliveries are noted", || !metric("sessionwatch_outbox_messages{"));
+    assert_eq!(
+        testkit::http::post(&watch.address, "/ingest/logs", &headers, LOG_LINES.as_bytes()).status,
+        200
+    );
+    testkit::wait_until("what the log says is told", || sink.received().len() >= 4);
+    testkit::wait_until("deliveries are noted", || !metric("sessionwatch_outbox_messages{"));
     let metrics = watch.page("/metrics");
     assert_eq!(watch.stop(), Some(0));
     metrics
@@ -259,7 +261,7 @@ fn output_of_commands_about_the_watch_is_the_kept_one() {
     terminal.run("logs join --format json");
     snapshots.take("logs", &terminal.taken());
     terminal.run("accounts list");
-    harness::account(folder.path(), "ada", "admin");
+    testkit::add_account(folder.path(), "ada", "admin");
     terminal.run_in_all_formats("accounts list");
     terminal.run("tokens add ada --label bot --scope read,alerts");
     terminal.run_in_all_formats("tokens list");

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use testbed::Database;
-
-use crate::harness::{self, Said};
+use testkit::{Database, ProgramOutput};
 
 /// One token over two users, twelve orphans, a user with seven sessions, and four that have expired. Sessions end half an hour
 /// after or before a full one, so that what is left of them is said the same for some minutes.
@@ -38,7 +36,7 @@ INSERT INTO "Session" VALUES ('x1', 'expired-long-enough-to-be-a-secret', 'u2', 
 "#;
 
 pub(super) fn postgresql() -> Database<'static> {
-    let database = harness::empty();
+    let database = testkit::empty();
     database.psql(POSTGRESQL).unwrap();
     database
 }
@@ -59,9 +57,9 @@ impl<'a> Terminal<'a> {
     }
 
     /// Runs a command, whose words are apart by blanks: what it said.
-    pub(super) fn run(&mut self, command: &str) -> Said {
+    pub(super) fn run(&mut self, command: &str) -> ProgramOutput {
         let words: Vec<&str> = command.split(' ').collect();
-        let said = harness::run_in(self.folder, &[("USER", "ada")], &words);
+        let said = testkit::run_in(self.folder, &[("USER", "ada")], &words);
         self.said.push_str(&format!("$ sessionwatch {command}\n{}", said.stdout));
         if !said.stderr.is_empty() {
             self.said.push_str(&format!("--- standard error\n{}", said.stderr));
@@ -84,7 +82,7 @@ impl<'a> Terminal<'a> {
 }
 
 /// The plan that a command named.
-pub(super) fn plan_of(said: &Said) -> String {
+pub(super) fn plan_of(said: &ProgramOutput) -> String {
     let at = said.stdout.find("p-").unwrap_or_else(|| panic!("no plan: {} {}", said.stdout, said.stderr));
     said.stdout[at..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '-').collect()
 }

@@ -1,6 +1,7 @@
 //! What the interface for programs answers, and what people read in pages: of one watch under a set clock.
 
 use std::collections::BTreeMap;
+use testkit::ACCOUNT_PASSWORD;
 
 use scraper::{ElementRef, Html, Node, Selector};
 use serde_json::{Value, json};
@@ -10,7 +11,6 @@ use super::{Snapshots, scene};
 use crate::{
     api::Program,
     fastforward::{MINUTE, Watch, monday},
-    harness::{self, PASSWORD},
 };
 
 const CONFIGURATION: &str = r#"
@@ -72,8 +72,8 @@ struct Answers<'a> {
 
 impl Answers<'_> {
     /// Asks, and compares the answer: its body.
-    fn ask(&mut self, (method, name): (&str, &str), path: &str, body: Option<&Value>) -> Value {
-        let answer = self.program.ask((method, path), &[], body);
+    fn ask(&mut self, method: &str, name: &str, path: &str, body: Option<&Value>) -> Value {
+        let answer = self.program.ask(method, path, &[], body);
         let text = format!("{method} {name}\n{}\n\n{:#}\n", answer.status, answer.body);
         let name = named(&method.to_lowercase(), name);
         self.snapshots.take(&name, &text);
@@ -82,7 +82,7 @@ impl Answers<'_> {
 
     fn post(&mut self, name: &str, known: &Known, body: &Value) -> Value {
         let path = known.fill(name);
-        self.ask(("POST", name), &path, Some(body))
+        self.ask("POST", name, &path, Some(body))
     }
 
     /// Everything that can be read, by the document.
@@ -96,7 +96,7 @@ impl Answers<'_> {
                     sessions if sessions.ends_with("/sessions") => format!("{sessions}?limit=3"),
                     other => other,
                 };
-                self.ask(("GET", path), &filled, None);
+                self.ask("GET", path, &filled, None);
             }
         }
     }
@@ -127,7 +127,7 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
     plan["id"].as_str().unwrap().clone_into(&mut known.plan);
     answers.post("/plans/{id}/apply", &known, &json!({}));
     let path = format!("/plans/{}", known.plan);
-    harness::wait_until("the plan is carried out", || {
+    testkit::wait_until("the plan is carried out", || {
         answers.program.get(&path).body["progress"]["outcome"].is_string()
     });
     // Lists of what happened at one instant have no order.
@@ -135,11 +135,18 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
     answers.post("/archive/{plan}/restore", &known, &json!({}));
     answers.post("/channels/hook/test", &known, &json!({}));
     let faulty = json!({ "kind": "nothing" });
-    answers.ask(("POST", "/targets/{target}/plans (faulty)"), "/targets/app/plans", Some(&faulty));
-    answers.post("/accounts", &known, &json!({ "name": "vera", "role": "viewer", "password": PASSWORD }));
+    answers.ask("POST", "/targets/{target}/plans (faulty)", "/targets/app/plans", Some(&faulty));
+    answers.post(
+        "/accounts",
+        &known,
+        &json!({ "name": "vera", "role": "viewer", "password": ACCOUNT_PASSWORD }),
+    );
     let headers = [("authorization", "Bearer a-token-for-lines")];
-    assert_eq!(harness::post(&watch.address, "/ingest/logs", &headers, LOG_LINES.as_bytes()).0, 200);
-    harness::wait_until("the lines are judged", || {
+    assert_eq!(
+        testkit::http::post(&watch.address, "/ingest/logs", &headers, LOG_LINES.as_bytes()).status,
+        200
+    );
+    testkit::wait_until("the lines are judged", || {
         let alerts = answers.program.get("/alerts").body;
         let incident = answers.program.get(&format!("/incidents/{}", known.incident)).body;
         let is_leak = |alert: &Value| alert["check"] == "log-duplicate-token" && alert["state"] == "firing";
@@ -263,7 +270,7 @@ fn pages_and_answers_are_the_kept_ones() {
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nevery = \"1m\"\n{CONFIGURATION}"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-    harness::account(folder.path(), "ada", "admin");
+    testkit::add_account(folder.path(), "ada", "admin");
     let scopes = "read,alerts,actions,incidents,account,admin";
     let token = crate::api::token(folder.path(), "ada", scopes);
     let mut watch = Watch::start(folder.path(), &text, monday());
@@ -279,18 +286,14 @@ fn pages_and_answers_are_the_kept_ones() {
     let mut answers = Answers { program, snapshots: snapshots("api") };
     let known = work(&mut answers, &watch);
     answers.read_all(&known);
-    let body = format!("name=ada&password={}", PASSWORD.replace(' ', "+"));
-    let (_, answer) = harness::post(&watch.address, "/login", &[], body.as_bytes());
-    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let cookie = cookie.split(';').next().unwrap();
+    let login = testkit::Login::start(&watch.address, "ada");
     let mut pages_kept = snapshots("pages");
     pages_kept.replace(r"\bin \d{3,} days", "in [duration]");
     pages_kept.replace(r"(?m)^(sessionwatch_\w*(?:seconds|bytes|info)\w*(?:\{[^}]*\})?) .*$", "$1 [number]");
     for (name, path) in pages(&known) {
-        let (status, answer) = harness::request(&watch.address, ("GET", &path), &[("cookie", cookie)], b"");
-        let (_, page) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        let page = login.get(&watch.address, &path);
         let name_of = if name == "/" { "get-overview".into() } else { named("get", name) };
-        pages_kept.take(&name_of, &format!("GET {name}\n{status}\n\n{}", read(page)));
+        pages_kept.take(&name_of, &format!("GET {name}\n{}\n\n{}", page.status, read(&page.body)));
     }
     answers.snapshots.finish();
     pages_kept.finish();

@@ -181,7 +181,7 @@ fn serve(shared: &Arc<Shared>, client: TcpStream) -> std::io::Result<()> {
             requests.thaw().asked.extend_from_slice(bytes);
             Some(bytes.len())
         };
-        pump(&requests, (client, to_server), admit);
+        pump(&requests, client, to_server, admit);
     });
     let answers = Arc::clone(shared);
     thread::spawn(move || {
@@ -190,7 +190,7 @@ fn serve(shared: &Arc<Shared>, client: TcpStream) -> std::io::Result<()> {
             answers.lock().answered.extend_from_slice(&bytes[..passing]);
             Some(passing)
         };
-        pump(&answers, (server, to_client), admit);
+        pump(&answers, server, to_client, admit);
     });
     Ok(())
 }
@@ -198,7 +198,8 @@ fn serve(shared: &Arc<Shared>, client: TcpStream) -> std::io::Result<()> {
 /// Passes bytes on until one side ends, then ends both.
 fn pump(
     shared: &Shared,
-    (mut from, mut to): (TcpStream, TcpStream),
+    mut from: TcpStream,
+    mut to: TcpStream,
     mut admit: impl FnMut(&[u8]) -> Option<usize>,
 ) {
     let mut buffer = [0; 16 * 1024];

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
+use crate::systemd::Logged;
 use reqwest::{Certificate, Client, StatusCode, redirect::Policy};
 use sessionwatch::store::{Place, Store, audit};
-use testbed::Certificates;
-
-use crate::harness::{self, PASSWORD};
+use testkit::{ACCOUNT_PASSWORD, Certificates};
 
 fn configured(folder: &Path, more: &str) {
-    let url = harness::healthy().url("postgres");
+    let url = testkit::healthy().url("postgres");
     let text =
         format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
@@ -36,9 +35,9 @@ fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
     };
     let (known, stranger) = made();
     configured(folder.path(), "tls_certificate = \"server.pem\"\ntls_key = \"server.key\"\n");
-    harness::account(folder.path(), "ada", "viewer");
-    let watch = harness::watch(folder.path());
-    let port = watch.address.rsplit(':').next().unwrap();
+    testkit::add_account(folder.path(), "ada", "viewer");
+    let logged = Logged::start(testkit::command(&["serve"]).current_dir(folder.path()));
+    let port = logged.watch.address.rsplit(':').next().unwrap();
     let address = format!("https://localhost:{port}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let alive = |client: &Client, address: &str| {
@@ -47,7 +46,7 @@ fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
     };
     assert!(alive(&known, &address) && !alive(&stranger, &address));
     assert!(!alive(&known, &format!("http://localhost:{port}")));
-    let body = format!("name=ada&password={}", PASSWORD.replace(' ', "+"));
+    let body = format!("name=ada&password={}", ACCOUNT_PASSWORD.replace(' ', "+"));
     let entered = runtime.block_on(known.post(format!("{address}/login")).body(body).send()).unwrap();
     assert_eq!(entered.status(), StatusCode::SEE_OTHER);
     let header = |name: &str| entered.headers()[name].to_str().unwrap().to_owned();
@@ -56,14 +55,14 @@ fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
     assert_eq!(header("strict-transport-security"), "max-age=31536000");
     let (renewed, _) = made();
     assert!(!alive(&renewed, &address));
-    watch.signal("HUP");
-    harness::wait_until("the new certificate is used", || alive(&renewed, &address));
+    logged.watch.signal("HUP");
+    testkit::wait_until("the new certificate is used", || alive(&renewed, &address));
     // One that cannot be read changes nothing.
     std::fs::write(folder.path().join("server.key"), "nonsense").unwrap();
-    watch.signal("HUP");
+    logged.reload(1, "the certificate or its key cannot be read");
     assert!(alive(&renewed, &address));
-    assert_eq!(watch.stop(), Some(0));
-    let said = harness::run_in(folder.path(), &[], &["serve"]);
+    assert_eq!(logged.watch.stop(), Some(0));
+    let said = testkit::run_in(folder.path(), &[], &["serve"]);
     assert!(said.code != 0 && said.stderr.contains("cannot speak TLS by"), "{}", said.stderr);
 }
 
@@ -72,11 +71,10 @@ fn limits_and_records_are_by_the_address_that_trusted_proxies_name() {
     for (trusted, expected) in [("[]", "127.0.0.1"), ("[\"127.0.0.0/8\"]", "203.0.113.7")] {
         let folder = tempfile::tempdir().unwrap();
         configured(folder.path(), &format!("trusted_proxies = {trusted}\n"));
-        harness::account(folder.path(), "ada", "viewer");
-        let watch = harness::watch(folder.path());
+        testkit::add_account(folder.path(), "ada", "viewer");
+        let watch = testkit::Daemon::start(folder.path());
         let headers = [("x-forwarded-for", "6.6.6.6, 203.0.113.7")];
-        let (status, _) = harness::post(&watch.address, "/login", &headers, b"name=eve&password=wrong");
-        assert_eq!(status, 401);
+        assert_eq!(watch.post("/login", &headers, "name=eve&password=wrong").status, 401);
         assert_eq!(watch.stop(), Some(0));
         let store = Store::find(&Place::File(folder.path().join("sessionwatch-state.db"))).unwrap().unwrap();
         let trail = store.read(|db| audit::page(db, None, 1)).unwrap();
@@ -84,7 +82,7 @@ fn limits_and_records_are_by_the_address_that_trusted_proxies_name() {
     }
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "trusted_proxies = [\"everybody\"]\ntls_key = \"k\"\n");
-    let said = harness::run_in(folder.path(), &[], &["config", "check"]);
+    let said = testkit::run_in(folder.path(), &[], &["config", "check"]);
     for part in ["`everybody` is no address or network", "belong together: write both"] {
         assert!(said.stderr.contains(part) || said.stdout.contains(part), "{}{}", said.stdout, said.stderr);
     }

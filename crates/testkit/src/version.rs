@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Server, run};
+use crate::{Server, server::run};
 
 /// The major versions of PostgreSQL that the project is tested on.
 pub const VERSIONS: [u32; 6] = [13, 14, 15, 16, 17, 18];
@@ -88,7 +88,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::unprivileged;
+    use crate::server::unprivileged;
 
     #[test]
     fn every_version_is_what_it_says() {

@@ -13,14 +13,14 @@ use anyhow::Result;
 
 /// A server. It ends with this value, and its connections with it.
 #[derive(Debug)]
-pub(crate) struct Service {
+pub(crate) struct TcpServer {
     port: u16,
     ended: Arc<AtomicBool>,
     /// In the end, it hands over the connections that it accepted.
     accepting: Option<JoinHandle<Vec<Weak<TcpStream>>>>,
 }
 
-impl Service {
+impl TcpServer {
     /// Serves connections to that port, to any free one where it is 0.
     pub(crate) fn start(
         port: u16,
@@ -53,7 +53,7 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+impl Drop for TcpServer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         // Wakes the listener, which then ends.

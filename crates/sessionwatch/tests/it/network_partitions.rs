@@ -7,13 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{Database, Fault, Proxy, Server};
+use testkit::{Database, Fault, ProgramOutput, Proxy, Server};
 
-use crate::{
-    faults::{ENDLESS, wait_for_scan},
-    guide,
-    harness::{self, Said},
-};
+use crate::target_failures::{ENDLESS, wait_for_scan};
 
 /// Far more than all buffers between server and program hold, so that the server waits in the middle of an answer.
 const WIDE: &str = r#"
@@ -31,7 +27,7 @@ const LATE: Duration = Duration::from_secs(10);
 
 fn wide() -> Database<'static> {
     static TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
-    harness::clone(&TEMPLATE, &[WIDE])
+    testkit::clone_template(&TEMPLATE, &[WIDE])
 }
 
 fn frozen(database: &Database<'_>, port: u16, after: usize) -> (Proxy, String) {
@@ -43,7 +39,7 @@ fn frozen(database: &Database<'_>, port: u16, after: usize) -> (Proxy, String) {
 /// Does it directly and through PgBouncer at the same time, since a story about waiting mostly waits.
 fn both_ways(story: impl Fn(u16) + Sync) {
     std::thread::scope(|scope| {
-        for port in testbed::shared().ports() {
+        for port in testkit::shared().ports() {
             let story = &story;
             scope.spawn(move || story(port));
         }
@@ -51,13 +47,13 @@ fn both_ways(story: impl Fn(u16) + Sync) {
 }
 
 fn start(arguments: &[&str]) -> Child {
-    harness::command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    testkit::command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn assert_unknown(said: &Said, reasons: &[&str]) {
+fn assert_unknown(said: &ProgramOutput, reasons: &[&str]) {
     assert_eq!(said.code, 3, "{} {}", said.stdout, said.stderr);
     let given = reasons.iter().any(|reason| said.stderr.contains(reason));
-    assert!(given && said.stderr.contains("hint:") && !said.stderr.contains("testbed"), "{}", said.stderr);
+    assert!(given && said.stderr.contains("hint:") && !said.stderr.contains("testkit"), "{}", said.stderr);
 }
 
 #[test]
@@ -66,11 +62,11 @@ fn a_black_hole_in_the_middle_of_a_scan_leaves_nothing_running() {
         let database = wide();
         let (proxy, url) = frozen(&database, port, MIDDLE);
         let started = Instant::now();
-        let said = harness::run(&["check", &url, "--timeout", "1"]);
+        let said = testkit::run(&["check", &url, "--timeout", "1"]);
         assert!(proxy.is_frozen() && started.elapsed() < LATE, "far past the limit");
         assert_unknown(&said, &["passed its limit of 1 s"]);
         // The hole is still there.
-        assert_eq!(harness::left_behind(&database), "", "at port {port} of {:?}", testbed::shared().ports());
+        assert_eq!(testkit::left_behind(&database), "", "at port {port} of {:?}", testkit::shared().ports());
     });
 }
 
@@ -83,7 +79,7 @@ fn a_program_that_dies_beyond_a_black_hole_leaves_nothing_running() {
         proxy.wait_until_frozen();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(harness::left_behind(&database), "");
+        assert_eq!(testkit::left_behind(&database), "");
     });
 }
 
@@ -91,7 +87,7 @@ fn a_program_that_dies_beyond_a_black_hole_leaves_nothing_running() {
 fn every_command_gives_up_in_time_when_nothing_answers() {
     let commands = [&["check"][..], &["doctor"], &["sessions", "list"], &["sql"], &["grants"]];
     both_ways(|port| {
-        let database = harness::healthy();
+        let database = testkit::healthy();
         let started = Instant::now();
         // All of them at once, each in a hole of its own.
         let lose = |after: usize, command: &'static [&str]| {
@@ -101,28 +97,28 @@ fn every_command_gives_up_in_time_when_nothing_answers() {
         let lost: Vec<_> =
             EARLY.into_iter().flat_map(|after| commands.map(|command| lose(after, command))).collect();
         for (command, child, proxy) in lost {
-            let said = harness::said(&child.wait_with_output().unwrap());
+            let said = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
             assert!(proxy.is_frozen() && said.code == 3, "{command:?}: {} {}", said.stdout, said.stderr);
             let all = format!("{}{}", said.stdout, said.stderr);
             assert!(all.contains("passed its limit of 1 s"), "{command:?}: {all}");
         }
         assert!(started.elapsed() < LATE, "far past the limit");
-        assert_eq!(harness::left_behind(&database), "");
+        assert_eq!(testkit::left_behind(&database), "");
     });
 }
 
 #[test]
 fn a_connection_that_is_cut_while_it_is_made_is_not_healthy() {
-    let database = harness::healthy();
-    for port in testbed::shared().ports() {
+    let database = testkit::healthy();
+    for port in testkit::shared().ports() {
         for after in EARLY {
             let proxy = Proxy::start(port, Fault::CutAfter(after)).unwrap();
-            let said = harness::run(&["check", &database.url_at("postgres", proxy.port())]);
+            let said = testkit::run(&["check", &database.url_at("postgres", proxy.port())]);
             assert_unknown(
                 &said,
                 &["cannot connect: the server closed the connection", "connection was lost"],
             );
-            assert_eq!(harness::left_behind(&database), "");
+            assert_eq!(testkit::left_behind(&database), "");
         }
     }
 }
@@ -132,7 +128,7 @@ fn a_server_that_dies_behind_the_pooler_is_not_healthy() {
     let server = Server::start(&[]).unwrap();
     let [answering, working] = [(); 2].map(|()| server.database(None).unwrap());
     answering.psql(WIDE).unwrap();
-    working.psql(guide::SCHEMA).unwrap();
+    working.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
     working.psql(ENDLESS).unwrap();
     let [_, pooler] = server.ports();
     let (proxy, url) = frozen(&answering, pooler, MIDDLE);
@@ -142,22 +138,25 @@ fn a_server_that_dies_behind_the_pooler_is_not_healthy() {
     server.crash().unwrap();
     proxy.set(Fault::None);
     for look in looks {
-        assert_unknown(&harness::said(&look.wait_with_output().unwrap()), &["the connection was lost"]);
+        assert_unknown(
+            &testkit::ProgramOutput::from(look.wait_with_output().unwrap()),
+            &["the connection was lost"],
+        );
     }
     // A pooler waits for its server to come back.
-    let said = harness::run(&["check", &url, "--timeout", "1"]);
+    let said = testkit::run(&["check", &url, "--timeout", "1"]);
     assert_unknown(&said, &["cannot connect", "the connection was lost", "passed its limit of 1 s"]);
 }
 
 #[test]
 fn a_look_goes_on_once_the_hole_is_gone() {
-    let database = harness::healthy();
-    for port in testbed::shared().ports() {
+    let database = testkit::healthy();
+    for port in testkit::shared().ports() {
         let (proxy, url) = frozen(&database, port, EARLY[2]);
         let child = start(&["check", &url, "--format", "json"]);
         proxy.wait_until_frozen();
         proxy.set(Fault::None);
-        let said = harness::said(&child.wait_with_output().unwrap());
+        let said = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
         assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
     }
 }

@@ -361,7 +361,7 @@ fn agree(cases: u32, columns: &[(&str, &str)], address: &Address, load: &dyn Fn(
 
 #[test]
 fn engines_agree_with_the_reference_on_postgres() {
-    let database = crate::harness::empty();
+    let database = testkit::empty();
     for url in database.urls("postgres") {
         let address = Address::parse(&url).unwrap();
         agree(8, &POSTGRES, &address, &|sql| drop(database.psql(sql).unwrap()));
@@ -370,8 +370,8 @@ fn engines_agree_with_the_reference_on_postgres() {
 
 #[test]
 fn engines_agree_with_the_reference_on_every_version() {
-    for major in testbed::VERSIONS {
-        let database = testbed::shared_version(major).database(None).unwrap();
+    for major in testkit::VERSIONS {
+        let database = testkit::shared_version(major).database(None).unwrap();
         let address = Address::parse(&database.url("postgres")).unwrap();
         agree(2, &POSTGRES, &address, &|sql| drop(database.psql(sql).unwrap()));
     }

@@ -6,12 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{Database, Fault, Proxy, Server};
-
-use crate::{
-    guide,
-    harness::{self, Said},
-};
+use testkit::{Database, Fault, ProgramOutput, Proxy, Server};
 
 /// Enough rows that a scan is under way when a fault comes.
 const LARGE: &str = r#"
@@ -27,7 +22,7 @@ CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", exp
 "#;
 
 /// Unknown, with the reason, in every output.
-fn assert_unknown(said: &Said, reason: &str) {
+fn assert_unknown(said: &ProgramOutput, reason: &str) {
     assert_eq!(said.code, 3, "{} {}", said.stdout, said.stderr);
     assert!(said.stderr.contains(reason) && said.stderr.contains("hint:"), "{}", said.stderr);
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
@@ -37,8 +32,8 @@ fn assert_unknown(said: &Said, reason: &str) {
     assert!(report["checks"].as_array().unwrap().iter().all(|check| check["verdict"] == "unknown"));
 }
 
-fn check(url: &str, more: &[&str]) -> Said {
-    harness::run(&[&["check", url, "--format", "json"], more].concat())
+fn check(url: &str, more: &[&str]) -> ProgramOutput {
+    testkit::run(&[&["check", url, "--format", "json"], more].concat())
 }
 
 #[test]
@@ -53,7 +48,7 @@ fn bad_input_is_a_usage_error() {
         (vec!["sessions", "list", "x.db", "--limit", "0"], "--limit"),
         (vec!["check", "--config", "/no/such.toml"], "cannot read the configuration file"),
     ] {
-        let said = harness::run(&arguments);
+        let said = testkit::run(&arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
         assert!(said.stderr.contains(part), "{}", said.stderr);
         assert!(said.stdout.is_empty() && !said.stderr.contains("hunter2"), "{}", said.stderr);
@@ -62,8 +57,8 @@ fn bad_input_is_a_usage_error() {
 
 #[test]
 fn a_database_that_cannot_be_looked_at_is_not_healthy() {
-    let database = harness::empty();
-    let [wrong, wrong_at_pooler] = database.urls("postgres").map(|url| url.replace(":testbed@", ":hunter2@"));
+    let database = testkit::empty();
+    let [wrong, wrong_at_pooler] = database.urls("postgres").map(|url| url.replace(":testkit@", ":hunter2@"));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = format!("postgres://u:hunter2@127.0.0.1:{port}/d");
     let elsewhere = database.url("postgres").replace(database.name(), "no_such_database");
@@ -84,8 +79,8 @@ fn a_database_that_cannot_be_looked_at_is_not_healthy() {
 
 #[test]
 fn a_locked_table_is_reported_in_time() {
-    let database = harness::healthy();
-    let (folder, port) = testbed::shared().socket();
+    let database = testkit::healthy();
+    let (folder, port) = testkit::shared().socket();
     for url in database.urls("postgres") {
         // psql holds the lock for as long as the program that it runs.
         let script = format!(
@@ -94,7 +89,7 @@ fn a_locked_table_is_reported_in_time() {
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), script).unwrap();
-        let output = std::process::Command::new(testbed::shared().bin().join("psql"))
+        let output = std::process::Command::new(testkit::shared().bin().join("psql"))
             .args(["-X", "-q", "-U", "postgres", "-h"])
             .arg(folder)
             .args(["-p", &port.to_string(), "-d", database.name(), "-f"])
@@ -108,13 +103,13 @@ fn a_locked_table_is_reported_in_time() {
 
 #[test]
 fn a_connection_that_is_cut_in_the_middle_of_a_scan_is_not_healthy() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql(LARGE).unwrap();
-    for port in testbed::shared().ports() {
+    for port in testkit::shared().ports() {
         let proxy = Proxy::start(port, Fault::CutAfter(MIDDLE)).unwrap();
         let url = database.url_at("postgres", proxy.port());
         assert_unknown(&check(&url, &[]), "the connection was lost");
-        assert_eq!(harness::left_behind(&database), "");
+        assert_eq!(testkit::left_behind(&database), "");
         proxy.set(Fault::None);
         assert_eq!(check(&url, &["--only", "duplicate-tokens"]).code, 0, "restored");
     }
@@ -122,8 +117,8 @@ fn a_connection_that_is_cut_in_the_middle_of_a_scan_is_not_healthy() {
 
 #[test]
 fn a_slow_line_only_takes_longer() {
-    let database = harness::healthy();
-    for port in testbed::shared().ports() {
+    let database = testkit::healthy();
+    for port in testkit::shared().ports() {
         let proxy = Proxy::start(port, Fault::Delay(Duration::from_millis(20))).unwrap();
         let said = check(&database.url_at("postgres", proxy.port()), &[]);
         assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
@@ -134,11 +129,11 @@ fn a_slow_line_only_takes_longer() {
 fn a_server_that_dies_in_the_middle_of_a_scan_is_not_healthy() {
     let server = Server::start(&[]).unwrap();
     let database = server.database(None).unwrap();
-    database.psql(guide::SCHEMA).unwrap();
+    database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
     database.psql(LARGE).unwrap();
     let proxy = Proxy::start(server.ports()[0], Fault::FreezeAfter(MIDDLE)).unwrap();
     let url = database.url_at("postgres", proxy.port());
-    let child = harness::command(&["check", &url, "--format", "json"])
+    let child = testkit::command(&["check", &url, "--format", "json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -146,7 +141,10 @@ fn a_server_that_dies_in_the_middle_of_a_scan_is_not_healthy() {
     proxy.wait_until_frozen();
     server.crash().unwrap();
     proxy.set(Fault::None);
-    assert_unknown(&harness::said(&child.wait_with_output().unwrap()), "the connection was lost");
+    assert_unknown(
+        &testkit::ProgramOutput::from(child.wait_with_output().unwrap()),
+        "the connection was lost",
+    );
 }
 
 #[test]
@@ -161,28 +159,28 @@ fn silence_ends_within_the_time_limit() {
 
 #[test]
 fn a_query_that_runs_too_long_is_ended_in_the_database_too() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql(ENDLESS).unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let started = Instant::now();
             assert_unknown(&check(&url, &["--timeout", "1", "--engine", engine]), "passed its limit of 1 s");
             assert!(started.elapsed().as_secs() < 10, "far past the limit");
-            assert_eq!(harness::left_behind(&database), "");
+            assert_eq!(testkit::left_behind(&database), "");
         }
     }
 }
 
 #[test]
 fn nothing_stays_behind_when_the_program_is_killed() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql(ENDLESS).unwrap();
     for url in database.urls("postgres") {
-        let mut child = harness::command(&["check", &url]).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = testkit::command(&["check", &url]).stderr(Stdio::null()).spawn().unwrap();
         wait_for_scan(&database);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(harness::left_behind(&database), "");
+        assert_eq!(testkit::left_behind(&database), "");
     }
 }
 
@@ -193,31 +191,27 @@ pub(crate) fn wait_for_scan(database: &Database<'_>) {
             AND (query LIKE 'COPY%' OR query LIKE '%AS sample')",
         database.name()
     );
-    let begun = (0..200).any(|_| {
-        database.psql("SELECT pg_sleep(0.05)").unwrap();
-        database.psql(&running).unwrap().trim() == "1"
-    });
-    assert!(begun, "no row was ever read");
+    testkit::wait_until("a row is read", || database.psql(&running).unwrap().trim() == "1");
 }
 
 #[test]
 fn an_empty_table_beside_accounts_is_not_known_to_be_healthy() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database.psql("DELETE FROM sessions").unwrap();
     for url in database.urls("postgres") {
-        let said = harness::run(&["check", &url]);
+        let said = testkit::run(&["check", &url]);
         assert_eq!(said.code, 3);
         assert!(said.stdout.contains("the session table is empty"), "{}", said.stdout);
     }
     database.psql("INSERT INTO accounts VALUES ('a', 1)").unwrap();
     for url in database.urls("postgres") {
-        assert!(harness::run(&["check", &url]).stdout.contains("beside accounts in use"));
+        assert!(testkit::run(&["check", &url]).stdout.contains("beside accounts in use"));
     }
     // Without anybody, nobody has logged in yet.
     database.psql("DELETE FROM accounts; DELETE FROM users").unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let said = harness::run(&["check", &url, "--engine", engine]);
+            let said = testkit::run(&["check", &url, "--engine", engine]);
             assert!(said.code == 0 && said.stdout.contains("no sessions yet"), "{engine}: {}", said.stdout);
         }
     }
@@ -225,8 +219,8 @@ fn an_empty_table_beside_accounts_is_not_known_to_be_healthy() {
 
 #[test]
 fn hidden_rows_make_health_unknown() {
-    let database = harness::healthy();
-    let role = harness::role(&database, "hidden");
+    let database = testkit::healthy();
+    let role = testkit::create_role(&database, "hidden");
     database
         .psql(&format!(
             "GRANT SELECT ON sessions, users TO {role};
@@ -235,10 +229,10 @@ fn hidden_rows_make_health_unknown() {
         ))
         .unwrap();
     for url in database.urls(&role) {
-        let report = harness::check(&url, &[]);
+        let report = testkit::check(&url, &[]);
         assert_eq!(report["verdict"], "unknown");
         assert!(report["notes"].to_string().contains("row-level security"));
-        let doctor = harness::run(&["doctor", &url]);
+        let doctor = testkit::run(&["doctor", &url]);
         assert_eq!(doctor.code, 1);
         assert!(
             doctor.stdout.contains("fail  visibility") && doctor.stdout.contains("CREATE POLICY"),

@@ -1,8 +1,6 @@
 //! No more of a token than its prefix is ever printed or sent, and a role that may read little is enough.
 
-use testbed::{Fault, Proxy};
-
-use crate::harness;
+use testkit::{Fault, Proxy};
 
 /// Tokens whose prefixes differ from what follows, in rows of every kind.
 const PLANTED: &str = r#"
@@ -32,17 +30,17 @@ fn commands(url: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn no_more_of_a_token_than_its_prefix_is_printed_or_sent() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     database.psql(PLANTED).unwrap();
     let longer = database.psql(r#"SELECT DISTINCT left("sessionToken", 9) FROM sessions"#).unwrap();
     let orphan = database.psql(r#"SELECT left("sessionToken", 8) FROM sessions WHERE id = 'o1'"#).unwrap();
-    for port in testbed::shared().ports() {
+    for port in testkit::shared().ports() {
         let proxy = Proxy::start(port, Fault::None).unwrap();
         let url = format!("{}?sslmode=disable", database.url_at("postgres", proxy.port()));
         let mut said = String::new();
         for command in commands(&url) {
             let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-            let output = harness::run(&arguments);
+            let output = testkit::run(&arguments);
             assert!([0, 1].contains(&output.code), "{command:?}: {} {}", output.stdout, output.stderr);
             said.push_str(&format!("{}{}", output.stdout, output.stderr));
         }
@@ -57,16 +55,16 @@ fn no_more_of_a_token_than_its_prefix_is_printed_or_sent() {
             let leaked = longer.lines().find(|longer| text.contains(longer));
             assert_eq!(leaked, None, "more than a prefix was {what}");
         }
-        assert!(!said.contains(":testbed"), "the password was printed");
+        assert!(!said.contains(":testkit"), "the password was printed");
     }
 }
 
 #[test]
 fn a_role_that_may_read_only_the_needed_columns_is_enough() {
-    let database = harness::healthy();
-    let role = harness::role(&database, "watch");
+    let database = testkit::healthy();
+    let role = testkit::create_role(&database, "watch");
     for url in database.urls(&role) {
-        let refused = harness::run(&["check", &url]);
+        let refused = testkit::run(&["check", &url]);
         assert_eq!(refused.code, 3);
         assert!(refused.stderr.contains("sessionToken"), "{}", refused.stderr);
     }
@@ -76,7 +74,7 @@ fn a_role_that_may_read_only_the_needed_columns_is_enough() {
     database.psql(&grant).unwrap();
     for url in database.urls(&role) {
         for engine in ["scan", "pushdown"] {
-            let report = harness::check(&url, &["--engine", engine]);
+            let report = testkit::check(&url, &["--engine", engine]);
             assert_eq!(report["census"]["sessions"], 90);
             assert_eq!(report["census"]["orphaned"], 0);
         }

@@ -1,18 +1,9 @@
 //! The watch: whom it tells, how often, and what it remembers.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Child, Stdio},
-};
-
 use serde_json::Value;
-use testbed::{Database, Received, Sink};
+use testkit::{Daemon, Database, Received, Sink};
 
-use crate::{
-    fastforward::{MINUTE, Watch, monday},
-    harness,
-};
+use crate::fastforward::{MINUTE, Watch, monday};
 
 /// A configuration of one target and one channel.
 fn configuration(url: &str, hook: &str, more: &str) -> String {
@@ -25,7 +16,8 @@ fn configuration(url: &str, hook: &str, more: &str) -> String {
 /// What is told in these minutes, a look in each but those that are left out; before the look of a minute, its SQL is run.
 fn told(
     database: &Database<'_>,
-    (minutes, left_out): (i64, &[i64]),
+    minutes: i64,
+    left_out: &[i64],
     script: &[(i64, &str)],
     more: &str,
 ) -> Vec<String> {
@@ -61,7 +53,7 @@ fn told_by(sink: &Sink) -> Vec<String> {
 
 #[test]
 fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
     let script = [
         (3, r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#),
@@ -91,54 +83,19 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
         "35 blind resolved",
     ];
     // After three failures looks are two minutes apart.
-    assert_eq!(told(&database, (48, &[33, 34]), &script, ""), expected);
+    assert_eq!(told(&database, 48, &[33, 34], &script, ""), expected);
 }
 
 #[test]
 fn routes_tell_only_whom_it_concerns() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
     let often = "[alerts.critical]\nrepeat_after = \"3m\"\n";
-    let told = told(&database, (5, &[]), &[], &format!("{route}{often}"));
+    let told = told(&database, 5, &[], &[], &format!("{route}{often}"));
     assert!(told.contains(&"0 duplicate-tokens firing".to_owned()), "{told:?}");
     assert!(told.contains(&"1 orphaned-sessions firing".to_owned()), "{told:?}");
     assert!(told.contains(&"3 duplicate-tokens repeated".to_owned()), "{told:?}");
     assert!(!told.iter().any(|line| line.contains("expired-backlog")), "{told:?}");
-}
-
-/// The daemon, and the address of its metrics.
-struct Running {
-    child: Child,
-    address: String,
-}
-
-fn serve(folder: &Path) -> Running {
-    let mut child = harness::command(&["serve"]).current_dir(folder).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split("http://").nth(1).unwrap().trim_end().trim_end_matches("/metrics").to_owned();
-    Running { child, address }
-}
-
-impl Running {
-    fn get(&self, page: &str) -> String {
-        harness::get(&self.address, page)
-    }
-
-    /// Asks it to end: its exit code.
-    fn stop(mut self) -> Option<i32> {
-        let kill = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(kill.success());
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended where the story went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn notices(received: &[Received]) -> Vec<String> {
@@ -151,14 +108,14 @@ fn notices(received: &[Received]) -> Vec<String> {
 
 #[test]
 fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     // Busy once: the message comes again, with the same key.
     let sink = Sink::start(&["503 Service Unavailable\r\nRetry-After: 1"]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     // A name that no header can hold.
     let text = configuration(&database.urls("postgres")[1], &sink.url(), "").replace("\"app\"", "\"Büro 1\"");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let mut running = serve(folder.path());
+    let mut running = Daemon::start(folder.path());
     let received = sink.wait_for(2);
     assert_eq!(notices(&received), ["duplicate-tokens firing"; 2]);
     let header = |received: &Received, name: &str| {
@@ -167,7 +124,7 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
     assert_eq!(header(&received[0], "webhook-id"), header(&received[1], "webhook-id"));
     assert!(header(&received[1], "webhook-signature").starts_with("v1,"));
     assert!(!received[0].body.contains("token-c4ca4238"), "no more than a prefix: {}", received[0].body);
-    let metrics = running.get("/metrics");
+    let metrics = running.page("/metrics");
     for part in [
         "sessionwatch_target_up{target=\"Büro 1\"} 1\n",
         "sessionwatch_sessions{target=\"Büro 1\",kind=\"duplicate_tokens\"} 2\n",
@@ -176,20 +133,17 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
     ] {
         assert!(metrics.contains(part), "{part} is missing in {metrics}");
     }
-    assert!(
-        running.get("/readyz").starts_with("HTTP/1.1 200")
-            && running.get("/healthz").starts_with("HTTP/1.1 200")
-    );
+    assert!(running.get("/readyz").status == 200 && running.get("/healthz").status == 200);
     // A channel may have a message before the watch has noted it; killed in between, the next one would send it again.
-    harness::wait_until("the delivery is noted", || {
-        !running.get("/metrics").contains("sessionwatch_outbox_messages{")
+    testkit::wait_until("the delivery is noted", || {
+        !running.page("/metrics").contains("sessionwatch_outbox_messages{")
     });
     running.child.kill().unwrap();
     running.child.wait().unwrap();
     // The next one knows what was told, and that a look was taken less than a minute ago.
-    let again = serve(folder.path());
-    assert!(again.get("/readyz").starts_with("HTTP/1.1 200"));
-    let metrics = again.get("/metrics");
+    let again = Daemon::start(folder.path());
+    assert!(again.get("/readyz").status == 200);
+    let metrics = again.page("/metrics");
     let firing =
         "sessionwatch_alert_firing{target=\"Büro 1\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n";
     assert!(metrics.contains(firing) && !metrics.contains("sessionwatch_looks_total"), "{metrics}");
@@ -199,7 +153,7 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
 
 #[test]
 fn people_look_after_alerts_silence_them_and_leave_a_record() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let sink = Sink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
@@ -207,10 +161,10 @@ fn people_look_after_alerts_silence_them_and_leave_a_record() {
         configuration(&database.url("postgres"), &sink.url(), ""),
     )
     .unwrap();
-    let run = |arguments: &[&str]| harness::run_in(folder.path(), &[("USER", "ada")], arguments);
+    let run = |arguments: &[&str]| testkit::run_in(folder.path(), &[("USER", "ada")], arguments);
     let early = run(&["alerts", "list"]);
     assert!(early.code == 2 && early.stderr.contains("`sessionwatch serve` creates it"), "{}", early.stderr);
-    let running = serve(folder.path());
+    let running = Daemon::start(folder.path());
     assert_eq!(notices(&sink.wait_for(1)), ["duplicate-tokens firing"]);
     let acknowledged = run(&["alerts", "ack", "app", "duplicate-tokens", "--note", "on it"]);
     assert_eq!(acknowledged.code, 0, "{}", acknowledged.stderr);
@@ -286,7 +240,7 @@ fn a_watch_that_cannot_work_says_why() {
         ),
     ] {
         std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-        let said = harness::run_in(folder.path(), &[], &["serve"]);
+        let said = testkit::run_in(folder.path(), &[], &["serve"]);
         assert_eq!(said.code, code, "{text}: {}", said.stderr);
         assert!(said.stderr.contains(part) && !said.stderr.contains("hunter2"), "{}", said.stderr);
     }
@@ -298,7 +252,7 @@ fn a_channel_can_be_tried() {
     let folder = tempfile::tempdir().unwrap();
     let slack = configuration("postgres://u@127.0.0.1:1/d", &sink.url(), "").replace("webhook\"", "slack\"");
     std::fs::write(folder.path().join("sessionwatch.toml"), slack).unwrap();
-    let run = |channel: &str| harness::run_in(folder.path(), &[], &["notify", "test", channel]);
+    let run = |channel: &str| testkit::run_in(folder.path(), &[], &["notify", "test", channel]);
     assert_eq!(run("hook").code, 0);
     let body: Value = serde_json::from_str(&sink.wait_for(1)[0].body).unwrap();
     assert!(body["text"].as_str().unwrap().starts_with("*Test: test (low) on test*"), "{body}");
@@ -306,6 +260,6 @@ fn a_channel_can_be_tried() {
     assert!(refused.code == 3 && refused.stderr.contains("answered 403"), "{}", refused.stderr);
     let unknown = run("hok");
     assert!(unknown.code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
-    let compares = harness::run_in(folder.path(), &[], &["check", "--only", "token-rebound"]);
+    let compares = testkit::run_in(folder.path(), &[], &["check", "--only", "token-rebound"]);
     assert!(compares.code == 2 && compares.stderr.contains("serve"), "{}", compares.stderr);
 }

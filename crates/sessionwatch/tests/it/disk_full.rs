@@ -10,12 +10,9 @@ use std::{
 
 use serde_json::Value;
 use sessionwatch::store::{Place, Store, audit};
-use testbed::Sink;
+use testkit::Sink;
 
-use crate::{
-    fastforward::{Apart, MINUTE, monday, program},
-    harness,
-};
+use crate::fastforward::{Apart, MINUTE, monday, program};
 
 /// A small file system in a folder, which only the program sees that is run with it.
 const SMALL: &str = "mount -t tmpfs -o size=SIZE,mode=700 small \"$0\" && exec \"$@\"";
@@ -130,7 +127,7 @@ fn assert_whole(copy: &Path) {
 
 #[test]
 fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), &sink.url(), &folder.path().join("disk/state.db"));
     fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -138,7 +135,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     let config = folder.path().join("sessionwatch.toml").display().to_string();
     let run = |watch: &Apart, arguments: &[&str]| {
         let mut command = inside(watch.id());
-        harness::said(&command.args(arguments).args(["--config", &config]).output().unwrap())
+        testkit::ProgramOutput::from(command.args(arguments).args(["--config", &config]).output().unwrap())
     };
     let silence =
         ["alerts", "silence", "--check", "blind", "--minutes", "9", "--owner", "ada", "--note", "x"];
@@ -167,7 +164,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     assert_eq!(sink.wait_for(2).len(), 2, "it is told as resolved");
     assert_eq!(crowded.said("is full: watching and telling go on"), 1);
     fs::remove_file(&filler).unwrap();
-    harness::wait_until("the store is written again", || {
+    testkit::wait_until("the store is written again", || {
         crowded.look();
         !crowded.is_sheltered()
     });
@@ -184,7 +181,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     let log = Arc::clone(&crowded.log);
     assert!(crowded.watch.stop());
     let again = || log.lock().unwrap().iter().filter(|line| line.contains("can be written again")).count();
-    harness::wait_until("it is written in the end", || again() == 2);
+    testkit::wait_until("it is written in the end", || again() == 2);
     let keys: Vec<String> = sink
         .received()
         .iter()
@@ -195,14 +192,14 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
 
 #[test]
 fn a_start_on_a_full_disk_says_so() {
-    let (database, folder) = (harness::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let store = folder.path().join("state.db");
     let write = |store: &Path| {
         let text = configuration(&database.url("postgres"), "http://127.0.0.1:1/", store);
         fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     };
     write(&store);
-    assert_eq!(harness::watch(folder.path()).stop(), Some(0));
+    assert_eq!(testkit::Daemon::start(folder.path()).stop(), Some(0));
     let disk = folder.path().join("disk");
     write(&disk.join("state.db"));
     for made in [false, true] {
@@ -214,7 +211,7 @@ fn a_start_on_a_full_disk_says_so() {
             .current_dir(folder.path())
             .output()
             .unwrap();
-        let said = harness::said(&output);
+        let said = testkit::ProgramOutput::from(output);
         assert_eq!(said.code, 3, "{made}: {}", said.stderr);
         assert!(said.stderr.contains("the disk that holds the store is full"), "{made}: {}", said.stderr);
     }

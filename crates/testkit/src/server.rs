@@ -1,5 +1,4 @@
-//! Private, disposable PostgreSQL and PgBouncer servers for tests and benchmarks, and whom alerts are sent to: an
-//! Alertmanager, and sinks that keep HTTP requests and mail.
+//! PostgreSQL servers with PgBouncer, and their databases.
 //!
 //! A [`Server`] lives in a temporary folder and never runs as root. A watchdog shell that holds a pipe from this process
 //! stops it and removes the folder when the process ends, however it ends.
@@ -19,27 +18,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-pub use self::{
-    alertmanager::Alertmanager,
-    certificates::Certificates,
-    proxy::{Fault, Proxy},
-    replica::Replica,
-    sink::{Received, Sink},
-    smtp::{Encryption, Mail, MailOptions, MailSink},
-    version::{VERSIONS, shared_timescale, shared_version},
-};
+use crate::{Certificates, Replica, version};
 
-mod alertmanager;
-mod arrivals;
-mod certificates;
-mod proxy;
-mod replica;
-mod service;
-mod sink;
-mod smtp;
-mod version;
-
-const PASSWORD: &str = "testbed";
+const PASSWORD: &str = "testkit";
 
 /// A PostgreSQL server with a PgBouncer in transaction mode before it.
 #[derive(Debug)]
@@ -128,7 +109,7 @@ impl Server {
     }
 
     fn launch(Launch { bin, settings, tls }: Launch<'_>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?.keep();
+        let folder = tempfile::Builder::new().prefix("testkit-").tempdir()?.keep();
         let owner = unprivileged()?;
         if let Some((user, group)) = owner {
             chown(&folder, Some(user), Some(group))?;
@@ -206,7 +187,7 @@ impl Server {
     ///
     /// If `psql` fails, with what it said.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
-        psql((&self.clients, &self.folder, self.port), database, sql)
+        Psql { bin: &self.clients, socket: &self.folder, port: self.port }.run(database, sql)
     }
 
     /// Starts a streaming replica of this server.
@@ -303,24 +284,36 @@ impl Database<'_> {
     }
 }
 
-/// Runs SQL as superuser with the `psql` of that folder of binaries, at the server of that socket and port.
-fn psql((bin, socket, port): (&Path, &Path, u16), database: &str, sql: &str) -> Result<String> {
-    let mut child = Command::new(bin.join("psql"))
-        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-f", "-"])
-        .env("PGHOST", socket)
-        .env("PGPORT", port.to_string())
-        .env("PGTZ", "UTC")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("psql cannot be run")?;
-    child.stdin.take().context("standard input is piped")?.write_all(sql.as_bytes())?;
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
+/// The real `psql`, of a folder of programs, at the server of that socket and port.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Psql<'a> {
+    pub(crate) bin: &'a Path,
+    pub(crate) socket: &'a Path,
+    pub(crate) port: u16,
+}
+
+impl Psql<'_> {
+    /// Runs SQL as superuser.
+    pub(crate) fn run(self, database: &str, sql: &str) -> Result<String> {
+        let options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-f", "-"];
+        let mut child = Command::new(self.bin.join("psql"))
+            .args(options)
+            .args(["-d", database])
+            .env("PGHOST", self.socket)
+            .env("PGPORT", self.port.to_string())
+            .env("PGTZ", "UTC")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("psql cannot be run")?;
+        child.stdin.take().context("standard input is piped")?.write_all(sql.as_bytes())?;
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Makes certificates, and lets nobody in over TCP without TLS.
@@ -336,7 +329,7 @@ fn secure(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<Certi
 }
 
 /// Stops the servers and removes the folder as soon as this process lets go of the pipe.
-fn watch(folder: &Path, data: &Path) -> Result<Child> {
+pub(crate) fn watch(folder: &Path, data: &Path) -> Result<Child> {
     let script = "read -r _; for f in \"$2/postmaster.pid\" \"$1/pgbouncer.pid\"; do [ -f \"$f\" ] && kill -QUIT \"$(head -n 1 \"$f\")\"; done; \
                   while [ -f \"$2/postmaster.pid\" ] && kill -0 \"$(head -n 1 \"$2/postmaster.pid\")\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
     Command::new("setsid")
@@ -349,7 +342,7 @@ fn watch(folder: &Path, data: &Path) -> Result<Child> {
         .context("the watchdog cannot be started")
 }
 
-fn run(owner: Option<(u32, u32)>, program: &Path, arguments: &[&str]) -> Result<()> {
+pub(crate) fn run(owner: Option<(u32, u32)>, program: &Path, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(if owner.is_some() { Path::new("setpriv") } else { program });
     if let Some((user, group)) = owner {
         command
@@ -385,7 +378,7 @@ fn binaries() -> Result<PathBuf> {
 }
 
 /// Who to be when this process is root, which PostgreSQL refuses.
-fn unprivileged() -> Result<Option<(u32, u32)>> {
+pub(crate) fn unprivileged() -> Result<Option<(u32, u32)>> {
     let id = |arguments: &[&str]| -> Result<u32> {
         let output = Command::new("id").args(arguments).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
@@ -399,6 +392,6 @@ fn unprivileged() -> Result<Option<(u32, u32)>> {
     Ok(Some(user.context("there is no unprivileged user to run PostgreSQL as")?))
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

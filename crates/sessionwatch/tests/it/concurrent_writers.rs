@@ -22,9 +22,7 @@ use sessionwatch::{
     },
     target::error::TargetError,
 };
-use testbed::Database;
-
-use crate::harness;
+use testkit::Database;
 
 /// More than one batch.
 const ROWS: usize = 420;
@@ -216,7 +214,7 @@ enum App {
 
 impl App {
     fn server(shape: Shape) -> Self {
-        let database = harness::empty();
+        let database = testkit::empty();
         database
             .psql(&schema("timestamp(3)", "now() + interval '1 day'", "now() - interval '3 days'"))
             .unwrap();
@@ -512,7 +510,7 @@ impl History {
     }
 
     /// Runs the present plan, or puts back, as far as the step says.
-    fn run(&mut self, (restore, until): (bool, u8), meanwhile: Write, dies: Option<u8>) {
+    fn run(&mut self, restore: bool, until: u8, meanwhile: Write, dies: Option<u8>) {
         let id = if restore {
             let Some(archive) = self.archive.clone() else { return };
             match self.runtime.block_on(restoring::plan(self.context(), &archive, None)) {
@@ -530,11 +528,13 @@ impl History {
         let consent = Consent { name: Some("app"), ..Consent::default() };
         let mut work: Pin<Box<dyn Future<Output = Result<(), ActError>> + '_>> = if restore {
             Box::pin(async {
-                harness::restore(this.context(), &id, &this.identity, consent, &control).await.map(drop)
+                crate::execute::restore(this.context(), &id, &this.identity, consent, &control)
+                    .await
+                    .map(drop)
             })
         } else {
             Box::pin(async {
-                harness::apply(this.context(), &id, &recipient, consent, &control).await.map(drop)
+                crate::execute::apply(this.context(), &id, &recipient, consent, &control).await.map(drop)
             })
         };
         if let Some(outcome) = this.runtime.block_on(steps(&mut work, until)) {
@@ -575,7 +575,8 @@ impl History {
             };
             let control = Control::default();
             let consent = Consent { name: Some("app"), ..Consent::default() };
-            let restored = harness::restore(self.context(), &plan.kept.id, &self.identity, consent, &control);
+            let restored =
+                crate::execute::restore(self.context(), &plan.kept.id, &self.identity, consent, &control);
             self.runtime.block_on(restored).unwrap();
         }
         let (now, touched) = (self.app.full_rows(), self.touched.borrow());
@@ -591,7 +592,7 @@ impl History {
     /// After a restart, everything is as it should be.
     fn check(&self) -> Result<(), TestCaseError> {
         // Whatever is begun next first finds out what became of the last batches.
-        harness::wait_until("the end of transactions that died", || {
+        testkit::wait_until("the end of transactions that died", || {
             let settled = self.runtime.block_on(actions::settle(self.context()));
             assert!(matches!(settled, Ok(()) | Err(ActError::AtWork)), "{settled:?}");
             settled.is_ok()
@@ -662,7 +663,7 @@ fn unfold(history: &mut History, steps: &[Step]) -> Result<(), TestCaseError> {
         match step {
             Step::Plan(kind) => history.make(*kind),
             Step::Run { restore, until, meanwhile, dies } => {
-                history.run((*restore, *until), *meanwhile, *dies);
+                history.run(*restore, *until, *meanwhile, *dies);
             }
             Step::Write(write) => history.write(*write),
         }
@@ -720,8 +721,7 @@ fn on_every_shape_just_the_planned_rows_go_and_come_back() {
             };
             let named = history.named[&plan].len();
             let before = history.app.rows();
-            let run = (false, u8::MAX);
-            history.run(run, Write::LogIn, None);
+            history.run(false, u8::MAX, Write::LogIn, None);
             history.check().unwrap_or_else(|error| panic!("{shape:?} {kind}: {error}"));
             let after = history.app.rows();
             let gone = before.keys().filter(|token| !after.contains_key(*token)).count();
@@ -751,9 +751,9 @@ fn what_is_put_into_a_cart_meanwhile_is_archived_or_keeps_its_session() {
         {
             // Session s6 is one of user 7.
             history.make(3);
-            history.run((false, until), write, None);
+            history.run(false, until, write, None);
             history.check().unwrap_or_else(|error| panic!("{kind:?} after {until}: {error}"));
-            history.run((true, u8::MAX), Write::LogIn, None);
+            history.run(true, u8::MAX, Write::LogIn, None);
             history.check().unwrap_or_else(|error| panic!("{kind:?} after {until}, restored: {error}"));
             assert!(history.app.rows().values().any(|id| id == "s6"), "{kind:?} after {until}: not restored");
         }

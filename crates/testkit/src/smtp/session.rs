@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
                     return Ok(Ending::StartTls);
                 }
                 "EHLO" => self.introduce(),
-                "HELO" => "250 testbed",
+                "HELO" => "250 testkit",
                 "NOOP" => "250 2.0.0 nothing done",
                 "RSET" => {
                     self.envelope = None;
@@ -99,9 +99,9 @@ impl<'a> Session<'a> {
     fn introduce(&mut self) -> &'static str {
         self.envelope = None;
         match self.tls {
-            TlsState::OnOffer => "250-testbed\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 STARTTLS",
+            TlsState::OnOffer => "250-testkit\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 STARTTLS",
             TlsState::Absent | TlsState::Used => {
-                "250-testbed\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH PLAIN LOGIN"
+                "250-testkit\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH PLAIN LOGIN"
             }
         }
     }

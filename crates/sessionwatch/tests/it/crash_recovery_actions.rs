@@ -15,9 +15,7 @@ use sessionwatch::{
     config::Config,
     store::{Place, Store, archived},
 };
-use testbed::Database;
-
-use crate::harness::{self, Said, run_in};
+use testkit::{Database, ProgramOutput, run_in};
 
 /// Enough rows for many batches.
 const MANY: &str = r#"
@@ -30,7 +28,7 @@ INSERT INTO sessions SELECT 'live' || n, left(md5('l' || n), 8) || 'Z' || md5('u
 
 fn many() -> Database<'static> {
     static TEMPLATE: std::sync::OnceLock<Database<'static>> = std::sync::OnceLock::new();
-    harness::clone(&TEMPLATE, &[MANY])
+    testkit::clone_template(&TEMPLATE, &[MANY])
 }
 
 const EXPIRED: &str = "SELECT COUNT(*) FROM sessions WHERE expires < now()";
@@ -59,7 +57,7 @@ fn planned(folder: &Path) -> String {
 
 fn applying(folder: &Path, plan: &str) -> Command {
     let mut command =
-        harness::command(&["cleanup", "expired", "--apply", plan, "--confirm", "app", "--format", "json"]);
+        testkit::command(&["cleanup", "expired", "--apply", plan, "--confirm", "app", "--format", "json"]);
     command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -68,7 +66,7 @@ fn signal(process: u32, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap().success());
 }
 
-fn applied(said: &Said) -> Value {
+fn applied(said: &ProgramOutput) -> Value {
     let document: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     document["applied"].clone()
 }
@@ -79,15 +77,15 @@ fn ctrl_c_ends_after_the_present_batch_and_the_same_command_goes_on() {
     configured(folder.path(), &database.url("postgres"));
     let plan = planned(folder.path());
     let child = applying(folder.path(), &plan).spawn().unwrap();
-    harness::wait_until("some batches", || archived(folder.path()) > 2_000);
+    testkit::wait_until("some batches", || archived(folder.path()) > 2_000);
     signal(child.id(), "INT");
-    let first = harness::said(&child.wait_with_output().unwrap());
+    let first = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
     let (stopped, gone) = (applied(&first), archived(folder.path()));
     assert_eq!(first.code, 3, "{}", first.stderr);
     assert!(first.stderr.contains("stopping after the present batch"), "{}", first.stderr);
     assert_eq!(stopped["done"].as_u64().unwrap() + stopped["remaining"].as_u64().unwrap(), 30_000);
     assert!(gone < 30_000 && stopped["done"] == gone, "{gone}");
-    let second = harness::said(&applying(folder.path(), &plan).output().unwrap());
+    let second = testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap());
     let went_on = applied(&second);
     assert_eq!(
         (second.code, &went_on["earlier"], &went_on["left"]),
@@ -106,11 +104,11 @@ fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
     let plan = planned(folder.path());
     for rows in [500, 4_000, 9_000, 15_000] {
         let mut child = applying(folder.path(), &plan).spawn().unwrap();
-        harness::wait_until("some batches", || archived(folder.path()) > rows);
+        testkit::wait_until("some batches", || archived(folder.path()) > rows);
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let said = harness::said(&applying(folder.path(), &plan).output().unwrap());
+    let said = testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap());
     assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!((archived(folder.path()), database.psql(EXPIRED).unwrap().trim()), (30_000, "0"));
     // No token is in any file beside the database, sealed or not.
@@ -156,13 +154,15 @@ impl Held {
     fn apply(
         &self,
         control: &Control,
-        (mut holds, act): (impl FnMut() -> bool, impl FnOnce()),
+        mut holds: impl FnMut() -> bool,
+        act: impl FnOnce(),
     ) -> Result<actions::Applied, ActError> {
         let selection = Selection::Expired { grace_us: 14 * 3_600_000_000 };
         let plan = self.runtime.block_on(actions::make(self.context(), &selection)).unwrap();
         let recipient = Identity::ephemeral().recipient();
         let consent = Consent { name: Some("app"), ..Consent::default() };
-        let mut work = Box::pin(harness::apply(self.context(), &plan.kept.id, &recipient, consent, control));
+        let mut work =
+            Box::pin(crate::execute::apply(self.context(), &plan.kept.id, &recipient, consent, control));
         let mut act = Some(act);
         self.runtime.block_on(std::future::poll_fn(|context| {
             let polled = work.as_mut().poll(context);
@@ -192,14 +192,14 @@ fn a_pause_lasts_until_it_is_over() {
         assert_eq!((archived(held.folder.path()), database.psql(EXPIRED).unwrap().trim()), (0, "30000"));
         control.paused.store(false, Ordering::Relaxed);
     };
-    let applied = held.apply(&control, (counted, resume)).unwrap();
+    let applied = held.apply(&control, counted, resume).unwrap();
     assert_eq!((applied.done, applied.remaining, applied.left), (30_000, 0, Some(0)));
 }
 
 #[test]
 fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived() {
     let database = many();
-    let role = harness::role(&database, "act");
+    let role = testkit::create_role(&database, "act");
     let grant = format!(
         "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; GRANT INSERT, DELETE ON sessions TO {role}"
     );
@@ -208,7 +208,7 @@ fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived
     let control = Control::default();
     let some = || control.done.load(Ordering::Relaxed) > 500;
     let revoke = || drop(database.psql(&format!("REVOKE DELETE ON sessions FROM {role}")).unwrap());
-    let failed = held.apply(&control, (some, revoke)).unwrap_err();
+    let failed = held.apply(&control, some, revoke).unwrap_err();
     assert_eq!(failed.to_string(), "the acting role lacks DELETE ON \"public\".\"sessions\"");
     let left: u64 = database.psql(EXPIRED).unwrap().trim().parse().unwrap();
     assert!(left > 0 && left < 30_000);
@@ -221,8 +221,8 @@ fn what_somebody_holds_is_waited_for_a_little_and_left() {
     let database = many();
     let held = Held::new(&database.url("postgres"));
     // Somebody at work on two rows, for as long as the pipe is open.
-    let (socket, port) = testbed::shared().socket();
-    let mut other = Command::new(testbed::shared().bin().join("psql"))
+    let (socket, port) = testkit::shared().socket();
+    let mut other = Command::new(testkit::shared().bin().join("psql"))
         .args([
             "-X",
             "-q",
@@ -245,11 +245,11 @@ fn what_somebody_holds_is_waited_for_a_little_and_left() {
         b"BEGIN; UPDATE sessions SET expires = expires WHERE id IN ('s7', 's20000');\n",
     )
     .unwrap();
-    harness::wait_until("the lock", || {
+    testkit::wait_until("the lock", || {
         database.psql("SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()").unwrap() == "1\n"
     });
     let control = Control::default();
-    let applied = held.apply(&control, (|| false, || {})).unwrap();
+    let applied = held.apply(&control, || false, || {}).unwrap();
     drop(input);
     other.wait().unwrap();
     assert_eq!((applied.done, applied.skipped, applied.left), (29_998, 2, Some(2)));
@@ -274,11 +274,11 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
         dd if=/dev/zero of=disk/filler bs=64k 2>/dev/null\n\
         $0 cleanup expired --apply \"$p\" --confirm app; echo \"code $?\"\n\
         rm disk/filler; $0 cleanup expired --apply \"$p\" --confirm app >&2; $0 archive list --format json";
-    let output = crate::disk::beside(&disk, Path::new("sh"), "8m")
+    let output = crate::disk_full::beside(&disk, Path::new("sh"), "8m")
         .args(["-c", script, env!("CARGO_BIN_EXE_sessionwatch"), &folder.path().display().to_string()])
         .output()
         .unwrap();
-    let said = harness::said(&output);
+    let said = testkit::ProgramOutput::from(output);
     assert!(said.stdout.contains("code 3"), "{} {}", said.stdout, said.stderr);
     assert!(said.stderr.contains("the disk that holds the store is full"), "{}", said.stderr);
     let (_, list) = said.stdout.split_once("code 3\n").unwrap();
@@ -291,7 +291,7 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
 
 #[test]
 fn a_plan_goes_stale_and_is_carried_out_once() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let held = Held::new(&database.url("postgres"));
     let begun = sessionwatch::clock::now();
     let (clock, hand) = Clock::set(begun);
@@ -303,7 +303,7 @@ fn a_plan_goes_stale_and_is_carried_out_once() {
     let recipient = Identity::ephemeral().recipient();
     let apply = |plan: &str| {
         let (consent, control) = (Consent::default(), Control::default());
-        held.runtime.block_on(harness::apply(context, plan, &recipient, consent, &control))
+        held.runtime.block_on(crate::execute::apply(context, plan, &recipient, consent, &control))
     };
     let minute = 60_000_000;
     let (first, second) = (make("5"), make("6"));
@@ -324,13 +324,13 @@ fn a_restore_is_resumed_by_the_same_plan_however_it_was_interrupted() {
     let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
     configured(folder.path(), &database.url("postgres"));
     let plan = planned(folder.path());
-    assert_eq!(harness::said(&applying(folder.path(), &plan).output().unwrap()).code, 0);
+    assert_eq!(testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap()).code, 0);
     let restore = ["archive", "restore", &plan, "--format", "json"];
     let said = run_in(folder.path(), &[], &restore);
     let back: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     let back = back["plan"]["id"].as_str().unwrap();
     let again = || {
-        let mut command = harness::command(&[&restore[..], &["--apply", back]].concat());
+        let mut command = testkit::command(&[&restore[..], &["--apply", back]].concat());
         command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
@@ -338,15 +338,15 @@ fn a_restore_is_resumed_by_the_same_plan_however_it_was_interrupted() {
     // By a person, by a kill, by a lost connection.
     for (left, how) in [(29_000, "INT"), (22_000, "KILL"), (15_000, "lost")] {
         let child = again().spawn().unwrap();
-        harness::wait_until("some batches", || archived(folder.path()) < left);
+        testkit::wait_until("some batches", || archived(folder.path()) < left);
         match how {
             "lost" => drop(database.psql(lost).unwrap()),
             name => signal(child.id(), name),
         }
-        let said = harness::said(&child.wait_with_output().unwrap());
+        let said = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
         assert!(!said.stderr.contains("damaged"), "{how}: {}", said.stderr);
     }
-    let said = harness::said(&again().output().unwrap());
+    let said = testkit::ProgramOutput::from(again().output().unwrap());
     let done = applied(&said);
     let sum = done["done"].as_u64().unwrap() + done["earlier"].as_u64().unwrap();
     assert_eq!((said.code, sum, &done["skipped"]), (0, 30_000, &0.into()), "{done:#} {}", said.stderr);

@@ -12,12 +12,9 @@ use sessionwatch::{
     store::{Store, audit, events, outbox},
 };
 use sessionwatch_core::instant::Instant;
-use testbed::{Database, Sink};
+use testkit::{Database, Sink};
 
-use crate::{
-    fastforward::{Apart, MINUTE, monday},
-    harness,
-};
+use crate::fastforward::{Apart, MINUTE, monday};
 
 const KILLS: i64 = 200;
 
@@ -77,15 +74,9 @@ fn random(state: &mut u64) -> u64 {
     *state >> 33
 }
 
-/// Lets a little time pass, for something to happen in that nobody can wait for.
-pub(crate) fn pass(duration: Duration) {
-    let (_open, closed) = std::sync::mpsc::channel::<()>();
-    let _ = closed.recv_timeout(duration);
-}
-
 #[test]
 fn two_hundred_kills_lose_no_alert_and_break_no_store() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let sink = Sink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), &sink, "state.db");
@@ -95,13 +86,13 @@ fn two_hundred_kills_lose_no_alert_and_break_no_store() {
         let mut watch = Apart::start(folder.path(), monday().plus(minute * MINUTE));
         // Looks, changes and deliveries go on until the blow, which falls anywhere: also before the first look.
         for _ in 0..random(&mut seed) % 4 {
-            pass(Duration::from_millis(random(&mut seed) % 60));
+            testkit::let_time_pass(Duration::from_millis(random(&mut seed) % 60));
             minute += 1;
             leaked = !leaked;
             toggle(&database, leaked);
             watch.set(monday().plus(minute * MINUTE));
         }
-        pass(Duration::from_millis(random(&mut seed) % 60));
+        testkit::let_time_pass(Duration::from_millis(random(&mut seed) % 60));
         watch.kill();
         minute += 1;
     }
@@ -115,7 +106,7 @@ fn two_hundred_kills_lose_no_alert_and_break_no_store() {
         }
         minute += 1;
         watch.set(monday().plus(minute * MINUTE));
-        pass(Duration::from_millis(30));
+        testkit::let_time_pass(Duration::from_millis(30));
     }
     assert!(watch.stop());
     assert_eq!(store.read(outbox::counts).unwrap(), [], "everything arrived");
@@ -146,8 +137,8 @@ fn two_hundred_kills_lose_no_alert_and_break_no_store() {
 #[test]
 fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
     const TAKEOVERS: usize = 5;
-    let database = harness::healthy();
-    let shared = harness::empty();
+    let database = testkit::healthy();
+    let shared = testkit::empty();
     let sink = Sink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     // Through a pooler that gives each transaction another connection.
@@ -177,7 +168,7 @@ fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
                 break leader;
             }
             assert!(begun.elapsed() < Duration::from_secs(30), "nobody leads");
-            pass(Duration::from_millis(50));
+            testkit::let_time_pass(Duration::from_millis(50));
         };
         // The first leader has nobody to wait for; the others wait for a lease to run out.
         assert!(begun.elapsed() < Duration::from_secs(10), "took over after {:?}", begun.elapsed());

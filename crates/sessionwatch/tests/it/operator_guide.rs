@@ -1,27 +1,7 @@
 //! The operator's guide and the program agree on every number.
 
 use serde_json::json;
-
-use crate::harness::{self, check, outcome};
-
-/// The schema that the guide was written for, without the constraints, so that every anomaly can be planted.
-pub(crate) const SCHEMA: &str = r#"
-CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text, "xUsername" text, "createdAt" timestamp(3) DEFAULT now());
-CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
-CREATE TABLE accounts (id text PRIMARY KEY, "userId" integer);
-INSERT INTO users (name, "xUsername") SELECT 'User ' || n, 'user' || n FROM generate_series(1, 60) AS n;
-INSERT INTO sessions
-  SELECT 's' || n, 'token-' || md5(n::text), 1 + n % 60, now() + n * interval '1 hour' FROM generate_series(1, 90) AS n;
-"#;
-
-/// Two tokens twice (one over two users), twelve orphans, seven sessions of one user, 130 expired.
-pub(crate) const ANOMALIES: &str = r#"
-INSERT INTO sessions SELECT 'd' || n, 'token-' || md5(n::text), 1 + n % 60, now() + interval '1 day' FROM generate_series(1, 1) AS n;
-INSERT INTO sessions SELECT 'e' || n, 'token-' || md5(n::text), 9, now() + interval '1 day' FROM generate_series(2, 2) AS n;
-INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 1000 + n, now() + interval '1 day' FROM generate_series(1, 12) AS n;
-INSERT INTO sessions SELECT 'm' || n, 'many-' || n, 5, now() + interval '1 day' FROM generate_series(1, 7) AS n;
-INSERT INTO sessions SELECT 'x' || n, 'old-' || n, 7, now() - n * interval '1 hour' FROM generate_series(1, 130) AS n;
-"#;
+use testkit::{check, outcome};
 
 const DUPLICATES: &str = r#"SELECT count(*) FROM (SELECT "sessionToken" FROM sessions GROUP BY "sessionToken" HAVING COUNT(*) > 1) AS d"#;
 const ORPHANS: &str =
@@ -32,7 +12,7 @@ const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*)
 
 #[test]
 fn every_number_of_the_guide_is_the_number_of_the_report() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let number = |sql: &str| database.psql(sql).unwrap().trim().to_owned();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
@@ -61,7 +41,7 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
 
 #[test]
 fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     database
         .psql(
             r#"ALTER TABLE sessions ADD CONSTRAINT one_token UNIQUE ("sessionToken");
@@ -82,7 +62,7 @@ fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
 
 #[test]
 fn the_zone_of_the_server_changes_nothing() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let before = check(&database.url("postgres"), &[])["census"]["active"].clone();
     database
         .psql(&format!("ALTER DATABASE {} SET timezone = 'Pacific/Kiritimati'", database.name()))

@@ -8,13 +8,10 @@ use sessionwatch::{
     store::silences::{self, Silence},
 };
 use sessionwatch_core::instant::{DAY, HOUR, SECOND};
-use testbed::{Fault, Proxy, Sink};
+use testkit::{Fault, Proxy, Sink};
 use tokio::sync::broadcast::Receiver;
 
-use crate::{
-    fastforward::{MINUTE, Watch, monday},
-    harness,
-};
+use crate::fastforward::{MINUTE, Watch, monday};
 
 /// The end of a configuration: a channel that is told of these checks.
 fn common(sink: &Sink, checks: &str) -> String {
@@ -31,7 +28,7 @@ fn target(name: &str, url: &str, more: &str) -> String {
 
 /// What was told, in the order in which it arrived.
 fn told(sink: &Sink) -> Vec<String> {
-    let line = |received: &testbed::Received| {
+    let line = |received: &testkit::Received| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
         format!("{} {} {}", text("target"), text("check"), text("notice"))
@@ -55,9 +52,9 @@ fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i64> {
 
 #[test]
 fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
-    let hanging = Proxy::start(testbed::shared().ports()[0], Fault::FreezeAfter(3_000)).unwrap();
-    let slow = Proxy::start(testbed::shared().ports()[0], Fault::Delay(std::time::Duration::from_millis(20)))
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let hanging = Proxy::start(testkit::shared().ports()[0], Fault::FreezeAfter(3_000)).unwrap();
+    let slow = Proxy::start(testkit::shared().ports()[0], Fault::Delay(std::time::Duration::from_millis(20)))
         .unwrap();
     let url = |proxy: &Proxy| database.url_at("postgres", proxy.port());
     let targets = target("hanging", &url(&hanging), "timeout = 1")
@@ -99,14 +96,14 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
         let none = format!("sessionwatch_blind_looks_total{{target=\"{name}\"}} 0\n");
         assert!(metrics.contains(&none), "{metrics}");
     }
-    assert_eq!(harness::left_behind(&database), "");
+    assert_eq!(testkit::left_behind(&database), "");
 }
 
 #[test]
 fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
     let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
     let path = folder.path().join("app.db");
-    assert_eq!(harness::run(&["demo", "--once", "--path", path.to_str().unwrap()]).code, 0);
+    assert_eq!(testkit::run(&["demo", "--once", "--path", path.to_str().unwrap()]).code, 0);
     let writer = rusqlite::Connection::open(&path).unwrap();
     writer.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE").unwrap();
     let text = target("app", "app.db", "lock_timeout = 1") + &common(&sink, "\"blind\"");
@@ -123,7 +120,7 @@ fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
 
 #[test]
 fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     // The first message is to come again in five seconds, by the clock.
     let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&["503 Busy"]).unwrap());
     let checks = "\"duplicate-tokens\", \"orphaned-sessions\"";
@@ -174,7 +171,7 @@ fn counted(watch: &Watch) -> u64 {
 
 #[test]
 fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = target("app", &database.url("postgres"), "") + &common(&sink, "\"blind\"");
     let report = "[report]\nchannels = [\"hook\"]\n";
@@ -189,7 +186,7 @@ fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() 
 
 #[test]
 fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
-    let (database, sink) = (harness::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let more = "schedule = \"scale-to-zero\"\nsuspends_after = 300";
     let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"blind\"");
@@ -197,11 +194,12 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     let at = |hours: i64, seconds: i64| monday().plus(hours * HOUR + seconds * SECOND);
     let mut heard = watch.shared.events.subscribe();
     watch.set(at(5, 3_599));
-    let awake =
-        |watch: &Watch, name: &str| harness::page(&watch.address, ("POST", &format!("/awake/{name}"))).0;
+    let awake = |watch: &Watch, name: &str| {
+        testkit::http::post(&watch.address, &format!("/awake/{name}"), &[], b"").status
+    };
     assert_eq!((counted(&watch), awake(&watch, "nobody")), (1, 404));
     assert_eq!(awake(&watch, "app"), 202);
-    harness::wait_until("a look out of turn", || counted(&watch) == 2);
+    testkit::wait_until("a look out of turn", || counted(&watch) == 2);
     for _ in 0..3 {
         assert_eq!(awake(&watch, "app"), 202);
     }
@@ -227,7 +225,7 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
 fn assert_costs(folder: &Path, text: &str) {
     for (preset, looks, hours) in [("scale-to-zero", 119, 10), ("guide", 34, 2), ("default", 43_199, 720)] {
         std::fs::write(folder.join("sessionwatch.toml"), text.replace("scale-to-zero", preset)).unwrap();
-        let said = harness::run_in(folder, &[], &["config", "check"]);
+        let said = testkit::run_in(folder, &[], &["config", "check"]);
         let line = format!("app: {looks} looks a month keep its database awake for {hours} of 720 hours");
         assert!(said.code == 0 && said.stdout.contains(&line), "{line}: {}", said.stdout);
     }

@@ -10,9 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use testbed::{Database, Fault, Proxy, Sink};
-
-use crate::harness::{self, Watch};
+use testkit::{Daemon, Database, Fault, Proxy, Sink};
 
 /// The end of a configuration: a channel, and where metrics are served.
 fn common(hook: &str, store: &str) -> String {
@@ -31,14 +29,14 @@ fn write(folder: &Path, text: &str) {
 }
 
 /// A daemon whose log is kept.
-struct Logged {
-    watch: Watch,
+pub(crate) struct Logged {
+    pub(crate) watch: Daemon,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Logged {
-    fn start(command: &mut Command) -> Self {
-        let mut watch = harness::watch_by(command.stderr(Stdio::piped()));
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut watch = testkit::Daemon::start_with(command.stderr(Stdio::piped()));
         let said = BufReader::new(watch.child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(vec![]));
         let keeping = Arc::clone(&log);
@@ -54,13 +52,13 @@ impl Logged {
 
     /// Waits until so many lines hold those words.
     fn wait_for(&self, count: usize, words: &str) {
-        harness::wait_until(words, || {
+        testkit::wait_until(words, || {
             self.lines().iter().filter(|line| line.contains(words)).count() >= count
         });
     }
 
     /// Asks it for another configuration, and waits until it says what it makes of that for the so manieth time.
-    fn reload(&self, count: usize, words: &str) {
+    pub(crate) fn reload(&self, count: usize, words: &str) {
         self.watch.signal("HUP");
         self.wait_for(count, words);
     }
@@ -94,13 +92,13 @@ fn heard(socket: &UnixDatagram) -> String {
 
 #[test]
 fn a_supervisor_hears_how_the_daemon_is() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
     let good = target("app", &database.url("postgres")) + &common(&sink.url(), "state.db");
     write(folder.path(), &good);
     let (socket, place) = supervisor(folder.path());
     let start = || {
-        let mut command = harness::command(&["serve"]);
+        let mut command = testkit::command(&["serve"]);
         command.current_dir(folder.path()).env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "400000");
         command
     };
@@ -111,7 +109,7 @@ fn a_supervisor_hears_how_the_daemon_is() {
     let watch = Logged::start(&mut start());
     assert_eq!(heard(&socket), "READY=1");
     assert!(folder.path().join("state.db").is_file());
-    assert_eq!(harness::page(&watch.watch.address, ("GET", "/healthz")).0, 200);
+    assert_eq!(testkit::http::get(&watch.watch.address, "/healthz").status, 200);
     let begun = Instant::now();
     for _ in 0..5 {
         let mut bytes = [0; 100];
@@ -131,24 +129,24 @@ fn a_supervisor_hears_how_the_daemon_is() {
     }
     watch.watch.signal("TERM");
     assert_eq!(heard(&socket), "STOPPING=1");
-    assert_eq!(watch.watch.ended(), Some(0));
+    assert_eq!(watch.watch.wait(), Some(0));
 }
 
 #[test]
 fn a_good_change_is_taken_over_without_losing_what_is_known() {
-    let (one, other) = (harness::anomalous(), harness::healthy());
+    let (one, other) = (testkit::anomalous(), testkit::healthy());
     let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
     let common = common(&sink.url(), "state.db");
     let url = |database: &Database<'_>| database.url("postgres");
     write(folder.path(), &(target("one", &url(&one)) + &common));
-    let watch = Logged::start(harness::command(&["serve"]).current_dir(folder.path()));
+    let watch = Logged::start(testkit::command(&["serve"]).current_dir(folder.path()));
     assert_eq!(notices(&sink.wait_for(1)), ["one duplicate-tokens firing"]);
     // A second target, whose threshold is another one.
     let both = target("one", &url(&one)) + &target("other", &url(&other));
     write(folder.path(), &format!("{both}[checks.active-sessions]\nmin = 1\nmax = 2\n{common}"));
     watch.reload(1, USED);
     let failing = "sessionwatch_check_failing{target=\"other\",check=\"active-sessions\"} 1";
-    harness::wait_until(failing, || watch.watch.page("/metrics").contains(failing));
+    testkit::wait_until(failing, || watch.watch.page("/metrics").contains(failing));
     let metrics = watch.watch.page("/metrics");
     assert!(metrics.contains("sessionwatch_looks_total{target=\"one\"} 1\n"), "{metrics}");
     assert!(metrics.contains("sessionwatch_config_reload_success 1\n"), "{metrics}");
@@ -161,7 +159,7 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
     assert!(!watch.watch.page("/metrics").contains("target=\"one\""));
     for number in 0..20 {
         watch.watch.signal("HUP");
-        assert_eq!(harness::page(&watch.watch.address, ("GET", "/healthz")).0, 200, "{number}");
+        assert_eq!(testkit::http::get(&watch.watch.address, "/healthz").status, 200, "{number}");
     }
     watch.wait_for(3, USED);
     let metrics = watch.watch.page("/metrics");
@@ -175,13 +173,13 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
 
 #[test]
 fn a_message_whose_answer_is_on_its_way_is_not_sent_again_after_a_reload_or_an_end() {
-    let (database, folder) = (harness::anomalous(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::anomalous(), tempfile::tempdir().unwrap());
     let sink = Sink::start(&[]).unwrap();
     // The message arrives at once, and its answer half a second later.
     let slow = Proxy::start(sink.port(), Fault::Delay(Duration::from_millis(500))).unwrap();
     let url = format!("http://127.0.0.1:{}/hook", slow.port());
     write(folder.path(), &(target("one", &database.url("postgres")) + &common(&url, "state.db")));
-    let watch = Logged::start(harness::command(&["serve"]).current_dir(folder.path()));
+    let watch = Logged::start(testkit::command(&["serve"]).current_dir(folder.path()));
     let _ = sink.wait_for(1);
     watch.reload(1, USED);
     assert_eq!(watch.watch.stop(), Some(0));
@@ -192,8 +190,8 @@ fn a_message_whose_answer_is_on_its_way_is_not_sent_again_after_a_reload_or_an_e
     assert_eq!(noted, "done");
 }
 
-fn notices(received: &[testbed::Received]) -> Vec<String> {
-    let notice = |received: &testbed::Received| {
+fn notices(received: &[testkit::Received]) -> Vec<String> {
+    let notice = |received: &testkit::Received| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
         format!("{} {} {}", text("target"), text("check"), text("notice"))
@@ -203,13 +201,13 @@ fn notices(received: &[testbed::Received]) -> Vec<String> {
 
 #[test]
 fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
     let common = common(&sink.url(), "state.db");
     let app = target("app", &database.url("postgres"));
     write(folder.path(), &(app.clone() + &common));
     let watch =
-        Logged::start(harness::command(&["serve", "--log-format", "json"]).current_dir(folder.path()));
+        Logged::start(testkit::command(&["serve", "--log-format", "json"]).current_dir(folder.path()));
     let hook = |name: &str| {
         format!(
             "[[channel]]\nname = \"{name}\"\nkind = \"webhook\"\nurl = \"https://u:hunter2@${{{name}}}/x\"\n"
@@ -249,7 +247,7 @@ fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
 }
 
 /// It ends well, and in time.
-fn assert_ends(watch: Watch) {
+fn assert_ends(watch: Daemon) {
     let begun = Instant::now();
     assert_eq!(watch.stop(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
@@ -257,28 +255,28 @@ fn assert_ends(watch: Watch) {
 
 #[test]
 fn it_ends_in_time_while_a_look_hangs_and_a_channel_does_not_answer() {
-    let (one, other) = (harness::healthy(), harness::anomalous());
-    let proxy = Proxy::start(testbed::shared().ports()[0], Fault::FreezeAfter(3_000)).unwrap();
+    let (one, other) = (testkit::healthy(), testkit::anomalous());
+    let proxy = Proxy::start(testkit::shared().ports()[0], Fault::FreezeAfter(3_000)).unwrap();
     let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start_silent().unwrap());
     let hanging = target("hanging", &one.url_at("postgres", proxy.port()));
     let targets = target("app", &other.url("postgres")) + &hanging;
     write(folder.path(), &(targets + &common(&sink.url(), "state.db")));
-    let watch = harness::watch(folder.path());
+    let watch = testkit::Daemon::start(folder.path());
     proxy.wait_until_frozen();
     assert_eq!(sink.wait_for(1).len(), 1);
     assert_ends(watch);
     proxy.set(Fault::None);
-    assert_eq!(harness::left_behind(&one), "");
+    assert_eq!(testkit::left_behind(&one), "");
 }
 
 /// A daemon with a look behind it, whose store does not answer any more.
-fn without_store(folder: &Path, database: &Database<'_>, proxy: &Proxy) -> Watch {
-    let store = harness::empty().url_at("postgres", proxy.port());
+fn without_store(folder: &Path, database: &Database<'_>, proxy: &Proxy) -> Daemon {
+    let store = testkit::empty().url_at("postgres", proxy.port());
     let sink = Sink::start(&[]).unwrap();
     let targets = ["a", "b", "c"].map(|name| target(name, &database.url("postgres"))).concat();
     write(folder, &(targets + &common(&sink.url(), &store)));
-    let watch = harness::watch(folder);
-    harness::wait_until("a look", || watch.page("/metrics").contains("sessionwatch_looks_total"));
+    let watch = testkit::Daemon::start(folder);
+    testkit::wait_until("a look", || watch.page("/metrics").contains("sessionwatch_looks_total"));
     proxy.set(Fault::FreezeAfter(0));
     proxy.wait_until_frozen();
     watch
@@ -286,9 +284,9 @@ fn without_store(folder: &Path, database: &Database<'_>, proxy: &Proxy) -> Watch
 
 #[test]
 fn it_ends_in_time_while_the_store_hangs_and_at_once_when_asked_twice() {
-    let database = harness::healthy();
+    let database = testkit::healthy();
     for twice in [false, true] {
-        let proxy = Proxy::start(testbed::shared().ports()[0], Fault::None).unwrap();
+        let proxy = Proxy::start(testkit::shared().ports()[0], Fault::None).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let watch = without_store(folder.path(), &database, &proxy);
         if !twice {
@@ -298,20 +296,20 @@ fn it_ends_in_time_while_the_store_hangs_and_at_once_when_asked_twice() {
         let begun = Instant::now();
         watch.signal("TERM");
         watch.signal("INT");
-        assert_eq!(watch.ended(), Some(3));
+        assert_eq!(watch.wait(), Some(3));
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
 }
 
 #[test]
 fn every_line_of_the_log_can_be_json() {
-    let database = harness::anomalous();
+    let database = testkit::anomalous();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
     let app = target("app", &database.url("postgres")) + "suspends_after = 300\n";
     let nowhere = target("nowhere", &database.url_at("postgres", port));
     write(folder.path(), &(app + &nowhere + &common(&format!("http://127.0.0.1:{port}/"), "state.db")));
-    let mut command = harness::command(&["serve", "--verbose"]);
+    let mut command = testkit::command(&["serve", "--verbose"]);
     let watch = Logged::start(command.current_dir(folder.path()).env("SESSIONWATCH_LOG_FORMAT", "json"));
     watch.wait_for(1, "not delivered");
     write(folder.path(), "nonsense");
@@ -332,9 +330,9 @@ fn every_line_of_the_log_can_be_json() {
         |line: &Value| line["message"].as_str().unwrap().contains("looks a month keep its database awake");
     assert!(lines.iter().any(costs), "{lines:#?}");
     // What a command says to its caller too.
-    let said = harness::run_in(folder.path(), &[], &["check", "--log-format", "json"]);
+    let said = testkit::run_in(folder.path(), &[], &["check", "--log-format", "json"]);
     let line: Value = serde_json::from_str(said.stderr.trim()).unwrap();
     assert!(said.code == 2 && line["level"] == "ERROR", "{line}");
-    let help = harness::run(&["serve", "--help"]).stdout;
+    let help = testkit::run(&["serve", "--help"]).stdout;
     assert!(help.contains("--log-format") && help.contains("SESSIONWATCH_LOG_FORMAT"), "{help}");
 }

@@ -31,7 +31,7 @@ impl Alertmanager {
     ///
     /// If the program is missing or does not start, with what it said.
     pub fn start(webhook: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?.keep();
+        let folder = tempfile::Builder::new().prefix("testkit-").tempdir()?.keep();
         // From here on, the folder is removed whatever happens.
         let mut alertmanager = Self { port: 0, watchdog: launch(&folder, webhook)? };
         let log = alertmanager.watchdog.stderr.take().context("standard error is piped")?;

@@ -10,12 +10,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What has arrived, the first one first.
 #[derive(Debug)]
-pub(crate) struct Arrivals<T> {
+pub(crate) struct Inbox<T> {
     list: Mutex<Vec<T>>,
     grown: Condvar,
 }
 
-impl<T: Clone> Arrivals<T> {
+impl<T: Clone> Inbox<T> {
     pub(crate) fn new() -> Self {
         Self { list: Mutex::default(), grown: Condvar::new() }
     }

@@ -2,9 +2,13 @@
 
 use std::{fs, io::Write as _, os::unix::fs::chown, path::PathBuf, process::Child};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::{Server, free_port, psql, run, unprivileged, watch};
+use crate::{
+    Server,
+    polling::wait_until,
+    server::{Psql, free_port, run, unprivileged, watch},
+};
 
 /// A replica that answers queries, in a folder of its own. It is stopped and removed as a [`Server`] is.
 #[derive(Debug)]
@@ -18,7 +22,7 @@ pub struct Replica {
 
 impl Replica {
     pub(crate) fn of(server: &Server) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("testbed-").tempdir()?.keep();
+        let folder = tempfile::Builder::new().prefix("testkit-").tempdir()?.keep();
         let owner = unprivileged()?;
         if let Some((user, group)) = owner {
             chown(&folder, Some(user), Some(group))?;
@@ -101,7 +105,7 @@ impl Replica {
     ///
     /// If it does not in half a minute.
     pub fn catch_up(&self, server: &Server) -> Result<()> {
-        let sql = "BEGIN;\nSET LOCAL synchronous_commit = on;\nSELECT pg_logical_emit_message(true, 'testbed', '');\n\
+        let sql = "BEGIN;\nSET LOCAL synchronous_commit = on;\nSELECT pg_logical_emit_message(true, 'testkit', '');\n\
                    COMMIT;\nSELECT pg_current_wal_flush_lsn();";
         let said = server.psql("postgres", sql)?;
         let position = said.lines().last().context("a position")?;
@@ -114,7 +118,7 @@ impl Replica {
     ///
     /// If `psql` fails, with what it said.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
-        psql((&self.bin, &self.folder, self.port), database, sql)
+        Psql { bin: &self.bin, socket: &self.folder, port: self.port }.run(database, sql)
     }
 
     fn control(&self, arguments: &[&str]) -> Result<()> {
@@ -123,14 +127,13 @@ impl Replica {
     }
 
     fn wait_until(&self, condition: &str) -> Result<()> {
-        let query = format!("SELECT pg_sleep(0.05);\nSELECT {condition};");
-        for _ in 0..600 {
-            if self.psql("postgres", &query)?.trim_end().ends_with('t') {
-                return Ok(());
-            }
-        }
-        ensure!(false, "the replica never came to `{condition}`");
-        Ok(())
+        let query = format!("SELECT {condition};");
+        let mut answer = Ok(String::new());
+        wait_until(condition, || {
+            answer = self.psql("postgres", &query);
+            answer.as_ref().map_or(true, |answer| answer.trim_end().ends_with('t'))
+        });
+        answer.map(drop)
     }
 }
 

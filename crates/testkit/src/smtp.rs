@@ -14,7 +14,7 @@ use rustls::{
 };
 
 use self::session::{Ending, Session};
-use crate::{Certificates, arrivals::Arrivals, service::Service};
+use crate::{Certificates, inbox::Inbox, tcp_server::TcpServer};
 
 mod session;
 
@@ -59,13 +59,13 @@ pub struct Mail {
 /// Recipients whose name begins with `no` are refused for good, those whose name begins with `busy` only once each.
 #[derive(Debug)]
 pub struct MailSink {
-    service: Service,
+    server: TcpServer,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    mails: Arrivals<Mail>,
+    mails: Inbox<Mail>,
     /// Recipients that were put off before.
     put_off: Mutex<BTreeSet<String>>,
     insist_on_login: bool,
@@ -92,20 +92,20 @@ impl MailSink {
             Encryption::Tls(certificates) => Tls::Always(server_config(certificates)?),
         };
         let shared = Arc::new(Shared {
-            mails: Arrivals::new(),
+            mails: Inbox::new(),
             put_off: Mutex::default(),
             insist_on_login: options.insist_on_login,
             tls,
         });
         let serving = Arc::clone(&shared);
-        let service = Service::start(0, move |stream| serve(&serving, stream))?;
-        Ok(Self { service, shared })
+        let server = TcpServer::start(0, move |stream| serve(&serving, stream))?;
+        Ok(Self { server, shared })
     }
 
     /// The port it listens at, of 127.0.0.1. Its certificate is for `localhost`.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.service.port()
+        self.server.port()
     }
 
     /// All messages that have been accepted so far.
@@ -133,7 +133,7 @@ fn server_config(certificates: &Certificates) -> Result<Arc<ServerConfig>> {
 }
 
 fn serve(shared: &Shared, mut stream: &TcpStream) -> Result<()> {
-    let greeting = "220 testbed ESMTP\r\n";
+    let greeting = "220 testkit ESMTP\r\n";
     match &shared.tls {
         Tls::Always(config) => {
             let mut secure = encrypt(config, stream)?;

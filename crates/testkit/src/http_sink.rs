@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{arrivals::Arrivals, service::Service};
+use crate::{inbox::Inbox, tcp_server::TcpServer};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -26,13 +26,13 @@ pub struct Received {
 /// An HTTP server for tests. It ends with this value.
 #[derive(Debug)]
 pub struct Sink {
-    service: Service,
+    server: TcpServer,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    received: Arrivals<Received>,
+    received: Inbox<Received>,
     answers: Mutex<Answers>,
     gate: Mutex<Gate>,
     opened: Condvar,
@@ -91,11 +91,11 @@ impl Sink {
 
     fn launch(port: u16, answers: Answers) -> Result<Self> {
         let gate = Mutex::new(Gate { arrived: 0, first: 0, width: 1 });
-        let (received, answers, opened) = (Arrivals::new(), Mutex::new(answers), Condvar::new());
+        let (received, answers, opened) = (Inbox::new(), Mutex::new(answers), Condvar::new());
         let shared = Arc::new(Shared { received, answers, gate, opened });
         let serving = Arc::clone(&shared);
-        let service = Service::start(port, move |stream| serve(&serving, stream))?;
-        Ok(Self { service, shared })
+        let server = TcpServer::start(port, move |stream| serve(&serving, stream))?;
+        Ok(Self { server, shared })
     }
 
     /// From now on answers so many requests at once, and later ones only when as many of them wait together as `width` says.
@@ -121,7 +121,7 @@ impl Sink {
     /// The port it listens at.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.service.port()
+        self.server.port()
     }
 
     /// All requests that have arrived so far.
@@ -138,7 +138,7 @@ impl Sink {
 
     /// Refuses connections from now on, and ends those it has: all requests that have arrived.
     pub fn stop(self) -> Vec<Received> {
-        drop(self.service);
+        drop(self.server);
         self.shared.received.all()
     }
 }
