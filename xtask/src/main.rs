@@ -7,13 +7,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+mod groups;
 mod postgresql;
 mod tidy;
 mod timescale;
 
 const HELP: &str = "cargo xtask COMMAND
 
-  test    tidy, then install what the tests need, format check, lint and every test
+  test    tidy, then install what the tests need, format check, lint and every test;
+          with --fast only tests, without slow stories and without a browser
   setup   only install what the tests need
   fmt     format the code
   lint    format check and Clippy
@@ -45,6 +47,9 @@ const NEEDED: [(&str, &str); 9] = [
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.first().map(String::as_str) {
+        Some("test") if arguments.get(1).is_some_and(|argument| argument == "--fast") => {
+            setup().and_then(|()| groups::test_fast())
+        }
         Some("test") => test(),
         Some("setup") => setup(),
         Some("fmt") => cargo(&["fmt", "--all"]),
