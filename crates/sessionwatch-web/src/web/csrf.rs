@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::extract::{FromRequest, Request};
+use credentials::mask;
 
 use super::{MAX_FORM_BYTES, WebError, auth::LoggedIn};
 use crate::{
     app::{AppError, AppState},
-    credentials::mask,
     secret::Secret,
 };
 

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Stderr, StdoutLock, Write};
 
 use memchr::memrchr;
 
-use crate::{credentials, environment};
+use crate::environment;
 
 /// How output is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -271,7 +271,7 @@ impl Plan {
     /// # Errors
     ///
     /// If it was written by another version, or is damaged.
-    pub(crate) fn read(kept: plans::Plan) -> Result<Option<Self>, StoreError> {
+    pub fn read(kept: plans::Plan) -> Result<Option<Self>, StoreError> {
         if kept.state == plans::State::Making {
             return Ok(None);
         }

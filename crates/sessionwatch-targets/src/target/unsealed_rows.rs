@@ -152,13 +152,13 @@ impl UnsealedRows {
 
 impl UnsealedDependents {
     /// The positions of the rows that went with one of these sessions.
-    pub(crate) fn of(&self, sessions: &BTreeSet<usize>) -> Vec<usize> {
+    pub fn of(&self, sessions: &BTreeSet<usize>) -> Vec<usize> {
         let owners = self.sessions.iter().enumerate();
         owners.filter(|(_, session)| sessions.contains(session)).map(|(at, _)| at).collect()
     }
 
     /// The sessions that these rows went with.
-    pub(crate) fn sessions_of(&self, rows: &[usize]) -> BTreeSet<usize> {
+    pub fn sessions_of(&self, rows: &[usize]) -> BTreeSet<usize> {
         rows.iter().filter_map(|at| self.sessions.get(*at).copied()).collect()
     }
 

@@ -19,7 +19,7 @@ use utoipa::{
 };
 
 use super::{super::MAX_FORM_BYTES, problem::Problem};
-use crate::credentials::mask;
+use credentials::mask;
 
 /// Text in one line: of 1 to so many characters, none of them a control character, and not only spaces.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use toml::{
 };
 
 use super::keys::{DECODERS, Key, Kind, Otherwise, SECTIONS, Section};
-use crate::{credentials, suggest::nearest};
+use crate::suggest::nearest;
 
 /// Something wrong in a configuration file. Holds no value from the file, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Why duplicates cannot be known where tokens are compared by code of the application.
-pub(crate) const UNKNOWN_COLLATION: &str = "tokens are compared by a collation that only the application has";
+pub const UNKNOWN_COLLATION: &str = "tokens are compared by a collation that only the application has";
 
 /// Rows that are asked for by their addresses at once.
 pub(super) const ADDRESSES_PER_QUERY: usize = 5_000;

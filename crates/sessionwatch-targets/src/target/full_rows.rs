@@ -27,7 +27,7 @@ pub struct RowHeader {
 
 impl FullRows {
     /// Takes in what comes next.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 

@@ -1,0 +1,41 @@
+//! What the program does, behind use cases: check runs, alerts, notifications, logs, plans, incidents and the daemon.
+//!
+//! Reading order: [`config`] reads the file; [`look`] goes from a connected target to a report; [`alerts`] decides whom to
+//! notify; [`daemon`] does both by a schedule; [`app`] holds what people do, for the command line, pages and programs
+//! alike. There is deliberately no terminal and no HTML here.
+
+pub mod access_names;
+pub mod actions;
+pub mod alerts;
+pub mod api_types;
+pub mod app;
+pub mod archive;
+pub mod blocking;
+pub mod checklist;
+pub mod checks;
+pub mod clock_difference;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod doctor;
+pub mod environment;
+pub mod incident;
+pub mod integrations;
+pub mod logs;
+pub mod look;
+pub mod memory;
+pub mod metric_names;
+pub mod notify;
+pub mod oidc;
+pub mod output;
+pub mod progress;
+pub mod report;
+pub mod sanitize;
+pub mod schedule;
+pub mod target_layouts;
+
+use credentials as secret;
+use sessionwatch_clock as clock;
+use sessionwatch_core::suggest;
+use sessionwatch_store as store;
+use sessionwatch_targets::{profile, target};

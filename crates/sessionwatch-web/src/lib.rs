@@ -1,0 +1,10 @@
+//! The dashboard and its interface: pages, routes, and who may ask for what.
+//!
+//! Handlers only parse, call a use case of `sessionwatch-app`, and render.
+
+pub mod web;
+
+use credentials as secret;
+use sessionwatch_app::{access_names, actions, api_types, app, checks, config, output, report, sanitize};
+use sessionwatch_clock as clock;
+use sessionwatch_store as store;
