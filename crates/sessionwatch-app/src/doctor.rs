@@ -17,6 +17,7 @@ pub use self::visit::visit;
 use pg_link::SslMode;
 
 use crate::{
+    api_types::Examined,
     clock as calendar,
     clock_difference::Difference,
     config::Config,
@@ -70,6 +71,17 @@ pub struct Finding {
     pub summary: String,
     /// SQL, or words, that mend it.
     pub fix: Option<String>,
+}
+
+impl From<&Finding> for Examined {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            id: finding.id,
+            level: finding.level.name(),
+            summary: finding.summary.clone(),
+            fix: finding.fix.clone(),
+        }
+    }
 }
 
 /// A target as examined.

@@ -14,8 +14,9 @@ pub use self::{
     replica::Replica,
     scene::{anomalous, clone_template, create_role, empty, healthy, left_behind, shared_tls_server},
     server::{Database, Server, shared},
+    shared_versions::{shared_timescale, shared_version},
     smtp::{Encryption, Mail, MailOptions, MailSink},
-    version::{VERSIONS, shared_timescale, shared_version},
+    version::VERSIONS,
 };
 
 mod alertmanager;
@@ -25,11 +26,13 @@ pub mod http;
 mod http_sink;
 mod inbox;
 mod polling;
+mod processes;
 mod program;
 mod proxy;
 mod replica;
 pub mod scene;
 mod server;
+mod shared_versions;
 mod smtp;
 mod tcp_server;
 mod version;

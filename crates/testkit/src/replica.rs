@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     Server,
     polling::wait_until,
-    server::{Psql, free_port, run, unprivileged, watch},
+    processes::{Psql, free_port, run, unprivileged, watch},
 };
 
 /// A replica that answers queries, in a folder of its own. It is stopped and removed as a [`Server`] is.
@@ -18,6 +18,17 @@ pub struct Replica {
     port: u16,
     /// Closing its standard input stops the server.
     _watchdog: Child,
+}
+
+impl Server {
+    /// Starts a streaming replica of this server.
+    ///
+    /// # Errors
+    ///
+    /// If the copy cannot be made, or does not start.
+    pub fn replica(&self) -> Result<Replica> {
+        Replica::of(self)
+    }
 }
 
 impl Replica {

@@ -6,19 +6,22 @@
 use std::{
     fs,
     io::Write as _,
-    net::TcpListener,
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::{Certificates, Replica, version};
+use crate::{
+    Certificates,
+    processes::{Psql, free_port, run, unprivileged, watch},
+    version,
+};
 
 const PASSWORD: &str = "testkit";
 
@@ -190,15 +193,6 @@ impl Server {
         Psql { bin: &self.clients, socket: &self.folder, port: self.port }.run(database, sql)
     }
 
-    /// Starts a streaming replica of this server.
-    ///
-    /// # Errors
-    ///
-    /// If the copy cannot be made, or does not start.
-    pub fn replica(&self) -> Result<Replica> {
-        Replica::of(self)
-    }
-
     /// Stops the server at once, as a crash would.
     ///
     /// # Errors
@@ -284,38 +278,6 @@ impl Database<'_> {
     }
 }
 
-/// The real `psql`, of a folder of programs, at the server of that socket and port.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Psql<'a> {
-    pub(crate) bin: &'a Path,
-    pub(crate) socket: &'a Path,
-    pub(crate) port: u16,
-}
-
-impl Psql<'_> {
-    /// Runs SQL as superuser.
-    pub(crate) fn run(self, database: &str, sql: &str) -> Result<String> {
-        let options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-f", "-"];
-        let mut child = Command::new(self.bin.join("psql"))
-            .args(options)
-            .args(["-d", database])
-            .env("PGHOST", self.socket)
-            .env("PGPORT", self.port.to_string())
-            .env("PGTZ", "UTC")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("psql cannot be run")?;
-        child.stdin.take().context("standard input is piped")?.write_all(sql.as_bytes())?;
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-}
-
 /// Makes certificates, and lets nobody in over TCP without TLS.
 fn secure(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<Certificates> {
     let certificates = Certificates::make(folder)?;
@@ -326,42 +288,6 @@ fn secure(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<Certi
     }
     fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")?;
     Ok(certificates)
-}
-
-/// Stops the servers and removes the folder as soon as this process lets go of the pipe.
-pub(crate) fn watch(folder: &Path, data: &Path) -> Result<Child> {
-    let script = "read -r _; for f in \"$2/postmaster.pid\" \"$1/pgbouncer.pid\"; do [ -f \"$f\" ] && kill -QUIT \"$(head -n 1 \"$f\")\"; done; \
-                  while [ -f \"$2/postmaster.pid\" ] && kill -0 \"$(head -n 1 \"$2/postmaster.pid\")\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
-    Command::new("setsid")
-        .args(["sh", "-c", script, "watchdog"])
-        .args([folder, data])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("the watchdog cannot be started")
-}
-
-pub(crate) fn run(owner: Option<(u32, u32)>, program: &Path, arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new(if owner.is_some() { Path::new("setpriv") } else { program });
-    if let Some((user, group)) = owner {
-        command
-            .args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups", "--"])
-            .arg(program);
-    }
-    // A daemon that inherited a pipe would keep it open, so its output goes nowhere; it has a log.
-    let status = command
-        .args(arguments)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if status.with_context(|| format!("`{}` cannot be run", program.display()))?.success() {
-        Ok(())
-    } else {
-        bail!("`{} {}` failed", program.display(), arguments.join(" "))
-    }
 }
 
 /// The newest installed server.
@@ -375,23 +301,4 @@ fn binaries() -> Result<PathBuf> {
         .collect();
     found.sort();
     found.pop().map(|(_, bin)| bin).context("no PostgreSQL server is installed: run `cargo xtask setup`")
-}
-
-/// Who to be when this process is root, which PostgreSQL refuses.
-pub(crate) fn unprivileged() -> Result<Option<(u32, u32)>> {
-    let id = |arguments: &[&str]| -> Result<u32> {
-        let output = Command::new("id").args(arguments).output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
-    };
-    if id(&["-u"])? != 0 {
-        return Ok(None);
-    }
-    let user = ["postgres", "nobody"]
-        .into_iter()
-        .find_map(|name| Some((id(&["-u", name]).ok()?, id(&["-g", name]).ok()?)));
-    Ok(Some(user.context("there is no unprivileged user to run PostgreSQL as")?))
-}
-
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

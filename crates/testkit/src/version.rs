@@ -1,40 +1,16 @@
-//! Servers of several versions of PostgreSQL.
+//! Where the programs of each version of PostgreSQL are.
 
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
 };
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Server, server::run};
+use crate::processes::run;
 
 /// The major versions of PostgreSQL that the project is tested on.
 pub const VERSIONS: [u32; 6] = [13, 14, 15, 16, 17, 18];
-
-/// The one server of that major version that all tests of a binary share. It starts when it is first asked for.
-///
-/// # Panics
-///
-/// If the version is none of [`VERSIONS`], or no server of it can be started.
-#[must_use]
-pub fn shared_version(major: u32) -> &'static Server {
-    static SERVERS: [OnceLock<Server>; VERSIONS.len()] = [const { OnceLock::new() }; VERSIONS.len()];
-    let at = VERSIONS.iter().position(|version| *version == major).expect("a version that is tested on");
-    SERVERS[at].get_or_init(|| Server::start_version(major, &[]).expect("a private PostgreSQL server starts"))
-}
-
-/// The one server with TimescaleDB that all tests of a binary share. It starts when it is first asked for.
-///
-/// # Panics
-///
-/// If no such server can be started.
-#[must_use]
-pub fn shared_timescale() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start_timescale().expect("a private server with TimescaleDB starts"))
-}
 
 /// Where `cargo xtask setup` keeps what it fetches.
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools");
@@ -88,26 +64,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::server::unprivileged;
-
-    #[test]
-    fn every_version_is_what_it_says() {
-        for major in VERSIONS {
-            let server = shared_version(major);
-            let number = server.psql("postgres", "SHOW server_version_num").unwrap();
-            assert_eq!(number.trim().parse::<u32>().unwrap() / 10_000, major);
-        }
-    }
-
-    #[test]
-    fn timescale_has_its_extension() {
-        let server = shared_timescale();
-        let database = server.database(None).unwrap();
-        database.psql("CREATE EXTENSION timescaledb").unwrap();
-        let version =
-            database.psql("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").unwrap();
-        assert!(version.starts_with("2."), "{version}");
-    }
+    use crate::processes::unprivileged;
 
     #[test]
     fn programs_that_only_root_can_reach_are_copied() {

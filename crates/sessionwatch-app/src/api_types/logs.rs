@@ -6,7 +6,10 @@ use sessionwatch_core::{instant::Instant, source_activity::SourceStatus};
 use utoipa::ToSchema;
 
 use super::At;
-use crate::{config::logs, logs::LogSource, store::signals};
+use crate::{
+    config::logs,
+    store::{signals, sources},
+};
 
 /// What a line of a log says.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -76,7 +79,7 @@ pub struct Source {
 impl Source {
     /// The document of a source that is configured, and what is known of it.
     #[must_use]
-    pub fn of(source: &logs::Source, kept: LogSource, now: Instant) -> Self {
+    pub fn of<P>(source: &logs::Source, kept: sources::Source<P>, now: Instant) -> Self {
         let voice = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
             SourceStatus::Never => "never heard",
             SourceStatus::Usual => "as usual",

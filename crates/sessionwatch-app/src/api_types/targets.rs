@@ -7,7 +7,7 @@ use sessionwatch_core::instant::Instant;
 use utoipa::ToSchema;
 
 use super::At;
-use crate::{doctor, report, target::listing};
+use crate::{report, target::listing};
 
 /// A session, by the first characters of its token.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -50,23 +50,12 @@ impl Session {
 /// Something that the doctor examined.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Examined {
-    id: &'static str,
+    /// What was examined, kebab-case.
+    pub id: &'static str,
     /// `pass`, `warn` or `fail`.
-    level: &'static str,
-    summary: String,
+    pub level: &'static str,
+    /// What was found.
+    pub summary: String,
     /// SQL, or words, that mend it.
-    fix: Option<String>,
-}
-
-impl Examined {
-    /// The document.
-    #[must_use]
-    pub fn of(finding: &doctor::Finding) -> Self {
-        Self {
-            id: finding.id,
-            level: finding.level.name(),
-            summary: finding.summary.clone(),
-            fix: finding.fix.clone(),
-        }
-    }
+    pub fix: Option<String>,
 }

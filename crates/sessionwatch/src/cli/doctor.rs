@@ -64,6 +64,6 @@ fn text(target: &str, findings: &[Finding]) -> String {
 }
 
 fn document(target: &str, findings: &[Finding]) -> Value {
-    let findings: Vec<_> = findings.iter().map(api_types::Examined::of).collect();
+    let findings: Vec<_> = findings.iter().map(api_types::Examined::from).collect();
     json!({ "schema": 1, "target": target, "findings": findings })
 }

@@ -217,7 +217,7 @@ pub(super) async fn query(State(app): State<Arc<AppState>>, In(of): In<OfCheck>)
 #[utoipa::path(get, path = "/api/v1/targets/{target}/doctor", tag = "targets", params(OfTarget), responses((status = 200, description = "Everything that was examined", body = Page<Examined>)))]
 pub(super) async fn doctor(State(app): State<Arc<AppState>>, In(of): In<OfTarget>) -> Answer<Page<Examined>> {
     let findings = targets::examine(&app, &of.target).await?;
-    Ok(Json(Page::all(findings.iter().map(Examined::of).collect())))
+    Ok(Json(Page::all(findings.iter().map(Examined::from).collect())))
 }
 
 /// The weekly checklist of a target, as `sessionwatch report --format json` writes it

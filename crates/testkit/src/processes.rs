@@ -1,0 +1,97 @@
+//! Programs that are started: as whom, on which port, and how they end with the tests.
+
+use std::{
+    io::Write as _,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// The real `psql`, of a folder of programs, at the server of that socket and port.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Psql<'a> {
+    pub(crate) bin: &'a Path,
+    pub(crate) socket: &'a Path,
+    pub(crate) port: u16,
+}
+
+impl Psql<'_> {
+    /// Runs SQL as superuser.
+    pub(crate) fn run(self, database: &str, sql: &str) -> Result<String> {
+        let options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-f", "-"];
+        let mut child = Command::new(self.bin.join("psql"))
+            .args(options)
+            .args(["-d", database])
+            .env("PGHOST", self.socket)
+            .env("PGPORT", self.port.to_string())
+            .env("PGTZ", "UTC")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("psql cannot be run")?;
+        child.stdin.take().context("standard input is piped")?.write_all(sql.as_bytes())?;
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+pub(crate) fn run(owner: Option<(u32, u32)>, program: &Path, arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new(if owner.is_some() { Path::new("setpriv") } else { program });
+    if let Some((user, group)) = owner {
+        command
+            .args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups", "--"])
+            .arg(program);
+    }
+    // A daemon that inherited a pipe would keep it open, so its output goes nowhere; it has a log.
+    let status = command
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if status.with_context(|| format!("`{}` cannot be run", program.display()))?.success() {
+        Ok(())
+    } else {
+        bail!("`{} {}` failed", program.display(), arguments.join(" "))
+    }
+}
+
+/// Who to be when this process is root, which PostgreSQL refuses.
+pub(crate) fn unprivileged() -> Result<Option<(u32, u32)>> {
+    let id = |arguments: &[&str]| -> Result<u32> {
+        let output = Command::new("id").args(arguments).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    };
+    if id(&["-u"])? != 0 {
+        return Ok(None);
+    }
+    let user = ["postgres", "nobody"]
+        .into_iter()
+        .find_map(|name| Some((id(&["-u", name]).ok()?, id(&["-g", name]).ok()?)));
+    Ok(Some(user.context("there is no unprivileged user to run PostgreSQL as")?))
+}
+
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Stops the servers and removes the folder as soon as this process lets go of the pipe.
+pub(crate) fn watch(folder: &Path, data: &Path) -> Result<Child> {
+    let script = "read -r _; for f in \"$2/postmaster.pid\" \"$1/pgbouncer.pid\"; do [ -f \"$f\" ] && kill -QUIT \"$(head -n 1 \"$f\")\"; done; \
+                  while [ -f \"$2/postmaster.pid\" ] && kill -0 \"$(head -n 1 \"$2/postmaster.pid\")\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
+    Command::new("setsid")
+        .args(["sh", "-c", script, "watchdog"])
+        .args([folder, data])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("the watchdog cannot be started")
+}
