@@ -99,8 +99,8 @@ struct Number {
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn week(db: Db<'_>, configured: (&Config, &Target), now: Instant) -> Result<Checklist, StoreError> {
-    over(db, configured, (now.plus(-7 * DAY), now), now)
+pub fn week(db: Db<'_>, config: &Config, target: &Target, now: Instant) -> Result<Checklist, StoreError> {
+    over(db, config, target, (now.plus(-7 * DAY), now), now)
 }
 
 /// The checklist of a period.
@@ -110,11 +110,12 @@ pub fn week(db: Db<'_>, configured: (&Config, &Target), now: Instant) -> Result<
 /// If the store cannot be read.
 pub fn over(
     db: Db<'_>,
-    (config, target): (&Config, &Target),
+    config: &Config,
+    target: &Target,
     period: (Instant, Instant),
     now: Instant,
 ) -> Result<Checklist, StoreError> {
-    let facts = Facts::read(db, (config, target), period, now)?;
+    let facts = Facts::read(db, config, target, period, now)?;
     Ok(Checklist {
         target: target.name.clone(),
         period,
@@ -171,7 +172,7 @@ impl Checklist {
 }
 
 impl Item {
-    fn new(subject: Subject, threshold: &str, (verdict, evidence): (Verdict, String)) -> Self {
+    fn new(subject: Subject, threshold: &str, verdict: Verdict, evidence: String) -> Self {
         Self { subject, verdict, evidence, threshold: threshold.to_owned() }
     }
 
@@ -326,7 +327,7 @@ mod tests {
         let (_folder, store) = store();
         fill(&store, target, change);
         let config = config(target);
-        store.read(|db| week(db, (&config, &config.targets[0]), now())).unwrap()
+        store.read(|db| week(db, &config, &config.targets[0], now())).unwrap()
     }
 
     #[test]
@@ -342,7 +343,7 @@ mod tests {
                 })
                 .unwrap();
         }
-        let list = store.read(|db| week(db, (&config, &config.targets[0]), now())).unwrap();
+        let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
         let document = list.json();
         let orphaned = document["baseline"]
             .as_array()
@@ -413,7 +414,7 @@ mod tests {
     fn nothing_is_known_of_a_target_that_nobody_looked_at() {
         let (_folder, store) = store();
         let config = config("main");
-        let list = store.read(|db| week(db, (&config, &config.targets[0]), now())).unwrap();
+        let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
         for item in list.items.iter().chain(&list.requirements) {
             assert_eq!(item.verdict.name(), "unknown", "{}", item.subject.id);
         }
@@ -438,7 +439,7 @@ mod tests {
         store.write(|db| events::add(db, &event)).unwrap();
         let mut config = config("main");
         config.rules.disabled.insert("expired-backlog");
-        let list = store.read(|db| week(db, (&config, &config.targets[0]), now())).unwrap();
+        let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
         let reason = |at: usize| list.items[at].verdict.reason().unwrap_or_default().to_owned();
         assert_eq!(
             reason(1),

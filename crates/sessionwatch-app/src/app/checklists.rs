@@ -27,7 +27,7 @@ pub struct NewAttestation {
 /// If the store does not answer.
 pub async fn get_checklist(app: &Arc<AppState>, target: Target) -> Result<Checklist, AppError> {
     let (config, now) = (app.config(), app.clock.now());
-    app.read(move |db| checklist::week(db, (&config, &target), now)).await
+    app.read(move |db| checklist::week(db, &config, &target, now)).await
 }
 
 /// Records what somebody vouches for.

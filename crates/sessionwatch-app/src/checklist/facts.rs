@@ -82,7 +82,8 @@ impl<'a> Facts<'a> {
     /// Reads them.
     pub(super) fn read(
         db: Db<'_>,
-        (config, target): (&'a Config, &Target),
+        config: &'a Config,
+        target: &Target,
         period: (Instant, Instant),
         now: Instant,
     ) -> Result<Self, StoreError> {
@@ -104,14 +105,14 @@ impl<'a> Facts<'a> {
         Ok(Self {
             thresholds: &config.rules.thresholds,
             period,
-            coverage: coverage(&points, (looks, blind), period),
+            coverage: coverage(&points, looks, blind, period),
             points,
             last: censuses::last_look(db, &target.name, period)?
                 .map(|point| point.gauges)
                 .unwrap_or_default(),
             verdicts,
             attested: attestations::last(db, (&target.name, USER_REPORTS), period)?,
-            signals: signals(db, (config, target), period)?,
+            signals: signals(db, config, target, period)?,
             ends: match last {
                 Some((at, report)) => ends(&report)?.map(|ends| (at, ends)),
                 None => None,
@@ -192,7 +193,8 @@ impl<'a> Facts<'a> {
 /// Critical signals in a target's logs; or why that is not known.
 fn signals(
     db: Db<'_>,
-    (config, target): (&Config, &Target),
+    config: &Config,
+    target: &Target,
     period: (Instant, Instant),
 ) -> Result<Result<CriticalSignals, String>, StoreError> {
     let mut heard = Err("no log source is configured".to_owned());
@@ -216,7 +218,8 @@ pub(super) fn time((from, to): (Instant, Instant)) -> String {
     format!("from {} to {}", clock::readable(from), clock::readable(to))
 }
 
-fn coverage(seen: &[Point], (looks, blind): (u64, u64), (from, to): (Instant, Instant)) -> Coverage {
+fn coverage(seen: &[Point], looks: u64, blind: u64, period: (Instant, Instant)) -> Coverage {
+    let (from, to) = period;
     let hours: BTreeSet<i64> = seen.iter().map(|point| point.at.since(from).max(0) / HOUR).collect();
     let all = (to.since(from) + HOUR - 1) / HOUR;
     Coverage {

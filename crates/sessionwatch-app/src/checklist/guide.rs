@@ -112,7 +112,7 @@ fn duplicates(facts: &Facts<'_>) -> Item {
         mend: action("duplicate-tokens"),
         find_out: LOOK,
     };
-    Item::new(subject, "0", (verdict, highest(track)))
+    Item::new(subject, "0", verdict, highest(track))
 }
 
 fn orphaned(facts: &Facts<'_>) -> Item {
@@ -127,7 +127,7 @@ fn orphaned(facts: &Facts<'_>) -> Item {
         mend: action("orphaned-sessions"),
         find_out: LOOK,
     };
-    Item::new(subject, &format!("< {ORPHANED}"), (verdict, highest(track)))
+    Item::new(subject, &format!("< {ORPHANED}"), verdict, highest(track))
 }
 
 fn ratio(facts: &Facts<'_>) -> Item {
@@ -147,7 +147,7 @@ fn ratio(facts: &Facts<'_>) -> Item {
         mend: action("sessions-per-user"),
         find_out: LOOK,
     };
-    Item::new(subject, &format!("{RATIO_MIN:?} to {max:?}"), (verdict, evidence))
+    Item::new(subject, &format!("{RATIO_MIN:?} to {max:?}"), verdict, evidence)
 }
 
 fn expired(facts: &Facts<'_>) -> Item {
@@ -162,7 +162,7 @@ fn expired(facts: &Facts<'_>) -> Item {
         mend: action("expired-backlog"),
         find_out: LOOK,
     };
-    Item::new(subject, &format!("< {EXPIRED}"), (verdict, highest(track)))
+    Item::new(subject, &format!("< {EXPIRED}"), verdict, highest(track))
 }
 
 fn signals(facts: &Facts<'_>) -> Item {
@@ -184,7 +184,8 @@ fn signals(facts: &Facts<'_>) -> Item {
     Item::new(
         subject,
         "0",
-        (rules::critical_signals(facts.signals.as_ref().map_err(String::as_str).copied()), evidence),
+        rules::critical_signals(facts.signals.as_ref().map_err(String::as_str).copied()),
+        evidence,
     )
 }
 
@@ -201,7 +202,7 @@ fn creation_rate(facts: &Facts<'_>) -> Item {
         mend: action("creation-rate"),
         find_out: LOOK,
     };
-    Item::new(subject, &usual.to_string(), (facts.judge(measure, verdict), highest(track)))
+    Item::new(subject, &usual.to_string(), facts.judge(measure, verdict), highest(track))
 }
 
 fn user_reports(facts: &Facts<'_>) -> Item {
@@ -219,7 +220,7 @@ fn user_reports(facts: &Facts<'_>) -> Item {
         find_out: "ask support, then say so: `sessionwatch report attest`",
     };
     let verdict = rules::attested(said.map(|said| said.holds));
-    Item::new(subject, "vouched for", (verdict, evidence.unwrap_or_default()))
+    Item::new(subject, "vouched for", verdict, evidence.unwrap_or_default())
 }
 
 /// What to do when a check fails.

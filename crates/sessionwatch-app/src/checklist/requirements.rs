@@ -54,7 +54,7 @@ pub(super) fn items(facts: &Facts<'_>) -> Vec<Item> {
 }
 
 fn hidden(subject: Subject) -> Item {
-    Item::new(subject, "", (Verdict::Unknown(HIDDEN.into()), String::new()))
+    Item::new(subject, "", Verdict::Unknown(HIDDEN.into()), String::new())
 }
 
 fn unique_tokens(facts: &Facts<'_>) -> Item {
@@ -98,7 +98,7 @@ fn absolute_lifetime(facts: &Facts<'_>) -> Item {
         mend: action(check),
         find_out: "see in the code that a session ends at a set time after log-in, however much it is used",
     };
-    Item::new(subject, "policy", (facts.judge(Measure("extended", check), verdict), evidence))
+    Item::new(subject, "policy", facts.judge(Measure("extended", check), verdict), evidence)
 }
 
 fn ended_stays_ended(facts: &Facts<'_>) -> Item {
@@ -147,7 +147,7 @@ fn old_rows(facts: &Facts<'_>) -> Item {
         None => format!("{MAX_IN_SMALL_TABLE}, or one of {ROWS_PER_EXPIRED} rows"),
     };
     let threshold = format!("at most {most}, no older than {} days", thresholds.expired_backlog.max_age_days);
-    Item::new(subject, &threshold, (facts.judge(measure, verdict), evidence))
+    Item::new(subject, &threshold, facts.judge(measure, verdict), evidence)
 }
 
 fn assurance(facts: &Facts<'_>, limit: i64) -> Item {
@@ -178,7 +178,7 @@ fn assurance(facts: &Facts<'_>, limit: i64) -> Item {
         mend: "shorten the lifetime of sessions, if this level is what you need",
         find_out: "see in the code how long after log-in a session can last at most",
     };
-    Item::new(subject, &length(limit), (facts.judge(measure, verdict), evidence))
+    Item::new(subject, &length(limit), facts.judge(measure, verdict), evidence)
 }
 
 fn concurrent_sessions(facts: &Facts<'_>) -> Item {
@@ -193,7 +193,7 @@ fn concurrent_sessions(facts: &Facts<'_>) -> Item {
         mend: action(measure.1),
         find_out: LOOK,
     };
-    Item::new(subject, &limit.to_string(), (verdict, highest(track)))
+    Item::new(subject, &limit.to_string(), verdict, highest(track))
 }
 
 fn termination(facts: &Facts<'_>) -> Item {
@@ -212,7 +212,7 @@ fn termination(facts: &Facts<'_>) -> Item {
 fn none(facts: &Facts<'_>, measure: Measure, subject: Subject) -> Item {
     let track: Option<SeriesSummary> = facts.track(measure.0);
     let verdict = facts.judge(measure, rules::at_most(track.as_ref(), 0.0));
-    Item::new(subject, "0", (verdict, highest(track)))
+    Item::new(subject, "0", verdict, highest(track))
 }
 
 /// A length of time for people.

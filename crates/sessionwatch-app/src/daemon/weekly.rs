@@ -70,7 +70,7 @@ pub(super) async fn run(weekly: Weekly) {
 /// Puts a checklist of each target into the outbox.
 fn write(db: Db<'_>, config: &Config, report: &WeeklyReport, now: Instant) -> Result<(), StoreError> {
     for target in &config.targets {
-        let list = checklist::week(db, (config, target), now)?;
+        let list = checklist::week(db, config, target, now)?;
         let message = Message {
             schema: 1,
             key: String::new(),

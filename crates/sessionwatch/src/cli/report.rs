@@ -115,7 +115,7 @@ fn make(args: &ChecklistArgs, now: Instant) -> Result<ExitCode, Failure> {
     let (config, store) = opening::existing(&args.config)?;
     let targets = targets(&config, args.target.as_deref())?;
     let lists = store.read(|db| {
-        let list = |target: &&Target| checklist::over(db, (&config, target), period, now);
+        let list = |target: &&Target| checklist::over(db, &config, target, period, now);
         targets.iter().map(list).collect::<Result<Vec<_>, _>>()
     })?;
     let text = render(&lists, args.format);
