@@ -55,15 +55,30 @@ pub struct Outcome {
 }
 
 /// Something for the timeline.
-#[must_use]
-pub fn entry(context: Context<'_>, (kind, step): (&str, &str), said: &str, detail: &Value) -> Entry {
-    Entry {
-        at: context.clock.now(),
-        actor: context.actor.to_owned(),
-        kind: kind.to_owned(),
-        step: step.to_owned(),
-        said: said.to_owned(),
-        detail: detail.to_string(),
+#[derive(Clone, Copy, Debug)]
+pub struct NewEntry<'a> {
+    /// What kind of thing it is.
+    pub kind: &'a str,
+    /// The step that it belongs to; empty for none.
+    pub step: &'a str,
+    /// What was said or found.
+    pub said: &'a str,
+    /// The rest, as JSON.
+    pub detail: Option<&'a Value>,
+}
+
+impl NewEntry<'_> {
+    /// The entry, by whom and when.
+    #[must_use]
+    pub fn into_entry(self, context: Context<'_>) -> Entry {
+        Entry {
+            at: context.clock.now(),
+            actor: context.actor.to_owned(),
+            kind: self.kind.to_owned(),
+            step: self.step.to_owned(),
+            said: self.said.to_owned(),
+            detail: self.detail.map_or_else(|| "{}".to_owned(), Value::to_string),
+        }
     }
 }
 
@@ -85,8 +100,12 @@ pub async fn open(
     let report = look(context).await;
     let now = context.clock.now();
     let day: String = clock::rfc3339(now).chars().take(10).filter(|letter| *letter != '-').collect();
-    let opened = entry(context, ("opened", ""), summary, &json!({ "severity": grade.name() }));
-    let looked = entry(context, ("look", ""), &findings(&report).join("; "), &report.json());
+    let severity = json!({ "severity": grade.name() });
+    let opened =
+        NewEntry { kind: "opened", step: "", said: summary, detail: Some(&severity) }.into_entry(context);
+    let (found, document) = (findings(&report).join("; "), report.json());
+    let looked =
+        NewEntry { kind: "look", step: "", said: &found, detail: Some(&document) }.into_entry(context);
     let kept = context.store.write(|db| {
         // Somebody else may have opened one during the look.
         if let Some(open) = incidents::current(db, target)? {
@@ -165,7 +184,8 @@ pub fn force_out(context: Context<'_>, report: &Report) -> Vec<String> {
 /// If the target or the store fails.
 pub async fn find_out(
     context: Context<'_>,
-    (incident, timeline): (&Incident, &[Entry]),
+    incident: &Incident,
+    timeline: &[Entry],
     step: &Step,
 ) -> Result<Outcome, ActError> {
     let outcome = |holds, said: String| Outcome { holds, said, detail: json!({}) };
@@ -241,13 +261,13 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, Act
         Ok(seen) => {
             let census = &seen.census;
             let shared = census.duplicates.value().map(|found| found.tokens);
-            count(shared, "shared tokens", (&mut right, &mut wrong));
+            count(shared, "shared tokens", &mut right, &mut wrong);
             match census.orphaned.value() {
                 // Where there is no table of users there can be none; the look says so.
                 None if seen.candidate.mapping.users.is_none() && !seen.has_unreadable_users => {
                     right.push("orphans: not known".into());
                 }
-                orphaned => count(orphaned, "orphans", (&mut right, &mut wrong)),
+                orphaned => count(orphaned, "orphans", &mut right, &mut wrong),
             }
             let ratio = census.sessions_per_user();
             if census.active == 0 {
@@ -263,14 +283,14 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, Act
     for plan in contained(timeline)? {
         back += actions::returned(context, &plan).await?;
     }
-    count(Some(back), "ended sessions that are back", (&mut right, &mut wrong));
+    count(Some(back), "ended sessions that are back", &mut right, &mut wrong);
     let unheard = unheard(context)?;
     if !unheard.is_empty() {
         wrong.push(format!("critical log lines: not known, {}", unheard.join(", ")));
     }
     if context.config.logs.of(&context.target.name).next().is_some() {
         let lines = critical_lines(context, timeline)?;
-        count(Some(lines.confirmed), "critical log lines of the last hour", (&mut right, &mut wrong));
+        count(Some(lines.confirmed), "critical log lines of the last hour", &mut right, &mut wrong);
         // Visitors may have written those: they are said, and keep nobody from going on.
         if lines.unconfirmed > 0 {
             let unconfirmed =
@@ -320,7 +340,7 @@ pub fn unheard(context: Context<'_>) -> Result<Vec<String>, StoreError> {
     Ok(unheard)
 }
 
-fn count(found: Option<u64>, what: &str, (right, wrong): (&mut Vec<String>, &mut Vec<String>)) {
+fn count(found: Option<u64>, what: &str, right: &mut Vec<String>, wrong: &mut Vec<String>) {
     match found {
         Some(0) => right.push(format!("no {what}")),
         Some(count) => wrong.push(format!("{count} {what}")),
@@ -376,9 +396,11 @@ pub fn time_used(incident: &Incident, now: Instant) -> Option<String> {
 pub fn has_contained(
     context: Context<'_>,
     incident: &Incident,
-    (said, detail): (&str, &Value),
+    said: &str,
+    detail: &Value,
 ) -> Result<(), StoreError> {
-    let entry = entry(context, ("contained", "contain"), said, detail);
+    let entry =
+        NewEntry { kind: "contained", step: "contain", said, detail: Some(detail) }.into_entry(context);
     let contained =
         |incident| Ok(Incident { state: State::Contained, contained_at: Some(entry.at), ..incident });
     context.store.write(|db| incidents::change(db, &incident.id, &entry, contained))

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
 use sessionwatch_core::incident::IncidentSeverity;
 
 use super::{Actor, AppError, AppState, TargetOps, plans};
 use crate::{
     actions::{ActError, Plan, Selection, affected, keys},
     config::Target,
-    incident::{self, message, report, work::Said},
+    incident::{self, NewEntry, message, report, work::Said},
     store::incidents,
 };
 pub use crate::{
@@ -179,7 +178,7 @@ pub async fn advance(
     let ops = TargetOps::new(app, target, actor);
     if let StepResponse::Reopen(reason) = response {
         let reopened =
-            ops.with_target_and_publish(async move |ops| case.reopen_step(ops.context(), (&step, &reason)));
+            ops.with_target_and_publish(async move |ops| case.reopen_step(ops.context(), &step, &reason));
         return reopened.await;
     }
     // What was said of a step is not said of another one, where somebody else was faster.
@@ -239,14 +238,14 @@ pub async fn export_evidence(
         if let (Some(why), Completeness::Required) = (packed.missing(), completeness) {
             let found = format!("the evidence would be incomplete: {why}");
             if case.next().and_then(|step| case.found(step)) != Some(found.as_str()) {
-                case.add(context, ("found", "evidence"), (&found, &json!({})))?;
+                case.add(context, NewEntry { kind: "found", step: "evidence", said: &found, detail: None })?;
             }
             return Err(ActError::Incomplete(why));
         }
         let bytes = recipient.seal(&packed.bytes)?;
         let name = case.evidence_name(context.clock.now(), &packed);
         let said = format!("{name} was downloaded, sealed to {recipient}");
-        case.froze(context, (&said, &name), &packed)?;
+        case.froze(context, &said, &name, &packed)?;
         Ok(SealedEvidence { name, bytes })
     });
     exported.await
@@ -270,7 +269,7 @@ pub async fn set_report_field(
     let CaseOfTarget { case, target } = get_case(app, id).await?;
     case.is_unclosed()?;
     let ops = TargetOps::new(app, target, actor);
-    ops.with_store(move |ops| Ok(case.set(ops.context(), (&name, &text))?)).await
+    ops.with_store(move |ops| Ok(case.set(ops.context(), &name, &text)?)).await
 }
 
 /// Puts a note on the timeline.
@@ -281,7 +280,11 @@ pub async fn set_report_field(
 pub async fn add_note(app: &Arc<AppState>, actor: &Actor, id: &str, note: String) -> Result<(), AppError> {
     let CaseOfTarget { mut case, target } = get_case(app, id).await?;
     let ops = TargetOps::new(app, target, actor);
-    ops.with_store(move |ops| Ok(case.add(ops.context(), ("note", ""), (&note, &json!({})))?)).await
+    let add = move |ops: &TargetOps| {
+        let entry = NewEntry { kind: "note", step: "", said: &note, detail: None };
+        Ok(case.add(ops.context(), entry)?)
+    };
+    ops.with_store(add).await
 }
 
 /// Closes an incident, for a reason where something speaks against it.

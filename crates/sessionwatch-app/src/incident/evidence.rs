@@ -134,7 +134,8 @@ impl Bundle {
 /// If what was kept at the opening cannot be decoded.
 pub async fn gather(
     context: Context<'_>,
-    (incident, timeline): (&Incident, &[Entry]),
+    incident: &Incident,
+    timeline: &[Entry],
 ) -> Result<Bundle, ActError> {
     let mut bundle = Bundle::default();
     let opening = timeline.iter().find(|entry| entry.kind == "look").map(Entry::document).transpose()?;
@@ -170,7 +171,7 @@ pub async fn gather(
         Err(error) => (Err(error), Value::Null),
     };
     bundle.keep_lines("audit.ndjson", trail, ENTRIES);
-    let signals = signals_of(context, (incident, now), &mut bundle);
+    let signals = signals_of(context, incident, now, &mut bundle);
     let sums: Vec<Value> = bundle
         .parts
         .iter()
@@ -240,7 +241,7 @@ fn row(row: &LeakRow) -> Value {
 }
 
 /// Keeps the log events from the day before the incident on; returns which logs were read.
-fn signals_of(context: Context<'_>, (incident, now): (&Incident, Instant), bundle: &mut Bundle) -> Value {
+fn signals_of(context: Context<'_>, incident: &Incident, now: Instant, bundle: &mut Bundle) -> Value {
     const PART: &str = "signals.ndjson";
     let target = &context.target.name;
     let sources: Vec<&str> = context.config.logs.of(target).map(|source| source.name.as_str()).collect();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     incident::{self as rules, Step},
@@ -11,7 +11,7 @@ use sessionwatch_core::{
 };
 
 use super::{
-    Outcome, entry,
+    NewEntry, Outcome,
     evidence::{self, Frozen, Gap},
     find_out, has_contained, since_reopened, with_field,
 };
@@ -151,13 +151,8 @@ impl Case {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn add(
-        &mut self,
-        context: Context<'_>,
-        (kind, step): (&str, &str),
-        (said, detail): (&str, &Value),
-    ) -> Result<(), StoreError> {
-        let entry = entry(context, (kind, step), said, detail);
+    pub fn add(&mut self, context: Context<'_>, entry: NewEntry<'_>) -> Result<(), StoreError> {
+        let entry = entry.into_entry(context);
         context.store.write(|db| incidents::add(db, &self.incident.id, &entry))?;
         self.timeline.push(entry);
         Ok(())
@@ -174,7 +169,7 @@ impl Case {
         while let Some(step) = self.next() {
             match std::mem::replace(&mut said, Said::Nothing) {
                 Said::Skip(reason) => {
-                    self.leave_behind(context, ("skipped", step), (reason, &json!({})))?;
+                    self.leave_behind(context, step, of_step("skipped", step, reason))?;
                     passed.push((step, Passed::Skipped));
                     continue;
                 }
@@ -182,7 +177,7 @@ impl Case {
                     return Err(ActError::Unsaid(step.title, step.todo));
                 }
                 Said::Done(note) if can_be_said(step) => {
-                    self.leave_behind(context, ("done", step), (note, &json!({})))?;
+                    self.leave_behind(context, step, of_step("done", step, note))?;
                     passed.push((step, Passed::Said));
                     continue;
                 }
@@ -194,7 +189,8 @@ impl Case {
                 self.note_found(context, step, &outcome.said)?;
                 return Ok(Progress { passed, waits: Some((step, outcome.said)) });
             }
-            self.leave_behind(context, ("done", step), (&outcome.said, &outcome.detail))?;
+            let found = of_step("done", step, &outcome.said);
+            self.leave_behind(context, step, NewEntry { detail: Some(&outcome.detail), ..found })?;
             passed.push((step, Passed::Found(outcome.said)));
         }
         Ok(Progress { passed, waits: None })
@@ -204,10 +200,10 @@ impl Case {
     fn leave_behind(
         &mut self,
         context: Context<'_>,
-        (kind, step): (&str, &Step),
-        (said, detail): (&str, &Value),
+        step: &Step,
+        entry: NewEntry<'_>,
     ) -> Result<(), ActError> {
-        let entry = entry(context, (kind, step.id), said, detail);
+        let entry = entry.into_entry(context);
         let id = &self.incident.id;
         let is_next = context.store.write(|db| {
             let timeline = incidents::timeline(db, id)?;
@@ -230,22 +226,19 @@ impl Case {
     /// # Errors
     ///
     /// If the incident is closed, there is no such step, it is not behind, or it cannot be written.
-    pub fn reopen_step(
-        &mut self,
-        context: Context<'_>,
-        (step, reason): (&str, &str),
-    ) -> Result<(), ActError> {
+    pub fn reopen_step(&mut self, context: Context<'_>, step: &str, reason: &str) -> Result<(), ActError> {
         self.is_unclosed()?;
         if !recorded(&self.timeline).iter().any(|done| done.step == step) {
             return Err(ActError::NotPassed(step.to_owned()));
         }
-        Ok(self.add(context, ("step-reopened", step), (reason, &json!({})))?)
+        let reopened = NewEntry { kind: "step-reopened", step, said: reason, detail: None };
+        Ok(self.add(context, reopened)?)
     }
 
     /// What can be known of a step; where a person has to say that it is done, it does not hold.
     async fn known(&self, context: Context<'_>, step: &Step) -> Result<Outcome, ActError> {
         if step.found_out {
-            return find_out(context, (&self.incident, &self.timeline), step).await;
+            return find_out(context, &self.incident, &self.timeline, step).await;
         }
         let said = if step.id == "affected" { affected(context).await? } else { String::new() };
         Ok(Outcome { holds: false, said, detail: json!({}) })
@@ -256,7 +249,7 @@ impl Case {
         if !LOOKS.contains(&step.id) || said.is_empty() || self.found(step) == Some(said) {
             return Ok(());
         }
-        self.add(context, ("found", step.id), (said, &json!({})))
+        self.add(context, of_step("found", step, said))
     }
 
     /// What was found out of a step last, since the incident was opened, or opened anew.
@@ -272,8 +265,10 @@ impl Case {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn set(&self, context: Context<'_>, (name, text): (&str, &str)) -> Result<(), StoreError> {
-        let entry = entry(context, ("set", ""), &format!("{name}: {text}"), &json!({ "name": name }));
+    pub fn set(&self, context: Context<'_>, name: &str, text: &str) -> Result<(), StoreError> {
+        let (said, detail) = (format!("{name}: {text}"), json!({ "name": name }));
+        let entry =
+            NewEntry { kind: "set", step: "", said: &said, detail: Some(&detail) }.into_entry(context);
         let said = |incident| with_field(incident, name, text);
         context.store.write(|db| incidents::change(db, &self.incident.id, &entry, said))
     }
@@ -285,7 +280,7 @@ impl Case {
     ///
     /// If the timeline cannot be decoded, or there is no memory for it.
     pub async fn evidence(&self, context: Context<'_>) -> Result<Packed, ActError> {
-        let bundle = evidence::gather(context, (&self.incident, &self.timeline)).await?;
+        let bundle = evidence::gather(context, &self.incident, &self.timeline).await?;
         let packed = evidence::pack(&bundle.parts, context.clock.now());
         let bytes =
             packed.map_err(|_| ActError::Unexpected("there is not enough memory for the evidence"))?;
@@ -307,7 +302,8 @@ impl Case {
     pub fn froze(
         &mut self,
         context: Context<'_>,
-        (said, file): (&str, &str),
+        said: &str,
+        file: &str,
         packed: &Packed,
     ) -> Result<(), StoreError> {
         let detail = json!({
@@ -317,7 +313,7 @@ impl Case {
             Some(missing) => format!("{said}; INCOMPLETE: {missing}"),
             None => said.to_owned(),
         };
-        self.add(context, ("evidence", "evidence"), (&said, &detail))
+        self.add(context, NewEntry { kind: "evidence", step: EVIDENCE, said: &said, detail: Some(&detail) })
     }
 
     /// Why sessions are not to be ended yet: the incident needs evidence, and there is no complete one. Returns `None` once
@@ -350,7 +346,9 @@ impl Case {
             return Err(ActError::NotFrozen { id: self.incident.id.clone(), why });
         };
         let said = format!("sessions are ended without complete evidence ({why}): {reason}");
-        Ok(self.add(context, ("skipped", EVIDENCE), (&said, &json!({ "reason": reason })))?)
+        let detail = json!({ "reason": reason });
+        let skipped = NewEntry { kind: "skipped", step: EVIDENCE, said: &said, detail: Some(&detail) };
+        Ok(self.add(context, skipped)?)
     }
 
     /// Notes that a plan was carried out to end sessions. What was not finished is gone on with, and not yet contained.
@@ -373,9 +371,10 @@ impl Case {
             "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.left,
         });
         if applied.remaining == 0 {
-            return has_contained(context, &self.incident, (&said, &detail));
+            return has_contained(context, &self.incident, &said, &detail);
         }
-        let entry = entry(context, ("note", "contain"), &said, &detail);
+        let entry = NewEntry { kind: "note", step: "contain", said: &said, detail: Some(&detail) }
+            .into_entry(context);
         context.store.write(|db| incidents::add(db, &self.incident.id, &entry))
     }
 
@@ -396,7 +395,8 @@ impl Case {
             true => reason.to_owned(),
             false => format!("overridden, though {}: {reason}", points.join("; ")),
         });
-        let entry = entry(context, ("closed", ""), said.as_deref().unwrap_or_default(), &detail);
+        let said = said.as_deref().unwrap_or_default();
+        let entry = NewEntry { kind: "closed", step: "", said, detail: Some(&detail) }.into_entry(context);
         let closed = |incident| Ok(Incident { state: State::Closed, closed_at: Some(entry.at), ..incident });
         Ok(context.store.write(|db| incidents::change(db, &self.incident.id, &entry, closed))?)
     }
@@ -412,6 +412,11 @@ impl Case {
             State::Open | State::Contained => Ok(()),
         }
     }
+}
+
+/// Something for the timeline about a step.
+fn of_step<'a>(kind: &'a str, step: &'a Step, said: &'a str) -> NewEntry<'a> {
+    NewEntry { kind, step: step.id, said, detail: None }
 }
 
 /// Whether a person may say that a step is done.
@@ -462,12 +467,12 @@ fn who_is_affected(rows: &[LeakRow]) -> String {
         (missing, ["user of sessions does not exist", "users of sessions do not exist"]),
     ];
     let said = all.into_iter().filter(|(users, _)| !users.is_empty());
-    let said: Vec<String> = said.map(|(users, [one, many])| named(users, (one, many))).collect();
+    let said: Vec<String> = said.map(|(users, [one, many])| named(users, one, many)).collect();
     if said.is_empty() { "no token is shared, and no user is missing".into() } else { said.join("; ") }
 }
 
 /// How many users, and who the first of them are: numbers by what they count, other ids by their letters.
-fn named(users: BTreeSet<String>, (one, many): (&str, &str)) -> String {
+fn named(users: BTreeSet<String>, one: &str, many: &str) -> String {
     /// Users that are named.
     const NAMED: usize = 20;
     let count = users.len();

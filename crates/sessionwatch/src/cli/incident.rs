@@ -6,7 +6,6 @@ mod steps;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use serde_json::json;
 use sessionwatch_core::incident::IncidentSeverity;
 use sessionwatch_core::plural::counted;
 
@@ -20,7 +19,10 @@ use super::{
 use crate::{
     actions::affected,
     api_types, clock,
-    incident::work::{self, Contained, Said},
+    incident::{
+        NewEntry,
+        work::{self, Contained, Said},
+    },
     output::{Format, table::Sheet},
     sanitize::printable,
     secret::Secret,
@@ -265,7 +267,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Args::Reopen { step, reason, whose } => {
             let mut case = Case::of(whose)?;
-            case.work.reopen_step(case.acting.context(), (step, reason))?;
+            case.work.reopen_step(case.acting.context(), step, reason)?;
             steps::next(case, Said::Nothing)
         }
         Args::Contain { whose, act, users, without_evidence } => {
@@ -276,7 +278,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::List { config, format } => list(config, *format),
         Args::Note { text, whose } => {
             let mut case = Case::of(whose)?;
-            case.work.add(case.acting.context(), ("note", ""), (text, &json!({})))?;
+            case.work
+                .add(case.acting.context(), NewEntry { kind: "note", step: "", said: text, detail: None })?;
             Ok(ExitCode::SUCCESS)
         }
         Args::Set { name, text, whose } => papers::set(&Case::of(whose)?, (name, text)),

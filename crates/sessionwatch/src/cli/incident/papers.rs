@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) fn set(case: &Case, (name, text): (&str, &str)) -> Result<ExitCode, Failure> {
-    case.work.set(case.acting.context(), (name, text))?;
+    case.work.set(case.acting.context(), name, text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -31,7 +31,7 @@ pub(super) fn evidence(mut case: Case, to: Option<&Path>) -> Result<ExitCode, Fa
     evidence::write(&path, &packed.bytes, &recipient)?;
     let file = path.display().to_string();
     let said = format!("{file} was written, sealed to {recipient}");
-    let noted = case.work.froze(context, (&said, &file), &packed);
+    let noted = case.work.froze(context, &said, &file, &packed);
     crate::cli::print(&format!("{said}.\n"))?;
     noted?;
     Ok(match packed.missing() {
