@@ -18,6 +18,7 @@ pub mod listing;
 pub mod postgres;
 pub mod printed;
 pub mod read_session;
+pub mod remedies;
 pub mod scan_progress;
 pub mod scope;
 pub mod scratch_database;

@@ -3,10 +3,7 @@
 use sessionwatch_core::plural::counted;
 
 use super::{Finding, Patient, fail, pass, warn};
-use crate::target::{
-    examination::RowIdSequence,
-    sql::{identifier, table as quoted},
-};
+use crate::target::examination::RowIdSequence;
 
 /// One in so many numbers that are left is a warning, and a failure.
 const FEW: [i64; 2] = [5, 50];
@@ -14,7 +11,6 @@ const FEW: [i64; 2] = [5, 50];
 /// Says how many numbers are left.
 pub(super) fn examine(patient: Patient<'_>) -> Option<Finding> {
     let RowIdSequence { name: sequence, greatest, last, created_last_hour } = patient.row_ids?;
-    let mapping = &patient.opened.layout.candidate.mapping;
     let left = greatest - last;
     let [few, very_few] = FEW.map(|parts| greatest / parts);
     if left >= few {
@@ -24,7 +20,6 @@ pub(super) fn examine(patient: Patient<'_>) -> Option<Finding> {
         let hours = u64::try_from(left / created).unwrap_or(0);
         format!("; at the rate of the last hour, that is {}", counted(hours, "hour", "hours"))
     });
-    let (table, id) = (quoted(&mapping.sessions), identifier(mapping.id.as_deref().unwrap_or_default()));
     let tell = if left < very_few { fail } else { warn };
     Some(tell(
         "row-ids",
@@ -32,8 +27,6 @@ pub(super) fn examine(patient: Patient<'_>) -> Option<Finding> {
             "row ids run out: {left} are left of {greatest} in `{sequence}`, and then nobody can log in{}",
             lasts.unwrap_or_default()
         ),
-        format!(
-            "ALTER TABLE {table} ALTER COLUMN {id} TYPE bigint; ALTER SEQUENCE {sequence} AS bigint;  -- rewrites the table, which nobody can use meanwhile"
-        ),
+        patient.remedies().widen_row_ids(sequence),
     ))
 }

@@ -3,28 +3,29 @@
 use sessionwatch_core::plural::counted;
 
 use super::{Finding, Patient, warn};
-use crate::{
-    profile::{detect::soft_delete, mapping::UsersMapping, schema::Table},
-    target::sql::{identifier, table as quoted},
-};
+use crate::profile::{detect::soft_delete, mapping::UsersMapping, schema::Table};
 
 /// Examines the users, where they are known.
 pub(super) fn examine(patient: Patient<'_>) -> Vec<Finding> {
     let opened = patient.opened;
     let Some(users) = &opened.layout.candidate.mapping.users else { return vec![] };
     let Some(table) = opened.layout.schema.table(&users.table) else { return vec![] };
-    [key(users, table), deleted(users, table), form(patient, users)].into_iter().flatten().collect()
+    [key(patient, users, table), deleted(patient, users, table), form(patient, users)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Says that the column that sessions refer to is only a part of the key.
-fn key(users: &UsersMapping, table: &Table) -> Option<Finding> {
+fn key(patient: Patient<'_>, users: &UsersMapping, table: &Table) -> Option<Finding> {
     if table.unique_on(&users.key).is_some() {
         return None;
     }
     let holds_key = |columns: &[String]| columns.len() > 1 && columns.contains(&users.key);
     let index = table.indexes.iter().find(|index| index.unique && holds_key(&index.columns))?;
-    let (name, column) = (quoted(&users.table), identifier(&users.key));
-    let columns: Vec<String> = index.columns.iter().map(|column| identifier(column)).collect();
+    let layout = &patient.opened.layout;
+    let (name, column) = (layout.quoted(&users.table), layout.quoted_name(&users.key));
+    let columns: Vec<String> = index.columns.iter().map(|column| layout.quoted_name(column)).collect();
     Some(warn(
         "users-key",
         format!(
@@ -37,14 +38,14 @@ fn key(users: &UsersMapping, table: &Table) -> Option<Finding> {
 }
 
 /// Says that users whom the application marks as deleted count as users.
-fn deleted(users: &UsersMapping, table: &Table) -> Option<Finding> {
+fn deleted(patient: Patient<'_>, users: &UsersMapping, table: &Table) -> Option<Finding> {
     let mark = soft_delete(table)?;
     Some(warn(
         "users-deleted",
         format!(
             "`{}` marks rows of {} as deleted, and they count as users all the same: sessions of deleted users are not orphaned",
             mark.name,
-            quoted(&users.table)
+            patient.opened.layout.quoted(&users.table)
         ),
         "end the sessions of a user who is deleted, in the application; `sessionwatch revoke user ID` does so for one user",
     ))
@@ -53,7 +54,8 @@ fn deleted(users: &UsersMapping, table: &Table) -> Option<Finding> {
 /// Says that sessions name users in another form than their keys have.
 fn form(patient: Patient<'_>, users: &UsersMapping) -> Option<Finding> {
     let sessions = patient.users_in_other_form;
-    let (name, column) = (quoted(&users.table), identifier(&users.key));
+    let layout = &patient.opened.layout;
+    let (name, column) = (layout.quoted(&users.table), layout.quoted_name(&users.key));
     (sessions > 0).then(|| {
         warn(
             "users-form",

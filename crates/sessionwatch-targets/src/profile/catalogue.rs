@@ -167,11 +167,11 @@ impl Profile {
     pub fn decoder(&self, dialect: Dialect, column: &Column) -> Option<Decoder> {
         let kind = match (dialect, column.kind) {
             (Dialect::Sqlite, _) => "sqlite",
-            (_, ColumnKind::Timestamptz) => "timestamptz",
-            (_, ColumnKind::Timestamp) => "timestamp",
-            (_, ColumnKind::Integer) => "integer",
-            (_, ColumnKind::Text) => "text",
-            _ => return None,
+            (Dialect::Postgres, ColumnKind::Timestamptz) => "timestamptz",
+            (Dialect::Postgres, ColumnKind::Timestamp) => "timestamp",
+            (Dialect::Postgres, ColumnKind::Integer) => "integer",
+            (Dialect::Postgres, ColumnKind::Text) => "text",
+            (Dialect::Postgres, _) => return None,
         };
         Decoder::parse(self.decoders.get(kind)?)
     }
@@ -187,7 +187,10 @@ impl Profile {
     #[must_use]
     pub fn is_shown(&self, schema: &Schema, table: &Table, agreeing: bool) -> bool {
         let signs = &self.signs;
-        let on_sqlite = (schema.dialect == Dialect::Sqlite).then_some(&signs.indexes_sqlite);
+        let on_sqlite = match schema.dialect {
+            Dialect::Sqlite => Some(&signs.indexes_sqlite),
+            Dialect::Postgres => None,
+        };
         let token = self.token.iter().find(|token| table.column(token).is_some());
         let indexes = signs.indexes.iter().chain(on_sqlite.into_iter().flatten());
         let mut indexes = indexes.map(|index| {
@@ -205,7 +208,10 @@ impl Profile {
     /// Declared types that speak for this profile.
     #[must_use]
     pub fn declared(&self, dialect: Dialect) -> &BTreeMap<String, String> {
-        if dialect == Dialect::Sqlite { &self.declared_sqlite } else { &self.declared }
+        match dialect {
+            Dialect::Sqlite => &self.declared_sqlite,
+            Dialect::Postgres => &self.declared,
+        }
     }
 }
 

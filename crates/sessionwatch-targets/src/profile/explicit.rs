@@ -101,9 +101,7 @@ fn found<'a>(schema: &'a Schema, name: &TableName, problems: &mut Vec<String>) -
 fn missing(schema: &Schema, name: &TableName) -> String {
     let others = schema.meant(&name.name);
     match &name.schema {
-        Some(wanted)
-            if schema.dialect == Dialect::Postgres && !schema.schemas().contains(&wanted.as_str()) =>
-        {
+        Some(wanted) if schema.dialect.has_schemas() && !schema.schemas().contains(&wanted.as_str()) => {
             format!("{}, or the role may not see it", missing_schema(wanted, &schema.schemas()))
         }
         None if others.len() > 1 => {
@@ -185,7 +183,7 @@ fn fits(dialect: Dialect, column: &Column, decoder: Decoder) -> bool {
 
 /// Whether the column can hold the wall clock of a zone.
 fn fits_local(dialect: Dialect, column: &Column) -> bool {
-    dialect == Dialect::Sqlite || [ColumnKind::Timestamp, ColumnKind::Text].contains(&column.kind)
+    dialect.has_dynamic_types() || [ColumnKind::Timestamp, ColumnKind::Text].contains(&column.kind)
 }
 
 #[cfg(test)]

@@ -13,6 +13,34 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Whether each value has a type of its own, whatever its column declares.
+    #[must_use]
+    pub const fn has_dynamic_types(self) -> bool {
+        match self {
+            Self::Postgres => false,
+            Self::Sqlite => true,
+        }
+    }
+
+    /// Whether a foreign key is checked whoever writes.
+    #[must_use]
+    pub const fn enforces_foreign_keys(self) -> bool {
+        match self {
+            Self::Postgres => true,
+            // Only on connections that ask for it.
+            Self::Sqlite => false,
+        }
+    }
+
+    /// Whether tables are in schemas.
+    #[must_use]
+    pub const fn has_schemas(self) -> bool {
+        match self {
+            Self::Postgres => true,
+            Self::Sqlite => false,
+        }
+    }
+
     /// Its name in what is kept.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -4,6 +4,7 @@
 //! protocol and one COPY are used, since poolers do not carry named statements over.
 
 mod catalog;
+mod privileges;
 mod row_names;
 mod scan;
 pub mod search_path;

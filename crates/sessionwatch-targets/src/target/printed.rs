@@ -3,10 +3,6 @@
 use sessionwatch_core::checks::{EvidenceKind, Thresholds};
 
 use super::{scope::Scope, sql::Sql};
-use crate::profile::schema::Dialect;
-
-/// Keeps functions and operators of the application from taking the place of built-in ones.
-const SAFE_PATH: &str = "-- Only built-in functions and operators, whatever the search path has.\nSET search_path = pg_catalog, pg_temp;\n";
 
 /// Writes queries about one target.
 #[derive(Clone, Debug)]
@@ -25,19 +21,13 @@ impl<'a> PrintedQueries<'a> {
     /// The client that they are for.
     #[must_use]
     pub fn client(&self) -> &'static str {
-        match self.sql.schema.dialect {
-            Dialect::Postgres => "psql",
-            Dialect::Sqlite => "sqlite3",
-        }
+        self.sql.client()
     }
 
     /// Queries as one script, in which only built-in functions are called.
     #[must_use]
     pub fn script(&self, queries: &str) -> String {
-        match self.sql.schema.dialect {
-            Dialect::Postgres => format!("{SAFE_PATH}{queries}RESET search_path;\n"),
-            Dialect::Sqlite => queries.to_owned(),
-        }
+        self.sql.safe_script(queries)
     }
 
     /// One of the seven queries of the operator's guide; the sixth is about `user`.

@@ -272,7 +272,7 @@ impl SessionSample {
         let stored = |at: Option<_>, decoder| at.map(|at| stored_timestamp(decoder, at));
         let instant = |value: Option<String>| match value {
             // SQLite keeps what it is given, and numbers are numbers.
-            Some(text) if self.dialect() == Dialect::Sqlite && text.parse::<i64>().is_ok() => text,
+            Some(text) if self.dialect().has_dynamic_types() && text.parse::<i64>().is_ok() => text,
             value => self.literal(value.as_deref()),
         };
         values.push(instant(stored(line.expires_at, mapping.expires.decoder)));

@@ -19,7 +19,7 @@ use crate::{
         source::ProfileSource,
     },
     sanitize::printable,
-    target::{address::Address, connect::ConnectedTarget},
+    target::connect::ConnectedTarget,
 };
 
 /// Recognise the sessions of a database, and write sessionwatch.toml for it
@@ -70,12 +70,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             key.display()
         ));
     }
-    let next = match target.address {
-        Address::Postgres(_) if environment::variable("DATABASE_URL").is_none() => {
-            "The address is not in the file: it takes it from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
-        }
-        Address::Postgres(_) => "The address is not in the file: it takes it from DATABASE_URL. Next:\n",
-        Address::Sqlite(_) => "Next:\n",
+    let next = if target.address.file().is_some() {
+        "Next:\n"
+    } else if environment::variable("DATABASE_URL").is_none() {
+        "The address is not in the file: it takes it from DATABASE_URL. Next:\n  export DATABASE_URL='postgres://…'\n"
+    } else {
+        "The address is not in the file: it takes it from DATABASE_URL. Next:\n"
     };
     let file = args.output.display();
     let named =
@@ -153,13 +153,13 @@ fn file(name: &str, target: &Target, opened: &ConnectedTarget, catalogue: &[Prof
     for note in &opened.layout.candidate.notes {
         let _ = writeln!(text, "# To know: {}.", printable(note));
     }
-    let url = match &target.address {
-        Address::Postgres(_) => "${DATABASE_URL}".to_owned(),
-        Address::Sqlite(path) => {
-            let full = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let url = target.address.file().map_or_else(
+        || "${DATABASE_URL}".to_owned(),
+        |path| {
+            let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             format!("sqlite:{}", full.display())
-        }
-    };
+        },
+    );
     let _ = write!(text, "\n[[target]]\nname = {}\nurl = {}\n", quoted(name), quoted(&url));
     // A profile says it all, unless the database is not quite as the profile has it. In any case it says what is to be known
     // of the framework.

@@ -125,11 +125,9 @@ fn addresses(target: &Target) -> Vec<String> {
         ("replica_url", target.replica.as_ref()),
         ("act_url", target.act.as_ref()),
     ];
-    let problem = |(key, address): (&str, Option<&Address>)| match address? {
-        Address::Postgres(dsn) => {
-            tls(dsn).map(|problem| format!("target `{}`: {key}: {problem}", target.name))
-        }
-        Address::Sqlite(_) => None,
+    let problem = |(key, address): (&str, Option<&Address>)| {
+        let problem = tls(address?.postgres()?)?;
+        Some(format!("target `{}`: {key}: {problem}", target.name))
     };
     addresses.into_iter().filter_map(problem).collect()
 }

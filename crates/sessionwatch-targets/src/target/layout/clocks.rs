@@ -11,7 +11,7 @@ use sessionwatch_core::{
 
 use super::Layout;
 use crate::{
-    profile::schema::{self, ColumnKind, Dialect},
+    profile::schema::{self, ColumnKind},
     target::{
         error::TargetError,
         read_session::{ReadSession, TextRow},
@@ -118,7 +118,7 @@ fn others(layout: &Layout, table: &schema::Table) -> Vec<String> {
         .columns
         .iter()
         .filter(|column| column.readable && !known.contains(&Some(&column.name)))
-        .filter(|column| layout.schema.dialect == Dialect::Sqlite || kinds.contains(&column.kind))
+        .filter(|column| layout.schema.dialect.has_dynamic_types() || kinds.contains(&column.kind))
         .filter(named)
         .take(OTHERS)
         .map(|column| column.name.clone())
@@ -133,7 +133,7 @@ fn documents(layout: &Layout, table: &schema::Table) -> Vec<String> {
         column.readable
             && column.name != *token
             && DOCUMENTS.contains(&column.name.to_lowercase().as_str())
-            && (layout.schema.dialect == Dialect::Sqlite || kinds.contains(&column.kind))
+            && (layout.schema.dialect.has_dynamic_types() || kinds.contains(&column.kind))
     };
     table.columns.iter().filter(fits).map(|column| column.name.clone()).collect()
 }

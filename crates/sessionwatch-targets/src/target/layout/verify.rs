@@ -16,7 +16,7 @@ use crate::{
         catalogue::Profile,
         detect::{self, Candidate, RuledOut},
         mapping::{InstantColumn, Mapping},
-        schema::{ColumnKind, Dialect, Schema},
+        schema::{ColumnKind, Schema},
     },
     target::{
         cells,
@@ -63,7 +63,7 @@ impl<'a> Sampling<'a> {
     /// Some values of a column; none where its type says what they are.
     async fn values(&self, mapping: &'a Mapping, column: &str) -> Result<Vec<TextRow>, TargetError> {
         let kind = self.schema.kind(&mapping.sessions, column);
-        let is_sure = self.schema.dialect == Dialect::Postgres
+        let is_sure = !self.schema.dialect.has_dynamic_types()
             && ![ColumnKind::Integer, ColumnKind::Text].contains(&kind);
         if is_sure {
             return Ok(vec![]);
@@ -193,7 +193,7 @@ pub(super) async fn rule_out_signed_tokens(
     let Found { mut candidates, wanted, mut ruled_out } = found;
     while let Some(best) = candidates.first() {
         let table = best.mapping.sessions.clone();
-        let rows = session.fetch(&sql::token_shapes(schema.dialect, &best.mapping, SAMPLED_TOKENS)).await?;
+        let rows = session.fetch(&sql::token_shapes(&best.mapping, SAMPLED_TOKENS)).await?;
         let row = rows.first().ok_or(TargetError::Lost)?;
         let count = |at: usize| cells::number::<u64>(row, at, "a count").map(Option::unwrap_or_default);
         let (tokens, jwts) = (count(0)?, count(1)?);

@@ -2,11 +2,8 @@
 
 use sessionwatch_core::{addresses::Address, row_ref};
 
-use super::{
-    Sql,
-    mutations::{numbers, tids},
-};
-use crate::profile::schema::{ColumnKind, Dialect, Equality, TableKind};
+use super::{Sql, mutations::numbers};
+use crate::profile::schema::{ColumnKind, Equality, TableKind};
 
 /// By what the rows of a table are found again within one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +54,7 @@ impl Sql<'_> {
     #[must_use]
     pub fn row_addressing(&self) -> RowAddressing {
         let Some(table) = self.schema.table(&self.mapping.sessions) else { return RowAddressing::Nothing };
-        let has_places = match self.dialect() {
-            Dialect::Sqlite => table.kind == TableKind::Table && !table.without_rowid,
-            Dialect::Postgres => table.places_readable,
-        };
+        let has_places = self.dialect().has_places(table);
         let is_view = table.kind == TableKind::View;
         match &self.mapping.id {
             _ if has_places && (table.kind == TableKind::Partitioned || table.inherited) => {
@@ -74,22 +68,24 @@ impl Sql<'_> {
 
     /// The columns of the address in a scan.
     pub(super) fn address_columns(&self) -> Vec<String> {
-        match (self.row_addressing(), self.dialect()) {
-            (RowAddressing::Place, Dialect::Postgres) => vec!["s.ctid".into()],
-            (RowAddressing::Place, Dialect::Sqlite) => vec!["s.rowid".into()],
-            (RowAddressing::HeapAndPlace, _) => vec!["s.tableoid".into(), "s.ctid".into()],
-            (RowAddressing::Id, _) => vec![self.id_text()],
-            (RowAddressing::Nothing, _) => vec![],
+        let places = |several_heaps| {
+            self.dialect().place_columns(several_heaps).iter().map(|&column| column.to_owned()).collect()
+        };
+        match self.row_addressing() {
+            RowAddressing::Place => places(false),
+            RowAddressing::HeapAndPlace => places(true),
+            RowAddressing::Id => vec![self.id_text()],
+            RowAddressing::Nothing => vec![],
         }
     }
 
     /// The order of rows of evidence that are alike otherwise: as the ledger has it, by address.
     pub(super) fn address_order(&self) -> String {
-        match (self.row_addressing(), self.dialect()) {
+        match self.row_addressing() {
             // Where a person pastes a query, ids are what can be read.
             _ if self.pasted => "2".into(),
-            (RowAddressing::Id, Dialect::Postgres) => format!("{} COLLATE \"C\"", self.id_text()),
-            (RowAddressing::Nothing, _) => "2".into(),
+            RowAddressing::Id => self.dialect().by_bytes(&self.id_text()),
+            RowAddressing::Nothing => "2".into(),
             _ => self.address_columns().join(", "),
         }
     }
@@ -116,13 +112,9 @@ impl Sql<'_> {
                 format!(" AND {}{on_tokens}", self.at(addresses))
             }
             Among::Users(users) => {
-                let list: Vec<String> =
-                    users.iter().map(|user| super::string(self.dialect(), user)).collect();
-                // On PostgreSQL the texts are taken for what the column holds.
-                let user = match self.dialect() {
-                    Dialect::Postgres => self.user(),
-                    Dialect::Sqlite => self.text(&self.user()),
-                };
+                let list: Vec<String> = users.iter().map(|user| self.string(user)).collect();
+                let casts = self.dialect().casts_literals();
+                let user = if casts { self.user() } else { self.text(&self.user()) };
                 format!(" AND {user} IN ({})", list.join(", "))
             }
         }
@@ -142,23 +134,10 @@ impl Sql<'_> {
             }
         }
         let id = self.mapping.id.as_deref().filter(|_| !ids.is_empty());
-        match (self.dialect(), id) {
-            (_, Some(id)) => self.with_ids(id, ids.into_iter()),
-            _ if places.is_empty() => "1 = 0".into(),
-            (Dialect::Sqlite, _) => {
-                format!("s.rowid IN ({})", numbers(places.into_iter().map(u64::cast_signed)))
-            }
-            (Dialect::Postgres, _) => {
-                let places = tids(places.into_iter());
-                let found = format!("s.ctid = ANY({places})");
-                if heaps.is_empty() {
-                    return found;
-                }
-                let heaps = numbers(heaps.into_iter().map(i64::from));
-                format!(
-                    "{found} AND (s.tableoid, s.ctid) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest({places})))"
-                )
-            }
+        match id {
+            Some(id) => self.with_ids(id, ids.into_iter()),
+            None if places.is_empty() => "1 = 0".into(),
+            None => self.dialect().at_places(&heaps, &places),
         }
     }
 
@@ -203,7 +182,7 @@ impl Sql<'_> {
         self.mapping.user.as_ref().is_some_and(|user| {
             let kinds = [ColumnKind::Integer, ColumnKind::Text, ColumnKind::Uuid];
             let is_exact = self.equality(sessions, user) == Equality::Exact;
-            is_exact && (self.dialect() == Dialect::Sqlite || kinds.contains(&self.kind(sessions, user)))
+            is_exact && (!self.dialect().casts_literals() || kinds.contains(&self.kind(sessions, user)))
         })
     }
 
@@ -219,7 +198,7 @@ impl Sql<'_> {
         };
         let sessions = &self.mapping.sessions;
         let kind = self.kind(sessions, user);
-        let comparable = self.dialect() == Dialect::Postgres
+        let comparable = self.dialect().scans_typed_columns()
             && self.keyed_alike(users)
             && self.link(users) == Equality::Exact
             && self.equality(sessions, user) == Equality::Exact

@@ -1,6 +1,6 @@
 //! The SQL that counts what goes along with sessions in other tables.
 
-use super::{Sql, identifier, string, table};
+use super::{Sql, identifier, table};
 use crate::target::{selecting::Selected, side_effects::Reference};
 
 impl Sql<'_> {
@@ -22,8 +22,8 @@ impl Sql<'_> {
              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid\n\
              WHERE d.refobjid = {regclass}::regclass AND a.attname = {name} AND q.seqincrement > 0 AND NOT q.seqcycle\nLIMIT 1",
             column = identifier(id),
-            regclass = string(self.dialect(), &sessions),
-            name = string(self.dialect(), id),
+            regclass = self.string(&sessions),
+            name = self.string(id),
         )
     }
 

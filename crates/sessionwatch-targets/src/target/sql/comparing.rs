@@ -8,10 +8,8 @@ use sessionwatch_core::{
 };
 
 use super::{Sql, timestamps::InstantSql};
-use crate::profile::schema::{ColumnKind, Dialect};
+use crate::profile::schema::ColumnKind;
 
-/// Characters of a stored session in which its cookie is looked for: it comes first.
-const COOKIE_WITHIN: usize = 4_096;
 /// No instant is longer as text.
 const LONGEST_INSTANT: usize = 40;
 
@@ -40,7 +38,9 @@ impl Sql<'_> {
             expiry.micros(&expiry.value),
             created.map_or_else(|| "CAST(NULL AS bigint)".into(), |created| created.micros(&created.value)),
         ];
-        columns.extend(compared.documents.iter().flat_map(|document| self.cookie(document)));
+        columns.extend(
+            compared.documents.iter().flat_map(|document| self.dialect().cookie(&self.column(document))),
+        );
         columns.extend(compared.others.iter().flat_map(|other| self.other(other, compared.zone)));
         let column = self.column(&self.mapping.expires.column);
         let table = self.schema.table(&self.mapping.sessions);
@@ -56,46 +56,27 @@ impl Sql<'_> {
 
     fn other(&self, column: &str, zone: Option<Zone>) -> [String; 2] {
         let value = self.column(column);
+        if let Some(kind) = self.dialect().dynamic_type(&value) {
+            return [kind, self.text(&value)];
+        }
         let native = |decoder: Decoder, kind: ColumnKind| {
-            let at = InstantSql::new((self.dialect(), None), decoder, (&value, kind));
+            let at = InstantSql::new(self.dialect(), None, decoder, &value, kind);
             ["'micros'".to_owned(), at.micros(&at.value)]
         };
-        match (self.dialect(), self.kind(&self.mapping.sessions, column)) {
-            (Dialect::Sqlite, _) => [format!("typeof({value})"), self.text(&value)],
-            (_, kind @ ColumnKind::Timestamptz) => native(Decoder::Timestamptz, kind),
-            (_, kind @ ColumnKind::Timestamp) => {
+        match self.kind(&self.mapping.sessions, column) {
+            kind @ ColumnKind::Timestamptz => native(Decoder::Timestamptz, kind),
+            kind @ ColumnKind::Timestamp => {
                 native(zone.map_or(Decoder::TimestampUtc, Decoder::TimestampLocal), kind)
             }
-            (_, ColumnKind::Integer) => ["'integer'".to_owned(), self.text(&value)],
+            ColumnKind::Integer => ["'integer'".to_owned(), self.text(&value)],
             _ => ["'text'".to_owned(), format!("left({}, {LONGEST_INSTANT})", self.text(&value))],
         }
-    }
-
-    /// The end of a cookie as text, and its lifetime in milliseconds.
-    fn cookie(&self, document: &str) -> [String; 2] {
-        let value = self.column(document);
-        if self.dialect() == Dialect::Sqlite {
-            let of = |path: &str| {
-                format!("CASE WHEN json_valid({value}) THEN json_extract({value}, '$.cookie.{path}') END")
-            };
-            return [
-                format!("substr({}, 1, {LONGEST_INSTANT})", of("expires")),
-                format!("CAST({} AS integer)", of("originalMaxAge")),
-            ];
-        }
-        let within = format!("left(CAST({value} AS text), {COOKIE_WITHIN})");
-        let of = |key: &str, pattern: &str| {
-            format!(
-                "substring({within} from '\"cookie\"[[:space:]]*:[[:space:]]*[{{][^{{}}]*\"{key}\"[[:space:]]*:[[:space:]]*{pattern}')"
-            )
-        };
-        [of("expires", "\"([0-9][0-9T:.+Z-]{18,35})\""), of("originalMaxAge", "([0-9]{1,15})")]
     }
 
     /// Microseconds of the latest creation that some zone may explain, and of the latest end that has passed.
     pub(super) fn newest(&self) -> [String; 2] {
         let latest = |at: &InstantSql, limit: Instant| {
-            at.micros(&format!("MAX({}) FILTER (WHERE {})", at.value, at.expired(limit)))
+            at.micros(&self.dialect().filtered("MAX", &at.value, &at.expired(limit)))
         };
         let created = self.mapping.created.as_ref().map(|created| self.instant(created));
         [
@@ -112,17 +93,7 @@ impl Sql<'_> {
         if ![Decoder::IsoText, Decoder::EpochMillisOrIso].contains(&expires.decoder) {
             return "1 = 0".into();
         }
-        let value = self.column(&expires.column);
-        match (self.dialect(), self.kind(&self.mapping.sessions, &expires.column)) {
-            (Dialect::Sqlite, _) => {
-                format!(
-                    "(typeof({value}) = 'text' AND length({value}) >= 19 AND substr({value}, 20) NOT GLOB '*[-+Zz]*')"
-                )
-            }
-            (Dialect::Postgres, ColumnKind::Text) => {
-                format!("CAST({value} AS text) ~ '^.{{19}}([.][0-9]+)?$'")
-            }
-            _ => "1 = 0".into(),
-        }
+        let kind = self.kind(&self.mapping.sessions, &expires.column);
+        self.dialect().is_naive(&self.column(&expires.column), kind)
     }
 }

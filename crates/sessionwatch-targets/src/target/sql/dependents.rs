@@ -1,14 +1,11 @@
 //! The SQL of rows that go with sessions (`ON DELETE CASCADE`): read whole for the archive, deleted before their sessions,
 //! and put back after them.
 
-use super::{Named, ReadRows, Sql, besides::joined, identifier, mutations::numbers, table};
-use crate::{
-    profile::schema::Dialect,
-    target::{
-        postgres::search_path::TRIGGERS_UNDER_ROLE,
-        side_effects::{Dependent, Reference},
-        unsealed_rows::DependentTable,
-    },
+use super::{ReadRows, Sql, besides::joined, dialect::JoinedDelete, identifier, mutations::numbers, table};
+use crate::target::{
+    postgres::search_path::TRIGGERS_UNDER_ROLE,
+    side_effects::{Dependent, Reference},
+    unsealed_rows::DependentTable,
 };
 
 /// The alias of the dependent table in every statement.
@@ -19,7 +16,7 @@ impl Sql<'_> {
     /// row, and every column. A row that goes with several of them is read once. At most `limit` rows are read, if there is one.
     #[must_use]
     pub fn dependent_rows(&self, dependent: &Dependent, read: ReadRows<'_>, limit: Option<usize>) -> String {
-        let (locator, version) = self.session_version(read);
+        let [locator, version] = self.read_version(read.named, read.columns);
         let hash = self.dependent_hash(dependent);
         let columns: Vec<String> = columns(dependent).collect();
         let limit = limit.map_or(String::new(), |limit| format!("\nLIMIT {limit}"));
@@ -27,13 +24,7 @@ impl Sql<'_> {
         if let [source] = sources.as_slice() {
             return format!("SELECT {locator}, {version}, {hash}, {}\n{source}{limit}", columns.join(", "));
         }
-        let place = match self.dialect() {
-            Dialect::Postgres => format!("{DEPENDENT}.tableoid AS heap, {DEPENDENT}.ctid"),
-            Dialect::Sqlite => match self.rowid(dependent) {
-                Some(rowid) => format!("1 AS heap, {rowid}"),
-                None => format!("1 AS heap, {hash}"),
-            },
-        };
+        let place = self.dialect().heap_and_place(DEPENDENT, self.rowid(dependent).as_deref(), &hash);
         let inner: Vec<String> =
             columns.iter().enumerate().map(|(at, column)| format!("{column} AS x{at}")).collect();
         let outer: Vec<String> = (0..columns.len()).map(|at| format!("r.x{at}")).collect();
@@ -46,10 +37,7 @@ impl Sql<'_> {
                 )
             })
             .collect();
-        let (distinct, grouped) = match self.dialect() {
-            Dialect::Postgres => ("DISTINCT ON (r.heap, r.place) ", ""),
-            Dialect::Sqlite => ("", " GROUP BY r.heap, r.place"),
-        };
+        let [distinct, grouped] = self.dialect().distinct_places();
         format!(
             "SELECT {distinct}r.locator, r.version, r.hash, {}\nFROM ({}) AS r{grouped}{limit}",
             outer.join(", "),
@@ -68,29 +56,18 @@ impl Sql<'_> {
     ) -> Vec<String> {
         let (name, hash) = (&dependent.name, self.dependent_hash(dependent));
         let numbers = numbers(hashes.iter().copied());
-        let delete = |path: &Vec<Reference>| match self.dialect() {
-            Dialect::Postgres => {
-                let (tables, condition) = self.joined_sessions(path, read);
-                format!(
-                    "DELETE FROM {name} AS {DEPENDENT} USING {tables}\nWHERE {TRIGGERS_UNDER_ROLE} AND {condition} \
-                      AND {hash} = ANY('{{{numbers}}}'::bigint[])"
-                )
-            }
-            Dialect::Sqlite => {
-                let still = format!("{hash} IN ({numbers})");
-                match self.rowid(dependent) {
-                    Some(rowid) => format!(
-                        "DELETE FROM {name} AS {DEPENDENT} WHERE {rowid} IN (SELECT {rowid} {}) AND {still}",
-                        self.followed(path, read)
-                    ),
-                    None => {
-                        let (tables, condition) = self.joined_sessions(path, read);
-                        format!(
-                            "DELETE FROM {name} AS {DEPENDENT} WHERE EXISTS (SELECT 1 FROM {tables} WHERE {condition}) AND {still}"
-                        )
-                    }
-                }
-            }
+        let row_number = self.rowid(dependent);
+        let delete = |path: &Vec<Reference>| {
+            let (joined, condition) = self.joined_sessions(path, read);
+            self.dialect().delete_joined(&JoinedDelete {
+                table: name,
+                alias: DEPENDENT,
+                joined: &joined,
+                condition: &condition,
+                hash: &hash,
+                hashes: &numbers,
+                row_number: row_number.as_deref(),
+            })
         };
         dependent.paths.iter().map(delete).collect()
     }
@@ -126,34 +103,17 @@ impl Sql<'_> {
 
     /// The condition that a session is one of those that were read.
     fn is_read(&self, read: ReadRows<'_>) -> String {
-        match self.dialect() {
-            Dialect::Postgres => self.still(read),
-            Dialect::Sqlite => format!(
-                "{} IN ({})",
-                self.sqlite_place(),
-                numbers(read.rows.iter().map(|row| row.locator.cast_signed()))
-            ),
+        if self.dialect().changes_in_bulk() {
+            return self.still(read);
         }
-    }
-
-    /// Locator and version of a session, as [`Sql::whole`] gives them.
-    fn session_version(&self, read: ReadRows<'_>) -> (String, String) {
-        match (self.dialect(), read.named) {
-            (Dialect::Postgres, Named::Place) => ("s.ctid".into(), "s.xmin".into()),
-            (Dialect::Postgres, _) => ("s.tableoid".into(), self.row_hash(read.columns)),
-            (Dialect::Sqlite, _) => (self.sqlite_place(), self.sqlite_version(read.columns)),
-        }
+        let places = numbers(read.rows.iter().map(|row| row.locator.cast_signed()));
+        format!("{} IN ({places})", self.place_or_mark())
     }
 
     /// A hash of every archived column of a dependent row.
     fn dependent_hash(&self, dependent: &Dependent) -> String {
         let columns: Vec<String> = columns(dependent).collect();
-        match self.dialect() {
-            Dialect::Postgres => {
-                format!("pg_catalog.hashtextextended(ROW({})::text, {})", columns.join(", "), self.key)
-            }
-            Dialect::Sqlite => super::mutations::version(&columns),
-        }
+        self.dialect().row_hash(&columns, self.key)
     }
 
     /// The number of a dependent row of SQLite, unless its table has none, or columns that hide it.
@@ -171,18 +131,19 @@ impl Sql<'_> {
     pub fn restore_dependents(&self, dependent: &DependentTable) -> String {
         let names: Vec<String> = dependent.columns.iter().map(|column| identifier(&column.name)).collect();
         let (into, names) = (table(&dependent.table), names.join(", "));
-        match self.dialect() {
-            Dialect::Postgres => format!(
+        let width = 1..=dependent.columns.len();
+        if self.dialect().changes_in_bulk() {
+            return format!(
                 "INSERT INTO {into} ({names}) OVERRIDING SYSTEM VALUE\nSELECT {} FROM ({}) AS v\n\
                  WHERE {TRIGGERS_UNDER_ROLE}\nON CONFLICT DO NOTHING",
-                (1..=dependent.columns.len()).map(|at| format!("v.c{at}")).collect::<Vec<_>>().join(", "),
+                width.map(|at| format!("v.c{at}")).collect::<Vec<_>>().join(", "),
                 Self::given(&dependent.columns),
-            ),
-            Dialect::Sqlite => format!(
-                "INSERT INTO {into} ({names}) VALUES ({}) ON CONFLICT DO NOTHING",
-                (1..=dependent.columns.len()).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ")
-            ),
+            );
         }
+        format!(
+            "INSERT INTO {into} ({names}) VALUES ({}) ON CONFLICT DO NOTHING",
+            width.map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ")
+        )
     }
 }
 

@@ -5,10 +5,9 @@ use sessionwatch_core::{checks::Thresholds, instant::Instant};
 use super::{
     RowKind, Rows, Sql,
     paging::{Paging, all_of},
-    string,
     timestamps::InstantSql,
 };
-use crate::profile::schema::{ColumnKind, Dialect, Equality};
+use crate::profile::schema::{ColumnKind, Equality};
 
 /// Which sessions to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -163,8 +162,7 @@ impl Sql<'_> {
             conditions.push(created.after(since));
         }
         if !list.prefixes.is_empty() {
-            let wanted: Vec<String> =
-                list.prefixes.iter().map(|prefix| string(self.dialect(), prefix)).collect();
+            let wanted: Vec<String> = list.prefixes.iter().map(|prefix| self.string(prefix)).collect();
             conditions.push(format!("{} IN ({})", self.prefix(), wanted.join(", ")));
         }
         conditions
@@ -221,16 +219,18 @@ impl Sql<'_> {
 
     /// The condition that a row belongs to a user; by index, where the id can be compared as what it is.
     pub(super) fn of_user(&self, id: &str) -> String {
-        let wanted = string(self.dialect(), id);
+        let wanted = self.string(id);
         let user = self.mapping.user.as_deref();
         let kind = user.map(|user| self.kind(&self.mapping.sessions, user));
         let equality = user.map_or(Equality::Exact, |user| self.equality(&self.mapping.sessions, user));
-        match (self.dialect(), kind) {
+        match kind {
             _ if [Equality::CaseBlind, Equality::SpaceBlind].contains(&equality) => {
                 format!("{} = {}", self.text(&self.user_key()), self.folded(&wanted, equality))
             }
-            (Dialect::Postgres, Some(ColumnKind::Text)) => format!("{} = {wanted}", self.user()),
-            (Dialect::Postgres, Some(ColumnKind::Integer)) => match id.parse::<i64>() {
+            Some(ColumnKind::Text) if self.dialect().casts_literals() => {
+                format!("{} = {wanted}", self.user())
+            }
+            Some(ColumnKind::Integer) if self.dialect().casts_literals() => match id.parse::<i64>() {
                 Ok(id) => format!("{} = {id}", self.user()),
                 Err(_) => "1 = 0".into(),
             },
@@ -239,7 +239,7 @@ impl Sql<'_> {
     }
 
     fn named(&self, name: &str) -> String {
-        let wanted = string(self.dialect(), name);
+        let wanted = self.string(name);
         let prefix = format!("{} = {wanted}", self.prefix());
         match &self.mapping.id {
             Some(id) => format!("({} = {wanted} OR {prefix})", self.text(&self.column(id))),

@@ -4,14 +4,8 @@ use std::fmt::Write as _;
 
 use sessionwatch_core::row_ref::{self, RowRef};
 
-use super::{Sql, identifier, string, table};
-use crate::{
-    profile::{
-        mapping::Revoke,
-        schema::{ColumnKind, Dialect},
-    },
-    target::postgres::search_path::TRIGGERS_UNDER_ROLE,
-};
+use super::{Sql, identifier, table};
+use crate::{profile::mapping::Revoke, target::postgres::search_path::TRIGGERS_UNDER_ROLE};
 
 /// By what planned rows are found again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +114,7 @@ impl Sql<'_> {
     #[must_use]
     pub fn whole(&self, columns: &[String], named: Named, rows: &[&RowRef]) -> String {
         let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
-        let (locator, version) = match (self.dialect(), named) {
-            (Dialect::Postgres, Named::Place) => ("s.ctid".to_owned(), "s.xmin".to_owned()),
-            (Dialect::Postgres, _) => ("s.tableoid".to_owned(), self.row_hash(columns)),
-            (Dialect::Sqlite, _) => (self.sqlite_place(), self.sqlite_version(columns)),
-        };
+        let [locator, version] = self.read_version(named, columns);
         // A row that is the version that was planned is what was planned.
         let mark = if self.by_version(named) { "0".into() } else { self.mark() };
         format!(
@@ -139,7 +129,13 @@ impl Sql<'_> {
     /// settings.
     pub(super) fn row_hash(&self, columns: &[String]) -> String {
         let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
-        format!("pg_catalog.hashtextextended(ROW({})::text, {})", all.join(", "), self.key)
+        self.dialect().row_hash(&all, self.key)
+    }
+
+    /// Locator and version of a session, as it is found.
+    pub(super) fn read_version(&self, named: Named, columns: &[String]) -> [String; 2] {
+        let by_place = named == Named::Place;
+        self.dialect().read_version(by_place, self.place_or_mark(), self.row_hash(columns))
     }
 
     /// The table, and with it its children, but for rows that are named by their places: those are unique in one heap only.
@@ -151,18 +147,12 @@ impl Sql<'_> {
     /// Whether rows that are found so are known by their versions, rather than by their marks.
     #[must_use]
     pub fn by_version(&self, named: Named) -> bool {
-        self.dialect() == Dialect::Postgres && named == Named::Place
+        self.dialect().changes_in_bulk() && named == Named::Place
     }
 
-    /// What names a row of SQLite: its number, or else its mark.
-    pub(super) fn sqlite_place(&self) -> String {
+    /// What names a row where rows have numbers: that, or else its mark.
+    pub(super) fn place_or_mark(&self) -> String {
         if self.has_rowid() { "s.rowid".into() } else { self.mark() }
-    }
-
-    /// A hash of every column of a session, under the key of this look.
-    pub(super) fn sqlite_version(&self, columns: &[String]) -> String {
-        let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
-        version(&all)
     }
 
     /// Whether rows have numbers; all do but those of SQLite tables that were made without.
@@ -172,12 +162,11 @@ impl Sql<'_> {
     }
 
     fn named_by(&self, named: Named, rows: &[&RowRef]) -> String {
-        let sqlite = self.dialect() == Dialect::Sqlite;
         match (named, &self.mapping.id) {
-            (Named::Place, _) if sqlite => {
-                format!("s.rowid IN ({})", numbers(rows.iter().map(|row| row.place.cast_signed())))
+            (Named::Place, _) => {
+                let places: Vec<u64> = rows.iter().map(|row| row.place).collect();
+                self.dialect().at_places(&[], &places)
             }
-            (Named::Place, _) => format!("s.ctid = ANY({})", tids(rows.iter().map(|row| row.place))),
             (Named::Id, Some(id)) => self.with_ids(id, rows.iter().filter_map(|row| row.id.as_deref())),
             _ => self.marked(rows.iter().map(|row| row.mark)),
         }
@@ -185,25 +174,13 @@ impl Sql<'_> {
 
     /// The condition that a row has one of these ids.
     pub(super) fn with_ids<'i>(&self, id: &str, ids: impl Iterator<Item = &'i str>) -> String {
-        let ids: Vec<String> = ids.map(|id| string(self.dialect(), id)).collect();
-        let ids = ids.join(", ");
-        match self.declared(id) {
-            // Compared as what it is, the id is looked up in its index.
-            Some(declared) if self.dialect() == Dialect::Postgres => {
-                format!("{} = ANY(CAST(ARRAY[{ids}]::text[] AS {declared}[]))", self.column(id))
-            }
-            _ => format!("{} IN ({ids})", self.text(&self.column(id))),
-        }
+        let ids: Vec<String> = ids.map(|id| self.string(id)).collect();
+        self.dialect().id_among(&self.column(id), self.declared(id), &ids.join(", "))
     }
 
     /// The condition that a row has one of these marks.
     fn marked(&self, marks: impl Iterator<Item = i64>) -> String {
-        let marks = numbers(marks);
-        if self.dialect() == Dialect::Sqlite {
-            format!("{} IN ({marks})", self.mark())
-        } else {
-            format!("{} = ANY('{{{marks}}}'::bigint[])", self.mark())
-        }
+        self.dialect().number_among(&self.mark(), &numbers(marks))
     }
 
     fn declared(&self, column: &str) -> Option<&str> {
@@ -230,7 +207,7 @@ impl Sql<'_> {
         let present = self.present(named, rows);
         match revoke {
             Revoke::Flag { column, value } => {
-                let (column, value) = (self.text(&self.column(column)), string(self.dialect(), value));
+                let (column, value) = (self.text(&self.column(column)), self.string(value));
                 format!("{present} AND ({column} IS NULL OR {column} <> {value})")
             }
             _ => present,
@@ -309,7 +286,7 @@ impl Sql<'_> {
         let sessions = table(&self.mapping.sessions);
         let change = mutation.change;
         let orphans = if mutation.orphans_only { format!(" AND {}", self.orphaned()) } else { String::new() };
-        let (name, version) = (self.sqlite_place(), self.sqlite_version(columns));
+        let (name, version) = (self.place_or_mark(), self.row_hash(columns));
         let still = format!("{name} = ?1 AND {version} = ?2{orphans}");
         match change {
             Change::Delete => format!("DELETE FROM {sessions} AS s WHERE {still}"),
@@ -333,19 +310,8 @@ impl Sql<'_> {
 
     /// A value of a column, given as text.
     fn literal(&self, column: &str, value: &str) -> String {
-        let is_number = value.parse::<i64>().is_ok();
-        match (self.dialect(), self.kind(&self.mapping.sessions, column)) {
-            (Dialect::Sqlite, ColumnKind::Text) => string(Dialect::Sqlite, value),
-            (Dialect::Sqlite, _) if is_number => value.to_owned(),
-            (dialect, _) => string(dialect, value),
-        }
+        self.dialect().literal(self.kind(&self.mapping.sessions, column), value)
     }
-}
-
-/// A hash of a whole SQLite row, under the key of this look.
-pub(super) fn version(columns: &[String]) -> String {
-    let quoted: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
-    format!("sw_fingerprint({})", quoted.join(" || ',' || "))
 }
 
 pub(super) fn tids(places: impl Iterator<Item = u64>) -> String {

@@ -2,8 +2,7 @@
 
 use sessionwatch_core::instant::Instant;
 
-use super::{List, Sort, Sql, Status, string, timestamps::InstantSql};
-use crate::profile::schema::{ColumnKind, Dialect};
+use super::{List, Sort, Sql, Status, timestamps::InstantSql};
 
 /// The order of pages, and where one begins.
 pub(super) struct Paging<'a> {
@@ -43,7 +42,7 @@ impl<'a> Paging<'a> {
             row: sql.text(&id.map_or_else(|| "NULL".into(), |id| sql.column(id))),
             ascending: list.ascending,
             limit: list.limit,
-            after: after.map(|after| (Instant::from_micros(after.key), string(sql.dialect(), after.id))),
+            after: after.map(|after| (Instant::from_micros(after.key), sql.string(after.id))),
         }
     }
 
@@ -156,34 +155,13 @@ impl<'a> By<'a> {
 impl Sql<'_> {
     /// What rows are sorted by to have them by row id: the column where that is the order of its index, else its text.
     fn rank(&self, id: &str) -> String {
-        match (self.dialect(), self.kind(&self.mapping.sessions, id)) {
-            (_, ColumnKind::Integer | ColumnKind::Uuid) | (Dialect::Sqlite, ColumnKind::Text) => {
-                self.column(id)
-            }
-            _ => self.text(&self.column(id)),
-        }
+        self.dialect().id_rank(&self.column(id), self.kind(&self.mapping.sessions, id))
     }
 
     /// The rank of the row with that id; NULL if no row can have it.
     fn rank_of(&self, id: &str, value: &str) -> String {
-        let kind = self.kind(&self.mapping.sessions, id);
-        match (self.dialect(), kind) {
-            (Dialect::Postgres, ColumnKind::Integer) => {
-                value.parse::<i64>().map_or("NULL".into(), |value| value.to_string())
-            }
-            (Dialect::Postgres, ColumnKind::Uuid) if !is_uuid(value) => "NULL".into(),
-            (dialect, _) => string(dialect, value),
-        }
+        self.dialect().rank_of_id(value, self.kind(&self.mapping.sessions, id))
     }
-}
-
-/// Whether PostgreSQL writes UUIDs so.
-fn is_uuid(text: &str) -> bool {
-    let fits = |(at, byte): (usize, u8)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    text.len() == 36 && text.bytes().enumerate().all(fits)
 }
 
 /// Rows that have one order.

@@ -1,10 +1,10 @@
 //! The SQL of putting back: rows that would collide with others, or whose user is gone, stay in the archive.
 
-use super::{Sql, identifier, string, table};
+use super::{Sql, identifier, table};
 use crate::{
     profile::{
         mapping::{Revoke, TableName},
-        schema::{Dialect, Equality},
+        schema::Equality,
     },
     target::{postgres::search_path::TRIGGERS_UNDER_ROLE, unsealed_rows::ColumnDecl},
 };
@@ -54,11 +54,11 @@ impl Sql<'_> {
     /// is back, or the name of an [`Obstacle`] and the position of a row, counted from 1.
     #[must_use]
     pub fn put_back(&self, columns: &[ColumnDecl], change: &Revoke, into: &TableName) -> String {
-        match (self.dialect(), change) {
-            (Dialect::Postgres, Revoke::Delete) => self.insert_many(columns, into),
-            (Dialect::Sqlite, Revoke::Delete) => self.insert_one(columns),
-            (_, Revoke::Expire) => self.set_back(columns, &self.mapping.expires.column),
-            (_, Revoke::Flag { column, .. }) => self.set_back(columns, column),
+        match change {
+            Revoke::Delete if self.dialect().changes_in_bulk() => self.insert_many(columns, into),
+            Revoke::Delete => self.insert_one(columns),
+            Revoke::Expire => self.set_back(columns, &self.mapping.expires.column),
+            Revoke::Flag { column, .. } => self.set_back(columns, column),
         }
     }
 
@@ -84,10 +84,7 @@ impl Sql<'_> {
     #[must_use]
     pub fn tokens_there(&self, fingerprints: &[i64]) -> String {
         let numbers = fingerprints.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-        let among = match self.dialect() {
-            Dialect::Postgres => format!("SELECT pg_catalog.unnest('{{{numbers}}}'::bigint[])"),
-            Dialect::Sqlite => numbers,
-        };
+        let among = self.dialect().number_list(&numbers);
         let fingerprint = self.fingerprint();
         // A row that is marked as deleted has its token all the same.
         let sessions = table(&self.mapping.sessions);
@@ -98,21 +95,15 @@ impl Sql<'_> {
     #[must_use]
     pub fn users_there(&self, ids: &[&str]) -> Option<String> {
         let users = self.mapping.users.as_ref().filter(|_| self.users_doubt().is_none())?;
-        let ids: Vec<String> = ids.iter().map(|id| string(self.dialect(), id)).collect();
-        let wanted = match self.dialect() {
-            Dialect::Postgres => {
-                format!("SELECT v.id FROM pg_catalog.unnest(ARRAY[{}]::text[]) AS v(id)", ids.join(", "))
-            }
-            Dialect::Sqlite => {
-                format!("WITH v(id) AS (VALUES ({})) SELECT v.id FROM v", ids.join("), ("))
-            }
-        };
+        let ids: Vec<String> = ids.iter().map(|id| self.string(id)).collect();
+        let wanted = self.dialect().texts_as_rows(&ids);
         let equality = self.equality(&users.table, &users.key);
         let declared = self.schema.table(&users.table).and_then(|found| found.column(&users.key));
         let key = format!("w.{}", identifier(&users.key));
-        let is = match (self.dialect(), equality, declared) {
+        let is_cast = self.dialect().casts_literals() && self.keyed_alike(users);
+        let is = match (equality, declared) {
             // Compared as what it is, the key is looked up in its index.
-            (Dialect::Postgres, Equality::Exact, Some(column)) if self.keyed_alike(users) => {
+            (Equality::Exact, Some(column)) if is_cast => {
                 format!("{key} = CAST(v.id AS {})", column.declared)
             }
             _ => self.is_same_user((&key, "v.id"), equality),
@@ -205,14 +196,14 @@ impl Sql<'_> {
     /// Sets the column that ended a session back, where the row is still there with its token.
     fn set_back(&self, columns: &[ColumnDecl], column: &str) -> String {
         let sessions = table(&self.mapping.sessions);
-        let postgres = self.dialect() == Dialect::Postgres;
-        let holder = |at: usize| if postgres { format!("v.c{}", at + 1) } else { format!("?{}", at + 1) };
+        let in_bulk = self.dialect().changes_in_bulk();
+        let holder = |at: usize| if in_bulk { format!("v.c{}", at + 1) } else { format!("?{}", at + 1) };
         let value = |name: &str| Self::position(columns, name).map_or_else(|| "NULL".into(), holder);
         let column = (identifier(column), value(column));
         let same = [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten();
         let same = same.map(|name| format!("s.{} = {}", identifier(name), value(name)));
         let same = same.collect::<Vec<_>>().join(" AND ");
-        if postgres {
+        if in_bulk {
             format!(
                 "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {} = {} FROM v WHERE {TRIGGERS_UNDER_ROLE} AND {same} RETURNING {mark} AS mark)\n\
                  SELECT 'back', mark::text FROM d",

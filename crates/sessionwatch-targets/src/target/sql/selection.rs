@@ -2,11 +2,11 @@
 
 use sessionwatch_core::instant::Instant;
 
-use super::{Addressing, Sql, identifier, string, table};
+use super::{Addressing, Sql, dialect::HashedColumns, identifier, table};
 use crate::{
     profile::{
         mapping::{Revoke, UsersMapping},
-        schema::{ColumnKind, Dialect},
+        schema::ColumnKind,
     },
     target::side_effects::Reference,
 };
@@ -106,14 +106,15 @@ impl Sql<'_> {
     /// What is unique to a row inside one query: nothing if the table has nothing that is.
     #[must_use]
     pub fn row_name(&self, addressing: Addressing) -> Option<RowName> {
-        let name =
-            |columns: &[&str]| Some(RowName(columns.iter().map(|&column| column.to_owned()).collect()));
-        match (addressing, self.dialect(), &self.mapping.id) {
-            (Addressing::Place, Dialect::Postgres, _) => name(&["s.ctid"]),
-            (Addressing::Place, Dialect::Sqlite, _) => name(&["s.rowid"]),
-            (Addressing::HeapAndPlace, ..) => name(&["s.tableoid", "s.ctid"]),
-            (Addressing::Id, _, Some(id)) if self.is_unique(id) => name(&[&self.column(id)]),
-            (Addressing::Id, ..) => None,
+        let places = |several_heaps| {
+            let columns = self.dialect().place_columns(several_heaps).iter();
+            Some(RowName(columns.map(|&column| column.to_owned()).collect()))
+        };
+        match (addressing, &self.mapping.id) {
+            (Addressing::Place, _) => places(false),
+            (Addressing::HeapAndPlace, _) => places(true),
+            (Addressing::Id, Some(id)) if self.is_unique(id) => Some(RowName(vec![self.column(id)])),
+            (Addressing::Id, _) => None,
         }
     }
 
@@ -131,24 +132,9 @@ impl Sql<'_> {
         let columns = named.map(|column| column.map(|column| self.column(column)));
         let [id, user] = columns.map(|column| column.unwrap_or_else(|| "NULL".into()));
         let (token, expires) = (self.column(&self.mapping.token), self.column(&self.mapping.expires.column));
-        if self.dialect() == Dialect::Sqlite {
-            let parts = [id, token, user, expires].map(|part| format!("quote({part})"));
-            return format!("sw_fingerprint({})", parts.join(" || ',' || "));
-        }
-        let zoned = self.kind(&self.mapping.sessions, &self.mapping.expires.column);
-        let expires = if zoned == ColumnKind::Timestamptz {
-            // As text, an instant depends on the zone of the session.
-            format!("({expires} AT TIME ZONE 'UTC')")
-        } else {
-            expires
-        };
-        let parts = [(0, id), (1, token), (2, user), (3, expires)].map(|(turn, part)| {
-            format!(
-                "pg_catalog.hashtextextended(COALESCE(({part})::text, '~'), {})",
-                self.key.wrapping_add(turn)
-            )
-        });
-        format!("({})", parts.join(" # "))
+        let kind = self.kind(&self.mapping.sessions, &self.mapping.expires.column);
+        let expires_in_zone = kind == ColumnKind::Timestamptz;
+        self.dialect().mark(HashedColumns { id, token, user, expires, expires_in_zone }, self.key)
     }
 
     /// The rows that an action would touch: locator (place, or else heap), version, id, mark, prefix, user, end in
@@ -156,19 +142,13 @@ impl Sql<'_> {
     #[must_use]
     pub fn planned(&self, chosen: Chosen<'_>, revoke: &Revoke, addressing: Addressing) -> String {
         let expiry = self.instant(&self.mapping.expires);
-        let (locator, version) = match (self.dialect(), addressing) {
-            (Dialect::Postgres, Addressing::Place) => ("s.ctid::text", "s.xmin::text"),
-            (Dialect::Postgres, Addressing::HeapAndPlace) => ("s.tableoid::text", "0"),
-            (Dialect::Sqlite, Addressing::Place) => ("s.rowid", "0"),
-            _ => ("CAST(NULL AS text)", "0"),
-        };
+        let [locator, version] = self.dialect().planned_version(addressing);
         let id =
             self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
-        let place = match (self.dialect(), addressing) {
-            (Dialect::Postgres, Addressing::Place) => Some("s.ctid"),
-            (Dialect::Postgres, Addressing::HeapAndPlace) => Some("s.tableoid, s.ctid"),
-            (Dialect::Sqlite, Addressing::Place) => Some("s.rowid"),
-            _ => None,
+        let place = match addressing {
+            Addressing::Place => Some(self.dialect().place_columns(false).join(", ")),
+            Addressing::HeapAndPlace => Some(self.dialect().place_columns(true).join(", ")),
+            Addressing::Id => None,
         };
         let (before, gone, condition, first) = match (chosen, self.row_name(addressing)) {
             (Chosen::Along(&roots, references), Some(name)) => (
@@ -185,7 +165,7 @@ impl Sql<'_> {
             _ => (String::new(), "", self.chosen(chosen, revoke, addressing), None),
         };
         // Rows that lie together are removed together.
-        let order: Vec<&str> = first.into_iter().chain(place).collect();
+        let order: Vec<&str> = first.into_iter().chain(place.as_deref()).collect();
         let order = if order.is_empty() { String::new() } else { format!("\nORDER BY {}", order.join(", ")) };
         format!(
             "{before}SELECT {locator}, {version}, {id}, {mark}, {prefix}, {user}, {end}, CASE WHEN {active} THEN 1 ELSE 0 END, {fingerprint}\nFROM {sessions}{gone}\nWHERE {condition}{order}",
@@ -215,11 +195,10 @@ impl Sql<'_> {
     pub fn totals(&self, long_ago: Instant) -> String {
         let expiry = self.instant(&self.mapping.expires);
         format!(
-            "SELECT COUNT(*) FILTER (WHERE {}), COUNT(*), COUNT(*) FILTER (WHERE {} OR {}), COUNT(*) FILTER (WHERE {}), {}\nFROM {}",
-            expiry.active(self.now),
-            expiry.undecodable(),
-            expiry.expired(long_ago),
-            self.end_is_naive(),
+            "SELECT {}, COUNT(*), {}, {}, {}\nFROM {}",
+            self.count_where(&expiry.active(self.now)),
+            self.count_where(&format!("{} OR {}", expiry.undecodable(), expiry.expired(long_ago))),
+            self.count_where(&self.end_is_naive()),
             self.newest().join(", "),
             self.sessions()
         )
@@ -231,7 +210,7 @@ impl Sql<'_> {
         let users = self.mapping.users.as_ref()?;
         let equality = self.equality(&users.table, &users.key);
         let key = self.text(&self.folded(&format!("w.{}", identifier(&users.key)), equality));
-        let id = self.folded(&string(self.dialect(), id), equality);
+        let id = self.folded(&self.string(id), equality);
         Some(format!("SELECT 1 FROM {} AS w WHERE {key} = {id} LIMIT 1", table(&users.table)))
     }
 
@@ -267,7 +246,7 @@ impl Sql<'_> {
         let value = self.token_text();
         match self.mapping.token_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
             Some(prefix) => {
-                let (length, prefix) = (prefix.chars().count(), string(self.dialect(), prefix));
+                let (length, prefix) = (prefix.chars().count(), self.string(prefix));
                 format!(
                     "CASE WHEN substr({value}, 1, {length}) = {prefix} THEN substr({value}, {}) ELSE {value} END",
                     length + 1
@@ -285,11 +264,11 @@ impl Sql<'_> {
         } else {
             // Upper and lower case differ in tokens.
             let length = prefix.chars().count();
-            format!("substr({}, 1, {length}) = {}", self.prefix(), string(self.dialect(), &prefix))
+            format!("substr({}, 1, {length}) = {}", self.prefix(), self.string(&prefix))
         };
         match &self.mapping.id {
             Some(id) => {
-                let wanted = string(self.dialect(), name);
+                let wanted = self.string(name);
                 let is =
                     |alias: &str| format!("{} = {wanted}", self.text(&format!("{alias}.{}", identifier(id))));
                 format!(
@@ -330,7 +309,7 @@ impl Sql<'_> {
             // What has ended already need not be ended.
             Revoke::Expire => format!("{condition}\n  AND {}", expiry.active(self.now)),
             Revoke::Flag { column, value } => {
-                let (column, value) = (self.text(&self.column(column)), string(self.dialect(), value));
+                let (column, value) = (self.text(&self.column(column)), self.string(value));
                 format!("{condition}\n  AND ({column} IS NULL OR {column} <> {value})")
             }
         }
@@ -404,7 +383,7 @@ impl Sql<'_> {
     }
 
     /// The condition that `w` is the user of `s`.
-    fn is_user(&self, users: &UsersMapping) -> String {
+    pub(super) fn is_user(&self, users: &UsersMapping) -> String {
         let (key, user) = self.user_pair(users);
         format!("{key} = {user}")
     }
@@ -462,72 +441,6 @@ impl Sql<'_> {
 
     /// The condition that a row is among those that a query names.
     fn among(&self, name: &RowName, query: &str) -> String {
-        match (self.dialect(), name.0.as_slice()) {
-            // Found by their places at once, which a semi-join does not do.
-            (Dialect::Postgres, [one]) => format!("{one} = ANY(ARRAY({query}))"),
-            _ => format!("{} IN ({query})", name.tuple()),
-        }
-    }
-
-    fn fits(&self, filter: &Filter) -> String {
-        let mut conditions = Vec::new();
-        let mut instant = |column: Option<&crate::profile::mapping::InstantColumn>,
-                           after: Option<i64>,
-                           before: Option<i64>| {
-            let Some(column) = column else { return };
-            let sql = self.instant(column);
-            let at = |micros: i64| Instant::from_micros(micros).unwrap_or(Instant::MAX);
-            // What never ends, ends after any instant.
-            let never = sql.never();
-            conditions.extend(after.map(|after| format!("({} OR {never})", sql.after(at(after)))));
-            conditions.extend(before.map(|before| sql.expired(at(before))));
-        };
-        instant(Some(&self.mapping.expires), filter.expires_after, filter.expires_before);
-        instant(self.mapping.created.as_ref(), filter.created_after, filter.created_before);
-        conditions.extend(filter.user.as_deref().map(|user| self.of_user(user)));
-        conditions.extend(filter.user_like.as_deref().map(|part| self.user_like(part)));
-        if let (Some(ip), Some(column)) = (&filter.ip, &self.mapping.ip) {
-            conditions.push(format!("{} = {}", self.text(&self.column(column)), string(self.dialect(), ip)));
-        }
-        if let (Some(part), Some(column)) = (&filter.agent_like, &self.mapping.agent) {
-            conditions.push(self.contains(&self.text(&self.column(column)), part));
-        }
-        if filter.impersonated {
-            let is_known = |column| format!("{column} IS NOT NULL");
-            conditions.push(self.impersonator().map_or("1 = 0".into(), is_known));
-        }
-        if conditions.is_empty() { "1 = 0".into() } else { conditions.join("\n  AND ") }
-    }
-
-    /// The condition that a user's id, name or handle contains a text.
-    fn user_like(&self, part: &str) -> String {
-        let own = self.contains(&self.text(&self.user()), part);
-        let Some(users) = self.mapping.users.as_ref().filter(|users| !users.display.is_empty()) else {
-            return own;
-        };
-        let shown = users
-            .display
-            .iter()
-            .map(|column| self.contains(&self.text(&format!("w.{}", identifier(column))), part));
-        let shown = shown.collect::<Vec<_>>().join(" OR ");
-        format!(
-            "({own} OR EXISTS (SELECT 1 FROM {} AS w WHERE {} AND ({shown})))",
-            table(&users.table),
-            self.is_user(users)
-        )
-    }
-
-    /// The condition that a text contains another, in upper or lower case.
-    #[must_use]
-    pub fn contains(&self, expression: &str, part: &str) -> String {
-        let escaped: String = part
-            .chars()
-            .flat_map(|character| {
-                let escape = matches!(character, '%' | '_' | '!').then_some('!');
-                escape.into_iter().chain([character])
-            })
-            .collect();
-        let pattern = string(self.dialect(), &format!("%{}%", escaped.to_lowercase()));
-        format!("lower({expression}) LIKE {pattern} ESCAPE '!'")
+        self.dialect().found_in(&name.0, &name.tuple(), query)
     }
 }

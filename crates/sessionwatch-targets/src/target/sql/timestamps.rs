@@ -1,26 +1,22 @@
 //! Instants inside SQL: what a stored expiry means, and how it is compared.
 
-use std::{fmt::Write as _, ops::Range};
+use std::ops::Range;
 
 use sessionwatch_core::{
     decoder::{Decoder, MILLIS, SECONDS},
-    instant::{DAY, Instant, SECOND},
-    zone::Zone,
+    instant::{Instant, SECOND},
 };
 
-use super::Sql;
-use crate::profile::{
-    mapping::InstantColumn,
-    schema::{ColumnKind, Dialect},
+use super::{
+    Sql,
+    dialect::{DecodedColumn, SqlDialect},
 };
+use crate::profile::{mapping::InstantColumn, schema::ColumnKind};
 
 /// A row without an end, where instants are integers.
-const NEVER: &str = "9223372036854775807";
+pub(super) const NEVER: &str = "9223372036854775807";
 /// A row whose end cannot be read, where instants are integers.
-const UNDECODABLE: &str = "-9223372036854775807";
-
-/// How far a query that is pasted elsewhere knows the clocks of a zone, before and after it was written.
-const ZONE_KNOWN: i64 = 3 * 365 * DAY;
+pub(super) const UNDECODABLE: &str = "-9223372036854775807";
 
 /// An instant as a target stores it, rounded down.
 #[must_use]
@@ -42,30 +38,20 @@ pub(super) struct InstantSql {
     native: Option<Decoder>,
     /// An index on the column has its rows in the order of `value`.
     indexable: bool,
-    dialect: Dialect,
+    dialect: &'static dyn SqlDialect,
     /// The instant of the look, where the query is to go by the database's own clock instead.
     clock: Option<Instant>,
 }
 
 impl InstantSql {
     pub(super) fn new(
-        (dialect, clock): (Dialect, Option<Instant>),
+        dialect: &'static dyn SqlDialect,
+        clock: Option<Instant>,
         decoder: Decoder,
-        (value, kind): (&str, ColumnKind),
+        value: &str,
+        kind: ColumnKind,
     ) -> Self {
-        let (value, native, indexable) = match (dialect, decoder, clock) {
-            (Dialect::Sqlite, _, Some(now)) => (sqlite_micros(decoder, value, now), None, false),
-            (Dialect::Sqlite, ..) => (format!("sw_instant('{}', {value})", decoder.name()), None, false),
-            (Dialect::Postgres, Decoder::Timestamptz | Decoder::TimestampUtc, _) => {
-                (value.to_owned(), Some(decoder), true)
-            }
-            (Dialect::Postgres, Decoder::TimestampLocal(zone), _) if kind == ColumnKind::Timestamp => {
-                (postgres_local(zone, value), Some(Decoder::Timestamptz), false)
-            }
-            (Dialect::Postgres, ..) => {
-                (postgres_micros(decoder, value, kind == ColumnKind::Text), None, false)
-            }
-        };
+        let DecodedColumn { value, native, indexable } = dialect.decode(decoder, value, kind, clock);
         Self { value, native, indexable, dialect, clock }
     }
 
@@ -92,15 +78,10 @@ impl InstantSql {
 
     /// The database's clock, moved by that many microseconds.
     fn clock_moved_by(&self, micros: i64) -> String {
-        let now = match (self.dialect, self.native) {
-            (Dialect::Sqlite, _) => "CAST(strftime('%s', 'now') AS integer) * 1000000".to_owned(),
-            (_, Some(Decoder::Timestamptz)) => "now()".to_owned(),
-            (_, Some(_)) => "(now() AT TIME ZONE 'UTC')".to_owned(),
-            (_, None) => "CAST(EXTRACT(EPOCH FROM now()) * 1000000 AS bigint)".to_owned(),
-        };
+        let now = self.dialect.clock(self.native);
         let seconds = micros / 1_000_000;
         match (seconds, self.native) {
-            (0, _) => now,
+            (0, _) => now.to_owned(),
             (_, Some(_)) => format!("({now} + interval '{seconds} seconds')"),
             (_, None) => format!("({now} + {micros})"),
         }
@@ -169,10 +150,9 @@ impl InstantSql {
     pub(super) fn readable(&self) -> String {
         let value = &self.value;
         let seconds = format!("NULLIF(NULLIF({value}, {NEVER}), {UNDECODABLE}) / 1000000");
-        match (self.dialect, self.native) {
-            (_, Some(_)) => value.clone(),
-            (Dialect::Sqlite, None) => format!("datetime({seconds}, 'unixepoch')"),
-            (Dialect::Postgres, None) => format!("to_timestamp({seconds})"),
+        match self.native {
+            Some(_) => value.clone(),
+            None => self.dialect.readable_seconds(&seconds),
         }
     }
 
@@ -237,42 +217,6 @@ impl InstantSql {
     }
 }
 
-/// An instant from the wall clock of a zone, on Postgres. Wall clocks near the first and the last instants there are stand
-/// for themselves, as in `sessionwatch_core::zone`: they could not be moved.
-fn postgres_local(zone: Zone, value: &str) -> String {
-    format!(
-        "(CASE WHEN {value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-29' \
-         THEN {value} AT TIME ZONE '{}' ELSE {value} AT TIME ZONE 'UTC' END)",
-        zone.name()
-    )
-}
-
-/// An integer of microseconds from a column that is not a native timestamp, on Postgres; never raises an error.
-fn postgres_micros(decoder: Decoder, value: &str, text: bool) -> String {
-    let scale = if decoder == Decoder::EpochSeconds { 1_000_000 } else { 1_000 };
-    let (low, high) = (Instant::MIN.micros() / scale, Instant::MAX.micros() / scale);
-    let (other, other_scale) = other_unit(decoder);
-    let scaled = format!(
-        "CASE WHEN {value}::bigint BETWEEN {} AND {} THEN {value}::bigint * {other_scale} \
-         WHEN {value}::bigint BETWEEN {low} AND {high} THEN {value}::bigint * {scale} ELSE {UNDECODABLE} END",
-        other.start,
-        other.end - 1,
-    );
-    match (decoder, text) {
-        (Decoder::EpochSeconds | Decoder::EpochMillis, true) => format!(
-            "(CASE WHEN {value} IS NULL THEN {NEVER} WHEN {value}::text ~ '^-?[0-9]{{1,18}}$' THEN {scaled} ELSE {UNDECODABLE} END)"
-        ),
-        (_, false) => format!("(CASE WHEN {value} IS NULL THEN {NEVER} ELSE {scaled} END)"),
-        _ => {
-            let zone = if let Decoder::TimestampLocal(zone) = decoder { Some(zone) } else { None };
-            format!(
-                "(CASE WHEN {value} IS NULL THEN {NEVER} ELSE COALESCE({}, {UNDECODABLE}) END)",
-                postgres_iso(&format!("{value}::text"), zone)
-            )
-        }
-    }
-}
-
 impl Sql<'_> {
     /// How many ends are numbers of another unit than the others, seconds among milliseconds or the reverse; nothing where they
     /// are no numbers.
@@ -283,13 +227,7 @@ impl Sql<'_> {
             return None;
         }
         let value = self.column(column);
-        let number = match (self.dialect(), self.kind(&self.mapping.sessions, column)) {
-            (Dialect::Sqlite, _) => format!("CAST({value} AS integer)"),
-            (_, ColumnKind::Text) => {
-                format!("CASE WHEN {value}::text ~ '^[0-9]{{1,18}}$' THEN {value}::bigint END")
-            }
-            _ => format!("{value}::bigint"),
-        };
+        let number = self.dialect().whole_number(&value, self.kind(&self.mapping.sessions, column));
         let (other, _) = other_unit(*decoder);
         let (first, last) = (other.start, other.end - 1);
         Some(format!("SELECT COUNT(*) FROM {} WHERE {number} BETWEEN {first} AND {last}", self.sessions()))
@@ -308,7 +246,7 @@ impl Sql<'_> {
         );
         let (user, users) = (self.mapping.user.as_ref()?, self.mapping.users.as_ref()?);
         let is_text = self.kind(&self.mapping.sessions, user) == ColumnKind::Text;
-        if self.dialect() != Dialect::Postgres || !is_text {
+        if !is_text {
             return None;
         }
         let key = self.schema.table(&users.table)?.column(&users.key)?;
@@ -318,9 +256,9 @@ impl Sql<'_> {
             _ => return None,
         };
         let (user, sessions) = (self.text(&self.column(user)), self.sessions());
-        Some(format!(
-            "SELECT COUNT(*) FROM {sessions} WHERE {user} ~ '{written}' AND {user} !~ '{canonical}'"
-        ))
+        let dialect = self.dialect();
+        let (written, canonical) = (dialect.matches(&user, written)?, dialect.matches(&user, canonical)?);
+        Some(format!("SELECT COUNT(*) FROM {sessions} WHERE {written} AND NOT ({canonical})"))
     }
 }
 
@@ -331,90 +269,14 @@ impl Sql<'_> {
         let expiry = self.instant(&self.mapping.expires);
         let ends = format!("NOT {}", expiry.never());
         format!(
-            "SELECT COUNT(*), COUNT(*) FILTER (WHERE {})\nFROM {}\nWHERE {ends}",
-            expiry.after(self.now.plus(60 * SECOND)),
+            "SELECT COUNT(*), {}\nFROM {}\nWHERE {ends}",
+            self.count_where(&expiry.after(self.now.plus(60 * SECOND))),
             self.sessions()
         )
     }
 }
 
 /// The numbers that are of the other unit than that of a decoder, and the microseconds of one of them.
-fn other_unit(decoder: Decoder) -> (Range<i64>, i64) {
+pub(super) fn other_unit(decoder: Decoder) -> (Range<i64>, i64) {
     if decoder == Decoder::EpochSeconds { (MILLIS, 1_000) } else { (SECONDS, 1_000_000) }
-}
-
-/// The ISO reader of `sessionwatch_core::decoder`, in SQL: NULL where the text is not an instant.
-fn postgres_iso(value: &str, local: Option<Zone>) -> String {
-    let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
-    let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));
-    let shape = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?( ?Z| ?[+-][0-9]{2}(:?[0-9]{2})?)?$";
-    let month_days = format!(
-        "(CASE {month} WHEN 2 THEN CASE WHEN {year} % 4 = 0 AND ({year} % 100 <> 0 OR {year} % 400 = 0) THEN 29 ELSE 28 END \
-         WHEN 4 THEN 30 WHEN 6 THEN 30 WHEN 9 THEN 30 WHEN 11 THEN 30 ELSE 31 END)"
-    );
-    let fraction = format!("rpad(coalesce(left(substring({value} from '[.]([0-9]+)'), 6), ''), 6, '0')::int");
-    let zone = |pattern: &str| format!("coalesce(substring({value} from '{pattern}'), '0')::int");
-    let hours = zone("^.{19}[^+-]*[+-]([0-9]{2})");
-    let minutes = zone("^.{19}[^+-]*[+-][0-9]{2}:?([0-9]{2})$");
-    let sign = format!("(CASE WHEN {value} ~ '^.{{19}}[^+-]*-' THEN -1 ELSE 1 END)");
-    // Text that names no offset is the wall clock of the zone: whole seconds are moved.
-    let read = local.map_or("m".to_owned(), |zone| {
-        let wall = postgres_local(zone, "(TIMESTAMP '1970-01-01' + (m / 1000000) * interval '1 second')");
-        format!(
-            "CASE WHEN {value} ~ '^.{{19}}([.][0-9]+)?$' THEN m + (CAST(EXTRACT(EPOCH FROM {wall}) AS bigint) - m / 1000000) * 1000000 ELSE m END"
-        )
-    });
-    format!(
-        "CASE WHEN {value} ~ '{shape}' THEN CASE WHEN {year} >= 1 AND {month} BETWEEN 1 AND 12 AND {day} BETWEEN 1 AND 31 THEN \
-         CASE WHEN {day} <= {month_days} AND {hour} <= 23 AND {minute} <= 59 AND {second} <= 59 AND {hours} <= 15 AND {minutes} <= 59 THEN \
-         (SELECT CASE WHEN m BETWEEN {low} AND {high} THEN {read} END FROM (SELECT ((make_date({year}, {month}, {day}) - DATE '1970-01-01')::bigint * 86400 \
-         + {hour} * 3600 + {minute} * 60 + {second} - {sign} * ({hours} * 3600 + {minutes} * 60)) * 1000000 + {fraction} AS m) AS i) END END END",
-        hour = part(12, 2),
-        minute = part(15, 2),
-        second = part(18, 2),
-        low = Instant::MIN.micros(),
-        high = Instant::MAX.micros(),
-    )
-}
-
-/// Microseconds from a column on SQLite, for a query that is pasted into another program. Text is read to the second.
-fn sqlite_micros(decoder: Decoder, value: &str, now: Instant) -> String {
-    let text = match decoder {
-        Decoder::TimestampLocal(zone) => sqlite_local(zone, value, now),
-        _ => format!("CAST(strftime('%s', {value}) AS integer) * 1000000"),
-    };
-    let (other, other_scale) = other_unit(decoder);
-    let scaled = |scale: i64| {
-        let (first, last) = (other.start, other.end - 1);
-        let number = format!("CAST({value} AS integer)");
-        format!(
-            "CASE WHEN {number} BETWEEN {first} AND {last} THEN {number} * {other_scale} ELSE {number} * {scale} END"
-        )
-    };
-    let read = match decoder {
-        Decoder::EpochSeconds => scaled(1_000_000),
-        Decoder::EpochMillis => scaled(1_000),
-        Decoder::EpochMillisOrIso => {
-            format!("CASE typeof({value}) WHEN 'integer' THEN {} ELSE {text} END", scaled(1_000))
-        }
-        _ => text,
-    };
-    format!("(CASE WHEN {value} IS NULL THEN {NEVER} ELSE COALESCE({read}, {UNDECODABLE}) END)")
-}
-
-/// Microseconds from the wall clock of a zone, on SQLite, which has no zones: its clocks are written out, as far as they
-/// are known around `now`.
-fn sqlite_local(zone: Zone, value: &str, now: Instant) -> String {
-    let seconds = format!("CAST(strftime('%s', {value}) AS integer)");
-    let shifts = zone.shifts(now.plus(-ZONE_KNOWN), now.plus(ZONE_KNOWN));
-    let mut ahead = String::from("CASE");
-    for shift in shifts.iter().skip(1).rev() {
-        // Writing to a String cannot fail.
-        let (from, offset) = (shift.from_wall / 1_000_000, shift.offset / 1_000_000);
-        let _ = write!(ahead, " WHEN {seconds} >= {from} THEN {offset}");
-    }
-    let first = shifts.first().map_or(0, |shift| shift.offset / 1_000_000);
-    let ahead = if shifts.len() > 1 { format!("{ahead} ELSE {first} END") } else { first.to_string() };
-    let naive = format!("substr({value}, 20) NOT GLOB '*[-+Zz]*'");
-    format!("({seconds} - CASE WHEN {naive} THEN {ahead} ELSE 0 END) * 1000000")
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Sql, identifier, string, table};
-use crate::profile::schema::{ColumnKind, Dialect, Equality};
+use super::{Sql, identifier, table};
+use crate::profile::schema::{ColumnKind, Equality};
 
 /// Texts are sorted quickest by their bytes.
 const BY_BYTES: &str = " COLLATE \"C\"";
@@ -55,7 +55,7 @@ impl Sql<'_> {
         let (active, user) = (expiry.active(self.now), self.user_key());
         let (sorted, sessions) = (self.sortable_user(), self.sessions());
         let has_recent = recent.is_some();
-        let counted = |condition: &str| format!("COUNT(*) FILTER (WHERE {condition})");
+        let counted = |condition: &str| self.count_where(condition);
         let per = if let Some(key) = &sorted {
             // Narrow rows that are sorted first are grouped, and joined with the index of the users, as they come; a hash
             // table of all users waits for memory at every row.
@@ -101,7 +101,7 @@ impl Sql<'_> {
         let joins_alike = self.mapping.users.as_ref().is_none_or(|users| {
             !self.looks_for_orphans() || (self.link(users) == Equality::Exact && !self.mixes_padding(users))
         });
-        if self.pasted || self.dialect() != Dialect::Postgres || !is_exact || !joins_alike {
+        if self.pasted || !self.dialect().sorts_before_grouping() || !is_exact || !joins_alike {
             return None;
         }
         match self.kind(&self.mapping.sessions, user) {
@@ -114,13 +114,7 @@ impl Sql<'_> {
     /// The order of the users of a table.
     fn user_order(&self, table: &str) -> String {
         let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
-        match (self.dialect(), kind) {
-            // Qualified, for `u` alone would be the text of the first column of the result.
-            (Dialect::Postgres, Some(ColumnKind::Integer)) => format!("{table}.u"),
-            (Dialect::Postgres, _) if self.collated_user() => "name".into(),
-            (Dialect::Postgres, _) => "CAST(u AS text) COLLATE \"C\"".into(),
-            (Dialect::Sqlite, _) => "CAST(u AS text)".into(),
-        }
+        if self.collated_user() { "name".into() } else { self.dialect().user_order(table, kind) }
     }
 
     /// The users with more than `above` of one tally (`n`, `a` or `r`), most first.
@@ -143,7 +137,7 @@ impl Sql<'_> {
     pub fn users_named(&self, ids: &[&str]) -> Option<String> {
         let users =
             self.mapping.users.as_ref().filter(|users| !users.display.is_empty() && !ids.is_empty())?;
-        let list: Vec<String> = ids.iter().map(|id| string(self.dialect(), id)).collect();
+        let list: Vec<String> = ids.iter().map(|id| self.string(id)).collect();
         let equality = self.link(users);
         let key = self.text(&self.folded(&format!("w.{}", identifier(&users.key)), equality));
         let shown: String = users
@@ -152,7 +146,7 @@ impl Sql<'_> {
             .map(|column| format!(", {}", self.shown(&format!("w.{}", identifier(column)))))
             .collect();
         // Compared as what it is, the key is looked up in its index.
-        let indexed = self.dialect() == Dialect::Postgres
+        let indexed = self.dialect().casts_literals()
             && self.keyed_alike(users)
             && [Equality::Exact, Equality::Collation].contains(&equality);
         let compared = if indexed { format!("w.{}", identifier(&users.key)) } else { key.clone() };

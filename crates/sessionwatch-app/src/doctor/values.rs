@@ -1,0 +1,157 @@
+//! What the stored values say: tokens, ends, creation, and sessions in which somebody acts for a user.
+
+use sessionwatch_core::{
+    decoder::Decoder,
+    local_time::{Clock, Doubt},
+    plural::counted,
+};
+
+use super::{Finding, MIN_TOKEN_LENGTH, Patient, fail, pass, warn};
+use crate::{clock as calendar, sanitize::printable, target::layout};
+
+/// Says that a token prefix names no session.
+pub(super) fn alike(patient: Patient<'_>) -> Option<Finding> {
+    let prefix = printable(patient.common_prefix?);
+    Some(warn(
+        "token-prefix",
+        format!(
+            "every token in a sample begins with `{prefix}`: what is shown of a token names no session, and logs cannot be joined by it"
+        ),
+        "if all tokens begin so, write what they begin with as `token_prefix` under [target.mapping]; name rows by their id",
+    ))
+}
+
+/// Names those who act for users in sessions that were left behind.
+pub(super) fn impersonation(patient: Patient<'_>) -> Option<Finding> {
+    let column = patient.opened.layout.candidate.mapping.impersonator.as_deref()?;
+    let count: u64 = patient.impersonations.iter().map(|one| one.sessions).sum();
+    if count == 0 {
+        return Some(pass(
+            "impersonation",
+            format!("nobody has acted for a user for more than an hour (`{column}`)"),
+        ));
+    }
+    let who: Vec<String> =
+        patient.impersonations.iter().map(|one| format!("`{}`", printable(&one.who))).collect();
+    let since = patient.impersonations.iter().filter_map(|one| one.since).min();
+    let oldest = since.map(|since| format!(", the oldest since {}", calendar::readable(since)));
+    Some(warn(
+        "impersonation",
+        format!(
+            "{} by which {} acts for others (`{column}`) for more than an hour{}: their users do not use them",
+            counted(count, "active session", "active sessions"),
+            who.join(", "),
+            oldest.unwrap_or_default()
+        ),
+        "end them: `sessionwatch revoke where --impersonated --created-before INSTANT`; and let the application remove the session when \
+         an impersonation stops",
+    ))
+}
+
+/// Says that an application has stored ends in seconds and in milliseconds.
+pub(super) fn units(patient: Patient<'_>) -> Option<Finding> {
+    let ends = patient.ends_in_other_unit;
+    let expires = &patient.opened.layout.candidate.mapping.expires;
+    let (unit, others) = match expires.decoder {
+        Decoder::EpochSeconds => ("milliseconds", "seconds"),
+        _ => ("seconds", "milliseconds"),
+    };
+    (ends > 0).then(|| {
+        warn(
+            "expiry-units",
+            format!(
+                "{} in {unit} among {others} in `{}`: each is read in its own unit",
+                counted(ends, "end is stored", "ends are stored"),
+                expires.column
+            ),
+            "find out which unit the application reads: to it, rows in the other one ended long ago, or never end",
+        )
+    })
+}
+
+pub(super) fn token_length(patient: Patient<'_>) -> Option<Finding> {
+    let shortest = patient.shortest_token?;
+    if shortest >= MIN_TOKEN_LENGTH {
+        return Some(pass(
+            "token-length",
+            format!("the shortest token in a sample has {shortest} characters"),
+        ));
+    }
+    Some(warn(
+        "token-length",
+        format!(
+            "tokens are too short to be session secrets: the shortest in a sample has {shortest} characters, so that it could be guessed"
+        ),
+        format!(
+            "let the application create tokens from 128 random bits or more ({MIN_TOKEN_LENGTH} characters at least); or name another column as `token` under [target.mapping], if this one is no secret"
+        ),
+    ))
+}
+
+pub(super) fn expiry(patient: Patient<'_>) -> Finding {
+    let expires = &patient.opened.layout.candidate.mapping.expires;
+    if let Some(doubt) = &patient.doubts.expires {
+        return doubted("expiry", patient, doubt);
+    }
+    let wall = patient.opened.layout.clocks.expires == Clock::AssumedUtc;
+    let read = format!(
+        "`{}` is read as {}, and {}",
+        expires.column,
+        expires.decoder.name(),
+        if wall {
+            "nothing that is stored says otherwise; it names no time zone, so that cleanups keep 14 hours of grace"
+        } else {
+            "the stored values make sense so"
+        }
+    );
+    let zone = patient.audit.time_zone.as_deref().filter(|zone| !["UTC", "GMT", "Etc/UTC"].contains(zone));
+    match (expires.decoder, zone) {
+        (Decoder::TimestampUtc, Some(zone)) => warn(
+            "expiry",
+            format!(
+                "{read}; but the server's time zone is {zone}, so a comparison of this column with NOW() is wrong by hours (sessionwatch does not make it)"
+            ),
+            "compare with (now() AT TIME ZONE 'UTC') in queries of your own",
+        ),
+        _ => pass("expiry", read),
+    }
+}
+
+/// An instant that is not believed: wrong if something contradicts it, and in doubt if nothing confirms it.
+fn doubted(id: &'static str, patient: Patient<'_>, doubt: &Doubt) -> Finding {
+    let fix = layout::remedy(patient.doubts, patient.opened.now).unwrap_or_default();
+    if doubt.contradicted { fail(id, doubt.reason.clone(), fix) } else { warn(id, doubt.reason.clone(), fix) }
+}
+
+pub(super) fn creation(patient: Patient<'_>) -> Finding {
+    if let Some(doubt) = &patient.doubts.created {
+        return doubted("creation", patient, doubt);
+    }
+    let mapping = &patient.opened.layout.candidate.mapping;
+    if mapping.user.is_none() {
+        return warn(
+            "user",
+            "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked",
+            "name it with `user` under [target.mapping]; where the user is inside of JSON, a view can bring it out (docs/profiles.md)",
+        );
+    }
+    match &mapping.created {
+        Some(created) => pass("creation", format!("`{}` tells when a session was created", created.column)),
+        None => warn(
+            "creation",
+            "creation is not stored: only `serve` sees which sessions are new",
+            with_creation(patient),
+        ),
+    }
+}
+
+/// How creation can be stored, in the spelling of the other columns.
+fn with_creation(patient: Patient<'_>) -> String {
+    let mapping = &patient.opened.layout.candidate.mapping;
+    let snake_case = [&mapping.token, &mapping.expires.column]
+        .into_iter()
+        .chain(&mapping.user)
+        .any(|name| name.contains('_'));
+    let column = if snake_case { "created_at" } else { "createdAt" };
+    patient.remedies().add_creation(column)
+}
