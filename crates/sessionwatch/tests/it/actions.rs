@@ -1,20 +1,23 @@
-//! What is found is put right: planned, carried out, undone, on PostgreSQL (directly and through PgBouncer) and SQLite.
-
-use std::path::Path;
+//! What is found is put right, and what cannot be done is said. What every database has in common is told in `backends`.
 
 use serde_json::Value;
 use testkit::{Database, ProgramOutput, run_in};
 
+use crate::backends::{
+    remediation::{TABLE, apply, document, plan},
+    sqlite::{configured, file, query},
+};
+
 /// A folder with a configuration of a target with both roles, made by the statements of `grants`.
-struct Place<'a> {
-    folder: tempfile::TempDir,
+pub(crate) struct Place<'a> {
+    pub(crate) folder: tempfile::TempDir,
     database: &'a Database<'a>,
     act: String,
 }
 
 impl<'a> Place<'a> {
     /// At that of its addresses: directly, or through the pooler.
-    fn new(database: &'a Database<'a>, port: usize) -> Self {
+    pub(crate) fn new(database: &'a Database<'a>, port: usize) -> Self {
         let (watch, act) = (testkit::create_role(database, "watch"), testkit::create_role(database, "act"));
         let url = database.url("postgres");
         let said = testkit::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]);
@@ -57,26 +60,6 @@ impl<'a> Place<'a> {
             .to_owned()
     }
 }
-
-fn document(said: &ProgramOutput) -> Value {
-    serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr))
-}
-
-fn plan(folder: &Path, arguments: &[&str]) -> Value {
-    let said = run_in(folder, &[], &[arguments, &["--format", "json"]].concat());
-    assert_eq!(said.code, 0, "{}", said.stderr);
-    document(&said)["plan"].clone()
-}
-
-fn apply(folder: &Path, arguments: &[&str]) -> (Value, i32) {
-    let plan = plan(folder, arguments);
-    let (id, name) = (plan["id"].as_str().unwrap(), plan["target"].as_str().unwrap());
-    let more = ["--format", "json", "--apply", id, "--confirm", name];
-    let said = run_in(folder, &[], &[arguments, &more].concat());
-    (document(&said)["applied"].clone(), said.code)
-}
-
-const TABLE: &str = "SELECT * FROM sessions ORDER BY id, \"userId\"";
 
 /// The plan of a command, made and then named to a command.
 fn planned(place: &Place<'_>, arguments: &[&str]) -> String {
@@ -172,151 +155,6 @@ fn an_archive_opens_with_its_own_identity_only() {
         2,
         "has been carried out already",
     );
-}
-
-/// A database, by its own SQL.
-struct Site<'a> {
-    folder: &'a Path,
-    sql: &'a dyn Fn(&str) -> String,
-    /// A day from now.
-    live: &'a str,
-}
-
-/// Each action, the rows and active sessions that it is about, and the rows that are gone then.
-const ACTIONS: [(&[&str], u64, u64, &str); 9] = [
-    (
-        &["cleanup", "expired", "--grace", "24h"],
-        107,
-        0,
-        "id LIKE 'x%' AND CAST(substr(id, 2) AS integer) >= 24",
-    ),
-    (&["cleanup", "orphaned"], 12, 12, "\"userId\" > 1000"),
-    (&["revoke", "user", "5"], 9, 9, "\"userId\" = 5"),
-    (&["revoke", "where", "--user-like", "USER7"], 132, 2, "\"userId\" = 7"),
-    (&["revoke", "session", "m1"], 1, 1, "id = 'm1'"),
-    (&["revoke", "session", "s3"], 1, 1, "id = 's3'"),
-    (&["cleanup", "duplicates"], 3, 3, "id IN ('s1', 's2', 'e2')"),
-    (&["cleanup", "excess", "--keep", "1"], 37, 37, "1 = 0"),
-    (&["revoke", "all"], 239, 109, "1 = 1"),
-];
-
-impl Site<'_> {
-    fn is_put_right_and_undone(&self) {
-        let mut before = (self.sql)(TABLE);
-        for (arguments, rows, active, gone) in ACTIONS {
-            let plan = plan(self.folder, arguments);
-            assert_eq!((&plan["rows"], &plan["active"]), (&rows.into(), &active.into()), "{arguments:?}");
-            assert_eq!((self.sql)(TABLE), before, "a plan touches nothing");
-            let (applied, code) = apply(self.folder, arguments);
-            let done = (code, &applied["done"], &applied["skipped"], &applied["left"]);
-            assert_eq!(done, (0, &rows.into(), &0.into(), &0.into()), "{arguments:?} {applied:#}");
-            let still = (self.sql)(&format!("SELECT COUNT(*) FROM sessions WHERE {gone}"));
-            assert_eq!(still.trim(), "0", "{arguments:?}");
-            let archive = applied["plan"].as_str().unwrap();
-            let (restored, code) = apply(self.folder, &["archive", "restore", archive]);
-            // Nobody is logged in who is not there, and nobody twice with one token.
-            let stays = match arguments[1] {
-                "orphaned" | "all" => 12,
-                "duplicates" => 2,
-                _ => 0,
-            };
-            // The plan had promised no more than that.
-            assert_eq!((&restored["done"], &restored["skipped"]), (&(rows - stays).into(), &0.into()));
-            assert_eq!(code, 0);
-            if stays == 0 {
-                assert_eq!((self.sql)(TABLE), before, "{arguments:?}");
-            } else if arguments[1] == "orphaned" {
-                for number in 1..=12 {
-                    let values = format!("'o{number}', 'orphan-{number}', {}, {}", 1000 + number, self.live);
-                    (self.sql)(&format!("INSERT INTO sessions VALUES ({values})"));
-                }
-            }
-            before = (self.sql)(TABLE);
-        }
-    }
-}
-
-#[test]
-fn every_action_does_what_its_plan_says_and_is_undone() {
-    let database = testkit::anomalous();
-    for port in [0, 1] {
-        let database = testkit::shared().database(Some(&database)).unwrap();
-        let place = Place::new(&database, port);
-        let sql = |sql: &str| database.psql(sql).unwrap();
-        let site = Site { folder: place.folder.path(), sql: &sql, live: "now() + interval '1 day'" };
-        site.is_put_right_and_undone();
-    }
-}
-
-/// What a query of a file gives, as `psql` would write it.
-fn query(path: &Path, sql: &str) -> String {
-    let connection = rusqlite::Connection::open(path).unwrap();
-    let mut statement = connection.prepare(sql).unwrap();
-    let width = statement.column_count();
-    let mut rows = statement.query([]).unwrap();
-    let mut text = String::new();
-    while let Some(row) = rows.next().unwrap() {
-        let cells = (0..width).map(|at| match row.get_ref(at).unwrap() {
-            rusqlite::types::ValueRef::Integer(number) => number.to_string(),
-            other => other.as_str().unwrap_or_default().to_owned(),
-        });
-        text += &(cells.collect::<Vec<_>>().join("|") + "\n");
-    }
-    text
-}
-
-/// The guide's tables with every anomaly, in a file. Rows have numbers, or an id instead.
-fn file(path: &Path, numbered: bool) {
-    let hours = |hours: &str| format!("CAST(strftime('%s', 'now') AS integer) * 1000 + ({hours}) * 3600000");
-    let series = |last: u32| {
-        format!(
-            "(WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {last}) SELECT n FROM n) AS n"
-        )
-    };
-    let rowid = if numbered { "" } else { " WITHOUT ROWID" };
-    let rows =
-        |select: String, last: u32| format!("INSERT INTO sessions SELECT {select} FROM {};", series(last));
-    let script = [
-        "CREATE TABLE users (id integer PRIMARY KEY, name text, \"xUsername\" text);".to_owned(),
-        format!(
-            "CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL, \"userId\" integer NOT NULL, expires integer NOT NULL){rowid};"
-        ),
-        format!("INSERT INTO users SELECT n, 'User ' || n, 'user' || n FROM {};", series(60)),
-        rows(format!("'s' || n, 'token-' || n || '-x', 1 + n % 60, {}", hours("n")), 90),
-        rows(format!("'d' || n, 'token-' || n || '-x', 1 + n % 60, {}", hours("24")), 1),
-        rows(format!("'e2', 'token-2-x', 9, {}", hours("24")), 1),
-        rows(format!("'o' || n, 'orphan-' || n, 1000 + n, {}", hours("24")), 12),
-        rows(format!("'m' || n, 'many-' || n, 5, {}", hours("24")), 7),
-        rows(format!("'x' || n, 'old-' || n, 7, {} - 1000", hours("-n")), 130),
-    ];
-    rusqlite::Connection::open(path).unwrap().execute_batch(&script.concat()).unwrap();
-}
-
-/// A configuration of a target in a file.
-fn configured(folder: &Path, more: &str) {
-    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
-        decoder = \"epoch-ms\"\nuser = \"userId\"\nusers = \"users\"\ndisplay = [\"name\", \"xUsername\"]\n";
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{mapping}{more}");
-    std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
-}
-
-#[test]
-fn every_action_does_the_same_in_a_file() {
-    for numbered in [true, false] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.db");
-        file(&path, numbered);
-        configured(folder.path(), "");
-        let sql = |sql: &str| {
-            if sql.starts_with("INSERT") {
-                rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-                return String::new();
-            }
-            query(&path, sql)
-        };
-        let live = "CAST(strftime('%s', 'now') AS integer) * 1000 + 86400000";
-        Site { folder: folder.path(), sql: &sql, live }.is_put_right_and_undone();
-    }
 }
 
 #[test]
@@ -512,4 +350,26 @@ fn no_trigger_of_a_file_takes_rows_that_no_plan_names() {
             assert_eq!(query(&path, TABLE), before);
         }
     }
+}
+
+#[test]
+fn a_plan_is_applied_over_one_connection_to_read_and_one_to_write() {
+    let database = testkit::anomalous();
+    let place = Place::new(&database, 0);
+    let id = planned(&place, &["cleanup", "expired", "--grace", "24h"]);
+    let ask = |query: &str| -> u64 {
+        let query = format!("{query} WHERE datname = '{}'", database.name());
+        testkit::shared().psql("postgres", &query).unwrap().trim().parse().unwrap()
+    };
+    let connections = || {
+        // A connection is counted when it has ended.
+        testkit::wait_until("the end of all connections", || {
+            ask("SELECT count(*) FROM pg_stat_activity") == 0
+        });
+        ask("SELECT sessions FROM pg_stat_database")
+    };
+    let before = connections();
+    let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(connections() - before, 2);
 }

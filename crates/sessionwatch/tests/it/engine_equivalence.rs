@@ -1,5 +1,4 @@
-//! `scan`, `pushdown` and a naive reference give the same census on random tables, under every decoder, on both
-//! databases.
+//! `scan`, `pushdown` and a naive reference give the same numbers on random tables, under every decoder, in every database.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,32 +26,12 @@ use sessionwatch_core::{
     stats::{Duplicates, Histogram, Measured, SessionStats},
 };
 
+use crate::backends::{BACKENDS, Backend as _, postgres::Postgres};
+
 const NOW: i64 = 1_800_000_000_000_000;
 
 /// A stored session: token, user, expiry and creation as stored.
 type Stored = (u8, Option<u8>, String, String);
-
-/// Column types and decoders that are tried.
-const POSTGRES: [(&str, &str); 10] = [
-    ("timestamptz", "timestamptz"),
-    ("timestamp", "timestamp-utc"),
-    ("timestamp", "timestamp-local:America/New_York"),
-    ("timestamp(6)", "timestamp-local:Australia/Lord_Howe"),
-    ("text", "timestamp-local:America/New_York"),
-    ("bigint", "epoch-s"),
-    ("bigint", "epoch-ms"),
-    ("text", "epoch-s"),
-    ("varchar(40)", "epoch-ms"),
-    ("text", "iso-text"),
-];
-const SQLITE: [(&str, &str); 6] = [
-    ("integer", "epoch-s"),
-    ("text", "epoch-ms"),
-    ("text", "iso-text"),
-    ("datetime", "epoch-ms-or-iso"),
-    ("datetime", "timestamp-local:America/New_York"),
-    ("text", "timestamp-local:Australia/Lord_Howe"),
-];
 
 /// Seconds, among them milliseconds, and numbers that are neither.
 const SECONDS: [&str; 14] = [
@@ -360,11 +339,12 @@ fn agree(cases: u32, columns: &[(&str, &str)], address: &Address, load: &dyn Fn(
 }
 
 #[test]
-fn engines_agree_with_the_reference_on_postgres() {
-    let database = testkit::empty();
-    for url in database.urls("postgres") {
-        let address = Address::parse(&url).unwrap();
-        agree(8, &POSTGRES, &address, &|sql| drop(database.psql(sql).unwrap()));
+fn engines_agree_with_the_reference() {
+    for backend in BACKENDS {
+        let database = backend.create();
+        for address in database.addresses() {
+            agree(backend.random_tables(), backend.instant_columns(), &address, &|sql| database.execute(sql));
+        }
     }
 }
 
@@ -373,16 +353,6 @@ fn engines_agree_with_the_reference_on_every_version() {
     for major in testkit::VERSIONS {
         let database = testkit::shared_version(major).database(None).unwrap();
         let address = Address::parse(&database.url("postgres")).unwrap();
-        agree(2, &POSTGRES, &address, &|sql| drop(database.psql(sql).unwrap()));
+        agree(2, Postgres.instant_columns(), &address, &|sql| drop(database.psql(sql).unwrap()));
     }
-}
-
-#[test]
-fn engines_agree_with_the_reference_on_sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.db");
-    let address = Address::Sqlite(path.clone());
-    agree(40, &SQLITE, &address, &|sql| {
-        rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap()
-    });
 }

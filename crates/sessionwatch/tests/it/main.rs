@@ -7,6 +7,7 @@ mod actor_names;
 mod alerting;
 mod api;
 mod attack;
+mod backends;
 mod backup;
 mod cases;
 mod channels;

@@ -23,6 +23,8 @@ use sessionwatch_core::{
     instant::Instant,
 };
 
+use crate::backends::BACKENDS;
+
 const NOW: i64 = 1_800_000_000_000_000;
 
 /// How a table is laid out.
@@ -67,7 +69,7 @@ fn table(layout: &Layout) -> String {
     let values = values(layout.decoder);
     let mut sql = format!("CREATE TABLE s (id {id}, t text, e {kind}, c {kind});\n");
     if layout.index {
-        sql.push_str("CREATE INDEX ON s (e); CREATE INDEX ON s (c);\n");
+        sql.push_str("CREATE INDEX s_e ON s (e); CREATE INDEX s_c ON s (c);\n");
     }
     let literal = |value: Option<&str>| value.map_or("NULL".into(), |value| string(*dialect, value));
     for n in 0..2 * values.len() {
@@ -182,21 +184,17 @@ fn pages_follow_each_other(address: &Address, layout: &Layout) {
 }
 
 #[test]
-fn pages_follow_each_other_on_postgres() {
-    let database = testkit::empty();
-    let kinds = [
-        ("timestamptz", Decoder::Timestamptz),
-        ("timestamp", Decoder::TimestampUtc),
-        ("bigint", Decoder::EpochSeconds),
-    ];
-    for (kind, decoder) in kinds {
-        for index in [true, false] {
-            for id in ["text PRIMARY KEY", "text", "text NOT NULL", "integer PRIMARY KEY", "uuid PRIMARY KEY"]
-            {
-                let layout = Layout { kind, decoder, dialect: Dialect::Postgres, id, index };
-                database.psql(&format!("DROP TABLE IF EXISTS s; {}", table(&layout))).unwrap();
-                let address = Address::parse(&database.url("postgres")).unwrap();
-                pages_follow_each_other(&address, &layout);
+fn pages_follow_each_other_in_every_database() {
+    for backend in BACKENDS {
+        let database = backend.create();
+        let address = &database.addresses()[0];
+        for (kind, decoder) in backend.paged_columns() {
+            for index in [true, false] {
+                for id in backend.id_columns() {
+                    let layout = Layout { kind, decoder: *decoder, dialect: backend.dialect(), id, index };
+                    database.execute(&format!("DROP TABLE IF EXISTS s;\n{}", table(&layout)));
+                    pages_follow_each_other(address, &layout);
+                }
             }
         }
     }
@@ -253,18 +251,6 @@ fn instants_are_listed_to_the_microsecond_by_every_version() {
                 }
             });
         }
-    }
-}
-
-#[test]
-fn pages_follow_each_other_on_sqlite() {
-    for id in ["text PRIMARY KEY NOT NULL", "text", "integer PRIMARY KEY NOT NULL"] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.db");
-        let decoder = Decoder::EpochSeconds;
-        let layout = Layout { kind: "integer", decoder, dialect: Dialect::Sqlite, id, index: false };
-        rusqlite::Connection::open(&path).unwrap().execute_batch(&table(&layout)).unwrap();
-        pages_follow_each_other(&Address::Sqlite(path), &layout);
     }
 }
 

@@ -1,0 +1,55 @@
+//! Stories that every database goes through: what is counted, listed, planned, removed and put back is the same wherever
+//! sessions are kept. `engine_equivalence` and `paging` belong to them. A further database is a file in this folder and a line in
+//! [`BACKENDS`].
+
+pub(crate) mod postgres;
+mod quoting;
+pub(crate) mod remediation;
+pub(crate) mod sqlite;
+
+use sessionwatch::{profile::schema::Dialect, target::address::Address};
+use sessionwatch_core::decoder::Decoder;
+
+use self::remediation::Site;
+
+/// The databases that the stories are told of.
+pub(crate) const BACKENDS: [&dyn Backend; 2] = [&postgres::Postgres, &sqlite::Sqlite];
+
+/// A database, as tests set it up.
+pub(crate) trait Backend: Sync {
+    /// For what a failed test says.
+    fn name(&self) -> &'static str;
+
+    /// The SQL that it understands.
+    fn dialect(&self) -> Dialect;
+
+    /// A text that stands for itself in its SQL, whatever is in it, written otherwise than the program writes it.
+    fn literal(&self, text: &str) -> String;
+
+    /// Makes a database without tables.
+    fn create(&self) -> Box<dyn TestDatabase>;
+
+    /// Tells a story of targets with every anomaly: one for each way to reach or to lay out such a database.
+    fn visit_anomalous(&self, story: &dyn Fn(&Site<'_>));
+
+    /// Types of columns that hold instants, and what decodes them.
+    fn instant_columns(&self) -> &'static [(&'static str, &'static str)];
+
+    /// The same, for pages in the order of such columns.
+    fn paged_columns(&self) -> &'static [(&'static str, Decoder)];
+
+    /// Types of row IDs.
+    fn id_columns(&self) -> &'static [&'static str];
+
+    /// How many random tables are tried of each type.
+    fn random_tables(&self) -> u32;
+}
+
+/// A database of one test.
+pub(crate) trait TestDatabase {
+    /// Every way that leads to it.
+    fn addresses(&self) -> Vec<Address>;
+
+    /// Runs statements.
+    fn execute(&self, script: &str);
+}

@@ -1,0 +1,79 @@
+//! PostgreSQL, directly and through a pooler.
+
+use sessionwatch::{profile::schema::Dialect, target::address::Address};
+use sessionwatch_core::decoder::Decoder;
+use testkit::Database;
+
+use super::{Backend, TestDatabase, remediation::Site};
+use crate::actions::Place;
+
+pub(crate) struct Postgres;
+
+impl Backend for Postgres {
+    fn name(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn literal(&self, text: &str) -> String {
+        format!("$text${text}$text$")
+    }
+
+    fn create(&self) -> Box<dyn TestDatabase> {
+        Box::new(testkit::empty())
+    }
+
+    fn visit_anomalous(&self, story: &dyn Fn(&Site<'_>)) {
+        let database = testkit::anomalous();
+        for port in [0, 1] {
+            let database = testkit::shared().database(Some(&database)).unwrap();
+            let place = Place::new(&database, port);
+            let sql = |sql: &str| database.psql(sql).unwrap();
+            story(&Site { folder: place.folder.path(), sql: &sql, live: "now() + interval '1 day'" });
+        }
+    }
+
+    fn instant_columns(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("timestamptz", "timestamptz"),
+            ("timestamp", "timestamp-utc"),
+            ("timestamp", "timestamp-local:America/New_York"),
+            ("timestamp(6)", "timestamp-local:Australia/Lord_Howe"),
+            ("text", "timestamp-local:America/New_York"),
+            ("bigint", "epoch-s"),
+            ("bigint", "epoch-ms"),
+            ("text", "epoch-s"),
+            ("varchar(40)", "epoch-ms"),
+            ("text", "iso-text"),
+        ]
+    }
+
+    fn paged_columns(&self) -> &'static [(&'static str, Decoder)] {
+        &[
+            ("timestamptz", Decoder::Timestamptz),
+            ("timestamp", Decoder::TimestampUtc),
+            ("bigint", Decoder::EpochSeconds),
+        ]
+    }
+
+    fn id_columns(&self) -> &'static [&'static str] {
+        &["text PRIMARY KEY", "text", "text NOT NULL", "integer PRIMARY KEY", "uuid PRIMARY KEY"]
+    }
+
+    fn random_tables(&self) -> u32 {
+        8
+    }
+}
+
+impl TestDatabase for Database<'static> {
+    fn addresses(&self) -> Vec<Address> {
+        self.urls("postgres").iter().map(|url| Address::parse(url).unwrap()).collect()
+    }
+
+    fn execute(&self, script: &str) {
+        self.psql(script).unwrap();
+    }
+}

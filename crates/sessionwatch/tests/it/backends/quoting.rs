@@ -1,0 +1,98 @@
+//! Whatever stands in a text of an application, it is a value and never a statement.
+
+use std::time::Duration;
+
+use sessionwatch::{
+    profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    target::{
+        address::Address, layout::Layout, limits::Limits, read_session::ReadSession, scope::Scope, sql::List,
+    },
+};
+use sessionwatch_core::{decoder::Decoder, instant::Instant};
+
+use super::{BACKENDS, Backend};
+
+/// Texts that end a string, or that make the sign that ends it a part of it, in some database.
+const HOSTILE: [&str; 12] = [
+    "'",
+    "''",
+    "\\",
+    "\\'",
+    "\\\\'",
+    "' OR '1' = '1",
+    "\\' OR 1 = 1 -- ",
+    "'; DROP TABLE s; --",
+    "\"",
+    "`",
+    "%_$1?:name",
+    "/* ü 🚨 \n */",
+];
+
+/// One session of each user, whose IDs are such texts, and so are the row IDs.
+fn script(backend: &dyn Backend) -> String {
+    let mut script =
+        "CREATE TABLE u (id text PRIMARY KEY); CREATE TABLE s (id text, t text, u text, e bigint);\n"
+            .to_owned();
+    for (number, text) in HOSTILE.iter().enumerate() {
+        let text = backend.literal(text);
+        script.push_str(&format!(
+            "INSERT INTO u VALUES ({text}); INSERT INTO s VALUES ({text}, 'token-{number:02}', {text}, 4000000000);\n"
+        ));
+    }
+    script
+}
+
+fn mapping(schema: Option<String>) -> Mapping {
+    let name = |name: &str| TableName { schema: schema.clone(), name: name.into() };
+    Mapping {
+        revoke: Revoke::Delete,
+        profile: "custom".into(),
+        sessions: name("s"),
+        id: Some("id".into()),
+        token: "t".into(),
+        user: Some("u".into()),
+        expires: InstantColumn { column: "e".into(), decoder: Decoder::EpochSeconds },
+        created: None,
+        ip: None,
+        agent: None,
+        users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec![] }),
+        accounts: None,
+        deleted: None,
+        token_prefix: None,
+        impersonator: None,
+        max_lifetime_s: None,
+    }
+}
+
+async fn texts_are_only_values(backend: &str, address: &Address) {
+    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+    let session = ReadSession::open(address, limits, false, 7).await.unwrap();
+    let schema = session.describe().await.unwrap();
+    let named = schema.dialect.has_schemas().then(|| "public".to_owned());
+    let layout = Layout::of_mapping(schema, mapping(named));
+    let scope = Scope::of_rows(&layout, 7, Instant::from_micros(1_800_000_000_000_000).unwrap());
+    for text in HOSTILE {
+        assert!(session.user_exists(&scope, text).await.unwrap(), "{backend}: {text}");
+        assert!(!session.user_exists(&scope, &format!("no {text}")).await.unwrap(), "{backend}: {text}");
+        let all = List::all(100);
+        for list in [List { user: Some(text), ..all }, List { named: Some(text), ..all }] {
+            let lines = session.list(&scope, list).await.unwrap();
+            let users: Vec<_> = lines.iter().map(|line| line.user.as_deref()).collect();
+            assert_eq!(users, [Some(text)], "{backend}: {list:?}");
+        }
+    }
+    assert_eq!(session.list(&scope, List::all(100)).await.unwrap().len(), HOSTILE.len());
+    session.close().await;
+}
+
+#[test]
+fn a_text_is_never_a_statement() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for backend in BACKENDS {
+        let database = backend.create();
+        database.execute(&script(backend));
+        for address in database.addresses() {
+            runtime.block_on(texts_are_only_values(backend.name(), &address));
+        }
+    }
+}
