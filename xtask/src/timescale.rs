@@ -58,7 +58,7 @@ pub(crate) fn fetch() -> Result<()> {
     let unpacked = folder.join("unpacked");
     unpack(&folder, &unpacked, &machine)?;
     let part = folder.join("part");
-    assemble(&server, &unpacked, (&part, &machine))?;
+    assemble(&server, &unpacked, &part, &machine)?;
     fs::remove_dir_all(unpacked)?;
     // What has this name is complete.
     Ok(fs::rename(part, native)?)
@@ -156,7 +156,7 @@ fn mirror() -> Option<String> {
 }
 
 /// A copy of the server programs with the extension, which starts the server on the C library that it is made for.
-fn assemble(server: &Path, unpacked: &Path, (part, machine): (&Path, &Machine)) -> Result<()> {
+fn assemble(server: &Path, unpacked: &Path, part: &Path, machine: &Machine) -> Result<()> {
     if part.exists() {
         fs::remove_dir_all(part)?;
     }

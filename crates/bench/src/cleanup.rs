@@ -93,7 +93,7 @@ pub(crate) fn run(rows: u64) -> Result<Value> {
     for way in [Way::Nothing, Way::OneDelete, Way::CopyAndDelete, Way::Direct, Way::Pooled] {
         let database = server.database(Some(&template))?;
         database.psql("CHECKPOINT")?;
-        let figure = measure(&server, (&database, rows), way)?;
+        let figure = measure(&server, &database, rows, way)?;
         let one = figures.iter().find(|figure| figure.name == Way::OneDelete.name()).map(Figure::rate);
         println!(
             "{:<34} {:>9.2} {:>10.0} {:>8} {:>9.2} {:>9.2} {:>9.1} {:>11} {:>12}",
@@ -156,14 +156,14 @@ fn load(database: &Database<'_>, rows: u64) -> Result<()> {
 }
 
 /// Removes the rows in one way while the application is at work.
-fn measure(server: &Server, (database, rows): (&Database<'_>, u64), way: Way) -> Result<Figure> {
+fn measure(server: &Server, database: &Database<'_>, rows: u64, way: Way) -> Result<Figure> {
     let folder = tempfile::tempdir()?;
     let plan = match way {
         Way::Direct | Way::Pooled => Some(Plan::make(folder.path(), database, matches!(way, Way::Pooled))?),
         _ => None,
     };
     let logged = lock_waits(server)?;
-    let application = application(server, (database, rows), folder.path())?;
+    let application = application(server, database, rows, folder.path())?;
     testkit::let_time_pass(QUIET);
     let (begun, started) = (now(), Instant::now());
     let removed = match (way, &plan) {
@@ -182,7 +182,7 @@ fn measure(server: &Server, (database, rows): (&Database<'_>, u64), way: Way) ->
     };
     let (seconds, ended) = (started.elapsed().as_secs_f64(), now());
     stop(application)?;
-    let mut times = times(folder.path(), (begun, ended))?;
+    let mut times = times(folder.path(), begun, ended)?;
     times.sort_by(f64::total_cmp);
     #[expect(
         clippy::cast_precision_loss,
@@ -257,7 +257,7 @@ fn program(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
 }
 
 /// The application, at work until it is stopped.
-fn application(server: &Server, (database, rows): (&Database<'_>, u64), folder: &Path) -> Result<Child> {
+fn application(server: &Server, database: &Database<'_>, rows: u64, folder: &Path) -> Result<Child> {
     let script = folder.join("application.sql");
     fs::write(&script, APPLICATION)?;
     let (socket, port) = server.socket();
@@ -299,7 +299,7 @@ fn stop(mut application: Child) -> Result<()> {
 
 /// Milliseconds of each transaction that ended between two instants, from the log of `pgbench`: client, number, microseconds,
 /// script, seconds and microseconds of its end, and microseconds by which it began late, which are part of the time.
-fn times(folder: &Path, (begun, ended): (f64, f64)) -> Result<Vec<f64>> {
+fn times(folder: &Path, begun: f64, ended: f64) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for file in fs::read_dir(folder)? {
         let path = file?.path();

@@ -42,7 +42,7 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
     );
     let mut figures = Vec::new();
     for (lines, one_in) in [(10, 20), (100, 20), (1_000, 20), (1_000, 1_000)] {
-        let figure = size(&database.url("postgres"), (lines, one_in), Duration::from_secs(seconds))?;
+        let figure = size(&database.url("postgres"), Load { lines, one_in }, Duration::from_secs(seconds))?;
         let Figure { a_second, refused, p99, .. } = figure;
         println!("{lines:>14} {:>16} {a_second:>12.0} {refused:>9} {p99:>10.1}", format!("1 in {one_in}"));
         figures.push(json!({
@@ -81,7 +81,25 @@ impl Drop for Daemon {
     }
 }
 
-fn size(url: &str, (lines, one_in): (usize, usize), lasts: Duration) -> Result<Figure> {
+/// What each batch is.
+#[derive(Clone, Copy)]
+struct Load {
+    /// Lines of a batch.
+    lines: usize,
+    /// One line in so many is about sessions.
+    one_in: usize,
+}
+
+/// How batches were answered.
+#[derive(Default)]
+struct Answers {
+    /// Lines that were taken.
+    taken: AtomicU64,
+    /// Batches that were refused.
+    refused: AtomicU64,
+}
+
+fn size(url: &str, load: Load, lasts: Duration) -> Result<Figure> {
     let folder = tempfile::tempdir()?;
     let config = format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
@@ -89,13 +107,13 @@ fn size(url: &str, (lines, one_in): (usize, usize), lasts: Duration) -> Result<F
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
     let (_daemon, address) = Daemon::start(folder.path())?;
-    let (taken, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+    let answers = Answers::default();
     let began = Instant::now();
     let mut times: Vec<f64> = std::thread::scope(|scope| {
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
-                let (address, taken, refused) = (&address, &taken, &refused);
-                scope.spawn(move || send(address, (sender, lines, one_in), lasts, (taken, refused)))
+                let (address, answers) = (&address, &answers);
+                scope.spawn(move || send(address, sender, load, lasts, answers))
             })
             .collect();
         let all =
@@ -106,17 +124,15 @@ fn size(url: &str, (lines, one_in): (usize, usize), lasts: Duration) -> Result<F
     times.sort_by(f64::total_cmp);
     let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let a_second = taken.load(Ordering::Relaxed) as f64 / took;
-    Ok(Figure { lines, one_in, a_second, refused: refused.load(Ordering::Relaxed), p99 })
+    let a_second = answers.taken.load(Ordering::Relaxed) as f64 / took;
+    let refused = answers.refused.load(Ordering::Relaxed);
+    Ok(Figure { lines: load.lines, one_in: load.one_in, a_second, refused, p99 })
 }
 
 /// Sends batches until the time is up: how long each took that was taken, in milliseconds.
-fn send(
-    address: &str,
-    (sender, lines, one_in): (usize, usize, usize),
-    lasts: Duration,
-    (taken, refused): (&AtomicU64, &AtomicU64),
-) -> Result<Vec<f64>> {
+fn send(address: &str, sender: usize, load: Load, lasts: Duration, answers: &Answers) -> Result<Vec<f64>> {
+    let Load { lines, one_in } = load;
+    let Answers { taken, refused } = answers;
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);

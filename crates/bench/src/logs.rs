@@ -29,7 +29,7 @@ impl Draw {
 }
 
 /// Writes an application's log of about that many bytes, of which one line in `one_in` is about sessions.
-fn generate(path: &Path, (bytes, one_in): (u64, u64)) -> Result<()> {
+fn generate(path: &Path, bytes: u64, one_in: u64) -> Result<()> {
     let (mut draw, mut written, mut number) = (Draw(one_in), 0, 0_u64);
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     while written < bytes {
@@ -43,9 +43,9 @@ fn generate(path: &Path, (bytes, one_in): (u64, u64)) -> Result<()> {
             number % 1_000
         );
         let line = if draw.below(one_in) == 0 {
-            relevant(&mut draw, (&time, user))
+            relevant(&mut draw, &time, user)
         } else {
-            other(&mut draw, (&time, user))
+            other(&mut draw, &time, user)
         };
         file.write_all(line.as_bytes())?;
         written += line.len() as u64;
@@ -54,7 +54,7 @@ fn generate(path: &Path, (bytes, one_in): (u64, u64)) -> Result<()> {
 }
 
 /// A line about a session, in one of the formats that are known.
-fn relevant(draw: &mut Draw, (time, user): (&str, u64)) -> String {
+fn relevant(draw: &mut Draw, time: &str, user: u64) -> String {
     let token = format!("{:08x}", draw.below(u64::from(u32::MAX)));
     match draw.below(20) {
         0..=9 => format!(
@@ -77,7 +77,7 @@ fn relevant(draw: &mut Draw, (time, user): (&str, u64)) -> String {
 }
 
 /// A line about anything else.
-fn other(draw: &mut Draw, (time, user): (&str, u64)) -> String {
+fn other(draw: &mut Draw, time: &str, user: u64) -> String {
     let (took, id) = (draw.below(900), draw.below(1_000_000));
     match draw.below(6) {
         0 => format!("{time} GET /api/posts/{id}?page={took} 200 in {took}ms (user {user})\n"),
@@ -104,7 +104,7 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
     let mut figures = Vec::new();
     for one_in in [1_000, 3] {
         let path = folder.path().join(format!("one-in-{one_in}.log"));
-        generate(&path, (bytes, one_in))?;
+        generate(&path, bytes, one_in)?;
         let size = std::fs::metadata(&path)?.len();
         println!("\n{size} bytes, one line in {one_in} about sessions");
         println!(

@@ -73,7 +73,7 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
     let mut figures = vec![];
     let mut asked = |page: &str, note: &str| {
         for asking in ASKING {
-            let [p50, p99, rate] = ask(&format!("http://{address}{page}"), &cookie, (asking, seconds))?;
+            let [p50, p99, rate] = ask(&format!("http://{address}{page}"), &cookie, asking, seconds)?;
             let kept = if p99 < BUDGET { "kept" } else { "missed" };
             let page = format!("{page}{note}");
             println!("{page:<66} {asking:>7} {p50:>8.1} {p99:>8.1} {rate:>9.0} {kept:>8}");
@@ -142,7 +142,7 @@ fn watch(address: &str, cookie: &str) -> Result<TcpStream> {
 }
 
 /// Median and 99th percentile in milliseconds, and pages a second.
-fn ask(url: &str, cookie: &str, (asking, seconds): (u32, u64)) -> Result<[f64; 3]> {
+fn ask(url: &str, cookie: &str, asking: u32, seconds: u64) -> Result<[f64; 3]> {
     let asked = Command::new("wrk")
         .args(["--threads", "1", "--latency", "--timeout", "30s"])
         .args(["--connections", &asking.to_string(), "--duration", &format!("{seconds}s")])

@@ -126,7 +126,7 @@ impl Memory {
     ) -> Option<SessionChanges> {
         let elsewhere = self.order(standing) != Order::Forward;
         let moment = Moment { now, passed: self.passed.unwrap_or(now) };
-        self.history.as_ref()?.changes(ledger, (shape, moment), elsewhere)
+        self.history.as_ref()?.changes(ledger, shape, moment, elsewhere)
     }
 
     /// Takes an instant that has certainly passed: what had ended long before it is forgotten.

@@ -124,7 +124,8 @@ impl Alert {
     pub fn advance(
         self,
         sign: CheckState,
-        (now, silenced): (Instant, bool),
+        now: Instant,
+        silenced: bool,
         policy: AlertPolicy,
     ) -> (Self, Option<Notification>) {
         let state = self.state.rebased(now, policy);
@@ -214,7 +215,7 @@ mod tests {
                 _ => CheckState::Healthy,
             };
             let now = Instant::from_micros(hour * HOUR).unwrap();
-            let (next, notice) = alert.advance(sign_of(sign), (now, sign.is_uppercase()), policy);
+            let (next, notice) = alert.advance(sign_of(sign), now, sign.is_uppercase(), policy);
             alert = next;
             match notice {
                 None => '.',
@@ -227,7 +228,7 @@ mod tests {
     }
 
     /// What people hear, by counting runs of known looks, and the hours since the first failing one.
-    fn model(signs: &str, (pending, clear, repeat): (u32, u32, i64)) -> String {
+    fn model(signs: &str, pending: u32, clear: u32, repeat: i64) -> String {
         let (mut bad, mut good, mut firing, mut told) = (0, 0, false, None);
         let (mut failing_since, pending_hours) = (0, POLICY.pending_us / HOUR);
         let hear = |(hour, sign): (i64, char)| {
@@ -287,12 +288,15 @@ mod tests {
 
     #[test]
     fn nobody_is_told_again_of_what_somebody_looks_after() {
-        let now = |hour| (Instant::from_micros(hour * HOUR).unwrap(), false);
+        let now = |hour| Instant::from_micros(hour * HOUR).unwrap();
         let (alert, _) =
-            Alert::default().advance(CheckState::Failing, now(0), AlertPolicy::of(Severity::Critical));
+            Alert::default().advance(CheckState::Failing, now(0), false, AlertPolicy::of(Severity::Critical));
         let acknowledged = Alert { acknowledged: true, ..alert };
-        assert_eq!(acknowledged.advance(CheckState::Failing, now(50), POLICY).1, None);
-        assert_eq!(alert.advance(CheckState::Failing, now(50), POLICY).1, Some(Notification::Repeated));
+        assert_eq!(acknowledged.advance(CheckState::Failing, now(50), false, POLICY).1, None);
+        assert_eq!(
+            alert.advance(CheckState::Failing, now(50), false, POLICY).1,
+            Some(Notification::Repeated)
+        );
     }
 
     #[test]
@@ -306,27 +310,27 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_keeps_nobody_waiting_for_longer_than_twice_the_repeat() {
-        let at = |hour: i64| (Instant::from_micros((100 + hour) * HOUR).unwrap(), false);
+        let at = |hour: i64| Instant::from_micros((100 + hour) * HOUR).unwrap();
         let (alert, told) =
-            Alert::default().advance(CheckState::Failing, at(0), AlertPolicy::of(Severity::Critical));
+            Alert::default().advance(CheckState::Failing, at(0), false, AlertPolicy::of(Severity::Critical));
         assert_eq!(told, Some(Notification::Firing));
-        let (alert, told) = alert.advance(CheckState::Failing, at(-10), POLICY);
+        let (alert, told) = alert.advance(CheckState::Failing, at(-10), false, POLICY);
         assert_eq!(told, None);
-        let (alert, told) = alert.advance(CheckState::Failing, at(-7), POLICY);
+        let (alert, told) = alert.advance(CheckState::Failing, at(-7), false, POLICY);
         assert_eq!(told, Some(Notification::Repeated));
-        assert_eq!(alert.advance(CheckState::Failing, at(3), POLICY).1, Some(Notification::Repeated));
+        assert_eq!(alert.advance(CheckState::Failing, at(3), false, POLICY).1, Some(Notification::Repeated));
     }
 
     #[test]
     fn what_has_happened_keeps_its_instant_when_the_clock_goes_back_for_a_while() {
-        let at = |minute: i64| (Instant::from_micros(100 * HOUR + minute * HOUR / 60).unwrap(), false);
-        let (pending, _) = Alert::default().advance(CheckState::Failing, at(0), POLICY);
-        let (firing, _) = pending.advance(CheckState::Failing, at(-170), POLICY);
-        assert_eq!(firing.state, State::Firing { since: at(0).0, clear: 0, told: Some(at(-170).0) });
-        let (fired, _) = pending.advance(CheckState::Failing, at(1), POLICY);
+        let at = |minute: i64| Instant::from_micros(100 * HOUR + minute * HOUR / 60).unwrap();
+        let (pending, _) = Alert::default().advance(CheckState::Failing, at(0), false, POLICY);
+        let (firing, _) = pending.advance(CheckState::Failing, at(-170), false, POLICY);
+        assert_eq!(firing.state, State::Firing { since: at(0), clear: 0, told: Some(at(-170)) });
+        let (fired, _) = pending.advance(CheckState::Failing, at(1), false, POLICY);
         for sign in [CheckState::Failing, CheckState::Unknown, CheckState::Healthy] {
-            let (back, told) = fired.advance(sign, at(-150), POLICY);
-            let (right, again) = back.advance(CheckState::Failing, at(2), POLICY);
+            let (back, told) = fired.advance(sign, at(-150), false, POLICY);
+            let (right, again) = back.advance(CheckState::Failing, at(2), false, POLICY);
             assert_eq!((right.state, told, again), (fired.state, None, None), "{sign:?}");
         }
     }
@@ -338,7 +342,7 @@ mod tests {
             let policy = AlertPolicy {
                 pending_looks: pending, clear_looks: clear, repeat_after_us: Some(repeat * HOUR), ..POLICY
             };
-            prop_assert_eq!(notices(&signs, policy), model(&signs, (pending, clear, repeat)));
+            prop_assert_eq!(notices(&signs, policy), model(&signs, pending, clear, repeat));
         }
 
         /// However looks go, firing and resolved alternate, and nothing is repeated of what does not fire.

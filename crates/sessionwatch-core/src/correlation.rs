@@ -53,9 +53,11 @@ pub struct Correlation {
 /// the log itself tells of several sessions on one token.
 #[must_use]
 pub fn join(
-    (prefix, named): (&str, &[&str]),
+    prefix: &str,
+    named: &[&str],
     users: &[Option<&str>],
-    (sessions, shared): (u64, bool),
+    sessions: u64,
+    shared: bool,
 ) -> Correlation {
     let by_chance = chance(prefix, sessions);
     let meant = |user: &Option<&str>| user.is_some_and(|user| named.contains(&user));
@@ -95,7 +97,7 @@ mod tests {
     fn every_way_to_fit() {
         let fit = |named: &[&str], users: &[&str], sessions, shared| {
             let users: Vec<Option<&str>> = users.iter().map(|user| Some(*user)).collect();
-            let joined = join(("0a1b2c3d", named), &users, (sessions, shared));
+            let joined = join("0a1b2c3d", named, &users, sessions, shared);
             (joined.fit, joined.rows)
         };
         assert_eq!(fit(&["7"], &[], 9, false), (MatchKind::Gone, vec![]));
@@ -109,7 +111,7 @@ mod tests {
         assert_eq!(fit(&[], &["7", "9"], 9, false), (MatchKind::Ambiguous, vec![0, 1]));
         // Among so many, one that merely begins alike is likely.
         assert_eq!(fit(&["7"], &["9"], 100_000_000, false), (MatchKind::Ambiguous, vec![0]));
-        assert_eq!(join(("0a1b2c3d", &["7"]), &[None], (9, false)).fit, MatchKind::Ambiguous);
+        assert_eq!(join("0a1b2c3d", &["7"], &[None], 9, false).fit, MatchKind::Ambiguous);
     }
 
     #[test]

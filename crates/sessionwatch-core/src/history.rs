@@ -148,7 +148,8 @@ impl History {
     pub fn changes(
         &self,
         ledger: &SessionSnapshot,
-        (shape, moment): (u64, Moment),
+        shape: u64,
+        moment: Moment,
         elsewhere: bool,
     ) -> Option<SessionChanges> {
         let now = moment.now;
@@ -395,7 +396,7 @@ mod tests {
         for (when, rows) in looks {
             let ledger = ledger(rows);
             let changes =
-                history.as_ref().map(|history| history.changes(&ledger, (1, moment(*when)), false).unwrap());
+                history.as_ref().map(|history| history.changes(&ledger, 1, moment(*when), false).unwrap());
             said.extend(changes.clone());
             let next = History::after(1, ledger, at(*when), changes);
             // Over a restart each time.
@@ -446,8 +447,7 @@ mod tests {
     fn a_clock_that_is_far_ahead_for_a_while_forgets_nothing() {
         let after = |history: Option<History>, rows: &[(u64, &str)], moment: Moment| {
             let ledger = ledger(rows);
-            let changes =
-                history.as_ref().map(|history| history.changes(&ledger, (1, moment), false).unwrap());
+            let changes = history.as_ref().map(|history| history.changes(&ledger, 1, moment, false).unwrap());
             (Some(History::after(1, ledger, moment.now, changes.clone())), changes)
         };
         let (history, _) = after(None, &[(1, "a"), (2, "a")], moment(0));
@@ -467,11 +467,11 @@ mod tests {
     fn another_shape_begins_anew_and_a_lagging_copy_changes_nothing() {
         let history = History::after(1, ledger(&[(1, "a"), (2, "a")]), at(0), None);
         let less = ledger(&[(2, "b")]);
-        assert_eq!(history.changes(&less, (2, moment(1)), false), None);
-        let elsewhere = history.changes(&less, (1, moment(MINUTE)), true).unwrap();
+        assert_eq!(history.changes(&less, 2, moment(1), false), None);
+        let elsewhere = history.changes(&less, 1, moment(MINUTE), true).unwrap();
         assert_eq!((elsewhere.ended, elsewhere.rebound.len()), (0, 0));
         let history = History::after(1, less, at(MINUTE), Some(elsewhere));
-        let back = history.changes(&ledger(&[(1, "a"), (2, "b")]), (1, moment(2 * MINUTE)), false).unwrap();
+        let back = history.changes(&ledger(&[(1, "a"), (2, "b")]), 1, moment(2 * MINUTE), false).unwrap();
         assert_eq!((back.created, back.revived), (1, vec![]));
     }
 

@@ -123,7 +123,7 @@ mod tests {
     }
 
     /// Reads a clock that is off by so much, each minute.
-    fn go_on(clock: &mut RetentionClock, (from, to): (i64, i64), off: i64, database: Option<i64>) {
+    fn go_on(clock: &mut RetentionClock, from: i64, to: i64, off: i64, database: Option<i64>) {
         for minute in from / MINUTE + 1..=to / MINUTE {
             assert_eq!(clock.read(reading(minute * MINUTE, off)), None);
             if let Some(database) = database {
@@ -139,7 +139,7 @@ mod tests {
             let passed = |clock: &RetentionClock, off| clock.passed(reading(clock.last.elapsed, off));
             let now = clock.last.elapsed + MINUTE;
             assert_eq!(clock.read(reading(now, ahead)), Some(ahead));
-            go_on(&mut clock, (now, now + 5 * HOUR), ahead, None);
+            go_on(&mut clock, now, now + 5 * HOUR, ahead, None);
             assert_eq!(passed(&clock, ahead), at(now + 5 * HOUR), "time goes on");
             assert_eq!(clock.read(reading(now + 6 * HOUR, 0)), Some(-ahead));
             assert_eq!(passed(&clock, 0), at(now + 6 * HOUR));
@@ -153,7 +153,7 @@ mod tests {
             let mut clock = begin();
             (1..24 * 60).find(|minute| {
                 let now = minute * MINUTE;
-                go_on(&mut clock, (now - MINUTE, now), 0, database);
+                go_on(&mut clock, now - MINUTE, now, 0, database);
                 clock.passed(reading(now, 0)) == at(now)
             })
         };
@@ -161,19 +161,19 @@ mod tests {
         assert_eq!(caught_up_after(Some(SECOND)), Some(61));
         assert_eq!(caught_up_after(Some(HOUR)), None, "clocks that disagree confirm nothing");
         let mut clock = begin();
-        go_on(&mut clock, (0, HOUR), 0, Some(DAY));
-        go_on(&mut clock, (HOUR, 3 * HOUR), 0, Some(0));
+        go_on(&mut clock, 0, HOUR, 0, Some(DAY));
+        go_on(&mut clock, HOUR, 3 * HOUR, 0, Some(0));
         assert_eq!(clock.passed(reading(3 * HOUR, 0)), at(3 * HOUR), "the database's clock was put right");
     }
 
     #[test]
     fn a_clock_that_was_confirmed_too_far_ahead_is_followed_back() {
         let mut clock = RetentionClock::new(at(0), reading(0, DAY));
-        go_on(&mut clock, (0, 7 * HOUR), DAY, None);
+        go_on(&mut clock, 0, 7 * HOUR, DAY, None);
         assert_eq!(clock.passed(reading(7 * HOUR, DAY)), at(7 * HOUR + DAY));
         clock.read(reading(8 * HOUR, 0));
         assert_eq!(clock.passed(reading(8 * HOUR, 0)), at(8 * HOUR));
-        go_on(&mut clock, (8 * HOUR, 15 * HOUR), 0, None);
+        go_on(&mut clock, 8 * HOUR, 15 * HOUR, 0, None);
         assert_eq!(clock.passed(reading(15 * HOUR, DAY)), at(15 * HOUR));
     }
 

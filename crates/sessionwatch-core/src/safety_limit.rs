@@ -149,41 +149,41 @@ mod tests {
 
     const BRAKE: SafetyLimit = SafetyLimit { share: 0.2, rows: 10_000, most: MOST };
 
-    fn holds(rows: u64, active: u64, (all_active, all_rows): (u64, u64)) -> Option<LimitExceeded> {
+    fn holds(rows: u64, active: u64, all_active: u64, all_rows: u64) -> Option<LimitExceeded> {
         BRAKE.holds(PlanImpact { rows, active, all_active, all_rows }, Ended::default())
     }
 
     #[test]
     fn holds_what_reaches_too_far_and_nothing_else() {
-        assert_eq!(holds(20, 20, (100, 200)), None);
-        assert_eq!(holds(21, 21, (100, 200)), Some(LimitExceeded::Share(0.21)));
-        assert_eq!(holds(10_000, 0, (1, 30_000)), None);
-        assert_eq!(holds(10_001, 0, (1, 30_000)), Some(LimitExceeded::Rows(10_001)));
+        assert_eq!(holds(20, 20, 100, 200), None);
+        assert_eq!(holds(21, 21, 100, 200), Some(LimitExceeded::Share(0.21)));
+        assert_eq!(holds(10_000, 0, 1, 30_000), None);
+        assert_eq!(holds(10_001, 0, 1, 30_000), Some(LimitExceeded::Rows(10_001)));
         // The only session there is may be ended like any other single one.
-        assert_eq!(holds(1, 1, (1, 1)), None);
+        assert_eq!(holds(1, 1, 1, 1), None);
         // More active sessions than there were when they were counted.
-        assert_eq!(holds(30, 30, (10, 100)), Some(LimitExceeded::Share(1.0)));
+        assert_eq!(holds(30, 30, 10, 100), Some(LimitExceeded::Share(1.0)));
     }
 
     #[test]
     fn holds_what_takes_most_of_a_table_however_small() {
         // The routine of every night.
-        assert_eq!(holds(5, 0, (35, 40)), None);
-        assert_eq!(holds(20, 0, (20, 40)), None);
-        assert_eq!(holds(21, 0, (19, 40)), Some(LimitExceeded::Most(21.0 / 40.0)));
-        assert_eq!(holds(3, 0, (1, 5)), Some(LimitExceeded::Most(0.6)));
-        assert_eq!(holds(20_000, 0, (1, 30_000)), Some(LimitExceeded::Most(2.0 / 3.0)));
+        assert_eq!(holds(5, 0, 35, 40), None);
+        assert_eq!(holds(20, 0, 20, 40), None);
+        assert_eq!(holds(21, 0, 19, 40), Some(LimitExceeded::Most(21.0 / 40.0)));
+        assert_eq!(holds(3, 0, 1, 5), Some(LimitExceeded::Most(0.6)));
+        assert_eq!(holds(20_000, 0, 1, 30_000), Some(LimitExceeded::Most(2.0 / 3.0)));
         // A glance is enough.
-        assert_eq!(holds(2, 0, (1, 3)), None);
+        assert_eq!(holds(2, 0, 1, 3), None);
     }
 
     #[test]
     fn holds_any_rows_of_a_table_in_which_nothing_is_active() {
-        assert_eq!(holds(90, 0, (0, 90)), Some(LimitExceeded::NoneActive(90)));
-        assert_eq!(holds(3, 0, (0, 1_000)), Some(LimitExceeded::NoneActive(3)));
-        assert_eq!(holds(2, 0, (0, 2)), None);
+        assert_eq!(holds(90, 0, 0, 90), Some(LimitExceeded::NoneActive(90)));
+        assert_eq!(holds(3, 0, 0, 1_000), Some(LimitExceeded::NoneActive(3)));
+        assert_eq!(holds(2, 0, 0, 2), None);
         // What is agreed to for good is the number of rows, not that nothing is active.
-        assert_eq!(holds(20_000, 0, (0, 20_000)), Some(LimitExceeded::NoneActive(20_000)));
+        assert_eq!(holds(20_000, 0, 0, 20_000), Some(LimitExceeded::NoneActive(20_000)));
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) fn advance(
         || is_silenced(observation, context.silences);
     let before = before.map(|kept| raised(kept, observation));
     let alert = before.as_ref().map_or_else(Alert::default, |kept| kept.alert);
-    let (alert, notice) = alert.advance(observation.sign, (now, silenced), observation.policy);
+    let (alert, notice) = alert.advance(observation.sign, now, silenced, observation.policy);
     let known = before.as_ref().and_then(|kept| kept.verdict.as_deref());
     let mut events = vec![];
     if known != Some(observation.verdict) {

@@ -99,7 +99,7 @@ impl<'a> Facts<'a> {
                 let kept = alerts::get(db, &target.name, check)?;
                 began.extend(kept.and_then(|kept| kept.verdict).map(|verdict| (Instant::MIN, verdict)));
             }
-            verdicts.insert(check, rules::spans(&began, period));
+            verdicts.insert(check, rules::spans(&began, period.0, period.1));
         }
         let last = reports::document(db, &target.name)?.filter(|(at, _)| *at >= period.0 && *at < period.1);
         Ok(Self {
@@ -178,13 +178,13 @@ impl<'a> Facts<'a> {
             return Some(format!("{blind} of {looks} looks saw nothing"));
         }
         let known = self.points.iter().filter(|point| point.gauges.contains_key(gauge));
-        let gap = rules::longest_gap(known.map(|point| point.at), self.period);
-        if let Some(gap) = rules::too_long(gap) {
+        let gap = rules::longest_gap(known.map(|point| point.at), self.period.0, self.period.1);
+        if let Some(gap) = rules::too_long(gap.0, gap.1) {
             return Some(format!("it was not measured {}", time(gap)));
         }
         match self.verdicts.get(check) {
             None => Some(format!("the check {check} is not made")),
-            Some(spans) => rules::undecided(spans, self.period)
+            Some(spans) => rules::undecided(spans, self.period.0, self.period.1)
                 .map(|gap| format!("the check {check} could not tell {}", time(gap))),
         }
     }
@@ -227,7 +227,7 @@ fn coverage(seen: &[Point], looks: u64, blind: u64, period: (Instant, Instant)) 
         blind,
         hours_seen: hours.len(),
         hours: usize::try_from(all).unwrap_or(0),
-        gap: rules::longest_gap(seen.iter().map(|point| point.at), (from, to)),
+        gap: rules::longest_gap(seen.iter().map(|point| point.at), from, to),
     }
 }
 

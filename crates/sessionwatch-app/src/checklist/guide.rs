@@ -89,12 +89,12 @@ impl Row {
         self,
         facts: &Facts<'_>,
         track: Option<SeriesSummary>,
-        place: fn(Option<&SeriesSummary>, (f64, f64)) -> RangePosition,
+        place: fn(Option<&SeriesSummary>, f64, f64) -> RangePosition,
     ) -> Number {
         let Self { id, title, measure, range } = self;
         let place = match range {
             NO_RANGE => RangePosition::Unknown,
-            range => facts.place(measure, place(track.as_ref(), range)),
+            (low, high) => facts.place(measure, place(track.as_ref(), low, high)),
         };
         Number { id, title, track, range, place }
     }

@@ -56,7 +56,7 @@ pub fn joined(signal: &Kept, table: Result<&Table, &str>) -> (Option<MatchKind>,
     let users: Vec<Option<&str>> = alike.iter().map(|line| line.user.as_deref()).collect();
     let named: Vec<&str> = [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
     let shared = signal.kind == Kind::DuplicateToken.name();
-    let joined = correlation::join((prefix, &named), &users, (table.sessions, shared));
+    let joined = correlation::join(prefix, &named, &users, table.sessions, shared);
     let row = |at: &usize| {
         let line = alike[*at];
         json!({

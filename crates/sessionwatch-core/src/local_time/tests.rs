@@ -1,0 +1,266 @@
+//! Tests of the module above.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: i64 = 1_795_898_400 * SECOND;
+const EXPIRES: Column<'_> = Column { name: "expires", clock: Clock::AssumedUtc };
+const CREATED: Column<'_> = Column { name: "created", clock: Clock::AssumedUtc };
+const TOUCHED: Column<'_> = Column { name: "touched", clock: Clock::Named };
+
+fn now() -> Instant {
+    Instant::from_micros(NOW).unwrap()
+}
+
+/// A session that was created so long ago, and lives so long, under a clock that is that far ahead of UTC.
+fn row(ago: i64, lifetime: i64, shift: i64) -> Row {
+    let created = now().plus(shift - ago);
+    Row { expires: Some(created.plus(lifetime)), created: Some(created), ..Row::default() }
+}
+
+/// What a look at these rows knows.
+fn facts(rows: &[Row]) -> Facts<'_> {
+    let mut newest = Newest::default();
+    for row in rows {
+        row.created.into_iter().for_each(|at| newest.see_created(at, now()));
+        newest.ended = newest.ended.max(row.expires.filter(|end| *end <= now()));
+    }
+    let active = rows.iter().filter(|row| row.expires > Some(now())).count() as u64;
+    Facts {
+        now: now(),
+        expires: EXPIRES,
+        created: Some(CREATED),
+        others: &[],
+        newest,
+        active,
+        rows,
+        lifetime_us: Some(7 * DAY),
+        growth: None,
+    }
+}
+
+fn reason(doubt: Option<Doubt>) -> String {
+    doubt.map(|doubt| doubt.reason).unwrap_or_default()
+}
+
+#[test]
+fn creations_in_the_future_are_of_a_clock_in_the_east() {
+    let rows: Vec<Row> = (0..20).map(|n| row(n * 20 * MINUTE + 2 * MINUTE, 7 * DAY, 9 * HOUR)).collect();
+    let doubts = facts(&rows).doubts();
+    assert_eq!(
+        reason(doubts.expires),
+        "`expires` is stored in local time, about UTC+9: `created` is up to 9.0 h ahead of the database's clock"
+    );
+    assert_eq!(doubts.created.unwrap().offset_us, Some(9 * HOUR));
+    // Where the end names its instant, only the creation is doubted.
+    let expires = Column { clock: Clock::Named, ..EXPIRES };
+    let doubts = Facts { expires, ..facts(&rows) }.doubts();
+    assert!(doubts.expires.is_none() && doubts.created.is_some());
+    // Clocks that differ a little, and dates that no zone explains, are something else.
+    for (ago, lifetime) in [(-4 * MINUTE, 7 * DAY), (-300 * DAY, 7 * DAY)] {
+        let rows = [row(ago, lifetime, 0), row(HOUR, lifetime, 0)];
+        assert_eq!(facts(&rows).doubts(), Doubts::default());
+    }
+}
+
+#[test]
+fn a_configured_zone_is_checked_like_any_reading() {
+    // Written in Tokyo, read as New York: 14 hours too late.
+    let zone = Zone::parse("America/New_York").unwrap();
+    let local = Clock::Local(zone);
+    let rows: Vec<Row> = (0..5).map(|n| row(n * HOUR + MINUTE, 7 * DAY, 14 * HOUR)).collect();
+    let columns = (Column { clock: local, ..EXPIRES }, Some(Column { clock: local, ..CREATED }));
+    let doubts = Facts { expires: columns.0, created: columns.1, ..facts(&rows) }.doubts();
+    assert!(
+        reason(doubts.expires)
+            .starts_with("`expires` is not the local time of America/New_York, but about UTC+9:")
+    );
+}
+
+#[test]
+fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
+    let of = |shift: i64, touched: i64| {
+        let end = now().plus(4 * HOUR);
+        // Rounded up to the second, as the store does it.
+        Row { expires: Some(end.plus(shift + touched + SECOND / 2)), end_named: Some(end), ..Row::default() }
+    };
+    let doubts = |rows: &[Row]| Facts { created: None, ..facts(rows) }.doubts();
+    let west = [of(-8 * HOUR, 0), of(-8 * HOUR, 0), of(-8 * HOUR, 17 * MINUTE)];
+    assert_eq!(
+        reason(doubts(&west).expires),
+        "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the end that the same row names with its zone"
+    );
+    assert_eq!(doubts(&west[..1]).expires.unwrap().offset_us, Some(-8 * HOUR));
+    // Every session was used since: how far exactly cannot be told, but an end does not move back.
+    let used = [of(-8 * HOUR, 20 * MINUTE), of(-8 * HOUR, 33 * MINUTE), of(-8 * HOUR, 44 * MINUTE)];
+    assert!(reason(doubts(&used).expires).contains("up to 7.7 h before the end"));
+    // Some rows are of the time before the application was moved.
+    let mixed: Vec<Row> = (0..9).map(|n| of(if n < 3 { -6 * HOUR } else { 0 }, 0)).collect();
+    assert_eq!(doubts(&mixed).expires.unwrap().offset_us, Some(-6 * HOUR));
+    let right = [of(0, 0), of(0, 0), of(0, 17 * MINUTE), of(0, 3 * HOUR)];
+    assert_eq!(doubts(&right), Doubts::default());
+    // Pages that ask every hour move every end by hours; with the lifetime in the row, that is no zone in the east.
+    let end = now().plus(4 * HOUR);
+    let asking = |lifetime: i64| -> Vec<Row> {
+        let lifetime_us = Some(lifetime);
+        (0..9)
+            .map(|_| Row {
+                lifetime_us,
+                end_named: Some(end.plus(-HOUR)),
+                expires: Some(end),
+                ..Row::default()
+            })
+            .collect()
+    };
+    assert_eq!(doubts(&asking(4 * HOUR)), Doubts::default());
+    assert!(
+        reason(doubts(&asking(3 * HOUR)).expires)
+            .contains("about UTC+1: by `expires` and the lifetime in the row")
+    );
+}
+
+#[test]
+fn two_columns_of_one_event_show_the_zone() {
+    let with = |shift: i64, ago: i64, used: i64| Row {
+        others: vec![Some(now().plus(used - ago))],
+        ..row(ago, 7 * DAY, shift)
+    };
+    let others = [TOUCHED];
+    let doubts = |rows: &[Row]| Facts { others: &others, ..facts(rows) }.doubts();
+    let west: Vec<Row> = (0..10).map(|n| with(-5 * HOUR, n * 37 * MINUTE, n % 3 * 7 * MINUTE)).collect();
+    let west: Vec<Row> = west.into_iter().step_by(3).collect();
+    assert_eq!(
+        reason(doubts(&west).expires),
+        "`expires` is stored in local time, about UTC-5: `created` is 5.0 h before `touched` of the same row, which names its time zone"
+    );
+    // Sessions that were used since differ by any time.
+    let right: Vec<Row> = (0..10).map(|n| with(0, n * 37 * MINUTE, n % 3 * 77 * MINUTE)).collect();
+    assert_eq!(doubts(&right), Doubts::default());
+}
+
+#[test]
+fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
+    let rows: Vec<Row> = (0..10).map(|n| row(30 * SECOND + n * HOUR, 7 * DAY, -5 * HOUR)).collect();
+    let growth =
+        |after: i64, until: i64| Some(Growth { after: now().plus(-after), until: now().plus(-until) });
+    let doubts = |growth| Facts { growth, ..facts(&rows) }.doubts();
+    assert_eq!(
+        doubts(None),
+        Doubts::default(),
+        "an application that nobody has used for hours looks the same"
+    );
+    let found = doubts(growth(MINUTE, 0));
+    assert_eq!(found.expires.unwrap().offset_us, Some(-5 * HOUR));
+    assert!(
+        reason(found.created).contains("sessions appeared lately, and the newest `created` is 5.0 h old")
+    );
+    // It grew when the newest was created, and not since.
+    assert_eq!(doubts(growth(5 * HOUR + MINUTE, 5 * HOUR)), Doubts::default());
+    // Rows that were put back are as old as they say, which is no zone's clock.
+    let rows: Vec<Row> = (0..10).map(|n| row(3 * HOUR + 25 * MINUTE + n * HOUR, 7 * DAY, 0)).collect();
+    assert_eq!(Facts { growth: growth(MINUTE, 0), ..facts(&rows) }.doubts(), Doubts::default());
+    let looks = [(1, false), (2, true), (3, true), (4, false)];
+    let at = |minute: i64| now().plus(minute * MINUTE);
+    let latest = Growth::latest(looks.map(|(minute, grew)| (at(minute), grew)));
+    assert_eq!(latest, Some(Growth { after: at(2), until: at(3) }));
+    assert_eq!(Growth::latest([(at(1), true)]), None);
+}
+
+#[test]
+fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
+    let created = Column { clock: Clock::Named, ..CREATED };
+    let of = |lifetime: i64| -> Vec<Row> { (1..9).map(|n| row(n * HOUR, lifetime, 0)).collect() };
+    let doubts = |rows: &[Row]| Facts { created: Some(created), ..facts(rows) }.doubts();
+    assert_eq!(
+        reason(doubts(&of(7 * DAY - 5 * HOUR)).expires),
+        "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation, not 7.00 days"
+    );
+    assert!(reason(doubts(&of(-2 * HOUR)).expires).contains("is before the creation of the same row"));
+    for usual in [7 * DAY, 30 * DAY, DAY, 7 * DAY + DAY / 2, 8 * HOUR] {
+        assert_eq!(doubts(&of(usual)), Doubts::default(), "{usual}");
+    }
+    // An end that names its instant shows the zone of a creation that names none.
+    let expires = Column { clock: Clock::Named, ..EXPIRES };
+    let rows = of(7 * DAY - HOUR);
+    let doubts = Facts { expires, ..facts(&rows) }.doubts();
+    assert_eq!((doubts.expires, doubts.created.unwrap().offset_us), (None, Some(HOUR)));
+    // Where neither does, both are doubted, and no zone is named.
+    let doubts = facts(&rows).doubts();
+    assert_eq!(doubts.expires.unwrap().offset_us, None);
+}
+
+#[test]
+fn nothing_active_is_told_apart_from_an_end_long_ago() {
+    // Ninety sessions of three hours, signed in just now, in New York.
+    let rows: Vec<Row> = (0..90).map(|n| row(n * SECOND, 3 * HOUR, -5 * HOUR)).collect();
+    let found = facts(&rows).doubts();
+    assert!(reason(found.expires).contains("no session seems active, and the last one ended 2.0 h ago"));
+    // Over for longer than any zone explains; or an instant of its own; or confirmed by a sign-in of just now.
+    let over: Vec<Row> = (0..9).map(|n| row(20 * HOUR + n, 3 * HOUR, 0)).collect();
+    assert_eq!(facts(&over).doubts(), Doubts::default());
+    let expires = Column { clock: Clock::Named, ..EXPIRES };
+    assert_eq!(Facts { expires, ..facts(&rows) }.doubts(), Doubts::default());
+    let short: Vec<Row> = (5..20).map(|n| row(n * MINUTE, 3 * MINUTE, 0)).collect();
+    assert_eq!(facts(&short).doubts(), Doubts::default());
+}
+
+#[test]
+fn offsets_read_as_people_write_them() {
+    for (minutes, text) in [(-300, "UTC-5"), (330, "UTC+5:30"), (0, "UTC+0"), (-210, "UTC-3:30")] {
+        assert_eq!(utc(minutes * MINUTE), text);
+    }
+}
+
+proptest! {
+    /// Whatever zone an application writes in: the end that the row names shows it, and so does a table that grows.
+    #[test]
+    fn every_zone_is_found_out_by_the_truth_in_the_row_and_by_growth(
+        offset in proptest::sample::select(OFFSETS.to_vec()),
+        lifetime in 1i64..60 * 24,
+        ages in proptest::collection::vec(10i64..40_000, 2..40),
+    ) {
+        let shift = offset * MINUTE;
+        let with = |age: &i64| {
+            let row = row(age * SECOND, lifetime * MINUTE, shift);
+            Row { end_named: row.expires.map(|end| end.plus(-shift)), ..row }
+        };
+        let rows: Vec<Row> = ages.iter().map(with).collect();
+        let found = Facts { created: None, ..facts(&rows) }.doubts();
+        prop_assert_eq!(found.expires.unwrap().offset_us, Some(shift));
+        let rows: Vec<Row> = rows.into_iter().map(|row| Row { end_named: None, ..row }).collect();
+        let newest = now().plus(-ages.iter().min().unwrap() * SECOND);
+        let growth = Some(Growth { after: newest.plus(-30 * SECOND), until: newest.plus(30 * SECOND) });
+        let found = Facts { growth, ..facts(&rows) }.doubts();
+        if shift < 0 || newest.plus(shift) > now().plus(AHEAD) {
+            prop_assert!(found.created.is_some());
+            prop_assert!(found.expires.is_some());
+        }
+    }
+
+    /// An application that writes UTC is believed, however long nobody has signed in, unless nothing seems active.
+    #[test]
+    fn utc_is_believed(
+        lifetime in 1i64..24 * 90,
+        idle in 0i64..100_000,
+        ages in proptest::collection::vec((0i64..400_000, 0i64..20_000), 1..60),
+        grown in any::<bool>(),
+    ) {
+        let with = |(age, used): &(i64, i64)| {
+            let row = row((idle + age) * SECOND, lifetime * HOUR, 0);
+            let end_named = row.expires;
+            let used = used.min(&(idle + age)) * SECOND;
+            let lifetime_us = Some(lifetime * HOUR);
+            Row { expires: row.expires.map(|end| end.plus(used)), end_named, lifetime_us, ..row }
+        };
+        let rows: Vec<Row> = ages.iter().map(with).collect();
+        let newest = rows.iter().filter_map(|row| row.created).max().unwrap();
+        let growth = Growth { after: newest.plus(-MINUTE), until: newest.plus(MINUTE) };
+        let known = Facts { growth: Some(growth).filter(|_| grown), ..facts(&rows) };
+        let found = known.doubts();
+        prop_assert_eq!(&found.created, &None);
+        if known.active > 0 {
+            prop_assert_eq!(&found.expires, &None);
+        }
+    }
+}
