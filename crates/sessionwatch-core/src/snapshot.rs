@@ -17,6 +17,11 @@ use crate::{
     user_totals::{SessionTally, UserIdInterner, UserTotals, add_up, spread},
 };
 
+mod live;
+mod sorting;
+
+pub use self::live::{LiveSessions, OutOfStep, RowKey, SessionChange};
+use self::sorting::sort;
 pub use crate::user_totals::{User, UserTotal};
 
 /// Rows that a finding shows.
@@ -264,27 +269,6 @@ impl SnapshotBuilder {
             newest: self.newest,
         }
     }
-}
-
-/// Entries by fingerprint, their addresses, and the fingerprints that several of them have.
-#[derive(Default)]
-struct Sorted {
-    entries: Vec<Vec<SnapshotEntry>>,
-    addresses: Vec<Vec<u64>>,
-    suspects: Vec<u64>,
-}
-
-fn sort(placed: RadixBuckets<Placed>) -> Sorted {
-    let mut sorted = Sorted::default();
-    for mut shelf in placed.into_shelves() {
-        shelf.sort_unstable_by_key(|placed| placed.entry.fingerprint);
-        sorted.addresses.push(shelf.iter().map(|placed| placed.address).collect());
-        let shelf: Vec<SnapshotEntry> = shelf.iter().map(|placed| placed.entry).collect();
-        let repeated = runs(&shelf).filter(|run| run.len() > 1);
-        sorted.suspects.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
-        sorted.entries.push(shelf);
-    }
-    sorted
 }
 
 impl Default for NotableRows {

@@ -1,0 +1,250 @@
+//! The sessions of a target, kept up to date change by change: for an engine that hears of changes as they are committed. A
+//! snapshot of them is the same as one that a scan of the changed rows would give.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use super::{SessionRow, SessionSnapshot, SnapshotBuilder, SnapshotOptions};
+use crate::{
+    addresses::{Address, AddressRef},
+    decoder::Decoded,
+    known_users::KnownUsers,
+    user_totals::{User, UserIdInterner},
+};
+
+/// What names a row in the stream of changes, whatever else of it changes: its primary key, or a hash of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey(pub u64);
+
+/// What happened to one row.
+#[derive(Clone, Copy, Debug)]
+pub enum SessionChange<'a> {
+    /// It is new.
+    Created(RowKey, SessionRow<'a>),
+    /// It is another one now.
+    Updated(RowKey, SessionRow<'a>),
+    /// It is gone.
+    Deleted(RowKey),
+}
+
+/// A change does not fit the rows that are known: one was missed, or came twice. Only a scan puts that right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfStep {
+    /// A row was created that is known already.
+    #[error("a row was created that is there already")]
+    KnownAlready,
+    /// A row was updated or deleted that is not known.
+    #[error("a row was changed that is not there")]
+    NotKnown,
+}
+
+/// The sessions as they are now.
+#[derive(Debug, Default)]
+pub struct LiveSessions {
+    rows: BTreeMap<RowKey, StoredRow>,
+    names: UserIdInterner,
+}
+
+/// A row on its own.
+#[derive(Debug)]
+struct StoredRow {
+    fingerprint: Option<u64>,
+    /// By its key among the names.
+    user: Option<u64>,
+    expiry: Decoded,
+    created: Decoded,
+    orphan: bool,
+    address: Option<Address>,
+}
+
+impl LiveSessions {
+    /// Takes in one row of the first scan, or one change after it.
+    ///
+    /// # Errors
+    ///
+    /// The change does not fit the rows that are known. They are left as they were.
+    pub fn apply(&mut self, change: SessionChange<'_>) -> Result<(), OutOfStep> {
+        match change {
+            SessionChange::Created(key, row) => {
+                let row = StoredRow::new(row, &mut self.names);
+                match self.rows.entry(key) {
+                    Entry::Occupied(_) => return Err(OutOfStep::KnownAlready),
+                    Entry::Vacant(free) => free.insert(row),
+                };
+            }
+            SessionChange::Updated(key, row) => {
+                let known = self.rows.get_mut(&key).ok_or(OutOfStep::NotKnown)?;
+                *known = StoredRow::new(row, &mut self.names);
+            }
+            SessionChange::Deleted(key) => {
+                self.rows.remove(&key).ok_or(OutOfStep::NotKnown)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The snapshot of all rows. With `users`, the sessions of everybody else are orphans.
+    #[must_use]
+    pub fn snapshot(&self, options: SnapshotOptions, users: Option<KnownUsers>) -> SessionSnapshot {
+        let mut builder = SnapshotBuilder::new(options, self.rows.len()).knowing(users);
+        for row in self.rows.values() {
+            builder.insert(row.as_row(&self.names));
+        }
+        builder.finish()
+    }
+}
+
+impl StoredRow {
+    fn new(row: SessionRow<'_>, names: &mut UserIdInterner) -> Self {
+        let SessionRow { fingerprint, user, expiry, created, orphan, address } = row;
+        let user = user.map(|user| names.key(user));
+        Self { fingerprint, user, expiry, created, orphan, address: address.map(own) }
+    }
+
+    fn as_row<'a>(&'a self, names: &'a UserIdInterner) -> SessionRow<'a> {
+        let user: Option<User<'a>> = self.user.map(|key| names.user(key));
+        let address = self.address.as_ref().map(borrow);
+        let Self { fingerprint, expiry, created, orphan, .. } = *self;
+        SessionRow { fingerprint, user, expiry, created, orphan, address }
+    }
+}
+
+fn own(address: AddressRef<'_>) -> Address {
+    match address {
+        AddressRef::Place(place) => Address::Place(place),
+        AddressRef::HeapAndPlace { heap, place } => Address::HeapAndPlace { heap, place },
+        AddressRef::Id(id) => Address::Id(String::from_utf8_lossy(id).into_owned()),
+    }
+}
+
+fn borrow(address: &Address) -> AddressRef<'_> {
+    match address {
+        Address::Place(place) => AddressRef::Place(*place),
+        Address::HeapAndPlace { heap, place } => AddressRef::HeapAndPlace { heap: *heap, place: *place },
+        Address::Id(id) => AddressRef::Id(id.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        instant::{HOUR, Instant},
+        snapshot::{Notable, SnapshotDiff},
+        stats::{Duplicates, Measured},
+    };
+
+    /// A row of few tokens and users, so that they meet.
+    #[derive(Clone, Copy, Debug)]
+    struct Facts {
+        token: Option<u8>,
+        user: Option<u8>,
+        expiry: i8,
+        created: i8,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Store(u8, Facts),
+        Delete(u8),
+    }
+
+    fn facts() -> impl Strategy<Value = Facts> {
+        (prop::option::of(0u8..9), prop::option::of(0u8..5), -3i8..4, -3i8..1)
+            .prop_map(|(token, user, expiry, created)| Facts { token, user, expiry, created })
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0u8..12, facts()).prop_map(|(key, facts)| Step::Store(key, facts)),
+            1 => (0u8..12).prop_map(Step::Delete),
+        ]
+    }
+
+    fn row(key: u8, facts: Facts, names: &[String]) -> SessionRow<'_> {
+        let at = |hours: i8| match hours {
+            3 => Decoded::Never,
+            -3 => Decoded::Undecodable,
+            hours => Decoded::At(Instant::from_micros(100 * HOUR + i64::from(hours) * HOUR / 2).unwrap()),
+        };
+        SessionRow {
+            fingerprint: facts.token.map(u64::from),
+            user: facts.user.map(|user| User::Text(names[usize::from(user)].as_bytes())),
+            expiry: at(facts.expiry),
+            created: at(facts.created),
+            orphan: facts.user == Some(4),
+            address: Some(AddressRef::Place(key.into())),
+        }
+    }
+
+    /// Everything that is read from a snapshot.
+    fn read(snapshot: &SessionSnapshot) -> impl PartialEq + std::fmt::Debug + use<> {
+        let addresses = |notable| {
+            let mut places: Vec<String> =
+                snapshot.addresses(notable).unwrap().iter().map(|address| format!("{address:?}")).collect();
+            places.sort();
+            places
+        };
+        (
+            snapshot.census(Measured::Counted(Duplicates::default()), None),
+            snapshot.suspects().to_vec(),
+            (snapshot.top_active(9), snapshot.top_recent(9), snapshot.top_rows(9)),
+            snapshot.newest(),
+            [Notable::OldestExpired, Notable::BeyondPolicy, Notable::Orphans].map(addresses),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn after_any_changes_a_snapshot_is_that_of_a_scan(steps in prop::collection::vec(step(), 0..60)) {
+            let names: Vec<String> = (0..5).map(|user| format!("user-{user}")).collect();
+            let (mut live, mut rows) = (LiveSessions::default(), BTreeMap::<u8, Facts>::new());
+            for step in steps {
+                let (change, is_known) = match step {
+                    Step::Store(key, facts) => {
+                        let row_key = RowKey(key.into());
+                        match rows.insert(key, facts) {
+                            None => (SessionChange::Created(row_key, row(key, facts, &names)), true),
+                            Some(_) => (SessionChange::Updated(row_key, row(key, facts, &names)), true),
+                        }
+                    }
+                    Step::Delete(key) => {
+                        (SessionChange::Deleted(RowKey(key.into())), rows.remove(&key).is_some())
+                    }
+                };
+                prop_assert_eq!(live.apply(change).is_ok(), is_known);
+            }
+            let now = Instant::from_micros(100 * HOUR).unwrap();
+            let options = SnapshotOptions { now, max_lifetime_us: Some(HOUR), has_created: true };
+            let mut scan = SnapshotBuilder::new(options, 0);
+            for (key, facts) in &rows {
+                scan.insert(row(*key, *facts, &names));
+            }
+            let (live, scan) = (live.snapshot(options, None), scan.finish());
+            prop_assert_eq!(read(&live), read(&scan));
+            prop_assert_eq!(live.snapshot().differs_from(scan.snapshot()), SnapshotDiff::default());
+        }
+    }
+
+    #[test]
+    fn a_change_that_does_not_fit_is_refused() {
+        let mut live = LiveSessions::default();
+        let facts = Facts { token: Some(1), user: None, expiry: 1, created: 0 };
+        let created = SessionChange::Created(RowKey(1), row(1, facts, &[]));
+        assert_eq!(live.apply(created), Ok(()));
+        assert_eq!(live.apply(created), Err(OutOfStep::KnownAlready));
+        assert_eq!(
+            live.apply(SessionChange::Updated(RowKey(2), row(2, facts, &[]))),
+            Err(OutOfStep::NotKnown)
+        );
+        assert_eq!(live.apply(SessionChange::Deleted(RowKey(2))), Err(OutOfStep::NotKnown));
+        assert_eq!(live.rows(), 1);
+    }
+}
