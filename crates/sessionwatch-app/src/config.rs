@@ -1,39 +1,52 @@
 //! The configuration file: found, read and turned into what the program uses. Everything wrong is reported at once.
+//!
+//! Each section has a file: its struct as it is written, what that is turned into, and the checks in between. What is
+//! documented of a key is the documentation of its field. How a file is read and checked is in [`config_file`].
+//!
+//! [`config_file`]: crate::config_file
 
-pub mod keys;
+pub mod file;
+pub mod formats;
 pub mod logs;
-pub mod reference;
+pub mod openid;
 
 mod actions;
-mod channels;
-pub mod openid;
+mod alerts;
+mod checks;
+mod custom_check;
+mod log_patterns;
+mod names;
 mod plan;
-mod reader;
-mod rules;
+mod reading;
+mod routing;
 mod serve;
-mod targets;
+mod target;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
-use self::reader::{Node, Reader};
+use jiff::tz::TimeZone;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
 pub use self::{
     actions::Actions,
     logs::Logs,
-    reader::Problem,
-    reader::seconds,
-    serve::{Maintenance, Route, Serve, WeeklyReport},
+    routing::{Maintenance, Route, WeeklyReport},
+    serve::Serve,
+    target::{Cleanup, Preset, Rhythm, Target, Unresolved},
 };
+use self::{file::File, names::Names, reading::Reading};
 use crate::{
-    checks::{self, Rules},
-    profile::{
-        catalogue::{self, Profile},
-        known_layout::KnownLayout,
-        source::ProfileSource,
-    },
-    schedule::{Entry, Schedule},
-    target::{
-        address::Address, connect::ConnectOptions, engine::EngineKind, layout::LayoutRequest, limits::Limits,
-    },
+    checks::Rules,
+    config_file::{self, Problem, Problems, Written},
+    notify::channel,
+    profile::catalogue::{self, Profile},
+    schedule::Entry,
 };
 
 /// The file that is read when none is named.
@@ -64,104 +77,6 @@ pub struct Config {
     pub logs: Logs,
 }
 
-/// A target as configured.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Its name in reports.
-    pub name: String,
-    /// Where it is.
-    pub address: Address,
-    /// How its sessions are stored.
-    pub storage: ProfileSource,
-    /// Where its sessions are known to be: another table is not believed. Nothing where no store says it.
-    pub known: Option<KnownLayout>,
-    /// How facts are obtained.
-    pub engine: EngineKind,
-    /// Time limits.
-    pub limits: Limits,
-    /// When the watch looks at it.
-    pub rhythm: Rhythm,
-    /// A replica, which is looked at first.
-    pub replica: Option<Address>,
-    /// Microseconds without a query after which it suspends itself; nothing if it never does.
-    pub suspends_after: Option<i64>,
-    /// Where, and as whom, sessions are ended; nothing where that is not configured.
-    pub act: Option<Address>,
-    /// Why the configured address for ending sessions cannot be had on this machine; `None` if it can, or if none is
-    /// configured. Checks do not need it.
-    pub act_missing: Option<Problem>,
-    /// How `serve` cleans up by itself, if it does.
-    pub cleanup: Option<Cleanup>,
-    /// No configuration names it: it was given as an address.
-    pub ad_hoc: bool,
-}
-
-impl Target {
-    /// How it is connected to, at its own address.
-    #[must_use]
-    pub fn connect_options<'a>(&'a self, catalogue: &'a [Profile]) -> ConnectOptions<'a> {
-        ConnectOptions {
-            address: &self.address,
-            layout: LayoutRequest {
-                target: &self.name,
-                source: &self.storage,
-                known: self.known.as_ref(),
-                catalogue,
-            },
-            limits: self.limits,
-            deep: false,
-            key: None,
-            placed: false,
-            progress: None,
-        }
-    }
-}
-
-/// How the watch removes expired rows by itself.
-#[derive(Clone, Debug)]
-pub struct Cleanup {
-    /// How long ago a row must have ended, in microseconds.
-    pub grace_us: i64,
-    /// When.
-    pub schedule: Schedule,
-    /// Above so many rows it is left to a person.
-    pub max_rows: u64,
-    /// Above this share of the table, from 0 to 1, it is left to a person.
-    pub max_share: f64,
-    /// Whether it may change other tables, and run triggers and rules.
-    pub side_effects: bool,
-}
-
-/// When the watch looks at a target.
-#[derive(Clone, Debug, Default)]
-pub struct Rhythm {
-    /// The checks that belong together.
-    pub preset: Preset,
-    /// When those are due that no preset or configuration says otherwise of.
-    pub base: Option<Schedule>,
-}
-
-/// Checks that are due together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Preset {
-    /// All of them often, and each night without trust in indexes.
-    #[default]
-    Default,
-    /// The daily and weekly ones of the operator's guide.
-    Guide,
-    /// All of them rarely, and when the database is said to be awake.
-    ScaleToZero,
-}
-
-/// A target whose address refers to a variable that is not set, or to a file that cannot be read.
-#[derive(Clone, Debug)]
-pub struct Unresolved {
-    /// Its name.
-    pub name: String,
-    /// What is missing.
-    pub problem: Problem,
-}
-
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -169,17 +84,8 @@ pub enum ConfigError {
     #[error("cannot read the configuration file {0}")]
     Unreadable(PathBuf),
     /// The file has problems.
-    #[error("{} in {}:{}{}", count(.problems.len() + .obstacles.len()), .file.display(), lines(.problems), lines(.obstacles))]
-    Faulty {
-        /// The file.
-        file: PathBuf,
-        /// Everything that is wrong, in the order of the file.
-        problems: Vec<Problem>,
-        /// What could be read of it.
-        partial: Box<Config>,
-        /// What the rest of the file refers to and is missing, or cannot be used.
-        obstacles: Vec<String>,
-    },
+    #[error("{}{}{}", .0.title(), lines(&.0.problems), lines(&.0.obstacles))]
+    Faulty(Box<Faulty>),
     /// The file can be read, but `serve` cannot run with it.
     #[error("{} in {}:{}", count(.problems.len()), place(.file.as_deref()), lines(.problems))]
     Unusable {
@@ -188,6 +94,43 @@ pub enum ConfigError {
         /// Everything that is missing, or cannot be used.
         problems: Vec<String>,
     },
+}
+
+/// A file that has problems.
+#[derive(Debug)]
+pub struct Faulty {
+    /// The file.
+    pub file: PathBuf,
+    /// Everything that is wrong, in the order of the file.
+    pub problems: Vec<Problem>,
+    /// What the rest of the file refers to and is missing, or cannot be used.
+    pub obstacles: Vec<String>,
+    /// What could be read of it.
+    pub partial: Config,
+}
+
+impl Faulty {
+    /// How much is wrong, and where.
+    fn title(&self) -> String {
+        format!("{} in {}:", count(self.problems.len() + self.obstacles.len()), self.file.display())
+    }
+}
+
+impl ConfigError {
+    /// The error with the lines that it is about, for a terminal.
+    #[must_use]
+    pub fn render(&self, is_colored: bool) -> String {
+        let Self::Faulty(faulty) = self else { return self.to_string() };
+        let problems = faulty.problems.iter();
+        let problems =
+            problems.map(|problem| config_file::render(problem, &faulty.file, is_colored) + "\n\n");
+        format!(
+            "{}\n\n{}{}",
+            faulty.title(),
+            problems.collect::<String>(),
+            lines(&faulty.obstacles).trim_start()
+        )
+    }
 }
 
 impl Default for Config {
@@ -232,12 +175,12 @@ impl Config {
         let meant = self.unresolved.iter().filter(|target| name.is_none_or(|name| target.name == name));
         let problems: Vec<Problem> = meant.map(|target| target.problem.clone()).collect();
         match &self.file {
-            Some(file) if !problems.is_empty() => Err(ConfigError::Faulty {
+            Some(file) if !problems.is_empty() => Err(ConfigError::Faulty(Box::new(Faulty {
                 file: file.clone(),
                 problems,
-                partial: Box::new(self.clone()),
                 obstacles: vec![],
-            }),
+                partial: self.clone(),
+            }))),
             _ => Ok(()),
         }
     }
@@ -251,7 +194,8 @@ impl Config {
     /// Whether the watch makes a check of what a target's logs say.
     #[must_use]
     pub fn judges(&self, target: &Target, check: &str) -> bool {
-        let builtin = checks::LOG_CHECKS.iter().any(|known| known.id == check) && self.rules.enabled(check);
+        let builtin =
+            crate::checks::LOG_CHECKS.iter().any(|known| known.id == check) && self.rules.enabled(check);
         let own = self.logs.patterns.iter().any(|own| own.pattern.name == check);
         (builtin || own) && self.logs.of(&target.name).next().is_some()
     }
@@ -268,60 +212,114 @@ impl Config {
     ///
     /// If anything in it is wrong.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        let mut reader = Reader::new(text);
-        let root = reader.read();
-        let folder = file.parent().unwrap_or(Path::new("."));
-        let catalogue = profiles(&mut reader, &root, folder);
-        let zone = plan::zone(&mut reader, &root);
-        let (targets, unresolved) = targets::read(&mut reader, &root, (folder, &catalogue, &zone));
-        let rules = rules::read(&mut reader, &root, &zone);
-        let serve = serve::read(&mut reader, &root, (folder, &zone));
-        let (openid, openid_unresolved) = match openid::read(&mut reader, &root, folder) {
-            Some(Err(missing)) => (None, Some(missing)),
-            found => (found.and_then(Result::ok), None),
+        let mut reading = Reading {
+            folder: file.parent().unwrap_or(Path::new(".")),
+            zone: TimeZone::UTC,
+            problems: Problems::new(text),
         };
-        let actions = actions::read(&mut reader, &root, folder);
-        let logs = logs::read(&mut reader, &root, folder);
-        let problems = reader.into_problems();
-        let config = Self {
-            file: Some(file.to_owned()),
-            targets,
-            unresolved,
-            rules,
-            catalogue,
-            serve,
-            openid,
-            openid_unresolved,
-            actions,
-            logs,
-        };
+        let mut config = Self::default();
+        if let Some(document) = config_file::parse(text, &mut reading.problems) {
+            config.read(document, &mut reading);
+        }
+        config.file = Some(file.to_owned());
+        let problems = reading.problems.into_list();
         if problems.is_empty() {
             return Ok(config);
         }
-        let partial = Box::new(config);
-        Err(ConfigError::Faulty { file: file.to_owned(), problems, partial, obstacles: vec![] })
+        let faulty = Faulty { file: file.to_owned(), problems, obstacles: vec![], partial: config };
+        Err(ConfigError::Faulty(Box::new(faulty)))
+    }
+
+    /// Reads every section that is written.
+    fn read(&mut self, mut document: Spanned<DeTable<'_>>, reading: &mut Reading<'_, '_>) {
+        config_file::check(&mut document, &file::schema(), formats::FORMATS, &mut reading.problems);
+        let checks = document.get_mut().remove("checks");
+        let channels = document.get_mut().remove("channel").map(tables).unwrap_or_default();
+        let Some(file) = config_file::read::<File>(document, &mut reading.problems) else { return };
+        reading.zone = reading.time_zone(&file.serve.timezone).unwrap_or(TimeZone::UTC);
+        let channels = channel::read(channels, reading.folder, &mut reading.problems);
+        let names = names(&file, &channels);
+        self.read_profiles(&file.profiles, reading);
+        (self.targets, self.unresolved) = target::validate(&file.target, &self.catalogue, reading);
+        if let Some(checks) = checks.and_then(table) {
+            checks::validate(checks, &mut self.rules, &mut self.logs, reading);
+        }
+        file.alerts.validate(&mut self.rules);
+        for check in &file.check {
+            check.validate(&names, &mut self.rules, reading);
+        }
+        self.serve = serve::validate(&file.serve, reading);
+        (self.serve.channels, self.serve.unresolved) = (channels.usable, channels.unresolved);
+        self.serve.routes = file.route.iter().map(|route| route.validate(&names, reading)).collect();
+        let maintenance = file.maintenance.iter();
+        self.serve.maintenance =
+            maintenance.filter_map(|section| section.validate(&names, reading)).collect();
+        let report = file.report.as_ref();
+        self.serve.report = report.and_then(|report| report.validate(&report.span(), &names, reading));
+        match file
+            .openid
+            .and_then(|section| openid::validate(&section, file.serve.public_url.is_some(), reading))
+        {
+            Some(Ok(openid)) => self.openid = Some(openid),
+            Some(Err(missing)) => self.openid_unresolved = Some(missing),
+            None => {}
+        }
+        self.actions = file.actions.validate(reading);
+        for pattern in &file.log_pattern {
+            let pattern = log_patterns::validate(pattern, &self.logs.patterns, &names, reading);
+            self.logs.patterns.extend(pattern);
+        }
+        for source in &file.logs {
+            logs::validate(source, &names, &mut self.logs, reading);
+        }
+    }
+
+    /// Adds the profiles of the files that are named to those that are built in.
+    fn read_profiles(&mut self, files: &Written<Vec<String>>, reading: &mut Reading<'_, '_>) {
+        for file in files.iter() {
+            let path = reading.folder.join(file);
+            let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let profile = match std::fs::read_to_string(&path) {
+                Err(_) => Err(format!("cannot read the profile {}", path.display())),
+                Ok(_) if self.catalogue.iter().any(|known| known.name == id) => {
+                    Err(format!("there is a profile `{id}` already: give the file another name"))
+                }
+                Ok(text) => Profile::parse(&id, &text).map_err(|error| error.to_string()),
+            };
+            match profile {
+                Ok(profile) => self.catalogue.push(profile),
+                Err(message) => reading.report(files.span(), message),
+            }
+        }
     }
 }
 
-/// The built-in profiles and those of the files that are named.
-fn profiles(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Vec<Profile> {
-    let mut catalogue = catalogue::embedded();
-    for file in root.texts("profiles") {
-        let path = folder.join(&file);
-        let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let profile = match std::fs::read_to_string(&path) {
-            Err(_) => Err(format!("cannot read the profile {}", path.display())),
-            Ok(_) if catalogue.iter().any(|known| known.name == id) => {
-                Err(format!("there is a profile `{id}` already: give the file another name"))
-            }
-            Ok(text) => Profile::parse(&id, &text).map_err(|error| error.to_string()),
-        };
-        match profile {
-            Ok(profile) => catalogue.push(profile),
-            Err(message) => reader.problem(root.at("profiles"), "profiles", message),
-        }
+/// Everything in a file that has a name.
+fn names(file: &File, channels: &channel::Channels) -> Names {
+    let name = |name: &Option<Written<String>>| name.as_ref().map(|name| name.to_string());
+    Names {
+        channels: channels.names.clone(),
+        targets: file.target.iter().filter_map(|target| name(&target.name)).collect(),
+        custom_checks: file.check.iter().filter_map(|check| name(&check.id)).collect(),
+        log_patterns: file.log_pattern.iter().filter_map(|pattern| name(&pattern.name)).collect(),
     }
-    catalogue
+}
+
+/// A table with its place.
+fn table(value: Spanned<DeValue<'_>>) -> Option<Spanned<DeTable<'_>>> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Table(table) => Some(Spanned::new(span, table)),
+        _ => None,
+    }
+}
+
+/// The tables of a list, each with its place.
+fn tables(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeTable<'_>>> {
+    match value.into_inner() {
+        DeValue::Array(items) => items.into_iter().filter_map(table).collect(),
+        _ => vec![],
+    }
 }
 
 fn count(problems: usize) -> String {
@@ -334,258 +332,4 @@ fn place(file: Option<&Path>) -> String {
 
 fn lines(problems: &[impl std::fmt::Display]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problems(text: &str) -> Vec<String> {
-        match Config::parse(Path::new("folder/sessionwatch.toml"), text) {
-            Ok(_) => vec![],
-            Err(ConfigError::Faulty { problems, .. }) => problems.iter().map(ToString::to_string).collect(),
-            Err(other) => panic!("{other}"),
-        }
-    }
-
-    #[test]
-    fn an_empty_file_is_the_defaults() {
-        let config = Config::parse(Path::new(FILE), "").unwrap();
-        assert_eq!(config.rules, Rules::default());
-        assert!(config.targets.is_empty());
-    }
-
-    #[test]
-    fn everything_wrong_is_said_at_once_with_place_and_remedy() {
-        let text = "
-profile = []
-[checks.orphaned-session]
-max = 3
-[checks.expired-backlog]
-max = -1
-max_age_days = \"seven\"
-[checks.duplicate-tokens]
-severity = \"criticl\"
-[[target]]
-url = \"postgres://u:hunter2@h/d?sslmod=x\"
-[target.mapping]
-sessions = \"s\"
-[[check]]
-id = \"Mine\"
-sql = \"SELECT 1\"
-threshold = \"=> 3\"
-targets = [\"mian\"]
-[[target]]
-name = \"main\"
-url = \"postgres://u@h/d\"
-url_file = \"x\"
-profile = \"authjs-prism\"
-";
-        let found = problems(text);
-        for (line, part) in [
-            (2, "profile: there is no such key; did you mean `profiles`?"),
-            (3, "did you mean `orphaned-sessions`?"),
-            (6, "checks.expired-backlog.max: must be a whole number from 0 to"),
-            (7, "must be a whole number from 1 to 36500"),
-            (9, "did you mean `critical`?"),
-            (10, "target: the key `name` is missing"),
-            (11, "target.url: faulty PostgreSQL address: unknown parameter `sslmod`"),
-            (12, "target.mapping: the key `token` is missing"),
-            (12, "target.mapping: the key `decoder` is missing"),
-            (15, "small letters, digits and hyphens"),
-            (17, "must be >, >="),
-            (18, "there is no target `mian`; did you mean `main`?"),
-            (22, "url and url_file are both written"),
-            (23, "there is no profile `authjs-prism`; did you mean `authjs-prisma`?"),
-        ] {
-            let said = found
-                .iter()
-                .any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
-            assert!(said, "line {line}, `{part}` is missing in {found:#?}");
-        }
-        assert!(!found.concat().contains("hunter2"));
-    }
-
-    /// A watch with something wrong on many a line.
-    const FAULTY_WATCH: &str = "
-[[target]]
-name = \"main\"
-url = \"app.db\"
-cron = \"every day\"
-[[target]]
-name = \"main\"
-url = \"app.db\"
-schedule = \"guide\"
-every = \"30s\"
-[[target]]
-name = \"third\"
-url = \"app.db\"
-every = \"5m\"
-cron = \"0 6 * * *\"
-[checks.active-sessions]
-cron = \"0 0 31 2 *\"
-[alerts.critical]
-pending_looks = 0
-[serve]
-store = \"mysql://u:hunter2@h/d\"
-listen = \"9797\"
-timezone = \"Europe/Atlantis\"
-[report]
-channels = [\"caht\"]
-[[maintenance]]
-cron = \"61 * * * *\"
-lasts = \"1h\"
-checks = [\"dup\"]
-[[channel]]
-name = \"chat\"
-kind = \"slack\"
-url = \"https://x/hunter2\"
-template = \"{{ chekc }}\"
-[[channel]]
-name = \"chat\"
-kind = \"telegram\"
-[[channel]]
-name = \"mail\"
-kind = \"email\"
-url = \"https://mail.example\"
-from = \"nobody\"
-to = [\"ops@example.org\"]
-[[channel]]
-name = \"pager\"
-kind = \"pagerdutty\"
-[[logs]]
-name = \"app\"
-file = \"app.log\"
-[[logs]]
-name = \"app\"
-target = \"mian\"
-kind = \"syslog\"
-[[logs]]
-name = \"drain\"
-target = \"main\"
-kind = \"vercel\"
-secret = \"hunter2\"
-[[logs]]
-name = \"posted\"
-target = \"main\"
-kind = \"http\"
-timezone = \"Europe/Atlantis\"
-[[logs]]
-name = \"system\"
-target = \"main\"
-kind = \"syslog\"
-listen = \"5514\"
-[[log_pattern]]
-name = \"blind\"
-regex = \"(\"
-[[log_pattern]]
-name = \"Any\"
-regex = \"[0-9]+\"
-";
-
-    #[test]
-    fn no_secret_is_in_what_debug_shows() {
-        let text = "[serve]\npublic_url = \"https://watch.example.org\"\nstore = \"postgres://u:hunter2@h/d\"\n\
-            [openid]\nissuer = \"https://id.example.org\"\nclient_id = \"watch\"\nclient_secret = \"hunter2\"\nadmins = [\"ops\"]\n\
-            [[target]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/d\"\nact_url = \"postgres://a:hunter2@h/d\"\n\
-            [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"https://h/hunter2\"\nsecret = \"hunter2\"\n\
-            [[logs]]\nname = \"drain\"\ntarget = \"main\"\nkind = \"vercel\"\nsecret = \"hunter2-hunter2-hunter2\"\n";
-        let config = Config::parse(Path::new(FILE), text).unwrap();
-        assert_eq!((config.targets.len(), config.serve.channels.len(), config.logs.sources.len()), (1, 1, 1));
-        let shown = format!("{config:?}");
-        assert!(!shown.contains("hunter2"), "{shown}");
-        let misplaced = "[[target]]\nname = \"postgres://u:hunter2@h/d\"\nurl = \"postgres://u:p@h/d\"\n";
-        let said = problems(misplaced);
-        assert!(said[0].contains("holds an address with a password"), "{said:?}");
-    }
-
-    #[test]
-    fn everything_wrong_with_the_watch_is_said_too() {
-        let found = problems(FAULTY_WATCH);
-        for (line, part) in [
-            (5, "must be minute, hour, day of month, month and day of week"),
-            (7, "another target has that name"),
-            (10, "must be a time such as"),
-            (15, "every and cron are both written"),
-            (17, "names no instant that ever comes"),
-            (19, "must be a whole number from 1"),
-            (21, "must be the path of a file, or postgres://"),
-            (22, "must be an IP address and a port"),
-            (23, "must be the IANA name of a time zone"),
-            (25, "there is no channel `caht`; did you mean `chat`?"),
-            (27, "must be minute, hour"),
-            (29, "there is no check `dup`"),
-            (34, "must be a Jinja template"),
-            (36, "another channel has that name"),
-            (35, "needs the key `chat`"),
-            (42, "must be an address such as"),
-            (46, "did you mean `pagerduty`?"),
-            (47, "must name the target whose sessions these lines are about"),
-            (52, "there is no target `mian`; did you mean `main`?"),
-            (58, "must have at least 16 characters"),
-            (63, "must be the IANA name of a time zone"),
-            (68, "must be an IP address and a port"),
-            (70, "a check has that name already"),
-            (71, "the regex cannot be read"),
-            (73, "small letters, digits and hyphens"),
-            (74, "add a `literal` that every such line contains"),
-        ] {
-            let said = found
-                .iter()
-                .any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
-            assert!(said, "line {line}, `{part}` is missing in {found:#?}");
-        }
-        assert!(!found.concat().contains("hunter2"), "{found:?}");
-    }
-
-    #[test]
-    fn what_is_not_toml_is_said_with_its_place() {
-        let found = problems("[[target]]\nname = \"x\nurl = 3\n");
-        assert!(found[0].starts_with("2:") && found[0].contains("not TOML"), "{found:?}");
-        assert!(problems("target = 3")[0].contains("write it as [[target]]"));
-        assert!(problems("checks = 3")[0].contains("holds sections"));
-        assert!(
-            problems("[[checks.active-sessions]]\nmax = 1")[0]
-                .contains("write it as [checks.active-sessions]")
-        );
-    }
-
-    #[test]
-    fn what_is_written_is_used() {
-        let text = r#"
-[checks.sessions-per-user]
-max = 2
-severity = "low"
-[checks.active-sessions]
-enabled = false
-[checks.session-lifetime]
-max_days = 2
-[[target]]
-name = "main"
-url = "postgres://u@h/d"
-engine = "pushdown"
-timeout = 5
-[target.mapping]
-sessions = "auth.sessions"
-token = "t"
-expires = "e"
-decoder = "epoch-s"
-user = "u"
-users = "people"
-display = ["mail"]
-[[check]]
-id = "mine"
-sql = "SELECT 1"
-"#;
-        let config = Config::parse(Path::new(FILE), text).unwrap();
-        assert_eq!(config.rules.thresholds.sessions_per_user.max, 2.0);
-        assert_eq!(config.rules.thresholds.session_lifetime.max_days, Some(2));
-        assert!(!config.rules.enabled("active-sessions") && config.rules.enabled("sessions-per-user"));
-        assert_eq!(config.rules.custom[0].max_rows, 100_000);
-        let target = &config.targets[0];
-        assert_eq!((target.engine, target.limits.timeout.as_secs()), (EngineKind::Pushdown, 5));
-        let ProfileSource::Explicit(mapping) = &target.storage else { panic!("{target:?}") };
-        assert_eq!(mapping.sessions.schema.as_deref(), Some("auth"));
-        assert_eq!(mapping.users.as_ref().map(|users| users.key.as_str()), Some("id"));
-    }
 }

@@ -15,6 +15,7 @@ pub mod checklist;
 pub mod checks;
 pub mod clock_difference;
 pub mod config;
+pub mod config_file;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;

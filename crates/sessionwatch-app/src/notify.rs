@@ -4,6 +4,7 @@ mod alertmanager;
 pub mod channel;
 mod discord;
 mod email;
+mod kinds;
 mod ntfy;
 mod pagerduty;
 pub(crate) mod queue;
@@ -23,7 +24,7 @@ use serde_json::Value;
 use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
-pub use self::channel::{Channel, Kind};
+pub use self::{channel::Channel, email::Email, kinds::Kind};
 use crate::{sanitize::printable, secret::Secret};
 
 /// How long a channel may take to accept a message.
@@ -243,7 +244,7 @@ impl Sender {
     pub fn new(channel: &Channel) -> Result<Self, Failure> {
         // It fails only where one is installed already, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        if channel.kind == Kind::Email {
+        if matches!(channel.kind, Kind::Email(_)) {
             return Ok(Self::Mail(Box::new(email::transport(channel)?)));
         }
         let redirects = reqwest::redirect::Policy::none();
@@ -272,10 +273,15 @@ impl Sender {
         let told = Told { first: &messages[0], messages: &messages, text };
         match self {
             Self::Http(client) => {
-                let written = request(client, post(channel, &told, now)?).build();
+                let written = request(client, channel.kind.post(channel, &told, now)?).build();
                 written.map(drop).map_err(|_| Failure::Malformed)
             }
-            Self::Mail(_) => channel.to.iter().try_for_each(|to| email::mail(channel, &told, to).map(drop)),
+            Self::Mail(_) => match &channel.kind {
+                Kind::Email(email) => {
+                    email.to.iter().try_for_each(|to| email::mail(email, &told, to).map(drop))
+                }
+                _ => Err(Failure::NoChannel),
+            },
         }
     }
 
@@ -298,8 +304,11 @@ impl Sender {
         };
         let told = Told { first, messages, text };
         match self {
-            Self::Http(client) => send(client, post(channel, &told, now)?, now).await,
-            Self::Mail(transport) => transport.send(channel, &told, recipient).await,
+            Self::Http(client) => send(client, channel.kind.post(channel, &told, now)?, now).await,
+            Self::Mail(transport) => match &channel.kind {
+                Kind::Email(email) => transport.send(email, &told, recipient).await,
+                _ => Err(Failure::NoChannel),
+            },
         }
     }
 }
@@ -311,13 +320,10 @@ pub async fn trial(channel: &Channel, now: Instant) -> Vec<String> {
 
 /// Sends a message over a channel at once, and only once: what was wrong, if something was.
 pub(crate) async fn send_past_outbox(channel: &Channel, message: &Message, now: Instant) -> Vec<String> {
-    let recipients: Vec<Option<String>> =
-        if channel.kind == Kind::Email { channel.to.iter().cloned().map(Some).collect() } else { vec![None] };
     let mut problems = vec![];
-    for recipient in recipients {
+    for recipient in channel.recipients() {
         let messages = std::slice::from_ref(message);
-        let sent =
-            async { Sender::new(channel)?.deliver(channel, messages, recipient.as_deref(), now).await };
+        let sent = async { Sender::new(channel)?.deliver(channel, messages, recipient, now).await };
         problems.extend(sent.await.err().map(|why| match recipient {
             Some(recipient) => format!("{why}, for {recipient}"),
             None => why.to_string(),
@@ -342,20 +348,6 @@ fn marked(now: Instant) -> Message {
         again: false,
         text: None,
     }
-}
-
-fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure> {
-    Ok(match channel.kind {
-        Kind::Webhook => webhook::post(channel, told, now)?,
-        Kind::Slack => slack::post(channel, told),
-        Kind::Discord => discord::post(channel, told),
-        Kind::Teams => teams::post(channel, told),
-        Kind::Telegram => telegram::post(channel, told),
-        Kind::PagerDuty => pagerduty::post(channel, told),
-        Kind::Alertmanager => alertmanager::post(channel, told, now),
-        Kind::Ntfy => ntfy::post(channel, told),
-        Kind::Email => return Err(Failure::NoChannel),
-    })
 }
 
 fn request(client: &Client, post: Post) -> reqwest::RequestBuilder {
@@ -487,24 +479,29 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn channel(kind: Kind, url: &str) -> Channel {
-        Channel {
-            name: "c".into(),
-            kind,
-            url: url.into(),
-            secret: Some("key".into()),
-            chat: Some("-1".into()),
-            from: Some("watch@example.org".into()),
-            to: vec!["ops@example.org".into()],
-            authorities: None,
-            template: None,
-        }
+    /// A channel of a kind that has been given what it needs.
+    pub(crate) fn channel(kind: &str, url: &str) -> Channel {
+        let own = match kind {
+            "telegram" => "secret = \"key\"\nchat = \"-1\"",
+            "pagerduty" | "ntfy" | "webhook" => "secret = \"key\"",
+            "email" => "from = \"watch@example.org\"\nto = [\"ops@example.org\"]",
+            _ => "",
+        };
+        let text = format!("[[channel]]\nname = \"c\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{own}\n");
+        let config = crate::config::Config::parse(std::path::Path::new("x.toml"), &text).unwrap();
+        config.serve.channels[0].clone()
+    }
+
+    pub(crate) fn email() -> Email {
+        let Kind::Email(email) = channel("email", "smtp://localhost").kind else { unreachable!() };
+        email
     }
 
     /// The request for these messages, and its body.
-    pub(crate) fn posted(kind: Kind, url: &str, messages: &[Message]) -> (String, Value) {
+    pub(crate) fn posted(kind: &str, url: &str, messages: &[Message]) -> (String, Value) {
         let told = Told { first: &messages[0], messages, text: Told::usual(messages) };
-        let post = post(&channel(kind, url), &told, Instant::MIN).unwrap();
+        let channel = channel(kind, url);
+        let post = channel.kind.post(&channel, &told, Instant::MIN).unwrap();
         (post.url.expose().to_owned(), serde_json::from_str(post.body.expose()).unwrap())
     }
 
@@ -538,17 +535,17 @@ pub(crate) mod tests {
         let report = Message { notice: "report".into(), text: Some("line\n".repeat(20_000)), ..hostile() };
         for messages in [vec![hostile()], vec![hostile(); 1_000], vec![report]] {
             let body = |kind| posted(kind, "https://x/topic", &messages).1;
-            assert!(units(&body(Kind::Slack)["text"]) <= 40_000);
-            let embed = &body(Kind::Discord)["embeds"][0];
+            assert!(units(&body("slack")["text"]) <= 40_000);
+            let embed = &body("discord")["embeds"][0];
             assert!(units(&embed["title"]) <= 256 && units(&embed["description"]) <= 4_096);
-            let card = body(Kind::Teams);
+            let card = body("teams");
             assert!(card.to_string().encode_utf16().count() * 2 <= 28 * 1_024);
-            assert!(units(&body(Kind::Telegram)["text"]) <= 4_096);
-            let event = body(Kind::PagerDuty);
+            assert!(units(&body("telegram")["text"]) <= 4_096);
+            let event = body("pagerduty");
             assert!(event.to_string().len() <= 512 * 1_024);
             assert!(units(&event["dedup_key"]) <= 255 && units(&event["payload"]["summary"]) <= 1_024);
-            assert!(body(Kind::Ntfy).to_string().len() <= 4_096);
-            assert!(units(&body(Kind::Alertmanager)[0]["labels"]["target"]) <= 1_024);
+            assert!(body("ntfy").to_string().len() <= 4_096);
+            assert!(units(&body("alertmanager")[0]["labels"]["target"]) <= 1_024);
         }
     }
 
@@ -561,15 +558,15 @@ pub(crate) mod tests {
         }
         let messages = [hostile()];
         let body = |kind| posted(kind, "https://x/topic", &messages).1;
-        let slack = body(Kind::Slack)["text"].as_str().unwrap().to_owned();
+        let slack = body("slack")["text"].as_str().unwrap().to_owned();
         assert!(!slack.contains(['<', '>']) && slack.lines().count() == 4, "{}", &slack[..300]);
-        let card = body(Kind::Teams);
+        let card = body("teams");
         let blocks = card["attachments"][0]["content"]["body"].as_array().unwrap();
         assert_eq!(blocks.len(), 4);
-        let discord = body(Kind::Discord).to_string();
+        let discord = body("discord").to_string();
         assert!(![card.to_string(), discord.clone()].iter().any(|text| text.contains("[x](")));
         assert!(!discord.contains("<!here>"), "{}", &discord[..300]);
-        assert!(body(Kind::Telegram).get("parse_mode").is_none());
+        assert!(body("telegram").get("parse_mode").is_none());
     }
 
     #[test]

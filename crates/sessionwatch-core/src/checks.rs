@@ -1,7 +1,8 @@
 //! The checks on sessions: a file for each, with what is known about it, its thresholds, how it decides and its tests; and
 //! the list of all. A new check is a file here, a line in [`TABLE_CHECKS`] and one in [`Thresholds`], and a page in `docs/checks/`.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::severity::Severity;
 
@@ -68,6 +69,8 @@ pub enum GoesBy {
 pub struct Check {
     /// Its id, which never changes.
     pub id: &'static str,
+    /// What it finds, in a few words.
+    pub summary: &'static str,
     /// Its severity, unless configured otherwise.
     pub severity: Severity,
     /// What to do when it fails.
@@ -112,7 +115,7 @@ pub const CHANNEL_FAILING: &str = "undelivered";
 
 /// The thresholds of every check that has some; the defaults are those of the operator's guide. In the configuration each is
 /// a section by the id of its check.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Thresholds {
     /// Those of `duplicate-tokens`.

@@ -1,7 +1,11 @@
 //! How bad a finding is.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// How bad a finding is, mildest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Worth knowing.
     Low,

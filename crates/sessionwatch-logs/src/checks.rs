@@ -34,6 +34,8 @@ pub enum LogCheckKind {
 pub struct LogCheck {
     /// Its id, which never changes.
     pub id: &'static str,
+    /// What it finds, in a few words.
+    pub summary: &'static str,
     /// Its severity, unless configured otherwise.
     pub severity: Severity,
     /// What to do when it fails.
@@ -50,6 +52,7 @@ pub struct LogCheck {
 pub const LOG_CHECKS: [LogCheck; 7] = [
     LogCheck {
         id: "log-duplicate-token",
+        summary: "Log lines that tell of a token given twice",
         severity: Severity::Critical,
         action: "end every session on these tokens, and open an incident: `sessionwatch incident open --severity P0`",
         finds: LogCheckKind::Signals(Kind::DuplicateToken),
@@ -58,6 +61,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-user-mismatch",
+        summary: "Log lines that tell of a session answered with another user than its own",
         severity: Severity::Critical,
         action: "somebody was answered as somebody else: end these sessions, and open an incident: `sessionwatch incident open --severity P0`",
         finds: LogCheckKind::Signals(Kind::UserMismatch),
@@ -66,6 +70,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-table-mismatch",
+        summary: "Log lines that name another user for a token than the table does",
         severity: Severity::Critical,
         action: "log and table name different users for one token: end the session, and find out which of them is wrong",
         finds: LogCheckKind::Contradictions,
@@ -74,6 +79,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "token-in-log",
+        summary: "Whole tokens in log lines",
         severity: Severity::High,
         action: "whoever can read the log can take over these sessions: end them, stop logging tokens, and delete the lines",
         finds: LogCheckKind::Signals(Kind::TokenInLog),
@@ -82,6 +88,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-user-not-found",
+        summary: "Log lines that tell of a session whose user does not exist",
         severity: Severity::Low,
         action: "look for users who were deleted while logged in: `sessionwatch cleanup orphaned` removes their sessions",
         finds: LogCheckKind::Signals(Kind::UserNotFound),
@@ -90,6 +97,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-silence",
+        summary: "Log sources that normally speak and have gone quiet; how quiet is said of each source",
         severity: Severity::Medium,
         action: "find out whether the application still logs, and whether what it logs still arrives",
         finds: LogCheckKind::Silence,
@@ -98,6 +106,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
     },
     LogCheck {
         id: "log-source-gap",
+        summary: "Places of a log where lines may be missing, because they could not be read",
         severity: Severity::High,
         action: "look for the missing lines with `sessionwatch logs scan FILE` in rotated files and backups, and find out what truncates or removes the log",
         finds: LogCheckKind::Gaps,

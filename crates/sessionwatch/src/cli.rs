@@ -231,7 +231,14 @@ impl Failure {
             Self::Act(error) => error.hint(),
             _ => None,
         };
-        complain(&self.to_string(), hint.as_deref());
+        let message = match self {
+            // People see the lines that it is about; what programs read stays a line for each problem.
+            Self::Config(error) if output::is_stderr_terminal() && !JSON.load(Ordering::Relaxed) => {
+                error.render(may_color())
+            }
+            _ => self.to_string(),
+        };
+        complain(&message, hint.as_deref());
         if let Self::Act(error) = self {
             // With standard error closed there is nobody left to tell.
             let _ = output::stderr().write_all(acting::choices(error).as_bytes());
@@ -303,12 +310,13 @@ async fn with_open<T>(
 
 /// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set or the terminal knows none.
 fn print_readable(text: &str) -> Result<(), Failure> {
-    let dumb = environment::variable("TERM").is_some_and(|term| term == "dumb");
-    if output::is_stdout_terminal() && environment::variable("NO_COLOR").is_none() && !dumb {
-        print(&paint(text))
-    } else {
-        print(text)
-    }
+    if output::is_stdout_terminal() && may_color() { print(&paint(text)) } else { print(text) }
+}
+
+/// Returns `false` if `NO_COLOR` is set, or the terminal knows no color.
+fn may_color() -> bool {
+    let is_dumb = environment::variable("TERM").is_some_and(|term| term == "dumb");
+    environment::variable("NO_COLOR").is_none() && !is_dumb
 }
 
 fn print(text: &str) -> Result<(), Failure> {

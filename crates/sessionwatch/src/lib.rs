@@ -8,8 +8,8 @@ pub use credentials;
 pub use credentials as secret;
 pub use sessionwatch_app::{
     access_names, actions, alerts, api_types, app, archive, blocking, checklist, checks, clock_difference,
-    config, daemon, demo, doctor, environment, incident, integrations, logs, look, memory, metric_names,
-    notify, oidc, output, progress, report, sanitize, schedule, target_layouts,
+    config, config_file, daemon, demo, doctor, environment, incident, integrations, logs, look, memory,
+    metric_names, notify, oidc, output, progress, report, sanitize, schedule, target_layouts,
 };
 pub use sessionwatch_clock as clock;
 pub use sessionwatch_core::suggest;

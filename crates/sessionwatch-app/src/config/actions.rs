@@ -1,14 +1,60 @@
-//! `[actions]` as used.
+//! `[actions]`: how far plans may reach, and the archive of what they remove.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use sessionwatch_core::{
-    instant::{DAY, SECOND},
-    safety_limit::{MOST, SafetyLimit},
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sessionwatch_core::safety_limit::{MOST, SafetyLimit};
+
+use super::reading::Reading;
+use crate::{
+    archive::sealing::Recipient,
+    config_file::{Seconds, Written},
 };
 
-use super::reader::{Node, Reader};
-use crate::archive::sealing::Recipient;
+/// How far actions may reach, and the archive of what they remove.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ActionsSection {
+    /// The share of the active sessions that a plan may end without the name of the target being given.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    brake_share: f64,
+    /// The rows that a plan may name without that.
+    #[schemars(range(max = 1_000_000_000_000_u64))]
+    brake_rows: u64,
+    /// Whether another account of the dashboard has to agree to a plan that needs to be confirmed.
+    second_person: bool,
+    /// How old a plan may be that is carried out.
+    stale_after: Seconds<60, 86_400>,
+    /// To whom removed rows are sealed: a public key of the age format.
+    #[schemars(
+        extend("x-otherwise" = "that of the identity"),
+        example = &"age148uhe3yk5nth88agcmm9acyc3f7ruwds2qa7e63v2yrmhzuusdzsy2cs8l",
+    )]
+    archive_recipient: Option<Written<String>>,
+    /// The file with the identity that opens archives; it is made where neither is there.
+    #[schemars(
+        extend("x-otherwise" = "sessionwatch-archive.key beside the store"),
+        example = &"/secure/sessionwatch-archive.key",
+    )]
+    archive_identity: Option<String>,
+    /// How long removed rows can be put back, before they are removed for good.
+    archive_retention: Seconds<3_600, 315_360_000>,
+}
+
+impl Default for ActionsSection {
+    fn default() -> Self {
+        Self {
+            brake_share: 0.2,
+            brake_rows: 10_000,
+            second_person: false,
+            stale_after: Seconds::new(900),
+            archive_recipient: None,
+            archive_identity: None,
+            archive_retention: Seconds::new(7 * 86_400),
+        }
+    }
+}
 
 /// How far actions may reach, and what is kept of what they remove.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +77,13 @@ pub struct Actions {
 
 impl Default for Actions {
     fn default() -> Self {
+        let section = ActionsSection::default();
         Self {
-            brake_share: 0.2,
-            brake_rows: 10_000,
-            second_person: false,
-            stale_after_us: 900 * SECOND,
-            retention_us: 7 * DAY,
+            brake_share: section.brake_share,
+            brake_rows: section.brake_rows,
+            second_person: section.second_person,
+            stale_after_us: section.stale_after.micros(),
+            retention_us: section.archive_retention.micros(),
             recipient: None,
             identity: None,
         }
@@ -51,25 +98,22 @@ impl Actions {
     }
 }
 
-/// What is written, or else the defaults.
-pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Actions {
-    let default = Actions::default();
-    let Some(node) = root.below("actions").first() else { return default };
-    let micros = |key, otherwise| {
-        let seconds = node.whole(key).map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX / SECOND));
-        seconds.map_or(otherwise, |seconds| seconds * SECOND)
-    };
-    let recipient = node.text("archive_recipient").map(str::to_owned);
-    if let Some(Err(error)) = recipient.as_deref().map(Recipient::parse) {
-        reader.problem(node.at("archive_recipient"), "actions.archive_recipient", error.to_string());
-    }
-    Actions {
-        brake_share: node.decimal("brake_share").unwrap_or(default.brake_share),
-        brake_rows: node.whole("brake_rows").unwrap_or(default.brake_rows),
-        second_person: node.flag("second_person").unwrap_or(false),
-        stale_after_us: micros("stale_after", default.stale_after_us),
-        retention_us: micros("archive_retention", default.retention_us),
-        recipient,
-        identity: node.text("archive_identity").map(|path| folder.join(path)),
+impl ActionsSection {
+    /// The section as used.
+    pub(super) fn validate(&self, reading: &mut Reading<'_, '_>) -> Actions {
+        if let Some(recipient) = &self.archive_recipient
+            && let Err(error) = Recipient::parse(recipient)
+        {
+            reading.report(recipient.span(), error.to_string());
+        }
+        Actions {
+            brake_share: self.brake_share,
+            brake_rows: self.brake_rows,
+            second_person: self.second_person,
+            stale_after_us: self.stale_after.micros(),
+            retention_us: self.archive_retention.micros(),
+            recipient: self.archive_recipient.as_ref().map(|recipient| recipient.to_string()),
+            identity: self.archive_identity.as_ref().map(|path| reading.folder.join(path)),
+        }
     }
 }

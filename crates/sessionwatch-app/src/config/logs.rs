@@ -1,32 +1,100 @@
-//! `[[logs]]`, `[[log_pattern]]` and the checks of logs as used.
+//! `[[logs]]`: where log lines of the application come from.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use sessionwatch_core::{
-    instant::{Instant, SECOND},
-    severity::Severity,
-};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sessionwatch_core::instant::{Instant, SECOND};
 use sessionwatch_logs::pattern::Pattern;
 
-use super::{
-    reader::{Node, Reader},
-    serve::networks,
-};
+pub use super::log_patterns::LogPattern;
+use super::{formats::ListenAddress, names::Names, reading::Reading};
 use crate::{
-    checks::{self, Limit, LogCheck},
-    environment,
+    checks::{Limit, LogCheck},
+    config_file::{Lookup, Seconds, SecretKeys, SecretText, Written},
     secret::Secret,
     suggest::nearest,
 };
 
 /// The shortest key of a drain or of who sends lines.
-const SHORTEST: usize = 16;
+const MIN_SECRET_LENGTH: usize = 16;
+
+/// Where log lines of the application come from, for `sessionwatch serve`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct LogsSection {
+    /// Its name in reports.
+    #[schemars(extend("x-required" = true), example = &"app")]
+    name: Option<Written<String>>,
+    /// A file that grows, a log drain of Vercel, whoever posts lines with a token, or syslog.
+    #[schemars(extend("default" = "file"))]
+    kind: Option<Written<KindName>>,
+    /// The target whose sessions the lines are about.
+    #[schemars(extend("x-otherwise" = "the only target"), example = &"main")]
+    target: Option<Written<String>>,
+    /// The file; it may be rotated, truncated and made anew.
+    #[schemars(
+        extend("x-otherwise" = "with kind = \"file\" it must be written"),
+        example = &"/var/log/app/app.log",
+    )]
+    file: Option<String>,
+    /// What a drain signs with, or the bearer token of who posts lines: at least 16 characters.
+    #[schemars(extend("x-otherwise" = "secret_file"), example = &"${DRAIN_SECRET}")]
+    secret: Option<Written<SecretText>>,
+    /// A file that holds nothing but the secret.
+    #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/drain")]
+    secret_file: Option<Written<String>>,
+    /// With kind = "vercel", the value of x-vercel-verify by which the drain knows the endpoint.
+    #[schemars(extend("x-otherwise" = "not used"), example = &"0123456789abcdef")]
+    verify: Option<String>,
+    /// Where syslog is listened for, over TCP and UDP.
+    #[schemars(
+        extend("x-otherwise" = "with kind = \"syslog\" it must be written"),
+        example = &"127.0.0.1:5514",
+    )]
+    listen: Option<Written<ListenAddress>>,
+    /// With kind = "syslog", the addresses or networks that may send; lines of others are refused.
+    #[schemars(extend("x-otherwise" = "everybody who reaches the address"), example = ["10.0.0.0/8"])]
+    senders: Option<Written<Vec<String>>>,
+    /// The zone of times in the lines that name none.
+    timezone: Written<String>,
+    /// Lines may be missing, as with a drain that samples: nothing follows from one that is not there.
+    sampled: bool,
+    /// Time without a line after which a source that normally speaks has gone quiet.
+    quiet_after: Seconds<60, 604_800>,
+}
+
+/// Where lines come from, as it is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum KindName {
+    #[default]
+    File,
+    Vercel,
+    Http,
+    Syslog,
+}
+
+impl Default for LogsSection {
+    fn default() -> Self {
+        Self {
+            name: None,
+            kind: None,
+            target: None,
+            file: None,
+            secret: None,
+            secret_file: None,
+            verify: None,
+            listen: None,
+            senders: None,
+            timezone: "UTC".to_owned().into(),
+            sampled: false,
+            quiet_after: Seconds::new(super::reading::HOUR_SECONDS),
+        }
+    }
+}
 
 /// Where lines come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,17 +134,6 @@ pub struct Source {
     pub sampled: bool,
     /// Microseconds without a line after which a source that normally speaks is too quiet.
     pub quiet_us: i64,
-}
-
-/// A pattern of the operator's, which is a check too.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogPattern {
-    /// What is looked for.
-    pub pattern: Pattern,
-    /// At what it fails.
-    pub limit: Limit,
-    /// What to do when it fails; may be empty.
-    pub action: String,
 }
 
 /// Everything about logs.
@@ -120,158 +177,101 @@ impl Source {
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Logs {
-    let mut logs = Logs::default();
-    let targets: Vec<&str> = root.below("target").iter().filter_map(|node| node.text("name")).collect();
-    for check in checks::LOG_CHECKS {
-        if let Some(node) = root.below(&format!("checks.{}", check.id)).first() {
-            logs.limits.insert(check.id, limit(node, check.limit));
-        }
+/// Adds a source to the logs, or why it cannot be used at present, unless it is wrong.
+pub(super) fn validate(
+    section: &Written<LogsSection>,
+    names: &Names,
+    logs: &mut Logs,
+    reading: &mut Reading<'_, '_>,
+) {
+    let Some(name) = section.name.as_ref() else { return };
+    if logs.sources.iter().any(|other| other.name == **name) {
+        reading.report(name.span(), "another source has that name");
     }
-    for node in root.below("log_pattern") {
-        let taken: Vec<&str> = taken(root, &logs);
-        if let Some(pattern) = pattern(reader, node, &taken) {
-            logs.patterns.push(pattern);
-        }
-    }
-    for node in root.below("logs") {
-        match source(reader, node, (&logs, &targets), folder) {
-            Some(Ok(source)) => logs.sources.push(source),
-            Some(Err(unresolved)) => logs.unresolved.push(unresolved),
-            None => {}
-        }
-    }
-    logs
-}
-
-/// The ids that other checks have.
-fn taken<'a>(root: &'a Node, logs: &'a Logs) -> Vec<&'a str> {
-    let builtin = checks::TABLE_CHECKS
-        .iter()
-        .map(|check| check.id)
-        .chain(checks::LOG_CHECKS.iter().map(|check| check.id));
-    let own = root.below("check").iter().filter_map(|node| node.text("id"));
-    let patterns = logs.patterns.iter().map(|own| own.pattern.name.as_str());
-    builtin.chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]).chain(own).chain(patterns).collect()
-}
-
-fn span(node: &Node, key: &str) -> Option<i64> {
-    node.whole(key).and_then(|seconds| i64::try_from(seconds).ok()).map(|seconds| seconds * SECOND)
-}
-
-fn limit(node: &Node, usual: Limit) -> Limit {
-    Limit {
-        max: node.whole("max").unwrap_or(usual.max),
-        window_us: span(node, "window").unwrap_or(usual.window_us),
-    }
-}
-
-fn pattern(reader: &mut Reader<'_>, node: &Node, taken: &[&str]) -> Option<LogPattern> {
-    let name = node.text("name")?;
-    let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-    if name.is_empty() || !name.chars().all(plain) {
-        let message = "must be small letters, digits and hyphens, such as \"password-failures\"";
-        reader.problem(node.at("name"), "log_pattern.name", message.into());
-    }
-    if taken.contains(&name) {
-        reader.problem(node.at("name"), "log_pattern.name", "a check has that name already".into());
-    }
-    let severity = node.text("severity").and_then(Severity::parse).unwrap_or(Severity::Medium);
-    match Pattern::new(name, severity, node.text("literal"), node.text("regex")) {
-        Ok(pattern) => Some(LogPattern {
-            pattern,
-            limit: limit(node, Limit { max: 0, window_us: checks::DEFAULT_WINDOW_US }),
-            action: node.text("action").unwrap_or_default().to_owned(),
+    let Some(target) = target(section, names, reading) else { return };
+    let Some(zone) = reading.time_zone(&section.timezone) else { return };
+    match kind(section, reading) {
+        Some(Ok(kind)) => logs.sources.push(Source {
+            name: name.to_string(),
+            target,
+            kind,
+            zone,
+            sampled: section.sampled,
+            quiet_us: section.quiet_after.micros(),
         }),
-        Err(error) => {
-            let at = if node.has("regex") { node.at("regex") } else { node.at("literal") };
-            reader.problem(at, "log_pattern", error.to_string());
-            None
-        }
+        Some(Err(missing)) => logs.unresolved.push((name.to_string(), missing)),
+        None => {}
     }
-}
-
-fn source(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    (logs, targets): (&Logs, &[&str]),
-    folder: &Path,
-) -> Option<Result<Source, (String, String)>> {
-    let name = node.text("name")?.to_owned();
-    if logs.sources.iter().any(|other| other.name == name) {
-        reader.problem(node.at("name"), "logs.name", "another source has that name".into());
-    }
-    let target = target(reader, node, targets)?;
-    let zone = match node.text("timezone").map(TimeZone::get) {
-        None => TimeZone::UTC,
-        Some(Ok(zone)) => zone,
-        Some(Err(_)) => {
-            let message = "must be the IANA name of a time zone, such as \"Europe/Berlin\"";
-            reader.problem(node.at("timezone"), "logs.timezone", message.into());
-            return None;
-        }
-    };
-    let kind = match kind(reader, node, folder)? {
-        Ok(kind) => kind,
-        Err(missing) => return Some(Err((name, missing))),
-    };
-    let (sampled, quiet) = (node.flag("sampled").unwrap_or(false), span(node, "quiet_after"));
-    let quiet_us = quiet.unwrap_or(checks::DEFAULT_WINDOW_US);
-    Some(Ok(Source { name, target, kind, zone, sampled, quiet_us }))
 }
 
 /// The target that is named, or the only one.
-fn target(reader: &mut Reader<'_>, node: &Node, targets: &[&str]) -> Option<String> {
-    match (node.text("target"), targets) {
-        (Some(name), _) if targets.contains(&name) => Some(name.to_owned()),
-        (Some(name), _) => {
-            let message = format!("there is no target `{name}`{}", nearest(name, targets.iter().copied()));
-            reader.problem(node.at("target"), "logs.target", message);
+fn target(section: &Written<LogsSection>, names: &Names, reading: &mut Reading<'_, '_>) -> Option<String> {
+    match (&section.target, names.targets.as_slice()) {
+        (Some(name), targets) if targets.contains(name) => Some(name.to_string()),
+        (Some(name), targets) => {
+            let hint = nearest(name, targets.iter().map(String::as_str));
+            reading.report(name.span(), format!("there is no target `{}`{hint}", **name));
             None
         }
-        (None, [only]) => Some((*only).to_owned()),
+        (None, [only]) => Some(only.clone()),
         (None, _) => {
-            let message = "must name the target whose sessions these lines are about";
-            reader.problem(node.at, "logs.target", message.into());
+            reading.report(section.span(), "must name the target whose sessions these lines are about");
             None
         }
     }
 }
 
-/// Where the lines come from; or what is missing for it at present.
-fn kind(reader: &mut Reader<'_>, node: &Node, folder: &Path) -> Option<Result<Kind, String>> {
-    let (word, mut problem) = (node.text("kind").unwrap_or("file"), |key: &str, message: &str| {
-        reader.problem(node.at(key), &format!("logs.{key}"), message.into());
-        None
-    });
-    match word {
-        "file" => match node.text("file") {
-            Some(path) => Some(Ok(Kind::File(folder.join(path)))),
-            None => problem("kind", "needs the key `file`"),
-        },
-        "syslog" => match node.text("listen").map(str::parse) {
-            Some(Ok(listen)) => {
-                Some(Ok(Kind::Syslog { listen, senders: networks(reader, node, "logs.senders") }))
-            }
-            _ => problem("listen", "must be an IP address and a port, such as \"127.0.0.1:5514\""),
-        },
-        _ => {
-            let secret = match (node.text("secret"), node.text("secret_file")) {
-                (Some(text), None) => environment::secret(Ok(text)),
-                (None, Some(file)) => environment::secret(Err(folder.join(file))),
-                _ => return problem("kind", "needs one of the keys `secret` and `secret_file`"),
-            };
-            let secret = match secret {
-                Ok(secret) if secret.bytes().len() < SHORTEST => {
-                    return problem("secret", "must have at least 16 characters, or it could be guessed");
-                }
-                Ok(secret) => secret,
-                Err(missing) => return Some(Err(missing)),
-            };
-            Some(Ok(match word {
-                "vercel" => Kind::Vercel { secret, verify: node.text("verify").map(str::to_owned) },
-                _ => Kind::Http(secret),
-            }))
+/// Where the lines come from; or what is missing for it at present. Nothing if it is wrong.
+fn kind(section: &Written<LogsSection>, reading: &mut Reading<'_, '_>) -> Option<Result<Kind, String>> {
+    let span = section.span();
+    let name = section.kind.as_deref().copied().unwrap_or_default();
+    match name {
+        _ if reading.problems.was_refused(&span, &["kind", "listen", "secret", "secret_file", "file"]) => {
+            None
         }
+        KindName::File => match &section.file {
+            Some(path) => Some(Ok(Kind::File(reading.folder.join(path)))),
+            None => lacks(section, "needs the key `file`", reading),
+        },
+        KindName::Syslog => match &section.listen {
+            Some(listen) => {
+                let senders = section.senders.as_ref().map(|senders| reading.networks(senders));
+                Some(Ok(Kind::Syslog { listen: listen.0, senders: senders.unwrap_or_default() }))
+            }
+            None => {
+                let message = "must be an IP address and a port, such as \"127.0.0.1:5514\"";
+                reading.report(span, message);
+                None
+            }
+        },
+        KindName::Vercel | KindName::Http => Some(match secret(section, reading)? {
+            Err(missing) => Err(missing),
+            Ok(secret) if matches!(name, KindName::Vercel) => {
+                Ok(Kind::Vercel { secret, verify: section.verify.clone() })
+            }
+            Ok(secret) => Ok(Kind::Http(secret)),
+        }),
     }
+}
+
+/// The secret of who sends lines; or what is missing for it at present. Nothing if it is wrong.
+fn secret(section: &Written<LogsSection>, reading: &mut Reading<'_, '_>) -> Option<Result<Secret, String>> {
+    let keys =
+        SecretKeys { name: "secret", text: section.secret.as_ref(), file: section.secret_file.as_ref() };
+    match keys.look_up(reading.folder, &mut reading.problems) {
+        Lookup::Found(secret) if secret.bytes().len() < MIN_SECRET_LENGTH => {
+            reading.report(secret.span(), "must have at least 16 characters, or it could be guessed");
+            None
+        }
+        Lookup::Found(secret) => Some(Ok(secret.into_inner())),
+        Lookup::Missing(missing) => Some(Err(missing.into_inner())),
+        Lookup::Absent => lacks(section, "needs one of the keys `secret` and `secret_file`", reading),
+        Lookup::Refused => None,
+    }
+}
+
+/// Reports a key without which a source of that kind cannot be.
+fn lacks<T>(section: &Written<LogsSection>, message: &str, reading: &mut Reading<'_, '_>) -> Option<T> {
+    reading.report(Written::span_or(section.kind.as_ref(), &section.span()), message);
+    None
 }

@@ -1,12 +1,70 @@
-//! `[openid]` as used.
+//! `[openid]`: a provider of identities by which people log in to the dashboard.
 
-use std::path::Path;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-use super::{
-    channels,
-    reader::{Node, Reader},
+use super::reading::Reading;
+use crate::{
+    config_file::{Lookup, SecretKeys, SecretText, Written, certificates},
+    secret::Secret,
 };
-use crate::{environment, secret::Secret};
+
+/// A provider of identities by which people log in to the dashboard (OpenID Connect).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct OpenIdSection {
+    /// Who issues identities; `/.well-known/openid-configuration` below it describes the provider.
+    #[schemars(extend("x-required" = true), example = &"https://id.example.org/realms/main")]
+    issuer: Option<Written<String>>,
+    /// What the provider calls the dashboard.
+    #[schemars(extend("x-required" = true), example = &"sessionwatch")]
+    client_id: Option<String>,
+    /// What shows the provider that it is asked by the dashboard.
+    #[schemars(extend("x-otherwise" = "a public client"), example = &"${OPENID_SECRET}")]
+    client_secret: Option<Written<SecretText>>,
+    /// A file that holds nothing but that secret.
+    #[schemars(extend("x-otherwise" = "client_secret"), example = &"/run/secrets/openid")]
+    client_secret_file: Option<Written<String>>,
+    /// The claim that holds a person's name here.
+    name_claim: String,
+    /// The claim that decides about the role, a text or a list of texts; dots lead into objects: `realm_access.roles`.
+    role_claim: String,
+    /// Values of that claim that let people look.
+    #[schemars(extend("x-otherwise" = "nobody"), example = ["engineering"])]
+    viewers: Option<Vec<String>>,
+    /// Values that let people act.
+    #[schemars(extend("x-otherwise" = "nobody"), example = ["on-call"])]
+    responders: Option<Vec<String>>,
+    /// Values that let people decide who may.
+    #[schemars(extend("x-otherwise" = "nobody"), example = ["platform"])]
+    admins: Option<Vec<String>>,
+    /// What the provider is asked for; some give groups only with a scope of their own.
+    scopes: Vec<String>,
+    /// What people call the provider: "Log in with …".
+    label: String,
+    /// A PEM file with certificate authorities to trust besides those of the system.
+    #[schemars(extend("x-otherwise" = "those of the system"), example = &"/etc/ssl/company-ca.pem")]
+    ca_file: Option<String>,
+}
+
+impl Default for OpenIdSection {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            name_claim: "email".into(),
+            role_claim: "groups".into(),
+            viewers: None,
+            responders: None,
+            admins: None,
+            scopes: ["openid", "profile", "email"].map(str::to_owned).into(),
+            label: "single sign-on".into(),
+            ca_file: None,
+        }
+    }
+}
 
 /// A provider of identities by which people log in (OpenID Connect Core 1.0).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,47 +93,56 @@ pub struct OpenId {
     pub authorities: Option<Vec<u8>>,
 }
 
-/// What is written, or why it cannot be used at present.
-pub(super) fn read(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Option<Result<OpenId, String>> {
-    let node = root.below("openid").first()?;
-    let issuer = node.text("issuer")?.trim_end_matches('/').to_owned();
-    if !is_safe(&issuer) {
+/// The section as used, or why it cannot be used at present; nothing if it is wrong.
+pub(super) fn validate(
+    section: &Written<OpenIdSection>,
+    has_public_url: bool,
+    reading: &mut Reading<'_, '_>,
+) -> Option<Result<OpenId, String>> {
+    let issuer = section.issuer.as_ref()?;
+    if !is_safe(issuer) {
         let message = "must begin with https://; http:// is for providers on this machine";
-        reader.problem(node.at("issuer"), "openid.issuer", message.into());
+        reading.report(issuer.span(), message);
     }
-    if root.below("serve").first().is_none_or(|serve| serve.text("public_url").is_none()) {
+    if !has_public_url {
         let message = "the provider has to know where to send people back to: write `public_url` in [serve]";
-        reader.problem(node.at, "openid", message.into());
+        reading.report(section.span(), message);
     }
-    let [admins, responders, viewers] = ["admins", "responders", "viewers"].map(|key| node.texts(key));
-    if [&admins, &responders, &viewers].iter().all(|values| values.is_empty()) {
+    let listed = |values: &Option<Vec<String>>| values.clone().unwrap_or_default();
+    let (admins, responders, viewers) =
+        (listed(&section.admins), listed(&section.responders), listed(&section.viewers));
+    if admins.is_empty() && responders.is_empty() && viewers.is_empty() {
         let message = "nobody may log in: name groups under `viewers`, `responders` or `admins`";
-        reader.problem(node.at, "openid", message.into());
+        reading.report(section.span(), message);
     }
-    let file = node.text("client_secret_file").map(|file| folder.join(file));
-    let secret = node.text("client_secret").map(Ok).or(file.map(Err)).map(environment::secret).transpose();
-    let authorities = node.text("ca_file").map(|file| channels::certificates(&folder.join(file))).transpose();
-    let text = |key: &str, usual: &str| node.text(key).unwrap_or(usual).to_owned();
-    let scopes = node.texts("scopes");
-    let client_id = node.text("client_id")?.to_owned();
-    Some(secret.and_then(|client_secret| {
-        Ok(OpenId {
-            issuer,
-            client_id,
-            client_secret,
-            name_claim: text("name_claim", "email"),
-            role_claim: text("role_claim", "groups"),
-            admins,
-            responders,
-            viewers,
-            scopes: if scopes.is_empty() {
-                ["openid", "profile", "email"].map(str::to_owned).into()
-            } else {
-                scopes
-            },
-            label: text("label", "single sign-on"),
-            authorities: authorities?,
-        })
+    let secret = SecretKeys {
+        name: "client_secret",
+        text: section.client_secret.as_ref(),
+        file: section.client_secret_file.as_ref(),
+    };
+    let client_secret = match secret.look_up(reading.folder, &mut reading.problems) {
+        Lookup::Found(secret) => Some(secret.into_inner()),
+        Lookup::Absent | Lookup::Refused => None,
+        Lookup::Missing(missing) => return Some(Err(missing.into_inner())),
+    };
+    let authorities = section.ca_file.as_ref().map(|file| certificates(&reading.folder.join(file)));
+    let client_id = section.client_id.clone()?;
+    Some(authorities.transpose().map(|authorities| OpenId {
+        issuer: issuer.trim_end_matches('/').to_owned(),
+        client_id,
+        client_secret,
+        name_claim: section.name_claim.clone(),
+        role_claim: section.role_claim.clone(),
+        admins,
+        responders,
+        viewers,
+        scopes: if section.scopes.is_empty() {
+            OpenIdSection::default().scopes
+        } else {
+            section.scopes.clone()
+        },
+        label: section.label.clone(),
+        authorities,
     }))
 }
 

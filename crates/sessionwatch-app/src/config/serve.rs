@@ -1,26 +1,88 @@
-//! `[serve]`, `[report]`, `[[maintenance]]` and `[[route]]` as used.
+//! `[serve]`: the store, the dashboard and what guards it.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use pg_link::Dsn;
-use sessionwatch_core::{
-    instant::{DAY, Instant, SECOND},
-    severity::Severity,
-};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sessionwatch_core::instant::DAY;
 
 use super::{
-    channels, plan,
-    reader::{Node, Reader},
+    formats::ListenAddress,
+    reading::Reading,
+    routing::{Maintenance, Route, WeeklyReport},
 };
 use crate::{
-    checks, environment, notify::Channel, schedule::Schedule, store::Place, suggest::nearest,
+    config_file::{Lookup, SecretKeys, SecretText, Written},
+    notify::Channel,
+    secret::Secret,
+    store::Place,
     target::address::Address,
 };
+
+/// The store, where nothing else is written.
+const STORE: &str = "sessionwatch-state.db";
+
+/// The watch: `sessionwatch serve`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ServeSection {
+    /// The watch's memory: a file, made where it is missing, relative to this one; or the address of a PostgreSQL database,
+    /// for several that watch together.
+    #[schemars(extend("default" = STORE))]
+    store: Option<Written<SecretText>>,
+    /// A file that holds nothing but the path or address of the store.
+    #[schemars(extend("x-otherwise" = "store"), example = &"/run/secrets/store-url")]
+    store_file: Option<Written<String>>,
+    /// Where the dashboard, /metrics, /healthz and /readyz answer; port 0 takes a free one.
+    listen: ListenAddress,
+    /// How people reach the dashboard through a proxy; with https:// cookies and links keep to TLS.
+    #[schemars(
+        extend("x-otherwise" = "http:// and the address of `listen`"),
+        example = &"https://watch.example.org",
+    )]
+    pub(super) public_url: Option<Written<String>>,
+    /// The certificate by which TLS is spoken on that address, with those above it, as PEM; read again each hour and on
+    /// reload.
+    #[schemars(extend("x-otherwise" = "no TLS"), example = &"/etc/sessionwatch/fullchain.pem")]
+    tls_certificate: Option<String>,
+    /// The key of that certificate, as PEM.
+    #[schemars(extend("x-otherwise" = "no TLS"), example = &"/etc/sessionwatch/key.pem")]
+    tls_key: Option<String>,
+    /// Proxies, as addresses or networks, whose `X-Forwarded-For` is believed.
+    trusted_proxies: Written<Vec<String>>,
+    /// Host names by which the pages may be asked for, besides that of `public_url`, IP addresses, names without a dot, and
+    /// names below localhost, svc, cluster.local, internal and home.arpa; "*" for any.
+    allowed_hosts: Written<Vec<String>>,
+    /// Days for which history is kept.
+    #[schemars(range(min = 1, max = 36_500))]
+    keep_days: u64,
+    /// The zone of cron expressions, by its IANA name.
+    pub(super) timezone: Written<String>,
+    /// The name of this process among those that share a store.
+    #[schemars(extend("x-otherwise" = "host name and process number"), example = &"watcher-1")]
+    name: Option<String>,
+}
+
+impl Default for ServeSection {
+    fn default() -> Self {
+        Self {
+            store: None,
+            store_file: None,
+            listen: ListenAddress(SocketAddr::from(([127, 0, 0, 1], 9797))),
+            public_url: None,
+            tls_certificate: None,
+            tls_key: None,
+            trusted_proxies: vec![].into(),
+            allowed_hosts: vec![].into(),
+            keep_days: 400,
+            timezone: "UTC".to_owned().into(),
+            name: None,
+        }
+    }
+}
 
 /// The watch.
 #[derive(Clone, Debug)]
@@ -57,52 +119,18 @@ pub struct Serve {
     pub unresolved: Vec<(String, String)>,
 }
 
-/// Who is told of what.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// Names of channels.
-    pub channels: Vec<String>,
-    /// The mildest findings.
-    pub severity: Severity,
-    /// Names of targets; empty for all.
-    pub targets: Vec<String>,
-    /// Ids of checks; empty for all.
-    pub checks: Vec<String>,
-}
-
-/// Times at which nothing is told.
-#[derive(Clone, Debug)]
-pub struct Maintenance {
-    /// When it begins.
-    pub begins: Schedule,
-    /// Microseconds that it lasts.
-    pub lasts: i64,
-    /// Names of targets; empty for all.
-    pub targets: Vec<String>,
-    /// Ids of checks; empty for all.
-    pub checks: Vec<String>,
-}
-
-/// The checklist that is sent by itself.
-#[derive(Clone, Debug)]
-pub struct WeeklyReport {
-    /// When.
-    pub due: Schedule,
-    /// Names of channels.
-    pub channels: Vec<String>,
-}
-
 impl Default for Serve {
     fn default() -> Self {
+        let section = ServeSection::default();
         Self {
-            store: Place::File(PathBuf::from("sessionwatch-state.db")),
+            store: Place::File(PathBuf::from(STORE)),
             store_unresolved: None,
-            listen: SocketAddr::from(([127, 0, 0, 1], 9797)),
+            listen: section.listen.0,
             public_url: None,
             tls: None,
             trusted_proxies: vec![],
             allowed_hosts: vec![],
-            keep_us: 400 * DAY,
+            keep_us: keep_us(&section),
             zone: TimeZone::UTC,
             name: None,
             channels: vec![],
@@ -114,203 +142,79 @@ impl Default for Serve {
     }
 }
 
-fn names(list: &[String], name: &str) -> bool {
-    list.is_empty() || list.iter().any(|listed| listed == name)
-}
-
-impl Serve {
-    /// The channels that are told of a finding, each once.
-    #[must_use]
-    pub fn told(&self, target: &str, check: &str, severity: Severity) -> Vec<&Channel> {
-        let about = |route: &&Route| {
-            severity >= route.severity && names(&route.targets, target) && names(&route.checks, check)
-        };
-        let routes: Vec<&Route> = self.routes.iter().filter(about).collect();
-        let meant = |channel: &&Channel| {
-            self.routes.is_empty() || routes.iter().any(|route| route.channels.contains(&channel.name))
-        };
-        self.channels.iter().filter(meant).collect()
+/// The section as used; who is told of what stands in other sections.
+pub(super) fn validate(section: &Written<ServeSection>, reading: &mut Reading<'_, '_>) -> Serve {
+    let mut serve = Serve {
+        listen: section.listen.0,
+        public_url: section.public_url.as_ref().map(|url| url.to_string()),
+        allowed_hosts: section.allowed_hosts.to_vec(),
+        keep_us: keep_us(section),
+        zone: reading.zone.clone(),
+        name: section.name.clone(),
+        ..Serve::default()
+    };
+    store(section, &mut serve, reading);
+    if let Some(url) = &section.public_url
+        && !(url.starts_with("https://") || url.starts_with("http://"))
+    {
+        let message = "must begin with https:// or http://, such as \"https://watch.example.org\"";
+        reading.report(url.span(), message);
     }
-
-    /// Whether nothing is told of a check on a target because of maintenance.
-    #[must_use]
-    pub fn in_maintenance(&self, target: &str, check: &str, now: Instant) -> bool {
-        let holds = |window: &Maintenance| {
-            names(&window.targets, target)
-                && names(&window.checks, check)
-                && window.begins.before(now).is_some_and(|begun| now.since(begun) < window.lasts)
-        };
-        self.maintenance.iter().any(holds)
-    }
-}
-
-pub(super) fn read(reader: &mut Reader<'_>, root: &Node, (folder, zone): (&Path, &TimeZone)) -> Serve {
-    let usual = Serve::default();
-    let mut serve = Serve { zone: zone.clone(), ..usual };
-    if let Place::File(path) = &mut serve.store {
-        *path = folder.join(&path);
-    }
-    if let Some(node) = root.below("serve").first() {
-        store(reader, node, (folder, &mut serve));
-        match node.text("listen").map(str::parse) {
-            Some(Ok(listen)) => serve.listen = listen,
-            Some(Err(_)) => {
-                let message = "must be an IP address and a port, such as \"127.0.0.1:9797\"";
-                reader.problem(node.at("listen"), "serve.listen", message.into());
-            }
-            None => {}
-        }
-        serve.public_url = node.text("public_url").map(str::to_owned);
-        if let Some(url) = &serve.public_url
-            && !(url.starts_with("https://") || url.starts_with("http://"))
-        {
-            let message = "must begin with https:// or http://, such as \"https://watch.example.org\"";
-            reader.problem(node.at("public_url"), "serve.public_url", message.into());
-        }
-        door(reader, node, (folder, &mut serve));
-        let days = node.whole("keep_days").and_then(|days| i64::try_from(days).ok());
-        serve.keep_us = days.map_or(serve.keep_us, |days| days * DAY);
-        serve.name = node.text("name").map(str::to_owned);
-    }
-    (serve.channels, serve.unresolved) = channels::read(reader, root, folder);
-    let listed = Listed::of(root);
-    for node in root.below("route") {
-        listed.check(reader, node, "route");
-        serve.routes.push(Route {
-            channels: node.texts("channels"),
-            severity: node.text("severity").and_then(Severity::parse).unwrap_or(Severity::Low),
-            targets: node.texts("targets"),
-            checks: node.texts("checks"),
-        });
-    }
-    for node in root.below("maintenance") {
-        listed.check(reader, node, "maintenance");
-        let lasts = node.whole("lasts").and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
-        if let Some(begins) = plan::cron(reader, node, ("maintenance", zone)) {
-            let (targets, checks) = (node.texts("targets"), node.texts("checks"));
-            serve.maintenance.push(Maintenance { begins, lasts: lasts * SECOND, targets, checks });
-        }
-    }
-    if let Some(node) = root.below("report").first() {
-        listed.check(reader, node, "report");
-        let weekly = || Schedule::cron("0 7 * * mon", zone).ok();
-        let due = if node.has("cron") { plan::cron(reader, node, ("report", zone)) } else { weekly() };
-        serve.report = due.map(|due| WeeklyReport { due, channels: node.texts("channels") });
-    }
-    serve
-}
-
-/// How the address is guarded.
-fn door(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Serve)) {
-    serve.tls = match (node.text("tls_certificate"), node.text("tls_key")) {
-        (Some(certificate), Some(key)) => Some((folder.join(certificate), folder.join(key))),
+    serve.tls = match (&section.tls_certificate, &section.tls_key) {
+        (Some(certificate), Some(key)) => Some((reading.folder.join(certificate), reading.folder.join(key))),
         (None, None) => None,
         _ => {
-            let message = "tls_certificate and tls_key belong together: write both";
-            reader.problem(node.at, "serve", message.into());
+            reading.report(section.span(), "tls_certificate and tls_key belong together: write both");
             None
         }
     };
-    for text in node.texts("allowed_hosts") {
-        let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
-        if text != "*" && (text.is_empty() || !text.chars().all(is_name)) {
-            let message = format!("`{text}` is no host name without a port, such as \"watch.example.org\"");
-            reader.problem(node.at("allowed_hosts"), "serve.allowed_hosts", message);
+    for host in section.allowed_hosts.iter() {
+        let is_of_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
+        if host != "*" && (host.is_empty() || !host.chars().all(is_of_name)) {
+            let message = format!("`{host}` is no host name without a port, such as \"watch.example.org\"");
+            reading.report(section.allowed_hosts.span(), message);
         }
-        serve.allowed_hosts.push(text);
     }
-    serve.trusted_proxies = networks(reader, node, "serve.trusted_proxies");
+    serve.trusted_proxies = reading.networks(&section.trusted_proxies);
+    serve
 }
 
-/// The networks that a list names, each as a network or an address. `path` is `SECTION.KEY`.
-pub(super) fn networks(reader: &mut Reader<'_>, node: &Node, path: &str) -> Vec<IpNet> {
-    let key = path.rsplit_once('.').map_or(path, |(_, key)| key);
-    let mut networks = vec![];
-    for text in node.texts(key) {
-        let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-        match text.parse::<IpNet>().or_else(|_| single()) {
-            Ok(network) => networks.push(network),
-            Err(_) => {
-                let message = format!("`{text}` is no address or network, such as \"10.0.0.0/8\"");
-                reader.problem(node.at(key), path, message);
-            }
-        }
-    }
-    networks
+fn keep_us(section: &ServeSection) -> i64 {
+    i64::try_from(section.keep_days).unwrap_or(i64::MAX).saturating_mul(DAY)
 }
 
 /// Where the memory is.
-fn store(reader: &mut Reader<'_>, node: &Node, (folder, serve): (&Path, &mut Serve)) {
-    let written = match (node.text("store"), node.text("store_file")) {
-        (Some(_), Some(_)) => {
-            let message = "store and store_file are both written: leave one out";
-            return reader.problem(node.at("store_file"), "serve", message.into());
+fn store(section: &ServeSection, serve: &mut Serve, reading: &mut Reading<'_, '_>) {
+    let keys = SecretKeys { name: "store", text: section.store.as_ref(), file: section.store_file.as_ref() };
+    match keys.look_up(reading.folder, &mut reading.problems) {
+        Lookup::Found(written) => {
+            if let Some(place) = place(&written, reading) {
+                serve.store = place;
+            }
         }
-        (Some(text), None) => environment::secret(Ok(text)),
-        (None, Some(file)) => environment::secret(Err(folder.join(file))),
-        (None, None) => return,
+        Lookup::Missing(missing) => serve.store_unresolved = Some(missing.into_inner()),
+        Lookup::Absent => serve.store = Place::File(reading.folder.join(STORE)),
+        Lookup::Refused => {}
+    }
+}
+
+fn place(written: &Written<Secret>, reading: &mut Reading<'_, '_>) -> Option<Place> {
+    let text = written.expose();
+    if ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+        let dsn = Dsn::parse(text);
+        let dsn = dsn.map_err(|error| {
+            reading.report(written.span(), format!("faulty PostgreSQL address: {error}"));
+        });
+        return dsn.ok().map(|dsn| Place::Server(Box::new(dsn)));
+    }
+    if text.contains("://") {
+        let message = "must be the path of a file, or postgres://USER:PASSWORD@HOST/DATABASE";
+        reading.report(written.span(), message);
+        return None;
+    }
+    let path = match Address::parse(text) {
+        Ok(Address::Sqlite(path)) => path,
+        _ => text.into(),
     };
-    match written {
-        Err(missing) => serve.store_unresolved = Some(missing),
-        Ok(url) if ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) => {
-            match Dsn::parse(url.expose()) {
-                Ok(dsn) => serve.store = Place::Server(Box::new(dsn)),
-                Err(error) => {
-                    reader.problem(
-                        node.at("store"),
-                        "serve.store",
-                        format!("faulty PostgreSQL address: {error}"),
-                    );
-                }
-            }
-        }
-        Ok(path) if path.expose().contains("://") => {
-            let message = "must be the path of a file, or postgres://USER:PASSWORD@HOST/DATABASE";
-            reader.problem(node.at("store"), "serve.store", message.into());
-        }
-        Ok(path) => {
-            let path = match Address::parse(path.expose()) {
-                Ok(Address::Sqlite(path)) => path,
-                _ => path.expose().into(),
-            };
-            serve.store = Place::File(folder.join(path));
-        }
-    }
-}
-
-/// Everything that has a name.
-struct Listed<'a> {
-    channels: Vec<&'a str>,
-    targets: Vec<&'a str>,
-    checks: Vec<&'a str>,
-}
-
-impl<'a> Listed<'a> {
-    fn of(root: &'a Node) -> Self {
-        let named = |section: &str, key: &'static str| {
-            root.below(section).iter().filter_map(|node| node.text(key)).collect::<Vec<_>>()
-        };
-        let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
-        let builtin = checks::TABLE_CHECKS.iter().map(|check| check.id).chain(logs);
-        let builtin = builtin.chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]);
-        Self {
-            channels: named("channel", "name"),
-            targets: named("target", "name"),
-            checks: builtin.chain(named("check", "id")).chain(named("log_pattern", "name")).collect(),
-        }
-    }
-
-    /// Complains of names that nothing has.
-    fn check(&self, reader: &mut Reader<'_>, node: &Node, section: &str) {
-        for (key, what, known) in [
-            ("channels", "channel", &self.channels),
-            ("targets", "target", &self.targets),
-            ("checks", "check", &self.checks),
-        ] {
-            for name in node.texts(key).iter().filter(|name| !known.contains(&name.as_str())) {
-                let message = format!("there is no {what} `{name}`{}", nearest(name, known.iter().copied()));
-                reader.problem(node.at(key), &format!("{section}.{key}"), message);
-            }
-        }
-    }
+    Some(Place::File(reading.folder.join(path)))
 }

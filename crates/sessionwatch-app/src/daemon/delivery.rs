@@ -166,7 +166,7 @@ impl Attempt {
 }
 
 /// Deliveries that may be under way at the same time.
-fn concurrent_deliveries(kind: Kind) -> usize {
+fn concurrent_deliveries(kind: &Kind) -> usize {
     // A chat counts the messages of a second, and a mail server the connections of a sender.
     if kind.is_for_programs() { 8 } else { 4 }
 }
@@ -238,7 +238,7 @@ impl Worker {
                 .into_iter()
                 .peekable();
         let end = if groups.peek().is_none() { Pace::Stop } else { Pace::On };
-        let (mut together, most) = (1, concurrent_deliveries(self.channel.kind));
+        let (mut together, most) = (1, concurrent_deliveries(&self.channel.kind));
         while groups.peek().is_some() {
             if self.stop.is_cancelled() {
                 return Pace::Stop;

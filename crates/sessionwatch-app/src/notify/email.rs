@@ -6,12 +6,64 @@ use lettre::{
     transport::smtp::Error,
     transport::smtp::client::{Certificate, Tls, TlsParameters},
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
-use super::{Channel, Failure, PATIENCE, Told, shortened, tls_failure};
+use super::{
+    Channel, Failure, PATIENCE, Post, Told,
+    channel::{Service, Source},
+    shortened, tls_failure,
+};
+use crate::config_file::Written;
 
 /// The longest text of a mail.
 const MOST: usize = 100_000;
+
+/// A channel that is a mail server.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct Config {
+    /// The sender.
+    #[schemars(extend("x-required" = true), example = &"sessionwatch <watch@example.org>")]
+    from: Option<Written<String>>,
+    /// The recipients; each gets a message of its own.
+    #[schemars(extend("x-required" = true), example = ["ops@example.org"])]
+    to: Option<Written<Vec<String>>>,
+}
+
+/// A mail for each recipient.
+#[derive(Clone, Debug)]
+pub struct Email {
+    /// The sender.
+    pub from: String,
+    /// The recipients.
+    pub to: Vec<String>,
+}
+
+impl Service for Email {
+    type Config = Config;
+    const KIND: &'static str = "email";
+    const SCHEMES: &'static [&'static str] = &["smtps://", "smtp://"];
+
+    fn new(config: Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+        let is_address = |text: &String| text.parse::<Mailbox>().is_ok();
+        let message = "must be an address such as \"ops@example.org\" or \"Ops <ops@example.org>\"";
+        for from in config.from.iter().filter(|from| !is_address(from)) {
+            source.problems.report(from.span(), message);
+        }
+        for to in config.to.iter().filter(|to| !to.iter().all(is_address)) {
+            source.problems.report(to.span(), message);
+        }
+        Some(Ok(Self { from: config.from?.into_inner(), to: config.to?.into_inner() }))
+    }
+
+    fn post(&self, _: &Channel, _: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+        // It is not sent over HTTP.
+        Err(Failure::NoChannel)
+    }
+}
 
 /// What speaks SMTP.
 pub struct Transport(AsyncSmtpTransport<Tokio1Executor>);
@@ -58,12 +110,12 @@ fn host(url: &str) -> &str {
 impl Transport {
     pub(super) async fn send(
         &self,
-        channel: &Channel,
+        email: &Email,
         told: &Told<'_>,
         recipient: Option<&str>,
     ) -> Result<(), Failure> {
-        let to = recipient.or(channel.to.first().map(String::as_str)).unwrap_or_default();
-        let mail = mail(channel, told, to)?;
+        let to = recipient.or(email.to.first().map(String::as_str)).unwrap_or_default();
+        let mail = mail(email, told, to)?;
         match self.0.send(mail).await {
             Ok(_) => Ok(()),
             Err(error) => Err(failure(&error)),
@@ -71,9 +123,9 @@ impl Transport {
     }
 }
 
-pub(super) fn mail(channel: &Channel, told: &Told<'_>, to: &str) -> Result<Mail, Failure> {
+pub(super) fn mail(email: &Email, told: &Told<'_>, to: &str) -> Result<Mail, Failure> {
     let mailbox = |address: &str| address.parse::<Mailbox>().map_err(|_| Failure::Damaged);
-    let from = mailbox(channel.from.as_deref().unwrap_or_default())?;
+    let from = mailbox(&email.from)?;
     // The same for every attempt, so that mailboxes can drop a second copy.
     let id = format!(
         "<{}@{}>",
@@ -124,10 +176,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        notify::Kind,
-        notify::tests::{channel, message},
-    };
+    use crate::notify::tests::{email, message};
 
     #[test]
     fn addresses_insist_on_tls_but_on_this_machine() {
@@ -147,10 +196,10 @@ mod tests {
     fn no_line_of_a_name_becomes_a_header_and_no_markup_is_run() {
         let messages = [message("x\r\nBcc: eve@example.org")];
         let told = Told { first: &messages[0], messages: &messages, text: "<script>".into() };
-        let written = mail(&channel(Kind::Email, "smtp://localhost"), &told, "ops@example.org").unwrap();
+        let written = mail(&email(), &told, "ops@example.org").unwrap();
         let text = String::from_utf8(written.formatted()).unwrap();
         assert!(!text.contains("\nBcc:") && text.contains("&lt;script&gt;"), "{text}");
-        let id = |to| mail(&channel(Kind::Email, "smtp://localhost"), &told, to).unwrap().formatted();
+        let id = |to| mail(&email(), &told, to).unwrap().formatted();
         let id = |to| {
             String::from_utf8(id(to))
                 .unwrap()

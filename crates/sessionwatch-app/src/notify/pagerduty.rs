@@ -1,9 +1,19 @@
 //! PagerDuty: an event of the Events API v2, which opens an incident and closes it again.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use sessionwatch_core::instant::Instant;
 
-use super::{Channel, Post, Told, distinct, shortened};
-use crate::secret::Secret;
+use super::{
+    Channel, Failure, Post, Told,
+    channel::{Service, Source},
+    distinct, shortened,
+};
+use crate::{
+    config_file::{SecretText, Written},
+    secret::Secret,
+};
 
 /// The longest summary and key that PagerDuty takes.
 const SUMMARY: usize = 1_024;
@@ -13,41 +23,72 @@ const SOURCE: usize = 1_024;
 /// Bytes of an event that PagerDuty takes.
 const MOST: usize = 512 * 1_024;
 
-pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
-    let message = told.first;
-    let severity = match message.severity.as_str() {
-        _ if message.is_good() => "info",
-        "critical" => "critical",
-        "high" => "error",
-        "medium" => "warning",
-        _ => "info",
-    };
-    let summary = format!("{}: {}", told.title(), message.summary);
-    let mut body = json!({
-        "routing_key": channel.secret.as_ref().map(Secret::expose),
-        "event_action": if message.notice == "resolved" { "resolve" } else { "trigger" },
-        // The same for firing, repeated and resolved: one incident.
-        "dedup_key": distinct(&format!("sessionwatch/{}/{}", message.target, message.check), KEY),
-        "client": "sessionwatch",
-        "payload": {
-            "summary": shortened(&summary, SUMMARY), "source": shortened(&message.target, SOURCE),
-            "severity": severity, "timestamp": message.at, "component": "sessions", "class": message.check,
-            "custom_details": message.finding,
-        },
-    });
-    let mut text = body.to_string();
-    if text.len() > MOST {
-        // The alert matters more than its evidence, which is in the store.
-        body["payload"]["custom_details"] = Value::Null;
-        text = body.to_string();
+/// A channel that is a service of PagerDuty
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct Config {
+    /// The routing key of the service.
+    #[schemars(extend("x-otherwise" = "secret_file"), example = &"${CHANNEL_SECRET}")]
+    secret: Option<Written<SecretText>>,
+    /// A file that holds nothing but the secret.
+    #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
+    secret_file: Option<Written<String>>,
+}
+
+/// An event of PagerDuty.
+#[derive(Clone, Debug)]
+pub struct PagerDuty {
+    /// The routing key of the service.
+    routing_key: Secret,
+}
+
+impl Service for PagerDuty {
+    type Config = Config;
+    const KIND: &'static str = "pagerduty";
+    const IS_FOR_PROGRAMS: bool = true;
+    const DEFAULT_URL: Option<&'static str> = Some("https://events.pagerduty.com/v2/enqueue");
+
+    fn new(config: Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+        let key = source.required_secret(config.secret.as_ref(), config.secret_file.as_ref())?;
+        Some(key.map(|routing_key| Self { routing_key }))
     }
-    Post { url: channel.url.clone(), body: text.into(), ..Post::default() }
+
+    fn post(&self, channel: &Channel, told: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+        let message = told.first;
+        let severity = match message.severity.as_str() {
+            _ if message.is_good() => "info",
+            "critical" => "critical",
+            "high" => "error",
+            "medium" => "warning",
+            _ => "info",
+        };
+        let summary = format!("{}: {}", told.title(), message.summary);
+        let mut body = json!({
+            "routing_key": self.routing_key.expose(),
+            "event_action": if message.notice == "resolved" { "resolve" } else { "trigger" },
+            // The same for firing, repeated and resolved: one incident.
+            "dedup_key": distinct(&format!("sessionwatch/{}/{}", message.target, message.check), KEY),
+            "client": "sessionwatch",
+            "payload": {
+                "summary": shortened(&summary, SUMMARY), "source": shortened(&message.target, SOURCE),
+                "severity": severity, "timestamp": message.at, "component": "sessions", "class": message.check,
+                "custom_details": message.finding,
+            },
+        });
+        let mut text = body.to_string();
+        if text.len() > MOST {
+            // The alert matters more than its evidence, which is in the store.
+            body["payload"]["custom_details"] = Value::Null;
+            text = body.to_string();
+        }
+        Ok(Post { url: channel.url.clone(), body: text.into(), ..Post::default() })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::notify::{
-        Kind, Message,
+        Message,
         tests::{message, posted},
     };
 
@@ -55,7 +96,7 @@ mod tests {
     fn one_incident_is_opened_and_closed() {
         let over = Message { notice: "resolved".into(), ..message("a") };
         let [opened, closed] =
-            [message("a"), over].map(|message| posted(Kind::PagerDuty, "https://x", &[message]).1);
+            [message("a"), over].map(|message| posted("pagerduty", "https://x", &[message]).1);
         assert_eq!(
             (&opened["event_action"], &closed["event_action"]),
             (&"trigger".into(), &"resolve".into())

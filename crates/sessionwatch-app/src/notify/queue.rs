@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sessionwatch_core::instant::Instant;
 
-use super::{Channel, Kind, Message, distinct};
+use super::{Channel, Message, distinct};
 use crate::store::{
     StoreError,
     db::Db,
@@ -33,11 +33,7 @@ pub(crate) fn queue(
     now: Instant,
     at: Instant,
 ) -> Vec<QueuedMessage> {
-    let recipients: Vec<Option<&str>> = match channel.kind {
-        Kind::Email => channel.to.iter().map(|address| Some(address.as_str())).collect(),
-        _ => vec![None],
-    };
-    let queued = recipients.into_iter().map(|recipient| {
+    let queued = channel.recipients().into_iter().map(|recipient| {
         let parts = [&message.target, &message.check, message.notice.as_str(), &channel.name];
         QueuedMessage {
             channel: channel.name.clone(),

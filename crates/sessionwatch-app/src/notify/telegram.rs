@@ -1,37 +1,80 @@
 //! Telegram: a message of a bot.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::json;
+use sessionwatch_core::instant::Instant;
 
-use super::{Channel, Post, Told, shortened};
-use crate::secret::Secret;
+use super::{
+    Channel, Failure, Post, Told,
+    channel::{Service, Source},
+    shortened,
+};
+use crate::{
+    config_file::{SecretText, Written},
+    secret::Secret,
+};
 
 /// The longest message that Telegram takes.
 const MOST: usize = 4_096;
 
-pub(super) fn post(channel: &Channel, told: &Told<'_>) -> Post {
-    let base = channel.url.expose().trim_end_matches('/');
-    let token = channel.secret.as_ref().map_or("", Secret::expose);
-    // Without a parse mode nothing in it is read as markup.
-    let text = shortened(&format!("{}\n{}", told.title(), told.text), MOST);
-    let body =
-        json!({ "chat_id": channel.chat, "text": text, "link_preview_options": { "is_disabled": true } });
-    Post {
-        url: format!("{base}/bot{token}/sendMessage").into(),
-        body: body.to_string().into(),
-        ..Post::default()
+/// A channel that is a bot of Telegram
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct Config {
+    /// The token of the bot.
+    #[schemars(extend("x-otherwise" = "secret_file"), example = &"${CHANNEL_SECRET}")]
+    secret: Option<Written<SecretText>>,
+    /// A file that holds nothing but the secret.
+    #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
+    secret_file: Option<Written<String>>,
+    /// The chat, by its number.
+    #[schemars(extend("x-required" = true), example = &"-1001234567890")]
+    chat: Option<String>,
+}
+
+/// A message of a bot of Telegram.
+#[derive(Clone, Debug)]
+pub struct Telegram {
+    /// The token of the bot.
+    token: Secret,
+    /// The chat.
+    chat: String,
+}
+
+impl Service for Telegram {
+    type Config = Config;
+    const KIND: &'static str = "telegram";
+    const DEFAULT_URL: Option<&'static str> = Some("https://api.telegram.org");
+
+    fn new(config: Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+        let token = source.required_secret(config.secret.as_ref(), config.secret_file.as_ref());
+        let chat = config.chat?;
+        Some(token?.map(|token| Self { token, chat }))
+    }
+
+    fn post(&self, channel: &Channel, told: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+        let base = channel.url.expose().trim_end_matches('/');
+        let token = self.token.expose();
+        // Without a parse mode nothing in it is read as markup.
+        let text = shortened(&format!("{}\n{}", told.title(), told.text), MOST);
+        let body =
+            json!({ "chat_id": self.chat, "text": text, "link_preview_options": { "is_disabled": true } });
+        Ok(Post {
+            url: format!("{base}/bot{token}/sendMessage").into(),
+            body: body.to_string().into(),
+            ..Post::default()
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        notify::Kind,
-        notify::tests::{message, posted},
-    };
+    use crate::notify::tests::{message, posted};
 
     #[test]
     fn the_bot_speaks_to_the_chat() {
-        let (url, body) = posted(Kind::Telegram, "https://api.example/", &[message("a")]);
+        let (url, body) = posted("telegram", "https://api.example/", &[message("a")]);
         assert_eq!(url, "https://api.example/botkey/sendMessage");
         assert_eq!(body["chat_id"], "-1");
         assert!(

@@ -2,20 +2,59 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use sessionwatch_core::instant::{Instant, SECOND};
 use sha2::Sha256;
 
-use super::{Channel, Failure, Post, Told};
+use super::{
+    Channel, Failure, Post, Told,
+    channel::{Service, Source},
+};
+use crate::{
+    config_file::{SecretText, Written},
+    secret::Secret,
+};
 
-pub(super) fn post(channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure> {
-    let body = serde_json::to_string(told.first).map_err(|_| Failure::Damaged)?;
-    let timestamp = (now.micros() / SECOND).to_string();
-    let key = told.first.key.clone();
-    let signed = channel.secret.as_ref().map(|secret| signature(secret.expose(), [&key, &timestamp, &body]));
-    let mut headers = vec![("webhook-id", key), ("webhook-timestamp", timestamp)];
-    headers.extend(signed.map(|signature| ("webhook-signature", signature)));
-    let headers = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
-    Ok(Post { url: channel.url.clone(), headers, body: body.into() })
+/// A channel that is an endpoint for JSON
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct Config {
+    /// The key by which messages are signed.
+    #[schemars(extend("x-otherwise" = "none"), example = &"${CHANNEL_SECRET}")]
+    secret: Option<Written<SecretText>>,
+    /// A file that holds nothing but the secret.
+    #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
+    secret_file: Option<Written<String>>,
+}
+
+/// The message as JSON.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// The key by which it is signed.
+    secret: Option<Secret>,
+}
+
+impl Service for Webhook {
+    type Config = Config;
+    const KIND: &'static str = "webhook";
+    const IS_FOR_PROGRAMS: bool = true;
+
+    fn new(config: Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+        let secret = source.secret(config.secret.as_ref(), config.secret_file.as_ref())?;
+        Some(secret.map(|secret| Self { secret }))
+    }
+
+    fn post(&self, channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure> {
+        let body = serde_json::to_string(told.first).map_err(|_| Failure::Damaged)?;
+        let timestamp = (now.micros() / SECOND).to_string();
+        let key = told.first.key.clone();
+        let signed = self.secret.as_ref().map(|secret| signature(secret.expose(), [&key, &timestamp, &body]));
+        let mut headers = vec![("webhook-id", key), ("webhook-timestamp", timestamp)];
+        headers.extend(signed.map(|signature| ("webhook-signature", signature)));
+        let headers = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+        Ok(Post { url: channel.url.clone(), headers, body: body.into() })
+    }
 }
 
 /// HMAC-SHA256 over id, timestamp and body, parted by dots.

@@ -6,6 +6,7 @@ use crate::{plural::counted, severity::Severity};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "active-sessions",
+    summary: "Active sessions outside the baseline, if one is configured",
     severity: Severity::Low,
     action: "compare with your usual number of users, and set the baseline to it",
     evidence: EvidenceKind::Value,

@@ -1,15 +1,18 @@
 //! Ranges of numbers that are usual.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The range in which a number is usual. What is usual differs between applications by orders of magnitude, so that there is
 /// none unless it is configured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Baseline {
     /// The lowest usual number.
+    #[schemars(range(max = 1_000_000_000_000_u64), extend("x-otherwise" = "none"), example = 50)]
     pub min: Option<u64>,
     /// The highest usual number.
+    #[schemars(range(max = 1_000_000_000_000_u64), extend("x-otherwise" = "none"), example = 500)]
     pub max: Option<u64>,
 }
 

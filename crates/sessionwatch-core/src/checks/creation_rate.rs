@@ -6,6 +6,7 @@ use crate::{history::Comparison, plural::counted, severity::Severity};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "creation-rate",
+    summary: "Sessions created an hour, outside the baseline, if one is configured",
     severity: Severity::Medium,
     action: "look at sign-ins and at what creates sessions; set the baseline to what is usual",
     evidence: EvidenceKind::Value,

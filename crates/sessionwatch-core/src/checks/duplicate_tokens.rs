@@ -1,6 +1,7 @@
 //! `duplicate-tokens`: a token on more than one row.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{plural::counted, severity::Severity, stats::Measured};
@@ -8,6 +9,7 @@ use crate::{plural::counted, severity::Severity, stats::Measured};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "duplicate-tokens",
+    summary: "Tokens on more than one row",
     severity: Severity::Critical,
     action: "end every session on these tokens, then make the token column unique",
     evidence: EvidenceKind::Duplicates,
@@ -20,10 +22,11 @@ pub const CHECK: Check = Check {
 };
 
 /// What is tolerated.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
-    /// Tokens on more than one row.
+    /// Tokens on more than one row that are tolerated.
+    #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
 }
 

@@ -1,6 +1,7 @@
 //! `expired-backlog`: expired rows that nobody removed.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{instant::DAY, plural::counted, severity::Severity};
@@ -8,6 +9,7 @@ use crate::{instant::DAY, plural::counted, severity::Severity};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "expired-backlog",
+    summary: "Expired sessions that are still stored",
     severity: Severity::Medium,
     action: "schedule a job that deletes expired rows; most libraries delete one only when it is presented again",
     evidence: EvidenceKind::OldestExpired,
@@ -26,12 +28,18 @@ pub const MAX_IN_SMALL_TABLE: u64 = 100;
 pub const ROWS_PER_EXPIRED: u64 = 20;
 
 /// What is tolerated.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
-    /// Expired rows still stored; nothing to go by the size of the table.
+    /// Expired sessions that are tolerated.
+    #[schemars(
+        range(max = 1_000_000_000_000_u64),
+        extend("x-otherwise" = "100, or one of 20 rows if that is more"),
+        example = 100,
+    )]
     pub max: Option<u64>,
     /// Days after its end that a session may still be stored.
+    #[schemars(range(min = 1, max = 36_500))]
     pub max_age_days: u32,
 }
 

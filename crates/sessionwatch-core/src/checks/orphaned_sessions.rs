@@ -1,6 +1,7 @@
 //! `orphaned-sessions`: sessions whose user does not exist.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{plural::counted, severity::Severity, stats::Measured};
@@ -8,6 +9,7 @@ use crate::{plural::counted, severity::Severity, stats::Measured};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "orphaned-sessions",
+    summary: "Sessions whose user does not exist",
     severity: Severity::High,
     action: "delete these rows, then add a foreign key with ON DELETE CASCADE",
     evidence: EvidenceKind::Orphans,
@@ -20,10 +22,11 @@ pub const CHECK: Check = Check {
 };
 
 /// What is tolerated.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
-    /// Sessions without an existing user.
+    /// Sessions without an existing user that are tolerated.
+    #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
 }
 

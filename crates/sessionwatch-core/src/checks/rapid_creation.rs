@@ -1,6 +1,7 @@
 //! `rapid-creation`: a user who created many sessions in the last hour, as stored or as first seen.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy, outcome::FIRST_RUN};
 use crate::{history::Comparison, plural::counted, severity::Severity, stats::users_above};
@@ -8,6 +9,7 @@ use crate::{history::Comparison, plural::counted, severity::Severity, stats::use
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "rapid-creation",
+    summary: "Users who create many sessions",
     severity: Severity::Medium,
     action: "look for a script or a stolen password; consider a limit on sign-ins",
     evidence: EvidenceKind::Creators,
@@ -20,10 +22,11 @@ pub const CHECK: Check = Check {
 };
 
 /// What is tolerated.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
     /// Sessions that one user may create in an hour.
+    #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max_per_hour: u64,
 }
 

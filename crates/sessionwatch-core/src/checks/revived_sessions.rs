@@ -1,6 +1,7 @@
 //! `revived-sessions`: a session that had ended and is there again.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{plural::counted, severity::Severity};
@@ -8,6 +9,7 @@ use crate::{plural::counted, severity::Severity};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "revived-sessions",
+    summary: "Sessions that had ended and are there again, between two runs of `serve`",
     severity: Severity::High,
     action: "find out who restored these rows, and end the sessions: log-ins that were over work again",
     evidence: EvidenceKind::Revived,
@@ -20,10 +22,11 @@ pub const CHECK: Check = Check {
 };
 
 /// What is tolerated.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
-    /// Sessions that came back after they had ended.
+    /// Sessions that came back after they had ended that are tolerated.
+    #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
 }
 

@@ -1,6 +1,7 @@
 //! `session-lifetime`: an expiry further ahead than the policy, missing, or unreadable.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{instant::DAY, plural::counted, severity::Severity};
@@ -8,6 +9,7 @@ use crate::{instant::DAY, plural::counted, severity::Severity};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "session-lifetime",
+    summary: "Sessions that end too late, never, or at an unreadable time",
     severity: Severity::Medium,
     action: "find what writes these expiries, and end the sessions",
     evidence: EvidenceKind::BeyondPolicy,
@@ -20,10 +22,15 @@ pub const CHECK: Check = Check {
 };
 
 /// What is tolerated.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
-    /// Days from now at which a session must have ended; nothing for the profile's default.
+    /// Days from now at which a session must have ended.
+    #[schemars(
+        range(min = 1, max = 36_500),
+        extend("x-otherwise" = "the default of the framework and one day more"),
+        example = 31,
+    )]
     pub max_days: Option<u32>,
 }
 

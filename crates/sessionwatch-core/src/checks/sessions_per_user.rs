@@ -1,6 +1,7 @@
 //! `sessions-per-user`: active sessions for each user that has one.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{plural::counted, severity::Severity};
@@ -8,6 +9,7 @@ use crate::{plural::counted, severity::Severity};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "sessions-per-user",
+    summary: "Active sessions for each user that has one",
     severity: Severity::High,
     action: "review how sessions are created and ended: sign-in should not add one each time",
     evidence: EvidenceKind::ActiveHolders,
@@ -20,10 +22,11 @@ pub const CHECK: Check = Check {
 };
 
 /// What is tolerated.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
-    /// Active sessions for each user with an active session.
+    /// The ratio that is tolerated: active sessions for each user with an active session.
+    #[schemars(range(min = 1.0, max = 1e9))]
     pub max: f64,
 }
 

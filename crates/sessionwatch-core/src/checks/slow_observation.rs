@@ -1,6 +1,7 @@
 //! `slow-observation`: the database took longer to read the sessions than the budget.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{plural::counted, severity::Severity};
@@ -8,6 +9,7 @@ use crate::{plural::counted, severity::Severity};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "slow-observation",
+    summary: "Runs that take long",
     severity: Severity::Low,
     action: "look at the database's load, or use the pushdown engine",
     evidence: EvidenceKind::Value,
@@ -23,10 +25,11 @@ pub const CHECK: Check = Check {
 const ROWS_PER_BUDGET: u64 = 10_000;
 
 /// What is tolerated.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
     /// Milliseconds that reading the sessions may take for each 10 000 of them; also the least that it may take.
+    #[schemars(range(min = 1, max = 3_600_000))]
     pub budget_ms: u32,
 }
 

@@ -6,6 +6,7 @@ use crate::{plural::counted, severity::Severity};
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "token-rebound",
+    summary: "Tokens whose user changed between two runs of `serve`",
     severity: Severity::Critical,
     action: "end these sessions at once: somebody's log-in became somebody else's",
     evidence: EvidenceKind::Rebound,

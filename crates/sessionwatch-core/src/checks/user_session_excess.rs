@@ -1,6 +1,7 @@
 //! `user-session-excess`: one user with more active sessions than the limit, or than its peers by far.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
 /// What is known about the check.
 pub const CHECK: Check = Check {
     id: "user-session-excess",
+    summary: "Users who hold many active sessions",
     severity: Severity::Medium,
     action: "ask the user whether these are theirs; end all but the most recent ones",
     evidence: EvidenceKind::ActiveHolders,
@@ -24,12 +26,13 @@ pub const CHECK: Check = Check {
 };
 
 /// What is tolerated.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
-    /// Active sessions of one user.
+    /// Active sessions of one user that are tolerated.
+    #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
-    /// Also find users below that limit who hold far more than the others.
+    /// Also find users below the limit who hold far more than the others.
     pub outliers: bool,
 }
 

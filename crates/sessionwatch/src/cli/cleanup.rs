@@ -8,7 +8,7 @@ use super::{
     Failure,
     acting::{self, ActArgs},
 };
-use crate::{actions::Selection, config::seconds};
+use crate::{actions::Selection, config_file::parse_seconds};
 
 /// Remove expired, orphaned, duplicated or excessive sessions: first as a plan, then by --apply
 #[derive(Debug, clap::Subcommand)]
@@ -18,7 +18,7 @@ pub(super) enum Args {
         #[command(flatten)]
         act: ActArgs,
         /// How long ago at least, from 0s to 3650d; from 14h where the end names no time zone
-        #[arg(long, default_value = "24h", value_parser = seconds)]
+        #[arg(long, default_value = "24h", value_parser = parse_seconds)]
         grace: u64,
     },
     /// Rows whose user does not exist

@@ -7,9 +7,8 @@ use sessionwatch_core::instant::{HOUR, Instant, SECOND};
 
 use crate::{
     config::{
-        Config, Target,
+        Config, Target, file,
         logs::{Kind, Source},
-        reference,
     },
     schedule::Timetable,
 };
@@ -48,9 +47,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 super::print(&format!("{line}\n"))?;
             }
         }
-        Args::Example => super::print(&reference::example())?,
-        Args::Schema => super::print(&format!("{:#}\n", reference::schema()))?,
-        Args::Reference => super::print(&reference::page())?,
+        Args::Example => super::print(&file::example())?,
+        Args::Schema => super::print(&format!("{:#}\n", file::schema()))?,
+        Args::Reference => super::print(&file::reference())?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use super::{Failure, target::TargetArgs};
 use crate::{
     actions::{ActError, keys},
     archive::sealing::{Identity, Recipient},
-    config::{self, Target, reference},
+    config::{self, Target, file},
     environment,
     profile::{
         catalogue::Profile,
@@ -183,7 +183,7 @@ fn file(name: &str, target: &Target, opened: &ConnectedTarget, catalogue: &[Prof
     for line in mapping_lines(mapping) {
         let _ = writeln!(text, "{mark}{line}");
     }
-    let checks = reference::example();
+    let checks = file::example();
     if let Some((_, checks)) = checks.split_once("\n# Tokens on more than one row.\n") {
         let _ = write!(text, "\n# Tokens on more than one row.\n{checks}");
     }

@@ -24,9 +24,9 @@ use crate::{
 /// If the file cannot be read, or anything in it is wrong.
 pub(super) fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
     Config::load(named).map_err(|error| match error {
-        ConfigError::Faulty { file, problems, partial, .. } => {
-            let obstacles = obstacles(&partial);
-            ConfigError::Faulty { file, problems, partial, obstacles }
+        ConfigError::Faulty(mut faulty) => {
+            faulty.obstacles = obstacles(&faulty.partial);
+            ConfigError::Faulty(faulty)
         }
         other => other,
     })

@@ -1,0 +1,239 @@
+//! The file as a whole: every section, and what is documented of it.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sessionwatch_core::severity::Severity;
+
+use super::{
+    actions::ActionsSection,
+    alerts::{self, AlertsSection, AlertsSections},
+    checks,
+    custom_check::CustomCheckSection,
+    formats::FORMATS,
+    log_patterns::LogPatternSection,
+    logs::LogsSection,
+    openid::OpenIdSection,
+    routing::{MaintenanceSection, ReportSection, RouteSection},
+    serve::ServeSection,
+    target::{CleanupSection, MappingSection, TargetSection},
+};
+use crate::{
+    config_file::{self, Section, Written, schema_of},
+    notify::{
+        Kind,
+        channel::{self, KindReference},
+    },
+};
+
+/// sessionwatch.toml. The sections of checks and channels are not here: their keys depend on which check or kind it is.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    /// Files of profiles of your own, beside those that are built in; relative to this file.
+    pub(super) profiles: Written<Vec<String>>,
+    /// A database that holds sessions.
+    pub(super) target: Vec<Written<TargetSection>>,
+    /// How alerts behave, by the severity of what was found.
+    pub(super) alerts: AlertsSections,
+    /// A check of your own, in SQL.
+    pub(super) check: Vec<Written<CustomCheckSection>>,
+    /// Where log lines of the application come from, for `sessionwatch serve`.
+    pub(super) logs: Vec<Written<LogsSection>>,
+    /// Log lines of your own to look for; each is a check too.
+    pub(super) log_pattern: Vec<Written<LogPatternSection>>,
+    /// The watch: `sessionwatch serve`.
+    pub(super) serve: Written<ServeSection>,
+    /// A provider of identities by which people log in to the dashboard (OpenID Connect).
+    pub(super) openid: Option<Written<OpenIdSection>>,
+    /// How far actions may reach, and the archive of what they remove.
+    pub(super) actions: ActionsSection,
+    /// The checklist, sent by itself.
+    pub(super) report: Option<Written<ReportSection>>,
+    /// Times at which nothing is told; what still fails afterwards is told then.
+    pub(super) maintenance: Vec<MaintenanceSection>,
+    /// Who is told of what; without one, every channel is told of everything.
+    pub(super) route: Vec<RouteSection>,
+}
+
+/// The JSON schema of the file, for editors and for the check of a file.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = schema_of::<File>();
+    schema["properties"]["checks"] = checks::schema();
+    schema["properties"]["channel"] = json!({ "type": "array", "items": channel::schema() });
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("Configuration of sessionwatch");
+    schema
+}
+
+/// Every section, in the order of the example.
+fn sections() -> Vec<Section> {
+    let mut sections = vec![
+        Section::once::<File>(""),
+        Section::repeated::<TargetSection>("target").shown(&["name", "url"]),
+        Section::once::<MappingSection>("target.mapping"),
+        Section::once::<CleanupSection>("target.cleanup"),
+    ];
+    sections.extend(
+        checks::references()
+            .iter()
+            .map(|check| Section::of_schema(format!("checks.{}", check.id), &check.schema, &check.keys)),
+    );
+    let severities = Severity::ALL.into_iter().rev();
+    sections.extend(severities.map(|severity| {
+        let name = severity.name();
+        let section = Section::once::<AlertsSection>(format!("alerts.{name}"));
+        let defaults = alerts::defaults(severity).into_iter();
+        defaults
+            .fold(section, |section, (key, default)| section.with_default(key, &default))
+            .about(format!("How alerts of {name} findings behave"))
+    }));
+    sections.extend([
+        Section::repeated::<CustomCheckSection>("check"),
+        Section::repeated::<LogsSection>("logs"),
+        Section::repeated::<LogPatternSection>("log_pattern"),
+        Section::once::<ServeSection>("serve"),
+        Section::once::<OpenIdSection>("openid"),
+        Section::once::<ActionsSection>("actions"),
+        Section::once::<ReportSection>("report"),
+        Section::repeated::<MaintenanceSection>("maintenance"),
+    ]);
+    let (common, keys) = channel::common();
+    sections.push(Section::of_schema("channel", &common, keys).many());
+    let kinds = Kind::references().into_iter().filter(KindReference::has_own_keys);
+    sections.extend(
+        kinds.map(|kind| Section::of_schema("channel", &kind.schema, &kind.keys).many().of_kind(kind.kind)),
+    );
+    sections.push(Section::repeated::<RouteSection>("route"));
+    sections
+}
+
+/// A file with every key, commented out but for one target.
+#[must_use]
+pub fn example() -> String {
+    config_file::example(&sections())
+}
+
+/// The page of all keys, as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    config_file::page(&sections(), FORMATS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// Keys of the example that exclude others.
+    const EXCLUDED: [&str; 11] = [
+        "url_file",
+        "act_url_file",
+        "store_file",
+        "secret_file",
+        "client_secret_file",
+        "ca_file",
+        "profile",
+        "every",
+        "revoke_column",
+        "revoke_value",
+        "tls_key",
+    ];
+
+    /// The example with everything switched on but what excludes something else.
+    fn uncommented() -> String {
+        let is_meant = |line: &&str| {
+            let key = line.trim_start_matches("# ").split(' ').next().unwrap_or_default();
+            !EXCLUDED.contains(&key) && key != "tls_certificate"
+        };
+        let is_setting = |rest: &str| {
+            rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+        };
+        let line = |line: &str| match line.strip_prefix("# ") {
+            Some(rest) if is_setting(rest) => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        };
+        let text: String = example().lines().filter(is_meant).map(line).collect();
+        [
+            ("${DATABASE_URL}", "postgres://u@h/d"),
+            ("${REPLICA_URL}", "r.db"),
+            ("${ACT_DATABASE_URL}", "postgres://a@h/d"),
+        ]
+        .iter()
+        .fold(text, |text, (variable, value)| text.replace(variable, value))
+    }
+
+    #[test]
+    fn every_key_of_the_example_is_accepted_and_says_the_default() {
+        let text = uncommented();
+        let config =
+            Config::parse(Path::new("x.toml"), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let mut thresholds = config.rules.thresholds.clone();
+        // Without their keys there is no policy, no baseline, and a limit that grows with the table.
+        (thresholds.session_lifetime, thresholds.expired_backlog.max) = Default::default();
+        (thresholds.active_sessions, thresholds.creation_rate) = Default::default();
+        assert_eq!(thresholds, sessionwatch_core::checks::Thresholds::default());
+        for check in sessionwatch_core::checks::TABLE_CHECKS {
+            assert_eq!(config.rules.severity(&check), check.severity, "{}", check.id);
+        }
+        for check in crate::checks::LOG_CHECKS {
+            assert_eq!(config.rules.log_severity(&check), check.severity, "{}", check.id);
+            assert_eq!(config.logs.limit(&check), check.limit, "{}", check.id);
+        }
+    }
+
+    /// The paths of all sections of a schema.
+    fn paths(path: &str, schema: &Value, found: &mut Vec<String>) {
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        for (name, property) in properties {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let section = if property["items"].is_object() { &property["items"] } else { property };
+            if section["type"] == "object" {
+                paths(&path, section, found);
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_section_is_documented() {
+        let mut found = vec![];
+        paths("", &schema(), &mut found);
+        found.retain(|path| !["checks", "alerts"].contains(&path.as_str()));
+        let documented = sections();
+        for path in found {
+            assert!(documented.iter().any(|section| section.path() == path), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_example_and_the_page_in_the_repository_are_these() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap_or_default();
+        assert_eq!(
+            read("example.toml"),
+            example(),
+            "write it anew: sessionwatch config example > example.toml"
+        );
+        assert!(
+            read("docs/configuration.md").starts_with("# Configuration\n")
+                && read("docs/configuration.md").ends_with(&reference()),
+            "write the end of docs/configuration.md anew: sessionwatch config reference"
+        );
+        for lacking in ["null", "| none | |\n"] {
+            assert!(!reference().contains(lacking), "a key lacks its documentation: {lacking}");
+        }
+    }
+
+    #[test]
+    fn the_schema_knows_what_is_required_and_what_is_default() {
+        let schema = schema();
+        assert_eq!(schema["properties"]["target"]["items"]["required"], json!(["name"]));
+        let checks = &schema["properties"]["checks"]["properties"];
+        assert_eq!(checks["orphaned-sessions"]["properties"]["max"]["default"], 10);
+        assert_eq!(schema["additionalProperties"], false);
+    }
+}

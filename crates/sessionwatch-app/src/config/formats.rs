@@ -1,0 +1,103 @@
+//! Texts of a form of their own.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+use sessionwatch_core::{decoder::Decoder, zone::LOCAL};
+
+use crate::{config_file::Format, suggest::nearest};
+
+const DECODER: &str = "decoder";
+const ADDRESS: &str = "socket-address";
+
+/// Every form of text that the file knows.
+pub const FORMATS: &[Format] = &[
+    Format { name: DECODER, expected: expected_decoder, check: check_decoder },
+    Format { name: ADDRESS, expected: expected_address, check: check_address },
+];
+
+/// How an instant is stored, as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DecoderName(pub(super) Decoder);
+
+impl<'de> Deserialize<'de> for DecoderName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        Decoder::parse(&name).map(Self).ok_or_else(|| de::Error::custom("no such decoder"))
+    }
+}
+
+impl JsonSchema for DecoderName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DecoderName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "format": DECODER,
+            "type": "string",
+            "anyOf": [{ "enum": decoders() }, { "pattern": format!("^{LOCAL}.+$") }],
+        })
+    }
+}
+
+/// An IP address and a port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListenAddress(pub(super) SocketAddr);
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        SocketAddr::deserialize(deserializer).map(Self)
+    }
+}
+
+impl serde::Serialize for ListenAddress {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl JsonSchema for ListenAddress {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ListenAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "format": ADDRESS, "type": "string" })
+    }
+}
+
+/// The decoders that name no zone.
+fn decoders() -> [&'static str; Decoder::ALL.len()] {
+    Decoder::ALL.map(Decoder::name)
+}
+
+fn expected_decoder() -> String {
+    let names = decoders().join("\", \"");
+    format!("one of \"{names}\", or \"{LOCAL}ZONE\" with a time zone such as America/New_York")
+}
+
+fn check_decoder(text: &str) -> Result<(), String> {
+    match Decoder::parse(text) {
+        Some(_) => Ok(()),
+        None if text.starts_with(LOCAL) => Err("; no time zone of that name is known".into()),
+        None => Err(nearest(text, decoders().into_iter())),
+    }
+}
+
+fn expected_address() -> String {
+    "an IP address and a port, such as \"127.0.0.1:9797\"".into()
+}
+
+fn check_address(text: &str) -> Result<(), String> {
+    text.parse::<SocketAddr>().map(drop).map_err(|_| String::new())
+}

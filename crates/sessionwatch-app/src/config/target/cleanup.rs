@@ -1,0 +1,98 @@
+//! `[target.cleanup]`: cleanup by `serve` itself.
+
+use std::ops::Range;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sessionwatch_core::{instant::SECOND, safety_limit::MOST};
+
+use crate::{
+    config::reading::{Every, Reading},
+    config_file::{Seconds, Written},
+    schedule::Schedule,
+};
+
+/// When the watch cleans up, where it does and nothing else is said.
+const NIGHTLY: &str = "17 3 * * *";
+
+/// Cleanup by `serve` itself; off unless switched on here.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct CleanupSection {
+    /// Whether `serve` removes expired rows by itself.
+    expired: Written<bool>,
+    /// How long ago a row must have ended; at least 14h where its end names no time zone.
+    grace: Written<Seconds<3_600, 7_776_000>>,
+    /// Time between two cleanups.
+    #[schemars(extend("x-otherwise" = "cron"), example = Every::new(86_400))]
+    every: Option<Every>,
+    /// Instead of `every`: minute, hour, day of month, month, day of week, in the time zone of [serve].
+    #[schemars(extend("default" = NIGHTLY))]
+    cron: Option<Written<String>>,
+    /// Rows above which a cleanup is not carried out, but left to a person.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    max_rows: u64,
+    /// The share of the table above which a cleanup is not carried out, but left to a person.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    max_share: f64,
+    /// Whether a cleanup may also change other tables (ON DELETE CASCADE, SET NULL) and run triggers and rules.
+    side_effects: bool,
+}
+
+impl Default for CleanupSection {
+    fn default() -> Self {
+        Self {
+            expired: false.into(),
+            grace: Seconds::new(86_400).into(),
+            every: None,
+            cron: None,
+            max_rows: 1_000_000,
+            max_share: MOST,
+            side_effects: false,
+        }
+    }
+}
+
+/// How the watch removes expired rows by itself.
+#[derive(Clone, Debug)]
+pub struct Cleanup {
+    /// How long ago a row must have ended, in microseconds.
+    pub grace_us: i64,
+    /// When.
+    pub schedule: Schedule,
+    /// Above so many rows it is left to a person.
+    pub max_rows: u64,
+    /// Above this share of the table, from 0 to 1, it is left to a person.
+    pub max_share: f64,
+    /// Whether it may change other tables, and run triggers and rules.
+    pub side_effects: bool,
+}
+
+/// How the watch cleans up by itself; nothing unless it is switched on.
+pub(super) fn validate(
+    section: &CleanupSection,
+    acts: bool,
+    reading: &mut Reading<'_, '_>,
+) -> Option<Cleanup> {
+    let schedule = reading.schedule(section.every, section.cron.as_ref());
+    if !*section.expired {
+        return None;
+    }
+    if !acts {
+        let message = "cleaning up needs `act_url` or `act_url_file`, the address with the role that acts";
+        reading.report(section.expired.span(), message);
+    }
+    let nightly = || Schedule::cron(NIGHTLY, &reading.zone).unwrap_or(Schedule::Every(86_400 * SECOND));
+    Some(Cleanup {
+        grace_us: section.grace.micros(),
+        schedule: schedule.unwrap_or_else(nightly),
+        max_rows: section.max_rows,
+        max_share: section.max_share,
+        side_effects: section.side_effects,
+    })
+}
+
+/// Where the grace is written, or else the section.
+pub(super) fn grace_span(section: &Written<CleanupSection>) -> Range<usize> {
+    if section.grace.span().is_empty() { section.span() } else { section.grace.span() }
+}

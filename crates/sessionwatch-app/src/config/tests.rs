@@ -1,0 +1,254 @@
+//! The behavior of the configuration file as a whole.
+
+use super::*;
+
+fn problems(text: &str) -> Vec<String> {
+    match Config::parse(Path::new("folder/sessionwatch.toml"), text) {
+        Ok(_) => vec![],
+        Err(ConfigError::Faulty(faulty)) => faulty.problems.iter().map(ToString::to_string).collect(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let config = Config::parse(Path::new(FILE), "").unwrap();
+    assert_eq!(config.rules, Rules::default());
+    assert!(config.targets.is_empty());
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_with_place_and_remedy() {
+    let text = "
+profile = []
+[checks.orphaned-session]
+max = 3
+[checks.expired-backlog]
+max = -1
+max_age_days = \"seven\"
+[checks.duplicate-tokens]
+severity = \"criticl\"
+[[target]]
+url = \"postgres://u:hunter2@h/d?sslmod=x\"
+[target.mapping]
+sessions = \"s\"
+[[check]]
+id = \"Mine\"
+sql = \"SELECT 1\"
+threshold = \"=> 3\"
+targets = [\"mian\"]
+[[target]]
+name = \"main\"
+url = \"postgres://u@h/d\"
+url_file = \"x\"
+profile = \"authjs-prism\"
+";
+    let found = problems(text);
+    for (line, part) in [
+        (2, "profile: there is no such key; did you mean `profiles`?"),
+        (3, "did you mean `orphaned-sessions`?"),
+        (6, "checks.expired-backlog.max: must be a whole number from 0 to"),
+        (7, "must be a whole number from 1 to 36500"),
+        (9, "did you mean `critical`?"),
+        (10, "target: the key `name` is missing"),
+        (11, "target.url: faulty PostgreSQL address: unknown parameter `sslmod`"),
+        (12, "target.mapping: the key `token` is missing"),
+        (12, "target.mapping: the key `decoder` is missing"),
+        (15, "small letters, digits and hyphens"),
+        (17, "must be >, >="),
+        (18, "there is no target `mian`; did you mean `main`?"),
+        (22, "url and url_file are both written"),
+        (23, "there is no profile `authjs-prism`; did you mean `authjs-prisma`?"),
+    ] {
+        let said =
+            found.iter().any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
+        assert!(said, "line {line}, `{part}` is missing in {found:#?}");
+    }
+    assert!(!found.concat().contains("hunter2"));
+}
+
+/// A watch with something wrong on many a line.
+const FAULTY_WATCH: &str = "
+[[target]]
+name = \"main\"
+url = \"app.db\"
+cron = \"every day\"
+[[target]]
+name = \"main\"
+url = \"app.db\"
+schedule = \"guide\"
+every = \"30s\"
+[[target]]
+name = \"third\"
+url = \"app.db\"
+every = \"5m\"
+cron = \"0 6 * * *\"
+[checks.active-sessions]
+cron = \"0 0 31 2 *\"
+[alerts.critical]
+pending_looks = 0
+[serve]
+store = \"mysql://u:hunter2@h/d\"
+listen = \"9797\"
+timezone = \"Europe/Atlantis\"
+[report]
+channels = [\"caht\"]
+[[maintenance]]
+cron = \"61 * * * *\"
+lasts = \"1h\"
+checks = [\"dup\"]
+[[channel]]
+name = \"chat\"
+kind = \"slack\"
+url = \"https://x/hunter2\"
+template = \"{{ chekc }}\"
+[[channel]]
+name = \"chat\"
+kind = \"telegram\"
+[[channel]]
+name = \"mail\"
+kind = \"email\"
+url = \"https://mail.example\"
+from = \"nobody\"
+to = [\"ops@example.org\"]
+[[channel]]
+name = \"pager\"
+kind = \"pagerdutty\"
+[[logs]]
+name = \"app\"
+file = \"app.log\"
+[[logs]]
+name = \"app\"
+target = \"mian\"
+kind = \"syslog\"
+[[logs]]
+name = \"drain\"
+target = \"main\"
+kind = \"vercel\"
+secret = \"hunter2\"
+[[logs]]
+name = \"posted\"
+target = \"main\"
+kind = \"http\"
+timezone = \"Europe/Atlantis\"
+[[logs]]
+name = \"system\"
+target = \"main\"
+kind = \"syslog\"
+listen = \"5514\"
+[[log_pattern]]
+name = \"blind\"
+regex = \"(\"
+[[log_pattern]]
+name = \"Any\"
+regex = \"[0-9]+\"
+";
+
+#[test]
+fn no_secret_is_in_what_debug_shows() {
+    let text = "[serve]\npublic_url = \"https://watch.example.org\"\nstore = \"postgres://u:hunter2@h/d\"\n\
+        [openid]\nissuer = \"https://id.example.org\"\nclient_id = \"watch\"\nclient_secret = \"hunter2\"\nadmins = [\"ops\"]\n\
+        [[target]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/d\"\nact_url = \"postgres://a:hunter2@h/d\"\n\
+        [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"https://h/hunter2\"\nsecret = \"hunter2\"\n\
+        [[logs]]\nname = \"drain\"\ntarget = \"main\"\nkind = \"vercel\"\nsecret = \"hunter2-hunter2-hunter2\"\n";
+    let config = Config::parse(Path::new(FILE), text).unwrap();
+    assert_eq!((config.targets.len(), config.serve.channels.len(), config.logs.sources.len()), (1, 1, 1));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let misplaced = "[[target]]\nname = \"postgres://u:hunter2@h/d\"\nurl = \"postgres://u:p@h/d\"\n";
+    let said = problems(misplaced);
+    assert!(said[0].contains("holds an address with a password"), "{said:?}");
+}
+
+#[test]
+fn everything_wrong_with_the_watch_is_said_too() {
+    let found = problems(FAULTY_WATCH);
+    for (line, part) in [
+        (5, "must be minute, hour, day of month, month and day of week"),
+        (7, "another target has that name"),
+        (10, "must be a time such as"),
+        (15, "every and cron are both written"),
+        (17, "names no instant that ever comes"),
+        (19, "must be a whole number from 1"),
+        (21, "must be the path of a file, or postgres://"),
+        (22, "must be an IP address and a port"),
+        (23, "must be the IANA name of a time zone"),
+        (25, "there is no channel `caht`; did you mean `chat`?"),
+        (27, "must be minute, hour"),
+        (29, "there is no check `dup`"),
+        (34, "must be a Jinja template"),
+        (36, "another channel has that name"),
+        (35, "needs the key `chat`"),
+        (42, "must be an address such as"),
+        (46, "did you mean `pagerduty`?"),
+        (47, "must name the target whose sessions these lines are about"),
+        (52, "there is no target `mian`; did you mean `main`?"),
+        (58, "must have at least 16 characters"),
+        (63, "must be the IANA name of a time zone"),
+        (68, "must be an IP address and a port"),
+        (70, "a check has that name already"),
+        (71, "the regex cannot be read"),
+        (73, "small letters, digits and hyphens"),
+        (74, "add a `literal` that every such line contains"),
+    ] {
+        let said =
+            found.iter().any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
+        assert!(said, "line {line}, `{part}` is missing in {found:#?}");
+    }
+    assert!(!found.concat().contains("hunter2"), "{found:?}");
+}
+
+#[test]
+fn what_is_not_toml_is_said_with_its_place() {
+    let found = problems("[[target]]\nname = \"x\nurl = 3\n");
+    assert!(found[0].starts_with("2:") && found[0].contains("not TOML"), "{found:?}");
+    assert!(problems("target = 3")[0].contains("write it as [[target]]"));
+    assert!(problems("checks = 3")[0].contains("holds sections"));
+    assert!(
+        problems("[[checks.active-sessions]]\nmax = 1")[0].contains("write it as [checks.active-sessions]")
+    );
+}
+
+#[test]
+fn what_is_written_is_used() {
+    let text = r#"
+[checks.sessions-per-user]
+max = 2
+severity = "low"
+[checks.active-sessions]
+enabled = false
+[checks.session-lifetime]
+max_days = 2
+[[target]]
+name = "main"
+url = "postgres://u@h/d"
+engine = "pushdown"
+timeout = 5
+[target.mapping]
+sessions = "auth.sessions"
+token = "t"
+expires = "e"
+decoder = "epoch-s"
+user = "u"
+users = "people"
+display = ["mail"]
+[[check]]
+id = "mine"
+sql = "SELECT 1"
+"#;
+    let config = Config::parse(Path::new(FILE), text).unwrap();
+    assert_eq!(config.rules.thresholds.sessions_per_user.max, 2.0);
+    assert_eq!(config.rules.thresholds.session_lifetime.max_days, Some(2));
+    assert!(!config.rules.enabled("active-sessions") && config.rules.enabled("sessions-per-user"));
+    assert_eq!(config.rules.custom[0].max_rows, 100_000);
+    let target = &config.targets[0];
+    assert_eq!(
+        (target.engine, target.limits.timeout.as_secs()),
+        (crate::target::engine::EngineKind::Pushdown, 5)
+    );
+    let crate::profile::source::ProfileSource::Explicit(mapping) = &target.storage else {
+        panic!("{target:?}")
+    };
+    assert_eq!(mapping.sessions.schema.as_deref(), Some("auth"));
+    assert_eq!(mapping.users.as_ref().map(|users| users.key.as_str()), Some("id"));
+}

@@ -1,0 +1,186 @@
+//! The example file and the reference page, made from the schemas of the structs.
+
+use std::fmt::Write as _;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::schema::{Format, OTHERWISE, described, fields, schema_of};
+
+/// Columns of text in the example.
+const WIDTH: usize = 100;
+
+/// A section as it is documented.
+#[derive(Clone, Debug)]
+pub struct Section {
+    path: String,
+    /// Written as `[[path]]`, any number of times.
+    is_repeated: bool,
+    /// The value of `kind` that it is about.
+    kind: Option<&'static str>,
+    about: String,
+    keys: Vec<Key>,
+    /// Keys that the example does not comment out.
+    shown: &'static [&'static str],
+}
+
+/// A key as it is documented.
+#[derive(Clone, Debug)]
+struct Key {
+    name: String,
+    schema: Value,
+    is_required: bool,
+}
+
+impl Section {
+    /// A section that is written once at most; what it is for is the struct's documentation.
+    #[must_use]
+    pub fn once<T: DeserializeOwned + JsonSchema>(path: impl Into<String>) -> Self {
+        Self::of_schema(path, &schema_of::<T>(), fields::<T>())
+    }
+
+    /// A section that is written as often as needed.
+    #[must_use]
+    pub fn repeated<T: DeserializeOwned + JsonSchema>(path: impl Into<String>) -> Self {
+        Self::once::<T>(path).many()
+    }
+
+    /// A section of that schema, with these of its keys. Sections below it are not among them.
+    #[must_use]
+    pub fn of_schema(path: impl Into<String>, schema: &Value, keys: &[impl AsRef<str>]) -> Self {
+        let about = schema["description"].as_str().unwrap_or_default().to_owned();
+        let required = schema["required"].as_array();
+        let key = |name: &str| {
+            let is_required = required.is_some_and(|required| required.iter().any(|key| key == name));
+            Key { name: name.to_owned(), schema: schema["properties"][name].clone(), is_required }
+        };
+        let keys = keys.iter().map(|name| key(name.as_ref()));
+        let is_section =
+            |key: &Key| key.schema["type"] == "object" || key.schema["items"]["type"] == "object";
+        Self {
+            path: path.into(),
+            is_repeated: false,
+            kind: None,
+            about,
+            keys: keys.filter(|key| !is_section(key)).collect(),
+            shown: &[],
+        }
+    }
+
+    /// Written as often as needed.
+    #[must_use]
+    pub fn many(self) -> Self {
+        Self { is_repeated: true, ..self }
+    }
+
+    /// Where `kind` has that value.
+    #[must_use]
+    pub fn of_kind(self, kind: &'static str) -> Self {
+        Self { kind: Some(kind), ..self }
+    }
+
+    /// With another text on what it is for.
+    #[must_use]
+    pub fn about(self, about: impl Into<String>) -> Self {
+        Self { about: about.into(), ..self }
+    }
+
+    /// With another default of a key.
+    #[must_use]
+    pub fn with_default(mut self, key: &str, default: &Value) -> Self {
+        for key in self.keys.iter_mut().filter(|known| known.name == key) {
+            key.schema["default"] = default.clone();
+        }
+        self
+    }
+
+    /// With keys that the example does not comment out.
+    #[must_use]
+    pub fn shown(self, shown: &'static [&'static str]) -> Self {
+        Self { shown, ..self }
+    }
+
+    /// Its dotted path; empty for the top of the file.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn header(&self) -> String {
+        if self.is_repeated { format!("[[{}]]", self.path) } else { format!("[{}]", self.path) }
+    }
+
+    /// Its heading on the page.
+    fn title(&self) -> String {
+        match self.kind {
+            _ if self.path.is_empty() => "Top of the file".to_owned(),
+            Some(kind) => format!("`{}` with `kind = \"{kind}\"`", self.header()),
+            None => format!("`{}`", self.header()),
+        }
+    }
+}
+
+/// A file with every key, commented out but for those that are shown.
+#[must_use]
+pub fn example(sections: &[Section]) -> String {
+    let mut text = String::from(
+        "# Configuration of sessionwatch. Every key is optional unless marked; what is commented out is the default.\n",
+    );
+    for section in sections {
+        text.push('\n');
+        if !section.path.is_empty() {
+            let mark = if section.shown.is_empty() { "# " } else { "" };
+            // Writing to a String cannot fail, here and below.
+            let _ = write!(text, "# {}.\n{mark}{}\n", section.about, section.header());
+        }
+        for key in &section.keys {
+            example_key(&mut text, key, section.shown.contains(&key.name.as_str()));
+        }
+    }
+    text
+}
+
+fn example_key(text: &mut String, key: &Key, shown: bool) {
+    let value = key.schema.get("default").unwrap_or(&key.schema["examples"][0]);
+    let note = match key.schema[OTHERWISE].as_str() {
+        _ if key.is_required => " (required)".to_owned(),
+        Some(words) => format!(" (otherwise: {words})"),
+        None => String::new(),
+    };
+    let comment = if shown { "" } else { "# " };
+    let setting = format!("{comment}{} = {}", key.name, literal(value));
+    let about = format!("{}{note}", key.schema["description"].as_str().unwrap_or_default());
+    if setting.len() + about.len() + 4 <= WIDTH {
+        let _ = writeln!(text, "{setting:<32}  # {about}");
+    } else {
+        let _ = writeln!(text, "# {about}:\n{setting}");
+    }
+}
+
+/// A value as TOML.
+fn literal(value: &Value) -> String {
+    toml::Value::try_from(value).map_or_else(|_| "\"\"".to_owned(), |value| value.to_string())
+}
+
+/// The page of all keys.
+#[must_use]
+pub fn page(sections: &[Section], formats: &[Format]) -> String {
+    let mut text = String::new();
+    for section in sections {
+        let title = section.title();
+        let about = if section.path.is_empty() { String::new() } else { format!("{}.\n\n", section.about) };
+        let _ = write!(text, "\n### {title}\n\n{about}| key | value | otherwise | |\n|---|---|---|---|\n");
+        for key in &section.keys {
+            let otherwise = match (key.schema.get("default"), key.schema[OTHERWISE].as_str()) {
+                _ if key.is_required => "required".to_owned(),
+                (Some(value), _) => format!("`{}`", literal(value)),
+                (None, words) => words.unwrap_or("none").to_owned(),
+            };
+            let about = key.schema["description"].as_str().unwrap_or_default();
+            let value = described(&key.schema, formats);
+            let _ = writeln!(text, "| `{}` | {value} | {otherwise} | {about} |", key.name);
+        }
+    }
+    text
+}

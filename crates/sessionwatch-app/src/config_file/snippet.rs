@@ -1,0 +1,30 @@
+//! Problems as they are shown at a terminal: with the line that each is about.
+
+use std::path::Path;
+
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+
+use super::Problem;
+
+/// A problem with its line and a mark below what it is about.
+#[must_use]
+pub fn render(problem: &Problem, file: &Path, is_colored: bool) -> String {
+    let title = match problem.path.as_str() {
+        "" => problem.message.clone(),
+        path => format!("{path}: {}", problem.message),
+    };
+    let file = file.display().to_string();
+    let (line, column) = problem.position;
+    let title = Level::ERROR.primary_title(&title);
+    let report = [match &problem.excerpt {
+        Some(excerpt) => title.element(
+            Snippet::source(&excerpt.line)
+                .line_start(line)
+                .path(&file)
+                .annotation(AnnotationKind::Primary.span(excerpt.marked.clone())),
+        ),
+        None => title.element(Origin::path(&file).line(line).char_column(column)),
+    }];
+    let renderer = if is_colored { Renderer::styled() } else { Renderer::plain() };
+    renderer.render(&report)
+}
