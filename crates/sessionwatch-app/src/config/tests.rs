@@ -252,3 +252,43 @@ sql = "SELECT 1"
     assert_eq!(mapping.sessions.schema.as_deref(), Some("auth"));
     assert_eq!(mapping.users.as_ref().map(|users| users.key.as_str()), Some("id"));
 }
+
+fn rendered(text: &str) -> String {
+    Config::parse(Path::new("sessionwatch.toml"), text).unwrap_err().render(false)
+}
+
+#[test]
+fn a_terminal_shows_the_line_and_marks_what_is_meant() {
+    let shown = rendered("[checks.orphaned-sessions]\nmax = -1\n");
+    for part in [
+        "one problem in sessionwatch.toml:",
+        "error: checks.orphaned-sessions.max: must be a whole number from 0 to",
+        "--> sessionwatch.toml:2:7",
+        "2 | max = -1",
+        "  |       ^^",
+    ] {
+        assert!(shown.contains(part), "`{part}` is missing in\n{shown}");
+    }
+}
+
+#[test]
+fn a_terminal_shows_no_secret_of_a_line() {
+    for text in [
+        // Of a key that holds one, on one line with another, and over several lines.
+        "[[target]]\nname = \"a\"\nurl = \"postgres://u:hunter2@h/d?sslmod=x\"\n",
+        "target = [{ nam = \"a\", url = \"postgres://u:hunter2@h/d\", engine = \"scna\" }]\n",
+        "[[logs]]\nname = \"a\"\nkind = \"http\"\nsecret = \"\"\"\nhunter2\"\"\"\n",
+        // Of a key that nobody knows, or that takes none.
+        "[openid]\nclient_secrt = \"hunter2\"\n",
+        "[[target]]\nname = \"postgres://u:hunter2@h/d\"\nurl = \"postgres://u:p@h/d\"\n",
+        "[serve]\nstore = [\"hunter2\"]\n",
+        // Of a file that is not TOML.
+        "[openid]\nclient_secret = \"hunter2\nadmins = []\n",
+    ] {
+        let shown = rendered(text);
+        assert!(shown.contains("--> sessionwatch.toml:") && !shown.contains("hunter2"), "{shown}");
+    }
+    // What is no secret of such a line is shown.
+    let shown = rendered("[openid]\nclient_secrt = \"hunter2\"\n");
+    assert!(shown.contains("2 | client_secrt = …"), "{shown}");
+}
