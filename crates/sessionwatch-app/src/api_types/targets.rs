@@ -50,12 +50,10 @@ impl Session {
 /// Something that the doctor examined.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Examined {
-    /// What was examined, kebab-case.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// `pass`, `warn` or `fail`.
-    pub level: &'static str,
-    /// What was found.
-    pub summary: String,
+    pub(crate) level: &'static str,
+    pub(crate) summary: String,
     /// SQL, or words, that mend it.
-    pub fix: Option<String>,
+    pub(crate) fix: Option<String>,
 }
