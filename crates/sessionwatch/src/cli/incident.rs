@@ -254,7 +254,7 @@ impl Case {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
-        Args::Open { whose, severity, summary } => steps::open(whose, (*severity, summary)),
+        Args::Open { whose, severity, summary } => steps::open(whose, *severity, summary),
         Args::Next { whose, done, skip, reason, note } => {
             let said = if *skip {
                 Said::Skip(reason.as_deref().unwrap_or_default())

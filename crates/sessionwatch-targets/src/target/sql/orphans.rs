@@ -63,7 +63,7 @@ impl Sql<'_> {
         let distinct = if self.has_one_user_each(users) { "" } else { "DISTINCT " };
         let key = self.folded(&identifier(&users.key), link);
         let source = format!("(SELECT {distinct}{key} AS k FROM {})", table(&users.table));
-        let (key, user) = self.comparable(users, ("u.k".into(), self.folded(user, link)));
+        let (key, user) = self.comparable(users, "u.k".into(), self.folded(user, link));
         format!("\nLEFT JOIN {source} AS u ON {key} = {user}")
     }
 
@@ -124,7 +124,7 @@ impl Sql<'_> {
     }
 
     /// Both sides of a comparison of a key and a user, as text where they could not be compared otherwise.
-    pub(super) fn comparable(&self, users: &UsersMapping, (key, user): (String, String)) -> (String, String) {
+    pub(super) fn comparable(&self, users: &UsersMapping, key: String, user: String) -> (String, String) {
         let folded = ![Equality::Exact, Equality::Collation].contains(&self.link(users));
         if folded || self.keyed_alike(users) || self.dialect().compares_any_types() {
             (key, user)
@@ -137,6 +137,6 @@ impl Sql<'_> {
     pub(super) fn user_pair(&self, users: &UsersMapping) -> (String, String) {
         let link = self.link(users);
         let key = self.folded(&format!("w.{}", identifier(&users.key)), link);
-        self.comparable(users, (key, self.folded(&self.user(), link)))
+        self.comparable(users, key, self.folded(&self.user(), link))
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     store::incidents::{Incident, recorded},
 };
 
-pub(super) fn open(whose: &Whose, (grade, summary): (IncidentSeverity, &str)) -> Result<ExitCode, Failure> {
+pub(super) fn open(whose: &Whose, grade: IncidentSeverity, summary: &str) -> Result<ExitCode, Failure> {
     let acting = whose.acting(Opening::OrCreated)?;
     let (incident, report) =
         crate::cli::block_on(async { Ok(incident::open(acting.context(), grade, summary).await?) })?;
