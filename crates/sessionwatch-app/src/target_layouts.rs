@@ -128,7 +128,7 @@ mod tests {
     fn target(storage: ProfileSource) -> Target {
         Target {
             name: "app".into(),
-            address: Address::Sqlite(PathBuf::from("app.db")),
+            address: Address::of_file(PathBuf::from("app.db")),
             storage,
             known: None,
             engine: EngineKind::Scan,

@@ -40,8 +40,8 @@ pub enum Decoder {
 pub enum Raw<'a> {
     /// NULL.
     Null,
-    /// A PostgreSQL timestamp: microseconds since 2000, with the extremes for the infinities.
-    Postgres(i64),
+    /// A native timestamp: microseconds since 2000, with the extremes for the infinities.
+    MicrosSince2000(i64),
     /// An integer.
     Integer(i64),
     /// A floating-point number (SQLite).
@@ -121,8 +121,10 @@ impl Decoder {
     pub fn decode_strictly(self, raw: Raw<'_>) -> Decoded {
         match (self, raw) {
             (_, Raw::Null) => Decoded::Never,
-            (Self::Timestamptz | Self::TimestampUtc, Raw::Postgres(micros)) => postgres(micros, None),
-            (Self::TimestampLocal(zone), Raw::Postgres(micros)) => postgres(micros, Some(zone)),
+            (Self::Timestamptz | Self::TimestampUtc, Raw::MicrosSince2000(micros)) => {
+                since_2000(micros, None)
+            }
+            (Self::TimestampLocal(zone), Raw::MicrosSince2000(micros)) => since_2000(micros, Some(zone)),
             (Self::EpochSeconds, Raw::Integer(value)) => scaled(value, SECOND),
             (Self::EpochMillis | Self::EpochMillisOrIso, Raw::Integer(value)) => scaled(value, 1_000),
             (Self::EpochSeconds, Raw::Real(value)) => real(value, 1e6),
@@ -151,7 +153,7 @@ pub fn is_naive(text: &[u8]) -> bool {
     zone.is_some_and(<[u8]>::is_empty) && iso(text, None).is_some()
 }
 
-fn postgres(micros: i64, zone: Option<Zone>) -> Decoded {
+fn since_2000(micros: i64, zone: Option<Zone>) -> Decoded {
     if micros == i64::MAX {
         return Decoded::Never;
     }
@@ -329,9 +331,9 @@ mod tests {
                 assert_eq!(decoder.decode(Raw::Real(value)), Decoded::Undecodable);
             }
         }
-        assert_eq!(Decoder::Timestamptz.decode(Raw::Postgres(i64::MAX)), Decoded::Never);
-        assert_eq!(Decoder::Timestamptz.decode(Raw::Postgres(i64::MIN)), Decoded::Undecodable);
-        assert_eq!(Decoder::TimestampUtc.decode(Raw::Postgres(i64::MAX - 1)), Decoded::Undecodable);
+        assert_eq!(Decoder::Timestamptz.decode(Raw::MicrosSince2000(i64::MAX)), Decoded::Never);
+        assert_eq!(Decoder::Timestamptz.decode(Raw::MicrosSince2000(i64::MIN)), Decoded::Undecodable);
+        assert_eq!(Decoder::TimestampUtc.decode(Raw::MicrosSince2000(i64::MAX - 1)), Decoded::Undecodable);
     }
 
     #[test]
@@ -373,10 +375,10 @@ mod tests {
             assert_eq!(decoder.decode(Raw::Text(text.as_bytes())), at(micros), "{text}");
         }
         let wall = noon - 5 * 3_600 * SECOND - POSTGRES_EPOCH;
-        assert_eq!(decoder.decode(Raw::Postgres(wall)), at(noon));
-        assert_eq!(decoder.decode(Raw::Postgres(i64::MAX)), Decoded::Never);
+        assert_eq!(decoder.decode(Raw::MicrosSince2000(wall)), at(noon));
+        assert_eq!(decoder.decode(Raw::MicrosSince2000(i64::MAX)), Decoded::Never);
         for value in [i64::MIN, i64::MAX - 1] {
-            assert_eq!(decoder.decode(Raw::Postgres(value)), Decoded::Undecodable);
+            assert_eq!(decoder.decode(Raw::MicrosSince2000(value)), Decoded::Undecodable);
         }
         assert_eq!(decoder.decode(Raw::Integer(1)), Decoded::Undecodable);
         assert_eq!(Decoder::parse("timestamp-local:Mars/Olympus"), None);

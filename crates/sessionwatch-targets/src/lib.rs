@@ -1,8 +1,57 @@
-//! Everything that speaks to a monitored database: profiles say how frameworks store sessions, and a target is read in
-//! one read-only snapshot, or changed through a connection of its own.
+//! Everything that speaks to a monitored database: a target is read in one read-only snapshot, or changed through a
+//! connection of its own.
+//!
+//! Reading order: [`databases`] lists the databases that there are, and [`backend`] says what each has to do; [`layout`]
+//! recognizes how a framework stores its sessions there; [`sql`] holds the statements about them; [`connect`] opens a target.
+//! Checks write nothing, and no token leaves a database.
 
-pub mod profile;
-pub mod target;
+pub mod address;
+pub(crate) mod backend;
+pub mod capabilities;
+pub(crate) mod cells;
+pub mod connect;
+pub mod databases;
+pub mod engine;
+pub mod error;
+pub mod evidence;
+pub mod examination;
+pub mod full_rows;
+pub mod layout;
+pub mod limits;
+pub mod listing;
+pub mod mapping;
+mod postgres;
+pub mod printed;
+mod quoting;
+pub mod read_session;
+pub mod remedies;
+pub mod scan_progress;
+pub mod scope;
+pub mod scratch_database;
+pub mod selecting;
+pub mod server_info;
+pub mod side_effects;
+pub mod sql;
+mod sqlite;
+pub mod unsealed_rows;
+pub mod write_session;
+
+/// The modules under their former path.
+pub mod target {
+    pub use crate::{
+        address, capabilities, connect, engine, error, evidence, examination, full_rows, layout, limits,
+        listing, printed, read_session, remedies, scan_progress, scope, scratch_database, selecting,
+        server_info, side_effects, sql, sql::grants, unsealed_rows, write_session,
+    };
+}
+/// The modules under their former path.
+pub mod profile {
+    pub use crate::{
+        layout::{background, catalogue, detect, doubt, explicit, known_layout, names, near, source},
+        mapping,
+        sql::schema,
+    };
+}
 
 use sessionwatch_clock as clock;
 use sessionwatch_core::suggest;

@@ -9,6 +9,7 @@ mod arguments;
 mod audit;
 mod backup;
 mod check;
+mod choices;
 mod cleanup;
 mod completions;
 mod config;

@@ -25,7 +25,7 @@ pub(super) struct Besides {
 impl Besides {
     pub(super) async fn read(view: &View, revoke: &Revoke) -> Result<Self, ActError> {
         let layout = &view.opened.layout;
-        let catalog = view.opened.session.side_effects(layout).await?;
+        let catalog = view.opened.session.side_effects().await?;
         let sessions = layout.catalog_name();
         let reached = catalog.reached(&sessions, Event::of(revoke));
         let own = reached.iter().filter(|reached| reached.is_countable());
@@ -78,7 +78,7 @@ pub(super) async fn compare(
     announced: &[SideEffect],
     revoke: &Revoke,
 ) -> Result<(), ActError> {
-    let (catalog, sessions) = (writing.side_effects(layout).await?, layout.catalog_name());
+    let (catalog, sessions) = (writing.side_effects().await?, layout.catalog_name());
     let found = catalog.reached(&sessions, Event::of(revoke));
     let found: Vec<SideEffect> = found.into_iter().map(|reached| reached.effect).collect();
     possible(&found, &sessions)?;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     checks::{Custom, Rules},
     config_file::Written,
-    target::read_session::CustomValue,
+    target::{read_session::CustomValue, sql::EXAMPLE_CUSTOM_QUERY},
 };
 
 /// A check of your own, in SQL.
@@ -27,7 +27,7 @@ pub(super) struct CustomCheckSection {
     /// One SELECT; it runs read-only, and only a number comes back.
     #[schemars(
         extend("x-required" = true),
-        example = &"SELECT 1 FROM sessions s JOIN users u ON u.id = s.\"userId\" WHERE u.suspended",
+        example = &EXAMPLE_CUSTOM_QUERY,
     )]
     sql: Option<String>,
     /// The number that is judged: how many rows there are, or the first column of the first row.

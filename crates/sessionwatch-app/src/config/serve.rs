@@ -1,6 +1,9 @@
 //! `[serve]`: the store, the dashboard and what guards it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
@@ -212,9 +215,8 @@ fn place(written: &Written<Secret>, reading: &mut Reading<'_, '_>) -> Option<Pla
         reading.report(written.span(), message);
         return None;
     }
-    let path = match Address::parse(text) {
-        Ok(Address::Sqlite(path)) => path,
-        _ => text.into(),
-    };
+    // What is no address of a file is a path all the same.
+    let address = Address::parse(text).ok();
+    let path = address.as_ref().and_then(Address::file).unwrap_or(Path::new(text));
     Some(Place::File(reading.folder.join(path)))
 }

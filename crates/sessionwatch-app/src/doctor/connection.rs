@@ -1,10 +1,8 @@
 //! The connection, the roles and the clocks.
 
-use pg_link::SslMode;
-
 use super::{Acting, CLOCK_FAIL, CLOCK_WARN, Finding, Patient, fail, pass, warn};
 use crate::target::{
-    address::Address,
+    address::{Address, CertificateCheck},
     capabilities::Capability,
     server_info::{ServerInfo, Shadower},
 };
@@ -15,22 +13,22 @@ pub(super) fn server(audit: &ServerInfo) -> String {
 }
 
 pub(super) fn transport(patient: Patient<'_>) -> Option<Finding> {
-    let dsn = patient.address.postgres()?;
+    let transport = patient.address.transport()?;
     let fix = "add sslmode=verify-full to the address (and sslrootcert=FILE, if the authority is your own)";
-    Some(match (patient.audit.encrypted?, dsn.ssl_mode) {
-        (_, _) if dsn.is_loopback() => pass("transport", "the connection stays on this machine"),
+    Some(match (patient.audit.encrypted?, transport.certificate) {
+        (_, _) if transport.is_loopback => pass("transport", "the connection stays on this machine"),
         (false, _) => fail(
             "transport",
             "the connection is not encrypted: token prefixes and the password's proof cross the network in clear",
             fix,
         ),
-        (true, SslMode::VerifyFull) => {
+        (true, CertificateCheck::AuthorityAndName) => {
             pass("transport", "encrypted, and the server's certificate is checked")
         }
-        (true, SslMode::VerifyCa) => {
+        (true, CertificateCheck::Authority) => {
             warn("transport", "encrypted, but the certificate's host name is not checked", fix)
         }
-        (true, _) => warn(
+        (true, CertificateCheck::None) => warn(
             "transport",
             "encrypted, but the server's certificate is not checked: somebody in between could read along",
             fix,
@@ -39,9 +37,9 @@ pub(super) fn transport(patient: Patient<'_>) -> Option<Finding> {
 }
 
 pub(super) fn pooler(address: &Address) -> Option<Finding> {
-    let dsn = address.postgres()?;
+    let transport = address.transport()?;
     let summary = "the address looks like that of a pooler: looks work through it, but a query that has to be cancelled may run on until its timeout";
-    dsn.pooled.then(|| {
+    transport.is_pooled.then(|| {
         warn("pooler", summary, "use the direct address of the database, or of a replica, where there is one")
     })
 }

@@ -1,13 +1,7 @@
 //! What is visible of the tables, and what their constraints and indexes guarantee.
 
 use super::{Finding, Patient, fail, pass, warn};
-use crate::{
-    profile::{
-        detect::comparison,
-        schema::{ForeignKey, Index, Table},
-    },
-    target::remedies::is_one_heap,
-};
+use crate::profile::schema::{ForeignKey, Index, Table};
 
 pub(super) fn visibility(patient: Patient<'_>, table: &Table) -> Finding {
     if table.rows_hidden {
@@ -76,7 +70,7 @@ pub(super) fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
             format!("{}\n{create}", remedies.drop_index(name)),
         ),
         None => {
-            let fix = if is_one_heap(table) {
+            let fix = if table.is_one_heap() {
                 format!("{create}  -- fails while duplicates exist: the check `duplicate-tokens` names them")
             } else {
                 // PostgreSQL would refuse the index, or make one for a part of the rows.
@@ -92,7 +86,7 @@ pub(super) fn token_unique(patient: Patient<'_>, table: &Table) -> Finding {
 
 pub(super) fn token_comparison(patient: Patient<'_>, table: &Table) -> Option<Finding> {
     let mapping = &patient.opened.layout.candidate.mapping;
-    let how = comparison(patient.opened.layout.schema.dialect, table.equality(&mapping.token))?;
+    let how = patient.opened.layout.schema.dialect.comparison(table.equality(&mapping.token))?;
     let fix = patient.remedies().compare_tokens_exactly();
     let summary = format!("tokens are compared {how}: a session is found by tokens that are not its own");
     Some(warn("token-comparison", summary, fix))

@@ -46,7 +46,7 @@ pub async fn visit(target: &Target, opened: &ConnectedTarget) -> Result<Vec<Find
     let common_prefix = session.common_token_prefix(&scope, SAMPLE).await?;
     let row_ids = session.row_id_sequence(&scope).await?;
     let drills = drills(session).await?;
-    let reached = session.side_effects(&opened.layout).await?;
+    let reached = session.side_effects().await?;
     let reached = reached.reached(&opened.layout.catalog_name(), Event::of(&mapping.revoke));
     let side_effects: Vec<SideEffect> = reached.into_iter().map(|reached| reached.effect).collect();
     Ok(examine(Patient {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, target::TargetArgs};
+use super::{Failure, choices::EngineChoice, target::TargetArgs};
 use crate::{
     checks,
     look::{self, Report, Request},
@@ -10,10 +10,7 @@ use crate::{
     output::Format,
     report,
     suggest::nearest,
-    target::{
-        engine::{Engine, EngineKind},
-        error::TargetError,
-    },
+    target::{engine::Engine, error::TargetError},
 };
 
 /// Look at the session table once and judge it
@@ -30,7 +27,7 @@ pub(super) struct Args {
     only: Vec<String>,
     /// How the facts are obtained [default: scan]
     #[arg(long, value_enum)]
-    engine: Option<EngineKind>,
+    engine: Option<EngineChoice>,
     /// Distrust indexes and constraints: read every row
     #[arg(long)]
     deep: bool,
@@ -58,7 +55,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         )));
     }
     for target in &mut targets {
-        target.engine = args.engine.unwrap_or(target.engine);
+        target.engine = args.engine.map_or(target.engine, Into::into);
     }
     let reports = super::block_on(async {
         let mut reports = Vec::new();

@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Err(error) => return Err(error.into()),
     }
-    let (config, target) = (Config::default(), target::plain(Address::Sqlite(args.path.clone())));
+    let (config, target) = (Config::default(), target::plain(Address::of_file(args.path.clone())));
     let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
     let request = Request { target: &target, catalogue, rules, deep: false, only: &[], watched: None };
     let report = super::block_on(async { Ok(look::look(request, &mut Engine::new(target.engine)).await) })?;

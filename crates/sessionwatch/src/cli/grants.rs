@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let roles =
             Roles { watch: &args.watch_role, act: (!args.watch_only).then_some(args.act_role.as_str()) };
         let mapping = &opened.layout.candidate.mapping;
-        let catalog = opened.session.side_effects(&opened.layout).await?;
+        let catalog = opened.session.side_effects().await?;
         let sessions = opened.layout.catalog_name();
         let event = Event::of(&mapping.revoke);
         let reached = &catalog.reached(&sessions, event);

@@ -126,7 +126,7 @@ fn addresses(target: &Target) -> Vec<String> {
         ("act_url", target.act.as_ref()),
     ];
     let problem = |(key, address): (&str, Option<&Address>)| {
-        let problem = tls(address?.postgres()?)?;
+        let problem = address?.tls_problem()?;
         Some(format!("target `{}`: {key}: {problem}", target.name))
     };
     addresses.into_iter().filter_map(problem).collect()

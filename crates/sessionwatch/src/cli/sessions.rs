@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 use sessionwatch_core::instant::Instant;
 
-use super::{Failure, target::TargetArgs};
+use super::{
+    Failure,
+    choices::{RankChoice, SortChoice, StatusChoice},
+    target::TargetArgs,
+};
 use crate::{
     api_types, clock,
     config::Config,
@@ -16,13 +20,7 @@ use crate::{
         Store,
         signals::{self, Search},
     },
-    target::{
-        connect::ConnectedTarget,
-        error::TargetError,
-        evidence::Evidence,
-        listing::{Line, Rank},
-        sql::{List, Sort, Status},
-    },
+    target::{connect::ConnectedTarget, error::TargetError, evidence::Evidence, listing::Line, sql::List},
 };
 
 /// Show sessions and the users who hold them
@@ -43,10 +41,10 @@ pub(super) struct ListArgs {
     user: Option<String>,
     /// Which sessions
     #[arg(long, value_enum, default_value = "all")]
-    status: Status,
+    status: StatusChoice,
     /// By what they are sorted
     #[arg(long, value_enum, default_value = "expires")]
-    sort: Sort,
+    sort: SortChoice,
     /// Smallest first
     #[arg(long)]
     ascending: bool,
@@ -73,7 +71,7 @@ pub(super) struct TopArgs {
     target: TargetArgs,
     /// By what users are ranked
     #[arg(long, value_enum, default_value = "active")]
-    by: Rank,
+    by: RankChoice,
     #[command(flatten)]
     shown: Shown,
 }
@@ -96,14 +94,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::List(args) => {
             let list = List {
-                status: args.status,
+                status: args.status.into(),
                 user: args.user.as_deref(),
                 named: None,
                 prefixes: &[],
                 created_since: None,
                 paged: false,
                 after: None,
-                sort: args.sort,
+                sort: args.sort.into(),
                 ascending: args.ascending,
                 limit: args.shown.limit as usize,
             };
@@ -211,13 +209,13 @@ fn top(args: &TopArgs) -> Result<String, Failure> {
             let why = "no column of the user is known, so users cannot be ranked";
             return Err(TargetError::Mapping(why.into()));
         }
-        if args.by == Rank::Recent && mapping.created.is_none() {
+        if args.by == RankChoice::Recent && mapping.created.is_none() {
             let why = "creation is not stored, so recent sessions cannot be told";
             return Err(TargetError::Mapping(why.into()));
         }
         let scope = opened.scope(false, &config.rules.thresholds);
         let limit = args.shown.limit as usize;
-        let mut ranking = opened.session.ranking(&scope, args.by, limit + 1).await?;
+        let mut ranking = opened.session.ranking(&scope, args.by.into(), limit + 1).await?;
         cut(ranking.len() > limit, limit);
         ranking.truncate(limit);
         Ok(ranks(&ranking, &display(opened)).render(args.shown.format))

@@ -2,12 +2,16 @@
 //! sessions are kept. `engine_equivalence` and `paging` belong to them. A further database is a file in this folder and a line in
 //! [`BACKENDS`].
 
+mod evidence;
 pub(crate) mod postgres;
 mod quoting;
 pub(crate) mod remediation;
 pub(crate) mod sqlite;
 
-use sessionwatch::{profile::schema::Dialect, target::address::Address};
+use sessionwatch::target::{
+    address::Address,
+    sql::{Dialect, RowAddressing},
+};
 use sessionwatch_core::decoder::Decoder;
 
 use self::remediation::Site;
@@ -37,6 +41,9 @@ pub(crate) trait Backend: Sync {
 
     /// The same, for pages in the order of such columns.
     fn paged_columns(&self) -> &'static [(&'static str, Decoder)];
+
+    /// What closes the definition of a table with a primary key, and how its rows are then addressed.
+    fn table_endings(&self) -> &'static [(&'static str, RowAddressing)];
 
     /// Types of row IDs.
     fn id_columns(&self) -> &'static [&'static str];

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use sessionwatch::{
-    profile::{
-        mapping::{InstantColumn, Mapping, TableName, UsersMapping},
-        schema::Dialect,
-    },
+    profile::mapping::{InstantColumn, Mapping, TableName, UsersMapping},
     target::{
         address::Address,
         engine::{Engine, EngineKind, Tops},
@@ -16,7 +13,7 @@ use sessionwatch::{
         limits::Limits,
         read_session::ReadSession,
         scope::Scope,
-        sql::string,
+        sql::{Dialect, string},
     },
 };
 use sessionwatch_core::{
@@ -233,8 +230,8 @@ fn table(kind: &str, rows: &[Stored]) -> String {
         let user = user.map_or("NULL".into(), |user| user.to_string());
         sql.push_str(&format!(
             "INSERT INTO s VALUES ('token-number-{token}', {user}, {}, {});\n",
-            string(Dialect::Sqlite, value),
-            string(Dialect::Sqlite, created)
+            string(Dialect::SQLITE, value),
+            string(Dialect::SQLITE, created)
         ));
     }
     sql
@@ -249,12 +246,11 @@ struct Seen {
 }
 
 fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
-    let schema = matches!(address, Address::Postgres(_)).then(|| "public".to_owned());
-    let name = |name: &str| TableName { schema: schema.clone(), name: name.into() };
-    let mapping = Mapping {
+    let name = |schema: &Option<String>, name: &str| TableName { schema: schema.clone(), name: name.into() };
+    let mapping = |schema: &Option<String>| Mapping {
         revoke: sessionwatch::profile::mapping::Revoke::Delete,
         profile: "custom".into(),
-        sessions: name("s"),
+        sessions: name(schema, "s"),
         id: None,
         token: "t".into(),
         user: Some("u".into()),
@@ -262,7 +258,7 @@ fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
         created: Some(InstantColumn { column: "c".into(), decoder }),
         ip: None,
         agent: None,
-        users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec![] }),
+        users: Some(UsersMapping { table: name(schema, "u"), key: "id".into(), display: vec![] }),
         accounts: None,
         deleted: None,
         token_prefix: None,
@@ -275,7 +271,8 @@ fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
         let session = ReadSession::open(address, limits, false, 7).await.unwrap();
         let schema = session.describe().await.unwrap();
         let now = Instant::from_micros(NOW).unwrap();
-        let layout = Layout::of_mapping(schema, mapping);
+        let named = schema.dialect.has_schemas().then(|| "public".to_owned());
+        let layout = Layout::of_mapping(schema, mapping(&named));
         let scope = Scope { max_lifetime_us: Some(30 * DAY), ..Scope::of_rows(&layout, 7, now) };
         let mut found = vec![];
         for engine in [EngineKind::Scan, EngineKind::Pushdown] {

@@ -105,7 +105,7 @@ async fn found_by_address(session: &ReadSession, scope: &Scope<'_>) -> Vec<usize
     ] {
         let addresses = ledger.addresses(notable).unwrap_or_default();
         let rows = Rows { kind, among: Among::Addresses(&addresses) };
-        found.push(session.fetch(&scope.queries().rows(rows, EVIDENCE_LIMIT)).await.unwrap().len());
+        found.push(session.evidence_rows(scope, rows).await.unwrap().len());
     }
     found
 }
@@ -153,48 +153,6 @@ fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() 
     agrees(&reader, "keyed", RowAddressing::Id);
     // Without a unique id either, rows are looked for.
     agrees(&reader, "s", RowAddressing::Nothing);
-}
-
-#[test]
-fn rows_of_sqlite_with_and_without_numbers() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.db");
-    let app = rusqlite::Connection::open(&path).unwrap();
-    let rows = "
-        WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 400)
-        INSERT INTO s SELECT 'id-' || n, CASE WHEN n IN (7, 107, 207) THEN 'token-of-three' ELSE 'token-' || n END,
-          CASE WHEN n BETWEEN 300 AND 311 THEN 9000 + n ELSE 1 + n % 50 END,
-          CASE WHEN n BETWEEN 200 AND 214 THEN 1790000000 + n / 3 WHEN n BETWEEN 220 AND 231 THEN 1900000000 + n / 2
-               WHEN n = 232 THEN NULL ELSE 1800500000 END FROM g;";
-    for (layout, addressing) in
-        [("PRIMARY KEY (id))", RowAddressing::Place), ("PRIMARY KEY (id)) WITHOUT ROWID", RowAddressing::Id)]
-    {
-        app.execute_batch(&format!(
-            "DROP TABLE IF EXISTS s; DROP TABLE IF EXISTS u; CREATE TABLE u (id integer PRIMARY KEY, name text);
-             WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 60) INSERT INTO u SELECT n, 'User ' || n FROM g;
-             CREATE TABLE s (id text NOT NULL, t text, u integer, e integer, {layout}; {rows}"
-        ))
-        .unwrap();
-        let mut mapping = mapping(None, "s");
-        mapping.expires.decoder = Decoder::EpochSeconds;
-        asked(&format!("sqlite:{}", path.display()), &mapping, async |session, scope| {
-            assert_eq!(scope.queries().row_addressing(), addressing);
-            let mut found = vec![];
-            for engine in [EngineKind::Scan, EngineKind::Pushdown] {
-                let observation = Engine::new(engine).observe(session, scope).await.unwrap();
-                let mut evidence = vec![];
-                for wanted in
-                    [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy]
-                {
-                    evidence.push(session.evidence(scope, wanted, &observation).await.unwrap());
-                }
-                found.push(evidence);
-            }
-            assert_eq!(found[0].iter().map(Vec::len).collect::<Vec<_>>(), [3, 10, 10, 10]);
-            assert_eq!(found[0], found[1]);
-            assert_eq!(found_by_address(session, scope).await, [3, 10, 10, 10]);
-        });
-    }
 }
 
 #[test]

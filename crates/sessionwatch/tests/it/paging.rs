@@ -4,10 +4,7 @@
 use std::time::Duration;
 
 use sessionwatch::{
-    profile::{
-        mapping::{InstantColumn, Mapping, Revoke, TableName},
-        schema::Dialect,
-    },
+    profile::mapping::{InstantColumn, Mapping, Revoke, TableName},
     target::{
         address::Address,
         layout::Layout as TargetLayout,
@@ -15,7 +12,7 @@ use sessionwatch::{
         listing::Line,
         read_session::ReadSession,
         scope::Scope,
-        sql::{After, List, Sort, Status, string},
+        sql::{After, Dialect, List, Sort, Status, string},
     },
 };
 use sessionwatch_core::{
@@ -113,12 +110,12 @@ fn mapping(decoder: Decoder) -> Mapping {
 /// Asks with the queries of such a table.
 fn asked(address: &Address, decoder: Decoder, ask: impl AsyncFnOnce(&ReadSession, &Scope<'_>)) {
     let mut mapping = mapping(decoder);
-    mapping.sessions.schema = matches!(address, Address::Postgres(_)).then(|| "public".to_owned());
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let session = ReadSession::open(address, limits, false, 7).await.unwrap();
         let schema = session.describe().await.unwrap();
+        mapping.sessions.schema = schema.dialect.has_schemas().then(|| "public".to_owned());
         let now = Instant::from_micros(NOW).unwrap();
         let layout = TargetLayout::of_mapping(schema, mapping);
         ask(&session, &Scope::of_rows(&layout, 7, now)).await;
@@ -207,7 +204,7 @@ fn pages_follow_each_other_on_every_version() {
         let database = testkit::shared_version(major).database(None).unwrap();
         for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
             for (id, index) in [("text PRIMARY KEY", true), ("text PRIMARY KEY", false), ("text", true)] {
-                let layout = Layout { kind, decoder, dialect: Dialect::Postgres, id, index };
+                let layout = Layout { kind, decoder, dialect: Dialect::POSTGRES, id, index };
                 database.psql(&format!("DROP TABLE IF EXISTS s; {}", table(&layout))).unwrap();
                 let address = Address::parse(&database.url("postgres")).unwrap();
                 pages_follow_each_other(&address, &layout);
@@ -313,7 +310,7 @@ fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
     let layout = |id, index| Layout {
         kind: "timestamptz",
         decoder: Decoder::Timestamptz,
-        dialect: Dialect::Postgres,
+        dialect: Dialect::POSTGRES,
         id,
         index,
     };

@@ -1,6 +1,9 @@
 //! PostgreSQL, directly and through a pooler.
 
-use sessionwatch::{profile::schema::Dialect, target::address::Address};
+use sessionwatch::target::{
+    address::Address,
+    sql::{Dialect, RowAddressing},
+};
 use sessionwatch_core::decoder::Decoder;
 use testkit::Database;
 
@@ -15,7 +18,7 @@ impl Backend for Postgres {
     }
 
     fn dialect(&self) -> Dialect {
-        Dialect::Postgres
+        Dialect::POSTGRES
     }
 
     fn literal(&self, text: &str) -> String {
@@ -57,6 +60,10 @@ impl Backend for Postgres {
             ("timestamp", Decoder::TimestampUtc),
             ("bigint", Decoder::EpochSeconds),
         ]
+    }
+
+    fn table_endings(&self) -> &'static [(&'static str, RowAddressing)] {
+        &[(")", RowAddressing::Place)]
     }
 
     fn id_columns(&self) -> &'static [&'static str] {

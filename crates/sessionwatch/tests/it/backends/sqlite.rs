@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use sessionwatch::{profile::schema::Dialect, target::address::Address};
+use sessionwatch::target::{
+    address::Address,
+    sql::{Dialect, RowAddressing},
+};
 use sessionwatch_core::decoder::Decoder;
 
 use super::{Backend, TestDatabase, remediation::Site};
@@ -17,7 +20,7 @@ impl Backend for Sqlite {
     }
 
     fn dialect(&self) -> Dialect {
-        Dialect::Sqlite
+        Dialect::SQLITE
     }
 
     fn literal(&self, text: &str) -> String {
@@ -62,6 +65,10 @@ impl Backend for Sqlite {
         &[("integer", Decoder::EpochSeconds)]
     }
 
+    fn table_endings(&self) -> &'static [(&'static str, RowAddressing)] {
+        &[(")", RowAddressing::Place), (") WITHOUT ROWID", RowAddressing::Id)]
+    }
+
     fn id_columns(&self) -> &'static [&'static str] {
         &["text PRIMARY KEY NOT NULL", "text", "integer PRIMARY KEY NOT NULL"]
     }
@@ -73,7 +80,7 @@ impl Backend for Sqlite {
 
 impl TestDatabase for File {
     fn addresses(&self) -> Vec<Address> {
-        vec![Address::Sqlite(self.0.path().join("app.db"))]
+        vec![Address::of_file(self.0.path().join("app.db"))]
     }
 
     fn execute(&self, script: &str) {

@@ -1,0 +1,448 @@
+//! Changing rows of PostgreSQL: short transactions, within limits set inside each, over the simple protocol.
+
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use tokio_postgres::{
+    SimpleQueryMessage,
+    types::{ToSql, Type},
+};
+
+use super::{
+    CAPABILITIES, RowTaker, explain, query_error,
+    search_path::{self, OF_ROLE, RoleSettings, SAFE},
+    side_effects,
+};
+use crate::{
+    backend::{Changed, Hidden, TransactionStatus, WriteBackend, WriteRole},
+    capabilities::Capabilities,
+    cells::{self, TextRow},
+    error::TargetError,
+    full_rows::{DependentRows, FullRows},
+    limits::Limits,
+    mapping::TableName,
+    side_effects::{Catalog, Dependent},
+    sql::{self, Change, Dialect, Mutation, Obstacle, ReadRows, RowVersion, Sql},
+    unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
+};
+use pg_link::{Connection, Dsn};
+
+/// How long a batch waits for a lock, in milliseconds: less than an application should ever wait for the batch.
+const LOCK_TIMEOUT_MS: u32 = 20;
+/// How long a batch may wait for this program, in milliseconds; it is undone if that is held up.
+const IDLE_TIMEOUT_MS: u32 = 10_000;
+
+/// The sessions as a literal that `::regclass` takes.
+fn quoted_table(sql: &Sql<'_>) -> String {
+    sql::string(Dialect::POSTGRES, &sql::table(&sql.mapping.sessions))
+}
+
+/// `WITH heaps(oid)`: the table of the sessions, and whatever inherits from it.
+fn heaps(sql: &Sql<'_>) -> String {
+    format!(
+        "WITH RECURSIVE heaps(oid) AS (SELECT {}::regclass::oid UNION\n  \
+         SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n",
+        quoted_table(sql)
+    )
+}
+
+/// A connection that changes rows.
+#[derive(Debug)]
+pub struct PostgresWrite {
+    connection: Connection<RowTaker>,
+    limits: Limits,
+    /// The search path that the address names; empty for that of the role.
+    search_path: Vec<String>,
+}
+
+impl PostgresWrite {
+    /// Inserts all of these rows, or none of them: whether it did.
+    async fn insert_dependents(
+        &mut self,
+        statement: &str,
+        rows: &UnsealedDependents,
+        wanted: &[usize],
+    ) -> Result<bool, TargetError> {
+        let columns: Vec<Vec<Option<&str>>> = (0..rows.about.columns.len())
+            .map(|column| {
+                wanted.iter().map(|at| rows.row(*at).get(column).and_then(|cell| cell.text())).collect()
+            })
+            .collect();
+        let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+            columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
+        self.execute(&format!("SAVEPOINT dependents;\n{SAFE}")).await?;
+        let inserted = self.connection.client().execute_typed(statement, &parameters).await;
+        match inserted.map_err(|error| query_error(&error)) {
+            Ok(count) if count == wanted.len() as u64 => {
+                self.execute("RELEASE SAVEPOINT dependents").await?;
+                Ok(true)
+            }
+            Err(error) if !error.is_of_row() => Err(error),
+            _ => {
+                self.execute("ROLLBACK TO SAVEPOINT dependents").await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// How many rows a statement changed.
+    async fn count(&mut self, statement: &str) -> Result<u64, TargetError> {
+        let statement = format!("{SAFE};\n{statement}");
+        let messages =
+            self.connection.client().simple_query(&statement).await.map_err(|error| query_error(&error))?;
+        let count = |message| match message {
+            SimpleQueryMessage::CommandComplete(count) => count,
+            _ => 0,
+        };
+        Ok(messages.into_iter().map(count).sum())
+    }
+
+    async fn execute(&self, statements: &str) -> Result<(), TargetError> {
+        self.connection.client().batch_execute(statements).await.map_err(|error| query_error(&error))
+    }
+}
+
+impl WriteBackend for PostgresWrite {
+    type Address = Dsn;
+
+    async fn open(dsn: &Dsn, limits: Limits, _: i64) -> Result<Self, TargetError> {
+        let connection = Connection::open(dsn).await?;
+        if !dsn.search_path.is_empty() {
+            let rows = super::fetch(connection.client(), &search_path::opening(&dsn.search_path)).await?;
+            let role = rows.first().and_then(|row| RoleSettings::read(row));
+            role.ok_or_else(|| TargetError::Query("role settings".into()))?.require(&dsn.search_path)?;
+        }
+        Ok(Self { connection, limits, search_path: dsn.search_path.clone() })
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    async fn lacks(
+        &mut self,
+        sql: &Sql<'_>,
+        change: Change<'_>,
+        dependents: &[Dependent],
+    ) -> Result<Vec<String>, TargetError> {
+        self.lacks_of(sql, change, dependents).await
+    }
+
+    async fn hidden(
+        &mut self,
+        sql: &Sql<'_>,
+        change: Change<'_>,
+        dependents: &[Dependent],
+    ) -> Result<Hidden, TargetError> {
+        self.hidden_of(sql, change, dependents).await
+    }
+
+    async fn role(&mut self) -> Result<Option<WriteRole>, TargetError> {
+        let query =
+            "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
+        let row = self.fetch(query).await?.into_iter().next().ok_or(TargetError::Lost)?;
+        let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
+        Ok(Some(WriteRole { name: text(0), superuser: text(1) == "t" }))
+    }
+
+    async fn columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
+        let table = sql::string(Dialect::POSTGRES, &sql::table(table));
+        let rows = self
+            .fetch(&format!(
+                "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute AS a\n\
+                 WHERE a.attrelid = {table}::regclass AND a.attnum > 0 AND NOT a.attisdropped\n  \
+                 AND COALESCE(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY a.attnum"
+            ))
+            .await?;
+        let column = |row: TextRow| {
+            let mut cells = row.into_iter();
+            Some(ColumnDecl { name: cells.next()??, kind: cells.next()?? })
+        };
+        Ok(rows.into_iter().filter_map(column).collect())
+    }
+
+    async fn side_effects(&mut self) -> Result<Catalog, TargetError> {
+        side_effects::read(async |query| self.fetch(query).await).await
+    }
+
+    async fn has_side_effects(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<bool, TargetError> {
+        // `tgtype` and `ev_type` as in PostgreSQL's pg_trigger.h and parsenodes.h.
+        let (trigger_bit, rule_event) = match change {
+            Change::Delete => (8, '4'),
+            Change::Expire(_) | Change::Flag(..) => (16, '2'),
+        };
+        let heaps = heaps(sql);
+        let rows = self
+            .fetch(&format!(
+                "{heaps} SELECT EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = heaps.oid\n  \
+                 WHERE t.tgtype & {trigger_bit} <> 0 AND t.tgenabled <> 'D')\n\
+                 OR EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_rewrite AS r ON r.ev_class = heaps.oid\n  \
+                 WHERE r.ev_type = '{rule_event}' AND r.ev_enabled <> 'D')"
+            ))
+            .await?;
+        Ok(rows.first().and_then(|row| row.first()?.as_deref()) != Some("f"))
+    }
+
+    async fn begin(&mut self) -> Result<Option<i64>, TargetError> {
+        let rows = super::fetch(
+            self.connection.client(),
+            &format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\nSET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
+                 SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\nSET LOCAL standard_conforming_strings = on;\n\
+                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{};\nSELECT txid_current()",
+                self.limits.timeout.as_millis(),
+                search_path::keeping(&self.search_path),
+            ),
+        )
+        .await
+        .map_err(|error| match error {
+            // A replica cannot begin such a transaction at all.
+            TargetError::Query(code) if code == "0A000" => TargetError::ReadOnly,
+            error => error,
+        })?;
+        let number = rows.last().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        number.map(Some).ok_or_else(|| TargetError::Query("transaction".into()))
+    }
+
+    async fn fetch(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
+        tracing::debug!("query: {}", sql::without_values(statement.get(..400).unwrap_or(statement)));
+        // Statements that are sent together are one transaction, also where none was begun.
+        super::fetch(self.connection.client(), &format!("{SAFE};\n{statement}")).await
+    }
+
+    async fn full_rows(&mut self, query: &str) -> Result<FullRows, TargetError> {
+        tracing::debug!("query: {}", sql::without_values(query));
+        self.connection.rows().put(RowTaker::FullRows(FullRows::default()));
+        let outcome =
+            self.connection.client().batch_execute(&format!("{SAFE};\nCOPY ({query}) TO STDOUT")).await;
+        let taker = self.connection.rows().take();
+        outcome.map_err(|error| explain(self.connection.rows(), query_error(&error)))?;
+        match taker {
+            Some(RowTaker::FullRows(whole)) => Ok(whole),
+            _ => Err(TargetError::Lost),
+        }
+    }
+
+    async fn change(
+        &mut self,
+        sql: &Sql<'_>,
+        mutation: Mutation<'_>,
+        read: ReadRows<'_>,
+        detailed: bool,
+    ) -> Result<Changed, TargetError> {
+        let statement = sql.change(mutation, read, detailed);
+        if !detailed {
+            let count = self.count(&statement).await?;
+            return Ok(match count.cmp(&(read.rows.len() as u64)) {
+                Ordering::Less => Changed::NotAll,
+                Ordering::Equal => Changed::Rows(vec![true; read.rows.len()]),
+                Ordering::Greater => Changed::MoreThanRead,
+            });
+        }
+        let rows = self.fetch(&statement).await.map_err(|error| match error {
+            // `WITH … (DELETE … RETURNING)` is not possible where a rule adds statements to it.
+            TargetError::Query(code) if code == "0A000" => TargetError::HiddenByRule,
+            error => error,
+        })?;
+        let locators = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
+        let mut changed = BTreeMap::<&str, usize>::new();
+        locators.split_whitespace().for_each(|locator| *changed.entry(locator).or_default() += 1);
+        // Rows alike in every respect have one locator, and each of them counts once.
+        let was_changed = |row: &RowVersion| match changed.get_mut(row.locator_text(read.named).as_str()) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        };
+        let rows = read.rows.iter().map(was_changed).collect();
+        Ok(if changed.values().all(|count| *count == 0) {
+            Changed::Rows(rows)
+        } else {
+            Changed::MoreThanRead
+        })
+    }
+
+    async fn changed_so_far(&mut self, sql: &Sql<'_>) -> Result<i64, TargetError> {
+        let heaps = heaps(sql);
+        let rows = self
+            .fetch(&format!(
+                "{heaps} SELECT COALESCE(SUM(pg_catalog.pg_stat_get_xact_tuples_deleted(oid)\n  \
+                 + pg_catalog.pg_stat_get_xact_tuples_updated(oid)), 0)::bigint FROM heaps"
+            ))
+            .await?;
+        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        count.ok_or_else(|| TargetError::Query("statistics".into()))
+    }
+
+    async fn counts_rows(&mut self) -> Result<bool, TargetError> {
+        let rows = self.fetch("SELECT pg_catalog.current_setting('track_counts')").await?;
+        Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("on"))
+    }
+
+    async fn delete_dependents(
+        &mut self,
+        sql: &Sql<'_>,
+        dependent: &Dependent,
+        rows: &DependentRows,
+        read: ReadRows<'_>,
+    ) -> Result<u64, TargetError> {
+        let mut deleted = 0;
+        if rows.is_empty() {
+            return Ok(deleted);
+        }
+        for statement in sql.delete_dependents(dependent, &rows.hashes(), read) {
+            deleted += self.count(&statement).await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn dependents_deleted(&mut self, dependents: &[Dependent]) -> Result<Option<u64>, TargetError> {
+        if dependents.is_empty() {
+            return Ok(None);
+        }
+        let named = |dependent: &Dependent| {
+            format!("{}::regclass::oid", sql::string(Dialect::POSTGRES, &dependent.name))
+        };
+        let tables: Vec<String> = dependents.iter().map(named).collect();
+        let rows = self
+            .fetch(&format!(
+                "WITH RECURSIVE heaps(oid) AS (SELECT pg_catalog.unnest(ARRAY[{}]) UNION\n  \
+                 SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n\
+                 SELECT COALESCE(SUM(pg_catalog.pg_stat_get_xact_tuples_deleted(oid)), 0)::bigint FROM heaps",
+                tables.join(", ")
+            ))
+            .await?;
+        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        count.map(Some).ok_or_else(|| TargetError::Query("statistics".into()))
+    }
+
+    async fn inheriting_tables(&mut self, sql: &Sql<'_>) -> Result<BTreeMap<u64, TableName>, TargetError> {
+        let heaps = heaps(sql);
+        let rows = self
+            .fetch(&format!(
+                "{heaps} SELECT c.oid, n.nspname, c.relname FROM heaps JOIN pg_catalog.pg_class AS c ON c.oid = heaps.oid\n\
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace\n\
+                 WHERE c.relkind = 'r' AND NOT c.relispartition AND c.oid <> {table}::regclass\n  \
+                 AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = {table}::regclass AND t.tgname = 'ts_insert_blocker')",
+                table = quoted_table(sql),
+            ))
+            .await?;
+        let named = |row: TextRow| {
+            let oid = cells::required(&row, 0, "the number of a table")?;
+            let mut names = row.into_iter().skip(1);
+            let (schema, name) = (names.next().flatten(), names.next().flatten());
+            Ok((
+                oid,
+                TableName { schema, name: name.ok_or(TargetError::Undecodable("the name of a table"))? },
+            ))
+        };
+        rows.into_iter().map(named).collect()
+    }
+
+    async fn restore(
+        &mut self,
+        sql: &Sql<'_>,
+        rows: &UnsealedRows,
+        into: &TableName,
+        wanted: &[(usize, i64)],
+    ) -> Result<Vec<Option<Obstacle>>, TargetError> {
+        // The statement's text holds no value: those are parameters, which servers do not log unless told to.
+        let statement = sql.put_back(&rows.about.columns, &rows.about.change, into);
+        tracing::debug!("query: {}", sql::without_values(&statement));
+        let columns: Vec<Vec<Option<&str>>> = (0..rows.about.columns.len())
+            .map(|column| {
+                let cell = |(at, _): &(usize, i64)| rows.row(*at).get(column).and_then(|cell| cell.text());
+                wanted.iter().map(cell).collect()
+            })
+            .collect();
+        let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+            columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
+        self.execute(SAFE).await?;
+        // Unnamed, and so nothing that a pooler could lose.
+        let back = self.connection.client().query_typed(&statement, &parameters).await;
+        let back = back.map_err(|error| query_error(&error))?;
+        let mut left = vec![None; wanted.len()];
+        let mut marks = Vec::new();
+        for row in &back {
+            let cells = row.try_get::<_, &str>(0).ok().zip(row.try_get::<_, &str>(1).ok());
+            let cells = cells.and_then(|(what, number)| Some((what, number.parse::<i64>().ok()?)));
+            let (what, number) = cells.ok_or_else(|| TargetError::Query("unexpected row".into()))?;
+            let position = usize::try_from(number.wrapping_sub(1)).ok();
+            match (Obstacle::parse(what), position.and_then(|at| left.get_mut(at))) {
+                (Some(obstacle), Some(left)) => *left = Some(obstacle),
+                _ => marks.push(number),
+            }
+        }
+        // Rows alike in every respect have one mark, and each of them counts once.
+        for (left, (_, mark)) in left.iter_mut().zip(wanted).filter(|(left, _)| left.is_none()) {
+            match marks.iter().position(|back| back == mark) {
+                Some(at) => _ = marks.swap_remove(at),
+                None => *left = Some(Obstacle::Refused),
+            }
+        }
+        Ok(left)
+    }
+
+    async fn restore_dependents(
+        &mut self,
+        sql: &Sql<'_>,
+        rows: &UnsealedDependents,
+        wanted: &[usize],
+    ) -> Result<Vec<usize>, TargetError> {
+        /// Rows that are restored by one statement.
+        const AT_ONCE: usize = 500;
+        let statement = sql.restore_dependents(&rows.about);
+        // What waits for the end of the transaction would undo all of it.
+        self.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        let mut refused = Vec::new();
+        for some in wanted.chunks(AT_ONCE) {
+            if self.insert_dependents(&statement, rows, some).await? {
+                continue;
+            }
+            for one in some.chunks(1) {
+                if some.len() == 1 || !self.insert_dependents(&statement, rows, one).await? {
+                    refused.extend(one);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn commit(&mut self) -> Result<(), TargetError> {
+        // Triggers that were deferred run now.
+        self.execute(&format!("{OF_ROLE};\nCOMMIT")).await
+    }
+
+    async fn rollback(&mut self) {
+        // A connection that cannot even undo is of no use any more, and says so.
+        _ = self.execute("ROLLBACK").await;
+    }
+
+    async fn status(&mut self, transaction: i64) -> Result<TransactionStatus, TargetError> {
+        let rows = self.fetch(&format!("SELECT txid_status({transaction})")).await;
+        let status = match rows {
+            Err(TargetError::Lost) => return Err(TargetError::Lost),
+            // A number that this server never gave: it is another one, or was restored from a backup.
+            Err(TargetError::Query(_)) => return Ok(TransactionStatus::Unknown),
+            Err(error) => return Err(error),
+            Ok(rows) => rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()),
+        };
+        Ok(match status.as_deref() {
+            Some("committed") => TransactionStatus::Committed,
+            Some("aborted") => TransactionStatus::Undone,
+            Some("in progress") => TransactionStatus::Running,
+            _ => TransactionStatus::Unknown,
+        })
+    }
+
+    async fn replica_lag_s(&mut self) -> f64 {
+        let query = "SELECT COALESCE(MAX(EXTRACT(EPOCH FROM replay_lag)), 0)::text FROM pg_stat_replication";
+        // A role that may not see that is told nothing, and a server without replicas none.
+        let rows = self.fetch(query).await.unwrap_or_default();
+        rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()).unwrap_or(0.0)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.connection.is_closed()
+    }
+}

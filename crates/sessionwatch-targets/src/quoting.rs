@@ -1,0 +1,18 @@
+//! Names as statements write them. Every session sets its connection up so that names stand in double quotes.
+
+use crate::mapping::TableName;
+
+/// Quotes an identifier.
+#[must_use]
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a table with its schema.
+#[must_use]
+pub fn table(name: &TableName) -> String {
+    match &name.schema {
+        Some(schema) => format!("{}.{}", identifier(schema), identifier(&name.name)),
+        None => identifier(&name.name),
+    }
+}

@@ -1,0 +1,20 @@
+//! What can be asked about the server, the connection and the role, for `doctor`.
+
+pub use super::backend::{Role, ServerInfo, Shadower};
+use super::{
+    backend::ReadBackend as _,
+    databases::{ReadSession, each},
+    error::TargetError,
+    mapping::TableName,
+};
+
+impl ReadSession {
+    /// Asks about server, connection and role.
+    ///
+    /// # Errors
+    ///
+    /// If a query fails.
+    pub async fn server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError> {
+        each!(self, ReadSession, session => session.server_info(sessions).await)
+    }
+}

@@ -1,0 +1,168 @@
+//! Statements that change, delete or insert many rows at once. Triggers, rules and domains run under the path of the role.
+
+use std::fmt::Write as _;
+
+use super::TRIGGERS_UNDER_ROLE;
+use crate::{
+    mapping::TableName,
+    sql::{
+        Change, Mutation, Named, ReadRows, Sql, identifier,
+        mutations::numbers,
+        restore::{SettingBack, named},
+        table,
+    },
+    unsealed_rows::{ColumnDecl, DependentTable},
+};
+
+impl Sql<'_> {
+    /// Removes or changes the rows that are still what was read: locators and versions, pairwise. In detail, it gives one
+    /// line: the [`RowVersion::locator_text`] of each row that it changed.
+    ///
+    /// The condition is checked by the statement that locks each row, against its latest version. So nothing has to be
+    /// locked while it is archived, and no privilege is needed besides that for the change.
+    #[must_use]
+    pub fn change(&self, mutation: Mutation<'_>, read: ReadRows<'_>, detailed: bool) -> String {
+        let change = mutation.change;
+        let orphans = if mutation.orphans_only { format!(" AND {}", self.orphaned()) } else { String::new() };
+        let set = match change {
+            Change::Delete => None,
+            Change::Expire(now) => Some((self.mapping.expires.column.as_str(), now)),
+            Change::Flag(column, value) => Some((column, value)),
+        };
+        let set =
+            set.map(|(column, value)| format!("{} = {}", identifier(column), self.literal(column, value)));
+        let sessions = self.heaps(read.named);
+        let still = format!("{TRIGGERS_UNDER_ROLE} AND {}{orphans}", self.still(read));
+        let locator = match read.named {
+            Named::Place => "s.ctid::text".to_owned(),
+            Named::Id | Named::Mark => {
+                format!("s.tableoid::text || ':' || {}::text", self.row_hash(read.columns))
+            }
+        };
+        let changed = match (set, detailed) {
+            (None, false) => return format!("DELETE FROM {sessions} AS s WHERE {still}"),
+            (Some(set), false) => return format!("UPDATE {sessions} AS s SET {set} WHERE {still}"),
+            (None, true) => {
+                format!("d AS (DELETE FROM {sessions} AS s WHERE {still} RETURNING {locator} AS locator)")
+            }
+            // What an update returns is the new version.
+            (Some(set), true) => format!(
+                "l AS (SELECT s.tableoid AS heap, s.ctid AS place, {locator} AS locator FROM {sessions} AS s WHERE {still} FOR UPDATE),\n\
+                 d AS (UPDATE {sessions} AS s SET {set} FROM l WHERE s.tableoid = l.heap AND s.ctid = l.place RETURNING l.locator)"
+            ),
+        };
+        format!("WITH {changed}\nSELECT string_agg(d.locator, ' ') FROM d")
+    }
+
+    /// The condition that a row is one of those that were read, and still that version.
+    pub(super) fn still(&self, read: ReadRows<'_>) -> String {
+        let rows = || read.rows.iter();
+        let mut versions: Vec<i64> = rows().map(|row| row.version).collect();
+        if read.named == Named::Place {
+            let places = tids(rows().map(|row| row.locator));
+            let first = versions.first().copied().unwrap_or_default();
+            if versions.iter().all(|version| *version == first) {
+                return format!("s.ctid = ANY({places}) AND s.xmin = '{first}'::xid");
+            }
+            let versions = numbers(versions.into_iter());
+            return format!(
+                "s.ctid = ANY({places}) AND (s.ctid, s.xmin::text) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest({places}), pg_catalog.unnest('{{{versions}}}'::text[])))"
+            );
+        }
+        let found = match (read.named, &self.mapping.id) {
+            (Named::Id, Some(id)) => self.with_ids(id, rows().filter_map(|row| row.id.as_deref())),
+            _ => self.marked(rows().map(|row| row.mark)),
+        };
+        let heaps = numbers(rows().map(|row| row.locator.cast_signed()));
+        let versions = numbers(versions.drain(..));
+        format!(
+            "{found} AND (s.tableoid, {}) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))",
+            self.row_hash(read.columns)
+        )
+    }
+}
+
+/// The parameters as rows `v`, each column as what it is.
+fn given(columns: &[ColumnDecl]) -> String {
+    let names = |prefix: &str| (1..=columns.len()).map(|at| format!("{prefix}{at}")).collect::<Vec<_>>();
+    let typed =
+        columns.iter().zip(names("c")).map(|(column, name)| format!("{name}::{} AS {name}", column.kind));
+    let typed: Vec<String> = typed.collect();
+    format!(
+        "SELECT {}, t.i FROM unnest({}) WITH ORDINALITY AS t({}, i)",
+        typed.join(", "),
+        names("$").join(", "),
+        names("c").join(", ")
+    )
+}
+
+/// Inserts all rows that the parameters hold, one array of texts a column. It gives two columns: `back` and the mark of a row
+/// that is back, or the name of an obstacle and the position of a row, counted from 1.
+pub(super) fn insert(sql: &Sql<'_>, columns: &[ColumnDecl], into: &TableName) -> String {
+    let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
+    let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
+    let value = |name: &str| Sql::position(columns, name).map(|at| format!("g.c{}", at + 1));
+    // Of rows that share a token, the first that nothing is in the way of comes back.
+    let (turn, shared) = match Sql::position(columns, &sql.mapping.token).map(|at| at + 1) {
+        Some(token) => {
+            let equality = sql.equality(&sql.mapping.sessions, &sql.mapping.token);
+            let key = sql.folded(&format!("o.c{token}"), equality);
+            (
+                format!("ROW_NUMBER() OVER (PARTITION BY o.obstacle IS NULL, {key} ORDER BY o.i)"),
+                format!("v.turn > 1 AND v.c{token} IS NOT NULL"),
+            )
+        }
+        None => ("1".into(), "1 = 0".into()),
+    };
+    format!(
+        "WITH o AS (SELECT g.*, {obstacle} AS obstacle FROM ({given}) AS g),\n\
+         v AS (SELECT o.*, {turn} AS turn FROM o),\n\
+         d AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\n\
+         WHERE {TRIGGERS_UNDER_ROLE} AND v.obstacle IS NULL AND NOT ({shared})\nON CONFLICT DO NOTHING RETURNING {mark} AS mark)\n\
+         SELECT 'back', d.mark::text FROM d\n\
+         UNION ALL SELECT COALESCE(v.obstacle, 'token'), v.i::text FROM v WHERE v.obstacle IS NOT NULL OR ({shared})",
+        obstacle = named(&sql.obstacles(value)),
+        given = given(columns),
+        sessions = table(into),
+        names = names.join(", "),
+        values = values.join(", "),
+        mark = sql.mark(),
+    )
+}
+
+/// Sets the column that ended sessions back, of all rows that the parameters hold; with the same answer.
+pub(super) fn set_back(sql: &Sql<'_>, columns: &[ColumnDecl], column: &str) -> String {
+    let SettingBack { set, condition } = sql.setting_back(columns, column, |at| format!("v.c{}", at + 1));
+    format!(
+        "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {set} FROM v WHERE {TRIGGERS_UNDER_ROLE} AND {condition} RETURNING {mark} AS mark)\n\
+         SELECT 'back', mark::text FROM d",
+        sessions = table(&sql.mapping.sessions),
+        given = given(columns),
+        mark = sql.mark(),
+    )
+}
+
+/// Inserts all rows of a dependent table that the parameters hold.
+pub(super) fn insert_dependents(dependent: &DependentTable) -> String {
+    let names: Vec<String> = dependent.columns.iter().map(|column| identifier(&column.name)).collect();
+    let values: Vec<String> = (1..=dependent.columns.len()).map(|at| format!("v.c{at}")).collect();
+    format!(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE\nSELECT {} FROM ({}) AS v\n\
+         WHERE {TRIGGERS_UNDER_ROLE}\nON CONFLICT DO NOTHING",
+        table(&dependent.table),
+        names.join(", "),
+        values.join(", "),
+        given(&dependent.columns),
+    )
+}
+
+/// Places as an array.
+pub(super) fn tids(places: impl Iterator<Item = u64>) -> String {
+    let mut list = String::from("'{");
+    for (number, place) in places.enumerate() {
+        let comma = if number == 0 { "" } else { "," };
+        let _ = write!(list, "{comma}\"({},{})\"", place >> 16, place & 0xffff);
+    }
+    list.push_str("}'::tid[]");
+    list
+}

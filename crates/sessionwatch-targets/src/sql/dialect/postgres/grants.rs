@@ -1,0 +1,211 @@
+//! The roles of PostgreSQL: one that may only read what checks need, and one that may also end sessions.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use crate::{
+    mapping::{Mapping, Revoke, TableName},
+    side_effects::Dependent,
+    sql::{
+        grants::{Roles, Subject},
+        identifier, table,
+    },
+};
+
+/// The statements, with a comment on each.
+pub(super) fn statements(subject: Subject<'_>, roles: Roles<'_>) -> String {
+    let mut sql = String::from(
+        "-- Run as the owner of the tables, as often as you like: roles that are there are kept, with their passwords.\n\
+         -- Give each role a password of its own, or let it log in another way.\n\n",
+    );
+    sql.push_str(&watching(subject, roles.watch));
+    if let Some(act) = roles.act {
+        sql.push_str(&acting(subject, act));
+    }
+    sql.push_str("\n-- Then, in psql:");
+    for (number, role) in [roles.watch].into_iter().chain(roles.act).enumerate() {
+        let and = if number == 0 { "" } else { " and" };
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(sql, "{and} \\password {role}");
+    }
+    sql.push('\n');
+    sql
+}
+
+/// Creates a role unless it is there.
+fn role(name: &str, connections: u8) -> String {
+    let mut quote = String::from("$role$");
+    while name.contains(&quote) {
+        quote.insert_str(1, "a_");
+    }
+    format!(
+        "DO {quote} BEGIN\n  CREATE ROLE {name} LOGIN NOINHERIT CONNECTION LIMIT {connections} PASSWORD NULL;\n\
+         EXCEPTION WHEN duplicate_object THEN NULL;\nEND {quote};\n"
+    )
+}
+
+fn watching(subject: Subject<'_>, name: &str) -> String {
+    let Subject { schema, mapping, .. } = subject;
+    let watch = identifier(name);
+    let sessions = table(&mapping.sessions);
+    let mut sql = format!(
+        "-- Watching: may read these columns, and nothing else.\n\
+         {role}\
+         ALTER ROLE {watch} SET default_transaction_read_only = on;\n\
+         ALTER ROLE {watch} SET statement_timeout = '60s';\n",
+        role = role(&watch, 5),
+    );
+    sql.push_str(&usage(subject, &watch));
+    let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
+    let _ = writeln!(
+        sql,
+        "GRANT SELECT (ctid, xmin, tableoid) ON {sessions} TO {watch};  -- plans name rows by where they stand"
+    );
+    if let Some(users) = &mapping.users {
+        let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();
+        let _ = writeln!(sql, "GRANT SELECT ({}) ON {} TO {watch};", columns(&shown), table(&users.table));
+    }
+    if let Some(accounts) = &mapping.accounts {
+        let first = schema.table(accounts).and_then(|found| found.columns.first());
+        if let Some(column) = first {
+            let _ = writeln!(
+                sql,
+                "GRANT SELECT ({}) ON {} TO {watch};  -- tells whether an empty table means JWT sessions",
+                identifier(&column.name),
+                table(accounts)
+            );
+        }
+    }
+    sql.push_str(&referring(subject, &watch));
+    sql.push_str(&policies(subject, name, &[]));
+    sql
+}
+
+fn acting(subject: Subject<'_>, name: &str) -> String {
+    let Subject { mapping, dependents, .. } = subject;
+    let act = identifier(name);
+    let sessions = table(&mapping.sessions);
+    let mut sql = format!(
+        "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
+         {role}\
+         ALTER ROLE {act} SET statement_timeout = '60s';\n\
+         {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n{update}",
+        role = role(&act, 3),
+        usage = usage(subject, &act),
+        update = match &mapping.revoke {
+            Revoke::Delete => String::new(),
+            Revoke::Expire => update(&mapping.expires.column, &sessions, &act),
+            Revoke::Flag { column, .. } => update(column, &sessions, &act),
+        },
+    );
+    if let Some(users) = &mapping.users {
+        let _ =
+            writeln!(sql, "GRANT SELECT ({}) ON {} TO {act};", identifier(&users.key), table(&users.table));
+    }
+    for Dependent { name, .. } in dependents {
+        let _ = writeln!(
+            sql,
+            "GRANT SELECT, INSERT, DELETE ON {name} TO {act};  -- its rows are deleted, archived and restored with sessions"
+        );
+    }
+    sql.push_str(&policies(subject, name, dependents));
+    sql
+}
+
+/// Ending sessions in place changes one column.
+fn update(column: &str, sessions: &str, act: &str) -> String {
+    format!("GRANT UPDATE ({}) ON {sessions} TO {act};\n", identifier(column))
+}
+
+/// The columns by which rows refer to the sessions, and to each other, so that plans can count the rows that go or change with
+/// them.
+fn referring(subject: Subject<'_>, watch: &str) -> String {
+    let sessions = subject.schema.dialect.catalog_name(&subject.mapping.sessions);
+    let mut tables: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for reference in subject.reached.iter().flat_map(|reached| &reached.path) {
+        for (table, columns) in [reference.from(), reference.to()] {
+            tables.entry(table).or_default().extend(columns.iter().map(String::as_str));
+        }
+    }
+    if let Some(columns) = tables.get_mut(sessions.as_str()) {
+        let granted = session_columns(subject.mapping);
+        columns.retain(|column| !granted.contains(column));
+    }
+    let mut sql = String::new();
+    for (table, names) in tables.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let names: Vec<&str> = names.into_iter().collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            sql,
+            "GRANT SELECT ({}) ON {table} TO {watch};  -- plans count the rows that go or change with a session",
+            columns(&names),
+        );
+    }
+    sql
+}
+
+/// A policy for each table of which row-level security would hide rows.
+fn policies(subject: Subject<'_>, role: &str, dependents: &[Dependent]) -> String {
+    let Subject { schema, mapping, .. } = subject;
+    let policy = identifier(&format!("{role}_sees_all"));
+    let secured = |name: &TableName| schema.table(name).is_some_and(|found| found.row_security);
+    let mut sql = String::new();
+    // Writing to a String cannot fail, here and below.
+    let changed = [&mapping.sessions].into_iter().chain(dependents.iter().map(|dependent| &dependent.table));
+    for name in changed.filter(|name| secured(name)) {
+        let _ = writeln!(
+            sql,
+            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} TO {1} USING (true) WITH CHECK (true);",
+            table(name),
+            identifier(role)
+        );
+    }
+    if let Some(users) = mapping.users.as_ref().filter(|users| secured(&users.table)) {
+        let _ = writeln!(
+            sql,
+            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING (true);  -- a user who is not seen would seem to be gone",
+            table(&users.table),
+            identifier(role)
+        );
+    }
+    sql
+}
+
+fn usage(subject: Subject<'_>, role: &str) -> String {
+    let grant = |schema: &str| format!("GRANT USAGE ON SCHEMA {} TO {role};\n", identifier(schema));
+    schemas(subject).into_iter().map(grant).collect()
+}
+
+fn schemas(subject: Subject<'_>) -> Vec<&str> {
+    let mapping = subject.mapping;
+    let tables: [Option<&TableName>; 3] = [
+        Some(&mapping.sessions),
+        mapping.users.as_ref().map(|users| &users.table),
+        mapping.accounts.as_ref(),
+    ];
+    let mut schemas: Vec<&str> =
+        tables.into_iter().flatten().filter_map(|name| name.schema.as_deref()).collect();
+    let referring = subject.reached.iter().flat_map(|reached| &reached.path);
+    schemas.extend(referring.filter_map(|reference| reference.child().schema.as_deref()));
+    schemas.sort_unstable();
+    schemas.dedup();
+    schemas
+}
+
+/// The columns of the sessions that are read.
+fn session_columns(mapping: &Mapping) -> Vec<&str> {
+    let mut columns = vec![mapping.token.as_str(), mapping.expires.column.as_str()];
+    columns.extend(
+        [&mapping.id, &mapping.user, &mapping.ip, &mapping.agent].into_iter().flatten().map(String::as_str),
+    );
+    columns.extend(mapping.deleted.as_deref());
+    columns.extend(mapping.impersonator.as_deref());
+    columns.extend(mapping.created.as_ref().map(|created| created.column.as_str()));
+    columns
+}
+
+fn columns(names: &[&str]) -> String {
+    names.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")
+}

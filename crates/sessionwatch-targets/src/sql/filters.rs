@@ -1,0 +1,68 @@
+//! The SQL of conditions that a person names.
+
+use sessionwatch_core::instant::Instant;
+
+use super::{Filter, Sql, identifier, table};
+use crate::mapping::InstantColumn;
+
+impl Sql<'_> {
+    pub(super) fn fits(&self, filter: &Filter) -> String {
+        let mut conditions = Vec::new();
+        let mut instant = |column: Option<&InstantColumn>, after: Option<i64>, before: Option<i64>| {
+            let Some(column) = column else { return };
+            let sql = self.instant(column);
+            let at = |micros: i64| Instant::from_micros(micros).unwrap_or(Instant::MAX);
+            // What never ends, ends after any instant.
+            let never = sql.never();
+            conditions.extend(after.map(|after| format!("({} OR {never})", sql.after(at(after)))));
+            conditions.extend(before.map(|before| sql.expired(at(before))));
+        };
+        instant(Some(&self.mapping.expires), filter.expires_after, filter.expires_before);
+        instant(self.mapping.created.as_ref(), filter.created_after, filter.created_before);
+        conditions.extend(filter.user.as_deref().map(|user| self.of_user(user)));
+        conditions.extend(filter.user_like.as_deref().map(|part| self.user_like(part)));
+        if let (Some(ip), Some(column)) = (&filter.ip, &self.mapping.ip) {
+            conditions.push(format!("{} = {}", self.text(&self.column(column)), self.string(ip)));
+        }
+        if let (Some(part), Some(column)) = (&filter.agent_like, &self.mapping.agent) {
+            conditions.push(self.contains(&self.text(&self.column(column)), part));
+        }
+        if filter.impersonated {
+            let is_known = |column| format!("{column} IS NOT NULL");
+            conditions.push(self.impersonator().map_or("1 = 0".into(), is_known));
+        }
+        if conditions.is_empty() { "1 = 0".into() } else { conditions.join("\n  AND ") }
+    }
+
+    /// The condition that a user's id, name or handle contains a text.
+    pub(super) fn user_like(&self, part: &str) -> String {
+        let own = self.contains(&self.text(&self.user()), part);
+        let Some(users) = self.mapping.users.as_ref().filter(|users| !users.display.is_empty()) else {
+            return own;
+        };
+        let shown = users
+            .display
+            .iter()
+            .map(|column| self.contains(&self.text(&format!("w.{}", identifier(column))), part));
+        let shown = shown.collect::<Vec<_>>().join(" OR ");
+        format!(
+            "({own} OR EXISTS (SELECT 1 FROM {} AS w WHERE {} AND ({shown})))",
+            table(&users.table),
+            self.is_user(users)
+        )
+    }
+
+    /// The condition that a text contains another, in upper or lower case.
+    #[must_use]
+    pub fn contains(&self, expression: &str, part: &str) -> String {
+        let escaped: String = part
+            .chars()
+            .flat_map(|character| {
+                let escape = matches!(character, '%' | '_' | '!').then_some('!');
+                escape.into_iter().chain([character])
+            })
+            .collect();
+        let pattern = self.string(&format!("%{}%", escaped.to_lowercase()));
+        format!("lower({expression}) LIKE {pattern} ESCAPE '!'")
+    }
+}

@@ -1,0 +1,187 @@
+//! The SQL of putting back: rows that would collide with others, or whose user is gone, stay in the archive.
+
+use super::{Sql, identifier, table};
+use crate::{
+    mapping::{Revoke, TableName},
+    sql::schema::Equality,
+    unsealed_rows::ColumnDecl,
+};
+
+/// Why a row cannot be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// Its id is in the table.
+    Id,
+    /// Its token is in the table, or another row on it comes back.
+    Token,
+    /// No user of its id is seen.
+    User,
+    /// The row whose session was ended in place is not there any more, or has another token.
+    Gone,
+    /// A constraint, a rule or a trigger of the table refuses it.
+    Refused,
+}
+
+impl Obstacle {
+    const ALL: [Self; 3] = [Self::Id, Self::Token, Self::User];
+
+    /// Its name in what a statement gives.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Token => "token",
+            Self::User => "user",
+            Self::Gone => "gone",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The obstacle of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|obstacle| obstacle.name() == name)
+    }
+}
+
+/// The obstacles that can be seen before a row is put back, each with the condition that it is in the way.
+pub(super) type Conditions = Vec<(Obstacle, String)>;
+
+/// What sets the column that ended a session back, and the condition on the row.
+pub(super) struct SettingBack {
+    pub(super) set: String,
+    pub(super) condition: String,
+}
+
+impl Sql<'_> {
+    /// Restores rows into the sessions, or into a table that inherits from them: as many at once, and with what in answer, as
+    /// the dialect does.
+    #[must_use]
+    pub fn put_back(&self, columns: &[ColumnDecl], change: &Revoke, into: &TableName) -> String {
+        match change {
+            Revoke::Delete => self.dialect().insert(self, columns, into),
+            Revoke::Expire => self.dialect().set_back(self, columns, &self.mapping.expires.column),
+            Revoke::Flag { column, .. } => self.dialect().set_back(self, columns, column),
+        }
+    }
+
+    pub(super) fn position(columns: &[ColumnDecl], name: &str) -> Option<usize> {
+        columns.iter().position(|column| column.name == name)
+    }
+
+    /// Which of these fingerprints are those of tokens in the table.
+    #[must_use]
+    pub fn tokens_there(&self, fingerprints: &[i64]) -> String {
+        let numbers = fingerprints.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        let among = self.dialect().number_list(&numbers);
+        let fingerprint = self.fingerprint();
+        // A row that is marked as deleted has its token all the same.
+        let sessions = table(&self.mapping.sessions);
+        format!("SELECT DISTINCT {fingerprint}\nFROM {sessions} AS s\nWHERE {fingerprint} IN ({among})")
+    }
+
+    /// Which of these users exist; `None` where no users are known, or some may be missing from what is read.
+    #[must_use]
+    pub fn users_there(&self, ids: &[&str]) -> Option<String> {
+        let users = self.mapping.users.as_ref().filter(|_| self.users_doubt().is_none())?;
+        let ids: Vec<String> = ids.iter().map(|id| self.string(id)).collect();
+        let wanted = self.dialect().texts_as_rows(&ids);
+        let equality = self.equality(&users.table, &users.key);
+        let declared = self.schema.table(&users.table).and_then(|found| found.column(&users.key));
+        let key = format!("w.{}", identifier(&users.key));
+        let is_cast = self.dialect().casts_literals() && self.keyed_alike(users);
+        let is = match (equality, declared) {
+            // Compared as what it is, the key is looked up in its index.
+            (Equality::Exact, Some(column)) if is_cast => {
+                format!("{key} = CAST(v.id AS {})", column.declared)
+            }
+            _ => self.is_same_user(&key, "v.id", equality),
+        };
+        Some(format!("{wanted} WHERE EXISTS (SELECT 1 FROM {} AS w WHERE {is})", table(&users.table)))
+    }
+
+    /// The condition that two values are the same user to the application.
+    fn is_same_user(&self, key: &str, value: &str, equality: Equality) -> String {
+        format!("{} = {}", self.text(&self.folded(key, equality)), self.text(&self.folded(value, equality)))
+    }
+
+    /// What can be in the way of a row whose values are written so.
+    pub(super) fn obstacles(&self, value: impl Fn(&str) -> Option<String>) -> Conditions {
+        let mapping = self.mapping;
+        let taken = |column: &str| {
+            let equality = self.equality(&mapping.sessions, column);
+            let there = self.folded(&format!("q.{}", identifier(column)), equality);
+            let value = self.folded(&value(column)?, equality);
+            Some(format!("EXISTS (SELECT 1 FROM {} AS q WHERE {there} = {value})", table(&mapping.sessions)))
+        };
+        let user_is_missing = || {
+            let (users, value) = (mapping.users.as_ref()?, value(mapping.user.as_deref()?)?);
+            let key = format!("w.{}", identifier(&users.key));
+            let is = self.is_same_user(&key, &value, self.equality(&users.table, &users.key));
+            let known = format!("SELECT 1 FROM {} AS w WHERE {is}", table(&users.table));
+            Some(format!("({value} IS NOT NULL AND NOT EXISTS ({known}))"))
+        };
+        let found = [
+            (Obstacle::Id, mapping.id.as_deref().and_then(taken)),
+            (Obstacle::Token, taken(&mapping.token)),
+            (Obstacle::User, user_is_missing()),
+        ];
+        found.into_iter().filter_map(|(obstacle, condition)| Some((obstacle, condition?))).collect()
+    }
+
+    /// The name of what is in the way of one row, whose values are parameters; NULL if nothing is.
+    #[must_use]
+    pub fn obstacle_of_one(&self, columns: &[ColumnDecl]) -> String {
+        let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
+        format!("SELECT {}", named(&self.obstacles(value)))
+    }
+
+    /// Inserts one row, whose values are parameters, where nothing is in its way.
+    pub(super) fn insert_one(&self, columns: &[ColumnDecl]) -> String {
+        let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
+        let values: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
+        let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
+        let free: String =
+            self.obstacles(value).iter().map(|(_, condition)| format!(" AND NOT {condition}")).collect();
+        format!(
+            "INSERT INTO {sessions} ({names}) SELECT {values} WHERE 1 = 1{free} ON CONFLICT DO NOTHING",
+            sessions = table(&self.mapping.sessions),
+            names = names.join(", "),
+            values = values.join(", "),
+        )
+    }
+
+    /// Sets the column that ended a session back, where the row is still there with its token; `holder` writes the value of a
+    /// column by its position.
+    pub(super) fn setting_back(
+        &self,
+        columns: &[ColumnDecl],
+        column: &str,
+        holder: impl Fn(usize) -> String,
+    ) -> SettingBack {
+        let value = |name: &str| Self::position(columns, name).map_or_else(|| "NULL".into(), &holder);
+        let same = [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten();
+        let same = same.map(|name| format!("s.{} = {}", identifier(name), value(name)));
+        SettingBack {
+            set: format!("{} = {}", identifier(column), value(column)),
+            condition: same.collect::<Vec<_>>().join(" AND "),
+        }
+    }
+
+    /// The same for one row, whose values are parameters.
+    pub(super) fn set_one_back(&self, columns: &[ColumnDecl], column: &str) -> String {
+        let SettingBack { set, condition } = self.setting_back(columns, column, |at| format!("?{}", at + 1));
+        format!("UPDATE {} AS s SET {set} WHERE {condition}", table(&self.mapping.sessions))
+    }
+}
+
+/// The name of the first obstacle whose condition holds; NULL if none does.
+pub(super) fn named(conditions: &Conditions) -> String {
+    if conditions.is_empty() {
+        return "CAST(NULL AS text)".into();
+    }
+    let cases: String = conditions
+        .iter()
+        .map(|(obstacle, condition)| format!(" WHEN {condition} THEN '{}'", obstacle.name()))
+        .collect();
+    format!("CASE{cases} END")
+}

@@ -1,0 +1,159 @@
+//! The SQL of users: what each of them holds, who holds the most, and what helps a person to recognize them.
+
+use std::fmt::Write as _;
+
+use super::{Sql, identifier, table};
+use crate::sql::schema::{ColumnKind, Equality};
+
+/// Texts are sorted quickest by their bytes.
+const BY_BYTES: &str = " COLLATE \"C\"";
+
+impl Sql<'_> {
+    /// Everything about users, with one pass over the sessions: a kind of line, a user, rows `n`, active `a`, created in the
+    /// last hour `r`, whether the user does not exist, and how many users are so. Lines of the kind `users` name none; those of
+    /// the kinds `active`, `rows` and `recent` are the users who stand out, most first, and `orphan` some who do not exist.
+    #[must_use]
+    pub fn per_user(&self, tops: usize, orphans: usize) -> String {
+        let (mut sql, has_recent) = self.users_tallied();
+        let is_collated = self.collated_user();
+        let name = if is_collated { "name" } else { "u" };
+        let named = |column: &str| format!("CASE WHEN n > {} OR o THEN {column} END", self.notable_above);
+        let name_of = if is_collated { format!("{} AS name, ", named("name")) } else { String::new() };
+        let missing = "CASE WHEN o THEN 1 ELSE 0 END";
+        // Users are named where they stand out; all the others are counted, those alike together.
+        let _ = write!(
+            sql,
+            ", grouped AS MATERIALIZED (\n  SELECT {u} AS u, {name_of}n, a, r, o, COUNT(*) AS users FROM known GROUP BY {by}\n)\n\
+             SELECT 'users', CAST(NULL AS text), n, a, r, {missing}, CAST(SUM(users) AS bigint) FROM grouped GROUP BY n, a, r, {missing}",
+            u = named("u"),
+            by = if is_collated { "1, 2, n, a, r, o" } else { "1, n, a, r, o" },
+        );
+        let mut lines = |kind: &str, rest: String| {
+            let _ = write!(
+                sql,
+                "\nUNION ALL SELECT * FROM (SELECT '{kind}', CAST({name} AS text), n, a, r, {missing}, 1 FROM grouped WHERE u IS NOT NULL AND {rest}) AS {kind}_users"
+            );
+        };
+        let order = self.user_order("grouped");
+        let above = self.notable_above;
+        lines("active", format!("a > {above} ORDER BY a DESC, {order} LIMIT {tops}"));
+        if has_recent {
+            lines("recent", format!("NOT o AND r > {above} ORDER BY r DESC, {order} LIMIT {tops}"));
+        } else {
+            lines("rows", format!("NOT o AND n > {above} ORDER BY n DESC, {order} LIMIT {tops}"));
+        }
+        if self.looks_for_orphans() {
+            lines("orphan", format!("o LIMIT {orphans}"));
+        }
+        sql
+    }
+
+    /// `WITH known AS (…)`: each user `u` with rows `n`, active `a`, created in the last hour `r`, orphan `o`.
+    fn users_tallied(&self) -> (String, bool) {
+        let expiry = self.instant(&self.mapping.expires);
+        let recent = self.created_lately();
+        let (active, user) = (expiry.active(self.now), self.user_key());
+        let (sorted, sessions) = (self.sortable_user(), self.sessions());
+        let has_recent = recent.is_some();
+        let counted = |condition: &str| self.count_where(condition);
+        let per = if let Some(key) = &sorted {
+            // Narrow rows that are sorted first are grouped, and joined with the index of the users, as they come; a hash
+            // table of all users waits for memory at every row.
+            let recent = recent.unwrap_or_else(|| "(1 = 0)".into());
+            format!(
+                "  SELECT u, COUNT(*) AS n, {} AS a, {} AS r\n  FROM (SELECT {key} AS u, {active} AS active, {recent} AS recent \
+                 FROM {sessions} WHERE {user} IS NOT NULL ORDER BY 1 OFFSET 0) AS sorted GROUP BY u",
+                counted("active"),
+                counted("recent"),
+            )
+        } else {
+            // Of texts that are equal, one stands for all.
+            let name = if self.collated_user() {
+                format!(", MIN(CAST({user} AS text) COLLATE \"C\") AS name")
+            } else {
+                String::new()
+            };
+            let recent = recent.map_or("0".into(), |recent| counted(&recent));
+            format!(
+                "  SELECT {user} AS u, COUNT(*) AS n, {} AS a, {recent} AS r{name}\n  FROM {sessions} WHERE {user} IS NOT NULL GROUP BY {user}",
+                counted(&active),
+            )
+        };
+        let names = if self.collated_user() { ", name" } else { "" };
+        let compared = match &sorted {
+            Some(key) if key.ends_with(BY_BYTES) => format!("per.u{BY_BYTES}"),
+            _ => "per.u".to_owned(),
+        };
+        let (join, orphan) = match &self.mapping.users {
+            Some(users) if self.looks_for_orphans() => (self.users_join(users, &compared), "(u.k IS NULL)"),
+            _ => (String::new(), "(1 = 0)"),
+        };
+        let sql = format!(
+            "WITH per AS (\n{per}\n), known AS (\n  SELECT per.u AS u, n, a, r, {orphan} AS o{names} FROM per{join}\n)"
+        );
+        (sql, has_recent)
+    }
+
+    /// The user of a session in a form that is sorted quickly, and alike for equal users only; nothing where there is none.
+    fn sortable_user(&self) -> Option<String> {
+        let user = self.mapping.user.as_deref()?;
+        let is_exact = self.equality(&self.mapping.sessions, user) == Equality::Exact;
+        let joins_alike = self.mapping.users.as_ref().is_none_or(|users| {
+            !self.looks_for_orphans() || (self.link(users) == Equality::Exact && !self.mixes_padding(users))
+        });
+        if self.pasted || !self.dialect().sorts_before_grouping() || !is_exact || !joins_alike {
+            return None;
+        }
+        match self.kind(&self.mapping.sessions, user) {
+            ColumnKind::Integer | ColumnKind::Uuid => Some(self.column(user)),
+            ColumnKind::Text => Some(format!("{}{BY_BYTES}", self.text(&self.column(user)))),
+            _ => None,
+        }
+    }
+
+    /// The order of the users of a table.
+    fn user_order(&self, table: &str) -> String {
+        let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
+        if self.collated_user() { "name".into() } else { self.dialect().user_order(table, kind) }
+    }
+
+    /// The users with more than `above` of one tally (`n`, `a` or `r`), most first.
+    #[must_use]
+    pub fn top_users(&self, tally: char, above: u64, limit: usize) -> String {
+        let (mut sql, _) = self.users_tallied();
+        let existing = if tally == 'a' { "" } else { " AND NOT o" };
+        let (shown, order) =
+            (if self.collated_user() { "name" } else { "CAST(u AS text)" }, self.user_order("known"));
+        // Writing to a String cannot fail.
+        let _ = write!(
+            sql,
+            "\nSELECT {shown}, {tally} FROM known WHERE {tally} > {above}{existing} ORDER BY {tally} DESC, {order} LIMIT {limit}"
+        );
+        sql
+    }
+
+    /// The display columns of these users: id, then the columns.
+    #[must_use]
+    pub fn users_named(&self, ids: &[&str]) -> Option<String> {
+        let users =
+            self.mapping.users.as_ref().filter(|users| !users.display.is_empty() && !ids.is_empty())?;
+        let list: Vec<String> = ids.iter().map(|id| self.string(id)).collect();
+        let equality = self.link(users);
+        let key = self.text(&self.folded(&format!("w.{}", identifier(&users.key)), equality));
+        let shown: String = users
+            .display
+            .iter()
+            .map(|column| format!(", {}", self.shown(&format!("w.{}", identifier(column)))))
+            .collect();
+        // Compared as what it is, the key is looked up in its index.
+        let indexed = self.dialect().casts_literals()
+            && self.keyed_alike(users)
+            && [Equality::Exact, Equality::Collation].contains(&equality);
+        let compared = if indexed { format!("w.{}", identifier(&users.key)) } else { key.clone() };
+        Some(format!(
+            "SELECT {key}{shown}\nFROM {} AS w\nWHERE {compared} IN ({})",
+            table(&users.table),
+            list.join(", ")
+        ))
+    }
+}

@@ -1,0 +1,113 @@
+//! SQLite: a file, in one transaction, with the functions that keep tokens inside the database.
+
+mod address;
+mod read_session;
+mod schema;
+mod side_effects;
+mod values;
+mod write_session;
+
+use std::{hash::Hasher, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, functions::FunctionFlags, types::ValueRef};
+use sessionwatch_core::{
+    decoder::{Decoded, Decoder, Raw},
+    token,
+};
+use siphasher::sip::SipHasher13;
+
+pub(crate) use self::address::parse_address;
+pub(crate) use self::{read_session::SqliteRead, write_session::SqliteWrite};
+use crate::{
+    capabilities::{Capabilities, Capability},
+    cells::TextRow,
+    error::TargetError,
+};
+
+/// SQLite files.
+const CAPABILITIES: Capabilities = Capabilities {
+    product: "SQLite",
+    has: &[Capability::CustomQueries, Capability::Pushdown, Capability::ConstraintProofs],
+};
+
+/// The rows of a query, as text.
+fn rows(connection: &Connection, sql: &str) -> Result<Vec<TextRow>, TargetError> {
+    let mut statement = connection.prepare(sql).map_err(|error| query_error(&error))?;
+    let width = statement.column_count();
+    let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+    let mut fetched = Vec::new();
+    while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
+        let value = |at| row.get_ref(at).map(text).map_err(|error| query_error(&error));
+        fetched.push((0..width).map(value).collect::<Result<_, _>>()?);
+    }
+    Ok(fetched)
+}
+
+/// `sw_fingerprint`, `sw_prefix` and `sw_instant`: what Postgres has built in.
+fn register(connection: &Connection, key: i64) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("sw_fingerprint", 1, flags, move |call| {
+        Ok(bytes(call.get_raw(0)).map(|token| {
+            let mut hasher = SipHasher13::new_with_keys(key.cast_unsigned(), 0);
+            hasher.write(&token);
+            hasher.finish().cast_signed()
+        }))
+    })?;
+    connection.create_scalar_function("sw_prefix", 1, flags, |call| {
+        let prefix = |value: Vec<u8>| token::prefix(&String::from_utf8_lossy(&value)).to_owned();
+        Ok(bytes(call.get_raw(0)).map(prefix))
+    })?;
+    connection.create_scalar_function("sw_instant", 2, flags, |call| {
+        let name: String = call.get(0)?;
+        let decoded = Decoder::parse(&name)
+            .map_or(Decoded::Undecodable, |decoder| decoder.decode(raw(call.get_raw(1))));
+        Ok(match decoded {
+            Decoded::At(at) => at.micros(),
+            Decoded::Never => i64::MAX,
+            Decoded::Undecodable => -i64::MAX,
+        })
+    })
+}
+
+/// Interrupts whatever runs when the time is up.
+fn limit(connection: &mut Connection, timeout: Duration) -> Result<(), TargetError> {
+    let deadline = std::time::Instant::now() + timeout;
+    let late = move || std::time::Instant::now() >= deadline;
+    connection.progress_handler(10_000, Some(late)).map_err(|error| query_error(&error))
+}
+
+fn bytes(value: ValueRef<'_>) -> Option<Vec<u8>> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(value) => Some(value.to_string().into_bytes()),
+        ValueRef::Real(value) => Some(value.to_string().into_bytes()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
+    }
+}
+
+fn raw(value: ValueRef<'_>) -> Raw<'_> {
+    match value {
+        ValueRef::Null => Raw::Null,
+        ValueRef::Integer(value) => Raw::Integer(value),
+        ValueRef::Real(value) => Raw::Real(value),
+        ValueRef::Text(text) => Raw::Text(text),
+        ValueRef::Blob(_) => Raw::Other,
+    }
+}
+
+fn text(value: ValueRef<'_>) -> Option<String> {
+    bytes(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn query_error(error: &rusqlite::Error) -> TargetError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => TargetError::StatementTimeout,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => TargetError::Locked,
+        Some(ErrorCode::ReadOnly) => TargetError::ReadOnly,
+        Some(ErrorCode::NotADatabase) => TargetError::File("it is not a SQLite database"),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => TargetError::File("it may not be read"),
+        Some(ErrorCode::DatabaseCorrupt) => TargetError::File("the database is damaged"),
+        Some(code) => TargetError::Query(format!("{code:?}")),
+        None => TargetError::Query("unexpected value".into()),
+    }
+}

@@ -1,0 +1,64 @@
+//! Addresses of SQLite files.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use credentials::mask;
+
+use super::CAPABILITIES;
+use crate::{
+    backend::{AddressError, DatabaseAddress, ScratchError},
+    capabilities::Capabilities,
+};
+
+/// Reads the address of a file: with a scheme, or a path that is named like a database, or leads to a file; nothing if it is
+/// none.
+pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>> {
+    for scheme in ["sqlite://", "sqlite:", "file://", "file:"] {
+        if let Some(path) = text.strip_prefix(scheme) {
+            let path = path.split_once('?').map_or(path, |(path, _)| path);
+            let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+            return (!path.is_empty()).then(|| Ok(beside_schema(scheme, path.into())));
+        }
+    }
+    let path = PathBuf::from(text);
+    let named_like_one =
+        path.extension().is_some_and(|end| ["db", "sqlite", "sqlite3"].iter().any(|known| end == *known));
+    (!text.contains("://") && (named_like_one || path.is_file())).then_some(Ok(path))
+}
+
+/// The file that Prisma means: it resolves `file:` from the folder of its schema, `prisma`, if the file is there and not here.
+fn beside_schema(scheme: &str, path: PathBuf) -> PathBuf {
+    let there = Path::new("prisma").join(&path);
+    if scheme == "file:" && path.is_relative() && !path.exists() && there.is_file() { there } else { path }
+}
+
+impl DatabaseAddress for PathBuf {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&mask(&format!("sqlite:{}", self.display())))
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(self)
+    }
+
+    fn resolve_in(&mut self, folder: &Path) {
+        *self = folder.join(&self);
+    }
+
+    fn scratch_file(&self, folder: &Path, name: &str) -> Option<PathBuf> {
+        Some(folder.join(format!("{name}.db")))
+    }
+
+    async fn create_scratch(&self, _: &str, statements: &str, _: &str) -> Result<(), ScratchError> {
+        let made = rusqlite::Connection::open(self);
+        let filled = made.and_then(|file| file.execute_batch(statements));
+        filled.map_err(|_| ScratchError::Unwritable(self.clone()))
+    }
+}

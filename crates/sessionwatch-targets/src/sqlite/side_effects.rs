@@ -1,0 +1,151 @@
+//! Foreign keys and triggers, as the schema of a file has them.
+
+use crate::{
+    cells::TextRow,
+    error::TargetError,
+    mapping::TableName,
+    side_effects::{Catalog, Event, Hook, Kind, ReferenceColumn},
+    sql::{Dialect, identifier},
+};
+
+/// Foreign keys, a line a column: (no schema and) name of the table that refers, its column, the same of the other, name,
+/// action. Without a column, the other's primary key is meant.
+const REFERENCES: &str = "
+SELECT '', m.name, f.\"from\", '', f.\"table\",
+  COALESCE(f.\"to\", (SELECT p.name FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)),
+  (SELECT group_concat(g.\"from\") FROM pragma_foreign_key_list(m.name) AS g WHERE g.id = f.id), f.on_delete, 't', '='
+FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f
+WHERE m.type = 'table'
+ORDER BY m.name, f.id, f.seq";
+/// Triggers: table, name, statement.
+const TRIGGERS: &str =
+    "SELECT tbl_name, name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY tbl_name, name";
+
+/// Reads the schema with queries that `fetch` answers.
+pub(super) fn read(
+    mut fetch: impl FnMut(&str) -> Result<Vec<TextRow>, TargetError>,
+) -> Result<Catalog, TargetError> {
+    let mut catalog = Catalog::default();
+    fetch(REFERENCES)?.iter().filter_map(reference_column).for_each(|column| catalog.add_reference(column));
+    catalog.add_hooks(fetch(TRIGGERS)?.iter().filter_map(hook));
+    Ok(catalog)
+}
+
+/// Reads a row of [`REFERENCES`].
+fn reference_column(row: &TextRow) -> Option<ReferenceColumn> {
+    let text = |at: usize| row.get(at).and_then(Option::as_deref);
+    let table = |at: usize| Some(TableName { schema: None, name: text(at)?.to_owned() });
+    let child = table(1)?;
+    Some(ReferenceColumn {
+        kind: Kind::of_action(text(7).unwrap_or_default()),
+        name: text(6)?.to_owned(),
+        from: Dialect::SQLITE.catalog_name(&child),
+        from_column: text(2)?.to_owned(),
+        child,
+        to: Dialect::SQLITE.catalog_name(&table(4)?),
+        to_column: text(5)?.to_owned(),
+        equals: text(9).unwrap_or("=").to_owned(),
+        readable: text(8) == Some("t"),
+    })
+}
+
+/// A trigger of SQLite: its table, its name, and the statement that made it.
+fn hook(row: &TextRow) -> Option<Hook> {
+    let text = |at: usize| row.get(at).and_then(Option::as_deref);
+    let (table, name) = (text(0)?.to_lowercase(), text(1)?.to_owned());
+    let (before, event) = trigger(text(2)?)?;
+    let kind = if before { Kind::TriggerBefore } else { Kind::Trigger };
+    Some(Hook { kind, table: identifier(&table), name, event })
+}
+
+/// Whether a trigger runs before the row changes, and on what; `None` for one on `INSERT`.
+fn trigger(statement: &str) -> Option<(bool, Event)> {
+    let words = words(statement);
+    let mut words = words.iter().map(String::as_str).skip_while(|word| *word != "TRIGGER").skip(1).peekable();
+    if words.peek() == Some(&"IF") {
+        // IF NOT EXISTS
+        words.nth(2);
+    }
+    // Its name, with or without a schema.
+    words.next()?;
+    if words.peek() == Some(&".") {
+        words.nth(1);
+    }
+    let before = match *words.peek()? {
+        "AFTER" => words.next().is_none(),
+        "BEFORE" => words.next().is_some(),
+        // INSTEAD OF: on a view.
+        "INSTEAD" => return None,
+        _ => true,
+    };
+    match words.next()? {
+        "DELETE" => Some((before, Event::Delete)),
+        "UPDATE" => Some((before, Event::Update)),
+        _ => None,
+    }
+}
+
+/// The words at the beginning of a statement of SQLite, in capitals, without comments. What is quoted is one word.
+fn words(statement: &str) -> Vec<String> {
+    /// No trigger has its event behind so many words.
+    const ENOUGH: usize = 16;
+    let (mut words, mut rest) = (Vec::new(), statement);
+    while words.len() < ENOUGH {
+        rest = rest.trim_start();
+        let Some(first) = rest.chars().next() else { break };
+        let close = match first {
+            '"' | '\'' | '`' => Some(first),
+            '[' => Some(']'),
+            _ => None,
+        };
+        if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.split_once('\n').map_or("", |(_, behind)| behind);
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            rest = comment.split_once("*/").map_or("", |(_, behind)| behind);
+        } else if let Some(close) = close {
+            // Twice, a quote stands for itself.
+            let mut inner = rest.get(1..).unwrap_or_default();
+            loop {
+                let Some((_, behind)) = inner.split_once(close) else { return words };
+                inner = behind;
+                match behind.strip_prefix(close) {
+                    Some(behind) if close != ']' => inner = behind,
+                    _ => break,
+                }
+            }
+            words.push("(quoted)".into());
+            rest = inner;
+        } else {
+            let is_word = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
+            let length = rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()).max(first.len_utf8());
+            let (word, behind) = rest.split_at(length);
+            words.push(word.to_uppercase());
+            rest = behind;
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triggers_of_sqlite_are_read_however_they_are_written() {
+        for (statement, expected) in [
+            ("CREATE TRIGGER t AFTER DELETE ON s BEGIN SELECT 1; END", Some((false, Event::Delete))),
+            (
+                "create temp trigger if not exists main.\"delete\" before update of x on s begin",
+                Some((true, Event::Update)),
+            ),
+            ("CREATE TRIGGER [my \"t] -- AFTER INSERT\n DELETE ON s BEGIN", Some((true, Event::Delete))),
+            ("CREATE TRIGGER /* BEFORE */ 'it''s' AFTER INSERT ON s BEGIN DELETE FROM s; END", None),
+            ("CREATE TRIGGER after AFTER UPDATE ON s BEGIN", Some((false, Event::Update))),
+            ("CREATE TRIGGER v INSTEAD OF DELETE ON v BEGIN", None),
+            ("CREATE TRIGGER `unfinished", None),
+            ("", None),
+        ] {
+            assert_eq!(trigger(statement), expected, "{statement}");
+        }
+    }
+}

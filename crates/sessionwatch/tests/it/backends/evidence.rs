@@ -1,0 +1,130 @@
+//! Evidence is fetched from where a scan has seen its rows, and is what a search of the whole table finds, by either engine.
+
+use std::{fmt::Write as _, time::Duration};
+
+use sessionwatch::{
+    profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    target::{
+        address::Address,
+        engine::{Engine, EngineKind},
+        evidence::{Evidence, Wanted},
+        layout::Layout,
+        limits::Limits,
+        read_session::ReadSession,
+        scope::Scope,
+        sql::{Among, RowAddressing, RowKind, Rows},
+    },
+};
+use sessionwatch_core::{
+    decoder::Decoder,
+    instant::{DAY, Instant},
+    snapshot::Notable,
+};
+
+use super::BACKENDS;
+
+const NOW: i64 = 1_800_000_000_000_000;
+/// Rows of evidence that are shown: one token on 3 rows; of 12 orphans, 15 expired rows, and 13 that end too late or never, 10.
+const SHOWN: [usize; 4] = [3, 10, 10, 10];
+
+/// The tables, of which that of the sessions ends so.
+fn script(ending: &str) -> String {
+    let mut script = format!(
+        "CREATE TABLE u (id integer PRIMARY KEY, name text);
+         CREATE TABLE s (id varchar(40) NOT NULL, t text, u integer, e bigint, PRIMARY KEY (id){ending};"
+    );
+    for n in 1..=60 {
+        write!(script, "INSERT INTO u VALUES ({n}, 'User {n}');").unwrap();
+    }
+    for n in 1..=400 {
+        let token = if [7, 107, 207].contains(&n) { "of-three".to_owned() } else { n.to_string() };
+        let user = if (300..=311).contains(&n) { 9_000 + n } else { 1 + n % 50 };
+        let end = match n {
+            200..=214 => (1_790_000_000 + n / 3).to_string(),
+            220..=231 => (1_900_000_000 + n / 2).to_string(),
+            232 => "NULL".into(),
+            _ => "1800500000".into(),
+        };
+        write!(script, "INSERT INTO s VALUES ('id-{n}', 'token-{token}', {user}, {end});").unwrap();
+    }
+    script
+}
+
+fn mapping(schema: Option<&str>) -> Mapping {
+    let name = |name: &str| TableName { schema: schema.map(str::to_owned), name: name.into() };
+    Mapping {
+        revoke: Revoke::Delete,
+        profile: "custom".into(),
+        sessions: name("s"),
+        id: Some("id".into()),
+        token: "t".into(),
+        user: Some("u".into()),
+        expires: InstantColumn { column: "e".into(), decoder: Decoder::EpochSeconds },
+        created: None,
+        ip: None,
+        agent: None,
+        users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec!["name".into()] }),
+        accounts: None,
+        deleted: None,
+        token_prefix: None,
+        impersonator: None,
+        max_lifetime_s: None,
+    }
+}
+
+/// Evidence of every kind, as that engine leads to it.
+async fn evidence(session: &ReadSession, scope: &Scope<'_>, engine: EngineKind) -> Vec<Vec<Evidence>> {
+    let observation = Engine::new(engine).observe(session, scope).await.unwrap();
+    let mut found = vec![];
+    for wanted in [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy] {
+        found.push(session.evidence(scope, wanted, &observation).await.unwrap());
+    }
+    found
+}
+
+/// How many rows stand at the addresses that a scan has noted.
+async fn found_by_address(session: &ReadSession, scope: &Scope<'_>) -> Vec<usize> {
+    let snapshot = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
+    let mut found = vec![];
+    for (kind, notable) in [
+        (RowKind::Duplicates, Notable::Fingerprints(snapshot.suspects())),
+        (RowKind::Orphans, Notable::Orphans),
+        (RowKind::OldestExpired, Notable::OldestExpired),
+        (RowKind::BeyondPolicy, Notable::BeyondPolicy),
+    ] {
+        let addresses = snapshot.addresses(notable).unwrap_or_default();
+        let rows = Rows { kind, among: Among::Addresses(&addresses) };
+        found.push(session.evidence_rows(scope, rows).await.unwrap().len());
+    }
+    found
+}
+
+async fn agrees(backend: &str, address: &Address, addressing: RowAddressing) {
+    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+    let session = ReadSession::open(address, limits, false, 7).await.unwrap();
+    let schema = session.describe().await.unwrap();
+    let named = schema.dialect.has_schemas().then_some("public");
+    let layout = Layout::of_mapping(schema, mapping(named));
+    let of_rows = Scope::of_rows(&layout, 7, Instant::from_micros(NOW).unwrap());
+    let scope = Scope { max_lifetime_us: Some(30 * DAY), notable_above: 20, ..of_rows };
+    assert_eq!(scope.queries().row_addressing(), addressing, "{backend}");
+    let scanned = evidence(&session, &scope, EngineKind::Scan).await;
+    assert_eq!(scanned.iter().map(Vec::len).collect::<Vec<_>>(), SHOWN, "{backend}");
+    assert_eq!(scanned, evidence(&session, &scope, EngineKind::Pushdown).await, "{backend}");
+    assert_eq!(found_by_address(&session, &scope).await, SHOWN, "{backend} {addressing:?}");
+    session.close().await;
+}
+
+#[test]
+fn evidence_is_the_same_by_address_and_by_search() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for backend in BACKENDS {
+        for (ending, addressing) in backend.table_endings() {
+            let database = backend.create();
+            database.execute(&script(ending));
+            for address in database.addresses() {
+                runtime.block_on(agrees(backend.name(), &address, *addressing));
+            }
+        }
+    }
+}
