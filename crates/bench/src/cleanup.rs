@@ -215,6 +215,8 @@ fn delete(database: &Database<'_>) -> Result<u64> {
 /// A plan of the program, made before the clock runs.
 struct Plan {
     id: String,
+    /// The name of the target, which confirms a plan above the safety limit.
+    target: String,
     url: String,
 }
 
@@ -224,22 +226,18 @@ impl Plan {
         let said = program(folder, &["cleanup", "expired", &url, "--format", "json"])?;
         let said: Value = serde_json::from_slice(&said)?;
         let id = said["plan"]["id"].as_str().context("a plan has an id")?.to_owned();
-        Ok(Self { id, url })
+        let target = said["plan"]["target"].as_str().context("a plan names its target")?.to_owned();
+        Ok(Self { id, target, url })
     }
 
     fn apply(&self, folder: &Path) -> Result<u64> {
-        let target = masked(&self.url);
-        let arguments =
-            ["cleanup", "expired", &self.url, "--apply", &self.id, "--confirm", &target, "--format", "json"];
+        let Self { id, target, url } = self;
+        let arguments = ["cleanup", "expired", url, "--apply", id, "--confirm", target, "--format", "json"];
         let said = program(folder, &arguments)?;
         fs::write(folder.join("applied.json"), &said)?;
         let said: Value = serde_json::from_slice(&said)?;
         said["applied"]["done"].as_u64().context("what was done is said")
     }
-}
-
-fn masked(url: &str) -> String {
-    url.replace(":testkit@", ":***@")
 }
 
 fn longest_hold(folder: &Path) -> Option<f64> {
