@@ -3,13 +3,13 @@
 //! A task that blocked would hold up every other task of its thread. What blocks runs on threads for that, with the sockets
 //! and timers of the one runtime.
 
-use tokio::{runtime::Handle, task::JoinError};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinError};
 
 use crate::store::{Store, StoreError, db::Db};
 
 /// Does work that blocks. A panic of the work goes on in the task that waits for it.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    match finish(work).await {
         Ok(done) => done,
         Err(error) => gone(error).await,
     }
@@ -17,7 +17,16 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
 
 /// Does work that blocks. Returns `None` if it ended in a panic.
 pub async fn run_caught<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
+    finish(work).await.ok()
+}
+
+async fn finish<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    let (sender, receiver) = oneshot::channel();
+    // Boxed, so that the machinery of a task is compiled once and not for each of about a hundred closures. Nobody
+    // hears of the outcome if nobody waits for it any more.
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || drop(sender.send(work())));
+    tokio::task::spawn_blocking(work).await?;
+    Ok(receiver.await.expect("work that ended without a panic sent its outcome"))
 }
 
 /// Runs a future that blocks now and then, as what opens a file of SQLite does.

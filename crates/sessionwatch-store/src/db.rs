@@ -9,6 +9,9 @@ use crate::{
     row::{Cell, Query, Row, Value},
 };
 
+/// What is done in a transaction.
+pub(crate) type Work<'a> = dyn FnMut(Db<'_>) -> Result<(), StoreError> + 'a;
+
 /// A store inside a transaction.
 #[derive(Clone, Copy, Debug)]
 pub enum Db<'a> {

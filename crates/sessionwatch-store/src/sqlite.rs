@@ -6,7 +6,7 @@ use crate::{StoreError, db::Db};
 
 pub(crate) fn transact<T>(
     connection: &mut Connection,
-    work: impl Fn(Db<'_>) -> Result<T, StoreError>,
+    work: impl FnOnce(Db<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     // Taken at once, so that two writers wait for each other instead of failing halfway.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

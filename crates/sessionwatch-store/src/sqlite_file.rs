@@ -14,7 +14,7 @@ use crate::{
     StoreError,
     copies::copy_rows,
     creation,
-    db::Db,
+    db::{Db, Work},
     file_identity::FileIdentity,
     readers::Readers,
     sqlite::{is_foreign, is_without_tables, transact},
@@ -108,10 +108,7 @@ impl FileStore {
         self.shelter.as_mut().map_or(&mut self.connection, |shelter| &mut shelter.connection)
     }
 
-    pub(crate) fn write<T>(
-        &mut self,
-        work: impl Fn(Db<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub(crate) fn write(&mut self, work: &mut Work<'_>) -> Result<(), StoreError> {
         if self.read_only {
             return Err(StoreError::ReadOnly(self.path.clone()));
         }
@@ -121,11 +118,11 @@ impl FileStore {
         if self.shelter.as_ref().is_some_and(|shelter| shelter.tried.elapsed() >= DISK_PAUSE) {
             self.leave_shelter();
         }
-        match transact(self.active(), &work) {
+        match transact(self.active(), &mut *work) {
             // Whoever does only one thing would take the memory along when it ends.
             Err(StoreError::Full) if self.shelter.is_none() && self.held.is_some() => {
                 self.take_shelter()?;
-                transact(self.active(), &work)
+                transact(self.active(), &mut *work)
             }
             outcome => outcome,
         }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     StoreError,
-    db::Db,
+    db::{Db, Work},
     file_identity::FileIdentity,
     health::Health,
     leases::{self, Fence},
@@ -214,17 +214,26 @@ impl Store {
     ///
     /// If it fails, cannot be written, or the term is over under which this store is used.
     pub fn write<T>(&self, work: impl Fn(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let work = |db: Db<'_>| {
+        let mut done = None;
+        // Only this closure is compiled for each work; the transaction around it is compiled once.
+        self.transact(&mut |db| {
+            done = Some(work(db)?);
+            Ok(())
+        })?;
+        Ok(done.expect("a transaction that was committed did its work"))
+    }
+
+    fn transact(&self, work: &mut Work<'_>) -> Result<(), StoreError> {
+        let mut work = |db: Db<'_>| {
             self.fence.as_deref().map_or(Ok(()), |fence| leases::guard(db, fence))?;
             work(db)
         };
         match &mut *self.lock() {
-            Backend::File(file) => file.write(work),
+            Backend::File(file) => file.write(&mut work),
             Backend::Server(remote) => {
                 remote.begin(true)?;
-                let outcome = work(Db::Server(remote));
-                match outcome {
-                    Ok(done) => remote.script("COMMIT").map(|()| done),
+                match work(Db::Server(remote)) {
+                    Ok(()) => remote.script("COMMIT"),
                     Err(error) => {
                         // Where even that fails the connection is given up, and the transaction with it.
                         let _ = remote.script("ROLLBACK");
@@ -241,10 +250,16 @@ impl Store {
     ///
     /// If it cannot be read.
     pub fn read<T>(&self, work: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.try_read(work).inspect_err(|error| self.health.failed(error))
+        let (mut work, mut done) = (Some(work), None);
+        let read = self.try_read(&mut |db| {
+            done = work.take().map(|work| work(db)).transpose()?;
+            Ok(())
+        });
+        read.inspect_err(|error| self.health.failed(error))?;
+        Ok(done.expect("a read that ended well did its work"))
     }
 
-    fn try_read<T>(&self, work: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn try_read(&self, work: &mut Work<'_>) -> Result<(), StoreError> {
         if let Some((readers, mut connection)) =
             self.readers.as_ref().and_then(|readers| Some((readers, readers.take()?)))
         {

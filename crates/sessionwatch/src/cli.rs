@@ -35,6 +35,7 @@ mod tokens;
 
 use std::{
     io::Write as _,
+    pin::Pin,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -282,6 +283,8 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 ///
 /// If the future fails.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    // Boxed, so that the runtime is compiled once and not for each command.
+    let future: Pin<Box<dyn Future<Output = Result<T, Failure>>>> = Box::pin(future);
     runtime()?.block_on(future)
 }
 

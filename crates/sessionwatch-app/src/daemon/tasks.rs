@@ -2,6 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -45,6 +46,7 @@ impl TaskGroup {
     /// Begins a task. Should it panic, the daemon ends: half a watch would look like a whole one.
     pub(super) fn spawn(&self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (failures, has_panicked) = (self.failures.clone(), Arc::clone(&self.has_panicked));
+        let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task);
         self.tracker.spawn(async move {
             // What the task shares with others is behind locks that outlive a panic.
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
