@@ -74,6 +74,15 @@ fn random(state: &mut u64) -> u64 {
     *state >> 33
 }
 
+/// Milliseconds that the daemon takes, on this machine, from its start to its first look.
+fn until_first_look(folder: &Path) -> u64 {
+    let begun = Clock::now();
+    let mut watch = Apart::start(folder, monday());
+    assert!(watch.looked());
+    watch.kill();
+    u64::try_from(begun.elapsed().as_millis()).unwrap() + 1
+}
+
 #[test]
 fn two_hundred_kills_lose_no_alert_and_break_no_store() {
     let database = testkit::healthy();
@@ -81,18 +90,19 @@ fn two_hundred_kills_lose_no_alert_and_break_no_store() {
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), &sink, "state.db");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let pause = until_first_look(folder.path());
     let (mut seed, mut minute, mut leaked) = (7, 0, false);
     for _ in 0..KILLS {
         let mut watch = Apart::start(folder.path(), monday().plus(minute * MINUTE));
         // Looks, changes and deliveries go on until the blow, which falls anywhere: also before the first look.
         for _ in 0..random(&mut seed) % 4 {
-            testkit::let_time_pass(Duration::from_millis(random(&mut seed) % 60));
+            testkit::let_time_pass(Duration::from_millis(random(&mut seed) % pause));
             minute += 1;
             leaked = !leaked;
             toggle(&database, leaked);
             watch.set(monday().plus(minute * MINUTE));
         }
-        testkit::let_time_pass(Duration::from_millis(random(&mut seed) % 60));
+        testkit::let_time_pass(Duration::from_millis(random(&mut seed) % pause));
         watch.kill();
         minute += 1;
     }

@@ -23,6 +23,8 @@ use sessionwatch::{
 use sessionwatch_core::instant::{Instant, SECOND};
 use tokio::sync::{broadcast, mpsc, watch};
 
+mod process;
+
 pub(crate) const MINUTE: i64 = 60 * SECOND;
 
 /// Where stories begin: a Monday, at six in the morning.
@@ -234,25 +236,19 @@ impl Apart {
 
     /// Starts it by a command that runs the program of [`program`].
     pub(crate) fn start_by(command: &mut Process, folder: &Path, from: Instant) -> Self {
-        let mut child = command
-            .arg(folder.join("sessionwatch.toml"))
-            .arg(from.micros().to_string())
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        process::prepare(command, &folder.join("sessionwatch.toml"), from);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         let (sender, looks) = sync_channel(1_000);
         let address = Arc::new(OnceLock::new());
         let listens = Arc::clone(&address);
         std::thread::spawn(move || {
             for line in said.lines().map_while(Result::ok) {
-                match line.split_once("://") {
-                    Some((_, address)) => listens.set(address.to_owned()).unwrap(),
+                if let Some((_, address)) = line.split_once("://") {
+                    listens.set(address.to_owned()).unwrap();
+                } else if line.starts_with(process::LOOKED) {
                     // A story that has ended looks no more.
-                    None => drop(sender.send(line)),
+                    drop(sender.send(line));
                 }
             }
         });
@@ -338,15 +334,8 @@ impl Drop for Apart {
     }
 }
 
-/// The example of that name, built when it is first needed.
+/// This program, which is that process too.
 pub(crate) fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let built = Process::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--package", "sessionwatch", "--example", "fastforward"])
-            .status();
-        assert!(built.unwrap().success(), "the example builds");
-        let tests = std::env::current_exe().unwrap();
-        tests.parent().and_then(Path::parent).unwrap().join("examples/fastforward")
-    })
+    PROGRAM.get_or_init(|| std::env::current_exe().unwrap())
 }

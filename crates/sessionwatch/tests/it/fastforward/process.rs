@@ -1,0 +1,97 @@
+//! The process behind [`super::Apart`]: this program of tests, started once more for one "test", which is the daemon as `serve`
+//! runs it, under a clock that standard input sets. So whatever runs the stories has built it too.
+//!
+//! Each line of standard input is an instant, in microseconds since 1970; `adjust MICROSECONDS` sets the clock forward or back
+//! without time passing. On standard output it says where its pages are, and each look. The end of standard input ends it.
+
+use std::{
+    io::{BufRead as _, Write as _},
+    path::Path,
+    process::Command as Process,
+};
+
+use sessionwatch::{
+    app::LiveEvent,
+    clock::Clock,
+    config::Config,
+    daemon::{Command, Daemon},
+};
+use sessionwatch_core::instant::Instant;
+use tokio::sync::{broadcast, mpsc};
+
+/// The variables that name the configuration, and when the clock begins.
+const CONFIGURATION: &str = "FASTFORWARD_CONFIGURATION";
+const BEGINNING: &str = "FASTFORWARD_BEGINNING";
+const NAME: &str = "fastforward::process::a_daemon_whose_clock_is_set_from_outside";
+
+/// Has a command, which runs this program, be that process.
+pub(super) fn prepare(command: &mut Process, configuration: &Path, from: Instant) {
+    command
+        .args(["--exact", NAME, "--nocapture"])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(CONFIGURATION, configuration)
+        .env(BEGINNING, from.micros().to_string());
+}
+
+/// What that process was told, if this one is it.
+#[expect(clippy::disallowed_methods, reason = "the arguments belong to the harness")]
+fn told() -> Option<(Config, Instant)> {
+    let configuration = std::env::var(CONFIGURATION).ok()?;
+    let from = instant(&std::env::var(BEGINNING).ok()?).expect("an instant");
+    Some((Config::load(Some(Path::new(&configuration))).unwrap(), from))
+}
+
+/// Among the other tests there is nobody to set a clock, and nothing to do.
+#[test]
+fn a_daemon_whose_clock_is_set_from_outside() {
+    let Some((config, from)) = told() else { return };
+    tracing_subscriber::fmt()
+        .with_writer(sessionwatch::output::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+    let (clock, hand) = Clock::set(from);
+    let (commands, received) = mpsc::unbounded_channel();
+    let adjusted = clock.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended_well = runtime.block_on(async {
+        let daemon = Daemon::start(config, clock).await.unwrap_or_else(|error| panic!("{error}"));
+        let events = daemon.shared().events.subscribe();
+        // Without a reader nobody wants to know.
+        let _ =
+            writeln!(sessionwatch::output::stdout(), "{}://{}", daemon.scheme(), daemon.address().unwrap());
+        // These threads end with the process: nobody waits for them.
+        std::thread::spawn(move || say(events));
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                if let Some(by) = line.strip_prefix("adjust ").and_then(|by| by.parse().ok()) {
+                    adjusted.adjust(by);
+                } else if let Some(at) = instant(&line) {
+                    hand.send_replace(at);
+                }
+            }
+            // A daemon that has ended needs no word.
+            let _ = commands.send(Command::Stop);
+            drop(hand);
+        });
+        let dashboard = sessionwatch::web::router(&daemon.shared().app);
+        daemon.serve(dashboard, received).await.unwrap_or_else(|error| panic!("{error}"))
+    });
+    assert!(ended_well, "the daemon did not end well");
+}
+
+fn say(mut events: broadcast::Receiver<LiveEvent>) {
+    while let Ok(event) = events.blocking_recv() {
+        if let LiveEvent::Looked { target, at } = event {
+            // Without a reader nobody wants to know.
+            let _ = writeln!(sessionwatch::output::stdout(), "{LOOKED}{} {target}", at.micros());
+        }
+    }
+}
+
+/// How a line begins that says there was a look; the harness has lines of its own.
+pub(super) const LOOKED: &str = "looked ";
+
+fn instant(text: &str) -> Option<Instant> {
+    Instant::from_micros(text.trim().parse().ok()?)
+}
