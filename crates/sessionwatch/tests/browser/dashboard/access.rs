@@ -1,0 +1,81 @@
+//! Who may see and change what.
+
+use testkit::{ACCOUNT_PASSWORD, Daemon};
+
+use super::{cookie, form};
+use crate::scene::Scene;
+
+#[test]
+fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
+    let scene = Scene::new(&[("vera", "viewer"), ("rob", "responder")]);
+    let address = scene.watch.address.clone();
+    let get =
+        |cookie: &str, path: &str| testkit::http::get_with(&address, path, &[("cookie", cookie)]).parts();
+    let (vera, rob) = (cookie(&address, "vera"), cookie(&address, "rob"));
+    let form = |cookie: &str| form(&address, cookie);
+    let silence = |cookie: &str, form: &str, headers: &[(&str, &str)]| {
+        let body = format!("form={form}&check=blind&note=x&minutes=60");
+        let headers = [&[("cookie", cookie)], headers].concat();
+        testkit::http::post(&address, "/alerts/silence", &headers, body.as_bytes()).status
+    };
+    assert_eq!(get(&vera, "/alerts").0, 200);
+    assert_eq!(silence(&vera, &form(&vera), &[]), 403);
+    assert_eq!(silence(&rob, "", &[]), 400);
+    assert_eq!(silence(&rob, &form(&vera), &[]), 400);
+    assert_eq!(silence(&rob, &form(&rob), &[("sec-fetch-site", "cross-site")]), 400);
+    assert_eq!(silence(&rob, &form(&rob), &[("origin", "https://evil.example")]), 400);
+    assert_eq!(silence(&rob, &form(&rob), &[]), 303);
+    assert_eq!(silence("sessionwatch=0", &form(&rob), &[]), 401);
+    assert_eq!(get("", "/alerts").0, 303);
+    for (path, status) in [
+        ("/targets/%3Cscript%3E", 404),
+        ("/targets/app/sessions?status=%27%22", 400),
+        ("/targets/app/sessions?user=%27%3B+DROP+TABLE+sessions%3B--", 200),
+        ("/targets/app/sessions?after=x&id=%27", 200),
+        ("/targets/app/sessions?sort=user&after=1&id=s1", 200),
+        ("/targets/app/sessions?sort=id&after=1&id=%00", 200),
+        ("/targets/app/sessions?user=%00&token=%00", 200),
+        ("/targets/app/users/%00", 200),
+        ("/targets/app/sessions?sort=token", 400),
+        ("/targets/app/users/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 200),
+        ("/plans/nothing", 404),
+        ("/incidents/nothing", 404),
+        ("/audit?days=99999999999999999999", 400),
+    ] {
+        let (found, page) = get(&vera, path);
+        assert_eq!(found, status, "{path}: {page}");
+        assert!(!page.contains("<script>"), "{path}: {page}");
+        assert!(page.contains("content-security-policy: default-src 'none'"), "{path}: {page}");
+    }
+    assert!(scene.database.psql("SELECT count(*) FROM sessions").is_ok());
+    // Whoever guesses is stopped.
+    let guess = || testkit::http::post(&address, "/login", &[], b"name=rob&password=wrong").status;
+    let statuses: Vec<u16> = (0..12).map(|_| guess()).collect();
+    assert_eq!((statuses[0], statuses[9], statuses[10]), (401, 401, 429), "{statuses:?}");
+    assert_eq!(scene.watch.stop(), Some(0));
+    // Neither tokens nor passwords are in the store.
+    let bytes = std::fs::read(scene.folder.path().join("sessionwatch-state.db")).unwrap();
+    let token = vera.split_once('=').unwrap().1;
+    for secret in [token.as_bytes(), ACCOUNT_PASSWORD.as_bytes()] {
+        assert!(memchr::memmem::find(&bytes, secret).is_none());
+    }
+}
+
+#[test]
+fn who_can_be_reached_from_elsewhere_offers_no_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"0.0.0.0:0\"\n",
+        testkit::healthy().url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+    let says = || {
+        let mut watch = Daemon::start(folder.path());
+        let line = watch.next_line();
+        assert_eq!(watch.stop(), Some(0));
+        line
+    };
+    assert!(says().contains("The dashboard is closed"));
+    testkit::add_account(folder.path(), "ada", "admin");
+    assert!(says().contains("The dashboard is on http://0.0.0.0:"));
+}

@@ -1,0 +1,123 @@
+//! Pages that bring themselves up to date.
+
+use testkit::{ACCOUNT_PASSWORD, Daemon};
+
+use super::LEAK;
+use crate::{
+    driver::{Browser, DESK},
+    scene::{Scene, run},
+};
+
+/// Has the watch look now, and not only when it is time.
+fn look_now(scene: &Scene) {
+    assert_eq!(testkit::http::post(&scene.watch.address, "/awake/app", &[], b"").status, 202);
+}
+
+#[test]
+fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its_connection_was_lost() {
+    let mut scene = Scene::new(&[("ada", "responder")]);
+    run(async {
+        let browser = Browser::open(&scene.watch.address, DESK).await;
+        browser.log_in("ada", ACCOUNT_PASSWORD).await;
+        browser.shows("All is well.").await;
+        // The daemon goes and comes back, and with it the stream of events; nobody loads the page anew.
+        let port = scene.watch.address.rsplit(':').next().unwrap().to_owned();
+        let file = scene.folder.path().join("sessionwatch.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+        std::fs::write(&file, format!("{text}[alerts.critical]\nclear_looks = 1\n")).unwrap();
+        scene.watch.signal("TERM");
+        assert!(scene.watch.child.wait().unwrap().success());
+        scene.watch = testkit::Daemon::start(scene.folder.path());
+        scene.database.psql(LEAK).unwrap();
+        look_now(&scene);
+        browser.shows("duplicate-tokens on app").await;
+
+        let other = Browser::open(&scene.watch.address, DESK).await;
+        other.log_in("ada", ACCOUNT_PASSWORD).await;
+        other.shows("ada · responder").await;
+        other.goto("/cleanup/app").await;
+        other.press("form:has(input[value=duplicates])").await;
+        other.shows("Carry out this plan").await;
+        other.press("form.stack").await;
+        other.shows("a fresh look finds none left").await;
+        // A look follows the cleanup by itself.
+        browser.shows("All is well.").await;
+    });
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
+    let scene = Scene::new(&[("ada", "responder"), ("rob", "responder")]);
+    scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
+    run(async {
+        let (ada, rob) = (
+            Browser::open(&scene.watch.address, DESK).await,
+            Browser::open(&scene.watch.address, DESK).await,
+        );
+        for (browser, name) in [(&ada, "ada"), (&rob, "rob")] {
+            browser.log_in(name, ACCOUNT_PASSWORD).await;
+            browser.shows("log-duplicate-token on app").await;
+            browser.goto("/targets/app/checks/log-duplicate-token").await;
+            browser.fill("form[action='/alerts/acknowledge']", "note", &format!("{name} is on it")).await;
+        }
+        let press = async |browser: &Browser| browser.press("form[action='/alerts/acknowledge']").await;
+        tokio::join!(press(&ada), press(&rob));
+        for browser in [&ada, &rob] {
+            browser.shows("looks after it").await;
+        }
+        // Whoever was last does; both are on record, and both pages say the same in the end.
+        ada.goto("/targets/app/checks/log-duplicate-token").await;
+        rob.goto("/targets/app/checks/log-duplicate-token").await;
+        let who = |text: String| {
+            ["ada", "rob"].map(|name| text.contains(&format!("{name} looks after it: {name} is on it")))
+        };
+        let (seen, also) = (who(ada.text().await), who(rob.text().await));
+        assert!(seen == also && seen[0] != seen[1], "{seen:?} {also:?}");
+        ada.goto("/audit").await;
+        assert_eq!(ada.text().await.matches("acknowledge").count(), 2);
+        // What one resolves, the other cannot any more, and is told.
+        let resolve = "form[action='/alerts/resolve']";
+        rob.press(resolve).await;
+        rob.shows("resolved by rob").await;
+        let gone = "target=app&check=log-duplicate-token";
+        assert_eq!(ada.submits("/alerts/resolve", gone).await, 409);
+        // A comment is for everybody.
+        rob.fill("form[action='/alerts/comment']", "note", "it was the cache").await;
+        rob.press("form[action='/alerts/comment']").await;
+        rob.shows("rob: it was the cache").await;
+    });
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn the_demonstration_leaks_within_a_minute_and_watches_its_own_log_ins() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch =
+        Daemon::spawn(testkit::command(&["demo", "--listen", "127.0.0.1:0"]).current_dir(folder.path()));
+    watch.line_with("duplicate-tokens");
+    let link = watch.line_with("/setup/");
+    let (address, token) = link.trim().strip_prefix("http://").unwrap().split_once("/setup/").unwrap();
+    watch.address = address.to_owned();
+    run(async {
+        let browser = Browser::open(address, DESK).await;
+        browser.goto(&format!("/setup/{token}")).await;
+        browser.fill("form", "name", "ada").await;
+        browser.fill("form", "password", ACCOUNT_PASSWORD).await;
+        browser.press("form").await;
+        browser.shows("All is well.").await;
+        browser.shows("log-duplicate-token on demo").await;
+        browser.follow("log-duplicate-token").await;
+        browser.shows("Is it an emergency?").await;
+        browser.shows("Why it matters").await;
+        browser.goto("/targets/dashboard/sessions").await;
+        browser.shows("admin").await;
+        assert!(browser.text().await.contains("ada"));
+        browser.goto("/targets/dashboard/checks/duplicate-tokens/query").await;
+        browser.shows("logins").await;
+        browser.goto("/targets/demo/doctor").await;
+        browser.shows("token-unique").await;
+    });
+    assert_eq!(watch.stop(), Some(0));
+}

@@ -1,0 +1,122 @@
+//! Sessions in a browser: paged through, and chosen for a plan.
+
+use serde_json::Value;
+use testkit::ACCOUNT_PASSWORD;
+
+use super::{cookie, form};
+use crate::{
+    driver::{Browser, DESK},
+    scene::{Scene, run},
+};
+
+#[test]
+fn sessions_are_paged_through_without_missing_or_repeating_any() {
+    let scene = Scene::new(&[("ada", "viewer")]);
+    scene
+        .database
+        .psql(
+            r#"INSERT INTO sessions SELECT 'p' || n, 'paged-' || n, 1 + n % 60, timestamp '2030-01-01' + (n % 7) * interval '1 day' FROM generate_series(1, 350) AS n"#,
+        )
+        .unwrap();
+    let address = scene.watch.address.clone();
+    let cookie = cookie(&address, "ada");
+    for order in ["down", "up"] {
+        let mut path = format!("/targets/app/sessions?order={order}");
+        let mut ids = vec![];
+        loop {
+            let (status, page) = testkit::http::get_with(&address, &path, &[("cookie", &cookie)]).parts();
+            assert_eq!(status, 200, "{page}");
+            let rows = page.split("…</code></td><td>").skip(1);
+            ids.extend(rows.map(|row| row.split('<').next().unwrap().to_owned()));
+            let Some((_, next)) = page.split_once("rel=\"next\" href=\"") else { break };
+            path = next.split('"').next().unwrap().replace("&amp;", "&");
+        }
+        let expected: Value =
+            serde_json::from_str(&scene.database.psql("SELECT count(*) FROM sessions").unwrap()).unwrap();
+        assert_eq!(ids.len() as u64, expected.as_u64().unwrap(), "{order}");
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len() as u64, expected.as_u64().unwrap(), "{order}");
+    }
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_first() {
+    let scene = Scene::new(&[("rob", "responder")]);
+    let address = scene.watch.address.clone();
+    let cookie = cookie(&address, "rob");
+    let form = form(&address, &cookie);
+    let post = |fields: &str| {
+        let body = format!("form={form}&kind=where&{fields}");
+        testkit::http::post(&address, "/cleanup/app", &[("cookie", &cookie)], body.as_bytes()).parts()
+    };
+    let get = |path: &str| testkit::http::get_with(&address, path, &[("cookie", &cookie)]).body;
+    for (fields, refused, said) in [
+        ("", 400, "Say at least one condition"),
+        ("expires_before=yesterday", 400, "is a date and a time, in UTC"),
+        ("created_after=2026-01-01T00:00", 409, "no column of"),
+    ] {
+        let (status, page) = post(fields);
+        assert!(status == refused && page.contains(said), "{fields}: {status} {page}");
+    }
+    let planned = |fields: &str, rows: &str| {
+        let (status, answer) = post(fields);
+        assert_eq!(status, 303, "{fields}: {answer}");
+        let (_, rest) = answer.split_once("location: ").unwrap();
+        let path = rest.lines().next().unwrap().trim().to_owned();
+        let page = get(&path);
+        assert!(page.contains(&format!("<dt>Rows</dt><dd>{rows} of 90</dd>")), "{fields}: {page}");
+        path
+    };
+    let first = planned("user_like=USER+7", "2");
+    // The rows of the guide's table end an hour, two hours and so on from now.
+    let last = planned("expires_before=9999-01-01T00:00&user_like=user+8", "2");
+    let list = get("/cleanup/app");
+    let at = |path: &str| list.find(&format!("href=\"{path}\"")).unwrap();
+    assert!(at(&last) < at(&first), "{list}");
+    assert_eq!(scene.watch.stop(), Some(0));
+}
+
+#[test]
+fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
+    let scene = Scene::new(&[("ada", "viewer")]);
+    scene
+        .database
+        .psql(
+            r#"INSERT INTO sessions SELECT 'p' || n, 'paged-' || n, 1 + n % 60, timestamp '2030-01-01' + n * interval '1 minute' FROM generate_series(1, 100000) AS n"#,
+        )
+        .unwrap();
+    run(async {
+        let browser = Browser::open(&scene.watch.address, DESK).await;
+        browser.log_in("ada", ACCOUNT_PASSWORD).await;
+        browser.shows("ada · viewer").await;
+        browser.goto("/targets/app/sessions?sort=expires&order=down").await;
+        for first in [100_000, 99_900, 99_800] {
+            browser.shows(&format!("p{first}")).await;
+            browser.shows(&format!("p{}", first - 99)).await;
+            assert!(!browser.text().await.contains(&format!("p{} ", first - 100)), "{first}");
+            browser.follow("Next page").await;
+        }
+        browser.shows("p99700").await;
+        // Nothing has them in that order: by itself, a page reads so many in the order of their ids.
+        scene.database.psql("ANALYZE sessions").unwrap();
+        browser.goto("/targets/app/sessions?order=up").await;
+        browser.shows("By row id").await;
+        browser.shows("p10086").await;
+        assert!(!browser.text().await.contains("p10087"));
+        browser.follow("Next page").await;
+        browser.shows("p10087").await;
+        browser.goto("/targets/app/sessions?sort=created").await;
+        browser.shows("does not say when sessions were created").await;
+        browser.goto("/targets/app/sessions?sort=id").await;
+        browser.shows("p99").await;
+        assert!(!browser.text().await.contains("By end"));
+        browser.goto("/targets/app/sessions?user=7").await;
+        assert!(!browser.text().await.contains("By row id"));
+        scene.database.psql("CREATE INDEX ON sessions (expires)").unwrap();
+        browser.goto("/targets/app/sessions").await;
+        browser.shows("p100000").await;
+    });
+    assert_eq!(scene.watch.stop(), Some(0));
+}

@@ -1,0 +1,132 @@
+//! What shows that a column is in local time: the cookie, columns of one row, and how a table grows.
+
+use sessionwatch::{
+    clock,
+    config::Config,
+    look::{self, Request},
+    memory::Memory,
+    target::engine::Engine,
+};
+use testkit::{Database, outcome, run_in};
+
+use super::{BETTER_AUTH_UTC, CONNECT_PG_SIMPLE, check_in, doubted, offset, refused};
+
+#[test]
+fn what_a_session_says_of_its_cookie_is_the_truth() {
+    for zone in ["America/Los_Angeles", "Asia/Tokyo", "Asia/Kolkata"] {
+        let database = CONNECT_PG_SIMPLE.load(zone, 0);
+        let folder = CONNECT_PG_SIMPLE.mapped(&database, "timestamp-utc");
+        for engine in ["scan", "pushdown"] {
+            let report = check_in(folder.path(), engine);
+            let said = outcome(&report, "active-sessions")["summary"].as_str().unwrap();
+            let stored = format!("`expire` is stored in local time, about {}", offset(zone));
+            assert!(said.contains(&stored), "{said}");
+        }
+        for grace in ["1h", "24h", "14h"] {
+            let said = run_in(folder.path(), &[], &["cleanup", "expired", "--grace", grace]);
+            refused(&said, &["is stored in local time", &offset(zone)]);
+        }
+        let right = CONNECT_PG_SIMPLE.mapped(&database, &format!("timestamp-local:{zone}"));
+        let report = check_in(right.path(), "scan");
+        assert_eq!(doubted(&report), Vec::<String>::new());
+        assert_eq!(report["census"]["expired"], 0);
+        let said = run_in(right.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+    }
+    let database = CONNECT_PG_SIMPLE.load("UTC", 3 * 60);
+    let folder = CONNECT_PG_SIMPLE.mapped(&database, "timestamp-utc");
+    assert_eq!(doubted(&check_in(folder.path(), "scan")), Vec::<String>::new());
+    // Ends move on as sessions are used, and what the rows say of them does not.
+    database.psql("UPDATE session SET expire = expire + interval '157 minutes' WHERE sid < 'Q'").unwrap();
+    assert_eq!(doubted(&check_in(folder.path(), "scan")), Vec::<String>::new());
+    // Nothing of what a session holds comes along.
+    database
+        .psql("UPDATE session SET sess = jsonb_set(sess::jsonb, '{cookie,expires}', '\"planted-secret-2026\"')::json")
+        .unwrap();
+    let said = run_in(folder.path(), &[], &["check", "--format", "json", "-v"]);
+    assert!(!said.stdout.contains("planted") && !said.stderr.contains("planted"));
+}
+
+#[test]
+fn columns_of_one_row_that_are_hours_apart_show_a_zone() {
+    // The creation is the database's own clock, as a default, and the end that of the application.
+    let table = |shift: &str, lifetime: &str| {
+        format!(
+            "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \"expiresAt\" timestamp NOT NULL,\n\
+             \"createdAt\" timestamptz NOT NULL, \"updatedAt\" timestamptz NOT NULL, \"ipAddress\" text, \"userAgent\" text);\n\
+             CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);\n\
+             INSERT INTO \"user\" SELECT 'u' || n, 'N', 'e' FROM generate_series(1, 40) AS n;\n\
+             INSERT INTO session SELECT n, md5(n::text) || 'x', 'u' || n, ((at + interval '{lifetime}') AT TIME ZONE 'UTC') + interval '{shift}', at, at\n\
+             FROM (SELECT n, now() - n * interval '23 minutes' AS at FROM generate_series(1, 40) AS n) AS s"
+        )
+    };
+    for (shift, lifetime, part) in [
+        ("-5 hours", "7 days", Some("about UTC-5")),
+        ("5 hours 30 minutes", "7 days", Some("about UTC+5:30")),
+        ("-5 hours", "3 hours", Some("is before the creation of the same row")),
+        ("0", "7 days", None),
+        ("0", "30 days", None),
+        ("0", "20 hours", None),
+    ] {
+        let database = testkit::empty();
+        database.psql(&table(shift, lifetime)).unwrap();
+        let url = database.url("postgres");
+        let report = testkit::check(&url, &[]);
+        let found = doubted(&report);
+        assert_eq!(
+            found.iter().any(|found| found.contains("active-sessions")),
+            part.is_some(),
+            "{shift} {lifetime} {found:?}"
+        );
+        assert!(part.is_none_or(|part| found.iter().all(|found| found.contains(part))), "{found:?}");
+        // The creation names its zone, and is not doubted.
+        assert!(found.iter().all(|found| !found.contains("rapid-creation")), "{found:?}");
+        let said = testkit::run(&["cleanup", "expired", &url]);
+        assert_eq!(said.code, if part.is_some() { 2 } else { 0 }, "{}", said.stderr);
+    }
+}
+
+#[test]
+fn a_table_that_grows_by_sessions_of_hours_ago_is_found_out_by_two_looks() {
+    let sign_in = |database: &Database<'_>, number: u32, zone: &str| {
+        database
+            .psql(&format!(
+                "INSERT INTO session (id, token, \"userId\", \"expiresAt\", \"createdAt\", \"updatedAt\")\n\
+                 SELECT 'new-{number}', 'new-token-{number}-of-the-story', min(\"userId\"), at + interval '7 days', at, at\n\
+                 FROM session, (SELECT now() AT TIME ZONE '{zone}' AS at) AS n GROUP BY at"
+            ))
+            .unwrap();
+    };
+    for (zone, idle, found) in [("America/New_York", 0, true), ("UTC", 5 * 60, false)] {
+        let database = BETTER_AUTH_UTC.load(zone, idle);
+        let text = format!("[[target]]\nname = \"app\"\nurl = \"{}\"\n", database.url("postgres"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sessionwatch.toml");
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load(Some(&file)).unwrap();
+        let looked = |memory: &Memory| {
+            let request = Request {
+                target: &config.targets[0],
+                catalogue: &config.catalogue,
+                rules: &config.rules,
+                deep: false,
+                only: &[],
+                watched: Some((memory, clock::now())),
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(look::look(request, &mut Engine::new(request.target.engine)))
+        };
+        let mut memory = Memory::default();
+        for number in 0..3 {
+            let mut report = looked(&memory);
+            let doubted =
+                report.outcomes.iter().any(|outcome| outcome.finding.summary.contains("local time, about"));
+            // At the first look nothing is known of growth; afterwards it is remembered while nobody signs in.
+            assert_eq!(doubted, found && number > 0, "{zone} {number}");
+            memory = memory.after(report.mirror.take().unwrap(), clock::now());
+            if number == 0 {
+                sign_in(&database, number, zone);
+            }
+        }
+    }
+}
