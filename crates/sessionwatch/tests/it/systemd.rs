@@ -157,11 +157,10 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
     assert_eq!(notices(&received)[1..], ["one duplicate-tokens resolved"]);
     assert!(received[1].body.contains("it is not watched any more"), "{}", received[1].body);
     assert!(!watch.watch.page("/metrics").contains("target=\"one\""));
-    for number in 0..20 {
-        watch.watch.signal("HUP");
+    for number in 3..13 {
+        watch.reload(number, USED);
         assert_eq!(testkit::http::get(&watch.watch.address, "/healthz").status, 200, "{number}");
     }
-    watch.wait_for(3, USED);
     let metrics = watch.watch.page("/metrics");
     assert!(
         metrics.contains("sessionwatch_looks_total{target=\"other\"} 1\n"),
