@@ -21,6 +21,8 @@ pub mod outbox;
 pub mod plans;
 pub mod reports;
 pub mod row;
+#[cfg(test)]
+mod row_tests;
 pub mod signals;
 pub mod silences;
 pub mod sources;
@@ -35,11 +37,15 @@ mod error;
 mod file_identity;
 mod health;
 mod migrations;
+#[cfg(test)]
+mod migrations_tests;
 mod read_only;
 mod readers;
 mod remote;
 mod sqlite;
 mod sqlite_file;
+#[cfg(test)]
+mod statements_tests;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,7 +3,7 @@
 use crate::{StoreError, db::Db};
 
 /// Every migration, oldest first.
-const MIGRATIONS: [&str; 11] = [
+pub(crate) const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/20261129100000_clocks.sql"),
     include_str!("../migrations/20261129103000_gaps.sql"),
 ];
+
 /// Whether a file needs no migration.
 pub(crate) fn is_current(db: Db<'_>) -> Result<bool, StoreError> {
     let Db::File(_) = db else { return Ok(false) };

@@ -5,11 +5,10 @@ use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 use sessionwatch_core::instant::Instant;
 
 use pg_link::Dsn;
-use rusqlite::Connection;
 
 use crate::{
-    Place, Store, StoreError, alerts, attestations, audit, ledgers, migrations::migrate, outbox, reports,
-    silences, sqlite::transact, sqlite_file::DISK_PAUSE, store::Backend,
+    Place, Store, StoreError, attestations, ledgers, reports, silences, sqlite_file::DISK_PAUSE,
+    store::Backend,
 };
 
 /// A store for one test, and the folder that it is in.
@@ -117,26 +116,6 @@ fn what_fails_leaves_nothing_behind() {
     });
     assert!(failed.is_err());
     assert_eq!(count(&store, "secrets"), 0);
-}
-
-#[test]
-fn what_an_older_program_wrote_is_read_by_this_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("old.db");
-    let mut old = Connection::open(&path).unwrap();
-    transact(&mut old, |db| {
-        migrate(db, 1)?;
-        db.script(include_str!("../migrations/samples/20261124120000_first.sql"))
-    })
-    .unwrap();
-    drop(old);
-    let store = Store::open(&Place::File(path)).unwrap();
-    let kept = store.read(|db| alerts::list(db, true)).unwrap();
-    assert_eq!((kept.len(), kept[0].acknowledged_by.as_deref()), (2, Some("ada")));
-    let due = store.read(|db| outbox::due(db, "chat", (Instant::MAX, 10))).unwrap();
-    assert_eq!((due.len(), due[0].again), (1, false));
-    assert_eq!(store.read(|db| silences::list(db, Instant::MIN)).unwrap().len(), 1);
-    assert_eq!(store.read(audit::verify).unwrap(), audit::Trail::Whole(1));
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! Every statement in the source of this crate is prepared on both kinds of store: one that only one of them takes is found
+//! before anybody runs it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use proc_macro2::{TokenStream, TokenTree};
+
+use crate::{StoreError, db::Db, tests::both};
+
+/// What statements begin with.
+const FIRST_WORDS: [&str; 5] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "];
+/// Files with statements for one kind of store alone.
+const OF_ONE_KIND: [&str; 3] = ["copies.rs", "remote.rs", "sqlite.rs"];
+/// What only statements for one kind of store have in them.
+const OF_FILES: [&str; 2] = ["pragma_page_count", "sqlite_schema"];
+const OF_SERVERS: [&str; 3] = ["clock_timestamp()", "pg_total_relation_size", "to_regclass("];
+/// What is put into statements when they are run: the file, the placeholder, and every value that it has.
+const INSERTED: [(&str, &str, &[&str]); 8] = [
+    ("alerts.rs", "{}", &["($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"]),
+    (
+        "archived.rs",
+        "{passed}",
+        &["state = 'kept' AND (($1 <> '' AND plan = $1) OR ($1 = '' AND purge_at <= $2))"],
+    ),
+    ("db.rs", "{table}", &["archived", "attestations", "audit", "drills", "incident_entries", "silences"]),
+    ("events.rs", "{at}", &["at", "at + 0"]),
+    ("outbox.rs", "{set}", &["state = 'sending'", "state = 'done', attempts = attempts + 1, error = NULL"]),
+    ("outbox.rs", "{}", &["$1", "$1, $2"]),
+    ("signals.rs", "{}", &["$5", "$5, $6"]),
+    (
+        "signals.rs",
+        "{condition}",
+        &[
+            "COALESCE(severity, '') IN ('high', 'critical')",
+            "NOT COALESCE(severity, '') IN ('high', 'critical')",
+        ],
+    ),
+];
+
+/// A statement, and the file that it is in.
+struct Statement {
+    file: String,
+    sql: String,
+}
+
+/// Text in a file, and its constants that are text. What is for tests alone is left out.
+#[derive(Default)]
+struct Texts {
+    found: Vec<String>,
+    constants: BTreeMap<String, String>,
+}
+
+impl Texts {
+    fn collect(&mut self, tokens: TokenStream) {
+        let mut last_name = String::new();
+        let (mut is_constant, mut is_for_tests) = (false, false);
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) if group.stream().to_string().replace(' ', "") == "cfg(test)" => {
+                    is_for_tests = true;
+                }
+                TokenTree::Group(group) if group.delimiter() == proc_macro2::Delimiter::Brace => {
+                    if !is_for_tests {
+                        self.collect(group.stream());
+                    }
+                    is_for_tests = false;
+                }
+                TokenTree::Group(group) => self.collect(group.stream()),
+                TokenTree::Ident(name) => {
+                    let name = name.to_string();
+                    is_constant |= name == "const";
+                    if name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_') {
+                        last_name = name;
+                    }
+                }
+                TokenTree::Punct(mark) if mark.as_char() == ';' => {
+                    (is_constant, is_for_tests) = (false, false)
+                }
+                TokenTree::Punct(_) => {}
+                TokenTree::Literal(literal) => {
+                    let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string()) else { continue };
+                    if is_constant {
+                        self.constants.insert(last_name.clone(), text.value());
+                    }
+                    self.found.push(text.value());
+                }
+            }
+        }
+    }
+}
+
+/// Every statement, with everything that is put into it.
+fn statements() -> Vec<Statement> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut statements = vec![];
+    for entry in std::fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if file.ends_with("tests.rs") || OF_ONE_KIND.contains(&file.as_str()) {
+            continue;
+        }
+        let mut texts = Texts::default();
+        texts.collect(std::fs::read_to_string(&path).unwrap().parse().unwrap());
+        for text in &texts.found {
+            if FIRST_WORDS.iter().any(|word| text.starts_with(word)) {
+                let filled = filled(&file, text, &texts.constants);
+                statements.extend(filled.into_iter().map(|sql| Statement { file: file.clone(), sql }));
+            }
+        }
+    }
+    statements
+}
+
+/// A statement for every value of what is put into it.
+fn filled(file: &str, text: &str, constants: &BTreeMap<String, String>) -> Vec<String> {
+    let mut filled = vec![text.to_owned()];
+    for (name, value) in constants {
+        filled.iter_mut().for_each(|sql| *sql = sql.replace(&format!("{{{name}}}"), value));
+    }
+    for (_, placeholder, values) in INSERTED.iter().filter(|(of, ..)| *of == file) {
+        let each = |sql: String| values.iter().map(move |value| sql.replace(placeholder, value));
+        filled = filled.into_iter().flat_map(each).collect();
+        filled.dedup();
+    }
+    filled
+}
+
+/// The types of parameters that a server cannot tell: those that are selected to be inserted.
+fn types(db: Db<'_>, sql: &str) -> Result<String, StoreError> {
+    let Some((table, rest)) = sql.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_once(" (")) else {
+        return Ok(String::new());
+    };
+    let (columns, rest) = rest.split_once(')').unwrap();
+    let Some((values, _)) = rest.trim().strip_prefix("SELECT ").and_then(|rest| rest.split_once(" FROM"))
+    else {
+        return Ok(String::new());
+    };
+    // A comma within parentheses parts nothing.
+    let values = values.replace("(MAX(id), 0)", "");
+    let mut types = BTreeMap::new();
+    for (column, value) in columns.split(", ").zip(values.split(", ")) {
+        let Some(number) = value.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()) else {
+            continue;
+        };
+        let kind = db.row(
+            "SELECT CAST(data_type AS TEXT) FROM information_schema.columns WHERE table_name = $1 AND column_name = $2",
+            &[table.into(), column.into()],
+        )?;
+        types.insert(number, kind.unwrap().text(0)?);
+    }
+    let last = types.keys().copied().max().unwrap_or(0);
+    let named = |number| types.get(&number).map_or("unknown", String::as_str);
+    Ok(format!("({})", (1..=last).map(named).collect::<Vec<_>>().join(", ")))
+}
+
+fn prepare(db: Db<'_>, sql: &str) -> Result<(), String> {
+    match db {
+        Db::File(connection) => connection.prepare(sql).map(drop).map_err(|error| error.to_string()),
+        Db::Server(_) => types(db, sql)
+            .and_then(|types| db.script(&format!("PREPARE it {types} AS {sql}; DEALLOCATE it")))
+            .map_err(|error| error.to_string()),
+    }
+}
+
+#[test]
+fn every_statement_is_valid_on_both_kinds_of_store() {
+    let statements = statements();
+    assert!(statements.len() > 130, "{} statements were found", statements.len());
+    let mut refused = vec![];
+    for store in both() {
+        let is_server = store.is_shared();
+        for Statement { file, sql } in &statements {
+            let sql = &sql.replace("{like}", if is_server { "ILIKE" } else { "LIKE" });
+            let of = |marks: &[&str]| marks.iter().any(|mark| sql.contains(mark));
+            if of(if is_server { &OF_FILES } else { &OF_SERVERS }) {
+                continue;
+            }
+            let outcome = store.read(|db| Ok(prepare(db, sql))).unwrap();
+            if let Err(error) = outcome {
+                refused.push(format!("{file}, on a server {is_server}: {error}\n  {sql}"));
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{} are refused:\n{}", refused.len(), refused.join("\n"));
+}
