@@ -100,9 +100,9 @@ pub enum Door {
     Closed,
 }
 
-/// What the parts share.
+/// The state of the daemon: what its tasks share.
 #[derive(Debug)]
-pub struct Shared {
+pub struct DaemonState {
     /// What all use cases share.
     pub app: Arc<AppState>,
     /// What is known of clocks.
@@ -124,15 +124,7 @@ pub struct Shared {
     beats: AtomicU64,
 }
 
-impl std::ops::Deref for Shared {
-    type Target = AppState;
-
-    fn deref(&self) -> &AppState {
-        &self.app
-    }
-}
-
-impl Shared {
+impl DaemonState {
     /// Something is to be delivered.
     fn nudge(&self) {
         self.nudges.send_modify(|count| *count = count.wrapping_add(1));
@@ -140,7 +132,7 @@ impl Shared {
 
     /// Takes in when an earlier process saw a target last.
     fn recall(&self, config: &Config, target: &Target) -> Result<(), StoreError> {
-        if let Some(at) = self.store.read(|db| censuses::last_seen(db, &target.name))? {
+        if let Some(at) = self.app.store.read(|db| censuses::last_seen(db, &target.name))? {
             let until = schedule::current_until(&config.plan(target), at, 0);
             self.latest.restore(&target.name, Success { at, until });
         }
@@ -160,8 +152,8 @@ impl Shared {
 
     /// Ends the daemon if the file of the store is not the one that is open any more.
     async fn check_store_file(self: &Arc<Self>) {
-        let shared = Arc::clone(self);
-        if let Err(error) = blocking::run(move || shared.store.check_file()).await {
+        let state = Arc::clone(self);
+        if let Err(error) = blocking::run(move || state.app.store.check_file()).await {
             self.store_is_gone(&error);
         }
     }
@@ -174,7 +166,7 @@ impl Shared {
 /// The daemon, running.
 #[derive(Debug)]
 pub struct Daemon {
-    shared: Arc<Shared>,
+    state: Arc<DaemonState>,
     parts: Parts,
     failed: mpsc::UnboundedReceiver<String>,
     listener: TcpListener,
@@ -213,7 +205,7 @@ impl Daemon {
         let holder = config.serve.name.clone().unwrap_or_else(system::name);
         let leadership = Leadership::new(store.is_shared(), holder);
         let (failures, failed) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let state = Arc::new(DaemonState {
             begun: clock.now(),
             time,
             app: Arc::new(AppState::new(store, clock, leadership, config)),
@@ -225,16 +217,16 @@ impl Daemon {
             failures,
             beats: AtomicU64::new(0),
         });
-        let preparing = Arc::clone(&shared);
+        let preparing = Arc::clone(&state);
         blocking::run(move || prepare(&preparing)).await?;
-        let parts = Parts::start(&shared);
-        Ok(Self { shared, parts, failed, listener, certificate })
+        let parts = Parts::start(&state);
+        Ok(Self { state, parts, failed, listener, certificate })
     }
 
     /// What the parts share.
     #[must_use]
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub fn state(&self) -> &Arc<DaemonState> {
+        &self.state
     }
 
     /// How people get to the dashboard.
@@ -244,17 +236,17 @@ impl Daemon {
     /// If the store or the system does not say.
     pub async fn door(&self) -> Result<Door, DaemonError> {
         let address = self.address()?;
-        let public = self.shared.config().serve.public_url.clone();
+        let public = self.state.app.config().serve.public_url.clone();
         let public = public.unwrap_or_else(|| format!("{}://{address}", self.scheme()));
         let public = public.trim_end_matches('/');
-        let accounts = blocking::read(&self.shared.store, crate::store::accounts::list).await?;
-        let someone = self.shared.config().openid.is_some() || !accounts.is_empty();
+        let accounts = blocking::read(&self.state.app.store, crate::store::accounts::list).await?;
+        let someone = self.state.app.config().openid.is_some() || !accounts.is_empty();
         Ok(if someone {
             Door::Open(format!("{public}/"))
         } else if address.ip().is_loopback() {
             Door::SetUp(format!(
                 "{public}/setup/{}",
-                self.shared.auth.create_setup_link(self.shared.clock.now())
+                self.state.app.auth.create_setup_link(self.state.app.clock.now())
             ))
         } else {
             Door::Closed
@@ -289,19 +281,19 @@ impl Daemon {
     ) -> Result<bool, DaemonError> {
         let mut commands = Commands::new(commands);
         let close = CancellationToken::new();
-        let router = pages::router(Arc::clone(&self.shared), dashboard);
+        let router = pages::router(Arc::clone(&self.state), dashboard);
         let pages = door::serve(self.listener, router, self.certificate.clone(), close.clone());
-        let mut life = system::Life::start(Arc::clone(&self.shared));
+        let mut life = system::Life::start(Arc::clone(&self.state));
         let mut checks = tokio::time::interval(STORE_CHECK);
         let asked = loop {
             tokio::select! {
-                _ = checks.tick() => self.shared.check_store_file().await,
+                _ = checks.tick() => self.state.check_store_file().await,
                 command = commands.next() => match command {
                     Some(Command::Reload(config)) => {
                         if let Some(certificate) = &self.certificate {
                             certificate.renew();
                         }
-                        let reloading = reload(&self.shared, &mut commands, self.parts, *config);
+                        let reloading = reload(&self.state, &mut commands, self.parts, *config);
                         self.parts = life.during(reloading).await;
                     }
                     Some(Command::Stop) | None => break true,
@@ -309,8 +301,8 @@ impl Daemon {
                 why = self.failed.recv() => {
                     let why = why.as_deref().unwrap_or("a part ended by itself");
                     tracing::error!("{why}: the daemon ends");
-                    if self.shared.store.check_file().is_err() {
-                        life.during(delivery::announce_end(&self.shared, why)).await;
+                    if self.state.app.store.check_file().is_err() {
+                        life.during(delivery::announce_end(&self.state, why)).await;
                     }
                     break false;
                 }
@@ -318,16 +310,16 @@ impl Daemon {
             }
         };
         system::stopping();
-        self.shared.store.end_by(Monotonic::now() + LAST_WORDS);
+        self.state.app.store.end_by(Monotonic::now() + LAST_WORDS);
         let stopped = tokio::select! {
             (parts, jobs) = async {
                 // What people carry out goes on with the same command or page, from where it ended.
-                tokio::join!(self.parts.stop(), tokio::time::timeout(STOP_TIMEOUT, self.shared.plan_jobs.stop()))
+                tokio::join!(self.parts.stop(), tokio::time::timeout(STOP_TIMEOUT, self.state.app.plan_jobs.stop()))
             } => parts && jobs.is_ok(),
             () = commands.asked_again() => false,
         };
-        let shared = Arc::clone(&self.shared);
-        blocking::run(move || shared.store.settle()).await;
+        let state = Arc::clone(&self.state);
+        blocking::run(move || state.app.store.settle()).await;
         // Nobody who waits for a page is waited for.
         close.cancel();
         pages.abort();
@@ -349,14 +341,14 @@ fn open(place: &Place) -> Result<Store, StoreError> {
 
 /// Goes on with another configuration, or with the present one if that is not in order.
 async fn reload(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     commands: &mut Commands,
     parts: Parts,
     config: Result<Config, ConfigError>,
 ) -> Parts {
     system::reloading();
-    let parts = match usable(shared, config) {
-        Some(config) => replace(shared, commands, parts, config).await,
+    let parts = match usable(state, config) {
+        Some(config) => replace(state, commands, parts, config).await,
         None => parts,
     };
     system::ready();
@@ -364,9 +356,9 @@ async fn reload(
 }
 
 /// The new configuration, if it is in order.
-fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config> {
-    let present = shared.config();
-    shared.latest.record_reload(config.is_ok());
+fn usable(state: &DaemonState, config: Result<Config, ConfigError>) -> Option<Config> {
+    let present = state.app.config();
+    state.latest.record_reload(config.is_ok());
     let refused = |why: &ConfigError| tracing::error!("the new configuration is not used: {why}");
     let mut config = config.inspect_err(refused).ok()?;
     let kept = |serve: &crate::config::Serve| (serve.listen, serve.store.clone(), serve.tls.clone());
@@ -379,47 +371,47 @@ fn usable(shared: &Shared, config: Result<Config, ConfigError>) -> Option<Config
     Some(config)
 }
 
-async fn replace(shared: &Arc<Shared>, commands: &mut Commands, parts: Parts, config: Config) -> Parts {
+async fn replace(state: &Arc<DaemonState>, commands: &mut Commands, parts: Parts, config: Config) -> Parts {
     if !parts.stop().await {
         tracing::warn!("a part did not stop in time, and ends by itself");
     }
     if commands.is_stop_asked() {
         // What would be started now would have to be stopped again.
-        return Parts::idle(shared);
+        return Parts::idle(state);
     }
-    shared.set_config(config);
-    let preparing = Arc::clone(shared);
+    state.app.set_config(config);
+    let preparing = Arc::clone(state);
     if let Err(error) = blocking::run(move || prepare(&preparing)).await {
         tracing::error!("alerts of what is not watched any more stay until the next start: {error}");
     }
-    let parts = Parts::start(shared);
+    let parts = Parts::start(state);
     tracing::info!("the new configuration is in use");
     parts
 }
 
 /// Brings what is kept into line with the configuration.
-fn prepare(shared: &Shared) -> Result<(), StoreError> {
-    let config = shared.config();
-    shared.latest.retain(&config);
-    alerts::close_orphaned_alerts(&shared.store, &config, shared.clock.now())?;
+fn prepare(state: &DaemonState) -> Result<(), StoreError> {
+    let config = state.app.config();
+    state.latest.retain(&config);
+    alerts::close_orphaned_alerts(&state.app.store, &config, state.app.clock.now())?;
     for target in &config.targets {
-        shared.recall(&config, target)?;
+        state.recall(&config, target)?;
     }
     Ok(())
 }
 
 impl Parts {
     /// Without tasks.
-    fn idle(shared: &Shared) -> Self {
-        let group = || TaskGroup::new(shared.failures.clone());
+    fn idle(state: &DaemonState) -> Self {
+        let group = || TaskGroup::new(state.failures.clone());
         Self { tasks: group(), leases: group() }
     }
 
-    fn start(shared: &Arc<Shared>) -> Self {
-        let (parts, config) = (Self::idle(shared), shared.config());
+    fn start(state: &Arc<DaemonState>) -> Self {
+        let (parts, config) = (Self::idle(state), state.app.config());
         let (tasks, of) = (&parts.tasks, config.targets.len());
         let watched = config.targets.iter().enumerate().map(|(number, target)| Watching {
-            shared: Arc::clone(shared),
+            state: Arc::clone(state),
             config: Arc::clone(&config),
             target: target.clone(),
             place: (number, of),
@@ -429,22 +421,22 @@ impl Parts {
         let watched: Vec<Watching> = watched.collect();
         let wake_ups =
             watched.iter().map(|watching| (watching.target.name.clone(), Arc::clone(&watching.awake)));
-        shared.set_wake_ups(wake_ups.collect());
+        state.app.set_wake_ups(wake_ups.collect());
         for watching in watched {
             tasks.spawn("the watching of a target", watching.run());
         }
-        if shared.store.is_shared() {
+        if state.app.store.is_shared() {
             let names = config.targets.iter().map(|target| leadership::lease(&target.name));
             let leases = names.chain([leadership::DELIVERY.to_owned()]).collect();
-            let keeping = keep_leases(Arc::clone(shared), leases, parts.leases.token());
+            let keeping = keep_leases(Arc::clone(state), leases, parts.leases.token());
             parts.leases.spawn("the keeping of leases", keeping);
         }
-        tasks.spawn("the keeping of time", timekeeping::run(Arc::clone(shared), tasks.token()));
-        shared.intake.set(&config);
-        logs::start(tasks, shared, &config);
-        cleaning::start(tasks, shared, &config);
-        tasks.spawn("the removal of what is too old", retention::run(Arc::clone(shared), tasks.token()));
-        tasks.spawn("the delivery", delivery::run(Arc::clone(shared), config, tasks.token()));
+        tasks.spawn("the keeping of time", timekeeping::run(Arc::clone(state), tasks.token()));
+        state.intake.set(&config);
+        logs::start(tasks, state, &config);
+        cleaning::start(tasks, state, &config);
+        tasks.spawn("the removal of what is too old", retention::run(Arc::clone(state), tasks.token()));
+        tasks.spawn("the delivery", delivery::run(Arc::clone(state), config, tasks.token()));
         parts
     }
 
@@ -458,13 +450,13 @@ impl Parts {
 }
 
 /// Takes and renews leases until that is to stop, and then gives them up.
-async fn keep_leases(shared: Arc<Shared>, leases: Vec<String>, stop: CancellationToken) {
+async fn keep_leases(state: Arc<DaemonState>, leases: Vec<String>, stop: CancellationToken) {
     let leases = Arc::new(leases);
     let mut ticks = tokio::time::interval(RENEWAL_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let (shared, leases) = (Arc::clone(&shared), Arc::clone(&leases));
-        blocking::run(move || shared.leadership.renew(&shared.store, &leases)).await;
+        let (state, leases) = (Arc::clone(&state), Arc::clone(&leases));
+        blocking::run(move || state.app.leadership.renew(&state.app.store, &leases)).await;
     }
-    blocking::run(move || shared.leadership.release(&shared.store)).await;
+    blocking::run(move || state.app.leadership.release(&state.app.store)).await;
 }

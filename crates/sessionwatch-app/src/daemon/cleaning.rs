@@ -12,7 +12,7 @@ use sessionwatch_core::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    DaemonState,
     tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
@@ -34,11 +34,11 @@ const KIND: &str = "cleanup";
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// Starts the cleanups that are configured.
-pub(super) fn start(tasks: &TaskGroup, shared: &Arc<Shared>, config: &Arc<Config>) {
+pub(super) fn start(tasks: &TaskGroup, state: &Arc<DaemonState>, config: &Arc<Config>) {
     let cleaned = config.targets.iter().filter_map(|target| Some((target.clone(), target.cleanup.clone()?)));
     for (target, cleanup) in cleaned {
-        let (shared, config) = (Arc::clone(shared), Arc::clone(config));
-        let cleaning = Cleaning { shared, config, target, cleanup, stop: tasks.token() };
+        let (state, config) = (Arc::clone(state), Arc::clone(config));
+        let cleaning = Cleaning { state, config, target, cleanup, stop: tasks.token() };
         tasks.spawn("the cleanup of a target", cleaning.run());
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn start(tasks: &TaskGroup, shared: &Arc<Shared>, config: &Arc<Config
 /// A target that is cleaned up by itself.
 #[derive(Clone)]
 struct Cleaning {
-    shared: Arc<Shared>,
+    state: Arc<DaemonState>,
     config: Arc<Config>,
     target: Target,
     cleanup: Cleanup,
@@ -64,15 +64,15 @@ impl Cleaning {
     /// Cleans the target up each time that it is due, while this daemon leads it.
     async fn run(self) {
         let lease = lease(&self.target.name);
-        while let Some(number) = self.stop.run_until_cancelled(self.shared.leadership.lead(&lease)).await {
-            let store = self.shared.leadership.fenced(&self.shared.store, &lease, number);
+        while let Some(number) = self.stop.run_until_cancelled(self.state.app.leadership.lead(&lease)).await {
+            let store = self.state.app.leadership.fenced(&self.state.app.store, &lease, number);
             self.lead(&Term { number, store }).await;
         }
     }
 
     /// Cleans up until the term is over, or this is to stop. What was due while nobody ran is done once, late.
     async fn lead(&self, term: &Term) {
-        let (shared, lease) = (&self.shared, lease(&self.target.name));
+        let (state, lease) = (&self.state, lease(&self.target.name));
         // Another daemon may have cleaned up since this one last led.
         let name = self.target.name.clone();
         let last = blocking::read(&term.store, move |db| events::last_of(db, (KIND, &name))).await;
@@ -81,13 +81,13 @@ impl Cleaning {
             wait_to_retry(RETRY_DELAY, &self.stop).await;
             return;
         };
-        let mut last = last.unwrap_or(shared.begun);
-        while !self.stop.is_cancelled() && shared.leadership.term(&lease) == Some(term.number) {
-            let now = shared.clock.now();
+        let mut last = last.unwrap_or(state.begun);
+        while !self.stop.is_cancelled() && state.app.leadership.term(&lease) == Some(term.number) {
+            let now = state.app.clock.now();
             last = self.cleanup.schedule.last_done(last, now);
             let due = self.cleanup.schedule.after(last).unwrap_or(Instant::MAX);
             if now < due {
-                self.stop.run_until_cancelled(shared.clock.wait_until(due)).await;
+                self.stop.run_until_cancelled(state.app.clock.wait_until(due)).await;
                 continue;
             }
             let (this, store) = (self.clone(), term.store.clone());
@@ -120,8 +120,8 @@ impl Cleaning {
 
     /// Plans and carries out one cleanup: nothing if there is nothing to do.
     async fn clean(&self, store: &Store) -> Result<Option<Applied>, ActError> {
-        let Self { shared, config, target, cleanup, .. } = self;
-        let context = Context { config, target, store, clock: &shared.clock, actor: ACTOR };
+        let Self { state, config, target, cleanup, .. } = self;
+        let context = Context { config, target, store, clock: &state.app.clock, actor: ACTOR };
         let (recipient, made) = keys::recipient(config)?;
         if let Some(path) = made {
             tracing::warn!("{}", keys::advice(&recipient, &path));

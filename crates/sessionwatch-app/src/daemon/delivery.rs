@@ -7,7 +7,7 @@ use tokio::time::{Instant as Monotonic, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    DaemonState,
     metrics::DeliveryOutcome,
     tasks::{TaskGroup, wait_to_retry},
     weekly::{self, Weekly},
@@ -38,10 +38,11 @@ const GRACE: Duration = Duration::from_secs(3);
 const PATIENT: u32 = 5;
 
 /// Delivers, while this daemon leads the delivery, until it is asked to stop.
-pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, stop: CancellationToken) {
-    while let Some(term) = stop.run_until_cancelled(shared.leadership.lead(DELIVERY)).await {
+pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: CancellationToken) {
+    while let Some(term) = stop.run_until_cancelled(state.app.leadership.lead(DELIVERY)).await {
         // What an earlier leader was sending may have arrived.
-        let (store, clock) = (shared.leadership.fenced(&shared.store, DELIVERY, term), shared.clock.clone());
+        let (store, clock) =
+            (state.app.leadership.fenced(&state.app.store, DELIVERY, term), state.app.clock.clone());
         let resumed = blocking::write(&store, move |db| {
             let now = clock.now();
             outbox::rebase(db, now)?;
@@ -60,21 +61,21 @@ pub(super) async fn run(shared: Arc<Shared>, config: Arc<Config>, stop: Cancella
                 continue;
             }
         }
-        lead(&shared, &config, term, &stop).await;
+        lead(&state, &config, term, &stop).await;
     }
 }
 
 /// Delivers until this daemon leads no more, or is asked to stop.
-async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stop: &CancellationToken) {
-    let workers = TaskGroup::new(shared.failures.clone());
+async fn lead(state: &Arc<DaemonState>, config: &Arc<Config>, term: i64, stop: &CancellationToken) {
+    let workers = TaskGroup::new(state.failures.clone());
     // What is under way when its time is up is dropped, and made again later, with the same key and marked.
     let drop_all = CancellationToken::new();
     for channel in config.serve.channels.clone() {
         let worker = Arc::new(Worker {
-            shared: Arc::clone(shared),
+            state: Arc::clone(state),
             config: Arc::clone(config),
             channel,
-            store: shared.leadership.fenced(&shared.store, DELIVERY, term),
+            store: state.app.leadership.fenced(&state.app.store, DELIVERY, term),
             stop: workers.token(),
         });
         let dropped = drop_all.clone();
@@ -83,13 +84,13 @@ async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stop: &Canc
         });
     }
     if let Some(report) = config.serve.report.clone() {
-        let (shared, config, stop) = (Arc::clone(shared), Arc::clone(config), workers.token());
-        let weekly = Weekly { shared, config, report, term, stop };
+        let (state, config, stop) = (Arc::clone(state), Arc::clone(config), workers.token());
+        let weekly = Weekly { state, config, report, term, stop };
         workers.spawn("the sending of the checklist", weekly::run(weekly));
     }
     let mut ticks = tokio::time::interval(PERIOD);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if shared.leadership.term(DELIVERY) != Some(term) {
+        if state.app.leadership.term(DELIVERY) != Some(term) {
             break;
         }
     }
@@ -101,8 +102,8 @@ async fn lead(shared: &Arc<Shared>, config: &Arc<Config>, term: i64, stop: &Canc
 
 /// Tells every channel, past the outbox, that the daemon ends because its store is gone. What a channel does not take in
 /// time is not sent again: the daemon that is started next begins with alerts of its own.
-pub(super) async fn announce_end(shared: &Shared, why: &str) {
-    let (config, now) = (shared.config(), shared.clock.now());
+pub(super) async fn announce_end(state: &DaemonState, why: &str) {
+    let (config, now) = (state.app.config(), state.app.clock.now());
     let message = Message {
         schema: 1,
         key: format!("store-file/{}", now.micros()),
@@ -173,7 +174,7 @@ fn concurrent_deliveries(kind: &Kind) -> usize {
 
 /// What delivers to one channel.
 struct Worker {
-    shared: Arc<Shared>,
+    state: Arc<DaemonState>,
     config: Arc<Config>,
     channel: Channel,
     /// The store, for what is written under the present term of the delivery.
@@ -185,10 +186,10 @@ struct Worker {
 impl Worker {
     async fn run(self: Arc<Self>) {
         let mut sender = Sender::new(&self.channel);
-        let mut nudges = self.shared.nudges.subscribe();
+        let mut nudges = self.state.nudges.subscribe();
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut last, mut rest) = (self.shared.clock.now(), None);
+        let (mut last, mut rest) = (self.state.app.clock.now(), None);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -197,7 +198,7 @@ impl Worker {
                 () = self.next_due(last) => {}
                 () = self.stop.cancelled() => return,
             }
-            let now = self.shared.clock.now();
+            let now = self.state.app.clock.now();
             if now.plus(SECOND) < last {
                 rest = None;
                 self.noted(blocking::write(&self.store, move |db| outbox::hurry(db, now)).await);
@@ -223,9 +224,10 @@ impl Worker {
     /// Waits until a message is due that was not at that instant.
     async fn next_due(&self, last: Instant) {
         let channel = self.channel.name.clone();
-        let next = blocking::read(&self.shared.store, move |db| outbox::next_due(db, &channel, last)).await;
+        let next =
+            blocking::read(&self.state.app.store, move |db| outbox::next_due(db, &channel, last)).await;
         match self.noted(next).flatten() {
-            Some(at) => self.shared.clock.wait_until(at).await,
+            Some(at) => self.state.app.clock.wait_until(at).await,
             None => std::future::pending().await,
         }
     }
@@ -256,7 +258,7 @@ impl Worker {
 
     /// What is due, of which nothing is being sent.
     async fn due(self: &Arc<Self>) -> Option<Vec<Due>> {
-        let (this, now) = (Arc::clone(self), self.shared.clock.now());
+        let (this, now) = (Arc::clone(self), self.state.app.clock.now());
         blocking::run(move || {
             let channel = this.channel.name.as_str();
             let read = || {
@@ -300,12 +302,12 @@ impl Worker {
         }
         let attempts = groups.into_iter().map(|group| self.attempt(sender, group));
         let attempts = Arc::new(futures_util::future::join_all(attempts).await);
-        let now = self.shared.clock.now();
+        let now = self.state.app.clock.now();
         let told = self.note_until_kept(&attempts, now).await;
         if told.is_some_and(|told| told > 0) {
-            self.shared.nudge();
+            self.state.nudge();
         }
-        self.shared.publish(LiveEvent::Delivered { channel: self.channel.name.clone() });
+        self.state.app.publish(LiveEvent::Delivered { channel: self.channel.name.clone() });
         if told.is_none() {
             // What cannot be noted would be sent for ever.
             return Pace::Stop;
@@ -321,13 +323,13 @@ impl Worker {
 
     /// Delivers messages that are told together.
     async fn attempt(&self, sender: &Result<Sender, Failure>, group: Vec<PendingMessage>) -> Attempt {
-        let (shared, channel, begun) = (&self.shared, self.channel.name.as_str(), Monotonic::now());
+        let (state, channel, begun) = (&self.state, self.channel.name.as_str(), Monotonic::now());
         let outcome = match sender {
             Ok(sender) => self.send(sender, &group).await,
             Err(failure) => Err(failure.clone()),
         };
         let delivery = if outcome.is_ok() { DeliveryOutcome::Delivered } else { DeliveryOutcome::Failed };
-        shared.latest.record_delivery(channel, begun.elapsed(), delivery);
+        state.latest.record_delivery(channel, begun.elapsed(), delivery);
         if let Err(failure) = &outcome {
             let attempts = group.iter().map(|pending| pending.due.attempts).max().unwrap_or(0) + 1;
             tracing::warn!(channel, count = group.len(), attempts, "not delivered: {failure}");
@@ -339,7 +341,7 @@ impl Worker {
         let messages: Option<Vec<Message>> = group.iter().map(|pending| pending.message.clone()).collect();
         let recipient = group.first().and_then(|pending| pending.due.recipient.as_deref());
         let messages = messages.ok_or(Failure::Damaged)?;
-        sender.deliver(&self.channel, &messages, recipient, self.shared.clock.now()).await
+        sender.deliver(&self.channel, &messages, recipient, self.state.app.clock.now()).await
     }
 
     /// Records how deliveries went, and tries again until the store takes it. Returns how many messages other channels are to

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::Shared;
+use super::DaemonState;
 use crate::config::Config;
 
 /// Ends of names that nobody can register: of this machine, of a cluster, of a private network.
@@ -21,13 +21,13 @@ const BY_ANY_NAME: [&str; 2] = ["/healthz", "/readyz"];
 const INGEST: &str = "/ingest/";
 
 /// Refuses what is asked for by a name that is not one of ours.
-pub(super) async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(state): State<Arc<DaemonState>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_free = BY_ANY_NAME.contains(&path) || path.starts_with(INGEST);
     // By HTTP/2 the host is part of the address; a browser always says one.
     let authority = request.uri().authority().map(|authority| Ok(authority.as_str()));
     let named = request.headers().get_all(header::HOST).iter().map(|value| value.to_str().map_err(drop));
-    let config = shared.config();
+    let config = state.app.config();
     let mut named = authority.into_iter().chain(named);
     if is_free || named.all(|named| named.is_ok_and(|named| is_own(&config, named))) {
         return next.run(request).await;

@@ -21,7 +21,7 @@ use axum::{
 use ipnet::IpNet;
 
 use super::{
-    Shared,
+    DaemonState,
     logs::{self, IngestRejection, LogSource},
 };
 use crate::{
@@ -43,7 +43,7 @@ const NAME: &str = "idempotency-key";
 /// Requests that were refused because they did not show that they may send.
 static FORGED: AtomicU64 = AtomicU64::new(0);
 
-pub(super) fn router() -> Router<Arc<Shared>> {
+pub(super) fn router() -> Router<Arc<DaemonState>> {
     Router::new()
         .route("/ingest/vercel", post(vercel).get(verify))
         .route("/ingest/vercel/{source}", post(vercel).get(verify))
@@ -98,11 +98,11 @@ impl IntoResponse for Answer {
 
 /// The sources of a kind; only the one of that name, if one is named.
 fn meant(
-    shared: &Shared,
+    state: &DaemonState,
     name: Option<&str>,
     kind: impl Fn(&Kind) -> bool,
 ) -> Result<Vec<LogSource>, Answer> {
-    let all = shared.intake.sources();
+    let all = state.intake.sources();
     let meant = all.iter().filter(|one| kind(&one.source.kind));
     let meant: Vec<LogSource> =
         meant.filter(|one| name.is_none_or(|name| one.source.name == name)).cloned().collect();
@@ -126,31 +126,31 @@ fn verified(sources: &[LogSource], response: impl IntoResponse) -> Response {
     response
 }
 
-async fn verify(State(shared): State<Arc<Shared>>, name: Option<Path<String>>) -> Response {
-    match meant(&shared, name.as_ref().map(|name| name.0.as_str()), is_vercel) {
+async fn verify(State(state): State<Arc<DaemonState>>, name: Option<Path<String>>) -> Response {
+    match meant(&state, name.as_ref().map(|name| name.0.as_str()), is_vercel) {
         Ok(sources) => verified(&sources, "a log drain of Vercel is taken here\n"),
         Err(answer) => answer.into_response(),
     }
 }
 
 async fn vercel(
-    State(shared): State<Arc<Shared>>,
+    State(state): State<Arc<DaemonState>>,
     name: Option<Path<String>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let sources = match meant(&shared, name.as_ref().map(|name| name.0.as_str()), is_vercel) {
+    let sources = match meant(&state, name.as_ref().map(|name| name.0.as_str()), is_vercel) {
         Ok(sources) => sources,
         Err(answer) => return answer.into_response(),
     };
     let network =
-        ClientInfo::of_request(&shared.config().serve.trusted_proxies, request.headers(), peer).network();
-    let taken = take_drain(&shared, &sources, network, request).await;
+        ClientInfo::of_request(&state.app.config().serve.trusted_proxies, request.headers(), peer).network();
+    let taken = take_drain(&state, &sources, network, request).await;
     verified(&sources, taken.map_or_else(IntoResponse::into_response, IntoResponse::into_response))
 }
 
 async fn take_drain(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     sources: &[LogSource],
     network: IpNet,
     request: Request,
@@ -159,7 +159,7 @@ async fn take_drain(
     if !request.headers().contains_key(SIGNATURE) {
         return Err(forged());
     }
-    let _arriving = logs::arrive_unsigned(shared, network).map_err(Answer::Rejected)?;
+    let _arriving = logs::arrive_unsigned(state, network).map_err(Answer::Rejected)?;
     let (headers, body) = arrived(request).await?;
     let signature = text(&headers, SIGNATURE).unwrap_or_default();
     let signed = |one: &&LogSource| match &one.source.kind {
@@ -168,28 +168,32 @@ async fn take_drain(
     };
     let one = sources.iter().find(signed).cloned().ok_or_else(forged)?;
     let packed = text(&headers, header::CONTENT_ENCODING.as_str()).map(str::to_owned);
-    let _admitted = logs::admit(shared).map_err(Answer::Rejected)?;
-    let grammar = one.grammar_at(shared.clock.now());
+    let _admitted = logs::admit(state).map_err(Answer::Rejected)?;
+    let grammar = one.grammar_at(state.app.clock.now());
     let batch = parsed(move || {
         let digest = drain::digest(&body);
         let body = drain::unpacked(&body, packed.as_deref())?;
         drain::entries(&body, &digest, &one.source.name, &one.source.target, &grammar)
     });
-    logs::write(shared, batch.await?).await.map_err(Answer::Rejected)?;
+    logs::write(state, batch.await?).await.map_err(Answer::Rejected)?;
     Ok("taken\n")
 }
 
-async fn lines(State(shared): State<Arc<Shared>>, name: Option<Path<String>>, request: Request) -> Response {
+async fn lines(
+    State(state): State<Arc<DaemonState>>,
+    name: Option<Path<String>>,
+    request: Request,
+) -> Response {
     let name = name.as_ref().map(|name| name.0.as_str());
-    let taken = match meant(&shared, name, |kind| matches!(kind, Kind::Http(_))) {
-        Ok(sources) => take_lines(&shared, &sources, request).await,
+    let taken = match meant(&state, name, |kind| matches!(kind, Kind::Http(_))) {
+        Ok(sources) => take_lines(&state, &sources, request).await,
         Err(answer) => Err(answer),
     };
     taken.map_or_else(IntoResponse::into_response, IntoResponse::into_response)
 }
 
 async fn take_lines(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     sources: &[LogSource],
     request: Request,
 ) -> Result<&'static str, Answer> {
@@ -199,12 +203,12 @@ async fn take_lines(
     let right =
         |one: &&LogSource| matches!(&one.source.kind, Kind::Http(secret) if drain::is_token(secret, &token));
     let one = sources.iter().find(right).cloned().ok_or_else(forged)?;
-    let _arriving = logs::arrive(shared).map_err(Answer::Rejected)?;
+    let _arriving = logs::arrive(state).map_err(Answer::Rejected)?;
     let (headers, body) = arrived(request).await?;
     let own = |key: &str| text(&headers, key).map(str::to_owned);
     let (packed, name) = (own(header::CONTENT_ENCODING.as_str()), own(NAME));
-    let _admitted = logs::admit(shared).map_err(Answer::Rejected)?;
-    let grammar = one.grammar_at(shared.clock.now());
+    let _admitted = logs::admit(state).map_err(Answer::Rejected)?;
+    let grammar = one.grammar_at(state.app.clock.now());
     let batch = parsed(move || {
         let digest = drain::digest(&body);
         let body = drain::unpacked(&body, packed.as_deref())?;
@@ -212,7 +216,7 @@ async fn take_lines(
         let batch = drain::lines(&body, &source.name, &source.target, &grammar, name.as_deref());
         Ok(Batch { digest: name.is_none().then_some(digest), ..batch })
     });
-    logs::write(shared, batch.await?).await.map_err(Answer::Rejected)?;
+    logs::write(state, batch.await?).await.map_err(Answer::Rejected)?;
     Ok("taken\n")
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::evaluator::LogEvaluator;
 use super::{
-    Shared,
+    DaemonState,
     tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
@@ -108,33 +108,33 @@ impl IngestPipeline {
 }
 
 /// Lets a request in that is on its way, if there are not too many.
-pub(super) fn arrive(shared: &Shared) -> Result<SemaphorePermit<'_>, IngestRejection> {
-    shared.intake.arriving.try_acquire().map_err(|_| IngestRejection::Busy)
+pub(super) fn arrive(state: &DaemonState) -> Result<SemaphorePermit<'_>, IngestRejection> {
+    state.intake.arriving.try_acquire().map_err(|_| IngestRejection::Busy)
 }
 
 /// Lets a request in that is on its way and whose sender is not known yet, if there are not too many, of its network or in all:
 /// a slow sender takes no place from senders that have shown who they are, and few from other networks.
-pub(super) fn arrive_unsigned(shared: &Shared, network: IpNet) -> Result<NetworkPlace, IngestRejection> {
-    shared.intake.unsigned.take(network).ok_or(IngestRejection::Busy)
+pub(super) fn arrive_unsigned(state: &DaemonState, network: IpNet) -> Result<NetworkPlace, IngestRejection> {
+    state.intake.unsigned.take(network).ok_or(IngestRejection::Busy)
 }
 
 /// Lets a batch in, to be taken apart and kept, if there are not too many.
-pub(super) fn admit(shared: &Shared) -> Result<SemaphorePermit<'_>, IngestRejection> {
-    shared.intake.permits.try_acquire().map_err(|_| IngestRejection::Busy)
+pub(super) fn admit(state: &DaemonState) -> Result<SemaphorePermit<'_>, IngestRejection> {
+    state.intake.permits.try_acquire().map_err(|_| IngestRejection::Busy)
 }
 
 /// Keeps a batch, so that it is safe, or says why not.
-pub(super) async fn write(shared: &Arc<Shared>, batch: Batch) -> Result<(), IngestRejection> {
-    let to_write = Arc::clone(shared);
+pub(super) async fn write(state: &Arc<DaemonState>, batch: Batch) -> Result<(), IngestRejection> {
+    let to_write = Arc::clone(state);
     let written = blocking::run_caught(move || {
-        let now = to_write.clock.now();
-        let new = to_write.store.write(|db| intake::keep(db, &batch, now))?;
-        Ok::<_, StoreError>((new, to_write.store.is_sheltered()))
+        let now = to_write.app.clock.now();
+        let new = to_write.app.store.write(|db| intake::keep(db, &batch, now))?;
+        Ok::<_, StoreError>((new, to_write.app.store.is_sheltered()))
     });
     match written.await {
         Some(Ok((new, sheltered))) => {
             if new > 0 {
-                shared.intake.news.send_modify(|count| *count = count.wrapping_add(1));
+                state.intake.news.send_modify(|count| *count = count.wrapping_add(1));
             }
             // What is in memory only is not safe.
             if sheltered { Err(IngestRejection::Store) } else { Ok(()) }
@@ -148,28 +148,28 @@ pub(super) async fn write(shared: &Arc<Shared>, batch: Batch) -> Result<(), Inge
 }
 
 /// Starts everything that reads and evaluates logs.
-pub(super) fn start(tasks: &TaskGroup, shared: &Arc<Shared>, config: &Arc<Config>) {
-    let sources = shared.intake.sources();
+pub(super) fn start(tasks: &TaskGroup, state: &Arc<DaemonState>, config: &Arc<Config>) {
+    let sources = state.intake.sources();
     for source in sources.iter().cloned() {
-        let (shared, stop) = (Arc::clone(shared), tasks.token());
+        let (state, stop) = (Arc::clone(state), tasks.token());
         match source.source.kind.clone() {
-            Kind::File(path) => tasks.spawn("the reading of a log", tail::run(shared, source, path, stop)),
+            Kind::File(path) => tasks.spawn("the reading of a log", tail::run(state, source, path, stop)),
             Kind::Syslog { listen, senders } => {
-                let syslog = SyslogSource { shared, source, address: listen, senders, stop };
+                let syslog = SyslogSource { state, source, address: listen, senders, stop };
                 tasks.spawn("the reading of syslog", listen_for_syslog(syslog));
             }
             Kind::Vercel { .. } | Kind::Http(_) => {}
         }
     }
     for target in config.targets.iter().filter(|target| config.logs.of(&target.name).next().is_some()) {
-        let evaluator = LogEvaluator::new(shared, config, target.clone());
+        let evaluator = LogEvaluator::new(state, config, target.clone());
         tasks.spawn("the evaluation of logs", evaluator.run(tasks.token()));
     }
 }
 
 /// Keeps what syslog brings, for as long as it takes.
 #[derive(Clone, Debug)]
-struct BatchSink(Arc<Shared>);
+struct BatchSink(Arc<DaemonState>);
 
 impl Keep for BatchSink {
     async fn keep(&self, batch: Batch) -> bool {
@@ -179,7 +179,7 @@ impl Keep for BatchSink {
 
 /// Where syslog is listened for.
 struct SyslogSource {
-    shared: Arc<Shared>,
+    state: Arc<DaemonState>,
     source: LogSource,
     address: SocketAddr,
     senders: Vec<IpNet>,
@@ -188,7 +188,7 @@ struct SyslogSource {
 
 /// Listens for syslog until that is to stop.
 async fn listen_for_syslog(syslog: SyslogSource) {
-    let SyslogSource { shared, source, address, senders, stop } = syslog;
+    let SyslogSource { state, source, address, senders, stop } = syslog;
     let name = source.source.name.clone();
     while !stop.is_cancelled() {
         let bound = async {
@@ -196,9 +196,9 @@ async fn listen_for_syslog(syslog: SyslogSource) {
         };
         match bound.await {
             Ok((tcp, udp)) => {
-                let grammar = Arc::new(source.grammar_at(shared.clock.now()));
+                let grammar = Arc::new(source.grammar_at(state.app.clock.now()));
                 let names = (name.clone(), source.source.target.clone());
-                let keep = BatchSink(Arc::clone(&shared));
+                let keep = BatchSink(Arc::clone(&state));
                 let senders = Senders::new(senders.clone());
                 Syslog { names, grammar, keep, senders, stop: stop.clone() }.listen(tcp, udp).await;
             }

@@ -11,31 +11,31 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Shared, hosts, metrics};
+use super::{DaemonState, hosts, metrics};
 use crate::blocking;
 
 /// The pages of the daemon, and those of the dashboard.
-pub(super) fn router(shared: Arc<Shared>, dashboard: Router) -> Router {
+pub(super) fn router(state: Arc<DaemonState>, dashboard: Router) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| std::future::ready("alive\n")))
         .route("/readyz", get(ready))
         .route("/awake/{target}", post(awake))
         .merge(super::ingest::router())
-        .with_state(Arc::clone(&shared))
+        .with_state(Arc::clone(&state))
         .merge(dashboard)
-        .layer(middleware::from_fn_with_state(shared, hosts::guard))
+        .layer(middleware::from_fn_with_state(state, hosts::guard))
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> impl IntoResponse {
+async fn metrics(State(state): State<Arc<DaemonState>>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = metrics::Format::accepted(accept.unwrap_or_default());
     let kind = [(header::CONTENT_TYPE, format.content_type())];
     // The store may have to be waited for. Whoever asks again and again waits for their turn.
-    let permit = Arc::clone(&shared.measuring).acquire_owned().await;
+    let permit = Arc::clone(&state.measuring).acquire_owned().await;
     let write = move || {
         let _permit = permit;
-        metrics::write(&shared, format)
+        metrics::write(&state, format)
     };
     match blocking::run_caught(write).await {
         Some(Ok(text)) => (StatusCode::OK, kind, text),
@@ -45,28 +45,28 @@ async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> impl 
 }
 
 /// Ready while a run has succeeded lately on every target that is led here. Names no target: the page needs no login.
-async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    if !shared.store.is_sound() {
+async fn ready(State(state): State<Arc<DaemonState>>) -> impl IntoResponse {
+    if !state.app.store.is_sound() {
         let why = "the store cannot be read, or its file was deleted or replaced: the log says why\n";
         return (StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
     }
-    if !shared.leadership.is_known() {
+    if !state.app.leadership.is_known() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the leases in the store cannot be renewed\n".to_owned());
     }
-    let (config, now) = (shared.config(), shared.clock.now());
-    let led = config.targets.iter().filter(|target| shared.leads(&target.name));
+    let (config, now) = (state.app.config(), state.app.clock.now());
+    let led = config.targets.iter().filter(|target| state.app.leads(&target.name));
     let (mut current, mut of) = (0, 0);
     for target in led {
         of += 1;
-        current += u32::from(shared.latest.is_current(&target.name, now));
+        current += u32::from(state.latest.is_current(&target.name, now));
     }
     let status = if current == of { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, format!("{current} of {of} targets have a successful check run within their last 3 intervals\n"))
 }
 
 /// Whoever wakes a database that suspends itself says so here, and it is looked at while it is awake anyway.
-async fn awake(State(shared): State<Arc<Shared>>, Path(target): Path<String>) -> impl IntoResponse {
-    if shared.wake_target(&target) {
+async fn awake(State(state): State<Arc<DaemonState>>, Path(target): Path<String>) -> impl IntoResponse {
+    if state.app.wake_target(&target) {
         (StatusCode::ACCEPTED, "it is looked at soon\n")
     } else {
         (StatusCode::NOT_FOUND, "there is no target of that name\n")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sessionwatch_core::instant::{DAY, HOUR};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, tasks::wait_until};
+use super::{DaemonState, tasks::wait_until};
 use crate::{
     app::leadership::DELIVERY,
     blocking,
@@ -18,21 +18,21 @@ const SIGNAL_RETENTION: i64 = 30 * DAY;
 const ACTOR: &str = "the watch";
 
 /// Removes what is too old, every hour, until that is to stop.
-pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     loop {
-        let begun = shared.clock.now();
-        remove_old_records(&shared).await;
-        purge_archive(&shared).await;
-        if !wait_until(&shared.clock, begun.plus(HOUR), &stop).await {
+        let begun = state.app.clock.now();
+        remove_old_records(&state).await;
+        purge_archive(&state).await;
+        if !wait_until(&state.app.clock, begun.plus(HOUR), &stop).await {
             return;
         }
     }
 }
 
 /// Removes what happened, what was delivered or given up on, and what logs said.
-async fn remove_old_records(shared: &Arc<Shared>) {
-    let (passed, keep_us) = (shared.passed(), shared.config().serve.keep_us);
-    let removed = blocking::write(&shared.store, move |db| {
+async fn remove_old_records(state: &Arc<DaemonState>) {
+    let (passed, keep_us) = (state.passed(), state.app.config().serve.keep_us);
+    let removed = blocking::write(&state.app.store, move |db| {
         events::forget(db, passed.plus(-keep_us))?;
         outbox::forget(db, passed.plus(-keep_us))?;
         signals::forget(db, passed.plus(-SIGNAL_RETENTION))
@@ -43,10 +43,10 @@ async fn remove_old_records(shared: &Arc<Shared>) {
 }
 
 /// Removes what has passed its time in the archive. Where several daemons share a store, one of them does it.
-async fn purge_archive(shared: &Arc<Shared>) {
-    let (now, passed) = (shared.clock.now(), shared.passed());
-    let Some(term) = shared.leadership.term(DELIVERY) else { return };
-    let store = shared.leadership.fenced(&shared.store, DELIVERY, term);
+async fn purge_archive(state: &Arc<DaemonState>) {
+    let (now, passed) = (state.app.clock.now(), state.passed());
+    let Some(term) = state.app.leadership.term(DELIVERY) else { return };
+    let store = state.app.leadership.fenced(&state.app.store, DELIVERY, term);
     let purged = blocking::write(&store, move |db| {
         let rows = archived::purge(db, None, passed)?;
         if rows > 0 {

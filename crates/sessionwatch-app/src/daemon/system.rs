@@ -4,11 +4,11 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use sd_notify::NotifyState;
 
-use super::Shared;
+use super::DaemonState;
 
 /// Tells a supervisor that wants to know that the daemon is alive, as long as it is.
 pub(super) struct Life {
-    shared: Arc<Shared>,
+    state: Arc<DaemonState>,
     ticks: Option<tokio::time::Interval>,
     beats: u64,
     silent: u32,
@@ -19,10 +19,10 @@ const BORNE: Duration = Duration::from_secs(60);
 
 impl Life {
     /// Says that the daemon is ready.
-    pub(super) fn start(shared: Arc<Shared>) -> Self {
+    pub(super) fn start(state: Arc<DaemonState>) -> Self {
         ready();
         let ticks = sd_notify::watchdog_enabled().map(|limit| tokio::time::interval(limit / 2));
-        Self { shared, ticks, beats: 0, silent: 0 }
+        Self { state, ticks, beats: 0, silent: 0 }
     }
 
     /// Does something that takes a while, and says so meanwhile.
@@ -40,7 +40,7 @@ impl Life {
     pub(super) async fn next(&mut self) {
         let Some(ticks) = &mut self.ticks else { return std::future::pending().await };
         ticks.tick().await;
-        let beats = self.shared.beats.load(Ordering::Relaxed);
+        let beats = self.state.beats.load(Ordering::Relaxed);
         self.silent = if beats == self.beats { self.silent + 1 } else { 0 };
         self.beats = beats;
         if ticks.period() * self.silent <= BORNE {

@@ -12,7 +12,7 @@ use sessionwatch_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::DaemonState;
 use crate::{
     app::failures::Part,
     blocking,
@@ -105,7 +105,7 @@ impl Timekeeper {
 }
 
 /// Keeps time until it is asked to stop.
-pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(READ_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut followed, mut kept) = (None, None);
@@ -113,37 +113,37 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if is_due(followed, FOLLOW_EVERY) {
             followed = Some(Monotonic::now());
-            let shared = Arc::clone(&shared);
-            blocking::run(move || follow(&shared)).await;
+            let state = Arc::clone(&state);
+            blocking::run(move || follow(&state)).await;
         }
-        shared.time.passed();
+        state.time.passed();
         if is_due(kept, KEEP_EVERY) {
             kept = Some(Monotonic::now());
-            keep(&shared).await;
+            keep(&state).await;
         }
     }
-    keep(&shared).await;
+    keep(&state).await;
 }
 
 /// Keeps what is confirmed. That the store cannot be written is said by those who have something to lose.
-async fn keep(shared: &Arc<Shared>) {
-    let shared = Arc::clone(shared);
-    if let Err(error) = blocking::run(move || shared.time.keep(&shared.store)).await {
+async fn keep(state: &Arc<DaemonState>) {
+    let state = Arc::clone(state);
+    if let Err(error) = blocking::run(move || state.time.keep(&state.app.store)).await {
         tracing::debug!("the confirmed time is not kept: {error}");
     }
 }
 
 /// Follows the time of the store's server, where there is one, and compares it with this machine's.
-fn follow(shared: &Shared) {
-    let Clock::Server(_) = &shared.clock else { return };
+fn follow(state: &DaemonState) {
+    let Clock::Server(_) = &state.app.clock else { return };
     // Whoever needs the store says that it does not answer.
-    let Ok(read) = shared.store.server_time(&shared.clock) else { return };
-    shared.clock.follow(read);
-    let machine = shared.clock.machine().now();
-    shared.warn_of_difference(STORE, Difference { machine, database: shared.clock.now() });
+    let Ok(read) = state.app.store.server_time(&state.app.clock) else { return };
+    state.app.clock.follow(read);
+    let machine = state.app.clock.machine().now();
+    state.warn_of_difference(STORE, Difference { machine, database: state.app.clock.now() });
 }
 
-impl Shared {
+impl DaemonState {
     /// Returns an instant that has certainly passed: what is too old by it may be removed for good.
     pub(crate) fn passed(&self) -> Instant {
         self.time.passed()
@@ -152,7 +152,7 @@ impl Shared {
     /// Compares the clock of a target's database, which said `at` when it was read, with this machine's.
     pub(super) fn compare_clock(&self, target: &str, at: Instant, read: Monotonic) {
         self.time.compare(at, read);
-        self.warn_of_difference(target, Difference::of(at, read, self.clock.machine().now()));
+        self.warn_of_difference(target, Difference::of(at, read, self.app.clock.machine().now()));
     }
 
     /// Logs when the clocks of a database and of this machine begin to differ, and when they agree again.

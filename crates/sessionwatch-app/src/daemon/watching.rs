@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    DaemonState,
     metrics::Success,
     record_run::{self, RunRecord},
     tasks::wait_to_retry,
@@ -47,7 +47,7 @@ const WRITTEN: i64 = 1 << 20;
 /// A target, and all that watching it needs.
 #[derive(Debug)]
 pub(super) struct Watching {
-    pub(super) shared: Arc<Shared>,
+    pub(super) state: Arc<DaemonState>,
     pub(super) config: Arc<Config>,
     pub(super) target: Target,
     /// Which one it is, and of how many.
@@ -94,18 +94,18 @@ impl Watching {
     pub(super) async fn run(self) {
         let this = Arc::new(self);
         let lease = lease(&this.target.name);
-        while let Some(term) = this.stop.run_until_cancelled(this.shared.leadership.lead(&lease)).await {
+        while let Some(term) = this.stop.run_until_cancelled(this.state.app.leadership.lead(&lease)).await {
             let beginning = Arc::clone(&this);
             match blocking::run(move || beginning.begin(term)).await {
                 Ok((kept, timetable)) => {
-                    if this.shared.failures_logged.end(Part::Begin, &this.target.name) {
+                    if this.state.failures_logged.end(Part::Begin, &this.target.name) {
                         tracing::info!(target = this.target.name, "the store can be read again: runs begin");
                     }
                     this.lead(kept, timetable).await;
                 }
                 Err(error) => {
                     let cause = error.to_string();
-                    if this.shared.failures_logged.begin(Part::Begin, &this.target.name, &cause) {
+                    if this.state.failures_logged.begin(Part::Begin, &this.target.name, &cause) {
                         tracing::error!(target = this.target.name, "no check can run yet: {cause}");
                     }
                     wait_to_retry(RETRY_DELAY, &this.stop).await;
@@ -117,15 +117,15 @@ impl Watching {
     /// What an earlier process kept.
     fn begin(&self, term: i64) -> Result<(Kept, Timetable), StoreError> {
         let name = &self.target.name;
-        let store = self.shared.leadership.fenced(&self.shared.store, &lease(name), term);
+        let store = self.state.app.leadership.fenced(&self.state.app.store, &lease(name), term);
         let key = store.write(|db| ledgers::key(db, fingerprint_key()))?;
-        let now = self.shared.clock.now();
-        let (ledger, looked, growth) = self.shared.store.read(|db| {
+        let now = self.state.app.clock.now();
+        let (ledger, looked, growth) = self.state.app.store.read(|db| {
             Ok((ledgers::get(db, name)?, censuses::last(db, name)?, censuses::growth(db, name, now)?))
         })?;
-        self.shared.latest.begin_term(name, term);
-        self.shared.forget_next_run(name);
-        self.shared.recall(&self.config, &self.target)?;
+        self.state.latest.begin_term(name, term);
+        self.state.app.forget_next_run(name);
+        self.state.recall(&self.config, &self.target)?;
         let memory = Memory::restored(key, ledger.as_ref().map(|(_, bytes)| bytes.as_slice()));
         if ledger.is_some() && !memory.can_compare() {
             // The checks that compare are unknown then, and say so.
@@ -137,7 +137,7 @@ impl Watching {
         let memory = memory.recalling(ledger.as_ref().and(looked), growth);
         let (number, of) = self.place;
         let share = i64::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
-        let first = self.shared.clock.now().plus(SPLAY / 1_000 * share);
+        let first = self.state.app.clock.now().plus(SPLAY / 1_000 * share);
         let timetable = Timetable::new(name, self.config.plan(&self.target), looked, first);
         Ok((
             Kept {
@@ -155,11 +155,11 @@ impl Watching {
 
     /// Watches while this daemon leads the target.
     async fn lead(self: &Arc<Self>, mut kept: Kept, mut timetable: Timetable) {
-        let shared = &self.shared;
+        let state = &self.state;
         let lease = lease(&self.target.name);
         let mut asked = None;
         loop {
-            let now = shared.clock.now();
+            let now = state.app.clock.now();
             if timetable.is_ahead(now) {
                 timetable.rebase(now);
             }
@@ -167,25 +167,25 @@ impl Watching {
                 asked = Some(now);
                 let name = self.target.name.clone();
                 let watched =
-                    blocking::read(&shared.store, move |db| incident::is_watched(db, &name, now)).await;
+                    blocking::read(&state.app.store, move |db| incident::is_watched(db, &name, now)).await;
                 timetable.closely(watched.unwrap_or(false));
             }
             let next = timetable.next(now);
-            shared.set_next_run(&self.target.name, next);
+            state.app.set_next_run(&self.target.name, next);
             tokio::select! {
-                () = shared.clock.wait_until(next) => {}
+                () = state.app.clock.wait_until(next) => {}
                 () = self.awake.notified() => timetable.hurry(),
                 () = self.stop.cancelled() => {}
             }
-            shared.beat();
-            if self.stop.is_cancelled() || shared.leadership.term(&lease) != Some(kept.term) {
+            state.beat();
+            if self.stop.is_cancelled() || state.app.leadership.term(&lease) != Some(kept.term) {
                 break;
             }
-            let now = shared.clock.now();
+            let now = state.app.clock.now();
             let Some(due) = timetable.due(now) else { continue };
             let occasion = Occasion { now, lag_us: now.since(next).max(0) };
             let Some((after, ran)) = self.run_checks(&due, occasion, kept).await else {
-                return shared.fail("keeping what a run found ended in a panic");
+                return state.fail("keeping what a run found ended in a panic");
             };
             kept = after;
             let Some(ran) = ran else { break };
@@ -249,11 +249,11 @@ impl Watching {
         runtime: &Handle,
     ) -> (Kept, Option<Ran>) {
         let only: Vec<String> = due.checks.iter().cloned().collect();
-        kept.memory.has_passed(self.shared.passed());
+        kept.memory.has_passed(self.state.passed());
         // What a constraint says is believed after the rows agreed with it once.
         let due = &Due { deep: due.deep || !due.checks.is_subset(&kept.compared), ..due.clone() };
         let mut target = self.target.clone();
-        let located = target_layouts::locate(&self.shared.store, &mut target);
+        let located = target_layouts::locate(&self.state.app.store, &mut target);
         let request = Request { target: &target, ..self.request(due, &only, occasion.now, &kept.memory) };
         if let Err(error) = located {
             return self.conclude(look::failed(request, error), occasion, kept);
@@ -281,7 +281,7 @@ impl Watching {
 
     /// Logs how a run went, and keeps what it found.
     fn conclude(&self, report: Report, occasion: Occasion, kept: Kept) -> (Kept, Option<Ran>) {
-        let (name, logged) = (self.target.name.as_str(), &self.shared.failures_logged);
+        let (name, logged) = (self.target.name.as_str(), &self.state.failures_logged);
         match &report.seen {
             Err(error) => {
                 let cause = printable(&error.to_string());
@@ -300,7 +300,7 @@ impl Watching {
         }
         let has_clock = self.target.address.capabilities().supports(Capability::ServerClock);
         if let (Ok(seen), true) = (&report.seen, has_clock) {
-            self.shared.compare_clock(name, seen.census.taken_at, seen.clock_read);
+            self.state.compare_clock(name, seen.census.taken_at, seen.clock_read);
         }
         let took_us = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);
         let ran = Ran { took_us, succeeded: report.seen.is_ok() };
@@ -308,7 +308,7 @@ impl Watching {
     }
 
     fn keep(&self, mut report: Report, occasion: Occasion, ran: Ran, mut kept: Kept) -> Kept {
-        let (shared, name) = (&self.shared, self.target.name.as_str());
+        let (state, name) = (&self.state, self.target.name.as_str());
         let Occasion { now, lag_us } = occasion;
         let sample = record_run::to_sample(&report, now);
         let news = report.mirror.as_ref().and_then(|mirror| mirror.changes.as_ref());
@@ -326,7 +326,7 @@ impl Watching {
             rules: &self.config.rules,
             intervals: &kept.intervals,
             now,
-            passed: shared.passed(),
+            passed: state.passed(),
         };
         let outcome = kept.store.write(|db| {
             if let Some(bytes) = &bytes {
@@ -339,7 +339,7 @@ impl Watching {
             record_run::record_run(db, run)
         });
         // Whoever sees that there was a run finds what it changed.
-        shared.latest.record_run(&report, &sample, lag_us);
+        state.latest.record_run(&report, &sample, lag_us);
         match outcome {
             Ok(told) => {
                 if let Some(bytes) = bytes {
@@ -349,24 +349,24 @@ impl Watching {
                 kept.memory = next.unwrap_or(kept.memory);
                 if ran.succeeded {
                     let until = schedule::current_until(&self.config.plan(&self.target), now, ran.took_us);
-                    shared.latest.record_success(name, Success { at: now, until });
+                    state.latest.record_success(name, Success { at: now, until });
                 }
-                if shared.failures_logged.end(Part::Keep, name) {
+                if state.failures_logged.end(Part::Keep, name) {
                     tracing::info!(target = name, "the results of check runs are kept again");
                 }
                 tracing::debug!(target = name, told, "looked");
                 if told > 0 {
-                    shared.nudge();
+                    state.nudge();
                 }
-                shared.publish(LiveEvent::Looked { target: name.to_owned(), at: now });
+                state.app.publish(LiveEvent::Looked { target: name.to_owned(), at: now });
             }
             // What was found was found for the new leader too.
             Err(StoreError::Fenced) => tracing::warn!(target = name, "somebody else leads it now"),
-            Err(error @ (StoreError::Deleted(_) | StoreError::Replaced(_))) => shared.store_is_gone(&error),
+            Err(error @ (StoreError::Deleted(_) | StoreError::Replaced(_))) => state.store_is_gone(&error),
             // Watching goes on: the next run finds the same, and tells it then.
             Err(error) => {
                 let cause = error.to_string();
-                if shared.failures_logged.begin(Part::Keep, name, &cause) {
+                if state.failures_logged.begin(Part::Keep, name, &cause) {
                     tracing::error!(target = name, "the results of a check run could not be kept: {cause}");
                 }
             }
@@ -376,7 +376,7 @@ impl Watching {
 
     /// How far apart the looks are at which each check is made.
     fn intervals(&self) -> BTreeMap<String, i64> {
-        let now = self.shared.clock.now();
+        let now = self.state.app.clock.now();
         let mut distances = BTreeMap::new();
         for entry in self.config.plan(&self.target) {
             let distance = entry.schedule.distance(now);
@@ -391,7 +391,7 @@ impl Watching {
     /// Writes what a later process needs to go on.
     fn save(&self, kept: &Kept) {
         let Some(bytes) = kept.memory.to_bytes() else { return };
-        let (name, now) = (self.target.name.as_str(), self.shared.clock.now());
+        let (name, now) = (self.target.name.as_str(), self.state.app.clock.now());
         if let Err(error) = kept.store.write(|db| ledgers::put(db, name, &bytes, now)) {
             tracing::warn!(target = name, "the next start compares with an older look: {error}");
         }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sessionwatch_core::instant::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, tasks::wait_to_retry};
+use super::{DaemonState, tasks::wait_to_retry};
 use crate::{
     app::leadership::DELIVERY,
     blocking, checklist, clock,
@@ -28,7 +28,7 @@ const KIND: &str = "report";
 
 /// What sends the checklist.
 pub(super) struct Weekly {
-    pub(super) shared: Arc<Shared>,
+    pub(super) state: Arc<DaemonState>,
     pub(super) config: Arc<Config>,
     pub(super) report: WeeklyReport,
     /// The term under which this daemon delivers.
@@ -38,25 +38,25 @@ pub(super) struct Weekly {
 
 /// Sends it each time that it is due, until that is to stop. One that was due while nobody ran is sent once, late.
 pub(super) async fn run(weekly: Weekly) {
-    let Weekly { shared, config, report, term, stop } = weekly;
-    let store = shared.leadership.fenced(&shared.store, DELIVERY, term);
+    let Weekly { state, config, report, term, stop } = weekly;
+    let store = state.app.leadership.fenced(&state.app.store, DELIVERY, term);
     let mut last = match blocking::read(&store, |db| events::last(db, KIND)).await {
-        Ok(last) => last.unwrap_or(shared.begun),
+        Ok(last) => last.unwrap_or(state.begun),
         Err(error) => return tracing::error!("the checklist cannot be sent: {error}"),
     };
     let report = Arc::new(report);
     while !stop.is_cancelled() {
-        let now = shared.clock.now();
+        let now = state.app.clock.now();
         last = report.due.last_done(last, now);
         let Some(due) = report.due.after(last) else { return };
         if now < due {
-            stop.run_until_cancelled(shared.clock.wait_until(due)).await;
+            stop.run_until_cancelled(state.app.clock.wait_until(due)).await;
             continue;
         }
         let (config, report) = (Arc::clone(&config), Arc::clone(&report));
         match blocking::write(&store, move |db| write(db, &config, &report, now)).await {
             Ok(()) => {
-                shared.nudge();
+                state.nudge();
                 last = now;
             }
             Err(error) => {

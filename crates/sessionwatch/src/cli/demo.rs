@@ -94,7 +94,7 @@ fn live(args: &Args) -> Result<ExitCode, Failure> {
              shared token, and the archive undoes a wrong step. The target `dashboard` is this dashboard's own table of log-ins.\n\
              Ctrl-C ends the demonstration and removes this application; {kept} stays.\n"
         ))?;
-        let dashboard = web::router(&daemon.shared().app);
+        let dashboard = web::router(&daemon.state().app);
         let stop = CancellationToken::new();
         let application = tokio::spawn(application.run(stop.clone()));
         let stopped = daemon.serve(dashboard, commands).await;

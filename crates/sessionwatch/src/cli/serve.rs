@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             counted(targets as u64, "target", "targets"),
             counted(channels as u64, "channel", "channels")
         ));
-        let dashboard = web::router(&daemon.shared().app);
+        let dashboard = web::router(&daemon.state().app);
         let stopped = daemon.serve(dashboard, commands).await?;
         Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::from(3) })
     });

@@ -16,7 +16,7 @@ use serde_json::Value;
 use sessionwatch::{
     clock::{self, Clock},
     config::Config,
-    daemon::{Command, Daemon, Shared},
+    daemon::{Command, Daemon, DaemonState},
     demo,
     logs::judge::{self, View},
     schedule::Timetable,
@@ -34,7 +34,7 @@ use crate::fastforward::{self, Apart, MINUTE, Watch, monday};
 
 /// A daemon on a machine whose clock is off, and goes on.
 struct Skewed {
-    shared: Arc<Shared>,
+    shared: Arc<DaemonState>,
     commands: mpsc::UnboundedSender<Command>,
     daemon: JoinHandle<bool>,
     _ticking: Sender<()>,
@@ -58,8 +58,8 @@ impl Skewed {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let daemon = Daemon::start(config, clock).await.unwrap();
-                started.send(Arc::clone(daemon.shared())).unwrap();
-                let dashboard = sessionwatch::web::router(&daemon.shared().app);
+                started.send(Arc::clone(daemon.state())).unwrap();
+                let dashboard = sessionwatch::web::router(&daemon.state().app);
                 daemon.serve(dashboard, received).await.unwrap()
             })
         });
@@ -68,7 +68,7 @@ impl Skewed {
 
     /// Messages that could not be delivered yet.
     fn tried(&self) -> usize {
-        let due = self.shared.store.read(|db| outbox::due(db, "hook", (Instant::MAX, 10))).unwrap();
+        let due = self.shared.app.store.read(|db| outbox::due(db, "hook", (Instant::MAX, 10))).unwrap();
         due.iter().filter(|due| due.attempts > 0).count()
     }
 
@@ -119,7 +119,7 @@ fn hand_over(store: &str, first: i64, second: i64) {
     let text = |name: &str| told_of_lines(folder.path(), name, store, port);
     let first = Skewed::start(folder.path(), &text("one"), first);
     let is_followed = || {
-        let source = first.shared.store.read(|db| sessionwatch::logs::find_source(db, "web")).unwrap();
+        let source = first.shared.app.store.read(|db| sessionwatch::logs::find_source(db, "web")).unwrap();
         source.is_some_and(|source| source.place.is_some())
     };
     testkit::wait_until("the log is followed", is_followed);
@@ -156,9 +156,9 @@ fn daemons_and_commands_go_by_the_clock_of_the_server_that_their_store_is_on() {
     let (store, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     let text = application(folder.path(), "one", &store.url("postgres"));
     let ahead = Skewed::start(folder.path(), &text, 5 * DAY);
-    let apart = || ahead.shared.clock.now().since(ahead.shared.store.now().unwrap()).abs();
+    let apart = || ahead.shared.app.clock.now().since(ahead.shared.app.store.now().unwrap()).abs();
     testkit::wait_until("the clock is the server's", || apart() < 2 * SECOND);
-    assert!(ahead.shared.clock.machine().now().since(ahead.shared.clock.now()) > 4 * DAY);
+    assert!(ahead.shared.app.clock.machine().now().since(ahead.shared.app.clock.now()) > 4 * DAY);
     ahead.stop();
 }
 
@@ -227,26 +227,26 @@ fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed
     let folder = tempfile::tempdir().unwrap();
     let text = application(folder.path(), "one", "state.db");
     let mut watch = Watch::start(folder.path(), &text, monday());
-    watch.shared.store.write(|db| put_aging(db, monday())).unwrap();
-    let before = counts(&watch.shared.store, monday());
+    watch.shared.app.store.write(|db| put_aging(db, monday())).unwrap();
+    let before = counts(&watch.shared.app.store, monday());
     assert!(before.iter().all(|count| *count > 0), "{before:?}");
     let (mut now, day) = (monday(), DAY);
     for by in [8 * day, 500 * day, -508 * day, 500 * day] {
-        watch.shared.clock.adjust(by);
+        watch.shared.app.clock.adjust(by);
         now = now.plus(by);
         now = now.plus(watch.goes_on(now) * SECOND + 2 * MINUTE);
         watch.to(now);
-        assert_eq!(counts(&watch.shared.store, monday()), before, "{by}");
+        assert_eq!(counts(&watch.shared.app.store, monday()), before, "{by}");
     }
     // Everything that was begun has ended.
     assert!(watch.stop());
     now = now.plus(10 * DAY);
     let mut watch = Watch::start(folder.path(), &text, now);
     watch.to(now.plus(2 * MINUTE));
-    assert_eq!(counts(&watch.shared.store, monday()), before, "at a start by a clock that is far ahead");
+    assert_eq!(counts(&watch.shared.app.store, monday()), before, "at a start by a clock that is far ahead");
     watch.to(now.plus(8 * HOUR));
     testkit::wait_until("what is too old is removed", || {
-        counts(&watch.shared.store, monday()).iter().all(|count| *count == 0)
+        counts(&watch.shared.app.store, monday()).iter().all(|count| *count == 0)
     });
     assert!(watch.stop());
 }
@@ -260,7 +260,8 @@ fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
     );
     let mut watch = Watch::start(folder.path(), &text, monday());
     let alert = |watch: &Watch| {
-        let kept = watch.shared.store.read(|db| alerts::get(db, "app", "duplicate-tokens")).unwrap().unwrap();
+        let kept =
+            watch.shared.app.store.read(|db| alerts::get(db, "app", "duplicate-tokens")).unwrap().unwrap();
         assert!(matches!(kept.alert.state, State::Firing { since, .. } if since == monday()));
         kept.alert
     };
@@ -268,7 +269,7 @@ fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
     let mut now = monday().plus(HOUR);
     watch.to(now);
     for by in [-3 * HOUR, 3 * HOUR, 2 * HOUR, -2 * HOUR] {
-        watch.shared.clock.adjust(by);
+        watch.shared.app.clock.adjust(by);
         now = now.plus(by);
         now = now.plus(watch.goes_on(now) * SECOND);
         assert_eq!(alert(&watch), fired, "nor is it told again");
@@ -286,10 +287,10 @@ fn a_login_of_a_clock_that_was_ahead_does_not_outlast_its_time() {
     let log_in = || testkit::Login::start(&watch.address, "ada");
     let is_logged_in = |login: &testkit::Login| login.get(&watch.address, "/settings").status == 200;
     let before = log_in();
-    watch.shared.clock.adjust(500 * DAY);
+    watch.shared.app.clock.adjust(500 * DAY);
     let ahead = log_in();
     assert_eq!([&before, &ahead].map(is_logged_in), [false, true]);
-    watch.shared.clock.adjust(-500 * DAY);
+    watch.shared.app.clock.adjust(-500 * DAY);
     assert_eq!([&before, &ahead].map(is_logged_in), [true, false]);
     assert!(watch.stop());
 }

@@ -43,19 +43,19 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
         let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
         let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
         let shared = std::sync::Arc::clone(&watch.shared);
-        let config = shared.config();
+        let config = shared.app.config();
         let context = Context {
             config: &config,
             target: &config.targets[0],
-            store: &shared.store,
-            clock: &shared.clock,
+            store: &shared.app.store,
+            clock: &shared.app.clock,
             actor: "ada",
         };
         let rows = "SELECT format('INSERT INTO sessions VALUES (%L, %L, 2, %L);', id, \"sessionToken\", expires) FROM sessions WHERE \"userId\" = 2 ORDER BY id";
         let rows = database.psql(rows).unwrap();
         let back: Vec<&str> = rows.lines().collect();
         let id = closed(context, grade).id;
-        let incident = || shared.store.read(|db| incidents::get(db, &id)).unwrap().unwrap();
+        let incident = || shared.app.store.read(|db| incidents::get(db, &id)).unwrap().unwrap();
         let at = |minutes: i64| monday().plus(minutes * MINUTE);
         // It is looked at every minute, though the incident is closed.
         watch.to(at(1));
@@ -64,12 +64,12 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
         database.psql(back[0]).unwrap();
         watch.to(at(3));
         assert_eq!((incident().state, incident().closed_at), (State::Open, None), "{grade:?}");
-        let timeline = || shared.store.read(|db| incidents::timeline(db, &id)).unwrap();
+        let timeline = || shared.app.store.read(|db| incidents::timeline(db, &id)).unwrap();
         let reopened = || timeline().iter().filter(|entry| entry.kind == "reopened").count();
         let last = timeline().last().unwrap().clone();
         assert!(last.kind == "reopened" && last.said.contains("revived-sessions"), "{last:?}");
         // Closed again, it is not reopened by what was known then, but by one session more.
-        let case = shared.store.read(|db| Case::get(db, &id)).unwrap().unwrap();
+        let case = shared.app.store.read(|db| Case::get(db, &id)).unwrap().unwrap();
         case.close(context, Some("that one was put back")).unwrap();
         watch.to(at(4));
         assert_eq!((incident().state, reopened()), (State::Closed, 1), "{grade:?}");
@@ -85,8 +85,8 @@ fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
     let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
-    let config = shared.config();
-    let (target, store, clock) = (&config.targets[0], &shared.store, &shared.clock);
+    let config = shared.app.config();
+    let (target, store, clock) = (&config.targets[0], &shared.app.store, &shared.app.clock);
     let context = Context { config: &config, target, store, clock, actor: "ada" };
     let id = closed(context, IncidentSeverity::P2).id;
     let reopen =

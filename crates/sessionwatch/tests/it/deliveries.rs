@@ -118,7 +118,7 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
         watch.tried("bad", attempt);
         assert_eq!(bad.received().len(), usize::try_from(attempt).unwrap());
         // Five seconds, then twice as long each time.
-        let next = watch.shared.store.read(|db| outbox::next_due(db, "bad", at)).unwrap().unwrap();
+        let next = watch.shared.app.store.read(|db| outbox::next_due(db, "bad", at)).unwrap().unwrap();
         assert_eq!(next.since(at), (5 * SECOND) << (attempt - 1));
         if attempt == 5 {
             assert_eq!(told(&good.wait_for(2)), ["duplicate-tokens firing", "undelivered firing"]);
@@ -150,7 +150,7 @@ fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
     leak(&database, true);
     watch.to(monday().plus(MINUTE));
     watch.tried("bad", 1);
-    let next = watch.shared.store.read(|db| outbox::next_due(db, "bad", monday())).unwrap();
+    let next = watch.shared.app.store.read(|db| outbox::next_due(db, "bad", monday())).unwrap();
     assert_eq!(next, Some(until));
     // A token of another check becomes somebody else's meanwhile.
     database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();

@@ -17,7 +17,7 @@ use sessionwatch::{
     app::LiveEvent,
     clock::Clock,
     config::Config,
-    daemon::{Command, Daemon, Shared},
+    daemon::{Command, Daemon, DaemonState},
     store::outbox,
 };
 use sessionwatch_core::instant::{Instant, SECOND};
@@ -39,7 +39,7 @@ pub(crate) struct Watch {
     commands: mpsc::UnboundedSender<Command>,
     thread: JoinHandle<bool>,
     pub(crate) address: String,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<DaemonState>,
 }
 
 impl Watch {
@@ -54,16 +54,18 @@ impl Watch {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let daemon = Daemon::start(config, clock).await.unwrap();
-                let (shared, address) = (Arc::clone(daemon.shared()), daemon.address().unwrap());
-                started.send((Arc::clone(&shared), shared.events.subscribe(), address.to_string())).unwrap();
-                let dashboard = sessionwatch::web::router(&daemon.shared().app);
+                let (shared, address) = (Arc::clone(daemon.state()), daemon.address().unwrap());
+                started
+                    .send((Arc::clone(&shared), shared.app.events.subscribe(), address.to_string()))
+                    .unwrap();
+                let dashboard = sessionwatch::web::router(&daemon.state().app);
                 daemon.serve(dashboard, received).await.unwrap()
             })
         });
         let (shared, events, address) = shared.recv().unwrap();
         let watch = Self { hand, events, commands, thread, address, shared };
         let looked = |watch: &Self| {
-            let config = watch.shared.config();
+            let config = watch.shared.app.config();
             config.targets.iter().all(|target| watch.shared.latest.runs(&target.name) > 0)
         };
         let mut seconds = 0;
@@ -82,7 +84,7 @@ impl Watch {
     /// Sets the clock, and waits for a look at each target.
     pub(crate) fn all_to(&mut self, at: Instant) {
         let mut left: BTreeSet<String> =
-            self.shared.config().targets.iter().map(|target| target.name.clone()).collect();
+            self.shared.app.config().targets.iter().map(|target| target.name.clone()).collect();
         self.set(at);
         while !left.is_empty() {
             let mut seen = None;
@@ -104,7 +106,7 @@ impl Watch {
         let tried = |watch: &Self| {
             let waiting =
                 |db: sessionwatch::store::db::Db<'_>| outbox::due(db, channel, (Instant::MAX, 1_000));
-            watch.shared.store.read(waiting).unwrap().iter().any(|due| due.attempts >= attempts)
+            watch.shared.app.store.read(waiting).unwrap().iter().any(|due| due.attempts >= attempts)
         };
         while !tried(self) {
             self.wait_for(|event| matches!(event, LiveEvent::Delivered { .. }));
@@ -143,7 +145,7 @@ impl Watch {
 
     /// Sets the clock, and lets it go on in steps until there is a look: seconds until then.
     pub(crate) fn goes_on(&mut self, from: Instant) -> i64 {
-        let mut heard = self.shared.events.subscribe();
+        let mut heard = self.shared.app.events.subscribe();
         let mut seconds = 0;
         self.set(from);
         testkit::wait_until("a look", || {
@@ -166,7 +168,7 @@ impl Watch {
 
     /// Waits until nothing waits to be delivered.
     pub(crate) fn delivered(&mut self) {
-        while !self.shared.store.read(outbox::counts).unwrap().is_empty() {
+        while !self.shared.app.store.read(outbox::counts).unwrap().is_empty() {
             self.wait_for(|event| matches!(event, LiveEvent::Delivered { .. }));
         }
     }
@@ -175,7 +177,7 @@ impl Watch {
     pub(crate) fn exhausted(&mut self, channel: &str, from: Instant) -> Instant {
         let mut at = from;
         for _ in 0..100 {
-            let next = self.shared.store.read(|db| {
+            let next = self.shared.app.store.read(|db| {
                 let is_sent =
                     outbox::counts(db)?.iter().any(|(name, state, _)| name == channel && state == "sending");
                 let waits = is_sent || !outbox::due(db, channel, (at, 1))?.is_empty();

@@ -233,12 +233,12 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
     let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
-    let config = shared.config();
+    let config = shared.app.config();
     let [ada, bob] = ["ada", "bob"].map(|actor| Context {
         config: &config,
         target: &config.targets[0],
-        store: &shared.store,
-        clock: &shared.clock,
+        store: &shared.app.store,
+        clock: &shared.app.clock,
         actor,
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -253,7 +253,7 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
     let refused = one.as_ref().err().or(other.as_ref().err());
     assert!(matches!(refused, Some(ActError::StillOpen(..))), "{refused:?}");
     let id = one.or(other).unwrap().0.id;
-    let case = || shared.store.read(|db| Case::get(db, &id)).unwrap().unwrap();
+    let case = || shared.app.store.read(|db| Case::get(db, &id)).unwrap().unwrap();
     let [mut hers, mut his] = [case(), case()];
     runtime.block_on(hers.go_on(ada, work::Said::Done("sure"))).unwrap();
     let said = runtime.block_on(his.go_on(bob, work::Said::Skip("not needed")));
@@ -275,12 +275,12 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
     let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
-    let config = shared.config();
+    let config = shared.app.config();
     let context = Context {
         config: &config,
         target: &config.targets[0],
-        store: &shared.store,
-        clock: &shared.clock,
+        store: &shared.app.store,
+        clock: &shared.app.clock,
         actor: "ada",
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -298,7 +298,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let detail = serde_json::json!({ "plan": plan.kept.id });
     incident::has_contained(context, &opened, "ended", &detail).unwrap();
     let at = |minutes: i64| monday().plus(minutes * MINUTE);
-    let current = || shared.store.read(|db| incidents::current(db, "app")).unwrap();
+    let current = || shared.app.store.read(|db| incidents::current(db, "app")).unwrap();
     let state = || current().map(|incident: Incident| incident.state);
     watch.to(at(1));
     watch.to(at(2));
@@ -306,12 +306,12 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     database.psql(&format!("INSERT INTO sessions VALUES ('s1', '{token}', 2, '{expires}')")).unwrap();
     watch.to(at(3));
     assert_eq!(state(), Some(State::Open));
-    let timeline = shared.store.read(|db| incidents::timeline(db, &opened.id)).unwrap();
+    let timeline = shared.app.store.read(|db| incidents::timeline(db, &opened.id)).unwrap();
     let last = timeline.last().unwrap();
     assert!(last.kind == "reopened" && last.said.contains("revived-sessions"), "{last:?}");
     // A day later, the schedule holds again.
     watch.to(at(4).plus(DAY));
-    let mut heard = shared.events.subscribe();
+    let mut heard = shared.app.events.subscribe();
     watch.set(at(6).plus(DAY));
     watch.set(at(8).plus(DAY));
     assert!(watch.stop());
@@ -327,7 +327,7 @@ fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_ba
     let expired =
         || database.psql("SELECT COUNT(*) FROM sessions WHERE expires < now() - interval '1 day'").unwrap();
     assert_eq!(expired(), "107\n");
-    let held = || shared.store.read(archived::holdings).unwrap();
+    let held = || shared.app.store.read(archived::holdings).unwrap();
     // It is due at 03:17.
     watch.to(monday().plus(DAY));
     testkit::wait_until("the cleanup", || expired() == "0\n");
@@ -367,7 +367,7 @@ fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
             limit: 100,
         };
         let said = || {
-            let noted = shared.store.read(|db| events::search(db, &wanted)).unwrap();
+            let noted = shared.app.store.read(|db| events::search(db, &wanted)).unwrap();
             noted.into_iter().find(|event| event.kind == "cleanup").map(|event| event.summary)
         };
         testkit::wait_until("the cleanup", || said().is_some());

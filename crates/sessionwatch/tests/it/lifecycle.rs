@@ -61,7 +61,7 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
     let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, ""), monday());
-    let store = &watch.shared.store;
+    let store = &watch.shared.app.store;
     for user in ["2", "3"] {
         store
             .write(|db| {
@@ -100,6 +100,7 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
     assert_eq!(told(&sink).last().map(String::as_str), Some("duplicate-tokens resolved"));
     watch
         .shared
+        .app
         .store
         .write(|db| {
             silences::begin(db, &silence("duplicate-tokens", None, monday().plus(20 * MINUTE)), monday())
@@ -131,7 +132,7 @@ fn a_dead_database_silences_everything_but_that_it_is_dead() {
     minutes(&mut watch, 2..=4);
     watch.delivered();
     assert_eq!(told(&sink), ["duplicate-tokens firing", "blind firing"]);
-    let kept = watch.shared.store.read(|db| alerts::get(db, "app", "duplicate-tokens")).unwrap().unwrap();
+    let kept = watch.shared.app.store.read(|db| alerts::get(db, "app", "duplicate-tokens")).unwrap().unwrap();
     assert!(kept.alert.stale && matches!(kept.alert.state, State::Firing { .. }), "{kept:?}");
     assert!(kept.summary.contains("2 tokens") || kept.summary.contains("1 token"), "{}", kept.summary);
     database.psql("ALTER TABLE sessions RENAME COLUMN gone TO expires").unwrap();

@@ -180,7 +180,8 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
     let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), sources);
     let mut watch = Watch::start(scene.folder.path(), &text, monday());
     let unknown = |watch: &Watch, check: &str| {
-        let kept = watch.shared.store.read(|db| sessionwatch::store::alerts::get(db, "app", check)).unwrap();
+        let kept =
+            watch.shared.app.store.read(|db| sessionwatch::store::alerts::get(db, "app", check)).unwrap();
         kept.and_then(|kept| kept.verdict).unwrap_or_default()
     };
     wait_until("nothing is known", || unknown(&watch, "log-user-mismatch") == "unknown");

@@ -82,6 +82,7 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     assert!(first > 0.0 && second > first, "{first} {second}");
     let stored = watch
         .shared
+        .app
         .store
         .read(|db| db.row("SELECT report FROM reports", &[]))
         .unwrap()

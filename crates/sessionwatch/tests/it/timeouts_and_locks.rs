@@ -62,7 +62,7 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
         + &target("good", &database.url("postgres"), "");
     let folder = tempfile::tempdir().unwrap();
     let mut watch = Watch::start(folder.path(), &(targets + &common(&sink, "\"blind\"")), monday());
-    let mut heard = watch.shared.events.subscribe();
+    let mut heard = watch.shared.app.events.subscribe();
     // The first looks are over by then.
     let at = |minute: i64| monday().plus((10 + minute) * MINUTE);
     let (others, all) = (["good", "slow"], ["hanging", "good", "slow"]);
@@ -135,7 +135,7 @@ fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
         owner: "ada".into(),
         note: "x".into(),
     };
-    watch.shared.store.write(|db| silences::begin(db, &silence, monday())).unwrap();
+    watch.shared.app.store.write(|db| silences::begin(db, &silence, monday())).unwrap();
     assert_eq!(sink.wait_for(1).len(), 1);
     let at = |hours: i64, minutes: i64| monday().plus(hours * HOUR + minutes * MINUTE);
     // Five hours back: what waits for a time that had come is not delayed by hours, and looks go on within a minute.
@@ -192,7 +192,7 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"blind\"");
     let mut watch = Watch::start(folder.path(), &text, monday());
     let at = |hours: i64, seconds: i64| monday().plus(hours * HOUR + seconds * SECOND);
-    let mut heard = watch.shared.events.subscribe();
+    let mut heard = watch.shared.app.events.subscribe();
     watch.set(at(5, 3_599));
     let awake = |watch: &Watch, name: &str| {
         testkit::http::post(&watch.address, &format!("/awake/{name}"), &[], b"").status

@@ -18,7 +18,7 @@ use crate::{
     blocking,
     config::{Config, Target},
     daemon::{
-        Shared,
+        DaemonState,
         record_run::record_log_checks,
         tasks::{wait_to_retry, wait_until},
     },
@@ -53,7 +53,7 @@ const TIMELINE_SIGNALS: usize = 200;
 
 /// Judges the signals of a target.
 pub(super) struct LogEvaluator {
-    shared: Arc<Shared>,
+    state: Arc<DaemonState>,
     config: Arc<Config>,
     target: Target,
     /// When the table was asked, lately.
@@ -61,17 +61,17 @@ pub(super) struct LogEvaluator {
 }
 
 impl LogEvaluator {
-    pub(super) fn new(shared: &Arc<Shared>, config: &Arc<Config>, target: Target) -> Self {
-        Self { shared: Arc::clone(shared), config: Arc::clone(config), target, lookups: VecDeque::new() }
+    pub(super) fn new(state: &Arc<DaemonState>, config: &Arc<Config>, target: Target) -> Self {
+        Self { state: Arc::clone(state), config: Arc::clone(config), target, lookups: VecDeque::new() }
     }
 
     /// Evaluates what is new while this daemon leads the target, until that is to stop.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let (shared, lease) = (Arc::clone(&self.shared), lease(&self.target.name));
-        let mut news = shared.intake.news.subscribe();
-        while let Some(term) = stop.run_until_cancelled(shared.leadership.lead(&lease)).await {
+        let (state, lease) = (Arc::clone(&self.state), lease(&self.target.name));
+        let mut news = state.intake.news.subscribe();
+        while let Some(term) = stop.run_until_cancelled(state.app.leadership.lead(&lease)).await {
             news.mark_unchanged();
-            let begun = shared.clock.now();
+            let begun = state.app.clock.now();
             // The table may be in a file, and asking it blocks.
             let evaluated = blocking::drive(async move || {
                 let outcome = self.evaluate(term, begun).await;
@@ -87,9 +87,9 @@ impl LogEvaluator {
                     wait_to_retry(RETRY_DELAY, &stop).await;
                 }
             }
-            let interval = if shared.store.is_shared() { SHARED_INTERVAL } else { INTERVAL };
+            let interval = if state.app.store.is_shared() { SHARED_INTERVAL } else { INTERVAL };
             tokio::select! {
-                _ = wait_until(&shared.clock, begun.plus(interval), &stop) => {}
+                _ = wait_until(&state.app.clock, begun.plus(interval), &stop) => {}
                 _ = news.changed() => {}
             }
         }
@@ -98,7 +98,7 @@ impl LogEvaluator {
     /// Judges what is new, and every check anew: whether there is more.
     async fn evaluate(&mut self, term: i64, now: Instant) -> Result<bool, StoreError> {
         let target = self.target.name.clone();
-        let waiting = self.shared.store.read(|db| signals::unjudged(db, &target, SIGNALS_AT_ONCE))?;
+        let waiting = self.state.app.store.read(|db| signals::unjudged(db, &target, SIGNALS_AT_ONCE))?;
         let allowed = if waiting.iter().any(is_bad) {
             LOOKUPS_A_MINUTE
         } else if waiting.len() == SIGNALS_AT_ONCE as usize {
@@ -120,8 +120,8 @@ impl LogEvaluator {
             *fit == Some(MatchKind::Contradicting)
                 || signal.severity.as_deref() == Some("critical") && logs::is_confirmed(&signal.kind, *fit)
         });
-        let shared = Arc::clone(&self.shared);
-        let store = shared.leadership.fenced(&shared.store, &lease(&target), term);
+        let state = Arc::clone(&self.state);
+        let store = state.app.leadership.fenced(&state.app.store, &lease(&target), term);
         let told = store.write(|db| {
             for (signal, (fit, detail)) in &joined {
                 let fit = fit.map(MatchKind::name);
@@ -139,10 +139,10 @@ impl LogEvaluator {
             Ok(told)
         })?;
         if told > 0 {
-            shared.nudge();
+            state.nudge();
         }
         if !joined.is_empty() {
-            shared.publish(LiveEvent::Judged { target, at: now });
+            state.app.publish(LiveEvent::Judged { target, at: now });
         }
         Ok(!joined.is_empty() && waiting.len() == SIGNALS_AT_ONCE as usize)
     }
@@ -166,7 +166,7 @@ impl LogEvaluator {
         }
         self.lookups.push_back(now);
         let mut target = self.target.clone();
-        if let Err(error) = target_layouts::locate(&self.shared.store, &mut target) {
+        if let Err(error) = target_layouts::locate(&self.state.app.store, &mut target) {
             return urgent.then_some(Err(error.to_string()));
         }
         if urgent {
@@ -181,7 +181,7 @@ impl LogEvaluator {
             Ok(Err(error)) => return Some(Err(format!("the table cannot be asked: {error}"))),
             Err(_) => return Some(Err("the table did not answer in time".into())),
         };
-        let last = match self.shared.store.read(|db| reports::document(db, &target.name)) {
+        let last = match self.state.app.store.read(|db| reports::document(db, &target.name)) {
             Ok(last) => last,
             Err(error) => return Some(Err(error.to_string())),
         };

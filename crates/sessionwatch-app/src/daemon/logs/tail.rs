@@ -11,7 +11,7 @@ use crate::{
     app::leadership::lease,
     blocking,
     config::logs::{Kind, Source},
-    daemon::{Shared, tasks::wait_to_retry},
+    daemon::{DaemonState, tasks::wait_to_retry},
     logs,
     logs::{
         follow::{Begin, Follower, Step},
@@ -24,12 +24,12 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Follows a file while this daemon leads the target.
-pub(super) async fn run(shared: Arc<Shared>, source: LogSource, path: PathBuf, stop: CancellationToken) {
+pub(super) async fn run(state: Arc<DaemonState>, source: LogSource, path: PathBuf, stop: CancellationToken) {
     let lease = lease(&source.source.target);
-    while let Some(term) = stop.run_until_cancelled(shared.leadership.lead(&lease)).await {
+    while let Some(term) = stop.run_until_cancelled(state.app.leadership.lead(&lease)).await {
         let tail = Tail {
-            shared: Arc::clone(&shared),
-            store: shared.leadership.fenced(&shared.store, &lease, term),
+            state: Arc::clone(&state),
+            store: state.app.leadership.fenced(&state.app.store, &lease, term),
             term,
             source: source.clone(),
             path: path.clone(),
@@ -48,7 +48,7 @@ pub(super) async fn run(shared: Arc<Shared>, source: LogSource, path: PathBuf, s
 
 /// A file that is followed under one term.
 struct Tail {
-    shared: Arc<Shared>,
+    state: Arc<DaemonState>,
     /// The store, for what is written under this term.
     store: Store,
     term: i64,
@@ -61,8 +61,8 @@ struct Tail {
 impl Tail {
     /// Follows the file until something fails, the lead is lost, or a day has passed: then the year may be another one.
     fn follow_for_a_day(&self) -> Result<(), StoreError> {
-        let (shared, source) = (&self.shared, &self.source.source);
-        let begun = shared.clock.now();
+        let (state, source) = (&self.state, &self.source.source);
+        let begun = state.app.clock.now();
         let grammar = self.source.grammar_at(begun);
         let kept = self.store.read(|db| logs::find_source(db, &source.name))?;
         // What was logged before anybody watched is what `logs scan` is for.
@@ -72,9 +72,9 @@ impl Tail {
         let lease = lease(&source.target);
         let (mut missing, mut at, mut failing) = (false, None, None);
         loop {
-            let stop = self.stop.is_cancelled() || shared.leadership.term(&lease) != Some(self.term);
+            let stop = self.stop.is_cancelled() || state.app.leadership.term(&lease) != Some(self.term);
             // An entry that is open is read again from its beginning by whoever goes on.
-            if stop || shared.clock.now().since(begun).abs() > DAY {
+            if stop || state.app.clock.now().since(begun).abs() > DAY {
                 return Ok(());
             }
             let step = match follower.step(std::time::Instant::now()) {
@@ -123,7 +123,7 @@ impl Tail {
 
     /// The files of the other sources.
     fn other_logs(&self) -> Vec<PathBuf> {
-        let sources = self.shared.intake.sources();
+        let sources = self.state.intake.sources();
         let files = sources.iter().filter_map(|other| match &other.source.kind {
             Kind::File(path) if *path != self.path => Some(path.clone()),
             _ => None,
@@ -152,10 +152,10 @@ impl Tail {
             gaps: step.gaps,
             digest: None,
         };
-        let now = self.shared.clock.now();
+        let now = self.state.app.clock.now();
         let new = self.store.write(|db| intake::keep(db, &batch, now))?;
         if new > 0 || is_gap {
-            self.shared.intake.news.send_modify(|count| *count = count.wrapping_add(1));
+            self.state.intake.news.send_modify(|count| *count = count.wrapping_add(1));
         }
         Ok(())
     }

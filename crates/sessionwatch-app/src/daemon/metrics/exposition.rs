@@ -12,7 +12,7 @@ use sessionwatch_core::alert::{Alert, State as AlertState};
 
 use super::{ChannelMetrics, State, TargetMetrics, micros_to_seconds};
 use crate::{
-    daemon::Shared,
+    daemon::DaemonState,
     logs::{self, LogSource},
     metric_names::{
         ALERT_FIRING, ALERTS, BUILD_INFO, CHECK_FAILING, CONFIG_RELOAD, DELIVERIES, DELIVERY_DURATION,
@@ -56,24 +56,25 @@ impl Format {
 }
 
 /// Writes all metrics, as they stand.
-pub(crate) fn write(shared: &Shared, format: Format) -> Result<String, StoreError> {
-    let (alerts, messages, sources) = shared
+pub(crate) fn write(state: &DaemonState, format: Format) -> Result<String, StoreError> {
+    let (alerts, messages, sources) = state
+        .app
         .store
         .read(|db| Ok((alerts::list(db, true)?, outbox::counts(db)?, logs::list_sources(db)?)))?;
-    let config = shared.config();
+    let config = state.app.config();
     let targets = config
         .targets
         .iter()
-        .map(|target| Target { name: target.name.clone(), is_led: shared.leads(&target.name) });
+        .map(|target| Target { name: target.name.clone(), is_led: state.app.leads(&target.name) });
     let facts = Facts {
         format,
         targets: targets.collect(),
-        state: shared.latest.snapshot(),
+        state: state.latest.snapshot(),
         alerts,
         messages,
         sources,
-        store_bytes: shared.store.size()?,
-        is_sheltered: shared.store.is_sheltered(),
+        store_bytes: state.app.store.size()?,
+        is_sheltered: state.app.store.is_sheltered(),
     };
     Ok(encode(facts))
 }

@@ -56,7 +56,7 @@ fn a_daemon_whose_clock_is_set_from_outside() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended_well = runtime.block_on(async {
         let daemon = Daemon::start(config, clock).await.unwrap_or_else(|error| panic!("{error}"));
-        let events = daemon.shared().events.subscribe();
+        let events = daemon.state().app.events.subscribe();
         // Without a reader nobody wants to know.
         let _ =
             writeln!(sessionwatch::output::stdout(), "{}://{}", daemon.scheme(), daemon.address().unwrap());
@@ -74,7 +74,7 @@ fn a_daemon_whose_clock_is_set_from_outside() {
             let _ = commands.send(Command::Stop);
             drop(hand);
         });
-        let dashboard = sessionwatch::web::router(&daemon.shared().app);
+        let dashboard = sessionwatch::web::router(&daemon.state().app);
         daemon.serve(dashboard, received).await.unwrap_or_else(|error| panic!("{error}"))
     });
     assert!(ended_well, "the daemon did not end well");
