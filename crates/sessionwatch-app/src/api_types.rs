@@ -20,7 +20,7 @@ pub use self::{
     plans::{Archive, Plan, Row},
     targets::{Examined, Session},
 };
-use crate::clock;
+use crate::{clock, store::StoreError};
 
 /// An instant, by RFC 3339 and in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,10 @@ impl ToSchema for At {
 }
 
 /// A document as JSON.
-#[must_use]
-pub fn json(document: impl Serialize) -> Value {
-    serde_json::to_value(document).unwrap_or_default()
-}
-
-fn value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_default()
+///
+/// # Errors
+///
+/// If it cannot be written as JSON.
+pub fn json(document: impl Serialize) -> Result<Value, StoreError> {
+    serde_json::to_value(document).map_err(|_| StoreError::Unwritable("a document"))
 }

@@ -6,14 +6,17 @@
 pub mod accounts;
 pub mod actor;
 pub mod alerts;
+pub mod archives;
 pub mod audit;
 pub mod auth;
+pub mod background;
 pub mod channels;
 pub mod checklists;
 pub mod client;
 pub mod error;
 pub mod idempotency;
 pub mod incidents;
+pub mod layouts;
 pub mod leadership;
 pub mod login_sessions;
 pub mod logs;

@@ -314,7 +314,7 @@ impl Daemon {
         let stopped = tokio::select! {
             (parts, jobs) = async {
                 // What people carry out goes on with the same command or page, from where it ended.
-                tokio::join!(self.parts.stop(), tokio::time::timeout(STOP_TIMEOUT, self.state.app.plan_jobs.stop()))
+                tokio::join!(self.parts.stop(), tokio::time::timeout(STOP_TIMEOUT, self.state.app.background.stop()))
             } => parts && jobs.is_ok(),
             () = commands.asked_again() => false,
         };

@@ -130,7 +130,7 @@ pub async fn open(
         // What seems to come later was seen before the clock was set back.
         let lately = (now.plus(-DAY), Instant::MAX);
         for signal in signals::search(db, &context.target.name, lately, &search)?.iter().rev() {
-            incidents::add(db, &incident.id, &of_signal(signal, now))?;
+            incidents::add(db, &incident.id, &of_signal(signal, now)?)?;
         }
         Ok(Ok(incident))
     })?;
@@ -453,11 +453,15 @@ pub fn emergency_in_logs(judged: &[Judged]) -> Option<String> {
 }
 
 /// A signal for the timeline.
-#[must_use]
-pub fn of_signal(signal: &Kept, now: Instant) -> Entry {
+///
+/// # Errors
+///
+/// If it cannot be written as JSON.
+pub fn of_signal(signal: &Kept, now: Instant) -> Result<Entry, StoreError> {
     let [actor, kind] = ["the log", "signal"].map(str::to_owned);
     let said = format!("{}: {}", signal.source, logs::describe_kept(signal));
-    Entry { at: now, actor, kind, step: String::new(), said, detail: logs::kept_json(signal).to_string() }
+    let detail = logs::kept_json(signal)?.to_string();
+    Ok(Entry { at: now, actor, kind, step: String::new(), said, detail })
 }
 
 /// Returns the incident of a target whose sessions were ended within the last day, and which is not open: the one that is not

@@ -156,8 +156,11 @@ pub fn list_sources(db: Db<'_>) -> Result<Vec<LogSource>, StoreError> {
 }
 
 /// A kept signal as JSON.
-#[must_use]
-pub fn kept_json(kept: &Kept) -> Value {
+///
+/// # Errors
+///
+/// If it cannot be written as JSON.
+pub fn kept_json(kept: &Kept) -> Result<Value, StoreError> {
     api_types::json(api_types::Signal::of(kept))
 }
 

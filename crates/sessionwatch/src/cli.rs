@@ -150,6 +150,9 @@ pub enum Failure {
     /// The demonstration could not be made.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
+    /// A part ended in a panic, whose place was told.
+    #[error("{0}")]
+    Bug(&'static str),
     /// Output could not be written.
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
@@ -160,6 +163,7 @@ impl From<AppError> for Failure {
         match error {
             AppError::Store(error) => Self::Store(error),
             AppError::Action(error) => Self::Act(error),
+            AppError::Internal(why) => Self::Bug(why),
             error => Self::Usage(error.to_string()),
         }
     }
@@ -181,7 +185,7 @@ impl Cli {
             true => Level::INFO,
             false => Level::WARN,
         };
-        log(level, (self.log_format, watching));
+        log(level, self.log_format, watching);
         if output::is_stderr_terminal() && !watching {
             progress::watch();
         }
@@ -253,6 +257,7 @@ impl Failure {
             Self::Act(error) if error.is_usage() => ExitCode::from(2),
             Self::Target(error) if error.is_usage() => ExitCode::from(2),
             Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Bug(_) => ExitCode::from(BUG),
             Self::Target(_)
             | Self::Store(_)
             | Self::Act(_)
@@ -264,6 +269,9 @@ impl Failure {
         }
     }
 }
+
+/// The exit code of a bug (`EX_SOFTWARE` of `sysexits.h`).
+pub const BUG: u8 = 70;
 
 /// Threads that run tasks. None of them computes or blocks for long: what does has threads of its own.
 const WORKER_THREADS: usize = 2;
@@ -333,7 +341,7 @@ fn print(text: &str) -> Result<(), Failure> {
 static JSON: AtomicBool = AtomicBool::new(false);
 
 /// What is logged on standard error: everything for who asks for it; of a daemon, what goes wrong, with the time.
-fn log(level: Level, (format, watching): (LogFormat, bool)) {
+fn log(level: Level, format: LogFormat, watching: bool) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
     let log = log.with_writer(output::stderr);
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);

@@ -2,9 +2,6 @@
 
 use std::{panic, process::ExitCode};
 
-/// The exit code of a bug (`EX_SOFTWARE` of `sysexits.h`).
-const BUG: u8 = 70;
-
 fn main() -> ExitCode {
     // A panic's own message may quote data; its place is enough to find the bug.
     panic::set_hook(Box::new(|panic| {
@@ -13,5 +10,5 @@ fn main() -> ExitCode {
             .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
         sessionwatch::cli::complain_of_bug(&place);
     }));
-    panic::catch_unwind(sessionwatch::cli::main).unwrap_or(ExitCode::from(BUG))
+    panic::catch_unwind(sessionwatch::cli::main).unwrap_or(ExitCode::from(sessionwatch::cli::BUG))
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use sessionwatch_core::{batch_size::AdaptiveBatchSize, instant::Instant, row_ref::RowRef};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     ActError, Context, Line, Plan, Selection,
@@ -54,14 +55,22 @@ pub(super) const LISTED: usize = 100;
 /// How a run is steered from outside, and how far it is.
 #[derive(Debug, Default)]
 pub struct Control {
-    /// It is to end after the present batches.
-    pub stop: AtomicBool,
+    /// Cancelled when it is to end after the present batches.
+    pub stop: CancellationToken,
     /// It is to wait after the present batches.
     pub paused: AtomicBool,
     /// Rows that were dealt with.
     pub done: AtomicU64,
     /// It waits for a replica.
     pub lagging: AtomicBool,
+}
+
+impl Control {
+    /// A run that ends after its present batches once a token says so.
+    #[must_use]
+    pub fn stopped_by(token: &CancellationToken) -> Self {
+        Self { stop: token.child_token(), ..Self::default() }
+    }
 }
 
 /// Why a row was left as it is.
@@ -382,7 +391,7 @@ impl<'a> Work<'a> {
     async fn sweep(&self, actor: &mut WriteSession, leads: bool) -> Result<(), ActError> {
         let named = self.named_first();
         let mut asked = Monotonic::now();
-        while !self.control.stop.load(Ordering::Relaxed) {
+        while !self.control.stop.is_cancelled() {
             if self.control.paused.load(Ordering::Relaxed)
                 || self.control.lagging.load(Ordering::Relaxed) && !leads
             {
@@ -399,9 +408,9 @@ impl<'a> Work<'a> {
             if rows.is_empty() {
                 return Ok(());
             }
-            let again = self.batch(actor, &rows, named, false).await.inspect_err(|_| {
-                self.control.stop.store(true, Ordering::Relaxed);
-            })?;
+            let again = self.batch(actor, &rows, named, false).await;
+            // The other connection ends too.
+            let again = again.inspect_err(|_| self.control.stop.cancel())?;
             let again = again.rows;
             self.control.done.fetch_add((rows.len() - again.len()) as u64, Ordering::Relaxed);
             lock(&self.queue).again.extend(again);
@@ -411,7 +420,7 @@ impl<'a> Work<'a> {
 
     /// Waits while a replica lags too far behind.
     async fn heed_replicas(&self, actor: &mut WriteSession) {
-        while !self.control.stop.load(Ordering::Relaxed) {
+        while !self.control.stop.is_cancelled() {
             let lag = actor.replica_lag_s().await;
             self.control.lagging.store(lag > MAX_LAG_S, Ordering::Relaxed);
             if lag <= MAX_LAG_S {

@@ -218,7 +218,7 @@ impl Restoring<'_> {
             self.context.store.read(|db| plans::last_piece(db, &plan.kept.id, before))?
         {
             before = id;
-            if control.stop.load(Ordering::Relaxed) {
+            if control.stop.is_cancelled() {
                 applied.remaining += rows.len() as u64;
                 continue;
             }

@@ -5,8 +5,8 @@ use serde_json::Value;
 use sessionwatch_core::alert::State;
 use utoipa::ToSchema;
 
-use super::{At, value};
-use crate::store::{alerts::Kept, events, silences};
+use super::At;
+use crate::store::{StoreError, alerts::Kept, events, silences};
 
 /// How a check stands on a target.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -97,16 +97,41 @@ pub struct Event {
 
 impl Event {
     /// The document.
-    #[must_use]
-    pub fn of(event: &events::Event) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// If what is stored of it cannot be decoded.
+    pub fn of(event: &events::Event) -> Result<Self, StoreError> {
+        let undecodable = |_| StoreError::Undecodable { table: "events".into(), column: "detail".into() };
+        let detail = serde_json::from_str(&event.detail).map_err(undecodable)?;
+        Ok(Self {
             id: event.id,
             at: At(event.at),
             target: event.target.clone(),
             check: event.check.clone(),
             kind: event.kind.clone(),
             summary: event.summary.clone(),
-            detail: value(&event.detail),
-        }
+            detail,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_whose_detail_is_no_json_is_an_error() {
+        let event = |detail: &str| events::Event {
+            id: 1,
+            at: sessionwatch_core::instant::Instant::MIN,
+            target: "app".into(),
+            check: "duplicate-tokens".into(),
+            kind: "firing".into(),
+            summary: "2 shared tokens".into(),
+            detail: detail.into(),
+        };
+        assert_eq!(Event::of(&event("{\"value\":2}")).unwrap().detail["value"], 2);
+        assert!(matches!(Event::of(&event("{")), Err(StoreError::Undecodable { .. })));
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sessionwatch_core::instant::Instant;
 use utoipa::ToSchema;
 
-use super::At;
+use super::{At, json};
 use crate::{
     actions,
     config::Config,
@@ -76,17 +76,20 @@ pub struct Plan {
 
 impl Plan {
     /// The document.
-    #[must_use]
-    pub fn of(config: &Config, plan: &actions::Plan) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written as JSON.
+    pub fn of(config: &Config, plan: &actions::Plan) -> Result<Self, StoreError> {
         let (kept, summary) = (&plan.kept, &plan.summary);
-        Self {
+        Ok(Self {
             id: kept.id.clone(),
             target: kept.target.clone(),
             action: plan.selection.name(),
-            about: serde_json::to_value(&plan.selection).unwrap_or_default(),
+            about: json(&plan.selection)?,
             table: summary.table.clone(),
             framework: summary.framework.clone(),
-            revoke: serde_json::to_value(&summary.revoke).unwrap_or_default(),
+            revoke: json(&summary.revoke)?,
             made_at: At(kept.made_at),
             made_by: kept.made_by.clone(),
             stale_at: At(kept.touched_at.plus(config.actions.stale_after_us)),
@@ -100,7 +103,7 @@ impl Plan {
             notes: summary.notes.clone(),
             side_effects: summary.side_effects.clone(),
             not_ended: summary.not_ended.clone(),
-        }
+        })
     }
 }
 

@@ -33,17 +33,60 @@ pub enum AlertFilter {
     All,
 }
 
-/// Who does something about an alert, what they say, and when.
+/// Who does something about which alert, what they say, and when.
 #[derive(Clone, Debug)]
 struct Remark {
+    alert: AlertRef,
     actor: String,
     note: String,
     now: Instant,
 }
 
 impl Remark {
-    fn new(app: &AppState, actor: &Actor, note: String) -> Self {
-        Self { actor: actor.name().to_owned(), note, now: app.clock.now() }
+    fn new(app: &AppState, actor: &Actor, alert: AlertRef, note: String) -> Self {
+        Self { alert, actor: actor.name().to_owned(), note, now: app.clock.now() }
+    }
+
+    /// The alert, if it fires.
+    fn firing(&self, db: Db<'_>) -> Result<Option<AlertRecord>, StoreError> {
+        let fires = |kept: &AlertRecord| matches!(kept.alert.state, State::Firing { .. });
+        Ok(alerts::get(db, &self.alert.target, &self.alert.check)?.filter(fires))
+    }
+
+    /// The same as an event.
+    fn comment(&self) -> Event {
+        Event {
+            id: 0,
+            at: self.now,
+            target: self.alert.target.clone(),
+            check: self.alert.check.clone(),
+            kind: "comment".into(),
+            summary: format!("{}: {}", self.actor, self.note),
+            detail: self.detail(),
+        }
+    }
+
+    fn detail(&self) -> String {
+        let Self { alert, note, .. } = self;
+        json!({ "target": alert.target, "check": alert.check, "note": note }).to_string()
+    }
+
+    /// Changes something, and records in the audit trail who did that, in one transaction. Returns `false` if there was
+    /// nothing to change.
+    async fn record(
+        self,
+        app: &Arc<AppState>,
+        action: &'static str,
+        change: impl Fn(Db<'_>, &Self) -> Result<bool, StoreError> + Send + 'static,
+    ) -> Result<bool, AppError> {
+        app.write(move |db| {
+            let is_changed = change(db, &self)?;
+            if is_changed {
+                audit::add(db, (&self.actor, action), &self.detail(), self.now)?;
+            }
+            Ok(is_changed)
+        })
+        .await
     }
 }
 
@@ -90,13 +133,11 @@ pub async fn acknowledge(
     alert: AlertRef,
     note: String,
 ) -> Result<(), AppError> {
-    let remark = Remark::new(app, actor, note);
-    let acknowledged = app.write(move |db| {
-        let Some(mut kept) = firing(db, &alert)? else { return Ok(false) };
+    let acknowledged = Remark::new(app, actor, alert, note).record(app, "acknowledge", |db, remark| {
+        let Some(mut kept) = remark.firing(db)? else { return Ok(false) };
         kept.acknowledged_by = Some(remark.actor.clone());
         kept.note = Some(remark.note.clone()).filter(|note| !note.is_empty());
         alerts::put(db, &kept)?;
-        record(db, &alert, "acknowledge", &remark)?;
         Ok(true)
     });
     if acknowledged.await? { Ok(()) } else { Err(not_firing()) }
@@ -113,13 +154,12 @@ pub async fn resolve(
     alert: AlertRef,
     note: String,
 ) -> Result<(), AppError> {
-    let (remark, config) = (Remark::new(app, actor, note), app.config());
-    let resolved = app.write(move |db| {
-        let Some(kept) = firing(db, &alert)? else { return Ok(false) };
+    let config = app.config();
+    let resolved = Remark::new(app, actor, alert, note).record(app, "resolve", move |db, remark| {
+        let Some(kept) = remark.firing(db)? else { return Ok(false) };
         let note = if remark.note.is_empty() { String::new() } else { format!(": {}", remark.note) };
         let why = format!("resolved by {}{note}", remark.actor);
         resolve_alert(db, &config.serve, &kept, &why, remark.now)?;
-        record(db, &alert, "resolve", &remark)?;
         Ok(true)
     });
     if resolved.await? { Ok(()) } else { Err(not_firing()) }
@@ -136,42 +176,13 @@ pub async fn add_comment(
     alert: AlertRef,
     note: String,
 ) -> Result<(), AppError> {
-    let remark = Remark::new(app, actor, note);
-    let added = app.write(move |db| {
-        if alerts::get(db, &alert.target, &alert.check)?.is_none() {
-            return Ok(false);
+    let added = Remark::new(app, actor, alert, note).record(app, "comment", |db, remark| {
+        let is_known = alerts::get(db, &remark.alert.target, &remark.alert.check)?.is_some();
+        if is_known {
+            events::add(db, &remark.comment())?;
         }
-        events::add(db, &comment(&alert, &remark))?;
-        record(db, &alert, "comment", &remark)?;
-        Ok(true)
+        Ok(is_known)
     });
     let unknown = || AppError::NotFound("Nothing is known of such a check on such a target.".into());
     if added.await? { Ok(()) } else { Err(unknown()) }
-}
-
-fn comment(alert: &AlertRef, remark: &Remark) -> Event {
-    Event {
-        id: 0,
-        at: remark.now,
-        target: alert.target.clone(),
-        check: alert.check.clone(),
-        kind: "comment".into(),
-        summary: format!("{}: {}", remark.actor, remark.note),
-        detail: detail(alert, remark),
-    }
-}
-
-/// The alert, if it fires.
-fn firing(db: Db<'_>, alert: &AlertRef) -> Result<Option<AlertRecord>, StoreError> {
-    let fires = |kept: &AlertRecord| matches!(kept.alert.state, State::Firing { .. });
-    Ok(alerts::get(db, &alert.target, &alert.check)?.filter(fires))
-}
-
-/// Records in the audit trail what somebody did about an alert.
-fn record(db: Db<'_>, alert: &AlertRef, action: &str, remark: &Remark) -> Result<(), StoreError> {
-    audit::add(db, (&remark.actor, action), &detail(alert, remark), remark.now)
-}
-
-fn detail(alert: &AlertRef, remark: &Remark) -> String {
-    json!({ "target": alert.target, "check": alert.check, "note": remark.note }).to_string()
 }

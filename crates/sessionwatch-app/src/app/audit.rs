@@ -32,11 +32,24 @@ pub async fn list_entries_before(
     app.read(move |db| audit::page(db, before, limit)).await
 }
 
-/// Whether the trail is whole.
+/// What an examination of the trail found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// Whether each entry fits the one before.
+    pub chain: ChainStatus,
+    /// Whether the trail still holds the entry that was asked for; `None` if none was.
+    pub holds_head: Option<bool>,
+}
+
+/// Whether the trail is whole, and still holds the entry with a hash, such as one that a checklist named as its last one.
 ///
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn verify(app: &Arc<AppState>) -> Result<ChainStatus, AppError> {
-    app.read(audit::verify).await
+pub async fn verify(app: &Arc<AppState>, head: Option<String>) -> Result<Verification, AppError> {
+    app.read(move |db| {
+        let holds_head = head.as_ref().map(|head| audit::knows(db, head)).transpose()?;
+        Ok(Verification { chain: audit::verify(db)?, holds_head })
+    })
+    .await
 }

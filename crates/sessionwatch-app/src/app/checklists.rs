@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Actor, AppError, AppState};
+use super::{Actor, AppError, AppState, Period};
 use crate::{
     checklist::{self, Checklist},
     config::Target,
@@ -28,6 +28,24 @@ pub struct NewAttestation {
 pub async fn get_checklist(app: &Arc<AppState>, target: Target) -> Result<Checklist, AppError> {
     let (config, now) = (app.config(), app.clock.now());
     app.read(move |db| checklist::week(db, &config, &target, now)).await
+}
+
+/// The checklists of targets for a period, in their order.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn get_checklists(
+    app: &Arc<AppState>,
+    targets: Vec<Target>,
+    period: Period,
+) -> Result<Vec<Checklist>, AppError> {
+    let (config, now) = (app.config(), app.clock.now());
+    app.read(move |db| {
+        let list = |target: &Target| checklist::over(db, &config, target, (period.from, period.to), now);
+        targets.iter().map(list).collect()
+    })
+    .await
 }
 
 /// Records what somebody vouches for.

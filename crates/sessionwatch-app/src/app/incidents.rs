@@ -7,46 +7,83 @@ use sessionwatch_core::incident::IncidentSeverity;
 use super::{Actor, AppError, AppState, TargetOps, plans};
 use crate::{
     actions::{ActError, Plan, Selection, affected, keys},
-    config::Target,
+    blocking,
     incident::{self, NewEntry, message, report, work::Said},
     store::incidents,
 };
 pub use crate::{
     incident::{
         time_used,
-        work::{Case, Contained, FIELDS as REPORT_FIELDS, can_be_said},
+        work::{Case, Contained, FIELDS as REPORT_FIELDS, Packed, Passed, Progress, can_be_said},
     },
-    store::incidents::{Entry as TimelineEntry, Incident, State as IncidentState, recorded},
+    store::incidents::{Drill, Entry as TimelineEntry, Incident, State as IncidentState, recorded},
 };
 
-/// Users that are listed when one is looked for.
-const FOUND_USERS: usize = 50;
+/// Users that are listed on a page when one is looked for.
+pub const FOUND_USERS: usize = 50;
 
-/// An incident, and the target that it is about.
+/// An incident that somebody works on.
 #[derive(Clone, Debug)]
-pub struct CaseOfTarget {
+pub struct CaseOps {
     /// The incident.
     pub case: Case,
-    /// Its target.
-    pub target: Target,
+    /// Its target, and who works on it.
+    pub ops: TargetOps,
+}
+
+/// Which incident of a target is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaseRef {
+    /// The one with this id.
+    Id(String),
+    /// The one that is not closed.
+    Current,
+    /// The last one, closed or not.
+    Latest,
+}
+
+/// Why an incident of a target was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum FindCaseError {
+    /// There is none of that id.
+    #[error("There is no such incident.")]
+    NotFound,
+    /// None of the target's is open.
+    #[error("No incident of that target is open.")]
+    NoneOpen,
+    /// It is about another target, whose name this is.
+    #[error("The incident is about the target “{0}”.")]
+    OtherTarget(String),
+    /// The store does not answer.
+    #[error(transparent)]
+    App(#[from] AppError),
 }
 
 /// An incident to open.
 #[derive(Clone, Debug)]
 pub struct NewIncident {
-    /// The target that it is about.
-    pub target: String,
     /// How bad it is.
     pub severity: IncidentSeverity,
     /// What happened.
     pub summary: String,
 }
 
-/// What is said of the step that is next, named so that where somebody else was faster, nothing is said of another one.
+/// An incident that was opened.
+#[derive(Clone, Debug)]
+pub struct OpenedIncident {
+    /// The incident.
+    pub incident: Incident,
+    /// What is critical or high at that moment.
+    pub findings: Vec<String>,
+    /// What a person should know, and what has to be done besides.
+    pub notes: Vec<String>,
+}
+
+/// What is said of the step that is next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepUpdate {
-    /// The id of the step.
-    pub step: String,
+    /// The id of the step, so that where somebody else was faster, nothing is said of another one; `None` for whichever is next.
+    pub step: Option<String>,
     /// What is said of it.
     pub response: StepResponse,
 }
@@ -60,8 +97,15 @@ pub enum StepResponse {
     Done(String),
     /// It is passed over, for a reason.
     Skip(String),
-    /// It was marked as done, or passed over, by mistake, for a reason.
-    Reopen(String),
+}
+
+/// How far an incident came.
+#[derive(Clone, Debug)]
+pub struct Advanced {
+    /// The incident as it is now.
+    pub case: Case,
+    /// The steps that are behind, and the one for which a person is needed.
+    pub progress: Progress,
 }
 
 /// Evidence that is sealed.
@@ -100,27 +144,61 @@ pub async fn list_incidents(app: &Arc<AppState>) -> Result<Vec<Incident>, AppErr
     app.read(incidents::list).await
 }
 
-/// An incident and its target.
+/// An incident of a configured target, and who works on it.
 ///
 /// # Errors
 ///
 /// If there is none of that id.
-pub async fn get_case(app: &Arc<AppState>, id: &str) -> Result<CaseOfTarget, AppError> {
+pub async fn get_case(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<CaseOps, AppError> {
     let wanted = id.to_owned();
     let case = app.read(move |db| Case::get(db, &wanted)).await?;
     let case = case.ok_or_else(|| AppError::NotFound("There is no such incident.".into()))?;
     let target = app.target(&case.incident.target)?;
-    Ok(CaseOfTarget { case, target })
+    Ok(CaseOps { case, ops: TargetOps::new(app, target, actor) })
+}
+
+/// An incident of a target.
+///
+/// # Errors
+///
+/// If there is none that is meant, or it is about another target.
+pub async fn find_case(ops: TargetOps, wanted: CaseRef) -> Result<CaseOps, FindCaseError> {
+    let (target, by_id) = (ops.target.name.clone(), matches!(wanted, CaseRef::Id(_)));
+    let found = ops.app.read(move |db| {
+        let incident = match &wanted {
+            CaseRef::Id(id) => incidents::get(db, id)?,
+            CaseRef::Current => incidents::current(db, &target)?,
+            CaseRef::Latest => incidents::latest(db, &target)?,
+        };
+        let Some(incident) = incident else { return Ok(None) };
+        Ok(Some(Case { timeline: incidents::timeline(db, &incident.id)?, incident }))
+    });
+    match found.await? {
+        None if by_id => Err(FindCaseError::NotFound),
+        None => Err(FindCaseError::NoneOpen),
+        Some(case) if case.incident.target != ops.target.name => {
+            Err(FindCaseError::OtherTarget(case.incident.target))
+        }
+        Some(case) => Ok(CaseOps { case, ops }),
+    }
 }
 
 /// The report of an incident, in Markdown.
 ///
 /// # Errors
 ///
-/// If there is none of that id, or what is kept of it cannot be decoded.
-pub async fn get_report(app: &Arc<AppState>, id: &str) -> Result<String, AppError> {
-    let CaseOfTarget { case, .. } = get_case(app, id).await?;
+/// If what is kept of it cannot be decoded.
+pub fn report_markdown(case: &Case) -> Result<String, AppError> {
     Ok(report::markdown(&case.incident, &case.timeline)?)
+}
+
+/// The same as a page.
+///
+/// # Errors
+///
+/// The same.
+pub fn report_html(case: &Case) -> Result<String, AppError> {
+    Ok(report::html(&case.incident, &case.timeline)?)
 }
 
 /// Opens an incident: how it stands now.
@@ -128,16 +206,14 @@ pub async fn get_report(app: &Arc<AppState>, id: &str) -> Result<String, AppErro
 /// # Errors
 ///
 /// If the target has one that is open, or cannot be looked at.
-pub async fn open_incident(
-    app: &Arc<AppState>,
-    actor: &Actor,
-    new: NewIncident,
-) -> Result<Incident, AppError> {
-    let ops = TargetOps::new(app, app.target(&new.target)?, actor);
+pub async fn open_incident(ops: TargetOps, new: NewIncident) -> Result<OpenedIncident, AppError> {
     let opened = ops.with_target_and_publish(async move |ops| {
-        incident::open(ops.context(), new.severity, &new.summary).await
+        let (incident, report) = incident::open(ops.context(), new.severity, &new.summary).await?;
+        let findings = incident::findings(&report);
+        let besides = incident::force_out(ops.context(), &report);
+        Ok(OpenedIncident { incident, findings, notes: report.notes.into_iter().chain(besides).collect() })
     });
-    Ok(opened.await?.0)
+    opened.await
 }
 
 /// Users of a target by a part of their id, name or handle.
@@ -145,14 +221,8 @@ pub async fn open_incident(
 /// # Errors
 ///
 /// If the database cannot be asked.
-pub async fn search_users(
-    app: &Arc<AppState>,
-    actor: &Actor,
-    target: Target,
-    part: String,
-) -> Result<Vec<FoundUser>, AppError> {
-    let ops = TargetOps::new(app, target, actor).with_short_timeout();
-    let found = ops.with_target(async move |ops| affected::users(ops.context(), &part, FOUND_USERS).await);
+pub async fn search_users(ops: TargetOps, part: String, limit: usize) -> Result<Vec<FoundUser>, AppError> {
+    let found = ops.with_target(async move |ops| affected::users(ops.context(), &part, limit).await);
     Ok(found.await?.into_iter().map(|(shown, sessions)| FoundUser { shown, sessions }).collect())
 }
 
@@ -161,45 +231,56 @@ pub async fn search_users(
 /// # Errors
 ///
 /// If it is closed, somebody else has gone on meanwhile, or what is said cannot be said of the step.
-pub async fn advance(
-    app: &Arc<AppState>,
-    actor: &Actor,
-    id: &str,
-    update: StepUpdate,
-) -> Result<(), AppError> {
-    let CaseOfTarget { mut case, target } = get_case(app, id).await?;
+pub async fn advance(work: CaseOps, update: StepUpdate) -> Result<Advanced, AppError> {
+    let CaseOps { mut case, ops } = work;
     case.is_unclosed()?;
     let StepUpdate { step, response } = update;
-    if let StepResponse::Skip(reason) | StepResponse::Reopen(reason) = &response
-        && reason.is_empty()
-    {
-        return Err(AppError::Invalid("Say why: others will ask.".into()));
-    }
-    let ops = TargetOps::new(app, target, actor);
-    if let StepResponse::Reopen(reason) = response {
-        let reopened =
-            ops.with_target_and_publish(async move |ops| case.reopen_step(ops.context(), &step, &reason));
-        return reopened.await;
+    if let StepResponse::Skip(reason) = &response {
+        require_reason(reason)?;
     }
     // What was said of a step is not said of another one, where somebody else was faster.
-    if case.next().is_none_or(|next| next.id != step) {
+    if step.is_some_and(|step| case.next().is_none_or(|next| next.id != step)) {
         return Err(AppError::Conflict("Somebody else has gone on meanwhile.".into()));
     }
     let gone_on = ops.with_target_and_publish(async move |ops| {
         let said = match &response {
             StepResponse::Done(note) => Said::Done(note),
             StepResponse::Skip(reason) => Said::Skip(reason),
-            StepResponse::FindOut | StepResponse::Reopen(_) => Said::Nothing,
+            StepResponse::FindOut => Said::Nothing,
         };
-        case.go_on(ops.context(), said).await
+        let progress = case.go_on(ops.context(), said).await?;
+        Ok(Advanced { case, progress })
     });
-    gone_on.await.map(drop)
+    gone_on.await
 }
 
-/// The draft of a message to the people whose sessions were ended.
-#[must_use]
-pub fn message_draft(incident: &Incident) -> String {
-    message::draft(incident, message::DRAFT).unwrap_or_default()
+/// Reopens a step that was marked as done, or passed over, by mistake: the incident as it is now.
+///
+/// # Errors
+///
+/// If the incident is closed, the step is not behind, or no reason is given.
+pub async fn reopen_step(work: CaseOps, step: String, reason: String) -> Result<Case, AppError> {
+    let CaseOps { mut case, ops } = work;
+    case.is_unclosed()?;
+    require_reason(&reason)?;
+    let reopen = move |ops: &TargetOps| {
+        case.reopen_step(ops.context(), &step, &reason)?;
+        Ok(case)
+    };
+    ops.with_store(reopen).await
+}
+
+fn require_reason(reason: &str) -> Result<(), AppError> {
+    if reason.is_empty() { Err(AppError::Invalid("Say why: others will ask.".into())) } else { Ok(()) }
+}
+
+/// The draft of a message to the people whose sessions were ended: by a template of one's own, or by the one that is built in.
+///
+/// # Errors
+///
+/// If the template is none, or uses a name that is not there.
+pub fn message_draft(incident: &Incident, template: Option<&str>) -> Result<String, AppError> {
+    message::draft(incident, template.unwrap_or(message::DRAFT)).map_err(AppError::Invalid)
 }
 
 /// Makes a plan to end sessions in the course of an incident.
@@ -207,48 +288,81 @@ pub fn message_draft(incident: &Incident) -> String {
 /// # Errors
 ///
 /// If it is closed, or nothing can be planned.
-pub async fn plan_containment(
-    app: &Arc<AppState>,
-    actor: &Actor,
-    id: &str,
-    selection: Selection,
-) -> Result<Plan, AppError> {
-    let CaseOfTarget { case, target } = get_case(app, id).await?;
-    case.is_unclosed()?;
-    plans::make_plan(TargetOps::new(app, target, actor), selection).await
+pub async fn plan_containment(work: CaseOps, selection: Selection) -> Result<Plan, AppError> {
+    work.case.is_unclosed()?;
+    plans::make_plan(work.ops, selection).await
 }
 
-/// Seals the evidence of an incident, and records that on its timeline.
+/// Gathers the evidence of an incident. [`record_evidence`] notes where it went.
+///
+/// # Errors
+///
+/// If the incident is closed, or the timeline cannot be decoded.
+pub async fn pack_evidence(work: &CaseOps) -> Result<Packed, AppError> {
+    let CaseOps { case, ops } = work.clone();
+    case.is_unclosed()?;
+    ops.with_target(async move |ops| case.evidence(ops.context()).await).await
+}
+
+/// Where evidence went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvidenceFile {
+    /// The file.
+    pub name: String,
+    /// What was done, in words for the timeline.
+    pub said: String,
+}
+
+/// Notes on the timeline of an incident where its evidence went, and what is missing in it.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub async fn record_evidence(work: CaseOps, file: EvidenceFile, packed: Packed) -> Result<(), AppError> {
+    let CaseOps { mut case, ops } = work;
+    let record = move |ops: &TargetOps| Ok(case.froze(ops.context(), &file.said, &file.name, &packed)?);
+    ops.with_store(record).await
+}
+
+/// Seals the evidence of an incident for a download, and records that on its timeline.
 ///
 /// # Errors
 ///
 /// If the incident is closed, or the evidence is incomplete and has to be complete.
-pub async fn export_evidence(
-    app: &Arc<AppState>,
-    actor: &Actor,
-    id: &str,
-    completeness: Completeness,
-) -> Result<SealedEvidence, AppError> {
-    let CaseOfTarget { mut case, target } = get_case(app, id).await?;
-    case.is_unclosed()?;
-    let ops = TargetOps::new(app, target, actor);
-    let exported = ops.with_target_and_publish(async move |ops| {
-        let (context, (recipient, _)) = (ops.context(), keys::recipient(&ops.config)?);
-        let packed = case.evidence(context).await?;
-        if let (Some(why), Completeness::Required) = (packed.missing(), completeness) {
-            let found = format!("the evidence would be incomplete: {why}");
-            if case.next().and_then(|step| case.found(step)) != Some(found.as_str()) {
-                case.add(context, NewEntry { kind: "found", step: "evidence", said: &found, detail: None })?;
-            }
-            return Err(ActError::Incomplete(why));
-        }
-        let bytes = recipient.seal(&packed.bytes)?;
-        let name = case.evidence_name(context.clock.now(), &packed);
-        let said = format!("{name} was downloaded, sealed to {recipient}");
-        case.froze(context, &said, &name, &packed)?;
-        Ok(SealedEvidence { name, bytes })
-    });
-    exported.await
+pub async fn export_evidence(work: CaseOps, completeness: Completeness) -> Result<SealedEvidence, AppError> {
+    let config = Arc::clone(&work.ops.config);
+    // Before anything is asked of the database, which takes a while.
+    let (recipient, _) = run_apart(move || keys::recipient(&config)).await?.map_err(ActError::from)?;
+    let packed = pack_evidence(&work).await?;
+    if let (Some(why), Completeness::Required) = (packed.missing(), completeness) {
+        record_gaps(work, &why).await?;
+        return Err(ActError::Incomplete(why).into());
+    }
+    let name = work.case.evidence_name(work.ops.app.clock.now(), &packed);
+    let said = format!("{name} was downloaded, sealed to {recipient}");
+    let plain = packed.bytes.clone();
+    let bytes = run_apart(move || recipient.seal(&plain)).await?.map_err(ActError::from)?;
+    record_evidence(work, EvidenceFile { name: name.clone(), said }, packed).await?;
+    Ok(SealedEvidence { name, bytes })
+}
+
+/// Does what blocks.
+async fn run_apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
+    blocking::run_caught(work).await.ok_or(AppError::Internal("sealing ended in a panic"))
+}
+
+/// Notes on the timeline of an incident why its evidence would be incomplete; the same is not noted twice.
+async fn record_gaps(work: CaseOps, why: &str) -> Result<(), AppError> {
+    let CaseOps { mut case, ops } = work;
+    let found = format!("the evidence would be incomplete: {why}");
+    if case.next().and_then(|step| case.found(step)) == Some(found.as_str()) {
+        return Ok(());
+    }
+    let record = move |ops: &TargetOps| {
+        let entry = NewEntry { kind: "found", step: "evidence", said: &found, detail: None };
+        Ok(case.add(ops.context(), entry)?)
+    };
+    ops.with_store(record).await
 }
 
 /// Keeps a part of the report.
@@ -256,19 +370,12 @@ pub async fn export_evidence(
 /// # Errors
 ///
 /// If the incident is closed, or the report has no such part.
-pub async fn set_report_field(
-    app: &Arc<AppState>,
-    actor: &Actor,
-    id: &str,
-    name: String,
-    text: String,
-) -> Result<(), AppError> {
+pub async fn set_report_field(work: CaseOps, name: String, text: String) -> Result<(), AppError> {
     if !REPORT_FIELDS.contains(&name.as_str()) {
         return Err(AppError::Invalid("The report has no such part.".into()));
     }
-    let CaseOfTarget { case, target } = get_case(app, id).await?;
+    let CaseOps { case, ops } = work;
     case.is_unclosed()?;
-    let ops = TargetOps::new(app, target, actor);
     ops.with_store(move |ops| Ok(case.set(ops.context(), &name, &text)?)).await
 }
 
@@ -276,10 +383,9 @@ pub async fn set_report_field(
 ///
 /// # Errors
 ///
-/// If there is no such incident.
-pub async fn add_note(app: &Arc<AppState>, actor: &Actor, id: &str, note: String) -> Result<(), AppError> {
-    let CaseOfTarget { mut case, target } = get_case(app, id).await?;
-    let ops = TargetOps::new(app, target, actor);
+/// If it cannot be written.
+pub async fn add_note(work: CaseOps, note: String) -> Result<(), AppError> {
+    let CaseOps { mut case, ops } = work;
     let add = move |ops: &TargetOps| {
         let entry = NewEntry { kind: "note", step: "", said: &note, detail: None };
         Ok(case.add(ops.context(), entry)?)
@@ -292,13 +398,21 @@ pub async fn add_note(app: &Arc<AppState>, actor: &Actor, id: &str, note: String
 /// # Errors
 ///
 /// If something speaks against it, and no reason is given.
-pub async fn close_incident(
-    app: &Arc<AppState>,
-    actor: &Actor,
-    id: &str,
-    reason: Option<String>,
-) -> Result<(), AppError> {
-    let CaseOfTarget { case, target } = get_case(app, id).await?;
-    let ops = TargetOps::new(app, target, actor);
+pub async fn close_incident(work: CaseOps, reason: Option<String>) -> Result<(), AppError> {
+    let CaseOps { case, ops } = work;
     ops.with_store(move |ops| case.close(ops.context(), reason.as_deref())).await
+}
+
+/// Records a drill: those before it, the latest first.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub async fn record_drill(app: &Arc<AppState>, drill: Drill) -> Result<Vec<Drill>, AppError> {
+    app.write(move |db| {
+        let before = incidents::drills(db)?;
+        incidents::add_drill(db, &drill)?;
+        Ok(before)
+    })
+    .await
 }

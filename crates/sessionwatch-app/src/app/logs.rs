@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{AppError, AppState, Period};
+use super::{AppError, AppState, Period, sessions::SessionRow};
 use crate::{
-    logs,
-    store::signals::{self, Search},
+    config::logs::Source,
+    logs::{self, joined},
+    store::signals::{self, Search, Window},
 };
 pub use crate::{
-    logs::{LogSource as LogSourceRecord, describe_kept as describe_log_event},
+    logs::{LogSource as LogSourceRecord, describe_kept as describe_log_event, joined::Fits},
     store::signals::Kept as LogEventRecord,
 };
 
@@ -63,11 +64,48 @@ pub async fn search_log_events(
     .await
 }
 
-/// What is known of the sources of log lines.
+/// A source of log lines that is configured, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct LogSourceStatus {
+    /// Its configuration.
+    pub source: Source,
+    /// What is known of it; blank if it was never heard.
+    pub record: LogSourceRecord,
+}
+
+/// The sources of log lines that are configured, and what is known of them.
 ///
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceRecord>, AppError> {
-    app.read(logs::list_sources).await
+pub async fn list_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceStatus>, AppError> {
+    let config = app.config();
+    app.read(move |db| {
+        let status = |source: &Source| {
+            let record = logs::find_source(db, &source.name)?.unwrap_or_default();
+            Ok(LogSourceStatus { source: source.clone(), record })
+        };
+        config.logs.sources.iter().map(status).collect()
+    })
+    .await
+}
+
+/// How the log events of a period fit the rows of a table; without rows, why they could not be listed.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub async fn compare_with_table(
+    app: &Arc<AppState>,
+    target: String,
+    period: Period,
+    rows: Result<Vec<SessionRow>, String>,
+) -> Result<Fits, AppError> {
+    let config = app.config();
+    app.read(move |db| {
+        let rows = rows.as_ref().map(Vec::as_slice).map_err(String::as_str);
+        let window = Window { target: &target, from: period.from, to: period.to };
+        joined::fits(db, &config, window, rows)
+    })
+    .await
 }

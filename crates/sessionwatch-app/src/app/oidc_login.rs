@@ -102,7 +102,8 @@ pub async fn start_oidc_login(app: &AppState, next: &str) -> Result<StartedOidcL
     let provider = app.auth.oidc.provider(&settings).await?;
     let [state, nonce, verifier] = [(); 3].map(|()| random_token());
     let pending = PendingLogin { state, nonce, verifier, next: next.chars().take(NEXT_LENGTH).collect() };
-    let kept = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&pending).unwrap_or_default());
+    let unwritable = |_| AppError::Internal("what a login has to remember cannot be written as JSON");
+    let kept = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&pending).map_err(unwritable)?);
     let location = provider.authorization_url(&pending, &redirect_uri(app));
     Ok(StartedOidcLogin { location, state: kept.into() })
 }

@@ -1,20 +1,16 @@
 //! Plans: made, looked at, approved, applied, and undone.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use sessionwatch_core::plural::counted;
 
-use super::{
-    Actor, AppError, AppState, LiveEvent, TargetOps,
-    error::error_text,
-    incidents::{CaseOfTarget, get_case},
-};
+use super::{Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text};
 use crate::{
     actions::{
         self, ActError, Applied, ApplyCircumstances, ArchiveKeys, Consent, Context, Control, Executor,
         authorize_apply, keys, restoring,
     },
-    archive::sealing::Identity,
+    archive::sealing::{Identity, Recipient},
     blocking,
     config::Target,
     incident::work::Case,
@@ -42,7 +38,7 @@ pub struct PlanOfTarget {
 #[derive(Clone, Debug, Default)]
 pub struct ApplyRequest {
     /// The name of the target, typed.
-    pub confirm: String,
+    pub confirm: Option<String>,
     /// The incident in whose course it is applied.
     pub incident: Option<String>,
     /// Why complete evidence is not waited for.
@@ -106,13 +102,35 @@ pub async fn make_plan(ops: TargetOps, selection: Selection) -> Result<Plan, App
     ops.with_target_and_publish(async move |ops| actions::make(ops.context(), &selection).await).await
 }
 
+/// What is put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreRequest {
+    /// The plan that removed the rows.
+    pub archive: String,
+    /// Only rows of this user.
+    pub user: Option<String>,
+}
+
 /// Makes a plan to put back what another one removed.
 ///
 /// # Errors
 ///
 /// If nothing can be planned, or the database cannot be asked.
-pub async fn make_restore_plan(ops: TargetOps, removed: String) -> Result<Plan, AppError> {
-    ops.with_target_and_publish(async move |ops| restoring::plan(ops.context(), &removed, None).await).await
+pub async fn make_restore_plan(ops: TargetOps, wanted: RestoreRequest) -> Result<Plan, AppError> {
+    let made = ops.with_target_and_publish(async move |ops| {
+        restoring::plan(ops.context(), &wanted.archive, wanted.user.as_deref()).await
+    });
+    made.await
+}
+
+/// The plan of an id, if it is of this target.
+///
+/// # Errors
+///
+/// If there is none, or it is of another target.
+pub async fn get_plan_of_target(ops: &TargetOps, id: &str) -> Result<Plan, AppError> {
+    let id = id.to_owned();
+    ops.clone().read_store(move |ops| ops.context().plan(&id)).await
 }
 
 /// Approves a plan, as the second person.
@@ -137,51 +155,54 @@ pub async fn approve(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<(),
 ///
 /// If something speaks against it.
 pub async fn start_apply(ops: TargetOps, plan: Plan, request: ApplyRequest) -> Result<(), AppError> {
-    authorize(&ops, &plan, &request).await?;
+    let name = plan.kept.target.clone();
+    prepare_apply(&ops, &plan, &request).await.map_err(|error| match error {
+        AppError::Action(ActError::LimitExceeded(..) | ActError::NotConfirmed(_)) => AppError::Conflict(
+            format!("The plan reaches far: type the name of the target, {name}, to go on."),
+        ),
+        AppError::Action(ActError::Stale { .. }) => {
+            AppError::Conflict("The plan is too old to be carried out: make it anew.".into())
+        }
+        error => error,
+    })?;
     let (app, id) = (Arc::clone(&ops.app), plan.kept.id.clone());
-    if let (Some(incident), false) = (&request.incident, restores(&plan)) {
-        let CaseOfTarget { mut case, .. } = get_case(&app, incident).await?;
-        let (requiring, reason) = (ops.clone(), request.without_evidence.clone());
-        requiring.with_store(move |ops| case.require_evidence(ops.context(), reason.as_deref())).await?;
-    }
     let (announcing, target) = (Arc::clone(&app), ops.target.name.clone());
     let announce = move || {
         // What has become of it is seen soon, and not only when it is time again.
         announcing.wake_target(&target);
         announcing.publish(LiveEvent::Acted { target });
     };
-    let started = app.plan_jobs.start(&id, |control| apply_plan(ops, plan, request, control), announce);
+    let work = |control| apply_in_background(ops, plan, request, control);
+    let started = app.plan_jobs.start(&app.background, &id, work, announce);
     if started { Ok(()) } else { Err(AppError::Conflict("Somebody carries it out already.".into())) }
 }
 
-/// Makes sure that a plan may be applied.
-async fn authorize(ops: &TargetOps, plan: &Plan, request: &ApplyRequest) -> Result<(), AppError> {
-    let name = &plan.kept.target;
-    authorize_apply(plan, &ApplyCircumstances::of(ops.context(), consent(request))).map_err(|error| {
-        match error {
-            ActError::LimitExceeded(..) | ActError::NotConfirmed(_) => AppError::Conflict(format!(
-                "The plan reaches far: type the name of the target, {name}, to go on."
-            )),
-            ActError::Stale { .. } => {
-                AppError::Conflict("The plan is too old to be carried out: make it anew.".into())
-            }
-            error => error.into(),
-        }
-    })?;
-    if let Some(id) = &request.incident {
-        let CaseOfTarget { case, target } = get_case(&ops.app, id).await?;
-        case.is_unclosed()?;
-        if target.name != *name {
-            return Err(AppError::Conflict("The incident is about another target.".into()));
-        }
+/// Makes sure that a plan may be applied, in the course of an incident where one is named. Notes on that for what reason its
+/// evidence is not waited for.
+///
+/// # Errors
+///
+/// Why it may not.
+pub async fn prepare_apply(ops: &TargetOps, plan: &Plan, request: &ApplyRequest) -> Result<(), AppError> {
+    authorize_apply(plan, &ApplyCircumstances::of(ops.context(), consent(request)))?;
+    let Some(id) = request.incident.clone() else { return Ok(()) };
+    let case = ops.app.read(move |db| Case::get(db, &id)).await?;
+    let mut case = case.ok_or_else(|| AppError::NotFound("There is no such incident.".into()))?;
+    case.is_unclosed()?;
+    if case.incident.target != plan.kept.target {
+        return Err(AppError::Conflict("The incident is about another target.".into()));
     }
-    Ok(())
+    if restores(plan) {
+        // Putting back ends no session.
+        return Ok(());
+    }
+    let reason = request.without_evidence.clone();
+    ops.clone().with_store(move |ops| case.require_evidence(ops.context(), reason.as_deref())).await
 }
 
 /// What was given along with the wish.
 fn consent(request: &ApplyRequest) -> Consent<'_> {
-    let typed = Some(request.confirm.as_str()).filter(|typed| !typed.is_empty());
-    Consent { name: typed, by_policy: false }
+    Consent { name: request.confirm.as_deref(), by_policy: false }
 }
 
 /// Whether a plan puts rows back.
@@ -189,8 +210,69 @@ fn restores(plan: &Plan) -> bool {
     matches!(plan.selection, Selection::Restore { .. })
 }
 
+/// What opens or seals the archive for a plan.
+#[derive(Debug)]
+pub struct PlanKeys {
+    recipient: Option<Recipient>,
+    identity: Option<Identity>,
+    /// What a person should know of an identity that was made just now.
+    pub advice: Option<String>,
+}
+
+/// What opens the archive for a plan that puts rows back: an identity in a file, or the configured one. For any other plan, to
+/// whom rows are sealed: as configured, else to an identity beside the store, which is made if there is none.
+///
+/// # Errors
+///
+/// If an identity or a recipient cannot be read, or none can be made.
+pub fn open_keys(ops: &TargetOps, plan: &Plan, identity: Option<&Path>) -> Result<PlanKeys, ActError> {
+    let Selection::Restore { archive, .. } = &plan.selection else {
+        let (recipient, made) = keys::recipient(&ops.config)?;
+        let advice = made.map(|path| keys::advice(&recipient, &path));
+        return Ok(PlanKeys { recipient: Some(recipient), identity: None, advice });
+    };
+    let path = identity.map_or_else(|| keys::path(&ops.config), Path::to_owned);
+    if identity.is_none() && !path.exists() {
+        let batch = ops.app.store.read(|db| archived::next(db, archive, 0))?;
+        let batch = batch.ok_or_else(|| ActError::NoArchive(archive.clone()))?;
+        return Err(ActError::NoIdentity(batch.recipient));
+    }
+    Ok(PlanKeys { recipient: None, identity: Some(Identity::read(&path)?), advice: None })
+}
+
+/// What came of applying a plan.
+#[derive(Debug)]
+pub struct PlanOutcome {
+    /// What was done.
+    pub applied: Applied,
+    /// Whether that could be noted on the incident in whose course it was done.
+    pub noted: Result<(), StoreError>,
+}
+
+/// Applies a plan that was prepared, and notes it on the incident in whose course that is done.
+///
+/// # Errors
+///
+/// If something speaks against it, or target or store fail on the way.
+pub async fn apply(
+    ops: &TargetOps,
+    plan: &Plan,
+    keys: &PlanKeys,
+    request: &ApplyRequest,
+    control: &Control,
+) -> Result<PlanOutcome, ActError> {
+    let context = ops.context();
+    let keys = ArchiveKeys { recipient: keys.recipient.as_ref(), identity: keys.identity.as_ref() };
+    let executor = Executor { context, keys, consent: consent(request), control };
+    let applied = executor.run(plan.clone()).await?;
+    // Putting back ends no session.
+    let incident = request.incident.as_deref().filter(|_| !restores(plan));
+    let noted = incident.map_or(Ok(()), |incident| note_on_incident(context, incident, plan, &applied));
+    Ok(PlanOutcome { applied, noted })
+}
+
 /// Applies a plan on a thread of its own: what came of it, in words.
-async fn apply_plan(
+async fn apply_in_background(
     ops: TargetOps,
     plan: Plan,
     request: ApplyRequest,
@@ -209,23 +291,11 @@ async fn apply_and_describe(
     request: &ApplyRequest,
     control: &Control,
 ) -> Result<String, String> {
-    let context = ops.context();
     let text = |error: ActError| error_text(&error);
-    let restores = restores(plan);
-    let (identity, recipient);
-    let keys = if restores {
-        identity = Identity::read(&keys::path(&ops.config)).map_err(|error| text(error.into()))?;
-        ArchiveKeys { identity: Some(&identity), ..ArchiveKeys::default() }
-    } else {
-        (recipient, _) = keys::recipient(&ops.config).map_err(|error| text(error.into()))?;
-        ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() }
-    };
-    let executor = Executor { context, keys, consent: consent(request), control };
-    let applied = executor.run(plan.clone()).await.map_err(text)?;
-    let done = describe_applied(plan, &applied, restores);
-    // Putting back ends no session.
-    let incident = request.incident.as_deref().filter(|_| !restores);
-    match incident.map_or(Ok(()), |incident| note_on_incident(context, incident, plan, &applied)) {
+    let keys = open_keys(ops, plan, None).map_err(text)?;
+    let PlanOutcome { applied, noted } = apply(ops, plan, &keys, request, control).await.map_err(text)?;
+    let done = describe_applied(plan, &applied, restores(plan));
+    match noted {
         Ok(()) => Ok(done),
         Err(error) => Err(format!("{done} It could not be noted on the incident: {error}.")),
     }

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 use super::{
     AppError,
     auth::AuthState,
+    background::BackgroundTasks,
     connection_pool::ConnectionPool,
     leadership::{self, Leadership},
     plan_jobs::PlanJobs,
@@ -71,6 +72,8 @@ pub struct AppState {
     pub leadership: Leadership,
     /// What logging in keeps in memory.
     pub auth: AuthState,
+    /// What goes on though nobody waits for it.
+    pub background: BackgroundTasks,
     /// Plans that people carry out on the dashboard.
     pub plan_jobs: Arc<PlanJobs>,
     /// What happens.
@@ -97,6 +100,7 @@ impl AppState {
             clock,
             leadership,
             auth: AuthState::default(),
+            background: BackgroundTasks::default(),
             plan_jobs: Arc::default(),
             events: broadcast::Sender::new(EVENT_CAPACITY),
             connections: ConnectionPool::default(),

@@ -78,6 +78,15 @@ impl TargetOps {
         done
     }
 
+    /// Reads something from the store, on a thread for what blocks.
+    pub(crate) async fn read_store<T: Send + 'static>(
+        self,
+        read: impl FnOnce(&Self) -> Result<T, ActError> + Send + 'static,
+    ) -> Result<T, AppError> {
+        let read = blocking::run_caught(move || read(&self)).await;
+        Ok(read.ok_or(AppError::Internal("a read ended in a panic"))??)
+    }
+
     /// Writes something down, for which no database is waited for. Whoever has a page open hears of it.
     pub(crate) async fn with_store<T: Send + 'static>(
         self,

@@ -1,9 +1,6 @@
 //! Cleaning up by itself, where that is switched on.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sessionwatch_core::{
     instant::Instant,
@@ -150,17 +147,12 @@ impl Cleaning {
         if !braked.is_empty() {
             return Err(ActError::LimitExceeded(actions::error::Reason(braked), target.name.clone()));
         }
-        let control = Control::default();
+        // What was begun ends after its present batch when the daemon stops.
+        let control = Control::stopped_by(&self.stop);
         let consent = Consent { name: Some(&target.name), by_policy: true };
         let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
         let executor = Executor { context, keys, consent, control: &control };
-        let applying = executor.run(plan);
-        tokio::pin!(applying);
-        tokio::select! {
-            applied = &mut applying => return applied.map(Some),
-            () = self.stop.cancelled() => control.stop.store(true, Ordering::Relaxed),
-        }
-        applying.await.map(Some)
+        executor.run(plan).await.map(Some)
     }
 }
 

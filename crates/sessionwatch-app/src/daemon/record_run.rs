@@ -79,15 +79,16 @@ pub(super) fn record_log_checks(
     config: &Config,
     now: Instant,
 ) -> Result<u32, StoreError> {
-    let observations = judged.iter().map(|Judged { outcome, signals }| {
+    let mut observations = Vec::with_capacity(judged.len());
+    for Judged { outcome, signals } in judged {
         let usual = config.rules.policy(outcome.severity);
         // A silence has lasted long enough; a line is not written again.
         let policy = AlertPolicy { pending_looks: 1, clear_looks: 1, ..usual };
         let mut observation = observation(target, outcome, policy);
-        observation.finding["signals"] = signals.iter().map(kept_json).collect();
-        observation
-    });
-    alerts::record_observations(db, target, observations, &config.serve, now)
+        observation.finding["signals"] = signals.iter().map(kept_json).collect::<Result<_, _>>()?;
+        observations.push(observation);
+    }
+    alerts::record_observations(db, target, observations.into_iter(), &config.serve, now)
 }
 
 /// How the alert of a check behaves that is made at such a distance, in microseconds.

@@ -20,7 +20,7 @@ use crate::{
     store::{
         StoreError, audit,
         incidents::{Entry, Incident},
-        signals::{self, Search},
+        signals::{self, Kept, Search},
     },
     target::selecting::LeakRow,
 };
@@ -159,12 +159,12 @@ pub async fn gather(
     }
     let now = context.clock.now();
     let happened = |entry: &Entry| api_types::json(api_types::Entry::of(entry));
-    bundle.keep("timeline.ndjson", lines(&timeline.iter().map(happened).collect::<Vec<_>>()));
+    bundle.keep("timeline.ndjson", lines(&timeline.iter().map(happened).collect::<Result<Vec<_>, _>>()?));
     let deed = |entry: &audit::Entry| api_types::json(api_types::Deed::of(entry));
     let trail = context.store.read(|db| {
         // The clock may have been set back since: then what was done seems to come later, or the opening does.
         let entries = audit::between(db, (incident.opened_at.min(now), Instant::MAX), ENTRIES)?;
-        Ok((entries.iter().map(deed).collect::<Vec<_>>(), audit::head(db)?))
+        Ok((entries.iter().map(deed).collect::<Result<Vec<_>, _>>()?, audit::head(db)?))
     });
     let (trail, head) = match trail {
         Ok((entries, head)) => (Ok(entries), json!(head)),
@@ -252,7 +252,8 @@ fn signals_of(context: Context<'_>, incident: &Incident, now: Instant, bundle: &
     let period = (incident.opened_at.min(now).plus(-DAY), Instant::MAX);
     let search = Search { limit: ENTRIES, ..Search::default() };
     let signals = context.store.read(|db| signals::search(db, target, period, &search));
-    let signals = signals.map(|found| found.iter().rev().map(kept_json).collect::<Vec<_>>());
+    let documents = |found: Vec<Kept>| found.iter().rev().map(kept_json).collect::<Result<Vec<_>, _>>();
+    let signals = signals.and_then(documents);
     let count = signals.as_ref().ok().map(Vec::len);
     bundle.keep_lines(PART, signals, ENTRIES);
     // A source that nobody reads says nothing, which is not the same as nothing to say.

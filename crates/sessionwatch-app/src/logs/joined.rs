@@ -2,16 +2,16 @@
 //! clocks differ.
 
 use serde_json::{Value, json};
+use sessionwatch_core::correlation::MatchKind;
 use sessionwatch_core::plural::counted;
-use sessionwatch_core::{correlation::MatchKind, instant::Instant};
 use sessionwatch_logs::signal::Kind;
 
 use crate::{
-    clock,
-    config::{Config, Target},
+    config::Config,
     store::{
-        Store, StoreError,
-        signals::{self, Kept, Search},
+        StoreError,
+        db::Db,
+        signals::{self, Kept, Search, Window},
     },
     target::listing::Line,
 };
@@ -48,15 +48,14 @@ pub struct Fits {
 ///
 /// If they cannot be read.
 pub fn fits(
-    store: &Store,
+    db: Db<'_>,
     config: &Config,
-    target: &Target,
-    period: (Instant, Instant),
+    window: Window<'_>,
     rows: Result<&[Line], &str>,
 ) -> Result<Fits, StoreError> {
-    let name = target.name.as_str();
+    let name = window.target;
     let all = Search { limit: MOST, ..Search::default() };
-    let found = store.read(|db| signals::search(db, name, period, &all))?;
+    let found = signals::search(db, name, (window.from, window.to), &all)?;
     let named: Vec<&Kept> = found.iter().filter(|signal| signal.prefix.is_some()).collect();
     let count = |fit: Option<&str>| named.iter().filter(|signal| signal.fit.as_deref() == fit).count() as u64;
     let by_fit = |fit: MatchKind| (fit.name(), count(Some(fit.name())));
@@ -69,7 +68,7 @@ pub fn fits(
     let without_line = match (sampled, rows) {
         (Some(source), _) => Err(format!("`{}` is sampled, so that lines may be missing", source.name)),
         (None, Err(why)) => Err(why.to_owned()),
-        (None, Ok(rows)) => without_line(store, config, target, rows, &creations)?,
+        (None, Ok(rows)) => without_line(db, config, name, rows, &creations)?,
     };
     Ok(Fits {
         fits: [
@@ -95,15 +94,15 @@ pub fn fits(
 
 /// Rows of whose creation no line tells, since logs were first read.
 fn without_line(
-    store: &Store,
+    db: Db<'_>,
     config: &Config,
-    target: &Target,
+    target: &str,
     rows: &[Line],
     creations: &[&Kept],
 ) -> Result<Counted, StoreError> {
     let mut known = false;
-    for source in config.logs.of(&target.name) {
-        known |= store.read(|db| super::find_source(db, &source.name))?.is_some();
+    for source in config.logs.of(target) {
+        known |= super::find_source(db, &source.name)?.is_some();
     }
     if !known {
         return Ok(Err("no line was read yet".into()));
@@ -130,20 +129,25 @@ fn skew(creations: &[&Kept]) -> Option<(i64, usize)> {
 
 impl Fits {
     /// As JSON.
-    #[must_use]
-    pub fn json(&self) -> Value {
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written as JSON.
+    pub fn json(&self) -> Result<Value, StoreError> {
+        let contradicting = self.contradicting.iter().map(super::kept_json);
+        let contradicting = contradicting.collect::<Result<Vec<_>, _>>()?;
         let mut fits = json!({});
         for (name, count) in self.fits {
             fits[name.replace(' ', "_")] = count.into();
         }
         let why = self.without_line.as_ref().err();
-        json!({
+        Ok(json!({
             "schema": 1, "fits": fits, "created": self.created, "created_without_row": self.without_row,
             "rows_without_creation": self.without_line.as_ref().ok(), "not_counted": why,
             "ahead_of_database_us": self.skew.map(|(skew, _)| skew), "creations_compared": self.skew.map(|(_, of)| of),
             "behind_at_most_us": self.behind,
-            "contradicting": self.contradicting.iter().map(super::kept_json).collect::<Vec<_>>(),
-        })
+            "contradicting": contradicting,
+        }))
     }
 
     /// For people.
@@ -193,11 +197,4 @@ impl Fits {
             None => "Nothing is known of the log's clock: no line says when\n".into(),
         }
     }
-}
-
-/// When a period of so many hours began.
-#[must_use]
-pub fn period(hours: u32) -> (Instant, Instant) {
-    let now = clock::now();
-    (now.plus(-i64::from(hours) * sessionwatch_core::instant::HOUR), now.plus(1))
 }

@@ -21,11 +21,11 @@ use crate::{
     app::{
         AppError, AppState, TargetOps,
         accounts::Role,
-        incidents::{self, CaseOfTarget},
+        incidents::{self, CaseOps},
         login_sessions::CurrentUser,
         plans::{
             self as app_plans, ApplyRequest, ArchiveSummary, Plan, PlanHistory, PlanOfTarget, PlanState,
-            RowFilter, Selection,
+            RestoreRequest, RowFilter, Selection,
         },
     },
     clock,
@@ -205,7 +205,8 @@ pub(super) async fn restore(
 ) -> Result<Redirect, WebError> {
     let PlanOfTarget { target, .. } = app_plans::get_plan(&app, &id).await?;
     let ops = TargetOps::new(&app, target, &person.actor());
-    let plan = app_plans::make_restore_plan(ops, id).await?;
+    let wanted = RestoreRequest { archive: id, user: None };
+    let plan = app_plans::make_restore_plan(ops, wanted).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.kept.id)))
 }
 
@@ -231,7 +232,7 @@ pub(super) async fn plan(
     let own = plan.kept.approved_by.as_deref() == Some(app_plans::approver_name(&person.actor()));
     let stale = plan.is_stale(ops.config.actions.stale_after_us, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
-    let unfrozen = unfrozen(&app, &plan, &course).await?;
+    let unfrozen = unfrozen(&ops, &plan, &course).await?;
     let body = html! {
         p { "on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } ", made by " (layout::said(&plan.kept.made_by)) " " (layout::when(plan.kept.made_at, now)) }
         @match job.as_ref().map(|job| (&job.outcome, job)) {
@@ -279,15 +280,11 @@ pub(super) async fn plan(
 }
 
 /// Why a plan that ends sessions in the course of an incident waits for its evidence.
-async fn unfrozen(
-    app: &Arc<AppState>,
-    plan: &Plan,
-    course: &IncidentRef,
-) -> Result<Option<String>, AppError> {
+async fn unfrozen(ops: &TargetOps, plan: &Plan, course: &IncidentRef) -> Result<Option<String>, AppError> {
     if course.incident.is_empty() || matches!(plan.selection, Selection::Restore { .. }) {
         return Ok(None);
     }
-    let CaseOfTarget { case, .. } = incidents::get_case(app, &course.incident).await?;
+    let CaseOps { case, .. } = incidents::get_case(&ops.app, &ops.actor, &course.incident).await?;
     Ok(case.lacks_evidence()?)
 }
 
@@ -356,11 +353,13 @@ pub(super) async fn apply(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &id).await?;
-    let incident = Some(form.text("incident").to_owned()).filter(|incident| !incident.is_empty());
     let course = in_course(form.text("incident"));
-    let reason = form.capped("without_evidence", REASON_LENGTH);
-    let without_evidence = Some(reason).filter(|reason| !reason.is_empty());
-    let request = ApplyRequest { confirm: form.text("confirm").to_owned(), incident, without_evidence };
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let request = ApplyRequest {
+        confirm: given(form.text("confirm").to_owned()),
+        incident: given(form.text("incident").to_owned()),
+        without_evidence: given(form.capped("without_evidence", REASON_LENGTH)),
+    };
     app_plans::start_apply(TargetOps::new(&app, target, &person.actor()), plan, request).await?;
     Ok(Redirect::to(&format!("/plans/{id}{course}")))
 }

@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{
     app::{
-        AppError, AppState,
+        AppError, AppState, TargetOps,
         accounts::Role,
         incidents::{
-            self, Case, CaseOfTarget, Completeness, Contained, FoundUser, Incident, IncidentState,
+            self, Case, CaseOps, Completeness, Contained, FOUND_USERS, FoundUser, Incident, IncidentState,
             NewIncident, SealedEvidence, StepResponse, StepUpdate, recorded,
         },
         login_sessions::CurrentUser,
@@ -94,9 +94,9 @@ pub(super) async fn open(
     let grade = IncidentSeverity::parse(form.text("severity"));
     let grade = grade.ok_or_else(|| AppError::Invalid("A severity is P0, P1, P2 or P3.".into()))?;
     let summary = form.required("summary", TEXT_LENGTH, "Say what happened.")?;
-    let new = NewIncident { target: form.text("target").to_owned(), severity: grade, summary };
-    let opened = incidents::open_incident(&app, &person.actor(), new).await?;
-    Ok(redirect_to_incident(&opened.id))
+    let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
+    let opened = incidents::open_incident(ops, NewIncident { severity: grade, summary }).await?;
+    Ok(redirect_to_incident(&opened.incident.id))
 }
 
 /// To the page of an incident.
@@ -118,21 +118,24 @@ pub(super) async fn page(
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let now = app.clock.now();
-    let CaseOfTarget { case, target } = incidents::get_case(&app, &id).await?;
+    let CaseOps { case, ops } = incidents::get_case(&app, &person.actor(), &id).await?;
     let users = if find.find.is_empty() {
         None
     } else {
-        Some(incidents::search_users(&app, &person.actor(), target, find.find.clone()).await?)
+        let searched = ops.with_short_timeout();
+        Some(incidents::search_users(searched, find.find.clone(), FOUND_USERS).await?)
     };
     let incident = &case.incident;
     let base = format!("/incidents/{}", layout::part(&incident.id));
     let works = person.role >= Role::Responder && incident.state != IncidentState::Closed;
+    let card =
+        works.then(|| next_step_card(&person, &case, &base, &find.find, users.as_deref())).transpose()?;
     let body = html! {
         p { strong { (layout::said(&incident.field("summary").unwrap_or_default())) } }
         p { (incident.grade.name()) " on " a href={ "/targets/" (layout::part(&incident.target)) } { (layout::said(&incident.target)) } ", " (incident.state.name())
             ", opened " (layout::when(incident.opened_at, now)) " by " (layout::said(&incident.opened_by)) ". " (incidents::time_used(incident, now).unwrap_or_default()) }
         p.links { a href={ (base) "/report" } { "Report" } }
-        @if works { (next_step_card(&person, &case, &base, &find.find, users.as_deref())) }
+        @if let Some(card) = card { (card) }
         (steps(&person, &case, &base, now))
         @if works { (report_forms(&person, &case, &base)) }
         section aria-labelledby="timeline" {
@@ -154,16 +157,16 @@ fn next_step_card(
     base: &str,
     find: &str,
     users: Option<&[FoundUser]>,
-) -> Markup {
+) -> Result<Markup, AppError> {
     let Some(step) = case.next() else {
-        return html! {
+        return Ok(html! {
             section.card aria-labelledby="next" {
                 h2 id="next" { "Every step was gone through" }
                 (closing(person, case, base))
             }
-        };
+        });
     };
-    html! {
+    Ok(html! {
         section.card aria-labelledby="next" {
             h2 id="next" { "Next: " (step.title) }
             p { (todo(step)) }
@@ -172,7 +175,7 @@ fn next_step_card(
                 "affected" => (user_search_form(base, find, users)),
                 "evidence" => form.inline method="post" action={ (base) "/evidence" } { (layout::form_field(person)) button { "Write the evidence" } },
                 "contain" => (containment_forms(person, base)),
-                "users" => (draft(&case.incident)),
+                "users" => (draft(&case.incident)?),
                 "root-cause" => form.filter method="post" action={ (base) "/set" } {
                     (layout::form_field(person)) input type="hidden" name="name" value="root-cause";
                     label { "What it was" input name="text" required maxlength="2000"; } button { "Keep it" }
@@ -196,7 +199,7 @@ fn next_step_card(
                 }
             }
         }
-    }
+    })
 }
 
 /// What closes an incident: with a reason where something speaks against it.
@@ -276,9 +279,11 @@ fn containment_forms(person: &CurrentUser, base: &str) -> Markup {
     }
 }
 
-fn draft(incident: &Incident) -> Markup {
-    let draft = incidents::message_draft(incident);
-    html! { details { summary { "A draft of the message" } pre.draft tabindex="0" { (layout::said_lines(&draft)) } } }
+fn draft(incident: &Incident) -> Result<Markup, AppError> {
+    let draft = incidents::message_draft(incident, None)?;
+    Ok(
+        html! { details { summary { "A draft of the message" } pre.draft tabindex="0" { (layout::said_lines(&draft)) } } },
+    )
 }
 
 /// Takes back that a step is done, or was passed over.
@@ -353,15 +358,18 @@ pub(super) async fn next(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let note = form.capped("note", TEXT_LENGTH);
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let (step, note) = (form.text("step").to_owned(), form.capped("note", TEXT_LENGTH));
     let response = match form.text("said") {
         "done" => StepResponse::Done(note),
         "skip" => StepResponse::Skip(note),
-        "reopen" => StepResponse::Reopen(note),
+        "reopen" => {
+            incidents::reopen_step(work, step, note).await?;
+            return Ok(redirect_to_incident(&id));
+        }
         _ => StepResponse::FindOut,
     };
-    let update = StepUpdate { step: form.text("step").to_owned(), response };
-    incidents::advance(&app, &person.actor(), &id, update).await?;
+    incidents::advance(work, StepUpdate { step: Some(step), response }).await?;
     Ok(redirect_to_incident(&id))
 }
 
@@ -375,7 +383,8 @@ pub(super) async fn contain(
     let whose = Contained::parse(form.text("whose"));
     let selection = whose.and_then(|whose| whose.selection(&users));
     let selection = selection.ok_or_else(|| AppError::Invalid("Say whose sessions are ended.".into()))?;
-    let plan = incidents::plan_containment(&app, &person.actor(), &id, selection).await?;
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let plan = incidents::plan_containment(work, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.kept.id, layout::part(&id))))
 }
 
@@ -386,8 +395,8 @@ pub(super) async fn evidence(
     _form: CsrfForm,
 ) -> Result<Response, WebError> {
     // A person reads what is missing on the page, and in the name of the file.
-    let sealed = incidents::export_evidence(&app, &person.actor(), &id, Completeness::Optional).await?;
-    let SealedEvidence { name, bytes } = sealed;
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let SealedEvidence { name, bytes } = incidents::export_evidence(work, Completeness::Optional).await?;
     let kept = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], bytes).into_response())
@@ -401,7 +410,8 @@ pub(super) async fn set(
 ) -> Result<Redirect, WebError> {
     let name = form.text("name").to_owned();
     let text = form.required("text", TEXT_LENGTH, "Say what the report is to say.")?;
-    incidents::set_report_field(&app, &person.actor(), &id, name, text).await?;
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    incidents::set_report_field(work, name, text).await?;
     Ok(redirect_to_incident(&id))
 }
 
@@ -412,7 +422,8 @@ pub(super) async fn close(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let reason = form.capped("reason", TEXT_LENGTH);
-    incidents::close_incident(&app, &person.actor(), &id, Some(reason)).await?;
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    incidents::close_incident(work, Some(reason)).await?;
     Ok(redirect_to_incident(&id))
 }
 
@@ -423,14 +434,17 @@ pub(super) async fn note(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let said = form.required("note", TEXT_LENGTH, "A note says something.")?;
-    incidents::add_note(&app, &person.actor(), &id, said).await?;
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    incidents::add_note(work, said).await?;
     Ok(redirect_to_incident(&id))
 }
 
 pub(super) async fn report(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
 ) -> Result<Response, WebError> {
-    let text = incidents::get_report(&app, &id).await?;
+    let CaseOps { case, .. } = incidents::get_case(&app, &person.actor(), &id).await?;
+    let text = incidents::report_markdown(&case)?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

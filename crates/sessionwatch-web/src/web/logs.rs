@@ -16,12 +16,9 @@ use super::{
     auth::LoggedIn,
     layout::{self, PageHead},
 };
-use crate::{
-    app::{
-        AppState, Period,
-        logs::{self, LogEventQuery, LogSourceRecord},
-    },
-    config::Config,
+use crate::app::{
+    AppState, Period,
+    logs::{self, LogEventQuery, LogSourceStatus},
 };
 
 /// Log events on a page.
@@ -63,9 +60,9 @@ pub(super) async fn page(
     };
     let mut found = logs::search_log_events(&app, query).await?;
     found.truncate(SHOWN as usize);
-    let known = logs::list_sources(&app).await?;
+    let sources = logs::list_sources(&app).await?;
     let body = html! {
-        (health(&config, &known, now))
+        (health(&sources, now))
         section aria-labelledby="signals" {
             h2 id="signals" { "Signals" }
             form.filter method="get" action="/logs" {
@@ -97,24 +94,24 @@ pub(super) async fn page(
 }
 
 /// Whether each source is heard.
-fn health(config: &Config, known: &[LogSourceRecord], now: Instant) -> Markup {
+fn health(sources: &[LogSourceStatus], now: Instant) -> Markup {
     html! {
         section aria-labelledby="sources" {
             h2 id="sources" { "Sources" }
-            @if config.logs.sources.is_empty() {
+            @if sources.is_empty() {
                 p.empty { "No source of log lines is configured: " code { "[[logs]]" } " in the configuration names files, log drains and syslog." }
             } @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "source" } th scope="col" { "target" } th scope="col" { "heard last" } th scope="col" { "voice" } th scope="col" { "lines" } } }
-                    tbody { @for source in &config.logs.sources { (source_row(source, known, now)) } }
+                    tbody { @for status in sources { (source_row(status, now)) } }
                 } }
             }
         }
     }
 }
 
-fn source_row(source: &crate::config::logs::Source, known: &[LogSourceRecord], now: Instant) -> Markup {
-    let kept = known.iter().find(|kept| kept.name == source.name).cloned().unwrap_or_default();
+fn source_row(status: &LogSourceStatus, now: Instant) -> Markup {
+    let LogSourceStatus { source, record: kept } = status;
     let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
         SourceStatus::Never => ("unknown", "never heard"),
         SourceStatus::Usual => ("healthy", "as usual"),

@@ -79,31 +79,37 @@ const VIEWER: Access = Access::LoggedIn(Role::Viewer);
 const RESPONDER: Access = Access::LoggedIn(Role::Responder);
 const ADMIN: Access = Access::LoggedIn(Role::Admin);
 
-fn get<H, T>(path: &str, access: Access, handler: H) -> PageRoute
-where
-    H: Handler<T, Arc<AppState>>,
-    T: 'static,
-{
+fn get<T: 'static>(path: &str, access: Access, handler: impl Handler<T, Arc<AppState>>) -> PageRoute {
     get_recorded(path, access, "", handler)
 }
 
 /// What is read, and changes something all the same: the way back from another site.
-fn get_recorded<H, T>(path: &str, access: Access, audit_action: &'static str, handler: H) -> PageRoute
-where
-    H: Handler<T, Arc<AppState>>,
-    T: 'static,
-{
-    let route = Route { method: Method::GET, path: path.to_owned(), access, audit_action };
-    PageRoute { route, handler: routing::get(handler) }
+fn get_recorded<T: 'static>(
+    path: &str,
+    access: Access,
+    audit_action: &'static str,
+    handler: impl Handler<T, Arc<AppState>>,
+) -> PageRoute {
+    page_route(Method::GET, path, access, audit_action, routing::get(handler))
 }
 
-fn post<H, T>(path: &str, access: Access, audit_action: &'static str, handler: H) -> PageRoute
-where
-    H: Handler<T, Arc<AppState>>,
-    T: 'static,
-{
-    let route = Route { method: Method::POST, path: path.to_owned(), access, audit_action };
-    PageRoute { route, handler: routing::post(handler) }
+fn post<T: 'static>(
+    path: &str,
+    access: Access,
+    audit_action: &'static str,
+    handler: impl Handler<T, Arc<AppState>>,
+) -> PageRoute {
+    page_route(Method::POST, path, access, audit_action, routing::post(handler))
+}
+
+fn page_route(
+    method: Method,
+    path: &str,
+    access: Access,
+    audit_action: &'static str,
+    handler: MethodRouter<Arc<AppState>>,
+) -> PageRoute {
+    PageRoute { route: Route { method, path: path.to_owned(), access, audit_action }, handler }
 }
 
 /// Every page of the dashboard.

@@ -18,12 +18,12 @@ use crate::{
     api_types,
     app::{
         AppError, AppState,
-        accounts::{self, AccountChange, AccountName, PasswordHash},
+        accounts::{self, Account, AccountChange, AccountName, PasswordHash, Role},
     },
     clock,
     output::{Format, table::Sheet},
     secret::Secret,
-    store::accounts::{Account, Role},
+    store::StoreError,
 };
 
 /// Say who may use the dashboard
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::List { config, format } => {
             let app = opening::existing_app(config)?;
             let all = super::block_on(async { Ok(accounts::list_accounts(&app).await?) })?;
-            sheet(&all).render(*format)
+            sheet(&all)?.render(*format)
         }
         Args::Remove { name, actor, config } => {
             let actor = actor.actor();
@@ -111,15 +111,15 @@ fn password() -> Result<Secret, Failure> {
     Ok(typed)
 }
 
-fn sheet(all: &[Account]) -> Sheet {
+fn sheet(all: &[Account]) -> Result<Sheet, StoreError> {
     let row = |account: &Account| {
         vec![account.name.clone(), account.role.name().to_owned(), clock::readable(account.created_at)]
     };
     let document = |account: &Account| api_types::json(api_types::Account::of(account));
-    Sheet {
+    Ok(Sheet {
         kind: "accounts",
         header: ["name", "role", "since"].map(str::to_owned).to_vec(),
         rows: all.iter().map(row).collect(),
-        documents: all.iter().map(document).collect(),
-    }
+        documents: all.iter().map(document).collect::<Result<_, _>>()?,
+    })
 }

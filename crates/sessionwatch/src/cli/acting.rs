@@ -7,6 +7,7 @@ pub(super) use text::choices;
 use sessionwatch_core::plural::counted;
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
     sync::atomic::Ordering,
     time::Duration,
@@ -19,16 +20,16 @@ use super::{
     target::TargetArgs,
 };
 use crate::{
-    actions::{
-        self, ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor, Plan, Selection, keys,
+    actions::{ActError, Applied, Control},
+    app::{
+        Actor, AppState, TargetOps,
+        plans::{self, ApplyRequest, Plan, PlanOutcome, Selection},
     },
-    archive::sealing::Recipient,
-    clock::{self, Clock},
-    config::{Config, Target},
+    clock,
+    config::Config,
     output,
     progress::Meter,
     secret::Secret,
-    store::Store,
     target::address::Address,
 };
 
@@ -62,67 +63,35 @@ pub(super) enum Written {
     Json,
 }
 
-/// A configuration, the target that is meant, and the store.
-pub(super) struct Acting {
-    pub(super) config: Config,
-    pub(super) target: Target,
-    pub(super) store: Store,
-    pub(super) clock: Clock,
-    pub(super) owner: String,
-}
-
-impl Acting {
+impl ActArgs {
     /// Chooses the target, and opens the store.
     ///
     /// # Errors
     ///
     /// If the arguments or the configuration are faulty, or the store cannot be had.
-    pub(super) fn of(args: &ActArgs, opening: Opening) -> Result<Self, Failure> {
-        Self::with(&args.target, (args.act_url.as_ref(), args.actor.name()), opening)
+    pub(super) fn target_ops(&self, opening: Opening) -> Result<TargetOps, Failure> {
+        target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), opening)
     }
+}
 
-    /// The same, from its parts.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub(super) fn with(
-        target: &TargetArgs,
-        (act_url, owner): (Option<&Secret>, String),
-        opening: Opening,
-    ) -> Result<Self, Failure> {
-        let (config, mut target) = target.choose_one()?;
-        if let Some(url) = act_url {
-            target.act = Some(Address::parse(url.expose())?);
-            target.act_missing = None;
-        }
-        let store = opening::open(&config, opening)?;
-        let clock = store.clock(Clock::System)?;
-        Ok(Self { config, target, store, clock, owner })
+/// Chooses the target, and opens the store.
+///
+/// # Errors
+///
+/// If the arguments or the configuration are faulty, or the store cannot be had.
+pub(super) fn target_ops(
+    target: &TargetArgs,
+    act_url: Option<&Secret>,
+    actor: &Actor,
+    opening: Opening,
+) -> Result<TargetOps, Failure> {
+    let (config, mut target) = target.choose_one()?;
+    if let Some(url) = act_url {
+        target.act = Some(Address::parse(url.expose())?);
+        target.act_missing = None;
     }
-
-    pub(super) fn context(&self) -> Context<'_> {
-        Context {
-            config: &self.config,
-            target: &self.target,
-            store: &self.store,
-            clock: &self.clock,
-            actor: &self.owner,
-        }
-    }
-
-    /// To whom rows are sealed: as configured, else to an identity beside the store, which is made if there is none.
-    ///
-    /// # Errors
-    ///
-    /// If what is configured is not a recipient, or no identity can be read or made.
-    pub(super) fn recipient(&self) -> Result<Recipient, Failure> {
-        let (recipient, made) = keys::recipient(&self.config).map_err(ActError::from)?;
-        if let Some(path) = made {
-            super::complain_of(&keys::advice(&recipient, &path));
-        }
-        Ok(recipient)
-    }
+    let store = opening::open(&config, opening)?;
+    Ok(TargetOps::new(&AppState::for_command(store, config)?, target, actor))
 }
 
 /// Makes the plan and shows it, or carries it out.
@@ -133,41 +102,37 @@ impl Acting {
 pub(super) fn run(args: &ActArgs, selection: &Selection) -> Result<ExitCode, Failure> {
     // A plan that is made is kept; one that is carried out has been.
     let opening = if args.apply.is_some() { Opening::Existing } else { Opening::OrCreated };
-    let acting = Acting::of(args, opening)?;
-    match carried_out(&acting, args, selection)? {
-        Some((plan, applied)) => report(&plan, &applied, args.format),
-        None => Ok(ExitCode::SUCCESS),
-    }
+    let ops = args.target_ops(opening)?;
+    let Some(id) = &args.apply else {
+        let plan = super::block_on(async { Ok(plans::make_plan(ops.clone(), selection.clone()).await?) })?;
+        show(&ops, &plan, args.format)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let plan = find_plan(&ops, id, selection)?;
+    apply(&ops, &plan, args, ApplyOptions::default())
 }
 
-/// Makes the plan and shows it, or carries it out: what came of that.
+/// The plan of an id, which was made by the same command with the same arguments.
 ///
 /// # Errors
 ///
-/// If that is not possible.
-pub(super) fn carried_out(
-    acting: &Acting,
-    args: &ActArgs,
-    selection: &Selection,
-) -> Result<Option<(Plan, Applied)>, Failure> {
-    match &args.apply {
-        None => {
-            let plan = super::block_on(async { Ok(actions::make(acting.context(), selection).await?) })?;
-            show(acting, &plan, args.format)?;
-            Ok(None)
-        }
-        Some(id) => {
-            let plan = acting.context().plan(id)?;
-            if plan.selection != *selection {
-                let named = plan.selection.name();
-                return Err(Failure::Usage(format!(
-                    "the plan `{id}` was made by `{named}` with other arguments: repeat the command that made it"
-                )));
-            }
-            let applied = apply(acting, args.confirm.as_deref(), &plan)?;
-            Ok(Some((plan, applied)))
-        }
+/// If it was not, or there is none.
+pub(super) fn find_plan(ops: &TargetOps, id: &str, selection: &Selection) -> Result<Plan, Failure> {
+    let plan = super::block_on(async { Ok(plans::get_plan_of_target(ops, id).await?) })?;
+    if plan.selection == *selection {
+        return Ok(plan);
     }
+    Err(Failure::Usage(match selection {
+        Selection::Restore { .. } => {
+            format!("the plan `{id}` is about something else: repeat the command that made it")
+        }
+        _ => {
+            let named = plan.selection.name();
+            format!(
+                "the plan `{id}` was made by `{named}` with other arguments: repeat the command that made it"
+            )
+        }
+    }))
 }
 
 /// Shows a plan.
@@ -175,28 +140,52 @@ pub(super) fn carried_out(
 /// # Errors
 ///
 /// If it cannot be written.
-pub(super) fn show(acting: &Acting, plan: &Plan, format: Written) -> Result<(), Failure> {
+pub(super) fn show(ops: &TargetOps, plan: &Plan, format: Written) -> Result<(), Failure> {
     match format {
-        Written::Table => super::print_readable(&text::plan(&acting.config, plan)),
-        Written::Json => super::print(&format!("{:#}\n", text::plan_json(&acting.config, plan))),
+        Written::Table => super::print_readable(&text::plan(&ops.config, plan)),
+        Written::Json => super::print(&format!("{:#}\n", text::plan_json(&ops.config, plan)?)),
     }
 }
 
-/// Carries out a plan; one that reaches far is confirmed at the terminal.
+/// In what course, and with what, a plan is carried out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ApplyOptions<'a> {
+    /// The file with the identity that opens the archive.
+    pub(super) identity: Option<&'a Path>,
+    /// The incident in whose course sessions are ended.
+    pub(super) incident: Option<&'a str>,
+    /// Why its evidence is not waited for.
+    pub(super) without_evidence: Option<&'a str>,
+}
+
+/// Carries out a plan, and says what came of it; one that reaches far is confirmed at the terminal.
 ///
 /// # Errors
 ///
 /// If that is not possible.
-pub(super) fn apply(acting: &Acting, confirm: Option<&str>, plan: &Plan) -> Result<Applied, Failure> {
-    let typed = confirmation(acting, confirm, plan)?;
-    let recipient = acting.recipient()?;
+pub(super) fn apply(
+    ops: &TargetOps,
+    plan: &Plan,
+    args: &ActArgs,
+    options: ApplyOptions<'_>,
+) -> Result<ExitCode, Failure> {
+    let request = ApplyRequest {
+        confirm: confirmation(ops, args.confirm.as_deref(), plan)?,
+        incident: options.incident.map(str::to_owned),
+        without_evidence: options.without_evidence.map(str::to_owned),
+    };
     let control = Control::default();
-    let consent = Consent { name: typed.as_deref(), ..Consent::default() };
-    super::block_on(async {
-        let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
-        let executor = Executor { context: acting.context(), keys, consent, control: &control };
-        steered(executor.run(plan.clone()), (&control, plan.kept.rows)).await
-    })
+    let PlanOutcome { applied, noted } = super::block_on(async {
+        let keys = plans::open_keys(ops, plan, options.identity)?;
+        if let Some(advice) = &keys.advice {
+            super::complain_of(advice);
+        }
+        plans::prepare_apply(ops, plan, &request).await?;
+        let applying = plans::apply(ops, plan, &keys, &request, &control);
+        steered(applying, &control, plan.kept.rows).await
+    })?;
+    noted?;
+    report(plan, &applied, args.format)
 }
 
 /// The name of the target, as given or typed at the terminal where a plan has to be confirmed.
@@ -204,14 +193,10 @@ pub(super) fn apply(acting: &Acting, confirm: Option<&str>, plan: &Plan) -> Resu
 /// # Errors
 ///
 /// If the terminal cannot be read.
-pub(super) fn confirmation(
-    acting: &Acting,
-    confirm: Option<&str>,
-    plan: &Plan,
-) -> Result<Option<String>, Failure> {
+fn confirmation(ops: &TargetOps, confirm: Option<&str>, plan: &Plan) -> Result<Option<String>, Failure> {
     match confirm {
         Some(name) => Ok(Some(name.to_owned())),
-        None if plan.braked(acting.context().brake()).is_some() => ask(plan),
+        None if plans::limit_text(ops, plan).is_some() => ask(plan),
         None => Ok(None),
     }
 }
@@ -240,10 +225,11 @@ fn ask(plan: &Plan) -> Result<Option<String>, Failure> {
 /// # Errors
 ///
 /// If it fails, or the system refuses the signals.
-pub(super) async fn steered(
-    work: impl Future<Output = Result<Applied, ActError>>,
-    (control, rows): (&Control, u64),
-) -> Result<Applied, Failure> {
+async fn steered(
+    work: impl Future<Output = Result<PlanOutcome, ActError>>,
+    control: &Control,
+    rows: u64,
+) -> Result<PlanOutcome, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut user = signal(SignalKind::user_defined1())?;
@@ -279,11 +265,12 @@ pub(super) async fn steered(
 
 /// Ends after the present batch; asked again, at once.
 fn stop(control: &Control) -> Result<(), Failure> {
-    if control.stop.swap(true, Ordering::Relaxed) {
+    if control.stop.is_cancelled() {
         return Err(Failure::Usage(
             "stopped at once: the next run finds out what became of the last batch".into(),
         ));
     }
+    control.stop.cancel();
     super::complain_of("stopping after the present batch; once more stops at once");
     Ok(())
 }
@@ -297,10 +284,10 @@ fn pause(control: &Control) {
 /// # Errors
 ///
 /// If it cannot be written.
-pub(super) fn report(plan: &Plan, applied: &Applied, format: Written) -> Result<ExitCode, Failure> {
+fn report(plan: &Plan, applied: &Applied, format: Written) -> Result<ExitCode, Failure> {
     match format {
         Written::Table => super::print(&text::applied(plan, applied))?,
-        Written::Json => super::print(&format!("{:#}\n", text::applied_json(plan, applied)))?,
+        Written::Json => super::print(&format!("{:#}\n", text::applied_json(plan, applied)?))?,
     }
     Ok(
         if applied.remaining > 0

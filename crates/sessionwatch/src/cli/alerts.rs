@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     output::{Format, table::Sheet},
     sanitize::printable,
+    store::StoreError,
     suggest::nearest,
 };
 
@@ -135,7 +136,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if kept.is_empty() && *format == Format::Table {
                 "no alert\n".into()
             } else {
-                sheet(&kept).render(*format)
+                sheet(&kept)?.render(*format)
             }
         }
         Args::Show { which, config, format } => show(which, config, *format)?,
@@ -156,7 +157,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if silences.is_empty() && *format == Format::Table {
                 "no silence\n".into()
             } else {
-                quiet(&silences).render(*format)
+                quiet(&silences)?.render(*format)
             }
         }
     };
@@ -217,7 +218,7 @@ fn show(which: &Which, config: &ConfigArgs, format: Format) -> Result<String, Fa
         )));
     };
     if format != Format::Table {
-        return Ok(sheet(&[kept]).render(format));
+        return Ok(sheet(&[kept])?.render(format));
     }
     in_full(&kept)
 }
@@ -300,7 +301,7 @@ fn known(config: &Config, args: &SilenceArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn sheet(kept: &[AlertRecord]) -> Sheet {
+fn sheet(kept: &[AlertRecord]) -> Result<Sheet, StoreError> {
     let since = |kept: &AlertRecord| {
         if let State::Firing { since, .. } = kept.alert.state { Some(since) } else { None }
     };
@@ -319,17 +320,20 @@ fn sheet(kept: &[AlertRecord]) -> Sheet {
             kept.summary.clone(),
         ]
     };
-    Sheet {
+    Ok(Sheet {
         kind: "alerts",
         header: ["target", "check", "severity", "state", "since", "looked after by", "summary"]
             .map(str::to_owned)
             .to_vec(),
         rows: kept.iter().map(row).collect(),
-        documents: kept.iter().map(|kept| api_types::json(api_types::Alert::of(kept))).collect(),
-    }
+        documents: kept
+            .iter()
+            .map(|kept| api_types::json(api_types::Alert::of(kept)))
+            .collect::<Result<_, _>>()?,
+    })
 }
 
-fn quiet(silences: &[Silence]) -> Sheet {
+fn quiet(silences: &[Silence]) -> Result<Sheet, StoreError> {
     let all = |name: &Option<String>| name.clone().unwrap_or_else(|| "all".into());
     let row = |silence: &Silence| {
         vec![
@@ -342,10 +346,13 @@ fn quiet(silences: &[Silence]) -> Sheet {
             silence.note.clone(),
         ]
     };
-    Sheet {
+    Ok(Sheet {
         kind: "silences",
         header: ["silence", "target", "check", "subject", "until", "by", "why"].map(str::to_owned).to_vec(),
         rows: silences.iter().map(row).collect(),
-        documents: silences.iter().map(|silence| api_types::json(api_types::Silence::of(silence))).collect(),
-    }
+        documents: silences
+            .iter()
+            .map(|silence| api_types::json(api_types::Silence::of(silence)))
+            .collect::<Result<_, _>>()?,
+    })
 }

@@ -3,29 +3,31 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
-use sessionwatch_core::{instant::SECOND, plural::counted};
+use sessionwatch_core::{
+    instant::{Instant, SECOND},
+    plural::counted,
+    row_ref::RowRef,
+};
 
 use super::{
     Failure,
-    acting::{self, ActArgs, Acting},
+    acting::{self, ActArgs, ApplyOptions},
     actor::ActorArgs,
-    opening::{Opening, existing},
+    opening::{Opening, existing_app},
     target::ConfigArgs,
 };
 use crate::{
-    actions::{ActError, ArchiveKeys, Consent, Control, Executor, keys, restoring},
     api_types::{self, Archive},
-    archive::sealing::Identity,
+    app::{
+        archives::{self, ArchivedRow, Fate, PurgeRequest, Purged},
+        plans::{self, ArchiveSummary, RestoreRequest, Selection},
+    },
     clock,
     output::{Format, table::Sheet},
-    store::{
-        archived::{self, Fate, Holding},
-        audit, confirmed_time, plans,
-    },
 };
 
 /// How far this clock may be ahead of what is confirmed before that is worth a word, in microseconds.
-const UNCONFIRMED: i64 = 600 * SECOND;
+const UNCONFIRMED_US: i64 = 600 * SECOND;
 
 /// Show what was removed, put it back, or remove it for good
 #[derive(Debug, clap::Subcommand)]
@@ -91,18 +93,25 @@ pub(super) struct RestoreArgs {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
         Args::List { config, format } => list(config, *format),
-        Args::Show { plan, config, limit, format } => show(config, (plan, *limit), *format),
+        Args::Show { plan, config, limit, format } => {
+            let app = existing_app(config)?;
+            let limit = *limit as usize;
+            let rows = super::block_on(async { Ok(archives::list_rows(&app, plan.clone(), limit).await?) })?;
+            super::print(&rows_sheet(&rows).render(*format))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Args::Restore(args) => restore(args),
         Args::Purge(args) => purge(args),
     }
 }
 
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
-    let (_, store) = existing(args)?;
-    let (held, plans) = store.read(|db| Ok((archived::holdings(db)?, plans::list(db)?)))?;
+    let app = existing_app(args)?;
+    let history = super::block_on(async { Ok(plans::get_history(&app).await?) })?;
+    let held = &history.archived;
     let archives: Vec<Archive> =
-        held.iter().map(|holding| Archive::of(holding, &plans)).collect::<Result<_, _>>()?;
-    let row = |(holding, archive): (&Holding, &Archive)| {
+        held.iter().map(|holding| Archive::of(holding, &history.plans)).collect::<Result<_, _>>()?;
+    let row = |(holding, archive): (&ArchiveSummary, &Archive)| {
         vec![
             holding.plan.clone(),
             holding.target.clone(),
@@ -118,7 +127,7 @@ fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
         kind: "archives",
         header: header.map(str::to_owned).to_vec(),
         rows: held.iter().zip(&archives).map(row).collect(),
-        documents: archives.iter().map(api_types::json).collect(),
+        documents: archives.iter().map(api_types::json).collect::<Result<_, _>>()?,
     };
     if held.is_empty() && format == Format::Table {
         super::print("The archive is empty.\n")?;
@@ -128,101 +137,71 @@ fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(args: &ConfigArgs, (plan, limit): (&str, u32), format: Format) -> Result<ExitCode, Failure> {
-    let (_, store) = existing(args)?;
-    let (mut rows, mut documents, mut behind) = (vec![], vec![], 0);
-    while let Some(batch) = store.read(|db| archived::next(db, plan, behind))? {
-        behind = batch.id;
-        let room = (limit as usize).saturating_sub(rows.len());
-        for (row, fate) in batch.rows.iter().zip(&batch.fates).take(room) {
-            let place = match fate {
-                Fate::Stayed => "in the table",
-                Fate::Archived => "archived",
-                Fate::Restored => "put back",
-            };
-            let ends = row.expires.and_then(sessionwatch_core::instant::Instant::from_micros);
-            let text = |value: &Option<String>| value.clone().unwrap_or_default();
-            rows.push(vec![
-                text(&row.prefix),
-                text(&row.id),
-                text(&row.user),
-                ends.map(clock::readable).unwrap_or_default(),
-                place.to_owned(),
-            ]);
-            documents.push(json!({
-                "token_prefix": row.prefix,
-                "id": row.id,
-                "user": row.user,
-                "expires_at": ends.map(clock::rfc3339),
-                "state": place,
-            }));
-        }
+/// Where a row is, in words.
+fn place(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Stayed => "in the table",
+        Fate::Archived => "archived",
+        Fate::Restored => "put back",
     }
-    if rows.is_empty() {
-        return Err(ActError::NoArchive(plan.to_owned()).into());
+}
+
+fn rows_sheet(archived: &[ArchivedRow]) -> Sheet {
+    let ends = |row: &RowRef| row.expires.and_then(Instant::from_micros);
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let row = |ArchivedRow { row, fate }: &ArchivedRow| {
+        vec![
+            text(&row.prefix),
+            text(&row.id),
+            text(&row.user),
+            ends(row).map(clock::readable).unwrap_or_default(),
+            place(*fate).to_owned(),
+        ]
+    };
+    let document = |ArchivedRow { row, fate }: &ArchivedRow| {
+        json!({
+            "token_prefix": row.prefix,
+            "id": row.id,
+            "user": row.user,
+            "expires_at": ends(row).map(clock::rfc3339),
+            "state": place(*fate),
+        })
+    };
+    Sheet {
+        kind: "rows",
+        header: ["token", "id", "user", "ends", "is"].map(str::to_owned).to_vec(),
+        rows: archived.iter().map(row).collect(),
+        documents: archived.iter().map(document).collect(),
     }
-    let header = ["token", "id", "user", "ends", "is"].map(str::to_owned).to_vec();
-    super::print(&Sheet { kind: "rows", header, rows, documents }.render(format))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
-    let acting = Acting::of(&args.act, Opening::Existing)?;
-    let Some(id) = &args.act.apply else {
-        let plan = super::block_on(async {
-            Ok(restoring::plan(acting.context(), &args.archive, args.user.as_deref()).await?)
-        })?;
-        acting::show(&acting, &plan, args.act.format)?;
+    let ops = args.act.target_ops(Opening::Existing)?;
+    let RestoreArgs { archive, user, identity, act } = args;
+    let Some(id) = &act.apply else {
+        let wanted = RestoreRequest { archive: archive.clone(), user: user.clone() };
+        let plan = super::block_on(async { Ok(plans::make_restore_plan(ops.clone(), wanted).await?) })?;
+        acting::show(&ops, &plan, act.format)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let plan = acting.context().plan(id)?;
-    let meant = crate::actions::Selection::Restore { archive: args.archive.clone(), user: args.user.clone() };
-    if plan.selection != meant {
-        return Err(Failure::Usage(format!(
-            "the plan `{id}` is about something else: repeat the command that made it"
-        )));
-    }
-    let path = args.identity.clone().unwrap_or_else(|| keys::path(&acting.config));
-    if args.identity.is_none() && !path.exists() {
-        let recipient = acting.store.read(|db| archived::next(db, &args.archive, 0))?;
-        let recipient = recipient.map(|batch| batch.recipient).unwrap_or_default();
-        return Err(ActError::NoIdentity(recipient).into());
-    }
-    let identity = Identity::read(&path).map_err(ActError::from)?;
-    let typed = acting::confirmation(&acting, args.act.confirm.as_deref(), &plan)?;
-    let consent = Consent { name: typed.as_deref(), ..Consent::default() };
-    let control = Control::default();
-    let applied = super::block_on(async {
-        let keys = ArchiveKeys { identity: Some(&identity), ..ArchiveKeys::default() };
-        let executor = Executor { context: acting.context(), keys, consent, control: &control };
-        acting::steered(executor.run(plan.clone()), (&control, plan.kept.rows)).await
-    })?;
-    acting::report(&plan, &applied, args.act.format)
+    let meant = Selection::Restore { archive: archive.clone(), user: user.clone() };
+    let plan = acting::find_plan(&ops, id, &meant)?;
+    acting::apply(&ops, &plan, act, ApplyOptions { identity: identity.as_deref(), ..ApplyOptions::default() })
 }
 
 fn purge(args: &PurgeArgs) -> Result<ExitCode, Failure> {
-    let (_, store) = existing(&args.config)?;
-    let (now, plan, owner) = (store.now()?, args.plan.as_deref(), args.actor.name());
-    let passed = store.read(|db| confirmed_time::passed(db, now))?;
-    let passed = if args.trust_clock { now } else { passed };
-    let rows = store.write(|db| {
-        let rows = archived::purge(db, plan, passed)?;
-        if rows > 0 {
-            let detail = json!({ "plan": plan, "rows": rows });
-            audit::add(db, (&owner, "archive-purged"), &detail.to_string(), now)?;
-        }
-        Ok(rows)
-    })?;
+    let app = existing_app(&args.config)?;
+    let request = PurgeRequest { plan: args.plan.clone(), trust_clock: args.trust_clock };
+    let purged = super::block_on(async { Ok(archives::purge(&app, &args.actor.actor(), request).await?) })?;
+    let Purged { rows, unconfirmed_rows, now, confirmed_at } = purged;
     super::print(&format!("{} removed for good.\n", counted(rows, "row was", "rows were")))?;
-    let holdings = if plan.is_none() { store.read(archived::holdings)? } else { vec![] };
-    let kept: u64 = holdings.iter().filter(|held| held.purge_at <= now).map(|held| held.rows).sum();
     // A daemon confirms its clock each minute.
-    if kept > 0 && now.since(passed) > UNCONFIRMED {
+    if unconfirmed_rows > 0 && now.since(confirmed_at) > UNCONFIRMED_US {
         let warning = format!(
             "warning: {} past the retention by this machine's clock ({}), but `serve` last confirmed the time as {}: kept",
-            counted(kept, "row is", "rows are"),
+            counted(unconfirmed_rows, "row is", "rows are"),
             clock::readable(now),
-            clock::readable(passed)
+            clock::readable(confirmed_at)
         );
         super::complain(&warning, Some("if the clock is right, run the command again with --trust-clock"));
     }

@@ -4,7 +4,7 @@ use sessionwatch_core::plural::counted;
 use std::process::ExitCode;
 
 use super::{Failure, opening, target::ConfigArgs};
-use crate::store::audit::{self, Trail};
+use crate::app::audit::{self, ChainStatus, Verification};
 
 /// Examine the record of who did what
 #[derive(Debug, clap::Subcommand)]
@@ -21,27 +21,25 @@ pub(super) enum Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Args::Verify { config, head } = args;
-    let (_, store) = opening::existing(config)?;
-    let (trail, known) = store.read(|db| {
-        let known = head.as_ref().map(|head| audit::knows(db, head)).transpose()?;
-        Ok((audit::verify(db)?, known))
-    })?;
-    let fault = match (trail, known) {
-        (Trail::Broken(entry), _) => {
+    let app = opening::existing_app(config)?;
+    let Verification { chain, holds_head } =
+        super::block_on(async { Ok(audit::verify(&app, head.clone()).await?) })?;
+    let fault = match (chain, holds_head) {
+        (ChainStatus::Broken(entry), _) => {
             format!("the record is broken at entry {entry}: it, or one before it, was changed or removed\n")
         }
-        (Trail::Whole(_), Some(false)) => {
+        (ChainStatus::Whole(_), Some(false)) => {
             "the record holds no entry of that hash: entries were cut off its end, or it is another record\n"
                 .into()
         }
-        (Trail::Whole(0), _) => {
+        (ChainStatus::Whole(0), _) => {
             super::complain(
                 "the audit trail is empty, so nothing was verified",
                 Some("is it the store of the daemon? name its configuration with --config"),
             );
             return Ok(ExitCode::from(3));
         }
-        (Trail::Whole(entries), _) => {
+        (ChainStatus::Whole(entries), _) => {
             super::print(&format!("the record is whole: {}\n", counted(entries, "entry", "entries")))?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -11,23 +11,28 @@ use sessionwatch_core::plural::counted;
 
 use super::{
     Failure,
-    acting::{self, ActArgs, Acting},
+    acting::{self, ActArgs, ApplyOptions},
     actor::ActorArgs,
     opening::{self, Opening},
     target::{ConfigArgs, TargetArgs},
 };
 use crate::{
-    actions::affected,
-    api_types, clock,
-    incident::{
-        NewEntry,
-        work::{self, Contained, Said},
+    api_types,
+    app::{
+        Actor, TargetOps,
+        incidents::{
+            self, CaseOps, CaseRef, Contained, FindCaseError, FoundUser, Incident, REPORT_FIELDS,
+            StepResponse,
+        },
     },
+    clock,
     output::{Format, table::Sheet},
     sanitize::printable,
     secret::Secret,
-    store::incidents::{self, Incident},
 };
+
+/// Users that are listed when one is looked for.
+const FOUND_USERS: usize = 100;
 
 /// Lead through an emergency: open, next, contain, evidence, report, close
 #[derive(Debug, clap::Subcommand)]
@@ -114,7 +119,7 @@ pub(super) enum Args {
     /// Say what the report is to say
     Set {
         /// Which part
-        #[arg(value_parser = work::FIELDS)]
+        #[arg(value_parser = REPORT_FIELDS)]
         name: String,
         /// What it says
         text: String,
@@ -193,107 +198,94 @@ fn grade(text: &str) -> Result<IncidentSeverity, String> {
     IncidentSeverity::parse(text).ok_or_else(|| "P0, P1, P2 or P3 is meant".into())
 }
 
-/// An incident that is worked on.
-pub(super) struct Case {
-    acting: Acting,
-    work: work::Case,
-}
-
 impl Whose {
-    fn acting(&self, opening: Opening) -> Result<Acting, Failure> {
-        Acting::with(&self.target, (self.act_url.as_ref(), self.actor.name()), opening)
+    fn target_ops(&self, opening: Opening) -> Result<TargetOps, Failure> {
+        acting::target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), opening)
     }
 
-    /// The same for what only reads.
-    fn reading(&self, opening: Opening) -> Result<Acting, Failure> {
-        let actor = self.actor.name_unrecorded();
-        Acting::with(&self.target, (self.act_url.as_ref(), actor), opening)
+    /// The same for what only reads, and records nothing.
+    fn reading_ops(&self, opening: Opening) -> Result<TargetOps, Failure> {
+        let actor = Actor::of_command(self.actor.name_unrecorded());
+        acting::target_ops(&self.target, self.act_url.as_ref(), &actor, opening)
+    }
+
+    /// The incident that is worked on: without an id, the one of the target that is not closed.
+    fn case(&self) -> Result<CaseOps, Failure> {
+        let ops = self.target_ops(Opening::Existing)?;
+        find_case(ops, self.id.clone().map_or(CaseRef::Current, CaseRef::Id))
+    }
+
+    /// The same for what is read after an incident too: without an id, the last one of the target.
+    fn case_to_read(&self) -> Result<CaseOps, Failure> {
+        let ops = self.reading_ops(Opening::Existing)?;
+        find_case(ops, self.id.clone().map_or(CaseRef::Latest, CaseRef::Id))
     }
 }
 
-impl Case {
-    fn of(whose: &Whose) -> Result<Self, Failure> {
-        let acting = whose.acting(Opening::Existing)?;
-        Self::with(acting, whose.id.as_deref())
-    }
-
-    /// The same for what is read after an incident too: without an id, the last one of the target is meant.
-    fn to_read(whose: &Whose) -> Result<Self, Failure> {
-        let acting = whose.reading(Opening::Existing)?;
-        let target = &acting.target.name;
-        let latest = match &whose.id {
-            Some(id) => Some(id.clone()),
-            None => acting.store.read(|db| incidents::latest(db, target))?.map(|incident| incident.id),
-        };
-        Self::with(acting, latest.as_deref())
-    }
-
-    fn with(acting: Acting, id: Option<&str>) -> Result<Self, Failure> {
-        let target = &acting.target.name;
-        let incident = match id {
-            Some(id) => acting.store.read(|db| incidents::get(db, id))?.ok_or_else(|| {
-                Failure::Usage(format!("there is no incident `{id}`: `sessionwatch incident list` shows them"))
-            })?,
-            None => acting.store.read(|db| incidents::current(db, target))?.ok_or_else(|| {
-                let printable = printable(target);
-                Failure::Usage(format!(
-                    "no incident of `{printable}` is open: `sessionwatch incident open --severity P1` opens one"
-                ))
-            })?,
-        };
-        if incident.target != *target {
-            return Err(Failure::Usage(format!(
-                "`{}` is about the target `{}`",
-                incident.id, incident.target
-            )));
+fn find_case(ops: TargetOps, wanted: CaseRef) -> Result<CaseOps, Failure> {
+    let target = printable(&ops.target.name);
+    let named = match &wanted {
+        CaseRef::Id(id) => id.clone(),
+        CaseRef::Current | CaseRef::Latest => String::new(),
+    };
+    let found = super::block_on(async { Ok(incidents::find_case(ops, wanted).await) })?;
+    found.map_err(|error| match error {
+        FindCaseError::NotFound => {
+            Failure::Usage(format!("there is no incident `{named}`: `sessionwatch incident list` shows them"))
         }
-        let timeline = acting.store.read(|db| incidents::timeline(db, &incident.id))?;
-        Ok(Self { acting, work: work::Case { incident, timeline } })
-    }
+        FindCaseError::NoneOpen => Failure::Usage(format!(
+            "no incident of `{target}` is open: `sessionwatch incident open --severity P1` opens one"
+        )),
+        FindCaseError::OtherTarget(other) => {
+            Failure::Usage(format!("`{named}` is about the target `{other}`"))
+        }
+        FindCaseError::App(error) => error.into(),
+    })
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
         Args::Open { whose, severity, summary } => steps::open(whose, *severity, summary),
         Args::Next { whose, done, skip, reason, note } => {
-            let said = if *skip {
-                Said::Skip(reason.as_deref().unwrap_or_default())
+            let response = if *skip {
+                StepResponse::Skip(reason.clone().unwrap_or_default())
             } else if *done {
-                Said::Done(note)
+                StepResponse::Done(note.clone())
             } else {
-                Said::Nothing
+                StepResponse::FindOut
             };
-            steps::next(Case::of(whose)?, said)
+            steps::next(whose.case()?, response)
         }
-        Args::Reopen { step, reason, whose } => {
-            let mut case = Case::of(whose)?;
-            case.work.reopen_step(case.acting.context(), step, reason)?;
-            steps::next(case, Said::Nothing)
-        }
+        Args::Reopen { step, reason, whose } => steps::reopen(whose.case()?, step, reason),
         Args::Contain { whose, act, users, without_evidence } => {
-            contain((*whose, users), act, without_evidence.as_deref())
+            contain(*whose, users, act, without_evidence.as_deref())
         }
         Args::Find { part, whose } => find(part, whose),
-        Args::Status { whose } => steps::status(&Case::to_read(whose)?),
+        Args::Status { whose } => steps::status(&whose.case_to_read()?),
         Args::List { config, format } => list(config, *format),
         Args::Note { text, whose } => {
-            let mut case = Case::of(whose)?;
-            case.work
-                .add(case.acting.context(), NewEntry { kind: "note", step: "", said: text, detail: None })?;
+            let work = whose.case()?;
+            super::block_on(async { Ok(incidents::add_note(work, text.clone()).await?) })?;
             Ok(ExitCode::SUCCESS)
         }
-        Args::Set { name, text, whose } => papers::set(&Case::of(whose)?, (name, text)),
-        Args::Evidence { whose, to } => papers::evidence(Case::of(whose)?, to.as_deref()),
+        Args::Set { name, text, whose } => {
+            let work = whose.case()?;
+            let set = incidents::set_report_field(work, name.clone(), text.clone());
+            super::block_on(async { Ok(set.await?) })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Args::Evidence { whose, to } => papers::evidence(whose.case()?, to.as_deref()),
         Args::Verify { file, identity } => papers::verify(file, identity),
-        Args::Report { whose, format } => papers::report(&Case::to_read(whose)?, *format),
-        Args::Message { whose, template } => papers::message(&Case::to_read(whose)?, template.as_deref()),
-        Args::Close { whose, overridden } => steps::close(&Case::of(whose)?, overridden.as_deref()),
+        Args::Report { whose, format } => papers::report(&whose.case_to_read()?, *format),
+        Args::Message { whose, template } => papers::message(&whose.case_to_read()?, template.as_deref()),
+        Args::Close { whose, overridden } => steps::close(whose.case()?, overridden.clone()),
         Args::Drill(args) => drill::run(args),
     }
 }
 
 fn contain(
-    (whose, users): (Contained, &[String]),
+    whose: Contained,
+    users: &[String],
     act: &ActArgs,
     without_evidence: Option<&str>,
 ) -> Result<ExitCode, Failure> {
@@ -306,27 +298,29 @@ fn contain(
                 .into(),
         )
     })?;
-    let mut case = Case::with(Acting::of(act, Opening::Existing)?, None)?;
-    if act.apply.is_some() {
-        case.work.require_evidence(case.acting.context(), without_evidence)?;
-    } else if let Some(why) = case.work.lacks_evidence()? {
-        super::complain_of(&format!("--apply waits for complete evidence: {why}"));
-    }
-    let Some((plan, applied)) = acting::carried_out(&case.acting, act, &selection)? else {
+    let work = find_case(act.target_ops(Opening::Existing)?, CaseRef::Current)?;
+    let Some(id) = &act.apply else {
+        if let Some(why) = work.case.lacks_evidence()? {
+            super::complain_of(&format!("--apply waits for complete evidence: {why}"));
+        }
+        let ops = work.ops.clone();
+        let plan = super::block_on(async { Ok(incidents::plan_containment(work, selection).await?) })?;
+        acting::show(&ops, &plan, act.format)?;
         return Ok(ExitCode::SUCCESS);
     };
-    case.work.ended(case.acting.context(), &plan, &applied)?;
-    acting::report(&plan, &applied, act.format)
+    let plan = acting::find_plan(&work.ops, id, &selection)?;
+    let incident = Some(work.case.incident.id.as_str());
+    acting::apply(&work.ops, &plan, act, ApplyOptions { incident, without_evidence, identity: None })
 }
 
 fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
-    const SHOWN: usize = 100;
-    let acting = whose.reading(Opening::OrEmpty)?;
-    let users = super::block_on(async { Ok(affected::users(acting.context(), part, SHOWN).await?) })?;
+    let ops = whose.reading_ops(Opening::OrEmpty)?;
+    let search = incidents::search_users(ops, part.to_owned(), FOUND_USERS);
+    let users = super::block_on(async { Ok(search.await?) })?;
     if users.is_empty() {
         return Err(Failure::Usage(format!("no user's id, name or handle contains `{}`", printable(part))));
     }
-    for (shown, sessions) in &users {
+    for FoundUser { shown, sessions } in &users {
         let shown: Vec<String> =
             shown.iter().filter(|text| !text.is_empty()).map(|text| printable(text)).collect();
         super::print(&format!("{}  user {}\n", counted(*sessions, "session", "sessions"), shown.join("  ")))?;
@@ -335,8 +329,8 @@ fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
 }
 
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
-    let (_, store) = opening::existing(args)?;
-    let found = store.read(incidents::list)?;
+    let app = opening::existing_app(args)?;
+    let found = super::block_on(async { Ok(incidents::list_incidents(&app).await?) })?;
     let summary = |incident: &Incident| incident.field("summary").unwrap_or_default();
     let row = |incident: &Incident| {
         vec![
@@ -354,7 +348,7 @@ fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
         kind: "incidents",
         header: header.map(str::to_owned).to_vec(),
         rows: found.iter().map(row).collect(),
-        documents: found.iter().map(document).collect(),
+        documents: found.iter().map(document).collect::<Result<_, _>>()?,
     };
     super::print(&sheet.render(format))?;
     Ok(ExitCode::SUCCESS)

@@ -7,15 +7,10 @@ use sessionwatch_core::plural::counted;
 
 use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
 use crate::{
+    app::channels::{self, Channel, FailedMessage},
     clock,
     config::Config,
-    notify::Channel,
-    notify::{self, Message},
     output::{Format, table::Sheet},
-    store::{
-        StoreError, audit,
-        outbox::{self, Due},
-    },
     suggest::nearest,
 };
 
@@ -55,26 +50,20 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::Test { channel, config } => test(channel, config)?,
         Args::Dead { config, format } => {
-            let dead = opening::existing(config)?.1.read(|db| outbox::dead(db, LISTED))?;
-            if dead.is_empty() && *format == Format::Table {
+            let app = opening::existing_app(config)?;
+            let failed = super::block_on(async { Ok(channels::list_failed_messages(&app, LISTED).await?) })?;
+            if failed.is_empty() && *format == Format::Table {
                 "no message was given up on\n".into()
             } else {
-                let dead = dead.into_iter().map(decoded).collect::<Result<Vec<_>, StoreError>>()?;
-                sheet(&dead).render(*format)
+                sheet(&failed).render(*format)
             }
         }
         Args::Retry { channel, config, actor } => {
-            let (config, store) = opening::existing(config)?;
-            known(&config, channel)?;
-            let (now, owner) = (store.now()?, actor.name());
-            let count = store.write(|db| {
-                let count = outbox::revive(db, channel, now)?;
-                if count > 0 {
-                    let detail = json!({ "channel": channel, "messages": count }).to_string();
-                    audit::add(db, (&owner, "retry"), &detail, now)?;
-                }
-                Ok(count)
-            })?;
+            let app = opening::existing_app(config)?;
+            known(&app.config(), channel)?;
+            let actor = actor.actor();
+            let retried = channels::retry_failed_messages(&app, &actor, channel.clone());
+            let count = super::block_on(async { Ok(retried.await?) })?;
             format!("{} due again\n", counted(count, "message is", "messages are"))
         }
     };
@@ -97,7 +86,7 @@ fn known<'a>(config: &'a Config, name: &str) -> Result<&'a Channel, Failure> {
 fn test(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
     let config = super::preflight::load(args.config.as_deref())?;
     let channel = known(&config, name)?;
-    let problems = super::block_on(async { Ok(notify::trial(channel, clock::now()).await) })?;
+    let problems = super::block_on(async { Ok(channels::send_test(channel, clock::now()).await) })?;
     if problems.is_empty() {
         return Ok(format!("{name} accepted a test message\n"));
     }
@@ -105,15 +94,8 @@ fn test(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
     Err(Failure::Delivery(format!("channel `{name}` did not accept a test message: {problems}")))
 }
 
-/// A dead message, decoded.
-fn decoded(due: Due) -> Result<(Due, Message), StoreError> {
-    let undecodable = |_| StoreError::Undecodable { table: "outbox".into(), column: "message".into() };
-    let message = serde_json::from_str(&due.message).map_err(undecodable)?;
-    Ok((due, message))
-}
-
-fn sheet(dead: &[(Due, Message)]) -> Sheet {
-    let row = |(due, message): &(Due, Message)| {
+fn sheet(failed: &[FailedMessage]) -> Sheet {
+    let row = |FailedMessage { due, message }: &FailedMessage| {
         vec![
             due.channel.clone(),
             due.recipient.clone().unwrap_or_default(),
@@ -124,7 +106,7 @@ fn sheet(dead: &[(Due, Message)]) -> Sheet {
             due.error.clone().unwrap_or_default(),
         ]
     };
-    let document = |(due, message): &(Due, Message)| {
+    let document = |FailedMessage { due, message }: &FailedMessage| {
         json!({
             "channel": due.channel, "recipient": due.recipient, "at": clock::rfc3339(due.created_at), "attempts": due.attempts,
             "error": due.error, "message": message,
@@ -135,7 +117,7 @@ fn sheet(dead: &[(Due, Message)]) -> Sheet {
         header: ["channel", "recipient", "since", "notice", "target", "check", "why"]
             .map(str::to_owned)
             .to_vec(),
-        rows: dead.iter().map(row).collect(),
-        documents: dead.iter().map(document).collect(),
+        rows: failed.iter().map(row).collect(),
+        documents: failed.iter().map(document).collect(),
     }
 }

@@ -16,10 +16,13 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
+    app::{
+        Period,
+        checklists::{self, NewAttestation},
+    },
     checklist::{self, Checklist, USER_REPORTS},
     clock,
     config::{Config, Target},
-    store::attestations::Attestation,
     suggest::nearest,
 };
 
@@ -112,12 +115,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn make(args: &ChecklistArgs, now: Instant) -> Result<ExitCode, Failure> {
     let period = period(args, now)?;
-    let (config, store) = opening::existing(&args.config)?;
-    let targets = targets(&config, args.target.as_deref())?;
-    let lists = store.read(|db| {
-        let list = |target: &&Target| checklist::over(db, &config, target, period, now);
-        targets.iter().map(list).collect::<Result<Vec<_>, _>>()
-    })?;
+    let app = opening::existing_app(&args.config)?;
+    let targets = targets(&app.config(), args.target.as_deref())?;
+    let lists = super::block_on(async { Ok(checklists::get_checklists(&app, targets, period).await?) })?;
     let text = render(&lists, args.format);
     match &args.output {
         Some(path) => std::fs::write(path, text).map_err(|_| {
@@ -136,7 +136,7 @@ fn make(args: &ChecklistArgs, now: Instant) -> Result<ExitCode, Failure> {
 }
 
 /// From when until when, never beyond now.
-fn period(args: &ChecklistArgs, now: Instant) -> Result<(Instant, Instant), Failure> {
+fn period(args: &ChecklistArgs, now: Instant) -> Result<Period, Failure> {
     let option = args.week_ending.as_deref();
     let (from, to) = match date("week-ending", option)? {
         Some(end) => {
@@ -154,14 +154,14 @@ fn period(args: &ChecklistArgs, now: Instant) -> Result<(Instant, Instant), Fail
     if from >= to {
         return Err(Failure::Usage("the period must begin before it ends, and before now".into()));
     }
-    Ok((from, to))
+    Ok(Period { from, to })
 }
 
 /// The targets that are meant, at least one.
-fn targets<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Target>, Failure> {
+fn targets(config: &Config, name: Option<&str>) -> Result<Vec<Target>, Failure> {
     config.resolved(name)?;
     let meant = |target: &&Target| name.is_none_or(|name| target.name == name);
-    let found: Vec<&Target> = config.targets.iter().filter(meant).collect();
+    let found: Vec<Target> = config.targets.iter().filter(meant).cloned().collect();
     match name {
         _ if !found.is_empty() => Ok(found),
         None => Err(Failure::Usage(
@@ -187,17 +187,12 @@ fn render(lists: &[Checklist], format: Format) -> String {
 }
 
 fn attest(args: &AttestArgs) -> Result<String, Failure> {
-    let (config, store) = opening::existing(&args.config)?;
-    targets(&config, Some(&args.target))?;
-    let attestation = Attestation {
-        at: store.now()?,
-        target: args.target.clone(),
-        item: args.item.clone(),
-        holds: args.holds,
-        owner: args.actor.name(),
-        note: args.note.clone(),
-    };
-    store.write(|db| checklist::attest(db, &attestation))?;
-    let says = if args.holds { "holds" } else { "does not hold" };
-    Ok(format!("{} says that {} {says} on {}\n", attestation.owner, args.item, args.target))
+    let app = opening::existing_app(&args.config)?;
+    targets(&app.config(), Some(&args.target))?;
+    let AttestArgs { target, item, note, holds, .. } = args;
+    let new = NewAttestation { target: target.clone(), holds: *holds, note: note.clone() };
+    let actor = args.actor.actor();
+    super::block_on(async { Ok(checklists::attest(&app, &actor, new).await?) })?;
+    let says = if *holds { "holds" } else { "does not hold" };
+    Ok(format!("{} says that {item} {says} on {target}\n", actor.name()))
 }

@@ -11,15 +11,17 @@ use super::{
     target::TargetArgs,
 };
 use crate::{
-    api_types, clock,
+    api_types,
+    app::{
+        AppState, Period,
+        logs::{LogEventQuery, search_log_events},
+    },
+    clock,
     config::Config,
     logs::{describe_kept, kept_json},
     output::{Format, table::Sheet},
     report,
-    store::{
-        Store,
-        signals::{self, Search},
-    },
+    store::{Store, StoreError},
     target::{connect::ConnectedTarget, error::TargetError, evidence::Evidence, listing::Line, sql::List},
 };
 
@@ -144,17 +146,17 @@ fn found(target: &TargetArgs, list: List<'_>, format: Format) -> Result<Sessions
     let written = if format == Format::Csv { clock::rfc3339 } else { clock::readable };
     let (config, target) = target.choose_one_located()?;
     let limit = list.limit;
-    let (prefixes, sheet, is_cut) = super::block_on(super::with_open(&config, &target, async |opened| {
+    let (prefixes, listed, is_cut) = super::block_on(super::with_open(&config, &target, async |opened| {
         let scope = opened.scope(false, &config.rules.thresholds);
         let list = List { limit: limit + 1, ..list };
         let mut lines = opened.session.list(&scope, list).await?;
         let is_cut = lines.len() > limit;
         lines.truncate(limit);
         let prefixes = lines.iter().filter_map(|line| line.token_prefix.clone()).collect();
-        Ok((prefixes, sheet(&lines, &display(opened), (opened.now, written)), is_cut))
+        Ok((prefixes, Listed { lines, display: display(opened), now: opened.now }, is_cut))
     }))?;
     cut(is_cut, limit);
-    Ok(Sessions { config, target: target.name, prefixes, sheet })
+    Ok(Sessions { config, target: target.name, prefixes, sheet: listed.sheet(written)? })
 }
 
 /// Says that a list ends before what there is to list.
@@ -171,18 +173,27 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
         return Ok(text);
     }
     let Some(store) = Store::find(&found.config.serve.store)? else { return Ok(text) };
+    let app = AppState::for_command(store, found.config.clone())?;
     let mut signals = Vec::new();
     let prefixes: std::collections::BTreeSet<&String> = found.prefixes.iter().collect();
     for prefix in prefixes {
-        let search = Search { prefix: Some(prefix), limit: SIGNALS, ..Search::default() };
-        let ever = (Instant::MIN, Instant::MAX);
-        signals.extend(store.read(|db| signals::search(db, &found.target, ever, &search))?);
+        let query = LogEventQuery {
+            targets: vec![found.target.clone()],
+            kind: None,
+            prefix: Some(prefix.clone()),
+            user: None,
+            only_bad: false,
+            period: Period::ALWAYS,
+            before: None,
+            limit: SIGNALS,
+        };
+        signals.extend(super::block_on(async { Ok(search_log_events(&app, query).await?) })?);
     }
     match format {
         Format::Json => {
-            let unwritable = |_| crate::store::StoreError::Unwritable("the list of sessions");
+            let unwritable = |_| StoreError::Unwritable("the list of sessions");
             let mut document: Value = serde_json::from_str(&text).map_err(unwritable)?;
-            document["signals"] = signals.iter().map(kept_json).collect();
+            document["signals"] = signals.iter().map(kept_json).collect::<Result<_, _>>()?;
             text = format!("{document:#}\n");
         }
         Format::Table | Format::Markdown => {
@@ -227,39 +238,53 @@ fn display(opened: &ConnectedTarget) -> Vec<String> {
     opened.layout.candidate.mapping.users.as_ref().map(|users| users.display.clone()).unwrap_or_default()
 }
 
-fn sheet(lines: &[Line], display: &[String], (now, written): (Instant, fn(Instant) -> String)) -> Sheet {
-    let mut header = vec!["token", "id", "user", "expires", "status", "hours left"];
-    let has = |test: fn(&Line) -> bool| lines.iter().any(test);
-    let (created, ip, agent) = (
-        has(|line| line.created_at.is_some()),
-        has(|line| line.ip.is_some()),
-        has(|line| line.agent.is_some()),
-    );
-    for (shown, name) in [(created, "created"), (ip, "ip"), (agent, "agent")] {
-        header.extend(shown.then_some(name));
-    }
-    header.extend(display.iter().map(String::as_str));
-    let row = |line: &Line| {
-        let mut row = vec![
-            line.token_prefix.clone(),
-            line.id.clone(),
-            line.user.clone(),
-            line.expires_at.map(written),
-            Some(report::status(line.expires_at, now).to_owned()),
-            report::hours_left(line.expires_at, now).map(|hours| format!("{hours:.1}")),
-        ];
-        let more =
-            [(created, line.created_at.map(written)), (ip, line.ip.clone()), (agent, line.agent.clone())];
-        row.extend(more.into_iter().filter(|(shown, _)| *shown).map(|(_, text)| text));
-        row.extend(line.display.iter().cloned());
-        row.into_iter().map(Option::unwrap_or_default).collect()
-    };
-    let document = |line: &Line| api_types::json(api_types::Session::of(line, display, now));
-    Sheet {
-        kind: "sessions",
-        header: header.into_iter().map(str::to_owned).collect(),
-        rows: lines.iter().map(row).collect(),
-        documents: lines.iter().map(document).collect(),
+/// Sessions that are listed.
+struct Listed {
+    lines: Vec<Line>,
+    /// The columns of the users that are shown.
+    display: Vec<String>,
+    /// The database's time.
+    now: Instant,
+}
+
+impl Listed {
+    /// The sessions as rows, with instants written in one way.
+    fn sheet(&self, written: fn(Instant) -> String) -> Result<Sheet, StoreError> {
+        let Self { lines, display, now } = self;
+        let now = *now;
+        let mut header = vec!["token", "id", "user", "expires", "status", "hours left"];
+        let has = |test: fn(&Line) -> bool| lines.iter().any(test);
+        let (created, ip, agent) = (
+            has(|line| line.created_at.is_some()),
+            has(|line| line.ip.is_some()),
+            has(|line| line.agent.is_some()),
+        );
+        for (shown, name) in [(created, "created"), (ip, "ip"), (agent, "agent")] {
+            header.extend(shown.then_some(name));
+        }
+        header.extend(display.iter().map(String::as_str));
+        let row = |line: &Line| {
+            let mut row = vec![
+                line.token_prefix.clone(),
+                line.id.clone(),
+                line.user.clone(),
+                line.expires_at.map(written),
+                Some(report::status(line.expires_at, now).to_owned()),
+                report::hours_left(line.expires_at, now).map(|hours| format!("{hours:.1}")),
+            ];
+            let more =
+                [(created, line.created_at.map(written)), (ip, line.ip.clone()), (agent, line.agent.clone())];
+            row.extend(more.into_iter().filter(|(shown, _)| *shown).map(|(_, text)| text));
+            row.extend(line.display.iter().cloned());
+            row.into_iter().map(Option::unwrap_or_default).collect()
+        };
+        let document = |line: &Line| api_types::json(api_types::Session::of(line, display, now));
+        Ok(Sheet {
+            kind: "sessions",
+            header: header.into_iter().map(str::to_owned).collect(),
+            rows: lines.iter().map(row).collect(),
+            documents: lines.iter().map(document).collect::<Result<_, _>>()?,
+        })
     }
 }
 

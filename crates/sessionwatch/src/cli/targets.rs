@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Failure, actor::ActorArgs, opening::existing, target::TargetArgs};
+use super::{Failure, actor::ActorArgs, opening::existing_app, target::TargetArgs};
 use crate::{
     actions::ActError,
+    app::{
+        Actor,
+        layouts::{self, KeptLayout, KnownLayout},
+    },
     clock,
     output::{Format, table::Sheet},
-    profile::known_layout::KnownLayout,
     sanitize::printable,
-    store::layouts,
-    target_layouts::{self, KeptLayout},
 };
 
 /// List session tables, and confirm one that changed
@@ -37,27 +38,31 @@ pub(super) enum Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
-        Args::List { config, format } => sheet(&existing(config)?.1.read(layouts::list)?).render(*format),
-        Args::Confirm { target, actor } => confirm(target, &actor.name())?,
+        Args::List { config, format } => {
+            let app = existing_app(config)?;
+            let known = super::block_on(async { Ok(layouts::list_layouts(&app).await?) })?;
+            sheet(&known).render(*format)
+        }
+        Args::Confirm { target, actor } => confirm(target, &actor.actor())?,
     };
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn confirm(args: &TargetArgs, owner: &str) -> Result<String, Failure> {
+fn confirm(args: &TargetArgs, actor: &Actor) -> Result<String, Failure> {
     let (config, target) = args.choose_one()?;
-    let store = existing(&args.config)?.1;
+    let app = existing_app(&args.config)?;
     let (layout, doubt) = super::block_on(super::with_open(&config, &target, async |opened| {
         Ok((KnownLayout::of(&opened.layout.candidate.mapping), opened.layout.doubt.clone()))
     }))?;
     if let Some(doubt) = doubt {
         return Err(ActError::Uncertain(Box::new(doubt)).into());
     }
-    let now = store.now()?;
-    let before = store.write(|db| target_layouts::confirm(db, &target, owner, &layout, now))?;
-    let before = before.filter(|before| *before != layout);
+    let name = target.name.clone();
+    let confirmed = layouts::confirm_layout(&app, actor, target, layout.clone());
+    let before = super::block_on(async { Ok(confirmed.await?) })?.filter(|before| *before != layout);
     let was = before.map(|before| format!("; it was {before}")).unwrap_or_default();
-    Ok(printable(&format!("{}: the session table is {layout}{was}", target.name)) + "\n")
+    Ok(printable(&format!("{name}: the session table is {layout}{was}")) + "\n")
 }
 
 fn sheet(kept: &[KeptLayout]) -> Sheet {

@@ -8,14 +8,15 @@ use crate::{
     api_types,
     app::{
         AppError,
-        tokens::{self, CreateTokenError, DEFAULT_DAYS, MAX_DAYS, NewToken, TokenOwner, is_valid_label},
+        accounts::Role,
+        tokens::{
+            self, CreateTokenError, DEFAULT_DAYS, MAX_DAYS, NewToken, Scope, Token, TokenOwner,
+            is_valid_label,
+        },
     },
     clock,
     output::{Format, table::Sheet},
-    store::{
-        accounts::Role,
-        tokens::{Scope, Token},
-    },
+    store::StoreError,
 };
 
 /// Say which programs may ask the dashboard
@@ -87,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::List { config, format } => {
             let app = existing_app(config)?;
             let all = super::block_on(async { Ok(tokens::list_tokens(&app, None).await?) })?;
-            sheet(&all).render(*format)
+            sheet(&all)?.render(*format)
         }
         Args::Remove { id, actor, config } => {
             let app = existing_app(config)?;
@@ -118,7 +119,7 @@ fn beyond_role(account: &str, role: Role, scope: Scope) -> Failure {
     ))
 }
 
-fn sheet(all: &[Token]) -> Sheet {
+fn sheet(all: &[Token]) -> Result<Sheet, StoreError> {
     let scopes = |token: &Token| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
     let row = |token: &Token| {
         vec![
@@ -130,10 +131,13 @@ fn sheet(all: &[Token]) -> Sheet {
             clock::readable(token.expires_at),
         ]
     };
-    Sheet {
+    Ok(Sheet {
         kind: "tokens",
         header: ["token", "account", "name", "for", "used last", "ends"].map(str::to_owned).to_vec(),
         rows: all.iter().map(row).collect(),
-        documents: all.iter().map(|token| api_types::json(api_types::Token::of(token))).collect(),
-    }
+        documents: all
+            .iter()
+            .map(|token| api_types::json(api_types::Token::of(token)))
+            .collect::<Result<_, _>>()?,
+    })
 }

@@ -27,7 +27,7 @@ impl Work<'_> {
         for round in 0..ROUNDS {
             let mut left = Vec::new();
             for batch in rows.chunks(size) {
-                if self.control.stop.load(Ordering::Relaxed) {
+                if self.control.stop.is_cancelled() {
                     return Ok(());
                 }
                 let again = self.take_apart(actor, batch, named).await?;

@@ -216,7 +216,7 @@ fn note(db: Db<'_>, target: &str, bad: &[&Kept], now: Instant) -> Result<(), Sto
         // What it was joined to was written a moment ago.
         let known = signals::get(db, signal.id)?;
         let signal = known.as_ref().unwrap_or(signal);
-        incidents::add(db, &current.id, &incident::of_signal(signal, now))?;
+        incidents::add(db, &current.id, &incident::of_signal(signal, now)?)?;
     }
     Ok(())
 }

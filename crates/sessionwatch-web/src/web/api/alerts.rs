@@ -215,5 +215,5 @@ pub(super) async fn events(
     };
     let mut found = alerts::search_events(&app, search).await?;
     found.reverse();
-    Ok(Json(Page::of(found, limit as usize, Event::of, |event| event.id.to_string())))
+    Ok(Json(Page::try_of(found, limit as usize, Event::of, |event| event.id.to_string())?))
 }

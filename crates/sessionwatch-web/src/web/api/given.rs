@@ -1,6 +1,6 @@
 //! What programs send: parameters and bodies, each refused with a problem where it is not as the document says.
 
-use std::{borrow::Cow, ops::Deref};
+use std::{borrow::Cow, convert::Infallible, ops::Deref};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
@@ -142,15 +142,26 @@ pub(super) struct Page<T: ToSchema> {
 impl<T: ToSchema> Page<T> {
     /// A page of something, of which one more was looked for than is shown.
     pub(super) fn of<K>(
-        mut found: Vec<K>,
+        found: Vec<K>,
         limit: usize,
         item: impl Fn(&K) -> T,
         place: impl Fn(&K) -> String,
     ) -> Self {
+        let Ok(page) = Self::try_of(found, limit, |one| Ok::<_, Infallible>(item(one)), place);
+        page
+    }
+
+    /// The same of items of which one may be an error.
+    pub(super) fn try_of<K, E>(
+        mut found: Vec<K>,
+        limit: usize,
+        item: impl Fn(&K) -> Result<T, E>,
+        place: impl Fn(&K) -> String,
+    ) -> Result<Self, E> {
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(place);
-        Self { items: found.iter().map(item).collect(), next }
+        Ok(Self { items: found.iter().map(item).collect::<Result<_, _>>()?, next })
     }
 
     /// All there is.

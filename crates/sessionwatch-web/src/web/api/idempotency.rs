@@ -12,10 +12,13 @@ use axum::{
 use sha2::{Digest as _, Sha256};
 
 use super::{Caller, given, problem::Problem};
-use crate::app::{
-    AppState,
-    idempotency::{self, Earlier, IdempotentRequest, StoredAnswer},
-    secrets::hex,
+use crate::{
+    app::{
+        AppState,
+        idempotency::{self, Earlier, IdempotentRequest, StoredAnswer},
+        secrets::hex,
+    },
+    store::StoreError,
 };
 
 /// The header with the key, and the one that says that an answer is an earlier one.
@@ -65,7 +68,25 @@ async fn run_idempotent(
         hasher.update(part);
     }
     let keyed = IdempotentRequest { token, key, content: hex(&hasher.finalize()) };
-    match idempotency::begin(app, keyed.clone()).await? {
+    let request = Request::from_parts(parts, body.into());
+    // Whoever hangs up does not undo half of what was asked for; a daemon that stops waits for it, and begins nothing more.
+    let done = app.background.spawn(run_once(Arc::clone(app), keyed, request, next));
+    let stopping = || {
+        let why = "the daemon stops: nothing was done; send the request again once it runs";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    };
+    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request ended in a panic");
+    done.ok_or_else(stopping)?.await.map_err(failed)?
+}
+
+/// Does a request unless it was done already, or is being done: its answer.
+async fn run_once(
+    app: Arc<AppState>,
+    keyed: IdempotentRequest,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    match idempotency::begin(&app, keyed.clone()).await? {
         Earlier::Nothing => {}
         Earlier::UnderWay => {
             return Err(Problem::conflict("the request of that key is under way"));
@@ -74,17 +95,11 @@ async fn run_idempotent(
             let why = "another request had that key";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
         }
-        Earlier::Answered(status, content) => return Ok(replay_response(status, content)),
+        Earlier::Answered(status, content) => return replay_response(status, content),
     }
-    let app = Arc::clone(app);
-    // Whoever hangs up does not undo half of what was asked for.
-    let done = tokio::spawn(async move {
-        let is_secret = parts.uri.path() == SECRET_PATH;
-        let response = next.run(Request::from_parts(parts, body.into())).await;
-        store_response(&app, keyed, response, is_secret).await
-    });
-    let failed = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request ended in a panic");
-    done.await.map_err(|_| failed())?
+    let is_secret = request.uri().path() == SECRET_PATH;
+    let response = next.run(request).await;
+    store_response(&app, keyed, response, is_secret).await
 }
 
 /// Keeps an answer, unless it only says that something fails just now.
@@ -119,11 +134,12 @@ fn is_stored(headers: &HeaderMap, is_secret: bool) -> bool {
     kind.is_some_and(|kind| kind.ends_with("json")) && !is_secret
 }
 
-fn replay_response(status: u16, content: String) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+fn replay_response(status: u16, content: String) -> Result<Response, Problem> {
+    let undecodable = |_| StoreError::Undecodable { table: "answers".into(), column: "status".into() };
+    let status = StatusCode::from_u16(status).map_err(undecodable)?;
     if content.is_empty() && status != StatusCode::NO_CONTENT {
         let why = "that was done already; what it was answered is not kept";
-        return Problem::conflict(why).into_response();
+        return Err(Problem::conflict(why));
     }
     let kind = if status.is_success() { "application/json" } else { "application/problem+json" };
     let mut response = (status, content).into_response();
@@ -134,5 +150,29 @@ fn replay_response(status: u16, content: String) -> Response {
     } else {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    response
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_sent_again_and_one_whose_status_is_none_is_an_error() {
+        let again = replay_response(404, "{}".into()).unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_FOUND);
+        assert_eq!(again.headers()[REPLAYED], "true");
+        assert_eq!(again.headers()[header::CONTENT_TYPE], "application/problem+json");
+        for undecodable in [0, 99, 1_000] {
+            let status = replay_response(undecodable, "{}".into()).unwrap_err().into_response().status();
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{undecodable}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_was_kept_nowhere_is_a_conflict() {
+        let problem = replay_response(201, String::new()).unwrap_err();
+        assert_eq!(problem.into_response().status(), StatusCode::CONFLICT);
+        assert_eq!(replay_response(204, String::new()).unwrap().status(), StatusCode::NO_CONTENT);
+    }
 }

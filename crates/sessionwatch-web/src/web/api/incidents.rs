@@ -20,9 +20,9 @@ use super::{
 use crate::{
     api_types::{Entry, Incident, Plan},
     app::{
-        AppState,
+        AppState, TargetOps,
         incidents::{
-            self, Case, CaseOfTarget, Completeness, Contained, SealedEvidence, StepResponse, StepUpdate,
+            self, Advanced, Case, CaseOps, Completeness, Contained, SealedEvidence, StepResponse, StepUpdate,
             recorded,
         },
         plans::Selection,
@@ -84,10 +84,10 @@ pub(super) async fn open(
         Severity::P2 => IncidentSeverity::P2,
         Severity::P3 => IncidentSeverity::P3,
     };
-    let (target, summary) = (new.target.to_string(), new.summary.to_string());
-    let new = incidents::NewIncident { target, severity: grade, summary };
-    let opened = incidents::open_incident(&app, &caller.actor(), new).await?;
-    Ok((StatusCode::CREATED, Json(Incident::of(&opened))))
+    let ops = TargetOps::new(&app, app.target(&new.target)?, &caller.actor());
+    let new = incidents::NewIncident { severity: grade, summary: new.summary.to_string() };
+    let opened = incidents::open_incident(ops, new).await?;
+    Ok((StatusCode::CREATED, Json(Incident::of(&opened.incident))))
 }
 
 /// A step of the procedure.
@@ -138,9 +138,10 @@ impl IncidentCourse {
 #[utoipa::path(get, path = "/api/v1/incidents/{id}", tag = "incidents", params(OfIncident), responses((status = 200, description = "The incident", body = IncidentCourse)))]
 pub(super) async fn incident(
     State(app): State<Arc<AppState>>,
+    caller: Caller,
     In(of): In<OfIncident>,
 ) -> Answer<IncidentCourse> {
-    let CaseOfTarget { case, .. } = incidents::get_case(&app, &of.id).await?;
+    let CaseOps { case, .. } = incidents::get_case(&app, &caller.actor(), &of.id).await?;
     Ok(Json(IncidentCourse::of(&case)))
 }
 
@@ -148,9 +149,11 @@ pub(super) async fn incident(
 #[utoipa::path(get, path = "/api/v1/incidents/{id}/report", tag = "incidents", params(OfIncident), responses((status = 200, description = "The report", body = String, content_type = "text/markdown")))]
 pub(super) async fn report(
     State(app): State<Arc<AppState>>,
+    caller: Caller,
     In(of): In<OfIncident>,
 ) -> Result<Response, Problem> {
-    let text = incidents::get_report(&app, &of.id).await?;
+    let CaseOps { case, .. } = incidents::get_case(&app, &caller.actor(), &of.id).await?;
+    let text = incidents::report_markdown(&case)?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response())
 }
 
@@ -180,20 +183,6 @@ pub(super) enum Onward {
     },
 }
 
-impl Onward {
-    fn update(self) -> StepUpdate {
-        let (step, response) = match self {
-            Self::Nothing { step } => (step, StepResponse::FindOut),
-            Self::Done { step, note } => {
-                (step, StepResponse::Done(note.map(|note| note.to_string()).unwrap_or_default()))
-            }
-            Self::Skip { step, note } => (step, StepResponse::Skip(note.to_string())),
-            Self::Reopen { step, note } => (step, StepResponse::Reopen(note.to_string())),
-        };
-        StepUpdate { step: step.to_string(), response }
-    }
-}
-
 /// Go on with an incident, until a person is needed
 #[utoipa::path(post, path = "/api/v1/incidents/{id}/next", tag = "incidents", params(OfIncident), request_body = Onward, responses((status = 200, description = "How far it is", body = IncidentCourse)))]
 pub(super) async fn next(
@@ -202,8 +191,20 @@ pub(super) async fn next(
     In(of): In<OfIncident>,
     Body(onward): Body<Onward>,
 ) -> Answer<IncidentCourse> {
-    incidents::advance(&app, &caller.actor(), &of.id, onward.update()).await?;
-    let CaseOfTarget { case, .. } = incidents::get_case(&app, &of.id).await?;
+    let work = incidents::get_case(&app, &caller.actor(), &of.id).await?;
+    let (step, response) = match onward {
+        Onward::Nothing { step } => (step, StepResponse::FindOut),
+        Onward::Done { step, note } => {
+            (step, StepResponse::Done(note.map(|note| note.to_string()).unwrap_or_default()))
+        }
+        Onward::Skip { step, note } => (step, StepResponse::Skip(note.to_string())),
+        Onward::Reopen { step, note } => {
+            let case = incidents::reopen_step(work, step.to_string(), note.to_string()).await?;
+            return Ok(Json(IncidentCourse::of(&case)));
+        }
+    };
+    let update = StepUpdate { step: Some(step.to_string()), response };
+    let Advanced { case, .. } = incidents::advance(work, update).await?;
     Ok(Json(IncidentCourse::of(&case)))
 }
 
@@ -244,8 +245,9 @@ pub(super) async fn contain(
     let users: Vec<String> = users.iter().map(|user| user.to_string()).collect();
     let selection: Option<Selection> = whose.selection(&users);
     let selection = selection.ok_or_else(|| Problem::bad("name at least one user"))?;
-    let plan = incidents::plan_containment(&app, &caller.actor(), &of.id, selection).await?;
-    Ok((StatusCode::CREATED, Json(Plan::of(&app.config(), &plan))))
+    let work = incidents::get_case(&app, &caller.actor(), &of.id).await?;
+    let plan = incidents::plan_containment(work, selection).await?;
+    Ok((StatusCode::CREATED, Json(Plan::of(&app.config(), &plan)?)))
 }
 
 /// Which evidence is wanted.
@@ -267,8 +269,8 @@ pub(super) async fn evidence(
     Asked(wanted): Asked<WantedEvidence>,
 ) -> Result<Response, Problem> {
     let completeness = if wanted.incomplete { Completeness::Optional } else { Completeness::Required };
-    let sealed = incidents::export_evidence(&app, &caller.actor(), &of.id, completeness).await?;
-    let SealedEvidence { name, bytes } = sealed;
+    let work = incidents::get_case(&app, &caller.actor(), &of.id).await?;
+    let SealedEvidence { name, bytes } = incidents::export_evidence(work, completeness).await?;
     let kept = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], bytes).into_response())
@@ -314,7 +316,8 @@ pub(super) async fn set(
     Body(part): Body<Part>,
 ) -> Result<StatusCode, Problem> {
     let (name, text) = (part.name.name().to_owned(), part.text.to_string());
-    incidents::set_report_field(&app, &caller.actor(), &of.id, name, text).await?;
+    let work = incidents::get_case(&app, &caller.actor(), &of.id).await?;
+    incidents::set_report_field(work, name, text).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -333,7 +336,8 @@ pub(super) async fn note(
     In(of): In<OfIncident>,
     Body(note): Body<Note>,
 ) -> Result<StatusCode, Problem> {
-    incidents::add_note(&app, &caller.actor(), &of.id, note.note.to_string()).await?;
+    let work = incidents::get_case(&app, &caller.actor(), &of.id).await?;
+    incidents::add_note(work, note.note.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -354,7 +358,8 @@ pub(super) async fn close(
     Body(why): Body<Reason>,
 ) -> Result<StatusCode, Problem> {
     let reason = why.reason.map(|reason| reason.to_string());
-    incidents::close_incident(&app, &caller.actor(), &of.id, reason).await?;
+    let work = incidents::get_case(&app, &caller.actor(), &of.id).await?;
+    incidents::close_incident(work, reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     api_types::{At, Signal, Source},
     app::{
         AppState, Period,
-        logs::{self, LogEventQuery},
+        logs::{self, LogEventQuery, LogSourceStatus},
     },
 };
 
@@ -85,11 +85,8 @@ pub(super) async fn signals(
 /// The sources of log lines, and whether they are heard
 #[utoipa::path(get, path = "/api/v1/sources", tag = "logs", responses((status = 200, description = "The sources", body = Page<Source>)))]
 pub(super) async fn sources(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Source>> {
-    let (config, now) = (app.config(), app.clock.now());
-    let known = logs::list_sources(&app).await?;
-    let of = |source: &crate::config::logs::Source| {
-        let kept = known.iter().find(|kept| kept.name == source.name).cloned();
-        Source::of(source, kept.unwrap_or_default(), now)
-    };
-    Ok(Json(Page::all(config.logs.sources.iter().map(of).collect())))
+    let now = app.clock.now();
+    let sources = logs::list_sources(&app).await?.into_iter();
+    let of = |LogSourceStatus { source, record }| Source::of(&source, record, now);
+    Ok(Json(Page::all(sources.map(of).collect())))
 }

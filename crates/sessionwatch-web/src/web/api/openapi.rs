@@ -7,17 +7,23 @@ use serde_json::{Value, json};
 
 use super::{
     super::routes::Access,
+    problem::Problem,
     routes::{api_router, table},
 };
+use crate::app::AppError;
 
-pub(super) async fn document() -> Json<&'static Value> {
-    static MADE: OnceLock<Value> = OnceLock::new();
-    Json(MADE.get_or_init(|| finish_openapi(api_router().into_openapi())))
+pub(super) async fn document() -> Result<Json<&'static Value>, Problem> {
+    static MADE: OnceLock<Option<Value>> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let document = serde_json::to_value(api_router().into_openapi());
+        document.map(finish_openapi).ok()
+    });
+    let unwritable = || AppError::Internal("the description of the interface cannot be written as JSON");
+    Ok(Json(made.as_ref().ok_or_else(unwritable)?))
 }
 
 /// Adds to the document what holds of every address.
-fn finish_openapi(document: utoipa::openapi::OpenApi) -> Value {
-    let mut document = serde_json::to_value(document).unwrap_or_default();
+fn finish_openapi(mut document: Value) -> Value {
     document["components"]["securitySchemes"] = json!({
         "token": { "type": "http", "scheme": "bearer", "description": "A token of `sessionwatch tokens add`, or of Settings." }
     });
@@ -92,7 +98,8 @@ mod tests {
                 _ => {}
             }
         }
-        let document = finish_openapi(api_router().into_openapi());
+        let document = serde_json::to_value(api_router().into_openapi()).unwrap();
+        let document = finish_openapi(document);
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         assert!(found.len() > 20, "{found:?}");

@@ -17,8 +17,11 @@ use crate::{
     api_types::{Archive, At, Plan},
     app::{
         AppError, AppState, TargetOps,
-        plans::{self as app_plans, ApplyRequest, PlanHistory, PlanOfTarget, RowFilter, Selection},
+        plans::{
+            self as app_plans, ApplyRequest, PlanHistory, PlanOfTarget, RestoreRequest, RowFilter, Selection,
+        },
     },
+    store::StoreError,
 };
 
 /// Plans of a page: the latest.
@@ -145,19 +148,19 @@ pub(super) struct Progress {
 }
 
 impl PlanCourse {
-    fn of(app: &AppState, plan: &app_plans::Plan) -> Self {
+    fn of(app: &AppState, plan: &app_plans::Plan) -> Result<Self, StoreError> {
         let job = app.plan_jobs.get(&plan.kept.id);
         let progress = job.map(|job| Progress {
             rows: job.control.done.load(Ordering::Relaxed),
             failed: matches!(job.outcome, Some(Err(_))),
             outcome: job.outcome.map(|outcome| outcome.unwrap_or_else(|why| why)),
         });
-        Self {
-            plan: Plan::of(&app.config(), plan),
+        Ok(Self {
+            plan: Plan::of(&app.config(), plan)?,
             state: plan.kept.state.name(),
             approved_by: plan.kept.approved_by.clone(),
             progress,
-        }
+        })
     }
 }
 
@@ -165,14 +168,15 @@ impl PlanCourse {
 #[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, the latest first", body = Page<PlanCourse>)))]
 pub(super) async fn list(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<PlanCourse>> {
     let plans = app_plans::list_plans(&app, SHOWN).await?;
-    Ok(Json(Page::all(plans.iter().map(|plan| PlanCourse::of(&app, plan)).collect())))
+    let courses = plans.iter().map(|plan| PlanCourse::of(&app, plan)).collect::<Result<_, _>>()?;
+    Ok(Json(Page::all(courses)))
 }
 
 /// A plan, and how far it is
 #[utoipa::path(get, path = "/api/v1/plans/{id}", tag = "plans", params(OfPlan), responses((status = 200, description = "The plan", body = PlanCourse)))]
 pub(super) async fn plan(State(app): State<Arc<AppState>>, In(of): In<OfPlan>) -> Answer<PlanCourse> {
     let PlanOfTarget { plan, .. } = app_plans::get_plan(&app, &of.id).await?;
-    Ok(Json(PlanCourse::of(&app, &plan)))
+    Ok(Json(PlanCourse::of(&app, &plan)?))
 }
 
 /// Make a plan, which touches nothing
@@ -185,7 +189,7 @@ pub(super) async fn make(
 ) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
     let ops = TargetOps::new(&app, app.target(&of.target)?, &caller.actor());
     let plan = app_plans::make_plan(ops, wanted.selection()?).await?;
-    Ok((StatusCode::CREATED, Json(PlanCourse::of(&app, &plan))))
+    Ok((StatusCode::CREATED, Json(PlanCourse::of(&app, &plan)?)))
 }
 
 /// What is said along with carrying out a plan.
@@ -221,12 +225,12 @@ pub(super) async fn apply(
 ) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
     let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &of.id).await?;
     let request = ApplyRequest {
-        confirm: consent.confirm.map(|name| name.to_string()).unwrap_or_default(),
+        confirm: consent.confirm.map(|name| name.to_string()),
         incident: consent.incident.map(|id| id.to_string()),
         without_evidence: consent.without_evidence.map(|reason| reason.to_string()),
     };
     app_plans::start_apply(TargetOps::new(&app, target, &caller.actor()), plan.clone(), request).await?;
-    Ok((StatusCode::ACCEPTED, Json(PlanCourse::of(&app, &plan))))
+    Ok((StatusCode::ACCEPTED, Json(PlanCourse::of(&app, &plan)?)))
 }
 
 /// What is archived, and can be put back
@@ -245,8 +249,8 @@ pub(super) async fn restore(
     In(of): In<OfArchive>,
 ) -> Result<(StatusCode, Json<PlanCourse>), Problem> {
     let PlanOfTarget { target, .. } = app_plans::get_plan(&app, &of.plan).await?;
-    let plan =
-        app_plans::make_restore_plan(TargetOps::new(&app, target, &caller.actor()), of.plan.to_string())
-            .await?;
-    Ok((StatusCode::CREATED, Json(PlanCourse::of(&app, &plan))))
+    let wanted = RestoreRequest { archive: of.plan.to_string(), user: None };
+    let ops = TargetOps::new(&app, target, &caller.actor());
+    let plan = app_plans::make_restore_plan(ops, wanted).await?;
+    Ok((StatusCode::CREATED, Json(PlanCourse::of(&app, &plan)?)))
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     api_types::{At, Session, Signal},
     app::{
-        AppState,
-        incidents::{self, FoundUser},
+        AppState, TargetOps,
+        incidents::{self, FOUND_USERS, FoundUser},
         sessions::{self, PagePosition, SessionQuery, SessionRow, SessionSort, SessionStatus, sort_key},
     },
 };
@@ -220,8 +220,8 @@ pub(super) async fn users(
     In(of): In<OfTarget>,
     Asked(find): Asked<Find>,
 ) -> Answer<Page<Candidate>> {
-    let target = app.target(&of.target)?;
-    let found = incidents::search_users(&app, &caller.actor(), target, find.find.to_string()).await?;
+    let ops = TargetOps::new(&app, app.target(&of.target)?, &caller.actor()).with_short_timeout();
+    let found = incidents::search_users(ops, find.find.to_string(), FOUND_USERS).await?;
     let candidate = |FoundUser { shown, sessions }: FoundUser| {
         let mut shown = shown.into_iter();
         let id = shown.next().unwrap_or_default();

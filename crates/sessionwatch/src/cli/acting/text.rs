@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 use sessionwatch_core::{instant::Instant, plural::counted};
 
 use crate::{
-    actions::{ActError, Applied, Line, Plan, Selection, applying},
+    actions::{
+        ActError, Applied, Line, Plan, Selection,
+        applying::{self, Why},
+    },
     api_types, clock,
     config::Config,
     sanitize::printable,
+    store::StoreError,
 };
 
 /// Minutes in a plan's life, for a person.
@@ -96,8 +100,12 @@ pub(super) fn row(line: &Line) -> String {
 }
 
 /// A plan as JSON.
-pub(super) fn plan_json(config: &Config, plan: &Plan) -> Value {
-    json!({ "schema": 1, "plan": api_types::Plan::of(config, plan) })
+///
+/// # Errors
+///
+/// If it cannot be written as JSON.
+pub(super) fn plan_json(config: &Config, plan: &Plan) -> Result<Value, StoreError> {
+    Ok(json!({ "schema": 1, "plan": api_types::Plan::of(config, plan)? }))
 }
 
 /// What came of a plan, for a person.
@@ -163,8 +171,18 @@ pub(super) fn applied(plan: &Plan, applied: &Applied) -> String {
 }
 
 /// What came of a plan, as JSON.
-pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
-    json!({
+///
+/// # Errors
+///
+/// If it cannot be written as JSON.
+pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Result<Value, StoreError> {
+    let left = |(line, why): &(Line, Why)| {
+        let mut row = api_types::json(api_types::Row::of(line))?;
+        row["why"] = json!(why.text());
+        Ok::<_, StoreError>(row)
+    };
+    let rows = applied.lines.iter().map(left).collect::<Result<Vec<_>, _>>()?;
+    Ok(json!({
         "schema": 1,
         "applied": {
             "plan": plan.kept.id,
@@ -184,13 +202,9 @@ pub(super) fn applied_json(plan: &Plan, applied: &Applied) -> Value {
                 json!({ "table": table, "done": rows.done, "refused": rows.refused })
             }).collect::<Vec<_>>(),
             "undo_until": applied.purge_at.map(clock::rfc3339),
-            "rows": applied.lines.iter().map(|(line, why)| {
-                let mut row = api_types::json(api_types::Row::of(line));
-                row["why"] = json!(why.text());
-                row
-            }).collect::<Vec<_>>(),
+            "rows": rows,
         },
-    })
+    }))
 }
 
 /// Rows that a person may choose among, below an error.

@@ -9,6 +9,7 @@ use crate::{
     clock,
     output::{Format, table::Sheet},
     sanitize::printable,
+    store::StoreError,
 };
 
 /// What is looked for.
@@ -62,7 +63,7 @@ pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> 
     if found.is_empty() && args.format == Format::Table {
         return Ok("nothing happened\n".into());
     }
-    Ok(sheet(&found).render(args.format))
+    Ok(sheet(&found)?.render(args.format))
 }
 
 /// A date or an instant as people write it; UTC, unless it says otherwise.
@@ -76,7 +77,7 @@ pub(in crate::cli) fn date(option: &str, text: Option<&str>) -> Result<Option<In
     })
 }
 
-fn sheet(events: &[Event]) -> Sheet {
+fn sheet(events: &[Event]) -> Result<Sheet, StoreError> {
     let row = |event: &Event| {
         let kind = event.kind.clone();
         vec![
@@ -87,10 +88,11 @@ fn sheet(events: &[Event]) -> Sheet {
             printable(&event.summary),
         ]
     };
-    Sheet {
+    let document = |event: &Event| api_types::json(api_types::Event::of(event)?);
+    Ok(Sheet {
         kind: "events",
         header: ["at", "target", "check", "what", "summary"].map(str::to_owned).to_vec(),
         rows: events.iter().map(row).collect(),
-        documents: events.iter().map(|event| api_types::json(api_types::Event::of(event))).collect(),
-    }
+        documents: events.iter().map(document).collect::<Result<_, _>>()?,
+    })
 }

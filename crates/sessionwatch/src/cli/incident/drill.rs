@@ -12,9 +12,13 @@ use sessionwatch_core::checks::Verdict;
 use sessionwatch_core::plural::counted;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, acting::Acting, opening::Opening};
+use super::{Failure, opening::Opening};
 use crate::{
     actions::{self, ActError, ArchiveKeys, Consent, Context, Control, Executor, Selection},
+    app::{
+        TargetOps,
+        incidents::{self, Drill},
+    },
     archive::sealing::Identity,
     cli::{acting, actor::ActorArgs, target::TargetArgs},
     clock::Clock,
@@ -25,7 +29,6 @@ use crate::{
     },
     sanitize::printable,
     secret::Secret,
-    store::incidents::{self, Drill},
 };
 
 /// The name by which drills on the demonstration are kept.
@@ -67,12 +70,13 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
         demo::create(demonstration.path(), crate::clock::now())?;
         target.url = Some(demonstration.path().display().to_string().into());
     }
-    let mut acting = Acting::with(&target, (args.act_url.as_ref(), args.actor.name()), Opening::OrCreated)?;
+    let actor = args.actor.actor();
+    let mut ops = acting::target_ops(&target, args.act_url.as_ref(), &actor, Opening::OrCreated)?;
     if args.demo {
         // Its file has another name each time, and its times are compared all the same.
-        DEMONSTRATION.clone_into(&mut acting.target.name);
+        DEMONSTRATION.clone_into(&mut ops.target.name);
     }
-    runtime.block_on(drill(&acting, interactive, endings))
+    runtime.block_on(drill(&ops, interactive, endings))
 }
 
 /// The signals that end a drill, once it was cleaned up after.
@@ -102,16 +106,16 @@ fn interrupted() -> Failure {
     Failure::Act(ActError::Unexpected("the drill was interrupted"))
 }
 
-async fn drill(acting: &Acting, interactive: bool, mut endings: Endings) -> Result<ExitCode, Failure> {
-    let folder = incident::drill::folder(&acting.config.serve.store);
-    for left in incident::drill::clear(acting.context(), &folder).await {
+async fn drill(ops: &TargetOps, interactive: bool, mut endings: Endings) -> Result<ExitCode, Failure> {
+    let folder = incident::drill::folder(&ops.config.serve.store);
+    for left in incident::drill::clear(ops.context(), &folder).await {
         crate::cli::complain_of(&left);
     }
-    let Some(scratch) = prepared(acting, &folder, &mut endings).await? else { return Err(interrupted()) };
+    let Some(scratch) = prepared(ops, &folder, &mut endings).await? else { return Err(interrupted()) };
     let by_hand = scratch.by_hand();
     let used = scratch.used(async |scratch| {
         tokio::select! {
-            took = rehearse(acting, scratch, interactive) => took,
+            took = rehearse(ops, scratch, interactive) => took,
             () = endings.next() => Err(interrupted()),
         }
     });
@@ -125,16 +129,12 @@ async fn drill(acting: &Acting, interactive: bool, mut endings: Endings) -> Resu
     }
     let took_us = took?;
     let drill = Drill {
-        at: acting.clock.now(),
-        target: acting.target.name.clone(),
-        actor: acting.owner.clone(),
+        at: ops.app.clock.now(),
+        target: ops.target.name.clone(),
+        actor: ops.actor.name().to_owned(),
         took_us,
     };
-    let before = acting.store.write(|db| {
-        let before = incidents::drills(db)?;
-        incidents::add_drill(db, &drill)?;
-        Ok(before)
-    })?;
+    let before = incidents::record_drill(&ops.app, drill.clone()).await?;
     let line = |drill: &Drill| {
         let [detected, contained, verified] = drill.took_us.map(seconds);
         format!("found after {detected}, ended after {contained}, verified after {verified}")
@@ -154,8 +154,8 @@ async fn drill(acting: &Acting, interactive: bool, mut endings: Endings) -> Resu
 
 /// The database of a drill; `None` if a signal asked for the end meanwhile, and what was made is removed. Asked twice, it ends
 /// at once.
-async fn prepared(acting: &Acting, folder: &Path, endings: &mut Endings) -> Result<Option<Scratch>, Failure> {
-    let preparing = incident::drill::prepare(acting.context(), folder);
+async fn prepared(ops: &TargetOps, folder: &Path, endings: &mut Endings) -> Result<Option<Scratch>, Failure> {
+    let preparing = incident::drill::prepare(ops.context(), folder);
     tokio::pin!(preparing);
     let scratch = tokio::select! {
         made = &mut preparing => return Ok(Some(made?)),
@@ -179,26 +179,26 @@ fn seconds(micros: i64) -> String {
 }
 
 /// The three parts of a drill: microseconds since its start at which each was over.
-async fn rehearse(acting: &Acting, scratch: &Scratch, interactive: bool) -> Result<[i64; 3], Failure> {
+async fn rehearse(ops: &TargetOps, scratch: &Scratch, interactive: bool) -> Result<[i64; 3], Failure> {
     let context = Context {
-        config: &acting.config,
+        config: &ops.config,
         target: &scratch.target,
         store: &scratch.store,
         clock: &Clock::System,
-        actor: &acting.owner,
+        actor: ops.actor.name(),
     };
     let started = Monotonic::now();
     let since = || i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
     crate::cli::print(&format!(
         "A leak was planted in {}, which is a sample of {} with new tokens. The clock is running.\n\n1. Find it: who shares a token?\n",
         scratch.target.address,
-        printable(&acting.target.name)
+        printable(&ops.target.name)
     ))?;
     detect(context, scratch, interactive).await?;
     let detected = since();
     crate::cli::print("\n2. End those sessions.\n")?;
     let plan = actions::make(context, &Selection::Duplicates).await?;
-    acting::show_plan(&acting.config, &plan)?;
+    acting::show_plan(&ops.config, &plan)?;
     if interactive {
         ask("To carry it out, type the name of the target (drill): ", |line| line == "drill").await?;
     }

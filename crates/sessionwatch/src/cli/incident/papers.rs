@@ -5,36 +5,30 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Case, Failure, Paper};
+use super::{Failure, Paper};
 use crate::{
-    actions::ActError,
+    actions::{ActError, keys},
+    app::incidents::{self, CaseOps, EvidenceFile, Packed},
     archive::sealing::Identity,
-    incident::{
-        evidence::{self, Verified},
-        message, report,
-        work::Packed,
-    },
+    incident::evidence::{self, Verified},
 };
 
-pub(super) fn set(case: &Case, (name, text): (&str, &str)) -> Result<ExitCode, Failure> {
-    case.work.set(case.acting.context(), name, text)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn evidence(mut case: Case, to: Option<&Path>) -> Result<ExitCode, Failure> {
-    let recipient = case.acting.recipient()?;
-    let now = case.acting.clock.now();
-    let context = case.acting.context();
-    let packed = crate::cli::block_on(async { Ok(case.work.evidence(context).await?) })?;
-    let name = case.work.evidence_name(now, &packed);
+pub(super) fn evidence(work: CaseOps, to: Option<&Path>) -> Result<ExitCode, Failure> {
+    let (recipient, made) = keys::recipient(&work.ops.config).map_err(ActError::from)?;
+    if let Some(path) = made {
+        crate::cli::complain_of(&keys::advice(&recipient, &path));
+    }
+    let packed = crate::cli::block_on(async { Ok(incidents::pack_evidence(&work).await?) })?;
+    let name = work.case.evidence_name(work.ops.app.clock.now(), &packed);
     let path = to.map_or_else(|| Path::new(&name).to_owned(), |to| named(to, &packed));
     evidence::write(&path, &packed.bytes, &recipient)?;
-    let file = path.display().to_string();
-    let said = format!("{file} was written, sealed to {recipient}");
-    let noted = case.work.froze(context, &said, &file, &packed);
+    let name = path.display().to_string();
+    let (said, missing) = (format!("{name} was written, sealed to {recipient}"), packed.missing());
+    let file = EvidenceFile { name, said: said.clone() };
+    let noted = crate::cli::block_on(async { Ok(incidents::record_evidence(work, file, packed).await?) });
     crate::cli::print(&format!("{said}.\n"))?;
     noted?;
-    Ok(match packed.missing() {
+    Ok(match missing {
         Some(missing) => incomplete(
             &format!("the evidence is incomplete: {missing}"),
             "the step is not done, and ending sessions waits for it: once that can be read again, run `sessionwatch incident evidence` again",
@@ -87,19 +81,18 @@ pub(super) fn verify(file: &Path, identity: &Path) -> Result<ExitCode, Failure> 
     }
 }
 
-pub(super) fn report(case: &Case, format: Paper) -> Result<ExitCode, Failure> {
+pub(super) fn report(work: &CaseOps, format: Paper) -> Result<ExitCode, Failure> {
     crate::cli::print(&match format {
-        Paper::Markdown => report::markdown(&case.work.incident, &case.work.timeline)?,
-        Paper::Html => report::html(&case.work.incident, &case.work.timeline)?,
+        Paper::Markdown => incidents::report_markdown(&work.case)?,
+        Paper::Html => incidents::report_html(&work.case)?,
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn message(case: &Case, template: Option<&Path>) -> Result<ExitCode, Failure> {
+pub(super) fn message(work: &CaseOps, template: Option<&Path>) -> Result<ExitCode, Failure> {
     let own = template.map(|path| {
         std::fs::read_to_string(path).map_err(|_| Failure::Usage(format!("cannot read {}", path.display())))
     });
-    let template = own.transpose()?.unwrap_or_else(|| message::DRAFT.to_owned());
-    crate::cli::print(&message::draft(&case.work.incident, &template).map_err(Failure::Usage)?)?;
+    crate::cli::print(&incidents::message_draft(&work.case.incident, own.transpose()?.as_deref())?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,47 +1,54 @@
 //! The steps of an incident, one after another.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
-use sessionwatch_core::incident::{self as rules, IncidentSeverity, Step};
+use sessionwatch_core::incident::{self as rules, IncidentSeverity};
 
-use super::{Case, Failure, Whose, opening::Opening};
+use super::{Failure, Whose, opening::Opening};
 use crate::{
-    clock,
-    incident::{
-        self, findings,
-        work::{self, Passed, Said},
+    app::incidents::{
+        self, Advanced, CaseOps, Incident, NewIncident, OpenedIncident, Passed, StepResponse, StepUpdate,
+        recorded,
     },
+    clock,
     sanitize::printable,
-    store::incidents::{Incident, recorded},
 };
 
-pub(super) fn open(whose: &Whose, grade: IncidentSeverity, summary: &str) -> Result<ExitCode, Failure> {
-    let acting = whose.acting(Opening::OrCreated)?;
-    let (incident, report) =
-        crate::cli::block_on(async { Ok(incident::open(acting.context(), grade, summary).await?) })?;
+pub(super) fn open(whose: &Whose, severity: IncidentSeverity, summary: &str) -> Result<ExitCode, Failure> {
+    let ops = whose.target_ops(Opening::OrCreated)?;
+    let new = NewIncident { severity, summary: summary.to_owned() };
+    let opened = crate::cli::block_on(async { Ok(incidents::open_incident(ops, new).await?) })?;
+    let OpenedIncident { incident, findings, notes } = opened;
     let mut text = format!(
         "Opened {} ({}) for {}. Sessions are to be ended by {}.\n",
         incident.id,
-        grade.name(),
+        severity.name(),
         printable(&incident.target),
-        clock::readable(incident.opened_at.plus(grade.contained_within()))
+        clock::readable(incident.opened_at.plus(severity.contained_within()))
     );
-    for found in findings(&report) {
+    for line in findings.iter().chain(&notes) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  - {}", printable(&found));
-    }
-    for note in report.notes.iter().chain(&incident::force_out(acting.context(), &report)) {
-        let _ = writeln!(text, "  - {}", printable(note));
+        let _ = writeln!(text, "  - {}", printable(line));
     }
     text.push_str("\nGo on with:\n  sessionwatch incident next\n");
     crate::cli::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reopens a step, and goes on from there.
+pub(super) fn reopen(work: CaseOps, step: &str, reason: &str) -> Result<ExitCode, Failure> {
+    let ops = work.ops.clone();
+    let reopened = incidents::reopen_step(work, step.to_owned(), reason.to_owned());
+    let case = crate::cli::block_on(async { Ok(reopened.await?) })?;
+    next(CaseOps { case, ops }, StepResponse::FindOut)
+}
+
 /// Goes on until a person is needed.
-pub(super) fn next(mut case: Case, said: Said<'_>) -> Result<ExitCode, Failure> {
-    let context = case.acting.context();
-    let progress = crate::cli::block_on(async { Ok(case.work.go_on(context, said).await?) })?;
+pub(super) fn next(work: CaseOps, response: StepResponse) -> Result<ExitCode, Failure> {
+    let app = Arc::clone(&work.ops.app);
+    let update = StepUpdate { step: None, response };
+    let Advanced { case, progress } =
+        crate::cli::block_on(async { Ok(incidents::advance(work, update).await?) })?;
     for (step, passed) in &progress.passed {
         crate::cli::print(&match passed {
             Passed::Skipped => format!("{}: passed over.\n", step.title),
@@ -53,20 +60,15 @@ pub(super) fn next(mut case: Case, said: Said<'_>) -> Result<ExitCode, Failure> 
         crate::cli::print("Every step was gone through. Close it with:\n  sessionwatch incident close\n")?;
         return Ok(ExitCode::SUCCESS);
     };
-    show(&case, step, &said)?;
-    Ok(ExitCode::from(1))
-}
-
-fn show(case: &Case, step: &Step, said: &str) -> Result<(), Failure> {
     let mut text = format!("\nNext: {}\n  {}\n", step.title, step.todo);
     if !said.is_empty() {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "  So far: {}.", printable(said));
+        let _ = writeln!(text, "  So far: {}.", printable(&said));
     }
-    text.push_str(&time(&case.work.incident, case.acting.clock.now()));
-    let go_on = if work::can_be_said(step) && step.needs_note() {
+    text.push_str(&time(&case.incident, app.clock.now()));
+    let go_on = if incidents::can_be_said(step) && step.needs_note() {
         "sessionwatch incident next --done --note TEXT"
-    } else if work::can_be_said(step) {
+    } else if incidents::can_be_said(step) {
         "sessionwatch incident next --done"
     } else {
         "sessionwatch incident next"
@@ -75,17 +77,19 @@ fn show(case: &Case, step: &Step, said: &str) -> Result<(), Failure> {
         text,
         "\nThen, or to pass over it:\n  {go_on}\n  sessionwatch incident next --skip --reason TEXT"
     );
-    crate::cli::print(&text)
+    crate::cli::print(&text)?;
+    Ok(ExitCode::from(1))
 }
 
 /// How much time there is, until sessions are ended.
 fn time(incident: &Incident, now: sessionwatch_core::instant::Instant) -> String {
-    incident::time_used(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
+    incidents::time_used(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
 }
 
-pub(super) fn status(case: &Case) -> Result<ExitCode, Failure> {
-    let incident = &case.work.incident;
-    let recorded = recorded(&case.work.timeline);
+pub(super) fn status(work: &CaseOps) -> Result<ExitCode, Failure> {
+    let CaseOps { case, ops } = work;
+    let incident = &case.incident;
+    let recorded = recorded(&case.timeline);
     let summary = incident.field("summary").unwrap_or_default();
     let mut text = format!(
         "{} ({}, {}) of {}: {}\nOpened {} by {}.\n",
@@ -97,7 +101,7 @@ pub(super) fn status(case: &Case) -> Result<ExitCode, Failure> {
         clock::readable(incident.opened_at),
         printable(&incident.opened_by),
     );
-    text.push_str(&time(incident, case.acting.clock.now()));
+    text.push_str(&time(incident, ops.app.clock.now()));
     text.push('\n');
     for step in rules::STEPS.iter().filter(|step| step.is_needed(incident.grade)) {
         let mark = match recorded.iter().find(|done| done.step == step.id) {
@@ -109,7 +113,7 @@ pub(super) fn status(case: &Case) -> Result<ExitCode, Failure> {
         let _ = writeln!(text, "  {mark:12} {:11} {}", step.id, step.title);
     }
     text.push_str("\nTimeline:\n");
-    for entry in &case.work.timeline {
+    for entry in &case.timeline {
         let about = if entry.step.is_empty() { String::new() } else { format!(" {}", entry.step) };
         let said = printable(&entry.said);
         let _ = writeln!(
@@ -124,8 +128,9 @@ pub(super) fn status(case: &Case) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn close(case: &Case, overridden: Option<&str>) -> Result<ExitCode, Failure> {
-    case.work.close(case.acting.context(), overridden)?;
-    crate::cli::print(&format!("Closed {}.\n", case.work.incident.id))?;
+pub(super) fn close(work: CaseOps, overridden: Option<String>) -> Result<ExitCode, Failure> {
+    let id = work.case.incident.id.clone();
+    crate::cli::block_on(async { Ok(incidents::close_incident(work, overridden).await?) })?;
+    crate::cli::print(&format!("Closed {id}.\n"))?;
     Ok(ExitCode::SUCCESS)
 }

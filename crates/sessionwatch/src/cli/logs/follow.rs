@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                     .step(std::time::Instant::now())
                     .map_err(|_| ScanError::Open(PathBuf::from(&*name)))?;
                 more |= step.more;
-                take(args, (name, step), &mut places)?;
+                take(args, name, step, &mut places)?;
             }
             if more {
                 continue;
@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         // With a file that says how far was read, an open entry is read again by the next run.
         if args.state.is_none() {
             for (name, follower) in &mut followers {
-                take(args, (name, follower.finish(std::time::Instant::now())), &mut places)?;
+                take(args, name, follower.finish(std::time::Instant::now()), &mut places)?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -106,7 +106,7 @@ fn followers<'g>(args: &Args, grammar: &'g Matchers, places: &Places) -> Vec<(St
 }
 
 /// Prints what a step gave, and then keeps how far that is.
-fn take(args: &Args, (name, step): (&str, Step), places: &mut Places) -> Result<(), Failure> {
+fn take(args: &Args, name: &str, step: Step, places: &mut Places) -> Result<(), Failure> {
     let mut output = crate::output::stdout();
     for found in &step.found {
         match args.format {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use sessionwatch_core::instant::HOUR;
+
 use super::{
     super::{
         Failure,
@@ -11,8 +13,9 @@ use super::{
     Shape,
 };
 use crate::{
-    logs::joined,
-    target::{error::TargetError, listing::Line, sql::List},
+    app::{AppState, Period, logs},
+    clock,
+    target::{error::TargetError, sql::List},
 };
 
 /// Rows that are compared with the log.
@@ -38,23 +41,23 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(why));
     }
     let store = opening::open(&config, Opening::Existing)?;
-    let period = joined::period(args.hours);
-    let rows: Result<Vec<Line>, String> = super::super::block_on(async {
+    let app = AppState::for_command(store, config)?;
+    let config = app.config();
+    let period = Period::back_from(clock::now(), i64::from(args.hours) * HOUR);
+    let fits = super::super::block_on(async {
         let read = super::super::with_open(&config, &target, async |opened| {
             if opened.layout.candidate.mapping.created.is_none() {
                 return Ok(Err("the table does not say when rows were created".to_owned()));
             }
             let scope = opened.scope(false, &config.rules.thresholds);
-            let list = List { created_since: Some(period.0), ..List::all(ROWS) };
+            let list = List { created_since: Some(period.from), ..List::all(ROWS) };
             Ok::<_, TargetError>(Ok(opened.session.list(&scope, list).await?))
         });
-        read.await
+        Ok(logs::compare_with_table(&app, target.name.clone(), period, read.await?).await?)
     })?;
-    let rows = rows.as_ref().map(Vec::as_slice).map_err(String::as_str);
-    let fits = joined::fits(&store, &config, &target, period, rows)?;
     super::super::print(&match args.format {
         Shape::Text => fits.text(&target.name, args.hours),
-        Shape::Json => format!("{:#}\n", fits.json()),
+        Shape::Json => format!("{:#}\n", fits.json()?),
     })?;
     Ok(if fits.contradicting.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

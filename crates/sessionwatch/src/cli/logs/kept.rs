@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use serde_json::Value;
 use sessionwatch_core::instant::{HOUR, Instant};
 
-use super::super::{Failure, target::ConfigArgs};
+use super::super::{Failure, block_on, opening::existing_app, target::ConfigArgs};
 use crate::{
-    api_types, clock,
-    config::Config,
-    logs::{self, LogSource},
-    output::{Format, table::Sheet},
-    store::{
-        Store,
-        signals::{self, Kept, Search},
+    api_types,
+    app::{
+        Period,
+        logs::{self, LogEventQuery, LogEventRecord, LogSourceRecord, LogSourceStatus},
     },
+    clock,
+    logs::kept_json,
+    output::{Format, table::Sheet},
+    store::StoreError,
 };
 
 /// List the signals that the watch has read, the latest first
@@ -58,12 +59,9 @@ pub(in crate::cli) struct SourcesArgs {
     format: Format,
 }
 
-fn store(args: &ConfigArgs) -> Result<(Config, Store), Failure> {
-    crate::cli::opening::existing(args)
-}
-
 pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
-    let (config, store) = store(&args.config)?;
+    let app = existing_app(&args.config)?;
+    let config = app.config();
     let targets: Vec<String> = match &args.target {
         Some(name) if config.targets.iter().any(|target| target.name == *name) => vec![name.clone()],
         Some(name) => {
@@ -73,32 +71,29 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
         }
         None => config.targets.iter().map(|target| target.name.clone()).collect(),
     };
-    let search = Search {
-        kind: args.kind.as_deref(),
-        prefix: args.token.as_deref(),
-        user: args.user.as_deref(),
-        bad: args.bad,
+    let from = app.clock.now().plus(-i64::from(args.hours) * HOUR);
+    let query = LogEventQuery {
+        targets,
+        kind: args.kind.clone(),
+        prefix: args.token.clone(),
+        user: args.user.clone(),
+        only_bad: args.bad,
+        period: Period { from, to: Instant::MAX },
+        before: None,
         limit: args.limit,
-        ..Search::default()
     };
-    let now = store.now()?;
-    let period = (now.plus(-i64::from(args.hours) * HOUR), Instant::MAX);
-    let mut found = Vec::new();
-    for target in &targets {
-        found.extend(store.read(|db| signals::search(db, target, period, &search))?);
-    }
-    found.sort_by_key(|signal| std::cmp::Reverse(signal.id));
+    let mut found = block_on(async { Ok(logs::search_log_events(&app, query).await?) })?;
     found.truncate(args.limit as usize);
     if found.is_empty() && args.format == Format::Table {
         super::super::print("no signal\n")?;
     } else {
-        super::super::print(&sheet(&found).render(args.format))?;
+        super::super::print(&sheet(&found)?.render(args.format))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn sheet(found: &[Kept]) -> Sheet {
-    let row = |signal: &Kept| {
+fn sheet(found: &[LogEventRecord]) -> Result<Sheet, StoreError> {
+    let row = |signal: &LogEventRecord| {
         let users: Vec<&str> =
             [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
         vec![
@@ -113,24 +108,23 @@ fn sheet(found: &[Kept]) -> Sheet {
         ]
     };
     let header = ["time", "signal", "severity", "token", "user", "reason", "in the table", "source"];
-    Sheet {
+    Ok(Sheet {
         kind: "signals",
         header: header.map(str::to_owned).to_vec(),
         rows: found.iter().map(row).collect(),
-        documents: found.iter().map(logs::kept_json).collect(),
-    }
+        documents: found.iter().map(kept_json).collect::<Result<_, _>>()?,
+    })
 }
 
 pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
-    let (config, store) = store(&args.config)?;
-    let now = store.now()?;
+    let app = existing_app(&args.config)?;
+    let now = app.clock.now();
     let mut rows = Vec::new();
     let mut shown = Vec::new();
-    for source in &config.logs.sources {
-        let kept = store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
-        let document = api_types::Source::of(source, kept.clone(), now);
-        rows.push(row(&source.name, &kept, document.voice()));
-        shown.push(api_types::json(document));
+    for LogSourceStatus { source, record } in block_on(async { Ok(logs::list_sources(&app).await?) })? {
+        let document = api_types::Source::of(&source, record.clone(), now);
+        rows.push(row(&source.name, &record, document.voice()));
+        shown.push(api_types::json(document)?);
     }
     let header = ["source", "target", "heard last", "voice", "lines", "signals", "dropped"];
     let header = header.map(str::to_owned).to_vec();
@@ -139,7 +133,7 @@ pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(name: &str, kept: &LogSource, voice: &str) -> Vec<String> {
+fn row(name: &str, kept: &LogSourceRecord, voice: &str) -> Vec<String> {
     let count = |what: &str| kept.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
     let signals: u64 = kept
         .counters
