@@ -24,6 +24,8 @@ mod sessions;
 mod settings;
 mod setup;
 mod target;
+#[cfg(test)]
+mod test_dashboard;
 mod tokens;
 
 use std::sync::Arc;

@@ -186,3 +186,6 @@ pub(super) async fn unsilence(
     silences::expire_silence(&app, &person.actor(), id).await?;
     Ok(back(&form))
 }
+
+#[cfg(test)]
+mod tests;

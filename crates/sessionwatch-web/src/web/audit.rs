@@ -57,3 +57,6 @@ pub(super) async fn page(
     };
     Ok(layout::page(&person, PageHead { title: "Audit", path: "/audit", live: false }, &body))
 }
+
+#[cfg(test)]
+mod tests;

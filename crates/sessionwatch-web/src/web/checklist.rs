@@ -96,3 +96,6 @@ pub(super) async fn attest(
     checklists::attest(&app, &person.actor(), new).await?;
     Ok(Redirect::to(&format!("/checklist/{}", layout::part(&target.name))))
 }
+
+#[cfg(test)]
+mod tests;

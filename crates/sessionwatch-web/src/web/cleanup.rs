@@ -363,3 +363,6 @@ pub(super) async fn apply(
     app_plans::start_apply(TargetOps::new(&app, target, &person.actor()), plan, request).await?;
     Ok(Redirect::to(&format!("/plans/{id}{course}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,12 +32,16 @@ pub(super) fn is_same_origin(app: &AppState, request: &Request) -> bool {
 }
 
 /// The fields of a form.
-pub(super) struct FormFields(BTreeMap<String, String>);
+pub(super) struct FormFields {
+    texts: BTreeMap<String, String>,
+    /// As they were typed: nothing takes a password for a text, which is trimmed and shown.
+    passwords: BTreeMap<String, Secret>,
+}
 
 impl std::fmt::Debug for FormFields {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A value may be a password.
-        f.debug_set().entries(self.0.keys()).finish()
+        // A value may be a password that somebody typed into the wrong field.
+        f.debug_set().entries(self.texts.keys().chain(self.passwords.keys())).finish()
     }
 }
 
@@ -48,17 +52,25 @@ impl FormFields {
         let body = tokio::time::timeout(FORM_TIMEOUT, body).await;
         let body = body.map_err(|_| AppError::Invalid("The form did not arrive in time.".into()))?;
         let body = body.map_err(|_| AppError::Invalid("The form is too large.".into()))?;
-        let fields = form_urlencoded::parse(&body).map(|(name, value)| {
-            // Text is kept and shown to others; a password is neither.
-            let value = if PASSWORDS.contains(&&*name) { value } else { mask(&value).into_owned().into() };
-            (name.into_owned(), value.into_owned())
-        });
-        Ok(Self(fields.collect()))
+        Ok(Self::parse(&body))
+    }
+
+    fn parse(body: &[u8]) -> Self {
+        let mut fields = Self { texts: BTreeMap::new(), passwords: BTreeMap::new() };
+        for (name, value) in form_urlencoded::parse(body) {
+            if PASSWORDS.contains(&&*name) {
+                fields.passwords.insert(name.into_owned(), value.into_owned().into());
+            } else {
+                // Text is kept and shown to others.
+                fields.texts.insert(name.into_owned(), mask(&value).into_owned());
+            }
+        }
+        fields
     }
 
     /// A field; empty where there is none.
     pub(super) fn text(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", |value| value.trim())
+        self.texts.get(name).map_or("", |value| value.trim())
     }
 
     /// A field of at most so many letters; empty where there is none.
@@ -75,7 +87,7 @@ impl FormFields {
 
     /// A password, as it was typed.
     pub(super) fn password(&self, name: &str) -> Secret {
-        self.0.get(name).cloned().unwrap_or_default().into()
+        self.passwords.get(name).cloned().unwrap_or_default()
     }
 }
 
@@ -102,5 +114,25 @@ impl<S: Sync> FromRequest<S> for CsrfForm {
             return Err(AppError::Invalid(why.into()).into());
         }
         Ok(Self(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_taken_as_typed_and_texts_without_blanks_at_their_ends() {
+        let fields = FormFields::parse(b"name=+ada+&password=+a+sentence+&new=%09x%09");
+        assert_eq!(fields.text("name"), "ada");
+        assert_eq!(fields.password("password").expose(), " a sentence ");
+        assert_eq!(fields.password("new").expose(), "\tx\t");
+        assert!(fields.text("password").is_empty() && fields.password("name").expose().is_empty());
+    }
+
+    #[test]
+    fn what_is_shown_for_debugging_are_the_names_of_fields_only() {
+        let shown = format!("{:?}", FormFields::parse(b"name=ada&password=sentence"));
+        assert_eq!(shown, r#"{"name", "password"}"#);
     }
 }

@@ -448,3 +448,6 @@ pub(super) async fn report(
     let text = incidents::report_markdown(&case)?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
+
+#[cfg(test)]
+mod tests;

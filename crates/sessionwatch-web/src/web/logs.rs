@@ -127,3 +127,6 @@ fn source_row(status: &LogSourceStatus, now: Instant) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,3 +187,6 @@ pub(super) fn charts(config: &Config, known: &TargetStatus, period: Period) -> M
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

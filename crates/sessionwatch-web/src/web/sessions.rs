@@ -264,3 +264,6 @@ pub(super) async fn user(
         &body,
     ))
 }
+
+#[cfg(test)]
+mod tests;

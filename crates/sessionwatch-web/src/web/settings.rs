@@ -135,8 +135,8 @@ pub(super) async fn password(
     let change = PasswordChange {
         account: person.name,
         login: person.login,
-        current: form.text("password").into(),
-        new: form.text("new").into(),
+        current: form.password("password"),
+        new: form.password("new"),
     };
     app_accounts::change_password(&app, change).await?;
     Ok(Redirect::to("/settings"))
@@ -187,3 +187,6 @@ pub(super) async fn test_channel(
     Ok(layout::page(&person, PageHead { title: "A test message", path: "/settings", live: false }, &body)
         .into_response())
 }
+
+#[cfg(test)]
+mod tests;

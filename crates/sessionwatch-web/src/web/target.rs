@@ -313,3 +313,6 @@ fn documentation(target: &Target, check: &str) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+use axum::http::StatusCode;
+
+use super::super::test_dashboard::TestDashboard;
+use crate::app::accounts::Role;
+
+/// A dashboard whose target is a fresh demonstration, and the folder with that.
+fn demonstration() -> (tempfile::TempDir, TestDashboard) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.db");
+    sessionwatch_app::demo::create(&path, crate::clock::now()).unwrap();
+    let url = format!("sqlite:{}", path.display());
+    (folder, TestDashboard::with_config(&format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n")))
+}
+
+#[tokio::test]
+async fn sessions_are_listed_by_prefix_and_lead_to_their_users() {
+    let (_folder, dashboard) = demonstration();
+    let viewer = dashboard.visitor(Role::Viewer).await;
+    let page = viewer.get("/targets/app/sessions?status=active").await;
+    assert_eq!(page.status, StatusCode::OK);
+    let prefixes = page.texts("main tbody td:first-child code");
+    assert!(prefixes.len() > 10, "{prefixes:?}");
+    assert!(prefixes.iter().all(|prefix| prefix.chars().count() <= 9), "{prefixes:?}");
+    let user = page.attributes("main tbody a", "href").remove(0);
+    assert!(user.starts_with("/targets/app/users/"), "{user}");
+    let page = viewer.get(&user).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.count("main tbody tr") > 0);
+}
+
+#[tokio::test]
+async fn a_status_that_there_is_not_is_refused_and_an_unreachable_database_is_said() {
+    let dashboard = TestDashboard::new();
+    let viewer = dashboard.visitor(Role::Viewer).await;
+    let page = viewer.get("/targets/app/sessions?status=late").await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    let page = viewer.get("/targets/app/sessions").await;
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.text("main p.empty").starts_with("The database"), "{}", page.text("main p.empty"));
+}
