@@ -4,6 +4,7 @@
 pub mod affected;
 pub mod applying;
 pub mod authorization;
+pub mod control;
 pub mod error;
 pub mod executor;
 pub mod keys;
@@ -24,8 +25,9 @@ use sessionwatch_core::{
 
 pub use self::{
     affected::{Affected, affected, ready, returned},
-    applying::{Applied, Control},
+    applying::Applied,
     authorization::{ApplyCircumstances, authorize_apply},
+    control::Control,
     error::{ActError, Reason},
     executor::{ArchiveKeys, Executor},
     making::make,

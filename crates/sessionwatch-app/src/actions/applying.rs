@@ -7,18 +7,14 @@ mod rounds;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant as Monotonic},
 };
 
 use sessionwatch_core::{batch_size::AdaptiveBatchSize, instant::Instant, row_ref::RowRef};
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    ActError, Context, Line, Plan, Selection,
+    ActError, Context, Control, Line, Plan, Selection,
     executor::{Executor, Prepared, require_visible},
     making, reconcile, side_effects,
     view::{self, Known},
@@ -51,27 +47,6 @@ const LAG_ASKED: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Skipped rows that are listed.
 pub(super) const LISTED: usize = 100;
-
-/// How a run is steered from outside, and how far it is.
-#[derive(Debug, Default)]
-pub struct Control {
-    /// Cancelled when it is to end after the present batches.
-    pub stop: CancellationToken,
-    /// It is to wait after the present batches.
-    pub paused: AtomicBool,
-    /// Rows that were dealt with.
-    pub done: AtomicU64,
-    /// It waits for a replica.
-    pub lagging: AtomicBool,
-}
-
-impl Control {
-    /// A run that ends after its present batches once a token says so.
-    #[must_use]
-    pub fn stopped_by(token: &CancellationToken) -> Self {
-        Self { stop: token.child_token(), ..Self::default() }
-    }
-}
 
 /// Why a row was left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,7 @@ use std::time::Instant as Monotonic;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    ActError, Applied, Consent, Context, Plan, Selection,
-    applying::{self, Control},
+    ActError, Applied, Consent, Context, Control, Plan, Selection, applying,
     authorization::{ApplyCircumstances, authorize_apply, require_confirmation},
     error::A_USER_MAY_EXIST,
     making, restoring,

@@ -8,8 +8,8 @@ use std::{
 use sessionwatch_core::{instant::Instant, row_ref::RowRef, safety_limit::Ended};
 
 use super::{
-    ActError, Applied, Context, Plan, Selection, Summary,
-    applying::{self, Control, Dependents, Why, dependents},
+    ActError, Applied, Context, Control, Plan, Selection, Summary,
+    applying::{self, Dependents, Why, dependents},
     executor::{Executor, Prepared, require_visible},
     making,
     outlook::{Outlook, There},

@@ -28,7 +28,7 @@ impl BackgroundTasks {
     }
 
     /// Tells every task to stop, and waits until all have ended.
-    pub(crate) async fn stop(&self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;

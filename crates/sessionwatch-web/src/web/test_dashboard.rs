@@ -7,6 +7,7 @@ use axum::{
     body::Body,
     extract::ConnectInfo,
     http::{Request, StatusCode, header},
+    response::Response,
 };
 use scraper::{ElementRef, Html, Selector};
 use sessionwatch_core::{
@@ -17,13 +18,15 @@ use tower_service::Service as _;
 
 use crate::{
     app::{
-        AppState,
+        Actor, AppState,
         accounts::{Account, Role},
         alerts::{AlertRecord, Event},
         client::ClientInfo,
         login_sessions,
+        tokens::{self, NewToken, Scope},
     },
     config::Config,
+    secret::Secret,
     store::{Store, StoreError, accounts, alerts, db::Db, events},
 };
 
@@ -116,6 +119,20 @@ impl TestDashboard {
         }
     }
 
+    /// A token of a program that acts for somebody with that role.
+    pub(super) async fn program(&self, role: Role, scope: Scope) -> Secret {
+        drop(self.visitor(role).await);
+        let (account, label) = (role.name().to_owned(), "script".to_owned());
+        let new = NewToken { account, label, scopes: vec![scope], days: 1 };
+        let actor = Actor::of_command("ada");
+        tokens::create_token(&self.app, &actor, new).await.unwrap().secret
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response {
+        self.router.clone().call(request).await.unwrap()
+    }
+
     /// Somebody who has just logged in, by the cookie that they were given.
     pub(super) async fn visitor_of(&self, page: &Page) -> Visitor<'_> {
         let cookie = page.cookie.as_deref().unwrap();
@@ -160,7 +177,7 @@ impl Visitor<'_> {
     async fn send(&self, request: axum::http::request::Builder, body: Body) -> Page {
         let request = request.header(header::HOST, "127.0.0.1").header(header::COOKIE, &self.cookie);
         let request = request.extension(ConnectInfo(peer())).body(body).unwrap();
-        let response = self.dashboard.router.clone().call(request).await.unwrap();
+        let response = self.dashboard.answer(request).await;
         let (parts, body) = response.into_parts();
         let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();

@@ -154,25 +154,4 @@ fn replay_response(status: u16, content: String) -> Result<Response, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_sent_again_and_one_whose_status_is_none_is_an_error() {
-        let again = replay_response(404, "{}".into()).unwrap();
-        assert_eq!(again.status(), StatusCode::NOT_FOUND);
-        assert_eq!(again.headers()[REPLAYED], "true");
-        assert_eq!(again.headers()[header::CONTENT_TYPE], "application/problem+json");
-        for undecodable in [0, 99, 1_000] {
-            let status = replay_response(undecodable, "{}".into()).unwrap_err().into_response().status();
-            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{undecodable}");
-        }
-    }
-
-    #[test]
-    fn an_answer_that_was_kept_nowhere_is_a_conflict() {
-        let problem = replay_response(201, String::new()).unwrap_err();
-        assert_eq!(problem.into_response().status(), StatusCode::CONFLICT);
-        assert_eq!(replay_response(204, String::new()).unwrap().status(), StatusCode::NO_CONTENT);
-    }
-}
+mod tests;
