@@ -204,3 +204,47 @@ pub(super) fn said(text: &str) -> String {
 pub(super) fn said_lines(text: &str) -> String {
     text.lines().map(said).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_written_in_the_unit_that_people_would_use() {
+        let now = Instant::from_micros(100 * DAY).unwrap();
+        for (micros, said) in [
+            (0, "now"),
+            (SECOND, "now"),
+            (90 * SECOND, "90 s ago"),
+            (HOUR, "60 min ago"),
+            (30 * HOUR, "30 h ago"),
+            (3 * DAY, "3 days ago"),
+            (-30 * HOUR, "in 30 h"),
+        ] {
+            assert_eq!(ago(now.plus(-micros), now), said);
+        }
+    }
+
+    #[test]
+    fn documentation_becomes_a_part_of_a_page_without_its_title_links_and_markup() {
+        let text = "# Title\n\n## Why\n\nSee [here](https://example.org). <script>x</script>\n\n```sql\nSELECT 1\n```\n";
+        let page = markdown(text).into_string();
+        assert!(page.contains("<h3>Why</h3>") && page.contains("See here."), "{page}");
+        assert!(page.contains("<pre class=\"draft\" tabindex=\"0\">SELECT 1"), "{page}");
+        for part in ["Title", "href", "<script>"] {
+            assert!(!page.contains(part), "{part}: {page}");
+        }
+    }
+
+    #[test]
+    fn states_and_severities_are_told_by_shape_and_word_and_not_by_color_alone() {
+        let shown = |markup: Markup| {
+            scraper::Html::parse_fragment(&markup.into_string()).root_element().text().collect::<String>()
+        };
+        assert_eq!(shown(mark("failing")), "▲ failing");
+        assert_eq!(shown(mark("healthy")), "● healthy");
+        assert_eq!(shown(severity("critical")), "▮▮▮▮ critical");
+        assert_eq!(part("a b/c"), "a%20b%2Fc");
+        assert_eq!(said_lines("a\u{202e}\nb").lines().count(), 2);
+    }
+}

@@ -181,11 +181,13 @@ impl Visitor<'_> {
         let (parts, body) = response.into_parts();
         let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
         Page {
             status: parts.status,
             location: text(header::LOCATION),
             cookie: text(header::SET_COOKIE),
-            html: Html::parse_document(std::str::from_utf8(&body).unwrap()),
+            html: Html::parse_document(&body),
+            body,
         }
     }
 }
@@ -198,6 +200,8 @@ pub(super) struct Page {
     pub(super) location: Option<String>,
     /// The cookie that it sets.
     pub(super) cookie: Option<String>,
+    /// All of it, as it was sent.
+    pub(super) body: String,
     html: Html,
 }
 

@@ -104,3 +104,26 @@ async fn every_page_names_itself_and_where_it_stands() {
         (StatusCode::NOT_FOUND, "There is no such page.".into())
     );
 }
+
+#[tokio::test]
+async fn the_first_account_is_made_once_and_logs_in() {
+    let dashboard = TestDashboard::new();
+    let path = format!("/setup/{}", dashboard.app.auth.create_setup_link(dashboard.now()));
+    let short = dashboard.stranger().post(&path, &[("name", "ada"), ("password", "short")]).await;
+    assert_eq!(short.status, StatusCode::BAD_REQUEST);
+    let fields = [("name", "ada"), ("password", "a sentence is a good one")];
+    let made = dashboard.stranger().post(&path, &fields).await;
+    assert_eq!((made.status, made.location.as_deref()), (StatusCode::SEE_OTHER, Some("/")));
+    let ada = dashboard.visitor_of(&made).await;
+    assert_eq!(ada.get("/").await.texts("header form.who span"), ["ada · admin"]);
+    assert_eq!(dashboard.stranger().post(&path, &fields).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_provider_of_identities_is_offered_where_one_is_configured() {
+    let dashboard = TestDashboard::new();
+    assert_eq!(dashboard.stranger().get("/login").await.count("p.links a"), 0);
+    assert_eq!(dashboard.stranger().get("/openid/login").await.status, StatusCode::NOT_FOUND);
+    let callback = dashboard.stranger().get("/openid/callback?code=x&state=y").await;
+    assert!(!callback.status.is_success() && callback.cookie.is_none(), "{callback:?}");
+}
