@@ -17,9 +17,11 @@ mod outlook;
 mod reconcile;
 mod side_effects;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sessionwatch_core::{
-    instant::Instant,
+    duration::as_micros,
+    instant::{self, Instant},
     safety_limit::{self, Ended, LimitExceeded, PlanImpact, SafetyLimit},
 };
 
@@ -48,10 +50,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Selection {
-    /// Rows that ended longer ago than so many microseconds.
+    /// Rows that ended longer ago than that.
     Expired {
         /// Since their end.
-        grace_us: i64,
+        #[serde(rename = "grace_us", with = "as_micros")]
+        grace: SignedDuration,
     },
     /// Rows whose user does not exist.
     Orphaned,
@@ -121,8 +124,9 @@ pub struct Summary {
     pub all_active: u64,
     /// Rows in the whole table.
     pub all_rows: u64,
-    /// The instant to which conditions refer, in microseconds.
-    pub now: i64,
+    /// The instant to which conditions refer.
+    #[serde(with = "instant::as_micros")]
+    pub now: Instant,
     /// What the locators of its rows are.
     pub addressing: Addressing,
     /// Some of the rows.
@@ -200,7 +204,7 @@ impl Selection {
     #[must_use]
     pub fn chosen(&self, now: Instant) -> Option<Chosen<'_>> {
         Some(match self {
-            Self::Expired { grace_us } => Chosen::Expired(now.plus(-grace_us)),
+            Self::Expired { grace } => Chosen::Expired(now - *grace),
             Self::Orphaned => Chosen::Orphaned,
             Self::Duplicates => Chosen::Duplicates,
             Self::Excess { keep } => Chosen::Excess(*keep),
@@ -225,13 +229,13 @@ pub fn account(actor: &str) -> &str {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn agree(db: Db<'_>, id: &str, (actor, now): (&str, Instant)) -> Result<bool, StoreError> {
+pub fn agree(db: Db<'_>, id: &str, actor: &str, now: Instant) -> Result<bool, StoreError> {
     let open = |plan: &plans::Plan| matches!(plan.state, plans::State::Planned | plans::State::Begun);
     let Some(mut plan) = plans::get(db, id)?.filter(open) else { return Ok(false) };
     let detail = serde_json::json!({ "plan": id, "target": plan.target, "rows": plan.rows }).to_string();
     plan.approved_by = Some(account(actor).to_owned());
     plans::put(db, &plan)?;
-    audit::add(db, (actor, "plan-approved"), &detail, now)?;
+    audit::add(db, audit::NewEntry { actor, action: "plan-approved", detail: &detail }, now)?;
     Ok(true)
 }
 
@@ -300,7 +304,7 @@ impl Plan {
     ///
     /// If the store cannot be read.
     pub fn counted(mut self, db: Db<'_>, now: Instant) -> Result<Self, StoreError> {
-        let others = plans::applied_since(db, &self.kept, now.plus(-safety_limit::WINDOW))?;
+        let others = plans::applied_since(db, &self.kept, now - safety_limit::WINDOW)?;
         let applied: Result<Vec<safety_limit::Applied>, StoreError> =
             others.into_iter().map(Self::applied).filter_map(Result::transpose).collect();
         self.ended = Ended::until(now, self.kept.made_at, &applied?);
@@ -370,9 +374,9 @@ impl Plan {
 
     /// Whether it is too old to be carried out.
     #[must_use]
-    pub fn is_stale(&self, stale_after_us: i64, now: Instant) -> bool {
-        let age = now.since(self.kept.touched_at);
-        age > stale_after_us || age < -stale_after_us
+    pub fn is_stale(&self, stale_after: SignedDuration, now: Instant) -> bool {
+        let age = now.duration_since(self.kept.touched_at);
+        age > stale_after || age < -stale_after
     }
 }
 

@@ -131,7 +131,7 @@ pub(crate) fn resolve(
     now: Instant,
 ) -> Result<u32, StoreError> {
     let unreadable = || StoreError::Undecodable { table: "alerts".into(), column: "severity".into() };
-    let severity = Severity::parse(&kept.severity).ok_or_else(unreadable)?;
+    let severity = kept.severity.parse::<Severity>().map_err(|_| unreadable())?;
     let context = AlertContext { serve, silences: &[], except: None, now };
     let transition = engine::resolve(kept, why, severity, context);
     alerts::put(db, &transition.alert)?;

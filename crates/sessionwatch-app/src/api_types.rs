@@ -36,7 +36,7 @@ impl<'de> serde::Deserialize<'de> for At {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <String as serde::Deserialize>::deserialize(deserializer)?;
         let at = text.parse::<jiff::Timestamp>().ok();
-        let at = at.and_then(|at| Instant::from_micros(at.as_microsecond()));
+        let at = at.and_then(|at| Instant::try_from(at).ok());
         at.map(Self).ok_or_else(|| serde::de::Error::custom("an instant is written as 2026-01-31T12:00:00Z"))
     }
 }

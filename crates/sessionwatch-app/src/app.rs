@@ -21,7 +21,6 @@ pub mod leadership;
 pub mod login_sessions;
 pub mod logs;
 pub mod oidc_login;
-pub mod period;
 pub mod plan_jobs;
 pub mod plans;
 pub mod secrets;
@@ -44,7 +43,7 @@ pub use self::{
     actor::Actor,
     error::AppError,
     passwords::{MIN_PASSWORD_LENGTH, hash_password},
-    period::Period,
     state::{AppState, LiveEvent},
     target_ops::TargetOps,
 };
+pub use sessionwatch_core::period::Period;

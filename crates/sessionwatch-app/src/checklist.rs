@@ -7,12 +7,16 @@ mod facts;
 mod guide;
 mod page;
 mod requirements;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use serde_json::{Value, json};
 use sessionwatch_core::{
     checklist::{RangePosition, SeriesSummary, Verdict},
-    instant::{DAY, Instant},
+    duration::DAY,
+    instant::Instant,
+    period::Period,
 };
 
 use self::facts::{Coverage, Facts};
@@ -37,14 +41,14 @@ pub fn attest(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
     let Attestation { at, target, item, holds, owner, note } = attestation;
     let detail = json!({ "target": target, "item": item, "holds": holds, "note": note });
     attestations::add(db, attestation)?;
-    audit::add(db, (owner, "attest"), &detail.to_string(), *at)
+    audit::add(db, audit::NewEntry { actor: owner, action: "attest", detail: &detail.to_string() }, *at)
 }
 
 /// A checklist of a target.
 #[derive(Clone, Debug)]
 pub struct Checklist {
     target: String,
-    period: (Instant, Instant),
+    period: Period,
     made_at: Instant,
     coverage: Coverage,
     items: Vec<Item>,
@@ -100,7 +104,7 @@ struct Number {
 ///
 /// If the store cannot be read.
 pub fn week(db: Db<'_>, config: &Config, target: &Target, now: Instant) -> Result<Checklist, StoreError> {
-    over(db, config, target, (now.plus(-7 * DAY), now), now)
+    over(db, config, target, Period { from: now - 7 * DAY, to: now }, now)
 }
 
 /// The checklist of a period.
@@ -112,7 +116,7 @@ pub fn over(
     db: Db<'_>,
     config: &Config,
     target: &Target,
-    period: (Instant, Instant),
+    period: Period,
     now: Instant,
 ) -> Result<Checklist, StoreError> {
     let facts = Facts::read(db, config, target, period, now)?;
@@ -155,14 +159,14 @@ impl Checklist {
         json!({
             "schema": 1,
             "target": self.target,
-            "from": clock::rfc3339(self.period.0),
-            "to": clock::rfc3339(self.period.1),
+            "from": clock::rfc3339(self.period.from),
+            "to": clock::rfc3339(self.period.to),
             "made_at": clock::rfc3339(self.made_at),
             "verdict": self.verdict().name(),
             "audit_head": self.audit_head,
             "coverage": {
                 "looks": looks, "blind": blind, "hours_seen": hours_seen, "hours": hours,
-                "longest_gap": { "from": clock::rfc3339(gap.0), "to": clock::rfc3339(gap.1) },
+                "longest_gap": { "from": clock::rfc3339(gap.from), "to": clock::rfc3339(gap.to) },
             },
             "items": self.items.iter().map(Item::json).collect::<Vec<_>>(),
             "baseline": self.baseline.iter().map(Number::json).collect::<Vec<_>>(),
@@ -230,331 +234,4 @@ impl Number {
         };
         [cell(&|track| track.last), cell(&|track| track.lowest.0), cell(&|track| track.highest.0), healthy]
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{collections::BTreeMap, path::Path};
-
-    use sessionwatch_core::instant::{HOUR, SECOND};
-
-    use super::*;
-    use crate::store::{
-        Store,
-        attestations::{self, Attestation},
-        censuses::{self, Point, Retention},
-        events::{self, Event},
-        reports,
-    };
-
-    const HALF_HOUR: i64 = HOUR / 2;
-
-    /// A store in a file of its own.
-    fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&sessionwatch_store::Place::File(folder.path().join("store.db"))).unwrap();
-        (folder, store)
-    }
-
-    /// 2026-11-25T00:00:00Z.
-    fn now() -> Instant {
-        Instant::from_micros(1_795_564_800 * SECOND).unwrap()
-    }
-
-    fn config(name: &str) -> Config {
-        let usual =
-            "[checks.active-sessions]\nmin = 50\nmax = 500\n[checks.creation-rate]\nmin = 10\nmax = 50\n";
-        let text = format!("[[target]]\nname = {name:?}\nurl = \"postgres://u@h/d\"\n{usual}");
-        Config::parse(Path::new("sessionwatch.toml"), &text).unwrap()
-    }
-
-    /// A week in which all is well; `change` may make a half-hour worse, or blind.
-    fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str, f64>) -> bool) {
-        let start = now().plus(-7 * DAY);
-        let look = |db: Db<'_>, number: i64| {
-            let mut gauges = BTreeMap::from([
-                ("active", 200.0),
-                ("expired", 3.0),
-                ("never_expiring", 0.0),
-                ("max_per_user", 4.0),
-                ("per_user", 1.5),
-                ("duplicate_tokens", 0.0),
-                ("orphaned", 2.0),
-                ("created_last_hour", 20.0),
-                ("extended", 0.0),
-                ("rebound", 0.0),
-                ("revived", 0.0),
-            ]);
-            let seen = change(number, &mut gauges);
-            let gauges: Vec<(&'static str, f64)> = gauges.into_iter().collect();
-            let point = Point::of(start.plus(number * HALF_HOUR), seen.then_some(gauges.as_slice()));
-            censuses::put(db, target, &point, Retention { keep_us: 400 * DAY, passed: point.at })
-        };
-        let verdict = |check: &str| Event {
-            id: 0,
-            at: start.plus(-30 * DAY),
-            target: target.to_owned(),
-            check: check.to_owned(),
-            kind: "verdict".into(),
-            summary: String::new(),
-            detail: json!({ "before": null, "after": "healthy" }).to_string(),
-        };
-        let report = json!({
-            "taken_at": "2026-11-24T23:30:00Z",
-            "census": { "furthest_expiry": "2026-12-20T23:30:00Z", "never_expiring": 0, "undecodable": 0 },
-        });
-        let attestation = Attestation {
-            at: now().plus(-HOUR),
-            target: target.to_owned(),
-            item: USER_REPORTS.into(),
-            holds: true,
-            owner: "ada".into(),
-            note: "no ticket".into(),
-        };
-        store
-            .write(|db| {
-                (0..336).try_for_each(|number| look(db, number))?;
-                for check in crate::checks::TABLE_CHECKS {
-                    events::add(db, &verdict(check.id))?;
-                }
-                reports::put(db, target, &report.to_string(), now().plus(-HALF_HOUR))?;
-                attestations::add(db, &attestation)
-            })
-            .unwrap();
-    }
-
-    fn made(target: &str, change: fn(i64, &mut BTreeMap<&'static str, f64>) -> bool) -> Checklist {
-        let (_folder, store) = store();
-        fill(&store, target, change);
-        let config = config(target);
-        store.read(|db| week(db, &config, &config.targets[0], now())).unwrap()
-    }
-
-    #[test]
-    fn the_last_number_is_that_of_the_last_look() {
-        let (_folder, store) = store();
-        let config = config("main");
-        // Orphans that were removed a moment ago are not there any more, whatever the mean of the last minutes is.
-        for (seconds, orphaned) in [(-90, 15.0), (-60, 15.0), (-15, 0.0)] {
-            let point = Point::of(now().plus(seconds * SECOND), Some(&[("orphaned", orphaned)]));
-            store
-                .write(|db| {
-                    censuses::put(db, "main", &point, Retention { keep_us: 400 * DAY, passed: point.at })
-                })
-                .unwrap();
-        }
-        let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
-        let document = list.json();
-        let orphaned = document["baseline"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|number| number["id"] == "orphaned-sessions");
-        let orphaned = orphaned.unwrap();
-        assert_eq!((&orphaned["now"], &orphaned["highest"]), (&json!(0.0), &json!(15.0)), "{orphaned:#}");
-        assert!(list.text().contains("number                                  last"), "{}", list.text());
-    }
-
-    #[test]
-    fn one_bad_hour_of_a_week_is_found_and_named() {
-        let list = made("main", |number, gauges| {
-            if number == 100 || number == 101 {
-                gauges.insert("duplicate_tokens", 3.0);
-            }
-            true
-        });
-        assert_eq!(list.text(), BAD_HOUR);
-        let widest = BAD_HOUR.lines().map(|line| line.chars().count()).max();
-        assert!(widest <= Some(100), "{widest:?}");
-        assert_eq!(list.title(), "checklist of main: fail, 5 of 7 items pass, 1 fail, 1 unknown");
-    }
-
-    #[test]
-    fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
-        let of = |list: &Checklist, id: &str| {
-            let item = list.items.iter().find(|item| item.subject.id == id).unwrap();
-            item.found()
-        };
-        let blind = made("main", |number, gauges| {
-            gauges.insert("expired", 10.0);
-            number % 9 != 0
-        });
-        assert_eq!(of(&blind, "duplicate-tokens"), "not known: 38 of 336 looks saw nothing (highest: 0)");
-        assert_eq!(of(&blind, "expired-sessions"), "highest: 10, on 2026-11-18 00:30:00 UTC");
-        assert_eq!(blind.verdict(), Verdict::Fail);
-        let bearable = made("main", |number, _| number % 10 != 0 || number > 320);
-        assert_eq!(of(&bearable, "duplicate-tokens"), "highest: 0");
-        let gap = made("main", |number, gauges| {
-            if (100..153).contains(&number) {
-                gauges.remove("orphaned");
-            }
-            true
-        });
-        assert_eq!(of(&gap, "duplicate-tokens"), "highest: 0");
-        let expected =
-            "not known: it was not measured from 2026-11-20 01:30:00 UTC to 2026-11-21 04:30:00 UTC";
-        assert!(of(&gap, "orphaned-sessions").starts_with(expected), "{}", of(&gap, "orphaned-sessions"));
-        let empty = made("main", |_, gauges| {
-            gauges.insert("per_user", 0.0);
-            gauges.insert("extended", 4.0);
-            true
-        });
-        assert_eq!(of(&empty, "sessions-per-user"), "not known: there was no active session in this period");
-        let place = |id: &str| gap.baseline.iter().find(|number| number.id == id).unwrap().place;
-        assert_eq!(
-            (place("orphaned-sessions"), place("expired-sessions")),
-            (RangePosition::Unknown, RangePosition::In)
-        );
-        let lifetime = |item: &&Item| item.subject.id == "absolute-lifetime";
-        let lifetime = empty.requirements.iter().find(lifetime).unwrap();
-        assert!(lifetime.found().starts_with("not known: sessions are extended"), "{}", lifetime.found());
-    }
-
-    #[test]
-    fn nothing_is_known_of_a_target_that_nobody_looked_at() {
-        let (_folder, store) = store();
-        let config = config("main");
-        let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
-        for item in list.items.iter().chain(&list.requirements) {
-            assert_eq!(item.verdict.name(), "unknown", "{}", item.subject.id);
-        }
-        assert!(list.baseline.iter().all(|number| number.place == RangePosition::Unknown));
-        assert_eq!(list.verdict().name(), "unknown");
-        assert!(list.text().contains("Nothing was seen from 2026-11-18 00:00:00 UTC to 2026-11-25"));
-    }
-
-    #[test]
-    fn numbers_are_not_trusted_while_their_check_cannot_tell() {
-        let (_folder, store) = store();
-        fill(&store, "main", |_, _| true);
-        let event = Event {
-            id: 0,
-            at: now().plus(-DAY),
-            target: "main".into(),
-            check: "orphaned-sessions".into(),
-            kind: "verdict".into(),
-            summary: String::new(),
-            detail: json!({ "before": "healthy", "after": "unknown" }).to_string(),
-        };
-        store.write(|db| events::add(db, &event)).unwrap();
-        let mut config = config("main");
-        config.rules.disabled.insert("expired-backlog");
-        let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
-        let reason = |at: usize| list.items[at].verdict.reason().unwrap_or_default().to_owned();
-        assert_eq!(
-            reason(1),
-            "the check orphaned-sessions could not tell from 2026-11-24 00:00:00 UTC to 2026-11-25 00:00:00 UTC"
-        );
-        assert_eq!(reason(3), "the check expired-backlog is not made");
-        assert_eq!(reason(0), "");
-    }
-
-    #[test]
-    fn what_people_write_is_no_markup() {
-        let list = made("<script>alert('|')</script>", |_, _| true);
-        let page = html(std::slice::from_ref(&list));
-        assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
-        assert_eq!(page.matches("<tr>").count(), 3 + 7 + 6 + 12);
-        let markdown = list.markdown();
-        assert!(!markdown.contains("<script") && markdown.contains("&lt;script>alert('\\|')"), "{markdown}");
-    }
-
-    #[test]
-    fn programs_are_told_all_of_it() {
-        let list = made("main", |_, _| true).json();
-        let ids = |part: &str| -> Vec<String> {
-            let rows = list[part].as_array().unwrap().iter();
-            rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["verdict"].as_str().unwrap()))
-                .collect()
-        };
-        assert_eq!(
-            ids("items"),
-            [
-                "duplicate-tokens pass",
-                "orphaned-sessions pass",
-                "sessions-per-user pass",
-                "expired-sessions pass",
-                "critical-log-lines unknown",
-                "creation-rate pass",
-                "user-reports pass",
-            ]
-        );
-        assert_eq!(ids("baseline").len(), 6);
-        assert_eq!(ids("requirements").len(), 12);
-        assert_eq!(list["coverage"]["hours_seen"], 168);
-        assert_eq!(list["baseline"][0]["healthy"], json!({ "min": 50.0, "max": 500.0 }));
-        assert_eq!(list["items"][0]["action"], Value::Null);
-        assert_eq!((&list["schema"], &list["verdict"]), (&json!(1), &json!("unknown")));
-    }
-
-    /// Of a week whose only fault are duplicate tokens in one hour.
-    const BAD_HOUR: &str = "Checklist of main, from 2026-11-18 00:00:00 UTC to 2026-11-25 00:00:00 UTC
-Made on 2026-11-25 00:00:00 UTC
-Looks: 336, of which 0 saw nothing
-Hours in which something was seen: 168 of 168
-
-The guide's checklist
-       item                               what was found                              holds at
- FAIL  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC      0
- ok    Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC      < 5
- ok    Sessions and users in proportion   highest: 1.5, on 2026-11-18 00:00:00 UTC    1.0 to 3.0
- ok    Few expired sessions               highest: 3, on 2026-11-18 00:00:00 UTC      < 10
- ?     No critical warnings in the logs   not known: no log source is configured      0
- ok    Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC     10 to 50
- ok    No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no ticket  vouched for
- → duplicate-tokens:
-   end every session on these tokens, then make the token column unique
- → critical-log-lines:
-   search the application's logs for `Duplicate session token detected` and `User ID mismatch`
-
-The guide's healthy numbers
-      number                                  last  lowest  highest  healthy
- ok   Active sessions                         200   200     200      50 to 500
- ok   Sessions per user                       1.5   1.5     1.5      1 to 2.5
- out  Duplicate tokens                        0     0       3        0
- ok   Orphaned sessions                       2     2       2        0 to 5
- ok   Expired sessions                        3     3       3        0 to 10
- ok   Sessions created per hour, at the peak  20    20      20       10 to 50
-
-What the table proves of standards
-       requirement                     what was found                 source
- FAIL  No two sessions share a token   highest: 3, on 2026-11-20      OWASP ASVS 5.0.0 7.2.3; NIST
-                                       02:00:00 UTC                   SP 800-53 r5 SC-23(3)
- ?     Tokens cannot be guessed        not known: a table cannot      OWASP ASVS 5.0.0 7.2.3; NIST
-                                       show it                        SP 800-63B-4 5.1
- ok    No token passes from one user   highest: 0                     OWASP ASVS 5.0.0 7.2.4
-       to another
- ?     Sessions that are not used end  not known: a table cannot      OWASP ASVS 5.0.0 7.3.1
-                                       show it
- ok    Every session ends after a set  extended between two looks,    OWASP ASVS 5.0.0 7.3.2
-       time, used or not               highest: 0
- ok    A session that has ended does   highest: 0                     OWASP ASVS 5.0.0 7.4.1
-       not come back
- FAIL  No session is left of a user    highest: 2, on 2026-11-18      OWASP ASVS 5.0.0 7.4.2
-       who was deleted                 00:00:00 UTC
- ok    Expired sessions are deleted    highest: 3, on 2026-11-18      OWASP ASVS 5.0.0 14.2.7
-       in time                         00:00:00 UTC
- ok    At AAL1, log-ins last no        the furthest end is 26 days    NIST SP 800-63B-4 2.1.3
-       longer than 30 days             ahead, on 2026-11-24 23:30:00
-                                       UTC
- FAIL  At AAL2, log-ins last no        the furthest end is 26 days    NIST SP 800-63B-4 2.2.3
-       longer than 24 hours            ahead, on 2026-11-24 23:30:00
-                                       UTC
- ok    No user holds more sessions     highest: 4, on 2026-11-18      NIST SP 800-53 r5 AC-10;
-       than the limit                  00:00:00 UTC                   OWASP ASVS 5.0.0 7.1.2
- ok    Every session ends by itself    highest: 0                     NIST SP 800-53 r5 AC-12
- → unique-tokens:
-   end every session on these tokens, then make the token column unique
- → random-tokens:
-   see in the code that tokens come from a cryptographic generator, 128 bits or more
- → inactivity-timeout:
-   leave a session unused for as long as your policy says, and use it again
- → deleted-users:
-   delete these rows, then add a foreign key with ON DELETE CASCADE
- → aal2-lifetime:
-   shorten the lifetime of sessions, if this level is what you need
-
-Last entry of the record of who did what: none yet
-Verdict: fail
-";
 }

@@ -12,7 +12,7 @@ use sessionwatch_core::{
 pub use sessionwatch_core::checks::{
     CHANNEL_FAILING, Check, EvidenceKind, GoesBy, TABLE_CHECKS, TARGET_UNREACHABLE,
 };
-pub use sessionwatch_logs::checks::{DEFAULT_WINDOW_US, LOG_CHECKS, Limit, LogCheck, LogCheckKind};
+pub use sessionwatch_logs::checks::{LOG_CHECKS, Limit, LogCheck, LogCheckKind};
 
 use crate::{schedule::Schedule, target::read_session::CustomValue};
 

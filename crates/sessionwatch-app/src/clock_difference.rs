@@ -2,13 +2,19 @@
 
 use std::time::Instant as Monotonic;
 
-use sessionwatch_core::instant::{HOUR, Instant, SECOND};
+use jiff::SignedDuration;
+use sessionwatch_core::{
+    duration::{HOUR, MINUTE},
+    instant::Instant,
+};
 
-/// Difference above which `serve` warns, in microseconds.
-pub const WARNING_THRESHOLD: i64 = 5 * SECOND;
-/// Difference up to which clocks agree again after a warning, in microseconds. It is smaller, so that a difference around the
+use crate::clock::length_of;
+
+/// Difference above which `serve` warns.
+pub const WARNING_THRESHOLD: SignedDuration = SignedDuration::from_secs(5);
+/// Difference up to which clocks agree again after a warning. It is smaller, so that a difference around the
 /// threshold is one warning.
-const RECOVERY_THRESHOLD: i64 = 4 * SECOND;
+const RECOVERY_THRESHOLD: SignedDuration = SignedDuration::from_secs(4);
 
 /// Two clocks, read at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,25 +29,24 @@ impl Difference {
     /// Of a database's clock that was read then, by a machine's that says `now`.
     #[must_use]
     pub fn of(database: Instant, read: Monotonic, now: Instant) -> Self {
-        let ago = i64::try_from(read.elapsed().as_micros()).unwrap_or(i64::MAX);
-        Self { machine: now.plus(-ago), database }
+        Self { machine: now - length_of(read.elapsed()), database }
     }
 
-    /// Returns the microseconds by which the database's clock is ahead; negative where it is behind.
+    /// Returns by how much the database's clock is ahead; negative where it is behind.
     #[must_use]
-    pub const fn ahead(self) -> i64 {
-        self.database.since(self.machine)
+    pub const fn ahead(self) -> SignedDuration {
+        self.database.duration_since(self.machine)
     }
 
     /// Returns `true` if the clocks are so far apart that somebody should see to it.
     #[must_use]
-    pub const fn is_large(self) -> bool {
+    pub fn is_large(self) -> bool {
         self.ahead().abs() > WARNING_THRESHOLD
     }
 
     /// Returns `true` if clocks that were apart agree again.
     #[must_use]
-    pub const fn is_over(self) -> bool {
+    pub fn is_over(self) -> bool {
         self.ahead().abs() <= RECOVERY_THRESHOLD
     }
 
@@ -54,14 +59,12 @@ impl Difference {
 
 /// A length of time in either direction: `12.3 s`, `3 h 5 min`, `500 d`.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-pub fn length(micros: i64) -> String {
-    const MINUTE: i64 = 60 * SECOND;
-    let micros = micros.saturating_abs();
-    let (minutes, hours) =
-        (micros.saturating_add(MINUTE / 2) / MINUTE, micros.saturating_add(HOUR / 2) / HOUR);
+pub fn length(length: SignedDuration) -> String {
+    let length = SignedDuration::try_from(length.unsigned_abs()).unwrap_or(SignedDuration::MAX);
+    let minutes = length.saturating_add(MINUTE / 2).as_mins();
+    let hours = length.saturating_add(HOUR / 2).as_hours();
     if minutes < 60 {
-        format!("{:.1} s", micros as f64 / 1e6)
+        format!("{:.1} s", length.as_secs_f64())
     } else if minutes < 24 * 60 {
         format!("{} h {} min", minutes / 60, minutes % 60)
     } else {
@@ -71,25 +74,27 @@ pub fn length(micros: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::instant::DAY;
+    use sessionwatch_core::duration::{DAY, SECOND};
 
     use super::*;
 
+    const SHORT: SignedDuration = SignedDuration::from_micros(1);
+
     #[test]
     fn differences_are_said_and_end_only_when_clocks_are_close() {
-        let apart = |micros| {
-            let machine = Instant::from_micros(DAY).unwrap();
-            Difference { machine, database: machine.plus(micros) }
+        let apart = |ahead| {
+            let machine = Instant::UNIX_EPOCH + DAY;
+            Difference { machine, database: machine + ahead }
         };
         assert_eq!(
             apart(600 * SECOND).said("main"),
             "the clocks of main and of this machine differ by 600.0 s"
         );
-        let lengths = [-11_100 * SECOND, 3 * HOUR - 1, DAY - 1, 500 * DAY + 5 * HOUR - 1].map(length);
+        let lengths =
+            [-11_100 * SECOND, 3 * HOUR - SHORT, DAY - SHORT, 500 * DAY + 5 * HOUR - SHORT].map(length);
         assert_eq!(lengths, ["3 h 5 min", "3 h 0 min", "1 d 0 h", "500 d 5 h"]);
         for seconds in [5.1, -5.1] {
-            #[expect(clippy::cast_possible_truncation, reason = "small")]
-            let apart = apart((seconds * 1e6) as i64);
+            let apart = apart(SignedDuration::from_secs_f64(seconds));
             assert!(apart.is_large() && !apart.is_over());
         }
         assert!(

@@ -32,6 +32,7 @@ use std::{
 };
 
 use axum::Router;
+use jiff::SignedDuration;
 use sessionwatch_core::instant::Instant;
 use tokio::{
     net::TcpListener,
@@ -133,7 +134,7 @@ impl DaemonState {
     /// Takes in when an earlier process saw a target last.
     fn recall(&self, config: &Config, target: &Target) -> Result<(), StoreError> {
         if let Some(at) = self.app.store.read(|db| censuses::last_seen(db, &target.name))? {
-            let until = schedule::current_until(&config.plan(target), at, 0);
+            let until = schedule::current_until(&config.plan(target), at, SignedDuration::ZERO);
             self.latest.restore(&target.name, Success { at, until });
         }
         Ok(())

@@ -8,7 +8,8 @@ mod users;
 mod values;
 mod visit;
 
-use sessionwatch_core::{instant::SECOND, local_time::Doubts};
+use jiff::SignedDuration;
+use sessionwatch_core::local_time::Doubts;
 
 pub use self::visit::visit;
 use crate::{
@@ -31,13 +32,14 @@ use crate::{
 };
 
 /// Clocks that differ by more are worth a word; by more than the other, wrong.
-const CLOCK_WARN: i64 = 2 * SECOND;
-const CLOCK_FAIL: i64 = 60 * SECOND;
+const CLOCK_WARN: SignedDuration = SignedDuration::from_secs(2);
+const CLOCK_FAIL: SignedDuration = SignedDuration::from_secs(60);
 /// The fewest characters that hold 64 random bits as hexadecimal digits, the least that OWASP asks of a session id.
 const MIN_TOKEN_LENGTH: u64 = 16;
 
 /// How a finding is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Level {
     /// As it should be.
     Pass,
@@ -137,12 +139,8 @@ impl<'a> Patient<'a> {
 impl Level {
     /// The word for it in output.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

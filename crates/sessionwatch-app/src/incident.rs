@@ -1,32 +1,35 @@
 //! An emergency: what was found, what was done about it, by whom, and whether it held. Decisions are those of
 //! `sessionwatch_core::incident`; every step is on the timeline and in the audit trail.
 
+mod affected;
 pub mod drill;
 pub mod evidence;
 pub mod message;
+mod reopening;
 pub mod report;
+mod steps;
 pub mod work;
 
 use serde_json::{Value, json};
 use sessionwatch_core::{
-    checklist::CriticalSignals,
     checks::Verdict,
-    incident::{self, IncidentSeverity, Step},
-    instant::{DAY, HOUR, Instant},
-    plural::counted,
+    duration::DAY,
+    incident::{self, IncidentSeverity},
+    instant::Instant,
+    period::Period,
     severity::Severity,
-    source_activity::SourceStatus,
 };
 
+pub use self::{
+    reopening::{ReopenReason, reopen, reopen_by_run, reopen_reason_from_logs, reopen_reasons},
+    steps::{StepOutcome, check_step, unheard},
+};
 use crate::{
-    actions::{self, ActError, Context},
-    clock,
-    incident::evidence::Frozen,
-    logs,
-    logs::judge::Judged,
-    look::{self, Outcome as Checked, Report, Request},
+    actions::{ActError, Context},
+    clock, logs,
+    look::{self, Report, Request},
     store::{
-        StoreError, alerts,
+        StoreError,
         db::Db,
         incidents::{self, Entry, Incident, State},
         signals::{self, Kept, Search},
@@ -35,24 +38,8 @@ use crate::{
     target_layouts,
 };
 
-/// The ratio of active sessions to users that is in order after an emergency.
-const RATIO: std::ops::RangeInclusive<f64> = 1.0..=3.0;
-
 /// Signals of the last day that are on the timeline from the start.
-const SIGNALS: u32 = 50;
-/// The check that finds ended sessions which are back.
-const REVIVED: &str = "revived-sessions";
-
-/// What a step that is found out by the program turned out to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// It is done.
-    pub holds: bool,
-    /// In words.
-    pub said: String,
-    /// The rest, as JSON.
-    pub detail: Value,
-}
+const MAX_OPENING_LOG_EVENTS: u32 = 50;
 
 /// Something for the timeline.
 #[derive(Clone, Copy, Debug)]
@@ -126,11 +113,11 @@ pub async fn open(
         incidents::put(db, &incident)?;
         incidents::add(db, &incident.id, &opened)?;
         incidents::add(db, &incident.id, &looked)?;
-        let search = Search { bad: true, limit: SIGNALS, ..Search::default() };
+        let search = Search { bad: true, limit: MAX_OPENING_LOG_EVENTS, ..Search::default() };
         // What seems to come later was seen before the clock was set back.
-        let lately = (now.plus(-DAY), Instant::MAX);
+        let lately = Period { from: now - DAY, to: Instant::MAX };
         for signal in signals::search(db, &context.target.name, lately, &search)?.iter().rev() {
-            incidents::add(db, &incident.id, &of_signal(signal, now)?)?;
+            incidents::add(db, &incident.id, &timeline_entry(signal, now)?)?;
         }
         Ok(Ok(incident))
     })?;
@@ -177,177 +164,6 @@ pub fn force_out(context: Context<'_>, report: &Report) -> Vec<String> {
     profile.map(crate::profile::catalogue::Profile::advice).unwrap_or_default()
 }
 
-/// Finds out whether a step is done.
-///
-/// # Errors
-///
-/// If the target or the store fails.
-pub async fn find_out(
-    context: Context<'_>,
-    incident: &Incident,
-    timeline: &[Entry],
-    step: &Step,
-) -> Result<Outcome, ActError> {
-    let outcome = |holds, said: String| Outcome { holds, said, detail: json!({}) };
-    Ok(match step.id {
-        "confirm" => {
-            let report = look(context).await;
-            let found = findings(&report);
-            let said = if found.is_empty() {
-                "the look found nothing critical or high".into()
-            } else {
-                found.join("; ")
-            };
-            Outcome { holds: report.seen.is_ok() && !found.is_empty(), said, detail: report.json() }
-        }
-        "evidence" => match evidence::frozen(timeline)? {
-            Frozen::Complete(said) => outcome(true, said),
-            Frozen::Incomplete(said) => outcome(false, said),
-            Frozen::No => outcome(false, "no evidence was written yet".into()),
-        },
-        "way-back" => match actions::ready(context).await {
-            Ok(said) => outcome(true, said),
-            Err(error) => {
-                let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-                outcome(false, format!("{error}{hint}"))
-            }
-        },
-        "contain" => match containments(since_reopened(timeline)) {
-            Some(said) => outcome(true, said),
-            None => outcome(false, "no sessions were ended yet".into()),
-        },
-        "verify" => verify(context, timeline).await?,
-        "watch" => {
-            let now = context.clock.now();
-            match incident.contained_at {
-                Some(at) if !incident::is_watched(Some(at), now) => {
-                    outcome(true, "24 hours have passed, and nothing came back".into())
-                }
-                Some(at) => {
-                    let left = (DAY - now.since(at)) / 3_600_000_000;
-                    outcome(false, format!("{} hours are left", left + 1))
-                }
-                None => outcome(false, "no sessions were ended yet".into()),
-            }
-        }
-        "root-cause" => match incident.field("root-cause") {
-            Some(cause) => outcome(true, cause),
-            None => outcome(false, "it is not known yet".into()),
-        },
-        _ => outcome(false, "a person says when it is done".into()),
-    })
-}
-
-/// Every plan that ended sessions, in words; nothing if none did.
-fn containments(timeline: &[Entry]) -> Option<String> {
-    let said = timeline.iter().filter(|entry| entry.kind == "contained").map(|entry| entry.said.as_str());
-    let said: Vec<&str> = said.collect();
-    (!said.is_empty()).then(|| said.join("; "))
-}
-
-/// What happened since the incident was opened, or opened anew.
-fn since_reopened(timeline: &[Entry]) -> &[Entry] {
-    let at = timeline.iter().rposition(|entry| entry.kind == "reopened").unwrap_or(0);
-    timeline.get(at..).unwrap_or_default()
-}
-
-/// Whether what was done holds.
-async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<Outcome, ActError> {
-    let report = look(context).await;
-    let mut wrong = Vec::new();
-    let mut right = Vec::new();
-    match &report.seen {
-        Err(error) => wrong.push(format!("the target could not be looked at: {error}")),
-        Ok(seen) => {
-            let census = &seen.census;
-            let shared = census.duplicates.value().map(|found| found.tokens);
-            count(shared, "shared tokens", &mut right, &mut wrong);
-            match census.orphaned.value() {
-                // Where there is no table of users there can be none; the look says so.
-                None if seen.candidate.mapping.users.is_none() && !seen.has_unreadable_users => {
-                    right.push("orphans: not known".into());
-                }
-                orphaned => count(orphaned, "orphans", &mut right, &mut wrong),
-            }
-            let ratio = census.sessions_per_user();
-            if census.active == 0 {
-                right.push("no active session".into());
-            } else if RATIO.contains(&ratio) {
-                right.push(format!("{ratio:.2} active sessions a user"));
-            } else {
-                wrong.push(format!("{ratio:.2} active sessions a user"));
-            }
-        }
-    }
-    let mut back = 0;
-    for plan in contained(timeline)? {
-        back += actions::returned(context, &plan).await?;
-    }
-    count(Some(back), "ended sessions that are back", &mut right, &mut wrong);
-    let unheard = unheard(context)?;
-    if !unheard.is_empty() {
-        wrong.push(format!("critical log lines: not known, {}", unheard.join(", ")));
-    }
-    if context.config.logs.of(&context.target.name).next().is_some() {
-        let lines = critical_lines(context, timeline)?;
-        count(Some(lines.confirmed), "critical log lines of the last hour", &mut right, &mut wrong);
-        // Visitors may have written those: they are said, and keep nobody from going on.
-        if lines.unconfirmed > 0 {
-            let unconfirmed =
-                counted(lines.unconfirmed, "unconfirmed critical log line", "unconfirmed critical log lines");
-            right.push(format!("{unconfirmed} of the last hour"));
-        }
-    }
-    let said =
-        if wrong.is_empty() { right.join(", ") } else { format!("not in order: {}", wrong.join(", ")) };
-    Ok(Outcome { holds: wrong.is_empty(), said, detail: report.json() })
-}
-
-/// Critical lines of the last hour; before sessions were ended there may have been some.
-fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<CriticalSignals, ActError> {
-    let now = context.clock.now();
-    let contained = timeline.iter().rev().find(|entry| entry.kind == "contained").map(|entry| entry.at);
-    let from = now.plus(-HOUR).max(contained.unwrap_or(Instant::MIN));
-    let target = &context.target.name;
-    Ok(context
-        .store
-        .read(|db| logs::count_critical(db, signals::Window { target, from, to: Instant::MAX }))?)
-}
-
-/// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has
-/// gone quiet.
-///
-/// # Errors
-///
-/// If what is known of them cannot be read.
-pub fn unheard(context: Context<'_>) -> Result<Vec<String>, StoreError> {
-    let now = context.clock.now();
-    let mut unheard = Vec::new();
-    for source in context.config.logs.of(&context.target.name) {
-        let kept = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
-        match (kept.rhythm.voice(kept.heard_at, now, source.quiet_us), kept.heard_at) {
-            (SourceStatus::Usual, _) => {}
-            (SourceStatus::Quiet, Some(at)) => unheard.push(format!(
-                "no line of `{}` was read since {}, which is unusual",
-                source.name,
-                clock::readable(at)
-            )),
-            (SourceStatus::Never | SourceStatus::Quiet, _) => {
-                unheard.push(format!("no line of `{}` was read yet", source.name));
-            }
-        }
-    }
-    Ok(unheard)
-}
-
-fn count(found: Option<u64>, what: &str, right: &mut Vec<String>, wrong: &mut Vec<String>) {
-    match found {
-        Some(0) => right.push(format!("no {what}")),
-        Some(count) => wrong.push(format!("{count} {what}")),
-        None => wrong.push(format!("{what}: not known")),
-    }
-}
-
 /// The plans that ended sessions.
 ///
 /// # Errors
@@ -382,8 +198,8 @@ pub fn time_used(incident: &Incident, now: Instant) -> Option<String> {
     if incident.contained_at.is_some() || incident.state == State::Closed {
         return None;
     }
-    let used = now.since(incident.opened_at) / 60_000_000;
-    let given = incident.grade.contained_within() / 60_000_000;
+    let used = now.duration_since(incident.opened_at).as_mins();
+    let given = incident.grade.contained_within().as_mins();
     let late = if used > given { ": it is late" } else { "" };
     Some(format!("{used} of {given} minutes to end the sessions are used{late}."))
 }
@@ -393,7 +209,7 @@ pub fn time_used(incident: &Incident, now: Instant) -> Option<String> {
 /// # Errors
 ///
 /// If it cannot be kept.
-pub fn has_contained(
+pub fn record_containment(
     context: Context<'_>,
     incident: &Incident,
     said: &str,
@@ -416,130 +232,14 @@ pub fn is_watched(db: Db<'_>, target: &str, now: Instant) -> Result<bool, StoreE
     Ok(incident::is_watched(incidents::last_contained(db, target)?, now))
 }
 
-/// Something that reopens an incident whose sessions were ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Emergency {
-    /// The check that fails.
-    pub check: String,
-    /// What it found, as a number.
-    pub value: Option<f64>,
-    /// In words.
-    pub said: String,
-}
-
-/// What of a report reopens an incident: something critical, or an ended session that is back.
-#[must_use]
-pub fn emergencies(report: &Report) -> Vec<Emergency> {
-    let failing = report.outcomes.iter().filter(|outcome| outcome.finding.verdict == Verdict::Failing);
-    let bad = failing.filter(|outcome| outcome.severity == Severity::Critical || outcome.id == REVIVED);
-    let emergency = |outcome: &Checked| Emergency {
-        check: outcome.id.clone(),
-        value: outcome.finding.value,
-        said: format!("{}: {}", outcome.id, outcome.finding.summary),
-    };
-    bad.map(emergency).collect()
-}
-
-/// What of the checks of logs opens an incident anew: something critical.
-#[must_use]
-pub fn emergency_in_logs(judged: &[Judged]) -> Option<String> {
-    let failing = judged.iter().map(|judged| &judged.outcome);
-    let bad = failing.filter(|outcome| {
-        outcome.finding.verdict == Verdict::Failing && outcome.severity == Severity::Critical
-    });
-    let said: Vec<String> =
-        bad.map(|outcome| format!("{}: {}", outcome.id, outcome.finding.summary)).collect();
-    (!said.is_empty()).then(|| said.join("; "))
-}
-
 /// A signal for the timeline.
 ///
 /// # Errors
 ///
 /// If it cannot be written as JSON.
-pub fn of_signal(signal: &Kept, now: Instant) -> Result<Entry, StoreError> {
+pub fn timeline_entry(signal: &Kept, now: Instant) -> Result<Entry, StoreError> {
     let [actor, kind] = ["the log", "signal"].map(str::to_owned);
     let said = format!("{}: {}", signal.source, logs::describe_kept(signal));
     let detail = logs::kept_json(signal)?.to_string();
     Ok(Entry { at: now, actor, kind, step: String::new(), said, detail })
-}
-
-/// Returns the incident of a target whose sessions were ended within the last day, and which is not open: the one that is not
-/// closed, or else the one that was contained last.
-fn reopenable(db: Db<'_>, target: &str, now: Instant) -> Result<Option<Incident>, StoreError> {
-    let found = match incidents::current(db, target)? {
-        Some(current) => Some(current),
-        None => incidents::closed_after_containment(db, target)?,
-    };
-    let may_reopen = |incident: &Incident| {
-        incident.state != State::Open && incident::is_watched(incident.contained_at, now)
-    };
-    Ok(found.filter(may_reopen))
-}
-
-/// Reopens an incident whose sessions were ended within the last day, whether or not it was closed since, because of what the
-/// watch found. Returns whether there was one.
-///
-/// # Errors
-///
-/// If it cannot be written.
-pub fn reopen(db: Db<'_>, target: &str, why: &str, now: Instant) -> Result<bool, StoreError> {
-    let Some(incident) = reopenable(db, target, now)? else { return Ok(false) };
-    let [actor, kind, detail] = ["the watch", "reopened", "{}"].map(str::to_owned);
-    let entry = Entry { at: now, actor, kind, step: String::new(), said: why.to_owned(), detail };
-    incidents::put(db, &Incident { state: State::Open, closed_at: None, ..incident.clone() })?;
-    incidents::add(db, &incident.id, &entry)?;
-    Ok(true)
-}
-
-/// The same because of a check run, before its results are kept. An incident that a person closed is not reopened by what
-/// was failing already after its sessions were ended, unless that has grown.
-///
-/// # Errors
-///
-/// If it cannot be read or written.
-pub fn reopen_by_run(
-    db: Db<'_>,
-    target: &str,
-    found: &[Emergency],
-    now: Instant,
-) -> Result<bool, StoreError> {
-    let Some(incident) = reopenable(db, target, now)? else { return Ok(false) };
-    let mut said = Vec::new();
-    for emergency in found {
-        if incident.state != State::Closed || !was_failing(db, &incident, emergency)? {
-            said.push(emergency.said.as_str());
-        }
-    }
-    if said.is_empty() { Ok(false) } else { reopen(db, target, &said.join("; "), now) }
-}
-
-/// Whether a check failed as badly already at its run before, and that was after the sessions were ended.
-fn was_failing(db: Db<'_>, incident: &Incident, emergency: &Emergency) -> Result<bool, StoreError> {
-    let Some(kept) = alerts::get(db, &incident.target, &emergency.check)? else { return Ok(false) };
-    let after = incident.contained_at.is_some_and(|contained| kept.updated_at > contained);
-    let before = kept.finding_document()?["value"].as_f64();
-    let has_grown = emergency.value.zip(before).is_some_and(|(now, before)| now > before);
-    Ok(after && kept.verdict.as_deref() == Some("failing") && !has_grown)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_plan_that_ended_sessions_is_named() {
-        let entry = |kind: &str, said: &str| Entry {
-            at: Instant::MIN,
-            actor: "ada".into(),
-            kind: kind.into(),
-            step: "contain".into(),
-            said: said.into(),
-            detail: "{}".into(),
-        };
-        assert_eq!(containments(&[entry("note", "on the call")]), None);
-        let timeline =
-            [entry("contained", "5 of duplicates"), entry("note", "x"), entry("contained", "15 of users")];
-        assert_eq!(containments(&timeline).as_deref(), Some("5 of duplicates; 15 of users"));
-    }
 }

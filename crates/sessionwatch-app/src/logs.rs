@@ -181,7 +181,7 @@ pub fn describe_kept(kept: &Kept) -> String {
 /// the severity that the operator gave it.
 #[must_use]
 pub fn is_confirmed(kind: &str, fit: Option<MatchKind>) -> bool {
-    matches!(fit, Some(MatchKind::Exact | MatchKind::Contradicting)) || Kind::parse(kind).is_none()
+    matches!(fit, Some(MatchKind::Exact | MatchKind::Contradicting)) || kind.parse::<Kind>().is_err()
 }
 
 /// Counts the critical signals of a target in a period.
@@ -192,7 +192,7 @@ pub fn is_confirmed(kind: &str, fit: Option<MatchKind>) -> bool {
 pub fn count_critical(db: Db<'_>, window: Window<'_>) -> Result<CriticalSignals, StoreError> {
     let mut signals = CriticalSignals::default();
     for count in signals::critical_counts(db, window)? {
-        if is_confirmed(&count.kind, count.fit.as_deref().and_then(MatchKind::parse)) {
+        if is_confirmed(&count.kind, count.fit.as_deref().and_then(|fit| fit.parse().ok())) {
             signals.confirmed += count.signals;
         } else {
             signals.unconfirmed += count.signals;

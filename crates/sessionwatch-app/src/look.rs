@@ -8,6 +8,7 @@ mod visibility;
 
 use std::time::{Duration, Instant as Clock};
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
     checks::{CheckOutcome, Verdict, custom},
     history::SessionChanges,
@@ -112,8 +113,8 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
     /// What a reader should know about this target.
     pub notes: Vec<String>,
-    /// How far the replica lags that was looked at, in microseconds; nothing if that is not known, or none was.
-    pub lag_us: Option<i64>,
+    /// How far the replica lags that was looked at; nothing if that is not known, or none was.
+    pub lag: Option<SignedDuration>,
     /// The mirror of the sessions, where looks are compared.
     pub mirror: Option<Mirror>,
 }
@@ -123,7 +124,7 @@ struct Found {
     seen: Seen,
     outcomes: Vec<Outcome>,
     notes: Vec<String>,
-    lag_us: Option<i64>,
+    lag: Option<SignedDuration>,
     mirror: Option<Mirror>,
 }
 
@@ -210,13 +211,13 @@ fn report(request: Request<'_>, started: Clock, outcome: Result<Found, TargetErr
     let (engine, duration) = (request.target.engine, started.elapsed());
     let target = request.target.name.clone();
     match outcome {
-        Ok(Found { seen, outcomes, notes, lag_us, mirror }) => {
-            Report { target, engine, duration, seen: Ok(seen), outcomes, notes, lag_us, mirror }
+        Ok(Found { seen, outcomes, notes, lag, mirror }) => {
+            Report { target, engine, duration, seen: Ok(seen), outcomes, notes, lag, mirror }
         }
         Err(error) => {
             let outcomes = blind(request, &error.to_string());
-            let (notes, lag_us, mirror) = (vec![], None, None);
-            Report { target, engine, duration, seen: Err(error), outcomes, notes, lag_us, mirror }
+            let (notes, lag, mirror) = (vec![], None, None);
+            Report { target, engine, duration, seen: Err(error), outcomes, notes, lag, mirror }
         }
     }
 }
@@ -282,7 +283,7 @@ struct RunFacts {
     /// What keeps the numbers from being the whole truth.
     caveat: Option<String>,
     /// How far the replica lags, where one was observed.
-    lag_us: Option<i64>,
+    lag: Option<SignedDuration>,
 }
 
 /// Observes an open target, evaluates what it shows, and fetches the rows that show it.
@@ -321,8 +322,12 @@ async fn observe(
     let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
     let known = Known { newest: observation.newest, active: observation.stats.active, growth };
     let doubts = opened.doubts(known).await?;
-    let lag_us = if source == Source::Replica { opened.session.lag().await? } else { None };
-    Ok(RunFacts { observation, standing, changes, doubts, caveat, lag_us })
+    let lag = if source == Source::Replica {
+        opened.session.lag().await?.map(SignedDuration::from_micros)
+    } else {
+        None
+    };
+    Ok(RunFacts { observation, standing, changes, doubts, caveat, lag })
 }
 
 /// What happened since the previous run: as the engine was told, or by comparing snapshots.
@@ -360,7 +365,7 @@ async fn outcome(
 
 /// What a run brings home.
 fn found(request: Request<'_>, opened: &ConnectedTarget, facts: RunFacts, outcomes: Vec<Outcome>) -> Found {
-    let RunFacts { observation, standing, changes, doubts, caveat, lag_us } = facts;
+    let RunFacts { observation, standing, changes, doubts, caveat, lag } = facts;
     let Observation { stats, snapshot, .. } = observation;
     let mut notes = notes::notes(opened, &doubts);
     // What is hidden now may be seen at the next run, and would seem to have come back.
@@ -370,13 +375,13 @@ fn found(request: Request<'_>, opened: &ConnectedTarget, facts: RunFacts, outcom
         notes.push("no sessions yet: the session table is empty".into());
     }
     if standing.source == Source::Replica {
-        notes.push(notes::lag_note(lag_us));
+        notes.push(notes::lag_note(lag));
     }
     let watched = request.watched.map(|(memory, _)| memory);
     let kept = snapshot.filter(|_| whole && watched.is_some_and(|memory| !memory.is_ahead_of(standing)));
     let shape = memory::shape(&opened.layout, opened.key);
     let mirror = kept.map(|ledger| Mirror { ledger, changes, shape, standing });
-    Found { seen: seen(request, opened, stats), outcomes, notes, lag_us, mirror }
+    Found { seen: seen(request, opened, stats), outcomes, notes, lag, mirror }
 }
 
 fn seen(request: Request<'_>, opened: &ConnectedTarget, census: SessionStats) -> Seen {

@@ -78,8 +78,7 @@ pub struct Mirror {
 impl Memory {
     /// A memory whose fingerprints are under that key, with what an earlier process kept.
     #[must_use]
-    pub fn restored(key: i64, bytes: Option<&[u8]>) -> Self {
-        let history = bytes.and_then(History::from_bytes);
+    pub fn restored(key: i64, history: Option<History>) -> Self {
         Self { key: Some(key), history, ..Self::default() }
     }
 

@@ -6,7 +6,8 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use sessionwatch_core::{
     checks::{CheckOutcome, Verdict},
-    instant::{HOUR, Instant},
+    duration::HOUR,
+    instant::Instant,
     plural::counted,
 };
 
@@ -246,9 +247,8 @@ pub fn status(expires_at: Option<Instant>, now: Instant) -> &'static str {
 
 /// Hours until the end; negative after it.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "hours for people")]
 pub fn hours_left(expires_at: Option<Instant>, now: Instant) -> Option<f64> {
-    expires_at.map(|at| at.since(now) as f64 / HOUR as f64)
+    expires_at.map(|at| at.duration_since(now).div_duration_f64(HOUR))
 }
 
 fn evidence_line(evidence: &Evidence, now: Instant) -> String {

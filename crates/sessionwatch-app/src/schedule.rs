@@ -8,30 +8,33 @@ use croner::{
     Cron,
     parser::{CronParser, Seconds},
 };
-use jiff::{Timestamp, tz::TimeZone};
-use sessionwatch_core::instant::{DAY, Instant, SECOND};
+use jiff::{SignedDuration, tz::TimeZone};
+use sessionwatch_core::{
+    duration::{DAY, whole_micros},
+    instant::Instant,
+};
 use siphasher::sip::SipHasher13;
 
 /// Looks at a target are at least so far apart, whatever asks for them.
-pub const LEAST_GAP: i64 = 60 * SECOND;
+pub const LEAST_GAP: SignedDuration = SignedDuration::from_secs(60);
 /// Failures in a row after which looks become rarer.
 const PATIENT_FAILURES: u32 = 3;
 /// The longest wait of a target that fails.
-const LONGEST_BACK_OFF: i64 = 15 * 60 * SECOND;
+const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_mins(15);
 /// Looks may take up this part of the time.
-const SHARE: i64 = 10;
+const SHARE: i32 = 10;
 /// Targets on the same cron expression are spread over so long.
-const SPLAY: i64 = 20 * SECOND;
+const SPLAY: SignedDuration = SignedDuration::from_secs(20);
 /// Intervals within which a run must have succeeded for a target to count as watched.
-const CURRENT_INTERVALS: i64 = 3;
+const CURRENT_INTERVALS: i32 = 3;
 /// Days over which costs are worked out.
-const MONTH: i64 = 30;
+const MONTH: i32 = 30;
 
 /// When something is due.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
-    /// At this distance, in microseconds.
-    Every(i64),
+    /// At this distance.
+    Every(SignedDuration),
     /// At the times of this expression, in this zone.
     Cron(Box<Cron>, TimeZone),
 }
@@ -72,7 +75,7 @@ pub struct Timetable {
     /// Sessions were ended there lately.
     closely: bool,
     failures: u32,
-    took_us: i64,
+    took: SignedDuration,
     seed: u64,
 }
 
@@ -96,7 +99,7 @@ impl Schedule {
         let cron = parser.parse(text).map_err(|error| BadCron::Unreadable(error.to_string()))?;
         let schedule = Self::Cron(Box::new(cron), zone.clone());
         // A date such as 31 February is read without complaint. The instant to start from does not matter.
-        let start = Instant::from_micros(20_000 * DAY).unwrap_or(Instant::MIN);
+        let start = Instant::UNIX_EPOCH + 20_000 * DAY;
         schedule.after(start).map(|_| schedule.clone()).ok_or(BadCron::Never)
     }
 
@@ -104,28 +107,24 @@ impl Schedule {
     #[must_use]
     pub fn after(&self, last: Instant) -> Option<Instant> {
         match self {
-            Self::Every(distance) => Some(last.plus(*distance)),
-            Self::Cron(cron, zone) => {
-                let next = wall_time::next(cron, zone, Timestamp::from_microsecond(last.micros()).ok()?)?;
-                Instant::from_micros(next.as_microsecond())
-            }
+            Self::Every(distance) => Some(last + *distance),
+            Self::Cron(cron, zone) => wall_time::next(cron, zone, last.into())?.try_into().ok(),
         }
     }
 
-    /// Microseconds between two times, from an instant on.
+    /// The distance between two times, from an instant on.
     #[must_use]
-    pub fn distance(&self, now: Instant) -> i64 {
+    pub fn distance(&self, now: Instant) -> SignedDuration {
         let next = self.after(now);
         let second = next.and_then(|next| self.after(next));
-        next.zip(second).map_or(i64::MAX, |(next, second)| second.since(next))
+        next.zip(second).map_or(SignedDuration::MAX, |(next, second)| second.duration_since(next))
     }
 
     /// The last time at or before an instant; nothing if there is none. Only for cron expressions.
     #[must_use]
     pub fn before(&self, now: Instant) -> Option<Instant> {
         let Self::Cron(cron, zone) = self else { return None };
-        let last = wall_time::previous(cron, zone, Timestamp::from_microsecond(now.micros()).ok()?)?;
-        Instant::from_micros(last.as_microsecond())
+        wall_time::previous(cron, zone, now.into())?.try_into().ok()
     }
 
     /// When something was done last, for [`Schedule::after`], by a clock that may have been set back since. What seems to
@@ -134,24 +133,30 @@ impl Schedule {
     #[must_use]
     pub fn last_done(&self, last: Instant, now: Instant) -> Instant {
         match self {
-            Self::Cron(..) if last.since(now) <= DAY => last,
+            Self::Cron(..) if last.duration_since(now) <= DAY => last,
             _ => last.min(now),
         }
     }
 }
 
-/// Returns the instant until which a run that succeeded at `at`, and took `took_us` microseconds, shows that a target with
+/// Returns the instant until which a run that succeeded at `at`, and took `took`, shows that a target with
 /// these schedules is watched: three intervals of the most frequent schedule, or of the distance that runs keep.
 #[must_use]
-pub fn current_until(entries: &[Entry], at: Instant, took_us: i64) -> Instant {
+pub fn current_until(entries: &[Entry], at: Instant, took: SignedDuration) -> Instant {
     let third = |entry: &Entry| (0..CURRENT_INTERVALS).try_fold(at, |at, _| entry.schedule.after(at));
     let due = entries.iter().filter_map(third).min().unwrap_or(at);
-    due.max(at.plus(spacing(took_us).saturating_mul(CURRENT_INTERVALS)))
+    due.max(at + spacing(took).saturating_mul(CURRENT_INTERVALS))
 }
 
-/// Microseconds between two runs, at least, where one takes `took_us`.
-fn spacing(took_us: i64) -> i64 {
-    LEAST_GAP.max(took_us.saturating_mul(SHARE - 1).clamp(0, LONGEST_BACK_OFF))
+/// A length of time below `most`, another one for each number.
+fn spread(number: u64, most: SignedDuration) -> SignedDuration {
+    let micros = whole_micros(most).unsigned_abs().max(1);
+    SignedDuration::from_micros((number % micros).cast_signed())
+}
+
+/// The time between two runs, at least, where one takes `took`.
+fn spacing(took: SignedDuration) -> SignedDuration {
+    LEAST_GAP.max(took.saturating_mul(SHARE - 1).clamp(SignedDuration::ZERO, LONGEST_BACK_OFF))
 }
 
 impl Timetable {
@@ -168,7 +173,7 @@ impl Timetable {
             hurried: false,
             closely: false,
             failures: 0,
-            took_us: 0,
+            took: SignedDuration::ZERO,
             seed: hasher.finish(),
         }
     }
@@ -188,7 +193,7 @@ impl Timetable {
     pub fn next(&self, now: Instant) -> Instant {
         let due = (0..self.entries.len()).filter_map(|at| self.due_at(at, now)).min();
         let due = if self.hurried || self.closely { Some(now) } else { due };
-        let earliest = self.looked.map_or(self.first, |looked| looked.plus(self.gap()));
+        let earliest = self.looked.map_or(self.first, |looked| looked + self.gap());
         due.unwrap_or(Instant::MAX).max(earliest)
     }
 
@@ -210,7 +215,7 @@ impl Timetable {
     }
 
     /// A look was taken: what it did is done, and what was missed before it is left out. One that failed is due again.
-    pub fn looked(&mut self, due: &Due, now: Instant, took_us: i64, succeeded: bool) {
+    pub fn looked(&mut self, due: &Due, now: Instant, took: SignedDuration, succeeded: bool) {
         for (entry, done) in self.entries.iter().zip(&mut self.done) {
             if succeeded && entry.checks.is_subset(&due.checks) && (due.deep || !entry.deep) {
                 *done = Some(now);
@@ -218,7 +223,7 @@ impl Timetable {
         }
         self.hurried = false;
         self.looked = Some(now);
-        self.took_us = took_us;
+        self.took = took;
         self.failures = if succeeded { 0 } else { self.failures.saturating_add(1) };
     }
 
@@ -241,49 +246,59 @@ impl Timetable {
         let Some(done) = self.done[at] else { return Some(now) };
         let entry = &self.entries[at];
         let splay = match entry.schedule {
-            Schedule::Every(_) => 0,
-            Schedule::Cron(..) => i64::try_from(self.seed % SPLAY.unsigned_abs()).unwrap_or(0),
+            Schedule::Every(_) => SignedDuration::ZERO,
+            Schedule::Cron(..) => spread(self.seed, SPLAY),
         };
         // Done at the splayed time of a tick is done with the tick.
-        entry.schedule.after(done.plus(-splay).max(Instant::MIN)).map(|next| next.plus(splay))
+        entry.schedule.after((done - splay).max(Instant::MIN)).map(|next| next + splay)
     }
 
     /// Time between two looks, at least: longer where they take long, and doubling where they fail.
-    fn gap(&self) -> i64 {
+    fn gap(&self) -> SignedDuration {
         let failing = self.failures.saturating_sub(PATIENT_FAILURES - 1).min(10);
-        let back_off =
-            if failing == 0 { 0 } else { LEAST_GAP.saturating_mul(1 << failing).min(LONGEST_BACK_OFF) };
-        spacing(self.took_us).max(back_off) + self.jitter(back_off / 10)
+        let back_off = if failing == 0 {
+            SignedDuration::ZERO
+        } else {
+            LEAST_GAP.saturating_mul(1 << failing).min(LONGEST_BACK_OFF)
+        };
+        spacing(self.took).max(back_off) + self.jitter(back_off / 10)
     }
 
     /// Up to that much, another for each target and failure.
-    fn jitter(&self, most: i64) -> i64 {
+    fn jitter(&self, most: SignedDuration) -> SignedDuration {
         let mut hasher = SipHasher13::new();
         hasher.write_u64(self.seed);
         hasher.write_u32(self.failures);
-        if most == 0 { 0 } else { (hasher.finish() >> 1).cast_signed() % most }
+        spread(hasher.finish() >> 1, most)
     }
 
-    /// What the schedules cost in a month of 30 days: looks, and microseconds that a database is awake which suspends
-    /// itself after so many without a query.
+    /// What the schedules cost in a month of 30 days: looks, and how long a database is awake which suspends
+    /// itself after so long without a query.
     #[must_use]
-    pub fn cost(&self, suspends_after: i64) -> (u64, i64) {
-        let start = Instant::from_micros(20_000 * DAY).unwrap_or(Instant::MIN);
-        let end = start.plus(MONTH * DAY);
+    pub fn cost(&self, suspends_after: SignedDuration) -> (u64, SignedDuration) {
+        let start = Instant::UNIX_EPOCH + 20_000 * DAY;
+        let end = start + MONTH * DAY;
         let (done, looked) = (vec![Some(start); self.done.len()], Some(start));
-        let mut table =
-            Self { done, looked, hurried: false, closely: false, failures: 0, took_us: 0, ..self.clone() };
-        let (mut looks, mut awake, mut now) = (0, 0, start);
+        let mut table = Self {
+            done,
+            looked,
+            hurried: false,
+            closely: false,
+            failures: 0,
+            took: SignedDuration::ZERO,
+            ..self.clone()
+        };
+        let (mut looks, mut awake, mut now) = (0, SignedDuration::ZERO, start);
         loop {
             let next = table.next(now);
-            awake += next.min(end).since(now).min(suspends_after);
+            awake += next.min(end).duration_since(now).min(suspends_after);
             if next >= end {
                 return (looks, awake);
             }
             looks += 1;
             now = next;
             if let Some(due) = table.due(now) {
-                table.looked(&due, now, 0, true);
+                table.looked(&due, now, SignedDuration::ZERO, true);
             }
         }
     }
@@ -291,19 +306,22 @@ impl Timetable {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use proptest::prelude::*;
+
+    use sessionwatch_core::duration::{HOUR, MINUTE, SECOND};
 
     use super::*;
 
-    const MINUTE: i64 = 60 * SECOND;
-    const HOUR: i64 = 60 * MINUTE;
+    const AT_ONCE: SignedDuration = SignedDuration::ZERO;
+    const SHORT: SignedDuration = SignedDuration::from_micros(5);
 
-    fn at(micros: i64) -> Instant {
-        Instant::from_micros(micros).unwrap()
+    fn at(after: SignedDuration) -> Instant {
+        Instant::UNIX_EPOCH + after
     }
 
     pub(super) fn utc(text: &str) -> Instant {
-        at(text.parse::<Timestamp>().unwrap().as_microsecond())
+        text.parse::<Timestamp>().unwrap().try_into().unwrap()
     }
 
     fn entry(schedule: Schedule, checks: &[&str], deep: bool) -> Entry {
@@ -328,13 +346,15 @@ mod tests {
     #[test]
     fn a_success_counts_for_three_intervals_of_the_most_frequent_schedule() {
         let start = utc("2026-11-24T12:00:00Z");
-        let until = |entries: &[Entry], took_us: i64| current_until(entries, start, took_us).since(start);
+        let until = |entries: &[Entry], took: SignedDuration| {
+            current_until(entries, start, took).duration_since(start)
+        };
         let often = entry(Schedule::Every(5 * MINUTE), &["a"], false);
         let nightly = entry(cron("0 3 * * *", "UTC"), &["a"], true);
-        assert_eq!(until(&[nightly.clone(), often.clone()], 0), 15 * MINUTE);
-        assert_eq!(until(std::slice::from_ref(&nightly), 0), 63 * HOUR);
+        assert_eq!(until(&[nightly.clone(), often.clone()], AT_ONCE), 15 * MINUTE);
+        assert_eq!(until(std::slice::from_ref(&nightly), AT_ONCE), 63 * HOUR);
         // Runs are at least a minute apart, and slow ones nine times as long as they take.
-        assert_eq!(until(&[entry(Schedule::Every(SECOND), &["a"], false)], 0), 3 * MINUTE);
+        assert_eq!(until(&[entry(Schedule::Every(SECOND), &["a"], false)], AT_ONCE), 3 * MINUTE);
         assert_eq!(until(&[often], 40 * SECOND), 18 * MINUTE);
     }
 
@@ -359,19 +379,19 @@ mod tests {
             .map(|_| {
                 let now = table.next(start);
                 let due = table.due(now).unwrap();
-                assert_eq!(table.due(now.plus(-1)), None);
-                table.looked(&due, now, 0, true);
-                (now.since(start) / SECOND, due.checks.len(), due.deep)
+                assert_eq!(table.due(now - SHORT), None);
+                table.looked(&due, now, SignedDuration::ZERO, true);
+                (now.duration_since(start).as_secs(), due.checks.len(), due.deep)
             })
             .collect();
         let deep: Vec<_> = looks.iter().filter(|(_, checks, deep)| *deep && *checks == 3).collect();
         assert_eq!((looks.len(), deep.len()), (6, 1), "{looks:?}");
         assert!(looks.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{looks:?}");
         // An hour without a look is one look late, not sixty.
-        let late = start.plus(HOUR);
+        let late = start + HOUR;
         let due = table.due(late).unwrap();
-        table.looked(&due, late, 0, true);
-        assert_eq!(table.next(late), late.plus(MINUTE));
+        table.looked(&due, late, AT_ONCE, true);
+        assert_eq!(table.next(late), late + MINUTE);
     }
 
     #[test]
@@ -379,21 +399,21 @@ mod tests {
         let start = at(DAY);
         let table =
             || Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], Some(start), start);
-        let gaps = |took: i64, succeeded: bool| -> Vec<i64> {
+        let gaps = |took: SignedDuration, succeeded: bool| -> Vec<i64> {
             let mut table = table();
             let mut now = start;
             let gap = |_| {
                 let next = table.next(now);
-                let gap = next.since(now);
+                let gap = next.duration_since(now);
                 now = next;
                 table.looked(&table.due(now).unwrap(), now, took, succeeded);
-                gap / SECOND
+                gap.as_secs()
             };
             (0..9).map(gap).collect()
         };
         assert_eq!(gaps(SECOND, true), [60; 9]);
         assert_eq!(gaps(20 * SECOND, true)[1..], [180; 8]);
-        let failing = gaps(0, false);
+        let failing = gaps(AT_ONCE, false);
         assert_eq!(failing[..3], [60; 3]);
         assert!(failing[3] >= 120 && failing[4] >= 240 && failing[8] >= 900, "{failing:?}");
         assert!(failing.iter().all(|gap| *gap <= 990), "{failing:?}");
@@ -408,17 +428,17 @@ mod tests {
         ];
         let mut table = Timetable::new("x", entries, Some(start), start);
         table.hurry();
-        assert_eq!(table.next(start.plus(SECOND)), start.plus(LEAST_GAP));
-        let due = table.due(start.plus(LEAST_GAP)).unwrap();
+        assert_eq!(table.next(start + SECOND), start + LEAST_GAP);
+        let due = table.due(start + LEAST_GAP).unwrap();
         assert!(!due.deep && due.checks.len() == 1);
-        table.looked(&due, start.plus(LEAST_GAP), 0, true);
-        assert!(table.next(start.plus(LEAST_GAP)) > start.plus(2 * HOUR));
+        table.looked(&due, start + LEAST_GAP, AT_ONCE, true);
+        assert!(table.next(start + LEAST_GAP) > start + 2 * HOUR);
         let mut new =
-            Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], None, start.plus(5));
-        assert_eq!((new.next(start), new.due(start)), (start.plus(5), None));
-        let due = new.due(start.plus(5)).unwrap();
-        new.looked(&due, start.plus(5), 0, false);
-        assert_eq!(new.next(start.plus(5)), start.plus(5 + LEAST_GAP), "what failed is due again");
+            Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], None, start + SHORT);
+        assert_eq!((new.next(start), new.due(start)), (start + SHORT, None));
+        let due = new.due(start + SHORT).unwrap();
+        new.looked(&due, start + SHORT, AT_ONCE, false);
+        assert_eq!(new.next(start + SHORT), start + SHORT + LEAST_GAP, "what failed is due again");
     }
 
     #[test]
@@ -427,18 +447,18 @@ mod tests {
             "x",
             vec![entry(Schedule::Every(MINUTE), &["a"], false)],
             Some(at(10 * HOUR)),
-            at(0),
+            at(AT_ONCE),
         );
         let now = at(7 * HOUR);
-        assert!(table.is_ahead(now) && table.next(now) > now.plus(HOUR));
+        assert!(table.is_ahead(now) && table.next(now) > now + HOUR);
         table.rebase(now);
-        assert_eq!(table.next(now), now.plus(MINUTE));
+        assert_eq!(table.next(now), now + MINUTE);
     }
 
     #[test]
     fn a_time_that_cron_names_does_not_come_again_when_the_clock_goes_back() {
         let nightly = || entry(cron("0 21 * * *", "UTC"), &["a"], false);
-        let mut table = Timetable::new("x", vec![nightly()], Some(utc("2026-11-28T21:00:30Z")), at(0));
+        let mut table = Timetable::new("x", vec![nightly()], Some(utc("2026-11-28T21:00:30Z")), at(AT_ONCE));
         let before = table.next(utc("2026-11-28T22:10:00Z"));
         table.rebase(utc("2026-11-28T19:10:00Z"));
         assert_eq!(table.next(utc("2026-11-28T22:11:00Z")), before, "not at once");
@@ -449,7 +469,7 @@ mod tests {
     #[test]
     fn a_schedule_says_what_it_costs() {
         let cost = |schedule| {
-            Timetable::new("x", vec![entry(schedule, &["a"], false)], None, at(0)).cost(5 * MINUTE)
+            Timetable::new("x", vec![entry(schedule, &["a"], false)], None, at(AT_ONCE)).cost(5 * MINUTE)
         };
         assert_eq!(cost(Schedule::Every(MINUTE)), (30 * 1_440 - 1, MONTH * DAY));
         assert_eq!(cost(Schedule::Every(6 * HOUR)), (119, 120 * 5 * MINUTE));
@@ -461,17 +481,17 @@ mod tests {
         #[test]
         fn looks_keep_their_distance(minutes in prop::collection::vec(1i64..600, 1..4), minute in 0u8..60, took in 0i64..30) {
             let mut entries: Vec<Entry> =
-                minutes.iter().map(|every| entry(Schedule::Every(every * MINUTE), &["a"], false)).collect();
+                minutes.iter().map(|every| entry(Schedule::Every(SignedDuration::from_mins(*every)), &["a"], false)).collect();
             entries.push(entry(cron(&format!("{minute} * * * *"), "UTC"), &["b"], false));
             let mut table = Timetable::new("x", entries, None, at(DAY));
             let mut now = at(DAY);
             for _ in 0..50 {
                 let next = table.next(now);
-                prop_assert!(next.since(now) <= HOUR + SPLAY);
+                prop_assert!(next.duration_since(now) <= HOUR + SPLAY);
                 let due = table.due(next).unwrap();
                 prop_assert!(!due.checks.is_empty());
-                table.looked(&due, next, took * SECOND, true);
-                prop_assert!(table.next(next).since(next) >= LEAST_GAP);
+                table.looked(&due, next, SignedDuration::from_secs(took), true);
+                prop_assert!(table.next(next).duration_since(next) >= LEAST_GAP);
                 now = next;
             }
         }

@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_layout_is_kept_until_it_is_confirmed_or_configured_anew() {
-        let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+        let at = |second: i64| Instant::UNIX_EPOCH + jiff::SignedDuration::from_secs(second);
         let layout = |table: &str| KnownLayout {
             table: table.into(),
             token: "t".into(),

@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use sessionwatch_core::{instant::Instant, retention::Reading};
+use jiff::SignedDuration;
+use sessionwatch_core::{duration::whole_micros, instant::Instant, retention::Reading};
 use tokio::sync::watch;
 
 /// How long to wait at most before the clock is read again, which somebody may have set.
@@ -16,11 +17,10 @@ const GLANCE: Duration = Duration::from_secs(10);
 /// The same, where nothing passes by itself.
 const GLIMPSE: Duration = Duration::from_secs(1);
 
-/// How far apart a clock and a server's may seem, besides what the way to the server takes, before the clock follows: 50 ms
-/// in microseconds.
-const FOLLOW_TOLERANCE: i64 = 50_000;
-/// How long the two readings of a pair may be apart, in microseconds.
-const READING_LIMIT: i64 = 100_000;
+/// How far apart a clock and a server's may seem, besides what the way to the server takes, before the clock follows.
+const FOLLOW_TOLERANCE: SignedDuration = SignedDuration::from_millis(50);
+/// How long the two readings of a pair may be apart.
+const READING_LIMIT: SignedDuration = SignedDuration::from_millis(100);
 
 /// Where the watch takes the time from.
 #[derive(Clone, Debug, Default)]
@@ -54,10 +54,10 @@ pub struct ServerClock {
 pub struct ServerReading {
     /// The server's time.
     pub at: Instant,
-    /// Microseconds by [`Clock::elapsed`], before.
-    pub before: i64,
+    /// The count of [`Clock::elapsed`], before.
+    pub before: SignedDuration,
     /// The same, after.
-    pub after: i64,
+    pub after: SignedDuration,
 }
 
 impl ServerReading {
@@ -81,13 +81,13 @@ impl Clock {
         Self::Server(Arc::new(ServerClock { machine, read: RwLock::new(read.reading()) }))
     }
 
-    /// Sets a clock that a story holds forward or back by so many microseconds, as somebody does by hand: no time passes
+    /// Sets a clock that a story holds forward or back, as somebody does by hand: no time passes
     /// by it. Other clocks stay as they are.
-    pub fn adjust(&self, by: i64) {
+    pub fn adjust(&self, by: SignedDuration) {
         match self {
             Self::Set(set) => set.hand.send_modify(|at| {
-                set.adjusted.fetch_add(by, Ordering::Relaxed);
-                *at = at.plus(by);
+                set.adjusted.fetch_add(whole_micros(by), Ordering::Relaxed);
+                *at += by;
             }),
             Self::Server(server) => server.machine.adjust(by),
             Self::System => {}
@@ -97,7 +97,7 @@ impl Clock {
     /// Follows the server's time, if this is a server's clock.
     pub fn follow(&self, read: ServerReading) {
         let Self::Server(server) = self else { return };
-        let apart = read.at.since(server.at(read.reading().elapsed)).abs();
+        let apart = read.at.duration_since(server.at(read.reading().elapsed)).abs();
         if apart > (read.after - read.before) / 2 + FOLLOW_TOLERANCE {
             *server.read.write().unwrap_or_else(PoisonError::into_inner) = read.reading();
         }
@@ -109,13 +109,16 @@ impl Clock {
         if let Self::Server(server) = self { &server.machine } else { self }
     }
 
-    /// Microseconds since some instant, which go on evenly however the clock is set.
+    /// The time since some instant, which goes on evenly however the clock is set.
     #[must_use]
-    pub fn elapsed(&self) -> i64 {
+    pub fn elapsed(&self) -> SignedDuration {
         static START: LazyLock<Monotonic> = LazyLock::new(Monotonic::now);
         match self {
-            Self::System => i64::try_from(START.elapsed().as_micros()).unwrap_or(i64::MAX),
-            Self::Set(set) => set.hand.borrow().micros() - set.adjusted.load(Ordering::Relaxed),
+            Self::System => length_of(START.elapsed()),
+            Self::Set(set) => {
+                let adjusted = SignedDuration::from_micros(set.adjusted.load(Ordering::Relaxed));
+                set.hand.borrow().duration_since(Instant::UNIX_EPOCH) - adjusted
+            }
             Self::Server(server) => server.machine.elapsed(),
         }
     }
@@ -144,7 +147,7 @@ impl Clock {
 
     /// Waits until an instant, or until the clock should be read again.
     pub async fn wait_until(&self, at: Instant) {
-        let left = u64::try_from(at.since(self.now())).unwrap_or(0);
+        let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
         match self.machine() {
             Self::Set(set) => {
                 let mut hand = set.hand.subscribe();
@@ -154,17 +157,23 @@ impl Clock {
                     let _ = tokio::time::timeout(GLIMPSE, hand.changed()).await;
                 }
             }
-            Self::System | Self::Server(_) => sleep(Duration::from_micros(left).min(GLANCE)).await,
+            Self::System | Self::Server(_) => sleep(left.min(GLANCE)).await,
         }
     }
 }
 
 impl ServerClock {
     /// The server's time at a count of time.
-    fn at(&self, elapsed: i64) -> Instant {
+    fn at(&self, elapsed: SignedDuration) -> Instant {
         let read = *self.read.read().unwrap_or_else(PoisonError::into_inner);
-        read.wall.plus(elapsed - read.elapsed)
+        read.wall + (elapsed - read.elapsed)
     }
+}
+
+/// A length of time as one that has a sign; the longest there is where it is longer.
+#[must_use]
+pub fn length_of(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 /// Waits for so long. Whoever calls this also watches what tells it to stop.
@@ -180,7 +189,7 @@ pub async fn sleep(duration: Duration) {
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> Instant {
-    Instant::from_micros(jiff::Timestamp::now().as_microsecond()).unwrap_or(Instant::MIN)
+    jiff::Timestamp::now().try_into().unwrap_or(Instant::MIN)
 }
 
 /// `2026-01-31 12:00:00.123456`, in UTC, without a zone.
@@ -198,7 +207,7 @@ pub fn rfc3339(at: Instant) -> String {
 /// Reads what [`rfc3339`] writes; `None` if the text is something else.
 #[must_use]
 pub fn parsed(text: &str) -> Option<Instant> {
-    Instant::from_micros(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
+    text.parse::<jiff::Timestamp>().ok()?.try_into().ok()
 }
 
 /// `2026-01-31 12:00:00 UTC`, for people.
@@ -209,5 +218,5 @@ pub fn readable(at: Instant) -> String {
 
 fn civil(at: Instant) -> jiff::civil::DateTime {
     let epoch = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-    epoch.saturating_add(jiff::SignedDuration::from_micros(at.micros()))
+    epoch.saturating_add(at.duration_since(Instant::UNIX_EPOCH))
 }

@@ -1,6 +1,8 @@
 //! Alerts: the life of a failing check on a target, advanced by each look. Pure: `now` is a parameter, and what is to be
 //! told comes back as a notice.
 
+use jiff::SignedDuration;
+
 use crate::{instant::Instant, severity::Severity};
 
 /// How an alert behaves.
@@ -8,12 +10,12 @@ use crate::{instant::Instant, severity::Severity};
 pub struct AlertPolicy {
     /// Failing looks in a row before it fires, at least one.
     pub pending_looks: u32,
-    /// Microseconds of failing after which it fires, however few looks there were.
-    pub pending_us: i64,
+    /// How long it fails before it fires, however few looks there were.
+    pub pending_for: SignedDuration,
     /// Healthy looks in a row before it is resolved, at least one.
     pub clear_looks: u32,
-    /// Microseconds after which one that still fires is told again; nothing for never.
-    pub repeat_after_us: Option<i64>,
+    /// After how long one that still fires is told again; nothing for never.
+    pub repeat_after: Option<SignedDuration>,
 }
 
 /// What a look says of one check.
@@ -28,7 +30,8 @@ pub enum CheckState {
 }
 
 /// Where an alert stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum State {
     /// Nothing wrong.
     #[default]
@@ -63,7 +66,8 @@ pub struct Alert {
 }
 
 /// What is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Notification {
     /// It fires.
     Firing,
@@ -78,43 +82,39 @@ impl AlertPolicy {
     /// healthy one. Critical and high are told again every four hours, the others every day.
     #[must_use]
     pub const fn of(severity: Severity) -> Self {
-        const HOUR: i64 = crate::instant::HOUR;
         let (pending_looks, hours) = match severity {
             Severity::Critical => (1, 4),
             Severity::High => (2, 4),
             Severity::Medium | Severity::Low => (2, 24),
         };
-        Self { pending_looks, pending_us: HOUR / 4, clear_looks: 2, repeat_after_us: Some(hours * HOUR) }
+        Self {
+            pending_looks,
+            pending_for: SignedDuration::from_mins(15),
+            clear_looks: 2,
+            repeat_after: Some(SignedDuration::from_hours(hours)),
+        }
     }
 
-    /// The policy where looks are so far apart, in microseconds: to wait for a second one would be to tell too late.
+    /// The policy where looks are so far apart: to wait for a second one would be to tell too late.
     #[must_use]
-    pub fn between_looks(self, distance: i64) -> Self {
-        if distance < self.pending_us { self } else { Self { pending_looks: 1, clear_looks: 1, ..self } }
+    pub fn between_looks(self, distance: SignedDuration) -> Self {
+        if distance < self.pending_for { self } else { Self { pending_looks: 1, clear_looks: 1, ..self } }
     }
 }
 
 impl Notification {
     /// The word for it in messages and in the store.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Firing => "firing",
-            Self::Repeated => "repeated",
-            Self::Resolved => "resolved",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 impl State {
     /// The word for it in messages and in the store.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Pending { .. } => "pending",
-            Self::Firing { .. } => "firing",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -150,7 +150,7 @@ impl Alert {
 
     fn due(self, told: Option<Instant>, now: Instant, policy: AlertPolicy) -> Option<Notification> {
         let Some(told) = told else { return Some(Notification::Firing) };
-        let waited = policy.repeat_after_us.is_some_and(|wait| now.since(told) >= wait);
+        let waited = policy.repeat_after.is_some_and(|wait| now.duration_since(told) >= wait);
         (waited && !self.acknowledged).then_some(Notification::Repeated)
     }
 }
@@ -162,7 +162,7 @@ impl State {
             Self::Pending { looks, since } => (looks.saturating_add(1), since),
             Self::Ok => (1, now),
         };
-        if looks >= policy.pending_looks || now.since(since) >= policy.pending_us {
+        if looks >= policy.pending_looks || now.duration_since(since) >= policy.pending_for {
             Self::Firing { since, clear: 0, told: None }
         } else {
             Self::Pending { looks, since }
@@ -172,7 +172,7 @@ impl State {
     /// The clock was set back. What has happened keeps its instant, since the clock may be put right again. Only where
     /// the next repeat would be waited for longer than twice its distance, the last one was just now.
     fn rebased(self, now: Instant, policy: AlertPolicy) -> Self {
-        let is_far = |told: &Instant| policy.repeat_after_us.is_some_and(|wait| told.since(now) > wait);
+        let is_far = |told: &Instant| policy.repeat_after.is_some_and(|wait| told.duration_since(now) > wait);
         match self {
             Self::Firing { since, clear, told } => {
                 Self::Firing { since, clear, told: told.map(|told| if is_far(&told) { now } else { told }) }
@@ -196,13 +196,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::instant::HOUR;
+    use crate::duration::HOUR;
 
     const POLICY: AlertPolicy = AlertPolicy {
         pending_looks: 2,
-        pending_us: 9 * HOUR,
+        pending_for: SignedDuration::from_hours(9),
         clear_looks: 2,
-        repeat_after_us: Some(3 * HOUR),
+        repeat_after: Some(SignedDuration::from_hours(3)),
     };
 
     /// The notices of a sequence of looks, an hour apart.
@@ -214,7 +214,7 @@ mod tests {
                 'u' => CheckState::Unknown,
                 _ => CheckState::Healthy,
             };
-            let now = Instant::from_micros(hour * HOUR).unwrap();
+            let now = Instant::UNIX_EPOCH + SignedDuration::from_hours(hour);
             let (next, notice) = alert.advance(sign_of(sign), now, sign.is_uppercase(), policy);
             alert = next;
             match notice {
@@ -230,7 +230,7 @@ mod tests {
     /// What people hear, by counting runs of known looks, and the hours since the first failing one.
     fn model(signs: &str, pending: u32, clear: u32, repeat: i64) -> String {
         let (mut bad, mut good, mut firing, mut told) = (0, 0, false, None);
-        let (mut failing_since, pending_hours) = (0, POLICY.pending_us / HOUR);
+        let (mut failing_since, pending_hours) = (0, POLICY.pending_for.as_hours());
         let hear = |(hour, sign): (i64, char)| {
             let silent = sign.is_uppercase();
             match sign.to_ascii_lowercase() {
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn nobody_is_told_again_of_what_somebody_looks_after() {
-        let now = |hour| Instant::from_micros(hour * HOUR).unwrap();
+        let now = |hour| Instant::UNIX_EPOCH + SignedDuration::from_hours(hour);
         let (alert, _) =
             Alert::default().advance(CheckState::Failing, now(0), false, AlertPolicy::of(Severity::Critical));
         let acknowledged = Alert { acknowledged: true, ..alert };
@@ -304,13 +304,13 @@ mod tests {
         let daily = POLICY.between_looks(24 * HOUR);
         assert_eq!(notices("fh", daily), "!o");
         assert_eq!(POLICY.between_looks(HOUR), POLICY);
-        let patient = AlertPolicy { pending_looks: 100, pending_us: 3 * HOUR, ..POLICY };
+        let patient = AlertPolicy { pending_looks: 100, pending_for: 3 * HOUR, ..POLICY };
         assert_eq!(notices("ffffh", patient), "...!.");
     }
 
     #[test]
     fn a_clock_that_goes_back_keeps_nobody_waiting_for_longer_than_twice_the_repeat() {
-        let at = |hour: i64| Instant::from_micros((100 + hour) * HOUR).unwrap();
+        let at = |hour: i64| Instant::UNIX_EPOCH + SignedDuration::from_hours(100 + hour);
         let (alert, told) =
             Alert::default().advance(CheckState::Failing, at(0), false, AlertPolicy::of(Severity::Critical));
         assert_eq!(told, Some(Notification::Firing));
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_has_happened_keeps_its_instant_when_the_clock_goes_back_for_a_while() {
-        let at = |minute: i64| Instant::from_micros(100 * HOUR + minute * HOUR / 60).unwrap();
+        let at = |minute: i64| Instant::UNIX_EPOCH + 100 * HOUR + SignedDuration::from_mins(minute);
         let (pending, _) = Alert::default().advance(CheckState::Failing, at(0), false, POLICY);
         let (firing, _) = pending.advance(CheckState::Failing, at(-170), false, POLICY);
         assert_eq!(firing.state, State::Firing { since: at(0), clear: 0, told: Some(at(-170)) });
@@ -340,7 +340,7 @@ mod tests {
         #[test]
         fn agrees_with_a_model(signs in "[fhuFHU]{0,40}", pending in 1u32..4, clear in 1u32..4, repeat in 1i64..5) {
             let policy = AlertPolicy {
-                pending_looks: pending, clear_looks: clear, repeat_after_us: Some(repeat * HOUR), ..POLICY
+                pending_looks: pending, clear_looks: clear, repeat_after: Some(SignedDuration::from_hours(repeat)), ..POLICY
             };
             prop_assert_eq!(notices(&signs, policy), model(&signs, pending, clear, repeat));
         }

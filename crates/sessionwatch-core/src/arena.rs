@@ -1,7 +1,9 @@
 //! Many short texts in one piece of memory, by number.
 
+use serde::{Deserialize, Serialize};
+
 /// Texts one after another.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Arena {
     text: Vec<u8>,
     ends: Vec<usize>,

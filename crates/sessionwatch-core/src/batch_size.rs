@@ -1,7 +1,9 @@
 //! The pace of acting: how many rows the next batch takes, so that nobody waits long for a lock.
 
-/// How long a batch should hold its locks, in microseconds: half of what an application should ever wait.
-pub const AIM_US: i64 = 25_000;
+use jiff::SignedDuration;
+
+/// How long a batch should hold its locks: half of what an application should ever wait.
+pub const TARGET_LOCK_TIME: SignedDuration = SignedDuration::from_millis(25);
 /// Rows of the first batch.
 const FIRST: usize = 250;
 /// Bounds of a batch, in rows.
@@ -27,11 +29,11 @@ impl AdaptiveBatchSize {
         self.size
     }
 
-    /// Learns from a batch of so many rows that held its locks for so many microseconds.
-    pub fn took(&mut self, rows: usize, held_us: i64) {
-        let held_us = usize::try_from(held_us.max(1)).unwrap_or(usize::MAX);
-        let aim = usize::try_from(AIM_US).unwrap_or(usize::MAX);
-        let fitting = rows.saturating_mul(aim) / held_us;
+    /// Learns from a batch of so many rows that held its locks for that long.
+    pub fn took(&mut self, rows: usize, held: SignedDuration) {
+        let micros =
+            |length: SignedDuration| usize::try_from(length.as_micros().max(1)).unwrap_or(usize::MAX);
+        let fitting = rows.saturating_mul(micros(TARGET_LOCK_TIME)) / micros(held);
         // A short batch at the end says little, and a fast one may have been luck: growth is by half at most.
         let next = if fitting < self.size { fitting } else { fitting.min(self.size + self.size / 2) };
         if rows >= self.size || fitting < self.size {
@@ -55,17 +57,17 @@ mod tests {
         for _ in 0..20 {
             let rows = pace.size();
             // Ten microseconds a row.
-            pace.took(rows, i64::try_from(rows * 10).unwrap());
+            pace.took(rows, SignedDuration::from_micros(i64::try_from(rows * 10).unwrap()));
         }
         assert_eq!(pace.size(), 2_500);
-        pace.took(2_500, 500_000);
+        pace.took(2_500, SignedDuration::from_millis(500));
         assert_eq!(pace.size(), 125);
-        pace.took(125, i64::MAX);
+        pace.took(125, SignedDuration::MAX);
         assert_eq!(pace.size(), LEAST);
         pace.was_blocked();
         assert_eq!(pace.size(), LEAST);
         for _ in 0..40 {
-            pace.took(pace.size(), 0);
+            pace.took(pace.size(), SignedDuration::ZERO);
         }
         assert_eq!(pace.size(), MOST);
     }
@@ -73,9 +75,9 @@ mod tests {
     #[test]
     fn a_short_last_batch_teaches_nothing() {
         let mut pace = AdaptiveBatchSize::default();
-        pace.took(3, 10);
+        pace.took(3, SignedDuration::from_micros(10));
         assert_eq!(pace, AdaptiveBatchSize::default());
-        pace.took(3, 50_000);
+        pace.took(3, SignedDuration::from_millis(50));
         assert_eq!(pace.size(), LEAST);
     }
 }

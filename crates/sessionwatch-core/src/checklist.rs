@@ -1,9 +1,8 @@
 //! The checklist: what the numbers of a period prove. What too few looks saw does not pass.
 
-use crate::{
-    checks::Baseline,
-    instant::{DAY, HOUR, Instant, SECOND},
-};
+use jiff::SignedDuration;
+
+use crate::{checks::Baseline, duration::DAY, instant::Instant, period::Period};
 
 /// Orphaned sessions at which the guide's checklist fails.
 pub const ORPHANED: u32 = 5;
@@ -11,17 +10,18 @@ pub const ORPHANED: u32 = 5;
 pub const EXPIRED: u32 = 10;
 /// Sessions for each user below which the guide's checklist fails.
 pub const RATIO_MIN: f64 = 1.0;
-/// The longest time in which nobody needs to have looked, in microseconds: who looks once a day is late at times, and
+/// The longest time in which nobody needs to have looked: who looks once a day is late at times, and
 /// clocks are put back.
-pub const GAP: i64 = DAY + 2 * HOUR;
-/// By how much the clock of an application may differ from that of its database, in microseconds.
-const SKEW: i64 = 60 * SECOND;
+pub const GAP: SignedDuration = SignedDuration::from_hours(26);
+/// By how much the clock of an application may differ from that of its database.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// Why nothing is known of what has no number.
 const UNMEASURED: &str = "it was not measured in this period";
 
 /// Whether an item holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// It holds.
     Pass,
@@ -56,8 +56,8 @@ pub struct VerdictSpan {
 /// How far ahead sessions ended at a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryHorizon {
-    /// Microseconds to the furthest end; nothing if no active session has one.
-    pub ahead: Option<i64>,
+    /// How long it is to the furthest end; nothing if no active session has one.
+    pub ahead: Option<SignedDuration>,
     /// Sessions that never end.
     pub never: u64,
     /// Sessions whose end cannot be read.
@@ -65,7 +65,8 @@ pub struct ExpiryHorizon {
 }
 
 /// Where a number is, as to the range in which it is healthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RangePosition {
     /// Inside, all the time.
     In,
@@ -79,11 +80,7 @@ impl Verdict {
     /// Its name in reports.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Unknown(_) => "unknown",
-        }
+        self.into()
     }
 
     /// Why it is unknown.
@@ -140,11 +137,7 @@ impl RangePosition {
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::In => "in",
-            Self::Out => "out",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 
@@ -170,9 +163,9 @@ pub fn ratio(track: Option<&SeriesSummary>, max: f64) -> Verdict {
 }
 
 /// Whether the busiest hour saw as many sessions created as is usual. Too few are known only after a day was seen: nights are
-/// quiet everywhere. `seen_us` says how long was seen, in microseconds.
+/// quiet everywhere. `seen` says how long was seen.
 #[must_use]
-pub fn creation_rate(track: Option<&SeriesSummary>, usual: Baseline, seen_us: i64) -> Verdict {
+pub fn creation_rate(track: Option<&SeriesSummary>, usual: Baseline, seen: SignedDuration) -> Verdict {
     let Some(track) = track else { return unmeasured() };
     let busiest = track.highest.0;
     let is_beyond = |limit: Option<u64>, beyond: fn(&f64, &f64) -> bool| {
@@ -186,7 +179,7 @@ pub fn creation_rate(track: Option<&SeriesSummary>, usual: Baseline, seen_us: i6
         Verdict::Fail
     } else if !is_beyond(usual.min, f64::lt) {
         Verdict::Pass
-    } else if seen_us < DAY {
+    } else if seen < DAY {
         Verdict::Unknown("a busier hour may come: less than a day was seen".into())
     } else {
         Verdict::Fail
@@ -239,9 +232,13 @@ pub fn lifetime(failed: bool, extended: Option<&SeriesSummary>) -> Verdict {
     if failed { Verdict::Fail } else { unextended(extended) }
 }
 
-/// Whether no session can last longer than that many microseconds.
+/// Whether no session can last longer than that.
 #[must_use]
-pub fn ends_within(ends: Option<ExpiryHorizon>, limit: i64, extended: Option<&SeriesSummary>) -> Verdict {
+pub fn ends_within(
+    ends: Option<ExpiryHorizon>,
+    limit: SignedDuration,
+    extended: Option<&SeriesSummary>,
+) -> Verdict {
     let unknown = |reason: &str| Verdict::Unknown(reason.into());
     match ends {
         None => unknown("the last look that saw something is not of this period"),
@@ -292,11 +289,12 @@ pub fn is_blind(looks: u64, blind: u64) -> bool {
 
 /// The longest time between two instants of a period at which something was seen, in their order.
 #[must_use]
-pub fn longest_gap(seen: impl Iterator<Item = Instant>, from: Instant, to: Instant) -> (Instant, Instant) {
-    let (mut last, mut longest) = (from, (from, from));
+pub fn longest_gap(seen: impl Iterator<Item = Instant>, period: Period) -> Period {
+    let Period { from, to } = period;
+    let (mut last, mut longest) = (from, Period { from, to: from });
     for at in seen.map(|at| at.clamp(from, to)).chain([to]) {
-        if at.since(last) > longest.1.since(longest.0) {
-            longest = (last, at);
+        if at.duration_since(last) > longest.duration() {
+            longest = Period { from: last, to: at };
         }
         last = at;
     }
@@ -305,13 +303,14 @@ pub fn longest_gap(seen: impl Iterator<Item = Instant>, from: Instant, to: Insta
 
 /// A time, if it is too long for nobody to have looked.
 #[must_use]
-pub fn too_long(from: Instant, to: Instant) -> Option<(Instant, Instant)> {
-    (to.since(from) > GAP).then_some((from, to))
+pub fn too_long(gap: Period) -> Option<Period> {
+    (gap.duration() > GAP).then_some(gap)
 }
 
 /// The verdicts of a check over a period, from when each of them began, in their order. The first may be older.
 #[must_use]
-pub fn spans(began: &[(Instant, String)], from: Instant, to: Instant) -> Vec<VerdictSpan> {
+pub fn spans(began: &[(Instant, String)], period: Period) -> Vec<VerdictSpan> {
+    let Period { from, to } = period;
     let ends = began.iter().skip(1).map(|(at, _)| *at).chain([to]);
     let span = |((at, verdict), end): (&(Instant, String), Instant)| VerdictSpan {
         from: (*at).max(from),
@@ -324,16 +323,16 @@ pub fn spans(began: &[(Instant, String)], from: Instant, to: Instant) -> Vec<Ver
 /// The longest time for which a check had no verdict, if that is too long, or all such times together are more than a tenth
 /// of the period. What comes before the first verdict counts.
 #[must_use]
-pub fn undecided(spans: &[VerdictSpan], from: Instant, to: Instant) -> Option<(Instant, Instant)> {
-    let start = (from, spans.first().map_or(to, |span| span.from));
-    let unknown = spans.iter().filter(|span| span.verdict == "unknown").map(|span| (span.from, span.to));
-    let times: Vec<(Instant, Instant)> = std::iter::once(start).chain(unknown).collect();
-    let length = |time: &(Instant, Instant)| time.1.since(time.0);
-    let longest = times.iter().copied().max_by_key(length)?;
+pub fn undecided(spans: &[VerdictSpan], period: Period) -> Option<Period> {
+    let start = Period { from: period.from, to: spans.first().map_or(period.to, |span| span.from) };
+    let unknown = spans.iter().filter(|span| span.verdict == "unknown");
+    let unknown = unknown.map(|span| Period { from: span.from, to: span.to });
+    let times: Vec<Period> = std::iter::once(start).chain(unknown).collect();
+    let longest = times.iter().copied().max_by_key(|time| time.duration())?;
     // Before the first verdict a watch that looks once a day has a day.
-    let unknown: i64 = times.iter().skip(1).map(length).sum();
-    let much = unknown > to.since(from) / 10;
-    if much { Some(longest) } else { too_long(longest.0, longest.1) }
+    let unknown: SignedDuration = times.iter().skip(1).map(|time| time.duration()).sum();
+    let much = unknown > period.duration() / 10;
+    if much { Some(longest) } else { too_long(longest) }
 }
 
 fn unmeasured() -> Verdict {

@@ -4,7 +4,8 @@
 const BY_CHANCE: f64 = 0.01;
 
 /// How a signal fits the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum MatchKind {
     /// The session is there, and its user is one whom the log names.
     Exact,
@@ -17,24 +18,10 @@ pub enum MatchKind {
 }
 
 impl MatchKind {
-    /// Every way to fit.
-    pub const ALL: [Self; 4] = [Self::Exact, Self::Ambiguous, Self::Contradicting, Self::Gone];
-
-    /// The way to fit of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|fit| fit.name() == name)
-    }
-
     /// The name used in output.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Ambiguous => "ambiguous",
-            Self::Contradicting => "contradicting",
-            Self::Gone => "gone",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -4,22 +4,32 @@
 //! were created over more than an hour count for the share of an hour. What had ended is remembered for a week, the
 //! latest half million, so that a session that comes back is recognised.
 
+mod format1;
+mod stored;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+pub use self::stored::HistoryError;
+
 use crate::{
-    bytes::{Reader, Writer},
-    instant::{DAY, HOUR, Instant},
+    duration::{DAY, HOUR},
+    instant::{Instant, as_micros},
     snapshot::{SessionSnapshot, SnapshotDiff, SnapshotEntries, UserTotal},
     stats::Histogram,
 };
 
 /// How long an ended session is remembered.
-const REMEMBERED: i64 = 7 * DAY;
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The most ended sessions that are remembered.
 const MOST_ENDED: usize = 500_000;
 
 /// What is kept from look to look.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct History {
     /// What a fingerprint depends on, besides the token: other tables or another key begin a new history.
     shape: u64,
@@ -28,25 +38,38 @@ pub struct History {
 }
 
 /// What happened before the last look.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct RecentHistory {
     /// The last look.
+    #[serde(with = "as_micros")]
     at: Instant,
     /// The first one.
+    #[serde(with = "as_micros")]
     since: Instant,
     arrivals: VecDeque<NewSessions>,
     /// The most sessions created in an hour, by the hour in which they were counted.
     peaks: BTreeMap<i64, f64>,
-    /// Sorted by fingerprint, and when they ended.
-    ended: Vec<(u64, i64)>,
+    /// Sorted by fingerprint.
+    ended: Vec<EndedSession>,
+}
+
+/// A session that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct EndedSession {
+    #[serde(with = "postcard::fixint::le")]
+    fingerprint: u64,
+    /// When it ended, in microseconds since 1970: there are half a million of these.
+    at: i64,
 }
 
 /// Sessions first seen at one look.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct NewSessions {
+    #[serde(with = "as_micros")]
     at: Instant,
-    /// Microseconds since the look before.
-    span: i64,
+    /// Since the look before.
+    #[serde(with = "crate::duration::as_micros")]
+    span: SignedDuration,
     count: u64,
     /// How many of each user that exists.
     users: BTreeMap<String, u64>,
@@ -171,7 +194,12 @@ impl History {
                 *users.entry(snapshot.names.user(user).to_text()).or_default() += 1;
             }
         }
-        past.arrive(NewSessions { at: now, span: now.since(past.at), count: created.len() as u64, users });
+        past.arrive(NewSessions {
+            at: now,
+            span: now.duration_since(past.at),
+            count: created.len() as u64,
+            users,
+        });
         past.at = now;
         let (created_last_hour, per_user) = past.last_hour();
         past.note_peak(moment, created_last_hour);
@@ -193,7 +221,7 @@ impl History {
             created_last_hour: whole(created_last_hour),
             created_per_user,
             creators,
-            busiest_hour: (now.since(past.since) >= DAY).then(|| whole(busiest)),
+            busiest_hour: (now.duration_since(past.since) >= DAY).then(|| whole(busiest)),
             past,
         })
     }
@@ -207,32 +235,23 @@ impl History {
     /// The history as bytes. It holds fingerprints and ids of users, and no token.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
-        writer.number(FORMAT);
-        writer.number(self.shape);
-        self.snapshot.write(&mut writer);
-        self.past.write(&mut writer);
-        writer.finish()
+        stored::encode(self)
     }
 
-    /// The history of those bytes; nothing if they are damaged, or of another version of the format.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::check(bytes)?;
-        if reader.number()? != FORMAT {
-            return None;
-        }
-        let shape = reader.number()?;
-        Some(Self {
-            shape,
-            snapshot: SnapshotEntries::read(&mut reader)?,
-            past: RecentHistory::read(&mut reader)?,
-        })
+    /// The history of those bytes, also of those that earlier versions wrote.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or of a format that is not known.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, HistoryError> {
+        stored::decode(bytes)
     }
 }
 
-/// `HISTORY1` in ASCII.
-const FORMAT: u64 = u64::from_be_bytes(*b"HISTORY1");
+/// The number of an hour since 1970.
+fn hour_of(at: Instant) -> i64 {
+    at.duration_since(Instant::UNIX_EPOCH).as_hours()
+}
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, rounded down")]
 fn whole(count: f64) -> u64 {
@@ -247,35 +266,37 @@ impl RecentHistory {
         for arrivals in &mut self.arrivals {
             arrivals.at = arrivals.at.min(now);
         }
-        self.peaks.retain(|hour, _| *hour <= now.micros() / HOUR);
-        let oldest = passed.plus(-REMEMBERED).micros();
-        self.ended.retain(|(_, at)| *at >= oldest);
+        self.peaks.retain(|hour, _| *hour <= hour_of(now));
+        let oldest = (passed - REMEMBERED).micros();
+        self.ended.retain(|ended| ended.at >= oldest);
     }
 
     /// Forgets that these had ended, and says which had. Both sides are sorted.
     fn revive(&mut self, created: &[u64]) -> Vec<u64> {
-        let had_ended = |token: &u64| self.ended.binary_search_by_key(token, |(ended, _)| *ended).is_ok();
+        let had_ended =
+            |token: &u64| self.ended.binary_search_by_key(token, |ended| ended.fingerprint).is_ok();
         let revived: Vec<u64> = created.iter().copied().filter(had_ended).collect();
         if !revived.is_empty() {
-            self.ended.retain(|(ended, _)| revived.binary_search(ended).is_err());
+            self.ended.retain(|ended| revived.binary_search(&ended.fingerprint).is_err());
         }
         revived
     }
 
     /// Remembers what ended.
     fn end(&mut self, ended: &[u64], now: Instant) {
-        self.ended.extend(ended.iter().map(|token| (*token, now.micros())));
+        let at = now.micros();
+        self.ended.extend(ended.iter().map(|fingerprint| EndedSession { fingerprint: *fingerprint, at }));
         if self.ended.len() > MOST_ENDED {
-            self.ended.sort_unstable_by_key(|(_, at)| std::cmp::Reverse(*at));
+            self.ended.sort_unstable_by_key(|ended| std::cmp::Reverse(ended.at));
             self.ended.truncate(MOST_ENDED);
         }
         self.ended.sort_unstable();
-        self.ended.dedup_by_key(|(token, _)| *token);
+        self.ended.dedup_by_key(|ended| ended.fingerprint);
     }
 
     fn arrive(&mut self, arrivals: NewSessions) {
         let now = arrivals.at;
-        self.arrivals.retain(|earlier| now.since(earlier.at) < HOUR);
+        self.arrivals.retain(|earlier| now.duration_since(earlier.at) < HOUR);
         if arrivals.count > 0 {
             self.arrivals.push_back(arrivals);
         }
@@ -286,7 +307,7 @@ impl RecentHistory {
     fn last_hour(&self) -> (f64, BTreeMap<String, u64>) {
         let (mut count, mut users) = (0.0, BTreeMap::<&str, f64>::new());
         for arrivals in &self.arrivals {
-            let share = HOUR as f64 / arrivals.span.max(HOUR) as f64;
+            let share = HOUR.div_duration_f64(arrivals.span.max(HOUR));
             count += arrivals.count as f64 * share;
             for (user, created) in &arrivals.users {
                 *users.entry(user).or_default() += *created as f64 * share;
@@ -297,202 +318,14 @@ impl RecentHistory {
     }
 
     fn note_peak(&mut self, Moment { now, passed }: Moment, count: f64) {
-        let peak = self.peaks.entry(now.micros() / HOUR).or_default();
+        let peak = self.peaks.entry(hour_of(now)).or_default();
         *peak = peak.max(count);
-        self.peaks.retain(|earlier, _| passed.micros() / HOUR - earlier < 24);
+        self.peaks.retain(|earlier, _| hour_of(passed) - earlier < 24);
     }
 
     /// The most sessions created in an hour of the last day.
     fn busiest_hour(&self, now: Instant) -> f64 {
-        let of_day = self.peaks.iter().filter(|(hour, _)| now.micros() / HOUR - **hour < 24);
+        let of_day = self.peaks.iter().filter(|(hour, _)| hour_of(now) - **hour < 24);
         of_day.fold(0.0, |most: f64, (_, peak)| most.max(*peak))
-    }
-
-    fn write(&self, writer: &mut Writer) {
-        writer.signed(self.at.micros());
-        writer.signed(self.since.micros());
-        writer.list(self.arrivals.iter(), |writer, arrivals| {
-            writer.signed(arrivals.at.micros());
-            writer.signed(arrivals.span);
-            writer.number(arrivals.count);
-            writer.list(arrivals.users.iter(), |writer, (user, created)| {
-                writer.text(user.as_bytes());
-                writer.number(*created);
-            });
-        });
-        writer.list(self.peaks.iter(), |writer, (hour, peak)| {
-            writer.signed(*hour);
-            writer.number(peak.to_bits());
-        });
-        writer.list(self.ended.iter(), |writer, (token, at)| {
-            writer.number(*token);
-            writer.signed(*at);
-        });
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let at = Instant::from_micros(reader.signed()?)?;
-        let since = Instant::from_micros(reader.signed()?)?;
-        let arrivals = reader.list(|reader| {
-            let (at, span) = (Instant::from_micros(reader.signed()?)?, reader.signed()?);
-            let count = reader.number()?;
-            let user = |reader: &mut Reader<'_>| {
-                let user = String::from_utf8(reader.text()?.to_vec()).ok()?;
-                Some((user, reader.number()?))
-            };
-            let users = reader.list(user)?.into_iter().collect();
-            Some(NewSessions { at, span, count, users })
-        })?;
-        let peaks = reader.list(|reader| Some((reader.signed()?, f64::from_bits(reader.number()?))))?;
-        let ended = reader.list(|reader| Some((reader.number()?, reader.signed()?)))?;
-        let (arrivals, peaks) = (arrivals.into(), peaks.into_iter().collect());
-        Some(Self { at, since, arrivals, peaks, ended })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        decoder::Decoded,
-        instant::SECOND,
-        snapshot::{SessionRow, SnapshotBuilder, SnapshotOptions, User},
-    };
-
-    const MINUTE: i64 = 60 * SECOND;
-
-    fn at(micros: i64) -> Instant {
-        Instant::from_micros(1_000 * DAY + micros).unwrap()
-    }
-
-    fn moment(micros: i64) -> Moment {
-        Moment { now: at(micros), passed: at(micros) }
-    }
-
-    fn ledger(rows: &[(u64, &str)]) -> SessionSnapshot {
-        let mut intake = SnapshotBuilder::new(
-            SnapshotOptions { now: at(0), max_lifetime_us: None, has_created: false },
-            0,
-        );
-        for (fingerprint, user) in rows {
-            intake.insert(SessionRow {
-                fingerprint: Some(*fingerprint),
-                user: Some(User::Text(user.as_bytes())),
-                expiry: Decoded::Never,
-                created: Decoded::Never,
-                orphan: *user == "ghost",
-                address: None,
-            });
-        }
-        intake.finish()
-    }
-
-    /// What each look but the first one says.
-    fn watch(looks: &[(i64, &[(u64, &str)])]) -> Vec<SessionChanges> {
-        let mut history: Option<History> = None;
-        let mut said = vec![];
-        for (when, rows) in looks {
-            let ledger = ledger(rows);
-            let changes =
-                history.as_ref().map(|history| history.changes(&ledger, 1, moment(*when), false).unwrap());
-            said.extend(changes.clone());
-            let next = History::after(1, ledger, at(*when), changes);
-            // Over a restart each time.
-            history = History::from_bytes(&next.to_bytes());
-        }
-        said
-    }
-
-    #[test]
-    fn sessions_are_counted_by_the_hour_in_which_they_were_first_seen() {
-        let said = watch(&[
-            (0, &[(1, "a")]),
-            (MINUTE, &[(1, "a"), (2, "a"), (3, "b"), (4, "ghost")]),
-            (2 * MINUTE, &[(1, "a"), (2, "a"), (3, "b"), (5, "a")]),
-            (HOUR + MINUTE, &[(1, "a")]),
-            (HOUR + 2 * MINUTE, &[(1, "a")]),
-        ]);
-        let counts: Vec<u64> = said.iter().map(|changes| changes.created_last_hour).collect();
-        assert_eq!(counts, [3, 4, 1, 0]);
-        assert_eq!(said[1].created_per_user, Histogram::from([(1, 1), (2, 1)]));
-        assert_eq!(said[1].creators[0], UserTotal { user: "a".into(), sessions: 2 });
-        assert_eq!((said[1].created, said[1].ended, said[0].busiest_hour), (1, 1, None));
-    }
-
-    #[test]
-    fn what_was_created_in_a_day_was_not_created_in_an_hour() {
-        let many: Vec<(u64, &str)> = (0..48).map(|token| (token, "a")).collect();
-        let said = watch(&[(0, &[]), (DAY, &many), (DAY + MINUTE, &many)]);
-        assert_eq!((said[0].created, said[0].created_last_hour), (48, 2));
-        assert_eq!(said[0].created_per_user, Histogram::from([(2, 1)]));
-        assert_eq!(said[1].busiest_hour, Some(2));
-    }
-
-    #[test]
-    fn a_session_that_comes_back_is_recognised_once_and_for_a_week() {
-        let said = watch(&[
-            (0, &[(1, "a"), (2, "a")]),
-            (MINUTE, &[]),
-            (6 * DAY, &[(1, "a")]),
-            (6 * DAY + MINUTE, &[(1, "a")]),
-            (9 * DAY, &[(1, "a"), (2, "a")]),
-        ]);
-        let revived: Vec<&[u64]> = said.iter().map(|changes| changes.revived.as_slice()).collect();
-        assert_eq!(revived, [&[] as &[u64], &[1], &[], &[]]);
-    }
-
-    #[test]
-    fn a_clock_that_is_far_ahead_for_a_while_forgets_nothing() {
-        let after = |history: Option<History>, rows: &[(u64, &str)], moment: Moment| {
-            let ledger = ledger(rows);
-            let changes = history.as_ref().map(|history| history.changes(&ledger, 1, moment, false).unwrap());
-            (Some(History::after(1, ledger, moment.now, changes.clone())), changes)
-        };
-        let (history, _) = after(None, &[(1, "a"), (2, "a")], moment(0));
-        let mut history = history;
-        for hour in 1..=30 {
-            let rows: Vec<(u64, &str)> =
-                if hour < 30 { vec![(1, "a"), (2, "a"), (3, "b")] } else { vec![(1, "a")] };
-            history = after(history, &rows, moment(hour * HOUR)).0;
-        }
-        let ahead = Moment { now: at(500 * DAY), passed: at(30 * HOUR + MINUTE) };
-        let (history, _) = after(history, &[(1, "a")], ahead);
-        let (_, changes) = after(history, &[(1, "a"), (2, "a")], moment(30 * HOUR + 2 * MINUTE));
-        assert_eq!(changes.unwrap().revived, [2], "that it had ended is still known");
-    }
-
-    #[test]
-    fn another_shape_begins_anew_and_a_lagging_copy_changes_nothing() {
-        let history = History::after(1, ledger(&[(1, "a"), (2, "a")]), at(0), None);
-        let less = ledger(&[(2, "b")]);
-        assert_eq!(history.changes(&less, 2, moment(1), false), None);
-        let elsewhere = history.changes(&less, 1, moment(MINUTE), true).unwrap();
-        assert_eq!((elsewhere.ended, elsewhere.rebound.len()), (0, 0));
-        let history = History::after(1, less, at(MINUTE), Some(elsewhere));
-        let back = history.changes(&ledger(&[(1, "a"), (2, "b")]), 1, moment(2 * MINUTE), false).unwrap();
-        assert_eq!((back.created, back.revived), (1, vec![]));
-    }
-
-    #[test]
-    fn a_clock_that_jumps_changes_rates_and_nothing_else() {
-        let said =
-            watch(&[(5 * HOUR, &[(1, "a")]), (0, &[(1, "a"), (2, "a")]), (9 * HOUR, &[(2, "a"), (3, "a")])]);
-        assert_eq!((said[0].created_last_hour, said[1].created), (1, 1));
-        assert_eq!(said[1].created_last_hour, 0, "one in nine hours");
-    }
-
-    proptest! {
-        /// Damaged bytes are refused, and never a panic.
-        #[test]
-        fn damaged_bytes_are_no_history(cut in 0usize..400, flip in 0usize..400) {
-            let bytes = History::after(1, ledger(&[(1, "a"), (2, "b")]), at(0), None).to_bytes();
-            prop_assert!(History::from_bytes(&bytes[..cut.min(bytes.len() - 1)]).is_none());
-            let mut flipped = bytes.clone();
-            let at = flip % flipped.len();
-            flipped[at] ^= 0x55;
-            prop_assert!(History::from_bytes(&flipped).is_none());
-        }
     }
 }

@@ -1,10 +1,24 @@
 //! The emergency procedure: which steps there are, which of them an emergency of each severity needs, what comes next,
 //! and when it may be closed.
 
-use crate::instant::{DAY, HOUR, Instant};
+use jiff::SignedDuration;
+
+use crate::instant::Instant;
 
 /// How bad an emergency is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
+#[strum(ascii_case_insensitive)]
 pub enum IncidentSeverity {
     /// Active leakage is confirmed: everybody's sessions are ended at once.
     P0,
@@ -18,33 +32,22 @@ pub enum IncidentSeverity {
 
 impl IncidentSeverity {
     /// Every severity, worst first.
-    pub const ALL: [Self; 4] = [Self::P0, Self::P1, Self::P2, Self::P3];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::P0 => "P0",
-            Self::P1 => "P1",
-            Self::P2 => "P2",
-            Self::P3 => "P3",
-        }
+        self.into()
     }
 
-    /// The severity of that name.
+    /// Within what time the sessions are to be ended.
     #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|grade| grade.name().eq_ignore_ascii_case(name))
-    }
-
-    /// Within what time the sessions are to be ended, in microseconds.
-    #[must_use]
-    pub fn contained_within(self) -> i64 {
+    pub fn contained_within(self) -> SignedDuration {
         match self {
-            Self::P0 => HOUR / 4,
-            Self::P1 => HOUR,
-            Self::P2 => 4 * HOUR,
-            Self::P3 => DAY,
+            Self::P0 => SignedDuration::from_mins(15),
+            Self::P1 => SignedDuration::from_hours(1),
+            Self::P2 => SignedDuration::from_hours(4),
+            Self::P3 => SignedDuration::from_hours(24),
         }
     }
 }
@@ -216,12 +219,12 @@ pub fn open_points(grade: IncidentSeverity, recorded: &[StepRecord]) -> Vec<Stri
 }
 
 /// How long after containment a target is watched more closely.
-pub const WATCHED: i64 = DAY;
+pub const WATCHED: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether a target is still to be watched more closely.
 #[must_use]
 pub fn is_watched(contained_at: Option<Instant>, now: Instant) -> bool {
-    contained_at.is_some_and(|at| (0..WATCHED).contains(&now.since(at)))
+    contained_at.is_some_and(|at| (SignedDuration::ZERO..WATCHED).contains(&now.duration_since(at)))
 }
 
 /// The id of the next incident of a day: `INC-YYYYMMDD-NNN`.
@@ -241,7 +244,7 @@ mod tests {
     #[test]
     fn the_worst_needs_every_step_and_the_mildest_few() {
         let needed = |grade| STEPS.iter().filter(|step| step.is_needed(grade)).count();
-        assert_eq!(IncidentSeverity::ALL.map(needed), [12, 12, 9, 4]);
+        assert_eq!(IncidentSeverity::ALL.iter().copied().map(needed).collect::<Vec<_>>(), [12, 12, 9, 4]);
     }
 
     #[test]
@@ -272,12 +275,12 @@ mod tests {
     fn a_target_is_watched_for_a_day() {
         let at = |micros| Instant::from_micros(micros).unwrap();
         assert!(!is_watched(None, at(5)));
-        assert!(is_watched(Some(at(5)), at(5)) && is_watched(Some(at(5)), at(DAY + 4)));
-        assert!(!is_watched(Some(at(5)), at(DAY + 5)) && !is_watched(Some(at(5)), at(4)));
+        assert!(is_watched(Some(at(5)), at(5)) && is_watched(Some(at(5)), at(4) + WATCHED));
+        assert!(!is_watched(Some(at(5)), at(5) + WATCHED) && !is_watched(Some(at(5)), at(4)));
         assert_eq!(id("20260131", 11), "INC-20260131-012");
         assert_eq!(
-            (IncidentSeverity::parse("p1"), IncidentSeverity::parse("P4")),
-            (Some(IncidentSeverity::P1), None)
+            ("p1".parse(), "P4".parse::<IncidentSeverity>().is_err()),
+            (Ok(IncidentSeverity::P1), true)
         );
         assert!(IncidentSeverity::P0.contained_within() < IncidentSeverity::P1.contained_within());
     }

@@ -1,4 +1,13 @@
 //! Instants: UTC microseconds, in the years that a log-in session can plausibly name.
+//!
+//! Rows are decoded and compared as microseconds. Everywhere else an instant moves by a [`SignedDuration`], and none is
+//! reached by numbers.
+
+use std::ops::{Add, AddAssign, Sub};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::duration::whole_micros;
 
 /// Microseconds in a second.
 pub const SECOND: i64 = 1_000_000;
@@ -7,8 +16,8 @@ pub const HOUR: i64 = 3_600 * SECOND;
 /// Microseconds in a day.
 pub const DAY: i64 = 24 * HOUR;
 
-/// An instant in UTC, as microseconds since 1970-01-01, between the years 1 and 9999.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An instant in UTC, as microseconds since 1970-01-01, between the years 1 and 9999; by default, 1970-01-01.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(i64);
 
 impl Instant {
@@ -16,6 +25,9 @@ impl Instant {
     pub const MIN: Self = Self(-62_135_596_800 * SECOND);
     /// 9999-12-31T23:59:59.999999Z.
     pub const MAX: Self = Self(253_402_300_800 * SECOND - 1);
+
+    /// 1970-01-01T00:00:00Z.
+    pub const UNIX_EPOCH: Self = Self(0);
 
     /// The instant that many microseconds after 1970-01-01, or nothing outside the years 1 to 9999.
     #[must_use]
@@ -46,5 +58,99 @@ impl Instant {
     #[must_use]
     pub const fn since(self, earlier: Self) -> i64 {
         self.0 - earlier.0
+    }
+
+    /// How long after `earlier` this instant is; negative if it is before it.
+    #[must_use]
+    pub const fn duration_since(self, earlier: Self) -> SignedDuration {
+        SignedDuration::from_micros(self.0 - earlier.0)
+    }
+}
+
+/// Held inside the years 1 to 9999.
+impl Add<SignedDuration> for Instant {
+    type Output = Self;
+
+    fn add(self, length: SignedDuration) -> Self {
+        self.plus(whole_micros(length))
+    }
+}
+
+impl AddAssign<SignedDuration> for Instant {
+    fn add_assign(&mut self, length: SignedDuration) {
+        *self = *self + length;
+    }
+}
+
+/// Held inside the years 1 to 9999.
+impl Sub<SignedDuration> for Instant {
+    type Output = Self;
+
+    fn sub(self, length: SignedDuration) -> Self {
+        self.plus(whole_micros(length).saturating_neg())
+    }
+}
+
+/// The last timestamp that there is, for the last two days of the year 9999.
+impl From<Instant> for Timestamp {
+    fn from(instant: Instant) -> Self {
+        Self::from_microsecond(instant.0).unwrap_or(Self::MAX)
+    }
+}
+
+/// What is shorter than a microsecond is left out.
+impl TryFrom<Timestamp> for Instant {
+    type Error = OutOfRange;
+
+    fn try_from(timestamp: Timestamp) -> Result<Self, OutOfRange> {
+        Self::from_micros(timestamp.as_microsecond()).ok_or(OutOfRange)
+    }
+}
+
+/// A time is outside the years 1 to 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is outside the years 1 to 9999")]
+pub struct OutOfRange;
+
+/// An instant as microseconds since 1970, for `#[serde(with = …)]`.
+pub mod as_micros {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use super::{Instant, OutOfRange};
+
+    /// Writes the microseconds.
+    ///
+    /// # Errors
+    ///
+    /// If the serializer fails.
+    pub fn serialize<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(at.micros())
+    }
+
+    /// Reads the microseconds.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, or they are outside the years 1 to 9999.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
+        Instant::from_micros(i64::deserialize(deserializer)?).ok_or_else(|| D::Error::custom(OutOfRange))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::duration::DAY;
+
+    #[test]
+    fn instants_stay_inside_their_years_and_are_timestamps() {
+        let noon = Instant::UNIX_EPOCH + DAY / 2;
+        assert_eq!((noon + DAY).duration_since(noon), DAY);
+        assert_eq!((noon - SignedDuration::MAX, noon + SignedDuration::MAX), (Instant::MIN, Instant::MAX));
+        assert_eq!(noon - SignedDuration::MIN, Instant::MAX);
+        assert_eq!(Timestamp::from(noon).as_second(), 12 * 3_600);
+        assert_eq!(Instant::try_from(Timestamp::from(noon)), Ok(noon));
+        assert_eq!(Timestamp::from(Instant::MAX), Timestamp::MAX);
+        assert_eq!(Instant::try_from(Timestamp::MIN), Err(OutOfRange));
     }
 }

@@ -1,6 +1,6 @@
 //! Gaps: places of a log where lines may be missing, because they could not be read.
 
-use crate::instant::Instant;
+use crate::instant::{Instant, as_micros};
 use serde::{Deserialize, Serialize};
 
 /// Gaps of a source that are kept one by one.
@@ -53,8 +53,9 @@ pub struct Gap {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeptGap {
-    /// When it was noticed, in microseconds since 1970.
-    pub at_us: i64,
+    /// When it was noticed.
+    #[serde(rename = "at_us", with = "as_micros")]
+    pub at: Instant,
     /// Why lines may be missing.
     pub cause: GapCause,
     /// Bytes that were not read, where that is known.
@@ -65,12 +66,12 @@ impl KeptGap {
     /// Whether it was noticed after an instant.
     #[must_use]
     pub fn is_after(&self, instant: Instant) -> bool {
-        self.at_us > instant.micros()
+        self.at > instant
     }
 }
 
 /// Adds gaps that were noticed now to those of a source, of which the latest ones are kept.
 pub fn add(kept: &mut Vec<KeptGap>, gaps: &[Gap], now: Instant) {
-    kept.extend(gaps.iter().map(|gap| KeptGap { at_us: now.micros(), cause: gap.cause, bytes: gap.bytes }));
+    kept.extend(gaps.iter().map(|gap| KeptGap { at: now, cause: gap.cause, bytes: gap.bytes }));
     kept.drain(..kept.len().saturating_sub(MAX_KEPT));
 }

@@ -5,24 +5,26 @@
 //! confirms the time after it has run steadily for hours, or for one hour in which a database's clock agreed with it. If
 //! databases only disagree, it confirms nothing.
 
-use crate::instant::{HOUR, Instant, SECOND};
+use jiff::SignedDuration;
 
-/// Difference between wall time and monotonic time since the last reading above which the clock jumped, in microseconds.
-pub const LEAST_JUMP: i64 = 2 * SECOND;
-/// Largest difference between two clocks that agree, in microseconds.
-pub const AGREEMENT_LIMIT: i64 = 60 * SECOND;
-/// How long a clock must run steadily to confirm the time, in microseconds.
-pub const CONFIRMED_AFTER: i64 = 6 * HOUR;
-/// How long a database's clock must agree with a steady clock to confirm the time, in microseconds.
-pub const CONFIRMED_AFTER_AGREEMENT: i64 = HOUR;
+use crate::instant::Instant;
+
+/// Difference between wall time and monotonic time since the last reading above which the clock jumped.
+pub const LEAST_JUMP: SignedDuration = SignedDuration::from_secs(2);
+/// Largest difference between two clocks that agree.
+pub const AGREEMENT_LIMIT: SignedDuration = SignedDuration::from_mins(1);
+/// How long a clock must run steadily to confirm the time.
+pub const CONFIRMED_AFTER: SignedDuration = SignedDuration::from_hours(6);
+/// How long a database's clock must agree with a steady clock to confirm the time.
+pub const CONFIRMED_AFTER_AGREEMENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// A reading of the wall clock and of a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// Wall time.
     pub wall: Instant,
-    /// Monotonic time, in microseconds since an arbitrary start.
-    pub elapsed: i64,
+    /// Monotonic time since an arbitrary start.
+    pub elapsed: SignedDuration,
 }
 
 /// Tracks the confirmed time.
@@ -34,9 +36,9 @@ pub struct RetentionClock {
     steady_since: Reading,
     last: Reading,
     /// Monotonic time of the first and last agreement of a database since the last jump.
-    agreed: Option<(i64, i64)>,
+    agreed: Option<(SignedDuration, SignedDuration)>,
     /// Monotonic time of the last disagreement of a database since the last jump.
-    disagreed: Option<i64>,
+    disagreed: Option<SignedDuration>,
 }
 
 impl RetentionClock {
@@ -47,10 +49,10 @@ impl RetentionClock {
         Self { confirmed, steady_since: now, last: now, agreed: None, disagreed: None }
     }
 
-    /// Takes a reading. Returns the microseconds by which the clock jumped since the last one, negative for a jump back;
+    /// Takes a reading. Returns by how much the clock jumped since the last one, negative for a jump back;
     /// `None` if it did not jump.
-    pub fn read(&mut self, now: Reading) -> Option<i64> {
-        let set = now.wall.since(self.last.wall) - (now.elapsed - self.last.elapsed);
+    pub fn read(&mut self, now: Reading) -> Option<SignedDuration> {
+        let set = now.wall.duration_since(self.last.wall) - (now.elapsed - self.last.elapsed);
         self.last = now;
         if set.abs() > LEAST_JUMP {
             (self.steady_since, self.agreed, self.disagreed) = (now, None, None);
@@ -62,8 +64,8 @@ impl RetentionClock {
         None
     }
 
-    /// Takes the microseconds by which a database's clock is ahead of this one.
-    pub fn compare(&mut self, ahead: i64) {
+    /// Takes by how much a database's clock is ahead of this one.
+    pub fn compare(&mut self, ahead: SignedDuration) {
         let now = self.last.elapsed;
         if ahead.abs() <= AGREEMENT_LIMIT {
             self.agreed = Some((self.agreed.map_or(now, |(first, _)| first), now));
@@ -81,8 +83,8 @@ impl RetentionClock {
 
     /// Returns the confirmed time at that monotonic time. It may be ahead of a wall clock that is behind.
     #[must_use]
-    pub const fn confirmed_at(&self, elapsed: i64) -> Instant {
-        self.confirmed.wall.plus(elapsed - self.confirmed.elapsed)
+    pub fn confirmed_at(&self, elapsed: SignedDuration) -> Instant {
+        self.confirmed.wall + (elapsed - self.confirmed.elapsed)
     }
 
     /// Returns the confirmed time at that reading, at most its wall time.
@@ -92,7 +94,7 @@ impl RetentionClock {
     }
 
     fn is_confirmed(&self) -> bool {
-        let since = |elapsed: i64| self.last.elapsed - elapsed;
+        let since = |elapsed: SignedDuration| self.last.elapsed - elapsed;
         let steady = since(self.steady_since.elapsed);
         match (self.agreed, self.disagreed) {
             (Some((first, last)), _) if since(last) <= CONFIRMED_AFTER => {
@@ -109,23 +111,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::instant::DAY;
+    use crate::duration::{DAY, HOUR, MINUTE, SECOND, days};
 
-    const MINUTE: i64 = 60 * SECOND;
+    const START: SignedDuration = SignedDuration::ZERO;
+    const RIGHT: SignedDuration = SignedDuration::ZERO;
 
-    fn at(micros: i64) -> Instant {
-        Instant::from_micros(20_000 * DAY + micros).unwrap()
+    fn at(after: SignedDuration) -> Instant {
+        Instant::UNIX_EPOCH + days(20_000) + after
     }
 
     /// A clock that is off by so much, at a count of time.
-    fn reading(elapsed: i64, off: i64) -> Reading {
+    fn reading(elapsed: SignedDuration, off: SignedDuration) -> Reading {
         Reading { wall: at(elapsed + off), elapsed }
     }
 
     /// Reads a clock that is off by so much, each minute.
-    fn go_on(clock: &mut RetentionClock, from: i64, to: i64, off: i64, database: Option<i64>) {
-        for minute in from / MINUTE + 1..=to / MINUTE {
-            assert_eq!(clock.read(reading(minute * MINUTE, off)), None);
+    fn go_on(
+        clock: &mut RetentionClock,
+        from: SignedDuration,
+        to: SignedDuration,
+        off: SignedDuration,
+        database: Option<SignedDuration>,
+    ) {
+        for minute in from.as_mins() + 1..=to.as_mins() {
+            assert_eq!(clock.read(reading(SignedDuration::from_mins(minute), off)), None);
             if let Some(database) = database {
                 clock.compare(database - off);
             }
@@ -134,58 +143,62 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_far_ahead_for_a_while_has_passed_nothing() {
-        let mut clock = RetentionClock::new(at(0), reading(0, 0));
+        let mut clock = RetentionClock::new(at(START), reading(START, RIGHT));
         for ahead in [8 * DAY, 500 * DAY, 5 * MINUTE] {
             let passed = |clock: &RetentionClock, off| clock.passed(reading(clock.last.elapsed, off));
             let now = clock.last.elapsed + MINUTE;
             assert_eq!(clock.read(reading(now, ahead)), Some(ahead));
             go_on(&mut clock, now, now + 5 * HOUR, ahead, None);
             assert_eq!(passed(&clock, ahead), at(now + 5 * HOUR), "time goes on");
-            assert_eq!(clock.read(reading(now + 6 * HOUR, 0)), Some(-ahead));
-            assert_eq!(passed(&clock, 0), at(now + 6 * HOUR));
+            assert_eq!(clock.read(reading(now + 6 * HOUR, RIGHT)), Some(-ahead));
+            assert_eq!(passed(&clock, RIGHT), at(now + 6 * HOUR));
         }
     }
 
     #[test]
     fn a_start_after_a_long_time_catches_up_within_hours() {
-        let begin = || RetentionClock::new(at(-30 * DAY), reading(0, 0));
-        let caught_up_after = |database: Option<i64>| {
+        let begin = || RetentionClock::new(at(-30 * DAY), reading(START, RIGHT));
+        let caught_up_after = |database: Option<SignedDuration>| {
             let mut clock = begin();
             (1..24 * 60).find(|minute| {
-                let now = minute * MINUTE;
-                go_on(&mut clock, now - MINUTE, now, 0, database);
-                clock.passed(reading(now, 0)) == at(now)
+                let now = SignedDuration::from_mins(*minute);
+                go_on(&mut clock, now - MINUTE, now, RIGHT, database);
+                clock.passed(reading(now, RIGHT)) == at(now)
             })
         };
         assert_eq!(caught_up_after(None), Some(360));
         assert_eq!(caught_up_after(Some(SECOND)), Some(61));
         assert_eq!(caught_up_after(Some(HOUR)), None, "clocks that disagree confirm nothing");
         let mut clock = begin();
-        go_on(&mut clock, 0, HOUR, 0, Some(DAY));
-        go_on(&mut clock, HOUR, 3 * HOUR, 0, Some(0));
-        assert_eq!(clock.passed(reading(3 * HOUR, 0)), at(3 * HOUR), "the database's clock was put right");
+        go_on(&mut clock, START, HOUR, RIGHT, Some(DAY));
+        go_on(&mut clock, HOUR, 3 * HOUR, RIGHT, Some(RIGHT));
+        assert_eq!(
+            clock.passed(reading(3 * HOUR, RIGHT)),
+            at(3 * HOUR),
+            "the database's clock was put right"
+        );
     }
 
     #[test]
     fn a_clock_that_was_confirmed_too_far_ahead_is_followed_back() {
-        let mut clock = RetentionClock::new(at(0), reading(0, DAY));
-        go_on(&mut clock, 0, 7 * HOUR, DAY, None);
+        let mut clock = RetentionClock::new(at(START), reading(START, DAY));
+        go_on(&mut clock, START, 7 * HOUR, DAY, None);
         assert_eq!(clock.passed(reading(7 * HOUR, DAY)), at(7 * HOUR + DAY));
-        clock.read(reading(8 * HOUR, 0));
-        assert_eq!(clock.passed(reading(8 * HOUR, 0)), at(8 * HOUR));
-        go_on(&mut clock, 8 * HOUR, 15 * HOUR, 0, None);
+        clock.read(reading(8 * HOUR, RIGHT));
+        assert_eq!(clock.passed(reading(8 * HOUR, RIGHT)), at(8 * HOUR));
+        go_on(&mut clock, 8 * HOUR, 15 * HOUR, RIGHT, None);
         assert_eq!(clock.passed(reading(15 * HOUR, DAY)), at(15 * HOUR));
     }
 
     #[test]
     fn small_steps_are_no_jumps_and_others_may_know_better() {
-        let mut clock = RetentionClock::new(at(-DAY), reading(0, 0));
+        let mut clock = RetentionClock::new(at(-DAY), reading(START, RIGHT));
         assert_eq!(clock.read(reading(MINUTE, SECOND)), None);
         assert_eq!(clock.read(reading(2 * MINUTE, -SECOND)), None);
         clock.learn(at(-HOUR));
-        assert_eq!(clock.passed(reading(3 * MINUTE, 0)), at(MINUTE - HOUR));
+        assert_eq!(clock.passed(reading(3 * MINUTE, RIGHT)), at(MINUTE - HOUR));
         clock.learn(at(-DAY));
-        assert_eq!(clock.passed(reading(3 * MINUTE, 0)), at(MINUTE - HOUR), "it has passed already");
+        assert_eq!(clock.passed(reading(3 * MINUTE, RIGHT)), at(MINUTE - HOUR), "it has passed already");
     }
 
     proptest! {
@@ -193,15 +206,16 @@ mod tests {
         /// on evenly for hours that no database disagreed with.
         #[test]
         fn what_has_passed_has_passed(
-            steps in prop::collection::vec((1i64..300, prop_oneof![Just(0), -500 * DAY..500 * DAY], any::<bool>(), any::<bool>()), 1..60),
+            steps in prop::collection::vec((1i64..300, prop_oneof![Just(0), -500 * 24 * 3_600..500 * 24 * 3_600i64], any::<bool>(), any::<bool>()), 1..60),
         ) {
-            let mut now = 0;
-            let mut clock = RetentionClock::new(at(0), reading(0, 0));
-            for (minutes, off, restarts, compares) in steps {
+            let mut now = START;
+            let mut clock = RetentionClock::new(at(START), reading(START, RIGHT));
+            for (minutes, off_seconds, restarts, compares) in steps {
+                let off = SignedDuration::from_secs(off_seconds);
                 if restarts {
                     // What was confirmed is kept, and the count begins again.
                     let confirmed = clock.confirmed_at(now);
-                    now += minutes * MINUTE;
+                    now += SignedDuration::from_mins(minutes);
                     clock = RetentionClock::new(confirmed, reading(now, off));
                 }
                 for _ in 0..minutes {
@@ -216,9 +230,9 @@ mod tests {
             }
             for _ in 0..7 * 60 {
                 now += MINUTE;
-                clock.read(reading(now, 0));
+                clock.read(reading(now, RIGHT));
             }
-            prop_assert_eq!(clock.passed(reading(now, 0)), at(now), "in the end, the clock is confirmed");
+            prop_assert_eq!(clock.passed(reading(now, RIGHT)), at(now), "in the end, the clock is confirmed");
         }
     }
 }

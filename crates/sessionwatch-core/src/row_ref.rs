@@ -1,13 +1,18 @@
 //! A planned row: what names it, how it looked when it was planned, and how it is kept in few bytes. No token is in it.
 
+mod format1;
+
+use serde::{Deserialize, Serialize};
+
 /// A row that a plan names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowRef {
     /// Where it stood: the number of a SQLite row, or block and line of a PostgreSQL one.
     pub place: u64,
     /// Which version of the row stood there, on PostgreSQL; zero where that is not known.
     pub version: i64,
     /// A hash, under the key of the store, of its id, token, user and expiry as they were.
+    #[serde(with = "postcard::fixint::le")]
     pub mark: i64,
     /// Its id, where the table has one.
     pub id: Option<String>,
@@ -41,65 +46,47 @@ pub fn place(text: &str) -> Option<u64> {
     }
 }
 
-const ACTIVE: u8 = 1;
-const ENDS: u8 = 2;
-const TOKEN: u8 = 4;
+/// What rows begin with as they are stored. Earlier versions began with the first byte of a row, which was less.
+const FORMAT: u8 = 0x82;
 
-/// Writes a row behind the others.
-pub fn push(row: &RowRef, bytes: &mut Vec<u8>) {
-    let flags = [(row.active, ACTIVE), (row.expires.is_some(), ENDS), (row.token.is_some(), TOKEN)];
-    bytes.push(flags.into_iter().map(|(is_set, flag)| u8::from(is_set) * flag).sum());
-    bytes.extend_from_slice(&row.place.to_le_bytes());
-    bytes.extend_from_slice(&row.version.to_le_bytes());
-    bytes.extend_from_slice(&row.mark.to_le_bytes());
-    for number in [row.expires, row.token].into_iter().flatten() {
-        bytes.extend_from_slice(&number.to_le_bytes());
-    }
-    for text in [&row.id, &row.prefix, &row.user] {
-        // Zero is nothing, so that an empty text differs from none. What is longer than any id is cut.
-        let text = text.as_deref().map(|text| text.as_bytes());
-        let length = text.map_or(0, |text| text.len().min(usize::from(u16::MAX) - 1) + 1);
-        bytes.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes());
-        bytes.extend_from_slice(text.unwrap_or_default().get(..length.saturating_sub(1)).unwrap_or_default());
-    }
+/// Why bytes are no rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowRefsError {
+    /// They were changed, or end too early.
+    #[error("the rows are damaged: their checksum is not that of their content")]
+    Damaged,
+    /// The checksum is right, and they are no rows all the same.
+    #[error("the rows do not hold what their format says")]
+    Malformed,
 }
 
-/// Reads rows; nothing if the bytes are not such rows.
+/// Rows as they are stored: the format, the rows as `postcard` encodes them, and a CRC-32 of both.
 #[must_use]
-pub fn read(mut bytes: &[u8]) -> Option<Vec<RowRef>> {
-    let mut rows = Vec::new();
-    while !bytes.is_empty() {
-        rows.push(row(&mut bytes)?);
+pub fn encode(rows: &[RowRef]) -> Vec<u8> {
+    let bytes = postcard::to_allocvec(&(FORMAT, rows));
+    let mut bytes = bytes.expect("memory grows as needed, and every list knows its length");
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// The rows of those bytes, also of those that earlier versions wrote.
+///
+/// # Errors
+///
+/// If they are damaged.
+pub fn decode(bytes: &[u8]) -> Result<Vec<RowRef>, RowRefsError> {
+    if bytes.first() != Some(&FORMAT) {
+        return format1::decode(bytes).ok_or(RowRefsError::Damaged);
     }
-    Some(rows)
-}
-
-fn row(bytes: &mut &[u8]) -> Option<RowRef> {
-    let flags = take(bytes, 1)?.first().copied()?;
-    let place = u64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
-    let version = i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
-    let mark = i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?);
-    let mut number = |flag: u8| {
-        if flags & flag == 0 {
-            return Some(None);
-        }
-        Some(Some(i64::from_le_bytes(take(bytes, 8)?.try_into().ok()?)))
-    };
-    let (expires, token) = (number(ENDS)?, number(TOKEN)?);
-    let active = flags & ACTIVE != 0;
-    let mut text = || {
-        let length = u16::from_le_bytes(take(bytes, 2)?.try_into().ok()?);
-        let Some(length) = usize::from(length).checked_sub(1) else { return Some(None) };
-        Some(Some(String::from_utf8_lossy(take(bytes, length)?).into_owned()))
-    };
-    let (id, prefix, user) = (text()?, text()?, text()?);
-    Some(RowRef { place, version, mark, id, token, prefix, user, expires, active })
-}
-
-fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (taken, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(taken)
+    let (content, checksum) = bytes.split_last_chunk::<4>().ok_or(RowRefsError::Damaged)?;
+    if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
+        return Err(RowRefsError::Damaged);
+    }
+    match postcard::take_from_bytes(content.get(1..).unwrap_or_default()) {
+        Ok((rows, [])) => Ok(rows),
+        _ => Err(RowRefsError::Malformed),
+    }
 }
 
 #[cfg(test)]
@@ -139,14 +126,13 @@ mod tests {
                     user: texts[2].clone(),
                 })
                 .collect();
-            let (mut bytes, mut ends) = (Vec::new(), vec![0]);
-            for row in &rows {
-                push(row, &mut bytes);
-                ends.push(bytes.len());
-            }
-            prop_assert_eq!(read(&bytes), Some(rows));
-            for cut in 0..bytes.len() {
-                prop_assert_eq!(read(&bytes[..cut]).is_some(), ends.contains(&cut));
+            let bytes = encode(&rows);
+            prop_assert_eq!(decode(&bytes), Ok(rows));
+            for cut in 1..bytes.len() {
+                prop_assert_eq!(decode(&bytes[..cut]), Err(RowRefsError::Damaged));
+                let mut changed = bytes.clone();
+                changed[cut] ^= 0x10;
+                prop_assert_eq!(decode(&changed), Err(RowRefsError::Damaged));
             }
         }
     }

@@ -1,9 +1,11 @@
 //! The brake: plans that reach too far are not carried out without a second thought.
 
-use crate::instant::{HOUR, Instant};
+use jiff::SignedDuration;
 
-/// Plans of one target count together over this time, in microseconds.
-pub const WINDOW: i64 = HOUR;
+use crate::instant::Instant;
+
+/// Plans of one target count together over this time.
+pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// A plan of no more rows is confirmed by nobody, whatever share of the table it is: a table of a handful of rows is looked
 /// through at a glance.
@@ -54,7 +56,7 @@ impl Ended {
     /// Adds up what was ended until `now`, for a plan that was made at `made_at`.
     #[must_use]
     pub fn until(now: Instant, made_at: Instant, plans: &[Applied]) -> Self {
-        let recent = plans.iter().filter(|plan| now.since(plan.at) <= WINDOW && plan.rows > 0);
+        let recent = plans.iter().filter(|plan| now.duration_since(plan.at) <= WINDOW && plan.rows > 0);
         recent.fold(Self::default(), |sum, plan| Self {
             plans: sum.plans + 1,
             rows: sum.rows.saturating_add(plan.rows),
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn small_plans_count_together_within_an_hour() {
-        let at = |seconds: i64| Instant::from_micros(HOUR * 5 + seconds * 1_000_000).unwrap();
+        let at = |seconds: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(5 * 3_600 + seconds);
         // Ten of a hundred sessions, again and again, each plan made after the last one was applied.
         let mut applied = Vec::new();
         let mut held = Vec::new();

@@ -5,9 +5,10 @@
 //! fingerprint as they arrive and sorted shelf by shelf at the end: a large hash table would wait for memory at every
 //! row, and sorted snapshots are compared by walking along both.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     addresses::{Address, AddressBook, AddressRef, FirstRows},
-    bytes::{Reader, Writer},
     decoder::Decoded,
     instant::{HOUR, Instant},
     known_users::KnownUsers,
@@ -114,7 +115,7 @@ pub struct SessionSnapshot {
 }
 
 /// The part of a snapshot that later ones are compared with.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SnapshotEntries {
     /// Sorted by fingerprint within a shelf, and from shelf to shelf.
     pub(crate) entries: Vec<Vec<SnapshotEntry>>,
@@ -122,8 +123,10 @@ pub(crate) struct SnapshotEntries {
 }
 
 /// One session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotEntry {
+    // A hash: no number of fewer bytes is likelier than another.
+    #[serde(with = "postcard::fixint::le")]
     pub(crate) fingerprint: u64,
     pub(crate) user: u64,
     pub(crate) expiry: i64,
@@ -414,26 +417,10 @@ impl SnapshotEntries {
         difference
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        self.names.write(writer);
-        writer.list(self.entries.iter(), |writer, shelf| {
-            writer.list(shelf.iter(), |writer, entry| {
-                writer.number(entry.fingerprint);
-                writer.number(entry.user);
-                writer.signed(entry.expiry);
-            });
-        });
-    }
-
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let names = UserIdInterner::read(reader)?;
-        let entry = |reader: &mut Reader<'_>| {
-            let (fingerprint, user) = (reader.number()?, reader.number()?);
-            let known = user == NO_USER || names.knows(user);
-            known.then_some(SnapshotEntry { fingerprint, user, expiry: reader.signed()? })
-        };
-        let entries = reader.list(|reader| reader.list(entry))?;
-        Some(Self { entries, names })
+    /// Whether every user that an entry names is among the names.
+    pub(crate) fn has_known_users(&self) -> bool {
+        let is_known = |entry: &SnapshotEntry| entry.user == NO_USER || self.names.knows(entry.user);
+        self.entries.iter().flatten().all(is_known)
     }
 
     fn user(&self, entry: &SnapshotEntry) -> Option<User<'_>> {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use crate::instant::{HOUR, Instant};
+use jiff::SignedDuration;
+
+use crate::instant::{HOUR as MICROS_PER_HOUR, Instant};
 
 /// Hours that are remembered: eight days.
 const REMEMBERED: i64 = 8 * 24;
@@ -28,7 +30,7 @@ pub enum SourceStatus {
 }
 
 fn hour(at: Instant) -> i64 {
-    at.micros().div_euclid(HOUR)
+    at.micros().div_euclid(MICROS_PER_HOUR)
 }
 
 impl ActivityProfile {
@@ -47,11 +49,11 @@ impl ActivityProfile {
         self.0.get(&(hour(at) - 1)).copied().unwrap_or(0)
     }
 
-    /// Whether a source that was heard last at an instant is too quiet now, after at least so many microseconds.
+    /// Whether a source that was heard last at an instant is too quiet now, after at least that long.
     #[must_use]
-    pub fn voice(&self, last: Option<Instant>, now: Instant, quiet_us: i64) -> SourceStatus {
+    pub fn voice(&self, last: Option<Instant>, now: Instant, idle_after: SignedDuration) -> SourceStatus {
         let Some(last) = last else { return SourceStatus::Never };
-        if now.since(last) < quiet_us {
+        if now.duration_since(last) < idle_after {
             return SourceStatus::Usual;
         }
         // The first hour of the silence may be the last one of the speech.
@@ -97,10 +99,10 @@ impl ActivityProfile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instant::SECOND;
+    use crate::duration::HOUR;
 
     fn at(hours: i64) -> Instant {
-        Instant::from_micros(1_700_000_000 / 3_600 * 3_600 * SECOND + hours * HOUR + HOUR / 2).unwrap()
+        Instant::UNIX_EPOCH + SignedDuration::from_hours(1_700_000_000 / 3_600 + hours) + HOUR / 2
     }
 
     fn rhythm(hours: impl Iterator<Item = i64>) -> ActivityProfile {

@@ -3,12 +3,9 @@
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    arena::Arena,
-    bytes::{Reader, Writer},
-    radix_buckets::RadixBuckets,
-};
+use crate::{arena::Arena, radix_buckets::RadixBuckets};
 
 /// A user's id as a database hands it over. All users of one ledger are of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +46,13 @@ pub(crate) struct UserTotals {
 }
 
 /// Ids that are text, each once: in one arena, found by hash.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct UserIdInterner {
     texts: Arena,
+    // What was stored is looked up by number only.
+    #[serde(skip)]
     index: HashTable<(u64, u32)>,
+    #[serde(skip)]
     hasher: DefaultHashBuilder,
 }
 
@@ -122,19 +122,13 @@ impl UserIdInterner {
         self.texts.is_empty() || usize::try_from(key).is_ok_and(|number| number < self.texts.len())
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        let texts = (0..self.texts.len()).map(|number| self.texts.get(number).unwrap_or_default());
-        writer.list(texts, |writer, text| writer.text(text));
-    }
-
-    /// The names as written, to be looked up by key only.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// Names that are looked up by key only.
+    pub(crate) fn of_texts(texts: &[&[u8]]) -> Self {
         let mut names = Self::default();
-        reader.list(|reader| {
-            names.texts.push(reader.text()?);
-            Some(())
-        })?;
-        Some(names)
+        for text in texts {
+            names.texts.push(text);
+        }
+        names
     }
 
     /// The user of a key.

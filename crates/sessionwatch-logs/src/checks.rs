@@ -1,6 +1,7 @@
 //! Checks of what logs say: the list, with what each finds and at what it fails.
 
-use sessionwatch_core::{instant::HOUR, severity::Severity};
+use jiff::SignedDuration;
+use sessionwatch_core::severity::Severity;
 
 use crate::signal::Kind;
 
@@ -9,12 +10,17 @@ use crate::signal::Kind;
 pub struct Limit {
     /// Signals that are tolerated.
     pub max: u64,
-    /// Microseconds over which they are counted.
-    pub window_us: i64,
+    /// Over how long they are counted.
+    pub window: SignedDuration,
 }
 
-/// Microseconds over which signals are counted, unless configured otherwise.
-pub const DEFAULT_WINDOW_US: i64 = HOUR;
+impl Limit {
+    /// So many signals in an hour are tolerated.
+    #[must_use]
+    pub const fn hourly(max: u64) -> Self {
+        Self { max, window: SignedDuration::from_hours(1) }
+    }
+}
 
 /// What a check of logs looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +62,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         severity: Severity::Critical,
         action: "end every session on these tokens, and open an incident: `sessionwatch incident open --severity P0`",
         finds: LogCheckKind::Signals(Kind::DuplicateToken),
-        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        limit: Limit::hourly(0),
         documentation: include_str!("../../../docs/checks/log-duplicate-token.md"),
     },
     LogCheck {
@@ -65,7 +71,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         severity: Severity::Critical,
         action: "somebody was answered as somebody else: end these sessions, and open an incident: `sessionwatch incident open --severity P0`",
         finds: LogCheckKind::Signals(Kind::UserMismatch),
-        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        limit: Limit::hourly(0),
         documentation: include_str!("../../../docs/checks/log-user-mismatch.md"),
     },
     LogCheck {
@@ -74,7 +80,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         severity: Severity::Critical,
         action: "log and table name different users for one token: end the session, and find out which of them is wrong",
         finds: LogCheckKind::Contradictions,
-        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        limit: Limit::hourly(0),
         documentation: include_str!("../../../docs/checks/log-table-mismatch.md"),
     },
     LogCheck {
@@ -83,7 +89,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         severity: Severity::High,
         action: "whoever can read the log can take over these sessions: end them, stop logging tokens, and delete the lines",
         finds: LogCheckKind::Signals(Kind::TokenInLog),
-        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        limit: Limit::hourly(0),
         documentation: include_str!("../../../docs/checks/token-in-log.md"),
     },
     LogCheck {
@@ -92,7 +98,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         severity: Severity::Low,
         action: "look for users who were deleted while logged in: `sessionwatch cleanup orphaned` removes their sessions",
         finds: LogCheckKind::Signals(Kind::UserNotFound),
-        limit: Limit { max: 10, window_us: DEFAULT_WINDOW_US },
+        limit: Limit::hourly(10),
         documentation: include_str!("../../../docs/checks/log-user-not-found.md"),
     },
     LogCheck {
@@ -101,7 +107,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         severity: Severity::Medium,
         action: "find out whether the application still logs, and whether what it logs still arrives",
         finds: LogCheckKind::Silence,
-        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        limit: Limit::hourly(0),
         documentation: include_str!("../../../docs/checks/log-silence.md"),
     },
     LogCheck {
@@ -110,7 +116,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         severity: Severity::High,
         action: "look for the missing lines with `sessionwatch logs scan FILE` in rotated files and backups, and find out what truncates or removes the log",
         finds: LogCheckKind::Gaps,
-        limit: Limit { max: 0, window_us: DEFAULT_WINDOW_US },
+        limit: Limit::hourly(0),
         documentation: include_str!("../../../docs/checks/log-source-gap.md"),
     },
 ];

@@ -5,7 +5,20 @@ use std::borrow::Cow;
 use sessionwatch_core::{instant::Instant, severity::Severity};
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Kind {
     /// A session was created.
     Created,
@@ -35,44 +48,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
-        Self::Created,
-        Self::DuplicateToken,
-        Self::UserMismatch,
-        Self::UserNotFound,
-        Self::InvalidUser,
-        Self::Refreshed,
-        Self::Destroyed,
-        Self::AdapterError,
-        Self::SignInError,
-        Self::SessionError,
-        Self::TokenInLog,
-        Self::Pattern,
-    ];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The name used in output.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::DuplicateToken => "duplicate-token",
-            Self::UserMismatch => "user-mismatch",
-            Self::UserNotFound => "user-not-found",
-            Self::InvalidUser => "invalid-user",
-            Self::Refreshed => "refreshed",
-            Self::Destroyed => "destroyed",
-            Self::AdapterError => "adapter-error",
-            Self::SignInError => "sign-in-error",
-            Self::SessionError => "session-error",
-            Self::TokenInLog => "token-in-log",
-            Self::Pattern => "pattern",
-        }
-    }
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// How bad it is; that of a pattern is the operator's to say.

@@ -1,13 +1,27 @@
 //! Accounts of the dashboard, and their log-ins.
 
-use sessionwatch_core::instant::{DAY, Instant, SECOND};
+use jiff::SignedDuration;
+use sessionwatch_core::instant::Instant;
 
 use crate::{StoreError, confirmed_time, db::Db, row::Row};
 use credentials::Secret;
 
 /// What an account may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Role {
     /// Look at everything.
     Viewer,
@@ -20,18 +34,8 @@ pub enum Role {
 impl Role {
     /// Its name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Responder => "responder",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The role of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Viewer, Self::Responder, Self::Admin].into_iter().find(|role| role.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -69,22 +73,22 @@ pub struct Login {
     pub agent: String,
 }
 
-/// How far ahead of the clock a log-in may have been used last, in microseconds.
-const AHEAD_LIMIT: i64 = 60 * SECOND;
+/// How far ahead of the clock a log-in may have been used last.
+const AHEAD_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 
 impl Login {
     /// Returns `true` if the log-in is valid at `now`. One that was used in the future is not: a clock that was ahead has set
     /// its end.
     #[must_use]
     pub fn is_valid(&self, now: Instant) -> bool {
-        now < self.ends_at && self.seen_at.since(now) <= AHEAD_LIMIT
+        now < self.ends_at && self.seen_at.duration_since(now) <= AHEAD_LIMIT
     }
 }
 
 /// Microseconds of a millisecond.
 const MILLI: i64 = 1_000;
-/// How long a network is remembered from which somebody logged in, in microseconds.
-const NETWORK_KEPT: i64 = 90 * DAY;
+/// How long a network is remembered from which somebody logged in.
+const NETWORK_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 fn millis(at: Instant) -> i64 {
     at.micros().div_euclid(MILLI)
@@ -93,7 +97,7 @@ fn millis(at: Instant) -> i64 {
 fn account(row: &Row) -> Result<Account, StoreError> {
     Ok(Account {
         name: row.text(0)?,
-        role: row.decoded(1, Role::parse)?,
+        role: row.parsed(1)?,
         password: row.text(2)?.into(),
         subject: row.text(4)?,
         created_at: row.instant(3)?,
@@ -211,12 +215,22 @@ pub fn login_of(db: Db<'_>, hash: &str) -> Result<Option<(Login, Account)>, Stor
     Ok(get(db, &login.account)?.map(|account| (login, account)))
 }
 
+/// The use of a log-in.
+#[derive(Clone, Copy, Debug)]
+pub struct LoginUse {
+    /// When it was used.
+    pub at: Instant,
+    /// When the log-in ends, if it is not used again.
+    pub ends_at: Instant,
+}
+
 /// Notes that a log-in was used, and when it ends if that was the last time.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn seen(db: Db<'_>, hash: &str, (now, ends_at): (Instant, Instant)) -> Result<(), StoreError> {
+pub fn seen(db: Db<'_>, hash: &str, login_use: LoginUse) -> Result<(), StoreError> {
+    let LoginUse { at: now, ends_at } = login_use;
     let query = "UPDATE logins SET seen_at = $2, expires_at = $3 WHERE hash = $1";
     db.run(query, &[hash.into(), now.into(), millis(ends_at).into()])?;
     Ok(())
@@ -264,15 +278,25 @@ pub fn expire(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes that somebody logged in to an account from a network, in CIDR notation. Networks that were not used for
+/// An account, and a network from which somebody logs in to it, in CIDR notation.
+#[derive(Clone, Copy, Debug)]
+pub struct LoginNetwork<'a> {
+    /// The name of the account.
+    pub account: &'a str,
+    /// The network.
+    pub network: &'a str,
+}
+
+/// Notes that somebody logged in to an account from a network. Networks that were not used for
 /// [`NETWORK_KEPT`] are forgotten.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn note_network(db: Db<'_>, (account, network): (&str, &str), now: Instant) -> Result<(), StoreError> {
+pub fn note_network(db: Db<'_>, login: LoginNetwork<'_>, now: Instant) -> Result<(), StoreError> {
+    let LoginNetwork { account, network } = login;
     let passed = confirmed_time::passed(db, now)?;
-    db.run("DELETE FROM login_networks WHERE at < $1", &[passed.plus(-NETWORK_KEPT).into()])?;
+    db.run("DELETE FROM login_networks WHERE at < $1", &[(passed - NETWORK_KEPT).into()])?;
     db.run(
         "INSERT INTO login_networks (account, network, at) VALUES ($1, $2, $3)
          ON CONFLICT (account, network) DO UPDATE SET at = excluded.at",
@@ -286,7 +310,8 @@ pub fn note_network(db: Db<'_>, (account, network): (&str, &str), now: Instant) 
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn is_known_network(db: Db<'_>, account: &str, network: &str) -> Result<bool, StoreError> {
+pub fn is_known_network(db: Db<'_>, login: LoginNetwork<'_>) -> Result<bool, StoreError> {
+    let LoginNetwork { account, network } = login;
     let query = "SELECT 1 FROM login_networks WHERE account = $1 AND network = $2";
     Ok(db.row(query, &[account.into(), network.into()])?.is_some())
 }
@@ -310,7 +335,7 @@ mod tests {
     #[test]
     fn accounts_and_their_log_ins_are_kept_and_end() {
         for store in both() {
-            let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+            let at = |second: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(second);
             let ada = Account {
                 name: "ada".into(),
                 role: Role::Responder,
@@ -332,7 +357,7 @@ mod tests {
                     put(db, &ada)?;
                     begin(db, &login("h1", 2))?;
                     begin(db, &login("h2", 5))?;
-                    seen(db, "h1", (at(6), at(16)))
+                    seen(db, "h1", LoginUse { at: at(6), ends_at: at(16) })
                 })
                 .unwrap();
             assert_eq!(store.read(|db| login_of(db, "h2")).unwrap(), Some((login("h2", 5), ada.clone())));

@@ -179,7 +179,7 @@ fn kept(row: &Row) -> Result<Kept, StoreError> {
         target: row.text(0)?,
         check: row.text(1)?,
         alert: Alert { state, stale: row.flag(7)?, acknowledged: acknowledged_by.is_some() },
-        severity: row.name(8, |name| Severity::parse(name).is_some())?,
+        severity: row.name(8, |name| name.parse::<Severity>().is_ok())?,
         summary: row.text(9)?,
         acknowledged_by,
         note: row.maybe_text(11)?,

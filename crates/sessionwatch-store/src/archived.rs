@@ -8,7 +8,8 @@ use sessionwatch_core::{
 use crate::{StoreError, db::Db, row::Row};
 
 /// How far a batch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum State {
     /// It is sealed; whether its rows are gone is not known yet.
     Pending,
@@ -79,15 +80,7 @@ impl State {
     /// Its name in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Kept => "kept",
-            Self::Restoring => "restoring",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        [Self::Pending, Self::Kept, Self::Restoring].into_iter().find(|state| state.name() == name)
+        self.into()
     }
 }
 
@@ -112,8 +105,7 @@ impl Batch {
 /// If it cannot be written.
 pub fn add(db: Db<'_>, batch: &Batch, sealed: &[u8]) -> Result<i64, StoreError> {
     let id = db.next_id("archived")?;
-    let mut content = Vec::new();
-    batch.rows.iter().for_each(|row| row_ref::push(row, &mut content));
+    let content = row_ref::encode(&batch.rows);
     let txid = super::row::Value::Int(batch.txid);
     db.run(
         "INSERT INTO archived (id, plan, target, state, txid, at, purge_at, recipient, content, fates, sealed)
@@ -143,7 +135,8 @@ pub fn add(db: Db<'_>, batch: &Batch, sealed: &[u8]) -> Result<i64, StoreError> 
 pub fn settle(
     db: Db<'_>,
     id: i64,
-    (state, txid): (State, Option<i64>),
+    state: State,
+    txid: Option<i64>,
     fates: &[Fate],
 ) -> Result<(), StoreError> {
     if fates.iter().all(|fate| *fate == Fate::Stayed) {
@@ -205,7 +198,7 @@ pub fn holdings(db: Db<'_>) -> Result<Vec<Holding>, StoreError> {
     let mut holdings: Vec<Holding> = Vec::new();
     for row in &rows {
         let fates = fates(row, 5)?;
-        row.decoded(6, State::parse)?;
+        row.parsed::<State>(6)?;
         let count = |fate| fates.iter().filter(|found| **found == fate).count() as u64;
         let at = row.instant(2)?;
         let plan = row.text(0)?;
@@ -262,7 +255,7 @@ fn fates(row: &Row, at: usize) -> Result<Vec<Fate>, StoreError> {
 }
 
 fn batch(row: &Row) -> Result<Batch, StoreError> {
-    let (rows, fates) = (row_ref::read(row.bytes(8)?).ok_or_else(|| row.unreadable(8))?, fates(row, 9)?);
+    let (rows, fates) = (row_ref::decode(row.bytes(8)?).map_err(|_| row.unreadable(8))?, fates(row, 9)?);
     if rows.len() != fates.len() {
         return Err(row.unreadable(9));
     }
@@ -270,7 +263,7 @@ fn batch(row: &Row) -> Result<Batch, StoreError> {
         id: row.int(0)?,
         plan: row.text(1)?,
         target: row.text(2)?,
-        state: row.decoded(3, State::parse)?,
+        state: row.parsed(3)?,
         txid: row.maybe_int(4)?,
         at: row.instant(5)?,
         purge_at: row.instant(6)?,
@@ -310,18 +303,18 @@ mod tests {
             // What is not settled is not purged either.
             assert_eq!(store.write(|db| purge(db, None, at(60))).unwrap(), 0);
             let fates = [Fate::Archived, Fate::Stayed];
-            store.write(|db| settle(db, 1, (State::Kept, None), &fates)).unwrap();
+            store.write(|db| settle(db, 1, State::Kept, None, &fates)).unwrap();
             (expected.state, expected.txid, expected.fates) = (State::Kept, None, fates.to_vec());
             assert_eq!(store.read(|db| get(db, 1)).unwrap(), Some((expected.clone(), b"sealed".to_vec())));
             assert_eq!(store.read(|db| next(db, "p", 0)).unwrap(), Some(expected.clone()));
             assert_eq!(store.read(|db| next(db, "p", 1)).unwrap(), None);
             let held = store.read(holdings).unwrap();
             assert_eq!((held.len(), held[0].rows, held[0].restored), (1, 1, 0));
-            store.write(|db| settle(db, 1, (State::Kept, None), &[Fate::Restored, Fate::Stayed])).unwrap();
+            store.write(|db| settle(db, 1, State::Kept, None, &[Fate::Restored, Fate::Stayed])).unwrap();
             assert_eq!(store.read(|db| get(db, 1)).unwrap().unwrap().1, b"");
             assert_eq!(store.read(holdings).unwrap()[0].restored, 1);
             assert_eq!(store.write(|db| add(db, &expected, b"sealed")).unwrap(), 2);
-            store.write(|db| settle(db, 2, (State::Kept, None), &[Fate::Stayed; 2])).unwrap();
+            store.write(|db| settle(db, 2, State::Kept, None, &[Fate::Stayed; 2])).unwrap();
             assert_eq!(store.write(|db| add(db, &expected, b"sealed")).unwrap(), 2, "nothing of it was left");
             assert_eq!(store.write(|db| purge(db, None, at(49))).unwrap(), 0);
             assert_eq!(store.write(|db| purge(db, Some("other"), at(49))).unwrap(), 0);

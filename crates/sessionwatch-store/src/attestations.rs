@@ -1,6 +1,6 @@
 //! Attestations: what no query can say, and a person vouches for.
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::{instant::Instant, period::Period};
 
 use crate::{StoreError, db::Db, row::Row};
 
@@ -43,6 +43,15 @@ pub fn add(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// An item of the checklist of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemRef<'a> {
+    /// The name of the target.
+    pub target: &'a str,
+    /// The id of the item.
+    pub item: &'a str,
+}
+
 /// The last attestation of an item between two instants.
 ///
 /// # Errors
@@ -50,9 +59,10 @@ pub fn add(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
 /// If it cannot be read.
 pub fn last(
     db: Db<'_>,
-    (target, item): (&str, &str),
-    (from, to): (Instant, Instant),
+    item: ItemRef<'_>,
+    Period { from, to }: Period,
 ) -> Result<Option<Attestation>, StoreError> {
+    let ItemRef { target, item } = item;
     let row = db.row(
         "SELECT at, holds, owner, note FROM attestations
          WHERE target = $1 AND item = $2 AND at >= $3 AND at < $4 ORDER BY id DESC LIMIT 1",

@@ -1,7 +1,7 @@
 //! The audit trail: who did what. Each entry carries the hash of the one before it, so that a changed or removed entry
 //! shows.
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::{instant::Instant, period::Period};
 use sha2::{Digest as _, Sha256};
 
 use crate::{StoreError, db::Db};
@@ -34,13 +34,24 @@ pub struct Entry {
     pub detail: String,
 }
 
+/// An entry to add.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEntry<'a> {
+    /// Who did it.
+    pub actor: &'a str,
+    /// What was done, in a word.
+    pub action: &'a str,
+    /// To what and with which outcome, as JSON.
+    pub detail: &'a str,
+}
+
 /// Adds an entry, without the credentials that somebody may have typed into it.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn add(db: Db<'_>, (actor, action): (&str, &str), detail: &str, now: Instant) -> Result<(), StoreError> {
-    let (actor, action, detail) = (mask(actor), mask(action), mask(detail));
+pub fn add(db: Db<'_>, entry: NewEntry<'_>, now: Instant) -> Result<(), StoreError> {
+    let (actor, action, detail) = (mask(entry.actor), mask(entry.action), mask(entry.detail));
     let (actor, action, detail) = (actor.as_ref(), action.as_ref(), detail.as_ref());
     let last = db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?;
     let previous = last.map_or_else(|| Ok(NOTHING.into()), |row| row.text(0))?;
@@ -66,7 +77,7 @@ pub fn add(db: Db<'_>, (actor, action): (&str, &str), detail: &str, now: Instant
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn between(db: Db<'_>, (from, to): (Instant, Instant), limit: u32) -> Result<Vec<Entry>, StoreError> {
+pub fn between(db: Db<'_>, Period { from, to }: Period, limit: u32) -> Result<Vec<Entry>, StoreError> {
     let query = "SELECT id, at, actor, action, detail FROM audit WHERE at >= $1 AND at < $2 ORDER BY id DESC LIMIT $3";
     let rows = db.rows(query, &[from.into(), to.into(), limit.into()])?;
     rows.iter().rev().map(entry).collect()
@@ -166,7 +177,11 @@ mod tests {
         ] {
             let (_folder, store) = store();
             for detail in ["a", "b", "c"] {
-                store.write(|transaction| add(transaction, ("first", "second"), detail, now)).unwrap();
+                store
+                    .write(|transaction| {
+                        add(transaction, NewEntry { actor: "first", action: "second", detail }, now)
+                    })
+                    .unwrap();
             }
             let tampered = store.write(|db| db.script(tamper));
             assert!(tampered.is_ok() && store.read(verify).unwrap() == expected, "{tamper}");

@@ -3,17 +3,21 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use sessionwatch_core::{
-    instant::{DAY, Instant, SECOND},
+    duration::SECOND,
+    instant::{Instant, SECOND as MICROS_PER_SECOND},
     local_time::Growth,
+    period::Period,
     zone::MAX_OFFSET,
 };
 
 use crate::{StoreError, db::Db};
 
-/// Resolutions in seconds, and microseconds for which each is kept; the coarsest is kept for as long as all history.
-const STEPS: [(i64, i64); 2] = [(0, 2 * DAY), (300, 14 * DAY)];
+/// Resolutions in seconds, and how long each is kept; the coarsest is kept for as long as all history.
+const STEPS: [(i64, SignedDuration); 2] =
+    [(0, SignedDuration::from_hours(2 * 24)), (300, SignedDuration::from_hours(14 * 24))];
 /// The coarsest resolution, in seconds.
 const HOURLY: i64 = 3_600;
 
@@ -60,8 +64,8 @@ impl Point {
 /// How long looks are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Microseconds for which the coarsest resolution is kept.
-    pub keep_us: i64,
+    /// How long the coarsest resolution is kept.
+    pub keep: SignedDuration,
     /// An instant that has certainly passed.
     pub passed: Instant,
 }
@@ -73,9 +77,7 @@ pub struct Retention {
 /// If it cannot be written.
 pub fn put(db: Db<'_>, target: &str, point: &Point, retention: Retention) -> Result<(), StoreError> {
     for resolution in [0, 300, HOURLY] {
-        let width = resolution * SECOND;
-        let start = if width == 0 { point.at.micros() } else { point.at.micros().div_euclid(width) * width };
-        let start = Instant::from_micros(start).unwrap_or(point.at);
+        let start = start_of(point.at, resolution);
         let mut merged = Point { at: start, ..point.clone() };
         let before = db.row(
             "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at = $3",
@@ -95,14 +97,20 @@ pub fn put(db: Db<'_>, target: &str, point: &Point, retention: Retention) -> Res
             &[target.into(), resolution.into(), start.into(), looks.into(), blind.into(), gauges.as_str().into()],
         )?;
     }
-    for (resolution, kept) in STEPS.into_iter().chain([(HOURLY, i64::MAX)]) {
-        let before = retention.passed.plus(-kept.min(retention.keep_us));
+    for (resolution, kept) in STEPS.into_iter().chain([(HOURLY, SignedDuration::MAX)]) {
+        let before = retention.passed - kept.min(retention.keep);
         db.run(
             "DELETE FROM censuses WHERE target = $1 AND resolution = $2 AND at < $3",
             &[target.into(), resolution.into(), before.into()],
         )?;
     }
     Ok(())
+}
+
+/// The begin of the point of a resolution in which an instant is.
+fn start_of(at: Instant, resolution: i64) -> Instant {
+    let width = (resolution * MICROS_PER_SECOND).max(1);
+    Instant::from_micros(at.micros().div_euclid(width) * width).unwrap_or(at)
 }
 
 /// The points of a target between two instants, in the finest resolution that goes back so far.
@@ -113,17 +121,14 @@ pub fn put(db: Db<'_>, target: &str, point: &Point, retention: Retention) -> Res
 pub fn between(
     db: Db<'_>,
     target: &str,
-    (from, to): (Instant, Instant),
+    Period { from, to }: Period,
     now: Instant,
 ) -> Result<Vec<Point>, StoreError> {
-    let fine = STEPS.into_iter().find(|(_, kept)| now.since(from) <= *kept);
+    let fine = STEPS.into_iter().find(|(_, kept)| now.duration_since(from) <= *kept);
     let resolution = fine.map_or(HOURLY, |(resolution, _)| resolution);
-    let start = Instant::from_micros(
-        from.micros().div_euclid((resolution * SECOND).max(1)) * (resolution * SECOND).max(1),
-    );
     let rows = db.rows(
         "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
-        &[target.into(), resolution.into(), start.unwrap_or(from).into(), to.into()],
+        &[target.into(), resolution.into(), start_of(from, resolution).into(), to.into()],
     )?;
     rows.iter().map(read).collect()
 }
@@ -133,11 +138,7 @@ pub fn between(
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn last_look(
-    db: Db<'_>,
-    target: &str,
-    (from, to): (Instant, Instant),
-) -> Result<Option<Point>, StoreError> {
+pub fn last_look(db: Db<'_>, target: &str, Period { from, to }: Period) -> Result<Option<Point>, StoreError> {
     let row = db.row(
         "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = 0 AND at >= $2 AND at < $3 AND looks > blind
          ORDER BY at DESC LIMIT 1",
@@ -152,7 +153,12 @@ pub fn last_look(
 ///
 /// If it cannot be read.
 pub fn growth(db: Db<'_>, target: &str, now: Instant) -> Result<Option<Growth>, StoreError> {
-    let looks = between(db, target, (now.plus(-MAX_OFFSET), now.plus(SECOND)), now)?;
+    let looks = between(
+        db,
+        target,
+        Period { from: now - SignedDuration::from_micros(MAX_OFFSET), to: now + SECOND },
+        now,
+    )?;
     let value = |point: &Point, name: &str| point.gauges.get(name).map(|[mean, ..]| *mean);
     let mut before = None;
     let looks = looks.iter().filter_map(|point| {
@@ -229,19 +235,19 @@ fn gauges(text: &str) -> Option<Gauges> {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::instant::HOUR;
+    use sessionwatch_core::duration::{DAY, HOUR};
 
     use super::*;
     use crate::tests::both;
 
-    fn keep(passed: Instant, keep_us: i64) -> Retention {
-        Retention { keep_us, passed }
+    fn keep(passed: Instant, keep: SignedDuration) -> Retention {
+        Retention { keep, passed }
     }
 
     #[test]
     fn the_latest_growth_is_that_of_the_last_run_that_saw_sessions_appear() {
         for store in both() {
-            let at = |minute: i64| Instant::from_micros(100 * DAY + minute * 60 * SECOND).unwrap();
+            let at = |minute: i64| Instant::UNIX_EPOCH + 100 * DAY + SignedDuration::from_mins(minute);
             let put = |minute: i64, seen: Option<&[(&'static str, f64)]>| {
                 store
                     .write(|db| put(db, "app", &Point::of(at(minute), seen), keep(at(minute), 400 * DAY)))
@@ -271,22 +277,23 @@ mod tests {
     #[test]
     fn looks_are_rolled_up_and_forgotten_in_time() {
         for store in both() {
-            let at = |minute: i64| Instant::from_micros(100 * DAY + minute * 60 * SECOND).unwrap();
+            let at = |minute: i64| Instant::UNIX_EPOCH + 100 * DAY + SignedDuration::from_mins(minute);
             for minute in 0..120 {
                 let point = Point::of(at(minute), (minute != 7).then_some(&[("active", minute as f64)]));
                 store.write(|db| put(db, "app", &point, keep(point.at, 400 * DAY))).unwrap();
             }
-            let points = |from, to, now| store.read(|db| between(db, "app", (from, to), now)).unwrap();
+            let points =
+                |from, to, now| store.read(|db| between(db, "app", Period { from, to }, now)).unwrap();
             assert_eq!(points(at(0), at(120), at(120)).len(), 120);
             // Three days later only the coarser ones are asked for.
-            let fine = points(at(0), at(120), at(120).plus(3 * DAY));
+            let fine = points(at(0), at(120), at(120) + 3 * DAY);
             assert_eq!(fine.len(), 24);
             assert_eq!((fine[1].looks, fine[1].blind), (5, 1));
             assert_eq!(fine[1].gauges["active"], [(5.0 + 6.0 + 8.0 + 9.0) / 4.0, 5.0, 9.0]);
-            let hourly = points(at(0), at(120), at(120).plus(30 * DAY));
+            let hourly = points(at(0), at(120), at(120) + 30 * DAY);
             assert_eq!(hourly.len(), 2);
             assert_eq!(hourly[1].gauges["active"], [89.5, 60.0, 119.0]);
-            let late = Point::of(at(0).plus(20 * DAY), Some(&[("active", 1.0)]));
+            let late = Point::of(at(0) + 20 * DAY, Some(&[("active", 1.0)]));
             store.write(|db| put(db, "app", &late, keep(late.at, 400 * DAY))).unwrap();
             let left = |resolution: i64| {
                 let query = "SELECT COUNT(*) FROM censuses WHERE resolution = $1";
@@ -294,7 +301,7 @@ mod tests {
             };
             assert_eq!([0, 300, 3_600].map(left), [1, 1, 3]);
             assert_eq!(store.read(|db| last(db, "app")).unwrap(), Some(late.at));
-            let end = Point::of(late.at.plus(HOUR), None);
+            let end = Point::of(late.at + HOUR, None);
             store.write(|db| put(db, "app", &end, keep(end.at, DAY))).unwrap();
             assert_eq!(left(3_600), 2, "no longer than history is kept");
         }

@@ -44,18 +44,21 @@ pub fn passed(db: Db<'_>, now: Instant) -> Result<Instant, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::instant::SECOND;
-
     use super::*;
     use crate::{audit, tests::both};
+    use jiff::SignedDuration;
 
     #[test]
     fn what_is_confirmed_is_known_to_have_passed() {
         for store in both() {
-            let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
+            let at = |seconds: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(seconds);
             let passed = |now| store.read(|db| passed(db, now)).unwrap();
             assert_eq!(passed(at(90_000)), at(90_000), "there is nothing to remove");
-            store.write(|db| audit::add(db, ("ada", "x"), "{}", at(1_000))).unwrap();
+            store
+                .write(|db| {
+                    audit::add(db, audit::NewEntry { actor: "ada", action: "x", detail: "{}" }, at(1_000))
+                })
+                .unwrap();
             assert_eq!([passed(at(900)), passed(at(90_000))], [at(900), at(1_000)]);
             store.write(|db| put(db, at(50_000)).and_then(|()| put(db, at(80_000)))).unwrap();
             assert_eq!([passed(at(70_000)), passed(at(90_000))], [at(70_000), at(80_000)]);

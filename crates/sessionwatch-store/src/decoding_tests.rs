@@ -1,6 +1,6 @@
 //! Every column that stands for something: what no version wrote there is an error, and never a default.
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::{instant::Instant, period::Period};
 
 use crate::{
     Store, StoreError, accounts, alerts, archived, attestations, audit, censuses, events, incidents, ledgers,
@@ -37,7 +37,7 @@ fn start() -> Instant {
 
 /// Reads a table by everything that reads it.
 fn read(store: &Store, table: &str) -> Result<(), StoreError> {
-    let ever = (Instant::MIN, Instant::MAX);
+    let ever = Period::ALWAYS;
     store.read(|db| match table {
         "alerts" => {
             alerts::get(db, "app", "x")?;
@@ -45,11 +45,13 @@ fn read(store: &Store, table: &str) -> Result<(), StoreError> {
         }
         "outbox" => outbox::dead(db, 9).and_then(|_| outbox::counts(db)).map(drop),
         "audit" => audit::page(db, None, 9).and_then(|_| audit::between(db, ever, 9)).map(drop),
-        "censuses" => censuses::between(db, "app", (start(), Instant::MAX), start()).map(drop),
+        "censuses" => {
+            censuses::between(db, "app", Period { from: start(), to: Instant::MAX }, start()).map(drop)
+        }
         "reports" => reports::get(db, "app").map(drop),
         "events" => {
-            events::about_user(db, ("app", "u"), start(), 9)?;
-            events::verdicts(db, ("app", "x"), ever).map(drop)
+            events::about_user(db, events::UserRef { target: "app", user: "u" }, start(), 9)?;
+            events::verdicts(db, events::CheckRef { target: "app", check: "x" }, ever).map(drop)
         }
         "plans" => {
             plans::list(db)?;
@@ -70,7 +72,10 @@ fn read(store: &Store, table: &str) -> Result<(), StoreError> {
             .map(drop),
         "accounts" => accounts::get(db, "ada").and_then(|_| accounts::list(db)).map(drop),
         "tokens" => tokens::list(db, None).map(drop),
-        "attestations" => attestations::last(db, ("app", "user-reports"), ever).map(drop),
+        "attestations" => {
+            attestations::last(db, attestations::ItemRef { target: "app", item: "user-reports" }, ever)
+                .map(drop)
+        }
         "logins" => accounts::logins(db, "ada").map(drop),
         "ledgers" => ledgers::get(db, "app").map(drop),
         other => panic!("{other}"),
@@ -141,7 +146,7 @@ const BYTES: [(&str, &str, &[u8]); 4] = [
 ];
 
 /// Puts something into a column, makes sure that every reader refuses it by name, and puts back what was there.
-fn refuses(store: &Store, (table, column): (&str, &str), value: Value<'_>) {
+fn refuses(store: &Store, table: &str, column: &str, value: Value<'_>) {
     let before = store.read(|db| db.row(&format!("SELECT {column} FROM {table}"), &[])).unwrap().unwrap();
     // `alerts.clear` counts only while it fires, `looks` only while it is pending.
     let pending = if column == "looks" && table == "alerts" { "pending" } else { "firing" };
@@ -168,8 +173,7 @@ fn what_no_version_wrote_is_an_error_and_never_a_default() {
                 ROWS.iter().try_for_each(|row| db.run(row, &[]).map(drop))?;
                 db.run("INSERT INTO planned (plan, piece, content) VALUES ('p', 1, $1)", &[[].as_slice().into()])?;
                 let rows = [sessionwatch_core::row_ref::RowRef::default()];
-                let mut content = Vec::new();
-                rows.iter().for_each(|row| sessionwatch_core::row_ref::push(row, &mut content));
+                let content = sessionwatch_core::row_ref::encode(&rows);
                 db.run(
                     "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
                      VALUES (1, 'p', 'app', 'pending', 1, 2, 'age1', $1, $2, $1)",
@@ -184,8 +188,8 @@ fn what_no_version_wrote_is_an_error_and_never_a_default() {
         for table in tables.into_iter().chain(others).chain(["attestations", "logins", "ledgers"]) {
             assert!(read(&store, table).is_ok(), "{table}: {:?}", read(&store, table));
         }
-        TEXT.iter().for_each(|(table, column, text)| refuses(&store, (table, column), (*text).into()));
-        NUMBERS.iter().for_each(|(table, column, number)| refuses(&store, (table, column), (*number).into()));
-        BYTES.iter().for_each(|(table, column, bytes)| refuses(&store, (table, column), (*bytes).into()));
+        TEXT.iter().for_each(|(table, column, text)| refuses(&store, table, column, (*text).into()));
+        NUMBERS.iter().for_each(|(table, column, number)| refuses(&store, table, column, (*number).into()));
+        BYTES.iter().for_each(|(table, column, bytes)| refuses(&store, table, column, (*bytes).into()));
     }
 }

@@ -1,6 +1,7 @@
 //! Events: what happened, when. Verdicts that changed, alerts that fired, were repeated or resolved.
 
-use sessionwatch_core::instant::{DAY, Instant};
+use jiff::SignedDuration;
+use sessionwatch_core::{instant::Instant, period::Period};
 
 use crate::{StoreError, db::Db};
 
@@ -8,7 +9,7 @@ use crate::{StoreError, db::Db};
 const SEARCHED: u32 = 10_000;
 
 /// A long time to look back.
-const LONG: i64 = 8 * DAY;
+const LONG: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
     let text = search.text.as_ref().map(|text| pattern(text));
     let like = like(db);
     // The latest of a long time are found soonest one by one, those of a short time by when they were.
-    let at = if search.to.since(search.from) > LONG { "at + 0" } else { "at" };
+    let at = if search.to.duration_since(search.from) > LONG { "at + 0" } else { "at" };
     let query = format!(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
          WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
@@ -129,6 +130,15 @@ fn event(row: &super::row::Row) -> Result<Event, StoreError> {
     })
 }
 
+/// A user of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct UserRef<'a> {
+    /// The name of the target.
+    pub target: &'a str,
+    /// The id of the user.
+    pub user: &'a str,
+}
+
 /// What was told of a target since an instant with rows of that user among what shows it, the latest first; of the last 10 000
 /// things that happened to the target.
 ///
@@ -137,10 +147,11 @@ fn event(row: &super::row::Row) -> Result<Event, StoreError> {
 /// If it cannot be read.
 pub fn about_user(
     db: Db<'_>,
-    (target, user): (&str, &str),
+    user: UserRef<'_>,
     from: Instant,
     limit: u32,
 ) -> Result<Vec<Event>, StoreError> {
+    let UserRef { target, user } = user;
     // As it stands in the evidence of a finding.
     let named = format!("\"user\":{}", serde_json::Value::from(user));
     let pattern = pattern(&named);
@@ -157,6 +168,15 @@ pub fn about_user(
     rows.iter().map(event).filter(named).collect()
 }
 
+/// A check of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckRef<'a> {
+    /// The name of the target.
+    pub target: &'a str,
+    /// The id of the check.
+    pub check: &'a str,
+}
+
 /// The verdicts of a check, by name, from the one that held at an instant until another, and when each began, oldest
 /// first. The first may have begun long before.
 ///
@@ -165,9 +185,10 @@ pub fn about_user(
 /// If they cannot be read.
 pub fn verdicts(
     db: Db<'_>,
-    (target, check): (&str, &str),
-    (from, to): (Instant, Instant),
+    check: CheckRef<'_>,
+    Period { from, to }: Period,
 ) -> Result<Vec<(Instant, String)>, StoreError> {
+    let CheckRef { target, check } = check;
     let rows = db.rows(
         "SELECT at, detail FROM events
          WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at < $4 AND at >= COALESCE((
@@ -189,12 +210,22 @@ pub fn verdicts(
     Ok(found)
 }
 
+/// What of a kind happened to a target.
+#[derive(Clone, Copy, Debug)]
+pub struct EventsOfTarget<'a> {
+    /// The kind.
+    pub kind: &'a str,
+    /// The name of the target.
+    pub target: &'a str,
+}
+
 /// When something of a kind happened last to a target.
 ///
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn last_of(db: Db<'_>, (kind, target): (&str, &str)) -> Result<Option<Instant>, StoreError> {
+pub fn last_of(db: Db<'_>, events: EventsOfTarget<'_>) -> Result<Option<Instant>, StoreError> {
+    let EventsOfTarget { kind, target } = events;
     let query = "SELECT MAX(at) FROM events WHERE kind = $1 AND target = $2";
     db.row(query, &[kind.into(), target.into()])?.map_or(Ok(None), |row| row.maybe_instant(0))
 }
@@ -227,7 +258,7 @@ mod tests {
     #[test]
     fn verdicts_begin_with_the_one_that_held() {
         for store in both() {
-            let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+            let at = |second: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, kind, before, after) in [
                 (1, "one", "verdict", None, "unknown"),
                 (3, "one", "verdict", Some("unknown"), "healthy"),
@@ -242,8 +273,15 @@ mod tests {
                 store.write(|db| add(db, &event)).unwrap();
             }
             let verdicts = |target: &str, from, to| -> Vec<(i64, String)> {
-                let found =
-                    store.read(|db| super::verdicts(db, (target, "blind"), (at(from), at(to)))).unwrap();
+                let found = store
+                    .read(|db| {
+                        super::verdicts(
+                            db,
+                            CheckRef { target, check: "blind" },
+                            Period { from: at(from), to: at(to) },
+                        )
+                    })
+                    .unwrap();
                 found.into_iter().map(|(at, verdict)| (at.micros() / 1_000_000, verdict)).collect()
             };
             let expected = |pairs: &[(i64, &str)]| -> Vec<(i64, String)> {
@@ -260,7 +298,7 @@ mod tests {
     #[test]
     fn finds_what_is_looked_for_and_nothing_else() {
         for store in both() {
-            let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+            let at = |second: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, check, kind, summary) in [
                 (1, "one", "blind", "firing", "the target cannot be looked at"),
                 (2, "two", "blind", "firing", "the Target cannot be looked at"),
@@ -301,7 +339,9 @@ mod tests {
             let [target, check, kind] = ["one", "blind", "firing"].map(str::to_owned);
             let event = Event { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
             store.write(|db| add(db, &event)).unwrap();
-            let about = |user: &str| store.read(|db| about_user(db, ("one", user), at(0), 9)).unwrap().len();
+            let about = |user: &str| {
+                store.read(|db| about_user(db, UserRef { target: "one", user }, at(0), 9)).unwrap().len()
+            };
             assert_eq!((about("a\"b"), about("a"), about("b"), about("%")), (1, 0, 0, 0));
         }
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
+    duration::whole_micros,
     incident::{IncidentSeverity, StepRecord},
     instant::Instant,
 };
@@ -10,7 +12,8 @@ use sessionwatch_core::{
 use crate::{StoreError, audit, db::Db, row::Row};
 
 /// How far an incident is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum State {
     /// Sessions are still to be ended.
     Open,
@@ -78,8 +81,8 @@ pub struct Drill {
     pub target: String,
     /// Who.
     pub actor: String,
-    /// Microseconds until the leak was found, the sessions were ended, and that was verified.
-    pub took_us: [i64; 3],
+    /// How long it took until the leak was found, the sessions were ended, and that was verified.
+    pub took: [SignedDuration; 3],
 }
 
 impl Entry {
@@ -122,15 +125,7 @@ impl State {
     /// Its name in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Contained => "contained",
-            Self::Closed => "closed",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        [Self::Open, Self::Contained, Self::Closed].into_iter().find(|state| state.name() == name)
+        self.into()
     }
 }
 
@@ -182,7 +177,15 @@ pub fn add(db: Db<'_>, incident: &str, entry: &Entry) -> Result<(), StoreError> 
         ],
     )?;
     let detail = serde_json::json!({ "incident": incident, "step": entry.step, "said": entry.said });
-    audit::add(db, (&entry.actor, &format!("incident-{}", entry.kind)), &detail.to_string(), entry.at)
+    audit::add(
+        db,
+        audit::NewEntry {
+            actor: &entry.actor,
+            action: &format!("incident-{}", entry.kind),
+            detail: &detail.to_string(),
+        },
+        entry.at,
+    )
 }
 
 /// Changes an incident as it stands now, whatever somebody else has made of it meanwhile, and puts that on its timeline.
@@ -322,7 +325,7 @@ pub fn recorded(timeline: &[Entry]) -> Vec<StepRecord> {
 /// If it cannot be written.
 pub fn add_drill(db: Db<'_>, drill: &Drill) -> Result<(), StoreError> {
     let id = db.next_id("drills")?;
-    let [detected, contained, verified] = drill.took_us;
+    let [detected, contained, verified] = drill.took.map(whole_micros);
     db.run(
         "INSERT INTO drills (id, at, target, actor, detected_us, contained_us, verified_us)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -354,7 +357,7 @@ pub fn drills(db: Db<'_>) -> Result<Vec<Drill>, StoreError> {
             at: row.instant(0)?,
             target: row.text(1)?,
             actor: row.text(2)?,
-            took_us: [row.int(3)?, row.int(4)?, row.int(5)?],
+            took: [row.duration(3)?, row.duration(4)?, row.duration(5)?],
         })
     };
     rows.iter().map(drill).collect()
@@ -364,8 +367,8 @@ fn incident(row: &Row) -> Result<Incident, StoreError> {
     Ok(Incident {
         id: row.text(0)?,
         target: row.text(1)?,
-        grade: row.decoded(2, IncidentSeverity::parse)?,
-        state: row.decoded(3, State::parse)?,
+        grade: row.parsed(2)?,
+        state: row.parsed(3)?,
         opened_at: row.instant(4)?,
         opened_by: row.text(5)?,
         contained_at: row.maybe_instant(6)?,
@@ -417,7 +420,12 @@ mod tests {
             store.write(|db| put(db, &kept)).unwrap();
             assert_eq!(store.read(|db| current(db, "app")).unwrap(), None);
             assert_eq!(store.read(list).unwrap(), [kept]);
-            let drill = Drill { at: at(4), target: "app".into(), actor: "ada".into(), took_us: [1, 2, 3] };
+            let drill = Drill {
+                at: at(4),
+                target: "app".into(),
+                actor: "ada".into(),
+                took: [1, 2, 3].map(SignedDuration::from_micros),
+            };
             store.write(|db| add_drill(db, &drill)).unwrap();
             assert_eq!(store.read(drills).unwrap(), [drill]);
         }

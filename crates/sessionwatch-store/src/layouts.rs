@@ -106,5 +106,9 @@ pub fn audit_change<L: Serialize>(
 ) -> Result<(), StoreError> {
     let LayoutChange { target, actor, before, after } = change;
     let detail = serde_json::json!({ "target": target, "before": before, "after": after });
-    audit::add(db, (actor, "session-table-confirmed"), &detail.to_string(), now)
+    audit::add(
+        db,
+        audit::NewEntry { actor, action: "session-table-confirmed", detail: &detail.to_string() },
+        now,
+    )
 }

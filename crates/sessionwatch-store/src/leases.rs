@@ -1,12 +1,13 @@
 //! Leases: who does what, where several daemons share a store. A lease that is not renewed runs out, and whoever takes it
 //! then gets a new term; what the holder of an older term still writes is refused.
 
-use sessionwatch_core::instant::{Instant, SECOND};
+use jiff::SignedDuration;
+use sessionwatch_core::instant::Instant;
 
 use crate::{StoreError, db::Db};
 
-/// How long a lease holds without being renewed, in microseconds.
-pub const HOLDS: i64 = 6 * SECOND;
+/// How long a lease holds without being renewed.
+pub const LEASE_DURATION: SignedDuration = SignedDuration::from_secs(6);
 
 /// Takes or renews a lease: its term, or nothing while somebody else has it. The clock is the server's.
 ///
@@ -24,10 +25,10 @@ pub fn take(db: Db<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreEr
         &[
             name.into(),
             holder.into(),
-            now.plus(HOLDS).into(),
+            (now + LEASE_DURATION).into(),
             now.into(),
             // No lease holds that long: the server's clock was ahead when it was renewed.
-            now.plus(2 * HOLDS).into(),
+            (now + 2 * LEASE_DURATION).into(),
         ],
     )?;
     row.map(|row| row.int(0)).transpose()
@@ -147,7 +148,7 @@ mod tests {
             assert!(matches!(store.fenced(fence("one", 1)).write(note), Err(StoreError::Fenced)));
             assert_eq!(store.fenced(fence("two", 2)).write(note).unwrap(), 1);
             // The server's clock was an hour ahead, and is set back.
-            let ahead = store.read(now).unwrap().plus(3_600 * SECOND);
+            let ahead = store.read(now).unwrap() + SignedDuration::from_hours(1);
             store.write(|db| db.run("UPDATE leases SET until = $1", &[ahead.into()])).unwrap();
             assert_eq!(take("one"), Some(3));
         }

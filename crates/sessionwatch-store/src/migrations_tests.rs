@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jiff::SignedDuration;
 use pg_link::Dsn;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use sessionwatch_core::{
     alert::State,
     instant::Instant,
     log_gaps::{GapCause, KeptGap},
+    period::Period,
 };
 
 use crate::{
@@ -124,8 +126,8 @@ fn assert_history(db: Db<'_>) -> Result<(), StoreError> {
     assert_eq!(ledgers::get(db, "app")?, Some((at(1_764_000_060_000_000), vec![1, 255, 0])));
     assert_eq!(ledgers::present_key(db)?, Some(-7));
     leases::guard(db, &leases::Fence { lease: "app".into(), holder: "one".into(), term: 3 })?;
-    let period = (Instant::MIN, Instant::MAX);
-    let vouched = attestations::last(db, ("app", "user-reports"), period)?.unwrap();
+    let item = attestations::ItemRef { target: "app", item: "user-reports" };
+    let vouched = attestations::last(db, item, Period::ALWAYS)?.unwrap();
     assert_eq!((vouched.holds, vouched.note.as_str()), (false, "two"));
     let quiet = silences::list(db, Instant::MIN)?;
     assert!(quiet.iter().any(|silence| silence.subject.as_deref() == Some("u7")));
@@ -163,7 +165,7 @@ fn assert_incidents(db: Db<'_>) -> Result<(), StoreError> {
     assert_eq!(kinds, ["opened", "done", "contained"]);
     assert_eq!(timeline[2].document()?, json!({ "plan": "p1" }));
     assert_eq!(incidents::recorded(&timeline).len(), 1);
-    assert_eq!(incidents::drills(db)?[0].took_us, [10, 20, 30]);
+    assert_eq!(incidents::drills(db)?[0].took, [10, 20, 30].map(SignedDuration::from_micros));
     Ok(())
 }
 
@@ -223,7 +225,7 @@ fn assert_latest(db: Db<'_>, version: usize) -> Result<(), StoreError> {
     let set = db.row("SELECT set_at FROM outbox WHERE idempotency_key = 'k'", &[])?.unwrap();
     assert_eq!(set.int(0)?, 5);
     if version >= GAPS {
-        let gap = KeptGap { at_us: 1_764_420_000_000_000, cause: GapCause::Truncated, bytes: Some(17) };
+        let gap = KeptGap { at: at(1_764_420_000_000_000), cause: GapCause::Truncated, bytes: Some(17) };
         assert_eq!(sources::get::<Value>(db, "nginx")?.unwrap().gaps, [gap]);
     }
     Ok(())

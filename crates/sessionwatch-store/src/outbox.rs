@@ -3,7 +3,8 @@
 //! A message is marked before it is sent. One that is found marked after a crash may have arrived: it is sent again, and
 //! says so.
 
-use sessionwatch_core::instant::{Instant, SECOND};
+use jiff::SignedDuration;
+use sessionwatch_core::{duration::SECOND, instant::Instant};
 
 use crate::{
     StoreError,
@@ -13,8 +14,8 @@ use crate::{
 
 /// Attempts after which a message is dead: with the waits between them, almost 19 hours.
 pub const MOST_ATTEMPTS: u32 = 20;
-const FIRST_WAIT: i64 = 5 * SECOND;
-const LONGEST_WAIT: i64 = 2 * 3_600 * SECOND;
+const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(5);
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(2);
 
 /// A message to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ pub fn put(db: Db<'_>, letter: Letter<'_>, now: Instant) -> Result<(), StoreErro
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn due(db: Db<'_>, channel: &str, (now, limit): (Instant, u32)) -> Result<Vec<Due>, StoreError> {
+pub fn due(db: Db<'_>, channel: &str, now: Instant, limit: u32) -> Result<Vec<Due>, StoreError> {
     let query = format!(
         "SELECT {COLUMNS} FROM outbox
          WHERE channel = $1 AND state = 'due'
@@ -133,7 +134,8 @@ pub fn next_due(db: Db<'_>, channel: &str, now: Instant) -> Result<Option<Instan
 /// If it cannot be read.
 pub fn is_stuck(
     db: Db<'_>,
-    (channel, recipient): (&str, Option<&str>),
+    channel: &str,
+    recipient: Option<&str>,
     attempts: u32,
 ) -> Result<bool, StoreError> {
     let rows = db.rows(
@@ -166,7 +168,7 @@ pub fn hurry(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
 pub fn rebase(db: Db<'_>, now: Instant) -> Result<u64, StoreError> {
     db.run(
         "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1 AND set_at > $2",
-        &[now.into(), now.plus(SECOND).into()],
+        &[now.into(), (now + SECOND).into()],
     )
 }
 
@@ -252,12 +254,13 @@ pub fn delivered<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Res
 pub fn failed(
     db: Db<'_>,
     due: &Due,
-    (error, retry_after): (&str, Option<i64>),
+    error: &str,
+    retry_after: Option<SignedDuration>,
     now: Instant,
 ) -> Result<bool, StoreError> {
     let attempts = due.attempts + 1;
     let dead = attempts >= MOST_ATTEMPTS;
-    let next = now.plus(retry_after.unwrap_or(0).max(wait(attempts)));
+    let next = now + retry_after.unwrap_or_default().max(wait(attempts));
     db.run(
         "UPDATE outbox SET attempts = $2, next_at = $3, state = $4, error = $5, again = $6, set_at = $7 WHERE id = $1",
         &[
@@ -340,9 +343,9 @@ fn letter(row: &Row) -> Result<Due, StoreError> {
     })
 }
 
-/// Microseconds to wait after so many attempts.
-fn wait(attempts: u32) -> i64 {
-    let times = 2i64.checked_pow(attempts.saturating_sub(1)).unwrap_or(i64::MAX);
+/// How long to wait after so many attempts.
+fn wait(attempts: u32) -> SignedDuration {
+    let times = 2i32.checked_pow(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
     FIRST_WAIT.saturating_mul(times).min(LONGEST_WAIT)
 }
 
@@ -358,8 +361,8 @@ mod tests {
     #[test]
     fn a_message_is_tried_until_it_arrives_or_dies() {
         for store in both() {
-            let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
-            let due_at = |now| store.read(|db| due(db, "chat", (now, 10))).unwrap();
+            let at = |seconds: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+            let due_at = |now| store.read(|db| due(db, "chat", now, 10)).unwrap();
             let states = || store.read(counts).unwrap();
             for _ in 0..2 {
                 store.write(|db| put(db, letter("key", at(100)), at(100))).unwrap();
@@ -369,12 +372,12 @@ mod tests {
             store.write(|db| hurry(db, at(50))).unwrap();
             assert_eq!(due_at(at(50)).len(), 1, "the clock went back");
             let first = due_at(at(100)).remove(0);
-            store.write(|db| failed(db, &first, ("no answer", None), at(100))).unwrap();
+            store.write(|db| failed(db, &first, "no answer", None, at(100))).unwrap();
             assert!(due_at(at(104)).is_empty());
             let second = due_at(at(105)).remove(0);
             assert_eq!(second.error.as_deref(), Some("no answer"));
             let doubtful = Due { again: true, ..second };
-            store.write(|db| failed(db, &doubtful, ("slow down", Some(60 * SECOND)), at(105))).unwrap();
+            store.write(|db| failed(db, &doubtful, "slow down", Some(60 * SECOND), at(105))).unwrap();
             assert!(due_at(at(164)).is_empty());
             let third = due_at(at(165)).remove(0);
             assert!(third.again, "it may have arrived");
@@ -386,7 +389,7 @@ mod tests {
             assert!(store.read(|db| db.rows("SELECT id FROM outbox", &[])).unwrap().is_empty());
             store.write(|db| put(db, letter("key", at(170)), at(170))).unwrap();
             let hopeless = Due { attempts: MOST_ATTEMPTS - 1, ..due_at(at(170)).remove(0) };
-            assert!(store.write(|db| failed(db, &hopeless, ("gone", None), at(200))).unwrap());
+            assert!(store.write(|db| failed(db, &hopeless, "gone", None, at(200))).unwrap());
             assert_eq!(states(), [("chat".to_owned(), "dead".to_owned(), 1)]);
             assert_eq!(store.read(|db| dead(db, 10)).unwrap()[0].error.as_deref(), Some("gone"));
             assert_eq!(store.write(|db| revive(db, "chat", at(300))).unwrap(), 1);
@@ -397,18 +400,18 @@ mod tests {
     #[test]
     fn a_message_that_waits_by_a_clock_that_was_ahead_is_due_when_the_clock_is_right() {
         for store in both() {
-            let at = |hours: i64| Instant::from_micros(hours * 3_600 * SECOND).unwrap();
+            let at = |hours: i64| Instant::UNIX_EPOCH + SignedDuration::from_hours(hours);
             let keys = |now| -> Vec<String> {
-                let due = store.read(|db| due(db, "chat", (now, 10))).unwrap();
+                let due = store.read(|db| due(db, "chat", now, 10)).unwrap();
                 due.into_iter().map(|due| due.key).collect()
             };
             for (key, put_at, asked_for) in [("before", 1, 20), ("ahead", 13, 1)] {
                 let letter = Letter { subject: key, ..letter(key, at(put_at)) };
                 store.write(|db| put(db, letter, at(put_at))).unwrap();
-                let first = store.read(|db| due(db, "chat", (at(put_at), 10))).unwrap();
+                let first = store.read(|db| due(db, "chat", at(put_at), 10)).unwrap();
                 let first = first.iter().find(|due| due.key == key).unwrap();
-                let wait = Some(asked_for * 3_600 * SECOND);
-                store.write(|db| failed(db, first, ("busy", wait), at(put_at))).unwrap();
+                let wait = Some(SignedDuration::from_hours(asked_for));
+                store.write(|db| failed(db, first, "busy", wait, at(put_at))).unwrap();
             }
             assert_eq!(store.write(|db| rebase(db, at(10))).unwrap(), 1);
             assert_eq!(
@@ -425,7 +428,7 @@ mod tests {
         for store in both() {
             let now = Instant::from_micros(1).unwrap();
             store.write(|db| put(db, letter("key", now), now)).unwrap();
-            let due_now = || store.read(|db| due(db, "chat", (now, 10))).unwrap();
+            let due_now = || store.read(|db| due(db, "chat", now, 10)).unwrap();
             let first = due_now();
             store.write(|db| sending(db, first.iter())).unwrap();
             assert!(due_now().is_empty() && !first[0].again);
@@ -442,19 +445,19 @@ mod tests {
     #[test]
     fn what_is_older_of_an_alert_is_told_first_and_what_belongs_together_at_once() {
         for store in both() {
-            let at = |seconds: i64| Instant::from_micros(seconds * SECOND).unwrap();
+            let at = |seconds: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(seconds);
             let other = Letter { subject: "other/x", ..letter("c", at(60)) };
             for letter in [letter("a", at(10)), letter("b", at(10)), other] {
                 store.write(|db| put(db, letter, at(5))).unwrap();
             }
             let keys = |now| -> Vec<String> {
-                let due = store.read(|db| due(db, "chat", (now, 10))).unwrap();
+                let due = store.read(|db| due(db, "chat", now, 10)).unwrap();
                 due.into_iter().map(|due| due.key).collect()
             };
             assert!(keys(at(9)).is_empty());
             assert_eq!(keys(at(10)), ["a", "c"]);
-            let first = store.read(|db| due(db, "chat", (at(10), 1))).unwrap().remove(0);
-            store.write(|db| failed(db, &first, ("busy", None), at(10))).unwrap();
+            let first = store.read(|db| due(db, "chat", at(10), 1)).unwrap().remove(0);
+            store.write(|db| failed(db, &first, "busy", None, at(10))).unwrap();
             assert!(!keys(at(11)).contains(&"b".to_owned()), "its elder still waits");
             store.write(|db| delivered(db, [&first].into_iter())).unwrap();
             assert_eq!(keys(at(11)), ["b", "c"]);

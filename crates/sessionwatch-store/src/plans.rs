@@ -1,14 +1,16 @@
 //! Plans: what an action would touch, row by row.
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
-    instant::{HOUR, Instant},
+    instant::Instant,
     row_ref::{self, RowRef},
 };
 
 use crate::{StoreError, confirmed_time, db::Db, row::Row};
 
 /// How far a plan is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum State {
     /// Its rows are still being listed.
     Making,
@@ -52,22 +54,13 @@ pub struct Plan {
 const COLUMNS: &str =
     "id, target, address, about, made_at, made_by, touched_at, state, named, active, summary, approved_by";
 /// How long a plan that nobody carries out is kept.
-const KEPT: i64 = 24 * HOUR;
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 impl State {
     /// Its name in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Making => "making",
-            Self::Planned => "planned",
-            Self::Begun => "begun",
-            Self::Done => "done",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        [Self::Making, Self::Planned, Self::Begun, Self::Done].into_iter().find(|state| state.name() == name)
+        self.into()
     }
 }
 
@@ -107,8 +100,7 @@ pub fn put(db: Db<'_>, plan: &Plan) -> Result<(), StoreError> {
 ///
 /// If they cannot be written.
 pub fn put_piece(db: Db<'_>, plan: &str, piece: i64, rows: &[RowRef]) -> Result<(), StoreError> {
-    let mut content = Vec::new();
-    rows.iter().for_each(|row| row_ref::push(row, &mut content));
+    let content = row_ref::encode(rows);
     db.run(
         "INSERT INTO planned (plan, piece, content) VALUES ($1, $2, $3)",
         &[plan.into(), piece.into(), content.as_slice().into()],
@@ -143,7 +135,7 @@ pub fn last_piece(db: Db<'_>, plan: &str, before: i64) -> Result<Option<(i64, Ve
 }
 
 fn numbered(row: Row) -> Result<(i64, Vec<RowRef>), StoreError> {
-    let rows = row_ref::read(row.bytes(1)?).ok_or_else(|| row.unreadable(1))?;
+    let rows = row_ref::decode(row.bytes(1)?).map_err(|_| row.unreadable(1))?;
     Ok((row.int(0)?, rows))
 }
 
@@ -186,14 +178,14 @@ pub fn applied_since(db: Db<'_>, plan: &Plan, since: Instant) -> Result<Vec<Plan
 ///
 /// If it cannot be written.
 pub fn forget(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
-    let before = confirmed_time::passed(db, now)?.plus(-KEPT);
+    let before = confirmed_time::passed(db, now)? - KEPT;
     db.run("DELETE FROM plans WHERE state IN ('making', 'planned') AND touched_at < $1", &[before.into()])?;
     db.run("DELETE FROM planned WHERE plan NOT IN (SELECT id FROM plans WHERE state <> 'done')", &[])?;
     Ok(())
 }
 
 fn plan(row: &Row) -> Result<Plan, StoreError> {
-    let state = row.decoded(7, State::parse)?;
+    let state = row.parsed(7)?;
     Ok(Plan {
         id: row.text(0)?,
         target: row.text(1)?,
@@ -218,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_plan_and_its_rows_are_kept_and_forgotten() {
-        let at = |hours: i64| Instant::from_micros(hours * HOUR).unwrap();
+        let at = |hours: i64| Instant::UNIX_EPOCH + SignedDuration::from_hours(hours);
         for store in both() {
             let mut plan = Plan {
                 id: "p1".into(),

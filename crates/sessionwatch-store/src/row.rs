@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use sessionwatch_core::instant::Instant;
 
@@ -172,6 +173,15 @@ impl Row {
         self.maybe_text(at)?.ok_or_else(|| self.unreadable(at))
     }
 
+    /// Returns the length of time of the microseconds in a column.
+    ///
+    /// # Errors
+    ///
+    /// If there is no number.
+    pub fn duration(&self, at: usize) -> Result<SignedDuration, StoreError> {
+        self.int(at).map(SignedDuration::from_micros)
+    }
+
     /// Returns what the text in a column stands for.
     ///
     /// # Errors
@@ -179,6 +189,15 @@ impl Row {
     /// If there is none, or it stands for nothing that this version knows.
     pub fn decoded<T>(&self, at: usize, decode: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
         decode(&self.text(at)?).ok_or_else(|| self.unreadable(at))
+    }
+
+    /// Returns what the text in a column stands for.
+    ///
+    /// # Errors
+    ///
+    /// If it stands for nothing that is known.
+    pub fn parsed<T: std::str::FromStr>(&self, at: usize) -> Result<T, StoreError> {
+        self.decoded(at, |text| text.parse().ok())
     }
 
     /// Returns the text in a column if that is one of the known names, or `None` for NULL.

@@ -1,7 +1,7 @@
 //! Signals: what logs said, and how that fits the table of sessions.
 
 use serde_json::Value as Json;
-use sessionwatch_core::{correlation::MatchKind, instant::Instant, severity::Severity};
+use sessionwatch_core::{correlation::MatchKind, instant::Instant, period::Period, severity::Severity};
 
 use crate::{
     StoreError,
@@ -74,7 +74,7 @@ impl Kept {
             id: row.int(0)?,
             source: row.text(1)?,
             kind: row.text(2)?,
-            severity: row.maybe_name(3, |name| Severity::parse(name).is_some())?,
+            severity: row.maybe_name(3, |name| name.parse::<Severity>().is_ok())?,
             at: row.maybe_instant(4)?,
             seen_at: row.instant(5)?,
             user: row.maybe_text(6)?,
@@ -84,7 +84,7 @@ impl Kept {
             request: row.maybe_text(10)?,
             bytes: (row.count(11)?, row.count(12)?),
             text: row.text(13)?,
-            fit: row.maybe_name(14, |name| MatchKind::parse(name).is_some())?,
+            fit: row.maybe_name(14, |name| name.parse::<MatchKind>().is_ok())?,
             joined: row.maybe_document(15)?,
         })
     }
@@ -205,7 +205,7 @@ pub fn judge(db: Db<'_>, id: i64, fit: Option<&str>, joined: &str) -> Result<(),
 pub fn search(
     db: Db<'_>,
     target: &str,
-    (from, to): (Instant, Instant),
+    Period { from, to }: Period,
     search: &Search<'_>,
 ) -> Result<Vec<Kept>, StoreError> {
     let query = format!(
@@ -266,7 +266,7 @@ pub fn counts(db: Db<'_>, window: Window<'_>) -> Result<Vec<Count>, StoreError> 
 
 fn read_counts(db: Db<'_>, query: &str, window: Window<'_>) -> Result<Vec<Count>, StoreError> {
     let count = |row: &Row| {
-        let fit = row.maybe_name(1, |name| MatchKind::parse(name).is_some())?;
+        let fit = row.maybe_name(1, |name| name.parse::<MatchKind>().is_ok())?;
         Ok(Count { kind: row.text(0)?, fit, signals: row.count(2)? })
     };
     db.rows(query, &[window.target.into(), window.from.into(), window.to.into()])?.iter().map(count).collect()

@@ -1,6 +1,6 @@
 //! Silences: what is not told for a while.
 
-use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_core::{duration::SECOND, instant::Instant};
 
 use crate::{StoreError, db::Db, row::Row};
 
@@ -55,7 +55,7 @@ pub fn begin(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, StoreEr
 pub fn rebase(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
     db.run(
         "UPDATE silences SET until = until - (begun_at - $1), begun_at = $1 WHERE begun_at > $2 AND ended_at IS NULL",
-        &[now.into(), now.plus(SECOND).into()],
+        &[now.into(), (now + SECOND).into()],
     )?;
     Ok(())
 }
@@ -108,11 +108,12 @@ impl Silence {
 mod tests {
     use super::*;
     use crate::tests::both;
+    use jiff::SignedDuration;
 
     #[test]
     fn a_silence_of_a_clock_that_was_ahead_lasts_as_long_as_it_was_meant_to() {
         for store in both() {
-            let at = |minutes: i64| Instant::from_micros(minutes * 60 * SECOND).unwrap();
+            let at = |minutes: i64| Instant::UNIX_EPOCH + SignedDuration::from_mins(minutes);
             for begun in [10, 190] {
                 let silence = Silence {
                     id: 0,

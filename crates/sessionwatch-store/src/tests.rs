@@ -2,7 +2,8 @@
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
-use sessionwatch_core::instant::Instant;
+use jiff::SignedDuration;
+use sessionwatch_core::{instant::Instant, period::Period};
 
 use pg_link::Dsn;
 
@@ -61,7 +62,8 @@ fn only_its_owner_may_read_it_and_it_opens_again() {
 
 #[test]
 fn both_kinds_keep_and_give_back_the_same() {
-    let at = |second: i64| Instant::from_micros(second * 1_000_000).unwrap();
+    const ITEM: attestations::ItemRef<'_> = attestations::ItemRef { target: "app", item: "user-reports" };
+    let at = |second: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(second);
     for store in both() {
         let silence = silences::Silence {
             id: 1,
@@ -87,7 +89,7 @@ fn both_kinds_keep_and_give_back_the_same() {
         };
         store.write(|db| attestations::add(db, &attestation)).unwrap();
         let last =
-            |to| store.read(|db| attestations::last(db, ("app", "user-reports"), (at(0), at(to)))).unwrap();
+            |to| store.read(|db| attestations::last(db, ITEM, Period { from: at(0), to: at(to) })).unwrap();
         assert_eq!((last(5), last(6)), (None, Some(attestation)));
         assert_eq!([7, 8].map(|offered| store.write(|db| ledgers::key(db, offered)).unwrap()), [7, 7]);
         store.write(|db| ledgers::put(db, "app", &[0, 255, 7], at(9))).unwrap();

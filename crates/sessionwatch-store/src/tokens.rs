@@ -1,6 +1,7 @@
 //! Tokens of programs, and what programs were answered.
 
-use sessionwatch_core::instant::{DAY, Instant, SECOND};
+use jiff::SignedDuration;
+use sessionwatch_core::instant::Instant;
 
 use crate::{
     StoreError,
@@ -11,13 +12,27 @@ use crate::{
 };
 
 /// How long an answer is kept for the case that the request is sent again.
-const KEPT: i64 = DAY;
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// After so long nobody works any more on what has no answer.
-const ABANDONED: i64 = 10 * 60 * SECOND;
+const ABANDONED: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a token is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Scope {
     /// Look at everything
     Read,
@@ -35,26 +50,12 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 6] =
-        [Self::Read, Self::Alerts, Self::Actions, Self::Incidents, Self::Account, Self::Admin];
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Its name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Alerts => "alerts",
-            Self::Actions => "actions",
-            Self::Incidents => "incidents",
-            Self::Account => "account",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The scope of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The role without which the scope gives nothing.
@@ -116,7 +117,7 @@ pub enum Earlier {
 const COLUMNS: &str = "id, hash, account, label, scopes, created_at, expires_at, seen_at";
 
 fn token(row: &Row) -> Result<Token, StoreError> {
-    let scopes = |text: &str| text.split(' ').map(Scope::parse).collect();
+    let scopes = |text: &str| text.split(' ').map(|scope| scope.parse().ok()).collect();
     Ok(Token {
         id: row.text(0)?,
         hash: row.text(1)?,
@@ -205,7 +206,7 @@ pub fn begin(db: Db<'_>, request: Request<'_>, now: Instant) -> Result<Earlier, 
     let passed = confirmed_time::passed(db, now)?;
     db.run(
         "DELETE FROM answers WHERE at < $1 OR (status IS NULL AND at < $2)",
-        &[passed.plus(-KEPT).into(), passed.plus(-ABANDONED).into()],
+        &[(passed - KEPT).into(), (passed - ABANDONED).into()],
     )?;
     let query = "SELECT request, status, content FROM answers WHERE token = $1 AND name = $2";
     if let Some(row) = db.row(query, &[request.token.into(), request.key.into()])? {
@@ -246,7 +247,7 @@ mod tests {
     use crate::tests::both;
 
     fn at(second: i64) -> Instant {
-        Instant::from_micros(second * SECOND).unwrap()
+        Instant::UNIX_EPOCH + SignedDuration::from_secs(second)
     }
 
     #[test]

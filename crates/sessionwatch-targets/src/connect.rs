@@ -4,6 +4,7 @@ use std::{sync::LazyLock, time::Instant as Monotonic};
 
 use sessionwatch_core::{
     checks::Thresholds,
+    duration::whole_micros,
     instant::{DAY, Instant, SECOND},
     local_time::Doubts,
     stats::OUTLIER_FLOOR,
@@ -126,7 +127,7 @@ impl ConnectedTarget {
             layout: &self.layout,
             key: self.key,
             now: self.now,
-            max_lifetime_us: thresholds.session_lifetime.max_us().or_else(default),
+            max_lifetime_us: thresholds.session_lifetime.max_lifetime().map(whole_micros).or_else(default),
             notable_above: thresholds
                 .user_session_excess
                 .max

@@ -230,7 +230,7 @@ struct Tally {
 /// Ends the sessions of a plan.
 pub(super) async fn apply(executor: &Executor<'_>, plan: &mut Plan) -> Result<Applied, ActError> {
     let (context, recipient) = (executor.context, executor.recipient()?);
-    let mut prepared = executor.prepare(plan, Instant::from_micros(plan.summary.now)).await?;
+    let mut prepared = executor.prepare(plan, Some(plan.summary.now)).await?;
     let scope = prepared.known.scope();
     let writing = &mut prepared.writing;
     let stored_now = stored_timestamp(prepared.known.mapping().expires.decoder, prepared.known.seen);
@@ -302,7 +302,7 @@ impl<'a> Work<'a> {
             side_effects: table.side_effects,
             stored_now: stored_timestamp(known.mapping().expires.decoder, known.seen),
             // A clock that is behind shortens no time to restore.
-            purge_at: now.max(confirmed).plus(context.config.actions.retention_us),
+            purge_at: now.max(confirmed) + context.config.actions.retention,
             queue: Mutex::new(queue),
             pace: Mutex::default(),
             tally: Mutex::default(),
@@ -458,7 +458,7 @@ fn settle(
     db: crate::store::db::Db<'_>,
     settled: &[(i64, Vec<Fate>)],
 ) -> Result<(), crate::store::StoreError> {
-    settled.iter().try_for_each(|(id, fates)| archived::settle(db, *id, (archived::State::Kept, None), fates))
+    settled.iter().try_for_each(|(id, fates)| archived::settle(db, *id, archived::State::Kept, None, fates))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

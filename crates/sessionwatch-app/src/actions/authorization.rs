@@ -1,5 +1,6 @@
 //! Who may apply a plan: one rule for the command line, the dashboard, the API and automatic cleanup.
 
+use jiff::SignedDuration;
 use sessionwatch_core::{instant::Instant, safety_limit::SafetyLimit};
 
 use super::{ActError, Consent, Context, Plan, account};
@@ -16,8 +17,8 @@ pub struct ApplyCircumstances<'a> {
     pub consent: Consent<'a>,
     /// How far a plan may reach without being confirmed.
     pub safety_limit: SafetyLimit,
-    /// How long after it was made or touched a plan can be applied, in microseconds.
-    pub plan_ttl_us: i64,
+    /// How long after it was made or touched a plan can be applied.
+    pub plan_ttl: SignedDuration,
     /// A plan that reaches far needs a second person.
     pub requires_approval: bool,
     /// The state store is kept in memory for now, so that nothing can be archived for certain.
@@ -33,7 +34,7 @@ impl<'a> ApplyCircumstances<'a> {
             actor: context.actor,
             consent,
             safety_limit: context.brake(),
-            plan_ttl_us: context.config.actions.stale_after_us,
+            plan_ttl: context.config.actions.stale_after,
             requires_approval: context.config.actions.second_person,
             is_store_in_memory: context.store.is_sheltered(),
         }
@@ -47,13 +48,13 @@ impl<'a> ApplyCircumstances<'a> {
 /// Why not: it was applied already, it is too old, somebody else has to approve it, it has to be confirmed, or nothing can be
 /// archived.
 pub fn authorize_apply(plan: &Plan, circumstances: &ApplyCircumstances<'_>) -> Result<(), ActError> {
-    let ApplyCircumstances { now, plan_ttl_us, is_store_in_memory, .. } = *circumstances;
+    let ApplyCircumstances { now, plan_ttl, is_store_in_memory, .. } = *circumstances;
     let id = || plan.kept.id.clone();
     if plan.kept.state == plans::State::Done {
         return Err(ActError::Done(id()));
     }
-    if plan.is_stale(plan_ttl_us, now) {
-        return Err(ActError::Stale { id: id(), minutes: plan_ttl_us / 60_000_000 });
+    if plan.is_stale(plan_ttl, now) {
+        return Err(ActError::Stale { id: id(), minutes: plan_ttl.as_mins() });
     }
     require_confirmation(plan, circumstances)?;
     if is_store_in_memory { Err(ActError::NoRoom) } else { Ok(()) }

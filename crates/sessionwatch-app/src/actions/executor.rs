@@ -107,7 +107,15 @@ impl<'a> Executor<'a> {
             let confirmed = require_confirmation(&plan, &circumstances);
             if confirmed.is_ok() {
                 plans::put(db, &plan.kept)?;
-                audit::add(db, (self.context.actor, "plan-begun"), &detail.to_string(), now)?;
+                audit::add(
+                    db,
+                    audit::NewEntry {
+                        actor: self.context.actor,
+                        action: "plan-begun",
+                        detail: &detail.to_string(),
+                    },
+                    now,
+                )?;
             }
             Ok(confirmed)
         })?
@@ -134,7 +142,15 @@ impl<'a> Executor<'a> {
         });
         self.context.store.write(|db| {
             plans::put(db, &plan.kept)?;
-            audit::add(db, (self.context.actor, "plan-carried-out"), &detail.to_string(), now)
+            audit::add(
+                db,
+                audit::NewEntry {
+                    actor: self.context.actor,
+                    action: "plan-carried-out",
+                    detail: &detail.to_string(),
+                },
+                now,
+            )
         })?;
         Ok(())
     }

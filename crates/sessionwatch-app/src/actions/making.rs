@@ -5,8 +5,8 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
-    instant::{DAY, Instant},
     local_time::{Clock, Doubts, MIN_GRACE},
     row_ref::RowRef,
     safety_limit::Ended,
@@ -37,7 +37,7 @@ use crate::{
 /// Rows of a plan that are shown.
 const SAMPLE: usize = 10;
 /// No session that is still stored ended longer ago.
-const LONG_AGO: i64 = 20 * 365 * DAY;
+const LONG_AGO: SignedDuration = SignedDuration::from_hours(20 * 365 * 24);
 /// One in so many stored expiries may make no sense.
 const ODD: u64 = 20;
 
@@ -129,7 +129,7 @@ fn begun(
         summary: Summary {
             all_active: totals.active,
             all_rows: totals.rows,
-            now: view.opened.now.micros(),
+            now: view.opened.now,
             addressing: view.addressing,
             table: candidate.mapping.sessions.to_string(),
             framework: candidate.title.clone(),
@@ -156,7 +156,11 @@ pub(super) fn finish(context: Context<'_>, plan: &mut Plan) -> Result<(), ActErr
     });
     context.store.write(|db| {
         plans::put(db, &plan.kept)?;
-        audit::add(db, (context.actor, "plan-made"), &detail.to_string(), plan.kept.made_at)
+        audit::add(
+            db,
+            audit::NewEntry { actor: context.actor, action: "plan-made", detail: &detail.to_string() },
+            plan.kept.made_at,
+        )
     })?;
     Ok(())
 }
@@ -288,7 +292,7 @@ fn in_time(selection: &Selection, view: &View, naive: u64) -> Result<(), ActErro
     }
     let expires = &view.opened.layout.candidate.mapping.expires;
     let given = match selection {
-        Selection::Expired { grace_us } if *grace_us < MIN_GRACE => "a grace",
+        Selection::Expired { grace } if *grace < SignedDuration::from_micros(MIN_GRACE) => "a grace",
         Selection::Where(Filter { expires_before: Some(before), .. })
             if before.saturating_sub(view.opened.now.micros()).saturating_abs() < MIN_GRACE =>
         {
@@ -302,7 +306,7 @@ fn in_time(selection: &Selection, view: &View, naive: u64) -> Result<(), ActErro
 /// Counts the table; an error if too many of its ends make no sense.
 async fn totals(session: &ReadSession, scope: &Scope<'_>) -> Result<Totals, ActError> {
     // How far a plan may reach is decided by these.
-    let totals = session.totals(scope, scope.now.plus(-LONG_AGO)).await?;
+    let totals = session.totals(scope, scope.now - LONG_AGO).await?;
     if totals.implausible > totals.rows / ODD {
         return Err(ActError::Implausible { odd: totals.implausible, rows: totals.rows });
     }
@@ -399,7 +403,7 @@ pub(super) async fn count_left(
     let scope = Scope::of_rows(&known.layout, known.key, now);
     let asked = match plan.selection {
         // What ended since is none of this plan's business.
-        Selection::Expired { .. } => Instant::from_micros(plan.summary.now).unwrap_or(now),
+        Selection::Expired { .. } => plan.summary.now,
         _ => now,
     };
     let left = match plan.selection.chosen(asked) {

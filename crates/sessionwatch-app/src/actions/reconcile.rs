@@ -48,7 +48,7 @@ pub(super) async fn settle_by(
         let plan = plan.flatten().ok_or_else(|| ActError::NoPlan(batch.plan.clone()))?;
         let revoke = plan.summary.revoke;
         let fates = fates(known, &revoke, actor, &batch).await?.ok_or(ActError::AtWork)?;
-        context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
+        context.store.write(|db| archived::settle(db, batch.id, State::Kept, None, &fates))?;
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
         selection,
         summary: Summary {
             revoke: removed.summary.revoke.clone(),
-            now: now.micros(),
+            now,
             table: removed.summary.table.clone(),
             framework: removed.summary.framework.clone(),
             ..Summary::default()
@@ -286,7 +286,7 @@ impl Restoring<'_> {
             obstacles.iter().filter(|(_, obstacle)| obstacle.is_none()).map(|(at, _)| *at).collect();
         let dependents = restore_dependents(actor, &scope, &rows, &restored).await?;
         drop(rows);
-        context.store.write(|db| archived::settle(db, id, (State::Restoring, txid), &batch.fates))?;
+        context.store.write(|db| archived::settle(db, id, State::Restoring, txid, &batch.fates))?;
         if let Err(error) = actor.commit().await {
             // What became of it is learnt at the next start.
             return Err(error.into());
@@ -300,11 +300,19 @@ impl Restoring<'_> {
         let detail =
             serde_json::json!({ "plan": batch.plan, "rows": restored.len(), "dependents": dependents });
         context.store.write(|db| {
-            archived::settle(db, id, (State::Kept, None), &fates)?;
+            archived::settle(db, id, State::Kept, None, &fates)?;
             if restored.is_empty() {
                 return Ok(());
             }
-            audit::add(db, (context.actor, "rows-restored"), &detail.to_string(), context.clock.now())
+            audit::add(
+                db,
+                audit::NewEntry {
+                    actor: context.actor,
+                    action: "rows-restored",
+                    detail: &detail.to_string(),
+                },
+                context.clock.now(),
+            )
         })?;
         let outcome = |row: &RowRef| match obstacles.get(&position(row)) {
             Some(obstacle) => Outcome::of(*obstacle),

@@ -1,9 +1,10 @@
 //! What becomes of an alert: pure, from what was observed to what is to be kept and told.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sessionwatch_core::{
     alert::{Alert, AlertPolicy, CheckState, Notification, State},
-    instant::{Instant, SECOND},
+    instant::Instant,
     severity::Severity,
 };
 
@@ -17,8 +18,8 @@ use crate::{
     store::{alerts::Kept, events::Event, silences::Silence},
 };
 
-/// How long a message to people waits for others that can be told with it, in microseconds; a critical one does not.
-const GROUP_WAIT: i64 = 10 * SECOND;
+/// How long a message to people waits for others that can be told with it; a critical one does not.
+const GROUP_WAIT: SignedDuration = SignedDuration::from_secs(10);
 
 /// What was observed of one check on a target.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ pub(crate) fn resolve(kept: &Kept, why: &str, severity: Severity, context: Alert
 
 /// An alert that becomes more severe is told anew, also to whoever looks after it.
 fn raised(mut kept: Kept, observation: &CheckObservation<'_>) -> Kept {
-    let before = Severity::parse(&kept.severity);
+    let before = kept.severity.parse::<Severity>().ok();
     let is_raised = before.is_some_and(|before| observation.severity > before);
     if let State::Firing { told, .. } = &mut kept.alert.state
         && observation.sign == CheckState::Failing
@@ -160,7 +161,7 @@ fn notify(
     let meant = serve.told(&kept.target, &kept.check, severity);
     for channel in meant.into_iter().filter(|channel| Some(channel.name.as_str()) != except) {
         let is_urgent = severity == Severity::Critical || channel.kind.is_for_programs();
-        let at = if is_urgent { now } else { now.plus(GROUP_WAIT) };
+        let at = if is_urgent { now } else { now + GROUP_WAIT };
         transition.messages.extend(queue(channel, &message, &about, now, at));
     }
 }
@@ -224,7 +225,7 @@ mod tests {
     use crate::config::Config;
 
     fn at(seconds: i64) -> Instant {
-        Instant::from_micros(seconds * SECOND).unwrap()
+        Instant::UNIX_EPOCH + SignedDuration::from_secs(seconds)
     }
 
     fn serve() -> Serve {

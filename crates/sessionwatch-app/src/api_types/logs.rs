@@ -80,7 +80,7 @@ impl Source {
     /// The document of a source that is configured, and what is known of it.
     #[must_use]
     pub fn of<P>(source: &logs::Source, kept: sources::Source<P>, now: Instant) -> Self {
-        let voice = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
+        let voice = match kept.rhythm.voice(kept.heard_at, now, source.idle_after) {
             SourceStatus::Never => "never heard",
             SourceStatus::Usual => "as usual",
             SourceStatus::Quiet => "gone quiet",

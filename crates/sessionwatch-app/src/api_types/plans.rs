@@ -92,7 +92,7 @@ impl Plan {
             revoke: json(&summary.revoke)?,
             made_at: At(kept.made_at),
             made_by: kept.made_by.clone(),
-            stale_at: At(kept.touched_at.plus(config.actions.stale_after_us)),
+            stale_at: At(kept.touched_at + config.actions.stale_after),
             rows: kept.rows,
             all_rows: summary.all_rows,
             active: kept.active,

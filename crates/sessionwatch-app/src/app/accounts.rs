@@ -188,7 +188,15 @@ pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) ->
         if !accounts::remove(db, &name)? {
             return Ok(false);
         }
-        audit::add(db, (&by, "account-removed"), &json!({ "account": name }).to_string(), now)?;
+        audit::add(
+            db,
+            audit::NewEntry {
+                actor: &by,
+                action: "account-removed",
+                detail: &json!({ "account": name }).to_string(),
+            },
+            now,
+        )?;
         Ok(true)
     });
     if !deleted.await? {
@@ -218,7 +226,7 @@ pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Res
         let Some(account) = accounts::get(db, &account.name)? else { return Ok(false) };
         let account = Account { password: password.clone(), ..account };
         accounts::put(db, &account)?;
-        audit::add(db, (&account.name, "password"), "{}", now)?;
+        audit::add(db, audit::NewEntry { actor: &account.name, action: "password", detail: "{}" }, now)?;
         for other in accounts::logins(db, &account.name)?.iter().filter(|other| other.hash != login) {
             accounts::end(db, &account.name, &other.hash)?;
         }
@@ -274,7 +282,7 @@ pub fn link_expired() -> AppError {
 pub(super) fn put_account(db: Db<'_>, account: &Account, by: &str, now: Instant) -> Result<(), StoreError> {
     accounts::put(db, account)?;
     let detail = json!({ "account": account.name, "role": account.role.name() }).to_string();
-    audit::add(db, (by, "account-added"), &detail, now)
+    audit::add(db, audit::NewEntry { actor: by, action: "account-added", detail: &detail }, now)
 }
 
 #[cfg(test)]

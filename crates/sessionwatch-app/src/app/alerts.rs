@@ -82,7 +82,11 @@ impl Remark {
         app.write(move |db| {
             let is_changed = change(db, &self)?;
             if is_changed {
-                audit::add(db, (&self.actor, action), &self.detail(), self.now)?;
+                audit::add(
+                    db,
+                    audit::NewEntry { actor: &self.actor, action, detail: &self.detail() },
+                    self.now,
+                )?;
             }
             Ok(is_changed)
         })

@@ -81,7 +81,15 @@ pub async fn purge(app: &Arc<AppState>, actor: &Actor, request: PurgeRequest) ->
         let plan = request.plan.as_deref();
         let rows = archived::purge(db, plan, confirmed_at)?;
         if rows > 0 {
-            audit::add(db, (&by, "archive-purged"), &json!({ "plan": plan, "rows": rows }).to_string(), now)?;
+            audit::add(
+                db,
+                audit::NewEntry {
+                    actor: &by,
+                    action: "archive-purged",
+                    detail: &json!({ "plan": plan, "rows": rows }).to_string(),
+                },
+                now,
+            )?;
         }
         let holdings = if plan.is_none() { archived::holdings(db)? } else { vec![] };
         let unconfirmed = holdings.iter().filter(|holding| holding.purge_at <= now);

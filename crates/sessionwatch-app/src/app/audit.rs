@@ -16,7 +16,7 @@ pub async fn list_entries(
     period: Period,
     limit: u32,
 ) -> Result<Vec<AuditEntry>, AppError> {
-    app.read(move |db| audit::between(db, (period.from, period.to), limit)).await
+    app.read(move |db| audit::between(db, period, limit)).await
 }
 
 /// Entries before one, the latest first.

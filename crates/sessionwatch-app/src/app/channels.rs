@@ -34,7 +34,7 @@ impl FailedMessage {
 
 /// Sends a marked test message over a channel: what went wrong, nothing if it was accepted.
 pub async fn send_test(channel: &Channel, now: Instant) -> Vec<String> {
-    notify::trial(channel, now).await
+    notify::send_test(channel, now).await
 }
 
 /// Sends a test message over a channel of that name, and records it: what went wrong, nothing if it was accepted.
@@ -52,7 +52,10 @@ pub async fn send_test_message(
     let channel = channel.ok_or_else(|| AppError::NotFound("There is no such channel.".into()))?;
     let problems = send_test(channel, now).await;
     let detail = json!({ "channel": name, "accepted": problems.is_empty() }).to_string();
-    app.write(move |db| audit::add(db, (&by, "channel-tested"), &detail, now)).await?;
+    app.write(move |db| {
+        audit::add(db, audit::NewEntry { actor: &by, action: "channel-tested", detail: &detail }, now)
+    })
+    .await?;
     Ok(problems)
 }
 
@@ -80,7 +83,7 @@ pub async fn retry_failed_messages(
         let count = outbox::revive(db, &channel, now)?;
         if count > 0 {
             let detail = json!({ "channel": channel, "messages": count }).to_string();
-            audit::add(db, (&by, "retry"), &detail, now)?;
+            audit::add(db, audit::NewEntry { actor: &by, action: "retry", detail: &detail }, now)?;
         }
         Ok(count)
     })

@@ -42,7 +42,7 @@ pub async fn get_checklists(
 ) -> Result<Vec<Checklist>, AppError> {
     let (config, now) = (app.config(), app.clock.now());
     app.read(move |db| {
-        let list = |target: &Target| checklist::over(db, &config, target, (period.from, period.to), now);
+        let list = |target: &Target| checklist::over(db, &config, target, period, now);
         targets.iter().map(list).collect()
     })
     .await

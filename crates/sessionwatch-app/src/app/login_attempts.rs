@@ -7,7 +7,8 @@ use std::{
 };
 
 use ipnet::IpNet;
-use sessionwatch_core::instant::{Instant, SECOND};
+use jiff::SignedDuration;
+use sessionwatch_core::instant::Instant;
 
 /// Failed attempts within [`WINDOW`] after which no password of an account is checked any more: from one known network, and
 /// from all other networks together.
@@ -15,8 +16,8 @@ const PER_ACCOUNT: u32 = 10;
 /// Failed attempts within [`WINDOW`] after which nothing from a network is checked any more, except for accounts that were
 /// used from there.
 const PER_NETWORK: u32 = 50;
-/// How long failed attempts are counted, in microseconds.
-const WINDOW: i64 = 15 * 60 * SECOND;
+/// How long failed attempts are counted.
+const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 /// The most accounts and networks of strangers of which attempts are counted. Beyond that, other strangers are refused.
 const MAX_COUNTED: usize = 10_000;
 /// What attempts are counted by.
@@ -54,7 +55,7 @@ struct Count {
 
 impl Count {
     fn is_current(&self, now: Instant) -> bool {
-        (0..WINDOW).contains(&now.since(self.since))
+        (SignedDuration::ZERO..WINDOW).contains(&now.duration_since(self.since))
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
     use crate::app::client::network_of;
 
     fn at(second: i64) -> Instant {
-        Instant::from_micros(second * SECOND).unwrap()
+        Instant::UNIX_EPOCH + SignedDuration::from_secs(second)
     }
 
     fn from(address: &str) -> IpNet {

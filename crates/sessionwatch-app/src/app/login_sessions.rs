@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde_json::json;
-use sessionwatch_core::instant::{DAY, HOUR, Instant, SECOND};
+use sessionwatch_core::instant::Instant;
 
 use super::{
     Actor, AppError, AppState, LiveEvent,
@@ -15,19 +16,19 @@ pub use crate::store::accounts::Login;
 use crate::{
     secret::Secret,
     store::{
-        accounts::{self, Account, Role},
+        accounts::{self, Account, LoginNetwork, LoginUse, Role},
         audit,
     },
 };
 
-/// How long a login is valid at most, in microseconds.
-pub(super) const MAX_AGE_US: i64 = 7 * DAY;
+/// How long a login is valid at most.
+pub(super) const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The same where a provider of identities vouches for it: then it is asked again, also about the role.
-pub(super) const EXTERNAL_MAX_AGE_US: i64 = 12 * HOUR;
-/// How long a login is valid without being used, in microseconds.
-const IDLE_US: i64 = 12 * HOUR;
-/// How often it is noted that a login is used, in microseconds.
-const NOTE_EVERY_US: i64 = 60 * SECOND;
+pub(super) const EXTERNAL_MAX_AGE: SignedDuration = SignedDuration::from_hours(12);
+/// How long a login is valid without being used.
+const IDLE_TIMEOUT: SignedDuration = SignedDuration::from_hours(12);
+/// How often it is noted that a login is used.
+const LAST_SEEN_UPDATE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// Characters of a login's token.
 const TOKEN_LENGTH: usize = 64;
 /// Letters of a name that are looked up: a longer one is nobody's, and would only fill the record.
@@ -84,10 +85,10 @@ pub async fn find_user(app: &Arc<AppState>, token: &str) -> Result<Option<Curren
     let (hash, now) = (sha256_hex(token), app.clock.now());
     let found = app.read(move |db| accounts::login_of(db, &hash)).await?;
     let Some((login, account)) = found.filter(|(login, _)| login.is_valid(now)) else { return Ok(None) };
-    if now.since(login.seen_at) >= NOTE_EVERY_US {
+    if now.duration_since(login.seen_at) >= LAST_SEEN_UPDATE_INTERVAL {
         let hash = login.hash.clone();
         let ends_at = session_expiry(max_session_age(&account), login.created_at, now);
-        app.write(move |db| accounts::seen(db, &hash, (now, ends_at))).await?;
+        app.write(move |db| accounts::seen(db, &hash, LoginUse { at: now, ends_at })).await?;
     }
     let csrf_token = sha256_hex(format!("form {token}")).into();
     Ok(Some(CurrentUser { name: account.name, role: account.role, login: login.hash, csrf_token }))
@@ -101,13 +102,13 @@ pub async fn is_login_valid(app: &Arc<AppState>, hash: &str) -> bool {
 }
 
 /// When a login ends that is used for the last time.
-fn session_expiry(max_age_us: i64, created_at: Instant, seen_at: Instant) -> Instant {
-    created_at.plus(max_age_us).min(seen_at.plus(IDLE_US))
+fn session_expiry(max_age: SignedDuration, created_at: Instant, seen_at: Instant) -> Instant {
+    (created_at + max_age).min(seen_at + IDLE_TIMEOUT)
 }
 
-/// How long a login of an account is valid at most, in microseconds.
-fn max_session_age(account: &Account) -> i64 {
-    if account.subject.is_empty() { MAX_AGE_US } else { EXTERNAL_MAX_AGE_US }
+/// How long a login of an account is valid at most.
+fn max_session_age(account: &Account) -> SignedDuration {
+    if account.subject.is_empty() { MAX_AGE } else { EXTERNAL_MAX_AGE }
 }
 
 /// Returns `true` if nobody can log in yet.
@@ -136,7 +137,7 @@ pub async fn log_in(
     let (wanted, from) = (name.clone(), network.to_string());
     let (account, is_known) = app
         .read(move |db| {
-            let is_known = accounts::is_known_network(db, &wanted, &from)?;
+            let is_known = accounts::is_known_network(db, LoginNetwork { account: &wanted, network: &from })?;
             Ok((accounts::get(db, &wanted)?, is_known))
         })
         .await?;
@@ -153,7 +154,10 @@ pub async fn log_in(
     };
     let Some(account) = account.filter(|_| is_right) else {
         let detail = json!({ "address": client.address.to_string() }).to_string();
-        app.write(move |db| audit::add(db, (&name, "login-failed"), &detail, now)).await?;
+        app.write(move |db| {
+            audit::add(db, audit::NewEntry { actor: &name, action: "login-failed", detail: &detail }, now)
+        })
+        .await?;
         return Ok(None);
     };
     attempt.take_back();
@@ -170,30 +174,30 @@ pub async fn start_login_session(
     account: String,
     client: &ClientInfo,
 ) -> Result<StartedLogin, AppError> {
-    start_for(app, account, MAX_AGE_US, client).await
+    start_for(app, account, MAX_AGE, client).await
 }
 
-/// Starts a login that lasts at most so many microseconds.
+/// Starts a login that lasts at most that long.
 pub(super) async fn start_for(
     app: &Arc<AppState>,
     account: String,
-    max_age_us: i64,
+    max_age: SignedDuration,
     client: &ClientInfo,
 ) -> Result<StartedLogin, AppError> {
     let (token, now) = (random_token(), app.clock.now());
-    let (hash, ends_at) = (sha256_hex(&token), session_expiry(max_age_us, now, now));
+    let (hash, ends_at) = (sha256_hex(&token), session_expiry(max_age, now, now));
     let network = network_of(client.address).to_string();
     let (address, agent) = (client.address.to_string(), client.agent.clone());
     let login = Login { hash, account, created_at: now, seen_at: now, ends_at, address, agent };
     app.write(move |db| {
         accounts::expire(db, now)?;
         accounts::begin(db, &login)?;
-        accounts::note_network(db, (&login.account, &network), now)?;
+        accounts::note_network(db, LoginNetwork { account: &login.account, network: &network }, now)?;
         let detail = json!({ "address": login.address }).to_string();
-        audit::add(db, (&login.account, "login"), &detail, now)
+        audit::add(db, audit::NewEntry { actor: &login.account, action: "login", detail: &detail }, now)
     })
     .await?;
-    Ok(StartedLogin { token: token.into(), max_age_seconds: max_age_us / SECOND })
+    Ok(StartedLogin { token: token.into(), max_age_seconds: max_age.as_secs() })
 }
 
 /// The logins of an account, the latest first.
@@ -215,7 +219,7 @@ pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppEr
     let now = app.clock.now();
     app.write(move |db| {
         if accounts::end(db, &user.name, &user.login)? {
-            audit::add(db, (&user.name, "logout"), "{}", now)?;
+            audit::add(db, audit::NewEntry { actor: &user.name, action: "logout", detail: "{}" }, now)?;
         }
         Ok(())
     })
@@ -237,7 +241,7 @@ pub async fn revoke_login(app: &Arc<AppState>, actor: &Actor, login: String) -> 
         if !accounts::end(db, &account, &login)? {
             return Ok(false);
         }
-        audit::add(db, (&by, "login-ended"), "{}", now)?;
+        audit::add(db, audit::NewEntry { actor: &by, action: "login-ended", detail: "{}" }, now)?;
         Ok(true)
     });
     if !ended.await? {

@@ -53,10 +53,9 @@ pub async fn search_log_events(
             before: query.before,
             limit: query.limit,
         };
-        let period = (query.period.from, query.period.to);
         let mut found = vec![];
         for target in &query.targets {
-            found.extend(signals::search(db, target, period, &search)?);
+            found.extend(signals::search(db, target, query.period, &search)?);
         }
         found.sort_by_key(|event| std::cmp::Reverse(event.id));
         Ok(found)

@@ -11,7 +11,7 @@ use super::{
     AppError, AppState,
     accounts::{is_account_name, put_account},
     client::ClientInfo,
-    login_sessions::{EXTERNAL_MAX_AGE_US, StartedLogin, start_for},
+    login_sessions::{EXTERNAL_MAX_AGE, StartedLogin, start_for},
     secrets::random_token,
 };
 use crate::{
@@ -132,12 +132,19 @@ pub async fn complete_oidc_login(
             let address = client.address.to_string();
             let detail = json!({ "address": address, "by": settings.issuer, "why": error.to_string() });
             let detail = detail.to_string();
-            app.write(move |db| audit::add(db, ("somebody", "login-failed"), &detail, now)).await?;
+            app.write(move |db| {
+                audit::add(
+                    db,
+                    audit::NewEntry { actor: "somebody", action: "login-failed", detail: &detail },
+                    now,
+                )
+            })
+            .await?;
             return Err(error);
         }
     };
     attempt.take_back();
-    let login = start_for(app, arrived.account, EXTERNAL_MAX_AGE_US, client).await?;
+    let login = start_for(app, arrived.account, EXTERNAL_MAX_AGE, client).await?;
     Ok(CompletedOidcLogin { login, next: arrived.next })
 }
 
@@ -217,7 +224,11 @@ async fn upsert_account(
                 let detail =
                     json!({ "account": known.name, "why": "the provider gives no role" }).to_string();
                 accounts::remove(db, &known.name)?;
-                audit::add(db, (&known.name, "account-removed"), &detail, now)?;
+                audit::add(
+                    db,
+                    audit::NewEntry { actor: &known.name, action: "account-removed", detail: &detail },
+                    now,
+                )?;
             }
             return Ok(AccountUpsert::NoRole);
         };

@@ -143,7 +143,7 @@ pub async fn approve(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<(),
     let ops = TargetOps::new(app, target, actor);
     ops.with_store(move |ops| {
         let (id, now) = (&plan.kept.id, ops.app.clock.now());
-        let approved = ops.app.store.write(|db| actions::agree(db, id, (ops.actor.name(), now)))?;
+        let approved = ops.app.store.write(|db| actions::agree(db, id, ops.actor.name(), now))?;
         if approved { Ok(()) } else { Err(ActError::Done(id.clone())) }
     })
     .await

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use sessionwatch_core::{
-    instant::{DAY, Instant},
-    plural::counted,
-};
+use jiff::SignedDuration;
+use sessionwatch_core::{instant::Instant, period::Period, plural::counted};
 
 use super::{AppError, AppState, with_pooled_connection};
 pub use crate::target::{
@@ -30,10 +28,10 @@ const USER_SESSIONS: usize = 100;
 const USER_LOG_EVENTS: u32 = 100;
 /// Changes about a user that are looked through.
 const USER_EVENTS: u32 = 100;
-/// How far back log events about a user are looked for, in microseconds.
-const LOG_EVENTS_PERIOD_US: i64 = 30 * DAY;
-/// How far back it is looked for what happened to a user, in microseconds.
-const HISTORY_PERIOD_US: i64 = 90 * DAY;
+/// How far back log events about a user are looked for.
+const LOG_EVENTS_PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How far back it is looked for what happened to a user.
+const HISTORY_PERIOD: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// Which sessions are asked for.
 #[derive(Clone, Debug)]
@@ -158,7 +156,7 @@ pub async fn get_user_records(
     let (now, target, user) = (app.clock.now(), target.to_owned(), user.to_owned());
     app.read(move |db| {
         let search = Search { user: Some(&user), limit: USER_LOG_EVENTS, ..Search::default() };
-        let period = (now.plus(-LOG_EVENTS_PERIOD_US), now.plus(1));
+        let period = Period::back_from(now, LOG_EVENTS_PERIOD);
         let log_events = signals::search(db, &target, period, &search)?;
         Ok(UserRecords { log_events, history: user_history(db, &target, &user, now)? })
     })
@@ -166,14 +164,15 @@ pub async fn get_user_records(
 }
 
 fn user_history(db: Db<'_>, target: &str, user: &str, now: Instant) -> Result<Vec<UserEvent>, StoreError> {
-    let from = now.plus(-HISTORY_PERIOD_US);
-    let mut history: Vec<UserEvent> = events::about_user(db, (target, user), from, USER_EVENTS)?
-        .into_iter()
-        .map(|event| UserEvent {
-            at: event.at,
-            summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
-        })
-        .collect();
+    let from = now - HISTORY_PERIOD;
+    let mut history: Vec<UserEvent> =
+        events::about_user(db, events::UserRef { target, user }, from, USER_EVENTS)?
+            .into_iter()
+            .map(|event| UserEvent {
+                at: event.at,
+                summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
+            })
+            .collect();
     let applied = |plan: &plans::Plan| {
         matches!(plan.state, plans::State::Begun | plans::State::Done) && plan.target == target
     };

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde_json::json;
-use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_core::instant::Instant;
 
 use super::{Actor, AppError, AppState};
 pub use crate::store::silences::Silence;
@@ -66,7 +67,7 @@ pub async fn create_silence(
     if let Some(name) = target.as_deref().filter(|name| !is_channel(name)) {
         app.target(name)?;
     }
-    let until = now.plus(minutes * 60 * SECOND);
+    let until = now + SignedDuration::from_mins(minutes);
     let silence = Silence { id: 0, target, check, subject, until, owner: actor.name().to_owned(), note };
     let id = app.write(move |db| {
         let detail = json!({
@@ -74,7 +75,11 @@ pub async fn create_silence(
             "until": clock::rfc3339(silence.until), "note": silence.note,
         });
         let id = silences::begin(db, &silence, now)?;
-        audit::add(db, (&silence.owner, "silence"), &detail.to_string(), now)?;
+        audit::add(
+            db,
+            audit::NewEntry { actor: &silence.owner, action: "silence", detail: &detail.to_string() },
+            now,
+        )?;
         Ok(id)
     });
     Ok(CreatedSilence { id: id.await?, until })
@@ -91,7 +96,15 @@ pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Resu
         if !silences::end(db, id, now)? {
             return Ok(false);
         }
-        audit::add(db, (&by, "unsilence"), &json!({ "silence": id }).to_string(), now)?;
+        audit::add(
+            db,
+            audit::NewEntry {
+                actor: &by,
+                action: "unsilence",
+                detail: &json!({ "silence": id }).to_string(),
+            },
+            now,
+        )?;
         Ok(true)
     });
     let over = || AppError::NotFound("There is no such silence, or it has ended already.".into());

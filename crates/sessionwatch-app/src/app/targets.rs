@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde_json::Value;
-use sessionwatch_core::{
-    alert::State,
-    instant::{DAY, Instant},
-    plural::counted,
-};
+use sessionwatch_core::{alert::State, duration::DAY, instant::Instant, plural::counted};
 
 use super::{
     AppError, AppState, Period,
@@ -30,9 +27,9 @@ pub use crate::{
 
 /// Events that are read with the status of a target.
 const STATUS_EVENTS: u32 = 100;
-/// Events that are read with a check, and how far back, in microseconds.
+/// Events that are read with a check, and how far back.
 const CHECK_EVENTS: u32 = 50;
-const CHECK_HISTORY_US: i64 = 90 * DAY;
+const CHECK_HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// How a target stands, and its numbers over a period.
 #[derive(Clone, Debug)]
@@ -72,7 +69,7 @@ impl TargetStatus {
         Ok(Self {
             alerts: alerts::of_target(db, target)?,
             report: report.map(|(at, document)| LastReport { at, document }),
-            samples: censuses::between(db, target, (period.from, period.to), now)?,
+            samples: censuses::between(db, target, period, now)?,
             events: events::search(db, &search)?,
         })
     }
@@ -182,7 +179,7 @@ pub async fn list_samples(
     period: Period,
 ) -> Result<Vec<Sample>, AppError> {
     let (name, now) = (app.target(target)?.name, app.clock.now());
-    app.read(move |db| censuses::between(db, &name, (period.from, period.to), now)).await
+    app.read(move |db| censuses::between(db, &name, period, now)).await
 }
 
 /// A check on a target; `None` where nothing is known of it.
@@ -196,7 +193,7 @@ pub async fn get_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<Ch
     let target = app.target(&target)?.name;
     app.read(move |db| {
         let Some(alert) = alerts::get(db, &target, &check)? else { return Ok(None) };
-        let Period { from, to } = Period::back_from(now, CHECK_HISTORY_US);
+        let Period { from, to } = Period::back_from(now, CHECK_HISTORY);
         let search = EventSearch {
             from,
             to,
@@ -243,7 +240,7 @@ pub fn describe_schedule(app: &AppState, target: &Target) -> Vec<String> {
 
 fn schedule_text(entry: &Entry) -> String {
     let when = match &entry.schedule {
-        Schedule::Every(micros) => format!("every {} s", micros / 1_000_000),
+        Schedule::Every(distance) => format!("every {} s", distance.as_secs()),
         Schedule::Cron(cron, _) => cron.pattern.to_string(),
     };
     let deep = if entry.deep { ", without trust in indexes" } else { "" };

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde_json::json;
-use sessionwatch_core::instant::{DAY, Instant, SECOND};
+use sessionwatch_core::{duration, instant::Instant};
 
 use super::{
     Actor, AppError, AppState,
@@ -25,8 +26,8 @@ use crate::{
 pub const MAX_DAYS: u32 = 366;
 /// For how many days a token is usually valid.
 pub const DEFAULT_DAYS: u32 = 90;
-/// How often it is noted that a token is used, in microseconds.
-const NOTE_EVERY_US: i64 = 60 * SECOND;
+/// How often it is noted that a token is used.
+const LAST_SEEN_UPDATE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// The most letters of a token's label.
 pub const LABEL_LENGTH: usize = 64;
 /// What every token begins with, so that one that leaked is recognized.
@@ -129,7 +130,7 @@ pub async fn authenticate(app: &Arc<AppState>, secret: &str) -> Result<Option<Au
     let (hash, now) = (sha256_hex(secret), app.clock.now());
     let found = app.read(move |db| tokens::by_hash(db, &hash)).await?;
     let Some((token, account)) = found.filter(|(token, _)| now < token.expires_at) else { return Ok(None) };
-    if token.seen_at.is_none_or(|seen| now.since(seen) >= NOTE_EVERY_US) {
+    if token.seen_at.is_none_or(|seen| now.duration_since(seen) >= LAST_SEEN_UPDATE_INTERVAL) {
         let id = token.id.clone();
         app.write(move |db| tokens::seen(db, &id, now)).await?;
     }
@@ -160,7 +161,7 @@ fn generate_token(new: NewToken, now: Instant) -> CreatedToken {
     let NewToken { account, label, mut scopes, days } = new;
     scopes.sort_unstable();
     scopes.dedup();
-    let (id, expires_at) = (hash[..12].to_owned(), now.plus(i64::from(days) * DAY));
+    let (id, expires_at) = (hash[..12].to_owned(), now + duration::days(days.into()));
     let token = Token { id, hash, account, label, scopes, created_at: now, expires_at, seen_at: None };
     CreatedToken { token, secret: secret.into() }
 }
@@ -181,7 +182,7 @@ fn add_token(
     let detail =
         json!({ "token": token.id, "account": token.account, "label": token.label, "scopes": scopes });
     tokens::add(db, token)?;
-    audit::add(db, (by, "token-added"), &detail.to_string(), now)?;
+    audit::add(db, audit::NewEntry { actor: by, action: "token-added", detail: &detail.to_string() }, now)?;
     Ok(Ok(()))
 }
 
@@ -205,7 +206,15 @@ pub async fn delete_token(
         if !tokens::remove(db, account, &id)? {
             return Ok(false);
         }
-        audit::add(db, (&by, "token-removed"), &json!({ "token": id }).to_string(), now)?;
+        audit::add(
+            db,
+            audit::NewEntry {
+                actor: &by,
+                action: "token-removed",
+                detail: &json!({ "token": id }).to_string(),
+            },
+            now,
+        )?;
         Ok(true)
     });
     if deleted.await? {

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_core::{
     checklist::{
         self as rules, CriticalSignals, ExpiryHorizon, RangePosition, SeriesSummary, Verdict, VerdictSpan,
     },
     checks::Thresholds,
-    instant::{HOUR, Instant},
+    instant::Instant,
+    period::Period,
 };
 
 use crate::{
@@ -52,14 +54,14 @@ pub(super) struct Coverage {
     /// Hours of the period, a begun one included.
     pub(super) hours: usize,
     /// The longest time in which nothing was seen.
-    pub(super) gap: (Instant, Instant),
+    pub(super) gap: Period,
 }
 
 /// What the store knows of a period.
 #[derive(Clone, Debug)]
 pub(super) struct Facts<'a> {
     pub(super) thresholds: &'a Thresholds,
-    pub(super) period: (Instant, Instant),
+    pub(super) period: Period,
     pub(super) coverage: Coverage,
     /// Points at which something was seen, oldest first.
     points: Vec<Point>,
@@ -84,7 +86,7 @@ impl<'a> Facts<'a> {
         db: Db<'_>,
         config: &'a Config,
         target: &Target,
-        period: (Instant, Instant),
+        period: Period,
         now: Instant,
     ) -> Result<Self, StoreError> {
         let mut points = censuses::between(db, &target.name, period, now)?;
@@ -93,15 +95,16 @@ impl<'a> Facts<'a> {
         points.retain(|point| point.looks > point.blind);
         let mut verdicts = BTreeMap::new();
         for check in CHECKS.into_iter().filter(|check| config.makes(target, check)) {
-            let mut began = events::verdicts(db, (&target.name, check), period)?;
+            let mut began = events::verdicts(db, events::CheckRef { target: &target.name, check }, period)?;
             if began.is_empty() {
                 // It has not changed for as long as history is kept.
                 let kept = alerts::get(db, &target.name, check)?;
                 began.extend(kept.and_then(|kept| kept.verdict).map(|verdict| (Instant::MIN, verdict)));
             }
-            verdicts.insert(check, rules::spans(&began, period.0, period.1));
+            verdicts.insert(check, rules::spans(&began, period));
         }
-        let last = reports::document(db, &target.name)?.filter(|(at, _)| *at >= period.0 && *at < period.1);
+        let last =
+            reports::document(db, &target.name)?.filter(|(at, _)| *at >= period.from && *at < period.to);
         Ok(Self {
             thresholds: &config.rules.thresholds,
             period,
@@ -111,7 +114,11 @@ impl<'a> Facts<'a> {
                 .map(|point| point.gauges)
                 .unwrap_or_default(),
             verdicts,
-            attested: attestations::last(db, (&target.name, USER_REPORTS), period)?,
+            attested: attestations::last(
+                db,
+                attestations::ItemRef { target: &target.name, item: USER_REPORTS },
+                period,
+            )?,
             signals: signals(db, config, target, period)?,
             ends: match last {
                 Some((at, report)) => ends(&report)?.map(|ends| (at, ends)),
@@ -142,10 +149,10 @@ impl<'a> Facts<'a> {
         SeriesSummary::of(self.points.iter().filter_map(ratio))
     }
 
-    /// How long something was seen in the period, in microseconds.
-    pub(super) fn seen_us(&self) -> i64 {
+    /// How long something was seen in the period.
+    pub(super) fn seen(&self) -> SignedDuration {
         let (first, last) = (self.points.first(), self.points.last());
-        first.zip(last).map_or(0, |(first, last)| last.at.since(first.at))
+        first.zip(last).map(|(first, last)| last.at.duration_since(first.at)).unwrap_or_default()
     }
 
     /// The verdict on a number, as far as it can be trusted.
@@ -178,13 +185,13 @@ impl<'a> Facts<'a> {
             return Some(format!("{blind} of {looks} looks saw nothing"));
         }
         let known = self.points.iter().filter(|point| point.gauges.contains_key(gauge));
-        let gap = rules::longest_gap(known.map(|point| point.at), self.period.0, self.period.1);
-        if let Some(gap) = rules::too_long(gap.0, gap.1) {
+        let gap = rules::longest_gap(known.map(|point| point.at), self.period);
+        if let Some(gap) = rules::too_long(gap) {
             return Some(format!("it was not measured {}", time(gap)));
         }
         match self.verdicts.get(check) {
             None => Some(format!("the check {check} is not made")),
-            Some(spans) => rules::undecided(spans, self.period.0, self.period.1)
+            Some(spans) => rules::undecided(spans, self.period)
                 .map(|gap| format!("the check {check} could not tell {}", time(gap))),
         }
     }
@@ -195,39 +202,42 @@ fn signals(
     db: Db<'_>,
     config: &Config,
     target: &Target,
-    period: (Instant, Instant),
+    period: Period,
 ) -> Result<Result<CriticalSignals, String>, StoreError> {
     let mut heard = Err("no log source is configured".to_owned());
     for source in config.logs.of(&target.name) {
         let known = logs::find_source(db, &source.name)?.and_then(|known| known.heard_at);
-        if known.is_none_or(|at| at < period.0) {
+        if known.is_none_or(|at| at < period.from) {
             return Ok(Err(format!("no line of `{}` was read in this period", source.name)));
         }
         heard = Ok(());
     }
     match heard {
-        Ok(()) => {
-            Ok(Ok(logs::count_critical(db, Window { target: &target.name, from: period.0, to: period.1 })?))
-        }
+        Ok(()) => Ok(Ok(logs::count_critical(
+            db,
+            Window { target: &target.name, from: period.from, to: period.to },
+        )?)),
         Err(why) => Ok(Err(why)),
     }
 }
 
 /// `from … to …`.
-pub(super) fn time((from, to): (Instant, Instant)) -> String {
+pub(super) fn time(Period { from, to }: Period) -> String {
     format!("from {} to {}", clock::readable(from), clock::readable(to))
 }
 
-fn coverage(seen: &[Point], looks: u64, blind: u64, period: (Instant, Instant)) -> Coverage {
-    let (from, to) = period;
-    let hours: BTreeSet<i64> = seen.iter().map(|point| point.at.since(from).max(0) / HOUR).collect();
-    let all = (to.since(from) + HOUR - 1) / HOUR;
+fn coverage(seen: &[Point], looks: u64, blind: u64, period: Period) -> Coverage {
+    let Period { from, .. } = period;
+    let hours: BTreeSet<i64> =
+        seen.iter().map(|point| point.at.duration_since(from).as_hours().max(0)).collect();
+    let whole = period.duration().as_hours();
+    let all = if SignedDuration::from_hours(whole) < period.duration() { whole + 1 } else { whole };
     Coverage {
         looks,
         blind,
         hours_seen: hours.len(),
         hours: usize::try_from(all).unwrap_or(0),
-        gap: rules::longest_gap(seen.iter().map(|point| point.at), from, to),
+        gap: rules::longest_gap(seen.iter().map(|point| point.at), period),
     }
 }
 
@@ -246,7 +256,7 @@ fn ends(report: &Value) -> Result<Option<ExpiryHorizon>, StoreError> {
     let furthest = instant(&census["furthest_expiry"])?;
     let taken_at = instant(&report["taken_at"])?.ok_or_else(undecodable)?;
     Ok(Some(ExpiryHorizon {
-        ahead: furthest.map(|furthest| furthest.since(taken_at)),
+        ahead: furthest.map(|furthest| furthest.duration_since(taken_at)),
         never: count("never_expiring")?,
         unreadable: count("undecodable")?,
     }))

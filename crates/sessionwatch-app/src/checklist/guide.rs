@@ -193,7 +193,7 @@ fn creation_rate(facts: &Facts<'_>) -> Item {
     let measure = Measure("created_last_hour", "creation-rate");
     let usual = facts.thresholds.creation_rate;
     let track = facts.track(measure.0);
-    let verdict = rules::creation_rate(track.as_ref(), usual, facts.seen_us());
+    let verdict = rules::creation_rate(track.as_ref(), usual, facts.seen());
     let subject = Subject {
         id: "creation-rate",
         source: "guide, baseline",

@@ -1,10 +1,11 @@
 //! Requirements of security standards, as far as a session table proves them. Each row says which part it looks at; to
 //! pass it is not to meet the whole requirement.
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
     checklist::{self as rules, SeriesSummary, Verdict},
     checks::expired_backlog::{MAX_IN_SMALL_TABLE, ROWS_PER_EXPIRED},
-    instant::{DAY, HOUR},
+    duration::{DAY, HOUR},
 };
 
 use super::{
@@ -15,16 +16,72 @@ use super::{
 use crate::clock;
 
 /// At level 1 of NIST SP 800-63B-4, 2.1.3, a log-in should last no longer.
-const AAL1: i64 = 30 * DAY;
+const AAL1: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// At level 2 of NIST SP 800-63B-4, 2.2.3, a log-in should last no longer; revision 3 had 12 hours.
-const AAL2: i64 = 24 * HOUR;
+const AAL2: SignedDuration = SignedDuration::from_hours(24);
 /// Why a row is there that no table proves.
 const HIDDEN: &str = "a table cannot show it";
+
+/// A requirement that is met while there is nothing of what it looks at.
+struct Requirement {
+    measure: Measure,
+    id: &'static str,
+    source: &'static str,
+    title: &'static str,
+    looked_at: &'static str,
+    /// The check whose action mends it.
+    mended_by: &'static str,
+}
+
+const UNIQUE_TOKENS: Requirement = Requirement {
+    measure: DUPLICATES,
+    id: "unique-tokens",
+    source: "OWASP ASVS 5.0.0 7.2.3; NIST SP 800-53 r5 SC-23(3)",
+    title: "No two sessions share a token",
+    looked_at: "tokens on more than one row",
+    mended_by: "duplicate-tokens",
+};
+
+const NEW_TOKEN_AT_LOG_IN: Requirement = Requirement {
+    measure: Measure("rebound", "token-rebound"),
+    id: "new-token-at-log-in",
+    source: "OWASP ASVS 5.0.0 7.2.4",
+    title: "No token passes from one user to another",
+    looked_at: "tokens whose user changed between two looks",
+    mended_by: "token-rebound",
+};
+
+const ENDED_STAYS_ENDED: Requirement = Requirement {
+    measure: Measure("revived", "revived-sessions"),
+    id: "ended-stays-ended",
+    source: "OWASP ASVS 5.0.0 7.4.1",
+    title: "A session that has ended does not come back",
+    looked_at: "sessions that were gone at one look and there at a later one",
+    mended_by: "revived-sessions",
+};
+
+const DELETED_USERS: Requirement = Requirement {
+    measure: ORPHANS,
+    id: "deleted-users",
+    source: "OWASP ASVS 5.0.0 7.4.2",
+    title: "No session is left of a user who was deleted",
+    looked_at: "sessions whose user does not exist, expired ones included",
+    mended_by: "orphaned-sessions",
+};
+
+const SESSION_TERMINATION: Requirement = Requirement {
+    measure: Measure("never_expiring", "expired-backlog"),
+    id: "session-termination",
+    source: "NIST SP 800-53 r5 AC-12",
+    title: "Every session ends by itself",
+    looked_at: "sessions without an end",
+    mended_by: "session-lifetime",
+};
 
 /// Every requirement.
 pub(super) fn items(facts: &Facts<'_>) -> Vec<Item> {
     vec![
-        unique_tokens(facts),
+        absent(facts, &UNIQUE_TOKENS),
         hidden(Subject {
             id: "random-tokens",
             source: "OWASP ASVS 5.0.0 7.2.3; NIST SP 800-63B-4 5.1",
@@ -33,7 +90,7 @@ pub(super) fn items(facts: &Facts<'_>) -> Vec<Item> {
             mend: "",
             find_out: "see in the code that tokens come from a cryptographic generator, 128 bits or more",
         }),
-        own_token(facts),
+        absent(facts, &NEW_TOKEN_AT_LOG_IN),
         hidden(Subject {
             id: "inactivity-timeout",
             source: "OWASP ASVS 5.0.0 7.3.1",
@@ -43,42 +100,26 @@ pub(super) fn items(facts: &Facts<'_>) -> Vec<Item> {
             find_out: "leave a session unused for as long as your policy says, and use it again",
         }),
         absolute_lifetime(facts),
-        ended_stays_ended(facts),
-        deleted_users(facts),
+        absent(facts, &ENDED_STAYS_ENDED),
+        absent(facts, &DELETED_USERS),
         old_rows(facts),
         assurance(facts, AAL1),
         assurance(facts, AAL2),
         concurrent_sessions(facts),
-        termination(facts),
+        absent(facts, &SESSION_TERMINATION),
     ]
+}
+
+fn absent(facts: &Facts<'_>, requirement: &Requirement) -> Item {
+    let Requirement { measure, id, source, title, looked_at, mended_by } = *requirement;
+    let track: Option<SeriesSummary> = facts.track(measure.0);
+    let verdict = facts.judge(measure, rules::at_most(track.as_ref(), 0.0));
+    let subject = Subject { id, source, title, looked_at, mend: action(mended_by), find_out: LOOK };
+    Item::new(subject, "0", verdict, highest(track))
 }
 
 fn hidden(subject: Subject) -> Item {
     Item::new(subject, "", Verdict::Unknown(HIDDEN.into()), String::new())
-}
-
-fn unique_tokens(facts: &Facts<'_>) -> Item {
-    let subject = Subject {
-        id: "unique-tokens",
-        source: "OWASP ASVS 5.0.0 7.2.3; NIST SP 800-53 r5 SC-23(3)",
-        title: "No two sessions share a token",
-        looked_at: "tokens on more than one row",
-        mend: action("duplicate-tokens"),
-        find_out: LOOK,
-    };
-    none(facts, DUPLICATES, subject)
-}
-
-fn own_token(facts: &Facts<'_>) -> Item {
-    let subject = Subject {
-        id: "new-token-at-log-in",
-        source: "OWASP ASVS 5.0.0 7.2.4",
-        title: "No token passes from one user to another",
-        looked_at: "tokens whose user changed between two looks",
-        mend: action("token-rebound"),
-        find_out: LOOK,
-    };
-    none(facts, Measure("rebound", "token-rebound"), subject)
 }
 
 fn absolute_lifetime(facts: &Facts<'_>) -> Item {
@@ -99,30 +140,6 @@ fn absolute_lifetime(facts: &Facts<'_>) -> Item {
         find_out: "see in the code that a session ends at a set time after log-in, however much it is used",
     };
     Item::new(subject, "policy", facts.judge(Measure("extended", check), verdict), evidence)
-}
-
-fn ended_stays_ended(facts: &Facts<'_>) -> Item {
-    let subject = Subject {
-        id: "ended-stays-ended",
-        source: "OWASP ASVS 5.0.0 7.4.1",
-        title: "A session that has ended does not come back",
-        looked_at: "sessions that were gone at one look and there at a later one",
-        mend: action("revived-sessions"),
-        find_out: LOOK,
-    };
-    none(facts, Measure("revived", "revived-sessions"), subject)
-}
-
-fn deleted_users(facts: &Facts<'_>) -> Item {
-    let subject = Subject {
-        id: "deleted-users",
-        source: "OWASP ASVS 5.0.0 7.4.2",
-        title: "No session is left of a user who was deleted",
-        looked_at: "sessions whose user does not exist, expired ones included",
-        mend: action("orphaned-sessions"),
-        find_out: LOOK,
-    };
-    none(facts, ORPHANS, subject)
 }
 
 fn old_rows(facts: &Facts<'_>) -> Item {
@@ -150,7 +167,7 @@ fn old_rows(facts: &Facts<'_>) -> Item {
     Item::new(subject, &threshold, facts.judge(measure, verdict), evidence)
 }
 
-fn assurance(facts: &Facts<'_>, limit: i64) -> Item {
+fn assurance(facts: &Facts<'_>, limit: SignedDuration) -> Item {
     // The check is one that knows whenever all rows were seen.
     let measure = Measure("extended", "expired-backlog");
     let ends = facts.ends.map(|(_, ends)| ends);
@@ -196,31 +213,11 @@ fn concurrent_sessions(facts: &Facts<'_>) -> Item {
     Item::new(subject, &limit.to_string(), verdict, highest(track))
 }
 
-fn termination(facts: &Facts<'_>) -> Item {
-    let subject = Subject {
-        id: "session-termination",
-        source: "NIST SP 800-53 r5 AC-12",
-        title: "Every session ends by itself",
-        looked_at: "sessions without an end",
-        mend: action("session-lifetime"),
-        find_out: LOOK,
-    };
-    none(facts, Measure("never_expiring", "expired-backlog"), subject)
-}
-
-/// A row that passes while there is nothing of what it looks at.
-fn none(facts: &Facts<'_>, measure: Measure, subject: Subject) -> Item {
-    let track: Option<SeriesSummary> = facts.track(measure.0);
-    let verdict = facts.judge(measure, rules::at_most(track.as_ref(), 0.0));
-    Item::new(subject, "0", verdict, highest(track))
-}
-
 /// A length of time for people.
-#[expect(clippy::cast_precision_loss, reason = "days and hours for people")]
-fn length(micros: i64) -> String {
-    if micros > 2 * DAY {
-        format!("{} days", number(micros as f64 / DAY as f64))
+fn length(length: SignedDuration) -> String {
+    if length > 2 * DAY {
+        format!("{} days", number(length.div_duration_f64(DAY)))
     } else {
-        format!("{} hours", number(micros as f64 / HOUR as f64))
+        format!("{} hours", number(length.div_duration_f64(HOUR)))
     }
 }

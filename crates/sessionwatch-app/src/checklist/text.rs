@@ -81,7 +81,7 @@ impl Coverage {
         let Self { looks, blind, hours_seen, hours, gap } = self;
         let looks = format!("Looks: {looks}, of which {blind} saw nothing");
         let hours = format!("Hours in which something was seen: {hours_seen} of {hours}");
-        let gap = too_long(gap.0, gap.1).map(|gap| format!("Nothing was seen {}", time(gap)));
+        let gap = too_long(*gap).map(|gap| format!("Nothing was seen {}", time(gap)));
         [looks, hours].into_iter().chain(gap).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::safety_limit::{MOST, SafetyLimit};
@@ -65,10 +66,10 @@ pub struct Actions {
     pub brake_rows: u64,
     /// Whether somebody else has to agree to a plan beyond that.
     pub second_person: bool,
-    /// How old a plan may be, in microseconds.
-    pub stale_after_us: i64,
-    /// How long removed rows can be put back, in microseconds.
-    pub retention_us: i64,
+    /// How old a plan may be.
+    pub stale_after: SignedDuration,
+    /// How long removed rows can be put back.
+    pub retention: SignedDuration,
     /// To whom archives are sealed: a public key of the age format.
     pub recipient: Option<String>,
     /// The file with the identity that opens them.
@@ -82,8 +83,8 @@ impl Default for Actions {
             brake_share: section.brake_share,
             brake_rows: section.brake_rows,
             second_person: section.second_person,
-            stale_after_us: section.stale_after.micros(),
-            retention_us: section.archive_retention.micros(),
+            stale_after: section.stale_after.duration(),
+            retention: section.archive_retention.duration(),
             recipient: None,
             identity: None,
         }
@@ -110,8 +111,8 @@ impl ActionsSection {
             brake_share: self.brake_share,
             brake_rows: self.brake_rows,
             second_person: self.second_person,
-            stale_after_us: self.stale_after.micros(),
-            retention_us: self.archive_retention.micros(),
+            stale_after: self.stale_after.duration(),
+            retention: self.archive_retention.duration(),
             recipient: self.archive_recipient.as_ref().map(|recipient| recipient.to_string()),
             identity: self.archive_identity.as_ref().map(|path| reading.folder.join(path)),
         }

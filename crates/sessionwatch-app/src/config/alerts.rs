@@ -1,5 +1,6 @@
 //! `[alerts.*]`: how alerts of each severity behave.
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::{alert::AlertPolicy, severity::Severity};
@@ -42,15 +43,15 @@ pub(super) struct AlertsSection {
 /// The keys whose default depends on the severity, with that default.
 pub(super) fn defaults(severity: Severity) -> [(&'static str, serde_json::Value); 4] {
     let policy = AlertPolicy::of(severity);
-    let seconds = |micros: i64| {
-        let seconds = Seconds::<0, { u64::MAX }>::new(u64::try_from(micros / 1_000_000).unwrap_or(0));
+    let seconds = |length: SignedDuration| {
+        let seconds = Seconds::<0, { u64::MAX }>::new(u64::try_from(length.as_secs()).unwrap_or(0));
         serde_json::to_value(seconds).unwrap_or_default()
     };
     [
         ("pending_looks", policy.pending_looks.into()),
-        ("pending_for", seconds(policy.pending_us)),
+        ("pending_for", seconds(policy.pending_for)),
         ("clear_looks", policy.clear_looks.into()),
-        ("repeat_after", seconds(policy.repeat_after_us.unwrap_or(0))),
+        ("repeat_after", seconds(policy.repeat_after.unwrap_or_default())),
     ]
 }
 
@@ -73,12 +74,12 @@ impl AlertsSections {
 
 impl AlertsSection {
     fn policy(&self, usual: AlertPolicy) -> AlertPolicy {
-        let repeat_after = self.repeat_after.map(Seconds::micros).or(usual.repeat_after_us);
+        let repeat_after = self.repeat_after.map(Seconds::duration).or(usual.repeat_after);
         AlertPolicy {
             pending_looks: self.pending_looks.unwrap_or(usual.pending_looks),
-            pending_us: self.pending_for.map_or(usual.pending_us, Seconds::micros),
+            pending_for: self.pending_for.map_or(usual.pending_for, Seconds::duration),
             clear_looks: self.clear_looks.unwrap_or(usual.clear_looks),
-            repeat_after_us: repeat_after.filter(|_| self.repeat != Some(false)),
+            repeat_after: repeat_after.filter(|_| self.repeat != Some(false)),
         }
     }
 }

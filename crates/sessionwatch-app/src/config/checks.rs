@@ -119,7 +119,7 @@ fn of_log_check(check: &LogCheck) -> CheckReference {
     if check.finds == LogCheckKind::Silence {
         return reference;
     }
-    let window = Seconds::<60, 604_800>::new(check.limit.window_us.unsigned_abs() / 1_000_000);
+    let window = Seconds::<60, 604_800>::new(check.limit.window.unsigned_abs().as_secs());
     reference
         .with_default("max", check.limit.max.into())
         .with_default("window", serde_json::to_value(window).unwrap_or_default())
@@ -192,7 +192,7 @@ fn log_check(
     if let Some(section) = config_file::read::<LogLimitSection>(part, &mut reading.problems) {
         let limit = Limit {
             max: section.max.unwrap_or(check.limit.max),
-            window_us: section.window.map_or(check.limit.window_us, Seconds::micros),
+            window: section.window.map_or(check.limit.window, Seconds::duration),
         };
         logs.limits.insert(check.id, limit);
     }

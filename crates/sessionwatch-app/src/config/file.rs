@@ -80,7 +80,7 @@ fn sections() -> Vec<Section> {
             .iter()
             .map(|check| Section::of_schema(format!("checks.{}", check.id), &check.schema, &check.keys)),
     );
-    let severities = Severity::ALL.into_iter().rev();
+    let severities = Severity::ALL.iter().copied().rev();
     sections.extend(severities.map(|severity| {
         let name = severity.name();
         let section = Section::once::<AlertsSection>(format!("alerts.{name}"));

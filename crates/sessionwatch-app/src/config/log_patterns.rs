@@ -84,7 +84,7 @@ pub(super) fn validate(
     match Pattern::new(name, section.severity, literal.as_deref(), regex.as_deref()) {
         Ok(pattern) => Some(LogPattern {
             pattern,
-            limit: Limit { max: section.max, window_us: section.window.micros() },
+            limit: Limit { max: section.max, window: section.window.duration() },
             action: section.action.clone().unwrap_or_default(),
         }),
         Err(error) => {

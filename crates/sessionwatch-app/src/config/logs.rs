@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_core::instant::Instant;
 use sessionwatch_logs::pattern::Pattern;
 
 pub use super::log_patterns::LogPattern;
@@ -132,8 +133,8 @@ pub struct Source {
     pub zone: TimeZone,
     /// Lines may be missing, so that nothing follows from one that is.
     pub sampled: bool,
-    /// Microseconds without a line after which a source that normally speaks is too quiet.
-    pub quiet_us: i64,
+    /// How long there is no line of a source that normally speaks before it counts as idle.
+    pub idle_after: SignedDuration,
 }
 
 /// Everything about logs.
@@ -169,11 +170,10 @@ impl Logs {
 }
 
 impl Source {
-    /// Microseconds that its zone is ahead of UTC at an instant.
+    /// How far its zone is ahead of UTC at an instant.
     #[must_use]
-    pub fn offset_us(&self, at: Instant) -> i64 {
-        let at = jiff::Timestamp::from_microsecond(at.micros()).unwrap_or_default();
-        i64::from(self.zone.to_offset(at).seconds()) * SECOND
+    pub fn offset(&self, at: Instant) -> SignedDuration {
+        self.zone.to_offset(at.into()).into()
     }
 }
 
@@ -197,7 +197,7 @@ pub(super) fn validate(
             kind,
             zone,
             sampled: section.sampled,
-            quiet_us: section.quiet_after.micros(),
+            idle_after: section.quiet_after.duration(),
         }),
         Some(Err(missing)) => logs.unresolved.push((name.to_string(), missing)),
         None => {}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use sessionwatch_core::instant::{HOUR, SECOND};
+use sessionwatch_core::duration::{HOUR, SECOND};
 
 use super::{Preset, Target};
 use crate::{

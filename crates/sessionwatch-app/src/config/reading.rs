@@ -44,7 +44,7 @@ impl Reading<'_, '_> {
                 self.report(cron.span(), "every and cron are both written: leave one out");
                 None
             }
-            (Some(every), None) => Some(Schedule::Every(every.micros())),
+            (Some(every), None) => Some(Schedule::Every(every.duration())),
             (None, Some(cron)) => self.cron(cron),
             (None, None) => None,
         }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::{instant::Instant, severity::Severity};
@@ -87,8 +88,8 @@ pub struct Route {
 pub struct Maintenance {
     /// When it begins.
     pub begins: Schedule,
-    /// Microseconds that it lasts.
-    pub lasts: i64,
+    /// How long it lasts.
+    pub lasts: SignedDuration,
     /// Names of targets; empty for all.
     pub targets: Vec<String>,
     /// Ids of checks; empty for all.
@@ -124,7 +125,7 @@ impl Serve {
         let holds = |window: &Maintenance| {
             includes(&window.targets, target)
                 && includes(&window.checks, check)
-                && window.begins.before(now).is_some_and(|begun| now.since(begun) < window.lasts)
+                && window.begins.before(now).is_some_and(|begun| now.duration_since(begun) < window.lasts)
         };
         self.maintenance.iter().any(holds)
     }
@@ -152,7 +153,12 @@ impl MaintenanceSection {
         let targets = names.targets(self.targets.as_ref(), reading);
         let checks = names.checks(self.checks.as_ref(), reading);
         let begins = reading.cron(self.cron.as_ref()?)?;
-        Some(Maintenance { begins, lasts: self.lasts.map_or(0, Seconds::micros), targets, checks })
+        Some(Maintenance {
+            begins,
+            lasts: self.lasts.map(Seconds::duration).unwrap_or_default(),
+            targets,
+            checks,
+        })
     }
 }
 

@@ -6,11 +6,11 @@ use std::{
 };
 
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use pg_link::Dsn;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::instant::DAY;
 
 use super::{
     formats::ListenAddress,
@@ -104,8 +104,8 @@ pub struct Serve {
     pub trusted_proxies: Vec<IpNet>,
     /// Names besides that of `public_url` by which the pages may be asked for; `*` for any.
     pub allowed_hosts: Vec<String>,
-    /// Microseconds for which history is kept.
-    pub keep_us: i64,
+    /// How long history is kept.
+    pub keep: SignedDuration,
     /// The zone of cron expressions.
     pub zone: TimeZone,
     /// The name of this process among those that share the store; nothing for host name and process number.
@@ -133,7 +133,7 @@ impl Default for Serve {
             tls: None,
             trusted_proxies: vec![],
             allowed_hosts: vec![],
-            keep_us: keep_us(&section),
+            keep: history_retention(&section),
             zone: TimeZone::UTC,
             name: None,
             channels: vec![],
@@ -151,7 +151,7 @@ pub(super) fn validate(section: &Written<ServeSection>, reading: &mut Reading<'_
         listen: section.listen.0,
         public_url: section.public_url.as_ref().map(|url| url.to_string()),
         allowed_hosts: section.allowed_hosts.to_vec(),
-        keep_us: keep_us(section),
+        keep: history_retention(section),
         zone: reading.zone.clone(),
         name: section.name.clone(),
         ..Serve::default()
@@ -182,8 +182,8 @@ pub(super) fn validate(section: &Written<ServeSection>, reading: &mut Reading<'_
     serve
 }
 
-fn keep_us(section: &ServeSection) -> i64 {
-    i64::try_from(section.keep_days).unwrap_or(i64::MAX).saturating_mul(DAY)
+fn history_retention(section: &ServeSection) -> SignedDuration {
+    SignedDuration::from_hours(i64::try_from(section.keep_days).unwrap_or(i64::MAX).saturating_mul(24))
 }
 
 /// Where the memory is.

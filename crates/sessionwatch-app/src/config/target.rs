@@ -6,9 +6,10 @@ mod mapping;
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::{decoder::Decoder, instant::SECOND, local_time::MIN_GRACE};
+use sessionwatch_core::{decoder::Decoder, local_time::MIN_GRACE};
 
 pub use self::cleanup::Cleanup;
 pub(super) use self::{cleanup::CleanupSection, mapping::MappingSection};
@@ -113,7 +114,7 @@ pub struct Target {
     /// A replica, which is looked at first.
     pub replica: Option<Address>,
     /// Microseconds without a query after which it suspends itself; nothing if it never does.
-    pub suspends_after: Option<i64>,
+    pub suspends_after: Option<SignedDuration>,
     /// Where, and as whom, sessions are ended; nothing where that is not configured.
     pub act: Option<Address>,
     /// Why the configured address for ending sessions cannot be had on this machine; `None` if it can, or if none is
@@ -270,7 +271,9 @@ fn check_grace(
     reading: &mut Reading<'_, '_>,
 ) {
     let (Some(cleanup), ProfileSource::Explicit(mapping)) = (cleanup, storage) else { return };
-    if mapping.expires.decoder == Decoder::TimestampUtc && cleanup.grace_us < MIN_GRACE {
+    if mapping.expires.decoder == Decoder::TimestampUtc
+        && cleanup.grace < SignedDuration::from_micros(MIN_GRACE)
+    {
         let span = section.cleanup.as_ref().map_or(section.span(), cleanup::grace_span);
         let message = format!(
             "at least 14h: `{}` names no time zone; write decoder = \"timestamp-local:ZONE\" with that of the application to allow less",
@@ -281,9 +284,9 @@ fn check_grace(
 }
 
 /// Neon suspends after five minutes unless told otherwise: <https://neon.com/docs/introduction/scale-to-zero>.
-fn suspends_after(section: &TargetSection, url: &str) -> Option<i64> {
-    let known = url.contains(".neon.tech").then_some(300 * SECOND);
-    section.suspends_after.map(Seconds::micros).or(known)
+fn suspends_after(section: &TargetSection, url: &str) -> Option<SignedDuration> {
+    let known = url.contains(".neon.tech").then_some(SignedDuration::from_mins(5));
+    section.suspends_after.map(Seconds::duration).or(known)
 }
 
 fn storage(section: &TargetSection, catalogue: &[Profile], reading: &mut Reading<'_, '_>) -> ProfileSource {

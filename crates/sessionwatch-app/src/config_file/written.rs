@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, ops::Deref, ops::Range};
 
+use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use toml::Spanned;
@@ -101,11 +102,10 @@ impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
         Self(seconds)
     }
 
-    /// Microseconds.
+    /// As a length of time.
     #[must_use]
-    pub fn micros(self) -> i64 {
-        const MICROS_PER_SECOND: i64 = 1_000_000;
-        i64::try_from(self.0).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_SECOND)
+    pub fn duration(self) -> SignedDuration {
+        SignedDuration::from_secs(i64::try_from(self.0).unwrap_or(i64::MAX))
     }
 }
 

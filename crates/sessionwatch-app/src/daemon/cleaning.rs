@@ -72,7 +72,10 @@ impl Cleaning {
         let (state, lease) = (&self.state, lease(&self.target.name));
         // Another daemon may have cleaned up since this one last led.
         let name = self.target.name.clone();
-        let last = blocking::read(&term.store, move |db| events::last_of(db, (KIND, &name))).await;
+        let last = blocking::read(&term.store, move |db| {
+            events::last_of(db, events::EventsOfTarget { kind: KIND, target: &name })
+        })
+        .await;
         let Ok(last) = last else {
             // That it cannot be read is logged where it is read.
             wait_to_retry(RETRY_DELAY, &self.stop).await;
@@ -123,7 +126,7 @@ impl Cleaning {
         if let Some(path) = made {
             tracing::warn!("{}", keys::advice(&recipient, &path));
         }
-        let selection = Selection::Expired { grace_us: cleanup.grace_us };
+        let selection = Selection::Expired { grace: cleanup.grace };
         let Some(plan) = self.stop.run_until_cancelled(actions::make(context, &selection)).await else {
             // Nothing was touched yet.
             return Ok(None);

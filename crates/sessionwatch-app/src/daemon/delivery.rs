@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_core::{duration::SECOND, instant::Instant};
 use tokio::time::{Instant as Monotonic, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use crate::{
     app::{LiveEvent, leadership::DELIVERY},
     blocking,
     config::Config,
-    notify::{self, Channel, Failure, Kind, Message, Sender},
+    notify::{self, Channel, DeliveryError, Kind, Message, Sender},
     store::{
         Store, StoreError,
         db::Db,
@@ -157,7 +157,7 @@ impl PendingMessage {
 /// Messages that were told together, and how that went.
 struct Attempt {
     group: Vec<PendingMessage>,
-    outcome: Result<(), Failure>,
+    outcome: Result<(), DeliveryError>,
 }
 
 impl Attempt {
@@ -199,7 +199,7 @@ impl Worker {
                 () = self.stop.cancelled() => return,
             }
             let now = self.state.app.clock.now();
-            if now.plus(SECOND) < last {
+            if now + SECOND < last {
                 rest = None;
                 self.noted(blocking::write(&self.store, move |db| outbox::hurry(db, now)).await);
             }
@@ -233,7 +233,7 @@ impl Worker {
     }
 
     /// Delivers what is due, until the channel takes no more.
-    async fn deliver_due(self: &Arc<Self>, sender: &Result<Sender, Failure>) -> Pace {
+    async fn deliver_due(self: &Arc<Self>, sender: &Result<Sender, DeliveryError>) -> Pace {
         let Some(due) = self.due().await else { return Pace::Stop };
         let mut groups =
             groups(due.into_iter().map(PendingMessage::read), self.channel.kind.is_for_programs())
@@ -281,13 +281,13 @@ impl Worker {
     }
 
     fn read_due(&self, db: Db<'_>, now: Instant) -> Result<Vec<Due>, StoreError> {
-        outbox::due(db, &self.channel.name, (now, AT_ONCE))
+        outbox::due(db, &self.channel.name, now, AT_ONCE)
     }
 
     /// Delivers groups of messages at the same time, each of which is told together.
     async fn deliver(
         self: &Arc<Self>,
-        sender: &Result<Sender, Failure>,
+        sender: &Result<Sender, DeliveryError>,
         groups: Vec<Vec<PendingMessage>>,
     ) -> Pace {
         let store = self.store.clone();
@@ -313,16 +313,16 @@ impl Worker {
             return Pace::Stop;
         }
         let failures = attempts.iter().filter_map(|attempt| attempt.outcome.as_ref().err());
-        let failures: Vec<&Failure> = failures.filter(|failure| !failure.is_about_one()).collect();
+        let failures: Vec<&DeliveryError> = failures.filter(|failure| !failure.is_message_error()).collect();
         match failures.iter().filter_map(|failure| failure.retry_after()).max() {
-            Some(wait) => Pace::RestUntil(now.plus(wait)),
+            Some(wait) => Pace::RestUntil(now + wait),
             None if failures.is_empty() => Pace::On,
             None => Pace::Stop,
         }
     }
 
     /// Delivers messages that are told together.
-    async fn attempt(&self, sender: &Result<Sender, Failure>, group: Vec<PendingMessage>) -> Attempt {
+    async fn attempt(&self, sender: &Result<Sender, DeliveryError>, group: Vec<PendingMessage>) -> Attempt {
         let (state, channel, begun) = (&self.state, self.channel.name.as_str(), Monotonic::now());
         let outcome = match sender {
             Ok(sender) => self.send(sender, &group).await,
@@ -337,10 +337,10 @@ impl Worker {
         Attempt { group, outcome }
     }
 
-    async fn send(&self, sender: &Sender, group: &[PendingMessage]) -> Result<(), Failure> {
+    async fn send(&self, sender: &Sender, group: &[PendingMessage]) -> Result<(), DeliveryError> {
         let messages: Option<Vec<Message>> = group.iter().map(|pending| pending.message.clone()).collect();
         let recipient = group.first().and_then(|pending| pending.due.recipient.as_deref());
-        let messages = messages.ok_or(Failure::Damaged)?;
+        let messages = messages.ok_or(DeliveryError::Damaged)?;
         sender.deliver(&self.channel, &messages, recipient, self.state.app.clock.now()).await
     }
 
@@ -368,7 +368,7 @@ impl Worker {
         let reached: BTreeSet<Option<&str>> = delivered().map(Attempt::recipient).collect();
         for recipient in reached {
             // One recipient that is reached says nothing of another that is not.
-            if !outbox::is_stuck(db, (name, recipient), PATIENT)? {
+            if !outbox::is_stuck(db, name, recipient, PATIENT)? {
                 told += alerts::record_channel_health(db, config, name, None, now)?;
             }
         }
@@ -382,8 +382,8 @@ impl Worker {
         let Err(failure) = &attempt.outcome else { return Ok(0) };
         let (name, why, mut bad) = (self.channel.name.as_str(), failure.to_string(), false);
         for PendingMessage { due, .. } in &attempt.group {
-            let due = Due { again: due.again || failure.is_doubtful(), ..due.clone() };
-            let dead = outbox::failed(db, &due, (&why, failure.retry_after()), now)?;
+            let due = Due { again: due.again || failure.may_have_arrived(), ..due.clone() };
+            let dead = outbox::failed(db, &due, &why, failure.retry_after(), now)?;
             if dead {
                 tracing::error!(channel = name, key = due.key, "given up: {why}");
             }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::{duration::whole_micros, instant::Instant};
 use sessionwatch_logs::{matchers::Matchers, time::Clock as Reading};
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -88,7 +88,7 @@ pub(super) enum IngestRejection {
 impl LogSource {
     /// What is looked for, where times that lack something are near an instant.
     pub(super) fn grammar_at(&self, now: Instant) -> Matchers {
-        self.grammar.at(Reading { offset_us: self.source.offset_us(now), near: now })
+        self.grammar.at(Reading { offset_us: whole_micros(self.source.offset(now)), near: now })
     }
 }
 

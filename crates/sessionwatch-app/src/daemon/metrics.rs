@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use prometheus_client::metrics::histogram::Histogram;
 use sessionwatch_core::{checks::Verdict, instant::Instant};
 
@@ -99,8 +100,8 @@ pub enum DeliveryOutcome {
 }
 
 impl RuntimeMetrics {
-    /// Takes in a run that began so many microseconds late.
-    pub fn record_run(&self, report: &Report, point: &Point, lag_us: i64) {
+    /// Takes in a run that began that late.
+    pub fn record_run(&self, report: &Report, point: &Point, lag: SignedDuration) {
         let mut state = self.lock();
         let target = state.targets.entry(report.target.clone()).or_default();
         if !target.has_run {
@@ -110,8 +111,8 @@ impl RuntimeMetrics {
         target.has_run = true;
         target.runs += 1;
         target.run_duration.observe(report.duration.as_secs_f64());
-        target.scheduler_lag_seconds = micros_to_seconds(lag_us);
-        target.replica_lag_seconds = report.lag_us.map(micros_to_seconds);
+        target.scheduler_lag_seconds = lag.as_secs_f64();
+        target.replica_lag_seconds = report.lag.map(|lag| lag.as_secs_f64());
         for outcome in &report.outcomes {
             target.failing.insert(outcome.id.clone(), is_failing(&outcome.finding.verdict));
         }
@@ -242,8 +243,7 @@ pub fn gauges(report: &Report) -> Option<Vec<(&'static str, f64)>> {
     Some(counts.chain([("per_user", census.sessions_per_user())]).collect())
 }
 
-/// Microseconds as seconds.
-#[expect(clippy::cast_precision_loss, reason = "the format's times are floating-point seconds")]
-fn micros_to_seconds(micros: i64) -> f64 {
-    micros as f64 / 1e6
+/// An instant as seconds since 1970, as the format has it.
+fn unix_seconds(at: Instant) -> f64 {
+    at.duration_since(Instant::UNIX_EPOCH).as_secs_f64()
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_core::{
     alert::{AlertPolicy, CheckState},
@@ -38,8 +39,8 @@ pub(super) struct RunRecord<'a> {
     pub(super) sample: &'a Point,
     pub(super) serve: &'a Serve,
     pub(super) rules: &'a Rules,
-    /// How far apart the runs are in which each check is made, in microseconds.
-    pub(super) intervals: &'a BTreeMap<String, i64>,
+    /// How far apart the runs are in which each check is made.
+    pub(super) intervals: &'a BTreeMap<String, SignedDuration>,
     pub(super) now: Instant,
     /// An instant that has certainly passed, by which what is too old is removed.
     pub(super) passed: Instant,
@@ -57,9 +58,9 @@ pub(super) fn to_sample(report: &Report, now: Instant) -> Point {
 /// If it cannot be written; then nothing of it is to be kept.
 pub(super) fn record_run(db: Db<'_>, run: RunRecord<'_>) -> Result<u32, StoreError> {
     let RunRecord { report, serve, now, passed, .. } = run;
-    censuses::put(db, &report.target, run.sample, Retention { keep_us: serve.keep_us, passed })?;
+    censuses::put(db, &report.target, run.sample, Retention { keep: serve.keep, passed })?;
     reports::put(db, &report.target, &report.json().to_string(), now)?;
-    let interval = |check: &str| run.intervals.get(check).copied().unwrap_or(0);
+    let interval = |check: &str| run.intervals.get(check).copied().unwrap_or_default();
     let checks = report.outcomes.iter().map(|outcome| {
         observation(&report.target, outcome, check_policy(run.rules, outcome, interval(&outcome.id)))
     });
@@ -91,8 +92,8 @@ pub(super) fn record_log_checks(
     alerts::record_observations(db, target, observations.into_iter(), &config.serve, now)
 }
 
-/// How the alert of a check behaves that is made at such a distance, in microseconds.
-fn check_policy(rules: &Rules, outcome: &Outcome, interval: i64) -> AlertPolicy {
+/// How the alert of a check behaves that is made at such a distance.
+fn check_policy(rules: &Rules, outcome: &Outcome, interval: SignedDuration) -> AlertPolicy {
     let policy = rules.policy(outcome.severity).between_looks(interval);
     let momentary = checks::TABLE_CHECKS.iter().any(|check| check.id == outcome.id && check.momentary);
     if momentary { AlertPolicy { pending_looks: 1, ..policy } } else { policy }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sessionwatch_core::instant::{DAY, HOUR};
+use jiff::SignedDuration;
+use sessionwatch_core::duration::HOUR;
 use tokio_util::sync::CancellationToken;
 
 use super::{DaemonState, tasks::wait_until};
@@ -12,8 +13,8 @@ use crate::{
     store::{archived, audit, events, outbox, signals},
 };
 
-/// How long log signals are kept, in microseconds.
-const SIGNAL_RETENTION: i64 = 30 * DAY;
+/// How long log signals are kept.
+const SIGNAL_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Who removes.
 const ACTOR: &str = "the watch";
 
@@ -23,7 +24,7 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
         let begun = state.app.clock.now();
         remove_old_records(&state).await;
         purge_archive(&state).await;
-        if !wait_until(&state.app.clock, begun.plus(HOUR), &stop).await {
+        if !wait_until(&state.app.clock, begun + HOUR, &stop).await {
             return;
         }
     }
@@ -31,11 +32,11 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
 
 /// Removes what happened, what was delivered or given up on, and what logs said.
 async fn remove_old_records(state: &Arc<DaemonState>) {
-    let (passed, keep_us) = (state.passed(), state.app.config().serve.keep_us);
+    let (passed, keep) = (state.passed(), state.app.config().serve.keep);
     let removed = blocking::write(&state.app.store, move |db| {
-        events::forget(db, passed.plus(-keep_us))?;
-        outbox::forget(db, passed.plus(-keep_us))?;
-        signals::forget(db, passed.plus(-SIGNAL_RETENTION))
+        events::forget(db, passed - keep)?;
+        outbox::forget(db, passed - keep)?;
+        signals::forget(db, passed - SIGNAL_RETENTION)
     });
     if let Err(error) = removed.await {
         tracing::error!("old events, messages and signals are still kept: {error}");
@@ -51,7 +52,7 @@ async fn purge_archive(state: &Arc<DaemonState>) {
         let rows = archived::purge(db, None, passed)?;
         if rows > 0 {
             let detail = serde_json::json!({ "rows": rows }).to_string();
-            audit::add(db, (ACTOR, "archive-purged"), &detail, now)?;
+            audit::add(db, audit::NewEntry { actor: ACTOR, action: "archive-purged", detail: &detail }, now)?;
         }
         Ok(())
     });

@@ -83,7 +83,7 @@ pub(super) async fn wait_to_retry(delay: Duration, stop: &CancellationToken) -> 
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::instant::HOUR;
+    use sessionwatch_core::duration::HOUR;
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
@@ -114,10 +114,10 @@ mod tests {
 
     #[tokio::test]
     async fn waits_end_early_when_the_task_is_to_stop() {
-        let now = Instant::from_micros(0).unwrap();
+        let now = Instant::UNIX_EPOCH;
         let ((clock, _hand), stop) = (Clock::set(now), CancellationToken::new());
         assert!(wait_until(&clock, now, &stop).await, "it is due");
-        let (due, retry) = (now.plus(HOUR), Duration::from_secs(3_600));
+        let (due, retry) = (now + HOUR, Duration::from_secs(3_600));
         let mut waits =
             Box::pin(async { (wait_until(&clock, due, &stop).await, wait_to_retry(retry, &stop).await) });
         assert!(futures_util::poll!(&mut waits).is_pending());

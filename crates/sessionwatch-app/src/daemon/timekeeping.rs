@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
-    instant::{HOUR, Instant},
+    instant::Instant,
     retention::{Reading, RetentionClock},
 };
 use tokio_util::sync::CancellationToken;
@@ -30,8 +31,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// What follows from a clock that is not confirmed.
 const UNTIL_CONFIRMED: &str = "nothing is removed for its age by the new time until the clock has run steadily for 6 \
      hours, or for 1 hour if a database's clock agrees";
-/// Distance from the confirmed time above which a start is logged, in microseconds.
-const NOTABLE_AT_START: i64 = HOUR;
+/// Distance from the confirmed time above which a start is logged.
+const NOTABLE_AT_START: SignedDuration = SignedDuration::from_hours(1);
 /// How the clock of the store's server is named.
 const STORE: &str = "the store";
 
@@ -51,7 +52,7 @@ impl Timekeeper {
     pub(super) fn start(store: &Store, clock: &Clock) -> Result<Self, StoreError> {
         let now = clock.reading();
         let confirmed = store.read(|db| confirmed_time::get(db, now.wall))?;
-        let ahead = now.wall.since(confirmed);
+        let ahead = now.wall.duration_since(confirmed);
         if ahead > NOTABLE_AT_START {
             tracing::info!(
                 "the clock is {} ahead of the time that was confirmed last: {UNTIL_CONFIRMED}",
@@ -76,7 +77,7 @@ impl Timekeeper {
         let mut retention = self.retention.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.reading();
         if let Some(set) = retention.read(now) {
-            let (way, why) = if set > 0 {
+            let (way, why) = if set.is_positive() {
                 ("forward", "was set, or the machine was suspended")
             } else {
                 ("back", "was set")

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_core::instant::{Instant, SECOND};
+use jiff::SignedDuration;
+use sessionwatch_core::{history::History, instant::Instant};
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     app::{LiveEvent, failures::Part, leadership::lease},
     blocking,
+    clock::length_of,
     config::{Config, Target},
     incident,
     look::{self, Report, Request},
@@ -36,11 +38,11 @@ use crate::{
 };
 
 /// First looks are spread over so long, that many targets do not ask at once.
-const SPLAY: i64 = 20 * SECOND;
+const SPLAY: SignedDuration = SignedDuration::from_secs(20);
 /// How long to wait before a store that failed is asked again.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// How often it is asked whether sessions were ended lately, in microseconds.
-const ASKED: i64 = 30 * SECOND;
+/// How often it is asked whether sessions were ended lately.
+const CONTAINMENT_CHECK_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// Bytes of a ledger that may be written in a minute.
 const WRITTEN: i64 = 1 << 20;
 
@@ -67,9 +69,9 @@ struct Kept {
     /// How facts are obtained: it lives from run to run.
     engine: Engine,
     /// How far apart the looks are at which each check is made.
-    intervals: BTreeMap<String, i64>,
+    intervals: BTreeMap<String, SignedDuration>,
     /// When the memory was last written, and how long to wait from then.
-    saved: Option<(Instant, i64)>,
+    saved: Option<(Instant, SignedDuration)>,
     /// Checks for which this process has read every row once, without trust in indexes and constraints.
     compared: BTreeSet<String>,
 }
@@ -78,14 +80,14 @@ struct Kept {
 #[derive(Clone, Copy, Debug)]
 struct Occasion {
     now: Instant,
-    /// Microseconds by which it is late.
-    lag_us: i64,
+    /// By how much it is late.
+    lag: SignedDuration,
 }
 
 /// How a run went.
 #[derive(Clone, Copy, Debug)]
 struct Ran {
-    took_us: i64,
+    took: SignedDuration,
     succeeded: bool,
 }
 
@@ -126,18 +128,19 @@ impl Watching {
         self.state.latest.begin_term(name, term);
         self.state.app.forget_next_run(name);
         self.state.recall(&self.config, &self.target)?;
-        let memory = Memory::restored(key, ledger.as_ref().map(|(_, bytes)| bytes.as_slice()));
-        if ledger.is_some() && !memory.can_compare() {
+        let history = ledger.as_ref().map(|(_, bytes)| History::from_bytes(bytes)).transpose();
+        let history = history.unwrap_or_else(|error| {
             // The checks that compare are unknown then, and say so.
             tracing::warn!(
                 target = name,
-                "what was kept of earlier runs is of another version, or damaged: the next run has nothing to compare with"
+                "what was kept of earlier runs cannot be read, so the next run has nothing to compare with: {error}"
             );
-        }
-        let memory = memory.recalling(ledger.as_ref().and(looked), growth);
+            None
+        });
+        let memory = Memory::restored(key, history).recalling(ledger.as_ref().and(looked), growth);
         let (number, of) = self.place;
-        let share = i64::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
-        let first = self.state.app.clock.now().plus(SPLAY / 1_000 * share);
+        let share = i32::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
+        let first = self.state.app.clock.now() + SPLAY / 1_000 * share;
         let timetable = Timetable::new(name, self.config.plan(&self.target), looked, first);
         Ok((
             Kept {
@@ -163,7 +166,9 @@ impl Watching {
             if timetable.is_ahead(now) {
                 timetable.rebase(now);
             }
-            if asked.is_none_or(|asked: Instant| now.since(asked).abs() >= ASKED) {
+            if asked
+                .is_none_or(|asked: Instant| now.duration_since(asked).abs() >= CONTAINMENT_CHECK_INTERVAL)
+            {
                 asked = Some(now);
                 let name = self.target.name.clone();
                 let watched =
@@ -183,13 +188,13 @@ impl Watching {
             }
             let now = state.app.clock.now();
             let Some(due) = timetable.due(now) else { continue };
-            let occasion = Occasion { now, lag_us: now.since(next).max(0) };
+            let occasion = Occasion { now, lag: now.duration_since(next).max(SignedDuration::ZERO) };
             let Some((after, ran)) = self.run_checks(&due, occasion, kept).await else {
                 return state.fail("keeping what a run found ended in a panic");
             };
             kept = after;
             let Some(ran) = ran else { break };
-            timetable.looked(&due, now, ran.took_us, ran.succeeded);
+            timetable.looked(&due, now, ran.took, ran.succeeded);
         }
         let this = Arc::clone(self);
         blocking::run(move || this.save(&kept)).await;
@@ -302,20 +307,19 @@ impl Watching {
         if let (Ok(seen), true) = (&report.seen, has_clock) {
             self.state.compare_clock(name, seen.census.taken_at, seen.clock_read);
         }
-        let took_us = i64::try_from(report.duration.as_micros()).unwrap_or(i64::MAX);
-        let ran = Ran { took_us, succeeded: report.seen.is_ok() };
+        let ran = Ran { took: length_of(report.duration), succeeded: report.seen.is_ok() };
         (self.keep(report, occasion, ran, kept), Some(ran))
     }
 
     fn keep(&self, mut report: Report, occasion: Occasion, ran: Ran, mut kept: Kept) -> Kept {
         let (state, name) = (&self.state, self.target.name.as_str());
-        let Occasion { now, lag_us } = occasion;
+        let Occasion { now, lag } = occasion;
         let sample = record_run::to_sample(&report, now);
         let news = report.mirror.as_ref().and_then(|mirror| mirror.changes.as_ref());
         let news = news.is_some_and(|changes| !changes.rebound.is_empty() || !changes.revived.is_empty());
         let next = report.mirror.take().map(|mirror| kept.memory.after(mirror, now));
         let bytes = next.as_ref().filter(|_| news || kept.is_due(now)).and_then(Memory::to_bytes);
-        let emergencies = incident::emergencies(&report);
+        let reopen_reasons = incident::reopen_reasons(&report);
         // A table in doubt is not the one that a later look is held against.
         let certain = report.seen.as_ref().ok().filter(|seen| seen.certain);
         let layout = certain.map(|seen| KnownLayout::of(&seen.candidate.mapping));
@@ -332,23 +336,23 @@ impl Watching {
             if let Some(bytes) = &bytes {
                 ledgers::put(db, name, bytes, now)?;
             }
-            incident::reopen_by_run(db, name, &emergencies, now)?;
+            incident::reopen_by_run(db, name, &reopen_reasons, now)?;
             if let Some(layout) = &layout {
                 target_layouts::keep(db, &self.target, layout, now)?;
             }
             record_run::record_run(db, run)
         });
         // Whoever sees that there was a run finds what it changed.
-        state.latest.record_run(&report, &sample, lag_us);
+        state.latest.record_run(&report, &sample, lag);
         match outcome {
             Ok(told) => {
                 if let Some(bytes) = bytes {
                     let minutes = i64::try_from(bytes.len()).unwrap_or(i64::MAX) / WRITTEN;
-                    kept.saved = Some((now, minutes * 60 * SECOND));
+                    kept.saved = Some((now, SignedDuration::from_mins(minutes)));
                 }
                 kept.memory = next.unwrap_or(kept.memory);
                 if ran.succeeded {
-                    let until = schedule::current_until(&self.config.plan(&self.target), now, ran.took_us);
+                    let until = schedule::current_until(&self.config.plan(&self.target), now, ran.took);
                     state.latest.record_success(name, Success { at: now, until });
                 }
                 if state.failures_logged.end(Part::Keep, name) {
@@ -375,7 +379,7 @@ impl Watching {
     }
 
     /// How far apart the looks are at which each check is made.
-    fn intervals(&self) -> BTreeMap<String, i64> {
+    fn intervals(&self) -> BTreeMap<String, SignedDuration> {
         let now = self.state.app.clock.now();
         let mut distances = BTreeMap::new();
         for entry in self.config.plan(&self.target) {
@@ -406,7 +410,7 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, TargetError> {
 
 impl Kept {
     fn is_due(&self, now: Instant) -> bool {
-        self.saved.is_none_or(|(at, wait)| now.since(at) >= wait || at > now)
+        self.saved.is_none_or(|(at, wait)| now.duration_since(at) >= wait || at > now)
     }
 }
 

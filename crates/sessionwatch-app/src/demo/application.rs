@@ -8,7 +8,7 @@ use std::{
 };
 
 use rusqlite::{Connection, params};
-use sessionwatch_core::instant::{DAY, Instant};
+use sessionwatch_core::{duration::DAY, instant::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{DemoError, USERS};
@@ -87,13 +87,13 @@ impl Application {
     }
 
     fn log_in(&mut self, token: &str, user: &str, now: Instant) -> Result<(), DemoError> {
-        let (created, expires) = (now.micros() / 1_000, now.plus(30 * DAY).micros() / 1_000);
+        let (created, expires) = (now.micros() / 1_000, (now + 30 * DAY).micros() / 1_000);
         let id = format!("live-{}-{}", created, self.next(1_000_000));
         self.connection.execute(
             "INSERT INTO sessions VALUES (?, ?, ?, ?, ?)",
             params![id, token, user, expires, created],
         )?;
-        let ends = clock::rfc3339(now.plus(30 * DAY));
+        let ends = clock::rfc3339(now + 30 * DAY);
         self.say(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
     }
 

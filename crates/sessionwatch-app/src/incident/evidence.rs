@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, io::Read as _, os::unix::fs::OpenOptionsExt as 
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sessionwatch_core::{
-    checks::Verdict,
-    instant::{DAY, Instant},
-    stats::Measured,
-};
+use sessionwatch_core::{checks::Verdict, duration::DAY, instant::Instant, period::Period, stats::Measured};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -163,7 +159,8 @@ pub async fn gather(
     let deed = |entry: &audit::Entry| api_types::json(api_types::Deed::of(entry));
     let trail = context.store.read(|db| {
         // The clock may have been set back since: then what was done seems to come later, or the opening does.
-        let entries = audit::between(db, (incident.opened_at.min(now), Instant::MAX), ENTRIES)?;
+        let entries =
+            audit::between(db, Period { from: incident.opened_at.min(now), to: Instant::MAX }, ENTRIES)?;
         Ok((entries.iter().map(deed).collect::<Result<Vec<_>, _>>()?, audit::head(db)?))
     });
     let (trail, head) = match trail {
@@ -249,7 +246,7 @@ fn signals_of(context: Context<'_>, incident: &Incident, now: Instant, bundle: &
         bundle.keep(PART, vec![]);
         return json!("no source of log lines is configured");
     }
-    let period = (incident.opened_at.min(now).plus(-DAY), Instant::MAX);
+    let period = Period { from: incident.opened_at.min(now) - DAY, to: Instant::MAX };
     let search = Search { limit: ENTRIES, ..Search::default() };
     let signals = context.store.read(|db| signals::search(db, target, period, &search));
     let documents = |found: Vec<Kept>| found.iter().rev().map(kept_json).collect::<Result<Vec<_>, _>>();
@@ -258,7 +255,7 @@ fn signals_of(context: Context<'_>, incident: &Incident, now: Instant, bundle: &
     bundle.keep_lines(PART, signals, ENTRIES);
     // A source that nobody reads says nothing, which is not the same as nothing to say.
     let unheard = super::unheard(context).unwrap_or_else(|error| vec![error.to_string()]);
-    json!({ "sources": sources, "from": clock::rfc3339(period.0), "count": count, "unheard": unheard })
+    json!({ "sources": sources, "from": clock::rfc3339(period.from), "count": count, "unheard": unheard })
 }
 
 /// How far the evidence of an incident is.
@@ -310,7 +307,7 @@ pub fn pack(parts: &Parts, now: Instant) -> std::io::Result<Vec<u8>> {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o600);
-        header.set_mtime(u64::try_from(now.micros() / 1_000_000).unwrap_or(0));
+        header.set_mtime(u64::try_from(jiff::Timestamp::from(now).as_second()).unwrap_or(0));
         builder.append_data(&mut header, name, bytes.as_slice())?;
     }
     builder.into_inner()

@@ -163,7 +163,7 @@ fn ended(timeline: &[Entry]) -> Result<(u64, String), StoreError> {
 
 fn duration(incident: &Incident) -> String {
     match incident.contained_at {
-        Some(at) => format!("{} minutes", at.since(incident.opened_at) / 60_000_000),
+        Some(at) => format!("{} minutes", at.duration_since(incident.opened_at).as_mins()),
         None => "not contained yet".into(),
     }
 }

@@ -1,8 +1,7 @@
 //! Working on an incident: from step to step, and what is written down on the way. The command line and the dashboard
 //! do the same here.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use jiff::Timestamp;
 use serde_json::json;
 use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
@@ -11,18 +10,21 @@ use sessionwatch_core::{
 };
 
 use super::{
-    NewEntry, Outcome,
+    NewEntry, StepOutcome,
+    affected::affected,
+    check_step,
     evidence::{self, Frozen, Gap},
-    find_out, has_contained, since_reopened, with_field,
+    record_containment,
+    steps::since_reopened,
+    with_field,
 };
 use crate::{
-    actions::{self, ActError, Applied, Context, Plan, Selection},
+    actions::{ActError, Applied, Context, Plan, Selection},
     store::{
         StoreError,
         db::Db,
         incidents::{self, Entry, Incident, State, recorded},
     },
-    target::selecting::LeakRow,
 };
 
 /// What a report says besides what was recorded.
@@ -236,12 +238,12 @@ impl Case {
     }
 
     /// What can be known of a step; where a person has to say that it is done, it does not hold.
-    async fn known(&self, context: Context<'_>, step: &Step) -> Result<Outcome, ActError> {
+    async fn known(&self, context: Context<'_>, step: &Step) -> Result<StepOutcome, ActError> {
         if step.found_out {
-            return find_out(context, &self.incident, &self.timeline, step).await;
+            return check_step(context, &self.incident, &self.timeline, step).await;
         }
         let said = if step.id == "affected" { affected(context).await? } else { String::new() };
-        Ok(Outcome { holds: false, said, detail: json!({}) })
+        Ok(StepOutcome { holds: false, said, detail: json!({}) })
     }
 
     /// Notes what a look found of a step that is not done; the same is not noted twice.
@@ -291,7 +293,7 @@ impl Case {
     #[must_use]
     pub fn evidence_name(&self, now: Instant, packed: &Packed) -> String {
         let incomplete = if packed.is_complete() { "" } else { "-incomplete" };
-        format!("{}-{}{incomplete}.tar.age", self.incident.id, now.micros() / 1_000_000)
+        format!("{}-{}{incomplete}.tar.age", self.incident.id, Timestamp::from(now).as_second())
     }
 
     /// Notes that the evidence was written to that file, and what is missing in it.
@@ -371,7 +373,7 @@ impl Case {
             "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.left,
         });
         if applied.remaining == 0 {
-            return has_contained(context, &self.incident, &said, &detail);
+            return record_containment(context, &self.incident, &said, &detail);
         }
         let entry = NewEntry { kind: "note", step: "contain", said: &said, detail: Some(&detail) }
             .into_entry(context);
@@ -423,94 +425,4 @@ fn of_step<'a>(kind: &'a str, step: &'a Step, said: &'a str) -> NewEntry<'a> {
 #[must_use]
 pub fn can_be_said(step: &Step) -> bool {
     !step.found_out || step.id == "confirm"
-}
-
-/// Who is affected, as far as the table shows it.
-async fn affected(context: Context<'_>) -> Result<String, ActError> {
-    /// Rows that are asked for.
-    const ROWS: usize = 1_000;
-    let affected = actions::affected(context, ROWS).await?;
-    let said = who_is_affected(&affected.rows);
-    Ok(match affected.gaps.as_slice() {
-        [] => said,
-        gaps => format!("{said}; not all of them are known: {}", gaps.join("; ")),
-    })
-}
-
-/// Users who share a token with others, users who hold one several times, and users of sessions who do not exist: apart, since
-/// something else is to be done for each.
-fn who_is_affected(rows: &[LeakRow]) -> String {
-    let mut tokens: BTreeMap<&str, Vec<&LeakRow>> = BTreeMap::new();
-    for row in rows {
-        if let Some(token) = row.fingerprint.as_deref() {
-            tokens.entry(token).or_default().push(row);
-        }
-    }
-    let users =
-        |rows: &[&LeakRow]| -> BTreeSet<String> { rows.iter().filter_map(|row| row.user.clone()).collect() };
-    let (mut sharing, mut repeating) = (BTreeSet::new(), BTreeSet::new());
-    for rows in tokens.values().filter(|rows| rows.len() > 1) {
-        let users = users(rows);
-        if users.len() > 1 { sharing.extend(users) } else { repeating.extend(users) }
-    }
-    repeating.retain(|user| !sharing.contains(user));
-    let missing = users(&rows.iter().filter(|row| row.orphaned).collect::<Vec<_>>());
-    let all = [
-        (sharing, ["user shares a token with others", "users share tokens with each other"]),
-        (
-            repeating,
-            [
-                "user has a token on several rows of their own",
-                "users have a token on several rows of their own",
-            ],
-        ),
-        (missing, ["user of sessions does not exist", "users of sessions do not exist"]),
-    ];
-    let said = all.into_iter().filter(|(users, _)| !users.is_empty());
-    let said: Vec<String> = said.map(|(users, [one, many])| named(users, one, many)).collect();
-    if said.is_empty() { "no token is shared, and no user is missing".into() } else { said.join("; ") }
-}
-
-/// How many users, and who the first of them are: numbers by what they count, other ids by their letters.
-fn named(users: BTreeSet<String>, one: &str, many: &str) -> String {
-    /// Users that are named.
-    const NAMED: usize = 20;
-    let count = users.len();
-    let mut users: Vec<String> = users.into_iter().collect();
-    users.sort_by_cached_key(|user| (user.parse::<u64>().map_or(u64::MAX, |number| number), user.clone()));
-    users.truncate(NAMED);
-    let more = if count > NAMED { ", …" } else { "" };
-    format!("{}: {}{more}", counted(count as u64, one, many), users.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(token: &str, user: &str, orphaned: bool) -> LeakRow {
-        LeakRow {
-            fingerprint: Some(token.into()),
-            prefix: None,
-            id: None,
-            user: Some(user.into()),
-            expires: None,
-            orphaned,
-        }
-    }
-
-    #[test]
-    fn who_shares_a_token_is_told_from_who_does_not_exist() {
-        assert_eq!(who_is_affected(&[]), "no token is shared, and no user is missing");
-        // Tokens that one user has twice are shared by nobody.
-        let own = [row("1", "7", false), row("1", "7", false), row("2", "10", true), row("3", "9", true)];
-        assert_eq!(
-            who_is_affected(&own),
-            "1 user has a token on several rows of their own: 7; 2 users of sessions do not exist: 9, 10"
-        );
-        let shared = [row("1", "30", false), row("1", "4", true)];
-        assert_eq!(
-            who_is_affected(&shared),
-            "2 users share tokens with each other: 4, 30; 1 user of sessions does not exist: 4"
-        );
-    }
 }

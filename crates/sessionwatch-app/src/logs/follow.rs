@@ -33,7 +33,7 @@ use sessionwatch_logs::{
 
 use self::{
     done::Rotated,
-    place::Mark,
+    place::{FileId, Mark},
     tailed::{Progress, Tailed},
 };
 pub use self::{place::Place, tailed::QUIET};
@@ -193,7 +193,7 @@ impl<'g> Follower<'g> {
 
     /// Notes which entries that were open in the file after theirs have ended.
     fn take_back_entries(&mut self) {
-        let open: Vec<(u64, u64)> = self
+        let open: Vec<FileId> = self
             .files
             .iter()
             .filter(|file| file.reader.pending_from() == Some(0))

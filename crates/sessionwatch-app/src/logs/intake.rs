@@ -57,7 +57,7 @@ pub fn keep(db: Db<'_>, batch: &Batch, now: Instant) -> Result<u64, StoreError> 
             continue;
         }
         if let Some(entry) = entry {
-            let entry = crate::notify::distinct(entry, LONGEST);
+            let entry = crate::notify::bounded_key(entry, LONGEST);
             // An entry may hold several signals, one after the other.
             let is_new = match &before {
                 Some((name, is_new)) if *name == entry => *is_new,

@@ -1,9 +1,10 @@
 //! How the logs of a period and the table fit together: counts, what one has and the other has not, and by how much their
 //! clocks differ.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use sessionwatch_core::correlation::MatchKind;
 use sessionwatch_core::plural::counted;
+use sessionwatch_core::{correlation::MatchKind, duration::whole_micros, period::Period};
 use sessionwatch_logs::signal::Kind;
 
 use crate::{
@@ -35,11 +36,10 @@ pub struct Fits {
     pub without_row: u64,
     /// Rows that were created and of whose creation no line tells.
     pub without_line: Counted,
-    /// By how many microseconds the log's clock is ahead of the database's, and of how many creations that is the
-    /// median.
-    pub skew: Option<(i64, usize)>,
-    /// By how many microseconds the log's clock is at most behind this machine's; a negative number says that it is ahead.
-    pub behind: Option<i64>,
+    /// By how much the log's clock is ahead of the database's, and of how many creations that is the median.
+    pub skew: Option<(SignedDuration, usize)>,
+    /// By how much the log's clock is at most behind this machine's; what is negative says that it is ahead.
+    pub behind: Option<SignedDuration>,
 }
 
 /// Works it out from the signals of a period.
@@ -55,7 +55,7 @@ pub fn fits(
 ) -> Result<Fits, StoreError> {
     let name = window.target;
     let all = Search { limit: MOST, ..Search::default() };
-    let found = signals::search(db, name, (window.from, window.to), &all)?;
+    let found = signals::search(db, name, Period { from: window.from, to: window.to }, &all)?;
     let named: Vec<&Kept> = found.iter().filter(|signal| signal.prefix.is_some()).collect();
     let count = |fit: Option<&str>| named.iter().filter(|signal| signal.fit.as_deref() == fit).count() as u64;
     let by_fit = |fit: MatchKind| (fit.name(), count(Some(fit.name())));
@@ -88,7 +88,7 @@ pub fn fits(
         without_row,
         without_line,
         skew: skew(&creations),
-        behind: found.iter().filter_map(|signal| Some(signal.seen_at.since(signal.at?))).min(),
+        behind: found.iter().filter_map(|signal| Some(signal.seen_at.duration_since(signal.at?))).min(),
     })
 }
 
@@ -120,9 +120,9 @@ fn without_line(
 }
 
 /// The median of what creations say of the clocks.
-fn skew(creations: &[&Kept]) -> Option<(i64, usize)> {
-    let skew = |signal: &&Kept| signal.joined.as_ref()?["skew_us"].as_i64();
-    let mut all: Vec<i64> = creations.iter().filter_map(skew).collect();
+fn skew(creations: &[&Kept]) -> Option<(SignedDuration, usize)> {
+    let skew = |signal: &&Kept| signal.joined.as_ref()?["skew_us"].as_i64().map(SignedDuration::from_micros);
+    let mut all: Vec<SignedDuration> = creations.iter().filter_map(skew).collect();
     all.sort_unstable();
     Some((*all.get(all.len() / 2)?, all.len()))
 }
@@ -144,8 +144,8 @@ impl Fits {
         Ok(json!({
             "schema": 1, "fits": fits, "created": self.created, "created_without_row": self.without_row,
             "rows_without_creation": self.without_line.as_ref().ok(), "not_counted": why,
-            "ahead_of_database_us": self.skew.map(|(skew, _)| skew), "creations_compared": self.skew.map(|(_, of)| of),
-            "behind_at_most_us": self.behind,
+            "ahead_of_database_us": self.skew.map(|(skew, _)| whole_micros(skew)), "creations_compared": self.skew.map(|(_, of)| of),
+            "behind_at_most_us": self.behind.map(whole_micros),
             "contradicting": contradicting,
         }))
     }
@@ -177,22 +177,24 @@ impl Fits {
     }
 
     fn clocks(&self) -> String {
-        let seconds =
-            |micros: i64| format!("{}.{:03} s", micros.abs() / 1_000_000, micros.abs() / 1_000 % 1_000);
+        let seconds = |length: SignedDuration| {
+            let length = length.unsigned_abs();
+            format!("{}.{:03} s", length.as_secs(), length.subsec_millis())
+        };
         if let Some((skew, of)) = self.skew {
-            let way = if skew < 0 { "behind" } else { "ahead of" };
+            let way = if skew.is_negative() { "behind" } else { "ahead of" };
             return format!(
                 "The log's clock is {} {way} the database's (median of {of} creations)\n",
                 seconds(skew)
             );
         }
         match self.behind {
-            Some(micros) if micros < 0 => {
-                format!("The log's clock is at least {} ahead of this machine's\n", seconds(micros))
+            Some(behind) if behind.is_negative() => {
+                format!("The log's clock is at least {} ahead of this machine's\n", seconds(behind))
             }
-            Some(micros) => format!(
+            Some(behind) => format!(
                 "The log's clock is at most {} behind this machine's (lines took as long to arrive)\n",
-                seconds(micros)
+                seconds(behind)
             ),
             None => "Nothing is known of the log's clock: no line says when\n".into(),
         }

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sessionwatch_core::{
     checks::{CheckOutcome, Verdict},
     correlation::{self, MatchKind},
-    instant::{DAY, Instant},
+    duration::{DAY, whole_micros},
+    instant::Instant,
+    period::Period,
     severity::Severity,
     source_activity::SourceStatus,
 };
@@ -66,7 +69,8 @@ pub fn joined(signal: &Kept, table: Result<&Table, &str>) -> (Option<MatchKind>,
     };
     let sessions: Vec<Value> = joined.rows.iter().map(row).collect();
     let skew = skew(signal, &joined, &alike);
-    let detail = json!({ "sessions": sessions, "by_chance": joined.by_chance, "skew_us": skew });
+    let detail =
+        json!({ "sessions": sessions, "by_chance": joined.by_chance, "skew_us": skew.map(whole_micros) });
     (Some(joined.fit), detail)
 }
 
@@ -86,11 +90,11 @@ pub fn shown_as(prefix: &str) -> Vec<String> {
     lengths.chain([prefix.len()]).map(|end| prefix[..end].to_owned()).collect()
 }
 
-/// Microseconds by which the log's clock is ahead of the database's, by a session that both say was created.
-fn skew(signal: &Kept, joined: &correlation::Correlation, alike: &[&Line]) -> Option<i64> {
+/// By how much the log's clock is ahead of the database's, by a session that both say was created.
+fn skew(signal: &Kept, joined: &correlation::Correlation, alike: &[&Line]) -> Option<SignedDuration> {
     let [only] = joined.rows.as_slice() else { return None };
     let created = signal.kind == Kind::Created.name() && joined.fit == MatchKind::Exact;
-    Some(signal.at.filter(|_| created)?.since(alike[*only].created_at?))
+    Some(signal.at.filter(|_| created)?.duration_since(alike[*only].created_at?))
 }
 
 /// What is looked at.
@@ -167,10 +171,10 @@ fn confirm(
     if outcome.severity != Severity::Critical || outcome.finding.verdict != Verdict::Failing {
         return Ok(());
     }
-    let window = counted_in(view, limit.window_us);
+    let window = counted_in(view, limit.window);
     let exact =
         Search { kind: Some(kind), fit: Some(MatchKind::Exact.name()), limit: SHOWN, ..Search::default() };
-    let confirmed = signals::search(db, view.target, (window.from, window.to), &exact)?;
+    let confirmed = signals::search(db, view.target, Period { from: window.from, to: window.to }, &exact)?;
     if confirmed.is_empty() {
         outcome.severity = Severity::High;
         outcome.finding.summary.push_str(
@@ -202,7 +206,7 @@ fn evidence(signal: &Kept) -> Evidence {
         token_prefix: signal.prefix.clone(),
         id: text("id"),
         user: text("user").or_else(|| signal.user.clone()),
-        expires_at: expires.and_then(|at| Instant::from_micros(at.as_microsecond())),
+        expires_at: expires.and_then(|at| Instant::try_from(at).ok()),
         rows: joined["sessions"].as_array().map_or(0, |all| all.len() as u64),
         display: display.unwrap_or_default(),
     }
@@ -226,18 +230,18 @@ impl Counted<'_> {
     }
 }
 
-/// The window of so many microseconds in which a limit counts. A signal that seems to come later was seen before the clock was
+/// The window of that length in which a limit counts. A signal that seems to come later was seen before the clock was
 /// set back: its window is not over.
-fn counted_in(view: View<'_>, length: i64) -> signals::Window<'_> {
-    signals::Window { target: view.target, from: view.now.plus(-length), to: view.now.plus(DAY) }
+fn counted_in(view: View<'_>, length: SignedDuration) -> signals::Window<'_> {
+    signals::Window { target: view.target, from: view.now - length, to: view.now + DAY }
 }
 
 /// The signals that limits are about. Each window is read once, however many limits count in it.
 struct Tally {
-    /// By the length of the window, in microseconds.
-    windows: BTreeMap<i64, Vec<signals::Count>>,
+    /// By the length of the window.
+    windows: BTreeMap<SignedDuration, Vec<signals::Count>>,
     /// Those that show why a limit is exceeded, by the length of the window, the latest first.
-    latest: BTreeMap<i64, Vec<Kept>>,
+    latest: BTreeMap<SignedDuration, Vec<Kept>>,
 }
 
 impl Tally {
@@ -253,12 +257,12 @@ impl Tally {
             logs.patterns.iter().map(|own| (Counted::Kind(own.pattern.name.as_str()), own.limit));
         let limits: Vec<(Counted<'_>, Limit)> = of_checks.chain(of_patterns).collect();
         let mut tally = Self { windows: BTreeMap::new(), latest: BTreeMap::new() };
-        let lengths: BTreeSet<i64> = limits.iter().map(|(_, limit)| limit.window_us).collect();
+        let lengths: BTreeSet<SignedDuration> = limits.iter().map(|(_, limit)| limit.window).collect();
         for length in lengths {
             let window = counted_in(view, length);
             tally.windows.insert(length, signals::counts(db, window)?);
             let exceeded = limits.iter().filter(|(counted, limit)| {
-                limit.window_us == length && tally.count(*counted, *limit) > limit.max
+                limit.window == length && tally.count(*counted, *limit) > limit.max
             });
             let (mut kinds, mut found) = (Vec::new(), Vec::new());
             for (counted, _) in exceeded {
@@ -267,7 +271,12 @@ impl Tally {
                     Counted::Contradictions => {
                         let fit = Some(MatchKind::Contradicting.name());
                         let search = Search { fit, limit: SHOWN, ..Search::default() };
-                        found.extend(signals::search(db, view.target, (window.from, window.to), &search)?);
+                        found.extend(signals::search(
+                            db,
+                            view.target,
+                            Period { from: window.from, to: window.to },
+                            &search,
+                        )?);
                     }
                 }
             }
@@ -280,7 +289,7 @@ impl Tally {
     }
 
     fn count(&self, counted: Counted<'_>, limit: Limit) -> u64 {
-        let counts = self.windows.get(&limit.window_us).into_iter().flatten();
+        let counts = self.windows.get(&limit.window).into_iter().flatten();
         counts.filter(|one| counted.is(&one.kind, one.fit.as_deref())).map(|one| one.signals).sum()
     }
 
@@ -288,13 +297,13 @@ impl Tally {
     fn finding(&self, counted: Counted<'_>, limit: Limit, doubt: Option<&str>) -> (CheckOutcome, Vec<Kept>) {
         let count = self.count(counted, limit);
         let latest: Vec<Kept> = if count > limit.max {
-            let all = self.latest.get(&limit.window_us).into_iter().flatten();
+            let all = self.latest.get(&limit.window).into_iter().flatten();
             let of_it = all.filter(|signal| counted.is(&signal.kind, signal.fit.as_deref()));
             of_it.take(SHOWN as usize).cloned().collect()
         } else {
             vec![]
         };
-        let minutes = limit.window_us / 60_000_000;
+        let minutes = limit.window.as_mins();
         let plural = if count == 1 { "" } else { "s" };
         let name = match counted {
             Counted::Kind(kind) => format!("signal{plural} `{kind}`"),
@@ -354,7 +363,7 @@ fn voices<'a>(db: Db<'_>, view: View<'a>) -> Result<Vec<Heard<'a>>, StoreError> 
     let mut voices = Vec::new();
     for source in view.config.logs.of(view.target) {
         let kept = super::find_source(db, &source.name)?.unwrap_or_default();
-        let voice = kept.rhythm.voice(kept.heard_at, view.now, source.quiet_us);
+        let voice = kept.rhythm.voice(kept.heard_at, view.now, source.idle_after);
         voices.push(Heard { source, voice, last: kept.heard_at, gaps: kept.gaps });
     }
     Ok(voices)
@@ -396,14 +405,14 @@ fn silence(voices: &[Heard<'_>]) -> CheckOutcome {
 
 /// How many times lines may be missing within a window.
 fn gaps(voices: &[Heard<'_>], limit: Limit, now: Instant) -> CheckOutcome {
-    let since = now.plus(-limit.window_us);
+    let since = now - limit.window;
     let all = voices.iter().flat_map(|heard| heard.gaps.iter().map(|gap| (heard.source, gap)));
     let recent: Vec<(&Source, &KeptGap)> = all.filter(|(_, gap)| gap.is_after(since)).collect();
     let count = recent.len() as u64;
-    let minutes = limit.window_us / 60_000_000;
+    let minutes = limit.window.as_mins();
     let plural = if count == 1 { "" } else { "s" };
     let mut summary = format!("{count} gap{plural} in logs in the last {minutes} minutes");
-    if let Some((source, gap)) = recent.iter().max_by_key(|(_, gap)| gap.at_us) {
+    if let Some((source, gap)) = recent.iter().max_by_key(|(_, gap)| gap.at) {
         let bytes = gap.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
         summary.push_str(&format!("; the latest, in `{}`: {}{bytes}", source.name, gap.cause.words()));
     }

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_place() {
-        for (at, kind) in Kind::ALL.into_iter().enumerate() {
+        for (at, kind) in Kind::ALL.iter().copied().enumerate() {
             assert_eq!(Tally::place(&Signal::of(kind)), at);
         }
     }

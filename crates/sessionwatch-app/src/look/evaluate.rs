@@ -1,5 +1,6 @@
 //! Evaluation: what each check finds in the facts of a run. Nothing is asked of the target any more.
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
     checks::{CheckInput, CheckOutcome, Verdict},
     local_time::{Doubt, Doubts},
@@ -25,8 +26,8 @@ pub(super) fn evaluate(request: Request<'_>, layout: &Layout, facts: &RunFacts) 
     let watched = request.watched.map(|(memory, _)| memory);
     let snapshot = facts.observation.snapshot.as_ref();
     let compared = memory::compared(watched, snapshot, facts.standing, facts.changes.as_ref());
-    let (thresholds, duration_us) = (&request.rules.thresholds, facts.observation.database_us);
-    let input = CheckInput { stats, thresholds, duration_us, compared };
+    let duration = SignedDuration::from_micros(facts.observation.database_us);
+    let input = CheckInput { stats, thresholds: &request.rules.thresholds, duration, compared };
     let decide = |check: Check| {
         let mut finding = if check.about_users && layout.candidate.mapping.user.is_none() {
             CheckOutcome::not_made("no column of the user is known")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use sessionwatch_core::local_time::Doubts;
 
 use crate::{
@@ -64,9 +65,9 @@ fn put_aside(opened: &ConnectedTarget) -> Vec<String> {
     tables.into_iter().take(NAMED).map(one).collect()
 }
 
-pub(super) fn lag_note(lag_us: Option<i64>) -> String {
-    match lag_us {
-        Some(lag_us) => format!("the replica was looked at, which lags by {} ms", lag_us / 1_000),
+pub(super) fn lag_note(lag: Option<SignedDuration>) -> String {
+    match lag {
+        Some(lag) => format!("the replica was looked at, which lags by {} ms", lag.as_millis()),
         None => "the replica was looked at; by how much it lags is not known".into(),
     }
 }

@@ -1,17 +1,18 @@
 //! Prometheus' Alertmanager: alerts of its API v2.
 
+use jiff::SignedDuration;
 use serde_json::json;
-use sessionwatch_core::instant::{DAY, Instant};
+use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, Failure, Post, Told,
+    Channel, DeliveryError, HttpRequest, NotificationBatch, bounded_key,
     channel::{NoKeys, Service, Source},
-    distinct, shortened,
+    truncate_utf16,
 };
 use crate::clock;
 
 /// How long an alert stands without being repeated. It is resolved by a message, long before.
-const STANDS: i64 = 30 * DAY;
+const STANDS: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The longest value of a label and of an annotation. Alertmanager has no limit, but pages and other programs have.
 const LABEL: usize = 1_024;
 const ANNOTATION: usize = 8_192;
@@ -29,20 +30,25 @@ impl Service for Alertmanager {
         Some(Ok(Self))
     }
 
-    fn post(&self, channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure> {
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        now: Instant,
+    ) -> Result<HttpRequest, DeliveryError> {
         let alerts: Vec<_> = told
             .messages
             .iter()
             .map(|message| {
-                let ends = if message.is_good() { now } else { now.plus(STANDS) };
+                let ends = if message.is_good() { now } else { now + STANDS };
                 json!({
                     "labels": {
-                        "alertname": distinct(&message.check, LABEL), "target": distinct(&message.target, LABEL),
+                        "alertname": bounded_key(&message.check, LABEL), "target": bounded_key(&message.target, LABEL),
                         "severity": message.severity, "service": "sessionwatch",
                     },
                     "annotations": {
-                        "summary": shortened(&message.summary, ANNOTATION),
-                        "action": shortened(message.action().unwrap_or_default(), ANNOTATION),
+                        "summary": truncate_utf16(&message.summary, ANNOTATION),
+                        "action": truncate_utf16(message.action().unwrap_or_default(), ANNOTATION),
                     },
                     "startsAt": message.since.as_ref().unwrap_or(&message.at),
                     "endsAt": clock::rfc3339(ends),
@@ -50,6 +56,6 @@ impl Service for Alertmanager {
             })
             .collect();
         let url = format!("{}/api/v2/alerts", channel.url.expose().trim_end_matches('/'));
-        Ok(Post { url: url.into(), body: json!(alerts).to_string().into(), ..Post::default() })
+        Ok(HttpRequest { url: url.into(), body: json!(alerts).to_string().into(), ..HttpRequest::default() })
     }
 }

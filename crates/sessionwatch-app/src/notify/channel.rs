@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use toml::{Spanned, de::DeTable};
 
-use super::{Failure, Post, Told, kinds::Kind, template::Template};
+use super::{DeliveryError, HttpRequest, NotificationBatch, kinds::Kind, template::Template};
 use crate::{
     config_file::{self, Lookup, Problems, SecretKeys, SecretText, Written, certificates, fields, schema_of},
     secret::Secret,
@@ -99,7 +99,12 @@ pub(super) trait Service: Sized {
     /// # Errors
     ///
     /// If there is none.
-    fn post(&self, channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure>;
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        now: Instant,
+    ) -> Result<HttpRequest, DeliveryError>;
 }
 
 /// What a channel is read from.

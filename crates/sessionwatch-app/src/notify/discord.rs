@@ -4,9 +4,9 @@ use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, Failure, Post, Told,
+    Channel, DeliveryError, HttpRequest, NotificationBatch,
     channel::{NoKeys, Service, Source},
-    shortened, unmarked,
+    escape_markdown, truncate_utf16,
 };
 
 /// The longest title and description that Discord takes.
@@ -30,18 +30,23 @@ impl Service for Discord {
         Some(Ok(Self))
     }
 
-    fn post(&self, channel: &Channel, told: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        _: Instant,
+    ) -> Result<HttpRequest, DeliveryError> {
         let colour = match told.first.severity.as_str() {
             _ if told.first.is_good() => GREEN,
             "critical" | "high" => RED,
             _ => AMBER,
         };
         let embed = json!({
-            "title": shortened(&unmarked(&told.title(), MARKS), TITLE),
-            "description": shortened(&unmarked(&told.text, MARKS), DESCRIPTION), "color": colour, "timestamp": told.first.at,
+            "title": truncate_utf16(&escape_markdown(&told.title(), MARKS), TITLE),
+            "description": truncate_utf16(&escape_markdown(&told.text, MARKS), DESCRIPTION), "color": colour, "timestamp": told.first.at,
         });
         let body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
-        Ok(Post { url: channel.url.clone(), body: body.to_string().into(), ..Post::default() })
+        Ok(HttpRequest { url: channel.url.clone(), body: body.to_string().into(), ..HttpRequest::default() })
     }
 }
 

@@ -12,9 +12,9 @@ use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Channel, Failure, PATIENCE, Post, Told,
+    Channel, DELIVERY_TIMEOUT, DeliveryError, HttpRequest, NotificationBatch,
     channel::{Service, Source},
-    shortened, tls_failure,
+    tls_failure, truncate_utf16,
 };
 use crate::config_file::Written;
 
@@ -59,9 +59,9 @@ impl Service for Email {
         Some(Ok(Self { from: config.from?.into_inner(), to: config.to?.into_inner() }))
     }
 
-    fn post(&self, _: &Channel, _: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+    fn post(&self, _: &Channel, _: &NotificationBatch<'_>, _: Instant) -> Result<HttpRequest, DeliveryError> {
         // It is not sent over HTTP.
-        Err(Failure::NoChannel)
+        Err(DeliveryError::NoChannel)
     }
 }
 
@@ -70,16 +70,16 @@ pub struct Transport(AsyncSmtpTransport<Tokio1Executor>);
 
 /// What speaks to the server of that channel. Without `?tls=` in its address, `smtp://` insists on STARTTLS, except on this
 /// machine.
-pub(super) fn transport(channel: &Channel) -> Result<Transport, Failure> {
+pub(super) fn transport(channel: &Channel) -> Result<Transport, DeliveryError> {
     let url = secured(channel.url.expose());
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
-        .map_err(|_| Failure::Malformed)?
-        .timeout(Some(PATIENCE));
+        .map_err(|_| DeliveryError::Malformed)?
+        .timeout(Some(DELIVERY_TIMEOUT));
     if let Some(pem) = &channel.authorities {
         let host = host(&url);
-        let authority = Certificate::from_pem(pem).map_err(|_| Failure::Tls)?;
+        let authority = Certificate::from_pem(pem).map_err(|_| DeliveryError::Tls)?;
         let parameters = TlsParameters::builder(host.to_owned()).add_root_certificate(authority).build();
-        let parameters = parameters.map_err(|_| Failure::Tls)?;
+        let parameters = parameters.map_err(|_| DeliveryError::Tls)?;
         builder = builder.tls(if url.starts_with("smtps://") {
             Tls::Wrapper(parameters)
         } else {
@@ -111,9 +111,9 @@ impl Transport {
     pub(super) async fn send(
         &self,
         email: &Email,
-        told: &Told<'_>,
+        told: &NotificationBatch<'_>,
         recipient: Option<&str>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), DeliveryError> {
         let to = recipient.or(email.to.first().map(String::as_str)).unwrap_or_default();
         let mail = mail(email, told, to)?;
         match self.0.send(mail).await {
@@ -123,8 +123,8 @@ impl Transport {
     }
 }
 
-pub(super) fn mail(email: &Email, told: &Told<'_>, to: &str) -> Result<Mail, Failure> {
-    let mailbox = |address: &str| address.parse::<Mailbox>().map_err(|_| Failure::Damaged);
+pub(super) fn mail(email: &Email, told: &NotificationBatch<'_>, to: &str) -> Result<Mail, DeliveryError> {
+    let mailbox = |address: &str| address.parse::<Mailbox>().map_err(|_| DeliveryError::Damaged);
     let from = mailbox(&email.from)?;
     // The same for every attempt, so that mailboxes can drop a second copy.
     let id = format!(
@@ -132,7 +132,7 @@ pub(super) fn mail(email: &Email, told: &Told<'_>, to: &str) -> Result<Mail, Fai
         &const_hex::encode(Sha256::digest(format!("{}\n{to}", told.first.key)))[..32],
         from.email.domain()
     );
-    let (title, text) = (told.title(), shortened(&told.text, MOST));
+    let (title, text) = (told.title(), truncate_utf16(&told.text, MOST));
     let html =
         format!("<!doctype html><h2>{}</h2><p>{}</p>", escape(&title), escape(&text).replace('\n', "<br>"));
     Mail::builder()
@@ -142,19 +142,19 @@ pub(super) fn mail(email: &Email, told: &Told<'_>, to: &str) -> Result<Mail, Fai
         .message_id(Some(id))
         .header(lettre::message::header::ContentTransferEncoding::EightBit)
         .multipart(MultiPart::alternative_plain_html(text, html))
-        .map_err(|_| Failure::Damaged)
+        .map_err(|_| DeliveryError::Damaged)
 }
 
-fn failure(error: &Error) -> Failure {
+fn failure(error: &Error) -> DeliveryError {
     if let Some(code) = error.status() {
-        return Failure::Refused { status: code.to_string().parse().unwrap_or(0), retry_after: None };
+        return DeliveryError::Refused { status: code.to_string().parse().unwrap_or(0), retry_after: None };
     }
     match tls_failure(error) {
         Some(failure) => failure,
         // STARTTLS or a way to log in is missing.
-        None if error.is_client() || error.is_tls() => Failure::Unprotected,
-        None if error.is_response() || error.is_timeout() || is_broken(error) => Failure::NoAnswer,
-        None => Failure::Unreachable,
+        None if error.is_client() || error.is_tls() => DeliveryError::Unprotected,
+        None if error.is_response() || error.is_timeout() || is_broken(error) => DeliveryError::NoAnswer,
+        None => DeliveryError::Unreachable,
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn no_line_of_a_name_becomes_a_header_and_no_markup_is_run() {
         let messages = [message("x\r\nBcc: eve@example.org")];
-        let told = Told { first: &messages[0], messages: &messages, text: "<script>".into() };
+        let told = NotificationBatch { first: &messages[0], messages: &messages, text: "<script>".into() };
         let written = mail(&email(), &told, "ops@example.org").unwrap();
         let text = String::from_utf8(written.formatted()).unwrap();
         assert!(!text.contains("\nBcc:") && text.contains("&lt;script&gt;"), "{text}");

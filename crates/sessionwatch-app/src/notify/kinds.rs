@@ -4,7 +4,7 @@ use sessionwatch_core::instant::Instant;
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    Failure, Post, Told,
+    DeliveryError, HttpRequest, NotificationBatch,
     alertmanager::Alertmanager,
     channel::{Channel, Facts, KindReference, Service, Source},
     discord::Discord,
@@ -78,9 +78,9 @@ macro_rules! kinds {
             pub(super) fn post(
                 &self,
                 channel: &Channel,
-                told: &Told<'_>,
+                told: &NotificationBatch<'_>,
                 now: Instant,
-            ) -> Result<Post, Failure> {
+            ) -> Result<HttpRequest, DeliveryError> {
                 match self {
                     $(Self::$kind(service) => service.post(channel, told, now),)*
                 }

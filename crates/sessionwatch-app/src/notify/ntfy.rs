@@ -6,9 +6,9 @@ use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, Failure, Post, Told,
+    Channel, DeliveryError, HttpRequest, NotificationBatch,
     channel::{Service, Source},
-    fitting,
+    fit_to_bytes,
 };
 use crate::{
     config_file::{SecretText, Written},
@@ -46,7 +46,12 @@ impl Service for Ntfy {
         Some(token.map(|token| Self { token }))
     }
 
-    fn post(&self, channel: &Channel, told: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        _: Instant,
+    ) -> Result<HttpRequest, DeliveryError> {
         let url = channel.url.expose().trim_end_matches('/');
         let (server, topic) = url.rsplit_once('/').unwrap_or((url, ""));
         let priority = match told.first.severity.as_str() {
@@ -61,10 +66,10 @@ impl Service for Ntfy {
             json!({ "topic": topic, "title": title, "message": text, "priority": priority, "tags": [tag] })
                 .to_string()
         };
-        let body = fitting(&told.text, MOST, message);
+        let body = fit_to_bytes(&told.text, MOST, message);
         let bearer = |token: &Secret| ("authorization", format!("Bearer {}", token.expose()).into());
         let headers = self.token.iter().map(bearer).collect();
-        Ok(Post { url: format!("{server}/").into(), headers, body: body.into() })
+        Ok(HttpRequest { url: format!("{server}/").into(), headers, body: body.into() })
     }
 }
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, Failure, Post, Told,
+    Channel, DeliveryError, HttpRequest, NotificationBatch, bounded_key,
     channel::{Service, Source},
-    distinct, shortened,
+    truncate_utf16,
 };
 use crate::{
     config_file::{SecretText, Written},
@@ -53,7 +53,12 @@ impl Service for PagerDuty {
         Some(key.map(|routing_key| Self { routing_key }))
     }
 
-    fn post(&self, channel: &Channel, told: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        _: Instant,
+    ) -> Result<HttpRequest, DeliveryError> {
         let message = told.first;
         let severity = match message.severity.as_str() {
             _ if message.is_good() => "info",
@@ -67,10 +72,10 @@ impl Service for PagerDuty {
             "routing_key": self.routing_key.expose(),
             "event_action": if message.notice == "resolved" { "resolve" } else { "trigger" },
             // The same for firing, repeated and resolved: one incident.
-            "dedup_key": distinct(&format!("sessionwatch/{}/{}", message.target, message.check), KEY),
+            "dedup_key": bounded_key(&format!("sessionwatch/{}/{}", message.target, message.check), KEY),
             "client": "sessionwatch",
             "payload": {
-                "summary": shortened(&summary, SUMMARY), "source": shortened(&message.target, SOURCE),
+                "summary": truncate_utf16(&summary, SUMMARY), "source": truncate_utf16(&message.target, SOURCE),
                 "severity": severity, "timestamp": message.at, "component": "sessions", "class": message.check,
                 "custom_details": message.finding,
             },
@@ -81,7 +86,7 @@ impl Service for PagerDuty {
             body["payload"]["custom_details"] = Value::Null;
             text = body.to_string();
         }
-        Ok(Post { url: channel.url.clone(), body: text.into(), ..Post::default() })
+        Ok(HttpRequest { url: channel.url.clone(), body: text.into(), ..HttpRequest::default() })
     }
 }
 

@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sessionwatch_core::instant::Instant;
 
-use super::{Channel, Message, distinct};
+use super::{Channel, Message, bounded_key};
 use crate::store::{
     StoreError,
     db::Db,
@@ -71,5 +71,5 @@ pub(crate) fn enqueue(db: Db<'_>, messages: &[QueuedMessage], now: Instant) -> R
 fn key<'a>(parts: impl Iterator<Item = &'a str>, now: Instant) -> String {
     let plain = |part: &str| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string();
     let parts: Vec<String> = parts.map(plain).collect();
-    distinct(&format!("{}/{}", parts.join("/"), now.micros()), LONGEST_KEY)
+    bounded_key(&format!("{}/{}", parts.join("/"), now.micros()), LONGEST_KEY)
 }

@@ -2,41 +2,46 @@
 
 use std::time::UNIX_EPOCH;
 
-use sessionwatch_core::instant::{DAY, Instant, SECOND};
+use jiff::SignedDuration;
+use sessionwatch_core::{duration::DAY, instant::Instant};
 
-/// Microseconds to wait, a day at most; nothing if it says neither seconds nor a date.
-pub(super) fn read(value: &str, now: Instant) -> Option<i64> {
+use crate::clock::length_of;
+
+/// How long to wait, a day at most; nothing if it says neither seconds nor a date.
+pub(super) fn read(value: &str, now: Instant) -> Option<SignedDuration> {
     let value = value.trim();
     let asked = if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
-        value.parse::<i64>().unwrap_or(i64::MAX).saturating_mul(SECOND)
+        SignedDuration::from_secs(value.parse().unwrap_or(i64::MAX))
     } else {
-        date(value)?.since(now)
+        date(value)?.duration_since(now)
     };
-    Some(asked.clamp(0, DAY))
+    Some(asked.clamp(SignedDuration::ZERO, DAY))
 }
 
 fn date(value: &str) -> Option<Instant> {
     let since = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Instant::from_micros(i64::try_from(since.as_micros()).ok()?)
+    Some(Instant::UNIX_EPOCH + length_of(since))
 }
 
 #[cfg(test)]
 mod tests {
+    use sessionwatch_core::duration::SECOND;
+
     use super::*;
 
     #[test]
     fn seconds_and_dates_of_every_form_are_read() {
         // Sunday, 6 November 1994, half a minute before the dates of RFC 9110.
-        let now = Instant::from_micros((784_111_777 - 30) * SECOND).unwrap();
+        let now = Instant::UNIX_EPOCH + SignedDuration::from_secs(784_111_777 - 30);
         for (value, expected) in [
-            ("0", Some(0)),
+            ("0", Some(SignedDuration::ZERO)),
             ("120", Some(120 * SECOND)),
             (" 7 ", Some(7 * SECOND)),
             ("99999999999999999999", Some(DAY)),
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30 * SECOND)),
             ("Sunday, 06-Nov-94 08:49:37 GMT", Some(30 * SECOND)),
             ("Sun Nov  6 08:49:37 1994", Some(30 * SECOND)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(SignedDuration::ZERO)),
             ("Fri, 31 Dec 9999 23:59:59 GMT", Some(DAY)),
             ("-1", None),
             ("1.5", None),

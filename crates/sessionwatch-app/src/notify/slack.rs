@@ -4,9 +4,9 @@ use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, Failure, Post, Told,
+    Channel, DeliveryError, HttpRequest, NotificationBatch,
     channel::{NoKeys, Service, Source},
-    shortened,
+    truncate_utf16,
 };
 
 /// Characters of a message, of the 40 000 that Slack takes, so that escapes fit too.
@@ -24,12 +24,17 @@ impl Service for Slack {
         Some(Ok(Self))
     }
 
-    fn post(&self, channel: &Channel, told: &Told<'_>, _: Instant) -> Result<Post, Failure> {
-        let text = format!("*{}*\n{}", escape(&told.title()), escape(&shortened(&told.text, MOST)));
-        Ok(Post {
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        _: Instant,
+    ) -> Result<HttpRequest, DeliveryError> {
+        let text = format!("*{}*\n{}", escape(&told.title()), escape(&truncate_utf16(&told.text, MOST)));
+        Ok(HttpRequest {
             url: channel.url.clone(),
             body: json!({ "text": text, "unfurl_links": false }).to_string().into(),
-            ..Post::default()
+            ..HttpRequest::default()
         })
     }
 }

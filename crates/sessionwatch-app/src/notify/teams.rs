@@ -4,9 +4,9 @@ use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, Failure, Post, Told,
+    Channel, DeliveryError, HttpRequest, NotificationBatch,
     channel::{NoKeys, Service, Source},
-    fitting, unmarked,
+    escape_markdown, fit_to_bytes,
 };
 
 /// Bytes of a message, of the 28 KB that Teams takes, which it may count with two bytes a character.
@@ -26,13 +26,19 @@ impl Service for Teams {
         Some(Ok(Self))
     }
 
-    fn post(&self, channel: &Channel, told: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        _: Instant,
+    ) -> Result<HttpRequest, DeliveryError> {
         let colour = match told.first.severity.as_str() {
             _ if told.first.is_good() => "Good",
             "critical" | "high" => "Attention",
             _ => "Warning",
         };
-        let line = |text: &str| json!({ "type": "TextBlock", "text": unmarked(text, MARKS), "wrap": true });
+        let line =
+            |text: &str| json!({ "type": "TextBlock", "text": escape_markdown(text, MARKS), "wrap": true });
         let mut title = line(&told.title());
         (title["weight"], title["size"], title["color"]) = (json!("Bolder"), json!("Medium"), json!(colour));
         let message = |text: &str| {
@@ -45,10 +51,10 @@ impl Service for Teams {
                 json!({ "contentType": "application/vnd.microsoft.card.adaptive", "content": card });
             json!({ "type": "message", "attachments": [attachment] }).to_string()
         };
-        Ok(Post {
+        Ok(HttpRequest {
             url: channel.url.clone(),
-            body: fitting(&told.text, MOST, message).into(),
-            ..Post::default()
+            body: fit_to_bytes(&told.text, MOST, message).into(),
+            ..HttpRequest::default()
         })
     }
 }

@@ -6,9 +6,9 @@ use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, Failure, Post, Told,
+    Channel, DeliveryError, HttpRequest, NotificationBatch,
     channel::{Service, Source},
-    shortened,
+    truncate_utf16,
 };
 use crate::{
     config_file::{SecretText, Written},
@@ -53,17 +53,22 @@ impl Service for Telegram {
         Some(token?.map(|token| Self { token, chat }))
     }
 
-    fn post(&self, channel: &Channel, told: &Told<'_>, _: Instant) -> Result<Post, Failure> {
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        _: Instant,
+    ) -> Result<HttpRequest, DeliveryError> {
         let base = channel.url.expose().trim_end_matches('/');
         let token = self.token.expose();
         // Without a parse mode nothing in it is read as markup.
-        let text = shortened(&format!("{}\n{}", told.title(), told.text), MOST);
+        let text = truncate_utf16(&format!("{}\n{}", told.title(), told.text), MOST);
         let body =
             json!({ "chat_id": self.chat, "text": text, "link_preview_options": { "is_disabled": true } });
-        Ok(Post {
+        Ok(HttpRequest {
             url: format!("{base}/bot{token}/sendMessage").into(),
             body: body.to_string().into(),
-            ..Post::default()
+            ..HttpRequest::default()
         })
     }
 }

@@ -2,13 +2,14 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_core::instant::Instant;
 use sha2::Sha256;
 
 use super::{
-    Channel, Failure, Post, Told,
+    Channel, DeliveryError, HttpRequest, NotificationBatch,
     channel::{Service, Source},
 };
 use crate::{
@@ -45,15 +46,20 @@ impl Service for Webhook {
         Some(secret.map(|secret| Self { secret }))
     }
 
-    fn post(&self, channel: &Channel, told: &Told<'_>, now: Instant) -> Result<Post, Failure> {
-        let body = serde_json::to_string(told.first).map_err(|_| Failure::Damaged)?;
-        let timestamp = (now.micros() / SECOND).to_string();
+    fn post(
+        &self,
+        channel: &Channel,
+        told: &NotificationBatch<'_>,
+        now: Instant,
+    ) -> Result<HttpRequest, DeliveryError> {
+        let body = serde_json::to_string(told.first).map_err(|_| DeliveryError::Damaged)?;
+        let timestamp = Timestamp::from(now).as_second().to_string();
         let key = told.first.key.clone();
         let signed = self.secret.as_ref().map(|secret| signature(secret.expose(), [&key, &timestamp, &body]));
         let mut headers = vec![("webhook-id", key), ("webhook-timestamp", timestamp)];
         headers.extend(signed.map(|signature| ("webhook-signature", signature)));
         let headers = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
-        Ok(Post { url: channel.url.clone(), headers, body: body.into() })
+        Ok(HttpRequest { url: channel.url.clone(), headers, body: body.into() })
     }
 }
 

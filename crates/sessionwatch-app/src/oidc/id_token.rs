@@ -1,17 +1,18 @@
 //! What an identity token claims, and whether that is to be believed.
 
+use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header,
     jwk::{Jwk, JwkSet, PublicKeyUse},
 };
 use serde_json::{Map, Value};
-use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_core::instant::Instant;
 
 use super::OidcError;
 use crate::{config::openid::OpenId, store::accounts::Role};
 
-/// How far clocks may be apart, in microseconds.
-const LEEWAY_US: i64 = 60 * SECOND;
+/// How far clocks may be apart.
+const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 /// Signatures that are believed: those that only the provider can make.
 const TRUSTED_ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
@@ -84,16 +85,16 @@ fn jwt_error(kind: &jsonwebtoken::errors::ErrorKind) -> OidcError {
 
 /// Claims whose signature is right, if they hold now and for this log-in.
 fn validate_claims(claims: Claims, expected: Expected<'_>, now: Instant) -> Result<Claims, OidcError> {
-    let at = |name: &str| {
+    let at = |name: &str| -> Option<Instant> {
         let seconds = claims.get(name).and_then(Value::as_f64)?;
         #[expect(clippy::cast_possible_truncation, reason = "it is an instant in seconds, or refused")]
-        Instant::from_micros((seconds as i64).checked_mul(SECOND)?)
+        Timestamp::from_second(seconds as i64).ok()?.try_into().ok()
     };
-    if at("exp").is_none_or(|end| now >= end.plus(LEEWAY_US)) {
+    if at("exp").is_none_or(|end| now >= end + CLOCK_LEEWAY) {
         return Err(OidcError::Untrusted("the token has ended"));
     }
-    if at("nbf").is_some_and(|begin| now < begin.plus(-LEEWAY_US))
-        || at("iat").is_some_and(|made| now < made.plus(-LEEWAY_US))
+    if at("nbf").is_some_and(|begin| now < begin - CLOCK_LEEWAY)
+        || at("iat").is_some_and(|made| now < made - CLOCK_LEEWAY)
     {
         return Err(OidcError::Untrusted("the token holds only later: are the clocks right?"));
     }
@@ -171,7 +172,7 @@ mod tests {
     }
 
     fn now() -> Instant {
-        Instant::from_micros(1_000_000 * SECOND).unwrap()
+        Instant::UNIX_EPOCH + SignedDuration::from_secs(1_000_000)
     }
 
     fn claims(changed: Value) -> Value {

@@ -129,7 +129,7 @@ mod tests {
         let schedule = Schedule::cron(text, &TimeZone::get(zone).unwrap()).unwrap();
         let (mut at, to, mut due) = (utc(from), utc(to), vec![]);
         while let Some(next) = schedule.after(at).filter(|next| *next <= to) {
-            let shown = Timestamp::from_microsecond(next.micros()).unwrap();
+            let shown = Timestamp::from(next);
             due.push(shown.to_zoned(TimeZone::get(zone).unwrap()).strftime("%H:%M%:::z").to_string());
             assert_eq!(schedule.before(next), Some(next), "{text}");
             at = next;

@@ -2,12 +2,14 @@
 
 use super::*;
 
+const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
+
 fn signals(confirmed: u64, unconfirmed: u64) -> Verdict {
     critical_signals(Ok(CriticalSignals { confirmed, unconfirmed }))
 }
 
 fn at(hours: i64) -> Instant {
-    Instant::from_micros(hours * HOUR).unwrap()
+    Instant::UNIX_EPOCH + SignedDuration::from_hours(hours)
 }
 
 fn track(low: f64, high: f64) -> Option<SeriesSummary> {
@@ -35,7 +37,7 @@ fn every_threshold_holds_at_it_and_not_beyond() {
     let low_ratio = |low: f64| ratio(track(low, 2.0).as_ref(), 3.0);
     let usual = Baseline { min: Some(10), max: Some(50) };
     let rate = |high: f64| creation_rate(track(0.0, high).as_ref(), usual, DAY);
-    let early = |high: f64| creation_rate(track(0.0, high).as_ref(), usual, DAY - 1);
+    let early = |high: f64| creation_rate(track(0.0, high).as_ref(), usual, DAY - MICROSECOND);
     assert!(is_unknown(&early(9.0)) && early(10.0) == Verdict::Pass && early(51.0) == Verdict::Fail);
     for (name, verdict, expected) in [
         ("no token", none(0.0), Verdict::Pass),
@@ -109,16 +111,16 @@ fn lifetimes_are_bounded_only_while_nothing_is_extended() {
     let ends = |ahead, never, unreadable| Some(ExpiryHorizon { ahead, never, unreadable });
     for (name, ends, expected) in [
         ("at the limit, and clocks differ", ends(Some(DAY + SKEW), 0, 0), Some(Verdict::Pass)),
-        ("beyond it", ends(Some(DAY + SKEW + 1), 0, 0), Some(Verdict::Fail)),
-        ("never", ends(Some(1), 1, 0), Some(Verdict::Fail)),
+        ("beyond it", ends(Some(DAY + SKEW + MICROSECOND), 0, 0), Some(Verdict::Fail)),
+        ("never", ends(Some(MICROSECOND), 1, 0), Some(Verdict::Fail)),
         ("beyond it, another unreadable", ends(Some(2 * DAY), 0, 1), Some(Verdict::Fail)),
-        ("unreadable", ends(Some(1), 0, 1), None),
+        ("unreadable", ends(Some(MICROSECOND), 0, 1), None),
         ("no session", ends(None, 0, 0), None),
     ] {
         let verdict = ends_within(ends, DAY, none.as_ref());
         assert_eq!(Some(&verdict).filter(|verdict| !is_unknown(verdict)), expected.as_ref(), "{name}");
     }
-    assert!(is_unknown(&ends_within(ends(Some(1), 0, 0), DAY, some.as_ref())));
+    assert!(is_unknown(&ends_within(ends(Some(MICROSECOND), 0, 0), DAY, some.as_ref())));
 }
 
 #[test]
@@ -136,32 +138,38 @@ fn one_blind_look_in_ten_is_borne() {
     assert!(!is_blind(0, 0) && !is_blind(10, 1) && is_blind(10, 2) && is_blind(19, 2));
 }
 
+/// From one hour to another.
+fn stretch(from: i64, to: i64) -> Period {
+    Period { from: at(from), to: at(to) }
+}
+
 #[test]
 fn gaps_at_both_ends_count() {
-    let period = (at(0), at(100));
-    let gap = |seen: &[i64]| longest_gap(seen.iter().map(|hours| at(*hours)), period.0, period.1);
+    let period = stretch(0, 100);
+    let gap = |seen: &[i64]| longest_gap(seen.iter().map(|hours| at(*hours)), period);
     assert_eq!(gap(&[]), period);
-    assert_eq!(gap(&[-1, 30, 99]), (at(30), at(99)));
-    assert_eq!(gap(&[60, 99]), (at(0), at(60)));
-    assert_eq!(gap(&[1, 2, 3]), (at(3), at(100)));
-    assert_eq!(too_long(at(0), at(26)), None);
-    assert_eq!(too_long(at(0), at(26).plus(1)), Some((at(0), at(26).plus(1))));
+    assert_eq!(gap(&[-1, 30, 99]), stretch(30, 99));
+    assert_eq!(gap(&[60, 99]), stretch(0, 60));
+    assert_eq!(gap(&[1, 2, 3]), stretch(3, 100));
+    assert_eq!(too_long(stretch(0, 26)), None);
+    let longer = Period { from: at(0), to: at(26) + MICROSECOND };
+    assert_eq!(too_long(longer), Some(longer));
 }
 
 #[test]
 fn a_check_without_a_verdict_for_long_is_noticed() {
-    let period = (at(0), at(168));
+    let period = stretch(0, 168);
     let undecided = |began: &[(i64, &str)]| {
         let began: Vec<(Instant, String)> =
             began.iter().map(|(hours, verdict)| (at(*hours), (*verdict).to_owned())).collect();
-        undecided(&spans(&began, period.0, period.1), period.0, period.1)
+        undecided(&spans(&began, period), period)
     };
     assert_eq!(undecided(&[]), Some(period), "never made");
     assert_eq!(undecided(&[(-400, "healthy")]), None);
     assert_eq!(undecided(&[(-400, "unknown"), (-300, "healthy")]), None, "before the period");
     assert_eq!(undecided(&[(-1, "unknown"), (16, "healthy")]), None);
-    assert_eq!(undecided(&[(-1, "unknown"), (17, "healthy")]), Some((at(0), at(17))));
+    assert_eq!(undecided(&[(-1, "unknown"), (17, "healthy")]), Some(stretch(0, 17)));
     assert_eq!(undecided(&[(26, "healthy")]), None, "begun within the first day");
-    assert_eq!(undecided(&[(27, "healthy")]), Some((at(0), at(27))));
-    assert_eq!(undecided(&[(0, "healthy"), (150, "unknown")]), Some((at(150), at(168))));
+    assert_eq!(undecided(&[(27, "healthy")]), Some(stretch(0, 27)));
+    assert_eq!(undecided(&[(0, "healthy"), (150, "unknown")]), Some(stretch(150, 168)));
 }

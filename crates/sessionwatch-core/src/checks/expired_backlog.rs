@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
-use crate::{instant::DAY, plural::counted, severity::Severity};
+use crate::{duration::days, plural::counted, severity::Severity};
 
 /// What is known about the check.
 pub const CHECK: Check = Check {
@@ -59,13 +59,13 @@ impl Thresholds {
 
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
     let (stats, thresholds) = (input.stats, &input.thresholds.expired_backlog);
-    let age = stats.oldest_expired.map_or(0, |oldest| stats.taken_at.since(oldest));
-    let is_old = age > i64::from(thresholds.max_age_days) * DAY;
+    let age = stats.oldest_expired.map(|oldest| stats.taken_at.duration_since(oldest)).unwrap_or_default();
+    let is_old = age > days(thresholds.max_age_days.into());
     let mut summary =
         format!("{} still stored", counted(stats.expired, "expired session", "expired sessions"));
     if stats.expired > 0 {
-        let days = counted((age / DAY).unsigned_abs(), "day", "days");
-        summary.push_str(&format!(", the oldest ended {days} ago"));
+        let ago = counted((age.as_hours() / 24).unsigned_abs(), "day", "days");
+        summary.push_str(&format!(", the oldest ended {ago} ago"));
     }
     let limit = thresholds.max_among(stats.sessions);
     let threshold = format!("> {limit}, or older than {} days", thresholds.max_age_days);
@@ -74,6 +74,8 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::{checks::samples::Sample, instant::Instant};
 
@@ -96,12 +98,13 @@ mod tests {
 
     #[test]
     fn one_old_expired_row_is_enough() {
-        let oldest = |micros| {
+        let oldest = |oldest: Instant| {
             Sample::of(|stats| {
-                (stats.expired, stats.oldest_expired) = (1, Instant::from_micros(micros));
+                (stats.expired, stats.oldest_expired) = (1, Some(oldest));
             })
         };
-        assert!(!oldest(93 * DAY).fails(decide));
-        assert!(oldest(93 * DAY - 1).fails(decide));
+        let week_old = Instant::UNIX_EPOCH + days(93);
+        assert!(!oldest(week_old).fails(decide));
+        assert!(oldest(week_old - SignedDuration::from_micros(1)).fails(decide));
     }
 }

@@ -1,5 +1,7 @@
 //! What a check decides from, and what it decides.
 
+use jiff::SignedDuration;
+
 use crate::{
     checks::Thresholds,
     history::{Comparison, SessionChanges},
@@ -43,8 +45,8 @@ pub struct CheckInput<'a> {
     pub stats: &'a SessionStats,
     /// The thresholds of all checks.
     pub thresholds: &'a Thresholds,
-    /// How long the database took to read the sessions, in microseconds.
-    pub duration_us: i64,
+    /// How long the database took to read the sessions.
+    pub duration: SignedDuration,
     /// What happened since the run before.
     pub compared: Comparison<'a>,
 }

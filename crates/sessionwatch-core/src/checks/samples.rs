@@ -1,5 +1,7 @@
 //! An ordinary application's numbers, for tests to change one of.
 
+use jiff::SignedDuration;
+
 use super::{CheckInput, CheckOutcome, Thresholds, Verdict};
 use crate::{
     history::{Comparison, SessionChanges},
@@ -10,7 +12,7 @@ use crate::{
 pub(super) struct Sample {
     pub(super) stats: SessionStats,
     pub(super) thresholds: Thresholds,
-    pub(super) duration_us: i64,
+    pub(super) duration: SignedDuration,
     pub(super) changes: Option<SessionChanges>,
 }
 
@@ -35,7 +37,7 @@ impl Default for Sample {
             duplicates: Measured::Counted(Duplicates::default()),
             orphaned: Measured::Counted(0),
         };
-        Self { stats, thresholds: Thresholds::default(), duration_us: 0, changes: None }
+        Self { stats, thresholds: Thresholds::default(), duration: SignedDuration::ZERO, changes: None }
     }
 }
 
@@ -44,7 +46,7 @@ impl Sample {
         CheckInput {
             stats: &self.stats,
             thresholds: &self.thresholds,
-            duration_us: self.duration_us,
+            duration: self.duration,
             compared: match &self.changes {
                 Some(changes) => Comparison::Since(changes),
                 None => Comparison::Impossible("looks are not compared"),

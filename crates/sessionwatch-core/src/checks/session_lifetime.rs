@@ -1,10 +1,11 @@
 //! `session-lifetime`: an expiry further ahead than the policy, missing, or unreadable.
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
-use crate::{instant::DAY, plural::counted, severity::Severity};
+use crate::{duration, plural::counted, severity::Severity};
 
 /// What is known about the check.
 pub const CHECK: Check = Check {
@@ -35,10 +36,10 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// The same in microseconds.
+    /// The same as a length of time.
     #[must_use]
-    pub fn max_us(&self) -> Option<i64> {
-        self.max_days.map(|days| i64::from(days) * DAY)
+    pub fn max_lifetime(&self) -> Option<SignedDuration> {
+        self.max_days.map(|days| duration::days(days.into()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `slow-observation`: the database took longer to read the sessions than the budget.
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,16 +41,17 @@ impl Default for Thresholds {
 }
 
 fn decide(input: CheckInput<'_>) -> CheckOutcome {
-    let times = i64::try_from(input.stats.sessions / ROWS_PER_BUDGET).unwrap_or(i64::MAX).max(1);
-    let budget_us = i64::from(input.thresholds.slow_observation.budget_ms).saturating_mul(1_000);
-    let budget_us = budget_us.saturating_mul(times);
-    let (took_ms, budget_ms) = ((input.duration_us / 1_000).unsigned_abs(), budget_us / 1_000);
+    let times = i32::try_from(input.stats.sessions / ROWS_PER_BUDGET).unwrap_or(i32::MAX).max(1);
+    let budget = SignedDuration::from_millis(input.thresholds.slow_observation.budget_ms.into());
+    let budget = budget.saturating_mul(times);
+    let took_ms = u64::try_from(input.duration.as_millis()).unwrap_or(0);
+    let budget_ms = budget.as_millis();
     let sessions = counted(input.stats.sessions, "session", "sessions");
     let summary = format!("the database took {took_ms} ms to read {sessions}");
     let threshold = format!("> {budget_ms} ms");
     CheckOutcome {
         is_aside: true,
-        ..CheckOutcome::counted(input.duration_us > budget_us, took_ms, threshold, summary)
+        ..CheckOutcome::counted(input.duration > budget, took_ms, threshold, summary)
     }
 }
 
@@ -60,8 +62,9 @@ mod tests {
 
     #[test]
     fn the_budget_grows_with_the_table() {
-        let is_slow = |sessions, duration_us| {
-            let sample = Sample { duration_us, ..Sample::of(|stats| stats.sessions = sessions) };
+        let is_slow = |sessions, micros| {
+            let duration = SignedDuration::from_micros(micros);
+            let sample = Sample { duration, ..Sample::of(|stats| stats.sessions = sessions) };
             sample.fails(decide)
         };
         assert!(!is_slow(10, 100_000));

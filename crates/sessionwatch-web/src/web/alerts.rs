@@ -8,7 +8,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessionwatch_core::{alert::State as AlertState, instant::DAY};
+use sessionwatch_core::{alert::State as AlertState, duration};
 
 use super::{
     PageResult, WebError,
@@ -49,7 +49,7 @@ pub(super) async fn page(
     let now = app.clock.now();
     let days = wanted.days.unwrap_or(7).clamp(1, 400);
     let text = Some(wanted.text.clone()).filter(|text| !text.is_empty());
-    let Period { from, to } = Period::back_from(now, days * DAY);
+    let Period { from, to } = Period::back_from(now, duration::days(days));
     let search = EventSearch {
         from,
         to,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use maud::html;
 use serde::Deserialize;
-use sessionwatch_core::instant::DAY;
+use sessionwatch_core::duration;
 
 use super::{
     PageResult,
@@ -35,7 +35,7 @@ pub(super) async fn page(
 ) -> PageResult {
     let now = app.clock.now();
     let days = period.days.unwrap_or(30).clamp(1, 4_000);
-    let entries = audit::list_entries(&app, Period::back_from(now, days * DAY), SHOWN).await?;
+    let entries = audit::list_entries(&app, Period::back_from(now, duration::days(days)), SHOWN).await?;
     let trail = audit::verify(&app, None).await?.chain;
     let body = html! {
         @match trail {

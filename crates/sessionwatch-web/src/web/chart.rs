@@ -1,7 +1,8 @@
 //! A line over time as SVG: axes with dates, thresholds, gaps where nothing is known, and a table of the same numbers.
 
+use jiff::SignedDuration;
 use maud::{Markup, html};
-use sessionwatch_core::instant::{HOUR, Instant};
+use sessionwatch_core::{duration::HOUR, instant::Instant};
 
 use crate::{app::Period, clock};
 
@@ -40,10 +41,10 @@ impl Chart<'_> {
         (highest / step * 2.0).ceil() * step / 2.0
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a place in a picture")]
     fn x(&self, at: Instant) -> f64 {
-        let Period { from, to } = self.period;
-        let share = at.since(from) as f64 / to.since(from).max(1) as f64;
+        let shortest = SignedDuration::from_micros(1);
+        let share =
+            at.duration_since(self.period.from).div_duration_f64(self.period.duration().max(shortest));
         LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
     }
 
@@ -53,8 +54,7 @@ impl Chart<'_> {
 
     /// Lines through what is known; a gap where nothing is, or was for long.
     fn paths(&self, top: f64) -> Vec<String> {
-        let Period { from, to } = self.period;
-        let usual = to.since(from) / 40;
+        let usual = self.period.duration() / 40;
         let (mut paths, mut path, mut last) = (Vec::new(), String::new(), None);
         for (at, value) in &self.points {
             let Some(value) = value else {
@@ -62,7 +62,7 @@ impl Chart<'_> {
                 last = None;
                 continue;
             };
-            if last.is_some_and(|last: Instant| at.since(last) > usual) {
+            if last.is_some_and(|last: Instant| at.duration_since(last) > usual) {
                 paths.extend((!path.is_empty()).then(|| std::mem::take(&mut path)));
             }
             let letter = if path.is_empty() { 'M' } else { 'L' };
@@ -77,14 +77,17 @@ impl Chart<'_> {
     fn ticks(&self) -> Vec<(f64, String)> {
         let Period { from, to } = self.period;
         let steps = [HOUR, 3 * HOUR, 6 * HOUR, 24 * HOUR, 48 * HOUR, 168 * HOUR];
-        let step = steps.into_iter().find(|step| to.since(from) / step <= 8).unwrap_or(720 * HOUR);
-        let first = (from.micros() / step + 1) * step;
-        let instants = (0..).map(|number| first + number * step).take_while(|at| *at < to.micros());
+        let fits = |step: &SignedDuration| self.period.duration() < 9 * *step;
+        let step = steps.into_iter().find(fits).unwrap_or(720 * HOUR);
+        let hours = step.as_hours();
+        let begun = from.duration_since(Instant::UNIX_EPOCH).as_hours() / hours * hours;
+        let first = Instant::UNIX_EPOCH + SignedDuration::from_hours(begun) + step;
+        let instants = std::iter::successors(Some(first), |at| Some(*at + step)).take_while(|at| *at < to);
         let label = |at: Instant| {
             let text = clock::readable(at);
             if step < 24 * HOUR { text[11..16].to_owned() } else { text[5..10].to_owned() }
         };
-        instants.filter_map(Instant::from_micros).map(|at| (self.x(at), label(at))).collect()
+        instants.map(|at| (self.x(at), label(at))).collect()
     }
 
     /// The chart, with the table behind it.
@@ -164,12 +167,10 @@ pub(super) fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_core::instant::SECOND;
-
     use super::*;
 
     fn at(minutes: i64) -> Instant {
-        Instant::from_micros((1_795_608_000 + minutes * 60) * SECOND).unwrap()
+        Instant::UNIX_EPOCH + SignedDuration::from_secs(1_795_608_000 + minutes * 60)
     }
 
     #[test]

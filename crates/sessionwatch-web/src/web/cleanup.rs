@@ -6,9 +6,10 @@ use axum::{
     extract::{Path, Query, State},
     response::Redirect,
 };
+use jiff::SignedDuration;
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessionwatch_core::instant::{HOUR, Instant};
+use sessionwatch_core::instant::Instant;
 use sessionwatch_core::plural::counted;
 
 use super::{
@@ -144,7 +145,7 @@ fn selection(fields: &FormFields) -> Result<Selection, AppError> {
         Ok(text.to_owned())
     };
     Ok(match fields.text("kind") {
-        "expired" => Selection::Expired { grace_us: number("hours", 8_760)? * HOUR },
+        "expired" => Selection::Expired { grace: SignedDuration::from_hours(number("hours", 8_760)?) },
         "duplicates" => Selection::Duplicates,
         "orphaned" => Selection::Orphaned,
         "excess" => Selection::Excess { keep: number("keep", 1_000)?.unsigned_abs() },
@@ -230,7 +231,7 @@ pub(super) async fn plan(
     let job = app.plan_jobs.get(&id);
     let agreement = app_plans::lacks_approval(&ops, &plan);
     let own = plan.kept.approved_by.as_deref() == Some(app_plans::approver_name(&person.actor()));
-    let stale = plan.is_stale(ops.config.actions.stale_after_us, now);
+    let stale = plan.is_stale(ops.config.actions.stale_after, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
     let unfrozen = unfrozen(&ops, &plan, &course).await?;
     let body = html! {

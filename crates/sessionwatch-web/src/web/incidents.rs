@@ -91,7 +91,7 @@ pub(super) async fn open(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let grade = IncidentSeverity::parse(form.text("severity"));
+    let grade = form.text("severity").parse::<IncidentSeverity>().ok();
     let grade = grade.ok_or_else(|| AppError::Invalid("A severity is P0, P1, P2 or P3.".into()))?;
     let summary = form.required("summary", TEXT_LENGTH, "Say what happened.")?;
     let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());

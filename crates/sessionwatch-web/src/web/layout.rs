@@ -7,7 +7,10 @@ use axum::{
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-use sessionwatch_core::instant::{DAY, HOUR, Instant, SECOND};
+use sessionwatch_core::{
+    duration::{DAY, HOUR, SECOND},
+    instant::Instant,
+};
 
 use super::WebError;
 use crate::{
@@ -178,16 +181,16 @@ pub(super) fn when(at: Instant, now: Instant) -> Markup {
 
 /// How long ago something was, or how soon it is, in words.
 pub(super) fn ago(at: Instant, now: Instant) -> String {
-    let micros = now.since(at);
-    let span = micros.abs();
+    let passed = now.duration_since(at);
+    let span = passed.abs();
     let (number, unit) = match span {
         _ if span < 2 * SECOND => return "now".into(),
-        _ if span < 120 * SECOND => (span / SECOND, "s"),
-        _ if span < 2 * HOUR => (span / (60 * SECOND), "min"),
-        _ if span < 2 * DAY => (span / HOUR, "h"),
-        _ => (span / DAY, "days"),
+        _ if span < 120 * SECOND => (span.as_secs(), "s"),
+        _ if span < 2 * HOUR => (span.as_mins(), "min"),
+        _ if span < 2 * DAY => (span.as_hours(), "h"),
+        _ => (span.as_hours() / 24, "days"),
     };
-    if micros < 0 { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
+    if passed.is_negative() { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
 }
 
 /// Part of an address, whatever stands in it.
@@ -207,13 +210,15 @@ pub(super) fn said_lines(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
     fn spans_are_written_in_the_unit_that_people_would_use() {
-        let now = Instant::from_micros(100 * DAY).unwrap();
-        for (micros, said) in [
-            (0, "now"),
+        let now = Instant::UNIX_EPOCH + 100 * DAY;
+        for (passed, said) in [
+            (SignedDuration::ZERO, "now"),
             (SECOND, "now"),
             (90 * SECOND, "90 s ago"),
             (HOUR, "60 min ago"),
@@ -221,7 +226,7 @@ mod tests {
             (3 * DAY, "3 days ago"),
             (-30 * HOUR, "in 30 h"),
         ] {
-            assert_eq!(ago(now.plus(-micros), now), said);
+            assert_eq!(ago(now - passed, now), said);
         }
     }
 

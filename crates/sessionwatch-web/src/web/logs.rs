@@ -6,10 +6,7 @@ use axum::extract::{Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
-use sessionwatch_core::{
-    instant::{DAY, Instant},
-    source_activity::SourceStatus,
-};
+use sessionwatch_core::{duration::DAY, instant::Instant, source_activity::SourceStatus};
 
 use super::{
     PageResult,
@@ -54,7 +51,7 @@ pub(super) async fn page(
         prefix: some(&wanted.token),
         user: some(&wanted.user),
         only_bad: !wanted.bad.is_empty(),
-        period: Period { from: now.plus(-30 * DAY), to: Instant::MAX },
+        period: Period { from: now - 30 * DAY, to: Instant::MAX },
         before: None,
         limit: SHOWN,
     };
@@ -112,7 +109,7 @@ fn health(sources: &[LogSourceStatus], now: Instant) -> Markup {
 
 fn source_row(status: &LogSourceStatus, now: Instant) -> Markup {
     let LogSourceStatus { source, record: kept } = status;
-    let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.quiet_us) {
+    let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.idle_after) {
         SourceStatus::Never => ("unknown", "never heard"),
         SourceStatus::Usual => ("healthy", "as usual"),
         SourceStatus::Quiet => ("failing", "gone quiet"),

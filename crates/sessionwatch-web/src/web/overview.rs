@@ -5,10 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use maud::{Markup, html};
 use sessionwatch_core::plural::counted;
-use sessionwatch_core::{
-    alert::State as Alerting,
-    instant::{DAY, Instant},
-};
+use sessionwatch_core::{alert::State as Alerting, duration::DAY, instant::Instant};
 
 use super::{
     PageResult,
@@ -121,7 +118,7 @@ fn card(config: &Config, target: &Target, known: &TargetStatus, now: Instant) ->
                     }
                 }
             }
-            div.charts { (charts(config, known, Period { from: now.plus(-DAY), to: now })) }
+            div.charts { (charts(config, known, Period { from: now - DAY, to: now })) }
             @if known.events.is_empty() {
                 p.dim { "Nothing was told in the last 24 hours." }
             } @else {

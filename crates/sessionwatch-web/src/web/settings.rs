@@ -119,7 +119,7 @@ fn configuration(app: &AppState) -> Markup {
             dl.facts {
                 dt { "File" } dd { (config.file.as_ref().map_or("the defaults".to_owned(), |file| file.display().to_string())) }
                 @for target in &config.targets { dt { "Target " (target.name) } dd { code { (target.address.to_string()) } } }
-                dt { "History" } dd { (config.serve.keep_us / sessionwatch_core::instant::DAY) " days" }
+                dt { "History" } dd { (config.serve.keep.as_hours() / 24) " days" }
                 dt { "Checks that run" } dd { (config.rules.ids().filter(|id| config.rules.enabled(id)).collect::<Vec<_>>().join(", ")) }
                 dt { "Sources of logs" } dd { (config.logs.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ")) }
             }
@@ -156,8 +156,7 @@ pub(super) async fn add_account(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let role =
-        Role::parse(form.text("role")).ok_or_else(|| AppError::Invalid("There is no such role.".into()))?;
+    let role = form.text("role").parse().map_err(|_| AppError::Invalid("There is no such role.".into()))?;
     let new = setup::account_from_form(&app, &form, role).await?;
     app_accounts::create_account(&app, &person.actor(), new).await?;
     Ok(Redirect::to("/settings"))

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
+use jiff::SignedDuration;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
-use sessionwatch_core::{
-    alert::State as Alerting,
-    instant::{HOUR, Instant},
-};
+use sessionwatch_core::{alert::State as Alerting, instant::Instant};
 
 use super::{
     PageResult,
@@ -45,8 +43,9 @@ pub(super) async fn page(
     let (config, now) = (app.config(), app.clock.now());
     let target = app.target(&name)?;
     let hours = asked.hours.unwrap_or(24).clamp(1, 24 * 400);
-    let known = targets::get_status(&app, &name, Period::back_from(now, hours * HOUR)).await?;
-    let period = Period { from: now.plus(-hours * HOUR), to: now };
+    let known =
+        targets::get_status(&app, &name, Period::back_from(now, SignedDuration::from_hours(hours))).await?;
+    let period = Period { from: now - SignedDuration::from_hours(hours), to: now };
     let base = format!("/targets/{}", layout::part(&target.name));
     let body = html! {
         p { (layout::mark(known.state())) " "

@@ -9,6 +9,7 @@ use axum::{
     http::{Request, StatusCode, header},
     response::Response,
 };
+use jiff::SignedDuration;
 use scraper::{ElementRef, Html, Selector};
 use sessionwatch_core::{
     alert::{Alert, State},
@@ -67,7 +68,7 @@ impl TestDashboard {
 
     /// Keeps an alert that has been firing for a minute.
     pub(super) fn fires(&self, check: &str, severity: &str, summary: &str) -> AlertRecord {
-        let since = self.now().plus(-60_000_000);
+        let since = self.now() - SignedDuration::from_mins(1);
         let kept = AlertRecord {
             target: "app".into(),
             check: check.into(),
@@ -88,7 +89,7 @@ impl TestDashboard {
     pub(super) fn happened(&self, check: &str, kind: &str, summary: &str) {
         let event = Event {
             id: 0,
-            at: self.now().plus(-60_000_000),
+            at: self.now() - SignedDuration::from_mins(1),
             target: "app".into(),
             check: check.into(),
             kind: kind.into(),

@@ -44,7 +44,7 @@ pub(super) fn section(person: &CurrentUser, all: &[Token], now: Instant) -> Mark
                 label { "Name" input name="label" required maxlength="64" autocomplete="off"; }
                 fieldset {
                     legend { "What it is for" }
-                    @for scope in Scope::ALL.into_iter().filter(|scope| scope.role() <= person.role) {
+                    @for scope in Scope::ALL.iter().copied().filter(|scope| scope.role() <= person.role) {
                         label.check { input type="checkbox" name=(scope.name()) value="yes" checked[scope == Scope::Read]; " " (scope.name()) }
                     }
                 }
@@ -82,7 +82,7 @@ fn new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, AppError
     let days = form.text("days").parse().ok().filter(|days| (1..=MAX_DAYS).contains(days));
     let days = days.ok_or_else(|| AppError::Invalid(format!("A token holds for 1 to {MAX_DAYS} days.")))?;
     let scopes: Vec<Scope> =
-        Scope::ALL.into_iter().filter(|scope| !form.text(scope.name()).is_empty()).collect();
+        Scope::ALL.iter().copied().filter(|scope| !form.text(scope.name()).is_empty()).collect();
     if scopes.is_empty() {
         return Err(AppError::Invalid("Say what the token is for.".into()));
     }

@@ -2,12 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use jiff::SignedDuration;
 use serde_json::json;
-use sessionwatch_core::{
-    instant::{Instant, SECOND},
-    plural::counted,
-    row_ref::RowRef,
-};
+use sessionwatch_core::{instant::Instant, plural::counted, row_ref::RowRef};
 
 use super::{
     Failure,
@@ -26,8 +23,8 @@ use crate::{
     output::{Format, table::Sheet},
 };
 
-/// How far this clock may be ahead of what is confirmed before that is worth a word, in microseconds.
-const UNCONFIRMED_US: i64 = 600 * SECOND;
+/// How far this clock may be ahead of what is confirmed before that is worth a word.
+const UNCONFIRMED_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Show what was removed, put it back, or remove it for good
 #[derive(Debug, clap::Subcommand)]
@@ -196,7 +193,7 @@ fn purge(args: &PurgeArgs) -> Result<ExitCode, Failure> {
     let Purged { rows, unconfirmed_rows, now, confirmed_at } = purged;
     super::print(&format!("{} removed for good.\n", counted(rows, "row was", "rows were")))?;
     // A daemon confirms its clock each minute.
-    if unconfirmed_rows > 0 && now.since(confirmed_at) > UNCONFIRMED_US {
+    if unconfirmed_rows > 0 && now.duration_since(confirmed_at) > UNCONFIRMED_LIMIT {
         let warning = format!(
             "warning: {} past the retention by this machine's clock ({}), but `serve` last confirmed the time as {}: kept",
             counted(unconfirmed_rows, "row is", "rows are"),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_core::instant::SECOND;
+use jiff::SignedDuration;
 
 use super::{
     Failure,
@@ -44,8 +44,8 @@ pub(super) enum Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
         Args::Expired { act, grace } => {
-            let grace_us = i64::try_from(*grace).unwrap_or(i64::MAX / SECOND).saturating_mul(SECOND);
-            acting::run(act, &Selection::Expired { grace_us })
+            let grace = SignedDuration::from_secs(i64::try_from(*grace).unwrap_or(i64::MAX));
+            acting::run(act, &Selection::Expired { grace })
         }
         Args::Orphaned { act } => acting::run(act, &Selection::Orphaned),
         Args::Duplicates { act } => acting::run(act, &Selection::Duplicates),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Failure, preflight, target::ConfigArgs};
-use sessionwatch_core::instant::{HOUR, Instant, SECOND};
+use sessionwatch_core::instant::Instant;
 
 use crate::{
     config::{
@@ -59,12 +59,12 @@ pub(super) fn remarks(config: &Config) -> Vec<String> {
     let cost = |target: &Target| {
         let suspends_after = target.suspends_after?;
         let table = Timetable::new(&target.name, config.plan(target), None, Instant::MIN);
-        let (looks, awake_us) = table.cost(suspends_after);
-        let (hours, of) = (awake_us / HOUR, 30 * 24);
+        let (looks, awake) = table.cost(suspends_after);
+        let (hours, of) = (awake.as_hours(), 30 * 24);
         Some(format!(
             "{}: {looks} looks a month keep its database awake for {hours} of {of} hours, since it suspends itself {} s after the last query",
             target.name,
-            suspends_after / SECOND
+            suspends_after.as_secs()
         ))
     };
     let unacted = |target: &Target| {

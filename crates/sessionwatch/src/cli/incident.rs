@@ -195,7 +195,7 @@ pub(super) struct Whose {
 }
 
 fn grade(text: &str) -> Result<IncidentSeverity, String> {
-    IncidentSeverity::parse(text).ok_or_else(|| "P0, P1, P2 or P3 is meant".into())
+    text.parse().map_err(|_| "P0, P1, P2 or P3 is meant".into())
 }
 
 impl Whose {

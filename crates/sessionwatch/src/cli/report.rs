@@ -3,10 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::Value;
-use sessionwatch_core::{
-    checklist::Verdict,
-    instant::{DAY, Instant},
-};
+use sessionwatch_core::{checklist::Verdict, duration::DAY, instant::Instant, period::Period};
 
 use super::{
     Failure,
@@ -16,10 +13,7 @@ use super::{
     target::ConfigArgs,
 };
 use crate::{
-    app::{
-        Period,
-        checklists::{self, NewAttestation},
-    },
+    app::checklists::{self, NewAttestation},
     checklist::{self, Checklist, USER_REPORTS},
     clock,
     config::{Config, Target},
@@ -142,12 +136,12 @@ fn period(args: &ChecklistArgs, now: Instant) -> Result<Period, Failure> {
         Some(end) => {
             // A date means all of that day.
             let day = option.is_some_and(|text| text.parse::<jiff::Timestamp>().is_err());
-            let end = if day { end.plus(DAY) } else { end };
-            (end.plus(-7 * DAY), end)
+            let end = if day { end + DAY } else { end };
+            (end - 7 * DAY, end)
         }
         None => {
             let to = date("to", args.to.as_deref())?.unwrap_or(now);
-            (date("from", args.from.as_deref())?.unwrap_or(to.plus(-7 * DAY)), to)
+            (date("from", args.from.as_deref())?.unwrap_or(to - 7 * DAY), to)
         }
     };
     let to = to.min(now);

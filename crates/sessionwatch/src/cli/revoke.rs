@@ -103,6 +103,6 @@ impl WhereArgs {
 /// An instant that a person writes, with its zone.
 fn instant(text: &str) -> Result<Instant, String> {
     let parsed: Result<jiff::Timestamp, _> = text.parse();
-    let at = parsed.ok().and_then(|at| Instant::from_micros(at.as_microsecond()));
+    let at = parsed.ok().and_then(|at| Instant::try_from(at).ok());
     at.ok_or_else(|| "an instant with its zone is meant, like 2026-01-31T12:00:00Z".into())
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::{instant::Instant, period::Period};
 
 use super::{
     Failure,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api_types,
     app::{
-        AppState, Period,
+        AppState,
         logs::{LogEventQuery, search_log_events},
     },
     clock,

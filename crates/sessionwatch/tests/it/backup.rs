@@ -112,7 +112,7 @@ fn filled() -> (tempfile::TempDir, PathBuf) {
     let at = Instant::from_micros(5).unwrap();
     let entry = |db: Db<'_>, number: i32| {
         let detail = format!("{{\"number\":{number},\"text\":\"{}\"}}", "x".repeat(200));
-        audit::add(db, ("ada", "noted"), &detail, at)
+        audit::add(db, audit::NewEntry { actor: "ada", action: "noted", detail: &detail }, at)
     };
     store.write(|db| (0..300).try_for_each(|number| entry(db, number))).unwrap();
     drop(store);

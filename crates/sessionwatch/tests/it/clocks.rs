@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch::{
     clock::{self, Clock},
@@ -68,7 +69,7 @@ impl Skewed {
 
     /// Messages that could not be delivered yet.
     fn tried(&self) -> usize {
-        let due = self.shared.app.store.read(|db| outbox::due(db, "hook", (Instant::MAX, 10))).unwrap();
+        let due = self.shared.app.store.read(|db| outbox::due(db, "hook", Instant::MAX, 10)).unwrap();
         due.iter().filter(|due| due.attempts > 0).count()
     }
 
@@ -175,7 +176,7 @@ fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any
         while now < evening.plus(12 * HOUR) {
             now = table.next(now);
             let due = table.due(now).unwrap();
-            table.looked(&due, now, 0, true);
+            table.looked(&due, now, SignedDuration::ZERO, true);
             looks.push((now.since(evening) / MINUTE, due.deep));
         }
         looks.pop();
@@ -191,9 +192,7 @@ const AGING: [&str; 6] = ["archived", "censuses", "events", "log_entries", "outb
 
 /// Puts one of each into the store that was made at that instant.
 fn put_aging(db: Db<'_>, at: Instant) -> Result<(), sessionwatch::store::StoreError> {
-    let row = [sessionwatch_core::row_ref::RowRef::default()];
-    let mut content = Vec::new();
-    row.iter().for_each(|row| sessionwatch_core::row_ref::push(row, &mut content));
+    let content = sessionwatch_core::row_ref::encode(&[sessionwatch_core::row_ref::RowRef::default()]);
     db.run(
         "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
          VALUES (1, 'p', 'app', 'kept', $3, $4, 'age1', $1, $2, $1)",
@@ -232,7 +231,7 @@ fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed
     assert!(before.iter().all(|count| *count > 0), "{before:?}");
     let (mut now, day) = (monday(), DAY);
     for by in [8 * day, 500 * day, -508 * day, 500 * day] {
-        watch.shared.app.clock.adjust(by);
+        watch.shared.app.clock.adjust(SignedDuration::from_micros(by));
         now = now.plus(by);
         now = now.plus(watch.goes_on(now) * SECOND + 2 * MINUTE);
         watch.to(now);
@@ -269,7 +268,7 @@ fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
     let mut now = monday().plus(HOUR);
     watch.to(now);
     for by in [-3 * HOUR, 3 * HOUR, 2 * HOUR, -2 * HOUR] {
-        watch.shared.app.clock.adjust(by);
+        watch.shared.app.clock.adjust(SignedDuration::from_micros(by));
         now = now.plus(by);
         now = now.plus(watch.goes_on(now) * SECOND);
         assert_eq!(alert(&watch), fired, "nor is it told again");
@@ -287,10 +286,10 @@ fn a_login_of_a_clock_that_was_ahead_does_not_outlast_its_time() {
     let log_in = || testkit::Login::start(&watch.address, "ada");
     let is_logged_in = |login: &testkit::Login| login.get(&watch.address, "/settings").status == 200;
     let before = log_in();
-    watch.shared.app.clock.adjust(500 * DAY);
+    watch.shared.app.clock.adjust(SignedDuration::from_micros(500 * DAY));
     let ahead = log_in();
     assert_eq!([&before, &ahead].map(is_logged_in), [false, true]);
-    watch.shared.app.clock.adjust(-500 * DAY);
+    watch.shared.app.clock.adjust(SignedDuration::from_micros(-500 * DAY));
     assert_eq!([&before, &ahead].map(is_logged_in), [true, false]);
     assert!(watch.stop());
 }

@@ -31,7 +31,7 @@ fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
     let applying = crate::execute::apply(context, &plan.kept.id, &recipient, consent, &control);
     assert_eq!(runtime.block_on(applying).unwrap().done, 2);
     let detail = serde_json::json!({ "plan": plan.kept.id });
-    incident::has_contained(context, &opened, "ended", &detail).unwrap();
+    incident::record_containment(context, &opened, "ended", &detail).unwrap();
     let case = context.store.read(|db| Case::get(db, &opened.id)).unwrap().unwrap();
     case.close(context, Some("a false alarm")).unwrap();
     opened
@@ -39,7 +39,7 @@ fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
 
 #[test]
 fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatever_its_severity() {
-    for grade in IncidentSeverity::ALL {
+    for grade in IncidentSeverity::ALL.iter().copied() {
         let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
         let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
         let shared = std::sync::Arc::clone(&watch.shared);
@@ -117,7 +117,7 @@ fn a_critical_line_reopens_an_incident_that_was_closed_for_a_reason_and_is_on_it
     let config = Config::parse(&folder.join("sessionwatch.toml"), &text).unwrap();
     let (target, clock) = (&config.targets[0], &Clock::System);
     let context = Context { config: &config, target, store: &store, clock, actor: "ada" };
-    incident::has_contained(context, &latest(), "ended", &serde_json::json!({})).unwrap();
+    incident::record_containment(context, &latest(), "ended", &serde_json::json!({})).unwrap();
     let closed = run_in(folder, &[("USER", "ada")], &["incident", "close", "app", "--override", "a drill"]);
     assert_eq!((closed.code, latest().state), (0, State::Closed), "{}", closed.stderr);
     assert_eq!(drained(&running, &[("1", DUPLICATE)]).0, 200);

@@ -157,7 +157,7 @@ impl Held {
         mut holds: impl FnMut() -> bool,
         act: impl FnOnce(),
     ) -> Result<actions::Applied, ActError> {
-        let selection = Selection::Expired { grace_us: 14 * 3_600_000_000 };
+        let selection = Selection::Expired { grace: jiff::SignedDuration::from_hours(14) };
         let plan = self.runtime.block_on(actions::make(self.context(), &selection)).unwrap();
         let recipient = Identity::ephemeral().recipient();
         let consent = Consent { name: Some("app"), ..Consent::default() };

@@ -104,8 +104,7 @@ impl Watch {
     /// Waits until so many attempts at a message of that channel have failed.
     pub(crate) fn tried(&mut self, channel: &str, attempts: u32) {
         let tried = |watch: &Self| {
-            let waiting =
-                |db: sessionwatch::store::db::Db<'_>| outbox::due(db, channel, (Instant::MAX, 1_000));
+            let waiting = |db: sessionwatch::store::db::Db<'_>| outbox::due(db, channel, Instant::MAX, 1_000);
             watch.shared.app.store.read(waiting).unwrap().iter().any(|due| due.attempts >= attempts)
         };
         while !tried(self) {
@@ -180,7 +179,7 @@ impl Watch {
             let next = self.shared.app.store.read(|db| {
                 let is_sent =
                     outbox::counts(db)?.iter().any(|(name, state, _)| name == channel && state == "sending");
-                let waits = is_sent || !outbox::due(db, channel, (at, 1))?.is_empty();
+                let waits = is_sent || !outbox::due(db, channel, at, 1)?.is_empty();
                 Ok((waits, outbox::next_due(db, channel, at)?))
             });
             match next.unwrap() {

@@ -260,7 +260,7 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
     assert!(matches!(said, Err(ActError::GoneOn("Make sure that it is real"))), "{said:?}");
     assert_eq!(case().timeline.iter().filter(|entry| entry.step == "confirm").count(), 1);
     // What was known before the sessions were ended does not come back.
-    incident::has_contained(ada, &hers.incident, "ended", &serde_json::json!({})).unwrap();
+    incident::record_containment(ada, &hers.incident, "ended", &serde_json::json!({})).unwrap();
     his.set(bob, "root-cause", "a cache").unwrap();
     hers.set(ada, "lessons", "look sooner").unwrap();
     let kept = case().incident;
@@ -296,7 +296,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
         .unwrap();
     assert_eq!((applied.done, applied.skipped), (2, 0));
     let detail = serde_json::json!({ "plan": plan.kept.id });
-    incident::has_contained(context, &opened, "ended", &detail).unwrap();
+    incident::record_containment(context, &opened, "ended", &detail).unwrap();
     let at = |minutes: i64| monday().plus(minutes * MINUTE);
     let current = || shared.app.store.read(|db| incidents::current(db, "app")).unwrap();
     let state = || current().map(|incident: Incident| incident.state);

@@ -98,7 +98,7 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
     let clock = Clock::System;
     let context =
         Context { config: &config, target: &config.targets[0], store: &store, clock: &clock, actor: "ada" };
-    incident::has_contained(context, &current(), "ended", &json!({})).unwrap();
+    incident::record_containment(context, &current(), "ended", &json!({})).unwrap();
     let timeline = || store.read(|db| incidents::timeline(db, &current().id)).unwrap();
     let signals = || timeline().iter().filter(|entry| entry.kind == "signal").count();
     let before = signals();
@@ -109,7 +109,7 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
         let step = STEPS.iter().find(|step| step.id == "verify").unwrap();
         let incident: Incident = current();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(incident::find_out(context, &incident, &timeline(), step)).unwrap().said
+        runtime.block_on(incident::check_step(context, &incident, &timeline(), step)).unwrap().said
     };
     let said = verified();
     assert!(said.contains("1 unconfirmed critical log line of"), "{said}");

@@ -82,7 +82,9 @@ fn folder(log: Option<bool>) -> tempfile::TempDir {
     Connection::open(&path).unwrap().execute_batch(rows).unwrap();
     let store = Store::open(&Place::File(path.clone())).unwrap();
     let at = Instant::from_micros(7).unwrap();
-    store.write(|db| audit::add(db, ("ada", "noted"), "{}", at)).unwrap();
+    store
+        .write(|db| audit::add(db, audit::NewEntry { actor: "ada", action: "noted", detail: "{}" }, at))
+        .unwrap();
     let ends: &[&str] = match log {
         Some(true) => &["", "-wal", "-shm"],
         Some(false) => &["", "-wal"],

@@ -7,6 +7,7 @@ use sessionwatch_core::row_ref::RowRef;
 use super::{ActError, Work, lock, settle};
 use crate::{
     actions::{reconcile, view},
+    clock::length_of,
     store::archived::{self, Batch, Fate, State},
     target::{
         capabilities::Capability,
@@ -259,13 +260,12 @@ impl Work<'_> {
     /// Drops a batch of which no row has left the table.
     fn forget(&self, batch: &Batch) -> Result<(), ActError> {
         let fates = vec![Fate::Stayed; batch.rows.len()];
-        self.context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
+        self.context.store.write(|db| archived::settle(db, batch.id, State::Kept, None, &fates))?;
         Ok(())
     }
 
     fn settled(&self, batch: &Batch, changed: &[bool], dependents: &[DependentRows], held: Duration) {
-        let held_us = i64::try_from(held.as_micros()).unwrap_or(i64::MAX);
-        lock(&self.pace).took(changed.len(), held_us);
+        lock(&self.pace).took(changed.len(), length_of(held));
         let fate = |changed: &bool| if *changed { Fate::Archived } else { Fate::Stayed };
         let tally = &mut lock(&self.tally);
         tally.settled.push((batch.id, changed.iter().map(fate).collect()));
@@ -286,7 +286,7 @@ impl Work<'_> {
         let revoke = &self.plan.summary.revoke;
         let fates = reconcile::fates(self.known, revoke, &mut actor, batch).await?;
         let Some(fates) = fates else { return Err(error.into()) };
-        self.context.store.write(|db| archived::settle(db, batch.id, (State::Kept, None), &fates))?;
+        self.context.store.write(|db| archived::settle(db, batch.id, State::Kept, None, &fates))?;
         lock(&self.tally).applied.done += fates.iter().filter(|fate| **fate == Fate::Archived).count() as u64;
         // The worker's own connection is gone, and with it this run; the rest is gone on with.
         Err(error.into())

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::{instant::SECOND, safety_limit::MOST};
+use sessionwatch_core::{duration::DAY, safety_limit::MOST};
 
 use crate::{
     config::reading::{Every, Reading},
@@ -56,8 +57,8 @@ impl Default for CleanupSection {
 /// How the watch removes expired rows by itself.
 #[derive(Clone, Debug)]
 pub struct Cleanup {
-    /// How long ago a row must have ended, in microseconds.
-    pub grace_us: i64,
+    /// How long ago a row must have ended.
+    pub grace: SignedDuration,
     /// When.
     pub schedule: Schedule,
     /// Above so many rows it is left to a person.
@@ -82,9 +83,9 @@ pub(super) fn validate(
         let message = "cleaning up needs `act_url` or `act_url_file`, the address with the role that acts";
         reading.report(section.expired.span(), message);
     }
-    let nightly = || Schedule::cron(NIGHTLY, &reading.zone).unwrap_or(Schedule::Every(86_400 * SECOND));
+    let nightly = || Schedule::cron(NIGHTLY, &reading.zone).unwrap_or(Schedule::Every(DAY));
     Some(Cleanup {
-        grace_us: section.grace.micros(),
+        grace: section.grace.duration(),
         schedule: schedule.unwrap_or_else(nightly),
         max_rows: section.max_rows,
         max_share: section.max_share,

@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_core::{
-    correlation::MatchKind,
-    instant::{Instant, SECOND},
-};
+use jiff::SignedDuration;
+use sessionwatch_core::{correlation::MatchKind, instant::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::RETRY_DELAY;
@@ -36,10 +34,10 @@ use crate::{
 
 /// Signals that are judged at once.
 const SIGNALS_AT_ONCE: u32 = 5_000;
-/// How often it is judged where nothing new was read, in microseconds.
-const INTERVAL: i64 = 60 * SECOND;
+/// How often it is judged where nothing new was read.
+const INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// The same where other daemons may have read something.
-const SHARED_INTERVAL: i64 = 2 * SECOND;
+const SHARED_INTERVAL: SignedDuration = SignedDuration::from_secs(2);
 /// Sessions that begin as the signals say, of which more cannot be told apart.
 const LOOKUP_LIMIT: usize = 50_000;
 /// How long the table may take to say what an urgent signal is about.
@@ -89,7 +87,7 @@ impl LogEvaluator {
             }
             let interval = if state.app.store.is_shared() { SHARED_INTERVAL } else { INTERVAL };
             tokio::select! {
-                _ = wait_until(&state.app.clock, begun.plus(interval), &stop) => {}
+                _ = wait_until(&state.app.clock, begun + interval, &stop) => {}
                 _ = news.changed() => {}
             }
         }
@@ -129,7 +127,7 @@ impl LogEvaluator {
             }
             let judged = judge::outcomes(db, View { config: &self.config, target: &target, now })?;
             let told = record_log_checks(db, &target, &judged, &self.config, now)?;
-            if let Some(why) = incident::emergency_in_logs(&judged).filter(|_| critical) {
+            if let Some(why) = incident::reopen_reason_from_logs(&judged).filter(|_| critical) {
                 incident::reopen(db, &target, &why, now)?;
             }
             // After that, so that the line is on the timeline of the incident that it reopened.
@@ -159,7 +157,7 @@ impl LogEvaluator {
         if prefixes.is_empty() {
             return Some(Ok(Table::default()));
         }
-        self.lookups.retain(|at| now.since(*at).abs() < INTERVAL);
+        self.lookups.retain(|at| now.duration_since(*at).abs() < INTERVAL);
         if self.lookups.len() >= allowed {
             let why = format!("the table was asked {LOOKUPS_A_MINUTE} times in a minute because of signals");
             return urgent.then_some(Err(why));
@@ -216,7 +214,7 @@ fn note(db: Db<'_>, target: &str, bad: &[&Kept], now: Instant) -> Result<(), Sto
         // What it was joined to was written a moment ago.
         let known = signals::get(db, signal.id)?;
         let signal = known.as_ref().unwrap_or(signal);
-        incidents::add(db, &current.id, &incident::of_signal(signal, now)?)?;
+        incidents::add(db, &current.id, &incident::timeline_entry(signal, now)?)?;
     }
     Ok(())
 }

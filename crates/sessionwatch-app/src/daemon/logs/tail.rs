@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sessionwatch_core::{instant::DAY, log_gaps::Gap};
+use sessionwatch_core::{duration::DAY, log_gaps::Gap};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +74,7 @@ impl Tail {
         loop {
             let stop = self.stop.is_cancelled() || state.app.leadership.term(&lease) != Some(self.term);
             // An entry that is open is read again from its beginning by whoever goes on.
-            if stop || state.app.clock.now().since(begun).abs() > DAY {
+            if stop || state.app.clock.now().duration_since(begun).abs() > DAY {
                 return Ok(());
             }
             let step = match follower.step(std::time::Instant::now()) {

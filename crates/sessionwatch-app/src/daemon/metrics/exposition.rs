@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 use sessionwatch_core::alert::{Alert, State as AlertState};
 
-use super::{ChannelMetrics, State, TargetMetrics, micros_to_seconds};
+use super::{ChannelMetrics, State, TargetMetrics, unix_seconds};
 use crate::{
     daemon::DaemonState,
     logs::{self, LogSource},
@@ -193,8 +193,7 @@ impl Facts {
             REPLICA_LAG,
             of_led(REPLICA_LAG, &|target| target.replica_lag_seconds.map(Value::Number)),
         )?;
-        let seen =
-            |target: &TargetMetrics| target.seen_at.map(|at| Value::Number(micros_to_seconds(at.micros())));
+        let seen = |target: &TargetMetrics| target.seen_at.map(|at| Value::Number(unix_seconds(at)));
         writer.write(LAST_SEEN, of_led(LAST_SEEN, &seen))?;
         writer.write(SESSIONS, sessions.collect())?;
         writer.write(CHECK_FAILING, checks.collect())?;
@@ -247,7 +246,7 @@ impl Facts {
 
     fn write_log_sources(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let read = self.sources.iter().filter_map(|source| {
-            let at = micros_to_seconds(source.heard_at?.micros());
+            let at = unix_seconds(source.heard_at?);
             Some((vec![("source", source.name.as_str())], Value::Number(at)))
         });
         let lines = self.sources.iter().filter_map(|source| {

@@ -9,6 +9,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use super::place::FileId;
 use crate::logs::scan::Packing;
 
 /// Bytes that are compared, or passed over, at once.
@@ -20,7 +21,7 @@ const UNKNOWN_PACKINGS: [&[u8]; 5] = [b"\xfd7zX", b"BZh", b"\x04\x22\x4d\x18", b
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
     /// The device, and the number of the file on it.
-    pub(super) file: (u64, u64),
+    pub(super) file: FileId,
     /// When it was created, in microseconds since 1970, where the file system tells.
     pub(super) born: Option<i64>,
     /// Bytes, as they are stored.
@@ -35,7 +36,7 @@ impl Facts {
     pub(super) fn of(facts: &fs::Metadata) -> Self {
         let created = facts.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         Self {
-            file: (facts.dev(), facts.ino()),
+            file: FileId::of(facts),
             born: created.and_then(|at| i64::try_from(at.as_micros()).ok()),
             length: facts.len(),
             modified: facts.mtime().saturating_mul(1_000_000).saturating_add(facts.mtime_nsec() / 1_000),

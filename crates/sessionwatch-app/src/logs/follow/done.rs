@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs::File, io, time::Instant};
 
 use super::{
     content::Content,
-    place::{MAX_DONE, Mark, WINDOW, sum},
+    place::{FileId, MAX_DONE, Mark, WINDOW, sum},
     rotated::{Folders, Sibling},
 };
 
@@ -61,7 +61,7 @@ impl Rotated {
     /// Remembers only as many files as fit into a place: of the others, the time up to which they are done with.
     fn prune(&mut self, siblings: &[Sibling]) {
         let Some(mut excess) = self.done.len().checked_sub(MAX_DONE + 1).map(|more| more + 1) else { return };
-        let there: HashSet<(u64, u64)> = siblings.iter().map(|sibling| sibling.facts.file).collect();
+        let there: HashSet<FileId> = siblings.iter().map(|sibling| sibling.facts.file).collect();
         self.done.retain(|mark| {
             let is_kept = excess == 0 || there.contains(&mark.file);
             excess -= usize::from(!is_kept);

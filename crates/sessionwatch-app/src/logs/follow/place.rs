@@ -1,6 +1,6 @@
 //! How far a log was read: the files that are still read, and the rotated files that are done with.
 
-use std::io;
+use std::{fs::Metadata, io, os::unix::fs::MetadataExt as _};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -14,15 +14,34 @@ pub(super) const MAX_DONE: usize = 128;
 /// Hexadecimal digits of a sum that are kept.
 const SUM_DIGITS: usize = 16;
 
-/// The sum of some bytes, and how many those are.
-pub(super) type Sum = (String, u64);
+/// The sum of some bytes: its first hexadecimal digits, and how many bytes there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sum(String, u64);
+
+impl Sum {
+    /// How many bytes it is of.
+    const fn length(&self) -> u64 {
+        self.1
+    }
+}
+
+/// By what the system knows a file: its device, and its number on that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    /// The id of the file that has those facts.
+    pub(super) fn of(facts: &Metadata) -> Self {
+        Self(facts.dev(), facts.ino())
+    }
+}
 
 /// A file, and how far it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mark {
-    /// The device, and the number of the file on it.
-    pub(super) file: (u64, u64),
+    /// By what the system knows it.
+    pub(super) file: FileId,
     /// When the file was created, in microseconds since 1970, where the file system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) born: Option<i64>,
@@ -62,9 +81,9 @@ fn is_zero(value: &i64) -> bool {
 
 /// Returns the sum of some bytes.
 pub(super) fn sum(bytes: &[u8]) -> Sum {
-    let mut text = const_hex::encode(Sha256::digest(bytes));
-    text.truncate(SUM_DIGITS);
-    (text, bytes.len() as u64)
+    let mut digits = const_hex::encode(Sha256::digest(bytes));
+    digits.truncate(SUM_DIGITS);
+    Sum(digits, bytes.len() as u64)
 }
 
 impl Mark {
@@ -74,7 +93,7 @@ impl Mark {
     }
 
     /// Whether a file of these facts can be this one: the same number, and not created at another time.
-    pub(super) fn is_file(&self, file: (u64, u64), born: Option<i64>) -> bool {
+    pub(super) fn is_file(&self, file: FileId, born: Option<i64>) -> bool {
         self.file.1 == file.1 && self.born.zip(born).is_none_or(|(before, now)| before == now)
     }
 
@@ -86,17 +105,17 @@ impl Mark {
     pub(super) fn fits(&self, content: &mut Content) -> io::Result<bool> {
         Ok(has(content, 0, &self.head)?
             && match &self.tail {
-                Some(tail) => has(content, self.read.saturating_sub(tail.1), tail)?,
+                Some(tail) => has(content, self.read.saturating_sub(tail.length()), tail)?,
                 None => self.read == 0 || !content.bytes(self.read - 1, 1)?.is_empty(),
             })
     }
 }
 
 /// Whether bytes of that sum stand at a place of a content.
-fn has(content: &mut Content, at: u64, (expected, length): &Sum) -> io::Result<bool> {
-    let length = usize::try_from(*length).unwrap_or(usize::MAX).min(WINDOW);
-    let (found, read) = sum(&content.bytes(at, length)?);
-    Ok(read == length as u64 && found == *expected)
+fn has(content: &mut Content, at: u64, expected: &Sum) -> io::Result<bool> {
+    let length = usize::try_from(expected.length()).unwrap_or(usize::MAX).min(WINDOW);
+    let found = sum(&content.bytes(at, length)?);
+    Ok(found.length() == length as u64 && found.0 == expected.0)
 }
 
 /// How far a log was read.
@@ -137,7 +156,7 @@ struct Files {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EarlierPlace {
-    file: (u64, u64),
+    file: FileId,
     offset: u64,
     head: Sum,
 }
@@ -153,9 +172,10 @@ impl TryFrom<Stored> for Place {
                 }
                 Ok(Self { reading, done, done_before, is_blind: false })
             }
-            Stored::File(EarlierPlace { file, offset, head: (text, length) }) => {
-                let text = text.get(..SUM_DIGITS).ok_or("the sum is too short")?.to_owned();
-                let mark = Mark { file, offset, read: offset, head: (text, length), ..Mark::default() };
+            Stored::File(EarlierPlace { file, offset, head: Sum(digits, length) }) => {
+                let digits = digits.get(..SUM_DIGITS).ok_or("the sum is too short")?.to_owned();
+                let head = Sum(digits, length);
+                let mark = Mark { file, offset, read: offset, head, ..Mark::default() };
                 Ok(Self { reading: vec![mark], is_blind: true, ..Self::default() })
             }
         }
@@ -171,8 +191,8 @@ mod tests {
         let earlier = format!(r#"{{"file":[1,2],"offset":7,"head":["{}",9]}}"#, "0123456789abcdef".repeat(4));
         let place: Place = serde_json::from_str(&earlier).unwrap();
         let mark = &place.reading[0];
-        assert_eq!((mark.file, mark.offset, mark.read, place.is_blind), ((1, 2), 7, 7, true));
-        assert_eq!(mark.head, ("0123456789abcdef".to_owned(), 9));
+        assert_eq!((mark.file, mark.offset, mark.read, place.is_blind), (FileId(1, 2), 7, 7, true));
+        assert_eq!(mark.head, Sum("0123456789abcdef".to_owned(), 9));
         for nonsense in [
             "{}",
             "null",
@@ -189,7 +209,7 @@ mod tests {
     #[test]
     fn a_place_is_stored_as_it_is() {
         let mark =
-            Mark { file: (1, 2), read: 5, head: sum(b"abc"), tail: Some(sum(b"c")), ..Mark::default() };
+            Mark { file: FileId(1, 2), read: 5, head: sum(b"abc"), tail: Some(sum(b"c")), ..Mark::default() };
         let done = Mark { copy: true, modified: 8, born: Some(3), skipping: true, ..mark.clone() };
         let place = Place { reading: vec![mark], done: vec![done], done_before: Some(1), is_blind: false };
         let text = serde_json::to_string(&place).unwrap();

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::content::Facts;
+use super::{content::Facts, place::FileId};
 
 /// Endings of names of packed files.
 const PACKED: [&str; 10] = [".gz", ".zst", ".xz", ".bz2", ".lz4", ".lzma", ".Z", ".zip", ".tgz", ".gzip"];
@@ -32,7 +32,7 @@ impl Sibling {
     }
 
     /// Whether it is packed, and stands beside what it is packed from, which is not the log itself: then it is not complete yet.
-    pub(super) fn is_being_packed(&self, log: Option<(u64, u64)>) -> bool {
+    pub(super) fn is_being_packed(&self, log: Option<FileId>) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let plain = unpacked(name);
         let beside = || fs::metadata(self.path.with_file_name(plain)).map(|facts| Facts::of(&facts).file);
@@ -106,7 +106,7 @@ impl Folders {
     pub(super) fn list(&self) -> io::Result<Vec<Sibling>> {
         let mut found: Vec<Sibling> = vec![];
         let file = |path: &PathBuf| fs::metadata(path).ok().map(|facts| Facts::of(&facts).file);
-        let spared: Vec<(u64, u64)> = self.spared.iter().filter_map(file).collect();
+        let spared: Vec<FileId> = self.spared.iter().filter_map(file).collect();
         for Name { folder, name: own, is_target } in &self.names {
             let entries = match fs::read_dir(folder) {
                 Ok(entries) => entries,

@@ -7,7 +7,7 @@ use super::{
     Follower,
     content::{Content, Facts},
     done::raw_mark,
-    place::{Mark, WINDOW},
+    place::{FileId, Mark, WINDOW},
     rotated::Sibling,
     tailed::Tailed,
 };
@@ -48,7 +48,7 @@ pub(super) struct Evidence {
     /// The log was rotated or truncated, so that files may have come and been rotated since.
     pub(super) is_rotated: bool,
     /// The file that has the name of the log.
-    pub(super) at_path: Option<(u64, u64)>,
+    pub(super) at_path: Option<FileId>,
 }
 
 /// As what a rotated file is recognized.
@@ -67,7 +67,7 @@ impl<'g> Follower<'g> {
     pub(super) fn sort_out<'a>(
         &mut self,
         siblings: &'a [Sibling],
-        at_path: Option<(u64, u64)>,
+        at_path: Option<FileId>,
         is_wanted: bool,
     ) -> (Vec<Unknown<'a>>, Found<'g>) {
         let (mut unknown, mut found) = (vec![], Found::default());
@@ -128,7 +128,7 @@ impl<'g> Follower<'g> {
         Wanted { mark, cause, .. }: &Wanted<'g>,
         unknown: &mut Vec<Unknown<'_>>,
         siblings: &[Sibling],
-        at_path: Option<(u64, u64)>,
+        at_path: Option<FileId>,
     ) -> Option<Tailed<'g>> {
         let fits = |content: &mut Content| mark.is_telling() && mark.fits(content).is_ok_and(|fits| fits);
         // What begins in all files alike says little.

@@ -14,7 +14,7 @@ use sessionwatch_logs::{
 use super::{
     content::{Content, Facts},
     encoding::{Encoding, is_wide_text},
-    place::{Mark, WINDOW, sum},
+    place::{FileId, Mark, WINDOW, sum},
 };
 use crate::logs::blocks::BLOCK;
 
@@ -43,7 +43,7 @@ pub(super) struct Lent {
     /// Where it began.
     from: u64,
     /// The file in which it goes on.
-    pub(super) to: (u64, u64),
+    pub(super) to: FileId,
 }
 
 /// A file that is open.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use sessionwatch_core::instant::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -141,7 +140,7 @@ pub(super) async fn add_token(
         return Err(Problem::new(StatusCode::FORBIDDEN, why));
     }
     // A token that leaks must not be able to outlive itself.
-    let left = caller.token.expires_at.since(app.clock.now()) / DAY;
+    let left = caller.token.expires_at.duration_since(app.clock.now()).as_hours() / 24;
     let left = u32::try_from(left).unwrap_or(0);
     if left == 0 {
         return Err(Problem::conflict("the token that asks ends within a day"));
@@ -308,7 +307,7 @@ pub(super) async fn configuration(
     Ok(Json(Configuration {
         file: config.file.as_ref().map(|file| file.display().to_string()),
         targets: config.targets.iter().map(target).collect(),
-        history_days: config.serve.keep_us / DAY,
+        history_days: config.serve.keep.as_hours() / 24,
         checks: config.rules.ids().filter(|id| config.rules.enabled(id)).map(str::to_owned).collect(),
         sources: config.logs.sources.iter().map(|source| source.name.clone()).collect(),
     }))

@@ -3,8 +3,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use axum::{Json, extract::State, http::StatusCode};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use sessionwatch_core::instant::HOUR;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -67,7 +67,9 @@ impl NewPlan {
         let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
         let micros = |at: Option<At>| at.map(|At(at)| at.micros());
         Ok(match self {
-            Self::Expired { hours: Count(hours) } => Selection::Expired { grace_us: i64::from(hours) * HOUR },
+            Self::Expired { hours: Count(hours) } => {
+                Selection::Expired { grace: SignedDuration::from_hours(hours.into()) }
+            }
             Self::Duplicates {} => Selection::Duplicates,
             Self::Orphaned {} => Selection::Orphaned,
             Self::Excess { keep: Count(keep) } => Selection::Excess { keep: keep.into() },

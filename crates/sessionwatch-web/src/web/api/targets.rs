@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sessionwatch_core::instant::DAY;
+use sessionwatch_core::duration::DAY;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -163,8 +164,8 @@ pub(super) async fn census(
     Asked(period): Asked<PeriodQuery>,
 ) -> Answer<Page<Counted>> {
     let now = app.clock.now();
-    let to = period.to.map_or(now.plus(1), |At(at)| at);
-    let from = period.from.map_or(to.plus(-DAY), |At(at)| at);
+    let to = period.to.map_or(now + SignedDuration::from_micros(1), |At(at)| at);
+    let from = period.from.map_or(to - DAY, |At(at)| at);
     let points = targets::list_samples(&app, &of.target, Period { from, to }).await?;
     let counted = |Sample { at, looks, blind, gauges }: Sample| Counted { at: At(at), looks, blind, gauges };
     Ok(Json(Page::all(points.into_iter().map(counted).collect())))

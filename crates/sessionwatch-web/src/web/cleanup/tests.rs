@@ -1,4 +1,5 @@
 use axum::http::StatusCode;
+use jiff::SignedDuration;
 
 use super::super::test_dashboard::{HOSTILE, TestDashboard};
 use crate::{
@@ -80,7 +81,7 @@ async fn a_plan_is_carried_out_by_a_button_unless_it_is_done_or_too_old() {
     assert_eq!(page.text("form[action='/plans/p1/apply'] button"), "Carry out this plan");
     assert_eq!(page.count("input[name=confirm]"), 0);
 
-    let old = PlanRecord { touched_at: made.touched_at.plus(-24 * 3_600_000_000), ..made.clone() };
+    let old = PlanRecord { touched_at: made.touched_at - SignedDuration::from_hours(24), ..made.clone() };
     dashboard.write(|db| plans::put(db, &old));
     let page = responder.get("/plans/p1").await;
     assert_eq!(page.text("main p.notice"), "The plan is too old to be carried out: make it anew.");

@@ -1,4 +1,5 @@
 use axum::http::StatusCode;
+use jiff::SignedDuration;
 use sessionwatch_core::incident::IncidentSeverity;
 
 use super::super::test_dashboard::{HOSTILE, TestDashboard};
@@ -12,7 +13,7 @@ use crate::{
 
 /// Keeps an incident, which somebody opened a minute ago.
 fn opened(dashboard: &TestDashboard, id: &str, state: IncidentState) {
-    let at = dashboard.now().plus(-60_000_000);
+    let at = dashboard.now() - SignedDuration::from_mins(1);
     let incident = Incident {
         id: id.into(),
         target: "app".into(),

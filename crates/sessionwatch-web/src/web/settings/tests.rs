@@ -1,4 +1,5 @@
 use axum::http::StatusCode;
+use jiff::SignedDuration;
 
 use super::super::test_dashboard::{HOSTILE, TestDashboard};
 use crate::{
@@ -22,7 +23,7 @@ async fn everybody_sees_their_own_logins_and_only_admins_see_accounts_and_channe
             account: "viewer".into(),
             created_at: dashboard.now(),
             seen_at: dashboard.now(),
-            ends_at: dashboard.now().plus(1_000_000),
+            ends_at: dashboard.now() + SignedDuration::from_secs(1),
             address: "192.0.2.2".into(),
             agent: HOSTILE.into(),
         };

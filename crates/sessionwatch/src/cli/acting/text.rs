@@ -18,7 +18,7 @@ use crate::{
 
 /// Minutes in a plan's life, for a person.
 fn minutes(config: &Config) -> i64 {
-    config.actions.stale_after_us / 60_000_000
+    config.actions.stale_after.as_mins()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]

@@ -1,6 +1,6 @@
 //! `alerts history`, and `report history`: what happened between two dates.
 
-use sessionwatch_core::instant::{DAY, Instant};
+use sessionwatch_core::{duration::DAY, instant::Instant};
 
 use crate::{
     api_types,
@@ -46,7 +46,7 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> {
     let (from, to) = (date("from", args.from.as_deref())?, date("to", args.to.as_deref())?);
     let search = EventSearch {
-        from: from.unwrap_or(now.plus(-7 * DAY)),
+        from: from.unwrap_or(now - 7 * DAY),
         to: to.unwrap_or(now),
         target: args.target.clone(),
         check: args.check.clone(),
@@ -72,7 +72,7 @@ pub(in crate::cli) fn date(option: &str, text: Option<&str>) -> Result<Option<In
     let instant = text.parse::<jiff::Timestamp>().ok();
     let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     let found = instant.or_else(|| day().map(|day| day.timestamp()));
-    found.and_then(|at| Instant::from_micros(at.as_microsecond())).map(Some).ok_or_else(|| {
+    found.and_then(|at| Instant::try_from(at).ok()).map(Some).ok_or_else(|| {
         Failure::Usage(format!("--{option} must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z"))
     })
 }

@@ -8,6 +8,7 @@ use std::{
     time::Instant as Monotonic,
 };
 
+use jiff::SignedDuration;
 use sessionwatch_core::checks::Verdict;
 use sessionwatch_core::plural::counted;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +22,7 @@ use crate::{
     },
     archive::sealing::Identity,
     cli::{acting, actor::ActorArgs, target::TargetArgs},
-    clock::Clock,
+    clock::{Clock, length_of},
     demo,
     incident::{
         self,
@@ -127,16 +128,16 @@ async fn drill(ops: &TargetOps, interactive: bool, mut endings: Endings) -> Resu
             Some(&format!("remove it by hand: {by_hand}")),
         );
     }
-    let took_us = took?;
+    let took = took?;
     let drill = Drill {
         at: ops.app.clock.now(),
         target: ops.target.name.clone(),
         actor: ops.actor.name().to_owned(),
-        took_us,
+        took,
     };
     let before = incidents::record_drill(&ops.app, drill.clone()).await?;
     let line = |drill: &Drill| {
-        let [detected, contained, verified] = drill.took_us.map(seconds);
+        let [detected, contained, verified] = drill.took.map(seconds);
         format!("found after {detected}, ended after {contained}, verified after {verified}")
     };
     let mut text = format!("\nThe drill is over: {}.\n", line(&drill));
@@ -173,13 +174,16 @@ async fn prepared(ops: &TargetOps, folder: &Path, endings: &mut Endings) -> Resu
     Ok(None)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-fn seconds(micros: i64) -> String {
-    format!("{:.1} s", micros as f64 / 1e6)
+fn seconds(length: SignedDuration) -> String {
+    format!("{:.1} s", length.as_secs_f64())
 }
 
 /// The three parts of a drill: microseconds since its start at which each was over.
-async fn rehearse(ops: &TargetOps, scratch: &Scratch, interactive: bool) -> Result<[i64; 3], Failure> {
+async fn rehearse(
+    ops: &TargetOps,
+    scratch: &Scratch,
+    interactive: bool,
+) -> Result<[SignedDuration; 3], Failure> {
     let context = Context {
         config: &ops.config,
         target: &scratch.target,
@@ -188,7 +192,7 @@ async fn rehearse(ops: &TargetOps, scratch: &Scratch, interactive: bool) -> Resu
         actor: ops.actor.name(),
     };
     let started = Monotonic::now();
-    let since = || i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
+    let since = || length_of(started.elapsed());
     crate::cli::print(&format!(
         "A leak was planted in {}, which is a sample of {} with new tokens. The clock is running.\n\n1. Find it: who shares a token?\n",
         scratch.target.address,

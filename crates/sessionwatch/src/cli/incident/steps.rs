@@ -24,7 +24,7 @@ pub(super) fn open(whose: &Whose, severity: IncidentSeverity, summary: &str) -> 
         incident.id,
         severity.name(),
         printable(&incident.target),
-        clock::readable(incident.opened_at.plus(severity.contained_within()))
+        clock::readable(incident.opened_at + severity.contained_within())
     );
     for line in findings.iter().chain(&notes) {
         // Writing to a String cannot fail.

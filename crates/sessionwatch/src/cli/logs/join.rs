@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_core::instant::HOUR;
+use jiff::SignedDuration;
 
 use super::{
     super::{
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let store = opening::open(&config, Opening::Existing)?;
     let app = AppState::for_command(store, config)?;
     let config = app.config();
-    let period = Period::back_from(clock::now(), i64::from(args.hours) * HOUR);
+    let period = Period::back_from(clock::now(), SignedDuration::from_hours(args.hours.into()));
     let fits = super::super::block_on(async {
         let read = super::super::with_open(&config, &target, async |opened| {
             if opened.layout.candidate.mapping.created.is_none() {

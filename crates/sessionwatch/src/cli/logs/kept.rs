@@ -2,16 +2,14 @@
 
 use std::process::ExitCode;
 
+use jiff::SignedDuration;
 use serde_json::Value;
-use sessionwatch_core::instant::{HOUR, Instant};
+use sessionwatch_core::{instant::Instant, period::Period};
 
 use super::super::{Failure, block_on, opening::existing_app, target::ConfigArgs};
 use crate::{
     api_types,
-    app::{
-        Period,
-        logs::{self, LogEventQuery, LogEventRecord, LogSourceRecord, LogSourceStatus},
-    },
+    app::logs::{self, LogEventQuery, LogEventRecord, LogSourceRecord, LogSourceStatus},
     clock,
     logs::kept_json,
     output::{Format, table::Sheet},
@@ -71,7 +69,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
         }
         None => config.targets.iter().map(|target| target.name.clone()).collect(),
     };
-    let from = app.clock.now().plus(-i64::from(args.hours) * HOUR);
+    let from = app.clock.now() - SignedDuration::from_hours(args.hours.into());
     let query = LogEventQuery {
         targets,
         kind: args.kind.clone(),

@@ -159,7 +159,7 @@ impl History {
 
     pub(super) fn make(&mut self, kind: u8) {
         let selection = match kind {
-            0 => Selection::Expired { grace_us: 86_400_000_000 },
+            0 => Selection::Expired { grace: jiff::SignedDuration::from_hours(24) },
             1 => Selection::All,
             2 => Selection::Excess { keep: 3 },
             _ => Selection::User("7".into()),

@@ -65,7 +65,7 @@ fn a_daemon_whose_clock_is_set_from_outside() {
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().lines().map_while(Result::ok) {
                 if let Some(by) = line.strip_prefix("adjust ").and_then(|by| by.parse().ok()) {
-                    adjusted.adjust(by);
+                    adjusted.adjust(jiff::SignedDuration::from_micros(by));
                 } else if let Some(at) = instant(&line) {
                     hand.send_replace(at);
                 }

@@ -191,7 +191,13 @@ fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
         let mut watch = Watch::start(folder.path(), &text, monday());
         let shared = std::sync::Arc::clone(&watch.shared);
         watch.to(monday().plus(DAY));
-        let last = || shared.app.store.read(|db| events::last_of(db, ("cleanup", "app"))).unwrap();
+        let last = || {
+            shared
+                .app
+                .store
+                .read(|db| events::last_of(db, events::EventsOfTarget { kind: "cleanup", target: "app" }))
+                .unwrap()
+        };
         testkit::wait_until("the cleanup", || last().is_some());
         assert_eq!(database.psql("SELECT COUNT(*) FROM sessions").unwrap(), left);
         let search = Search {

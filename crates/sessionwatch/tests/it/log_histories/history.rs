@@ -386,7 +386,7 @@ impl<'s> History<'s> {
 
     /// How often each user was counted, and how many gaps were told.
     pub(super) fn outcome(&self) -> (BTreeMap<String, u32>, usize) {
-        let period = (sessionwatch_core::instant::Instant::MIN, sessionwatch_core::instant::Instant::MAX);
+        let period = sessionwatch_core::period::Period::ALWAYS;
         let search = signals::Search { limit: 10_000, ..signals::Search::default() };
         let found = self.store.read(|db| signals::search(db, &self.target, period, &search)).unwrap();
         let mut users = BTreeMap::new();

@@ -1,6 +1,8 @@
 //! A stretch of time.
 
-use sessionwatch_core::instant::Instant;
+use jiff::SignedDuration;
+
+use crate::instant::Instant;
 
 /// A stretch of time: from one instant on, before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +17,15 @@ impl Period {
     /// All of time.
     pub const ALWAYS: Self = Self { from: Instant::MIN, to: Instant::MAX };
 
-    /// So many microseconds up to now, and now too.
+    /// How long it is.
     #[must_use]
-    pub fn back_from(now: Instant, micros: i64) -> Self {
-        Self { from: now.plus(-micros), to: now.plus(1) }
+    pub const fn duration(self) -> SignedDuration {
+        self.to.duration_since(self.from)
+    }
+
+    /// That long up to now, and now too.
+    #[must_use]
+    pub fn back_from(now: Instant, length: SignedDuration) -> Self {
+        Self { from: now - length, to: now + SignedDuration::from_micros(1) }
     }
 }

@@ -1,0 +1,232 @@
+//! What the program finds out of the steps of an incident by itself.
+
+use serde_json::{Value, json};
+use sessionwatch_core::{
+    checklist::CriticalSignals,
+    duration::{DAY, HOUR},
+    incident::{self, Step},
+    instant::Instant,
+    plural::counted,
+    source_activity::SourceStatus,
+};
+
+use super::{
+    contained,
+    evidence::{self, Frozen},
+    findings, look,
+};
+use crate::{
+    actions::{self, ActError, Context},
+    clock, logs,
+    store::{
+        StoreError,
+        incidents::{Entry, Incident},
+        signals,
+    },
+};
+
+/// The ratio of active sessions to users that is in order after an emergency.
+const HEALTHY_SESSIONS_PER_USER: std::ops::RangeInclusive<f64> = 1.0..=3.0;
+
+/// What a step that is found out by the program turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepOutcome {
+    /// It is done.
+    pub holds: bool,
+    /// In words.
+    pub said: String,
+    /// The rest, as JSON.
+    pub detail: Value,
+}
+
+/// Finds out whether a step is done.
+///
+/// # Errors
+///
+/// If the target or the store fails.
+pub async fn check_step(
+    context: Context<'_>,
+    incident: &Incident,
+    timeline: &[Entry],
+    step: &Step,
+) -> Result<StepOutcome, ActError> {
+    let outcome = |holds, said: String| StepOutcome { holds, said, detail: json!({}) };
+    Ok(match step.id {
+        "confirm" => {
+            let report = look(context).await;
+            let found = findings(&report);
+            let said = if found.is_empty() {
+                "the look found nothing critical or high".into()
+            } else {
+                found.join("; ")
+            };
+            StepOutcome { holds: report.seen.is_ok() && !found.is_empty(), said, detail: report.json() }
+        }
+        "evidence" => match evidence::frozen(timeline)? {
+            Frozen::Complete(said) => outcome(true, said),
+            Frozen::Incomplete(said) => outcome(false, said),
+            Frozen::No => outcome(false, "no evidence was written yet".into()),
+        },
+        "way-back" => match actions::ready(context).await {
+            Ok(said) => outcome(true, said),
+            Err(error) => {
+                let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                outcome(false, format!("{error}{hint}"))
+            }
+        },
+        "contain" => match containments(since_reopened(timeline)) {
+            Some(said) => outcome(true, said),
+            None => outcome(false, "no sessions were ended yet".into()),
+        },
+        "verify" => verify(context, timeline).await?,
+        "watch" => {
+            let now = context.clock.now();
+            match incident.contained_at {
+                Some(at) if !incident::is_watched(Some(at), now) => {
+                    outcome(true, "24 hours have passed, and nothing came back".into())
+                }
+                Some(at) => {
+                    let left = (DAY - now.duration_since(at)).as_hours();
+                    outcome(false, format!("{} hours are left", left + 1))
+                }
+                None => outcome(false, "no sessions were ended yet".into()),
+            }
+        }
+        "root-cause" => match incident.field("root-cause") {
+            Some(cause) => outcome(true, cause),
+            None => outcome(false, "it is not known yet".into()),
+        },
+        _ => outcome(false, "a person says when it is done".into()),
+    })
+}
+
+/// Every plan that ended sessions, in words; nothing if none did.
+fn containments(timeline: &[Entry]) -> Option<String> {
+    let said = timeline.iter().filter(|entry| entry.kind == "contained").map(|entry| entry.said.as_str());
+    let said: Vec<&str> = said.collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// What happened since the incident was opened, or opened anew.
+pub(super) fn since_reopened(timeline: &[Entry]) -> &[Entry] {
+    let at = timeline.iter().rposition(|entry| entry.kind == "reopened").unwrap_or(0);
+    timeline.get(at..).unwrap_or_default()
+}
+
+/// Whether what was done holds.
+async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<StepOutcome, ActError> {
+    let report = look(context).await;
+    let mut wrong = Vec::new();
+    let mut right = Vec::new();
+    match &report.seen {
+        Err(error) => wrong.push(format!("the target could not be looked at: {error}")),
+        Ok(seen) => {
+            let census = &seen.census;
+            let shared = census.duplicates.value().map(|found| found.tokens);
+            count(shared, "shared tokens", &mut right, &mut wrong);
+            match census.orphaned.value() {
+                // Where there is no table of users there can be none; the look says so.
+                None if seen.candidate.mapping.users.is_none() && !seen.has_unreadable_users => {
+                    right.push("orphans: not known".into());
+                }
+                orphaned => count(orphaned, "orphans", &mut right, &mut wrong),
+            }
+            let ratio = census.sessions_per_user();
+            if census.active == 0 {
+                right.push("no active session".into());
+            } else if HEALTHY_SESSIONS_PER_USER.contains(&ratio) {
+                right.push(format!("{ratio:.2} active sessions a user"));
+            } else {
+                wrong.push(format!("{ratio:.2} active sessions a user"));
+            }
+        }
+    }
+    let mut back = 0;
+    for plan in contained(timeline)? {
+        back += actions::returned(context, &plan).await?;
+    }
+    count(Some(back), "ended sessions that are back", &mut right, &mut wrong);
+    let unheard = unheard(context)?;
+    if !unheard.is_empty() {
+        wrong.push(format!("critical log lines: not known, {}", unheard.join(", ")));
+    }
+    if context.config.logs.of(&context.target.name).next().is_some() {
+        let lines = critical_lines(context, timeline)?;
+        count(Some(lines.confirmed), "critical log lines of the last hour", &mut right, &mut wrong);
+        // Visitors may have written those: they are said, and keep nobody from going on.
+        if lines.unconfirmed > 0 {
+            let unconfirmed =
+                counted(lines.unconfirmed, "unconfirmed critical log line", "unconfirmed critical log lines");
+            right.push(format!("{unconfirmed} of the last hour"));
+        }
+    }
+    let said =
+        if wrong.is_empty() { right.join(", ") } else { format!("not in order: {}", wrong.join(", ")) };
+    Ok(StepOutcome { holds: wrong.is_empty(), said, detail: report.json() })
+}
+
+/// Critical lines of the last hour; before sessions were ended there may have been some.
+fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<CriticalSignals, ActError> {
+    let now = context.clock.now();
+    let contained = timeline.iter().rev().find(|entry| entry.kind == "contained").map(|entry| entry.at);
+    let from = (now - HOUR).max(contained.unwrap_or(Instant::MIN));
+    let target = &context.target.name;
+    Ok(context
+        .store
+        .read(|db| logs::count_critical(db, signals::Window { target, from, to: Instant::MAX }))?)
+}
+
+/// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has
+/// gone quiet.
+///
+/// # Errors
+///
+/// If what is known of them cannot be read.
+pub fn unheard(context: Context<'_>) -> Result<Vec<String>, StoreError> {
+    let now = context.clock.now();
+    let mut unheard = Vec::new();
+    for source in context.config.logs.of(&context.target.name) {
+        let kept = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
+        match (kept.rhythm.voice(kept.heard_at, now, source.idle_after), kept.heard_at) {
+            (SourceStatus::Usual, _) => {}
+            (SourceStatus::Quiet, Some(at)) => unheard.push(format!(
+                "no line of `{}` was read since {}, which is unusual",
+                source.name,
+                clock::readable(at)
+            )),
+            (SourceStatus::Never | SourceStatus::Quiet, _) => {
+                unheard.push(format!("no line of `{}` was read yet", source.name));
+            }
+        }
+    }
+    Ok(unheard)
+}
+
+fn count(found: Option<u64>, what: &str, right: &mut Vec<String>, wrong: &mut Vec<String>) {
+    match found {
+        Some(0) => right.push(format!("no {what}")),
+        Some(count) => wrong.push(format!("{count} {what}")),
+        None => wrong.push(format!("{what}: not known")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plan_that_ended_sessions_is_named() {
+        let entry = |kind: &str, said: &str| Entry {
+            at: Instant::MIN,
+            actor: "ada".into(),
+            kind: kind.into(),
+            step: "contain".into(),
+            said: said.into(),
+            detail: "{}".into(),
+        };
+        assert_eq!(containments(&[entry("note", "on the call")]), None);
+        let timeline =
+            [entry("contained", "5 of duplicates"), entry("note", "x"), entry("contained", "15 of users")];
+        assert_eq!(containments(&timeline).as_deref(), Some("5 of duplicates; 15 of users"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a message was not delivered.
+
+use jiff::SignedDuration;
+
+/// Why a message was not delivered. Holds nothing of the channel's address, which may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    /// The configuration names no such channel any more.
+    #[error("there is no channel of that name")]
+    NoChannel,
+    /// Nobody is there.
+    #[error("the channel cannot be reached")]
+    Unreachable,
+    /// Nobody answered in time: it may have arrived.
+    #[error("the channel did not answer")]
+    NoAnswer,
+    /// The channel refused.
+    #[error("the channel answered {status}{}", status_hint(*status))]
+    Refused {
+        /// The status of HTTP or SMTP.
+        status: u16,
+        /// How long it asks to wait.
+        retry_after: Option<SignedDuration>,
+    },
+    /// The message in the outbox is damaged.
+    #[error("the message cannot be read")]
+    Damaged,
+    /// TLS could not be set up, or the file of certificate authorities is none.
+    #[error("TLS cannot be set up for it: is ca_file a PEM file of certificates?")]
+    Tls,
+    /// Nobody who is trusted vouches for it.
+    #[error("its certificate is not trusted: name the authority that signed it as ca_file")]
+    Untrusted,
+    /// It speaks in the clear, or offers no log-in.
+    #[error("it does not offer the TLS or the log-in that its url asks for")]
+    Unprotected,
+    /// No request can be made of what is configured.
+    #[error("its url or secret is not of a form that can be used")]
+    Malformed,
+    /// The template of the channel does not fit.
+    #[error("its template fails: {0}")]
+    Template(String),
+}
+
+impl DeliveryError {
+    /// How long the channel asks to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<SignedDuration> {
+        if let Self::Refused { retry_after, .. } = self { *retry_after } else { None }
+    }
+
+    /// Whether the message may have arrived all the same.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        *self == Self::NoAnswer
+    }
+
+    /// Whether it is about that one message or recipient, so that others may well be taken.
+    #[must_use]
+    pub fn is_message_error(&self) -> bool {
+        match self {
+            Self::Damaged | Self::Template(_) => true,
+            // Of HTTP: bad request, too large, cannot be processed; of SMTP: about a mailbox or a message.
+            Self::Refused { status, retry_after: None } => {
+                [400, 413, 422, 450, 451, 452, 550, 551, 552, 553, 554, 556].contains(status)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What to look at after an answer.
+pub(super) fn status_hint(status: u16) -> &'static str {
+    match status {
+        300..=399 => ": it sends elsewhere, where nothing is sent",
+        401 | 403 | 407 | 535 => ": is its secret, or the log-in in its url, right?",
+        404 | 410 => ": is its url right?",
+        _ => "",
+    }
+}

@@ -1,0 +1,163 @@
+//! What is told, and how it reads to people.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sessionwatch_core::instant::Instant;
+
+use super::limits::truncate_utf16;
+use crate::sanitize::printable;
+
+/// Alerts that are named in one message; of more it says how many.
+const MAX_NAMED_ALERTS: usize = 20;
+
+/// The longest title, and of many alerts the longest line and name of a target.
+const MAX_TITLE_LEN: usize = 250;
+
+const MAX_LINE_LEN: usize = 200;
+
+const MAX_TARGET_NAME_LEN: usize = 80;
+
+/// The longest line of an alert that is told by itself.
+pub(super) const MAX_SUMMARY_LEN: usize = 2_000;
+
+/// What is told of one alert, as it lies in the outbox and as a webhook sends it. The shape is a contract: `docs/channels.md`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// The version of the shape.
+    pub schema: u32,
+    /// The same for every attempt.
+    pub key: String,
+    /// `firing`, `repeated`, `resolved`, `test` or `report`.
+    pub notice: String,
+    /// The target's name.
+    pub target: String,
+    /// The check's id.
+    pub check: String,
+    /// The check's severity.
+    pub severity: String,
+    /// What is wrong, in one sentence; of a report, its title.
+    pub summary: String,
+    /// When it began to fire.
+    pub since: Option<String>,
+    /// When the look was taken that is told of.
+    pub at: String,
+    /// Value, threshold, action and evidence.
+    pub finding: Option<Value>,
+    /// It may have arrived already.
+    #[serde(default)]
+    pub again: bool,
+    /// The text of a report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// Messages that are told together: of one check and notice, and at least one.
+#[derive(Clone, Debug)]
+pub struct NotificationBatch<'a> {
+    /// The first of them.
+    pub first: &'a Message,
+    /// All of them.
+    pub messages: &'a [Message],
+    /// The text for people; the usual one, or by the channel's template.
+    pub text: String,
+}
+
+impl Message {
+    /// What happened, in a word or two.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.notice.as_str() {
+            "resolved" => "Resolved",
+            "repeated" => "Still failing",
+            "test" => "Test",
+            "report" => "Report",
+            _ => "Failing",
+        }
+    }
+
+    /// Whether it is over, or was never bad.
+    pub(super) fn is_good(&self) -> bool {
+        ["resolved", "test", "report"].contains(&self.notice.as_str())
+    }
+
+    pub(super) fn action(&self) -> Option<&str> {
+        let action = self.finding.as_ref().and_then(|finding| finding["action"].as_str());
+        action.filter(|action| !action.is_empty())
+    }
+}
+
+impl NotificationBatch<'_> {
+    /// One line that says it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let Message { notice, check, severity, target, summary, .. } = self.first;
+        if notice == "report" {
+            return truncate_utf16(&printable(summary), MAX_TITLE_LEN);
+        }
+        let word = self.first.word();
+        match self.messages.len() {
+            1 => truncate_utf16(
+                &printable(&format!("{word}: {check} ({severity}) on {target}")),
+                MAX_TITLE_LEN,
+            ),
+            count => truncate_utf16(
+                &printable(&format!("{word}: {check} ({severity}) on {count} targets")),
+                MAX_TITLE_LEN,
+            ),
+        }
+    }
+
+    /// The usual text: what is wrong, for whom, since when, what to do.
+    pub(super) fn default_text(messages: &[Message]) -> String {
+        let mut lines = Vec::new();
+        let several = messages.len() > 1;
+        let longest = if several { MAX_LINE_LEN } else { MAX_SUMMARY_LEN };
+        for message in messages.iter().take(MAX_NAMED_ALERTS) {
+            let of = if several {
+                format!("{}: ", truncate_utf16(&message.target, MAX_TARGET_NAME_LEN))
+            } else {
+                String::new()
+            };
+            lines.push(match &message.text {
+                Some(report) => format!("{}{report}", printable(&of)),
+                None => printable(&format!("{of}{}", truncate_utf16(&message.summary, longest))),
+            });
+        }
+        if messages.len() > MAX_NAMED_ALERTS {
+            lines.push(format!("… and {} more", messages.len() - MAX_NAMED_ALERTS));
+        }
+        let first = messages.first();
+        let action = first.and_then(Message::action);
+        lines.extend(
+            action.map(|action| format!("→ {}", printable(&truncate_utf16(action, MAX_SUMMARY_LEN)))),
+        );
+        if !several {
+            lines.extend(first.and_then(|first| first.since.as_ref()).map(|since| {
+                let at = crate::clock::parsed(since);
+                format!("since {}", at.map_or_else(|| since.clone(), crate::clock::readable))
+            }));
+        }
+        if messages.iter().any(|message| message.again) {
+            lines.push("(this may have been told already)".to_owned());
+        }
+        lines.join("\n")
+    }
+}
+
+/// A message that says that it is a test.
+pub(super) fn test_message(now: Instant) -> Message {
+    Message {
+        schema: 1,
+        key: format!("test/{}", now.micros()),
+        notice: "test".into(),
+        target: "test".into(),
+        check: "test".into(),
+        severity: "low".into(),
+        summary: "This is a test of sessionwatch: nothing is wrong.".into(),
+        since: None,
+        at: crate::clock::rfc3339(now),
+        finding: None,
+        again: false,
+        text: None,
+    }
+}
