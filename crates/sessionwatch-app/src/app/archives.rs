@@ -98,3 +98,61 @@ pub async fn purge(app: &Arc<AppState>, actor: &Actor, request: PurgeRequest) ->
     });
     purged.await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        store::{
+            Store,
+            archived::{Batch, State},
+        },
+    };
+
+    const DAY_US: i64 = 24 * 3_600_000_000;
+
+    /// An archive with two rows of one plan, which pass their time a day from now.
+    fn scene() -> Arc<AppState> {
+        let app = AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap();
+        let now = app.clock.now();
+        let row = RowRef { user: Some("ada".into()), ..RowRef::default() };
+        let batch = Batch {
+            id: 0,
+            plan: "p1".into(),
+            target: "app".into(),
+            state: State::Kept,
+            txid: None,
+            at: now,
+            purge_at: now.plus(DAY_US),
+            recipient: "age1".into(),
+            rows: vec![row.clone(), row],
+            fates: vec![Fate::Archived, Fate::Restored],
+        };
+        app.store.write(|db| archived::add(db, &batch, b"sealed")).unwrap();
+        app
+    }
+
+    #[tokio::test]
+    async fn the_rows_of_a_plan_are_listed_up_to_a_limit_and_those_of_none_are_an_error() {
+        let app = scene();
+        let fates = async |limit| {
+            let rows = list_rows(&app, "p1".into(), limit).await.unwrap();
+            rows.iter().map(|archived| archived.fate).collect::<Vec<_>>()
+        };
+        assert_eq!(fates(10).await, [Fate::Archived, Fate::Restored]);
+        assert_eq!(fates(1).await, [Fate::Archived]);
+        let none = list_rows(&app, "p2".into(), 10).await;
+        assert!(matches!(none, Err(AppError::Action(ActError::NoArchive(plan))) if plan == "p2"));
+    }
+
+    #[tokio::test]
+    async fn what_has_not_passed_its_time_stays_unless_its_plan_is_named() {
+        let (app, ada) = (scene(), Actor::of_command("ada"));
+        let purged = purge(&app, &ada, PurgeRequest::default()).await.unwrap();
+        assert_eq!((purged.rows, purged.unconfirmed_rows), (0, 0));
+        let request = PurgeRequest { plan: Some("p1".into()), trust_clock: false };
+        assert_eq!(purge(&app, &ada, request).await.unwrap().rows, 1, "the other one is back in its table");
+        assert!(list_rows(&app, "p1".into(), 10).await.is_err());
+    }
+}

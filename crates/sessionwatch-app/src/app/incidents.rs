@@ -416,3 +416,63 @@ pub async fn record_drill(app: &Arc<AppState>, drill: Drill) -> Result<Vec<Drill
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{config::Config, store::Store};
+
+    const TARGETS: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:a.db\"\n[[target]]\nname = \"shop\"\nurl = \"sqlite:b.db\"\n";
+
+    /// An incident of the target `app`, and somebody who works on a target.
+    fn scene(state: IncidentState, target: &str) -> TargetOps {
+        let config = Config::parse(Path::new("sessionwatch.toml"), TARGETS).unwrap();
+        let app = AppState::for_command(Store::in_memory().unwrap(), config).unwrap();
+        let incident = Incident {
+            id: "INC-1".into(),
+            target: "app".into(),
+            grade: IncidentSeverity::P1,
+            state,
+            opened_at: app.clock.now(),
+            opened_by: "ada".into(),
+            contained_at: None,
+            closed_at: None,
+            fields: "{}".into(),
+        };
+        app.store.write(|db| incidents::put(db, &incident)).unwrap();
+        TargetOps::new(&app, app.target(target).unwrap(), &Actor::of_command("ada"))
+    }
+
+    #[tokio::test]
+    async fn an_incident_is_found_by_its_id_or_its_state_and_only_for_its_target() {
+        let id = || CaseRef::Id("INC-1".into());
+        let open = scene(IncidentState::Open, "app");
+        for wanted in [id(), CaseRef::Current, CaseRef::Latest] {
+            assert_eq!(find_case(open.clone(), wanted).await.unwrap().case.incident.id, "INC-1");
+        }
+        let unknown = find_case(open, CaseRef::Id("INC-2".into())).await;
+        assert!(matches!(unknown, Err(FindCaseError::NotFound)));
+        let closed = scene(IncidentState::Closed, "app");
+        assert!(find_case(closed.clone(), CaseRef::Latest).await.is_ok());
+        assert!(matches!(find_case(closed, CaseRef::Current).await, Err(FindCaseError::NoneOpen)));
+        let shop = scene(IncidentState::Open, "shop");
+        let other = find_case(shop.clone(), id()).await;
+        assert!(matches!(other, Err(FindCaseError::OtherTarget(target)) if target == "app"));
+        assert!(matches!(find_case(shop, CaseRef::Current).await, Err(FindCaseError::NoneOpen)));
+    }
+
+    #[tokio::test]
+    async fn a_closed_incident_takes_notes_and_nothing_else() {
+        let work = find_case(scene(IncidentState::Closed, "app"), CaseRef::Latest).await.unwrap();
+        let is_closed = |error| matches!(error, AppError::Action(ActError::Closed(_)));
+        let set = set_report_field(work.clone(), "summary".into(), "x".into()).await;
+        assert!(is_closed(set.unwrap_err()));
+        assert!(is_closed(pack_evidence(&work).await.unwrap_err()));
+        assert!(is_closed(reopen_step(work.clone(), "confirm".into(), "x".into()).await.unwrap_err()));
+        let update = StepUpdate { step: None, response: StepResponse::FindOut };
+        assert!(is_closed(advance(work.clone(), update).await.unwrap_err()));
+        add_note(work, "seen again".into()).await.unwrap();
+    }
+}
