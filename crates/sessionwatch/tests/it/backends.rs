@@ -8,9 +8,12 @@ mod quoting;
 pub(crate) mod remediation;
 pub(crate) mod sqlite;
 
-use sessionwatch::target::{
-    address::Address,
-    sql::{Dialect, RowAddressing},
+use sessionwatch::{
+    profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    target::{
+        address::Address,
+        sql::{Dialect, RowAddressing, schema::Schema},
+    },
 };
 use sessionwatch_core::decoder::Decoder;
 
@@ -59,4 +62,32 @@ pub(crate) trait TestDatabase {
 
     /// Runs statements.
     fn execute(&self, script: &str);
+}
+
+/// Sessions in a table `s` whose ends are seconds, and their users in a table `u`.
+fn mapping(schema: &Schema, display: &[&str]) -> Mapping {
+    let named = schema.dialect.has_schemas().then(|| "public".to_owned());
+    let name = |name: &str| TableName { schema: named.clone(), name: name.into() };
+    Mapping {
+        revoke: Revoke::Delete,
+        profile: "custom".into(),
+        sessions: name("s"),
+        id: Some("id".into()),
+        token: "t".into(),
+        user: Some("u".into()),
+        expires: InstantColumn { column: "e".into(), decoder: Decoder::EpochSeconds },
+        created: None,
+        ip: None,
+        agent: None,
+        users: Some(UsersMapping {
+            table: name("u"),
+            key: "id".into(),
+            display: display.iter().map(|&column| column.to_owned()).collect(),
+        }),
+        accounts: None,
+        deleted: None,
+        token_prefix: None,
+        impersonator: None,
+        max_lifetime_s: None,
+    }
 }

@@ -2,26 +2,22 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use sessionwatch::{
-    profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
-    target::{
-        address::Address,
-        engine::{Engine, EngineKind},
-        evidence::{Evidence, Wanted},
-        layout::Layout,
-        limits::Limits,
-        read_session::ReadSession,
-        scope::Scope,
-        sql::{Among, RowAddressing, RowKind, Rows},
-    },
+use sessionwatch::target::{
+    address::Address,
+    engine::{Engine, EngineKind},
+    evidence::{Evidence, Wanted},
+    layout::Layout,
+    limits::Limits,
+    read_session::ReadSession,
+    scope::Scope,
+    sql::{Among, RowAddressing, RowKind, Rows},
 };
 use sessionwatch_core::{
-    decoder::Decoder,
     instant::{DAY, Instant},
     snapshot::Notable,
 };
 
-use super::BACKENDS;
+use super::{BACKENDS, mapping};
 
 const NOW: i64 = 1_800_000_000_000_000;
 /// Rows of evidence that are shown: one token on 3 rows; of 12 orphans, 15 expired rows, and 13 that end too late or never, 10.
@@ -48,28 +44,6 @@ fn script(ending: &str) -> String {
         write!(script, "INSERT INTO s VALUES ('id-{n}', 'token-{token}', {user}, {end});").unwrap();
     }
     script
-}
-
-fn mapping(schema: Option<&str>) -> Mapping {
-    let name = |name: &str| TableName { schema: schema.map(str::to_owned), name: name.into() };
-    Mapping {
-        revoke: Revoke::Delete,
-        profile: "custom".into(),
-        sessions: name("s"),
-        id: Some("id".into()),
-        token: "t".into(),
-        user: Some("u".into()),
-        expires: InstantColumn { column: "e".into(), decoder: Decoder::EpochSeconds },
-        created: None,
-        ip: None,
-        agent: None,
-        users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec!["name".into()] }),
-        accounts: None,
-        deleted: None,
-        token_prefix: None,
-        impersonator: None,
-        max_lifetime_s: None,
-    }
 }
 
 /// Evidence of every kind, as that engine leads to it.
@@ -103,8 +77,8 @@ async fn agrees(backend: &str, address: &Address, addressing: RowAddressing) {
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let session = ReadSession::open(address, limits, false, 7).await.unwrap();
     let schema = session.describe().await.unwrap();
-    let named = schema.dialect.has_schemas().then_some("public");
-    let layout = Layout::of_mapping(schema, mapping(named));
+    let mapping = mapping(&schema, &["name"]);
+    let layout = Layout::of_mapping(schema, mapping);
     let of_rows = Scope::of_rows(&layout, 7, Instant::from_micros(NOW).unwrap());
     let scope = Scope { max_lifetime_us: Some(30 * DAY), notable_above: 20, ..of_rows };
     assert_eq!(scope.queries().row_addressing(), addressing, "{backend}");

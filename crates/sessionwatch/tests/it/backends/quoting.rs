@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use sessionwatch::{
-    profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
-    target::{
-        address::Address, layout::Layout, limits::Limits, read_session::ReadSession, scope::Scope, sql::List,
-    },
+use sessionwatch::target::{
+    address::Address, layout::Layout, limits::Limits, read_session::ReadSession, scope::Scope, sql::List,
 };
-use sessionwatch_core::{decoder::Decoder, instant::Instant};
+use sessionwatch_core::instant::Instant;
 
-use super::{BACKENDS, Backend};
+use super::{BACKENDS, Backend, mapping};
 
 /// Texts that end a string, or that make the sign that ends it a part of it, in some database.
 const HOSTILE: [&str; 12] = [
@@ -42,34 +39,12 @@ fn script(backend: &dyn Backend) -> String {
     script
 }
 
-fn mapping(schema: Option<String>) -> Mapping {
-    let name = |name: &str| TableName { schema: schema.clone(), name: name.into() };
-    Mapping {
-        revoke: Revoke::Delete,
-        profile: "custom".into(),
-        sessions: name("s"),
-        id: Some("id".into()),
-        token: "t".into(),
-        user: Some("u".into()),
-        expires: InstantColumn { column: "e".into(), decoder: Decoder::EpochSeconds },
-        created: None,
-        ip: None,
-        agent: None,
-        users: Some(UsersMapping { table: name("u"), key: "id".into(), display: vec![] }),
-        accounts: None,
-        deleted: None,
-        token_prefix: None,
-        impersonator: None,
-        max_lifetime_s: None,
-    }
-}
-
 async fn texts_are_only_values(backend: &str, address: &Address) {
     let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let session = ReadSession::open(address, limits, false, 7).await.unwrap();
     let schema = session.describe().await.unwrap();
-    let named = schema.dialect.has_schemas().then(|| "public".to_owned());
-    let layout = Layout::of_mapping(schema, mapping(named));
+    let mapping = mapping(&schema, &[]);
+    let layout = Layout::of_mapping(schema, mapping);
     let scope = Scope::of_rows(&layout, 7, Instant::from_micros(1_800_000_000_000_000).unwrap());
     for text in HOSTILE {
         assert!(session.user_exists(&scope, text).await.unwrap(), "{backend}: {text}");
