@@ -17,7 +17,7 @@ use super::{
     ActError, Context, Control, Line, Plan, Selection,
     executor::{Executor, Prepared, require_visible},
     making, reconcile, side_effects,
-    view::{self, Known},
+    view::Known,
 };
 use crate::{
     archive::sealing::Recipient,
@@ -28,7 +28,6 @@ use crate::{
         confirmed_time, plans,
     },
     target::{
-        address::Address,
         side_effects::{Dependent, Kind},
         sql::{Addressing, Change, Mutation, Named, stored_timestamp},
         unsealed_rows::{ColumnDecl, DependentTable},
@@ -36,9 +35,6 @@ use crate::{
     },
 };
 
-/// Below so many rows, one connection is enough; above, another one works while it waits for a disk. More would be faster, and
-/// would take from the application.
-const FEW: u64 = 1_000;
 /// A replica that lags by more is waited for, in seconds.
 const MAX_LAG_S: f64 = 5.0;
 /// How often that is asked.
@@ -255,7 +251,7 @@ pub(super) async fn apply(executor: &Executor<'_>, plan: &mut Plan) -> Result<Ap
     let Prepared { known, reading, writing } = prepared;
     let job = Job { plan, control: executor.control, recipient, known: &known };
     let work = Work::new(context, job, table)?;
-    let ran = work.run(writing, view::address(context)?).await;
+    let ran = work.run(writing).await;
     // What is known is written, whatever happened on the way.
     work.flush()?;
     let mut applied = work.finish();
@@ -345,35 +341,22 @@ impl<'a> Work<'a> {
         if self.known.scope().has_unique_id() { Named::Id } else { Named::Mark }
     }
 
-    /// Two connections at once, and then what has to be looked for once more.
-    async fn run(&self, mut first: WriteSession, address: &Address) -> Result<(), ActError> {
-        let other = async || {
-            if self.plan.kept.rows < FEW {
-                return Ok(());
-            }
-            // Where there is no room for another connection, one does it all.
-            match WriteSession::open(address, self.context.target.limits, self.known.key).await {
-                Ok(mut actor) => self.sweep(&mut actor, false).await,
-                Err(_) => Ok(()),
-            }
-        };
-        let (mine, other) = tokio::join!(self.sweep(&mut first, true), other());
-        mine.and(other)?;
-        self.rounds(&mut first).await
+    /// One batch after another, and then what has to be looked for once more.
+    async fn run(&self, mut writing: WriteSession) -> Result<(), ActError> {
+        self.sweep(&mut writing).await?;
+        self.rounds(&mut writing).await
     }
 
     /// One batch after another, until there are no more.
-    async fn sweep(&self, actor: &mut WriteSession, leads: bool) -> Result<(), ActError> {
+    async fn sweep(&self, actor: &mut WriteSession) -> Result<(), ActError> {
         let named = self.named_first();
         let mut asked = Monotonic::now();
         while !self.control.stop.is_cancelled() {
-            if self.control.paused.load(Ordering::Relaxed)
-                || self.control.lagging.load(Ordering::Relaxed) && !leads
-            {
+            if self.control.paused.load(Ordering::Relaxed) {
                 clock::sleep(PATIENCE).await;
                 continue;
             }
-            if leads && asked.elapsed() > LAG_ASKED {
+            if asked.elapsed() > LAG_ASKED {
                 self.heed_replicas(actor).await;
                 asked = Monotonic::now();
             }
