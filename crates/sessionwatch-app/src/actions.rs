@@ -24,6 +24,11 @@ use sessionwatch_core::{
     instant::{self, Instant},
     safety_limit::{self, Ended, LimitExceeded, PlanImpact, SafetyLimit},
 };
+use sessionwatch_targets::{
+    mapping::Revoke,
+    side_effects::SideEffect,
+    sql::{Addressing, Chosen, Filter},
+};
 
 pub use self::{
     affected::{Affected, affected, ready, returned},
@@ -38,12 +43,7 @@ pub use self::{
 use crate::{
     clock::Clock,
     config::{Config, Target},
-    profile::mapping::Revoke,
     store::{Store, StoreError, audit, db::Db, plans},
-    target::{
-        side_effects::SideEffect,
-        sql::{Addressing, Chosen, Filter},
-    },
 };
 
 /// What an action is about.
@@ -334,7 +334,7 @@ impl Plan {
     /// # Errors
     ///
     /// If it is another one.
-    fn is_about(&self, table: &crate::profile::mapping::TableName) -> Result<(), ActError> {
+    fn is_about(&self, table: &sessionwatch_targets::mapping::TableName) -> Result<(), ActError> {
         let (plan, now) = (self.summary.table.clone(), table.to_string());
         if plan.is_empty() || plan == now { Ok(()) } else { Err(ActError::OtherTable { plan, now }) }
     }

@@ -8,13 +8,14 @@ use sessionwatch_core::{
     checks::{self, Thresholds, custom::Threshold},
     severity::Severity,
 };
+use sessionwatch_targets::read_session::CustomValue;
 
 pub use sessionwatch_core::checks::{
     CHANNEL_FAILING, Check, EvidenceKind, GoesBy, TABLE_CHECKS, TARGET_UNREACHABLE,
 };
 pub use sessionwatch_logs::checks::{LOG_CHECKS, Limit, LogCheck, LogCheckKind};
 
-use crate::{schedule::Schedule, target::read_session::CustomValue};
+use crate::schedule::Schedule;
 
 /// Which checks run, with which thresholds and severities.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -28,6 +28,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
+use sessionwatch_targets::layout::catalogue::{self, Profile};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -45,7 +46,6 @@ use crate::{
     checks::Rules,
     config_file::{self, Problem, Problems, Written},
     notify::channel,
-    profile::catalogue::{self, Profile},
     schedule::Entry,
 };
 

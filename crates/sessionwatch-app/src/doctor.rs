@@ -10,6 +10,16 @@ mod visit;
 
 use jiff::SignedDuration;
 use sessionwatch_core::local_time::Doubts;
+use sessionwatch_targets::{
+    address::Address,
+    connect::ConnectedTarget,
+    examination::{Impersonations, RowIdSequence},
+    layout::{detect::Candidate, doubt::Weight},
+    remedies::Remedies,
+    server_info::ServerInfo,
+    side_effects::SideEffect,
+    sql::schema::TableKind,
+};
 
 pub use self::visit::visit;
 use crate::{
@@ -19,15 +29,6 @@ use crate::{
     incident::drill::{
         self,
         leftovers::{self, Leftover},
-    },
-    profile::{detect::Candidate, doubt::Weight, schema::TableKind},
-    target::{
-        address::Address,
-        connect::ConnectedTarget,
-        examination::{Impersonations, RowIdSequence},
-        remedies::Remedies,
-        server_info::ServerInfo,
-        side_effects::SideEffect,
     },
 };
 

@@ -19,6 +19,7 @@ use sessionwatch_core::{
     period::Period,
     severity::Severity,
 };
+use sessionwatch_targets::engine::Engine;
 
 pub use self::{
     reopening::{ReopenReason, reopen, reopen_by_run, reopen_reason_from_logs, reopen_reasons},
@@ -34,7 +35,6 @@ use crate::{
         incidents::{self, Entry, Incident, State},
         signals::{self, Kept, Search},
     },
-    target::engine::Engine,
     target_layouts,
 };
 
@@ -161,7 +161,7 @@ pub fn force_out(context: Context<'_>, report: &Report) -> Vec<String> {
     // What the tables say is among the notes of the report.
     let name = &seen.candidate.mapping.profile;
     let profile = context.config.catalogue.iter().find(|profile| profile.name == *name);
-    profile.map(crate::profile::catalogue::Profile::advice).unwrap_or_default()
+    profile.map(sessionwatch_targets::layout::catalogue::Profile::advice).unwrap_or_default()
 }
 
 /// The plans that ended sessions.

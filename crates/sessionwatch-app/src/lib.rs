@@ -39,4 +39,3 @@ use credentials as secret;
 use sessionwatch_clock as clock;
 use sessionwatch_core::suggest;
 use sessionwatch_store as store;
-use sessionwatch_targets::{profile, target};

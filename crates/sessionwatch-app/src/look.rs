@@ -17,6 +17,21 @@ use sessionwatch_core::{
     severity::Severity,
     stats::SessionStats,
 };
+use sessionwatch_targets::{
+    address::Address,
+    capabilities::Capability,
+    connect::{ConnectOptions, ConnectedTarget},
+    engine::{Engine, EngineKind, Observation},
+    error::TargetError,
+    evidence::Evidence,
+    layout::{
+        Known,
+        catalogue::Profile,
+        detect::{self, Candidate},
+    },
+    read_session::ReadSession,
+    scope::Scope,
+};
 
 use self::evaluate::{Decision, evaluate};
 pub use self::visibility::hidden_sessions;
@@ -24,22 +39,7 @@ use crate::{
     checks::{self, Custom, Rules},
     config::Target,
     memory::{self, Memory, Mirror, Source, Standing},
-    profile::{
-        catalogue::Profile,
-        detect::{self, Candidate},
-    },
     progress,
-    target::{
-        address::Address,
-        capabilities::Capability,
-        connect::{ConnectOptions, ConnectedTarget},
-        engine::{Engine, EngineKind, Observation},
-        error::TargetError,
-        evidence::Evidence,
-        layout::Known,
-        read_session::ReadSession,
-        scope::Scope,
-    },
 };
 
 /// What to look at, and how.

@@ -10,7 +10,7 @@ use sessionwatch_core::{
 };
 use siphasher::sip::SipHasher13;
 
-use crate::target::layout::Layout;
+use sessionwatch_targets::layout::Layout;
 
 /// Why looks are not compared, where they are not.
 pub const ALONE: &str = "looks are compared by `sessionwatch serve` only";

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::target::scan_progress::{OnRows, ScanProgress};
+use sessionwatch_targets::scan_progress::{OnRows, ScanProgress};
 
 /// Whether anybody watches: set by the command line where standard error is a terminal.
 static WATCHED: AtomicBool = AtomicBool::new(false);

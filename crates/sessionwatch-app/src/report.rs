@@ -10,6 +10,10 @@ use sessionwatch_core::{
     instant::Instant,
     plural::counted,
 };
+use sessionwatch_targets::{
+    engine::EngineKind,
+    evidence::{EVIDENCE_LIMIT, Evidence},
+};
 
 use crate::{
     checks::{self, EvidenceKind},
@@ -17,10 +21,6 @@ use crate::{
     look::{Outcome, Report, Seen},
     output::{self, Format, csv, table},
     sanitize::{escape_cell, printable},
-    target::{
-        engine::EngineKind,
-        evidence::{EVIDENCE_LIMIT, Evidence},
-    },
 };
 
 impl Report {

@@ -6,12 +6,13 @@ use sessionwatch_store::{
     db::Db,
     layouts::{self, LayoutChange},
 };
-
-use crate::{
-    config::Target,
-    profile::{known_layout::KnownLayout, mapping::Mapping, source::ProfileSource},
-    target::error::TargetError,
+use sessionwatch_targets::{
+    error::TargetError,
+    layout::{known_layout::KnownLayout, source::ProfileSource},
+    mapping::Mapping,
 };
+
+use crate::config::Target;
 
 /// What is kept of a target.
 pub type KeptLayout = layouts::Kept<KnownLayout>;
@@ -120,10 +121,8 @@ mod tests {
     use sessionwatch_store::Place;
 
     use super::*;
-    use crate::{
-        config::Rhythm,
-        target::{address::Address, engine::EngineKind, limits::Limits},
-    };
+    use crate::config::Rhythm;
+    use sessionwatch_targets::{address::Address, engine::EngineKind, limits::Limits};
 
     fn target(storage: ProfileSource) -> Target {
         Target {

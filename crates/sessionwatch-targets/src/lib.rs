@@ -36,22 +36,5 @@ mod sqlite;
 pub mod unsealed_rows;
 pub mod write_session;
 
-/// The modules under their former path.
-pub mod target {
-    pub use crate::{
-        address, capabilities, connect, engine, error, evidence, examination, full_rows, layout, limits,
-        listing, printed, read_session, remedies, scan_progress, scope, scratch_database, selecting,
-        server_info, side_effects, sql, sql::grants, unsealed_rows, write_session,
-    };
-}
-/// The modules under their former path.
-pub mod profile {
-    pub use crate::{
-        layout::{background, catalogue, detect, doubt, explicit, known_layout, names, near, source},
-        mapping,
-        sql::schema,
-    };
-}
-
 use sessionwatch_clock as clock;
 use sessionwatch_core::suggest;

@@ -41,6 +41,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use sessionwatch_targets::{address::AddressError, connect::ConnectedTarget, error::TargetError};
 use tracing::Level;
 
 use crate::{
@@ -49,7 +50,6 @@ use crate::{
     environment,
     output::{self, color::paint},
     progress,
-    target::{address::AddressError, connect::ConnectedTarget, error::TargetError},
 };
 
 /// Look at the log-in sessions of a web application and say what is wrong.

@@ -14,5 +14,4 @@ pub use sessionwatch_app::{
 pub use sessionwatch_clock as clock;
 pub use sessionwatch_core::suggest;
 pub use sessionwatch_store as store;
-pub use sessionwatch_targets::{profile, target};
 pub use sessionwatch_web::web;

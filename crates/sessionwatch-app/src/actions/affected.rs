@@ -1,6 +1,14 @@
 //! Rows that show a leak, and ended sessions that are back: read with the credentials of the watch.
 
 use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_targets::{
+    engine::UNKNOWN_COLLATION,
+    error::TargetError,
+    layout::detect,
+    mapping::Revoke,
+    selecting::{LeakRow, Selected},
+    sql::{Chosen, Named},
+};
 
 use super::{
     ActError, Context, Plan,
@@ -10,16 +18,9 @@ use super::{
 };
 use crate::{
     look,
-    profile::{detect, mapping::Revoke},
     store::{
         archived::{self, Fate},
         plans,
-    },
-    target::{
-        engine::UNKNOWN_COLLATION,
-        error::TargetError,
-        selecting::{LeakRow, Selected},
-        sql::{Chosen, Named},
     },
 };
 
@@ -160,7 +161,7 @@ async fn count(context: Context<'_>, view: &View, revoke: &Revoke, plan: &str) -
 ///
 /// If not.
 pub async fn ready(context: Context<'_>) -> Result<String, ActError> {
-    use crate::target::{sql::Change, write_session::WriteSession};
+    use sessionwatch_targets::{sql::Change, write_session::WriteSession};
     let known = Known::of(context, None).await?;
     let address = address(context)?;
     let mut actor = WriteSession::open(address, context.target.limits, known.key).await?;

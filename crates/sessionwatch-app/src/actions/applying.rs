@@ -12,6 +12,13 @@ use std::{
 };
 
 use sessionwatch_core::{batch_size::AdaptiveBatchSize, instant::Instant, row_ref::RowRef};
+use sessionwatch_targets::{
+    mapping::{Revoke, TableName},
+    side_effects::{Dependent, Kind},
+    sql::{Addressing, Change, Mutation, Named, stored_timestamp},
+    unsealed_rows::{ColumnDecl, DependentTable},
+    write_session::WriteSession,
+};
 
 use super::{
     ActError, Context, Control, Line, Plan, Selection,
@@ -22,16 +29,9 @@ use super::{
 use crate::{
     archive::sealing::Recipient,
     clock,
-    profile::mapping::{Revoke, TableName},
     store::{
         archived::{self, Fate},
         confirmed_time, plans,
-    },
-    target::{
-        side_effects::{Dependent, Kind},
-        sql::{Addressing, Change, Mutation, Named, stored_timestamp},
-        unsealed_rows::{ColumnDecl, DependentTable},
-        write_session::WriteSession,
     },
 };
 

@@ -1,14 +1,14 @@
 //! What can keep a plan from being made or carried out, in words for a person.
 
 use sessionwatch_core::{local_time::Doubts, plural::counted, safety_limit::LimitExceeded};
+use sessionwatch_targets::{
+    error::TargetError,
+    layout::{self, doubt::Doubt},
+    scratch_database::ScratchError,
+};
 
 use super::Line;
-use crate::{
-    archive::sealing::SealError,
-    profile::doubt::Doubt,
-    store::StoreError,
-    target::{error::TargetError, layout, scratch_database::ScratchError},
-};
+use crate::{archive::sealing::SealError, store::StoreError};
 
 /// Why no session can be told to be an orphan where users are hidden.
 pub(super) const A_USER_MAY_EXIST: &str =

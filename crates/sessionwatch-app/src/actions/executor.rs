@@ -4,6 +4,11 @@
 use std::time::Instant as Monotonic;
 
 use sessionwatch_core::instant::Instant;
+use sessionwatch_targets::{
+    read_session::PooledConnection,
+    scope::Scope,
+    write_session::{Hidden, WriteSession},
+};
 
 use super::{
     ActError, Applied, Consent, Context, Control, Plan, Selection, applying,
@@ -15,11 +20,6 @@ use super::{
 use crate::{
     archive::sealing::{Identity, Recipient},
     store::{audit, plans},
-    target::{
-        read_session::PooledConnection,
-        scope::Scope,
-        write_session::{Hidden, WriteSession},
-    },
 };
 
 /// What opens and seals the archive.

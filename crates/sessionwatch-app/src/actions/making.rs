@@ -11,6 +11,15 @@ use sessionwatch_core::{
     row_ref::RowRef,
     safety_limit::Ended,
 };
+use sessionwatch_targets::{
+    connect::ConnectedTarget,
+    layout::Known,
+    mapping::{Mapping, Revoke, TableName},
+    read_session::{PooledConnection, ReadSession},
+    scope::Scope,
+    selecting::{Selected, SelectedRows, Totals, UserMatch},
+    sql::{Chosen, Filter, schema::TableKind},
+};
 
 use super::{
     ActError, Context, Line, Plan, Selection, Summary,
@@ -18,21 +27,7 @@ use super::{
     side_effects,
     view::{self, View},
 };
-use crate::{
-    profile::{
-        mapping::{Mapping, Revoke, TableName},
-        schema::TableKind,
-    },
-    store::{StoreError, audit, censuses, plans},
-    target::{
-        connect::ConnectedTarget,
-        layout::Known,
-        read_session::{PooledConnection, ReadSession},
-        scope::Scope,
-        selecting::{Selected, SelectedRows, Totals, UserMatch},
-        sql::{Chosen, Filter},
-    },
-};
+use crate::store::{StoreError, audit, censuses, plans};
 
 /// Rows of a plan that are shown.
 const SAMPLE: usize = 10;

@@ -1,9 +1,9 @@
 //! What a person should know before a plan is carried out.
 
 use sessionwatch_core::plural::counted;
+use sessionwatch_targets::mapping::Revoke;
 
 use super::{Context, Plan, Selection, side_effects, view::View};
-use crate::profile::mapping::Revoke;
 
 /// The notes of a plan whose rows are listed.
 pub(super) fn of(context: Context<'_>, view: &View, plan: &Plan) -> Vec<String> {

@@ -6,19 +6,17 @@ use std::{
 };
 
 use sessionwatch_core::{plural::counted, row_ref::RowRef};
+use sessionwatch_targets::{
+    mapping::Revoke,
+    read_session::ReadSession,
+    scope::Scope,
+    sql::{Named, Obstacle},
+};
 
 use super::{ActError, Context, Plan};
-use crate::{
-    profile::mapping::Revoke,
-    store::{
-        StoreError,
-        archived::{self, Fate},
-    },
-    target::{
-        read_session::ReadSession,
-        scope::Scope,
-        sql::{Named, Obstacle},
-    },
+use crate::store::{
+    StoreError,
+    archived::{self, Fate},
 };
 
 /// Ids or users that are looked up by one statement.

@@ -3,21 +3,19 @@
 use std::collections::BTreeSet;
 
 use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_targets::{
+    mapping::Revoke,
+    sql::Named,
+    write_session::{TransactionStatus as Transaction, WriteSession},
+};
 
 use super::{
     ActError, Context, Plan,
     view::{Known, address},
 };
-use crate::{
-    profile::mapping::Revoke,
-    store::{
-        archived::{self, Batch, Fate, State},
-        plans,
-    },
-    target::{
-        sql::Named,
-        write_session::{TransactionStatus as Transaction, WriteSession},
-    },
+use crate::store::{
+    archived::{self, Batch, Fate, State},
+    plans,
 };
 
 /// Finds out what became of every batch that was interrupted, before anything else is done.

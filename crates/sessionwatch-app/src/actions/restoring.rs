@@ -6,6 +6,14 @@ use std::{
 };
 
 use sessionwatch_core::{instant::Instant, row_ref::RowRef, safety_limit::Ended};
+use sessionwatch_targets::{
+    mapping::{Revoke, TableName},
+    scope::Scope,
+    side_effects::{Kind, SideEffect},
+    sql::{Change, Obstacle},
+    unsealed_rows::UnsealedRows,
+    write_session::WriteSession,
+};
 
 use super::{
     ActError, Applied, Context, Control, Plan, Selection, Summary,
@@ -18,18 +26,10 @@ use super::{
 };
 use crate::{
     archive::sealing::{Identity, SealError},
-    profile::mapping::{Revoke, TableName},
     store::{
         StoreError,
         archived::{self, Batch, Fate, State},
         audit, plans,
-    },
-    target::{
-        scope::Scope,
-        side_effects::{Kind, SideEffect},
-        sql::{Change, Obstacle},
-        unsealed_rows::UnsealedRows,
-        write_session::WriteSession,
     },
 };
 

@@ -1,19 +1,17 @@
 //! What a plan does besides: counted when it is made, and compared when it is applied.
 
 use sessionwatch_core::plural::counted;
+use sessionwatch_targets::{
+    layout::Layout,
+    mapping::Revoke,
+    read_session::ReadSession,
+    scope::Scope,
+    selecting::Selected,
+    side_effects::{Event, Kind, Reached, Reference, SideEffect},
+    write_session::WriteSession,
+};
 
 use super::{ActError, view::View};
-use crate::{
-    profile::mapping::Revoke,
-    target::{
-        layout::Layout,
-        read_session::ReadSession,
-        scope::Scope,
-        selecting::Selected,
-        side_effects::{Event, Kind, Reached, Reference, SideEffect},
-        write_session::WriteSession,
-    },
-};
 
 /// What may happen besides, by the catalog.
 pub(super) struct Besides {

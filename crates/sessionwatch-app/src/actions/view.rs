@@ -1,24 +1,21 @@
 //! A target as acting sees it: by the key of the store, and with a name for each row.
 
 use sessionwatch_core::instant::Instant;
+use sessionwatch_targets::{
+    address::Address,
+    capabilities::Capability,
+    connect::{ConnectOptions, ConnectedTarget, fingerprint_key},
+    error::TargetError,
+    layout::{Layout, catalogue::Profile, known_layout::KnownLayout},
+    mapping::Mapping,
+    read_session::PooledConnection,
+    scope::Scope,
+    selecting::RowNames,
+    sql::Addressing,
+};
 
 use super::{ActError, Context};
-use crate::{
-    profile::{catalogue::Profile, known_layout::KnownLayout, mapping::Mapping},
-    store::ledgers,
-    target::{
-        address::Address,
-        capabilities::Capability,
-        connect::{ConnectOptions, ConnectedTarget, fingerprint_key},
-        error::TargetError,
-        layout::Layout,
-        read_session::PooledConnection,
-        scope::Scope,
-        selecting::RowNames,
-        sql::Addressing,
-    },
-    target_layouts,
-};
+use crate::{store::ledgers, target_layouts};
 
 /// The target as plans see it: marks are made with the key of the store, and rows have a name.
 pub(super) struct View {

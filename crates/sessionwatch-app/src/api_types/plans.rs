@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_targets::side_effects::SideEffect;
 use utoipa::ToSchema;
 
 use super::{At, json};
@@ -10,7 +11,6 @@ use crate::{
     actions,
     config::Config,
     store::{StoreError, archived::Holding, plans},
-    target::side_effects::SideEffect,
 };
 
 /// A row that a plan names.

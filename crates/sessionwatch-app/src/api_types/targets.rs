@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_targets::listing;
 use utoipa::ToSchema;
 
 use super::At;
-use crate::{report, target::listing};
+use crate::report;
 
 /// A session, by the first characters of its token.
 #[derive(Clone, Debug, Serialize, ToSchema)]

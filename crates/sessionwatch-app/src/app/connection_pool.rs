@@ -6,6 +6,9 @@ use std::{
     time::Duration,
 };
 
+use sessionwatch_targets::{
+    address::Address, connect::ConnectedTarget, error::TargetError, read_session::PooledConnection,
+};
 use tokio::task::JoinSet;
 
 use super::{
@@ -15,9 +18,6 @@ use super::{
 use crate::{
     blocking, clock,
     config::{Config, Target},
-    target::{
-        address::Address, connect::ConnectedTarget, error::TargetError, read_session::PooledConnection,
-    },
     target_layouts,
 };
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{Actor, AppError, AppState};
+pub use crate::target_layouts::KeptLayout;
 use crate::{config::Target, store::layouts, target_layouts};
-pub use crate::{profile::known_layout::KnownLayout, target_layouts::KeptLayout};
+pub use sessionwatch_targets::layout::known_layout::KnownLayout;
 
 /// What is known of the tables of sessions, by target.
 ///

@@ -22,8 +22,8 @@ pub use crate::{
         archived::Holding as ArchiveSummary,
         plans::{Plan as PlanRecord, State as PlanState},
     },
-    target::sql::Filter as RowFilter,
 };
+pub use sessionwatch_targets::sql::Filter as RowFilter;
 
 /// A plan, and the target that it is about.
 #[derive(Clone, Debug)]

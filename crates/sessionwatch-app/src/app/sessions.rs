@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sessionwatch_core::{instant::Instant, period::Period, plural::counted};
+use sessionwatch_targets::sql::{After, List};
 
 use super::{AppError, AppState, with_pooled_connection};
-pub use crate::target::{
-    listing::Line as SessionRow,
-    sql::{Sort as SessionSort, Status as SessionStatus},
-};
 use crate::{
     actions::{Plan, Selection},
     config::Target,
@@ -19,7 +16,10 @@ use crate::{
         events, plans,
         signals::{self, Kept, Search},
     },
-    target::sql::{After, List},
+};
+pub use sessionwatch_targets::{
+    listing::Line as SessionRow,
+    sql::{Sort as SessionSort, Status as SessionStatus},
 };
 
 /// Sessions of a user that are listed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_core::{alert::State, duration::DAY, instant::Instant, plural::counted};
+use sessionwatch_targets::printed::PrintedQueries;
 
 use super::{
     AppError, AppState, Period,
@@ -18,7 +19,6 @@ use crate::{
     doctor,
     schedule::{Entry, Schedule},
     store::{StoreError, alerts, censuses, db::Db, events, reports, silences},
-    target::printed::PrintedQueries,
 };
 pub use crate::{
     doctor::{Finding, Level},

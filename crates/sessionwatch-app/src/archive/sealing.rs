@@ -11,7 +11,7 @@ use std::{
 use age::{secrecy::ExposeSecret as _, x25519};
 use zeroize::Zeroizing;
 
-use crate::target::{full_rows::ArchiveBatch, unsealed_rows::DamagedRows};
+use sessionwatch_targets::{full_rows::ArchiveBatch, unsealed_rows::DamagedRows};
 
 /// Why something cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +179,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::target::full_rows::{DependentRows, FullRows};
+    use sessionwatch_targets::full_rows::{DependentRows, FullRows};
 
     #[test]
     fn what_is_sealed_opens_with_its_identity_and_no_other() {

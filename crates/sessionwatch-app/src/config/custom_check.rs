@@ -6,6 +6,7 @@ use sessionwatch_core::{
     checks::custom::{Comparison, NotAThreshold, Threshold},
     severity::Severity,
 };
+use sessionwatch_targets::{read_session::CustomValue, sql::EXAMPLE_CUSTOM_QUERY};
 
 use super::{
     names::{Names, builtin_checks},
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     checks::{Custom, Rules},
     config_file::Written,
-    target::{read_session::CustomValue, sql::EXAMPLE_CUSTOM_QUERY},
 };
 
 /// A check of your own, in SQL.

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use pg_link::Dsn;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sessionwatch_targets::address::Address;
 
 use super::{
     formats::ListenAddress,
@@ -22,7 +23,6 @@ use crate::{
     notify::Channel,
     secret::Secret,
     store::Place,
-    target::address::Address,
 };
 
 /// The store, where nothing else is written.

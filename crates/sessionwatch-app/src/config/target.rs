@@ -10,18 +10,21 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::{decoder::Decoder, local_time::MIN_GRACE};
+use sessionwatch_targets::{
+    address::Address,
+    connect::ConnectOptions,
+    engine::EngineKind,
+    layout::{LayoutRequest, catalogue::Profile, known_layout::KnownLayout, source::ProfileSource},
+    limits::Limits,
+};
 
 pub use self::cleanup::Cleanup;
 pub(super) use self::{cleanup::CleanupSection, mapping::MappingSection};
 use super::reading::{Every, Reading};
 use crate::{
     config_file::{Problem, Seconds, SecretText, Written},
-    profile::{catalogue::Profile, known_layout::KnownLayout, source::ProfileSource},
     schedule::Schedule,
     suggest::nearest,
-    target::{
-        address::Address, connect::ConnectOptions, engine::EngineKind, layout::LayoutRequest, limits::Limits,
-    },
 };
 
 /// A database that holds sessions.

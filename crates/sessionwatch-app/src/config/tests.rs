@@ -244,9 +244,9 @@ sql = "SELECT 1"
     let target = &config.targets[0];
     assert_eq!(
         (target.engine, target.limits.timeout.as_secs()),
-        (crate::target::engine::EngineKind::Pushdown, 5)
+        (sessionwatch_targets::engine::EngineKind::Pushdown, 5)
     );
-    let crate::profile::source::ProfileSource::Explicit(mapping) = &target.storage else {
+    let sessionwatch_targets::layout::source::ProfileSource::Explicit(mapping) = &target.storage else {
         panic!("{target:?}")
     };
     assert_eq!(mapping.sessions.schema.as_deref(), Some("auth"));

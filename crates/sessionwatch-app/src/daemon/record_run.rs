@@ -11,6 +11,7 @@ use sessionwatch_core::{
     instant::Instant,
     severity::Severity,
 };
+use sessionwatch_targets::evidence::EVIDENCE_LIMIT;
 
 use super::metrics;
 use crate::{
@@ -26,7 +27,6 @@ use crate::{
         db::Db,
         reports,
     },
-    target::evidence::EVIDENCE_LIMIT,
 };
 
 /// Runs in a row that see nothing before that is told.
@@ -105,7 +105,7 @@ fn reachability<'a>(report: &'a Report, rules: &Rules) -> CheckObservation<'a> {
         Ok(_) => (CheckState::Healthy, "healthy", "the target can be looked at".to_owned()),
         Err(error) => (CheckState::Failing, "failing", format!("the target cannot be looked at: {error}")),
     };
-    let hint = report.seen.as_ref().err().map(crate::target::error::TargetError::hint);
+    let hint = report.seen.as_ref().err().map(sessionwatch_targets::error::TargetError::hint);
     CheckObservation {
         target: &report.target,
         check: TARGET_UNREACHABLE,

@@ -9,6 +9,10 @@ use std::{
 
 use jiff::SignedDuration;
 use sessionwatch_core::{history::History, instant::Instant};
+use sessionwatch_targets::{
+    capabilities::Capability, connect::fingerprint_key, engine::Engine, error::TargetError,
+    layout::known_layout::KnownLayout,
+};
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
@@ -29,11 +33,9 @@ use crate::{
     incident,
     look::{self, Report, Request},
     memory::Memory,
-    profile::known_layout::KnownLayout,
     sanitize::printable,
     schedule::{self, Due, Timetable},
     store::{Store, StoreError, censuses, ledgers},
-    target::{capabilities::Capability, connect::fingerprint_key, engine::Engine, error::TargetError},
     target_layouts,
 };
 

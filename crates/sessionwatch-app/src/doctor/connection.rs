@@ -1,11 +1,12 @@
 //! The connection, the roles and the clocks.
 
-use super::{Acting, CLOCK_FAIL, CLOCK_WARN, Finding, Patient, fail, pass, warn};
-use crate::target::{
+use sessionwatch_targets::{
     address::{Address, CertificateCheck},
     capabilities::Capability,
     server_info::{ServerInfo, Shadower},
 };
+
+use super::{Acting, CLOCK_FAIL, CLOCK_WARN, Finding, Patient, fail, pass, warn};
 
 pub(super) fn server(audit: &ServerInfo) -> String {
     let replica = if audit.replica { ", a replica: it may lag behind" } else { "" };

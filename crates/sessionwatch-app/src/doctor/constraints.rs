@@ -1,7 +1,8 @@
 //! What is visible of the tables, and what their constraints and indexes guarantee.
 
+use sessionwatch_targets::sql::schema::{ForeignKey, Index, Table};
+
 use super::{Finding, Patient, fail, pass, warn};
-use crate::profile::schema::{ForeignKey, Index, Table};
 
 pub(super) fn visibility(patient: Patient<'_>, table: &Table) -> Finding {
     if table.rows_hidden {

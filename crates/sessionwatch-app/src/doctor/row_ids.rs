@@ -1,9 +1,9 @@
 //! Row ids that run out: once a sequence or its column holds no greater number, nobody can log in.
 
 use sessionwatch_core::plural::counted;
+use sessionwatch_targets::examination::RowIdSequence;
 
 use super::{Finding, Patient, fail, pass, warn};
-use crate::target::examination::RowIdSequence;
 
 /// One in so many numbers that are left is a warning, and a failure.
 const FEW: [i64; 2] = [5, 50];

@@ -1,9 +1,9 @@
 //! What about the table of users keeps orphaned sessions from being told apart.
 
 use sessionwatch_core::plural::counted;
+use sessionwatch_targets::{layout::detect::soft_delete, mapping::UsersMapping, sql::schema::Table};
 
 use super::{Finding, Patient, warn};
-use crate::profile::{detect::soft_delete, mapping::UsersMapping, schema::Table};
 
 /// Examines the users, where they are known.
 pub(super) fn examine(patient: Patient<'_>) -> Vec<Finding> {

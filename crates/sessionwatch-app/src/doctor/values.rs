@@ -5,9 +5,10 @@ use sessionwatch_core::{
     local_time::{Clock, Doubt},
     plural::counted,
 };
+use sessionwatch_targets::layout;
 
 use super::{Finding, MIN_TOKEN_LENGTH, Patient, fail, pass, warn};
-use crate::{clock as calendar, sanitize::printable, target::layout};
+use crate::{clock as calendar, sanitize::printable};
 
 /// Says that a token prefix names no session.
 pub(super) fn alike(patient: Patient<'_>) -> Option<Finding> {

@@ -1,6 +1,17 @@
 //! Asking a target what the doctor needs to know.
 
 use sessionwatch_core::{checks::Thresholds, instant::Instant, local_time::Doubts};
+use sessionwatch_targets::{
+    address::Address,
+    capabilities::Capability,
+    connect::ConnectedTarget,
+    error::TargetError,
+    layout::Known,
+    read_session::ReadSession,
+    side_effects::{Event, SideEffect},
+    sql::Change,
+    write_session::WriteSession,
+};
 
 use super::{Acting, Finding, Patient, examine};
 use crate::{
@@ -8,17 +19,6 @@ use crate::{
     clock_difference::Difference,
     config::Target,
     incident::drill::leftovers::{self, Leftover},
-    target::{
-        address::Address,
-        capabilities::Capability,
-        connect::ConnectedTarget,
-        error::TargetError,
-        layout::Known,
-        read_session::ReadSession,
-        side_effects::{Event, SideEffect},
-        sql::Change,
-        write_session::WriteSession,
-    },
 };
 
 /// Tokens whose lengths are looked at.

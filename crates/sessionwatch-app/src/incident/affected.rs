@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sessionwatch_core::plural::counted;
+use sessionwatch_targets::selecting::LeakRow;
 
-use crate::{
-    actions::{self, ActError, Context},
-    target::selecting::LeakRow,
-};
+use crate::actions::{self, ActError, Context};
 
 /// Who is affected, as far as the table shows it.
 pub(super) async fn affected(context: Context<'_>) -> Result<String, ActError> {

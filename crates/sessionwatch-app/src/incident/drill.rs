@@ -11,20 +11,21 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use sessionwatch_targets::{
+    address::Address,
+    connect::ConnectedTarget,
+    layout::source::ProfileSource,
+    mapping::Mapping,
+    scratch_database::{self, SampleScript, ScratchPlace, SessionSample},
+    sql::List,
+};
 
 use self::leftovers::Leftover;
 
 use crate::{
     actions::{ActError, Context, view},
     config::Target,
-    profile::{mapping::Mapping, source::ProfileSource},
     store::{Place, Store},
-    target::{
-        address::Address,
-        connect::ConnectedTarget,
-        scratch_database::{self, SampleScript, ScratchPlace, SessionSample},
-        sql::List,
-    },
 };
 
 /// Sessions of the sample.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io::Read as _, os::unix::fs::OpenOptionsExt as 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sessionwatch_core::{checks::Verdict, duration::DAY, instant::Instant, period::Period, stats::Measured};
+use sessionwatch_targets::selecting::LeakRow;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
         incidents::{Entry, Incident},
         signals::{self, Kept, Search},
     },
-    target::selecting::LeakRow,
 };
 
 /// Rows of each kind that are evidence.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sessionwatch_core::plural::counted;
 use sessionwatch_core::{correlation::MatchKind, duration::whole_micros, period::Period};
 use sessionwatch_logs::signal::Kind;
+use sessionwatch_targets::listing::Line;
 
 use crate::{
     config::Config,
@@ -14,7 +15,6 @@ use crate::{
         db::Db,
         signals::{self, Kept, Search, Window},
     },
-    target::listing::Line,
 };
 
 /// Signals that are looked at.

@@ -14,6 +14,7 @@ use sessionwatch_core::{
     source_activity::SourceStatus,
 };
 use sessionwatch_logs::signal::Kind;
+use sessionwatch_targets::{evidence::Evidence, listing::Line};
 
 use crate::{
     checks::{self, Limit, LogCheckKind},
@@ -25,7 +26,6 @@ use crate::{
         db::Db,
         signals::{self, Kept, Search},
     },
-    target::{evidence::Evidence, listing::Line},
 };
 use sessionwatch_core::log_gaps::KeptGap;
 

@@ -5,13 +5,15 @@ use sessionwatch_core::{
     checks::{CheckInput, CheckOutcome, Verdict},
     local_time::{Doubt, Doubts},
 };
+use sessionwatch_targets::layout::{
+    Layout,
+    doubt::{self, Weight},
+};
 
 use super::{Request, RunFacts};
 use crate::{
     checks::{Check, GoesBy},
     memory,
-    profile::doubt::{self, Weight},
-    target::layout::Layout,
 };
 
 /// What a check found, before the rows that show it are fetched.

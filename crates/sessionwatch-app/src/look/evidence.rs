@@ -1,17 +1,15 @@
 //! The rows that show what a check found.
 
 use sessionwatch_core::snapshot::UserTotal;
+use sessionwatch_targets::{
+    error::TargetError,
+    evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
+    read_session::ReadSession,
+    scope::Scope,
+};
 
 use super::{RunFacts, evaluate::Decision};
-use crate::{
-    checks::EvidenceKind,
-    target::{
-        error::TargetError,
-        evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
-        read_session::ReadSession,
-        scope::Scope,
-    },
-};
+use crate::checks::EvidenceKind;
 
 /// The evidence of a finding, whose bound that is.
 pub(super) async fn evidence(

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use sessionwatch_core::local_time::Doubts;
 
-use crate::{
-    profile::{doubt::Weight, mapping::TableName},
-    target::{connect::ConnectedTarget, layout, read_session::ReadSession},
+use sessionwatch_targets::{
+    connect::ConnectedTarget,
+    layout::{self, doubt::Weight},
+    mapping::TableName,
+    read_session::ReadSession,
 };
 
 /// Says that checks run as a role that may do everything.

@@ -2,11 +2,9 @@
 //! the one in use.
 
 use sessionwatch_core::stats::SessionStats;
+use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError};
 
-use crate::{
-    memory::Memory,
-    target::{connect::ConnectedTarget, error::TargetError},
-};
+use crate::memory::Memory;
 
 /// What keeps this target's numbers from being the whole truth.
 pub(super) async fn caveat(

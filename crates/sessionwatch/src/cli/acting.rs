@@ -5,6 +5,7 @@ mod text;
 pub(super) use text::choices;
 
 use sessionwatch_core::plural::counted;
+use sessionwatch_targets::address::Address;
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
     path::Path,
@@ -30,7 +31,6 @@ use crate::{
     output,
     progress::Meter,
     secret::Secret,
-    target::address::Address,
 };
 
 /// Which target, who acts, and whether.

@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
+use sessionwatch_targets::{engine::Engine, error::TargetError};
+
 use super::{Failure, choices::EngineChoice, target::TargetArgs};
 use crate::{
     checks,
     look::{self, Report, Request},
-    output,
-    output::Format,
+    output::{self, Format},
     report,
     suggest::nearest,
-    target::{engine::Engine, error::TargetError},
 };
 
 /// Look at the session table once and judge it

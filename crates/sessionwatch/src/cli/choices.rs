@@ -1,6 +1,6 @@
 //! How words on the command line name what the targets know.
 
-use crate::target::{
+use sessionwatch_targets::{
     engine::EngineKind,
     listing::Rank,
     sql::{Sort, Status},

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use sessionwatch_targets::{address::Address, engine::Engine};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, target};
@@ -12,9 +13,7 @@ use crate::{
     demo::{self, DemoError, application::Application},
     look::{self, Request},
     output::Format,
-    report,
-    target::{address::Address, engine::Engine},
-    web,
+    report, web,
 };
 
 /// Look at a small application with everything wrong; then serve the dashboard, with one that lives and begins to leak

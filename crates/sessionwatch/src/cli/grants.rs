@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, target::TargetArgs};
-use crate::target::{
-    grants::{self, Roles, Subject},
+use sessionwatch_targets::{
     side_effects::Event,
+    sql::grants::{self, Roles, Subject},
 };
+
+use super::{Failure, target::TargetArgs};
 
 /// Print SQL that creates least-privilege roles
 #[derive(Debug, clap::Args)]

@@ -7,19 +7,19 @@ use std::{
     process::ExitCode,
 };
 
+use sessionwatch_targets::{
+    connect::ConnectedTarget,
+    layout::{catalogue::Profile, source::ProfileSource},
+    mapping::{Mapping, Revoke, TableName},
+};
+
 use super::{Failure, target::TargetArgs};
 use crate::{
     actions::{ActError, keys},
     archive::sealing::{Identity, Recipient},
     config::{self, Target, file},
     environment,
-    profile::{
-        catalogue::Profile,
-        mapping::{Mapping, Revoke, TableName},
-        source::ProfileSource,
-    },
     sanitize::printable,
-    target::connect::ConnectedTarget,
 };
 
 /// Recognise the sessions of a database, and write sessionwatch.toml for it

@@ -2,12 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
+use sessionwatch_targets::error::TargetError;
+
 use super::{Failure, target::ConfigArgs};
 use crate::{
     app::AppState,
     config::{Config, Target},
     store::{Place, Store, StoreError},
-    target::error::TargetError,
     target_layouts,
 };
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use pg_link::Dsn;
+use sessionwatch_targets::address::Address;
 
 use crate::{
     actions::keys,
@@ -13,7 +14,6 @@ use crate::{
     notify::Sender,
     oidc,
     store::{Place, StoreError},
-    target::address::Address,
 };
 
 /// Reads the named file, or `sessionwatch.toml` of the current folder. Where anything in it is wrong, what cannot be used

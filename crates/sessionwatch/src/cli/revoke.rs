@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use sessionwatch_core::instant::Instant;
+use sessionwatch_targets::sql::Filter;
 
 use super::{
     Failure,
     acting::{self, ActArgs},
 };
-use crate::{actions::Selection, target::sql::Filter};
+use crate::actions::Selection;
 
 /// End sessions, as the framework ends them: first as a plan, then by --apply
 #[derive(Debug, clap::Subcommand)]

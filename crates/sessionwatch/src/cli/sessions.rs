@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_targets::{
+    connect::ConnectedTarget, error::TargetError, evidence::Evidence, listing::Line, sql::List,
+};
 
 use super::{
     Failure,
@@ -22,7 +25,6 @@ use crate::{
     output::{Format, table::Sheet},
     report,
     store::{Store, StoreError},
-    target::{connect::ConnectedTarget, error::TargetError, evidence::Evidence, listing::Line, sql::List},
 };
 
 /// Show sessions and the users who hold them

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use sessionwatch_targets::printed::PrintedQueries;
+
 use super::{Failure, target::TargetArgs};
 use crate::{
     checks::{self, Check},
     secret::Secret,
     suggest::nearest,
-    target::printed::PrintedQueries,
 };
 
 /// What the operator's guide calls its queries.

@@ -4,15 +4,16 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use sessionwatch_targets::{
+    address::Address, engine::EngineKind, layout::source::ProfileSource, limits::Limits,
+};
 
 use super::Failure;
 use crate::{
     config::{Config, Rhythm, Target},
     environment,
-    profile::source::ProfileSource,
     secret::Secret,
     suggest::nearest,
-    target::{address::Address, engine::EngineKind, limits::Limits},
 };
 
 /// Which target, and how long it may take.

@@ -8,14 +8,12 @@ mod quoting;
 pub(crate) mod remediation;
 pub(crate) mod sqlite;
 
-use sessionwatch::{
-    profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
-    target::{
-        address::Address,
-        sql::{Dialect, RowAddressing, schema::Schema},
-    },
-};
 use sessionwatch_core::decoder::Decoder;
+use sessionwatch_targets::{
+    address::Address,
+    mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    sql::{Dialect, RowAddressing, schema::Schema},
+};
 
 use self::remediation::Site;
 

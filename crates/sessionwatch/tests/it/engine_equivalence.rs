@@ -3,24 +3,22 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use sessionwatch::{
-    profile::mapping::{InstantColumn, Mapping, TableName, UsersMapping},
-    target::{
-        address::Address,
-        engine::{Engine, EngineKind, Tops},
-        evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
-        layout::Layout,
-        limits::Limits,
-        read_session::ReadSession,
-        scope::Scope,
-        sql::{Dialect, string},
-    },
-};
 use sessionwatch_core::{
     decoder::{Decoded, Decoder, Raw},
     instant::{DAY, HOUR, Instant},
     local_time::Newest,
     stats::{Duplicates, Histogram, Measured, SessionStats},
+};
+use sessionwatch_targets::{
+    address::Address,
+    engine::{Engine, EngineKind, Tops},
+    evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
+    layout::Layout,
+    limits::Limits,
+    mapping::{InstantColumn, Mapping, TableName, UsersMapping},
+    read_session::ReadSession,
+    scope::Scope,
+    sql::{Dialect, string},
 };
 
 use crate::backends::{BACKENDS, Backend as _, postgres::Postgres};
@@ -248,7 +246,7 @@ struct Seen {
 fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
     let name = |schema: &Option<String>, name: &str| TableName { schema: schema.clone(), name: name.into() };
     let mapping = |schema: &Option<String>| Mapping {
-        revoke: sessionwatch::profile::mapping::Revoke::Delete,
+        revoke: sessionwatch_targets::mapping::Revoke::Delete,
         profile: "custom".into(),
         sessions: name(schema, "s"),
         id: None,

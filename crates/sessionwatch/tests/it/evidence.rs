@@ -3,24 +3,22 @@
 
 use std::time::Duration;
 
-use sessionwatch::{
-    profile::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
-    target::{
-        address::Address,
-        engine::{Engine, EngineKind},
-        evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
-        layout::Layout,
-        limits::Limits,
-        read_session::ReadSession,
-        scope::Scope,
-        sql::{Among, OrphanSearch, RowAddressing, RowKind, Rows},
-    },
-};
 use sessionwatch_core::{
     decoder::Decoder,
     instant::{DAY, Instant},
     snapshot::Notable,
     stats::{Duplicates, Measured},
+};
+use sessionwatch_targets::{
+    address::Address,
+    engine::{Engine, EngineKind},
+    evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
+    layout::Layout,
+    limits::Limits,
+    mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    read_session::ReadSession,
+    scope::Scope,
+    sql::{Among, OrphanSearch, RowAddressing, RowKind, Rows},
 };
 
 const NOW: i64 = 1_800_000_000_000_000;

@@ -3,21 +3,19 @@
 
 use std::time::Duration;
 
-use sessionwatch::{
-    profile::mapping::{InstantColumn, Mapping, Revoke, TableName},
-    target::{
-        address::Address,
-        layout::Layout as TargetLayout,
-        limits::Limits,
-        listing::Line,
-        read_session::ReadSession,
-        scope::Scope,
-        sql::{After, Dialect, List, Sort, Status, string},
-    },
-};
 use sessionwatch_core::{
     decoder::{Decoded, Decoder, Raw},
     instant::Instant,
+};
+use sessionwatch_targets::{
+    address::Address,
+    layout::Layout as TargetLayout,
+    limits::Limits,
+    listing::Line,
+    mapping::{InstantColumn, Mapping, Revoke, TableName},
+    read_session::ReadSession,
+    scope::Scope,
+    sql::{After, Dialect, List, Sort, Status, string},
 };
 
 use crate::backends::BACKENDS;

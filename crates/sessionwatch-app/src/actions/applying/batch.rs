@@ -3,19 +3,19 @@
 use std::{collections::BTreeMap, time::Duration, time::Instant as Monotonic};
 
 use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_targets::{
+    capabilities::Capability,
+    error::TargetError,
+    full_rows::{ArchiveBatch, DependentRows, FullRows, RowHeader},
+    sql::{Addressing, Named, ReadRows, RowVersion},
+    write_session::{Changed, WriteSession},
+};
 
 use super::{ActError, Work, lock, settle};
 use crate::{
     actions::{reconcile, view},
     clock::length_of,
     store::archived::{self, Batch, Fate, State},
-    target::{
-        capabilities::Capability,
-        error::TargetError,
-        full_rows::{ArchiveBatch, DependentRows, FullRows, RowHeader},
-        sql::{Addressing, Named, ReadRows, RowVersion},
-        write_session::{Changed, WriteSession},
-    },
 };
 
 /// What is left of a batch.

@@ -1,8 +1,7 @@
 //! Rows of other tables that a deletion takes along (`ON DELETE CASCADE`): read and sealed with their sessions, and deleted
 //! just before them, so that the database has none left to delete by itself.
 
-use super::{ActError, Work};
-use crate::target::{
+use sessionwatch_targets::{
     error::TargetError,
     full_rows::{DependentRows, RowHeader},
     scope::Scope,
@@ -10,6 +9,8 @@ use crate::target::{
     sql::{Change, ReadRows},
     write_session::WriteSession,
 };
+
+use super::{ActError, Work};
 
 /// Rows of one dependent table that are read for several sessions at once; for more, the sessions are taken apart.
 const ROWS_PER_BATCH: usize = 5_000;

@@ -4,12 +4,10 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_targets::{sql::Named, write_session::WriteSession};
 
 use super::{ActError, PATIENCE, Why, Work, lock};
-use crate::{
-    clock,
-    target::{sql::Named, write_session::WriteSession},
-};
+use crate::clock;
 
 /// How often a row that somebody holds is tried.
 const ROUNDS: usize = 5;

@@ -3,15 +3,14 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::decoder::Decoder;
+use sessionwatch_targets::{
+    layout::{catalogue::Profile, explicit},
+    mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+};
 
 use crate::{
     config::{formats::DecoderName, reading::Reading},
     config_file::Written,
-    profile::{
-        catalogue::Profile,
-        explicit,
-        mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
-    },
 };
 
 const SECONDS_PER_DAY: u64 = 86_400;

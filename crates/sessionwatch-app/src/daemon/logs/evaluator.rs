@@ -8,6 +8,7 @@ use std::{
 
 use jiff::SignedDuration;
 use sessionwatch_core::{correlation::MatchKind, instant::Instant};
+use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError, listing::Line, sql::List};
 use tokio_util::sync::CancellationToken;
 
 use super::RETRY_DELAY;
@@ -20,15 +21,17 @@ use crate::{
         record_run::record_log_checks,
         tasks::{wait_to_retry, wait_until},
     },
-    incident, logs,
-    logs::judge::{self, Table, View},
+    incident,
+    logs::{
+        self,
+        judge::{self, Table, View},
+    },
     store::{
         StoreError,
         db::Db,
         incidents, reports,
         signals::{self, Kept},
     },
-    target::{connect::ConnectedTarget, error::TargetError, listing::Line, sql::List},
     target_layouts,
 };
 

@@ -9,8 +9,9 @@ use std::{
 };
 
 use sessionwatch_core::instant::Instant;
+use sessionwatch_targets::scratch_database::drop_statement;
 
-use crate::{clock, target::scratch_database::drop_statement};
+use crate::clock;
 
 /// What the name of everything begins with that is made for a drill.
 pub const PREFIX: &str = "sessionwatch_drill_";

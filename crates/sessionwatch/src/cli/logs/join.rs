@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use jiff::SignedDuration;
+use sessionwatch_targets::{error::TargetError, sql::List};
 
 use super::{
     super::{
@@ -15,7 +16,6 @@ use super::{
 use crate::{
     app::{AppState, Period, logs},
     clock,
-    target::{error::TargetError, sql::List},
 };
 
 /// Rows that are compared with the log.

@@ -2,7 +2,11 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use sessionwatch::target::{
+use sessionwatch_core::{
+    instant::{DAY, Instant},
+    snapshot::Notable,
+};
+use sessionwatch_targets::{
     address::Address,
     engine::{Engine, EngineKind},
     evidence::{Evidence, Wanted},
@@ -11,10 +15,6 @@ use sessionwatch::target::{
     read_session::ReadSession,
     scope::Scope,
     sql::{Among, RowAddressing, RowKind, Rows},
-};
-use sessionwatch_core::{
-    instant::{DAY, Instant},
-    snapshot::Notable,
 };
 
 use super::{BACKENDS, mapping};

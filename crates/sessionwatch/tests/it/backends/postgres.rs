@@ -1,10 +1,10 @@
 //! PostgreSQL, directly and through a pooler.
 
-use sessionwatch::target::{
+use sessionwatch_core::decoder::Decoder;
+use sessionwatch_targets::{
     address::Address,
     sql::{Dialect, RowAddressing},
 };
-use sessionwatch_core::decoder::Decoder;
 use testkit::Database;
 
 use super::{Backend, TestDatabase, remediation::Site};

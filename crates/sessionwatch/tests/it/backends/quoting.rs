@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sessionwatch::target::{
+use sessionwatch_core::instant::Instant;
+use sessionwatch_targets::{
     address::Address, layout::Layout, limits::Limits, read_session::ReadSession, scope::Scope, sql::List,
 };
-use sessionwatch_core::instant::Instant;
 
 use super::{BACKENDS, Backend, mapping};
 

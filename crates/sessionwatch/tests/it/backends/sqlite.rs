@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use sessionwatch::target::{
+use sessionwatch_core::decoder::Decoder;
+use sessionwatch_targets::{
     address::Address,
     sql::{Dialect, RowAddressing},
 };
-use sessionwatch_core::decoder::Decoder;
 
 use super::{Backend, TestDatabase, remediation::Site};
 

@@ -18,8 +18,8 @@ use sessionwatch::{
         archived::{self, Fate},
         plans,
     },
-    target::error::TargetError,
 };
+use sessionwatch_targets::error::TargetError;
 
 use super::{Kind, ROWS, Write, application::App, shapes::Shape};
 

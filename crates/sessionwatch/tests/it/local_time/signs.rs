@@ -5,8 +5,8 @@ use sessionwatch::{
     config::Config,
     look::{self, Request},
     memory::Memory,
-    target::engine::Engine,
 };
+use sessionwatch_targets::engine::Engine;
 use testkit::{Database, outcome, run_in};
 
 use super::{BETTER_AUTH_UTC, CONNECT_PG_SIMPLE, check_in, doubted, offset, refused};
