@@ -1,0 +1,152 @@
+//! Checks that only the watch can make: those that compare two looks at a table, and those of logs. Each has what it passes
+//! and what trips it; a check that is added to a list and has neither fails here.
+
+use std::path::Path;
+
+use serde_json::Value;
+use sessionwatch::{
+    checks::{LOG_CHECKS, LogCheckKind, TABLE_CHECKS},
+    store::{alerts, reports},
+};
+use sessionwatch_core::instant::{HOUR, Instant, SECOND};
+use testkit::Sink;
+
+use super::is_told_by_one_look;
+use crate::{
+    fastforward::{MINUTE, Watch, monday},
+    log_rotation::append,
+    logs::{DUPLICATE, MISMATCH},
+};
+
+/// What happens to the healthy table between two looks.
+struct Fixture {
+    /// At which the check passes.
+    ordinary: &'static str,
+    /// At which it fails.
+    tripping: &'static str,
+    configuration: &'static str,
+}
+
+fn fixture(id: &str) -> Fixture {
+    let configuration = "";
+    match id {
+        "token-rebound" => Fixture {
+            ordinary: r#"UPDATE sessions SET "sessionToken" = "sessionToken" || 'x' WHERE id = 's9'"#,
+            tripping: r#"UPDATE sessions SET "userId" = 1 + "userId" % 60 WHERE id = 's9'"#,
+            configuration,
+        },
+        "revived-sessions" => Fixture {
+            ordinary: "DELETE FROM sessions WHERE id = 's9'",
+            tripping: "INSERT INTO sessions VALUES ('again', 'token-' || md5('9'), 10, now() + interval '1 day')",
+            configuration,
+        },
+        "rapid-creation" => Fixture {
+            ordinary: "INSERT INTO sessions VALUES ('r0', 'rapid-0', 7, now() + interval '1 day')",
+            tripping: "INSERT INTO sessions SELECT 'r' || n, 'rapid-' || n, 7, now() + interval '1 day' FROM generate_series(1, 11) AS n",
+            configuration,
+        },
+        "creation-rate" => Fixture {
+            ordinary: "INSERT INTO sessions SELECT 'c' || n, 'spike-' || n, n, now() + interval '1 day' FROM generate_series(1, 5) AS n",
+            tripping: "INSERT INTO sessions SELECT 'd' || n, 'more-' || n, n, now() + interval '1 day' FROM generate_series(1, 16) AS n",
+            configuration: "[checks.creation-rate]\nmax = 20\n",
+        },
+        other => panic!("{other} has no table that trips it"),
+    }
+}
+
+/// The verdict of a check in the last report.
+fn verdict(watch: &Watch, id: &str) -> Value {
+    let (_, report) = watch.shared.app.store.read(|db| reports::document(db, "app")).unwrap().unwrap();
+    testkit::outcome(&report, id)["verdict"].clone()
+}
+
+#[test]
+fn each_check_of_two_looks_passes_at_ordinary_changes_and_fails_for_its_own_reason() {
+    for check in TABLE_CHECKS.into_iter().filter(|check| !is_told_by_one_look(check)) {
+        let Fixture { ordinary, tripping, configuration } = fixture(check.id);
+        let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+        let text = format!(
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{configuration}",
+            database.url("postgres")
+        );
+        let mut watch = Watch::start(folder.path(), &text, monday());
+        assert_eq!(verdict(&watch, check.id), "unknown", "{} at the first look", check.id);
+        for (minute, change, expected) in [(1, ordinary, "healthy"), (2, tripping, "failing")] {
+            database.psql(change).unwrap();
+            watch.to(monday().plus(minute * MINUTE));
+            assert_eq!(verdict(&watch, check.id), expected, "{}", check.id);
+        }
+        assert!(watch.stop());
+    }
+}
+
+/// Sends lines of the application.
+fn send(watch: &Watch, lines: &str) {
+    let headers = [("authorization", "Bearer a-token-for-lines")];
+    assert_eq!(testkit::http::post(&watch.address, "/ingest/logs", &headers, lines).status, 200);
+}
+
+/// Lets the clock go on from there until a check comes to that verdict.
+fn comes_to(watch: &Watch, from: Instant, check: &str, expected: &str) {
+    let mut now = from;
+    testkit::wait_until(&format!("{check} is {expected}"), || {
+        now = now.plus(5 * SECOND);
+        watch.set(now);
+        let kept = watch.shared.app.store.read(|db| alerts::get(db, "app", check)).unwrap();
+        kept.and_then(|kept| kept.verdict).as_deref() == Some(expected)
+    });
+}
+
+/// What trips a check of logs.
+fn trip(id: &str, watch: &Watch, folder: &Path) {
+    match id {
+        "log-duplicate-token" => send(watch, DUPLICATE),
+        "log-user-mismatch" => send(watch, MISMATCH),
+        // Session s7 is one of user 8.
+        "log-table-mismatch" => {
+            send(watch, "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }");
+        }
+        "token-in-log" => send(watch, &format!("debug {{ sessionToken: '{}' }}", crate::logs::TOKEN)),
+        "log-user-not-found" => {
+            let line =
+                |user: u32| format!("[AUTH-ADAPTER] User not found for session {{ userId: {user} }}\n");
+            send(watch, &(0..11).map(line).collect::<String>());
+        }
+        // Nobody says anything.
+        "log-silence" => {}
+        "log-source-gap" => std::fs::write(folder.join("app.log"), "").unwrap(),
+        other => panic!("{other} has no log that trips it"),
+    }
+}
+
+#[test]
+fn each_check_of_logs_passes_at_ordinary_lines_and_fails_for_its_own_reason() {
+    for check in LOG_CHECKS {
+        let (database, folder, sink) =
+            (testkit::healthy(), tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+        database.psql(crate::logs::KNOWN).unwrap();
+        let log = folder.path().join("app.log");
+        std::fs::write(&log, "").unwrap();
+        let is_of_file = check.finds == LogCheckKind::Gaps;
+        let sources = if is_of_file {
+            "[[logs]]\nname = \"file\"\nfile = \"app.log\"\n"
+        } else {
+            "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n"
+        };
+        let text = crate::logs::configuration(&database.url("postgres"), &sink.url(), sources);
+        let mut watch = Watch::start(folder.path(), &text, monday());
+        for hour in 0..6 {
+            watch.to(monday().plus(hour * HOUR + MINUTE));
+            if is_of_file {
+                append(&log, "GET / 200\n");
+            } else {
+                send(&watch, "GET / 200\n");
+            }
+        }
+        comes_to(&watch, monday().plus(5 * HOUR + 2 * MINUTE), check.id, "healthy");
+        trip(check.id, &watch, folder.path());
+        let later = if check.finds == LogCheckKind::Silence { 7 } else { 6 };
+        comes_to(&watch, monday().plus(later * HOUR), check.id, "failing");
+        assert!(watch.stop());
+    }
+}
