@@ -3,10 +3,19 @@
 
 use std::{path::Path, process::Stdio};
 
-use aho_corasick::AhoCorasick;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use testkit::{ACCOUNT_PASSWORD, Daemon, Database, ProgramOutput, Sink, run_in};
+use testkit::{ACCOUNT_PASSWORD, Daemon, MailOptions, MailSink, ProgramOutput, Sink, run_in};
+
+use self::{
+    commands::{assert_all_used, changes, commands},
+    outcome::Outcome,
+    targets::{Planted, in_postgres, in_sqlite},
+};
+
+mod commands;
+mod outcome;
+mod targets;
 
 const WATCH_PASSWORD: &str = "watchPw-7f3kq";
 const ACT_PASSWORD: &str = "actPw-9x2mz";
@@ -17,6 +26,9 @@ const BOT_TOKEN: &str = "12345:botToken-8d3vf";
 const DRAIN_SECRET: &str = "drainKey-6g5jk-long-enough";
 const SHIPPER_SECRET: &str = "shipKey-3h7ls-long-enough";
 const CLIENT_SECRET: &str = "clientKey-1c9wb";
+/// Secrets that their channels are sent, and nobody else.
+const PAGER_KEY: &str = "pagerKey-8k4vt";
+const TOPIC_TOKEN: &str = "topicToken-2j6hd";
 /// A password that a person types into a note.
 const TYPED: &str = "typed-1q@pw/8z";
 /// Everything that is configured or typed, and shown to nobody.
@@ -43,146 +55,44 @@ const LOGGED: [&str; 6] = [
     "qwertyuiopasdfghjklzxcvbnmqwerty",
 ];
 
-/// Tokens of sessions, in which the part that may be shown is followed by one that occurs nowhere else.
-const PLANT: &str = r#"
-UPDATE sessions SET "sessionToken" = left(md5("sessionToken"), 8) || 'Z' || md5(reverse("sessionToken"));
-UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';
-"#;
-
 /// The tables of the SQLite file, which has a row ID that its profile does not know.
 const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
-/// A target with its addresses for both roles, and every token in it.
-struct Planted {
-    url: String,
-    act_url: Option<String>,
-    tokens: Vec<String>,
-    _kept: Kept,
-}
-
-/// What the target is in, and ends with.
-#[expect(dead_code, reason = "it is only to be dropped")]
-enum Kept {
-    Database(Database<'static>),
-    Folder(tempfile::TempDir),
-}
-
-fn in_postgres() -> Planted {
-    let database = testkit::anomalous();
-    database.psql(PLANT).unwrap();
-    let of = |kind: &str, password: &str| {
-        let role = testkit::create_role(&database, kind);
-        database.psql(&format!("ALTER ROLE {role} SUPERUSER PASSWORD '{password}'")).unwrap();
-        database.url(&role).replace(":testkit@", &format!(":{password}@"))
+/// Channels of every kind; two of them cannot be reached.
+fn channels(sink: &Sink, mails: &MailSink) -> String {
+    let (sink, mails) = (sink.url(), format!("smtp://localhost:{}", mails.port()));
+    let channel = |name: &str, kind: &str, url: &str, more: &str| {
+        format!("[[channel]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{more}\n")
     };
-    let (url, act_url) = (of("watch", WATCH_PASSWORD), of("act", ACT_PASSWORD));
-    assert!(url.contains(WATCH_PASSWORD));
-    let tokens = database.psql(r#"SELECT DISTINCT "sessionToken" FROM sessions"#).unwrap();
-    Planted {
-        url,
-        act_url: Some(act_url),
-        tokens: tokens.lines().map(str::to_owned).collect(),
-        _kept: Kept::Database(database),
-    }
+    let bot = format!("secret = \"{BOT_TOKEN}\"\nchat = \"7\"");
+    [
+        channel("hook", "webhook", &format!("{sink}/{HOOK_PATH}"), &format!("secret = \"{HOOK_SECRET}\"")),
+        channel("chat", "slack", &format!("http://127.0.0.1:1/services/{CHAT_PATH}"), ""),
+        channel("chat-too", "slack", &format!("{sink}/services/{CHAT_PATH}"), ""),
+        channel("bot", "telegram", "http://127.0.0.1:1", &bot),
+        channel("bot-too", "telegram", &sink, &bot),
+        channel("guild", "discord", &format!("{sink}/api/{CHAT_PATH}"), ""),
+        channel("flow", "teams", &format!("{sink}/workflows/{CHAT_PATH}"), ""),
+        channel("pager", "pagerduty", &format!("{sink}/v2/enqueue"), &format!("secret = \"{PAGER_KEY}\"")),
+        channel("groups", "alertmanager", &format!("{sink}/prefix/"), ""),
+        channel("topic", "ntfy", &format!("{sink}/alerts"), &format!("secret = \"{TOPIC_TOKEN}\"")),
+        channel("mail", "email", &mails, "from = \"watch@example.org\"\nto = [\"ops@example.org\"]"),
+    ]
+    .concat()
 }
 
-fn in_sqlite() -> Planted {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("app.db");
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    connection
-        .execute_batch(
-            r#"CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
-               CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" INTEGER NOT NULL, expires INTEGER NOT NULL);
-               WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 40)
-               INSERT INTO users SELECT n, 'User ' || n FROM n;
-               WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 60)
-               INSERT INTO sessions SELECT 's' || n, lower(hex(randomblob(4))) || 'Z' || lower(hex(randomblob(16))), 1 + n % 45,
-                 (unixepoch() + (n - 20) * 3600) * 1000 FROM n;
-               UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's50') WHERE id = 's51';
-               UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';"#,
-        )
-        .unwrap();
-    let mut query = connection.prepare(r#"SELECT DISTINCT "sessionToken" FROM sessions"#).unwrap();
-    let tokens: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    Planted { url: format!("sqlite:{}", path.display()), act_url: None, tokens, _kept: Kept::Folder(folder) }
-}
-
-/// What came out, and where.
-#[derive(Default)]
-struct Outcome(Vec<(String, Vec<u8>)>);
-
-impl Outcome {
-    fn add(&mut self, place: impl Into<String>, bytes: impl Into<Vec<u8>>) {
-        self.0.push((place.into(), bytes.into()));
-    }
-
-    /// Every secret that is found somewhere, in any of the ways in which it may be written.
-    fn leaks(&self, secrets: &[String]) -> Vec<String> {
-        let mut needles: Vec<(String, &str)> = vec![];
-        for secret in secrets {
-            needles.extend(written(secret).into_iter().map(|needle| (needle, secret.as_str())));
-        }
-        let search = AhoCorasick::new(needles.iter().map(|(needle, _)| needle)).unwrap();
-        let mut leaks = vec![];
-        for (place, bytes) in &self.0 {
-            let found = search.find_overlapping_iter(bytes).map(|found| found.pattern().as_usize());
-            let mut found: Vec<usize> = found.collect();
-            found.sort_unstable();
-            found.dedup();
-            leaks.extend(
-                found.iter().map(|at| format!("{} as {} in {place}", needles[*at].1, needles[*at].0)),
-            );
-        }
-        leaks
-    }
-}
-
-/// A secret as it is, as hexadecimal digits, percent-encoded, and in base64 wherever it begins in three bytes.
-fn written(secret: &str) -> Vec<String> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let percent = |letter: char| {
-        if letter.is_ascii_alphanumeric() {
-            letter.to_string()
-        } else {
-            format!("%{:02X}", u32::from(letter))
-        }
-    };
-    let json = Value::from(secret).to_string();
-    let mut ways = vec![
-        secret.to_owned(),
-        hex.to_uppercase(),
-        hex,
-        secret.chars().map(percent).collect(),
-        secret.replace(' ', "+"),
-        json.trim_matches('"').to_owned(),
-    ];
-    for before in 0..3_usize {
-        let bytes = [&[0].repeat(before), secret.as_bytes()].concat();
-        let encoded = STANDARD.encode(&bytes);
-        let (from, to) = ([0, 2, 3][before], bytes.len() * 8 / 6);
-        if let Some(inner) = encoded.get(from..to).filter(|inner| inner.len() >= 6) {
-            ways.extend([inner.to_owned(), inner.replace('+', "-").replace('/', "_")]);
-        }
-    }
-    ways
-}
-
-fn configure(folder: &Path, planted: &Planted, sink: &Sink) {
+fn configure(folder: &Path, planted: &Planted, channels: &str) {
     let act = planted.act_url.as_ref().map(|url| format!("act_url = \"{url}\"\n")).unwrap_or(MAPPING.into());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n{act}[checks.slow-observation]\nenabled = false\n\
-         [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"state.db\"\npublic_url = \"http://127.0.0.1:1\"\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\npublic_url = \"http://127.0.0.1:1\"\n\
          [openid]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\nadmins = [\"ops\"]\n\
-         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}/{HOOK_PATH}\"\nsecret = \"{HOOK_SECRET}\"\n\
-         [[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"http://127.0.0.1:1/services/{CHAT_PATH}\"\n\
-         [[channel]]\nname = \"bot\"\nkind = \"telegram\"\nurl = \"http://127.0.0.1:1\"\nsecret = \"{BOT_TOKEN}\"\nchat = \"7\"\n\
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{DRAIN_SECRET}\"\n\
          [[logs]]\nname = \"ship\"\nkind = \"http\"\nsecret = \"{SHIPPER_SECRET}\"\n\
-         [[log_pattern]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\nseverity = \"high\"\n",
+         [[log_pattern]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\nseverity = \"high\"\n{channels}",
         planted.url,
-        sink.url(),
+        planted.store.as_ref().map_or("state.db".to_owned(), |store| store.url("postgres")),
     );
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
@@ -207,51 +117,6 @@ fn lines(tokens: &[String]) -> String {
         format!("refused u7: password=\"{}\" at {}", LOGGED[0], LOGGED[3]),
     ]);
     lines.join("\n")
-}
-
-/// Commands of everything that reads, in every format.
-fn commands() -> Vec<Vec<&'static str>> {
-    let mut commands = vec![
-        vec!["doctor", "app"],
-        vec!["doctor", "app", "--format", "json"],
-        vec!["grants", "app"],
-        vec!["sql", "app"],
-        vec!["init", "app", "--output", "-"],
-        vec!["config", "check"],
-        vec!["check", "app", "--deep"],
-        vec!["--verbose", "check", "app", "--engine", "pushdown"],
-        vec!["--log-format", "json", "--verbose", "check", "app"],
-        vec!["sessions", "show", "s1", "app"],
-        vec!["sessions", "show", "ZQ", "app"],
-        vec!["sessions", "top", "app"],
-        vec!["alerts", "show", "app", "duplicate-tokens"],
-        vec!["notify", "test", "hook"],
-        vec!["notify", "test", "chat"],
-        vec!["notify", "test", "bot"],
-        vec!["notify", "dead"],
-        vec!["logs", "join", "app"],
-        vec!["logs", "sources"],
-        vec!["audit", "verify"],
-        vec!["incident", "report"],
-        vec!["incident", "message"],
-    ];
-    for format in ["table", "json", "ndjson", "csv", "markdown"] {
-        for list in [
-            &["check", "app"][..],
-            &["sessions", "list", "app", "--limit", "1000"],
-            &["alerts", "list", "--all"],
-            &["alerts", "history"],
-            &["archive", "list"],
-            &["logs", "list"],
-            &["logs", "scan", "app.log"],
-            &["report", "checklist", "app"],
-            &["accounts", "list"],
-            &["tokens", "list"],
-        ] {
-            commands.push([list, &["--format", format]].concat());
-        }
-    }
-    commands
 }
 
 /// The pages and addresses of the API that are only read, as the documentation lists them.
@@ -303,21 +168,35 @@ struct Scene<'a> {
     planted: &'a Planted,
     folder: tempfile::TempDir,
     sink: Sink,
+    mails: MailSink,
     outcome: Outcome,
+    /// What channels were sent.
+    told: Outcome,
+    used: Vec<Vec<String>>,
 }
 
 impl<'a> Scene<'a> {
     fn new(planted: &'a Planted) -> Self {
         let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
-        configure(folder.path(), planted, &sink);
+        let mails = MailSink::start(MailOptions::default()).unwrap();
+        configure(folder.path(), planted, &channels(&sink, &mails));
         std::fs::write(folder.path().join("app.log"), lines(&planted.tokens)).unwrap();
         testkit::add_account(folder.path(), "ada", "admin");
-        Self { planted, folder, sink, outcome: Outcome::default() }
+        Self {
+            planted,
+            folder,
+            sink,
+            mails,
+            outcome: Outcome::default(),
+            told: Outcome::default(),
+            used: vec![],
+        }
     }
 
     fn run(&mut self, arguments: &[&str]) -> ProgramOutput {
         let said = run_in(self.folder.path(), &[("USER", "ada")], arguments);
         self.outcome.add(format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr));
+        self.used.push(arguments.iter().map(|word| (*word).to_owned()).collect());
         said
     }
 
@@ -340,6 +219,11 @@ impl<'a> Scene<'a> {
         };
         let about = |check: &str| self.sink.received().iter().any(|told| is_about(&told.body, check));
         testkit::wait_until("leaks are told", || about("duplicate-tokens") && about("log-duplicate-token"));
+        let sent_to = |path: &str| self.sink.received().iter().any(|told| told.path.contains(path));
+        for path in ["/services/", "/bot", "/api/chat", "/workflows/", "/v2/enqueue", "/prefix/", "/alerts"] {
+            testkit::wait_until(path, || sent_to(path));
+        }
+        assert!(!self.mails.wait_for(1).is_empty());
         watch
     }
 
@@ -386,10 +270,14 @@ impl<'a> Scene<'a> {
     }
 
     /// Takes in what was sent to channels, and every file: what came out, and the identity that opens archives.
-    fn finish(mut self) -> (Outcome, String) {
+    fn finish(mut self) -> (Outcome, Outcome, String) {
         for told in self.sink.stop() {
-            self.outcome.add("channel", format!("{:?} {}", told.headers, told.body));
+            self.told.add(format!("a message to {}", told.path), format!("{:?} {}", told.headers, told.body));
         }
+        for mail in self.mails.received() {
+            self.told.add("a mail", mail.data);
+        }
+        add_store(self.planted, &mut self.outcome);
         let mut identity = String::new();
         for file in std::fs::read_dir(self.folder.path()).unwrap() {
             let path = file.unwrap().path();
@@ -402,12 +290,32 @@ impl<'a> Scene<'a> {
                 self.outcome.add(name, bytes.unwrap());
             }
         }
-        (self.outcome, identity)
+        (self.outcome, self.told, identity)
     }
 }
 
-/// Uses everything, and says what came out and what must not have.
-fn use_everything(planted: &Planted) -> (Outcome, Vec<String>) {
+/// Takes in every row of a store on a server, as text.
+fn add_store(planted: &Planted, outcome: &mut Outcome) {
+    let Some(store) = &planted.store else { return };
+    let tables = "SELECT format('SELECT t::text FROM sessionwatch.%I AS t', tablename) FROM pg_tables WHERE schemaname = 'sessionwatch'";
+    let queries = store.psql(tables).unwrap();
+    assert!(queries.lines().count() > 20, "{queries}");
+    for query in queries.lines() {
+        outcome.add(query, store.psql(query).unwrap());
+    }
+}
+
+/// What came out of a watch, and what must not have.
+struct Used {
+    outcome: Outcome,
+    /// What channels were sent.
+    told: Outcome,
+    /// Secrets that were made on the way.
+    made: Vec<String>,
+}
+
+/// Uses everything.
+fn use_everything(planted: &Planted) -> Used {
     let mut scene = Scene::new(planted);
     let scopes = "read,alerts,actions,account,admin";
     let token = ["tokens", "add", "ada", "--label", "bot", "--scope", scopes];
@@ -417,21 +325,29 @@ fn use_everything(planted: &Planted) -> (Outcome, Vec<String>) {
     for command in commands() {
         scene.run(&command);
     }
+    let line =
+        format!("[AUTH-ADAPTER] Session created {{ sessionToken: '{}', userId: 5 }}", planted.tokens[0]);
+    scene.run(&["logs", "explain", &line]);
     assert_eq!(scene.run(&["backup", "backup.db"]).code, 0);
     scene.ask(&watch, &token);
     let cookie = visit(&watch, &token, &mut scene.outcome);
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm"].into_iter().filter(|_| planted.store.is_none()) {
         let name = format!("state.db{suffix}");
         let bytes = std::fs::read(scene.folder.path().join(&name)).unwrap();
         scene.outcome.add(format!("{name} while it is used"), bytes);
     }
+    for change in changes() {
+        let words: Vec<&str> = change.iter().map(String::as_str).collect();
+        scene.run(&words);
+    }
+    assert_all_used(&scene.used);
     assert_eq!(watch.stop(), Some(0));
-    let (outcome, identity) = scene.finish();
-    (outcome, vec![token, cookie, identity])
+    let (outcome, told, identity) = scene.finish();
+    Used { outcome, told, made: vec![token, cookie, identity] }
 }
 
 fn search(planted: &Planted) {
-    let (outcome, made) = use_everything(planted);
+    let Used { outcome, told, made } = use_everything(planted);
     let mut secrets = made;
     secrets.extend([&CONFIGURED[..], &LOGGED].concat().into_iter().map(str::to_owned));
     for token in &planted.tokens {
@@ -441,7 +357,8 @@ fn search(planted: &Planted) {
         secrets.push(token[shown..].to_owned());
     }
     let secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= 4).collect();
-    let leaks = outcome.leaks(&secrets);
+    let of_channels = [PAGER_KEY, TOPIC_TOKEN].map(str::to_owned);
+    let leaks = [outcome.leaks(&[&secrets[..], &of_channels].concat()), told.leaks(&secrets)].concat();
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks[..leaks.len().min(40)].join("\n"));
     // What is looked for is found where it is.
     let mut shown = Outcome::default();

@@ -4,7 +4,7 @@
 //! the difference is then read in the diff of the folder `snapshots`.
 
 mod channels;
-mod help;
+pub(crate) mod help;
 mod output;
 mod scene;
 mod web;

@@ -28,6 +28,21 @@ fn collect(path: &[&str], texts: &mut Vec<String>) {
     }
 }
 
+/// Every command that does something, such as `logs scan`.
+pub(crate) fn leaves() -> Vec<String> {
+    let mut leaves = vec![];
+    let first = testkit::run(&["--help"]).stdout;
+    for command in listed(&first) {
+        let help = testkit::run(&[command, "--help"]).stdout;
+        let below = listed(&help);
+        if below.is_empty() {
+            leaves.push(command.to_owned());
+        }
+        leaves.extend(below.into_iter().map(|name| format!("{command} {name}")));
+    }
+    leaves
+}
+
 #[test]
 fn help_of_every_command_is_the_kept_one() {
     let mut snapshots = Snapshots::new("help");

@@ -1,0 +1,120 @@
+//! The commands that are used, which are all there are.
+
+use std::collections::BTreeSet;
+
+use super::TYPED;
+use crate::snapshot::help;
+
+/// Commands that are not used here, and why.
+const LEFT_OUT: [(&str, &str); 2] = [
+    ("demo", "it shows data of its own"),
+    ("logs follow", "it has no end; it prints what `logs scan` prints"),
+];
+/// Commands that are used by name elsewhere in this story.
+const USED_ELSEWHERE: [&str; 3] = ["accounts add", "serve", "tokens add"];
+
+/// Commands of everything that reads, in every format.
+pub(super) fn commands() -> Vec<Vec<&'static str>> {
+    let mut commands = vec![
+        vec!["doctor", "app"],
+        vec!["doctor", "app", "--format", "json"],
+        vec!["grants", "app"],
+        vec!["sql", "app"],
+        vec!["init", "app", "--output", "-"],
+        vec!["config", "check"],
+        vec!["check", "app", "--deep"],
+        vec!["--verbose", "check", "app", "--engine", "pushdown"],
+        vec!["--log-format", "json", "--verbose", "check", "app"],
+        vec!["sessions", "show", "s1", "app"],
+        vec!["sessions", "show", "ZQ", "app"],
+        vec!["sessions", "top", "app"],
+        vec!["alerts", "show", "app", "duplicate-tokens"],
+        vec!["notify", "test", "hook"],
+        vec!["notify", "test", "chat"],
+        vec!["notify", "test", "bot"],
+        vec!["notify", "dead"],
+        vec!["logs", "join", "app"],
+        vec!["logs", "sources"],
+        vec!["audit", "verify"],
+        vec!["incident", "status", "app"],
+        vec!["incident", "list"],
+        vec!["incident", "find", "User", "app"],
+        vec!["incident", "verify", "evidence.age"],
+        vec!["incident", "report"],
+        vec!["incident", "message"],
+        vec!["targets", "list"],
+        vec!["config", "example"],
+        vec!["config", "reference"],
+        vec!["config", "schema"],
+        vec!["integrations", "prometheus-rules"],
+        vec!["integrations", "grafana-dashboard"],
+        vec!["completions", "bash"],
+        vec!["man"],
+        vec!["alerts", "silences"],
+        vec!["report", "history", "--target", "app"],
+    ];
+    for format in ["table", "json", "ndjson", "csv", "markdown"] {
+        for list in [
+            &["check", "app"][..],
+            &["sessions", "list", "app", "--limit", "1000"],
+            &["alerts", "list", "--all"],
+            &["alerts", "history"],
+            &["archive", "list"],
+            &["logs", "list"],
+            &["logs", "scan", "app.log"],
+            &["report", "checklist", "app"],
+            &["accounts", "list"],
+            &["tokens", "list"],
+        ] {
+            commands.push([list, &["--format", format]].concat());
+        }
+    }
+    commands
+}
+
+/// Commands that change something, with notes in which somebody typed a password.
+pub(super) fn changes() -> Vec<Vec<String>> {
+    let note = format!("see postgres://ada:{TYPED}@db/app");
+    let note = note.as_str();
+    let changes: Vec<Vec<&str>> = vec![
+        vec!["targets", "confirm", "app"],
+        vec!["alerts", "ack", "app", "duplicate-tokens", "--note", note],
+        vec!["alerts", "silence", "--target", "app", "--minutes", "5", "--note", note],
+        vec!["alerts", "unsilence", "1"],
+        vec!["alerts", "resolve", "app", "log-duplicate-token", "--note", note],
+        vec!["report", "attest", "app", "--holds", "--note", note],
+        vec!["notify", "retry", "chat"],
+        vec!["cleanup", "expired", "app"],
+        vec!["cleanup", "orphaned", "app"],
+        vec!["cleanup", "excess", "app", "--keep", "1"],
+        vec!["revoke", "all", "app"],
+        vec!["revoke", "where", "app", "--user", "7"],
+        vec!["incident", "note", note, "app"],
+        vec!["incident", "set", "cause", note, "app"],
+        vec!["incident", "contain", "orphans", "app"],
+        vec!["incident", "next", "app", "--done", "--note", note],
+        vec!["incident", "reopen", "confirm", "app", "--reason", note],
+        vec!["incident", "close", "app"],
+        vec!["incident", "drill", "app", "--yes"],
+        vec!["archive", "purge", "--trust-clock"],
+        vec!["tokens", "remove", "no-such-token"],
+        vec!["accounts", "remove", "nobody"],
+    ];
+    changes.into_iter().map(|command| command.into_iter().map(str::to_owned).collect()).collect()
+}
+
+/// That every command of the program is among those that were used, or is left out for a reason.
+pub(super) fn assert_all_used(used: &[Vec<String>]) {
+    let leaves: BTreeSet<String> = help::leaves().into_iter().collect();
+    let is_used = |leaf: &str| {
+        let words: Vec<&str> = leaf.split(' ').collect();
+        used.iter().any(|command| command.windows(words.len()).any(|part| part == words))
+            || USED_ELSEWHERE.contains(&leaf)
+            || LEFT_OUT.iter().any(|(left_out, _)| *left_out == leaf)
+    };
+    let unused: Vec<&String> = leaves.iter().filter(|leaf| !is_used(leaf)).collect();
+    assert!(unused.is_empty(), "nobody looks for secrets in what these print: {unused:?}");
+    for name in LEFT_OUT.map(|(name, _)| name).into_iter().chain(USED_ELSEWHERE) {
+        assert!(leaves.contains(name), "there is no command `{name}` any more");
+    }
+}

@@ -1,0 +1,76 @@
+//! Targets with tokens of sessions that are planted in them.
+
+use testkit::Database;
+
+use super::{ACT_PASSWORD, WATCH_PASSWORD};
+
+/// Tokens of sessions, in which the part that may be shown is followed by one that occurs nowhere else.
+const PLANT: &str = r#"
+UPDATE sessions SET "sessionToken" = left(md5("sessionToken"), 8) || 'Z' || md5(reverse("sessionToken"));
+UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';
+"#;
+
+/// A target with its addresses for both roles, every token in it, and the store of who watches it.
+pub(super) struct Planted {
+    pub(super) url: String,
+    pub(super) act_url: Option<String>,
+    pub(super) tokens: Vec<String>,
+    /// Where the store is: a file beside the configuration, or a schema of this database.
+    pub(super) store: Option<Database<'static>>,
+    _kept: Kept,
+}
+
+/// What the target is in, and ends with.
+#[expect(dead_code, reason = "it is only to be dropped")]
+enum Kept {
+    Database(Database<'static>),
+    Folder(tempfile::TempDir),
+}
+
+pub(super) fn in_postgres() -> Planted {
+    let database = testkit::anomalous();
+    database.psql(PLANT).unwrap();
+    let of = |kind: &str, password: &str| {
+        let role = testkit::create_role(&database, kind);
+        database.psql(&format!("ALTER ROLE {role} SUPERUSER PASSWORD '{password}'")).unwrap();
+        database.url(&role).replace(":testkit@", &format!(":{password}@"))
+    };
+    let (url, act_url) = (of("watch", WATCH_PASSWORD), of("act", ACT_PASSWORD));
+    assert!(url.contains(WATCH_PASSWORD));
+    let tokens = database.psql(r#"SELECT DISTINCT "sessionToken" FROM sessions"#).unwrap();
+    Planted {
+        url,
+        act_url: Some(act_url),
+        tokens: tokens.lines().map(str::to_owned).collect(),
+        store: Some(testkit::empty()),
+        _kept: Kept::Database(database),
+    }
+}
+
+pub(super) fn in_sqlite() -> Planted {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            r#"CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
+               CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" INTEGER NOT NULL, expires INTEGER NOT NULL);
+               WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 40)
+               INSERT INTO users SELECT n, 'User ' || n FROM n;
+               WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 60)
+               INSERT INTO sessions SELECT 's' || n, lower(hex(randomblob(4))) || 'Z' || lower(hex(randomblob(16))), 1 + n % 45,
+                 (unixepoch() + (n - 20) * 3600) * 1000 FROM n;
+               UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's50') WHERE id = 's51';
+               UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';"#,
+        )
+        .unwrap();
+    let mut query = connection.prepare(r#"SELECT DISTINCT "sessionToken" FROM sessions"#).unwrap();
+    let tokens: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    Planted {
+        url: format!("sqlite:{}", path.display()),
+        act_url: None,
+        tokens,
+        store: None,
+        _kept: Kept::Folder(folder),
+    }
+}
