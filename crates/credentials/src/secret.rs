@@ -59,3 +59,39 @@ impl fmt::Debug for Secret {
         f.write_str("***")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "it is only printed")]
+    struct Settings {
+        name: &'static str,
+        password: Secret,
+        tokens: Vec<Secret>,
+        key: Option<Secret>,
+    }
+
+    #[test]
+    fn nothing_that_holds_a_secret_prints_it() {
+        let settings = Settings {
+            name: "app",
+            password: "hunter2".into(),
+            tokens: vec![Secret::new("hunter2-of-a-program"), Secret::default()],
+            key: Some("hunter2-key".to_owned().into()),
+        };
+        for printed in [format!("{settings:?}"), format!("{settings:#?}")] {
+            assert!(printed.contains("app") && !printed.contains("hunter2"), "{printed}");
+            assert_eq!(printed.matches("***").count(), 4, "an empty one looks like any other: {printed}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_whole_for_whoever_asks_for_it() {
+        let secret = Secret::new("pass: wörd\n");
+        assert_eq!((secret.expose(), secret.bytes()), ("pass: wörd\n", "pass: wörd\n".as_bytes()));
+        assert_eq!(secret.clone(), secret);
+        assert_ne!(secret, Secret::new("pass: wörd"));
+    }
+}

@@ -220,3 +220,6 @@ fn civil(at: Instant) -> jiff::civil::DateTime {
     let epoch = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     epoch.saturating_add(at.duration_since(Instant::UNIX_EPOCH))
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,59 @@ pub fn add(kept: &mut Vec<KeptGap>, gaps: &[Gap], now: Instant) {
     kept.extend(gaps.iter().map(|gap| KeptGap { at: now, cause: gap.cause, bytes: gap.bytes }));
     kept.drain(..kept.len().saturating_sub(MAX_KEPT));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAUSES: [GapCause; 5] =
+        [GapCause::FileGone, GapCause::Truncated, GapCause::CutLine, GapCause::Unreadable, GapCause::NotText];
+
+    fn at(micros: i64) -> Instant {
+        Instant::from_micros(micros).unwrap()
+    }
+
+    #[test]
+    fn the_latest_gaps_are_kept_and_the_oldest_forgotten() {
+        let mut kept = vec![];
+        for number in 0..30 {
+            let gap = Gap { cause: GapCause::Truncated, file: "app.log".into(), bytes: Some(number) };
+            add(&mut kept, &[gap.clone(), gap], at(i64::try_from(number).unwrap()));
+        }
+        assert_eq!(kept.len(), MAX_KEPT);
+        assert_eq!((kept[0].at, kept[MAX_KEPT - 1].at), (at(20), at(29)));
+        let before = kept.clone();
+        add(&mut kept, &[], at(99));
+        assert_eq!(kept, before);
+    }
+
+    #[test]
+    fn a_gap_is_after_every_earlier_instant_and_not_after_its_own() {
+        let gap = KeptGap { at: at(7), cause: GapCause::CutLine, bytes: None };
+        assert!(gap.is_after(at(6)) && !gap.is_after(at(7)) && !gap.is_after(at(8)));
+    }
+
+    #[test]
+    fn every_cause_is_stored_by_a_name_of_its_own_and_says_something_else() {
+        let mut words = vec![];
+        for cause in CAUSES {
+            let gap = KeptGap { at: at(1), cause, bytes: Some(2) };
+            let stored = serde_json::to_string(&gap).unwrap();
+            assert_eq!(serde_json::from_str::<KeptGap>(&stored).unwrap(), gap, "{stored}");
+            assert!(!words.contains(&cause.words()), "{}", cause.words());
+            words.push(cause.words());
+        }
+    }
+
+    #[test]
+    fn what_no_version_stored_is_refused() {
+        for stored in [
+            r#"{"at_us":1,"cause":"stolen","bytes":2}"#,
+            r#"{"at_us":1,"cause":"cut-line","bytes":-2}"#,
+            r#"{"at_us":1,"cause":"cut-line","bytes":2,"more":3}"#,
+            r#"{"cause":"cut-line","bytes":2}"#,
+        ] {
+            assert!(serde_json::from_str::<KeptGap>(stored).is_err(), "{stored}");
+        }
+    }
+}

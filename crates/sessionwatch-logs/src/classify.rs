@@ -242,3 +242,95 @@ fn thrown(name: &[u8]) -> Option<Kind> {
     let is_stores = STORES.iter().any(|part| memchr::memmem::find(name, part.as_bytes()).is_some());
     Some(if is_stores { Kind::AdapterError } else { Kind::SessionError })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Clock;
+
+    fn kind(message: &str) -> Option<Kind> {
+        let grammar = Matchers::new(vec![], Clock::default());
+        classify(&grammar, message.as_bytes(), true).and_then(|found| found.kind)
+    }
+
+    #[test]
+    fn every_phrase_of_the_guide_is_known_after_its_own_tag_alone() {
+        for (tag, phrases, other) in [
+            ("[AUTH-ADAPTER]", &ADAPTER[..], "[SESSION-CALLBACK]"),
+            ("[SESSION-CALLBACK]", &CALLBACK[..], "[AUTH-ADAPTER]"),
+        ] {
+            for (words, expected) in phrases {
+                assert_eq!(kind(&format!("{tag} {words} {{ userId: 7 }}")), Some(*expected), "{tag} {words}");
+                assert_eq!(kind(&format!("{tag} 🚨 CRITICAL: {words}")), Some(*expected), "{tag} {words}");
+                let known_there =
+                    [&ADAPTER[..], &CALLBACK[..]].concat().iter().filter(|(known, _)| known == words).count()
+                        > 1;
+                if !known_there {
+                    assert_eq!(kind(&format!("{other} {words}")), None, "{other} {words}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tag_that_somebody_quotes_begins_no_message() {
+        for message in [
+            "user wrote: [AUTH-ADAPTER] Session created { userId: 7 }",
+            "GET /?q=[SESSION-CALLBACK] User ID mismatch",
+            "{\"comment\":\"[AUTH-ADAPTER] Session created\"}",
+            "Session created",
+            "[AUTH-ADAPTER]",
+            "[AUTH-ADAPTER] something else",
+            "",
+        ] {
+            assert_eq!(kind(message), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn errors_of_auth_js_are_told_apart_by_their_names() {
+        for (message, expected) in [
+            ("[auth][error] AdapterError: Read more", Some(Kind::AdapterError)),
+            ("[auth][error] SessionTokenError: x", Some(Kind::SessionError)),
+            ("[auth][error] CredentialsSignin: x", Some(Kind::SignInError)),
+            ("[auth][error] OAuthCallbackError: x", Some(Kind::SignInError)),
+            ("[auth][error] PrismaClientInitializationError: x", Some(Kind::AdapterError)),
+            ("[auth][error] TypeError: x", Some(Kind::SessionError)),
+            ("[auth][error] EventError: x", None),
+            ("[auth][error] Something: x", None),
+            ("[next-auth][error][adapter_error_getSessionAndUser]", Some(Kind::AdapterError)),
+            ("[next-auth][error][JWT_SESSION_ERROR]", Some(Kind::SessionError)),
+            ("[auth][warn] AdapterError: x", None),
+            ("[auth][debug]: adapter_createSession", Some(Kind::Created)),
+            ("[auth][debug]: adapter_deleteSession", Some(Kind::Destroyed)),
+            ("[auth][debug]: adapter_updateSession", Some(Kind::Refreshed)),
+            ("[auth][debug]: adapter_getUser", None),
+        ] {
+            assert_eq!(kind(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_error_that_the_text_ends_in_may_be_half_of_one() {
+        let grammar = Matchers::new(vec![], Clock::default());
+        let of = |complete| classify(&grammar, b"[auth][error] AdapterError", complete);
+        assert!(of(false).is_none());
+        let found = of(true).unwrap();
+        assert_eq!((found.kind, found.code), (Some(Kind::AdapterError), (14, 26)));
+    }
+
+    #[test]
+    fn events_are_values_and_neither_keys_nor_parts_of_words() {
+        for (message, expected) in [
+            ("event=session_created user_id=7", Some(Kind::Created)),
+            ("{\"event\":\"session_destroyed\",\"user_id\":7}", Some(Kind::Destroyed)),
+            ("event=session_duplicate_detected", Some(Kind::DuplicateToken)),
+            ("event=session_user_mismatch", Some(Kind::UserMismatch)),
+            ("event=session_created_total 7", None),
+            ("session_created=7", None),
+            ("{\"session_created\":\"now\"}", None),
+        ] {
+            assert_eq!(kind(message), expected, "{message}");
+        }
+    }
+}

@@ -138,3 +138,6 @@ impl<'a> Remedies<'a> {
         self.dialect().write_ahead_log().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -471,3 +471,6 @@ impl ActError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,3 +77,76 @@ impl Sheet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "a|b\u{1b}[31m\u{202e}\nc";
+
+    fn sheet(cell: &str) -> Sheet {
+        Sheet {
+            kind: "things",
+            header: vec!["first seen".into(), "text".into()],
+            rows: vec![vec!["now".into(), cell.into()], vec!["then".into(), "x".into()]],
+            documents: vec![json!({ "text": cell }), json!({ "text": "x" })],
+        }
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_row_and_no_blanks_at_the_ends() {
+        let text = sheet("plain").render(Format::Table);
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
+    }
+
+    #[test]
+    fn no_cell_makes_a_column_a_row_or_a_color() {
+        let markdown = sheet(HOSTILE).render(Format::Markdown);
+        assert_eq!(markdown.lines().count(), 4, "a header, a rule and two rows: {markdown}");
+        assert!(markdown.contains("a\\|b"), "{markdown}");
+        for format in [Format::Table, Format::Markdown] {
+            let text = sheet(HOSTILE).render(format);
+            assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn programs_get_columns_without_blanks_and_formulas_as_text() {
+        let csv = sheet("=1+1").render(Format::Csv);
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (3, "first_seen,text"));
+        assert!(!lines[1].ends_with(",=1+1"), "{csv}");
+    }
+
+    #[test]
+    fn json_is_one_document_with_a_schema_and_ndjson_one_a_line() {
+        let document: Value = serde_json::from_str(&sheet(HOSTILE).render(Format::Json)).unwrap();
+        assert_eq!((&document["schema"], &document["things"][0]["text"]), (&json!(1), &json!(HOSTILE)));
+        let lines = sheet(HOSTILE).render(Format::Ndjson);
+        let documents: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(documents, sheet(HOSTILE).documents);
+    }
+
+    #[test]
+    fn without_rows_there_is_a_header_and_an_empty_list() {
+        let empty = Sheet { rows: vec![], documents: vec![], ..sheet("") };
+        assert_eq!(empty.render(Format::Csv), "first_seen,text\n");
+        assert_eq!(empty.render(Format::Ndjson), "");
+        let document: Value = serde_json::from_str(&empty.render(Format::Json)).unwrap();
+        assert_eq!(document["things"], json!([]));
+    }
+
+    #[test]
+    fn only_the_widest_column_is_wrapped_where_a_table_is_too_wide() {
+        let long = "word ".repeat(30);
+        let sheet = sheet(&long);
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(&sheet.header).add_rows(sheet.rows.iter());
+        sheet.fit(&mut table, 60);
+        let text = trimmed(&table);
+        assert!(text.lines().count() > 3 && text.lines().all(|line| line.chars().count() <= 62), "{text}");
+        assert!(text.contains("first seen"), "{text}");
+    }
+}

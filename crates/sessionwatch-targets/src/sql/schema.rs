@@ -285,6 +285,7 @@ impl Table {
         key.validated && key.enabled && !key.deferrable && !self.inherited && !self.subscribed
     }
 }
+
 /// Says of a schema that it is not there: its name, a similar one, and all that there are.
 #[must_use]
 pub fn missing_schema(schema: &str, others: &[&str]) -> String {
@@ -293,3 +294,6 @@ pub fn missing_schema(schema: &str, others: &[&str]) -> String {
     let found = if named.is_empty() { "none".into() } else { named.join(", ") };
     format!("there is no schema `{schema}`{hint} (schemas: {found})")
 }
+
+#[cfg(test)]
+mod tests;

@@ -365,3 +365,6 @@ fn sqlite_local(zone: Zone, value: &str, now: Instant) -> String {
     let naive = format!("substr({value}, 20) NOT GLOB '*[-+Zz]*'");
     format!("({seconds} - CASE WHEN {naive} THEN {ahead} ELSE 0 END) * 1000000")
 }
+
+#[cfg(test)]
+mod tests;
