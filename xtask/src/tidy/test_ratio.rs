@@ -1,0 +1,122 @@
+//! How much of the code is for tests.
+
+use anyhow::{Result, bail};
+use syn::Item;
+
+use super::source::{self, Source};
+
+/// Lines of tests for each hundred lines of production, at least; 60 are wanted, so this number only grows.
+const LEAST_PERCENT: usize = 49;
+/// What tests are made of is a crate of its own.
+const KIT: &str = "crates/testkit/";
+
+/// Lines of code for tests, and of the rest; empty lines count as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lines {
+    pub(crate) tests: usize,
+    pub(crate) production: usize,
+}
+
+impl Lines {
+    /// Counts them.
+    pub(crate) fn count(sources: &[Source]) -> Self {
+        let files: Vec<String> = sources.iter().flat_map(files_for_tests).collect();
+        let mut lines = Self::default();
+        for source in sources {
+            let all = source.text.lines().count();
+            let tests = if source.path.starts_with(KIT) || files.contains(&source.path) {
+                all
+            } else {
+                (1..=all).filter(|line| source.is_test(*line)).count()
+            };
+            lines.tests += tests;
+            lines.production += all - tests;
+        }
+        lines
+    }
+
+    /// Lines of tests for each hundred lines of production.
+    pub(crate) fn percent(self) -> usize {
+        self.tests * 100 / self.production.max(1)
+    }
+
+    /// Says how many there are.
+    ///
+    /// # Errors
+    ///
+    /// There are too few tests.
+    pub(crate) fn check(self) -> Result<()> {
+        let percent = self.percent();
+        super::super::say(&format!(
+            "{} lines of tests, {} of production: {}.{:02}",
+            self.tests,
+            self.production,
+            percent / 100,
+            percent % 100
+        ));
+        if percent < LEAST_PERCENT {
+            bail!("tidy: there are fewer than {LEAST_PERCENT} lines of tests for each hundred of production");
+        }
+        Ok(())
+    }
+}
+
+/// The files of modules that a file declares for tests alone.
+fn files_for_tests(source: &Source) -> Vec<String> {
+    let stem = source.path.trim_end_matches(".rs");
+    let (parent, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+    let folder = if ["lib", "main"].contains(&name) { parent } else { stem };
+    let declared = source.syntax.items.iter().filter_map(|item| match item {
+        Item::Mod(module) if module.content.is_none() && source::is_for_tests(&module.attrs) => {
+            Some(format!("{folder}/{}.rs", module.ident))
+        }
+        _ => None,
+    });
+    declared.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIXED: &str = "\
+fn works() {
+    let _ = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn it_works() {}
+}
+";
+
+    #[test]
+    fn items_for_tests_files_of_tests_and_the_kit_count_as_tests() {
+        for (path, tests, production) in [
+            ("crates/a/src/lib.rs", 5, 4),
+            ("crates/a/tests/it/main.rs", 9, 0),
+            ("crates/a/src/lib_tests.rs", 9, 0),
+            ("crates/testkit/src/lib.rs", 9, 0),
+        ] {
+            let lines = Lines::count(&[Source::parse(path, MIXED).unwrap()]);
+            assert_eq!(lines, Lines { tests, production }, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_module_that_is_declared_for_tests_counts_as_tests() {
+        let of = |declares: &str| {
+            let declaring = Source::parse(declares, "#[cfg(test)]\nmod samples;\n").unwrap();
+            files_for_tests(&declaring)
+        };
+        assert_eq!(of("crates/a/src/lib.rs"), ["crates/a/src/samples.rs"]);
+        assert_eq!(of("crates/a/src/checks.rs"), ["crates/a/src/checks/samples.rs"]);
+    }
+
+    #[test]
+    fn too_few_tests_are_refused() {
+        assert!(Lines { tests: LEAST_PERCENT, production: 100 }.check().is_ok());
+        assert!(Lines { tests: LEAST_PERCENT - 1, production: 100 }.check().is_err());
+    }
+}
