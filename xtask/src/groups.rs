@@ -27,15 +27,33 @@ const SLOW_STORIES: [&str; 20] = [
     "versions",
 ];
 
+/// Tests that run at the same time for each processor. Most of the time they wait for servers, for other processes, and for
+/// time to pass.
+const THREADS_OF_PROCESSOR: usize = 3;
+
+/// How many tests run at the same time, unless `RUST_TEST_THREADS` says so.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) * THREADS_OF_PROCESSOR
+}
+
+/// Runs all tests. There are none in documentation, and to look for them takes a minute.
+///
+/// # Errors
+///
+/// If one fails.
+pub(crate) fn test_all() -> Result<()> {
+    super::cargo(&["test", "--workspace", "--locked", "--tests"])
+}
+
 /// Runs the tests of one group: of every crate, without stories in a browser and without slow ones.
 ///
 /// # Errors
 ///
 /// If one fails.
 pub(crate) fn test_fast() -> Result<()> {
-    super::cargo(&["test", "--workspace", "--locked", "--lib", "--bins"])?;
-    super::cargo(&["test", "--locked", "--package", "sessionwatch-logs", "--test", "*"])?;
-    let mut stories = vec!["test", "--locked", "--package", "sessionwatch", "--test", "it", "--"];
+    // Every time the whole workspace, so that nothing is built once more with other features.
+    super::cargo(&["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples"])?;
+    let mut stories = vec!["test", "--workspace", "--locked", "--test", "it", "--"];
     stories.extend(SLOW_STORIES.iter().flat_map(|story| ["--skip", story]));
     super::cargo(&stories)
 }

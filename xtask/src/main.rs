@@ -31,6 +31,9 @@ const HELP: &str = "cargo xtask COMMAND
   fuzz    feed the log parser what libFuzzer makes up [SECONDS of each target]
 ";
 
+/// Says how many tests run at the same time.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// The programs that the tests run, and the packages that they come in.
 const NEEDED: [(&str, &str); 9] = [
     ("initdb", "postgresql"),
@@ -82,7 +85,7 @@ fn test() -> Result<()> {
     tidy::run(&[])?;
     setup()?;
     lint()?;
-    cargo(&["test", "--workspace", "--locked"])
+    groups::test_all()
 }
 
 fn lint() -> Result<()> {
@@ -251,6 +254,10 @@ fn on_path(program: &str) -> bool {
 
 fn cargo(arguments: &[&str]) -> Result<()> {
     say(&format!("==> cargo {}", arguments.join(" ")));
-    let status = Command::new(env!("CARGO")).args(arguments).status().context("cargo cannot be run")?;
+    let mut command = Command::new(env!("CARGO"));
+    if std::env::var_os(THREADS).is_none() {
+        command.env(THREADS, groups::threads().to_string());
+    }
+    let status = command.args(arguments).status().context("cargo cannot be run")?;
     if status.success() { Ok(()) } else { bail!("`cargo {}` failed", arguments.join(" ")) }
 }

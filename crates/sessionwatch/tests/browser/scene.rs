@@ -1,5 +1,7 @@
 //! What stories about the dashboard begin with: a watch of the guide's tables.
 
+use std::sync::{Condvar, Mutex, PoisonError};
+
 use testkit::{Daemon, Database};
 
 pub(crate) struct Scene {
@@ -38,6 +40,32 @@ impl Scene {
     }
 }
 
+/// How many stories are in a browser now. They mostly compute, so that there are no more of them than processors.
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// The turn of a story.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let most = std::thread::available_parallelism().map_or(1, usize::from);
+        let (running, ended) = &RUNNING;
+        let waiting = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = ended.wait_while(waiting, |running| *running >= most);
+        *waited.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (running, ended) = &RUNNING;
+        *running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ended.notify_one();
+    }
+}
+
 pub(crate) fn run<T>(story: impl Future<Output = T>) -> T {
+    let _turn = Turn::wait();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
 }
