@@ -26,9 +26,9 @@ pub use self::{
     steps::{StepOutcome, check_step, unheard},
 };
 use crate::{
-    actions::{ActError, Context},
+    check_run::{self, Report, Request},
     clock, logs,
-    look::{self, Report, Request},
+    remediation::{ActError, Context},
     store::{
         StoreError,
         db::Db,
@@ -137,8 +137,8 @@ pub async fn look(context: Context<'_>) -> Report {
         watched: None,
     };
     match located {
-        Ok(()) => look::look(request, &mut Engine::new(request.target.engine)).await,
-        Err(error) => look::failed(request, error),
+        Ok(()) => check_run::run_checks(request, &mut Engine::new(request.target.engine)).await,
+        Err(error) => check_run::failed(request, error),
     }
 }
 

@@ -16,9 +16,9 @@ use sessionwatch_targets::{
 };
 
 use crate::{
+    check_run::{Outcome, Report, Seen},
     checks::{self, EvidenceKind},
     clock,
-    look::{Outcome, Report, Seen},
     output::{self, Format, csv, table},
     sanitize::{escape_cell, printable},
 };

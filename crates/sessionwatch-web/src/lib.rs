@@ -5,6 +5,6 @@
 pub mod web;
 
 use credentials as secret;
-use sessionwatch_app::{access_names, actions, api_types, app, checks, config, output, report, sanitize};
+use sessionwatch_app::{access_names, api_types, app, checks, config, output, remediation, report, sanitize};
 use sessionwatch_clock as clock;
 use sessionwatch_store as store;

@@ -137,7 +137,7 @@ pub enum Failure {
     Store(#[from] crate::store::StoreError),
     /// A plan could not be made or carried out.
     #[error(transparent)]
-    Act(#[from] crate::actions::ActError),
+    Act(#[from] crate::remediation::ActError),
     /// A channel did not accept a message.
     #[error("{0}")]
     Delivery(String),
@@ -252,7 +252,7 @@ impl Failure {
         match self {
             // A state of the incident, not a fault of the command.
             Self::Act(
-                crate::actions::ActError::NotYet { .. } | crate::actions::ActError::NotFrozen { .. },
+                crate::remediation::ActError::NotYet { .. } | crate::remediation::ActError::NotFrozen { .. },
             ) => ExitCode::from(1),
             Self::Act(error) if error.is_usage() => ExitCode::from(2),
             Self::Target(error) if error.is_usage() => ExitCode::from(2),

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 
 use super::{At, json};
 use crate::{
-    actions,
     config::Config,
+    remediation,
     store::{StoreError, archived::Holding, plans},
 };
 
@@ -26,7 +26,7 @@ pub struct Row {
 impl Row {
     /// The document.
     #[must_use]
-    pub fn of(line: &actions::Line) -> Self {
+    pub fn of(line: &remediation::Line) -> Self {
         Self {
             token_prefix: line.prefix.clone(),
             id: line.id.clone(),
@@ -80,7 +80,7 @@ impl Plan {
     /// # Errors
     ///
     /// If it cannot be written as JSON.
-    pub fn of(config: &Config, plan: &actions::Plan) -> Result<Self, StoreError> {
+    pub fn of(config: &Config, plan: &remediation::Plan) -> Result<Self, StoreError> {
         let (kept, summary) = (&plan.kept, &plan.summary);
         Ok(Self {
             id: kept.id.clone(),
@@ -133,7 +133,7 @@ impl Archive {
     /// If the plan cannot be read.
     pub fn of(holding: &Holding, made: &[plans::Plan]) -> Result<Self, StoreError> {
         let plan = made.iter().find(|plan| plan.id == holding.plan).cloned();
-        let plan = plan.map(actions::Plan::read).transpose()?.flatten();
+        let plan = plan.map(remediation::Plan::read).transpose()?.flatten();
         let action = plan.map_or("", |plan| plan.selection.name());
         Ok(Self {
             plan: holding.plan.clone(),

@@ -8,7 +8,7 @@ use sessionwatch_core::{instant::Instant, row_ref::RowRef};
 use super::{Actor, AppError, AppState};
 pub use crate::store::archived::Fate;
 use crate::{
-    actions::ActError,
+    remediation::ActError,
     store::{archived, audit, confirmed_time},
 };
 

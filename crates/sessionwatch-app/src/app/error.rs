@@ -1,6 +1,6 @@
 //! Why a use case did nothing, in words for a person.
 
-use crate::{actions::ActError, store::StoreError};
+use crate::{remediation::ActError, store::StoreError};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]

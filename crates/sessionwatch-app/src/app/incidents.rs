@@ -6,9 +6,9 @@ use sessionwatch_core::incident::IncidentSeverity;
 
 use super::{Actor, AppError, AppState, TargetOps, plans};
 use crate::{
-    actions::{ActError, Plan, Selection, affected, keys},
     blocking,
     incident::{self, NewEntry, message, report, work::Said},
+    remediation::{ActError, Plan, Selection, affected, keys},
     store::incidents,
 };
 pub use crate::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::background::BackgroundTasks;
-use crate::actions::Control;
+use crate::remediation::Control;
 
 /// What is being applied, and what came of it, by plan.
 #[derive(Debug, Default)]

@@ -6,18 +6,18 @@ use sessionwatch_core::plural::counted;
 
 use super::{Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text};
 use crate::{
-    actions::{
-        self, ActError, Applied, ApplyCircumstances, ArchiveKeys, Consent, Context, Control, Executor,
-        authorize_apply, keys, restoring,
-    },
     archive::sealing::{Identity, Recipient},
     blocking,
     config::Target,
     incident::work::Case,
+    remediation::{
+        self, ActError, Applied, ApplyCircumstances, ArchiveKeys, Consent, Context, Control, Executor,
+        authorize_apply, keys, restoring,
+    },
     store::{StoreError, archived, plans},
 };
 pub use crate::{
-    actions::{Plan, Selection},
+    remediation::{Plan, Selection},
     store::{
         archived::Holding as ArchiveSummary,
         plans::{Plan as PlanRecord, State as PlanState},
@@ -99,7 +99,7 @@ pub async fn get_history(app: &Arc<AppState>) -> Result<PlanHistory, AppError> {
 ///
 /// If nothing can be planned, or the database cannot be asked.
 pub async fn make_plan(ops: TargetOps, selection: Selection) -> Result<Plan, AppError> {
-    ops.with_target_and_publish(async move |ops| actions::make(ops.context(), &selection).await).await
+    ops.with_target_and_publish(async move |ops| remediation::make(ops.context(), &selection).await).await
 }
 
 /// What is put back.
@@ -143,7 +143,7 @@ pub async fn approve(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<(),
     let ops = TargetOps::new(app, target, actor);
     ops.with_store(move |ops| {
         let (id, now) = (&plan.kept.id, ops.app.clock.now());
-        let approved = ops.app.store.write(|db| actions::agree(db, id, ops.actor.name(), now))?;
+        let approved = ops.app.store.write(|db| remediation::agree(db, id, ops.actor.name(), now))?;
         if approved { Ok(()) } else { Err(ActError::Done(id.clone())) }
     })
     .await
@@ -344,7 +344,7 @@ pub fn lacks_approval(ops: &TargetOps, plan: &Plan) -> bool {
 /// The name under which somebody approves a plan.
 #[must_use]
 pub fn approver_name(actor: &Actor) -> &str {
-    actions::account(actor.name())
+    remediation::account(actor.name())
 }
 
 /// Why a plan has to be confirmed, in words.

@@ -8,8 +8,8 @@ use sessionwatch_targets::sql::{After, List};
 
 use super::{AppError, AppState, with_pooled_connection};
 use crate::{
-    actions::{Plan, Selection},
     config::Target,
+    remediation::{Plan, Selection},
     store::{
         StoreError,
         db::Db,

@@ -6,9 +6,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Actor, AppError, AppState, LiveEvent};
 use crate::{
-    actions::{ActError, Context},
     blocking,
     config::{Config, Target},
+    remediation::{ActError, Context},
 };
 
 /// How long one waits for a database.

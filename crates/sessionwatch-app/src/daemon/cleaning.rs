@@ -13,10 +13,12 @@ use super::{
     tasks::{TaskGroup, wait_to_retry},
 };
 use crate::{
-    actions::{self, ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor, Selection, keys},
     app::leadership::lease,
     blocking,
     config::{Cleanup, Config, Target},
+    remediation::{
+        self, ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor, Selection, keys,
+    },
     store::{
         Store, StoreError,
         events::{self, Event},
@@ -127,13 +129,13 @@ impl Cleaning {
             tracing::warn!("{}", keys::advice(&recipient, &path));
         }
         let selection = Selection::Expired { grace: cleanup.grace };
-        let Some(plan) = self.stop.run_until_cancelled(actions::make(context, &selection)).await else {
+        let Some(plan) = self.stop.run_until_cancelled(remediation::make(context, &selection)).await else {
             // Nothing was touched yet.
             return Ok(None);
         };
         let plan = plan?;
         if plan.kept.rows == 0 {
-            actions::settle(context).await?;
+            remediation::settle(context).await?;
             return Ok(None);
         }
         // Many rows are what was configured; anything else that holds the brake is for a person to judge.
@@ -148,7 +150,7 @@ impl Cleaning {
             braked.push(LimitExceeded::Rows(plan.kept.rows));
         }
         if !braked.is_empty() {
-            return Err(ActError::LimitExceeded(actions::error::Reason(braked), target.name.clone()));
+            return Err(ActError::LimitExceeded(remediation::error::Reason(braked), target.name.clone()));
         }
         // What was begun ends after its present batch when the daemon stops.
         let control = Control::stopped_by(&self.stop);

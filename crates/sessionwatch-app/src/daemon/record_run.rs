@@ -16,10 +16,10 @@ use sessionwatch_targets::evidence::EVIDENCE_LIMIT;
 use super::metrics;
 use crate::{
     alerts::{self, engine::CheckObservation},
+    check_run::{Outcome, Report},
     checks::{self, Rules, TARGET_UNREACHABLE},
     config::{Config, Serve},
     logs::{judge::Judged, kept_json},
-    look::{Outcome, Report},
     report,
     store::{
         StoreError,

@@ -28,10 +28,10 @@ use super::{
 use crate::{
     app::{LiveEvent, failures::Part, leadership::lease},
     blocking,
+    check_run::{self, Report, Request},
     clock::length_of,
     config::{Config, Target},
     incident,
-    look::{self, Report, Request},
     memory::Memory,
     sanitize::printable,
     schedule::{self, Due, Timetable},
@@ -226,7 +226,7 @@ impl Watching {
             }
             Err(error) => {
                 let only: Vec<String> = due.checks.iter().cloned().collect();
-                let report = look::failed(
+                let report = check_run::failed(
                     self.request(due, &only, occasion.now, &kept.memory),
                     TargetError::of_system(&error),
                 );
@@ -263,14 +263,14 @@ impl Watching {
         let located = target_layouts::locate(&self.state.app.store, &mut target);
         let request = Request { target: &target, ..self.request(due, &only, occasion.now, &kept.memory) };
         if let Err(error) = located {
-            return self.conclude(look::failed(request, error), occasion, kept);
+            return self.conclude(check_run::failed(request, error), occasion, kept);
         }
         let engine = &mut kept.engine;
         let report = caught(|| self.observe(request, &mut *engine, runtime));
         let report = report.unwrap_or_else(|bug| {
             // What it keeps may be half of what it was to be.
             *engine = Engine::new(self.target.engine);
-            Some(look::failed(request, bug))
+            Some(check_run::failed(request, bug))
         });
         let Some(report) = report else { return (kept, None) };
         // A table that is too large to be read so within the time limit is read at night, or never.
@@ -283,7 +283,7 @@ impl Watching {
     /// Observes the target. Returns `None` if the daemon stops meanwhile.
     fn observe(&self, request: Request<'_>, engine: &mut Engine, runtime: &Handle) -> Option<Report> {
         // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
-        runtime.block_on(self.stop.run_until_cancelled(look::look(request, engine)))
+        runtime.block_on(self.stop.run_until_cancelled(check_run::run_checks(request, engine)))
     }
 
     /// Logs how a run went, and keeps what it found.

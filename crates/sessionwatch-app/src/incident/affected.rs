@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sessionwatch_core::plural::counted;
 use sessionwatch_targets::selecting::LeakRow;
 
-use crate::actions::{self, ActError, Context};
+use crate::remediation::{self, ActError, Context};
 
 /// Who is affected, as far as the table shows it.
 pub(super) async fn affected(context: Context<'_>) -> Result<String, ActError> {
     /// Rows that are asked for.
     const ROWS: usize = 1_000;
-    let affected = actions::affected(context, ROWS).await?;
+    let affected = remediation::affected(context, ROWS).await?;
     let said = who_is_affected(&affected.rows);
     Ok(match affected.gaps.as_slice() {
         [] => said,

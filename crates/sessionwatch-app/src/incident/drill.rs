@@ -23,8 +23,8 @@ use sessionwatch_targets::{
 use self::leftovers::Leftover;
 
 use crate::{
-    actions::{ActError, Context, view},
     config::Target,
+    remediation::{ActError, Context, view},
     store::{Place, Store},
 };
 

@@ -9,11 +9,11 @@ use sessionwatch_targets::selecting::LeakRow;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    actions::{self, ActError, Context},
     api_types,
     archive::sealing::Recipient,
     clock,
     logs::kept_json,
+    remediation::{self, ActError, Context},
     store::{
         StoreError, audit,
         incidents::{Entry, Incident},
@@ -146,7 +146,7 @@ pub async fn gather(
         _ => never_taken.push("census-before.json"),
     }
     let unknown = look_again(context, opening.as_ref(), &mut bundle).await;
-    match actions::affected(context, ROWS).await {
+    match remediation::affected(context, ROWS).await {
         Ok(affected) => {
             bundle.keep(ROWS_PART, lines(&affected.rows.iter().map(row).collect::<Vec<_>>()));
             affected.gaps.iter().for_each(|why| bundle.lacks(ROWS_PART, why));

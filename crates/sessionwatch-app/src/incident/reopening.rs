@@ -3,8 +3,8 @@
 use sessionwatch_core::{checks::Verdict, incident, instant::Instant, severity::Severity};
 
 use crate::{
+    check_run::{Outcome as Checked, Report},
     logs::judge::Judged,
-    look::{Outcome as Checked, Report},
     store::{
         StoreError, alerts,
         db::Db,

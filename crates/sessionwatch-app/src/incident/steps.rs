@@ -16,8 +16,8 @@ use super::{
     findings, look,
 };
 use crate::{
-    actions::{self, ActError, Context},
     clock, logs,
+    remediation::{self, ActError, Context},
     store::{
         StoreError,
         incidents::{Entry, Incident},
@@ -67,7 +67,7 @@ pub async fn check_step(
             Frozen::Incomplete(said) => outcome(false, said),
             Frozen::No => outcome(false, "no evidence was written yet".into()),
         },
-        "way-back" => match actions::ready(context).await {
+        "way-back" => match remediation::ready(context).await {
             Ok(said) => outcome(true, said),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -143,7 +143,7 @@ async fn verify(context: Context<'_>, timeline: &[Entry]) -> Result<StepOutcome,
     }
     let mut back = 0;
     for plan in contained(timeline)? {
-        back += actions::returned(context, &plan).await?;
+        back += remediation::returned(context, &plan).await?;
     }
     count(Some(back), "ended sessions that are back", &mut right, &mut wrong);
     let unheard = unheard(context)?;

@@ -19,7 +19,7 @@ use super::{
     with_field,
 };
 use crate::{
-    actions::{ActError, Applied, Context, Plan, Selection},
+    remediation::{ActError, Applied, Context, Plan, Selection},
     store::{
         StoreError,
         db::Db,

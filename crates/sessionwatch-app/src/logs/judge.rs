@@ -17,10 +17,10 @@ use sessionwatch_logs::signal::Kind;
 use sessionwatch_targets::{evidence::Evidence, listing::Line};
 
 use crate::{
+    check_run::Outcome,
     checks::{self, Limit, LogCheckKind},
     clock,
     config::{Config, logs::Source},
-    look::Outcome,
     store::{
         StoreError,
         db::Db,

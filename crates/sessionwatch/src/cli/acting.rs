@@ -21,7 +21,6 @@ use super::{
     target::TargetArgs,
 };
 use crate::{
-    actions::{ActError, Applied, Control},
     app::{
         Actor, AppState, TargetOps,
         plans::{self, ApplyRequest, Plan, PlanOutcome, Selection},
@@ -30,6 +29,7 @@ use crate::{
     config::Config,
     output,
     progress::Meter,
+    remediation::{ActError, Applied, Control},
     secret::Secret,
 };
 

@@ -6,8 +6,8 @@ use sessionwatch_targets::{engine::Engine, error::TargetError};
 
 use super::{Failure, choices::EngineChoice, target::TargetArgs};
 use crate::{
+    check_run::{self, Report, Request},
     checks,
-    look::{self, Report, Request},
     output::{self, Format},
     report,
     suggest::nearest,
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
             let request =
                 Request { target, catalogue, rules, deep: args.deep, only: &args.only, watched: None };
-            reports.push(look::look(request, &mut Engine::new(target.engine)).await);
+            reports.push(check_run::run_checks(request, &mut Engine::new(target.engine)).await);
         }
         Ok(reports)
     })?;

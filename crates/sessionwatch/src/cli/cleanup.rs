@@ -8,7 +8,7 @@ use super::{
     Failure,
     acting::{self, ActArgs},
 };
-use crate::{actions::Selection, config_file::parse_seconds};
+use crate::{config_file::parse_seconds, remediation::Selection};
 
 /// Remove expired, orphaned, duplicated or excessive sessions: first as a plan, then by --apply
 #[derive(Debug, clap::Subcommand)]

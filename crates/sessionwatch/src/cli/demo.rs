@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, target};
 use crate::{
+    check_run::{self, Request},
     clock::{self, Clock},
     config::Config,
     daemon::{Daemon, Door},
     demo::{self, DemoError, application::Application},
-    look::{self, Request},
     output::Format,
     report, web,
 };
@@ -41,7 +41,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = (Config::default(), target::plain(Address::of_file(args.path.clone())));
     let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
     let request = Request { target: &target, catalogue, rules, deep: false, only: &[], watched: None };
-    let report = super::block_on(async { Ok(look::look(request, &mut Engine::new(target.engine)).await) })?;
+    let report =
+        super::block_on(async { Ok(check_run::run_checks(request, &mut Engine::new(target.engine)).await) })?;
     super::print_readable(&report::render(&[report], Format::Table))?;
     let path = args.path.display();
     super::print(&format!(

@@ -15,10 +15,10 @@ use sessionwatch_targets::{
 
 use super::{Failure, target::TargetArgs};
 use crate::{
-    actions::{ActError, keys},
     archive::sealing::{Identity, Recipient},
     config::{self, Target, file},
     environment,
+    remediation::{ActError, keys},
     sanitize::printable,
 };
 

@@ -7,12 +7,12 @@ use pg_link::Dsn;
 use sessionwatch_targets::address::Address;
 
 use crate::{
-    actions::keys,
     archive::sealing::Identity,
     config::{Config, ConfigError, Target},
     daemon,
     notify::Sender,
     oidc,
+    remediation::keys,
     store::{Place, StoreError},
 };
 

@@ -9,7 +9,7 @@ use super::{
     Failure,
     acting::{self, ActArgs},
 };
-use crate::actions::Selection;
+use crate::remediation::Selection;
 
 /// End sessions, as the framework ends them: first as a plan, then by --apply
 #[derive(Debug, clap::Subcommand)]

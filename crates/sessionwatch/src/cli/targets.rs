@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::{Failure, actor::ActorArgs, opening::existing_app, target::TargetArgs};
 use crate::{
-    actions::ActError,
     app::{
         Actor,
         layouts::{self, KeptLayout, KnownLayout},
     },
     clock,
     output::{Format, table::Sheet},
+    remediation::ActError,
     sanitize::printable,
 };
 

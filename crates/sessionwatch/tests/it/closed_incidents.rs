@@ -1,11 +1,11 @@
 //! For a day after sessions were ended, an incident that a person closed is reopened like any other.
 
 use sessionwatch::{
-    actions::{self, Consent, Context, Control, Selection},
     archive::sealing::Identity,
     clock::Clock,
     config::Config,
     incident::{self, work::Case},
+    remediation::{self, Consent, Context, Control, Selection},
     store::{
         Place, Store,
         incidents::{self, Incident, State},
@@ -24,7 +24,7 @@ use crate::{
 fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (opened, _) = runtime.block_on(incident::open(context, grade, "a leak")).unwrap();
-    let plan = runtime.block_on(actions::make(context, &Selection::User("2".into()))).unwrap();
+    let plan = runtime.block_on(remediation::make(context, &Selection::User("2".into()))).unwrap();
     let recipient = Identity::ephemeral().recipient();
     let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();

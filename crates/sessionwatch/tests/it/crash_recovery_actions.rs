@@ -9,10 +9,10 @@ use std::{
 
 use serde_json::Value;
 use sessionwatch::{
-    actions::{self, ActError, Consent, Context, Control, Selection},
     archive::sealing::Identity,
     clock::Clock,
     config::Config,
+    remediation::{self, ActError, Consent, Context, Control, Selection},
     store::{Place, Store, archived},
 };
 use testkit::{Database, ProgramOutput, run_in};
@@ -156,9 +156,9 @@ impl Held {
         control: &Control,
         mut holds: impl FnMut() -> bool,
         act: impl FnOnce(),
-    ) -> Result<actions::Applied, ActError> {
+    ) -> Result<remediation::Applied, ActError> {
         let selection = Selection::Expired { grace: jiff::SignedDuration::from_hours(14) };
-        let plan = self.runtime.block_on(actions::make(self.context(), &selection)).unwrap();
+        let plan = self.runtime.block_on(remediation::make(self.context(), &selection)).unwrap();
         let recipient = Identity::ephemeral().recipient();
         let consent = Consent { name: Some("app"), ..Consent::default() };
         let mut work =
@@ -212,7 +212,7 @@ fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived
     assert_eq!(failed.to_string(), "the acting role lacks DELETE ON \"public\".\"sessions\"");
     let left: u64 = database.psql(EXPIRED).unwrap().trim().parse().unwrap();
     assert!(left > 0 && left < 30_000);
-    held.runtime.block_on(actions::settle(held.context())).unwrap();
+    held.runtime.block_on(remediation::settle(held.context())).unwrap();
     assert_eq!(archived(held.folder.path()), 30_000 - left);
 }
 
@@ -256,7 +256,10 @@ fn what_somebody_holds_is_waited_for_a_little_and_left() {
     let mut held_by: Vec<_> =
         applied.lines.iter().map(|(line, why)| (line.id.as_deref().unwrap(), *why)).collect();
     held_by.sort_unstable_by_key(|(id, _)| *id);
-    assert_eq!(held_by, [("s20000", actions::applying::Why::Busy), ("s7", actions::applying::Why::Busy)]);
+    assert_eq!(
+        held_by,
+        [("s20000", remediation::applying::Why::Busy), ("s7", remediation::applying::Why::Busy)]
+    );
     assert!(applied.longest_hold.as_millis() < 5_000);
 }
 
@@ -298,7 +301,7 @@ fn a_plan_goes_stale_and_is_carried_out_once() {
     let context = Context { clock: &clock, ..held.context() };
     let make = |user: &str| {
         let selection = Selection::User(user.into());
-        held.runtime.block_on(actions::make(context, &selection)).unwrap().kept.id
+        held.runtime.block_on(remediation::make(context, &selection)).unwrap().kept.id
     };
     let recipient = Identity::ephemeral().recipient();
     let apply = |plan: &str| {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use sessionwatch::{actions::Context, clock::Clock, config::Config, incident::drill, store::Store};
+use sessionwatch::{clock::Clock, config::Config, incident::drill, remediation::Context, store::Store};
 use testkit::{Database, ProgramOutput, Server, run_in};
 
 /// What the first question of a drill says.

@@ -1,8 +1,8 @@
 //! Plans that stories make in this process are carried out as commands and pages do it.
 
 use sessionwatch::{
-    actions::{ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor},
     archive::sealing::{Identity, Recipient},
+    remediation::{ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor},
 };
 
 /// Applies a plan that ends sessions.

@@ -5,12 +5,12 @@ use testkit::{ProgramOutput, run_in};
 
 use serde_json::Value;
 use sessionwatch::{
-    actions::{self, ActError, Consent, Context, Control, Selection},
     archive::sealing::Identity,
     incident::{
         self,
         work::{self, Case},
     },
+    remediation::{self, ActError, Consent, Context, Control, Selection},
     store::{
         Place, Store, archived, audit,
         events::{self, Search},
@@ -287,7 +287,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let ended = database.psql("SELECT \"sessionToken\", expires FROM sessions WHERE id = 's1'").unwrap();
     let (token, expires) = ended.trim().split_once('|').unwrap();
     let (opened, _) = runtime.block_on(incident::open(context, IncidentSeverity::P1, "a leak")).unwrap();
-    let plan = runtime.block_on(actions::make(context, &Selection::User("2".into()))).unwrap();
+    let plan = runtime.block_on(remediation::make(context, &Selection::User("2".into()))).unwrap();
     let recipient = Identity::ephemeral().recipient();
     let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();

@@ -4,10 +4,10 @@ use serde_json::json;
 use testkit::{run_in, wait_until};
 
 use sessionwatch::{
-    actions::Context,
     clock::Clock,
     config::Config,
     incident,
+    remediation::Context,
     store::{
         Place, Store,
         incidents::{self, Incident, State},

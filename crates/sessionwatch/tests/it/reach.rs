@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 use sessionwatch::{
-    actions::{self, ActError, Consent, Context, Control, Selection, restoring},
     archive::sealing::Identity,
     clock::Clock,
     config::Config,
+    remediation::{self, ActError, Consent, Context, Control, Selection, restoring},
     store::{Place, Store},
 };
 use testkit::{Database, ProgramOutput, run_in};
@@ -187,7 +187,7 @@ impl Desk {
 
     fn make(&self, actor: &str, user: usize) -> String {
         let selection = Selection::User(format!("u{user}"));
-        self.runtime.block_on(actions::make(self.context(actor), &selection)).unwrap().kept.id
+        self.runtime.block_on(remediation::make(self.context(actor), &selection)).unwrap().kept.id
     }
 
     fn apply(&self, actor: &str, plan: &str) -> Result<u64, ActError> {

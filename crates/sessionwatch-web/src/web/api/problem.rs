@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::status_of;
-use crate::{actions::ActError, app::AppError, store::StoreError};
+use crate::{app::AppError, remediation::ActError, store::StoreError};
 
 /// Why something was not done.
 #[derive(Clone, Debug, Serialize, ToSchema)]

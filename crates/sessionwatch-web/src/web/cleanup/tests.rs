@@ -3,11 +3,11 @@ use jiff::SignedDuration;
 
 use super::super::test_dashboard::{HOSTILE, TestDashboard};
 use crate::{
-    actions::{Line, Summary},
     app::{
         accounts::Role,
         plans::{PlanRecord, PlanState},
     },
+    remediation::{Line, Summary},
     store::plans,
 };
 

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use sessionwatch_core::{instant::Instant, plural::counted};
 
 use crate::{
-    actions::{
+    api_types, clock,
+    config::Config,
+    remediation::{
         ActError, Applied, Line, Plan, Selection,
         applying::{self, Why},
     },
-    api_types, clock,
-    config::Config,
     sanitize::printable,
     store::StoreError,
 };

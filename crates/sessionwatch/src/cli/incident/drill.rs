@@ -15,7 +15,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, opening::Opening};
 use crate::{
-    actions::{self, ActError, ArchiveKeys, Consent, Context, Control, Executor, Selection},
     app::{
         TargetOps,
         incidents::{self, Drill},
@@ -28,6 +27,7 @@ use crate::{
         self,
         drill::{Demonstration, Scratch},
     },
+    remediation::{self, ActError, ArchiveKeys, Consent, Context, Control, Executor, Selection},
     sanitize::printable,
     secret::Secret,
 };
@@ -201,7 +201,7 @@ async fn rehearse(
     detect(context, scratch, interactive).await?;
     let detected = since();
     crate::cli::print("\n2. End those sessions.\n")?;
-    let plan = actions::make(context, &Selection::Duplicates).await?;
+    let plan = remediation::make(context, &Selection::Duplicates).await?;
     acting::show_plan(&ops.config, &plan)?;
     if interactive {
         ask("To carry it out, type the name of the target (drill): ", |line| line == "drill").await?;
@@ -222,7 +222,7 @@ async fn rehearse(
         .seen
         .as_ref()
         .is_ok_and(|seen| seen.census.duplicates.value().is_some_and(|found| found.tokens == 0));
-    let back = actions::returned(context, &plan.kept.id).await?;
+    let back = remediation::returned(context, &plan.kept.id).await?;
     if !over || back > 0 {
         return Err(Failure::Usage("tokens are still shared after the sessions were ended".into()));
     }

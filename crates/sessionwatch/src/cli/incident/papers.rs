@@ -7,10 +7,10 @@ use std::{
 
 use super::{Failure, Paper};
 use crate::{
-    actions::{ActError, keys},
     app::incidents::{self, CaseOps, EvidenceFile, Packed},
     archive::sealing::Identity,
     incident::evidence::{self, Verified},
+    remediation::{ActError, keys},
 };
 
 pub(super) fn evidence(work: CaseOps, to: Option<&Path>) -> Result<ExitCode, Failure> {

@@ -9,10 +9,10 @@ use std::{
 
 use proptest::prelude::*;
 use sessionwatch::{
-    actions::{self, ActError, Consent, Context, Control, Selection, restoring},
     archive::sealing::Identity,
     clock::Clock,
     config::{Config, Target},
+    remediation::{self, ActError, Consent, Context, Control, Selection, restoring},
     store::{
         Place, Store,
         archived::{self, Fate},
@@ -164,7 +164,7 @@ impl History {
             2 => Selection::Excess { keep: 3 },
             _ => Selection::User("7".into()),
         };
-        let made = self.runtime.block_on(actions::make(self.context(), &selection));
+        let made = self.runtime.block_on(remediation::make(self.context(), &selection));
         // Nobody is there any more, or the table is empty.
         let Ok(plan) = made else { return };
         let mut named = BTreeSet::new();
@@ -276,7 +276,7 @@ impl History {
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
         // Whatever is begun next first finds out what became of the last batches.
         testkit::wait_until("the end of transactions that died", || {
-            let settled = self.runtime.block_on(actions::settle(self.context()));
+            let settled = self.runtime.block_on(remediation::settle(self.context()));
             assert!(matches!(settled, Ok(()) | Err(ActError::AtWork)), "{settled:?}");
             settled.is_ok()
         });

@@ -1,9 +1,9 @@
 //! What shows that a column is in local time: the cookie, columns of one row, and how a table grows.
 
 use sessionwatch::{
+    check_run::{self, Request},
     clock,
     config::Config,
-    look::{self, Request},
     memory::Memory,
 };
 use sessionwatch_targets::engine::Engine;
@@ -114,7 +114,7 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_found_out_by_two_looks() {
                 watched: Some((memory, clock::now())),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(look::look(request, &mut Engine::new(request.target.engine)))
+            runtime.block_on(check_run::run_checks(request, &mut Engine::new(request.target.engine)))
         };
         let mut memory = Memory::default();
         for number in 0..3 {

@@ -16,7 +16,7 @@ use super::{ActError, Work};
 const ROWS_PER_BATCH: usize = 5_000;
 
 /// The other tables whose rows a change deletes, and that are archived; an error if this role cannot archive and restore them.
-pub(in crate::actions) async fn of(
+pub(in crate::remediation) async fn of(
     actor: &mut WriteSession,
     scope: &Scope<'_>,
     change: Change<'_>,
@@ -30,7 +30,7 @@ pub(in crate::actions) async fn of(
 }
 
 /// Refuses to delete rows with sessions where the server does not tell how many it deleted.
-pub(in crate::actions) async fn require_counts(
+pub(in crate::remediation) async fn require_counts(
     actor: &mut WriteSession,
     dependents: &[Dependent],
 ) -> Result<(), ActError> {

@@ -152,7 +152,7 @@ impl Request<'_> {
 
 /// Takes a look within the target's time limit: at its replica, where it has one, and at the database itself where that
 /// fails.
-pub async fn look(request: Request<'_>, engine: &mut Engine) -> Report {
+pub async fn run_checks(request: Request<'_>, engine: &mut Engine) -> Report {
     let started = Clock::now();
     let target = request.target;
     let limit = target.limits.timeout;

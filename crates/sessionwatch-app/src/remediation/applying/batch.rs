@@ -13,8 +13,8 @@ use sessionwatch_targets::{
 
 use super::{ActError, Work, lock, settle};
 use crate::{
-    actions::{reconcile, view},
     clock::length_of,
+    remediation::{reconcile, view},
     store::archived::{self, Batch, Fate, State},
 };
 

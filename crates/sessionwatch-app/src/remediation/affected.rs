@@ -17,7 +17,7 @@ use super::{
     view::{Known, View, address},
 };
 use crate::{
-    look,
+    check_run,
     store::{
         archived::{self, Fate},
         plans,
@@ -65,7 +65,7 @@ fn unseen(view: &View, context: Context<'_>) -> Vec<String> {
     let (opened, scope) = (&view.opened, view.scope(context));
     let mapping = &opened.layout.candidate.mapping;
     let mut gaps = Vec::new();
-    gaps.extend(look::hidden_sessions(opened));
+    gaps.extend(check_run::hidden_sessions(opened));
     if !opened.layout.is_certain() {
         gaps.extend(opened.layout.doubt.as_ref().map(ToString::to_string));
     }
