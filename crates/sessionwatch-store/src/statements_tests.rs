@@ -155,7 +155,14 @@ fn types(db: Db<'_>, sql: &str) -> Result<String, StoreError> {
 
 fn prepare(db: Db<'_>, sql: &str) -> Result<(), String> {
     match db {
-        Db::File(connection) => connection.prepare(sql).map(drop).map_err(|error| error.to_string()),
+        Db::File(connection) => {
+            let statement = connection.prepare(sql).map_err(|error| error.to_string())?;
+            let mut names = (1..=statement.parameter_count()).map(|number| statement.parameter_name(number));
+            // SQLite takes `$1::text` for the name of another parameter, to which nothing is ever bound.
+            let is_number = |name: &str| name[1..].parse::<u32>().is_ok();
+            let other = names.find(|name| !name.is_some_and(is_number));
+            other.map_or(Ok(()), |name| Err(format!("{name:?} is no parameter of ours")))
+        }
         Db::Server(_) => types(db, sql)
             .and_then(|types| db.script(&format!("PREPARE it {types} AS {sql}; DEALLOCATE it")))
             .map_err(|error| error.to_string()),
