@@ -10,18 +10,18 @@ use sessionwatch_core::{
     instant::Instant,
     severity::Severity,
 };
+use sessionwatch_store::{
+    Store, StoreError,
+    alerts::{self, Kept},
+    db::Db,
+    events, outbox, silences,
+};
 
 use self::engine::{AlertContext, CheckObservation, Transition};
 use crate::{
     checks::{CHANNEL_FAILING, TARGET_UNREACHABLE},
     config::{Config, Serve},
     notify::queue::enqueue,
-    store::{
-        Store, StoreError,
-        alerts::{self, Kept},
-        db::Db,
-        events, outbox, silences,
-    },
 };
 
 /// Takes in what was observed of checks of a target. Returns how many messages are to be delivered.

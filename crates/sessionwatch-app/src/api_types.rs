@@ -9,7 +9,9 @@ mod targets;
 
 use serde::Serialize;
 use serde_json::Value;
+use sessionwatch_clock as clock;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::StoreError;
 use utoipa::ToSchema;
 
 pub use self::{
@@ -20,7 +22,6 @@ pub use self::{
     plans::{Archive, Plan, Row},
     targets::{Examined, Session},
 };
-use crate::{clock, store::StoreError};
 
 /// An instant, by RFC 3339 and in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 //! A task that blocked would hold up every other task of its thread. What blocks runs on threads for that, with the sockets
 //! and timers of the one runtime.
 
+use sessionwatch_store::{Store, StoreError, db::Db};
 use tokio::{runtime::Handle, sync::oneshot, task::JoinError};
-
-use crate::store::{Store, StoreError, db::Db};
 
 /// Does work that blocks. A panic of the work goes on in the task that waits for it.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -12,25 +12,24 @@ mod tests;
 mod text;
 
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checklist::{RangePosition, SeriesSummary, Verdict},
     duration::DAY,
     instant::Instant,
     period::Period,
 };
+use sessionwatch_store::{
+    StoreError,
+    attestations::{self, Attestation},
+    audit,
+    db::Db,
+};
 
 use self::facts::{Coverage, Facts};
+use crate::config::{Config, Target};
+
 pub use self::{facts::USER_REPORTS, page::html};
-use crate::{
-    clock,
-    config::{Config, Target},
-    store::{
-        StoreError,
-        attestations::{self, Attestation},
-        audit,
-        db::Db,
-    },
-};
 
 /// Keeps what somebody vouches for, and notes it.
 ///

@@ -3,12 +3,11 @@
 use std::time::Instant as Monotonic;
 
 use jiff::SignedDuration;
+use sessionwatch_clock::length_of;
 use sessionwatch_core::{
     duration::{HOUR, MINUTE},
     instant::Instant,
 };
-
-use crate::clock::length_of;
 
 /// Difference above which `serve` warns.
 pub const WARNING_THRESHOLD: SignedDuration = SignedDuration::from_secs(5);

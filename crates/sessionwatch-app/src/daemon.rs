@@ -33,14 +33,15 @@ use std::{
 
 use axum::Router;
 use jiff::SignedDuration;
+use sessionwatch_clock::Clock;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{Place, Store, StoreError, censuses};
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::system::raise_open_files_limit;
 use self::{commands::Commands, metrics::Success, tasks::TaskGroup, watching::Watching};
 use crate::{
     alerts,
@@ -49,11 +50,11 @@ use crate::{
         leadership::{self, Leadership, RENEWAL_INTERVAL},
     },
     blocking,
-    clock::Clock,
     config::{Config, ConfigError, Target},
     schedule,
-    store::{Place, Store, StoreError, censuses},
 };
+
+pub use self::system::raise_open_files_limit;
 
 /// How long the parts may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -240,7 +241,7 @@ impl Daemon {
         let public = self.state.app.config().serve.public_url.clone();
         let public = public.unwrap_or_else(|| format!("{}://{address}", self.scheme()));
         let public = public.trim_end_matches('/');
-        let accounts = blocking::read(&self.state.app.store, crate::store::accounts::list).await?;
+        let accounts = blocking::read(&self.state.app.store, sessionwatch_store::accounts::list).await?;
         let someone = self.state.app.config().openid.is_some() || !accounts.is_empty();
         Ok(if someone {
             Door::Open(format!("{public}/"))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::secret::Secret;
+use credentials::Secret;
 
 /// A variable of the environment; nothing if it is unset, empty or not text.
 #[must_use]

@@ -11,6 +11,7 @@ mod steps;
 pub mod work;
 
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checks::Verdict,
     duration::DAY,
@@ -19,23 +20,24 @@ use sessionwatch_core::{
     period::Period,
     severity::Severity,
 };
+use sessionwatch_store::{
+    StoreError,
+    db::Db,
+    incidents::{self, Entry, Incident, State},
+    signals::{self, Kept, Search},
+};
 use sessionwatch_targets::engine::Engine;
+
+use crate::{
+    check_run::{self, Report, Request},
+    logs,
+    remediation::{ActError, Context},
+    target_layouts,
+};
 
 pub use self::{
     reopening::{ReopenReason, reopen, reopen_by_run, reopen_reason_from_logs, reopen_reasons},
     steps::{StepOutcome, check_step, unheard},
-};
-use crate::{
-    check_run::{self, Report, Request},
-    clock, logs,
-    remediation::{ActError, Context},
-    store::{
-        StoreError,
-        db::Db,
-        incidents::{self, Entry, Incident, State},
-        signals::{self, Kept, Search},
-    },
-    target_layouts,
 };
 
 /// Signals of the last day that are on the timeline from the start.

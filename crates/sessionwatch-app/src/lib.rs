@@ -34,8 +34,3 @@ pub mod report;
 pub mod sanitize;
 pub mod schedule;
 pub mod target_layouts;
-
-use credentials as secret;
-use sessionwatch_clock as clock;
-use sessionwatch_core::suggest;
-use sessionwatch_store as store;

@@ -14,6 +14,7 @@ pub mod syslog;
 pub mod tally;
 
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checklist::CriticalSignals, correlation::MatchKind, instant::Instant, severity::Severity,
 };
@@ -21,7 +22,6 @@ use sessionwatch_logs::{
     reader::Place,
     signal::{Kind, Signal},
 };
-
 use sessionwatch_store::{
     StoreError,
     db::Db,
@@ -29,7 +29,7 @@ use sessionwatch_store::{
     sources::{self, Source},
 };
 
-use crate::{api_types, clock, sanitize::printable};
+use crate::{api_types, sanitize::printable};
 
 /// What is known of a source, with how far its file was read.
 pub type LogSource = Source<follow::Place>;

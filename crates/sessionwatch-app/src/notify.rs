@@ -20,6 +20,13 @@ mod webhook;
 
 mod retry_after;
 
+use credentials::Secret;
+
+use self::{
+    limits::{escape_markdown, fit_to_bytes, truncate_utf16},
+    sender::{DELIVERY_TIMEOUT, tls_failure},
+};
+
 pub use self::{
     channel::Channel,
     delivery_error::DeliveryError,
@@ -29,11 +36,6 @@ pub use self::{
     sender::{Sender, send_test},
 };
 pub(crate) use self::{limits::bounded_key, sender::send_past_outbox};
-use self::{
-    limits::{escape_markdown, fit_to_bytes, truncate_utf16},
-    sender::{DELIVERY_TIMEOUT, tls_failure},
-};
-use crate::secret::Secret;
 
 /// A request to make of a channel.
 #[derive(Clone, Debug, Default)]

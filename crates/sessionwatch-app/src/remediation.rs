@@ -19,16 +19,20 @@ mod side_effects;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use sessionwatch_clock::Clock;
 use sessionwatch_core::{
     duration::as_micros,
     instant::{self, Instant},
     safety_limit::{self, Ended, LimitExceeded, PlanImpact, SafetyLimit},
 };
+use sessionwatch_store::{Store, StoreError, audit, db::Db, plans};
 use sessionwatch_targets::{
     mapping::Revoke,
     side_effects::SideEffect,
     sql::{Addressing, Chosen, Filter},
 };
+
+use crate::config::{Config, Target};
 
 pub use self::{
     affected::{Affected, affected, ready, returned},
@@ -39,11 +43,6 @@ pub use self::{
     executor::{ArchiveKeys, Executor},
     making::make,
     reconcile::settle,
-};
-use crate::{
-    clock::Clock,
-    config::{Config, Target},
-    store::{Store, StoreError, audit, db::Db, plans},
 };
 
 /// What an action is about.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checks::{CheckOutcome, Verdict},
     duration::HOUR,
@@ -18,7 +19,6 @@ use sessionwatch_targets::{
 use crate::{
     check_run::{Outcome, Report, Seen},
     checks::{self, EvidenceKind},
-    clock,
     output::{self, Format, csv, table},
     sanitize::{escape_cell, printable},
 };

@@ -35,6 +35,3 @@ pub mod sql;
 mod sqlite;
 pub mod unsealed_rows;
 pub mod write_session;
-
-use sessionwatch_clock as clock;
-use sessionwatch_core::suggest;

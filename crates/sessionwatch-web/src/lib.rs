@@ -1,10 +1,234 @@
-//! The dashboard and its interface: pages, routes, and who may ask for what.
+//! The dashboard: what the watch knows, as pages, and what people do about it.
 //!
-//! Handlers only parse, call a use case of `sessionwatch-app`, and render.
+//! [`routes`] says of every page who may ask for it; a page that is not in it is refused. Pages are read without
+//! JavaScript; a small script of our own keeps them up to date.
 
-pub mod web;
+pub mod api;
 
-use credentials as secret;
-use sessionwatch_app::{access_names, api_types, app, checks, config, output, remediation, report, sanitize};
-use sessionwatch_clock as clock;
-use sessionwatch_store as store;
+mod alerts;
+mod audit;
+mod auth;
+mod chart;
+mod checklist;
+mod cleanup;
+mod csrf;
+mod incidents;
+mod layout;
+mod live;
+mod login;
+mod logs;
+mod openid;
+mod overview;
+pub mod routes;
+mod sessions;
+mod settings;
+mod setup;
+mod target;
+#[cfg(test)]
+mod test_dashboard;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use maud::{Markup, html};
+use sessionwatch_app::app::{AppError, AppState, error::ErrorKind};
+
+use self::{
+    auth::LoggedIn,
+    routes::{Access, RouteTable},
+};
+
+/// The largest form.
+pub(crate) const MAX_FORM_BYTES: usize = 64 << 10;
+/// Nothing is taken from anywhere else, nothing stands in the page itself, and nobody may frame it.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The dashboard and the interface for programs.
+pub fn router(app: &Arc<AppState>) -> Router {
+    pages(app)
+        .merge(api::router(app))
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .fallback(not_found)
+        .with_state(Arc::clone(app))
+}
+
+fn pages(app: &Arc<AppState>) -> Router<Arc<AppState>> {
+    let (router, routes) = routes::page_router();
+    let guard = Guard { app: Arc::clone(app), routes };
+    router.route_layer(middleware::from_fn_with_state(guard, require_access))
+}
+
+/// What the access check goes by.
+#[derive(Clone)]
+struct Guard {
+    app: Arc<AppState>,
+    routes: RouteTable,
+}
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(crate) struct WebError(AppError);
+
+impl<E: Into<AppError>> From<E> for WebError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+/// The status that says what kind of error it is.
+pub(crate) fn status_of(error: &AppError) -> StatusCode {
+    match error.kind() {
+        ErrorKind::NotLoggedIn => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Store => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        let Self(error) = self;
+        // In seconds.
+        let retry_after = match error.kind() {
+            ErrorKind::TooManyAttempts => Some("900"),
+            ErrorKind::Busy => Some("2"),
+            _ => None,
+        };
+        let body = html! {
+            p.empty { (error.to_string()) }
+            p { (error.hint()) }
+            p { a href="/" { "Overview" } " · " a href="/login" { "Log in" } }
+        };
+        let mut response = (status_of(&error), layout::bare("That did not work", &body)).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        response
+    }
+}
+
+/// What a page gives.
+pub(crate) type PageResult = Result<Markup, WebError>;
+
+/// Where there is nothing.
+async fn not_found(State(app): State<Arc<AppState>>) -> Response {
+    add_security_headers(
+        &app,
+        WebError::from(AppError::NotFound("There is no such page.".into())).into_response(),
+    )
+}
+
+/// Lets through who may, and sees to it that browsers keep to what pages need.
+async fn require_access(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let response = match authorize(&guard, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(response) => response,
+    };
+    add_security_headers(&guard.app, response)
+}
+
+/// Whether a request may go on. Otherwise the answer.
+async fn authorize(guard: &Guard, request: &mut Request) -> Result<(), Response> {
+    let refusal = |error: AppError| WebError::from(error).into_response();
+    let matched = request.extensions().get::<MatchedPath>();
+    // What nobody decided about is for nobody.
+    let route = matched.and_then(|path| guard.routes.find(request.method(), path.as_str()));
+    let Some(route) = route else { return Err(refusal(AppError::Forbidden)) };
+    let is_read = route.method == Method::GET;
+    if !is_read && !csrf::is_same_origin(&guard.app, request) {
+        let why = "The request does not come from a page of this dashboard.";
+        return Err(refusal(AppError::Invalid(why.to_owned())));
+    }
+    let Access::LoggedIn(least) = route.access else { return Ok(()) };
+    let person = auth::current_user(&guard.app, request.headers()).await;
+    match person.map_err(refusal)? {
+        None if is_read && route.path != "/live" => Err(auth::redirect_to_login(request.uri())),
+        None => Err(refusal(AppError::NotLoggedIn)),
+        Some(person) if person.role < least => Err(refusal(AppError::Forbidden)),
+        Some(person) => {
+            request.extensions_mut().insert(LoggedIn(person));
+            Ok(())
+        }
+    }
+}
+
+fn add_security_headers(app: &AppState, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let set = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+    ];
+    for (name, value) in set {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if auth::is_secure(app) {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_app::app::accounts::Role;
+
+    use super::{routes::Route, *};
+
+    fn every_page() -> Vec<Route> {
+        routes::page_router().1.iter().cloned().collect()
+    }
+
+    #[test]
+    fn every_route_is_in_the_table_of_the_documentation() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        for route in routes::table().iter() {
+            let who = match route.access {
+                Access::Anyone => "anyone".to_owned(),
+                Access::LoggedIn(role) => role.name().to_owned(),
+                Access::Token(scope) => {
+                    format!("{}, with a token for `{}`", scope.role().name(), scope.name())
+                }
+            };
+            let recorded = if route.audit_action.is_empty() { "–" } else { route.audit_action };
+            let line = format!("| `{} {}` | {who} | {recorded} |", route.method, route.path);
+            assert!(page.contains(&line), "docs/security.md lacks: {line}");
+        }
+    }
+
+    #[test]
+    fn what_changes_something_is_never_for_viewers_but_of_themselves() {
+        let own = [
+            "/logout",
+            "/settings/password",
+            "/settings/logins/end",
+            "/settings/tokens",
+            "/settings/tokens/remove",
+            "/login",
+            "/setup/{token}",
+        ];
+        for route in
+            every_page().iter().filter(|route| route.method == "POST" && !own.contains(&&*route.path))
+        {
+            assert!(
+                matches!(route.access, Access::LoggedIn(role) if role >= Role::Responder),
+                "{}",
+                route.path
+            );
+            assert!(!route.audit_action.is_empty(), "{}", route.path);
+        }
+    }
+}

@@ -41,16 +41,15 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use sessionwatch_targets::{address::AddressError, connect::ConnectedTarget, error::TargetError};
-use tracing::Level;
-
-use crate::{
+use sessionwatch_app::{
     app::AppError,
     config::{Config, ConfigError, Target},
     environment,
     output::{self, color::paint},
     progress,
 };
+use sessionwatch_targets::{address::AddressError, connect::ConnectedTarget, error::TargetError};
+use tracing::Level;
 
 /// Look at the log-in sessions of a web application and say what is wrong.
 #[derive(Debug, Parser)]
@@ -134,22 +133,22 @@ pub enum Failure {
     Target(#[from] TargetError),
     /// The store cannot be used.
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] sessionwatch_store::StoreError),
     /// A plan could not be made or carried out.
     #[error(transparent)]
-    Act(#[from] crate::remediation::ActError),
+    Act(#[from] sessionwatch_app::remediation::ActError),
     /// A channel did not accept a message.
     #[error("{0}")]
     Delivery(String),
     /// A log cannot be read.
     #[error(transparent)]
-    Logs(#[from] crate::logs::scan::ScanError),
+    Logs(#[from] sessionwatch_app::logs::scan::ScanError),
     /// The daemon could not start or go on.
     #[error(transparent)]
-    Daemon(#[from] crate::daemon::DaemonError),
+    Daemon(#[from] sessionwatch_app::daemon::DaemonError),
     /// The demonstration could not be made.
     #[error(transparent)]
-    Demo(#[from] crate::demo::DemoError),
+    Demo(#[from] sessionwatch_app::demo::DemoError),
     /// A part ended in a panic, whose place was told.
     #[error("{0}")]
     Bug(&'static str),
@@ -231,7 +230,7 @@ impl Failure {
     fn report(&self) -> ExitCode {
         let hint = match self {
             Self::Target(error) => Some(error.hint()),
-            Self::Store(error) | Self::Daemon(crate::daemon::DaemonError::Store(error)) => {
+            Self::Store(error) | Self::Daemon(sessionwatch_app::daemon::DaemonError::Store(error)) => {
                 error.hint().map(str::to_owned)
             }
             Self::Act(error) => error.hint(),
@@ -252,7 +251,8 @@ impl Failure {
         match self {
             // A state of the incident, not a fault of the command.
             Self::Act(
-                crate::remediation::ActError::NotYet { .. } | crate::remediation::ActError::NotFrozen { .. },
+                sessionwatch_app::remediation::ActError::NotYet { .. }
+                | sessionwatch_app::remediation::ActError::NotFrozen { .. },
             ) => ExitCode::from(1),
             Self::Act(error) if error.is_usage() => ExitCode::from(2),
             Self::Target(error) if error.is_usage() => ExitCode::from(2),

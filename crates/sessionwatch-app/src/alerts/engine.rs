@@ -2,20 +2,20 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     alert::{Alert, AlertPolicy, CheckState, Notification, State},
     instant::Instant,
     severity::Severity,
 };
+use sessionwatch_store::{alerts::Kept, events::Event, silences::Silence};
 
 use crate::{
-    clock,
     config::Serve,
     notify::{
         Message,
         queue::{QueuedMessage, queue},
     },
-    store::{alerts::Kept, events::Event, silences::Silence},
 };
 
 /// How long a message to people waits for others that can be told with it; a critical one does not.

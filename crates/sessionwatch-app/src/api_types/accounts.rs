@@ -1,13 +1,11 @@
 //! Accounts, tokens and the audit trail, as programs read them.
 
 use serde::Serialize;
+use sessionwatch_store::{accounts, audit, tokens};
 use utoipa::ToSchema;
 
 use super::At;
-use crate::{
-    access_names::{RoleName, ScopeName},
-    store::{accounts, audit, tokens},
-};
+use crate::access_names::{RoleName, ScopeName};
 
 /// Who may use the dashboard.
 #[derive(Clone, Debug, Serialize, ToSchema)]

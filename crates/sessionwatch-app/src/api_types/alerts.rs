@@ -3,10 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 use sessionwatch_core::alert::State;
+use sessionwatch_store::{StoreError, alerts::Kept, events, silences};
 use utoipa::ToSchema;
 
 use super::At;
-use crate::store::{StoreError, alerts::Kept, events, silences};
 
 /// How a check stands on a target.
 #[derive(Clone, Debug, Serialize, ToSchema)]

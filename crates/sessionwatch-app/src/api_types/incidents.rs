@@ -1,10 +1,10 @@
 //! Incidents, as programs read them.
 
 use serde::Serialize;
+use sessionwatch_store::incidents;
 use utoipa::ToSchema;
 
 use super::At;
-use crate::store::incidents;
 
 /// An incident.
 #[derive(Clone, Debug, Serialize, ToSchema)]

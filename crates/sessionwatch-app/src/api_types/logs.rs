@@ -3,13 +3,11 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sessionwatch_core::{instant::Instant, source_activity::SourceStatus};
+use sessionwatch_store::{signals, sources};
 use utoipa::ToSchema;
 
 use super::At;
-use crate::{
-    config::logs,
-    store::{signals, sources},
-};
+use crate::config::logs;
 
 /// What a line of a log says.
 #[derive(Clone, Debug, Serialize, ToSchema)]

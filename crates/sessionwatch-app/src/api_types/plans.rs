@@ -3,15 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{StoreError, archived::Holding, plans};
 use sessionwatch_targets::side_effects::SideEffect;
 use utoipa::ToSchema;
 
 use super::{At, json};
-use crate::{
-    config::Config,
-    remediation,
-    store::{StoreError, archived::Holding, plans},
-};
+use crate::{config::Config, remediation};
 
 /// A row that a plan names.
 #[derive(Clone, Debug, Serialize, ToSchema)]

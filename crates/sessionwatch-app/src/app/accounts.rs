@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
+use credentials::Secret;
 use serde_json::json;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{StoreError, accounts, audit, db::Db};
 
 use super::{Actor, AppError, AppState, LiveEvent, hash_password};
-pub use crate::store::accounts::{Account, Role};
-use crate::{
-    secret::Secret,
-    store::{StoreError, accounts, audit, db::Db},
-};
+
+pub use sessionwatch_store::accounts::{Account, Role};
 
 /// The most letters of an account's name.
 pub const NAME_LENGTH: usize = 64;
@@ -287,8 +286,10 @@ pub(super) fn put_account(db: Db<'_>, account: &Account, by: &str, now: Instant)
 
 #[cfg(test)]
 mod tests {
+    use sessionwatch_store::Store;
+
     use super::*;
-    use crate::{config::Config, store::Store};
+    use crate::config::Config;
 
     fn app() -> Arc<AppState> {
         AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap()

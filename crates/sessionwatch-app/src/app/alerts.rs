@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sessionwatch_core::{alert::State, instant::Instant};
+use sessionwatch_store::{StoreError, alerts, audit, db::Db, events};
 
 use super::{Actor, AppError, AppState};
-pub use crate::store::{
+use crate::alerts::resolve as resolve_alert;
+
+pub use sessionwatch_store::{
     alerts::Kept as AlertRecord,
     events::{Event, Search as EventSearch},
-};
-use crate::{
-    alerts::resolve as resolve_alert,
-    store::{StoreError, alerts, audit, db::Db, events},
 };
 
 /// The alert of a check on a target.

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sessionwatch_core::{instant::Instant, row_ref::RowRef};
+use sessionwatch_store::{archived, audit, confirmed_time};
 
 use super::{Actor, AppError, AppState};
-pub use crate::store::archived::Fate;
-use crate::{
-    remediation::ActError,
-    store::{archived, audit, confirmed_time},
-};
+use crate::remediation::ActError;
+
+pub use sessionwatch_store::archived::Fate;
 
 /// A row that a plan removed.
 #[derive(Clone, Debug)]
@@ -101,14 +100,13 @@ pub async fn purge(app: &Arc<AppState>, actor: &Actor, request: PurgeRequest) ->
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
-        config::Config,
-        store::{
-            Store,
-            archived::{Batch, State},
-        },
+    use sessionwatch_store::{
+        Store,
+        archived::{Batch, State},
     };
+
+    use super::*;
+    use crate::config::Config;
 
     const DAY_US: i64 = 24 * 3_600_000_000;
 

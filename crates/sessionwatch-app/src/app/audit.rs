@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use sessionwatch_store::audit;
+
 use super::{AppError, AppState, Period};
-use crate::store::audit;
-pub use crate::store::audit::{Entry as AuditEntry, Trail as ChainStatus};
+
+pub use sessionwatch_store::audit::{Entry as AuditEntry, Trail as ChainStatus};
 
 /// Entries of a period, the oldest first.
 ///

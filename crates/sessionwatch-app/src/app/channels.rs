@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{
+    StoreError, audit,
+    outbox::{self, Due},
+};
 
 use super::{Actor, AppError, AppState};
+use crate::notify;
+
 pub use crate::notify::{Channel, Message};
-use crate::{
-    notify,
-    store::{
-        StoreError, audit,
-        outbox::{self, Due},
-    },
-};
 
 /// A message that was given up on.
 #[derive(Clone, Debug)]

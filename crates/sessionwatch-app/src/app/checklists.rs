@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use sessionwatch_store::attestations::Attestation;
+
 use super::{Actor, AppError, AppState, Period};
 use crate::{
     checklist::{self, Checklist},
     config::Target,
-    store::attestations::Attestation,
 };
 
 /// What somebody vouches for.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use sessionwatch_clock as clock;
 use sessionwatch_targets::{
     address::Address, connect::ConnectedTarget, error::TargetError, read_session::PooledConnection,
 };
@@ -16,7 +17,7 @@ use super::{
     target_ops::{QUERY_TIMEOUT, acquire_query_permit},
 };
 use crate::{
-    blocking, clock,
+    blocking,
     config::{Config, Target},
     target_layouts,
 };

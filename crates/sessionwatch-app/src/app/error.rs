@@ -1,6 +1,8 @@
 //! Why a use case did nothing, in words for a person.
 
-use crate::{remediation::ActError, store::StoreError};
+use sessionwatch_store::StoreError;
+
+use crate::remediation::ActError;
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]

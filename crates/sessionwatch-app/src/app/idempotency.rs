@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use sessionwatch_store::tokens::{self, Request};
+
 use super::{AppError, AppState};
-pub use crate::store::tokens::Earlier;
-use crate::store::tokens::{self, Request};
+
+pub use sessionwatch_store::tokens::Earlier;
 
 /// A request by its key, hashed so that it can be compared with a later one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use sessionwatch_core::incident::IncidentSeverity;
+use sessionwatch_store::incidents;
 
 use super::{Actor, AppError, AppState, TargetOps, plans};
 use crate::{
     blocking,
     incident::{self, NewEntry, message, report, work::Said},
     remediation::{ActError, Plan, Selection, affected, keys},
-    store::incidents,
 };
-pub use crate::{
-    incident::{
-        time_used,
-        work::{Case, Contained, FIELDS as REPORT_FIELDS, Packed, Passed, Progress, can_be_said},
-    },
-    store::incidents::{Drill, Entry as TimelineEntry, Incident, State as IncidentState, recorded},
+
+pub use crate::incident::{
+    time_used,
+    work::{Case, Contained, FIELDS as REPORT_FIELDS, Packed, Passed, Progress, can_be_said},
+};
+pub use sessionwatch_store::incidents::{
+    Drill, Entry as TimelineEntry, Incident, State as IncidentState, recorded,
 };
 
 /// Users that are listed on a page when one is looked for.
@@ -421,8 +422,10 @@ pub async fn record_drill(app: &Arc<AppState>, drill: Drill) -> Result<Vec<Drill
 mod tests {
     use std::path::Path;
 
+    use sessionwatch_store::Store;
+
     use super::*;
-    use crate::{config::Config, store::Store};
+    use crate::config::Config;
 
     const TARGETS: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:a.db\"\n[[target]]\nname = \"shop\"\nurl = \"sqlite:b.db\"\n";
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use sessionwatch_store::layouts;
+
 use super::{Actor, AppError, AppState};
+use crate::{config::Target, target_layouts};
+
 pub use crate::target_layouts::KeptLayout;
-use crate::{config::Target, store::layouts, target_layouts};
 pub use sessionwatch_targets::layout::known_layout::KnownLayout;
 
 /// What is known of the tables of sessions, by target.

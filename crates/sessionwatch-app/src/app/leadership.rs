@@ -10,13 +10,13 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use tokio::sync::watch;
-
-use super::failures::{Logged, Part};
-use crate::store::{
+use sessionwatch_store::{
     Store,
     leases::{self, Fence},
 };
+use tokio::sync::watch;
+
+use super::failures::{Logged, Part};
 
 /// How often leases are taken or renewed.
 pub(crate) const RENEWAL_INTERVAL: Duration = Duration::from_secs(2);

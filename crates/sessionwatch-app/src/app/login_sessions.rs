@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use credentials::Secret;
 use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{
+    accounts::{self, Account, LoginNetwork, LoginUse, Role},
+    audit,
+};
 
 use super::{
     Actor, AppError, AppState, LiveEvent,
@@ -12,14 +17,8 @@ use super::{
     login_attempts::Applicant,
     secrets::{random_token, sha256_hex},
 };
-pub use crate::store::accounts::Login;
-use crate::{
-    secret::Secret,
-    store::{
-        accounts::{self, Account, LoginNetwork, LoginUse, Role},
-        audit,
-    },
-};
+
+pub use sessionwatch_store::accounts::Login;
 
 /// How long a login is valid at most.
 pub(super) const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);

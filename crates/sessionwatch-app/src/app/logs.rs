@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use sessionwatch_store::signals::{self, Search, Window};
+
 use super::{AppError, AppState, Period, sessions::SessionRow};
 use crate::{
     config::logs::Source,
     logs::{self, joined},
-    store::signals::{self, Search, Window},
 };
-pub use crate::{
-    logs::{LogSource as LogSourceRecord, describe_kept as describe_log_event, joined::Fits},
-    store::signals::Kept as LogEventRecord,
-};
+
+pub use crate::logs::{LogSource as LogSourceRecord, describe_kept as describe_log_event, joined::Fits};
+pub use sessionwatch_store::signals::Kept as LogEventRecord;
 
 /// Which log events are looked for.
 #[derive(Clone, Debug)]

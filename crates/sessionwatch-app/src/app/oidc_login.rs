@@ -4,8 +4,13 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use credentials::Secret;
 use serde_json::{Value, json};
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{
+    accounts::{self, Account, Role},
+    audit,
+};
 
 use super::{
     AppError, AppState,
@@ -20,11 +25,6 @@ use crate::{
         OidcError,
         client::PendingLogin,
         id_token::{self, Claims, claim},
-    },
-    secret::Secret,
-    store::{
-        accounts::{self, Account, Role},
-        audit,
     },
 };
 

@@ -16,6 +16,7 @@ use argon2::{
         phc::{Output, PasswordHash},
     },
 };
+use credentials::Secret;
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
@@ -24,7 +25,6 @@ use super::{
     network_places::{NetworkPlace, NetworkPlaces},
     secrets::random_token,
 };
-use crate::secret::Secret;
 
 /// The fewest characters of a password, and the most (NIST SP 800-63B-4, 3.1.1.2).
 pub const MIN_PASSWORD_LENGTH: usize = 15;

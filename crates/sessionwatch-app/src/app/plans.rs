@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use sessionwatch_core::plural::counted;
+use sessionwatch_store::{StoreError, archived, plans};
 
 use super::{Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text};
 use crate::{
@@ -14,14 +15,12 @@ use crate::{
         self, ActError, Applied, ApplyCircumstances, ArchiveKeys, Consent, Context, Control, Executor,
         authorize_apply, keys, restoring,
     },
-    store::{StoreError, archived, plans},
 };
-pub use crate::{
-    remediation::{Plan, Selection},
-    store::{
-        archived::Holding as ArchiveSummary,
-        plans::{Plan as PlanRecord, State as PlanState},
-    },
+
+pub use crate::remediation::{Plan, Selection};
+pub use sessionwatch_store::{
+    archived::Holding as ArchiveSummary,
+    plans::{Plan as PlanRecord, State as PlanState},
 };
 pub use sessionwatch_targets::sql::Filter as RowFilter;
 

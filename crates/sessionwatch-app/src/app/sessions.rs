@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sessionwatch_core::{instant::Instant, period::Period, plural::counted};
+use sessionwatch_store::{
+    StoreError,
+    db::Db,
+    events, plans,
+    signals::{self, Kept, Search},
+};
 use sessionwatch_targets::sql::{After, List};
 
 use super::{AppError, AppState, with_pooled_connection};
 use crate::{
     config::Target,
     remediation::{Plan, Selection},
-    store::{
-        StoreError,
-        db::Db,
-        events, plans,
-        signals::{self, Kept, Search},
-    },
 };
+
 pub use sessionwatch_targets::{
     listing::Line as SessionRow,
     sql::{Sort as SessionSort, Status as SessionStatus},

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::json;
+use sessionwatch_clock as clock;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{audit, silences};
 
 use super::{Actor, AppError, AppState};
-pub use crate::store::silences::Silence;
-use crate::{
-    clock,
-    store::{audit, silences},
-};
+
+pub use sessionwatch_store::silences::Silence;
 
 /// The longest silence, in minutes.
 pub const MAX_MINUTES: i64 = 366 * 24 * 60;
@@ -113,8 +112,10 @@ pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use sessionwatch_store::Store;
+
     use super::*;
-    use crate::{config::Config, store::Store};
+    use crate::config::Config;
 
     fn new_silence(target: Option<&str>) -> NewSilence {
         let target = target.map(str::to_owned);

@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use sessionwatch_clock::Clock;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{Store, StoreError, db::Db};
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::{
@@ -18,9 +20,7 @@ use super::{
 };
 use crate::{
     blocking,
-    clock::Clock,
     config::{Config, Target},
-    store::{Store, StoreError, db::Db},
 };
 
 /// People who may query databases at the same time.

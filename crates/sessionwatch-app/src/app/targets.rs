@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_core::{alert::State, duration::DAY, instant::Instant, plural::counted};
+use sessionwatch_store::{StoreError, alerts, censuses, db::Db, events, reports, silences};
 use sessionwatch_targets::printed::PrintedQueries;
 
 use super::{
@@ -18,12 +19,10 @@ use crate::{
     config::Target,
     doctor,
     schedule::{Entry, Schedule},
-    store::{StoreError, alerts, censuses, db::Db, events, reports, silences},
 };
-pub use crate::{
-    doctor::{Finding, Level},
-    store::censuses::Point as Sample,
-};
+
+pub use crate::doctor::{Finding, Level};
+pub use sessionwatch_store::censuses::Point as Sample;
 
 /// Events that are read with the status of a target.
 const STATUS_EVENTS: u32 = 100;

@@ -2,25 +2,24 @@
 
 use std::sync::Arc;
 
+use credentials::Secret;
 use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_core::{duration, instant::Instant};
+use sessionwatch_store::{
+    StoreError,
+    accounts::{self, Role},
+    audit,
+    db::Db,
+    tokens,
+};
 
 use super::{
     Actor, AppError, AppState,
     secrets::{random_token, sha256_hex},
 };
-pub use crate::store::tokens::{Scope, Token};
-use crate::{
-    secret::Secret,
-    store::{
-        StoreError,
-        accounts::{self, Role},
-        audit,
-        db::Db,
-        tokens,
-    },
-};
+
+pub use sessionwatch_store::tokens::{Scope, Token};
 
 /// The most days for which a token is valid.
 pub const MAX_DAYS: u32 = 366;
@@ -226,11 +225,12 @@ pub async fn delete_token(
 
 #[cfg(test)]
 mod tests {
+    use sessionwatch_store::Store;
+
     use super::*;
     use crate::{
         app::accounts::{AccountName, NewAccount, PasswordHash, create_account},
         config::Config,
-        store::Store,
     };
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde_json::Value;
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checklist::{
         self as rules, CriticalSignals, ExpiryHorizon, RangePosition, SeriesSummary, Verdict, VerdictSpan,
@@ -12,19 +13,18 @@ use sessionwatch_core::{
     instant::Instant,
     period::Period,
 };
+use sessionwatch_store::{
+    StoreError, alerts,
+    attestations::{self, Attestation},
+    censuses::{self, Gauges, Point},
+    db::Db,
+    events, reports,
+    signals::Window,
+};
 
 use crate::{
-    clock,
     config::{Config, Target},
     logs,
-    store::{
-        StoreError, alerts,
-        attestations::{self, Attestation},
-        censuses::{self, Gauges, Point},
-        db::Db,
-        events, reports,
-        signals::Window,
-    },
 };
 
 /// The item that a person vouches for.

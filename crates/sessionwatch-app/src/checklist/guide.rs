@@ -1,5 +1,6 @@
 //! The seven items of the guide's weekly checklist, and its table of healthy numbers.
 
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checklist::{self as rules, CriticalSignals, EXPIRED, ORPHANED, RATIO_MIN, RangePosition, SeriesSummary},
     checks::Baseline,
@@ -9,7 +10,7 @@ use super::{
     Item, Number, Subject,
     facts::{Facts, Measure, USER_REPORTS},
 };
-use crate::{checks, clock, sanitize::printable};
+use crate::{checks, sanitize::printable};
 
 /// The most orphaned and expired sessions, and sessions for each user, of the guide's table.
 const BASELINE: [f64; 3] = [5.0, 10.0, 2.5];

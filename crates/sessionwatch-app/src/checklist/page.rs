@@ -2,9 +2,9 @@
 
 use minijinja::{Environment, Value, value::Serde};
 use serde_json::json;
+use sessionwatch_clock as clock;
 
 use super::{Checklist, Number, facts::time};
-use crate::clock;
 
 /// What the name ends in is what makes every text in it be escaped.
 const NAME: &str = "page.html";

@@ -2,6 +2,7 @@
 //! pass it is not to meet the whole requirement.
 
 use jiff::SignedDuration;
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checklist::{self as rules, SeriesSummary, Verdict},
     checks::expired_backlog::{MAX_IN_SMALL_TABLE, ROWS_PER_EXPIRED},
@@ -13,7 +14,6 @@ use super::{
     facts::{Facts, Measure},
     guide::{BACKLOG, DUPLICATES, LOOK, ORPHANS, action, float, highest, number},
 };
-use crate::clock;
 
 /// At level 1 of NIST SP 800-63B-4, 2.1.3, a log-in should last no longer.
 const AAL1: SignedDuration = SignedDuration::from_hours(30 * 24);

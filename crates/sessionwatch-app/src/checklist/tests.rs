@@ -2,15 +2,15 @@ use std::{collections::BTreeMap, path::Path};
 
 use jiff::SignedDuration;
 use sessionwatch_core::duration::{HOUR, SECOND};
-
-use super::*;
-use crate::store::{
+use sessionwatch_store::{
     Store,
     attestations::{self, Attestation},
     censuses::{self, Point, Retention},
     events::{self, Event},
     reports,
 };
+
+use super::*;
 
 const HALF_HOUR: SignedDuration = SignedDuration::from_mins(30);
 

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use sessionwatch_clock as clock;
 use sessionwatch_core::checklist::{RangePosition, Verdict, too_long};
 
 use super::{
     Checklist, Item, Number,
     facts::{Coverage, time},
 };
-use crate::{clock, sanitize::printable};
+use crate::sanitize::printable;
 
 impl Checklist {
     /// For a terminal of 100 columns.

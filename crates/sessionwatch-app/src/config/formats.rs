@@ -4,9 +4,9 @@ use std::{borrow::Cow, net::SocketAddr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
-use sessionwatch_core::{decoder::Decoder, zone::LOCAL};
+use sessionwatch_core::{decoder::Decoder, suggest::nearest, zone::LOCAL};
 
-use crate::{config_file::Format, suggest::nearest};
+use crate::config_file::Format;
 
 const DECODER: &str = "decoder";
 const ADDRESS: &str = "socket-address";

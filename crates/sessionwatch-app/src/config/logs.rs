@@ -2,22 +2,21 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+use credentials::Secret;
 use ipnet::IpNet;
-use jiff::SignedDuration;
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::{instant::Instant, suggest::nearest};
 use sessionwatch_logs::pattern::Pattern;
 
-pub use super::log_patterns::LogPattern;
 use super::{formats::ListenAddress, names::Names, reading::Reading};
 use crate::{
     checks::{Limit, LogCheck},
     config_file::{Lookup, Seconds, SecretKeys, SecretText, Written},
-    secret::Secret,
-    suggest::nearest,
 };
+
+pub use super::log_patterns::LogPattern;
 
 /// The shortest key of a drain or of who sends lines.
 const MIN_SECRET_LENGTH: usize = 16;

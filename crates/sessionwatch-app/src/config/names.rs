@@ -1,7 +1,9 @@
 //! Everything in a file that has a name, and complaints about names that nothing has.
 
+use sessionwatch_core::suggest::nearest;
+
 use super::reading::Reading;
-use crate::{checks, config_file::Written, suggest::nearest};
+use crate::{checks, config_file::Written};
 
 /// Everything that has a name.
 #[derive(Debug, Default)]

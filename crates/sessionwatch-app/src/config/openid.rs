@@ -1,13 +1,11 @@
 //! `[openid]`: a provider of identities by which people log in to the dashboard.
 
+use credentials::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::reading::Reading;
-use crate::{
-    config_file::{Lookup, SecretKeys, SecretText, Written, certificates},
-    secret::Secret,
-};
+use crate::config_file::{Lookup, SecretKeys, SecretText, Written, certificates};
 
 /// A provider of identities by which people log in to the dashboard (OpenID Connect).
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use credentials::Secret;
 use ipnet::IpNet;
-use jiff::SignedDuration;
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, tz::TimeZone};
 use pg_link::Dsn;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sessionwatch_store::Place;
 use sessionwatch_targets::address::Address;
 
 use super::{
@@ -21,8 +22,6 @@ use super::{
 use crate::{
     config_file::{Lookup, SecretKeys, SecretText, Written},
     notify::Channel,
-    secret::Secret,
-    store::Place,
 };
 
 /// The store, where nothing else is written.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::{decoder::Decoder, local_time::MIN_GRACE};
+use sessionwatch_core::{decoder::Decoder, local_time::MIN_GRACE, suggest::nearest};
 use sessionwatch_targets::{
     address::Address,
     connect::ConnectOptions,
@@ -18,14 +18,14 @@ use sessionwatch_targets::{
     limits::Limits,
 };
 
-pub use self::cleanup::Cleanup;
-pub(super) use self::{cleanup::CleanupSection, mapping::MappingSection};
 use super::reading::{Every, Reading};
 use crate::{
     config_file::{Problem, Seconds, SecretText, Written},
     schedule::Schedule,
-    suggest::nearest,
 };
+
+pub use self::cleanup::Cleanup;
+pub(super) use self::{cleanup::CleanupSection, mapping::MappingSection};
 
 /// A database that holds sessions.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

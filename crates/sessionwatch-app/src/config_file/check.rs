@@ -3,6 +3,7 @@
 use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
 use serde_json::{Map, Value};
+use sessionwatch_core::suggest::nearest;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -13,7 +14,6 @@ use super::{
     schema::{DURATION, Format, HOLDS_SECRET, described},
     written::parse_seconds,
 };
-use crate::suggest::nearest;
 
 /// Reports everything in a file that does not fit its schema, and takes it out.
 pub fn check(

@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, fmt, path::Path};
 
+use credentials::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use super::{Problems, Written, schema::HOLDS_SECRET};
-use crate::{environment, secret::Secret};
+use crate::environment;
 
 /// A text that may be a secret, as written: `${NAME}` stands for a variable of the environment.
 #[derive(Clone)]

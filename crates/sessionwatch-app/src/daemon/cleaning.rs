@@ -6,6 +6,10 @@ use sessionwatch_core::{
     instant::Instant,
     safety_limit::{LimitExceeded, SafetyLimit},
 };
+use sessionwatch_store::{
+    Store, StoreError,
+    events::{self, Event},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,10 +22,6 @@ use crate::{
     config::{Cleanup, Config, Target},
     remediation::{
         self, ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor, Selection, keys,
-    },
-    store::{
-        Store, StoreError,
-        events::{self, Event},
     },
 };
 

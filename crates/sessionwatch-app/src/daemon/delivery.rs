@@ -3,6 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sessionwatch_core::{duration::SECOND, instant::Instant};
+use sessionwatch_store::{
+    Store, StoreError,
+    db::Db,
+    outbox::{self, Due},
+    silences,
+};
 use tokio::time::{Instant as Monotonic, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -18,12 +24,6 @@ use crate::{
     blocking,
     config::Config,
     notify::{self, Channel, DeliveryError, Kind, Message, Sender},
-    store::{
-        Store, StoreError,
-        db::Db,
-        outbox::{self, Due},
-        silences,
-    },
 };
 
 /// How often the outbox is looked at without being told to.
@@ -113,7 +113,7 @@ pub(super) async fn announce_end(state: &DaemonState, why: &str) {
         severity: "critical".into(),
         summary: format!("{why}; the daemon ends"),
         since: None,
-        at: crate::clock::rfc3339(now),
+        at: sessionwatch_clock::rfc3339(now),
         finding: None,
         again: false,
         text: None,

@@ -107,7 +107,7 @@ pub(super) fn serve(
         limit(server.http_builder());
         let renewing = async {
             loop {
-                crate::clock::sleep(RENEWAL_INTERVAL).await;
+                sessionwatch_clock::sleep(RENEWAL_INTERVAL).await;
                 certificate.renew();
             }
         };

@@ -12,6 +12,7 @@ use std::{
 use ipnet::IpNet;
 use sessionwatch_core::{duration::whole_micros, instant::Instant};
 use sessionwatch_logs::{matchers::Matchers, time::Clock as Reading};
+use sessionwatch_store::StoreError;
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::{Semaphore, SemaphorePermit, watch},
@@ -34,7 +35,6 @@ use crate::{
         intake::{self, Batch},
         syslog::{Keep, Senders, Syslog},
     },
-    store::StoreError,
 };
 
 /// How long to wait after something failed.

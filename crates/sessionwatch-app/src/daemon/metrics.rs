@@ -11,9 +11,11 @@ use std::{
 use jiff::SignedDuration;
 use prometheus_client::metrics::histogram::Histogram;
 use sessionwatch_core::{checks::Verdict, instant::Instant};
+use sessionwatch_store::censuses::Point;
+
+use crate::{check_run::Report, config::Config};
 
 pub(super) use self::exposition::{Format, write};
-use crate::{check_run::Report, config::Config, store::censuses::Point};
 
 /// Upper bounds of the buckets for the duration of check runs, in seconds.
 const RUN_DURATION_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];

@@ -11,6 +11,12 @@ use sessionwatch_core::{
     instant::Instant,
     severity::Severity,
 };
+use sessionwatch_store::{
+    StoreError,
+    censuses::{self, Point, Retention},
+    db::Db,
+    reports,
+};
 use sessionwatch_targets::evidence::EVIDENCE_LIMIT;
 
 use super::metrics;
@@ -21,12 +27,6 @@ use crate::{
     config::{Config, Serve},
     logs::{judge::Judged, kept_json},
     report,
-    store::{
-        StoreError,
-        censuses::{self, Point, Retention},
-        db::Db,
-        reports,
-    },
 };
 
 /// Runs in a row that see nothing before that is told.

@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sessionwatch_core::duration::HOUR;
+use sessionwatch_store::{archived, audit, events, outbox, signals};
 use tokio_util::sync::CancellationToken;
 
 use super::{DaemonState, tasks::wait_until};
-use crate::{
-    app::leadership::DELIVERY,
-    blocking,
-    store::{archived, audit, events, outbox, signals},
-};
+use crate::{app::leadership::DELIVERY, blocking};
 
 /// How long log signals are kept.
 const SIGNAL_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);

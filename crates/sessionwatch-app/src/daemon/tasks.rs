@@ -11,11 +11,11 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use sessionwatch_clock as clock;
+use sessionwatch_clock::Clock;
 use sessionwatch_core::instant::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use crate::clock::{self, Clock};
 
 /// Tasks that stop together.
 #[derive(Clone, Debug)]

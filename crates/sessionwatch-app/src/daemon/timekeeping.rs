@@ -7,19 +7,19 @@ use std::{
 };
 
 use jiff::SignedDuration;
+use sessionwatch_clock::Clock;
 use sessionwatch_core::{
     instant::Instant,
     retention::{Reading, RetentionClock},
 };
+use sessionwatch_store::{Store, StoreError, confirmed_time};
 use tokio_util::sync::CancellationToken;
 
 use super::DaemonState;
 use crate::{
     app::failures::Part,
     blocking,
-    clock::Clock,
     clock_difference::{Difference, WARNING_THRESHOLD, length},
-    store::{Store, StoreError, confirmed_time},
 };
 
 /// How often the clock is read.
@@ -164,8 +164,8 @@ impl DaemonState {
                 tracing::warn!(
                     "{}: {} there, {} here; keep both clocks in sync with NTP",
                     difference.said(database),
-                    crate::clock::readable(difference.database),
-                    crate::clock::readable(difference.machine)
+                    sessionwatch_clock::readable(difference.database),
+                    sessionwatch_clock::readable(difference.machine)
                 );
             }
         } else if difference.is_over() && logged.end(Part::Clock, database) {

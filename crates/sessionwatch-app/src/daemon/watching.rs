@@ -8,7 +8,9 @@ use std::{
 };
 
 use jiff::SignedDuration;
+use sessionwatch_clock::length_of;
 use sessionwatch_core::{history::History, instant::Instant};
+use sessionwatch_store::{Store, StoreError, censuses, ledgers};
 use sessionwatch_targets::{
     capabilities::Capability, connect::fingerprint_key, engine::Engine, error::TargetError,
     layout::known_layout::KnownLayout,
@@ -29,13 +31,11 @@ use crate::{
     app::{LiveEvent, failures::Part, leadership::lease},
     blocking,
     check_run::{self, Report, Request},
-    clock::length_of,
     config::{Config, Target},
     incident,
     memory::Memory,
     sanitize::printable,
     schedule::{self, Due, Timetable},
-    store::{Store, StoreError, censuses, ledgers},
     target_layouts,
 };
 

@@ -2,22 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sessionwatch_clock as clock;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{
+    StoreError,
+    db::Db,
+    events::{self, Event},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{DaemonState, tasks::wait_to_retry};
 use crate::{
     app::leadership::DELIVERY,
-    blocking, checklist, clock,
+    blocking, checklist,
     config::{Config, WeeklyReport},
     notify::{
         Message,
         queue::{enqueue, queue},
-    },
-    store::{
-        StoreError,
-        db::Db,
-        events::{self, Event},
     },
 };
 

@@ -8,11 +8,12 @@ use std::{
 };
 
 use rusqlite::{Connection, params};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{duration::DAY, instant::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{DemoError, USERS};
-use crate::{blocking, clock};
+use crate::blocking;
 
 /// How often somebody does something.
 const STEP_INTERVAL: Duration = Duration::from_millis(1_500);

@@ -1,5 +1,6 @@
 //! What the stored values say: tokens, ends, creation, and sessions in which somebody acts for a user.
 
+use sessionwatch_clock as calendar;
 use sessionwatch_core::{
     decoder::Decoder,
     local_time::{Clock, Doubt},
@@ -8,7 +9,7 @@ use sessionwatch_core::{
 use sessionwatch_targets::layout;
 
 use super::{Finding, MIN_TOKEN_LENGTH, Patient, fail, pass, warn};
-use crate::{clock as calendar, sanitize::printable};
+use crate::sanitize::printable;
 
 /// Says that a token prefix names no session.
 pub(super) fn alike(patient: Patient<'_>) -> Option<Finding> {

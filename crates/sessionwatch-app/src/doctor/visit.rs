@@ -1,5 +1,6 @@
 //! Asking a target what the doctor needs to know.
 
+use sessionwatch_clock as clock;
 use sessionwatch_core::{checks::Thresholds, instant::Instant, local_time::Doubts};
 use sessionwatch_targets::{
     address::Address,
@@ -15,7 +16,6 @@ use sessionwatch_targets::{
 
 use super::{Acting, Finding, Patient, examine};
 use crate::{
-    clock,
     clock_difference::Difference,
     config::Target,
     incident::drill::leftovers::{self, Leftover},

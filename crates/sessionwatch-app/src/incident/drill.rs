@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use sessionwatch_store::{Place, Store};
 use sessionwatch_targets::{
     address::Address,
     connect::ConnectedTarget,
@@ -21,11 +22,9 @@ use sessionwatch_targets::{
 };
 
 use self::leftovers::Leftover;
-
 use crate::{
     config::Target,
     remediation::{ActError, Context, view},
-    store::{Place, Store},
 };
 
 /// Sessions of the sample.

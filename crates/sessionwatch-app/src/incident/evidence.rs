@@ -4,21 +4,21 @@ use std::{collections::BTreeMap, io::Read as _, os::unix::fs::OpenOptionsExt as 
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{checks::Verdict, duration::DAY, instant::Instant, period::Period, stats::Measured};
+use sessionwatch_store::{
+    StoreError, audit,
+    incidents::{Entry, Incident},
+    signals::{self, Kept, Search},
+};
 use sessionwatch_targets::selecting::LeakRow;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     api_types,
     archive::sealing::Recipient,
-    clock,
     logs::kept_json,
     remediation::{self, ActError, Context},
-    store::{
-        StoreError, audit,
-        incidents::{Entry, Incident},
-        signals::{self, Kept, Search},
-    },
 };
 
 /// Rows of each kind that are evidence.

@@ -1,8 +1,8 @@
 //! The message to users: a draft for a person to edit.
 
 use minijinja::{Environment, UndefinedBehavior, context};
-
-use crate::{clock, store::incidents::Incident};
+use sessionwatch_clock as clock;
+use sessionwatch_store::incidents::Incident;
 
 /// The draft that is built in.
 pub const DRAFT: &str = "\

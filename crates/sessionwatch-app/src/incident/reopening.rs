@@ -1,15 +1,15 @@
 //! What opens an incident anew after sessions were ended.
 
 use sessionwatch_core::{checks::Verdict, incident, instant::Instant, severity::Severity};
+use sessionwatch_store::{
+    StoreError, alerts,
+    db::Db,
+    incidents::{self, Entry, Incident, State},
+};
 
 use crate::{
     check_run::{Outcome as Checked, Report},
     logs::judge::Judged,
-    store::{
-        StoreError, alerts,
-        db::Db,
-        incidents::{self, Entry, Incident, State},
-    },
 };
 
 /// The check that finds ended sessions which are back.

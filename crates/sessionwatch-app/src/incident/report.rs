@@ -2,17 +2,15 @@
 
 use std::fmt::Write as _;
 
+use sessionwatch_clock as clock;
 use sessionwatch_core::incident;
+use sessionwatch_store::{
+    StoreError,
+    incidents::{Entry, Incident, State},
+};
 
 use super::evidence::{self, Frozen};
-use crate::{
-    clock,
-    sanitize::{escape_html, printable},
-    store::{
-        StoreError,
-        incidents::{Entry, Incident, State},
-    },
-};
+use crate::sanitize::{escape_html, printable};
 
 /// Stands where nothing was recorded.
 const BLANK: &str = "(to be completed)";
@@ -179,7 +177,7 @@ fn actions(timeline: &[Entry]) -> Vec<String> {
 }
 
 fn open_points(incident: &Incident, timeline: &[Entry]) -> Result<Vec<String>, StoreError> {
-    let recorded = crate::store::incidents::recorded(timeline);
+    let recorded = sessionwatch_store::incidents::recorded(timeline);
     let mut points = incident::open_points(incident.grade, &recorded);
     if incident.state == State::Closed {
         let overridden = timeline.iter().rev().find(|entry| entry.kind == "closed" && !entry.said.is_empty());

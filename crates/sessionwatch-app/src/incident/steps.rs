@@ -1,6 +1,7 @@
 //! What the program finds out of the steps of an incident by itself.
 
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checklist::CriticalSignals,
     duration::{DAY, HOUR},
@@ -9,6 +10,11 @@ use sessionwatch_core::{
     plural::counted,
     source_activity::SourceStatus,
 };
+use sessionwatch_store::{
+    StoreError,
+    incidents::{Entry, Incident},
+    signals,
+};
 
 use super::{
     contained,
@@ -16,13 +22,8 @@ use super::{
     findings, look,
 };
 use crate::{
-    clock, logs,
+    logs,
     remediation::{self, ActError, Context},
-    store::{
-        StoreError,
-        incidents::{Entry, Incident},
-        signals,
-    },
 };
 
 /// The ratio of active sessions to users that is in order after an emergency.

@@ -3,10 +3,15 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use sessionwatch_core::plural::counted;
 use sessionwatch_core::{
     incident::{self as rules, Step},
     instant::Instant,
+    plural::counted,
+};
+use sessionwatch_store::{
+    StoreError,
+    db::Db,
+    incidents::{self, Entry, Incident, State, recorded},
 };
 
 use super::{
@@ -18,14 +23,7 @@ use super::{
     steps::since_reopened,
     with_field,
 };
-use crate::{
-    remediation::{ActError, Applied, Context, Plan, Selection},
-    store::{
-        StoreError,
-        db::Db,
-        incidents::{self, Entry, Incident, State, recorded},
-    },
-};
+use crate::remediation::{ActError, Applied, Context, Plan, Selection};
 
 /// What a report says besides what was recorded.
 pub const FIELDS: [&str; 5] = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];

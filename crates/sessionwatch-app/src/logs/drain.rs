@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, io::Read as _};
 
+use credentials::Secret;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
 use sessionwatch_core::instant::Instant;
@@ -18,7 +19,6 @@ use sha1::Sha1;
 use sha2::Sha256;
 
 use super::{Found, intake::Batch};
-use crate::secret::Secret;
 
 /// Bytes of a request.
 pub const LARGEST: usize = 8 << 20;

@@ -5,9 +5,9 @@ use sessionwatch_core::{
     log_gaps::{self, Gap},
 };
 use sessionwatch_logs::{reader::Counters, signal::Kind};
+use sessionwatch_store::{StoreError, db::Db, signals, sources};
 
 use super::{Found, LogSource, find_source, follow::Place};
-use crate::store::{StoreError, db::Db, signals, sources};
 
 /// Bytes of the name of a drain's entry that are kept.
 const LONGEST: usize = 200;

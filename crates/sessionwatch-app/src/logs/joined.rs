@@ -3,19 +3,16 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use sessionwatch_core::plural::counted;
-use sessionwatch_core::{correlation::MatchKind, duration::whole_micros, period::Period};
+use sessionwatch_core::{correlation::MatchKind, duration::whole_micros, period::Period, plural::counted};
 use sessionwatch_logs::signal::Kind;
+use sessionwatch_store::{
+    StoreError,
+    db::Db,
+    signals::{self, Kept, Search, Window},
+};
 use sessionwatch_targets::listing::Line;
 
-use crate::{
-    config::Config,
-    store::{
-        StoreError,
-        db::Db,
-        signals::{self, Kept, Search, Window},
-    },
-};
+use crate::config::Config;
 
 /// Signals that are looked at.
 pub const MOST: u32 = 100_000;

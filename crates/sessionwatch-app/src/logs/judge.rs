@@ -4,30 +4,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checks::{CheckOutcome, Verdict},
     correlation::{self, MatchKind},
     duration::{DAY, whole_micros},
     instant::Instant,
+    log_gaps::KeptGap,
     period::Period,
     severity::Severity,
     source_activity::SourceStatus,
 };
 use sessionwatch_logs::signal::Kind;
+use sessionwatch_store::{
+    StoreError,
+    db::Db,
+    signals::{self, Kept, Search},
+};
 use sessionwatch_targets::{evidence::Evidence, listing::Line};
 
 use crate::{
     check_run::Outcome,
     checks::{self, Limit, LogCheckKind},
-    clock,
     config::{Config, logs::Source},
-    store::{
-        StoreError,
-        db::Db,
-        signals::{self, Kept, Search},
-    },
 };
-use sessionwatch_core::log_gaps::KeptGap;
 
 /// Signals that show why a check fails.
 const SHOWN: u32 = 10;

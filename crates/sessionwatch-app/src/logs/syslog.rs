@@ -177,7 +177,7 @@ impl<K: Keep> Syslog<K> {
                         });
                     }
                     // Too many files are open, or a client was gone again.
-                    Err(_) => drop(self.stop.run_until_cancelled(crate::clock::sleep(GATHER)).await),
+                    Err(_) => drop(self.stop.run_until_cancelled(sessionwatch_clock::sleep(GATHER)).await),
                 }
             }
         };

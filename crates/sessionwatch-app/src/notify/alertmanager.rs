@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
+use sessionwatch_clock as clock;
 use sessionwatch_core::instant::Instant;
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
     channel::{NoKeys, Service, Source},
     truncate_utf16,
 };
-use crate::clock;
 
 /// How long an alert stands without being repeated. It is resolved by a message, long before.
 const STANDS: SignedDuration = SignedDuration::from_hours(30 * 24);

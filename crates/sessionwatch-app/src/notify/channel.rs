@@ -2,17 +2,17 @@
 
 use std::{ops::Range, path::Path};
 
+use credentials::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
+use sessionwatch_core::instant::Instant;
 use toml::{Spanned, de::DeTable};
 
 use super::{DeliveryError, HttpRequest, NotificationBatch, kinds::Kind, template::Template};
-use crate::{
-    config_file::{self, Lookup, Problems, SecretKeys, SecretText, Written, certificates, fields, schema_of},
-    secret::Secret,
+use crate::config_file::{
+    self, Lookup, Problems, SecretKeys, SecretText, Written, certificates, fields, schema_of,
 };
-use sessionwatch_core::instant::Instant;
 
 /// A way to tell people.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -133,8 +133,8 @@ impl NotificationBatch<'_> {
         );
         if !several {
             lines.extend(first.and_then(|first| first.since.as_ref()).map(|since| {
-                let at = crate::clock::parsed(since);
-                format!("since {}", at.map_or_else(|| since.clone(), crate::clock::readable))
+                let at = sessionwatch_clock::parsed(since);
+                format!("since {}", at.map_or_else(|| since.clone(), sessionwatch_clock::readable))
             }));
         }
         if messages.iter().any(|message| message.again) {
@@ -155,7 +155,7 @@ pub(super) fn test_message(now: Instant) -> Message {
         severity: "low".into(),
         summary: "This is a test of sessionwatch: nothing is wrong.".into(),
         since: None,
-        at: crate::clock::rfc3339(now),
+        at: sessionwatch_clock::rfc3339(now),
         finding: None,
         again: false,
         text: None,

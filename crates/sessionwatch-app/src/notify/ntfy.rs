@@ -1,5 +1,6 @@
 //! ntfy: a message on a topic, as JSON to the root of the server.
 
+use credentials::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -10,10 +11,7 @@ use super::{
     channel::{Service, Source},
     fit_to_bytes,
 };
-use crate::{
-    config_file::{SecretText, Written},
-    secret::Secret,
-};
+use crate::config_file::{SecretText, Written};
 
 /// Bytes of a request: beyond 4 096 bytes of text ntfy makes an attachment of it, and it reads no JSON of twice that.
 const MOST: usize = 4_096;

@@ -1,5 +1,6 @@
 //! PagerDuty: an event of the Events API v2, which opens an incident and closes it again.
 
+use credentials::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,10 +11,7 @@ use super::{
     channel::{Service, Source},
     truncate_utf16,
 };
-use crate::{
-    config_file::{SecretText, Written},
-    secret::Secret,
-};
+use crate::config_file::{SecretText, Written};
 
 /// The longest summary and key that PagerDuty takes.
 const SUMMARY: usize = 1_024;

@@ -2,13 +2,13 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sessionwatch_core::instant::Instant;
-
-use super::{Channel, Message, bounded_key};
-use crate::store::{
+use sessionwatch_store::{
     StoreError,
     db::Db,
     outbox::{self, Letter},
 };
+
+use super::{Channel, Message, bounded_key};
 
 /// The longest key of a message, which is a header too.
 const LONGEST_KEY: usize = 500;

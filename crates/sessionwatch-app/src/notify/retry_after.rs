@@ -3,9 +3,8 @@
 use std::time::UNIX_EPOCH;
 
 use jiff::SignedDuration;
+use sessionwatch_clock::length_of;
 use sessionwatch_core::{duration::DAY, instant::Instant};
-
-use crate::clock::length_of;
 
 /// How long to wait, a day at most; nothing if it says neither seconds nor a date.
 pub(super) fn read(value: &str, now: Instant) -> Option<SignedDuration> {

@@ -1,5 +1,6 @@
 //! Telegram: a message of a bot.
 
+use credentials::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -10,10 +11,7 @@ use super::{
     channel::{Service, Source},
     truncate_utf16,
 };
-use crate::{
-    config_file::{SecretText, Written},
-    secret::Secret,
-};
+use crate::config_file::{SecretText, Written};
 
 /// The longest message that Telegram takes.
 const MOST: usize = 4_096;

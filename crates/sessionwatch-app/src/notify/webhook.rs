@@ -1,6 +1,7 @@
 //! Webhooks: the message as JSON, with the headers of the Standard Webhooks specification.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use credentials::Secret;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -12,10 +13,7 @@ use super::{
     Channel, DeliveryError, HttpRequest, NotificationBatch,
     channel::{Service, Source},
 };
-use crate::{
-    config_file::{SecretText, Written},
-    secret::Secret,
-};
+use crate::config_file::{SecretText, Written};
 
 /// A channel that is an endpoint for JSON
 #[derive(Debug, Default, Deserialize, JsonSchema)]

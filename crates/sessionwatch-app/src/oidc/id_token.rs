@@ -7,9 +7,10 @@ use jsonwebtoken::{
 };
 use serde_json::{Map, Value};
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::accounts::Role;
 
 use super::OidcError;
-use crate::{config::openid::OpenId, store::accounts::Role};
+use crate::config::openid::OpenId;
 
 /// How far clocks may be apart.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);

@@ -1,6 +1,10 @@
 //! Rows that show a leak, and ended sessions that are back: read with the credentials of the watch.
 
 use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_store::{
+    archived::{self, Fate},
+    plans,
+};
 use sessionwatch_targets::{
     engine::UNKNOWN_COLLATION,
     error::TargetError,
@@ -16,13 +20,7 @@ use super::{
     executor::require_visible,
     view::{Known, View, address},
 };
-use crate::{
-    check_run,
-    store::{
-        archived::{self, Fate},
-        plans,
-    },
-};
+use crate::check_run;
 
 /// Rows that are asked for at once.
 const ASKED: usize = 1_000;

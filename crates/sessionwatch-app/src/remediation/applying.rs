@@ -11,7 +11,12 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
+use sessionwatch_clock as clock;
 use sessionwatch_core::{batch_size::AdaptiveBatchSize, instant::Instant, row_ref::RowRef};
+use sessionwatch_store::{
+    archived::{self, Fate},
+    confirmed_time, plans,
+};
 use sessionwatch_targets::{
     mapping::{Revoke, TableName},
     side_effects::{Dependent, Kind},
@@ -26,14 +31,7 @@ use super::{
     making, reconcile, side_effects,
     view::Known,
 };
-use crate::{
-    archive::sealing::Recipient,
-    clock,
-    store::{
-        archived::{self, Fate},
-        confirmed_time, plans,
-    },
-};
+use crate::archive::sealing::Recipient;
 
 /// A replica that lags by more is waited for, in seconds.
 const MAX_LAG_S: f64 = 5.0;
@@ -438,9 +436,9 @@ impl<'a> Work<'a> {
 }
 
 fn settle(
-    db: crate::store::db::Db<'_>,
+    db: sessionwatch_store::db::Db<'_>,
     settled: &[(i64, Vec<Fate>)],
-) -> Result<(), crate::store::StoreError> {
+) -> Result<(), sessionwatch_store::StoreError> {
     settled.iter().try_for_each(|(id, fates)| archived::settle(db, *id, archived::State::Kept, None, fates))
 }
 

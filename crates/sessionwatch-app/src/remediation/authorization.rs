@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 use sessionwatch_core::{instant::Instant, safety_limit::SafetyLimit};
+use sessionwatch_store::plans;
 
 use super::{ActError, Consent, Context, Plan, account};
-use crate::store::plans;
 
 /// Under what circumstances a plan is to be applied.
 #[derive(Clone, Copy, Debug)]

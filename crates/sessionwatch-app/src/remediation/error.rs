@@ -1,6 +1,7 @@
 //! What can keep a plan from being made or carried out, in words for a person.
 
 use sessionwatch_core::{local_time::Doubts, plural::counted, safety_limit::LimitExceeded};
+use sessionwatch_store::StoreError;
 use sessionwatch_targets::{
     error::TargetError,
     layout::{self, doubt::Doubt},
@@ -8,7 +9,7 @@ use sessionwatch_targets::{
 };
 
 use super::Line;
-use crate::{archive::sealing::SealError, store::StoreError};
+use crate::archive::sealing::SealError;
 
 /// Why no session can be told to be an orphan where users are hidden.
 pub(super) const A_USER_MAY_EXIST: &str =
@@ -341,7 +342,7 @@ impl ActError {
             Self::Implausible { .. } => {
                 "check the column of the expiry and its decoder: `sessionwatch doctor` shows how they are read".into()
             }
-            Self::LocalTime { doubts, .. } => return layout::remedy(doubts, crate::clock::now()),
+            Self::LocalTime { doubts, .. } => return layout::remedy(doubts, sessionwatch_clock::now()),
             Self::TooClose { .. } => {
                 "take 14h or more; or write `decoder = \"timestamp-local:ZONE\"` with the time zone of the application, which may be UTC, under [target.mapping]".into()
             }

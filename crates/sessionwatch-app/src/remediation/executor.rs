@@ -4,6 +4,7 @@
 use std::time::Instant as Monotonic;
 
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{audit, plans};
 use sessionwatch_targets::{
     read_session::PooledConnection,
     scope::Scope,
@@ -17,10 +18,7 @@ use super::{
     making, restoring,
     view::{Known, address},
 };
-use crate::{
-    archive::sealing::{Identity, Recipient},
-    store::{audit, plans},
-};
+use crate::archive::sealing::{Identity, Recipient};
 
 /// What opens and seals the archive.
 #[derive(Clone, Copy, Debug, Default)]

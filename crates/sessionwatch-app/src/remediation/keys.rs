@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use sessionwatch_store::Place;
+
 use crate::{
     archive::sealing::{Identity, Recipient, SealError},
     config::Config,
-    store::Place,
 };
 
 /// Where an identity is made when none is configured: beside the store.

@@ -11,6 +11,7 @@ use sessionwatch_core::{
     row_ref::RowRef,
     safety_limit::Ended,
 };
+use sessionwatch_store::{StoreError, audit, censuses, plans};
 use sessionwatch_targets::{
     connect::ConnectedTarget,
     layout::Known,
@@ -27,7 +28,6 @@ use super::{
     side_effects,
     view::{self, View},
 };
-use crate::store::{StoreError, audit, censuses, plans};
 
 /// Rows of a plan that are shown.
 const SAMPLE: usize = 10;

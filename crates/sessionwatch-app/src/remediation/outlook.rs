@@ -6,6 +6,10 @@ use std::{
 };
 
 use sessionwatch_core::{plural::counted, row_ref::RowRef};
+use sessionwatch_store::{
+    StoreError,
+    archived::{self, Fate},
+};
 use sessionwatch_targets::{
     mapping::Revoke,
     read_session::ReadSession,
@@ -14,10 +18,6 @@ use sessionwatch_targets::{
 };
 
 use super::{ActError, Context, Plan};
-use crate::store::{
-    StoreError,
-    archived::{self, Fate},
-};
 
 /// Ids or users that are looked up by one statement.
 const ASKED: usize = 5_000;

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 
 use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_store::{
+    archived::{self, Batch, Fate, State},
+    plans,
+};
 use sessionwatch_targets::{
     mapping::Revoke,
     sql::Named,
@@ -12,10 +16,6 @@ use sessionwatch_targets::{
 use super::{
     ActError, Context, Plan,
     view::{Known, address},
-};
-use crate::store::{
-    archived::{self, Batch, Fate, State},
-    plans,
 };
 
 /// Finds out what became of every batch that was interrupted, before anything else is done.

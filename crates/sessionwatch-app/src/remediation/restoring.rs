@@ -6,6 +6,11 @@ use std::{
 };
 
 use sessionwatch_core::{instant::Instant, row_ref::RowRef, safety_limit::Ended};
+use sessionwatch_store::{
+    StoreError,
+    archived::{self, Batch, Fate, State},
+    audit, plans,
+};
 use sessionwatch_targets::{
     mapping::{Revoke, TableName},
     scope::Scope,
@@ -24,14 +29,7 @@ use super::{
     reconcile,
     view::{Known, View},
 };
-use crate::{
-    archive::sealing::{Identity, SealError},
-    store::{
-        StoreError,
-        archived::{self, Batch, Fate, State},
-        audit, plans,
-    },
-};
+use crate::archive::sealing::{Identity, SealError};
 
 /// Rows of a plan that are shown.
 const SAMPLE: usize = 10;

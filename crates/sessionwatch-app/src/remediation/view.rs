@@ -1,6 +1,7 @@
 //! A target as acting sees it: by the key of the store, and with a name for each row.
 
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::ledgers;
 use sessionwatch_targets::{
     address::Address,
     capabilities::Capability,
@@ -15,7 +16,7 @@ use sessionwatch_targets::{
 };
 
 use super::{ActError, Context};
-use crate::{store::ledgers, target_layouts};
+use crate::target_layouts;
 
 /// The target as plans see it: marks are made with the key of the store, and rows have a name.
 pub(super) struct View {

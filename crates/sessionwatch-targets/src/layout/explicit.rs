@@ -1,6 +1,6 @@
 //! An explicit mapping, checked against the schema: everything that does not fit is said at once.
 
-use sessionwatch_core::decoder::Decoder;
+use sessionwatch_core::{decoder::Decoder, suggest::nearest};
 
 use super::detect::{Candidate, notes};
 use crate::{
@@ -9,7 +9,6 @@ use crate::{
         Dialect,
         schema::{Column, ColumnKind, Schema, Table, missing_schema},
     },
-    suggest::nearest,
 };
 
 /// The profile of a mapping of the configuration.

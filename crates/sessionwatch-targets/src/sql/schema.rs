@@ -1,7 +1,9 @@
 //! The schema as found in a database: what detection and `doctor` reason about. Filled by the targets, no SQL here.
 
+use sessionwatch_core::suggest::nearest;
+
 use super::Dialect;
-use crate::{mapping::TableName, suggest::nearest};
+use crate::mapping::TableName;
 
 /// Every table and view that the role can see.
 #[derive(Clone, Debug)]

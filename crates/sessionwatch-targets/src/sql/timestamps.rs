@@ -22,12 +22,12 @@ pub(super) const UNDECODABLE: &str = "-9223372036854775807";
 #[must_use]
 pub fn stored_timestamp(decoder: Decoder, at: Instant) -> String {
     match decoder {
-        Decoder::Timestamptz => format!("{}+00", crate::clock::timestamp(at)),
-        Decoder::TimestampUtc => crate::clock::timestamp(at),
-        Decoder::TimestampLocal(zone) => crate::clock::timestamp(at.plus(zone.offset_at(at))),
+        Decoder::Timestamptz => format!("{}+00", sessionwatch_clock::timestamp(at)),
+        Decoder::TimestampUtc => sessionwatch_clock::timestamp(at),
+        Decoder::TimestampLocal(zone) => sessionwatch_clock::timestamp(at.plus(zone.offset_at(at))),
         Decoder::EpochSeconds => at.micros().div_euclid(1_000_000).to_string(),
         Decoder::EpochMillis | Decoder::EpochMillisOrIso => at.micros().div_euclid(1_000).to_string(),
-        Decoder::IsoText => crate::clock::rfc3339(at),
+        Decoder::IsoText => sessionwatch_clock::rfc3339(at),
     }
 }
 
@@ -68,7 +68,7 @@ impl InstantSql {
     }
 
     fn fixed(&self, at: Instant) -> String {
-        let text = || crate::clock::timestamp(at);
+        let text = || sessionwatch_clock::timestamp(at);
         match self.native {
             Some(Decoder::Timestamptz) => format!("TIMESTAMPTZ '{}+00'", text()),
             Some(_) => format!("TIMESTAMP '{}'", text()),

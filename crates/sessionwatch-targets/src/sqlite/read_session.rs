@@ -94,7 +94,7 @@ impl ReadBackend for SqliteRead {
 
     async fn now(&self) -> Result<Instant, TargetError> {
         // A file has no clock: this machine's is the application's too.
-        Ok(crate::clock::now())
+        Ok(sessionwatch_clock::now())
     }
 
     async fn describe(&self) -> Result<Schema, TargetError> {

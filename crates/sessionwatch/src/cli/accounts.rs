@@ -5,6 +5,18 @@ use std::{
     process::ExitCode,
 };
 
+use credentials::Secret;
+use sessionwatch_app::{
+    access_names::RoleName,
+    api_types,
+    app::{
+        AppError, AppState,
+        accounts::{self, Account, AccountChange, AccountName, PasswordHash, Role},
+    },
+    output::{Format, table::Sheet},
+};
+use sessionwatch_clock as clock;
+use sessionwatch_store::StoreError;
 use zeroize::Zeroizing;
 
 use super::{
@@ -12,18 +24,6 @@ use super::{
     actor::ActorArgs,
     opening::{self, Opening},
     target::ConfigArgs,
-};
-use crate::{
-    access_names::RoleName,
-    api_types,
-    app::{
-        AppError, AppState,
-        accounts::{self, Account, AccountChange, AccountName, PasswordHash, Role},
-    },
-    clock,
-    output::{Format, table::Sheet},
-    secret::Secret,
-    store::StoreError,
 };
 
 /// Say who may use the dashboard

@@ -2,10 +2,6 @@
 
 mod text;
 
-pub(super) use text::choices;
-
-use sessionwatch_core::plural::counted;
-use sessionwatch_targets::address::Address;
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
     path::Path,
@@ -14,24 +10,29 @@ use std::{
     time::Duration,
 };
 
+use credentials::Secret;
+use sessionwatch_app::{
+    app::{
+        Actor, AppState, TargetOps,
+        plans::{self, ApplyRequest, Plan, PlanOutcome, Selection},
+    },
+    config::Config,
+    output,
+    progress::Meter,
+    remediation::{ActError, Applied, Control},
+};
+use sessionwatch_clock as clock;
+use sessionwatch_core::plural::counted;
+use sessionwatch_targets::address::Address;
+
 use super::{
     Failure,
     actor::ActorArgs,
     opening::{self, Opening},
     target::TargetArgs,
 };
-use crate::{
-    app::{
-        Actor, AppState, TargetOps,
-        plans::{self, ApplyRequest, Plan, PlanOutcome, Selection},
-    },
-    clock,
-    config::Config,
-    output,
-    progress::Meter,
-    remediation::{ActError, Applied, Control},
-    secret::Secret,
-};
+
+pub(super) use text::choices;
 
 /// Which target, who acts, and whether.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! Who runs a command: the name that the audit log, plans, incidents and alerts keep.
 
-use crate::app::Actor;
+use sessionwatch_app::app::Actor;
 
 /// Who runs a command.
 #[derive(Clone, Debug, clap::Args)]

@@ -5,15 +5,7 @@ pub(super) mod history;
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde_json::Value;
-use sessionwatch_core::alert::State;
-
-use super::{
-    Failure,
-    actor::ActorArgs,
-    opening::{existing as open, existing_app},
-    target::ConfigArgs,
-};
-use crate::{
+use sessionwatch_app::{
     api_types,
     app::{
         AppError, AppState,
@@ -21,12 +13,19 @@ use crate::{
         silences::{self, NewSilence, Silence},
     },
     checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
-    clock,
     config::Config,
     output::{Format, table::Sheet},
     sanitize::printable,
-    store::StoreError,
-    suggest::nearest,
+};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{alert::State, suggest::nearest};
+use sessionwatch_store::StoreError;
+
+use super::{
+    Failure,
+    actor::ActorArgs,
+    opening::{existing as open, existing_app},
+    target::ConfigArgs,
 };
 
 /// Show what the watch found, look after it, or silence it

@@ -4,6 +4,15 @@ use std::{path::PathBuf, process::ExitCode};
 
 use jiff::SignedDuration;
 use serde_json::json;
+use sessionwatch_app::{
+    api_types::{self, Archive},
+    app::{
+        archives::{self, ArchivedRow, Fate, PurgeRequest, Purged},
+        plans::{self, ArchiveSummary, RestoreRequest, Selection},
+    },
+    output::{Format, table::Sheet},
+};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{instant::Instant, plural::counted, row_ref::RowRef};
 
 use super::{
@@ -12,15 +21,6 @@ use super::{
     actor::ActorArgs,
     opening::{Opening, existing_app},
     target::ConfigArgs,
-};
-use crate::{
-    api_types::{self, Archive},
-    app::{
-        archives::{self, ArchivedRow, Fate, PurgeRequest, Purged},
-        plans::{self, ArchiveSummary, RestoreRequest, Selection},
-    },
-    clock,
-    output::{Format, table::Sheet},
 };
 
 /// How far this clock may be ahead of what is confirmed before that is worth a word.

@@ -4,9 +4,10 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+use credentials;
+use sessionwatch_app::{environment, output};
 
 use super::{Cli, complain};
-use crate::{credentials, environment, output};
 
 /// Arguments that take an address, by their ids.
 const ADDRESSES: [&str; 2] = ["url", "act_url"];

@@ -1,10 +1,11 @@
 //! `audit`: is the record of who did what whole?
 
-use sessionwatch_core::plural::counted;
 use std::process::ExitCode;
 
+use sessionwatch_app::app::audit::{self, ChainStatus, Verification};
+use sessionwatch_core::plural::counted;
+
 use super::{Failure, opening, target::ConfigArgs};
-use crate::app::audit::{self, ChainStatus, Verification};
 
 /// Examine the record of who did what
 #[derive(Debug, clap::Subcommand)]

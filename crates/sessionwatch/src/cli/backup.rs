@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use sessionwatch_store::StoreError;
+
 use super::{Failure, opening, target::ConfigArgs};
-use crate::store::StoreError;
 
 /// Copy the store, as it stands at one instant, into a new SQLite file; the daemon may go on meanwhile
 #[derive(Debug, clap::Args)]

@@ -2,16 +2,16 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_targets::{engine::Engine, error::TargetError};
-
-use super::{Failure, choices::EngineChoice, target::TargetArgs};
-use crate::{
+use sessionwatch_app::{
     check_run::{self, Report, Request},
     checks,
     output::{self, Format},
     report,
-    suggest::nearest,
 };
+use sessionwatch_core::suggest::nearest;
+use sessionwatch_targets::{engine::Engine, error::TargetError};
+
+use super::{Failure, choices::EngineChoice, target::TargetArgs};
 
 /// Look at the session table once and judge it
 #[derive(Debug, clap::Args)]

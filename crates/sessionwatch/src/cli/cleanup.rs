@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use jiff::SignedDuration;
+use sessionwatch_app::{config_file::parse_seconds, remediation::Selection};
 
 use super::{
     Failure,
     acting::{self, ActArgs},
 };
-use crate::{config_file::parse_seconds, remediation::Selection};
 
 /// Remove expired, orphaned, duplicated or excessive sessions: first as a plan, then by --apply
 #[derive(Debug, clap::Subcommand)]

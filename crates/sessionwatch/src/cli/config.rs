@@ -2,16 +2,16 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, preflight, target::ConfigArgs};
-use sessionwatch_core::instant::Instant;
-
-use crate::{
+use sessionwatch_app::{
     config::{
         Config, Target, file,
         logs::{Kind, Source},
     },
     schedule::Timetable,
 };
+use sessionwatch_core::instant::Instant;
+
+use super::{Failure, preflight, target::ConfigArgs};
 
 /// Check the configuration, or show what can be configured
 #[derive(Debug, clap::Subcommand)]

@@ -2,19 +2,21 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use sessionwatch_targets::{address::Address, engine::Engine};
-use tokio_util::sync::CancellationToken;
-
-use super::{Failure, target};
-use crate::{
+use sessionwatch_app::{
     check_run::{self, Request},
-    clock::{self, Clock},
     config::Config,
     daemon::{Daemon, Door},
     demo::{self, DemoError, application::Application},
     output::Format,
-    report, web,
+    report,
 };
+use sessionwatch_clock as clock;
+use sessionwatch_clock::Clock;
+use sessionwatch_targets::{address::Address, engine::Engine};
+use sessionwatch_web as web;
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, target};
 
 /// Look at a small application with everything wrong; then serve the dashboard, with one that lives and begins to leak
 #[derive(Debug, clap::Args)]

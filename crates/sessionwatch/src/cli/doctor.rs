@@ -3,13 +3,13 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde_json::{Value, json};
-
-use super::{Failure, target::TargetArgs};
-use crate::{
+use sessionwatch_app::{
     api_types,
     doctor::{self, Finding, Level},
     sanitize::printable,
 };
+
+use super::{Failure, target::TargetArgs};
 
 /// Examine schema, role, connection and clock, with the SQL that mends what is wrong
 #[derive(Debug, clap::Args)]

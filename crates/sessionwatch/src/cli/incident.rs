@@ -6,17 +6,8 @@ mod steps;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use sessionwatch_core::incident::IncidentSeverity;
-use sessionwatch_core::plural::counted;
-
-use super::{
-    Failure,
-    acting::{self, ActArgs, ApplyOptions},
-    actor::ActorArgs,
-    opening::{self, Opening},
-    target::{ConfigArgs, TargetArgs},
-};
-use crate::{
+use credentials::Secret;
+use sessionwatch_app::{
     api_types,
     app::{
         Actor, TargetOps,
@@ -25,10 +16,18 @@ use crate::{
             StepResponse,
         },
     },
-    clock,
     output::{Format, table::Sheet},
     sanitize::printable,
-    secret::Secret,
+};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{incident::IncidentSeverity, plural::counted};
+
+use super::{
+    Failure,
+    acting::{self, ActArgs, ApplyOptions},
+    actor::ActorArgs,
+    opening::{self, Opening},
+    target::{ConfigArgs, TargetArgs},
 };
 
 /// Users that are listed when one is looked for.

@@ -7,6 +7,13 @@ use std::{
     process::ExitCode,
 };
 
+use sessionwatch_app::{
+    archive::sealing::{Identity, Recipient},
+    config::{self, Target, file},
+    environment,
+    remediation::{ActError, keys},
+    sanitize::printable,
+};
 use sessionwatch_targets::{
     connect::ConnectedTarget,
     layout::{catalogue::Profile, source::ProfileSource},
@@ -14,13 +21,6 @@ use sessionwatch_targets::{
 };
 
 use super::{Failure, target::TargetArgs};
-use crate::{
-    archive::sealing::{Identity, Recipient},
-    config::{self, Target, file},
-    environment,
-    remediation::{ActError, keys},
-    sanitize::printable,
-};
 
 /// Recognise the sessions of a database, and write sessionwatch.toml for it
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Ok((file(&args.name, &target, opened, &config.catalogue), said(opened)))
     }))?;
     // What was found is for the person; the file may go to standard output.
-    let _ = crate::output::stderr().write_all(said.as_bytes());
+    let _ = sessionwatch_app::output::stderr().write_all(said.as_bytes());
     if to_stdout {
         super::print(&file)?;
         return Ok(ExitCode::SUCCESS);

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use sessionwatch_app::integrations::{dashboard, rules};
+
 use super::Failure;
-use crate::integrations::{dashboard, rules};
 
 /// Print what other programs need to work with the watch
 #[derive(Debug, clap::Subcommand)]

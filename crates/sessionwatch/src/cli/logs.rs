@@ -8,10 +8,11 @@ mod scan;
 use std::process::ExitCode;
 
 use serde_json::json;
+use sessionwatch_app::{config::Config, logs::Found};
+use sessionwatch_clock as clock;
 use sessionwatch_logs::{explain::explain, matchers::Matchers, time::Clock};
 
 use super::{Failure, target::ConfigArgs};
-use crate::{clock, config::Config, logs::Found};
 
 /// Read the application's logs, and say what they tell about sessions
 #[derive(Debug, clap::Subcommand)]
@@ -92,7 +93,7 @@ fn explained(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let mut said: String = explanation
         .stages
         .iter()
-        .map(|(stage, said)| format!("{stage:<12} {}\n", crate::sanitize::printable(said)))
+        .map(|(stage, said)| format!("{stage:<12} {}\n", sessionwatch_app::sanitize::printable(said)))
         .collect();
     if signals.is_empty() {
         said.push_str("signals      none\n");

@@ -3,16 +3,15 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use sessionwatch_core::plural::counted;
-
-use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
-use crate::{
+use sessionwatch_app::{
     app::channels::{self, Channel, FailedMessage},
-    clock,
     config::Config,
     output::{Format, table::Sheet},
-    suggest::nearest,
 };
+use sessionwatch_clock as clock;
+use sessionwatch_core::{plural::counted, suggest::nearest};
+
+use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
 
 /// Messages that are listed at most.
 const LISTED: u32 = 100;

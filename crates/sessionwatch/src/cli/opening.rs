@@ -2,15 +2,15 @@
 
 use std::{path::Path, sync::Arc};
 
+use sessionwatch_app::{
+    app::AppState,
+    config::{Config, Target},
+    target_layouts,
+};
+use sessionwatch_store::{Place, Store, StoreError};
 use sessionwatch_targets::error::TargetError;
 
 use super::{Failure, target::ConfigArgs};
-use crate::{
-    app::AppState,
-    config::{Config, Target},
-    store::{Place, Store, StoreError},
-    target_layouts,
-};
 
 /// What a command needs of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

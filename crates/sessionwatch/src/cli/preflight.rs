@@ -4,17 +4,16 @@
 use std::path::Path;
 
 use pg_link::Dsn;
-use sessionwatch_targets::address::Address;
-
-use crate::{
+use sessionwatch_app::{
     archive::sealing::Identity,
     config::{Config, ConfigError, Target},
     daemon,
     notify::Sender,
     oidc,
     remediation::keys,
-    store::{Place, StoreError},
 };
+use sessionwatch_store::{Place, StoreError};
+use sessionwatch_targets::address::Address;
 
 /// Reads the named file, or `sessionwatch.toml` of the current folder. Where anything in it is wrong, what cannot be used
 /// of the rest is reported too.

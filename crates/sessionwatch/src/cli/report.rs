@@ -3,7 +3,15 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::Value;
-use sessionwatch_core::{checklist::Verdict, duration::DAY, instant::Instant, period::Period};
+use sessionwatch_app::{
+    app::checklists::{self, NewAttestation},
+    checklist::{self, Checklist, USER_REPORTS},
+    config::{Config, Target},
+};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{
+    checklist::Verdict, duration::DAY, instant::Instant, period::Period, suggest::nearest,
+};
 
 use super::{
     Failure,
@@ -11,13 +19,6 @@ use super::{
     alerts::history::{self, date},
     opening,
     target::ConfigArgs,
-};
-use crate::{
-    app::checklists::{self, NewAttestation},
-    checklist::{self, Checklist, USER_REPORTS},
-    clock,
-    config::{Config, Target},
-    suggest::nearest,
 };
 
 /// Make the checklist of a week, see what happened in it, or vouch for what no query can say

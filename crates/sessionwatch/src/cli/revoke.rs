@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use sessionwatch_app::remediation::Selection;
 use sessionwatch_core::instant::Instant;
 use sessionwatch_targets::sql::Filter;
 
@@ -9,7 +10,6 @@ use super::{
     Failure,
     acting::{self, ActArgs},
 };
-use crate::remediation::Selection;
 
 /// End sessions, as the framework ends them: first as a plan, then by --apply
 #[derive(Debug, clap::Subcommand)]

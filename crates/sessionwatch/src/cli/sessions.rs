@@ -3,7 +3,20 @@
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
+use sessionwatch_app::{
+    api_types,
+    app::{
+        AppState,
+        logs::{LogEventQuery, search_log_events},
+    },
+    config::Config,
+    logs::{describe_kept, kept_json},
+    output::{Format, table::Sheet},
+    report,
+};
+use sessionwatch_clock as clock;
 use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_store::{Store, StoreError};
 use sessionwatch_targets::{
     connect::ConnectedTarget, error::TargetError, evidence::Evidence, listing::Line, sql::List,
 };
@@ -12,19 +25,6 @@ use super::{
     Failure,
     choices::{RankChoice, SortChoice, StatusChoice},
     target::TargetArgs,
-};
-use crate::{
-    api_types,
-    app::{
-        AppState,
-        logs::{LogEventQuery, search_log_events},
-    },
-    clock,
-    config::Config,
-    logs::{describe_kept, kept_json},
-    output::{Format, table::Sheet},
-    report,
-    store::{Store, StoreError},
 };
 
 /// Show sessions and the users who hold them

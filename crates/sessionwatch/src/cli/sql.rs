@@ -2,14 +2,12 @@
 
 use std::process::ExitCode;
 
+use credentials::Secret;
+use sessionwatch_app::checks::{self, Check};
+use sessionwatch_core::suggest::nearest;
 use sessionwatch_targets::printed::PrintedQueries;
 
 use super::{Failure, target::TargetArgs};
-use crate::{
-    checks::{self, Check},
-    secret::Secret,
-    suggest::nearest,
-};
 
 /// What the operator's guide calls its queries.
 const GUIDE: [&str; 7] = [

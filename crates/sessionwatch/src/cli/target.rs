@@ -4,17 +4,17 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use credentials::Secret;
+use sessionwatch_app::{
+    config::{Config, Rhythm, Target},
+    environment,
+};
+use sessionwatch_core::suggest::nearest;
 use sessionwatch_targets::{
     address::Address, engine::EngineKind, layout::source::ProfileSource, limits::Limits,
 };
 
 use super::Failure;
-use crate::{
-    config::{Config, Rhythm, Target},
-    environment,
-    secret::Secret,
-    suggest::nearest,
-};
 
 /// Which target, and how long it may take.
 #[derive(Clone, Debug, Args)]

@@ -3,18 +3,18 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-
-use super::{Failure, actor::ActorArgs, opening::existing_app, target::TargetArgs};
-use crate::{
+use sessionwatch_app::{
     app::{
         Actor,
         layouts::{self, KeptLayout, KnownLayout},
     },
-    clock,
     output::{Format, table::Sheet},
     remediation::ActError,
     sanitize::printable,
 };
+use sessionwatch_clock as clock;
+
+use super::{Failure, actor::ActorArgs, opening::existing_app, target::TargetArgs};
 
 /// List session tables, and confirm one that changed
 #[derive(Debug, clap::Subcommand)]

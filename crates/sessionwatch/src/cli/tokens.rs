@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, actor::ActorArgs, opening::existing_app, target::ConfigArgs};
-use crate::{
+use sessionwatch_app::{
     access_names::ScopeName,
     api_types,
     app::{
@@ -14,10 +13,12 @@ use crate::{
             is_valid_label,
         },
     },
-    clock,
     output::{Format, table::Sheet},
-    store::StoreError,
 };
+use sessionwatch_clock as clock;
+use sessionwatch_store::StoreError;
+
+use super::{Failure, actor::ActorArgs, opening::existing_app, target::ConfigArgs};
 
 /// Say which programs may ask the dashboard
 #[derive(Debug, clap::Subcommand)]

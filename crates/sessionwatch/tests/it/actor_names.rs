@@ -5,11 +5,11 @@ use std::{
     path::Path,
     process::Command,
 };
-use testkit::ProgramOutput;
 
 use rusqlite::Connection;
 use serde_json::Value;
-use sessionwatch::store::{Place, Store, audit};
+use sessionwatch_store::{Place, Store, audit};
+use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
 

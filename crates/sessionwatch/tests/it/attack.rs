@@ -155,7 +155,7 @@ fn runs_succeed(watch: &mut Apart, metrics: impl Fn() -> String) {
 
 #[test]
 fn runs_go_on_while_handshakes_of_tls_are_held_open() {
-    sessionwatch::daemon::raise_open_files_limit();
+    sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::make(folder.path()).unwrap();
     let (certificate, key) = (certificates.server(), certificates.server_key());
@@ -183,7 +183,7 @@ fn runs_go_on_while_handshakes_of_tls_are_held_open() {
 
 #[test]
 fn runs_go_on_under_a_flood_of_log_ins_while_connections_are_held_open() {
-    sessionwatch::daemon::raise_open_files_limit();
+    sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
     let mut watch = started(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
     let address = watch.address().to_owned();

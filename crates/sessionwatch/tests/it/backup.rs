@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sessionwatch::store::{Place, Store, StoreError, audit, db::Db};
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{Place, Store, StoreError, audit, db::Db};
 use testkit::Sink;
 
 /// A watch of one target that tells one channel, with its memory at that place.

@@ -3,16 +3,13 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sessionwatch::{
-    clock,
-    config::Config,
-    notify::Message,
-    store::{
-        Store,
-        outbox::{self, Letter},
-    },
-};
+use sessionwatch_app::{config::Config, notify::Message};
+use sessionwatch_clock as clock;
 use sessionwatch_core::instant::SECOND;
+use sessionwatch_store::{
+    Store,
+    outbox::{self, Letter},
+};
 use sha2::Sha256;
 use testkit::{Alertmanager, Database, MailOptions, MailSink, Received, Sink};
 
@@ -291,7 +288,7 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
         again: false,
         text: None,
     };
-    let put = |db: sessionwatch::store::db::Db<'_>| {
+    let put = |db: sessionwatch_store::db::Db<'_>| {
         for message in (0..10_000).map(written) {
             let text = serde_json::to_string(&message).unwrap();
             let letter = Letter {

@@ -30,7 +30,7 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
 }
 
 /// Whether one look at the table of the guide is enough for a check; the others are tried by the watch.
-fn is_told_by_one_look(check: &sessionwatch::checks::Check) -> bool {
+fn is_told_by_one_look(check: &sessionwatch_app::checks::Check) -> bool {
     !check.compares && check.id != "rapid-creation"
 }
 
@@ -38,7 +38,7 @@ fn is_told_by_one_look(check: &sessionwatch::checks::Check) -> bool {
 fn each_check_passes_in_order_and_fails_for_its_own_reason() {
     let healthy = testkit::healthy();
     let folder = tempfile::tempdir().unwrap();
-    for check in sessionwatch::checks::TABLE_CHECKS.into_iter().filter(is_told_by_one_look) {
+    for check in sessionwatch_app::checks::TABLE_CHECKS.into_iter().filter(is_told_by_one_look) {
         let database = testkit::shared().database(Some(&healthy)).unwrap();
         let (sql, configuration) = tripping(check.id);
         let file = folder.path().join(format!("{}.toml", check.id));
@@ -59,7 +59,7 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
             assert_eq!(found["verdict"], "failing", "{} by {engine}: {found:#}", check.id);
             assert_eq!(found["severity"], check.severity.name());
             let shown = !found["evidence"].as_array().unwrap().is_empty();
-            let by_rows = check.evidence != sessionwatch::checks::EvidenceKind::Value;
+            let by_rows = check.evidence != sessionwatch_app::checks::EvidenceKind::Value;
             assert!(shown == by_rows || check.id == "sessions-per-user", "{found:#}");
         }
     }

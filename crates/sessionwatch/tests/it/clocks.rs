@@ -14,20 +14,21 @@ use std::{
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use sessionwatch::{
-    clock::{self, Clock},
+use sessionwatch_app::{
     config::Config,
     daemon::{Command, Daemon, DaemonState},
     demo,
     logs::judge::{self, View},
     schedule::Timetable,
-    store::{Store, alerts, confirmed_time, db::Db, outbox},
 };
+use sessionwatch_clock as clock;
+use sessionwatch_clock::Clock;
 use sessionwatch_core::{
     alert::State,
     instant::{DAY, HOUR, Instant, SECOND},
     severity::Severity,
 };
+use sessionwatch_store::{Store, alerts, confirmed_time, db::Db, outbox};
 use testkit::Sink;
 use tokio::sync::mpsc;
 
@@ -60,7 +61,7 @@ impl Skewed {
             runtime.block_on(async {
                 let daemon = Daemon::start(config, clock).await.unwrap();
                 started.send(Arc::clone(daemon.state())).unwrap();
-                let dashboard = sessionwatch::web::router(&daemon.state().app);
+                let dashboard = sessionwatch_web::router(&daemon.state().app);
                 daemon.serve(dashboard, received).await.unwrap()
             })
         });
@@ -120,7 +121,8 @@ fn hand_over(store: &str, first: i64, second: i64) {
     let text = |name: &str| told_of_lines(folder.path(), name, store, port);
     let first = Skewed::start(folder.path(), &text("one"), first);
     let is_followed = || {
-        let source = first.shared.app.store.read(|db| sessionwatch::logs::find_source(db, "web")).unwrap();
+        let source =
+            first.shared.app.store.read(|db| sessionwatch_app::logs::find_source(db, "web")).unwrap();
         source.is_some_and(|source| source.place.is_some())
     };
     testkit::wait_until("the log is followed", is_followed);
@@ -191,7 +193,7 @@ fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any
 const AGING: [&str; 6] = ["archived", "censuses", "events", "log_entries", "outbox", "signals"];
 
 /// Puts one of each into the store that was made at that instant.
-fn put_aging(db: Db<'_>, at: Instant) -> Result<(), sessionwatch::store::StoreError> {
+fn put_aging(db: Db<'_>, at: Instant) -> Result<(), sessionwatch_store::StoreError> {
     let content = sessionwatch_core::row_ref::encode(&[sessionwatch_core::row_ref::RowRef::default()]);
     db.run(
         "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
@@ -352,7 +354,7 @@ fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
     let now = clock::now();
     std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), "one", "state.db"))
         .unwrap();
-    let store = Store::open(&sessionwatch::store::Place::File(folder.path().join("state.db"))).unwrap();
+    let store = Store::open(&sessionwatch_store::Place::File(folder.path().join("state.db"))).unwrap();
     store.write(|db| put_aging(db, now.plus(-8 * DAY))).unwrap();
     store.write(|db| confirmed_time::put(db, now.plus(-2 * DAY))).unwrap();
     let purge = |more: &[&str]| {

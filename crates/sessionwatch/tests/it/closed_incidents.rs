@@ -1,17 +1,17 @@
 //! For a day after sessions were ended, an incident that a person closed is reopened like any other.
 
-use sessionwatch::{
+use sessionwatch_app::{
     archive::sealing::Identity,
-    clock::Clock,
     config::Config,
     incident::{self, work::Case},
     remediation::{self, Consent, Context, Control, Selection},
-    store::{
-        Place, Store,
-        incidents::{self, Incident, State},
-    },
 };
+use sessionwatch_clock::Clock;
 use sessionwatch_core::{incident::IncidentSeverity, instant::DAY};
+use sessionwatch_store::{
+    Place, Store,
+    incidents::{self, Incident, State},
+};
 use testkit::{run_in, wait_until};
 
 use crate::{

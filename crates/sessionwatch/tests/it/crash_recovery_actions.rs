@@ -8,13 +8,13 @@ use std::{
 };
 
 use serde_json::Value;
-use sessionwatch::{
+use sessionwatch_app::{
     archive::sealing::Identity,
-    clock::Clock,
     config::Config,
     remediation::{self, ActError, Consent, Context, Control, Selection},
-    store::{Place, Store, archived},
 };
+use sessionwatch_clock::Clock;
+use sessionwatch_store::{Place, Store, archived};
 use testkit::{Database, ProgramOutput, run_in};
 
 /// Enough rows for many batches.
@@ -296,7 +296,7 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
 fn a_plan_goes_stale_and_is_carried_out_once() {
     let database = testkit::anomalous();
     let held = Held::new(&database.url("postgres"));
-    let begun = sessionwatch::clock::now();
+    let begun = sessionwatch_clock::now();
     let (clock, hand) = Clock::set(begun);
     let context = Context { clock: &clock, ..held.context() };
     let make = |user: &str| {

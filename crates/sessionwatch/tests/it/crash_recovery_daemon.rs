@@ -7,11 +7,9 @@ use std::{
 };
 
 use serde_json::Value;
-use sessionwatch::{
-    config::Config,
-    store::{Store, audit, events, outbox},
-};
+use sessionwatch_app::config::Config;
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{Store, audit, events, outbox};
 use testkit::{Database, Sink};
 
 use crate::fastforward::{Apart, MINUTE, monday};

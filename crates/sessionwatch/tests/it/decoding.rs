@@ -3,7 +3,7 @@
 use std::{fs, io::Read as _, path::Path, process::Stdio};
 
 use rusqlite::Connection;
-use sessionwatch::store::{Place, Store};
+use sessionwatch_store::{Place, Store};
 
 const STORE: &str = "sessionwatch-state.db";
 

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch::store::outbox;
 use sessionwatch_core::instant::SECOND;
+use sessionwatch_store::outbox;
 use testkit::{Database, MailOptions, MailSink, Received, Sink};
 
 use crate::{

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use sessionwatch::store::{Place, Store, audit};
+use sessionwatch_store::{Place, Store, audit};
 use testkit::Sink;
 
 use crate::fastforward::{Apart, MINUTE, monday, program};

@@ -10,7 +10,9 @@ use std::{
 };
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use sessionwatch::{clock::Clock, config::Config, incident::drill, remediation::Context, store::Store};
+use sessionwatch_app::{config::Config, incident::drill, remediation::Context};
+use sessionwatch_clock::Clock;
+use sessionwatch_store::Store;
 use testkit::{Database, ProgramOutput, Server, run_in};
 
 /// What the first question of a drill says.

@@ -7,11 +7,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch::{
-    archive::sealing::Identity,
-    incident::evidence,
-    store::{Place, Store, audit},
-};
+use sessionwatch_app::{archive::sealing::Identity, incident::evidence};
+use sessionwatch_store::{Place, Store, audit};
 use testkit::{Database, Fault, ProgramOutput, Proxy};
 
 use crate::api::Scene;

@@ -1,6 +1,6 @@
 //! Plans that stories make in this process are carried out as commands and pages do it.
 
-use sessionwatch::{
+use sessionwatch_app::{
     archive::sealing::{Identity, Recipient},
     remediation::{ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor},
 };

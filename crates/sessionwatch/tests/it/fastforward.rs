@@ -13,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch::{
+use sessionwatch_app::{
     app::LiveEvent,
-    clock::Clock,
     config::Config,
     daemon::{Command, Daemon, DaemonState},
-    store::outbox,
 };
+use sessionwatch_clock::Clock;
 use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_store::outbox;
 use tokio::sync::{broadcast, mpsc, watch};
 
 mod process;
@@ -58,7 +58,7 @@ impl Watch {
                 started
                     .send((Arc::clone(&shared), shared.app.events.subscribe(), address.to_string()))
                     .unwrap();
-                let dashboard = sessionwatch::web::router(&daemon.state().app);
+                let dashboard = sessionwatch_web::router(&daemon.state().app);
                 daemon.serve(dashboard, received).await.unwrap()
             })
         });
@@ -104,7 +104,7 @@ impl Watch {
     /// Waits until so many attempts at a message of that channel have failed.
     pub(crate) fn tried(&mut self, channel: &str, attempts: u32) {
         let tried = |watch: &Self| {
-            let waiting = |db: sessionwatch::store::db::Db<'_>| outbox::due(db, channel, Instant::MAX, 1_000);
+            let waiting = |db: sessionwatch_store::db::Db<'_>| outbox::due(db, channel, Instant::MAX, 1_000);
             watch.shared.app.store.read(waiting).unwrap().iter().any(|due| due.attempts >= attempts)
         };
         while !tried(self) {

@@ -58,7 +58,7 @@ fn leaves_room(watch: &Daemon) {
 
 #[test]
 fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
-    sessionwatch::daemon::raise_open_files_limit();
+    sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
     let watch = started(folder.path());
@@ -83,7 +83,7 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
 
 #[test]
 fn half_open_handshakes_end_and_leave_room() {
-    sessionwatch::daemon::raise_open_files_limit();
+    sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::make(folder.path()).unwrap();
     let (certificate, key) = (certificates.server(), certificates.server_key());

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::systemd::Logged;
 use reqwest::{Certificate, Client, StatusCode, redirect::Policy};
-use sessionwatch::store::{Place, Store, audit};
+use sessionwatch_store::{Place, Store, audit};
 use testkit::{ACCOUNT_PASSWORD, Certificates};
+
+use crate::systemd::Logged;
 
 fn configured(folder: &Path, more: &str) {
     let url = testkit::healthy().url("postgres");

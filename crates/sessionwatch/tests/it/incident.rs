@@ -1,26 +1,26 @@
 //! The emergency procedure, as a person goes through it, and what the watch does about it.
 
 use std::path::Path;
-use testkit::{ProgramOutput, run_in};
 
 use serde_json::Value;
-use sessionwatch::{
+use sessionwatch_app::{
     archive::sealing::Identity,
     incident::{
         self,
         work::{self, Case},
     },
     remediation::{self, ActError, Consent, Context, Control, Selection},
-    store::{
-        Place, Store, archived, audit,
-        events::{self, Search},
-        incidents::{self, Incident, State},
-    },
 };
 use sessionwatch_core::{
     incident::IncidentSeverity,
     instant::{DAY, HOUR},
 };
+use sessionwatch_store::{
+    Place, Store, archived, audit,
+    events::{self, Search},
+    incidents::{self, Incident, State},
+};
+use testkit::{ProgramOutput, run_in};
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
@@ -149,8 +149,8 @@ fn is_reported(folder: &Path, url: &str) {
     let page = run(folder, url, &["report", "--format", "html", "--id", &latest(folder)]);
     assert!(page.stdout.contains("a shared cache &lt;of&gt; pages"), "{}", page.stdout);
     // Everything is in the audit trail, which is whole.
-    let place = sessionwatch::store::Place::File(folder.join("sessionwatch-state.db"));
-    let store = sessionwatch::store::Store::open(&place).unwrap();
+    let place = sessionwatch_store::Place::File(folder.join("sessionwatch-state.db"));
+    let store = sessionwatch_store::Store::open(&place).unwrap();
     assert!(matches!(store.read(audit::verify), Ok(audit::Trail::Whole(20..))));
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch::metric_names::{self, MetricKind};
+use sessionwatch_app::metric_names::{self, MetricKind};
 use testkit::Sink;
 
 /// Runs Prometheus' own tool, with something to read: what it says, if it is content.

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sessionwatch::store::{
+use sessionwatch_core::{alert::State, instant::HOUR};
+use sessionwatch_store::{
     alerts,
     silences::{self, Silence},
 };
-use sessionwatch_core::{alert::State, instant::HOUR};
 use testkit::{Database, Sink};
 
 use crate::fastforward::{MINUTE, Watch, monday};

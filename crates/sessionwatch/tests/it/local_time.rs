@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sessionwatch::clock;
+use sessionwatch_clock as clock;
 use sessionwatch_core::{local_time::utc, zone::Zone};
 use testkit::{Database, ProgramOutput, outcome, run_in};
 

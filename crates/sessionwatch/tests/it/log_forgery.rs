@@ -1,19 +1,14 @@
 //! What visitors make an application log is not taken for what the application says.
 
 use serde_json::json;
-use testkit::{run_in, wait_until};
-
-use sessionwatch::{
-    clock::Clock,
-    config::Config,
-    incident,
-    remediation::Context,
-    store::{
-        Place, Store,
-        incidents::{self, Incident, State},
-    },
-};
+use sessionwatch_app::{config::Config, incident, remediation::Context};
+use sessionwatch_clock::Clock;
 use sessionwatch_core::incident::STEPS;
+use sessionwatch_store::{
+    Place, Store,
+    incidents::{self, Incident, State},
+};
+use testkit::{run_in, wait_until};
 
 use crate::logs::{DUPLICATE, Scene, drained, post, told, vercel};
 

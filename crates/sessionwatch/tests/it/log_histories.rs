@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use sessionwatch::store::{Place, Store};
 use sessionwatch_logs::{matchers::Matchers, time::Clock};
+use sessionwatch_store::{Place, Store};
 
 use self::history::History;
 

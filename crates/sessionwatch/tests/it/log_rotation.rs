@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use sessionwatch::store::{Place, Store};
+use sessionwatch_store::{Place, Store};
 use testkit::{Daemon, Sink, run_in, wait_until};
 
 use crate::logs::told;
@@ -100,8 +100,8 @@ impl Scene {
         path.exists().then(|| Store::open(&Place::File(path)).ok()).flatten()
     }
 
-    fn source(&self) -> Option<sessionwatch::logs::LogSource> {
-        self.store()?.read(|db| sessionwatch::logs::find_source(db, "file")).ok()?
+    fn source(&self) -> Option<sessionwatch_app::logs::LogSource> {
+        self.store()?.read(|db| sessionwatch_app::logs::find_source(db, "file")).ok()?
     }
 
     /// The users of the signals that are kept, in the order in which they were read.

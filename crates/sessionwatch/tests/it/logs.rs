@@ -181,7 +181,7 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
     let mut watch = Watch::start(scene.folder.path(), &text, monday());
     let unknown = |watch: &Watch, check: &str| {
         let kept =
-            watch.shared.app.store.read(|db| sessionwatch::store::alerts::get(db, "app", check)).unwrap();
+            watch.shared.app.store.read(|db| sessionwatch_store::alerts::get(db, "app", check)).unwrap();
         kept.and_then(|kept| kept.verdict).unwrap_or_default()
     };
     wait_until("nothing is known", || unknown(&watch, "log-user-mismatch") == "unknown");
@@ -256,12 +256,10 @@ fn log_and_table_are_compared() {
 
 #[test]
 fn a_critical_line_opens_an_incident_anew_whose_sessions_were_ended_and_a_milder_one_does_not() {
-    use sessionwatch::{
-        clock,
-        store::{
-            Place, Store,
-            incidents::{self, Incident, State},
-        },
+    use sessionwatch_clock as clock;
+    use sessionwatch_store::{
+        Place, Store,
+        incidents::{self, Incident, State},
     };
     let scene = Scene::new();
     let folder = scene.folder.path();

@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sessionwatch::{
+use sessionwatch_app::{
     archive::sealing::Identity,
-    clock::Clock,
     config::Config,
     remediation::{self, ActError, Consent, Context, Control, Selection, restoring},
-    store::{Place, Store},
 };
+use sessionwatch_clock::Clock;
+use sessionwatch_store::{Place, Store};
 use testkit::{Database, ProgramOutput, run_in};
 
 mod dependents;
@@ -213,7 +213,7 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
         database.psql(EACH).unwrap();
         let url = database.url("postgres");
         configured(folder.path(), &url, &url, &format!("[actions]\nsecond_person = {second_person}\n"));
-        let begun = sessionwatch::clock::now();
+        let begun = sessionwatch_clock::now();
         let (clock, hand) = Clock::set(begun);
         let desk = Desk::new(folder.path(), clock);
         let who = |turn: usize| ["ada", "rob (deploys)", "vic"][turn % 3];

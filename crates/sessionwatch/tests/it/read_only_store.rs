@@ -10,11 +10,11 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
-use testkit::ProgramOutput;
 
 use rusqlite::Connection;
-use sessionwatch::store::{Place, Store, audit};
 use sessionwatch_core::instant::Instant;
+use sessionwatch_store::{Place, Store, audit};
+use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
 const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\n\

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
-use sessionwatch::clock;
+use sessionwatch_clock as clock;
 use sessionwatch_core::instant::DAY;
 use testkit::Sink;
 

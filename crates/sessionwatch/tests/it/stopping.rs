@@ -1,7 +1,7 @@
 //! The daemon ends what people carry out as it ends everything else: after the present batch, and with a record of it.
 
 use serde_json::Value;
-use sessionwatch::store::{Place, Store, archived};
+use sessionwatch_store::{Place, Store, archived};
 use testkit::run_in;
 
 /// More sessions than go in the time that it takes to ask the daemon to stop.

@@ -1,10 +1,10 @@
 //! Which commands create a store, and which need one that is there; and that the audit trail holds only what happened.
 
 use std::{fs, io::Write as _, path::Path, process::Stdio};
-use testkit::ProgramOutput;
 
 use rusqlite::Connection;
-use sessionwatch::store::{Place, Store, audit};
+use sessionwatch_store::{Place, Store, audit};
+use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
 const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\n\

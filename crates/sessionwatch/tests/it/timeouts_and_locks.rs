@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sessionwatch::{
-    app::LiveEvent,
-    store::silences::{self, Silence},
-};
+use sessionwatch_app::app::LiveEvent;
 use sessionwatch_core::instant::{DAY, HOUR, SECOND};
+use sessionwatch_store::silences::{self, Silence};
 use testkit::{Fault, Proxy, Sink};
 use tokio::sync::broadcast::Receiver;
 

@@ -1,12 +1,12 @@
 //! The addresses of a target: of the database, of its replica, and of the role that acts.
 
+use credentials::Secret;
 use sessionwatch_targets::address::Address;
 
 use super::TargetSection;
 use crate::{
     config::reading::Reading,
     config_file::{Lookup, Problem, SecretKeys, Written},
-    secret::Secret,
 };
 
 /// The address as text; nothing if what is written is wrong, an error if what it refers to is not there.

@@ -8,6 +8,12 @@ use std::{
 
 use jiff::SignedDuration;
 use sessionwatch_core::{correlation::MatchKind, instant::Instant};
+use sessionwatch_store::{
+    StoreError,
+    db::Db,
+    incidents, reports,
+    signals::{self, Kept},
+};
 use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError, listing::Line, sql::List};
 use tokio_util::sync::CancellationToken;
 
@@ -25,12 +31,6 @@ use crate::{
     logs::{
         self,
         judge::{self, Table, View},
-    },
-    store::{
-        StoreError,
-        db::Db,
-        incidents, reports,
-        signals::{self, Kept},
     },
     target_layouts,
 };

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sessionwatch_core::{duration::DAY, log_gaps::Gap};
+use sessionwatch_store::{Store, StoreError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -12,12 +13,11 @@ use crate::{
     blocking,
     config::logs::{Kind, Source},
     daemon::{DaemonState, tasks::wait_to_retry},
-    logs,
     logs::{
+        self,
         follow::{Begin, Follower, Step},
         intake::{self, Batch},
     },
-    store::{Store, StoreError},
 };
 
 /// How often a file is asked whether it grew.

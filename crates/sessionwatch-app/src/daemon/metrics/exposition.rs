@@ -9,6 +9,11 @@ use prometheus_client::{
     registry::Registry,
 };
 use sessionwatch_core::alert::{Alert, State as AlertState};
+use sessionwatch_store::{
+    StoreError,
+    alerts::{self, Kept},
+    outbox,
+};
 
 use super::{ChannelMetrics, State, TargetMetrics, unix_seconds};
 use crate::{
@@ -19,11 +24,6 @@ use crate::{
         FAILED_RUNS, LAST_SEEN, LOG_DROPPED, LOG_LAST_READ, LOG_LINES, LOG_SIGNALS, MetricDesc, MetricKind,
         OUTBOX_MESSAGES, REPLICA_LAG, RUN_DURATION, RUNS, SCHEDULER_LAG, SESSIONS, STORE_SHELTERED,
         STORE_SIZE, TARGET_LEADER, TARGET_UP,
-    },
-    store::{
-        StoreError,
-        alerts::{self, Kept},
-        outbox,
     },
 };
 

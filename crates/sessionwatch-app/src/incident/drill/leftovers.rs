@@ -8,10 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sessionwatch_clock as clock;
 use sessionwatch_core::instant::Instant;
 use sessionwatch_targets::scratch_database::drop_statement;
-
-use crate::clock;
 
 /// What the name of everything begins with that is made for a drill.
 pub const PREFIX: &str = "sessionwatch_drill_";

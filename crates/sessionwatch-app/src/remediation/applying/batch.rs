@@ -1,8 +1,13 @@
 //! One batch: read whole, sealed, durable in the store, and then removed or changed.
 
-use std::{collections::BTreeMap, time::Duration, time::Instant as Monotonic};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant as Monotonic},
+};
 
+use sessionwatch_clock::length_of;
 use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_store::archived::{self, Batch, Fate, State};
 use sessionwatch_targets::{
     capabilities::Capability,
     error::TargetError,
@@ -12,11 +17,7 @@ use sessionwatch_targets::{
 };
 
 use super::{ActError, Work, lock, settle};
-use crate::{
-    clock::length_of,
-    remediation::{reconcile, view},
-    store::archived::{self, Batch, Fate, State},
-};
+use crate::remediation::{reconcile, view};
 
 /// What is left of a batch.
 pub(super) struct Left {
@@ -79,7 +80,7 @@ impl Work<'_> {
                         // Where that is not told, the refusal stands as it is.
                         Err(lacking.map_or(TargetError::Permission.into(), ActError::lacks))
                     }
-                    ActError::Store(crate::store::StoreError::Full) => Err(ActError::NoRoom),
+                    ActError::Store(sessionwatch_store::StoreError::Full) => Err(ActError::NoRoom),
                     error => Err(error),
                 }
             }

@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
+use sessionwatch_clock as clock;
 use sessionwatch_core::row_ref::RowRef;
 use sessionwatch_targets::{sql::Named, write_session::WriteSession};
 
 use super::{ActError, PATIENCE, Why, Work, lock};
-use crate::clock;
 
 /// How often a row that somebody holds is tried.
 const ROUNDS: usize = 5;

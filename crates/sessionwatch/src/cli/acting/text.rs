@@ -3,18 +3,18 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use sessionwatch_core::{instant::Instant, plural::counted};
-
-use crate::{
-    api_types, clock,
+use sessionwatch_app::{
+    api_types,
     config::Config,
     remediation::{
         ActError, Applied, Line, Plan, Selection,
         applying::{self, Why},
     },
     sanitize::printable,
-    store::StoreError,
 };
+use sessionwatch_clock as clock;
+use sessionwatch_core::{instant::Instant, plural::counted};
+use sessionwatch_store::StoreError;
 
 /// Minutes in a plan's life, for a person.
 fn minutes(config: &Config) -> i64 {

@@ -1,16 +1,16 @@
 //! `alerts history`, and `report history`: what happened between two dates.
 
-use sessionwatch_core::{duration::DAY, instant::Instant};
-
-use crate::{
+use sessionwatch_app::{
     api_types,
     app::alerts::{self, Event, EventSearch},
-    cli::{Failure, block_on, opening::existing_app, target::ConfigArgs},
-    clock,
     output::{Format, table::Sheet},
     sanitize::printable,
-    store::StoreError,
 };
+use sessionwatch_clock as clock;
+use sessionwatch_core::{duration::DAY, instant::Instant};
+use sessionwatch_store::StoreError;
+
+use crate::cli::{Failure, block_on, opening::existing_app, target::ConfigArgs};
 
 /// What is looked for.
 #[derive(Debug, clap::Args)]

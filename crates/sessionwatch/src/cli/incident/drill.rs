@@ -8,20 +8,14 @@ use std::{
     time::Instant as Monotonic,
 };
 
+use credentials::Secret;
 use jiff::SignedDuration;
-use sessionwatch_core::checks::Verdict;
-use sessionwatch_core::plural::counted;
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{Failure, opening::Opening};
-use crate::{
+use sessionwatch_app::{
     app::{
         TargetOps,
         incidents::{self, Drill},
     },
     archive::sealing::Identity,
-    cli::{acting, actor::ActorArgs, target::TargetArgs},
-    clock::{Clock, length_of},
     demo,
     incident::{
         self,
@@ -29,8 +23,13 @@ use crate::{
     },
     remediation::{self, ActError, ArchiveKeys, Consent, Context, Control, Executor, Selection},
     sanitize::printable,
-    secret::Secret,
 };
+use sessionwatch_clock::{Clock, length_of};
+use sessionwatch_core::{checks::Verdict, plural::counted};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, opening::Opening};
+use crate::cli::{acting, actor::ActorArgs, target::TargetArgs};
 
 /// The name by which drills on the demonstration are kept.
 const DEMONSTRATION: &str = "sqlite:sessionwatch-drill-demo.db";
@@ -68,7 +67,7 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
     // It is removed with this value: at the end, and where a panic leads past here.
     let demonstration = args.demo.then(Demonstration::named).transpose()?;
     if let Some(demonstration) = &demonstration {
-        demo::create(demonstration.path(), crate::clock::now())?;
+        demo::create(demonstration.path(), sessionwatch_clock::now())?;
         target.url = Some(demonstration.path().display().to_string().into());
     }
     let actor = args.actor.actor();
@@ -146,7 +145,7 @@ async fn drill(ops: &TargetOps, interactive: bool, mut endings: Endings) -> Resu
         text.push_str("Earlier ones:\n");
     }
     for other in earlier {
-        let when = crate::clock::readable(other.at);
+        let when = sessionwatch_clock::readable(other.at);
         text.push_str(&format!("  {when}, {}: {}\n", printable(&other.actor), line(other)));
     }
     crate::cli::print(&text)?;

@@ -5,13 +5,14 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Failure, Paper};
-use crate::{
+use sessionwatch_app::{
     app::incidents::{self, CaseOps, EvidenceFile, Packed},
     archive::sealing::Identity,
     incident::evidence::{self, Verified},
     remediation::{ActError, keys},
 };
+
+use super::{Failure, Paper};
 
 pub(super) fn evidence(work: CaseOps, to: Option<&Path>) -> Result<ExitCode, Failure> {
     let (recipient, made) = keys::recipient(&work.ops.config).map_err(ActError::from)?;

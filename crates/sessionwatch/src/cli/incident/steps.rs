@@ -2,17 +2,17 @@
 
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
-use sessionwatch_core::incident::{self as rules, IncidentSeverity};
-
-use super::{Failure, Whose, opening::Opening};
-use crate::{
+use sessionwatch_app::{
     app::incidents::{
         self, Advanced, CaseOps, Incident, NewIncident, OpenedIncident, Passed, StepResponse, StepUpdate,
         recorded,
     },
-    clock,
     sanitize::printable,
 };
+use sessionwatch_clock as clock;
+use sessionwatch_core::incident::{self as rules, IncidentSeverity};
+
+use super::{Failure, Whose, opening::Opening};
 
 pub(super) fn open(whose: &Whose, severity: IncidentSeverity, summary: &str) -> Result<ExitCode, Failure> {
     let ops = whose.target_ops(Opening::OrCreated)?;

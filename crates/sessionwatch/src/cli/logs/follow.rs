@@ -7,16 +7,14 @@ use std::{
     time::Duration,
 };
 
+use sessionwatch_app::logs::{
+    follow::{Begin, Follower, Place, Step},
+    scan::ScanError,
+};
+use sessionwatch_clock as clock;
 use sessionwatch_logs::matchers::Matchers;
 
 use super::super::{Failure, target::ConfigArgs};
-use crate::{
-    clock,
-    logs::{
-        follow::{Begin, Follower, Place, Step},
-        scan::ScanError,
-    },
-};
 
 /// How often files are asked whether they grew.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -107,7 +105,7 @@ fn followers<'g>(args: &Args, grammar: &'g Matchers, places: &Places) -> Vec<(St
 
 /// Prints what a step gave, and then keeps how far that is.
 fn take(args: &Args, name: &str, step: Step, places: &mut Places) -> Result<(), Failure> {
-    let mut output = crate::output::stdout();
+    let mut output = sessionwatch_app::output::stdout();
     for found in &step.found {
         match args.format {
             Shape::Text => writeln!(output, "{}\n    {}", found.line(), found.source)?,
@@ -118,7 +116,10 @@ fn take(args: &Args, name: &str, step: Step, places: &mut Places) -> Result<(), 
     for gap in &step.gaps {
         let bytes = gap.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
         let (file, why) = (&gap.file, gap.cause.words());
-        writeln!(crate::output::stderr(), "warning: log lines may be missing: {file}: {why}{bytes}")?;
+        writeln!(
+            sessionwatch_app::output::stderr(),
+            "warning: log lines may be missing: {file}: {why}{bytes}"
+        )?;
     }
     let Some(place) = step.place.filter(|place| places.get(name) != Some(place)) else { return Ok(()) };
     places.insert(name.to_owned(), place);

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use jiff::SignedDuration;
+use sessionwatch_app::app::{AppState, Period, logs};
+use sessionwatch_clock as clock;
 use sessionwatch_targets::{error::TargetError, sql::List};
 
 use super::{
@@ -12,10 +14,6 @@ use super::{
         target::TargetArgs,
     },
     Shape,
-};
-use crate::{
-    app::{AppState, Period, logs},
-    clock,
 };
 
 /// Rows that are compared with the log.

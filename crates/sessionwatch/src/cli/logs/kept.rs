@@ -4,17 +4,17 @@ use std::process::ExitCode;
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use sessionwatch_core::{instant::Instant, period::Period};
-
-use super::super::{Failure, block_on, opening::existing_app, target::ConfigArgs};
-use crate::{
+use sessionwatch_app::{
     api_types,
     app::logs::{self, LogEventQuery, LogEventRecord, LogSourceRecord, LogSourceStatus},
-    clock,
     logs::kept_json,
     output::{Format, table::Sheet},
-    store::StoreError,
 };
+use sessionwatch_clock as clock;
+use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_store::StoreError;
+
+use super::super::{Failure, block_on, opening::existing_app, target::ConfigArgs};
 
 /// List the signals that the watch has read, the latest first
 #[derive(Debug, clap::Args)]
@@ -63,8 +63,10 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
     let targets: Vec<String> = match &args.target {
         Some(name) if config.targets.iter().any(|target| target.name == *name) => vec![name.clone()],
         Some(name) => {
-            let hint =
-                crate::suggest::nearest(name, config.targets.iter().map(|target| target.name.as_str()));
+            let hint = sessionwatch_core::suggest::nearest(
+                name,
+                config.targets.iter().map(|target| target.name.as_str()),
+            );
             return Err(Failure::Usage(format!("there is no target `{name}`{hint}")));
         }
         None => config.targets.iter().map(|target| target.name.clone()).collect(),

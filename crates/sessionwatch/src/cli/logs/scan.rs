@@ -8,17 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch_core::plural;
-use sessionwatch_core::{instant::Instant, severity::Severity};
-use sessionwatch_logs::{
-    matchers::Matchers,
-    reader::{Counters, Place},
-    signal::{Kind, Signal},
-};
-
-use super::super::{Failure, target::ConfigArgs};
-use crate::{
-    clock,
+use sessionwatch_app::{
     config::Config,
     logs::{
         Found,
@@ -27,6 +17,15 @@ use crate::{
     },
     output::{Format, table::Sheet},
 };
+use sessionwatch_clock as clock;
+use sessionwatch_core::{instant::Instant, plural, severity::Severity};
+use sessionwatch_logs::{
+    matchers::Matchers,
+    reader::{Counters, Place},
+    signal::{Kind, Signal},
+};
+
+use super::super::{Failure, target::ConfigArgs};
 
 /// Signals that are shown in full below the table.
 const SHOWN: usize = 20;
@@ -80,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     known(&config, &args.only)?;
     let every = [Format::Ndjson, Format::Csv].contains(&args.format);
     let patterns = config.logs.looked_for();
-    let (mut tally, mut output) = (Tally::new(&patterns), crate::output::stdout());
+    let (mut tally, mut output) = (Tally::new(&patterns), sessionwatch_app::output::stdout());
     if args.format == Format::Csv {
         output.write_all(HEADER.as_bytes())?;
     }
@@ -127,7 +126,7 @@ fn known(config: &Config, only: &[String]) -> Result<(), Failure> {
     match only.iter().find(|only| !names.contains(&only.as_str())) {
         None => Ok(()),
         Some(only) => {
-            let hint = crate::suggest::nearest(only, names.iter().copied());
+            let hint = sessionwatch_core::suggest::nearest(only, names.iter().copied());
             let said = if hint.is_empty() { format!(": there are {}", names.join(", ")) } else { hint };
             Err(Failure::Usage(format!("there is no signal `{only}`{said}")))
         }
@@ -171,7 +170,7 @@ fn csv(found: &Found) -> String {
     let signal = &found.signal;
     let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
     let (from, to) = found.bytes;
-    crate::output::csv::line(&[
+    sessionwatch_app::output::csv::line(&[
         &signal.at.map(clock::rfc3339).unwrap_or_default(),
         found.name(),
         found.severity.map_or("", Severity::name),

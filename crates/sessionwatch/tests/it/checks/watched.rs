@@ -4,11 +4,9 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sessionwatch::{
-    checks::{LOG_CHECKS, LogCheckKind, TABLE_CHECKS},
-    store::{alerts, reports},
-};
+use sessionwatch_app::checks::{LOG_CHECKS, LogCheckKind, TABLE_CHECKS};
 use sessionwatch_core::instant::{HOUR, Instant, SECOND};
+use sessionwatch_store::{alerts, reports};
 use testkit::Sink;
 
 use super::is_told_by_one_look;

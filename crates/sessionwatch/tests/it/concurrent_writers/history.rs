@@ -8,16 +8,16 @@ use std::{
 };
 
 use proptest::prelude::*;
-use sessionwatch::{
+use sessionwatch_app::{
     archive::sealing::Identity,
-    clock::Clock,
     config::{Config, Target},
     remediation::{self, ActError, Consent, Context, Control, Selection, restoring},
-    store::{
-        Place, Store,
-        archived::{self, Fate},
-        plans,
-    },
+};
+use sessionwatch_clock::Clock;
+use sessionwatch_store::{
+    Place, Store,
+    archived::{self, Fate},
+    plans,
 };
 use sessionwatch_targets::error::TargetError;
 

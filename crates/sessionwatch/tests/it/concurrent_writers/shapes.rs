@@ -1,6 +1,6 @@
 //! What a table of sessions on a server is made of.
 
-use sessionwatch::remediation::ActError;
+use sessionwatch_app::remediation::ActError;
 
 /// What a table of sessions on a server is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,12 +10,12 @@ use std::{
     process::Command as Process,
 };
 
-use sessionwatch::{
+use sessionwatch_app::{
     app::LiveEvent,
-    clock::Clock,
     config::Config,
     daemon::{Command, Daemon},
 };
+use sessionwatch_clock::Clock;
 use sessionwatch_core::instant::Instant;
 use tokio::sync::{broadcast, mpsc};
 
@@ -47,7 +47,7 @@ fn told() -> Option<(Config, Instant)> {
 fn a_daemon_whose_clock_is_set_from_outside() {
     let Some((config, from)) = told() else { return };
     tracing_subscriber::fmt()
-        .with_writer(sessionwatch::output::stderr)
+        .with_writer(sessionwatch_app::output::stderr)
         .with_max_level(tracing::Level::INFO)
         .init();
     let (clock, hand) = Clock::set(from);
@@ -58,8 +58,12 @@ fn a_daemon_whose_clock_is_set_from_outside() {
         let daemon = Daemon::start(config, clock).await.unwrap_or_else(|error| panic!("{error}"));
         let events = daemon.state().app.events.subscribe();
         // Without a reader nobody wants to know.
-        let _ =
-            writeln!(sessionwatch::output::stdout(), "{}://{}", daemon.scheme(), daemon.address().unwrap());
+        let _ = writeln!(
+            sessionwatch_app::output::stdout(),
+            "{}://{}",
+            daemon.scheme(),
+            daemon.address().unwrap()
+        );
         // These threads end with the process: nobody waits for them.
         std::thread::spawn(move || say(events));
         std::thread::spawn(move || {
@@ -74,7 +78,7 @@ fn a_daemon_whose_clock_is_set_from_outside() {
             let _ = commands.send(Command::Stop);
             drop(hand);
         });
-        let dashboard = sessionwatch::web::router(&daemon.state().app);
+        let dashboard = sessionwatch_web::router(&daemon.state().app);
         daemon.serve(dashboard, received).await.unwrap_or_else(|error| panic!("{error}"))
     });
     assert!(ended_well, "the daemon did not end well");
@@ -84,7 +88,7 @@ fn say(mut events: broadcast::Receiver<LiveEvent>) {
     while let Ok(event) = events.blocking_recv() {
         if let LiveEvent::Looked { target, at } = event {
             // Without a reader nobody wants to know.
-            let _ = writeln!(sessionwatch::output::stdout(), "{LOOKED}{} {target}", at.micros());
+            let _ = writeln!(sessionwatch_app::output::stdout(), "{LOOKED}{} {target}", at.micros());
         }
     }
 }

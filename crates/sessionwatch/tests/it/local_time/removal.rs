@@ -2,11 +2,9 @@
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::Value;
-use sessionwatch::{
-    clock,
-    store::events::{self, Search},
-};
+use sessionwatch_clock as clock;
 use sessionwatch_core::instant::{DAY, Instant};
+use sessionwatch_store::events::{self, Search};
 use testkit::run_in;
 
 use super::{BETTER_AUTH, BETTER_AUTH_UTC, CONNECT_PG_SIMPLE, check_in, configured, doubted, refused};

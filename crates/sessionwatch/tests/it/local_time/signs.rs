@@ -1,11 +1,11 @@
 //! What shows that a column is in local time: the cookie, columns of one row, and how a table grows.
 
-use sessionwatch::{
+use sessionwatch_app::{
     check_run::{self, Request},
-    clock,
     config::Config,
     memory::Memory,
 };
+use sessionwatch_clock as clock;
 use sessionwatch_targets::engine::Engine;
 use testkit::{Database, outcome, run_in};
 

@@ -1,6 +1,6 @@
 //! Instants as text, with and without an offset.
 
-use sessionwatch::clock;
+use sessionwatch_clock as clock;
 use sessionwatch_core::zone::Zone;
 use testkit::run_in;
 

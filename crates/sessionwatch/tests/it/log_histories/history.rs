@@ -11,15 +11,13 @@ use std::{
 };
 
 use serde_json::Value;
-use sessionwatch::{
-    clock,
-    logs::{
-        follow::{Begin, Follower},
-        intake::{self, Batch},
-    },
-    store::{Store, signals},
+use sessionwatch_app::logs::{
+    follow::{Begin, Follower},
+    intake::{self, Batch},
 };
+use sessionwatch_clock as clock;
 use sessionwatch_logs::matchers::Matchers;
+use sessionwatch_store::{Store, signals};
 
 use super::{Manner, Step};
 use crate::log_rotation::{BANNER, append, line, pack, time, truncate};
@@ -333,7 +331,7 @@ impl<'s> History<'s> {
 
     /// Reads and keeps, as the daemon does. Returns `true` if there is more.
     fn read_once(&mut self) -> bool {
-        let kept = || self.store.read(|db| sessionwatch::logs::find_source(db, &self.target)).unwrap();
+        let kept = || self.store.read(|db| sessionwatch_app::logs::find_source(db, &self.target)).unwrap();
         let mut follower = self.follower.take().unwrap_or_else(|| {
             let begin = kept().and_then(|kept| kept.place).map_or(Begin::AtStart, Begin::At);
             Follower::new(&self.log(), &self.target, self.grammar, begin)
@@ -394,7 +392,7 @@ impl<'s> History<'s> {
             *users.entry(user).or_insert(0) += 1;
         }
         let source =
-            self.store.read(|db| sessionwatch::logs::find_source(db, &self.target)).unwrap().unwrap();
+            self.store.read(|db| sessionwatch_app::logs::find_source(db, &self.target)).unwrap().unwrap();
         let gaps = source.counters.get("gaps").and_then(Value::as_u64).unwrap_or(0);
         (users, usize::try_from(gaps).unwrap())
     }

@@ -158,18 +158,17 @@ fn a_signed_request_that_is_sent_again_adds_nothing_also_without_ids() {
 
 #[test]
 fn what_was_kept_before_a_crash_is_judged_after_it() {
-    use sessionwatch::{
-        clock,
-        logs::intake::{self, Batch},
-        store::{Place, Store},
-    };
+    use sessionwatch_app::logs::intake::{self, Batch};
+    use sessionwatch_clock as clock;
     use sessionwatch_logs::{matchers::Matchers, time::Clock};
+    use sessionwatch_store::{Place, Store};
     let scene = Scene::new();
     let path = scene.folder.path().join("sessionwatch-state.db");
     {
         let store = Store::open(&Place::File(path)).unwrap();
         let grammar = Matchers::new(vec![], Clock::default());
-        let batch = sessionwatch::logs::drain::lines(DUPLICATE.as_bytes(), "drain", "app", &grammar, None);
+        let batch =
+            sessionwatch_app::logs::drain::lines(DUPLICATE.as_bytes(), "drain", "app", &grammar, None);
         assert_eq!(batch.found.len(), 1);
         store.write(|db| intake::keep(db, &Batch { ..batch.clone() }, clock::now())).unwrap();
     }

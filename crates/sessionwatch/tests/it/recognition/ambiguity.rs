@@ -190,7 +190,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
-    let now = sessionwatch::clock::now();
+    let now = sessionwatch_clock::now();
     let started = |minutes: i64| Watch::start(folder.path(), &text, now.plus(minutes * MINUTE));
     let report = |watch: &Watch| {
         testkit::http::get_with(&watch.address, "/api/v1/targets/app", &headers).json()["report"].clone()

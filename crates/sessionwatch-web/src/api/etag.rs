@@ -1,0 +1,60 @@
+//! Entity tags, by which unchanged answers are not sent again (RFC 9110, 8.8.3).
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use sessionwatch_app::app::secrets::sha256_hex;
+
+use super::problem::Problem;
+
+/// The largest answer that is tagged, in bytes.
+const MAX_TAGGED_BYTES: usize = 64 << 20;
+
+/// Tags what is read.
+pub(super) async fn etag_middleware(request: Request, next: Next) -> Response {
+    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let response = next.run(request).await;
+    if !reads || response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, MAX_TAGGED_BYTES).await else {
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large").into_response();
+    };
+    let mut tag = sha256_hex(&body);
+    tag.truncate(32);
+    let tag = format!("\"{tag}\"");
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        parts.headers.insert(header::ETAG, tag);
+    }
+    if known.is_some_and(|known| etag_matches(&known, &tag)) {
+        parts.status = StatusCode::NOT_MODIFIED;
+        parts.headers.remove(header::CONTENT_TYPE);
+        return Response::from_parts(parts, Body::empty());
+    }
+    Response::from_parts(parts, body.into())
+}
+
+/// Whether a list of tags names that one; weak ones count, as they do for reading.
+fn etag_matches(list: &HeaderValue, tag: &str) -> bool {
+    let Ok(list) = list.to_str() else { return false };
+    list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_tags_names_weak_ones_and_all() {
+        let named = |list: &'static str| etag_matches(&HeaderValue::from_static(list), "\"a\"");
+        assert!(named("\"a\"") && named("W/\"a\"") && named("\"b\", \"a\"") && named("*"));
+        assert!(!named("\"b\"") && !named("a"));
+    }
+}

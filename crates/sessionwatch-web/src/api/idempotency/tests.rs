@@ -1,0 +1,60 @@
+use credentials::Secret;
+use sessionwatch_app::app::{accounts::Role, silences, tokens::Scope};
+
+use super::{super::super::test_dashboard::TestDashboard, *};
+
+/// A request for a silence, with a key.
+fn silence(token: &Secret, key: &str, note: &str) -> Request {
+    let body = serde_json::json!({ "check": "duplicate-tokens", "minutes": 60, "note": note });
+    Request::post("/api/v1/silences")
+        .header(header::AUTHORIZATION, format!("Bearer {}", token.expose()))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(KEY, key)
+        .body(body.to_string().into())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_request_is_done_once_and_its_answer_sent_again() {
+    let dashboard = TestDashboard::new();
+    let token = dashboard.program(Role::Responder, Scope::Alerts).await;
+    let first = dashboard.answer(silence(&token, "k1", "x")).await;
+    assert_eq!(first.status(), StatusCode::CREATED);
+    assert!(!first.headers().contains_key(REPLAYED));
+    let again = dashboard.answer(silence(&token, "k1", "x")).await;
+    assert_eq!((again.status(), &again.headers()[REPLAYED]), (StatusCode::CREATED, &"true".parse().unwrap()));
+    let other = dashboard.answer(silence(&token, "k1", "y")).await;
+    assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let unreadable = dashboard.answer(silence(&token, "k 1", "x")).await;
+    assert_eq!(unreadable.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(silences::list_silences(&dashboard.app).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn once_the_daemon_stops_nothing_more_is_done() {
+    let dashboard = TestDashboard::new();
+    let token = dashboard.program(Role::Responder, Scope::Alerts).await;
+    dashboard.app.background.stop().await;
+    let refused = dashboard.answer(silence(&token, "k1", "x")).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(silences::list_silences(&dashboard.app).await.unwrap().is_empty());
+}
+
+#[test]
+fn an_answer_is_sent_again_and_one_whose_status_is_none_is_an_error() {
+    let again = replay_response(404, "{}".into()).unwrap();
+    assert_eq!(again.status(), StatusCode::NOT_FOUND);
+    assert_eq!(again.headers()[REPLAYED], "true");
+    assert_eq!(again.headers()[header::CONTENT_TYPE], "application/problem+json");
+    for undecodable in [0, 99, 1_000] {
+        let status = replay_response(undecodable, "{}".into()).unwrap_err().into_response().status();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{undecodable}");
+    }
+}
+
+#[test]
+fn an_answer_that_was_kept_nowhere_is_a_conflict() {
+    let problem = replay_response(201, String::new()).unwrap_err();
+    assert_eq!(problem.into_response().status(), StatusCode::CONFLICT);
+    assert_eq!(replay_response(204, String::new()).unwrap().status(), StatusCode::NO_CONTENT);
+}

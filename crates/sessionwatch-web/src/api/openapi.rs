@@ -1,0 +1,128 @@
+//! The OpenAPI document, which is made of the handlers themselves.
+
+use std::sync::OnceLock;
+
+use axum::Json;
+use serde_json::{Value, json};
+use sessionwatch_app::app::AppError;
+
+use super::{
+    super::routes::Access,
+    problem::Problem,
+    routes::{api_router, table},
+};
+
+pub(super) async fn document() -> Result<Json<&'static Value>, Problem> {
+    static MADE: OnceLock<Option<Value>> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let document = serde_json::to_value(api_router().into_openapi());
+        document.map(finish_openapi).ok()
+    });
+    let unwritable = || AppError::Internal("the description of the interface cannot be written as JSON");
+    Ok(Json(made.as_ref().ok_or_else(unwritable)?))
+}
+
+/// Adds to the document what holds of every address.
+fn finish_openapi(mut document: Value) -> Value {
+    document["components"]["securitySchemes"] = json!({
+        "token": { "type": "http", "scheme": "bearer", "description": "A token of `sessionwatch tokens add`, or of Settings." }
+    });
+    forbid_extra_fields(&mut document);
+    for route in table().iter() {
+        let operation = &mut document["paths"][&route.path][route.method.as_str().to_lowercase()];
+        if operation.is_null() {
+            *operation = json!({ "summary": "This document", "responses": { "200": {
+                "description": "OpenAPI 3.1", "content": { "application/json": { "schema": { "type": "object" } } }
+            } } });
+        }
+        let problem =
+            json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+        operation["responses"]["default"] = json!({ "description": "A problem", "content": problem });
+        if let Access::Token(scope) = route.access {
+            operation["security"] = json!([{ "token": [scope.name()] }]);
+        }
+        let parameter = if route.method == "GET" {
+            operation["responses"]["304"] = json!({ "description": "It is what was read before" });
+            json!({
+                "name": "If-None-Match", "in": "header", "required": false, "schema": { "type": "string" },
+                "description": "The `ETag` of what is known already",
+            })
+        } else {
+            json!({
+                "name": "Idempotency-Key", "in": "header", "required": false,
+                "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
+                "description": "A name for this request: sent again with it, the request is done once; with another request, the answer is 422",
+            })
+        };
+        match operation["parameters"].as_array_mut() {
+            Some(parameters) => parameters.push(parameter),
+            None => operation["parameters"] = json!([parameter]),
+        }
+    }
+    document
+}
+
+/// Says of bodies that nothing else is taken: of the variants of one, the derived schemas do not.
+fn forbid_extra_fields(document: &mut Value) {
+    let operations = document["paths"].as_object().into_iter().flat_map(serde_json::Map::values);
+    let bodies = operations.filter_map(Value::as_object).flat_map(serde_json::Map::values);
+    let named = |operation: &Value| {
+        let schema = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
+        schema.and_then(|schema| schema.strip_prefix("#/components/schemas/")).map(str::to_owned)
+    };
+    let names: Vec<String> = bodies.filter_map(named).collect();
+    for name in names {
+        let variants = document.pointer_mut(&format!("/components/schemas/{name}/oneOf"));
+        for variant in variants.and_then(Value::as_array_mut).into_iter().flatten() {
+            variant["additionalProperties"] = json!(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sessionwatch_app::app::tokens::Scope;
+
+    use super::*;
+
+    #[test]
+    fn what_the_document_refers_to_is_in_it() {
+        fn references(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(map) => {
+                    found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                    map.values().for_each(|value| references(value, found));
+                }
+                Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = serde_json::to_value(api_router().into_openapi()).unwrap();
+        let document = finish_openapi(document);
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_address_is_declared_once() {
+        let declared: Vec<String> =
+            table().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        let distinct: BTreeSet<&String> = declared.iter().collect();
+        assert_eq!((declared.len(), distinct.len()), (52, 52));
+    }
+
+    #[test]
+    fn what_changes_something_is_not_for_who_only_reads_and_is_noted() {
+        for route in table().iter().filter(|route| route.method != "GET") {
+            assert!(matches!(route.access, Access::Token(scope) if scope != Scope::Read), "{}", route.path);
+            assert!(!route.audit_action.is_empty(), "{}", route.path);
+        }
+    }
+}

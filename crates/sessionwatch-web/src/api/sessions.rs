@@ -1,0 +1,300 @@
+//! Sessions and users of a target.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use sessionwatch_app::{
+    api_types::{At, Session, Signal},
+    app::{
+        AppState, TargetOps,
+        incidents::{self, FOUND_USERS, FoundUser},
+        sessions::{self, PagePosition, SessionQuery, SessionRow, SessionSort, SessionStatus, sort_key},
+    },
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Answer, Caller,
+    given::{Asked, Count, In, Page, Text},
+    targets::OfTarget,
+};
+
+/// A user of a target.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct OfUser {
+    /// The name of the target
+    #[param(inline)]
+    target: Text<200>,
+    /// The id of the user
+    #[param(inline)]
+    user: Text<200>,
+}
+
+/// Which sessions.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Which {
+    #[default]
+    All,
+    Active,
+    Expired,
+}
+
+/// In which order. By user there is one page.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    Expires,
+    Created,
+    User,
+    Id,
+}
+
+/// In which direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Direction {
+    /// Largest first.
+    #[default]
+    Down,
+    /// Smallest first.
+    Up,
+}
+
+/// The last session of a page: a letter for the order, its end or creation in microseconds, and its row id in
+/// hexadecimal digits.
+#[derive(Clone, Debug)]
+struct Place {
+    sort: SessionSort,
+    key: i64,
+    id: String,
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("that is not what `next` of a page was"))
+    }
+}
+
+impl utoipa::PartialSchema for Place {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        let text = utoipa::openapi::schema::ObjectBuilder::new();
+        let text = text.schema_type(utoipa::openapi::schema::Type::String);
+        text.pattern(Some(r"^[eci]-?[0-9]{1,19}\.([0-9a-f]{2}){0,200}$")).into()
+    }
+}
+
+impl ToSchema for Place {}
+
+impl Place {
+    fn of(row: &SessionRow, sort: SessionSort) -> Self {
+        Self { sort, key: sort_key(row, sort), id: row.id.clone().unwrap_or_default() }
+    }
+
+    /// As text that is safe in an address.
+    fn text(&self) -> String {
+        let order = match self.sort {
+            SessionSort::Expires | SessionSort::User => 'e',
+            SessionSort::Created => 'c',
+            SessionSort::Id => 'i',
+        };
+        self.id
+            .bytes()
+            .fold(format!("{order}{}.", self.key), |text, byte| text + format!("{byte:02x}").as_str())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let orders = [('e', SessionSort::Expires), ('c', SessionSort::Created), ('i', SessionSort::Id)];
+        let (sort, text) =
+            orders.iter().find_map(|(letter, sort)| Some((*sort, text.strip_prefix(*letter)?)))?;
+        let (key, id) = text.split_once('.')?;
+        let digits = key.strip_prefix('-').unwrap_or(key);
+        let is_key = (1..=19).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if !is_key || id.len() % 2 != 0 || id.len() > 400 || !id.bytes().all(hex) {
+            return None;
+        }
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let id: Vec<u8> = id.as_bytes().chunks(2).map(pair).collect::<Option<_>>()?;
+        let key = key.parse::<i128>().ok()?.clamp(i64::MIN.into(), i64::MAX.into());
+        // No row has an id that no row can have: databases take neither half letters nor zero bytes.
+        let id = String::from_utf8_lossy(&id).replace('\0', "");
+        Some(Self { sort, key: i64::try_from(key).ok()?, id })
+    }
+}
+
+/// Which sessions are asked for.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// Which; all, unless it is given
+    #[serde(default)]
+    #[param(inline)]
+    status: Which,
+    /// By what they are sorted; with a cursor, like the page before. Unless it is given: by their end, or by their row ids, where a
+    /// table of more than 100 000 rows has no index on the end, and would be read whole for each page
+    #[param(inline)]
+    sort: Option<Order>,
+    /// Largest or smallest first
+    #[serde(default)]
+    #[param(inline)]
+    order: Direction,
+    /// Only of this user
+    #[param(inline)]
+    user: Option<Text<200>>,
+    /// Only the one with this row id, or those with this token prefix
+    #[param(inline)]
+    token: Option<Text<200>>,
+    /// The most on a page; 100, unless it is given
+    #[param(inline)]
+    limit: Option<Count<1_000>>,
+    /// What `next` of the page before was
+    #[param(inline)]
+    cursor: Option<Place>,
+}
+
+/// Sessions of a target, by the first characters of their tokens
+#[utoipa::path(get, path = "/api/v1/targets/{target}/sessions", tag = "targets", params(OfTarget, Wanted), responses((status = 200, description = "A page of sessions", body = Page<Session>)))]
+pub(super) async fn sessions(
+    State(app): State<Arc<AppState>>,
+    In(of): In<OfTarget>,
+    Asked(wanted): Asked<Wanted>,
+) -> Answer<Page<Session>> {
+    let target = app.target(&of.target)?;
+    let limit = wanted.limit.map_or(100, |Count(limit)| limit as usize);
+    let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
+    let sort = wanted.sort.map(|sort| match sort {
+        Order::Expires => SessionSort::Expires,
+        Order::Created => SessionSort::Created,
+        Order::User => SessionSort::User,
+        Order::Id => SessionSort::Id,
+    });
+    let asked = SessionQuery {
+        status: match wanted.status {
+            Which::All => SessionStatus::All,
+            Which::Active => SessionStatus::Active,
+            Which::Expired => SessionStatus::Expired,
+        },
+        // What a cursor says holds in its own order only.
+        sort: wanted.cursor.as_ref().map(|place| place.sort).or(sort),
+        ascending: wanted.order == Direction::Up,
+        user: text(wanted.user),
+        token: text(wanted.token),
+        after: wanted.cursor.map(|place| PagePosition { key: place.key, id: place.id }),
+        limit: limit + 1,
+    };
+    let found = sessions::list_sessions(&app, &target, asked).await?;
+    let (session, sort) = (|line: &_| Session::of(line, &found.display, found.now), found.sort);
+    let page = Page::of(found.rows, limit, session, |line| Place::of(line, sort).text());
+    Ok(Json(Page { next: page.next.filter(|_| sort != SessionSort::User), ..page }))
+}
+
+/// A user who fits what is looked for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Candidate {
+    id: String,
+    /// What helps a person to recognise the user.
+    display: Vec<String>,
+    sessions: u64,
+}
+
+/// Whom one looks for.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Find {
+    /// A part of the id, name or handle
+    #[param(inline)]
+    find: Text<200>,
+}
+
+/// Users by a part of their id, name or handle; at most 50
+#[utoipa::path(get, path = "/api/v1/targets/{target}/users", tag = "targets", params(OfTarget, Find), responses((status = 200, description = "Users", body = Page<Candidate>)))]
+pub(super) async fn users(
+    State(app): State<Arc<AppState>>,
+    caller: Caller,
+    In(of): In<OfTarget>,
+    Asked(find): Asked<Find>,
+) -> Answer<Page<Candidate>> {
+    let ops = TargetOps::new(&app, app.target(&of.target)?, &caller.actor()).with_short_timeout();
+    let found = incidents::search_users(ops, find.find.to_string(), FOUND_USERS).await?;
+    let candidate = |FoundUser { shown, sessions }: FoundUser| {
+        let mut shown = shown.into_iter();
+        let id = shown.next().unwrap_or_default();
+        Candidate { id, display: shown.filter(|text| !text.is_empty()).collect(), sessions }
+    };
+    Ok(Json(Page::all(found.into_iter().map(candidate).collect())))
+}
+
+/// A user: the sessions in the table, and what is known besides.
+#[derive(Serialize, ToSchema)]
+pub(super) struct User {
+    id: String,
+    /// Up to 100 sessions that are stored now; nothing where the database cannot be asked.
+    sessions: Option<Vec<Session>>,
+    /// Why the database cannot be asked.
+    unavailable: Option<String>,
+    /// Up to 100 lines of logs of the last 30 days.
+    signals: Vec<Signal>,
+    /// What happened to sessions of the user that the table itself does not show any more.
+    history: Vec<Happened>,
+}
+
+/// Something that happened to sessions of a user.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Happened {
+    at: At,
+    said: String,
+}
+
+/// A user of a target
+#[utoipa::path(get, path = "/api/v1/targets/{target}/users/{user}", tag = "targets", params(OfUser), responses((status = 200, description = "The user", body = User)))]
+pub(super) async fn user(State(app): State<Arc<AppState>>, In(of): In<OfUser>) -> Answer<User> {
+    let target = app.target(&of.target)?;
+    let records = sessions::get_user_records(&app, &target.name, &of.user).await?;
+    let (sessions, unavailable) =
+        match sessions::list_sessions(&app, &target, SessionQuery::of_user(&of.user)).await {
+            Ok(found) => {
+                let session = |line| Session::of(line, &found.display, found.now);
+                (Some(found.rows.iter().map(session).collect()), None)
+            }
+            Err(error) => (None, Some(error.to_string())),
+        };
+    Ok(Json(User {
+        id: of.user.to_string(),
+        sessions,
+        unavailable,
+        signals: records.log_events.iter().map(Signal::of).collect(),
+        history: records
+            .history
+            .into_iter()
+            .map(|event| Happened { at: At(event.at), said: event.summary })
+            .collect(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_comes_back_as_it_was() {
+        for (sort, key, id) in [
+            (SessionSort::Expires, 0, ""),
+            (SessionSort::Created, -5, "a"),
+            (SessionSort::Id, i64::MAX, "ÄÖ 7/.?"),
+        ] {
+            let place = Place::parse(&Place { sort, key, id: id.into() }.text()).unwrap();
+            assert_eq!((place.sort, place.key, place.id.as_str()), (sort, key, id));
+        }
+        for faulty in
+            ["", "1.61", "e1", "ex.61", "e1.6", "e1.zz", "e+1.", "e1.6A", "u1.61", "e99999999999999999999."]
+        {
+            assert!(Place::parse(faulty).is_none(), "{faulty}");
+        }
+    }
+}

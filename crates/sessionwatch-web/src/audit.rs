@@ -1,0 +1,60 @@
+//! Who did what.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use maud::html;
+use serde::Deserialize;
+use sessionwatch_app::app::{
+    AppState, Period,
+    audit::{self, ChainStatus},
+};
+use sessionwatch_clock as clock;
+use sessionwatch_core::duration;
+
+use super::{
+    PageResult,
+    auth::LoggedIn,
+    layout::{self, PageHead},
+};
+
+/// Entries on a page.
+const SHOWN: u32 = 500;
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct PeriodQuery {
+    days: Option<i64>,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<AppState>>,
+    Query(period): Query<PeriodQuery>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let now = app.clock.now();
+    let days = period.days.unwrap_or(30).clamp(1, 4_000);
+    let entries = audit::list_entries(&app, Period::back_from(now, duration::days(days)), SHOWN).await?;
+    let trail = audit::verify(&app, None).await?.chain;
+    let body = html! {
+        @match trail {
+            ChainStatus::Whole(count) => p { (layout::mark("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }
+            ChainStatus::Broken(id) => p.problem { (layout::mark("failing")) " The record was changed at entry " (id) "." }
+        }
+        form.filter method="get" action="/audit" {
+            label { "Days back" input name="days" type="number" min="1" max="4000" value=(days); } button { "Show" }
+        }
+        @if entries.is_empty() { p.empty { "Nobody did anything in that time." } }
+        @else {
+            div.wide tabindex="0" role="group" aria-label="Table" { table {
+                thead { tr { th scope="col" { "when" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "more" } } }
+                tbody { @for entry in entries.iter().rev() { tr {
+                    td { (clock::readable(entry.at)) } td { (layout::said(&entry.actor)) } td { (entry.action) } td { code.line { (layout::said(&entry.detail)) } }
+                } } }
+            } }
+        }
+    };
+    Ok(layout::page(&person, PageHead { title: "Audit", path: "/audit", live: false }, &body))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Who sends a request: the cookie of the login, and whether the role is enough.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, Uri, header, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+};
+use sessionwatch_app::app::{
+    AppError, AppState,
+    client::ClientInfo,
+    login_sessions::{self, CurrentUser, StartedLogin},
+};
+
+use super::WebError;
+
+/// Whether the dashboard is reached by TLS, as the configuration says.
+pub(super) fn is_secure(app: &AppState) -> bool {
+    let config = app.config();
+    config.serve.tls.is_some()
+        || config.serve.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+}
+
+/// The name of the cookie. The prefix makes browsers keep it to this host and to TLS.
+fn cookie_name(app: &AppState) -> &'static str {
+    if is_secure(app) { "__Host-sessionwatch" } else { "sessionwatch" }
+}
+
+/// The value of a cookie.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+/// Sets a cookie, or removes it with a life of 0 seconds.
+pub(super) fn set_cookie(app: &AppState, name: &str, value: &str, max_age_seconds: i64) -> String {
+    let secure = if is_secure(app) { "; Secure" } else { "" };
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_seconds}{secure}")
+}
+
+/// Sets the cookie of a login.
+pub(super) fn session_cookie(app: &AppState, login: &StartedLogin) -> String {
+    set_cookie(app, cookie_name(app), login.token.expose(), login.max_age_seconds)
+}
+
+/// Removes the cookie of a login.
+pub(super) fn removed_session_cookie(app: &AppState) -> String {
+    set_cookie(app, cookie_name(app), "", 0)
+}
+
+/// From where a request comes, and with what.
+pub(super) fn client(app: &AppState, headers: &HeaderMap, peer: SocketAddr) -> ClientInfo {
+    ClientInfo::of_request(&app.config().serve.trusted_proxies, headers, peer)
+}
+
+/// Who sends a request, if their login is valid.
+pub(super) async fn current_user(
+    app: &Arc<AppState>,
+    headers: &HeaderMap,
+) -> Result<Option<CurrentUser>, AppError> {
+    match cookie(headers, cookie_name(app)) {
+        Some(token) => login_sessions::find_user(app, token).await,
+        None => Ok(None),
+    }
+}
+
+/// To the page where one logs in, and then back.
+pub(super) fn redirect_to_login(uri: &Uri) -> Response {
+    let next = uri.path_and_query().map_or("/", |path| path.as_str());
+    let next = percent_encoding::utf8_percent_encode(next, percent_encoding::NON_ALPHANUMERIC);
+    Redirect::to(&format!("/login?next={next}")).into_response()
+}
+
+/// Who is logged in, for a handler.
+#[derive(Clone, Debug)]
+pub(super) struct LoggedIn(pub(super) CurrentUser);
+
+impl<S: Sync> FromRequestParts<S> for LoggedIn {
+    type Rejection = WebError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| AppError::NotLoggedIn.into())
+    }
+}

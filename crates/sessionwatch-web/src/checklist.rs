@@ -1,0 +1,101 @@
+//! The weekly checklist, with what a person vouches for.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Redirect,
+};
+use maud::{Markup, html};
+use serde_json::Value;
+use sessionwatch_app::app::{
+    AppState,
+    accounts::Role,
+    checklists::{self, NewAttestation},
+};
+
+use super::{
+    PageResult, WebError,
+    auth::LoggedIn,
+    csrf::CsrfForm,
+    layout::{self, PageHead},
+};
+
+/// Letters of a note.
+const NOTE_LENGTH: usize = 500;
+
+pub(super) async fn page(
+    State(app): State<Arc<AppState>>,
+    Path(name): Path<String>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let config = app.config();
+    // The page that is always at hand names no target.
+    let target = match config.targets.first() {
+        Some(first) if name == "-" => first.clone(),
+        _ => app.target(&name)?,
+    };
+    let list = checklists::get_checklist(&app, target.clone()).await?;
+    let document = list.json();
+    let base = format!("/checklist/{}", layout::part(&target.name));
+    let body = html! {
+        nav.periods aria-label="Target" {
+            @for one in &config.targets { a href={ "/checklist/" (layout::part(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
+        }
+        p { (list.title()) }
+        h2 { "The guide's items" }
+        (items(&document["items"]))
+        @if person.role >= Role::Responder {
+            form.filter method="post" action=(base) {
+                (layout::form_field(&person))
+                label { "Did users report anything about log-ins this week?" select name="holds" { option value="yes" { "nothing was reported" } option value="no" { "something was reported" } } }
+                label { "How do you know?" input name="note" required maxlength="500"; }
+                button { "Vouch for it" }
+            }
+        }
+        h2 { "What standards ask for" }
+        (items(&document["requirements"]))
+    };
+    Ok(layout::page(
+        &person,
+        PageHead { title: &format!("Checklist of {}", target.name), path: "/checklist/", live: false },
+        &body,
+    ))
+}
+
+fn items(list: &Value) -> Markup {
+    let text = |item: &Value, key: &str| item[key].as_str().map(layout::said).unwrap_or_default();
+    let state = |item: &Value| match item["verdict"].as_str() {
+        Some("pass") => "healthy",
+        Some("fail") => "failing",
+        _ => "unknown",
+    };
+    html! {
+        div.wide tabindex="0" role="group" aria-label="Table" { table {
+            thead { tr { th scope="col" { "verdict" } th scope="col" { "item" } th scope="col" { "what was found" } th scope="col" { "holds at" } th scope="col" { "asked for by" } } }
+            tbody { @for item in list.as_array().into_iter().flatten() { tr {
+                td { (layout::mark(state(item))) }
+                td { (text(item, "title")) @if item["action"].is_string() { br; span.dim { "→ " (text(item, "action")) } } }
+                td { (text(item, "evidence")) @if item["reason"].is_string() { " " (text(item, "reason")) } }
+                td { (text(item, "threshold")) } td { (text(item, "source")) }
+            } } }
+        } }
+    }
+}
+
+pub(super) async fn attest(
+    State(app): State<Arc<AppState>>,
+    Path(name): Path<String>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    // That there is no such target is said first.
+    let target = app.target(&name)?;
+    let note = form.required("note", NOTE_LENGTH, "Say how you know.")?;
+    let new = NewAttestation { target: target.name.clone(), holds: form.text("holds") == "yes", note };
+    checklists::attest(&app, &person.actor(), new).await?;
+    Ok(Redirect::to(&format!("/checklist/{}", layout::part(&target.name))))
+}
+
+#[cfg(test)]
+mod tests;

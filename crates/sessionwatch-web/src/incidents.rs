@@ -1,0 +1,451 @@
+//! Incidents: the procedure as a page that leads from step to step, the timeline, the report.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Query, State},
+    http::header,
+    response::{IntoResponse, Redirect, Response},
+};
+use maud::{Markup, html};
+use serde::Deserialize;
+use sessionwatch_app::app::{
+    AppError, AppState, TargetOps,
+    accounts::Role,
+    incidents::{
+        self, Case, CaseOps, Completeness, Contained, FOUND_USERS, FoundUser, Incident, IncidentState,
+        NewIncident, SealedEvidence, StepResponse, StepUpdate, recorded,
+    },
+    login_sessions::CurrentUser,
+};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{
+    incident::{self as rules, IncidentSeverity, Step},
+    instant::Instant,
+    plural::counted,
+};
+
+use super::{
+    PageResult, WebError,
+    auth::LoggedIn,
+    csrf::CsrfForm,
+    layout::{self, PageHead},
+};
+
+/// Letters of a text that a person writes.
+const TEXT_LENGTH: usize = 2_000;
+
+pub(super) async fn list(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
+    let now = app.clock.now();
+    let all = incidents::list_incidents(&app).await?;
+    let targets: Vec<String> = app.config().targets.iter().map(|target| target.name.clone()).collect();
+    let body = html! {
+        @if all.is_empty() {
+            p.empty {
+                "There was no emergency. One that is opened leads through the procedure, step by step; "
+                code { "sessionwatch incident drill --demo" } " rehearses it."
+            }
+        } @else {
+            div.wide tabindex="0" role="group" aria-label="Table" { table {
+                thead { tr { th scope="col" { "incident" } th scope="col" { "target" } th scope="col" { "severity" } th scope="col" { "state" } th scope="col" { "opened" } } }
+                tbody { @for incident in &all { tr {
+                    td { a href={ "/incidents/" (layout::part(&incident.id)) } { (incident.id) } }
+                    td { (layout::said(&incident.target)) } td { (incident.grade.name()) } td { (incident.state.name()) }
+                    td { (layout::when(incident.opened_at, now)) }
+                } } }
+            } }
+        }
+        @if person.role >= Role::Responder {
+            section aria-labelledby="open" {
+                h2 id="open" { "Open an incident" }
+                (opening(&person, &targets))
+            }
+        }
+    };
+    Ok(layout::page(&person, PageHead { title: "Incidents", path: "/incidents", live: true }, &body))
+}
+
+/// What opens an incident of one of some targets.
+pub(super) fn opening(person: &CurrentUser, targets: &[String]) -> Markup {
+    html! {
+        form.filter method="post" action="/incidents" {
+            (layout::form_field(person))
+            @if let [only] = targets { input type="hidden" name="target" value=(only); }
+            @else { label { "Target" select name="target" { @for name in targets { option value=(name) { (name) } } } } }
+            label { "Severity" select name="severity" {
+                option value="P0" { "P0: active leakage is confirmed" }
+                option value="P1" selected { "P1: shared tokens, or a possible leak" }
+                option value="P2" { "P2: orphans or alerts" }
+                option value="P3" { "P3: routine" }
+            } }
+            label { "What happened" input name="summary" required maxlength="500"; }
+            button { "Open an incident" }
+        }
+    }
+}
+
+pub(super) async fn open(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let grade = form.text("severity").parse::<IncidentSeverity>().ok();
+    let grade = grade.ok_or_else(|| AppError::Invalid("A severity is P0, P1, P2 or P3.".into()))?;
+    let summary = form.required("summary", TEXT_LENGTH, "Say what happened.")?;
+    let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
+    let opened = incidents::open_incident(ops, NewIncident { severity: grade, summary }).await?;
+    Ok(redirect_to_incident(&opened.incident.id))
+}
+
+/// To the page of an incident.
+fn redirect_to_incident(id: &str) -> Redirect {
+    Redirect::to(&format!("/incidents/{}", layout::part(id)))
+}
+
+/// Whom one looks for.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct UserSearch {
+    #[serde(default)]
+    find: String,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    Query(find): Query<UserSearch>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let now = app.clock.now();
+    let CaseOps { case, ops } = incidents::get_case(&app, &person.actor(), &id).await?;
+    let users = if find.find.is_empty() {
+        None
+    } else {
+        let searched = ops.with_short_timeout();
+        Some(incidents::search_users(searched, find.find.clone(), FOUND_USERS).await?)
+    };
+    let incident = &case.incident;
+    let base = format!("/incidents/{}", layout::part(&incident.id));
+    let works = person.role >= Role::Responder && incident.state != IncidentState::Closed;
+    let card =
+        works.then(|| next_step_card(&person, &case, &base, &find.find, users.as_deref())).transpose()?;
+    let body = html! {
+        p { strong { (layout::said(&incident.field("summary").unwrap_or_default())) } }
+        p { (incident.grade.name()) " on " a href={ "/targets/" (layout::part(&incident.target)) } { (layout::said(&incident.target)) } ", " (incident.state.name())
+            ", opened " (layout::when(incident.opened_at, now)) " by " (layout::said(&incident.opened_by)) ". " (incidents::time_used(incident, now).unwrap_or_default()) }
+        p.links { a href={ (base) "/report" } { "Report" } }
+        @if let Some(card) = card { (card) }
+        (steps(&person, &case, &base, now))
+        @if works { (report_forms(&person, &case, &base)) }
+        section aria-labelledby="timeline" {
+            h2 id="timeline" { "Timeline" }
+            ul.list { @for entry in &case.timeline { li { (clock::readable(entry.at)) " " span.tag { (entry.kind) } " " (layout::said(&entry.actor)) ": " (layout::said(&entry.said)) } } }
+        }
+    };
+    Ok(layout::page(
+        &person,
+        PageHead { title: &incident.id, path: "/incidents", live: find.find.is_empty() },
+        &body,
+    ))
+}
+
+/// The step that is next, and what a person does about it.
+fn next_step_card(
+    person: &CurrentUser,
+    case: &Case,
+    base: &str,
+    find: &str,
+    users: Option<&[FoundUser]>,
+) -> Result<Markup, AppError> {
+    let Some(step) = case.next() else {
+        return Ok(html! {
+            section.card aria-labelledby="next" {
+                h2 id="next" { "Every step was gone through" }
+                (closing(person, case, base))
+            }
+        });
+    };
+    Ok(html! {
+        section.card aria-labelledby="next" {
+            h2 id="next" { "Next: " (step.title) }
+            p { (todo(step)) }
+            @if let Some(found) = case.found(step) { p.notice { "So far: " (layout::said(found)) "." } }
+            @match step.id {
+                "affected" => (user_search_form(base, find, users)),
+                "evidence" => form.inline method="post" action={ (base) "/evidence" } { (layout::form_field(person)) button { "Write the evidence" } },
+                "contain" => (containment_forms(person, base)),
+                "users" => (draft(&case.incident)?),
+                "root-cause" => form.filter method="post" action={ (base) "/set" } {
+                    (layout::form_field(person)) input type="hidden" name="name" value="root-cause";
+                    label { "What it was" input name="text" required maxlength="2000"; } button { "Keep it" }
+                },
+                _ => {}
+            }
+            form.filter method="post" action={ (base) "/next" } {
+                (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
+                @if step.found_out { button name="said" value="" { "Find out whether it is done" } }
+                @if incidents::can_be_said(step) {
+                    label { "What there is to say of it" input name="note" required[step.needs_note() && !step.found_out] maxlength="2000"; }
+                    button name="said" value="done" { "It is done" }
+                }
+            }
+            details {
+                summary { "Pass over this step" }
+                form.filter method="post" action={ (base) "/next" } {
+                    (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
+                    label { "Why" input name="note" required maxlength="2000"; }
+                    button.quiet name="said" value="skip" { "Pass over it" }
+                }
+            }
+        }
+    })
+}
+
+/// What closes an incident: with a reason where something speaks against it.
+fn closing(person: &CurrentUser, case: &Case, base: &str) -> Markup {
+    let points = rules::open_points(case.incident.grade, &recorded(&case.timeline));
+    html! {
+        @if !points.is_empty() {
+            p { "This speaks against closing it:" }
+            ul.list { @for point in &points { li { (layout::said(point)) } } }
+        }
+        form.filter method="post" action={ (base) "/close" } {
+            (layout::form_field(person))
+            @if !points.is_empty() { label { "Why it is closed all the same" input name="reason" required maxlength="2000"; } }
+            button.quiet[!points.is_empty()] { "Close the incident" }
+        }
+    }
+}
+
+/// What a person does for a step, on this page.
+fn todo(step: &Step) -> &'static str {
+    match step.id {
+        "confirm" => {
+            "A look is taken, without trust in indexes. If it finds nothing, say what else makes you sure."
+        }
+        "affected" => {
+            "Users who share a token are listed by finding out; others are looked for by a part of their id, name or handle. Say who it is."
+        }
+        "evidence" => {
+            "The affected rows, numbers, signals and the record are packed and sealed before anything is changed. The file can be opened with the identity of the archive alone."
+        }
+        "team" => "Tell whoever has to know that sessions are about to be ended. Say whom you told.",
+        "contain" => {
+            "Choose whose sessions are ended. A plan is made first, and shown; only carrying it out touches anything, and what it removes can be put back."
+        }
+        "sign-in" => "Do both in the application yourself, in a private window. Say that they work.",
+        "users" => "Write to the people whose sessions were ended. Say whom you wrote to.",
+        "watch" => {
+            "The watch looks every minute, and opens the incident anew if an ended session comes back or a critical line is logged."
+        }
+        "root-cause" => {
+            "Critical log lines, the application's address, secret and cookie, the unique constraint on the token, recent changes."
+        }
+        "report" => "The report is filled in with what was recorded. Complete the rest, and say where it is.",
+        _ => step.todo,
+    }
+}
+
+fn user_search_form(base: &str, find: &str, users: Option<&[FoundUser]>) -> Markup {
+    html! {
+        form.filter method="get" action=(base) {
+            label { "Part of an id, name or handle" input name="find" value=(find) required maxlength="200"; }
+            button.quiet { "Look for users" }
+        }
+        @if let Some(users) = users {
+            @if users.is_empty() { p.empty { "Nobody's id, name or handle contains that." } }
+            @else { ul.list { @for user in users { li {
+                (counted(user.sessions, "session", "sessions")) ": " (layout::said(&user.shown.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(", ")))
+            } } } }
+        }
+    }
+}
+
+/// The four ways to end sessions in an emergency.
+fn containment_forms(person: &CurrentUser, base: &str) -> Markup {
+    let way = |whose: &str, label: &str, field: Markup| {
+        html! {
+            form.filter method="post" action={ (base) "/contain" } {
+                (layout::form_field(person)) input type="hidden" name="whose" value=(whose); (field) button { (label) }
+            }
+        }
+    };
+    html! {
+        (way("duplicates", "Plan to end shared tokens", html! {}))
+        (way("users", "Plan to end these users’ sessions", html! { label { "Ids of users, separated by spaces" input name="users" required maxlength="2000"; } }))
+        (way("orphans", "Plan to end orphans", html! {}))
+        (way("everybody", "Plan to end everybody’s sessions", html! {}))
+    }
+}
+
+fn draft(incident: &Incident) -> Result<Markup, AppError> {
+    let draft = incidents::message_draft(incident, None)?;
+    Ok(
+        html! { details { summary { "A draft of the message" } pre.draft tabindex="0" { (layout::said_lines(&draft)) } } },
+    )
+}
+
+/// Takes back that a step is done, or was passed over.
+fn reopening(person: &CurrentUser, step: &Step, base: &str) -> Markup {
+    html! {
+        details {
+            summary { "Reopen this step" }
+            form.filter method="post" action={ (base) "/next" } {
+                (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
+                label { "Why" input name="note" required maxlength="2000"; }
+                button.quiet name="said" value="reopen" { "Reopen it" }
+            }
+        }
+    }
+}
+
+fn steps(person: &CurrentUser, case: &Case, base: &str, now: Instant) -> Markup {
+    let may_reopen = case.incident.state != IncidentState::Closed && person.role >= Role::Responder;
+    let next = case.next().filter(|_| case.incident.state != IncidentState::Closed);
+    let done = |step: &Step| {
+        let of_step = |entry: &&incidents::TimelineEntry| {
+            entry.step == step.id && matches!(entry.kind.as_str(), "done" | "skipped")
+        };
+        recorded(&case.timeline)
+            .iter()
+            .any(|done| done.step == step.id)
+            .then(|| case.timeline.iter().rev().find(of_step))
+            .flatten()
+    };
+    html! {
+        section aria-labelledby="steps" {
+            h2 id="steps" { "Steps" }
+            ol.steps { @for step in rules::STEPS.iter().filter(|step| step.is_needed(case.incident.grade)) {
+                @let is_next = next.is_some_and(|next| next.id == step.id);
+                @let done = done(step);
+                li class=[is_next.then_some("next")] aria-current=[is_next.then_some("step")] {
+                    (layout::mark(match done { Some(entry) if entry.kind == "skipped" => "skipped", Some(_) => "done", None if is_next => "pending", None => "open" }))
+                    " " strong { (step.title) }
+                    @if let Some(done) = done { span.dim { ": " (layout::said(&done.said)) ", " (layout::said(&done.actor)) " " (layout::when(done.at, now)) } @if may_reopen { (reopening(person, step, base)) } }
+                }
+            } }
+        }
+    }
+}
+
+/// What the report says besides, notes, and closing before the end.
+fn report_forms(person: &CurrentUser, case: &Case, base: &str) -> Markup {
+    html! {
+        section aria-labelledby="papers" {
+            h2 id="papers" { "Write down" }
+            form.filter method="post" action={ (base) "/note" } {
+                (layout::form_field(person))
+                label { "A note for the timeline" input name="note" required maxlength="2000"; }
+                button { "Add" }
+            }
+            form.filter method="post" action={ (base) "/set" } {
+                (layout::form_field(person))
+                label { "Part of the report" select name="name" { @for name in incidents::REPORT_FIELDS { option value=(name) { (name) } } } }
+                label { "What it says" input name="text" required maxlength="2000"; }
+                button.quiet { "Keep it" }
+            }
+            @if case.next().is_some() {
+                details { summary { "Close it before every step was gone through" } (closing(person, case, base)) }
+            }
+        }
+    }
+}
+
+pub(super) async fn next(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let (step, note) = (form.text("step").to_owned(), form.capped("note", TEXT_LENGTH));
+    let response = match form.text("said") {
+        "done" => StepResponse::Done(note),
+        "skip" => StepResponse::Skip(note),
+        "reopen" => {
+            incidents::reopen_step(work, step, note).await?;
+            return Ok(redirect_to_incident(&id));
+        }
+        _ => StepResponse::FindOut,
+    };
+    incidents::advance(work, StepUpdate { step: Some(step), response }).await?;
+    Ok(redirect_to_incident(&id))
+}
+
+pub(super) async fn contain(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let users: Vec<String> = form.text("users").split_whitespace().map(str::to_owned).collect();
+    let whose = Contained::parse(form.text("whose"));
+    let selection = whose.and_then(|whose| whose.selection(&users));
+    let selection = selection.ok_or_else(|| AppError::Invalid("Say whose sessions are ended.".into()))?;
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let plan = incidents::plan_containment(work, selection).await?;
+    Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.kept.id, layout::part(&id))))
+}
+
+pub(super) async fn evidence(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
+    _form: CsrfForm,
+) -> Result<Response, WebError> {
+    // A person reads what is missing on the page, and in the name of the file.
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let SealedEvidence { name, bytes } = incidents::export_evidence(work, Completeness::Optional).await?;
+    let kept = format!("attachment; filename=\"{name}\"");
+    let kind = "application/octet-stream".to_owned();
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], bytes).into_response())
+}
+
+pub(super) async fn set(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let name = form.text("name").to_owned();
+    let text = form.required("text", TEXT_LENGTH, "Say what the report is to say.")?;
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    incidents::set_report_field(work, name, text).await?;
+    Ok(redirect_to_incident(&id))
+}
+
+pub(super) async fn close(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let reason = form.capped("reason", TEXT_LENGTH);
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    incidents::close_incident(work, Some(reason)).await?;
+    Ok(redirect_to_incident(&id))
+}
+
+pub(super) async fn note(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let said = form.required("note", TEXT_LENGTH, "A note says something.")?;
+    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    incidents::add_note(work, said).await?;
+    Ok(redirect_to_incident(&id))
+}
+
+pub(super) async fn report(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+    LoggedIn(person): LoggedIn,
+) -> Result<Response, WebError> {
+    let CaseOps { case, .. } = incidents::get_case(&app, &person.actor(), &id).await?;
+    let text = incidents::report_markdown(&case)?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! What all pages have in common.
+
+use axum::{
+    extract::Path,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use sessionwatch_app::app::{AppError, login_sessions::CurrentUser};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{
+    duration::{DAY, HOUR, SECOND},
+    instant::Instant,
+};
+
+use super::WebError;
+
+const STYLE: &str = include_str!("assets/app.css");
+const SCRIPT: &str = include_str!("assets/app.js");
+
+/// Pages that are always at hand.
+const PLACES: [(&str, &str); 8] = [
+    ("/", "Overview"),
+    ("/alerts", "Alerts"),
+    ("/logs", "Logs"),
+    ("/incidents", "Incidents"),
+    ("/cleanup/-", "Clean-up"),
+    ("/checklist/-", "Checklist"),
+    ("/audit", "Audit"),
+    ("/settings", "Settings"),
+];
+
+/// What a page is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageHead<'a> {
+    /// What it is called.
+    pub(super) title: &'a str,
+    /// The page that is always at hand under which it is found.
+    pub(super) path: &'a str,
+    /// Whether it brings itself up to date.
+    pub(super) live: bool,
+}
+
+/// A page for somebody who is logged in.
+pub(super) fn page(person: &CurrentUser, page: PageHead<'_>, body: &Markup) -> Markup {
+    let PageHead { title, path, live } = page;
+    let here =
+        |place: &str| place == path || place.len() > 1 && path.starts_with(place.trim_end_matches('-'));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body {
+                a.skip href="#main" { "To the content" }
+                header.top {
+                    a.brand href="/" { "sessionwatch" }
+                    nav aria-label="Pages" {
+                        @for (place, name) in PLACES {
+                            a href=(place) aria-current=[here(place).then_some("page")] { (name) }
+                        }
+                    }
+                    form.who method="post" action="/logout" {
+                        (form_field(person))
+                        span { (person.name) " · " (person.role.name()) }
+                        button.quiet { "Log out" }
+                    }
+                }
+                main id="main" data-live=[live.then_some("yes")] {
+                    h1 { (title) }
+                    (body)
+                }
+                footer.foot { span id="live" role="status" {} " Times are UTC." }
+            }
+        }
+    }
+}
+
+/// A page for whoever is not logged in.
+pub(super) fn bare(title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body.bare { main id="main" { p.brand { "sessionwatch" } h1 { (title) } (body) } }
+        }
+    }
+}
+
+fn head(title: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) " · sessionwatch" }
+            link rel="stylesheet" href="/assets/app.css";
+            link rel="icon" href="/assets/icon.svg";
+            script src="/assets/app.js" defer {}
+        }
+    }
+}
+
+/// What every form carries to show that it is ours.
+pub(super) fn form_field(person: &CurrentUser) -> Markup {
+    html! { input type="hidden" name="form" value=(person.csrf_token.expose()); }
+}
+
+const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#175e54"/><path d="M6 17h5l3-8 4 14 3-6h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>"##;
+
+pub(super) async fn asset(Path(file): Path<String>) -> Response {
+    let (kind, text) = match file.as_str() {
+        "app.css" => ("text/css; charset=utf-8", STYLE),
+        "app.js" => ("text/javascript; charset=utf-8", SCRIPT),
+        "icon.svg" => ("image/svg+xml", ICON),
+        _ => return WebError::from(AppError::NotFound("There is no such file.".into())).into_response(),
+    };
+    let kept = "max-age=300";
+    (StatusCode::OK, [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)], text).into_response()
+}
+
+/// How something stands, by shape, word and colour.
+pub(super) fn mark(state: &str) -> Markup {
+    let shape = match state {
+        "failing" | "firing" => "▲",
+        "pending" | "warn" => "△",
+        "unknown" | "stale" => "?",
+        "acknowledged" | "silenced" => "◐",
+        "skipped" => "»",
+        "open" => "○",
+        _ => "●",
+    };
+    html! { span class={ "mark " (state) } { span aria-hidden="true" { (shape) } " " (state) } }
+}
+
+/// How bad something is, by shape, word and colour.
+pub(super) fn severity(name: &str) -> Markup {
+    let bars = match name {
+        "critical" => "▮▮▮▮",
+        "high" => "▮▮▮▯",
+        "medium" => "▮▮▯▯",
+        _ => "▮▯▯▯",
+    };
+    html! { span class={ "severity " (name) } { span aria-hidden="true" { (bars) } " " (name) } }
+}
+
+/// A page of our documentation as part of a page: without its title, headings one level deeper, links as words.
+pub(super) fn markdown(text: &str) -> Markup {
+    let mut title = false;
+    let events = Parser::new_ext(text, Options::ENABLE_TABLES).filter_map(|event| match event {
+        Event::Start(Tag::Heading { level: HeadingLevel::H1, .. }) => {
+            title = true;
+            None
+        }
+        Event::End(TagEnd::Heading(HeadingLevel::H1)) => {
+            title = false;
+            None
+        }
+        _ if title => None,
+        Event::Start(Tag::Heading { .. }) => Some(Event::Html("<h3>".into())),
+        Event::End(TagEnd::Heading(_)) => Some(Event::Html("</h3>".into())),
+        Event::Start(Tag::CodeBlock(_)) => Some(Event::Html("<pre class=\"draft\" tabindex=\"0\">".into())),
+        Event::End(TagEnd::CodeBlock) => Some(Event::Html("</pre>".into())),
+        Event::Start(Tag::Link { .. } | Tag::Image { .. } | Tag::HtmlBlock)
+        | Event::End(TagEnd::Link | TagEnd::Image | TagEnd::HtmlBlock)
+        | Event::Html(_)
+        | Event::InlineHtml(_) => None,
+        other => Some(other),
+    });
+    let mut page = String::new();
+    pulldown_cmark::html::push_html(&mut page, events);
+    PreEscaped(page)
+}
+
+/// An instant, with how long ago it was.
+pub(super) fn when(at: Instant, now: Instant) -> Markup {
+    html! { time datetime=(clock::rfc3339(at)) title=(clock::readable(at)) { (ago(at, now)) } }
+}
+
+/// How long ago something was, or how soon it is, in words.
+pub(super) fn ago(at: Instant, now: Instant) -> String {
+    let passed = now.duration_since(at);
+    let span = passed.abs();
+    let (number, unit) = match span {
+        _ if span < 2 * SECOND => return "now".into(),
+        _ if span < 120 * SECOND => (span.as_secs(), "s"),
+        _ if span < 2 * HOUR => (span.as_mins(), "min"),
+        _ if span < 2 * DAY => (span.as_hours(), "h"),
+        _ => (span.as_hours() / 24, "days"),
+    };
+    if passed.is_negative() { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
+}
+
+/// Part of an address, whatever stands in it.
+pub(super) fn part(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Text from a database or a log, with what could mislead taken out. Escaping is the template's.
+pub(super) fn said(text: &str) -> String {
+    sessionwatch_app::sanitize::printable(text)
+}
+
+/// The same, line by line.
+pub(super) fn said_lines(text: &str) -> String {
+    text.lines().map(said).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn spans_are_written_in_the_unit_that_people_would_use() {
+        let now = Instant::UNIX_EPOCH + 100 * DAY;
+        for (passed, said) in [
+            (SignedDuration::ZERO, "now"),
+            (SECOND, "now"),
+            (90 * SECOND, "90 s ago"),
+            (HOUR, "60 min ago"),
+            (30 * HOUR, "30 h ago"),
+            (3 * DAY, "3 days ago"),
+            (-30 * HOUR, "in 30 h"),
+        ] {
+            assert_eq!(ago(now - passed, now), said);
+        }
+    }
+
+    #[test]
+    fn documentation_becomes_a_part_of_a_page_without_its_title_links_and_markup() {
+        let text = "# Title\n\n## Why\n\nSee [here](https://example.org). <script>x</script>\n\n```sql\nSELECT 1\n```\n";
+        let page = markdown(text).into_string();
+        assert!(page.contains("<h3>Why</h3>") && page.contains("See here."), "{page}");
+        assert!(page.contains("<pre class=\"draft\" tabindex=\"0\">SELECT 1"), "{page}");
+        for part in ["Title", "href", "<script>"] {
+            assert!(!page.contains(part), "{part}: {page}");
+        }
+    }
+
+    #[test]
+    fn states_and_severities_are_told_by_shape_and_word_and_not_by_color_alone() {
+        let shown = |markup: Markup| {
+            scraper::Html::parse_fragment(&markup.into_string()).root_element().text().collect::<String>()
+        };
+        assert_eq!(shown(mark("failing")), "▲ failing");
+        assert_eq!(shown(mark("healthy")), "● healthy");
+        assert_eq!(shown(severity("critical")), "▮▮▮▮ critical");
+        assert_eq!(part("a b/c"), "a%20b%2Fc");
+        assert_eq!(said_lines("a\u{202e}\nb").lines().count(), 2);
+    }
+}

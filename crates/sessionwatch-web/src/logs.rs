@@ -1,0 +1,129 @@
+//! Logs: signals, how they fit the table, and the health of their sources.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+use sessionwatch_app::app::{
+    AppState, Period,
+    logs::{self, LogEventQuery, LogSourceStatus},
+};
+use sessionwatch_core::{duration::DAY, instant::Instant, source_activity::SourceStatus};
+
+use super::{
+    PageResult,
+    auth::LoggedIn,
+    layout::{self, PageHead},
+};
+
+/// Log events on a page.
+const SHOWN: u32 = 200;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct SignalQuery {
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    bad: String,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<AppState>>,
+    Query(wanted): Query<SignalQuery>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let (config, now) = (app.config(), app.clock.now());
+    let names: Vec<String> = config.targets.iter().map(|target| target.name.clone()).collect();
+    let meant: Vec<String> =
+        names.iter().filter(|name| wanted.target.is_empty() || **name == wanted.target).cloned().collect();
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let query = LogEventQuery {
+        targets: meant,
+        kind: some(&wanted.kind),
+        prefix: some(&wanted.token),
+        user: some(&wanted.user),
+        only_bad: !wanted.bad.is_empty(),
+        period: Period { from: now - 30 * DAY, to: Instant::MAX },
+        before: None,
+        limit: SHOWN,
+    };
+    let mut found = logs::search_log_events(&app, query).await?;
+    found.truncate(SHOWN as usize);
+    let sources = logs::list_sources(&app).await?;
+    let body = html! {
+        (health(&sources, now))
+        section aria-labelledby="signals" {
+            h2 id="signals" { "Signals" }
+            form.filter method="get" action="/logs" {
+                label { "Target" select name="target" { option value="" { "all" } @for name in &names { option value=(name) selected[*name == wanted.target] { (name) } } } }
+                label { "Kind" input name="kind" value=(wanted.kind) maxlength="100"; }
+                label { "Token prefix" input name="token" value=(wanted.token) maxlength="8"; }
+                label { "User" input name="user" value=(wanted.user) maxlength="200"; }
+                label.check { input type="checkbox" name="bad" value="yes" checked[!wanted.bad.is_empty()]; " only bad ones" }
+                button { "Show" }
+            }
+            @if found.is_empty() { p.empty { "No signal of the last 30 days is like that." } }
+            @else {
+                div.wide tabindex="0" role="group" aria-label="Table" { table {
+                    thead { tr { th scope="col" { "when" } th scope="col" { "signal" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "reason" } } }
+                    tbody { @for signal in &found { tr {
+                        td { (layout::when(signal.at.unwrap_or(signal.seen_at), now)) }
+                        td { (signal.kind) }
+                        td { @if let Some(severity) = &signal.severity { (layout::severity(severity)) } }
+                        td { @if let Some(prefix) = &signal.prefix { code { (layout::said(prefix)) "…" } } }
+                        td { (layout::said(signal.user.as_deref().unwrap_or_default())) @if let Some(other) = &signal.other { ", " (layout::said(other)) } }
+                        td { (signal.fit.as_deref().unwrap_or("–")) }
+                        td { (layout::said(signal.reason.as_deref().unwrap_or_default())) }
+                    } } }
+                } }
+            }
+        }
+    };
+    Ok(layout::page(&person, PageHead { title: "Logs", path: "/logs", live: true }, &body))
+}
+
+/// Whether each source is heard.
+fn health(sources: &[LogSourceStatus], now: Instant) -> Markup {
+    html! {
+        section aria-labelledby="sources" {
+            h2 id="sources" { "Sources" }
+            @if sources.is_empty() {
+                p.empty { "No source of log lines is configured: " code { "[[logs]]" } " in the configuration names files, log drains and syslog." }
+            } @else {
+                div.wide tabindex="0" role="group" aria-label="Table" { table {
+                    thead { tr { th scope="col" { "source" } th scope="col" { "target" } th scope="col" { "heard last" } th scope="col" { "voice" } th scope="col" { "lines" } } }
+                    tbody { @for status in sources { (source_row(status, now)) } }
+                } }
+            }
+        }
+    }
+}
+
+fn source_row(status: &LogSourceStatus, now: Instant) -> Markup {
+    let LogSourceStatus { source, record: kept } = status;
+    let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.idle_after) {
+        SourceStatus::Never => ("unknown", "never heard"),
+        SourceStatus::Usual => ("healthy", "as usual"),
+        SourceStatus::Quiet => ("failing", "gone quiet"),
+    };
+    let lines = kept.counters.get("lines").and_then(Value::as_u64).unwrap_or(0);
+    html! {
+        tr {
+            td { (source.name) } td { (source.target) }
+            td { @if let Some(at) = kept.heard_at { (layout::when(at, now)) } @else { "–" } }
+            td { (layout::mark(state)) " " (voice) }
+            td.number { (lines) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

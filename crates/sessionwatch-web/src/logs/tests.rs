@@ -1,0 +1,58 @@
+use sessionwatch_app::app::accounts::Role;
+use sessionwatch_store::signals::{self, NewLogEvent};
+
+use super::super::test_dashboard::{HOSTILE, TestDashboard};
+
+const WITH_LOGS: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"\n
+[[logs]]\nname = \"web\"\ntarget = \"app\"\nfile = \"missing.log\"\n";
+
+#[tokio::test]
+async fn without_sources_it_says_how_to_name_one() {
+    let dashboard = TestDashboard::new();
+    let page = dashboard.visitor(Role::Viewer).await.get("/logs").await;
+    assert_eq!(page.text("section[aria-labelledby=sources] p.empty code"), "[[logs]]");
+    assert_eq!(
+        page.text("section[aria-labelledby=signals] p.empty"),
+        "No signal of the last 30 days is like that."
+    );
+}
+
+#[tokio::test]
+async fn a_source_that_was_never_read_is_never_heard() {
+    let dashboard = TestDashboard::with_config(WITH_LOGS);
+    let page = dashboard.visitor(Role::Viewer).await.get("/logs").await;
+    let row = page.texts("section[aria-labelledby=sources] tbody td");
+    assert_eq!(row, ["web", "app", "–", "? unknown never heard", "0"]);
+}
+
+#[tokio::test]
+async fn signals_are_listed_and_filtered_and_what_they_say_is_text() {
+    let dashboard = TestDashboard::with_config(WITH_LOGS);
+    let now = dashboard.now();
+    let event = NewLogEvent {
+        source: "web",
+        target: "app",
+        kind: "created",
+        severity: None,
+        at: None,
+        seen_at: now,
+        user: Some(HOSTILE),
+        other: None,
+        prefix: Some("abcdefgh"),
+        expires: None,
+        reason: Some(HOSTILE),
+        request: None,
+        bytes: (0, 10),
+        text: "x",
+    };
+    dashboard.write(|db| signals::put(db, &event));
+    dashboard.write(|db| signals::put(db, &NewLogEvent { prefix: Some("other"), user: None, ..event }));
+    let viewer = dashboard.visitor(Role::Viewer).await;
+    let page = viewer.get("/logs").await;
+    assert_eq!(page.texts("section[aria-labelledby=signals] tbody code"), ["other…", "abcdefgh…"]);
+    page.shows_hostile_text("section[aria-labelledby=signals] td");
+    let page = viewer.get("/logs?token=abcdefgh").await;
+    assert_eq!(page.count("section[aria-labelledby=signals] tbody tr"), 1);
+    assert_eq!(page.attributes("input[name=token]", "value"), ["abcdefgh"]);
+    assert_eq!(viewer.get("/logs?bad=yes").await.count("section[aria-labelledby=signals] tbody tr"), 0);
+}

@@ -1,0 +1,188 @@
+//! The overview: whether all is well.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use maud::{Markup, html};
+use sessionwatch_app::{
+    app::{
+        AppState, Period,
+        alerts::AlertRecord,
+        targets::{self, TargetStatus},
+    },
+    config::{Config, Target},
+};
+use sessionwatch_clock as clock;
+use sessionwatch_core::{alert::State as Alerting, duration::DAY, instant::Instant, plural::counted};
+
+use super::{
+    PageResult,
+    auth::LoggedIn,
+    chart::{self, Chart},
+    layout::{self, PageHead},
+};
+
+/// Things that happened and are shown.
+const SHOWN: u32 = 12;
+
+pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
+    let (config, now) = (app.config(), app.clock.now());
+    let configured: Vec<Target> = config.targets.clone();
+    let known = targets::list_statuses(&app).await?;
+    let wrong: Vec<(&Target, &AlertRecord)> = configured
+        .iter()
+        .zip(&known)
+        .flat_map(|(target, known)| known.firing().into_iter().map(move |kept| (target, kept)))
+        .collect();
+    let open = wrong.iter().filter(|(_, kept)| kept.acknowledged_by.is_none()).count();
+    let unknown = known.iter().filter(|known| known.state() == "unknown").count();
+    let body = html! {
+        (verdict(open, wrong.len(), unknown))
+        @if !wrong.is_empty() {
+            section aria-labelledby="wrong" {
+                h2 id="wrong" { "What is wrong" }
+                ul.list { @for (_, kept) in &wrong { li { (alert_line(kept, now)) } } }
+            }
+        }
+        @for (target, known) in configured.iter().zip(&known) { (card(&config, target, known, now)) }
+        @if configured.is_empty() {
+            p.empty { "No target is configured: " code { "sessionwatch init URL" } " writes a configuration that names one." }
+        }
+    };
+    Ok(layout::page(&person, PageHead { title: "Overview", path: "/", live: true }, &body))
+}
+
+/// Whether all is well, in one line.
+fn verdict(open: usize, all: usize, unknown: usize) -> Markup {
+    let (state, said) = match (open, all, unknown) {
+        (0, 0, 0) => ("healthy", "All is well.".to_owned()),
+        (0, 0, _) => {
+            ("unknown", format!("Nothing is known of {}.", counted(unknown as u64, "target", "targets")))
+        }
+        (0, ..) => ("acknowledged", format!("{}, and somebody looks after each.", firing(all))),
+        _ => (
+            "failing",
+            if open == all {
+                format!(
+                    "{}, and nobody looks after {} yet.",
+                    firing(all),
+                    if all == 1 { "it" } else { "them" }
+                )
+            } else {
+                format!("{}, and nobody looks after {open} of them yet.", firing(all))
+            },
+        ),
+    };
+    html! { p class={ "verdict " (state) } role="status" { (layout::mark(state)) " " strong { (said) } } }
+}
+
+fn firing(alerts: usize) -> String {
+    counted(alerts as u64, "alert fires", "alerts fire")
+}
+
+/// An alert in one line, with the way to it.
+pub(super) fn alert_line(kept: &AlertRecord, now: Instant) -> Markup {
+    let link = format!("/targets/{}/checks/{}", layout::part(&kept.target), layout::part(&kept.check));
+    let since = if let Alerting::Firing { since, .. } = kept.alert.state { Some(since) } else { None };
+    html! {
+        (layout::severity(&kept.severity)) " "
+        a href=(link) { (kept.check) } " on " (kept.target) ": " (layout::said(&kept.summary))
+        @if let Some(since) = since { span.dim { ", since " (layout::when(since, now)) } }
+        @if let Some(owner) = &kept.acknowledged_by { span.dim { ", " (layout::said(owner)) " looks after it" } }
+    }
+}
+
+fn card(config: &Config, target: &Target, known: &TargetStatus, now: Instant) -> Markup {
+    let link = format!("/targets/{}", layout::part(&target.name));
+    let census = known.document().map(|report| &report["census"]);
+    let count = |key: &str| census.and_then(|census| census[key].as_f64());
+    html! {
+        section.card aria-label=(target.name) {
+            h2 { a href=(link) { (target.name) } " " (layout::mark(known.state())) }
+            p.dim {
+                @match &known.report {
+                    Some(report) => {
+                        "Looked at " (layout::when(report.at, now)) ", "
+                        (report.document["duration_ms"].as_f64().map(|ms| format!("{ms:.0} ms")).unwrap_or_default())
+                        " · " (known.report_text("profile").unwrap_or("not recognised"))
+                    }
+                    None => "Not looked at yet.",
+                }
+            }
+            dl.numbers {
+                @for (name, key, to) in NUMBERS {
+                    div {
+                        dt { (name) }
+                        dd { a href={ (link) (to) } { (count(key).map_or("?".to_owned(), chart::number)) } }
+                    }
+                }
+            }
+            div.charts { (charts(config, known, Period { from: now - DAY, to: now })) }
+            @if known.events.is_empty() {
+                p.dim { "Nothing was told in the last 24 hours." }
+            } @else {
+                details {
+                    summary { "The last 24 hours: " (counted(known.events.len() as u64, "message", "messages")) }
+                    ul.list {
+                        @for event in known.events.iter().rev().take(SHOWN as usize) {
+                            li { (layout::when(event.at, now)) " " (event.kind) ": " (event.check) ", " (layout::said(&event.summary)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of a target, and where the sessions behind them are.
+const NUMBERS: [(&str, &str, &str); 6] = [
+    ("active", "active", "/sessions?status=active"),
+    ("expired, still stored", "expired", "/sessions?status=expired"),
+    ("users with a session", "users_active", "/sessions?sort=user"),
+    ("sessions a user", "sessions_per_user", "/sessions?sort=user"),
+    ("shared tokens", "duplicate_tokens", "/checks/duplicate-tokens"),
+    ("orphans", "orphaned", "/checks/orphaned-sessions"),
+];
+
+/// The charts of a target over a period.
+pub(super) fn charts(config: &Config, known: &TargetStatus, period: Period) -> Markup {
+    let thresholds = &config.rules.thresholds;
+    #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
+    let limit = |value: u64| value as f64;
+    let usual =
+        |label: &'static str, value: Option<u64>| value.map(limit).map(|value| (label, value)).into_iter();
+    let marks: Vec<(Instant, String)> = known
+        .events
+        .iter()
+        .filter(|event| event.kind == "firing")
+        .map(|event| (event.at, format!("{} {}", clock::readable(event.at), event.check)))
+        .collect();
+    let all = [
+        (
+            "Active sessions",
+            "active",
+            usual("usual up to", thresholds.active_sessions.max)
+                .chain(usual("usual from", thresholds.active_sessions.min))
+                .collect(),
+        ),
+        (
+            "Expired sessions, still stored",
+            "expired",
+            usual("fails above", thresholds.expired_backlog.max).collect(),
+        ),
+        (
+            "Created in the last hour",
+            "created_last_hour",
+            usual("fails above", thresholds.creation_rate.max).collect(),
+        ),
+        ("Sessions a user", "per_user", vec![("fails above", thresholds.sessions_per_user.max)]),
+    ];
+    html! {
+        @for (title, gauge, limits) in all {
+            (Chart { title, period, points: known.gauge(gauge), limits, marks: marks.clone() }.draw())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

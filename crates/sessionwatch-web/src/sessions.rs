@@ -1,0 +1,270 @@
+//! Sessions and users: the rows behind the numbers, prefix only, and what the logs say of them.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Query, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::json;
+use sessionwatch_app::{
+    api_types,
+    app::{
+        AppError, AppState,
+        accounts::Role,
+        logs::describe_log_event,
+        sessions::{
+            self, PagePosition, SessionList, SessionQuery, SessionRow, SessionSort, SessionStatus, sort_key,
+        },
+    },
+    report,
+};
+use sessionwatch_clock as clock;
+
+use super::{
+    PageResult, WebError,
+    auth::LoggedIn,
+    layout::{self, PageHead},
+};
+
+/// Sessions on a page, and in an export.
+const SHOWN: usize = 100;
+const EXPORTED: usize = 100_000;
+/// Orders, as they are called in addresses and by people.
+const SORTS: [(SessionSort, &str, &str); 4] = [
+    (SessionSort::Expires, "expires", "end"),
+    (SessionSort::Created, "created", "creation"),
+    (SessionSort::User, "user", "user"),
+    (SessionSort::Id, "id", "row id"),
+];
+
+/// What is looked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct SessionFilter {
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    sort: String,
+    #[serde(default)]
+    order: String,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    after: String,
+    #[serde(default)]
+    id: String,
+}
+
+impl SessionFilter {
+    fn status(&self) -> Result<SessionStatus, AppError> {
+        Ok(match self.status.as_str() {
+            "" | "all" => SessionStatus::All,
+            "active" => SessionStatus::Active,
+            "expired" => SessionStatus::Expired,
+            other => {
+                return Err(AppError::Invalid(format!("“{other}” is no status: active, expired or all.")));
+            }
+        })
+    }
+
+    fn sort(&self) -> Result<Option<SessionSort>, AppError> {
+        let wanted = SORTS.iter().find(|(_, name, _)| *name == self.sort).map(|(sort, ..)| *sort);
+        if wanted.is_none() && !self.sort.is_empty() {
+            let said = format!("“{}” is no order: expires, created, user or id.", self.sort);
+            return Err(AppError::Invalid(said));
+        }
+        Ok(wanted)
+    }
+
+    /// The same, as it is asked of the database.
+    fn query(&self, limit: usize) -> Result<SessionQuery, AppError> {
+        let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
+        let after = self.after.parse().ok().map(|key| PagePosition { key, id: self.id.clone() });
+        let (status, sort) = (self.status()?, self.sort()?);
+        let (user, token) = (some(&self.user), some(&self.token));
+        Ok(SessionQuery { status, sort, ascending: self.order == "up", user, token, after, limit })
+    }
+
+    /// The same, as part of an address.
+    fn query_string(&self) -> String {
+        let pairs = [
+            ("status", &self.status),
+            ("sort", &self.sort),
+            ("order", &self.order),
+            ("user", &self.user),
+            ("token", &self.token),
+        ];
+        let set = pairs.iter().filter(|(_, value)| !value.is_empty());
+        set.map(|(name, value)| format!("{name}={}", layout::part(value))).collect::<Vec<_>>().join("&")
+    }
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<AppState>>,
+    Path(name): Path<String>,
+    Query(mut filter): Query<SessionFilter>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let target = app.target(&name)?;
+    let found = sessions::list_sessions(&app, &target, filter.query(SHOWN + 1)?).await?;
+    let base = format!("/targets/{}", layout::part(&name));
+    let shown = &found.rows[..found.rows.len().min(SHOWN)];
+    let (sort, chosen) = (found.sort, filter.sort()?);
+    filter.sort = SORTS.iter().find(|(one, ..)| *one == sort).map_or("", |(_, name, _)| name).to_owned();
+    let next = (found.rows.len() > SHOWN && sort != SessionSort::User).then(|| shown.last()).flatten();
+    let query = filter.query_string();
+    let body = html! {
+        (form(&filter, &base))
+        @match chosen {
+            None if sort == SessionSort::Id => p {
+                "By row id, since no index has these sessions in the order of their ends: to sort them so, the database has to read them all. The "
+                a href={ (base) "/doctor" } { "examination" } " says which index helps."
+            },
+            Some(SessionSort::Created) if sort != SessionSort::Created => p { "By end, since the table does not say when sessions were created." },
+            Some(SessionSort::Id) if sort != SessionSort::Id => p { "By end, since rows of the table may have no id, or one that others have, too." },
+            _ => {}
+        }
+        @if shown.is_empty() { p.empty { "No session is like that." } }
+        @else { (table(&found, shown, &base)) }
+        p.links {
+            @if let Some(last) = next {
+                a rel="next" href={ (base) "/sessions?" (query) "&after=" (sort_key(last, sort)) "&id=" (layout::part(last.id.as_deref().unwrap_or_default())) } { "Next page" }
+            }
+            a href={ (base) "/sessions.csv?" (query) } { "CSV" } a href={ (base) "/sessions.json?" (query) } { "JSON" }
+        }
+        @if person.role >= Role::Responder {
+            p.links { a href={ "/cleanup/" (layout::part(&name)) } { "End sessions: make a plan" } }
+        }
+    };
+    Ok(layout::page(
+        &person,
+        PageHead { title: &format!("Sessions of {name}"), path: "/targets", live: false },
+        &body,
+    ))
+}
+
+fn form(filter: &SessionFilter, base: &str) -> Markup {
+    let choice = |name: &str, value: &str, all: &[(&str, &str)]| {
+        html! {
+            select name=(name) {
+                @for (option, label) in all { option value=(option) selected[*option == value] { (label) } }
+            }
+        }
+    };
+    html! {
+        form.filter method="get" action={ (base) "/sessions" } {
+            label { "Status" (choice("status", &filter.status, &[("all", "all"), ("active", "active"), ("expired", "expired")])) }
+            label { "Sorted by" (choice("sort", &filter.sort, &SORTS.map(|(_, name, said)| (name, said)))) }
+            label { "Order" (choice("order", &filter.order, &[("down", "largest first"), ("up", "smallest first")])) }
+            label { "User" input name="user" value=(filter.user) maxlength="200"; }
+            label { "Row ID or token prefix" input name="token" value=(filter.token) maxlength="200"; }
+            button { "Show" }
+        }
+    }
+}
+
+fn table(found: &SessionList, lines: &[SessionRow], base: &str) -> Markup {
+    let cell = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
+    html! {
+        div.wide tabindex="0" role="group" aria-label="Table" { table {
+            thead { tr {
+                th scope="col" { "token" } th scope="col" { "id" } th scope="col" { "user" } th scope="col" { "ends" }
+                th scope="col" { "status" } th scope="col" { "hours left" }
+                @for name in &found.display { th scope="col" { (layout::said(name)) } }
+            } }
+            tbody { @for line in lines { tr {
+                td { code { (cell(&line.token_prefix)) "…" } }
+                td { (cell(&line.id)) }
+                td { @if let Some(user) = &line.user { a href={ (base) "/users/" (layout::part(user)) } { (layout::said(user)) } } }
+                td { (line.expires_at.map(clock::readable).unwrap_or_default()) }
+                td { (report::status(line.expires_at, found.now)) }
+                td.number { (report::hours_left(line.expires_at, found.now).map(|hours| format!("{hours:.1}")).unwrap_or_default()) }
+                @for text in &line.display { td { (cell(text)) } }
+            } } }
+        } }
+    }
+}
+
+pub(super) async fn csv(
+    State(app): State<Arc<AppState>>,
+    Path(name): Path<String>,
+    Query(filter): Query<SessionFilter>,
+) -> Result<Response, WebError> {
+    let target = app.target(&name)?;
+    let found = sessions::list_sessions(&app, &target, filter.query(EXPORTED)?).await?;
+    let mut text = "token,id,user,expires,status\n".to_owned();
+    for line in &found.rows {
+        let field = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
+        let (token, id, user) = (field(&line.token_prefix), field(&line.id), field(&line.user));
+        let expires = line.expires_at.map(clock::rfc3339).unwrap_or_default();
+        text.push_str(&sessionwatch_app::output::csv::line(&[
+            &token,
+            &id,
+            &user,
+            &expires,
+            report::status(line.expires_at, found.now),
+        ]));
+    }
+    let kept = "attachment; filename=\"sessions.csv\"";
+    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, kept)], text)
+        .into_response())
+}
+
+pub(super) async fn json(
+    State(app): State<Arc<AppState>>,
+    Path(name): Path<String>,
+    Query(filter): Query<SessionFilter>,
+) -> Result<Response, WebError> {
+    let target = app.target(&name)?;
+    let found = sessions::list_sessions(&app, &target, filter.query(EXPORTED)?).await?;
+    let session = |line| api_types::Session::of(line, &found.display, found.now);
+    let document = json!({ "schema": 1, "sessions": found.rows.iter().map(session).collect::<Vec<_>>() });
+    Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+}
+
+pub(super) async fn user(
+    State(app): State<Arc<AppState>>,
+    Path((name, user)): Path<(String, String)>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let now = app.clock.now();
+    let target = app.target(&name)?;
+    let records = sessions::get_user_records(&app, &name, &user).await?;
+    let found = sessions::list_sessions(&app, &target, SessionQuery::of_user(&user)).await;
+    let base = format!("/targets/{}", layout::part(&name));
+    let body = html! {
+        p { "on " a href=(base) { (name) } }
+        h2 { "Sessions" }
+        @match &found {
+            Ok(found) if found.rows.is_empty() => { p.empty { "The table holds no session of this user now." } }
+            Ok(found) => { (table(found, &found.rows, &base)) }
+            Err(AppError::Unavailable(why)) => { p.problem { (why) " What the logs say is below." } }
+            Err(_) => { p.problem { "The sessions cannot be shown." } }
+        }
+        h2 { "What happened" }
+        @if records.history.is_empty() { p.empty { "No finding and no plan of the last 90 days is known to be about this user." } }
+        @else { ul.list { @for event in &records.history { li { (layout::when(event.at, now)) " " (layout::said(&event.summary)) } } } }
+        h2 { "In the logs" }
+        @if records.log_events.is_empty() { p.empty { "No line of the last 30 days names this user." } }
+        @else { ul.list { @for signal in &records.log_events { li { (layout::said(&describe_log_event(signal))) br; code { (layout::said(&signal.text)) } } } } }
+        @if person.role >= Role::Responder {
+            form.inline method="post" action={ "/cleanup/" (layout::part(&name)) } {
+                (layout::form_field(&person)) input type="hidden" name="kind" value="user"; input type="hidden" name="user" value=(user);
+                button { "Plan to end these log-ins" }
+            }
+        }
+    };
+    Ok(layout::page(
+        &person,
+        PageHead { title: &format!("User {}", layout::said(&user)), path: "/targets", live: false },
+        &body,
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! The link by which the first account is made.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{ConnectInfo, Path, Request, State},
+    http::header,
+    response::{IntoResponse, Redirect, Response},
+};
+use maud::html;
+use sessionwatch_app::app::{
+    AppError, AppState, MIN_PASSWORD_LENGTH,
+    accounts::{self, AccountName, NewAccount, PasswordHash, Role, link_expired},
+    login_sessions,
+};
+
+use super::{
+    PageResult, WebError,
+    auth::{client, session_cookie},
+    csrf::FormFields,
+    layout,
+};
+
+pub(super) async fn form(State(app): State<Arc<AppState>>, Path(token): Path<String>) -> PageResult {
+    if !accounts::is_valid_setup_link(&app, &token).await? {
+        return Err(link_expired().into());
+    }
+    let body = html! {
+        p { "This is the first account, with the role admin. The link holds once." }
+        form.stack method="post" action={ "/setup/" (token) } {
+            label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@+\\-]{1,64}"; }
+            label {
+                "Password (at least " (MIN_PASSWORD_LENGTH) " characters; a sentence is a good one)"
+                input type="password" name="password" autocomplete="new-password" required minlength=(MIN_PASSWORD_LENGTH);
+            }
+            button { "Make the account" }
+        }
+    };
+    Ok(layout::bare("Set up", &body))
+}
+
+pub(super) async fn create(
+    State(app): State<Arc<AppState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(token): Path<String>,
+    request: Request,
+) -> Result<Response, WebError> {
+    if !accounts::is_valid_setup_link(&app, &token).await? {
+        return Err(link_expired().into());
+    }
+    let client = client(&app, request.headers(), peer);
+    let new = account_from_form(&app, &FormFields::read(request).await?, Role::Admin).await?;
+    let name = accounts::create_first_account(&app, &token, new).await?;
+    let login = login_sessions::start_login_session(&app, name, &client).await?;
+    let cookie = session_cookie(&app, &login);
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+}
+
+/// An account as a form says it.
+pub(super) async fn account_from_form(
+    app: &AppState,
+    fields: &FormFields,
+    role: Role,
+) -> Result<NewAccount, AppError> {
+    let name = AccountName::parse(fields.text("name"))?;
+    let password = PasswordHash::queued(app, fields.password("password")).await?;
+    Ok(NewAccount { name, password, role })
+}

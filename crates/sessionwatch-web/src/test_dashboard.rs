@@ -1,0 +1,247 @@
+//! The dashboard for tests of its pages: a store in memory, people who are logged in, and pages that are asked by selectors.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, StatusCode, header},
+    response::Response,
+};
+use credentials::Secret;
+use jiff::SignedDuration;
+use scraper::{ElementRef, Html, Selector};
+use sessionwatch_app::{
+    app::{
+        Actor, AppState,
+        accounts::{Account, Role},
+        alerts::{AlertRecord, Event},
+        client::ClientInfo,
+        login_sessions,
+        tokens::{self, NewToken, Scope},
+    },
+    config::Config,
+};
+use sessionwatch_core::{
+    alert::{Alert, State},
+    instant::Instant,
+};
+use sessionwatch_store::{Store, StoreError, accounts, alerts, db::Db, events};
+use tower_service::Service as _;
+
+/// A text as somebody would write it who wants to run a script in a page.
+pub(super) const HOSTILE: &str = "<script>alert(1)</script><b>x</b>";
+
+/// One target, whose database is not there.
+const ONE_TARGET: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"\n";
+
+/// A dashboard.
+pub(super) struct TestDashboard {
+    pub(super) app: Arc<AppState>,
+    router: Router,
+}
+
+impl TestDashboard {
+    /// With one target, `app`.
+    pub(super) fn new() -> Self {
+        Self::with_config(ONE_TARGET)
+    }
+
+    /// With a configuration.
+    pub(super) fn with_config(text: &str) -> Self {
+        let config = Config::parse(Path::new("sessionwatch.toml"), text).unwrap();
+        let app = AppState::for_command(Store::in_memory().unwrap(), config).unwrap();
+        Self { router: super::router(&app), app }
+    }
+
+    /// The time of the dashboard.
+    pub(super) fn now(&self) -> Instant {
+        self.app.clock.now()
+    }
+
+    /// Writes into its store.
+    pub(super) fn write<T>(&self, write: impl Fn(Db<'_>) -> Result<T, StoreError>) -> T {
+        self.app.store.write(write).unwrap()
+    }
+
+    /// Keeps an alert that has been firing for a minute.
+    pub(super) fn fires(&self, check: &str, severity: &str, summary: &str) -> AlertRecord {
+        let since = self.now() - SignedDuration::from_mins(1);
+        let kept = AlertRecord {
+            target: "app".into(),
+            check: check.into(),
+            alert: Alert { state: State::Firing { since, clear: 0, told: Some(since) }, ..Alert::default() },
+            severity: severity.into(),
+            summary: summary.into(),
+            acknowledged_by: None,
+            note: None,
+            verdict: Some("failing".into()),
+            finding: None,
+            updated_at: since,
+        };
+        self.write(|db| alerts::put(db, &kept));
+        kept
+    }
+
+    /// Keeps something that happened a minute ago.
+    pub(super) fn happened(&self, check: &str, kind: &str, summary: &str) {
+        let event = Event {
+            id: 0,
+            at: self.now() - SignedDuration::from_mins(1),
+            target: "app".into(),
+            check: check.into(),
+            kind: kind.into(),
+            summary: summary.into(),
+            detail: "{}".into(),
+        };
+        self.write(|db| events::add(db, &event));
+    }
+
+    /// Somebody with that role, who is logged in.
+    pub(super) async fn visitor(&self, role: Role) -> Visitor<'_> {
+        let name = role.name().to_owned();
+        let account = Account {
+            name: name.clone(),
+            role,
+            password: "no hash".into(),
+            subject: String::new(),
+            created_at: self.now(),
+        };
+        self.write(|db| accounts::put(db, &account));
+        let client = ClientInfo { address: peer().ip(), agent: "Firefox".into() };
+        let login = login_sessions::start_login_session(&self.app, name, &client).await.unwrap();
+        let user = login_sessions::find_user(&self.app, login.token.expose()).await.unwrap().unwrap();
+        Visitor {
+            dashboard: self,
+            cookie: format!("sessionwatch={}", login.token.expose()),
+            form: user.csrf_token.expose().to_owned(),
+        }
+    }
+
+    /// A token of a program that acts for somebody with that role.
+    pub(super) async fn program(&self, role: Role, scope: Scope) -> Secret {
+        drop(self.visitor(role).await);
+        let (account, label) = (role.name().to_owned(), "script".to_owned());
+        let new = NewToken { account, label, scopes: vec![scope], days: 1 };
+        let actor = Actor::of_command("ada");
+        tokens::create_token(&self.app, &actor, new).await.unwrap().secret
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response {
+        self.router.clone().call(request).await.unwrap()
+    }
+
+    /// Somebody who has just logged in, by the cookie that they were given.
+    pub(super) async fn visitor_of(&self, page: &Page) -> Visitor<'_> {
+        let cookie = page.cookie.as_deref().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let token = cookie.split_once('=').unwrap().1;
+        let user = login_sessions::find_user(&self.app, token).await.unwrap().unwrap();
+        Visitor { dashboard: self, form: user.csrf_token.expose().to_owned(), cookie }
+    }
+
+    /// Somebody who is not logged in.
+    pub(super) fn stranger(&self) -> Visitor<'_> {
+        Visitor { dashboard: self, cookie: String::new(), form: String::new() }
+    }
+}
+
+fn peer() -> SocketAddr {
+    ([192, 0, 2, 1], 40_000).into()
+}
+
+/// Somebody with a browser.
+pub(super) struct Visitor<'a> {
+    dashboard: &'a TestDashboard,
+    pub(super) cookie: String,
+    /// What forms carry to show that they are of this dashboard.
+    form: String,
+}
+
+impl Visitor<'_> {
+    /// Asks for a page.
+    pub(super) async fn get(&self, path: &str) -> Page {
+        self.send(Request::get(path), Body::empty()).await
+    }
+
+    /// Sends a form.
+    pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("form", &self.form).extend_pairs(fields);
+        let kind = "application/x-www-form-urlencoded";
+        self.send(Request::post(path).header(header::CONTENT_TYPE, kind), form.finish().into()).await
+    }
+
+    async fn send(&self, request: axum::http::request::Builder, body: Body) -> Page {
+        let request = request.header(header::HOST, "127.0.0.1").header(header::COOKIE, &self.cookie);
+        let request = request.extension(ConnectInfo(peer())).body(body).unwrap();
+        let response = self.dashboard.answer(request).await;
+        let (parts, body) = response.into_parts();
+        let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Page {
+            status: parts.status,
+            location: text(header::LOCATION),
+            cookie: text(header::SET_COOKIE),
+            html: Html::parse_document(&body),
+            body,
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) status: StatusCode,
+    /// Where it leads.
+    pub(super) location: Option<String>,
+    /// The cookie that it sets.
+    pub(super) cookie: Option<String>,
+    /// All of it, as it was sent.
+    pub(super) body: String,
+    html: Html,
+}
+
+impl Page {
+    /// What a selector finds.
+    fn found(&self, selector: &str) -> Vec<ElementRef<'_>> {
+        let selector = Selector::parse(selector).unwrap();
+        // They borrow from the document, and not from the selector.
+        self.html.select(&selector).collect()
+    }
+
+    /// How many elements there are.
+    pub(super) fn count(&self, selector: &str) -> usize {
+        self.found(selector).len()
+    }
+
+    /// The texts of elements, with one blank where there are several.
+    pub(super) fn texts(&self, selector: &str) -> Vec<String> {
+        let text = |element: &ElementRef<'_>| element.text().collect::<String>();
+        let spaced = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.found(selector).iter().map(text).map(spaced).collect()
+    }
+
+    /// The text of the only element.
+    pub(super) fn text(&self, selector: &str) -> String {
+        let mut texts = self.texts(selector);
+        assert_eq!(texts.len(), 1, "{selector}: {texts:?}");
+        texts.remove(0)
+    }
+
+    /// An attribute of elements.
+    pub(super) fn attributes(&self, selector: &str, name: &str) -> Vec<String> {
+        let attribute = |element: &ElementRef<'_>| element.attr(name).unwrap_or_default().to_owned();
+        self.found(selector).iter().map(attribute).collect()
+    }
+
+    /// Makes sure that [`HOSTILE`] is on the page, as text.
+    pub(super) fn shows_hostile_text(&self, selector: &str) {
+        let texts = self.texts(selector);
+        assert!(texts.iter().any(|text| text.contains(HOSTILE)), "{selector}: {texts:?}");
+        assert_eq!(self.count("main script") + self.count("main b"), 0);
+    }
+}

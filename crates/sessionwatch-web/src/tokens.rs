@@ -1,0 +1,103 @@
+//! Tokens of programs: made, shown once, and ended.
+
+use std::sync::Arc;
+
+use axum::{extract::State, response::Redirect};
+use maud::{Markup, html};
+use sessionwatch_app::app::{
+    AppError, AppState,
+    login_sessions::CurrentUser,
+    tokens::{
+        self, CreatedToken, DEFAULT_DAYS, MAX_DAYS, NewToken, Scope, TOKEN_PREFIX, Token, TokenOwner,
+        is_valid_label,
+    },
+};
+use sessionwatch_core::instant::Instant;
+
+use super::{
+    PageResult, WebError,
+    auth::LoggedIn,
+    csrf::CsrfForm,
+    layout::{self, PageHead},
+};
+
+/// One's own tokens.
+pub(super) fn section(person: &CurrentUser, all: &[Token], now: Instant) -> Markup {
+    let scopes = |token: &Token| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
+    html! {
+        section aria-labelledby="tokens" {
+            h2 id="tokens" { "Your tokens for programs" }
+            @if all.is_empty() { p.empty { "A program that asks " code { "/api/v1" } " carries a token. It acts in your name, and may do no more than you." } }
+            @else {
+                div.wide tabindex="0" role="group" aria-label="Table" { table {
+                    thead { tr { th scope="col" { "name" } th scope="col" { "for" } th scope="col" { "used last" } th scope="col" { "ends" } th scope="col" { "" } } }
+                    tbody { @for token in all { tr {
+                        td { (layout::said(&token.label)) } td { (scopes(token)) }
+                        td { @if let Some(at) = token.seen_at { (layout::when(at, now)) } @else { "never" } }
+                        td { @if token.expires_at <= now { "has ended" } @else { (sessionwatch_clock::readable(token.expires_at)) } }
+                        td { form.inline method="post" action="/settings/tokens/remove" { (layout::form_field(person)) input type="hidden" name="token" value=(token.id); button.quiet { "Remove" } } }
+                    } } }
+                } }
+            }
+            form.filter method="post" action="/settings/tokens" {
+                (layout::form_field(person))
+                label { "Name" input name="label" required maxlength="64" autocomplete="off"; }
+                fieldset {
+                    legend { "What it is for" }
+                    @for scope in Scope::ALL.iter().copied().filter(|scope| scope.role() <= person.role) {
+                        label.check { input type="checkbox" name=(scope.name()) value="yes" checked[scope == Scope::Read]; " " (scope.name()) }
+                    }
+                }
+                label { "Days that it holds" input name="days" type="number" min="1" max=(MAX_DAYS) value=(DEFAULT_DAYS); }
+                button { "Make a token" }
+            }
+            p.dim { "The addresses are described at " a href="/api/v1/openapi.json" { "/api/v1/openapi.json" } "." }
+        }
+    }
+}
+
+pub(super) async fn create(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> PageResult {
+    let new = new_token(&person, &form)?;
+    let CreatedToken { token, secret } =
+        tokens::create_token(&app, &person.actor(), new).await.map_err(AppError::from)?;
+    let body = html! {
+        p { "This is the token “" (layout::said(&token.label)) "”. It is shown once, now:" }
+        pre.draft tabindex="0" { (secret.expose()) }
+        p { "Programs send it as " code { "Authorization: Bearer " (TOKEN_PREFIX) "…" } ", and can do what you may until " (sessionwatch_clock::readable(token.expires_at)) "." }
+        p { a href="/settings" { "Back" } }
+    };
+    Ok(layout::page(&person, PageHead { title: "A new token", path: "/settings", live: false }, &body))
+}
+
+/// The token that a form asks for.
+fn new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, AppError> {
+    let label = form.text("label").to_owned();
+    if !is_valid_label(&label) {
+        return Err(AppError::Invalid("A token has a name of up to 64 characters.".into()));
+    }
+    let days = form.text("days").parse().ok().filter(|days| (1..=MAX_DAYS).contains(days));
+    let days = days.ok_or_else(|| AppError::Invalid(format!("A token holds for 1 to {MAX_DAYS} days.")))?;
+    let scopes: Vec<Scope> =
+        Scope::ALL.iter().copied().filter(|scope| !form.text(scope.name()).is_empty()).collect();
+    if scopes.is_empty() {
+        return Err(AppError::Invalid("Say what the token is for.".into()));
+    }
+    if scopes.iter().any(|scope| scope.role() > person.role) {
+        return Err(AppError::Forbidden);
+    }
+    Ok(NewToken { account: person.name.clone(), label, scopes, days })
+}
+
+pub(super) async fn delete(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+    form: CsrfForm,
+) -> Result<Redirect, WebError> {
+    let owner = TokenOwner::Account(person.name.clone());
+    tokens::delete_token(&app, &person.actor(), form.text("token").to_owned(), owner).await?;
+    Ok(Redirect::to("/settings"))
+}
