@@ -33,7 +33,7 @@ use sessionwatch_app::app::{
 };
 
 use self::problem::Problem;
-use super::{Guard, add_security_headers, routes::Access};
+use super::{Guard, access::Access, add_security_headers};
 
 /// Which program asks.
 #[derive(Clone, Debug)]

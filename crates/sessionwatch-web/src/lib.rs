@@ -3,6 +3,7 @@
 //! [`routes`] says of every page who may ask for it; a page that is not in it is refused. Pages are read without
 //! JavaScript; a small script of our own keeps them up to date.
 
+pub mod access;
 pub mod api;
 
 mod alerts;
@@ -41,8 +42,8 @@ use maud::{Markup, html};
 use sessionwatch_app::app::{AppError, AppState, error::ErrorKind};
 
 use self::{
+    access::{Access, RouteTable},
     auth::LoggedIn,
-    routes::{Access, RouteTable},
 };
 
 /// The largest form.
@@ -185,7 +186,7 @@ fn add_security_headers(app: &AppState, mut response: Response) -> Response {
 mod tests {
     use sessionwatch_app::app::accounts::Role;
 
-    use super::{routes::Route, *};
+    use super::{access::Route, *};
 
     fn every_page() -> Vec<Route> {
         routes::page_router().1.iter().cloned().collect()

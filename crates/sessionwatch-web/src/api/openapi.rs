@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sessionwatch_app::app::AppError;
 
 use super::{
-    super::routes::Access,
+    super::access::Access,
     problem::Problem,
     routes::{api_router, table},
 };

@@ -12,7 +12,7 @@ use utoipa_axum::{
 };
 
 use super::{
-    super::routes::{Access, Route, RouteTable},
+    super::access::{Access, Route, RouteTable},
     OpenApiDoc, account, alerts, incidents, logs, openapi, plans, sessions, targets,
 };
 
