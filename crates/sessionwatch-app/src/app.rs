@@ -38,6 +38,9 @@ mod connection_pool;
 mod login_attempts;
 mod passwords;
 
+#[cfg(test)]
+mod scene;
+
 use self::connection_pool::with_pooled_connection;
 pub use self::{
     actor::Actor,

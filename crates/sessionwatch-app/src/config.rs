@@ -23,7 +23,11 @@ mod serve;
 mod target;
 
 #[cfg(test)]
+mod section_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod value_tests;
 
 use std::path::{Path, PathBuf};
 

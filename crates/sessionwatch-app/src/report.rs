@@ -317,3 +317,6 @@ fn engine_name(engine: EngineKind) -> &'static str {
         EngineKind::Pushdown => "pushdown",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ mod orphans;
 mod paging;
 pub(crate) mod remedies;
 mod restore;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod schema;
 mod selection;
 mod stats;

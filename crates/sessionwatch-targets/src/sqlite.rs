@@ -7,6 +7,15 @@ mod side_effects;
 mod values;
 mod write_session;
 
+#[cfg(test)]
+mod listing_tests;
+#[cfg(test)]
+mod mutation_tests;
+#[cfg(test)]
+mod sample_file;
+#[cfg(test)]
+mod selection_tests;
+
 use std::{hash::Hasher, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, functions::FunctionFlags, types::ValueRef};

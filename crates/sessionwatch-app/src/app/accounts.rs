@@ -289,7 +289,14 @@ mod tests {
     use sessionwatch_store::Store;
 
     use super::*;
-    use crate::config::Config;
+    use crate::{
+        app::{
+            client::ClientInfo,
+            login_sessions::{find_user, start_login_session},
+            scene::Scene,
+        },
+        config::Config,
+    };
 
     fn app() -> Arc<AppState> {
         AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap()
@@ -341,5 +348,58 @@ mod tests {
         assert!(!is_valid_setup_link(&app, &token).await.unwrap());
         let again = create_first_account(&app, &token, new_account("eve", Role::Admin)).await;
         assert!(matches!(again, Err(AppError::NotFound(_))));
+    }
+
+    async fn logged_in(scene: &Scene, account: &str) -> String {
+        let client = ClientInfo { address: "192.0.2.7".parse().unwrap(), agent: String::new() };
+        let started = start_login_session(scene, account.into(), &client).await.unwrap();
+        started.token.expose().to_owned()
+    }
+
+    async fn is_known(scene: &Scene, token: &str) -> bool {
+        find_user(scene, token).await.unwrap().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_new_password_ends_every_login_but_the_one_that_asks_for_it() {
+        let scene = Scene::of("");
+        create_account(&scene, &Actor::of_command("ops"), new_account("ada", Role::Viewer)).await.unwrap();
+        let (own, other) = (logged_in(&scene, "ada").await, logged_in(&scene, "ada").await);
+        let login = find_user(&scene, &own).await.unwrap().unwrap().login;
+        let change = |current: &str, new: &str| PasswordChange {
+            account: "ada".into(),
+            login: login.clone(),
+            current: current.into(),
+            new: new.into(),
+        };
+        let wrong = change_password(&scene, change("not that one at all", "an even better sentence")).await;
+        assert!(
+            matches!(wrong, Err(AppError::Invalid(text)) if text == "The present password is another one.")
+        );
+        let weak = change_password(&scene, change("a sentence is a good one", "short")).await;
+        assert!(matches!(weak, Err(AppError::Invalid(_))));
+        assert!(is_known(&scene, &own).await && is_known(&scene, &other).await);
+        change_password(&scene, change("a sentence is a good one", "an even better sentence")).await.unwrap();
+        assert!(is_known(&scene, &own).await && !is_known(&scene, &other).await);
+        let old = change_password(&scene, change("a sentence is a good one", "yet another sentence")).await;
+        assert!(matches!(old, Err(AppError::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn an_account_that_is_reset_or_deleted_is_logged_out() {
+        let scene = Scene::of("");
+        let ops = Actor::of_command("ops");
+        create_account(&scene, &ops, new_account("ada", Role::Viewer)).await.unwrap();
+        let token = logged_in(&scene, "ada").await;
+        let NewAccount { name, password, .. } = new_account("ada", Role::Viewer);
+        set_account(&scene, &ops, AccountChange { name, password, role: None }).await.unwrap();
+        assert!(!is_known(&scene, &token).await);
+        let token = logged_in(&scene, "ada").await;
+        let mut heard = scene.events.subscribe();
+        delete_account(&scene, &ops, "ada".into()).await.unwrap();
+        assert!(!is_known(&scene, &token).await);
+        assert_eq!(heard.try_recv().unwrap(), LiveEvent::LoginsEnded);
+        let again = delete_account(&scene, &ops, "ada".into()).await;
+        assert!(matches!(again, Err(AppError::NotFound(text)) if text == "There is no such account."));
     }
 }

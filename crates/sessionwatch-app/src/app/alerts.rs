@@ -189,3 +189,6 @@ pub async fn add_comment(
     let unknown = || AppError::NotFound("Nothing is known of such a check on such a target.".into());
     if added.await? { Ok(()) } else { Err(unknown()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,3 +136,47 @@ pub(crate) fn error_text(error: &ActError) -> String {
     let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     format!("{error}{hint}")
 }
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_targets::error::TargetError;
+
+    use super::*;
+
+    #[test]
+    fn what_speaks_against_an_action_is_told_from_what_is_missing_or_does_not_answer() {
+        for (error, kind) in [
+            (ActError::NoPlan("p1".into()), ErrorKind::NotFound),
+            (ActError::NoArchive("p1".into()), ErrorKind::NotFound),
+            (ActError::NoSession, ErrorKind::NotFound),
+            (ActError::Target(TargetError::StatementTimeout), ErrorKind::Unavailable),
+            (ActError::Done("p1".into()), ErrorKind::Conflict),
+            (ActError::Stale { id: "p1".into(), minutes: 15 }, ErrorKind::Conflict),
+            (ActError::NotConfirmed("shop".into()), ErrorKind::Conflict),
+            (ActError::NoRoom, ErrorKind::Conflict),
+        ] {
+            let said = format!("{error}");
+            let error = AppError::from(error);
+            assert_eq!(error.kind(), kind, "{said}");
+            assert!(error.to_string().contains(&said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_said_to_be_the_memory_of_the_watch_whatever_was_asked() {
+        let damaged = || StoreError::Undecodable { table: "plans".into(), column: "about".into() };
+        let (direct, by_action) = (AppError::from(damaged()), AppError::from(ActError::Store(damaged())));
+        assert_eq!(direct.to_string(), by_action.to_string());
+        assert!(direct.to_string().starts_with("The watch's memory does not answer: "), "{direct}");
+        assert_eq!((direct.kind(), by_action.kind()), (ErrorKind::Store, ErrorKind::Store));
+        assert_eq!(AppError::Internal("a read ended in a panic").kind(), ErrorKind::Store);
+    }
+
+    #[test]
+    fn an_action_says_what_to_do_beside_what_is_wrong() {
+        let error = AppError::from(ActError::NoRoom).to_string();
+        assert!(error.ends_with(" (make room, and try again)"), "{error}");
+        let target = AppError::from(ActError::Target(TargetError::StatementTimeout)).to_string();
+        assert!(target.starts_with("The database cannot be asked: ") && target.ends_with('.'), "{target}");
+    }
+}

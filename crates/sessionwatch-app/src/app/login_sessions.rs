@@ -249,3 +249,6 @@ pub async fn revoke_login(app: &Arc<AppState>, actor: &Actor, login: String) -> 
     app.publish(LiveEvent::LoginsEnded);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

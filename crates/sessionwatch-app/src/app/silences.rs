@@ -115,7 +115,7 @@ mod tests {
     use sessionwatch_store::Store;
 
     use super::*;
-    use crate::config::Config;
+    use crate::{app::scene::Scene, config::Config};
 
     fn new_silence(target: Option<&str>) -> NewSilence {
         let target = target.map(str::to_owned);
@@ -133,5 +133,53 @@ mod tests {
         expire_silence(&app, &ada, created.id).await.unwrap();
         assert!(list_silences(&app).await.unwrap().is_empty());
         assert!(matches!(expire_silence(&app, &ada, created.id).await, Err(AppError::NotFound(_))));
+    }
+
+    #[tokio::test]
+    async fn a_silence_holds_until_just_before_its_end() {
+        let scene = Scene::of("");
+        let ada = Actor::of_account("ada");
+        let created =
+            create_silence(&scene, &ada, NewSilence { minutes: 90, ..new_silence(None) }).await.unwrap();
+        assert_eq!(created.until, scene.clock.now() + SignedDuration::from_mins(90));
+        scene.pass(SignedDuration::from_mins(90) - SignedDuration::from_micros(1));
+        assert_eq!(list_silences(&scene).await.unwrap().len(), 1);
+        scene.pass(SignedDuration::from_micros(1));
+        assert!(list_silences(&scene).await.unwrap().is_empty());
+        let refused = expire_silence(&scene, &ada, created.id).await;
+        assert!(matches!(refused, Err(AppError::NotFound(_))), "it has ended by itself");
+    }
+
+    #[tokio::test]
+    async fn a_silence_is_about_a_target_or_about_a_channel() {
+        let scene = Scene::of(
+            "[[target]]\nname = \"main\"\nurl = \"app.db\"\n[[channel]]\nname = \"chat\"\nkind = \"slack\"\n\
+             url = \"https://hooks.example.org/1\"\n",
+        );
+        let ada = Actor::of_account("ada");
+        for name in ["main", "chat"] {
+            create_silence(&scene, &ada, new_silence(Some(name))).await.unwrap();
+        }
+        let refused = create_silence(&scene, &ada, new_silence(Some("Main"))).await;
+        assert!(matches!(refused, Err(AppError::NotFound(text)) if text == "There is no target “Main”."));
+        let listed = list_silences(&scene).await.unwrap();
+        let mut targets: Vec<&str> = listed.iter().filter_map(|silence| silence.target.as_deref()).collect();
+        targets.sort_unstable();
+        assert_eq!(targets, ["chat", "main"]);
+    }
+
+    #[tokio::test]
+    async fn the_trail_says_what_was_silenced_by_whom_and_why() {
+        let scene = Scene::of("");
+        let new =
+            NewSilence { check: Some("blind".into()), subject: Some("user 7".into()), ..new_silence(None) };
+        let created = create_silence(&scene, &Actor::of_token("ada", "deploys"), new).await.unwrap();
+        expire_silence(&scene, &Actor::of_command("bob"), created.id).await.unwrap();
+        let detail = r#"{"check":"blind","note":"maintenance","subject":"user 7","target":null,"until":"2024-10-04T13:00:00.000000Z"}"#;
+        let ended = format!(r#"{{"silence":{}}}"#, created.id);
+        assert_eq!(
+            scene.trail(),
+            [["ada (deploys)", "silence", detail], ["bob", "unsilence", ended.as_str()]]
+        );
     }
 }

@@ -229,9 +229,91 @@ mod tests {
 
     use super::*;
     use crate::{
-        app::accounts::{AccountName, NewAccount, PasswordHash, create_account},
+        app::{
+            accounts::{AccountName, NewAccount, PasswordHash, create_account},
+            scene::Scene,
+        },
         config::Config,
     };
+
+    fn new_token(label: &str, scopes: &[Scope]) -> NewToken {
+        NewToken { account: "ada".into(), label: label.into(), scopes: scopes.to_vec(), days: 1 }
+    }
+
+    async fn created(scene: &Scene, label: &str) -> CreatedToken {
+        create_token(scene, &Actor::of_account("ada"), new_token(label, &[Scope::Read])).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_valid_until_just_before_its_end() {
+        let scene = Scene::of("");
+        scene.add_account("ada", Role::Viewer, "");
+        let token = created(&scene, "script").await;
+        assert_eq!(token.token.expires_at, scene.clock.now() + duration::days(1));
+        let is_valid = async || authenticate(&scene, token.secret.expose()).await.unwrap().is_some();
+        scene.pass(duration::days(1) - SignedDuration::from_micros(1));
+        assert!(is_valid().await);
+        scene.pass(SignedDuration::from_micros(1));
+        assert!(!is_valid().await);
+    }
+
+    #[tokio::test]
+    async fn the_use_of_a_token_is_noted_once_a_minute() {
+        let scene = Scene::of("");
+        scene.add_account("ada", Role::Viewer, "");
+        let (token, first) = (created(&scene, "script").await, scene.clock.now());
+        let used = async || {
+            authenticate(&scene, token.secret.expose()).await.unwrap().unwrap();
+            list_tokens(&scene, None).await.unwrap()[0].seen_at.unwrap()
+        };
+        assert_eq!(used().await, first);
+        scene.pass(SignedDuration::from_secs(59));
+        assert_eq!(used().await, first);
+        scene.pass(SignedDuration::from_secs(1));
+        assert_eq!(used().await, first + LAST_SEEN_UPDATE_INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn a_token_acts_by_the_present_role_of_its_account_and_goes_with_it() {
+        let scene = Scene::of("");
+        scene.add_account("ada", Role::Admin, "");
+        let scopes = [Scope::Admin, Scope::Read, Scope::Admin];
+        let token =
+            create_token(&scene, &Actor::of_account("ada"), new_token("script", &scopes)).await.unwrap();
+        assert_eq!(token.token.scopes, [Scope::Read, Scope::Admin], "each once, the least first");
+        let found = async || authenticate(&scene, token.secret.expose()).await.unwrap();
+        assert_eq!(found().await.unwrap().role, Role::Admin);
+        scene.add_account("ada", Role::Viewer, "");
+        assert_eq!(found().await.unwrap().role, Role::Viewer, "what it was made for does not count");
+        scene.store.write(|db| accounts::remove(db, "ada")).unwrap();
+        assert!(found().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn neither_the_store_nor_the_trail_holds_a_token() {
+        let scene = Scene::of("");
+        scene.add_account("ada", Role::Viewer, "");
+        let token = created(&scene, "script").await;
+        let secret = token.secret.expose();
+        assert!(secret.starts_with(TOKEN_PREFIX) && !format!("{token:?}").contains(secret));
+        assert_eq!(token.token.hash, sha256_hex(secret));
+        let id = &token.token.id;
+        let detail = format!(r#"{{"account":"ada","label":"script","scopes":["read"],"token":"{id}"}}"#);
+        assert_eq!(scene.trail(), [["ada".into(), "token-added".into(), detail]]);
+        for other in [&secret[1..], &token.token.hash, id, ""] {
+            assert!(authenticate(&scene, other).await.unwrap().is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_one_line_without_spaces_around_it() {
+        for label in ["a", "deploy bot", "größer", &"ä".repeat(LABEL_LENGTH)] {
+            assert!(is_valid_label(label), "{label}");
+        }
+        for label in ["", " ", " a", "a ", "a\nb", "a\u{1b}b", &"ä".repeat(LABEL_LENGTH + 1)] {
+            assert!(!is_valid_label(label), "{label}");
+        }
+    }
 
     #[tokio::test]
     async fn a_token_is_valid_within_the_role_of_its_account_until_it_is_deleted() {

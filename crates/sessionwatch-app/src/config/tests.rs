@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     match Config::parse(Path::new("folder/sessionwatch.toml"), text) {
         Ok(_) => vec![],
         Err(ConfigError::Faulty(faulty)) => faulty.problems.iter().map(ToString::to_string).collect(),

@@ -59,3 +59,42 @@ impl Service for Alertmanager {
         Ok(HttpRequest { url: url.into(), body: json!(alerts).to_string().into(), ..HttpRequest::default() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::notify::{
+        Message,
+        tests::{message, posted},
+    };
+
+    #[test]
+    fn an_alert_stands_for_a_month_and_ends_when_it_is_resolved() {
+        // The instant of sending is that of the first year.
+        for (notice, ends) in [
+            ("firing", "0001-01-31T00:00:00.000000Z"),
+            ("repeated", "0001-01-31T00:00:00.000000Z"),
+            ("resolved", "0001-01-01T00:00:00.000000Z"),
+        ] {
+            let told = Message { notice: notice.into(), ..message("shop") };
+            let (url, body) = posted("alertmanager", "https://alerts.example.org/base/", &[told]);
+            assert_eq!(url, "https://alerts.example.org/base/api/v2/alerts");
+            assert_eq!(body[0]["endsAt"], ends, "{notice}");
+            assert_eq!(body[0]["startsAt"], "2026-01-01T00:00:00.000000Z");
+        }
+    }
+
+    #[test]
+    fn each_target_has_an_alert_of_its_own_labels() {
+        let plain =
+            Message { finding: None, since: None, at: "2026-02-02T00:00:00Z".into(), ..message("<b>\"x") };
+        let (_, body) = posted("alertmanager", "https://a", &[message("shop"), plain]);
+        assert_eq!(body.as_array().map(Vec::len), Some(2));
+        let labels = serde_json::json!({
+            "alertname": "duplicate-tokens", "target": "<b>\"x", "severity": "critical", "service": "sessionwatch",
+        });
+        assert_eq!(body[1]["labels"], labels, "what programs read is not changed");
+        assert_eq!(body[0]["annotations"]["action"], "end <them>");
+        assert_eq!(body[1]["annotations"]["action"], "");
+        assert_eq!(body[1]["startsAt"], "2026-02-02T00:00:00Z", "without a begin, the run that is told of");
+    }
+}

@@ -78,3 +78,64 @@ pub(super) fn status_hint(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16) -> DeliveryError {
+        DeliveryError::Refused { status, retry_after: None }
+    }
+
+    #[test]
+    fn a_refused_message_is_told_from_a_channel_that_refuses_all() {
+        for status in [400, 413, 422, 450, 550, 552, 556] {
+            assert!(refused(status).is_message_error(), "{status}");
+        }
+        for status in [302, 401, 403, 404, 408, 410, 429, 451 + 10, 500, 503, 535] {
+            assert!(!refused(status).is_message_error(), "{status}");
+        }
+        for about_message in [DeliveryError::Damaged, DeliveryError::Template("undefined value".into())] {
+            assert!(about_message.is_message_error(), "{about_message}");
+        }
+        for about_channel in [
+            DeliveryError::NoChannel,
+            DeliveryError::Unreachable,
+            DeliveryError::NoAnswer,
+            DeliveryError::Tls,
+            DeliveryError::Untrusted,
+            DeliveryError::Malformed,
+        ] {
+            assert!(!about_channel.is_message_error(), "{about_channel}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_asks_to_wait_is_waited_for_whatever_its_status_is() {
+        let wait = SignedDuration::from_secs(30);
+        let asked = DeliveryError::Refused { status: 422, retry_after: Some(wait) };
+        assert!(!asked.is_message_error());
+        assert_eq!(asked.retry_after(), Some(wait));
+        assert_eq!((refused(429).retry_after(), DeliveryError::NoAnswer.retry_after()), (None, None));
+    }
+
+    #[test]
+    fn only_a_message_that_nobody_answered_may_have_arrived() {
+        assert!(DeliveryError::NoAnswer.may_have_arrived());
+        assert!(!DeliveryError::Unreachable.may_have_arrived() && !refused(500).may_have_arrived());
+    }
+
+    #[test]
+    fn an_answer_is_shown_with_what_to_look_at() {
+        for (status, said) in [
+            (301, "the channel answered 301: it sends elsewhere, where nothing is sent"),
+            (401, "the channel answered 401: is its secret, or the log-in in its url, right?"),
+            (535, "the channel answered 535: is its secret, or the log-in in its url, right?"),
+            (404, "the channel answered 404: is its url right?"),
+            (400, "the channel answered 400"),
+            (500, "the channel answered 500"),
+        ] {
+            assert_eq!(refused(status).to_string(), said);
+        }
+    }
+}

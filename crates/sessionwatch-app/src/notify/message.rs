@@ -161,3 +161,66 @@ pub(super) fn test_message(now: Instant) -> Message {
         text: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::tests::message;
+
+    fn titled(messages: &[Message]) -> String {
+        let text = NotificationBatch::default_text(messages);
+        NotificationBatch { first: &messages[0], messages, text }.title()
+    }
+
+    #[test]
+    fn a_title_says_what_happened_to_which_check_where() {
+        for (notice, title) in [
+            ("firing", "Failing: duplicate-tokens (critical) on shop"),
+            ("repeated", "Still failing: duplicate-tokens (critical) on shop"),
+            ("resolved", "Resolved: duplicate-tokens (critical) on shop"),
+            ("test", "Test: duplicate-tokens (critical) on shop"),
+            // Of a report, what it says itself.
+            ("report", "2 tokens & <more>"),
+        ] {
+            let told = Message { notice: notice.into(), ..message("shop") };
+            assert_eq!(titled(&[told]), title);
+        }
+        let steering = message("sh\u{1b}[31mop\r\nx");
+        assert_eq!(
+            titled(&[steering]),
+            "Failing: duplicate-tokens (critical) on sh\u{fffd}[31mop\u{fffd}\u{fffd}x"
+        );
+        assert_eq!(titled(&[message(&"x".repeat(1_000))]).encode_utf16().count(), MAX_TITLE_LEN);
+    }
+
+    #[test]
+    fn a_text_has_what_is_known_and_nothing_else() {
+        let bare = Message { finding: None, since: None, ..message("shop") };
+        assert_eq!(NotificationBatch::default_text(std::slice::from_ref(&bare)), "2 tokens & <more>");
+        let without_action = Message { finding: Some(serde_json::json!({ "action": "" })), ..bare.clone() };
+        assert_eq!(NotificationBatch::default_text(&[without_action]), "2 tokens & <more>");
+        let odd = Message { since: Some("some time".into()), again: true, ..bare };
+        assert_eq!(
+            NotificationBatch::default_text(&[odd]),
+            "2 tokens & <more>\nsince some time\n(this may have been told already)"
+        );
+    }
+
+    #[test]
+    fn alerts_that_are_told_together_have_a_line_each_up_to_a_number() {
+        let named = |count: usize| {
+            let messages: Vec<Message> = (0..count).map(|number| message(&format!("t{number}"))).collect();
+            NotificationBatch::default_text(&messages)
+        };
+        assert_eq!(named(2), "t0: 2 tokens & <more>\nt1: 2 tokens & <more>\n→ end <them>");
+        assert!(!named(MAX_NAMED_ALERTS).contains("… and"));
+        assert!(named(MAX_NAMED_ALERTS + 1).contains("t19: 2 tokens & <more>\n… and 1 more\n→ end <them>"));
+    }
+
+    #[test]
+    fn a_report_keeps_its_lines() {
+        let report =
+            Message { text: Some("one\n\ntwo".into()), finding: None, since: None, ..message("shop") };
+        assert_eq!(NotificationBatch::default_text(&[report]), "one\n\ntwo");
+    }
+}

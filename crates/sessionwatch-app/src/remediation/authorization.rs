@@ -79,3 +79,6 @@ pub(super) fn require_confirmation(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,8 @@ impl Sql<'_> {
                 escape.into_iter().chain([character])
             })
             .collect();
-        let pattern = self.string(&format!("%{}%", escaped.to_lowercase()));
-        format!("lower({expression}) LIKE {pattern} ESCAPE '!'")
+        // Which letters are large and small is up to the database, on both sides.
+        let pattern = self.string(&format!("%{escaped}%"));
+        format!("lower({expression}) LIKE lower({pattern}) ESCAPE '!'")
     }
 }

@@ -398,7 +398,9 @@ impl Sql<'_> {
         let expiry = self.instant(&self.mapping.expires);
         let newest = match &self.mapping.created {
             Some(created) => {
-                format!("CASE WHEN {0} IS NULL THEN 1 ELSE 0 END, {0} DESC", self.instant(created).value)
+                let created = self.instant(created);
+                // A creation that is not known is the oldest.
+                format!("CASE WHEN {0} IS NULL THEN 1 ELSE 0 END, {0} DESC", created.micros(&created.value))
             }
             None => format!("CASE WHEN {} THEN 0 ELSE 1 END, {} DESC", expiry.never(), expiry.value),
         };

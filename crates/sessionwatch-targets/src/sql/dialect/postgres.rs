@@ -4,6 +4,9 @@ mod bulk;
 mod grants;
 mod remedies;
 
+#[cfg(test)]
+mod statement_tests;
+
 use sessionwatch_core::{decoder::Decoder, instant::Instant, token, zone::Zone};
 
 use super::{DecodedColumn, Dialect, HashedColumns, JoinedDelete, SqlDialect};

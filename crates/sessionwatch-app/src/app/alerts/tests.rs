@@ -1,0 +1,140 @@
+use jiff::SignedDuration;
+use sessionwatch_core::alert::Alert;
+use sessionwatch_store::outbox;
+
+use super::*;
+use crate::app::scene::Scene;
+
+const CHANNEL: &str =
+    "[[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"https://hooks.example.org/1\"\n";
+
+fn blind() -> AlertRef {
+    AlertRef { target: "shop".into(), check: "blind".into() }
+}
+
+fn firing(app: &AppState) -> State {
+    State::Firing { since: app.clock.now(), clear: 0, told: Some(app.clock.now()) }
+}
+
+/// A scene in which the check `blind` of the shop is in that state.
+fn scene(state: impl FnOnce(&AppState) -> State) -> Scene {
+    let scene = Scene::of(CHANNEL);
+    let kept = AlertRecord {
+        target: "shop".into(),
+        check: "blind".into(),
+        alert: Alert { state: state(&scene), ..Alert::default() },
+        severity: "high".into(),
+        summary: "nothing was seen for an hour".into(),
+        acknowledged_by: None,
+        note: None,
+        verdict: Some("failing".into()),
+        finding: None,
+        updated_at: scene.clock.now(),
+    };
+    scene.store.write(|db| alerts::put(db, &kept)).unwrap();
+    scene
+}
+
+async fn record(scene: &Scene) -> AlertRecord {
+    get_alert(scene, blind()).await.unwrap().unwrap()
+}
+
+/// What happened to the shop: kinds of events and what they say.
+async fn events(scene: &Scene) -> Vec<(String, String)> {
+    let search = EventSearch {
+        from: Instant::MIN,
+        to: Instant::MAX,
+        target: Some("shop".into()),
+        check: None,
+        text: None,
+        alerts_only: false,
+        before: None,
+        limit: 10,
+    };
+    let found = search_events(scene, search).await.unwrap().into_iter();
+    found.map(|event| (event.kind, event.summary)).collect()
+}
+
+#[tokio::test]
+async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
+    let scene = scene(firing);
+    acknowledge(&scene, &Actor::of_account("ada"), blind(), "on it".into()).await.unwrap();
+    let kept = record(&scene).await;
+    assert_eq!((kept.acknowledged_by.as_deref(), kept.note.as_deref()), (Some("ada"), Some("on it")));
+    acknowledge(&scene, &Actor::of_token("bob", "deploys"), blind(), String::new()).await.unwrap();
+    let kept = record(&scene).await;
+    assert_eq!((kept.acknowledged_by.as_deref(), kept.note), (Some("bob (deploys)"), None));
+    assert_eq!(kept.alert.state, firing(&scene), "it fires all the same");
+    assert_eq!(
+        scene.trail(),
+        [
+            ["ada", "acknowledge", r#"{"check":"blind","note":"on it","target":"shop"}"#],
+            ["bob (deploys)", "acknowledge", r#"{"check":"blind","note":"","target":"shop"}"#],
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_alert_that_does_not_fire_is_neither_acknowledged_nor_resolved() {
+    let pending = scene(|app| State::Pending { looks: 1, since: app.clock.now() });
+    let healthy = scene(|_| State::Ok);
+    let unknown = Scene::of("");
+    for scene in [&pending, &healthy, &unknown] {
+        let ada = Actor::of_account("ada");
+        let tried = [
+            acknowledge(scene, &ada, blind(), String::new()).await,
+            resolve(scene, &ada, blind(), String::new()).await,
+        ];
+        for refused in tried {
+            let said = "That alert does not fire any more: somebody else may have resolved it.";
+            assert!(matches!(refused, Err(AppError::Conflict(text)) if text == said));
+        }
+        assert!(
+            scene.trail().is_empty() && events(scene).await.is_empty(),
+            "what was not done is not recorded"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_resolved_alert_is_told_with_the_reason_and_resolved_once() {
+    let scene = scene(firing);
+    scene.pass(SignedDuration::from_mins(5));
+    let ada = Actor::of_account("ada");
+    resolve(&scene, &ada, blind(), "the network is back".into()).await.unwrap();
+    assert_eq!(record(&scene).await.alert.state, State::Ok);
+    let told = events(&scene).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "resolved");
+    assert!(told[0].1.contains("resolved by ada: the network is back"), "{told:?}");
+    let waiting = scene.store.read(outbox::channels).unwrap();
+    assert_eq!(waiting, ["chat"], "who heard of it hears that it is over");
+    assert!(matches!(resolve(&scene, &ada, blind(), String::new()).await, Err(AppError::Conflict(_))));
+    assert_eq!(scene.trail().len(), 1);
+}
+
+#[tokio::test]
+async fn a_comment_is_an_event_of_what_is_known_whether_or_not_it_fires() {
+    let (known, unknown) = (scene(|_| State::Ok), Scene::of(""));
+    let ada = Actor::of_account("ada");
+    add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
+    assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
+    assert_eq!(known.trail()[0][..2], ["ada", "comment"]);
+    let refused = add_comment(&unknown, &ada, blind(), "?".into()).await;
+    let said = "Nothing is known of such a check on such a target.";
+    assert!(matches!(refused, Err(AppError::NotFound(text)) if text == said));
+    assert!(unknown.trail().is_empty());
+}
+
+#[tokio::test]
+async fn only_what_fires_or_is_about_to_is_active() {
+    for (scene, is_active) in [
+        (scene(firing), true),
+        (scene(|app| State::Pending { looks: 1, since: app.clock.now() }), true),
+        (scene(|_| State::Ok), false),
+    ] {
+        let count = async |filter| list_alerts(&scene, filter).await.unwrap().len();
+        assert_eq!(count(AlertFilter::Active).await, usize::from(is_active));
+        assert_eq!(count(AlertFilter::All).await, 1);
+    }
+}

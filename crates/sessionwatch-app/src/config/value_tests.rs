@@ -1,0 +1,246 @@
+//! What becomes of what is written: defaults that follow from other keys, and who is told when.
+
+use std::path::Path;
+
+use jiff::SignedDuration;
+use sessionwatch_core::{alert::AlertPolicy, decoder::Decoder, severity::Severity};
+use sessionwatch_targets::{
+    layout::source::ProfileSource,
+    mapping::{Mapping, Revoke},
+    read_session::CustomValue,
+};
+
+use super::*;
+use crate::schedule::Schedule;
+
+const TARGET: &str = "[[target]]\nname = \"main\"\nurl = \"app.db\"\n";
+const MAPPING: &str = "[target.mapping]\nsessions = \"auth.sessions\"\ntoken = \"t\"\nexpires = \"e\"\ndecoder = \"epoch-ms\"\n";
+
+fn config(text: &str) -> Config {
+    Config::parse(Path::new("folder/sessionwatch.toml"), text).unwrap()
+}
+
+fn mapping(more: &str) -> Mapping {
+    let config = config(&format!("{TARGET}{MAPPING}{more}\n"));
+    let ProfileSource::Explicit(mapping) = config.targets[0].storage.clone() else { panic!("{config:?}") };
+    *mapping
+}
+
+#[test]
+fn a_creation_is_read_like_the_end_unless_it_is_said_otherwise() {
+    let created = |more: &str| mapping(&format!("created = \"c\"\n{more}")).created.unwrap().decoder;
+    assert_eq!(created(""), Decoder::EpochMillis);
+    assert_eq!(created("created_decoder = \"iso-text\""), Decoder::IsoText);
+    assert_eq!(mapping("created_decoder = \"iso-text\"").created, None);
+}
+
+#[test]
+fn sessions_are_ended_as_the_mapping_says() {
+    let flag = Revoke::Flag { column: "active".into(), value: "it's".into() };
+    for (more, revoke) in [
+        ("", Revoke::Delete),
+        ("revoke = \"delete\"", Revoke::Delete),
+        ("revoke = \"expire\"", Revoke::Expire),
+        ("revoke = \"flag\"\nrevoke_column = \"active\"\nrevoke_value = \"it's\"", flag),
+    ] {
+        assert_eq!(mapping(more).revoke, revoke, "{more}");
+    }
+}
+
+#[test]
+fn a_file_needs_no_other_role_to_act_and_a_server_does() {
+    let acts = |url: &str, more: &str| {
+        let target =
+            config(&format!("[[target]]\nname = \"main\"\nurl = \"{url}\"\n{more}")).targets.remove(0);
+        target.act.map(|address| address.to_string())
+    };
+    assert_eq!(acts("app.db", "").as_deref(), Some("sqlite:folder/app.db"));
+    assert_eq!(acts("postgres://u@h/d", ""), None);
+    assert!(acts("postgres://u@h/d", "act_url = \"postgres://a@acting/d\"\n").unwrap().contains("acting"));
+}
+
+#[test]
+fn hosts_that_suspend_themselves_are_known_and_what_is_written_goes_before() {
+    let suspends = |url: &str, more: &str| {
+        config(&format!("[[target]]\nname = \"main\"\nurl = \"{url}\"\n{more}"))
+            .targets
+            .remove(0)
+            .suspends_after
+    };
+    let neon = "postgres://u@ep-1.eu.aws.neon.tech/d";
+    assert_eq!(suspends(neon, ""), Some(SignedDuration::from_mins(5)));
+    assert_eq!(suspends(neon, "suspends_after = \"1h\"\n"), Some(SignedDuration::from_hours(1)));
+    assert_eq!(suspends("postgres://u@h/d", ""), None);
+}
+
+#[test]
+fn what_is_written_of_alerts_changes_that_severity_and_nothing_else() {
+    let rules = config(
+        "[alerts.critical]\nrepeat = false\nrepeat_after = \"1h\"\n[alerts.high]\npending_looks = 7\nrepeat = true\n\
+         [alerts.low]\nrepeat_after = \"1h\"\npending_for = 1\n",
+    )
+    .rules;
+    let usual = AlertPolicy::of;
+    let (critical, high, low) = (Severity::Critical, Severity::High, Severity::Low);
+    assert_eq!(rules.policy(critical), AlertPolicy { repeat_after: None, ..usual(critical) });
+    assert_eq!(rules.policy(high), AlertPolicy { pending_looks: 7, ..usual(high) });
+    assert_eq!(rules.policy(Severity::Medium), usual(Severity::Medium));
+    let repeat_after = Some(SignedDuration::from_hours(1));
+    let pending_for = SignedDuration::from_secs(1);
+    assert_eq!(rules.policy(low), AlertPolicy { repeat_after, pending_for, ..usual(low) });
+}
+
+#[test]
+fn a_check_of_ones_own_is_one_statement_without_its_semicolon() {
+    let text = "[[check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\nvalue = \"first\"\nthreshold = \"!= 0\"\n";
+    let rules = config(text).rules;
+    let check = &rules.custom[0];
+    assert_eq!((check.sql.as_str(), check.value), ("SELECT ';' FROM a", CustomValue::First));
+    assert_eq!((check.severity, check.action.as_str()), (Severity::Medium, ""));
+    assert!(check.targets.is_empty(), "it looks at all of them");
+}
+
+#[test]
+fn lines_are_about_the_only_target_unless_there_are_several() {
+    let logs = "[[logs]]\nname = \"app\"\nfile = \"app.log\"\n";
+    let one = config(&format!("{TARGET}{logs}"));
+    assert_eq!(one.logs.sources[0].target, "main");
+    assert_eq!(one.logs.of("main").count(), 1);
+    let two = format!("{TARGET}{}{logs}", TARGET.replace("main", "other"));
+    assert_eq!(
+        super::tests::problems(&two),
+        ["7:1: logs: must name the target whose sessions these lines are about"]
+    );
+}
+
+#[test]
+fn a_provider_is_asked_below_its_address_without_a_slash_at_the_end() {
+    let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org/realm//\"\n\
+                client_id = \"watch\"\nadmins = [\"ops\"]\nscopes = []\n";
+    let openid = config(text).openid.unwrap();
+    assert_eq!(openid.issuer, "https://id.example.org/realm");
+    assert_eq!(openid.scopes, ["openid", "profile", "email"]);
+    assert!(openid.client_secret.is_none() && openid.viewers.is_empty());
+}
+
+const ROUTED: &str = "
+[[channel]]
+name = \"all\"
+kind = \"slack\"
+url = \"https://hooks.example.org/1\"
+[[channel]]
+name = \"pager\"
+kind = \"slack\"
+url = \"https://hooks.example.org/2\"
+";
+
+fn told(config: &Config, target: &str, check: &str, severity: Severity) -> Vec<String> {
+    let told = config.serve.told(target, check, severity).into_iter();
+    told.map(|channel| channel.name.clone()).collect()
+}
+
+#[test]
+fn without_routes_every_channel_is_told_and_with_routes_those_that_fit() {
+    let everybody = config(ROUTED);
+    assert_eq!(told(&everybody, "main", "blind", Severity::Low), ["all", "pager"]);
+    let routes = "
+[[route]]
+channels = [\"pager\", \"all\"]
+severity = \"critical\"
+[[route]]
+channels = [\"all\"]
+severity = \"medium\"
+targets = [\"main\"]
+checks = [\"active-sessions\"]
+";
+    let routed = config(&format!("{TARGET}{ROUTED}{routes}"));
+    for (target, check, severity, channels) in [
+        // Each once, in the order of the channels.
+        ("main", "active-sessions", Severity::Critical, vec!["all", "pager"]),
+        ("other", "orphaned-sessions", Severity::Critical, vec!["all", "pager"]),
+        ("main", "active-sessions", Severity::High, vec!["all"]),
+        ("main", "active-sessions", Severity::Medium, vec!["all"]),
+        ("main", "active-sessions", Severity::Low, vec![]),
+        ("main", "orphaned-sessions", Severity::High, vec![]),
+        ("other", "active-sessions", Severity::High, vec![]),
+    ] {
+        assert_eq!(told(&routed, target, check, severity), channels, "{target} {check} {severity:?}");
+    }
+}
+
+#[test]
+fn maintenance_lasts_from_its_begin_to_just_before_its_end() {
+    let text = format!(
+        "{TARGET}[serve]\ntimezone = \"Europe/Berlin\"\n[[maintenance]]\ncron = \"0 2 * * *\"\nlasts = \"2h\"\n\
+         targets = [\"main\"]\nchecks = [\"active-sessions\"]\n"
+    );
+    let serve = config(&text).serve;
+    let quiet = |target: &str, check: &str, at: &str| {
+        serve.in_maintenance(target, check, sessionwatch_clock::parsed(at).unwrap())
+    };
+    // Two o'clock in Berlin is one o'clock in UTC, in winter.
+    for (at, is_quiet) in [
+        ("2026-01-10T00:59:59.999999Z", false),
+        ("2026-01-10T01:00:00Z", true),
+        ("2026-01-10T02:59:59.999999Z", true),
+        ("2026-01-10T03:00:00Z", false),
+        // And midnight in summer.
+        ("2026-07-10T00:00:00Z", true),
+        ("2026-07-10T02:00:00Z", false),
+    ] {
+        assert_eq!(quiet("main", "active-sessions", at), is_quiet, "{at}");
+    }
+    assert!(!quiet("other", "active-sessions", "2026-01-10T01:30:00Z"));
+    assert!(!quiet("main", "orphaned-sessions", "2026-01-10T01:30:00Z"));
+}
+
+/// The checks of the target by their schedules: seconds or the cron expression, whether deep, and how many checks.
+fn plan(text: &str) -> Vec<(String, bool, Vec<String>)> {
+    let config = config(text);
+    let entries = config.plan(&config.targets[0]).into_iter();
+    let shown = |schedule: Schedule| match schedule {
+        Schedule::Every(distance) => format!("{}s", distance.as_secs()),
+        Schedule::Cron(cron, _) => cron.pattern.to_string(),
+    };
+    entries.map(|entry| (shown(entry.schedule), entry.deep, entry.checks.into_iter().collect())).collect()
+}
+
+#[test]
+fn all_checks_run_each_minute_and_each_night_without_trust_in_indexes() {
+    let plan = plan(TARGET);
+    let [(often, false, checks), (nightly, true, deep)] = plan.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((often.as_str(), nightly.as_str()), ("60s", "0 3 * * *"));
+    assert_eq!(checks, deep);
+    assert_eq!(checks.len(), crate::checks::TABLE_CHECKS.len());
+}
+
+#[test]
+fn the_guide_looks_each_day_at_three_checks_and_each_week_at_the_others() {
+    let plan = plan(&format!("{TARGET}schedule = \"guide\"\n"));
+    let [(daily, false, few), (weekly, false, others)] = plan.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((daily.as_str(), weekly.as_str()), ("0 6 * * *", "30 6 * * 1"));
+    assert_eq!(few, &["duplicate-tokens", "orphaned-sessions", "sessions-per-user"]);
+    assert!(
+        others.iter().all(|check| !few.contains(check)) && others.contains(&"expired-backlog".to_owned())
+    );
+}
+
+#[test]
+fn checks_have_schedules_of_their_own_and_run_only_where_they_are_meant() {
+    let text = format!(
+        "{TARGET}schedule = \"scale-to-zero\"\n{}[checks.active-sessions]\nevery = \"5m\"\n[checks.orphaned-sessions]\n\
+         enabled = false\n[[check]]\nid = \"mine\"\nsql = \"SELECT 1\"\ncron = \"0 1 * * *\"\n[[check]]\nid = \"others\"\n\
+         sql = \"SELECT 1\"\ntargets = [\"other\"]\n",
+        TARGET.replace("main", "other")
+    );
+    let plan = plan(&text);
+    let of =
+        |schedule: &str| plan.iter().find(|entry| entry.0 == schedule).map(|entry| entry.2.clone()).unwrap();
+    assert_eq!(of("300s"), ["active-sessions"]);
+    assert_eq!(of("0 1 * * *"), ["mine"]);
+    let rarely = of("21600s");
+    for absent in ["active-sessions", "orphaned-sessions", "mine", "others"] {
+        assert!(!rarely.contains(&absent.to_owned()), "{absent}");
+    }
+    assert_eq!(plan.len(), 3, "nothing wakes the database each night");
+}

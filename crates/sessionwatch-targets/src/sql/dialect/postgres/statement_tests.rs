@@ -1,0 +1,196 @@
+//! What statements say on PostgreSQL: names and values stand in quotes, and columns are compared as what they are.
+
+use super::*;
+use crate::{
+    mapping::Revoke,
+    sql::{
+        Change, Chosen, Mutation, Named, RowVersion,
+        sample::{EXPIRES, ID, SampleTarget, TOKEN, USER},
+        schema::Equality,
+    },
+};
+
+const SESSIONS: &str = r#""My app"."ses""sions; --""#;
+
+fn version(locator: u64, version: i64, id: &str) -> RowVersion {
+    RowVersion { locator, version, mark: -7, id: Some(id.into()) }
+}
+
+/// Where a query looks, without the line breaks.
+fn condition(query: &str) -> String {
+    query.split_once("WHERE ").unwrap().1.replace('\n', " ")
+}
+
+fn chosen(target: &SampleTarget, chosen: Chosen<'_>, addressing: Addressing) -> String {
+    condition(&target.sql().counted(chosen, &Revoke::Delete, addressing))
+}
+
+#[test]
+fn rows_of_one_transaction_are_changed_by_place_and_by_that_transaction() {
+    let target = SampleTarget::on_server();
+    let (sql, columns) = (target.sql(), [ID.to_owned()]);
+    let delete = Mutation { change: Change::Delete, orphans_only: false };
+    let statement = |rows: &[RowVersion]| {
+        sql.change(delete, ReadRows { named: Named::Place, columns: &columns, rows }, false)
+    };
+    // Block 1, line 2, and block 70,000, line 3.
+    let places = [1 << 16 | 2, 70_000 << 16 | 3];
+    let same = statement(&places.map(|place| version(place, 9, "a")));
+    assert!(same.starts_with(&format!("DELETE FROM ONLY {SESSIONS} AS s WHERE {TRIGGERS_UNDER_ROLE} AND ")));
+    assert!(
+        same.ends_with(r#"s.ctid = ANY('{"(1,2)","(70000,3)"}'::tid[]) AND s.xmin = '9'::xid"#),
+        "{same}"
+    );
+    let other = statement(&[version(places[0], 9, "a"), version(places[1], 8, "b")]);
+    assert!(
+        other.contains(r"(s.ctid, s.xmin::text) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest("),
+        "{other}"
+    );
+    assert!(other.ends_with("pg_catalog.unnest('{9,8}'::text[])))"), "{other}");
+}
+
+#[test]
+fn rows_of_several_heaps_are_changed_by_id_or_mark_and_by_what_they_hold() {
+    let target = SampleTarget::on_server();
+    let (sql, columns) = (target.sql(), [ID.to_owned(), TOKEN.to_owned()]);
+    let flag = Mutation { change: Change::Flag("agent", "o'ff\\"), orphans_only: true };
+    let rows = [version(16_400, 5, "o'clock"), version(16_401, -6, "b")];
+    let read = |named| ReadRows { named, columns: &columns, rows: &rows };
+    let by_id = sql.change(flag, read(Named::Id), false);
+    assert!(
+        by_id.starts_with(&format!(r#"UPDATE {SESSIONS} AS s SET "agent" = E'o''ff\\' WHERE "#)),
+        "{by_id}"
+    );
+    for part in [
+        r#"s."i""d" = ANY(CAST(ARRAY['o''clock', 'b']::text[] AS text[]))"#,
+        r#"pg_catalog.hashtextextended(ROW(s."i""d", s."tok'en")::text, 7)"#,
+        "pg_catalog.unnest('{16400,16401}'::oid[]), pg_catalog.unnest('{5,-6}'::bigint[])",
+        r#"AND s."user id" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "My app"."us'ers" AS w WHERE"#,
+    ] {
+        assert!(by_id.contains(part), "`{part}` is missing in {by_id}");
+    }
+    let by_mark = sql.change(flag, read(Named::Mark), false);
+    assert!(by_mark.contains("= ANY('{-7,-7}'::bigint[])") && !by_mark.contains("o''clock"), "{by_mark}");
+}
+
+#[test]
+fn a_detailed_change_names_the_version_that_was_read_and_not_the_new_one() {
+    let target = SampleTarget::on_server();
+    let (sql, columns, rows) = (target.sql(), [ID.to_owned()], [version(2, 9, "a")]);
+    let read = ReadRows { named: Named::Place, columns: &columns, rows: &rows };
+    let change = |change| sql.change(Mutation { change, orphans_only: false }, read, true);
+    let delete = change(Change::Delete);
+    assert!(delete.contains("RETURNING s.ctid::text AS locator)\nSELECT string_agg(d.locator, ' ') FROM d"));
+    let expire = change(Change::Expire("2026-11-29 12:00:00+00"));
+    for part in [
+        "FOR UPDATE),\nd AS (UPDATE",
+        r#"SET "ex""pires" = '2026-11-29 12:00:00+00' FROM l"#,
+        "RETURNING l.locator)",
+    ] {
+        assert!(expire.contains(part), "`{part}` is missing in {expire}");
+    }
+}
+
+#[test]
+fn a_user_is_compared_as_what_the_column_holds() {
+    let mut target = SampleTarget::on_server();
+    for (kind, id, expected) in [
+        (ColumnKind::Text, "o'b\\", r#"s."user id" = E'o''b\\'"#),
+        (ColumnKind::Integer, "-42", r#"s."user id" = -42"#),
+        (ColumnKind::Integer, "42 OR 1 = 1", "1 = 0"),
+        (ColumnKind::Integer, "9223372036854775808", "1 = 0"),
+        (ColumnKind::Uuid, "x", r#"CAST(s."user id" AS text) = 'x'"#),
+    ] {
+        target.column(USER).kind = kind;
+        assert_eq!(chosen(&target, Chosen::User(id), Addressing::Place), expected, "{kind:?}");
+    }
+    target.column(USER).equality = Equality::CaseBlind;
+    let folded = chosen(&target, Chosen::User("Ada"), Addressing::Place);
+    assert!(
+        folded.contains(r#"pg_catalog.lower(CAST('Ada' AS text) COLLATE pg_catalog."default")"#),
+        "{folded}"
+    );
+}
+
+#[test]
+fn several_rows_of_a_user_are_told_apart_by_what_is_unique_to_each() {
+    let mut target = SampleTarget::on_server();
+    for (addressing, begin, end) in [
+        (Addressing::Place, "s.ctid = ANY(ARRAY(SELECT r.n0 FROM (", "s.ctid DESC) AS turn"),
+        (
+            Addressing::HeapAndPlace,
+            "(s.tableoid, s.ctid) IN (SELECT r.n0, r.n1 FROM (",
+            "s.tableoid DESC, s.ctid DESC) AS turn",
+        ),
+        (Addressing::Id, r#"s."i""d" = ANY(ARRAY(SELECT r.n0 FROM ("#, r#"s."i""d" DESC) AS turn"#),
+    ] {
+        for kind in [Chosen::Duplicates, Chosen::Excess(3)] {
+            let condition = chosen(&target, kind, addressing);
+            assert!(condition.starts_with(begin) && condition.contains(end), "{addressing:?}: {condition}");
+        }
+    }
+    target.sessions().indexes.clear();
+    for kind in [Chosen::Duplicates, Chosen::Excess(3)] {
+        assert_eq!(chosen(&target, kind, Addressing::Id), "1 = 0", "two rows may have one id");
+    }
+}
+
+#[test]
+fn the_application_marks_rows_as_deleted_in_the_way_of_the_column() {
+    let mut target = SampleTarget::on_server();
+    target.mapping.deleted = Some("agent".into());
+    for (declared, kind, live) in [
+        ("boolean", ColumnKind::Other, r#"s."agent" IS NOT TRUE"#),
+        ("integer", ColumnKind::Integer, r#"COALESCE(s."agent", 0) = 0"#),
+        ("text", ColumnKind::Text, r#"COALESCE(s."agent", '') = ''"#),
+        ("timestamp with time zone", ColumnKind::Timestamptz, r#"s."agent" IS NULL"#),
+    ] {
+        let column = target.column("agent");
+        (column.declared, column.kind) = (declared.into(), kind);
+        let from = format!("FROM {SESSIONS} AS s JOIN (SELECT 1) AS live ON {live}\n");
+        let counted = target.sql().counted(Chosen::All, &Revoke::Delete, Addressing::Place);
+        assert!(counted.contains(&from), "{declared}: {counted}");
+    }
+}
+
+#[test]
+fn an_id_that_no_row_can_have_has_no_rank() {
+    let uuid = "0b9a8c7d-1234-4abc-8def-0123456789ab";
+    for (kind, id, rank) in [
+        (ColumnKind::Integer, "7", "7".to_owned()),
+        (ColumnKind::Integer, "7; --", "NULL".into()),
+        (ColumnKind::Uuid, uuid, format!("'{uuid}'")),
+        (ColumnKind::Uuid, "0b9a8c7d12344abc8def0123456789ab", "NULL".into()),
+        (ColumnKind::Uuid, "0b9a8c7d-1234-4abc-8def-0123456789ag", "NULL".into()),
+        (ColumnKind::Uuid, "0b9a8c7d-1234-4abc-8def-0123456789a", "NULL".into()),
+        (ColumnKind::Uuid, "0b9a8c7d-1234-4abc-8def-0123456789ab0", "NULL".into()),
+        (ColumnKind::Text, "o'clock", "'o''clock'".into()),
+    ] {
+        assert_eq!(Postgres.rank_of_id(id, kind), rank, "{kind:?} {id}");
+    }
+}
+
+#[test]
+fn of_archived_rows_on_one_token_the_first_free_one_comes_back() {
+    let mut target = SampleTarget::on_server();
+    let columns = [(ID, "text"), (TOKEN, "citext"), (EXPIRES, "timestamptz")]
+        .map(|(name, kind)| ColumnDecl { name: name.into(), kind: kind.into() });
+    let into = TableName { schema: None, name: "part\"1".into() };
+    let insert = target.sql().put_back(&columns, &Revoke::Delete, &into);
+    for part in [
+        r#"INSERT INTO "part""1" AS s ("i""d", "tok'en", "ex""pires") OVERRIDING SYSTEM VALUE"#,
+        "SELECT c1::text AS c1, c2::citext AS c2, c3::timestamptz AS c3, t.i FROM unnest($1, $2, $3)",
+        "ROW_NUMBER() OVER (PARTITION BY o.obstacle IS NULL, o.c2 ORDER BY o.i) AS turn",
+        "NOT (v.turn > 1 AND v.c2 IS NOT NULL)",
+        // What is archived of them has no user, so no user can be gone.
+        r#"CASE WHEN EXISTS (SELECT 1 FROM "My app"."ses""sions; --" AS q WHERE q."i""d" = g.c1) THEN 'id' WHEN"#,
+    ] {
+        assert!(insert.contains(part), "`{part}` is missing in {insert}");
+    }
+    assert!(!insert.contains("THEN 'user'"), "{insert}");
+    target.column(TOKEN).equality = Equality::CaseBlind;
+    let folded = target.sql().put_back(&columns, &Revoke::Delete, &into);
+    assert!(folded.contains("IS NULL, pg_catalog.lower(CAST(o.c2 AS text)"), "{folded}");
+    let without_token = target.sql().put_back(&columns[..1], &Revoke::Delete, &into);
+    assert!(without_token.contains("1 AS turn") && without_token.contains("NOT (1 = 0)"), "{without_token}");
+}
