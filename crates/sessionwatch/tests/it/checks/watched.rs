@@ -112,7 +112,11 @@ fn trip(id: &str, watch: &Watch, folder: &Path) {
         }
         // Nobody says anything.
         "log-silence" => {}
-        "log-source-gap" => std::fs::write(folder.join("app.log"), "").unwrap(),
+        // Text that is not understood, whenever it is read: UTF-16 in the middle of a file.
+        "log-source-gap" => {
+            let text: Vec<u8> = MISMATCH.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            append(&folder.join("app.log"), text);
+        }
         other => panic!("{other} has no log that trips it"),
     }
 }
