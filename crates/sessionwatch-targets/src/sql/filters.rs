@@ -3,22 +3,20 @@
 use sessionwatch_core::instant::Instant;
 
 use super::{Filter, Sql, identifier, table};
-use crate::mapping::InstantColumn;
 
 impl Sql<'_> {
     pub(super) fn fits(&self, filter: &Filter) -> String {
         let mut conditions = Vec::new();
-        let mut instant = |column: Option<&InstantColumn>, after: Option<i64>, before: Option<i64>| {
-            let Some(column) = column else { return };
-            let sql = self.instant(column);
-            let at = |micros: i64| Instant::from_micros(micros).unwrap_or(Instant::MAX);
-            // What never ends, ends after any instant.
-            let never = sql.never();
-            conditions.extend(after.map(|after| format!("({} OR {never})", sql.after(at(after)))));
-            conditions.extend(before.map(|before| sql.expired(at(before))));
-        };
-        instant(Some(&self.mapping.expires), filter.expires_after, filter.expires_before);
-        instant(self.mapping.created.as_ref(), filter.created_after, filter.created_before);
+        let at = |micros: i64| Instant::from_micros(micros).unwrap_or(Instant::MAX);
+        let expires = self.instant(&self.mapping.expires);
+        // What never ends, ends after any instant.
+        let ends_after = |after| format!("({} OR {})", expires.after(at(after)), expires.never());
+        conditions.extend(filter.expires_after.map(ends_after));
+        conditions.extend(filter.expires_before.map(|before| expires.expired(at(before))));
+        if let Some(created) = self.mapping.created.as_ref().map(|column| self.instant(column)) {
+            conditions.extend(filter.created_after.map(|after| created.after(at(after))));
+            conditions.extend(filter.created_before.map(|before| created.expired(at(before))));
+        }
         conditions.extend(filter.user.as_deref().map(|user| self.of_user(user)));
         conditions.extend(filter.user_like.as_deref().map(|part| self.user_like(part)));
         if let (Some(ip), Some(column)) = (&filter.ip, &self.mapping.ip) {

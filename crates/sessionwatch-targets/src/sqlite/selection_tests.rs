@@ -190,6 +190,19 @@ fn a_session_without_an_end_ends_after_every_instant_and_before_none() {
 }
 
 #[test]
+fn rows_whose_creation_is_unknown_were_created_neither_after_nor_before_anything() {
+    let row = |id, created| Row { id, created, ..Row::default() };
+    let file = SampleFile::with(&[row("old", Some(-2)), row("new", Some(-1)), row("unknown", None)], &[]);
+    let at = |hours: i64| Some(NOW.plus(hours * HOUR).micros());
+    let created = |created_after, created_before| {
+        file.chosen(Chosen::Where(&Filter { created_after, created_before, ..Filter::default() }))
+    };
+    assert_eq!(created(at(-9), None), ["new", "old"]);
+    assert_eq!(created(None, at(9)), ["new", "old"]);
+    assert_eq!(created(at(-2), at(9)), ["new"]);
+}
+
+#[test]
 fn a_filter_holds_where_all_of_it_holds_and_an_empty_one_nowhere() {
     let row = |id, ip, agent| Row { id, ip: Some(ip), agent: Some(agent), ..Row::default() };
     let acted = Row { impersonator: Some("root"), ..row("acted", "10.0.0.1", "curl/8") };
