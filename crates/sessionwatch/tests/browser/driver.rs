@@ -126,11 +126,19 @@ impl Browser {
         self.with(By::LinkText(words), async |found| found.click().await).await;
     }
 
-    /// Does something with an element; once more if the page put another one in its place meanwhile.
+    /// Does something with an element; once more if the page put another one in its place meanwhile, or has not laid it out.
     async fn with(&self, by: By, mut work: impl AsyncFnMut(WebElement) -> WebDriverResult<()>) {
-        for _ in 0..5 {
+        for _ in 0..100 {
             match work(self.page.find(by.clone()).await.unwrap()).await {
-                Err(error) if matches!(*error, WebDriverErrorInner::StaleElementReference(_)) => {}
+                Err(error)
+                    if matches!(
+                        *error,
+                        WebDriverErrorInner::StaleElementReference(_)
+                            | WebDriverErrorInner::ElementNotInteractable(_)
+                    ) =>
+                {
+                    testkit::let_time_pass(std::time::Duration::from_millis(100));
+                }
                 done => return done.unwrap(),
             }
         }
