@@ -1,6 +1,6 @@
 //! Groups of tests: the fast ones for every change, and all.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 /// Stories that `cargo xtask test --fast` leaves out: modules of `crates/sessionwatch/tests/it`, or one test of them. They kill,
 /// flood, cut, wait for time to pass, or run on every version of a server.
@@ -27,8 +27,6 @@ const SLOW_STORIES: [&str; 20] = [
     "versions",
 ];
 
-const ALL: [&str; 3] = ["test", "--workspace", "--locked"];
-
 /// Tests that run at the same time for each processor. Most of the time they wait for servers, for other processes, and for
 /// time to pass.
 const THREADS_OF_PROCESSOR: usize = 3;
@@ -44,13 +42,7 @@ pub(crate) fn threads() -> usize {
 ///
 /// If one fails.
 pub(crate) fn test_all() -> Result<()> {
-    super::cargo(&["test", "--workspace", "--locked", "--tests", "--no-run"])?;
-    // Stories in a browser take turns, and would leave a processor idle.
-    let browser = std::thread::spawn(|| super::cargo_apart(&[&ALL[..], &["--test", "browser"]].concat()));
-    let others =
-        super::cargo(&[&ALL[..], &["--lib", "--bins", "--test", "samples", "--test", "it"]].concat());
-    let browser = browser.join().map_err(|_| anyhow!("the stories in a browser ended in a panic"))?;
-    others.and(browser)
+    super::cargo(&["test", "--workspace", "--locked", "--tests"])
 }
 
 /// Runs the tests of one group: of every crate, without stories in a browser and without slow ones.

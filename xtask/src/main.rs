@@ -254,28 +254,10 @@ fn on_path(program: &str) -> bool {
 
 fn cargo(arguments: &[&str]) -> Result<()> {
     say(&format!("==> cargo {}", arguments.join(" ")));
-    ended(arguments, cargo_command(arguments).status())
-}
-
-/// The same, beside another one: what it prints is shown when it has ended.
-fn cargo_apart(arguments: &[&str]) -> Result<()> {
-    let output = cargo_command(arguments).output().context("cargo cannot be run")?;
-    say(&format!("==> cargo {}", arguments.join(" ")));
-    say(&String::from_utf8_lossy(&output.stdout));
-    say(&String::from_utf8_lossy(&output.stderr));
-    ended(arguments, Ok(output.status))
-}
-
-fn cargo_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     if std::env::var_os(THREADS).is_none() {
         command.env(THREADS, groups::threads().to_string());
     }
-    command.args(arguments);
-    command
-}
-
-fn ended(arguments: &[&str], status: std::io::Result<std::process::ExitStatus>) -> Result<()> {
-    let status = status.context("cargo cannot be run")?;
+    let status = command.args(arguments).status().context("cargo cannot be run")?;
     if status.success() { Ok(()) } else { bail!("`cargo {}` failed", arguments.join(" ")) }
 }
