@@ -215,8 +215,8 @@ fn delete(database: &Database<'_>) -> Result<u64> {
 /// A plan of the program, made before the clock runs.
 struct Plan {
     id: String,
-    /// The name of the target, which confirms a plan above the safety limit.
-    target: String,
+    /// The name of the database, which confirms a plan above the safety limit where only an address names the target.
+    database: String,
     url: String,
 }
 
@@ -226,13 +226,13 @@ impl Plan {
         let said = program(folder, &["cleanup", "expired", &url, "--format", "json"])?;
         let said: Value = serde_json::from_slice(&said)?;
         let id = said["plan"]["id"].as_str().context("a plan has an id")?.to_owned();
-        let target = said["plan"]["target"].as_str().context("a plan names its target")?.to_owned();
-        Ok(Self { id, target, url })
+        let (_, database) = url.rsplit_once('/').context("an address names its database")?;
+        Ok(Self { id, database: database.to_owned(), url })
     }
 
     fn apply(&self, folder: &Path) -> Result<u64> {
-        let Self { id, target, url } = self;
-        let arguments = ["cleanup", "expired", url, "--apply", id, "--confirm", target, "--format", "json"];
+        let Self { id, database, url } = self;
+        let arguments = ["cleanup", "expired", url, "--apply", id, "--confirm", database, "--format", "json"];
         let said = program(folder, &arguments)?;
         fs::write(folder.join("applied.json"), &said)?;
         let said: Value = serde_json::from_slice(&said)?;
