@@ -175,7 +175,7 @@ mod tests {
             NewSilence { check: Some("blind".into()), subject: Some("user 7".into()), ..new_silence(None) };
         let created = create_silence(&scene, &Actor::of_token("ada", "deploys"), new).await.unwrap();
         expire_silence(&scene, &Actor::of_command("bob"), created.id).await.unwrap();
-        let detail = r#"{"check":"blind","note":"maintenance","subject":"user 7","target":null,"until":"2024-10-04T13:00:00.000000Z"}"#;
+        let detail = r#"{"target":null,"check":"blind","subject":"user 7","until":"2024-10-04T13:00:00.000000Z","note":"maintenance"}"#;
         let ended = format!(r#"{{"silence":{}}}"#, created.id);
         assert_eq!(
             scene.trail(),

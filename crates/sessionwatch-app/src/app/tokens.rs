@@ -298,7 +298,7 @@ mod tests {
         assert!(secret.starts_with(TOKEN_PREFIX) && !format!("{token:?}").contains(secret));
         assert_eq!(token.token.hash, sha256_hex(secret));
         let id = &token.token.id;
-        let detail = format!(r#"{{"account":"ada","label":"script","scopes":["read"],"token":"{id}"}}"#);
+        let detail = format!(r#"{{"token":"{id}","account":"ada","label":"script","scopes":["read"]}}"#);
         assert_eq!(scene.trail(), [["ada".into(), "token-added".into(), detail]]);
         for other in [&secret[1..], &token.token.hash, id, ""] {
             assert!(authenticate(&scene, other).await.unwrap().is_none(), "{other}");

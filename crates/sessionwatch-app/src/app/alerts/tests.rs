@@ -68,8 +68,8 @@ async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
     assert_eq!(
         scene.trail(),
         [
-            ["ada", "acknowledge", r#"{"check":"blind","note":"on it","target":"shop"}"#],
-            ["bob (deploys)", "acknowledge", r#"{"check":"blind","note":"","target":"shop"}"#],
+            ["ada", "acknowledge", r#"{"target":"shop","check":"blind","note":"on it"}"#],
+            ["bob (deploys)", "acknowledge", r#"{"target":"shop","check":"blind","note":""}"#],
         ]
     );
 }
