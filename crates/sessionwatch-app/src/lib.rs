@@ -8,7 +8,6 @@ pub mod access_names;
 pub mod alerts;
 pub mod api_types;
 pub mod app;
-pub mod archive;
 pub mod blocking;
 pub mod check_run;
 pub mod checklist;

@@ -2,12 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
+use sessionwatch_archive::{Identity, Recipient};
 use sessionwatch_core::plural::counted;
 use sessionwatch_store::{StoreError, archived, plans};
 
 use super::{Actor, AppError, AppState, LiveEvent, TargetOps, error::error_text};
 use crate::{
-    archive::sealing::{Identity, Recipient},
     blocking,
     config::Target,
     incident::work::Case,

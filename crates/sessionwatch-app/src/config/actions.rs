@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sessionwatch_archive::Recipient;
 use sessionwatch_core::safety_limit::{MOST, SafetyLimit};
 
 use super::reading::Reading;
-use crate::{
-    archive::sealing::Recipient,
-    config_file::{Seconds, Written},
-};
+use crate::config_file::{Seconds, Written};
 
 /// How far actions may reach, and the archive of what they remove.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io::Read as _, os::unix::fs::OpenOptionsExt as 
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sessionwatch_archive::Recipient;
 use sessionwatch_clock as clock;
 use sessionwatch_core::{checks::Verdict, duration::DAY, instant::Instant, period::Period, stats::Measured};
 use sessionwatch_store::{
@@ -16,7 +17,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     api_types,
-    archive::sealing::Recipient,
     logs::kept_json,
     remediation::{self, ActError, Context},
 };

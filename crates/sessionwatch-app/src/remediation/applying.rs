@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
+use sessionwatch_archive::Recipient;
 use sessionwatch_clock as clock;
 use sessionwatch_core::{batch_size::AdaptiveBatchSize, instant::Instant, row_ref::RowRef};
 use sessionwatch_store::{
@@ -31,7 +32,6 @@ use super::{
     making, reconcile, side_effects,
     view::Known,
 };
-use crate::archive::sealing::Recipient;
 
 /// A replica that lags by more is waited for, in seconds.
 const MAX_LAG_S: f64 = 5.0;

@@ -1,5 +1,6 @@
 //! What can keep a plan from being made or carried out, in words for a person.
 
+use sessionwatch_archive::SealError;
 use sessionwatch_core::{local_time::Doubts, plural::counted, safety_limit::LimitExceeded};
 use sessionwatch_store::StoreError;
 use sessionwatch_targets::{
@@ -9,7 +10,6 @@ use sessionwatch_targets::{
 };
 
 use super::Line;
-use crate::archive::sealing::SealError;
 
 /// Why no session can be told to be an orphan where users are hidden.
 pub(super) const A_USER_MAY_EXIST: &str =

@@ -3,6 +3,7 @@
 
 use std::time::Instant as Monotonic;
 
+use sessionwatch_archive::{Identity, Recipient};
 use sessionwatch_core::instant::Instant;
 use sessionwatch_store::{audit, plans};
 use sessionwatch_targets::{
@@ -18,7 +19,6 @@ use super::{
     making, restoring,
     view::{Known, address},
 };
-use crate::archive::sealing::{Identity, Recipient};
 
 /// What opens and seals the archive.
 #[derive(Clone, Copy, Debug, Default)]

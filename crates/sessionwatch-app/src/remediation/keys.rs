@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
+use sessionwatch_archive::{Identity, Recipient, SealError};
 use sessionwatch_store::Place;
 
-use crate::{
-    archive::sealing::{Identity, Recipient, SealError},
-    config::Config,
-};
+use crate::config::Config;
 
 /// Where an identity is made when none is configured: beside the store.
 pub const IDENTITY: &str = "sessionwatch-archive.key";

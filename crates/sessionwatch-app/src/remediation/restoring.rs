@@ -5,6 +5,7 @@ use std::{
     sync::atomic::Ordering,
 };
 
+use sessionwatch_archive::{Identity, SealError};
 use sessionwatch_core::{instant::Instant, row_ref::RowRef, safety_limit::Ended};
 use sessionwatch_store::{
     StoreError,
@@ -29,7 +30,6 @@ use super::{
     reconcile,
     view::{Known, View},
 };
-use crate::archive::sealing::{Identity, SealError};
 
 /// Rows of a plan that are shown.
 const SAMPLE: usize = 10;

@@ -8,12 +8,12 @@ use std::{
 };
 
 use sessionwatch_app::{
-    archive::sealing::{Identity, Recipient},
     config::{self, Target, file},
     environment,
     remediation::{ActError, keys},
     sanitize::printable,
 };
+use sessionwatch_archive::{Identity, Recipient};
 use sessionwatch_targets::{
     connect::ConnectedTarget,
     layout::{catalogue::Profile, source::ProfileSource},

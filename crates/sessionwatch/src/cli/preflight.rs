@@ -5,13 +5,13 @@ use std::path::Path;
 
 use pg_link::Dsn;
 use sessionwatch_app::{
-    archive::sealing::Identity,
     config::{Config, ConfigError, Target},
     daemon,
     notify::Sender,
     oidc,
     remediation::keys,
 };
+use sessionwatch_archive::Identity;
 use sessionwatch_store::{Place, StoreError};
 use sessionwatch_targets::address::Address;
 

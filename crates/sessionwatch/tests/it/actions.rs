@@ -139,7 +139,7 @@ fn an_archive_opens_with_its_own_identity_only() {
     says(&["archive", "restore", archive, "--apply", &back], 2, "cannot read an identity");
     let stranger = tempfile::tempdir().unwrap();
     let wrong = stranger.path().join("key");
-    sessionwatch_app::archive::sealing::Identity::create(&wrong).unwrap();
+    sessionwatch_archive::Identity::create(&wrong).unwrap();
     let wrong = wrong.display().to_string();
     says(
         &["archive", "restore", archive, "--apply", &back, "--identity", &wrong],
@@ -245,7 +245,7 @@ fn init_makes_the_identity_and_writes_its_recipient() {
     let said = run_in(folder.path(), &[], &["init", "app.db"]);
     assert!(said.code == 0 && said.stderr.contains("move it to a safe place"), "{}", said.stderr);
     let key = folder.path().join("sessionwatch-archive.key");
-    let recipient = sessionwatch_app::archive::sealing::Identity::read(&key).unwrap().recipient().to_string();
+    let recipient = sessionwatch_archive::Identity::read(&key).unwrap().recipient().to_string();
     let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
     assert!(text.contains(&format!("archive_recipient = \"{recipient}\"\n")), "{text}");
     // With the identity moved away, rows are sealed to its recipient all the same.

@@ -1,11 +1,11 @@
 //! For a day after sessions were ended, an incident that a person closed is reopened like any other.
 
 use sessionwatch_app::{
-    archive::sealing::Identity,
     config::Config,
     incident::{self, work::Case},
     remediation::{self, Consent, Context, Control, Selection},
 };
+use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
 use sessionwatch_core::{incident::IncidentSeverity, instant::DAY};
 use sessionwatch_store::{

@@ -9,10 +9,10 @@ use std::{
 
 use serde_json::Value;
 use sessionwatch_app::{
-    archive::sealing::Identity,
     config::Config,
     remediation::{self, ActError, Consent, Context, Control, Selection},
 };
+use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
 use sessionwatch_store::{Place, Store, archived};
 use testkit::{Database, ProgramOutput, run_in};

@@ -7,7 +7,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sessionwatch_app::{archive::sealing::Identity, incident::evidence};
+use sessionwatch_app::incident::evidence;
+use sessionwatch_archive::Identity;
 use sessionwatch_store::{Place, Store, audit};
 use testkit::{Database, Fault, ProgramOutput, Proxy};
 

@@ -1,9 +1,7 @@
 //! Plans that stories make in this process are carried out as commands and pages do it.
 
-use sessionwatch_app::{
-    archive::sealing::{Identity, Recipient},
-    remediation::{ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor},
-};
+use sessionwatch_app::remediation::{ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor};
+use sessionwatch_archive::{Identity, Recipient};
 
 /// Applies a plan that ends sessions.
 pub(crate) async fn apply(

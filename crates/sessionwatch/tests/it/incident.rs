@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde_json::Value;
 use sessionwatch_app::{
-    archive::sealing::Identity,
     incident::{
         self,
         work::{self, Case},
     },
     remediation::{self, ActError, Consent, Context, Control, Selection},
 };
+use sessionwatch_archive::Identity;
 use sessionwatch_core::{
     incident::IncidentSeverity,
     instant::{DAY, HOUR},

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 use sessionwatch_app::{
-    archive::sealing::Identity,
     config::Config,
     remediation::{self, ActError, Consent, Context, Control, Selection, restoring},
 };
+use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
 use sessionwatch_store::{Place, Store};
 use testkit::{Database, ProgramOutput, run_in};

@@ -15,7 +15,6 @@ use sessionwatch_app::{
         TargetOps,
         incidents::{self, Drill},
     },
-    archive::sealing::Identity,
     demo,
     incident::{
         self,
@@ -24,6 +23,7 @@ use sessionwatch_app::{
     remediation::{self, ActError, ArchiveKeys, Consent, Context, Control, Executor, Selection},
     sanitize::printable,
 };
+use sessionwatch_archive::Identity;
 use sessionwatch_clock::{Clock, length_of};
 use sessionwatch_core::{checks::Verdict, plural::counted};
 use tokio::signal::unix::{SignalKind, signal};

@@ -7,10 +7,10 @@ use std::{
 
 use sessionwatch_app::{
     app::incidents::{self, CaseOps, EvidenceFile, Packed},
-    archive::sealing::Identity,
     incident::evidence::{self, Verified},
     remediation::{ActError, keys},
 };
+use sessionwatch_archive::Identity;
 
 use super::{Failure, Paper};
 

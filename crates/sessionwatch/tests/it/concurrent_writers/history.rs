@@ -9,10 +9,10 @@ use std::{
 
 use proptest::prelude::*;
 use sessionwatch_app::{
-    archive::sealing::Identity,
     config::{Config, Target},
     remediation::{self, ActError, Consent, Context, Control, Selection, restoring},
 };
+use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
 use sessionwatch_store::{
     Place, Store,

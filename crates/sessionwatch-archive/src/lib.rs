@@ -1,5 +1,6 @@
-//! Sealing: rows are encrypted in the age format (<https://age-encryption.org/v1>) to a recipient, and read again with
-//! the identity that belongs to it.
+//! Sealed copies of the rows that actions removed or changed, so that they can be undone for a while. They are encrypted in
+//! the age format (<https://age-encryption.org/v1>) to a recipient, and opened with the identity that belongs to it. Whole
+//! rows leave this crate into a seal, or back into the table.
 
 use std::{
     io::{Read as _, Write as _},
@@ -9,9 +10,8 @@ use std::{
 };
 
 use age::{secrecy::ExposeSecret as _, x25519};
-use zeroize::Zeroizing;
-
 use sessionwatch_targets::{full_rows::ArchiveBatch, unsealed_rows::DamagedRows};
+use zeroize::Zeroizing;
 
 /// Why something cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -178,8 +178,9 @@ impl std::fmt::Debug for Identity {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::*;
     use sessionwatch_targets::full_rows::{DependentRows, FullRows};
+
+    use super::*;
 
     #[test]
     fn what_is_sealed_opens_with_its_identity_and_no_other() {
