@@ -126,7 +126,7 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
             assert!(said["summary"].as_str().unwrap().contains("answered 401: is its secret"), "{said}");
             assert_eq!((said["target"].as_str(), said["severity"].as_str()), (Some("bad"), Some("high")));
         } else {
-            assert_eq!(good.received().len(), 1);
+            assert_eq!(good.wait_for(1).len(), 1, "nobody is told of it yet");
         }
         at = next;
         watch.set(at);
