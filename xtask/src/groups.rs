@@ -36,26 +36,26 @@ pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from) * THREADS_OF_PROCESSOR
 }
 
-/// Runs all tests. There are none in documentation, and to look for them takes a minute.
+/// Lints and runs all tests. There are none in documentation, and to look for them takes a minute.
 ///
 /// # Errors
 ///
-/// If one fails.
+/// If a lint or a test fails.
 pub(crate) fn test_all() -> Result<()> {
-    super::cargo(&["test", "--workspace", "--locked", "--tests"])
+    super::cargo_with_clippy(&["test", "--workspace", "--locked", "--tests"])
 }
 
-/// Runs the tests of one group: of every crate, without stories in a browser and without slow ones.
+/// Lints, and runs the tests of every crate, without stories in a browser and without slow ones.
 ///
 /// # Errors
 ///
-/// If one fails.
+/// If a lint or a test fails.
 pub(crate) fn test_fast() -> Result<()> {
     // Every time the whole workspace, so that nothing is built once more with other features.
-    super::cargo(&["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples"])?;
+    super::cargo_with_clippy(&["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples"])?;
     let mut stories = vec!["test", "--workspace", "--locked", "--test", "it", "--"];
     stories.extend(SLOW_STORIES.iter().flat_map(|story| ["--skip", story]));
-    super::cargo(&stories)
+    super::cargo_with_clippy(&stories)
 }
 
 #[cfg(test)]

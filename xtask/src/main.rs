@@ -15,7 +15,7 @@ mod timescale;
 const HELP: &str = "cargo xtask COMMAND
 
   test    tidy, then install what the tests need, format check, lint and every test;
-          with --fast only tests, without slow stories and without a browser
+          with --fast only lint and tests, without slow stories and without a browser
   setup   only install what the tests need
   fmt     format the code
   lint    format check and Clippy
@@ -84,7 +84,7 @@ fn say(text: &str) {
 fn test() -> Result<()> {
     tidy::run(&[])?;
     setup()?;
-    lint()?;
+    cargo(&["fmt", "--all", "--check"])?;
     groups::test_all()
 }
 
@@ -253,8 +253,22 @@ fn on_path(program: &str) -> bool {
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
-    say(&format!("==> cargo {}", arguments.join(" ")));
+    run_cargo(Command::new(env!("CARGO")), arguments)
+}
+
+/// Runs cargo with Clippy as the compiler of the workspace, so that linting and building are one step. A lint is an error.
+/// `cargo clippy` would check every crate first, and the build would compile it again.
+fn cargo_with_clippy(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(env!("CARGO"));
+    command
+        .env("RUSTC_WORKSPACE_WRAPPER", Path::new(env!("CARGO")).with_file_name("clippy-driver"))
+        // As `cargo clippy -- -D warnings` hands it over.
+        .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+    run_cargo(command, arguments)
+}
+
+fn run_cargo(mut command: Command, arguments: &[&str]) -> Result<()> {
+    say(&format!("==> cargo {}", arguments.join(" ")));
     if std::env::var_os(THREADS).is_none() {
         command.env(THREADS, groups::threads().to_string());
     }
