@@ -12,6 +12,7 @@ pub mod judge;
 pub mod scan;
 pub mod syslog;
 pub mod tally;
+mod zstd_frames;
 
 use serde_json::{Value, json};
 use sessionwatch_clock as clock;

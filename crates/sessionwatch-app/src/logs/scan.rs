@@ -18,7 +18,7 @@ use sessionwatch_logs::{
     signal::Signal,
 };
 
-use super::blocks::Blocks;
+use super::{blocks::Blocks, zstd_frames::ZstdFrames};
 use crate::progress::Meter;
 
 /// Bytes of a file that a processor takes at once.
@@ -72,7 +72,7 @@ impl Packing {
         Ok(match self {
             Self::Plain => Box::new(source),
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
-            Self::Zstd => Box::new(zstd::Decoder::with_buffer(source)?),
+            Self::Zstd => Box::new(ZstdFrames::new(source)),
         })
     }
 }
