@@ -3,15 +3,23 @@
 //! rows leave this crate into a seal, or back into the table.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    str::FromStr as _,
 };
 
-use age::{secrecy::ExposeSecret as _, x25519};
+use bech32::{Bech32, Hrp};
 use sessionwatch_targets::{full_rows::ArchiveBatch, unsealed_rows::DamagedRows};
 use zeroize::Zeroizing;
+
+mod age_format;
+
+use age_format::{DecryptError, Key};
+
+/// What the text of a recipient begins with, before a `1`.
+const RECIPIENT_PREFIX: Hrp = Hrp::parse_unchecked("age");
+/// What the text of an identity begins with, before a `1`; it is written in capitals.
+const IDENTITY_PREFIX: Hrp = Hrp::parse_unchecked("age-secret-key-");
 
 /// Why something cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +57,13 @@ impl From<DamagedRows> for SealError {
 
 /// To whom archives are sealed.
 #[derive(Clone)]
-pub struct Recipient(x25519::Recipient);
+pub struct Recipient(Key);
 
 /// What opens archives.
-pub struct Identity(x25519::Identity);
+pub struct Identity {
+    private: Zeroizing<Key>,
+    public: Key,
+}
 
 impl Recipient {
     /// Reads `age1…`.
@@ -62,7 +73,8 @@ impl Recipient {
     /// If it is not a recipient.
     pub fn parse(text: &str) -> Result<Self, SealError> {
         let text = text.trim();
-        x25519::Recipient::from_str(text).map(Self).map_err(|_| SealError::Recipient(text.to_owned()))
+        let key = parse_key(text, RECIPIENT_PREFIX).filter(|_| text.starts_with("age1"));
+        key.map(|key| Self(*key)).ok_or_else(|| SealError::Recipient(text.to_owned()))
     }
 
     /// Encrypts bytes.
@@ -71,13 +83,7 @@ impl Recipient {
     ///
     /// If the system has no random numbers.
     pub fn seal(&self, bytes: &[u8]) -> Result<Vec<u8>, SealError> {
-        let recipients = std::iter::once(&self.0 as &dyn age::Recipient);
-        let encryptor = age::Encryptor::with_recipients(recipients).map_err(|_| SealError::Sealing)?;
-        let mut sealed = Vec::with_capacity(bytes.len() + 512);
-        let mut writer = encryptor.wrap_output(&mut sealed).map_err(|_| SealError::Sealing)?;
-        writer.write_all(bytes).map_err(|_| SealError::Sealing)?;
-        writer.finish().map_err(|_| SealError::Sealing)?;
-        Ok(sealed)
+        age_format::encrypt(&self.0, bytes).map_err(|_| SealError::Sealing)
     }
 
     /// Encrypts rows.
@@ -92,13 +98,13 @@ impl Recipient {
 
 impl std::fmt::Display for Recipient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        bech32::encode_lower_to_fmt::<Bech32, _>(f, RECIPIENT_PREFIX, &self.0).map_err(|_| std::fmt::Error)
     }
 }
 
 impl std::fmt::Debug for Recipient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Recipient({})", self.0)
+        write!(f, "Recipient({self})")
     }
 }
 
@@ -107,9 +113,9 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// If there is such a file, or it cannot be written.
+    /// If there is such a file, it cannot be written, or the system has no random numbers.
     pub fn create(path: &Path) -> Result<Self, SealError> {
-        let identity = x25519::Identity::generate();
+        let identity = Self::ephemeral()?;
         let open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut file = open.map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => SealError::Exists(path.to_owned()),
@@ -117,18 +123,22 @@ impl Identity {
         })?;
         let text = Zeroizing::new(format!(
             "# Opens the archives of sessionwatch. Keep it where the archives are not.\n# public key: {}\n{}\n",
-            identity.to_public(),
-            identity.to_string().expose_secret()
+            identity.recipient(),
+            *identity.text()
         ));
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         written.map_err(|_| SealError::Write(path.to_owned()))?;
-        Ok(Self(identity))
+        Ok(identity)
     }
 
     /// One that is nowhere but here, for what need not be opened again.
-    #[must_use]
-    pub fn ephemeral() -> Self {
-        Self(x25519::Identity::generate())
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random numbers.
+    pub fn ephemeral() -> Result<Self, SealError> {
+        let private = age_format::generate_private_key().map_err(|_| SealError::Sealing)?;
+        Self::of(private).ok_or(SealError::Sealing)
     }
 
     /// Reads one from a file, as this program or `age-keygen` writes it.
@@ -139,14 +149,33 @@ impl Identity {
     pub fn read(path: &Path) -> Result<Self, SealError> {
         let text = std::fs::read_to_string(path).map(Zeroizing::new);
         let text = text.map_err(|_| SealError::Read(path.to_owned()))?;
-        let found = text.lines().find_map(|line| x25519::Identity::from_str(line.trim()).ok());
-        found.map(Self).ok_or_else(|| SealError::Read(path.to_owned()))
+        text.lines().find_map(Self::parse).ok_or_else(|| SealError::Read(path.to_owned()))
+    }
+
+    /// Reads `AGE-SECRET-KEY-1…`.
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        Self::of(parse_key(text, IDENTITY_PREFIX).filter(|_| text.starts_with("AGE"))?)
+    }
+
+    fn of(private: Zeroizing<Key>) -> Option<Self> {
+        let public = age_format::public_key(&private).ok()?;
+        Some(Self { private, public })
+    }
+
+    /// The text that [`Identity::parse`] reads.
+    fn text(&self) -> Zeroizing<String> {
+        // Room for all of it at once, so that no copies are left where it grew.
+        let mut text = Zeroizing::new(String::with_capacity(128));
+        // Writing to a String cannot fail, and the length is always the same.
+        let _ = bech32::encode_upper_to_fmt::<Bech32, _>(&mut *text, IDENTITY_PREFIX, &self.private[..]);
+        text
     }
 
     /// To whom it belongs.
     #[must_use]
     pub fn recipient(&self) -> Recipient {
-        Recipient(self.0.to_public())
+        Recipient(self.public)
     }
 
     /// Decrypts what was sealed to that recipient.
@@ -155,23 +184,26 @@ impl Identity {
     ///
     /// If it was sealed to another one, or changed since.
     pub fn open(&self, sealed: &[u8], recipient: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let decryptor = age::Decryptor::new_buffered(sealed).map_err(|_| SealError::Damaged)?;
-        let identities = std::iter::once(&self.0 as &dyn age::Identity);
-        let mut reader = decryptor.decrypt(identities).map_err(|error| match error {
-            age::DecryptError::NoMatchingKeys => SealError::Wrong(recipient.to_owned()),
-            _ => SealError::Damaged,
-        })?;
-        // Room for all of it at once, so that no copies are left where it grew.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(sealed.len()));
-        reader.read_to_end(&mut bytes).map_err(|_| SealError::Damaged)?;
-        Ok(bytes)
+        age_format::decrypt(&self.private, sealed).map_err(|error| match error {
+            DecryptError::NotForThisKey => SealError::Wrong(recipient.to_owned()),
+            DecryptError::Damaged => SealError::Damaged,
+        })
     }
 }
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Identity(of {})", self.0.to_public())
+        write!(f, "Identity(of {})", self.recipient())
     }
+}
+
+/// Reads a key from its text.
+fn parse_key(text: &str, prefix: Hrp) -> Option<Zeroizing<Key>> {
+    let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32>(text).ok()?;
+    let mut key = Zeroizing::new([0; 32]);
+    let mut bytes = checked.byte_iter();
+    key.iter_mut().try_for_each(|to| bytes.next().map(|byte| *to = byte))?;
+    (checked.hrp() == prefix && bytes.next().is_none()).then_some(key)
 }
 
 #[cfg(test)]

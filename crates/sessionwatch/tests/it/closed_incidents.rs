@@ -25,7 +25,7 @@ fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (opened, _) = runtime.block_on(incident::open(context, grade, "a leak")).unwrap();
     let plan = runtime.block_on(remediation::make(context, &Selection::User("2".into()))).unwrap();
-    let recipient = Identity::ephemeral().recipient();
+    let recipient = Identity::ephemeral().unwrap().recipient();
     let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();
     let applying = crate::execute::apply(context, &plan.kept.id, &recipient, consent, &control);

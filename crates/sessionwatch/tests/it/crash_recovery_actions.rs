@@ -159,7 +159,7 @@ impl Held {
     ) -> Result<remediation::Applied, ActError> {
         let selection = Selection::Expired { grace: jiff::SignedDuration::from_hours(14) };
         let plan = self.runtime.block_on(remediation::make(self.context(), &selection)).unwrap();
-        let recipient = Identity::ephemeral().recipient();
+        let recipient = Identity::ephemeral().unwrap().recipient();
         let consent = Consent { name: Some("app"), ..Consent::default() };
         let mut work =
             Box::pin(crate::execute::apply(self.context(), &plan.kept.id, &recipient, consent, control));
@@ -303,7 +303,7 @@ fn a_plan_goes_stale_and_is_carried_out_once() {
         let selection = Selection::User(user.into());
         held.runtime.block_on(remediation::make(context, &selection)).unwrap().kept.id
     };
-    let recipient = Identity::ephemeral().recipient();
+    let recipient = Identity::ephemeral().unwrap().recipient();
     let apply = |plan: &str| {
         let (consent, control) = (Consent::default(), Control::default());
         held.runtime.block_on(crate::execute::apply(context, plan, &recipient, consent, &control))

@@ -288,7 +288,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let (token, expires) = ended.trim().split_once('|').unwrap();
     let (opened, _) = runtime.block_on(incident::open(context, IncidentSeverity::P1, "a leak")).unwrap();
     let plan = runtime.block_on(remediation::make(context, &Selection::User("2".into()))).unwrap();
-    let recipient = Identity::ephemeral().recipient();
+    let recipient = Identity::ephemeral().unwrap().recipient();
     let consent = Consent { name: Some("app"), ..Consent::default() };
     let control = Control::default();
     let applied = runtime

@@ -172,7 +172,7 @@ impl Desk {
         let config = Config::parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
         let store = Store::open(&Place::File(folder.join("state.db"))).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { config, store, clock, runtime, identity: Identity::ephemeral() }
+        Self { config, store, clock, runtime, identity: Identity::ephemeral().unwrap() }
     }
 
     fn context<'a>(&'a self, actor: &'a str) -> Context<'a> {

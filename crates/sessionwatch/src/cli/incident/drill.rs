@@ -205,7 +205,7 @@ async fn rehearse(
     if interactive {
         ask("To carry it out, type the name of the target (drill): ", |line| line == "drill").await?;
     }
-    let identity = Identity::ephemeral();
+    let identity = Identity::ephemeral().map_err(ActError::from)?;
     let control = Control::default();
     let consent = Consent { name: Some("drill"), ..Consent::default() };
     let recipient = identity.recipient();

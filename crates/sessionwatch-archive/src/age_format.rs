@@ -1,0 +1,393 @@
+//! The age format, version 1, with X25519 recipients (<https://age-encryption.org/v1>): a header holds the key of the file,
+//! wrapped for the recipient, and the payload is encrypted by it in chunks.
+//!
+//! Every primitive is that of the library which TLS uses too. The crate `age` does the same with eighty more crates, most of
+//! them for translations; the tests hold what is written and read here against it.
+
+use aws_lc_rs::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    agreement::{self, PrivateKey, UnparsedPublicKey, X25519},
+    error::Unspecified,
+    hkdf::{HKDF_SHA256, Salt},
+    hmac, rand,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use zeroize::Zeroizing;
+
+/// The first line of a sealed file, which names the version.
+const VERSION_LINE: &str = "age-encryption.org/v1\n";
+/// What derives the key that wraps the key of a file.
+const WRAP_INFO: &str = "age-encryption.org/v1/X25519";
+/// The begin of the lines of a recipient.
+const STANZA_PREFIX: &str = "-> ";
+/// The begin of the last line of a header.
+const MAC_PREFIX: &str = "---";
+/// Characters of a line of a stanza's body; a shorter one is the last.
+const BODY_LINE_LENGTH: usize = 64;
+/// Bytes of the key of a file.
+const FILE_KEY_LENGTH: usize = 16;
+/// Bytes of the salt of the payload's key.
+const PAYLOAD_SALT_LENGTH: usize = 16;
+/// Bytes of plaintext in each chunk but the last.
+const CHUNK_LENGTH: usize = 64 << 10;
+/// Bytes by which each chunk grows.
+const TAG_LENGTH: usize = 16;
+/// More than a header with one recipient takes.
+const HEADER_ROOM: usize = 512;
+
+/// A key of X25519, public or private.
+pub(super) type Key = [u8; 32];
+/// The key of a file.
+type FileKey = [u8; FILE_KEY_LENGTH];
+
+/// Why something cannot be decrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DecryptError {
+    /// It is for somebody else.
+    NotForThisKey,
+    /// It is not what was encrypted.
+    Damaged,
+}
+
+/// The public key of a private one.
+///
+/// # Errors
+///
+/// If the library refuses.
+pub(super) fn public_key(private: &Key) -> Result<Key, Unspecified> {
+    let public = private_key(private)?.compute_public_key()?;
+    public.as_ref().try_into().map_err(|_| Unspecified)
+}
+
+/// Makes a private key.
+///
+/// # Errors
+///
+/// If the system has no random numbers.
+pub(super) fn generate_private_key() -> Result<Zeroizing<Key>, Unspecified> {
+    random().map(Zeroizing::new)
+}
+
+/// Encrypts bytes for a public key.
+///
+/// # Errors
+///
+/// If the system has no random numbers, or that is no key.
+pub(super) fn encrypt(recipient: &Key, plaintext: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    let file_key: Zeroizing<FileKey> = Zeroizing::new(random()?);
+    let chunks = plaintext.len().div_ceil(CHUNK_LENGTH).max(1);
+    let mut sealed = Vec::with_capacity(HEADER_ROOM + plaintext.len() + chunks * TAG_LENGTH);
+    sealed.extend_from_slice(header(recipient, &file_key)?.as_bytes());
+    let salt = random::<PAYLOAD_SALT_LENGTH>()?;
+    sealed.extend_from_slice(&salt);
+    let key = payload_key(&file_key, &salt)?;
+    for number in 0..chunks {
+        let chunk = &plaintext[number * CHUNK_LENGTH..plaintext.len().min((number + 1) * CHUNK_LENGTH)];
+        let at = sealed.len();
+        sealed.extend_from_slice(chunk);
+        let nonce = chunk_nonce(number as u64, number + 1 == chunks);
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut sealed[at..])?;
+        sealed.extend_from_slice(tag.as_ref());
+    }
+    Ok(sealed)
+}
+
+/// Decrypts what was encrypted for the public key of a private one.
+///
+/// # Errors
+///
+/// If it is for somebody else, or was changed since.
+pub(super) fn decrypt(private: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+    let (header, payload) = Header::parse(sealed).ok_or(DecryptError::Damaged)?;
+    let public = public_key(private).map_err(|_| DecryptError::Damaged)?;
+    let unwrapped = header.wrapped.iter().find_map(|wrapped| wrapped.unwrap_file_key(private, &public).ok());
+    let file_key = unwrapped.ok_or(DecryptError::NotForThisKey)?;
+    let is_header =
+        hmac::verify(&mac_key(&file_key).map_err(|_| DecryptError::Damaged)?, header.text, &header.mac);
+    is_header.map_err(|_| DecryptError::Damaged)?;
+    decrypt_payload(&file_key, payload).ok_or(DecryptError::Damaged)
+}
+
+fn decrypt_payload(file_key: &FileKey, payload: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (salt, chunks) = payload.split_at_checked(PAYLOAD_SALT_LENGTH)?;
+    let key = payload_key(file_key, salt).ok()?;
+    // Room for all of it at once, so that no copies are left where it grew.
+    let mut plaintext = Zeroizing::new(vec![0; chunks.len()]);
+    let mut length = 0;
+    let count = chunks.len().div_ceil(CHUNK_LENGTH + TAG_LENGTH);
+    for (number, chunk) in chunks.chunks(CHUNK_LENGTH + TAG_LENGTH).enumerate() {
+        let (ciphertext, tag) = chunk.split_at_checked(chunk.len().checked_sub(TAG_LENGTH)?)?;
+        // Only an empty payload has an empty chunk.
+        if ciphertext.is_empty() && number > 0 {
+            return None;
+        }
+        let opened = &mut plaintext[length..length + ciphertext.len()];
+        let nonce = chunk_nonce(number as u64, number + 1 == count);
+        key.open_separate_gather(nonce, Aad::empty(), ciphertext, tag, opened).ok()?;
+        length += ciphertext.len();
+    }
+    plaintext.truncate(length);
+    (count > 0).then_some(plaintext)
+}
+
+/// The header of a file for one recipient.
+fn header(recipient: &Key, file_key: &FileKey) -> Result<String, Unspecified> {
+    let ephemeral = generate_private_key()?;
+    let share = public_key(&ephemeral)?;
+    let key = wrap_key(&ephemeral, recipient, &share, recipient)?;
+    let mut wrapped = file_key.to_vec();
+    key.seal_in_place_append_tag(zero_nonce(), Aad::empty(), &mut wrapped)?;
+    let (share, wrapped) = (STANDARD_NO_PAD.encode(share), STANDARD_NO_PAD.encode(wrapped));
+    let mut header = format!("{VERSION_LINE}{STANZA_PREFIX}X25519 {share}\n{wrapped}\n{MAC_PREFIX}");
+    let mac = hmac::sign(&mac_key(file_key)?, header.as_bytes());
+    header.push_str(&format!(" {}\n", STANDARD_NO_PAD.encode(mac)));
+    Ok(header)
+}
+
+/// The header of a file that is read.
+struct Header<'a> {
+    /// For whom the key of the file was wrapped by X25519.
+    wrapped: Vec<WrappedKey>,
+    /// What the code of authentication is about.
+    text: &'a [u8],
+    mac: Vec<u8>,
+}
+
+/// The key of a file, for one recipient.
+struct WrappedKey {
+    share: Key,
+    body: [u8; FILE_KEY_LENGTH + TAG_LENGTH],
+}
+
+impl<'a> Header<'a> {
+    /// Reads a header, and returns what follows it. Recipients of other kinds are passed over.
+    fn parse(sealed: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let mut lines = Lines { rest: sealed.strip_prefix(VERSION_LINE.as_bytes())? };
+        let mut wrapped = vec![];
+        loop {
+            let before = lines.rest;
+            let line = lines.next()?;
+            if let Some(stanza) = line.strip_prefix(STANZA_PREFIX) {
+                let body = lines.body()?;
+                let mut arguments = stanza.split(' ');
+                if arguments.next() == Some("X25519") {
+                    let share = decode(arguments.next()?)?;
+                    let body = body.try_into().ok()?;
+                    arguments.next().is_none().then(|| wrapped.push(WrappedKey { share, body }))?;
+                }
+                continue;
+            }
+            let mac = line.strip_prefix(MAC_PREFIX)?.strip_prefix(' ')?;
+            let mac = STANDARD_NO_PAD.decode(mac).ok()?;
+            let text = &sealed[..sealed.len() - before.len() + MAC_PREFIX.len()];
+            return Some((Self { wrapped, text, mac }, lines.rest));
+        }
+    }
+}
+
+impl WrappedKey {
+    fn unwrap_file_key(&self, private: &Key, public: &Key) -> Result<Zeroizing<FileKey>, Unspecified> {
+        let key = wrap_key(private, &self.share, &self.share, public)?;
+        let mut file_key = Zeroizing::new([0; FILE_KEY_LENGTH]);
+        let (ciphertext, tag) = self.body.split_at(FILE_KEY_LENGTH);
+        key.open_separate_gather(zero_nonce(), Aad::empty(), ciphertext, tag, &mut file_key[..])?;
+        Ok(file_key)
+    }
+}
+
+/// The lines of a header.
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    fn next(&mut self) -> Option<&'a str> {
+        let end = self.rest.iter().position(|byte| *byte == b'\n')?;
+        let line = std::str::from_utf8(&self.rest[..end]).ok()?;
+        self.rest = &self.rest[end + 1..];
+        Some(line)
+    }
+
+    /// What a stanza holds below its first line.
+    fn body(&mut self) -> Option<Vec<u8>> {
+        let mut text = String::new();
+        loop {
+            let line = self.next()?;
+            text.push_str(line);
+            if line.len() != BODY_LINE_LENGTH {
+                return if line.len() < BODY_LINE_LENGTH { STANDARD_NO_PAD.decode(text).ok() } else { None };
+            }
+        }
+    }
+}
+
+/// The key that wraps the key of a file: each side has one private key, and the other's public one.
+fn wrap_key(private: &Key, other: &Key, share: &Key, recipient: &Key) -> Result<LessSafeKey, Unspecified> {
+    let other = UnparsedPublicKey::new(&X25519, other);
+    agreement::agree(&private_key(private)?, other, Unspecified, |shared| {
+        derive_cipher(shared, &[&share[..], recipient].concat(), WRAP_INFO)
+    })
+}
+
+fn payload_key(file_key: &FileKey, salt: &[u8]) -> Result<LessSafeKey, Unspecified> {
+    derive_cipher(file_key, salt, "payload")
+}
+
+fn mac_key(file_key: &FileKey) -> Result<hmac::Key, Unspecified> {
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &derive(file_key, &[], "header")?[..]))
+}
+
+fn derive_cipher(secret: &[u8], salt: &[u8], info: &str) -> Result<LessSafeKey, Unspecified> {
+    Ok(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &derive(secret, salt, info)?[..])?))
+}
+
+/// Derives 32 bytes by HKDF with SHA-256 (RFC 5869).
+fn derive(secret: &[u8], salt: &[u8], info: &str) -> Result<Zeroizing<Key>, Unspecified> {
+    let mut key = Zeroizing::new([0; 32]);
+    Salt::new(HKDF_SHA256, salt)
+        .extract(secret)
+        .expand(&[info.as_bytes()], HKDF_SHA256)?
+        .fill(&mut key[..])?;
+    Ok(key)
+}
+
+fn private_key(private: &Key) -> Result<PrivateKey, Unspecified> {
+    PrivateKey::from_private_key(&X25519, private).map_err(|_| Unspecified)
+}
+
+/// The nonce of a chunk: its number in eleven bytes, and whether it is the last.
+fn chunk_nonce(number: u64, is_last: bool) -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[3..11].copy_from_slice(&number.to_be_bytes());
+    nonce[11] = u8::from(is_last);
+    Nonce::assume_unique_for_key(nonce)
+}
+
+/// The nonce of a key that encrypts only once.
+fn zero_nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; NONCE_LEN])
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Unspecified> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn decode(text: &str) -> Option<Key> {
+    STANDARD_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        iter::once,
+        str::FromStr as _,
+    };
+
+    use age::{secrecy::ExposeSecret as _, x25519};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Identity;
+
+    /// The same key, for both implementations.
+    fn identities() -> (x25519::Identity, Zeroizing<Key>) {
+        let theirs = x25519::Identity::generate();
+        let ours = Identity::parse(theirs.to_string().expose_secret()).unwrap();
+        (theirs, ours.private)
+    }
+
+    fn age_encrypt(recipients: &[x25519::Identity], plaintext: &[u8]) -> Vec<u8> {
+        let recipients: Vec<x25519::Recipient> = recipients.iter().map(x25519::Identity::to_public).collect();
+        let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let mut sealed = vec![];
+        let mut writer =
+            age::Encryptor::with_recipients(recipients).unwrap().wrap_output(&mut sealed).unwrap();
+        writer.write_all(plaintext).unwrap();
+        writer.finish().unwrap();
+        sealed
+    }
+
+    fn age_decrypt(identity: &x25519::Identity, sealed: &[u8]) -> Vec<u8> {
+        let decryptor = age::Decryptor::new_buffered(sealed).unwrap();
+        let mut plaintext = vec![];
+        decryptor.decrypt(once(identity as _)).unwrap().read_to_end(&mut plaintext).unwrap();
+        plaintext
+    }
+
+    fn plaintext(length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at * 31 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn any_program_of_the_format_opens_what_is_encrypted_and_the_other_way_round() {
+        let (theirs, ours) = identities();
+        let public = public_key(&ours).unwrap();
+        for length in [0, 1, CHUNK_LENGTH - 1, CHUNK_LENGTH, CHUNK_LENGTH + 1, 2 * CHUNK_LENGTH, 200_000] {
+            let plaintext = plaintext(length);
+            let sealed = encrypt(&public, &plaintext).unwrap();
+            assert!(sealed.len() <= sealed.capacity(), "it never grew");
+            assert_eq!(age_decrypt(&theirs, &sealed), plaintext, "{length}");
+            assert_eq!(*decrypt(&ours, &sealed).unwrap(), plaintext, "{length}");
+            let (other, _) = identities();
+            let sealed = age_encrypt(&[other, theirs.clone()], &plaintext);
+            assert_eq!(*decrypt(&ours, &sealed).unwrap(), plaintext, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_somebody_else_is_not_opened() {
+        let ((other, _), (_, ours)) = (identities(), identities());
+        let sealed = age_encrypt(&[other], b"rows");
+        assert_eq!(decrypt(&ours, &sealed), Err(DecryptError::NotForThisKey));
+    }
+
+    #[test]
+    fn every_byte_counts_and_so_does_the_end() {
+        let (_, ours) = identities();
+        let sealed = encrypt(&public_key(&ours).unwrap(), &plaintext(2 * CHUNK_LENGTH)).unwrap();
+        let ends = (0..400).chain(sealed.len() - 40..sealed.len());
+        for at in ends.chain((400..sealed.len()).step_by(4_099)) {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(decrypt(&ours, &changed).is_err(), "changed at {at}");
+            assert!(decrypt(&ours, &sealed[..at]).is_err(), "cut to {at}");
+        }
+        let header = sealed.windows(4).position(|part| part == b"\n---").unwrap() + 1;
+        let payload = header + sealed[header..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let chunk = CHUNK_LENGTH + TAG_LENGTH;
+        let first = payload + PAYLOAD_SALT_LENGTH;
+        let without_last = &sealed[..first + chunk];
+        let swapped = [&sealed[..first], &sealed[first + chunk..], &sealed[first..first + chunk]].concat();
+        for forged in [without_last, &swapped, &[&sealed[..], b"more"].concat(), &sealed[..first], b""] {
+            assert_eq!(decrypt(&ours, forged), Err(DecryptError::Damaged));
+        }
+    }
+
+    #[test]
+    fn a_key_that_gives_everybody_the_same_secret_is_refused() {
+        assert!(encrypt(&[0; 32], b"rows").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_somebody_made_up_is_no_panic(bytes in any::<Vec<u8>>(), header in ".{0,200}") {
+            let (_, ours) = identities();
+            let made_up = [VERSION_LINE.as_bytes(), STANZA_PREFIX.as_bytes(), header.as_bytes(), &bytes].concat();
+            prop_assert!(decrypt(&ours, &made_up).is_err());
+            prop_assert!(decrypt(&ours, &bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn recipients_and_identities_are_written_as_others_write_them() {
+        let (theirs, _) = identities();
+        let text = theirs.to_string();
+        let ours = Identity::parse(text.expose_secret()).unwrap();
+        assert_eq!(ours.recipient().to_string(), theirs.to_public().to_string());
+        assert_eq!(ours.text().as_str(), text.expose_secret());
+        assert!(x25519::Identity::from_str(&Identity::ephemeral().unwrap().text()).is_ok());
+    }
+}
