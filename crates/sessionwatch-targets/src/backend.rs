@@ -23,10 +23,10 @@ use crate::{
     scan_progress::ScanProgress,
     side_effects::{Catalog, Dependent},
     sql::{
-        Change, Mutation, Obstacle, ReadRows, Sql,
+        Change, EndedRows, Mutation, Obstacle, ReadRows, Sql,
         schema::{Schema, Table},
     },
-    unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
+    unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 
 pub(crate) use self::address::DatabaseAddress;
@@ -37,6 +37,30 @@ pub use self::facts::{
 
 /// Rows of a query that are read at once.
 pub(crate) const PAGE: usize = 5_000;
+
+/// Archived rows that one statement restores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsToRestore<'a> {
+    /// The batch that they are in.
+    pub(crate) batch: &'a UnsealedRows,
+    /// The table that removed rows are inserted into.
+    pub(crate) into: &'a TableName,
+    /// The position of each, and its mark.
+    pub(crate) wanted: &'a [(usize, i64)],
+    /// As in [`EndedRows`]; nothing of rows that were removed.
+    pub(crate) nulls: &'a [usize],
+}
+
+impl RowsToRestore<'_> {
+    /// The statement.
+    pub(crate) fn statement(&self, sql: &Sql<'_>) -> String {
+        let BatchHeader { columns, change, .. } = &self.batch.about;
+        match sql.ended_by(change) {
+            None => sql.insert_removed(columns, self.into),
+            Some(ended_by) => sql.set_back(EndedRows { columns, ended_by, nulls: self.nulls }),
+        }
+    }
+}
 
 /// How a database is opened to be read.
 #[derive(Clone, Copy, Debug)]
@@ -395,8 +419,7 @@ pub(crate) trait WriteBackend: Sized {
         Ok(BTreeMap::new())
     }
 
-    /// Restores rows into a table: for each of those positions, of rows with these row hashes, what was in the way; `None` for
-    /// a row that is back.
+    /// Restores rows: for each of them what was in the way; `None` for a row that is back.
     ///
     /// # Errors
     ///
@@ -404,9 +427,7 @@ pub(crate) trait WriteBackend: Sized {
     async fn restore(
         &mut self,
         sql: &Sql<'_>,
-        rows: &UnsealedRows,
-        into: &TableName,
-        wanted: &[(usize, i64)],
+        rows: RowsToRestore<'_>,
     ) -> Result<Vec<Option<Obstacle>>, TargetError>;
 
     /// Restores rows of a dependent table, those at these positions: the positions of those that the table does not take.

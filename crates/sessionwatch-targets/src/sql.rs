@@ -29,7 +29,7 @@ pub use addresses::{Among, OrphanSearch, RowAddressing};
 pub use comparing::Compared;
 pub use listing::{After, List, Sort, Status};
 pub use mutations::{Addressing, Change, Mutation, Named, ReadRows, RowVersion};
-pub use restore::Obstacle;
+pub use restore::{EndedRows, Obstacle};
 pub use selection::{Chosen, Filter, RowName, Selected};
 
 use sessionwatch_core::{

@@ -138,6 +138,12 @@ impl UnsealedRows {
         self.rows.get(at).map_or(&[], Vec::as_slice)
     }
 
+    /// Which of these columns, by their position, are NULL in a row.
+    pub(crate) fn nulls(&self, at: usize, columns: &[usize]) -> Vec<usize> {
+        let row = self.row(at);
+        columns.iter().copied().filter(|column| row.get(*column) == Some(&Value::Null)).collect()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

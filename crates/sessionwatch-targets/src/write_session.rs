@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use sessionwatch_core::row_ref::RowRef;
 
+pub use super::{
+    backend::{Changed, Hidden, TransactionStatus, WriteRole},
+    databases::WriteSession,
+};
 use super::{
-    backend::WriteBackend as _,
+    backend::{RowsToRestore, WriteBackend as _},
     capabilities::Capabilities,
     cells::TextRow,
     databases::each,
@@ -16,11 +20,7 @@ use super::{
     selecting::PresentRow,
     side_effects::{Catalog, Dependent},
     sql::{Change, Mutation, Named, Obstacle, ReadRows},
-    unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
-};
-pub use super::{
-    backend::{Changed, Hidden, TransactionStatus, WriteRole},
-    databases::WriteSession,
+    unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 
 impl WriteSession {
@@ -248,9 +248,30 @@ impl WriteSession {
         wanted: &[(usize, i64)],
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {
         let sql = scope.queries();
-        let mut left = each!(self, WriteSession, session => session.restore(&sql, rows, into, wanted).await?);
-        if rows.about.change != Revoke::Delete {
-            left.iter_mut().for_each(|left| *left = left.map(|_| Obstacle::Gone));
+        let BatchHeader { columns, change, .. } = &rows.about;
+        let Some(ended_by) = sql.ended_by(change) else {
+            let removed = RowsToRestore { batch: rows, into, wanted, nulls: &[] };
+            return each!(self, WriteSession, session => session.restore(&sql, removed).await);
+        };
+        let unchanged = sql.unchanged_columns(columns, ended_by);
+        let mut alike = BTreeMap::<Vec<usize>, Vec<usize>>::new();
+        for (turn, (at, _)) in wanted.iter().enumerate() {
+            alike.entry(rows.nulls(*at, &unchanged)).or_default().push(turn);
+        }
+        let mut left = vec![Some(Obstacle::Unidentified); wanted.len()];
+        for (nulls, turns) in alike {
+            if !sql.identifies(columns, &nulls) {
+                continue;
+            }
+            let wanted: Vec<(usize, i64)> =
+                turns.iter().filter_map(|turn| wanted.get(*turn).copied()).collect();
+            let ended = RowsToRestore { batch: rows, into, wanted: &wanted, nulls: &nulls };
+            let set_back = each!(self, WriteSession, session => session.restore(&sql, ended).await?);
+            for (turn, obstacle) in turns.into_iter().zip(set_back) {
+                if let Some(left) = left.get_mut(turn) {
+                    *left = obstacle.map(|_| Obstacle::Gone);
+                }
+            }
         }
         Ok(left)
     }

@@ -49,6 +49,8 @@ pub enum Why {
     Changed,
     /// It is not there any more.
     Gone,
+    /// It was ended in place, and has neither an ID nor a token to find it by.
+    Unidentified,
     /// Somebody holds a lock on it.
     Busy,
     /// A trigger keeps it as it is.
@@ -76,6 +78,7 @@ impl Why {
         match self {
             Self::Changed => "changed or extended since the plan",
             Self::Gone => "not there any more",
+            Self::Unidentified => "no ID and no token tells its row from others",
             Self::Busy => "held by somebody else",
             Self::DependentsKept => {
                 "rows of other tables that go with it were changed meanwhile, or a trigger keeps them"

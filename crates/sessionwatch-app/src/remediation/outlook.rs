@@ -69,6 +69,10 @@ impl There {
         let id = row.id.as_ref().is_some_and(|id| self.ids.contains(id));
         let token = row.token.is_some_and(|token| self.tokens.contains(&token));
         if !self.removed {
+            // Rows that were planned before fingerprints were kept have a prefix all the same.
+            if row.id.is_none() && row.token.is_none() && row.prefix.is_none() {
+                return Some(Obstacle::Unidentified);
+            }
             // The row has to be there, with its token.
             let is_there = (id || row.id.is_none()) && (token || row.token.is_none());
             return (!is_there).then_some(Obstacle::Gone);
@@ -156,7 +160,7 @@ impl Outlook {
             return false;
         }
         self.users.extend(row.user.clone());
-        self.unknown += u64::from(row.token.is_none());
+        self.unknown += u64::from(row.token.is_none() && row.prefix.is_some());
         if let Some(token) = row.token.filter(|token| self.shared.contains(token)) {
             let revived = self.revived.entry(token).or_default();
             revived.0 = row.prefix.clone().unwrap_or_default();
@@ -175,6 +179,7 @@ impl Outlook {
                 Obstacle::Token => "their token is in the table again, or comes back with another row",
                 Obstacle::User => "their user does not exist any more",
                 Obstacle::Gone => "their row is not in the table any more",
+                Obstacle::Unidentified => "they have neither an ID nor a token to find their row by",
                 Obstacle::Refused => "the table refuses them",
             };
             format!(

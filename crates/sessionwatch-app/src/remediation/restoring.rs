@@ -364,6 +364,7 @@ impl Outcome {
             Some(Obstacle::Token) => Why::TokenTaken,
             Some(Obstacle::User) => Why::UserGone,
             Some(Obstacle::Gone) => Why::Gone,
+            Some(Obstacle::Unidentified) => Why::Unidentified,
             Some(Obstacle::Refused) => Why::Refused,
         })
     }

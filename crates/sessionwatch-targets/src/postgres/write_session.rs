@@ -13,7 +13,7 @@ use super::{
     side_effects,
 };
 use crate::{
-    backend::{Changed, Hidden, TransactionStatus, WriteBackend, WriteRole},
+    backend::{Changed, Hidden, RowsToRestore, TransactionStatus, WriteBackend, WriteRole},
     capabilities::Capabilities,
     cells::{self, TextRow},
     error::TargetError,
@@ -22,7 +22,7 @@ use crate::{
     mapping::TableName,
     side_effects::{Catalog, Dependent},
     sql::{self, Change, Dialect, Mutation, Obstacle, ReadRows, RowVersion, Sql},
-    unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
+    unsealed_rows::{ColumnDecl, UnsealedDependents},
 };
 use pg_link::{Connection, Dsn};
 
@@ -342,16 +342,15 @@ impl WriteBackend for PostgresWrite {
     async fn restore(
         &mut self,
         sql: &Sql<'_>,
-        rows: &UnsealedRows,
-        into: &TableName,
-        wanted: &[(usize, i64)],
+        rows: RowsToRestore<'_>,
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {
+        let RowsToRestore { batch, wanted, .. } = rows;
         // The statement's text holds no value: those are parameters, which servers do not log unless told to.
-        let statement = sql.put_back(&rows.about.columns, &rows.about.change, into);
+        let statement = rows.statement(sql);
         tracing::debug!("query: {}", sql::without_values(&statement));
-        let columns: Vec<Vec<Option<&str>>> = (0..rows.about.columns.len())
+        let columns: Vec<Vec<Option<&str>>> = (0..batch.about.columns.len())
             .map(|column| {
-                let cell = |(at, _): &(usize, i64)| rows.row(*at).get(column).and_then(|cell| cell.text());
+                let cell = |(at, _): &(usize, i64)| batch.row(*at).get(column).and_then(|cell| cell.text());
                 wanted.iter().map(cell).collect()
             })
             .collect();

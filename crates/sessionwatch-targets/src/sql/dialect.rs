@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use sessionwatch_core::{decoder::Decoder, instant::Instant};
 
 use super::{
-    Addressing, ReadRows, Sql,
+    Addressing, EndedRows, ReadRows, Sql,
     grants::{Roles, Subject},
     remedies::RemedyDialect,
     schema::{Column, ColumnKind, Equality, Table},
@@ -108,8 +108,8 @@ pub(crate) trait SqlDialect: RemedyDialect + Debug + Sync {
     fn is_read(&self, sql: &Sql<'_>, read: ReadRows<'_>) -> String;
     /// Inserts archived rows into a table, where nothing is in their way.
     fn insert(&self, sql: &Sql<'_>, columns: &[ColumnDecl], into: &TableName) -> String;
-    /// Sets the column that ended sessions back, where their rows are still there with their tokens.
-    fn set_back(&self, sql: &Sql<'_>, columns: &[ColumnDecl], column: &str) -> String;
+    /// Sets the column that ended sessions back, where their rows are still there and otherwise as they were.
+    fn set_back(&self, sql: &Sql<'_>, ended: EndedRows<'_>) -> String;
     /// Inserts archived rows of a dependent table, where it does not have them already.
     fn insert_dependents(&self, dependent: &DependentTable) -> String;
 

@@ -167,7 +167,9 @@ impl Sql<'_> {
                 let places: Vec<u64> = rows.iter().map(|row| row.place).collect();
                 self.dialect().at_places(&[], &places)
             }
-            (Named::Id, Some(id)) => self.with_ids(id, rows.iter().filter_map(|row| row.id.as_deref())),
+            (Named::Id, Some(id)) => {
+                self.with_ids_or_marks(id, rows.iter().map(|row| (row.id.as_deref(), row.mark)))
+            }
             _ => self.marked(rows.iter().map(|row| row.mark)),
         }
     }
@@ -176,6 +178,27 @@ impl Sql<'_> {
     pub(super) fn with_ids<'i>(&self, id: &str, ids: impl Iterator<Item = &'i str>) -> String {
         let ids: Vec<String> = ids.map(|id| self.string(id)).collect();
         self.dialect().id_among(&self.column(id), self.declared(id), &ids.join(", "))
+    }
+
+    /// The condition that a row has one of these ids or, where it has none, its mark: a column whose values are unique may be
+    /// NULL in many rows.
+    pub(super) fn with_ids_or_marks<'i>(
+        &self,
+        id: &str,
+        rows: impl Iterator<Item = (Option<&'i str>, i64)>,
+    ) -> String {
+        let (mut ids, mut marks) = (vec![], vec![]);
+        for (id, mark) in rows {
+            match id {
+                Some(id) => ids.push(id),
+                None => marks.push(mark),
+            }
+        }
+        let by_id = self.with_ids(id, ids.into_iter());
+        if marks.is_empty() {
+            return by_id;
+        }
+        format!("({by_id} OR ({} IS NULL AND {}))", self.column(id), self.marked(marks.into_iter()))
     }
 
     /// The condition that a row has one of these marks.

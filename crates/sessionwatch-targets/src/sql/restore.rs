@@ -2,7 +2,7 @@
 
 use super::{Sql, identifier, table};
 use crate::{
-    mapping::{Revoke, TableName},
+    mapping::{Mapping, Revoke, TableName},
     sql::schema::Equality,
     unsealed_rows::ColumnDecl,
 };
@@ -16,8 +16,10 @@ pub enum Obstacle {
     Token,
     /// No user of its id is seen.
     User,
-    /// The row whose session was ended in place is not there any more, or has another token.
+    /// The row whose session was ended in place is not there any more, or has another token, user or end.
     Gone,
+    /// The row whose session was ended in place has neither an id nor a token by which it could be found.
+    Unidentified,
     /// A constraint, a rule or a trigger of the table refuses it.
     Refused,
 }
@@ -32,6 +34,7 @@ impl Obstacle {
             Self::Token => "token",
             Self::User => "user",
             Self::Gone => "gone",
+            Self::Unidentified => "unidentified",
             Self::Refused => "refused",
         }
     }
@@ -46,6 +49,17 @@ impl Obstacle {
 /// The obstacles that can be seen before a row is put back, each with the condition that it is in the way.
 pub(super) type Conditions = Vec<(Obstacle, String)>;
 
+/// Sessions that were ended in place, as one statement sets them back.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedRows<'a> {
+    /// The columns that are archived.
+    pub columns: &'a [ColumnDecl],
+    /// The column that ended them.
+    pub ended_by: &'a str,
+    /// The positions of those [`Sql::unchanged_columns`] that are NULL in all of these rows.
+    pub nulls: &'a [usize],
+}
+
 /// What sets the column that ended a session back, and the condition on the row.
 pub(super) struct SettingBack {
     pub(super) set: String,
@@ -53,15 +67,45 @@ pub(super) struct SettingBack {
 }
 
 impl Sql<'_> {
-    /// Restores rows into the sessions, or into a table that inherits from them: as many at once, and with what in answer, as
-    /// the dialect does.
+    /// Inserts removed rows into the sessions, or into a table that inherits from them: as many at once, and with what in
+    /// answer, as the dialect does.
     #[must_use]
-    pub fn put_back(&self, columns: &[ColumnDecl], change: &Revoke, into: &TableName) -> String {
+    pub fn insert_removed(&self, columns: &[ColumnDecl], into: &TableName) -> String {
+        self.dialect().insert(self, columns, into)
+    }
+
+    /// Sets sessions back that were ended in place: as many at once, and with what in answer, as the dialect does.
+    #[must_use]
+    pub fn set_back(&self, ended: EndedRows<'_>) -> String {
+        self.dialect().set_back(self, ended)
+    }
+
+    /// The column whose new value ended sessions in place; `None` where their rows were removed.
+    #[must_use]
+    pub fn ended_by<'a>(&'a self, change: &'a Revoke) -> Option<&'a str> {
         match change {
-            Revoke::Delete => self.dialect().insert(self, columns, into),
-            Revoke::Expire => self.dialect().set_back(self, columns, &self.mapping.expires.column),
-            Revoke::Flag { column, .. } => self.dialect().set_back(self, columns, column),
+            Revoke::Delete => None,
+            Revoke::Expire => Some(&self.mapping.expires.column),
+            Revoke::Flag { column, .. } => Some(column),
         }
+    }
+
+    /// The positions of the columns that a session which was ended in place still has as they are archived, or else it is not
+    /// set back: those of its mark but for the one that ended it.
+    #[must_use]
+    pub fn unchanged_columns(&self, columns: &[ColumnDecl], ended_by: &str) -> Vec<usize> {
+        let Mapping { id, token, user, expires, .. } = self.mapping;
+        let marked = [id.as_deref(), Some(token), user.as_deref(), Some(&expires.column)];
+        let unchanged = marked.into_iter().flatten().filter(|name| *name != ended_by);
+        unchanged.filter_map(|name| Self::position(columns, name)).collect()
+    }
+
+    /// Whether sessions with NULL at those positions have an id or a token that tells their rows from others.
+    #[must_use]
+    pub fn identifies(&self, columns: &[ColumnDecl], nulls: &[usize]) -> bool {
+        let identifying = self.mapping.id.as_deref().into_iter().chain([self.mapping.token.as_str()]);
+        let mut positions = identifying.filter_map(|name| Self::position(columns, name));
+        positions.any(|at| !nulls.contains(&at))
     }
 
     pub(super) fn position(columns: &[ColumnDecl], name: &str) -> Option<usize> {
@@ -150,26 +194,30 @@ impl Sql<'_> {
         )
     }
 
-    /// Sets the column that ended a session back, where the row is still there with its token; `holder` writes the value of a
-    /// column by its position.
-    pub(super) fn setting_back(
-        &self,
-        columns: &[ColumnDecl],
-        column: &str,
-        holder: impl Fn(usize) -> String,
-    ) -> SettingBack {
-        let value = |name: &str| Self::position(columns, name).map_or_else(|| "NULL".into(), &holder);
-        let same = [Some(&self.mapping.token), self.mapping.id.as_ref()].into_iter().flatten();
-        let same = same.map(|name| format!("s.{} = {}", identifier(name), value(name)));
+    /// Sets the column that ended a session back, where the row is still there and otherwise as it was; `holder` writes the
+    /// value of a column by its position.
+    ///
+    /// Values are compared by `=`, which finds them by an index, and NULL by `IS NULL`: nothing equals it.
+    pub(super) fn setting_back(&self, ended: EndedRows<'_>, holder: impl Fn(usize) -> String) -> SettingBack {
+        let EndedRows { columns, ended_by, nulls } = ended;
+        let same = self.unchanged_columns(columns, ended_by).into_iter().filter_map(|at| {
+            let column = identifier(&columns.get(at)?.name);
+            Some(if nulls.contains(&at) {
+                format!("s.{column} IS NULL")
+            } else {
+                format!("s.{column} = {}", holder(at))
+            })
+        });
+        let value = Self::position(columns, ended_by).map_or_else(|| "NULL".into(), &holder);
         SettingBack {
-            set: format!("{} = {}", identifier(column), value(column)),
+            set: format!("{} = {value}", identifier(ended_by)),
             condition: same.collect::<Vec<_>>().join(" AND "),
         }
     }
 
     /// The same for one row, whose values are parameters.
-    pub(super) fn set_one_back(&self, columns: &[ColumnDecl], column: &str) -> String {
-        let SettingBack { set, condition } = self.setting_back(columns, column, |at| format!("?{}", at + 1));
+    pub(super) fn set_one_back(&self, ended: EndedRows<'_>) -> String {
+        let SettingBack { set, condition } = self.setting_back(ended, |at| format!("?{}", at + 1));
         format!("UPDATE {} AS s SET {set} WHERE {condition}", table(&self.mapping.sessions))
     }
 }

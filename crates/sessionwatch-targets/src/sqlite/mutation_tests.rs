@@ -7,7 +7,7 @@ use super::sample_file::{Row, SampleFile};
 use crate::{
     mapping::Revoke,
     sql::{
-        Change, Mutation, Named,
+        Change, EndedRows, Mutation, Named,
         sample::{EXPIRES, ID, TOKEN, USER},
         schema::Equality,
     },
@@ -135,7 +135,7 @@ fn a_row_comes_back_where_nothing_is_in_its_way() {
     // What is in the way of a row: the first of these that is, and nothing if it came back.
     let put_back = |file: &SampleFile, values: [Option<&str>; 3]| {
         let (insert, ask) =
-            (file.sql().put_back(&columns, &Revoke::Delete, &sessions), file.sql().obstacle_of_one(&columns));
+            (file.sql().insert_removed(&columns, &sessions), file.sql().obstacle_of_one(&columns));
         let mut ask = file.connection.prepare(&ask).unwrap();
         // Where no users are known, it does not ask for the last one.
         let asked = params_from_iter(values.iter().take(ask.parameter_count()));
@@ -173,7 +173,8 @@ fn a_row_comes_back_where_nothing_is_in_its_way() {
 fn an_end_is_set_back_only_on_the_row_that_still_has_the_token() {
     let file = SampleFile::with(&[HOSTILE, Row { id: "other", ..HOSTILE }], &[]);
     let columns = columns(&[ID, TOKEN, EXPIRES]);
-    let statement = file.sql().put_back(&columns, &Revoke::Expire, &file.mapping.sessions);
+    let ended = EndedRows { columns: &columns, ended_by: EXPIRES, nulls: &[] };
+    let statement = file.sql().set_back(ended);
     for (id, token, count) in [("o'clock", "tok'en\\", 1), ("o'clock", "another", 0), ("gone", "tok'en\\", 0)]
     {
         assert_eq!(
@@ -184,8 +185,8 @@ fn an_end_is_set_back_only_on_the_row_that_still_has_the_token() {
     }
     let ends = r#"SELECT "ex""pires" = 9 FROM "ses""sions; --""#;
     assert_eq!(file.values(ends, 0), [Some("1".into()), Some("0".into())]);
-    let flag = Revoke::Flag { column: "agent".into(), value: "o'ff".into() };
-    let flag = file.sql().put_back(&self::columns(&[ID, TOKEN, "agent"]), &flag, &file.mapping.sessions);
+    let columns = self::columns(&[ID, TOKEN, "agent"]);
+    let flag = file.sql().set_back(EndedRows { columns: &columns, ended_by: "agent", nulls: &[] });
     let values = ["o'clock", "tok'en\\", "it's on"];
     assert_eq!(file.connection.execute(&flag, params_from_iter(values)).unwrap(), 1);
     let agents = file.values(r#"SELECT agent FROM "ses""sions; --""#, 0);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{CAPABILITIES, limit, query_error, register, rows, side_effects};
 use crate::{
-    backend::{Changed, WriteBackend},
+    backend::{Changed, RowsToRestore, WriteBackend},
     capabilities::Capabilities,
     cells::TextRow,
     error::TargetError,
@@ -21,7 +21,7 @@ use crate::{
     mapping::{Revoke, TableName},
     side_effects::{Catalog, Dependent},
     sql::{self, Change, Dialect, Mutation, Obstacle, ReadRows, Sql},
-    unsealed_rows::{ColumnDecl, UnsealedDependents, UnsealedRows},
+    unsealed_rows::{ColumnDecl, UnsealedDependents},
 };
 
 /// A connection that changes rows.
@@ -211,26 +211,25 @@ impl WriteBackend for SqliteWrite {
     async fn restore(
         &mut self,
         sql: &Sql<'_>,
-        rows: &UnsealedRows,
-        into: &TableName,
-        wanted: &[(usize, i64)],
+        rows: RowsToRestore<'_>,
     ) -> Result<Vec<Option<Obstacle>>, TargetError> {
         self.start_if_needed()?;
-        let (columns, change) = (&rows.about.columns, &rows.about.change);
-        let statement = sql.put_back(columns, change, into);
+        let RowsToRestore { batch, wanted, .. } = rows;
+        let (columns, change) = (&batch.about.columns, &batch.about.change);
+        let statement = rows.statement(sql);
         let asked = (*change == Revoke::Delete).then(|| sql.obstacle_of_one(columns));
         let prepare = |sql: &str| self.connection.prepare(sql).map_err(|error| query_error(&error));
         let (mut statement, mut asked) = (prepare(&statement)?, asked.as_deref().map(prepare).transpose()?);
         let holders = statement.parameter_count();
         // The second statement says what is in the way of a row that is not back.
         let one = |(at, _): &(usize, i64)| {
-            let values = rows.row(*at).iter().take(holders);
+            let values = batch.row(*at).iter().take(holders);
             let back = statement.execute(rusqlite::params_from_iter(values));
             if back.map_err(|error| query_error(&error))? > 0 {
                 return Ok(None);
             }
             let Some(asked) = &mut asked else { return Ok(Some(Obstacle::Refused)) };
-            let values = rows.row(*at).iter().take(asked.parameter_count());
+            let values = batch.row(*at).iter().take(asked.parameter_count());
             let found =
                 asked.query_row(rusqlite::params_from_iter(values), |row| row.get::<_, Option<String>>(0));
             let found = found.map_err(|error| query_error(&error))?;

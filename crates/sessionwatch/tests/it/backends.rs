@@ -2,6 +2,7 @@
 //! sessions are kept. `engine_equivalence` and `paging` belong to them. A further database is a file in this folder and a line in
 //! [`BACKENDS`].
 
+mod ended_in_place;
 mod evidence;
 pub(crate) mod postgres;
 mod quoting;
@@ -55,11 +56,19 @@ pub(crate) trait Backend: Sync {
 
 /// A database of one test.
 pub(crate) trait TestDatabase {
-    /// Every way that leads to it.
-    fn addresses(&self) -> Vec<Address>;
+    /// Every way that leads to it, as a person writes it.
+    fn urls(&self) -> Vec<String>;
+
+    /// The same, as addresses.
+    fn addresses(&self) -> Vec<Address> {
+        self.urls().iter().map(|url| Address::parse(url).unwrap()).collect()
+    }
 
     /// Runs statements.
     fn execute(&self, script: &str);
+
+    /// The rows of a query, as `psql` writes them.
+    fn query(&self, query: &str) -> String;
 }
 
 /// Sessions in a table `s` whose ends are seconds, and their users in a table `u`.

@@ -13,7 +13,7 @@ use super::{DecodedColumn, Dialect, HashedColumns, JoinedDelete, SqlDialect};
 use crate::{
     mapping::TableName,
     sql::{
-        Addressing, PREFIX_LENGTH, ReadRows, Sql,
+        Addressing, EndedRows, PREFIX_LENGTH, ReadRows, Sql,
         grants::{Roles, Subject},
         mutations::numbers,
         schema::{Column, ColumnKind, Table},
@@ -122,8 +122,8 @@ impl SqlDialect for Postgres {
         bulk::insert(sql, columns, into)
     }
 
-    fn set_back(&self, sql: &Sql<'_>, columns: &[ColumnDecl], column: &str) -> String {
-        bulk::set_back(sql, columns, column)
+    fn set_back(&self, sql: &Sql<'_>, ended: EndedRows<'_>) -> String {
+        bulk::set_back(sql, ended)
     }
 
     fn insert_dependents(&self, dependent: &DependentTable) -> String {

@@ -15,7 +15,7 @@ use super::{DecodedColumn, Dialect, HashedColumns, JoinedDelete, SqlDialect};
 use crate::{
     mapping::TableName,
     sql::{
-        Addressing, PREFIX_LENGTH, ReadRows, Sql,
+        Addressing, EndedRows, PREFIX_LENGTH, ReadRows, Sql,
         grants::{Roles, Subject},
         identifier,
         mutations::numbers,
@@ -128,8 +128,8 @@ impl SqlDialect for Sqlite {
         sql.insert_one(columns)
     }
 
-    fn set_back(&self, sql: &Sql<'_>, columns: &[ColumnDecl], column: &str) -> String {
-        sql.set_one_back(columns, column)
+    fn set_back(&self, sql: &Sql<'_>, ended: EndedRows<'_>) -> String {
+        sql.set_one_back(ended)
     }
 
     fn insert_dependents(&self, dependent: &DependentTable) -> String {

@@ -1,10 +1,7 @@
 //! PostgreSQL, directly and through a pooler.
 
 use sessionwatch_core::decoder::Decoder;
-use sessionwatch_targets::{
-    address::Address,
-    sql::{Dialect, RowAddressing},
-};
+use sessionwatch_targets::sql::{Dialect, RowAddressing};
 use testkit::Database;
 
 use super::{Backend, TestDatabase, remediation::Site};
@@ -76,11 +73,15 @@ impl Backend for Postgres {
 }
 
 impl TestDatabase for Database<'static> {
-    fn addresses(&self) -> Vec<Address> {
-        self.urls("postgres").iter().map(|url| Address::parse(url).unwrap()).collect()
+    fn urls(&self) -> Vec<String> {
+        Database::urls(self, "postgres").into()
     }
 
     fn execute(&self, script: &str) {
         self.psql(script).unwrap();
+    }
+
+    fn query(&self, query: &str) -> String {
+        self.psql(query).unwrap()
     }
 }

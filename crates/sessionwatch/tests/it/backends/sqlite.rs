@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use sessionwatch_core::decoder::Decoder;
-use sessionwatch_targets::{
-    address::Address,
-    sql::{Dialect, RowAddressing},
-};
+use sessionwatch_targets::sql::{Dialect, RowAddressing};
 
 use super::{Backend, TestDatabase, remediation::Site};
 
@@ -79,13 +76,17 @@ impl Backend for Sqlite {
 }
 
 impl TestDatabase for File {
-    fn addresses(&self) -> Vec<Address> {
-        vec![Address::of_file(self.0.path().join("app.db"))]
+    fn urls(&self) -> Vec<String> {
+        vec![format!("sqlite:{}", self.0.path().join("app.db").display())]
     }
 
     fn execute(&self, script: &str) {
         let file = rusqlite::Connection::open(self.0.path().join("app.db")).unwrap();
         file.execute_batch(script).unwrap();
+    }
+
+    fn query(&self, query: &str) -> String {
+        self::query(&self.0.path().join("app.db"), query)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     sql::{
         Change, Mutation, Named, ReadRows, Sql, identifier,
         mutations::numbers,
-        restore::{SettingBack, named},
+        restore::{EndedRows, SettingBack, named},
         table,
     },
     unsealed_rows::{ColumnDecl, DependentTable},
@@ -70,7 +70,9 @@ impl Sql<'_> {
             );
         }
         let found = match (read.named, &self.mapping.id) {
-            (Named::Id, Some(id)) => self.with_ids(id, rows().filter_map(|row| row.id.as_deref())),
+            (Named::Id, Some(id)) => {
+                self.with_ids_or_marks(id, rows().map(|row| (row.id.as_deref(), row.mark)))
+            }
             _ => self.marked(rows().map(|row| row.mark)),
         };
         let heaps = numbers(rows().map(|row| row.locator.cast_signed()));
@@ -131,13 +133,13 @@ pub(super) fn insert(sql: &Sql<'_>, columns: &[ColumnDecl], into: &TableName) ->
 }
 
 /// Sets the column that ended sessions back, of all rows that the parameters hold; with the same answer.
-pub(super) fn set_back(sql: &Sql<'_>, columns: &[ColumnDecl], column: &str) -> String {
-    let SettingBack { set, condition } = sql.setting_back(columns, column, |at| format!("v.c{}", at + 1));
+pub(super) fn set_back(sql: &Sql<'_>, ended: EndedRows<'_>) -> String {
+    let SettingBack { set, condition } = sql.setting_back(ended, |at| format!("v.c{}", at + 1));
     format!(
         "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {set} FROM v WHERE {TRIGGERS_UNDER_ROLE} AND {condition} RETURNING {mark} AS mark)\n\
          SELECT 'back', mark::text FROM d",
         sessions = table(&sql.mapping.sessions),
-        given = given(columns),
+        given = given(ended.columns),
         mark = sql.mark(),
     )
 }

@@ -171,12 +171,32 @@ fn an_id_that_no_row_can_have_has_no_rank() {
 }
 
 #[test]
+fn a_session_is_set_back_by_what_it_has_and_by_what_it_lacks() {
+    let target = SampleTarget::on_server();
+    let columns =
+        [ID, TOKEN, USER, EXPIRES, "agent"].map(|name| ColumnDecl { name: name.into(), kind: "text".into() });
+    let condition = |ended_by, nulls| {
+        let statement = target.sql().set_back(EndedRows { columns: &columns, ended_by, nulls });
+        let condition = statement.split_once(" IS NOT NULL AND ").unwrap().1;
+        condition.split_once(" RETURNING").unwrap().0.to_owned()
+    };
+    assert_eq!(condition(EXPIRES, &[]), r#"s."i""d" = v.c1 AND s."tok'en" = v.c2 AND s."user id" = v.c3"#);
+    assert_eq!(
+        condition("agent", &[1, 3]),
+        r#"s."i""d" = v.c1 AND s."tok'en" IS NULL AND s."user id" = v.c3 AND s."ex""pires" IS NULL"#
+    );
+    let sql = target.sql();
+    assert!(sql.identifies(&columns, &[0]) && sql.identifies(&columns, &[1, 2]));
+    assert!(!sql.identifies(&columns, &[0, 1]));
+}
+
+#[test]
 fn of_archived_rows_on_one_token_the_first_free_one_comes_back() {
     let mut target = SampleTarget::on_server();
     let columns = [(ID, "text"), (TOKEN, "citext"), (EXPIRES, "timestamptz")]
         .map(|(name, kind)| ColumnDecl { name: name.into(), kind: kind.into() });
     let into = TableName { schema: None, name: "part\"1".into() };
-    let insert = target.sql().put_back(&columns, &Revoke::Delete, &into);
+    let insert = target.sql().insert_removed(&columns, &into);
     for part in [
         r#"INSERT INTO "part""1" AS s ("i""d", "tok'en", "ex""pires") OVERRIDING SYSTEM VALUE"#,
         "SELECT c1::text AS c1, c2::citext AS c2, c3::timestamptz AS c3, t.i FROM unnest($1, $2, $3)",
@@ -189,8 +209,8 @@ fn of_archived_rows_on_one_token_the_first_free_one_comes_back() {
     }
     assert!(!insert.contains("THEN 'user'"), "{insert}");
     target.column(TOKEN).equality = Equality::CaseBlind;
-    let folded = target.sql().put_back(&columns, &Revoke::Delete, &into);
+    let folded = target.sql().insert_removed(&columns, &into);
     assert!(folded.contains("IS NULL, pg_catalog.lower(CAST(o.c2 AS text)"), "{folded}");
-    let without_token = target.sql().put_back(&columns[..1], &Revoke::Delete, &into);
+    let without_token = target.sql().insert_removed(&columns[..1], &into);
     assert!(without_token.contains("1 AS turn") && without_token.contains("NOT (1 = 0)"), "{without_token}");
 }

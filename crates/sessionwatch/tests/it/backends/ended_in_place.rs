@@ -1,0 +1,108 @@
+//! Sessions that are ended in place are set back as they were, whatever of them is NULL, and only where nobody has changed
+//! them since.
+
+use std::path::Path;
+
+use serde_json::Value;
+use testkit::run_in;
+
+use super::{
+    BACKENDS, TestDatabase,
+    remediation::{document, plan},
+};
+
+/// Numbered sessions that lack one thing or several: the last has neither an id nor a token.
+const TABLE: &str = "DROP TABLE IF EXISTS s;
+CREATE TABLE s (n integer, id text UNIQUE, t text, u text, e bigint, ended text, seen integer);
+INSERT INTO s VALUES (1, 'a', 'a-token-of-a-usual-length', 'u1', 4000000000, NULL, 0), (2, 'b', NULL, 'u1', 4000000000, NULL, 0),
+  (3, 'c', 'c-token-of-a-usual-length', NULL, 4000000000, NULL, 0), (4, NULL, 'd-token-of-a-usual-length', 'u1', 4000000000, NULL, 0),
+  (5, NULL, 'e-token-of-a-usual-length', NULL, 4000000000, 'no', 0), (6, NULL, NULL, 'u1', 4000000000, NULL, 0);";
+/// Ways to end a session in place, and what holds for those that are ended.
+const WAYS: [(&str, &str); 2] = [
+    ("revoke = \"expire\"", "e < 4000000000"),
+    ("revoke = \"flag\"\nrevoke_column = \"ended\"\nrevoke_value = \"yes\"", "ended = 'yes'"),
+];
+
+/// Carries out a plan: what came of it.
+fn carry_out(folder: &Path, plan: &Value, command: &[&str]) -> Value {
+    let more = ["--format", "json", "--apply", plan["id"].as_str().unwrap(), "--confirm", "app"];
+    document(&run_in(folder, &[], &[command, &more].concat()))["applied"].clone()
+}
+
+/// Plans a restore of an archive, of which so many rows can come back, and carries it out.
+fn restore(folder: &Path, archive: &str, count: u64) -> Value {
+    let command = ["archive", "restore", archive];
+    let plan = plan(folder, &command);
+    assert_eq!(plan["rows"], count, "{plan:#}");
+    let notes = plan["notes"].to_string();
+    assert!(!notes.contains("without a fingerprint"), "a token that is NULL has none: {notes}");
+    carry_out(folder, &plan, &command)
+}
+
+struct Story<'a> {
+    database: &'a dyn TestDatabase,
+    folder: &'a Path,
+    is_ended: &'a str,
+}
+
+impl Story<'_> {
+    fn rows(&self, condition: &str) -> String {
+        self.database.query(&format!("SELECT * FROM s WHERE {condition} ORDER BY n"))
+    }
+
+    fn numbers(&self, condition: &str) -> String {
+        self.database.query(&format!("SELECT n FROM s WHERE {condition} ORDER BY n")).replace('\n', "")
+    }
+
+    /// Ends every active session, of which there are so many, after they moved within the table: the plan's id.
+    fn end_all(&self, count: u64) -> String {
+        let plan = plan(self.folder, &["revoke", "all"]);
+        self.database.execute("UPDATE s SET seen = seen + 1");
+        let ended = carry_out(self.folder, &plan, &["revoke", "all"]);
+        assert_eq!((&ended["done"], &ended["skipped"]), (&count.into(), &0.into()), "{ended:#}");
+        assert_eq!(self.numbers(self.is_ended), "123456");
+        plan["id"].as_str().unwrap().to_owned()
+    }
+
+    fn whatever_is_null_comes_back(&self) {
+        let archive = self.end_all(6);
+        let restored = restore(self.folder, &archive, 5);
+        assert_eq!((&restored["done"], &restored["skipped"]), (&5.into(), &0.into()), "{restored:#}");
+        assert_eq!(self.numbers(self.is_ended), "6", "nothing tells its row from others");
+        let as_before = TABLE.replace(", 0)", ", 1)");
+        let after = self.rows("n < 6");
+        self.database.execute(&as_before);
+        assert_eq!(after, self.rows("n < 6"));
+    }
+
+    fn whoever_has_changed_since_is_left(&self) {
+        let archive = self.end_all(6);
+        self.database.execute("UPDATE s SET u = 'u2' WHERE n = 1; UPDATE s SET t = NULL WHERE n = 3;");
+        let changed = self.rows("n IN (1, 3)");
+        let restored = restore(self.folder, &archive, 4);
+        assert_eq!((&restored["done"], &restored["skipped"]), (&3.into(), &1.into()), "{restored:#}");
+        assert_eq!(self.rows("n IN (1, 3)"), changed);
+        assert_eq!(self.numbers(self.is_ended), "136");
+    }
+}
+
+#[test]
+fn a_session_that_was_ended_in_place_is_set_back_whatever_of_it_is_null() {
+    for backend in BACKENDS {
+        let database = backend.create();
+        for url in database.urls() {
+            for (revoke, is_ended) in WAYS {
+                let folder = tempfile::tempdir().unwrap();
+                let text = format!(
+                    "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.mapping]\nsessions = \"s\"\n\
+                     id = \"id\"\ntoken = \"t\"\nuser = \"u\"\nexpires = \"e\"\ndecoder = \"epoch-s\"\n{revoke}\n"
+                );
+                std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
+                let story = Story { database: &*database, folder: folder.path(), is_ended };
+                database.execute(TABLE);
+                story.whatever_is_null_comes_back();
+                story.whoever_has_changed_since_is_left();
+            }
+        }
+    }
+}
