@@ -305,10 +305,9 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
     };
     store.write(put).unwrap();
     let mut watch = Apart::start(folder.path(), monday());
-    let begun = std::time::Instant::now();
+    // One by one, they would not arrive while this waits.
     let received = sink.wait_for(10);
     assert_eq!(received.len(), 10);
-    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
     let told: Vec<String> =
         received.iter().map(|told| body(told)["text"].as_str().unwrap().to_owned()).collect();
     assert!(told.iter().all(|text| text.len() < 8_000 && text.contains("on 1000 targets")), "{}", told[0]);

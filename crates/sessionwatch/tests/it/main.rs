@@ -75,6 +75,7 @@ mod stopping;
 mod store_file;
 mod store_opening;
 mod systemd;
+mod takeovers;
 mod target_failures;
 mod three_daemons;
 mod timeouts_and_locks;

@@ -14,6 +14,8 @@ INSERT INTO sessions SELECT 'l' || n, 'large-' || md5(n::text), 1 + n % 60, now(
 "#;
 /// Into the scan, but far from its end.
 const MIDDLE: usize = 400_000;
+/// What a look may take on a busy machine besides its time limit of a second.
+const LATE: Duration = Duration::from_secs(60);
 /// Looks on this table last until somebody ends them.
 pub(crate) const ENDLESS: &str = r#"
 ALTER TABLE sessions RENAME TO stored;
@@ -154,7 +156,7 @@ fn silence_ends_within_the_time_limit() {
     let mute = format!("postgres://u@127.0.0.1:{}/d", silent.local_addr().unwrap().port());
     let started = Instant::now();
     assert_unknown(&check(&mute, &["--timeout", "1"]), "passed its limit of 1 s");
-    assert!(started.elapsed().as_secs() < 10, "far past the limit");
+    assert!(started.elapsed() < LATE, "far past the limit");
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn a_query_that_runs_too_long_is_ended_in_the_database_too() {
         for engine in ["scan", "pushdown"] {
             let started = Instant::now();
             assert_unknown(&check(&url, &["--timeout", "1", "--engine", engine]), "passed its limit of 1 s");
-            assert!(started.elapsed().as_secs() < 10, "far past the limit");
+            assert!(started.elapsed() < LATE, "far past the limit");
             assert_eq!(testkit::left_behind(&database), "");
         }
     }
