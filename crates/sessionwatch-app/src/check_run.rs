@@ -322,11 +322,7 @@ async fn observe(
     let growth = request.watched.and_then(|(memory, now)| memory.growth(changes.as_ref(), now));
     let known = Known { newest: observation.newest, active: observation.stats.active, growth };
     let doubts = opened.doubts(known).await?;
-    let lag = if source == Source::Replica {
-        opened.session.lag().await?.map(SignedDuration::from_micros)
-    } else {
-        None
-    };
+    let lag = if source == Source::Replica { opened.session.lag().await? } else { None };
     Ok(RunFacts { observation, standing, changes, doubts, caveat, lag })
 }
 

@@ -5,7 +5,7 @@ pub mod application;
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
-use sessionwatch_core::instant::{DAY, HOUR, Instant};
+use sessionwatch_core::instant::{Instant, MICROS_PER_DAY, MICROS_PER_HOUR};
 
 const FIRST: [&str; 12] =
     ["Ada", "Bilal", "Chiara", "Dmitri", "Esra", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kavya", "Leila"];
@@ -24,9 +24,9 @@ const LAST: [&str; 12] = [
     "Lindqvist",
 ];
 const USERS: u64 = 3_000;
-const MINUTE: i64 = HOUR / 60;
+const MINUTE: i64 = MICROS_PER_HOUR / 60;
 /// The framework's lifetime of a session.
-const LIFETIME: i64 = 30 * DAY;
+const LIFETIME: i64 = 30 * MICROS_PER_DAY;
 
 const SCHEMA: &str = r#"
 CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
@@ -133,7 +133,7 @@ impl Planter<'_> {
     fn plant_healthy(&mut self) -> rusqlite::Result<()> {
         self.users()?;
         for number in 0..300 {
-            let age = self.within(20 * DAY) + HOUR;
+            let age = self.within(20 * MICROS_PER_DAY) + MICROS_PER_HOUR;
             self.fresh(&format!("u{number:04}"), age)?;
         }
         Ok(())
@@ -159,14 +159,14 @@ impl Planter<'_> {
     fn plant(&mut self) -> rusqlite::Result<()> {
         self.users()?;
         for _ in 0..3_600 {
-            let (user, age) = (self.next() % USERS, self.within(29 * DAY));
+            let (user, age) = (self.next() % USERS, self.within(29 * MICROS_PER_DAY));
             self.fresh(&format!("u{user:04}"), age)?;
         }
         for user in 0..14 {
-            self.fresh(&format!("gone{user:02}"), DAY)?;
+            self.fresh(&format!("gone{user:02}"), MICROS_PER_DAY)?;
         }
         for _ in 0..37 {
-            let age = self.within(20 * DAY) + DAY;
+            let age = self.within(20 * MICROS_PER_DAY) + MICROS_PER_DAY;
             self.fresh("u0042", age)?;
         }
         for turn in 0..26 {
@@ -176,14 +176,14 @@ impl Planter<'_> {
         self.duplicates()?;
         for user in ["u0007", "u0008"] {
             let (token, now) = (self.token(), self.now.micros());
-            self.session(&token, user, now - DAY, now + 3_650 * DAY)?;
+            self.session(&token, user, now - MICROS_PER_DAY, now + 3_650 * MICROS_PER_DAY)?;
         }
         Ok(())
     }
 
     fn expired(&mut self) -> rusqlite::Result<()> {
         for turn in 0..420 {
-            let ended = self.now.micros() - (turn * 63 * DAY / 419).max(HOUR);
+            let ended = self.now.micros() - (turn * 63 * MICROS_PER_DAY / 419).max(MICROS_PER_HOUR);
             let (token, user) = (self.token(), self.next() % USERS);
             self.session(&token, &format!("u{user:04}"), ended - LIFETIME, ended)?;
         }
@@ -193,9 +193,9 @@ impl Planter<'_> {
     /// Two tokens twice for one user, and one that two users share.
     fn duplicates(&mut self) -> rusqlite::Result<()> {
         for (one, other) in [("u0100", "u0100"), ("u0200", "u0200"), ("u0300", "u0301")] {
-            let (token, created) = (self.token(), self.now.micros() - 3 * DAY);
+            let (token, created) = (self.token(), self.now.micros() - 3 * MICROS_PER_DAY);
             self.session(&token, one, created, created + LIFETIME)?;
-            self.session(&token, other, created + HOUR, created + HOUR + LIFETIME)?;
+            self.session(&token, other, created + MICROS_PER_HOUR, created + MICROS_PER_HOUR + LIFETIME)?;
         }
         Ok(())
     }

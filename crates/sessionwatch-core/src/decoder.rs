@@ -4,12 +4,12 @@
 //! 9999 is [`Decoded::Undecodable`], and NULL or positive infinity is [`Decoded::Never`].
 
 use crate::{
-    instant::{Instant, SECOND},
+    instant::{Instant, MICROS_PER_SECOND},
     zone::{LOCAL, Zone},
 };
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
-pub const POSTGRES_EPOCH: i64 = 946_684_800 * SECOND;
+pub const POSTGRES_EPOCH: i64 = 946_684_800 * MICROS_PER_SECOND;
 
 /// Numbers that are seconds among milliseconds: of 2001-09-09 to 5138-11-16, which as milliseconds lie in 1970 to 1973.
 pub const SECONDS: std::ops::Range<i64> = 1_000_000_000..100_000_000_000;
@@ -109,7 +109,7 @@ impl Decoder {
         };
         match (self, number) {
             (Self::EpochMillis | Self::EpochMillisOrIso, Some(value)) if SECONDS.contains(&value) => {
-                scaled(value, SECOND)
+                scaled(value, MICROS_PER_SECOND)
             }
             (Self::EpochSeconds, Some(value)) if MILLIS.contains(&value) => scaled(value, 1_000),
             _ => self.decode_strictly(raw),
@@ -125,12 +125,12 @@ impl Decoder {
                 since_2000(micros, None)
             }
             (Self::TimestampLocal(zone), Raw::MicrosSince2000(micros)) => since_2000(micros, Some(zone)),
-            (Self::EpochSeconds, Raw::Integer(value)) => scaled(value, SECOND),
+            (Self::EpochSeconds, Raw::Integer(value)) => scaled(value, MICROS_PER_SECOND),
             (Self::EpochMillis | Self::EpochMillisOrIso, Raw::Integer(value)) => scaled(value, 1_000),
             (Self::EpochSeconds, Raw::Real(value)) => real(value, 1e6),
             (Self::EpochMillis | Self::EpochMillisOrIso, Raw::Real(value)) => real(value, 1e3),
             (Self::EpochSeconds, Raw::Text(text)) => {
-                digits(text).map_or(Decoded::Undecodable, |v| scaled(v, SECOND))
+                digits(text).map_or(Decoded::Undecodable, |v| scaled(v, MICROS_PER_SECOND))
             }
             (Self::EpochMillis, Raw::Text(text)) => {
                 digits(text).map_or(Decoded::Undecodable, |v| scaled(v, 1_000))
@@ -211,7 +211,7 @@ fn iso(text: &[u8], local: Option<Zone>) -> Option<Instant> {
     let (fraction, zone) = fraction(rest)?;
     let seconds =
         days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset(zone)?;
-    let micros = seconds * SECOND + fraction;
+    let micros = seconds * MICROS_PER_SECOND + fraction;
     let local = local.filter(|_| zone.is_empty());
     Instant::from_micros(local.map_or(micros, |zone| zone.instant_of(micros)))
 }
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn reads_every_iso_shape() {
-        let noon = 1_769_860_800 * SECOND; // 2026-01-31T12:00:00Z
+        let noon = 1_769_860_800 * MICROS_PER_SECOND; // 2026-01-31T12:00:00Z
         for (text, micros) in [
             ("2026-01-31T12:00:00Z", noon),
             ("2026-01-31 12:00:00", noon),
@@ -338,16 +338,19 @@ mod tests {
 
     #[test]
     fn reads_epochs_as_integer_and_as_text() {
-        assert_eq!(Decoder::EpochSeconds.decode(Raw::Integer(1)), at(SECOND));
+        assert_eq!(Decoder::EpochSeconds.decode(Raw::Integer(1)), at(MICROS_PER_SECOND));
         assert_eq!(Decoder::EpochMillis.decode(Raw::Text(b"-1500")), at(-1_500_000));
         assert_eq!(Decoder::EpochMillis.decode(Raw::Text(b"1234567890123456789")), Decoded::Undecodable);
         assert_eq!(Decoder::EpochSeconds.decode(Raw::Text(b"-")), Decoded::Undecodable);
-        assert_eq!(Decoder::EpochMillisOrIso.decode(Raw::Text(b"1970-01-01T00:00:01.000+00:00")), at(SECOND));
+        assert_eq!(
+            Decoder::EpochMillisOrIso.decode(Raw::Text(b"1970-01-01T00:00:01.000+00:00")),
+            at(MICROS_PER_SECOND)
+        );
     }
 
     #[test]
     fn a_number_of_another_unit_is_read_in_its_own() {
-        let noon = at(1_769_860_800 * SECOND); // 2026-01-31T12:00:00Z
+        let noon = at(1_769_860_800 * MICROS_PER_SECOND); // 2026-01-31T12:00:00Z
         for raw in [Raw::Integer(1_769_860_800), Raw::Text(b"1769860800"), Raw::Integer(1_769_860_800_000)] {
             for decoder in [Decoder::EpochSeconds, Decoder::EpochMillis] {
                 assert_eq!(decoder.decode(raw), noon, "{decoder:?} {raw:?}");
@@ -364,7 +367,7 @@ mod tests {
 
     #[test]
     fn local_time_is_read_in_its_zone_unless_the_text_names_another() {
-        let noon = 1_769_860_800 * SECOND; // 2026-01-31T12:00:00Z
+        let noon = 1_769_860_800 * MICROS_PER_SECOND; // 2026-01-31T12:00:00Z
         let decoder = Decoder::parse("timestamp-local:America/New_York").unwrap();
         for (text, micros) in [
             ("2026-01-31T07:00:00", noon),
@@ -374,7 +377,7 @@ mod tests {
         ] {
             assert_eq!(decoder.decode(Raw::Text(text.as_bytes())), at(micros), "{text}");
         }
-        let wall = noon - 5 * 3_600 * SECOND - POSTGRES_EPOCH;
+        let wall = noon - 5 * 3_600 * MICROS_PER_SECOND - POSTGRES_EPOCH;
         assert_eq!(decoder.decode(Raw::MicrosSince2000(wall)), at(noon));
         assert_eq!(decoder.decode(Raw::MicrosSince2000(i64::MAX)), Decoded::Never);
         for value in [i64::MIN, i64::MAX - 1] {

@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::duration::whole_micros;
 
 /// Microseconds in a second.
-pub const SECOND: i64 = 1_000_000;
+pub const MICROS_PER_SECOND: i64 = 1_000_000;
 /// Microseconds in an hour.
-pub const HOUR: i64 = 3_600 * SECOND;
+pub const MICROS_PER_HOUR: i64 = 3_600 * MICROS_PER_SECOND;
 /// Microseconds in a day.
-pub const DAY: i64 = 24 * HOUR;
+pub const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
 
 /// An instant in UTC, as microseconds since 1970-01-01, between the years 1 and 9999; by default, 1970-01-01.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,9 +22,9 @@ pub struct Instant(i64);
 
 impl Instant {
     /// 0001-01-01T00:00:00Z.
-    pub const MIN: Self = Self(-62_135_596_800 * SECOND);
+    pub const MIN: Self = Self(-62_135_596_800 * MICROS_PER_SECOND);
     /// 9999-12-31T23:59:59.999999Z.
-    pub const MAX: Self = Self(253_402_300_800 * SECOND - 1);
+    pub const MAX: Self = Self(253_402_300_800 * MICROS_PER_SECOND - 1);
 
     /// 1970-01-01T00:00:00Z.
     pub const UNIX_EPOCH: Self = Self(0);
@@ -43,7 +43,7 @@ impl Instant {
 
     /// This instant moved by a number of microseconds, held inside the years 1 to 9999.
     #[must_use]
-    pub const fn plus(self, micros: i64) -> Self {
+    pub const fn plus_micros(self, micros: i64) -> Self {
         let moved = self.0.saturating_add(micros);
         if moved < Self::MIN.0 {
             Self::MIN
@@ -56,7 +56,7 @@ impl Instant {
 
     /// Microseconds from `earlier` to this instant; negative if it is later.
     #[must_use]
-    pub const fn since(self, earlier: Self) -> i64 {
+    pub const fn micros_since(self, earlier: Self) -> i64 {
         self.0 - earlier.0
     }
 
@@ -72,7 +72,7 @@ impl Add<SignedDuration> for Instant {
     type Output = Self;
 
     fn add(self, length: SignedDuration) -> Self {
-        self.plus(whole_micros(length))
+        self.plus_micros(whole_micros(length))
     }
 }
 
@@ -87,7 +87,7 @@ impl Sub<SignedDuration> for Instant {
     type Output = Self;
 
     fn sub(self, length: SignedDuration) -> Self {
-        self.plus(whole_micros(length).saturating_neg())
+        self.plus_micros(whole_micros(length).saturating_neg())
     }
 }
 

@@ -10,14 +10,14 @@ use std::cmp::Reverse;
 
 use self::steps::{Steps, at_least, exact, step};
 use crate::{
-    instant::{DAY, HOUR, Instant, SECOND},
+    instant::{Instant, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND},
     zone::{MAX_OFFSET, Zone},
 };
 
 /// No shorter time after its end is a row removed whose end names no zone: so far can a clock be from UTC.
 pub const MIN_GRACE: i64 = MAX_OFFSET;
 
-const MINUTE: i64 = 60 * SECOND;
+const MINUTE: i64 = 60 * MICROS_PER_SECOND;
 /// Clocks of zones differ by multiples of it.
 const STEP: i64 = 15 * MINUTE;
 /// A creation that is no farther ahead may be due to clocks that differ a little.
@@ -25,8 +25,8 @@ const AHEAD: i64 = 5 * MINUTE;
 /// A creation that is no older confirms that the clock is not behind UTC: every zone in the west is an hour or more.
 const FRESH: i64 = 45 * MINUTE;
 /// How far two instants of one event may be apart that two programs wrote, and that one program wrote.
-const APART: i64 = 30 * SECOND;
-const ROUNDED: i64 = 2 * SECOND;
+const APART: i64 = 30 * MICROS_PER_SECOND;
+const ROUNDED: i64 = 2 * MICROS_PER_SECOND;
 /// How far the clocks of the database and of the program that looks at it may be apart.
 const CLOCKS: i64 = 2 * MINUTE;
 /// Rows that have to say the same, where there are so many.
@@ -156,7 +156,7 @@ impl Newest {
     /// Takes in a creation.
     #[inline]
     pub fn see_created(&mut self, at: Instant, now: Instant) {
-        if Some(at) > self.created && at <= now.plus(MAX_OFFSET + STEP) {
+        if Some(at) > self.created && at <= now.plus_micros(MAX_OFFSET + STEP) {
             self.created = Some(at);
         }
     }
@@ -228,7 +228,7 @@ impl Facts<'_> {
             for at in self.rows.iter().filter_map(|row| row.activity(number)) {
                 newest.see_created(at, self.now);
             }
-            Some(newest.created?.since(self.now))
+            Some(newest.created?.micros_since(self.now))
         };
         let walls = self.activities().filter(|(_, column)| column.clock.is_wall());
         // Of columns that are equally far ahead, the creation is named.
@@ -242,8 +242,9 @@ impl Facts<'_> {
 
     /// The same, where a row names how long before its end it was used.
     fn used_in_the_future(&self) -> Option<Evidence> {
-        let used = self.rows.iter().filter_map(|row| Some(row.expires?.plus(-row.lifetime_us?)));
-        let ahead = used.map(|at| at.since(self.now)).filter(|ahead| *ahead <= MAX_OFFSET + STEP).max()?;
+        let used = self.rows.iter().filter_map(|row| Some(row.expires?.plus_micros(-row.lifetime_us?)));
+        let ahead =
+            used.map(|at| at.micros_since(self.now)).filter(|ahead| *ahead <= MAX_OFFSET + STEP).max()?;
         (ahead > AHEAD).then(|| Evidence {
             shift_us: at_least(ahead),
             why: format!(
@@ -260,7 +261,8 @@ impl Facts<'_> {
             self.activities().partition(|(_, column)| column.clock.is_wall());
         let pairs = walls.iter().flat_map(|wall| named.iter().map(move |named| (*wall, *named)));
         let mut differing = pairs.filter_map(|((wall, column), (other, truth))| {
-            let differences = self.differences(|row| Some(row.activity(wall)?.since(row.activity(other)?)));
+            let differences =
+                self.differences(|row| Some(row.activity(wall)?.micros_since(row.activity(other)?)));
             let steps = Steps::of(&differences, APART);
             // A session that was used since is apart by any time; one that was not by none, or by what clocks differ.
             let agreed = steps.exact == 0 && 2 * steps.most >= differences.len() && steps.most >= ENOUGH;
@@ -288,7 +290,8 @@ impl Facts<'_> {
         let growth = self.growth?;
         let newest = self.newest.created?;
         // The newest session came between the two looks.
-        let (least, most) = (growth.after.since(newest) - CLOCKS, growth.until.since(newest) + CLOCKS);
+        let (least, most) =
+            (growth.after.micros_since(newest) - CLOCKS, growth.until.micros_since(newest) + CLOCKS);
         if least < FRESH - CLOCKS {
             return None;
         }
@@ -299,14 +302,14 @@ impl Facts<'_> {
             why: format!(
                 "sessions appeared lately, and the newest `{}` is {} old by the database's clock",
                 column.name,
-                hours(self.now.since(newest))
+                hours(self.now.micros_since(newest))
             ),
         })
     }
 
     /// The end that is stored, and the one that the row names with its zone.
     fn differs_from_named_end(&self) -> Option<Evidence> {
-        let differences = self.differences(|row| Some(row.expires?.since(row.end_named?)));
+        let differences = self.differences(|row| Some(row.expires?.micros_since(row.end_named?)));
         let steps = Steps::of(&differences, ROUNDED);
         let enough = |rows: usize| rows > 0 && rows >= ENOUGH.min(differences.len());
         let name = self.expires.name;
@@ -339,7 +342,7 @@ impl Facts<'_> {
 
     /// No session ends before it was created.
     fn ends_before_it_begins(&self) -> Option<Evidence> {
-        let lifetimes = self.differences(|row| Some(row.expires?.since(row.created?)));
+        let lifetimes = self.differences(|row| Some(row.expires?.micros_since(row.created?)));
         let negative = lifetimes.iter().filter(|lifetime| (-MAX_OFFSET..-MINUTE).contains(*lifetime)).count();
         let agreed =
             negative > 0 && negative >= ENOUGH.min(lifetimes.len()) && 2 * negative >= lifetimes.len();
@@ -360,7 +363,7 @@ impl Facts<'_> {
         let common = self.common_lifetime()?;
         let shift = exact(common - usual)?;
         // Half days and the like are lifetimes that people configure.
-        (common > DAY && common % (DAY / 2) != 0).then(|| Evidence {
+        (common > MICROS_PER_DAY && common % (MICROS_PER_DAY / 2) != 0).then(|| Evidence {
             shift_us: Some(sign * shift),
             why: format!(
                 "`{}` is {} after the creation, not {}",
@@ -373,7 +376,7 @@ impl Facts<'_> {
 
     /// The lifetime that at least half of the rows have, to the quarter of an hour.
     fn common_lifetime(&self) -> Option<i64> {
-        let lifetimes = self.differences(|row| Some(row.expires?.since(row.created?)));
+        let lifetimes = self.differences(|row| Some(row.expires?.micros_since(row.created?)));
         let mut steps: Vec<i64> = lifetimes.iter().filter_map(|lifetime| step(*lifetime, APART)).collect();
         steps.sort_unstable();
         let common = steps.chunk_by(|one, other| one == other).max_by_key(|run| run.len())?;
@@ -385,14 +388,14 @@ impl Facts<'_> {
     fn nothing_active(&self) -> Option<Doubt> {
         let Clock::AssumedUtc = self.expires.clock else { return None };
         let ended = self.newest.ended?;
-        if self.active > 0 || self.now.since(ended) >= MAX_OFFSET || self.is_confirmed() {
+        if self.active > 0 || self.now.micros_since(ended) >= MAX_OFFSET || self.is_confirmed() {
             return None;
         }
         let reason = format!(
             "`{}` names no time zone, no session seems active, and the last one ended {} ago: \
              whether it holds UTC or local time cannot be told",
             self.expires.name,
-            hours(self.now.since(ended))
+            hours(self.now.micros_since(ended))
         );
         Some(Doubt { offset_us: None, reason, contradicted: false })
     }
@@ -403,9 +406,9 @@ impl Facts<'_> {
         let fresh = |(number, _): (usize, Column<'_>)| {
             let newest = self.newest.created.filter(|_| number == 0);
             let mut seen = self.rows.iter().filter_map(|row| row.activity(number)).chain(newest);
-            seen.any(|at| self.now.since(at).abs() < FRESH)
+            seen.any(|at| self.now.micros_since(at).abs() < FRESH)
         };
-        let named = self.differences(|row| Some(row.expires?.since(row.end_named?)));
+        let named = self.differences(|row| Some(row.expires?.micros_since(row.end_named?)));
         self.activities().filter(alike).any(fresh) || named.iter().any(|by| by.abs() <= ROUNDED)
     }
 }
@@ -451,10 +454,10 @@ fn direction(shift: i64) -> &'static str {
 /// `2.0 h`, `6.8 days`.
 #[expect(clippy::cast_precision_loss, reason = "hours for people")]
 fn hours(micros: i64) -> String {
-    if micros.abs() > 2 * DAY {
-        format!("{:.2} days", micros as f64 / DAY as f64)
+    if micros.abs() > 2 * MICROS_PER_DAY {
+        format!("{:.2} days", micros as f64 / MICROS_PER_DAY as f64)
     } else {
-        format!("{:.1} h", micros as f64 / HOUR as f64)
+        format!("{:.1} h", micros as f64 / MICROS_PER_HOUR as f64)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::{
     decoder::{Decoded, Decoder, Raw},
-    instant::{DAY, Instant},
+    instant::{Instant, MICROS_PER_DAY},
 };
 
 /// No session that is still stored ended longer ago. Seconds that are read as milliseconds end in January 1970.
-const LONG_AGO: i64 = 20 * 365 * DAY;
+const LONG_AGO: i64 = 20 * 365 * MICROS_PER_DAY;
 
 /// The share of the values that are not NULL which end at a believable time; nothing without such values.
 #[must_use]
@@ -19,7 +19,7 @@ pub fn plausible_share(decoder: Decoder, values: &[Raw<'_>], now: Instant) -> Op
     let decode =
         |value: Raw<'_>| if is_mixed { decoder.decode(value) } else { decoder.decode_strictly(value) };
     let plausible = present.iter().filter(|value| match decode(***value) {
-        Decoded::At(at) => at > now.plus(-LONG_AGO),
+        Decoded::At(at) => at > now.plus_micros(-LONG_AGO),
         Decoded::Never => true,
         Decoded::Undecodable => false,
     });

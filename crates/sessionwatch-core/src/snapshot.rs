@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     addresses::{Address, AddressBook, AddressRef, FirstRows},
     decoder::Decoded,
-    instant::{HOUR, Instant},
+    instant::{Instant, MICROS_PER_HOUR},
     known_users::KnownUsers,
     local_time::Newest,
     radix_buckets::{RadixBuckets, shelf_of},
@@ -218,7 +218,7 @@ impl SnapshotBuilder {
             Decoded::At(at) if at > now => {
                 census.furthest_expiry = census.furthest_expiry.max(Some(at));
                 if let (Some(beyond), Some(policy)) = (&mut census.beyond_policy, self.frame.max_lifetime_us)
-                    && at > now.plus(policy)
+                    && at > now.plus_micros(policy)
                 {
                     *beyond += 1;
                     // Latest first.
@@ -245,7 +245,7 @@ impl SnapshotBuilder {
         };
         let Decoded::At(at) = created else { return false };
         self.newest.see_created(at, self.frame.now);
-        let recent = at > self.frame.now.plus(-HOUR);
+        let recent = at > self.frame.now.plus_micros(-MICROS_PER_HOUR);
         *count += u64::from(recent);
         recent
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use jiff::SignedDuration;
 
-use crate::instant::{HOUR as MICROS_PER_HOUR, Instant};
+use crate::instant::{Instant, MICROS_PER_HOUR};
 
 /// Hours that are remembered: eight days.
 const REMEMBERED: i64 = 8 * 24;

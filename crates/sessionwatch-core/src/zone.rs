@@ -12,15 +12,15 @@ use jiff::{
     tz::{TimeZone, TimeZoneDatabase},
 };
 
-use crate::instant::{DAY, HOUR, Instant, SECOND};
+use crate::instant::{Instant, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND};
 
 /// How decoders that name a zone begin.
 pub const LOCAL: &str = "timestamp-local:";
 /// The farthest that the clock of any place is from UTC, in microseconds.
-pub const MAX_OFFSET: i64 = 14 * HOUR;
+pub const MAX_OFFSET: i64 = 14 * MICROS_PER_HOUR;
 /// Wall clocks outside of these are read as UTC: they are near the first and last instants there are.
-const FIRST_WALL: i64 = Instant::MIN.micros() + 2 * DAY;
-const LAST_WALL: i64 = Instant::MAX.micros() - 3 * DAY + 1;
+const FIRST_WALL: i64 = Instant::MIN.micros() + 2 * MICROS_PER_DAY;
+const LAST_WALL: i64 = Instant::MAX.micros() - 3 * MICROS_PER_DAY + 1;
 
 /// Zones that many people live in, to name one for an offset.
 const WELL_KNOWN: [&str; 32] = [
@@ -128,7 +128,7 @@ impl Zone {
     #[must_use]
     pub fn offset_at(self, at: Instant) -> i64 {
         let at = Timestamp::from_microsecond(at.micros()).unwrap_or(Timestamp::MAX);
-        i64::from(self.zone.to_offset(at).seconds()) * SECOND
+        i64::from(self.zone.to_offset(at).seconds()) * MICROS_PER_SECOND
     }
 
     /// How its clocks are set between two instants: the first shift holds from before, too.
@@ -141,7 +141,7 @@ impl Zone {
             if at > to.micros() {
                 break;
             }
-            let offset = i64::from(change.offset().seconds()) * SECOND;
+            let offset = i64::from(change.offset().seconds()) * MICROS_PER_SECOND;
             shifts.push(Shift { from_wall: at + offset, offset });
         }
         shifts
@@ -200,11 +200,11 @@ mod tests {
         for name in ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Tokyo", "UTC"] {
             let zone = Zone::parse(name).unwrap();
             let shifts = zone.shifts(Instant::from_micros(from).unwrap(), Instant::from_micros(to).unwrap());
-            let mut at = from + DAY;
-            while at < to - DAY {
+            let mut at = from + MICROS_PER_DAY;
+            while at < to - MICROS_PER_DAY {
                 let shift = shifts.iter().rfind(|shift| shift.from_wall <= at).unwrap();
                 assert_eq!(at - shift.offset, zone.instant_of(at), "{name} {at}");
-                at += 17 * 60 * SECOND;
+                at += 17 * 60 * MICROS_PER_SECOND;
             }
         }
     }
@@ -229,7 +229,9 @@ mod tests {
     #[test]
     fn a_well_known_zone_is_named_for_an_offset() {
         let at = Instant::from_micros(wall("2026-11-28T20:33:00")).unwrap();
-        let named = |hours: i64, minutes: i64| Zone::at_offset(hours * HOUR + minutes * 60 * SECOND, at);
+        let named = |hours: i64, minutes: i64| {
+            Zone::at_offset(hours * MICROS_PER_HOUR + minutes * 60 * MICROS_PER_SECOND, at)
+        };
         assert_eq!(named(-5, 0).map(Zone::name), Some("America/New_York"));
         assert_eq!(named(5, 30).map(Zone::name), Some("Asia/Kolkata"));
         assert_eq!(named(9, 0).map(Zone::name), Some("Asia/Tokyo"));

@@ -1,6 +1,6 @@
 //! Times as logs write them.
 
-use sessionwatch_core::instant::{DAY, Instant, SECOND};
+use sessionwatch_core::instant::{Instant, MICROS_PER_DAY, MICROS_PER_SECOND};
 
 /// What a time without a zone, or without a year, is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +58,13 @@ fn clock_time(text: &[u8], at: usize) -> Option<(i64, usize)> {
     if text[at + 2] != b':' || text[at + 5] != b':' || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let mut micros = ((hour * 60 + minute) * 60 + second) * SECOND;
+    let mut micros = ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND;
     let mut end = at + 8;
     if let (Some(b'.' | b','), Some(first)) = (text.get(end), text.get(end + 1))
         && first.is_ascii_digit()
     {
         end += 1;
-        let mut worth = SECOND / 10;
+        let mut worth = MICROS_PER_SECOND / 10;
         while let Some(digit) = text.get(end).filter(|byte| byte.is_ascii_digit()) {
             micros += i64::from(digit - b'0') * worth;
             worth /= 10;
@@ -89,7 +89,7 @@ fn zone(text: &[u8], at: usize) -> Option<(i64, usize)> {
         Some(minutes) => (minutes, at + 5 + colon),
         None => (0, at + 3),
     };
-    (hours < 24 && minutes < 60).then_some((sign * (hours * 60 + minutes) * 60 * SECOND, end))
+    (hours < 24 && minutes < 60).then_some((sign * (hours * 60 + minutes) * 60 * MICROS_PER_SECOND, end))
 }
 
 /// The time that a text begins with, and how many bytes it takes. ISO 8601 with a `T` or a space, and the date of web
@@ -108,7 +108,7 @@ pub fn leading(text: &[u8], clock: Clock) -> Option<(Instant, usize)> {
     };
     let (time, end) = clock_time(text, at)?;
     let (offset, end) = zone(text, end).unwrap_or((clock.offset_us, end));
-    Some((Instant::from_micros(day * DAY + time - offset)?, end))
+    Some((Instant::from_micros(day * MICROS_PER_DAY + time - offset)?, end))
 }
 
 fn month(name: &[u8]) -> Option<i64> {
@@ -126,18 +126,20 @@ pub fn bsd(text: &[u8], clock: Clock) -> Option<(Instant, usize)> {
         return None;
     }
     let (time, end) = clock_time(text, 7)?;
-    let about = 1970 + clock.near.micros().div_euclid(DAY * 1461 / 4);
+    let about = 1970 + clock.near.micros().div_euclid(MICROS_PER_DAY * 1461 / 4);
     let at = |year| {
-        days(year, month, day).and_then(|day| Instant::from_micros(day * DAY + time - clock.offset_us))
+        days(year, month, day)
+            .and_then(|day| Instant::from_micros(day * MICROS_PER_DAY + time - clock.offset_us))
     };
-    let nearest = (about - 1..=about + 1).filter_map(at).min_by_key(|at| at.since(clock.near).abs())?;
+    let nearest =
+        (about - 1..=about + 1).filter_map(at).min_by_key(|at| at.micros_since(clock.near).abs())?;
     Some((nearest, end))
 }
 
 /// Digits after a point, in microseconds.
 fn fraction(text: &[u8]) -> Option<i64> {
     let kept = text.len().min(6);
-    let worth = [SECOND, 100_000, 10_000, 1_000, 100, 10, 1];
+    let worth = [MICROS_PER_SECOND, 100_000, 10_000, 1_000, 100, 10, 1];
     Some(digits(text, 0, kept)? * worth[kept])
 }
 
@@ -153,7 +155,7 @@ pub fn value(text: &[u8], clock: Clock) -> Option<Instant> {
     };
     let number = digits(whole, 0, whole.len()).filter(|_| whole.len() < 20)?;
     let micros = match whole.len() {
-        9 | 10 => number.checked_mul(SECOND)?.checked_add(fraction)?,
+        9 | 10 => number.checked_mul(MICROS_PER_SECOND)?.checked_add(fraction)?,
         12 | 13 => number.checked_mul(1_000)?,
         15 | 16 => number,
         18 | 19 => number / 1_000,
@@ -170,7 +172,7 @@ mod tests {
     fn reads_times_of_every_shape() {
         let noon = 1_795_608_000_000_000; // 2026-11-25T12:00:00Z
         let near = Instant::from_micros(noon).unwrap();
-        let clock = Clock { offset_us: 3_600 * SECOND, near };
+        let clock = Clock { offset_us: 3_600 * MICROS_PER_SECOND, near };
         for (text, micros) in [
             ("2026-11-25T12:00:00Z", noon),
             ("2026-11-25T12:00:00.123456789Z", noon + 123_456),
@@ -204,8 +206,8 @@ mod tests {
     #[test]
     fn a_time_without_a_year_is_the_nearest() {
         let at = |near: i64, text: &str| {
-            let clock = Clock { offset_us: 0, near: Instant::from_micros(near * SECOND).unwrap() };
-            bsd(text.as_bytes(), clock).map(|(at, end)| (at.micros() / SECOND, end))
+            let clock = Clock { offset_us: 0, near: Instant::from_micros(near * MICROS_PER_SECOND).unwrap() };
+            bsd(text.as_bytes(), clock).map(|(at, end)| (at.micros() / MICROS_PER_SECOND, end))
         };
         assert_eq!(at(1_795_608_000, "Nov 25 12:00:00 host"), Some((1_795_608_000, 15)));
         // 2027-01-01T00:00:01Z, and a line of the year before.

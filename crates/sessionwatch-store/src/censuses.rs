@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use sessionwatch_core::{
     duration::SECOND,
-    instant::{Instant, SECOND as MICROS_PER_SECOND},
+    instant::{Instant, MICROS_PER_SECOND},
     local_time::Growth,
     period::Period,
     zone::MAX_OFFSET,

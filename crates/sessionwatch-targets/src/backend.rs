@@ -8,6 +8,7 @@ mod facts;
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
     instant::Instant,
     snapshot::{SessionSnapshot, SnapshotOptions},
@@ -160,12 +161,12 @@ pub(crate) trait ReadBackend: Sized {
         Ok(None)
     }
 
-    /// How far a replica lags, in microseconds; nothing if it is none, or does not say.
+    /// How far a replica lags; nothing if it is none, or does not say.
     ///
     /// # Errors
     ///
     /// If the connection is lost.
-    async fn lag(&self) -> Result<Option<i64>, TargetError> {
+    async fn lag(&self) -> Result<Option<SignedDuration>, TargetError> {
         Ok(None)
     }
 

@@ -5,7 +5,7 @@ use std::{sync::LazyLock, time::Instant as Monotonic};
 use sessionwatch_core::{
     checks::Thresholds,
     duration::whole_micros,
-    instant::{DAY, Instant, SECOND},
+    instant::{Instant, MICROS_PER_DAY, MICROS_PER_SECOND},
     local_time::Doubts,
     stats::OUTLIER_FLOOR,
 };
@@ -121,7 +121,7 @@ impl ConnectedTarget {
         let mapping = &self.layout.candidate.mapping;
         let default = || {
             let seconds = i64::try_from(mapping.max_lifetime_s?).ok()?;
-            Some(seconds * SECOND + DAY)
+            Some(seconds * MICROS_PER_SECOND + MICROS_PER_DAY)
         };
         Scope {
             layout: &self.layout,

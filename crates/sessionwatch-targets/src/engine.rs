@@ -5,6 +5,7 @@ mod scan;
 
 use std::time::Instant as Stopwatch;
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
     addresses::Address,
     history::SessionChanges,
@@ -73,8 +74,8 @@ pub struct Observation {
     pub newest: Newest,
     /// Where rows of evidence are to be looked for.
     pub traces: Traces,
-    /// How long the database took, in microseconds: without the time that questions and answers were on their way.
-    pub database_us: i64,
+    /// How long the database took, without the time that questions and answers were on their way.
+    pub database_time: SignedDuration,
 }
 
 /// What an engine has seen of the rows that make a verdict, so that they need not be looked for in the whole table again.
@@ -130,7 +131,7 @@ impl Engine {
         };
         let on_the_way = round_trip.saturating_mul(session.questions() - asked_before);
         let took = began.elapsed().saturating_sub(on_the_way);
-        Ok(Observation { database_us: i64::try_from(took.as_micros()).unwrap_or(i64::MAX), ..observation })
+        Ok(Observation { database_time: sessionwatch_clock::length_of(took), ..observation })
     }
 }
 

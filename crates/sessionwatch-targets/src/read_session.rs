@@ -1,5 +1,6 @@
 //! An open target, whatever the product: one read-only transaction.
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
     instant::Instant,
     snapshot::{SessionSnapshot, SnapshotOptions},
@@ -85,12 +86,12 @@ impl ReadSession {
         each!(self, ReadSession, session => session.position().await)
     }
 
-    /// How far a replica lags, in microseconds; nothing if that cannot be known.
+    /// How far a replica lags; nothing if that cannot be known.
     ///
     /// # Errors
     ///
     /// If the connection is lost.
-    pub async fn lag(&self) -> Result<Option<i64>, TargetError> {
+    pub async fn lag(&self) -> Result<Option<SignedDuration>, TargetError> {
         each!(self, ReadSession, session => session.lag().await)
     }
 

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sessionwatch_core::instant::{DAY, Instant};
+use sessionwatch_core::instant::{Instant, MICROS_PER_DAY};
 
 use super::{
     address::Address,
@@ -155,7 +155,7 @@ impl SessionSample {
         for line in &self.lines {
             script.push_str(&self.insert(line, &self.token()));
         }
-        let end = Instant::from_micros(now + DAY);
+        let end = Instant::from_micros(now + MICROS_PER_DAY);
         let leaked = self.token();
         for (number, line) in [(1, first), (2, second)] {
             let line = Line { id: Some(self.new_id(number)), expires_at: end, ..line.clone() };

@@ -33,7 +33,7 @@ pub use restore::{EndedRows, Obstacle};
 pub use selection::{Chosen, Filter, RowName, Selected};
 
 use sessionwatch_core::{
-    instant::{HOUR, Instant},
+    instant::{Instant, MICROS_PER_HOUR},
     token,
 };
 
@@ -238,7 +238,8 @@ impl Sql<'_> {
 
     /// The condition that the user created a session in the last hour; nothing where creation is not stored.
     pub(crate) fn created_lately(&self) -> Option<String> {
-        let lately = self.instant(self.mapping.created.as_ref()?).after(self.now.plus(-HOUR));
+        let lately =
+            self.instant(self.mapping.created.as_ref()?).after(self.now.plus_micros(-MICROS_PER_HOUR));
         Some(match self.impersonator() {
             Some(impersonator) => format!("{lately} AND {impersonator} IS NULL"),
             None => lately,

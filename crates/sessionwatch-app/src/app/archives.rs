@@ -100,6 +100,7 @@ pub async fn purge(app: &Arc<AppState>, actor: &Actor, request: PurgeRequest) ->
 
 #[cfg(test)]
 mod tests {
+    use sessionwatch_core::duration::DAY;
     use sessionwatch_store::{
         Store,
         archived::{Batch, State},
@@ -107,8 +108,6 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-
-    const DAY_US: i64 = 24 * 3_600_000_000;
 
     /// An archive with two rows of one plan, which pass their time a day from now.
     fn scene() -> Arc<AppState> {
@@ -122,7 +121,7 @@ mod tests {
             state: State::Kept,
             txid: None,
             at: now,
-            purge_at: now.plus(DAY_US),
+            purge_at: now + DAY,
             recipient: "age1".into(),
             rows: vec![row.clone(), row],
             fates: vec![Fate::Archived, Fate::Restored],

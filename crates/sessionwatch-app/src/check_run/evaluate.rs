@@ -1,6 +1,5 @@
 //! Evaluation: what each check finds in the facts of a run. Nothing is asked of the target any more.
 
-use jiff::SignedDuration;
 use sessionwatch_core::{
     checks::{CheckInput, CheckOutcome, Verdict},
     local_time::{Doubt, Doubts},
@@ -28,7 +27,7 @@ pub(super) fn evaluate(request: Request<'_>, layout: &Layout, facts: &RunFacts) 
     let watched = request.watched.map(|(memory, _)| memory);
     let snapshot = facts.observation.snapshot.as_ref();
     let compared = memory::compared(watched, snapshot, facts.standing, facts.changes.as_ref());
-    let duration = SignedDuration::from_micros(facts.observation.database_us);
+    let duration = facts.observation.database_time;
     let input = CheckInput { stats, thresholds: &request.rules.thresholds, duration, compared };
     let decide = |check: Check| {
         let mut finding = if check.about_users && layout.candidate.mapping.user.is_none() {

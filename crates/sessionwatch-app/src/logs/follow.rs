@@ -296,7 +296,10 @@ impl<'g> Follower<'g> {
         if file.content.is_packed() {
             self.rotated.remember(&file.content);
         } else {
-            let modified = file.content.facts().map_or(0, |facts| facts.modified);
+            let modified = file
+                .content
+                .facts()
+                .map_or(sessionwatch_core::instant::Instant::UNIX_EPOCH, |facts| facts.modified);
             let mark = file.mark();
             self.rotated.add(Mark { offset: mark.read, modified, ..mark });
         }

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::{CheckInput, CheckOutcome, Thresholds, Verdict};
 use crate::{
     history::{Comparison, SessionChanges},
-    instant::{DAY, Instant},
+    instant::{Instant, MICROS_PER_DAY},
     stats::{Duplicates, Histogram, Measured, SessionStats},
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Sample {
 impl Default for Sample {
     fn default() -> Self {
         let stats = SessionStats {
-            taken_at: Instant::from_micros(100 * DAY).unwrap(),
+            taken_at: Instant::from_micros(100 * MICROS_PER_DAY).unwrap(),
             sessions: 100,
             active: 100,
             expired: 0,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const NOW: i64 = 1_795_898_400 * SECOND;
+const NOW: i64 = 1_795_898_400 * MICROS_PER_SECOND;
 const EXPIRES: Column<'_> = Column { name: "expires", clock: Clock::AssumedUtc };
 const CREATED: Column<'_> = Column { name: "created", clock: Clock::AssumedUtc };
 const TOUCHED: Column<'_> = Column { name: "touched", clock: Clock::Named };
@@ -15,8 +15,8 @@ fn now() -> Instant {
 
 /// A session that was created so long ago, and lives so long, under a clock that is that far ahead of UTC.
 fn row(ago: i64, lifetime: i64, shift: i64) -> Row {
-    let created = now().plus(shift - ago);
-    Row { expires: Some(created.plus(lifetime)), created: Some(created), ..Row::default() }
+    let created = now().plus_micros(shift - ago);
+    Row { expires: Some(created.plus_micros(lifetime)), created: Some(created), ..Row::default() }
 }
 
 /// What a look at these rows knows.
@@ -35,7 +35,7 @@ fn facts(rows: &[Row]) -> Facts<'_> {
         newest,
         active,
         rows,
-        lifetime_us: Some(7 * DAY),
+        lifetime_us: Some(7 * MICROS_PER_DAY),
         growth: None,
     }
 }
@@ -46,20 +46,21 @@ fn reason(doubt: Option<Doubt>) -> String {
 
 #[test]
 fn creations_in_the_future_are_of_a_clock_in_the_east() {
-    let rows: Vec<Row> = (0..20).map(|n| row(n * 20 * MINUTE + 2 * MINUTE, 7 * DAY, 9 * HOUR)).collect();
+    let rows: Vec<Row> =
+        (0..20).map(|n| row(n * 20 * MINUTE + 2 * MINUTE, 7 * MICROS_PER_DAY, 9 * MICROS_PER_HOUR)).collect();
     let doubts = facts(&rows).doubts();
     assert_eq!(
         reason(doubts.expires),
         "`expires` is stored in local time, about UTC+9: `created` is up to 9.0 h ahead of the database's clock"
     );
-    assert_eq!(doubts.created.unwrap().offset_us, Some(9 * HOUR));
+    assert_eq!(doubts.created.unwrap().offset_us, Some(9 * MICROS_PER_HOUR));
     // Where the end names its instant, only the creation is doubted.
     let expires = Column { clock: Clock::Named, ..EXPIRES };
     let doubts = Facts { expires, ..facts(&rows) }.doubts();
     assert!(doubts.expires.is_none() && doubts.created.is_some());
     // Clocks that differ a little, and dates that no zone explains, are something else.
-    for (ago, lifetime) in [(-4 * MINUTE, 7 * DAY), (-300 * DAY, 7 * DAY)] {
-        let rows = [row(ago, lifetime, 0), row(HOUR, lifetime, 0)];
+    for (ago, lifetime) in [(-4 * MINUTE, 7 * MICROS_PER_DAY), (-300 * MICROS_PER_DAY, 7 * MICROS_PER_DAY)] {
+        let rows = [row(ago, lifetime, 0), row(MICROS_PER_HOUR, lifetime, 0)];
         assert_eq!(facts(&rows).doubts(), Doubts::default());
     }
 }
@@ -69,7 +70,8 @@ fn a_configured_zone_is_checked_like_any_reading() {
     // Written in Tokyo, read as New York: 14 hours too late.
     let zone = Zone::parse("America/New_York").unwrap();
     let local = Clock::Local(zone);
-    let rows: Vec<Row> = (0..5).map(|n| row(n * HOUR + MINUTE, 7 * DAY, 14 * HOUR)).collect();
+    let rows: Vec<Row> =
+        (0..5).map(|n| row(n * MICROS_PER_HOUR + MINUTE, 7 * MICROS_PER_DAY, 14 * MICROS_PER_HOUR)).collect();
     let columns = (Column { clock: local, ..EXPIRES }, Some(Column { clock: local, ..CREATED }));
     let doubts = Facts { expires: columns.0, created: columns.1, ..facts(&rows) }.doubts();
     assert!(
@@ -81,41 +83,50 @@ fn a_configured_zone_is_checked_like_any_reading() {
 #[test]
 fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
     let of = |shift: i64, touched: i64| {
-        let end = now().plus(4 * HOUR);
+        let end = now().plus_micros(4 * MICROS_PER_HOUR);
         // Rounded up to the second, as the store does it.
-        Row { expires: Some(end.plus(shift + touched + SECOND / 2)), end_named: Some(end), ..Row::default() }
+        Row {
+            expires: Some(end.plus_micros(shift + touched + MICROS_PER_SECOND / 2)),
+            end_named: Some(end),
+            ..Row::default()
+        }
     };
     let doubts = |rows: &[Row]| Facts { created: None, ..facts(rows) }.doubts();
-    let west = [of(-8 * HOUR, 0), of(-8 * HOUR, 0), of(-8 * HOUR, 17 * MINUTE)];
+    let west =
+        [of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 17 * MINUTE)];
     assert_eq!(
         reason(doubts(&west).expires),
         "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the end that the same row names with its zone"
     );
-    assert_eq!(doubts(&west[..1]).expires.unwrap().offset_us, Some(-8 * HOUR));
+    assert_eq!(doubts(&west[..1]).expires.unwrap().offset_us, Some(-8 * MICROS_PER_HOUR));
     // Every session was used since: how far exactly cannot be told, but an end does not move back.
-    let used = [of(-8 * HOUR, 20 * MINUTE), of(-8 * HOUR, 33 * MINUTE), of(-8 * HOUR, 44 * MINUTE)];
+    let used = [
+        of(-8 * MICROS_PER_HOUR, 20 * MINUTE),
+        of(-8 * MICROS_PER_HOUR, 33 * MINUTE),
+        of(-8 * MICROS_PER_HOUR, 44 * MINUTE),
+    ];
     assert!(reason(doubts(&used).expires).contains("up to 7.7 h before the end"));
     // Some rows are of the time before the application was moved.
-    let mixed: Vec<Row> = (0..9).map(|n| of(if n < 3 { -6 * HOUR } else { 0 }, 0)).collect();
-    assert_eq!(doubts(&mixed).expires.unwrap().offset_us, Some(-6 * HOUR));
-    let right = [of(0, 0), of(0, 0), of(0, 17 * MINUTE), of(0, 3 * HOUR)];
+    let mixed: Vec<Row> = (0..9).map(|n| of(if n < 3 { -6 * MICROS_PER_HOUR } else { 0 }, 0)).collect();
+    assert_eq!(doubts(&mixed).expires.unwrap().offset_us, Some(-6 * MICROS_PER_HOUR));
+    let right = [of(0, 0), of(0, 0), of(0, 17 * MINUTE), of(0, 3 * MICROS_PER_HOUR)];
     assert_eq!(doubts(&right), Doubts::default());
     // Pages that ask every hour move every end by hours; with the lifetime in the row, that is no zone in the east.
-    let end = now().plus(4 * HOUR);
+    let end = now().plus_micros(4 * MICROS_PER_HOUR);
     let asking = |lifetime: i64| -> Vec<Row> {
         let lifetime_us = Some(lifetime);
         (0..9)
             .map(|_| Row {
                 lifetime_us,
-                end_named: Some(end.plus(-HOUR)),
+                end_named: Some(end.plus_micros(-MICROS_PER_HOUR)),
                 expires: Some(end),
                 ..Row::default()
             })
             .collect()
     };
-    assert_eq!(doubts(&asking(4 * HOUR)), Doubts::default());
+    assert_eq!(doubts(&asking(4 * MICROS_PER_HOUR)), Doubts::default());
     assert!(
-        reason(doubts(&asking(3 * HOUR)).expires)
+        reason(doubts(&asking(3 * MICROS_PER_HOUR)).expires)
             .contains("about UTC+1: by `expires` and the lifetime in the row")
     );
 }
@@ -123,12 +134,13 @@ fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
 #[test]
 fn two_columns_of_one_event_show_the_zone() {
     let with = |shift: i64, ago: i64, used: i64| Row {
-        others: vec![Some(now().plus(used - ago))],
-        ..row(ago, 7 * DAY, shift)
+        others: vec![Some(now().plus_micros(used - ago))],
+        ..row(ago, 7 * MICROS_PER_DAY, shift)
     };
     let others = [TOUCHED];
     let doubts = |rows: &[Row]| Facts { others: &others, ..facts(rows) }.doubts();
-    let west: Vec<Row> = (0..10).map(|n| with(-5 * HOUR, n * 37 * MINUTE, n % 3 * 7 * MINUTE)).collect();
+    let west: Vec<Row> =
+        (0..10).map(|n| with(-5 * MICROS_PER_HOUR, n * 37 * MINUTE, n % 3 * 7 * MINUTE)).collect();
     let west: Vec<Row> = west.into_iter().step_by(3).collect();
     assert_eq!(
         reason(doubts(&west).expires),
@@ -141,9 +153,12 @@ fn two_columns_of_one_event_show_the_zone() {
 
 #[test]
 fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
-    let rows: Vec<Row> = (0..10).map(|n| row(30 * SECOND + n * HOUR, 7 * DAY, -5 * HOUR)).collect();
-    let growth =
-        |after: i64, until: i64| Some(Growth { after: now().plus(-after), until: now().plus(-until) });
+    let rows: Vec<Row> = (0..10)
+        .map(|n| row(30 * MICROS_PER_SECOND + n * MICROS_PER_HOUR, 7 * MICROS_PER_DAY, -5 * MICROS_PER_HOUR))
+        .collect();
+    let growth = |after: i64, until: i64| {
+        Some(Growth { after: now().plus_micros(-after), until: now().plus_micros(-until) })
+    };
     let doubts = |growth| Facts { growth, ..facts(&rows) }.doubts();
     assert_eq!(
         doubts(None),
@@ -151,17 +166,19 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
         "an application that nobody has used for hours looks the same"
     );
     let found = doubts(growth(MINUTE, 0));
-    assert_eq!(found.expires.unwrap().offset_us, Some(-5 * HOUR));
+    assert_eq!(found.expires.unwrap().offset_us, Some(-5 * MICROS_PER_HOUR));
     assert!(
         reason(found.created).contains("sessions appeared lately, and the newest `created` is 5.0 h old")
     );
     // It grew when the newest was created, and not since.
-    assert_eq!(doubts(growth(5 * HOUR + MINUTE, 5 * HOUR)), Doubts::default());
+    assert_eq!(doubts(growth(5 * MICROS_PER_HOUR + MINUTE, 5 * MICROS_PER_HOUR)), Doubts::default());
     // Rows that were put back are as old as they say, which is no zone's clock.
-    let rows: Vec<Row> = (0..10).map(|n| row(3 * HOUR + 25 * MINUTE + n * HOUR, 7 * DAY, 0)).collect();
+    let rows: Vec<Row> = (0..10)
+        .map(|n| row(3 * MICROS_PER_HOUR + 25 * MINUTE + n * MICROS_PER_HOUR, 7 * MICROS_PER_DAY, 0))
+        .collect();
     assert_eq!(Facts { growth: growth(MINUTE, 0), ..facts(&rows) }.doubts(), Doubts::default());
     let looks = [(1, false), (2, true), (3, true), (4, false)];
-    let at = |minute: i64| now().plus(minute * MINUTE);
+    let at = |minute: i64| now().plus_micros(minute * MINUTE);
     let latest = Growth::latest(looks.map(|(minute, grew)| (at(minute), grew)));
     assert_eq!(latest, Some(Growth { after: at(2), until: at(3) }));
     assert_eq!(Growth::latest([(at(1), true)]), None);
@@ -170,21 +187,29 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
 #[test]
 fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
     let created = Column { clock: Clock::Named, ..CREATED };
-    let of = |lifetime: i64| -> Vec<Row> { (1..9).map(|n| row(n * HOUR, lifetime, 0)).collect() };
+    let of = |lifetime: i64| -> Vec<Row> { (1..9).map(|n| row(n * MICROS_PER_HOUR, lifetime, 0)).collect() };
     let doubts = |rows: &[Row]| Facts { created: Some(created), ..facts(rows) }.doubts();
     assert_eq!(
-        reason(doubts(&of(7 * DAY - 5 * HOUR)).expires),
+        reason(doubts(&of(7 * MICROS_PER_DAY - 5 * MICROS_PER_HOUR)).expires),
         "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation, not 7.00 days"
     );
-    assert!(reason(doubts(&of(-2 * HOUR)).expires).contains("is before the creation of the same row"));
-    for usual in [7 * DAY, 30 * DAY, DAY, 7 * DAY + DAY / 2, 8 * HOUR] {
+    assert!(
+        reason(doubts(&of(-2 * MICROS_PER_HOUR)).expires).contains("is before the creation of the same row")
+    );
+    for usual in [
+        7 * MICROS_PER_DAY,
+        30 * MICROS_PER_DAY,
+        MICROS_PER_DAY,
+        7 * MICROS_PER_DAY + MICROS_PER_DAY / 2,
+        8 * MICROS_PER_HOUR,
+    ] {
         assert_eq!(doubts(&of(usual)), Doubts::default(), "{usual}");
     }
     // An end that names its instant shows the zone of a creation that names none.
     let expires = Column { clock: Clock::Named, ..EXPIRES };
-    let rows = of(7 * DAY - HOUR);
+    let rows = of(7 * MICROS_PER_DAY - MICROS_PER_HOUR);
     let doubts = Facts { expires, ..facts(&rows) }.doubts();
-    assert_eq!((doubts.expires, doubts.created.unwrap().offset_us), (None, Some(HOUR)));
+    assert_eq!((doubts.expires, doubts.created.unwrap().offset_us), (None, Some(MICROS_PER_HOUR)));
     // Where neither does, both are doubted, and no zone is named.
     let doubts = facts(&rows).doubts();
     assert_eq!(doubts.expires.unwrap().offset_us, None);
@@ -193,11 +218,12 @@ fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
 #[test]
 fn nothing_active_is_told_apart_from_an_end_long_ago() {
     // Ninety sessions of three hours, signed in just now, in New York.
-    let rows: Vec<Row> = (0..90).map(|n| row(n * SECOND, 3 * HOUR, -5 * HOUR)).collect();
+    let rows: Vec<Row> =
+        (0..90).map(|n| row(n * MICROS_PER_SECOND, 3 * MICROS_PER_HOUR, -5 * MICROS_PER_HOUR)).collect();
     let found = facts(&rows).doubts();
     assert!(reason(found.expires).contains("no session seems active, and the last one ended 2.0 h ago"));
     // Over for longer than any zone explains; or an instant of its own; or confirmed by a sign-in of just now.
-    let over: Vec<Row> = (0..9).map(|n| row(20 * HOUR + n, 3 * HOUR, 0)).collect();
+    let over: Vec<Row> = (0..9).map(|n| row(20 * MICROS_PER_HOUR + n, 3 * MICROS_PER_HOUR, 0)).collect();
     assert_eq!(facts(&over).doubts(), Doubts::default());
     let expires = Column { clock: Clock::Named, ..EXPIRES };
     assert_eq!(Facts { expires, ..facts(&rows) }.doubts(), Doubts::default());
@@ -222,17 +248,17 @@ proptest! {
     ) {
         let shift = offset * MINUTE;
         let with = |age: &i64| {
-            let row = row(age * SECOND, lifetime * MINUTE, shift);
-            Row { end_named: row.expires.map(|end| end.plus(-shift)), ..row }
+            let row = row(age * MICROS_PER_SECOND, lifetime * MINUTE, shift);
+            Row { end_named: row.expires.map(|end| end.plus_micros(-shift)), ..row }
         };
         let rows: Vec<Row> = ages.iter().map(with).collect();
         let found = Facts { created: None, ..facts(&rows) }.doubts();
         prop_assert_eq!(found.expires.unwrap().offset_us, Some(shift));
         let rows: Vec<Row> = rows.into_iter().map(|row| Row { end_named: None, ..row }).collect();
-        let newest = now().plus(-ages.iter().min().unwrap() * SECOND);
-        let growth = Some(Growth { after: newest.plus(-30 * SECOND), until: newest.plus(30 * SECOND) });
+        let newest = now().plus_micros(-ages.iter().min().unwrap() * MICROS_PER_SECOND);
+        let growth = Some(Growth { after: newest.plus_micros(-30 * MICROS_PER_SECOND), until: newest.plus_micros(30 * MICROS_PER_SECOND) });
         let found = Facts { growth, ..facts(&rows) }.doubts();
-        if shift < 0 || newest.plus(shift) > now().plus(AHEAD) {
+        if shift < 0 || newest.plus_micros(shift) > now().plus_micros(AHEAD) {
             prop_assert!(found.created.is_some());
             prop_assert!(found.expires.is_some());
         }
@@ -247,15 +273,15 @@ proptest! {
         grown in any::<bool>(),
     ) {
         let with = |(age, used): &(i64, i64)| {
-            let row = row((idle + age) * SECOND, lifetime * HOUR, 0);
+            let row = row((idle + age) * MICROS_PER_SECOND, lifetime * MICROS_PER_HOUR, 0);
             let end_named = row.expires;
-            let used = used.min(&(idle + age)) * SECOND;
-            let lifetime_us = Some(lifetime * HOUR);
-            Row { expires: row.expires.map(|end| end.plus(used)), end_named, lifetime_us, ..row }
+            let used = used.min(&(idle + age)) * MICROS_PER_SECOND;
+            let lifetime_us = Some(lifetime * MICROS_PER_HOUR);
+            Row { expires: row.expires.map(|end| end.plus_micros(used)), end_named, lifetime_us, ..row }
         };
         let rows: Vec<Row> = ages.iter().map(with).collect();
         let newest = rows.iter().filter_map(|row| row.created).max().unwrap();
-        let growth = Growth { after: newest.plus(-MINUTE), until: newest.plus(MINUTE) };
+        let growth = Growth { after: newest.plus_micros(-MINUTE), until: newest.plus_micros(MINUTE) };
         let known = Facts { growth: Some(growth).filter(|_| grown), ..facts(&rows) };
         let found = known.doubts();
         prop_assert_eq!(&found.created, &None);

@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        instant::{HOUR, Instant},
+        instant::{Instant, MICROS_PER_HOUR},
         snapshot::{Notable, SnapshotDiff},
         stats::{Duplicates, Measured},
     };
@@ -172,7 +172,9 @@ mod tests {
         let at = |hours: i8| match hours {
             3 => Decoded::Never,
             -3 => Decoded::Undecodable,
-            hours => Decoded::At(Instant::from_micros(100 * HOUR + i64::from(hours) * HOUR / 2).unwrap()),
+            hours => Decoded::At(
+                Instant::from_micros(100 * MICROS_PER_HOUR + i64::from(hours) * MICROS_PER_HOUR / 2).unwrap(),
+            ),
         };
         SessionRow {
             fingerprint: facts.token.map(u64::from),
@@ -221,8 +223,8 @@ mod tests {
                 };
                 prop_assert_eq!(live.apply(change).is_ok(), is_known);
             }
-            let now = Instant::from_micros(100 * HOUR).unwrap();
-            let options = SnapshotOptions { now, max_lifetime_us: Some(HOUR), has_created: true };
+            let now = Instant::from_micros(100 * MICROS_PER_HOUR).unwrap();
+            let options = SnapshotOptions { now, max_lifetime_us: Some(MICROS_PER_HOUR), has_created: true };
             let mut scan = SnapshotBuilder::new(options, 0);
             for (key, facts) in &rows {
                 scan.insert(row(*key, *facts, &names));

@@ -1,5 +1,6 @@
 //! The engine `pushdown`: the same facts by aggregates in the database.
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
     addresses::Address,
     local_time::Newest,
@@ -65,7 +66,15 @@ impl Pushdown {
         traces.orphans = users.orphans;
         let newest = Newest { created: instant(row, 11), ended: instant(row, 12) };
         let (tops, snapshot, changes) = (users.tops, None, None);
-        Ok(Observation { stats, tops, snapshot, changes, newest, traces, database_us: 0 })
+        Ok(Observation {
+            stats,
+            tops,
+            snapshot,
+            changes,
+            newest,
+            traces,
+            database_time: SignedDuration::ZERO,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine `scan`: one streaming read of a few narrow columns, aggregated here.
 
+use jiff::SignedDuration;
 use sessionwatch_core::{
     snapshot::{EVIDENCE_LIMIT, Notable, SessionSnapshot, SnapshotOptions},
     stats::{Duplicates, Measured},
@@ -46,7 +47,15 @@ impl Scan {
         let addresses = ledger.addresses(Notable::Fingerprints(&fingerprints)).unwrap_or_default();
         let traces = Traces { fingerprints, addresses, orphans: vec![] };
         let (snapshot, changes) = (Some(ledger), None);
-        Ok(Observation { stats, tops, snapshot, changes, newest, traces, database_us: 0 })
+        Ok(Observation {
+            stats,
+            tops,
+            snapshot,
+            changes,
+            newest,
+            traces,
+            database_time: SignedDuration::ZERO,
+        })
     }
 }
 

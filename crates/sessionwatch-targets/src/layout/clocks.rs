@@ -3,7 +3,7 @@
 
 use sessionwatch_core::{
     decoder::{Decoded, Decoder, Raw, is_naive},
-    instant::{Instant, SECOND},
+    instant::{Instant, MICROS_PER_SECOND},
     local_time::{Clock, Column, Doubts, Facts, Growth, Newest, Row},
     plausibility::plausible_under,
     zone::{LOCAL, Zone},
@@ -220,7 +220,7 @@ pub async fn doubts(
         newest: known.newest,
         active: known.active,
         rows: &sample.rows,
-        lifetime_us: lifetime.and_then(|seconds| seconds.checked_mul(SECOND)),
+        lifetime_us: lifetime.and_then(|seconds| seconds.checked_mul(MICROS_PER_SECOND)),
         growth: known.growth,
     };
     Ok(facts.doubts())

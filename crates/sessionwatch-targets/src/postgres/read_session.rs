@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use pg_link::{Connection, Dsn};
 use sessionwatch_core::{
     instant::Instant,
@@ -217,12 +218,12 @@ impl ReadBackend for PostgresRead {
         Ok(self.told(query).await?.map(|position| position as u64))
     }
 
-    async fn lag(&self) -> Result<Option<i64>, TargetError> {
+    async fn lag(&self) -> Result<Option<SignedDuration>, TargetError> {
         let query = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL\n\
              WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver) THEN 0\n\
              ELSE EXTRACT(EPOCH FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000000 END";
         #[expect(clippy::cast_possible_truncation, reason = "microseconds, far below 2^53")]
-        Ok(self.told(query).await?.map(|lag| lag as i64))
+        Ok(self.told(query).await?.map(|lag| SignedDuration::from_micros(lag as i64)))
     }
 
     async fn describe(&self) -> Result<Schema, TargetError> {

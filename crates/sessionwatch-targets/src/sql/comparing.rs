@@ -81,7 +81,7 @@ impl Sql<'_> {
         let created = self.mapping.created.as_ref().map(|created| self.instant(created));
         [
             created.map_or("CAST(NULL AS bigint)".into(), |created| {
-                latest(&created, self.now.plus(MAX_OFFSET + 900_000_000))
+                latest(&created, self.now.plus_micros(MAX_OFFSET + 900_000_000))
             }),
             latest(&self.instant(&self.mapping.expires), self.now),
         ]

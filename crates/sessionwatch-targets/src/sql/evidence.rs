@@ -46,7 +46,7 @@ impl Sql<'_> {
             RowKind::BeyondPolicy => {
                 let late = self
                     .max_lifetime_us
-                    .map_or("1 = 0".into(), |policy| expiry.beyond(self.now.plus(policy)));
+                    .map_or("1 = 0".into(), |policy| expiry.beyond(self.now.plus_micros(policy)));
                 format!("({late} OR {})", expiry.never())
             }
         }

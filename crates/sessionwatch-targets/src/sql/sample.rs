@@ -16,7 +16,7 @@ pub(crate) const USER: &str = "user id";
 pub(crate) const EXPIRES: &str = "ex\"pires";
 
 /// A Sunday in November 2026.
-pub(crate) const NOW: Instant = Instant::UNIX_EPOCH.plus(1_795_953_600_000_000);
+pub(crate) const NOW: Instant = Instant::UNIX_EPOCH.plus_micros(1_795_953_600_000_000);
 
 /// How a target stores its sessions, and the schema that was found there. Tests change what they are about.
 #[derive(Debug)]

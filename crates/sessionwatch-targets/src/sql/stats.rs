@@ -1,6 +1,6 @@
 //! The SQL of what is counted or sampled of all sessions.
 
-use sessionwatch_core::instant::HOUR;
+use sessionwatch_core::instant::MICROS_PER_HOUR;
 
 use super::{Among, Sql, timestamps::InstantSql};
 use crate::sql::schema::ColumnKind;
@@ -16,7 +16,7 @@ impl Sql<'_> {
         let finite = format!("{} AND NOT {}", expiry.active(now), expiry.never());
         let beyond = self
             .max_lifetime_us
-            .map_or("0".into(), |policy| self.count_where(&expiry.beyond(now.plus(policy))));
+            .map_or("0".into(), |policy| self.count_where(&expiry.beyond(now.plus_micros(policy))));
         let recent = self.created_lately();
         let recent = recent.map_or("0".into(), |recent| self.count_where(&recent));
         let counts = format!(
@@ -118,7 +118,7 @@ impl Sql<'_> {
             Some(created) => {
                 let created = self.instant(created);
                 let since = created.micros(&format!("MIN({})", created.value));
-                (since, format!(" AND NOT ({})", created.after(self.now.plus(-HOUR))))
+                (since, format!(" AND NOT ({})", created.after(self.now.plus_micros(-MICROS_PER_HOUR))))
             }
             None => ("NULL".into(), String::new()),
         };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use sessionwatch_core::{
     decoder::{Decoder, MILLIS, SECONDS},
-    instant::{Instant, SECOND},
+    instant::{Instant, MICROS_PER_SECOND},
 };
 
 use super::{
@@ -24,7 +24,7 @@ pub fn stored_timestamp(decoder: Decoder, at: Instant) -> String {
     match decoder {
         Decoder::Timestamptz => format!("{}+00", sessionwatch_clock::timestamp(at)),
         Decoder::TimestampUtc => sessionwatch_clock::timestamp(at),
-        Decoder::TimestampLocal(zone) => sessionwatch_clock::timestamp(at.plus(zone.offset_at(at))),
+        Decoder::TimestampLocal(zone) => sessionwatch_clock::timestamp(at.plus_micros(zone.offset_at(at))),
         Decoder::EpochSeconds => at.micros().div_euclid(1_000_000).to_string(),
         Decoder::EpochMillis | Decoder::EpochMillisOrIso => at.micros().div_euclid(1_000).to_string(),
         Decoder::IsoText => sessionwatch_clock::rfc3339(at),
@@ -62,7 +62,7 @@ impl InstantSql {
 
     fn literal(&self, at: Instant) -> String {
         match self.clock {
-            Some(now) if at != Instant::MIN => self.clock_moved_by(at.since(now)),
+            Some(now) if at != Instant::MIN => self.clock_moved_by(at.micros_since(now)),
             _ => self.fixed(at),
         }
     }
@@ -270,7 +270,7 @@ impl Sql<'_> {
         let ends = format!("NOT {}", expiry.never());
         format!(
             "SELECT COUNT(*), {}\nFROM {}\nWHERE {ends}",
-            self.count_where(&expiry.after(self.now.plus(60 * SECOND))),
+            self.count_where(&expiry.after(self.now.plus_micros(60 * MICROS_PER_SECOND))),
             self.sessions()
         )
     }

@@ -1,6 +1,6 @@
 //! Which sessions a list has, and in which order, as SQLite finds them.
 
-use sessionwatch_core::instant::HOUR;
+use sessionwatch_core::instant::MICROS_PER_HOUR;
 
 use super::sample_file::{Row, SampleFile};
 use crate::sql::{
@@ -42,7 +42,7 @@ fn a_list_has_the_sessions_that_are_asked_for() {
         (List { named: Some("abcdefgh"), ..all }, vec!["soon"]),
         (List { prefixes: &prefixes, ..all }, vec!["over", "soon"]),
         // A creation that is not known is not lately.
-        (List { created_since: Some(NOW.plus(-3 * HOUR)), ..all }, vec!["late", "never"]),
+        (List { created_since: Some(NOW.plus_micros(-3 * MICROS_PER_HOUR)), ..all }, vec!["late", "never"]),
         (List { limit: 2, ..all }, vec!["late", "never"]),
     ] {
         assert_eq!(ids(&file, list), expected, "{list:?}");
@@ -81,7 +81,7 @@ fn what_visitors_write_is_shown_up_to_a_limit_and_what_is_not_stored_is_empty() 
 fn sessions_of_the_kinds_that_checks_find_are_listed() {
     let mut file = file();
     let found = |file: &SampleFile, kind| {
-        let sql = Sql { max_lifetime_us: Some(2 * HOUR), ..file.sql() };
+        let sql = Sql { max_lifetime_us: Some(2 * MICROS_PER_HOUR), ..file.sql() };
         let mut ids = file.values(&sql.rows(Rows::all(kind), 10), 1);
         ids.sort_unstable();
         ids.into_iter().flatten().collect::<Vec<_>>()

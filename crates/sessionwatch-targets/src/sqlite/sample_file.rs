@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use rusqlite::{Connection, params};
-use sessionwatch_core::{instant::HOUR, row_ref::RowRef};
+use sessionwatch_core::{instant::MICROS_PER_HOUR, row_ref::RowRef};
 
 use super::{register, rows};
 use crate::{
@@ -63,7 +63,7 @@ impl SampleFile {
         let connection = Connection::open_in_memory().unwrap();
         register(&connection, 7).unwrap();
         connection.execute_batch(TABLES).unwrap();
-        let millis = |hours: i64| NOW.plus(hours * HOUR).micros() / 1_000;
+        let millis = |hours: i64| NOW.plus_micros(hours * MICROS_PER_HOUR).micros() / 1_000;
         for Row { id, token, user, ends, created, ip, agent, impersonator } in sessions {
             let (ends, created) = (ends.map(millis), created.map(millis));
             let values = params![id, token, user, ends, created, ip, agent, impersonator];

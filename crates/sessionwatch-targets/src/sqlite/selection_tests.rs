@@ -1,6 +1,6 @@
 //! Which rows an action is about, as SQLite finds them.
 
-use sessionwatch_core::instant::HOUR;
+use sessionwatch_core::instant::MICROS_PER_HOUR;
 
 use super::sample_file::{Row, SampleFile};
 use crate::{
@@ -177,7 +177,7 @@ fn a_session_without_an_end_ends_after_every_instant_and_before_none() {
     let row = |id, ends| Row { id, ends, ..Row::default() };
     let rows = [row("past", Some(-1)), row("soon", Some(1)), row("late", Some(5)), row("never", None)];
     let file = SampleFile::with(&rows, &[]);
-    let at = |hours: i64| Some(NOW.plus(hours * HOUR).micros());
+    let at = |hours: i64| Some(NOW.plus_micros(hours * MICROS_PER_HOUR).micros());
     let ends = |expires_after, expires_before| {
         file.chosen(Chosen::Where(&Filter { expires_after, expires_before, ..Filter::default() }))
     };
@@ -193,7 +193,7 @@ fn a_session_without_an_end_ends_after_every_instant_and_before_none() {
 fn rows_whose_creation_is_unknown_were_created_neither_after_nor_before_anything() {
     let row = |id, created| Row { id, created, ..Row::default() };
     let file = SampleFile::with(&[row("old", Some(-2)), row("new", Some(-1)), row("unknown", None)], &[]);
-    let at = |hours: i64| Some(NOW.plus(hours * HOUR).micros());
+    let at = |hours: i64| Some(NOW.plus_micros(hours * MICROS_PER_HOUR).micros());
     let created = |created_after, created_before| {
         file.chosen(Chosen::Where(&Filter { created_after, created_before, ..Filter::default() }))
     };

@@ -16,9 +16,9 @@ fn configuration(url: &str, hook: &str, more: &str) -> String {
 /// What is told in these minutes, a look in each but those that are left out; before the look of a minute, its SQL is run.
 fn told(
     database: &Database<'_>,
-    minutes: i64,
-    left_out: &[i64],
-    script: &[(i64, &str)],
+    minutes: i32,
+    left_out: &[i32],
+    script: &[(i32, &str)],
     more: &str,
 ) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
@@ -29,7 +29,7 @@ fn told(
         for (_, sql) in script.iter().filter(|(at, _)| *at == minute) {
             database.psql(sql).unwrap();
         }
-        let at = monday().plus(minute * MINUTE);
+        let at = monday() + minute * MINUTE;
         if left_out.contains(&minute) { watch.set(at) } else { watch.to(at) }
     }
     watch.delivered();
@@ -42,8 +42,8 @@ fn told_by(sink: &Sink) -> Vec<String> {
     let line = |received: Received| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
-        let at: jiff::Timestamp = text("at").parse().unwrap();
-        let minute = (at.as_microsecond() - monday().micros()) / MINUTE;
+        let at = sessionwatch_clock::parsed(&text("at")).unwrap();
+        let minute = at.duration_since(monday()).as_mins();
         (minute, format!("{minute} {} {}", text("check"), text("notice")))
     };
     let mut lines: Vec<(i64, String)> = sink.received().into_iter().map(line).collect();

@@ -140,7 +140,7 @@ fn started(folder: &Path, more: &str) -> Apart {
 /// Runs in the next minutes, each of which succeeds, as `metrics` says.
 fn runs_succeed(watch: &mut Apart, metrics: impl Fn() -> String) {
     for minute in 1..=3 {
-        watch.set(monday().plus(minute * MINUTE));
+        watch.set(monday() + minute * MINUTE);
         assert!(watch.looked(), "the run in minute {minute}");
         let metrics = metrics();
         for line in [

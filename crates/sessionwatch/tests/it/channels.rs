@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sessionwatch_app::{config::Config, notify::Message};
 use sessionwatch_clock as clock;
-use sessionwatch_core::instant::SECOND;
+use sessionwatch_core::duration::SECOND;
 use sessionwatch_store::{
     Store,
     outbox::{self, Letter},
@@ -115,7 +115,7 @@ fn expected() -> [Value; 8] {
     };
     let labels = json!({ "alertname": "duplicate-tokens", "service": "sessionwatch", "severity": "critical", "target": "app" });
     let [first, second, stands] =
-        [MINUTE, 2 * MINUTE, MINUTE + 30 * 1_440 * MINUTE].map(|after| clock::rfc3339(monday().plus(after)));
+        [MINUTE, 2 * MINUTE, MINUTE + 30 * 1_440 * MINUTE].map(|after| clock::rfc3339(monday() + after));
     let both = |path: &str, told: [Value; 2]| Value::from(told.map(|told| json!([path, told])).to_vec());
     [
         both(
@@ -157,10 +157,10 @@ fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
     let text = [target("app", &database), kinds(&sinks).concat(), mail, route.into()];
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
     leak(&database, true);
-    watch.to(monday().plus(MINUTE));
+    watch.to(monday() + MINUTE);
     watch.delivered();
     leak(&database, false);
-    watch.to(monday().plus(2 * MINUTE));
+    watch.to(monday() + 2 * MINUTE);
     watch.delivered();
     let all: Vec<Vec<Received>> = sinks.iter().map(|sink| sink.wait_for(2)).collect();
     let told: Vec<Value> = all
@@ -202,7 +202,7 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
         channel("prometheus", "alertmanager", &alertmanager.url(), route),
     ];
     // What ends, ends before Alertmanager's now.
-    let begin = clock::now().plus(-60 * MINUTE);
+    let begin = clock::now() - 60 * MINUTE;
     let mut watch = Watch::start(folder.path(), &configuration(&text), begin);
     let grouped = |status: &str| {
         (1..10).find_map(|count| {
@@ -225,7 +225,7 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
     let summary = listed[0]["annotations"]["summary"].as_str().unwrap();
     assert!(summary.contains("token"), "{summary}");
     leak(&database, false);
-    watch.all_to(begin.plus(15 * MINUTE));
+    watch.all_to(begin + 15 * MINUTE);
     watch.delivered();
     assert!(grouped("resolved").is_some());
     assert!(watch.stop());
@@ -247,10 +247,10 @@ fn what_fires_on_many_targets_at_once_is_one_message_for_people_and_one_each_for
     let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
     database.psql(orphans).unwrap();
     // They fire at the second look, and people are told ten seconds later.
-    watch.all_to(monday().plus(20 * MINUTE));
-    watch.all_to(monday().plus(30 * MINUTE));
+    watch.all_to(monday() + 20 * MINUTE);
+    watch.all_to(monday() + 30 * MINUTE);
     let each = programs.wait_for(6);
-    watch.set(monday().plus(30 * MINUTE + 10 * SECOND));
+    watch.set(monday() + 30 * MINUTE + 10 * SECOND);
     watch.delivered();
     let mut told: Vec<String> =
         each.iter().map(|told| body(told)["target"].as_str().unwrap().to_owned()).collect();

@@ -25,7 +25,8 @@ use sessionwatch_clock as clock;
 use sessionwatch_clock::Clock;
 use sessionwatch_core::{
     alert::State,
-    instant::{DAY, HOUR, Instant, SECOND},
+    duration::{DAY, HOUR, SECOND},
+    instant::Instant,
     severity::Severity,
 };
 use sessionwatch_store::{Store, alerts, confirmed_time, db::Db, outbox};
@@ -43,10 +44,10 @@ struct Skewed {
 }
 
 impl Skewed {
-    /// Starts it in that folder, by a clock that is ahead by so many microseconds.
-    fn start(folder: &Path, text: &str, ahead: i64) -> Self {
+    /// Starts it in that folder, by a clock that is ahead by so much.
+    fn start(folder: &Path, text: &str, ahead: SignedDuration) -> Self {
         let config = Config::parse(&folder.join("sessionwatch.toml"), text).unwrap();
-        let now = move || clock::now().plus(ahead);
+        let now = move || clock::now() + ahead;
         let (clock, hand) = Clock::set(now());
         let (ticking, stopped) = channel::<()>();
         std::thread::spawn(move || {
@@ -113,8 +114,8 @@ fn application(folder: &Path, name: &str, store: &str) -> String {
     )
 }
 
-/// One daemon cannot deliver and ends, another goes on, by clocks that are ahead by so many microseconds.
-fn hand_over(store: &str, first: i64, second: i64) {
+/// One daemon cannot deliver and ends, another goes on, by clocks that are ahead by so much.
+fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
     let folder = tempfile::tempdir().unwrap();
     let port = Sink::start(&[]).unwrap().port();
     let mut log = std::fs::File::create(folder.path().join("app.log")).unwrap();
@@ -145,13 +146,13 @@ fn hand_over(store: &str, first: i64, second: i64) {
 #[test]
 fn a_daemon_whose_clock_is_an_hour_off_tells_in_time_what_it_takes_over() {
     for ahead in [-HOUR, HOUR] {
-        hand_over(&testkit::empty().url("postgres"), 0, ahead);
+        hand_over(&testkit::empty().url("postgres"), SignedDuration::ZERO, ahead);
     }
 }
 
 #[test]
 fn what_a_clock_that_was_ahead_wrote_is_told_when_it_is_put_right_while_nobody_runs() {
-    hand_over("state.db", 3 * HOUR, 0);
+    hand_over("state.db", 3 * HOUR, SignedDuration::ZERO);
 }
 
 #[test]
@@ -159,9 +160,9 @@ fn daemons_and_commands_go_by_the_clock_of_the_server_that_their_store_is_on() {
     let (store, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
     let text = application(folder.path(), "one", &store.url("postgres"));
     let ahead = Skewed::start(folder.path(), &text, 5 * DAY);
-    let apart = || ahead.shared.app.clock.now().since(ahead.shared.app.store.now().unwrap()).abs();
+    let apart = || ahead.shared.app.clock.now().duration_since(ahead.shared.app.store.now().unwrap()).abs();
     testkit::wait_until("the clock is the server's", || apart() < 2 * SECOND);
-    assert!(ahead.shared.app.clock.machine().now().since(ahead.shared.app.clock.now()) > 4 * DAY);
+    assert!(ahead.shared.app.clock.machine().now().duration_since(ahead.shared.app.clock.now()) > 4 * DAY);
     ahead.stop();
 }
 
@@ -175,11 +176,11 @@ fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any
         let plan = config.plan(&config.targets[0]);
         let mut table = Timetable::new("app", plan, Some(evening), evening);
         let (mut now, mut looks) = (evening, vec![]);
-        while now < evening.plus(12 * HOUR) {
+        while now < evening + 12 * HOUR {
             now = table.next(now);
             let due = table.due(now).unwrap();
             table.looked(&due, now, SignedDuration::ZERO, true);
-            looks.push((now.since(evening) / MINUTE, due.deep));
+            looks.push((now.duration_since(evening).as_mins(), due.deep));
         }
         looks.pop();
         looks
@@ -198,7 +199,7 @@ fn put_aging(db: Db<'_>, at: Instant) -> Result<(), sessionwatch_store::StoreErr
     db.run(
         "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
          VALUES (1, 'p', 'app', 'kept', $3, $4, 'age1', $1, $2, $1)",
-        &[content.as_slice().into(), [1].as_slice().into(), at.into(), at.plus(7 * DAY).into()],
+        &[content.as_slice().into(), [1].as_slice().into(), at.into(), (at + 7 * DAY).into()],
     )?;
     let rows = [
         "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1000, $1, 'app', 'x', 'comment', 's', '{}')",
@@ -233,19 +234,19 @@ fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed
     assert!(before.iter().all(|count| *count > 0), "{before:?}");
     let (mut now, day) = (monday(), DAY);
     for by in [8 * day, 500 * day, -508 * day, 500 * day] {
-        watch.shared.app.clock.adjust(SignedDuration::from_micros(by));
-        now = now.plus(by);
-        now = now.plus(watch.goes_on(now) * SECOND + 2 * MINUTE);
+        watch.shared.app.clock.adjust(by);
+        now += by;
+        now += watch.goes_on(now) + 2 * MINUTE;
         watch.to(now);
-        assert_eq!(counts(&watch.shared.app.store, monday()), before, "{by}");
+        assert_eq!(counts(&watch.shared.app.store, monday()), before, "{by:#}");
     }
     // Everything that was begun has ended.
     assert!(watch.stop());
-    now = now.plus(10 * DAY);
+    now += 10 * DAY;
     let mut watch = Watch::start(folder.path(), &text, now);
-    watch.to(now.plus(2 * MINUTE));
+    watch.to(now + 2 * MINUTE);
     assert_eq!(counts(&watch.shared.app.store, monday()), before, "at a start by a clock that is far ahead");
-    watch.to(now.plus(8 * HOUR));
+    watch.to(now + 8 * HOUR);
     testkit::wait_until("what is too old is removed", || {
         counts(&watch.shared.app.store, monday()).iter().all(|count| *count == 0)
     });
@@ -267,12 +268,12 @@ fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
         kept.alert
     };
     let fired = alert(&watch);
-    let mut now = monday().plus(HOUR);
+    let mut now = monday() + HOUR;
     watch.to(now);
     for by in [-3 * HOUR, 3 * HOUR, 2 * HOUR, -2 * HOUR] {
-        watch.shared.app.clock.adjust(SignedDuration::from_micros(by));
-        now = now.plus(by);
-        now = now.plus(watch.goes_on(now) * SECOND);
+        watch.shared.app.clock.adjust(by);
+        now += by;
+        now += watch.goes_on(now);
         assert_eq!(alert(&watch), fired, "nor is it told again");
     }
     assert!(watch.stop());
@@ -288,10 +289,10 @@ fn a_login_of_a_clock_that_was_ahead_does_not_outlast_its_time() {
     let log_in = || testkit::Login::start(&watch.address, "ada");
     let is_logged_in = |login: &testkit::Login| login.get(&watch.address, "/settings").status == 200;
     let before = log_in();
-    watch.shared.app.clock.adjust(SignedDuration::from_micros(500 * DAY));
+    watch.shared.app.clock.adjust(500 * DAY);
     let ahead = log_in();
     assert_eq!([&before, &ahead].map(is_logged_in), [false, true]);
-    watch.shared.app.clock.adjust(SignedDuration::from_micros(-500 * DAY));
+    watch.shared.app.clock.adjust(-500 * DAY);
     assert_eq!([&before, &ahead].map(is_logged_in), [true, false]);
     assert!(watch.stop());
 }
@@ -318,19 +319,19 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let begun = Monotonic::now();
-    let start = clock::now().plus(-10 * MINUTE);
+    let start = clock::now() - 10 * MINUTE;
     let mut command = Process::new(fastforward::program());
     let mut daemon = Apart::start_by(command.stderr(Stdio::piped()), folder.path(), start);
     let log = lines(&mut daemon);
     assert!(daemon.looked());
     let until_first_look = begun.elapsed().as_secs_f64();
     for minute in [2, 4] {
-        daemon.set(start.plus(minute * MINUTE));
+        daemon.set(start + minute * MINUTE);
         assert!(daemon.looked());
     }
     // The database's clock goes on all the time, and from here on the daemon's goes with it.
-    let right = || clock::now().plus(2 * SECOND);
-    daemon.adjust(right().since(start.plus(4 * MINUTE)));
+    let right = || clock::now() + 2 * SECOND;
+    daemon.adjust(right().duration_since(start + 4 * MINUTE));
     testkit::wait_until("a look by the right clock", || {
         daemon.set(right());
         daemon.has_looked()
@@ -339,7 +340,7 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
     let mut ahead = -3 * HOUR;
     testkit::wait_until("a look by a clock that was set back", || {
         ahead += 4 * SECOND;
-        daemon.set(right().plus(ahead));
+        daemon.set(right() + ahead);
         daemon.has_looked()
     });
     assert!(daemon.stop());
@@ -365,8 +366,8 @@ fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
     std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), "one", "state.db"))
         .unwrap();
     let store = Store::open(&sessionwatch_store::Place::File(folder.path().join("state.db"))).unwrap();
-    store.write(|db| put_aging(db, now.plus(-8 * DAY))).unwrap();
-    store.write(|db| confirmed_time::put(db, now.plus(-2 * DAY))).unwrap();
+    store.write(|db| put_aging(db, now - 8 * DAY)).unwrap();
+    store.write(|db| confirmed_time::put(db, now - 2 * DAY)).unwrap();
     let purge = |more: &[&str]| {
         testkit::run_in(folder.path(), &[("USER", "ada")], &[&["archive", "purge"], more].concat())
     };
@@ -389,8 +390,8 @@ fn a_critical_line_stays_confirmed_when_the_clock_goes_back() {
     let seen = "INSERT INTO signals (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
                 VALUES (1, 'web', 'app', 'user-mismatch', 'critical', $1, 0, 1, 't', 'exact', '{}')";
     store.write(|db| db.run(seen, &[monday().into()])).unwrap();
-    for back in [0, HOUR] {
-        let now = monday().plus(-back);
+    for back in [SignedDuration::ZERO, HOUR] {
+        let now = monday() - back;
         let view = View { config: &config, target: "app", now };
         let judged = store.read(|db| judge::outcomes(db, view)).unwrap();
         let outcome = judged.iter().map(|judged| &judged.outcome).find(|one| one.id == "log-user-mismatch");

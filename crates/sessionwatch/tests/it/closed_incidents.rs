@@ -1,5 +1,6 @@
 //! For a day after sessions were ended, an incident that a person closed is reopened like any other.
 
+use jiff::SignedDuration;
 use sessionwatch_app::{
     config::Config,
     incident::{self, work::Case},
@@ -7,7 +8,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
-use sessionwatch_core::{incident::IncidentSeverity, instant::DAY};
+use sessionwatch_core::{duration::DAY, incident::IncidentSeverity};
 use sessionwatch_store::{
     Place, Store,
     incidents::{self, Incident, State},
@@ -56,7 +57,7 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
         let back: Vec<&str> = rows.lines().collect();
         let id = closed(context, grade).id;
         let incident = || shared.app.store.read(|db| incidents::get(db, &id)).unwrap().unwrap();
-        let at = |minutes: i64| monday().plus(minutes * MINUTE);
+        let at = |minutes: i32| monday() + minutes * MINUTE;
         // It is looked at every minute, though the incident is closed.
         watch.to(at(1));
         watch.to(at(2));
@@ -89,16 +90,17 @@ fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
     let (target, store, clock) = (&config.targets[0], &shared.app.store, &shared.app.clock);
     let context = Context { config: &config, target, store, clock, actor: "ada" };
     let id = closed(context, IncidentSeverity::P2).id;
-    let reopen =
-        |after: i64| store.write(|db| incident::reopen(db, "app", "a leak", monday().plus(after))).unwrap();
+    let reopen = |after: SignedDuration| {
+        store.write(|db| incident::reopen(db, "app", "a leak", monday() + after)).unwrap()
+    };
     assert!(!reopen(DAY));
     // Of two, the one that is not closed is meant; and an open one is open already.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (second, _) = runtime.block_on(incident::open(context, IncidentSeverity::P1, "another one")).unwrap();
-    assert!(!reopen(DAY - 1));
+    assert!(!reopen(DAY - SignedDuration::from_micros(1)));
     let case = store.read(|db| Case::get(db, &second.id)).unwrap().unwrap();
     case.close(context, Some("it was the same")).unwrap();
-    assert!(reopen(DAY - 1));
+    assert!(reopen(DAY - SignedDuration::from_micros(1)));
     let state = |id: &str| store.read(|db| incidents::get(db, id)).unwrap().unwrap().state;
     assert_eq!((state(&id), state(&second.id)), (State::Open, State::Closed));
     assert!(watch.stop());

@@ -7,6 +7,7 @@ use std::{
     task::Poll,
 };
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     config::Config,
@@ -14,6 +15,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
+use sessionwatch_core::duration::MINUTE;
 use sessionwatch_store::{Place, Store, archived};
 use testkit::{Database, ProgramOutput, run_in};
 
@@ -308,15 +310,15 @@ fn a_plan_goes_stale_and_is_carried_out_once() {
         let (consent, control) = (Consent::default(), Control::default());
         held.runtime.block_on(crate::execute::apply(context, plan, &recipient, consent, &control))
     };
-    let minute = 60_000_000;
+    let shortest = SignedDuration::from_micros(1);
     let (first, second) = (make("5"), make("6"));
-    hand.send_replace(begun.plus(15 * minute));
+    hand.send_replace(begun + 15 * MINUTE);
     assert_eq!(apply(&first).unwrap().done, 9);
     assert!(matches!(apply(&first), Err(ActError::Done(id)) if id == first));
-    hand.send_replace(begun.plus(15 * minute + 1));
+    hand.send_replace(begun + 15 * MINUTE + shortest);
     assert!(matches!(apply(&second), Err(ActError::Stale { minutes: 15, .. })));
     // A clock that was set back by that much says nothing about a plan's age either.
-    hand.send_replace(begun.plus(-15 * minute - 1));
+    hand.send_replace(begun - 15 * MINUTE - shortest);
     assert!(matches!(apply(&second), Err(ActError::Stale { .. })));
     assert_eq!(database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 6").unwrap(), "2\n");
 }

@@ -103,21 +103,21 @@ fn kill_again_and_again(mut seed: u64) {
     let pause = until_first_look(folder.path());
     let (mut minute, mut leaked) = (0, false);
     for _ in 0..KILLS / 4 {
-        let mut watch = Apart::start(folder.path(), monday().plus(minute * MINUTE));
+        let mut watch = Apart::start(folder.path(), monday() + minute * MINUTE);
         // Looks, changes and deliveries go on until the blow, which falls anywhere: also before the first look.
         for _ in 0..random(&mut seed) % 4 {
             testkit::let_time_pass(Duration::from_millis(random(&mut seed) % pause));
             minute += 1;
             leaked = !leaked;
             toggle(&database, leaked);
-            watch.set(monday().plus(minute * MINUTE));
+            watch.set(monday() + minute * MINUTE);
         }
         testkit::let_time_pass(Duration::from_millis(random(&mut seed) % pause));
         watch.kill();
         minute += 1;
     }
     // A last one in peace delivers what was left.
-    let mut watch = Apart::start(folder.path(), monday().plus(minute * MINUTE));
+    let mut watch = Apart::start(folder.path(), monday() + minute * MINUTE);
     let store = open(folder.path());
     assert!(watch.looked());
     for _ in 0..1_000 {
@@ -125,7 +125,7 @@ fn kill_again_and_again(mut seed: u64) {
             break;
         }
         minute += 1;
-        watch.set(monday().plus(minute * MINUTE));
+        watch.set(monday() + minute * MINUTE);
         testkit::let_time_pass(Duration::from_millis(30));
     }
     assert!(watch.stop());
@@ -181,7 +181,7 @@ fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
         testkit::wait_until("somebody leads", || {
             minute += 1;
             for watch in &mut watches {
-                watch.set(monday().plus(minute * MINUTE));
+                watch.set(monday() + minute * MINUTE);
             }
             let leading = holder();
             let looked = watches.iter().position(Apart::has_looked);
@@ -197,7 +197,7 @@ fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
         leaders.insert(watches[leader].id());
         if round < TAKEOVERS {
             watches.remove(leader).kill();
-            watches.push(Apart::start(folder.path(), monday().plus(minute * MINUTE)));
+            watches.push(Apart::start(folder.path(), monday() + minute * MINUTE));
         }
     }
     assert_eq!(leaders.len(), TAKEOVERS + 1);

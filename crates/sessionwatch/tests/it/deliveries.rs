@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_core::instant::SECOND;
+use sessionwatch_core::duration::SECOND;
 use sessionwatch_store::outbox;
 use testkit::{Database, MailOptions, MailSink, Received, Sink};
 
@@ -54,7 +54,7 @@ fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_l
     ];
     for minute in 1..=4 {
         leak(&database, minute % 2 == 1);
-        watch.to(monday().plus(minute * MINUTE));
+        watch.to(monday() + minute * MINUTE);
         assert_eq!(
             told(&good.wait_for(usize::try_from(minute).unwrap())).len(),
             usize::try_from(minute).unwrap()
@@ -63,7 +63,7 @@ fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_l
     assert_eq!(told(&good.received()), story);
     watch.tried("bad", 1);
     let back = Sink::start_at(port, &[]).unwrap();
-    watch.set(monday().plus(10 * MINUTE));
+    watch.set(monday() + 10 * MINUTE);
     // That it could not be reached before the message went out leaves no doubt.
     assert_eq!(told(&back.wait_for(4)), story);
     watch.delivered();
@@ -77,7 +77,7 @@ fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark()
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
     leak(&database, true);
-    watch.to(monday().plus(MINUTE));
+    watch.to(monday() + MINUTE);
     let first = bad.wait_for(1);
     assert_eq!(
         (told(&good.wait_for(1)), told(&first)),
@@ -87,7 +87,7 @@ fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark()
     let port = bad.port();
     bad.stop();
     let back = Sink::start_at(port, &[]).unwrap();
-    watch.set(monday().plus(MINUTE + 5 * SECOND));
+    watch.set(monday() + MINUTE + 5 * SECOND);
     let second = back.wait_for(1);
     assert_eq!(told(&second), ["duplicate-tokens firing again"]);
     assert_eq!(header(&first[0], "webhook-id"), header(&second[0], "webhook-id"));
@@ -112,14 +112,14 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
     leak(&database, true);
-    let mut at = monday().plus(MINUTE);
+    let mut at = monday() + MINUTE;
     watch.to(at);
     for attempt in 1..=5 {
         watch.tried("bad", attempt);
         assert_eq!(bad.received().len(), usize::try_from(attempt).unwrap());
         // Five seconds, then twice as long each time.
         let next = watch.shared.app.store.read(|db| outbox::next_due(db, "bad", at)).unwrap().unwrap();
-        assert_eq!(next.since(at), (5 * SECOND) << (attempt - 1));
+        assert_eq!(next.duration_since(at), 5 * SECOND * (1 << (attempt - 1)));
         if attempt == 5 {
             assert_eq!(told(&good.wait_for(2)), ["duplicate-tokens firing", "undelivered firing"]);
             let said = body(&good.received()[1]);
@@ -140,7 +140,7 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
 #[test]
 fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
     let database = testkit::healthy();
-    let until = monday().plus(3 * MINUTE + 7 * SECOND);
+    let until = monday() + 3 * MINUTE + 7 * SECOND;
     let date = jiff::Timestamp::from_microsecond(until.micros()).unwrap();
     let busy =
         format!("429 Too Many Requests\r\nRetry-After: {}", date.strftime("%a, %d %b %Y %H:%M:%S GMT"));
@@ -148,13 +148,13 @@ fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
     leak(&database, true);
-    watch.to(monday().plus(MINUTE));
+    watch.to(monday() + MINUTE);
     watch.tried("bad", 1);
     let next = watch.shared.app.store.read(|db| outbox::next_due(db, "bad", monday())).unwrap();
     assert_eq!(next, Some(until));
     // A token of another check becomes somebody else's meanwhile.
     database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
-    watch.to(monday().plus(2 * MINUTE));
+    watch.to(monday() + 2 * MINUTE);
     assert_eq!(told(&good.wait_for(2)), ["duplicate-tokens firing", "token-rebound firing"]);
     assert_eq!(bad.received().len(), 1);
     watch.set(until);

@@ -71,7 +71,7 @@ fn size(disk: &Path) -> Vec<(String, u64)> {
 /// The watch on its small disk.
 struct Crowded {
     watch: Apart,
-    minute: i64,
+    minute: i32,
     /// The disk as seen from here.
     disk: PathBuf,
     log: Arc<Mutex<Vec<String>>>,
@@ -99,7 +99,7 @@ impl Crowded {
     /// A look, a minute later.
     fn look(&mut self) {
         self.minute += 1;
-        self.watch.set(monday().plus(self.minute * MINUTE));
+        self.watch.set(monday() + self.minute * MINUTE);
         assert!(self.watch.looked());
     }
 

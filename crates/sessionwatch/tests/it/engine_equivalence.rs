@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::{prelude::*, test_runner::TestRunner};
 use sessionwatch_core::{
     decoder::{Decoded, Decoder, Raw},
-    instant::{DAY, HOUR, Instant},
+    duration::{DAY, HOUR, whole_micros},
+    instant::Instant,
     local_time::Newest,
     stats::{Duplicates, Histogram, Measured, SessionStats},
 };
@@ -166,7 +167,7 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
     let ends: Vec<Decoded> = rows.iter().map(|row| meaning(decoder, &row.2)).collect();
     let is_active =
         |end: &Decoded| matches!(end, Decoded::Never) || matches!(end, Decoded::At(at) if *at > now);
-    let recent = |row: &Stored| matches!(meaning(decoder, &row.3), Decoded::At(at) if at > now.plus(-HOUR));
+    let recent = |row: &Stored| matches!(meaning(decoder, &row.3), Decoded::At(at) if at > now - HOUR);
     for (row, end) in rows.iter().zip(&ends) {
         let (token, user, ..) = row;
         tokens.entry(*token).or_default().push(*user);
@@ -204,7 +205,7 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
         active_with_user: active.values().sum(),
         oldest_expired: ends.iter().filter_map(at).filter(|at| *at <= now).min(),
         furthest_expiry: ends.iter().filter_map(at).filter(|at| *at > now).max(),
-        beyond_policy: Some(count(&|end| at(end).is_some_and(|at| at > now.plus(30 * DAY)))),
+        beyond_policy: Some(count(&|end| at(end).is_some_and(|at| at > now + 30 * DAY))),
         active_per_user,
         rows_per_user,
         created_per_user: Some(created_per_user),
@@ -271,7 +272,8 @@ fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
         let now = Instant::from_micros(NOW).unwrap();
         let named = schema.dialect.has_schemas().then(|| "public".to_owned());
         let layout = Layout::of_mapping(schema, mapping(&named));
-        let scope = Scope { max_lifetime_us: Some(30 * DAY), ..Scope::of_rows(&layout, 7, now) };
+        let scope =
+            Scope { max_lifetime_us: Some(whole_micros(30 * DAY)), ..Scope::of_rows(&layout, 7, now) };
         let mut found = vec![];
         for engine in [EngineKind::Scan, EngineKind::Pushdown] {
             let observation = Engine::new(engine).observe(&session, &scope).await.unwrap();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sessionwatch_core::{
     decoder::Decoder,
-    instant::{DAY, Instant},
+    duration::{DAY, whole_micros},
+    instant::Instant,
     snapshot::Notable,
     stats::{Duplicates, Measured},
 };
@@ -66,7 +67,7 @@ fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&ReadSession, &S
         let session = ReadSession::open(&Address::parse(url).unwrap(), limits, false, 7).await.unwrap();
         let schema = session.describe().await.unwrap();
         let now = Instant::from_micros(NOW).unwrap();
-        let max_lifetime_us = Some(30 * DAY);
+        let max_lifetime_us = Some(whole_micros(30 * DAY));
         let layout = Layout::of_mapping(schema, mapping.clone());
         let scope = Scope { max_lifetime_us, notable_above: 20, ..Scope::of_rows(&layout, 7, now) };
         let answer = ask(&session, &scope).await;

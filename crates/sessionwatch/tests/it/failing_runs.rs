@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use jiff::SignedDuration;
+
 use crate::fastforward::{Apart, MINUTE, monday, program};
 
 /// A watch of one target, without channels.
@@ -63,8 +65,8 @@ impl Story {
     }
 
     /// A run in that minute.
-    fn run(&mut self, minute: i64) {
-        self.watch.set(monday().plus(minute * MINUTE));
+    fn run(&mut self, minute: i32) {
+        self.watch.set(monday() + minute * MINUTE);
         assert!(self.watch.looked(), "a run in minute {minute}");
     }
 
@@ -117,7 +119,7 @@ fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
     assert!(lines[0].contains("LimitNOFILE"), "the way out is named: {lines:?}");
     // A success counts for three intervals.
     story.is_ready(200, "1 of 1");
-    story.watch.set(monday().plus(3 * MINUTE + 1));
+    story.watch.set(monday() + 3 * MINUTE + SignedDuration::from_micros(1));
     story.is_ready(503, "0 of 1");
     story.run(6);
     story.is_ready(200, "1 of 1");

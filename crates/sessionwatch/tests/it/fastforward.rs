@@ -13,23 +13,24 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use sessionwatch_app::{
     app::LiveEvent,
     config::Config,
     daemon::{Command, Daemon, DaemonState},
 };
 use sessionwatch_clock::Clock;
-use sessionwatch_core::instant::{Instant, SECOND};
+use sessionwatch_core::{duration::SECOND, instant::Instant};
 use sessionwatch_store::outbox;
 use tokio::sync::{broadcast, mpsc, watch};
 
-mod process;
+pub(crate) use sessionwatch_core::duration::MINUTE;
 
-pub(crate) const MINUTE: i64 = 60 * SECOND;
+mod process;
 
 /// Where stories begin: a Monday, at six in the morning.
 pub(crate) fn monday() -> Instant {
-    Instant::from_micros(1_736_143_200 * SECOND).unwrap()
+    Instant::from_micros(1_736_143_200_000_000).unwrap()
 }
 
 /// The daemon, running.
@@ -74,7 +75,7 @@ impl Watch {
             if targets > 1 && !done {
                 // They are spread over twenty seconds.
                 seconds += 2;
-                watch.set(from.plus(seconds * SECOND));
+                watch.set(from + seconds * SECOND);
             }
             done
         });
@@ -142,22 +143,22 @@ impl Watch {
         }
     }
 
-    /// Sets the clock, and lets it go on in steps until there is a look: seconds until then.
-    pub(crate) fn goes_on(&mut self, from: Instant) -> i64 {
+    /// Sets the clock, and lets it go on in steps until there is a look: how long until then.
+    pub(crate) fn goes_on(&mut self, from: Instant) -> SignedDuration {
         let mut heard = self.shared.app.events.subscribe();
-        let mut seconds = 0;
+        let mut passed = SignedDuration::ZERO;
         self.set(from);
         testkit::wait_until("a look", || {
             let looked = std::iter::from_fn(|| heard.try_recv().ok()).any(
-                |event| matches!(event, LiveEvent::Looked { at, .. } if at.since(from).abs() < 10 * MINUTE),
+                |event| matches!(event, LiveEvent::Looked { at, .. } if at.duration_since(from).abs() < 10 * MINUTE),
             );
             if !looked {
-                seconds += 4;
-                self.set(from.plus(seconds * SECOND));
+                passed += 4 * SECOND;
+                self.set(from + passed);
             }
             looked
         });
-        seconds
+        passed
     }
 
     /// What one of its pages says.
@@ -281,10 +282,10 @@ impl Apart {
     }
 
     /// Sets the clock forward or back, as somebody does by hand: no time passes.
-    pub(crate) fn adjust(&mut self, by: i64) {
+    pub(crate) fn adjust(&mut self, by: SignedDuration) {
         let hand = self.hand.as_mut().unwrap();
         // One that was killed hears nothing any more.
-        let _ = writeln!(hand, "adjust {by}");
+        let _ = writeln!(hand, "adjust {}", by.as_micros());
     }
 
     /// Waits for a look: whether there was one in two minutes.

@@ -12,8 +12,8 @@ use sessionwatch_app::{
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_core::{
+    duration::{DAY, HOUR},
     incident::IncidentSeverity,
-    instant::{DAY, HOUR},
 };
 use sessionwatch_store::{
     Place, Store, archived, audit,
@@ -297,7 +297,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     assert_eq!((applied.done, applied.skipped), (2, 0));
     let detail = serde_json::json!({ "plan": plan.kept.id });
     incident::record_containment(context, &opened, "ended", &detail).unwrap();
-    let at = |minutes: i64| monday().plus(minutes * MINUTE);
+    let at = |minutes: i32| monday() + minutes * MINUTE;
     let current = || shared.app.store.read(|db| incidents::current(db, "app")).unwrap();
     let state = || current().map(|incident: Incident| incident.state);
     watch.to(at(1));
@@ -310,10 +310,10 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let last = timeline.last().unwrap();
     assert!(last.kind == "reopened" && last.said.contains("revived-sessions"), "{last:?}");
     // A day later, the schedule holds again.
-    watch.to(at(4).plus(DAY));
+    watch.to(at(4) + DAY);
     let mut heard = shared.app.events.subscribe();
-    watch.set(at(6).plus(DAY));
-    watch.set(at(8).plus(DAY));
+    watch.set(at(6) + DAY);
+    watch.set(at(8) + DAY);
     assert!(watch.stop());
     assert!(heard.try_recv().is_err(), "nothing was looked at");
 }
@@ -329,13 +329,13 @@ fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_ba
     assert_eq!(expired(), "107\n");
     let held = || shared.app.store.read(archived::holdings).unwrap();
     // It is due at 03:17.
-    watch.to(monday().plus(DAY));
+    watch.to(monday() + DAY);
     testkit::wait_until("the cleanup", || expired() == "0\n");
     testkit::wait_until("the archive", || held().first().is_some_and(|held| held.rows == 107));
     assert!(folder.path().join("sessionwatch-archive.key").exists());
-    watch.set(monday().plus(DAY + 7 * DAY - HOUR));
+    watch.set(monday() + DAY + 7 * DAY - HOUR);
     assert_eq!(held().len(), 1);
-    watch.set(monday().plus(DAY + 7 * DAY + 2 * HOUR));
+    watch.set(monday() + DAY + 7 * DAY + 2 * HOUR);
     testkit::wait_until("the purge", || held().is_empty());
     assert!(watch.stop());
 }
@@ -354,8 +354,8 @@ fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
             format!("[target.cleanup]\nexpired = true\ngrace = \"24h\"\nside_effects = {allowed}\n");
         let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), &cleanup), monday());
         let shared = std::sync::Arc::clone(&watch.shared);
-        watch.to(monday().plus(DAY));
-        let (from, to) = (monday(), monday().plus(2 * DAY));
+        watch.to(monday() + DAY);
+        let (from, to) = (monday(), monday() + 2 * DAY);
         let wanted = Search {
             from,
             to,

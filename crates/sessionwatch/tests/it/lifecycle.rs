@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sessionwatch_core::{alert::State, instant::HOUR};
+use sessionwatch_core::{alert::State, duration::HOUR};
 use sessionwatch_store::{
     alerts,
     silences::{self, Silence},
@@ -45,9 +45,9 @@ fn silence(check: &str, subject: Option<&str>, until: sessionwatch_core::instant
 }
 
 /// Looks at each of these minutes.
-fn minutes(watch: &mut Watch, minutes: std::ops::RangeInclusive<i64>) {
+fn minutes(watch: &mut Watch, minutes: std::ops::RangeInclusive<i32>) {
     for minute in minutes {
-        watch.to(monday().plus(minute * MINUTE));
+        watch.to(monday() + minute * MINUTE);
     }
 }
 
@@ -65,7 +65,7 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
     for user in ["2", "3"] {
         store
             .write(|db| {
-                silences::begin(db, &silence("duplicate-tokens", Some(user), monday().plus(HOUR)), monday())
+                silences::begin(db, &silence("duplicate-tokens", Some(user), monday() + HOUR), monday())
             })
             .unwrap();
     }
@@ -102,9 +102,7 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
         .shared
         .app
         .store
-        .write(|db| {
-            silences::begin(db, &silence("duplicate-tokens", None, monday().plus(20 * MINUTE)), monday())
-        })
+        .write(|db| silences::begin(db, &silence("duplicate-tokens", None, monday() + 20 * MINUTE), monday()))
         .unwrap();
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 10..=12);
@@ -158,7 +156,7 @@ fn a_restart_still_sees_what_changed_while_nobody_looked() {
                INSERT INTO sessions SELECT 's5', 'token-' || md5('5'), 6, now() + interval '1 hour'"#,
         )
         .unwrap();
-    let mut watch = Watch::start(folder.path(), &text, monday().plus(90 * MINUTE));
+    let mut watch = Watch::start(folder.path(), &text, monday() + 90 * MINUTE);
     watch.delivered();
     let mut heard = told(&sink);
     heard.sort();
@@ -191,7 +189,7 @@ fn a_day_in_which_nobody_logs_in_is_found() {
         configuration(&database, &sink, usual).replace("[checks.slow", "every = \"1h\"\n[checks.slow");
     let mut watch = Watch::start(folder.path(), &hourly, monday());
     for hour in 1..=24 {
-        watch.to(monday().plus(hour * HOUR));
+        watch.to(monday() + hour * HOUR);
     }
     watch.delivered();
     assert_eq!(told(&sink), ["creation-rate firing"]);
@@ -211,7 +209,7 @@ fn the_checklist_is_sent_each_week() {
     let mut watch = Watch::start(folder.path(), &daily, monday());
     // It begins on a Monday at six, and the checklist is due at seven.
     for quarter in 1..=30 {
-        watch.to(monday().plus(quarter * 6 * HOUR));
+        watch.to(monday() + quarter * 6 * HOUR);
     }
     let received = sink.wait_for(2);
     watch.delivered();

@@ -186,14 +186,14 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
     };
     wait_until("nothing is known", || unknown(&watch, "log-user-mismatch") == "unknown");
     for hour in 0..5 {
-        watch.to(monday().plus(hour * 60 * MINUTE + MINUTE));
+        watch.to(monday() + hour * 60 * MINUTE + MINUTE);
         let headers = [("authorization", "Bearer a-token-for-lines")];
         assert_eq!(testkit::http::post(&watch.address, "/ingest/logs", &headers, b"GET / 200\n").status, 200);
     }
-    watch.to(monday().plus(4 * 60 * MINUTE + 10 * MINUTE));
+    watch.to(monday() + 4 * 60 * MINUTE + 10 * MINUTE);
     wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "healthy");
     assert_eq!(unknown(&watch, "log-silence"), "healthy");
-    watch.to(monday().plus(5 * 60 * MINUTE + 30 * MINUTE));
+    watch.to(monday() + 5 * 60 * MINUTE + 30 * MINUTE);
     wait_until("the silence", || !told(&scene.sink, "log-silence").is_empty());
     assert_eq!(unknown(&watch, "log-user-mismatch"), "unknown");
     assert!(watch.stop());

@@ -121,7 +121,7 @@ fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
     let text = configuration(&text).replace("\\\\", "\\");
     let mut watch = Watch::start(folder.path(), &text, monday());
     leak(&database, true);
-    watch.to(monday().plus(MINUTE));
+    watch.to(monday() + MINUTE);
     watch.delivered();
     let mails = sink.wait_for(2);
     let to: Vec<&str> = mails.iter().map(|mail| mail.to[0].as_str()).collect();
@@ -161,12 +161,12 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
     let mut watch = Watch::start(folder.path(), &text, monday());
     leak(&database, true);
-    let mut at = monday().plus(720 * MINUTE);
+    let mut at = monday() + 720 * MINUTE;
     watch.to(at);
     // Those who are well are told before anybody is tried again.
     assert_eq!(mails.wait_for(2).len(), 2);
     at = watch.exhausted("mail", at);
-    assert!(at.since(monday()) > (12 + 18) * 60 * MINUTE, "attempts of more than 18 hours");
+    assert!(at.duration_since(monday()) > (12 + 18) * 60 * MINUTE, "attempts of more than 18 hours");
     let to: Vec<String> = mails.received().iter().map(|mail| mail.to.join(" ")).collect();
     assert_eq!(to, ["ada@example.org", "grace@example.org", "busy@example.org"]);
     // Nobody looked after it, so it was told again every four hours.
@@ -185,7 +185,7 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     }
     assert!(!dead.contains("ada@") && !dead.contains("busy@"), "{dead}");
     leak(&database, false);
-    watch.to(at.plus(720 * MINUTE));
+    watch.to(at + 720 * MINUTE);
     let mut after = told(&hook.wait_for(before.len() + 2)[before.len()..]);
     after.sort();
     assert_eq!(after, ["app duplicate-tokens resolved", "mail undelivered resolved"]);

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     config::Config,
@@ -10,13 +11,12 @@ use sessionwatch_app::{
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
+use sessionwatch_core::duration::{HOUR, SECOND};
 use sessionwatch_store::{Place, Store};
 use testkit::{Database, ProgramOutput, run_in};
 
 mod dependents;
 mod hidden_users;
-
-const MINUTE: i64 = 60_000_000;
 
 fn configured(folder: &Path, url: &str, act_url: &str, more: &str) {
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
@@ -221,7 +221,7 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
             if made_before { (1..=20).map(|user| desk.make(who(user), user)).collect() } else { vec![] };
         let mut outcomes = Vec::new();
         for turn in 1..=20 {
-            hand.send_replace(begun.plus(i64::try_from(turn).unwrap() * 1_000_000));
+            hand.send_replace(begun + i32::try_from(turn).unwrap() * SECOND);
             if !made_before {
                 plans.push(desk.make(who(turn), turn));
             }
@@ -254,7 +254,7 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
         );
         assert_eq!(desk.runtime.block_on(work).unwrap().done, 2);
         // An hour later, they are forgotten one after another.
-        hand.send_replace(begun.plus(60 * MINUTE + 5_500_000));
+        hand.send_replace(begun + HOUR + SignedDuration::from_millis(5_500));
         let plan = desk.make("ada", 30);
         assert_eq!(desk.apply("ada", &plan).unwrap(), 2);
     }

@@ -75,9 +75,9 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     testkit::wait_until("the replica receives", || {
         pair.replica.psql("postgres", &format!("SELECT {received}")).unwrap().trim() == "t"
     });
-    watch.to(monday().plus(MINUTE));
+    watch.to(monday() + MINUTE);
     let first = lag(&watch);
-    watch.to(monday().plus(2 * MINUTE));
+    watch.to(monday() + 2 * MINUTE);
     let second = lag(&watch);
     assert!(first > 0.0 && second > first, "{first} {second}");
     let stored = watch
@@ -92,7 +92,7 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     assert!(stored.contains("the replica was looked at, which lags by"), "{stored}");
     pair.replica.resume().unwrap();
     pair.replica.catch_up(&server).unwrap();
-    watch.to(monday().plus(3 * MINUTE));
+    watch.to(monday() + 3 * MINUTE);
     assert_eq!(lag(&watch), 0.0);
     assert!(pair.before_server.captured().is_empty(), "nobody spoke to the database itself");
     // Cut off from its server it has replayed all that it received, and lags all the same.
@@ -100,7 +100,7 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     testkit::wait_until("the replica is cut off", || {
         pair.replica.psql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver").unwrap().trim() == "0"
     });
-    watch.to(monday().plus(4 * MINUTE));
+    watch.to(monday() + 4 * MINUTE);
     assert!(lag(&watch) > 0.0);
     assert!(watch.stop());
 }
@@ -146,7 +146,7 @@ fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_wha
     let mut look = |watch: &mut Watch, fault: Fault| {
         pair.before_replica.set(fault);
         minute += 1;
-        watch.to(monday().plus(minute * MINUTE));
+        watch.to(monday() + minute * MINUTE);
     };
     pair.replica.pause().unwrap();
     pair.database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();

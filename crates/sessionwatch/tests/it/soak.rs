@@ -2,26 +2,27 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_clock as clock;
-use sessionwatch_core::instant::DAY;
+use sessionwatch_core::duration::DAY;
 use testkit::Sink;
 
-use crate::fastforward::{Apart, MINUTE, monday};
+use crate::fastforward::{Apart, monday};
 
-const STEP: i64 = 10 * MINUTE;
-const DAILY: i64 = DAY / STEP;
+const STEP: SignedDuration = SignedDuration::from_mins(10);
+const DAILY: i32 = 24 * 6;
 
 /// Something that goes wrong: the look before which it begins, how many looks later its end is, and what finds it.
 struct Incident {
-    at: i64,
-    looks: i64,
+    at: i32,
+    looks: i32,
     check: &'static str,
     begin: &'static str,
     end: &'static str,
 }
 
-const fn incident(day: i64, looks: i64, check: &'static str, [begin, end]: [&'static str; 2]) -> Incident {
+const fn incident(day: i32, looks: i32, check: &'static str, [begin, end]: [&'static str; 2]) -> Incident {
     Incident { at: day * DAILY + 37, looks, check, begin, end }
 }
 
@@ -109,8 +110,8 @@ const GRAVE: [&str; 5] =
     ["duplicate-tokens", "orphaned-sessions", "token-rebound", "blind", "revived-sessions"];
 
 /// The application between two looks: four people log in, and four of two hours ago log out.
-fn life(step: i64) -> String {
-    let login = |n: i64| {
+fn life(step: i32) -> String {
+    let login = |n: i32| {
         let (number, user) = (step * 4 + n, (step * 4 + n).rem_euclid(60) + 1);
         format!("('a{number}', 'alive-{number}', {user}, now() + interval '5 days')")
     };
@@ -134,13 +135,13 @@ fn configuration(url: &str, sinks: [&Sink; 2]) -> String {
 }
 
 /// Notices by check, in the order in which they were told, and the look at which each was.
-fn told(sink: &Sink) -> BTreeMap<String, Vec<(String, i64)>> {
-    let mut told = BTreeMap::<String, Vec<(String, i64)>>::new();
+fn told(sink: &Sink) -> BTreeMap<String, Vec<(String, i32)>> {
+    let mut told = BTreeMap::<String, Vec<(String, i32)>>::new();
     for received in sink.received() {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
-        let at: jiff::Timestamp = text("at").parse().unwrap();
-        let look = (at.as_microsecond() - monday().micros()) / STEP;
+        let at = clock::parsed(&text("at")).unwrap();
+        let look = i32::try_from(at.duration_since(monday()).as_mins() / STEP.as_mins()).unwrap();
         told.entry(text("check")).or_default().push((text("notice"), look));
     }
     told
@@ -179,7 +180,7 @@ fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
                 run(incident.end);
             }
         }
-        watch.set(monday().plus(step * STEP));
+        watch.set(monday() + step * STEP);
         assert!(watch.looked(), "look {step}");
         if step % DAILY == 0 {
             resident.push(watch.resident());
@@ -215,8 +216,8 @@ fn exactly(all: &Sink, grave: &Sink) {
 
 /// Each week's checklist knows what happened in it, and nothing of the other one.
 fn checklists(folder: &Path) {
-    let week = |number: i64| -> Vec<String> {
-        let date = |day: i64| clock::rfc3339(monday().plus(day * DAY));
+    let week = |number: i32| -> Vec<String> {
+        let date = |day: i32| clock::rfc3339(monday() + day * DAY);
         let (from, to) = (date(number * 7), date(number * 7 + 7));
         let said = testkit::run_in(
             folder,

@@ -13,7 +13,8 @@ use std::{
     time::{Duration, Instant as Monotonic},
 };
 
-use sessionwatch_core::instant::{HOUR, Instant};
+use jiff::SignedDuration;
+use sessionwatch_core::{duration::HOUR, instant::Instant};
 use testkit::{Database, Fault, Proxy, Sink, wait_until};
 
 use crate::{
@@ -30,8 +31,8 @@ const PATTERNS: u32 = 1_000;
 struct Member {
     folder: PathBuf,
     proxy: Proxy,
-    /// Microseconds by which its clock is ahead.
-    ahead: i64,
+    /// By how much its clock is ahead.
+    ahead: SignedDuration,
     daemon: Option<Apart>,
 }
 
@@ -58,8 +59,7 @@ fn lock(members: &Mutex<Vec<Member>>) -> MutexGuard<'_, Vec<Member>> {
 
 impl Member {
     fn now(&self, began: Monotonic) -> Instant {
-        let passed = i64::try_from(began.elapsed().as_micros()).unwrap();
-        monday().plus(self.ahead).plus(passed)
+        monday() + self.ahead + sessionwatch_clock::length_of(began.elapsed())
     }
 
     fn start(&mut self, began: Monotonic) {
@@ -82,7 +82,7 @@ impl Story {
                 format!("[[log_pattern]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"critical\"\nmax = 0\n")
             })
             .collect();
-        let members = [-HOUR, 0, HOUR].into_iter().enumerate().map(|(number, ahead)| {
+        let members = [-HOUR, SignedDuration::ZERO, HOUR].into_iter().enumerate().map(|(number, ahead)| {
             let proxy = Proxy::start(testkit::shared().ports()[0], Fault::None).unwrap();
             let folder = folder.join(format!("member-{number}"));
             std::fs::create_dir(&folder).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use sessionwatch_app::app::LiveEvent;
-use sessionwatch_core::instant::{DAY, HOUR, SECOND};
+use sessionwatch_core::duration::{DAY, HOUR, SECOND};
 use sessionwatch_store::silences::{self, Silence};
 use testkit::{Fault, Proxy, Sink};
 use tokio::sync::broadcast::Receiver;
@@ -35,12 +35,12 @@ fn told(sink: &Sink) -> Vec<String> {
 }
 
 /// Minutes at which a target was looked at since this was last asked.
-fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i64> {
+fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i32> {
     let mut looks = vec![];
     while let Ok(event) = heard.try_recv() {
         match event {
             LiveEvent::Looked { target, at } if target == name => {
-                looks.push(at.since(monday()) / MINUTE - 10)
+                looks.push(i32::try_from(at.duration_since(monday()).as_mins()).unwrap() - 10)
             }
             _ => {}
         }
@@ -62,7 +62,7 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
     let mut watch = Watch::start(folder.path(), &(targets + &common(&sink, "\"blind\"")), monday());
     let mut heard = watch.shared.app.events.subscribe();
     // The first looks are over by then.
-    let at = |minute: i64| monday().plus((10 + minute) * MINUTE);
+    let at = |minute: i32| monday() + (10 + minute) * MINUTE;
     let (others, all) = (["good", "slow"], ["hanging", "good", "slow"]);
     // The others do not wait for it.
     for minute in 1..=8 {
@@ -106,11 +106,11 @@ fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
     writer.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE").unwrap();
     let text = target("app", "app.db", "lock_timeout = 1") + &common(&sink, "\"blind\"");
     let mut watch = Watch::start(folder.path(), &text, monday());
-    watch.to(monday().plus(MINUTE));
-    watch.to(monday().plus(2 * MINUTE));
+    watch.to(monday() + MINUTE);
+    watch.to(monday() + 2 * MINUTE);
     assert!(sink.wait_for(1)[0].body.contains("locked by somebody else"));
     writer.execute_batch("COMMIT").unwrap();
-    watch.to(monday().plus(5 * MINUTE));
+    watch.to(monday() + 5 * MINUTE);
     watch.delivered();
     assert!(watch.stop());
     assert_eq!(told(&sink), ["app blind firing", "app blind resolved"]);
@@ -129,15 +129,15 @@ fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
         target: None,
         check: Some("orphaned-sessions".into()),
         subject: None,
-        until: monday().plus(HOUR),
+        until: monday() + HOUR,
         owner: "ada".into(),
         note: "x".into(),
     };
     watch.shared.app.store.write(|db| silences::begin(db, &silence, monday())).unwrap();
     assert_eq!(sink.wait_for(1).len(), 1);
-    let at = |hours: i64, minutes: i64| monday().plus(hours * HOUR + minutes * MINUTE);
+    let at = |hours: i32, minutes: i32| monday() + hours * HOUR + minutes * MINUTE;
     // Five hours back: what waits for a time that had come is not delayed by hours, and looks go on within a minute.
-    assert!(watch.goes_on(at(-5, 0)) <= 80);
+    assert!(watch.goes_on(at(-5, 0)) <= 80 * SECOND);
     assert_eq!(sink.wait_for(2).len(), 2);
     watch.to(at(-5, 4));
     assert_eq!(told(&sink), ["app duplicate-tokens firing"; 2]);
@@ -149,7 +149,7 @@ fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
     // Thirty days on and back: each told once more, and then after the usual time again.
     watch.to(at(30 * 24, 0));
     assert_eq!(sink.wait_for(6).len(), 6);
-    assert!(watch.goes_on(at(1, 1)) <= 80);
+    assert!(watch.goes_on(at(1, 1)) <= 80 * SECOND);
     watch.to(at(5, 0));
     assert_eq!(sink.received().len(), 6);
     watch.to(at(5, 4));
@@ -174,10 +174,10 @@ fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() 
     let text = target("app", &database.url("postgres"), "") + &common(&sink, "\"blind\"");
     let report = "[report]\nchannels = [\"hook\"]\n";
     let mut watch = Watch::start(folder.path(), &(text + report), monday());
-    watch.to(monday().plus(30 * DAY));
+    watch.to(monday() + 30 * DAY);
     assert_eq!(sink.wait_for(1).len(), 1);
     watch.goes_on(monday());
-    watch.to(monday().plus(HOUR + MINUTE));
+    watch.to(monday() + HOUR + MINUTE);
     assert_eq!(sink.wait_for(2).len(), 2, "it is due at seven on Mondays");
     assert!(watch.stop());
 }
@@ -189,7 +189,7 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     let more = "schedule = \"scale-to-zero\"\nsuspends_after = 300";
     let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"blind\"");
     let mut watch = Watch::start(folder.path(), &text, monday());
-    let at = |hours: i64, seconds: i64| monday().plus(hours * HOUR + seconds * SECOND);
+    let at = |hours: i32, seconds: i32| monday() + hours * HOUR + seconds * SECOND;
     let mut heard = watch.shared.app.events.subscribe();
     watch.set(at(5, 3_599));
     let awake = |watch: &Watch, name: &str| {

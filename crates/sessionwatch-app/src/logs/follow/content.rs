@@ -9,6 +9,9 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use jiff::SignedDuration;
+use sessionwatch_core::instant::Instant;
+
 use super::place::FileId;
 use crate::logs::scan::Packing;
 
@@ -22,12 +25,12 @@ const UNKNOWN_PACKINGS: [&[u8]; 5] = [b"\xfd7zX", b"BZh", b"\x04\x22\x4d\x18", b
 pub(super) struct Facts {
     /// The device, and the number of the file on it.
     pub(super) file: FileId,
-    /// When it was created, in microseconds since 1970, where the file system tells.
-    pub(super) born: Option<i64>,
+    /// When it was created, where the file system tells.
+    pub(super) born: Option<Instant>,
     /// Bytes, as they are stored.
     pub(super) length: u64,
-    /// When it was last changed, in microseconds since 1970.
-    pub(super) modified: i64,
+    /// When it was last changed.
+    pub(super) modified: Instant,
     /// Names that it has; 0 once it was removed.
     pub(super) names: u64,
 }
@@ -37,9 +40,11 @@ impl Facts {
         let created = facts.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         Self {
             file: FileId::of(facts),
-            born: created.and_then(|at| i64::try_from(at.as_micros()).ok()),
+            born: created.map(|at| Instant::UNIX_EPOCH + sessionwatch_clock::length_of(at)),
             length: facts.len(),
-            modified: facts.mtime().saturating_mul(1_000_000).saturating_add(facts.mtime_nsec() / 1_000),
+            modified: Instant::UNIX_EPOCH
+                + SignedDuration::from_secs(facts.mtime())
+                + SignedDuration::from_nanos(facts.mtime_nsec()),
             names: facts.nlink(),
         }
     }

@@ -1,6 +1,8 @@
 //! Rotated files that are done with: they are read no more, unless they grow.
 
-use std::{collections::HashSet, fs::File, io, time::Instant};
+use std::{collections::HashSet, fs::File, io, time::Instant as Monotonic};
+
+use sessionwatch_core::instant::Instant;
 
 use super::{
     content::Content,
@@ -13,8 +15,8 @@ use super::{
 pub(super) struct Rotated {
     pub(super) folders: Folders,
     /// When the folders were changed last, as of the last survey.
-    pub(super) changed: Vec<Option<i64>>,
-    pub(super) surveyed_at: Option<Instant>,
+    pub(super) changed: Vec<Option<Instant>>,
+    pub(super) surveyed_at: Option<Monotonic>,
     /// What changes right after a survey may not show in the times of folders.
     pub(super) is_unsettled: bool,
     /// Files of which nothing more is to be read.
@@ -22,7 +24,7 @@ pub(super) struct Rotated {
     /// Files that are added to these after a survey. Until then, the marks of files count that are there no more, though others
     /// have their numbers now.
     pub(super) judged: Vec<Mark>,
-    pub(super) done_before: Option<i64>,
+    pub(super) done_before: Option<Instant>,
 }
 
 impl Rotated {

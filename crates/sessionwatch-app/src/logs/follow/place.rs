@@ -3,6 +3,7 @@
 use std::{fs::Metadata, io, os::unix::fs::MetadataExt as _};
 
 use serde::{Deserialize, Serialize};
+use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
@@ -42,9 +43,9 @@ impl FileId {
 pub(super) struct Mark {
     /// By what the system knows it.
     pub(super) file: FileId,
-    /// When the file was created, in microseconds since 1970, where the file system tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) born: Option<i64>,
+    /// When the file was created, where the file system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "file_time::optional")]
+    pub(super) born: Option<Instant>,
     /// The first byte of the entry that is open, or the next byte.
     pub(super) offset: u64,
     /// The byte after the last one that was read.
@@ -64,9 +65,9 @@ pub(super) struct Mark {
     /// It is a copy of the file that is read, as `copytruncate` makes one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) copy: bool,
-    /// When the file was last changed, in microseconds since 1970; 0 for files that are still read.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(super) modified: i64,
+    /// When the file was last changed; 1970-01-01 for files that are still read.
+    #[serde(default, skip_serializing_if = "is_epoch", with = "file_time")]
+    pub(super) modified: Instant,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -75,8 +76,44 @@ fn is_false(value: &bool) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(value: &i64) -> bool {
-    *value == 0
+fn is_epoch(value: &Instant) -> bool {
+    *value == Instant::UNIX_EPOCH
+}
+
+/// The time of a file, as microseconds since 1970. File systems know more years than an instant, which is held inside its
+/// own.
+mod file_time {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use sessionwatch_core::instant::Instant;
+
+    pub(super) fn serialize<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(at.micros())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
+        i64::deserialize(deserializer).map(|micros| Instant::UNIX_EPOCH.plus_micros(micros))
+    }
+
+    /// The same where there may be none.
+    pub(super) mod optional {
+        use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+        use sessionwatch_core::instant::Instant;
+
+        #[expect(clippy::ref_option, reason = "serde hands over a reference")]
+        pub(in super::super) fn serialize<S: Serializer>(
+            at: &Option<Instant>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            at.map(Instant::micros).serialize(serializer)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Instant>, D::Error> {
+            let micros = Option::<i64>::deserialize(deserializer)?;
+            Ok(micros.map(|micros| Instant::UNIX_EPOCH.plus_micros(micros)))
+        }
+    }
 }
 
 /// Returns the sum of some bytes.
@@ -93,7 +130,7 @@ impl Mark {
     }
 
     /// Whether a file of these facts can be this one: the same number, and not created at another time.
-    pub(super) fn is_file(&self, file: FileId, born: Option<i64>) -> bool {
+    pub(super) fn is_file(&self, file: FileId, born: Option<Instant>) -> bool {
         self.file.1 == file.1 && self.born.zip(born).is_none_or(|(before, now)| before == now)
     }
 
@@ -126,9 +163,9 @@ pub struct Place {
     pub(super) reading: Vec<Mark>,
     /// Rotated files of which nothing more is to be read, unless they grow.
     pub(super) done: Vec<Mark>,
-    /// Rotated files that were changed last before this instant are done with too, in microseconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) done_before: Option<i64>,
+    /// Rotated files that were changed last before this instant are done with too.
+    #[serde(skip_serializing_if = "Option::is_none", with = "file_time::optional")]
+    pub(super) done_before: Option<Instant>,
     /// It is not known which rotated files were there: earlier versions did not keep that.
     #[serde(skip)]
     pub(super) is_blind: bool,
@@ -149,8 +186,8 @@ enum Stored {
 struct Files {
     reading: Vec<Mark>,
     done: Vec<Mark>,
-    #[serde(default)]
-    done_before: Option<i64>,
+    #[serde(default, with = "file_time::optional")]
+    done_before: Option<Instant>,
 }
 
 #[derive(Deserialize)]
@@ -186,6 +223,10 @@ impl TryFrom<Stored> for Place {
 mod tests {
     use super::*;
 
+    fn instant(micros: i64) -> Instant {
+        Instant::from_micros(micros).unwrap()
+    }
+
     #[test]
     fn a_place_of_an_earlier_version_is_understood_and_nonsense_is_refused() {
         let earlier = format!(r#"{{"file":[1,2],"offset":7,"head":["{}",9]}}"#, "0123456789abcdef".repeat(4));
@@ -210,8 +251,10 @@ mod tests {
     fn a_place_is_stored_as_it_is() {
         let mark =
             Mark { file: FileId(1, 2), read: 5, head: sum(b"abc"), tail: Some(sum(b"c")), ..Mark::default() };
-        let done = Mark { copy: true, modified: 8, born: Some(3), skipping: true, ..mark.clone() };
-        let place = Place { reading: vec![mark], done: vec![done], done_before: Some(1), is_blind: false };
+        let done =
+            Mark { copy: true, modified: instant(8), born: Some(instant(3)), skipping: true, ..mark.clone() };
+        let place =
+            Place { reading: vec![mark], done: vec![done], done_before: Some(instant(1)), is_blind: false };
         let text = serde_json::to_string(&place).unwrap();
         assert_eq!(serde_json::from_str::<Place>(&text).unwrap(), place, "{text}");
     }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sessionwatch_core::{duration::SECOND, instant::Instant};
+
 use super::{content::Facts, place::FileId};
 
 /// Endings of names of packed files.
@@ -40,8 +42,8 @@ impl Sibling {
     }
 
     /// Whether it was last changed when another file was, as a packed file is that keeps the time of what it is packed from.
-    pub(super) fn is_of_time(&self, modified: i64) -> bool {
-        modified > 0 && self.facts.modified.abs_diff(modified) < 1_000_000
+    pub(super) fn is_of_time(&self, modified: Instant) -> bool {
+        modified > Instant::UNIX_EPOCH && self.facts.modified.duration_since(modified).abs() < SECOND
     }
 }
 
@@ -93,7 +95,7 @@ impl Folders {
     }
 
     /// Returns when each folder was changed last, by which it is known whether files came or went.
-    pub(super) fn changed(&self) -> Vec<Option<i64>> {
+    pub(super) fn changed(&self) -> Vec<Option<Instant>> {
         let changed = |folder: &Path| fs::metadata(folder).ok().map(|facts| Facts::of(&facts).modified);
         self.names.iter().map(|name| changed(&name.folder)).collect()
     }

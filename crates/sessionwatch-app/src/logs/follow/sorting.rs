@@ -11,7 +11,7 @@ use super::{
     rotated::Sibling,
     tailed::Tailed,
 };
-use sessionwatch_core::log_gaps::GapCause;
+use sessionwatch_core::{instant::Instant, log_gaps::GapCause};
 
 /// A file whose rest is looked for by what was read of it.
 pub(super) struct Wanted<'g> {
@@ -252,7 +252,7 @@ impl<'g> Follower<'g> {
         let Some(present) = self.files.last() else { return false };
         let mark = present.mark();
         let is_older = || {
-            let modified = content.facts().map_or(0, |facts| facts.modified);
+            let modified = content.facts().map_or(Instant::UNIX_EPOCH, |facts| facts.modified);
             present.facts.born.is_some_and(|born| modified < born)
         };
         let may_be = mark.is_telling() || read == 0 && !is_older();

@@ -4,8 +4,10 @@ use std::{
     fs::{self, File},
     io,
     path::Path,
-    time::{Duration, Instant},
+    time::{Duration, Instant as Monotonic},
 };
+
+use jiff::SignedDuration;
 
 use super::{
     Begin, Follower, Step,
@@ -17,7 +19,7 @@ use super::{
     sorting::{Evidence, Wanted},
     tailed::Tailed,
 };
-use sessionwatch_core::log_gaps::GapCause;
+use sessionwatch_core::{instant::Instant, log_gaps::GapCause};
 
 /// How often rotated files are looked at where nothing shows that one came, changed or went.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
@@ -169,7 +171,8 @@ impl<'g> Follower<'g> {
         if place.is_blind {
             // Rotated files from before cannot be told from those that came since but by their time.
             let last = self.files.last().filter(|_| wanted.is_empty());
-            self.rotated.done_before = Some(last.map_or(i64::MAX, |file| file.facts.modified - 1));
+            self.rotated.done_before =
+                Some(last.map_or(Instant::MAX, |file| file.facts.modified - SignedDuration::from_micros(1)));
         }
         self.take_up(survey, wanted, step)?;
         if place.is_blind {
@@ -179,7 +182,11 @@ impl<'g> Follower<'g> {
     }
 
     /// Looks whether the log was rotated or truncated, and whether rotated files came or grew. Returns what happened.
-    pub(super) fn look_around(&mut self, now: Instant, step: &mut Step) -> io::Result<Option<&'static str>> {
+    pub(super) fn look_around(
+        &mut self,
+        now: Monotonic,
+        step: &mut Step,
+    ) -> io::Result<Option<&'static str>> {
         let there = facts_at(&self.path)?;
         if let Some(last) = self.files.last_mut() {
             last.is_replaced |= !last.is_intact()?;
@@ -189,7 +196,7 @@ impl<'g> Follower<'g> {
             (Some(_), None) => true,
             (None, last) => last.is_some_and(|last| last.is_replaced),
         };
-        let is_due = |at: Instant| now.saturating_duration_since(at) >= SURVEY_INTERVAL;
+        let is_due = |at: Monotonic| now.saturating_duration_since(at) >= SURVEY_INTERVAL;
         let is_stale = self.rotated.is_unsettled
             || self.rotated.surveyed_at.is_none_or(is_due)
             || self.rotated.is_changed();
@@ -271,7 +278,8 @@ impl<'g> Follower<'g> {
         step.more |= is_new || is_truncated || !found.grown.is_empty() || !found.rests.is_empty();
         let last = self.files.pop_if(|last| Some(last.facts.file) == at_path);
         self.files.extend(found.grown.into_iter().chain(found.rests));
-        self.files.sort_by_key(|file| file.content.facts().map_or(0, |facts| facts.modified));
+        self.files
+            .sort_by_key(|file| file.content.facts().map_or(Instant::UNIX_EPOCH, |facts| facts.modified));
         self.files.extend(last);
         if is_new || is_truncated {
             // What was copied from the file before is no copy of this one.

@@ -152,7 +152,7 @@ impl<'g> Tailed<'g> {
             skipping: self.skipping,
             unfinished: self.seen > self.offset,
             copy: false,
-            modified: 0,
+            modified: sessionwatch_core::instant::Instant::UNIX_EPOCH,
         }
     }
 

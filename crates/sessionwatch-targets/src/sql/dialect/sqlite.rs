@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use sessionwatch_core::{
     decoder::Decoder,
-    instant::{DAY, Instant},
+    instant::{Instant, MICROS_PER_DAY},
     token,
     zone::Zone,
 };
@@ -29,7 +29,7 @@ use crate::{
 /// No instant is longer as text.
 const MAX_INSTANT_LENGTH: usize = 40;
 /// How far a query that is pasted elsewhere knows the clocks of a zone, before and after it was written.
-const ZONE_KNOWN: i64 = 3 * 365 * DAY;
+const ZONE_KNOWN: i64 = 3 * 365 * MICROS_PER_DAY;
 
 #[derive(Debug)]
 struct Sqlite;
@@ -353,7 +353,7 @@ fn sqlite_micros(decoder: Decoder, value: &str, now: Instant) -> String {
 /// are known around `now`.
 fn sqlite_local(zone: Zone, value: &str, now: Instant) -> String {
     let seconds = format!("CAST(strftime('%s', {value}) AS integer)");
-    let shifts = zone.shifts(now.plus(-ZONE_KNOWN), now.plus(ZONE_KNOWN));
+    let shifts = zone.shifts(now.plus_micros(-ZONE_KNOWN), now.plus_micros(ZONE_KNOWN));
     let mut ahead = String::from("CASE");
     for shift in shifts.iter().skip(1).rev() {
         // Writing to a String cannot fail.

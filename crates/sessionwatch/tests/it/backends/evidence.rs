@@ -3,7 +3,8 @@
 use std::{fmt::Write as _, time::Duration};
 
 use sessionwatch_core::{
-    instant::{DAY, Instant},
+    duration::{DAY, whole_micros},
+    instant::Instant,
     snapshot::Notable,
 };
 use sessionwatch_targets::{
@@ -80,7 +81,7 @@ async fn agrees(backend: &str, address: &Address, addressing: RowAddressing) {
     let mapping = mapping(&schema, &["name"]);
     let layout = Layout::of_mapping(schema, mapping);
     let of_rows = Scope::of_rows(&layout, 7, Instant::from_micros(NOW).unwrap());
-    let scope = Scope { max_lifetime_us: Some(30 * DAY), notable_above: 20, ..of_rows };
+    let scope = Scope { max_lifetime_us: Some(whole_micros(30 * DAY)), notable_above: 20, ..of_rows };
     assert_eq!(scope.queries().row_addressing(), addressing, "{backend}");
     let scanned = evidence(&session, &scope, EngineKind::Scan).await;
     assert_eq!(scanned.iter().map(Vec::len).collect::<Vec<_>>(), SHOWN, "{backend}");

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 use sessionwatch_app::checks::{LOG_CHECKS, LogCheckKind, TABLE_CHECKS};
-use sessionwatch_core::instant::{HOUR, Instant, SECOND};
+use sessionwatch_core::{
+    duration::{HOUR, SECOND},
+    instant::Instant,
+};
 use sessionwatch_store::{alerts, reports};
 use testkit::Sink;
 
@@ -71,7 +74,7 @@ fn each_check_of_two_looks_passes_at_ordinary_changes_and_fails_for_its_own_reas
         assert_eq!(verdict(&watch, check.id), "unknown", "{} at the first look", check.id);
         for (minute, change, expected) in [(1, ordinary, "healthy"), (2, tripping, "failing")] {
             database.psql(change).unwrap();
-            watch.to(monday().plus(minute * MINUTE));
+            watch.to(monday() + minute * MINUTE);
             assert_eq!(verdict(&watch, check.id), expected, "{}", check.id);
         }
         assert!(watch.stop());
@@ -88,7 +91,7 @@ fn send(watch: &Watch, lines: &str) {
 fn comes_to(watch: &Watch, from: Instant, check: &str, expected: &str) {
     let mut now = from;
     testkit::wait_until(&format!("{check} is {expected}"), || {
-        now = now.plus(5 * SECOND);
+        now += 5 * SECOND;
         watch.set(now);
         let kept = watch.shared.app.store.read(|db| alerts::get(db, "app", check)).unwrap();
         kept.and_then(|kept| kept.verdict).as_deref() == Some(expected)
@@ -138,17 +141,17 @@ fn each_check_of_logs_passes_at_ordinary_lines_and_fails_for_its_own_reason() {
         let text = crate::logs::configuration(&database.url("postgres"), &sink.url(), sources);
         let mut watch = Watch::start(folder.path(), &text, monday());
         for hour in 0..6 {
-            watch.to(monday().plus(hour * HOUR + MINUTE));
+            watch.to(monday() + hour * HOUR + MINUTE);
             if is_of_file {
                 append(&log, "GET / 200\n");
             } else {
                 send(&watch, "GET / 200\n");
             }
         }
-        comes_to(&watch, monday().plus(5 * HOUR + 2 * MINUTE), check.id, "healthy");
+        comes_to(&watch, monday() + 5 * HOUR + 2 * MINUTE, check.id, "healthy");
         trip(check.id, &watch, folder.path());
         let later = if check.finds == LogCheckKind::Silence { 7 } else { 6 };
-        comes_to(&watch, monday().plus(later * HOUR), check.id, "failing");
+        comes_to(&watch, monday() + later * HOUR, check.id, "failing");
         assert!(watch.stop());
     }
 }

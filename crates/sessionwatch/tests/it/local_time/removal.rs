@@ -3,7 +3,10 @@
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::Value;
 use sessionwatch_clock as clock;
-use sessionwatch_core::instant::{DAY, Instant};
+use sessionwatch_core::{
+    duration::{DAY, HOUR},
+    instant::Instant,
+};
 use sessionwatch_store::events::{self, Search};
 use testkit::run_in;
 
@@ -16,7 +19,7 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
     let database = BETTER_AUTH_UTC.load("America/Los_Angeles", 0);
     let url = database.url("postgres");
     assert_eq!(doubted(&testkit::check(&url, &[])), Vec::<String>::new());
-    let hour_ago = clock::rfc3339(clock::now().plus(-3_600_000_000));
+    let hour_ago = clock::rfc3339(clock::now() - HOUR);
     for command in [
         &["cleanup", "expired", "--grace", "1h"][..],
         &["cleanup", "expired", "--grace", "0s"],
@@ -188,7 +191,7 @@ fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
         );
         let mut watch = Watch::start(folder.path(), &text, monday());
         let shared = std::sync::Arc::clone(&watch.shared);
-        watch.to(monday().plus(DAY));
+        watch.to(monday() + DAY);
         let last = || {
             shared
                 .app

@@ -191,7 +191,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
     let now = sessionwatch_clock::now();
-    let started = |minutes: i64| Watch::start(folder.path(), &text, now.plus(minutes * MINUTE));
+    let started = |minutes: i32| Watch::start(folder.path(), &text, now + minutes * MINUTE);
     let report = |watch: &Watch| {
         testkit::http::get_with(&watch.address, "/api/v1/targets/app", &headers).json()["report"].clone()
     };
@@ -200,7 +200,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     store.run("ALTER TABLE sessions RENAME TO sessions_old;
                CREATE TABLE sessions (id text PRIMARY KEY, token text, user_id text, expires_at bigint);
                INSERT INTO sessions SELECT n::text, 'one-token', n::text, 4102444800 FROM generate_series(1, 50) AS n");
-    watch.to(now.plus(5 * MINUTE));
+    watch.to(now + 5 * MINUTE);
     let changed = report(&watch);
     let said = changed["error"].as_str().unwrap();
     assert!(said.contains("the session table changed from `public.sessions`"), "{changed:#}");
@@ -229,7 +229,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     store.run("DROP TABLE sessions; ALTER TABLE sessions_old RENAME TO logins");
     let confirmed = run_in(folder.path(), &[], &["targets", "confirm", "app", "--owner", "ada"]);
     assert_eq!(confirmed.code, 0, "{}", confirmed.stderr);
-    watch.to(now.plus(20 * MINUTE));
+    watch.to(now + 20 * MINUTE);
     assert_eq!(report(&watch)["table"], "public.logins");
     assert!(watch.stop());
 }

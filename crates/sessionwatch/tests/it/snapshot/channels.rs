@@ -1,6 +1,6 @@
 //! What channels of every kind are sent, whole.
 
-use sessionwatch_core::instant::SECOND;
+use sessionwatch_core::duration::SECOND;
 use testkit::{Mail, MailOptions, MailSink, Received, Sink};
 
 use super::Snapshots;
@@ -89,10 +89,10 @@ fn channels_are_sent_the_kept_messages_of_an_alert() {
     let text = [target("app", &database), inboxes.configured("duplicate-tokens")];
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
     leak(&database, true);
-    watch.to(monday().plus(MINUTE));
+    watch.to(monday() + MINUTE);
     watch.delivered();
     leak(&database, false);
-    watch.to(monday().plus(2 * MINUTE));
+    watch.to(monday() + 2 * MINUTE);
     watch.delivered();
     inboxes.compare(&["firing", "resolved"], "");
     assert!(watch.stop());
@@ -107,14 +107,14 @@ fn channels_are_sent_the_kept_messages_of_many_alerts_at_once() {
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
     let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
     database.psql(orphans).unwrap();
-    watch.all_to(monday().plus(20 * MINUTE));
-    watch.all_to(monday().plus(30 * MINUTE));
+    watch.all_to(monday() + 20 * MINUTE);
+    watch.all_to(monday() + 30 * MINUTE);
     // Programs are told at once, people ten seconds later.
     for program in ["webhook", "pagerduty", "alertmanager"] {
         let at = KINDS.iter().position(|kind| *kind == program).unwrap();
         assert_eq!(inboxes.sinks[at].wait_for(names.len()).len(), names.len());
     }
-    watch.set(monday().plus(30 * MINUTE + 10 * SECOND));
+    watch.set(monday() + 30 * MINUTE + 10 * SECOND);
     watch.delivered();
     let mut snapshots = snapshots();
     for (kind, sink) in KINDS.iter().zip(&inboxes.sinks) {

@@ -5,7 +5,7 @@ use testkit::ACCOUNT_PASSWORD;
 
 use scraper::{ElementRef, Html, Node, Selector};
 use serde_json::{Value, json};
-use sessionwatch_core::instant::SECOND;
+use sessionwatch_core::duration::SECOND;
 
 use super::{Snapshots, scene};
 use crate::{
@@ -131,7 +131,7 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
         answers.program.get(&path).body["progress"]["outcome"].is_string()
     });
     // Lists of what happened at one instant have no order.
-    watch.set(monday().plus(3 * MINUTE + SECOND));
+    watch.set(monday() + 3 * MINUTE + SECOND);
     answers.post("/archive/{plan}/restore", &known, &json!({}));
     answers.post("/channels/hook/test", &known, &json!({}));
     let faulty = json!({ "kind": "nothing" });
@@ -275,7 +275,7 @@ fn pages_and_answers_are_the_kept_ones() {
     let token = crate::api::token(folder.path(), "ada", scopes);
     let mut watch = Watch::start(folder.path(), &text, monday());
     for minute in 1..4 {
-        watch.to(monday().plus(minute * MINUTE));
+        watch.to(monday() + minute * MINUTE);
     }
     let snapshots = |family: &str| {
         let mut snapshots = Snapshots::new(family);
