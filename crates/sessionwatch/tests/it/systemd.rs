@@ -68,11 +68,14 @@ impl Logged {
 const USED: &str = "INFO the new configuration is in use";
 const REFUSED: &str = "the new configuration is not used";
 
+/// How long a supervisor waits for a word on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A supervisor, and the place where it listens.
 fn supervisor(folder: &Path) -> (UnixDatagram, PathBuf) {
     let place = folder.join("notify");
     let socket = UnixDatagram::bind(&place).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     (socket, place)
 }
 
@@ -86,7 +89,7 @@ fn heard(socket: &UnixDatagram) -> String {
         if text != "WATCHDOG=1" {
             return text;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "only that all is well");
+        assert!(begun.elapsed() < PATIENCE, "only that all is well");
     }
 }
 
