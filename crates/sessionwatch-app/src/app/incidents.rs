@@ -16,9 +16,7 @@ pub use crate::incident::{
     time_used,
     work::{Case, Contained, FIELDS as REPORT_FIELDS, Packed, Passed, Progress, can_be_said},
 };
-pub use sessionwatch_store::incidents::{
-    Drill, Entry as TimelineEntry, Incident, State as IncidentState, recorded,
-};
+pub use sessionwatch_store::incidents::{Entry as TimelineEntry, Incident, State as IncidentState, recorded};
 
 /// Users that are listed on a page when one is looked for.
 pub const FOUND_USERS: usize = 50;
@@ -402,20 +400,6 @@ pub async fn add_note(work: CaseOps, note: String) -> Result<(), AppError> {
 pub async fn close_incident(work: CaseOps, reason: Option<String>) -> Result<(), AppError> {
     let CaseOps { case, ops } = work;
     ops.with_store(move |ops| case.close(ops.context(), reason.as_deref())).await
-}
-
-/// Records a drill: those before it, the latest first.
-///
-/// # Errors
-///
-/// If it cannot be written.
-pub async fn record_drill(app: &Arc<AppState>, drill: Drill) -> Result<Vec<Drill>, AppError> {
-    app.write(move |db| {
-        let before = incidents::drills(db)?;
-        incidents::add_drill(db, &drill)?;
-        Ok(before)
-    })
-    .await
 }
 
 #[cfg(test)]

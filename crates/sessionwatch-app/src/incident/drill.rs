@@ -27,11 +27,13 @@ use crate::{
     remediation::{ActError, Context, view},
 };
 
+/// The name of the target that a drill runs on.
+pub const TARGET_NAME: &str = "drill";
 /// Sessions of the sample.
-const SAMPLE: usize = 500;
+const SAMPLE_SIZE: usize = 500;
 
 /// A database for a drill.
-pub struct Scratch {
+pub struct DrillDatabase {
     /// As a target.
     pub target: Target,
     /// Where its plans and archives are.
@@ -64,7 +66,7 @@ pub fn folder(store: &Place) -> PathBuf {
 /// # Errors
 ///
 /// If the target cannot be looked at, has no sessions of two users, or its server lets no database be made.
-pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<Scratch, ActError> {
+pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<DrillDatabase, ActError> {
     let sample = sample(context).await?;
     let name = leftovers::name(number());
     let script = sample
@@ -75,7 +77,7 @@ pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<Scratch, Act
     match make(context, folder, &name, &script, &mut made).await {
         Ok((address, store)) => {
             let target = Target {
-                name: "drill".into(),
+                name: TARGET_NAME.into(),
                 address,
                 storage: ProfileSource::Explicit(Box::new(Mapping { accounts: None, ..mapping })),
                 known: None,
@@ -86,7 +88,7 @@ pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<Scratch, Act
                 cleanup: None,
                 ..context.target.clone()
             };
-            Ok(Scratch { target, store, affected: script.affected, made })
+            Ok(DrillDatabase { target, store, affected: script.affected, made })
         }
         Err(error) => match made.remove().await {
             None => Err(error),
@@ -156,10 +158,10 @@ impl Drop for Demonstration {
     }
 }
 
-impl Scratch {
+impl DrillDatabase {
     /// Works with the database, and removes everything that was made for the drill, however the work ends: also by a panic,
     /// which goes on after that. Returns what the work gave, and what could not be removed, in words.
-    pub async fn used<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> (T, Option<String>) {
+    pub async fn use_and_remove<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> (T, Option<String>) {
         let worked = AssertUnwindSafe(work(&self)).catch_unwind().await;
         let left = self.remove().await;
         match worked {
@@ -265,7 +267,7 @@ async fn sample(context: Context<'_>) -> Result<SessionSample, ActError> {
         users.display.clear();
     }
     (mapping.ip, mapping.agent) = (None, None);
-    let list = List { ascending: false, ..List::all(SAMPLE) };
+    let list = List { ascending: false, ..List::all(SAMPLE_SIZE) };
     let scope = opened.scope(false, &context.config.rules.thresholds);
     let lines = opened.session.list(&scope, list).await;
     let ConnectedTarget { session, layout, .. } = opened;

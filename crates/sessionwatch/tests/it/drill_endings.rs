@@ -98,7 +98,7 @@ impl Drop for Rehearsal {
 }
 
 /// Names in a folder, without those of the store.
-fn files(folder: &Path) -> Vec<String> {
+pub(crate) fn files(folder: &Path) -> Vec<String> {
     let names =
         std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| name.contains("drill")).collect();
@@ -121,7 +121,7 @@ fn application(server: &Server) -> Database<'_> {
 }
 
 /// The address of a small application in a file.
-fn sqlite(folder: &Path) -> String {
+pub(crate) fn sqlite(folder: &Path) -> String {
     let script = "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
         CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
         INSERT INTO users VALUES ('u1', 'Ada Abara', 'ada@example.org'), ('u2', 'Bo', 'bo@example.org');
@@ -209,9 +209,9 @@ fn nothing_is_left_of_a_drill_that_a_panic_ends() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let rehearsed = std::panic::catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
-                let scratch = drill::prepare(context, folder.path()).await.unwrap();
+                let database = drill::prepare(context, folder.path()).await.unwrap();
                 assert!(!files(folder.path()).is_empty());
-                scratch.used(async |_| panic!("a bug")).await
+                database.use_and_remove(async |_| panic!("a bug")).await
             })
         }));
         assert_eq!(*rehearsed.unwrap_err().downcast::<&str>().unwrap(), "a bug");

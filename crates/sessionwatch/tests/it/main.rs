@@ -25,6 +25,7 @@ mod deliveries;
 mod disk_full;
 mod doctor_users;
 mod drill_endings;
+mod drill_steps;
 mod engine_equivalence;
 mod equality;
 mod evidence;

@@ -1,0 +1,151 @@
+//! A drill, step by step: what a person is told and asked, and what is left when the person stops, or does not hear any more.
+
+use std::{collections::VecDeque, future::pending, path::Path, sync::Arc};
+
+use sessionwatch_app::{
+    app::{
+        Actor, AppState, TargetOps,
+        drills::{self, DrillError, DrillEvent, DrillGuide, DrillMode, DrillQuestion, FinishedDrill},
+    },
+    config::Config,
+};
+use sessionwatch_store::Store;
+use tokio::sync::Notify;
+
+use crate::drill_endings::{files, sqlite};
+
+/// A person who answers as it was agreed, and notes everything.
+#[derive(Default)]
+struct Person {
+    noted: Vec<String>,
+    answers: VecDeque<String>,
+    /// Told of each question. Where there is no answer, the person thinks for as long as one waits.
+    asked: Arc<Notify>,
+    /// Of what the person cannot be told.
+    deaf_to: &'static str,
+}
+
+impl DrillGuide for Person {
+    type Error = DrillError;
+
+    fn tell(&mut self, event: DrillEvent<'_>) -> Result<(), DrillError> {
+        let text = format!("{event:?}");
+        let name = text.split([' ', '(']).next().unwrap();
+        self.noted.push(name.to_owned());
+        if let DrillEvent::Planted { address, .. } = event
+            && let Some(answer) = self.answers.iter_mut().find(|answer| *answer == "the users")
+        {
+            let database = rusqlite::Connection::open(address.file().unwrap()).unwrap();
+            let query = "SELECT group_concat(userId, ',') FROM sessions WHERE sessionToken IN
+                (SELECT sessionToken FROM sessions GROUP BY 1 HAVING count(*) > 1)";
+            *answer = database.query_row(query, [], |row| row.get(0)).unwrap();
+        }
+        if name == self.deaf_to { Err(DrillError::NotDetected("nobody hears".into())) } else { Ok(()) }
+    }
+
+    async fn ask(&mut self, question: DrillQuestion) -> Result<String, DrillError> {
+        self.noted.push(format!("{question:?}?"));
+        self.asked.notify_one();
+        match self.answers.pop_front() {
+            Some(answer) => Ok(answer),
+            None => pending().await,
+        }
+    }
+}
+
+/// An application in a folder, and who rehearses on it.
+fn ops(folder: &Path) -> TargetOps {
+    let (app, store) = (sqlite(folder), folder.join("state.db"));
+    let text =
+        format!("[[target]]\nname = \"app\"\nurl = \"{app}\"\n[serve]\nstore = \"{}\"\n", store.display());
+    let config = Config::parse(&folder.join("sessionwatch.toml"), &text).unwrap();
+    let target = config.targets[0].clone();
+    let app = AppState::for_command(Store::in_memory().unwrap(), config).unwrap();
+    TargetOps::new(&app, target, &Actor::of_command("ada"))
+}
+
+/// Goes through a drill, of which nothing may be left.
+fn rehearse(
+    ops: &TargetOps,
+    mode: DrillMode,
+    person: &mut Person,
+    stop_requested: impl AsyncFnMut(),
+) -> Result<FinishedDrill, DrillError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let finished = runtime.block_on(drills::run_drill(ops, mode, person, stop_requested));
+    let folder = ops.target.address.file().unwrap().parent().unwrap();
+    assert_eq!(files(folder), Vec::<String>::new(), "{:?}", person.noted);
+    finished
+}
+
+#[test]
+fn a_person_finds_confirms_and_verifies_and_the_program_does_so_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let ops = ops(folder.path());
+    let answers = ["nobody", "the users", "app", "drill", "yes"].map(str::to_owned).into();
+    let mut person = Person { answers, ..Person::default() };
+    let first = rehearse(&ops, DrillMode::Guided, &mut person, async || pending().await).unwrap();
+    let steps = [
+        "Planted",
+        "AffectedUsers?",
+        "WrongAnswer",
+        "AffectedUsers?",
+        "Containing",
+        "Planned",
+        "Confirmation?",
+        "WrongAnswer",
+        "Confirmation?",
+        "Contained",
+        "Verified",
+        "IsOver?",
+    ];
+    assert_eq!(person.noted, steps);
+    assert!(first.drill.took.is_sorted() && first.earlier.is_empty(), "{first:?}");
+    let mut person = Person::default();
+    let second = rehearse(&ops, DrillMode::Automatic, &mut person, async || pending().await).unwrap();
+    assert_eq!(person.noted, ["Planted", "Detected", "Containing", "Planned", "Contained", "Verified"]);
+    assert_eq!((second.drill.target.as_str(), second.drill.actor.as_str()), ("app", "ada"));
+    let earlier: Vec<_> = second.earlier.iter().map(|drill| drill.at).collect();
+    assert_eq!(earlier, [first.drill.at]);
+}
+
+#[test]
+fn who_stops_while_the_copy_is_made_has_it_removed_and_who_insists_does_not_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let ops = ops(folder.path());
+    let mut has_stopped = false;
+    let once = async || {
+        if std::mem::replace(&mut has_stopped, true) {
+            pending().await
+        }
+    };
+    let mut person = Person::default();
+    let stopped = rehearse(&ops, DrillMode::Automatic, &mut person, once);
+    assert!(matches!(stopped, Err(DrillError::Interrupted)), "{stopped:?}");
+    assert_eq!(person.noted, ["Stopping"]);
+    // The copy would be waited for, and could not be told of.
+    let mut person = Person { deaf_to: "Stopping", ..Person::default() };
+    let insisted = rehearse(&ops, DrillMode::Automatic, &mut person, async || {});
+    assert!(matches!(insisted, Err(DrillError::Interrupted)), "{insisted:?}");
+    assert_eq!(person.noted, ["Stopping"]);
+}
+
+#[test]
+fn who_stops_at_a_question_or_hears_nothing_any_more_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let ops = ops(folder.path());
+    let mut person = Person::default();
+    let asked = Arc::clone(&person.asked);
+    let stopped = rehearse(&ops, DrillMode::Guided, &mut person, async || asked.notified().await);
+    assert!(matches!(stopped, Err(DrillError::Interrupted)), "{stopped:?}");
+    assert_eq!(person.noted, ["Planted", "AffectedUsers?"]);
+    for deaf_to in ["Planted", "Planned", "Verified"] {
+        let mut person = Person { deaf_to, ..Person::default() };
+        let ended = rehearse(&ops, DrillMode::Automatic, &mut person, async || pending().await);
+        assert!(matches!(ended, Err(DrillError::NotDetected(_))), "{deaf_to}: {ended:?}");
+        assert_eq!(person.noted.last().unwrap(), deaf_to);
+    }
+    let mut person = Person::default();
+    let next = rehearse(&ops, DrillMode::Automatic, &mut person, async || pending().await).unwrap();
+    assert!(next.earlier.is_empty(), "only what came to its end is recorded: {next:?}");
+}
