@@ -16,9 +16,7 @@ use sessionwatch_app::{
         AppError, AppState,
         accounts::Role,
         logs::describe_log_event,
-        sessions::{
-            self, PagePosition, SessionList, SessionQuery, SessionRow, SessionSort, SessionStatus, sort_key,
-        },
+        sessions::{self, PagePosition, SessionList, SessionQuery, SessionSort, SessionStatus, sort_key},
     },
     report,
 };
@@ -87,7 +85,8 @@ impl SessionFilter {
         let after = self.after.parse().ok().map(|key| PagePosition { key, id: self.id.clone() });
         let (status, sort) = (self.status()?, self.sort()?);
         let (user, token) = (some(&self.user), some(&self.token));
-        Ok(SessionQuery { status, sort, ascending: self.order == "up", user, token, after, limit })
+        let ascending = self.order == "up";
+        Ok(SessionQuery { status, sort, paged: true, ascending, user, token, after, limit })
     }
 
     /// The same, as part of an address.
@@ -111,12 +110,11 @@ pub(super) async fn page(
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let target = app.target(&name)?;
-    let found = sessions::list_sessions(&app, &target, filter.query(SHOWN + 1)?).await?;
+    let found = sessions::list_sessions(&app, &target, filter.query(SHOWN)?).await?;
     let base = format!("/targets/{}", layout::part(&name));
-    let shown = &found.rows[..found.rows.len().min(SHOWN)];
     let (sort, chosen) = (found.sort, filter.sort()?);
     filter.sort = SORTS.iter().find(|(one, ..)| *one == sort).map_or("", |(_, name, _)| name).to_owned();
-    let next = (found.rows.len() > SHOWN && sort != SessionSort::User).then(|| shown.last()).flatten();
+    let next = found.rows.last().filter(|_| found.has_more && sort != SessionSort::User);
     let query = filter.query_string();
     let body = html! {
         (form(&filter, &base))
@@ -129,8 +127,8 @@ pub(super) async fn page(
             Some(SessionSort::Id) if sort != SessionSort::Id => p { "By end, since rows of the table may have no id, or one that others have, too." },
             _ => {}
         }
-        @if shown.is_empty() { p.empty { "No session is like that." } }
-        @else { (table(&found, shown, &base)) }
+        @if found.rows.is_empty() { p.empty { "No session is like that." } }
+        @else { (table(&found, &base)) }
         p.links {
             @if let Some(last) = next {
                 a rel="next" href={ (base) "/sessions?" (query) "&after=" (sort_key(last, sort)) "&id=" (layout::part(last.id.as_deref().unwrap_or_default())) } { "Next page" }
@@ -168,7 +166,7 @@ fn form(filter: &SessionFilter, base: &str) -> Markup {
     }
 }
 
-fn table(found: &SessionList, lines: &[SessionRow], base: &str) -> Markup {
+fn table(found: &SessionList, base: &str) -> Markup {
     let cell = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
     html! {
         div.wide tabindex="0" role="group" aria-label="Table" { table {
@@ -177,7 +175,7 @@ fn table(found: &SessionList, lines: &[SessionRow], base: &str) -> Markup {
                 th scope="col" { "status" } th scope="col" { "hours left" }
                 @for name in &found.display { th scope="col" { (layout::said(name)) } }
             } }
-            tbody { @for line in lines { tr {
+            tbody { @for line in &found.rows { tr {
                 td { code { (cell(&line.token_prefix)) "…" } }
                 td { (cell(&line.id)) }
                 td { @if let Some(user) = &line.user { a href={ (base) "/users/" (layout::part(user)) } { (layout::said(user)) } } }
@@ -242,7 +240,7 @@ pub(super) async fn user(
         h2 { "Sessions" }
         @match &found {
             Ok(found) if found.rows.is_empty() => { p.empty { "The table holds no session of this user now." } }
-            Ok(found) => { (table(found, &found.rows, &base)) }
+            Ok(found) => { (table(found, &base)) }
             Err(AppError::Unavailable(why)) => { p.problem { (why) " What the logs say is below." } }
             Err(_) => { p.problem { "The sessions cannot be shown." } }
         }

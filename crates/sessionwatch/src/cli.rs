@@ -43,12 +43,12 @@ use std::{
 use clap::{Parser, Subcommand};
 use sessionwatch_app::{
     app::AppError,
-    config::{Config, ConfigError, Target},
+    config::ConfigError,
     environment,
     output::{self, color::paint},
     progress,
 };
-use sessionwatch_targets::{address::AddressError, connect::ConnectedTarget, error::TargetError};
+use sessionwatch_targets::{address::AddressError, error::TargetError};
 use tracing::Level;
 
 /// Look at the log-in sessions of a web application and say what is wrong.
@@ -294,30 +294,6 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
     // Boxed, so that the runtime is compiled once and not for each command.
     let future: Pin<Box<dyn Future<Output = Result<T, Failure>>>> = Box::pin(future);
     runtime()?.block_on(future)
-}
-
-/// Opens a target, does the work within its time limit, and closes it.
-///
-/// # Errors
-///
-/// If the target cannot be opened, the work fails, or the time is up.
-async fn with_open<T>(
-    config: &Config,
-    target: &Target,
-    work: impl AsyncFnOnce(&ConnectedTarget) -> Result<T, TargetError>,
-) -> Result<T, Failure> {
-    let (started, limit) = (std::time::Instant::now(), target.limits.timeout);
-    let opened = ConnectedTarget::open_in_time(target.connect_options(&config.catalogue)).await?;
-    match tokio::time::timeout(limit.saturating_sub(started.elapsed()), work(&opened)).await {
-        Ok(outcome) => {
-            opened.session.close().await;
-            Ok(outcome?)
-        }
-        Err(_) => {
-            opened.session.abandon().await;
-            Err(TargetError::TimedOut(limit.as_secs()).into())
-        }
-    }
 }
 
 /// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set or the terminal knows none.

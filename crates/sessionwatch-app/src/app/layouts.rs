@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use sessionwatch_store::layouts;
+use sessionwatch_targets::{
+    layout::{Layout, doubt::Doubt},
+    mapping::Mapping,
+};
 
 use super::{Actor, AppError, AppState};
-use crate::{config::Target, target_layouts};
+use crate::{config::Target, remediation::ActError, target_layouts};
 
 pub use crate::target_layouts::KeptLayout;
 pub use sessionwatch_targets::layout::known_layout::KnownLayout;
@@ -19,17 +23,66 @@ pub async fn list_layouts(app: &Arc<AppState>) -> Result<Vec<KeptLayout>, AppErr
     app.read(layouts::list).await
 }
 
-/// Confirms the table of sessions of a target: the one that was known before, if there was one.
+/// What was recognized in the database of a target.
+#[derive(Clone, Debug)]
+pub struct RecognizedLayout {
+    /// The table of sessions, and its most important columns.
+    pub known: KnownLayout,
+    /// The title of the profile that it fits.
+    pub title: String,
+    /// Why it was recognized.
+    pub reasons: Vec<String>,
+    /// What this schema cannot prevent, and what to know about the table.
+    pub notes: Vec<String>,
+    /// Log-ins that do not end with their rows.
+    pub elsewhere: Vec<String>,
+    /// Why other tables could be meant, the best first.
+    pub alternatives: Vec<String>,
+    /// Why it may be the wrong one.
+    pub doubt: Option<Doubt>,
+    /// How its columns are read.
+    pub(super) mapping: Mapping,
+    /// Whether the stored values spoke for another decoder than the profile.
+    pub(super) decoder_replaced: bool,
+}
+
+impl RecognizedLayout {
+    /// What was recognized over a connection.
+    pub(super) fn of(layout: &Layout) -> Self {
+        let Layout { candidate, others, doubt, decoder_replaced, .. } = layout;
+        Self {
+            known: KnownLayout::of(&candidate.mapping),
+            title: candidate.title.clone(),
+            reasons: candidate.why.clone(),
+            notes: candidate.notes.clone(),
+            elsewhere: candidate.elsewhere.clone(),
+            alternatives: others.iter().map(|other| other.why.join("; ")).collect(),
+            doubt: doubt.clone(),
+            mapping: candidate.mapping.clone(),
+            decoder_replaced: *decoder_replaced,
+        }
+    }
+}
+
+/// Confirms the table of sessions of a target; returns the one that was known before, if that was another one.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If it is not certain that it is the right one, or the store does not answer.
 pub async fn confirm_layout(
     app: &Arc<AppState>,
     actor: &Actor,
     target: Target,
-    layout: KnownLayout,
+    recognized: RecognizedLayout,
 ) -> Result<Option<KnownLayout>, AppError> {
+    let RecognizedLayout { known, doubt, .. } = recognized;
+    if let Some(doubt) = doubt {
+        return Err(ActError::Uncertain(Box::new(doubt)).into());
+    }
     let (now, by) = (app.clock.now(), actor.name().to_owned());
-    app.write(move |db| target_layouts::confirm(db, &target, &by, &layout, now)).await
+    app.write(move |db| {
+        let before = target_layouts::confirm(db, &target, &by, &known, now)?;
+        Ok(before.filter(|before| *before != known))
+    })
+    .await
 }

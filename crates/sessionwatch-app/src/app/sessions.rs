@@ -10,11 +10,15 @@ use sessionwatch_store::{
     events, plans,
     signals::{self, Kept, Search},
 };
-use sessionwatch_targets::sql::{After, List};
+use sessionwatch_targets::{
+    connect::ConnectedTarget,
+    error::TargetError,
+    sql::{After, List},
+};
 
 use super::{AppError, AppState, with_pooled_connection};
 use crate::{
-    config::Target,
+    config::{Config, Target},
     remediation::{Plan, Selection},
 };
 
@@ -41,6 +45,8 @@ pub struct SessionQuery {
     pub status: SessionStatus,
     /// In which order; `None` for the usual one.
     pub sort: Option<SessionSort>,
+    /// In an order that pages can follow each other in: what that is sorted by, the table has to have.
+    pub paged: bool,
     /// Smallest first.
     pub ascending: bool,
     /// Only of this user.
@@ -67,16 +73,26 @@ impl SessionQuery {
     #[must_use]
     pub fn of_user(user: &str) -> Self {
         let (status, sort) = (SessionStatus::All, Some(SessionSort::Expires));
-        let user = Some(user.to_owned());
-        Self { status, sort, ascending: false, user, token: None, after: None, limit: USER_SESSIONS }
+        Self {
+            status,
+            sort,
+            paged: true,
+            ascending: false,
+            user: Some(user.to_owned()),
+            token: None,
+            after: None,
+            limit: USER_SESSIONS,
+        }
     }
 }
 
 /// The sessions that were found.
 #[derive(Clone, Debug)]
 pub struct SessionList {
-    /// The sessions.
+    /// The sessions, no more than the limit.
     pub rows: Vec<SessionRow>,
+    /// Whether there are more.
+    pub has_more: bool,
     /// The order that they are in.
     pub sort: SessionSort,
     /// Names of what helps a person to recognize a user.
@@ -118,30 +134,53 @@ pub struct UserRecords {
 pub async fn list_sessions(
     app: &Arc<AppState>,
     target: &Target,
-    query: SessionQuery,
+    asked: SessionQuery,
 ) -> Result<SessionList, AppError> {
-    let listed = with_pooled_connection(app, target, async move |opened, config| {
-        let scope = opened.scope(false, &config.rules.thresholds);
-        // Who looks for something finds few.
-        let is_narrow = query.user.is_some() || query.token.is_some();
-        let usual = || if is_narrow { SessionSort::Expires } else { scope.usual_sort() };
-        let sort = query.sort.map_or_else(usual, |wanted| scope.paged_sort(wanted));
-        let list = List {
-            status: query.status,
-            sort,
-            ascending: query.ascending,
-            user: query.user.as_deref(),
-            named: query.token.as_deref(),
-            after: query.after.as_ref().map(|after| After { key: after.key, id: &after.id }),
-            paged: true,
-            ..List::all(query.limit)
-        };
-        let rows = opened.session.list(&scope, list).await?;
-        let users = opened.layout.candidate.mapping.users.as_ref();
-        let display = users.map(|users| users.display.clone()).unwrap_or_default();
-        Ok(SessionList { rows, sort, display, now: opened.now })
-    });
+    let listed =
+        with_pooled_connection(app, target, async move |opened, config| query(opened, config, &asked).await);
     listed.await
+}
+
+/// Queries sessions over a connection.
+///
+/// # Errors
+///
+/// If the query fails.
+pub(super) async fn query(
+    opened: &ConnectedTarget,
+    config: &Config,
+    asked: &SessionQuery,
+) -> Result<SessionList, TargetError> {
+    let scope = opened.scope(false, &config.rules.thresholds);
+    // Who looks for something finds few.
+    let is_narrow = asked.user.is_some() || asked.token.is_some();
+    let sort = match asked.sort {
+        Some(wanted) if asked.paged => scope.paged_sort(wanted),
+        Some(wanted) => wanted,
+        None if asked.paged && !is_narrow => scope.usual_sort(),
+        None => SessionSort::Expires,
+    };
+    let list = List {
+        status: asked.status,
+        sort,
+        ascending: asked.ascending,
+        user: asked.user.as_deref(),
+        named: asked.token.as_deref(),
+        after: asked.after.as_ref().map(|after| After { key: after.key, id: &after.id }),
+        paged: asked.paged,
+        // One more tells whether there are more.
+        ..List::all(asked.limit + 1)
+    };
+    let mut rows = opened.session.list(&scope, list).await?;
+    let has_more = rows.len() > asked.limit;
+    rows.truncate(asked.limit);
+    Ok(SessionList { rows, has_more, sort, display: display_columns(opened), now: opened.now })
+}
+
+/// Names of what helps a person to recognize a user.
+pub(super) fn display_columns(opened: &ConnectedTarget) -> Vec<String> {
+    let users = opened.layout.candidate.mapping.users.as_ref();
+    users.map(|users| users.display.clone()).unwrap_or_default()
 }
 
 /// What the store knows of a user: what the table shows no more, findings and plans remember.

@@ -6,11 +6,11 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_core::{alert::State, duration::DAY, instant::Instant, plural::counted};
 use sessionwatch_store::{StoreError, alerts, censuses, db::Db, events, reports, silences};
-use sessionwatch_targets::printed::PrintedQueries;
 
 use super::{
     AppError, AppState, Period,
     alerts::{AlertRecord, AlertRef, Event, EventSearch},
+    queries,
     silences::Silence,
     with_pooled_connection,
 };
@@ -224,9 +224,7 @@ pub async fn get_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<St
     let known = checks::TABLE_CHECKS.iter().find(|one| one.id == check.check);
     let known = known.ok_or_else(|| AppError::NotFound("There is no query behind such a check.".into()))?;
     let written = with_pooled_connection(app, &target, async move |opened, config| {
-        let thresholds = &config.rules.thresholds;
-        let printed = PrintedQueries::new(&opened.scope(false, thresholds), thresholds);
-        Ok(printed.check(known.evidence))
+        Ok(queries::check_query(opened, config, known))
     });
     written.await
 }

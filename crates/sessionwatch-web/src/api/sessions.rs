@@ -181,16 +181,18 @@ pub(super) async fn sessions(
         },
         // What a cursor says holds in its own order only.
         sort: wanted.cursor.as_ref().map(|place| place.sort).or(sort),
+        paged: true,
         ascending: wanted.order == Direction::Up,
         user: text(wanted.user),
         token: text(wanted.token),
         after: wanted.cursor.map(|place| PagePosition { key: place.key, id: place.id }),
-        limit: limit + 1,
+        limit,
     };
     let found = sessions::list_sessions(&app, &target, asked).await?;
-    let (session, sort) = (|line: &_| Session::of(line, &found.display, found.now), found.sort);
-    let page = Page::of(found.rows, limit, session, |line| Place::of(line, sort).text());
-    Ok(Json(Page { next: page.next.filter(|_| sort != SessionSort::User), ..page }))
+    let session = |row: &SessionRow| Session::of(row, &found.display, found.now);
+    let last = found.rows.last().filter(|_| found.has_more && found.sort != SessionSort::User);
+    let next = last.map(|row| Place::of(row, found.sort).text());
+    Ok(Json(Page { items: found.rows.iter().map(session).collect(), next }))
 }
 
 /// A user who fits what is looked for.

@@ -5,7 +5,10 @@ use std::{fmt::Write as _, process::ExitCode};
 use serde_json::{Value, json};
 use sessionwatch_app::{
     api_types,
-    doctor::{self, Finding, Level},
+    app::{
+        target_reads::TargetReads,
+        targets::{Finding, Level},
+    },
     sanitize::printable,
 };
 
@@ -32,10 +35,8 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one_located()?;
-    let mut findings = super::block_on(super::with_open(&config, &target, async |opened| {
-        doctor::visit(&target, opened).await
-    }))?;
-    findings.extend(doctor::left_files(&config));
+    let reads = TargetReads::new(&config, &target);
+    let findings = super::block_on(async { Ok(reads.examine().await?) })?;
     match args.format {
         Format::Table => super::print_readable(&text(&target.name, &findings))?,
         Format::Json => super::print(&format!("{:#}\n", document(&target.name, &findings)))?,

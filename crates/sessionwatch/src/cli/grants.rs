@@ -2,10 +2,7 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_targets::{
-    side_effects::Event,
-    sql::grants::{self, Roles, Subject},
-};
+use sessionwatch_app::app::target_reads::{GrantRoles, TargetReads};
 
 use super::{Failure, target::TargetArgs};
 
@@ -27,17 +24,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one_located()?;
-    let sql = super::block_on(super::with_open(&config, &target, async |opened| {
-        let roles =
-            Roles { watch: &args.watch_role, act: (!args.watch_only).then_some(args.act_role.as_str()) };
-        let mapping = &opened.layout.candidate.mapping;
-        let catalog = opened.session.side_effects().await?;
-        let sessions = opened.layout.catalog_name();
-        let event = Event::of(&mapping.revoke);
-        let reached = &catalog.reached(&sessions, event);
-        let dependents = &if event == Event::Delete { catalog.archivable(&sessions) } else { vec![] };
-        Ok(grants::statements(Subject { schema: &opened.layout.schema, mapping, reached, dependents }, roles))
-    }))?;
+    let roles =
+        GrantRoles { watch: &args.watch_role, act: (!args.watch_only).then_some(args.act_role.as_str()) };
+    let reads = TargetReads::new(&config, &target);
+    let sql = super::block_on(async { Ok(reads.write_grants(roles).await?) })?;
     super::print(&sql)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,8 @@ use sessionwatch_app::{
     app::{
         AppState,
         logs::{LogEventQuery, search_log_events},
+        sessions::{SessionList, SessionQuery, SessionRow, SessionStatus},
+        target_reads::{RankedUser, TargetReads, UserRanking},
     },
     config::Config,
     logs::{describe_kept, kept_json},
@@ -17,9 +19,6 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_core::{instant::Instant, period::Period};
 use sessionwatch_store::{Store, StoreError};
-use sessionwatch_targets::{
-    connect::ConnectedTarget, error::TargetError, evidence::Evidence, listing::Line, sql::List,
-};
 
 use super::{
     Failure,
@@ -97,23 +96,18 @@ pub(super) struct Shown {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::List(args) => {
-            let list = List {
+            let query = SessionQuery {
                 status: args.status.into(),
-                user: args.user.as_deref(),
-                named: None,
-                prefixes: &[],
-                created_since: None,
-                paged: false,
-                after: None,
-                sort: args.sort.into(),
+                user: args.user.clone(),
+                sort: Some(args.sort.into()),
                 ascending: args.ascending,
-                limit: args.shown.limit as usize,
+                ..args.shown.query()
             };
-            lines(&args.target, &args.shown, list)?
+            list(&args.target, &args.shown, &query)?
         }
         Args::Show(args) => {
-            let list = List { named: Some(&args.name), ..List::all(args.shown.limit as usize) };
-            let found = found(&args.target, list, args.shown.format)?;
+            let query = SessionQuery { token: Some(args.name.clone()), ..args.shown.query() };
+            let found = find(&args.target, &query, args.shown.format)?;
             if found.sheet.rows.is_empty() {
                 return Err(Failure::Usage(
                     "no session has that row ID or token prefix; `sessionwatch sessions list` shows both"
@@ -128,8 +122,24 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn lines(target: &TargetArgs, shown: &Shown, list: List<'_>) -> Result<String, Failure> {
-    let sheet = found(target, list, shown.format)?.sheet;
+impl Shown {
+    /// Every session, the latest end first.
+    fn query(&self) -> SessionQuery {
+        SessionQuery {
+            status: SessionStatus::All,
+            sort: None,
+            paged: false,
+            ascending: false,
+            user: None,
+            token: None,
+            after: None,
+            limit: self.limit as usize,
+        }
+    }
+}
+
+fn list(target: &TargetArgs, shown: &Shown, query: &SessionQuery) -> Result<String, Failure> {
+    let sheet = find(target, query, shown.format)?.sheet;
     let readable = [Format::Table, Format::Markdown].contains(&shown.format);
     Ok(if sheet.rows.is_empty() && readable { "no session\n".into() } else { sheet.render(shown.format) })
 }
@@ -143,27 +153,21 @@ struct Sessions {
     sheet: Sheet,
 }
 
-fn found(target: &TargetArgs, list: List<'_>, format: Format) -> Result<Sessions, Failure> {
+fn find(target: &TargetArgs, query: &SessionQuery, format: Format) -> Result<Sessions, Failure> {
     // What a program reads is written as in JSON.
     let written = if format == Format::Csv { clock::rfc3339 } else { clock::readable };
     let (config, target) = target.choose_one_located()?;
-    let limit = list.limit;
-    let (prefixes, listed, is_cut) = super::block_on(super::with_open(&config, &target, async |opened| {
-        let scope = opened.scope(false, &config.rules.thresholds);
-        let list = List { limit: limit + 1, ..list };
-        let mut lines = opened.session.list(&scope, list).await?;
-        let is_cut = lines.len() > limit;
-        lines.truncate(limit);
-        let prefixes = lines.iter().filter_map(|line| line.token_prefix.clone()).collect();
-        Ok((prefixes, Listed { lines, display: display(opened), now: opened.now }, is_cut))
-    }))?;
-    cut(is_cut, limit);
-    Ok(Sessions { config, target: target.name, prefixes, sheet: listed.sheet(written)? })
+    let reads = TargetReads::new(&config, &target);
+    let listed = super::block_on(async { Ok(reads.list_sessions(query).await?) })?;
+    complain_of_more(listed.has_more, query.limit);
+    let prefixes = listed.rows.iter().filter_map(|row| row.token_prefix.clone()).collect();
+    let sheet = sheet(&listed, written)?;
+    Ok(Sessions { config, target: target.name, prefixes, sheet })
 }
 
 /// Says that a list ends before what there is to list.
-fn cut(is_cut: bool, limit: usize) {
-    if is_cut {
+fn complain_of_more(has_more: bool, limit: usize) {
+    if has_more {
         super::complain_of(&format!("{limit} shown, there are more: --limit shows them"));
     }
 }
@@ -216,93 +220,61 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
 
 fn top(args: &TopArgs) -> Result<String, Failure> {
     let (config, target) = args.target.choose_one_located()?;
-    super::block_on(super::with_open(&config, &target, async |opened| {
-        let mapping = &opened.layout.candidate.mapping;
-        if mapping.user.is_none() {
-            let why = "no column of the user is known, so users cannot be ranked";
-            return Err(TargetError::Mapping(why.into()));
-        }
-        if args.by == RankChoice::Recent && mapping.created.is_none() {
-            let why = "creation is not stored, so recent sessions cannot be told";
-            return Err(TargetError::Mapping(why.into()));
-        }
-        let scope = opened.scope(false, &config.rules.thresholds);
-        let limit = args.shown.limit as usize;
-        let mut ranking = opened.session.ranking(&scope, args.by.into(), limit + 1).await?;
-        cut(ranking.len() > limit, limit);
-        ranking.truncate(limit);
-        Ok(ranks(&ranking, &display(opened)).render(args.shown.format))
-    }))
+    let (reads, limit) = (TargetReads::new(&config, &target), args.shown.limit as usize);
+    let ranking = super::block_on(async { Ok(reads.rank_users(args.by.into(), limit).await?) })?;
+    complain_of_more(ranking.has_more, limit);
+    Ok(ranks(&ranking).render(args.shown.format))
 }
 
-/// The columns of the users that are shown.
-fn display(opened: &ConnectedTarget) -> Vec<String> {
-    opened.layout.candidate.mapping.users.as_ref().map(|users| users.display.clone()).unwrap_or_default()
-}
-
-/// Sessions that are listed.
-struct Listed {
-    lines: Vec<Line>,
-    /// The columns of the users that are shown.
-    display: Vec<String>,
-    /// The database's time.
-    now: Instant,
-}
-
-impl Listed {
-    /// The sessions as rows, with instants written in one way.
-    fn sheet(&self, written: fn(Instant) -> String) -> Result<Sheet, StoreError> {
-        let Self { lines, display, now } = self;
-        let now = *now;
-        let mut header = vec!["token", "id", "user", "expires", "status", "hours left"];
-        let has = |test: fn(&Line) -> bool| lines.iter().any(test);
-        let (created, ip, agent) = (
-            has(|line| line.created_at.is_some()),
-            has(|line| line.ip.is_some()),
-            has(|line| line.agent.is_some()),
-        );
-        for (shown, name) in [(created, "created"), (ip, "ip"), (agent, "agent")] {
-            header.extend(shown.then_some(name));
-        }
-        header.extend(display.iter().map(String::as_str));
-        let row = |line: &Line| {
-            let mut row = vec![
-                line.token_prefix.clone(),
-                line.id.clone(),
-                line.user.clone(),
-                line.expires_at.map(written),
-                Some(report::status(line.expires_at, now).to_owned()),
-                report::hours_left(line.expires_at, now).map(|hours| format!("{hours:.1}")),
-            ];
-            let more =
-                [(created, line.created_at.map(written)), (ip, line.ip.clone()), (agent, line.agent.clone())];
-            row.extend(more.into_iter().filter(|(shown, _)| *shown).map(|(_, text)| text));
-            row.extend(line.display.iter().cloned());
-            row.into_iter().map(Option::unwrap_or_default).collect()
-        };
-        let document = |line: &Line| api_types::json(api_types::Session::of(line, display, now));
-        Ok(Sheet {
-            kind: "sessions",
-            header: header.into_iter().map(str::to_owned).collect(),
-            rows: lines.iter().map(row).collect(),
-            documents: lines.iter().map(document).collect::<Result<_, _>>()?,
-        })
+/// The sessions as rows, with instants written in one way.
+fn sheet(listed: &SessionList, written: fn(Instant) -> String) -> Result<Sheet, StoreError> {
+    let SessionList { rows, display, now, .. } = listed;
+    let now = *now;
+    let mut header = vec!["token", "id", "user", "expires", "status", "hours left"];
+    let has = |test: fn(&SessionRow) -> bool| rows.iter().any(test);
+    let (created, ip, agent) =
+        (has(|row| row.created_at.is_some()), has(|row| row.ip.is_some()), has(|row| row.agent.is_some()));
+    for (shown, name) in [(created, "created"), (ip, "ip"), (agent, "agent")] {
+        header.extend(shown.then_some(name));
     }
+    header.extend(display.iter().map(String::as_str));
+    let cells = |row: &SessionRow| {
+        let mut cells = vec![
+            row.token_prefix.clone(),
+            row.id.clone(),
+            row.user.clone(),
+            row.expires_at.map(written),
+            Some(report::status(row.expires_at, now).to_owned()),
+            report::hours_left(row.expires_at, now).map(|hours| format!("{hours:.1}")),
+        ];
+        let more = [(created, row.created_at.map(written)), (ip, row.ip.clone()), (agent, row.agent.clone())];
+        cells.extend(more.into_iter().filter(|(shown, _)| *shown).map(|(_, text)| text));
+        cells.extend(row.display.iter().cloned());
+        cells.into_iter().map(Option::unwrap_or_default).collect()
+    };
+    let document = |row: &SessionRow| api_types::json(api_types::Session::of(row, display, now));
+    Ok(Sheet {
+        kind: "sessions",
+        header: header.into_iter().map(str::to_owned).collect(),
+        rows: rows.iter().map(cells).collect(),
+        documents: rows.iter().map(document).collect::<Result<_, _>>()?,
+    })
 }
 
-fn ranks(ranking: &[Evidence], display: &[String]) -> Sheet {
-    let row = |holder: &Evidence| {
-        let mut row = vec![holder.user.clone().unwrap_or_default(), holder.rows.to_string()];
-        row.extend(holder.display.iter().map(|text| text.clone().unwrap_or_default()));
+fn ranks(ranking: &UserRanking) -> Sheet {
+    let UserRanking { users, display, .. } = ranking;
+    let row = |user: &RankedUser| {
+        let mut row = vec![user.id.clone().unwrap_or_default(), user.sessions.to_string()];
+        row.extend(user.display.iter().map(|text| text.clone().unwrap_or_default()));
         row
     };
-    let document = |holder: &Evidence| json!({ "user": holder.user, "sessions": holder.rows, "display": columns(display, &holder.display) });
+    let document = |user: &RankedUser| json!({ "user": user.id, "sessions": user.sessions, "display": columns(display, &user.display) });
     let header = ["user", "sessions"].into_iter().map(str::to_owned).chain(display.iter().cloned());
     Sheet {
         kind: "users",
         header: header.collect(),
-        rows: ranking.iter().map(row).collect(),
-        documents: ranking.iter().map(document).collect(),
+        rows: users.iter().map(row).collect(),
+        documents: users.iter().map(document).collect(),
     }
 }
 

@@ -3,22 +3,13 @@
 use std::process::ExitCode;
 
 use credentials::Secret;
-use sessionwatch_app::checks::{self, Check};
+use sessionwatch_app::{
+    app::{queries::QuerySelection, target_reads::TargetReads},
+    checks,
+};
 use sessionwatch_core::suggest::nearest;
-use sessionwatch_targets::printed::PrintedQueries;
 
 use super::{Failure, target::TargetArgs};
-
-/// What the operator's guide calls its queries.
-const GUIDE: [&str; 7] = [
-    "all sessions, with their users",
-    "tokens on more than one row",
-    "sessions whose user does not exist",
-    "users who create many sessions",
-    "active sessions for each user that has one",
-    "the sessions of one user",
-    "sessions by status",
-];
 
 /// Print queries to paste into psql or sqlite3, written for this target
 #[derive(Debug, clap::Args)]
@@ -33,41 +24,25 @@ pub(super) struct Args {
     target: TargetArgs,
 }
 
-/// What is printed.
-enum Wanted<'a> {
-    All,
-    Guide(u8),
-    Check(&'a Check),
-}
-
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut target = args.target.clone();
-    let wanted = match args.name.as_ref().map(Secret::expose) {
-        None => Wanted::All,
-        Some(name) => match wanted(name) {
-            Some(wanted) => wanted,
+    let selection = match args.name.as_ref().map(Secret::expose) {
+        None => QuerySelection::ALL,
+        Some(name) => match QuerySelection::named(name) {
+            Some(selection) => selection,
             // `sql URL`, without a check.
             None if target.url.is_none() && !looks_like_an_id(name) => {
                 target.url = Some(name.into());
-                Wanted::All
+                QuerySelection::ALL
             }
             None => return Err(unknown(name)),
         },
     };
     let (config, target) = target.choose_one_located()?;
-    let text = super::block_on(super::with_open(&config, &target, async |opened| {
-        let thresholds = &config.rules.thresholds;
-        Ok(print(&PrintedQueries::new(&opened.scope(false, thresholds), thresholds), &wanted, &args.user))
-    }))?;
+    let reads = TargetReads::new(&config, &target);
+    let text = super::block_on(async { Ok(reads.print_queries(selection, &args.user).await?) })?;
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn wanted(name: &str) -> Option<Wanted<'_>> {
-    if let Some(number) = name.strip_prefix("query-") {
-        return number.parse().ok().filter(|number| (1..=7).contains(number)).map(Wanted::Guide);
-    }
-    checks::TABLE_CHECKS.iter().find(|check| check.id == name).map(Wanted::Check)
 }
 
 fn looks_like_an_id(name: &str) -> bool {
@@ -81,26 +56,4 @@ fn unknown(name: &str) -> Failure {
         "there is no query `{name}`{hint}; there are query-1 to query-7, and {}",
         known.join(", ")
     ))
-}
-
-fn print(printed: &PrintedQueries<'_>, wanted: &Wanted<'_>, user: &str) -> String {
-    let guide = |number: u8| {
-        let about = GUIDE[usize::from(number) - 1];
-        format!("-- query-{number}: {about}\n{};\n", printed.operator_guide(number, user))
-    };
-    let check = |check: &Check| format!("-- {}\n{};\n", check.id, printed.check(check.evidence));
-    let text = match wanted {
-        Wanted::Guide(number) => guide(*number),
-        Wanted::Check(one) => check(one),
-        Wanted::All => {
-            let queries: Vec<String> =
-                (1..=7).map(guide).chain(checks::TABLE_CHECKS.iter().map(check)).collect();
-            format!(
-                "-- For {}. The guide's queries, then what each check looks at.\n\n{}",
-                printed.client(),
-                queries.join("\n")
-            )
-        }
-    };
-    printed.script(&text)
 }

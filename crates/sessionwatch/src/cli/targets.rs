@@ -7,9 +7,9 @@ use sessionwatch_app::{
     app::{
         Actor,
         layouts::{self, KeptLayout, KnownLayout},
+        target_reads::TargetReads,
     },
     output::{Format, table::Sheet},
-    remediation::ActError,
     sanitize::printable,
 };
 use sessionwatch_clock as clock;
@@ -52,15 +52,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn confirm(args: &TargetArgs, actor: &Actor) -> Result<String, Failure> {
     let (config, target) = args.choose_one()?;
     let app = existing_app(&args.config)?;
-    let (layout, doubt) = super::block_on(super::with_open(&config, &target, async |opened| {
-        Ok((KnownLayout::of(&opened.layout.candidate.mapping), opened.layout.doubt.clone()))
-    }))?;
-    if let Some(doubt) = doubt {
-        return Err(ActError::Uncertain(Box::new(doubt)).into());
-    }
-    let name = target.name.clone();
-    let confirmed = layouts::confirm_layout(&app, actor, target, layout.clone());
-    let before = super::block_on(async { Ok(confirmed.await?) })?.filter(|before| *before != layout);
+    let reads = TargetReads::new(&config, &target);
+    let recognized = super::block_on(async { Ok(reads.recognize_layout().await?) })?;
+    let (name, layout) = (target.name.clone(), recognized.known.clone());
+    let confirmed = layouts::confirm_layout(&app, actor, target, recognized);
+    let before = super::block_on(async { Ok(confirmed.await?) })?;
     let was = before.map(|before| format!("; it was {before}")).unwrap_or_default();
     Ok(printable(&format!("{name}: the session table is {layout}{was}")) + "\n")
 }

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use jiff::SignedDuration;
-use sessionwatch_app::app::{AppState, Period, logs};
+use sessionwatch_app::app::{AppState, Period, logs, target_reads::TargetReads};
 use sessionwatch_clock as clock;
-use sessionwatch_targets::{error::TargetError, sql::List};
 
 use super::{
     super::{
@@ -15,9 +14,6 @@ use super::{
     },
     Shape,
 };
-
-/// Rows that are compared with the log.
-const ROWS: usize = 100_000;
 
 /// Say how what the watch has read in logs fits the table of sessions
 #[derive(Debug, clap::Args)]
@@ -43,15 +39,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let config = app.config();
     let period = Period::back_from(clock::now(), SignedDuration::from_hours(args.hours.into()));
     let fits = super::super::block_on(async {
-        let read = super::super::with_open(&config, &target, async |opened| {
-            if opened.layout.candidate.mapping.created.is_none() {
-                return Ok(Err("the table does not say when rows were created".to_owned()));
-            }
-            let scope = opened.scope(false, &config.rules.thresholds);
-            let list = List { created_since: Some(period.from), ..List::all(ROWS) };
-            Ok::<_, TargetError>(Ok(opened.session.list(&scope, list).await?))
-        });
-        Ok(logs::compare_with_table(&app, target.name.clone(), period, read.await?).await?)
+        let rows = TargetReads::new(&config, &target).list_created_since(period.from).await?;
+        Ok(logs::compare_with_table(&app, target.name.clone(), period, rows).await?)
     })?;
     super::super::print(&match args.format {
         Shape::Text => fits.text(&target.name, args.hours),
